@@ -1,0 +1,3 @@
+module github.com/formicary/formicary/libs
+
+go 1.26
