@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Generates proto/gen from proto/ and the SQL access code of every service from its queries.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export GOWORK=off
+find proto/gen -name '*.go' -delete
+bin/tools/buf generate --path proto/formicary
+for conf in services/*/sqlc.yaml; do
+  [ -e "$conf" ] || continue
+  (cd "$(dirname "$conf")" && ../../bin/tools/sqlc generate)
+done

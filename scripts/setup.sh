@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Installs what building and testing needs and the machine lacks. Does nothing on a machine that has it all.
+set -euo pipefail
+
+need_go=1.26
+say() { printf '%s\n' "$*" >&2; }
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"
+  elif command -v sudo >/dev/null; then sudo "$@"
+  else
+    say "formicary setup: this needs root and there is no sudo. As root, run:"
+    say "  $*"
+    exit 1
+  fi
+}
+
+apt_install() {
+  command -v apt-get >/dev/null || { say "formicary setup: please install: $*"; exit 1; }
+  say "formicary setup: installing $*"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" >/dev/null
+}
+
+have_postgres() {
+  [ -n "${FORMICARY_PG_BIN:-}" ] || command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null
+}
+
+go_is_new_enough() {
+  # From 1.21 on the go command fetches the toolchain that go.work asks for.
+  command -v go >/dev/null || return 1
+  local v
+  v=$(go env GOVERSION | sed 's/^go//')
+  [ "$(printf '%s\n1.21\n' "$v" | sort -V | head -n 1)" = 1.21 ]
+}
+
+missing=()
+command -v git >/dev/null || missing+=(git)
+[ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
+[ "${#missing[@]}" = 0 ] || apt_install "${missing[@]}"
+
+if ! have_postgres; then
+  # The binaries are wanted, not a server that the package would start.
+  as_root mkdir -p /etc/postgresql-common/createcluster.d
+  echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.d/formicary.conf >/dev/null
+  apt_install postgresql
+fi
+
+if ! go_is_new_enough && [ -x /usr/local/go/bin/go ]; then
+  say "formicary setup: Go is in /usr/local/go/bin but not on PATH; add it: export PATH=\$PATH:/usr/local/go/bin"
+  exit 1
+fi
+if ! go_is_new_enough; then
+  command -v go >/dev/null || apt_install golang-go
+  go_is_new_enough || {
+    say "formicary setup: Go $need_go is needed (1.21 or newer fetches it by itself); this machine has $(go env GOVERSION)."
+    say "  Install it from your distribution's backports or from the Go project's downloads and run make again."
+    exit 1
+  }
+fi
