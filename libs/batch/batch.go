@@ -1,0 +1,153 @@
+// Package batch is group commit: callers hand in one item each and wait; a few flushers take whatever has piled up and
+// handle it in one call. An idle group adds no delay, a loaded one forms large batches by itself, so the cost per item
+// falls when it matters.
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+)
+
+// ErrClosed is returned by Do once Run has ended.
+var ErrClosed = errors.New("batch: not running")
+
+// Options size a group.
+type Options struct {
+	// Max is the largest batch; 0 means 500.
+	Max int
+	// Flushers is how many batches are handled at once; 0 means 2.
+	Flushers int
+}
+
+// Group collects items of type Req and answers each with a Res.
+type Group[Req, Res any] struct {
+	opts   Options
+	handle func(context.Context, []Req) ([]Res, []error)
+	queue  chan *item[Req, Res]
+	closed chan struct{}
+	once   sync.Once
+}
+
+type item[Req, Res any] struct {
+	req  Req
+	res  Res
+	err  error
+	done chan struct{}
+}
+
+// New returns a group that works while Run does. handle gets a batch and returns one result and one error per item;
+// errors may be nil when all went well.
+func New[Req, Res any](opts Options, handle func(context.Context, []Req) ([]Res, []error)) *Group[Req, Res] {
+	if opts.Max <= 0 {
+		opts.Max = 500
+	}
+	if opts.Flushers <= 0 {
+		opts.Flushers = 2
+	}
+	return &Group[Req, Res]{
+		opts: opts, handle: handle,
+		queue:  make(chan *item[Req, Res], 4*opts.Max),
+		closed: make(chan struct{}),
+	}
+}
+
+// Do hands in req and waits for its answer. A ctx that ends stops the waiting, not the work.
+func (g *Group[Req, Res]) Do(ctx context.Context, req Req) (Res, error) {
+	it := &item[Req, Res]{req: req, done: make(chan struct{})}
+	var zero Res
+	select {
+	case g.queue <- it:
+	case <-ctx.Done():
+		return zero, ctx.Err()
+	case <-g.closed:
+		return zero, ErrClosed
+	}
+	select {
+	case <-it.done:
+		return it.res, it.err
+	case <-ctx.Done():
+		return zero, ctx.Err()
+	case <-g.closed:
+		select {
+		case <-it.done:
+			return it.res, it.err
+		default:
+			return zero, ErrClosed
+		}
+	}
+}
+
+// Run handles batches until ctx ends; batches that have begun are finished.
+func (g *Group[Req, Res]) Run(ctx context.Context) error {
+	defer g.once.Do(func() { close(g.closed) })
+	var wg sync.WaitGroup
+	for range g.opts.Flushers {
+		wg.Go(func() { g.flush(ctx) })
+	}
+	wg.Wait()
+	return nil
+}
+
+func (g *Group[Req, Res]) flush(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case first := <-g.queue:
+			g.answer(context.WithoutCancel(ctx), g.collect(first))
+		}
+	}
+}
+
+// collect takes what is queued now, without waiting for more.
+func (g *Group[Req, Res]) collect(first *item[Req, Res]) []*item[Req, Res] {
+	items := []*item[Req, Res]{first}
+	for len(items) < g.opts.Max {
+		select {
+		case it := <-g.queue:
+			items = append(items, it)
+		default:
+			return items
+		}
+	}
+	return items
+}
+
+func (g *Group[Req, Res]) answer(ctx context.Context, items []*item[Req, Res]) {
+	reqs := make([]Req, len(items))
+	for i, it := range items {
+		reqs[i] = it.req
+	}
+	res, errs := g.safely(ctx, reqs)
+	for i, it := range items {
+		if i < len(res) {
+			it.res = res[i]
+		}
+		if i < len(errs) {
+			it.err = errs[i]
+		}
+		close(it.done)
+	}
+}
+
+// safely turns a panic into an error for every item of the batch.
+func (g *Group[Req, Res]) safely(ctx context.Context, reqs []Req) (res []Res, errs []error) {
+	defer func() {
+		if r := recover(); r != nil {
+			res, errs = nil, All(len(reqs), fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
+		}
+	}()
+	return g.handle(ctx, reqs)
+}
+
+// All returns n times err, for a batch that failed as a whole.
+func All(n int, err error) []error {
+	errs := make([]error, n)
+	for i := range errs {
+		errs[i] = err
+	}
+	return errs
+}

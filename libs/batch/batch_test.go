@@ -1,0 +1,71 @@
+package batch_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/formicary/formicary/libs/batch"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestEveryCallerGetsItsOwnAnswer(t *testing.T) {
+	odd := errors.New("odd")
+	var mu sync.Mutex
+	calls := 0
+	g := batch.New(batch.Options{Max: 50, Flushers: 2}, func(_ context.Context, in []int) ([]int, []error) {
+		mu.Lock()
+		calls++
+		mu.Unlock()
+		out, errs := make([]int, len(in)), make([]error, len(in))
+		for i, v := range in {
+			out[i] = v * 2
+			if v%2 == 1 {
+				errs[i] = odd
+			}
+		}
+		return out, errs
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = g.Run(ctx) }()
+	var wg sync.WaitGroup
+	for i := range 1000 {
+		wg.Go(func() {
+			got, err := g.Do(t.Context(), i)
+			if got != 2*i || (i%2 == 1) != errors.Is(err, odd) {
+				t.Errorf("%d: %d, %v", i, got, err)
+			}
+		})
+	}
+	wg.Wait()
+	cancel()
+	<-ended
+	if _, err := g.Do(t.Context(), 1); !errors.Is(err, batch.ErrClosed) {
+		t.Errorf("after the end: %v", err)
+	}
+}
+
+func TestPanicFailsTheBatchOnly(t *testing.T) {
+	g := batch.New(batch.Options{Flushers: 1}, func(_ context.Context, in []int) ([]int, []error) {
+		if in[0] == 0 {
+			panic("zero")
+		}
+		return in, nil
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = g.Run(ctx) }()
+	if _, err := g.Do(t.Context(), 0); err == nil {
+		t.Error("no error")
+	}
+	if got, err := g.Do(t.Context(), 7); got != 7 || err != nil {
+		t.Errorf("%d, %v", got, err)
+	}
+	cancel()
+	<-ended
+}

@@ -1,0 +1,60 @@
+package rpc
+
+import (
+	"context"
+
+	"google.golang.org/grpc/metadata"
+)
+
+// Caller is on whose behalf a call is made.
+type Caller struct {
+	// Org owns what the call touches.
+	Org string
+	// User is who asked.
+	User string
+}
+
+// system is the caller of work that no person asked for.
+var system = Caller{Org: "default", User: "system"}
+
+const (
+	orgKey  = "x-formicary-org"
+	userKey = "x-formicary-user"
+)
+
+type callerKey struct{}
+
+// WithCaller returns a context whose calls are made for c.
+func WithCaller(ctx context.Context, c Caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, c)
+}
+
+// CallerFrom returns the caller of ctx; without one it is the system itself.
+func CallerFrom(ctx context.Context) Caller {
+	if c, ok := ctx.Value(callerKey{}).(Caller); ok {
+		return c
+	}
+	return system
+}
+
+// incoming takes the caller from the metadata of a call.
+func incoming(ctx context.Context) context.Context {
+	md, ok := metadata.FromIncomingContext(ctx)
+	if !ok {
+		return ctx
+	}
+	c := system
+	if v := md.Get(orgKey); len(v) > 0 {
+		c.Org = v[0]
+	}
+	if v := md.Get(userKey); len(v) > 0 {
+		c.User = v[0]
+	}
+	return WithCaller(ctx, c)
+}
+
+// outgoing puts the caller into the metadata of a call.
+func outgoing(ctx context.Context) context.Context {
+	c := CallerFrom(ctx)
+	return metadata.AppendToOutgoingContext(ctx, orgKey, c.Org, userKey, c.User)
+}

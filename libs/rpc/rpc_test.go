@@ -1,0 +1,125 @@
+package rpc_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/rpc"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// answers is a service whose unary call returns what the test wants.
+type answers struct {
+	grpc_health_v1.UnimplementedHealthServer
+	check func(context.Context) error
+}
+
+func (a *answers) Check(ctx context.Context, _ *grpc_health_v1.HealthCheckRequest) (*grpc_health_v1.HealthCheckResponse, error) {
+	return &grpc_health_v1.HealthCheckResponse{}, a.check(ctx)
+}
+
+func (a *answers) Watch(_ *grpc_health_v1.HealthCheckRequest, s grpc.ServerStreamingServer[grpc_health_v1.HealthCheckResponse]) error {
+	return a.check(s.Context())
+}
+
+// serve starts a server with its own health service in place of the built-in one.
+func serve(t *testing.T, check func(context.Context) error) grpc_health_v1.HealthClient {
+	t.Helper()
+	net := rpc.NewMemory()
+	conn, err := net.Dial("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := rpc.NewServer(slog.New(slog.NewTextHandler(io.Discard, nil)))
+	desc := grpc_health_v1.Health_ServiceDesc
+	desc.ServiceName = "test.Health"
+	s.RegisterService(&desc, &answers{check: check})
+	lis := net.Listen("x")
+	done := make(chan struct{})
+	go func() { defer close(done); _ = s.Serve(lis) }()
+	t.Cleanup(func() { _ = conn.Close(); s.Stop(); <-done })
+	return grpc_health_v1.NewHealthClient(renamed{conn})
+}
+
+// renamed sends the health calls to the service under test.
+type renamed struct{ *grpc.ClientConn }
+
+func (r renamed) Invoke(ctx context.Context, method string, in, out any, opts ...grpc.CallOption) error {
+	return r.ClientConn.Invoke(ctx, strings.Replace(method, "grpc.health.v1.", "test.", 1), in, out, opts...)
+}
+
+func TestErrorsAtTheBorder(t *testing.T) {
+	typed := errs.Invalid("BAD", "bad %d", 1).WithViolations(errs.Violation{Field: "f", Description: "d", Reason: "R"})
+	for _, c := range []struct {
+		name   string
+		err    error
+		reason string
+		code   codes.Code
+		text   string
+	}{
+		{"typed", fmt.Errorf("secret: %w", typed), "BAD", codes.InvalidArgument, "bad 1"},
+		{"untyped", errors.New("secret"), "", codes.Internal, "internal error"},
+		{"wrapped status", fmt.Errorf("secret: %w", status.Error(codes.NotFound, "x")), "", codes.Internal, "internal error"},
+		{"cancelled", context.Canceled, "", codes.Canceled, "cancelled by the caller"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := serve(t, func(context.Context) error { return c.err })
+			_, err := h.Check(t.Context(), &grpc_health_v1.HealthCheckRequest{})
+			if got := errs.Reason(err); got != c.reason {
+				t.Errorf("reason %q, want %q", got, c.reason)
+			}
+			if got := rpc.ToStatus(err); got.Code() != c.code || got.Message() != c.text {
+				t.Errorf("status %v %q, want %v %q", got.Code(), got.Message(), c.code, c.text)
+			}
+		})
+	}
+}
+
+func TestPanicStaysInside(t *testing.T) {
+	h := serve(t, func(context.Context) error { panic("secret") })
+	_, err := h.Check(t.Context(), &grpc_health_v1.HealthCheckRequest{})
+	if status.Code(err) != codes.Internal || strings.Contains(err.Error(), "secret") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestCallerTravels(t *testing.T) {
+	want := rpc.Caller{Org: "o", User: "u"}
+	h := serve(t, func(ctx context.Context) error {
+		if got := rpc.CallerFrom(ctx); got != want {
+			return errs.Invalid("CALLER", "%v", got)
+		}
+		return nil
+	})
+	if _, err := h.Check(rpc.WithCaller(t.Context(), want), &grpc_health_v1.HealthCheckRequest{}); err != nil {
+		t.Error(err)
+	}
+}
+
+func BenchmarkUnary(b *testing.B) {
+	net := rpc.NewMemory()
+	conn, _ := net.Dial("x")
+	defer conn.Close()
+	s := rpc.NewServer(slog.New(slog.DiscardHandler))
+	go func() { _ = s.Serve(net.Listen("x")) }()
+	defer s.Stop()
+	h := grpc_health_v1.NewHealthClient(conn)
+	for b.Loop() {
+		if _, err := h.Check(b.Context(), &grpc_health_v1.HealthCheckRequest{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,108 @@
+// Package rpc makes gRPC servers and connections that all services use alike: panics stay inside, only typed errors
+// cross the border, messages are validated by the rules in their protos and the caller travels with every call.
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"buf.build/go/protovalidate"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/formicary/formicary/libs/errs"
+)
+
+// MaxMessage is the largest message that servers and clients accept, in bytes.
+const MaxMessage = 32 << 20
+
+// NewServer returns a server with health checking and the interceptors of this package before those of opts.
+func NewServer(log *slog.Logger, opts ...grpc.ServerOption) *grpc.Server {
+	opts = append([]grpc.ServerOption{
+		grpc.ChainUnaryInterceptor(unaryServer(log)),
+		grpc.ChainStreamInterceptor(streamServer(log)),
+		grpc.MaxRecvMsgSize(MaxMessage),
+		grpc.MaxSendMsgSize(MaxMessage),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+	}, opts...)
+	s := grpc.NewServer(opts...)
+	grpc_health_v1.RegisterHealthServer(s, health.NewServer())
+	return s
+}
+
+func unaryServer(log *slog.Logger) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (res any, err error) {
+		defer func() { err = border(ctx, log, info.FullMethod, recover(), err) }()
+		if err := validate(req); err != nil {
+			return nil, err
+		}
+		return next(incoming(ctx), req)
+	}
+}
+
+func streamServer(log *slog.Logger) grpc.StreamServerInterceptor {
+	return func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
+		defer func() { err = border(ss.Context(), log, info.FullMethod, recover(), err) }()
+		return next(srv, &serverStream{ServerStream: ss, ctx: incoming(ss.Context())})
+	}
+}
+
+type serverStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s *serverStream) Context() context.Context { return s.ctx }
+
+func (s *serverStream) RecvMsg(m any) error {
+	if err := s.ServerStream.RecvMsg(m); err != nil {
+		return err
+	}
+	return validate(m)
+}
+
+// border turns what a handler left behind into what the caller sees, and logs once what the caller does not see.
+func border(ctx context.Context, log *slog.Logger, method string, panicked any, err error) error {
+	if panicked != nil {
+		err = fmt.Errorf("panic: %v\n%s", panicked, debug.Stack())
+	}
+	if err == nil {
+		return nil
+	}
+	s := ToStatus(err)
+	if s.Code() == codes.Internal || s.Code() == codes.Unknown {
+		log.ErrorContext(ctx, "call failed", "method", method, "error", err)
+	}
+	return s.Err()
+}
+
+// validate applies the rules that stand in the message's proto.
+func validate(m any) error {
+	msg, ok := m.(proto.Message)
+	if !ok {
+		return nil
+	}
+	err := protovalidate.Validate(msg)
+	if err == nil {
+		return nil
+	}
+	var bad *protovalidate.ValidationError
+	if !errors.As(err, &bad) {
+		return fmt.Errorf("validate %T: %w", m, err)
+	}
+	out := errs.Invalid("REQUEST_INVALID", "%s", bad.Error())
+	for _, v := range bad.Violations {
+		out.WithViolations(errs.Violation{
+			Field: protovalidate.FieldPathString(v.Proto.GetField()), Description: v.Proto.GetMessage(), Reason: v.Proto.GetRuleId(),
+		})
+	}
+	return out
+}
