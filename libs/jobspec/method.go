@@ -1,0 +1,49 @@
+package jobspec
+
+// Methods by which an ant, or the engine itself, executes a task.
+const (
+	MethodKubernetes      = "KUBERNETES"
+	MethodDocker          = "DOCKER"
+	MethodShell           = "SHELL"
+	MethodHTTPGet         = "HTTP_GET"
+	MethodHTTPPostForm    = "HTTP_POST_FORM"
+	MethodHTTPPostJSON    = "HTTP_POST_JSON"
+	MethodHTTPPutForm     = "HTTP_PUT_FORM"
+	MethodHTTPPutJSON     = "HTTP_PUT_JSON"
+	MethodHTTPPatch       = "HTTP_PATCH"
+	MethodHTTPDelete      = "HTTP_DELETE"
+	MethodWebsocket       = "WEBSOCKET"
+	MethodMessaging       = "MESSAGING"
+	MethodManual          = "MANUAL"
+	MethodForkJob         = "FORK_JOB"
+	MethodAwaitForkedJob  = "AWAIT_FORKED_JOB"
+	MethodFanOutJob       = "FAN_OUT_JOB"
+	MethodExpireArtifacts = "EXPIRE_ARTIFACTS"
+)
+
+// DefaultMethod executes a task that names none.
+const DefaultMethod = MethodKubernetes
+
+// Methods lists every method of the language, those that this version does not run included.
+func Methods() []string {
+	return []string{
+		MethodKubernetes, MethodDocker, MethodShell, MethodHTTPGet, MethodHTTPPostForm, MethodHTTPPostJSON,
+		MethodHTTPPutForm, MethodHTTPPutJSON, MethodHTTPPatch, MethodHTTPDelete, MethodWebsocket, MethodMessaging,
+		MethodManual, MethodForkJob, MethodAwaitForkedJob, MethodFanOutJob, MethodExpireArtifacts,
+	}
+}
+
+// isHTTP reports whether the method is one request to a URL.
+func isHTTP(method string) bool {
+	switch method {
+	case MethodHTTPGet, MethodHTTPPostForm, MethodHTTPPostJSON, MethodHTTPPutForm, MethodHTTPPutJSON, MethodHTTPPatch,
+		MethodHTTPDelete:
+		return true
+	}
+	return false
+}
+
+// isScript reports whether the method runs script lines.
+func isScript(method string) bool {
+	return method == MethodShell || method == MethodDocker || method == MethodKubernetes
+}

@@ -1,0 +1,173 @@
+package jobspec
+
+import (
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Plan is what one run of a job does: the definition rendered with the request's variables. It is never changed by a
+// later edit of the definition. Plans may share memory with their definition: read only.
+type Plan struct {
+	// JobType that it was rendered from.
+	JobType string `json:"job_type"`
+	// Skip says that skip_if holds: the run ends as SKIPPED.
+	Skip bool `json:"skip,omitempty"`
+	// Timeout of the whole run, counted from its start.
+	Timeout time.Duration `json:"timeout"`
+	// PendingTimeout bounds the wait before the run starts; 0 means no bound.
+	PendingTimeout time.Duration `json:"pending_timeout,omitempty"`
+	// CleanupTimeout bounds the always_run tasks after a failure, timeout or cancel.
+	CleanupTimeout time.Duration `json:"cleanup_timeout"`
+	// Grace between TERM and KILL for tasks that name none.
+	Grace time.Duration `json:"grace"`
+	// FailFast cancels what runs when a task fails the job.
+	FailFast bool `json:"fail_fast,omitempty"`
+	// Retry is how often the job is started again after a failure; Backoff is the delay before it.
+	Retry   int     `json:"retry,omitempty"`
+	Backoff Backoff `json:"backoff"`
+	// PauseTime is how long a paused job waits before it resumes by itself.
+	PauseTime time.Duration `json:"pause_time"`
+	// MaxConcurrency of the job type; 0 means no limit.
+	MaxConcurrency int `json:"max_concurrency,omitempty"`
+	// Priority 0 to 100.
+	Priority int `json:"priority"`
+	// Tasks in the order of the text.
+	Tasks []Task `json:"tasks"`
+	// Vars are the variables of the rendering (job variables below those of the caller, without secrets). They are not
+	// part of the JSON: they are stored beside it.
+	Vars Vars `json:"-"`
+}
+
+// StartClasses returns the distinct placement classes of the tasks that start at once, sorted by their text.
+func (p *Plan) StartClasses() []Class {
+	return startClasses(p.Tasks)
+}
+
+// Task is one step of a plan.
+type Task struct {
+	// Name is unique in the plan.
+	Name        string `json:"name"`
+	Description string `json:"description,omitempty"`
+	// Method, Tags (lower case, sorted) and Slots decide which ant may execute it.
+	Method string   `json:"method"`
+	Tags   []string `json:"tags,omitempty"`
+	Slots  int      `json:"slots"`
+	// Timeout of one attempt, Grace between TERM and KILL.
+	Timeout time.Duration `json:"timeout"`
+	Grace   time.Duration `json:"grace"`
+	// PendingTimeout bounds the wait for an ant, TotalTimeout all attempts together; 0 means no bound.
+	PendingTimeout time.Duration `json:"pending_timeout,omitempty"`
+	TotalTimeout   time.Duration `json:"total_timeout,omitempty"`
+	// Retry is how many further attempts a failed one gets; Backoff is the delay between them, and between the polls of
+	// a sensor (action EXECUTING).
+	Retry   int     `json:"retry,omitempty"`
+	Backoff Backoff `json:"backoff"`
+	// AllowFailure keeps a failure from failing the job; the flow then follows on_completed.
+	AllowFailure bool `json:"allow_failure,omitempty"`
+	// AlwaysRun marks clean-up that runs whatever the outcome of the job.
+	AlwaysRun bool `json:"always_run,omitempty"`
+	// AllowStartIfCompleted runs it again in a restarted job even if it completed before.
+	AllowStartIfCompleted bool `json:"allow_start_if_completed,omitempty"`
+	// AtMostOnce ends the task as LOST when its attempt is lost, instead of running it again.
+	AtMostOnce bool `json:"at_most_once,omitempty"`
+	// ReportStdout puts the beginning of the output into the result.
+	ReportStdout bool `json:"report_stdout,omitempty"`
+	// Skip says that `except` holds: the task is COMPLETED at once with exit code SKIPPED.
+	Skip bool `json:"skip,omitempty"`
+	// DependsOn are the data edges: dependencies and depends_on. The task waits for all of them.
+	DependsOn []string `json:"depends_on,omitempty"`
+	// Routes are the control edges in the order in which Match tries them.
+	Routes []Route `json:"routes,omitempty"`
+	// Late says that the section uses values that only the claim knows: it must be rendered by Definition.Task then, and
+	// the Spec here is not complete.
+	Late bool `json:"late,omitempty"`
+	// Uses are the variables that the section was rendered with, sorted. See NeedsRender.
+	Uses []string `json:"uses,omitempty"`
+	// Spec is what the ant executes.
+	Spec Spec `json:"spec"`
+}
+
+// NeedsRender reports whether the claim must render the task again: it is Late, or an output of an earlier task
+// replaces a variable that its section uses.
+func (t *Task) NeedsRender(outputs map[string]any) bool {
+	if t.Late {
+		return true
+	}
+	for _, name := range t.Uses {
+		if _, ok := outputs[name]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// Class returns what placement needs to know of the task.
+func (t *Task) Class() Class {
+	return Class{Method: t.Method, Tags: t.Tags, Slots: t.Slots}
+}
+
+// Spec is the executable part of a task.
+type Spec struct {
+	Method string `json:"method"`
+	// Shell says that the scripts are for a shell (as opposed to HTTP methods).
+	Shell bool `json:"shell,omitempty"`
+	// BeforeScript, Script and AfterScript are lines of one shell session.
+	BeforeScript []string `json:"before_script,omitempty"`
+	Script       []string `json:"script,omitempty"`
+	AfterScript  []string `json:"after_script,omitempty"`
+	// Environment as declared; see Task.Env for the whole one.
+	Environment map[string]string `json:"environment,omitempty"`
+	// WorkingDir inside the attempt's own directory; empty means that directory.
+	WorkingDir string `json:"working_dir,omitempty"`
+	// URL, Headers and Query of HTTP methods.
+	URL     string            `json:"url,omitempty"`
+	Headers map[string]string `json:"headers,omitempty"`
+	Query   map[string]string `json:"query,omitempty"`
+	// Variables declared by the task: the body of HTTP methods that have one.
+	Variables map[string]any `json:"variables,omitempty"`
+	// CPUMillis limits the processor in thousandths of a core, MemoryBytes the memory; 0 means no limit.
+	CPUMillis   int64 `json:"cpu_millis,omitempty"`
+	MemoryBytes int64 `json:"memory_bytes,omitempty"`
+	// ReportStdout as in Task.
+	ReportStdout bool `json:"report_stdout,omitempty"`
+}
+
+// Class is what decides on which ants a task can be placed.
+type Class struct {
+	Method string   `json:"method"`
+	Tags   []string `json:"tags,omitempty"`
+	Slots  int      `json:"slots"`
+}
+
+// String is equal for equal classes: "METHOD|tag,tag|slots".
+func (c Class) String() string {
+	return c.Method + "|" + strings.Join(c.Tags, ",") + "|" + strconv.Itoa(c.Slots)
+}
+
+// startClasses are the classes of the tasks without incoming edges; trailing clean-up does not start at once.
+func startClasses(tasks []Task) []Class {
+	waits := make(map[string]bool)
+	for i := range tasks {
+		for _, r := range tasks[i].Routes {
+			for _, target := range r.Targets {
+				waits[target] = true
+			}
+		}
+	}
+	seen := make(map[string]bool)
+	var classes []Class
+	for i := range tasks {
+		t := &tasks[i]
+		if waits[t.Name] || len(t.DependsOn) > 0 || t.AlwaysRun {
+			continue
+		}
+		if c := t.Class(); !seen[c.String()] {
+			seen[c.String()] = true
+			classes = append(classes, c)
+		}
+	}
+	sort.Slice(classes, func(i, j int) bool { return classes[i].String() < classes[j].String() })
+	return classes
+}

@@ -1,0 +1,149 @@
+package jobspec
+
+import (
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+)
+
+// Outcomes of a task that routes can name.
+const (
+	OutcomeCompleted = "COMPLETED"
+	OutcomeFailed    = "FAILED"
+	OutcomeTimedOut  = "TIMED_OUT"
+)
+
+// Actions that a route can name instead of tasks.
+const (
+	ActionCompleted       = "COMPLETED"
+	ActionFailed          = "FAILED"
+	ActionFatal           = "FATAL"
+	ActionRestartJob      = "RESTART_JOB"
+	ActionRestartTask     = "RESTART_TASK"
+	ActionPauseJob        = "PAUSE_JOB"
+	ActionExecuting       = "EXECUTING"
+	ActionWaitForApproval = "WAIT_FOR_APPROVAL"
+)
+
+// errorAction begins an action that fails the job with the rest of it as error code.
+const errorAction = "ERR_"
+
+// Route says what follows when a task ends in a certain way.
+type Route struct {
+	// Key is COMPLETED, FAILED, TIMED_OUT, APPROVED, REJECTED, an exact code ("3"), a range ("500-599", "4xx") or "*".
+	Key string `json:"key"`
+	// Targets are task names, or exactly one action (see IsAction).
+	Targets []string `json:"targets"`
+}
+
+// IsAction reports whether a target is an action of the engine and not a task.
+func IsAction(target string) bool {
+	switch target {
+	case ActionCompleted, ActionFailed, ActionFatal, ActionRestartJob, ActionRestartTask, ActionPauseJob,
+		ActionExecuting, ActionWaitForApproval:
+		return true
+	}
+	return len(target) > len(errorAction) && strings.HasPrefix(target, errorAction)
+}
+
+// Match returns the route of the most specific key that fits: an exact code, then the narrowest range, then the state,
+// then "*". The outcome is COMPLETED, FAILED or TIMED_OUT; a timeout falls back to FAILED. Codes are compared for
+// processes and HTTP answers only: a timeout has none, and neither has a failure with code 0.
+func (t *Task) Match(outcome string, exitCode int) (Route, bool) {
+	hasCode := outcome != OutcomeTimedOut && (outcome == OutcomeCompleted || exitCode != 0)
+	for _, r := range t.Routes {
+		key, err := parseKey(r.Key)
+		if err != nil {
+			continue
+		}
+		switch {
+		case key.any, key.state == outcome && outcome != "",
+			key.state == OutcomeFailed && outcome == OutcomeTimedOut,
+			key.state == "" && hasCode && key.low <= exitCode && exitCode <= key.high:
+			return r, true
+		}
+	}
+	return Route{}, false
+}
+
+// routeKey is a parsed key: a state, any, or a range of codes.
+type routeKey struct {
+	state     string
+	any       bool
+	low, high int
+}
+
+// maxCode bounds exit codes and HTTP statuses in keys.
+const maxCode = 99999
+
+func parseKey(key string) (routeKey, error) {
+	switch key {
+	case "*":
+		return routeKey{any: true}, nil
+	case OutcomeCompleted, OutcomeFailed, OutcomeTimedOut, "APPROVED", "REJECTED":
+		return routeKey{state: key}, nil
+	}
+	if low, high, ok := parseClass(key); ok {
+		return routeKey{low: low, high: high}, nil
+	}
+	if low, err := parseCode(key); err == nil {
+		return routeKey{low: low, high: low}, nil
+	}
+	first, second, ok := strings.Cut(key, "-")
+	if !ok {
+		return routeKey{}, fmt.Errorf("key %q", key)
+	}
+	low, err := parseCode(strings.TrimSpace(first))
+	if err != nil {
+		return routeKey{}, err
+	}
+	high, err := parseCode(strings.TrimSpace(second))
+	if err != nil || high < low {
+		return routeKey{}, fmt.Errorf("range %q", key)
+	}
+	return routeKey{low: low, high: high}, nil
+}
+
+// parseClass reads "4xx".
+func parseClass(key string) (low, high int, ok bool) {
+	if len(key) != 3 || key[0] < '1' || key[0] > '9' || !strings.EqualFold(key[1:], "xx") {
+		return 0, 0, false
+	}
+	low = int(key[0]-'0') * 100
+	return low, low + 99, true
+}
+
+func parseCode(s string) (int, error) {
+	code, err := strconv.Atoi(s)
+	if err != nil || code > maxCode || code < -maxCode || s[0] == '+' {
+		return 0, fmt.Errorf("code %q", s)
+	}
+	return code, nil
+}
+
+// rank orders keys from the most to the least specific.
+func (k routeKey) rank() int {
+	const states = 4 * maxCode
+	switch {
+	case k.any:
+		return states + 2
+	case k.state == OutcomeFailed:
+		return states + 1 // after TIMED_OUT, which falls back to it
+	case k.state != "":
+		return states
+	}
+	return k.high - k.low
+}
+
+// sortRoutes puts routes into the order in which Match tries them.
+func sortRoutes(routes []Route) {
+	rank := func(r Route) int {
+		key, err := parseKey(r.Key)
+		if err != nil {
+			return 5 * maxCode
+		}
+		return key.rank()
+	}
+	sort.SliceStable(routes, func(i, j int) bool { return rank(routes[i]) < rank(routes[j]) })
+}

@@ -1,0 +1,317 @@
+// Package cluster runs a private PostgreSQL cluster as a child process: the embedded colony keeps its state in one,
+// tests get a fresh one. It listens on a unix socket in its directory only and ends with the process that started it,
+// also when that is killed.
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Options of a cluster.
+type Options struct {
+	// Dir holds the data directory, the socket and the log. It is made when missing.
+	Dir string
+	// Throwaway turns syncing to disk off: for tests, whose data may be lost with the machine's power.
+	Throwaway bool
+	// Settings are added to the server's command line, over the defaults.
+	Settings map[string]string
+}
+
+// Cluster is a running server.
+type Cluster struct {
+	socket string
+	user   string
+	cmd    *exec.Cmd
+	lock   *os.File
+	ended  chan struct{} // closed when the server has exited
+	err    error         // of the exit; read after ended
+}
+
+const (
+	superuser   = "formicary"
+	maxSocket   = 107 // of a unix socket's path, in bytes
+	startWithin = 60 * time.Second
+)
+
+// Start initialises the cluster when it is new and starts it. It returns when the server takes connections.
+func Start(ctx context.Context, o Options) (*Cluster, error) {
+	bin, err := findBinaries()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("find %s: %w", o.Dir, err)
+	}
+	if n := len(filepath.Join(dir, "s", ".s.PGSQL.5432")); n > maxSocket {
+		return nil, fmt.Errorf("the path of the data directory %s is too long: its database socket would need %d bytes of at most %d; choose a shorter --data", dir, n, maxSocket)
+	}
+	if err := os.MkdirAll(dir, 0o711); err != nil { // #nosec G301 -- the server's own user passes through
+		return nil, fmt.Errorf("make database directory: %w", err)
+	}
+	lock, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	c, err := start(ctx, bin, dir, o)
+	if err != nil {
+		_ = lock.Close()
+		return nil, err
+	}
+	c.lock = lock
+	return c, nil
+}
+
+func start(ctx context.Context, bin, dir string, o Options) (*Cluster, error) {
+	as, err := identity(dir)
+	if err != nil {
+		return nil, err
+	}
+	data, socket := filepath.Join(dir, "d"), filepath.Join(dir, "s")
+	for _, d := range []string{data, socket} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return nil, fmt.Errorf("make database directory: %w", err)
+		}
+		if err := as.own(d); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := os.Stat(filepath.Join(data, "PG_VERSION")); errors.Is(err, os.ErrNotExist) {
+		if err := initialise(ctx, bin, data, as, o.Throwaway); err != nil {
+			return nil, err
+		}
+	}
+	removeStalePid(data)
+	return serve(ctx, bin, dir, data, socket, as, o)
+}
+
+// findBinaries returns the folder of initdb and postgres.
+func findBinaries() (string, error) {
+	if dir := os.Getenv("FORMICARY_PG_BIN"); dir != "" {
+		return dir, nil
+	}
+	if path, err := exec.LookPath("initdb"); err == nil {
+		if real, err := filepath.EvalSymlinks(path); err == nil {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(real), "postgres")); err == nil {
+				return filepath.Dir(real), nil
+			}
+		}
+	}
+	best, dir := -1, ""
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	for _, path := range found {
+		d := filepath.Dir(path)
+		if v, err := strconv.Atoi(filepath.Base(filepath.Dir(d))); err == nil && v > best {
+			best, dir = v, d
+		}
+	}
+	if dir == "" {
+		return "", errors.New("no PostgreSQL on this machine: install the package postgresql, or set FORMICARY_PG_BIN to the folder of initdb and postgres")
+	}
+	return dir, nil
+}
+
+// lockDir keeps a second process from using the same directory.
+func lockDir(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock database directory: %w", err)
+	}
+	// A server that was killed a moment ago may need a moment to end.
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("the data directory %s is in use by another process", dir)
+	}
+	return f, nil
+}
+
+func initialise(ctx context.Context, bin, data string, as *account, throwaway bool) error {
+	args := []string{"--pgdata=" + data, "--username=" + superuser, "--auth=trust", "--encoding=UTF8", "--locale=C"}
+	if throwaway {
+		args = append(args, "--no-sync")
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), args...)
+	cmd.Dir = data
+	cmd.SysProcAttr = as.attr()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		// A half-made cluster would be taken for a whole one at the next start.
+		entries, _ := os.ReadDir(data)
+		for _, e := range entries {
+			_ = os.RemoveAll(filepath.Join(data, e.Name()))
+		}
+		return fmt.Errorf("initialise database: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// removeStalePid removes the pid file of a server that is gone; the directory is locked, so a live server with this
+// directory is one that outlives a killed parent for a moment: it is waited for.
+func removeStalePid(data string) {
+	path := filepath.Join(data, "postmaster.pid")
+	for range 200 {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return
+		}
+		first, _, _ := strings.Cut(string(raw), "\n")
+		pid, err := strconv.Atoi(first)
+		if err != nil || !isServer(pid, data) {
+			_ = os.Remove(path)
+			return
+		}
+		_ = syscall.Kill(pid, syscall.SIGINT)
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+func isServer(pid int, data string) bool {
+	raw, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
+	return err == nil && bytes.Contains(raw, []byte("postgres")) && bytes.Contains(raw, []byte(data))
+}
+
+func defaults(o Options, socket string) map[string]string {
+	set := map[string]string{
+		"listen_addresses": "", "unix_socket_directories": socket, "unix_socket_permissions": "0700",
+		"max_connections": "100", "shared_buffers": "128MB", "max_wal_size": "1GB", "jit": "off",
+		"synchronous_commit": "on", "wal_compression": "on", "checkpoint_timeout": "15min",
+		"autovacuum_naptime": "15s", "autovacuum_vacuum_cost_delay": "2ms", "logging_collector": "off",
+		"log_min_messages": "warning", "log_min_error_statement": "panic", "max_wal_senders": "0", "wal_level": "minimal",
+	}
+	if o.Throwaway {
+		set["fsync"], set["full_page_writes"], set["shared_buffers"] = "off", "off", "32MB"
+	}
+	for k, v := range o.Settings {
+		set[k] = v
+	}
+	return set
+}
+
+func serve(ctx context.Context, bin, dir, data, socket string, as *account, o Options) (*Cluster, error) {
+	args := []string{"-D", data}
+	for k, v := range defaults(o, socket) {
+		args = append(args, "-c", k+"="+v)
+	}
+	log, err := os.OpenFile(filepath.Join(dir, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open database log: %w", err)
+	}
+	defer log.Close()
+	cmd := exec.Command(filepath.Join(bin, "postgres"), args...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = data, log, log
+	cmd.SysProcAttr = as.attr()
+	cmd.SysProcAttr.Setpgid = true              // Ctrl-C reaches only us
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGINT // it ends with us, also when we are killed
+	c := &Cluster{socket: socket, user: superuser, cmd: cmd, ended: make(chan struct{})}
+	began := make(chan error)
+	go c.hold(began)
+	if err := <-began; err != nil {
+		return nil, fmt.Errorf("start database: %w", err)
+	}
+	if err := c.wait(ctx); err != nil {
+		_ = c.Stop(context.WithoutCancel(ctx))
+		tail, _ := os.ReadFile(log.Name())
+		return nil, fmt.Errorf("start database: %w\n%s", err, tail[max(0, len(tail)-2000):])
+	}
+	return c, nil
+}
+
+// hold starts the server and waits for it on one thread: the death signal is tied to the thread that started it.
+func (c *Cluster) hold(began chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := c.cmd.Start(); err != nil {
+		began <- err
+		return
+	}
+	began <- nil
+	c.err = c.cmd.Wait()
+	close(c.ended)
+}
+
+// wait returns when the server takes connections.
+func (c *Cluster) wait(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	defer cancel()
+	for {
+		conn, err := pgx.Connect(ctx, c.DSN("postgres"))
+		if err == nil {
+			return conn.Close(ctx)
+		}
+		select {
+		case <-c.ended:
+			return fmt.Errorf("the server exited: %w", c.err)
+		case <-ctx.Done():
+			return fmt.Errorf("no connection in %s: %w", startWithin, err)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// DSN returns the address of a database as the superuser.
+func (c *Cluster) DSN(database string) string {
+	return fmt.Sprintf("host=%s user=%s dbname=%s", c.socket, c.user, database)
+}
+
+// DSNAs returns the address of a database as another role.
+func (c *Cluster) DSNAs(role, database string) string {
+	return fmt.Sprintf("host=%s user=%s dbname=%s", c.socket, role, database)
+}
+
+// PID of the server.
+func (c *Cluster) PID() int { return c.cmd.Process.Pid }
+
+// Ended is closed when the server has exited, by Stop or by itself.
+func (c *Cluster) Ended() <-chan struct{} { return c.ended }
+
+// EnsureDatabase makes the database when it is missing.
+func (c *Cluster) EnsureDatabase(ctx context.Context, name string) error {
+	conn, err := pgx.Connect(ctx, c.DSN("postgres"))
+	if err != nil {
+		return fmt.Errorf("connect to database server: %w", err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	var exists bool
+	if err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", name).Scan(&exists); err != nil {
+		return fmt.Errorf("look for database %s: %w", name, err)
+	}
+	if exists {
+		return nil
+	}
+	if _, err := conn.Exec(ctx, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize()); err != nil {
+		return fmt.Errorf("create database %s: %w", name, err)
+	}
+	return nil
+}
+
+// Stop ends the server: fast shutdown, after ctx or 10 s by force.
+func (c *Cluster) Stop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	_ = c.cmd.Process.Signal(syscall.SIGINT)
+	var err error
+	select {
+	case <-c.ended:
+	case <-ctx.Done():
+		_ = c.cmd.Process.Signal(syscall.SIGQUIT)
+		<-c.ended
+		err = errors.New("the database did not stop in time and was ended by force; it recovers at the next start")
+	}
+	if c.lock != nil {
+		err = errors.Join(err, c.lock.Close())
+	}
+	return err
+}
+

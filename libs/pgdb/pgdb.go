@@ -1,0 +1,120 @@
+// Package pgdb opens a service's database: a pool with bounded waits, migrations under a lock, and transactions that
+// are repeated when PostgreSQL asks for it.
+package pgdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
+	"github.com/pressly/goose/v3/lock"
+)
+
+// Options of a pool.
+type Options struct {
+	// Name is shown in pg_stat_activity.
+	Name string
+	// Schema is first in the search path; empty leaves the server's.
+	Schema string
+	// MaxConns bounds the connections; 0 means 8.
+	MaxConns int32
+}
+
+// Open returns a pool. It does not wait for the server: a service starts, is not ready, and becomes ready.
+func Open(ctx context.Context, dsn string, o Options) (*pgxpool.Pool, error) {
+	conf, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("read the database address of %s: %w", o.Name, err)
+	}
+	if o.MaxConns == 0 {
+		o.MaxConns = 8
+	}
+	conf.MaxConns = o.MaxConns
+	conf.MaxConnIdleTime = 10 * time.Minute
+	set := conf.ConnConfig.RuntimeParams
+	set["application_name"] = o.Name
+	set["timezone"] = "UTC"
+	set["lock_timeout"] = "2s"
+	set["idle_in_transaction_session_timeout"] = "3s"
+	set["statement_timeout"] = "30s"
+	if o.Schema != "" {
+		set["search_path"] = o.Schema
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, conf)
+	if err != nil {
+		return nil, fmt.Errorf("open the database of %s: %w", o.Name, err)
+	}
+	return pool, nil
+}
+
+// Migrate brings schema to the newest step of steps, one replica at a time; the schema is made when it is missing.
+func Migrate(ctx context.Context, pool *pgxpool.Pool, schema string, steps fs.FS) error {
+	if _, err := pool.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+pgx.Identifier{schema}.Sanitize()); err != nil {
+		return fmt.Errorf("create schema %s: %w", schema, err)
+	}
+	db := stdlib.OpenDBFromPool(pool)
+	defer db.Close()
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 600), lock.WithUnlockTimeout(1, 60))
+	if err != nil {
+		return fmt.Errorf("make migration lock: %w", err)
+	}
+	store, err := database.NewStore(database.DialectPostgres, schema+".goose_db_version")
+	if err != nil {
+		return fmt.Errorf("make migration store: %w", err)
+	}
+	provider, err := goose.NewProvider("", db, steps, goose.WithStore(store), goose.WithSessionLocker(locker), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return fmt.Errorf("read migrations of %s: %w", schema, err)
+	}
+	// The lock waits whole seconds between tries; when nothing is to be done it is not needed.
+	if pending, err := provider.HasPending(ctx); err == nil && !pending {
+		return nil
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		return fmt.Errorf("migrate schema %s: %w", schema, err)
+	}
+	return nil
+}
+
+const tries = 4
+
+// Tx runs f in one transaction and commits it. A deadlock or serialization failure repeats it up to three times, so f
+// must not change anything outside the transaction before it returns.
+func Tx(ctx context.Context, pool *pgxpool.Pool, f func(pgx.Tx) error) error {
+	var err error
+	for try := range tries {
+		if try > 0 {
+			pause := time.Duration(1+rand.IntN(20<<try)) * time.Millisecond // #nosec G404 -- spreads retries
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+				return err
+			}
+		}
+		if err = pgx.BeginFunc(ctx, pool, f); !Repeatable(err) {
+			return err
+		}
+	}
+	return err
+}
+
+// Repeatable says whether the same transaction may succeed when it is run again.
+func Repeatable(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && (pg.Code == "40001" || pg.Code == "40P01" || pg.Code == "55P03")
+}
+
+// IsUnique says whether err is the violation of the unique constraint or index of that name.
+func IsUnique(err error, constraint string) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "23505" && pg.ConstraintName == constraint
+}
