@@ -1,0 +1,219 @@
+// Package outbox sends what a transaction decided: messages are rows written by that transaction, published after its
+// commit and deleted when the stream has acknowledged them. A crash in between sends them again, so receivers must be
+// idempotent.
+//
+// The hot path costs no extra transaction: the writer hands its messages to Publish at once and the rows are deleted
+// in bulk a little later. The sweep finds what a crash or a lost bus left behind; it looks for rows, never for ids
+// above a mark, because rows become visible in the order of their commits.
+//
+// The table, in the service's schema:
+//
+//	CREATE TABLE outbox (
+//	    id         uuid        PRIMARY KEY,
+//	    subject    text        NOT NULL,
+//	    payload    bytea       NOT NULL,
+//	    created_at timestamptz NOT NULL DEFAULT now()
+//	) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500);
+//	CREATE INDEX outbox_age ON outbox (created_at);
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/formicary/formicary/libs/run"
+)
+
+// Message is one row.
+type Message struct {
+	// ID is the row's key and the Nats-Msg-Id; New sets it.
+	ID uuid.UUID
+	// Subject of a stream.
+	Subject string
+	// Payload as sent.
+	Payload []byte
+}
+
+// New returns a message with a fresh id.
+func New(subject string, payload []byte) Message {
+	return Message{ID: uuid.New(), Subject: subject, Payload: payload}
+}
+
+// InsertSQL writes messages given as Args; it is exported so that a store can queue it in a pgx.Batch.
+const InsertSQL = `INSERT INTO outbox (id, subject, payload) SELECT unnest($1::uuid[]), unnest($2::text[]), unnest($3::bytea[])`
+
+// Args are the arguments of InsertSQL.
+func Args(msgs []Message) []any {
+	ids, subjects, payloads := make([]uuid.UUID, len(msgs)), make([]string, len(msgs)), make([][]byte, len(msgs))
+	for i, m := range msgs {
+		ids[i], subjects[i], payloads[i] = m.ID, m.Subject, m.Payload
+	}
+	return []any{ids, subjects, payloads}
+}
+
+// Insert writes messages in tx.
+func Insert(ctx context.Context, tx pgx.Tx, msgs []Message) error {
+	if len(msgs) == 0 {
+		return nil
+	}
+	if _, err := tx.Exec(ctx, InsertSQL, Args(msgs)...); err != nil {
+		return fmt.Errorf("insert %d messages into the outbox: %w", len(msgs), err)
+	}
+	return nil
+}
+
+// Relay sends the messages of one schema.
+type Relay struct {
+	pool *pgxpool.Pool
+	js   jetstream.JetStream
+	log  *slog.Logger
+
+	mu   sync.Mutex
+	sent []uuid.UUID // acknowledged, rows not deleted yet
+	busy sync.WaitGroup
+}
+
+const (
+	sweepEvery  = 200 * time.Millisecond
+	sweepAfter  = "1 second" // younger rows are being published by their writer
+	sweepLimit  = 500
+	forgetEvery = 50 * time.Millisecond
+	ackWait     = 5 * time.Second
+)
+
+// NewRelay returns the relay of the schema that pool's search path names.
+func NewRelay(pool *pgxpool.Pool, js jetstream.JetStream, log *slog.Logger) *Relay {
+	return &Relay{pool: pool, js: js, log: log}
+}
+
+// Publish sends messages whose transaction has committed and returns without waiting for the stream. What the stream
+// does not acknowledge is left to the sweep.
+func (r *Relay) Publish(msgs []Message) {
+	if len(msgs) == 0 {
+		return
+	}
+	futures := r.send(msgs)
+	r.busy.Go(func() { r.settle(msgs, futures) })
+}
+
+// send publishes without waiting; the future of a message that could not be sent is nil.
+func (r *Relay) send(msgs []Message) []jetstream.PubAckFuture {
+	futures := make([]jetstream.PubAckFuture, len(msgs))
+	for i, m := range msgs {
+		f, err := r.js.PublishMsgAsync(&nats.Msg{Subject: m.Subject, Data: m.Payload},
+			jetstream.WithMsgID(m.ID.String()), jetstream.WithStallWait(time.Second))
+		if err != nil {
+			r.log.Warn("message is left to the sweep", "subject", m.Subject, "error", err)
+			continue
+		}
+		futures[i] = f
+	}
+	return futures
+}
+
+// settle waits for the acknowledgements and notes the rows that may be deleted.
+func (r *Relay) settle(msgs []Message, futures []jetstream.PubAckFuture) {
+	timeout := time.NewTimer(ackWait)
+	defer timeout.Stop()
+	var sent []uuid.UUID
+	for i, f := range futures {
+		if f == nil {
+			continue
+		}
+		select {
+		case <-f.Ok():
+			sent = append(sent, msgs[i].ID)
+		case err := <-f.Err():
+			r.log.Warn("message is left to the sweep", "subject", msgs[i].Subject, "error", err)
+		case <-timeout.C:
+			timeout.Reset(0) // the rest is given one look only
+		}
+	}
+	if len(sent) > 0 {
+		r.mu.Lock()
+		r.sent = append(r.sent, sent...)
+		r.mu.Unlock()
+	}
+}
+
+// Run deletes what was sent and sweeps up what was not, until ctx ends; then it deletes once more.
+func (r *Relay) Run(ctx context.Context) error {
+	err := run.Group(ctx,
+		run.Member{Name: "outbox sweep", Run: func(ctx context.Context) error {
+			return run.Loop(ctx, r.log, "outbox sweep", sweepEvery, run.NewSignal(), r.sweep)
+		}},
+		run.Member{Name: "outbox forget", Run: func(ctx context.Context) error {
+			return run.Loop(ctx, r.log, "outbox forget", forgetEvery, run.NewSignal(), r.forget)
+		}},
+	)
+	r.busy.Wait()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackWait)
+	defer cancel()
+	if ferr := r.forget(last); ferr != nil {
+		r.log.Warn("sent messages stay in the outbox and are sent again", "error", ferr)
+	}
+	return err
+}
+
+// forget deletes the rows of acknowledged messages.
+func (r *Relay) forget(ctx context.Context) error {
+	r.mu.Lock()
+	ids := r.sent
+	r.sent = nil
+	r.mu.Unlock()
+	if len(ids) == 0 {
+		return nil
+	}
+	if _, err := r.pool.Exec(ctx, `DELETE FROM outbox WHERE id = ANY($1)`, ids); err != nil {
+		r.mu.Lock()
+		r.sent = append(r.sent, ids...)
+		r.mu.Unlock()
+		return fmt.Errorf("delete %d sent messages: %w", len(ids), err)
+	}
+	return nil
+}
+
+// sweep publishes rows that nobody has published, oldest first. They are locked while they are sent, so that replicas
+// share the work.
+func (r *Relay) sweep(ctx context.Context) error {
+	for {
+		n := 0
+		err := pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
+			msgs, err := oldest(ctx, tx)
+			if n = len(msgs); err != nil || n == 0 {
+				return err
+			}
+			r.settle(msgs, r.send(msgs))
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("sweep outbox: %w", err)
+		}
+		if n > 0 {
+			if err := r.forget(ctx); err != nil {
+				return err
+			}
+		}
+		if n < sweepLimit {
+			return nil
+		}
+	}
+}
+
+func oldest(ctx context.Context, tx pgx.Tx) ([]Message, error) {
+	rows, err := tx.Query(ctx, `SELECT id, subject, payload FROM outbox WHERE created_at < now() - $1::interval
+		ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED`, sweepAfter, sweepLimit)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[Message])
+}

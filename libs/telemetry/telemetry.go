@@ -1,0 +1,125 @@
+// Package telemetry gives a service its logger, its metrics and the operations port: /livez, /readyz and /metrics.
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	otelprom "go.opentelemetry.io/otel/exporters/prometheus"
+	"go.opentelemetry.io/otel/metric"
+	sdk "go.opentelemetry.io/otel/sdk/metric"
+)
+
+// Logger writes JSON lines, or text when format is "text", from level on ("debug", "info", "warn", "error").
+func Logger(w io.Writer, level, format string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("log level %q: want debug, info, warn or error", level)
+	}
+	o := &slog.HandlerOptions{Level: l}
+	if format == "text" {
+		return slog.New(slog.NewTextHandler(w, o)), nil
+	}
+	return slog.New(slog.NewJSONHandler(w, o)), nil
+}
+
+// Metrics collects the instruments of one process.
+type Metrics struct {
+	registry *prometheus.Registry
+	provider *sdk.MeterProvider
+}
+
+// NewMetrics returns an empty collection with the metrics of the Go runtime.
+func NewMetrics() (*Metrics, error) {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	exp, err := otelprom.New(otelprom.WithRegisterer(reg), otelprom.WithoutScopeInfo())
+	if err != nil {
+		return nil, fmt.Errorf("make metrics exporter: %w", err)
+	}
+	return &Metrics{registry: reg, provider: sdk.NewMeterProvider(sdk.WithReader(exp))}, nil
+}
+
+// Meter makes the instruments of a package.
+func (m *Metrics) Meter(name string) metric.Meter { return m.provider.Meter(name) }
+
+// Ops is the operations port.
+type Ops struct {
+	metrics *Metrics
+	mu      sync.Mutex
+	checks  map[string]func(context.Context) error
+}
+
+// NewOps returns a port without readiness checks: ready from the start.
+func NewOps(m *Metrics) *Ops {
+	return &Ops{metrics: m, checks: map[string]func(context.Context) error{}}
+}
+
+// Ready adds a check that must pass for /readyz to say yes.
+func (o *Ops) Ready(name string, check func(context.Context) error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.checks[name] = check
+}
+
+const checkTime = 2 * time.Second
+
+// Handler serves the three pages.
+func (o *Ops) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /readyz", o.readyz)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(o.metrics.registry, promhttp.HandlerOpts{}))
+	return mux
+}
+
+func (o *Ops) readyz(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), checkTime)
+	defer cancel()
+	o.mu.Lock()
+	checks := make(map[string]func(context.Context) error, len(o.checks))
+	for name, c := range o.checks {
+		checks[name] = c
+	}
+	o.mu.Unlock()
+	var failed error
+	for name, check := range checks {
+		if err := check(ctx); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	if failed != nil {
+		http.Error(w, failed.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	_, _ = io.WriteString(w, "ok\n")
+}
+
+// Serve answers on lis until ctx ends.
+func Serve(ctx context.Context, lis net.Listener, h http.Handler) error {
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(lis) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := s.Shutdown(stop); err != nil {
+		_ = s.Close()
+	}
+	<-ended
+	return nil
+}
