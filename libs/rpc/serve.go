@@ -1,0 +1,25 @@
+package rpc
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+)
+
+// Serve answers on lis until ctx ends; calls under way then get grace to finish.
+func Serve(ctx context.Context, s *grpc.Server, lis net.Listener, grace time.Duration) error {
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(lis) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	force := time.AfterFunc(grace, s.Stop)
+	defer force.Stop()
+	s.GracefulStop()
+	<-ended
+	return nil
+}
