@@ -1,0 +1,292 @@
+package engine
+
+import (
+	"slices"
+	"time"
+)
+
+// Dispatched says that attempts of READY tasks were made.
+func (s *State) Dispatched(idx []int, now time.Time) {
+	for _, i := range idx {
+		t := s.Tasks[i]
+		if t == nil || t.State != TaskReady || s.Job.State.Terminal() {
+			continue
+		}
+		s.move(t, TaskDispatched, now)
+		t.Attempts++
+		t.WaitGate, t.WaitReason = "", ""
+		if t.StartedAt == nil {
+			t.StartedAt = &now
+		}
+		if s.Job.StartedAt == nil {
+			s.Job.StartedAt = &now
+		}
+		if s.Job.State == JobReady {
+			s.moveJob(JobExecuting)
+		}
+	}
+}
+
+// TaskEnded says that the live attempt of a task ended.
+func (s *State) TaskEnded(idx int, o Outcome, now time.Time) {
+	t := s.Tasks[idx]
+	if t == nil || !t.State.live() || s.Job.State.Terminal() {
+		return
+	}
+	s.conclude(t, o, now)
+	s.run(now)
+}
+
+// TaskOverdue says that a task that is READY or WAITING waited longer than it may; o is the reason.
+func (s *State) TaskOverdue(idx int, o Outcome, now time.Time) {
+	t := s.Tasks[idx]
+	if t == nil || t.State != TaskReady && t.State != TaskWaiting || s.Job.State.Terminal() {
+		return
+	}
+	s.note(t, o)
+	s.fail(t, o, now)
+	s.run(now)
+}
+
+// Wake says that the time of a WAITING task has come.
+func (s *State) Wake(idx int, now time.Time) {
+	t := s.Tasks[idx]
+	if t == nil || t.State != TaskWaiting || t.WakeAt == nil || s.Job.State.Terminal() {
+		return
+	}
+	s.makeReady(t, now, now)
+	s.run(now)
+}
+
+// Cancel stops what runs, starts nothing but always_run, and ends the job CANCELLED.
+func (s *State) Cancel(reason string, now time.Time) {
+	if s.Job.State.Terminal() || s.Job.CancelRequested {
+		return
+	}
+	s.JobChanged = true
+	s.Job.CancelRequested, s.Job.ErrorCode, s.Job.ErrorMessage = true, "ERR_JOB_CANCELLED", reason
+	s.stop(now)
+	s.run(now)
+}
+
+// Deadline says that the job's deadline has passed: first its timeout, then the end of its clean-up.
+func (s *State) Deadline(now time.Time) {
+	if s.Job.State.Terminal() {
+		return
+	}
+	s.JobChanged = true
+	if s.Job.Stopping {
+		s.Job.DeadlineAt = nil
+		s.sweeping |= sweepEnd
+	} else {
+		s.failJob("ERR_JOB_TIMEOUT", "the job did not end within its timeout of "+s.Job.Policy.Timeout.String())
+		s.stop(now)
+	}
+	s.run(now)
+}
+
+// stop stops what runs; clean-up gets its time.
+func (s *State) stop(now time.Time) {
+	s.Job.Stopping, s.Job.PauseRequested, s.Job.ResumeAt = true, false, nil
+	s.Job.DeadlineAt = later(now, stopTime+s.Job.Policy.CleanupTimeout)
+	s.sweeping |= sweepStop
+	if s.Job.State == JobPaused {
+		s.moveJob(JobExecuting)
+	}
+}
+
+// stopTime is what a task gets to end after it was told to, before the clean-up's own time begins to count.
+const stopTime = time.Minute
+
+// Pause starts nothing more; when nothing runs the job is PAUSED.
+func (s *State) Pause(now time.Time) {
+	if s.Job.State.Terminal() || s.Job.PauseRequested || s.Job.Stopping {
+		return
+	}
+	s.pause(now, false)
+	s.run(now)
+}
+
+func (s *State) pause(_ time.Time, auto bool) {
+	s.JobChanged = true
+	s.Job.PauseRequested, s.Job.Policy.AutoResume = true, auto
+	s.sweeping |= sweepPause
+}
+
+// Resume lets a paused job go on.
+func (s *State) Resume(now time.Time) {
+	if s.Job.State.Terminal() || !s.Job.PauseRequested {
+		return
+	}
+	s.JobChanged = true
+	s.Job.PauseRequested, s.Job.Policy.AutoResume, s.Job.ResumeAt = false, false, nil
+	s.sweeping &^= sweepPause
+	s.sweeping |= sweepResume
+	if s.Job.State == JobPaused {
+		if s.Job.Policy.Timeout > 0 {
+			s.Job.DeadlineAt = later(now, s.Job.Policy.Timeout)
+		}
+		if s.Job.StartedAt == nil {
+			s.moveJob(JobReady)
+		} else {
+			s.moveJob(JobExecuting)
+		}
+	}
+	s.run(now)
+}
+
+// Continue goes on with a step after the caller has loaded what Need named.
+func (s *State) Continue(now time.Time) { s.run(now) }
+
+// Load adds tasks that a step needs; those that are loaded already stay as they are.
+func (s *State) Load(tasks ...*Task) {
+	for _, t := range tasks {
+		if _, ok := s.Tasks[t.Idx]; !ok {
+			s.Tasks[t.Idx] = t
+		}
+	}
+}
+
+// run goes on until the step is complete or something is missing.
+func (s *State) run(now time.Time) {
+	s.needOut, s.needTrail, s.needOpen = nil, false, false
+	for !s.Job.State.Terminal() {
+		switch {
+		case s.sweeping != sweepNone && s.Job.TasksOpen > 0:
+			if !s.AllOpen {
+				s.needOpen = true
+				return
+			}
+			s.sweep(now)
+		case len(s.queue) > 0:
+			if !s.resolveQueue(now) {
+				return
+			}
+		default:
+			if !s.settle(now) {
+				return
+			}
+		}
+	}
+}
+
+// settle draws the conclusions from the counters; it says whether there is more to do.
+func (s *State) settle(now time.Time) (more bool) {
+	j := &s.Job
+	if j.TasksOpen == 0 {
+		s.end(now)
+		return false
+	}
+	if j.NormalOpen == 0 {
+		if j.Failing && !j.Stopping {
+			s.JobChanged = true
+			j.Stopping, j.DeadlineAt = true, later(now, j.Policy.CleanupTimeout)
+		}
+		if !s.TrailingLoaded {
+			s.needTrail = true
+			return false
+		}
+		if s.startTrailing(now) {
+			return true
+		}
+	}
+	if j.PauseRequested && j.Running == 0 && j.State != JobPaused {
+		s.moveJob(JobPaused)
+		j.DeadlineAt = nil // a resume gives the whole timeout again
+		if j.Policy.AutoResume {
+			j.ResumeAt = later(now, j.Policy.PauseTime)
+		}
+	}
+	return false
+}
+
+// startTrailing starts the clean-up that waited for everything else.
+func (s *State) startTrailing(now time.Time) (started bool) {
+	for _, i := range s.open() {
+		if t := s.Tasks[i]; t.Trailing && t.State == TaskBlocked {
+			s.activate(t, now)
+			started = true
+		}
+	}
+	return started
+}
+
+// open returns the loaded tasks that have not ended, in order.
+func (s *State) open() []int {
+	var idx []int
+	for i, t := range s.Tasks {
+		if !t.State.Terminal() {
+			idx = append(idx, i)
+		}
+	}
+	slices.Sort(idx)
+	return idx
+}
+
+// end ends the job.
+func (s *State) end(now time.Time) {
+	j := &s.Job
+	j.EndedAt, j.DeadlineAt, j.ResumeAt = &now, nil, nil
+	switch {
+	case j.CancelRequested:
+		s.moveJob(JobCancelled)
+	case j.Failing:
+		if j.Policy.Restart || j.Run <= j.Policy.Retry {
+			j.RestartAt, j.RestartSoft = later(now, max(j.Policy.Backoff.For(j.Run, 0), minDelay)), true
+		}
+		s.moveJob(JobFailed)
+	default:
+		s.moveJob(JobCompleted)
+	}
+}
+
+// minDelay keeps a job or task that restarts at once from spinning.
+const minDelay = 100 * time.Millisecond
+
+func (s *State) moveJob(to JobState) {
+	s.JobChanged, s.JobMoved = true, true
+	s.Job.State = to
+	s.Job.Version++
+}
+
+// failJob makes the job failing; the first reason is kept.
+func (s *State) failJob(code, message string) {
+	s.JobChanged = true
+	if s.Job.Failing || s.Job.CancelRequested {
+		s.Job.Failing = true
+		return
+	}
+	s.Job.Failing, s.Job.ErrorCode, s.Job.ErrorMessage = true, code, message
+}
+
+// live says that the task has a live attempt.
+func (s TaskState) live() bool { return s == TaskDispatched || s == TaskRunning }
+
+// touch notes that a task changes.
+func (s *State) touch(t *Task) {
+	if !t.Changed {
+		t.Changed, t.From = true, t.State
+	}
+}
+
+// move changes the state of a task and the counters that follow from it.
+func (s *State) move(t *Task, to TaskState, now time.Time) {
+	s.touch(t)
+	s.JobChanged = true
+	if t.State.live() {
+		s.Job.Running--
+	}
+	if to.live() {
+		s.Job.Running++
+	}
+	t.State = to
+	if !to.Terminal() {
+		return
+	}
+	t.EndedAt, t.WakeAt, t.WaitGate, t.WaitReason = &now, nil, "", ""
+	s.Job.TasksOpen--
+	if !t.Spec.AlwaysRun {
+		s.Job.NormalOpen--
+	}
+	s.queue = append(s.queue, t.Idx)
+}
