@@ -9,6 +9,8 @@ SERVICES := api-gateway job-manager scheduler resource-manager supervisor ant
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GOFLAGS_BUILD := -trimpath -buildvcs=false -ldflags '-s -w'
 export CGO_ENABLED ?= 0
+# scripts/setup.sh puts a toolchain here where the machine's own go is too old.
+export PATH := $(CURDIR)/bin/toolchain/bin:$(PATH)
 
 .PHONY: help
 help: ## show this list
@@ -17,6 +19,10 @@ help: ## show this list
 .PHONY: setup
 setup: ## install what is missing: Debian packages (PostgreSQL), check Go
 	@scripts/setup.sh
+
+.PHONY: setup-test
+setup-test:
+	@scripts/setup.sh test
 
 .PHONY: build
 build: ## bin/formicary and one binary per service
@@ -28,7 +34,7 @@ demo: setup build ## install, build, start the embedded colony, run a pipeline t
 	@scripts/demo.sh
 
 .PHONY: test
-test: setup borders ## all tests with the race detector, on real PostgreSQL, NATS and etcd
+test: setup-test borders ## all tests with the race detector, on real PostgreSQL, NATS and etcd
 	@scripts/test.sh
 
 .PHONY: check

@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export GOWORK=off
-find proto/gen -name '*.go' -delete
+find proto/gen/formicary -name '*.go' -delete # the embedding in proto/gen/openapi is written by hand
 bin/tools/buf generate --path proto/formicary
 for conf in services/*/sqlc.yaml; do
   [ -e "$conf" ] || continue

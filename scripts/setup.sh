@@ -2,7 +2,8 @@
 # Installs what building and testing needs and the machine lacks. Does nothing on a machine that has it all.
 set -euo pipefail
 
-need_go=1.26
+cd "$(dirname "$0")/.."
+toolchain=1.26.8
 say() { printf '%s\n' "$*" >&2; }
 
 as_root() {
@@ -34,9 +35,23 @@ go_is_new_enough() {
   [ "$(printf '%s\n1.21\n' "$v" | sort -V | head -n 1)" = 1.21 ]
 }
 
+# A toolchain is a Go module too: an older go command can fetch it. It is linked where the Makefile looks first.
+fetch_toolchain() {
+  local dir
+  say "formicary setup: fetching Go $toolchain"
+  dir=$(cd / && GO111MODULE=on go mod download -json "golang.org/toolchain@v0.0.1-go$toolchain.linux-$(dpkg --print-architecture)" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
+  [ -n "$dir" ] || return 1
+  chmod -R u+w "$dir/bin" "$dir/pkg/tool"
+  chmod +x "$dir"/bin/* "$dir"/pkg/tool/*/*
+  mkdir -p bin
+  ln -sfn "$dir" bin/toolchain
+}
+
 missing=()
 command -v git >/dev/null || missing+=(git)
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
+# The race detector of the tests needs a C compiler.
+[ "${1:-}" != test ] || command -v gcc >/dev/null || missing+=(gcc libc6-dev)
 [ "${#missing[@]}" = 0 ] || apt_install "${missing[@]}"
 
 if ! have_postgres; then
@@ -52,9 +67,9 @@ if ! go_is_new_enough && [ -x /usr/local/go/bin/go ]; then
 fi
 if ! go_is_new_enough; then
   command -v go >/dev/null || apt_install golang-go
-  go_is_new_enough || {
-    say "formicary setup: Go $need_go is needed (1.21 or newer fetches it by itself); this machine has $(go env GOVERSION)."
-    say "  Install it from your distribution's backports or from the Go project's downloads and run make again."
+  go_is_new_enough || fetch_toolchain || {
+    say "formicary setup: Go $toolchain is needed (1.21 or newer fetches it by itself); this machine has $(go env GOVERSION)."
+    say "  Install it from the Go project's downloads and run make again."
     exit 1
   }
 fi

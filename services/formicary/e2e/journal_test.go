@@ -25,7 +25,7 @@ func checkJournal(t *testing.T, path string) (starts int) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	current := map[string]string{}     // task → uid that writes
+	current := map[string]string{}       // task → uid that writes
 	over := map[string]map[string]bool{} // task → uids that have been followed by another
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {

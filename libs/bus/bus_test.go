@@ -1,0 +1,110 @@
+package bus_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/formicary/formicary/libs/bus"
+	"github.com/formicary/formicary/libs/bus/embedded"
+	"github.com/formicary/formicary/libs/testkit"
+)
+
+func TestMain(m *testing.M) { testkit.Main(m) }
+
+// seen collects payloads.
+type seen struct {
+	mu  sync.Mutex
+	got map[string]int
+}
+
+func (s *seen) handle(_ context.Context, batch []jetstream.Msg) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range batch {
+		s.got[string(m.Data())]++
+	}
+	bus.Ack(batch)
+	return nil
+}
+
+func (s *seen) has(payload string) func() bool {
+	return func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.got[payload] > 0
+	}
+}
+
+var consumer = jetstream.ConsumerConfig{Durable: "c", AckPolicy: jetstream.AckExplicitPolicy, AckWait: 5 * time.Second}
+
+func TestConsumerSurvivesTheLossOfItsStream(t *testing.T) {
+	_, js := testkit.NATS(t)
+	s := &seen{got: map[string]int{}}
+	testkit.Run(t, func(ctx context.Context) error {
+		return bus.Consume(ctx, testkit.Logger(t), js, bus.Consumption{Stream: bus.Results, Consumer: consumer, Handle: s.handle})
+	})
+	for i := range 100 {
+		if _, err := js.Publish(t.Context(), "formicary.result.0", fmt.Appendf(nil, "before-%d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	testkit.Eventually(t, 10*time.Second, "messages before", s.has("before-99"))
+	if err := js.DeleteStream(t.Context(), bus.Results); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, 20*time.Second, "a message after", func() bool {
+		_, err := js.Publish(t.Context(), "formicary.result.0", []byte("after"))
+		return err == nil && s.has("after")()
+	})
+}
+
+func TestStaleConsumerIsMadeAgain(t *testing.T) {
+	dir := t.TempDir()
+	srv, err := embedded.Start(embedded.Options{StoreDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Stop()
+	nc, err := srv.Connect("t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := bus.JetStream(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bus.Provision(t.Context(), js); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bus.EnsureConsumer(t.Context(), js, bus.Results, consumer); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bus.EnsureConsumer(t.Context(), js, bus.Results, consumer); err != nil {
+		t.Fatalf("a second time: %v", err)
+	}
+}
+
+func TestAFailedBatchComesAgain(t *testing.T) {
+	_, js := testkit.NATS(t)
+	s := &seen{got: map[string]int{}}
+	failed := false
+	testkit.Run(t, func(ctx context.Context) error {
+		return bus.Consume(ctx, testkit.Logger(t), js, bus.Consumption{Stream: bus.Results, Consumer: consumer, Handle: func(ctx context.Context, b []jetstream.Msg) error {
+			if !failed {
+				failed = true
+				panic("poison")
+			}
+			return s.handle(ctx, b)
+		}})
+	})
+	if _, err := js.Publish(t.Context(), "formicary.result.0", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, 10*time.Second, "the message comes again", s.has("x"))
+}
