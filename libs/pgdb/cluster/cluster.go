@@ -48,7 +48,7 @@ const (
 
 // Start initialises the cluster when it is new and starts it. It returns when the server takes connections.
 func Start(ctx context.Context, o Options) (*Cluster, error) {
-	bin, err := findBinaries()
+	bin, err := Binaries()
 	if err != nil {
 		return nil, err
 	}
@@ -98,8 +98,8 @@ func start(ctx context.Context, bin, dir string, o Options) (*Cluster, error) {
 	return serve(ctx, bin, dir, data, socket, as, o)
 }
 
-// findBinaries returns the folder of initdb and postgres.
-func findBinaries() (string, error) {
+// Binaries returns the folder of initdb and postgres, or an error that says what to install.
+func Binaries() (string, error) {
 	if dir := os.Getenv("FORMICARY_PG_BIN"); dir != "" {
 		return dir, nil
 	}
