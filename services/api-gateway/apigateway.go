@@ -1,0 +1,145 @@
+// Package apigateway is the one door for people: the REST API, the same over gRPC, and live streams. It passes calls
+// on to the services that own what they are about and owns nothing itself.
+package apigateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.opentelemetry.io/otel/metric"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"github.com/formicary/formicary/libs/rpc"
+	"github.com/formicary/formicary/libs/run"
+	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
+	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
+	resourcev1 "github.com/formicary/formicary/proto/gen/formicary/resource/v1"
+	schedulev1 "github.com/formicary/formicary/proto/gen/formicary/schedule/v1"
+	"github.com/formicary/formicary/services/api-gateway/internal/forward"
+	"github.com/formicary/formicary/services/api-gateway/internal/gate"
+	"github.com/formicary/formicary/services/api-gateway/internal/live"
+	"github.com/formicary/formicary/services/api-gateway/internal/rest"
+)
+
+// Deps are what the gateway is given.
+type Deps struct {
+	NATS *nats.Conn
+	// The services, by name.
+	JobManager, ResourceManager, Scheduler, Supervisor grpc.ClientConnInterface
+	// HTTP and GRPC are the listeners of the two ports. The gateway closes them.
+	HTTP, GRPC net.Listener
+	Log        *slog.Logger
+	Meter      metric.Meter
+}
+
+// Service is a gateway.
+type Service struct {
+	conf   Config
+	deps   Deps
+	gate   *gate.Gate
+	hub    *live.Hub
+	server *grpc.Server
+	web    http.Handler
+}
+
+// New returns a gateway that Run starts.
+func New(conf Config, deps Deps) (*Service, error) {
+	if err := errors.Join(conf.Validate(), loopbackOnly("HTTP", deps.HTTP), loopbackOnly("gRPC", deps.GRPC)); err != nil {
+		return nil, err
+	}
+	s := &Service{conf: conf, deps: deps, gate: gate.New(gate.ReadRules(protoregistry.GlobalFiles), conf.MaxStreams)}
+	slow, err := s.instruments()
+	if err != nil {
+		return nil, err
+	}
+	s.hub = live.New(live.Config{
+		Kept: conf.KeptEvents, Queue: conf.WatchQueue, Heartbeat: conf.Heartbeat, Recheck: conf.Recheck, Life: conf.StreamLife, ReadTime: readTime,
+	}, deps.NATS, deps.JobManager, deps.Supervisor, deps.Log, slow)
+	calls, err := forward.New(s.gate, conf.CallTimeout,
+		forward.Peer{Name: "job-manager", Conn: deps.JobManager, Services: []string{jobv1.JobDefinitionService_ServiceDesc.ServiceName, jobv1.JobRequestService_ServiceDesc.ServiceName}},
+		forward.Peer{Name: "supervisor", Conn: deps.Supervisor, Services: []string{executionv1.ExecutionService_ServiceDesc.ServiceName, executionv1.LogService_ServiceDesc.ServiceName}},
+		forward.Peer{Name: "resource-manager", Conn: deps.ResourceManager, Services: []string{resourcev1.AntService_ServiceDesc.ServiceName}},
+		forward.Peer{Name: "scheduler", Conn: deps.Scheduler, Services: []string{schedulev1.QueueService_ServiceDesc.ServiceName}},
+	)
+	if err != nil {
+		return nil, err
+	}
+	s.server = rpc.NewServer(deps.Log, grpc.ForceServerCodecV2(forward.Codec()), grpc.MaxRecvMsgSize(conf.MaxBody),
+		grpc.ChainUnaryInterceptor(s.gate.Unary), grpc.ChainStreamInterceptor(s.gate.Stream), grpc.UnknownServiceHandler(gate.Unknown))
+	calls.Register(s.server)
+	jobv1.RegisterEventServiceServer(s.server, live.NewServer(s.hub))
+	s.web, err = rest.New(rest.Options{
+		Conn: calls, Events: live.NewClient(s.hub, s.gate), Ready: s.Ready, MaxBody: int64(conf.MaxBody), Log: deps.Log, Meter: deps.Meter,
+	})
+	return s, err
+}
+
+// instruments makes the metrics of streams and returns what counts a watch that was too slow.
+func (s *Service) instruments() (slow func(), err error) {
+	watches, err := s.deps.Meter.Int64ObservableGauge("formicary_streams", metric.WithDescription("open streams: watches of events and logs"))
+	if err != nil {
+		return nil, fmt.Errorf("make streams gauge: %w", err)
+	}
+	if _, err = s.deps.Meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		o.ObserveInt64(watches, int64(s.gate.Streams()))
+		return nil
+	}, watches); err != nil {
+		return nil, fmt.Errorf("observe streams: %w", err)
+	}
+	count, err := s.deps.Meter.Int64Counter("formicary_watches_too_slow", metric.WithDescription("watches that were ended because they did not keep up"))
+	if err != nil {
+		return nil, fmt.Errorf("make slow watches counter: %w", err)
+	}
+	return func() { count.Add(context.Background(), 1) }, nil
+}
+
+const readTime = 5 * time.Second
+
+// Run serves both ports until ctx ends; then streams end at once, calls under way get the time of Config.StopGrace.
+func (s *Service) Run(ctx context.Context) error {
+	return run.Group(ctx,
+		run.Member{Name: "events", Run: s.hub.Run},
+		run.Member{Name: "streams", Run: func(ctx context.Context) error {
+			<-ctx.Done()
+			s.gate.EndStreams()
+			return nil
+		}},
+		run.Member{Name: "gRPC port", Run: func(ctx context.Context) error { return rpc.Serve(ctx, s.server, s.deps.GRPC, s.conf.StopGrace) }},
+		run.Member{Name: "HTTP port", Run: s.serveHTTP},
+	)
+}
+
+const (
+	headerTime = 10 * time.Second
+	bodyTime   = 30 * time.Second
+	idleTime   = 2 * time.Minute
+	maxHeader  = 64 << 10
+)
+
+func (s *Service) serveHTTP(ctx context.Context) error {
+	server := &http.Server{
+		Handler: s.web, ReadHeaderTimeout: headerTime, ReadTimeout: bodyTime, WriteTimeout: s.conf.CallTimeout + bodyTime,
+		IdleTimeout: idleTime, MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(s.deps.Log.Handler(), slog.LevelDebug),
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(s.deps.HTTP) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.conf.StopGrace)
+	defer cancel()
+	if err := server.Shutdown(grace); err != nil {
+		_ = server.Close()
+	}
+	<-ended
+	return nil
+}

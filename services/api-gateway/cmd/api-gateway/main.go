@@ -1,0 +1,47 @@
+// Command api-gateway runs the gateway as a process of its own.
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"google.golang.org/grpc"
+
+	"github.com/formicary/formicary/libs/boot"
+	apigateway "github.com/formicary/formicary/services/api-gateway"
+)
+
+func main() { os.Exit(boot.Main("api-gateway", nil, wire)) }
+
+func wire(_ context.Context, p *boot.Process) error {
+	deps := apigateway.Deps{Log: p.Log, Meter: p.Metrics.Meter("api-gateway")}
+	var err error
+	if deps.NATS, _, err = p.NATS(); err != nil {
+		return err
+	}
+	for name, conn := range map[string]*grpc.ClientConnInterface{
+		"job-manager": &deps.JobManager, "resource-manager": &deps.ResourceManager, "scheduler": &deps.Scheduler, "supervisor": &deps.Supervisor,
+	} {
+		if *conn, err = p.Peer(name); err != nil {
+			return err
+		}
+	}
+	if p.Colony.HTTP == "" || p.Colony.GRPC == "" {
+		return errors.New("no addresses to listen on: name a colony file, or set FORMICARY_HTTP and FORMICARY_GRPC")
+	}
+	if deps.HTTP, err = p.Listen(p.Colony.HTTP); err != nil {
+		return err
+	}
+	if deps.GRPC, err = p.Listen(p.Colony.GRPC); err != nil {
+		return err
+	}
+	gateway, err := apigateway.New(apigateway.DefaultConfig(), deps)
+	if err != nil {
+		return err
+	}
+	p.OpsAt(p.Colony.Ops)
+	p.Ops.Ready("colony", gateway.Ready)
+	p.Run("api-gateway", gateway.Run)
+	return nil
+}

@@ -1,0 +1,63 @@
+package apigateway
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+)
+
+// Config of a gateway. Zero values are refused: start from DefaultConfig.
+type Config struct {
+	// MaxBody is the largest request, in bytes, over REST and gRPC.
+	MaxBody int
+	// MaxStreams is how many streams (events and logs) are open at once; one more is refused.
+	MaxStreams int
+	// WatchQueue is how many events a watch may lag behind before it is ended.
+	WatchQueue int
+	// KeptEvents is how many of the newest events are kept for clients that come back with the last id they saw.
+	KeptEvents int
+	// Heartbeat is sent on a stream of events after this much silence.
+	Heartbeat time.Duration
+	// Recheck is how long a watch of one request hears nothing before its state is read: what a lost event costs.
+	Recheck time.Duration
+	// StreamLife is the age at which a stream of events ends and the client comes again.
+	StreamLife time.Duration
+	// CallTimeout bounds calls that bring no deadline.
+	CallTimeout time.Duration
+	// StopGrace is what calls under way get when the gateway stops.
+	StopGrace time.Duration
+}
+
+// DefaultConfig is right for one machine.
+func DefaultConfig() Config {
+	return Config{
+		MaxBody: 4 << 20, MaxStreams: 1000, WatchQueue: 8192, KeptEvents: 4096,
+		Heartbeat: 15 * time.Second, Recheck: 5 * time.Second, StreamLife: 15 * time.Minute,
+		CallTimeout: 30 * time.Second, StopGrace: 4 * time.Second,
+	}
+}
+
+// Validate reports all faults at once.
+func (c Config) Validate() error {
+	var faults []error
+	for name, n := range map[string]int64{
+		"MaxBody": int64(c.MaxBody), "MaxStreams": int64(c.MaxStreams), "WatchQueue": int64(c.WatchQueue), "KeptEvents": int64(c.KeptEvents),
+		"Heartbeat": int64(c.Heartbeat), "Recheck": int64(c.Recheck), "StreamLife": int64(c.StreamLife),
+		"CallTimeout": int64(c.CallTimeout), "StopGrace": int64(c.StopGrace),
+	} {
+		if n <= 0 {
+			faults = append(faults, fmt.Errorf("%s must be positive", name))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// loopbackOnly refuses a listener that another machine could reach. Listeners inside the process have no address.
+func loopbackOnly(port string, lis net.Listener) error {
+	addr, ok := lis.Addr().(*net.TCPAddr)
+	if !ok || addr.IP.IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("the %s port listens on %s, which other machines reach: until there is authentication only loopback addresses such as 127.0.0.1 are allowed", port, addr)
+}

@@ -1,0 +1,88 @@
+package forward
+
+import (
+	"context"
+	"io"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// Register adds the services of the peers to a server that uses Codec.
+func (f *Forwarder) Register(r grpc.ServiceRegistrar) {
+	for _, sd := range f.services {
+		r.RegisterService(f.describe(sd), f)
+	}
+}
+
+func (f *Forwarder) describe(sd protoreflect.ServiceDescriptor) *grpc.ServiceDesc {
+	d := &grpc.ServiceDesc{ServiceName: string(sd.FullName()), HandlerType: (*any)(nil), Metadata: sd.ParentFile().Path()}
+	for i := range sd.Methods().Len() {
+		m := sd.Methods().Get(i)
+		name, full := string(m.Name()), "/"+d.ServiceName+"/"+string(m.Name())
+		switch {
+		case m.IsStreamingClient(): // no contract has one; it would answer as unimplemented
+		case m.IsStreamingServer():
+			d.Streams = append(d.Streams, grpc.StreamDesc{StreamName: name, ServerStreams: true, Handler: f.serveStream(full)})
+		default:
+			d.Methods = append(d.Methods, grpc.MethodDesc{MethodName: name, Handler: f.serveUnary(full)})
+		}
+	}
+	return d
+}
+
+func (f *Forwarder) serveUnary(method string) grpc.MethodHandler {
+	pass := func(ctx context.Context, in any) (any, error) {
+		out := &frame{}
+		if err := f.call(ctx, method, in, out, grpc.ForceCodecV2(Codec())); err != nil {
+			return nil, err
+		}
+		return out, nil
+	}
+	return func(srv any, ctx context.Context, dec func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
+		in := &frame{}
+		if err := dec(in); err != nil {
+			return nil, err
+		}
+		if intercept == nil {
+			return pass(ctx, in)
+		}
+		return intercept(ctx, in, &grpc.UnaryServerInfo{Server: srv, FullMethod: method}, pass)
+	}
+}
+
+func (f *Forwarder) serveStream(method string) grpc.StreamHandler {
+	return func(_ any, ss grpc.ServerStream) error {
+		in := &frame{}
+		if err := ss.RecvMsg(in); err != nil {
+			return err
+		}
+		out, err := f.open(ss.Context(), &grpc.StreamDesc{ServerStreams: true}, method, grpc.ForceCodecV2(Codec()))
+		if err != nil {
+			return err
+		}
+		if err := out.SendMsg(in); err != nil {
+			return err
+		}
+		if err := out.CloseSend(); err != nil {
+			return err
+		}
+		return copyAll(ss, out)
+	}
+}
+
+func copyAll(to grpc.ServerStream, from grpc.ClientStream) error {
+	for {
+		m := &frame{}
+		err := from.RecvMsg(m)
+		if err == io.EOF { //nolint:errorlint // the end of a stream is this very value
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := to.SendMsg(m); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,193 @@
+package rest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
+)
+
+// The media types.
+const (
+	typeJSON   = "application/json"
+	typeNDJSON = "application/x-ndjson"
+	typeSSE    = "text/event-stream"
+	typeText   = "text/plain"
+)
+
+// jsonCodec is JSON with the names of the protos. Answers name every field that is not a message, so that a script
+// finds `exit_code: 0` and `requests: []`; the lines of streams name only what is set.
+type jsonCodec struct {
+	// stream is the content type of streams; empty means application/json.
+	stream string
+}
+
+// Marshal encodes an answer, a part of a stream or an error.
+func (jsonCodec) Marshal(v any) ([]byte, error) {
+	switch v := v.(type) {
+	case proto.Message:
+		return protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true}.Marshal(v)
+	case map[string]any: // a part of a stream
+		if m, ok := v["result"].(proto.Message); ok {
+			return part("result", m)
+		}
+	case map[string]proto.Message: // the error that ends a stream
+		if m, ok := v["error"]; ok {
+			return part("error", m)
+		}
+	}
+	return json.Marshal(v)
+}
+
+func part(name string, m proto.Message) ([]byte, error) {
+	b := append(make([]byte, 0, 512), `{"`+name+`":`...)
+	b, err := protojson.MarshalOptions{UseProtoNames: true}.MarshalAppend(b, m)
+	return append(b, '}'), err
+}
+
+// Unmarshal decodes a message and refuses unknown fields and whatever follows it.
+func (jsonCodec) Unmarshal(data []byte, v any) error {
+	m, ok := v.(proto.Message)
+	if !ok {
+		return json.Unmarshal(data, v)
+	}
+	if err := protojson.Unmarshal(data, m); err != nil {
+		return fmt.Errorf("%s", place(err.Error()))
+	}
+	return nil
+}
+
+var atLine = regexp.MustCompile(`^\(line (\d+):(\d+)\): `)
+
+// place writes where in the body the fault is: "line 1, column 8: unknown field …".
+func place(message string) string {
+	message = strings.TrimLeft(strings.TrimPrefix(message, "proto:"), " \u00a0")
+	message = strings.TrimPrefix(message, "syntax error ")
+	return atLine.ReplaceAllString(message, "line $1, column $2: ")
+}
+
+// NewDecoder reads one message; io.EOF says that there is none.
+func (c jsonCodec) NewDecoder(r io.Reader) runtime.Decoder {
+	return runtime.DecoderFunc(func(v any) error {
+		data, err := io.ReadAll(r)
+		if err != nil {
+			return err
+		}
+		if len(bytes.TrimSpace(data)) == 0 {
+			return io.EOF
+		}
+		return c.Unmarshal(data, v)
+	})
+}
+
+// NewEncoder writes messages.
+func (c jsonCodec) NewEncoder(w io.Writer) runtime.Encoder { return encode(c, w) }
+
+func encode(c runtime.Marshaler, w io.Writer) runtime.Encoder {
+	return runtime.EncoderFunc(func(v any) error {
+		b, err := c.Marshal(v)
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(b)
+		return err
+	})
+}
+
+// ContentType of answers.
+func (jsonCodec) ContentType(any) string { return typeJSON }
+
+// StreamContentType of streams.
+func (c jsonCodec) StreamContentType(any) string {
+	if c.stream != "" {
+		return c.stream
+	}
+	return typeJSON
+}
+
+// sseCodec writes streams as server-sent events. The id is what the client sends back as Last-Event-ID: of an event
+// its id, of a piece of a log the offset that follows it. An error is an event of the type "failure".
+type sseCodec struct{ jsonCodec }
+
+// Marshal encodes one event without the empty line that ends it.
+func (c sseCodec) Marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	var m proto.Message
+	switch v := v.(type) {
+	case map[string]any:
+		m, _ = v["result"].(proto.Message)
+	case map[string]proto.Message:
+		m = v["error"]
+		b.WriteString("event: failure\n")
+	}
+	if m == nil {
+		return c.jsonCodec.Marshal(v)
+	}
+	if id := eventID(m); id != "" {
+		b.WriteString("id: " + id + "\n")
+	}
+	b.WriteString("data: ")
+	out, err := protojson.MarshalOptions{UseProtoNames: true}.MarshalAppend(b.Bytes(), m)
+	return append(out, '\n'), err
+}
+
+func eventID(m proto.Message) string {
+	switch m := m.(type) {
+	case interface{ GetId() string }:
+		return m.GetId()
+	case *executionv1.WatchTaskLogResponse:
+		return strconv.FormatInt(m.GetOffset()+int64(len(m.GetData())), 10)
+	}
+	return ""
+}
+
+// ContentType of the error that is the whole answer.
+func (sseCodec) ContentType(any) string { return typeSSE }
+
+// StreamContentType of streams.
+func (sseCodec) StreamContentType(any) string { return typeSSE }
+
+// Delimiter ends an event.
+func (sseCodec) Delimiter() []byte { return []byte("\n") }
+
+// NewEncoder writes events.
+func (c sseCodec) NewEncoder(w io.Writer) runtime.Encoder { return encode(c, w) }
+
+// textCodec writes a log as the bytes that it is.
+type textCodec struct{ jsonCodec }
+
+// Marshal returns the bytes of a piece of a log.
+func (c textCodec) Marshal(v any) ([]byte, error) {
+	switch v := v.(type) {
+	case map[string]any:
+		if m, ok := v["result"].(*executionv1.WatchTaskLogResponse); ok {
+			return m.GetData(), nil
+		}
+	case map[string]proto.Message:
+		if s, ok := v["error"].(interface{ GetMessage() string }); ok {
+			return []byte("\n[the log breaks off: " + s.GetMessage() + "]\n"), nil
+		}
+	}
+	return c.jsonCodec.Marshal(v)
+}
+
+// ContentType of the whole answer.
+func (textCodec) ContentType(any) string { return typeText + "; charset=utf-8" }
+
+// StreamContentType of streams.
+func (textCodec) StreamContentType(any) string { return typeText + "; charset=utf-8" }
+
+// Delimiter is nothing: the log has its own lines.
+func (textCodec) Delimiter() []byte { return nil }
+
+// NewEncoder writes pieces.
+func (c textCodec) NewEncoder(w io.Writer) runtime.Encoder { return encode(c, w) }

@@ -1,0 +1,135 @@
+// Package rest is the HTTP side of the gateway: the REST API that the protos describe, live streams as SSE and NDJSON,
+// the OpenAPI document and the probes.
+//
+// The routes are generated from the protos. What this package adds are the rules of the border: only loopback names
+// are answered and no foreign page may write, bodies are bounded, nothing unknown is ignored (fields, parameters,
+// content types), every answer carries a request id and every error is a google.rpc.Status in JSON.
+package rest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"go.opentelemetry.io/otel/metric"
+	"google.golang.org/grpc"
+
+	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
+	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
+	resourcev1 "github.com/formicary/formicary/proto/gen/formicary/resource/v1"
+	schedulev1 "github.com/formicary/formicary/proto/gen/formicary/schedule/v1"
+	"github.com/formicary/formicary/proto/gen/openapi"
+)
+
+// Options of the handler.
+type Options struct {
+	// Conn leads to the services.
+	Conn grpc.ClientConnInterface
+	// Events are the live events.
+	Events jobv1.EventServiceClient
+	// Ready says whether all that the gateway needs is there.
+	Ready func(context.Context) error
+	// MaxBody is the largest body of a request, in bytes.
+	MaxBody int64
+	Log     *slog.Logger
+	Meter   metric.Meter
+}
+
+// New returns the handler of the HTTP port.
+func New(o Options) (http.Handler, error) {
+	routes, err := readRoutes()
+	if err != nil {
+		return nil, err
+	}
+	api := runtime.NewServeMux(
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, jsonCodec{}),
+		runtime.WithMarshalerOption(typeSSE, sseCodec{}),
+		runtime.WithMarshalerOption(typeNDJSON, jsonCodec{stream: typeNDJSON}),
+		runtime.WithMarshalerOption(typeText, textCodec{}),
+		runtime.WithErrorHandler(writeError),
+		runtime.WithRoutingErrorHandler(routes.noRoute),
+		runtime.WithStreamErrorHandler(streamStatus),
+		runtime.WithIncomingHeaderMatcher(incoming),
+		runtime.WithOutgoingHeaderMatcher(nothing),
+		runtime.WithOutgoingTrailerMatcher(nothing),
+		runtime.WithMiddlewares(routes.middleware),
+		runtime.WithUnescapingMode(runtime.UnescapingModeAllCharacters),
+		runtime.WithDisablePathLengthFallback(),
+		runtime.WithDisableHTTPMethodOverride(),
+	)
+	if err := register(api, connection{o.Conn}, o.Events); err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", api)
+	mux.HandleFunc("GET /openapi.json", document)
+	mux.HandleFunc("GET /livez", live)
+	mux.HandleFunc("GET /readyz", ready(o.Ready))
+	m, err := newMeters(o.Meter)
+	if err != nil {
+		return nil, err
+	}
+	return observe(o.Log, m, guard(limit(o.MaxBody, mux))), nil
+}
+
+// register adds the generated routes of the services for people.
+func register(mux *runtime.ServeMux, conn grpc.ClientConnInterface, events jobv1.EventServiceClient) error {
+	ctx := context.Background()
+	for _, err := range []error{
+		jobv1.RegisterJobDefinitionServiceHandlerClient(ctx, mux, jobv1.NewJobDefinitionServiceClient(conn)),
+		jobv1.RegisterJobRequestServiceHandlerClient(ctx, mux, jobv1.NewJobRequestServiceClient(conn)),
+		jobv1.RegisterEventServiceHandlerClient(ctx, mux, events),
+		executionv1.RegisterExecutionServiceHandlerClient(ctx, mux, executionv1.NewExecutionServiceClient(conn)),
+		executionv1.RegisterLogServiceHandlerClient(ctx, mux, executionv1.NewLogServiceClient(conn)),
+		resourcev1.RegisterAntServiceHandlerClient(ctx, mux, resourcev1.NewAntServiceClient(conn)),
+		schedulev1.RegisterQueueServiceHandlerClient(ctx, mux, schedulev1.NewQueueServiceClient(conn)),
+	} {
+		if err != nil {
+			return fmt.Errorf("register REST routes: %w", err)
+		}
+	}
+	return nil
+}
+
+// The request headers that reach the handlers, and nothing else does: callers must not be able to write metadata.
+const (
+	lastEventID    = "Last-Event-Id"
+	idempotencyKey = "Idempotency-Key"
+	requestID      = "X-Request-Id"
+)
+
+func incoming(key string) (string, bool) {
+	switch key {
+	case lastEventID, idempotencyKey, requestID:
+		return strings.ToLower(key), true
+	}
+	return "", false
+}
+
+func nothing(string) (string, bool) { return "", false }
+
+func document(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", typeJSON)
+	_, _ = w.Write([]byte(openapi.JSON()))
+}
+
+func live(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") }
+
+func ready(check func(context.Context) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := check(r.Context()); err != nil {
+			plain(w, http.StatusServiceUnavailable, err.Error())
+			return
+		}
+		plain(w, http.StatusOK, "ok")
+	}
+}
+
+func plain(w http.ResponseWriter, code int, text string) {
+	w.Header().Set("Content-Type", typeText+"; charset=utf-8")
+	w.WriteHeader(code)
+	_, _ = w.Write([]byte(text + "\n"))
+}
