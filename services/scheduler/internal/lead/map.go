@@ -1,0 +1,65 @@
+package lead
+
+import (
+	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
+	resourcev1 "github.com/formicary/formicary/proto/gen/formicary/resource/v1"
+	"github.com/formicary/formicary/services/scheduler/internal/plan"
+)
+
+func snapshot(res *jobv1.ReadQueueResponse, fleet *plan.Fleet) plan.Snapshot {
+	s := plan.Snapshot{Types: make([]plan.Type, len(res.GetTypes())), Loads: make(map[string]int, len(res.GetLoads())), Fleet: fleet}
+	for i, t := range res.GetTypes() {
+		s.Types[i] = plan.Type{
+			Org: t.GetOrgId(), Name: t.GetJobType(), MaxConcurrency: int(t.GetMaxConcurrency()), Active: int(t.GetActive()),
+			Holders: t.GetHolders(), Disabled: t.GetDisabled(), Pending: int(t.GetPending()), Heads: heads(t.GetHeads()),
+		}
+	}
+	for _, l := range res.GetLoads() {
+		s.Loads[l.GetPlacementClass()] += int(l.GetReady())
+	}
+	if due := res.GetNextDue(); due != nil {
+		s.NextDue = due.AsTime()
+	}
+	return s
+}
+
+func heads(in []*jobv1.QueuedRequest) []plan.Head {
+	out := make([]plan.Head, len(in))
+	for i, h := range in {
+		out[i] = plan.Head{ID: h.GetRequestId(), Priority: int(h.GetPriority()), Age: h.GetAgeAt().AsTime(), Class: h.GetPlacementClass()}
+	}
+	return out
+}
+
+func fleet(res *resourcev1.GetCapacityResponse) *plan.Fleet {
+	ants := make([]plan.Ant, len(res.GetAnts()))
+	for i, a := range res.GetAnts() {
+		ants[i] = plan.Ant{ID: a.GetAntId(), Methods: a.GetMethods(), Tags: a.GetTags(), Slots: int(a.GetSlots()), Used: int(a.GetUsed())}
+	}
+	return plan.NewFleet(ants)
+}
+
+func gates(in []plan.Gate) []*jobv1.ClosedGate {
+	out := make([]*jobv1.ClosedGate, len(in))
+	for i, g := range in {
+		out[i] = &jobv1.ClosedGate{
+			OrgId: g.Org, JobType: g.JobType, PlacementClass: g.Class, Gate: kind(g.Kind), Reason: g.Reason, Holders: g.Holders,
+		}
+	}
+	return out
+}
+
+func kind(k plan.Kind) jobv1.Gate {
+	switch k {
+	case plan.Disabled:
+		return jobv1.Gate_GATE_DISABLED
+	case plan.Concurrency:
+		return jobv1.Gate_GATE_CONCURRENCY
+	case plan.Capacity:
+		return jobv1.Gate_GATE_CAPACITY
+	case plan.NoAnt:
+		return jobv1.Gate_GATE_NO_ANT
+	default:
+		return jobv1.Gate_GATE_UNSPECIFIED
+	}
+}
