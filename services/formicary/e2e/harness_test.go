@@ -128,23 +128,24 @@ func (w *world) embedded() *proc {
 func (w *world) separate(ants ...string) {
 	w.t.Helper()
 	w.infra()
-	file := filepath.Join(w.data, "colony.json")
 	for _, s := range services {
-		w.run(s, s, "--colony", file)
+		w.run(s, s, "--colony", w.file())
 	}
 	for _, a := range ants {
-		w.run(a, "ant", "--colony", file, "--id", a)
+		w.run(a, "ant", "--colony", w.file(), "--id", a)
 	}
 	w.ready()
 }
+
+// file holds the addresses of the colony.
+func (w *world) file() string { return filepath.Join(w.data, "colony.json") }
 
 // infra starts only the stores and waits until they can be used.
 func (w *world) infra() {
 	w.t.Helper()
 	w.run("infra", "formicary", "up", "--only=infra", "--expose", "--data", w.data, "--listen", "127.0.0.1:0")
-	file := filepath.Join(w.data, "colony.json")
 	w.eventually("colony.json", func() bool {
-		_, err := os.Stat(file)
+		_, err := os.Stat(w.file())
 		return err == nil
 	})
 }
@@ -153,7 +154,7 @@ func (w *world) infra() {
 func (w *world) ready() {
 	w.t.Helper()
 	w.eventually("the gateway is ready", func() bool {
-		raw, err := os.ReadFile(filepath.Join(w.data, "colony.json"))
+		raw, err := os.ReadFile(w.file())
 		if err != nil {
 			return false
 		}
@@ -303,7 +304,7 @@ func (w *world) audit() {
 	var out []byte
 	w.within(30*time.Second, "the auditor finds nothing", func() bool {
 		var err error
-		out, err = exec.Command(filepath.Join(binDir, "formicary"), "audit", "--colony", filepath.Join(w.data, "colony.json")).CombinedOutput()
+		out, err = exec.Command(filepath.Join(binDir, "formicary"), "audit", "--colony", w.file()).CombinedOutput()
 		return err == nil
 	})
 	if strings.Contains(string(out), "VIOLATION") {
@@ -314,7 +315,7 @@ func (w *world) audit() {
 // cli runs a client command and returns what it prints on stdout and its exit code.
 func (w *world) cli(args ...string) (string, int) {
 	w.t.Helper()
-	args = append(args, "--colony", filepath.Join(w.data, "colony.json"))
+	args = append(args, "--colony", w.file())
 	cmd := exec.Command(filepath.Join(binDir, "formicary"), args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
