@@ -214,7 +214,7 @@ func (c *colony) start(id string, change func(*scheduler.Config, *scheduler.Deps
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background()) //nolint:forbidigo // ends in the clean-up
+	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -90,7 +90,7 @@ func (e *Elector) Run(ctx context.Context, lead func(context.Context, Term) erro
 			return e.once(ctx, lead)
 		})
 		if ctx.Err() != nil {
-			return nil
+			break
 		}
 		if time.Since(began) > steadyTerm {
 			pause = pauseMin

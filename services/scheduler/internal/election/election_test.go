@@ -151,7 +151,7 @@ func TestPhantomLeaderIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer session.Close()
+	defer func() { _ = session.Close() }()
 	el := concurrency.NewElection(session, prefix)
 	if err := el.Campaign(t.Context(), "a"); err != nil {
 		t.Fatal(err)

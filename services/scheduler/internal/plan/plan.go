@@ -12,6 +12,7 @@ package plan
 import (
 	"cmp"
 	"container/heap"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -71,9 +72,7 @@ const (
 // not on the order of the types.
 func Plan(s Snapshot, now time.Time) Decision {
 	p := planner{fleet: s.Fleet, loads: make(map[string]int, len(s.Loads)), gates: map[gateKey]Gate{}}
-	for class, n := range s.Loads {
-		p.loads[class] = n
-	}
+	maps.Copy(p.loads, s.Loads)
 	p.d.Wake = schedule(s.NextDue, now)
 	for i := range s.Types {
 		p.enter(&s.Types[i])
