@@ -1,0 +1,99 @@
+package output
+
+import (
+	"errors"
+	"maps"
+	"strings"
+	"testing"
+)
+
+func TestParse(t *testing.T) {
+	for name, c := range map[string]struct {
+		text string
+		want map[string]string
+		err  string
+	}{
+		"empty":       {"", nil, ""},
+		"lines":       {"a=1\nb=x=y\n\nc=\n", map[string]string{"a": "1", "b": "x=y", "c": ""}, ""},
+		"last counts": {"a=1\na=2", map[string]string{"a": "2"}, ""},
+		"heredoc":     {"a<<END\nx\n\ny\nEND\nb=1\n", map[string]string{"a": "x\n\ny", "b": "1"}, ""},
+		"empty doc":   {"a<<END\nEND", map[string]string{"a": ""}, ""},
+		"crlf":        {"a=1\r\nb<<E\r\nx\r\nE\r\n", map[string]string{"a": "1", "b": "x\r"}, ""},
+		"shift":       {"a=1<<2", map[string]string{"a": "1<<2"}, ""},
+		"no end":      {"ok=1\na<<END\nx", nil, "line 2: a has no end"},
+		"no sign":     {"hello", nil, "line 1: want KEY=VALUE"},
+		"bad name":    {"a<<E\nx\nE\na b=1", nil, `line 4: output name "a b"`},
+	} {
+		var s Set
+		err := s.Parse(c.text)
+		if c.err != "" {
+			if err == nil || !strings.Contains(err.Error(), c.err) {
+				t.Errorf("%s: error %v, want %q", name, err, c.err)
+			}
+			continue
+		}
+		if err != nil || !maps.Equal(s.Values(), c.want) {
+			t.Errorf("%s: %q, %v; want %q", name, s.Values(), err, c.want)
+		}
+	}
+}
+
+func TestLimit(t *testing.T) {
+	var s Set
+	if err := s.Parse("a=" + strings.Repeat("x", Limit-1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Put("b", ""); !errors.Is(err, ErrTooLarge) {
+		t.Fatalf("one byte more: %v", err)
+	}
+	if err := s.Put("a", "small"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestScanner(t *testing.T) {
+	text := "hello\n::set-output name=a::1\n x ::set-output name=no::1\n::set-output name=b::x::y\r\n::set-other\n::set-output bad\n::set-output name=c::last"
+	want := map[string]string{"a": "1", "b": "x::y", "c": "last"}
+	for size := 1; size <= len(text); size++ {
+		var s Set
+		sc := NewScanner(&s)
+		for rest := text; rest != ""; {
+			n := min(size, len(rest))
+			_, _ = sc.Write([]byte(rest[:n]))
+			rest = rest[n:]
+		}
+		if err := sc.Close(); err != nil || !maps.Equal(s.Values(), want) {
+			t.Fatalf("pieces of %d: %q, %v", size, s.Values(), err)
+		}
+	}
+}
+
+func TestScannerBoundsTheLine(t *testing.T) {
+	var s Set
+	sc := NewScanner(&s)
+	_, _ = sc.Write([]byte("::set-output name=a::"))
+	for range 100 {
+		_, _ = sc.Write([]byte(strings.Repeat("x", 10_000)))
+	}
+	if cap(sc.line) > 2*maxLine {
+		t.Errorf("keeps %d bytes", cap(sc.line))
+	}
+	if err := sc.Close(); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add("a=1\nb<<E\nx\nE\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		var s Set
+		_ = s.Parse(text)
+		total := 0
+		for k, v := range s.Values() {
+			total += len(k) + len(v)
+		}
+		if total > Limit {
+			t.Fatalf("%d bytes", total)
+		}
+	})
+}

@@ -1,0 +1,191 @@
+package shell
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+)
+
+// berth is the place on disk of one attempt: an empty working directory, its script and its output file. Making and
+// removing these costs more than a short task, so a berth whose directory is empty again, and whose files are still
+// the same, is used again.
+type berth struct {
+	dir    string
+	script *os.File
+	output *os.File
+}
+
+// berths below one directory.
+type berths struct {
+	root string
+	mu   sync.Mutex
+	idle []*berth
+	made int
+}
+
+const (
+	scriptFile = "script"
+	afterFile  = "after"  // the after_script
+	codeFile   = "code"   // written by the shell before after_script begins
+	outputFile = "output" // $FORMICARY_OUTPUT
+	workDir    = "work"
+)
+
+func (b *berth) path(name string) string { return filepath.Join(b.dir, name) }
+
+// take returns a berth whose working directory is empty.
+func (s *berths) take() (*berth, error) {
+	s.mu.Lock()
+	if n := len(s.idle); n > 0 {
+		b := s.idle[n-1]
+		s.idle = s.idle[:n-1]
+		s.mu.Unlock()
+		return b, nil
+	}
+	s.made++
+	b := &berth{dir: filepath.Join(s.root, strconv.Itoa(s.made))}
+	s.mu.Unlock()
+	if err := b.make(); err != nil {
+		b.remove()
+		return nil, fmt.Errorf("make working directory: %w", err)
+	}
+	return b, nil
+}
+
+func (b *berth) make() error {
+	if err := os.MkdirAll(b.path(workDir), 0o700); err != nil {
+		return err
+	}
+	var err error
+	if b.script, err = os.OpenFile(b.path(scriptFile), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+		return err
+	}
+	b.output, err = os.OpenFile(b.path(outputFile), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	return err
+}
+
+// write puts the scripts in place. It does not truncate first: ext4 would write the new content out at once.
+func (b *berth) write(script, after string) error {
+	if _, err := b.script.WriteAt([]byte(script), 0); err != nil {
+		return fmt.Errorf("write script: %w", err)
+	}
+	info, err := b.script.Stat()
+	if err == nil && info.Size() > int64(len(script)) {
+		err = b.script.Truncate(int64(len(script)))
+	}
+	if err == nil && after != "" {
+		err = os.WriteFile(b.path(afterFile), []byte(after), 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("write script: %w", err)
+	}
+	return nil
+}
+
+// outputs reads the output file, at most limit bytes and one more.
+func (b *berth) outputs(limit int) (string, error) {
+	f := b.output
+	if !same(f, b.path(outputFile)) { // the task put another file in its place
+		info, err := os.Lstat(b.path(outputFile))
+		if err != nil || !info.Mode().IsRegular() {
+			return "", nil //nolint:nilerr // a task that removes the file hands over nothing
+		}
+		if f, err = os.Open(b.path(outputFile)); err != nil {
+			return "", fmt.Errorf("read output file: %w", err)
+		}
+		defer f.Close()
+	}
+	raw, err := io.ReadAll(io.NewSectionReader(f, 0, int64(limit)+1))
+	if err != nil {
+		return "", fmt.Errorf("read output file: %w", err)
+	}
+	return string(raw), nil
+}
+
+// same reports whether path still names the open file.
+func same(f *os.File, path string) bool {
+	open, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := os.Lstat(path)
+	return err == nil && os.SameFile(open, named)
+}
+
+// free gives the berth back. One that the task has changed is removed.
+func (s *berths) free(b *berth, unused bool) {
+	if unused && b.pristine() {
+		s.mu.Lock()
+		if len(s.idle) < maxIdle {
+			s.idle = append(s.idle, b)
+			s.mu.Unlock()
+			return
+		}
+		s.mu.Unlock()
+	}
+	b.remove()
+}
+
+// pristine reports whether the berth is as it was made.
+func (b *berth) pristine() bool {
+	info, err := b.output.Stat()
+	if err != nil || info.Size() > 0 || !same(b.output, b.path(outputFile)) || !same(b.script, b.path(scriptFile)) {
+		return false
+	}
+	work, err := os.Lstat(b.path(workDir))
+	if err != nil || work.Mode() != fs.ModeDir|0o700 {
+		return false
+	}
+	d, err := os.Open(b.path(workDir))
+	if err != nil {
+		return false
+	}
+	defer d.Close()
+	if names, err := d.Readdirnames(1); err != io.EOF || len(names) > 0 { //nolint:errorlint // Readdirnames returns this very value
+		return false
+	}
+	for _, name := range []string{afterFile, codeFile} {
+		if _, err := os.Lstat(b.path(name)); !os.IsNotExist(err) {
+			return false
+		}
+	}
+	return true
+}
+
+func (b *berth) remove() {
+	if b.script != nil {
+		_ = b.script.Close()
+	}
+	if b.output != nil {
+		_ = b.output.Close()
+	}
+	removeAll(b.dir)
+}
+
+// removeAll deletes a tree, also where a task has left directories without write permission (as Go's module cache has).
+func removeAll(dir string) {
+	if os.RemoveAll(dir) == nil {
+		return
+	}
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, _ error) error {
+		if d != nil && d.IsDir() {
+			_ = os.Chmod(path, 0o700) // #nosec G302 -- a directory that is about to be deleted
+		}
+		return nil
+	})
+	_ = os.RemoveAll(dir)
+}
+
+func (s *berths) remove() {
+	s.mu.Lock()
+	idle := s.idle
+	s.idle = nil
+	s.mu.Unlock()
+	for _, b := range idle {
+		b.remove()
+	}
+}

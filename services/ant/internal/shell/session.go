@@ -1,0 +1,340 @@
+package shell
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/formicary/formicary/services/ant/internal/executor"
+	"github.com/formicary/formicary/services/ant/internal/output"
+)
+
+// afterLimit bounds an after_script that has to run in a shell of its own because the session was killed.
+const afterLimit = 10 * time.Second
+
+// session is one attempt.
+type session struct {
+	e       *Executor
+	task    executor.Task
+	out     io.Writer
+	outputs output.Set
+	scanner *output.Scanner
+	berth   *berth
+	cage    cage
+	limits  limits
+	dir     string
+	env     []string
+	failed  *executor.End // it could not be started
+	empty   bool          // nothing is left of it
+
+	mu      sync.Mutex
+	shell   *child
+	stopped bool
+	killed  bool
+	// deadline is the end of the grace: timer kills then.
+	deadline time.Time
+	timer    *time.Timer
+}
+
+// child is a shell on its way.
+type child struct {
+	process *os.Process
+	read    *os.File
+	drained chan struct{} // its output is read to the end
+	dead    bool          // guarded by session.mu: no signal may be sent any more
+}
+
+func (e *Executor) prepare(t executor.Task, out io.Writer) *session {
+	s := &session{e: e, task: t, out: out, empty: true}
+	s.scanner = output.NewScanner(&s.outputs)
+	return s
+}
+
+// Start begins the session. It binds the goroutine to its thread until Wait returns: the kernel kills the shell when
+// the thread that started it ends.
+func (s *session) Start() string {
+	runtime.LockOSThread()
+	if err := s.place(); err != nil {
+		s.fail(executor.Break(err.Error()))
+		return ""
+	}
+	if s.failed != nil {
+		return ""
+	}
+	since := uptime()
+	pid := s.spawn(s.berth.path(scriptFile))
+	if pid == 0 {
+		return ""
+	}
+	return trace{pid: pid, since: since, before: uptime() + 1}.String()
+}
+
+func (s *session) fail(end executor.End) { s.failed = &end }
+
+// place makes everything that the shell needs.
+func (s *session) place() (err error) {
+	if s.berth, err = s.e.berths.take(); err != nil {
+		return err
+	}
+	if s.env, err = s.e.environment(s.task, s.berth); err != nil {
+		s.fail(executor.Refuse(err.Error()))
+		return nil
+	}
+	if s.dir, err = s.berth.directory(s.task.WorkingDir); err != nil {
+		s.fail(executor.Refuse(err.Error()))
+		return nil
+	}
+	var group *cgroup
+	if s.cage, group, err = s.e.cage(s.task.UID); err != nil {
+		return err
+	}
+	if s.task.CPUMillis > 0 || s.task.MemoryBytes > 0 {
+		s.limits = s.e.groups.limit(group, s.task.UID, s.task.CPUMillis, s.task.MemoryBytes)
+		for _, what := range s.limits.missing {
+			_, _ = fmt.Fprintf(s.out, "[this ant cannot limit %s: no control group]\n", what)
+		}
+	}
+	return s.berth.write(compose(s.berth, s.task.Before, s.task.Script, len(s.task.After) > 0, s.limits.prelude), lines(s.task.After))
+}
+
+// spawn starts a shell with a script; 0 means that it could not, or must not any more.
+func (s *session) spawn(script string) int {
+	r, w, err := os.Pipe()
+	if err != nil {
+		s.fail(executor.Break(fmt.Sprintf("make pipe: %v", err)))
+		return 0
+	}
+	defer w.Close()
+	attr := &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	s.cage.enter(attr)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.killed || s.stopped && s.shell == nil {
+		_ = r.Close()
+		s.fail(executor.Break("stopped before it began"))
+		return 0
+	}
+	p, err := os.StartProcess(shell, []string{"sh", script}, &os.ProcAttr{Dir: s.dir, Env: s.env, Files: []*os.File{s.e.null, w, w}, Sys: attr})
+	if err != nil {
+		_ = r.Close()
+		if tooLarge(err) {
+			s.fail(executor.Refuse("the environment of the task is larger than the system allows"))
+		} else {
+			s.fail(executor.Break(fmt.Sprintf("start %s: %v", shell, err)))
+		}
+		return 0
+	}
+	s.shell = &child{process: p, read: r, drained: make(chan struct{})}
+	go s.read(s.shell)
+	return p.Pid
+}
+
+// read copies the output in order until every writer is gone, or until it is cut.
+func (s *session) read(c *child) {
+	defer close(c.drained)
+	buf := s.e.buffers.Get().(*[]byte)
+	defer s.e.buffers.Put(buf)
+	for {
+		n, err := c.read.Read(*buf)
+		if n > 0 {
+			_, _ = s.scanner.Write((*buf)[:n])
+			_, _ = s.out.Write((*buf)[:n])
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// Wait returns when the session has ended.
+func (s *session) Wait() executor.End {
+	defer runtime.UnlockOSThread()
+	if s.failed != nil {
+		return *s.failed
+	}
+	state, err := s.await()
+	if err != nil {
+		return executor.Break(err.Error())
+	}
+	oom := s.limits.oom()
+	code, noted := s.berth.readCode()
+	switch {
+	case len(s.task.After) == 0:
+	case noted:
+		return s.end(code, 0, oom)
+	default:
+		s.after()
+	}
+	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		return s.end(128+int(ws.Signal()), ws.Signal(), oom)
+	}
+	return s.end(state.ExitCode(), 0, oom)
+}
+
+// after runs after_script in a shell of its own: the session was killed, or the script replaced the exit trap or the
+// shell itself.
+func (s *session) after() {
+	if s.recage() != nil || s.spawn(s.berth.path(afterFile)) == 0 {
+		s.failed = nil
+		return
+	}
+	s.mu.Lock()
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	if s.stopped {
+		s.timer = time.AfterFunc(afterLimit, s.kill)
+	}
+	s.mu.Unlock()
+	_, _ = s.await()
+}
+
+// recage takes a new cage: a group in which something was killed may kill what enters it later (see cgroup).
+func (s *session) recage() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cage.free(s.empty)
+	c, _, err := s.e.cage(s.task.UID)
+	if err != nil {
+		s.cage = &kinship{mark: uidVariable + s.task.UID}
+		return err
+	}
+	s.cage = c
+	return nil
+}
+
+// await waits for the shell, kills what it leaves behind and reaps it.
+func (s *session) await() (*os.ProcessState, error) {
+	s.mu.Lock()
+	c := s.shell
+	s.mu.Unlock()
+	err := untilDead(c.process.Pid)
+	if err == nil {
+		s.settle(c)
+	}
+	s.mu.Lock()
+	c.dead = true
+	s.mu.Unlock()
+	state, waitErr := c.process.Wait()
+	_ = c.read.Close()
+	if err = errors.Join(err, waitErr); err != nil {
+		return nil, fmt.Errorf("wait for shell: %w", err)
+	}
+	return state, nil
+}
+
+// untilDead waits until the process has ended and leaves it unreaped.
+func untilDead(pid int) error {
+	for {
+		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("wait for process %d: %w", pid, err)
+		}
+	}
+}
+
+// settle ends what the dead shell left: background processes may hold the output open for a moment, then everything in
+// the cage is killed and the output is cut.
+func (s *session) settle(c *child) {
+	s.mu.Lock()
+	hold := time.NewTimer(max(s.e.opts.Hold, time.Until(s.deadline))) // a child may need the grace that the shell did not
+	s.mu.Unlock()
+	defer hold.Stop()
+	select {
+	case <-c.drained:
+	case <-hold.C:
+	}
+	s.empty = clear(s.cage, c.process.Pid)
+	if !s.empty {
+		_, _ = io.WriteString(s.out, "[a process of the task cannot be killed]\n")
+	}
+	select {
+	case <-c.drained:
+	case <-time.After(s.e.opts.Hold / 4): // what was in the pipe is read by now
+		_ = c.read.SetReadDeadline(time.Now())
+		<-c.drained
+	}
+}
+
+// end makes the result of an exit code.
+func (s *session) end(code int, sig syscall.Signal, oom bool) executor.End {
+	end := executor.End{ExitCode: code}
+	err := s.scanner.Close()
+	text, readErr := s.berth.outputs(output.Limit * 2)
+	if err = errors.Join(err, readErr); err == nil {
+		err = s.outputs.Parse(text)
+	}
+	end.Outputs = s.outputs.Values()
+	switch {
+	case oom && code != 0:
+		end.Class, end.Message = executor.OOM, fmt.Sprintf("out of memory: the limit is %d bytes", s.task.MemoryBytes)
+	case sig != 0:
+		end.Class, end.Message = executor.User, fmt.Sprintf("killed by signal %d (%s)", int(sig), sig)
+	case code != 0:
+		end.Class, end.Message = executor.User, fmt.Sprintf("exit code %d", code)
+	case err != nil:
+		end.Class, end.Message, end.Outputs = executor.User, err.Error(), nil
+	}
+	return end
+}
+
+// Stop sends TERM to the session's process group, and KILL to everything after grace.
+func (s *session) Stop(grace time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	again := s.stopped
+	s.stopped = true
+	if grace <= 0 {
+		s.killed = true
+	}
+	if s.shell == nil || s.shell.dead {
+		return
+	}
+	switch {
+	case grace <= 0:
+		s.killLocked()
+	case !again:
+		_ = unix.Kill(-s.shell.process.Pid, unix.SIGTERM)
+		s.deadline = time.Now().Add(grace)
+		s.timer = time.AfterFunc(grace, s.kill)
+	}
+}
+
+func (s *session) kill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.killLocked()
+}
+
+func (s *session) killLocked() {
+	if s.shell != nil && !s.shell.dead {
+		_ = unix.Kill(-s.shell.process.Pid, unix.SIGKILL)
+		s.cage.kill(s.shell.process.Pid)
+	}
+}
+
+// Close gives the session's place back.
+func (s *session) Close() {
+	s.mu.Lock()
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	s.mu.Unlock()
+	s.limits.remove()
+	if s.cage != nil {
+		s.cage.free(s.empty)
+	}
+	if s.berth != nil {
+		s.e.berths.free(s.berth, s.empty)
+	}
+}

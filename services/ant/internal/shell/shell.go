@@ -1,0 +1,269 @@
+// Package shell executes tasks by a shell of the host.
+//
+// One attempt is one session of /bin/sh with a script file of its own: before_script and script run in it under set -e,
+// after_script by its exit trap, so directory and variables carry over. The shell and all that it starts live in a
+// cage, a control group where one can be made. When the shell has ended, whatever is left in the cage is killed before
+// the attempt counts as ended, and the shell itself is reaped only after that: until then its number cannot be reused.
+//
+// If the ant is killed, the kernel kills the shell (parent death signal), and the ant's next life kills the rest by the
+// cage, by the traces in its spool and by the mark in the environment.
+package shell
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/formicary/formicary/services/ant/internal/executor"
+)
+
+// Method that this executor executes.
+const Method = "SHELL"
+
+const (
+	shell       = "/bin/sh"
+	defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	uidVariable = "FORMICARY_ATTEMPT_UID="
+	dirVariable = "FORMICARY_WORKDIR="
+)
+
+// Options of the executor.
+type Options struct {
+	// Dir holds working directories; it belongs to this executor alone and is emptied.
+	Dir string
+	// Environment is what every process gets from the ant's own.
+	Environment map[string]string
+	// WithoutCgroups does without control groups even where they can be made.
+	WithoutCgroups bool
+	// Hold is how long a pipe may be held open by background processes after the shell has ended; 0 means 1 s.
+	Hold time.Duration
+}
+
+// Executor runs scripts.
+type Executor struct {
+	opts      Options
+	berths    berths
+	groups    *cgroups
+	null      *os.File
+	caged     bool // attempts get a control group
+	subreaper bool // orphans of attempts become children of this process
+	buffers   sync.Pool
+}
+
+// New returns an executor. Recover must be called before the first task.
+func New(o Options) (*Executor, error) {
+	if o.Hold <= 0 {
+		o.Hold = time.Second
+	}
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("find working directories: %w", err)
+	}
+	o.Dir = dir
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", os.DevNull, err)
+	}
+	e := &Executor{opts: o, berths: berths{root: dir}, groups: findCgroups(dir), null: null}
+	e.buffers.New = func() any { b := make([]byte, readSize); return &b }
+	return e, nil
+}
+
+// readSize is how much is read from a task's output at once.
+const readSize = 32 << 10
+
+// Methods returns SHELL.
+func (e *Executor) Methods() []string { return []string{Method} }
+
+// Healthy reports whether there is a shell and a place to run it.
+func (e *Executor) Healthy() error {
+	if err := unix.Access(shell, unix.X_OK); err != nil {
+		return fmt.Errorf("%s: %w", shell, err)
+	}
+	if err := unix.Access(e.opts.Dir, unix.W_OK|unix.X_OK); err != nil {
+		return fmt.Errorf("working directories in %s: %w", e.opts.Dir, err)
+	}
+	return nil
+}
+
+// Run reaps orphans until ctx ends, then removes what the executor keeps.
+func (e *Executor) Run(ctx context.Context) error {
+	tick := time.NewTicker(30 * time.Second)
+	defer tick.Stop()
+	dead := buried{}
+	for {
+		select {
+		case <-ctx.Done():
+			e.close()
+			return nil
+		case <-tick.C:
+			if e.subreaper || os.Getpid() == 1 {
+				dead.bury()
+			}
+		}
+	}
+}
+
+func (e *Executor) close() {
+	e.berths.remove()
+	e.groups.remove()
+	_ = e.null.Close()
+}
+
+// Recover kills what an earlier life left running, empties the working directories and finds out which cage works.
+func (e *Executor) Recover(ctx context.Context, traces map[string]string) error {
+	pause := firstPause
+	for e.groups.recover() || e.killMarked(traces) {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("kill what an earlier ant left running: %w", ctx.Err())
+		case <-time.After(pause):
+			pause = min(2*pause, longestPause)
+		}
+	}
+	if err := os.MkdirAll(e.opts.Dir, 0o700); err != nil {
+		return fmt.Errorf("make working directories: %w", err)
+	}
+	old, err := os.ReadDir(e.opts.Dir)
+	if err != nil {
+		return fmt.Errorf("empty working directories: %w", err)
+	}
+	for _, d := range old {
+		removeAll(filepath.Join(e.opts.Dir, d.Name()))
+	}
+	e.caged = !e.opts.WithoutCgroups && e.probe()
+	if !e.caged {
+		e.subreaper = becomeSubreaper()
+	}
+	return nil
+}
+
+// killMarked kills the processes of the traced sessions and those whose environment names the ant's directories. It
+// reports whether there were any.
+func (e *Executor) killMarked(traces map[string]string) (alive bool) {
+	sessions := map[int]trace{}
+	for _, t := range traces {
+		if tr, ok := parseTrace(t); ok {
+			sessions[tr.pid] = tr
+		}
+	}
+	for _, pid := range everyone() {
+		p, ok := readProcess(pid)
+		if !ok || p.zombie || pid == os.Getpid() {
+			continue
+		}
+		tr, traced := sessions[p.session]
+		if traced && tr.holds() || variable(environ(pid), dirVariable+e.opts.Dir+"/") {
+			alive = true
+			kill(pid)
+		}
+	}
+	return alive
+}
+
+// trace is what finds a shell again: its number, and when it was started, in clock ticks since boot.
+type trace struct {
+	pid           int
+	since, before uint64
+}
+
+func (t trace) String() string { return fmt.Sprintf("%d %d %d", t.pid, t.since, t.before) }
+
+func parseTrace(s string) (trace, bool) {
+	var t trace
+	n, err := fmt.Sscanf(s, "%d %d %d", &t.pid, &t.since, &t.before)
+	return t, err == nil && n == 3 && t.pid > 1
+}
+
+// holds reports whether the session of this number is still the traced one: its leader is the traced process, or is
+// gone. While a session has members its number is not given to another process.
+func (t trace) holds() bool {
+	leader, ok := readProcess(t.pid)
+	return !ok || leader.start >= t.since && leader.start <= t.before
+}
+
+// probe reports whether a process can be started in a group.
+func (e *Executor) probe() bool {
+	if e.groups.base == "" {
+		return false
+	}
+	e.caged = true
+	r := e.prepare(executor.Task{UID: "probe", Script: []string{":"}}, io.Discard)
+	r.Start()
+	defer r.Close()
+	return r.Wait().Class == executor.None
+}
+
+// Prepare takes a task.
+func (e *Executor) Prepare(t executor.Task, out io.Writer) executor.Execution {
+	return e.prepare(t, out)
+}
+
+// cage returns a cage for an attempt, and its group if it is one.
+func (e *Executor) cage(uid string) (cage, *cgroup, error) {
+	if !e.caged {
+		return &kinship{mark: uidVariable + uid, subreaper: e.subreaper}, nil, nil
+	}
+	c, err := e.groups.take()
+	if err != nil {
+		return nil, nil, err
+	}
+	return c, c, nil
+}
+
+// environment of the process; the attempt's own variables win.
+func (e *Executor) environment(t executor.Task, b *berth) ([]string, error) {
+	env := make([]string, 0, len(e.opts.Environment)+len(t.Environment)+6)
+	set := map[string]bool{"FORMICARY_OUTPUT": true, "FORMICARY_WORKDIR": true, "FORMICARY_ATTEMPT_UID": true, "PWD": true}
+	env = append(env, "FORMICARY_OUTPUT="+b.path(outputFile), dirVariable+b.path(workDir), uidVariable+t.UID)
+	for k, v := range t.Environment {
+		if k == "" || strings.ContainsAny(k, "=\x00") || strings.ContainsRune(v, 0) {
+			return nil, fmt.Errorf("environment variable %q: the name must not be empty or hold '=', neither may hold a NUL byte", k)
+		}
+		if !set[k] {
+			set[k] = true
+			env = append(env, k+"="+v)
+		}
+	}
+	for k, v := range e.opts.Environment {
+		if !set[k] {
+			set[k] = true
+			env = append(env, k+"="+v)
+		}
+	}
+	if !set["PATH"] {
+		env = append(env, "PATH="+defaultPath)
+	}
+	return env, nil
+}
+
+// directory makes the task's working directory.
+func (b *berth) directory(rel string) (string, error) {
+	dir := b.path(workDir)
+	if rel == "" {
+		return dir, nil
+	}
+	if !filepath.IsLocal(rel) {
+		return "", fmt.Errorf("working_dir %q: want a path below the attempt's own directory", rel)
+	}
+	dir = filepath.Join(dir, rel)
+	return dir, os.MkdirAll(dir, 0o700)
+}
+
+// tooLarge reports whether a process could not be started for the size of its environment.
+func tooLarge(err error) bool { return errors.Is(err, unix.E2BIG) }
+
+// readCode reads the exit code that the shell wrote before after_script began.
+func (b *berth) readCode() (int, bool) {
+	code, err := strconv.Atoi(trimmed(b.path(codeFile)))
+	return code, err == nil
+}
