@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"google.golang.org/grpc/codes"
@@ -20,6 +21,12 @@ import (
 // limit reads the body, which is small or refused, before anything is decided by it.
 func limit(most int64, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if t := r.Header.Get("Content-Type"); t == "" {
+			r.Header.Del("Content-Type")
+		} else if !strings.Contains(t, "/") {
+			respond(w, r, &unsupported{t})
+			return
+		}
 		if r.Body == nil || r.Body == http.NoBody {
 			next.ServeHTTP(w, r)
 			return
@@ -59,6 +66,7 @@ func setBody(r *http.Request, body []byte) {
 	r.ContentLength = int64(len(body))
 }
 
+// contentType returns the media type of the body, or what stands in its place.
 func contentType(r *http.Request) string {
 	t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil {

@@ -1,0 +1,403 @@
+package apigateway_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/genproto/googleapis/api/annotations"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/rpc"
+	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
+	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
+)
+
+const (
+	id      = "0198c0de-0000-7000-8000-000000000001"
+	jobs    = "/formicary.job.v1.JobRequestService/"
+	defs    = "/formicary.job.v1.JobDefinitionService/"
+	runs    = "/formicary.execution.v1.ExecutionService/"
+	logs    = "/formicary.execution.v1.LogService/"
+	ants    = "/formicary.resource.v1.AntService/"
+	queue   = "/formicary.schedule.v1.QueueService/"
+	watches = "/formicary.job.v1.EventService/"
+)
+
+// paths are all documented paths: what they call and with which request.
+var paths = []struct{ verb, path, body, peer, method, want string }{
+	{"POST", "/api/v1/jobs/definitions", `{"yaml":"a","file_name":"f"}`, "job-manager", defs + "CreateJobDefinition", `{"yaml":"a","file_name":"f"}`},
+	{"POST", "/api/jobs/definitions", `{"yaml":"a"}`, "job-manager", defs + "CreateJobDefinition", `{"yaml":"a"}`},
+	{"GET", "/api/v1/jobs/definitions", ``, "job-manager", defs + "ListJobDefinitions", `{}`},
+	{"GET", "/api/jobs/definitions?page_size=7", ``, "job-manager", defs + "ListJobDefinitions", `{"page_size":7}`},
+	{"GET", "/api/v1/jobs/definitions/etl@3", ``, "job-manager", defs + "GetJobDefinition", `{"id":"etl@3"}`},
+	{"GET", "/api/v1/jobs/definitions/etl/versions?page_token=x", ``, "job-manager", defs + "ListJobDefinitionVersions", `{"job_type":"etl","page_token":"x"}`},
+	{"POST", "/api/v1/jobs/definitions/etl/enable", ``, "job-manager", defs + "EnableJobDefinition", `{"id":"etl"}`},
+	{"POST", "/api/v1/jobs/definitions/etl/disable", `{}`, "job-manager", defs + "DisableJobDefinition", `{"id":"etl"}`},
+	{"DELETE", "/api/v1/jobs/definitions/etl", ``, "job-manager", defs + "DeleteJobDefinition", `{"id":"etl"}`},
+	{"POST", "/api/v1/jobs/requests", `{"job_type":"etl","params":{"a":1},"priority":0}`, "job-manager", jobs + "SubmitJob", `{"job_type":"etl","params":{"a":1},"priority":0}`},
+	{"POST", "/api/jobs/requests", `{"job_type":"etl"}`, "job-manager", jobs + "SubmitJob", `{"job_type":"etl"}`},
+	{"GET", "/api/v1/jobs/requests/" + id, ``, "job-manager", jobs + "GetJobRequest", `{"id":"` + id + `"}`},
+	{"GET", "/api/jobs/requests/@latest", ``, "job-manager", jobs + "GetJobRequest", `{"id":"@latest"}`},
+	{"GET", "/api/v1/jobs/requests?states=FAILED&states=PENDING&job_type=etl", ``, "job-manager", jobs + "ListJobRequests", `{"states":["FAILED","PENDING"],"job_type":"etl"}`},
+	{"GET", "/api/jobs/requests", ``, "job-manager", jobs + "ListJobRequests", `{}`},
+	{"POST", "/api/v1/jobs/requests/" + id + "/cancel", `{"reason":"r"}`, "job-manager", jobs + "CancelJobRequest", `{"id":"` + id + `","reason":"r"}`},
+	{"POST", "/api/jobs/requests/" + id + "/cancel", ``, "job-manager", jobs + "CancelJobRequest", `{"id":"` + id + `"}`},
+	{"POST", "/api/v1/jobs/requests/x/pause", ``, "job-manager", jobs + "PauseJobRequest", `{"id":"x"}`},
+	{"POST", "/api/v1/jobs/requests/x/resume", ``, "job-manager", jobs + "ResumeJobRequest", `{"id":"x"}`},
+	{"POST", "/api/v1/jobs/requests/x/restart", `{"hard":true}`, "job-manager", jobs + "RestartJobRequest", `{"id":"x","hard":true}`},
+	{"GET", "/api/v1/jobs/requests/x/explain", ``, "job-manager", jobs + "ExplainJobRequest", `{"id":"x"}`},
+	{"GET", "/api/v1/jobs/requests/" + id + "/execution?run=2", ``, "supervisor", runs + "GetExecution", `{"request_id":"` + id + `","run":2}`},
+	{"GET", "/api/v1/jobs/requests/" + id + "/tasks", ``, "supervisor", runs + "ListTasks", `{"request_id":"` + id + `"}`},
+	{"GET", "/api/v1/jobs/requests/" + id + "/tasks/a%20b/log?follow=true&offset=9", ``, "supervisor", logs + "WatchTaskLog", `{"request_id":"` + id + `","task":"a b","follow":true,"offset":"9"}`},
+	{"GET", "/api/v1/ants", ``, "resource-manager", ants + "ListAnts", `{}`},
+	{"GET", "/api/ants", ``, "resource-manager", ants + "ListAnts", `{}`},
+	{"GET", "/api/v1/ants/ant-1", ``, "resource-manager", ants + "GetAnt", `{"id":"ant-1"}`},
+	{"POST", "/api/v1/ants/ant-1/drain", ``, "resource-manager", ants + "DrainAnt", `{"id":"ant-1"}`},
+	{"POST", "/api/v1/ants/ant-1/resume", ``, "resource-manager", ants + "ResumeAnt", `{"id":"ant-1"}`},
+	{"GET", "/api/v1/scheduler", ``, "scheduler", queue + "GetScheduler", `{}`},
+}
+
+func TestPathsReachTheirServices(t *testing.T) {
+	w := start(t)
+	for _, c := range paths {
+		t.Run(c.verb+" "+c.path, func(t *testing.T) {
+			if got := w.do(c.verb, c.path, c.body, "Content-Type: application/json"); got.code != http.StatusOK {
+				t.Fatalf("%d %s", got.code, got.body)
+			}
+			got := w.peers.last(t)
+			if got.peer != c.peer || got.method != c.method {
+				t.Errorf("called %s %s, want %s %s", got.peer, got.method, c.peer, c.method)
+			}
+			if got.caller != (rpc.Caller{Org: "default", User: "local"}) {
+				t.Errorf("caller %v", got.caller)
+			}
+			wanted, _, err := types(c.method)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := protojson.Unmarshal([]byte(c.want), wanted); err != nil {
+				t.Fatal(err)
+			}
+			if !proto.Equal(got.req, wanted) {
+				t.Errorf("request %v, want %v", got.req, wanted)
+			}
+		})
+	}
+}
+
+// TestEveryBindingIsTested keeps the table above complete.
+func TestEveryBindingIsTested(t *testing.T) {
+	protoregistry.GlobalFiles.RangeFiles(func(f protoreflect.FileDescriptor) bool {
+		for i := range f.Services().Len() {
+			for j := range f.Services().Get(i).Methods().Len() {
+				m := f.Services().Get(i).Methods().Get(j)
+				rule, ok := proto.GetExtension(m.Options(), annotations.E_Http).(*annotations.HttpRule)
+				if !ok || rule == nil || !strings.HasPrefix(string(m.FullName()), "formicary.") {
+					continue
+				}
+				method := "/" + string(m.Parent().FullName()) + "/" + string(m.Name())
+				bindings, tested := 1+len(rule.GetAdditionalBindings()), 0
+				for _, p := range paths {
+					if p.method == method {
+						tested++
+					}
+				}
+				if tested != bindings && method != watches+"WatchEvents" {
+					t.Errorf("%s has %d bindings, %d are tested", method, bindings, tested)
+				}
+			}
+		}
+		return true
+	})
+}
+
+func TestAnswersNameEveryField(t *testing.T) {
+	w := start(t)
+	w.peers.when(jobs+"SubmitJob", one(&jobv1.SubmitJobResponse{Request: &jobv1.JobRequest{Id: id, State: jobv1.JobRequest_PENDING}}))
+	got := w.do("POST", "/api/v1/jobs/requests", `{"job_type":"etl"}`)
+	var m struct {
+		Created *bool
+		Request map[string]any
+	}
+	if err := json.Unmarshal([]byte(got.body), &m); err != nil {
+		t.Fatal(err)
+	}
+	if m.Created == nil || m.Request["state"] != "PENDING" || m.Request["error_code"] != "" || m.Request["run"] != 0.0 {
+		t.Errorf("%s", got.body)
+	}
+	if _, ok := m.Request["ended_at"]; ok {
+		t.Errorf("an unset time is there: %s", got.body)
+	}
+	if got := w.do("GET", "/api/v1/jobs/requests", ""); !strings.Contains(strings.ReplaceAll(got.body, " ", ""), `"requests":[]`) {
+		t.Errorf("an empty list is missing: %s", got.body)
+	}
+}
+
+func TestUploadYAML(t *testing.T) {
+	w := start(t)
+	text := "job_type: x # ü\ntasks:\n\t- \"a\"\n"
+	for _, ct := range []string{"application/yaml", "text/yaml; charset=utf-8", "application/x-yaml", "text/plain"} {
+		for _, path := range []string{"/api/v1/jobs/definitions", "/api/jobs/definitions"} {
+			if got := w.do("POST", path+"?file_name=a.yaml&validate_only=true", text, "Content-Type: "+ct); got.code != http.StatusOK {
+				t.Fatalf("%d %s", got.code, got.body)
+			}
+			want := &jobv1.CreateJobDefinitionRequest{Yaml: text, FileName: "a.yaml", ValidateOnly: true}
+			if got := w.peers.last(t); !proto.Equal(got.req, want) {
+				t.Errorf("%s: %v", ct, got.req)
+			}
+		}
+	}
+	for _, c := range []struct{ path, body, reason string }{
+		{"?validate_only=perhaps", "a: b", "REQUEST_MALFORMED"},
+		{"?valdate_only=true", "a: b", "PARAMETER_UNKNOWN"},
+		{"", "a: \xff", "DEFINITION_INVALID"},
+		{"", "", "REQUEST_INVALID"},
+	} {
+		if got := w.do("POST", "/api/v1/jobs/definitions"+c.path, c.body, "Content-Type: application/yaml"); got.code != http.StatusBadRequest || reason(t, got) != c.reason {
+			t.Errorf("%s %q: %d %s", c.path, c.body, got.code, got.body)
+		}
+	}
+}
+
+// failure is a google.rpc.Status in JSON.
+type failure struct {
+	Code    codes.Code
+	Message string
+	Details []struct {
+		Type            string `json:"@type"`
+		Reason, Domain  string
+		RequestID       string                                        `json:"request_id"`
+		FieldViolations []struct{ Field, Description, Reason string } `json:"field_violations"`
+	}
+}
+
+func failed(t testing.TB, r reply) failure {
+	t.Helper()
+	var f failure
+	if err := json.Unmarshal([]byte(r.body), &f); err != nil {
+		t.Fatalf("%d %q: %v", r.code, r.body, err)
+	}
+	if ct := r.header.Get("Content-Type"); ct != "application/json" {
+		t.Errorf("content type of an error is %q", ct)
+	}
+	if i := slices.IndexFunc(f.Details, func(d struct {
+		Type            string `json:"@type"`
+		Reason, Domain  string
+		RequestID       string                                        `json:"request_id"`
+		FieldViolations []struct{ Field, Description, Reason string } `json:"field_violations"`
+	}) bool {
+		return d.RequestID != "" && d.RequestID == r.header.Get("X-Request-Id")
+	}); i < 0 {
+		t.Errorf("the error has no request id: %s", r.body)
+	}
+	return f
+}
+
+func reason(t testing.TB, r reply) string {
+	t.Helper()
+	for _, d := range failed(t, r).Details {
+		if d.Reason != "" {
+			return d.Reason
+		}
+	}
+	return ""
+}
+
+func TestErrorsOfServices(t *testing.T) {
+	w := start(t)
+	for _, c := range []struct {
+		err    error
+		code   int
+		reason string
+	}{
+		{errs.NotFound("REQUEST_NOT_FOUND", "no"), http.StatusNotFound, "REQUEST_NOT_FOUND"},
+		{errs.Conflict("IDEMPOTENCY_CONFLICT", "no"), http.StatusConflict, "IDEMPOTENCY_CONFLICT"},
+		{errs.Precondition("REQUEST_STATE", "no"), http.StatusConflict, "REQUEST_STATE"},
+		{errs.Exhausted("LIMIT", "no"), http.StatusTooManyRequests, "LIMIT"},
+		{errs.Unavailable("LATER", "no"), http.StatusServiceUnavailable, "LATER"},
+		{errs.Denied("NO", "no"), http.StatusForbidden, "NO"},
+		{fmt.Errorf("secret"), http.StatusInternalServerError, ""},
+		{status.Error(codes.Unimplemented, "no"), http.StatusNotImplemented, ""},
+	} {
+		w.peers.when(jobs+"GetJobRequest", fails(c.err))
+		got := w.do("GET", "/api/v1/jobs/requests/x", "")
+		if got.code != c.code || reason(t, got) != c.reason || strings.Contains(got.body, "secret") {
+			t.Errorf("%v: %d %s", c.err, got.code, got.body)
+		}
+		if (c.code == http.StatusServiceUnavailable || c.code == http.StatusTooManyRequests) != (got.header.Get("Retry-After") != "") {
+			t.Errorf("%v: Retry-After %q", c.err, got.header.Get("Retry-After"))
+		}
+	}
+}
+
+func TestErrorsSayWhere(t *testing.T) {
+	w := start(t)
+	w.peers.when(defs+"CreateJobDefinition", fails(errs.Invalid("DEFINITION_INVALID", "2 faults").WithViolations(
+		errs.Violation{Field: "job.yaml:3:5", Description: "unknown field", Reason: "UNKNOWN_FIELD"},
+		errs.Violation{Field: "job.yaml:9:1", Description: "cycle", Reason: "CYCLE"})))
+	got := w.do("POST", "/api/v1/jobs/definitions", "x", "Content-Type: application/yaml")
+	var fields []string
+	for _, d := range failed(t, got).Details {
+		for _, v := range d.FieldViolations {
+			fields = append(fields, v.Field+" "+v.Reason)
+		}
+	}
+	if want := []string{"job.yaml:3:5 UNKNOWN_FIELD", "job.yaml:9:1 CYCLE"}; !slices.Equal(fields, want) || got.code != http.StatusBadRequest {
+		t.Errorf("%d %v, want %v", got.code, fields, want)
+	}
+}
+
+func TestBadRequests(t *testing.T) {
+	w := start(t, func(s *setting) { s.conf.MaxBody = 1 << 10 })
+	large := `{"job_type":"` + strings.Repeat("x", 1<<10) + `"}`
+	for _, c := range []struct {
+		name, verb, path, body, contentType string
+		code                                int
+		reason, message                     string
+	}{
+		{"unknown field", "POST", "/api/v1/jobs/requests", "{\n \"job_typ\":\"x\"}", "application/json", 400, "REQUEST_MALFORMED", `line 2, column 2: unknown field "job_typ"`},
+		{"not JSON", "POST", "/api/v1/jobs/requests", "{nope}", "application/json", 400, "REQUEST_MALFORMED", "line 1, column 2: "},
+		{"two values", "POST", "/api/v1/jobs/requests", `{"job_type":"x"} {}`, "application/json", 400, "REQUEST_MALFORMED", "line 1, column 18: "},
+		{"wrong type", "POST", "/api/v1/jobs/requests", `{"job_type":7}`, "application/json", 400, "REQUEST_MALFORMED", "line 1, column 13: "},
+		{"rule of the proto", "POST", "/api/v1/jobs/requests", `{"job_type":"x","priority":101}`, "application/json", 400, "REQUEST_INVALID", "priority"},
+		{"page size", "GET", "/api/v1/jobs/requests?page_size=1001", "", "", 400, "REQUEST_INVALID", "page_size"},
+		{"unknown parameter", "GET", "/api/v1/jobs/requests?state=FAILED", "", "", 400, "PARAMETER_UNKNOWN", `"state"`},
+		{"parameter beside a body", "POST", "/api/v1/jobs/requests?job_type=x", `{"job_type":"x"}`, "application/json", 400, "PARAMETER_UNKNOWN", `"job_type"`},
+		{"parameter's type", "GET", "/api/v1/jobs/requests?page_size=many", "", "", 400, "REQUEST_MALFORMED", "page_size"},
+		{"parameter's enum", "GET", "/api/v1/jobs/requests?states=GONE", "", "", 400, "REQUEST_MALFORMED", "states"},
+		{"too large", "POST", "/api/v1/jobs/requests", large, "application/json", 413, "REQUEST_TOO_LARGE", "1024 bytes"},
+		{"content type", "POST", "/api/v1/jobs/requests", "{}", "nonsense", 415, "CONTENT_TYPE_UNSUPPORTED", "nonsense"},
+		{"YAML", "POST", "/api/v1/jobs/requests", "a: b", "application/yaml", 415, "CONTENT_TYPE_UNSUPPORTED", "application/json"},
+		{"no such path", "GET", "/api/v1/nothing", "", "", 404, "PATH_UNKNOWN", "/api/v1/nothing"},
+		{"no such verb", "PUT", "/api/v1/jobs/requests", "{}", "application/json", 405, "METHOD_NOT_ALLOWED", "GET, POST"},
+		{"method override", "POST", "/api/v1/ants", "", "application/x-www-form-urlencoded", 405, "METHOD_NOT_ALLOWED", "GET"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := w.do(c.verb, c.path, c.body, "Content-Type: "+c.contentType, "X-HTTP-Method-Override: GET")
+			if got.code != c.code || reason(t, got) != c.reason || !strings.Contains(failed(t, got).Message, c.message) {
+				t.Errorf("%d %s", got.code, got.body)
+			}
+			if got.code == http.StatusMethodNotAllowed && got.header.Get("Allow") == "" {
+				t.Error("405 without Allow")
+			}
+		})
+	}
+	if n := w.peers.count(); n != 0 {
+		t.Errorf("%d bad requests reached a service", n)
+	}
+	t.Run("too large, length unknown", func(t *testing.T) {
+		res := w.open(t.Context(), "POST", "/api/v1/jobs/requests", struct{ *strings.Reader }{strings.NewReader(large)}, "Content-Type: application/json")
+		defer res.Body.Close()
+		if res.StatusCode != http.StatusRequestEntityTooLarge {
+			t.Errorf("%d", res.StatusCode)
+		}
+	})
+	t.Run("too large over gRPC", func(t *testing.T) {
+		_, err := jobv1.NewJobRequestServiceClient(w.grpc).SubmitJob(t.Context(), &jobv1.SubmitJobRequest{JobType: large})
+		if errs.CodeOf(err) != errs.CodeExhausted {
+			t.Error(err)
+		}
+	})
+}
+
+func TestCurlsDefaultBodyIsJSON(t *testing.T) {
+	w := start(t)
+	got := w.do("POST", "/api/v1/jobs/requests", `{"job_type":"x"}`, "Content-Type: application/x-www-form-urlencoded")
+	if got.code != http.StatusOK {
+		t.Errorf("%d %s", got.code, got.body)
+	}
+}
+
+func TestIdempotencyKey(t *testing.T) {
+	w := start(t)
+	for _, c := range []struct{ body, want string }{
+		{`{"job_type":"x"}`, "from-header"},
+		{`{"job_type":"x","idempotency_key":"from-body"}`, "from-body"},
+	} {
+		w.do("POST", "/api/v1/jobs/requests", c.body, "Idempotency-Key: from-header")
+		if got := w.peers.last(t).req.(*jobv1.SubmitJobRequest).GetIdempotencyKey(); got != c.want {
+			t.Errorf("%s: key %q, want %q", c.body, got, c.want)
+		}
+	}
+	if got := w.do("POST", "/api/v1/jobs/requests/x/pause", "", "Idempotency-Key: k"); got.code != http.StatusOK {
+		t.Errorf("a method without key: %d %s", got.code, got.body)
+	}
+}
+
+func TestRequestID(t *testing.T) {
+	w := start(t)
+	if got := w.do("GET", "/livez", "", "X-Request-Id: my-id.1").header.Get("X-Request-Id"); got != "my-id.1" {
+		t.Errorf("given: %q", got)
+	}
+	for _, bad := range []string{"", "a b", "<script>", strings.Repeat("x", 65)} {
+		if got := w.do("GET", "/livez", "", "X-Request-Id: "+bad).header.Get("X-Request-Id"); len(got) != 36 {
+			t.Errorf("given %q: %q", bad, got)
+		}
+	}
+}
+
+func TestHeadersDoNotBecomeTheCaller(t *testing.T) {
+	w := start(t)
+	w.do("GET", "/api/v1/ants", "", "X-Formicary-Org: other", "X-Formicary-User: root", "Grpc-Metadata-X-Formicary-Org: other", "Authorization: Bearer x")
+	if got := w.peers.last(t).caller; got.Org != "default" || got.User != "local" {
+		t.Errorf("%v", got)
+	}
+	ctx := rpc.WithCaller(t.Context(), rpc.Caller{Org: "other", User: "root"})
+	if _, err := jobv1.NewJobRequestServiceClient(w.grpc).GetJobRequest(ctx, &jobv1.GetJobRequestRequest{Id: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.peers.last(t).caller; got.Org != "default" || got.User != "local" {
+		t.Errorf("over gRPC: %v", got)
+	}
+}
+
+func TestPanicStaysInside(t *testing.T) {
+	w := start(t)
+	w.peers.when(jobs+"GetJobRequest", func(context.Context, proto.Message, func(proto.Message) error) error { panic("secret") })
+	if got := w.do("GET", "/api/v1/jobs/requests/x", ""); got.code != http.StatusInternalServerError || strings.Contains(got.body, "secret") {
+		t.Errorf("%d %s", got.code, got.body)
+	}
+}
+
+func TestPages(t *testing.T) {
+	w := start(t)
+	got := w.do("GET", "/openapi.json", "")
+	var doc struct {
+		Paths map[string]any
+	}
+	if err := json.Unmarshal([]byte(got.body), &doc); err != nil || len(doc.Paths) < 20 {
+		t.Errorf("%d paths, %v", len(doc.Paths), err)
+	}
+	for _, page := range []string{"/livez", "/readyz"} {
+		if got := w.do("GET", page, ""); got.code != http.StatusOK || got.body != "ok\n" {
+			t.Errorf("%s: %d %s", page, got.code, got.body)
+		}
+	}
+	if err := w.svc.Ready(t.Context()); err != nil {
+		t.Error(err)
+	}
+	w.nats.Close()
+	if got := w.do("GET", "/readyz", ""); got.code != http.StatusServiceUnavailable || !strings.Contains(got.body, "nats") {
+		t.Errorf("without NATS: %d %s", got.code, got.body)
+	}
+}
+
+func TestListTasksOverREST(t *testing.T) {
+	w := start(t)
+	w.peers.when(runs+"ListTasks", one(&executionv1.ListTasksResponse{Tasks: []*executionv1.Task{{Name: "a", State: executionv1.Task_COMPLETED}}}))
+	got := w.do("GET", "/api/v1/jobs/requests/"+id+"/tasks", "")
+	if !strings.Contains(strings.ReplaceAll(got.body, " ", ""), `"exit_code":0`) {
+		t.Errorf("%s", got.body)
+	}
+}
