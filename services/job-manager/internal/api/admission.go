@@ -1,0 +1,119 @@
+package api
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/formicary/formicary/libs/errs"
+	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
+	"github.com/formicary/formicary/services/job-manager/internal/admission"
+	"github.com/formicary/formicary/services/job-manager/internal/request"
+)
+
+type admissions struct {
+	jobv1.UnsafeAdmissionServiceServer
+	manager *admission.Manager
+}
+
+func (s *admissions) BeginEpoch(ctx context.Context, req *jobv1.BeginEpochRequest) (*jobv1.BeginEpochResponse, error) {
+	epoch, err := s.manager.Begin(ctx, admission.Term{LeaderID: req.GetLeaderId(), ClusterID: req.GetClusterId(), Revision: req.GetRevision()})
+	if err != nil {
+		return nil, err
+	}
+	return &jobv1.BeginEpochResponse{Epoch: epoch}, nil
+}
+
+func (s *admissions) ReadQueue(ctx context.Context, req *jobv1.ReadQueueRequest) (*jobv1.ReadQueueResponse, error) {
+	q, err := s.manager.Queue(ctx, int(req.GetHeadLimit()))
+	if err != nil {
+		return nil, err
+	}
+	res := &jobv1.ReadQueueResponse{Now: timestamppb.New(q.Now), NextDue: stamp(q.NextDue)}
+	for _, t := range q.Types {
+		res.Types = append(res.Types, fromType(t))
+	}
+	for class, ready := range q.Loads {
+		res.Loads = append(res.Loads, &jobv1.ClassLoad{PlacementClass: class, Ready: int32(ready)})
+	}
+	return res, nil
+}
+
+func fromType(t admission.Type) *jobv1.QueuedType {
+	out := &jobv1.QueuedType{
+		OrgId: t.OrgID, JobType: t.JobType, MaxConcurrency: int32(t.MaxConcurrency), Active: int32(t.Active), Holders: t.Holders,
+		Disabled: t.Disabled, Pending: int32(t.Pending), Heads: make([]*jobv1.QueuedRequest, len(t.Heads)),
+	}
+	for i, h := range t.Heads {
+		out.Heads[i] = &jobv1.QueuedRequest{
+			RequestId: h.ID.String(), Priority: int32(h.Priority), AgeAt: timestamppb.New(h.AgeAt), PlacementClass: h.PlacementClass, Resumed: h.Resumed,
+		}
+	}
+	return out
+}
+
+func (s *admissions) Admit(ctx context.Context, req *jobv1.AdmitRequest) (*jobv1.AdmitResponse, error) {
+	ids, err := toIDs(req.GetRequestIds())
+	if err != nil {
+		return nil, err
+	}
+	d := admission.Decision{Epoch: req.GetEpoch(), LeaderID: req.GetLeaderId(), Admit: ids, Unchanged: !req.GetGatesChanged()}
+	for _, g := range req.GetGates() {
+		d.Gates = append(d.Gates, request.ClosedGate{
+			OrgID: g.GetOrgId(), JobType: g.GetJobType(), PlacementClass: g.GetPlacementClass(), Gate: toGate(g.GetGate()),
+			Reason: g.GetReason(), Holders: g.GetHolders(),
+		})
+	}
+	admitted, err := s.manager.Admit(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	res := &jobv1.AdmitResponse{RequestIds: make([]string, len(admitted))}
+	for i, id := range admitted {
+		res.RequestIds[i] = id.String()
+	}
+	return res, nil
+}
+
+func toIDs(texts []string) ([]uuid.UUID, error) {
+	ids := make([]uuid.UUID, len(texts))
+	for i, text := range texts {
+		id, err := uuid.Parse(text)
+		if err != nil {
+			return nil, errs.Invalid("REQUEST_INVALID", "%q is no request id", text)
+		}
+		ids[i] = id
+	}
+	return ids, nil
+}
+
+type launches struct {
+	jobv1.UnsafeLaunchServiceServer
+	manager *request.Manager
+}
+
+func (s *launches) GetLaunches(ctx context.Context, req *jobv1.GetLaunchesRequest) (*jobv1.GetLaunchesResponse, error) {
+	runs := make([]request.Run, len(req.GetRuns()))
+	for i, r := range req.GetRuns() {
+		id, err := uuid.Parse(r.GetRequestId())
+		if err != nil {
+			return nil, errs.Invalid("REQUEST_INVALID", "%q is no request id", r.GetRequestId())
+		}
+		runs[i] = request.Run{ID: id, Run: int(r.GetRun())}
+	}
+	list, err := s.manager.Launches(ctx, runs)
+	if err != nil {
+		return nil, err
+	}
+	res := &jobv1.GetLaunchesResponse{Launches: make([]*jobv1.Launch, len(list))}
+	for i, l := range list {
+		res.Launches[i] = &jobv1.Launch{
+			RequestId: l.Record.ID.String(), Run: int32(l.Record.Run), OrgId: l.Record.OrgID, JobType: l.Record.JobType,
+			DefinitionId: l.Record.DefinitionID.String(), Plan: l.Plan, Vars: l.Vars, Priority: int32(l.Record.Priority),
+			AgeAt: timestamppb.New(l.Record.AgeAt), ReuseRun: int32(l.Record.ReuseRun),
+			ErrorCode: l.ErrorCode, ErrorMessage: l.ErrorMessage, Skipped: l.Skipped, Cancelled: l.Cancelled,
+		}
+	}
+	return res, nil
+}

@@ -1,0 +1,108 @@
+package api
+
+import (
+	"context"
+	"math"
+	"strconv"
+
+	"github.com/formicary/formicary/libs/rpc"
+	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
+	"github.com/formicary/formicary/services/job-manager/internal/definition"
+)
+
+type definitions struct {
+	jobv1.UnsafeJobDefinitionServiceServer
+	manager *definition.Manager
+}
+
+func (s *definitions) CreateJobDefinition(ctx context.Context, req *jobv1.CreateJobDefinitionRequest) (*jobv1.CreateJobDefinitionResponse, error) {
+	caller := rpc.CallerFrom(ctx)
+	d, created, warnings, err := s.manager.Upload(ctx, definition.Upload{
+		OrgID: caller.Org, User: caller.User, File: req.GetFileName(), YAML: req.GetYaml(), ValidateOnly: req.GetValidateOnly(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	res := &jobv1.CreateJobDefinitionResponse{Definition: fromDefinition(d), Created: created}
+	for _, w := range warnings {
+		res.Warnings = append(res.Warnings, &jobv1.Problem{
+			File: w.File, Line: int32(w.Line), Column: int32(w.Column), Code: w.Code, Message: w.Message, Expected: w.Expected, Warning: true,
+		})
+	}
+	return res, nil
+}
+
+func (s *definitions) GetJobDefinition(ctx context.Context, req *jobv1.GetJobDefinitionRequest) (*jobv1.GetJobDefinitionResponse, error) {
+	d, err := s.manager.Get(ctx, rpc.CallerFrom(ctx).Org, req.GetId())
+	if err != nil {
+		return nil, err
+	}
+	return &jobv1.GetJobDefinitionResponse{Definition: fromDefinition(d)}, nil
+}
+
+func (s *definitions) ListJobDefinitions(ctx context.Context, req *jobv1.ListJobDefinitionsRequest) (*jobv1.ListJobDefinitionsResponse, error) {
+	after, err := readToken(req.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	size := pageSize(req.GetPageSize())
+	list, err := s.manager.List(ctx, definition.Page{OrgID: rpc.CallerFrom(ctx).Org, AfterType: after, Limit: size + 1})
+	if err != nil {
+		return nil, err
+	}
+	list, last, more := page(list, size)
+	res := &jobv1.ListJobDefinitionsResponse{Definitions: fromDefinitions(list)}
+	if more {
+		res.NextPageToken = writeToken(last.JobType)
+	}
+	return res, nil
+}
+
+func (s *definitions) ListJobDefinitionVersions(ctx context.Context, req *jobv1.ListJobDefinitionVersionsRequest) (*jobv1.ListJobDefinitionVersionsResponse, error) {
+	token, err := readToken(req.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	before := math.MaxInt32
+	if token != "" {
+		if before, err = strconv.Atoi(token); err != nil {
+			return nil, badToken()
+		}
+	}
+	size := pageSize(req.GetPageSize())
+	list, err := s.manager.List(ctx, definition.Page{
+		OrgID: rpc.CallerFrom(ctx).Org, JobType: req.GetJobType(), BeforeVersion: before, Limit: size + 1,
+	})
+	if err != nil {
+		return nil, err
+	}
+	list, last, more := page(list, size)
+	res := &jobv1.ListJobDefinitionVersionsResponse{Definitions: fromDefinitions(list)}
+	if more {
+		res.NextPageToken = writeToken(strconv.Itoa(last.Version))
+	}
+	return res, nil
+}
+
+func (s *definitions) EnableJobDefinition(ctx context.Context, req *jobv1.EnableJobDefinitionRequest) (*jobv1.EnableJobDefinitionResponse, error) {
+	d, err := s.manager.SetDisabled(ctx, rpc.CallerFrom(ctx).Org, req.GetId(), false)
+	if err != nil {
+		return nil, err
+	}
+	return &jobv1.EnableJobDefinitionResponse{Definition: fromDefinition(d)}, nil
+}
+
+func (s *definitions) DisableJobDefinition(ctx context.Context, req *jobv1.DisableJobDefinitionRequest) (*jobv1.DisableJobDefinitionResponse, error) {
+	d, err := s.manager.SetDisabled(ctx, rpc.CallerFrom(ctx).Org, req.GetId(), true)
+	if err != nil {
+		return nil, err
+	}
+	return &jobv1.DisableJobDefinitionResponse{Definition: fromDefinition(d)}, nil
+}
+
+func (s *definitions) DeleteJobDefinition(ctx context.Context, req *jobv1.DeleteJobDefinitionRequest) (*jobv1.DeleteJobDefinitionResponse, error) {
+	if err := s.manager.Delete(ctx, rpc.CallerFrom(ctx).Org, req.GetId()); err != nil {
+		return nil, err
+	}
+	return &jobv1.DeleteJobDefinitionResponse{}, nil
+}

@@ -1,0 +1,135 @@
+package api
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/formicary/formicary/libs/rpc"
+	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
+	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
+	"github.com/formicary/formicary/services/job-manager/internal/request"
+)
+
+type requests struct {
+	jobv1.UnsafeJobRequestServiceServer
+	manager *request.Manager
+	tasks   executionv1.ExecutionServiceClient
+}
+
+func (s *requests) SubmitJob(ctx context.Context, req *jobv1.SubmitJobRequest) (*jobv1.SubmitJobResponse, error) {
+	caller := rpc.CallerFrom(ctx)
+	submission := request.Submission{
+		OrgID: caller.Org, User: caller.User, JobType: req.GetJobType(), JobVersion: req.GetJobVersion(), Params: req.GetParams().AsMap(),
+		IdempotencyKey: req.GetIdempotencyKey(), Description: req.GetDescription(), ValidateOnly: req.GetValidateOnly(),
+	}
+	if req.Priority != nil {
+		p := int(req.GetPriority())
+		submission.Priority = &p
+	}
+	if req.GetScheduledAt() != nil {
+		at := req.GetScheduledAt().AsTime()
+		submission.ScheduledAt = &at
+	}
+	rec, created, err := s.manager.Submit(ctx, submission)
+	if err != nil {
+		return nil, err
+	}
+	out, err := fromRecord(&rec, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &jobv1.SubmitJobResponse{Request: out, Created: created}, nil
+}
+
+func (s *requests) GetJobRequest(ctx context.Context, req *jobv1.GetJobRequestRequest) (*jobv1.GetJobRequestResponse, error) {
+	out, tasks, err := s.explain(ctx, req.GetId(), 1, executionv1.Execution_READY)
+	if err != nil {
+		return nil, err
+	}
+	if len(tasks) > 0 {
+		out.Wait = tasks[0].GetWait()
+	}
+	return &jobv1.GetJobRequestResponse{Request: out}, nil
+}
+
+func (s *requests) ListJobRequests(ctx context.Context, req *jobv1.ListJobRequestsRequest) (*jobv1.ListJobRequestsResponse, error) {
+	f := request.Filter{OrgID: rpc.CallerFrom(ctx).Org, JobType: req.GetJobType(), Limit: pageSize(req.GetPageSize()) + 1}
+	token, err := readToken(req.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	if token != "" {
+		if f.Before, err = uuid.Parse(token); err != nil {
+			return nil, badToken()
+		}
+	}
+	if f.States, err = toStates(req.GetStates()); err != nil {
+		return nil, err
+	}
+	list, err := s.manager.List(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	list, last, more := page(list, pageSize(req.GetPageSize()))
+	waits, err := s.manager.Waits(ctx, list, false)
+	if err != nil {
+		return nil, err
+	}
+	res := &jobv1.ListJobRequestsResponse{}
+	for i := range list {
+		out, err := fromRecord(&list[i], waits[i])
+		if err != nil {
+			return nil, err
+		}
+		res.Requests = append(res.Requests, out)
+	}
+	if more {
+		res.NextPageToken = writeToken(last.ID.String())
+	}
+	return res, nil
+}
+
+func (s *requests) CancelJobRequest(ctx context.Context, req *jobv1.CancelJobRequestRequest) (*jobv1.CancelJobRequestResponse, error) {
+	rec, err := s.manager.Cancel(ctx, rpc.CallerFrom(ctx).Org, req.GetId(), req.GetReason())
+	out, err := changed(rec, err)
+	return &jobv1.CancelJobRequestResponse{Request: out}, err
+}
+
+func (s *requests) PauseJobRequest(ctx context.Context, req *jobv1.PauseJobRequestRequest) (*jobv1.PauseJobRequestResponse, error) {
+	rec, err := s.manager.Pause(ctx, rpc.CallerFrom(ctx).Org, req.GetId())
+	out, err := changed(rec, err)
+	return &jobv1.PauseJobRequestResponse{Request: out}, err
+}
+
+func (s *requests) ResumeJobRequest(ctx context.Context, req *jobv1.ResumeJobRequestRequest) (*jobv1.ResumeJobRequestResponse, error) {
+	rec, err := s.manager.Resume(ctx, rpc.CallerFrom(ctx).Org, req.GetId())
+	out, err := changed(rec, err)
+	return &jobv1.ResumeJobRequestResponse{Request: out}, err
+}
+
+func (s *requests) RestartJobRequest(ctx context.Context, req *jobv1.RestartJobRequestRequest) (*jobv1.RestartJobRequestResponse, error) {
+	rec, err := s.manager.Restart(ctx, rpc.CallerFrom(ctx).Org, req.GetId(), req.GetHard())
+	out, err := changed(rec, err)
+	return &jobv1.RestartJobRequestResponse{Request: out}, err
+}
+
+func changed(rec request.Record, err error) (*jobv1.JobRequest, error) {
+	if err != nil {
+		return nil, err
+	}
+	return fromRecord(&rec, nil)
+}
+
+const explainedTasks = 100
+
+func (s *requests) ExplainJobRequest(ctx context.Context, req *jobv1.ExplainJobRequestRequest) (*jobv1.ExplainJobRequestResponse, error) {
+	out, tasks, err := s.explain(ctx, req.GetId(), explainedTasks, executionv1.Execution_READY, executionv1.Execution_EXECUTING)
+	if err != nil {
+		return nil, err
+	}
+	if len(tasks) > 0 && out.GetState() == jobv1.JobRequest_READY {
+		out.Wait = tasks[0].GetWait()
+	}
+	return &jobv1.ExplainJobRequestResponse{Request: out, Tasks: tasks}, nil
+}

@@ -1,0 +1,38 @@
+// Package api answers the RPCs of this service: it decodes, calls the domain and encodes.
+package api
+
+import (
+	"google.golang.org/grpc"
+
+	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
+	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
+	"github.com/formicary/formicary/services/job-manager/internal/admission"
+	"github.com/formicary/formicary/services/job-manager/internal/definition"
+	"github.com/formicary/formicary/services/job-manager/internal/request"
+)
+
+// Server has one part for each group of RPCs.
+type Server struct {
+	definitions *definitions
+	requests    *requests
+	admissions  *admissions
+	launches    *launches
+}
+
+// New returns a server. supervisor is asked about the tasks of runs that have begun.
+func New(d *definition.Manager, r *request.Manager, a *admission.Manager, supervisor grpc.ClientConnInterface) *Server {
+	return &Server{
+		definitions: &definitions{manager: d},
+		requests:    &requests{manager: r, tasks: executionv1.NewExecutionServiceClient(supervisor)},
+		admissions:  &admissions{manager: a},
+		launches:    &launches{manager: r},
+	}
+}
+
+// Register adds all services to r.
+func (s *Server) Register(r grpc.ServiceRegistrar) {
+	jobv1.RegisterJobDefinitionServiceServer(r, s.definitions)
+	jobv1.RegisterJobRequestServiceServer(r, s.requests)
+	jobv1.RegisterAdmissionServiceServer(r, s.admissions)
+	jobv1.RegisterLaunchServiceServer(r, s.launches)
+}

@@ -1,0 +1,138 @@
+package definition
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/jobspec"
+)
+
+// Manager is what people and other services do with definitions.
+type Manager struct {
+	store Store
+	// parsed holds versions by id; they never change.
+	parsed *lru[uuid.UUID, *Parsed]
+	// named remembers which version a name meant when it was last looked up.
+	named *lru[name, uuid.UUID]
+}
+
+type name struct{ org, jobType, version string }
+
+// namesPerVersion sizes the cache of names: small entries, and a version has a few.
+const namesPerVersion = 8
+
+// NewManager returns a manager that caches up to cached parsed definitions.
+func NewManager(store Store, cached int) *Manager {
+	return &Manager{
+		store: store, parsed: newLRU[uuid.UUID, *Parsed](cached), named: newLRU[name, uuid.UUID](namesPerVersion * cached),
+	}
+}
+
+// Upload checks a text and stores it as the newest version of its job type; created is false when the newest version
+// has the same text.
+func (m *Manager) Upload(ctx context.Context, u Upload) (d Definition, created bool, warnings jobspec.Problems, err error) {
+	d, warnings, err = parse(u)
+	if err != nil {
+		return Definition{}, false, nil, err
+	}
+	d, created, err = m.store.Create(ctx, d, u.ValidateOnly)
+	if err != nil {
+		return Definition{}, false, nil, err
+	}
+	if created {
+		m.Forget(d.OrgID, d.JobType)
+	}
+	return d, created, warnings, nil
+}
+
+// Get returns the version that ref names: an id, "job_type" or "job_type@version".
+func (m *Manager) Get(ctx context.Context, org, ref string) (Definition, error) {
+	return m.store.Find(ctx, parseRef(org, ref))
+}
+
+func parseRef(org, ref string) Ref {
+	if id, err := uuid.Parse(ref); err == nil {
+		return Ref{OrgID: org, ID: id}
+	}
+	jobType, version, _ := strings.Cut(ref, "@")
+	return Ref{OrgID: org, JobType: jobType, Version: version}
+}
+
+// List returns a page.
+func (m *Manager) List(ctx context.Context, p Page) ([]Definition, error) { return m.store.List(ctx, p) }
+
+// SetDisabled switches the job type that ref names and returns its newest version.
+func (m *Manager) SetDisabled(ctx context.Context, org, ref string, disabled bool) (Definition, error) {
+	d, err := m.Get(ctx, org, ref)
+	if err != nil {
+		return Definition{}, err
+	}
+	if err := m.store.SetDisabled(ctx, org, d.JobType, disabled); err != nil {
+		return Definition{}, err
+	}
+	return m.store.Find(ctx, Ref{OrgID: org, JobType: d.JobType})
+}
+
+// Delete removes all versions of the job type that ref names.
+func (m *Manager) Delete(ctx context.Context, org, ref string) error {
+	d, err := m.Get(ctx, org, ref)
+	if err != nil {
+		return err
+	}
+	defer m.Forget(org, d.JobType)
+	return m.store.Delete(ctx, org, d.JobType)
+}
+
+// Resolve returns the version that a submission means. It may be outdated: another replica can have stored a newer
+// one, so whoever uses it verifies that in its transaction and calls Forget when it is.
+func (m *Manager) Resolve(ctx context.Context, org, jobType, version string) (*Parsed, error) {
+	key := name{org, jobType, version}
+	if id, ok := m.named.get(key); ok {
+		return m.Parsed(ctx, id)
+	}
+	d, err := m.store.Find(ctx, Ref{OrgID: org, JobType: jobType, Version: version})
+	if err != nil {
+		return nil, err
+	}
+	p, err := m.remember(d)
+	if err != nil {
+		return nil, err
+	}
+	m.named.put(key, d.ID)
+	return p, nil
+}
+
+// Forget drops what is remembered of the names of a job type.
+func (m *Manager) Forget(org, jobType string) {
+	m.named.drop(func(n name) bool { return n.org == org && n.jobType == jobType })
+}
+
+// Parsed returns a version by its id, deleted or not.
+func (m *Manager) Parsed(ctx context.Context, id uuid.UUID) (*Parsed, error) {
+	if p, ok := m.parsed.get(id); ok {
+		return p, nil
+	}
+	d, err := m.store.Find(ctx, Ref{ID: id})
+	if err != nil {
+		return nil, err
+	}
+	return m.remember(d)
+}
+
+func (m *Manager) remember(d Definition) (*Parsed, error) {
+	if p, ok := m.parsed.get(d.ID); ok {
+		return p, nil
+	}
+	spec, _, err := jobspec.Parse(defaultFile, []byte(d.YAML))
+	if err != nil {
+		// It was valid when it was stored: the rules have become stricter since.
+		return nil, errs.Precondition("DEFINITION_INVALID", "%s version %d is not valid any more: %s", d.JobType, d.Version, fmt.Sprint(err))
+	}
+	p := &Parsed{ID: d.ID, Version: d.Version, Spec: spec}
+	m.parsed.put(d.ID, p)
+	return p, nil
+}

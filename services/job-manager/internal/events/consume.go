@@ -1,0 +1,179 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/formicary/formicary/libs/bus"
+	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
+	"github.com/formicary/formicary/services/job-manager/internal/request"
+)
+
+const (
+	subjectExecution = "formicary.event.execution.changed"
+	consumerName     = "job-manager"
+	maxDelivered     = 5
+	maxAckPending    = 8192
+	ackWait          = 30 * time.Second
+)
+
+// Mirror applies what supervisor said of several requests in one transaction.
+type Mirror func(ctx context.Context, said map[uuid.UUID]request.Execution) ([]request.Record, error)
+
+// Quarantine keeps a message that cannot be handled where a person can look at it.
+type Quarantine func(ctx context.Context, subject string, payload []byte, delivered uint64, reason string) error
+
+// Consumer takes changes of executions from the stream.
+type Consumer struct {
+	js         jetstream.JetStream
+	log        *slog.Logger
+	mirror     Mirror
+	quarantine Quarantine
+	applied    func([]request.Record)
+}
+
+// NewConsumer returns a consumer. applied is called with the requests of every batch after its commit.
+func NewConsumer(js jetstream.JetStream, log *slog.Logger, m Mirror, q Quarantine, applied func([]request.Record)) *Consumer {
+	return &Consumer{js: js, log: log, mirror: m, quarantine: q, applied: applied}
+}
+
+// Run consumes until ctx ends.
+func (c *Consumer) Run(ctx context.Context) error {
+	return bus.Consume(ctx, c.log, c.js, bus.Consumption{
+		Stream: bus.Events,
+		Consumer: jetstream.ConsumerConfig{
+			Durable: consumerName, FilterSubject: subjectExecution, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxAckPending: maxAckPending,
+		},
+		Max:    1000,
+		Handle: c.handle,
+	})
+}
+
+// change is a message and what it says.
+type change struct {
+	msg jetstream.Msg
+	id  uuid.UUID
+	e   request.Execution
+}
+
+// handle applies the newest change of every request. When the batch cannot be stored its requests are tried one by one,
+// so that a bad one does not hold up the others.
+func (c *Consumer) handle(ctx context.Context, msgs []jetstream.Msg) error {
+	changes := make([]change, 0, len(msgs))
+	for _, m := range msgs {
+		id, e, err := decode(m.Data())
+		if err != nil {
+			c.poison(ctx, m, err)
+			continue
+		}
+		changes = append(changes, change{m, id, e})
+	}
+	err := c.apply(ctx, changes)
+	if err == nil || len(changes) == 0 {
+		return nil
+	}
+	if !refused(err) {
+		return err
+	}
+	for _, ch := range changes {
+		if err := c.apply(ctx, []change{ch}); err != nil {
+			c.giveBack(ctx, ch.msg, err)
+		}
+	}
+	return nil
+}
+
+// refused says that the database answered and did not accept the content, as opposed to being away.
+func refused(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && (pg.Code[:2] == "22" || pg.Code[:2] == "23")
+}
+
+func (c *Consumer) apply(ctx context.Context, changes []change) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	said := make(map[uuid.UUID]request.Execution, len(changes))
+	for _, ch := range changes {
+		if known, ok := said[ch.id]; !ok || ch.e.Newer(known) {
+			said[ch.id] = ch.e
+		}
+	}
+	recs, err := c.mirror(ctx, said)
+	if err != nil {
+		return err
+	}
+	for _, ch := range changes {
+		_ = ch.msg.Ack() // a lost acknowledgement brings it again, and it is not newer then
+	}
+	c.applied(recs)
+	return nil
+}
+
+// giveBack lets a message come again, or takes it out when it has come too often.
+func (c *Consumer) giveBack(ctx context.Context, m jetstream.Msg, err error) {
+	meta, merr := m.Metadata()
+	if merr == nil && meta.NumDelivered > maxDelivered {
+		c.poison(ctx, m, err)
+		return
+	}
+	c.log.Error("change of an execution was refused", "subject", m.Subject(), "error", err)
+	_ = m.NakWithDelay(time.Second) // without it the message comes again after the consumer's wait
+}
+
+func (c *Consumer) poison(ctx context.Context, m jetstream.Msg, reason error) {
+	var delivered uint64
+	if meta, err := m.Metadata(); err == nil {
+		delivered = meta.NumDelivered
+	}
+	c.log.Error("message is put into quarantine", "subject", m.Subject(), "delivered", delivered, "error", reason)
+	if err := c.quarantine(ctx, m.Subject(), m.Data(), delivered, reason.Error()); err != nil {
+		c.log.Error("quarantine failed", "error", err)
+		return // it comes again
+	}
+	_ = m.Term() // without it the message comes again and is kept twice
+}
+
+func decode(payload []byte) (uuid.UUID, request.Execution, error) {
+	var m executionv1.ExecutionChanged
+	if err := proto.Unmarshal(payload, &m); err != nil {
+		return uuid.Nil, request.Execution{}, fmt.Errorf("decode: %w", err)
+	}
+	return FromProto(&m)
+}
+
+// FromProto reads what supervisor says of a run.
+func FromProto(m *executionv1.ExecutionChanged) (uuid.UUID, request.Execution, error) {
+	id, err := uuid.Parse(m.GetRequestId())
+	if err != nil {
+		return id, request.Execution{}, fmt.Errorf("request_id %q: %w", m.GetRequestId(), err)
+	}
+	if m.GetRun() < 1 || m.GetVersion() < 1 {
+		return id, request.Execution{}, fmt.Errorf("run %d, version %d", m.GetRun(), m.GetVersion())
+	}
+	if m.GetState() == executionv1.Execution_STATE_UNSPECIFIED || executionv1.Execution_State_name[int32(m.GetState())] == "" {
+		return id, request.Execution{}, fmt.Errorf("state %d", m.GetState())
+	}
+	return id, request.Execution{
+		Run: int(m.GetRun()), Version: m.GetVersion(), State: request.State(m.GetState().String()),
+		ErrorCode: m.GetErrorCode(), ErrorMessage: m.GetErrorMessage(), StartedAt: moment(m.GetStartedAt()), EndedAt: moment(m.GetEndedAt()),
+		RestartAt: moment(m.GetRestartAt()), RestartSoft: m.GetRestartSoft(), ResumeAt: moment(m.GetResumeAt()),
+	}, nil
+}
+
+func moment(t *timestamppb.Timestamp) *time.Time {
+	if t == nil {
+		return nil
+	}
+	at := t.AsTime()
+	return &at
+}

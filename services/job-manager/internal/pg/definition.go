@@ -1,0 +1,186 @@
+package pg
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/pgdb"
+	"github.com/formicary/formicary/services/job-manager/internal/definition"
+	"github.com/formicary/formicary/services/job-manager/internal/pg/db"
+)
+
+// Definitions implements definition.Store.
+type Definitions struct {
+	pool *pgxpool.Pool
+	q    *db.Queries
+}
+
+// NewDefinitions returns the definitions of the schema that pool's search path names.
+func NewDefinitions(pool *pgxpool.Pool) *Definitions {
+	return &Definitions{pool: pool, q: db.New(pool)}
+}
+
+var errDryRun = errors.New("nothing is to be stored")
+
+// Create implements definition.Store.
+func (s *Definitions) Create(ctx context.Context, d definition.Definition, dryRun bool) (definition.Definition, bool, error) {
+	var stored definition.Definition
+	var created bool
+	err := pgdb.Tx(ctx, s.pool, func(tx pgx.Tx) error {
+		var err error
+		if stored, created, err = create(ctx, s.q.WithTx(tx), d); err == nil && dryRun {
+			return errDryRun
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, errDryRun):
+		return stored, false, nil
+	case pgdb.IsUnique(err, "definition_sem_version"):
+		return stored, false, errs.Conflict("SEM_VERSION_TAKEN", "job type %s has a version %s with another text", d.JobType, d.SemVersion)
+	case err != nil:
+		return stored, false, fmt.Errorf("store definition of %s: %w", d.JobType, err)
+	}
+	return stored, created, nil
+}
+
+// create works under the lock of the job type, so that two uploads never take the same number.
+func create(ctx context.Context, q *db.Queries, d definition.Definition) (definition.Definition, bool, error) {
+	t, err := q.LockType(ctx, db.LockTypeParams{OrgID: d.OrgID, JobType: d.JobType})
+	if err != nil {
+		return d, false, err
+	}
+	disabled := d.Disabled
+	if t.NewestID != nil {
+		newest, err := q.DefinitionByID(ctx, db.DefinitionByIDParams{ID: *t.NewestID, OrgID: d.OrgID})
+		if err != nil {
+			return d, false, err
+		}
+		if bytes.Equal(newest.Definition.Sha256, d.SHA256) {
+			return toDefinition(newest.Definition, t.Disabled), false, nil
+		}
+		// The switch is the operator's unless the new text changes what the last one said.
+		if newest.Definition.Disabled == d.Disabled {
+			disabled = t.Disabled
+		}
+	}
+	row := db.InsertDefinitionParams{
+		ID: uuid.New(), OrgID: d.OrgID, JobType: d.JobType, Version: t.LastVersion + 1, Generation: t.Generation, SemVersion: d.SemVersion,
+		Description: d.Description, Disabled: d.Disabled, Sha256: d.SHA256, Yaml: d.YAML, MaxConcurrency: int32(d.MaxConcurrency),
+		Priority: int32(d.Priority), RequiredParams: append([]string{}, d.RequiredParams...), CreatedBy: d.CreatedBy,
+	}
+	if err := q.InsertDefinition(ctx, row); err != nil {
+		return d, false, err
+	}
+	err = q.SetNewest(ctx, db.SetNewestParams{
+		OrgID: d.OrgID, JobType: d.JobType, LastVersion: row.Version, NewestID: &row.ID, Disabled: disabled, MaxConcurrency: row.MaxConcurrency,
+	})
+	if err != nil {
+		return d, false, err
+	}
+	stored, err := q.DefinitionByID(ctx, db.DefinitionByIDParams{ID: row.ID, OrgID: d.OrgID})
+	return toDefinition(stored.Definition, stored.Disabled), true, err
+}
+
+// Find implements definition.Store.
+func (s *Definitions) Find(ctx context.Context, ref definition.Ref) (definition.Definition, error) {
+	var d db.Definition
+	var disabled bool
+	name := ref.JobType
+	var err error
+	switch {
+	case ref.ID != uuid.Nil:
+		name = ref.ID.String()
+		var row db.DefinitionByIDRow
+		row, err = s.q.DefinitionByID(ctx, db.DefinitionByIDParams{ID: ref.ID, OrgID: ref.OrgID, AnyOrg: ref.OrgID == ""})
+		d, disabled = row.Definition, row.Disabled
+	case ref.Version == "":
+		var row db.NewestDefinitionRow
+		row, err = s.q.NewestDefinition(ctx, db.NewestDefinitionParams{OrgID: ref.OrgID, JobType: ref.JobType})
+		d, disabled = row.Definition, row.Disabled
+	default:
+		name += "@" + ref.Version
+		number, _ := strconv.ParseInt(ref.Version, 10, 32) // 0 is no version's number
+		var row db.DefinitionByVersionRow
+		row, err = s.q.DefinitionByVersion(ctx, db.DefinitionByVersionParams{
+			OrgID: ref.OrgID, JobType: ref.JobType, Version: int32(number), SemVersion: ref.Version,
+		})
+		d, disabled = row.Definition, row.Disabled
+	}
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return definition.Definition{}, definition.NotFound(name)
+	case err != nil:
+		return definition.Definition{}, fmt.Errorf("find definition %s: %w", name, err)
+	}
+	return toDefinition(d, disabled), nil
+}
+
+// List implements definition.Store.
+func (s *Definitions) List(ctx context.Context, p definition.Page) ([]definition.Definition, error) {
+	var out []definition.Definition
+	if p.JobType == "" {
+		rows, err := s.q.ListNewest(ctx, db.ListNewestParams{OrgID: p.OrgID, AfterType: p.AfterType, Page: int32(p.Limit)})
+		if err != nil {
+			return nil, fmt.Errorf("list definitions: %w", err)
+		}
+		for _, row := range rows {
+			out = append(out, toListed(row))
+		}
+		return out, nil
+	}
+	rows, err := s.q.ListVersions(ctx, db.ListVersionsParams{OrgID: p.OrgID, JobType: p.JobType, BeforeVersion: int32(p.BeforeVersion), Page: int32(p.Limit)})
+	if err != nil {
+		return nil, fmt.Errorf("list versions of %s: %w", p.JobType, err)
+	}
+	for _, row := range rows {
+		out = append(out, toListed(db.ListNewestRow(row)))
+	}
+	return out, nil
+}
+
+// SetDisabled implements definition.Store.
+func (s *Definitions) SetDisabled(ctx context.Context, org, jobType string, disabled bool) error {
+	n, err := s.q.SetDisabled(ctx, db.SetDisabledParams{OrgID: org, JobType: jobType, Disabled: disabled})
+	switch {
+	case err != nil:
+		return fmt.Errorf("switch job type %s: %w", jobType, err)
+	case n == 0:
+		return definition.NotFound(jobType)
+	}
+	return nil
+}
+
+// Delete implements definition.Store. The lock keeps submissions of the type out until the deletion is decided.
+func (s *Definitions) Delete(ctx context.Context, org, jobType string) error {
+	err := pgdb.Tx(ctx, s.pool, func(tx pgx.Tx) error {
+		q := s.q.WithTx(tx)
+		t, err := q.LockTypeForDelete(ctx, db.LockTypeForDeleteParams{OrgID: org, JobType: jobType})
+		if errors.Is(err, pgx.ErrNoRows) || err == nil && t.NewestID == nil {
+			return definition.NotFound(jobType)
+		}
+		if err != nil {
+			return err
+		}
+		id, err := q.OpenRequestOf(ctx, db.OpenRequestOfParams{OrgID: org, JobType: jobType})
+		switch {
+		case err == nil:
+			return errs.Precondition("DEFINITION_IN_USE", "job type %s has a request that has not ended: %s", jobType, id)
+		case !errors.Is(err, pgx.ErrNoRows):
+			return err
+		}
+		return q.MarkDeleted(ctx, db.MarkDeletedParams{OrgID: org, JobType: jobType})
+	})
+	if err != nil {
+		return fmt.Errorf("delete job type %s: %w", jobType, err)
+	}
+	return nil
+}

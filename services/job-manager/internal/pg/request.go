@@ -1,0 +1,164 @@
+package pg
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/formicary/formicary/libs/outbox"
+	"github.com/formicary/formicary/services/job-manager/internal/pg/db"
+	"github.com/formicary/formicary/services/job-manager/internal/request"
+)
+
+// saveSQL writes back the rows of a batch.
+const saveSQL = `
+UPDATE request r SET state = n.state, run = n.run, version = n.version, execution_version = n.execution_version, reuse_run = n.reuse_run,
+    age_at = n.age_at, scheduled_at = n.scheduled_at, queued = n.queued, updated_at = n.updated_at, started_at = n.started_at,
+    ended_at = n.ended_at, cancel_requested_at = n.cancel_requested_at, cancel_reason = n.cancel_reason,
+    pause_requested_at = n.pause_requested_at, resume_at = n.resume_at, error_code = n.error_code, error_message = n.error_message,
+    check_at = now() + $19::interval
+FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::text[]) AS state, unnest($3::int[]) AS run, unnest($4::bigint[]) AS version,
+    unnest($5::bigint[]) AS execution_version, unnest($6::int[]) AS reuse_run, unnest($7::timestamptz[]) AS age_at,
+    unnest($8::timestamptz[]) AS scheduled_at, unnest($9::boolean[]) AS queued, unnest($10::timestamptz[]) AS updated_at,
+    unnest($11::timestamptz[]) AS started_at, unnest($12::timestamptz[]) AS ended_at, unnest($13::timestamptz[]) AS cancel_requested_at,
+    unnest($14::text[]) AS cancel_reason, unnest($15::timestamptz[]) AS pause_requested_at, unnest($16::timestamptz[]) AS resume_at,
+    unnest($17::text[]) AS error_code, unnest($18::text[]) AS error_message) n
+WHERE r.id = n.id`
+
+// Update implements request.Store.
+func (s *Store) Update(ctx context.Context, ids []uuid.UUID, change func(time.Time, *request.Request) error) ([]request.Record, error) {
+	var recs []request.Record
+	err := s.tx(ctx, func(tx pgx.Tx) ([]outbox.Message, error) {
+		rows, err := s.q.WithTx(tx).LockRequests(ctx, ids)
+		if err != nil {
+			return nil, err
+		}
+		recs = make([]request.Record, len(rows))
+		var changed []request.Record
+		var events []request.Event
+		for i, row := range rows {
+			r := request.Load(toRecord(row.Request))
+			if err := change(row.Now, r); err != nil {
+				return nil, err
+			}
+			recs[i] = r.Record()
+			if r.Changed() {
+				changed = append(changed, recs[i])
+			}
+			events = append(events, r.Events()...)
+		}
+		msgs := s.messages(events)
+		return msgs, s.save(ctx, tx, changed, msgs)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("update %d requests: %w", len(ids), err)
+	}
+	return recs, nil
+}
+
+// save writes rows and messages in one round trip.
+func (s *Store) save(ctx context.Context, tx pgx.Tx, recs []request.Record, msgs []outbox.Message) error {
+	b := &pgx.Batch{}
+	if len(recs) > 0 {
+		b.Queue(saveSQL, append(recordArgs(recs), s.silentAfter)...)
+	}
+	if len(msgs) > 0 {
+		b.Queue(outbox.InsertSQL, outbox.Args(msgs)...)
+	}
+	if b.Len() == 0 {
+		return nil
+	}
+	return tx.SendBatch(ctx, b).Close()
+}
+
+func recordArgs(recs []request.Record) []any {
+	type record = request.Record
+	return []any{
+		column(recs, func(r record) uuid.UUID { return r.ID }),
+		column(recs, func(r record) string { return string(r.State) }),
+		column(recs, func(r record) int32 { return int32(r.Run) }),
+		column(recs, func(r record) int64 { return r.Version }),
+		column(recs, func(r record) int64 { return r.ExecutionVersion }),
+		column(recs, func(r record) int32 { return int32(r.ReuseRun) }),
+		column(recs, func(r record) time.Time { return r.AgeAt }),
+		column(recs, func(r record) *time.Time { return r.ScheduledAt }),
+		column(recs, func(r record) bool { return r.Queued }),
+		column(recs, func(r record) time.Time { return r.UpdatedAt }),
+		column(recs, func(r record) *time.Time { return r.StartedAt }),
+		column(recs, func(r record) *time.Time { return r.EndedAt }),
+		column(recs, func(r record) *time.Time { return r.CancelRequestedAt }),
+		column(recs, func(r record) string { return r.CancelReason }),
+		column(recs, func(r record) *time.Time { return r.PauseRequestedAt }),
+		column(recs, func(r record) *time.Time { return r.ResumeAt }),
+		column(recs, func(r record) string { return r.ErrorCode }),
+		column(recs, func(r record) string { return r.ErrorMessage }),
+	}
+}
+
+// Find implements request.Store.
+func (s *Store) Find(ctx context.Context, ref request.Ref) ([]request.Record, error) {
+	var rows []db.Request
+	var err error
+	switch {
+	case ref.Latest:
+		rows, err = s.q.LatestRequest(ctx, ref.OrgID)
+	case ref.State == request.Failed:
+		rows, err = s.q.LatestFailed(ctx, ref.OrgID)
+	default:
+		rows, err = s.q.RequestsInRange(ctx, db.RequestsInRangeParams{OrgID: ref.OrgID, Low: ref.Low, High: ref.High})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find request: %w", err)
+	}
+	return toRecords(rows), nil
+}
+
+// ByID implements request.Store.
+func (s *Store) ByID(ctx context.Context, ids []uuid.UUID) ([]request.Record, error) {
+	rows, err := s.q.RequestsByID(ctx, ids)
+	if err != nil {
+		return nil, fmt.Errorf("read %d requests: %w", len(ids), err)
+	}
+	return toRecords(rows), nil
+}
+
+// List implements request.Store. The statement differs by filter, and the states stand in it as text, so that the
+// planner sees which partial index fits.
+func (s *Store) List(ctx context.Context, f request.Filter) ([]request.Record, error) {
+	sql := strings.Builder{}
+	sql.WriteString("SELECT * FROM request WHERE org_id = $1")
+	args := []any{f.OrgID}
+	if f.Before != uuid.Nil {
+		args = append(args, f.Before)
+		fmt.Fprintf(&sql, " AND id < $%d", len(args))
+	}
+	if f.JobType != "" {
+		args = append(args, f.JobType)
+		fmt.Fprintf(&sql, " AND job_type = $%d", len(args))
+	}
+	if len(f.States) > 0 {
+		sql.WriteString(" AND state IN ('")
+		for i, state := range f.States {
+			if i > 0 {
+				sql.WriteString("', '")
+			}
+			sql.WriteString(string(state)) // one of the constants: the caller maps an enum
+		}
+		sql.WriteString("')")
+	}
+	args = append(args, f.Limit)
+	fmt.Fprintf(&sql, " ORDER BY id DESC LIMIT $%d", len(args))
+	rows, err := s.pool.Query(ctx, sql.String(), args...)
+	if err != nil {
+		return nil, fmt.Errorf("list requests: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[db.Request])
+	if err != nil {
+		return nil, fmt.Errorf("list requests: %w", err)
+	}
+	return toRecords(list), nil
+}

@@ -1,0 +1,72 @@
+// Package pg keeps definitions, requests and the queue in PostgreSQL.
+//
+// Plain queries are written for sqlc in queries/. What handles a whole batch in one statement is written by hand, in
+// submit.go, request.go and queue.go: sqlc cannot pass lists of nullable values or pipeline several statements.
+package pg
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/formicary/formicary/libs/outbox"
+	"github.com/formicary/formicary/libs/pgdb"
+	"github.com/formicary/formicary/services/job-manager/internal/pg/db"
+	"github.com/formicary/formicary/services/job-manager/internal/request"
+)
+
+// Messenger turns events into messages and sends them when they are committed.
+type Messenger interface {
+	Encode(e request.Event) outbox.Message
+	Publish(msgs []outbox.Message)
+}
+
+// Store implements request.Store, request.Sweeps and admission.Store.
+type Store struct {
+	pool *pgxpool.Pool
+	q    *db.Queries
+	msgr Messenger
+	// silentAfter is how long a request may hear nothing before supervisor is asked.
+	silentAfter time.Duration
+}
+
+// New returns a store on the schema that pool's search path names.
+func New(pool *pgxpool.Pool, m Messenger, silentAfter time.Duration) *Store {
+	return &Store{pool: pool, q: db.New(pool), msgr: m, silentAfter: silentAfter}
+}
+
+// tx runs f in a transaction and sends what it returns after the commit.
+func (s *Store) tx(ctx context.Context, f func(tx pgx.Tx) ([]outbox.Message, error)) error {
+	var msgs []outbox.Message
+	err := pgdb.Tx(ctx, s.pool, func(tx pgx.Tx) error {
+		var err error
+		msgs, err = f(tx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	s.msgr.Publish(msgs)
+	return nil
+}
+
+type typeKey struct{ org, jobType string }
+
+// messages encodes events. Submitted is a wake-up: one for each job type is enough.
+func (s *Store) messages(events []request.Event) []outbox.Message {
+	var msgs []outbox.Message
+	woken := map[typeKey]bool{}
+	for _, e := range events {
+		if e.Kind == request.Submitted {
+			key := typeKey{e.Record.OrgID, e.Record.JobType}
+			if woken[key] {
+				continue
+			}
+			woken[key] = true
+		}
+		msgs = append(msgs, s.msgr.Encode(e))
+	}
+	return msgs
+}

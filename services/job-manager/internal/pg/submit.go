@@ -1,0 +1,212 @@
+package pg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/formicary/formicary/libs/batch"
+	"github.com/formicary/formicary/libs/outbox"
+	"github.com/formicary/formicary/libs/pgdb"
+	"github.com/formicary/formicary/services/job-manager/internal/pg/db"
+	"github.com/formicary/formicary/services/job-manager/internal/request"
+)
+
+// submitSQL stores a batch and its messages in one statement, which is one transaction and one round trip. The lock on
+// the job types is shared by submissions and excludes uploads and deletions, so what `live` says stays true until the
+// commit. Keys are inserted in their order, so that two batches never wait for each other.
+const submitSQL = `
+WITH draft AS (
+    SELECT unnest($1::uuid[]) AS id, unnest($2::text[]) AS org_id, unnest($3::text[]) AS job_type, unnest($4::uuid[]) AS definition_id,
+        unnest($5::int[]) AS definition_version, unnest($6::boolean[]) AS newest, unnest($7::smallint[]) AS priority,
+        unnest($8::timestamptz[]) AS scheduled_at, unnest($9::text[]) AS placement_class, unnest($10::text[]) AS params,
+        unnest($11::text[]) AS description, unnest($12::text[]) AS idempotency_key, unnest($13::bytea[]) AS request_hash, unnest($14::text[]) AS created_by
+), live AS (
+    SELECT d.id, t.newest_id FROM definition d JOIN job_type t USING (org_id, job_type)
+    WHERE d.id = ANY($4::uuid[]) AND d.generation = t.generation AND t.newest_id IS NOT NULL
+    FOR SHARE OF t
+), made AS (
+    INSERT INTO request (id, org_id, job_type, definition_id, definition_version, state, priority, age_at, scheduled_at, queued,
+        placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, check_at)
+    SELECT n.id, n.org_id, n.job_type, n.definition_id, n.definition_version, 'PENDING', n.priority, now(), n.scheduled_at,
+        n.scheduled_at IS NULL OR n.scheduled_at <= now(),
+        n.placement_class, n.params::json, n.description, n.idempotency_key, n.request_hash, n.created_by, now(), now(), now()
+    FROM draft n JOIN live ON live.id = n.definition_id
+    WHERE NOT n.newest OR live.newest_id = live.id
+    ORDER BY n.idempotency_key, n.id
+    ON CONFLICT (org_id, idempotency_key) WHERE idempotency_key <> '' DO NOTHING
+    RETURNING id, created_at, queued
+), told AS (
+    INSERT INTO outbox (id, subject, payload)
+    SELECT m.id, m.subject, m.payload
+    FROM (SELECT unnest($15::uuid[]) AS id, unnest($16::text[]) AS subject, unnest($17::bytea[]) AS payload, unnest($18::uuid[]) AS about) m
+    WHERE m.about IN (SELECT made.id FROM made)
+)
+SELECT id, created_at, queued FROM made`
+
+const submitTries = 4
+
+// Submit implements request.Store.
+func (s *Store) Submit(ctx context.Context, drafts []request.Draft) ([]request.Stored, []error) {
+	out, err := s.submit(ctx, drafts)
+	switch {
+	case err == nil:
+		return out, nil
+	case len(drafts) == 1 || !refusedData(err):
+		return nil, batch.All(len(drafts), err)
+	}
+	// One draft that PostgreSQL refuses must not take the others with it.
+	out, failed := make([]request.Stored, len(drafts)), make([]error, len(drafts))
+	for i := range drafts {
+		one, err := s.submit(ctx, drafts[i:i+1])
+		if failed[i] = err; err == nil {
+			out[i] = one[0]
+		}
+	}
+	return out, failed
+}
+
+// refusedData says that the content of a row is at fault.
+func refusedData(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && (pg.Code[:2] == "22" || pg.Code[:2] == "23")
+}
+
+func (s *Store) submit(ctx context.Context, drafts []request.Draft) ([]request.Stored, error) {
+	now := time.Now()
+	msgs, about := s.submitted(drafts, now)
+	args := append(draftArgs(drafts), append(outbox.Args(msgs), about)...)
+	var made map[uuid.UUID]request.Record
+	var err error
+	for range submitTries {
+		if made, err = s.insert(ctx, args); !pgdb.Repeatable(err) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("store %d submissions: %w", len(drafts), err)
+	}
+	sent := msgs[:0]
+	for i, m := range msgs {
+		if _, ok := made[about[i]]; ok {
+			sent = append(sent, m)
+		}
+	}
+	s.msgr.Publish(sent)
+	return s.outcome(ctx, drafts, made)
+}
+
+// submitted is what a batch has to tell, and which request each message is about. A draft without a key is stored
+// unless its definition is outdated, so one wake-up of the scheduler stands for all that ask for the same.
+func (s *Store) submitted(drafts []request.Draft, now time.Time) (msgs []outbox.Message, about []uuid.UUID) {
+	type fate struct {
+		definition uuid.UUID
+		newest     bool
+	}
+	woken := map[fate]bool{}
+	for i := range drafts {
+		rec := drafts[i].Record
+		same := fate{rec.DefinitionID, drafts[i].Newest}
+		if rec.IdempotencyKey != "" || !woken[same] {
+			woken[same] = woken[same] || rec.IdempotencyKey == ""
+			msgs, about = append(msgs, s.msgr.Encode(request.Event{Kind: request.Submitted, Record: rec, At: now})), append(about, rec.ID)
+		}
+		msgs, about = append(msgs, s.msgr.Encode(request.Event{Kind: request.Changed, Record: rec, At: now})), append(about, rec.ID)
+	}
+	return msgs, about
+}
+
+func (s *Store) insert(ctx context.Context, args []any) (map[uuid.UUID]request.Record, error) {
+	rows, err := s.pool.Query(ctx, submitSQL, args...)
+	if err != nil {
+		return nil, err
+	}
+	made := map[uuid.UUID]request.Record{}
+	var r request.Record
+	_, err = pgx.ForEachRow(rows, []any{&r.ID, &r.CreatedAt, &r.Queued}, func() error {
+		made[r.ID] = r
+		return nil
+	})
+	return made, err
+}
+
+// outcome tells of each draft what became of it.
+func (s *Store) outcome(ctx context.Context, drafts []request.Draft, made map[uuid.UUID]request.Record) ([]request.Stored, error) {
+	out := make([]request.Stored, len(drafts))
+	var orgs, keys []string
+	for i := range drafts {
+		rec := drafts[i].Record
+		if m, ok := made[rec.ID]; ok {
+			rec.CreatedAt, rec.UpdatedAt, rec.AgeAt, rec.Queued = m.CreatedAt, m.CreatedAt, m.CreatedAt, m.Queued
+			out[i] = request.Stored{Record: rec, Created: true}
+			continue
+		}
+		out[i].Stale = true
+		if rec.IdempotencyKey != "" {
+			orgs, keys = append(orgs, rec.OrgID), append(keys, rec.IdempotencyKey)
+		}
+	}
+	if len(keys) == 0 {
+		return out, nil
+	}
+	// The winner of a key has committed: the insert waited for it.
+	rows, err := s.q.RequestsByKey(ctx, db.RequestsByKeyParams{Orgs: orgs, Keys: keys})
+	if err != nil {
+		return nil, fmt.Errorf("find requests by idempotency key: %w", err)
+	}
+	known := map[typeKey]db.Request{}
+	for _, row := range rows {
+		known[typeKey{row.OrgID, row.IdempotencyKey}] = row
+	}
+	for i := range drafts {
+		if row, ok := known[typeKey{drafts[i].Record.OrgID, drafts[i].Record.IdempotencyKey}]; ok && !out[i].Created {
+			out[i] = request.Stored{Record: toRecord(row)}
+		}
+	}
+	return out, nil
+}
+
+// ByKey implements request.Store.
+func (s *Store) ByKey(ctx context.Context, org, key string) (request.Record, bool, error) {
+	rows, err := s.q.RequestsByKey(ctx, db.RequestsByKeyParams{Orgs: []string{org}, Keys: []string{key}})
+	if err != nil {
+		return request.Record{}, false, fmt.Errorf("find request by idempotency key: %w", err)
+	}
+	if len(rows) == 0 {
+		return request.Record{}, false, nil
+	}
+	return toRecord(rows[0]), true, nil
+}
+
+func draftArgs(drafts []request.Draft) []any {
+	return []any{
+		column(drafts, func(d request.Draft) uuid.UUID { return d.Record.ID }),
+		column(drafts, func(d request.Draft) string { return d.Record.OrgID }),
+		column(drafts, func(d request.Draft) string { return d.Record.JobType }),
+		column(drafts, func(d request.Draft) uuid.UUID { return d.Record.DefinitionID }),
+		column(drafts, func(d request.Draft) int32 { return int32(d.Record.DefinitionVersion) }),
+		column(drafts, func(d request.Draft) bool { return d.Newest }),
+		column(drafts, func(d request.Draft) int16 { return int16(d.Record.Priority) }),
+		column(drafts, func(d request.Draft) *time.Time { return d.Record.ScheduledAt }),
+		column(drafts, func(d request.Draft) string { return d.Record.PlacementClass }),
+		column(drafts, func(d request.Draft) string { return string(d.Record.Params) }),
+		column(drafts, func(d request.Draft) string { return d.Record.Description }),
+		column(drafts, func(d request.Draft) string { return d.Record.IdempotencyKey }),
+		column(drafts, func(d request.Draft) []byte { return d.Record.Hash }),
+		column(drafts, func(d request.Draft) string { return d.Record.CreatedBy }),
+	}
+}
+
+// column takes one value of each row, for unnest.
+func column[R, V any](rows []R, get func(R) V) []V {
+	values := make([]V, len(rows))
+	for i, r := range rows {
+		values[i] = get(r)
+	}
+	return values
+}

@@ -1,0 +1,59 @@
+package pg
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/formicary/formicary/services/job-manager/internal/pg/db"
+	"github.com/formicary/formicary/services/job-manager/internal/request"
+)
+
+// Silent implements request.Sweeps.
+func (s *Store) Silent(ctx context.Context, limit int) ([]request.Record, error) {
+	rows, err := s.q.ClaimSilent(ctx, db.ClaimSilentParams{Page: int32(limit), SilentAfter: pgtype.Interval{Microseconds: s.silentAfter.Microseconds(), Valid: true}})
+	if err != nil {
+		return nil, fmt.Errorf("take silent requests: %w", err)
+	}
+	recs := make([]request.Record, len(rows))
+	for i, row := range rows {
+		recs[i] = toRecord(row.Request)
+	}
+	return recs, nil
+}
+
+// DueToResume implements request.Sweeps.
+func (s *Store) DueToResume(ctx context.Context, limit int) (ids []uuid.UUID, next *time.Time, err error) {
+	if ids, err = s.q.DueToResume(ctx, int32(limit)); err != nil {
+		return nil, nil, fmt.Errorf("find requests to resume: %w", err)
+	}
+	times, err := s.q.NextResume(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("find the next time to resume: %w", err)
+	}
+	if len(times) > 0 {
+		next = times[0]
+	}
+	return ids, next, nil
+}
+
+// Quarantine keeps a message that cannot be handled.
+func (s *Store) Quarantine(ctx context.Context, subject string, payload []byte, delivered uint64, reason string) error {
+	err := s.q.InsertPoison(ctx, db.InsertPoisonParams{ID: uuid.New(), Subject: subject, Payload: payload, Delivered: int64(delivered), Reason: reason})
+	if err != nil {
+		return fmt.Errorf("keep a poisonous message: %w", err)
+	}
+	return nil
+}
+
+// Depth returns how many requests are queued and how old the oldest is.
+func (s *Store) Depth(ctx context.Context) (depth int64, oldest time.Duration, err error) {
+	row, err := s.q.Depth(ctx)
+	if err != nil {
+		return 0, 0, fmt.Errorf("measure the queue: %w", err)
+	}
+	return row.Depth, time.Duration(row.OldestSeconds * float64(time.Second)), nil
+}

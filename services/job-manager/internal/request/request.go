@@ -1,0 +1,199 @@
+package request
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/formicary/formicary/libs/errs"
+)
+
+// Record is everything that is stored of a request.
+type Record struct {
+	ID                uuid.UUID
+	OrgID             string
+	JobType           string
+	DefinitionID      uuid.UUID
+	DefinitionVersion int
+	State             State
+	Run               int
+	// Version rises with every change that people can see.
+	Version int64
+	// ExecutionVersion is the newest version of the run's execution that was mirrored; 0 while none is known.
+	ExecutionVersion int64
+	// ReuseRun is the run whose completed tasks this one keeps; 0 for none.
+	ReuseRun int
+	Priority int
+	// AgeAt orders equal priorities, older first.
+	AgeAt time.Time
+	// ScheduledAt is the earliest start; nil means at once.
+	ScheduledAt *time.Time
+	// Queued says that the scheduler may admit it: PENDING, due and not being cancelled.
+	Queued bool
+	// PlacementClass joins the classes of its first tasks.
+	PlacementClass string
+	// Params is the JSON object of the parameters, defaults filled in.
+	Params         json.RawMessage
+	Description    string
+	IdempotencyKey string
+	// Hash of what was submitted, to tell a repeated call from another one with the same key.
+	Hash              []byte
+	CreatedBy         string
+	CreatedAt         time.Time
+	UpdatedAt         time.Time
+	StartedAt         *time.Time
+	EndedAt           *time.Time
+	CancelRequestedAt *time.Time
+	CancelReason      string
+	PauseRequestedAt  *time.Time
+	// ResumeAt is when a PAUSED request resumes by itself.
+	ResumeAt     *time.Time
+	ErrorCode    string
+	ErrorMessage string
+}
+
+// Begun says that supervisor knows the current run, so that only supervisor can end it.
+func (r *Record) Begun() bool { return r.ExecutionVersion > 0 }
+
+// Request is a record under change. Its methods are the only way to another state.
+type Request struct {
+	rec     Record
+	events  []Event
+	changed bool
+}
+
+// Load returns the request of a stored record.
+func Load(rec Record) *Request { return &Request{rec: rec} }
+
+// Record returns it as it is now.
+func (r *Request) Record() Record { return r.rec }
+
+// Changed says that the record differs from what was loaded.
+func (r *Request) Changed() bool { return r.changed }
+
+// Events are what the changes have to tell others, in order.
+func (r *Request) Events() []Event { return r.events }
+
+const codeCancelled = "ERR_JOB_CANCELLED"
+
+// Cancel ends the request, or asks supervisor to end it where a run may have begun. A terminal request stays as it is.
+func (r *Request) Cancel(now time.Time, reason string) {
+	switch {
+	case r.rec.State.Terminal() || r.rec.CancelRequestedAt != nil:
+		return
+	case (r.rec.State == Pending || r.rec.State == Paused) && !r.rec.Begun():
+		r.rec.CancelReason = reason
+		r.end(now, Cancelled, codeCancelled, reason)
+	default:
+		r.rec.CancelRequestedAt, r.rec.CancelReason = &now, reason
+		r.rec.Queued = false
+		r.touch(now)
+		r.control(now, Cancel)
+	}
+}
+
+// Pause keeps the request from starting anything more. What was not admitted is PAUSED at once; what was shows it when
+// supervisor says that nothing of it runs.
+func (r *Request) Pause(now time.Time) error {
+	switch {
+	case r.rec.State.Terminal():
+		return errs.Precondition("REQUEST_STATE", "request %s is %s and cannot be paused", r.rec.ID, r.rec.State)
+	case r.rec.State == Paused || r.rec.PauseRequestedAt != nil || r.rec.CancelRequestedAt != nil:
+		return nil
+	case r.rec.State == Pending:
+		r.move(now, Paused)
+	default:
+		r.rec.PauseRequestedAt = &now
+		r.touch(now)
+		r.control(now, Pause)
+	}
+	return nil
+}
+
+// Resume puts a paused request back into the queue, with the same run and age.
+func (r *Request) Resume(now time.Time) error {
+	if r.rec.State != Paused {
+		return errs.Precondition("REQUEST_STATE", "request %s is %s, not %s, and cannot be resumed", r.rec.ID, r.rec.State, Paused)
+	}
+	if r.rec.CancelRequestedAt != nil {
+		return errs.Precondition("REQUEST_STATE", "request %s is being cancelled and cannot be resumed", r.rec.ID)
+	}
+	r.move(now, Pending)
+	return nil
+}
+
+// Restart makes a new run of a terminal request. Unless hard, the completed tasks of the last run that began are kept.
+func (r *Request) Restart(now time.Time, hard bool) error {
+	if !r.rec.State.Terminal() {
+		return errs.Precondition("REQUEST_STATE", "request %s is %s; only an ended one can be restarted", r.rec.ID, r.rec.State)
+	}
+	r.nextRun(now, !hard, nil)
+	r.rec.AgeAt = now
+	return nil
+}
+
+// nextRun begins the next run, not before at.
+func (r *Request) nextRun(now time.Time, soft bool, at *time.Time) {
+	switch {
+	case !soft:
+		r.rec.ReuseRun = 0
+	case r.rec.Begun():
+		r.rec.ReuseRun = r.rec.Run
+	}
+	r.rec.Run++
+	r.rec.ExecutionVersion = 0
+	r.rec.ScheduledAt = at
+	r.rec.StartedAt, r.rec.EndedAt = nil, nil
+	r.rec.CancelRequestedAt, r.rec.CancelReason = nil, ""
+	r.rec.ErrorCode, r.rec.ErrorMessage = "", ""
+	if r.rec.PauseRequestedAt != nil { // the wish outlives the run that ended before it was fulfilled
+		r.enter(now, Paused)
+		return
+	}
+	r.enter(now, Pending)
+}
+
+// move changes the state within the run. Moves that are not allowed do not happen.
+func (r *Request) move(now time.Time, to State) bool {
+	if !allowed(Move{From: r.rec.State, To: to}) {
+		return false
+	}
+	r.enter(now, to)
+	return true
+}
+
+// end moves to a terminal state.
+func (r *Request) end(now time.Time, to State, code, message string) {
+	if r.rec.EndedAt == nil {
+		r.rec.EndedAt = &now
+	}
+	r.rec.ErrorCode, r.rec.ErrorMessage = code, message
+	r.move(now, to)
+}
+
+func (r *Request) enter(now time.Time, to State) {
+	r.rec.State = to
+	r.rec.Queued = to == Pending && r.rec.CancelRequestedAt == nil && (r.rec.ScheduledAt == nil || !r.rec.ScheduledAt.After(now))
+	r.rec.PauseRequestedAt, r.rec.ResumeAt = nil, nil
+	r.touch(now)
+	if to == Pending {
+		r.tell(now, Event{Kind: Submitted})
+	}
+	r.tell(now, Event{Kind: Changed})
+}
+
+func (r *Request) touch(now time.Time) {
+	r.changed = true
+	r.rec.Version++
+	r.rec.UpdatedAt = now
+}
+
+func (r *Request) control(now time.Time, a Action) {
+	r.tell(now, Event{Kind: Control, Action: a})
+}
+
+func (r *Request) tell(now time.Time, e Event) {
+	e.Record, e.At = r.rec, now
+	r.events = append(r.events, e)
+}

@@ -1,0 +1,71 @@
+package request
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Draft is a checked submission on its way into the store.
+type Draft struct {
+	Record Record
+	// Newest says that the definition was meant as the newest of its job type: when it no longer is, nothing is stored.
+	Newest bool
+}
+
+// Stored is the outcome of a draft: the request as it is stored, and whether this draft made it. A draft whose
+// definition is not current any more has neither: Stale.
+type Stored struct {
+	Record  Record
+	Created bool
+	Stale   bool
+}
+
+// Ref names a request of an org: an id, a prefix of one, or a word.
+type Ref struct {
+	OrgID string
+	// Low and High bound the ids that a prefix can mean; they are equal for a whole id.
+	Low, High uuid.UUID
+	// State picks the newest request in that state; Latest the newest of all.
+	State  State
+	Latest bool
+}
+
+// Filter asks for a page of requests, newest first.
+type Filter struct {
+	OrgID   string
+	JobType string // empty means all
+	States  []State
+	Before  uuid.UUID // zero for the first page
+	Limit   int
+}
+
+// Store keeps requests. Every change and the events that tell of it are committed together.
+type Store interface {
+	// Submit stores a batch in one transaction, with one result and one error per draft.
+	Submit(ctx context.Context, drafts []Draft) ([]Stored, []error)
+	// ByKey returns the request that was submitted with an idempotency key.
+	ByKey(ctx context.Context, org, key string) (rec Record, found bool, err error)
+	// Find returns up to two requests that ref may mean.
+	Find(ctx context.Context, ref Ref) ([]Record, error)
+	// ByID returns those of the ids that exist.
+	ByID(ctx context.Context, ids []uuid.UUID) ([]Record, error)
+	List(ctx context.Context, f Filter) ([]Record, error)
+	// Update locks the requests that exist, applies change to each and saves what changed with its events. An error of
+	// change undoes the whole. now is the clock of the database. change may be called again when the transaction is
+	// repeated.
+	Update(ctx context.Context, ids []uuid.UUID, change func(now time.Time, r *Request) error) ([]Record, error)
+	// Standing returns what stands around pending requests of these records, in their order, and the database's clock.
+	// Ranks are counted only when ranked is set.
+	Standing(ctx context.Context, recs []Record, ranked bool) ([]Standing, time.Time, error)
+}
+
+// Sweeps are the slow loops over the store that find what no message tells of.
+type Sweeps interface {
+	// Silent takes a bounded number of requests that heard nothing for too long and are not being looked at by another
+	// replica.
+	Silent(ctx context.Context, limit int) ([]Record, error)
+	// DueToResume returns paused requests whose time to resume has come, and when the next one comes.
+	DueToResume(ctx context.Context, limit int) (ids []uuid.UUID, next *time.Time, err error)
+}

@@ -1,0 +1,75 @@
+package request
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Asker asks supervisor for the state of runs; what it does not know is left out.
+type Asker interface {
+	States(ctx context.Context, runs []Run) (map[uuid.UUID]Execution, error)
+}
+
+const sweepLimit = 500
+
+// Reconciler finds what a lost message left behind.
+type Reconciler struct {
+	store  Store
+	sweeps Sweeps
+	asker  Asker
+}
+
+// NewReconciler returns a reconciler.
+func NewReconciler(store Store, sweeps Sweeps, asker Asker) *Reconciler {
+	return &Reconciler{store: store, sweeps: sweeps, asker: asker}
+}
+
+// Silent asks supervisor about requests that heard nothing for too long and tells again what was lost.
+func (c *Reconciler) Silent(ctx context.Context) error {
+	for {
+		recs, err := c.sweeps.Silent(ctx, sweepLimit)
+		if err != nil || len(recs) == 0 {
+			return err
+		}
+		ids, runs := make([]uuid.UUID, len(recs)), make([]Run, len(recs))
+		for i, rec := range recs {
+			ids[i], runs[i] = rec.ID, Run{ID: rec.ID, Run: rec.Run}
+		}
+		found, err := c.asker.States(ctx, runs)
+		if err != nil {
+			return err
+		}
+		_, err = c.store.Update(ctx, ids, func(now time.Time, r *Request) error {
+			if e, ok := found[r.rec.ID]; ok {
+				r.Reconcile(now, &e)
+			} else {
+				r.Reconcile(now, nil)
+			}
+			return nil
+		})
+		if err != nil || len(recs) < sweepLimit {
+			return err
+		}
+	}
+}
+
+// Resume lets paused requests go on whose time has come, and returns when the next one's comes.
+func (c *Reconciler) Resume(ctx context.Context) (next *time.Time, err error) {
+	for {
+		ids, next, err := c.sweeps.DueToResume(ctx, sweepLimit)
+		if err != nil || len(ids) == 0 {
+			return next, err
+		}
+		_, err = c.store.Update(ctx, ids, func(now time.Time, r *Request) error {
+			if at := r.rec.ResumeAt; r.rec.State == Paused && at != nil && !at.After(now) && r.rec.CancelRequestedAt == nil {
+				return r.Resume(now)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+}

@@ -1,0 +1,102 @@
+package request
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Gate is what keeps a request from running. The names are those of the contract without the prefix.
+type Gate string
+
+// The gates.
+const (
+	GateSchedule    Gate = "SCHEDULE"
+	GateConcurrency Gate = "CONCURRENCY"
+	GateCapacity    Gate = "CAPACITY"
+	GateNoAnt       Gate = "NO_ANT"
+	GatePause       Gate = "PAUSE"
+	GateDisabled    Gate = "DISABLED"
+	GateDependency  Gate = "DEPENDENCY"
+	GateQueue       Gate = "QUEUE"
+)
+
+// Wait says why a request or a task does not run.
+type Wait struct {
+	Gate    Gate
+	Reason  string
+	Holders []string
+	// Rank in its queue, 1 is next; 0 when unknown.
+	Rank int64
+}
+
+// ClosedGate is a gate that the scheduler found closed for a job type or for a placement class.
+type ClosedGate struct {
+	OrgID          string
+	JobType        string
+	PlacementClass string
+	Gate           Gate
+	Reason         string
+	Holders        []string
+}
+
+// Standing is what stands around a pending request.
+type Standing struct {
+	// Disabled, MaxConcurrency, Active and Holders are of the job type. Holders are some of the active requests.
+	Disabled       bool
+	MaxConcurrency int
+	Active         int
+	Holders        []string
+	// Gates are the closed gates of its job type and of its placement class.
+	Gates []ClosedGate
+	// Rank among the queued requests of its job type.
+	Rank int64
+}
+
+// Explain says why rec does not run; nil when it is terminal, or admitted so that only supervisor knows.
+func Explain(rec *Record, s Standing, now time.Time) *Wait {
+	switch rec.State {
+	case Paused:
+		return &Wait{Gate: GatePause, Reason: pausedUntil(rec)}
+	case Manual:
+		return &Wait{Gate: GatePause, Reason: "it waits for the approval of a person"}
+	case Pending:
+		w := explainPending(rec, s, now)
+		w.Rank = s.Rank
+		return w
+	default:
+		return nil
+	}
+}
+
+func pausedUntil(rec *Record) string {
+	if rec.ResumeAt != nil {
+		return "it is paused and resumes by itself at " + rec.ResumeAt.UTC().Format(time.RFC3339)
+	}
+	return "it is paused until somebody resumes it"
+}
+
+func explainPending(rec *Record, s Standing, now time.Time) *Wait {
+	if rec.CancelRequestedAt != nil {
+		return &Wait{Gate: GatePause, Reason: "it is being cancelled"}
+	}
+	if rec.ScheduledAt != nil && rec.ScheduledAt.After(now) {
+		return &Wait{Gate: GateSchedule, Reason: "it is scheduled for " + rec.ScheduledAt.UTC().Format(time.RFC3339)}
+	}
+	if s.Disabled {
+		return &Wait{Gate: GateDisabled, Reason: fmt.Sprintf("job type %s is disabled", rec.JobType)}
+	}
+	if s.MaxConcurrency > 0 && s.Active >= s.MaxConcurrency {
+		return &Wait{
+			Gate: GateConcurrency, Holders: s.Holders,
+			Reason: fmt.Sprintf("%d of at most %d requests of %s run: %s", s.Active, s.MaxConcurrency, rec.JobType, strings.Join(s.Holders, ", ")),
+		}
+	}
+	for _, g := range s.Gates {
+		// Concurrency and the switch were looked at above; what the last pass stored of them is older.
+		if g.Gate != GateConcurrency && g.Gate != GateDisabled {
+			return &Wait{Gate: g.Gate, Reason: g.Reason, Holders: g.Holders}
+		}
+	}
+	return &Wait{Gate: GateQueue, Reason: "it is due and waits for the next pass of the scheduler"}
+}

@@ -1,0 +1,161 @@
+// Package jobmanager keeps job definitions and job requests: whether a definition is valid, whether a request is
+// accepted, and which state a request shows. README.md has its contract.
+package jobmanager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/metric"
+	"google.golang.org/grpc"
+
+	"github.com/formicary/formicary/libs/outbox"
+	"github.com/formicary/formicary/libs/pgdb"
+	"github.com/formicary/formicary/libs/run"
+	"github.com/formicary/formicary/services/job-manager/internal/admission"
+	"github.com/formicary/formicary/services/job-manager/internal/api"
+	"github.com/formicary/formicary/services/job-manager/internal/definition"
+	"github.com/formicary/formicary/services/job-manager/internal/events"
+	"github.com/formicary/formicary/services/job-manager/internal/pg"
+	"github.com/formicary/formicary/services/job-manager/internal/request"
+	"github.com/formicary/formicary/services/job-manager/migrations"
+)
+
+// Schema is the PostgreSQL schema that this service owns.
+const Schema = "job"
+
+// Config is what an operator may tune.
+type Config struct {
+	// CachedDefinitions is how many parsed definitions are kept in memory.
+	CachedDefinitions int
+	// SubmitBatch is the largest number of submissions in one transaction, SubmitFlushers how many of these run at once.
+	SubmitBatch, SubmitFlushers int
+	// SilentAfter is how long an admitted request may hear nothing before supervisor is asked about it.
+	SilentAfter time.Duration
+	// SweepEvery is the pause between two sweeps for what no message told of.
+	SweepEvery time.Duration
+}
+
+// DefaultConfig returns what fits a colony of any size.
+func DefaultConfig() Config {
+	return Config{CachedDefinitions: 256, SubmitBatch: 500, SubmitFlushers: 2, SilentAfter: 15 * time.Second, SweepEvery: 5 * time.Second}
+}
+
+// Validate reports all faults at once.
+func (c Config) Validate() error {
+	var faults []error
+	for name, positive := range map[string]bool{
+		"CachedDefinitions": c.CachedDefinitions > 0, "SubmitBatch": c.SubmitBatch > 0, "SubmitFlushers": c.SubmitFlushers > 0,
+		"SilentAfter": c.SilentAfter > 0, "SweepEvery": c.SweepEvery > 0,
+	} {
+		if !positive {
+			faults = append(faults, fmt.Errorf("%s must be positive", name))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// Deps are the parts that a service is wired with. It closes none of them.
+type Deps struct {
+	Pool *pgxpool.Pool
+	NATS *nats.Conn
+	JS   jetstream.JetStream
+	// Supervisor is asked about runs.
+	Supervisor grpc.ClientConnInterface
+	Log        *slog.Logger
+	Meter      metric.Meter
+}
+
+// Service is the job manager.
+type Service struct {
+	conf       Config
+	log        *slog.Logger
+	relay      *outbox.Relay
+	requests   *request.Manager
+	reconciler *request.Reconciler
+	consumer   *events.Consumer
+	server     *api.Server
+	metrics    *metrics
+	resume     run.Signal
+}
+
+// Migrate brings the schema to the newest step.
+func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
+	return pgdb.Migrate(ctx, pool, Schema, migrations.FS)
+}
+
+// New wires a service.
+func New(conf Config, deps Deps) (*Service, error) {
+	if err := conf.Validate(); err != nil {
+		return nil, fmt.Errorf("configure job-manager: %w", err)
+	}
+	relay := outbox.NewRelay(deps.Pool, deps.JS, deps.Log)
+	store := pg.New(deps.Pool, events.Messenger{Relay: relay}, conf.SilentAfter)
+	m, err := newMetrics(deps.Meter, store)
+	if err != nil {
+		return nil, err
+	}
+	definitions := definition.NewManager(pg.NewDefinitions(deps.Pool), conf.CachedDefinitions)
+	requests := request.NewManager(store, definitions, request.Options{Batch: conf.SubmitBatch, Flushers: conf.SubmitFlushers, Observe: m.submitted})
+	s := &Service{
+		conf: conf, log: deps.Log, relay: relay, requests: requests, metrics: m, resume: run.NewSignal(),
+		reconciler: request.NewReconciler(store, store, events.NewSupervisor(deps.Supervisor)),
+		server:     api.New(definitions, requests, admission.NewManager(store), deps.Supervisor),
+	}
+	s.consumer = events.NewConsumer(deps.JS, deps.Log, requests.Mirror, store.Quarantine, s.mirrored)
+	return s, nil
+}
+
+// Register adds the RPCs of the service to r.
+func (s *Service) Register(r grpc.ServiceRegistrar) { s.server.Register(r) }
+
+// Run works until ctx ends.
+func (s *Service) Run(ctx context.Context) error {
+	defer s.metrics.close()
+	return run.Group(ctx,
+		run.Member{Name: "submissions", Run: s.requests.Run},
+		run.Member{Name: "outbox", Run: s.relay.Run},
+		run.Member{Name: "executions", Run: s.consumer.Run},
+		run.Member{Name: "reconciler", Run: func(ctx context.Context) error {
+			return run.Loop(ctx, s.log, "reconciler", s.conf.SweepEvery, run.NewSignal(), s.reconciler.Silent)
+		}},
+		run.Member{Name: "resume", Run: s.runResume},
+	)
+}
+
+// mirrored wakes the timer when a request got a time to resume at.
+func (s *Service) mirrored(recs []request.Record) {
+	for i := range recs {
+		if recs[i].ResumeAt != nil {
+			s.resume.Set()
+			return
+		}
+	}
+}
+
+// runResume resumes paused requests in time: the sweep finds those of other replicas.
+func (s *Service) runResume(ctx context.Context) error {
+	var timer *time.Timer
+	defer func() {
+		if timer != nil {
+			timer.Stop()
+		}
+	}()
+	return run.Loop(ctx, s.log, "resume", s.conf.SweepEvery, s.resume, func(ctx context.Context) error {
+		next, err := s.reconciler.Resume(ctx)
+		if err != nil || next == nil {
+			return err
+		}
+		if timer != nil {
+			timer.Stop()
+		}
+		timer = time.AfterFunc(time.Until(*next), s.resume.Set)
+		return nil
+	})
+}
