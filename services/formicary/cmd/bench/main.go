@@ -17,7 +17,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"sort"
 	"time"
 )
 
@@ -77,27 +76,10 @@ func run(ctx context.Context, o options) error {
 			return fmt.Errorf("%s: %w", w.title, err)
 		}
 	}
-	printTable(rep)
-	return save(o.out, rep)
-}
-
-// printTable writes one line per figure.
-func printTable(rep report) {
-	rows := make([]string, 0, len(rep))
-	for row := range rep {
-		rows = append(rows, row)
+	if err := save(o.out, rep); err != nil {
+		return err
 	}
-	sort.Strings(rows)
-	for _, row := range rows {
-		keys := make([]string, 0, len(rep[row]))
-		for k := range rep[row] {
-			keys = append(keys, k)
-		}
-		sort.Strings(keys)
-		for _, k := range keys {
-			fmt.Fprintf(os.Stdout, "%-8s %-22s %12.2f\n", row, k, rep[row][k])
-		}
-	}
+	return printTable(os.Stdout, rep)
 }
 
 func save(path string, rep report) error {

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+)
+
+// figure says how a value is shown and what it should reach on an idle machine of two cores.
+type figure struct {
+	row, key, what, unit string
+	digits               int
+	target               string
+	reached              func(float64) bool
+}
+
+func atMost(limit float64) func(float64) bool  { return func(v float64) bool { return v <= limit } }
+func atLeast(limit float64) func(float64) bool { return func(v float64) bool { return v >= limit } }
+
+// figures in the order of the table.
+func figures() []figure {
+	return []figure{
+		{"floor", "exec_per_s", "fork and exec of /bin/true", "/s", 0, "", nil},
+		{"floor", "commit_us", "PostgreSQL commit of one row", "µs", 0, "", nil},
+		{"floor", "nats_us", "JetStream publish, deliver, confirm", "µs", 0, "", nil},
+		{"up", "first_ready_s", "up on an empty directory", "s", 2, "", nil},
+		{"up", "ready_s", "up on an initialised directory", "s", 2, "≤ 2", atMost(2)},
+		{"up", "idle_rss_mib", "memory when idle, without PostgreSQL", "MiB", 0, "≤ 250", atMost(250)},
+		{"w1", "p50_ms", "one job at a time, median", "ms", 1, "≤ 15", atMost(15)},
+		{"w1", "p95_ms", "one job at a time, 95th percentile", "ms", 1, "≤ 40", atMost(40)},
+		{"w2", "jobs_per_s", "jobs by many clients", "/s", 0, "≥ 350", atLeast(350)},
+		{"w2", "cpu_ms_per_job", "processor time of a job", "ms", 2, "", nil},
+		{"w2", "peak_rss_mib", "memory of everything, peak", "MiB", 0, "", nil},
+		{"w3", "chain_ms_per_hop", "chain of 50, per hop", "ms", 1, "≤ 6", atMost(6)},
+		{"w3", "fan100_ms", "fan-out of 100", "ms", 0, "≤ 400", atMost(400)},
+		{"w4", "submits_per_s", "submissions", "/s", 0, "≥ 1500", atLeast(1500)},
+		{"w5", "total_s", "one job of many tasks", "s", 1, "≤ 15", atMost(15)},
+		{"w5", "rss_mib", "its memory, without PostgreSQL", "MiB", 0, "≤ 300", atMost(300)},
+		{"w2_history", "jobs_per_s", "jobs by many clients, with history", "/s", 0, "", nil},
+		{"w2_history", "cpu_ms_per_job", "processor time of a job, with history", "ms", 2, "", nil},
+		{"w2_history", "peak_rss_mib", "memory of everything, with history", "MiB", 0, "", nil},
+		{"w1_silence", "p50_ms", "first job after silence", "ms", 1, "≤ 15", atMost(15)},
+	}
+}
+
+// printTable writes one line per figure that was measured.
+func printTable(w io.Writer, rep report) error {
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(t, "ROW\tFIGURE\tVALUE\tTARGET\t")
+	for _, f := range figures() {
+		v, ok := rep[f.row][f.key]
+		if !ok {
+			continue
+		}
+		mark := ""
+		if f.reached != nil && !f.reached(v) {
+			mark = "missed"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%.*f %s\t%s\t%s\n", f.row, f.what, f.digits, v, f.unit, f.target, mark)
+	}
+	return t.Flush()
+}

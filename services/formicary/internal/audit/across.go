@@ -1,0 +1,126 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/formicary/formicary/libs/audit"
+)
+
+// crossChecks is the number of invariants that across looks at.
+const crossChecks = 8
+
+// Events on their way make differences that are no fault: a mirror may lag by lag, a hold by holdAge. What is younger
+// is not judged.
+const (
+	lag         = time.Minute
+	holdAge     = 10 * time.Second
+	secondLook  = 2 * time.Second
+	mostOfAKind = 20
+)
+
+// across compares the schemas.
+func across(ctx context.Context, pools map[string]*pgxpool.Pool) ([]audit.Violation, error) {
+	runs, err := compareRuns(ctx, pools["job"], pools["execution"])
+	if err != nil {
+		return nil, fmt.Errorf("compare requests with executions: %w", err)
+	}
+	slots, err := compareHolds(ctx, pools["resource"], pools["execution"])
+	if err != nil {
+		return nil, fmt.Errorf("compare holds with attempts: %w", err)
+	}
+	late, err := outboxes(ctx, pools)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(runs, slots, late), nil
+}
+
+// outboxes finds messages that nobody sends.
+func outboxes(ctx context.Context, pools map[string]*pgxpool.Pool) ([]audit.Violation, error) {
+	var found []audit.Violation
+	for schema, pool := range pools {
+		var has bool
+		if err := pool.QueryRow(ctx, "SELECT to_regclass('outbox') IS NOT NULL").Scan(&has); err != nil {
+			return nil, fmt.Errorf("look for the outbox of %s: %w", schema, err)
+		}
+		if !has {
+			continue
+		}
+		var late int
+		err := pool.QueryRow(ctx, "SELECT count(*) FROM outbox WHERE created_at < now() - $1::interval", lag.String()).Scan(&late)
+		if err != nil {
+			return nil, fmt.Errorf("count the outbox of %s: %w", schema, err)
+		}
+		if late > 0 {
+			found = append(found, audit.Violation{Check: "outbox_age", Detail: fmt.Sprintf("%d messages of schema %s are unsent for more than %s", late, schema, lag)})
+		}
+	}
+	return found, nil
+}
+
+// compareHolds compares slot holds with live attempts. Reads of two schemas are never of one instant, so what differs
+// is looked at again, and only what differs twice is a finding.
+func compareHolds(ctx context.Context, resource, execution *pgxpool.Pool) ([]audit.Violation, error) {
+	first, err := holdDifferences(ctx, resource, execution)
+	if err != nil || len(first) == 0 {
+		return nil, err
+	}
+	select {
+	case <-time.After(secondLook):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	second, err := holdDifferences(ctx, resource, execution)
+	if err != nil {
+		return nil, err
+	}
+	var found []audit.Violation
+	for uid, v := range second {
+		if first[uid].Check == v.Check && len(found) < mostOfAKind {
+			found = append(found, v)
+		}
+	}
+	return found, nil
+}
+
+// holdDifferences returns what differs now, by attempt.
+func holdDifferences(ctx context.Context, resource, execution *pgxpool.Pool) (map[string]audit.Violation, error) {
+	holds, err := collect(ctx, resource, `SELECT attempt_uid::text, created_at < now() - $1::interval FROM hold`, holdAge.String())
+	if err != nil {
+		return nil, err
+	}
+	live, err := collect(ctx, execution, `SELECT uid::text, true FROM attempt WHERE state IN ('DISPATCHED', 'RUNNING')`)
+	if err != nil {
+		return nil, err
+	}
+	diff := map[string]audit.Violation{}
+	for uid, old := range holds {
+		if _, ok := live[uid]; !ok && old {
+			diff[uid] = audit.Violation{Check: "hold_names_live_attempt", Detail: fmt.Sprintf("a hold older than %s names attempt %s, which is not live", holdAge, uid)}
+		}
+	}
+	for uid := range live {
+		if _, ok := holds[uid]; !ok {
+			diff[uid] = audit.Violation{Check: "live_attempt_has_hold", Detail: fmt.Sprintf("live attempt %s has no hold", uid)}
+		}
+	}
+	return diff, nil
+}
+
+func collect(ctx context.Context, pool *pgxpool.Pool, sql string, args ...any) (map[string]bool, error) {
+	rows, err := pool.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]bool{}
+	var key string
+	var value bool
+	_, err = pgx.ForEachRow(rows, []any{&key, &value}, func() error { out[key] = value; return nil })
+	return out, err
+}

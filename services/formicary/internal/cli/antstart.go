@@ -1,0 +1,94 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+
+	"github.com/formicary/formicary/libs/bus"
+	"github.com/formicary/formicary/libs/colony"
+	"github.com/formicary/formicary/libs/rpc"
+	"github.com/formicary/formicary/libs/telemetry"
+	"github.com/formicary/formicary/services/ant"
+)
+
+func (a *app) antStartCmd() *cobra.Command {
+	conf := ant.DefaultConfig()
+	conf.Version = a.Version
+	var level, format string
+	c := &cobra.Command{
+		Use: "start", Short: "Run an ant in this process", Args: cobra.NoArgs,
+		Long:    "Run an ant in this process. The colony must be reachable: `formicary up --expose` writes its addresses.",
+		Example: "  formicary ant start --colony formicary-data/colony.json --id ant-2 --tags gpu",
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.startAnt(c.Context(), conf, level, format)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&conf.ID, "id", conf.ID, "`name` of the ant, the same after a restart")
+	f.IntVar(&conf.Slots, "slots", conf.Slots, "tasks it runs at once")
+	f.StringSliceVar(&conf.Methods, "methods", conf.Methods, "methods it executes")
+	f.StringSliceVar(&conf.Tags, "tags", conf.Tags, "tags it owns")
+	f.StringVar(&conf.Dir, "dir", conf.Dir, "`directory` of its spool and of the tasks")
+	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&format, "log-format", "text", "text or json")
+	return c
+}
+
+func (a *app) startAnt(ctx context.Context, conf ant.Config, level, format string) error {
+	t, err := a.colonyOf()
+	if err != nil {
+		return err
+	}
+	log, err := logger(a.Err, level, format)
+	if err != nil {
+		return usageError(err)
+	}
+	metrics, err := telemetry.NewMetrics()
+	if err != nil {
+		return err
+	}
+	if t.NATS == "" {
+		return &exit{exitUnavailable, errors.New("the colony is not exposed to other processes: start it with `formicary up --expose`")}
+	}
+	nc, err := bus.Connect(t.NATS, conf.ID)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	js, err := bus.JetStream(nc)
+	if err != nil {
+		return err
+	}
+	deps := ant.Deps{NATS: nc, JS: js, Log: log, Meter: metrics.Meter("ant")}
+	for name, to := range map[string]*grpc.ClientConnInterface{"resource-manager": &deps.ResourceManager, "supervisor": &deps.Supervisor} {
+		addr, err := t.Service(name)
+		if err != nil {
+			return &exit{exitUnavailable, err}
+		}
+		conn, err := rpc.Dial(addr)
+		if err != nil {
+			return err
+		}
+		defer conn.Close() //nolint:gocritic // two connections, both until the end
+		*to = conn
+	}
+	svc, err := ant.New(conf, deps)
+	if err != nil {
+		return usageError(err)
+	}
+	fmt.Fprintf(a.Err, "ant %s serves the colony at %s; Ctrl-C drains it\n", conf.ID, t.NATS)
+	return svc.Run(ctx)
+}
+
+// colonyOf reads the addresses of the stores and services.
+func (a *app) colonyOf() (colony.Colony, error) {
+	col, err := colony.Load(a.colonyPath(), a.Getenv)
+	if err != nil {
+		return col, &exit{exitUnavailable, err}
+	}
+	return col, nil
+}

@@ -1,0 +1,206 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/formicary/formicary/libs/colony"
+	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/rpc"
+	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
+	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
+	resourcev1 "github.com/formicary/formicary/proto/gen/formicary/resource/v1"
+	schedulev1 "github.com/formicary/formicary/proto/gen/formicary/schedule/v1"
+)
+
+const (
+	defaultServer = "127.0.0.1:7777"
+	defaultData   = "formicary-data"
+	colonyFile    = "colony.json"
+	callTime      = 30 * time.Second
+)
+
+// target is a server and how it was chosen.
+type target struct {
+	http, grpc, ops string
+	// why names the flag, variable or file that gave the address.
+	why string
+	// dead is the process that wrote the file and is gone; 0 when it lives or is not known.
+	dead int
+}
+
+// silent explains that nothing answered.
+func (t target) silent(cause string) string {
+	if i := strings.LastIndex(cause, ": "); i >= 0 {
+		cause = cause[i+2:]
+	}
+	s := fmt.Sprintf("formicary: no server answers at %s (gRPC of %s): %s\n", t.grpc, t.why, strings.Trim(cause, `"`))
+	if t.dead != 0 {
+		s += fmt.Sprintf("The colony that wrote this file (process %d) is not running any more.\n", t.dead)
+	}
+	return s + "Start one with:  formicary up\nor name another:  --server HOST:PORT, --colony FILE, FORMICARY_SERVER\n"
+}
+
+// named says whether the user named a server, by flag or environment.
+func (a *app) named() bool {
+	return a.server != "" || a.colony != "" || a.Getenv("FORMICARY_SERVER") != "" || a.Getenv("FORMICARY_COLONY") != ""
+}
+
+// target chooses the server.
+func (a *app) target() (target, error) {
+	switch {
+	case a.server != "":
+		return a.fromAddress(a.server, "--server")
+	case a.colony != "":
+		return a.fromFile(a.colony, "--colony")
+	case a.Getenv("FORMICARY_SERVER") != "":
+		return a.fromAddress(a.Getenv("FORMICARY_SERVER"), "FORMICARY_SERVER")
+	case a.Getenv("FORMICARY_COLONY") != "":
+		return a.fromFile(a.Getenv("FORMICARY_COLONY"), "FORMICARY_COLONY")
+	}
+	if t, err := a.fromFile(filepath.Join(defaultData, colonyFile), "the data directory"); err == nil && t.dead == 0 {
+		return t, nil
+	}
+	return a.fromAddress(defaultServer, "the default address")
+}
+
+// colonyPath is the file for commands that need more than the gateway.
+func (a *app) colonyPath() string {
+	if a.colony != "" {
+		return a.colony
+	}
+	if file := a.Getenv("FORMICARY_COLONY"); file != "" {
+		return file
+	}
+	return filepath.Join(defaultData, colonyFile)
+}
+
+// fromAddress takes the HTTP address of a server; its gRPC port is the next one, its operations port the one after.
+func (a *app) fromAddress(addr, from string) (target, error) {
+	addr = strings.TrimSuffix(strings.TrimPrefix(addr, "http://"), "/")
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return target{}, usageError(fmt.Errorf("%s %q: want host:port of the server's HTTP port", from, addr))
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 || n > 65533 {
+		return target{}, usageError(fmt.Errorf("%s %q: the port is not a number", from, addr))
+	}
+	next := func(by uint64) string { return net.JoinHostPort(host, strconv.FormatUint(n+by, 10)) }
+	t := target{http: addr, grpc: next(1), ops: next(2), why: from + " " + addr}
+	if g := a.Getenv("FORMICARY_GRPC"); g != "" {
+		t.grpc = g
+	}
+	return t, nil
+}
+
+func (a *app) fromFile(path, from string) (target, error) {
+	c, err := colony.Load(path, a.Getenv)
+	if err != nil {
+		return target{}, errs.Unavailable("NO_COLONY", "%s: %s", from, err.Error())
+	}
+	t := target{http: c.HTTP, grpc: c.GRPC, ops: c.Ops, why: from + " " + path}
+	if c.PID != 0 && syscall.Kill(c.PID, 0) == syscall.ESRCH { //nolint:errorlint // a bare errno
+		t.dead = c.PID
+	}
+	if t.grpc == "" {
+		return t, errs.Unavailable("NO_COLONY", "%s names no gateway", path)
+	}
+	return t, nil
+}
+
+// client is the gateway as the commands use it.
+type client struct {
+	conn        *grpc.ClientConn
+	definitions jobv1.JobDefinitionServiceClient
+	requests    jobv1.JobRequestServiceClient
+	events      jobv1.EventServiceClient
+	executions  executionv1.ExecutionServiceClient
+	logs        executionv1.LogServiceClient
+	ants        resourcev1.AntServiceClient
+	queue       schedulev1.QueueServiceClient
+}
+
+// dial connects to the chosen server, or to addr when it is not empty.
+func (a *app) dial() (*client, error) {
+	t, err := a.target()
+	if err != nil {
+		return nil, err
+	}
+	a.used = t
+	return dial(t.grpc)
+}
+
+func dial(addr string) (*client, error) {
+	conn, err := rpc.Dial(addr)
+	if err != nil {
+		return nil, err
+	}
+	return &client{
+		conn:        conn,
+		definitions: jobv1.NewJobDefinitionServiceClient(conn),
+		requests:    jobv1.NewJobRequestServiceClient(conn),
+		events:      jobv1.NewEventServiceClient(conn),
+		executions:  executionv1.NewExecutionServiceClient(conn),
+		logs:        executionv1.NewLogServiceClient(conn),
+		ants:        resourcev1.NewAntServiceClient(conn),
+		queue:       schedulev1.NewQueueServiceClient(conn),
+	}, nil
+}
+
+func (c *client) close() { _ = c.conn.Close() }
+
+// with dials, calls f with the bounded time of one call, and hangs up.
+func (a *app) with(ctx context.Context, f func(context.Context, *client) error) error {
+	c, err := a.dial()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	limit := a.timeout
+	if limit == 0 {
+		limit = callTime
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return f(ctx, c)
+}
+
+// patiently is with for commands that wait: without --timeout they wait for ever.
+func (a *app) patiently(ctx context.Context, f func(context.Context, *client) error) error {
+	c, err := a.dial()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	if a.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, a.timeout)
+		defer cancel()
+	}
+	return f(ctx, c)
+}
+
+// readFile reads a definition; "-" is stdin.
+func readFile(path string) (string, error) {
+	var raw []byte
+	var err error
+	if path == "-" {
+		raw, err = readAll(os.Stdin)
+	} else {
+		raw, err = os.ReadFile(path)
+	}
+	if err != nil {
+		return "", usageError(fmt.Errorf("read definition: %w", err))
+	}
+	return string(raw), nil
+}

@@ -1,0 +1,122 @@
+// Package cli is the command line: it starts the embedded colony, speaks gRPC to a gateway and prints. Data goes to
+// stdout, progress and errors to stderr, and the exit code says what became of it.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/formicary/formicary/libs/run"
+)
+
+// Env is what the command line sees of the world.
+type Env struct {
+	// Args without the program's name.
+	Args []string
+	// Out takes data, Err progress and errors.
+	Out, Err io.Writer
+	// Getenv reads the environment.
+	Getenv func(string) string
+	// Version of the binary.
+	Version string
+}
+
+// app is one call of the command line: the global flags and what the commands share.
+type app struct {
+	Env
+	server  string
+	colony  string
+	output  string
+	timeout time.Duration
+
+	used    target // the server that was asked, for the error when it does not answer
+	started bool   // a command has begun: what fails from here on is no fault of usage
+}
+
+var formats = []string{"table", "json", "yaml", "name"}
+
+// Run executes one command line and returns its exit code. The first SIGINT or SIGTERM ends the command in order, the
+// second at once.
+func Run(ctx context.Context, env Env) int {
+	ctx, stop := run.Interruptible(ctx)
+	defer stop()
+	a := &app{Env: env}
+	root := a.root()
+	root.SetArgs(env.Args)
+	root.SetOut(env.Out)
+	root.SetErr(env.Err)
+	err := root.ExecuteContext(ctx)
+	if err != nil && !a.started {
+		err = usageError(err)
+	}
+	var e *exit
+	if err != nil && ctx.Err() != nil && !errors.As(err, &e) {
+		return exitDetached // interrupted; what failed because of it is no news
+	}
+	return a.report(err)
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "formicary",
+		Short: "Runs jobs: DAGs of tasks, described in YAML, executed by ants",
+		Long: `Formicary runs jobs. A job is a DAG of tasks in a YAML file; ants execute the tasks.
+
+  formicary run job.yaml -p k=v     run a file here and now, no server needed
+  formicary up                      the whole colony in one process
+  formicary request list            what ran, on the server in use
+
+Which server is used: --server, --colony, $FORMICARY_SERVER, $FORMICARY_COLONY, a colony that runs in
+./formicary-data, 127.0.0.1:7777. A server is named by its HTTP address; gRPC is spoken to the next port, or to
+$FORMICARY_GRPC. Exit codes: 0 ok, 1 the job failed, 2 usage or invalid YAML, 3 not found, 4 denied, 5 conflict,
+6 unavailable, 7 cancelled, 8 still running, 130 detached.`,
+		SilenceErrors: true, SilenceUsage: true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if !slices.Contains(formats, a.output) {
+				return fmt.Errorf("unknown output format %q: want %s", a.output, strings.Join(formats, ", "))
+			}
+			a.started = true
+			return nil
+		},
+	}
+	f := root.PersistentFlags()
+	f.StringVar(&a.server, "server", "", "HTTP `address` of the server, for example 127.0.0.1:7777")
+	f.StringVar(&a.colony, "colony", "", "`file` with the colony's addresses, DATA/colony.json")
+	f.StringVarP(&a.output, "output", "o", "table", strings.Join(formats, ", "))
+	f.DurationVar(&a.timeout, "timeout", 0, "give up after this `duration`; 0 means 30s for a call and for ever when waiting")
+	root.AddCommand(a.upCmd(), a.runCmd(), a.jobCmd(), a.requestCmd(), a.antCmd(), a.auditCmd(), a.doctorCmd(), a.versionCmd())
+	return root
+}
+
+// group is a command that only holds others.
+func group(use, short string, subs ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{
+		Use: use, Short: short, Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return c.Help()
+			}
+			err := fmt.Errorf("unknown command %q of %q", args[0], c.CommandPath())
+			if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+				err = fmt.Errorf("%w, did you mean %s?", err, strings.Join(near, ", "))
+			}
+			return usageError(err)
+		},
+	}
+	c.AddCommand(subs...)
+	return c
+}
+
+func (a *app) versionCmd() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return a.showVersion() },
+	}
+}

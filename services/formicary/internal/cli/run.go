@@ -1,0 +1,226 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/formicary/formicary/libs/colony"
+	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
+	"github.com/formicary/formicary/services/formicary/internal/up"
+)
+
+// runOptions are the flags of run.
+type runOptions struct {
+	file   string
+	text   string
+	params []string
+	quiet  bool
+	slots  int
+}
+
+func (a *app) runCmd() *cobra.Command {
+	var o runOptions
+	c := &cobra.Command{
+		Use: "run FILE", Short: "Run a definition here and now; the exit code is the job's outcome",
+		Long: `Run a definition and follow it to its end.
+
+Without a server named by --server, --colony, $FORMICARY_SERVER or $FORMICARY_COLONY the whole colony is started in
+this process, in a temporary directory that is removed at the end. State changes go to stderr; the output of the tasks,
+prefixed with the task, and the result go to stdout. Ctrl-C cancels the job; when it runs on a server it goes on
+and the command says how to come back.`,
+		Example: "  formicary run job.yaml\n  formicary run job.yaml -p branch=main -p depth=2\n  formicary run job.yaml --server 127.0.0.1:7777 -o json",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			o.file = args[0]
+			return a.run(c.Context(), o)
+		},
+	}
+	f := c.Flags()
+	f.StringArrayVarP(&o.params, "param", "p", nil, "parameter `name=value`, may be repeated")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "print only the output of the tasks")
+	f.IntVar(&o.slots, "slots", 0, "slots of the embedded ant; 0 means 8 per core, at least 16")
+	return c
+}
+
+func (a *app) run(ctx context.Context, o runOptions) error {
+	values, err := keyValues(o.params)
+	if err != nil {
+		return err
+	}
+	params, err := structpb.NewStruct(values)
+	if err != nil {
+		return usageError(err)
+	}
+	// A faulty definition is told before a colony is started for it.
+	if o.text, err = readFile(o.file); err != nil {
+		return err
+	}
+	if err := a.precheck(o.file, o.text); err != nil {
+		return err
+	}
+	if a.named() {
+		return a.patiently(ctx, func(ctx context.Context, cl *client) error {
+			id, err := a.start(ctx, cl, o, params)
+			if err != nil {
+				return err
+			}
+			return a.runAndTell(ctx, cl, id, o, a.leave)
+		})
+	}
+	return a.embedded(ctx, o, func(ctx context.Context, cl *client) error {
+		// The job is cancelled in its own time, so calls go on when the user has pressed Ctrl-C.
+		id, err := a.start(ctx, cl, o, params)
+		if err != nil {
+			return err
+		}
+		return a.runAndTell(ctx, cl, id, o, func(ctx context.Context, err error, id string) error {
+			if ctx.Err() == nil {
+				return err
+			}
+			return a.abandon(ctx, cl, id, o)
+		})
+	})
+}
+
+// start stores the definition and submits a request of it.
+func (a *app) start(ctx context.Context, cl *client, o runOptions, params *structpb.Struct) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	def, err := a.upload(ctx, cl, o.file, o.text)
+	if err != nil {
+		return "", err
+	}
+	res, err := cl.requests.SubmitJob(ctx, &jobv1.SubmitJobRequest{
+		JobType: def.GetDefinition().GetJobType(), JobVersion: fmt.Sprint(def.GetDefinition().GetVersion()), Params: params,
+	})
+	return res.GetRequest().GetId(), err
+}
+
+// runAndTell follows the request; left says what an interruption means.
+func (a *app) runAndTell(ctx context.Context, cl *client, id string, o runOptions, left func(context.Context, error, string) error) error {
+	f := &follower{c: cl, id: id}
+	if !o.quiet {
+		f.progress = a.Err
+	}
+	if a.output == "table" {
+		f.logs = newStreamer(context.WithoutCancel(ctx), cl, id, a.Out)
+		defer f.logs.end()
+	}
+	r, err := f.until(ctx)
+	if err != nil {
+		return left(ctx, err, id)
+	}
+	if o.quiet && a.output == "table" {
+		tasks, err := cl.tasks(ctx, r)
+		if err != nil {
+			return err
+		}
+		f.logs.finish(ctx, r, tasks)
+		return outcome(r.GetState())
+	}
+	return a.conclude(ctx, f, r)
+}
+
+const cancelTime = 30 * time.Second
+
+// abandon cancels a request of the embedded colony and waits for its end.
+func (a *app) abandon(ctx context.Context, cl *client, id string, o runOptions) error {
+	code, reason := exitCancelled, "interrupted"
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		code, reason = exitRunning, "--timeout"
+	}
+	if !o.quiet {
+		fmt.Fprintf(a.Err, "cancelling (%s) …\n", reason)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelTime)
+	defer cancel()
+	if _, err := cl.requests.CancelJobRequest(ctx, &jobv1.CancelJobRequestRequest{Id: id, Reason: reason}); err != nil {
+		return err
+	}
+	f := &follower{c: cl, id: id}
+	if !o.quiet {
+		f.progress = a.Err
+	}
+	r, err := f.until(ctx)
+	if err != nil {
+		return err
+	}
+	if r.GetState() != jobv1.JobRequest_CANCELLED { // it ended before the cancel came
+		return outcome(r.GetState())
+	}
+	return &exit{code: code}
+}
+
+// embedded starts a colony for one command. The colony outlives ctx until f has returned.
+func (a *app) embedded(ctx context.Context, o runOptions, f func(context.Context, *client) error) (err error) {
+	dir, err := os.MkdirTemp("", "formicary-run-")
+	if err != nil {
+		return fmt.Errorf("make temporary directory: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := os.Chmod(dir, 0o711); err != nil { // #nosec G302 -- PostgreSQL may run as another user below it
+		return fmt.Errorf("open temporary directory: %w", err)
+	}
+	conf := up.DefaultConfig()
+	conf.DataDir, conf.Listen, conf.Throwaway, conf.Slots, conf.Version = filepath.Join(dir, "data"), "127.0.0.1:0", true, o.slots, a.Version
+	log, err := logger(io.Discard, "error", "text")
+	if err != nil {
+		return err
+	}
+	if !o.quiet {
+		fmt.Fprintln(a.Err, "starting a colony for this run; --server or --colony uses one that runs already")
+	}
+	c, err := up.New(conf, log)
+	if err != nil {
+		return err
+	}
+	work := func(col colony.Colony) error {
+		cl, err := dial(col.GRPC)
+		if err != nil {
+			return err
+		}
+		defer cl.close()
+		limited := ctx
+		if a.timeout > 0 {
+			var cancel context.CancelFunc
+			limited, cancel = context.WithTimeout(ctx, a.timeout)
+			defer cancel()
+		}
+		return f(limited, cl)
+	}
+	return during(context.WithoutCancel(ctx), c, work)
+}
+
+// during runs the colony while work runs.
+func during(ctx context.Context, c *up.Colony, work func(colony.Colony) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ready := make(chan colony.Colony, 1)
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx, func(col colony.Colony) { ready <- col }) }()
+	select {
+	case err := <-ended:
+		return err
+	case col := <-ready:
+		worked := make(chan error, 1)
+		go func() { worked <- work(col) }()
+		select {
+		case err := <-worked:
+			cancel()
+			if stop := <-ended; err == nil {
+				err = stop
+			}
+			return err
+		case err := <-ended:
+			return fmt.Errorf("the embedded colony ended: %w", err)
+		}
+	}
+}

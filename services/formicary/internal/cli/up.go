@@ -1,0 +1,98 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/formicary/formicary/libs/colony"
+	"github.com/formicary/formicary/libs/telemetry"
+	"github.com/formicary/formicary/services/formicary/internal/up"
+)
+
+func (a *app) upCmd() *cobra.Command {
+	conf := up.DefaultConfig()
+	conf.Version = a.Version
+	var only, level, format string
+	c := &cobra.Command{
+		Use: "up", Short: "Start the whole colony in this process",
+		Long: `Start the whole colony in this process: PostgreSQL, NATS, etcd, S3, all services and one ant. Its state lies in
+the data directory and survives a restart. Until there is authentication it listens on loopback addresses only.
+
+With --only=infra --expose only the stores are started, for services that run as processes of their own; their
+addresses are in DATA/colony.json. With --expose alone more services and ants can join the colony.`,
+		Example: "  formicary up\n  formicary up --data /var/lib/formicary --listen 127.0.0.1:0\n  formicary up --only=infra --expose",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			switch only {
+			case "":
+			case "infra":
+				conf.InfraOnly = true
+			default:
+				return usageError(fmt.Errorf("--only %q: want infra", only))
+			}
+			if err := conf.Validate(); err != nil {
+				return usageError(err)
+			}
+			log, err := logger(a.Err, level, format)
+			if err != nil {
+				return usageError(err)
+			}
+			col, err := up.New(conf, log)
+			if err != nil {
+				return err
+			}
+			began := time.Now()
+			err = col.Run(c.Context(), func(at colony.Colony) { a.welcome(at, conf, time.Since(began)) })
+			if err == nil && c.Context().Err() != nil {
+				fmt.Fprintln(a.Err, "stopped")
+			}
+			if err != nil {
+				return &exit{exitFailed, err}
+			}
+			return nil
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&conf.DataDir, "data", conf.DataDir, "data `directory`")
+	f.StringVar(&conf.Listen, "listen", conf.Listen, "HTTP `address`; gRPC takes the next port, operations the one after; port 0 takes free ones")
+	f.StringVar(&only, "only", "", "start only a `part`: infra")
+	f.BoolVar(&conf.Expose, "expose", false, "let other processes on this machine reach the stores and the services")
+	f.IntVar(&conf.Slots, "slots", 0, "slots of the ant; 0 means 8 per core, at least 16")
+	f.BoolVar(&conf.NoAnt, "no-ant", false, "start no ant")
+	f.StringVar(&level, "log-level", "warn", "debug, info, warn or error")
+	f.StringVar(&format, "log-format", "text", "text or json")
+	return c
+}
+
+func logger(w io.Writer, level, format string) (*slog.Logger, error) {
+	return telemetry.Logger(w, level, format)
+}
+
+// welcome says where the colony is and what to do next.
+func (a *app) welcome(at colony.Colony, conf up.Config, took time.Duration) {
+	file := filepath.Join(at.DataDir, colonyFile)
+	if conf.InfraOnly {
+		fmt.Fprintf(a.Err, `The stores are up in %s.
+  addresses   %s
+Start the services, each as a process of its own:
+  job-manager --colony %s
+  … resource-manager, scheduler, supervisor, api-gateway, ant --id NAME
+`, span(took), file, file)
+		return
+	}
+	fmt.Fprintf(a.Err, `The colony is up in %s.
+  REST        http://%s
+  gRPC        %s
+  operations  http://%s/readyz, /metrics
+  data        %s
+Try next:
+  formicary run FILE --server %s
+  formicary request list --server %s
+Ctrl-C stops it; the same data directory brings it back.
+`, span(took), at.HTTP, at.GRPC, at.Ops, at.DataDir, at.HTTP, at.HTTP)
+}

@@ -1,0 +1,63 @@
+package up
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/formicary/formicary/libs/colony"
+)
+
+const fileName = "colony.json"
+
+// inner are the services that only other services call.
+var inner = []string{"job-manager", "scheduler", "resource-manager", "supervisor"} //nolint:gochecknoglobals // a constant list
+
+// storeAddresses are where the stores listen for other processes; empty means not at all. S3 always listens: ants
+// upload by HTTP.
+type storeAddresses struct{ nats, etcd, s3 string }
+
+// before returns the addresses of the run before in this directory, or none.
+func before(dir string) colony.Colony {
+	none := func(string) string { return "" }
+	c, err := colony.Load(filepath.Join(dir, fileName), none)
+	if err != nil {
+		return colony.Colony{}
+	}
+	return c
+}
+
+// plan chooses the addresses. Those of the run before are taken again where they are free, so that processes that
+// outlive a restart find the colony where it was.
+func plan(c Config) (colony.Colony, storeAddresses, error) {
+	was := before(c.DataDir)
+	host, port, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return colony.Colony{}, storeAddresses{}, err
+	}
+	col := colony.Colony{PID: os.Getpid(), DataDir: c.DataDir}
+	stores := storeAddresses{s3: keep(was.S3.Endpoint, net.JoinHostPort(host, "0"))}
+	if c.InfraOnly || c.Expose {
+		fresh, err := probe(host, len(inner)+5)
+		if err != nil {
+			return col, stores, err
+		}
+		stores.nats = keep(strings.TrimPrefix(was.NATS, "nats://"), fresh[0])
+		stores.etcd = fresh[1]
+		if len(was.Etcd) == 1 {
+			stores.etcd = keep(was.Etcd[0], fresh[1])
+		}
+		col.HTTP, col.GRPC, col.Ops = c.Listen, after(c.Listen, 1), after(c.Listen, 2)
+		if port == "0" {
+			col.HTTP, col.GRPC, col.Ops = keep(was.HTTP, fresh[2]), keep(was.GRPC, fresh[3]), keep(was.Ops, fresh[4])
+		}
+		col.Services = map[string]string{"api-gateway": col.GRPC}
+		for i, name := range inner {
+			col.Services[name] = keep(was.Services[name], fresh[5+i])
+		}
+		return col, stores, nil
+	}
+	col.HTTP, col.GRPC, col.Ops = c.Listen, after(c.Listen, 1), after(c.Listen, 2)
+	return col, stores, nil
+}

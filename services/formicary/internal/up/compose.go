@@ -1,0 +1,293 @@
+package up
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	"github.com/formicary/formicary/libs/bus"
+	"github.com/formicary/formicary/libs/colony"
+	"github.com/formicary/formicary/libs/pgdb"
+	"github.com/formicary/formicary/libs/rpc"
+	"github.com/formicary/formicary/libs/run"
+	"github.com/formicary/formicary/libs/telemetry"
+	"github.com/formicary/formicary/services/ant"
+	apigateway "github.com/formicary/formicary/services/api-gateway"
+	jobmanager "github.com/formicary/formicary/services/job-manager"
+	resourcemanager "github.com/formicary/formicary/services/resource-manager"
+	"github.com/formicary/formicary/services/scheduler"
+	"github.com/formicary/formicary/services/supervisor"
+)
+
+// composition is the services, wired to each other and to the stores.
+type composition struct {
+	conf    Config
+	log     *slog.Logger
+	stores  *stores
+	metrics *telemetry.Metrics
+	ops     *telemetry.Ops
+	memory  *rpc.Memory
+	began   time.Time
+	started chan struct{} // closed when the colony takes work
+
+	pools   map[string]*pgxpool.Pool
+	peers   map[string]*grpc.ClientConn
+	layers  [][]run.Member
+	closers []func()
+}
+
+const stopCalls = 2 * time.Second // calls under way get at the end
+
+// compose opens what the services need, migrates their schemas and builds them. In col it finds the addresses to
+// expose the services at, if any.
+func compose(ctx context.Context, conf Config, log *slog.Logger, s *stores, d *doors, col *colony.Colony) (*composition, error) {
+	c := &composition{
+		conf: conf, log: log, stores: s, memory: rpc.NewMemory(), began: time.Now(), started: make(chan struct{}),
+		pools: map[string]*pgxpool.Pool{}, peers: map[string]*grpc.ClientConn{},
+	}
+	if err := c.build(ctx, d, col); err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *composition) build(ctx context.Context, d *doors, col *colony.Colony) error {
+	var err error
+	if c.metrics, err = telemetry.NewMetrics(); err != nil {
+		return err
+	}
+	c.ops = telemetry.NewOps(c.metrics)
+	if err := c.openPools(ctx); err != nil {
+		return err
+	}
+	for _, name := range inner {
+		if err := c.dial(name); err != nil {
+			return err
+		}
+	}
+	steps := []func(*colony.Colony) ([]run.Member, error){c.jobManager, c.resourceManager, c.supervisor, c.scheduler}
+	var services []run.Member
+	for _, step := range steps {
+		members, err := step(col)
+		if err != nil {
+			return err
+		}
+		services = append(services, members...)
+	}
+	gateway, err := c.gateway(d)
+	if err != nil {
+		return err
+	}
+	edge := []run.Member{gateway, {Name: "operations port", Run: func(ctx context.Context) error {
+		return telemetry.Serve(ctx, d.ops, c.ops.Handler())
+	}}}
+	if !c.conf.NoAnt {
+		worker, err := c.ant()
+		if err != nil {
+			return err
+		}
+		edge = append(edge, worker)
+	}
+	c.layers = [][]run.Member{services, edge}
+	c.checks()
+	return nil
+}
+
+// openPools opens the databases of the services and brings their schemas up to date, all at once.
+func (c *composition) openPools(ctx context.Context) error {
+	migrate := map[string]func(context.Context, *pgxpool.Pool) error{
+		"job-manager": jobmanager.Migrate, "resource-manager": resourcemanager.Migrate, "supervisor": supervisor.Migrate,
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for service, schema := range schemas {
+		pool, err := pgdb.Open(ctx, c.stores.pg.DSNAs(schema, database), pgdb.Options{Name: service, Schema: schema})
+		if err != nil {
+			return err
+		}
+		c.pools[service] = pool
+		c.onClose(pool.Close)
+		g.Go(func() error { return migrate[service](ctx, pool) })
+	}
+	return g.Wait()
+}
+
+// dial opens the connection over which the others call a service.
+func (c *composition) dial(name string) error {
+	conn, err := c.memory.Dial(name)
+	if err != nil {
+		return err
+	}
+	c.peers[name] = conn
+	c.onClose(func() { _ = conn.Close() })
+	return nil
+}
+
+// bus opens a service's connection to NATS.
+func (c *composition) bus(name string) (*nats.Conn, jetstream.JetStream, error) {
+	nc, err := c.stores.nats.Connect(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	c.onClose(nc.Close)
+	js, err := bus.JetStream(nc)
+	if err != nil {
+		return nil, nil, err
+	}
+	return nc, js, nil
+}
+
+// serve returns the members of a service: its own work and its gRPC server, in memory and, exposed, on its address.
+func (c *composition) serve(name string, col *colony.Colony, register func(grpc.ServiceRegistrar), work func(context.Context) error) ([]run.Member, error) {
+	server := rpc.NewServer(c.logger(name))
+	register(server)
+	lis := c.memory.Listen(name)
+	members := []run.Member{
+		{Name: name, Run: work},
+		{Name: name + " server", Run: func(ctx context.Context) error { return rpc.Serve(ctx, server, lis, stopCalls) }},
+	}
+	if addr := col.Services[name]; addr != "" {
+		outside, err := net.Listen("tcp", addr)
+		if err != nil {
+			return nil, fmt.Errorf("listen for %s: %w", name, err)
+		}
+		c.onClose(func() { _ = outside.Close() })
+		members = append(members, run.Member{Name: name + " exposed", Run: func(ctx context.Context) error {
+			return rpc.Serve(ctx, server, outside, stopCalls)
+		}})
+	}
+	return members, nil
+}
+
+func (c *composition) jobManager(col *colony.Colony) ([]run.Member, error) {
+	const name = "job-manager"
+	nc, js, err := c.bus(name)
+	if err != nil {
+		return nil, err
+	}
+	svc, err := jobmanager.New(jobmanager.DefaultConfig(), jobmanager.Deps{
+		Pool: c.pools[name], NATS: nc, JS: js, Supervisor: c.peers["supervisor"], Log: c.logger(name), Meter: c.metrics.Meter(name),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c.serve(name, col, svc.Register, svc.Run)
+}
+
+func (c *composition) resourceManager(col *colony.Colony) ([]run.Member, error) {
+	const name = "resource-manager"
+	nc, js, err := c.bus(name)
+	if err != nil {
+		return nil, err
+	}
+	svc, err := resourcemanager.New(resourcemanager.DefaultConfig(), resourcemanager.Deps{
+		Pool: c.pools[name], NATS: nc, JS: js, Supervisor: c.peers["supervisor"], Log: c.logger(name), Meter: c.metrics.Meter(name),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c.serve(name, col, svc.Register, svc.Run)
+}
+
+func (c *composition) supervisor(col *colony.Colony) ([]run.Member, error) {
+	const name = "supervisor"
+	nc, js, err := c.bus(name)
+	if err != nil {
+		return nil, err
+	}
+	s3 := col.S3
+	blobs, err := minio.New(s3.Endpoint, &minio.Options{Creds: credentials.NewStaticV4(s3.AccessKey, s3.SecretKey, "")})
+	if err != nil {
+		return nil, fmt.Errorf("open S3: %w", err)
+	}
+	svc, err := supervisor.New(supervisor.DefaultConfig(), supervisor.Deps{
+		Pool: c.pools[name], NATS: nc, JS: js, JobManager: c.peers["job-manager"], ResourceManager: c.peers["resource-manager"],
+		Blobs: blobs, Bucket: s3.Bucket, Log: c.logger(name), Meter: c.metrics.Meter(name),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c.serve(name, col, svc.Register, svc.Run)
+}
+
+func (c *composition) scheduler(col *colony.Colony) ([]run.Member, error) {
+	const name = "scheduler"
+	nc, _, err := c.bus(name)
+	if err != nil {
+		return nil, err
+	}
+	etcd := c.etcd()
+	conf := scheduler.DefaultConfig()
+	conf.TakeOver = true // the lock of the data directory says that no other one is alive
+	svc, err := scheduler.New(conf, scheduler.Deps{
+		Etcd: etcd, NATS: nc, JobManager: c.peers["job-manager"], ResourceManager: c.peers["resource-manager"],
+		Log: c.logger(name), Meter: c.metrics.Meter(name),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c.serve(name, col, svc.Register, svc.Run)
+}
+
+func (c *composition) etcd() *clientv3.Client {
+	client := c.stores.etcd.Client()
+	c.onClose(func() { _ = client.Close() })
+	return client
+}
+
+func (c *composition) gateway(d *doors) (run.Member, error) {
+	const name = "api-gateway"
+	nc, _, err := c.bus(name)
+	if err != nil {
+		return run.Member{}, err
+	}
+	svc, err := apigateway.New(apigateway.DefaultConfig(), apigateway.Deps{
+		NATS: nc, JobManager: c.peers["job-manager"], ResourceManager: c.peers["resource-manager"], Scheduler: c.peers["scheduler"],
+		Supervisor: c.peers["supervisor"], HTTP: d.http, GRPC: d.grpc, Log: c.logger(name), Meter: c.metrics.Meter(name),
+	})
+	if err != nil {
+		return run.Member{}, err
+	}
+	return run.Member{Name: name, Run: svc.Run}, nil
+}
+
+func (c *composition) ant() (run.Member, error) {
+	const name = "ant"
+	nc, js, err := c.bus(name)
+	if err != nil {
+		return run.Member{}, err
+	}
+	conf := ant.DefaultConfig()
+	conf.ID, conf.Slots, conf.Dir, conf.Version = c.conf.AntID, c.conf.slots(), filepath.Join(c.conf.DataDir, name), c.conf.Version
+	svc, err := ant.New(conf, ant.Deps{
+		NATS: nc, JS: js, ResourceManager: c.peers["resource-manager"], Supervisor: c.peers["supervisor"],
+		Log: c.logger(name), Meter: c.metrics.Meter(name),
+	})
+	if err != nil {
+		return run.Member{}, err
+	}
+	return run.Member{Name: name, Run: svc.Run}, nil
+}
+
+func (c *composition) logger(name string) *slog.Logger { return c.log.With("service", name) }
+
+func (c *composition) onClose(f func()) { c.closers = append(c.closers, f) }
+
+// close ends what compose opened, last first.
+func (c *composition) close() {
+	for i := len(c.closers) - 1; i >= 0; i-- {
+		c.closers[i]()
+	}
+}

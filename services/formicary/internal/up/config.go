@@ -1,0 +1,94 @@
+// Package up is the whole colony in one process: PostgreSQL as a child process, NATS, etcd and S3 inside, every service
+// with the constructor and the interfaces that it has alone, one ant, one gateway. It swaps addresses, never logic:
+// peers talk gRPC over memory, with the same interceptors and the same encoding.
+//
+// Everything that is kept lies below one data directory:
+//
+//	DATA/lock          held while the colony runs
+//	DATA/colony.json   where its parts are; written when it is ready, kept afterwards
+//	DATA/pg            PostgreSQL: the truth
+//	DATA/nats          may be lost
+//	DATA/etcd          begins empty at every start
+//	DATA/s3            logs
+//	DATA/ant           the ant's spool and working directories
+//
+// Parts end in the reverse order of their dependence: the gateway and the ant first, then the services, then the stores.
+package up
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"strconv"
+)
+
+// Config of a colony.
+type Config struct {
+	// DataDir keeps everything; it is made when missing.
+	DataDir string
+	// Listen is the loopback host:port of the gateway's HTTP. gRPC takes the next port and operations the one after;
+	// with port 0 each takes a free one.
+	Listen string
+	// InfraOnly starts only the stores.
+	InfraOnly bool
+	// Expose lets other processes reach the stores and the services.
+	Expose bool
+	// Slots of the ant; 0 means 8 per core and at least 16.
+	Slots int
+	// NoAnt starts no ant.
+	NoAnt bool
+	// AntID names the ant.
+	AntID string
+	// Throwaway gives up safety against power cuts for speed: for data that is deleted when the process ends.
+	Throwaway bool
+	// Version of the binary, shown by the ant.
+	Version string
+}
+
+// DefaultConfig returns what `formicary up` does without flags.
+func DefaultConfig() Config {
+	return Config{DataDir: "formicary-data", Listen: "127.0.0.1:7777", AntID: "ant-1", Version: "dev"}
+}
+
+// Validate reports every fault.
+func (c Config) Validate() error {
+	var faults []error
+	if c.DataDir == "" {
+		faults = append(faults, errors.New("data directory: missing"))
+	}
+	if c.Slots < 0 || c.Slots > 10000 {
+		faults = append(faults, fmt.Errorf("slots %d: want 0 to 10000", c.Slots))
+	}
+	if err := loopback(c.Listen); err != nil {
+		faults = append(faults, err)
+	}
+	return errors.Join(faults...)
+}
+
+// loopback refuses an address that other machines can reach.
+func loopback(addr string) error {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("listen address %q: want host:port, for example 127.0.0.1:7777", addr)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n > 65533 {
+		return fmt.Errorf("listen address %q: want a port from 0 to 65533", addr)
+	}
+	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("listen address %q: there is no authentication yet, so only this machine may reach the colony; use 127.0.0.1 or localhost", addr)
+}
+
+const (
+	slotsPerCore = 8
+	fewestSlots  = 16
+)
+
+func (c Config) slots() int {
+	if c.Slots > 0 {
+		return c.Slots
+	}
+	return max(fewestSlots, slotsPerCore*runtime.NumCPU())
+}
