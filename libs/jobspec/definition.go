@@ -1,52 +1,292 @@
 package jobspec
 
-import "errors"
-
-// Vars are the values that templates see, by name: strings, bools, int64, float64, nil, and lists and maps of those.
-type Vars map[string]any
+import (
+	"bytes"
+	"sync"
+)
 
 // Definition is a checked job definition. It is immutable and safe for concurrent use.
 type Definition struct {
-	JobType        string
-	Description    string
-	SemVersion     string
-	URL            string
+	// JobType is the name of the job.
+	JobType     string
+	Description string
+	SemVersion  string
+	// URL is a link for people.
+	URL string
+	// MaxConcurrency is how many runs of the job type there may be at once; 0 means no limit.
 	MaxConcurrency int
-	Priority       int
-	Disabled       bool
+	// Priority from 0 to 100.
+	Priority int
+	Disabled bool
+	// RequiredParams are names that a request has to give; Params are the typed parameters.
 	RequiredParams []string
 	Params         []Param
+
+	file    string
+	lines   *lines
+	program *program // nil when the text has no template
+	// static is the plan of a text without templates; its Vars are not set. index finds its tasks.
+	static *Plan
+	index  map[string]int
+	// own are the names of all tasks' variables in a static plan: a request that gives one of them changes the plan.
+	own map[string]bool
+	// jobVars are the job's variables as far as they depend on nothing.
+	jobVars Vars
+	// classes are the placement classes of the first tasks, when no variable decides them.
+	classes []Class
+	fixed   *shape // of a text without templates
+
+	mu     sync.Mutex
+	shapes []*kept // the newest first
 }
 
-// Param is one typed parameter of a job.
-type Param struct {
-	Name        string   `json:"name"`
-	Type        string   `json:"type"`
-	Default     any      `json:"default,omitempty"`
-	Required    bool     `json:"required,omitempty"`
-	Pattern     string   `json:"pattern,omitempty"`
-	Enum        []string `json:"enum,omitempty"`
-	Description string   `json:"description,omitempty"`
+// kept is a shape of an earlier rendering.
+type kept struct {
+	shape  *shape
+	assume unknownBranch
 }
 
-var errStub = errors.New("jobspec: not written yet")
+// maxKept bounds the shapes of a definition that are kept.
+const maxKept = 4
 
-// Parse reads and checks a definition. err is Problems, all faults at once.
+// Parse reads and checks a definition. err is Problems, all faults at once; warnings do not keep the definition from
+// being used. file is the name in the problems.
 func Parse(file string, text []byte) (def *Definition, warnings Problems, err error) {
-	return nil, nil, errStub
+	c := &collector{file: file}
+	text, ok := checkText(text, c)
+	if !ok {
+		warnings, err = c.split()
+		return nil, warnings, err
+	}
+	d := &Definition{file: file, lines: newLines(text)}
+	var out *draft
+	if bytes.Contains(text, []byte("{{")) {
+		d.program = compileTemplate(string(text), c, d.lines)
+		if d.program != nil {
+			out = d.checkTemplated(c)
+		}
+	} else {
+		out = d.checkStatic(bytes.Clone(text), c)
+	}
+	warnings, err = c.split()
+	if err != nil {
+		return nil, warnings, err
+	}
+	d.take(out)
+	return d, warnings, nil
 }
 
-// CheckParams checks the parameters of a request, fills defaults and converts types. err is Problems.
-func (d *Definition) CheckParams(params Vars) (Vars, error) { return nil, errStub }
+// take copies what is known of the job before it is rendered.
+func (d *Definition) take(out *draft) {
+	d.JobType, d.Description, d.SemVersion, d.URL = out.plan.JobType, out.description, out.semVersion, out.url
+	d.MaxConcurrency, d.Priority, d.Disabled = out.plan.MaxConcurrency, out.plan.Priority, out.disabled
+	d.Params, d.RequiredParams = out.params, out.requiredParams
+	if out.settled {
+		d.classes = out.plan.StartClasses()
+	}
+}
 
-// Plan renders the definition. vars are the parameters and the built-in variables. err is Problems.
-func (d *Definition) Plan(vars Vars) (*Plan, error) { return nil, errStub }
+// checkStatic reads a text without templates: once, for all runs.
+func (d *Definition) checkStatic(text []byte, c *collector) *draft {
+	d.fixed = &shape{text: text}
+	d.fixed.parse(d.lines)
+	r := d.reader(c, d.fixed, &scope{})
+	out := r.whole()
+	if out == nil {
+		return nil
+	}
+	d.jobVars = Vars{}
+	if n := d.fixed.root.get("job_variables"); n != nil {
+		d.jobVars = d.reader(&collector{}, d.fixed, &scope{}).variables(n)
+	}
+	d.static = &out.plan
+	d.index = make(map[string]int, len(out.plan.Tasks))
+	d.own = map[string]bool{}
+	for i := range out.plan.Tasks {
+		d.index[out.plan.Tasks[i].Name] = i
+		for name := range out.plan.Tasks[i].Spec.Variables {
+			d.own[name] = true
+		}
+	}
+	return out
+}
 
-// StartClasses returns the placement classes of the tasks that start at once.
-func (d *Definition) StartClasses(vars Vars) ([]Class, error) { return nil, errStub }
+// checkTemplated reads a text with templates while every variable is unknown. Where the structure depends on variables,
+// both sides are read: a fault of a part stands, a fault of the whole (a task that is not there, a key that comes
+// twice) stands only when it is on both sides, because only some combinations ever happen.
+func (d *Definition) checkTemplated(c *collector) *draft {
+	yes, first := d.attempt(true, c.file, Vars{}, Vars{})
+	if !first.guessed {
+		c.list = append(c.list, yes.c.list...)
+		d.jobVars = yes.jobVars
+		return yes.draft
+	}
+	no, _ := d.attempt(false, c.file, Vars{}, Vars{})
+	both := map[Problem]bool{}
+	for _, p := range no.c.list {
+		both[p] = true
+	}
+	for _, p := range yes.c.list {
+		if !ofWhole(p.Code) || both[p] {
+			c.add(p)
+		}
+	}
+	for _, p := range no.c.list {
+		if !ofWhole(p.Code) {
+			c.add(p)
+		}
+	}
+	out := yes
+	if out.draft == nil {
+		out = no
+	}
+	if out.draft == nil {
+		// Neither side can be read and they fail in different ways: the first one speaks.
+		for _, p := range yes.c.list {
+			c.add(p)
+		}
+		return nil
+	}
+	d.jobVars = out.jobVars
+	d.checkDefaults(out, c)
+	return out.draft
+}
 
-// Task renders one task again, with the outputs of earlier tasks among vars.
-func (d *Definition) Task(name string, vars Vars) (*Task, error) { return nil, errStub }
+// checkDefaults reads the text once more with the values that are used when a request gives none, if they settle the
+// structure. Then faults of the whole are certain.
+func (d *Definition) checkDefaults(out attempt, c *collector) {
+	defaults := Vars{}
+	for i := range out.draft.params {
+		if p := &out.draft.params[i]; p.Default != nil {
+			defaults[p.Name] = p.Default
+		}
+	}
+	if len(defaults)+len(out.jobVars) == 0 || c.faulty() {
+		return
+	}
+	again, sh := d.attempt(true, c.file, defaults, out.jobVars)
+	if sh.guessed {
+		return
+	}
+	for _, p := range again.c.list {
+		if p.Code != CodeMissingField {
+			c.add(p)
+		}
+	}
+}
 
-// Env returns the environment of the task's process.
-func (t *Task) Env(vars Vars) map[string]string { return nil }
+// attempt is one reading of a text whose variables are not known.
+type attempt struct {
+	c       *collector
+	draft   *draft // nil when the text cannot be read
+	jobVars Vars
+}
+
+func (d *Definition) attempt(assume unknownBranch, file string, vars, job Vars) (attempt, *shape) {
+	c := &collector{file: file}
+	s := &scope{vars: vars, job: job, lenient: true}
+	sh := d.shapeFor(s, assume)
+	r := d.reader(c, sh, s)
+	r.checking = true
+	a := attempt{c: c, draft: r.whole()}
+	if n := sh.root.get("job_variables"); n != nil && a.draft != nil {
+		a.jobVars = known(d.quiet(sh, s).variables(n))
+	}
+	return a, sh
+}
+
+// known drops what is not known.
+func known(vars Vars) Vars {
+	for name, v := range vars {
+		if hasUnknown(v) {
+			delete(vars, name)
+		}
+	}
+	return vars
+}
+
+func hasUnknown(v any) bool {
+	switch v := v.(type) {
+	case unknown:
+		return true
+	case []any:
+		for _, item := range v {
+			if hasUnknown(item) {
+				return true
+			}
+		}
+	case map[string]any:
+		for _, item := range v {
+			if hasUnknown(item) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// ofWhole lists the faults that are between parts of a definition.
+func ofWhole(code string) bool {
+	switch code {
+	case CodeSyntax, CodeDuplicateKey, CodeMissingField, CodeDuplicateTask, CodeUnknownTask, CodeSelfEdge, CodeCycle,
+		CodeUnreachable, CodeConflict, CodeTooManyEdges, CodeTooManyTasks, CodeInvalidType, CodeDepth:
+		return true
+	}
+	return false
+}
+
+func (d *Definition) reader(c *collector, sh *shape, s *scope) *reader {
+	return &reader{c: c, p: d.program, src: d.lines, shape: sh, m: newMachine(s)}
+}
+
+// quiet is a reader whose problems are told elsewhere.
+func (d *Definition) quiet(sh *shape, s *scope) *reader {
+	r := d.reader(&collector{}, sh, s)
+	r.checking = true
+	return r
+}
+
+// whole reads the shape as a job and checks it. It returns nil when the text cannot be read at all.
+func (r *reader) whole() *draft {
+	for _, p := range r.shape.problems {
+		r.c.add(p)
+	}
+	if r.shape.root == nil {
+		return nil
+	}
+	out := r.job(r.shape.root)
+	r.checkGraph(out.tasks)
+	return out
+}
+
+// shapeFor runs the template, or finds an earlier run that would be the same.
+func (d *Definition) shapeFor(s *scope, assume unknownBranch) *shape {
+	if d.program == nil {
+		return d.fixed
+	}
+	d.mu.Lock()
+	candidates := append([]*kept{}, d.shapes...)
+	d.mu.Unlock()
+	for _, k := range candidates {
+		if (k.assume == assume || !k.shape.guessed) && k.shape.serves(s) {
+			return k.shape
+		}
+	}
+	sh := run(d.program, s, assume, d.lines)
+	sh.parse(d.lines)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.shapes = append([]*kept{{sh, assume}}, d.shapes[:min(len(d.shapes), maxKept-1)]...)
+	return sh
+}
+
+// parse reads the shape's text as YAML.
+func (sh *shape) parse(src *lines) {
+	sh.rendered = newYAMLLines(sh.text)
+	if sh.broken {
+		return
+	}
+	c := &collector{}
+	sh.root = readYAML(sh.text, c, func(line, column int) (int, int) { return src.at(sh.source(line, column)) })
+	sh.problems = append(sh.problems, c.list...)
+}

@@ -96,18 +96,50 @@ const (
 // maxProblems bounds what one text can make the reader say.
 const maxProblems = 200
 
+// maxSuggestions bounds the work for names that are close to known ones.
+const maxSuggestions = 20
+
 // collector gathers problems while a text is read.
 type collector struct {
-	file string
-	list Problems
+	file   string
+	list   Problems
+	seen   map[Problem]bool
+	sought int
 }
 
+// add takes a problem once: the body of a loop would say the same a thousand times.
 func (c *collector) add(p Problem) {
-	if len(c.list) >= maxProblems {
+	p.File = c.file
+	if c.full() || c.seen[p] {
 		return
 	}
-	p.File = c.file
+	if c.seen == nil {
+		c.seen = map[Problem]bool{}
+	}
+	c.seen[p] = true
 	c.list = append(c.list, p)
+}
+
+// full says that nothing more will be taken.
+func (c *collector) full() bool { return len(c.list) >= maxProblems }
+
+// faulty says that something other than a warning was found.
+func (c *collector) faulty() bool {
+	for _, p := range c.list {
+		if !p.Warning {
+			return true
+		}
+	}
+	return false
+}
+
+// suggest is nearest for the first names that are asked for.
+func (c *collector) suggest(name string, candidates []string) string {
+	if c.sought >= maxSuggestions || len(candidates) > 2000 {
+		return ""
+	}
+	c.sought++
+	return nearest(name, candidates)
 }
 
 // split sorts the problems and parts faults from warnings; the error is nil without faults.

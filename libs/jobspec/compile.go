@@ -1,0 +1,392 @@
+package jobspec
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"text/template/parse"
+)
+
+// Bounds of the template's text, before anything runs.
+const (
+	maxActions      = 50_000
+	maxBlockNesting = 200
+	maxDeclarations = 5_000_000 // variables declared × actions: the parser looks each use up in a list
+)
+
+// program is a checked template.
+type program struct {
+	text   string
+	body   []*stmt
+	blocks map[string][]*stmt // bodies of define and block
+}
+
+type stmtKind uint8
+
+const (
+	stmtText stmtKind = iota
+	stmtPrint
+	stmtSet
+	stmtIf
+	stmtWith
+	stmtRange
+	stmtCall
+	stmtBreak
+	stmtContinue
+)
+
+// stmt is a piece of text or an action.
+type stmt struct {
+	kind stmtKind
+	// from and to bound it in the source: the text itself, or the action with its braces.
+	from, to int
+	text     []byte
+	expr     *expr
+	names    []string // variables that the expression assigns to ("$x")
+	declare  bool     // := and not =
+	uses     []string // local variables that a printed expression reads
+	body     []*stmt
+	other    []*stmt // else
+	block    string  // name of the template that is called
+	blockPos int
+}
+
+type exprKind uint8
+
+const (
+	exprConst exprKind = iota
+	exprDot
+	exprLocal // variable
+	exprField // fields of args[0]
+	exprCall
+	exprAnd
+	exprOr
+)
+
+// expr is a part of an action that has a value.
+type expr struct {
+	kind   exprKind
+	pos    int
+	value  any      // of a constant
+	name   string   // of a local variable or a function
+	fields []string // of exprField
+	fn     function
+	args   []*expr
+}
+
+// compiler turns the parse tree of text/template into a program. It keeps no values: a compiled template cannot call
+// methods, and reaches no function but those of the table.
+type compiler struct {
+	c       *collector
+	lines   *lines
+	text    string
+	failed  bool
+	uses    map[string]bool // of the action that is being compiled
+	actions int
+}
+
+// compileTemplate parses and checks a template. It returns nil when there are faults.
+func compileTemplate(text string, c *collector, l *lines) *program {
+	k := &compiler{c: c, lines: l, text: text}
+	if !k.measure() {
+		return nil
+	}
+	trees := map[string]*parse.Tree{}
+	tree := parse.New("t")
+	tree.Mode = parse.SkipFuncCheck
+	if _, err := tree.Parse(text, "", "", trees); err != nil {
+		k.syntax(err)
+		return nil
+	}
+	p := &program{text: text, blocks: map[string][]*stmt{}}
+	for name, t := range trees {
+		if name != "t" {
+			p.blocks[name] = k.list(t.Root)
+		}
+	}
+	p.body = k.list(tree.Root)
+	if k.failed {
+		return nil
+	}
+	return p
+}
+
+func (k *compiler) fail(pos int, code, message, expected string) {
+	k.failed = true
+	line, column := k.lines.at(pos)
+	k.c.add(Problem{Line: line, Column: column, Code: code, Message: message, Expected: expected})
+}
+
+var actionStart = regexp.MustCompile(`^-?\s*(if|range|with|define|block|end|else)?\b`)
+
+// measure bounds what the recursive parser has to go through. It only guesses where actions begin: braces inside of
+// comments and strings count too.
+func (k *compiler) measure() bool {
+	var open []int // depth of the else chains in each open block
+	depth, actions, declarations := 0, 0, 0
+	for at := 0; ; {
+		i := strings.Index(k.text[at:], "{{")
+		if i < 0 {
+			break
+		}
+		at += i + 2
+		actions++
+		rest := k.text[at:]
+		if next := strings.Index(rest, "{{"); next >= 0 {
+			rest = rest[:next]
+		}
+		if end := strings.Index(rest, "}}"); end >= 0 {
+			rest = rest[:end]
+		}
+		declarations += strings.Count(rest, ":=") + strings.Count(rest, ",")
+		switch m := actionStart.FindStringSubmatch(rest[:min(len(rest), 64)]); {
+		case m == nil:
+		case m[1] == "if" || m[1] == "range" || m[1] == "with" || m[1] == "define" || m[1] == "block":
+			open = append(open, 1)
+			depth++
+		case m[1] == "else" && len(open) > 0:
+			open[len(open)-1]++
+			depth++
+		case m[1] == "end" && len(open) > 0:
+			depth -= open[len(open)-1]
+			open = open[:len(open)-1]
+		}
+		if depth > maxBlockNesting {
+			k.fail(at-2, CodeTemplateLimit, "the template is nested too deeply", fmt.Sprintf("at most %d levels", maxBlockNesting))
+			return false
+		}
+	}
+	if actions > maxActions || declarations*actions > maxDeclarations {
+		k.fail(0, CodeTemplateLimit, "the template has too many actions or variables", fmt.Sprintf("at most %d actions", maxActions))
+		return false
+	}
+	return true
+}
+
+var templateError = regexp.MustCompile(`(?s)^template: t:(\d+): (.*)$`)
+
+// syntax reports an error of the parser. It knows the line only; the column is that of the first action in the line
+// that fails alone with the same words, else of the first action.
+func (k *compiler) syntax(err error) {
+	line, message := 1, err.Error()
+	if m := templateError.FindStringSubmatch(message); m != nil {
+		line, _ = strconv.Atoi(m[1])
+		message = m[2]
+	}
+	from := k.lines.offset(line, 1)
+	to := k.lines.offset(line+1, 1)
+	const attempts = 100
+	pos, first := from, true
+	for at, n := from, 0; at < to && n < attempts; n++ {
+		i := strings.Index(k.text[at:to], "{{")
+		if i < 0 {
+			break
+		}
+		at += i
+		if first {
+			pos, first = at, false
+		}
+		end := strings.Index(k.text[at:to], "}}")
+		if end < 0 {
+			break
+		}
+		alone := parse.New("t")
+		alone.Mode = parse.SkipFuncCheck
+		if _, err := alone.Parse(k.text[at:at+end+2], "", "", map[string]*parse.Tree{}); err != nil {
+			if m := templateError.FindStringSubmatch(err.Error()); m != nil && m[2] == message {
+				pos = at
+				break
+			}
+		}
+		at += end + 2
+	}
+	k.fail(pos, CodeTemplateSyntax, "the template cannot be read: "+message, "")
+}
+
+func (k *compiler) list(l *parse.ListNode) []*stmt {
+	if l == nil {
+		return nil
+	}
+	out := make([]*stmt, 0, len(l.Nodes))
+	for _, n := range l.Nodes {
+		if s := k.stmt(n); s != nil {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func (k *compiler) stmt(n parse.Node) *stmt {
+	switch n := n.(type) {
+	case *parse.TextNode:
+		return &stmt{kind: stmtText, from: int(n.Pos), to: int(n.Pos) + len(n.Text), text: n.Text}
+	case *parse.ActionNode:
+		return k.action(n)
+	case *parse.IfNode:
+		return k.branch(stmtIf, &n.BranchNode)
+	case *parse.WithNode:
+		return k.branch(stmtWith, &n.BranchNode)
+	case *parse.RangeNode:
+		return k.branch(stmtRange, &n.BranchNode)
+	case *parse.TemplateNode:
+		s := k.at(stmtCall, int(n.Pos))
+		s.block, s.blockPos = n.Name, int(n.Pos)
+		if n.Pipe != nil {
+			s.expr = k.pipe(n.Pipe)
+		}
+		return s
+	case *parse.BreakNode:
+		return k.at(stmtBreak, int(n.Pos))
+	case *parse.ContinueNode:
+		return k.at(stmtContinue, int(n.Pos))
+	}
+	return nil // comments
+}
+
+// at makes the statement of the action around pos.
+func (k *compiler) at(kind stmtKind, pos int) *stmt {
+	s := &stmt{kind: kind, from: pos, to: pos}
+	if i := strings.LastIndex(k.text[:pos], "{{"); i >= 0 {
+		s.from = i
+	}
+	if i := strings.Index(k.text[pos:], "}}"); i >= 0 {
+		s.to = pos + i + 2
+	}
+	return s
+}
+
+func (k *compiler) action(n *parse.ActionNode) *stmt {
+	k.uses = map[string]bool{}
+	s := k.at(stmtPrint, int(n.Pos))
+	s.expr = k.pipe(n.Pipe)
+	s.uses = sortedKeys(k.uses)
+	k.declarations(s, n.Pipe)
+	if len(s.names) > 0 {
+		s.kind = stmtSet
+	}
+	return s
+}
+
+func (k *compiler) declarations(s *stmt, pipe *parse.PipeNode) {
+	for _, v := range pipe.Decl {
+		s.names = append(s.names, v.Ident[0])
+	}
+	s.declare = !pipe.IsAssign
+}
+
+func (k *compiler) branch(kind stmtKind, n *parse.BranchNode) *stmt {
+	s := k.at(kind, int(n.Pos))
+	s.expr = k.pipe(n.Pipe)
+	k.declarations(s, n.Pipe)
+	s.body, s.other = k.list(n.List), k.list(n.ElseList)
+	return s
+}
+
+// pipe chains commands: the value of each is the last argument of the next.
+func (k *compiler) pipe(n *parse.PipeNode) *expr {
+	var e *expr
+	for _, cmd := range n.Cmds {
+		e = k.command(cmd, e)
+	}
+	return e
+}
+
+func (k *compiler) command(n *parse.CommandNode, final *expr) *expr {
+	first := n.Args[0]
+	if id, ok := first.(*parse.IdentifierNode); ok {
+		e := k.function(id)
+		for _, arg := range n.Args[1:] {
+			e.args = append(e.args, k.operand(arg))
+		}
+		if final != nil {
+			e.args = append(e.args, final)
+		}
+		return e
+	}
+	e := k.operand(first)
+	if len(n.Args) > 1 || final != nil {
+		k.fail(int(first.Position()), CodeTemplateSyntax, "arguments are given to what is no function", "")
+	}
+	return e
+}
+
+func (k *compiler) function(id *parse.IdentifierNode) *expr {
+	pos := int(id.Pos)
+	e := &expr{kind: exprCall, pos: pos, name: id.Ident}
+	switch id.Ident {
+	case "and":
+		e.kind = exprAnd
+		return e
+	case "or":
+		e.kind = exprOr
+		return e
+	case "call":
+		k.fail(pos, CodeTemplateSyntax, "the function call is not allowed", "")
+		return e
+	case "CountByJobTypeAndState", "SubmitJob", "SubmitJobsFromJSON":
+		k.fail(pos, CodeUnsupportedField, "the template function "+id.Ident+" is not supported yet", "")
+		return e
+	}
+	fn, ok := functionNamed(id.Ident)
+	if !ok {
+		expected := "a function of the language"
+		if n := k.c.suggest(id.Ident, functionNames()); n != "" {
+			expected = n
+		}
+		k.fail(pos, CodeTemplateSyntax, "the template function "+quoteName(id.Ident)+" does not exist", expected)
+	}
+	e.fn = fn
+	return e
+}
+
+func (k *compiler) operand(n parse.Node) *expr {
+	pos := int(n.Position())
+	switch n := n.(type) {
+	case *parse.DotNode:
+		return &expr{kind: exprDot, pos: pos}
+	case *parse.NilNode:
+		return &expr{kind: exprConst, pos: pos}
+	case *parse.BoolNode:
+		return &expr{kind: exprConst, pos: pos, value: n.True}
+	case *parse.StringNode:
+		return &expr{kind: exprConst, pos: pos, value: n.Text}
+	case *parse.NumberNode:
+		return k.number(n)
+	case *parse.FieldNode:
+		return &expr{kind: exprField, pos: pos, fields: n.Ident, args: []*expr{{kind: exprDot, pos: pos}}}
+	case *parse.VariableNode:
+		if k.uses != nil {
+			k.uses[n.Ident[0]] = true
+		}
+		e := &expr{kind: exprLocal, pos: pos, name: n.Ident[0]}
+		if len(n.Ident) > 1 {
+			e = &expr{kind: exprField, pos: pos, fields: n.Ident[1:], args: []*expr{e}}
+		}
+		return e
+	case *parse.ChainNode:
+		return &expr{kind: exprField, pos: pos, fields: n.Field, args: []*expr{k.operand(n.Node)}}
+	case *parse.PipeNode:
+		if len(n.Decl) > 0 {
+			k.fail(pos, CodeTemplateSyntax, "a variable is declared inside of an expression", "")
+		}
+		return k.pipe(n)
+	case *parse.IdentifierNode:
+		return k.function(n)
+	}
+	k.fail(pos, CodeTemplateSyntax, "the expression cannot be read", "")
+	return &expr{}
+}
+
+func (k *compiler) number(n *parse.NumberNode) *expr {
+	e := &expr{kind: exprConst, pos: int(n.Pos)}
+	switch {
+	case n.IsInt:
+		e.value = n.Int64
+	case n.IsFloat:
+		e.value = n.Float64
+	default:
+		k.fail(e.pos, CodeTemplateSyntax, "the number is out of range", "")
+	}
+	return e
+}

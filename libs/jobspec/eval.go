@@ -1,0 +1,411 @@
+package jobspec
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+)
+
+// Bounds of one rendering.
+const (
+	maxSteps  = 100_000   // iterations and template calls
+	maxWork   = 2_000_000 // statements, parts of expressions, and 64-byte pieces of text that functions handle
+	maxOutput = 4 << 20   // text, tokens replaced
+	maxCalls  = 100       // template calls inside of each other
+)
+
+// unknown is a value that only a later rendering knows. What is computed from it is unknown too.
+type unknown struct{}
+
+// missing is a variable that is not set. It counts as nil in conditions and for the functions that ask for it; to print
+// it or to compute with it is a fault.
+type missing struct {
+	name string
+	pos  int
+}
+
+// fault ends a rendering, or the evaluation of one printed value.
+type fault struct {
+	pos     int
+	code    string
+	field   string // the variable
+	message string
+}
+
+func (f *fault) Error() string { return f.message }
+
+func faultf(pos int, code, format string, args ...any) error {
+	return &fault{pos: pos, code: code, message: fmt.Sprintf(format, args...)}
+}
+
+func undefined(m missing) error {
+	return &fault{pos: m.pos, code: CodeUndefinedVariable, field: m.name, message: "the variable " + m.name + " is not set"}
+}
+
+// machine evaluates expressions for one rendering and counts what it costs.
+type machine struct {
+	scope             *scope
+	steps, work, text int
+	serial            int // of calls of Random outside of tokens
+}
+
+func newMachine(s *scope) *machine { return &machine{scope: s} }
+
+var errWork = errors.New("too much work")
+
+// spend counts work; its error has no position yet.
+func (m *machine) spend(n int) error {
+	if m.work += n; m.work > maxWork {
+		return errWork
+	}
+	return nil
+}
+
+// frame is what an expression sees besides the scope. dot and root are nil-able values; rootDot and rootRoot say that
+// they are the set of all variables.
+type frame struct {
+	dot, root         any
+	rootDot, rootRoot bool
+	locals            []local
+}
+
+type local struct {
+	name  string
+	value any
+	root  bool
+}
+
+func (f *frame) find(name string) *local {
+	for i := len(f.locals) - 1; i >= 0; i-- {
+		if f.locals[i].name == name {
+			return &f.locals[i]
+		}
+	}
+	return nil
+}
+
+// rootValue stands for the set of all variables while an expression is evaluated.
+type rootValue struct{}
+
+// eval returns the value of an expression: of a kind that Vars lists, or unknown, missing or rootValue.
+func (m *machine) eval(e *expr, f *frame) (any, error) {
+	if err := m.spend(1); err != nil {
+		return nil, faultf(e.pos, CodeTemplateLimit, "the template works too much")
+	}
+	switch e.kind {
+	case exprConst:
+		return e.value, nil
+	case exprDot:
+		if f.rootDot {
+			return rootValue{}, nil
+		}
+		return f.dot, nil
+	case exprLocal:
+		return m.local(e, f)
+	case exprField:
+		return m.fields(e, f)
+	case exprAnd, exprOr:
+		return m.andOr(e, f)
+	default:
+		return m.call(e, f)
+	}
+}
+
+func (m *machine) local(e *expr, f *frame) (any, error) {
+	if e.name == "$" {
+		if f.rootRoot {
+			return rootValue{}, nil
+		}
+		return f.root, nil
+	}
+	l := f.find(e.name)
+	switch {
+	case l == nil:
+		return nil, faultf(e.pos, CodeTemplateFailed, "the variable %s is not declared here", e.name)
+	case l.root:
+		return rootValue{}, nil
+	}
+	return l.value, nil
+}
+
+func (m *machine) fields(e *expr, f *frame) (any, error) {
+	v, err := m.eval(e.args[0], f)
+	if err != nil {
+		return nil, err
+	}
+	fields := e.fields
+	if _, ok := v.(rootValue); ok {
+		v, fields = m.scope.field(fields, e.pos)
+	}
+	for _, name := range fields {
+		switch x := v.(type) {
+		case unknown, missing:
+			return v, nil
+		case map[string]any:
+			item, ok := x[name]
+			if !ok {
+				return missing{name: name, pos: e.pos}, nil
+			}
+			if v, ok = canon(item); !ok {
+				return nil, faultf(e.pos, CodeTemplateFailed, "the field %s is of a kind that templates cannot use", name)
+			}
+		case nil:
+			return missing{name: name, pos: e.pos}, nil
+		default:
+			return nil, faultf(e.pos, CodeTemplateFailed, "the field %s is asked of what is no mapping", name)
+		}
+	}
+	return v, nil
+}
+
+func (m *machine) andOr(e *expr, f *frame) (any, error) {
+	if len(e.args) == 0 {
+		return nil, faultf(e.pos, CodeTemplateFailed, "and and or need a value")
+	}
+	var v any
+	for _, arg := range e.args {
+		var err error
+		if v, err = m.eval(arg, f); err != nil {
+			return nil, err
+		}
+		true_, known := truth(v)
+		if !known {
+			return unknown{}, nil
+		}
+		if true_ == (e.kind == exprOr) {
+			return v, nil
+		}
+	}
+	return v, nil
+}
+
+func (m *machine) call(e *expr, f *frame) (any, error) {
+	args := make([]any, len(e.args))
+	size, lenient := 0, e.fn.lenient
+	unk := false
+	for i, a := range e.args {
+		v, err := m.eval(a, f)
+		if err != nil {
+			return nil, err
+		}
+		switch x := v.(type) {
+		case unknown:
+			unk = true
+		case missing:
+			if !lenient {
+				return nil, undefined(x)
+			}
+		case rootValue:
+			if v, err = m.scope.all(); err != nil {
+				return nil, faultf(e.pos, CodeTemplateFailed, "all variables are not known yet")
+			}
+		case string:
+			size += len(x)
+		case []any, map[string]any:
+			size += sizeOf(x, maxOutput)
+		}
+		args[i] = v
+	}
+	if len(args) < e.fn.least || e.fn.most >= 0 && len(args) > e.fn.most {
+		return nil, faultf(e.pos, CodeTemplateFailed, "the function %s has the wrong number of arguments", e.name)
+	}
+	if unk && !lenient {
+		return unknown{}, nil
+	}
+	if err := m.spend(1 + size/64); err != nil {
+		return nil, faultf(e.pos, CodeTemplateLimit, "the template works too much")
+	}
+	v, err := e.fn.call(&invocation{m: m, pos: e.pos, name: e.name}, args)
+	if err != nil {
+		return nil, positioned(err, e)
+	}
+	if err := m.spend(sizeOf(v, maxOutput) / 64); err != nil {
+		return nil, faultf(e.pos, CodeTemplateLimit, "the template works too much")
+	}
+	return v, nil
+}
+
+// positioned gives the error of a function its place. Errors of functions never hold values.
+func positioned(err error, e *expr) error {
+	var f *fault
+	if errors.As(err, &f) {
+		return err
+	}
+	return faultf(e.pos, CodeTemplateFailed, "the function %s failed: %s", e.name, err)
+}
+
+// truth is what if and its like see in a value; known is false for unknown ones.
+func truth(v any) (true_, known bool) {
+	switch v := v.(type) {
+	case unknown:
+		return false, false
+	case nil, missing:
+		return false, true
+	case bool:
+		return v, true
+	case string:
+		return v != "", true
+	case int64:
+		return v != 0, true
+	case float64:
+		return v != 0, true
+	case []any:
+		return len(v) > 0, true
+	case map[string]any:
+		return len(v) > 0, true
+	}
+	return true, true
+}
+
+// scope is the variables by name, in their order of precedence. It is used by one goroutine.
+type scope struct {
+	vars Vars // of the caller: parameters, built-ins, outputs, and (after the launch) the job's variables again
+	job  Vars // the job's own variables
+	task Vars // the task's own variables, while its section is read
+	// jobType and taskType are the built-ins that the definition knows itself.
+	jobType, taskType string
+	// lenient gives what is not set as unknown instead of missing.
+	lenient bool
+	// onRead is told of each variable that is looked up.
+	onRead func(name string, value any)
+}
+
+// get looks a variable up.
+func (s *scope) get(name string, pos int) any {
+	v, ok := s.lookup(name)
+	switch {
+	case ok:
+	case s.lenient:
+		v = unknown{}
+	default:
+		v = missing{name: name, pos: pos}
+	}
+	if s.onRead != nil {
+		s.onRead(name, v)
+	}
+	return v
+}
+
+func (s *scope) lookup(name string) (any, bool) {
+	if v, ok := s.vars[name]; ok && !s.hides(name, v) {
+		c, ok := canon(v)
+		return c, ok
+	}
+	if v, ok := s.task[name]; ok {
+		return v, true
+	}
+	if v, ok := s.vars[name]; ok {
+		c, ok := canon(v)
+		return c, ok
+	}
+	if v, ok := s.job[name]; ok {
+		return v, true
+	}
+	if name == "TaskType" && s.taskType != "" {
+		return s.taskType, true
+	}
+	if name == "JobType" && s.jobType != "" {
+		return s.jobType, true
+	}
+	if !s.lenient && isCounter(name) {
+		return int64(0), true
+	}
+	return nil, false
+}
+
+// hides says that the task's own variable goes before the value that the caller gives: that is a built-in, or (after
+// the launch the caller cannot tell them apart) the job's own variable.
+func (s *scope) hides(name string, value any) bool {
+	own, ok := s.task[name]
+	if !ok || sameValue(own, value) {
+		return false
+	}
+	if isBuiltin(name) {
+		return true
+	}
+	job, ok := s.job[name]
+	return ok && sameValue(job, value)
+}
+
+// field looks up a name with fields. Names with a point in them, such as the ForkedJobID of a task, are variables too.
+func (s *scope) field(fields []string, pos int) (any, []string) {
+	if len(fields) > 1 {
+		joined := fields[0]
+		for i, part := range fields[1:] {
+			joined += "." + part
+			if _, ok := s.lookup(joined); ok {
+				return s.get(joined, pos), fields[i+2:]
+			}
+			if i > 4 {
+				break
+			}
+		}
+	}
+	return s.get(fields[0], pos), fields[1:]
+}
+
+// everything is the name under which a template that looks at all variables at once is recorded.
+const everything = "*"
+
+func (s *scope) all() (any, error) {
+	if s.onRead != nil {
+		s.onRead(everything, nil)
+	}
+	if s.lenient {
+		return unknown{}, nil
+	}
+	out := make(map[string]any, len(s.vars)+len(s.job))
+	for _, layer := range []Vars{s.job, s.vars, s.task} {
+		for name := range layer {
+			if v, ok := s.lookup(name); ok {
+				out[name] = v
+			}
+		}
+	}
+	return out, nil
+}
+
+// Built-in variables. The counters are known at the claim only, and 0 before it.
+func isCounter(name string) bool {
+	return name == "JobRetry" || name == "TaskRetry" || name == "JobElapsedSecs"
+}
+
+func isBuiltin(name string) bool {
+	switch name {
+	case "JobID", "JobType", "JobRetry", "JobElapsedSecs", "UserID", "OrganizationID", "TaskType", "TaskRetry", "DateYear",
+		"DateMonth", "DateDay", "YearDay", "FullDate", "EpochSecs", "UnescapeHTML", "debug", "log_interval",
+		"WorkflowVersion":
+		return true
+	}
+	return false
+}
+
+// asInt converts a number or a text that is one.
+func asInt(v any) (int64, bool) {
+	switch v := v.(type) {
+	case int64:
+		return v, true
+	case float64:
+		if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
+			return int64(v), true
+		}
+	case string:
+		i, err := strconv.ParseInt(v, 10, 64)
+		return i, err == nil
+	}
+	return 0, false
+}
+
+func asFloat(v any) (float64, bool) {
+	switch v := v.(type) {
+	case int64:
+		return float64(v), true
+	case float64:
+		return v, true
+	case string:
+		f, err := strconv.ParseFloat(v, 64)
+		return f, err == nil && !math.IsNaN(f) && !math.IsInf(f, 0)
+	}
+	return 0, false
+}

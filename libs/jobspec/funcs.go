@@ -1,0 +1,353 @@
+package jobspec
+
+import (
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"math"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// function is one function of the template language. Arguments are of the kinds that Vars lists; with lenient also
+// unknown and missing. Errors say what is wrong and never hold a value.
+type function struct {
+	least, most int // number of arguments; most -1: any
+	lenient     bool
+	open        bool // looks at variables by itself
+	call        func(in *invocation, args []any) (any, error)
+}
+
+// invocation is what a function knows of where it is called.
+type invocation struct {
+	m    *machine
+	pos  int
+	name string
+}
+
+// Bounds of single functions.
+const (
+	maxIterate = 10_000
+	maxWidth   = 1_000 // of printf
+)
+
+// functionNames lists the functions of the language.
+func functionNames() []string {
+	return []string{
+		"and", "or", "not", "eq", "ne", "lt", "le", "gt", "ge", "index", "slice", "len", "print", "printf", "println", "html",
+		"js", "urlquery", "Dict", "Iterate", "Add", "default", "trimPrefix", "trimSuffix", "hasPrefix", "hasSuffix", "lower",
+		"upper", "title", "contains", "replace", "split", "join", "Unescape", "Random", "MarkdownLink", "Percent100",
+		"FormatTime", "formatTime", "now", "atoi", "atof", "toJson", "fromJson", "shellquote", "required", "sha256",
+		"semverCompare",
+	}
+}
+
+// functionNamed finds a function; and, or and call belong to the compiler.
+func functionNamed(name string) (function, bool) {
+	switch name {
+	case "default":
+		return function{2, 2, true, false, defaultTo}, true
+	case "required":
+		return function{2, 2, true, false, required}, true
+	case "not":
+		return function{1, 1, true, false, not}, true
+	case "eq":
+		return function{2, -1, true, false, eq}, true
+	case "ne":
+		return function{2, 2, true, false, ne}, true
+	case "lt", "le", "gt", "ge":
+		return function{2, 2, false, false, order}, true
+	case "index":
+		return function{1, -1, false, false, index}, true
+	case "len":
+		return function{1, 1, false, false, length}, true
+	case "slice":
+		return function{1, 3, false, false, slice}, true
+	case "Dict":
+		return function{0, -1, false, false, dict}, true
+	case "Iterate":
+		return function{1, 1, false, false, iterate}, true
+	case "Add":
+		return function{2, 2, false, false, add}, true
+	case "Random":
+		return function{2, 2, false, true, random}, true
+	case "now":
+		return function{0, 0, false, true, now}, true
+	}
+	return textFunction(name)
+}
+
+func defaultTo(_ *invocation, args []any) (any, error) {
+	holds, known := truth(args[1])
+	switch {
+	case !known:
+		return unknown{}, nil
+	case holds:
+		return args[1], nil
+	}
+	return args[0], nil
+}
+
+func required(in *invocation, args []any) (any, error) {
+	switch v := args[1].(type) {
+	case missing:
+		return nil, &fault{pos: in.pos, code: CodeUndefinedVariable, field: v.name, message: "the variable " + v.name + " is required"}
+	case nil:
+		return nil, errors.New("the value is required")
+	case string:
+		if v == "" {
+			return nil, errors.New("the value is required")
+		}
+	}
+	return args[1], nil
+}
+
+func not(_ *invocation, args []any) (any, error) {
+	holds, known := truth(args[0])
+	if !known {
+		return unknown{}, nil
+	}
+	return !holds, nil
+}
+
+// eq compares the first argument with each of the others.
+func eq(_ *invocation, args []any) (any, error) {
+	for i, a := range args {
+		switch a.(type) {
+		case unknown:
+			return unknown{}, nil
+		case missing:
+			args[i] = nil
+		}
+	}
+	for _, b := range args[1:] {
+		if sameValue(args[0], b) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func ne(in *invocation, args []any) (any, error) {
+	v, err := eq(in, args)
+	if same, ok := v.(bool); ok {
+		return !same, err
+	}
+	return v, err
+}
+
+// order compares numbers, also where one of them is text, or two texts.
+func order(in *invocation, args []any) (any, error) {
+	var less, equal bool
+	a, aText := args[0].(string)
+	b, bText := args[1].(string)
+	if aText && bText {
+		less, equal = a < b, a == b
+	} else {
+		x, ok := asFloat(args[0])
+		y, ok2 := asFloat(args[1])
+		if !ok || !ok2 {
+			return nil, errors.New("the values cannot be ordered")
+		}
+		less, equal = x < y, x == y
+	}
+	switch in.name {
+	case "lt":
+		return less, nil
+	case "le":
+		return less || equal, nil
+	case "gt":
+		return !less && !equal, nil
+	default:
+		return !less, nil
+	}
+}
+
+func index(in *invocation, args []any) (any, error) {
+	v := args[0]
+	for _, key := range args[1:] {
+		var ok bool
+		switch x := v.(type) {
+		case map[string]any:
+			name, isText := key.(string)
+			if !isText {
+				return nil, errors.New("the key of a mapping is text")
+			}
+			item, found := x[name]
+			if !found {
+				return missing{name: name, pos: in.pos}, nil
+			}
+			v, ok = canon(item)
+		case []any:
+			i, isInt := asInt(key)
+			if !isInt || i < 0 || i >= int64(len(x)) {
+				return nil, errors.New("the index is out of range")
+			}
+			v, ok = canon(x[i])
+		case nil:
+			return missing{name: textName(key), pos: in.pos}, nil
+		}
+		if !ok {
+			return nil, errors.New("the value is no list and no mapping")
+		}
+	}
+	return v, nil
+}
+
+func textName(v any) string {
+	if s, ok := v.(string); ok {
+		return s
+	}
+	return "item"
+}
+
+func length(_ *invocation, args []any) (any, error) {
+	switch v := args[0].(type) {
+	case string:
+		return int64(len(v)), nil
+	case []any:
+		return int64(len(v)), nil
+	case map[string]any:
+		return int64(len(v)), nil
+	case nil:
+		return int64(0), nil
+	}
+	return nil, errors.New("the value has no length")
+}
+
+func slice(_ *invocation, args []any) (any, error) {
+	size, err := length(nil, args)
+	if err != nil {
+		return nil, err
+	}
+	from, to := int64(0), size.(int64) //nolint:forcetypeassert // of length, three lines above
+	for i, arg := range args[1:] {
+		n, ok := asInt(arg)
+		if !ok || n < 0 || n > to {
+			return nil, errors.New("the index is out of range")
+		}
+		if i == 0 {
+			from = n
+		} else {
+			to = n
+		}
+	}
+	if from > to {
+		return nil, errors.New("the index is out of range")
+	}
+	switch v := args[0].(type) {
+	case string:
+		return strings.ToValidUTF8(v[from:to], "\uFFFD"), nil
+	case []any:
+		return v[from:to:to], nil
+	}
+	return nil, errors.New("the value is no text and no list")
+}
+
+// dict makes a mapping of keys and values in turn.
+func dict(_ *invocation, args []any) (any, error) {
+	if len(args)%2 != 0 {
+		return nil, errors.New("each key needs a value")
+	}
+	out := make(map[string]any, len(args)/2)
+	for i := 0; i < len(args); i += 2 {
+		key, ok := args[i].(string)
+		if !ok {
+			return nil, errors.New("keys are text")
+		}
+		out[key] = args[i+1]
+	}
+	return out, nil
+}
+
+// iterate gives the numbers from 0 to below n.
+func iterate(in *invocation, args []any) (any, error) {
+	n, ok := asInt(args[0])
+	if !ok || n < 0 {
+		return nil, errors.New("the count is no number")
+	}
+	if n > maxIterate {
+		return nil, &fault{pos: in.pos, code: CodeTemplateLimit, message: fmt.Sprintf("Iterate goes beyond %d", maxIterate)}
+	}
+	out := make([]any, n)
+	for i := range out {
+		out[i] = int64(i)
+	}
+	return out, nil
+}
+
+func add(_ *invocation, args []any) (any, error) {
+	a, ok := asInt(args[0])
+	b, ok2 := asInt(args[1])
+	if ok && ok2 {
+		return a + b, nil
+	}
+	x, ok := asFloat(args[0])
+	y, ok2 := asFloat(args[1])
+	if !ok || !ok2 {
+		return nil, errors.New("the values are no numbers")
+	}
+	return x + y, nil
+}
+
+// random gives a number from min to max, both included. It depends on the job, the attempt and the place in the text
+// only: rendering a task again gives the same number.
+func random(in *invocation, args []any) (any, error) {
+	low, ok := asInt(args[0])
+	high, ok2 := asInt(args[1])
+	if !ok || !ok2 || high < low || high-low < 0 || high-low == math.MaxInt64 {
+		return nil, errors.New("the bounds are no numbers in order")
+	}
+	h := fnv.New64a()
+	for _, name := range [...]string{"JobID", "JobRetry", "TaskRetry", "TaskType"} {
+		v := in.m.scope.get(name, in.pos)
+		if _, ok := v.(unknown); ok {
+			return v, nil
+		}
+		if _, ok := v.(missing); !ok {
+			h.Write([]byte(textOf(v) + "\x00"))
+		}
+	}
+	in.m.serial++
+	source := rand.New(rand.NewPCG(h.Sum64(), uint64(in.pos)<<32|uint64(in.m.serial))) //nolint:gosec // repeatable by design
+	return low + source.Int64N(high-low+1), nil
+}
+
+// now is the time of the rendering: this package has no clock, EpochSecs says it.
+func now(in *invocation, _ []any) (any, error) {
+	switch v := in.m.scope.get("EpochSecs", in.pos).(type) {
+	case unknown:
+		return v, nil
+	case missing:
+		return nil, undefined(v)
+	default:
+		return formatTime(v, time.RFC3339)
+	}
+}
+
+// formatTime writes a time that is given as seconds since 1970 or as RFC 3339 text.
+func formatTime(v any, layout string) (string, error) {
+	if secs, ok := asInt(v); ok {
+		if secs < -62135596800 || secs > 253402300799 { // years 1 to 9999
+			return "", errors.New("the time is out of range")
+		}
+		return time.Unix(secs, 0).UTC().Format(layout), nil
+	}
+	text, _ := v.(string)
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return "", errors.New("the value is no time")
+	}
+	return t.Format(layout), nil
+}
+
+// percent100 writes a part of one as percent.
+func percent100(v any) (any, error) {
+	f, ok := asFloat(v)
+	if !ok {
+		return nil, errors.New("the value is no number")
+	}
+	return strconv.FormatFloat(f*100, 'f', 2, 64), nil
+}

@@ -1,0 +1,443 @@
+package jobspec
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html"
+	"io"
+	"net/url"
+	"strconv"
+	"strings"
+	"text/template"
+	"unicode"
+	"unicode/utf8"
+)
+
+// textFunction finds a function that works on text. What is looked for, taken off or put between comes first and the
+// text last, so that they can stand in a pipe.
+func textFunction(name string) (function, bool) {
+	one := func(f func(s string) (any, error)) (function, bool) {
+		return function{1, 1, false, false, func(_ *invocation, args []any) (any, error) { return f(textOf(args[0])) }}, true
+	}
+	two := func(f func(a, s string) any) (function, bool) {
+		return function{2, 2, false, false, func(_ *invocation, args []any) (any, error) {
+			return f(textOf(args[0]), textOf(args[1])), nil
+		}}, true
+	}
+	many := func(f func(args []any) (any, error)) (function, bool) {
+		return function{0, -1, false, false, func(_ *invocation, args []any) (any, error) { return f(args) }}, true
+	}
+	switch name {
+	case "lower":
+		return one(func(s string) (any, error) { return strings.ToLower(s), nil })
+	case "upper":
+		return one(func(s string) (any, error) { return strings.ToUpper(s), nil })
+	case "title":
+		return one(title)
+	case "shellquote":
+		return one(func(s string) (any, error) { return shellquote(s), nil })
+	case "sha256":
+		return one(func(s string) (any, error) { sum := sha256.Sum256([]byte(s)); return hex.EncodeToString(sum[:]), nil })
+	case "Unescape":
+		return one(func(s string) (any, error) { return html.UnescapeString(s), nil })
+	case "fromJson":
+		return one(fromJSON)
+	case "atoi":
+		return one(atoi)
+	case "atof":
+		return one(atof)
+	case "trimPrefix":
+		return two(func(a, s string) any { return strings.TrimPrefix(s, a) })
+	case "trimSuffix":
+		return two(func(a, s string) any { return strings.TrimSuffix(s, a) })
+	case "hasPrefix":
+		return two(func(a, s string) any { return strings.HasPrefix(s, a) })
+	case "hasSuffix":
+		return two(func(a, s string) any { return strings.HasSuffix(s, a) })
+	case "MarkdownLink":
+		return two(func(text, target string) any { return "[" + text + "](" + target + ")" })
+	case "print":
+		return many(func(args []any) (any, error) { return fmt.Sprint(printable(args)...), nil })
+	case "println":
+		return many(func(args []any) (any, error) { return fmt.Sprintln(printable(args)...), nil })
+	case "html":
+		return many(func(args []any) (any, error) { return template.HTMLEscaper(printable(args)...), nil })
+	case "js":
+		return many(func(args []any) (any, error) { return template.JSEscaper(printable(args)...), nil })
+	case "urlquery":
+		return many(func(args []any) (any, error) { return url.QueryEscape(fmt.Sprint(printable(args)...)), nil })
+	case "toJson":
+		return function{1, 1, false, false, func(_ *invocation, args []any) (any, error) { return jsonOf(args[0]), nil }}, true
+	case "contains":
+		return function{2, 2, false, false, contains}, true
+	case "replace":
+		return function{3, 3, false, false, replace}, true
+	case "split":
+		return function{2, 2, false, false, split}, true
+	case "join":
+		return function{2, 2, false, false, join}, true
+	case "printf":
+		return function{1, -1, false, false, printf}, true
+	case "Percent100":
+		return function{1, 1, false, false, func(_ *invocation, args []any) (any, error) { return percent100(args[0]) }}, true
+	case "FormatTime", "formatTime":
+		return function{1, 2, false, false, formatTimeCall}, true
+	case "semverCompare":
+		return function{2, 2, false, false, semverCompare}, true
+	}
+	return function{}, false
+}
+
+// printable gives lists and mappings their JSON text and leaves the rest to fmt.
+func printable(args []any) []any {
+	out := make([]any, len(args))
+	for i, a := range args {
+		switch a.(type) {
+		case []any, map[string]any, float64, nil:
+			out[i] = textOf(a)
+		default:
+			out[i] = a
+		}
+	}
+	return out
+}
+
+// title writes the first letter of each word in upper case.
+func title(s string) (any, error) {
+	start := true
+	return strings.Map(func(r rune) rune {
+		first := start
+		start = unicode.IsSpace(r)
+		if first {
+			return unicode.ToTitle(r)
+		}
+		return r
+	}, s), nil
+}
+
+// shellquote makes one word of a POSIX shell of any text.
+func shellquote(s string) string {
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+func fromJSON(s string) (any, error) {
+	decoder := json.NewDecoder(strings.NewReader(s))
+	decoder.UseNumber()
+	var v any
+	if err := decoder.Decode(&v); err != nil {
+		return nil, errors.New("the value is no JSON")
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("the value is no JSON")
+	}
+	v, ok := deepCanon(v, 1)
+	if !ok {
+		return nil, errors.New("the value is nested too deeply")
+	}
+	return v, nil
+}
+
+func atoi(s string) (any, error) {
+	i, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
+	if err != nil {
+		return nil, errors.New("the value is no integer")
+	}
+	return i, nil
+}
+
+func atof(s string) (any, error) {
+	f, ok := asFloat(strings.TrimSpace(s))
+	if !ok {
+		return nil, errors.New("the value is no number")
+	}
+	return f, nil
+}
+
+// contains looks for a part of a text or for an item of a list.
+func contains(_ *invocation, args []any) (any, error) {
+	if list, ok := args[1].([]any); ok {
+		for _, item := range list {
+			if sameValue(item, args[0]) {
+				return true, nil
+			}
+		}
+		return false, nil
+	}
+	return strings.Contains(textOf(args[1]), textOf(args[0])), nil
+}
+
+func replace(_ *invocation, args []any) (any, error) {
+	from, to, s := textOf(args[0]), textOf(args[1]), textOf(args[2])
+	count := strings.Count(s, from)
+	if len(s)+count*(len(to)-len(from)) > maxOutput {
+		return nil, errors.New("the text grows too long")
+	}
+	return strings.ReplaceAll(s, from, to), nil
+}
+
+func split(_ *invocation, args []any) (any, error) {
+	sep, s := textOf(args[0]), textOf(args[1])
+	if s == "" {
+		return []any{}, nil
+	}
+	return anyList(strings.Split(s, sep)), nil
+}
+
+func join(_ *invocation, args []any) (any, error) {
+	sep := textOf(args[0])
+	list, ok := args[1].([]any)
+	if !ok {
+		return nil, errors.New("the value is no list")
+	}
+	var b bytes.Buffer
+	for i, item := range list {
+		if i > 0 {
+			b.WriteString(sep)
+		}
+		b.WriteString(textOf(item))
+		if b.Len() > maxOutput {
+			return nil, errors.New("the text grows too long")
+		}
+	}
+	return b.String(), nil
+}
+
+// printf bounds what a few characters of a format can make.
+func printf(in *invocation, args []any) (any, error) {
+	format, ok := args[0].(string)
+	if !ok {
+		return nil, errors.New("the format is no text")
+	}
+	if !boundedFormat(format) {
+		return nil, &fault{
+			pos: in.pos, code: CodeTemplateLimit,
+			message: fmt.Sprintf("printf takes widths and precisions up to %d, written as digits", maxWidth),
+		}
+	}
+	if strings.Count(format, "%")*maxWidth > 4*maxOutput {
+		return nil, errors.New("the format is too long")
+	}
+	values := make([]any, len(args)-1)
+	size := len(format)
+	verbs := verbsOf(format)
+	for i, a := range args[1:] {
+		verb := byte('v')
+		if i < len(verbs) {
+			verb = verbs[i]
+		}
+		values[i] = forVerb(a, verb)
+		size += sizeOf(a, maxOutput)
+	}
+	// Indexes such as %[1]s repeat an argument as often as the format has verbs.
+	if size*(1+strings.Count(format, "[")) > maxOutput {
+		return nil, errors.New("the text grows too long")
+	}
+	return fmt.Sprintf(format, values...), nil
+}
+
+// verbsOf lists the verbs of a format that takes its arguments in their order.
+func verbsOf(format string) []byte {
+	var verbs []byte
+	for i := 0; i < len(format); i++ {
+		if format[i] != '%' {
+			continue
+		}
+		for i++; i < len(format) && strings.IndexByte("0123456789+-# .", format[i]) >= 0; i++ {
+			continue
+		}
+		switch {
+		case i == len(format) || format[i] == '[':
+			return nil
+		case format[i] != '%':
+			verbs = append(verbs, format[i])
+		}
+	}
+	return verbs
+}
+
+// forVerb gives a number the Go type that the verb wants: parameters come as text or through JSON.
+func forVerb(v any, verb byte) any {
+	switch verb {
+	case 'd', 'x', 'X', 'o', 'b', 'c':
+		if _, isText := v.(string); isText && verb != 'd' {
+			return v
+		}
+		if i, ok := asInt(v); ok {
+			return i
+		}
+	case 'f', 'F', 'e', 'E', 'g', 'G':
+		if f, ok := asFloat(v); ok {
+			return f
+		}
+	}
+	switch v.(type) {
+	case []any, map[string]any, nil:
+		return textOf(v)
+	case float64:
+		if verb == 'v' || verb == 's' {
+			return textOf(v)
+		}
+	}
+	return v
+}
+
+// boundedFormat looks at the numbers after each %.
+func boundedFormat(format string) bool {
+	for i := 0; i < len(format); i++ {
+		if format[i] != '%' {
+			continue
+		}
+		number := 0
+	verb:
+		for i++; i < len(format); i++ {
+			switch c := format[i]; {
+			case c >= '0' && c <= '9':
+				if number = number*10 + int(c-'0'); number > maxWidth {
+					return false
+				}
+			case c == '*':
+				return false
+			case strings.IndexByte("+-# .[]", c) >= 0:
+				number = 0
+			default:
+				break verb
+			}
+		}
+	}
+	return true
+}
+
+func formatTimeCall(_ *invocation, args []any) (any, error) {
+	layout := "2006-01-02T15:04:05Z07:00"
+	if len(args) == 2 {
+		layout = textOf(args[1])
+	}
+	if len(layout) > maxWidth || !utf8.ValidString(layout) {
+		return nil, errors.New("the layout is too long")
+	}
+	return formatTime(args[0], layout)
+}
+
+// semverCompare reports whether a version fulfils a constraint: comparisons (=, !=, <, <=, >, >=, ~ same minor, ^ same
+// major) divided by commas or spaces, all of which must hold.
+func semverCompare(_ *invocation, args []any) (any, error) {
+	version, ok := parseVersion(textOf(args[1]))
+	if !ok {
+		return nil, errors.New("the value is no semantic version")
+	}
+	parts := strings.FieldsFunc(textOf(args[0]), func(r rune) bool { return r == ',' || r == ' ' })
+	if len(parts) == 0 {
+		return nil, errors.New("the constraint is empty")
+	}
+	for _, part := range parts {
+		operator := part[:len(part)-len(strings.TrimLeft(part, "=!<>~^"))]
+		bound, ok := parseVersion(part[len(operator):])
+		if !ok {
+			return nil, errors.New("the constraint is no comparison with a semantic version")
+		}
+		holds, ok := version.fulfils(operator, bound)
+		if !ok {
+			return nil, errors.New("the constraint has an unknown operator")
+		}
+		if !holds {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// version is major, minor, patch and the label after a hyphen.
+type version struct {
+	numbers [3]uint64
+	label   string
+}
+
+func parseVersion(s string) (version, bool) {
+	var v version
+	s, _, _ = strings.Cut(strings.TrimPrefix(s, "v"), "+")
+	s, v.label, _ = strings.Cut(s, "-")
+	parts := strings.Split(s, ".")
+	if len(parts) > 3 {
+		return v, false
+	}
+	for i, part := range parts {
+		n, err := strconv.ParseUint(part, 10, 32)
+		if err != nil {
+			return v, false
+		}
+		v.numbers[i] = n
+	}
+	return v, true
+}
+
+func (v version) compare(other version) int {
+	for i, n := range v.numbers {
+		if n != other.numbers[i] {
+			if n < other.numbers[i] {
+				return -1
+			}
+			return 1
+		}
+	}
+	if v.label == other.label {
+		return 0
+	}
+	if v.label == "" || other.label == "" { // a labelled version comes before the plain one
+		return strings.Compare(other.label, v.label)
+	}
+	return compareLabels(v.label, other.label)
+}
+
+// compareLabels orders the parts of labels: numbers by value and before text.
+func compareLabels(a, b string) int {
+	x, y := strings.Split(a, "."), strings.Split(b, ".")
+	for i := 0; i < len(x) && i < len(y); i++ {
+		m, errM := strconv.ParseUint(x[i], 10, 64)
+		n, errN := strconv.ParseUint(y[i], 10, 64)
+		switch {
+		case errM == nil && errN == nil && m != n:
+			if m < n {
+				return -1
+			}
+			return 1
+		case errM == nil && errN != nil:
+			return -1
+		case errM != nil && errN == nil:
+			return 1
+		case errM != nil && x[i] != y[i]:
+			return strings.Compare(x[i], y[i])
+		}
+	}
+	return len(x) - len(y)
+}
+
+func (v version) fulfils(operator string, bound version) (holds, known bool) {
+	c := v.compare(bound)
+	switch operator {
+	case "", "=", "==":
+		return c == 0, true
+	case "!=":
+		return c != 0, true
+	case "<":
+		return c < 0, true
+	case "<=":
+		return c <= 0, true
+	case ">":
+		return c > 0, true
+	case ">=":
+		return c >= 0, true
+	case "~":
+		return c >= 0 && v.numbers[0] == bound.numbers[0] && v.numbers[1] == bound.numbers[1], true
+	case "^":
+		same := v.numbers[0] == bound.numbers[0]
+		if bound.numbers[0] == 0 {
+			same = same && v.numbers[1] == bound.numbers[1]
+		}
+		return c >= 0 && same, true
+	}
+	return false, false
+}

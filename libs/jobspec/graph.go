@@ -1,0 +1,231 @@
+package jobspec
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Bounds of the graph and of what is said about it.
+const (
+	maxIncoming    = 64
+	maxCycles      = 20
+	maxShownOfLoop = 20
+)
+
+// graph is the tasks as numbers, for the checks. Edges lead from what ends first to what waits.
+type graph struct {
+	r     *reader
+	tasks []taskDraft
+	index map[string]int
+	next  [][]arc
+	// vague says that a name is not known yet, so a target may exist that is not found.
+	vague bool
+}
+
+type arc struct {
+	to int
+	at *edge
+}
+
+// checkGraph checks what the tasks say of each other. All of it is linear in tasks and edges.
+func (r *reader) checkGraph(tasks []taskDraft) {
+	g := &graph{r: r, tasks: tasks, index: make(map[string]int, len(tasks)), next: make([][]arc, len(tasks))}
+	g.names()
+	g.connect()
+	onCycle := g.cycles()
+	if !onCycle {
+		g.cleanup()
+	}
+}
+
+func (g *graph) names() {
+	for i := range g.tasks {
+		t := &g.tasks[i]
+		if !t.named {
+			g.vague = true
+			continue
+		}
+		first, dup := g.index[t.task.Name]
+		if !dup {
+			g.index[t.task.Name] = i
+			continue
+		}
+		line, _ := g.r.at(g.tasks[first].node.line, g.tasks[first].node.column)
+		g.r.fault(t.node, CodeDuplicateTask, fmt.Sprintf("the task %s is defined in line %d already", t.shown, line), "each task name once")
+	}
+}
+
+// connect resolves the targets and counts what leads into a task.
+func (g *graph) connect() {
+	written := make([]int, len(g.tasks))
+	var names []string
+	for i := range g.tasks {
+		t := &g.tasks[i]
+		if t.named && g.index[t.task.Name] != i {
+			continue // a duplicate: its edges would be those of the first one
+		}
+		for k := range t.edges {
+			e := &t.edges[k]
+			if !e.known {
+				continue
+			}
+			to, ok := g.index[e.target]
+			switch {
+			case !ok && g.vague:
+				continue
+			case !ok:
+				if names == nil {
+					names = sortedKeys(g.index)
+				}
+				g.unknownTarget(e, names)
+				continue
+			case to == i:
+				g.r.fault(e.node, CodeSelfEdge, "the task "+t.shown+" leads to itself", "another task, or the action RESTART_TASK or EXECUTING")
+				continue
+			}
+			from, into := i, to
+			if e.data {
+				from, into = to, i
+			}
+			g.next[from] = append(g.next[from], arc{into, e})
+			if !e.loop {
+				if written[into]++; written[into] == maxIncoming+1 {
+					g.r.fault(e.node, CodeTooManyEdges, "too many edges lead into the task "+g.tasks[into].shown, fmt.Sprintf("at most %d that are not made by a loop", maxIncoming))
+				}
+			}
+		}
+	}
+}
+
+func (g *graph) unknownTarget(e *edge, names []string) {
+	if g.r.c.full() {
+		return
+	}
+	expected := "the name of a task"
+	if near := g.r.c.suggest(e.target, names); near != "" && !e.node.templated {
+		expected = near
+	}
+	shown := quoteName(e.target)
+	if e.node.templated {
+		shown = g.r.show(e.node)
+	}
+	g.r.fault(e.node, CodeUnknownTask, "the task "+shown+" does not exist", expected)
+}
+
+// cycles walks the graph depth first; an edge to a task on the way closes a cycle.
+func (g *graph) cycles() bool {
+	const (
+		fresh = iota
+		onWay
+		done
+	)
+	state := make([]uint8, len(g.tasks))
+	turn := make([]int, len(g.tasks)) // the next edge of each task
+	found := 0
+	var way []int
+	for start := range g.tasks {
+		if state[start] != fresh {
+			continue
+		}
+		way = append(way[:0], start)
+		state[start] = onWay
+		for len(way) > 0 {
+			i := way[len(way)-1]
+			if turn[i] == len(g.next[i]) {
+				state[i] = done
+				way = way[:len(way)-1]
+				continue
+			}
+			a := g.next[i][turn[i]]
+			turn[i]++
+			switch state[a.to] {
+			case fresh:
+				state[a.to] = onWay
+				way = append(way, a.to)
+			case onWay:
+				if found++; found <= maxCycles {
+					g.reportCycle(way, a)
+				}
+			}
+		}
+	}
+	return found > 0
+}
+
+func (g *graph) reportCycle(way []int, closing arc) {
+	from := len(way) - 1
+	for way[from] != closing.to {
+		from--
+	}
+	loop := way[from:]
+	var b strings.Builder
+	for k, i := range loop {
+		if k == maxShownOfLoop {
+			fmt.Fprintf(&b, "… (%d more) → ", len(loop)-k)
+			break
+		}
+		b.WriteString(strings.Trim(g.tasks[i].shown, `"`) + " → ")
+	}
+	b.WriteString(strings.Trim(g.tasks[closing.to].shown, `"`))
+	g.r.fault(closing.at.node, CodeCycle, "the tasks wait for each other: "+b.String(), "no way back; loops are retry, EXECUTING and RESTART_JOB")
+}
+
+// cleanup finds tasks that can never start: an always_run task that nothing leads to begins when all tasks without
+// always_run have ended, so none of those can wait for it.
+func (g *graph) cleanup() {
+	incoming := make([]int, len(g.tasks))
+	for i := range g.next {
+		for _, a := range g.next[i] {
+			incoming[a.to]++
+		}
+	}
+	waits := make([]bool, len(g.tasks))
+	var queue []int
+	for i := range g.tasks {
+		if g.tasks[i].task.AlwaysRun && incoming[i] == 0 && !g.tasks[i].open() {
+			waits[i] = true
+			queue = append(queue, i)
+		}
+	}
+	for len(queue) > 0 {
+		i := queue[0]
+		queue = queue[1:]
+		for _, a := range g.next[i] {
+			if waits[a.to] {
+				continue
+			}
+			waits[a.to] = true
+			queue = append(queue, a.to)
+			if t := &g.tasks[a.to]; !t.task.AlwaysRun {
+				g.r.fault(a.at.node, CodeUnreachable, "the task "+t.shown+" can never start: it waits for "+g.tasks[i].shown+", which always_run puts after all others", "always_run on both, or an edge that leads to the first")
+			}
+		}
+	}
+}
+
+// open says that an edge of the task is not known yet.
+func (t *taskDraft) open() bool {
+	for i := range t.edges {
+		if !t.edges[i].known {
+			return true
+		}
+	}
+	return false
+}
+
+// starts reports for each task whether it begins at once, before any other has ended.
+func starts(tasks []Task) []bool {
+	waits := make(map[string]bool)
+	for i := range tasks {
+		for _, r := range tasks[i].Routes {
+			for _, target := range r.Targets {
+				waits[target] = true
+			}
+		}
+	}
+	out := make([]bool, len(tasks))
+	for i := range tasks {
+		out[i] = !waits[tasks[i].Name] && len(tasks[i].DependsOn) == 0 && !tasks[i].AlwaysRun
+	}
+	return out
+}

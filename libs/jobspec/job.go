@@ -1,0 +1,272 @@
+package jobspec
+
+import (
+	"strings"
+	"time"
+)
+
+// Defaults of a job.
+const (
+	defaultJobTimeout     = 2 * time.Hour
+	defaultTaskTimeout    = time.Hour
+	defaultCleanupTimeout = 5 * time.Minute
+	defaultGrace          = 10 * time.Second
+	defaultPauseTime      = 30 * time.Second
+	defaultPriority       = 50
+	defaultJobDelay       = 5 * time.Second
+	defaultTaskDelay      = time.Second
+)
+
+// Bounds of a job.
+const (
+	maxTasks       = 10_000
+	maxRetry       = 1_000
+	maxConcurrency = 100_000
+	maxParams      = 1_000
+	maxDescription = 4_000
+	maxURL         = 2_000
+)
+
+// draft is what the reading of a job gives. Next to the plan it holds what the checks need.
+type draft struct {
+	plan           Plan
+	description    string
+	semVersion     string
+	url            string
+	disabled       bool
+	params         []Param
+	requiredParams []string
+	tasks          []taskDraft
+	// settled says that nothing which decides the placement of the first tasks depends on variables.
+	settled bool
+}
+
+// job reads a whole definition.
+func (r *reader) job(root *node) *draft {
+	d := &draft{settled: !r.shape.guessed}
+	d.plan = Plan{
+		Timeout: defaultJobTimeout, CleanupTimeout: defaultCleanupTimeout, Grace: defaultGrace, PauseTime: defaultPauseTime,
+		Priority: defaultPriority,
+	}
+	if root.kind != nodeMap {
+		r.fault(root, CodeInvalidType, "the definition is "+root.kind.String(), "a mapping with job_type and tasks")
+		return d
+	}
+	waits := waitsOf(defaultJobDelay)
+	for i := range root.pairs {
+		r.jobField(d, &waits, &root.pairs[i])
+	}
+	d.plan.Backoff = r.backoff(&waits)
+	if root.get("job_type") == nil {
+		r.fault(root, CodeMissingField, "the field job_type is missing", "the name of the job")
+	}
+	r.tasks(d, root)
+	return d
+}
+
+func (r *reader) jobField(d *draft, waits *waits, p *pair) {
+	n, plan := p.value, &d.plan
+	switch r.misspelled(p, "job") {
+	case "job_type":
+		plan.JobType = r.literal(n, "job_type", maxName)
+		if !n.templated && !validTaskName(plan.JobType) {
+			r.fault(n, CodeInvalidName, r.show(n)+" cannot name a job", expectedName)
+		}
+	case "description":
+		d.description = r.longText(n, "description", maxDescription)
+	case "sem_version":
+		d.semVersion = r.literal(n, "sem_version", maxName)
+		if _, ok := parseVersion(d.semVersion); !ok && d.semVersion != "" {
+			r.fault(n, CodeInvalidValue, r.show(n)+" is no version", "a version such as 1.2, 1.2.3 or 1.2.3-rc1")
+		}
+	case "url":
+		d.url = r.longText(n, "url", maxURL)
+	case "version", "platform", "tags", "methods", "tasks":
+		// Informational or derived; tasks are read last, when the defaults are known.
+	case "disabled":
+		d.disabled = r.literalFlag(n, "disabled")
+	case "timeout":
+		plan.Timeout = r.positive(n, plan.Timeout)
+	case "timeouts":
+		r.jobTimeouts(plan, n, p)
+	case "retry":
+		plan.Retry, _ = r.integer(n, 0, maxRetry)
+	case "delay_between_retries", "retry_backoff_policy", "backoff":
+		waits.set(r, p)
+	case "max_concurrency":
+		plan.MaxConcurrency = r.literalInt(n, "max_concurrency", 0, maxConcurrency)
+	case "priority":
+		plan.Priority = r.literalInt(n, "priority", 0, 100)
+	case "fail_fast":
+		plan.FailFast = r.boolean(n)
+	case "cleanup_timeout":
+		plan.CleanupTimeout = r.positive(n, plan.CleanupTimeout)
+	case "pause_time":
+		plan.PauseTime = r.duration(n)
+	case "job_variables":
+		if r.checking || r.p == nil { // else they were read before the rest
+			r.variables(n)
+		}
+	case "params":
+		d.params = r.params(n)
+	case "required_params":
+		d.requiredParams = r.requiredParams(n)
+	case "skip_if":
+		plan.Skip = r.condition(n, "skip_if")
+	case "dynamic_template_tasks":
+		r.boolean(n) // every definition may make its tasks by a template
+	default:
+		r.unknownField(p, unsupportedJobFields(), jobFields())
+	}
+}
+
+// longText reads text that people read; what is not known in it shows as written.
+func (r *reader) longText(n *node, field string, longest int) string {
+	text, _ := r.text(n)
+	if len(text) > longest {
+		r.fault(n, CodeInvalidValue, "the "+field+" is too long", "at most "+textOf(longest)+" bytes")
+		return ""
+	}
+	return text
+}
+
+func (r *reader) literalInt(n *node, field string, low, high int) int {
+	if n.templated {
+		r.literal(n, field, maxName)
+		return low
+	}
+	i, _ := r.integer(n, low, high)
+	return i
+}
+
+func (r *reader) literalFlag(n *node, field string) bool {
+	if n.templated {
+		r.literal(n, field, maxName)
+		return false
+	}
+	return r.boolean(n)
+}
+
+// positive reads a duration that replaces a default. Nothing may run for 0 seconds.
+func (r *reader) positive(n *node, otherwise time.Duration) time.Duration {
+	if n.kind == nodeNull {
+		return otherwise
+	}
+	before := len(r.c.list)
+	d := r.duration(n)
+	if d == 0 {
+		if _, known := r.text(n); known && len(r.c.list) == before {
+			r.fault(n, CodeInvalidValue, "a timeout of nothing", "a duration above 0")
+		}
+		return otherwise
+	}
+	return d
+}
+
+func (r *reader) jobTimeouts(plan *Plan, n *node, at *pair) {
+	r.mapping(n, func(p *pair) {
+		switch p.key {
+		case "pending":
+			plan.PendingTimeout = r.duration(p.value)
+		case "run":
+			if r.shape.root.get("timeout") != nil {
+				r.add(p.line, p.column, CodeConflict, "timeout and timeouts.run are both given", "one of them")
+			}
+			plan.Timeout = r.positive(p.value, plan.Timeout)
+		case "grace":
+			plan.Grace = r.duration(p.value)
+		case "total":
+			r.add(p.line, p.column, CodeUnsupportedField, "the field total of a job is not supported yet", "run, which bounds each run")
+		default:
+			r.unknownField(p, nil, []string{"pending", "run", "total", "grace"})
+		}
+	}, at)
+}
+
+// mapping calls back for each key of a mapping.
+func (r *reader) mapping(n *node, field func(p *pair), at *pair) {
+	switch n.kind {
+	case nodeNull:
+	case nodeMap:
+		for i := range n.pairs {
+			field(&n.pairs[i])
+		}
+	default:
+		r.fault(n, CodeInvalidType, at.key+" is "+n.kind.String(), "a mapping")
+	}
+}
+
+// condition reads a template that renders true. Expressions of another kind are not evaluated yet.
+func (r *reader) condition(n *node, field string) bool {
+	s, ok := r.scalar(n)
+	if !ok || !s.known {
+		return false
+	}
+	if v, ok := s.value.(bool); ok {
+		return v
+	}
+	text := strings.TrimSpace(textOf(s.value))
+	if !n.templated && strings.ContainsAny(text, "=<>!&|().[]'\"") {
+		r.fault(n, CodeUnsupportedField, "an expression in "+field+" is not supported yet", "a template that renders true or nothing")
+		return false
+	}
+	for _, word := range strings.Fields(text) {
+		if strings.EqualFold(word, "true") {
+			return true
+		}
+	}
+	return false
+}
+
+// waits gathers the fields about delays between attempts.
+type waits struct {
+	delay                    time.Duration
+	policy                   *pair
+	given                    bool
+	min, max                 time.Duration
+	factor                   float64
+	jitter, hasMin, hasDelay bool
+}
+
+func waitsOf(delay time.Duration) waits { return waits{delay: delay} }
+
+func (w *waits) set(r *reader, p *pair) {
+	if p.key == "delay_between_retries" {
+		w.delay, w.hasDelay = r.duration(p.value), true
+		return
+	}
+	if w.policy != nil {
+		r.add(p.line, p.column, CodeConflict, w.policy.key+" and "+p.key+" are both given", "one of them")
+	}
+	w.policy, w.factor = p, 2
+	r.mapping(p.value, func(f *pair) {
+		w.given = true
+		switch f.key {
+		case "min":
+			w.min, w.hasMin = r.duration(f.value), true
+		case "max":
+			w.max = r.duration(f.value)
+		case "factor":
+			w.factor = r.number(f.value, 1, 1000)
+		case "jitter":
+			w.jitter = r.boolean(f.value)
+		default:
+			r.unknownField(f, nil, []string{"min", "max", "factor", "jitter"})
+		}
+	}, p)
+}
+
+// backoff combines the fields: a policy goes before the constant delay, which without being given is spread.
+func (r *reader) backoff(w *waits) Backoff {
+	if !w.given {
+		return Backoff{Delay: w.delay, Jitter: !w.hasDelay}
+	}
+	b := Backoff{Min: w.min, Max: w.max, Factor: w.factor, Jitter: w.jitter}
+	if !w.hasMin {
+		b.Min = w.delay
+	}
+	if b.Max > 0 && b.Max < b.Min {
+		r.add(w.policy.line, w.policy.column, CodeInvalidValue, "max is below min", "max of at least min, or none")
+	}
+	return b
+}

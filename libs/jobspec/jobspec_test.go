@@ -1,0 +1,74 @@
+package jobspec_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/formicary/formicary/libs/jobspec"
+)
+
+// parse reads a definition that has to be right.
+func parse(t testing.TB, text string) *jobspec.Definition {
+	t.Helper()
+	def, warnings, err := jobspec.Parse("job.yaml", []byte(text))
+	if err != nil {
+		t.Fatalf("parse: %v", err)
+	}
+	if len(warnings) > 0 {
+		t.Fatalf("warnings: %v", warnings)
+	}
+	return def
+}
+
+// plan renders a definition that has to be right.
+func plan(t testing.TB, text string, vars jobspec.Vars) *jobspec.Plan {
+	t.Helper()
+	p, err := parse(t, text).Plan(vars)
+	if err != nil {
+		t.Fatalf("plan: %v", err)
+	}
+	return p
+}
+
+// problems returns the problems of an error as lines.
+func problems(t testing.TB, err error) []string {
+	t.Helper()
+	if err == nil {
+		return nil
+	}
+	var ps jobspec.Problems
+	if !errors.As(err, &ps) {
+		t.Fatalf("the error is no Problems: %v", err)
+	}
+	return strings.Split(ps.Error(), "\n")
+}
+
+// expectProblems compares problems with the beginnings of lines that are expected.
+func expectProblems(t testing.TB, err error, want ...string) {
+	t.Helper()
+	got := problems(t, err)
+	ok := len(got) == len(want)
+	for i := 0; ok && i < len(want); i++ {
+		ok = strings.HasPrefix(got[i], want[i])
+	}
+	if !ok {
+		t.Errorf("problems:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+const hello = `job_type: hello
+description: says hello
+max_concurrency: 1
+job_variables:
+  who: world
+tasks:
+  - task_type: greet
+    method: SHELL
+    tags: [Linux, amd64]
+    script: [echo hello]
+    on_completed: bye
+  - task_type: bye
+    method: SHELL
+    script: echo bye
+`

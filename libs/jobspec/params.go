@@ -1,0 +1,308 @@
+package jobspec
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Types of parameters.
+const (
+	TypeString   = "string"
+	TypeInt      = "int"
+	TypeNumber   = "number"
+	TypeBool     = "bool"
+	TypeEnum     = "enum"
+	TypeDuration = "duration"
+	TypeJSON     = "json"
+	typeSecret   = "secret"
+)
+
+func paramTypes() []string {
+	return []string{TypeString, TypeInt, TypeNumber, TypeBool, TypeEnum, TypeDuration, TypeJSON}
+}
+
+// Param is one typed parameter of a job.
+type Param struct {
+	Name string `json:"name"`
+	// Type is one of the Type constants.
+	Type string `json:"type"`
+	// Default is used when a request does not give the parameter; nil: none.
+	Default  any  `json:"default,omitempty"`
+	Required bool `json:"required,omitempty"`
+	// Pattern is a regular expression that the whole text has to match.
+	Pattern string `json:"pattern,omitempty"`
+	// Enum lists the values that are allowed, as text.
+	Enum        []string `json:"enum,omitempty"`
+	Description string   `json:"description,omitempty"`
+
+	pattern *regexp.Regexp
+}
+
+// params reads the list of typed parameters.
+func (r *reader) params(n *node) []Param {
+	if n.kind == nodeNull {
+		return nil
+	}
+	if n.kind != nodeList || len(n.items) > maxParams {
+		r.fault(n, CodeInvalidType, "params is "+n.kind.String(), fmt.Sprintf("a list of at most %d parameters", maxParams))
+		return nil
+	}
+	seen := map[string]bool{}
+	out := make([]Param, 0, len(n.items))
+	for _, item := range n.items {
+		p := r.param(item)
+		if seen[p.Name] && p.Name != "" {
+			r.fault(item, CodeDuplicateKey, "the parameter "+quoteName(p.Name)+" is given twice", "each name once")
+		}
+		seen[p.Name] = true
+		out = append(out, p)
+	}
+	return out
+}
+
+func (r *reader) param(n *node) Param {
+	p := Param{}
+	if n.kind != nodeMap {
+		r.fault(n, CodeInvalidType, "a parameter is "+n.kind.String(), "a mapping with name and type")
+		return p
+	}
+	var fallback *node
+	for i := range n.pairs {
+		switch f := &n.pairs[i]; f.key {
+		case "name":
+			p.Name = r.literal(f.value, "the name", maxName)
+			r.name(p.Name, f.value.line, f.value.column)
+		case "type":
+			p.Type = r.paramType(f.value)
+		case "default":
+			fallback = f.value
+		case "required":
+			p.Required = r.literalFlag(f.value, "required")
+		case "pattern":
+			p.Pattern = r.literal(f.value, "the pattern", maxPattern)
+			p.pattern = r.compile(p.Pattern, f.value)
+		case "enum":
+			p.Enum = textsOf(r.list(f.value))
+			if f.value.templated {
+				r.literal(f.value, "enum", maxPattern)
+			}
+		case "description":
+			p.Description = r.longText(f.value, "description", maxDescription)
+		default:
+			r.unknownField(f, nil, strings.Fields("name type default required pattern enum description"))
+		}
+	}
+	if n.get("name") == nil {
+		r.fault(n, CodeMissingField, "the field name is missing", "the name of the parameter")
+	}
+	r.paramDefaults(&p, n, fallback)
+	return p
+}
+
+const maxPattern = 1000
+
+func (r *reader) compile(pattern string, at *node) *regexp.Regexp {
+	if pattern == "" {
+		return nil
+	}
+	re, err := regexp.Compile(`^(?:` + pattern + `)$`)
+	if err != nil {
+		r.fault(at, CodeInvalidValue, "the pattern is no regular expression", "a regular expression of Go (RE2)")
+	}
+	return re
+}
+
+func (r *reader) paramType(n *node) string {
+	name := r.literal(n, "the type", maxName)
+	switch {
+	case name == typeSecret:
+		r.fault(n, CodeUnsupportedField, "parameters of type secret are not supported yet", "another type")
+	case !slices.Contains(paramTypes(), name) && !n.templated:
+		expected := "one of " + strings.Join(paramTypes(), ", ")
+		if near := r.c.suggest(name, paramTypes()); near != "" {
+			expected = near
+		}
+		r.fault(n, CodeInvalidValue, r.show(n)+" is no type", expected)
+	default:
+		return name
+	}
+	return TypeString
+}
+
+// paramDefaults completes a parameter and checks what it says of itself.
+func (r *reader) paramDefaults(p *Param, n, fallback *node) {
+	if p.Type == "" {
+		p.Type = TypeString
+		if len(p.Enum) > 0 {
+			p.Type = TypeEnum
+		}
+	}
+	if p.Type == TypeEnum && len(p.Enum) == 0 {
+		r.fault(n, CodeMissingField, "the field enum is missing", "the list of allowed values")
+		return
+	}
+	if fallback == nil || fallback.kind == nodeNull {
+		return
+	}
+	if fallback.templated {
+		r.literal(fallback, "the default", maxText)
+		return
+	}
+	v, wrong := p.convert(r.value(fallback))
+	if wrong != "" {
+		r.fault(fallback, CodeInvalidValue, "the default of "+quoteName(p.Name)+" is not allowed", wrong)
+		return
+	}
+	p.Default = v
+}
+
+func (r *reader) requiredParams(n *node) []string {
+	var names []string
+	for _, it := range r.list(n) {
+		if it.node.templated {
+			r.literal(it.node, "the name", maxName)
+			continue
+		}
+		if r.name(it.text, it.node.line, it.node.column) && !slices.Contains(names, it.text) {
+			names = append(names, it.text)
+		}
+		if len(names) > maxParams {
+			r.fault(n, CodeInvalidValue, "there are too many parameters", fmt.Sprintf("at most %d", maxParams))
+			break
+		}
+	}
+	return names
+}
+
+// CheckParams checks the parameters of a request, fills defaults and converts values to the declared types. Parameters
+// that the definition does not declare are allowed. err is Problems that name the parameters and hold no values.
+func (d *Definition) CheckParams(params Vars) (Vars, error) {
+	c := &collector{file: d.file}
+	out := make(Vars, len(params)+len(d.Params))
+	for _, name := range sortedKeys(params) {
+		v, ok := deepCanon(params[name], 1)
+		switch {
+		case !validName(name):
+			c.add(Problem{Code: CodeInvalidParam, Field: name, Message: "the name of the parameter cannot be used", Expected: "1 to 100 characters without spaces and ="})
+		case !ok:
+			c.add(Problem{Code: CodeInvalidParam, Field: name, Message: "the parameter " + quoteName(name) + " is of a kind that cannot be used", Expected: "text, a number, true or false, or JSON"})
+		default:
+			out[name] = v
+		}
+	}
+	for i := range d.Params {
+		d.checkParam(&d.Params[i], out, c)
+	}
+	for _, name := range d.RequiredParams {
+		_, given := out[name]
+		_, own := d.jobVars[name]
+		if !given && !own {
+			missingParam(c, name)
+		}
+	}
+	if _, err := c.split(); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func missingParam(c *collector, name string) {
+	c.add(Problem{Code: CodeMissingParam, Field: name, Message: "the parameter " + quoteName(name) + " is missing", Expected: "a value for it"})
+}
+
+func (d *Definition) checkParam(p *Param, out Vars, c *collector) {
+	v := out[p.Name]
+	if v == nil || v == "" && p.Type != TypeString {
+		delete(out, p.Name)
+		switch {
+		case p.Default != nil:
+			out[p.Name] = p.Default
+		case p.Required:
+			missingParam(c, p.Name)
+		}
+		return
+	}
+	if v == "" && p.Required {
+		missingParam(c, p.Name)
+		return
+	}
+	converted, wrong := p.convert(v)
+	if wrong != "" {
+		c.add(Problem{Code: CodeInvalidParam, Field: p.Name, Message: "the parameter " + quoteName(p.Name) + " has a value that is not allowed", Expected: wrong})
+		return
+	}
+	out[p.Name] = converted
+}
+
+// convert gives a value the type of the parameter; wrong says what would be right.
+func (p *Param) convert(v any) (out any, wrong string) {
+	v, ok := canon(v)
+	if !ok {
+		return nil, "a value of the type " + p.Type
+	}
+	out, wrong = convertTo(p.Type, v)
+	if wrong != "" {
+		return nil, wrong
+	}
+	if len(p.Enum) > 0 && !slices.Contains(p.Enum, textOf(out)) {
+		return nil, "one of " + strings.Join(p.Enum, ", ")
+	}
+	if p.pattern != nil && !p.pattern.MatchString(textOf(out)) {
+		return nil, "text that matches " + p.Pattern
+	}
+	return out, ""
+}
+
+func convertTo(kind string, v any) (out any, wrong string) {
+	switch kind {
+	case TypeInt:
+		if i, ok := asInt(v); ok {
+			return i, ""
+		}
+		return nil, "a whole number"
+	case TypeNumber:
+		if i, ok := asInt(v); ok {
+			return i, ""
+		}
+		if f, ok := asFloat(v); ok && !math.IsInf(f, 0) {
+			return f, ""
+		}
+		return nil, "a number"
+	case TypeBool:
+		if b, ok := v.(bool); ok {
+			return b, ""
+		}
+		if s, ok := v.(string); ok {
+			if b, err := strconv.ParseBool(s); err == nil {
+				return b, ""
+			}
+		}
+		return nil, "true or false"
+	case TypeDuration:
+		if s := textOf(v); s != "" {
+			if _, err := parseDuration(s); err == nil {
+				return s, ""
+			}
+		}
+		return nil, "a duration such as 90s, 10m or 1h30m"
+	case TypeJSON:
+		s, ok := v.(string)
+		if !ok {
+			return v, ""
+		}
+		parsed, err := fromJSON(s)
+		if err != nil {
+			return nil, "JSON"
+		}
+		return parsed, ""
+	}
+	switch v.(type) {
+	case []any, map[string]any:
+		return nil, "text"
+	}
+	return textOf(v), ""
+}

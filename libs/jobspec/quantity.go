@@ -1,0 +1,67 @@
+package jobspec
+
+import (
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Bounds of limits.
+const (
+	maxCPUMillis   = 1_000_000
+	maxMemoryBytes = 1 << 46
+)
+
+// cpu reads processors, such as 2, 0.5 or 500m, in thousandths.
+func (r *reader) cpu(n *node) int64 {
+	text, ok := r.text(n)
+	if !ok || text == "" {
+		return 0
+	}
+	number, unit := text, 1000.0
+	if head, isMilli := strings.CutSuffix(text, "m"); isMilli {
+		number, unit = head, 1
+	}
+	f, err := strconv.ParseFloat(number, 64)
+	if millis := math.Round(f * unit); err == nil && millis >= 1 && millis <= maxCPUMillis {
+		return int64(millis)
+	}
+	r.fault(n, CodeInvalidValue, r.show(n)+" is no number of processors", "such as 2, 0.5 or 500m")
+	return 0
+}
+
+// memory reads an amount of memory, such as 512Mi, 1G or plain bytes.
+func (r *reader) memory(n *node) int64 {
+	text, ok := r.text(n)
+	if !ok || text == "" {
+		return 0
+	}
+	number := strings.TrimRight(text, "KMGTkib")
+	unit := 0.0
+	switch text[len(number):] {
+	case "":
+		unit = 1
+	case "k", "K":
+		unit = 1e3
+	case "M":
+		unit = 1e6
+	case "G":
+		unit = 1e9
+	case "T":
+		unit = 1e12
+	case "Ki":
+		unit = 1 << 10
+	case "Mi":
+		unit = 1 << 20
+	case "Gi":
+		unit = 1 << 30
+	case "Ti":
+		unit = 1 << 40
+	}
+	f, err := strconv.ParseFloat(number, 64)
+	if bytes := math.Round(f * unit); err == nil && bytes >= 1 && bytes <= maxMemoryBytes {
+		return int64(bytes)
+	}
+	r.fault(n, CodeInvalidValue, r.show(n)+" is no amount of memory", "bytes with a unit, such as 512Mi or 1G")
+	return 0
+}

@@ -1,0 +1,563 @@
+package jobspec
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// reader reads fields of a shape's nodes with the values of one rendering. Its methods report faults and then return
+// the zero value.
+type reader struct {
+	c     *collector
+	p     *program // nil when the text has no template
+	src   *lines
+	shape *shape
+	m     *machine
+	// checking says that variables are not known yet, at the upload: unknown values pass.
+	checking bool
+	// later says that a variable which is not set may be an output of a task that has not run yet.
+	later  bool
+	output int // bytes of text made of values
+
+	// Of the task that is being read:
+	reads []string // variables
+	late  bool     // something is known at the claim only
+	unset []fault  // variables that are not set yet
+}
+
+// scalar is a single value of the text with its tokens replaced.
+type scalar struct {
+	node *node
+	// value is the own value of a token that stands alone, else text (or what plain YAML makes of it, see typed).
+	value any
+	// known is false when the value depends on what only a later rendering knows.
+	known bool
+	// pure says that value is the own value of a single token.
+	pure bool
+}
+
+// at returns the place of a node in the source.
+func (r *reader) at(line, column int) (int, int) {
+	if line == 0 {
+		return 0, 0
+	}
+	return r.src.at(r.shape.source(line, column))
+}
+
+func (r *reader) add(line, column int, code, message, expected string) {
+	if r.c.full() {
+		return
+	}
+	line, column = r.at(line, column)
+	r.c.add(Problem{Line: line, Column: column, Code: code, Message: message, Expected: expected})
+}
+
+func (r *reader) fault(n *node, code, message, expected string) {
+	r.add(n.line, n.column, code, message, expected)
+}
+
+func (r *reader) warn(line, column int, code, message, expected string) {
+	line, column = r.at(line, column)
+	r.c.add(Problem{Line: line, Column: column, Code: code, Message: message, Expected: expected, Warning: true})
+}
+
+// note is the scope's onRead while a task is read.
+func (r *reader) note(name string, value any) {
+	if isCounter(name) || name == everything {
+		r.late = true
+	}
+	for _, seen := range r.reads {
+		if seen == name {
+			return
+		}
+	}
+	r.reads = append(r.reads, name)
+}
+
+// scalar resolves the tokens of a node that should be a single value.
+func (r *reader) scalar(n *node) (scalar, bool) {
+	switch {
+	case n.kind == nodeNull:
+		return scalar{node: n, known: true}, true
+	case n.kind != nodeScalar:
+		r.fault(n, CodeInvalidType, n.kind.String()+" stands here", "a single value")
+		return scalar{}, false
+	case !n.templated:
+		return scalar{node: n, value: n.text, known: true}, true
+	}
+	return r.resolve(n)
+}
+
+// resolve replaces tokens by values. What is not known stays in the text as the source wrote it.
+func (r *reader) resolve(n *node) (scalar, bool) {
+	s := scalar{node: n, known: true}
+	var b strings.Builder
+	for rest := n.text; rest != ""; {
+		before, after, found := strings.Cut(rest, tokenBytes)
+		b.WriteString(before)
+		if !found {
+			break
+		}
+		digits, tail, _ := strings.Cut(after, string(tokenClose))
+		rest = tail
+		id, err := strconv.Atoi(digits)
+		if err != nil {
+			id = -1
+		}
+		v, err := r.token(id)
+		if err != nil {
+			return scalar{}, false
+		}
+		if _, ok := v.(unknown); ok {
+			s.known = false
+			b.WriteString(r.shape.sourceOf(r.p, id))
+			continue
+		}
+		r.output += sizeOf(v, maxOutput)
+		if before == "" && rest == "" && len(digits)+len(string(tokenClose))+len(tokenBytes) == len(n.text) && !n.quoted {
+			s.value, s.pure = v, true
+			return s, r.bounded(n)
+		}
+		b.WriteString(textOf(v))
+	}
+	s.value = b.String()
+	return s, r.bounded(n)
+}
+
+func (r *reader) bounded(n *node) bool {
+	if r.output > maxOutput {
+		r.fault(n, CodeTemplateLimit, "the values make too much text", fmt.Sprintf("at most %d bytes", maxOutput))
+		return false
+	}
+	return true
+}
+
+// token evaluates a token.
+func (r *reader) token(id int) (any, error) {
+	v, err := r.shape.value(r.m, id)
+	if err == nil {
+		return v, nil
+	}
+	var f *fault
+	if errors.As(err, &f) && f.code == CodeUndefinedVariable && r.later {
+		r.unset = append(r.unset, *f)
+		r.late = true
+		return unknown{}, nil
+	}
+	addFault(r.c, r.src, err)
+	return nil, err
+}
+
+// show is the text of a node for a message: as the source wrote it, so that it holds no value of a variable.
+func (r *reader) show(n *node) string {
+	if !n.templated {
+		return quoteName(n.text)
+	}
+	var b strings.Builder
+	for rest := n.text; rest != ""; {
+		before, after, found := strings.Cut(rest, tokenBytes)
+		b.WriteString(before)
+		if !found {
+			break
+		}
+		digits, tail, _ := strings.Cut(after, string(tokenClose))
+		id, err := strconv.Atoi(digits)
+		if err == nil {
+			b.WriteString(r.shape.sourceOf(r.p, id))
+		}
+		rest = tail
+	}
+	return quoteName(b.String())
+}
+
+// needs reports a field that must be known now and is not; it returns whether the value can be used.
+func (r *reader) needs(s scalar) bool {
+	if s.known {
+		return true
+	}
+	if !r.checking {
+		r.undefined(s.node)
+	}
+	return false
+}
+
+// undefined reports the variables that made a value unknown.
+func (r *reader) undefined(n *node) {
+	if len(r.unset) > 0 {
+		addFault(r.c, r.src, &r.unset[len(r.unset)-1])
+		return
+	}
+	r.fault(n, CodeUndefinedVariable, "the value is not known when the job starts", "a value that does not depend on a task")
+}
+
+// text reads text. known is false when it depends on what is not known.
+func (r *reader) text(n *node) (text string, known bool) {
+	s, ok := r.scalar(n)
+	if !ok {
+		return "", false
+	}
+	switch s.value.(type) {
+	case []any, map[string]any:
+		r.fault(n, CodeInvalidType, "the template's value is a list or a mapping", "text")
+		return "", false
+	}
+	return textOf(s.value), s.known
+}
+
+// literal reads text that must be known before anything is rendered.
+func (r *reader) literal(n *node, field string, longest int) string {
+	if n.templated {
+		r.fault(n, CodeInvalidValue, field+" is a template", "a value written out: it is needed before the job is rendered")
+		return ""
+	}
+	text, _ := r.text(n)
+	if len(text) > longest {
+		r.fault(n, CodeInvalidValue, fmt.Sprintf("%s has %d characters", field, len(text)), fmt.Sprintf("at most %d", longest))
+	}
+	return text
+}
+
+// planned reads text that must be known when the job starts.
+func (r *reader) planned(n *node) (string, bool) {
+	s, ok := r.scalar(n)
+	if !ok {
+		return "", false
+	}
+	switch s.value.(type) {
+	case []any, map[string]any:
+		r.fault(n, CodeInvalidType, "the template's value is a list or a mapping", "text")
+		return "", false
+	}
+	return textOf(s.value), r.needs(s)
+}
+
+// boolean reads a switch.
+func (r *reader) boolean(n *node) bool {
+	text, ok := r.planned(n)
+	if !ok {
+		return false
+	}
+	switch strings.ToLower(text) {
+	case "true", "yes", "on":
+		return true
+	case "false", "no", "off", "":
+		return false
+	}
+	r.fault(n, CodeInvalidValue, r.show(n)+" is no switch", "true or false")
+	return false
+}
+
+// integer reads a whole number within bounds; known is false when there is none.
+func (r *reader) integer(n *node, low, high int) (value int, known bool) {
+	text, ok := r.planned(n)
+	if !ok {
+		return low, false
+	}
+	i, err := strconv.Atoi(text)
+	if err != nil || i < low || i > high {
+		r.fault(n, CodeInvalidValue, r.show(n)+" is out of bounds or no whole number", fmt.Sprintf("%d to %d", low, high))
+		return low, false
+	}
+	return i, true
+}
+
+// maxDuration bounds what can be asked for.
+const maxDuration = 365 * 24 * time.Hour
+
+// duration reads a duration such as 90s, 10m or 1h30m; 0 needs no unit.
+func (r *reader) duration(n *node) time.Duration {
+	text, ok := r.planned(n)
+	if !ok {
+		return 0
+	}
+	d, err := parseDuration(text)
+	if err != nil {
+		r.fault(n, CodeInvalidValue, r.show(n)+" is no duration", "a number with a unit up to 365 days, such as 90s, 10m or 1h30m")
+		return 0
+	}
+	return d
+}
+
+// parseDuration knows days in addition to Go's units.
+func parseDuration(text string) (time.Duration, error) {
+	var days time.Duration
+	if head, tail, ok := strings.Cut(text, "d"); ok {
+		n, err := strconv.ParseUint(head, 10, 16)
+		if err != nil {
+			return 0, errors.New("not a duration")
+		}
+		days, text = time.Duration(n)*24*time.Hour, tail
+		if text == "" {
+			text = "0"
+		}
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 || d+days > maxDuration {
+		return 0, errors.New("not a duration")
+	}
+	return d + days, nil
+}
+
+// number reads a number that may have a fraction.
+func (r *reader) number(n *node, low, high float64) float64 {
+	text, ok := r.planned(n)
+	if !ok {
+		return 0
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsNaN(f) || f < low || f > high {
+		r.fault(n, CodeInvalidValue, r.show(n)+" is out of bounds or no number", fmt.Sprintf("%g to %g", low, high))
+		return 0
+	}
+	return f
+}
+
+// item is one text of a list, with its place.
+type item struct {
+	node  *node
+	text  string
+	known bool
+}
+
+// list reads text or a list of texts. A template's value may be a list of texts too.
+func (r *reader) list(n *node) []item {
+	if n.kind == nodeNull {
+		return nil
+	}
+	if n.kind == nodeList {
+		out := make([]item, 0, len(n.items))
+		for _, child := range n.items {
+			if child.kind == nodeMap {
+				r.fault(child, CodeInvalidType, "a mapping stands where text is expected", "text; in quotes when it holds a colon and a space")
+				continue
+			}
+			if text, known := r.text(child); text != "" || known {
+				out = append(out, item{child, text, known})
+			}
+		}
+		return out
+	}
+	if n.kind == nodeMap {
+		r.fault(n, CodeInvalidType, "a mapping stands here", "text or a list of texts")
+		return nil
+	}
+	s, ok := r.scalar(n)
+	if !ok {
+		return nil
+	}
+	if values, ok := s.value.([]any); ok {
+		out := make([]item, 0, len(values))
+		for _, v := range values {
+			switch v.(type) {
+			case []any, map[string]any:
+				r.fault(n, CodeInvalidType, "the template's value holds a list or a mapping", "texts")
+				return nil
+			}
+			out = append(out, item{n, textOf(v), true})
+		}
+		return out
+	}
+	if _, ok := s.value.(map[string]any); ok {
+		r.fault(n, CodeInvalidType, "the template's value is a mapping", "text or a list of texts")
+		return nil
+	}
+	return []item{{n, textOf(s.value), s.known}}
+}
+
+func textsOf(items []item) []string {
+	if len(items) == 0 {
+		return nil
+	}
+	out := make([]string, len(items))
+	for i, it := range items {
+		out[i] = it.text
+	}
+	return out
+}
+
+// variables reads a mapping of names to values, or a list of {name, value}.
+func (r *reader) variables(n *node) Vars {
+	out := Vars{}
+	switch n.kind {
+	case nodeNull:
+	case nodeMap:
+		for i := range n.pairs {
+			p := &n.pairs[i]
+			if r.name(p.key, p.line, p.column) {
+				out[p.key] = r.value(p.value)
+			}
+		}
+	case nodeList:
+		for _, child := range n.items {
+			r.variable(child, out)
+		}
+	default:
+		s, ok := r.scalar(n)
+		m, isMap := s.value.(map[string]any)
+		switch {
+		case !ok:
+		case isMap:
+			for k, v := range m {
+				out[k] = v
+			}
+		case !s.known:
+		default:
+			r.fault(n, CodeInvalidType, "no variables stand here", "a mapping of names to values")
+		}
+	}
+	return out
+}
+
+// variable reads one entry of the list form.
+func (r *reader) variable(n *node, out Vars) {
+	name := n.get("name")
+	if n.kind != nodeMap || name == nil {
+		r.fault(n, CodeInvalidType, "no variable stands here", "a mapping with name and value")
+		return
+	}
+	key := r.literal(name, "the name", maxName)
+	if !r.name(key, name.line, name.column) {
+		return
+	}
+	if _, dup := out[key]; dup {
+		r.fault(name, CodeDuplicateKey, "the variable "+quoteName(key)+" is given twice", "each name once")
+	}
+	out[key] = nil
+	for i := range n.pairs {
+		switch p := &n.pairs[i]; p.key {
+		case "name", "kind":
+		case "value":
+			out[key] = r.value(p.value)
+		case "secret":
+			if r.boolean(p.value) {
+				r.add(p.line, p.column, CodeUnsupportedField, "secret variables are not supported yet", "")
+			}
+		default:
+			r.add(p.line, p.column, CodeUnknownField, "the field "+quoteName(p.key)+" is not known", "name and value")
+		}
+	}
+}
+
+const maxName = 100
+
+// name checks the name of a variable.
+func (r *reader) name(name string, line, column int) bool {
+	if !validName(name) {
+		r.add(line, column, CodeInvalidName, "the name "+quoteName(name)+" cannot be used", "1 to 100 characters without spaces, = and control characters")
+		return false
+	}
+	return true
+}
+
+func validName(name string) bool {
+	if name == "" || len(name) > maxName {
+		return false
+	}
+	return !strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c == '=' || c == 0x7F || c == tokenOpen })
+}
+
+// value reads any value of the text.
+func (r *reader) value(n *node) any {
+	switch n.kind {
+	case nodeNull:
+		return nil
+	case nodeList:
+		out := make([]any, len(n.items))
+		for i, child := range n.items {
+			out[i] = r.value(child)
+		}
+		return out
+	case nodeMap:
+		out := make(map[string]any, len(n.pairs))
+		for i := range n.pairs {
+			out[n.pairs[i].key] = r.value(n.pairs[i].value)
+		}
+		return out
+	}
+	s, ok := r.scalar(n)
+	switch {
+	case !ok:
+		return nil
+	case !s.known:
+		return unknown{}
+	case s.pure || n.quoted || n.templated:
+		return s.value
+	}
+	return typed(n.text)
+}
+
+// typed gives plain text the type that YAML gives it. A number that would print in another way than it is written, such
+// as 1.10 or 0644, stays text: it is a version or a mode.
+func typed(text string) any {
+	switch text {
+	case "true", "True", "TRUE":
+		return true
+	case "false", "False", "FALSE":
+		return false
+	}
+	if text == "" || strings.IndexByte("-0123456789", text[0]) < 0 {
+		return text
+	}
+	if i, err := strconv.ParseInt(text, 10, 64); err == nil && strconv.FormatInt(i, 10) == text {
+		return i
+	}
+	if f, err := strconv.ParseFloat(text, 64); err == nil && strconv.FormatFloat(f, 'f', -1, 64) == text {
+		return f
+	}
+	return text
+}
+
+// texts reads a mapping of names to texts, or one of the list forms: environment, headers, query.
+func (r *reader) texts(n *node) map[string]string {
+	out := map[string]string{}
+	switch n.kind {
+	case nodeNull:
+	case nodeMap:
+		for i := range n.pairs {
+			p := &n.pairs[i]
+			if r.name(p.key, p.line, p.column) {
+				out[p.key], _ = r.text(p.value)
+			}
+		}
+	case nodeList:
+		for _, child := range n.items {
+			r.textEntry(child, out)
+		}
+	default:
+		for name, v := range r.variables(n) {
+			out[name] = textOf(v)
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}
+
+// textEntry reads "name=value" or {name, value}.
+func (r *reader) textEntry(n *node, out map[string]string) {
+	if n.kind == nodeMap {
+		values := Vars{}
+		r.variable(n, values)
+		for name, v := range values {
+			if _, ok := v.(unknown); !ok {
+				out[name] = textOf(v)
+			}
+		}
+		return
+	}
+	text, ok := r.text(n)
+	if !ok && text == "" {
+		return
+	}
+	name, value, found := strings.Cut(text, "=")
+	if !found || !validName(name) {
+		r.fault(n, CodeInvalidType, "the entry is no name with a value", "name=value")
+		return
+	}
+	out[name] = value
+}

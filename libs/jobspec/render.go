@@ -1,0 +1,173 @@
+package jobspec
+
+// Plan renders the definition for one run. vars are the parameters and the built-in variables. err is Problems.
+func (d *Definition) Plan(vars Vars) (*Plan, error) {
+	if d.static != nil && !d.overridden(vars) {
+		plan := *d.static
+		plan.Vars = merged(d.jobVars, vars)
+		return &plan, nil
+	}
+	c := &collector{file: d.file}
+	s, sh := d.open(vars, c)
+	r := d.reader(c, sh, s)
+	r.later = true
+	out := r.whole()
+	if out != nil {
+		r.checkStarts(out)
+	}
+	if _, err := c.split(); err != nil || out == nil {
+		return nil, err
+	}
+	out.plan.Vars = merged(s.job, vars)
+	return &out.plan, nil
+}
+
+// overridden reports whether a request gives a variable that a task of a static plan sets too.
+func (d *Definition) overridden(vars Vars) bool {
+	if len(d.own) == 0 {
+		return false
+	}
+	for name := range vars {
+		if d.own[name] {
+			return true
+		}
+	}
+	return false
+}
+
+// open finds the job's variables and the shape of the text for a rendering. The job's variables stand in the text that
+// is rendered with them, so they are read first from a rendering without them.
+func (d *Definition) open(vars Vars, c *collector) (*scope, *shape) {
+	s := &scope{vars: vars, jobType: d.JobType}
+	if d.program == nil {
+		s.job = d.jobVars
+		return s, d.fixed
+	}
+	first := d.shapeFor(s, true)
+	if first.root == nil {
+		first = d.shapeFor(&scope{vars: vars, jobType: d.JobType, lenient: true}, true)
+	}
+	n := first.root.get("job_variables")
+	if n == nil {
+		return s, d.shapeFor(s, true)
+	}
+	r := d.reader(c, first, s)
+	s.job = known(r.variables(n))
+	return s, d.shapeFor(s, true)
+}
+
+// checkStarts reports variables that are not set and that no task can set, because none ends before.
+func (r *reader) checkStarts(out *draft) {
+	for i, first := range starts(out.plan.Tasks) {
+		if !first {
+			continue
+		}
+		for k := range out.tasks[i].unset {
+			addFault(r.c, r.src, &out.tasks[i].unset[k])
+		}
+	}
+}
+
+// StartClasses returns the placement classes of the tasks that start at once. It is cheap when no template decides
+// method, tags or structure. The result is read only.
+func (d *Definition) StartClasses(vars Vars) ([]Class, error) {
+	if d.classes != nil {
+		return d.classes, nil
+	}
+	plan, err := d.Plan(vars)
+	if err != nil {
+		return nil, err
+	}
+	return plan.StartClasses(), nil
+}
+
+// Task renders one task at its claim. vars are those of the plan and what is known since: outputs of earlier tasks and
+// counters such as JobRetry. Of the result the Spec and Skip are new; name, edges and placement stay those of the plan.
+// err is Problems.
+func (d *Definition) Task(name string, vars Vars) (*Task, error) {
+	if d.static != nil && !d.overridden(vars) {
+		if i, ok := d.index[name]; ok {
+			t := d.static.Tasks[i]
+			return &t, nil
+		}
+		return nil, d.notRendered(name)
+	}
+	c := &collector{file: d.file}
+	s, sh := d.open(vars, c)
+	for _, p := range sh.problems {
+		c.add(p)
+	}
+	list := sh.root.get("tasks")
+	if list == nil {
+		if _, err := c.split(); err != nil {
+			return nil, err
+		}
+		return nil, d.notRendered(name)
+	}
+	r := d.reader(c, sh, s)
+	i, ok := r.find(list, name)
+	if !ok {
+		return nil, d.notRendered(name)
+	}
+	header := Plan{Grace: defaultGrace}
+	if n := sh.root.get("timeouts"); n != nil {
+		if grace := n.get("grace"); grace != nil {
+			header.Grace = r.duration(grace)
+		}
+	}
+	t := r.task(list.items[i], r.extent(list, i), header.Grace)
+	if _, err := c.split(); err != nil {
+		return nil, err
+	}
+	t.task.Late = false
+	return &t.task, nil
+}
+
+func (d *Definition) notRendered(name string) error {
+	return Problems{{
+		File: d.file, Code: CodeTaskNotInRendering, Field: name,
+		Message: "the task " + quoteName(name) + " is not in the rendered definition", Expected: "a task of the plan",
+	}}
+}
+
+// find returns the number of a task. Where names depend on no variable they are looked up in a table.
+func (r *reader) find(list *node, name string) (int, bool) {
+	if table := r.shape.table(r, list); table != nil {
+		i, ok := table[name]
+		return i, ok
+	}
+	quiet := *r
+	quiet.c = &collector{}
+	for i, n := range list.items {
+		if at := n.get("task_type"); at != nil {
+			if text, ok := quiet.planned(at); ok && text == name {
+				return i, true
+			}
+		}
+	}
+	return 0, false
+}
+
+// table finds tasks by name, or is nil when a name depends on variables.
+func (sh *shape) table(r *reader, list *node) map[string]int {
+	sh.once.Do(func() {
+		dependent := false
+		s := *r.m.scope
+		s.onRead = func(string, any) { dependent = true }
+		quiet := &reader{c: &collector{}, p: r.p, src: r.src, shape: sh, m: newMachine(&s)}
+		names := make(map[string]int, len(list.items))
+		for i, n := range list.items {
+			at := n.get("task_type")
+			if at == nil {
+				continue
+			}
+			text, ok := quiet.planned(at)
+			if !ok || dependent {
+				return
+			}
+			names[text] = i
+		}
+		sh.names = names
+	})
+	return sh.names
+}

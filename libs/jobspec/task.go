@@ -1,0 +1,539 @@
+package jobspec
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+)
+
+// Bounds of a task.
+const (
+	maxSlots   = 10_000
+	maxTags    = 32
+	maxTargets = 10_000
+	maxHeaders = 200
+)
+
+const expectedName = "1 to 100 letters, digits, _, - and ., beginning with a letter, a digit or _"
+
+// taskDraft is a task with what the checks of the graph need.
+type taskDraft struct {
+	task Task
+	node *node // its name, or the task
+	// named says that the name is known; shown is the name for messages, without values of variables.
+	named bool
+	shown string
+	edges []edge
+	// unset are variables that are neither set nor an output of a task before this one, if there is none.
+	unset []fault
+	// settled says that what decides its placement depends on no variable.
+	settled bool
+}
+
+// edge leads from a task to another one that it names: to the next one, or back to one that it depends on.
+type edge struct {
+	target string
+	known  bool
+	data   bool
+	loop   bool // written by a loop of the template
+	node   *node
+}
+
+// tasks reads the list of tasks.
+func (r *reader) tasks(d *draft, root *node) {
+	list := root.get("tasks")
+	switch {
+	case list == nil || list.kind == nodeNull || list.kind == nodeList && len(list.items) == 0:
+		at := root
+		if list != nil {
+			at = list
+		}
+		r.fault(at, CodeMissingField, "the job has no tasks", "a list of tasks")
+		return
+	case list.kind != nodeList:
+		r.fault(list, CodeInvalidType, "tasks is "+list.kind.String(), "a list of tasks")
+		return
+	case len(list.items) > maxTasks:
+		r.fault(list, CodeTooManyTasks, fmt.Sprintf("the job has %d tasks", len(list.items)), fmt.Sprintf("at most %d", maxTasks))
+		return
+	}
+	d.tasks = make([]taskDraft, 0, len(list.items))
+	d.plan.Tasks = make([]Task, 0, len(list.items))
+	for i, n := range list.items {
+		d.tasks = append(d.tasks, r.task(n, r.extent(list, i), d.plan.Grace))
+		t := &d.tasks[i]
+		d.settled = d.settled && t.settled
+		d.plan.Tasks = append(d.plan.Tasks, t.task)
+	}
+}
+
+// span is a part of the rendered text.
+type span struct{ from, to int }
+
+// extent is the part of the rendered text that the i-th task stands in.
+func (r *reader) extent(list *node, i int) span {
+	if len(r.shape.reads) == 0 {
+		return span{}
+	}
+	from := list.items[i]
+	s := span{r.shape.offset(from.line, from.column), len(r.shape.text)}
+	if i+1 < len(list.items) {
+		s.to = r.shape.offset(list.items[i+1].line, list.items[i+1].column)
+	}
+	return s
+}
+
+// begin prepares for a task: from here on what is read belongs to it.
+func (r *reader) begin(within span) {
+	r.reads, r.late, r.unset = nil, false, nil
+	reads := r.shape.reads
+	for i := sort.Search(len(reads), func(i int) bool { return reads[i].out >= within.from }); i < len(reads) && reads[i].out < within.to; i++ {
+		r.note(reads[i].name, nil)
+	}
+	r.m.scope.task, r.m.scope.taskType = nil, ""
+	r.m.scope.onRead = r.note
+}
+
+func (r *reader) end() {
+	r.m.scope.task, r.m.scope.taskType, r.m.scope.onRead = nil, "", nil
+}
+
+// task reads one task. Its name and its variables come first: the templates of the other fields see them.
+func (r *reader) task(n *node, within span, grace time.Duration) taskDraft {
+	r.begin(within)
+	defer r.end()
+	t := taskDraft{node: n, settled: true}
+	t.task = Task{Method: DefaultMethod, Slots: 1, Timeout: defaultTaskTimeout, Grace: grace}
+	if n.kind != nodeMap {
+		r.fault(n, CodeInvalidType, "a task is "+n.kind.String(), "a mapping with task_type")
+		return t
+	}
+	r.taskName(&t, n)
+	waits := waitsOf(defaultTaskDelay)
+	fields := taskFieldReader{reader: r, t: &t, waits: &waits}
+	for _, first := range [...]bool{true, false} {
+		for i := range n.pairs {
+			p := &n.pairs[i]
+			if isVariables := misspelling("task", p.key) == "variables"; isVariables == first {
+				fields.read(p)
+			}
+		}
+	}
+	t.task.Backoff = r.backoff(&waits)
+	fields.routes(n)
+	fields.checkMethod(n)
+	t.task.Spec.Method, t.task.Spec.Shell = t.task.Method, isScript(t.task.Method)
+	t.task.Late, t.unset = r.late, r.unset
+	for name := range t.task.Spec.Variables {
+		r.note(name, nil)
+	}
+	slices.Sort(r.reads)
+	t.task.Uses = r.reads
+	return t
+}
+
+func (r *reader) taskName(t *taskDraft, n *node) {
+	name := n.get("task_type")
+	if name == nil || name.kind == nodeNull {
+		r.fault(n, CodeMissingField, "the field task_type is missing", "the name of the task")
+		return
+	}
+	t.node, t.shown = name, r.show(name)
+	t.task.Name, t.named = r.planned(name)
+	if !t.named {
+		t.settled = false
+		return
+	}
+	if !validTaskName(t.task.Name) || IsAction(t.task.Name) {
+		t.named = false
+		r.fault(name, CodeInvalidName, t.shown+" cannot name a task", expectedName+"; no name of an action")
+	}
+	r.m.scope.taskType = t.task.Name
+}
+
+func validTaskName(name string) bool {
+	if name == "" || len(name) > maxName || name[0] == '-' || name[0] == '.' {
+		return false
+	}
+	for i := range len(name) {
+		c := name[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' && c != '-' && c != '.' {
+			return false
+		}
+	}
+	return true
+}
+
+// taskFieldReader reads the fields of one task.
+type taskFieldReader struct {
+	*reader
+	t     *taskDraft
+	waits *waits
+}
+
+// decisive notes whether a field that decides the placement is known without variables.
+func (r *taskFieldReader) decisive(n *node) {
+	if !r.checking || n.kind == nodeNull {
+		return
+	}
+	mark := func(n *node) {
+		if n.kind != nodeScalar || !n.templated {
+			return
+		}
+		if s, ok := r.resolve(n); ok && !s.known {
+			r.t.settled = false
+		}
+	}
+	mark(n)
+	for _, item := range n.items {
+		mark(item)
+	}
+	for i := range n.pairs {
+		mark(n.pairs[i].value)
+		for _, item := range n.pairs[i].value.items {
+			mark(item)
+		}
+	}
+}
+
+func (r *taskFieldReader) read(p *pair) {
+	n, t := p.value, &r.t.task
+	switch r.misspelled(p, "task") {
+	case "task_type":
+	case "variables":
+		r.taskVariables(n)
+	case "description":
+		t.Description = r.longText(n, "description", maxDescription)
+	case "method":
+		r.decisive(n)
+		r.method(n)
+	case "tags":
+		r.decisive(n)
+		t.Tags = r.tags(n)
+	case "slots":
+		r.decisive(n)
+		if slots, ok := r.integer(n, 1, maxSlots); ok {
+			t.Slots = slots
+		}
+	case "timeout":
+		t.Timeout = r.positive(n, t.Timeout)
+	case "timeouts":
+		r.timeouts(n, p)
+	case "retry":
+		t.Retry, _ = r.integer(n, 0, maxRetry)
+	case "delay_between_retries", "retry_backoff_policy", "backoff":
+		r.waits.set(r.reader, p)
+	case "allow_failure":
+		t.AllowFailure = r.boolean(n)
+	case "always_run":
+		r.decisive(n)
+		t.AlwaysRun = r.boolean(n)
+	case "allow_start_if_completed":
+		t.AllowStartIfCompleted = r.boolean(n)
+	case "execution":
+		r.execution(n)
+	case "except":
+		t.Skip = r.condition(n, "except")
+	case "dependencies", "depends_on":
+		r.decisive(n)
+		r.dependencies(n)
+	case "on_completed", "on_failed", "on_exit_code":
+		r.decisive(n) // read together by routes
+	default:
+		r.spec(p)
+	}
+}
+
+// spec reads the fields that the ant executes.
+func (r *taskFieldReader) spec(p *pair) {
+	n, spec := p.value, &r.t.task.Spec
+	switch p.key {
+	case "before_script":
+		spec.BeforeScript = textsOf(r.list(n))
+	case "script":
+		spec.Script = textsOf(r.list(n))
+	case "after_script":
+		spec.AfterScript = textsOf(r.list(n))
+	case "environment":
+		spec.Environment = r.texts(n)
+	case "working_dir":
+		spec.WorkingDir, _ = r.text(n)
+	case "url":
+		spec.URL, _ = r.text(n)
+	case "headers":
+		spec.Headers = r.texts(n)
+		if len(spec.Headers) > maxHeaders {
+			r.fault(n, CodeInvalidValue, "there are too many headers", fmt.Sprintf("at most %d", maxHeaders))
+		}
+	case "query":
+		spec.Query = r.texts(n)
+	case "report_stdout":
+		spec.ReportStdout = r.boolean(n)
+		r.t.task.ReportStdout = spec.ReportStdout
+	case "cpu_limit":
+		spec.CPUMillis = r.cpu(n)
+	case "memory_limit":
+		spec.MemoryBytes = r.memory(n)
+	case "container":
+		r.container(n, p)
+	default:
+		r.unknownField(p, unsupportedTaskFields(), taskFields())
+	}
+}
+
+// taskVariables reads the task's own variables. What the caller gives under the same name goes before them, so that
+// Spec.Variables holds what the templates see.
+func (r *taskFieldReader) taskVariables(n *node) {
+	own := r.variables(n)
+	if len(own) == 0 {
+		return
+	}
+	scope := r.m.scope
+	for name, v := range own {
+		if _, ok := v.(unknown); ok {
+			delete(own, name) // not set before the claim
+		}
+	}
+	scope.task = own
+	effective := make(Vars, len(own))
+	for name := range own {
+		if v, ok := scope.lookup(name); ok {
+			effective[name] = v
+		}
+	}
+	r.t.task.Spec.Variables = effective
+}
+
+func (r *taskFieldReader) method(n *node) {
+	method, ok := r.planned(n)
+	if !ok {
+		return
+	}
+	method = strings.ToUpper(strings.TrimSpace(method))
+	if !slices.Contains(Methods(), method) {
+		expected := "one of " + strings.Join(Methods(), ", ")
+		if near := r.c.suggest(method, Methods()); near != "" && !n.templated {
+			expected = near
+		}
+		r.fault(n, CodeInvalidValue, r.show(n)+" is no method", expected)
+		return
+	}
+	r.t.task.Method = method
+}
+
+// checkMethod checks the fields that the method needs.
+func (r *taskFieldReader) checkMethod(n *node) {
+	t, spec := &r.t.task, &r.t.task.Spec
+	at := n
+	if m := n.get("method"); m != nil {
+		at = m
+	}
+	switch {
+	case isHTTP(t.Method):
+		if spec.URL == "" && len(spec.Script) > 0 {
+			if len(spec.Script) > 1 {
+				r.fault(n.get("script"), CodeInvalidValue, "an HTTP task makes one request", "one line, the URL")
+			}
+			spec.URL = strings.TrimSpace(spec.Script[0])
+		}
+		spec.BeforeScript, spec.Script, spec.AfterScript = nil, nil, nil
+		if spec.URL == "" && n.get("url") == nil && n.get("script") == nil {
+			r.fault(at, CodeMissingField, "the field url is missing", "the URL of the request")
+		}
+	case t.Method == MethodShell:
+		if len(spec.Script)+len(spec.BeforeScript) == 0 && n.get("script") == nil && n.get("before_script") == nil {
+			r.fault(at, CodeMissingField, "the field script is missing", "the lines to run")
+		}
+	case isScript(t.Method):
+		r.warn(at.line, at.column, CodeUnsupportedMethod, "no ant of this version executes "+t.Method, "SHELL or an HTTP method")
+	default:
+		r.fault(at, CodeUnsupportedMethod, "the method "+t.Method+" is not supported yet", "SHELL or an HTTP method")
+	}
+}
+
+func (r *taskFieldReader) tags(n *node) []string {
+	var tags []string
+	for _, it := range r.list(n) {
+		if !it.known {
+			if !r.checking {
+				r.undefined(it.node)
+			}
+			continue
+		}
+		for _, tag := range strings.Split(it.text, ",") {
+			tag = strings.ToLower(strings.TrimSpace(tag))
+			if tag == "" {
+				continue
+			}
+			if len(tag) > maxName || strings.ContainsFunc(tag, func(c rune) bool { return c <= ' ' || c == '|' || c == ';' }) {
+				r.fault(it.node, CodeInvalidValue, r.show(it.node)+" is no tag", "up to 100 characters without spaces, | and ;")
+				continue
+			}
+			tags = append(tags, tag)
+		}
+	}
+	slices.Sort(tags)
+	tags = slices.Compact(tags)
+	if len(tags) > maxTags {
+		r.fault(n, CodeInvalidValue, "there are too many tags", fmt.Sprintf("at most %d", maxTags))
+	}
+	return tags
+}
+
+func (r *taskFieldReader) timeouts(n *node, at *pair) {
+	t := &r.t.task
+	timeout := t.Timeout
+	r.mapping(n, func(p *pair) {
+		switch p.key {
+		case "pending":
+			t.PendingTimeout = r.duration(p.value)
+		case "run":
+			timeout = r.positive(p.value, timeout)
+			if t.Timeout != defaultTaskTimeout && t.Timeout != timeout {
+				r.add(p.line, p.column, CodeConflict, "timeout and timeouts.run are both given", "one of them")
+			}
+		case "total":
+			t.TotalTimeout = r.duration(p.value)
+		case "grace":
+			t.Grace = r.duration(p.value)
+		default:
+			r.unknownField(p, nil, []string{"pending", "run", "total", "grace"})
+		}
+	}, at)
+	t.Timeout = timeout
+}
+
+func (r *taskFieldReader) execution(n *node) {
+	text, ok := r.planned(n)
+	switch {
+	case !ok || text == "at_least_once" || text == "":
+	case text == "at_most_once":
+		r.t.task.AtMostOnce = true
+	default:
+		r.fault(n, CodeInvalidValue, r.show(n)+" is no kind of execution", "at_least_once or at_most_once")
+	}
+}
+
+// targets reads the task names of an edge.
+func (r *taskFieldReader) targets(n *node, data bool) []string {
+	items := r.list(n)
+	if len(items) > maxTargets {
+		r.fault(n, CodeTooManyEdges, "there are too many names", fmt.Sprintf("at most %d", maxTargets))
+		return nil
+	}
+	names := make([]string, 0, len(items))
+	seen := make(map[string]bool, len(items))
+	for _, it := range items {
+		name := strings.TrimSpace(it.text)
+		switch {
+		case !it.known:
+			r.t.edges = append(r.t.edges, edge{node: it.node, data: data})
+			if !r.checking {
+				r.undefined(it.node)
+			}
+			continue
+		case name == "" || seen[name]:
+			continue
+		}
+		seen[name] = true
+		names = append(names, name)
+		if data || !IsAction(name) {
+			loop := it.node == n && n.kind == nodeScalar && len(items) > 1 || r.inLoop(it.node)
+			r.t.edges = append(r.t.edges, edge{target: name, known: true, data: data, loop: loop, node: it.node})
+		}
+	}
+	return names
+}
+
+// inLoop reports whether a node was written by a loop of the template.
+func (r *reader) inLoop(n *node) bool {
+	s, _ := r.shape.segmentAt(n.line, n.column)
+	return s != nil && s.loop
+}
+
+func (r *taskFieldReader) dependencies(n *node) {
+	t := &r.t.task
+	names := r.targets(n, true)
+	if len(t.DependsOn) == 0 {
+		t.DependsOn = names
+		return
+	}
+	both := make(map[string]bool, len(t.DependsOn))
+	for _, name := range t.DependsOn {
+		both[name] = true
+	}
+	for _, name := range names {
+		if !both[name] {
+			t.DependsOn = append(t.DependsOn, name)
+		}
+	}
+}
+
+// routes reads the control edges.
+func (r *taskFieldReader) routes(n *node) {
+	t := &r.t.task
+	seen := map[routeKey]string{}
+	add := func(key string, at, targets *node) {
+		parsed, err := parseKey(key)
+		if err != nil {
+			r.fault(at, CodeInvalidRoute, quoteName(key)+" is no outcome", "an exit code, a range such as 500-599 or 4xx, COMPLETED, FAILED, TIMED_OUT or *")
+			return
+		}
+		names := r.targets(targets, false)
+		r.checkRoute(key, at, names, targets)
+		if first, dup := seen[parsed]; dup {
+			if first != strings.Join(names, "\n") {
+				r.fault(at, CodeConflict, "the outcome "+key+" leads to different tasks", "one place that says what follows")
+			}
+			return
+		}
+		seen[parsed] = strings.Join(names, "\n")
+		if len(names) > 0 {
+			t.Routes = append(t.Routes, Route{Key: key, Targets: names})
+		}
+	}
+	if at := n.get("on_completed"); at != nil {
+		add(OutcomeCompleted, at, at)
+	}
+	if at := n.get("on_failed"); at != nil {
+		add(OutcomeFailed, at, at)
+	}
+	for i := range n.pairs {
+		if p := &n.pairs[i]; p.key == "on_exit_code" {
+			r.mapping(p.value, func(p *pair) {
+				add(p.key, &node{kind: nodeScalar, line: p.line, column: p.column, text: p.key}, p.value)
+			}, p)
+		}
+	}
+	sortRoutes(t.Routes)
+}
+
+func (r *taskFieldReader) checkRoute(key string, at *node, names []string, targets *node) {
+	if key == "APPROVED" || key == "REJECTED" {
+		r.fault(at, CodeInvalidRoute, "the outcome "+key+" is that of an approval, which is not supported yet", "")
+	}
+	for _, name := range names {
+		switch {
+		case name == ActionWaitForApproval:
+			r.fault(targets, CodeUnsupportedField, "the action "+name+" is not supported yet", "another action or a task")
+		case IsAction(name) && len(names) > 1:
+			r.fault(targets, CodeInvalidRoute, "an action stands among other targets", "one action, or task names only")
+			return
+		}
+	}
+}
+
+func (r *taskFieldReader) container(n *node, at *pair) {
+	r.mapping(n, func(p *pair) {
+		switch p.key {
+		case "cpu_limit":
+			r.t.task.Spec.CPUMillis = r.cpu(p.value)
+		case "memory_limit":
+			r.t.task.Spec.MemoryBytes = r.memory(p.value)
+		default:
+			r.unknownField(p, unsupportedContainerFields(), containerFields())
+		}
+	}, at)
+}

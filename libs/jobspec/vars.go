@@ -1,0 +1,247 @@
+package jobspec
+
+import (
+	"encoding/json"
+	"math"
+	"sort"
+	"strconv"
+)
+
+// Vars are the values that templates see, by name: text, bool, int64, float64, nil, and lists and maps of those. Values
+// of other Go types that JSON decoding or a caller's literals produce (int, []string, json.Number …) count as the
+// nearest of these.
+type Vars map[string]any
+
+// canon returns v as one of the kinds that Vars lists; ok is false when it is of no such kind.
+func canon(v any) (out any, ok bool) {
+	switch v := v.(type) {
+	case nil, string, bool, int64, float64, []any, map[string]any:
+		return v, true
+	case int:
+		return int64(v), true
+	case int32:
+		return int64(v), true
+	case int16:
+		return int64(v), true
+	case int8:
+		return int64(v), true
+	case uint8:
+		return int64(v), true
+	case uint16:
+		return int64(v), true
+	case uint32:
+		return int64(v), true
+	case uint:
+		return canonUint(uint64(v)), true
+	case uint64:
+		return canonUint(v), true
+	case float32:
+		return float64(v), true
+	case json.Number:
+		return canonNumber(v), true
+	case Vars:
+		return map[string]any(v), true
+	case []string:
+		return anyList(v), true
+	case map[string]string:
+		m := make(map[string]any, len(v))
+		for k, s := range v {
+			m[k] = s
+		}
+		return m, true
+	}
+	return nil, false
+}
+
+func canonUint(u uint64) any {
+	if u > math.MaxInt64 {
+		return float64(u)
+	}
+	return int64(u)
+}
+
+func canonNumber(n json.Number) any {
+	if i, err := n.Int64(); err == nil {
+		return i
+	}
+	if f, err := n.Float64(); err == nil {
+		return f
+	}
+	return n.String()
+}
+
+func anyList[T any](list []T) []any {
+	out := make([]any, len(list))
+	for i, v := range list {
+		out[i] = v
+	}
+	return out
+}
+
+// deepCanon is canon for lists and maps too, down to maxDepth levels.
+func deepCanon(v any, depth int) (any, bool) {
+	v, ok := canon(v)
+	if !ok || depth > maxDepth {
+		return nil, false
+	}
+	switch v := v.(type) {
+	case []any:
+		out := make([]any, len(v))
+		for i, item := range v {
+			if out[i], ok = deepCanon(item, depth+1); !ok {
+				return nil, false
+			}
+		}
+		return out, true
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for k, item := range v {
+			if out[k], ok = deepCanon(item, depth+1); !ok {
+				return nil, false
+			}
+		}
+		return out, true
+	}
+	return v, true
+}
+
+// textOf formats a value as it appears inside a longer text, in environments and in forms: lists and maps as JSON.
+func textOf(v any) string {
+	v, _ = canon(v)
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	case bool:
+		return strconv.FormatBool(v)
+	case int64:
+		return strconv.FormatInt(v, 10)
+	case float64:
+		return formatFloat(v)
+	default:
+		return jsonOf(v)
+	}
+}
+
+func jsonOf(v any) string {
+	raw, err := json.Marshal(v)
+	if err != nil { // NaN and infinities only
+		return ""
+	}
+	return string(raw)
+}
+
+// formatFloat writes whole numbers without a point, so that an integer that went through JSON reads as one.
+func formatFloat(f float64) string {
+	if f == math.Trunc(f) && math.Abs(f) < 1e15 {
+		return strconv.FormatInt(int64(f), 10)
+	}
+	return strconv.FormatFloat(f, 'g', -1, 64)
+}
+
+// sameValue compares values; numbers are equal whatever their Go type.
+func sameValue(a, b any) bool {
+	a, _ = canon(a)
+	b, _ = canon(b)
+	switch x := a.(type) {
+	case nil:
+		return b == nil
+	case string:
+		y, ok := b.(string)
+		return ok && x == y
+	case bool:
+		y, ok := b.(bool)
+		return ok && x == y
+	case int64:
+		switch y := b.(type) {
+		case int64:
+			return x == y
+		case float64:
+			return float64(x) == y
+		}
+	case float64:
+		switch y := b.(type) {
+		case int64:
+			return x == float64(y)
+		case float64:
+			return x == y
+		}
+	case []any:
+		y, ok := b.([]any)
+		if !ok || len(x) != len(y) {
+			return false
+		}
+		for i := range x {
+			if !sameValue(x[i], y[i]) {
+				return false
+			}
+		}
+		return true
+	case map[string]any:
+		y, ok := b.(map[string]any)
+		if !ok || len(x) != len(y) {
+			return false
+		}
+		for k := range x {
+			other, ok := y[k]
+			if !ok || !sameValue(x[k], other) {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// sizeOf estimates the bytes of a value's JSON. It stops counting soon after limit.
+func sizeOf(v any, limit int) int {
+	v, _ = canon(v)
+	switch v := v.(type) {
+	case string:
+		return len(v) + 2
+	case []any:
+		n := 2
+		for _, item := range v {
+			if n > limit {
+				break
+			}
+			n += 1 + sizeOf(item, limit-n)
+		}
+		return n
+	case map[string]any:
+		n := 2
+		for k, item := range v {
+			if n > limit {
+				break
+			}
+			n += len(k) + 4 + sizeOf(item, limit-n)
+		}
+		return n
+	}
+	return 8
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}
+
+// merged returns the maps laid over each other, later ones on top.
+func merged(layers ...Vars) Vars {
+	n := 0
+	for _, l := range layers {
+		n += len(l)
+	}
+	out := make(Vars, n)
+	for _, l := range layers {
+		for k, v := range l {
+			out[k] = v
+		}
+	}
+	return out
+}

@@ -1,0 +1,339 @@
+package jobspec
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+type nodeKind uint8
+
+const (
+	nodeNull nodeKind = iota
+	nodeScalar
+	nodeList
+	nodeMap
+)
+
+func (k nodeKind) String() string {
+	return [...]string{"nothing", "a single value", "a list", "a mapping"}[k]
+}
+
+// node is one node of the rendered text. Nodes that an alias names are shared, and all of them are read only.
+type node struct {
+	kind nodeKind
+	// quoted says that a scalar is text whatever it looks like; templated, that its text holds tokens.
+	quoted, templated bool
+	line, column      int // in the rendered text
+	text              string
+	items             []*node // of a list
+	pairs             []pair  // of a mapping, in the order of the text
+	expanded          int     // nodes below and including this one, aliases followed
+}
+
+type pair struct {
+	key          string
+	line, column int // of the key
+	value        *node
+}
+
+// get returns the value of a key, or nil.
+func (n *node) get(key string) *node {
+	if n == nil {
+		return nil
+	}
+	for i := range n.pairs {
+		if n.pairs[i].key == key {
+			return n.pairs[i].value
+		}
+	}
+	return nil
+}
+
+// yamlReader turns rendered text into nodes. at translates positions of the rendered text for problems.
+type yamlReader struct {
+	c      *collector
+	at     func(line, column int) (int, int)
+	done   map[*yaml.Node]*node // anchored nodes; nil while they are being read
+	full   bool                 // a bound was passed: stop
+	copied int                  // keys copied by merges
+}
+
+func (r *yamlReader) problem(line, column int, code, message, expected string) {
+	line, column = r.at(line, column)
+	r.c.add(Problem{Line: line, Column: column, Code: code, Message: message, Expected: expected})
+}
+
+// readYAML parses the text. It returns nil when there are faults that keep it from being read at all.
+func readYAML(text []byte, c *collector, at func(line, column int) (int, int)) *node {
+	r := &yamlReader{c: c, at: at, done: map[*yaml.Node]*node{}}
+	if tooManyNodes(text) {
+		c.add(Problem{
+			Code: CodeNodes, Message: "the definition holds too many values",
+			Expected: fmt.Sprintf("at most %d", maxNodes),
+		})
+		return nil
+	}
+	doc, more, err := decodeYAML(text)
+	if err != nil {
+		r.syntax(err)
+		return nil
+	}
+	if doc == nil || len(doc.Content) == 0 {
+		r.problem(1, 1, CodeMissingField, "the definition is empty", "a mapping with job_type and tasks")
+		return nil
+	}
+	if more != nil {
+		r.problem(more.Line, more.Column, CodeSyntax, "a second document begins here", "one document")
+		return nil
+	}
+	root := r.convert(doc.Content[0], 1)
+	if r.full {
+		return nil
+	}
+	return root
+}
+
+// decodeYAML reads the first document, and the beginning of a second one if there is any. The library reports what it
+// did not expect by panicking in places; here text comes from strangers.
+func decodeYAML(text []byte) (doc, more *yaml.Node, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			doc, more, err = nil, nil, fmt.Errorf("yaml: cannot be read: %v", p)
+		}
+	}()
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	doc = &yaml.Node{}
+	switch err := decoder.Decode(doc); {
+	case errors.Is(err, io.EOF):
+		return nil, nil, nil
+	case err != nil:
+		return nil, nil, err //nolint:wrapcheck // its text is taken apart by syntax
+	}
+	second := &yaml.Node{}
+	switch err := decoder.Decode(second); {
+	case errors.Is(err, io.EOF):
+		return doc, nil, nil
+	case err != nil:
+		return nil, nil, err //nolint:wrapcheck // its text is taken apart by syntax
+	}
+	return doc, second, nil
+}
+
+var yamlError = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
+
+// syntax reports an error of the library, whose text holds the line at most.
+func (r *yamlReader) syntax(err error) {
+	line, message := 1, err.Error()
+	if m := yamlError.FindStringSubmatch(message); m != nil {
+		if n, err := strconv.Atoi(m[1]); err == nil {
+			line = n
+		}
+		message = m[2]
+	}
+	if strings.ContainsRune(message, tokenOpen) {
+		message = "a template stands where YAML expects a name"
+	}
+	r.problem(line, 1, CodeSyntax, "the text is no YAML: "+message, "")
+}
+
+// convert copies a node of the library, checks the bounds and counts what aliases expand to.
+func (r *yamlReader) convert(y *yaml.Node, depth int) *node {
+	if r.full {
+		return &node{}
+	}
+	if depth > maxDepth {
+		r.full = true
+		r.problem(y.Line, y.Column, CodeDepth, "the definition is nested too deeply", fmt.Sprintf("at most %d levels", maxDepth))
+		return &node{}
+	}
+	if y.Kind == yaml.AliasNode {
+		return r.alias(y)
+	}
+	n := &node{line: y.Line, column: y.Column, expanded: 1}
+	if y.Anchor != "" {
+		r.done[y] = nil
+	}
+	r.checkTag(y)
+	switch y.Kind {
+	case yaml.SequenceNode:
+		r.list(n, y, depth)
+	case yaml.MappingNode:
+		r.mapping(n, y, depth)
+	default:
+		r.scalar(n, y)
+	}
+	if y.Anchor != "" {
+		r.done[y] = n
+	}
+	return n
+}
+
+func (r *yamlReader) alias(y *yaml.Node) *node {
+	n, ok := r.done[y.Alias]
+	if !ok || n == nil {
+		r.full = true
+		r.problem(y.Line, y.Column, CodeAliases, "the alias stands inside of what it names", "an anchor that is complete")
+		return &node{}
+	}
+	return n
+}
+
+// checkTag refuses tags beyond those of JSON's types.
+func (r *yamlReader) checkTag(y *yaml.Node) {
+	if y.Style&yaml.TaggedStyle == 0 {
+		return
+	}
+	switch y.Tag {
+	case "!!str", "!!int", "!!float", "!!bool", "!!null", "!!map", "!!seq", "":
+	default:
+		r.problem(y.Line, y.Column, CodeInvalidType, "the YAML tag is not known here", "no tag")
+	}
+}
+
+func (r *yamlReader) scalar(n *node, y *yaml.Node) {
+	n.kind, n.text = nodeScalar, y.Value
+	n.quoted = y.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0 ||
+		y.Style&yaml.TaggedStyle != 0 && y.Tag == "!!str"
+	n.templated = strings.Contains(y.Value, tokenBytes)
+	if !n.quoted && !n.templated {
+		switch y.Value {
+		case "", "~", "null", "Null", "NULL":
+			n.kind = nodeNull
+		}
+	}
+}
+
+func (r *yamlReader) list(n *node, y *yaml.Node, depth int) {
+	n.kind = nodeList
+	n.items = make([]*node, 0, len(y.Content))
+	for _, child := range y.Content {
+		item := r.convert(child, depth+1)
+		n.items = append(n.items, item)
+		n.expanded += item.expanded
+		if r.tooMany(n.expanded, child) {
+			return
+		}
+	}
+}
+
+// tooMany stops the reading when aliases have multiplied what is in the text.
+func (r *yamlReader) tooMany(count int, y *yaml.Node) bool {
+	if count > maxNodes && !r.full {
+		r.full = true
+		r.problem(y.Line, y.Column, CodeAliases, "the aliases expand to too many values", fmt.Sprintf("at most %d", maxNodes))
+	}
+	return r.full
+}
+
+func (r *yamlReader) mapping(n *node, y *yaml.Node, depth int) {
+	n.kind = nodeMap
+	n.pairs = make([]pair, 0, len(y.Content)/2)
+	seen := newKeySet(len(y.Content) / 2)
+	var merges []*node
+	for i := 0; i+1 < len(y.Content) && !r.full; i += 2 {
+		key, value := y.Content[i], r.convert(y.Content[i+1], depth+1)
+		n.expanded += 1 + value.expanded
+		if r.tooMany(n.expanded, key) {
+			return
+		}
+		switch {
+		case key.Kind == yaml.ScalarNode && key.Tag == "!!merge":
+			merges = append(merges, r.merge(key, value)...)
+			continue
+		case key.Kind != yaml.ScalarNode:
+			r.problem(key.Line, key.Column, CodeInvalidType, "the key is no plain text", "a name")
+			continue
+		case strings.Contains(key.Value, tokenBytes):
+			r.problem(key.Line, key.Column, CodeTemplateKey, "a template cannot name a field", "a key written out")
+			continue
+		}
+		if first, dup := seen.add(key.Value, key.Line, key.Column); dup {
+			line, _ := r.at(first.line, first.column)
+			r.problem(key.Line, key.Column, CodeDuplicateKey, fmt.Sprintf("the key %s stands in line %d already", quoteName(key.Value), line), "each key once")
+			continue
+		}
+		n.pairs = append(n.pairs, pair{key: key.Value, line: key.Line, column: key.Column, value: value})
+	}
+	for _, m := range merges {
+		r.copied += len(m.pairs)
+		if r.tooMany(r.copied, y) {
+			return
+		}
+		for _, p := range m.pairs {
+			if _, dup := seen.add(p.key, p.line, p.column); !dup {
+				n.pairs = append(n.pairs, p)
+			}
+		}
+	}
+}
+
+// merge returns the mappings that a << key names.
+func (r *yamlReader) merge(key *yaml.Node, value *node) []*node {
+	list := []*node{value}
+	if value.kind == nodeList {
+		list = value.items
+	}
+	for _, m := range list {
+		if m.kind != nodeMap {
+			r.problem(key.Line, key.Column, CodeInvalidType, "<< does not name a mapping", "an alias of a mapping, or a list of them")
+			return nil
+		}
+	}
+	return list
+}
+
+// keySet finds duplicate keys; small mappings, which nearly all are, need no map.
+type keySet struct {
+	small []keyAt
+	large map[string]keyAt
+}
+
+type keyAt struct {
+	key          string
+	line, column int
+}
+
+func newKeySet(n int) *keySet {
+	if n > 16 {
+		return &keySet{large: make(map[string]keyAt, n)}
+	}
+	return &keySet{small: make([]keyAt, 0, n)}
+}
+
+func (s *keySet) add(key string, line, column int) (first keyAt, dup bool) {
+	if s.large == nil && len(s.small) >= 16 { // merged keys
+		s.large = make(map[string]keyAt, 64)
+		for _, k := range s.small {
+			s.large[k.key] = k
+		}
+	}
+	if s.large != nil {
+		if first, dup = s.large[key]; !dup {
+			s.large[key] = keyAt{key, line, column}
+		}
+		return first, dup
+	}
+	for _, k := range s.small {
+		if k.key == key {
+			return k, true
+		}
+	}
+	s.small = append(s.small, keyAt{key, line, column})
+	return keyAt{}, false
+}
+
+// quoteName quotes a name of the text for a message, shortened.
+func quoteName(s string) string {
+	const longest = 60
+	if r := []rune(s); len(r) > longest {
+		s = string(r[:longest]) + "…"
+	}
+	return strconv.Quote(s)
+}
