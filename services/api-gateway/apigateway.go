@@ -59,9 +59,6 @@ func New(conf Config, deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.hub = live.New(live.Config{
-		Kept: conf.KeptEvents, Queue: conf.WatchQueue, Heartbeat: conf.Heartbeat, Recheck: conf.Recheck, Life: conf.StreamLife, ReadTime: readTime,
-	}, deps.NATS, deps.JobManager, deps.Supervisor, deps.Log, slow)
 	calls, err := forward.New(s.gate, conf.CallTimeout,
 		forward.Peer{Name: "job-manager", Conn: deps.JobManager, Services: []string{jobv1.JobDefinitionService_ServiceDesc.ServiceName, jobv1.JobRequestService_ServiceDesc.ServiceName}},
 		forward.Peer{Name: "supervisor", Conn: deps.Supervisor, Services: []string{executionv1.ExecutionService_ServiceDesc.ServiceName, executionv1.LogService_ServiceDesc.ServiceName}},
@@ -71,6 +68,9 @@ func New(conf Config, deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.hub = live.New(live.Config{
+		Kept: conf.KeptEvents, Queue: conf.WatchQueue, Heartbeat: conf.Heartbeat, Recheck: conf.Recheck, Life: conf.StreamLife, ReadTime: readTime,
+	}, deps.NATS, calls.Admitted(), deps.Log, slow)
 	s.server = rpc.NewServer(deps.Log, grpc.ForceServerCodecV2(forward.Codec()), grpc.MaxRecvMsgSize(conf.MaxBody),
 		grpc.ChainUnaryInterceptor(s.gate.Unary), grpc.ChainStreamInterceptor(s.gate.Stream), grpc.UnknownServiceHandler(gate.Unknown))
 	calls.Register(s.server)

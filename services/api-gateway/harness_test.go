@@ -124,13 +124,14 @@ var names = [...]string{"job-manager", "resource-manager", "scheduler", "supervi
 
 // world is a running gateway between fake peers and a real NATS.
 type world struct {
-	t     testing.TB
-	peers *peers
-	nats  *nats.Conn
-	http  *http.Client
-	base  string
-	grpc  *grpc.ClientConn
-	svc   *apigateway.Service
+	t      testing.TB
+	peers  *peers
+	nats   *nats.Conn
+	http   *http.Client
+	base   string
+	grpc   *grpc.ClientConn
+	direct *grpc.ClientConn // job-manager, not by way of the gateway
+	svc    *apigateway.Service
 }
 
 type setting struct {
@@ -167,7 +168,7 @@ func start(t testing.TB, set ...func(*setting)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.grpc = dial(t, network, "gateway")
+	w.grpc, w.direct = dial(t, network, "gateway"), conns["job-manager"]
 	t.Cleanup(w.http.CloseIdleConnections)
 	testkit.Run(t, w.svc.Run)
 	return w
@@ -225,7 +226,7 @@ func (w *world) open(ctx context.Context, verb, path string, body io.Reader, hea
 // lines opens a stream and returns a function that reads its next line; "" is the end.
 func (w *world) lines(path string, headers ...string) func() string {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(w.t.Context(), 30*time.Second)
 	res := w.open(ctx, http.MethodGet, path, nil, headers...)
 	w.t.Cleanup(func() { cancel(); _ = res.Body.Close() })
 	if res.StatusCode != http.StatusOK {

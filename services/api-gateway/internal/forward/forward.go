@@ -78,6 +78,19 @@ func (f *Forwarder) NewStream(ctx context.Context, desc *grpc.StreamDesc, method
 	return f.open(admitted, desc, method, opts...)
 }
 
+// Admitted returns a connection for calls that the gateway makes for a caller whom the gate has let in already.
+func (f *Forwarder) Admitted() grpc.ClientConnInterface { return admitted{f} }
+
+type admitted struct{ f *Forwarder }
+
+func (a admitted) Invoke(ctx context.Context, method string, in, out any, opts ...grpc.CallOption) error {
+	return a.f.call(ctx, method, in, out, opts...)
+}
+
+func (a admitted) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	return a.f.open(ctx, desc, method, opts...)
+}
+
 func (f *Forwarder) call(ctx context.Context, method string, in, out any, opts ...grpc.CallOption) error {
 	p, err := f.owner(method)
 	if err != nil {

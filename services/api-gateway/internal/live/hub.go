@@ -71,11 +71,11 @@ type entry struct {
 	msg *jobv1.WatchEventsResponse
 }
 
-// New returns a hub that reads states from jobs and supervisor. slow is called for every watch that was too slow.
-func New(conf Config, nc *nats.Conn, jobs, supervisor grpc.ClientConnInterface, log *slog.Logger, slow func()) *Hub {
+// New returns a hub that reads states by conn. slow is called for every watch that was too slow.
+func New(conf Config, nc *nats.Conn, conn grpc.ClientConnInterface, log *slog.Logger, slow func()) *Hub {
 	return &Hub{
 		conf: conf, nc: nc, log: log, slow: slow, born: born(), ready: make(chan struct{}),
-		requests: jobv1.NewJobRequestServiceClient(jobs), tasks: executionv1.NewExecutionServiceClient(supervisor),
+		requests: jobv1.NewJobRequestServiceClient(conn), tasks: executionv1.NewExecutionServiceClient(conn),
 		kept: make([]entry, conf.Kept), one: map[string]map[*Watch]struct{}{}, all: map[*Watch]struct{}{},
 	}
 }

@@ -21,7 +21,7 @@ import (
 // Watch is one client's view. Next is called by one goroutine.
 type Watch struct {
 	hub     *Hub
-	ctx     context.Context //nolint:containedctx // a watch is a stream: it ends with its call
+	ctx     context.Context // a watch is a stream: it ends with its call
 	org     string
 	request string // full id; empty watches all
 	jobType string // the filter

@@ -1,0 +1,89 @@
+package apigateway_test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
+)
+
+// BenchmarkGet measures one request by three ways; the difference between REST or gRPC and direct is what the
+// gateway costs, HTTP client and loopback connection included.
+func BenchmarkGet(b *testing.B) {
+	w := start(b)
+	params, err := structpb.NewStruct(map[string]any{"table": "orders", "day": "2026-11-01", "limit": 100})
+	if err != nil {
+		b.Fatal(err)
+	}
+	w.peers.when(jobs+"GetJobRequest", one(&jobv1.GetJobRequestResponse{Request: &jobv1.JobRequest{
+		Id: id, OrgId: "default", JobType: "etl", DefinitionId: other, DefinitionVersion: 3, State: jobv1.JobRequest_EXECUTING, Run: 1, Version: 4,
+		Priority: 50, Params: params, CreatedBy: "local", CreatedAt: timestamppb.Now(), UpdatedAt: timestamppb.Now(), StartedAt: timestamppb.Now(),
+	}}))
+	b.Run("direct", func(b *testing.B) {
+		client := jobv1.NewJobRequestServiceClient(w.direct)
+		for b.Loop() {
+			if _, err := client.GetJobRequest(b.Context(), &jobv1.GetJobRequestRequest{Id: id}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("gRPC", func(b *testing.B) {
+		client := jobv1.NewJobRequestServiceClient(w.grpc)
+		for b.Loop() {
+			if _, err := client.GetJobRequest(b.Context(), &jobv1.GetJobRequestRequest{Id: id}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("REST", func(b *testing.B) {
+		for b.Loop() {
+			w.fetch(b, http.MethodGet, "/api/v1/jobs/requests/"+id, "")
+		}
+	})
+	b.Run("REST submit", func(b *testing.B) {
+		for b.Loop() {
+			w.fetch(b, http.MethodPost, "/api/v1/jobs/requests", `{"job_type":"etl","params":{"table":"orders","day":"2026-11-01","limit":100}}`)
+		}
+	})
+	b.Run("floor", func(b *testing.B) { // HTTP alone
+		for b.Loop() {
+			w.fetch(b, http.MethodGet, "/livez", "")
+		}
+	})
+}
+
+func (w *world) fetch(b *testing.B, verb, path, body string) {
+	req, err := http.NewRequestWithContext(b.Context(), verb, w.base+path, strings.NewReader(body))
+	if err != nil {
+		b.Fatal(err)
+	}
+	res, err := w.http.Do(req)
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, res.Body)
+	_ = res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		b.Fatal(res.Status)
+	}
+}
+
+// BenchmarkEvent measures the way of an event from NATS to the client of an NDJSON stream.
+func BenchmarkEvent(b *testing.B) {
+	w := start(b)
+	next := w.lines("/api/v1/events", "Accept: application/x-ndjson")
+	next()
+	var version int64
+	for b.Loop() {
+		version++
+		w.publish("formicary.event.job.changed", &jobv1.RequestChanged{RequestId: id, OrgId: "default", JobType: "etl", Run: 1, Version: version, State: jobv1.JobRequest_COMPLETED})
+		if next() == "" {
+			b.Fatal("the stream ended")
+		}
+	}
+}
