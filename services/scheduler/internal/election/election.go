@@ -80,7 +80,7 @@ func (e *Elector) Run(ctx context.Context, lead func(context.Context, Term) erro
 	takeOver := e.conf.TakeOver
 	for ctx.Err() == nil {
 		began := time.Now()
-		err := run.Safely(ctx, func(ctx context.Context) error {
+		if err := run.Safely(ctx, func(ctx context.Context) error {
 			if takeOver {
 				if _, err := e.client.Delete(ctx, e.conf.Prefix+"/", clientv3.WithPrefix()); err != nil {
 					return fmt.Errorf("remove earlier candidates: %w", err)
@@ -88,14 +88,12 @@ func (e *Elector) Run(ctx context.Context, lead func(context.Context, Term) erro
 				takeOver = false
 			}
 			return e.once(ctx, lead)
-		})
-		if ctx.Err() != nil {
-			break
+		}); ctx.Err() == nil {
+			e.log.Warn("leadership ended", "id", e.conf.ID, "error", err)
 		}
 		if time.Since(began) > steadyTerm {
 			pause = pauseMin
 		}
-		e.log.Warn("leadership ended", "id", e.conf.ID, "error", err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):

@@ -1,0 +1,138 @@
+package ant_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/services/resource-manager/internal/ant"
+)
+
+const lease = 30 * time.Second
+
+var t0 = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func offer(slots int) ant.Offer {
+	return ant.Offer{Methods: []string{"shell", "SHELL", " http_get"}, Tags: []string{"X64", "linux"}, Slots: slots}
+}
+
+func registered(t *testing.T) (*ant.Ant, uuid.UUID) {
+	t.Helper()
+	a, s := &ant.Ant{ID: "a"}, uuid.New()
+	if err := a.Register(offer(4), s, lease, t0); err != nil {
+		t.Fatal(err)
+	}
+	return a, s
+}
+
+func TestRegister(t *testing.T) {
+	a, _ := registered(t)
+	if a.State != ant.Online || a.Generation != 1 || a.Slots != 4 || !a.LeaseUntil.Equal(t0.Add(lease)) {
+		t.Errorf("%+v", a)
+	}
+	if !slices.Equal(a.Methods, []string{"HTTP_GET", "SHELL"}) || !slices.Equal(a.Tags, []string{"linux", "x64"}) {
+		t.Errorf("methods %v, tags %v", a.Methods, a.Tags)
+	}
+}
+
+func TestShrinkKeepsTheCeilingOfWhatIsUsed(t *testing.T) {
+	a, _ := registered(t)
+	a.Used = 3
+	if err := a.Register(offer(1), uuid.New(), lease, t0); err != nil {
+		t.Fatal(err)
+	}
+	if a.Offered != 1 || a.Slots != 3 || a.Generation != 2 {
+		t.Errorf("%+v", a)
+	}
+	if err := a.Register(offer(5), uuid.New(), lease, t0); err != nil {
+		t.Fatal(err)
+	}
+	if a.Offered != 5 || a.Slots != 5 {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestLife(t *testing.T) {
+	late := t0.Add(time.Minute)
+	type step struct {
+		name string
+		do   func(a *ant.Ant, s uuid.UUID) error
+		want ant.State
+		err  string // reason
+	}
+	beat := func(draining bool, now time.Time) func(*ant.Ant, uuid.UUID) error {
+		return func(a *ant.Ant, s uuid.UUID) error { return a.Beat(s, []string{"shell"}, draining, lease, now) }
+	}
+	drain := func(a *ant.Ant, _ uuid.UUID) error { return a.Drain(t0) }
+	resume := func(a *ant.Ant, _ uuid.UUID) error { return a.Resume(t0) }
+	leave := func(a *ant.Ant, s uuid.UUID) error { return a.Leave(s, t0) }
+	for _, c := range []struct {
+		name  string
+		steps []step
+	}{
+		{"beats", []step{{"beat", beat(false, t0), ant.Online, ""}, {"wants no more", beat(true, t0), ant.Draining, ""}, {"again", beat(false, t0), ant.Online, ""}}},
+		{"drained by an operator", []step{{"drain", drain, ant.Draining, ""}, {"beat", beat(false, t0), ant.Draining, ""}, {"resume", resume, ant.Online, ""}}},
+		{"a drain outlasts the session", []step{
+			{"drain", drain, ant.Draining, ""},
+			{"register", func(a *ant.Ant, _ uuid.UUID) error { return a.Register(offer(1), uuid.New(), lease, t0) }, ant.Draining, ""},
+		}},
+		{"left", []step{{"leave", leave, ant.Offline, ""}, {"beat", beat(false, t0), ant.Offline, "ANT_UNKNOWN"}, {"drain", drain, ant.Offline, ""}}},
+		{"a late beat", []step{
+			{"lease ended", func(a *ant.Ant, _ uuid.UUID) error { return a.Drain(late) }, ant.Offline, ""},
+			{"beat", beat(false, late), ant.Draining, ""},
+		}},
+		{"superseded", []step{{"beat of another session", func(a *ant.Ant, _ uuid.UUID) error { return a.Beat(uuid.New(), nil, false, lease, t0) }, ant.Online, "SESSION_SUPERSEDED"}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a, s := registered(t)
+			for _, st := range c.steps {
+				if err := st.do(a, s); errs.Reason(err) != st.err || (err != nil && st.err == "") {
+					t.Fatalf("%s: %v", st.name, err)
+				}
+				if a.State != st.want || (a.State == ant.Offline) != (a.OfflineAt != nil) {
+					t.Fatalf("%s: state %s since %v, want %s", st.name, a.State, a.OfflineAt, st.want)
+				}
+			}
+		})
+	}
+}
+
+func TestUnknownAntCannotBeat(t *testing.T) {
+	a := &ant.Ant{ID: "new"}
+	if err := a.Beat(uuid.New(), nil, false, lease, t0); errs.Reason(err) != "ANT_UNKNOWN" {
+		t.Error(err)
+	}
+}
+
+func TestExpired(t *testing.T) {
+	ended := func(braked bool, ids ...string) (out []ant.Expire) {
+		for _, id := range ids {
+			out = append(out, ant.Expire{ID: id, Braked: braked})
+		}
+		return out
+	}
+	for _, c := range []struct {
+		name            string
+		alive           int
+		ended           []ant.Expire
+		slow            bool
+		offline, spared []string
+	}{
+		{"the only one", 1, ended(false, "a"), false, []string{"a"}, nil},
+		{"two of three", 3, ended(false, "a", "b"), false, nil, []string{"a", "b"}},
+		{"three of ten", 10, ended(false, "a", "b", "c"), false, []string{"a", "b", "c"}, nil},
+		{"four of ten", 10, ended(false, "a", "b", "c", "d"), false, nil, []string{"a", "b", "c", "d"}},
+		{"once more was given", 2, ended(true, "a", "b"), false, []string{"a", "b"}, nil},
+		{"the database is slow", 9, ended(false, "a"), true, nil, []string{"a"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			offline, spared := ant.Expired(c.alive, c.ended, c.slow)
+			if !slices.Equal(offline, c.offline) || !slices.Equal(spared, c.spared) {
+				t.Errorf("offline %v, spared %v", offline, spared)
+			}
+		})
+	}
+}

@@ -1,0 +1,232 @@
+// Package pg keeps ants and holds in PostgreSQL. All times are the database's.
+package pg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/pgdb"
+	"github.com/formicary/formicary/services/resource-manager/internal/ant"
+	"github.com/formicary/formicary/services/resource-manager/internal/pg/db"
+)
+
+// Store is the schema.
+type Store struct {
+	pool *pgxpool.Pool
+	q    *db.Queries
+	hold time.Duration
+}
+
+// NewStore returns the store; hold is the time from a reservation to its deadline.
+func NewStore(pool *pgxpool.Pool, hold time.Duration) *Store {
+	return &Store{pool: pool, q: db.New(pool), hold: hold}
+}
+
+// Register loads the ant, or a new one, applies f and saves it, in one transaction that keeps reservations out: it
+// changes slots.
+func (s *Store) Register(ctx context.Context, id string, f func(a *ant.Ant, now time.Time) error) (ant.Ant, error) {
+	return s.change(ctx, id, func(q *db.Queries) (ant.Ant, error) {
+		if err := q.LockSlots(ctx); err != nil {
+			return ant.Ant{}, err
+		}
+		row, err := q.LockAnt(ctx, id)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return ant.Ant{ID: id}, nil
+		}
+		if err != nil {
+			return ant.Ant{}, err
+		}
+		return fromRow(row)
+	}, f)
+}
+
+// Update loads the ant under a lock, applies f and saves it.
+func (s *Store) Update(ctx context.Context, id string, f func(a *ant.Ant, now time.Time) error) (ant.Ant, error) {
+	return s.change(ctx, id, func(q *db.Queries) (ant.Ant, error) {
+		row, err := q.LockAnt(ctx, id)
+		if err != nil {
+			return ant.Ant{}, notFound(id, err)
+		}
+		return fromRow(row)
+	}, f)
+}
+
+func (s *Store) change(ctx context.Context, id string, load func(*db.Queries) (ant.Ant, error), f func(*ant.Ant, time.Time) error) (ant.Ant, error) {
+	var a ant.Ant
+	err := pgdb.Tx(ctx, s.pool, func(tx pgx.Tx) error {
+		q := s.q.WithTx(tx)
+		var err error
+		if a, err = load(q); err != nil {
+			return err
+		}
+		now, err := q.Now(ctx)
+		if err != nil {
+			return err
+		}
+		if err := f(&a, now); err != nil {
+			return err
+		}
+		row, err := toRow(a)
+		if err != nil {
+			return err
+		}
+		return q.SaveAnt(ctx, row)
+	})
+	if err != nil {
+		return ant.Ant{}, fmt.Errorf("change ant %s: %w", id, err)
+	}
+	return a, nil
+}
+
+// Get returns one ant.
+func (s *Store) Get(ctx context.Context, id string) (ant.Ant, error) {
+	row, err := s.q.GetAnt(ctx, id)
+	if err != nil {
+		return ant.Ant{}, fmt.Errorf("read ant %s: %w", id, notFound(id, err))
+	}
+	return fromRow(row)
+}
+
+// List returns up to limit ants after the id, in order.
+func (s *Store) List(ctx context.Context, after string, limit int) ([]ant.Ant, error) {
+	rows, err := s.q.ListAnts(ctx, db.ListAntsParams{After: after, Page: int32(limit)})
+	if err != nil {
+		return nil, fmt.Errorf("list ants: %w", err)
+	}
+	ants := make([]ant.Ant, len(rows))
+	for i, r := range rows {
+		if ants[i], err = fromRow(r); err != nil {
+			return nil, err
+		}
+	}
+	return ants, nil
+}
+
+// Live returns the ants that are not OFFLINE, with what placing needs of them.
+func (s *Store) Live(ctx context.Context) ([]ant.Ant, error) {
+	rows, err := s.q.LiveAnts(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read live ants: %w", err)
+	}
+	ants := make([]ant.Ant, len(rows))
+	for i, r := range rows {
+		ants[i] = ant.Ant{
+			ID: r.ID, State: ant.State(r.State), Methods: r.Methods, Tags: r.Tags, Unhealthy: r.Unhealthy, Offered: int(r.Offered), Used: int(r.Used),
+		}
+	}
+	return ants, nil
+}
+
+// States returns the state of every ant.
+func (s *Store) States(ctx context.Context) (map[string]ant.State, error) {
+	rows, err := s.q.AntStates(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read states of ants: %w", err)
+	}
+	states := make(map[string]ant.State, len(rows))
+	for _, r := range rows {
+		states[r.ID] = ant.State(r.State)
+	}
+	return states, nil
+}
+
+// Expire ends leases as decide says: it is given the number of ants that are not OFFLINE and those whose lease ended.
+func (s *Store) Expire(ctx context.Context, lease time.Duration, decide func(alive int, ended []ant.Expire) (offline, spared []string)) error {
+	err := pgdb.Tx(ctx, s.pool, func(tx pgx.Tx) error {
+		q := s.q.WithTx(tx)
+		// Also keeps reservations out: they too lock rows of several ants.
+		if err := q.LockSlots(ctx); err != nil {
+			return err
+		}
+		rows, err := q.LockExpired(ctx)
+		if err != nil || len(rows) == 0 {
+			return err
+		}
+		alive, err := q.CountAlive(ctx)
+		if err != nil {
+			return err
+		}
+		ended := make([]ant.Expire, len(rows))
+		for i, r := range rows {
+			ended[i] = ant.Expire{ID: r.ID, Braked: r.Braked}
+		}
+		offline, spared := decide(int(alive), ended)
+		if err := q.SetOffline(ctx, offline); err != nil {
+			return err
+		}
+		return q.Spare(ctx, db.SpareParams{LeaseMs: lease.Milliseconds(), Ids: spared})
+	})
+	if err != nil {
+		return fmt.Errorf("end leases: %w", err)
+	}
+	return nil
+}
+
+// Overdue returns holds whose deadline passed longer than slack ago, oldest first.
+func (s *Store) Overdue(ctx context.Context, slack time.Duration, limit int) ([]uuid.UUID, error) {
+	uids, err := s.q.OverdueHolds(ctx, db.OverdueHoldsParams{SlackMs: slack.Milliseconds(), Most: int32(limit)})
+	if err != nil {
+		return nil, fmt.Errorf("read overdue holds: %w", err)
+	}
+	return uids, nil
+}
+
+// Keep moves the deadline of holds that are needed for longer.
+func (s *Store) Keep(ctx context.Context, uids []uuid.UUID) error {
+	if err := s.q.KeepHolds(ctx, db.KeepHoldsParams{WaitMs: s.hold.Milliseconds(), Uids: uids}); err != nil {
+		return fmt.Errorf("keep %d holds: %w", len(uids), err)
+	}
+	return nil
+}
+
+// FreeOverdue frees those of the holds that nobody asked for again meanwhile, and returns their ants.
+func (s *Store) FreeOverdue(ctx context.Context, uids []uuid.UUID) ([]string, error) {
+	var ants []string
+	err := pgdb.Tx(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, lockSlots); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, freeOverdue, uids)
+		if err != nil {
+			return err
+		}
+		ants, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("free %d overdue holds: %w", len(uids), err)
+	}
+	return ants, nil
+}
+
+// RemoveGone deletes ants that have been OFFLINE for longer than after and hold nothing, and returns their ids.
+func (s *Store) RemoveGone(ctx context.Context, after time.Duration) ([]string, error) {
+	var ids []string
+	err := pgdb.Tx(ctx, s.pool, func(tx pgx.Tx) error {
+		q := s.q.WithTx(tx)
+		if err := q.LockSlots(ctx); err != nil {
+			return err
+		}
+		var err error
+		ids, err = q.DeleteGone(ctx, after.Milliseconds())
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("remove ants that are gone: %w", err)
+	}
+	return ids, nil
+}
+
+func notFound(id string, err error) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return errs.NotFound("ANT_NOT_FOUND", "ant %s not found", id)
+	}
+	return err
+}

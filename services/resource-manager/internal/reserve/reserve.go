@@ -1,0 +1,120 @@
+// Package reserve hands out slots. Calls that come together are answered by one transaction: it frees what was
+// released, then places the asks in order.
+package reserve
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/formicary/formicary/libs/batch"
+	"github.com/formicary/formicary/services/resource-manager/internal/place"
+)
+
+// Ask wants slots for one attempt.
+type Ask struct {
+	UID uuid.UUID
+	Org string
+	place.Ask
+}
+
+// Answer to an ask: a placement, or a gate and the reason.
+type Answer struct {
+	Session uuid.UUID // of the ant
+	place.Answer
+}
+
+// Outcome of one transaction.
+type Outcome struct {
+	// Answers, one per ask, in order.
+	Answers []Answer
+	// Deadline of the holds, by the database's clock.
+	Deadline time.Time
+	// Freed are the ants of released holds.
+	Freed []string
+}
+
+// Store is the table of holds.
+type Store interface {
+	// Reserve frees releases (unknown ones are ignored), then places asks, in one transaction. An ask whose uid has a
+	// hold already gets that one.
+	Reserve(ctx context.Context, releases []uuid.UUID, asks []Ask) (Outcome, error)
+}
+
+// Call is what one caller wants.
+type Call struct {
+	Releases []uuid.UUID
+	Asks     []Ask
+}
+
+// Desk joins calls.
+type Desk struct {
+	store  Store
+	freed  func(ant string)
+	group  *batch.Group[Call, Outcome]
+	hungry atomic.Bool // asks were refused for lack of slots since slots last became free
+}
+
+// joined calls at most; each may carry a thousand asks.
+const joined = 16
+
+// NewDesk returns a desk that works while Run does. freed is told when slots of an ant became free after asks were
+// refused for lack of them.
+func NewDesk(store Store, freed func(ant string)) *Desk {
+	d := &Desk{store: store, freed: freed}
+	// One flusher: transactions on slots run one after the other, so what comes meanwhile should join the next.
+	d.group = batch.New(batch.Options{Max: joined, Flushers: 1}, d.handle)
+	return d
+}
+
+// Run answers calls until ctx ends.
+func (d *Desk) Run(ctx context.Context) error { return d.group.Run(ctx) }
+
+// Reserve answers one call. When ctx ends first the slots may be held all the same; their deadline frees them.
+func (d *Desk) Reserve(ctx context.Context, c Call) (Outcome, error) {
+	out, err := d.group.Do(ctx, c)
+	if err != nil {
+		return Outcome{}, fmt.Errorf("reserve %d, release %d: %w", len(c.Asks), len(c.Releases), err)
+	}
+	return out, nil
+}
+
+func (d *Desk) handle(ctx context.Context, calls []Call) ([]Outcome, []error) {
+	all := calls[0]
+	if len(calls) > 1 {
+		all = Call{}
+		for _, c := range calls {
+			all.Releases = append(all.Releases, c.Releases...)
+			all.Asks = append(all.Asks, c.Asks...)
+		}
+	}
+	out, err := d.store.Reserve(ctx, all.Releases, all.Asks)
+	if err != nil {
+		return nil, batch.All(len(calls), err)
+	}
+	d.Note(out)
+	res := make([]Outcome, len(calls))
+	rest := out.Answers
+	for i, c := range calls {
+		n := len(c.Asks)
+		res[i] = Outcome{Answers: rest[:n:n], Deadline: out.Deadline}
+		rest = rest[n:]
+	}
+	return res, nil
+}
+
+// Note tells of slots that became free when somebody waits for them.
+func (d *Desk) Note(out Outcome) {
+	for _, a := range out.Answers {
+		if a.Gate == place.Capacity {
+			d.hungry.Store(true)
+			return
+		}
+	}
+	if len(out.Freed) > 0 && d.hungry.Swap(false) {
+		d.freed(out.Freed[0])
+	}
+}
