@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io/fs"
 	"math/rand/v2"
 	"time"
@@ -63,7 +64,7 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, schema string, steps fs.FS
 	}
 	db := stdlib.OpenDBFromPool(pool)
 	defer db.Close()
-	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 600), lock.WithUnlockTimeout(1, 60))
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockID(lockID(schema)), lock.WithLockTimeout(1, 600), lock.WithUnlockTimeout(1, 60))
 	if err != nil {
 		return fmt.Errorf("make migration lock: %w", err)
 	}
@@ -83,6 +84,13 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, schema string, steps fs.FS
 		return fmt.Errorf("migrate schema %s: %w", schema, err)
 	}
 	return nil
+}
+
+// lockID is the advisory lock of a schema's migrations: schemas of one database do not wait for each other.
+func lockID(schema string) int64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte("formicary migrations of " + schema)) // never fails
+	return int64(h.Sum64())                                     // #nosec G115 -- any 64 bits will do
 }
 
 const tries = 4
