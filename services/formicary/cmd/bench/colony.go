@@ -25,6 +25,7 @@ type colony struct {
 	base   string
 	http   *http.Client
 	cancel context.CancelFunc
+	exited chan struct{} // closed when the process has ended
 
 	mu    sync.Mutex
 	ended map[string]chan ending
@@ -52,7 +53,7 @@ func startColony(ctx context.Context, bin string, rep report) (*colony, error) {
 		began := time.Now()
 		c, err := launch(ctx, bin, dir)
 		if err != nil {
-			return nil, err
+			return nil, errors.Join(err, os.RemoveAll(dir))
 		}
 		took := time.Since(began)
 		if round == 1 {
@@ -80,19 +81,38 @@ func launch(ctx context.Context, bin, dir string) (*colony, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", bin, err)
 	}
-	c := &colony{cmd: cmd, dir: dir, ended: map[string]chan ending{}, http: &http.Client{
+	c := &colony{cmd: cmd, dir: dir, exited: make(chan struct{}), ended: map[string]chan ending{}, http: &http.Client{
 		Transport: &http.Transport{MaxIdleConnsPerHost: 64},
 	}}
-	deadline := time.Now().Add(readyWait)
-	for time.Now().Before(deadline) {
-		if c.ready(ctx, file) {
-			return c, nil
-		}
-		time.Sleep(5 * time.Millisecond)
+	go func() {
+		_ = cmd.Wait()
+		close(c.exited)
+	}()
+	if err := c.awaitReady(ctx, file); err != nil {
+		c.end()
+		raw, _ := os.ReadFile(log.Name())
+		return nil, fmt.Errorf("%w:\n%s", err, raw)
 	}
-	raw, _ := os.ReadFile(log.Name())
-	c.end()
-	return nil, fmt.Errorf("not ready after %s:\n%s", readyWait, raw)
+	return c, nil
+}
+
+func (c *colony) awaitReady(ctx context.Context, file string) error {
+	deadline := time.NewTimer(readyWait)
+	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !c.ready(ctx, file) {
+		select {
+		case <-tick.C:
+		case <-c.exited:
+			return errors.New("the colony ended at its start")
+		case <-deadline.C:
+			return fmt.Errorf("the colony was not ready after %s", readyWait)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // ready reads the addresses and asks whether the colony takes work.
@@ -127,7 +147,7 @@ func (c *colony) end() {
 		c.cancel()
 	}
 	_ = c.cmd.Process.Signal(syscall.SIGTERM)
-	_ = c.cmd.Wait()
+	<-c.exited
 }
 
 func (c *colony) stop() {

@@ -341,10 +341,13 @@ func TestEmbeddedRunNeedsNoServer(t *testing.T) {
 	defer interrupt()
 	file := filepath.Join(shared.dir, "began")
 	go func() {
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
 		for ctx.Err() == nil {
 			if _, err := os.Stat(file); err == nil {
 				interrupt()
 			}
+			<-tick.C
 		}
 	}()
 	stdout, stderr, code = try(ctx, "run", write("endless", "script: [\"touch "+file+"\", \"sleep 60\"]"))

@@ -39,12 +39,13 @@ func plan(c Config) (colony.Colony, storeAddresses, error) {
 	col := colony.Colony{PID: os.Getpid(), DataDir: c.DataDir}
 	stores := storeAddresses{s3: keep(was.S3.Endpoint, net.JoinHostPort(host, "0"))}
 	if c.InfraOnly || c.Expose {
-		fresh, err := probe(host, len(inner)+5)
+		fresh, err := probe(host, len(inner)+6)
 		if err != nil {
 			return col, stores, err
 		}
 		stores.nats = keep(strings.TrimPrefix(was.NATS, "nats://"), fresh[0])
 		stores.etcd = fresh[1]
+		stores.s3 = keep(was.S3.Endpoint, fresh[len(fresh)-1])
 		if len(was.Etcd) == 1 {
 			stores.etcd = keep(was.Etcd[0], fresh[1])
 		}

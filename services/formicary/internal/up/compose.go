@@ -260,6 +260,7 @@ func (c *composition) gateway(d *doors) (run.Member, error) {
 	if err != nil {
 		return run.Member{}, err
 	}
+	c.ops.Ready(name, svc.Ready)
 	return run.Member{Name: name, Run: svc.Run}, nil
 }
 

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"google.golang.org/grpc/health/grpc_health_v1"
-
 	resourcev1 "github.com/formicary/formicary/proto/gen/formicary/resource/v1"
 	schedulev1 "github.com/formicary/formicary/proto/gen/formicary/schedule/v1"
 )
@@ -17,7 +15,7 @@ const (
 	readyPoll   = 10 * time.Millisecond
 )
 
-// checks tells the operations port what ready means.
+// checks tells the operations port what ready means; the gateway adds that NATS and every service answer.
 func (c *composition) checks() {
 	c.ops.Ready("start", func(context.Context) error {
 		select {
@@ -29,12 +27,6 @@ func (c *composition) checks() {
 	})
 	for name, pool := range c.pools {
 		c.ops.Ready("database of "+name, pool.Ping)
-	}
-	for _, name := range inner {
-		c.ops.Ready(name, func(ctx context.Context) error {
-			_, err := grpc_health_v1.NewHealthClient(c.peers[name]).Check(ctx, &grpc_health_v1.HealthCheckRequest{})
-			return err
-		})
 	}
 }
 

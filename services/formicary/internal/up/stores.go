@@ -33,6 +33,7 @@ var schemas = map[string]string{ //nolint:gochecknoglobals // a constant table
 
 // stores are what the services keep their state in.
 type stores struct {
+	dir  string
 	pg   *cluster.Cluster
 	nats *embedded.Server
 	etcd *embedetcd.Member
@@ -42,7 +43,7 @@ type stores struct {
 // openStores starts the four concurrently; what was started is stopped when one fails. at are the addresses to listen
 // on; empty ones stay inside the process.
 func openStores(ctx context.Context, log *slog.Logger, c Config, at storeAddresses) (*stores, error) {
-	s := &stores{}
+	s := &stores{dir: c.DataDir}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.openPostgres(gctx, c) })
 	g.Go(func() (err error) {
@@ -197,7 +198,7 @@ func (s *stores) watch(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	case <-s.pg.Ended():
-		return errors.New("PostgreSQL ended by itself; its last words are in DATA/pg/log")
+		return fmt.Errorf("PostgreSQL ended by itself; its last words are in %s", filepath.Join(s.dir, "pg", "log"))
 	}
 }
 
