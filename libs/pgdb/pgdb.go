@@ -50,6 +50,10 @@ func Open(ctx context.Context, dsn string, o Options) (*pgxpool.Pool, error) {
 	if o.Schema != "" {
 		set["search_path"] = o.Schema
 	}
+	conf.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
+		registerUUID(conn.TypeMap())
+		return nil
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, conf)
 	if err != nil {
 		return nil, fmt.Errorf("open the database of %s: %w", o.Name, err)
