@@ -195,7 +195,7 @@ type reply struct {
 func (w *world) do(verb, path, body string, headers ...string) reply {
 	w.t.Helper()
 	res := w.open(w.t.Context(), verb, path, strings.NewReader(body), headers...)
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	raw, err := io.ReadAll(res.Body)
 	if err != nil {
 		w.t.Fatal(err)

@@ -174,12 +174,14 @@ func TestUploadYAML(t *testing.T) {
 type failure struct {
 	Code    codes.Code
 	Message string
-	Details []struct {
-		Type            string `json:"@type"`
-		Reason, Domain  string
-		RequestID       string                                        `json:"request_id"`
-		FieldViolations []struct{ Field, Description, Reason string } `json:"field_violations"`
-	}
+	Details []detail
+}
+
+type detail struct {
+	Type            string `json:"@type"`
+	Reason, Domain  string
+	RequestID       string                                        `json:"request_id"`
+	FieldViolations []struct{ Field, Description, Reason string } `json:"field_violations"`
 }
 
 func failed(t testing.TB, r reply) failure {
@@ -191,14 +193,7 @@ func failed(t testing.TB, r reply) failure {
 	if ct := r.header.Get("Content-Type"); ct != "application/json" {
 		t.Errorf("content type of an error is %q", ct)
 	}
-	if i := slices.IndexFunc(f.Details, func(d struct {
-		Type            string `json:"@type"`
-		Reason, Domain  string
-		RequestID       string                                        `json:"request_id"`
-		FieldViolations []struct{ Field, Description, Reason string } `json:"field_violations"`
-	}) bool {
-		return d.RequestID != "" && d.RequestID == r.header.Get("X-Request-Id")
-	}); i < 0 {
+	if !slices.ContainsFunc(f.Details, func(d detail) bool { return d.RequestID != "" && d.RequestID == r.header.Get("X-Request-Id") }) {
 		t.Errorf("the error has no request id: %s", r.body)
 	}
 	return f
@@ -298,7 +293,7 @@ func TestBadRequests(t *testing.T) {
 	}
 	t.Run("too large, length unknown", func(t *testing.T) {
 		res := w.open(t.Context(), "POST", "/api/v1/jobs/requests", struct{ *strings.Reader }{strings.NewReader(large)}, "Content-Type: application/json")
-		defer res.Body.Close()
+		defer func() { _ = res.Body.Close() }()
 		if res.StatusCode != http.StatusRequestEntityTooLarge {
 			t.Errorf("%d", res.StatusCode)
 		}

@@ -288,7 +288,7 @@ func TestServerSentEvents(t *testing.T) {
 		t.Errorf("%q %q", eventID, data)
 	}
 	res := w.open(t.Context(), "GET", "/api/v1/events", nil, "Accept: text/event-stream", "Last-Event-ID: "+helloID)
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	if ct := res.Header.Get("Content-Type"); ct != "text/event-stream" {
 		t.Errorf("content type %q", ct)
 	}
@@ -398,7 +398,7 @@ func TestAClientThatGoesEndsItsStream(t *testing.T) {
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	res := w.open(ctx, "GET", fmt.Sprintf("/api/v1/jobs/requests/%s/tasks/build/log?follow=true", id), nil)
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	testkit.Eventually(t, 5*time.Second, "the log is open", func() bool { return open.Load() == 1 })
 	cancel()
 	testkit.Eventually(t, 5*time.Second, "the log is closed", func() bool { return open.Load() == 0 })

@@ -2,9 +2,8 @@ package forward
 
 import (
 	"google.golang.org/grpc/encoding"
-	"google.golang.org/grpc/mem"
-
 	_ "google.golang.org/grpc/encoding/proto" // the codec of everything that is not passed on
+	"google.golang.org/grpc/mem"
 )
 
 // frame is a message as it is on the wire.

@@ -131,7 +131,7 @@ func (rt *route) prepare(w http.ResponseWriter, r *http.Request) error {
 
 // choose returns the first media type of the client's list in which a stream can be sent.
 func (rt *route) choose(accepted []string) string {
-	for _, item := range strings.Split(strings.Join(accepted, ","), ",") {
+	for item := range strings.SplitSeq(strings.Join(accepted, ","), ",") {
 		t, _, err := mime.ParseMediaType(item)
 		switch {
 		case err != nil:
