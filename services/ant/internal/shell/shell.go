@@ -84,6 +84,9 @@ const readSize = 32 << 10
 // Methods returns SHELL.
 func (e *Executor) Methods() []string { return []string{Method} }
 
+// minFree is the space below which a task would only fail for want of it.
+const minFree = 64 << 20
+
 // Healthy reports whether there is a shell and a place to run it.
 func (e *Executor) Healthy() error {
 	if err := unix.Access(shell, unix.X_OK); err != nil {
@@ -91,6 +94,10 @@ func (e *Executor) Healthy() error {
 	}
 	if err := unix.Access(e.opts.Dir, unix.W_OK|unix.X_OK); err != nil {
 		return fmt.Errorf("working directories in %s: %w", e.opts.Dir, err)
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(e.opts.Dir, &fs); err == nil && fs.Bavail*uint64(fs.Bsize) < minFree {
+		return fmt.Errorf("working directories in %s: less than %d MiB are free", e.opts.Dir, minFree>>20)
 	}
 	return nil
 }

@@ -1,0 +1,271 @@
+// Package ant is the colony's worker: it claims attempts, executes them and reports how they ended.
+//
+// It only opens connections, none is opened to it: doorbells come from NATS, everything else is asked of
+// resource-manager and supervisor. Read internal/attempt for the way of one attempt, internal/session for what keeps
+// the ant known, internal/shell for how a script is run and how nothing of it is left behind.
+package ant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/metric"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/formicary/formicary/libs/bus"
+	"github.com/formicary/formicary/libs/run"
+	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
+	"github.com/formicary/formicary/services/ant/internal/attempt"
+	"github.com/formicary/formicary/services/ant/internal/executor"
+	"github.com/formicary/formicary/services/ant/internal/session"
+	"github.com/formicary/formicary/services/ant/internal/spool"
+)
+
+// Deps are what the ant uses and does not own.
+type Deps struct {
+	NATS            *nats.Conn
+	JS              jetstream.JetStream
+	ResourceManager grpc.ClientConnInterface
+	Supervisor      grpc.ClientConnInterface
+	Log             *slog.Logger
+	Meter           metric.Meter
+}
+
+// Service is one ant.
+type Service struct {
+	conf Config
+	deps Deps
+}
+
+// New checks the configuration; nothing is opened before Run.
+func New(conf Config, deps Deps) (*Service, error) {
+	if err := conf.Validate(); err != nil {
+		return nil, fmt.Errorf("configure ant: %w", err)
+	}
+	deps.Log = deps.Log.With("ant", conf.ID)
+	return &Service{conf: conf, deps: deps}, nil
+}
+
+// Run works until ctx ends, then drains: what runs may end, at most for Config.DrainTimeout.
+func (s *Service) Run(ctx context.Context) error {
+	unlock, err := s.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	executors, err := s.executors()
+	if err != nil {
+		return err
+	}
+	journal, err := s.recover(ctx, executors)
+	if err != nil {
+		return err
+	}
+	defer journal.Close()
+	uploads := &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: 30 * time.Second, ResponseHeaderTimeout: time.Minute}
+	defer uploads.CloseIdleConnections()
+	attempts, err := attempt.New(attempt.Options{
+		Ant: s.conf.ID, LogDir: filepath.Join(s.conf.Dir, logDir), LogLimit: s.conf.LogLimit, ResendAfter: s.conf.ResendAfter, UploadPatience: s.conf.UploadPatience,
+	}, attempt.Deps{
+		Executors: executors, Spool: journal, Supervisor: antv1.NewAttemptServiceClient(s.deps.Supervisor),
+		NATS: s.deps.NATS, JS: s.deps.JS, HTTP: &http.Client{Transport: uploads}, Log: s.deps.Log, Meter: s.deps.Meter,
+	})
+	if err != nil {
+		return err
+	}
+	return s.serve(ctx, executors, attempts)
+}
+
+const (
+	workDir = "work"
+	logDir  = "log"
+)
+
+// lock makes the data directory and keeps other ants out of it.
+func (s *Service) lock() (unlock func(), err error) {
+	logs := filepath.Join(s.conf.Dir, logDir)
+	if err := os.MkdirAll(logs, 0o700); err != nil {
+		return nil, fmt.Errorf("make data directory: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(s.conf.Dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock data directory: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("lock data directory %s (does another ant use it?): %w", s.conf.Dir, err)
+	}
+	old, err := os.ReadDir(logs) // of attempts that a killed ant did not end
+	for _, l := range old {
+		err = errors.Join(err, os.Remove(filepath.Join(logs, l.Name())))
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("empty %s: %w", logs, err)
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// recover opens the spool and kills what an earlier life left running. Only then may a Sync say that it is gone.
+func (s *Service) recover(ctx context.Context, executors []executor.Executor) (*spool.Spool, error) {
+	journal, left, err := spool.Open(s.conf.Dir)
+	if err != nil {
+		return nil, err
+	}
+	traces := make(map[string]string, len(left))
+	uids := make([]string, 0, len(left))
+	for _, a := range left {
+		traces[a.UID] = a.Trace
+		uids = append(uids, a.UID)
+	}
+	if len(left) > 0 {
+		s.deps.Log.Warn("an earlier life of this ant left attempts; they are ended", "attempts", uids)
+	}
+	ctx, cancel := context.WithTimeout(ctx, recoverTime)
+	defer cancel()
+	for _, e := range executors {
+		if err := e.Recover(ctx, traces); err != nil {
+			_ = journal.Close()
+			return nil, err
+		}
+	}
+	if err := journal.Forget(uids...); err != nil {
+		_ = journal.Close()
+		return nil, err
+	}
+	return journal, nil
+}
+
+const (
+	recoverTime = 30 * time.Second
+	leaveTime   = 2 * time.Second
+	stopSubject = "formicary.stop."
+)
+
+// serve runs the ant in three layers that end from the outside in: the consumer with ctx, the session when nothing
+// runs any more, the attempts and executors last.
+func (s *Service) serve(ctx context.Context, executors []executor.Executor, attempts *attempt.Manager) error {
+	base, endBase := context.WithCancel(context.WithoutCancel(ctx))
+	defer endBase()
+	inner := make(chan error, 1)
+	go func() {
+		tools, endTools := context.WithCancel(context.WithoutCancel(ctx))
+		defer endTools()
+		ended := make(chan error, 1)
+		go func() { ended <- runExecutors(tools, executors) }()
+		err := attempts.Run(base)
+		endTools()
+		inner <- errors.Join(err, <-ended)
+	}()
+	attempts.Shut() // until supervisor knows the session
+	ses := session.New(session.Options{Ant: s.registration(executors), Beat: s.conf.Beat, FenceAfter: s.conf.FenceAfter, Unhealthy: unhealthy(executors)},
+		antv1.NewRegistrationServiceClient(s.deps.ResourceManager), antv1.NewAttemptServiceClient(s.deps.Supervisor), attempts, s.deps.Log)
+	life, endLife := context.WithCancel(context.WithoutCancel(ctx))
+	defer endLife()
+	err := run.Group(life,
+		run.Member{Name: "session", Run: ses.Run},
+		run.Member{Name: "work", Run: func(life context.Context) error {
+			defer endLife()
+			return s.work(ctx, life, ses, attempts)
+		}},
+	)
+	endBase()
+	return errors.Join(err, <-inner)
+}
+
+func runExecutors(ctx context.Context, executors []executor.Executor) error {
+	members := make([]run.Member, len(executors))
+	for i, e := range executors {
+		members[i] = run.Member{Name: e.Methods()[0], Run: e.Run}
+	}
+	return run.Group(ctx, members...)
+}
+
+// work takes attempts until ctx ends, then drains. It ends early when life does.
+func (s *Service) work(ctx, life context.Context, ses *session.Session, attempts *attempt.Manager) error {
+	taking, stop := context.WithCancel(life)
+	defer stop()
+	defer context.AfterFunc(ctx, stop)()
+	select {
+	case <-ses.Ready():
+	case <-taking.Done():
+		return nil // nothing was begun
+	}
+	hints, err := s.deps.NATS.Subscribe(stopSubject+s.conf.ID, func(m *nats.Msg) {
+		var hint antv1.StopHint
+		if err := proto.Unmarshal(m.Data, &hint); err == nil {
+			attempts.Cancel(hint.GetUids())
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("subscribe to stop hints: %w", err)
+	}
+	defer func() { _ = hints.Unsubscribe() }()
+	err = bus.Consume(taking, s.deps.Log, s.deps.JS, bus.Consumption{
+		Stream: bus.Tasks, Bind: true, Max: maxClaim, Consumer: jetstream.ConsumerConfig{Durable: "ant-" + s.conf.ID}, Handle: attempts.Ring,
+		Missing: func(ctx context.Context) { s.missing(ctx, ses) },
+	})
+	if err != nil || life.Err() != nil {
+		return err
+	}
+	s.deps.Log.Info("draining", "running", len(attempts.Running()), "patience", s.conf.DrainTimeout)
+	ses.Drain()
+	attempts.Drain(life, s.conf.DrainTimeout)
+	bye, cancel := context.WithTimeout(life, leaveTime)
+	defer cancel()
+	attempts.Flush(bye)
+	if err := ses.Leave(bye); err != nil {
+		s.deps.Log.Warn("left without saying so", "error", err)
+	}
+	return nil
+}
+
+// missing registers again when the doorbells' consumer or stream is gone: resource-manager makes it for a session.
+func (s *Service) missing(ctx context.Context, ses *session.Session) {
+	_, err := s.deps.JS.Consumer(ctx, bus.Tasks, "ant-"+s.conf.ID)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
+		ses.Renew()
+	}
+}
+
+// maxClaim is the largest number of attempts that one Claim may name.
+const maxClaim = 256
+
+func unhealthy(executors []executor.Executor) func() []string {
+	return func() (methods []string) {
+		for _, e := range executors {
+			if e.Healthy() != nil {
+				methods = append(methods, e.Methods()...)
+			}
+		}
+		return methods
+	}
+}
+
+func (s *Service) registration(executors []executor.Executor) *antv1.RegisterRequest {
+	host, _ := os.Hostname()
+	labels := map[string]string{"host": host}
+	for k, v := range s.conf.Labels {
+		labels[k] = v
+	}
+	var methods []string
+	for _, e := range executors {
+		for _, m := range e.Methods() {
+			if slices.Contains(s.conf.Methods, m) {
+				methods = append(methods, m)
+			}
+		}
+	}
+	return &antv1.RegisterRequest{AntId: s.conf.ID, Methods: methods, Tags: s.conf.Tags, Slots: int32(s.conf.Slots), Version: s.conf.Version, Labels: labels}
+}

@@ -1,0 +1,466 @@
+package ant_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/formicary/formicary/libs/bus"
+	"github.com/formicary/formicary/libs/testkit"
+	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
+	"github.com/formicary/formicary/services/ant"
+)
+
+func TestSuccess(t *testing.T) {
+	c := newColony(t)
+	c.start(c.config())
+	w := script(`echo "$FORMICARY_JOB_ID $FORMICARY_TASK $FORMICARY_ATTEMPT $FORMICARY_IDEMPOTENCY_KEY $CI $MINE"`, "echo ::set-output name=v::42")
+	w.Spec.Environment = map[string]string{"MINE": "mine", "FORMICARY_TASK": "forged"}
+	w.Spec.ReportStdout = true
+	uid := c.dispatch(w)
+	r := c.result(uid)
+	const log = "job-1 build 1 key-1 true mine\n::set-output name=v::42\n"
+	same(t, "outcome", r.GetOutcome(), antv1.Result_SUCCEEDED)
+	same(t, "class, message, code", fmt.Sprint(r.GetFailureClass(), r.GetMessage(), r.GetExitCode()), "0")
+	same(t, "outputs", r.GetOutputs(), map[string]string{"v": "42"})
+	same(t, "body", r.GetBody(), log)
+	same(t, "ant and session", r.GetAntId()+r.GetSession(), antID+c.sessions[0])
+	c.settled()
+	c.do(func() {
+		same(t, "log", c.logs[r.GetLogKey()], log)
+		same(t, "digest", r.GetLogSha256(), c.logs[r.GetLogKey()+".sha256"])
+		same(t, "bytes", r.GetLogBytes(), len(log))
+		same(t, "claims", len(c.claims), 1)
+		same(t, "first sync", c.syncs[0].GetGeneration(), 1)
+		same(t, "results", len(c.results[uid]), 1)
+	})
+}
+
+func TestNothingPrintedCostsNothing(t *testing.T) {
+	c := newColony(t)
+	chunks := c.tail(t)
+	c.start(c.config())
+	r := c.result(c.dispatch(script("true")))
+	same(t, "log", fmt.Sprint(r.GetLogKey(), r.GetLogBytes(), r.GetLogSha256()), "0")
+	c.settled()
+	same(t, "chunks", chunks.Load(), 0)
+	c.do(func() { same(t, "uploads", len(c.logs), 0) })
+}
+
+// tail counts the live chunks of all attempts.
+func (c *colony) tail(t *testing.T) *atomic.Int32 {
+	n := &atomic.Int32{}
+	sub, err := c.nc.Subscribe("formicary.log.*", func(*nats.Msg) { n.Add(1) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = sub.Unsubscribe() })
+	return n
+}
+
+func TestFailureTellsTheLastLines(t *testing.T) {
+	c := newColony(t)
+	c.start(c.config())
+	w := script("echo token is hunter2-hunter2", "printf '::set-output name=t::%s\\n' hunter2-hunter2", "exit 3")
+	w.Masks = []string{"hunter2-hunter2"}
+	w.Spec.ReportStdout = true
+	r := c.result(c.dispatch(w))
+	same(t, "outcome", fmt.Sprintln(r.GetOutcome(), r.GetFailureClass(), r.GetExitCode()), "FAILED user 3\n")
+	same(t, "message", r.GetMessage(), "exit code 3\ntoken is ***\n::set-output name=t::***")
+	same(t, "outputs", r.GetOutputs(), map[string]string{"t": "***"})
+	same(t, "body", strings.Contains(r.GetBody(), "hunter2"), false)
+	c.do(func() { same(t, "log", strings.Contains(c.logs[r.GetLogKey()], "hunter2"), false) })
+}
+
+func TestLiveLog(t *testing.T) {
+	c := newColony(t)
+	c.start(c.config())
+	sub, err := c.nc.SubscribeSync("formicary.log.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	flag := filepath.Join(t.TempDir(), "flag")
+	uid := c.dispatch(script("echo one", "while [ ! -e "+flag+" ]; do sleep 0.02; done", "echo two"))
+	var text strings.Builder
+	for end := false; !end; {
+		m, err := sub.NextMsg(5 * time.Second)
+		if err != nil {
+			t.Fatalf("after %q: %v", text.String(), err)
+		}
+		var chunk antv1.LogChunk
+		if err := proto.Unmarshal(m.Data, &chunk); err != nil {
+			t.Fatal(err)
+		}
+		same(t, "subject", m.Subject, "formicary.log."+uid)
+		same(t, "offset", chunk.GetOffset(), text.Len())
+		text.Write(chunk.GetData())
+		end = chunk.GetEnd()
+		if text.String() == "one\n" {
+			if err := os.WriteFile(flag, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	same(t, "text", text.String(), "one\ntwo\n")
+}
+
+func TestRejected(t *testing.T) {
+	c := newColony(t)
+	c.start(c.config())
+	w := script("true")
+	w.Spec.Method = "DOCKER"
+	r := c.result(c.dispatch(w))
+	same(t, "outcome", r.GetOutcome().String()+" "+r.GetFailureClass(), "FAILED rejected")
+	r = c.result(c.dispatch(&antv1.Work{}))
+	same(t, "without spec", r.GetOutcome().String()+" "+r.GetFailureClass(), "FAILED rejected")
+}
+
+func TestBinaryOutputMakesAValidResult(t *testing.T) {
+	c := newColony(t)
+	c.start(c.config())
+	w := script(`printf '\377\376 end\n'`, `printf '::set-output name=b::\377\n'`, "false")
+	w.Spec.ReportStdout = true
+	r := c.result(c.dispatch(w))
+	same(t, "message", r.GetMessage(), "exit code 1\n\uFFFD end\n::set-output name=b::\uFFFD")
+}
+
+func TestTimeout(t *testing.T) {
+	c := newColony(t)
+	c.start(c.config())
+	w := script("echo begun", "sleep 300")
+	w.Timeout = durationpb.New(200 * time.Millisecond)
+	r := c.result(c.dispatch(w))
+	same(t, "outcome", r.GetOutcome().String()+" "+r.GetFailureClass(), "TIMED_OUT timeout")
+	same(t, "message", strings.HasPrefix(r.GetMessage(), "timed out after 200ms\nbegun"), true)
+}
+
+func TestCancelByHintAndBySync(t *testing.T) {
+	c := newColony(t)
+	c.start(c.config())
+	uid := c.dispatch(script("sleep 300"))
+	c.isRunning(uid)
+	hint, _ := proto.Marshal(&antv1.StopHint{Uids: []string{uid, "unknown"}})
+	if err := c.nc.Publish("formicary.stop."+antID, hint); err != nil {
+		t.Fatal(err)
+	}
+	r := c.result(uid)
+	same(t, "outcome", r.GetOutcome().String()+" "+r.GetFailureClass(), "CANCELLED cancelled")
+}
+
+func TestLateDoorbells(t *testing.T) {
+	c := newColony(t)
+	c.start(c.config())
+	uid := c.dispatch(script("sleep 0.3"))
+	c.isRunning(uid)
+	c.ring(uid)              // twice
+	c.ring(uuid.NewString()) // not live
+	if _, err := c.js.Publish(t.Context(), "formicary.task."+antID, []byte("\xff\xffnonsense")); err != nil {
+		t.Fatal(err)
+	}
+	c.result(uid)
+	c.settled()
+	c.ring(uid) // after all is over
+	testkit.Eventually(t, 5*time.Second, "all doorbells are answered", func() bool {
+		s, err := c.js.Stream(t.Context(), bus.Tasks)
+		if err != nil {
+			return false
+		}
+		info, err := s.Info(t.Context())
+		return err == nil && info.State.Msgs == 0
+	})
+	c.do(func() { same(t, "results", len(c.results[uid]), 1) })
+}
+
+func TestClaimFailureBringsTheDoorbellAgain(t *testing.T) {
+	c := newColony(t)
+	c.do(func() { c.claimError = errGone })
+	c.start(c.config())
+	uid := c.dispatch(script("true"))
+	testkit.Eventually(t, 5*time.Second, "ant is registered", c.is(func() bool { return len(c.syncs) > 1 }))
+	c.do(func() { c.claimError = nil })
+	same(t, "outcome", c.result(uid).GetOutcome(), antv1.Result_SUCCEEDED)
+}
+
+func TestManyAtOnce(t *testing.T) {
+	c := newColony(t)
+	c.start(c.config())
+	var uids []string
+	for i := range 100 {
+		uids = append(uids, c.dispatch(script(fmt.Sprintf("exit %d", i%3))))
+	}
+	for i, uid := range uids {
+		same(t, uid, c.result(uid).GetExitCode(), i%3)
+	}
+	c.settled()
+}
+
+func TestLostStreamLosesNoResult(t *testing.T) {
+	c := newColony(t)
+	c.start(c.config())
+	uid := c.dispatch(script("sleep 0.2"))
+	c.isRunning(uid)
+	if err := c.js.DeleteStream(t.Context(), bus.Results); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, 5*time.Second, "the result waits in the spool", c.is(func() bool {
+		return len(c.syncs[len(c.syncs)-1].GetSpooled()) == 1
+	}))
+	if err := bus.Provision(t.Context(), c.js); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "outcome", c.result(uid).GetOutcome(), antv1.Result_SUCCEEDED)
+	c.settled()
+}
+
+func TestUnsettledResultIsSentAgain(t *testing.T) {
+	c := newColony(t)
+	c.do(func() { c.settle = false })
+	c.start(c.config())
+	uid := c.dispatch(script("true"))
+	testkit.Eventually(t, 10*time.Second, "sent twice", c.is(func() bool { return len(c.results[uid]) == 2 }))
+	c.do(func() { c.settle = true })
+	c.settled()
+}
+
+func TestLogThatCannotBeStored(t *testing.T) {
+	c := newColony(t)
+	c.do(func() { c.uploadCode = http.StatusInternalServerError })
+	c.start(c.config())
+	r := c.result(c.dispatch(script("echo hello", "false")))
+	same(t, "log", r.GetLogKey(), "")
+	same(t, "message", r.GetMessage(), "exit code 1\nhello")
+}
+
+func TestFence(t *testing.T) {
+	c := newColony(t)
+	conf := c.config()
+	conf.FenceAfter = 400 * time.Millisecond
+	c.start(conf)
+	uid := c.dispatch(script("trap '' TERM", "while :; do sleep 0.1; done"))
+	c.isRunning(uid)
+	c.do(func() { c.syncError = errGone })
+	begun := time.Now()
+	r := c.result(uid)
+	same(t, "outcome", r.GetOutcome().String()+" "+r.GetFailureClass(), "LOST infra")
+	if took := time.Since(begun); took < 300*time.Millisecond || took > 3*time.Second {
+		t.Errorf("fenced after %s", took)
+	}
+	next := c.dispatch(script("true"))
+	c.do(func() { c.syncError = nil })
+	same(t, "works again", c.result(next).GetOutcome(), antv1.Result_SUCCEEDED)
+}
+
+func TestSuperseded(t *testing.T) {
+	for name, set := range map[string]func(c *colony){
+		"sync":      func(c *colony) { c.syncError = aborted("SESSION_SUPERSEDED") },
+		"heartbeat": func(c *colony) { c.beatError = aborted("SESSION_SUPERSEDED") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newColony(t)
+			ended := c.start(c.config())
+			file := filepath.Join(t.TempDir(), "beats")
+			uid := c.dispatch(script("trap '' TERM", "while :; do echo x >>"+file+"; sleep 0.02; done"))
+			c.isRunning(uid)
+			c.do(func() { set(c) })
+			if err := ended.wait(t); err == nil || !strings.Contains(err.Error(), "another ant") {
+				t.Errorf("ended with %v", err)
+			}
+			before, _ := os.ReadFile(file)
+			time.Sleep(100 * time.Millisecond)
+			after, _ := os.ReadFile(file)
+			same(t, "output after the end", len(after), len(before))
+		})
+	}
+}
+
+func TestUnknownAntRegistersAgainAndKeepsItsAttempts(t *testing.T) {
+	c := newColony(t)
+	c.start(c.config())
+	flag := filepath.Join(t.TempDir(), "flag")
+	uid := c.dispatch(script("while [ ! -e " + flag + " ]; do sleep 0.02; done"))
+	c.isRunning(uid)
+	c.do(func() { c.beatError = aborted("ANT_UNKNOWN") })
+	testkit.Eventually(t, 5*time.Second, "the first Sync of the new session names the attempt", c.is(func() bool {
+		for _, s := range c.syncs {
+			if s.GetGeneration() == 2 && s.GetFirst() && len(s.GetRunning()) == 1 {
+				return true
+			}
+		}
+		return false
+	}))
+	if err := os.WriteFile(flag, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := c.result(uid)
+	same(t, "session", r.GetSession(), c.sessions[1])
+	same(t, "outcome", r.GetOutcome(), antv1.Result_SUCCEEDED)
+}
+
+func TestLostConsumerIsMadeAgain(t *testing.T) {
+	c := newColony(t)
+	c.start(c.config())
+	c.result(c.dispatch(script("true")))
+	if err := c.js.DeleteConsumer(t.Context(), bus.Tasks, "ant-"+antID); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "outcome", c.result(c.dispatch(script("true"))).GetOutcome(), antv1.Result_SUCCEEDED)
+}
+
+func TestDrain(t *testing.T) {
+	c := newColony(t)
+	r := c.start(c.config())
+	uid := c.dispatch(script("sleep 0.3"))
+	c.isRunning(uid)
+	r.end()
+	if err := r.wait(t); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "outcome", c.result(uid).GetOutcome(), antv1.Result_SUCCEEDED)
+	c.do(func() {
+		same(t, "draining was said", c.beats[len(c.beats)-1].GetDraining(), true)
+		same(t, "left", c.left, 1)
+	})
+}
+
+func TestDrainEndsWhatTakesTooLong(t *testing.T) {
+	c := newColony(t)
+	conf := c.config()
+	conf.DrainTimeout = 200 * time.Millisecond
+	r := c.start(conf)
+	uid := c.dispatch(script("trap '' TERM", "while :; do sleep 0.1; done"))
+	c.isRunning(uid)
+	r.end()
+	if err := r.wait(t); err != nil {
+		t.Fatal(err)
+	}
+	res := c.result(uid)
+	same(t, "outcome", res.GetOutcome().String()+" "+res.GetFailureClass(), "LOST infra")
+}
+
+func TestRestartSendsTheSpoolWithTheOldSession(t *testing.T) {
+	c := newColony(t)
+	c.do(func() { c.settle = false })
+	conf := c.config()
+	conf.ResendAfter = time.Hour
+	r := c.start(conf)
+	uid := c.dispatch(script("true"))
+	c.result(uid)
+	r.end()
+	if err := r.wait(t); err != nil {
+		t.Fatal(err)
+	}
+	c.do(func() { c.syncs = nil })
+	c.start(conf)
+	testkit.Eventually(t, 5*time.Second, "sent again", c.is(func() bool { return len(c.results[uid]) == 2 }))
+	c.do(func() {
+		same(t, "session", c.results[uid][1].GetSession(), c.sessions[0])
+		same(t, "first sync", fmt.Sprint(c.syncs[0].GetFirst(), c.syncs[0].GetSpooled()), fmt.Sprintf("true [%s]", uid))
+		c.settle = true
+	})
+	c.settled()
+}
+
+func TestTwoAntsCannotShareADirectory(t *testing.T) {
+	c := newColony(t)
+	conf := c.config()
+	c.start(conf)
+	c.result(c.dispatch(script("true")))
+	if err := c.new(conf).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "another ant") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestHTTP(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusTeapot)
+		_, _ = fmt.Fprintf(w, "%s token-token %s", r.Method, r.Header.Get("Idempotency-Key"))
+	}))
+	defer s.Close()
+	c := newColony(t)
+	c.start(c.config())
+	vars, _ := structpb.NewStruct(map[string]any{"a": 1})
+	r := c.result(c.dispatch(&antv1.Work{Spec: &antv1.Spec{Method: "HTTP_POST_JSON", Url: s.URL, Variables: vars}, IdempotencyKey: "key", Masks: []string{"token-token"}}))
+	same(t, "outcome", fmt.Sprintln(r.GetOutcome(), r.GetExitCode(), r.GetFailureClass()), "FAILED 418 user\n")
+	same(t, "body", r.GetBody(), "POST *** key")
+	same(t, "message", r.GetMessage(), "status 418 I'm a teapot\nPOST *** key")
+}
+
+func TestOneGigabyteWithoutNewline(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
+	c := newColony(t)
+	c.start(c.config())
+	c.result(c.dispatch(script("true")))
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	begun := time.Now()
+	r := c.result(c.dispatch(script("head -c 1G /dev/zero")))
+	runtime.ReadMemStats(&after)
+	same(t, "outcome", fmt.Sprint(r.GetOutcome(), r.GetLogBytes()), "SUCCEEDED 1073741824")
+	c.do(func() { same(t, "digest", r.GetLogSha256(), c.logs[r.GetLogKey()+".sha256"]) })
+	grown := int64(after.Sys) - int64(before.Sys)
+	t.Logf("took %s, memory grew by %d MiB", time.Since(begun), grown>>20)
+	if grown > 100<<20 {
+		t.Errorf("memory grew by %d MiB", grown>>20)
+	}
+}
+
+func TestConfigReportsAllFaults(t *testing.T) {
+	conf := ant.DefaultConfig()
+	conf.ID, conf.Slots, conf.Methods = "-", 0, []string{"SHELL", "NONE"}
+	err := conf.Validate()
+	for _, want := range []string{"id", "dir", "slots", "NONE"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v lacks %s", err, want)
+		}
+	}
+}
+
+// BenchmarkTrue is a lone `true` from the doorbell's publication to the result at the other side of the bus: claim
+// over gRPC, shell, spool and publication included.
+func BenchmarkTrue(b *testing.B) {
+	bench(b, "true")
+}
+
+// BenchmarkHello adds a short log: upload to an HTTP server and live chunks.
+func BenchmarkHello(b *testing.B) {
+	bench(b, "echo hello")
+}
+
+func bench(b *testing.B, line string) {
+	c := newColony(b)
+	conf := c.config()
+	conf.Beat, conf.FenceAfter = time.Second, 20*time.Second
+	c.start(conf)
+	got := make(chan string, 1)
+	sub, err := c.nc.Subscribe("formicary.result.*", func(m *nats.Msg) {
+		var r antv1.Result
+		_ = proto.Unmarshal(m.Data, &r)
+		got <- r.GetUid()
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	c.dispatch(script(line))
+	<-got
+	for b.Loop() {
+		c.dispatch(script(line))
+		<-got
+	}
+}

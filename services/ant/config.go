@@ -1,0 +1,123 @@
+package ant
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/formicary/formicary/services/ant/internal/executor"
+	"github.com/formicary/formicary/services/ant/internal/httptask"
+	"github.com/formicary/formicary/services/ant/internal/shell"
+)
+
+// Config of an ant.
+type Config struct {
+	// ID of the ant, stable over restarts: letters, digits, '-', '_', at most 63. Required.
+	ID string
+	// Dir holds the spool, working directories and logs of this ant alone. Required.
+	Dir string
+	// Methods that the ant executes; none means all that it can.
+	Methods []string
+	// Tags that it owns.
+	Tags []string
+	// Slots that it has: how many tasks of cost 1 run at once.
+	Slots int
+	// Labels and Version are for people.
+	Labels  map[string]string
+	Version string
+	// Environment is what every process of a task gets from the ant's own environment.
+	Environment map[string]string
+	// AllowPrivate lets HTTP tasks reach this host and private networks.
+	AllowPrivate bool
+	// WithoutCgroups does without control groups even where they can be made: no limits, and a task that hides its
+	// processes well can leave some.
+	WithoutCgroups bool
+	// LogLimit is the most that is kept of the log of one attempt, in bytes.
+	LogLimit int64
+	// Beat is the interval of Heartbeat and Sync.
+	Beat time.Duration
+	// FenceAfter is how long the ant keeps its tasks without an answer from supervisor; it must be well below
+	// supervisor's lease of 30 s.
+	FenceAfter time.Duration
+	// ResendAfter is how long a result may be unsettled before it is sent again.
+	ResendAfter time.Duration
+	// UploadPatience is how long a result waits for its log when the log cannot be stored.
+	UploadPatience time.Duration
+	// DrainTimeout is how long running tasks may go on after the end was asked for; 0 ends them at once.
+	DrainTimeout time.Duration
+}
+
+// DefaultConfig returns a configuration that lacks ID and Dir. The environment of tasks is PATH, HOME and LANG of this
+// process.
+func DefaultConfig() Config {
+	env := map[string]string{}
+	for _, name := range []string{"PATH", "HOME", "LANG"} {
+		if v, ok := os.LookupEnv(name); ok {
+			env[name] = v
+		}
+	}
+	return Config{
+		Slots: max(16, 8*runtime.NumCPU()), Environment: env, LogLimit: 1 << 30, Version: "dev",
+		Beat: 5 * time.Second, FenceAfter: 20 * time.Second, ResendAfter: 10 * time.Second,
+		UploadPatience: 10 * time.Second, DrainTimeout: 20 * time.Second,
+	}
+}
+
+var idPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$`) //nolint:gochecknoglobals // a constant
+
+const maxSlots = 4096 // a running script costs the ant a thread
+
+// Validate reports all faults at once.
+func (c Config) Validate() error {
+	var faults []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	check(idPattern.MatchString(c.ID), "id %q: want letters, digits, '-' or '_', at most 63", c.ID)
+	check(c.Dir != "", "dir is missing")
+	check(c.Slots >= 1 && c.Slots <= maxSlots, "slots %d: want 1 to %d", c.Slots, maxSlots)
+	check(len(c.Tags) <= 64, "%d tags: want at most 64", len(c.Tags))
+	known := knownMethods()
+	for _, m := range c.Methods {
+		check(slices.Contains(known, m), "method %q: want one of %s", m, strings.Join(known, ", "))
+	}
+	check(c.LogLimit > 0, "log limit %d: want more than 0 bytes", c.LogLimit)
+	check(c.Beat > 0, "beat %s: want more than 0", c.Beat)
+	check(c.FenceAfter > c.Beat, "fence after %s: want more than the beat of %s", c.FenceAfter, c.Beat)
+	check(c.ResendAfter > 0, "resend after %s: want more than 0", c.ResendAfter)
+	check(c.UploadPatience >= 0, "upload patience %s: want 0 or more", c.UploadPatience)
+	check(c.DrainTimeout >= 0, "drain timeout %s: want 0 or more", c.DrainTimeout)
+	return errors.Join(faults...)
+}
+
+func knownMethods() []string {
+	return append([]string{shell.Method}, httptask.New(httptask.Options{}).Methods()...)
+}
+
+// executors makes those of the wanted methods.
+func (s *Service) executors() ([]executor.Executor, error) {
+	if len(s.conf.Methods) == 0 {
+		s.conf.Methods = knownMethods()
+	}
+	var out []executor.Executor
+	if slices.Contains(s.conf.Methods, shell.Method) {
+		e, err := shell.New(shell.Options{Dir: filepath.Join(s.conf.Dir, workDir), Environment: s.conf.Environment, WithoutCgroups: s.conf.WithoutCgroups})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, e)
+	}
+	web := httptask.New(httptask.Options{AllowPrivate: s.conf.AllowPrivate, UserAgent: "formicary-ant/" + s.conf.Version})
+	if slices.ContainsFunc(web.Methods(), func(m string) bool { return slices.Contains(s.conf.Methods, m) }) {
+		out = append(out, web)
+	}
+	return out, nil
+}

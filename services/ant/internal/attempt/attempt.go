@@ -1,0 +1,166 @@
+package attempt
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/formicary/formicary/libs/run"
+	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
+	"github.com/formicary/formicary/services/ant/internal/executor"
+	"github.com/formicary/formicary/services/ant/internal/mask"
+	"github.com/formicary/formicary/services/ant/internal/tasklog"
+)
+
+// defaultGrace is given when the work names none.
+const defaultGrace = 10 * time.Second
+
+// stopped is why the ant ended an attempt.
+type stopped struct {
+	outcome antv1.Result_Outcome
+	class   string
+	message string
+}
+
+var cancelled = stopped{antv1.Result_CANCELLED, "cancelled", "cancelled"} //nolint:gochecknoglobals // a constant
+
+func timedOut(after time.Duration) stopped {
+	return stopped{antv1.Result_TIMED_OUT, "timeout", fmt.Sprintf("timed out after %s", after)}
+}
+
+func lost(why string) stopped {
+	return stopped{antv1.Result_LOST, string(executor.Infra), why}
+}
+
+// attempt is one on its way.
+type attempt struct {
+	m     *Manager
+	uid   string
+	work  *antv1.Work
+	masks *mask.Masker
+	log   *tasklog.Log
+	began time.Time
+
+	mu     sync.Mutex
+	x      executor.Execution
+	reason *stopped
+	now    bool // stop without grace
+	ended  bool
+}
+
+func (m *Manager) newAttempt(w *antv1.Work) *attempt {
+	a := &attempt{m: m, uid: w.GetUid(), work: w, masks: mask.New(w.GetMasks()), began: time.Now()}
+	a.log = tasklog.New(tasklog.Options{
+		Path: filepath.Join(m.opts.LogDir, a.uid), Limit: m.opts.LogLimit, Masks: a.masks,
+		Live: func(c tasklog.Chunk) { m.show(a.uid, c) },
+	})
+	return a
+}
+
+func (a *attempt) grace() time.Duration {
+	if a.work.GetGrace() == nil {
+		return defaultGrace
+	}
+	return a.work.GetGrace().AsDuration()
+}
+
+// stop ends the attempt for a reason; the first reason counts. Without grace it is killed even if it is stopping.
+func (a *attempt) stop(why stopped, grace time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ended {
+		return
+	}
+	if a.reason == nil {
+		a.reason = &why
+	}
+	a.now = a.now || grace <= 0
+	if a.x != nil {
+		a.x.Stop(grace)
+	}
+}
+
+// run takes the attempt to its result, whatever happens on the way.
+func (a *attempt) run() {
+	defer a.m.all.Done()
+	defer a.m.remove(a.uid)
+	var end executor.End
+	if err := a.safely("execute", func() { end = a.execute() }); err != nil {
+		end = executor.Break("the ant could not execute the task: see its log")
+	}
+	a.mu.Lock()
+	a.ended = true
+	why := a.reason
+	a.mu.Unlock()
+	a.log.Finish()
+	_ = a.safely("report", func() { a.report(end, why) })
+	_ = a.safely("clean up", func() {
+		if a.x != nil {
+			a.x.Close()
+		}
+		a.log.Remove()
+	})
+}
+
+// safely keeps a fault of one attempt from ending the ant.
+func (a *attempt) safely(what string, f func()) error {
+	err := run.Safely(a.m.life, func(context.Context) error {
+		f()
+		return nil
+	})
+	if err != nil {
+		a.m.deps.Log.Error("attempt failed in the ant", "attempt", a.uid, "step", what, "error", err)
+	}
+	return err
+}
+
+// execute runs the task and waits for its end.
+func (a *attempt) execute() executor.End {
+	spec := a.work.GetSpec()
+	e := a.m.methods[spec.GetMethod()]
+	if e == nil {
+		return executor.Refuse(fmt.Sprintf("this ant does not execute method %q", spec.GetMethod()))
+	}
+	x := e.Prepare(toTask(a.work), a.log)
+	a.mu.Lock()
+	a.x = x
+	if a.reason != nil {
+		x.Stop(0)
+	}
+	a.mu.Unlock()
+	if d := a.work.GetTimeout(); d != nil {
+		timer := time.AfterFunc(d.AsDuration(), func() { a.stop(timedOut(d.AsDuration()), a.grace()) })
+		defer timer.Stop()
+	}
+	if trace := x.Start(); trace != "" {
+		if err := a.m.deps.Spool.Started(a.uid, trace); err != nil {
+			a.m.deps.Log.Error("a restarted ant may not find the attempt", "attempt", a.uid, "error", err)
+		}
+	}
+	return x.Wait()
+}
+
+// report stores the log, spools the result and publishes it.
+func (a *attempt) report(end executor.End, why *stopped) {
+	res := a.result(end, why)
+	if a.log.Size() > 0 && res.GetOutcome() != antv1.Result_LOST {
+		a.upload(a.m.life, res)
+	}
+	res.Session = a.m.current()
+	data, err := proto.Marshal(res)
+	if err != nil {
+		a.m.deps.Log.Error("result cannot be encoded", "attempt", a.uid, "error", err)
+		return
+	}
+	if err := a.m.deps.Spool.Ended(a.uid, data, time.Now(), a.m.opts.ResendAfter); err != nil {
+		a.m.deps.Log.Error("result cannot be spooled", "attempt", a.uid, "error", err)
+	}
+	a.m.publish(a.uid, data)
+	outcome := strings.ToLower(res.GetOutcome().String())
+	a.m.metrics.ended(a.m.life, a.work.GetSpec().GetMethod(), outcome, time.Since(a.began))
+}

@@ -1,0 +1,84 @@
+package attempt
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
+	"github.com/formicary/formicary/services/ant/internal/executor"
+)
+
+// maxMessage bounds the message of a result: what happened and the last lines of the log.
+const maxMessage = 2 << 10
+
+// toTask maps the work of a claim to what an executor needs.
+func toTask(w *antv1.Work) executor.Task {
+	s := w.GetSpec()
+	env := make(map[string]string, len(s.GetEnvironment())+8)
+	for k, v := range s.GetEnvironment() {
+		env[k] = v
+	}
+	env["CI"] = "true"
+	env["FORMICARY_JOB_ID"] = w.GetRequestId()
+	env["FORMICARY_JOB_TYPE"] = w.GetJobType()
+	env["FORMICARY_RUN"] = strconv.Itoa(int(w.GetRun()))
+	env["FORMICARY_TASK"] = w.GetTask()
+	env["FORMICARY_ATTEMPT"] = strconv.Itoa(int(w.GetAttempt()))
+	env["FORMICARY_ATTEMPT_UID"] = w.GetUid()
+	env["FORMICARY_IDEMPOTENCY_KEY"] = w.GetIdempotencyKey()
+	t := executor.Task{
+		UID: w.GetUid(), Method: s.GetMethod(), Before: s.GetBeforeScript(), Script: s.GetScript(), After: s.GetAfterScript(),
+		Environment: env, WorkingDir: s.GetWorkingDir(), URL: s.GetUrl(), Headers: s.GetHeaders(), Query: s.GetQuery(),
+		IdempotencyKey: w.GetIdempotencyKey(), CPUMillis: s.GetCpuMillis(), MemoryBytes: s.GetMemoryBytes(),
+	}
+	if s.GetVariables() != nil {
+		t.Variables = s.GetVariables().AsMap()
+	}
+	return t
+}
+
+// result of an execution; why is set when the ant ended it. Nothing of it is unmasked.
+func (a *attempt) result(end executor.End, why *stopped) *antv1.Result {
+	r := &antv1.Result{
+		Uid: a.uid, AntId: a.m.opts.Ant, Outcome: antv1.Result_SUCCEEDED, ExitCode: int32(end.ExitCode), FailureClass: string(end.Class),
+		StartedAt: timestamppb.New(a.began), EndedAt: timestamppb.New(time.Now()),
+	}
+	summary := a.text(end.Message)
+	switch {
+	case why != nil:
+		r.Outcome, r.FailureClass, summary = why.outcome, why.class, why.message
+	case end.Class != executor.None:
+		r.Outcome = antv1.Result_FAILED
+	}
+	if r.GetOutcome() != antv1.Result_SUCCEEDED {
+		r.Message = a.message(summary)
+	}
+	if len(end.Outputs) > 0 {
+		r.Outputs = make(map[string]string, len(end.Outputs))
+		for k, v := range end.Outputs {
+			r.Outputs[k] = a.text(v)
+		}
+	}
+	r.Body = a.text(end.Body)
+	if a.work.GetSpec().GetReportStdout() {
+		r.Body = a.log.Head()
+	}
+	return r
+}
+
+// text masks and makes valid UTF-8, as protobuf wants it.
+func (a *attempt) text(s string) string { return strings.ToValidUTF8(a.masks.String(s), "\uFFFD") }
+
+// message of a failure.
+func (a *attempt) message(summary string) string {
+	if len(summary) > maxMessage/2 {
+		summary = strings.ToValidUTF8(summary[:maxMessage/2], "")
+	}
+	if tail := a.log.Tail(maxMessage - len(summary) - 1); tail != "" {
+		return strings.ToValidUTF8(summary+"\n"+tail, "")
+	}
+	return summary
+}

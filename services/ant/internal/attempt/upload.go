@@ -1,0 +1,69 @@
+package attempt
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/formicary/formicary/libs/errs"
+	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
+)
+
+const (
+	uploadTime = 30 * time.Second // of one try, besides what the size adds
+	uploadRate = 1 << 20          // bytes per second that a try may count on
+	firstPause = 100 * time.Millisecond
+	maxPause   = 2 * time.Second
+)
+
+// upload stores the log and names it in the result. The result does not wait for it for ever.
+func (a *attempt) upload(ctx context.Context, res *antv1.Result) {
+	giveUp := time.Now().Add(a.m.opts.UploadPatience)
+	for pause := firstPause; ; pause = min(2*pause, maxPause) {
+		key, err := a.uploadOnce(ctx)
+		if err == nil {
+			res.LogKey, res.LogBytes, res.LogSha256 = key, a.log.Size(), a.log.Sum()
+			return
+		}
+		if ctx.Err() != nil || errs.Reason(err) == "STALE_ATTEMPT" || time.Now().Add(pause).After(giveUp) {
+			a.m.metrics.uploadFailures.Add(ctx, 1)
+			a.m.deps.Log.Warn("the log of an attempt is lost", "attempt", a.uid, "bytes", a.log.Size(), "error", err)
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (a *attempt) uploadOnce(ctx context.Context) (key string, err error) {
+	size := a.log.Size()
+	body, err := a.log.Reader()
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, uploadTime+time.Duration(size/uploadRate)*time.Second)
+	defer cancel()
+	res, err := a.m.deps.Supervisor.CreateLogUpload(ctx, &antv1.CreateLogUploadRequest{AntId: a.m.opts.Ant, Session: a.m.current(), Uid: a.uid, Size: size})
+	if err != nil {
+		return "", fmt.Errorf("ask where to put the log: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, res.GetUrl(), body)
+	if err != nil {
+		return "", fmt.Errorf("put log: %w", err)
+	}
+	req.ContentLength = size
+	put, err := a.m.deps.HTTP.Do(req)
+	if err != nil {
+		return "", fmt.Errorf("put log: %w", err)
+	}
+	defer put.Body.Close()
+	_, _ = io.Copy(io.Discard, io.LimitReader(put.Body, 4<<10)) // so that the connection can be used again
+	if put.StatusCode/100 != 2 {
+		return "", fmt.Errorf("put log: status %s", put.Status)
+	}
+	return res.GetKey(), nil
+}

@@ -1,0 +1,301 @@
+// Package httptask executes tasks that are one HTTP request: the status is the exit code, the body is the result.
+package httptask
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/formicary/formicary/services/ant/internal/executor"
+)
+
+// encoding of a body.
+type encoding int
+
+const (
+	noBody encoding = iota
+	asJSON
+	asForm
+)
+
+type method struct {
+	name     string // of HTTP
+	encoding encoding
+}
+
+var methods = map[string]method{ //nolint:gochecknoglobals // a constant table
+	"HTTP_GET":       {http.MethodGet, noBody},
+	"HTTP_DELETE":    {http.MethodDelete, noBody},
+	"HTTP_POST_JSON": {http.MethodPost, asJSON},
+	"HTTP_POST_FORM": {http.MethodPost, asForm},
+	"HTTP_PUT_JSON":  {http.MethodPut, asJSON},
+	"HTTP_PUT_FORM":  {http.MethodPut, asForm},
+	"HTTP_PATCH":     {http.MethodPatch, asJSON},
+}
+
+const (
+	// keptWhole is the longest body that the result holds whole; of a longer one it holds the first keptOfLong bytes
+	// and the rest is in the log.
+	keptWhole    = 64 << 10
+	keptOfLong   = 4 << 10
+	maxResponse  = 10 << 20
+	maxRedirects = 3
+	failedAt     = http.StatusBadRequest
+	shown        = 512 // bytes of a body in the message of a failure
+)
+
+// Options of the executor.
+type Options struct {
+	// AllowPrivate lets requests reach this host and private networks.
+	AllowPrivate bool
+	// UserAgent of the requests.
+	UserAgent string
+}
+
+// Executor makes requests.
+type Executor struct {
+	opts   Options
+	client *http.Client
+}
+
+// New returns an executor that uses no proxy and keeps no cookies.
+func New(o Options) *Executor {
+	dialer := &net.Dialer{Timeout: 10 * time.Second, Control: control(o.AllowPrivate)}
+	return &Executor{opts: o, client: &http.Client{
+		CheckRedirect: redirect,
+		Transport: &http.Transport{
+			DialContext: dialer.DialContext, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 10 * time.Second,
+			MaxIdleConns: 64, MaxIdleConnsPerHost: 8, IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: 64 << 10,
+		},
+	}}
+}
+
+// redirect follows a few redirects that keep to the scheme. Headers of the task are its own secrets often enough: they
+// do not go to another host.
+func redirect(req *http.Request, via []*http.Request) error {
+	first := via[0]
+	switch {
+	case len(via) > maxRedirects:
+		return fmt.Errorf("more than %d redirects", maxRedirects)
+	case req.URL.Scheme != first.URL.Scheme:
+		return fmt.Errorf("redirect from %s to %s", first.URL.Scheme, req.URL.Scheme)
+	case req.URL.Host != first.URL.Host:
+		for name := range first.Header {
+			if name != "User-Agent" && name != "Content-Type" {
+				req.Header.Del(name)
+			}
+		}
+	}
+	return nil
+}
+
+// Methods returns the HTTP methods.
+func (e *Executor) Methods() []string {
+	var out []string
+	for m := range methods {
+		out = append(out, m)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Healthy is always true: a request needs nothing of the ant.
+func (e *Executor) Healthy() error { return nil }
+
+// Recover has nothing to do: a request ends with the process.
+func (e *Executor) Recover(context.Context, map[string]string) error { return nil }
+
+// Run closes idle connections when ctx ends.
+func (e *Executor) Run(ctx context.Context) error {
+	<-ctx.Done()
+	e.client.CloseIdleConnections()
+	return nil
+}
+
+// Prepare takes a task.
+func (e *Executor) Prepare(t executor.Task, out io.Writer) executor.Execution {
+	x := &execution{e: e, task: t, out: out, stopped: make(chan struct{})}
+	x.stop = sync.OnceFunc(func() { close(x.stopped) })
+	return x
+}
+
+type execution struct {
+	e       *Executor
+	task    executor.Task
+	out     io.Writer
+	stop    func()
+	stopped chan struct{}
+}
+
+// Start does nothing: the request is made by Wait.
+func (x *execution) Start() string { return "" }
+
+// Close does nothing.
+func (x *execution) Close() {}
+
+// Stop cuts the request; there is nobody who could use the grace.
+func (x *execution) Stop(time.Duration) { x.stop() }
+
+// Wait makes the request and reads the answer.
+func (x *execution) Wait() executor.End {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		select {
+		case <-x.stopped:
+			cancel()
+		case <-done:
+		}
+	}()
+	req, err := x.request(ctx)
+	if err != nil {
+		return executor.Refuse(err.Error())
+	}
+	res, err := x.e.client.Do(req) //nolint:bodyclose // closed below
+	if err != nil {
+		return executor.End{ExitCode: -1, Class: executor.User, Message: plain(err)}
+	}
+	defer res.Body.Close()
+	return x.answer(res)
+}
+
+// plain leaves out what the URL of the request may hold.
+func plain(err error) string {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return "request failed: " + u.Err.Error()
+	}
+	return "request failed: " + err.Error()
+}
+
+func (x *execution) request(ctx context.Context) (*http.Request, error) {
+	m, ok := methods[x.task.Method]
+	if !ok {
+		return nil, fmt.Errorf("method %s is none of HTTP", x.task.Method)
+	}
+	target, err := x.url()
+	if err != nil {
+		return nil, err
+	}
+	body, kind, err := encode(m.encoding, x.task.Variables)
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, m.name, target.String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("make request: %w", err)
+	}
+	if m.encoding == noBody {
+		req.Body, req.ContentLength = http.NoBody, 0
+	} else {
+		req.Header.Set("Content-Type", kind)
+	}
+	req.Header.Set("User-Agent", x.e.opts.UserAgent)
+	if m.name != http.MethodGet && x.task.IdempotencyKey != "" {
+		req.Header.Set("Idempotency-Key", x.task.IdempotencyKey)
+	}
+	for k, v := range x.task.Headers {
+		if strings.EqualFold(k, "Host") {
+			req.Host = v
+			continue
+		}
+		req.Header.Set(k, v)
+	}
+	return req, nil
+}
+
+// url of the task, with its query; a task without one may give it as its script.
+func (x *execution) url() (*url.URL, error) {
+	text := x.task.URL
+	if text == "" && len(x.task.Script) > 0 {
+		text = strings.TrimSpace(x.task.Script[0])
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil, errors.New("url: want an absolute http or https URL")
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, fmt.Errorf("url: want an absolute http or https URL, not scheme %q", u.Scheme)
+	}
+	if len(x.task.Query) > 0 {
+		q := u.Query()
+		for k, v := range x.task.Query {
+			q.Set(k, v)
+		}
+		u.RawQuery = q.Encode()
+	}
+	return u, nil
+}
+
+// encode makes a body of the declared variables.
+func encode(as encoding, vars map[string]any) (body []byte, kind string, err error) {
+	switch as {
+	case asJSON:
+		if vars == nil {
+			vars = map[string]any{}
+		}
+		body, err = json.Marshal(vars)
+		if err != nil {
+			return nil, "", fmt.Errorf("encode variables: %w", err)
+		}
+		return body, "application/json", nil
+	case asForm:
+		form := url.Values{}
+		for k, v := range vars {
+			text, err := formValue(v)
+			if err != nil {
+				return nil, "", fmt.Errorf("encode variable %s: %w", k, err)
+			}
+			form.Set(k, text)
+		}
+		return []byte(form.Encode()), "application/x-www-form-urlencoded", nil
+	}
+	return nil, "", nil
+}
+
+// formValue is the text of a string, and the JSON of anything else.
+func formValue(v any) (string, error) {
+	switch v := v.(type) {
+	case string:
+		return v, nil
+	case nil:
+		return "", nil
+	}
+	raw, err := json.Marshal(v)
+	return string(raw), err
+}
+
+func (x *execution) answer(res *http.Response) executor.End {
+	end := executor.End{ExitCode: res.StatusCode}
+	raw, err := io.ReadAll(io.LimitReader(res.Body, maxResponse+1))
+	switch {
+	case err != nil:
+		end.Class, end.Message = executor.User, fmt.Sprintf("read the answer to status %d: %v", res.StatusCode, plain(err))
+	case len(raw) > maxResponse:
+		raw = raw[:maxResponse]
+		end.Class, end.Message = executor.User, fmt.Sprintf("status %d: the body is larger than %d MiB", res.StatusCode, maxResponse>>20)
+	case res.StatusCode >= failedAt:
+		end.Class, end.Message = executor.User, "status "+res.Status
+		if len(raw) > 0 {
+			end.Message += "\n" + string(raw[:min(len(raw), shown)])
+		}
+	}
+	end.Body = string(raw)
+	if len(raw) > keptWhole {
+		end.Body = string(raw[:keptOfLong])
+		_, _ = x.out.Write(raw)
+	}
+	return end
+}

@@ -1,0 +1,251 @@
+package httptask
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/formicary/formicary/libs/testkit"
+	"github.com/formicary/formicary/services/ant/internal/executor"
+)
+
+func TestMain(m *testing.M) { testkit.Main(m) }
+
+func start(t *testing.T, allowPrivate bool) *Executor {
+	e := New(Options{AllowPrivate: allowPrivate, UserAgent: "formicary-test"})
+	testkit.Run(t, e.Run)
+	return e
+}
+
+func execute(e *Executor, task executor.Task) (executor.End, string) {
+	var log bytes.Buffer
+	x := e.Prepare(task, &log)
+	x.Start()
+	defer x.Close()
+	return x.Wait(), log.String()
+}
+
+// echo answers with what it was asked.
+func echo(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	fmt.Fprintf(w, "%s %s|%s|%s|%s|%s", r.Method, r.URL.RequestURI(), r.Header.Get("Content-Type"), r.Header.Get("Idempotency-Key"), r.Header.Get("X-Mine"), body)
+}
+
+func TestMethods(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(echo))
+	defer s.Close()
+	e := start(t, true)
+	vars := map[string]any{"n": 1.0, "s": "a b", "l": []any{"x", true}}
+	const json = `{"l":["x",true],"n":1,"s":"a b"}`
+	const form = "l=%5B%22x%22%2Ctrue%5D&n=1&s=a+b"
+	for method, want := range map[string]string{
+		"HTTP_GET":       "GET /p?a=1&q=x+y|||v|",
+		"HTTP_DELETE":    "DELETE /p?a=1&q=x+y||key|v|",
+		"HTTP_POST_JSON": "POST /p?a=1&q=x+y|application/json|key|v|" + json,
+		"HTTP_PUT_JSON":  "PUT /p?a=1&q=x+y|application/json|key|v|" + json,
+		"HTTP_PATCH":     "PATCH /p?a=1&q=x+y|application/json|key|v|" + json,
+		"HTTP_POST_FORM": "POST /p?a=1&q=x+y|application/x-www-form-urlencoded|key|v|" + form,
+		"HTTP_PUT_FORM":  "PUT /p?a=1&q=x+y|application/x-www-form-urlencoded|key|v|" + form,
+	} {
+		end, log := execute(e, executor.Task{
+			Method: method, URL: s.URL + "/p?a=1", Query: map[string]string{"q": "x y"}, Headers: map[string]string{"X-Mine": "v"},
+			Variables: vars, IdempotencyKey: "key", Environment: map[string]string{"SECRET": "not sent"},
+		})
+		if end.Body != want || end.ExitCode != 200 || end.Class != executor.None || log != "" {
+			t.Errorf("%s: %+v", method, end)
+		}
+	}
+	if got := len(e.Methods()); got != 7 {
+		t.Errorf("%d methods", got)
+	}
+}
+
+func TestStatusIsTheExitCode(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var code int
+		_, _ = fmt.Sscanf(r.URL.Path, "/%d", &code)
+		w.WriteHeader(code)
+		if code != http.StatusNoContent {
+			_, _ = io.WriteString(w, "because")
+		}
+	}))
+	defer s.Close()
+	e := start(t, true)
+	for code, class := range map[int]executor.Class{200: "", 204: "", 304: "", 400: "user", 404: "user", 500: "user", 599: "user"} {
+		end, _ := execute(e, executor.Task{Method: "HTTP_GET", URL: fmt.Sprintf("%s/%d", s.URL, code)})
+		if end.ExitCode != code || end.Class != class {
+			t.Errorf("%d: %+v", code, end)
+		}
+		if class != "" && !strings.Contains(end.Message, "because") {
+			t.Errorf("%d: message %q", code, end.Message)
+		}
+	}
+}
+
+func TestLongBody(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var n int
+		_, _ = fmt.Sscanf(r.URL.Path, "/%d", &n)
+		_, _ = w.Write(bytes.Repeat([]byte("x"), n))
+	}))
+	defer s.Close()
+	e := start(t, true)
+	for size, want := range map[int]struct {
+		kept, logged int
+		class        executor.Class
+	}{
+		keptWhole:       {keptWhole, 0, ""},
+		keptWhole + 1:   {keptOfLong, keptWhole + 1, ""},
+		maxResponse + 1: {keptOfLong, maxResponse, "user"},
+	} {
+		end, log := execute(e, executor.Task{Method: "HTTP_GET", URL: fmt.Sprintf("%s/%d", s.URL, size)})
+		if len(end.Body) != want.kept || len(log) != want.logged || end.Class != want.class || end.ExitCode != 200 {
+			t.Errorf("%d: kept %d, logged %d, %s %s", size, len(end.Body), len(log), end.Class, end.Message)
+		}
+	}
+}
+
+func TestBadURL(t *testing.T) {
+	e := start(t, true)
+	for _, u := range []string{"", "/path", "ftp://x/", "file:///etc/passwd", "http://", "http://a b/", ":"} {
+		if end, _ := execute(e, executor.Task{Method: "HTTP_GET", URL: u}); end.Class != executor.Rejected {
+			t.Errorf("%q: %+v", u, end)
+		}
+	}
+}
+
+func TestURLAsScript(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(echo))
+	defer s.Close()
+	if end, _ := execute(start(t, true), executor.Task{Method: "HTTP_GET", Script: []string{s.URL}}); end.ExitCode != 200 {
+		t.Errorf("%+v", end)
+	}
+}
+
+func TestProxyOfTheEnvironmentIsNotUsed(t *testing.T) {
+	t.Setenv("HTTP_PROXY", "http://192.0.2.1:9")
+	t.Setenv("http_proxy", "http://192.0.2.1:9")
+	s := httptest.NewServer(http.HandlerFunc(echo))
+	defer s.Close()
+	if end, _ := execute(start(t, true), executor.Task{Method: "HTTP_GET", URL: s.URL}); end.ExitCode != 200 {
+		t.Errorf("%+v", end)
+	}
+}
+
+func TestRedirects(t *testing.T) {
+	other := httptest.NewServer(http.HandlerFunc(echo))
+	defer other.Close()
+	mux := http.NewServeMux()
+	mux.HandleFunc("/loop", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/loop", http.StatusFound) })
+	mux.HandleFunc("/other", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, other.URL+"/there", http.StatusTemporaryRedirect)
+	})
+	mux.HandleFunc("/same", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/here", http.StatusTemporaryRedirect)
+	})
+	mux.HandleFunc("/here", echo)
+	mux.HandleFunc("/metadata", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "http://169.254.169.254/latest", http.StatusFound)
+	})
+	mux.HandleFunc("/scheme", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "https://"+r.Host+"/here", http.StatusFound)
+	})
+	s := httptest.NewServer(mux)
+	defer s.Close()
+	e := start(t, true)
+	ask := func(path string) executor.End {
+		end, _ := execute(e, executor.Task{Method: "HTTP_POST_JSON", URL: s.URL + path, Headers: map[string]string{"X-Mine": "secret"}, IdempotencyKey: "k"})
+		return end
+	}
+	if end := ask("/same"); end.Body != "POST /here|application/json|k|secret|{}" {
+		t.Errorf("same host: %+v", end)
+	}
+	if end := ask("/other"); strings.Contains(end.Body, "secret") || end.ExitCode != 200 {
+		t.Errorf("other host: %+v", end)
+	}
+	for path, want := range map[string]string{"/loop": "more than 3 redirects", "/metadata": "not allowed", "/scheme": "redirect from http to https"} {
+		if end := ask(path); !strings.Contains(end.Message, want) || end.Class != executor.User {
+			t.Errorf("%s: %+v", path, end)
+		}
+	}
+}
+
+func TestStop(t *testing.T) {
+	asked := make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(asked)
+		<-r.Context().Done()
+	}))
+	defer s.Close()
+	x := start(t, true).Prepare(executor.Task{Method: "HTTP_GET", URL: s.URL}, io.Discard)
+	go func() {
+		<-asked
+		x.Stop(time.Hour)
+	}()
+	if end := x.Wait(); end.Class == executor.None {
+		t.Errorf("%+v", end)
+	}
+}
+
+func TestPrivateAddressesAreRefused(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(echo))
+	defer s.Close()
+	e := start(t, false)
+	port := s.URL[strings.LastIndex(s.URL, ":"):]
+	for _, u := range []string{s.URL, "http://localhost" + port, "http://[::ffff:127.0.0.1]" + port, "http://[::1]" + port, "http://2130706433" + port} {
+		if end, _ := execute(e, executor.Task{Method: "HTTP_GET", URL: u}); end.Class == executor.None || end.ExitCode != -1 {
+			t.Errorf("%s: %+v", u, end)
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	for _, c := range []struct {
+		addr                    string
+		public, whenPrivateIsOK bool
+	}{
+		{"93.184.216.34", true, true},
+		{"2606:2800:220:1::1", true, true},
+		{"127.0.0.1", false, true},
+		{"127.8.8.8", false, true},
+		{"10.1.2.3", false, true},
+		{"172.31.0.1", false, true},
+		{"192.168.1.1", false, true},
+		{"100.64.0.1", false, true},
+		{"::1", false, true},
+		{"fd12::1", false, true},
+		{"::ffff:10.0.0.1", false, true},
+		{"64:ff9b::10.0.0.1", false, true},
+		{"64:ff9b::8.8.8.8", true, true},
+		{"2002:a00:1::1", false, true},
+		{"0.0.0.0", false, false},
+		{"::", false, false},
+		{"169.254.169.254", false, false},
+		{"::ffff:169.254.169.254", false, false},
+		{"64:ff9b::a9fe:a9fe", false, false},
+		{"2002:a9fe:a9fe::1", false, false},
+		{"::a9fe:a9fe", false, false},
+		{"fe80::1", false, false},
+		{"fe80::1%eth0", false, false},
+		{"fd00:ec2::254", false, false},
+		{"100.100.100.200", false, false},
+		{"224.0.0.1", false, false},
+		{"255.255.255.255", false, false},
+		{"ff02::1", false, false},
+		{"2001::1", false, false},
+	} {
+		a := netip.MustParseAddr(c.addr)
+		if got := check(a, false) == nil; got != c.public {
+			t.Errorf("%s: allowed %v, want %v", c.addr, got, c.public)
+		}
+		if got := check(a, true) == nil; got != c.whenPrivateIsOK {
+			t.Errorf("%s with private ones: allowed %v, want %v", c.addr, got, c.whenPrivateIsOK)
+		}
+	}
+}

@@ -1,0 +1,336 @@
+// Package session keeps an ant known to the colony. Two beats of their own: Heartbeat to resource-manager decides
+// whether the ant gets work, Sync to supervisor decides whether its attempts live.
+//
+// Without a good Sync for a while the ant ends its own tasks, before supervisor may start them elsewhere. The time is
+// measured on the monotonic clock from the moment at which the last good Sync was sent: supervisor's lease began later.
+package session
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/run"
+	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
+)
+
+// Attempts are what the session speaks for.
+type Attempts interface {
+	// Begin starts to use a session, Adopted says that supervisor has accepted it.
+	Begin(session string)
+	Adopted()
+	// Running, then Spooled, list what Sync reports.
+	Running() []string
+	Spooled() []string
+	// Cancel, Settled and Resend are what the answer to Sync asks for.
+	Cancel(uids []string)
+	Settled(uids []string) error
+	Resend(now time.Time) error
+	// Kill ends everything and lets nothing begin until Open.
+	Kill(why string)
+	Open()
+}
+
+// Options of the session.
+type Options struct {
+	// Ant is how the ant registers.
+	Ant *antv1.RegisterRequest
+	// Beat is the interval of Heartbeat and Sync, varied by 20 %.
+	Beat time.Duration
+	// FenceAfter is how long the ant keeps its tasks without a good Sync.
+	FenceAfter time.Duration
+	// Unhealthy lists methods that cannot be executed now.
+	Unhealthy func() []string
+}
+
+// Session is the ant's standing in the colony.
+type Session struct {
+	opts       Options
+	rm         antv1.RegistrationServiceClient
+	supervisor antv1.AttemptServiceClient
+	attempts   Attempts
+	log        *slog.Logger
+
+	ready    chan struct{} // closed by the first good Sync
+	beatNow  run.Signal
+	again    run.Signal // register again
+	good     run.Signal // a Sync was good
+	mu       sync.Mutex
+	id       string
+	number   int64
+	first    bool      // the next Sync is the first of this session
+	lastGood time.Time // when the last good Sync was sent
+	draining bool
+	fenced   bool
+}
+
+// New returns a session that Run opens.
+func New(o Options, rm antv1.RegistrationServiceClient, supervisor antv1.AttemptServiceClient, attempts Attempts, log *slog.Logger) *Session {
+	return &Session{
+		opts: o, rm: rm, supervisor: supervisor, attempts: attempts, log: log,
+		ready: make(chan struct{}), beatNow: run.NewSignal(), again: run.NewSignal(), good: run.NewSignal(),
+	}
+}
+
+// Ready is closed when supervisor knows the session: then work may be taken.
+func (s *Session) Ready() <-chan struct{} { return s.ready }
+
+const (
+	callTime   = 5 * time.Second
+	firstRetry = 100 * time.Millisecond
+	maxRetry   = 5 * time.Second
+	superseded = "SESSION_SUPERSEDED"
+	unknown    = "ANT_UNKNOWN"
+)
+
+// Run registers and keeps the session until ctx ends. It fails when another ant has taken the id; then everything that
+// ran here has been killed.
+func (s *Session) Run(ctx context.Context) error {
+	if err := s.register(ctx); err != nil {
+		return err
+	}
+	return run.Group(ctx,
+		run.Member{Name: "heartbeat", Run: func(ctx context.Context) error { return s.beats(ctx, s.beatNow, s.heartbeat) }},
+		run.Member{Name: "sync", Run: func(ctx context.Context) error { return s.beats(ctx, run.NewSignal(), s.sync) }},
+		run.Member{Name: "fence", Run: s.fence},
+		run.Member{Name: "register", Run: s.reregister},
+	)
+}
+
+// register opens a session and tries until it has one.
+func (s *Session) register(ctx context.Context) error {
+	for retry := firstRetry; ; retry = min(2*retry, maxRetry) {
+		call, cancel := context.WithTimeout(ctx, callTime)
+		res, err := s.rm.Register(call, s.opts.Ant)
+		cancel()
+		if err == nil {
+			s.open(res)
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if errs.CodeOf(err) == errs.CodeInvalid {
+			return fmt.Errorf("register ant %s: %w", s.opts.Ant.GetAntId(), err)
+		}
+		s.log.Warn("not registered yet", "ant", s.opts.Ant.GetAntId(), "error", err)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(vary(retry)):
+		}
+	}
+}
+
+func (s *Session) open(res *antv1.RegisterResponse) {
+	s.mu.Lock()
+	s.id, s.number, s.first = res.GetSession(), res.GetGeneration(), true
+	if s.lastGood.IsZero() {
+		s.lastGood = time.Now()
+	}
+	s.mu.Unlock()
+	s.attempts.Begin(res.GetSession())
+	s.log.Info("registered", "ant", s.opts.Ant.GetAntId(), "generation", res.GetGeneration())
+}
+
+// reregister opens a new session when resource-manager has forgotten the ant. What runs goes on: the first Sync of the
+// new session claims it.
+func (s *Session) reregister(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.again.C():
+		}
+		if err := s.register(ctx); err != nil {
+			return err
+		}
+		select {
+		case <-s.again.C(): // set by calls of the old session in the meantime
+		default:
+		}
+		select { // a colony that is being repaired may ask for it again and again
+		case <-ctx.Done():
+			return nil
+		case <-time.After(vary(s.opts.Beat)):
+		}
+	}
+}
+
+// Renew registers again, at most once in a beat.
+func (s *Session) Renew() { s.again.Set() }
+
+// vary spreads d by 20 % to both sides.
+func vary(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64())) // #nosec G404 -- not a secret
+}
+
+// beats calls beat now, on every beat and when now is set. A beat that failed is repeated sooner; one that says that
+// the session is over ends the loop.
+func (s *Session) beats(ctx context.Context, now run.Signal, beat func(context.Context) (fatal, err error)) error {
+	for {
+		var fatal error
+		err := run.Safely(ctx, func(ctx context.Context) (err error) {
+			fatal, err = beat(ctx)
+			return err
+		})
+		if ctx.Err() != nil {
+			return nil
+		}
+		if fatal != nil {
+			s.attempts.Kill("the ant was superseded")
+			return fatal
+		}
+		pause := s.opts.Beat
+		if err != nil {
+			s.log.Warn("beat failed", "error", err)
+			pause /= 5
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-now.C():
+		case <-time.After(vary(pause)):
+		}
+	}
+}
+
+// over tells whether the error of a call ends the session that made it.
+func (s *Session) over(session string, err error) (fatal error) {
+	s.mu.Lock()
+	current := session == s.id
+	s.mu.Unlock()
+	switch errs.Reason(err) {
+	case superseded:
+		if current {
+			return fmt.Errorf("another ant has registered as %s: %w", s.opts.Ant.GetAntId(), err)
+		}
+	case unknown:
+		if current {
+			s.again.Set()
+		}
+	}
+	return nil
+}
+
+func (s *Session) heartbeat(ctx context.Context) (fatal, err error) {
+	s.mu.Lock()
+	session, draining := s.id, s.draining
+	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	_, err = s.rm.Heartbeat(ctx, &antv1.HeartbeatRequest{
+		AntId: s.opts.Ant.GetAntId(), Session: session, UnhealthyMethods: s.opts.Unhealthy(), Draining: draining,
+	})
+	if err != nil {
+		return s.over(session, err), fmt.Errorf("heartbeat: %w", err)
+	}
+	return nil, nil
+}
+
+func (s *Session) sync(ctx context.Context) (fatal, err error) {
+	s.mu.Lock()
+	session, number, first := s.id, s.number, s.first
+	s.mu.Unlock()
+	sent := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	running := s.attempts.Running()
+	res, err := s.supervisor.Sync(ctx, &antv1.SyncRequest{
+		AntId: s.opts.Ant.GetAntId(), Session: session, Generation: number, Running: running, Spooled: s.attempts.Spooled(), First: first,
+	})
+	if err != nil {
+		return s.over(session, err), fmt.Errorf("sync: %w", err)
+	}
+	if !s.accepted(session, sent) {
+		return nil, nil
+	}
+	s.attempts.Cancel(res.GetStop())
+	if err := s.attempts.Settled(res.GetSettled()); err != nil {
+		return nil, err
+	}
+	return nil, s.attempts.Resend(time.Now())
+}
+
+// accepted takes note of a good Sync; false when it was one of an older session.
+func (s *Session) accepted(session string, sent time.Time) bool {
+	s.mu.Lock()
+	if session != s.id {
+		s.mu.Unlock()
+		return false
+	}
+	s.lastGood, s.first = sent, false
+	fenced := s.fenced
+	s.fenced = false
+	s.mu.Unlock()
+	s.attempts.Adopted()
+	if fenced {
+		s.log.Info("supervisor answers again")
+	}
+	select {
+	case <-s.ready:
+	default:
+		close(s.ready)
+		fenced = true // open for the first time
+	}
+	s.mu.Lock()
+	draining := s.draining
+	s.mu.Unlock()
+	if fenced && !draining {
+		s.attempts.Open()
+	}
+	s.good.Set()
+	return true
+}
+
+// fence kills what runs when no Sync was good for too long.
+func (s *Session) fence(ctx context.Context) error {
+	for {
+		s.mu.Lock()
+		left := time.Until(s.lastGood.Add(s.opts.FenceAfter))
+		fenced := s.fenced
+		if left <= 0 && !fenced {
+			s.fenced = true
+		}
+		s.mu.Unlock()
+		if left <= 0 && !fenced {
+			s.log.Error("no answer from supervisor: the tasks of this ant are ended", "for", s.opts.FenceAfter)
+			s.attempts.Kill(fmt.Sprintf("the ant had no answer from supervisor for %s", s.opts.FenceAfter))
+		}
+		if left <= 0 {
+			left = s.opts.FenceAfter
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.good.C():
+		case <-time.After(left):
+		}
+	}
+}
+
+// Drain tells resource-manager at once that the ant wants no more work.
+func (s *Session) Drain() {
+	s.mu.Lock()
+	s.draining = true
+	s.mu.Unlock()
+	s.beatNow.Set()
+}
+
+// Leave ends the session.
+func (s *Session) Leave(ctx context.Context) error {
+	s.mu.Lock()
+	session := s.id
+	s.mu.Unlock()
+	if session == "" {
+		return nil
+	}
+	if _, err := s.rm.Leave(ctx, &antv1.LeaveRequest{AntId: s.opts.Ant.GetAntId(), Session: session}); err != nil {
+		return fmt.Errorf("leave: %w", err)
+	}
+	return nil
+}
