@@ -1,0 +1,57 @@
+// Command supervisor runs the service supervisor as a process of its own.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"github.com/formicary/formicary/libs/boot"
+	"github.com/formicary/formicary/services/supervisor"
+)
+
+// region is fixed so that the client never has to ask the store for it.
+const region = "us-east-1"
+
+func main() { os.Exit(boot.Main("supervisor", nil, wire)) }
+
+func wire(ctx context.Context, p *boot.Process) error {
+	pool, err := p.Pool(ctx, supervisor.Schema)
+	if err != nil {
+		return err
+	}
+	if err := supervisor.Migrate(ctx, pool); err != nil {
+		return err
+	}
+	nc, js, err := p.NATS()
+	if err != nil {
+		return err
+	}
+	jobs, err := p.Peer("job-manager")
+	if err != nil {
+		return err
+	}
+	resources, err := p.Peer("resource-manager")
+	if err != nil {
+		return err
+	}
+	s3 := p.Colony.S3
+	blobs, err := minio.New(s3.Endpoint, &minio.Options{
+		Creds: credentials.NewStaticV4(s3.AccessKey, s3.SecretKey, ""), Secure: s3.Secure, Region: region,
+	})
+	if err != nil {
+		return err
+	}
+	svc, err := supervisor.New(supervisor.DefaultConfig(), supervisor.Deps{
+		Pool: pool, NATS: nc, JS: js, JobManager: jobs, ResourceManager: resources, Blobs: blobs, Bucket: s3.Bucket,
+		Log: p.Log, Meter: p.Metrics.Meter("supervisor"),
+	})
+	if err != nil {
+		return err
+	}
+	p.Ops.Ready("database", pool.Ping)
+	p.Run("supervisor", svc.Run)
+	return p.Serve(svc.Register)
+}

@@ -1,0 +1,181 @@
+// Package api answers the gRPC calls.
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/formicary/formicary/libs/errs"
+	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
+	"github.com/formicary/formicary/services/supervisor/internal/attempt"
+	"github.com/formicary/formicary/services/supervisor/internal/execution"
+)
+
+// Signer makes addresses for one upload.
+type Signer interface {
+	SignPut(ctx context.Context, key string, valid time.Duration) (*url.URL, error)
+}
+
+// Attempts serves ants.
+type Attempts struct {
+	antv1.UnimplementedAttemptServiceServer
+	Manager *attempt.Manager
+	Signer  Signer
+}
+
+const uploadTime = 15 * time.Minute
+
+// Claim answers with the work of each attempt. The uids of one call share a transaction, and with those of others.
+func (a *Attempts) Claim(ctx context.Context, req *antv1.ClaimRequest) (*antv1.ClaimResponse, error) {
+	session, err := uuid.Parse(req.GetSession())
+	if err != nil {
+		return nil, badID("session", err)
+	}
+	works := make([]*antv1.Work, len(req.GetUids()))
+	claim := func(ctx context.Context, i int) error {
+		uid, err := uuid.Parse(req.GetUids()[i])
+		if err != nil {
+			works[i] = &antv1.Work{Uid: req.GetUids()[i], Refused: "unknown attempt"}
+			return nil
+		}
+		w, err := a.Manager.Claim(ctx, execution.Claim{UID: uid, Ant: req.GetAntId(), Session: session})
+		if err != nil {
+			return err
+		}
+		works[i], err = work(w)
+		return err
+	}
+	if len(works) == 1 {
+		if err := claim(ctx, 0); err != nil {
+			return nil, err
+		}
+		return &antv1.ClaimResponse{Works: works}, nil
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for i := range works {
+		g.Go(func() error { return claim(ctx, i) })
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return &antv1.ClaimResponse{Works: works}, nil
+}
+
+func badID(what string, err error) error {
+	return errs.Invalid("REQUEST_INVALID", "%s is not a UUID: %v", what, err)
+}
+
+func work(w *attempt.Work) (*antv1.Work, error) {
+	out := &antv1.Work{Uid: w.UID.String(), Refused: w.Refused}
+	if w.Refused != "" {
+		return out, nil
+	}
+	variables, err := object(w.Spec.Variables)
+	if err != nil {
+		return nil, fmt.Errorf("encode variables of attempt %s: %w", w.UID, err)
+	}
+	s := &w.Spec
+	method := s.Method
+	if method == "" {
+		method = w.Task.Method
+	}
+	out.RequestId, out.Run, out.JobType = w.Job.Request.String(), int32(w.Job.Key.Run), w.Job.JobType
+	out.Task, out.Attempt, out.IdempotencyKey = w.Task.Name, int32(w.Number), w.IdempotencyKey()
+	out.Grace = durationpb.New(w.Task.Grace)
+	if w.Timeout > 0 {
+		out.Timeout = durationpb.New(w.Timeout)
+	}
+	out.Spec = &antv1.Spec{
+		Method: method, BeforeScript: s.BeforeScript, Script: s.Script, AfterScript: s.AfterScript, Environment: w.Environment,
+		WorkingDir: s.WorkingDir, Url: s.URL, Headers: s.Headers, Query: s.Query, Variables: variables,
+		CpuMillis: s.CPUMillis, MemoryBytes: s.MemoryBytes, ReportStdout: s.ReportStdout || w.Task.ReportStdout,
+	}
+	return out, nil
+}
+
+// object encodes what may hold any value that JSON has.
+func object(m map[string]any) (*structpb.Struct, error) {
+	if len(m) == 0 {
+		return nil, nil
+	}
+	if s, err := structpb.NewStruct(m); err == nil {
+		return s, nil
+	}
+	raw, err := json.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	s := &structpb.Struct{}
+	return s, s.UnmarshalJSON(raw)
+}
+
+// Sync renews leases.
+func (a *Attempts) Sync(ctx context.Context, req *antv1.SyncRequest) (*antv1.SyncResponse, error) {
+	session, err := uuid.Parse(req.GetSession())
+	if err != nil {
+		return nil, badID("session", err)
+	}
+	res := &antv1.SyncResponse{}
+	r := execution.Report{Ant: req.GetAntId(), Session: session, Generation: req.GetGeneration(), First: req.GetFirst()}
+	r.Running, res.Stop = parse(req.GetRunning(), res.GetStop())
+	r.Spooled, res.Settled = parse(req.GetSpooled(), res.GetSettled())
+	answer, err := a.Manager.Sync(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	res.Stop = append(res.Stop, names(answer.Stop)...)
+	res.Settled = append(res.Settled, names(answer.Settled)...)
+	return res, nil
+}
+
+// parse reads uids; what is none belongs to no attempt and goes to bad.
+func parse(in, bad []string) ([]uuid.UUID, []string) {
+	uids := make([]uuid.UUID, 0, len(in))
+	for _, s := range in {
+		uid, err := uuid.Parse(s)
+		if err != nil {
+			bad = append(bad, s)
+			continue
+		}
+		uids = append(uids, uid)
+	}
+	return uids, bad
+}
+
+func names(uids []uuid.UUID) []string {
+	out := make([]string, len(uids))
+	for i, u := range uids {
+		out[i] = u.String()
+	}
+	return out
+}
+
+// CreateLogUpload signs an address for the final log.
+func (a *Attempts) CreateLogUpload(ctx context.Context, req *antv1.CreateLogUploadRequest) (*antv1.CreateLogUploadResponse, error) {
+	session, err := uuid.Parse(req.GetSession())
+	if err != nil {
+		return nil, badID("session", err)
+	}
+	uid, err := uuid.Parse(req.GetUid())
+	if err != nil {
+		return nil, badID("uid", err)
+	}
+	place, err := a.Manager.LogPlace(ctx, execution.Claim{UID: uid, Ant: req.GetAntId(), Session: session})
+	if err != nil {
+		return nil, err
+	}
+	key := place.ObjectKey()
+	u, err := a.Signer.SignPut(ctx, key, uploadTime)
+	if err != nil {
+		return nil, err
+	}
+	return &antv1.CreateLogUploadResponse{Url: u.String(), Key: key}, nil
+}

@@ -1,0 +1,211 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/rpc"
+	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
+	"github.com/formicary/formicary/services/supervisor/internal/engine"
+	"github.com/formicary/formicary/services/supervisor/internal/events"
+	"github.com/formicary/formicary/services/supervisor/internal/execution"
+)
+
+// Reader shows runs.
+type Reader interface {
+	Get(ctx context.Context, org string, key execution.Key) (execution.View, error)
+	Tasks(ctx context.Context, id uuid.UUID, after, limit int, states []string) ([]execution.TaskView, error)
+	States(ctx context.Context, keys []execution.Key) ([]execution.Moved, error)
+	Live(ctx context.Context, uids []uuid.UUID) ([]uuid.UUID, error)
+	Log(ctx context.Context, id uuid.UUID, task string, attempt int) (execution.Log, error)
+}
+
+// Executions shows runs to people.
+type Executions struct {
+	executionv1.UnimplementedExecutionServiceServer
+	Reader Reader
+}
+
+const (
+	pageSize = 200
+	maxPage  = 1000
+)
+
+func find(ctx context.Context, r Reader, request string, run int32) (execution.View, error) {
+	id, err := uuid.Parse(request)
+	if err != nil {
+		return execution.View{}, badID("request_id", err)
+	}
+	return r.Get(ctx, rpc.CallerFrom(ctx).Org, execution.Key{Request: id, Run: int(run)})
+}
+
+// GetExecution returns a run without its tasks.
+func (e *Executions) GetExecution(ctx context.Context, req *executionv1.GetExecutionRequest) (*executionv1.GetExecutionResponse, error) {
+	v, err := find(ctx, e.Reader, req.GetRequestId(), req.GetRun())
+	if err != nil {
+		return nil, err
+	}
+	return &executionv1.GetExecutionResponse{Execution: &executionv1.Execution{
+		Id: v.ID.String(), RequestId: v.Request.String(), Run: int32(v.Key.Run), JobType: v.JobType, State: events.JobState(v.Job.State),
+		Version: v.Job.Version, TasksTotal: int32(v.Job.TasksTotal), TasksOpen: int32(v.Job.TasksOpen),
+		ErrorCode: v.Job.ErrorCode, ErrorMessage: v.Job.ErrorMessage,
+		CreatedAt: timestamppb.New(v.CreatedAt), StartedAt: stamp(v.Job.StartedAt), EndedAt: stamp(v.Job.EndedAt),
+	}}, nil
+}
+
+// ListTasks lists the tasks of a run.
+func (e *Executions) ListTasks(ctx context.Context, req *executionv1.ListTasksRequest) (*executionv1.ListTasksResponse, error) {
+	v, err := find(ctx, e.Reader, req.GetRequestId(), req.GetRun())
+	if err != nil {
+		return nil, err
+	}
+	run, after := v.Key.Run, -1
+	if token := req.GetPageToken(); token != "" {
+		// A page belongs to the run that the first one showed, also when run 0 asked for the newest.
+		if _, err := fmt.Sscanf(token, "%d.%d", &run, &after); err != nil {
+			return nil, errs.Invalid("PAGE_TOKEN_INVALID", "page_token is not one of this list")
+		}
+		if run != v.Key.Run {
+			if v, err = find(ctx, e.Reader, req.GetRequestId(), int32(run)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	size := int(req.GetPageSize())
+	if size <= 0 {
+		size = pageSize
+	}
+	size = min(size, maxPage)
+	states := make([]string, len(req.GetStates()))
+	for i, s := range req.GetStates() {
+		states[i] = s.String()
+	}
+	tasks, err := e.Reader.Tasks(ctx, v.ID, after, size+1, states)
+	if err != nil {
+		return nil, err
+	}
+	res := &executionv1.ListTasksResponse{}
+	if len(tasks) > size {
+		tasks = tasks[:size]
+		res.NextPageToken = strconv.Itoa(run) + "." + strconv.Itoa(tasks[size-1].Idx)
+	}
+	for i := range tasks {
+		res.Tasks = append(res.Tasks, task(&tasks[i]))
+	}
+	return res, nil
+}
+
+func task(t *execution.TaskView) *executionv1.Task {
+	gate, reason := waits(t)
+	out := &executionv1.Task{
+		Name: t.Name, Index: int32(t.Idx), Method: t.Method, Tags: tags(t.Class), State: events.TaskState(t.State),
+		ExitCode: int32(t.ExitCode), FailureClass: t.FailureClass, Message: t.Message, WaitGate: gate, WaitReason: reason,
+		AllowFailure: t.AllowFailure, Result: t.Result, StartedAt: stamp(t.StartedAt), EndedAt: stamp(t.EndedAt),
+	}
+	if len(t.Outputs) > 0 {
+		out.Outputs = &structpb.Struct{Fields: make(map[string]*structpb.Value, len(t.Outputs))}
+		for k, v := range t.Outputs {
+			out.Outputs.Fields[k] = structpb.NewStringValue(strings.ToValidUTF8(v, "\uFFFD"))
+		}
+	}
+	for i := range t.Attempts {
+		a := &t.Attempts[i]
+		out.Attempts = append(out.Attempts, &executionv1.Attempt{
+			Uid: a.UID.String(), Number: int32(a.Number), State: executionv1.Attempt_State(executionv1.Attempt_State_value[string(a.State)]),
+			AntId: a.Ant, ExitCode: int32(a.ExitCode), FailureClass: a.FailureClass, Message: a.Message,
+			DispatchedAt: timestamppb.New(a.DispatchedAt), StartedAt: stamp(a.StartedAt), EndedAt: stamp(a.EndedAt), LogBytes: a.LogBytes,
+		})
+	}
+	return out
+}
+
+// waits says which gate holds a task that is not running, and why.
+func waits(t *execution.TaskView) (gate, reason string) {
+	switch t.State {
+	case engine.TaskBlocked:
+		if len(t.WaitsFor) == 0 {
+			return "dependency", "waits until every other task has ended"
+		}
+		const most = 10
+		names := t.WaitsFor
+		more := ""
+		if len(names) > most {
+			names, more = names[:most], fmt.Sprintf(" and %d more", len(names)-most)
+		}
+		return "dependency", "waits for " + strings.Join(names, ", ") + more
+	case engine.TaskReady:
+		if t.ClassGate != "" {
+			return t.ClassGate, t.ClassReason
+		}
+		return "capacity", "is being placed"
+	case engine.TaskWaiting:
+		reason = t.WaitReason
+		if t.WakeAt != nil {
+			reason = strings.TrimPrefix(reason+"; ", "; ") + "goes on at " + t.WakeAt.UTC().Format(time.RFC3339)
+		}
+		return t.WaitGate, reason
+	case engine.TaskDispatched, engine.TaskRunning, engine.TaskCompleted, engine.TaskFailed, engine.TaskSkipped, engine.TaskCancelled:
+	}
+	return "", ""
+}
+
+// tags takes the tags out of a class.
+func tags(class string) []string {
+	fields := strings.Split(class, "|")
+	if len(fields) < 4 || fields[len(fields)-2] == "" {
+		return nil
+	}
+	return strings.Split(fields[len(fields)-2], ",")
+}
+
+func stamp(t *time.Time) *timestamppb.Timestamp {
+	if t == nil {
+		return nil
+	}
+	return timestamppb.New(*t)
+}
+
+// States answers the reconcilers of the other services.
+type States struct {
+	executionv1.UnimplementedExecutionStateServiceServer
+	Reader Reader
+}
+
+// GetExecutionStates returns the state of the runs that exist.
+func (s *States) GetExecutionStates(ctx context.Context, req *executionv1.GetExecutionStatesRequest) (*executionv1.GetExecutionStatesResponse, error) {
+	keys := make([]execution.Key, 0, len(req.GetRuns()))
+	for _, r := range req.GetRuns() {
+		id, err := uuid.Parse(r.GetRequestId())
+		if err != nil {
+			return nil, badID("request_id", err)
+		}
+		keys = append(keys, execution.Key{Request: id, Run: int(r.GetRun())})
+	}
+	moved, err := s.Reader.States(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	res := &executionv1.GetExecutionStatesResponse{}
+	for i := range moved {
+		res.States = append(res.States, events.Changed(moved[i].Key, &moved[i].Job))
+	}
+	return res, nil
+}
+
+// CheckAttempts says which attempts are live.
+func (s *States) CheckAttempts(ctx context.Context, req *executionv1.CheckAttemptsRequest) (*executionv1.CheckAttemptsResponse, error) {
+	uids, _ := parse(req.GetUids(), nil)
+	live, err := s.Reader.Live(ctx, uids)
+	if err != nil {
+		return nil, err
+	}
+	return &executionv1.CheckAttemptsResponse{Live: names(live)}, nil
+}

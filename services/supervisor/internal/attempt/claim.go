@@ -1,0 +1,158 @@
+// Package attempt is what ants ask for: the work of an attempt, whether their attempts still live, a place for a log.
+// Calls that come together are answered by one transaction.
+package attempt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/formicary/formicary/libs/batch"
+	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/run"
+	"github.com/formicary/formicary/services/supervisor/internal/engine"
+	"github.com/formicary/formicary/services/supervisor/internal/execution"
+)
+
+// Store keeps attempts.
+type Store interface {
+	Claim(ctx context.Context, claims []execution.Claim) (map[uuid.UUID]*execution.Claimed, error)
+	Sync(ctx context.Context, reports []execution.Report) ([]execution.Answer, []execution.Event, error)
+	Step(ctx context.Context, events []execution.Event) ([]execution.Verdict, error)
+	LogKeys(ctx context.Context, uids []uuid.UUID) (map[uuid.UUID]execution.LogPlace, error)
+}
+
+// Definitions gives the text of pinned versions, parsed.
+type Definitions interface {
+	Definition(ctx context.Context, org, id string) (*jobspec.Definition, error)
+}
+
+// Work is the answer to a claim.
+type Work struct {
+	UID     uuid.UUID
+	Refused string // why it must not run; the rest is unset then
+	*execution.Claimed
+	Spec        jobspec.Spec
+	Environment map[string]string
+	Timeout     time.Duration
+}
+
+// IdempotencyKey is the same for all attempts of a task in a run.
+func (w *Work) IdempotencyKey() string {
+	return fmt.Sprintf("%s/%d/%s", w.Job.Request, w.Job.Key.Run, w.Task.Name)
+}
+
+// Manager answers ants.
+type Manager struct {
+	store       Store
+	definitions *cache
+	log         *slog.Logger
+	claims      *batch.Group[execution.Claim, *execution.Claimed]
+	syncs       *batch.Group[execution.Report, execution.Answer]
+	logs        *batch.Group[uuid.UUID, execution.LogPlace]
+}
+
+// batches of claims are large enough for a burst and small enough that the first of it is not kept waiting.
+const (
+	claimBatch = 256
+	syncBatch  = 64
+)
+
+// New returns a manager that answers while Run does.
+func New(store Store, definitions Definitions, log *slog.Logger) *Manager {
+	m := &Manager{store: store, definitions: newCache(definitions), log: log}
+	m.claims = batch.New(batch.Options{Max: claimBatch}, m.claim)
+	m.syncs = batch.New(batch.Options{Max: syncBatch, Flushers: 1}, m.sync)
+	m.logs = batch.New(batch.Options{Max: claimBatch}, m.places)
+	return m
+}
+
+// Run works until ctx ends.
+func (m *Manager) Run(ctx context.Context) error {
+	return run.Group(ctx,
+		run.Member{Name: "claims", Run: m.claims.Run},
+		run.Member{Name: "syncs", Run: m.syncs.Run},
+		run.Member{Name: "log places", Run: m.logs.Run},
+	)
+}
+
+// Claim answers with the work of an attempt.
+func (m *Manager) Claim(ctx context.Context, c execution.Claim) (*Work, error) {
+	x, err := m.claims.Do(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if why := refusal(x, c); why != "" {
+		return &Work{UID: c.UID, Refused: why}, nil
+	}
+	w := &Work{UID: c.UID, Claimed: x, Timeout: timeout(x)}
+	spec, env, err := m.render(ctx, x)
+	var bad jobspec.Problems
+	switch {
+	case errors.As(err, &bad):
+		return &Work{UID: c.UID, Refused: "it cannot be rendered"}, m.reject(ctx, x, bad)
+	case err != nil:
+		// The attempt is claimed and the same claim again gets the same answer.
+		return nil, errs.Unavailable("DEFINITION_UNAVAILABLE", "the definition of %s cannot be read now", x.Job.JobType)
+	}
+	w.Spec, w.Environment = spec, env
+	return w, nil
+}
+
+// claim is the transaction of a batch.
+func (m *Manager) claim(ctx context.Context, claims []execution.Claim) ([]*execution.Claimed, []error) {
+	found, err := m.store.Claim(ctx, claims)
+	if err != nil {
+		return nil, batch.All(len(claims), err)
+	}
+	out := make([]*execution.Claimed, len(claims))
+	for i, c := range claims {
+		out[i] = found[c.UID]
+	}
+	return out, nil
+}
+
+// refusal says why an attempt must not run; empty when it must.
+func refusal(x *execution.Claimed, c execution.Claim) string {
+	switch {
+	case x == nil || x.Job == nil:
+		return "unknown attempt"
+	case x.Ant != c.Ant:
+		return "placed on another ant"
+	case !x.Live():
+		return "it has ended: " + string(x.State)
+	case x.Session != c.Session:
+		return "placed on another session of the ant"
+	case x.Stopped:
+		return "it was told to stop"
+	}
+	return ""
+}
+
+// timeout of the attempt: its own, or what is left of the task's.
+func timeout(x *execution.Claimed) time.Duration {
+	limit := x.Task.Timeout
+	if x.Task.TotalTimeout > 0 && x.StartedAt != nil {
+		left := max(x.StartedAt.Add(x.Task.TotalTimeout).Sub(x.Job.Now), time.Second)
+		if limit <= 0 || left < limit {
+			limit = left
+		}
+	}
+	return limit
+}
+
+// reject ends an attempt that no ant could run.
+func (m *Manager) reject(ctx context.Context, x *execution.Claimed, bad jobspec.Problems) error {
+	_, err := m.store.Step(context.WithoutCancel(ctx), []execution.Event{{
+		Kind: execution.AttemptEnded, UID: x.UID,
+		End: execution.End{Session: x.Session, Outcome: engine.Outcome{
+			State: engine.AttemptFailed, FailureClass: engine.ClassRejected, Message: bad.Error(),
+		}},
+	}})
+	return err
+}

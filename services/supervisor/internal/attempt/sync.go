@@ -1,0 +1,63 @@
+package attempt
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/formicary/formicary/libs/batch"
+	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/services/supervisor/internal/execution"
+)
+
+// Sync answers the report of an ant.
+func (m *Manager) Sync(ctx context.Context, r execution.Report) (execution.Answer, error) {
+	a, err := m.syncs.Do(ctx, r)
+	if err != nil {
+		return a, err
+	}
+	if a.Superseded {
+		return a, errs.Precondition("SESSION_SUPERSEDED", "a newer session of ant %s exists", r.Ant)
+	}
+	return a, nil
+}
+
+func (m *Manager) sync(ctx context.Context, reports []execution.Report) ([]execution.Answer, []error) {
+	answers, gone, err := m.store.Sync(ctx, reports)
+	if err != nil {
+		return nil, batch.All(len(reports), err)
+	}
+	if len(gone) > 0 {
+		if _, err := m.store.Step(ctx, gone); err != nil {
+			// The next Sync, or the end of their leases, finds them again.
+			m.log.Error("lost attempts were not ended", "attempts", len(gone), "error", err)
+		} else {
+			m.log.Info("attempts are lost", "attempts", len(gone))
+		}
+	}
+	return answers, nil
+}
+
+// LogPlace says where the log of a live attempt goes.
+func (m *Manager) LogPlace(ctx context.Context, c execution.Claim) (execution.LogPlace, error) {
+	p, err := m.logs.Do(ctx, c.UID)
+	if err != nil {
+		return p, err
+	}
+	if !p.Live || p.Ant != c.Ant || p.Session != c.Session {
+		return p, errs.Precondition("STALE_ATTEMPT", "attempt %s is not live in this session", c.UID)
+	}
+	return p, nil
+}
+
+func (m *Manager) places(ctx context.Context, uids []uuid.UUID) ([]execution.LogPlace, []error) {
+	found, err := m.store.LogKeys(ctx, uids)
+	if err != nil {
+		return nil, batch.All(len(uids), err)
+	}
+	out := make([]execution.LogPlace, len(uids))
+	for i, uid := range uids {
+		out[i] = found[uid]
+	}
+	return out, nil
+}

@@ -1,0 +1,375 @@
+// Package dispatch gives READY tasks to ants. It is woken by commits that made tasks READY or freed slots and by ants
+// that change; it takes the heads of the placement classes, asks resource-manager once for the whole batch, slots to
+// give back included, and makes the attempts.
+//
+// A class that was refused is closed: its tasks are not asked for again before something can have changed. A freed
+// slot lets every class that waits for capacity ask for as much as was freed; a changed ant and the sweep open all. So
+// thousands of READY tasks and a few slots cost as many questions as slots become free.
+package dispatch
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/formicary/formicary/libs/run"
+	"github.com/formicary/formicary/services/supervisor/internal/execution"
+)
+
+// Ask wants a place for an attempt that is to be made.
+type Ask struct {
+	UID    uuid.UUID
+	Class  string
+	Method string
+	Slots  int
+}
+
+// Place answers an ask. Ant is empty when nothing fits: then Gate and Reason say why.
+type Place struct {
+	Ant     string
+	Session uuid.UUID
+	Gate    string
+	Reason  string
+}
+
+// Slots hands out places. What is placed must be dispatched before the deadline.
+type Slots interface {
+	Reserve(ctx context.Context, releases []uuid.UUID, asks []Ask) (places []Place, deadline time.Time, err error)
+}
+
+// Store has the READY tasks.
+type Store interface {
+	Heads(ctx context.Context, limits map[string]int, limit int) (heads []execution.Candidate, classes []string, err error)
+	Dispatch(ctx context.Context, placed []execution.Placed, deadline time.Time, settled []uuid.UUID) error
+	Settle(ctx context.Context, uids []uuid.UUID) error
+	Releases(ctx context.Context, age time.Duration, limit int) ([]uuid.UUID, error)
+	Explain(ctx context.Context, waits []execution.Wait, gone []string) error
+}
+
+// Dispatcher is one of a process. Any number of processes may have one: the store decides who makes an attempt.
+type Dispatcher struct {
+	store Store
+	slots Slots
+	log   *slog.Logger
+	batch int
+
+	wake    run.Signal
+	release run.Signal
+
+	mu      sync.Mutex
+	ready   bool // tasks may be READY that were not looked at
+	closed  map[string]*closed
+	stored  map[string]execution.Wait
+	freed   []uuid.UUID // to be told to resource-manager
+	settled []uuid.UUID // it knows them; their rows are still there
+}
+
+// closed is a class that was refused.
+type closed struct {
+	execution.Wait
+	budget int // slots that were freed since
+}
+
+const (
+	sweepEvery   = 5 * time.Second
+	settleEvery  = 500 * time.Millisecond
+	releasePause = 3 * time.Millisecond // collects what ends together; only when nobody waits for the slots
+	releaseAge   = 5 * time.Second
+	releaseLimit = 5000
+	capacity     = "capacity"
+)
+
+// New returns a dispatcher that asks for at most batch places at once.
+func New(store Store, slots Slots, log *slog.Logger, batch int) *Dispatcher {
+	return &Dispatcher{
+		store: store, slots: slots, log: log, batch: batch, wake: run.NewSignal(), release: run.NewSignal(),
+		closed: map[string]*closed{}, stored: map[string]execution.Wait{},
+	}
+}
+
+// Run dispatches until ctx ends.
+func (d *Dispatcher) Run(ctx context.Context) error {
+	return run.Group(ctx,
+		run.Member{Name: "dispatch", Run: func(ctx context.Context) error {
+			return run.Loop(ctx, d.log, "dispatch", time.Hour, d.wake, d.round)
+		}},
+		run.Member{Name: "slot release", Run: func(ctx context.Context) error {
+			return run.Loop(ctx, d.log, "slot release", settleEvery, d.release, d.giveBack)
+		}},
+		run.Member{Name: "dispatch sweep", Run: func(ctx context.Context) error {
+			return run.Loop(ctx, d.log, "dispatch sweep", sweepEvery, run.NewSignal(), d.sweep)
+		}},
+	)
+}
+
+// Changed takes from a commit what concerns the dispatcher.
+func (d *Dispatcher) Changed(c *execution.Changes) {
+	if !c.Ready && len(c.Freed) == 0 {
+		return
+	}
+	d.mu.Lock()
+	slots := 0
+	for _, f := range c.Freed {
+		d.freed = append(d.freed, f.UID)
+		slots += f.Slots
+	}
+	waiting := false
+	for _, class := range d.closed {
+		if class.Gate == capacity && slots > 0 {
+			class.budget += slots
+			waiting = true
+		}
+	}
+	d.ready = d.ready || c.Ready || waiting
+	wake := d.ready
+	d.mu.Unlock()
+	if wake {
+		d.wake.Set()
+	} else {
+		d.release.Set()
+	}
+}
+
+// Reopen lets every class ask again: an ant has changed.
+func (d *Dispatcher) Reopen() {
+	d.mu.Lock()
+	d.closed, d.ready = map[string]*closed{}, true
+	d.mu.Unlock()
+	d.wake.Set()
+}
+
+// sweep is the net below the signals: it opens every class and finds releases that were not told.
+func (d *Dispatcher) sweep(ctx context.Context) error {
+	uids, err := d.store.Releases(ctx, releaseAge, releaseLimit)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.freed = append(d.freed, uids...)
+	d.stored = map[string]execution.Wait{} // written again, in case another replica forgot them
+	d.mu.Unlock()
+	d.Reopen()
+	if len(uids) > 0 {
+		d.release.Set()
+	}
+	return nil
+}
+
+// round places and dispatches until no class has anything to ask.
+func (d *Dispatcher) round(ctx context.Context) error {
+	for {
+		limits, look := d.look()
+		if !look {
+			return nil
+		}
+		n, more, err := d.once(ctx, limits)
+		if err != nil {
+			d.mu.Lock()
+			d.ready = true
+			d.mu.Unlock()
+			return err
+		}
+		if n == 0 || !more {
+			return d.explain(ctx)
+		}
+		d.mu.Lock()
+		d.ready = true
+		d.mu.Unlock()
+	}
+}
+
+// look says whether there is anything to look for, and how much each closed class may ask.
+func (d *Dispatcher) look() (limits map[string]int, look bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	look, d.ready = d.ready, false
+	limits = make(map[string]int, len(d.closed))
+	for class, c := range d.closed {
+		limits[class] = c.budget
+	}
+	return limits, look
+}
+
+// once places one batch. more says that there may be tasks beyond it.
+func (d *Dispatcher) once(ctx context.Context, limits map[string]int) (dispatched int, more bool, err error) {
+	heads, classes, err := d.store.Heads(ctx, limits, d.batch)
+	if err != nil {
+		return 0, false, err
+	}
+	d.forget(classes)
+	if len(heads) == 0 {
+		return 0, false, nil
+	}
+	placed, deadline, err := d.reserve(ctx, heads)
+	if err != nil {
+		return 0, false, err
+	}
+	if len(placed) == 0 {
+		return 0, false, nil
+	}
+	settled := d.Settled()
+	if err := d.store.Dispatch(ctx, placed, deadline, settled); err != nil {
+		d.Unsettled(settled)
+		return 0, false, err
+	}
+	return len(placed), len(heads) == d.batch, nil
+}
+
+// forget opens the classes that have no READY tasks any more.
+func (d *Dispatcher) forget(classes []string) {
+	has := make(map[string]bool, len(classes))
+	for _, c := range classes {
+		has[c] = true
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for class := range d.closed {
+		if !has[class] {
+			delete(d.closed, class)
+		}
+	}
+}
+
+// Place holds places for tasks that are about to be READY, as far as their classes are open: what waits already comes
+// first.
+func (d *Dispatcher) Place(ctx context.Context, tasks []execution.Candidate) ([]execution.Placed, time.Time, error) {
+	d.mu.Lock()
+	var open []execution.Candidate
+	for _, t := range tasks {
+		if d.closed[t.Class] == nil && len(open) < d.batch {
+			open = append(open, t)
+		}
+	}
+	d.mu.Unlock()
+	if len(open) == 0 {
+		return nil, time.Time{}, nil
+	}
+	return d.reserve(ctx, open)
+}
+
+// reserve asks for places and gives back what was freed, in one call.
+func (d *Dispatcher) reserve(ctx context.Context, tasks []execution.Candidate) ([]execution.Placed, time.Time, error) {
+	asks := make([]Ask, len(tasks))
+	for i, t := range tasks {
+		asks[i] = Ask{UID: uuid.New(), Class: t.Class, Method: t.Method, Slots: t.Slots}
+	}
+	places, deadline, err := d.call(ctx, asks)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	d.judge(tasks, places)
+	var placed []execution.Placed
+	for i, p := range places {
+		if p.Ant != "" {
+			placed = append(placed, execution.Placed{Candidate: tasks[i], UID: asks[i].UID, Ant: p.Ant, Session: p.Session})
+		}
+	}
+	return placed, deadline, nil
+}
+
+func (d *Dispatcher) call(ctx context.Context, asks []Ask) ([]Place, time.Time, error) {
+	d.mu.Lock()
+	releases := d.freed
+	d.freed = nil
+	d.mu.Unlock()
+	places, deadline, err := d.slots.Reserve(ctx, releases, asks)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err != nil {
+		d.freed = append(releases, d.freed...)
+		return nil, time.Time{}, err
+	}
+	d.settled = append(d.settled, releases...)
+	return places, deadline, nil
+}
+
+// judge closes the classes that were refused and uses up the budgets of those that were served.
+func (d *Dispatcher) judge(tasks []execution.Candidate, places []Place) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	refused := map[string]bool{}
+	for i, t := range tasks {
+		c := d.closed[t.Class]
+		switch p := places[i]; {
+		case p.Ant == "":
+			refused[t.Class] = true
+			d.closed[t.Class] = &closed{Wait: execution.Wait{Class: t.Class, Gate: p.Gate, Reason: p.Reason}}
+		case c != nil && !refused[t.Class]:
+			c.budget = max(c.budget-t.Slots, 0)
+		}
+	}
+}
+
+// giveBack tells resource-manager what was freed when no ask has carried it, and forgets what it knows.
+func (d *Dispatcher) giveBack(ctx context.Context) error {
+	d.mu.Lock()
+	pending := len(d.freed) > 0
+	d.mu.Unlock()
+	if pending {
+		pause := time.NewTimer(releasePause)
+		defer pause.Stop()
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			return nil
+		}
+		d.mu.Lock()
+		pending = len(d.freed) > 0
+		d.mu.Unlock()
+	}
+	if pending {
+		if _, _, err := d.call(ctx, nil); err != nil {
+			return err
+		}
+		return nil // its rows go with the next dispatch, or with the next round of this loop
+	}
+	settled := d.Settled()
+	if err := d.store.Settle(ctx, settled); err != nil {
+		d.Unsettled(settled)
+		return err
+	}
+	return nil
+}
+
+// Settled takes the releases whose rows a transaction is to delete; Unsettled returns them when it failed.
+func (d *Dispatcher) Settled() []uuid.UUID {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	settled := d.settled
+	d.settled = nil
+	return settled
+}
+
+// Unsettled returns what Settled took.
+func (d *Dispatcher) Unsettled(uids []uuid.UUID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.settled = append(d.settled, uids...)
+}
+
+// explain stores why classes wait, where that has changed.
+func (d *Dispatcher) explain(ctx context.Context) error {
+	d.mu.Lock()
+	var waits []execution.Wait
+	var gone []string
+	for class, c := range d.closed {
+		if d.stored[class] != c.Wait {
+			waits = append(waits, c.Wait)
+			d.stored[class] = c.Wait
+		}
+	}
+	for class := range d.stored {
+		if d.closed[class] == nil {
+			gone = append(gone, class)
+			delete(d.stored, class)
+		}
+	}
+	d.mu.Unlock()
+	if len(waits) == 0 && len(gone) == 0 {
+		return nil
+	}
+	return d.store.Explain(ctx, waits, gone)
+}

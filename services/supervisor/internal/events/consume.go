@@ -1,0 +1,279 @@
+package events
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/formicary/formicary/libs/bus"
+	"github.com/formicary/formicary/libs/run"
+	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
+	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
+	"github.com/formicary/formicary/services/supervisor/internal/control"
+	"github.com/formicary/formicary/services/supervisor/internal/engine"
+	"github.com/formicary/formicary/services/supervisor/internal/execution"
+	"github.com/formicary/formicary/services/supervisor/internal/result"
+)
+
+// Consumer takes what arrives over the bus.
+type Consumer struct {
+	JS  jetstream.JetStream
+	Log *slog.Logger
+	// Launch begins runs, Control cancels and pauses them, Results ends attempts.
+	Launch  func(context.Context, []execution.Key) error
+	Control func(context.Context, []control.Order) ([]bool, error)
+	Results func(context.Context, []result.Result) ([]execution.Verdict, error)
+	// Quarantine keeps a message that can never be handled.
+	Quarantine func(ctx context.Context, kind, key string, payload []byte, reason string) error
+	// Temporary says that an error is not the message's fault.
+	Temporary func(error) bool
+	// Seen counts results by what became of them.
+	Seen metric.Int64Counter
+}
+
+const (
+	ackWait       = 30 * time.Second
+	maxPending    = 4096
+	batchSize     = 256
+	maxDeliveries = 5
+	laterDelay    = time.Second
+)
+
+// Run consumes until ctx ends.
+func (c *Consumer) Run(ctx context.Context) error {
+	member := func(stream, durable, subject string, handle func(context.Context, []jetstream.Msg) error) run.Member {
+		return run.Member{Name: durable, Run: func(ctx context.Context) error {
+			return bus.Consume(ctx, c.Log, c.JS, bus.Consumption{
+				Stream: stream, Max: batchSize, Handle: handle,
+				Consumer: jetstream.ConsumerConfig{
+					Durable: durable, FilterSubject: subject, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxAckPending: maxPending,
+				},
+			})
+		}}
+	}
+	return run.Group(ctx,
+		member(bus.Events, "supervisor-launch", "formicary.event.job.admitted", c.launches),
+		member(bus.Events, "supervisor-control", "formicary.event.job.control", c.controls),
+		member(bus.Results, "supervisor-results", "formicary.result.*", c.results),
+	)
+}
+
+// item is a message that could be read.
+type item[T any] struct {
+	msg   jetstream.Msg
+	value T
+}
+
+// read parts the messages that can be read from those that never will be.
+func read[T any](ctx context.Context, c *Consumer, kind string, msgs []jetstream.Msg, parse func([]byte) (T, error)) []item[T] {
+	items := make([]item[T], 0, len(msgs))
+	for _, m := range msgs {
+		v, err := parse(m.Data())
+		if err != nil {
+			c.bury(ctx, kind, m, err)
+			continue
+		}
+		items = append(items, item[T]{m, v})
+	}
+	return items
+}
+
+// handle gives a batch to f. When that fails by the fault of some message, each is tried alone, so that one bad
+// message does not keep the others from being handled; after a few deliveries it is buried.
+func handle[T any](ctx context.Context, c *Consumer, kind string, items []item[T], f func(context.Context, []item[T]) error) error {
+	if len(items) == 0 {
+		return nil
+	}
+	safely := func(some []item[T]) error {
+		return run.Safely(ctx, func(ctx context.Context) error { return f(ctx, some) })
+	}
+	err := safely(items)
+	if err == nil || ctx.Err() != nil || c.Temporary(err) {
+		return err
+	}
+	c.Log.Warn("batch failed, its messages are tried one by one", "kind", kind, "messages", len(items), "error", err)
+	for i, it := range items {
+		err := safely(items[i : i+1])
+		switch {
+		case err == nil:
+		case !c.Temporary(err) && deliveries(it.msg) > maxDeliveries:
+			c.bury(ctx, kind, it.msg, err)
+		default:
+			_ = it.msg.NakWithDelay(laterDelay)
+		}
+	}
+	return nil
+}
+
+func deliveries(m jetstream.Msg) uint64 {
+	meta, err := m.Metadata()
+	if err != nil {
+		return 0
+	}
+	return meta.NumDelivered
+}
+
+// bury records a message for a person to see and stops its delivery.
+func (c *Consumer) bury(ctx context.Context, kind string, m jetstream.Msg, reason error) {
+	key := m.Subject()
+	if meta, err := m.Metadata(); err == nil {
+		key = fmt.Sprintf("%s/%d/%d", meta.Stream, meta.Sequence.Stream, meta.Timestamp.UnixNano())
+	}
+	if err := c.Quarantine(ctx, kind, key, m.Data(), reason.Error()); err != nil {
+		c.Log.Error("message was not quarantined", "kind", kind, "error", err)
+		_ = m.NakWithDelay(laterDelay)
+		return
+	}
+	c.Log.Error("message is quarantined", "kind", kind, "key", key, "error", reason)
+	_ = m.TermWithReason("quarantined")
+}
+
+func ack[T any](items []item[T]) {
+	for _, it := range items {
+		_ = it.msg.Ack() // a lost one brings the message again
+	}
+}
+
+func (c *Consumer) launches(ctx context.Context, msgs []jetstream.Msg) error {
+	return handle(ctx, c, "launch", read(ctx, c, "launch", msgs, parseLaunch), func(ctx context.Context, items []item[execution.Key]) error {
+		keys := make([]execution.Key, len(items))
+		for i, it := range items {
+			keys[i] = it.value
+		}
+		if err := c.Launch(ctx, keys); err != nil {
+			return err
+		}
+		ack(items)
+		return nil
+	})
+}
+
+func parseLaunch(payload []byte) (execution.Key, error) {
+	var e jobv1.RequestAdmitted
+	if err := proto.Unmarshal(payload, &e); err != nil {
+		return execution.Key{}, fmt.Errorf("decode: %w", err)
+	}
+	return key(e.GetRequestId(), e.GetRun())
+}
+
+func key(request string, run int32) (execution.Key, error) {
+	id, err := uuid.Parse(request)
+	if err != nil {
+		return execution.Key{}, fmt.Errorf("read request id: %w", err)
+	}
+	if run < 1 {
+		return execution.Key{}, fmt.Errorf("run %d of request %s", run, id)
+	}
+	return execution.Key{Request: id, Run: int(run)}, nil
+}
+
+func (c *Consumer) controls(ctx context.Context, msgs []jetstream.Msg) error {
+	return handle(ctx, c, "control", read(ctx, c, "control", msgs, parseControl), func(ctx context.Context, items []item[control.Order]) error {
+		orders := make([]control.Order, len(items))
+		for i, it := range items {
+			orders[i] = it.value
+		}
+		done, err := c.Control(ctx, orders)
+		if err != nil {
+			return err
+		}
+		for i, it := range items {
+			if done[i] || deliveries(it.msg) > maxDeliveries {
+				_ = it.msg.Ack()
+			} else {
+				_ = it.msg.NakWithDelay(laterDelay)
+			}
+		}
+		return nil
+	})
+}
+
+func parseControl(payload []byte) (control.Order, error) {
+	var e jobv1.RequestControl
+	if err := proto.Unmarshal(payload, &e); err != nil {
+		return control.Order{}, fmt.Errorf("decode: %w", err)
+	}
+	k, err := key(e.GetRequestId(), e.GetRun())
+	if err != nil {
+		return control.Order{}, err
+	}
+	o := control.Order{Run: execution.Run{Key: k, Org: e.GetOrgId(), JobType: e.GetJobType()}, Reason: e.GetReason()}
+	switch e.GetAction() {
+	case jobv1.RequestControl_CANCEL:
+		o.Action = control.Cancel
+	case jobv1.RequestControl_PAUSE:
+		o.Action = control.Pause
+	case jobv1.RequestControl_ACTION_UNSPECIFIED:
+		return o, fmt.Errorf("no action")
+	}
+	return o, nil
+}
+
+func (c *Consumer) results(ctx context.Context, msgs []jetstream.Msg) error {
+	return handle(ctx, c, "result", read(ctx, c, "result", msgs, parseResult), func(ctx context.Context, items []item[result.Result]) error {
+		all := make([]result.Result, len(items))
+		for i, it := range items {
+			all[i] = it.value
+		}
+		verdicts, err := c.Results(ctx, all)
+		if err != nil {
+			return err
+		}
+		ack(items)
+		for i, v := range verdicts {
+			c.Seen.Add(ctx, 1, metric.WithAttributes(attribute.String("verdict", v.String())))
+			if v == execution.Stale || v == execution.Unknown {
+				c.Log.Info("result changes nothing", "uid", all[i].UID, "verdict", v.String())
+			}
+		}
+		return nil
+	})
+}
+
+func parseResult(payload []byte) (result.Result, error) {
+	var r antv1.Result
+	if err := proto.Unmarshal(payload, &r); err != nil {
+		return result.Result{}, fmt.Errorf("decode: %w", err)
+	}
+	uid, err := uuid.Parse(r.GetUid())
+	if err != nil {
+		return result.Result{}, fmt.Errorf("read uid: %w", err)
+	}
+	session, err := uuid.Parse(r.GetSession())
+	if err != nil {
+		return result.Result{}, fmt.Errorf("read session: %w", err)
+	}
+	canonical, err := proto.MarshalOptions{Deterministic: true}.Marshal(&r)
+	if err != nil {
+		return result.Result{}, fmt.Errorf("encode: %w", err)
+	}
+	x := result.Result{
+		UID: uid, Session: session, Canonical: canonical, LogKey: r.GetLogKey(), LogBytes: r.GetLogBytes(), LogSHA256: r.GetLogSha256(),
+		Outcome: engine.Outcome{
+			ExitCode: int(r.GetExitCode()), FailureClass: r.GetFailureClass(), Message: r.GetMessage(),
+			Outputs: r.GetOutputs(), Body: r.GetBody(),
+		},
+	}
+	switch r.GetOutcome() {
+	case antv1.Result_SUCCEEDED:
+		x.Outcome.State = engine.AttemptSucceeded
+	case antv1.Result_FAILED:
+		x.Outcome.State = engine.AttemptFailed
+	case antv1.Result_TIMED_OUT:
+		x.Outcome.State = engine.AttemptTimedOut
+	case antv1.Result_CANCELLED:
+		x.Outcome.State = engine.AttemptCancelled
+	case antv1.Result_LOST:
+		x.Outcome.State = engine.AttemptLost
+	case antv1.Result_OUTCOME_UNSPECIFIED:
+		return x, fmt.Errorf("no outcome")
+	}
+	return x, nil
+}

@@ -1,0 +1,125 @@
+package execution
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/formicary/formicary/services/supervisor/internal/engine"
+)
+
+// Kind says what happened.
+type Kind int
+
+// The kinds of events.
+const (
+	AttemptEnded Kind = iota // UID, End
+	TaskWakes                // Execution, Idx: its time has come
+	TaskOverdue              // Execution, Idx: it waited longer than it may
+	Cancelled                // Execution, Reason
+	Paused                   // Execution
+	Resumed                  // Execution
+	Deadline                 // Execution: its deadline has passed
+	Nudged                   // Execution: it should have gone on by itself
+)
+
+// Event is something that happens to a run. What it assumes is checked again under the run's lock.
+type Event struct {
+	Kind      Kind
+	Execution uuid.UUID
+	Idx       int
+	Reason    string
+	UID       uuid.UUID
+	End       End
+}
+
+// End is how an attempt ends.
+type End struct {
+	Outcome engine.Outcome
+	// Session that must have claimed it; zero asks for none.
+	Session uuid.UUID
+	// Still, if set, must hold for the attempt as it is under the lock.
+	Still func(a *Attempt, now time.Time) bool
+	// Digest of the result; equal digests are the same result.
+	Digest    []byte
+	LogKey    string
+	LogBytes  int64
+	LogSHA256 string
+}
+
+// Verdict says what became of an event.
+type Verdict int
+
+// The verdicts.
+const (
+	Ignored Verdict = iota // what it assumes does not hold (any more)
+	Applied
+	Replayed // the same result was applied before
+	Stale    // the attempt is not live, or not the session's
+	Unknown  // there is no such attempt or run
+)
+
+// Ring is an attempt and the ant that has to hear of it.
+type Ring struct {
+	UID uuid.UUID
+	Ant string
+}
+
+// Moved is a run that changed its state.
+type Moved struct {
+	Run
+	Job engine.Job
+}
+
+// TaskMoved is a task that changed its state, for live views.
+type TaskMoved struct {
+	Run
+	Task     string
+	State    engine.TaskState
+	Attempt  int
+	Ant      string
+	ExitCode int
+	Message  string
+}
+
+// Freed is an attempt whose slots are to be given back.
+type Freed struct {
+	UID   uuid.UUID
+	Slots int
+}
+
+// Changes is what one transaction changed, as far as others must hear of it.
+type Changes struct {
+	Now   time.Time // by the database's clock
+	Jobs  []Moved
+	Rings []Ring // attempts to claim
+	Stops []Ring // attempts to stop
+	Tasks []TaskMoved
+	Freed []Freed
+	Ready bool       // tasks became READY
+	Timer *time.Time // the earliest timer that was set
+}
+
+// Timed notes that a timer was set.
+func (c *Changes) Timed(at *time.Time) {
+	if at != nil && (c.Timer == nil || at.Before(*c.Timer)) {
+		c.Timer = at
+	}
+}
+
+// String names the verdict in logs and metrics.
+func (v Verdict) String() string {
+	switch v {
+	case Ignored:
+		return "ignored"
+	case Applied:
+		return "applied"
+	case Replayed:
+		return "replayed"
+	case Stale:
+		return "stale"
+	case Unknown:
+		return "unknown"
+	}
+	return "invalid"
+}

@@ -1,0 +1,190 @@
+// Package execution holds the words that the parts of supervisor share: runs, what happens to them, and what a
+// transaction changed. Everything that happens to a run that exists is an Event; the store applies events to the
+// engine under the run's lock and reports a Changes after the commit.
+package execution
+
+import (
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/services/supervisor/internal/engine"
+)
+
+// Key names a run.
+type Key struct {
+	Request uuid.UUID
+	Run     int
+}
+
+// Run is what is known of an execution apart from what the engine decides.
+type Run struct {
+	ID uuid.UUID
+	Key
+	Org        string
+	JobType    string
+	Definition string // id of the pinned version
+	Priority   int
+	AgeAt      time.Time
+}
+
+// Launch is what job-manager says about an admitted request.
+type Launch struct {
+	Run
+	Plan      *jobspec.Plan
+	Vars      []byte // JSON object
+	ReuseRun  int    // completed tasks of this run are kept; 0 for none
+	Error     string // code; the run cannot be launched
+	Message   string
+	Skipped   bool
+	Cancelled bool
+}
+
+// Class is a placement class as it is stored: org, method, tags and slots.
+func Class(org string, c jobspec.Class) string { return org + "|" + c.String() }
+
+// Candidate is a READY task.
+type Candidate struct {
+	Execution uuid.UUID
+	Idx       int
+	Class     string
+	Method    string
+	Slots     int
+}
+
+// Placed is a candidate with the place that is held for its next attempt.
+type Placed struct {
+	Candidate
+	UID     uuid.UUID
+	Ant     string
+	Session uuid.UUID
+}
+
+// NewRun is a run to be inserted. State is nil for one that ends at its launch: then Job is all.
+type NewRun struct {
+	Run
+	Vars   []byte
+	State  *engine.State
+	Job    engine.Job
+	Placed []Placed // attempts of its first tasks; State knows them as dispatched
+}
+
+// Attempt is one try of a task.
+type Attempt struct {
+	UID           uuid.UUID
+	Execution     uuid.UUID
+	Idx           int
+	Number        int
+	State         engine.AttemptState
+	Ant           string
+	Session       uuid.UUID
+	Slots         int
+	LeaseUntil    time.Time
+	Missed        int
+	DispatchedAt  time.Time
+	TimeoutAt     *time.Time
+	StopRequested *time.Time
+	Digest        []byte // of the result that ended it
+}
+
+// Live says that it has not ended.
+func (a *Attempt) Live() bool { return !a.State.Terminal() }
+
+// Existing is a run that was there before its launch.
+type Existing struct {
+	ID    uuid.UUID
+	State engine.JobState
+}
+
+// Wait is why the READY tasks of a class are not placed.
+type Wait struct {
+	Class  string
+	Gate   string // capacity or no_ant
+	Reason string
+}
+
+// Claim asks for an attempt.
+type Claim struct {
+	UID     uuid.UUID
+	Ant     string
+	Session uuid.UUID
+}
+
+// Claimed is an attempt as a claim finds it.
+type Claimed struct {
+	Attempt
+	Task      *jobspec.Task
+	Job       *Context
+	Stopped   bool       // it was told to stop
+	Retries   int        // of the task so far
+	StartedAt *time.Time // first dispatch of the task
+}
+
+// Context is what the tasks of a run are rendered with.
+type Context struct {
+	Run
+	Vars      []byte            // JSON object
+	Outputs   map[string]string // of the tasks that completed, later ones over earlier
+	CreatedAt time.Time
+	StartedAt *time.Time
+	Now       time.Time
+}
+
+// Report is what an ant says of its attempts.
+type Report struct {
+	Ant        string
+	Session    uuid.UUID
+	Generation int64
+	Running    []uuid.UUID
+	Spooled    []uuid.UUID
+	First      bool
+}
+
+// Answer is what the ant hears.
+type Answer struct {
+	Superseded bool
+	Stop       []uuid.UUID
+	Settled    []uuid.UUID
+}
+
+// LogPlace is where the log of an attempt belongs.
+type LogPlace struct {
+	Live    bool
+	Ant     string
+	Session uuid.UUID
+	Org     string
+	Key
+	Task string
+	UID  uuid.UUID
+}
+
+// ObjectKey names the object of the log.
+func (p *LogPlace) ObjectKey() string {
+	return fmt.Sprintf("logs/%s/%s/%d/%s/%s.log", url.PathEscape(p.Org), p.Request, p.Run, url.PathEscape(p.Task), p.UID)
+}
+
+// Doubt is a live attempt that something may have to be done about.
+type Doubt struct {
+	Attempt
+	Rung   int        // how often it was rung for again
+	StopBy *time.Time // when a requested stop must have happened
+}
+
+// Doubts is what a sweep finds.
+type Doubts struct {
+	Attempts []Doubt
+	Ants     int // that have live attempts
+	Now      time.Time
+}
+
+// Backlog counts what waits.
+type Backlog struct {
+	Ready      int64
+	Oldest     float64 // seconds that the oldest READY task has waited
+	Dispatched int64
+	Running    int64
+	Releases   int64
+}

@@ -1,0 +1,175 @@
+// Package launch begins the runs of admitted requests: plans become tasks and edges, and the first tasks get their
+// places in the same transaction when they can. Launching a run twice does nothing; a run that exists and is paused
+// goes on; one that was cancelled before is left as it is.
+package launch
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/formicary/formicary/services/supervisor/internal/engine"
+	"github.com/formicary/formicary/services/supervisor/internal/execution"
+)
+
+// Requests says what is to be run.
+type Requests interface {
+	Launches(ctx context.Context, keys []execution.Key) ([]execution.Launch, error)
+}
+
+// Places holds slots for first tasks.
+type Places interface {
+	Place(ctx context.Context, tasks []execution.Candidate) ([]execution.Placed, time.Time, error)
+	Settled() []uuid.UUID
+	Unsettled([]uuid.UUID)
+}
+
+// Store keeps runs.
+type Store interface {
+	Now() time.Time // by the database's clock, nearly
+	Launch(ctx context.Context, runs []*execution.NewRun, deadline time.Time, settled []uuid.UUID) ([]execution.Existing, error)
+	Reused(ctx context.Context, key execution.Key) (map[string]engine.Reused, error)
+	Step(ctx context.Context, events []execution.Event) ([]execution.Verdict, error)
+}
+
+// Launcher launches.
+type Launcher struct {
+	Requests Requests
+	Places   Places
+	Store    Store
+	Log      *slog.Logger
+}
+
+// codeLaunch is the error of a run that could not begin.
+const codeLaunch = "ERR_JOB_LAUNCH"
+
+// Launch begins the runs.
+func (l *Launcher) Launch(ctx context.Context, keys []execution.Key) error {
+	launches, err := l.Requests.Launches(ctx, unique(keys))
+	if err != nil {
+		return err
+	}
+	if len(launches) == 0 {
+		return nil // their requests are no longer READY
+	}
+	slices.SortFunc(launches, func(a, b execution.Launch) int { return compare(a.Key, b.Key) })
+	now := l.Store.Now()
+	runs := make([]*execution.NewRun, 0, len(launches))
+	for i := range launches {
+		r, err := l.prepare(ctx, &launches[i], now)
+		if err != nil {
+			return err
+		}
+		runs = append(runs, r)
+	}
+	return l.store(ctx, runs, now)
+}
+
+// store inserts the runs with the places that their first tasks get.
+func (l *Launcher) store(ctx context.Context, runs []*execution.NewRun, now time.Time) error {
+	deadline, err := l.place(ctx, runs, now)
+	if err != nil {
+		// Without places the tasks are READY and the dispatcher goes on when resource-manager is back.
+		l.Log.Warn("runs are launched without places", "runs", len(runs), "error", err)
+	}
+	settled := l.Places.Settled()
+	existing, err := l.Store.Launch(ctx, runs, deadline, settled)
+	if err != nil {
+		l.Places.Unsettled(settled)
+		return err
+	}
+	var resumed []execution.Event
+	for _, e := range existing {
+		if e.State == engine.JobPaused || e.State == engine.JobApproval {
+			resumed = append(resumed, execution.Event{Kind: execution.Resumed, Execution: e.ID})
+		}
+	}
+	if _, err := l.Store.Step(ctx, resumed); err != nil {
+		return fmt.Errorf("resume %d runs: %w", len(resumed), err)
+	}
+	return nil
+}
+
+// prepare makes the run of a launch.
+func (l *Launcher) prepare(ctx context.Context, x *execution.Launch, now time.Time) (*execution.NewRun, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, fmt.Errorf("make execution id: %w", err)
+	}
+	r := &execution.NewRun{Run: x.Run, Vars: x.Vars}
+	r.ID = id
+	number := x.Key.Run
+	switch {
+	case x.Cancelled:
+		r.Job = engine.Ended(number, engine.JobCancelled, "ERR_JOB_CANCELLED", x.Message, now)
+		return r, nil
+	case x.Error != "":
+		r.Job = engine.Ended(number, engine.JobFailed, x.Error, x.Message, now)
+		return r, nil
+	case x.Skipped || x.Plan.Skip:
+		r.Job = engine.Ended(number, engine.JobSkipped, "", "skip_if holds", now)
+		return r, nil
+	case len(x.Plan.Tasks) == 0:
+		r.Job = engine.Ended(number, engine.JobFailed, codeLaunch, "its plan has no tasks", now)
+		return r, nil
+	}
+	var reuse map[string]engine.Reused
+	if x.ReuseRun > 0 {
+		if reuse, err = l.Store.Reused(ctx, execution.Key{Request: x.Request, Run: x.ReuseRun}); err != nil {
+			return nil, err
+		}
+	}
+	r.State = engine.New(number, x.Plan, reuse, now)
+	return r, nil
+}
+
+// place asks for places for the first tasks and marks those that got one as dispatched.
+func (l *Launcher) place(ctx context.Context, runs []*execution.NewRun, now time.Time) (time.Time, error) {
+	var first []execution.Candidate
+	byID := make(map[uuid.UUID]*execution.NewRun, len(runs))
+	for _, r := range runs {
+		if r.State == nil {
+			continue
+		}
+		byID[r.ID] = r
+		for idx := range len(r.State.Tasks) {
+			if t := r.State.Tasks[idx]; t.State == engine.TaskReady {
+				c := t.Spec.Class()
+				first = append(first, execution.Candidate{
+					Execution: r.ID, Idx: idx, Class: execution.Class(r.Org, c), Method: c.Method, Slots: max(c.Slots, 1),
+				})
+			}
+		}
+	}
+	slices.SortStableFunc(first, func(a, b execution.Candidate) int {
+		return byID[b.Execution].Priority - byID[a.Execution].Priority
+	})
+	placed, deadline, err := l.Places.Place(ctx, first)
+	if err != nil {
+		return time.Time{}, err
+	}
+	for _, p := range placed {
+		r := byID[p.Execution]
+		r.State.Dispatched([]int{p.Idx}, now)
+		r.Placed = append(r.Placed, p)
+	}
+	return deadline, nil
+}
+
+// unique sorts the keys, so that replicas insert in the same order, and drops repetitions.
+func unique(keys []execution.Key) []execution.Key {
+	keys = slices.Clone(keys)
+	slices.SortFunc(keys, compare)
+	return slices.Compact(keys)
+}
+
+func compare(a, b execution.Key) int {
+	if c := slices.Compare(a.Request[:], b.Request[:]); c != 0 {
+		return c
+	}
+	return a.Run - b.Run
+}

@@ -1,0 +1,71 @@
+package peer
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc"
+
+	resourcev1 "github.com/formicary/formicary/proto/gen/formicary/resource/v1"
+	"github.com/formicary/formicary/services/supervisor/internal/dispatch"
+)
+
+// ResourceManager hands out slots.
+type ResourceManager struct {
+	reservations resourcev1.ReservationServiceClient
+}
+
+// NewResourceManager uses the connection.
+func NewResourceManager(conn grpc.ClientConnInterface) *ResourceManager {
+	return &ResourceManager{resourcev1.NewReservationServiceClient(conn)}
+}
+
+const reserveTime = 5 * time.Second
+
+// Reserve gives slots back and asks for others, in one call.
+func (r *ResourceManager) Reserve(ctx context.Context, releases []uuid.UUID, asks []dispatch.Ask) ([]dispatch.Place, time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, reserveTime)
+	defer cancel()
+	req := &resourcev1.ReserveRequest{Releases: make([]string, len(releases)), Asks: make([]*resourcev1.Ask, len(asks))}
+	for i, uid := range releases {
+		req.Releases[i] = uid.String()
+	}
+	for i, a := range asks {
+		org, tags := parts(a.Class)
+		req.Asks[i] = &resourcev1.Ask{AttemptUid: a.UID.String(), OrgId: org, Method: a.Method, Tags: tags, Slots: int32(a.Slots)}
+	}
+	res, err := r.reservations.Reserve(ctx, req)
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("reserve %d places: %w", len(asks), err)
+	}
+	if len(res.GetPlacements()) != len(asks) {
+		return nil, time.Time{}, fmt.Errorf("reserve %d places: got %d answers", len(asks), len(res.GetPlacements()))
+	}
+	places := make([]dispatch.Place, len(asks))
+	for i, p := range res.GetPlacements() {
+		places[i] = dispatch.Place{Ant: p.GetAntId(), Gate: p.GetGate(), Reason: p.GetReason()}
+		if p.GetAntId() == "" {
+			continue
+		}
+		if places[i].Session, err = uuid.Parse(p.GetSession()); err != nil {
+			return nil, time.Time{}, fmt.Errorf("read session of ant %s: %w", p.GetAntId(), err)
+		}
+	}
+	return places, res.GetDeadline().AsTime(), nil
+}
+
+// parts takes org and tags out of a class "org|METHOD|tag,tag|slots". The org may hold a bar, the rest cannot.
+func parts(class string) (org string, tags []string) {
+	fields := strings.Split(class, "|")
+	if len(fields) < 4 {
+		return class, nil
+	}
+	n := len(fields)
+	if list := fields[n-2]; list != "" {
+		tags = strings.Split(list, ",")
+	}
+	return strings.Join(fields[:n-3], "|"), tags
+}

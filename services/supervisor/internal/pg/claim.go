@@ -1,0 +1,139 @@
+package pg
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/outbox"
+	"github.com/formicary/formicary/services/supervisor/internal/engine"
+	"github.com/formicary/formicary/services/supervisor/internal/execution"
+)
+
+const (
+	// lease is how long an attempt lives without a sign of its ant.
+	lease = 30 * time.Second
+	// overtime is how much later than the ant supervisor itself ends an attempt that ran too long.
+	overtime = 15 * time.Second
+)
+
+// Claim moves attempts DISPATCHED → RUNNING where ant and session are those that they were placed on, and returns what
+// is known of each that exists. What a claim may not have is seen by its state, ant and session.
+func (s *Store) Claim(ctx context.Context, claims []execution.Claim) (map[uuid.UUID]*execution.Claimed, error) {
+	n := len(claims)
+	uids, sessions, ants := make([]uuid.UUID, n), make([]uuid.UUID, n), make([]string, n)
+	for i, c := range claims {
+		uids[i], sessions[i], ants[i] = c.UID, c.Session, c.Ant
+	}
+	var c *claim
+	var msgs []outbox.Message
+	err := s.tx(ctx, func(ctx context.Context, t *tx) error {
+		c = &claim{found: map[uuid.UUID]*execution.Claimed{}, jobs: map[uuid.UUID]*execution.Context{}, fresh: map[uuid.UUID]bool{}}
+		t.queue(`SELECT count(*) FROM (SELECT FROM attempt WHERE uid = ANY($1::uuid[]) ORDER BY uid FOR NO KEY UPDATE) l`, uids)
+		t.queue(`UPDATE attempt a SET state = 'RUNNING', started_at = now(), lease_until = now() + $4::interval, timeout_at =
+				least(CASE WHEN t.timeout_ms > 0 THEN now() + t.timeout_ms * interval '1 millisecond' END,
+					CASE WHEN t.total_ms > 0 THEN t.started_at + t.total_ms * interval '1 millisecond' END) + $5::interval
+			FROM (SELECT unnest($1::uuid[]) AS uid, unnest($2::uuid[]) AS session, unnest($3::text[]) AS ant_id) u, task t
+			WHERE a.uid = u.uid AND a.session = u.session AND a.ant_id = u.ant_id AND a.state = 'DISPATCHED'
+				AND t.execution_id = a.execution_id AND t.idx = a.task_idx RETURNING a.uid`, uids, sessions, ants, lease, overtime).Query(c.scanFresh)
+		t.queue(`SELECT a.uid, a.state, a.ant_id, a.session, a.number, a.execution_id, a.task_idx, a.stop_requested_at IS NOT NULL,
+				t.spec, t.user_tries + t.infra_tries, t.started_at FROM attempt a JOIN task t ON t.execution_id = a.execution_id AND t.idx = a.task_idx
+			WHERE a.uid = ANY($1::uuid[])`, uids).Query(c.scanClaimed)
+		t.queue(`SELECT id, request_id, run, org_id, job_type, definition_id, vars, started_at, created_at, now() FROM execution
+			WHERE id = ANY(ARRAY(SELECT execution_id FROM attempt WHERE uid = ANY($1::uuid[])))`, uids).Query(c.scanJobs)
+		t.queue(`SELECT execution_id, outputs FROM task WHERE execution_id = ANY(ARRAY(SELECT execution_id FROM attempt WHERE uid = ANY($1::uuid[])))
+			AND outputs IS NOT NULL AND state = 'COMPLETED' ORDER BY ended_at, idx`, uids).Query(c.scanOutputs)
+		if err := t.flush(ctx); err != nil {
+			return err
+		}
+		c.connect()
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("claim %d attempts: %w", n, err)
+	}
+	if len(c.changes.Tasks) > 0 {
+		s.listener.Committed(&c.changes, msgs)
+	}
+	return c.found, nil
+}
+
+type claim struct {
+	found   map[uuid.UUID]*execution.Claimed
+	fresh   map[uuid.UUID]bool
+	jobs    map[uuid.UUID]*execution.Context
+	changes execution.Changes
+}
+
+func (c *claim) scanFresh(rows pgx.Rows) error {
+	for rows.Next() {
+		var uid uuid.UUID
+		if err := rows.Scan(&uid); err != nil {
+			return err
+		}
+		c.fresh[uid] = true
+	}
+	return rows.Err()
+}
+
+func (c *claim) scanClaimed(rows pgx.Rows) error {
+	for rows.Next() {
+		x := &execution.Claimed{Task: &jobspec.Task{}}
+		var spec []byte
+		err := rows.Scan(&x.UID, &x.State, &x.Ant, &x.Session, &x.Number, &x.Execution, &x.Idx, &x.Stopped, &spec, &x.Retries, &x.StartedAt)
+		if err != nil {
+			return fmt.Errorf("read attempt: %w", err)
+		}
+		if err := json.Unmarshal(spec, x.Task); err != nil {
+			return fmt.Errorf("read spec of attempt %s: %w", x.UID, err)
+		}
+		c.found[x.UID] = x
+	}
+	return rows.Err()
+}
+
+func (c *claim) scanJobs(rows pgx.Rows) error {
+	for rows.Next() {
+		j := &execution.Context{}
+		err := rows.Scan(&j.ID, &j.Request, &j.Run.Run, &j.Org, &j.JobType, &j.Definition, &j.Vars, &j.StartedAt, &j.CreatedAt, &c.changes.Now)
+		if err != nil {
+			return fmt.Errorf("read execution: %w", err)
+		}
+		j.Now = c.changes.Now
+		c.jobs[j.ID] = j
+	}
+	return rows.Err()
+}
+
+func (c *claim) scanOutputs(rows pgx.Rows) error {
+	for rows.Next() {
+		var id uuid.UUID
+		var raw []byte
+		if err := rows.Scan(&id, &raw); err != nil {
+			return fmt.Errorf("read outputs: %w", err)
+		}
+		if j := c.jobs[id]; j != nil {
+			if err := json.Unmarshal(raw, &j.Outputs); err != nil {
+				return fmt.Errorf("read outputs of execution %s: %w", id, err)
+			}
+		}
+	}
+	return rows.Err()
+}
+
+// connect gives each attempt its job and notes what live views must hear.
+func (c *claim) connect() {
+	for uid, x := range c.found {
+		x.Job = c.jobs[x.Execution]
+		if c.fresh[uid] && x.Job != nil {
+			c.changes.Tasks = append(c.changes.Tasks, execution.TaskMoved{
+				Run: x.Job.Run, Task: x.Task.Name, State: engine.TaskRunning, Attempt: x.Number, Ant: x.Ant,
+			})
+		}
+	}
+}

@@ -1,0 +1,61 @@
+package pg
+
+import "github.com/formicary/formicary/libs/audit"
+
+// Invariants are what must hold in every snapshot of the schema.
+func Invariants() []audit.Check {
+	return []audit.Check{
+		{Name: "attempt_one_live", SQL: `SELECT 'task ' || execution_id || ' ' || task_idx || ' has ' || count(*) || ' live attempts' FROM attempt
+			WHERE state IN ('DISPATCHED', 'RUNNING') GROUP BY execution_id, task_idx HAVING count(*) > 1 LIMIT 20`},
+		{Name: "attempt_numbers", SQL: `SELECT 'task ' || execution_id || ' ' || task_idx || ' has ' || count(*) || ' attempts up to number ' || max(number)
+			FROM attempt GROUP BY execution_id, task_idx HAVING min(number) <> 1 OR max(number) <> count(*) LIMIT 20`},
+		{Name: "attempt_count", SQL: `SELECT 'task ' || t.execution_id || ' ' || t.idx || ' counts ' || t.attempts || ' attempts and has ' || count(a.uid)
+			FROM task t LEFT JOIN attempt a ON a.execution_id = t.execution_id AND a.task_idx = t.idx
+			GROUP BY t.execution_id, t.idx HAVING count(a.uid) <> t.attempts LIMIT 20`},
+		{Name: "attempt_live_task", SQL: `SELECT 'attempt ' || a.uid || ' is ' || a.state || ' while its task is ' || coalesce(t.state, 'missing')
+			FROM attempt a LEFT JOIN task t ON t.execution_id = a.execution_id AND t.idx = a.task_idx
+			WHERE a.state IN ('DISPATCHED', 'RUNNING') AND t.state IS DISTINCT FROM 'DISPATCHED' LIMIT 20`},
+		{Name: "task_live_attempt", SQL: `SELECT 'task ' || t.execution_id || ' ' || t.idx || ' is ' || t.state || ' without a live attempt' FROM task t
+			WHERE t.state IN ('DISPATCHED', 'RUNNING') AND NOT EXISTS (SELECT FROM attempt a WHERE a.execution_id = t.execution_id
+				AND a.task_idx = t.idx AND a.state IN ('DISPATCHED', 'RUNNING')) LIMIT 20`},
+		{Name: "attempt_running", SQL: `SELECT 'attempt ' || uid || ' is RUNNING without ant, session or start' FROM attempt
+			WHERE state = 'RUNNING' AND (ant_id = '' OR started_at IS NULL) LIMIT 20`},
+		{Name: "attempt_dispatched_age", SQL: `SELECT 'attempt ' || uid || ' is DISPATCHED since ' || dispatched_at FROM attempt
+			WHERE state = 'DISPATCHED' AND dispatched_at < now() - interval '5 minutes' LIMIT 20`},
+		{Name: "attempt_ended", SQL: `SELECT 'attempt ' || uid || ' is ' || state || CASE WHEN ended_at IS NULL THEN ' without an end' ELSE ' with an end' END FROM attempt
+			WHERE (ended_at IS NULL) <> (state IN ('DISPATCHED', 'RUNNING')) LIMIT 20`},
+		{Name: "execution_counters", SQL: `SELECT 'execution ' || e.id || ' counts ' || e.tasks_open || '/' || e.normal_open || '/' || e.running || ' and has '
+				|| count(t.idx) FILTER (WHERE t.ended_at IS NULL) || '/' || count(t.idx) FILTER (WHERE t.ended_at IS NULL AND NOT t.always_run) || '/'
+				|| count(t.idx) FILTER (WHERE t.state IN ('DISPATCHED', 'RUNNING'))
+			FROM execution e LEFT JOIN task t ON t.execution_id = e.id GROUP BY e.id
+			HAVING e.tasks_open <> count(t.idx) FILTER (WHERE t.ended_at IS NULL)
+				OR e.normal_open <> count(t.idx) FILTER (WHERE t.ended_at IS NULL AND NOT t.always_run)
+				OR e.running <> count(t.idx) FILTER (WHERE t.state IN ('DISPATCHED', 'RUNNING'))
+				OR e.tasks_total <> count(t.idx) LIMIT 20`},
+		{Name: "execution_terminal", SQL: `SELECT 'execution ' || e.id || ' is ' || e.state || ' with task ' || t.idx || ' ' || t.state FROM execution e JOIN task t ON t.execution_id = e.id
+			WHERE e.ended_at IS NOT NULL AND t.ended_at IS NULL LIMIT 20`},
+		{Name: "execution_ended", SQL: `SELECT 'execution ' || id || ' is ' || state || CASE WHEN ended_at IS NULL THEN ' without an end' ELSE ' with an end' END FROM execution
+			WHERE (ended_at IS NOT NULL) <> (state IN ('COMPLETED', 'FAILED', 'CANCELLED', 'SKIPPED')) LIMIT 20`},
+		{Name: "execution_roll_up", SQL: `SELECT 'execution ' || id || ' is ' || state || ' though all its tasks have ended' FROM execution
+			WHERE ended_at IS NULL AND tasks_open = 0 AND created_at < now() - interval '60 seconds' LIMIT 20`},
+		{Name: "task_ended", SQL: `SELECT 'task ' || execution_id || ' ' || idx || ' is ' || state || CASE WHEN ended_at IS NULL THEN ' without an end' ELSE ' with an end' END FROM task
+			WHERE (ended_at IS NOT NULL) <> (state IN ('COMPLETED', 'FAILED', 'SKIPPED', 'CANCELLED')) LIMIT 20`},
+		{Name: "task_inputs", SQL: `SELECT 'task ' || t.execution_id || ' ' || t.idx || ' started before task ' || f.idx || ' had ended' FROM task t
+			JOIN edge e ON e.execution_id = t.execution_id AND e.to_idx = t.idx JOIN task f ON f.execution_id = e.execution_id AND f.idx = e.from_idx
+			WHERE t.started_at IS NOT NULL AND (f.ended_at IS NULL OR f.ended_at > t.started_at) LIMIT 20`},
+		{Name: "task_waiting", SQL: `SELECT 'task ' || t.execution_id || ' ' || t.idx || ' waits for ' || t.waiting || ' of ' || count(f.idx) || ' open tasks' FROM task t
+			LEFT JOIN edge e ON e.execution_id = t.execution_id AND e.to_idx = t.idx
+			LEFT JOIN task f ON f.execution_id = e.execution_id AND f.idx = e.from_idx AND f.ended_at IS NULL
+			WHERE t.state = 'BLOCKED' GROUP BY t.execution_id, t.idx HAVING t.waiting <> count(f.idx) LIMIT 20`},
+		{Name: "task_retries", SQL: `SELECT 'task ' || execution_id || ' ' || idx || ' was retried ' || user_tries || ' times of ' || (spec ->> 'retry') FROM task
+			WHERE user_tries > coalesce((spec ->> 'retry')::int, 0) LIMIT 20`},
+		{Name: "outbox_age", SQL: `SELECT 'message ' || id || ' to ' || subject || ' waits since ' || created_at FROM outbox
+			WHERE created_at < now() - interval '60 seconds' LIMIT 20`},
+		{Name: "release_age", SQL: `SELECT 'slots of attempt ' || attempt_uid || ' wait for their release since ' || created_at FROM slot_release
+			WHERE created_at < now() - interval '60 seconds' LIMIT 20`},
+		{Name: "orphan_task", SQL: `SELECT 'task ' || execution_id || ' ' || idx || ' has no execution' FROM task t
+			WHERE NOT EXISTS (SELECT FROM execution e WHERE e.id = t.execution_id) LIMIT 20`},
+		{Name: "orphan_attempt", SQL: `SELECT 'attempt ' || uid || ' has no task' FROM attempt a
+			WHERE NOT EXISTS (SELECT FROM task t WHERE t.execution_id = a.execution_id AND t.idx = a.task_idx) LIMIT 20`},
+	}
+}

@@ -1,0 +1,277 @@
+package pg
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/formicary/formicary/libs/outbox"
+	"github.com/formicary/formicary/services/supervisor/internal/engine"
+	"github.com/formicary/formicary/services/supervisor/internal/execution"
+)
+
+// Launch inserts runs with their tasks, edges and first attempts in one transaction. Runs that exist already are left
+// alone and returned with their ids and states. Attempts are dispatched only before the deadline, if one is given;
+// past it nothing is stored and ErrLate returned. settled are releases that resource-manager has.
+func (s *Store) Launch(ctx context.Context, runs []*execution.NewRun, deadline time.Time, settled []uuid.UUID) ([]execution.Existing, error) {
+	var changes execution.Changes
+	var msgs []outbox.Message
+	var existing []execution.Existing
+	err := s.tx(ctx, func(ctx context.Context, t *tx) error {
+		changes, msgs, existing = execution.Changes{}, nil, nil
+		inserted := map[uuid.UUID]bool{}
+		if err := queueExecutions(t, runs, inserted); err != nil {
+			return err
+		}
+		t.queue(`SELECT clock_timestamp()`).QueryRow(func(row pgx.Row) error { return row.Scan(&changes.Now) })
+		if err := t.flush(ctx); err != nil {
+			return fmt.Errorf("insert executions: %w", err)
+		}
+		if !deadline.IsZero() && !changes.Now.Before(deadline) {
+			return ErrLate
+		}
+		fresh := runs
+		if len(inserted) < len(runs) {
+			fresh = nil
+			for _, r := range runs {
+				if inserted[r.ID] {
+					fresh = append(fresh, r)
+				} else {
+					returnSlots(t, r.Placed, changes.Now)
+				}
+			}
+			queueExisting(t, runs, inserted, &existing)
+		}
+		if err := queueTasks(t, fresh); err != nil {
+			return err
+		}
+		for _, r := range fresh {
+			note(&changes, r)
+		}
+		queueAttempts(t, placedOf(fresh), changes.Now)
+		queueSettled(t, settled)
+		var err error
+		msgs, err = s.publish(t, &changes)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("launch %d runs: %w", len(runs), err)
+	}
+	s.listener.Committed(&changes, msgs)
+	return existing, nil
+}
+
+func queueExecutions(t *tx, runs []*execution.NewRun, inserted map[uuid.UUID]bool) error {
+	var rows jobRows
+	n := len(runs)
+	requests, orgs, types, definitions, vars := make([]uuid.UUID, n), make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+	numbers, priorities, ages := make([]int32, n), make([]int32, n), make([]time.Time, n)
+	for i, r := range runs {
+		if err := rows.add(r.ID, jobOf(r)); err != nil {
+			return err
+		}
+		requests[i], orgs[i], types[i], definitions[i], vars[i] = r.Request, r.Org, r.JobType, r.Definition, "{}"
+		numbers[i], priorities[i], ages[i] = int32(r.Run.Run), int32(r.Priority), r.AgeAt
+		if len(r.Vars) > 0 {
+			vars[i] = string(r.Vars)
+		}
+	}
+	t.queue(`INSERT INTO execution (id, state, version, policy, tasks_total, tasks_open, normal_open, running, failing, stopping,
+		cancel_requested, pause_requested, error_code, error_message, started_at, ended_at, deadline_at, restart_at, restart_soft, resume_at,
+		request_id, run, org_id, job_type, definition_id, vars, priority, age_at, created_at)
+		`+unnestJobs+`, unnest($21::uuid[]), unnest($22::int[]), unnest($23::text[]), unnest($24::text[]), unnest($25::text[]),
+		unnest($26::text[])::json, unnest($27::smallint[]), unnest($28::timestamptz[]), now()
+		ON CONFLICT (request_id, run) DO NOTHING RETURNING id`,
+		append(rows.args(), requests, numbers, orgs, types, definitions, vars, priorities, ages)...).Query(func(rows pgx.Rows) error {
+		for rows.Next() {
+			var id uuid.UUID
+			if err := rows.Scan(&id); err != nil {
+				return err
+			}
+			inserted[id] = true
+		}
+		return rows.Err()
+	})
+	return nil
+}
+
+// queueExisting reads the runs that were there before.
+func queueExisting(t *tx, runs []*execution.NewRun, inserted map[uuid.UUID]bool, existing *[]execution.Existing) {
+	var requests []uuid.UUID
+	var numbers []int32
+	for _, r := range runs {
+		if !inserted[r.ID] {
+			requests, numbers = append(requests, r.Request), append(numbers, int32(r.Run.Run))
+		}
+	}
+	t.queue(`SELECT e.id, e.state FROM (SELECT unnest($1::uuid[]) AS request_id, unnest($2::int[]) AS run) u
+		JOIN execution e USING (request_id, run)`, requests, numbers).Query(func(rows pgx.Rows) error {
+		for rows.Next() {
+			var e execution.Existing
+			if err := rows.Scan(&e.ID, &e.State); err != nil {
+				return err
+			}
+			*existing = append(*existing, e)
+		}
+		return rows.Err()
+	})
+}
+
+func queueTasks(t *tx, runs []*execution.NewRun) error {
+	var rows newTaskRows
+	var of []uuid.UUID
+	var from, to []int32
+	var kinds []string
+	for _, r := range runs {
+		if r.State == nil {
+			continue
+		}
+		for idx := range len(r.State.Tasks) {
+			if err := rows.add(r, r.State.Tasks[idx]); err != nil {
+				return err
+			}
+			for _, e := range r.State.Out[idx] {
+				kind := "d"
+				if e.Control {
+					kind = "c"
+				}
+				of, from, to, kinds = append(of, r.ID), append(from, int32(e.From)), append(to, int32(e.To)), append(kinds, kind)
+			}
+		}
+	}
+	if len(rows.ids) > 0 {
+		t.queue(insertTasks, rows.args()...)
+	}
+	if len(of) > 0 {
+		t.queue(`INSERT INTO edge (execution_id, from_idx, to_idx, kind)
+			SELECT unnest($1::uuid[]), unnest($2::int[]), unnest($3::int[]), unnest($4::text[])::"char"`, of, from, to, kinds)
+	}
+	return nil
+}
+
+// note collects what others must hear of a new run. A READY one is what everybody expects already.
+func note(c *execution.Changes, r *execution.NewRun) {
+	job := jobOf(r)
+	c.Timed(job.DeadlineAt)
+	if job.State != engine.JobReady {
+		c.Jobs = append(c.Jobs, execution.Moved{Run: r.Run, Job: *job})
+	}
+	if r.State == nil {
+		return
+	}
+	for _, p := range r.Placed {
+		c.Rings = append(c.Rings, execution.Ring{UID: p.UID, Ant: p.Ant})
+		c.Tasks = append(c.Tasks, taskMoved(r.Run, r.State.Tasks[p.Idx], p.Ant))
+	}
+	for _, t := range r.State.Tasks {
+		c.Ready = c.Ready || t.State == engine.TaskReady
+		c.Timed(overdue(t))
+	}
+}
+
+func jobOf(r *execution.NewRun) *engine.Job {
+	if r.State != nil {
+		return &r.State.Job
+	}
+	return &r.Job
+}
+
+type newAttempt struct {
+	execution.Placed
+	number int
+}
+
+func placedOf(runs []*execution.NewRun) []newAttempt {
+	var all []newAttempt
+	for _, r := range runs {
+		for _, p := range r.Placed {
+			all = append(all, newAttempt{p, r.State.Tasks[p.Idx].Attempts})
+		}
+	}
+	return all
+}
+
+// queueAttempts inserts attempts. They must be claimed within claimTime.
+func queueAttempts(t *tx, all []newAttempt, now time.Time) {
+	if len(all) == 0 {
+		return
+	}
+	n := len(all)
+	uids, ids, sessions, ants := make([]uuid.UUID, n), make([]uuid.UUID, n), make([]uuid.UUID, n), make([]string, n)
+	idx, numbers, slots := make([]int32, n), make([]int32, n), make([]int32, n)
+	for i, a := range all {
+		uids[i], ids[i], sessions[i], ants[i] = a.UID, a.Execution, a.Session, a.Ant
+		idx[i], numbers[i], slots[i] = int32(a.Idx), int32(a.number), int32(a.Slots)
+	}
+	t.queue(`INSERT INTO attempt (uid, execution_id, task_idx, number, state, ant_id, session, slots, lease_until, dispatched_at)
+		SELECT unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::int[]), unnest($4::int[]), 'DISPATCHED', unnest($5::text[]),
+			unnest($6::uuid[]), unnest($7::int[]), $8::timestamptz, $9::timestamptz`,
+		uids, ids, idx, numbers, ants, sessions, slots, now.Add(claimTime), now)
+}
+
+// queueSettled forgets releases that resource-manager has.
+func queueSettled(t *tx, settled []uuid.UUID) {
+	if len(settled) > 0 {
+		t.queue(`DELETE FROM slot_release WHERE attempt_uid = ANY($1::uuid[])`, settled)
+	}
+}
+
+// returnSlots gives back the slots of attempts that are not made.
+func returnSlots(t *tx, placed []execution.Placed, now time.Time) {
+	if len(placed) == 0 {
+		return
+	}
+	uids := make([]uuid.UUID, len(placed))
+	for i, p := range placed {
+		uids[i] = p.UID
+	}
+	t.queue(`INSERT INTO slot_release (attempt_uid, created_at) SELECT unnest($1::uuid[]), $2 ON CONFLICT DO NOTHING`, uids, now)
+}
+
+// GiveBack records that slots are held for attempts that were not made. Attempts that exist keep theirs.
+func (s *Store) GiveBack(ctx context.Context, placed []execution.Placed) error {
+	uids := make([]uuid.UUID, len(placed))
+	for i, p := range placed {
+		uids[i] = p.UID
+	}
+	_, err := s.pool.Exec(ctx, `INSERT INTO slot_release (attempt_uid, created_at)
+		SELECT u.uid, clock_timestamp() FROM unnest($1::uuid[]) AS u (uid)
+		WHERE NOT EXISTS (SELECT FROM attempt a WHERE a.uid = u.uid) ON CONFLICT DO NOTHING`, uids)
+	if err != nil {
+		return fmt.Errorf("give back the slots of %d attempts: %w", len(placed), err)
+	}
+	return nil
+}
+
+// Reused returns how the tasks of an earlier run completed, by name.
+func (s *Store) Reused(ctx context.Context, key execution.Key) (map[string]engine.Reused, error) {
+	rows, err := s.pool.Query(ctx, `SELECT t.name, t.exit_code, t.outputs, t.result FROM execution e JOIN task t ON t.execution_id = e.id
+		WHERE e.request_id = $1 AND e.run = $2 AND t.state = 'COMPLETED'`, key.Request, key.Run)
+	if err != nil {
+		return nil, fmt.Errorf("read run %d of request %s: %w", key.Run, key.Request, err)
+	}
+	reuse := map[string]engine.Reused{}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		var r engine.Reused
+		var outputs []byte
+		if err := rows.Scan(&name, &r.ExitCode, &outputs, &r.Result); err != nil {
+			return nil, fmt.Errorf("read run %d of request %s: %w", key.Run, key.Request, err)
+		}
+		if len(outputs) > 0 {
+			if err := json.Unmarshal(outputs, &r.Outputs); err != nil {
+				return nil, fmt.Errorf("read outputs of task %s of request %s: %w", name, key.Request, err)
+			}
+		}
+		reuse[name] = r
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read run %d of request %s: %w", key.Run, key.Request, err)
+	}
+	return reuse, nil
+}

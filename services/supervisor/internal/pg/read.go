@@ -1,0 +1,195 @@
+package pg
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/services/supervisor/internal/engine"
+	"github.com/formicary/formicary/services/supervisor/internal/execution"
+	"github.com/formicary/formicary/services/supervisor/internal/pg/db"
+)
+
+// Find returns the ids of the runs that exist.
+func (s *Store) Find(ctx context.Context, keys []execution.Key) (map[execution.Key]uuid.UUID, error) {
+	requests, runs := columns(keys)
+	rows, err := db.New().FindRuns(ctx, s.pool, db.FindRunsParams{RequestIds: requests, Runs: runs})
+	if err != nil {
+		return nil, fmt.Errorf("find %d runs: %w", len(keys), err)
+	}
+	found := make(map[execution.Key]uuid.UUID, len(rows))
+	for _, r := range rows {
+		found[execution.Key{Request: r.RequestID, Run: int(r.Run)}] = r.ID
+	}
+	return found, nil
+}
+
+func columns(keys []execution.Key) ([]uuid.UUID, []int32) {
+	requests, runs := make([]uuid.UUID, len(keys)), make([]int32, len(keys))
+	for i, k := range keys {
+		requests[i], runs[i] = k.Request, int32(k.Run)
+	}
+	return requests, runs
+}
+
+// States returns the runs that exist as the events about them would.
+func (s *Store) States(ctx context.Context, keys []execution.Key) ([]execution.Moved, error) {
+	requests, runs := columns(keys)
+	rows, err := db.New().RunStates(ctx, s.pool, db.RunStatesParams{RequestIds: requests, Runs: runs})
+	if err != nil {
+		return nil, fmt.Errorf("read states of %d runs: %w", len(keys), err)
+	}
+	all := make([]execution.Moved, len(rows))
+	for i, r := range rows {
+		all[i] = execution.Moved{
+			Run: execution.Run{Key: execution.Key{Request: r.RequestID, Run: int(r.Run)}},
+			Job: engine.Job{
+				Run: int(r.Run), State: engine.JobState(r.State), Version: r.Version, ErrorCode: r.ErrorCode, ErrorMessage: r.ErrorMessage,
+				StartedAt: r.StartedAt, EndedAt: r.EndedAt, RestartAt: r.RestartAt, RestartSoft: r.RestartSoft, ResumeAt: r.ResumeAt,
+			},
+		}
+	}
+	return all, nil
+}
+
+// Live returns those of uids that are live.
+func (s *Store) Live(ctx context.Context, uids []uuid.UUID) ([]uuid.UUID, error) {
+	live, err := db.New().LiveAttempts(ctx, s.pool, uids)
+	if err != nil {
+		return nil, fmt.Errorf("check %d attempts: %w", len(uids), err)
+	}
+	return live, nil
+}
+
+// LogKeys says where the logs of attempts belong.
+func (s *Store) LogKeys(ctx context.Context, uids []uuid.UUID) (map[uuid.UUID]execution.LogPlace, error) {
+	rows, err := db.New().LogPlaces(ctx, s.pool, uids)
+	if err != nil {
+		return nil, fmt.Errorf("find logs of %d attempts: %w", len(uids), err)
+	}
+	places := make(map[uuid.UUID]execution.LogPlace, len(rows))
+	for _, r := range rows {
+		places[r.Uid] = execution.LogPlace{
+			Live: r.Live, Ant: r.AntID, Session: r.Session, Org: r.OrgID, Key: execution.Key{Request: r.RequestID, Run: int(r.Run)},
+			Task: r.Name, UID: r.Uid,
+		}
+	}
+	return places, nil
+}
+
+// Get returns a run of an org; run 0 is the newest.
+func (s *Store) Get(ctx context.Context, org string, key execution.Key) (execution.View, error) {
+	r, err := db.New().GetExecution(ctx, s.pool, db.GetExecutionParams{RequestID: key.Request, OrgID: org, Run: int32(key.Run)})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return execution.View{}, errs.NotFound("EXECUTION_NOT_FOUND", "request %s has no such run (yet)", key.Request)
+	}
+	if err != nil {
+		return execution.View{}, fmt.Errorf("read execution of request %s: %w", key.Request, err)
+	}
+	return execution.View{
+		Run: execution.Run{ID: r.ID, Key: execution.Key{Request: r.RequestID, Run: int(r.Run)}, Org: r.OrgID, JobType: r.JobType},
+		Job: engine.Job{
+			Run: int(r.Run), State: engine.JobState(r.State), Version: r.Version, TasksTotal: int(r.TasksTotal), TasksOpen: int(r.TasksOpen),
+			ErrorCode: r.ErrorCode, ErrorMessage: r.ErrorMessage, StartedAt: r.StartedAt, EndedAt: r.EndedAt,
+		},
+		CreatedAt: r.CreatedAt,
+	}, nil
+}
+
+// Tasks returns a page of the tasks of a run, after the index, with their attempts.
+func (s *Store) Tasks(ctx context.Context, id uuid.UUID, after, limit int, states []string) ([]execution.TaskView, error) {
+	if states == nil {
+		states = []string{}
+	}
+	q := db.New()
+	rows, err := q.ListTasks(ctx, s.pool, db.ListTasksParams{ExecutionID: id, After: int32(after), States: states, PageSize: int32(limit)})
+	if err != nil {
+		return nil, fmt.Errorf("list tasks of execution %s: %w", id, err)
+	}
+	tasks := make([]execution.TaskView, len(rows))
+	at := make(map[int32]int, len(rows))
+	var tried, blocked []int32
+	for i, r := range rows {
+		if tasks[i], err = taskView(r); err != nil {
+			return nil, err
+		}
+		at[r.Idx] = i
+		if r.StartedAt != nil {
+			tried = append(tried, r.Idx)
+		}
+		if r.State == string(engine.TaskBlocked) {
+			blocked = append(blocked, r.Idx)
+		}
+	}
+	if len(tried) > 0 {
+		attempts, err := q.ListAttempts(ctx, s.pool, db.ListAttemptsParams{ExecutionID: id, Idx: tried})
+		if err != nil {
+			return nil, fmt.Errorf("list attempts of execution %s: %w", id, err)
+		}
+		for _, a := range attempts {
+			t := &tasks[at[a.TaskIdx]]
+			t.Attempts = append(t.Attempts, execution.AttemptView{
+				UID: a.Uid, Number: int(a.Number), State: engine.AttemptState(a.State), Ant: a.AntID, ExitCode: int(a.ExitCode),
+				FailureClass: a.FailureClass, Message: a.Message, DispatchedAt: a.DispatchedAt, StartedAt: a.StartedAt, EndedAt: a.EndedAt,
+				LogBytes: a.LogBytes,
+			})
+		}
+	}
+	if len(blocked) > 0 {
+		names, err := q.BlockedBy(ctx, s.pool, db.BlockedByParams{ExecutionID: id, Idx: blocked})
+		if err != nil {
+			return nil, fmt.Errorf("list what tasks of execution %s wait for: %w", id, err)
+		}
+		for _, n := range names {
+			t := &tasks[at[n.ToIdx]]
+			t.WaitsFor = append(t.WaitsFor, n.Name)
+		}
+	}
+	return tasks, nil
+}
+
+func taskView(r db.ListTasksRow) (execution.TaskView, error) {
+	t := execution.TaskView{
+		Task: engine.Task{
+			Idx: int(r.Idx), State: engine.TaskState(r.State), ExitCode: int(r.ExitCode), FailureClass: r.FailureClass, Message: r.Message,
+			Result: r.Result, WaitGate: r.WaitGate, WaitReason: r.WaitReason, WakeAt: r.WakeAt, StartedAt: r.StartedAt, EndedAt: r.EndedAt,
+		},
+		Name: r.Name, Method: r.Method, Class: r.Class, AllowFailure: r.AllowFailure, ClassGate: r.ClassGate, ClassReason: r.ClassReason,
+	}
+	if len(r.Outputs) > 0 {
+		if err := json.Unmarshal(r.Outputs, &t.Outputs); err != nil {
+			return t, fmt.Errorf("read outputs of task %s: %w", r.Name, err)
+		}
+	}
+	return t, nil
+}
+
+// Log returns what is known of the log of a task's attempt; attempt 0 is the newest.
+func (s *Store) Log(ctx context.Context, id uuid.UUID, task string, attempt int) (execution.Log, error) {
+	r, err := db.New().FindTaskLog(ctx, s.pool, db.FindTaskLogParams{ExecutionID: id, Task: task, Attempt: int32(attempt)})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return execution.Log{}, errs.NotFound("TASK_NOT_FOUND", "no task %s", task)
+	}
+	if err != nil {
+		return execution.Log{}, fmt.Errorf("find log of task %s: %w", task, err)
+	}
+	return execution.Log{
+		TaskState: engine.TaskState(r.TaskState), UID: uuid.UUID(r.Uid.Bytes), Exists: r.Uid.Valid, Attempt: int(r.Number.Int32),
+		State: engine.AttemptState(r.State.String), Key: r.LogKey.String, Size: r.LogBytes.Int64,
+	}, nil
+}
+
+// Quarantine keeps a message that can never be handled.
+func (s *Store) Quarantine(ctx context.Context, kind, key string, payload []byte, reason string) error {
+	_, err := s.pool.Exec(ctx, `INSERT INTO quarantine (kind, key, payload, reason) VALUES ($1, $2, $3, $4) ON CONFLICT (kind, key) DO NOTHING`,
+		kind, key, payload, text(reason))
+	if err != nil {
+		return fmt.Errorf("quarantine %s: %w", key, err)
+	}
+	return nil
+}

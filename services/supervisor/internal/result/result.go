@@ -1,0 +1,75 @@
+// Package result takes the results that ants send: in batches, each exactly once, whatever is delivered twice.
+package result
+
+import (
+	"context"
+	"crypto/sha256"
+
+	"github.com/google/uuid"
+
+	"github.com/formicary/formicary/services/supervisor/internal/engine"
+	"github.com/formicary/formicary/services/supervisor/internal/execution"
+)
+
+// Result is the end of an attempt as its ant tells it.
+type Result struct {
+	UID       uuid.UUID
+	Session   uuid.UUID
+	Canonical []byte // the same bytes for the same result
+	Outcome   engine.Outcome
+	LogKey    string
+	LogBytes  int64
+	LogSHA256 string
+}
+
+// Store applies what happens.
+type Store interface {
+	Step(ctx context.Context, events []execution.Event) ([]execution.Verdict, error)
+}
+
+// maxOutputs bounds the outputs of a task in bytes.
+const maxOutputs = 64 << 10
+
+// Apply stores results and returns a verdict for each.
+func Apply(ctx context.Context, store Store, results []Result) ([]execution.Verdict, error) {
+	events := make([]execution.Event, len(results))
+	for i := range results {
+		r := &results[i]
+		sum := sha256.Sum256(r.Canonical)
+		events[i] = execution.Event{Kind: execution.AttemptEnded, UID: r.UID, End: execution.End{
+			Outcome: judge(r.Outcome), Session: r.Session, Digest: sum[:],
+			LogKey: r.LogKey, LogBytes: r.LogBytes, LogSHA256: r.LogSHA256,
+		}}
+	}
+	return store.Step(ctx, events)
+}
+
+// judge fills in what the ant left out and refuses what is too large.
+func judge(o engine.Outcome) engine.Outcome {
+	size := 0
+	for k, v := range o.Outputs {
+		size += len(k) + len(v)
+	}
+	if size > maxOutputs {
+		o.State, o.FailureClass, o.Outputs = engine.AttemptFailed, engine.ClassUser, nil
+		o.Message = "its outputs are larger than 64 KiB in all"
+	}
+	if o.State == engine.AttemptSucceeded {
+		o.FailureClass = ""
+		return o
+	}
+	if o.FailureClass != "" {
+		return o
+	}
+	switch o.State {
+	case engine.AttemptTimedOut:
+		o.FailureClass = engine.ClassTimeout
+	case engine.AttemptCancelled:
+		o.FailureClass = engine.ClassCancelled
+	case engine.AttemptLost:
+		o.FailureClass = engine.ClassInfra
+	case engine.AttemptFailed, engine.AttemptSucceeded, engine.AttemptDispatched, engine.AttemptRunning:
+		o.FailureClass = engine.ClassUser
+	}
+	return o
+}

@@ -1,0 +1,158 @@
+// Package supervisor decides the next step of every running job: it launches admitted requests, dispatches their
+// tasks to ants, takes the results and keeps the record of it in the schema execution.
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/minio/minio-go/v7"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/metric"
+	"google.golang.org/grpc"
+
+	"github.com/formicary/formicary/libs/audit"
+	"github.com/formicary/formicary/libs/outbox"
+	"github.com/formicary/formicary/libs/pgdb"
+	"github.com/formicary/formicary/libs/run"
+	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
+	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
+	"github.com/formicary/formicary/services/supervisor/internal/api"
+	"github.com/formicary/formicary/services/supervisor/internal/attempt"
+	"github.com/formicary/formicary/services/supervisor/internal/blob"
+	"github.com/formicary/formicary/services/supervisor/internal/control"
+	"github.com/formicary/formicary/services/supervisor/internal/dispatch"
+	"github.com/formicary/formicary/services/supervisor/internal/events"
+	"github.com/formicary/formicary/services/supervisor/internal/execution"
+	"github.com/formicary/formicary/services/supervisor/internal/launch"
+	"github.com/formicary/formicary/services/supervisor/internal/peer"
+	"github.com/formicary/formicary/services/supervisor/internal/pg"
+	"github.com/formicary/formicary/services/supervisor/internal/reconcile"
+	"github.com/formicary/formicary/services/supervisor/internal/result"
+	"github.com/formicary/formicary/services/supervisor/migrations"
+)
+
+// Schema is the one that supervisor owns.
+const Schema = "execution"
+
+// Config of the service.
+type Config struct {
+	// DispatchBatch is how many places are asked for at once at most.
+	DispatchBatch int
+	// Reconcile says how long things may take before they are looked after.
+	Reconcile reconcile.Config
+}
+
+// DefaultConfig returns what suits a colony of any size.
+func DefaultConfig() Config {
+	return Config{DispatchBatch: 256, Reconcile: reconcile.DefaultConfig()}
+}
+
+// Validate reports every fault.
+func (c Config) Validate() error {
+	var err error
+	if c.DispatchBatch < 1 || c.DispatchBatch > 1000 {
+		err = fmt.Errorf("DispatchBatch is %d, want 1 to 1000", c.DispatchBatch)
+	}
+	return errors.Join(err, c.Reconcile.Validate())
+}
+
+// Deps are what the service uses. Blobs must know its region, so that signing an address asks nobody.
+type Deps struct {
+	Pool            *pgxpool.Pool
+	NATS            *nats.Conn
+	JS              jetstream.JetStream
+	JobManager      grpc.ClientConnInterface
+	ResourceManager grpc.ClientConnInterface
+	Blobs           *minio.Client
+	Bucket          string
+	Log             *slog.Logger
+	Meter           metric.Meter
+}
+
+// Service is a replica of supervisor.
+type Service struct {
+	deps       Deps
+	relay      *outbox.Relay
+	dispatcher *dispatch.Dispatcher
+	attempts   *attempt.Manager
+	consumer   *events.Consumer
+	reconciler *reconcile.Reconciler
+	hints      *events.Hints
+	register   func(grpc.ServiceRegistrar)
+}
+
+// Migrate brings the schema to its newest step.
+func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
+	return pgdb.Migrate(ctx, pool, Schema, migrations.FS)
+}
+
+// Invariants are what must always hold in the schema.
+func Invariants() []audit.Check { return pg.Invariants() }
+
+// New wires the service.
+func New(cfg Config, d Deps) (*Service, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("configure supervisor: %w", err)
+	}
+	s := &Service{deps: d, relay: outbox.NewRelay(d.Pool, d.JS, d.Log)}
+	store := pg.New(d.Pool, &events.Publisher{Relay: s.relay, NATS: d.NATS, Log: d.Log, Wake: s.wake})
+	jobs := peer.NewJobManager(d.JobManager)
+	s.dispatcher = dispatch.New(store, peer.NewResourceManager(d.ResourceManager), d.Log, cfg.DispatchBatch)
+	s.attempts = attempt.New(store, jobs, d.Log)
+	s.hints = &events.Hints{NATS: d.NATS, AntChanged: s.dispatcher.Reopen}
+	var err error
+	if s.reconciler, err = reconcile.New(cfg.Reconcile, store, d.Log, d.Meter); err != nil {
+		return nil, err
+	}
+	seen, err := d.Meter.Int64Counter("formicary_results", metric.WithDescription("results by what became of them"))
+	if err != nil {
+		return nil, fmt.Errorf("make counter: %w", err)
+	}
+	launcher := &launch.Launcher{Requests: jobs, Places: s.dispatcher, Store: store, Log: d.Log}
+	s.consumer = &events.Consumer{
+		JS: d.JS, Log: d.Log, Launch: launcher.Launch, Quarantine: store.Quarantine, Temporary: pg.Temporary, Seen: seen,
+		Control: func(ctx context.Context, orders []control.Order) ([]bool, error) {
+			return control.Apply(ctx, store, orders)
+		},
+		Results: func(ctx context.Context, r []result.Result) ([]execution.Verdict, error) {
+			return result.Apply(ctx, store, r)
+		},
+	}
+	blobs := &blob.Store{Client: d.Blobs, Bucket: d.Bucket}
+	s.register = func(r grpc.ServiceRegistrar) {
+		antv1.RegisterAttemptServiceServer(r, &api.Attempts{Manager: s.attempts, Signer: blobs})
+		executionv1.RegisterExecutionServiceServer(r, &api.Executions{Reader: store})
+		executionv1.RegisterExecutionStateServiceServer(r, &api.States{Reader: store})
+		executionv1.RegisterLogServiceServer(r, &api.Logs{Reader: store, Blobs: blobs, JS: d.JS, Log: d.Log})
+	}
+	return s, nil
+}
+
+// wake tells the loops what a commit means for them.
+func (s *Service) wake(c *execution.Changes) {
+	s.dispatcher.Changed(c)
+	s.reconciler.Changed(c)
+}
+
+// Register adds the service's RPCs.
+func (s *Service) Register(r grpc.ServiceRegistrar) { s.register(r) }
+
+// Run works until ctx ends.
+func (s *Service) Run(ctx context.Context) error {
+	return run.Group(ctx,
+		run.Member{Name: "outbox", Run: s.relay.Run},
+		run.Member{Name: "dispatcher", Run: s.dispatcher.Run},
+		run.Member{Name: "attempts", Run: s.attempts.Run},
+		run.Member{Name: "consumer", Run: s.consumer.Run},
+		run.Member{Name: "reconciler", Run: s.reconciler.Run},
+		run.Member{Name: "hints", Run: s.hints.Run},
+		run.Member{Name: "audit", Run: func(ctx context.Context) error {
+			return audit.Watch(ctx, s.deps.Pool, s.deps.Log, s.deps.Meter, Invariants())
+		}},
+	)
+}
