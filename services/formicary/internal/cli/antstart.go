@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
@@ -30,9 +31,11 @@ func (a *app) antStartCmd() *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&conf.ID, "id", conf.ID, "`name` of the ant, the same after a restart")
 	f.IntVar(&conf.Slots, "slots", conf.Slots, "tasks it runs at once")
-	f.StringSliceVar(&conf.Methods, "methods", conf.Methods, "methods it executes")
+	f.StringSliceVar(&conf.Methods, "methods", conf.Methods, "methods it executes; all that it can unless given")
 	f.StringSliceVar(&conf.Tags, "tags", conf.Tags, "tags it owns")
-	f.StringVar(&conf.Dir, "dir", conf.Dir, "`directory` of its spool and of the tasks")
+	f.StringVar(&conf.Dir, "data", "", "`directory` of its spool and of the tasks; ant-ID in the colony's data directory unless given")
+	f.BoolVar(&conf.AllowPrivate, "allow-private", false, "let HTTP tasks reach this host and private networks")
+	f.DurationVar(&conf.DrainTimeout, "drain-timeout", conf.DrainTimeout, "`time` that running tasks get at the end")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&format, "log-format", "text", "text or json")
 	return c
@@ -45,6 +48,12 @@ func (a *app) startAnt(ctx context.Context, conf ant.Config, level, format strin
 	}
 	log, err := logger(a.Err, level, format)
 	if err != nil {
+		return usageError(err)
+	}
+	if conf.Dir == "" && conf.ID != "" && t.DataDir != "" {
+		conf.Dir = filepath.Join(t.DataDir, "ant-"+conf.ID)
+	}
+	if err := conf.Validate(); err != nil {
 		return usageError(err)
 	}
 	metrics, err := telemetry.NewMetrics()

@@ -48,7 +48,10 @@ type composition struct {
 	closers []func()
 }
 
-const stopCalls = 2 * time.Second // calls under way get at the end
+const (
+	stopCalls = 2 * time.Second // for calls under way at the end
+	drainTime = 3 * time.Second // for tasks under way at the end; then they are ended, and run again at the next start
+)
 
 // compose opens what the services need, migrates their schemas and builds them. In col it finds the addresses to
 // expose the services at, if any.
@@ -272,6 +275,8 @@ func (c *composition) ant() (run.Member, error) {
 	}
 	conf := ant.DefaultConfig()
 	conf.ID, conf.Slots, conf.Dir, conf.Version = c.conf.AntID, c.conf.slots(), filepath.Join(c.conf.DataDir, name), c.conf.Version
+	conf.DrainTimeout = drainTime
+	conf.AllowPrivate = true // scripts run on this machine anyway: refusing it to HTTP tasks would protect nothing
 	svc, err := ant.New(conf, ant.Deps{
 		NATS: nc, JS: js, ResourceManager: c.peers["resource-manager"], Supervisor: c.peers["supervisor"],
 		Log: c.logger(name), Meter: c.metrics.Meter(name),
