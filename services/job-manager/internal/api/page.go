@@ -23,7 +23,6 @@ func page[T any](list []T, size int) (kept []T, last T, more bool) {
 	return list[:size], list[size-1], true
 }
 
-
 // writeToken hides a key, so that nobody builds tokens by hand.
 func writeToken(key string) string { return base64.RawURLEncoding.EncodeToString([]byte("1" + key)) }
 

@@ -63,7 +63,9 @@ func parseRef(org, ref string) Ref {
 }
 
 // List returns a page.
-func (m *Manager) List(ctx context.Context, p Page) ([]Definition, error) { return m.store.List(ctx, p) }
+func (m *Manager) List(ctx context.Context, p Page) ([]Definition, error) {
+	return m.store.List(ctx, p)
+}
 
 // SetDisabled switches the job type that ref names and returns its newest version.
 func (m *Manager) SetDisabled(ctx context.Context, org, ref string, disabled bool) (Definition, error) {

@@ -50,13 +50,15 @@ WHERE state IN ('READY', 'EXECUTING') AND state = 'READY' GROUP BY placement_cla
 SELECT now(), (SELECT greatest(scheduled_at, now()) FROM request
     WHERE state = 'PENDING' AND NOT queued AND cancel_requested_at IS NULL ORDER BY scheduled_at LIMIT 1)`
 
-	// typesSQL completes the types that wait. The queue is counted only where the heads are not all of it.
+	// typesSQL completes the types that wait. A queue is counted where the heads are not all of it; the order keeps the
+	// planner on the index, whatever the size of the table.
 	typesSQL = `
 SELECT t.org_id, t.job_type, t.disabled, t.max_concurrency,
     (SELECT count(*) FROM (SELECT FROM request r WHERE r.org_id = t.org_id AND r.job_type = t.job_type AND r.state IN ('READY', 'EXECUTING') LIMIT 10001) c),
     ARRAY(SELECT r.id::text FROM request r WHERE r.org_id = t.org_id AND r.job_type = t.job_type AND r.state IN ('READY', 'EXECUTING') ORDER BY r.id LIMIT 5),
     CASE WHEN n.more THEN (SELECT count(*) FROM (SELECT FROM request r
-        WHERE r.org_id = t.org_id AND r.job_type = t.job_type AND r.state = 'PENDING' AND r.queued LIMIT 10001) c) ELSE 0 END
+        WHERE r.org_id = t.org_id AND r.job_type = t.job_type AND r.state = 'PENDING' AND r.queued
+        ORDER BY r.priority DESC, r.age_at, r.id LIMIT 10001) c) ELSE 0 END
 FROM (SELECT unnest($1::text[]) AS org_id, unnest($2::text[]) AS job_type, unnest($3::boolean[]) AS more) n
 JOIN job_type t USING (org_id, job_type)`
 )
@@ -110,25 +112,25 @@ func (s *Store) complete(ctx context.Context, types []admission.Type, headLimit 
 	at := map[typeKey]*admission.Type{}
 	for i := range types {
 		at[typeKey{types[i].OrgID, types[i].JobType}] = &types[i]
-		types[i].Pending = len(types[i].Heads)
 	}
 	rows, err := s.pool.Query(ctx, typesSQL,
 		column(types, func(t admission.Type) string { return t.OrgID }),
 		column(types, func(t admission.Type) string { return t.JobType }),
-		column(types, func(t admission.Type) bool { return len(t.Heads) >= headLimit }))
+		s.backlog.stale(types, headLimit))
 	if err != nil {
 		return fmt.Errorf("read the waiting job types: %w", err)
 	}
 	var r admission.Type
 	_, err = pgx.ForEachRow(rows, []any{&r.OrgID, &r.JobType, &r.Disabled, &r.MaxConcurrency, &r.Active, &r.Holders, &r.Pending}, func() error {
 		t := at[typeKey{r.OrgID, r.JobType}]
-		t.Disabled, t.MaxConcurrency, t.Active, t.Holders, t.Pending = r.Disabled, r.MaxConcurrency, r.Active, r.Holders, max(r.Pending, t.Pending)
+		t.Disabled, t.MaxConcurrency, t.Active, t.Holders, t.Pending = r.Disabled, r.MaxConcurrency, r.Active, r.Holders, r.Pending
 		r.Holders = nil
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("read the waiting job types: %w", err)
 	}
+	s.backlog.fill(types, headLimit)
 	return nil
 }
 

@@ -30,6 +30,7 @@ type Store struct {
 	msgr Messenger
 	// silentAfter is how long a request may hear nothing before supervisor is asked.
 	silentAfter time.Duration
+	backlog     backlog
 }
 
 // New returns a store on the schema that pool's search path names.

@@ -3,6 +3,7 @@ package request
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/formicary/formicary/libs/jobspec"
@@ -82,8 +83,6 @@ func Variables(rec *Record, params jobspec.Vars, now time.Time) jobspec.Vars {
 		"FullDate":        now.Format(time.DateOnly),
 		"EpochSecs":       now.Unix(),
 	}
-	for name, v := range params {
-		vars[name] = v
-	}
+	maps.Copy(vars, params)
 	return vars
 }

@@ -146,10 +146,10 @@ type Run struct {
 
 // Launches renders the definitions of admitted runs. A run that its request is not in any more is left out.
 func (m *Manager) Launches(ctx context.Context, runs []Run) ([]Launch, error) {
-	wanted := make(map[uuid.UUID]int, len(runs))
+	wanted := make(map[Run]bool, len(runs))
 	ids := make([]uuid.UUID, len(runs))
 	for i, r := range runs {
-		wanted[r.ID], ids[i] = r.Run, r.ID
+		wanted[r], ids[i] = true, r.ID
 	}
 	recs, err := m.store.ByID(ctx, ids)
 	if err != nil {
@@ -158,7 +158,7 @@ func (m *Manager) Launches(ctx context.Context, runs []Run) ([]Launch, error) {
 	var out []Launch
 	for _, rec := range recs {
 		switch {
-		case rec.Run != wanted[rec.ID]:
+		case !wanted[Run{ID: rec.ID, Run: rec.Run}]:
 		case rec.Unwanted():
 			out = append(out, Launch{Record: rec, Cancelled: true})
 		case rec.State.Active():

@@ -155,12 +155,10 @@ func (r *Request) nextRun(now time.Time, soft bool, at *time.Time) {
 }
 
 // move changes the state within the run. Moves that are not allowed do not happen.
-func (r *Request) move(now time.Time, to State) bool {
-	if !allowed(Move{From: r.rec.State, To: to}) {
-		return false
+func (r *Request) move(now time.Time, to State) {
+	if allowed(Move{From: r.rec.State, To: to}) {
+		r.enter(now, to)
 	}
-	r.enter(now, to)
-	return true
 }
 
 // end moves to a terminal state.

@@ -36,14 +36,15 @@ type Submission struct {
 
 // check refuses what neither the database nor the environment of a process can hold.
 func (s *Submission) check() error {
-	bad := errs.Invalid("PARAMS_INVALID", "a text holds the character NUL")
+	const message = "a text holds the character NUL"
+	var faults []errs.Violation
 	for name, text := range map[string]any{"description": s.Description, "idempotency_key": s.IdempotencyKey, "params": map[string]any(s.Params)} {
 		if holdsNUL(text) {
-			bad.WithViolations(errs.Violation{Field: name, Description: bad.Message, Reason: jobspec.CodeInvalidValue})
+			faults = append(faults, errs.Violation{Field: name, Description: message, Reason: jobspec.CodeInvalidValue})
 		}
 	}
-	if len(bad.Violations) > 0 {
-		return bad
+	if len(faults) > 0 {
+		return errs.Invalid("PARAMS_INVALID", message).WithViolations(faults...)
 	}
 	return nil
 }

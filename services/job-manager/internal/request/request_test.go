@@ -1,0 +1,278 @@
+package request_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/services/job-manager/internal/request"
+)
+
+// start is the time of all tests; later is after it.
+func start() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }
+
+func in(state request.State, change ...func(*request.Record)) *request.Request {
+	rec := request.Record{
+		ID: uuid.MustParse("01900000-0000-7000-8000-000000000001"), OrgID: "o", JobType: "j", State: state, Run: 1, Version: 7,
+		AgeAt: start().Add(-time.Hour), Queued: state == request.Pending, PlacementClass: "SHELL||1",
+	}
+	if state.Active() {
+		rec.ExecutionVersion = 1
+	}
+	for _, c := range change {
+		c(&rec)
+	}
+	return request.Load(rec)
+}
+
+func begun(r *request.Record)     { r.ExecutionVersion = 5 }
+func fresh(r *request.Record)     { r.ExecutionVersion = 0 }
+func cancelled(r *request.Record) { at := start(); r.CancelRequestedAt = &at }
+func pausing(r *request.Record)   { at := start(); r.PauseRequestedAt = &at }
+
+// kinds names the events, controls by their action.
+func kinds(r *request.Request) []string {
+	out := []string{}
+	for _, e := range r.Events() {
+		switch e.Kind {
+		case request.Submitted:
+			out = append(out, "submitted")
+		case request.Admitted:
+			out = append(out, "admitted")
+		case request.Changed:
+			out = append(out, "changed")
+		case request.Control:
+			out = append(out, map[request.Action]string{request.Cancel: "cancel", request.Pause: "pause"}[e.Action])
+		}
+	}
+	return out
+}
+
+type want struct {
+	state  request.State
+	run    int
+	events []string
+	reason string
+}
+
+func check(t *testing.T, r *request.Request, err error, w want) {
+	t.Helper()
+	if got := errs.Reason(err); got != w.reason {
+		t.Fatalf("reason %q (%v), want %q", got, err, w.reason)
+	}
+	rec := r.Record()
+	if rec.State != w.state || rec.Run != w.run {
+		t.Errorf("%s run %d, want %s run %d", rec.State, rec.Run, w.state, w.run)
+	}
+	if got := kinds(r); !slices.Equal(got, append([]string{}, w.events...)) {
+		t.Errorf("events %v, want %v", got, w.events)
+	}
+	if rec.State.Terminal() != (rec.EndedAt != nil) && r.Changed() {
+		t.Errorf("%s with ended_at %v", rec.State, rec.EndedAt)
+	}
+	if rec.Queued && rec.State != request.Pending {
+		t.Errorf("%s is queued", rec.State)
+	}
+}
+
+func TestCancel(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		r    *request.Request
+		want want
+	}{
+		{"waiting", in(request.Pending), want{request.Cancelled, 1, []string{"changed"}, ""}},
+		{"resumed and waiting", in(request.Pending, begun), want{request.Pending, 1, []string{"cancel"}, ""}},
+		{"admitted", in(request.Ready, fresh), want{request.Ready, 1, []string{"cancel"}, ""}},
+		{"running", in(request.Executing), want{request.Executing, 1, []string{"cancel"}, ""}},
+		{"paused before it began", in(request.Paused), want{request.Cancelled, 1, []string{"changed"}, ""}},
+		{"paused", in(request.Paused, begun), want{request.Paused, 1, []string{"cancel"}, ""}},
+		{"asked before", in(request.Executing, cancelled), want{request.Executing, 1, nil, ""}},
+		{"ended", in(request.Completed), want{request.Completed, 1, nil, ""}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.r.Cancel(start(), "why")
+			check(t, c.r, nil, c.want)
+			if c.r.Record().Queued {
+				t.Error("it is still queued")
+			}
+		})
+	}
+}
+
+func TestPauseResumeRestart(t *testing.T) {
+	pause := func(r *request.Request) error { return r.Pause(start()) }
+	resume := func(r *request.Request) error { return r.Resume(start()) }
+	soft := func(r *request.Request) error { return r.Restart(start(), false) }
+	for _, c := range []struct {
+		name string
+		r    *request.Request
+		do   func(*request.Request) error
+		want want
+	}{
+		{"pause waiting", in(request.Pending), pause, want{request.Paused, 1, []string{"changed"}, ""}},
+		{"pause running", in(request.Executing), pause, want{request.Executing, 1, []string{"pause"}, ""}},
+		{"pause twice", in(request.Executing, pausing), pause, want{request.Executing, 1, nil, ""}},
+		{"pause paused", in(request.Paused), pause, want{request.Paused, 1, nil, ""}},
+		{"pause ended", in(request.Failed), pause, want{request.Failed, 1, nil, "REQUEST_STATE"}},
+		{"resume", in(request.Paused, begun), resume, want{request.Pending, 1, []string{"submitted", "changed"}, ""}},
+		{"resume running", in(request.Executing), resume, want{request.Executing, 1, nil, "REQUEST_STATE"}},
+		{"resume cancelled", in(request.Paused, begun, cancelled), resume, want{request.Paused, 1, nil, "REQUEST_STATE"}},
+		{"restart failed", in(request.Failed, begun), soft, want{request.Pending, 2, []string{"submitted", "changed"}, ""}},
+		{"restart running", in(request.Executing), soft, want{request.Executing, 1, nil, "REQUEST_STATE"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			age := c.r.Record().AgeAt
+			check(t, c.r, c.do(c.r), c.want)
+			if rec := c.r.Record(); rec.Run == 1 && !rec.AgeAt.Equal(age) {
+				t.Error("the age was not kept")
+			}
+		})
+	}
+}
+
+func TestRestartReuses(t *testing.T) {
+	run2 := func(r *request.Record) { r.Run, r.ReuseRun = 2, 1 }
+	for _, c := range []struct {
+		name string
+		r    *request.Request
+		hard bool
+		want int
+	}{
+		{"soft keeps the last run", in(request.Failed, run2, begun), false, 2},
+		{"soft skips a run that never began", in(request.Cancelled, run2, fresh), false, 1},
+		{"hard keeps nothing", in(request.Completed, run2, begun), true, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if err := c.r.Restart(start(), c.hard); err != nil {
+				t.Fatal(err)
+			}
+			rec := c.r.Record()
+			if rec.ReuseRun != c.want || rec.Run != 3 || rec.Begun() || rec.EndedAt != nil {
+				t.Errorf("%+v", rec)
+			}
+		})
+	}
+}
+
+func TestApply(t *testing.T) {
+	soon := start().Add(time.Minute)
+	e := func(version int64, s request.State) request.Execution {
+		return request.Execution{Run: 1, Version: version, State: s}
+	}
+	restart := e(9, request.Failed)
+	restart.RestartAt, restart.RestartSoft = &soon, true
+	for _, c := range []struct {
+		name string
+		r    *request.Request
+		e    request.Execution
+		want want
+	}{
+		{"starts", in(request.Ready), e(2, request.Executing), want{request.Executing, 1, []string{"changed"}, ""}},
+		{"launched", in(request.Ready, fresh), e(1, request.Ready), want{request.Ready, 1, nil, ""}},
+		{"completes without a start", in(request.Ready), e(3, request.Completed), want{request.Completed, 1, []string{"changed"}, ""}},
+		{"filtered", in(request.Ready), e(3, request.Skipped), want{request.Skipped, 1, []string{"changed"}, ""}},
+		{"same version", in(request.Executing, begun), e(5, request.Failed), want{request.Executing, 1, nil, ""}},
+		{"older version", in(request.Executing, begun), e(4, request.Completed), want{request.Executing, 1, nil, ""}},
+		{"older run", in(request.Executing, func(r *request.Record) { r.Run = 2 }), e(99, request.Completed), want{request.Executing, 2, nil, ""}},
+		{"ended stays", in(request.Completed, begun), e(9, request.Failed), want{request.Completed, 1, nil, ""}},
+		{"pauses", in(request.Executing), e(9, request.Paused), want{request.Paused, 1, []string{"changed"}, ""}},
+		{"paused runs out of time", in(request.Paused, begun), e(9, request.Failed), want{request.Failed, 1, []string{"changed"}, ""}},
+		{"approved", in(request.Manual, begun), e(9, request.Executing), want{request.Pending, 1, []string{"submitted", "changed"}, ""}},
+		{"resumed waits for its place", in(request.Pending, begun), e(9, request.Executing), want{request.Pending, 1, nil, ""}},
+		{"retries", in(request.Executing), restart, want{request.Pending, 2, []string{"submitted", "changed"}, ""}},
+		{"retries after pause", in(request.Executing, pausing), restart, want{request.Paused, 2, []string{"changed"}, ""}},
+		{"cancel wins over retry", in(request.Executing, cancelled), restart, want{request.Cancelled, 1, []string{"changed"}, ""}},
+		{"result wins over cancel", in(request.Executing, cancelled), e(9, request.Completed), want{request.Completed, 1, []string{"changed"}, ""}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.r.Apply(start(), c.e)
+			check(t, c.r, nil, c.want)
+		})
+	}
+}
+
+func TestRetryIsNotDueYet(t *testing.T) {
+	soon := start().Add(time.Minute)
+	r := in(request.Executing)
+	age := r.Record().AgeAt
+	r.Apply(start(), request.Execution{Run: 1, Version: 9, State: request.Failed, ErrorCode: "E", RestartAt: &soon})
+	rec := r.Record()
+	if rec.Queued || rec.ScheduledAt == nil || !rec.AgeAt.Equal(age) || rec.ReuseRun != 0 || rec.ErrorCode != "" {
+		t.Errorf("%+v", rec)
+	}
+}
+
+func TestReconcile(t *testing.T) {
+	e := func(version int64, s request.State) *request.Execution {
+		return &request.Execution{Run: 1, Version: version, State: s}
+	}
+	for _, c := range []struct {
+		name  string
+		r     *request.Request
+		found *request.Execution
+		want  want
+	}{
+		{"event was lost", in(request.Executing), e(9, request.Completed), want{request.Completed, 1, []string{"changed"}, ""}},
+		{"admission was lost", in(request.Ready, fresh), nil, want{request.Ready, 1, []string{"admitted"}, ""}},
+		{"resume was lost", in(request.Ready, begun), e(5, request.Paused), want{request.Ready, 1, []string{"admitted"}, ""}},
+		{"went on before it was admitted", in(request.Ready, begun), e(5, request.Executing), want{request.Executing, 1, []string{"changed"}, ""}},
+		{"launched and waiting", in(request.Ready), e(1, request.Ready), want{request.Ready, 1, nil, ""}},
+		{"runs", in(request.Executing, begun), e(5, request.Executing), want{request.Executing, 1, nil, ""}},
+		{"cancel was lost", in(request.Executing, begun, cancelled), e(5, request.Executing), want{request.Executing, 1, []string{"cancel"}, ""}},
+		{"pause was lost", in(request.Executing, begun, pausing), e(5, request.Executing), want{request.Executing, 1, []string{"pause"}, ""}},
+		{"moved on meanwhile", in(request.Ready, func(r *request.Record) { r.Run = 2 }), e(5, request.Failed), want{request.Ready, 2, nil, ""}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.r.Reconcile(start(), c.found)
+			check(t, c.r, nil, c.want)
+		})
+	}
+}
+
+func TestExplain(t *testing.T) {
+	soon := start().Add(time.Minute)
+	scheduled := func(r *request.Record) { r.ScheduledAt, r.Queued = &soon, false }
+	full := request.Standing{MaxConcurrency: 2, Active: 2, Holders: []string{"a", "b"}, Rank: 4}
+	noAnt := request.Standing{Gates: []request.ClosedGate{{Gate: request.GateConcurrency}, {Gate: request.GateNoAnt, Reason: "no ant offers GPU"}}}
+	for _, c := range []struct {
+		name string
+		r    *request.Request
+		s    request.Standing
+		want request.Gate
+	}{
+		{"scheduled", in(request.Pending, scheduled), full, request.GateSchedule},
+		{"disabled", in(request.Pending), request.Standing{Disabled: true}, request.GateDisabled},
+		{"full", in(request.Pending), full, request.GateConcurrency},
+		{"no ant", in(request.Pending), noAnt, request.GateNoAnt},
+		{"next", in(request.Pending), request.Standing{MaxConcurrency: 2, Active: 1}, request.GateQueue},
+		{"cancelled", in(request.Pending, begun, cancelled), full, request.GatePause},
+		{"paused", in(request.Paused), request.Standing{}, request.GatePause},
+		{"approval", in(request.Manual), request.Standing{}, request.GatePause},
+		{"running", in(request.Executing), request.Standing{}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			rec := c.r.Record()
+			w := request.Explain(&rec, c.s, start())
+			switch {
+			case w == nil && c.want != "":
+				t.Fatalf("no reason, want %s", c.want)
+			case w != nil && (w.Gate != c.want || w.Reason == ""):
+				t.Errorf("%+v, want %s", w, c.want)
+			case w != nil && c.want == request.GateConcurrency && (len(w.Holders) != 2 || w.Rank != 4):
+				t.Errorf("%+v", w)
+			}
+		})
+	}
+}
+
+func TestMovesNeverLeaveTheEnd(t *testing.T) {
+	for _, m := range request.Moves() {
+		if m.From.Terminal() && !m.NewRun {
+			t.Errorf("%+v", m)
+		}
+	}
+}
