@@ -295,8 +295,13 @@ func (c *colony) is(f func() bool) func() bool {
 // result waits for the first result of an attempt.
 func (c *colony) result(uid string) *antv1.Result {
 	c.t.Helper()
+	return c.resultWithin(15*time.Second, uid)
+}
+
+func (c *colony) resultWithin(limit time.Duration, uid string) *antv1.Result {
+	c.t.Helper()
 	var r *antv1.Result
-	testkit.Eventually(c.t, 15*time.Second, "result of "+uid, c.is(func() bool {
+	testkit.Eventually(c.t, limit, "result of "+uid, c.is(func() bool {
 		if len(c.results[uid]) > 0 {
 			r = c.results[uid][0]
 		}

@@ -163,7 +163,7 @@ func (x *execution) Wait() executor.End {
 	if err != nil {
 		return executor.Refuse(err.Error())
 	}
-	res, err := x.e.client.Do(req) //nolint:bodyclose // closed below
+	res, err := x.e.client.Do(req)
 	if err != nil {
 		return executor.End{ExitCode: -1, Class: executor.User, Message: plain(err)}
 	}
@@ -242,6 +242,7 @@ func (x *execution) url() (*url.URL, error) {
 // encode makes a body of the declared variables.
 func encode(as encoding, vars map[string]any) (body []byte, kind string, err error) {
 	switch as {
+	case noBody:
 	case asJSON:
 		if vars == nil {
 			vars = map[string]any{}

@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -91,10 +92,13 @@ func (b *berth) outputs(limit int) (string, error) {
 	f := b.output
 	if !same(f, b.path(outputFile)) { // the task put another file in its place
 		info, err := os.Lstat(b.path(outputFile))
-		if err != nil || !info.Mode().IsRegular() {
-			return "", nil //nolint:nilerr // a task that removes the file hands over nothing
+		if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
+			return "", nil
 		}
-		if f, err = os.Open(b.path(outputFile)); err != nil {
+		if err == nil {
+			f, err = os.Open(b.path(outputFile))
+		}
+		if err != nil {
 			return "", fmt.Errorf("read output file: %w", err)
 		}
 		defer f.Close()
@@ -145,7 +149,7 @@ func (b *berth) pristine() bool {
 		return false
 	}
 	defer d.Close()
-	if names, err := d.Readdirnames(1); err != io.EOF || len(names) > 0 { //nolint:errorlint // Readdirnames returns this very value
+	if names, err := d.Readdirnames(1); !errors.Is(err, io.EOF) || len(names) > 0 {
 		return false
 	}
 	for _, name := range []string{afterFile, codeFile} {

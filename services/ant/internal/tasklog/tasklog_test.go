@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,9 +16,22 @@ import (
 	"github.com/formicary/formicary/services/ant/internal/mask"
 )
 
-type tail struct{ chunks []Chunk }
+type tail struct {
+	mu     sync.Mutex
+	chunks []Chunk
+}
 
-func (t *tail) add(c Chunk) { t.chunks = append(t.chunks, c) }
+func (t *tail) add(c Chunk) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.chunks = append(t.chunks, c)
+}
+
+func (t *tail) len() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.chunks)
+}
 
 // text joins the chunks and checks that they follow each other.
 func (t *tail) text(tb testing.TB) string {
@@ -128,7 +142,7 @@ func TestLiveTailDelayAndRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, live := newLog(t, 1<<30)
 		_, _ = io.WriteString(l, "hello")
-		if len(live.chunks) != 0 {
+		if live.len() != 0 {
 			t.Fatal("shown at once")
 		}
 		time.Sleep(chunkDelay + time.Millisecond)
