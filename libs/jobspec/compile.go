@@ -83,7 +83,7 @@ type compiler struct {
 	text    string
 	failed  bool
 	uses    map[string]bool // of the action that is being compiled
-	actions int
+	open    int             // where the innermost block begins that is not closed
 }
 
 // compileTemplate parses and checks a template. It returns nil when there are faults.
@@ -93,7 +93,7 @@ func compileTemplate(text string, c *collector, l *lines) *program {
 		return nil
 	}
 	trees := map[string]*parse.Tree{}
-	tree := parse.New("t")
+	tree := parse.New(rootTemplate)
 	tree.Mode = parse.SkipFuncCheck
 	if _, err := tree.Parse(text, "", "", trees); err != nil {
 		k.syntax(err)
@@ -101,7 +101,7 @@ func compileTemplate(text string, c *collector, l *lines) *program {
 	}
 	p := &program{text: text, blocks: map[string][]*stmt{}}
 	for name, t := range trees {
-		if name != "t" {
+		if name != rootTemplate {
 			p.blocks[name] = k.list(t.Root)
 		}
 	}
@@ -114,6 +114,9 @@ func compileTemplate(text string, c *collector, l *lines) *program {
 
 func (k *compiler) fail(pos int, code, message, expected string) {
 	k.failed = true
+	if k.c.full() {
+		return
+	}
 	line, column := k.lines.at(pos)
 	k.c.add(Problem{Line: line, Column: column, Code: code, Message: message, Expected: expected})
 }
@@ -123,7 +126,8 @@ var actionStart = regexp.MustCompile(`^-?\s*(if|range|with|define|block|end|else
 // measure bounds what the recursive parser has to go through. It only guesses where actions begin: braces inside of
 // comments and strings count too.
 func (k *compiler) measure() bool {
-	var open []int // depth of the else chains in each open block
+	type block struct{ at, depth int } // with its chain of else
+	var open []block
 	depth, actions, declarations := 0, 0, 0
 	for at := 0; ; {
 		i := strings.Index(k.text[at:], "{{")
@@ -131,7 +135,9 @@ func (k *compiler) measure() bool {
 			break
 		}
 		at += i + 2
-		actions++
+		if actions++; actions > maxActions {
+			break
+		}
 		rest := k.text[at:]
 		if next := strings.Index(rest, "{{"); next >= 0 {
 			rest = rest[:next]
@@ -143,19 +149,22 @@ func (k *compiler) measure() bool {
 		switch m := actionStart.FindStringSubmatch(rest[:min(len(rest), 64)]); {
 		case m == nil:
 		case m[1] == "if" || m[1] == "range" || m[1] == "with" || m[1] == "define" || m[1] == "block":
-			open = append(open, 1)
+			open = append(open, block{at - 2, 1})
 			depth++
 		case m[1] == "else" && len(open) > 0:
-			open[len(open)-1]++
+			open[len(open)-1].depth++
 			depth++
 		case m[1] == "end" && len(open) > 0:
-			depth -= open[len(open)-1]
+			depth -= open[len(open)-1].depth
 			open = open[:len(open)-1]
 		}
 		if depth > maxBlockNesting {
 			k.fail(at-2, CodeTemplateLimit, "the template is nested too deeply", fmt.Sprintf("at most %d levels", maxBlockNesting))
 			return false
 		}
+	}
+	if len(open) > 0 {
+		k.open = open[len(open)-1].at
 	}
 	if actions > maxActions || declarations*actions > maxDeclarations {
 		k.fail(0, CodeTemplateLimit, "the template has too many actions or variables", fmt.Sprintf("at most %d actions", maxActions))
@@ -164,7 +173,10 @@ func (k *compiler) measure() bool {
 	return true
 }
 
-var templateError = regexp.MustCompile(`(?s)^template: t:(\d+): (.*)$`)
+// rootTemplate is the name of the text as a template, beside those that it defines.
+const rootTemplate = "job definition"
+
+var templateError = regexp.MustCompile(`(?s)^template: ` + rootTemplate + `:(\d+): (?:template: )?(.*)$`)
 
 // syntax reports an error of the parser. It knows the line only; the column is that of the first action in the line
 // that fails alone with the same words, else of the first action.
@@ -176,6 +188,10 @@ func (k *compiler) syntax(err error) {
 	}
 	from := k.lines.offset(line, 1)
 	to := k.lines.offset(line+1, 1)
+	if message == "unexpected EOF" {
+		k.fail(k.open, CodeTemplateSyntax, "the block of the template is not closed", "{{end}}")
+		return
+	}
 	const attempts = 100
 	pos, first := from, true
 	for at, n := from, 0; at < to && n < attempts; n++ {
@@ -191,7 +207,7 @@ func (k *compiler) syntax(err error) {
 		if end < 0 {
 			break
 		}
-		alone := parse.New("t")
+		alone := parse.New(rootTemplate)
 		alone.Mode = parse.SkipFuncCheck
 		if _, err := alone.Parse(k.text[at:at+end+2], "", "", map[string]*parse.Tree{}); err != nil {
 			if m := templateError.FindStringSubmatch(err.Error()); m != nil && m[2] == message {
@@ -305,6 +321,9 @@ func (k *compiler) command(n *parse.CommandNode, final *expr) *expr {
 		return e
 	}
 	e := k.operand(first)
+	if _, ok := first.(*parse.NilNode); ok {
+		k.fail(e.pos, CodeTemplateSyntax, "nil stands alone", "a value")
+	}
 	if len(n.Args) > 1 || final != nil {
 		k.fail(int(first.Position()), CodeTemplateSyntax, "arguments are given to what is no function", "")
 	}

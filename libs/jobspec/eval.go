@@ -10,8 +10,10 @@ import (
 // Bounds of one rendering.
 const (
 	maxSteps  = 100_000   // iterations and template calls
-	maxWork   = 2_000_000 // statements, parts of expressions, and 64-byte pieces of text that functions handle
+	maxWork   = 2_000_000 // statements, parts of expressions, and 16-byte pieces of text that functions handle
 	maxOutput = 4 << 20   // text, tokens replaced
+
+	pieceOfWork = 16
 	maxCalls  = 100       // template calls inside of each other
 )
 
@@ -197,8 +199,9 @@ func (m *machine) call(e *expr, f *frame) (any, error) {
 				return nil, undefined(x)
 			}
 		case rootValue:
-			if v, err = m.scope.all(); err != nil {
-				return nil, faultf(e.pos, CodeTemplateFailed, "all variables are not known yet")
+			v = m.scope.all()
+			if _, ok := v.(unknown); ok {
+				unk = true
 			}
 		case string:
 			size += len(x)
@@ -213,14 +216,14 @@ func (m *machine) call(e *expr, f *frame) (any, error) {
 	if unk && !lenient {
 		return unknown{}, nil
 	}
-	if err := m.spend(1 + size/64); err != nil {
+	if err := m.spend(1 + size/pieceOfWork); err != nil {
 		return nil, faultf(e.pos, CodeTemplateLimit, "the template works too much")
 	}
 	v, err := e.fn.call(&invocation{m: m, pos: e.pos, name: e.name}, args)
 	if err != nil {
 		return nil, positioned(err, e)
 	}
-	if err := m.spend(sizeOf(v, maxOutput) / 64); err != nil {
+	if err := m.spend(sizeOf(v, maxOutput) / pieceOfWork); err != nil {
 		return nil, faultf(e.pos, CodeTemplateLimit, "the template works too much")
 	}
 	return v, nil
@@ -348,12 +351,12 @@ func (s *scope) field(fields []string, pos int) (any, []string) {
 // everything is the name under which a template that looks at all variables at once is recorded.
 const everything = "*"
 
-func (s *scope) all() (any, error) {
+func (s *scope) all() any {
 	if s.onRead != nil {
 		s.onRead(everything, nil)
 	}
 	if s.lenient {
-		return unknown{}, nil
+		return unknown{}
 	}
 	out := make(map[string]any, len(s.vars)+len(s.job))
 	for _, layer := range []Vars{s.job, s.vars, s.task} {
@@ -363,7 +366,7 @@ func (s *scope) all() (any, error) {
 			}
 		}
 	}
-	return out, nil
+	return out
 }
 
 // Built-in variables. The counters are known at the claim only, and 0 before it.

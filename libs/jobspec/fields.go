@@ -63,7 +63,7 @@ func (r *reader) unknownField(p *pair, unsupported, known []string) {
 		}
 	}
 	expected := "a field of the language"
-	if near := r.c.suggest(p.key, append(append([]string{}, known...), unsupported...)); near != "" {
+	if near := r.c.suggest(p.key, known); near != "" {
 		expected = near
 	}
 	r.add(p.line, p.column, CodeUnknownField, "the field "+quoteName(p.key)+" is not known", expected)

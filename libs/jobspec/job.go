@@ -122,8 +122,8 @@ func (r *reader) jobField(d *draft, waits *waits, p *pair) {
 
 // longText reads text that people read; what is not known in it shows as written.
 func (r *reader) longText(n *node, field string, longest int) string {
-	text, _ := r.text(n)
-	if len(text) > longest {
+	text, known := r.text(n)
+	if known && len(text) > longest {
 		r.fault(n, CodeInvalidValue, "the "+field+" is too long", "at most "+textOf(longest)+" bytes")
 		return ""
 	}

@@ -110,13 +110,15 @@ type collector struct {
 // add takes a problem once: the body of a loop would say the same a thousand times.
 func (c *collector) add(p Problem) {
 	p.File = c.file
-	if c.full() || c.seen[p] {
+	same := p
+	same.Expected = ""
+	if c.full() || c.seen[same] {
 		return
 	}
 	if c.seen == nil {
 		c.seen = map[Problem]bool{}
 	}
-	c.seen[p] = true
+	c.seen[same] = true
 	c.list = append(c.list, p)
 }
 

@@ -118,14 +118,17 @@ func (r *reader) resolve(n *node) (scalar, bool) {
 			continue
 		}
 		r.output += sizeOf(v, maxOutput)
+		if !r.bounded(n) {
+			return scalar{}, false
+		}
 		if before == "" && rest == "" && len(digits)+len(string(tokenClose))+len(tokenBytes) == len(n.text) && !n.quoted {
 			s.value, s.pure = v, true
-			return s, r.bounded(n)
+			return s, true
 		}
 		b.WriteString(textOf(v))
 	}
 	s.value = b.String()
-	return s, r.bounded(n)
+	return s, true
 }
 
 func (r *reader) bounded(n *node) bool {

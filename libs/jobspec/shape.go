@@ -295,9 +295,7 @@ func (x *exec) iterate(s *stmt, f *frame) error {
 		return err
 	}
 	if _, ok := v.(rootValue); ok {
-		if v, err = x.scope.all(); err != nil {
-			return err
-		}
+		v = x.scope.all()
 	}
 	mark := len(f.locals)
 	dot, rootDot := f.dot, f.rootDot

@@ -52,25 +52,53 @@ func checkText(text []byte, c *collector) ([]byte, bool) {
 	return text, true
 }
 
-// lines finds the line and column of an offset.
+// lines finds the line and column of an offset, and the other way round.
 type lines struct {
 	text   []byte
 	starts []int
+	// runes counts the characters before each piece of pieceBytes; nil when each character is one byte. Without it a
+	// definition in one long line would be walked through for each position.
+	runes []int
 }
+
+const pieceBytes = 256
 
 // newLines counts a line after each line feed: the lines that editors show.
 func newLines(text []byte) *lines {
 	l := &lines{text: text, starts: append(make([]int, 0, 1+bytes.Count(text, []byte("\n"))), 0)}
-	for i, b := range text {
-		if b == '\n' {
-			l.starts = append(l.starts, i+1)
+	for at := 0; ; {
+		i := bytes.IndexByte(text[at:], '\n')
+		if i < 0 {
+			break
+		}
+		at += i + 1
+		l.starts = append(l.starts, at)
+	}
+	l.count()
+	return l
+}
+
+func (l *lines) count() {
+	if utf8.RuneCount(l.text) == len(l.text) {
+		return
+	}
+	total := 0
+	for i, b := range l.text {
+		if i%pieceBytes == 0 {
+			l.runes = append(l.runes, total)
+		}
+		if utf8.RuneStart(b) {
+			total++
 		}
 	}
-	return l
 }
 
 // newYAMLLines counts lines as the YAML reader does: it also breaks at a lone CR, NEL, LS and PS.
 func newYAMLLines(text []byte) *lines {
+	if bytes.IndexByte(text, '\r') < 0 && !bytes.Contains(text, []byte("\u0085")) && !bytes.Contains(text, []byte("\u2028")) &&
+		!bytes.Contains(text, []byte("\u2029")) {
+		return newLines(text)
+	}
 	l := &lines{text: text, starts: append(make([]int, 0, 1+bytes.Count(text, []byte("\n"))), 0)}
 	for i := 0; i < len(text); i++ {
 		switch b := text[i]; {
@@ -84,6 +112,7 @@ func newYAMLLines(text []byte) *lines {
 			l.starts = append(l.starts, i+3)
 		}
 	}
+	l.count()
 	return l
 }
 
@@ -91,7 +120,22 @@ func newYAMLLines(text []byte) *lines {
 func (l *lines) at(offset int) (line, column int) {
 	offset = max(0, min(offset, len(l.text)))
 	line = sort.SearchInts(l.starts, offset+1)
-	return line, 1 + utf8.RuneCount(l.text[l.starts[line-1]:offset])
+	return line, 1 + l.charsBefore(offset) - l.charsBefore(l.starts[line-1])
+}
+
+// charsBefore counts characters.
+func (l *lines) charsBefore(offset int) int {
+	if len(l.runes) == 0 {
+		return offset
+	}
+	piece := min(offset/pieceBytes, len(l.runes)-1)
+	n := l.runes[piece]
+	for _, b := range l.text[piece*pieceBytes : offset] {
+		if utf8.RuneStart(b) {
+			n++
+		}
+	}
+	return n
 }
 
 // offset is the inverse of at; positions outside the text give the nearest one inside.
@@ -102,12 +146,22 @@ func (l *lines) offset(line, column int) int {
 	if line > len(l.starts) {
 		return len(l.text)
 	}
-	at := l.starts[line-1]
-	for ; column > 1 && at < len(l.text); column-- {
-		_, size := utf8.DecodeRune(l.text[at:])
-		at += size
+	start := l.starts[line-1]
+	if len(l.runes) == 0 {
+		return min(start+max(column-1, 0), len(l.text))
 	}
-	return at
+	target := l.charsBefore(start) + max(column-1, 0)
+	piece := max(0, sort.SearchInts(l.runes, target+1)-1)
+	at, n := piece*pieceBytes, l.runes[piece]
+	for ; at < len(l.text); at++ {
+		if utf8.RuneStart(l.text[at]) {
+			if n == target {
+				break
+			}
+			n++
+		}
+	}
+	return max(at, start)
 }
 
 // tooManyNodes is a quick look, before the text is parsed, at how many YAML nodes it can hold: parsing costs about a

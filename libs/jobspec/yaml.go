@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -82,7 +83,7 @@ func readYAML(text []byte, c *collector, at func(line, column int) (int, int)) *
 	}
 	doc, more, err := decodeYAML(text)
 	if err != nil {
-		r.syntax(err)
+		r.syntax(text, err)
 		return nil
 	}
 	if doc == nil || len(doc.Content) == 0 {
@@ -128,19 +129,52 @@ func decodeYAML(text []byte) (doc, more *yaml.Node, err error) {
 
 var yamlError = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 
-// syntax reports an error of the library, whose text holds the line at most.
-func (r *yamlReader) syntax(err error) {
-	line, message := 1, err.Error()
+// maxSearched is the size up to which the line of an error is searched for.
+const maxSearched = 32 << 10
+
+// syntax reports an error of the library. The line that it gives is often the one where the surrounding block begins,
+// so the line is searched for: the first one with which the text fails in this way.
+func (r *yamlReader) syntax(text []byte, err error) {
+	line, message := yamlFault(err)
+	if len(text) <= maxSearched {
+		l := newYAMLLines(text)
+		line = 1 + sort.Search(len(l.starts)-1, func(i int) bool {
+			_, _, err := decodeYAML(text[:l.starts[i+1]])
+			if err == nil {
+				return false
+			}
+			_, m := yamlFault(err)
+			return m == message
+		})
+	}
+	column := 1
+	if l := newYAMLLines(text); line <= len(l.starts) {
+		for _, b := range text[l.starts[line-1]:] {
+			if b != ' ' {
+				break
+			}
+			column++
+		}
+	}
+	if strings.ContainsRune(message, tokenOpen) {
+		message = "a template stands where YAML expects a name"
+	}
+	r.problem(line, column, CodeSyntax, "the text is no YAML: "+message, "")
+}
+
+// yamlFault takes an error of the library apart. It counts the lines of some errors from 0.
+func yamlFault(err error) (line int, message string) {
+	line, message = 1, err.Error()
 	if m := yamlError.FindStringSubmatch(message); m != nil {
 		if n, err := strconv.Atoi(m[1]); err == nil {
 			line = n
 		}
 		message = m[2]
+		if strings.HasPrefix(message, "did not find") && m[1] != "" {
+			line++
+		}
 	}
-	if strings.ContainsRune(message, tokenOpen) {
-		message = "a template stands where YAML expects a name"
-	}
-	r.problem(line, 1, CodeSyntax, "the text is no YAML: "+message, "")
+	return line, message
 }
 
 // convert copies a node of the library, checks the bounds and counts what aliases expand to.

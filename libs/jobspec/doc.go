@@ -1,0 +1,46 @@
+// Package jobspec reads job definitions: it checks them at the upload, renders them into the plan of a run at the
+// launch, and renders single tasks again at their claim. It is pure: no I/O, no clock, no state but a few renderings
+// that a Definition keeps.
+//
+// # Templates choose structure, values cannot change it
+//
+// A definition is YAML with Go templates around and inside of it. Were the values of variables pasted into the text
+// before YAML reads it, a value with a line break could add fields. So a rendering goes in three steps:
+//
+//	source ──template──▶ text with tokens ──YAML──▶ nodes ──values──▶ plan
+//	                     "script: ⟦0⟧"             scalar "⟦0⟧"      whatever .Cmd holds, as one text
+//
+// The template is parsed by text/template/parse, whose language it is, and compiled here into statements. Text is
+// copied; an action that would print a value writes a token instead: a number between two characters of Unicode's
+// private area, which no definition may contain and YAML takes for letters. The text with tokens is read as YAML, and
+// only then each token inside a scalar is replaced by its value. Quotes, colons and line breaks in a value are just
+// characters by then. A plain scalar that is one token takes the value's own type, so that "retry: {{.Retries}}" is a
+// number; a token in a key, a tag or an anchor is refused.
+//
+// The statements are executed here and not by text/template, for four reasons. A printed value is evaluated when it is
+// asked for and not when it is printed, with the variables of the task in whose section it stands. Variables can be
+// unknown: at the upload all are, and both sides of a condition are read. Work is counted (steps, parts of expressions,
+// bytes that functions handle), so that no template runs long. And errors name the variable and its place, never a
+// value. Values have no methods and there is no call.
+//
+// # Shapes
+//
+// The text with tokens, its nodes and its tokens are a shape. It depends on nothing but the variables that conditions
+// and loops looked at. These are recorded, and a rendering for which they are equal takes the shape as it is: a
+// definition that prints variables but has no condition is read as YAML once, and the late rendering of one task of a
+// thousand costs that task. A text without templates is its own shape and its plan is made at the upload.
+//
+// # What is known when
+//
+//   - Parse: nothing. Whatever depends on a variable passes; the rest is checked.
+//   - Plan: parameters, built-ins, the job's variables. A variable that is not set may be an output of an earlier task:
+//     the task that prints it is Late. In a task that starts at once it is a fault, and so it is in a field that the
+//     plan itself needs (edges, method, tags, timeouts).
+//   - Task: everything. What is not set is a fault.
+//
+// In conditions, and for default, required, eq, ne and not, a variable that is not set counts as nothing.
+//
+// Precedence, from low to high: the job's variables, built-ins, the task's variables, parameters, outputs of earlier
+// tasks. After the launch the caller gives the job's variables back among the others; one that still has the job's own
+// value stays below the task's.
+package jobspec

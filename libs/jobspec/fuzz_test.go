@@ -1,0 +1,152 @@
+package jobspec_test
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/formicary/formicary/libs/jobspec"
+)
+
+// seeds are definitions of all kinds, right and wrong.
+func seeds() []string {
+	list := []string{
+		hello, oneTask, typedParams, fanIn(3), wide,
+		"job_type: j\ntasks:\n{{range $i := Iterate 3}}\n- {task_type: 'a{{$i}}', method: SHELL, script: x}\n{{end}}\n",
+		"job_type: j\ntasks:\n  - task_type: a\n    method: {{if .x}}SHELL{{else}}HTTP_GET{{end}}\n    script: ['{{.y}}']\n",
+		"a: &a [*a]\n", "{{define \"a\"}}{{template \"a\"}}{{end}}{{template \"a\"}}", "a: {{.x", "\r\n\u2028a: b", "? {a: b}\n: c\n",
+		"job_type: j\ntasks:\n- <<: {task_type: a, method: SHELL, script: x}\n", "job_type: {{.x}}{{$x := .}}{{$x.a}}", "!!binary x",
+	}
+	for _, c := range hostile() {
+		if len(c.text) < 2000 {
+			list = append(list, c.text)
+		}
+	}
+	return list
+}
+
+// FuzzParse reads anything. Faults lie inside of the text, and what is accepted renders or says why not.
+func FuzzParse(f *testing.F) {
+	for _, text := range seeds() {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		def, _, err := jobspec.Parse("f", []byte(text))
+		if err != nil {
+			checkPlaces(t, text, err)
+			return
+		}
+		vars := jobspec.Vars{"x": "a: b\n- c", "y": []any{"1", 2}, "n": 2, "JobID": "j", "EpochSecs": 1}
+		p, err := def.Plan(vars)
+		if err != nil {
+			checkPlaces(t, text, err)
+			return
+		}
+		if len(p.Tasks) == 0 || p.JobType != def.JobType {
+			t.Errorf("%+v", p)
+		}
+		for i := range p.Tasks[:min(len(p.Tasks), 10)] {
+			task, err := def.Task(p.Tasks[i].Name, p.Vars)
+			if err == nil && task.Name != p.Tasks[i].Name {
+				t.Errorf("asked for %q, got %q", p.Tasks[i].Name, task.Name)
+			}
+			p.Tasks[i].Env(p.Vars)
+		}
+		if _, err := def.StartClasses(vars); err != nil {
+			t.Errorf("planned, but no classes: %v", err)
+		}
+	})
+}
+
+func checkPlaces(t *testing.T, text string, err error) {
+	t.Helper()
+	var ps jobspec.Problems
+	if !errors.As(err, &ps) || len(ps) == 0 {
+		t.Fatalf("no problems: %v", err)
+	}
+	lines := strings.Count(text, "\n") + 1
+	for _, p := range ps {
+		if p.Line < 0 || p.Line > lines || p.Line > 0 && p.Column < 1 || p.Column > len(text)+2 || p.Code == "" || p.Message == "" {
+			t.Errorf("place %d:%d of %d lines: %s", p.Line, p.Column, lines, p)
+		}
+		if strings.Contains(p.String(), "\uE0F0") {
+			t.Errorf("a token is shown: %s", p)
+		}
+	}
+}
+
+// FuzzPlan renders a value in every kind of YAML scalar: it arrives as it is and changes nothing else.
+func FuzzPlan(f *testing.F) {
+	def := parse(f, `job_type: j
+tasks:
+  - task_type: a
+    method: SHELL
+    environment:
+      PLAIN: {{.x}}
+      DOUBLE: "{{.x}}"
+      SINGLE: '{{.x}}'
+      MIXED: "a{{.x}}b{{.x}}"
+      FLOW: {{print .x}}
+    script: [ {{.x}}, "{{.x}}", x {{.x}} ]
+    after_script:
+      - |
+        {{.x}}
+        end
+      - >-
+        {{.x}}
+`)
+	for _, x := range []string{"", "x", "a: b", "\n- x", "\"", "'", "\\", "{{.x}}", "\uE0F00\uE0F1", "\x00", "\xff", "# x", "\r\n\t", "]}", "true", "1e3", "~"} {
+		f.Add(x)
+	}
+	f.Fuzz(func(t *testing.T, x string) {
+		if len(x) > 100_000 {
+			t.Skip()
+		}
+		p, err := def.Plan(jobspec.Vars{"x": x})
+		if err != nil {
+			t.Fatal(err)
+		}
+		spec := p.Tasks[0].Spec
+		want := map[string]string{"PLAIN": x, "DOUBLE": x, "SINGLE": x, "MIXED": "a" + x + "b" + x, "FLOW": x}
+		if diff := cmp.Diff(want, spec.Environment); diff != "" {
+			t.Error(diff)
+		}
+		if diff := cmp.Diff([]string{x, x, "x " + x}, spec.Script); diff != "" {
+			t.Error(diff)
+		}
+		if diff := cmp.Diff([]string{x + "\nend\n", x}, spec.AfterScript); diff != "" {
+			t.Error(diff)
+		}
+		if len(p.Tasks) != 1 || p.Tasks[0].Method != "SHELL" || spec.WorkingDir != "" {
+			t.Errorf("%+v", p)
+		}
+	})
+}
+
+// FuzzTemplate evaluates any expression: it ends, and says where it fails without the value.
+func FuzzTemplate(f *testing.F) {
+	for _, e := range []string{
+		".x", "printf \"%s\" .x", "index .m \"k\"", "range Iterate 3}}{{.}}{{end", "if .x}}a{{else}}b{{end", "split \",\" .x | join \"-\"", "semverCompare \">1\" .x",
+		"fromJson .x", "replace .x .x .x", "slice .x 1", "$y := .x}}{{$y", "with .m}}{{.k}}{{end", "FormatTime .x", "printf .x 1 2",
+	} {
+		f.Add(e, "v1")
+	}
+	f.Fuzz(func(t *testing.T, expression, x string) {
+		const secret = "canary-8472"
+		text := "job_type: j\ntasks:\n  - task_type: a\n    method: SHELL\n    script: x\n    description: '{{" + expression + "}}'\n"
+		def, _, err := jobspec.Parse("f", []byte(text))
+		if err == nil {
+			_, err = def.Plan(jobspec.Vars{"x": secret + x, "m": map[string]any{"k": secret}})
+		}
+		if err != nil && strings.Contains(err.Error(), secret) && !strings.Contains(expression, secret) {
+			t.Errorf("the value is shown: %v", err)
+		}
+		if err != nil && utf8.ValidString(text) && !bytes.Contains([]byte(text), []byte("\uE0F0")) {
+			checkPlaces(t, text, err)
+		}
+	})
+}

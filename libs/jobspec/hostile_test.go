@@ -1,0 +1,187 @@
+package jobspec_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/formicary/formicary/libs/jobspec"
+)
+
+const mebibyte = 1 << 20
+
+func fill(s string) string { return strings.Repeat(s, mebibyte/len(s)) }
+
+func aliasBomb() string {
+	var b strings.Builder
+	b.WriteString("job_type: j\na0: &a0 [x, x, x, x, x, x, x, x, x]\n")
+	for i := range 20 {
+		fmt.Fprintf(&b, "a%d: &a%d [%s]\n", i+1, i+1, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d,", i), 9), ","))
+	}
+	return b.String()
+}
+
+func mergeBomb() string {
+	var b strings.Builder
+	b.WriteString("base: &b\n")
+	for i := range 20000 {
+		fmt.Fprintf(&b, "  k%d: 1\n", i)
+	}
+	b.WriteString("list:\n")
+	for range 10000 {
+		b.WriteString("  - <<: *b\n")
+	}
+	return b.String()
+}
+
+func garbage() string {
+	r := rand.New(rand.NewPCG(1, 2))
+	b := make([]byte, mebibyte)
+	for i := range b {
+		b[i] = byte(r.Uint32())
+	}
+	return string(b)
+}
+
+func printableGarbage() string {
+	r := rand.New(rand.NewPCG(1, 2))
+	const letters = "abc:-[]{}#&*!|>'\"%@`,?\n\n  \t{{}}.$(0)"
+	b := make([]byte, mebibyte)
+	for i := range b {
+		b[i] = letters[r.IntN(len(letters))]
+	}
+	return string(b)
+}
+
+func manyTasks(n int, task string) string {
+	var b strings.Builder
+	b.WriteString("job_type: j\ntasks:\n")
+	for i := range n {
+		b.WriteString(strings.NewReplacer("%i", fmt.Sprint(i), "%j", fmt.Sprint(i+1)).Replace(task))
+	}
+	return b.String()
+}
+
+func oneScript(line string) string {
+	return "job_type: j\ntasks:\n  - task_type: a\n    method: SHELL\n    script: ['true']\n    description: '" + line + "'\n"
+}
+
+// hostile are texts that must be refused, quickly, with the code that says why.
+func hostile() []struct{ name, text, code string } {
+	const bombLoop = `{{range Iterate 10000}}{{range Iterate 10000}}{{end}}{{end}}`
+	return []struct{ name, text, code string }{
+		{"too large", strings.Repeat("a", mebibyte+1), jobspec.CodeSize},
+		{"binary garbage", garbage(), jobspec.CodeEncoding},
+		{"garbage", printableGarbage(), ""},
+		{"alias bomb", aliasBomb(), jobspec.CodeAliases},
+		{"merge bomb", mergeBomb(), jobspec.CodeAliases},
+		{"alias of itself", "job_type: j\ntasks: &t [*t]\n", jobspec.CodeAliases},
+		{"merge of itself", "a: &a\n  <<: *a\n", jobspec.CodeAliases},
+		{"deep lists", fill("["), ""},
+		{"deep mappings", fill("{"), ""},
+		{"deep in bounds of the reader", strings.Repeat("[", 5000) + strings.Repeat("]", 5000), jobspec.CodeDepth},
+		{"deep block", fill("- "), ""},
+		{"many items", "job_type: j\nx: [" + strings.Repeat("a,", 500_000) + "]", jobspec.CodeNodes},
+		{"many keys", fill("a: b\n"), jobspec.CodeNodes},
+		{"many question marks", fill("?\n"), jobspec.CodeNodes},
+		{"many comments", fill("#\n"), jobspec.CodeNodes},
+		{"many documents", fill("---\n"), ""},
+		{"open quote", "a: \"" + fill("x\n")[8:], jobspec.CodeSyntax},
+		{"huge number", "job_type: j\nretry: " + strings.Repeat("9", 900_000) + "\ntasks: []\n", ""},
+		{"huge exponent", "job_type: j\nretry_backoff_policy: {factor: 1e99999999}\ntasks: []\n", ""},
+		{"blank", fill(" "), ""},
+		{"newlines", fill("\n"), ""},
+		{"tabs", fill("\t"), ""},
+		{"open braces", fill("{{"), ""},
+		{"braces", fill("{{}}"), ""},
+		{"many actions", fill("{{.a}} "), jobspec.CodeTemplateLimit},
+		{"many variables", fill("{{$a := 1}}"), jobspec.CodeTemplateLimit},
+		{"uses of many variables", strings.Repeat("{{$a:=1}}", 20_000) + strings.Repeat("{{$a}}", 20_000), jobspec.CodeTemplateLimit},
+		{"deep blocks", strings.Repeat("{{if 1}}", 50_000), jobspec.CodeTemplateLimit},
+		{"else chain", "{{if 1}}" + strings.Repeat("{{else if 1}}", 40_000) + "{{end}}", jobspec.CodeTemplateLimit},
+		{"deep parentheses", "{{" + strings.Repeat("(", 500_000), jobspec.CodeTemplateSyntax},
+		{"many unknown functions", strings.Repeat("{{iterrate}}", 40_000), jobspec.CodeTemplateSyntax},
+		{"nested loops", bombLoop, jobspec.CodeTemplateLimit},
+		{"loop without a body", `{{range 9223372036854775807}}{{end}}`, jobspec.CodeTemplateLimit},
+		{"long loop", `{{range Iterate 9999}}` + strings.Repeat("{{$x := 1}}", 1000) + `{{end}}`, jobspec.CodeTemplateLimit},
+		{"recursive template", `{{define "a"}}{{template "a" .}}{{end}}{{template "a" .}}`, jobspec.CodeTemplateLimit},
+		{"branching template", `{{define "a"}}{{template "b"}}{{template "b"}}{{end}}{{define "b"}}{{template "a"}}{{template "a"}}{{end}}{{template "a"}}`, jobspec.CodeTemplateLimit},
+		{"output", `{{range Iterate 10000}}` + strings.Repeat("x", 1000) + `{{end}}`, jobspec.CodeTemplateLimit},
+		{"doubling", `{{$x := "aaaaaaaaaaaaaaaa"}}{{range Iterate 40}}{{$x = print $x $x}}{{end}}` + oneScript("{{$x}}"), jobspec.CodeTemplateLimit},
+		{"doubling by replace", `{{$x := "aaaaaaaaaaaaaaaa"}}{{range Iterate 40}}{{$x = replace "a" "aa" $x}}{{end}}` + oneScript("{{$x}}"), ""},
+		{"work on long text", `{{$x := "` + strings.Repeat("a", 500_000) + `"}}{{range Iterate 10000}}{{$y := lower $x}}{{end}}`, jobspec.CodeTemplateLimit},
+		{"wide printf", oneScript(`{{printf "%999999999d" 1}}`), jobspec.CodeTemplateLimit},
+		{"starred printf", oneScript(`{{printf "%*d" 999999999 1}}`), jobspec.CodeTemplateLimit},
+		{"Iterate", `{{range Iterate 10001}}{{end}}`, jobspec.CodeTemplateLimit},
+		{"growing lists", `{{$x := Iterate 10000}}{{range Iterate 10000}}{{$x = Dict "a" $x "b" $x}}{{end}}`, jobspec.CodeTemplateLimit},
+		{"duplicate tasks", manyTasks(10_000, "  - {task_type: a, method: SHELL, script: x}\n"), jobspec.CodeDuplicateTask},
+		{"cycle", manyTasks(9_999, "  - {task_type: t%i, method: SHELL, script: x, on_completed: t%j}\n") + "  - {task_type: t9999, method: SHELL, script: x, on_completed: t0}\n", jobspec.CodeCycle},
+		{"unknown targets", manyTasks(10_000, "  - {task_type: t%i, method: SHELL, script: x, on_completed: x%i}\n"), jobspec.CodeUnknownTask},
+		{"self edges", manyTasks(10_000, "  - {task_type: t%i, method: SHELL, script: x, on_completed: t%i}\n"), jobspec.CodeSelfEdge},
+		{"too many tasks", manyTasks(10_001, "  - {task_type: t%i, method: SHELL}\n"), jobspec.CodeTooManyTasks},
+		{"one long line", "job_type: jé\nskip_if: {{if .x}}true{{end}}\ntasks: [" + strings.Repeat("{task_type: t, method: SHELL, script: x, on_completed: b, dependencies: [c, d]},", 10_000) + "]", jobspec.CodeDuplicateTask},
+		{"unknown fields", manyTasks(10_000, "  - {tusk_type: t%i, mehtod: SHELL}\n"), jobspec.CodeUnknownField},
+	}
+}
+
+// TestHostile bounds the time generously: the tests run beside others. The bounds that matter are counted.
+func TestHostile(t *testing.T) {
+	for _, c := range hostile() {
+		t.Run(c.name, func(t *testing.T) {
+			begin := time.Now()
+			_, _, err := jobspec.Parse("job.yaml", []byte(c.text))
+			took := time.Since(begin)
+			t.Logf("%v", took)
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			lines := problems(t, err)
+			if len(lines) > 210 {
+				t.Errorf("%d problems", len(lines))
+			}
+			if c.code != "" && !strings.Contains(err.Error(), "["+c.code+"]") {
+				t.Errorf("want %s, got %.300s", c.code, err)
+			}
+			if took > 3*time.Second {
+				t.Errorf("took %v", took)
+			}
+		})
+	}
+}
+
+// TestHostileVariables renders harmless definitions with hostile values.
+func TestHostileVariables(t *testing.T) {
+	deep := any("x")
+	for range 100_000 {
+		deep = []any{deep}
+	}
+	wide := make([]any, 300_000)
+	for i := range wide {
+		wide[i] = "x"
+	}
+	def := parse(t, `job_type: j
+tasks:
+{{range .items}}
+  - task_type: a
+    method: SHELL
+    script: ['echo {{toJson .}}', 'echo {{.}}']
+{{end}}
+`)
+	for name, v := range map[string]any{"deep": deep, "func": func() {}, "channel": make(chan int), "not JSON": complex(1, 1)} {
+		if _, err := def.CheckParams(jobspec.Vars{"items": v}); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	for name, v := range map[string]any{"wide": wide, "number": int64(1) << 62, "func": func() {}} {
+		if _, err := def.Plan(jobspec.Vars{"items": v}); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	long := parse(t, oneScript(strings.Repeat("{{.x}}", 1000)))
+	_, err := long.Plan(jobspec.Vars{"x": strings.Repeat("y", 1<<20)})
+	if err == nil || !strings.Contains(err.Error(), jobspec.CodeTemplateLimit) {
+		t.Errorf("long: %v", err)
+	}
+}
