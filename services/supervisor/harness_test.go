@@ -205,6 +205,9 @@ func (w *world) taskBecomes(id, name string, want executionv1.Task_State) *execu
 	w.t.Helper()
 	var task *executionv1.Task
 	testkit.Eventually(w.t, 20*time.Second, fmt.Sprintf("task %s is %s", name, want), func() bool {
+		if w.execution(id) == nil {
+			return false
+		}
 		task = w.tasks(id)[name]
 		return task.GetState() == want
 	})

@@ -1,19 +1,223 @@
 package api
 
 import (
-	"log/slog"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	"github.com/google/uuid"
+	"google.golang.org/grpc"
 
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
-	"github.com/formicary/formicary/services/supervisor/internal/blob"
+	"github.com/formicary/formicary/services/supervisor/internal/events"
+	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
+
+// Tail reads logs of attempts that run.
+type Tail interface {
+	Read(ctx context.Context, uid uuid.UUID, follow bool, out chan<- events.Chunk) error
+}
+
+// Opener reads final logs.
+type Opener interface {
+	Open(ctx context.Context, key string, offset int64) (io.ReadCloser, error)
+}
 
 // Logs serves the output of tasks.
 type Logs struct {
 	executionv1.UnimplementedLogServiceServer
 	Reader Reader
-	Blobs  *blob.Store
-	JS     jetstream.JetStream
-	Log    *slog.Logger
+	Blobs  Opener
+	Tail   Tail
+}
+
+const (
+	pieceSize  = 64 << 10
+	heartbeat  = 10 * time.Second
+	checkEvery = 500 * time.Millisecond // how often a watcher looks whether its attempt began or ended
+)
+
+// WatchTaskLog sends the log of an attempt: the live tail while it runs, what is missing of it from the final object
+// once it has ended.
+func (l *Logs) WatchTaskLog(req *executionv1.WatchTaskLogRequest, stream grpc.ServerStreamingServer[executionv1.WatchTaskLogResponse]) error {
+	ctx := stream.Context()
+	v, err := find(ctx, l.Reader, req.GetRequestId(), req.GetRun())
+	if err != nil {
+		return err
+	}
+	w := &watch{Logs: l, stream: stream, run: v.ID, task: req.GetTask(), attempt: int(req.GetAttempt()), next: req.GetOffset(), beat: time.Now()}
+	log, err := w.begin(ctx, req.GetFollow())
+	if err != nil || !log.Exists {
+		return err
+	}
+	w.attempt = log.Attempt
+	if req.GetFollow() && !log.State.Terminal() {
+		if log, err = w.tail(ctx, log); err != nil {
+			return err
+		}
+	}
+	if log.Key == "" {
+		return w.stored(ctx, log) // it runs, or has no final log: the bus may have a part
+	}
+	return w.rest(ctx, log)
+}
+
+// watch is one call.
+type watch struct {
+	*Logs
+	stream  grpc.ServerStreamingServer[executionv1.WatchTaskLogResponse]
+	run     uuid.UUID
+	task    string
+	attempt int
+	next    int64 // offset of the first byte that was not sent
+	beat    time.Time
+}
+
+// begin waits for the first attempt if that is wanted.
+func (w *watch) begin(ctx context.Context, follow bool) (execution.Log, error) {
+	for {
+		log, err := w.Reader.Log(ctx, w.run, w.task, w.attempt)
+		if err != nil || log.Exists || !follow || log.TaskState.Terminal() {
+			return log, err
+		}
+		if err := w.pause(ctx); err != nil {
+			return log, err
+		}
+	}
+}
+
+// pause waits a moment and shows the caller that the stream lives.
+func (w *watch) pause(ctx context.Context) error {
+	wait := time.NewTimer(checkEvery)
+	defer wait.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-wait.C:
+		return w.alive()
+	}
+}
+
+func (w *watch) alive() error {
+	if time.Since(w.beat) < heartbeat {
+		return nil
+	}
+	w.beat = time.Now()
+	return w.stream.Send(&executionv1.WatchTaskLogResponse{Offset: w.next, Attempt: int32(w.attempt)})
+}
+
+// tail sends what comes over the bus until the attempt has ended.
+func (w *watch) tail(ctx context.Context, log execution.Log) (execution.Log, error) {
+	reading, cancel := context.WithCancel(ctx)
+	chunks, ended := make(chan events.Chunk, 16), make(chan error, 1)
+	read := func() { ended <- w.Tail.Read(reading, log.UID, true, chunks) }
+	go read()
+	running := true
+	defer func() {
+		cancel()
+		if running {
+			<-ended
+		}
+	}()
+	check := time.NewTicker(checkEvery)
+	defer check.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return log, ctx.Err()
+		case c := <-chunks:
+			if err := w.chunk(c); err != nil {
+				return log, err
+			}
+			if !c.End {
+				continue
+			}
+		case <-ended:
+			running = false // the bus lost its place; it begins again below and what was sent is passed over
+		case <-check.C:
+			if err := w.alive(); err != nil {
+				return log, err
+			}
+			if !running {
+				running = true
+				go read()
+			}
+		}
+		now, err := w.Reader.Log(ctx, w.run, w.task, w.attempt)
+		if err != nil || now.State.Terminal() {
+			return now, err
+		}
+	}
+}
+
+// stored sends what the bus has now.
+func (w *watch) stored(ctx context.Context, log execution.Log) error {
+	ctx, cancel := context.WithCancel(ctx)
+	chunks, ended := make(chan events.Chunk, 16), make(chan error, 1)
+	go func() {
+		ended <- w.Tail.Read(ctx, log.UID, false, chunks)
+		close(chunks)
+	}()
+	var failed error
+	for c := range chunks {
+		if failed == nil {
+			failed = w.chunk(c)
+		}
+		if failed != nil {
+			cancel()
+		}
+	}
+	cancel()
+	if err := <-ended; failed == nil {
+		failed = err
+	}
+	return failed
+}
+
+// chunk sends what is new of a chunk.
+func (w *watch) chunk(c events.Chunk) error {
+	gap := c.Offset > w.next
+	if !gap {
+		skip := w.next - c.Offset
+		if skip >= int64(len(c.Data)) {
+			return nil
+		}
+		c.Data, c.Offset = c.Data[skip:], w.next
+	}
+	return w.send(c.Offset, c.Data, gap)
+}
+
+func (w *watch) send(offset int64, data []byte, gap bool) error {
+	if len(data) == 0 {
+		return nil
+	}
+	w.next, w.beat = offset+int64(len(data)), time.Now()
+	return w.stream.Send(&executionv1.WatchTaskLogResponse{Offset: offset, Data: data, Attempt: int32(w.attempt), Gap: gap})
+}
+
+// rest sends what is missing from the final object.
+func (w *watch) rest(ctx context.Context, log execution.Log) error {
+	if w.next >= log.Size {
+		return nil
+	}
+	object, err := w.Blobs.Open(ctx, log.Key, w.next)
+	if err != nil {
+		return err
+	}
+	defer object.Close()
+	for {
+		piece := make([]byte, pieceSize) // the stream may keep it
+		n, err := io.ReadFull(object, piece)
+		if serr := w.send(w.next, piece[:n], false); serr != nil {
+			return serr
+		}
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("read %s: %w", log.Key, err)
+		}
+	}
 }

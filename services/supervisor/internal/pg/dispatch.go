@@ -85,6 +85,7 @@ func (s *Store) Dispatch(ctx context.Context, placed []execution.Placed, deadlin
 		return err
 	})
 	if err != nil {
+		s.returnAfter(ctx, err, placed)
 		return fmt.Errorf("dispatch %d attempts: %w", len(placed), err)
 	}
 	s.listener.Committed(&d.changes, msgs)

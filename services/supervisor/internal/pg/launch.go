@@ -3,11 +3,13 @@ package pg
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/formicary/formicary/libs/outbox"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
@@ -59,6 +61,9 @@ func (s *Store) Launch(ctx context.Context, runs []*execution.NewRun, deadline t
 		return err
 	})
 	if err != nil {
+		for _, r := range runs {
+			s.returnAfter(ctx, err, r.Placed)
+		}
 		return nil, fmt.Errorf("launch %d runs: %w", len(runs), err)
 	}
 	s.listener.Committed(&changes, msgs)
@@ -232,19 +237,17 @@ func returnSlots(t *tx, placed []execution.Placed, now time.Time) {
 	t.queue(`INSERT INTO slot_release (attempt_uid, created_at) SELECT unnest($1::uuid[]), $2 ON CONFLICT DO NOTHING`, uids, now)
 }
 
-// GiveBack records that slots are held for attempts that were not made. Attempts that exist keep theirs.
-func (s *Store) GiveBack(ctx context.Context, placed []execution.Placed) error {
-	uids := make([]uuid.UUID, len(placed))
-	for i, p := range placed {
-		uids[i] = p.UID
+// returnAfter gives back the slots of attempts that were not made because of err. Where it is not certain that they were
+// not made, resource-manager finds out by asking.
+func (s *Store) returnAfter(ctx context.Context, err error, placed []execution.Placed) {
+	var pg *pgconn.PgError
+	if len(placed) == 0 || !errors.Is(err, ErrLate) && !errors.As(err, &pg) {
+		return
 	}
-	_, err := s.pool.Exec(ctx, `INSERT INTO slot_release (attempt_uid, created_at)
-		SELECT u.uid, clock_timestamp() FROM unnest($1::uuid[]) AS u (uid)
-		WHERE NOT EXISTS (SELECT FROM attempt a WHERE a.uid = u.uid) ON CONFLICT DO NOTHING`, uids)
-	if err != nil {
-		return fmt.Errorf("give back the slots of %d attempts: %w", len(placed), err)
-	}
-	return nil
+	_ = s.tx(context.WithoutCancel(ctx), func(ctx context.Context, t *tx) error { // on failure resource-manager asks, too
+		returnSlots(t, placed, s.Now())
+		return nil
+	})
 }
 
 // Reused returns how the tasks of an earlier run completed, by name.

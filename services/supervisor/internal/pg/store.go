@@ -7,14 +7,12 @@ package pg
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/formicary/formicary/libs/outbox"
@@ -128,12 +126,6 @@ func (s *Store) once(ctx context.Context, f func(context.Context, *tx) error) er
 	}
 	done = true
 	return nil
-}
-
-// definite says that err is PostgreSQL's refusal: nothing was committed.
-func definite(err error) bool {
-	var pg *pgconn.PgError
-	return errors.As(err, &pg)
 }
 
 // publish queues the outbox rows of c.
