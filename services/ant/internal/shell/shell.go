@@ -168,13 +168,26 @@ func (e *Executor) killMarked(traces map[string]string) (alive bool) {
 		if !ok || p.zombie || pid == os.Getpid() {
 			continue
 		}
-		tr, traced := sessions[p.session]
-		if traced && tr.holds() || variable(environ(pid), dirVariable+e.opts.Dir+"/") {
+		if e.ofSession(p, sessions) || variable(environ(pid), dirVariable+e.opts.Dir+"/") {
 			alive = true
 			kill(pid)
 		}
 	}
 	return alive
+}
+
+// ofSession reports whether the process belongs to a traced session. A session whose leader is gone may be a later one
+// with the same number (daemons leave such behind): then the process must also be in the ant's directories.
+func (e *Executor) ofSession(p process, sessions map[int]trace) bool {
+	tr, traced := sessions[p.session]
+	if !traced {
+		return false
+	}
+	if leader, ok := readProcess(tr.pid); ok {
+		return tr.of(leader)
+	}
+	dir, err := os.Readlink("/proc/" + strconv.Itoa(p.pid) + "/cwd")
+	return err == nil && strings.HasPrefix(dir, e.opts.Dir+"/")
 }
 
 // trace is what finds a shell again: its number, and when it was started, in clock ticks since boot.
@@ -191,11 +204,9 @@ func parseTrace(s string) (trace, bool) {
 	return t, err == nil && n == 3 && t.pid > 1
 }
 
-// holds reports whether the session of this number is still the traced one: its leader is the traced process, or is
-// gone. While a session has members its number is not given to another process.
-func (t trace) holds() bool {
-	leader, ok := readProcess(t.pid)
-	return !ok || leader.start >= t.since && leader.start <= t.before
+// of reports whether the trace is that of p.
+func (t trace) of(p process) bool {
+	return p.pid == t.pid && p.start >= t.since && p.start <= t.before
 }
 
 // probe reports whether a process can be started in a group.

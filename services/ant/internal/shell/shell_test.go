@@ -256,7 +256,7 @@ func TestStop(t *testing.T) {
 		"deaf child":   {[]string{`sh -c "trap '' TERM; echo ready; while :; do sleep 0.1; done"`}, nil, 200 * time.Millisecond, 143, "ready\n", 3 * time.Second},
 		"slow child":   {[]string{`sh -c "trap 'sleep 0.6; echo clean; exit' TERM; echo ready; while :; do sleep 0.1; done"`}, nil, 5 * time.Second, 143, "ready\n?clean\n", 3 * time.Second},
 		"at once":      {[]string{"trap '' TERM; echo ready; while :; do sleep 0.1; done"}, []string{"echo no"}, 0, 137, "ready\n", 2 * time.Second},
-		"after, term":  {[]string{"echo ready; sleep 300"}, []string{"echo after"}, 5 * time.Second, 143, "ready\n?after\n", 2 * time.Second},
+		"after, term":  {[]string{"sh -c 'echo ready; exec sleep 300'"}, []string{"echo after"}, 5 * time.Second, 143, "ready\n?after\n", 2 * time.Second},
 		"after a kill": {[]string{"trap '' TERM; echo ready; while :; do sleep 0.1; done"}, []string{"echo after"}, 200 * time.Millisecond, 137, "ready\nafter\n", 3 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -340,7 +340,7 @@ func TestNextLifeKillsWhatTheLastLeft(t *testing.T) {
 				return strings.Contains(ready.String(), "ready") && strings.Contains(traces.String(), "\n")
 			})
 			tr, ok := parseTrace(traces.String())
-			if !ok || !tr.holds() {
+			if p, alive := readProcess(tr.pid); !ok || !alive || !tr.of(p) {
 				t.Fatalf("trace %q", traces.String())
 			}
 			_ = cmd.Process.Kill()
@@ -375,11 +375,31 @@ func TestNextLifeKillsWhatTheLastLeft(t *testing.T) {
 
 func TestTraceOfAnotherProcess(t *testing.T) {
 	own, _ := readProcess(os.Getpid())
-	if (trace{pid: own.pid, since: own.start, before: own.start}).holds() != true {
-		t.Error("the same process does not hold")
+	if !(trace{pid: own.pid, since: own.start, before: own.start}).of(own) {
+		t.Error("not of its own process")
 	}
-	if (trace{pid: own.pid, since: own.start + 1, before: own.start + 5}).holds() {
-		t.Error("a process with the number of an older one holds")
+	if (trace{pid: own.pid, since: own.start + 1, before: own.start + 5}).of(own) {
+		t.Error("of a process with the number of an older one")
+	}
+}
+
+func TestAStrangersSessionIsLeftAlone(t *testing.T) {
+	// A daemon: its session's leader is gone.
+	out, err := exec.CommandContext(t.Context(), shell, "-c", "setsid sh -c 'echo $$; sleep 300 >/dev/null 2>&1 & echo $!'").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := pids(string(out))
+	if len(list) != 2 {
+		t.Fatalf("%q", out)
+	}
+	defer kill(list[1])
+	e := start(t, filepath.Join(t.TempDir(), "work"), true)
+	if e.killMarked(map[string]string{"u": trace{pid: list[0], before: 1 << 60}.String()}) {
+		t.Error("killed something")
+	}
+	if p, ok := readProcess(list[1]); !ok || p.zombie || p.session != list[0] {
+		t.Errorf("the daemon is gone: %+v", p)
 	}
 }
 
