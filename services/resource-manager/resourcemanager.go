@@ -68,7 +68,7 @@ func (c Config) Validate() error {
 		}
 	}
 	if c.Beat*3 > c.Lease {
-		faults = append(faults, fmt.Errorf("Beat %s and Lease %s: want at least three beats in a lease", c.Beat, c.Lease))
+		faults = append(faults, fmt.Errorf("a Beat of %s in a Lease of %s: want at least three", c.Beat, c.Lease))
 	}
 	return errors.Join(faults...)
 }

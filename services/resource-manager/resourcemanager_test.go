@@ -507,29 +507,33 @@ func TestFreedSlotIsToldToWhoWasRefused(t *testing.T) {
 }
 
 func TestGoneAntIsRemoved(t *testing.T) {
-	c := start(t, func(conf *resourcemanager.Config) { quick(conf); conf.GoneAfter = time.Hour })
+	c := start(t, quick)
 	session := c.register("a", 1).GetSession()
 	held := shell()
 	c.reserve(nil, held)
+	idle := c.register("idle", 1).GetSession()
+	c.register("b", 1)
 	if _, err := c.js.Publish(t.Context(), "formicary.task.a", []byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.ants.Leave(t.Context(), &antv1.LeaveRequest{AntId: "a", Session: session}); err != nil {
+	for id, own := range map[string]string{"a": session, "idle": idle} {
+		if _, err := c.ants.Leave(t.Context(), &antv1.LeaveRequest{AntId: id, Session: own}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.pool.Exec(t.Context(), "UPDATE ant SET offline_at = now() - interval '1 h' WHERE state = 'OFFLINE'"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.pool.Exec(t.Context(), "UPDATE ant SET offline_at = now() - interval '2 h'"); err != nil {
-		t.Fatal(err)
+	gone := func(id string) bool {
+		_, err := c.show.GetAnt(t.Context(), &resourcev1.GetAntRequest{Id: id})
+		return errs.Reason(err) == "ANT_NOT_FOUND"
 	}
-	c.register("b", 1) // a sweep later than this one saw the hold
-	c.eventually("two sweeps", func() bool { return slices.Contains(c.consumers(), "ant-b") })
+	c.eventually("the idle one is removed", func() bool { return gone("idle") })
 	if u := c.get("a").GetUsed(); u != 1 {
 		t.Errorf("removed while it holds: used %d", u)
 	}
 	c.reserve([]string{held.GetAttemptUid()})
-	c.eventually("it is removed", func() bool {
-		_, err := c.show.GetAnt(t.Context(), &resourcev1.GetAntRequest{Id: "a"})
-		return errs.Reason(err) == "ANT_NOT_FOUND"
-	})
+	c.eventually("it is removed", func() bool { return gone("a") })
 	c.eventually("its doorbell too", func() bool { return slices.Equal(c.consumers(), []string{"ant-b"}) })
 	c.eventually("and what waited for it", func() bool {
 		s, err := c.js.Stream(t.Context(), bus.Tasks)
@@ -643,6 +647,7 @@ func BenchmarkReserveParallel(b *testing.B) {
 	c := start(b, nil)
 	c.register("a", 1000)
 	b.SetParallelism(8)
+	b.ResetTimer()
 	b.RunParallel(func(p *testing.PB) {
 		var last []string
 		for p.Next() {

@@ -88,18 +88,17 @@ func (k *Keeper) Correct(ctx context.Context) error {
 		return err
 	}
 	all := time.Since(k.corrected) >= correctEvery
+	var failed error // one bad ant does not keep the others from being served
 	for id, state := range states {
 		if _, exists := names[id]; exists && !all || state == ant.Offline {
 			continue
 		}
-		if err := k.Ensure(ctx, id); err != nil {
-			return err
-		}
+		failed = errors.Join(failed, k.Ensure(ctx, id))
 	}
-	if all {
+	if all && failed == nil {
 		k.corrected = time.Now()
 	}
-	return k.removeOrphans(ctx, names, states)
+	return errors.Join(failed, k.removeOrphans(ctx, names, states))
 }
 
 // names returns the ants that have a consumer. A stream that is missing is made, without any.
@@ -128,6 +127,7 @@ func (k *Keeper) names(ctx context.Context) (map[string]struct{}, error) {
 // enough.
 func (k *Keeper) removeOrphans(ctx context.Context, names map[string]struct{}, states map[string]ant.State) error {
 	seen := map[string]struct{}{}
+	var failed error
 	for id := range names {
 		if _, known := states[id]; known {
 			continue
@@ -137,10 +137,8 @@ func (k *Keeper) removeOrphans(ctx context.Context, names map[string]struct{}, s
 			continue
 		}
 		k.log.Info("doorbell without an ant is removed", "ant", id)
-		if err := k.Remove(ctx, id); err != nil {
-			return err
-		}
+		failed = errors.Join(failed, k.Remove(ctx, id))
 	}
 	k.orphans = seen
-	return nil
+	return failed
 }

@@ -6,7 +6,7 @@
 package place
 
 import (
-	"cmp"
+	"container/heap"
 	"fmt"
 	"slices"
 	"strconv"
@@ -58,7 +58,7 @@ type Board struct {
 
 // class are the asks of one kind: they fit the same ants. Once refused it stays so, for slots only get fewer.
 type class struct {
-	fits   []*Ant
+	best   ranking
 	closed *Answer
 }
 
@@ -76,32 +76,14 @@ func (b *Board) Place(k Ask) Answer {
 	if c.closed != nil {
 		return *c.closed
 	}
-	var best *Ant
-	for _, a := range c.fits {
-		if a.free() >= k.Slots && (best == nil || better(a, best)) {
-			best = a
-		}
-	}
-	if best == nil {
+	best := c.best.first()
+	if best == nil || best.free() < k.Slots {
 		refusal := b.explain(k)
 		c.closed = &refusal
 		return refusal
 	}
 	best.Used += k.Slots
 	return Answer{Ant: best.ID}
-}
-
-// Free says whether an ant that takes work has a slot left.
-func (b *Board) Free() bool {
-	return slices.ContainsFunc(b.ants, func(a Ant) bool { return !a.Draining && a.free() > 0 })
-}
-
-// better compares ants that both fit.
-func better(a, than *Ant) bool {
-	return cmp.Or(
-		cmp.Compare(than.free(), a.free()),
-		cmp.Compare(a.Used*than.Slots, than.Used*a.Slots), // used/slots without division
-	) < 0
 }
 
 func (b *Board) class(k Ask) *class {
@@ -112,9 +94,10 @@ func (b *Board) class(k Ask) *class {
 	c := &class{}
 	for i := range b.ants {
 		if a := &b.ants[i]; misfit(a, k) == fits {
-			c.fits = append(c.fits, a)
+			c.best = append(c.best, rank{a, a.free()})
 		}
 	}
+	heap.Init(&c.best)
 	b.classes[key] = c
 	return c
 }

@@ -4,6 +4,7 @@ package sweep
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -163,9 +164,7 @@ func (s *Sweeper) Gone(ctx context.Context) error {
 	}
 	for _, id := range ids {
 		s.log.Info("ant is removed", "ant", id)
-		if err := s.told.Gone(ctx, id); err != nil {
-			return err
-		}
+		err = errors.Join(err, s.told.Gone(ctx, id)) // what is left is found as a doorbell without an ant
 	}
-	return nil
+	return err
 }
