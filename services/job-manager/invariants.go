@@ -41,7 +41,8 @@ func Invariants() []audit.Check {
 		{Name: "job_deleted_type_is_unused", SQL: `
 			SELECT format('request %s is %s but its job type %s is deleted', r.id, r.state, r.job_type) FROM request r
 			JOIN job_type t USING (org_id, job_type)
-			WHERE t.newest_id IS NULL AND r.state IN ('PENDING', 'READY', 'EXECUTING', 'PAUSED', 'MANUAL_APPROVAL_REQUIRED')
+			WHERE t.newest_id IS NULL AND r.run = 1 -- a restart keeps its pinned version
+			  AND r.state IN ('PENDING', 'READY', 'EXECUTING', 'PAUSED', 'MANUAL_APPROVAL_REQUIRED')
 			LIMIT 20`},
 		{Name: "job_outbox_age", SQL: `
 			SELECT format('message %s on %s waits since %s', id, subject, created_at) FROM outbox

@@ -144,6 +144,9 @@ type Run struct {
 	Run int
 }
 
+// launchBytes bounds what one answer with launches holds, well below the largest message.
+const launchBytes = 12 << 20
+
 // Launches renders the definitions of admitted runs. A run that its request is not in any more is left out.
 func (m *Manager) Launches(ctx context.Context, runs []Run) ([]Launch, error) {
 	wanted := make(map[Run]bool, len(runs))
@@ -156,8 +159,11 @@ func (m *Manager) Launches(ctx context.Context, runs []Run) ([]Launch, error) {
 		return nil, err
 	}
 	var out []Launch
+	bytes := 0
 	for _, rec := range recs {
 		switch {
+		case bytes > launchBytes:
+			return out, nil // the reconciler tells of the others again
 		case !wanted[Run{ID: rec.ID, Run: rec.Run}]:
 		case rec.Unwanted():
 			out = append(out, Launch{Record: rec, Cancelled: true})
@@ -167,6 +173,7 @@ func (m *Manager) Launches(ctx context.Context, runs []Run) ([]Launch, error) {
 				return nil, err
 			}
 			out = append(out, l)
+			bytes += len(l.Plan) + len(l.Vars)
 		}
 	}
 	return out, nil
