@@ -45,7 +45,7 @@ func (b *backlog) fill(types []admission.Type, headLimit int) {
 			t.Pending = len(t.Heads)
 		case t.Pending == 0: // not counted
 			b.sizes[key] = known[key]
-			t.Pending = max(known[key].pending, len(t.Heads))
+			t.Pending = max(known[key].pending, len(t.Heads)+1) // the scheduler looks behind the heads rather once too often
 		default:
 			b.sizes[key] = size{t.Pending, time.Now()}
 		}
