@@ -78,12 +78,12 @@ type expr struct {
 // compiler turns the parse tree of text/template into a program. It keeps no values: a compiled template cannot call
 // methods, and reaches no function but those of the table.
 type compiler struct {
-	c       *collector
-	lines   *lines
-	text    string
-	failed  bool
-	uses    map[string]bool // of the action that is being compiled
-	open    int             // where the innermost block begins that is not closed
+	c      *collector
+	lines  *lines
+	text   string
+	failed bool
+	uses   map[string]bool // of the action that is being compiled
+	open   int             // where the innermost block begins that is not closed
 }
 
 // compileTemplate parses and checks a template. It returns nil when there are faults.

@@ -2,6 +2,7 @@ package jobspec
 
 import (
 	"bytes"
+	"slices"
 	"sync"
 )
 
@@ -210,11 +211,7 @@ func hasUnknown(v any) bool {
 	case unknown:
 		return true
 	case []any:
-		for _, item := range v {
-			if hasUnknown(item) {
-				return true
-			}
-		}
+		return slices.ContainsFunc(v, hasUnknown)
 	case map[string]any:
 		for _, item := range v {
 			if hasUnknown(item) {

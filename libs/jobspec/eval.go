@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 )
 
 // Bounds of one rendering.
@@ -14,7 +15,7 @@ const (
 	maxOutput = 4 << 20   // text, tokens replaced
 
 	pieceOfWork = 16
-	maxCalls  = 100       // template calls inside of each other
+	maxCalls    = 100 // template calls inside of each other
 )
 
 // unknown is a value that only a later rendering knows. What is computed from it is unknown too.
@@ -171,11 +172,11 @@ func (m *machine) andOr(e *expr, f *frame) (any, error) {
 		if v, err = m.eval(arg, f); err != nil {
 			return nil, err
 		}
-		true_, known := truth(v)
+		holds, known := truth(v)
 		if !known {
 			return unknown{}, nil
 		}
-		if true_ == (e.kind == exprOr) {
+		if holds == (e.kind == exprOr) {
 			return v, nil
 		}
 	}
@@ -231,15 +232,14 @@ func (m *machine) call(e *expr, f *frame) (any, error) {
 
 // positioned gives the error of a function its place. Errors of functions never hold values.
 func positioned(err error, e *expr) error {
-	var f *fault
-	if errors.As(err, &f) {
+	if _, ok := errors.AsType[*fault](err); ok {
 		return err
 	}
 	return faultf(e.pos, CodeTemplateFailed, "the function %s failed: %s", e.name, err)
 }
 
 // truth is what if and its like see in a value; known is false for unknown ones.
-func truth(v any) (true_, known bool) {
+func truth(v any) (holds, known bool) {
 	switch v := v.(type) {
 	case unknown:
 		return false, false
@@ -331,17 +331,16 @@ func (s *scope) hides(name string, value any) bool {
 	return ok && sameValue(job, value)
 }
 
+// maxDotted bounds the points in the name of a variable.
+const maxDotted = 6
+
 // field looks up a name with fields. Names with a point in them, such as the ForkedJobID of a task, are variables too.
 func (s *scope) field(fields []string, pos int) (any, []string) {
 	if len(fields) > 1 {
-		joined := fields[0]
-		for i, part := range fields[1:] {
-			joined += "." + part
+		for n := 2; n <= min(len(fields), maxDotted); n++ {
+			joined := strings.Join(fields[:n], ".")
 			if _, ok := s.lookup(joined); ok {
-				return s.get(joined, pos), fields[i+2:]
-			}
-			if i > 4 {
-				break
+				return s.get(joined, pos), fields[n:]
 			}
 		}
 	}

@@ -93,9 +93,12 @@ tasks:
 				Name: "fetch", Method: "HTTP_POST_JSON", Slots: 1, Timeout: time.Hour, Grace: 5 * time.Second,
 				Backoff: jobspec.Backoff{Delay: 2 * time.Second}, Uses: []string{"path", "v", "w"},
 				Routes: []jobspec.Route{
-					{Key: "404", Targets: []string{"EXECUTING"}}, {Key: "500", Targets: []string{"FATAL"}},
-					{Key: "5xx", Targets: []string{"retry-later", "note"}}, {Key: "COMPLETED", Targets: []string{"note"}},
-					{Key: "TIMED_OUT", Targets: []string{"note"}}, {Key: "*", Targets: []string{"ERR_ODD"}},
+					{Key: "404", Targets: []string{"EXECUTING"}},
+					{Key: "500", Targets: []string{"FATAL"}},
+					{Key: "5xx", Targets: []string{"retry-later", "note"}},
+					{Key: "COMPLETED", Targets: []string{"note"}},
+					{Key: "TIMED_OUT", Targets: []string{"note"}},
+					{Key: "*", Targets: []string{"ERR_ODD"}},
 				},
 				Spec: jobspec.Spec{
 					Method: "HTTP_POST_JSON", URL: "https://example.com/a b", Headers: map[string]string{"X-Id": "1", "Accept": "*/*"},

@@ -148,7 +148,7 @@ func TestRandomIsRepeatable(t *testing.T) {
 	if first != again || first == other || first == retried || strings.Count(first, first[:2]) == 20 {
 		t.Errorf("%q %q %q %q", first, again, other, retried)
 	}
-	for _, n := range strings.Fields(first) {
+	for n := range strings.FieldsSeq(first) {
 		if n < "1" || n > "6" {
 			t.Errorf("%s", n)
 		}

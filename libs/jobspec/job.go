@@ -210,7 +210,7 @@ func (r *reader) condition(n *node, field string) bool {
 		r.fault(n, CodeUnsupportedField, "an expression in "+field+" is not supported yet", "a template that renders true or nothing")
 		return false
 	}
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		if strings.EqualFold(word, "true") {
 			return true
 		}

@@ -1,6 +1,7 @@
 package jobspec_test
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -164,9 +165,7 @@ tasks:
 		t.Errorf("ship: %+v", ship)
 	}
 	claim := jobspec.Vars{"version": "1.2", "JobRetry": 2}
-	for k, v := range p.Vars {
-		claim[k] = v
-	}
+	maps.Copy(claim, p.Vars)
 	task, err := def.Task("ship", claim)
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,9 @@ package jobspec
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -70,12 +72,9 @@ func (r *reader) note(name string, value any) {
 	if isCounter(name) || name == everything {
 		r.late = true
 	}
-	for _, seen := range r.reads {
-		if seen == name {
-			return
-		}
+	if !slices.Contains(r.reads, name) {
+		r.reads = append(r.reads, name)
 	}
-	r.reads = append(r.reads, name)
 }
 
 // scalar resolves the tokens of a node that should be a single value.
@@ -404,9 +403,7 @@ func (r *reader) variables(n *node) Vars {
 		switch {
 		case !ok:
 		case isMap:
-			for k, v := range m {
-				out[k] = v
-			}
+			maps.Copy(out, m)
 		case !s.known:
 		default:
 			r.fault(n, CodeInvalidType, "no variables stand here", "a mapping of names to values")
@@ -480,6 +477,7 @@ func (r *reader) value(n *node) any {
 			out[n.pairs[i].key] = r.value(n.pairs[i].value)
 		}
 		return out
+	case nodeScalar:
 	}
 	s, ok := r.scalar(n)
 	switch {
@@ -530,7 +528,7 @@ func (r *reader) texts(n *node) map[string]string {
 		for _, child := range n.items {
 			r.textEntry(child, out)
 		}
-	default:
+	case nodeScalar:
 		for name, v := range r.variables(n) {
 			out[name] = textOf(v)
 		}

@@ -242,6 +242,7 @@ func closed(e *expr, f *frame) bool {
 		if e.fn.open {
 			return false
 		}
+	default:
 	}
 	for _, a := range e.args {
 		if !closed(a, f) {

@@ -362,7 +362,7 @@ func (r *taskFieldReader) tags(n *node) []string {
 			}
 			continue
 		}
-		for _, tag := range strings.Split(it.text, ",") {
+		for tag := range strings.SplitSeq(it.text, ",") {
 			tag = strings.ToLower(strings.TrimSpace(tag))
 			if tag == "" {
 				continue

@@ -100,7 +100,7 @@ func newYAMLLines(text []byte) *lines {
 		return newLines(text)
 	}
 	l := &lines{text: text, starts: append(make([]int, 0, 1+bytes.Count(text, []byte("\n"))), 0)}
-	for i := 0; i < len(text); i++ {
+	for i := range len(text) {
 		switch b := text[i]; {
 		case b == '\n':
 			l.starts = append(l.starts, i+1)

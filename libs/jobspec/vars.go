@@ -2,6 +2,7 @@ package jobspec
 
 import (
 	"encoding/json"
+	"maps"
 	"math"
 	"sort"
 	"strconv"
@@ -239,9 +240,7 @@ func merged(layers ...Vars) Vars {
 	}
 	out := make(Vars, n)
 	for _, l := range layers {
-		for k, v := range l {
-			out[k] = v
-		}
+		maps.Copy(out, l)
 	}
 	return out
 }
