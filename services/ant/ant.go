@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -72,7 +73,7 @@ func (s *Service) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer journal.Close()
+	defer func() { _ = journal.Close() }()
 	uploads := &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: 30 * time.Second, ResponseHeaderTimeout: time.Minute}
 	defer uploads.CloseIdleConnections()
 	attempts, err := attempt.New(attempt.Options{
@@ -256,9 +257,7 @@ func unhealthy(executors []executor.Executor) func() []string {
 func (s *Service) registration(executors []executor.Executor) *antv1.RegisterRequest {
 	host, _ := os.Hostname()
 	labels := map[string]string{"host": host}
-	for k, v := range s.conf.Labels {
-		labels[k] = v
-	}
+	maps.Copy(labels, s.conf.Labels)
 	var methods []string
 	for _, e := range executors {
 		for _, m := range e.Methods() {

@@ -51,7 +51,7 @@ func TestPanicsStayInTheAttempt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer journal.Close()
+	defer func() { _ = journal.Close() }()
 	m, err := New(Options{Ant: "a", LogDir: t.TempDir(), LogLimit: 1000, ResendAfter: time.Minute},
 		Deps{Executors: []executor.Executor{clumsy{}}, Spool: journal, NATS: nc, JS: js, Log: testkit.Logger(t), Meter: noop.Meter{}})
 	if err != nil {

@@ -1,6 +1,7 @@
 package attempt
 
 import (
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -18,9 +19,7 @@ const maxMessage = 2 << 10
 func toTask(w *antv1.Work) executor.Task {
 	s := w.GetSpec()
 	env := make(map[string]string, len(s.GetEnvironment())+8)
-	for k, v := range s.GetEnvironment() {
-		env[k] = v
-	}
+	maps.Copy(env, s.GetEnvironment())
 	env["CI"] = "true"
 	env["FORMICARY_JOB_ID"] = w.GetRequestId()
 	env["FORMICARY_JOB_TYPE"] = w.GetJobType()

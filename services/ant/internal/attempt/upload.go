@@ -60,7 +60,7 @@ func (a *attempt) uploadOnce(ctx context.Context) (key string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("put log: %w", err)
 	}
-	defer put.Body.Close()
+	defer func() { _ = put.Body.Close() }()
 	_, _ = io.Copy(io.Discard, io.LimitReader(put.Body, 4<<10)) // so that the connection can be used again
 	if put.StatusCode/100 != 2 {
 		return "", fmt.Errorf("put log: status %s", put.Status)

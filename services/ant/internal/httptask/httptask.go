@@ -167,14 +167,13 @@ func (x *execution) Wait() executor.End {
 	if err != nil {
 		return executor.End{ExitCode: -1, Class: executor.User, Message: plain(err)}
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	return x.answer(res)
 }
 
 // plain leaves out what the URL of the request may hold.
 func plain(err error) string {
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		return "request failed: " + u.Err.Error()
 	}
 	return "request failed: " + err.Error()

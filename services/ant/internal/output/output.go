@@ -106,11 +106,11 @@ func (s *Set) Parse(text string) error {
 
 // heredoc splits KEY<<MARK; a line that has '=' first is KEY=VALUE.
 func heredoc(line string) (name, mark string, ok bool) {
-	at := strings.Index(line, "<<")
-	if at < 0 || strings.Contains(line[:at], "=") {
+	name, mark, ok = strings.Cut(line, "<<")
+	if !ok || strings.Contains(name, "=") {
 		return "", "", false
 	}
-	name, mark = strings.TrimSpace(line[:at]), strings.TrimSpace(line[at+2:])
+	name, mark = strings.TrimSpace(name), strings.TrimSpace(mark)
 	return name, mark, name != "" && mark != ""
 }
 

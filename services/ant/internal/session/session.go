@@ -179,7 +179,7 @@ func (s *Session) beats(ctx context.Context, now run.Signal, beat func(context.C
 			return err
 		})
 		if ctx.Err() != nil {
-			return nil
+			return ctx.Err()
 		}
 		if fatal != nil {
 			s.attempts.Kill("the ant was superseded")

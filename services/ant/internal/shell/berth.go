@@ -101,7 +101,7 @@ func (b *berth) outputs(limit int) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("read output file: %w", err)
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }()
 	}
 	raw, err := io.ReadAll(io.NewSectionReader(f, 0, int64(limit)+1))
 	if err != nil {
@@ -148,7 +148,7 @@ func (b *berth) pristine() bool {
 	if err != nil {
 		return false
 	}
-	defer d.Close()
+	defer func() { _ = d.Close() }()
 	if names, err := d.Readdirnames(1); !errors.Is(err, io.EOF) || len(names) > 0 {
 		return false
 	}
@@ -177,7 +177,7 @@ func removeAll(dir string) {
 	}
 	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, _ error) error {
 		if d != nil && d.IsDir() {
-			_ = os.Chmod(path, 0o700) // #nosec G302 -- a directory that is about to be deleted
+			_ = os.Chmod(path, 0o700) // #nosec G302 G122 -- about to be deleted, and nothing of the task is alive
 		}
 		return nil
 	})

@@ -46,7 +46,7 @@ func findCgroups(dir string) *cgroups {
 	if err != nil {
 		return g
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	for s := bufio.NewScanner(f); s.Scan(); {
 		m, ok := parseMount(s.Text())
 		if !ok {

@@ -89,7 +89,7 @@ func everyone() []int {
 	if err != nil {
 		return nil
 	}
-	defer d.Close()
+	defer func() { _ = d.Close() }()
 	names, _ := d.Readdirnames(-1)
 	return pids(strings.Join(names, " "))
 }

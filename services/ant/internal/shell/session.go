@@ -111,7 +111,7 @@ func (s *session) spawn(script string) int {
 		s.fail(executor.Break(fmt.Sprintf("make pipe: %v", err)))
 		return 0
 	}
-	defer w.Close()
+	defer func() { _ = w.Close() }()
 	attr := &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 	s.cage.enter(attr)
 	s.mu.Lock()

@@ -317,7 +317,7 @@ func victim(dir string) {
 		os.Exit(1)
 	}
 	x := e.Prepare(executor.Task{UID: "victim", Script: []string{"trap '' TERM HUP", "(setsid sleep 300 &)", "sleep 300 & env -i sleep 300 & echo ready; wait"}}, os.Stderr)
-	fmt.Println(x.Start())
+	_, _ = fmt.Fprintln(os.Stdout, x.Start())
 	x.Wait()
 }
 
@@ -451,7 +451,7 @@ func BenchmarkBare(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer null.Close()
+	defer func() { _ = null.Close() }()
 	for b.Loop() {
 		p, err := os.StartProcess(shell, []string{"sh", script}, &os.ProcAttr{Env: []string{"PATH=/bin"}, Files: []*os.File{null, null, null}})
 		if err != nil {
