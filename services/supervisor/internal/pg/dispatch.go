@@ -179,7 +179,7 @@ func (d *dispatch) save(t *tx, placed []execution.Placed) error {
 		t.queue(updateJobs, jobs.args()...)
 		queueAttempts(t, made, now)
 	}
-	returnSlots(t, refused, now)
+	returnSlots(t, refused, &d.changes)
 	return nil
 }
 

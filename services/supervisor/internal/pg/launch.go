@@ -43,7 +43,7 @@ func (s *Store) Launch(ctx context.Context, runs []*execution.NewRun, deadline t
 				if inserted[r.ID] {
 					fresh = append(fresh, r)
 				} else {
-					returnSlots(t, r.Placed, changes.Now)
+					returnSlots(t, r.Placed, &changes)
 				}
 			}
 			queueExisting(t, runs, inserted, &existing)
@@ -226,15 +226,16 @@ func queueSettled(t *tx, settled []uuid.UUID) {
 }
 
 // returnSlots gives back the slots of attempts that are not made.
-func returnSlots(t *tx, placed []execution.Placed, now time.Time) {
+func returnSlots(t *tx, placed []execution.Placed, c *execution.Changes) {
 	if len(placed) == 0 {
 		return
 	}
 	uids := make([]uuid.UUID, len(placed))
 	for i, p := range placed {
 		uids[i] = p.UID
+		c.Freed = append(c.Freed, execution.Freed{UID: p.UID, Slots: p.Slots})
 	}
-	t.queue(`INSERT INTO slot_release (attempt_uid, created_at) SELECT unnest($1::uuid[]), $2 ON CONFLICT DO NOTHING`, uids, now)
+	t.queue(`INSERT INTO slot_release (attempt_uid, created_at) SELECT unnest($1::uuid[]), $2 ON CONFLICT DO NOTHING`, uids, c.Now)
 }
 
 // returnAfter gives back the slots of attempts that were not made because of err. Where it is not certain that they were
@@ -244,10 +245,15 @@ func (s *Store) returnAfter(ctx context.Context, err error, placed []execution.P
 	if len(placed) == 0 || !errors.Is(err, ErrLate) && !errors.As(err, &pg) {
 		return
 	}
-	_ = s.tx(context.WithoutCancel(ctx), func(ctx context.Context, t *tx) error { // on failure resource-manager asks, too
-		returnSlots(t, placed, s.Now())
+	var c execution.Changes
+	err = s.tx(context.WithoutCancel(ctx), func(_ context.Context, t *tx) error {
+		c = execution.Changes{Now: s.Now()}
+		returnSlots(t, placed, &c)
 		return nil
 	})
+	if err == nil { // otherwise resource-manager asks, too
+		s.listener.Committed(&c, nil)
+	}
 }
 
 // Reused returns how the tasks of an earlier run completed, by name.
