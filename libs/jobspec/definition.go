@@ -47,8 +47,11 @@ type kept struct {
 	assume unknownBranch
 }
 
-// maxKept bounds the shapes of a definition that are kept.
-const maxKept = 4
+// Bounds of the shapes of a definition that are kept: how many, and the text of those after the newest.
+const (
+	maxKept     = 4
+	maxKeptText = 1 << 20
+)
 
 // Parse reads and checks a definition. err is Problems, all faults at once; warnings do not keep the definition from
 // being used. file is the name in the problems.
@@ -273,7 +276,14 @@ func (d *Definition) shapeFor(s *scope, assume unknownBranch) *shape {
 	sh.parse(d.lines)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.shapes = append([]*kept{{sh, assume}}, d.shapes[:min(len(d.shapes), maxKept-1)]...)
+	shapes := []*kept{{sh, assume}}
+	size := 0
+	for _, k := range d.shapes {
+		if size += len(k.shape.text); len(shapes) < maxKept && size <= maxKeptText {
+			shapes = append(shapes, k)
+		}
+	}
+	d.shapes = shapes
 	return sh
 }
 
