@@ -25,9 +25,15 @@ tasks:
 		code    int
 		want    string
 	}{
-		{jobspec.OutcomeFailed, 3, "exact"}, {jobspec.OutcomeFailed, 4, "narrow"}, {jobspec.OutcomeFailed, 50, "wide"},
-		{jobspec.OutcomeFailed, 404, "class"}, {jobspec.OutcomeFailed, 700, "any"}, {jobspec.OutcomeFailed, 0, "any"},
-		{jobspec.OutcomeCompleted, 0, "ok"}, {jobspec.OutcomeTimedOut, 3, "late"}, {"CANCELLED", 0, "rest"},
+		{jobspec.OutcomeFailed, 3, "exact"},
+		{jobspec.OutcomeFailed, 4, "narrow"},
+		{jobspec.OutcomeFailed, 50, "wide"},
+		{jobspec.OutcomeFailed, 404, "class"},
+		{jobspec.OutcomeFailed, 700, "any"},
+		{jobspec.OutcomeFailed, 0, "any"},
+		{jobspec.OutcomeCompleted, 0, "ok"},
+		{jobspec.OutcomeTimedOut, 3, "late"},
+		{"CANCELLED", 0, "rest"},
 	} {
 		r, ok := p.Tasks[0].Match(c.outcome, c.code)
 		if !ok || r.Targets[0] != c.want {
