@@ -163,7 +163,8 @@ func requestLine(jobType, state, code, message string) string {
 	if code != "" {
 		line += " " + code
 	}
-	if message != "" {
+	// What a pending request waits for is told when it takes long.
+	if message != "" && state != jobv1.JobRequest_PENDING.String() {
 		line += ": " + firstLine(message)
 	}
 	return line

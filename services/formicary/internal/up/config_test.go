@@ -78,7 +78,7 @@ func TestExposedAddressesSurviveARestart(t *testing.T) {
 	if first.HTTP == "" || first.GRPC == "" || first.Ops == "" || at.nats == "" || at.etcd == "" {
 		t.Errorf("addresses are missing: %+v %+v", first, at)
 	}
-	first.NATS, first.Etcd = "nats://"+at.nats, []string{at.etcd}
+	first.NATS, first.Etcd, first.S3.Endpoint = "nats://"+at.nats, []string{at.etcd}, at.s3
 	if err := first.Save(conf.DataDir + "/" + fileName); err != nil {
 		t.Fatal(err)
 	}
