@@ -530,3 +530,18 @@ func (a *ant) live(task string) string {
 	})
 	return uid
 }
+
+// onEnd calls f with every request that reaches a terminal state, once per event.
+func (w *world) onEnd(f func(id string)) (stop func()) {
+	w.t.Helper()
+	sub, err := w.nc.Subscribe("formicary.event.execution.changed", func(m *nats.Msg) {
+		e := &executionv1.ExecutionChanged{}
+		if proto.Unmarshal(m.Data, e) == nil && e.GetEndedAt() != nil {
+			f(e.GetRequestId())
+		}
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return func() { _ = sub.Unsubscribe() }
+}

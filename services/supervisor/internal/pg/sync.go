@@ -116,7 +116,8 @@ func (y *sync) sessions(ctx context.Context, t *tx) error {
 
 // renew queues the lease of everything that is reported by current sessions, after its adoption where that is due.
 func (y *sync) renew(t *tx) {
-	var running, spooled, all []uuid.UUID
+	var running, spooled []uuid.UUID
+	all := []uuid.UUID{} // never NULL: nothing is unequal to it
 	var runAnts, spoolAnts, ants []string
 	var runSessions []uuid.UUID
 	var adopt []bool

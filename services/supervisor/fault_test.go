@@ -1,0 +1,423 @@
+package supervisor_test
+
+import (
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/formicary/formicary/libs/bus"
+	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/testkit"
+	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
+	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
+	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
+)
+
+var succeeded = &antv1.Result{Outcome: antv1.Result_SUCCEEDED}
+
+func success() *antv1.Result { return proto.CloneOf(succeeded) }
+
+// expire lets the lease of an attempt end now.
+func (w *world) expire(uids ...string) {
+	w.t.Helper()
+	// The overlap after the lease's end has passed, too, so that the test need not wait for it.
+	if _, err := w.pool.Exec(w.t.Context(), `UPDATE attempt SET lease_until = now() - interval '10 seconds' WHERE uid = ANY($1::uuid[])`, uids); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// attemptStates are the states of a task's attempts, from the first.
+func (w *world) attemptStates(id, name string) []string {
+	w.t.Helper()
+	var states []string
+	if w.execution(id) == nil {
+		return nil
+	}
+	for _, a := range w.tasks(id)[name].GetAttempts() {
+		states = append(states, a.GetState().String())
+	}
+	return states
+}
+
+func TestLateAndRepeatedResultsChangeNothing(t *testing.T) {
+	w := newWorld(t)
+	a := w.newAnt("ant1", 4, func(*antv1.Work) *antv1.Result { return nil })
+	id := w.admit(plan(task("a", "b"), task("b")))
+	first := a.live("a")
+	w.expire(first)
+	testkit.Eventually(t, 10*time.Second, "another attempt runs", func() bool {
+		return slices.Equal(w.attemptStates(id, "a"), []string{"LOST", "RUNNING"})
+	})
+	a.end(first, success()) // of a dead attempt
+	second := a.live("a")
+	stranger := success()
+	stranger.Uid, stranger.AntId, stranger.Session = second, a.id, uuid.NewString()
+	w.publish("formicary.result.0", stranger) // of a session that did not claim it
+	w.publish("formicary.result.0", &antv1.Result{Uid: uuid.NewString(), Session: uuid.NewString(), Outcome: antv1.Result_SUCCEEDED})
+	other := w.admit(plan(task("z")))
+	a.end(a.live("z"), success())
+	w.becomes(other, executionv1.Execution_COMPLETED) // results are handled in order
+	if got := w.tasks(id)["a"].GetState(); got != executionv1.Task_RUNNING {
+		t.Fatalf("a late result made task a %s", got)
+	}
+	a.end(second, success())
+	b := a.live("b")
+	a.end(second, success())                                                // a replay
+	a.end(second, &antv1.Result{Outcome: antv1.Result_FAILED, ExitCode: 1}) // and a contradiction
+	a.end(b, success())
+	w.becomes(id, executionv1.Execution_COMPLETED)
+	if got := w.tasks(id)["a"]; got.GetExitCode() != 0 || got.GetAttempts()[1].GetState() != executionv1.Attempt_SUCCEEDED {
+		t.Errorf("task a %v", got)
+	}
+	w.settled()
+}
+
+func TestBadMessagesAreQuarantined(t *testing.T) {
+	w := newWorld(t)
+	w.newAnt("ant1", 1, nil)
+	for _, subject := range []string{"formicary.result.0", "formicary.event.job.admitted", "formicary.event.job.control"} {
+		if _, err := w.js.Publish(t.Context(), subject, []byte("nonsense")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.becomes(w.admit(plan(task("a"))), executionv1.Execution_COMPLETED)
+	testkit.Eventually(t, 5*time.Second, "all are kept", func() bool {
+		var n int
+		return w.pool.QueryRow(t.Context(), `SELECT count(*) FROM quarantine`).Scan(&n) == nil && n == 3
+	})
+	w.settled()
+}
+
+func TestLostAttemptsAreReplacedWithinTheirBudget(t *testing.T) {
+	w := newWorld(t)
+	a := w.newAnt("ant1", 4, func(*antv1.Work) *antv1.Result { return nil })
+	only := w.admit(plan(jobspec.Task{Name: "once", AtMostOnce: true}))
+	w.expire(a.live("once"))
+	w.becomes(only, executionv1.Execution_FAILED)
+	if got := w.tasks(only)["once"]; len(got.GetAttempts()) != 1 || got.GetFailureClass() != "infra" {
+		t.Errorf("at_most_once: %v", got)
+	}
+	id := w.admit(plan(task("a")))
+	for n := range 4 {
+		testkit.Eventually(t, 10*time.Second, "the next attempt runs", func() bool {
+			s := w.attemptStates(id, "a")
+			return len(s) == n+1 && s[n] == "RUNNING"
+		})
+		tried := w.tasks(id)["a"].GetAttempts()
+		w.expire(tried[n].GetUid())
+	}
+	e := w.becomes(id, executionv1.Execution_FAILED)
+	if got := w.tasks(id)["a"]; got.GetFailureClass() != "infra" {
+		t.Errorf("task %v, error %s", got, e.GetErrorMessage())
+	}
+	w.settled()
+}
+
+func TestRestartedAntAdoptsWhatItHas(t *testing.T) {
+	w := newWorld(t)
+	a := w.newAnt("ant1", 8, func(work *antv1.Work) *antv1.Result {
+		if work.GetAttempt() > 1 {
+			return success()
+		}
+		return nil
+	})
+	id := w.admit(plan(task("alive"), task("spooled"), task("gone")))
+	alive, spooled, gone := a.live("alive"), a.live("spooled"), a.live("gone")
+	a.sync(true)
+	old := a.session
+	a.mu.Lock()
+	delete(a.running, spooled)
+	delete(a.running, gone)
+	a.session, a.generation = uuid.NewString(), 2
+	a.mu.Unlock()
+	w.slots.set(a.id, a.session, 8)
+	res := a.sync(true, spooled, uuid.NewString())
+	if len(res.GetStop()) != 0 || len(res.GetSettled()) != 1 {
+		t.Errorf("stop %v, settled %v; want nothing to stop and the unknown one settled", res.GetStop(), res.GetSettled())
+	}
+	testkit.Eventually(t, 10*time.Second, "the lost one is replaced", func() bool {
+		return slices.Equal(w.attemptStates(id, "gone"), []string{"LOST", "SUCCEEDED"})
+	})
+	late := success()
+	late.Uid, late.AntId, late.Session = spooled, a.id, old // the spool was written by the old session
+	w.publish("formicary.result.0", late)
+	w.taskBecomes(id, "spooled", executionv1.Task_COMPLETED)
+	if got := a.sync(false, spooled).GetSettled(); !slices.Equal(got, []string{spooled}) {
+		t.Errorf("settled %v", got)
+	}
+	a.end(alive, success())
+	w.becomes(id, executionv1.Execution_COMPLETED)
+	a.session, a.generation = old, 1
+	if _, err := a.trySync(false); errs.Reason(err) != "SESSION_SUPERSEDED" {
+		t.Errorf("the old session got %v", err)
+	}
+	w.settled()
+}
+
+func TestUnlistedAttemptIsLostAfterTwoSyncs(t *testing.T) {
+	w := newWorld(t)
+	a := w.newAnt("ant1", 8, func(work *antv1.Work) *antv1.Result {
+		if work.GetAttempt() > 1 {
+			return success()
+		}
+		return nil
+	})
+	id := w.admit(plan(task("a")))
+	uid := a.live("a")
+	a.sync(false)
+	if _, err := w.pool.Exec(t.Context(), `UPDATE attempt SET started_at = started_at - interval '5 seconds' WHERE uid = $1`, uid); err != nil {
+		t.Fatal(err)
+	}
+	a.mu.Lock()
+	work := a.running[uid]
+	delete(a.running, uid)
+	a.mu.Unlock()
+	a.sync(false) // written before the claim, perhaps
+	a.mu.Lock()
+	a.running[uid] = work
+	a.mu.Unlock()
+	a.sync(false)
+	if got := w.attemptStates(id, "a"); !slices.Equal(got, []string{"RUNNING"}) {
+		t.Fatalf("attempts %v", got)
+	}
+	a.mu.Lock()
+	delete(a.running, uid)
+	a.mu.Unlock()
+	a.sync(false)
+	a.sync(false)
+	w.becomes(id, executionv1.Execution_COMPLETED)
+	if got := w.attemptStates(id, "a"); !slices.Equal(got, []string{"LOST", "SUCCEEDED"}) {
+		t.Errorf("attempts %v", got)
+	}
+	w.settled()
+}
+
+func TestStaleSessionsGetNothing(t *testing.T) {
+	w := newWorld(t)
+	a := w.newAnt("ant1", 1, func(*antv1.Work) *antv1.Result { return nil })
+	id := w.admit(plan(task("a/b c")))
+	uid := a.live("a/b c")
+	claim := func(ant, session string) *antv1.Work {
+		res, err := w.attempts.Claim(t.Context(), &antv1.ClaimRequest{AntId: ant, Session: session, Uids: []string{uid}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.GetWorks()[0]
+	}
+	if again := claim(a.id, a.session); again.GetRefused() != "" || again.GetTask() != "a/b c" {
+		t.Errorf("the same claim again: %v", again)
+	}
+	if claim("ant2", a.session).GetRefused() == "" || claim(a.id, uuid.NewString()).GetRefused() == "" {
+		t.Error("somebody else got the work")
+	}
+	upload := func(session string) (*antv1.CreateLogUploadResponse, error) {
+		return w.attempts.CreateLogUpload(t.Context(), &antv1.CreateLogUploadRequest{AntId: a.id, Session: session, Uid: uid, Size: 1})
+	}
+	res, err := upload(a.session)
+	if want := fmt.Sprintf("logs/default/%s/1/a%%2Fb%%20c/%s.log", id, uid); err != nil || res.GetKey() != want || res.GetUrl() == "" {
+		t.Errorf("upload to %q: %v, want %q", res.GetKey(), err, want)
+	}
+	if _, err := upload(uuid.NewString()); errs.Reason(err) != "STALE_ATTEMPT" {
+		t.Errorf("a stale session got %v", err)
+	}
+	a.end(uid, success())
+	w.becomes(id, executionv1.Execution_COMPLETED)
+	if _, err := upload(a.session); errs.Reason(err) != "STALE_ATTEMPT" {
+		t.Errorf("an ended attempt got %v", err)
+	}
+	live, err := w.states.CheckAttempts(t.Context(), &executionv1.CheckAttemptsRequest{Uids: []string{uid, uuid.NewString(), "nonsense"}})
+	if err != nil || len(live.GetLive()) != 0 {
+		t.Errorf("live %v, %v", live.GetLive(), err)
+	}
+	states, err := w.states.GetExecutionStates(t.Context(), &executionv1.GetExecutionStatesRequest{Runs: []*executionv1.RunKey{
+		{RequestId: id, Run: 1}, {RequestId: id, Run: 2},
+	}})
+	if err != nil || len(states.GetStates()) != 1 || states.GetStates()[0].GetState() != executionv1.Execution_COMPLETED {
+		t.Errorf("states %v, %v", states.GetStates(), err)
+	}
+	w.settled()
+}
+
+// TestBusWiped loses everything in the bus while jobs wait, run and end.
+func TestBusWiped(t *testing.T) {
+	w := newWorld(t)
+	w.slots.set("ant1", uuid.NewString(), 20)
+	var ids []string
+	for range 20 {
+		ids = append(ids, w.admit(plan(task("a", "b"), task("b"))))
+	}
+	for _, id := range ids {
+		w.becomes(id, executionv1.Execution_EXECUTING) // rung for, and nobody has come
+	}
+	for _, stream := range []string{bus.Tasks, bus.Results, bus.Events} {
+		if err := w.js.DeleteStream(t.Context(), stream); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := bus.Provision(t.Context(), w.js); err != nil {
+		t.Fatal(err)
+	}
+	w.slots.mu.Lock()
+	session := w.slots.ants["ant1"].session
+	w.slots.mu.Unlock()
+	a := w.newAnt("ant1", 20, nil)
+	a.session = session
+	w.slots.set("ant1", session, 20)
+	for _, id := range ids {
+		w.becomes(id, executionv1.Execution_COMPLETED)
+	}
+	w.settled()
+}
+
+func TestUnclaimedAttemptIsReplaced(t *testing.T) {
+	w := newWorld(t)
+	w.slots.set("deaf", uuid.NewString(), 1)
+	id := w.admit(plan(task("a")))
+	uid := w.taskBecomes(id, "a", executionv1.Task_DISPATCHED).GetAttempts()[0].GetUid()
+	w.slots.set("deaf", uuid.NewString(), 0)
+	w.newAnt("ant1", 1, nil)
+	if _, err := w.pool.Exec(t.Context(), `UPDATE attempt SET dispatched_at = dispatched_at - interval '1 minute' WHERE uid = $1`, uid); err != nil {
+		t.Fatal(err)
+	}
+	w.becomes(id, executionv1.Execution_COMPLETED)
+	if got := w.attemptStates(id, "a"); !slices.Equal(got, []string{"LOST", "SUCCEEDED"}) {
+		t.Errorf("attempts %v", got)
+	}
+	w.settled()
+}
+
+func TestLateReservationIsNotUsed(t *testing.T) {
+	w := newWorld(t)
+	w.newAnt("ant1", 1, nil)
+	w.slots.mu.Lock()
+	w.slots.late = true
+	w.slots.mu.Unlock()
+	id := w.admit(plan(task("a")))
+	testkit.Eventually(t, 10*time.Second, "it was tried", func() bool {
+		w.slots.mu.Lock()
+		defer w.slots.mu.Unlock()
+		return w.slots.calls > 1
+	})
+	if e := w.execution(id); e != nil {
+		t.Errorf("launched: %v", e)
+	}
+	w.slots.mu.Lock()
+	w.slots.late = false
+	w.slots.mu.Unlock()
+	w.becomes(id, executionv1.Execution_COMPLETED)
+	w.settled()
+}
+
+// TestReplicasShareTheWork runs several supervisors on one database.
+func TestReplicasShareTheWork(t *testing.T) {
+	w := newWorld(t)
+	for i := range 2 {
+		w.replica(fmt.Sprintf("replica%d", i))
+	}
+	var calls atomic.Int32
+	for i := range 3 {
+		w.newAnt(fmt.Sprintf("ant%d", i), 5, func(work *antv1.Work) *antv1.Result {
+			if n := calls.Add(1); n%7 == 0 {
+				return failed(3)
+			}
+			return success()
+		})
+	}
+	var ids []string
+	for range 60 {
+		ids = append(ids, w.admit(plan(
+			jobspec.Task{Name: "a", Retry: 5, Routes: []jobspec.Route{{Key: "COMPLETED", Targets: []string{"b", "c"}}}},
+			jobspec.Task{Name: "b", Retry: 5, Routes: []jobspec.Route{{Key: "COMPLETED", Targets: []string{"d"}}}},
+			jobspec.Task{Name: "c", AllowFailure: true, Routes: []jobspec.Route{{Key: "COMPLETED", Targets: []string{"d"}}}},
+			jobspec.Task{Name: "d", Retry: 5}, jobspec.Task{Name: "clean", AlwaysRun: true, AllowFailure: true})))
+	}
+	for i, id := range ids {
+		if i%10 == 9 {
+			w.control(id, jobv1.RequestControl_CANCEL)
+		}
+	}
+	testkit.Eventually(t, 50*time.Second, "all jobs have ended", func() bool {
+		var open int
+		err := w.pool.QueryRow(t.Context(), `SELECT $1 - count(*) FROM execution WHERE ended_at IS NOT NULL`, len(ids)).Scan(&open)
+		return err == nil && open == 0
+	})
+	for i, id := range ids {
+		if s := w.execution(id).GetState(); s != executionv1.Execution_COMPLETED && i%10 != 9 {
+			t.Errorf("request %d is %s", i, s)
+		}
+	}
+	w.settled()
+}
+
+func TestLargeJob(t *testing.T) {
+	w := newWorld(t)
+	const n = 5000
+	w.newAnt("ant1", 100, nil)
+	tasks := make([]jobspec.Task, n)
+	for i := range tasks {
+		tasks[i] = task(fmt.Sprintf("task%d", i), "join")
+	}
+	began := time.Now()
+	id := w.admit(plan(append(tasks, task("join"))...))
+	testkit.Eventually(t, 30*time.Second, "the launch", func() bool { return w.execution(id) != nil })
+	launched := time.Since(began)
+	testkit.Eventually(t, 100*time.Second, "the end", func() bool { return w.execution(id).GetState() == executionv1.Execution_COMPLETED })
+	t.Logf("%d tasks: launched in %s, done in %s, %d questions for places", n, launched, time.Since(began), w.slots.asked)
+	w.settled()
+}
+
+func BenchmarkJobs(b *testing.B) {
+	for _, width := range []int{1, 200} {
+		b.Run(fmt.Sprintf("in_flight=%d", width), func(b *testing.B) {
+			w := newWorld(b)
+			w.newAnt("ant1", 2*width, nil)
+			p := plan(task("a"))
+			warm := w.admit(p)
+			w.becomes(warm, executionv1.Execution_COMPLETED)
+			done := make(chan string, 10*width)
+			sub := w.onEnd(func(id string) { done <- id })
+			defer sub()
+			b.ResetTimer()
+			for sent, ended := 0, 0; ended < b.N; ended++ {
+				for sent < b.N && sent-ended < width {
+					w.admit(p)
+					sent++
+				}
+				<-done
+			}
+			b.StopTimer()
+			w.settled()
+		})
+	}
+}
+
+func BenchmarkChain(b *testing.B) {
+	w := newWorld(b)
+	w.newAnt("ant1", 4, nil)
+	done := make(chan string, 1)
+	sub := w.onEnd(func(id string) { done <- id })
+	defer sub()
+	const hops = 50
+	tasks := make([]jobspec.Task, hops)
+	for i := range tasks {
+		tasks[i] = task(fmt.Sprintf("t%d", i))
+		if i < hops-1 {
+			tasks[i] = task(fmt.Sprintf("t%d", i), fmt.Sprintf("t%d", i+1))
+		}
+	}
+	p := plan(tasks...)
+	b.ResetTimer()
+	for range b.N {
+		w.admit(p)
+		<-done
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*hops), "us/hop")
+	b.StopTimer()
+	w.settled()
+}
