@@ -25,7 +25,7 @@ func TestBadInputIsRefusedWithItsPlace(t *testing.T) {
 		name, yaml, says string
 		placed           bool
 	}{
-		{"cycle", "job_type: bad\ntasks:\n" + shell("a", "b") + shell("b", "a"), "cycle", true},
+		{"cycle", "job_type: bad\ntasks:\n" + shell("a", "b") + shell("b", "a"), "CYCLE", true},
 		{"unknown target", "job_type: bad\ntasks:\n" + shell("a", "nowhere"), "nowhere", true},
 		{"duplicate", "job_type: bad\ntasks:\n" + shell("a", "b") + shell("b", "c") + shell("b", "c") + shell("c", "COMPLETED"), "b", true},
 		{"oversized", "job_type: bad\ndescription: " + strings.Repeat("x", 1<<20) + "\n", "", false},
@@ -79,7 +79,7 @@ func TestExplainNamesWhatHoldsARequest(t *testing.T) {
 
 	w.define("job_type: e2e-gpu\ntasks:\n  - task_type: a\n    method: SHELL\n    tags: [gpu]\n    script: [\"true\"]\n")
 	w.explains(w.submit("e2e-gpu", "gpu", nil), "gpu")
-	w.define("job_type: e2e-docker\ntasks:\n  - task_type: a\n    method: DOCKER\n    container:\n      image: busybox\n    script: [\"true\"]\n")
+	w.define("job_type: e2e-docker\ntasks:\n  - task_type: a\n    method: DOCKER\n    script: [\"true\"]\n")
 	w.explains(w.submit("e2e-docker", "docker", nil), "DOCKER")
 
 	if _, err := w.call(http.MethodPost, "/api/v1/jobs/requests/"+holder+"/cancel", "application/json", []byte("{}"), nil); err != nil {
