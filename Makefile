@@ -7,7 +7,7 @@ TOOLS    := $(CURDIR)/bin/tools
 MODULES  := libs proto/gen $(wildcard services/*)
 SERVICES := api-gateway job-manager scheduler resource-manager supervisor ant
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-GOFLAGS_BUILD := -trimpath -buildvcs=false -ldflags '-s -w'
+GOFLAGS_BUILD := -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
 export CGO_ENABLED ?= 0
 # scripts/setup.sh puts a toolchain here where the machine's own go is too old.
 export PATH := $(CURDIR)/bin/toolchain/bin:$(PATH)

@@ -12,7 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -137,7 +137,7 @@ func (c *colony) ready(ctx context.Context, file string) bool {
 	if err != nil {
 		return false
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	return res.StatusCode == http.StatusOK
 }
 
@@ -166,7 +166,7 @@ func (c *colony) call(ctx context.Context, method, path, contentType string, bod
 	if err != nil {
 		return err
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	raw, err := io.ReadAll(res.Body)
 	if err != nil {
 		return err
@@ -223,7 +223,7 @@ func (c *colony) follow(ctx context.Context, hello chan<- error) error {
 	if err != nil {
 		return err
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	lines := bufio.NewScanner(res.Body)
 	for lines.Scan() {
 		at := time.Now()
@@ -249,7 +249,7 @@ func (c *colony) follow(ctx context.Context, hello chan<- error) error {
 }
 
 func terminal(state string) bool {
-	return strings.Contains("COMPLETED FAILED CANCELLED SKIPPED", state) && state != ""
+	return slices.Contains([]string{"COMPLETED", "FAILED", "CANCELLED", "SKIPPED"}, state)
 }
 
 // done is the mailbox for the end of a request; the event may come before the answer to its submission.

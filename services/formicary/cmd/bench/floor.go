@@ -75,12 +75,12 @@ func floorCommit(ctx context.Context, dir string, rep report) error {
 	if err != nil {
 		return err
 	}
-	defer c.Stop(context.WithoutCancel(ctx)) //nolint:errcheck // the directory is deleted
+	defer func() { _ = c.Stop(context.WithoutCancel(ctx)) }()
 	conn, err := pgx.Connect(ctx, c.DSN("postgres"))
 	if err != nil {
 		return err
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	if _, err := conn.Exec(ctx, "CREATE TABLE floor (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, note text)"); err != nil {
 		return err
 	}

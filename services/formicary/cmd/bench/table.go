@@ -46,7 +46,7 @@ func figures() []figure {
 // printTable writes one line per figure that was measured.
 func printTable(w io.Writer, rep report) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(t, "ROW\tFIGURE\tVALUE\tTARGET\t")
+	_, _ = fmt.Fprintln(t, "ROW\tFIGURE\tVALUE\tTARGET\t")
 	for _, f := range figures() {
 		v, ok := rep[f.row][f.key]
 		if !ok {
@@ -56,7 +56,7 @@ func printTable(w io.Writer, rep report) error {
 		if f.reached != nil && !f.reached(v) {
 			mark = "missed"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%.*f %s\t%s\t%s\n", f.row, f.what, f.digits, v, f.unit, f.target, mark)
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%.*f %s\t%s\t%s\n", f.row, f.what, f.digits, v, f.unit, f.target, mark)
 	}
 	return t.Flush()
 }

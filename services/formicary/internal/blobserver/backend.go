@@ -193,7 +193,7 @@ func (f *files) open(bucket, key string) (*os.File, *gofakes3.Object, error) {
 	}
 	obj, err := readHeader(file, key)
 	if err != nil {
-		file.Close()
+		_ = file.Close()
 		return nil, nil, fmt.Errorf("read object %s: %w", key, err)
 	}
 	return file, obj, nil
@@ -232,7 +232,7 @@ func (f *files) GetObject(_ context.Context, bucket, key string, want *gofakes3.
 	}
 	rng, err := want.Range(obj.Size)
 	if err != nil {
-		file.Close()
+		_ = file.Close()
 		return nil, err
 	}
 	body := struct {
@@ -241,7 +241,7 @@ func (f *files) GetObject(_ context.Context, bucket, key string, want *gofakes3.
 	}{file, file}
 	if rng != nil {
 		if _, err := file.Seek(rng.Start, io.SeekCurrent); err != nil {
-			file.Close()
+			_ = file.Close()
 			return nil, fmt.Errorf("seek object %s: %w", key, err)
 		}
 		body.Reader = io.LimitReader(file, rng.Length)
@@ -338,7 +338,7 @@ func (f *files) CopyObject(ctx context.Context, srcBucket, srcKey, dstBucket, ds
 	if err != nil {
 		return gofakes3.CopyObjectResult{}, err
 	}
-	defer obj.Contents.Close()
+	defer func() { _ = obj.Contents.Close() }()
 	if _, err := f.PutObject(ctx, dstBucket, dstKey, meta, obj.Contents, obj.Size); err != nil {
 		return gofakes3.CopyObjectResult{}, err
 	}

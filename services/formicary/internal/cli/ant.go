@@ -37,9 +37,27 @@ func (a *app) antListCmd() *cobra.Command {
 func antTable(w io.Writer, ants []*resourcev1.Ant) {
 	row(w, "ID", "STATE", "SLOTS", "METHODS", "TAGS", "VERSION", "BEAT")
 	for _, x := range ants {
-		row(w, x.GetId(), x.GetState(), fmt.Sprintf("%d/%d", x.GetUsed(), x.GetSlots()), strings.Join(x.GetMethods(), ","),
+		row(w, x.GetId(), x.GetState(), fmt.Sprintf("%d/%d", x.GetUsed(), x.GetSlots()), methodsText(x.GetMethods()),
 			strings.Join(x.GetTags(), ","), x.GetVersion(), since(x.GetHeartbeatAt()))
 	}
+}
+
+// methodsText joins methods; several HTTP methods are one word, the other formats name them.
+func methodsText(methods []string) string {
+	const http = "HTTP_"
+	var out []string
+	web := 0
+	for _, m := range methods {
+		if strings.HasPrefix(m, http) {
+			web++
+			continue
+		}
+		out = append(out, m)
+	}
+	if web > 0 {
+		out = append(out, fmt.Sprintf("%s* (%d)", http, web))
+	}
+	return strings.Join(out, ",")
 }
 
 // oneAnt is a command about one ant.

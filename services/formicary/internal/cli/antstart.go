@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -82,14 +81,14 @@ func (a *app) startAnt(ctx context.Context, conf ant.Config, level, format strin
 		if err != nil {
 			return err
 		}
-		defer conn.Close() //nolint:gocritic // two connections, both until the end
+		defer func() { _ = conn.Close() }()
 		*to = conn
 	}
 	svc, err := ant.New(conf, deps)
 	if err != nil {
 		return usageError(err)
 	}
-	fmt.Fprintf(a.Err, "ant %s serves the colony at %s; Ctrl-C drains it\n", conf.ID, t.NATS)
+	printf(a.Err, "ant %s serves the colony at %s; Ctrl-C drains it\n", conf.ID, t.NATS)
 	return svc.Run(ctx)
 }
 

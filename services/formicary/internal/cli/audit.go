@@ -46,10 +46,10 @@ func (a *app) audit(ctx context.Context) error {
 		}
 	} else {
 		for _, v := range report.Violations {
-			fmt.Fprintf(a.Out, "VIOLATION %s: %s\n", v.Check, v.Detail)
+			printf(a.Out, "VIOLATION %s: %s\n", v.Check, v.Detail)
 		}
 		if len(report.Violations) == 0 {
-			fmt.Fprintf(a.Out, "clean: %d checks\n", report.Checks)
+			printf(a.Out, "clean: %d checks\n", report.Checks)
 		}
 	}
 	if len(report.Violations) > 0 {

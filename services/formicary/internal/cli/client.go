@@ -47,7 +47,7 @@ func (t target) silent(cause string) string {
 	if t.dead != 0 {
 		s += fmt.Sprintf("The colony that wrote this file (process %d) is not running any more.\n", t.dead)
 	}
-	return s + "Start one with:  formicary up\nor name another:  --server HOST:PORT, --colony FILE, FORMICARY_SERVER\n"
+	return s + "Start one with:  formicary up\nor name another:  --server HOST:PORT, --colony FILE, FORMICARY_SERVER"
 }
 
 // named says whether the user named a server, by flag or environment.
@@ -109,7 +109,7 @@ func (a *app) fromFile(path, from string) (target, error) {
 		return target{}, errs.Unavailable("NO_COLONY", "%s: %s", from, err.Error())
 	}
 	t := target{http: c.HTTP, grpc: c.GRPC, ops: c.Ops, why: from + " " + path}
-	if c.PID != 0 && syscall.Kill(c.PID, 0) == syscall.ESRCH { //nolint:errorlint // a bare errno
+	if c.PID != 0 && syscall.Kill(c.PID, 0) == syscall.ESRCH {
 		t.dead = c.PID
 	}
 	if t.grpc == "" {

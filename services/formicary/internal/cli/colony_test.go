@@ -315,7 +315,7 @@ func TestAuditFindsWhatIsInjected(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Close(t.Context())
+		defer func() { _ = conn.Close(t.Context()) }()
 		if _, err := conn.Exec(t.Context(), "UPDATE execution.execution SET org_id = $1 WHERE request_id = $2", org, id); err != nil {
 			t.Fatal(err)
 		}

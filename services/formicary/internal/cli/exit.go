@@ -40,8 +40,7 @@ func (e *exit) Error() string {
 func (e *exit) Unwrap() error { return e.err }
 
 func usageError(err error) error {
-	var e *exit
-	if errors.As(err, &e) {
+	if _, ok := errors.AsType[*exit](err); ok {
 		return err
 	}
 	return &exit{exitUsage, err}
@@ -62,8 +61,7 @@ func outcome(s jobv1.JobRequest_State) error {
 }
 
 func exitCode(err error) int {
-	var e *exit
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*exit](err); ok {
 		return e.code
 	}
 	switch errs.CodeOf(err) {
@@ -77,6 +75,7 @@ func exitCode(err error) int {
 		return exitConflict
 	case errs.CodeUnavailable, errs.CodeExhausted:
 		return exitUnavailable
+	case errs.CodeUnknown:
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return exitUnavailable
@@ -97,19 +96,19 @@ func (a *app) report(err error) int {
 	switch {
 	case errors.As(err, &typed) && len(typed.Violations) > 0:
 		for _, v := range typed.Violations {
-			fmt.Fprintln(a.Err, violation(v))
+			line(a.Err, violation(v))
 		}
 		if n := len(typed.Violations); n > 1 {
-			fmt.Fprintf(a.Err, "formicary: %d faults; nothing was stored\n", n)
+			printf(a.Err, "formicary: %d faults; nothing was stored\n", n)
 		} else {
-			fmt.Fprintln(a.Err, "formicary: nothing was stored")
+			line(a.Err, "formicary: nothing was stored")
 		}
 	case errors.As(err, &typed) && typed.Code == errs.CodeUnavailable && typed.Reason == "" && a.used.grpc != "":
-		fmt.Fprint(a.Err, a.used.silent(typed.Message))
+		line(a.Err, a.used.silent(typed.Message))
 	case exitCode(err) == exitUsage:
-		fmt.Fprintf(a.Err, "formicary: %v\nTry 'formicary --help'.\n", err)
+		printf(a.Err, "formicary: %v\nTry 'formicary --help'.\n", err)
 	default:
-		fmt.Fprintf(a.Err, "formicary: %v\n", err)
+		printf(a.Err, "formicary: %v\n", err)
 	}
 	return exitCode(err)
 }

@@ -132,7 +132,7 @@ func (f *follower) event(ctx context.Context, e *jobv1.WatchEventsResponse) bool
 		state := fmt.Sprintf("%s %d", e.GetState(), e.GetAttempt())
 		f.say(e.GetTask(), state, taskLine(e), e.GetTime())
 		if f.logs != nil && e.GetAttempt() > 0 && startedStates[e.GetState()] {
-			f.logs.follow(e.GetRun(), e.GetTask(), e.GetAttempt())
+			f.logs.follow(e.GetRun(), e.GetTask(), e.GetAttempt(), e.GetState() != "RUNNING")
 		}
 	case "heartbeat":
 		// The last event may have been lost on its way to the stream: the answer to Get is the truth.
@@ -155,7 +155,7 @@ func (f *follower) say(what, state, line string, at *timestamppb.Timestamp) {
 	if at != nil {
 		t = at.AsTime().Local()
 	}
-	fmt.Fprintf(f.progress, "%s %s\n", t.Format("15:04:05"), line)
+	printf(f.progress, "%s %s\n", t.Format("15:04:05"), line)
 }
 
 func requestLine(jobType, state, code, message string) string {
@@ -163,8 +163,8 @@ func requestLine(jobType, state, code, message string) string {
 	if code != "" {
 		line += " " + code
 	}
-	// What a pending request waits for is told when it takes long.
-	if message != "" && state != jobv1.JobRequest_PENDING.String() {
+	// What a request waits for before it starts is told when it takes long.
+	if message != "" && state != jobv1.JobRequest_PENDING.String() && state != jobv1.JobRequest_READY.String() {
 		line += ": " + firstLine(message)
 	}
 	return line
@@ -207,7 +207,7 @@ func (f *follower) explain(ctx context.Context) {
 	}
 	if reason != "" && reason != f.reason {
 		f.reason = reason
-		fmt.Fprintf(f.progress, "%s waits: %s\n", time.Now().Format("15:04:05"), firstLine(reason))
+		printf(f.progress, "%s waits: %s\n", time.Now().Format("15:04:05"), firstLine(reason))
 	}
 }
 

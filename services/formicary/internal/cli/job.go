@@ -108,7 +108,7 @@ func (a *app) jobApplyCmd() *cobra.Command {
 					if res.GetCreated() {
 						what = "stored as version"
 					}
-					fmt.Fprintf(w, "%s %s %s\n", res.GetDefinition().GetJobType(), what, versionText(res.GetDefinition()))
+					printf(w, "%s %s %s\n", res.GetDefinition().GetJobType(), what, versionText(res.GetDefinition()))
 				})
 			})
 		},
@@ -131,7 +131,7 @@ func (a *app) upload(ctx context.Context, cl *client, file, text string) (*jobv1
 		return nil, err
 	}
 	for _, p := range res.GetWarnings() {
-		fmt.Fprintf(a.Err, "%s:%d:%d: warning: %s [%s]\n", p.GetFile(), p.GetLine(), p.GetColumn(), p.GetMessage(), p.GetCode())
+		printf(a.Err, "%s:%d:%d: warning: %s [%s]\n", p.GetFile(), p.GetLine(), p.GetColumn(), p.GetMessage(), p.GetCode())
 	}
 	return res, nil
 }
@@ -144,7 +144,7 @@ func (a *app) jobDeleteCmd() *cobra.Command {
 				if _, err := cl.definitions.DeleteJobDefinition(ctx, &jobv1.DeleteJobDefinitionRequest{Id: args[0]}); err != nil {
 					return err
 				}
-				fmt.Fprintf(a.Err, "%s deleted\n", args[0])
+				printf(a.Err, "%s deleted\n", args[0])
 				return nil
 			})
 		},

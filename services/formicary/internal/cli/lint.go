@@ -31,14 +31,14 @@ func (a *app) lint(file string) error {
 		}
 	default:
 		for _, p := range problems {
-			fmt.Fprintln(a.Out, p)
+			line(a.Out, p)
 		}
 	}
 	if len(faults) > 0 {
 		return &exit{code: exitUsage}
 	}
 	if a.output == "table" {
-		fmt.Fprintf(a.Err, "%s: job %s is valid\n", file, def.JobType)
+		printf(a.Err, "%s: job %s is valid\n", file, def.JobType)
 	}
 	return nil
 }
@@ -51,7 +51,7 @@ func (a *app) precheck(file, text string) error {
 		return err
 	}
 	for _, p := range faults {
-		fmt.Fprintln(a.Err, p)
+		line(a.Err, p)
 	}
 	return &exit{code: exitUsage}
 }

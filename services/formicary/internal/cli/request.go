@@ -54,11 +54,11 @@ func (a *app) submitCmd() *cobra.Command {
 				}
 				id := res.GetRequest().GetId()
 				return a.show(res.GetRequest(), []string{id}, func(w io.Writer) {
-					fmt.Fprintln(w, id)
+					line(w, id)
 					if !res.GetCreated() {
-						fmt.Fprintln(a.Err, "this key was used before: the request exists already")
+						line(a.Err, "this key was used before: the request exists already")
 					}
-					fmt.Fprintf(a.Err, "follow it with:  formicary request watch %s\n", short(id))
+					printf(a.Err, "follow it with:  formicary request watch %s\n", short(id))
 				})
 			})
 		},

@@ -138,7 +138,7 @@ func (a *app) abandon(ctx context.Context, cl *client, id string, o runOptions) 
 		code, reason = exitRunning, "--timeout"
 	}
 	if !o.quiet {
-		fmt.Fprintf(a.Err, "cancelling (%s) …\n", reason)
+		printf(a.Err, "cancelling (%s) …\n", reason)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelTime)
 	defer cancel()
@@ -176,7 +176,7 @@ func (a *app) embedded(ctx context.Context, o runOptions, f func(context.Context
 		return err
 	}
 	if !o.quiet {
-		fmt.Fprintln(a.Err, "starting a colony for this run; --server or --colony uses one that runs already")
+		line(a.Err, "starting a colony for this run; --server or --colony uses one that runs already")
 	}
 	c, err := up.New(conf, log)
 	if err != nil {

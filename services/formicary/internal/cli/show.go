@@ -28,7 +28,7 @@ func (a *app) show(m proto.Message, name []string, table func(io.Writer)) error 
 	switch a.output {
 	case "name":
 		for _, n := range name {
-			fmt.Fprintln(a.Out, n)
+			line(a.Out, n)
 		}
 		return nil
 	case "table":
@@ -90,6 +90,12 @@ func plain(n *yaml.Node) {
 	}
 }
 
+// printf writes to a terminal or a pipe. When it is gone there is nobody to tell.
+func printf(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
+
+// line is printf for one line.
+func line(w io.Writer, text any) { printf(w, "%v\n", text) }
+
 // tabulate prints columns that are separated by tabs.
 func tabulate(w io.Writer, table func(io.Writer)) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
@@ -103,7 +109,7 @@ func row(w io.Writer, cells ...any) {
 	for i, c := range cells {
 		text[i] = strings.NewReplacer("\n", " ", "\t", " ").Replace(fmt.Sprint(c))
 	}
-	fmt.Fprintln(w, strings.Join(text, "\t"))
+	line(w, strings.Join(text, "\t"))
 }
 
 // fact prints a line "name: value" unless the value is empty.
@@ -176,10 +182,10 @@ func (a *app) showVersion() error {
 	}
 	switch a.output {
 	case "table":
-		fmt.Fprintf(a.Out, "formicary %s (%s, %s)\n", v.Version, v.Go, v.Platform)
+		printf(a.Out, "formicary %s (%s, %s)\n", v.Version, v.Go, v.Platform)
 		return nil
 	case "name":
-		fmt.Fprintln(a.Out, v.Version)
+		line(a.Out, v.Version)
 		return nil
 	}
 	raw, err := json.Marshal(v)

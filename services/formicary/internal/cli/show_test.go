@@ -127,9 +127,18 @@ func TestSilenceIsExplained(t *testing.T) {
 
 func TestUsageIsCheckedBeforeAnythingElse(t *testing.T) {
 	for _, args := range [][]string{
-		{"nonsense"}, {"request", "nonsense"}, {"request", "get"}, {"--nonsense"}, {"request", "list", "-o", "xml"}, {"run"},
-		{"run", "/does/not/exist.yaml"}, {"up", "--only=half"}, {"up", "--listen", "0.0.0.0:7777"}, {"request", "list", "--state", "LOST"},
-		{"request", "submit", "x", "-p", "novalue"}, {"request", "submit", "x", "--at", "tomorrow"},
+		{"nonsense"},
+		{"request", "nonsense"},
+		{"request", "get"},
+		{"--nonsense"},
+		{"request", "list", "-o", "xml"},
+		{"run"},
+		{"run", "/does/not/exist.yaml"},
+		{"up", "--only=half"},
+		{"up", "--listen", "0.0.0.0:7777"},
+		{"request", "list", "--state", "LOST"},
+		{"request", "submit", "x", "-p", "novalue"},
+		{"request", "submit", "x", "--at", "tomorrow"},
 	} {
 		var out, stderr bytes.Buffer
 		code := Run(t.Context(), Env{Args: args, Out: &out, Err: &stderr, Getenv: func(string) string { return "" }})

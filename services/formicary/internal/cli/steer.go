@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -79,7 +78,7 @@ func (a *app) explainCmd() *cobra.Command {
 
 func explanation(w io.Writer, res *jobv1.ExplainJobRequestResponse) {
 	r := res.GetRequest()
-	fmt.Fprintf(w, "%s of %s is %s\n", short(r.GetId()), r.GetJobType(), r.GetState())
+	printf(w, "%s of %s is %s\n", short(r.GetId()), r.GetJobType(), r.GetState())
 	if r.GetErrorMessage() != "" || r.GetErrorCode() != "" {
 		fact(w, "error", r.GetErrorCode()+" "+r.GetErrorMessage())
 	}

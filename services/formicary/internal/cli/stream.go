@@ -20,9 +20,16 @@ type streamer struct {
 	stop context.CancelFunc
 	slot chan struct{} // bounds the open streams
 
-	mu   sync.Mutex // of out and seen
-	seen map[attemptKey]int64
-	wg   sync.WaitGroup
+	mu    sync.Mutex // of out and tails
+	tails map[attemptKey]*tail
+	wg    sync.WaitGroup
+}
+
+// tail is the log of one attempt on its way to the user.
+type tail struct {
+	printed int64         // bytes
+	ended   bool          // the attempt has ended
+	done    chan struct{} // closed when all of it is printed
 }
 
 type attemptKey struct {
@@ -35,26 +42,35 @@ const (
 	logsAfterEnd = 15 * time.Second
 	maxStreams   = 64
 	logTries     = 5
+	orderWait    = 2 * time.Second
 )
 
 func newStreamer(ctx context.Context, c *client, id string, out io.Writer) *streamer {
 	ctx, stop := context.WithCancel(ctx)
-	return &streamer{c: c, id: id, out: out, ctx: ctx, stop: stop, slot: make(chan struct{}, maxStreams), seen: map[attemptKey]int64{}}
+	return &streamer{c: c, id: id, out: out, ctx: ctx, stop: stop, slot: make(chan struct{}, maxStreams), tails: map[attemptKey]*tail{}}
 }
 
-// follow streams the log of an attempt in the background, once.
-func (s *streamer) follow(run int32, task string, attempt int32) {
+// follow streams the log of an attempt in the background, once. What ended before the attempt began is printed before
+// it, so that tasks that follow each other read in their order; ended says that this one has ended too.
+func (s *streamer) follow(run int32, task string, attempt int32, ended bool) {
 	key := attemptKey{run, task, attempt}
 	s.mu.Lock()
-	_, known := s.seen[key]
-	if !known {
-		s.seen[key] = 0
-	}
-	s.mu.Unlock()
-	if known {
+	defer s.mu.Unlock()
+	if t := s.tails[key]; t != nil {
+		t.ended = t.ended || ended
 		return
 	}
+	var before []<-chan struct{}
+	for _, t := range s.tails {
+		if t.ended {
+			before = append(before, t.done)
+		}
+	}
+	t := &tail{ended: ended, done: make(chan struct{})}
+	s.tails[key] = t
 	s.wg.Go(func() {
+		defer close(t.done)
+		s.after(before)
 		select {
 		case s.slot <- struct{}{}:
 			s.copy(s.ctx, key, true)
@@ -62,6 +78,21 @@ func (s *streamer) follow(run int32, task string, attempt int32) {
 		case <-s.ctx.Done():
 		}
 	})
+}
+
+// after waits for others, but not long: a log may come late.
+func (s *streamer) after(others []<-chan struct{}) {
+	limit := time.NewTimer(orderWait)
+	defer limit.Stop()
+	for _, done := range others {
+		select {
+		case <-done:
+		case <-limit.C:
+			return
+		case <-s.ctx.Done():
+			return
+		}
+	}
 }
 
 // finish waits for the streams and prints what they missed: hints of short tasks get lost, their logs must not.
@@ -89,7 +120,22 @@ func (s *streamer) end() {
 func (s *streamer) printed(key attemptKey) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.seen[key]
+	if t := s.tails[key]; t != nil {
+		return t.printed
+	}
+	return 0
+}
+
+func (s *streamer) advance(key attemptKey, to int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.tails[key]
+	if t == nil { // it was not followed
+		t = &tail{ended: true, done: make(chan struct{})}
+		s.tails[key] = t
+		close(t.done)
+	}
+	t.printed = to
 }
 
 // copy prints a log from where an earlier call left it. A stream that breaks is opened again.
@@ -97,13 +143,11 @@ func (s *streamer) copy(ctx context.Context, key attemptKey, follow bool) {
 	w := &lineWriter{s: s, prefix: key.task + " │ "}
 	defer w.flush()
 	for try := 0; try < logTries && ctx.Err() == nil; try++ {
-		_, err := readLog(ctx, s.c, &executionv1.WatchTaskLogRequest{
+		err := readLog(ctx, s.c, &executionv1.WatchTaskLogRequest{
 			RequestId: s.id, Run: key.run, Task: key.task, Attempt: key.attempt, Offset: s.printed(key), Follow: follow,
 		}, func(p []byte, next int64) {
 			w.write(p)
-			s.mu.Lock()
-			s.seen[key] = next
-			s.mu.Unlock()
+			s.advance(key, next)
 		})
 		if err == nil {
 			return
@@ -115,26 +159,24 @@ func (s *streamer) copy(ctx context.Context, key attemptKey, follow bool) {
 	}
 }
 
-// readLog calls each with every piece and the offset after it, and returns the offset reached.
-func readLog(ctx context.Context, c *client, req *executionv1.WatchTaskLogRequest, each func([]byte, int64)) (int64, error) {
+// readLog calls each with every piece and the offset after it.
+func readLog(ctx context.Context, c *client, req *executionv1.WatchTaskLogRequest, each func([]byte, int64)) error {
 	stream, err := c.logs.WatchTaskLog(ctx, req)
 	if err != nil {
-		return req.GetOffset(), err
+		return err
 	}
-	at := req.GetOffset()
 	for {
 		m, err := stream.Recv()
 		if err == io.EOF { //nolint:errorlint // the end of a stream is this very value
-			return at, nil
+			return nil
 		}
 		if err != nil {
-			return at, err
+			return err
 		}
 		if len(m.GetData()) == 0 {
 			continue
 		}
-		at = m.GetOffset() + int64(len(m.GetData()))
-		each(m.GetData(), at)
+		each(m.GetData(), m.GetOffset()+int64(len(m.GetData())))
 	}
 }
 

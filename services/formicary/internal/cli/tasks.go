@@ -33,13 +33,13 @@ func (c *client) tasks(ctx context.Context, r *jobv1.JobRequest) ([]*executionv1
 func (a *app) showResult(r *jobv1.JobRequest, tasks []*executionv1.Task, head func(io.Writer)) error {
 	switch a.output {
 	case "name":
-		fmt.Fprintln(a.Out, r.GetId())
+		line(a.Out, r.GetId())
 		return nil
 	case "table":
 		if err := tabulate(a.Out, head); err != nil || len(tasks) == 0 {
 			return err
 		}
-		fmt.Fprintln(a.Out)
+		line(a.Out, "")
 		return tabulate(a.Out, func(w io.Writer) { taskTable(w, tasks) })
 	}
 	doc := struct {

@@ -49,7 +49,7 @@ addresses are in DATA/colony.json. With --expose alone more services and ants ca
 			began := time.Now()
 			err = col.Run(c.Context(), func(at colony.Colony) { a.welcome(at, conf, time.Since(began)) })
 			if err == nil && c.Context().Err() != nil {
-				fmt.Fprintln(a.Err, "stopped")
+				line(a.Err, "stopped")
 			}
 			if err != nil {
 				return &exit{exitFailed, err}
@@ -77,7 +77,7 @@ func logger(w io.Writer, level, format string) (*slog.Logger, error) {
 func (a *app) welcome(at colony.Colony, conf up.Config, took time.Duration) {
 	file := filepath.Join(at.DataDir, colonyFile)
 	if conf.InfraOnly {
-		fmt.Fprintf(a.Err, `The stores are up in %s.
+		printf(a.Err, `The stores are up in %s.
   addresses   %s
 Start the services, each as a process of its own:
   job-manager --colony %s
@@ -85,7 +85,7 @@ Start the services, each as a process of its own:
 `, span(took), file, file)
 		return
 	}
-	fmt.Fprintf(a.Err, `The colony is up in %s.
+	printf(a.Err, `The colony is up in %s.
   REST        http://%s
   gRPC        %s
   operations  http://%s/readyz, /metrics

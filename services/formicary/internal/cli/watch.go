@@ -68,7 +68,7 @@ func (a *app) leave(ctx context.Context, err error, id string) error {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return &exit{exitRunning, fmt.Errorf("%s is still running after %s", short(id), a.timeout)}
 	case ctx.Err() != nil:
-		fmt.Fprintf(a.Err, "detached; the request goes on. Come back with:  formicary request watch %s\n", short(id))
+		printf(a.Err, "detached; the request goes on. Come back with:  formicary request watch %s\n", short(id))
 		return &exit{code: exitDetached}
 	}
 	return err
@@ -89,18 +89,18 @@ func (a *app) conclude(ctx context.Context, f *follower, r *jobv1.JobRequest) er
 		}
 		return outcome(r.GetState())
 	}
-	fmt.Fprintln(a.Out)
+	line(a.Out, "")
 	if err := tabulate(a.Out, func(w io.Writer) { taskTable(w, tasks) }); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.Out, "\n%s %s", r.GetJobType(), r.GetState())
+	printf(a.Out, "\n%s %s", r.GetJobType(), r.GetState())
 	if took := between(r.GetStartedAt(), r.GetEndedAt()); took != "" {
-		fmt.Fprintf(a.Out, " in %s", took)
+		printf(a.Out, " in %s", took)
 	}
 	if r.GetErrorCode() != "" || r.GetErrorMessage() != "" {
-		fmt.Fprintf(a.Out, ": %s %s", r.GetErrorCode(), r.GetErrorMessage())
+		printf(a.Out, ": %s %s", r.GetErrorCode(), r.GetErrorMessage())
 	}
-	fmt.Fprintln(a.Out)
+	line(a.Out, "")
 	return outcome(r.GetState())
 }
 
@@ -124,10 +124,9 @@ func (a *app) logsCmd() *cobra.Command {
 					r.Run = run
 				}
 				if len(args) == 2 {
-					_, err := readLog(ctx, cl, &executionv1.WatchTaskLogRequest{
+					return readLog(ctx, cl, &executionv1.WatchTaskLogRequest{
 						RequestId: r.GetId(), Run: r.GetRun(), Task: args[1], Attempt: attempt, Follow: follow,
 					}, func(p []byte, _ int64) { _, _ = a.Out.Write(p) })
-					return err
 				}
 				return a.allLogs(ctx, cl, r, follow)
 			})

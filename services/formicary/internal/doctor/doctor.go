@@ -49,8 +49,10 @@ func Failed(all []Finding) bool {
 
 // Machine looks at the machine and at the data directory.
 func Machine(ctx context.Context, dataDir, listen string) []Finding {
-	return []Finding{postgres(ctx), program("git", "only the demo needs it: install the package git"),
-		program("go", "only building and the demo need it: install Go 1.26 or newer"), directory(dataDir), ports(listen)}
+	return []Finding{
+		postgres(ctx), program("git", "only the demo needs it: install the package git"),
+		program("go", "only building and the demo need it: install Go 1.26 or newer"), directory(dataDir), ports(listen),
+	}
 }
 
 func postgres(ctx context.Context) Finding {
@@ -144,7 +146,7 @@ func ready(ctx context.Context, ops string) error {
 	if err != nil {
 		return fmt.Errorf("no answer at %s", ops)
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode == http.StatusOK {
 		return nil
 	}

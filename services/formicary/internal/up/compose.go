@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -293,7 +294,7 @@ func (c *composition) onClose(f func()) { c.closers = append(c.closers, f) }
 
 // close ends what compose opened, last first.
 func (c *composition) close() {
-	for i := len(c.closers) - 1; i >= 0; i-- {
-		c.closers[i]()
+	for _, f := range slices.Backward(c.closers) {
+		f()
 	}
 }

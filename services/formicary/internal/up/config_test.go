@@ -96,7 +96,7 @@ func TestTakenAddressIsReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	if got := keep(l.Addr().String(), "fresh"); got != "fresh" {
 		t.Errorf("kept %s, which is in use", got)
 	}

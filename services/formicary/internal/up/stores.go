@@ -81,7 +81,7 @@ func ensureRoles(ctx context.Context, dsn string) error {
 	if err != nil {
 		return fmt.Errorf("connect to database: %w", err)
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	for service, name := range schemas {
 		id := pgx.Identifier{name}.Sanitize()
 		_, err := conn.Exec(ctx, fmt.Sprintf(`

@@ -76,14 +76,19 @@ func TestEachServiceHasARoleOfItsOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(t.Context())
+	defer func() { _ = conn.Close(t.Context()) }()
 	// As one role a table is made, as another it must not be seen.
 	for _, step := range []struct {
 		sql string
 		ok  bool
 	}{
-		{"SET ROLE job", true}, {"CREATE SCHEMA IF NOT EXISTS job", true}, {"CREATE TABLE job.t (id int)", true},
-		{"RESET ROLE", true}, {"SET ROLE execution", true}, {"SELECT * FROM job.t", false}, {"CREATE TABLE job.u (id int)", false},
+		{"SET ROLE job", true},
+		{"CREATE SCHEMA IF NOT EXISTS job", true},
+		{"CREATE TABLE job.t (id int)", true},
+		{"RESET ROLE", true},
+		{"SET ROLE execution", true},
+		{"SELECT * FROM job.t", false},
+		{"CREATE TABLE job.u (id int)", false},
 	} {
 		if _, err := conn.Exec(t.Context(), step.sql); (err == nil) != step.ok {
 			t.Errorf("%s: %v", step.sql, err)
@@ -97,7 +102,7 @@ func TestDataDirectoryIsLocked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer lock.Close()
+	defer func() { _ = lock.Close() }()
 	if _, err := lockData(dir); err == nil {
 		t.Error("a second colony got the same directory")
 	}
