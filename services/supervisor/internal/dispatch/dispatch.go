@@ -10,6 +10,7 @@ package dispatch
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -60,7 +61,8 @@ type Dispatcher struct {
 	release run.Signal
 
 	mu      sync.Mutex
-	ready   bool // tasks may be READY that were not looked at
+	ready   bool                  // tasks may be READY in the store that were not looked at
+	offers  []execution.Candidate // tasks that just became READY, when no others wait before them
 	closed  map[string]*closed
 	stored  map[string]execution.Wait
 	freed   []uuid.UUID // to be told to resource-manager
@@ -107,7 +109,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 
 // Changed takes from a commit what concerns the dispatcher.
 func (d *Dispatcher) Changed(c *execution.Changes) {
-	if !c.Ready && len(c.Freed) == 0 {
+	if len(c.Ready) == 0 && !c.Left && len(c.Freed) == 0 {
 		return
 	}
 	d.mu.Lock()
@@ -116,20 +118,35 @@ func (d *Dispatcher) Changed(c *execution.Changes) {
 		d.freed = append(d.freed, f.UID)
 		slots += f.Slots
 	}
-	waiting := false
 	for _, class := range d.closed {
 		if class.Gate == capacity && slots > 0 {
 			class.budget += slots
-			waiting = true
+			d.ready = true
 		}
 	}
-	d.ready = d.ready || c.Ready || waiting
-	wake := d.ready
+	d.ready = d.ready || c.Left
+	d.offer(c.Ready)
+	wake := d.ready || len(d.offers) > 0
 	d.mu.Unlock()
 	if wake {
 		d.wake.Set()
 	} else {
 		d.release.Set()
+	}
+}
+
+// offer takes tasks that just became READY. They need not be looked up when none waits before them: then every task of
+// their classes has been asked for.
+func (d *Dispatcher) offer(tasks []execution.Candidate) {
+	for _, t := range tasks {
+		if d.ready || d.closed[t.Class] != nil || len(d.offers) >= d.batch {
+			d.ready = true
+			break
+		}
+		d.offers = append(d.offers, t)
+	}
+	if d.ready {
+		d.offers = nil
 	}
 }
 
@@ -161,61 +178,59 @@ func (d *Dispatcher) sweep(ctx context.Context) error {
 // round places and dispatches until no class has anything to ask.
 func (d *Dispatcher) round(ctx context.Context) error {
 	for {
-		limits, look := d.look()
-		if !look {
-			return nil
+		tasks, more, err := d.next(ctx)
+		if err == nil && len(tasks) > 0 {
+			err = d.dispatch(ctx, tasks)
 		}
-		n, more, err := d.once(ctx, limits)
-		if err != nil {
+		if err != nil || more {
 			d.mu.Lock()
 			d.ready = true
 			d.mu.Unlock()
+		}
+		if err != nil {
 			return err
 		}
-		if n == 0 || !more {
+		if len(tasks) == 0 {
 			return d.explain(ctx)
 		}
-		d.mu.Lock()
-		d.ready = true
-		d.mu.Unlock()
 	}
 }
 
-// look says whether there is anything to look for, and how much each closed class may ask.
-func (d *Dispatcher) look() (limits map[string]int, look bool) {
+// next returns the tasks to be placed next: what was offered, or the heads of the classes. more says that there may be
+// others behind them.
+func (d *Dispatcher) next(ctx context.Context) (tasks []execution.Candidate, more bool, err error) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	look, d.ready = d.ready, false
-	limits = make(map[string]int, len(d.closed))
+	look, offers := d.ready, d.offers
+	d.ready, d.offers = false, nil
+	limits := make(map[string]int, len(d.closed))
 	for class, c := range d.closed {
 		limits[class] = c.budget
 	}
-	return limits, look
-}
-
-// once places one batch. more says that there may be tasks beyond it.
-func (d *Dispatcher) once(ctx context.Context, limits map[string]int) (dispatched int, more bool, err error) {
+	d.mu.Unlock()
+	if !look {
+		slices.SortStableFunc(offers, func(a, b execution.Candidate) int { return b.Priority - a.Priority })
+		return offers, false, nil
+	}
 	heads, classes, err := d.store.Heads(ctx, limits, d.batch)
 	if err != nil {
-		return 0, false, err
+		return nil, true, err
 	}
 	d.forget(classes)
-	if len(heads) == 0 {
-		return 0, false, nil
-	}
-	placed, deadline, err := d.reserve(ctx, heads)
-	if err != nil {
-		return 0, false, err
-	}
-	if len(placed) == 0 {
-		return 0, false, nil
+	return heads, len(heads) == d.batch, nil
+}
+
+// dispatch places tasks and makes the attempts of those that got a place.
+func (d *Dispatcher) dispatch(ctx context.Context, tasks []execution.Candidate) error {
+	placed, deadline, err := d.reserve(ctx, tasks)
+	if err != nil || len(placed) == 0 {
+		return err
 	}
 	settled := d.Settled()
 	if err := d.store.Dispatch(ctx, placed, deadline, settled); err != nil {
 		d.Unsettled(settled)
-		return 0, false, err
+		return err
 	}
-	return len(placed), len(heads) == d.batch, nil
+	return nil
 }
 
 // forget opens the classes that have no READY tasks any more.

@@ -96,8 +96,9 @@ type Changes struct {
 	Stops []Ring // attempts to stop
 	Tasks []TaskMoved
 	Freed []Freed
-	Ready bool       // tasks became READY
-	Timer *time.Time // the earliest timer that was set
+	Ready []Candidate // tasks that became READY, best first within the runs
+	Left  bool        // others did that are not named
+	Timer *time.Time  // the earliest timer that was set
 }
 
 // Timed notes that a timer was set.

@@ -53,6 +53,7 @@ type Candidate struct {
 	Class     string
 	Method    string
 	Slots     int
+	Priority  int
 }
 
 // Placed is a candidate with the place that is held for its next attempt.

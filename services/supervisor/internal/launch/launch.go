@@ -140,14 +140,12 @@ func (l *Launcher) place(ctx context.Context, runs []*execution.NewRun, now time
 			if t := r.State.Tasks[idx]; t.State == engine.TaskReady {
 				c := t.Spec.Class()
 				first = append(first, execution.Candidate{
-					Execution: r.ID, Idx: idx, Class: execution.Class(r.Org, c), Method: c.Method, Slots: max(c.Slots, 1),
+					Execution: r.ID, Idx: idx, Class: execution.Class(r.Org, c), Method: c.Method, Slots: max(c.Slots, 1), Priority: r.Priority,
 				})
 			}
 		}
 	}
-	slices.SortStableFunc(first, func(a, b execution.Candidate) int {
-		return byID[b.Execution].Priority - byID[a.Execution].Priority
-	})
+	slices.SortStableFunc(first, func(a, b execution.Candidate) int { return b.Priority - a.Priority })
 	placed, deadline, err := l.Places.Place(ctx, first)
 	if err != nil {
 		return time.Time{}, err

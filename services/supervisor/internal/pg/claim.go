@@ -35,12 +35,14 @@ func (s *Store) Claim(ctx context.Context, claims []execution.Claim) (map[uuid.U
 	err := s.tx(ctx, func(ctx context.Context, t *tx) error {
 		c = &claim{found: map[uuid.UUID]*execution.Claimed{}, jobs: map[uuid.UUID]*execution.Context{}, fresh: map[uuid.UUID]bool{}}
 		t.queue(`SELECT count(*) FROM (SELECT FROM attempt WHERE uid = ANY($1::uuid[]) ORDER BY uid FOR NO KEY UPDATE) l`, uids)
+		// The state is a parameter so that the attempts are found by their uids: the index of live attempts also fits, but
+		// holds the dead versions of all that were live a moment ago.
 		t.queue(`UPDATE attempt a SET state = 'RUNNING', started_at = now(), lease_until = now() + $4::interval, timeout_at =
 				least(CASE WHEN t.timeout_ms > 0 THEN now() + t.timeout_ms * interval '1 millisecond' END,
 					CASE WHEN t.total_ms > 0 THEN t.started_at + t.total_ms * interval '1 millisecond' END) + $5::interval
 			FROM (SELECT unnest($1::uuid[]) AS uid, unnest($2::uuid[]) AS session, unnest($3::text[]) AS ant_id) u, task t
-			WHERE a.uid = u.uid AND a.session = u.session AND a.ant_id = u.ant_id AND a.state = 'DISPATCHED'
-				AND t.execution_id = a.execution_id AND t.idx = a.task_idx RETURNING a.uid`, uids, sessions, ants, lease, overtime).Query(c.scanFresh)
+			WHERE a.uid = u.uid AND a.session = u.session AND a.ant_id = u.ant_id AND a.state = $6
+				AND t.execution_id = a.execution_id AND t.idx = a.task_idx RETURNING a.uid`, uids, sessions, ants, lease, overtime, engine.AttemptDispatched).Query(c.scanFresh)
 		t.queue(`SELECT a.uid, a.state, a.ant_id, a.session, a.number, a.execution_id, a.task_idx, a.stop_requested_at IS NOT NULL,
 				t.spec, t.user_tries + t.infra_tries, t.started_at FROM attempt a JOIN task t ON t.execution_id = a.execution_id AND t.idx = a.task_idx
 			WHERE a.uid = ANY($1::uuid[])`, uids).Query(c.scanClaimed)

@@ -173,7 +173,7 @@ func note(c *execution.Changes, r *execution.NewRun) {
 		c.Tasks = append(c.Tasks, taskMoved(r.Run, r.State.Tasks[p.Idx], p.Ant))
 	}
 	for _, t := range r.State.Tasks {
-		c.Ready = c.Ready || t.State == engine.TaskReady
+		c.Left = c.Left || t.State == engine.TaskReady
 		c.Timed(overdue(t))
 	}
 }

@@ -496,7 +496,12 @@ func (st *step) collect(r *run, jobs *jobRows, tasks *taskRows) error {
 		if err := tasks.add(r.ID, t); err != nil {
 			return err
 		}
-		st.changes.Ready = st.changes.Ready || t.State == engine.TaskReady
+		if t.State == engine.TaskReady {
+			c := t.Spec.Class()
+			st.changes.Ready = append(st.changes.Ready, execution.Candidate{
+				Execution: r.ID, Idx: t.Idx, Class: execution.Class(r.Org, c), Method: c.Method, Slots: max(c.Slots, 1), Priority: r.Priority,
+			})
+		}
 		st.changes.Timed(t.WakeAt)
 		st.changes.Timed(overdue(t))
 		if t.State != t.From && t.State != engine.TaskBlocked {
