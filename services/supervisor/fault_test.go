@@ -144,6 +144,7 @@ func TestRestartedAntAdoptsWhatItHas(t *testing.T) {
 	testkit.Eventually(t, 10*time.Second, "the lost one is replaced", func() bool {
 		return slices.Equal(w.attemptStates(id, "gone"), []string{"LOST", "SUCCEEDED"})
 	})
+	w.publish("formicary.result.0", &antv1.Result{Uid: spooled, AntId: a.id, Session: uuid.NewString(), Outcome: antv1.Result_FAILED})
 	late := success()
 	late.Uid, late.AntId, late.Session = spooled, a.id, old // the spool was written by the old session
 	w.publish("formicary.result.0", late)

@@ -120,7 +120,9 @@ CREATE TABLE attempt (
     number        int         NOT NULL CHECK (number >= 1),
     state         text        NOT NULL,
     ant_id        text        NOT NULL,
+    -- session it belongs to now; claim_session is the one that claimed it, which may have ended since
     session       uuid        NOT NULL,
+    claim_session uuid,
     slots         int         NOT NULL DEFAULT 1,
     -- lease_until by the database's clock; while DISPATCHED the time by which it must be claimed
     lease_until   timestamptz NOT NULL,

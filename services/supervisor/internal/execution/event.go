@@ -36,7 +36,7 @@ type Event struct {
 // End is how an attempt ends.
 type End struct {
 	Outcome engine.Outcome
-	// Session that must have claimed it; zero asks for none.
+	// Session that it must belong to, or that claimed it; zero asks for none.
 	Session uuid.UUID
 	// Still, if set, must hold for the attempt as it is under the lock.
 	Still func(a *Attempt, now time.Time) bool

@@ -81,7 +81,8 @@ type Attempt struct {
 	Number        int
 	State         engine.AttemptState
 	Ant           string
-	Session       uuid.UUID
+	Session       uuid.UUID // it belongs to
+	ClaimSession  uuid.UUID // that claimed it
 	Slots         int
 	LeaseUntil    time.Time
 	Missed        int

@@ -37,7 +37,7 @@ func (s *Store) Claim(ctx context.Context, claims []execution.Claim) (map[uuid.U
 		t.queue(`SELECT count(*) FROM (SELECT FROM attempt WHERE uid = ANY($1::uuid[]) ORDER BY uid FOR NO KEY UPDATE) l`, uids)
 		// The state is a parameter so that the attempts are found by their uids: the index of live attempts also fits, but
 		// holds the dead versions of all that were live a moment ago.
-		t.queue(`UPDATE attempt a SET state = 'RUNNING', started_at = now(), lease_until = now() + $4::interval, timeout_at =
+		t.queue(`UPDATE attempt a SET state = 'RUNNING', claim_session = a.session, started_at = now(), lease_until = now() + $4::interval, timeout_at =
 				least(CASE WHEN t.timeout_ms > 0 THEN now() + t.timeout_ms * interval '1 millisecond' END,
 					CASE WHEN t.total_ms > 0 THEN t.started_at + t.total_ms * interval '1 millisecond' END) + $5::interval
 			FROM (SELECT unnest($1::uuid[]) AS uid, unnest($2::uuid[]) AS session, unnest($3::text[]) AS ant_id) u, task t

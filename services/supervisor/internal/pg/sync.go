@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
 
@@ -119,8 +120,8 @@ func (y *sync) renew(t *tx) {
 	var running, spooled []uuid.UUID
 	all := []uuid.UUID{} // never NULL: nothing is unequal to it
 	var runAnts, spoolAnts, ants []string
-	var runSessions []uuid.UUID
-	var adopt []bool
+	var runSessions, spoolSessions []uuid.UUID
+	var adopt, adoptSpooled []bool
 	for i, r := range y.reports {
 		if y.answers[i].Superseded {
 			continue
@@ -131,7 +132,8 @@ func (y *sync) renew(t *tx) {
 			adopt = append(adopt, y.adopts(r))
 		}
 		for _, uid := range r.Spooled {
-			spooled, spoolAnts = append(spooled, uid), append(spoolAnts, r.Ant)
+			spooled, spoolAnts, spoolSessions = append(spooled, uid), append(spoolAnts, r.Ant), append(spoolSessions, r.Session)
+			adoptSpooled = append(adoptSpooled, y.adopts(r))
 		}
 	}
 	all = append(append(all, running...), spooled...)
@@ -139,15 +141,16 @@ func (y *sync) renew(t *tx) {
 	if len(running) > 0 {
 		t.queue(`UPDATE attempt a SET lease_until = now() + $5::interval, missed = 0, session = u.session
 			FROM (SELECT unnest($1::uuid[]) AS uid, unnest($2::text[]) AS ant_id, unnest($3::uuid[]) AS session, unnest($4::bool[]) AS adopt) u
-			WHERE a.uid = u.uid AND a.ant_id = u.ant_id AND a.state = 'RUNNING' AND (a.session = u.session OR u.adopt)`,
-			running, runAnts, runSessions, adopt, lease)
+			WHERE a.uid = u.uid AND a.ant_id = u.ant_id AND a.state = $6 AND (a.session = u.session OR u.adopt)`,
+			running, runAnts, runSessions, adopt, lease, engine.AttemptRunning)
 	}
 	if len(spooled) > 0 {
 		// The result is on its way; it is not awaited for ever.
 		t.queue(`UPDATE attempt a SET lease_until = greatest(a.lease_until, least(now() + $3::interval, coalesce(a.spooled_at, now()) + $4::interval)),
-				spooled_at = coalesce(a.spooled_at, now()), missed = 0
-			FROM (SELECT unnest($1::uuid[]) AS uid, unnest($2::text[]) AS ant_id) u
-			WHERE a.uid = u.uid AND a.ant_id = u.ant_id AND a.state = 'RUNNING'`, spooled, spoolAnts, lease, spoolTime)
+				spooled_at = coalesce(a.spooled_at, now()), missed = 0, session = CASE WHEN u.adopt THEN u.session ELSE a.session END
+			FROM (SELECT unnest($1::uuid[]) AS uid, unnest($2::text[]) AS ant_id, unnest($5::uuid[]) AS session, unnest($6::bool[]) AS adopt) u
+			WHERE a.uid = u.uid AND a.ant_id = u.ant_id AND a.state = $7`,
+			spooled, spoolAnts, lease, spoolTime, spoolSessions, adoptSpooled, engine.AttemptRunning)
 	}
 	// What is locked by somebody is being claimed or ended right now.
 	t.queue(`UPDATE attempt SET missed = missed + 1 WHERE uid IN (SELECT uid FROM attempt WHERE ant_id = ANY($1::text[]) AND state = 'RUNNING'
