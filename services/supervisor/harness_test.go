@@ -42,6 +42,7 @@ type world struct {
 	nc    *nats.Conn
 	js    jetstream.JetStream
 	net   *rpc.Memory
+	s3    string
 	jobs  *jobManager
 	slots *resourceManager
 	peers struct{ jobs, slots grpc.ClientConnInterface }
@@ -53,9 +54,18 @@ type world struct {
 	events     *eventLog
 }
 
-func newWorld(t testing.TB, change ...func(*supervisor.Config)) *world {
+// noStore is where no object store answers.
+const noStore = "127.0.0.1:1"
+
+func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, net: rpc.NewMemory(), jobs: newJobManager(), slots: newResourceManager()}
+	return newWorldWith(t, noStore)
+}
+
+// newWorldWith uses the object store at an address.
+func newWorldWith(t testing.TB, s3 string) *world {
+	t.Helper()
+	w := &world{t: t, s3: s3, net: rpc.NewMemory(), jobs: newJobManager(), slots: newResourceManager()}
 	w.pool = testkit.Pool(t, supervisor.Schema, supervisor.Migrate)
 	w.nc, w.js = testkit.NATS(t)
 	w.serve("job-manager", func(r grpc.ServiceRegistrar) {
@@ -65,7 +75,7 @@ func newWorld(t testing.TB, change ...func(*supervisor.Config)) *world {
 	w.serve("resource-manager", func(r grpc.ServiceRegistrar) { resourcev1.RegisterReservationServiceServer(r, w.slots) })
 	w.peers.jobs, w.peers.slots = w.dial("job-manager"), w.dial("resource-manager")
 	w.events = listen(t, w.nc)
-	w.replica("supervisor", change...)
+	w.replica("supervisor")
 	conn := w.dial("supervisor")
 	w.attempts, w.executions = antv1.NewAttemptServiceClient(conn), executionv1.NewExecutionServiceClient(conn)
 	w.states, w.logs = executionv1.NewExecutionStateServiceClient(conn), executionv1.NewLogServiceClient(conn)
@@ -74,17 +84,13 @@ func newWorld(t testing.TB, change ...func(*supervisor.Config)) *world {
 }
 
 // replica starts a supervisor that answers under the name.
-func (w *world) replica(name string, change ...func(*supervisor.Config)) {
+func (w *world) replica(name string) {
 	w.t.Helper()
-	cfg := supervisor.DefaultConfig()
-	for _, c := range change {
-		c(&cfg)
-	}
-	blobs, err := minio.New("127.0.0.1:1", &minio.Options{Creds: credentials.NewStaticV4("key", "secret", ""), Region: "us-east-1"})
+	blobs, err := minio.New(w.s3, &minio.Options{Creds: credentials.NewStaticV4("key", "secret", ""), Region: "us-east-1"})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	svc, err := supervisor.New(cfg, supervisor.Deps{
+	svc, err := supervisor.New(supervisor.DefaultConfig(), supervisor.Deps{
 		Pool: w.pool, NATS: w.nc, JS: w.js, JobManager: w.peers.jobs, ResourceManager: w.peers.slots, Blobs: blobs, Bucket: "formicary",
 		Log: quiet(w.t), Meter: noop.NewMeterProvider().Meter("test"),
 	})

@@ -1,0 +1,234 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/formicary/formicary/services/supervisor/internal/execution"
+)
+
+// fakeStore keeps READY tasks in memory.
+type fakeStore struct {
+	ready []execution.Candidate
+	waits map[string]execution.Wait
+	looks int
+	fail  error
+}
+
+func (s *fakeStore) Heads(_ context.Context, limits map[string]int, limit int) ([]execution.Candidate, []string, error) {
+	s.looks++
+	taken := map[string]int{}
+	var heads []execution.Candidate
+	var classes []string
+	for _, t := range s.ready {
+		if !slices.Contains(classes, t.Class) {
+			classes = append(classes, t.Class)
+		}
+		most, limited := limits[t.Class]
+		if limited && taken[t.Class] >= most || len(heads) >= limit {
+			continue
+		}
+		taken[t.Class]++
+		heads = append(heads, t)
+	}
+	return heads, classes, nil
+}
+
+func (s *fakeStore) Dispatch(_ context.Context, placed []execution.Placed, _ time.Time, _ []uuid.UUID) error {
+	if s.fail != nil {
+		return s.fail
+	}
+	for _, p := range placed {
+		s.ready = slices.DeleteFunc(s.ready, func(t execution.Candidate) bool { return t.Execution == p.Execution })
+	}
+	return nil
+}
+
+func (s *fakeStore) Settle(context.Context, []uuid.UUID) error { return nil }
+func (s *fakeStore) Releases(context.Context, time.Duration, int) ([]uuid.UUID, error) {
+	return nil, nil
+}
+
+func (s *fakeStore) Explain(_ context.Context, waits []execution.Wait, gone []string) error {
+	for _, w := range waits {
+		s.waits[w.Class] = w
+	}
+	for _, class := range gone {
+		delete(s.waits, class)
+	}
+	return nil
+}
+
+// fakeSlots has free slots for every class but "none".
+type fakeSlots struct {
+	free     int
+	asked    int
+	calls    int
+	released int
+}
+
+func (f *fakeSlots) Reserve(_ context.Context, releases []uuid.UUID, asks []Ask) ([]Place, time.Time, error) {
+	f.calls++
+	f.asked += len(asks)
+	f.released += len(releases)
+	f.free += len(releases)
+	places := make([]Place, len(asks))
+	for i, a := range asks {
+		switch {
+		case a.Class == "none":
+			places[i] = Place{Gate: "no_ant", Reason: "nobody can"}
+		case f.free > 0:
+			f.free--
+			places[i] = Place{Ant: "ant1"}
+		default:
+			places[i] = Place{Gate: "capacity", Reason: "all slots are used"}
+		}
+	}
+	return places, time.Now().Add(time.Minute), nil
+}
+
+func setUp(free int, classes ...string) (*Dispatcher, *fakeStore, *fakeSlots) {
+	store, slots := &fakeStore{waits: map[string]execution.Wait{}}, &fakeSlots{free: free}
+	for _, class := range classes {
+		store.ready = append(store.ready, execution.Candidate{Execution: uuid.New(), Class: class, Slots: 1})
+	}
+	return New(store, slots, slog.New(slog.NewTextHandler(io.Discard, nil)), 10), store, slots
+}
+
+func many(n int, class string) []string { return slices.Repeat([]string{class}, n) }
+
+func round(t *testing.T, d *Dispatcher) {
+	t.Helper()
+	if err := d.round(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func freed(n int) *execution.Changes {
+	c := &execution.Changes{}
+	for range n {
+		c.Freed = append(c.Freed, execution.Freed{UID: uuid.New(), Slots: 1})
+	}
+	return c
+}
+
+func TestQuestionsFollowTheSlots(t *testing.T) {
+	d, store, slots := setUp(8, many(500, "a")...)
+	d.Changed(&execution.Changes{Left: true})
+	round(t, d)
+	if len(store.ready) != 492 || slots.asked != 10 {
+		t.Fatalf("%d tasks left after %d questions", len(store.ready), slots.asked)
+	}
+	round(t, d)
+	if slots.asked != 10 {
+		t.Fatalf("a closed class was asked for again: %d questions", slots.asked)
+	}
+	for left := 492; left > 0; left -= 4 {
+		d.Changed(freed(4))
+		round(t, d)
+		if len(store.ready) != left-4 {
+			t.Fatalf("%d tasks left, want %d", len(store.ready), left-4)
+		}
+	}
+	if slots.asked > 502 {
+		t.Errorf("%d questions for 500 tasks", slots.asked)
+	}
+}
+
+func TestBatchesFollowEachOther(t *testing.T) {
+	d, store, _ := setUp(1000, many(95, "a")...)
+	d.Changed(&execution.Changes{Left: true})
+	round(t, d)
+	if len(store.ready) != 0 {
+		t.Errorf("%d tasks left", len(store.ready))
+	}
+}
+
+func TestReasonsAreStoredAndForgotten(t *testing.T) {
+	d, store, slots := setUp(0, "a", "none")
+	d.Changed(&execution.Changes{Left: true})
+	round(t, d)
+	if store.waits["a"].Gate != "capacity" || store.waits["none"].Gate != "no_ant" {
+		t.Errorf("waits %v", store.waits)
+	}
+	asked := slots.asked
+	d.Changed(freed(1))
+	round(t, d)
+	if len(store.ready) != 1 || slots.asked != asked+1 {
+		t.Errorf("%d left, %d questions: a freed slot opens only what waits for capacity", len(store.ready), slots.asked-asked)
+	}
+	d.Reopen()
+	round(t, d)
+	if _, ok := store.waits["a"]; ok || slots.asked != asked+2 {
+		t.Errorf("waits %v after %d questions", store.waits, slots.asked-asked)
+	}
+}
+
+func TestFreshTasksAreNotLookedUp(t *testing.T) {
+	d, store, _ := setUp(3)
+	fresh := func(class string) *execution.Changes {
+		task := execution.Candidate{Execution: uuid.New(), Class: class, Slots: 1}
+		store.ready = append(store.ready, task)
+		return &execution.Changes{Ready: []execution.Candidate{task}}
+	}
+	for range 3 {
+		d.Changed(fresh("a"))
+		round(t, d)
+	}
+	if store.looks != 0 || len(store.ready) != 0 {
+		t.Errorf("%d looks, %d left", store.looks, len(store.ready))
+	}
+	d.Changed(fresh("a")) // no slot: it waits, and the next one behind it
+	round(t, d)
+	first := store.ready[0]
+	d.Changed(fresh("a"))
+	round(t, d)
+	d.Changed(freed(1))
+	round(t, d)
+	if len(store.ready) != 1 || store.ready[0] == first {
+		t.Errorf("%d left; the younger one was served first", len(store.ready))
+	}
+}
+
+func TestFailedDispatchIsRepeated(t *testing.T) {
+	d, store, slots := setUp(5, "a", "a")
+	store.fail = errors.New("no database")
+	d.Changed(&execution.Changes{Left: true})
+	if err := d.round(t.Context()); err == nil {
+		t.Fatal("no error")
+	}
+	store.fail, slots.free = nil, 5
+	round(t, d)
+	if len(store.ready) != 0 {
+		t.Errorf("%d left", len(store.ready))
+	}
+}
+
+func TestPlaceLeavesOutWhatWaitsAlready(t *testing.T) {
+	d, _, slots := setUp(0, "a")
+	d.Changed(&execution.Changes{Left: true})
+	round(t, d)
+	slots.free = 5
+	placed, _, err := d.Place(t.Context(), []execution.Candidate{{Class: "a", Slots: 1}, {Class: "b", Slots: 1}})
+	if err != nil || len(placed) != 1 || placed[0].Class != "b" {
+		t.Errorf("placed %v, %v", placed, err)
+	}
+}
+
+func TestReleasesAreToldOnceAndKeptWhenRefused(t *testing.T) {
+	d, _, slots := setUp(0)
+	d.Changed(freed(3))
+	if err := d.giveBack(t.Context()); err != nil || slots.released != 3 {
+		t.Errorf("released %d, %v", slots.released, err)
+	}
+	if err := d.giveBack(t.Context()); err != nil || slots.calls != 1 {
+		t.Errorf("%d calls, %v", slots.calls, err)
+	}
+}
