@@ -94,6 +94,20 @@ func TestBadMessagesAreQuarantined(t *testing.T) {
 	w.settled()
 }
 
+func TestUnlaunchableRunEndsAndHoldsUpNobody(t *testing.T) {
+	w := newWorld(t)
+	w.newAnt("ant1", 1, nil)
+	bad := w.jobs.add(plan(task("a")), func(l *jobv1.Launch) { l.Vars = []byte("{") }) // PostgreSQL refuses it, and its batch
+	w.admitRun(bad, 1)
+	for range 3 {
+		w.becomes(w.admit(plan(task("a"))), executionv1.Execution_COMPLETED)
+	}
+	if e := w.becomes(bad, executionv1.Execution_FAILED); e.GetErrorCode() != "ERR_JOB_LAUNCH" {
+		t.Errorf("error %s: %s", e.GetErrorCode(), e.GetErrorMessage())
+	}
+	w.settled()
+}
+
 func TestLostAttemptsAreReplacedWithinTheirBudget(t *testing.T) {
 	w := newWorld(t)
 	a := w.newAnt("ant1", 4, func(*antv1.Work) *antv1.Result { return nil })

@@ -124,7 +124,7 @@ func (w *world) dial(name string) *grpc.ClientConn {
 
 // audit checks the invariants; it is the last thing that every test does.
 func (w *world) audit() {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second) //nolint:forbidigo // the test's context has ended
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	found, err := audit.Run(ctx, w.pool, supervisor.Invariants())
 	if err != nil {

@@ -115,7 +115,7 @@ func New(cfg Config, d Deps) (*Service, error) {
 	}
 	launcher := &launch.Launcher{Requests: jobs, Places: s.dispatcher, Store: store, Log: d.Log}
 	s.consumer = &events.Consumer{
-		JS: d.JS, Log: d.Log, Launch: launcher.Launch, Quarantine: store.Quarantine, Temporary: pg.Temporary, Seen: seen,
+		JS: d.JS, Log: d.Log, Launch: launcher.Launch, Fail: launcher.Fail, Quarantine: store.Quarantine, Temporary: pg.Temporary, Seen: seen,
 		Control: func(ctx context.Context, orders []control.Order) ([]bool, error) {
 			return control.Apply(ctx, store, orders)
 		},

@@ -41,16 +41,14 @@ func (a *Attempts) Claim(ctx context.Context, req *antv1.ClaimRequest) (*antv1.C
 	}
 	works := make([]*antv1.Work, len(req.GetUids()))
 	claim := func(ctx context.Context, i int) error {
-		uid, err := uuid.Parse(req.GetUids()[i])
-		if err != nil {
-			works[i] = &antv1.Work{Uid: req.GetUids()[i], Refused: "unknown attempt"}
-			return nil
-		}
+		uid, _ := uuid.Parse(req.GetUids()[i]) // what is none names no attempt
 		w, err := a.Manager.Claim(ctx, execution.Claim{UID: uid, Ant: req.GetAntId(), Session: session})
 		if err != nil {
 			return err
 		}
-		works[i], err = work(w)
+		if works[i], err = work(w); err == nil {
+			works[i].Uid = req.GetUids()[i]
+		}
 		return err
 	}
 	if len(works) == 1 {

@@ -111,8 +111,11 @@ func (w *watch) alive() error {
 // tail sends what comes over the bus until the attempt has ended.
 func (w *watch) tail(ctx context.Context, log execution.Log) (execution.Log, error) {
 	reading, cancel := context.WithCancel(ctx)
-	chunks, ended := make(chan events.Chunk, 16), make(chan error, 1)
-	read := func() { ended <- w.Tail.Read(reading, log.UID, true, chunks) }
+	chunks, ended := make(chan events.Chunk, 16), make(chan struct{}, 1)
+	read := func() {
+		_ = w.Tail.Read(reading, log.UID, true, chunks) // whatever it was, it is begun again while the attempt lives
+		ended <- struct{}{}
+	}
 	go read()
 	running := true
 	defer func() {
@@ -135,7 +138,7 @@ func (w *watch) tail(ctx context.Context, log execution.Log) (execution.Log, err
 				continue
 			}
 		case <-ended:
-			running = false // the bus lost its place; it begins again below and what was sent is passed over
+			running = false // it begins again below, and what was sent is passed over
 		case <-check.C:
 			if err := w.alive(); err != nil {
 				return log, err
@@ -206,7 +209,7 @@ func (w *watch) rest(ctx context.Context, log execution.Log) error {
 	if err != nil {
 		return err
 	}
-	defer object.Close()
+	defer func() { _ = object.Close() }() // it was only read
 	for {
 		piece := make([]byte, pieceSize) // the stream may keep it
 		n, err := io.ReadFull(object, piece)

@@ -91,16 +91,20 @@ func (m *Manager) Claim(ctx context.Context, c execution.Claim) (*Work, error) {
 		return &Work{UID: c.UID, Refused: why}, nil
 	}
 	w := &Work{UID: c.UID, Claimed: x, Timeout: timeout(x)}
-	spec, env, err := m.render(ctx, x)
+	task, env, err := m.render(ctx, x)
 	var bad jobspec.Problems
 	switch {
 	case errors.As(err, &bad):
-		return &Work{UID: c.UID, Refused: "it cannot be rendered"}, m.reject(ctx, x, bad)
+		return &Work{UID: c.UID, Refused: "it cannot be rendered"}, m.end(ctx, x, engine.Outcome{
+			State: engine.AttemptFailed, FailureClass: engine.ClassRejected, Message: bad.Error(),
+		})
 	case err != nil:
 		// The attempt is claimed and the same claim again gets the same answer.
 		return nil, errs.Unavailable("DEFINITION_UNAVAILABLE", "the definition of %s cannot be read now", x.Job.JobType)
+	case task.Skip:
+		return &Work{UID: c.UID, Refused: "it is skipped by its condition"}, m.end(ctx, x, engine.Outcome{State: engine.AttemptSucceeded})
 	}
-	w.Spec, w.Environment = spec, env
+	w.Spec, w.Environment = task.Spec, env
 	return w, nil
 }
 
@@ -146,13 +150,11 @@ func timeout(x *execution.Claimed) time.Duration {
 	return limit
 }
 
-// reject ends an attempt that no ant could run.
-func (m *Manager) reject(ctx context.Context, x *execution.Claimed, bad jobspec.Problems) error {
+// end ends an attempt that no ant has to run.
+func (m *Manager) end(ctx context.Context, x *execution.Claimed, o engine.Outcome) error {
 	_, err := m.store.Step(context.WithoutCancel(ctx), []execution.Event{{
 		Kind: execution.AttemptEnded, UID: x.UID,
-		End: execution.End{Session: x.Session, Outcome: engine.Outcome{
-			State: engine.AttemptFailed, FailureClass: engine.ClassRejected, Message: bad.Error(),
-		}},
+		End: execution.End{Session: x.Session, Outcome: o},
 	}})
 	return err
 }

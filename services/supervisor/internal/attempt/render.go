@@ -14,12 +14,12 @@ import (
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
 
-// render returns what the ant executes and the environment of the process. What the launch rendered is used as it is,
+// render returns the task as the ant executes it and the environment of the process. What the launch rendered is used as it is,
 // unless values that only the claim knows change it.
-func (m *Manager) render(ctx context.Context, x *execution.Claimed) (jobspec.Spec, map[string]string, error) {
+func (m *Manager) render(ctx context.Context, x *execution.Claimed) (*jobspec.Task, map[string]string, error) {
 	vars, err := variables(x)
 	if err != nil {
-		return jobspec.Spec{}, nil, err
+		return nil, nil, err
 	}
 	outputs := make(map[string]any, len(x.Job.Outputs))
 	for k, v := range x.Job.Outputs {
@@ -29,13 +29,13 @@ func (m *Manager) render(ctx context.Context, x *execution.Claimed) (jobspec.Spe
 	if task.NeedsRender(outputs) {
 		def, err := m.definitions.get(ctx, x.Job.Org, x.Job.Definition)
 		if err != nil {
-			return jobspec.Spec{}, nil, err
+			return nil, nil, err
 		}
 		if task, err = def.Task(x.Task.Name, vars); err != nil {
-			return jobspec.Spec{}, nil, fmt.Errorf("render task %s: %w", x.Task.Name, err)
+			return nil, nil, fmt.Errorf("render task %s: %w", x.Task.Name, err)
 		}
 	}
-	return task.Spec, task.Env(vars), nil
+	return task, task.Env(vars), nil
 }
 
 // variables are those of the run, what only the claim knows and, above all, the outputs of earlier tasks.
@@ -45,7 +45,7 @@ func variables(x *execution.Claimed) (jobspec.Vars, error) {
 		return nil, fmt.Errorf("read variables of execution %s: %w", x.Job.ID, err)
 	}
 	vars["JobRetry"] = int64(x.Job.Key.Run - 1)
-	vars["TaskRetry"] = int64(x.Retries)
+	vars["TaskType"], vars["TaskRetry"] = x.Task.Name, int64(x.Retries)
 	began := x.Job.CreatedAt
 	if x.Job.StartedAt != nil {
 		began = *x.Job.StartedAt

@@ -2,6 +2,7 @@ package events
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -27,7 +28,9 @@ type Consumer struct {
 	JS  jetstream.JetStream
 	Log *slog.Logger
 	// Launch begins runs, Control cancels and pauses them, Results ends attempts.
-	Launch  func(context.Context, []execution.Key) error
+	Launch func(context.Context, []execution.Key) error
+	// Fail ends a run that cannot be begun.
+	Fail    func(context.Context, execution.Key) error
 	Control func(context.Context, []control.Order) ([]bool, error)
 	Results func(context.Context, []result.Result) ([]execution.Verdict, error)
 	// Quarantine keeps a message that can never be handled.
@@ -86,8 +89,10 @@ func read[T any](ctx context.Context, c *Consumer, kind string, msgs []jetstream
 }
 
 // handle gives a batch to f. When that fails by the fault of some message, each is tried alone, so that one bad
-// message does not keep the others from being handled; after a few deliveries it is buried.
-func handle[T any](ctx context.Context, c *Consumer, kind string, items []item[T], f func(context.Context, []item[T]) error) error {
+// message does not keep the others from being handled; after a few deliveries it is given up and buried.
+func handle[T any](ctx context.Context, c *Consumer, kind string, items []item[T], giveUp func(context.Context, T) error,
+	f func(context.Context, []item[T]) error,
+) error {
 	if len(items) == 0 {
 		return nil
 	}
@@ -104,6 +109,9 @@ func handle[T any](ctx context.Context, c *Consumer, kind string, items []item[T
 		switch {
 		case err == nil:
 		case !c.Temporary(err) && deliveries(it.msg) > maxDeliveries:
+			if giveUp != nil {
+				err = errors.Join(err, giveUp(ctx, it.value))
+			}
 			c.bury(ctx, kind, it.msg, err)
 		default:
 			_ = it.msg.NakWithDelay(laterDelay)
@@ -142,7 +150,7 @@ func ack[T any](items []item[T]) {
 }
 
 func (c *Consumer) launches(ctx context.Context, msgs []jetstream.Msg) error {
-	return handle(ctx, c, "launch", read(ctx, c, "launch", msgs, parseLaunch), func(ctx context.Context, items []item[execution.Key]) error {
+	return handle(ctx, c, "launch", read(ctx, c, "launch", msgs, parseLaunch), c.Fail, func(ctx context.Context, items []item[execution.Key]) error {
 		keys := make([]execution.Key, len(items))
 		for i, it := range items {
 			keys[i] = it.value
@@ -175,7 +183,7 @@ func key(request string, run int32) (execution.Key, error) {
 }
 
 func (c *Consumer) controls(ctx context.Context, msgs []jetstream.Msg) error {
-	return handle(ctx, c, "control", read(ctx, c, "control", msgs, parseControl), func(ctx context.Context, items []item[control.Order]) error {
+	return handle(ctx, c, "control", read(ctx, c, "control", msgs, parseControl), nil, func(ctx context.Context, items []item[control.Order]) error {
 		orders := make([]control.Order, len(items))
 		for i, it := range items {
 			orders[i] = it.value
@@ -217,7 +225,7 @@ func parseControl(payload []byte) (control.Order, error) {
 }
 
 func (c *Consumer) results(ctx context.Context, msgs []jetstream.Msg) error {
-	return handle(ctx, c, "result", read(ctx, c, "result", msgs, parseResult), func(ctx context.Context, items []item[result.Result]) error {
+	return handle(ctx, c, "result", read(ctx, c, "result", msgs, parseResult), nil, func(ctx context.Context, items []item[result.Result]) error {
 		all := make([]result.Result, len(items))
 		for i, it := range items {
 			all[i] = it.value

@@ -49,13 +49,27 @@ const codeLaunch = "ERR_JOB_LAUNCH"
 
 // Launch begins the runs.
 func (l *Launcher) Launch(ctx context.Context, keys []execution.Key) error {
-	launches, err := l.Requests.Launches(ctx, unique(keys))
-	if err != nil {
-		return err
+	for keys = unique(keys); len(keys) > 0; {
+		launches, err := l.Requests.Launches(ctx, keys)
+		if err != nil {
+			return err
+		}
+		if len(launches) == 0 {
+			return nil // their requests are no longer READY
+		}
+		if err := l.begin(ctx, launches); err != nil {
+			return err
+		}
+		// An answer is bounded: what it left out is asked for again.
+		keys = slices.DeleteFunc(keys, func(k execution.Key) bool {
+			return slices.ContainsFunc(launches, func(x execution.Launch) bool { return x.Key == k })
+		})
 	}
-	if len(launches) == 0 {
-		return nil // their requests are no longer READY
-	}
+	return nil
+}
+
+// begin launches what job-manager has answered with.
+func (l *Launcher) begin(ctx context.Context, launches []execution.Launch) error {
 	slices.SortFunc(launches, func(a, b execution.Launch) int { return compare(a.Key, b.Key) })
 	now := l.Store.Now()
 	runs := make([]*execution.NewRun, 0, len(launches))
@@ -67,6 +81,19 @@ func (l *Launcher) Launch(ctx context.Context, keys []execution.Key) error {
 		runs = append(runs, r)
 	}
 	return l.store(ctx, runs, now)
+}
+
+// Fail ends a run that could not be begun, so that its request does not wait for ever.
+func (l *Launcher) Fail(ctx context.Context, key execution.Key) error {
+	launches, err := l.Requests.Launches(ctx, []execution.Key{key})
+	if err != nil {
+		return err
+	}
+	for i := range launches {
+		launches[i].Vars, launches[i].Error = nil, codeLaunch
+		launches[i].Message = "it could not be launched; the message is in quarantine"
+	}
+	return l.begin(ctx, launches)
 }
 
 // store inserts the runs with the places that their first tasks get.

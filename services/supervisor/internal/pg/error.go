@@ -15,8 +15,7 @@ import (
 
 // Temporary says that what failed may work later without any change: a connection, a lock, a service that is away.
 func Temporary(err error) bool {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch pg.Code[:2] {
 		case "08", "25", "40", "53", "55", "57", "58": // connection, transaction state, rollback, resources, object state, intervention, system
 			return true
@@ -36,10 +35,8 @@ func Temporary(err error) bool {
 	}
 	var s interface{ GRPCStatus() *status.Status }
 	if errors.As(err, &s) {
-		switch s.GRPCStatus().Code() {
-		case codes.DeadlineExceeded, codes.Canceled, codes.Unavailable, codes.Internal:
-			return true
-		}
+		code := s.GRPCStatus().Code()
+		return code == codes.DeadlineExceeded || code == codes.Canceled || code == codes.Unavailable || code == codes.Internal
 	}
 	return false
 }

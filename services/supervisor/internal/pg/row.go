@@ -105,8 +105,10 @@ func (r *jobRows) add(id uuid.UUID, j *engine.Job) error {
 }
 
 func (r *jobRows) args() []any {
-	return []any{r.ids, r.states, r.versions, r.policies, r.total, r.open, r.normal, r.running, r.failing, r.stopping, r.cancelled, r.paused,
-		r.codes, r.messages, r.started, r.ended, r.deadline, r.restart, r.soft, r.resume}
+	return []any{
+		r.ids, r.states, r.versions, r.policies, r.total, r.open, r.normal, r.running, r.failing, r.stopping, r.cancelled, r.paused,
+		r.codes, r.messages, r.started, r.ended, r.deadline, r.restart, r.soft, r.resume,
+	}
 }
 
 const unnestJobs = `SELECT unnest($1::uuid[]) AS id, unnest($2::text[]) AS state, unnest($3::bigint[]) AS version, unnest($4::text[])::json AS policy,
@@ -154,8 +156,10 @@ func (r *taskRows) add(id uuid.UUID, t *engine.Task) error {
 }
 
 func (r *taskRows) args() []any {
-	return []any{r.ids, r.idx, r.states, r.waiting, r.taken, r.broken, r.handler, r.attempts, r.user, r.infra, r.ready, r.wake, r.overdue,
-		r.codes, r.classes, r.messages, r.outputs, r.results, r.gates, r.reasons, r.started, r.ended}
+	return []any{
+		r.ids, r.idx, r.states, r.waiting, r.taken, r.broken, r.handler, r.attempts, r.user, r.infra, r.ready, r.wake, r.overdue,
+		r.codes, r.classes, r.messages, r.outputs, r.results, r.gates, r.reasons, r.started, r.ended,
+	}
 }
 
 const unnestTasks = `SELECT unnest($1::uuid[]) AS execution_id, unnest($2::int[]) AS idx, unnest($3::text[]) AS state, unnest($4::int[]) AS waiting,

@@ -38,9 +38,6 @@ type Store struct {
 // New returns the schema that pool's search path names.
 func New(pool *pgxpool.Pool, l Listener) *Store { return &Store{pool: pool, listener: l} }
 
-// Pool of the store, for reads.
-func (s *Store) Pool() *pgxpool.Pool { return s.pool }
-
 // Now is the time by the database's clock, as far as the last transaction showed it.
 func (s *Store) Now() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
 

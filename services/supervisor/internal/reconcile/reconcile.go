@@ -50,7 +50,7 @@ func (c Config) Validate() error {
 		"Every": c.Every, "RingAfter": c.RingAfter, "ReplaceAfter": c.ReplaceAfter, "Lease": c.Lease, "Overlap": c.Overlap, "StopGrace": c.StopGrace,
 	} {
 		if d <= 0 {
-			errs = append(errs, fmt.Errorf("Reconcile.%s is %s, want more than 0", name, d))
+			errs = append(errs, fmt.Errorf("reconcile: %s is %s, want more than 0", name, d))
 		}
 	}
 	return errors.Join(errs...)

@@ -1,0 +1,136 @@
+package attempt
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/services/supervisor/internal/engine"
+	"github.com/formicary/formicary/services/supervisor/internal/execution"
+)
+
+const definition = `job_type: job
+tasks:
+- task_type: build
+  method: SHELL
+  script:
+    - make
+  on_completed: report
+- task_type: report
+  method: SHELL
+  script:
+    - echo {{.Version}} {{.JobRetry}}
+`
+
+// source gives one definition and counts how often it is asked.
+type source struct {
+	text  string
+	asked int
+	err   error
+}
+
+func (s *source) Definition(context.Context, string, string) (*jobspec.Definition, error) {
+	s.asked++
+	if s.err != nil {
+		return nil, s.err
+	}
+	def, _, err := jobspec.Parse("job.yaml", []byte(s.text))
+	return def, err
+}
+
+// claimed is the attempt of a task of the definition.
+func claimed(t *testing.T, text, task string, outputs map[string]string) *execution.Claimed {
+	t.Helper()
+	def, _, err := jobspec.Parse("job.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := def.Plan(jobspec.Vars{"JobRetry": int64(0), "Version": "none"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &execution.Claimed{
+		Attempt: execution.Attempt{UID: uuid.New(), State: engine.AttemptRunning},
+		Job:     &execution.Context{Vars: []byte(`{"Version":"none","N":3,"F":1.5,"L":[1,"x"]}`), Outputs: outputs, Now: time.Now()},
+	}
+	x.Job.Key.Run = 3
+	for i := range plan.Tasks {
+		if plan.Tasks[i].Name == task {
+			x.Task = &plan.Tasks[i]
+		}
+	}
+	return x
+}
+
+func TestRenderUsesWhatTheClaimKnows(t *testing.T) {
+	src := &source{text: definition}
+	m := &Manager{definitions: newCache(src)}
+	spec, env, err := m.render(t.Context(), claimed(t, definition, "build", map[string]string{"Other": "x"}))
+	if err != nil || spec.Spec.Script[0] != "make" || src.asked != 0 {
+		t.Errorf("%v, %v, definition asked for %d times", spec, err, src.asked)
+	}
+	if env["N"] != "3" || env["F"] != "1.5" || env["Other"] != "x" {
+		t.Errorf("environment %v", env)
+	}
+	for range 2 {
+		spec, env, err = m.render(t.Context(), claimed(t, definition, "report", map[string]string{"Version": "v7; rm -rf /"}))
+		if err != nil || spec.Spec.Script[0] != "echo v7; rm -rf / 2" {
+			t.Errorf("task %v, %v", spec, err)
+		}
+	}
+	if env["Version"] != "v7; rm -rf /" || src.asked != 1 {
+		t.Errorf("environment %v, definition asked for %d times", env, src.asked)
+	}
+}
+
+func TestRenderTellsFaultsFromOutages(t *testing.T) {
+	x := claimed(t, definition, "report", map[string]string{"Version": "v"})
+	m := &Manager{definitions: newCache(&source{err: errors.New("no job-manager")})}
+	var bad jobspec.Problems
+	if _, _, err := m.render(t.Context(), x); err == nil || errors.As(err, &bad) {
+		t.Errorf("outage: %v", err)
+	}
+	x.Task.Name = "gone"
+	m = &Manager{definitions: newCache(&source{text: definition})}
+	if _, _, err := m.render(t.Context(), x); !errors.As(err, &bad) {
+		t.Errorf("a task that the definition does not have: %v", err)
+	}
+}
+
+func TestTimeoutIsWhatIsLeft(t *testing.T) {
+	began := time.Now()
+	tests := map[string]struct {
+		timeout, total, after, want time.Duration
+	}{
+		"none":           {},
+		"its own":        {timeout: time.Minute, want: time.Minute},
+		"rest of total":  {timeout: time.Minute, total: 90 * time.Second, after: time.Minute, want: 30 * time.Second},
+		"only the total": {total: time.Minute, after: 20 * time.Second, want: 40 * time.Second},
+		"nothing left":   {timeout: time.Minute, total: time.Minute, after: time.Hour, want: time.Second},
+	}
+	for name, tt := range tests {
+		x := &execution.Claimed{
+			Task: &jobspec.Task{Timeout: tt.timeout, TotalTimeout: tt.total}, StartedAt: &began, Job: &execution.Context{Now: began.Add(tt.after)},
+		}
+		if got := timeout(x); got != tt.want {
+			t.Errorf("%s: %s, want %s", name, got, tt.want)
+		}
+	}
+}
+
+func TestCacheStaysSmall(t *testing.T) {
+	src := &source{text: definition}
+	c := newCache(src)
+	for range 3 * cacheSize {
+		if _, err := c.get(t.Context(), "o", uuid.NewString()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(c.known) > cacheSize {
+		t.Errorf("%d definitions are kept", len(c.known))
+	}
+}
