@@ -378,13 +378,16 @@ func TestLargeJob(t *testing.T) {
 	for i := range tasks {
 		tasks[i] = task(fmt.Sprintf("task%d", i), "join")
 	}
+	id := w.jobs.add(plan(append(tasks, task("join"))...))
 	began := time.Now()
-	id := w.admit(plan(append(tasks, task("join"))...))
+	w.admitRun(id, 1)
 	testkit.Eventually(t, 30*time.Second, "the launch", func() bool { return w.execution(id) != nil })
 	launched := time.Since(began)
 	testkit.Eventually(t, 100*time.Second, "the end", func() bool { return w.execution(id).GetState() == executionv1.Execution_COMPLETED })
-	t.Logf("%d tasks: launched in %s, done in %s, %d questions for places", n, launched, time.Since(began), w.slots.asked)
 	w.settled()
+	w.slots.mu.Lock()
+	defer w.slots.mu.Unlock()
+	t.Logf("%d tasks: launched in %s, done in %s, %d questions for places", n, launched, time.Since(began), w.slots.asked)
 }
 
 func BenchmarkJobs(b *testing.B) {

@@ -155,7 +155,7 @@ func (w *world) admit(p *jobspec.Plan) string {
 }
 
 func (w *world) admitRun(id string, run int32) {
-	w.publish("formicary.event.job.admitted", &jobv1.RequestAdmitted{RequestId: id, Run: run})
+	w.publish("formicary.event.job.admitted", &jobv1.RequestsAdmitted{Requests: []*jobv1.RequestAdmitted{{RequestId: id, Run: run}}})
 }
 
 func (w *world) control(id string, action jobv1.RequestControl_Action) {
@@ -380,10 +380,10 @@ func listen(t testing.TB, nc *nats.Conn) *eventLog {
 	t.Helper()
 	l := &eventLog{}
 	sub, err := nc.Subscribe("formicary.event.execution.changed", func(m *nats.Msg) {
-		e := &executionv1.ExecutionChanged{}
+		e := &executionv1.ExecutionChanges{}
 		if proto.Unmarshal(m.Data, e) == nil {
 			l.mu.Lock()
-			l.all = append(l.all, e)
+			l.all = append(l.all, e.GetChanges()...)
 			l.mu.Unlock()
 		}
 	})
@@ -445,7 +445,7 @@ func (a *ant) ring(ctx context.Context, msgs []jetstream.Msg) error {
 		if err := proto.Unmarshal(m.Data(), &d); err != nil {
 			return err
 		}
-		req.Uids = append(req.Uids, d.GetUid())
+		req.Uids = append(req.Uids, d.GetUids()...)
 	}
 	res, err := a.w.attempts.Claim(ctx, req)
 	if err != nil {
@@ -541,9 +541,14 @@ func (a *ant) live(task string) string {
 func (w *world) onEnd(f func(id string)) (stop func()) {
 	w.t.Helper()
 	sub, err := w.nc.Subscribe("formicary.event.execution.changed", func(m *nats.Msg) {
-		e := &executionv1.ExecutionChanged{}
-		if proto.Unmarshal(m.Data, e) == nil && e.GetEndedAt() != nil {
-			f(e.GetRequestId())
+		all := &executionv1.ExecutionChanges{}
+		if proto.Unmarshal(m.Data, all) != nil {
+			return
+		}
+		for _, e := range all.GetChanges() {
+			if e.GetEndedAt() != nil {
+				f(e.GetRequestId())
+			}
 		}
 	})
 	if err != nil {

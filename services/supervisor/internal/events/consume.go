@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -45,6 +46,7 @@ const (
 	ackWait       = 30 * time.Second
 	maxPending    = 4096
 	batchSize     = 256
+	perLaunch     = 500 // of the 1,000 that job-manager answers for
 	maxDeliveries = 5
 	laterDelay    = time.Second
 )
@@ -150,12 +152,16 @@ func ack[T any](items []item[T]) {
 }
 
 func (c *Consumer) launches(ctx context.Context, msgs []jetstream.Msg) error {
-	return handle(ctx, c, "launch", read(ctx, c, "launch", msgs, parseLaunch), c.Fail, func(ctx context.Context, items []item[execution.Key]) error {
-		keys := make([]execution.Key, len(items))
-		for i, it := range items {
-			keys[i] = it.value
+	return handle(ctx, c, "launch", read(ctx, c, "launch", msgs, parseLaunch), c.giveUp, func(ctx context.Context, items []item[[]execution.Key]) error {
+		var keys []execution.Key
+		for _, it := range items {
+			keys = append(keys, it.value...)
 		}
-		if err := c.Launch(ctx, keys); err != nil {
+		err := c.launch(ctx, keys)
+		if err != nil && len(items) == 1 && !c.Temporary(err) {
+			err = c.launchEach(ctx, keys)
+		}
+		if err != nil {
 			return err
 		}
 		ack(items)
@@ -163,12 +169,51 @@ func (c *Consumer) launches(ctx context.Context, msgs []jetstream.Msg) error {
 	})
 }
 
-func parseLaunch(payload []byte) (execution.Key, error) {
-	var e jobv1.RequestAdmitted
-	if err := proto.Unmarshal(payload, &e); err != nil {
-		return execution.Key{}, fmt.Errorf("decode: %w", err)
+// launch begins runs, as many at once as job-manager answers for.
+func (c *Consumer) launch(ctx context.Context, keys []execution.Key) error {
+	for some := range slices.Chunk(keys, perLaunch) {
+		if err := c.Launch(ctx, some); err != nil {
+			return err
+		}
 	}
-	return key(e.GetRequestId(), e.GetRun())
+	return nil
+}
+
+// launchEach begins the runs of a message one by one, so that only those at fault are left.
+func (c *Consumer) launchEach(ctx context.Context, keys []execution.Key) error {
+	var failed error
+	for _, k := range keys {
+		if err := c.Launch(ctx, []execution.Key{k}); err != nil {
+			failed = errors.Join(failed, err)
+		}
+	}
+	return failed
+}
+
+// giveUp ends the runs of a message that cannot be begun.
+func (c *Consumer) giveUp(ctx context.Context, keys []execution.Key) error {
+	var failed error
+	for _, k := range keys {
+		if c.Launch(ctx, []execution.Key{k}) != nil {
+			failed = errors.Join(failed, c.Fail(ctx, k))
+		}
+	}
+	return failed
+}
+
+func parseLaunch(payload []byte) ([]execution.Key, error) {
+	var e jobv1.RequestsAdmitted
+	if err := proto.Unmarshal(payload, &e); err != nil {
+		return nil, fmt.Errorf("decode: %w", err)
+	}
+	keys := make([]execution.Key, len(e.GetRequests()))
+	for i, r := range e.GetRequests() {
+		var err error
+		if keys[i], err = key(r.GetRequestId(), r.GetRun()); err != nil {
+			return nil, err
+		}
+	}
+	return keys, nil
 }
 
 func key(request string, run int32) (execution.Key, error) {

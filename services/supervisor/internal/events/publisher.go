@@ -5,6 +5,7 @@ package events
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -35,24 +36,62 @@ type Publisher struct {
 	Wake func(*execution.Changes)
 }
 
-// Messages makes the outbox rows of a transaction: a doorbell per new attempt and an event per run that moved.
+const (
+	perDoorbell = 25  // a doorbell stays below the 1 KiB of its stream
+	perEvent    = 250 // runs in one event; their error messages are bounded
+)
+
+// Messages makes the outbox rows of a transaction: doorbells by ant and events with the runs that moved, few of them
+// however large the batch was.
 func (p *Publisher) Messages(c *execution.Changes) ([]outbox.Message, error) {
-	msgs := make([]outbox.Message, 0, len(c.Rings)+len(c.Jobs))
-	for _, r := range c.Rings {
-		payload, err := proto.Marshal(&antv1.Doorbell{Uid: r.UID.String()})
+	var msgs []outbox.Message
+	add := func(subject string, m proto.Message) error {
+		payload, err := proto.Marshal(m)
 		if err != nil {
-			return nil, fmt.Errorf("encode doorbell: %w", err)
+			return fmt.Errorf("encode message to %s: %w", subject, err)
 		}
-		msgs = append(msgs, outbox.New(task+r.Ant, payload))
+		msgs = append(msgs, outbox.New(subject, payload))
+		return nil
 	}
-	for i := range c.Jobs {
-		payload, err := proto.Marshal(Changed(c.Jobs[i].Key, &c.Jobs[i].Job))
-		if err != nil {
-			return nil, fmt.Errorf("encode event: %w", err)
+	for _, ant := range byAnt(c.Rings) {
+		for uids := range slices.Chunk(ant.uids, perDoorbell) {
+			if err := add(task+ant.id, &antv1.Doorbell{Uids: uids}); err != nil {
+				return nil, err
+			}
 		}
-		msgs = append(msgs, outbox.New(ExecutionChanged, payload))
+	}
+	for jobs := range slices.Chunk(c.Jobs, perEvent) {
+		all := &executionv1.ExecutionChanges{Changes: make([]*executionv1.ExecutionChanged, len(jobs))}
+		for i := range jobs {
+			all.Changes[i] = Changed(jobs[i].Key, &jobs[i].Job)
+		}
+		if err := add(ExecutionChanged, all); err != nil {
+			return nil, err
+		}
 	}
 	return msgs, nil
+}
+
+// rings are the attempts that one ant has to hear of.
+type rings struct {
+	id   string
+	uids []string
+}
+
+// byAnt groups attempts by their ants, both in the order of their first appearance.
+func byAnt(all []execution.Ring) []rings {
+	var groups []rings
+	at := map[string]int{}
+	for _, r := range all {
+		i, ok := at[r.Ant]
+		if !ok {
+			i = len(groups)
+			at[r.Ant] = i
+			groups = append(groups, rings{id: r.Ant})
+		}
+		groups[i].uids = append(groups[i].uids, r.UID.String())
+	}
+	return groups
 }
 
 // Committed sends what the outbox holds, wakes who waits for it and gives the hints.
@@ -97,12 +136,8 @@ func short(message string) string {
 }
 
 func (p *Publisher) hintStops(c *execution.Changes) {
-	byAnt := map[string][]string{}
-	for _, s := range c.Stops {
-		byAnt[s.Ant] = append(byAnt[s.Ant], s.UID.String())
-	}
-	for ant, uids := range byAnt {
-		p.hint(stop+ant, &antv1.StopHint{Uids: uids})
+	for _, ant := range byAnt(c.Stops) {
+		p.hint(stop+ant.id, &antv1.StopHint{Uids: ant.uids})
 	}
 }
 

@@ -28,12 +28,7 @@ func (s *Store) Heads(ctx context.Context, limits map[string]int, limit int) (he
 		names, most = append(names, class), append(most, int32(min(n, limit)))
 	}
 	// The recursion steps from class to class in the index: its cost is that of the classes, not of the tasks.
-	conn, err := s.acquire(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer conn.Release()
-	rows, err := conn.Query(ctx, `WITH RECURSIVE c (class) AS (
+	rows, err := s.pool.Query(ctx, `WITH RECURSIVE c (class) AS (
 		(SELECT class FROM task WHERE state = 'READY' ORDER BY class LIMIT 1)
 		UNION ALL
 		SELECT (SELECT t.class FROM task t WHERE t.state = 'READY' AND t.class > c.class ORDER BY t.class LIMIT 1) FROM c WHERE c.class IS NOT NULL

@@ -95,9 +95,9 @@ func (s *Store) tx(ctx context.Context, f func(context.Context, *tx) error) erro
 }
 
 func (s *Store) once(ctx context.Context, f func(context.Context, *tx) error) error {
-	conn, err := s.acquire(ctx)
+	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("acquire connection: %w", err)
 	}
 	defer conn.Release()
 	t := &tx{conn: conn, batch: &pgx.Batch{}}
@@ -123,28 +123,6 @@ func (s *Store) once(ctx context.Context, f func(context.Context, *tx) error) er
 	}
 	done = true
 	return nil
-}
-
-// hot are the settings of connections on the hot path. Its statements take arrays; left to itself PostgreSQL would plan
-// them anew at each execution, which costs several times the execution. One plan fits them all, as every table is
-// reached by an index, also one that was empty when the plan was made.
-const hot = `SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off`
-
-// acquire returns a connection with these settings.
-func (s *Store) acquire(ctx context.Context) (*pgxpool.Conn, error) {
-	conn, err := s.pool.Acquire(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("acquire connection: %w", err)
-	}
-	known := conn.Conn().PgConn().CustomData()
-	if known["hot"] == nil {
-		if _, err := conn.Conn().PgConn().Exec(ctx, hot).ReadAll(); err != nil {
-			conn.Release()
-			return nil, fmt.Errorf("set up connection: %w", err)
-		}
-		known["hot"] = true
-	}
-	return conn, nil
 }
 
 // publish queues the outbox rows of c.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 type AntSession struct {
@@ -25,6 +26,7 @@ type Attempt struct {
 	State           string
 	AntID           string
 	Session         uuid.UUID
+	ClaimSession    pgtype.UUID
 	Slots           int32
 	LeaseUntil      time.Time
 	Missed          int16
