@@ -46,6 +46,7 @@ func (w *world) attemptStates(id, name string) []string {
 }
 
 func TestLateAndRepeatedResultsChangeNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.newAnt("ant1", 4, func(*antv1.Work) *antv1.Result { return nil })
 	id := w.admit(plan(task("a", "b"), task("b")))
@@ -79,6 +80,7 @@ func TestLateAndRepeatedResultsChangeNothing(t *testing.T) {
 }
 
 func TestBadMessagesAreQuarantined(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.newAnt("ant1", 1, nil)
 	for _, subject := range []string{"formicary.result.0", "formicary.event.job.admitted", "formicary.event.job.control"} {
@@ -95,6 +97,7 @@ func TestBadMessagesAreQuarantined(t *testing.T) {
 }
 
 func TestUnlaunchableRunEndsAndHoldsUpNobody(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.newAnt("ant1", 1, nil)
 	bad := w.jobs.add(plan(task("a")), func(l *jobv1.Launch) { l.Vars = []byte("{") }) // PostgreSQL refuses it, and its batch
@@ -109,6 +112,7 @@ func TestUnlaunchableRunEndsAndHoldsUpNobody(t *testing.T) {
 }
 
 func TestLostAttemptsAreReplacedWithinTheirBudget(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.newAnt("ant1", 4, func(*antv1.Work) *antv1.Result { return nil })
 	only := w.admit(plan(jobspec.Task{Name: "once", AtMostOnce: true}))
@@ -134,6 +138,7 @@ func TestLostAttemptsAreReplacedWithinTheirBudget(t *testing.T) {
 }
 
 func TestRestartedAntAdoptsWhatItHas(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.newAnt("ant1", 8, func(work *antv1.Work) *antv1.Result {
 		if work.GetAttempt() > 1 {
@@ -176,6 +181,7 @@ func TestRestartedAntAdoptsWhatItHas(t *testing.T) {
 }
 
 func TestUnlistedAttemptIsLostAfterTwoSyncs(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.newAnt("ant1", 8, func(work *antv1.Work) *antv1.Result {
 		if work.GetAttempt() > 1 {
@@ -214,6 +220,7 @@ func TestUnlistedAttemptIsLostAfterTwoSyncs(t *testing.T) {
 }
 
 func TestStaleSessionsGetNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.newAnt("ant1", 1, func(*antv1.Work) *antv1.Result { return nil })
 	id := w.admit(plan(task("a/b c")))
@@ -261,6 +268,7 @@ func TestStaleSessionsGetNothing(t *testing.T) {
 
 // TestBusWiped loses everything in the bus while jobs wait, run and end.
 func TestBusWiped(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.slots.set("ant1", uuid.NewString(), 20)
 	var ids []string
@@ -291,6 +299,7 @@ func TestBusWiped(t *testing.T) {
 }
 
 func TestUnclaimedAttemptIsReplaced(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.slots.set("deaf", uuid.NewString(), 1)
 	id := w.admit(plan(task("a")))
@@ -308,6 +317,7 @@ func TestUnclaimedAttemptIsReplaced(t *testing.T) {
 }
 
 func TestLateReservationIsNotUsed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.newAnt("ant1", 1, nil)
 	w.slots.mu.Lock()
@@ -331,6 +341,7 @@ func TestLateReservationIsNotUsed(t *testing.T) {
 
 // TestReplicasShareTheWork runs several supervisors on one database.
 func TestReplicasShareTheWork(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for i := range 2 {
 		w.replica(fmt.Sprintf("replica%d", i))
@@ -371,6 +382,7 @@ func TestReplicasShareTheWork(t *testing.T) {
 }
 
 func TestLargeJob(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	const n = 5000
 	w.newAnt("ant1", 100, nil)

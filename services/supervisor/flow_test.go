@@ -22,6 +22,7 @@ func failed(code int32) *antv1.Result {
 
 // TestOutcomes runs small jobs to their end.
 func TestOutcomes(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		plan  *jobspec.Plan
 		fail  map[string]int // how many attempts of a task fail; -1 all
@@ -102,6 +103,7 @@ func TestOutcomes(t *testing.T) {
 }
 
 func TestRunsThatEndAtLaunch(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	tests := map[string]struct {
 		change func(*jobv1.Launch)
@@ -125,6 +127,7 @@ func TestRunsThatEndAtLaunch(t *testing.T) {
 }
 
 func TestLaunchTwiceIsOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.newAnt("ant1", 4, nil)
 	id := w.jobs.add(plan(task("a", "b"), task("b")))
@@ -142,6 +145,7 @@ func TestLaunchTwiceIsOnce(t *testing.T) {
 }
 
 func TestCancelBeforeLaunch(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.newAnt("ant1", 4, nil)
 	id := w.jobs.add(plan(task("a")))
@@ -159,6 +163,7 @@ func TestCancelBeforeLaunch(t *testing.T) {
 }
 
 func TestCancelStopsWhatRuns(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.newAnt("ant1", 2, func(work *antv1.Work) *antv1.Result {
 		if work.GetTask() == "clean" {
@@ -191,6 +196,7 @@ func TestCancelStopsWhatRuns(t *testing.T) {
 }
 
 func TestCancelBeforeClaimDiesAtTheClaim(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	session := uuid.NewString()
 	w.slots.set("ant1", session, 1)
@@ -209,6 +215,7 @@ func TestCancelBeforeClaimDiesAtTheClaim(t *testing.T) {
 }
 
 func TestPauseAndResume(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.newAnt("ant1", 2, func(work *antv1.Work) *antv1.Result {
 		if work.GetTask() == "a" {
@@ -241,6 +248,7 @@ func TestPauseAndResume(t *testing.T) {
 }
 
 func TestRestartKeepsWhatCompleted(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ok := false
 	a := w.newAnt("ant1", 2, func(work *antv1.Work) *antv1.Result {
@@ -271,6 +279,7 @@ func TestRestartKeepsWhatCompleted(t *testing.T) {
 }
 
 func TestOutputsReachLaterTasks(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.newAnt("ant1", 2, func(work *antv1.Work) *antv1.Result {
 		return &antv1.Result{Outcome: antv1.Result_SUCCEEDED, Outputs: map[string]string{"v_" + work.GetTask(): "of " + work.GetTask()}, Body: "bo\x00dy"}
@@ -290,7 +299,9 @@ func TestOutputsReachLaterTasks(t *testing.T) {
 }
 
 func TestTimeouts(t *testing.T) {
+	t.Parallel()
 	t.Run("of the job", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t)
 		a := w.newAnt("ant1", 2, func(*antv1.Work) *antv1.Result { return nil })
 		p := plan(task("a", "b"), task("b"))
@@ -305,6 +316,7 @@ func TestTimeouts(t *testing.T) {
 		w.settled()
 	})
 	t.Run("of a wait", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t)
 		w.newAnt("ant1", 0, nil)
 		id := w.admit(plan(jobspec.Task{Name: "a", PendingTimeout: 100 * time.Millisecond}))
@@ -314,6 +326,7 @@ func TestTimeouts(t *testing.T) {
 		w.settled()
 	})
 	t.Run("of a task whose ant forgets it", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t)
 		a := w.newAnt("ant1", 1, func(*antv1.Work) *antv1.Result { return nil })
 		id := w.admit(plan(task("a")))
@@ -328,6 +341,7 @@ func TestTimeouts(t *testing.T) {
 		w.settled()
 	})
 	t.Run("between retries", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t)
 		w.newAnt("ant1", 1, func(*antv1.Work) *antv1.Result { return failed(1) })
 		id := w.admit(plan(jobspec.Task{Name: "a", Retry: 1, Backoff: jobspec.Backoff{Delay: 300 * time.Millisecond}}))
@@ -341,6 +355,7 @@ func TestTimeouts(t *testing.T) {
 }
 
 func TestGatesAreExplained(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.newAnt("ant1", 1, func(*antv1.Work) *antv1.Result { return nil })
 	id := w.admit(plan(task("a", "c"), task("b"), task("c"), jobspec.Task{Name: "x", Method: "HTTP_GET"}, jobspec.Task{Name: "last", AlwaysRun: true}))
@@ -370,6 +385,7 @@ func TestGatesAreExplained(t *testing.T) {
 }
 
 func TestTasksArePaged(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	var tasks []jobspec.Task
 	for i := range 25 {

@@ -86,11 +86,13 @@ func newWorldWith(t testing.TB, s3 string) *world {
 // replica starts a supervisor that answers under the name.
 func (w *world) replica(name string) {
 	w.t.Helper()
+	cfg := supervisor.DefaultConfig()
+	cfg.Reconcile.Every = 100 * time.Millisecond
 	blobs, err := minio.New(w.s3, &minio.Options{Creds: credentials.NewStaticV4("key", "secret", ""), Region: "us-east-1"})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	svc, err := supervisor.New(supervisor.DefaultConfig(), supervisor.Deps{
+	svc, err := supervisor.New(cfg, supervisor.Deps{
 		Pool: w.pool, NATS: w.nc, JS: w.js, JobManager: w.peers.jobs, ResourceManager: w.peers.slots, Blobs: blobs, Bucket: "formicary",
 		Log: quiet(w.t), Meter: noop.NewMeterProvider().Meter("test"),
 	})

@@ -80,6 +80,7 @@ func (w *world) say(uid string, offset int64, data string) {
 }
 
 func TestLogIsWholeFromLiveToFinal(t *testing.T) {
+	t.Parallel()
 	store := objects{}
 	s3 := httptest.NewServer(store)
 	t.Cleanup(s3.Close)
@@ -133,6 +134,7 @@ func TestLogIsWholeFromLiveToFinal(t *testing.T) {
 }
 
 func TestLogIsFollowedBeforeItBegins(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	id := w.admit(plan(task("a")))
 	w.becomes(id, executionv1.Execution_READY)

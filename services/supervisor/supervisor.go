@@ -152,7 +152,7 @@ func (s *Service) Run(ctx context.Context) error {
 		run.Member{Name: "reconciler", Run: s.reconciler.Run},
 		run.Member{Name: "hints", Run: s.hints.Run},
 		run.Member{Name: "audit", Run: func(ctx context.Context) error {
-			return audit.Watch(ctx, s.deps.Pool, s.deps.Log, s.deps.Meter, Invariants())
+			return audit.Watch(ctx, s.deps.Pool, s.deps.Log, s.deps.Meter, pg.RecentInvariants())
 		}},
 	)
 }

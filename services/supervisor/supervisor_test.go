@@ -35,6 +35,7 @@ func task(name string, next ...string) jobspec.Task {
 }
 
 func TestChainRunsInOrder(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.newAnt("ant1", 4, nil)
 	id := w.admit(plan(task("a", "b"), task("b", "c"), task("c")))

@@ -44,7 +44,8 @@ CREATE TABLE execution (
     UNIQUE (request_id, run)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
 CREATE INDEX execution_deadline ON execution (deadline_at) WHERE ended_at IS NULL AND deadline_at IS NOT NULL;
-CREATE INDEX execution_open ON execution (created_at) WHERE ended_at IS NULL;
+-- open runs, and those that ended lately
+CREATE INDEX execution_ended ON execution (ended_at);
 
 -- A task. While it has a live attempt it is DISPATCHED here; whether it is RUNNING is said by that attempt, so that a
 -- claim writes one row and takes no lock but that of the attempt.

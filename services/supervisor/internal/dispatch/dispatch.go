@@ -77,7 +77,7 @@ type closed struct {
 
 const (
 	sweepEvery   = 5 * time.Second
-	settleEvery  = 500 * time.Millisecond
+	settleEvery  = 100 * time.Millisecond
 	releasePause = 3 * time.Millisecond // collects what ends together; only when nobody waits for the slots
 	releaseAge   = 5 * time.Second
 	releaseLimit = 5000
@@ -287,8 +287,9 @@ func (d *Dispatcher) reserve(ctx context.Context, tasks []execution.Candidate) (
 
 func (d *Dispatcher) call(ctx context.Context, asks []Ask) ([]Place, time.Time, error) {
 	d.mu.Lock()
-	releases := d.freed
-	d.freed = nil
+	n := min(len(d.freed), releaseLimit)
+	releases := d.freed[:n:n]
+	d.freed = d.freed[n:]
 	d.mu.Unlock()
 	places, deadline, err := d.slots.Reserve(ctx, releases, asks)
 	d.mu.Lock()

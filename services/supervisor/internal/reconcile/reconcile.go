@@ -128,7 +128,7 @@ func (r *Reconciler) timers(ctx context.Context) error {
 	failures := 0
 	for ctx.Err() == nil {
 		nap := longestNap
-		r.next.Store(0) // a timer that is set from now on is seen by the query or wakes
+		// A timer that is set from now on is seen by the query, or wakes.
 		r.next.Store(time.Now().Add(longestNap).UnixNano())
 		err := run.Safely(ctx, func(ctx context.Context) (err error) {
 			nap, err = r.fire(ctx)
