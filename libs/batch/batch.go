@@ -1,6 +1,7 @@
 // Package batch is group commit: callers hand in one item each and wait; a few flushers take whatever has piled up and
-// handle it in one call. An idle group adds no delay, a loaded one forms large batches by itself, so the cost per item
-// falls when it matters.
+// handle it in one call. An idle group adds no delay. A loaded one forms large batches by itself: after a batch of more
+// than one item the next is not taken before about the time has passed that the last one took, so that items gather and
+// the cost of each falls when it matters.
 package batch
 
 import (
@@ -9,6 +10,8 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // ErrClosed is returned by Do once Run has ended.
@@ -29,7 +32,14 @@ type Group[Req, Res any] struct {
 	queue  chan *item[Req, Res]
 	closed chan struct{}
 	once   sync.Once
+
+	gate chan struct{} // held by the flusher that forms a batch
+	pace atomic.Int64  // least time between the forming of two batches, in nanoseconds
+	last time.Time     // when the last batch was formed; owned by the holder of gate
 }
+
+// maxPace bounds what a loaded group adds to the latency of an item.
+const maxPace = 4 * time.Millisecond
 
 type item[Req, Res any] struct {
 	req  Req
@@ -51,6 +61,7 @@ func New[Req, Res any](opts Options, handle func(context.Context, []Req) ([]Res,
 		opts: opts, handle: handle,
 		queue:  make(chan *item[Req, Res], 4*opts.Max),
 		closed: make(chan struct{}),
+		gate:   make(chan struct{}, 1),
 	}
 }
 
@@ -93,12 +104,37 @@ func (g *Group[Req, Res]) Run(ctx context.Context) error {
 
 func (g *Group[Req, Res]) flush(ctx context.Context) {
 	for {
-		select {
-		case <-ctx.Done():
+		items := g.form(ctx)
+		if items == nil {
 			return
-		case first := <-g.queue:
-			g.answer(context.WithoutCancel(ctx), g.collect(first))
 		}
+		began := time.Now()
+		g.answer(context.WithoutCancel(ctx), items)
+		pace := time.Duration(0)
+		if len(items) > 1 {
+			pace = min(time.Since(began), maxPace)
+		}
+		g.pace.Store(int64(pace))
+	}
+}
+
+// form waits for an item and takes it with what has gathered; it returns nil when ctx ends.
+func (g *Group[Req, Res]) form(ctx context.Context) []*item[Req, Res] {
+	select {
+	case g.gate <- struct{}{}:
+		defer func() { <-g.gate }()
+	case <-ctx.Done():
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case first := <-g.queue:
+		if wait := time.Duration(g.pace.Load()) - time.Since(g.last); wait > 0 {
+			time.Sleep(wait)
+		}
+		g.last = time.Now()
+		return g.collect(first)
 	}
 }
 

@@ -32,6 +32,7 @@ const (
 	heartbeat    = 2 * time.Second
 	pullExpiry   = 10 * time.Second
 	handBackWait = time.Second
+	maxRest      = 5 * time.Millisecond
 )
 
 // Consume handles batches until ctx ends. A pull is always outstanding, so a message that finds the consumer idle is
@@ -103,8 +104,24 @@ func consumeOnce(ctx context.Context, log *slog.Logger, js jetstream.JetStream, 
 		case <-feed.Closed():
 			return fmt.Errorf("consumer of %s was closed", c.Stream)
 		case first := <-msgs:
-			handle(ctx, log, c, drain(msgs, []jetstream.Msg{first}, c.Max))
+			batch := drain(msgs, []jetstream.Msg{first}, c.Max)
+			began := time.Now()
+			handle(ctx, log, c, batch)
+			if len(batch) > 1 {
+				gather(ctx, min(time.Since(began), maxRest))
+			}
 		}
+	}
+}
+
+// gather rests after a batch of several messages, about as long as it took: under load what comes meanwhile makes the
+// next batch larger and so the cost of each message smaller. A lone message never waits.
+func gather(ctx context.Context, d time.Duration) {
+	rest := time.NewTimer(d)
+	defer rest.Stop()
+	select {
+	case <-rest.C:
+	case <-ctx.Done():
 	}
 }
 

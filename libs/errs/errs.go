@@ -12,16 +12,16 @@ type Code int
 
 // The codes.
 const (
-	CodeUnknown            Code = iota // not a typed error
-	CodeInvalid                        // the request is wrong whatever the state
-	CodeNotFound                       // the object does not exist for this caller
-	CodeConflict                       // it exists already, or with another content
-	CodePrecondition                   // the state of the object does not allow it
-	CodeAborted                        // a concurrent change won; fenced writers get this
-	CodeUnavailable                    // try again later
-	CodeExhausted                      // a limit is reached; try again later
-	CodeDenied                         // the caller may not
-	CodeUnauthenticated                // the caller is unknown
+	CodeUnknown         Code = iota // not a typed error
+	CodeInvalid                     // the request is wrong whatever the state
+	CodeNotFound                    // the object does not exist for this caller
+	CodeConflict                    // it exists already, or with another content
+	CodePrecondition                // the state of the object does not allow it
+	CodeAborted                     // a concurrent change won; fenced writers get this
+	CodeUnavailable                 // try again later
+	CodeExhausted                   // a limit is reached; try again later
+	CodeDenied                      // the caller may not
+	CodeUnauthenticated             // the caller is unknown
 )
 
 // Violation is one fault of a request.

@@ -1,4 +1,5 @@
-// Package telemetry gives a service its logger, its metrics and the operations port: /livez, /readyz and /metrics.
+// Package telemetry gives a service its logger, its metrics and the operations port: /livez, /readyz, /metrics and the
+// profiles of the Go runtime below /debug/pprof/.
 package telemetry
 
 import (
@@ -9,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof" //#nosec G108 -- served on the operations port only, never by the default mux
 	"sync"
 	"time"
 
@@ -74,11 +76,14 @@ func (o *Ops) Ready(name string, check func(context.Context) error) {
 
 const checkTime = 2 * time.Second
 
-// Handler serves the three pages.
+// Handler serves the pages.
 func (o *Ops) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", o.readyz)
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.metrics.registry, promhttp.HandlerOpts{}))
 	return mux
 }

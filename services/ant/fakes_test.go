@@ -268,7 +268,7 @@ func (c *colony) dispatch(w *antv1.Work) string {
 
 func (c *colony) ring(uid string) {
 	c.t.Helper()
-	data, err := proto.Marshal(&antv1.Doorbell{Uid: uid})
+	data, err := proto.Marshal(&antv1.Doorbell{Uids: []string{uid}})
 	if err == nil {
 		_, err = c.js.Publish(c.t.Context(), "formicary.task."+antID, data)
 	}

@@ -81,7 +81,7 @@ func BenchmarkEvent(b *testing.B) {
 	var version int64
 	for b.Loop() {
 		version++
-		w.publish("formicary.event.job.changed", &jobv1.RequestChanged{RequestId: id, OrgId: "default", JobType: "etl", Run: 1, Version: version, State: jobv1.JobRequest_COMPLETED})
+		w.publish("formicary.event.job.changed", &jobv1.RequestChanges{Changes: []*jobv1.RequestChanged{{RequestId: id, OrgId: "default", JobType: "etl", Run: 1, Version: version, State: jobv1.JobRequest_COMPLETED}}})
 		if next() == "" {
 			b.Fatal("the stream ended")
 		}

@@ -303,7 +303,7 @@ func want(t testing.TB, next func() (event, bool), briefs ...string) []event {
 // changed publishes what job-manager tells of a request.
 func (w *world) changed(id string, run int32, version int64, state jobv1.JobRequest_State) {
 	w.t.Helper()
-	w.publish("formicary.event.job.changed", &jobv1.RequestChanged{RequestId: id, OrgId: "default", JobType: "etl", Run: run, Version: version, State: state})
+	w.publish("formicary.event.job.changed", &jobv1.RequestChanges{Changes: []*jobv1.RequestChanged{{RequestId: id, OrgId: "default", JobType: "etl", Run: run, Version: version, State: state}}})
 }
 
 func (w *world) publish(subject string, m proto.Message) {

@@ -43,7 +43,7 @@ func TestWatchAll(t *testing.T) {
 	w.task(id, "a", 1, executionv1.Task_RUNNING) // not asked for
 	w.changed(id, 1, 1, jobv1.JobRequest_PENDING)
 	w.changed(other, 1, 1, jobv1.JobRequest_COMPLETED)
-	w.publish("formicary.event.job.changed", &jobv1.RequestChanged{RequestId: id, OrgId: "another", State: jobv1.JobRequest_FAILED})
+	w.publish("formicary.event.job.changed", &jobv1.RequestChanges{Changes: []*jobv1.RequestChanged{{RequestId: id, OrgId: "another", State: jobv1.JobRequest_FAILED}}})
 	if err := w.nats.Publish("formicary.event.job.changed", []byte("rubbish")); err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestWatchFilters(t *testing.T) {
 	w := start(t)
 	tasks := w.events("?tasks=true&job_type=etl")
 	want(t, tasks, "hello")
-	w.publish("formicary.event.job.changed", &jobv1.RequestChanged{RequestId: id, OrgId: "default", JobType: "other", State: jobv1.JobRequest_FAILED})
+	w.publish("formicary.event.job.changed", &jobv1.RequestChanges{Changes: []*jobv1.RequestChanged{{RequestId: id, OrgId: "default", JobType: "other", State: jobv1.JobRequest_FAILED}}})
 	w.task(id, "a", 1, executionv1.Task_RUNNING)
 	want(t, tasks, "task a RUNNING")
 }

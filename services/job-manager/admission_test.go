@@ -138,7 +138,7 @@ func TestGatesOfAClass(t *testing.T) {
 
 func TestLaunches(t *testing.T) {
 	c := newColony(t)
-	admitted := hear[jobv1.RequestAdmitted](c, "formicary.event.job.admitted")
+	admitted := hearAdmitted(c)
 	c.upload(job("j", ""))
 	c.upload(strings.ReplaceAll(job("bad", ""), `"true"`, `"{{ .undefined_variable }}"`))
 	r := c.submit(&jobv1.SubmitJobRequest{JobType: "j", Params: params(t, "name", "value")})
@@ -175,7 +175,7 @@ func TestReconciler(t *testing.T) {
 	c := newColony(t, func(conf *jobmanager.Config) {
 		conf.SilentAfter, conf.SweepEvery = 200*time.Millisecond, 50*time.Millisecond
 	})
-	admitted := hear[jobv1.RequestAdmitted](c, "formicary.event.job.admitted")
+	admitted := hearAdmitted(c)
 	control := hear[jobv1.RequestControl](c, "formicary.event.job.control")
 	c.upload(job("j", ""))
 	r := c.submit(&jobv1.SubmitJobRequest{JobType: "j"})
@@ -198,7 +198,7 @@ func TestReconciler(t *testing.T) {
 func TestPoison(t *testing.T) {
 	c := newColony(t)
 	c.upload(job("j", ""))
-	for _, payload := range [][]byte{[]byte("\xff garbage"), mustMarshal(t, &executionv1.ExecutionChanged{RequestId: "no id", Run: 1, Version: 1, State: 2})} {
+	for _, payload := range [][]byte{[]byte("\xff garbage"), mustMarshal(t, &executionv1.ExecutionChanges{Changes: []*executionv1.ExecutionChanged{{RequestId: "no id", Run: 1, Version: 1, State: 2}}})} {
 		if _, err := c.js.Publish(t.Context(), "formicary.event.execution.changed", payload); err != nil {
 			t.Fatal(err)
 		}

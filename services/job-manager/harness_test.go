@@ -216,7 +216,7 @@ func (c *colony) admit(ids ...string) {
 func (c *colony) said(events ...*executionv1.ExecutionChanged) {
 	c.Helper()
 	for _, e := range events {
-		payload, err := proto.Marshal(e)
+		payload, err := proto.Marshal(&executionv1.ExecutionChanges{Changes: []*executionv1.ExecutionChanged{e}})
 		if err != nil {
 			c.Fatal(err)
 		}
@@ -265,6 +265,30 @@ func hear[T any, M interface {
 		mu.Lock()
 		defer mu.Unlock()
 		return append([]M{}, heard...)
+	}
+}
+
+// hearChanged collects what is told of requests.
+func hearChanged(c *colony) func() []*jobv1.RequestChanged {
+	c.Helper()
+	heard := hear[jobv1.RequestChanges](c, "formicary.event.job.changed")
+	return func() (all []*jobv1.RequestChanged) {
+		for _, m := range heard() {
+			all = append(all, m.GetChanges()...)
+		}
+		return all
+	}
+}
+
+// hearAdmitted collects which requests are told to be admitted.
+func hearAdmitted(c *colony) func() []*jobv1.RequestAdmitted {
+	c.Helper()
+	heard := hear[jobv1.RequestsAdmitted](c, "formicary.event.job.admitted")
+	return func() (all []*jobv1.RequestAdmitted) {
+		for _, m := range heard() {
+			all = append(all, m.GetRequests()...)
+		}
+		return all
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 func TestSubmit(t *testing.T) {
 	c := newColony(t)
 	submitted := hear[jobv1.RequestSubmitted](c, "formicary.event.job.submitted")
-	changed := hear[jobv1.RequestChanged](c, "formicary.event.job.changed")
+	changed := hearChanged(c)
 	d := c.upload(job("j", "priority: 30\nrequired_params: [name]\n"))
 
 	_, err := c.requests.SubmitJob(t.Context(), &jobv1.SubmitJobRequest{JobType: "x"})
@@ -216,7 +216,7 @@ func (c *colony) executing() *jobv1.JobRequest {
 
 func TestMirror(t *testing.T) {
 	c := newColony(t)
-	changed := hear[jobv1.RequestChanged](c, "formicary.event.job.changed")
+	changed := hearChanged(c)
 	c.upload(job("j", ""))
 	r := c.executing()
 	if r.GetStartedAt() == nil {

@@ -55,8 +55,8 @@ func TestDatabaseRefusesIllegalMoves(t *testing.T) {
 // TestCrashAfterCommit leaves rows in the outbox as a process does that dies between the commit and the publication.
 func TestCrashAfterCommit(t *testing.T) {
 	c := newColony(t)
-	changed := hear[jobv1.RequestChanged](c, "formicary.event.job.changed")
-	payload := mustMarshal(t, &jobv1.RequestChanged{RequestId: "left behind"})
+	changed := hearChanged(c)
+	payload := mustMarshal(t, &jobv1.RequestChanges{Changes: []*jobv1.RequestChanged{{RequestId: "left behind"}}})
 	if _, err := c.pool.Exec(t.Context(), "INSERT INTO outbox (id, subject, payload, created_at) VALUES (gen_random_uuid(), 'formicary.event.job.changed', $1, now() - interval '2 seconds')", payload); err != nil {
 		t.Fatal(err)
 	}

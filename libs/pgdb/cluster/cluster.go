@@ -186,7 +186,7 @@ func defaults(o Options, socket string) map[string]string {
 	set := map[string]string{
 		"listen_addresses": "", "unix_socket_directories": socket, "unix_socket_permissions": "0700",
 		"max_connections": "100", "shared_buffers": "128MB", "max_wal_size": "1GB", "jit": "off",
-		"synchronous_commit": "on", "wal_compression": "on", "checkpoint_timeout": "15min",
+		"synchronous_commit": "on", "checkpoint_timeout": "15min",
 		"autovacuum_naptime": "15s", "autovacuum_vacuum_cost_delay": "2ms", "logging_collector": "off",
 		"log_min_messages": "warning", "log_min_error_statement": "panic", "max_wal_senders": "0", "wal_level": "minimal",
 	}
@@ -212,7 +212,7 @@ func serve(ctx context.Context, bin, dir, data, socket string, as *account, o Op
 	cmd := exec.Command(filepath.Join(bin, "postgres"), args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = data, log, log
 	cmd.SysProcAttr = as.attr()
-	cmd.SysProcAttr.Setpgid = true              // Ctrl-C reaches only us
+	cmd.SysProcAttr.Setpgid = true             // Ctrl-C reaches only us
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGINT // it ends with us, also when we are killed
 	c := &Cluster{socket: socket, user: superuser, cmd: cmd, ended: make(chan struct{})}
 	began := make(chan error)
@@ -314,4 +314,3 @@ func (c *Cluster) Stop(ctx context.Context) error {
 	}
 	return err
 }
-

@@ -65,19 +65,26 @@ func (m *Manager) wanted(msgs []jetstream.Msg) (uids []string, rung []jetstream.
 	seen := map[string]bool{}
 	for _, msg := range msgs {
 		var bell antv1.Doorbell
-		if err := proto.Unmarshal(msg.Data(), &bell); err != nil || bell.GetUid() == "" {
+		if err := proto.Unmarshal(msg.Data(), &bell); err != nil || len(bell.GetUids()) == 0 {
 			m.deps.Log.Error("a doorbell names no attempt", "bytes", len(msg.Data()), "error", err)
 			_ = msg.Term()
 			continue
 		}
-		if m.knows(bell.GetUid()) {
-			_ = msg.Ack()
-			continue
+		waits := false
+		for _, uid := range bell.GetUids() {
+			if m.knows(uid) {
+				continue
+			}
+			waits = true
+			if !seen[uid] {
+				seen[uid] = true
+				uids = append(uids, uid)
+			}
 		}
-		rung = append(rung, msg)
-		if !seen[bell.GetUid()] {
-			seen[bell.GetUid()] = true
-			uids = append(uids, bell.GetUid())
+		if waits {
+			rung = append(rung, msg)
+		} else {
+			_ = msg.Ack()
 		}
 	}
 	return uids, rung

@@ -26,15 +26,17 @@ const (
 func (h *Hub) take(m *nats.Msg) {
 	switch m.Subject {
 	case changedSubject:
-		var c jobv1.RequestChanged
-		if err := proto.Unmarshal(m.Data, &c); err != nil {
+		var cs jobv1.RequestChanges
+		if err := proto.Unmarshal(m.Data, &cs); err != nil {
 			h.log.Warn("unreadable event", "subject", m.Subject, "error", err)
 			return
 		}
-		h.publish(entry{c.GetOrgId(), &jobv1.WatchEventsResponse{
-			Kind: kindRequest, RequestId: c.GetRequestId(), JobType: c.GetJobType(), Run: c.GetRun(), Version: c.GetVersion(),
-			State: c.GetState().String(), Message: c.GetErrorMessage(), ErrorCode: c.GetErrorCode(), Time: c.GetTime(),
-		}})
+		for _, c := range cs.GetChanges() {
+			h.publish(entry{c.GetOrgId(), &jobv1.WatchEventsResponse{
+				Kind: kindRequest, RequestId: c.GetRequestId(), JobType: c.GetJobType(), Run: c.GetRun(), Version: c.GetVersion(),
+				State: c.GetState().String(), Message: c.GetErrorMessage(), ErrorCode: c.GetErrorCode(), Time: c.GetTime(),
+			}})
+		}
 	case tasksSubject:
 		var cs executionv1.TaskChanges
 		if err := proto.Unmarshal(m.Data, &cs); err != nil {

@@ -58,36 +58,46 @@ func (c *Consumer) Run(ctx context.Context) error {
 	})
 }
 
-// change is a message and what it says.
+// change is what a message says of one run.
 type change struct {
-	msg jetstream.Msg
-	id  uuid.UUID
-	e   request.Execution
+	id uuid.UUID
+	e  request.Execution
 }
 
-// handle applies the newest change of every request. When the batch cannot be stored its requests are tried one by one,
-// so that a bad one does not hold up the others.
+// said is a message with all that it says.
+type said struct {
+	msg     jetstream.Msg
+	changes []change
+}
+
+// handle applies the newest change of every request. When the batch cannot be stored its messages are tried one by one,
+// and of a message that cannot be stored its changes, so that a bad one does not hold up the others.
 func (c *Consumer) handle(ctx context.Context, msgs []jetstream.Msg) error {
-	changes := make([]change, 0, len(msgs))
+	all := make([]said, 0, len(msgs))
 	for _, m := range msgs {
-		id, e, err := decode(m.Data())
+		changes, err := decode(m.Data())
 		if err != nil {
-			c.poison(ctx, m, err)
-			continue
+			c.poison(ctx, m, err) // what can be read of it is applied all the same
 		}
-		changes = append(changes, change{m, id, e})
+		if len(changes) > 0 {
+			all = append(all, said{m, changes})
+		}
 	}
-	err := c.apply(ctx, changes)
-	if err == nil || len(changes) == 0 {
-		return nil
-	}
-	if !refused(err) {
+	err := c.apply(ctx, all)
+	if err == nil || !refused(err) {
 		return err
 	}
-	for _, ch := range changes {
-		if err := c.apply(ctx, []change{ch}); err != nil {
-			c.giveBack(ctx, ch.msg, err)
+	for i := range all {
+		err := c.apply(ctx, all[i:i+1])
+		if err == nil {
+			continue
 		}
+		for _, ch := range all[i].changes {
+			if one := c.store(ctx, []change{ch}); one != nil {
+				err = one
+			}
+		}
+		c.giveBack(ctx, all[i].msg, err)
 	}
 	return nil
 }
@@ -98,22 +108,35 @@ func refused(err error) bool {
 	return errors.As(err, &pg) && (pg.Code[:2] == "22" || pg.Code[:2] == "23")
 }
 
-func (c *Consumer) apply(ctx context.Context, changes []change) error {
+// apply stores what messages say and acknowledges them.
+func (c *Consumer) apply(ctx context.Context, all []said) error {
+	var changes []change
+	for _, s := range all {
+		changes = append(changes, s.changes...)
+	}
+	if err := c.store(ctx, changes); err != nil {
+		return err
+	}
+	for _, s := range all {
+		_ = s.msg.Ack() // a lost acknowledgement brings it again, and it is not newer then
+	}
+	return nil
+}
+
+// store mirrors the newest of the changes of every request.
+func (c *Consumer) store(ctx context.Context, changes []change) error {
 	if len(changes) == 0 {
 		return nil
 	}
-	said := make(map[uuid.UUID]request.Execution, len(changes))
+	newest := make(map[uuid.UUID]request.Execution, len(changes))
 	for _, ch := range changes {
-		if known, ok := said[ch.id]; !ok || ch.e.Newer(known) {
-			said[ch.id] = ch.e
+		if known, ok := newest[ch.id]; !ok || ch.e.Newer(known) {
+			newest[ch.id] = ch.e
 		}
 	}
-	recs, err := c.mirror(ctx, said)
+	recs, err := c.mirror(ctx, newest)
 	if err != nil {
 		return err
-	}
-	for _, ch := range changes {
-		_ = ch.msg.Ack() // a lost acknowledgement brings it again, and it is not newer then
 	}
 	c.applied(recs)
 	return nil
@@ -143,12 +166,26 @@ func (c *Consumer) poison(ctx context.Context, m jetstream.Msg, reason error) {
 	_ = m.Term() // without it the message comes again and is kept twice
 }
 
-func decode(payload []byte) (uuid.UUID, request.Execution, error) {
-	var m executionv1.ExecutionChanged
+// decode reads what a message says; the error tells of what could not be read.
+func decode(payload []byte) ([]change, error) {
+	var m executionv1.ExecutionChanges
 	if err := proto.Unmarshal(payload, &m); err != nil {
-		return uuid.Nil, request.Execution{}, fmt.Errorf("decode: %w", err)
+		return nil, fmt.Errorf("decode: %w", err)
 	}
-	return FromProto(&m)
+	if len(m.GetChanges()) == 0 {
+		return nil, errors.New("it tells of nothing")
+	}
+	var bad error
+	changes := make([]change, 0, len(m.GetChanges()))
+	for _, one := range m.GetChanges() {
+		id, e, err := FromProto(one)
+		if err != nil {
+			bad = errors.Join(bad, err)
+			continue
+		}
+		changes = append(changes, change{id, e})
+	}
+	return changes, bad
 }
 
 // FromProto reads what supervisor says of a run.

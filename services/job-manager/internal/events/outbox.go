@@ -22,25 +22,38 @@ const (
 // Messenger turns events into messages and hands them to the relay after the commit.
 type Messenger struct{ *outbox.Relay }
 
-// Encode returns the message of an event.
-func (Messenger) Encode(e request.Event) outbox.Message {
+// Encode returns one message that tells of several events of one kind. Only Admitted and Changed may be several.
+func (Messenger) Encode(events ...request.Event) outbox.Message {
+	e := events[0]
 	rec := &e.Record
-	id := rec.ID.String()
 	switch e.Kind {
 	case request.Submitted:
-		return message(subjectSubmitted, &jobv1.RequestSubmitted{RequestId: id, OrgId: rec.OrgID, JobType: rec.JobType})
-	case request.Admitted:
-		return message(subjectAdmitted, &jobv1.RequestAdmitted{RequestId: id, Run: int32(rec.Run)})
+		return message(subjectSubmitted, &jobv1.RequestSubmitted{RequestId: rec.ID.String(), OrgId: rec.OrgID, JobType: rec.JobType})
 	case request.Control:
 		return message(subjectControl, &jobv1.RequestControl{
-			RequestId: id, Run: int32(rec.Run), Action: jobv1.RequestControl_Action(e.Action), Reason: rec.CancelReason,
+			RequestId: rec.ID.String(), Run: int32(rec.Run), Action: jobv1.RequestControl_Action(e.Action), Reason: rec.CancelReason,
 			OrgId: rec.OrgID, JobType: rec.JobType,
 		})
+	case request.Admitted:
+		m := &jobv1.RequestsAdmitted{Requests: make([]*jobv1.RequestAdmitted, len(events))}
+		for i := range events {
+			m.Requests[i] = &jobv1.RequestAdmitted{RequestId: events[i].Record.ID.String(), Run: int32(events[i].Record.Run)}
+		}
+		return message(subjectAdmitted, m)
 	default:
-		return message(subjectChanged, &jobv1.RequestChanged{
-			RequestId: id, OrgId: rec.OrgID, JobType: rec.JobType, Run: int32(rec.Run), Version: rec.Version, State: State(rec.State),
-			ErrorCode: rec.ErrorCode, ErrorMessage: rec.ErrorMessage, Time: timestamppb.New(e.At),
-		})
+		m := &jobv1.RequestChanges{Changes: make([]*jobv1.RequestChanged, len(events))}
+		for i := range events {
+			m.Changes[i] = changed(&events[i])
+		}
+		return message(subjectChanged, m)
+	}
+}
+
+func changed(e *request.Event) *jobv1.RequestChanged {
+	rec := &e.Record
+	return &jobv1.RequestChanged{
+		RequestId: rec.ID.String(), OrgId: rec.OrgID, JobType: rec.JobType, Run: int32(rec.Run), Version: rec.Version, State: State(rec.State),
+		ErrorCode: rec.ErrorCode, ErrorMessage: rec.ErrorMessage, Time: timestamppb.New(e.At),
 	}
 }
 

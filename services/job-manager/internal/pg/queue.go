@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/formicary/formicary/libs/outbox"
+	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/services/job-manager/internal/admission"
 	"github.com/formicary/formicary/services/job-manager/internal/pg/db"
 	"github.com/formicary/formicary/services/job-manager/internal/request"
@@ -25,9 +27,9 @@ WHERE id IN (SELECT r.id FROM request r
     WHERE r.state = 'PENDING' AND NOT r.queued AND r.cancel_requested_at IS NULL AND r.scheduled_at <= now()
     ORDER BY r.scheduled_at LIMIT 10000 FOR UPDATE SKIP LOCKED)`
 
-	// headsSQL jumps from job type to job type in request_queue and takes the best of each: its cost follows the
-	// number of types that wait and the limit, never the backlog.
-	headsSQL = `
+	// waitingSQL jumps from job type to job type in request_queue: its cost follows the number of types that wait, never
+	// the backlog.
+	waitingSQL = `
 WITH RECURSIVE waiting AS (
     (SELECT r.org_id, r.job_type FROM request r WHERE r.state = 'PENDING' AND r.queued ORDER BY r.org_id, r.job_type LIMIT 1)
     UNION ALL
@@ -35,7 +37,10 @@ WITH RECURSIVE waiting AS (
         SELECT r.org_id, r.job_type FROM request r
         WHERE r.state = 'PENDING' AND r.queued AND (r.org_id, r.job_type) > (w.org_id, w.job_type)
         ORDER BY r.org_id, r.job_type LIMIT 1) n
-)
+)`
+
+	// headsSQL takes the best of each type.
+	headsSQL = waitingSQL + `
 SELECT w.org_id, w.job_type, h.id, h.priority, h.age_at, h.placement_class, h.execution_version > 0
 FROM waiting w CROSS JOIN LATERAL (
     SELECT r.id, r.priority, r.age_at, r.placement_class, r.execution_version FROM request r
@@ -50,17 +55,20 @@ WHERE state IN ('READY', 'EXECUTING') AND state = 'READY' GROUP BY placement_cla
 SELECT now(), (SELECT greatest(scheduled_at, now()) FROM request
     WHERE state = 'PENDING' AND NOT queued AND cancel_requested_at IS NULL ORDER BY scheduled_at LIMIT 1)`
 
-	// typesSQL completes the types that wait. A queue is counted where the heads are not all of it; the order keeps the
-	// planner on the index, whatever the size of the table.
-	typesSQL = `
+	// typesSQL completes the types that wait.
+	typesSQL = waitingSQL + `
 SELECT t.org_id, t.job_type, t.disabled, t.max_concurrency,
     (SELECT count(*) FROM (SELECT FROM request r WHERE r.org_id = t.org_id AND r.job_type = t.job_type AND r.state IN ('READY', 'EXECUTING') LIMIT 10001) c),
-    ARRAY(SELECT r.id::text FROM request r WHERE r.org_id = t.org_id AND r.job_type = t.job_type AND r.state IN ('READY', 'EXECUTING') ORDER BY r.id LIMIT 5),
-    CASE WHEN n.more THEN (SELECT count(*) FROM (SELECT FROM request r
-        WHERE r.org_id = t.org_id AND r.job_type = t.job_type AND r.state = 'PENDING' AND r.queued
-        ORDER BY r.priority DESC, r.age_at, r.id LIMIT 10001) c) ELSE 0 END
-FROM (SELECT unnest($1::text[]) AS org_id, unnest($2::text[]) AS job_type, unnest($3::boolean[]) AS more) n
-JOIN job_type t USING (org_id, job_type)`
+    ARRAY(SELECT r.id::text FROM request r WHERE r.org_id = t.org_id AND r.job_type = t.job_type AND r.state IN ('READY', 'EXECUTING') ORDER BY r.id LIMIT 5)
+FROM waiting JOIN job_type t USING (org_id, job_type)`
+
+	// backlogSQL counts queues whose heads are not all of them; the order keeps the planner on the index, whatever the
+	// size of the table.
+	backlogSQL = `
+SELECT n.org_id, n.job_type, (SELECT count(*) FROM (SELECT FROM request r
+    WHERE r.org_id = n.org_id AND r.job_type = n.job_type AND r.state = 'PENDING' AND r.queued
+    ORDER BY r.priority DESC, r.age_at, r.id LIMIT 10001) c)
+FROM (SELECT unnest($1::text[]) AS org_id, unnest($2::text[]) AS job_type) n`
 )
 
 // Queue implements admission.Store.
@@ -73,6 +81,16 @@ func (s *Store) Queue(ctx context.Context, headLimit int) (admission.Queue, erro
 		q.Types, err = scanHeads(rows)
 		return err
 	})
+	standing := map[typeKey]admission.Type{}
+	b.Queue(typesSQL).Query(func(rows pgx.Rows) error {
+		var r admission.Type
+		_, err := pgx.ForEachRow(rows, []any{&r.OrgID, &r.JobType, &r.Disabled, &r.MaxConcurrency, &r.Active, &r.Holders}, func() error {
+			standing[typeKey{r.OrgID, r.JobType}] = r
+			r.Holders = nil
+			return nil
+		})
+		return err
+	})
 	b.Queue(loadsSQL).Query(func(rows pgx.Rows) error {
 		var class string
 		var ready int
@@ -83,10 +101,16 @@ func (s *Store) Queue(ctx context.Context, headLimit int) (admission.Queue, erro
 	if err := s.pool.SendBatch(ctx, b).Close(); err != nil {
 		return q, fmt.Errorf("read the heads of the queue: %w", err)
 	}
-	if err := s.complete(ctx, q.Types, headLimit); err != nil {
-		return q, err
+	for i := range q.Types {
+		t := &q.Types[i]
+		x := standing[typeKey{t.OrgID, t.JobType}]
+		t.Disabled, t.MaxConcurrency, t.Active, t.Holders = x.Disabled, x.MaxConcurrency, x.Active, x.Holders
 	}
-	return q, nil
+	q.Types = slices.DeleteFunc(q.Types, func(t admission.Type) bool {
+		_, known := standing[typeKey{t.OrgID, t.JobType}]
+		return !known // it came between the statements; its submission wakes the scheduler again
+	})
+	return q, s.count(ctx, q.Types, headLimit)
 }
 
 // scanHeads groups the rows, which come type by type.
@@ -105,30 +129,27 @@ func scanHeads(rows pgx.Rows) ([]admission.Type, error) {
 	return types, err
 }
 
-func (s *Store) complete(ctx context.Context, types []admission.Type, headLimit int) error {
-	if len(types) == 0 {
-		return nil
-	}
+// count completes the types whose queue is longer than its heads, now and then.
+func (s *Store) count(ctx context.Context, types []admission.Type, headLimit int) error {
+	stale := s.backlog.stale(types, headLimit)
+	var orgs, names []string
 	at := map[typeKey]*admission.Type{}
 	for i := range types {
-		at[typeKey{types[i].OrgID, types[i].JobType}] = &types[i]
+		if t := &types[i]; stale[i] {
+			orgs, names = append(orgs, t.OrgID), append(names, t.JobType)
+			at[typeKey{t.OrgID, t.JobType}] = t
+		}
 	}
-	rows, err := s.pool.Query(ctx, typesSQL,
-		column(types, func(t admission.Type) string { return t.OrgID }),
-		column(types, func(t admission.Type) string { return t.JobType }),
-		s.backlog.stale(types, headLimit))
-	if err != nil {
-		return fmt.Errorf("read the waiting job types: %w", err)
-	}
-	var r admission.Type
-	_, err = pgx.ForEachRow(rows, []any{&r.OrgID, &r.JobType, &r.Disabled, &r.MaxConcurrency, &r.Active, &r.Holders, &r.Pending}, func() error {
-		t := at[typeKey{r.OrgID, r.JobType}]
-		t.Disabled, t.MaxConcurrency, t.Active, t.Holders, t.Pending = r.Disabled, r.MaxConcurrency, r.Active, r.Holders, r.Pending
-		r.Holders = nil
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("read the waiting job types: %w", err)
+	if len(orgs) > 0 {
+		rows, err := s.pool.Query(ctx, backlogSQL, orgs, names)
+		if err != nil {
+			return fmt.Errorf("count the queues: %w", err)
+		}
+		var key typeKey
+		var n int
+		if _, err := pgx.ForEachRow(rows, []any{&key.org, &key.jobType, &n}, func() error { at[key].Pending = n; return nil }); err != nil {
+			return fmt.Errorf("count the queues: %w", err)
+		}
 	}
 	s.backlog.fill(types, headLimit)
 	return nil
@@ -153,12 +174,16 @@ func (s *Store) Begin(ctx context.Context, t admission.Term) (int64, error) {
 	return epoch, nil
 }
 
-// admitSQL moves what still waits. The rows are locked in the order of their ids, as everywhere.
+// leaderSQL is the fence: no newer epoch can begin before the transaction ends.
+const leaderSQL = `SELECT epoch, leader_id FROM leader FOR SHARE`
+
+// admitSQL moves what still waits, if the decision is the leader's: it follows leaderSQL in its transaction, so what it
+// sees of the leader is locked. The rows are locked in the order of their ids, as everywhere.
 const admitSQL = `
 UPDATE request r SET state = 'READY', queued = false, version = r.version + 1, updated_at = now(), check_at = now() + $3::interval,
     admitted_epoch = $2, admitted_at = clock_timestamp()
 FROM (SELECT w.id FROM request w WHERE w.id = ANY($1::uuid[]) AND w.state = 'PENDING' AND w.queued ORDER BY w.id FOR UPDATE) w
-WHERE r.id = w.id
+WHERE r.id = w.id AND EXISTS (SELECT FROM leader l WHERE l.epoch = $2 AND l.leader_id = $4)
 RETURNING r.id, r.org_id, r.job_type, r.run, r.version, r.updated_at`
 
 const gatesSQL = `
@@ -173,20 +198,27 @@ var errFenced = errors.New("a newer epoch has begun")
 // Admit implements admission.Store. The epoch is read under a lock that BeginEpoch waits for, before anything is
 // written, and held until the commit.
 func (s *Store) Admit(ctx context.Context, d admission.Decision) (admitted []uuid.UUID, current bool, err error) {
-	err = s.tx(ctx, func(tx pgx.Tx) ([]outbox.Message, error) {
-		leader, err := s.q.WithTx(tx).ShareEpoch(ctx)
-		if err != nil {
+	err = s.pipelined(ctx, func(ctx context.Context, p *pgdb.Pipeline) ([]outbox.Message, error) {
+		var epoch int64
+		var leader string
+		p.Queue(leaderSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&epoch, &leader) })
+		moved := map[uuid.UUID]request.Record{}
+		if len(d.Admit) > 0 {
+			p.Queue(admitSQL, d.Admit, d.Epoch, s.silentAfter, d.LeaderID).Query(func(rows pgx.Rows) error { return scanAdmitted(rows, moved) })
+		}
+		if err := p.Flush(ctx); err != nil {
 			return nil, err
 		}
-		if leader.Epoch != d.Epoch || leader.LeaderID != d.LeaderID {
+		if epoch != d.Epoch || leader != d.LeaderID {
 			return nil, errFenced
 		}
 		var events []request.Event
-		if admitted, events, err = s.admit(ctx, tx, d); err != nil {
-			return nil, err
+		admitted, events = tell(d.Admit, moved)
+		if !d.Unchanged {
+			p.Queue(`DELETE FROM gate`)
+			p.Queue(gatesSQL, gateArgs(d)...)
 		}
-		msgs := s.messages(events)
-		return msgs, s.saveDecision(ctx, tx, d, msgs)
+		return s.messages(events), nil
 	})
 	switch {
 	case errors.Is(err, errFenced):
@@ -197,27 +229,21 @@ func (s *Store) Admit(ctx context.Context, d admission.Decision) (admitted []uui
 	return admitted, true, nil
 }
 
-func (s *Store) admit(ctx context.Context, tx pgx.Tx, d admission.Decision) ([]uuid.UUID, []request.Event, error) {
-	if len(d.Admit) == 0 {
-		return nil, nil, nil
-	}
-	rows, err := tx.Query(ctx, admitSQL, d.Admit, d.Epoch, s.silentAfter)
-	if err != nil {
-		return nil, nil, err
-	}
-	moved := map[uuid.UUID]request.Record{}
+func scanAdmitted(rows pgx.Rows, moved map[uuid.UUID]request.Record) error {
 	r := request.Record{State: request.Ready}
-	_, err = pgx.ForEachRow(rows, []any{&r.ID, &r.OrgID, &r.JobType, &r.Run, &r.Version, &r.UpdatedAt}, func() error {
+	_, err := pgx.ForEachRow(rows, []any{&r.ID, &r.OrgID, &r.JobType, &r.Run, &r.Version, &r.UpdatedAt}, func() error {
 		moved[r.ID] = r
 		return nil
 	})
-	if err != nil {
-		return nil, nil, err
-	}
+	return err
+}
+
+// tell returns what was admitted of what was to be, and the events of it.
+func tell(wanted []uuid.UUID, moved map[uuid.UUID]request.Record) ([]uuid.UUID, []request.Event) {
 	// In the order of the decision, so that the best is launched first.
 	var ids []uuid.UUID
 	var events []request.Event
-	for _, id := range d.Admit {
+	for _, id := range wanted {
 		rec, ok := moved[id]
 		if !ok {
 			continue
@@ -227,22 +253,7 @@ func (s *Store) admit(ctx context.Context, tx pgx.Tx, d admission.Decision) ([]u
 		events = append(events,
 			request.Event{Kind: request.Admitted, Record: rec, At: rec.UpdatedAt}, request.Event{Kind: request.Changed, Record: rec, At: rec.UpdatedAt})
 	}
-	return ids, events, nil
-}
-
-func (s *Store) saveDecision(ctx context.Context, tx pgx.Tx, d admission.Decision, msgs []outbox.Message) error {
-	b := &pgx.Batch{}
-	if len(msgs) > 0 {
-		b.Queue(outbox.InsertSQL, outbox.Args(msgs)...)
-	}
-	if !d.Unchanged {
-		b.Queue(`DELETE FROM gate`)
-		b.Queue(gatesSQL, gateArgs(d)...)
-	}
-	if b.Len() == 0 {
-		return nil
-	}
-	return tx.SendBatch(ctx, b).Close()
+	return ids, events
 }
 
 func gateArgs(d admission.Decision) []any {

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/formicary/formicary/libs/outbox"
+	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/services/job-manager/internal/pg/db"
 	"github.com/formicary/formicary/services/job-manager/internal/request"
 )
@@ -32,9 +33,13 @@ WHERE r.id = n.id`
 // Update implements request.Store.
 func (s *Store) Update(ctx context.Context, ids []uuid.UUID, change func(time.Time, *request.Request) error) ([]request.Record, error) {
 	var recs []request.Record
-	err := s.tx(ctx, func(tx pgx.Tx) ([]outbox.Message, error) {
-		rows, err := s.q.WithTx(tx).LockRequests(ctx, ids)
-		if err != nil {
+	err := s.pipelined(ctx, func(ctx context.Context, p *pgdb.Pipeline) ([]outbox.Message, error) {
+		var rows []locked
+		p.Queue(lockSQL, ids).Query(func(r pgx.Rows) (err error) {
+			rows, err = pgx.CollectRows(r, pgx.RowToStructByPos[locked])
+			return err
+		})
+		if err := p.Flush(ctx); err != nil {
 			return nil, err
 		}
 		recs = make([]request.Record, len(rows))
@@ -51,8 +56,10 @@ func (s *Store) Update(ctx context.Context, ids []uuid.UUID, change func(time.Ti
 			}
 			events = append(events, r.Events()...)
 		}
-		msgs := s.messages(events)
-		return msgs, s.save(ctx, tx, changed, msgs)
+		if len(changed) > 0 {
+			p.Queue(saveSQL, append(recordArgs(changed), s.silentAfter)...)
+		}
+		return s.messages(events), nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("update %d requests: %w", len(ids), err)
@@ -60,19 +67,13 @@ func (s *Store) Update(ctx context.Context, ids []uuid.UUID, change func(time.Ti
 	return recs, nil
 }
 
-// save writes rows and messages in one round trip.
-func (s *Store) save(ctx context.Context, tx pgx.Tx, recs []request.Record, msgs []outbox.Message) error {
-	b := &pgx.Batch{}
-	if len(recs) > 0 {
-		b.Queue(saveSQL, append(recordArgs(recs), s.silentAfter)...)
-	}
-	if len(msgs) > 0 {
-		b.Queue(outbox.InsertSQL, outbox.Args(msgs)...)
-	}
-	if b.Len() == 0 {
-		return nil
-	}
-	return tx.SendBatch(ctx, b).Close()
+// lockSQL locks in the order of ids, so that two batches never wait for each other.
+const lockSQL = `SELECT request.*, clock_timestamp() FROM request WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE`
+
+// locked is a row of lockSQL.
+type locked struct {
+	db.Request
+	Now time.Time
 }
 
 func recordArgs(recs []request.Record) []any {

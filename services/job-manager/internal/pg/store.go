@@ -6,6 +6,7 @@ package pg
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -19,7 +20,7 @@ import (
 
 // Messenger turns events into messages and sends them when they are committed.
 type Messenger interface {
-	Encode(e request.Event) outbox.Message
+	Encode(events ...request.Event) outbox.Message
 	Publish(msgs []outbox.Message)
 }
 
@@ -53,21 +54,52 @@ func (s *Store) tx(ctx context.Context, f func(tx pgx.Tx) ([]outbox.Message, err
 	return nil
 }
 
+// pipelined is tx for f that reads with its first round trip and leaves its writes to the one that commits.
+func (s *Store) pipelined(ctx context.Context, f func(context.Context, *pgdb.Pipeline) ([]outbox.Message, error)) error {
+	var msgs []outbox.Message
+	err := pgdb.Pipelined(ctx, s.pool, func(ctx context.Context, p *pgdb.Pipeline) (err error) {
+		if msgs, err = f(ctx, p); err == nil && len(msgs) > 0 {
+			p.Queue(outbox.InsertSQL, outbox.Args(msgs)...)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	s.msgr.Publish(msgs)
+	return nil
+}
+
 type typeKey struct{ org, jobType string }
 
-// messages encodes events. Submitted is a wake-up: one for each job type is enough.
+// perMessage bounds how many events one message tells of, so that it stays far below the bus's limit.
+const perMessage = 200
+
+// messages encodes events: what changed together is told together. Submitted is a wake-up: one for each job type is
+// enough.
 func (s *Store) messages(events []request.Event) []outbox.Message {
 	var msgs []outbox.Message
 	woken := map[typeKey]bool{}
+	together := map[request.Kind][]request.Event{}
 	for _, e := range events {
-		if e.Kind == request.Submitted {
+		switch e.Kind {
+		case request.Submitted:
 			key := typeKey{e.Record.OrgID, e.Record.JobType}
 			if woken[key] {
 				continue
 			}
 			woken[key] = true
+			msgs = append(msgs, s.msgr.Encode(e))
+		case request.Control:
+			msgs = append(msgs, s.msgr.Encode(e))
+		default:
+			together[e.Kind] = append(together[e.Kind], e)
 		}
-		msgs = append(msgs, s.msgr.Encode(e))
+	}
+	for _, kind := range [...]request.Kind{request.Changed, request.Admitted} {
+		for some := range slices.Chunk(together[kind], perMessage) {
+			msgs = append(msgs, s.msgr.Encode(some...))
+		}
 	}
 	return msgs
 }

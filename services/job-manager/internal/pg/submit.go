@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -101,22 +102,35 @@ func (s *Store) submit(ctx context.Context, drafts []request.Draft) ([]request.S
 	return s.outcome(ctx, drafts, made)
 }
 
-// submitted is what a batch has to tell, and which request each message is about. A draft without a key is stored
-// unless its definition is outdated, so one wake-up of the scheduler stands for all that ask for the same.
+// submitted is what a batch has to tell, and which request each message depends on. A draft without a key is stored
+// unless its definition is outdated, so all drafts without a key that ask for the same share the fate of the first: they
+// are told of together.
 func (s *Store) submitted(drafts []request.Draft, now time.Time) (msgs []outbox.Message, about []uuid.UUID) {
 	type fate struct {
 		definition uuid.UUID
 		newest     bool
+		keyed      uuid.UUID // its own fate
 	}
-	woken := map[fate]bool{}
+	var order []fate
+	together := map[fate][]request.Event{}
 	for i := range drafts {
 		rec := drafts[i].Record
-		same := fate{rec.DefinitionID, drafts[i].Newest}
-		if rec.IdempotencyKey != "" || !woken[same] {
-			woken[same] = woken[same] || rec.IdempotencyKey == ""
-			msgs, about = append(msgs, s.msgr.Encode(request.Event{Kind: request.Submitted, Record: rec, At: now})), append(about, rec.ID)
+		same := fate{definition: rec.DefinitionID, newest: drafts[i].Newest}
+		if rec.IdempotencyKey != "" {
+			same.keyed = rec.ID
 		}
-		msgs, about = append(msgs, s.msgr.Encode(request.Event{Kind: request.Changed, Record: rec, At: now})), append(about, rec.ID)
+		if together[same] == nil {
+			order = append(order, same)
+		}
+		together[same] = append(together[same], request.Event{Kind: request.Changed, Record: rec, At: now})
+	}
+	for _, f := range order {
+		events := together[f]
+		first := events[0].Record
+		msgs, about = append(msgs, s.msgr.Encode(request.Event{Kind: request.Submitted, Record: first, At: now})), append(about, first.ID)
+		for some := range slices.Chunk(events, perMessage) {
+			msgs, about = append(msgs, s.msgr.Encode(some...)), append(about, first.ID)
+		}
 	}
 	return msgs, about
 }

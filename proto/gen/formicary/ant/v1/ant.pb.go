@@ -1150,11 +1150,11 @@ func (x *CreateLogUploadResponse) GetKey() string {
 	return ""
 }
 
-// Doorbell: subject formicary.task.<ant_id>. An attempt waits for the ant's claim.
+// Doorbell: subject formicary.task.<ant_id>. Attempts wait for the ant's claim.
 type Doorbell struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// uid of the attempt.
-	Uid           string `protobuf:"bytes,1,opt,name=uid,proto3" json:"uid,omitempty"`
+	// uids of the attempts, at most 25.
+	Uids          []string `protobuf:"bytes,1,rep,name=uids,proto3" json:"uids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1189,11 +1189,11 @@ func (*Doorbell) Descriptor() ([]byte, []int) {
 	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{14}
 }
 
-func (x *Doorbell) GetUid() string {
+func (x *Doorbell) GetUids() []string {
 	if x != nil {
-		return x.Uid
+		return x.Uids
 	}
-	return ""
+	return nil
 }
 
 // StopHint: subject formicary.stop.<ant_id>, plain NATS. Sync says the same for sure.
@@ -1571,9 +1571,9 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\x04size\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x04size\"=\n" +
 	"\x17CreateLogUploadResponse\x12\x10\n" +
 	"\x03url\x18\x01 \x01(\tR\x03url\x12\x10\n" +
-	"\x03key\x18\x02 \x01(\tR\x03key\"\x1c\n" +
-	"\bDoorbell\x12\x10\n" +
-	"\x03uid\x18\x01 \x01(\tR\x03uid\"\x1e\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\"\x1e\n" +
+	"\bDoorbell\x12\x12\n" +
+	"\x04uids\x18\x01 \x03(\tR\x04uids\"\x1e\n" +
 	"\bStopHint\x12\x12\n" +
 	"\x04uids\x18\x01 \x03(\tR\x04uids\"H\n" +
 	"\bLogChunk\x12\x16\n" +

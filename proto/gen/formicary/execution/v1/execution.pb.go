@@ -1369,7 +1369,53 @@ func (x *CheckAttemptsResponse) GetLive() []string {
 	return nil
 }
 
-// ExecutionChanged: subject formicary.event.execution.changed. A run changed its state.
+// ExecutionChanges: subject formicary.event.execution.changed. Runs changed their states together.
+type ExecutionChanges struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// changes in order.
+	Changes       []*ExecutionChanged `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExecutionChanges) Reset() {
+	*x = ExecutionChanges{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExecutionChanges) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExecutionChanges) ProtoMessage() {}
+
+func (x *ExecutionChanges) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExecutionChanges.ProtoReflect.Descriptor instead.
+func (*ExecutionChanges) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ExecutionChanges) GetChanges() []*ExecutionChanged {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+// ExecutionChanged is the state of a run after a change.
 type ExecutionChanged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// request_id (UUID).
@@ -1400,7 +1446,7 @@ type ExecutionChanged struct {
 
 func (x *ExecutionChanged) Reset() {
 	*x = ExecutionChanged{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[14]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1412,7 +1458,7 @@ func (x *ExecutionChanged) String() string {
 func (*ExecutionChanged) ProtoMessage() {}
 
 func (x *ExecutionChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[14]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1425,7 +1471,7 @@ func (x *ExecutionChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecutionChanged.ProtoReflect.Descriptor instead.
 func (*ExecutionChanged) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{14}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ExecutionChanged) GetRequestId() string {
@@ -1536,7 +1582,7 @@ type TaskChanged struct {
 
 func (x *TaskChanged) Reset() {
 	*x = TaskChanged{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[15]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1548,7 +1594,7 @@ func (x *TaskChanged) String() string {
 func (*TaskChanged) ProtoMessage() {}
 
 func (x *TaskChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[15]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1561,7 +1607,7 @@ func (x *TaskChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskChanged.ProtoReflect.Descriptor instead.
 func (*TaskChanged) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{15}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *TaskChanged) GetRequestId() string {
@@ -1652,7 +1698,7 @@ type TaskChanges struct {
 
 func (x *TaskChanges) Reset() {
 	*x = TaskChanges{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[16]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1664,7 +1710,7 @@ func (x *TaskChanges) String() string {
 func (*TaskChanges) ProtoMessage() {}
 
 func (x *TaskChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[16]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1677,7 +1723,7 @@ func (x *TaskChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskChanges.ProtoReflect.Descriptor instead.
 func (*TaskChanges) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{16}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *TaskChanges) GetChanges() []*TaskChanged {
@@ -1825,7 +1871,9 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\x14CheckAttemptsRequest\x12\x1d\n" +
 	"\x04uids\x18\x01 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x90NR\x04uids\"+\n" +
 	"\x15CheckAttemptsResponse\x12\x12\n" +
-	"\x04live\x18\x01 \x03(\tR\x04live\"\xe9\x03\n" +
+	"\x04live\x18\x01 \x03(\tR\x04live\"V\n" +
+	"\x10ExecutionChanges\x12B\n" +
+	"\achanges\x18\x01 \x03(\v2(.formicary.execution.v1.ExecutionChangedR\achanges\"\xe9\x03\n" +
 	"\x10ExecutionChanged\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x10\n" +
@@ -1887,7 +1935,7 @@ func file_formicary_execution_v1_execution_proto_rawDescGZIP() []byte {
 }
 
 var file_formicary_execution_v1_execution_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_formicary_execution_v1_execution_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_formicary_execution_v1_execution_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_formicary_execution_v1_execution_proto_goTypes = []any{
 	(Execution_State)(0),               // 0: formicary.execution.v1.Execution.State
 	(Attempt_State)(0),                 // 1: formicary.execution.v1.Attempt.State
@@ -1906,54 +1954,56 @@ var file_formicary_execution_v1_execution_proto_goTypes = []any{
 	(*GetExecutionStatesResponse)(nil), // 14: formicary.execution.v1.GetExecutionStatesResponse
 	(*CheckAttemptsRequest)(nil),       // 15: formicary.execution.v1.CheckAttemptsRequest
 	(*CheckAttemptsResponse)(nil),      // 16: formicary.execution.v1.CheckAttemptsResponse
-	(*ExecutionChanged)(nil),           // 17: formicary.execution.v1.ExecutionChanged
-	(*TaskChanged)(nil),                // 18: formicary.execution.v1.TaskChanged
-	(*TaskChanges)(nil),                // 19: formicary.execution.v1.TaskChanges
-	(*timestamppb.Timestamp)(nil),      // 20: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),            // 21: google.protobuf.Struct
+	(*ExecutionChanges)(nil),           // 17: formicary.execution.v1.ExecutionChanges
+	(*ExecutionChanged)(nil),           // 18: formicary.execution.v1.ExecutionChanged
+	(*TaskChanged)(nil),                // 19: formicary.execution.v1.TaskChanged
+	(*TaskChanges)(nil),                // 20: formicary.execution.v1.TaskChanges
+	(*timestamppb.Timestamp)(nil),      // 21: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),            // 22: google.protobuf.Struct
 }
 var file_formicary_execution_v1_execution_proto_depIdxs = []int32{
 	0,  // 0: formicary.execution.v1.Execution.state:type_name -> formicary.execution.v1.Execution.State
-	20, // 1: formicary.execution.v1.Execution.created_at:type_name -> google.protobuf.Timestamp
-	20, // 2: formicary.execution.v1.Execution.started_at:type_name -> google.protobuf.Timestamp
-	20, // 3: formicary.execution.v1.Execution.ended_at:type_name -> google.protobuf.Timestamp
+	21, // 1: formicary.execution.v1.Execution.created_at:type_name -> google.protobuf.Timestamp
+	21, // 2: formicary.execution.v1.Execution.started_at:type_name -> google.protobuf.Timestamp
+	21, // 3: formicary.execution.v1.Execution.ended_at:type_name -> google.protobuf.Timestamp
 	1,  // 4: formicary.execution.v1.Attempt.state:type_name -> formicary.execution.v1.Attempt.State
-	20, // 5: formicary.execution.v1.Attempt.dispatched_at:type_name -> google.protobuf.Timestamp
-	20, // 6: formicary.execution.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
-	20, // 7: formicary.execution.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
+	21, // 5: formicary.execution.v1.Attempt.dispatched_at:type_name -> google.protobuf.Timestamp
+	21, // 6: formicary.execution.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
+	21, // 7: formicary.execution.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
 	2,  // 8: formicary.execution.v1.Task.state:type_name -> formicary.execution.v1.Task.State
 	4,  // 9: formicary.execution.v1.Task.attempts:type_name -> formicary.execution.v1.Attempt
-	21, // 10: formicary.execution.v1.Task.outputs:type_name -> google.protobuf.Struct
-	20, // 11: formicary.execution.v1.Task.started_at:type_name -> google.protobuf.Timestamp
-	20, // 12: formicary.execution.v1.Task.ended_at:type_name -> google.protobuf.Timestamp
+	22, // 10: formicary.execution.v1.Task.outputs:type_name -> google.protobuf.Struct
+	21, // 11: formicary.execution.v1.Task.started_at:type_name -> google.protobuf.Timestamp
+	21, // 12: formicary.execution.v1.Task.ended_at:type_name -> google.protobuf.Timestamp
 	3,  // 13: formicary.execution.v1.GetExecutionResponse.execution:type_name -> formicary.execution.v1.Execution
 	2,  // 14: formicary.execution.v1.ListTasksRequest.states:type_name -> formicary.execution.v1.Task.State
 	5,  // 15: formicary.execution.v1.ListTasksResponse.tasks:type_name -> formicary.execution.v1.Task
 	12, // 16: formicary.execution.v1.GetExecutionStatesRequest.runs:type_name -> formicary.execution.v1.RunKey
-	17, // 17: formicary.execution.v1.GetExecutionStatesResponse.states:type_name -> formicary.execution.v1.ExecutionChanged
-	0,  // 18: formicary.execution.v1.ExecutionChanged.state:type_name -> formicary.execution.v1.Execution.State
-	20, // 19: formicary.execution.v1.ExecutionChanged.started_at:type_name -> google.protobuf.Timestamp
-	20, // 20: formicary.execution.v1.ExecutionChanged.ended_at:type_name -> google.protobuf.Timestamp
-	20, // 21: formicary.execution.v1.ExecutionChanged.restart_at:type_name -> google.protobuf.Timestamp
-	20, // 22: formicary.execution.v1.ExecutionChanged.resume_at:type_name -> google.protobuf.Timestamp
-	2,  // 23: formicary.execution.v1.TaskChanged.state:type_name -> formicary.execution.v1.Task.State
-	20, // 24: formicary.execution.v1.TaskChanged.time:type_name -> google.protobuf.Timestamp
-	18, // 25: formicary.execution.v1.TaskChanges.changes:type_name -> formicary.execution.v1.TaskChanged
-	6,  // 26: formicary.execution.v1.ExecutionService.GetExecution:input_type -> formicary.execution.v1.GetExecutionRequest
-	8,  // 27: formicary.execution.v1.ExecutionService.ListTasks:input_type -> formicary.execution.v1.ListTasksRequest
-	10, // 28: formicary.execution.v1.LogService.WatchTaskLog:input_type -> formicary.execution.v1.WatchTaskLogRequest
-	13, // 29: formicary.execution.v1.ExecutionStateService.GetExecutionStates:input_type -> formicary.execution.v1.GetExecutionStatesRequest
-	15, // 30: formicary.execution.v1.ExecutionStateService.CheckAttempts:input_type -> formicary.execution.v1.CheckAttemptsRequest
-	7,  // 31: formicary.execution.v1.ExecutionService.GetExecution:output_type -> formicary.execution.v1.GetExecutionResponse
-	9,  // 32: formicary.execution.v1.ExecutionService.ListTasks:output_type -> formicary.execution.v1.ListTasksResponse
-	11, // 33: formicary.execution.v1.LogService.WatchTaskLog:output_type -> formicary.execution.v1.WatchTaskLogResponse
-	14, // 34: formicary.execution.v1.ExecutionStateService.GetExecutionStates:output_type -> formicary.execution.v1.GetExecutionStatesResponse
-	16, // 35: formicary.execution.v1.ExecutionStateService.CheckAttempts:output_type -> formicary.execution.v1.CheckAttemptsResponse
-	31, // [31:36] is the sub-list for method output_type
-	26, // [26:31] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	18, // 17: formicary.execution.v1.GetExecutionStatesResponse.states:type_name -> formicary.execution.v1.ExecutionChanged
+	18, // 18: formicary.execution.v1.ExecutionChanges.changes:type_name -> formicary.execution.v1.ExecutionChanged
+	0,  // 19: formicary.execution.v1.ExecutionChanged.state:type_name -> formicary.execution.v1.Execution.State
+	21, // 20: formicary.execution.v1.ExecutionChanged.started_at:type_name -> google.protobuf.Timestamp
+	21, // 21: formicary.execution.v1.ExecutionChanged.ended_at:type_name -> google.protobuf.Timestamp
+	21, // 22: formicary.execution.v1.ExecutionChanged.restart_at:type_name -> google.protobuf.Timestamp
+	21, // 23: formicary.execution.v1.ExecutionChanged.resume_at:type_name -> google.protobuf.Timestamp
+	2,  // 24: formicary.execution.v1.TaskChanged.state:type_name -> formicary.execution.v1.Task.State
+	21, // 25: formicary.execution.v1.TaskChanged.time:type_name -> google.protobuf.Timestamp
+	19, // 26: formicary.execution.v1.TaskChanges.changes:type_name -> formicary.execution.v1.TaskChanged
+	6,  // 27: formicary.execution.v1.ExecutionService.GetExecution:input_type -> formicary.execution.v1.GetExecutionRequest
+	8,  // 28: formicary.execution.v1.ExecutionService.ListTasks:input_type -> formicary.execution.v1.ListTasksRequest
+	10, // 29: formicary.execution.v1.LogService.WatchTaskLog:input_type -> formicary.execution.v1.WatchTaskLogRequest
+	13, // 30: formicary.execution.v1.ExecutionStateService.GetExecutionStates:input_type -> formicary.execution.v1.GetExecutionStatesRequest
+	15, // 31: formicary.execution.v1.ExecutionStateService.CheckAttempts:input_type -> formicary.execution.v1.CheckAttemptsRequest
+	7,  // 32: formicary.execution.v1.ExecutionService.GetExecution:output_type -> formicary.execution.v1.GetExecutionResponse
+	9,  // 33: formicary.execution.v1.ExecutionService.ListTasks:output_type -> formicary.execution.v1.ListTasksResponse
+	11, // 34: formicary.execution.v1.LogService.WatchTaskLog:output_type -> formicary.execution.v1.WatchTaskLogResponse
+	14, // 35: formicary.execution.v1.ExecutionStateService.GetExecutionStates:output_type -> formicary.execution.v1.GetExecutionStatesResponse
+	16, // 36: formicary.execution.v1.ExecutionStateService.CheckAttempts:output_type -> formicary.execution.v1.CheckAttemptsResponse
+	32, // [32:37] is the sub-list for method output_type
+	27, // [27:32] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_formicary_execution_v1_execution_proto_init() }
@@ -1967,7 +2017,7 @@ func file_formicary_execution_v1_execution_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_formicary_execution_v1_execution_proto_rawDesc), len(file_formicary_execution_v1_execution_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

@@ -75,7 +75,7 @@ func (x RequestControl_Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RequestControl_Action.Descriptor instead.
 func (RequestControl_Action) EnumDescriptor() ([]byte, []int) {
-	return file_formicary_job_v1_event_proto_rawDescGZIP(), []int{4, 0}
+	return file_formicary_job_v1_event_proto_rawDescGZIP(), []int{5, 0}
 }
 
 // WatchEventsRequest is the filter.
@@ -378,7 +378,53 @@ func (x *RequestSubmitted) GetJobType() string {
 	return ""
 }
 
-// RequestAdmitted: subject formicary.event.job.admitted. A request became READY.
+// RequestsAdmitted: subject formicary.event.job.admitted. Requests became READY together.
+type RequestsAdmitted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// requests in the order of admission.
+	Requests      []*RequestAdmitted `protobuf:"bytes,1,rep,name=requests,proto3" json:"requests,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestsAdmitted) Reset() {
+	*x = RequestsAdmitted{}
+	mi := &file_formicary_job_v1_event_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestsAdmitted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestsAdmitted) ProtoMessage() {}
+
+func (x *RequestsAdmitted) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_job_v1_event_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestsAdmitted.ProtoReflect.Descriptor instead.
+func (*RequestsAdmitted) Descriptor() ([]byte, []int) {
+	return file_formicary_job_v1_event_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *RequestsAdmitted) GetRequests() []*RequestAdmitted {
+	if x != nil {
+		return x.Requests
+	}
+	return nil
+}
+
+// RequestAdmitted says that a request became READY.
 type RequestAdmitted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// request_id (UUID).
@@ -391,7 +437,7 @@ type RequestAdmitted struct {
 
 func (x *RequestAdmitted) Reset() {
 	*x = RequestAdmitted{}
-	mi := &file_formicary_job_v1_event_proto_msgTypes[3]
+	mi := &file_formicary_job_v1_event_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -403,7 +449,7 @@ func (x *RequestAdmitted) String() string {
 func (*RequestAdmitted) ProtoMessage() {}
 
 func (x *RequestAdmitted) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_event_proto_msgTypes[3]
+	mi := &file_formicary_job_v1_event_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -416,7 +462,7 @@ func (x *RequestAdmitted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestAdmitted.ProtoReflect.Descriptor instead.
 func (*RequestAdmitted) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_event_proto_rawDescGZIP(), []int{3}
+	return file_formicary_job_v1_event_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *RequestAdmitted) GetRequestId() string {
@@ -454,7 +500,7 @@ type RequestControl struct {
 
 func (x *RequestControl) Reset() {
 	*x = RequestControl{}
-	mi := &file_formicary_job_v1_event_proto_msgTypes[4]
+	mi := &file_formicary_job_v1_event_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -466,7 +512,7 @@ func (x *RequestControl) String() string {
 func (*RequestControl) ProtoMessage() {}
 
 func (x *RequestControl) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_event_proto_msgTypes[4]
+	mi := &file_formicary_job_v1_event_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -479,7 +525,7 @@ func (x *RequestControl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestControl.ProtoReflect.Descriptor instead.
 func (*RequestControl) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_event_proto_rawDescGZIP(), []int{4}
+	return file_formicary_job_v1_event_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RequestControl) GetRequestId() string {
@@ -524,7 +570,53 @@ func (x *RequestControl) GetJobType() string {
 	return ""
 }
 
-// RequestChanged: subject formicary.event.job.changed. The state that people see.
+// RequestChanges: subject formicary.event.job.changed. The states that people see, of requests that changed together.
+type RequestChanges struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// changes in order.
+	Changes       []*RequestChanged `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestChanges) Reset() {
+	*x = RequestChanges{}
+	mi := &file_formicary_job_v1_event_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestChanges) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestChanges) ProtoMessage() {}
+
+func (x *RequestChanges) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_job_v1_event_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestChanges.ProtoReflect.Descriptor instead.
+func (*RequestChanges) Descriptor() ([]byte, []int) {
+	return file_formicary_job_v1_event_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *RequestChanges) GetChanges() []*RequestChanged {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+// RequestChanged is the state of a request after a change.
 type RequestChanged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// request_id (UUID).
@@ -551,7 +643,7 @@ type RequestChanged struct {
 
 func (x *RequestChanged) Reset() {
 	*x = RequestChanged{}
-	mi := &file_formicary_job_v1_event_proto_msgTypes[5]
+	mi := &file_formicary_job_v1_event_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -563,7 +655,7 @@ func (x *RequestChanged) String() string {
 func (*RequestChanged) ProtoMessage() {}
 
 func (x *RequestChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_event_proto_msgTypes[5]
+	mi := &file_formicary_job_v1_event_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -576,7 +668,7 @@ func (x *RequestChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestChanged.ProtoReflect.Descriptor instead.
 func (*RequestChanged) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_event_proto_rawDescGZIP(), []int{5}
+	return file_formicary_job_v1_event_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RequestChanged) GetRequestId() string {
@@ -675,7 +767,9 @@ const file_formicary_job_v1_event_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x15\n" +
 	"\x06org_id\x18\x02 \x01(\tR\x05orgId\x12\x19\n" +
-	"\bjob_type\x18\x03 \x01(\tR\ajobType\"B\n" +
+	"\bjob_type\x18\x03 \x01(\tR\ajobType\"Q\n" +
+	"\x10RequestsAdmitted\x12=\n" +
+	"\brequests\x18\x01 \x03(\v2!.formicary.job.v1.RequestAdmittedR\brequests\"B\n" +
 	"\x0fRequestAdmitted\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x10\n" +
@@ -692,7 +786,9 @@ const file_formicary_job_v1_event_proto_rawDesc = "" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +
 	"\x06CANCEL\x10\x01\x12\t\n" +
-	"\x05PAUSE\x10\x02\"\xbb\x02\n" +
+	"\x05PAUSE\x10\x02\"L\n" +
+	"\x0eRequestChanges\x12:\n" +
+	"\achanges\x18\x01 \x03(\v2 .formicary.job.v1.RequestChangedR\achanges\"\xbb\x02\n" +
 	"\x0eRequestChanged\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x15\n" +
@@ -724,30 +820,34 @@ func file_formicary_job_v1_event_proto_rawDescGZIP() []byte {
 }
 
 var file_formicary_job_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_formicary_job_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_formicary_job_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_formicary_job_v1_event_proto_goTypes = []any{
 	(RequestControl_Action)(0),    // 0: formicary.job.v1.RequestControl.Action
 	(*WatchEventsRequest)(nil),    // 1: formicary.job.v1.WatchEventsRequest
 	(*WatchEventsResponse)(nil),   // 2: formicary.job.v1.WatchEventsResponse
 	(*RequestSubmitted)(nil),      // 3: formicary.job.v1.RequestSubmitted
-	(*RequestAdmitted)(nil),       // 4: formicary.job.v1.RequestAdmitted
-	(*RequestControl)(nil),        // 5: formicary.job.v1.RequestControl
-	(*RequestChanged)(nil),        // 6: formicary.job.v1.RequestChanged
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
-	(JobRequest_State)(0),         // 8: formicary.job.v1.JobRequest.State
+	(*RequestsAdmitted)(nil),      // 4: formicary.job.v1.RequestsAdmitted
+	(*RequestAdmitted)(nil),       // 5: formicary.job.v1.RequestAdmitted
+	(*RequestControl)(nil),        // 6: formicary.job.v1.RequestControl
+	(*RequestChanges)(nil),        // 7: formicary.job.v1.RequestChanges
+	(*RequestChanged)(nil),        // 8: formicary.job.v1.RequestChanged
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(JobRequest_State)(0),         // 10: formicary.job.v1.JobRequest.State
 }
 var file_formicary_job_v1_event_proto_depIdxs = []int32{
-	7, // 0: formicary.job.v1.WatchEventsResponse.time:type_name -> google.protobuf.Timestamp
-	0, // 1: formicary.job.v1.RequestControl.action:type_name -> formicary.job.v1.RequestControl.Action
-	8, // 2: formicary.job.v1.RequestChanged.state:type_name -> formicary.job.v1.JobRequest.State
-	7, // 3: formicary.job.v1.RequestChanged.time:type_name -> google.protobuf.Timestamp
-	1, // 4: formicary.job.v1.EventService.WatchEvents:input_type -> formicary.job.v1.WatchEventsRequest
-	2, // 5: formicary.job.v1.EventService.WatchEvents:output_type -> formicary.job.v1.WatchEventsResponse
-	5, // [5:6] is the sub-list for method output_type
-	4, // [4:5] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	9,  // 0: formicary.job.v1.WatchEventsResponse.time:type_name -> google.protobuf.Timestamp
+	5,  // 1: formicary.job.v1.RequestsAdmitted.requests:type_name -> formicary.job.v1.RequestAdmitted
+	0,  // 2: formicary.job.v1.RequestControl.action:type_name -> formicary.job.v1.RequestControl.Action
+	8,  // 3: formicary.job.v1.RequestChanges.changes:type_name -> formicary.job.v1.RequestChanged
+	10, // 4: formicary.job.v1.RequestChanged.state:type_name -> formicary.job.v1.JobRequest.State
+	9,  // 5: formicary.job.v1.RequestChanged.time:type_name -> google.protobuf.Timestamp
+	1,  // 6: formicary.job.v1.EventService.WatchEvents:input_type -> formicary.job.v1.WatchEventsRequest
+	2,  // 7: formicary.job.v1.EventService.WatchEvents:output_type -> formicary.job.v1.WatchEventsResponse
+	7,  // [7:8] is the sub-list for method output_type
+	6,  // [6:7] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_formicary_job_v1_event_proto_init() }
@@ -762,7 +862,7 @@ func file_formicary_job_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_formicary_job_v1_event_proto_rawDesc), len(file_formicary_job_v1_event_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   6,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -63,20 +63,3 @@ func (q *Queries) RecordFenced(ctx context.Context, arg RecordFencedParams) erro
 	_, err := q.db.Exec(ctx, recordFenced, arg.Epoch, arg.LeaderID, arg.Requests)
 	return err
 }
-
-const shareEpoch = `-- name: ShareEpoch :one
-SELECT epoch, leader_id FROM leader FOR SHARE
-`
-
-type ShareEpochRow struct {
-	Epoch    int64
-	LeaderID string
-}
-
-// The fence: no newer epoch can begin before the transaction ends.
-func (q *Queries) ShareEpoch(ctx context.Context) (ShareEpochRow, error) {
-	row := q.db.QueryRow(ctx, shareEpoch)
-	var i ShareEpochRow
-	err := row.Scan(&i.Epoch, &i.LeaderID)
-	return i, err
-}

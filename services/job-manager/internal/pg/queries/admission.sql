@@ -7,9 +7,5 @@ UPDATE leader SET epoch = greatest(epoch + 1, sqlc.arg(revision)::bigint), leade
 INSERT INTO epoch (epoch, leader_id, cluster_id, revision, began_at)
 VALUES ($1, $2, sqlc.arg(cluster_id)::text::numeric, $3, clock_timestamp());
 
--- name: ShareEpoch :one
--- The fence: no newer epoch can begin before the transaction ends.
-SELECT epoch, leader_id FROM leader FOR SHARE;
-
 -- name: RecordFenced :exec
 INSERT INTO fenced_write (epoch, leader_id, requests) VALUES ($1, $2, $3);

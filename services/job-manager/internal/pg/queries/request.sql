@@ -1,8 +1,3 @@
--- name: LockRequests :many
--- In the order of ids, so that two batches never wait for each other.
-SELECT sqlc.embed(request), clock_timestamp()::timestamptz AS now FROM request
-WHERE id = ANY(sqlc.arg(ids)::uuid[]) ORDER BY id FOR UPDATE;
-
 -- name: RequestsByID :many
 SELECT * FROM request WHERE id = ANY(sqlc.arg(ids)::uuid[]);
 
