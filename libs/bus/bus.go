@@ -55,11 +55,13 @@ const (
 	provisionTime = 20 * time.Second
 )
 
-// streams are the wanted settings. Work queues refuse new messages when full and never drop old ones.
+// streams are the wanted settings. Work queues refuse new messages when full and never drop old ones. They are kept in
+// memory: a queue that runs empty costs the file store a new file each time, and what a restart of the server loses is
+// rung again by supervisor or sent again by the ant within seconds.
 func streams() []jetstream.StreamConfig {
 	return []jetstream.StreamConfig{
-		{Name: Tasks, Subjects: []string{"formicary.task.*"}, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, MaxBytes: 256 * mib, MaxMsgSize: 1024, Duplicates: dedupWindow},
-		{Name: Results, Subjects: []string{"formicary.result.*"}, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, MaxBytes: 512 * mib, Duplicates: dedupWindow},
+		{Name: Tasks, Subjects: []string{"formicary.task.*"}, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, Storage: jetstream.MemoryStorage, MaxBytes: 16 * mib, MaxMsgSize: 1024, Duplicates: dedupWindow},
+		{Name: Results, Subjects: []string{"formicary.result.*"}, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, Storage: jetstream.MemoryStorage, MaxBytes: 64 * mib, Duplicates: dedupWindow},
 		{Name: Events, Subjects: []string{"formicary.event.>"}, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, MaxAge: eventsKept, MaxBytes: 64 * mib, Duplicates: dedupWindow},
 		{Name: Logs, Subjects: []string{"formicary.log.*"}, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, MaxAge: eventsKept, MaxBytes: 256 * mib, MaxMsgsPerSubject: 4096, NoAck: true},
 	}
@@ -70,7 +72,6 @@ func Provision(ctx context.Context, js jetstream.JetStream) error {
 	ctx, cancel := context.WithTimeout(ctx, provisionTime)
 	defer cancel()
 	for _, want := range streams() {
-		want.Storage = jetstream.FileStorage
 		if _, err := js.CreateOrUpdateStream(ctx, want); err != nil {
 			return fmt.Errorf("provision stream %s: %w", want.Name, err)
 		}

@@ -29,7 +29,7 @@ func Start(o Options) (*Server, error) {
 	opts := &server.Options{
 		ServerName: "formicary", JetStream: true, StoreDir: o.StoreDir, SyncInterval: time.Second,
 		NoSigs: true, NoLog: true, DontListen: o.Host == "", Host: o.Host, Port: o.Port,
-		JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: 4 << 30,
+		JetStreamMaxMemory: 128 << 20, JetStreamMaxStore: 4 << 30,
 	}
 	s, err := server.NewServer(opts)
 	if err != nil {
