@@ -63,7 +63,7 @@ func DefaultConfig() Config {
 		}
 	}
 	return Config{
-		Slots: max(16, 8*runtime.NumCPU()), Environment: env, LogLimit: 1 << 30, Version: "dev",
+		Slots: max(32, 8*runtime.NumCPU()), Environment: env, LogLimit: 1 << 30, Version: "dev",
 		Beat: 5 * time.Second, FenceAfter: 20 * time.Second, ResendAfter: 10 * time.Second,
 		UploadPatience: 10 * time.Second, DrainTimeout: 20 * time.Second,
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,6 +47,9 @@ addresses are in DATA/colony.json. With --expose alone more services and ants ca
 			if err != nil {
 				return err
 			}
+			if a.Getenv("GOGC") == "" {
+				debug.SetGCPercent(gcPercent)
+			}
 			began := time.Now()
 			err = col.Run(c.Context(), func(at colony.Colony) { a.welcome(at, conf, time.Since(began)) })
 			if err == nil && c.Context().Err() != nil {
@@ -62,12 +66,16 @@ addresses are in DATA/colony.json. With --expose alone more services and ants ca
 	f.StringVar(&conf.Listen, "listen", conf.Listen, "HTTP `address`; gRPC takes the next port, operations the one after; port 0 takes free ones")
 	f.StringVar(&only, "only", "", "start only a `part`: infra")
 	f.BoolVar(&conf.Expose, "expose", false, "let other processes on this machine reach the stores and the services")
-	f.IntVar(&conf.Slots, "slots", 0, "slots of the ant; 0 means 8 per core, at least 16")
+	f.IntVar(&conf.Slots, "slots", 0, "slots of the ant; 0 means 8 per core, at least 32")
 	f.BoolVar(&conf.NoAnt, "no-ant", false, "start no ant")
 	f.StringVar(&level, "log-level", "warn", "debug, info, warn or error")
 	f.StringVar(&format, "log-format", "text", "text or json")
 	return c
 }
+
+// gcPercent lets the heap grow further than Go's default before it is collected: a colony's live heap is small and its
+// garbage is much, so this costs some tens of MiB and saves several percent of the processor. GOGC overrides it.
+const gcPercent = 200
 
 func logger(w io.Writer, level, format string) (*slog.Logger, error) {
 	return telemetry.Logger(w, level, format)

@@ -34,7 +34,7 @@ type Config struct {
 	InfraOnly bool
 	// Expose lets other processes reach the stores and the services.
 	Expose bool
-	// Slots of the ant; 0 means 8 per core and at least 16.
+	// Slots of the ant; 0 means 8 per core and at least 32.
 	Slots int
 	// NoAnt starts no ant.
 	NoAnt bool
@@ -83,7 +83,7 @@ func loopback(addr string) error {
 
 const (
 	slotsPerCore = 8
-	fewestSlots  = 16
+	fewestSlots  = 32
 )
 
 func (c Config) slots() int {
