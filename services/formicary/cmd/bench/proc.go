@@ -83,13 +83,16 @@ func field(path, name string) float64 {
 	return 0
 }
 
+// sampleEvery is seldom enough that reading the memory of all processes does not disturb what is measured.
+const sampleEvery = time.Second
+
 // peak samples a figure until stop is called and returns the largest.
 func peak(sample func() float64) (stop func() float64) {
 	var most atomic.Uint64
 	end, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		tick := time.NewTicker(200 * time.Millisecond)
+		tick := time.NewTicker(sampleEvery)
 		defer tick.Stop()
 		for {
 			if v := uint64(sample() * 1024); v > most.Load() {
@@ -105,6 +108,6 @@ func peak(sample func() float64) (stop func() float64) {
 	return func() float64 {
 		close(end)
 		<-ended
-		return float64(most.Load()) / 1024
+		return max(float64(most.Load())/1024, sample())
 	}
 }
