@@ -81,7 +81,7 @@ func New(o Options) *Executor {
 }
 
 // redirect follows a few redirects that keep to the scheme. Headers of the task are its own secrets often enough: they
-// do not go to another host.
+// do not go to another host, and neither does the address that was asked, whose query may hold more of them.
 func redirect(req *http.Request, via []*http.Request) error {
 	first := via[0]
 	switch {
@@ -90,6 +90,7 @@ func redirect(req *http.Request, via []*http.Request) error {
 	case req.URL.Scheme != first.URL.Scheme:
 		return fmt.Errorf("redirect from %s to %s", first.URL.Scheme, req.URL.Scheme)
 	case req.URL.Host != first.URL.Host:
+		req.Header.Del("Referer")
 		for name := range first.Header {
 			if name != "User-Agent" && name != "Content-Type" {
 				req.Header.Del(name)

@@ -139,7 +139,11 @@ func TestProxyOfTheEnvironmentIsNotUsed(t *testing.T) {
 }
 
 func TestRedirects(t *testing.T) {
-	other := httptest.NewServer(http.HandlerFunc(echo))
+	referers := make(chan string, 1)
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		referers <- r.Referer()
+		echo(w, r)
+	}))
 	defer other.Close()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/loop", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/loop", http.StatusFound) })
@@ -166,8 +170,11 @@ func TestRedirects(t *testing.T) {
 	if end := ask("/same"); end.Body != "POST /here|application/json|k|secret|{}" {
 		t.Errorf("same host: %+v", end)
 	}
-	if end := ask("/other"); strings.Contains(end.Body, "secret") || end.ExitCode != 200 {
+	if end := ask("/other?token=secret"); strings.Contains(end.Body, "secret") || end.ExitCode != 200 {
 		t.Errorf("other host: %+v", end)
+	}
+	if from := <-referers; from != "" {
+		t.Errorf("the other host was told of %q", from)
 	}
 	for path, want := range map[string]string{"/loop": "more than 3 redirects", "/metadata": "not allowed", "/scheme": "redirect from http to https"} {
 		if end := ask(path); !strings.Contains(end.Message, want) || end.Class != executor.User {

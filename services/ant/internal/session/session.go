@@ -55,10 +55,12 @@ type Session struct {
 	attempts   Attempts
 	log        *slog.Logger
 
-	ready    chan struct{} // closed by the first good Sync
-	beatNow  run.Signal
-	again    run.Signal // register again
-	good     run.Signal // a Sync was good
+	ready   chan struct{} // closed by the first good Sync
+	beatNow run.Signal
+	again   run.Signal // register again
+	good    run.Signal // a Sync was good
+	gate    sync.Mutex // held while the fence closes or opens: the attempts must see it in the order of fenced
+
 	mu       sync.Mutex
 	id       string
 	number   int64
@@ -258,6 +260,8 @@ func (s *Session) sync(ctx context.Context) (fatal, err error) {
 
 // accepted takes note of a good Sync; false when it was one of an older session.
 func (s *Session) accepted(session string, sent time.Time) bool {
+	s.gate.Lock()
+	defer s.gate.Unlock()
 	s.mu.Lock()
 	if session != s.id {
 		s.mu.Unlock()
@@ -290,17 +294,7 @@ func (s *Session) accepted(session string, sent time.Time) bool {
 // fence kills what runs when no Sync was good for too long.
 func (s *Session) fence(ctx context.Context) error {
 	for {
-		s.mu.Lock()
-		left := time.Until(s.lastGood.Add(s.opts.FenceAfter))
-		fenced := s.fenced
-		if left <= 0 && !fenced {
-			s.fenced = true
-		}
-		s.mu.Unlock()
-		if left <= 0 && !fenced {
-			s.log.Error("no answer from supervisor: the tasks of this ant are ended", "for", s.opts.FenceAfter)
-			s.attempts.Kill(fmt.Sprintf("the ant had no answer from supervisor for %s", s.opts.FenceAfter))
-		}
+		left := s.closeFence()
 		if left <= 0 {
 			left = s.opts.FenceAfter
 		}
@@ -311,6 +305,22 @@ func (s *Session) fence(ctx context.Context) error {
 		case <-time.After(left):
 		}
 	}
+}
+
+// closeFence kills what runs when it is time to, and returns how long that is away.
+func (s *Session) closeFence() (left time.Duration) {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	s.mu.Lock()
+	left = time.Until(s.lastGood.Add(s.opts.FenceAfter))
+	due := left <= 0 && !s.fenced
+	s.fenced = s.fenced || due
+	s.mu.Unlock()
+	if due {
+		s.log.Error("no answer from supervisor: the tasks of this ant are ended", "for", s.opts.FenceAfter)
+		s.attempts.Kill(fmt.Sprintf("the ant had no answer from supervisor for %s", s.opts.FenceAfter))
+	}
+	return left
 }
 
 // Drain tells resource-manager at once that the ant wants no more work.

@@ -33,6 +33,7 @@ type fake struct {
 	syncs    []time.Time
 	beats    []*antv1.HeartbeatRequest
 	number   int64
+	killing  chan struct{}
 }
 
 func (f *fake) note(format string, args ...any) {
@@ -88,8 +89,14 @@ func (f *fake) Spooled() []string           { return []string{"s"} }
 func (f *fake) Cancel(uids []string)        { f.noteAll("cancel", uids) }
 func (f *fake) Settled(uids []string) error { f.noteAll("settled", uids); return nil }
 func (f *fake) Resend(time.Time) error      { return nil }
-func (f *fake) Kill(string)                 { f.note("kill") }
-func (f *fake) Open()                       { f.note("open") }
+func (f *fake) Kill(string) {
+	if f.killing != nil {
+		f.killing <- struct{}{} // it has begun
+		<-f.killing             // it may end
+	}
+	f.note("kill")
+}
+func (f *fake) Open() { f.note("open") }
 
 func (f *fake) noteAll(what string, uids []string) {
 	if len(uids) > 0 {
@@ -191,6 +198,30 @@ func TestFence(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An answer that comes while the fence closes opens it afterwards, not before: else it would be closed for ever.
+func TestAnswerWhileFencing(t *testing.T) {
+	f := &fake{begun: time.Now(), killing: make(chan struct{})}
+	s := New(Options{Ant: &antv1.RegisterRequest{AntId: "a"}, Beat: time.Second, FenceAfter: 20 * time.Second}, f, f, f, slog.New(slog.DiscardHandler))
+	close(s.ready) // there was a good Sync
+	s.id, s.lastGood = "s1", time.Now().Add(-time.Minute)
+	var wg sync.WaitGroup
+	wg.Go(func() { s.closeFence() })
+	<-f.killing
+	opened := make(chan struct{})
+	wg.Go(func() {
+		s.accepted("s1", time.Now())
+		close(opened)
+	})
+	select {
+	case <-opened:
+		t.Error("opened before everything was killed")
+	case <-time.After(50 * time.Millisecond):
+	}
+	f.killing <- struct{}{}
+	wg.Wait()
+	expect(t, f, "0s kill; 0s open")
 }
 
 func TestSuperseded(t *testing.T) {

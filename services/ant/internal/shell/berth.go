@@ -140,24 +140,29 @@ func (b *berth) pristine() bool {
 	if err != nil || info.Size() > 0 || !same(b.output, b.path(outputFile)) || !same(b.script, b.path(scriptFile)) {
 		return false
 	}
+	if script, err := b.script.Stat(); err != nil || script.Mode() != 0o600 || info.Mode() != 0o600 {
+		return false
+	}
+	if place, err := os.Lstat(b.dir); err != nil || place.Mode() != fs.ModeDir|0o700 {
+		return false
+	}
 	work, err := os.Lstat(b.path(workDir))
 	if err != nil || work.Mode() != fs.ModeDir|0o700 {
 		return false
 	}
-	d, err := os.Open(b.path(workDir))
+	// Beside the working directory there are the script and the output file, and nothing that a task left.
+	return holds(b.path(workDir), 0) && holds(b.dir, 3)
+}
+
+// holds reports whether a directory has exactly n entries.
+func holds(dir string, n int) bool {
+	d, err := os.Open(dir)
 	if err != nil {
 		return false
 	}
 	defer func() { _ = d.Close() }()
-	if names, err := d.Readdirnames(1); !errors.Is(err, io.EOF) || len(names) > 0 {
-		return false
-	}
-	for _, name := range []string{afterFile, codeFile} {
-		if _, err := os.Lstat(b.path(name)); !os.IsNotExist(err) {
-			return false
-		}
-	}
-	return true
+	names, err := d.Readdirnames(n + 1)
+	return len(names) == n && (err == nil || errors.Is(err, io.EOF))
 }
 
 func (b *berth) remove() {

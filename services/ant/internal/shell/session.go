@@ -19,6 +19,9 @@ import (
 // afterLimit bounds an after_script that has to run in a shell of its own because the session was killed.
 const afterLimit = 10 * time.Second
 
+// outputFileLimit bounds the output file: values in their full size, and as much again for what stands around them.
+const outputFileLimit = 2 * output.Limit
+
 // session is one attempt.
 type session struct {
 	e       *Executor
@@ -270,8 +273,12 @@ func (s *session) settle(c *child) {
 func (s *session) end(code int, sig syscall.Signal, oom bool) executor.End {
 	end := executor.End{ExitCode: code}
 	err := s.scanner.Close()
-	text, readErr := s.berth.outputs(output.Limit * 2)
-	if err = errors.Join(err, readErr); err == nil {
+	text, readErr := s.berth.outputs(outputFileLimit)
+	switch err = errors.Join(err, readErr); {
+	case err != nil:
+	case len(text) > outputFileLimit: // a part of it would hold old values
+		err = output.ErrTooLarge
+	default:
 		err = s.outputs.Parse(text)
 	}
 	end.Outputs = s.outputs.Values()

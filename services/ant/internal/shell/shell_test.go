@@ -168,6 +168,11 @@ func TestOutputs(t *testing.T) {
 	if end.Class != executor.User || !strings.Contains(end.Message, "larger than 64 KiB") || end.Outputs != nil {
 		t.Errorf("too large: %+v", end)
 	}
+	// Overwriting one value again and again is too much as well: what is cut off would be the newest.
+	end, _ = execute(t, e, executor.Task{Script: []string{`seq 30000 | sed 's/^/n=/' >"$FORMICARY_OUTPUT"`}}, nil)
+	if end.Class != executor.User || !strings.Contains(end.Message, "larger than 64 KiB") || end.Outputs != nil {
+		t.Errorf("too long: %+v", end)
+	}
 	end, _ = execute(t, e, executor.Task{Script: []string{`echo nonsense >"$FORMICARY_OUTPUT"`}}, nil)
 	if end.Class != executor.User || !strings.Contains(end.Message, "line 1") {
 		t.Errorf("nonsense: %+v", end)
@@ -183,12 +188,13 @@ func TestEveryAttemptFindsAnEmptyPlace(t *testing.T) {
 	for i, mess := range []string{
 		"echo x >file", "mkdir -p a/b && chmod 500 a/b a", "chmod 000 .", "touch .hidden", `cd .. && rm -rf work && ln -s /tmp work`,
 		`rm ../script && ln -s /dev/null ../script`, `echo a=b >"$FORMICARY_OUTPUT"`, `mkdir ../code`, "true",
+		`chmod 444 "$FORMICARY_OUTPUT"`, "chmod 755 ../script", "touch ../left", "chmod 777 ..",
 	} {
 		if end, out := execute(t, e, executor.Task{Script: []string{mess}}, nil); end.Class != executor.None {
 			t.Fatalf("mess %d: %+v %s", i, end, out)
 		}
-		end, out := execute(t, e, executor.Task{Script: []string{`ls -A; cat "$FORMICARY_OUTPUT"; stat -c %a .`}}, nil)
-		if out != "700\n" || len(end.Outputs) > 0 {
+		end, out := execute(t, e, executor.Task{Script: []string{`ls -A; cat "$FORMICARY_OUTPUT"; stat -c %a . .. ../script "$FORMICARY_OUTPUT"; ls -A ..`}}, nil)
+		if out != "700\n700\n600\n600\noutput\nscript\nwork\n" || len(end.Outputs) > 0 {
 			t.Errorf("after %q: %q %v", mess, out, end.Outputs)
 		}
 	}
