@@ -80,7 +80,7 @@ func (a *app) jobGetCmd() *cobra.Command {
 				}
 				d := res.GetDefinition()
 				if a.output == "table" {
-					_, err := io.WriteString(a.Out, d.GetYaml())
+					_, err := io.WriteString(raw(a.Out), d.GetYaml())
 					return err
 				}
 				return a.show(d, jobTypes([]*jobv1.JobDefinition{d}), nil)

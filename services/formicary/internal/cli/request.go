@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -203,8 +205,9 @@ func requestFacts(w io.Writer, r *jobv1.JobRequest) {
 	fact(w, "run", r.GetRun())
 	fact(w, "priority", r.GetPriority())
 	fact(w, "description", r.GetDescription())
-	for name, v := range r.GetParams().GetFields() {
-		fact(w, "param "+name, v.AsInterface())
+	params := r.GetParams().GetFields()
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		row(w, "param "+name+":", params[name].AsInterface())
 	}
 	fact(w, "key", r.GetIdempotencyKey())
 	fact(w, "scheduled", clock(r.GetScheduledAt()))

@@ -46,7 +46,7 @@ and the command says how to come back.`,
 	f := c.Flags()
 	f.StringArrayVarP(&o.params, "param", "p", nil, "parameter `name=value`, may be repeated")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print only the output of the tasks")
-	f.IntVar(&o.slots, "slots", 0, "slots of the embedded ant; 0 means 8 per core, at least 16")
+	f.IntVar(&o.slots, "slots", 0, "slots of the embedded ant; 0 means 8 per core, at least 32")
 	return c
 }
 

@@ -90,8 +90,11 @@ func plain(n *yaml.Node) {
 	}
 }
 
-// printf writes to a terminal or a pipe. When it is gone there is nobody to tell.
-func printf(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
+// printf writes to a terminal or a pipe. When it is gone there is nobody to tell. Much of what is told was written by
+// somebody else, so it cannot steer the terminal.
+func printf(w io.Writer, format string, args ...any) {
+	_, _ = io.WriteString(w, inert(fmt.Sprintf(format, args...), false))
+}
 
 // line is printf for one line.
 func line(w io.Writer, text any) { printf(w, "%v\n", text) }

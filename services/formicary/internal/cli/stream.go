@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -211,8 +212,11 @@ func (w *lineWriter) flush() {
 	}
 }
 
+// line prints a line. What a task wrote over itself, as progress bars do, becomes lines of their own.
 func (w *lineWriter) line(p []byte) {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
-	_, _ = io.WriteString(w.s.out, w.prefix+string(bytes.TrimSuffix(p, []byte{'\r'}))+"\n")
+	for part := range strings.SplitSeq(strings.TrimRight(string(p), "\r"), "\r") {
+		_, _ = io.WriteString(w.s.out, w.prefix+inert(part, true)+"\n")
+	}
 }

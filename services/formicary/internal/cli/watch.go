@@ -112,7 +112,7 @@ func (a *app) logsCmd() *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use: "logs ID [TASK]", Short: "Print the output of a task, or of all tasks in their order",
-		Long: "Print the output of a task as it is, or of all tasks in their order with a prefix. " + idHelp, Args: cobra.RangeArgs(1, 2),
+		Long: "Print the output of a task as it is (to a terminal without what would steer it), or of all tasks in their order\nwith a prefix. " + idHelp, Args: cobra.RangeArgs(1, 2),
 		Example: "  formicary request logs @latest\n  formicary request logs @failed build --follow",
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.patiently(c.Context(), func(ctx context.Context, cl *client) error {
@@ -126,7 +126,7 @@ func (a *app) logsCmd() *cobra.Command {
 				if len(args) == 2 {
 					return readLog(ctx, cl, &executionv1.WatchTaskLogRequest{
 						RequestId: r.GetId(), Run: r.GetRun(), Task: args[1], Attempt: attempt, Follow: follow,
-					}, func(p []byte, _ int64) { _, _ = a.Out.Write(p) })
+					}, func(p []byte, _ int64) { _, _ = raw(a.Out).Write(p) })
 				}
 				return a.allLogs(ctx, cl, r, follow)
 			})

@@ -57,8 +57,8 @@ func (c Config) Validate() error {
 	if c.DataDir == "" {
 		faults = append(faults, errors.New("data directory: missing"))
 	}
-	if c.Slots < 0 || c.Slots > 10000 {
-		faults = append(faults, fmt.Errorf("slots %d: want 0 to 10000", c.Slots))
+	if c.Slots < 0 || c.Slots > mostSlots {
+		faults = append(faults, fmt.Errorf("slots %d: want 0 to %d", c.Slots, mostSlots))
 	}
 	if err := loopback(c.Listen); err != nil {
 		faults = append(faults, err)
@@ -84,6 +84,7 @@ func loopback(addr string) error {
 const (
 	slotsPerCore = 8
 	fewestSlots  = 32
+	mostSlots    = 4096 // as many as an ant takes
 )
 
 func (c Config) slots() int {
