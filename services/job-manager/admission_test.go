@@ -1,6 +1,7 @@
 package jobmanager_test
 
 import (
+	"crypto/sha512"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -218,4 +219,115 @@ func mustMarshal(t *testing.T, m proto.Message) []byte {
 		t.Fatal(err)
 	}
 	return payload
+}
+
+// TestAdmissionUnderWayIsSeen lets a leader that has given up on a write look at the queue: what the write admits must
+// not be counted as free any more.
+func TestAdmissionUnderWayIsSeen(t *testing.T) {
+	c := newColony(t)
+	c.upload(job("j", "max_concurrency: 1\n"))
+	r := c.submit(&jobv1.SubmitJobRequest{JobType: "j"})
+	c.lead()
+	testkit.Eventually(t, 5*time.Second, "the outbox is quiet", func() bool { return c.count("SELECT count(*) FROM outbox") == 0 })
+	lock, err := c.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = lock.Rollback(t.Context()) }()
+	if _, err := lock.Exec(t.Context(), "LOCK TABLE outbox IN SHARE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		res, err := c.admission.Admit(t.Context(), &jobv1.AdmitRequest{Epoch: c.epoch, LeaderId: "s1", RequestIds: []string{r.GetId()}})
+		if err != nil || len(res.GetRequestIds()) != 1 {
+			t.Errorf("%v, %v", res, err)
+		}
+	})
+	waiting := func(n int) func() bool {
+		return func() bool {
+			return c.count("SELECT count(*) FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())") >= n
+		}
+	}
+	testkit.Eventually(t, 5*time.Second, "the admission is under way", waiting(1))
+	seen := make(chan *jobv1.ReadQueueResponse, 1)
+	wg.Go(func() {
+		q, err := c.admission.ReadQueue(t.Context(), &jobv1.ReadQueueRequest{HeadLimit: 10})
+		if err != nil {
+			t.Error(err)
+		}
+		seen <- q
+	})
+	testkit.Eventually(t, 5*time.Second, "the look has met it", func() bool { return len(seen) == 1 || waiting(2)() })
+	if err := lock.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	if q := <-seen; len(q.GetTypes()) != 0 {
+		t.Errorf("it is still seen as waiting: %v", q.GetTypes())
+	}
+}
+
+// TestLongPlacementClass keeps a gate whose class is longer than an entry of an index may be: one request with many tags
+// must not hold up the admission of all others.
+func TestLongPlacementClass(t *testing.T) {
+	c := newColony(t)
+	var tags []string
+	for i := range 32 {
+		tags = append(tags, fmt.Sprintf("%x", sha512.Sum512([]byte{byte(i)}))[:100])
+	}
+	c.upload("job_type: j\ntasks:\n  - {task_type: a, method: SHELL, script: x, tags: '" + strings.Join(tags, ",") + "'}\n")
+	c.upload(job("k", ""))
+	held, other := c.submit(&jobv1.SubmitJobRequest{JobType: "j"}), c.submit(&jobv1.SubmitJobRequest{JobType: "k"})
+	c.lead()
+	class := c.queue(10).GetTypes()[0].GetHeads()[0].GetPlacementClass()
+	res, err := c.admission.Admit(t.Context(), &jobv1.AdmitRequest{
+		Epoch: c.epoch, LeaderId: "s1", RequestIds: []string{other.GetId()}, GatesChanged: true,
+		Gates: []*jobv1.ClosedGate{{OrgId: "default", PlacementClass: class, Gate: jobv1.Gate_GATE_NO_ANT, Reason: "no ant"}},
+	})
+	if err != nil || len(res.GetRequestIds()) != 1 {
+		t.Fatalf("%v, %v", res, err)
+	}
+	if w := c.get(held.GetId()).GetWait(); w.GetGate() != jobv1.Gate_GATE_NO_ANT || w.GetReason() != "no ant" {
+		t.Errorf("%v", w)
+	}
+}
+
+// TestPlacementClassIsBounded submits a job that starts with many tasks of different classes.
+func TestPlacementClassIsBounded(t *testing.T) {
+	c := newColony(t)
+	yaml := "job_type: j\ntasks:\n"
+	for i := range 1000 {
+		yaml += fmt.Sprintf("  - {task_type: t%d, method: SHELL, script: x, tags: host-%d}\n", i, i)
+	}
+	c.upload(yaml)
+	c.submit(&jobv1.SubmitJobRequest{JobType: "j"})
+	class := c.queue(10).GetTypes()[0].GetHeads()[0].GetPlacementClass()
+	if len(class) > 4096 || !strings.HasPrefix(class, "SHELL|host-0|1;") || strings.HasSuffix(class, ";") {
+		t.Errorf("%d bytes: %.100s", len(class), class)
+	}
+}
+
+// TestLargeLimits counts what runs up to the limit of its job type, however large that is.
+func TestLargeLimits(t *testing.T) {
+	c := newColony(t)
+	d := c.upload(job("j", "max_concurrency: 10500\n"))
+	last := c.submit(&jobv1.SubmitJobRequest{JobType: "j"})
+	c.lead()
+	if _, err := c.pool.Exec(t.Context(), `
+		INSERT INTO request (id, org_id, job_type, definition_id, definition_version, state, priority, age_at, queued, placement_class,
+			params, description, idempotency_key, request_hash, created_by, created_at, updated_at, check_at)
+		SELECT gen_random_uuid(), 'default', 'j', $1, 1, 'PENDING', 0, now(), true, 'SHELL||1', '{}', '', '', '', 'u', now(), now(), now() + interval '1 hour'
+		FROM generate_series(1, 10500)`, d.GetId()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.pool.Exec(t.Context(), "UPDATE request SET state = 'READY', queued = false, admitted_epoch = $2, admitted_at = now() WHERE id <> $1", last.GetId(), c.epoch); err != nil {
+		t.Fatal(err)
+	}
+	if q := c.queue(10).GetTypes()[0]; q.GetActive() != 10_500 {
+		t.Errorf("%d are active", q.GetActive())
+	}
+	if w := c.get(last.GetId()).GetWait(); w.GetGate() != jobv1.Gate_GATE_CONCURRENCY {
+		t.Errorf("%v", w)
+	}
 }

@@ -20,6 +20,10 @@ import (
 
 // The picture of the queue is read at every pass of the scheduler, so its statements are sent together.
 const (
+	// settledSQL waits for the admissions that are under way, also for one whose leader has given up on it and looks
+	// again: what it admits must not be seen as waiting, nor the place that it takes as free.
+	settledSQL = `SELECT pg_advisory_xact_lock(hashtext(current_schema() || '.admission'))`
+
 	// awakeSQL puts into the queues what has become due; without any it is one look into a small index.
 	awakeSQL = `
 UPDATE request SET queued = true
@@ -55,10 +59,10 @@ WHERE state IN ('READY', 'EXECUTING') AND state = 'READY' GROUP BY placement_cla
 SELECT now(), (SELECT greatest(scheduled_at, now()) FROM request
     WHERE state = 'PENDING' AND NOT queued AND cancel_requested_at IS NULL ORDER BY scheduled_at LIMIT 1)`
 
-	// typesSQL completes the types that wait.
+	// typesSQL completes the types that wait. What is active is counted as far as a limit asks for it.
 	typesSQL = waitingSQL + `
 SELECT t.org_id, t.job_type, t.disabled, t.max_concurrency,
-    (SELECT count(*) FROM (SELECT FROM request r WHERE r.org_id = t.org_id AND r.job_type = t.job_type AND r.state IN ('READY', 'EXECUTING') LIMIT 10001) c),
+    (SELECT count(*) FROM (SELECT FROM request r WHERE r.org_id = t.org_id AND r.job_type = t.job_type AND r.state IN ('READY', 'EXECUTING') LIMIT greatest(10001, t.max_concurrency)) c),
     ARRAY(SELECT r.id::text FROM request r WHERE r.org_id = t.org_id AND r.job_type = t.job_type AND r.state IN ('READY', 'EXECUTING') ORDER BY r.id LIMIT 5)
 FROM waiting JOIN job_type t USING (org_id, job_type)`
 
@@ -75,6 +79,7 @@ FROM (SELECT unnest($1::text[]) AS org_id, unnest($2::text[]) AS job_type) n`
 func (s *Store) Queue(ctx context.Context, headLimit int) (admission.Queue, error) {
 	q := admission.Queue{Loads: map[string]int{}}
 	b := &pgx.Batch{}
+	b.Queue(settledSQL)
 	b.Queue(awakeSQL)
 	b.Queue(headsSQL, headLimit).Query(func(rows pgx.Rows) error {
 		var err error
@@ -174,6 +179,9 @@ func (s *Store) Begin(ctx context.Context, t admission.Term) (int64, error) {
 	return epoch, nil
 }
 
+// underWaySQL is what settledSQL waits for.
+const underWaySQL = `SELECT pg_advisory_xact_lock_shared(hashtext(current_schema() || '.admission'))`
+
 // leaderSQL is the fence: no newer epoch can begin before the transaction ends.
 const leaderSQL = `SELECT epoch, leader_id FROM leader FOR SHARE`
 
@@ -190,8 +198,7 @@ const gatesSQL = `
 INSERT INTO gate (epoch, org_id, job_type, placement_class, gate, reason, holders)
 SELECT $1, n.org_id, n.job_type, n.placement_class, n.gate, n.reason, string_to_array(n.holders, chr(31))
 FROM (SELECT unnest($2::text[]) AS org_id, unnest($3::text[]) AS job_type, unnest($4::text[]) AS placement_class, unnest($5::text[]) AS gate,
-    unnest($6::text[]) AS reason, unnest($7::text[]) AS holders) n
-ON CONFLICT DO NOTHING`
+    unnest($6::text[]) AS reason, unnest($7::text[]) AS holders) n`
 
 var errFenced = errors.New("a newer epoch has begun")
 
@@ -201,6 +208,7 @@ func (s *Store) Admit(ctx context.Context, d admission.Decision) (admitted []uui
 	err = s.pipelined(ctx, func(ctx context.Context, p *pgdb.Pipeline) ([]outbox.Message, error) {
 		var epoch int64
 		var leader string
+		p.Queue(underWaySQL)
 		p.Queue(leaderSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&epoch, &leader) })
 		moved := map[uuid.UUID]request.Record{}
 		if len(d.Admit) > 0 {

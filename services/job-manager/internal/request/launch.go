@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/formicary/formicary/libs/jobspec"
@@ -32,7 +33,17 @@ func NewLaunch(rec Record, def *jobspec.Definition, now time.Time) Launch {
 }
 
 func failedLaunch(rec Record, err error) Launch {
-	return Launch{Record: rec, ErrorCode: codeLaunch, ErrorMessage: err.Error()}
+	return Launch{Record: rec, ErrorCode: codeLaunch, ErrorMessage: short(err.Error())}
+}
+
+// maxMessage bounds the message of a failed launch, in bytes: many of them travel in one event.
+const maxMessage = 2 << 10
+
+func short(message string) string {
+	if len(message) <= maxMessage {
+		return message
+	}
+	return strings.ToValidUTF8(message[:maxMessage], "") + "…"
 }
 
 // Unwanted says that the run is to be recorded as CANCELLED instead of being begun.

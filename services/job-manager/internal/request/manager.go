@@ -163,7 +163,7 @@ func (m *Manager) Launches(ctx context.Context, runs []Run) ([]Launch, error) {
 	for _, rec := range recs {
 		switch {
 		case bytes > launchBytes:
-			return out, nil // the reconciler tells of the others again
+			return out, nil // supervisor asks for the others again
 		case !wanted[Run{ID: rec.ID, Run: rec.Run}]:
 		case rec.Unwanted():
 			out = append(out, Launch{Record: rec, Cancelled: true})

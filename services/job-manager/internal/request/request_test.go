@@ -1,13 +1,17 @@
 package request_test
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
 	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/services/job-manager/internal/request"
 )
 
@@ -274,5 +278,20 @@ func TestMovesNeverLeaveTheEnd(t *testing.T) {
 		if m.From.Terminal() && !m.NewRun {
 			t.Errorf("%+v", m)
 		}
+	}
+}
+
+func TestFailedLaunchIsBounded(t *testing.T) {
+	yaml := "job_type: j\ntasks:\n"
+	for i := range 100 {
+		yaml += fmt.Sprintf("  - {task_type: t%d, method: SHELL, script: x, tags: '{{.x}}'}\n", i)
+	}
+	def, _, err := jobspec.Parse("j.yaml", []byte(yaml))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := request.NewLaunch(request.Record{Params: []byte(`{"x": "é;é"}`)}, def, time.Now())
+	if l.ErrorCode != "ERR_JOB_LAUNCH" || !strings.HasSuffix(l.ErrorMessage, "…") || len(l.ErrorMessage) > 2<<10+len("…") || !utf8.ValidString(l.ErrorMessage) {
+		t.Errorf("%s, %d bytes: %.200s", l.ErrorCode, len(l.ErrorMessage), l.ErrorMessage)
 	}
 }

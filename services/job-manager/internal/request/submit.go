@@ -175,16 +175,25 @@ func (m *Manager) draft(ctx context.Context, s Submission, hash []byte) (Draft, 
 	return Draft{Record: rec, Newest: s.JobVersion == ""}, nil
 }
 
-// placement joins the classes of the first tasks. A definition that cannot be rendered with these variables has none:
+// maxPlacement bounds the text of a placement class in bytes; every single class is shorter.
+const maxPlacement = 4096
+
+// placement joins the classes of the first tasks, as many as there is room for: the others are found to fit or not when
+// their turn comes. A definition that cannot be rendered with these variables has none:
 // it is admitted and its launch fails with the reason.
 func placement(def *definition.Parsed, rec *Record, params jobspec.Vars) string {
 	classes, err := def.Spec.StartClasses(Variables(rec, params, time.Now()))
 	if err != nil {
 		return ""
 	}
-	texts := make([]string, len(classes))
-	for i, c := range classes {
-		texts[i] = c.String()
+	var texts []string
+	room := maxPlacement
+	for _, c := range classes {
+		text := c.String()
+		if room -= len(text) + len(";"); room < 0 {
+			break
+		}
+		texts = append(texts, text)
 	}
 	return strings.Join(texts, ";")
 }

@@ -69,6 +69,19 @@ func Explain(rec *Record, s Standing, now time.Time) *Wait {
 	}
 }
 
+// running says what holds the places of a job type.
+func running(jobType string, s Standing) string {
+	verb := "run"
+	if s.Active == 1 {
+		verb = "runs"
+	}
+	text := fmt.Sprintf("%d of at most %d of %s %s: %s", s.Active, s.MaxConcurrency, jobType, verb, strings.Join(s.Holders, ", "))
+	if more := s.Active - len(s.Holders); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
 func pausedUntil(rec *Record) string {
 	if rec.ResumeAt != nil {
 		return "it is paused and resumes by itself at " + rec.ResumeAt.UTC().Format(time.RFC3339)
@@ -89,7 +102,7 @@ func explainPending(rec *Record, s Standing, now time.Time) *Wait {
 	if s.MaxConcurrency > 0 && s.Active >= s.MaxConcurrency {
 		return &Wait{
 			Gate: GateConcurrency, Holders: s.Holders,
-			Reason: fmt.Sprintf("%d of at most %d requests of %s run: %s", s.Active, s.MaxConcurrency, rec.JobType, strings.Join(s.Holders, ", ")),
+			Reason: running(rec.JobType, s),
 		}
 	}
 	for _, g := range s.Gates {

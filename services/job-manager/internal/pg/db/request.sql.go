@@ -577,7 +577,7 @@ func (q *Queries) RequestsInRange(ctx context.Context, arg RequestsInRangeParams
 
 const typeStandings = `-- name: TypeStandings :many
 SELECT t.org_id, t.job_type, t.disabled, t.max_concurrency,
-    (SELECT count(*) FROM (SELECT FROM request r WHERE r.org_id = t.org_id AND r.job_type = t.job_type AND r.state IN ('READY', 'EXECUTING') LIMIT 1000) c)::int AS active,
+    (SELECT count(*) FROM (SELECT FROM request r WHERE r.org_id = t.org_id AND r.job_type = t.job_type AND r.state IN ('READY', 'EXECUTING') LIMIT greatest(1000, t.max_concurrency)) c)::int AS active,
     ARRAY(SELECT r.id::text FROM request r WHERE r.org_id = t.org_id AND r.job_type = t.job_type AND r.state IN ('READY', 'EXECUTING') ORDER BY r.id LIMIT 5)::text[] AS holders
 FROM job_type t
 WHERE t.org_id = ANY($1::text[]) AND t.job_type = ANY($2::text[])
@@ -597,7 +597,7 @@ type TypeStandingsRow struct {
 	Holders        []string
 }
 
-// What stands around the pending requests of some job types. Active requests are counted up to a thousand.
+// What stands around the pending requests of some job types. Active requests are counted up to a thousand, or to the limit.
 func (q *Queries) TypeStandings(ctx context.Context, arg TypeStandingsParams) ([]TypeStandingsRow, error) {
 	rows, err := q.db.Query(ctx, typeStandings, arg.Orgs, arg.Types)
 	if err != nil {

@@ -14,9 +14,9 @@ SELECT * FROM request WHERE org_id = $1 AND state = 'FAILED' ORDER BY id DESC LI
 SELECT * FROM request WHERE org_id = ANY(sqlc.arg(orgs)::text[]) AND idempotency_key = ANY(sqlc.arg(keys)::text[]) AND idempotency_key <> '';
 
 -- name: TypeStandings :many
--- What stands around the pending requests of some job types. Active requests are counted up to a thousand.
+-- What stands around the pending requests of some job types. Active requests are counted up to a thousand, or to the limit.
 SELECT t.org_id, t.job_type, t.disabled, t.max_concurrency,
-    (SELECT count(*) FROM (SELECT FROM request r WHERE r.org_id = t.org_id AND r.job_type = t.job_type AND r.state IN ('READY', 'EXECUTING') LIMIT 1000) c)::int AS active,
+    (SELECT count(*) FROM (SELECT FROM request r WHERE r.org_id = t.org_id AND r.job_type = t.job_type AND r.state IN ('READY', 'EXECUTING') LIMIT greatest(1000, t.max_concurrency)) c)::int AS active,
     ARRAY(SELECT r.id::text FROM request r WHERE r.org_id = t.org_id AND r.job_type = t.job_type AND r.state IN ('READY', 'EXECUTING') ORDER BY r.id LIMIT 5)::text[] AS holders
 FROM job_type t
 WHERE t.org_id = ANY(sqlc.arg(orgs)::text[]) AND t.job_type = ANY(sqlc.arg(types)::text[]);
