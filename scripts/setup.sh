@@ -37,10 +37,12 @@ go_is_new_enough() {
 
 # A toolchain is a Go module too: an older go command can fetch it. It is linked where the Makefile looks first.
 fetch_toolchain() {
-  local dir
+  local module answer dir
+  module="golang.org/toolchain@v0.0.1-go$toolchain.linux-$(dpkg --print-architecture)"
   say "formicary setup: fetching Go $toolchain"
-  dir=$(cd / && GO111MODULE=on go mod download -json "golang.org/toolchain@v0.0.1-go$toolchain.linux-$(dpkg --print-architecture)" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
-  [ -n "$dir" ] || return 1
+  answer=$(cd / && GO111MODULE=on go mod download -json "$module") || true
+  dir=$(sed -n 's/.*"Dir": "\(.*\)".*/\1/p' <<<"$answer")
+  [ -n "$dir" ] || { sed -n 's/.*"Error": "\(.*\)".*/formicary setup: \1/p' <<<"$answer" >&2; return 1; }
   chmod -R u+w "$dir/bin" "$dir/pkg/tool"
   chmod +x "$dir"/bin/* "$dir"/pkg/tool/*/*
   mkdir -p bin
