@@ -19,6 +19,7 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -88,6 +89,9 @@ const (
 	sweepLimit  = 500
 	forgetEvery = 50 * time.Millisecond
 	ackWait     = 5 * time.Second
+	// A sweep holds its rows in an open transaction: it must be done before the server ends that as idle.
+	sweepAckWait = 1500 * time.Millisecond
+	stallWait    = time.Second
 )
 
 // NewRelay returns the relay of the schema that pool's search path names.
@@ -102,29 +106,41 @@ func (r *Relay) Publish(msgs []Message) {
 		return
 	}
 	futures := r.send(msgs)
-	r.busy.Go(func() { r.settle(msgs, futures) })
+	r.busy.Go(func() { r.settle(msgs, futures, ackWait) })
 }
 
-// send publishes without waiting; the future of a message that could not be sent is nil.
+// send publishes without waiting; the future of a message that could not be sent is nil. A stream that answers nothing
+// holds up the caller once, not once per message.
 func (r *Relay) send(msgs []Message) []jetstream.PubAckFuture {
 	futures := make([]jetstream.PubAckFuture, len(msgs))
+	left := 0
+	var why error
 	for i, m := range msgs {
 		f, err := r.js.PublishMsgAsync(&nats.Msg{Subject: m.Subject, Data: m.Payload},
-			jetstream.WithMsgID(m.ID.String()), jetstream.WithStallWait(time.Second))
+			jetstream.WithMsgID(m.ID.String()), jetstream.WithStallWait(stallWait))
+		if errors.Is(err, jetstream.ErrTooManyStalledMsgs) {
+			left, why = left+len(msgs)-i, err
+			break
+		}
 		if err != nil {
-			r.log.Warn("message is left to the sweep", "subject", m.Subject, "error", err)
+			left, why = left+1, err
 			continue
 		}
 		futures[i] = f
 	}
+	if left > 0 {
+		r.log.Warn("messages are left to the sweep", "messages", left, "error", why)
+	}
 	return futures
 }
 
-// settle waits for the acknowledgements and notes the rows that may be deleted.
-func (r *Relay) settle(msgs []Message, futures []jetstream.PubAckFuture) {
-	timeout := time.NewTimer(ackWait)
+// settle waits for the acknowledgements, notes the rows that may be deleted and returns how many they are.
+func (r *Relay) settle(msgs []Message, futures []jetstream.PubAckFuture, wait time.Duration) int {
+	timeout := time.NewTimer(wait)
 	defer timeout.Stop()
 	var sent []uuid.UUID
+	left := 0
+	var why error
 	for i, f := range futures {
 		if f == nil {
 			continue
@@ -133,16 +149,20 @@ func (r *Relay) settle(msgs []Message, futures []jetstream.PubAckFuture) {
 		case <-f.Ok():
 			sent = append(sent, msgs[i].ID)
 		case err := <-f.Err():
-			r.log.Warn("message is left to the sweep", "subject", msgs[i].Subject, "error", err)
+			left, why = left+1, err
 		case <-timeout.C:
 			timeout.Reset(0) // the rest is given one look only
 		}
+	}
+	if left > 0 {
+		r.log.Warn("messages are left to the sweep", "messages", left, "error", why)
 	}
 	if len(sent) > 0 {
 		r.mu.Lock()
 		r.sent = append(r.sent, sent...)
 		r.mu.Unlock()
 	}
+	return len(sent)
 }
 
 // Run deletes what was sent and sweeps up what was not, until ctx ends; then it deletes once more.
@@ -186,24 +206,24 @@ func (r *Relay) forget(ctx context.Context) error {
 // share the work.
 func (r *Relay) sweep(ctx context.Context) error {
 	for {
-		n := 0
+		n, sent := 0, 0
 		err := pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
 			msgs, err := oldest(ctx, tx)
 			if n = len(msgs); err != nil || n == 0 {
 				return err
 			}
-			r.settle(msgs, r.send(msgs))
+			sent = r.settle(msgs, r.send(msgs), sweepAckWait)
 			return nil
 		})
 		if err != nil {
 			return fmt.Errorf("sweep outbox: %w", err)
 		}
-		if n > 0 {
+		if sent > 0 {
 			if err := r.forget(ctx); err != nil {
 				return err
 			}
 		}
-		if n < sweepLimit {
+		if n < sweepLimit || sent == 0 { // while the bus is away the same rows would be found at once again
 			return nil
 		}
 	}
