@@ -41,6 +41,8 @@ type Config struct {
 	SweepIdle, SweepWaiting time.Duration
 	// CallTimeout bounds each call to a peer.
 	CallTimeout time.Duration
+	// ResignAfter is how long a leader may get nothing done before it lets another try.
+	ResignAfter time.Duration
 }
 
 // DefaultConfig is right for a colony of several processes.
@@ -48,6 +50,7 @@ func DefaultConfig() Config {
 	return Config{
 		Prefix: "/formicary/scheduler", TTL: 5 * time.Second, HeadLimit: 64,
 		SweepIdle: 5 * time.Second, SweepWaiting: time.Second, CallTimeout: 5 * time.Second,
+		ResignAfter: 5 * time.Second,
 	}
 }
 
@@ -64,7 +67,7 @@ func (c Config) Validate() error {
 	check(c.TTL >= 2*time.Second && c.TTL%time.Second == 0, "TTL %s: want whole seconds, at least 2s", c.TTL)
 	check(c.HeadLimit >= 1 && c.HeadLimit <= 2000, "HeadLimit %d: want 1 to 2000", c.HeadLimit)
 	check(c.SweepIdle > 0 && c.SweepWaiting > 0, "SweepIdle %s and SweepWaiting %s: want more than 0", c.SweepIdle, c.SweepWaiting)
-	check(c.CallTimeout > 0, "CallTimeout %s: want more than 0", c.CallTimeout)
+	check(c.CallTimeout > 0 && c.ResignAfter > 0, "CallTimeout %s and ResignAfter %s: want more than 0", c.CallTimeout, c.ResignAfter)
 	return errors.Join(faults...)
 }
 
@@ -105,6 +108,7 @@ func New(conf Config, deps Deps) (*Service, error) {
 		elector: election.New(election.Config{ID: conf.ID, Prefix: conf.Prefix, TTL: conf.TTL, TakeOver: conf.TakeOver}, deps.Etcd, deps.Log),
 		leader: lead.New(lead.Config{
 			ID: conf.ID, HeadLimit: conf.HeadLimit, SweepIdle: conf.SweepIdle, SweepWaiting: conf.SweepWaiting, CallTimeout: conf.CallTimeout,
+			ResignAfter: conf.ResignAfter,
 		}, deps.JobManager, deps.ResourceManager, hints, stats, deps.Log),
 	}, nil
 }

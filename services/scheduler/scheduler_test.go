@@ -371,6 +371,56 @@ func TestHandOverOnStop(t *testing.T) {
 	}
 }
 
+// A leader that gets nothing done lets another try, who may reach what it does not.
+func TestUselessLeaderResigns(t *testing.T) {
+	for name, broken := range map[string]jobv1.AdmissionServiceServer{
+		"no epoch begins": jobv1.UnimplementedAdmissionServiceServer{},
+		"no pass is made": &jobs{fail: 1 << 30},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newColony(t)
+			c.serve("broken", func(r grpc.ServiceRegistrar) { jobv1.RegisterAdmissionServiceServer(r, broken) })
+			c.start("a", func(conf *scheduler.Config, deps *scheduler.Deps) {
+				conf.ResignAfter = 100 * time.Millisecond
+				deps.JobManager = c.dial("broken")
+			})
+			c.eventually("a has won", func() bool {
+				res, err := c.etcd.Get(t.Context(), "/formicary/scheduler/", clientv3.WithPrefix(), clientv3.WithCountOnly())
+				return err == nil && res.Count == 1
+			})
+			c.jobs.submit("x", 0, "one")
+			b, _ := c.start("b", nil)
+			c.eventually("b leads and admits", func() bool { return c.state(b).GetAdmitted() == 1 })
+		})
+	}
+}
+
+// More requests than are looked at in a pass, all held, do not hide those of another class behind them for long.
+func TestHeldHeadsHideNothingForLong(t *testing.T) {
+	c := newColony(t)
+	var held []string
+	for i := range 2000 {
+		held = append(held, fmt.Sprintf("r%04d", i))
+	}
+	c.jobs.submit("x", 0, held...)
+	c.jobs.locked(func() {
+		for _, h := range c.jobs.queues["x"].GetHeads() {
+			h.PlacementClass = "DOCKER||1"
+		}
+	})
+	var ids []string
+	for i := range 100 {
+		ids = append(ids, fmt.Sprintf("s%03d", i))
+	}
+	c.jobs.submit("x", 0, ids...)
+	q, _ := c.start("s", func(conf *scheduler.Config, _ *scheduler.Deps) { conf.HeadLimit = 10 })
+	c.leads(q)
+	c.eventually("they are admitted", func() bool {
+		c.hint(changed)
+		return slices.Equal(c.jobs.admitted(), ids)
+	})
+}
+
 // A leader whose writes come after a newer one began is refused, and steps down.
 func TestFencedLeaderStepsDown(t *testing.T) {
 	c := newColony(t)

@@ -8,6 +8,7 @@ package lead
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -30,6 +31,8 @@ type Config struct {
 	SweepIdle, SweepWaiting time.Duration
 	// CallTimeout bounds each call to a peer.
 	CallTimeout time.Duration
+	// ResignAfter is how long a leader may get nothing done before it lets another try.
+	ResignAfter time.Duration
 }
 
 // Leader plans and admits.
@@ -53,6 +56,9 @@ func New(conf Config, jobs, resources grpc.ClientConnInterface, hints *Hints, st
 // errFenced ends a term: a newer one has begun.
 var errFenced = errors.New("a newer leader has begun")
 
+// errUseless ends a term in which nothing can be done: another process may reach what this one does not.
+var errUseless = errors.New("the leader gets nothing done")
+
 const (
 	fencedReason = "FENCED"
 	restMax      = 10 * time.Millisecond
@@ -70,7 +76,7 @@ func (l *Leader) Lead(ctx context.Context, t election.Term) error {
 	l.log.Info("epoch began", "id", l.conf.ID, "epoch", epoch)
 	l.stats.began(ctx, epoch)
 	defer l.stats.ended(context.WithoutCancel(ctx))
-	term := &term{Leader: l, epoch: epoch}
+	term := &term{Leader: l, epoch: epoch, depth: deepFactor}
 	err = term.loop(ctx)
 	if errors.Is(context.Cause(ctx), election.ErrLeaseLost) && !errors.Is(err, errFenced) {
 		return term.farewell(ctx)
@@ -80,6 +86,7 @@ func (l *Leader) Lead(ctx context.Context, t election.Term) error {
 
 // begin starts the term's epoch; job-manager may come up later than the leader.
 func (l *Leader) begin(ctx context.Context, t election.Term) (int64, error) {
+	began := time.Now()
 	for pause := retryMin; ; pause = min(2*pause, retryMax) {
 		call, cancel := context.WithTimeout(ctx, l.conf.CallTimeout)
 		res, err := l.queue.BeginEpoch(call, &jobv1.BeginEpochRequest{LeaderId: l.conf.ID, ClusterId: t.ClusterID, Revision: t.Revision})
@@ -90,6 +97,9 @@ func (l *Leader) begin(ctx context.Context, t election.Term) (int64, error) {
 		if ctx.Err() != nil {
 			return 0, context.Cause(ctx)
 		}
+		if time.Since(began) > l.conf.ResignAfter {
+			return 0, fmt.Errorf("%w: %w", errUseless, err)
+		}
 		l.log.Warn("the epoch cannot begin yet", "error", err)
 		select {
 		case <-ctx.Done():
@@ -99,11 +109,12 @@ func (l *Leader) begin(ctx context.Context, t election.Term) (int64, error) {
 	}
 }
 
-// loop makes passes until ctx ends or the leader is fenced. A pass that fails or panics is made again.
+// loop makes passes until ctx ends, the leader is fenced or gets nothing done for long. A pass that fails or panics is
+// made again.
 func (t *term) loop(ctx context.Context) error {
 	sweep := time.NewTimer(0)
 	defer sweep.Stop()
-	failures := 0
+	failures, good := 0, time.Now()
 	for {
 		swept := false
 		select {
@@ -132,10 +143,13 @@ func (t *term) loop(ctx context.Context) error {
 			return err
 		case err != nil:
 			failures++
+			if failures > 1 && time.Since(good) > t.conf.ResignAfter {
+				return fmt.Errorf("%w: %w", errUseless, err)
+			}
 			next = min(next, retryMin<<min(failures, 6), retryMax)
 			t.log.Error("pass failed", "failures", failures, "error", err)
 		default:
-			failures = 0
+			failures, good = 0, time.Now()
 		}
 		sweep.Reset(next)
 		if !pause(ctx, min(time.Since(began), restMax)) {
@@ -156,15 +170,13 @@ func (t *term) next() time.Duration {
 	return next
 }
 
-// farewell writes the last gates once more after the lease was lost for certain, as a process does that was stopped
-// between its decision and its write. The owner of the queue refuses it when another leads by now, and that it did is
-// counted; when nobody does, it changes nothing.
+// farewell sends one more decision, an empty one, after the lease was lost for certain: where this process was stopped
+// for a while, the fence is seen at work although no real write happened to come too late. The owner of the queue
+// refuses it when another leads by now, and both sides count that; when nobody does, there is nothing to be stored.
 func (t *term) farewell(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewellTime)
 	defer cancel()
-	_, err := t.queue.Admit(ctx, &jobv1.AdmitRequest{
-		Epoch: t.epoch, LeaderId: t.conf.ID, Gates: gates(t.written), GatesChanged: true,
-	}, grpc.WaitForReady(true))
+	_, err := t.queue.Admit(ctx, &jobv1.AdmitRequest{Epoch: t.epoch, LeaderId: t.conf.ID}, grpc.WaitForReady(true))
 	if errs.Reason(err) == fencedReason {
 		t.stats.fence(ctx)
 		return errFenced

@@ -20,13 +20,17 @@ type term struct {
 	stale bool          // the fleet may have changed
 	last  plan.Decision // of the newest plan
 
+	depth  int       // how much further than usual to look when all that was seen is held
+	deepAt time.Time // when that was done last
+
 	written   []plan.Gate // as stored by the last write of this term
 	writtenAt time.Time   // zero: not known what is stored
 }
 
 const (
-	headsMax     = 2000
+	headsMax     = 5000
 	deepFactor   = 8
+	deepEvery    = 100 * time.Millisecond
 	rewriteAfter = 250 * time.Millisecond
 )
 
@@ -53,11 +57,22 @@ func (t *term) pass(ctx context.Context, swept bool) (int, error) {
 	if err := t.look(ctx); err != nil {
 		return 0, err
 	}
-	res, err := t.queue.ReadQueue(ctx, &jobv1.ReadQueueRequest{HeadLimit: int32(t.heads(swept))})
+	deep := t.last.Blind && (swept || time.Since(t.deepAt) >= deepEvery)
+	res, err := t.queue.ReadQueue(ctx, &jobv1.ReadQueueRequest{HeadLimit: int32(t.heads(deep))})
 	if err != nil {
+		t.last.Blind = false // the next look is a short one
 		return 0, fmt.Errorf("read queue: %w", err)
 	}
 	t.last = plan.Plan(snapshot(res, t.fleet), res.GetNow().AsTime())
+	switch {
+	case deep:
+		t.deepAt = time.Now()
+		if t.last.Blind {
+			t.depth = min(t.depth*deepFactor, headsMax)
+		}
+	case !t.last.Blind:
+		t.depth = deepFactor
+	}
 	return t.admit(ctx, swept)
 }
 
@@ -78,12 +93,13 @@ func (t *term) look(ctx context.Context) error {
 	return nil
 }
 
-// heads is how far into each queue to look: as far as the slots could take from one, and further in a sweep when
-// everything seen was held, because something else may be behind it.
-func (t *term) heads(swept bool) int {
-	n := max(t.conf.HeadLimit, 2*t.fleet.Slots())
-	if swept && t.last.Blind {
-		n *= deepFactor
+// heads is how far into each queue to look: as far as the slots could take from one, and now and then further when
+// everything seen was held, because something else may be behind it. Each deep look that finds nothing makes the next
+// one deeper.
+func (t *term) heads(deep bool) int {
+	n := min(max(t.conf.HeadLimit, 2*t.fleet.Slots()), headsMax)
+	if deep {
+		n *= t.depth
 	}
 	return min(n, headsMax)
 }

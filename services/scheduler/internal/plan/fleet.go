@@ -43,6 +43,7 @@ func (f *Fleet) Slots() int { return f.slots }
 
 // fit is how a placement class fits on the fleet.
 type fit struct {
+	want        string   // the class in words; empty when it has no first task
 	tasks       int      // that could run at once, were every slot free
 	slots, used int      // of the ants that match
 	ants        []string // that match, a few
@@ -74,7 +75,7 @@ func (f *Fleet) single(class string) fit {
 		return fit{missing: err.Error()}
 	}
 	offering := f.byMethod[method]
-	var out fit
+	out := fit{want: say(method, tags)}
 	tagged, largest := 0, 0
 	for _, i := range offering {
 		a := &f.ants[i]
@@ -96,18 +97,29 @@ func (f *Fleet) single(class string) fit {
 	if out.tasks > 0 {
 		return out
 	}
-	want := say(method, tags)
+	out.missing = out.want + ": " + f.lack(method, tags, len(offering), tagged, slots, largest)
+	return out
+}
+
+// lack says what no ant has: offering ants know the method, tagged of them own the tags, the largest has so many slots.
+func (f *Fleet) lack(method string, tags []string, offering, tagged, slots, largest int) string {
+	owned := strings.Join(tags, " and ")
 	switch {
 	case len(f.ants) == 0:
-		out.missing = want + ": no ant takes work"
-	case len(offering) == 0:
-		out.missing = fmt.Sprintf("%s: none of %s offers it", want, count(len(f.ants), "ant"))
+		return "no ant takes work"
+	case offering == 0 && len(f.ants) == 1:
+		return "the only ant does not offer it"
+	case offering == 0:
+		return fmt.Sprintf("none of %d ants offers it", len(f.ants))
+	case tagged == 0 && offering == 1:
+		return fmt.Sprintf("the only ant that offers %s does not own %s", method, owned)
 	case tagged == 0:
-		out.missing = fmt.Sprintf("%s: %s offer %s, none owns %s", want, count(len(offering), "ant"), method, strings.Join(tags, " and "))
+		return fmt.Sprintf("%d ants offer %s, none owns %s", offering, method, owned)
+	case tagged == 1:
+		return fmt.Sprintf("it needs %s, the only ant that matches has %d", count(slots, "slot"), largest)
 	default:
-		out.missing = fmt.Sprintf("%s: it needs %s, the largest of %s has %d", want, count(slots, "slot"), count(tagged, "ant"), largest)
+		return fmt.Sprintf("it needs %s, the largest of %d ants has %d", count(slots, "slot"), tagged, largest)
 	}
-	return out
 }
 
 // parse reads "METHOD|tag,tag|slots"; without slots it is one.

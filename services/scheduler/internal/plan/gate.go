@@ -78,10 +78,12 @@ func capacity(org, class string, f fit, unstarted int) (Gate, bool) {
 	if unstarted < max(ahead, 2*f.tasks) {
 		return Gate{}, false
 	}
-	return Gate{
-		Kind: Capacity, Org: org, Class: class, Holders: f.ants,
-		Reason: fmt.Sprintf("%d of %s are taken and %s of the kind %s wait for one before it", f.used, count(f.slots, "slot"), count(unstarted, "request"), class),
-	}, true
+	waiting := count(unstarted, "request")
+	reason := fmt.Sprintf("%s before it are being launched", waiting)
+	if f.want != "" {
+		reason = fmt.Sprintf("%s: %d of %s %s taken and %s before it wait for one", f.want, f.used, count(f.slots, "slot"), plural(f.used, "is", "are"), waiting)
+	}
+	return Gate{Kind: Capacity, Org: org, Class: class, Holders: f.ants, Reason: reason}, true
 }
 
 // schedule holds requests whose time has not come; they are not in the snapshot, so it only says when to look again.
