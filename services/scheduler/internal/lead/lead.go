@@ -114,7 +114,7 @@ func (l *Leader) begin(ctx context.Context, t election.Term) (int64, error) {
 func (t *term) loop(ctx context.Context) error {
 	sweep := time.NewTimer(0)
 	defer sweep.Stop()
-	failures, good := 0, time.Now()
+	failures, failing := 0, time.Time{} // since when
 	for {
 		swept := false
 		select {
@@ -142,14 +142,16 @@ func (t *term) loop(ctx context.Context) error {
 		case errors.Is(err, errFenced):
 			return err
 		case err != nil:
-			failures++
-			if failures > 1 && time.Since(good) > t.conf.ResignAfter {
+			if failures++; failures == 1 {
+				failing = began
+			}
+			if failures > 1 && time.Since(failing) > t.conf.ResignAfter {
 				return fmt.Errorf("%w: %w", errUseless, err)
 			}
 			next = min(next, retryMin<<min(failures, 6), retryMax)
 			t.log.Error("pass failed", "failures", failures, "error", err)
 		default:
-			failures, good = 0, time.Now()
+			failures = 0
 		}
 		sweep.Reset(next)
 		if !pause(ctx, min(time.Since(began), restMax)) {
