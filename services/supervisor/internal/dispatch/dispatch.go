@@ -66,7 +66,14 @@ type Dispatcher struct {
 	closed  map[string]*closed
 	stored  map[string]execution.Wait
 	freed   []uuid.UUID // to be told to resource-manager
+	since   since
 	settled []uuid.UUID // it knows them; their rows are still there
+}
+
+// since tells what happened while a question was under way: its answer does not know of that.
+type since struct {
+	slots  int // that were freed, ever
+	opened int // how often all classes were opened
 }
 
 // closed is a class that was refused.
@@ -118,6 +125,7 @@ func (d *Dispatcher) Changed(c *execution.Changes) {
 		d.freed = append(d.freed, f.UID)
 		slots += f.Slots
 	}
+	d.since.slots += slots
 	for _, class := range d.closed {
 		if class.Gate == capacity && slots > 0 {
 			class.budget += slots
@@ -154,6 +162,7 @@ func (d *Dispatcher) offer(tasks []execution.Candidate) {
 func (d *Dispatcher) Reopen() {
 	d.mu.Lock()
 	d.closed, d.ready = map[string]*closed{}, true
+	d.since.opened++
 	d.mu.Unlock()
 	d.wake.Set()
 }
@@ -165,7 +174,9 @@ func (d *Dispatcher) sweep(ctx context.Context) error {
 		return err
 	}
 	d.mu.Lock()
-	d.freed = append(d.freed, uids...)
+	if len(d.freed) == 0 { // otherwise they are on their way, and found again while resource-manager is away
+		d.freed = uids
+	}
 	d.stored = map[string]execution.Wait{} // written again, in case another replica forgot them
 	d.mu.Unlock()
 	d.Reopen()
@@ -271,11 +282,14 @@ func (d *Dispatcher) reserve(ctx context.Context, tasks []execution.Candidate) (
 	for i, t := range tasks {
 		asks[i] = Ask{UID: uuid.New(), Class: t.Class, Method: t.Method, Slots: t.Slots}
 	}
+	d.mu.Lock()
+	before := d.since
+	d.mu.Unlock()
 	places, deadline, err := d.call(ctx, asks)
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	d.judge(tasks, places)
+	d.judge(tasks, places, before)
 	var placed []execution.Placed
 	for i, p := range places {
 		if p.Ant != "" {
@@ -302,20 +316,35 @@ func (d *Dispatcher) call(ctx context.Context, asks []Ask) ([]Place, time.Time, 
 	return places, deadline, nil
 }
 
-// judge closes the classes that were refused and uses up the budgets of those that were served.
-func (d *Dispatcher) judge(tasks []execution.Candidate, places []Place) {
+// judge closes the classes that were refused and uses up the budgets of those that were served. before is how things
+// stood when the question was asked: slots that were freed since may be asked for, and when all classes were opened
+// since, none is closed by an older answer.
+func (d *Dispatcher) judge(tasks []execution.Candidate, places []Place, before since) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
+	missed, opened := d.since.slots-before.slots, d.since.opened != before.opened
 	refused := map[string]bool{}
 	for i, t := range tasks {
 		c := d.closed[t.Class]
 		switch p := places[i]; {
 		case p.Ant == "":
 			refused[t.Class] = true
-			d.closed[t.Class] = &closed{Wait: execution.Wait{Class: t.Class, Gate: p.Gate, Reason: p.Reason}}
+			if opened {
+				d.ready = true
+				continue
+			}
+			c = &closed{Wait: execution.Wait{Class: t.Class, Gate: p.Gate, Reason: p.Reason}}
+			if p.Gate == capacity && missed > 0 {
+				c.budget, d.ready = missed, true
+			}
+			d.closed[t.Class] = c
 		case c != nil && !refused[t.Class]:
 			c.budget = max(c.budget-t.Slots, 0)
 		}
+	}
+	wake := d.ready && len(refused) > 0
+	d.mu.Unlock()
+	if wake {
+		d.wake.Set()
 	}
 }
 

@@ -20,6 +20,8 @@ type fakeStore struct {
 	waits map[string]execution.Wait
 	looks int
 	fail  error
+
+	unreleased []uuid.UUID
 }
 
 func (s *fakeStore) Heads(_ context.Context, limits map[string]int, limit int) ([]execution.Candidate, []string, error) {
@@ -53,7 +55,7 @@ func (s *fakeStore) Dispatch(_ context.Context, placed []execution.Placed, _ tim
 
 func (s *fakeStore) Settle(context.Context, []uuid.UUID) error { return nil }
 func (s *fakeStore) Releases(context.Context, time.Duration, int) ([]uuid.UUID, error) {
-	return nil, nil
+	return s.unreleased, nil
 }
 
 func (s *fakeStore) Explain(_ context.Context, waits []execution.Wait, gone []string) error {
@@ -72,10 +74,15 @@ type fakeSlots struct {
 	asked    int
 	calls    int
 	released int
+	during   func() // happens while a question is under way, after it was answered
+	err      error
 }
 
 func (f *fakeSlots) Reserve(_ context.Context, releases []uuid.UUID, asks []Ask) ([]Place, time.Time, error) {
 	f.calls++
+	if f.err != nil {
+		return nil, time.Time{}, f.err
+	}
 	f.asked += len(asks)
 	f.released += len(releases)
 	f.free += len(releases)
@@ -90,6 +97,10 @@ func (f *fakeSlots) Reserve(_ context.Context, releases []uuid.UUID, asks []Ask)
 		default:
 			places[i] = Place{Gate: "capacity", Reason: "all slots are used"}
 		}
+	}
+	if during := f.during; during != nil {
+		f.during = nil
+		during()
 	}
 	return places, time.Now().Add(time.Minute), nil
 }
@@ -230,5 +241,42 @@ func TestReleasesAreToldOnceAndKeptWhenRefused(t *testing.T) {
 	}
 	if err := d.giveBack(t.Context()); err != nil || slots.calls != 1 {
 		t.Errorf("%d calls, %v", slots.calls, err)
+	}
+}
+
+// TestWhatChangesDuringAQuestionIsNotMissed: the answer to a question knows nothing of slots that are freed and ants
+// that come while it is under way, so it must not close a class against them.
+func TestWhatChangesDuringAQuestionIsNotMissed(t *testing.T) {
+	for name, event := range map[string]func(*Dispatcher, *fakeSlots){
+		"slot freed":  func(d *Dispatcher, _ *fakeSlots) { d.Changed(freed(1)) },
+		"ant changed": func(d *Dispatcher, s *fakeSlots) { s.free++; d.Reopen() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, store, slots := setUp(0, "a")
+			slots.during = func() { event(d, slots) }
+			d.Changed(&execution.Changes{Left: true})
+			round(t, d)
+			if len(store.ready) != 0 {
+				t.Errorf("%d tasks left though a slot is free", len(store.ready))
+			}
+		})
+	}
+}
+
+// TestReleasesDoNotPileUp: while resource-manager is away a sweep finds the same releases again and again.
+func TestReleasesDoNotPileUp(t *testing.T) {
+	d, store, slots := setUp(0)
+	store.unreleased, slots.err = []uuid.UUID{uuid.New(), uuid.New()}, errors.New("away")
+	for range 3 {
+		if err := d.sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.giveBack(t.Context()); err == nil {
+			t.Fatal("no error")
+		}
+	}
+	slots.err = nil
+	if err := d.giveBack(t.Context()); err != nil || slots.released != 2 {
+		t.Errorf("released %d, want 2: %v", slots.released, err)
 	}
 }
