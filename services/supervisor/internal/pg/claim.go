@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/formicary/formicary/libs/jobspec"
-	"github.com/formicary/formicary/libs/outbox"
+	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -31,36 +31,33 @@ func (s *Store) Claim(ctx context.Context, claims []execution.Claim) (map[uuid.U
 		uids[i], sessions[i], ants[i] = c.UID, c.Session, c.Ant
 	}
 	var c *claim
-	var msgs []outbox.Message
-	err := s.tx(ctx, func(ctx context.Context, t *tx) error {
+	// All of it travels with the COMMIT, in one round trip: a claim whose answer cannot be read is asked for again.
+	err := s.tx(ctx, func(_ context.Context, t *pgdb.Pipeline) error {
 		c = &claim{found: map[uuid.UUID]*execution.Claimed{}, jobs: map[uuid.UUID]*execution.Context{}, fresh: map[uuid.UUID]bool{}}
-		t.queue(`SELECT count(*) FROM (SELECT FROM attempt WHERE uid = ANY($1::uuid[]) ORDER BY uid FOR NO KEY UPDATE) l`, uids)
+		t.Queue(`SELECT count(*) FROM (SELECT FROM attempt WHERE uid = ANY($1::uuid[]) ORDER BY uid FOR NO KEY UPDATE) l`, uids)
 		// The state is a parameter so that the attempts are found by their uids: the index of live attempts also fits, but
 		// holds the dead versions of all that were live a moment ago.
-		t.queue(`UPDATE attempt a SET state = 'RUNNING', claim_session = a.session, started_at = now(), lease_until = now() + $4::interval, timeout_at =
+		t.Queue(`UPDATE attempt a SET state = 'RUNNING', claim_session = a.session, started_at = now(), lease_until = now() + $4::interval, timeout_at =
 				least(CASE WHEN t.timeout_ms > 0 THEN now() + t.timeout_ms * interval '1 millisecond' END,
 					CASE WHEN t.total_ms > 0 THEN t.started_at + t.total_ms * interval '1 millisecond' END) + $5::interval
 			FROM (SELECT unnest($1::uuid[]) AS uid, unnest($2::uuid[]) AS session, unnest($3::text[]) AS ant_id) u, task t
 			WHERE a.uid = u.uid AND a.session = u.session AND a.ant_id = u.ant_id AND a.state = $6
 				AND t.execution_id = a.execution_id AND t.idx = a.task_idx RETURNING a.uid`, uids, sessions, ants, lease, overtime, engine.AttemptDispatched).Query(c.scanFresh)
-		t.queue(`SELECT a.uid, a.state, a.ant_id, a.session, a.number, a.execution_id, a.task_idx, a.stop_requested_at IS NOT NULL,
+		t.Queue(`SELECT a.uid, a.state, a.ant_id, a.session, a.number, a.execution_id, a.task_idx, a.stop_requested_at IS NOT NULL,
 				t.spec, t.user_tries + t.infra_tries, t.started_at FROM attempt a JOIN task t ON t.execution_id = a.execution_id AND t.idx = a.task_idx
 			WHERE a.uid = ANY($1::uuid[])`, uids).Query(c.scanClaimed)
-		t.queue(`SELECT id, request_id, run, org_id, job_type, definition_id, vars, started_at, created_at, now() FROM execution
+		t.Queue(`SELECT id, request_id, run, org_id, job_type, definition_id, vars, started_at, created_at, now() FROM execution
 			WHERE id = ANY(ARRAY(SELECT execution_id FROM attempt WHERE uid = ANY($1::uuid[])))`, uids).Query(c.scanJobs)
-		t.queue(`SELECT execution_id, outputs FROM task WHERE execution_id = ANY(ARRAY(SELECT execution_id FROM attempt WHERE uid = ANY($1::uuid[])))
+		t.Queue(`SELECT execution_id, outputs FROM task WHERE execution_id = ANY(ARRAY(SELECT execution_id FROM attempt WHERE uid = ANY($1::uuid[])))
 			AND outputs IS NOT NULL AND state = 'COMPLETED' ORDER BY ended_at, idx`, uids).Query(c.scanOutputs)
-		if err := t.flush(ctx); err != nil {
-			return err
-		}
-		c.connect()
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("claim %d attempts: %w", n, err)
 	}
+	c.connect()
 	if len(c.changes.Tasks) > 0 {
-		s.listener.Committed(&c.changes, msgs)
+		s.listener.Committed(&c.changes, nil)
 	}
 	return c.found, nil
 }
