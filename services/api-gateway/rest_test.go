@@ -271,6 +271,12 @@ func TestBadRequests(t *testing.T) {
 		{"parameter beside a body", "POST", "/api/v1/jobs/requests?job_type=x", `{"job_type":"x"}`, "application/json", 400, "PARAMETER_UNKNOWN", `"job_type"`},
 		{"parameter's type", "GET", "/api/v1/jobs/requests?page_size=many", "", "", 400, "REQUEST_MALFORMED", "page_size"},
 		{"parameter's enum", "GET", "/api/v1/jobs/requests?states=GONE", "", "", 400, "REQUEST_MALFORMED", "states"},
+		{"parameter is no UTF-8", "GET", "/api/v1/jobs/requests?job_type=%ff", "", "", 400, "REQUEST_MALFORMED", "UTF-8"},
+		{"NUL in a parameter", "GET", "/api/v1/jobs/requests?job_type=%00", "", "", 400, "REQUEST_MALFORMED", "NUL"},
+		{"path is no UTF-8", "GET", "/api/v1/jobs/requests/%ff", "", "", 400, "REQUEST_MALFORMED", "UTF-8"},
+		{"NUL in the path", "GET", "/api/v1/ants/%00", "", "", 400, "REQUEST_MALFORMED", "NUL"},
+		{"NUL in a field", "POST", "/api/v1/jobs/requests", `{"job_type":"a\u0000"}`, "application/json", 400, "REQUEST_MALFORMED", "job_type holds the character NUL"},
+		{"nested deeply", "POST", "/api/v1/jobs/requests", `{"params":{"a":` + strings.Repeat("[", 200) + strings.Repeat("]", 200) + `}}`, "application/json", 400, "REQUEST_MALFORMED", "recursion depth"},
 		{"too large", "POST", "/api/v1/jobs/requests", large, "application/json", 413, "REQUEST_TOO_LARGE", "1024 bytes"},
 		{"content type", "POST", "/api/v1/jobs/requests", "{}", "nonsense", 415, "CONTENT_TYPE_UNSUPPORTED", "nonsense"},
 		{"YAML", "POST", "/api/v1/jobs/requests", "a: b", "application/yaml", 415, "CONTENT_TYPE_UNSUPPORTED", "application/json"},
@@ -324,6 +330,10 @@ func TestIdempotencyKey(t *testing.T) {
 		if got := w.peers.last(t).req.(*jobv1.SubmitJobRequest).GetIdempotencyKey(); got != c.want {
 			t.Errorf("%s: key %q, want %q", c.body, got, c.want)
 		}
+	}
+	calls := w.peers.count()
+	if got := w.do("POST", "/api/v1/jobs/requests", `{"job_type":"x"}`, "Idempotency-Key: schlüssel"); got.code != http.StatusBadRequest || w.peers.count() != calls {
+		t.Errorf("a key that cannot be passed on: %d %s", got.code, got.body)
 	}
 	if got := w.do("POST", "/api/v1/jobs/requests/x/pause", "", "Idempotency-Key: k"); got.code != http.StatusOK {
 		t.Errorf("a method without key: %d %s", got.code, got.body)

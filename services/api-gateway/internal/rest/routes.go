@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/genproto/googleapis/api/annotations"
@@ -109,6 +110,9 @@ func (rs routes) middleware(next runtime.HandlerFunc) runtime.HandlerFunc {
 
 // prepare checks what the generated handlers would ignore and chooses the form of the answer.
 func (rt *route) prepare(w http.ResponseWriter, r *http.Request) error {
+	if err := checkTexts(r); err != nil {
+		return err
+	}
 	accepted := r.Header["Accept"]
 	r.Header.Set("Accept", typeJSON)
 	if rt.stream {
@@ -128,6 +132,23 @@ func (rt *route) prepare(w http.ResponseWriter, r *http.Request) error {
 	}
 	return rt.checkQuery(r.URL)
 }
+
+// checkTexts refuses what no message and no database takes as text, and an Idempotency-Key that would get lost on the
+// way: a client that believes in it would submit twice.
+func checkTexts(r *http.Request) error {
+	query, _ := url.QueryUnescape(r.URL.RawQuery)
+	if !isText(r.URL.Path) || !isText(query) {
+		return errs.Invalid("REQUEST_MALFORMED", "the path or the query holds what is no text: want UTF-8 without NUL")
+	}
+	for _, key := range r.Header[idempotencyKey] {
+		if strings.ContainsFunc(key, func(c rune) bool { return c < ' ' || c > '~' }) {
+			return errs.Invalid("REQUEST_MALFORMED", "the header Idempotency-Key holds more than printable ASCII; the field idempotency_key of the body takes any text")
+		}
+	}
+	return nil
+}
+
+func isText(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
 
 // choose returns the first media type of the client's list in which a stream can be sent.
 func (rt *route) choose(accepted []string) string {
