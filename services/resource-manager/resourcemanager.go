@@ -104,7 +104,7 @@ func New(conf Config, deps Deps) (*Service, error) {
 	s.desk = reserve.NewDesk(s.store, func(id string) { s.hints.Changed(id, ant.Online) })
 	var err error
 	s.sweeper, err = sweep.New(sweep.Config{
-		Lease: conf.Lease, HoldSlack: conf.HoldSlack, GoneAfter: conf.GoneAfter, CallTimeout: conf.CallTimeout,
+		Every: conf.Sweep, Lease: conf.Lease, HoldSlack: conf.HoldSlack, GoneAfter: conf.GoneAfter, CallTimeout: conf.CallTimeout,
 	}, s.store, deps.Supervisor, told{s}, deps.Log, deps.Meter)
 	if err != nil {
 		return nil, err

@@ -457,6 +457,35 @@ func TestBrake(t *testing.T) {
 	}
 }
 
+// While the database is away nobody can beat: the first good sweep must not take that for the silence of the ants.
+func TestBrakeAfterAnOutage(t *testing.T) {
+	c := start(t, func(conf *resourcemanager.Config) {
+		quick(conf)
+		conf.Lease, conf.Beat = 600*time.Millisecond, 50*time.Millisecond
+	})
+	c.register("a", 1)
+	exec := func(sql string) {
+		if _, err := c.pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	is := func(table, cond string) func() bool {
+		return func() (yes bool) {
+			if err := c.pool.QueryRow(t.Context(), "SELECT "+cond+" FROM "+table).Scan(&yes); err != nil {
+				t.Fatal(err)
+			}
+			return yes
+		}
+	}
+	exec("ALTER TABLE ant RENAME TO away")
+	c.eventually("its lease has ended", is("away", "lease_until < now()"))
+	exec("ALTER TABLE away RENAME TO ant")
+	c.eventually("the sweep has seen it", is("ant", "braked OR state = 'OFFLINE'"))
+	if !is("ant", "braked")() {
+		t.Error("it is offline without another lease")
+	}
+}
+
 func TestOverdueHolds(t *testing.T) {
 	c := start(t, func(conf *resourcemanager.Config) {
 		quick(conf)

@@ -148,28 +148,50 @@ func (b *Board) explain(k Ask) Answer {
 	}
 	want := say(k)
 	if n[fits] > 0 {
-		return Answer{Gate: Capacity, Reason: fmt.Sprintf("%s: %d of %s of %s are taken", want, used, count(slots, "slot"), count(n[fits], "matching ant"))}
+		return Answer{Gate: Capacity, Reason: fmt.Sprintf("%s: %d of %s of %s %s taken",
+			want, used, count(slots, "slot"), count(n[fits], "matching ant"), plural(used, "is", "are"))}
 	}
-	var parts []string
-	add := func(m mismatch, format string, args ...any) {
-		if n[m] > 0 {
-			parts = append(parts, fmt.Sprintf(format, args...))
-		}
-	}
+	return Answer{Gate: NoAnt, Reason: want + ": " + b.lack(k, n, largest)}
+}
+
+// lack says why no ant will take the ask: n counts the ants by what they miss, largest is the one that is too small.
+func (b *Board) lack(k Ask, n [fits + 1]int, largest int) string {
+	tags := strings.Join(k.Tags, " and ")
 	switch offering := len(b.ants) - n[noMethod]; {
 	case len(b.ants) == 0:
-		parts = append(parts, "no ant is online")
+		return "no ant is online"
+	case offering == 0 && len(b.ants) == 1:
+		return "the only ant does not offer it"
 	case offering == 0:
-		parts = append(parts, fmt.Sprintf("none of %s offers it", count(len(b.ants), "ant")))
+		return fmt.Sprintf("none of %d ants offers it", len(b.ants))
+	case n[noTag] == offering && offering == 1:
+		return fmt.Sprintf("the only ant that offers %s does not own %s", k.Method, tags)
 	case n[noTag] == offering:
-		parts = append(parts, fmt.Sprintf("%s offer %s, none owns %s", count(offering, "ant"), k.Method, strings.Join(k.Tags, " and ")))
-	default:
-		add(draining, "%s that match are draining", count(n[draining], "ant"))
-		add(unhealthy, "%s that match report %s as unhealthy", count(n[unhealthy], "ant"), k.Method)
-		add(tooSmall, "%s that match have at most %s", count(n[tooSmall], "ant"), count(largest, "slot"))
-		add(noTag, "%s that offer %s do not own %s", count(n[noTag], "ant"), k.Method, strings.Join(k.Tags, " and "))
+		return fmt.Sprintf("%d ants offer %s, none owns %s", offering, k.Method, tags)
 	}
-	return Answer{Gate: NoAnt, Reason: want + ": " + strings.Join(parts, "; ")}
+	var parts []string
+	// add tells of ants in the plural or in the singular.
+	add := func(m mismatch, many, one string) {
+		switch n[m] {
+		case 0:
+		case 1:
+			parts = append(parts, "1 ant that "+one)
+		default:
+			parts = append(parts, strconv.Itoa(n[m])+" ants that "+many)
+		}
+	}
+	add(draining, "match are draining", "matches is draining")
+	add(unhealthy, "match report "+k.Method+" as unhealthy", "matches reports "+k.Method+" as unhealthy")
+	add(tooSmall, "match have at most "+count(largest, "slot"), "matches has "+count(largest, "slot"))
+	add(noTag, "offer "+k.Method+" do not own "+tags, "offers "+k.Method+" does not own "+tags)
+	return strings.Join(parts, "; ")
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
 }
 
 func owns(have, want []string) bool {

@@ -47,7 +47,7 @@ func TestPlace(t *testing.T) {
 			"no slots asked is one",
 			[]place.Ant{shellAnt("a", 1, 0)},
 			[]place.Ask{{Method: "SHELL"}, {Method: "SHELL"}},
-			[]string{"a", "capacity: method SHELL: 1 of 1 slot of 1 matching ant are taken"},
+			[]string{"a", "capacity: method SHELL: 1 of 1 slot of 1 matching ant is taken"},
 		},
 		{
 			"a small ask fits after a big one was refused",
@@ -83,8 +83,15 @@ func TestPlace(t *testing.T) {
 			"drained, sick and untagged",
 			[]place.Ant{shellAnt("a", 4, 0, tags("x"), drains), shellAnt("b", 2, 0, tags("x"), sick), shellAnt("c", 2, 0)},
 			[]place.Ask{{Method: "SHELL", Tags: []string{"x"}}},
-			[]string{"no_ant: method SHELL with tags [x]: 1 ant that match are draining; 1 ant that match report SHELL as unhealthy; 1 ant that offer SHELL do not own x"},
+			[]string{"no_ant: method SHELL with tags [x]: 1 ant that matches is draining; 1 ant that matches reports SHELL as unhealthy; 1 ant that offers SHELL does not own x"},
 		},
+		{"the only ant, method", []place.Ant{shellAnt("a", 1, 0)}, []place.Ask{{Method: "DOCKER"}}, []string{"no_ant: method DOCKER: the only ant does not offer it"}},
+		{
+			"the only ant, tag", []place.Ant{shellAnt("a", 1, 0)},
+			[]place.Ask{{Method: "SHELL", Tags: []string{"gpu"}}},
+			[]string{"no_ant: method SHELL with tags [gpu]: the only ant that offers SHELL does not own gpu"},
+		},
+		{"the only ant, slots", []place.Ant{shellAnt("a", 1, 0)}, []place.Ask{{Method: "SHELL", Slots: 2}}, []string{"no_ant: method SHELL and 2 slots: 1 ant that matches has 1 slot"}},
 		{"shrunk below its use", []place.Ant{shellAnt("a", 2, 5)}, []place.Ask{shell}, []string{"capacity: method SHELL: 5 of 2 slots of 1 matching ant are taken"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -19,6 +19,8 @@ import (
 
 // Config of the sweep.
 type Config struct {
+	// Every is the pause between two sweeps.
+	Every time.Duration
 	// Lease is what an ant gets once more when the brake works.
 	Lease time.Duration
 	// HoldSlack is how long past its deadline a hold is asked about.
@@ -56,6 +58,8 @@ type Sweeper struct {
 	told     Told
 	log      *slog.Logger
 
+	expired time.Time // when leases were last looked at, all went well
+
 	leaked, braked metric.Int64Counter
 }
 
@@ -74,10 +78,14 @@ func New(conf Config, store Store, supervisor grpc.ClientConnInterface, told Tol
 
 // Leases moves ants whose lease ended to OFFLINE.
 func (s *Sweeper) Leases(ctx context.Context) error {
-	began := time.Now()
+	// Since then beats may have been refused as this sweep was.
+	good := s.expired
+	if good.IsZero() {
+		good = time.Now()
+	}
 	var offline []string
 	err := s.store.Expire(ctx, s.conf.Lease, func(alive int, ended []ant.Expire) (gone, spared []string) {
-		slow := time.Since(began) > s.conf.Lease/3
+		slow := time.Since(good) > s.conf.Every+s.conf.Lease/3
 		offline, spared = ant.Expired(alive, ended, slow)
 		if len(spared) > 0 {
 			s.braked.Add(ctx, int64(len(spared)))
@@ -88,6 +96,7 @@ func (s *Sweeper) Leases(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.expired = time.Now()
 	for _, id := range offline {
 		s.log.Warn("lease ended", "ant", id)
 		s.told.Offline(id)
