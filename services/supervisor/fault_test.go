@@ -180,6 +180,34 @@ func TestRestartedAntAdoptsWhatItHas(t *testing.T) {
 	w.settled()
 }
 
+// TestAnEndedAttemptDoesNotTimeOut: what its ant has in the spool has ended, however long its result takes to arrive.
+func TestAnEndedAttemptDoesNotTimeOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.newAnt("ant1", 8, func(*antv1.Work) *antv1.Result { return nil })
+	id := w.admit(plan(task("a")))
+	uid := a.live("a")
+	if _, err := w.pool.Exec(t.Context(), `UPDATE attempt SET timeout_at = now() + interval '1 hour' WHERE uid = $1`, uid); err != nil {
+		t.Fatal(err)
+	}
+	a.mu.Lock()
+	delete(a.running, uid)
+	a.mu.Unlock()
+	a.sync(false, uid)
+	var late bool
+	if err := w.pool.QueryRow(t.Context(), `SELECT timeout_at IS NOT NULL FROM attempt WHERE uid = $1`, uid).Scan(&late); err != nil {
+		t.Fatal(err)
+	}
+	if late {
+		t.Error("its timeout still counts")
+	}
+	r := success()
+	r.Uid, r.AntId, r.Session = uid, a.id, a.session
+	w.publish("formicary.result.0", r)
+	w.becomes(id, executionv1.Execution_COMPLETED)
+	w.settled()
+}
+
 func TestUnlistedAttemptIsLostAfterTwoSyncs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/formicary/formicary/libs/outbox"
+	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -69,7 +70,7 @@ func (s *Store) Heads(ctx context.Context, limits map[string]int, limit int) (he
 func (s *Store) Dispatch(ctx context.Context, placed []execution.Placed, deadline time.Time, settled []uuid.UUID) error {
 	var d *dispatch
 	var msgs []outbox.Message
-	err := s.tx(ctx, func(ctx context.Context, t *tx) (err error) {
+	err := s.tx(ctx, func(ctx context.Context, t *pgdb.Pipeline) (err error) {
 		d = &dispatch{runs: map[uuid.UUID]*run{}}
 		if err := d.load(ctx, t, placed); err != nil {
 			return err
@@ -98,12 +99,12 @@ type dispatch struct {
 	changes execution.Changes
 }
 
-func (d *dispatch) load(ctx context.Context, t *tx, placed []execution.Placed) error {
+func (d *dispatch) load(ctx context.Context, t *pgdb.Pipeline, placed []execution.Placed) error {
 	ids, idx := make([]uuid.UUID, len(placed)), make([]int32, len(placed))
 	for i, p := range placed {
 		ids[i], idx[i] = p.Execution, int32(p.Idx)
 	}
-	t.queue(`SELECT `+runColumns+` FROM execution WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE`, ids).Query(func(rows pgx.Rows) error {
+	t.Queue(`SELECT `+runColumns+` FROM execution WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE`, ids).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			r, j, err := scanRun(rows)
 			if err != nil {
@@ -115,7 +116,7 @@ func (d *dispatch) load(ctx context.Context, t *tx, placed []execution.Placed) e
 		}
 		return rows.Err()
 	})
-	t.queue(`SELECT `+taskColumns+`, NULL::json FROM (SELECT unnest($1::uuid[]) AS execution_id, unnest($2::int[]) AS idx) u
+	t.Queue(`SELECT `+taskColumns+`, NULL::json FROM (SELECT unnest($1::uuid[]) AS execution_id, unnest($2::int[]) AS idx) u
 		JOIN task t USING (execution_id, idx) WHERE t.state = 'READY'`, ids, idx).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			id, t, err := scanTask(rows)
@@ -128,14 +129,14 @@ func (d *dispatch) load(ctx context.Context, t *tx, placed []execution.Placed) e
 		}
 		return rows.Err()
 	})
-	t.queue(`SELECT clock_timestamp()`).QueryRow(func(row pgx.Row) error { return row.Scan(&d.changes.Now) })
-	if err := t.flush(ctx); err != nil {
+	t.Queue(`SELECT clock_timestamp()`).QueryRow(func(row pgx.Row) error { return row.Scan(&d.changes.Now) })
+	if err := t.Flush(ctx); err != nil {
 		return fmt.Errorf("load ready tasks: %w", err)
 	}
 	return nil
 }
 
-func (d *dispatch) save(t *tx, placed []execution.Placed) error {
+func (d *dispatch) save(t *pgdb.Pipeline, placed []execution.Placed) error {
 	now := d.changes.Now
 	var made []newAttempt
 	var refused []execution.Placed
@@ -175,8 +176,8 @@ func (d *dispatch) save(t *tx, placed []execution.Placed) error {
 		}
 	}
 	if len(made) > 0 {
-		t.queue(updateTasks, tasks.args()...)
-		t.queue(updateJobs, jobs.args()...)
+		t.Queue(updateTasks, tasks.args()...)
+		t.Queue(updateJobs, jobs.args()...)
 		queueAttempts(t, made, now)
 	}
 	returnSlots(t, refused, &d.changes)

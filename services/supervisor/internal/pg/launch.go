@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/formicary/formicary/libs/outbox"
+	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -23,14 +24,14 @@ func (s *Store) Launch(ctx context.Context, runs []*execution.NewRun, deadline t
 	var changes execution.Changes
 	var msgs []outbox.Message
 	var existing []execution.Existing
-	err := s.tx(ctx, func(ctx context.Context, t *tx) error {
+	err := s.tx(ctx, func(ctx context.Context, t *pgdb.Pipeline) error {
 		changes, msgs, existing = execution.Changes{}, nil, nil
 		inserted := map[uuid.UUID]bool{}
 		if err := queueExecutions(t, runs, inserted); err != nil {
 			return err
 		}
-		t.queue(`SELECT clock_timestamp()`).QueryRow(func(row pgx.Row) error { return row.Scan(&changes.Now) })
-		if err := t.flush(ctx); err != nil {
+		t.Queue(`SELECT clock_timestamp()`).QueryRow(func(row pgx.Row) error { return row.Scan(&changes.Now) })
+		if err := t.Flush(ctx); err != nil {
 			return fmt.Errorf("insert executions: %w", err)
 		}
 		if !deadline.IsZero() && !changes.Now.Before(deadline) {
@@ -70,7 +71,7 @@ func (s *Store) Launch(ctx context.Context, runs []*execution.NewRun, deadline t
 	return existing, nil
 }
 
-func queueExecutions(t *tx, runs []*execution.NewRun, inserted map[uuid.UUID]bool) error {
+func queueExecutions(t *pgdb.Pipeline, runs []*execution.NewRun, inserted map[uuid.UUID]bool) error {
 	var rows jobRows
 	n := len(runs)
 	requests, orgs, types, definitions, vars := make([]uuid.UUID, n), make([]string, n), make([]string, n), make([]string, n), make([]string, n)
@@ -85,7 +86,7 @@ func queueExecutions(t *tx, runs []*execution.NewRun, inserted map[uuid.UUID]boo
 			vars[i] = string(r.Vars)
 		}
 	}
-	t.queue(`INSERT INTO execution (id, state, version, policy, tasks_total, tasks_open, normal_open, running, failing, stopping,
+	t.Queue(`INSERT INTO execution (id, state, version, policy, tasks_total, tasks_open, normal_open, running, failing, stopping,
 		cancel_requested, pause_requested, error_code, error_message, started_at, ended_at, deadline_at, restart_at, restart_soft, resume_at,
 		request_id, run, org_id, job_type, definition_id, vars, priority, age_at, created_at)
 		`+unnestJobs+`, unnest($21::uuid[]), unnest($22::int[]), unnest($23::text[]), unnest($24::text[]), unnest($25::text[]),
@@ -105,7 +106,7 @@ func queueExecutions(t *tx, runs []*execution.NewRun, inserted map[uuid.UUID]boo
 }
 
 // queueExisting reads the runs that were there before.
-func queueExisting(t *tx, runs []*execution.NewRun, inserted map[uuid.UUID]bool, existing *[]execution.Existing) {
+func queueExisting(t *pgdb.Pipeline, runs []*execution.NewRun, inserted map[uuid.UUID]bool, existing *[]execution.Existing) {
 	var requests []uuid.UUID
 	var numbers []int32
 	for _, r := range runs {
@@ -113,7 +114,7 @@ func queueExisting(t *tx, runs []*execution.NewRun, inserted map[uuid.UUID]bool,
 			requests, numbers = append(requests, r.Request), append(numbers, int32(r.Run.Run))
 		}
 	}
-	t.queue(`SELECT e.id, e.state FROM (SELECT unnest($1::uuid[]) AS request_id, unnest($2::int[]) AS run) u
+	t.Queue(`SELECT e.id, e.state FROM (SELECT unnest($1::uuid[]) AS request_id, unnest($2::int[]) AS run) u
 		JOIN execution e USING (request_id, run)`, requests, numbers).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			var e execution.Existing
@@ -126,7 +127,7 @@ func queueExisting(t *tx, runs []*execution.NewRun, inserted map[uuid.UUID]bool,
 	})
 }
 
-func queueTasks(t *tx, runs []*execution.NewRun) error {
+func queueTasks(t *pgdb.Pipeline, runs []*execution.NewRun) error {
 	var rows newTaskRows
 	var of []uuid.UUID
 	var from, to []int32
@@ -149,10 +150,10 @@ func queueTasks(t *tx, runs []*execution.NewRun) error {
 		}
 	}
 	if len(rows.ids) > 0 {
-		t.queue(insertTasks, rows.args()...)
+		t.Queue(insertTasks, rows.args()...)
 	}
 	if len(of) > 0 {
-		t.queue(`INSERT INTO edge (execution_id, from_idx, to_idx, kind)
+		t.Queue(`INSERT INTO edge (execution_id, from_idx, to_idx, kind)
 			SELECT unnest($1::uuid[]), unnest($2::int[]), unnest($3::int[]), unnest($4::text[])::"char"`, of, from, to, kinds)
 	}
 	return nil
@@ -201,7 +202,7 @@ func placedOf(runs []*execution.NewRun) []newAttempt {
 }
 
 // queueAttempts inserts attempts. They must be claimed within claimTime.
-func queueAttempts(t *tx, all []newAttempt, now time.Time) {
+func queueAttempts(t *pgdb.Pipeline, all []newAttempt, now time.Time) {
 	if len(all) == 0 {
 		return
 	}
@@ -212,21 +213,21 @@ func queueAttempts(t *tx, all []newAttempt, now time.Time) {
 		uids[i], ids[i], sessions[i], ants[i] = a.UID, a.Execution, a.Session, a.Ant
 		idx[i], numbers[i], slots[i] = int32(a.Idx), int32(a.number), int32(a.Slots)
 	}
-	t.queue(`INSERT INTO attempt (uid, execution_id, task_idx, number, state, ant_id, session, slots, lease_until, dispatched_at)
+	t.Queue(`INSERT INTO attempt (uid, execution_id, task_idx, number, state, ant_id, session, slots, lease_until, dispatched_at)
 		SELECT unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::int[]), unnest($4::int[]), 'DISPATCHED', unnest($5::text[]),
 			unnest($6::uuid[]), unnest($7::int[]), $8::timestamptz, $9::timestamptz`,
 		uids, ids, idx, numbers, ants, sessions, slots, now.Add(claimTime), now)
 }
 
 // queueSettled forgets releases that resource-manager has.
-func queueSettled(t *tx, settled []uuid.UUID) {
+func queueSettled(t *pgdb.Pipeline, settled []uuid.UUID) {
 	if len(settled) > 0 {
-		t.queue(`DELETE FROM slot_release WHERE attempt_uid = ANY($1::uuid[])`, settled)
+		t.Queue(`DELETE FROM slot_release WHERE attempt_uid = ANY($1::uuid[])`, settled)
 	}
 }
 
 // returnSlots gives back the slots of attempts that are not made.
-func returnSlots(t *tx, placed []execution.Placed, c *execution.Changes) {
+func returnSlots(t *pgdb.Pipeline, placed []execution.Placed, c *execution.Changes) {
 	if len(placed) == 0 {
 		return
 	}
@@ -235,18 +236,17 @@ func returnSlots(t *tx, placed []execution.Placed, c *execution.Changes) {
 		uids[i] = p.UID
 		c.Freed = append(c.Freed, execution.Freed{UID: p.UID, Slots: p.Slots})
 	}
-	t.queue(`INSERT INTO slot_release (attempt_uid, created_at) SELECT unnest($1::uuid[]), $2 ON CONFLICT DO NOTHING`, uids, c.Now)
+	t.Queue(`INSERT INTO slot_release (attempt_uid, created_at) SELECT unnest($1::uuid[]), $2 ON CONFLICT DO NOTHING`, uids, c.Now)
 }
 
 // returnAfter gives back the slots of attempts that were not made because of err. Where it is not certain that they were
 // not made, resource-manager finds out by asking.
 func (s *Store) returnAfter(ctx context.Context, err error, placed []execution.Placed) {
-	var pg *pgconn.PgError
-	if len(placed) == 0 || !errors.Is(err, ErrLate) && !errors.As(err, &pg) {
+	if len(placed) == 0 || !undone(err) {
 		return
 	}
 	var c execution.Changes
-	err = s.tx(context.WithoutCancel(ctx), func(_ context.Context, t *tx) error {
+	err = s.tx(context.WithoutCancel(ctx), func(_ context.Context, t *pgdb.Pipeline) error {
 		c = execution.Changes{Now: s.Now()}
 		returnSlots(t, placed, &c)
 		return nil
@@ -254,6 +254,13 @@ func (s *Store) returnAfter(ctx context.Context, err error, placed []execution.P
 	if err == nil { // otherwise resource-manager asks, too
 		s.listener.Committed(&c, nil)
 	}
+}
+
+// undone says that nothing of the transaction that ended with err was stored, for certain: an error that ended the
+// connection may have come after the commit.
+func undone(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return errors.Is(err, ErrLate) || ok && pg.SeverityUnlocalized == "ERROR"
 }
 
 // Reused returns how the tasks of an earlier run completed, by name.

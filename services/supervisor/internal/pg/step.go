@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/formicary/formicary/libs/outbox"
+	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -34,7 +35,7 @@ func (s *Store) step(ctx context.Context, events []execution.Event, skip bool) (
 	}
 	var st *step
 	var msgs []outbox.Message
-	err := s.tx(ctx, func(ctx context.Context, t *tx) (err error) {
+	err := s.tx(ctx, func(ctx context.Context, t *pgdb.Pipeline) (err error) {
 		st = newStep(t, events)
 		if err = st.load(ctx, skip); err != nil {
 			return err
@@ -54,7 +55,7 @@ func (s *Store) step(ctx context.Context, events []execution.Event, skip bool) (
 
 // step is one transaction of Step.
 type step struct {
-	t        *tx
+	t        *pgdb.Pipeline
 	now      time.Time
 	events   []execution.Event
 	verdicts []execution.Verdict
@@ -80,7 +81,7 @@ type ended struct {
 	end execution.End
 }
 
-func newStep(t *tx, events []execution.Event) *step {
+func newStep(t *pgdb.Pipeline, events []execution.Event) *step {
 	return &step{
 		t: t, events: events, verdicts: make([]execution.Verdict, len(events)),
 		runs: map[uuid.UUID]*run{}, attempts: map[uuid.UUID]*execution.Attempt{},
@@ -105,23 +106,23 @@ func (st *step) load(ctx context.Context, skip bool) error {
 		}
 	}
 	lock := "FOR NO KEY UPDATE"
-	if skip {
+	if skip { // attempts too: those of runs that somebody else holds would be locked in the wrong order
 		lock += " SKIP LOCKED"
 	}
-	st.t.queue(`SELECT `+runColumns+` FROM execution WHERE id = ANY(ARRAY(
+	st.t.Queue(`SELECT `+runColumns+` FROM execution WHERE id = ANY(ARRAY(
 		SELECT execution_id FROM attempt WHERE uid = ANY($1::uuid[]) UNION SELECT unnest($2::uuid[]))) ORDER BY id `+lock, uids, ids).Query(st.scanRuns)
-	st.t.queue(`SELECT `+attemptColumns+` FROM attempt WHERE uid = ANY($1::uuid[]) ORDER BY uid FOR NO KEY UPDATE`, uids).Query(st.scanAttempts)
-	st.t.queue(sources+` SELECT e.execution_id, e.from_idx, e.to_idx, e.kind::text FROM src JOIN edge e ON e.execution_id = src.execution_id AND e.from_idx = src.idx
+	st.t.Queue(`SELECT `+attemptColumns+` FROM attempt WHERE uid = ANY($1::uuid[]) ORDER BY uid `+lock, uids).Query(st.scanAttempts)
+	st.t.Queue(sources+` SELECT e.execution_id, e.from_idx, e.to_idx, e.kind::text FROM src JOIN edge e ON e.execution_id = src.execution_id AND e.from_idx = src.idx
 		ORDER BY 1, 2, 3, 4`, uids, tasksOf, idx).Query(st.scanEdges)
-	st.t.queue(sources+`, wanted AS (SELECT execution_id, idx FROM src UNION
+	st.t.Queue(sources+`, wanted AS (SELECT execution_id, idx FROM src UNION
 		SELECT e.execution_id, e.to_idx FROM src JOIN edge e ON e.execution_id = src.execution_id AND e.from_idx = src.idx)
 		SELECT `+taskColumns+`, t.spec FROM wanted JOIN task t USING (execution_id, idx)`, uids, tasksOf, idx).Query(st.scanTasks)
 	// The last ordinary task of a run starts the trailing ones: they are read when that may happen in this batch.
-	st.t.queue(sources+` SELECT `+taskColumns+`, t.spec FROM task t JOIN execution x ON x.id = t.execution_id
+	st.t.Queue(sources+` SELECT `+taskColumns+`, t.spec FROM task t JOIN execution x ON x.id = t.execution_id
 		WHERE t.execution_id = ANY(ARRAY(SELECT execution_id FROM src)) AND t.trails AND t.state = 'BLOCKED' AND x.normal_open <= $4`,
 		uids, tasksOf, idx, len(st.events)).Query(st.scanTasks)
-	st.t.queue(`SELECT clock_timestamp()`).QueryRow(func(row pgx.Row) error { return row.Scan(&st.now) })
-	if err := st.t.flush(ctx); err != nil {
+	st.t.Queue(`SELECT clock_timestamp()`).QueryRow(func(row pgx.Row) error { return row.Scan(&st.now) })
+	if err := st.t.Flush(ctx); err != nil {
 		return fmt.Errorf("load runs: %w", err)
 	}
 	st.changes.Now = st.now
@@ -415,21 +416,21 @@ func (st *step) more(ctx context.Context, runs []*run) error {
 	}
 	if len(outOf) > 0 {
 		const from = `WITH src AS (SELECT unnest($1::uuid[]) AS execution_id, unnest($2::int[]) AS idx)`
-		st.t.queue(from+` SELECT e.execution_id, e.from_idx, e.to_idx, e.kind::text FROM src JOIN edge e ON e.execution_id = src.execution_id
+		st.t.Queue(from+` SELECT e.execution_id, e.from_idx, e.to_idx, e.kind::text FROM src JOIN edge e ON e.execution_id = src.execution_id
 			AND e.from_idx = src.idx ORDER BY 1, 2, 3, 4`, outOf, outIdx).Query(st.scanEdges)
-		st.t.queue(from+`, wanted AS (SELECT DISTINCT e.execution_id, e.to_idx AS idx FROM src JOIN edge e ON e.execution_id = src.execution_id
+		st.t.Queue(from+`, wanted AS (SELECT DISTINCT e.execution_id, e.to_idx AS idx FROM src JOIN edge e ON e.execution_id = src.execution_id
 			AND e.from_idx = src.idx) SELECT `+taskColumns+`, t.spec FROM wanted JOIN task t USING (execution_id, idx)`, outOf, outIdx).Query(st.scanTasks)
 	}
 	if len(trailing) > 0 {
-		st.t.queue(`SELECT `+taskColumns+`, t.spec FROM task t WHERE t.execution_id = ANY($1::uuid[]) AND t.trails AND t.state = 'BLOCKED'`,
+		st.t.Queue(`SELECT `+taskColumns+`, t.spec FROM task t WHERE t.execution_id = ANY($1::uuid[]) AND t.trails AND t.state = 'BLOCKED'`,
 			trailing).Query(st.scanTasks)
 	}
 	if len(open) > 0 {
-		st.t.queue(`SELECT `+attemptColumns+` FROM attempt WHERE execution_id = ANY($1::uuid[]) AND state IN ('DISPATCHED', 'RUNNING')
+		st.t.Queue(`SELECT `+attemptColumns+` FROM attempt WHERE execution_id = ANY($1::uuid[]) AND state IN ('DISPATCHED', 'RUNNING')
 			ORDER BY uid FOR NO KEY UPDATE`, open).Query(st.scanAttempts)
-		st.t.queue(`SELECT `+taskColumns+`, t.spec FROM task t WHERE t.execution_id = ANY($1::uuid[]) AND t.ended_at IS NULL`, open).Query(st.scanTasks)
+		st.t.Queue(`SELECT `+taskColumns+`, t.spec FROM task t WHERE t.execution_id = ANY($1::uuid[]) AND t.ended_at IS NULL`, open).Query(st.scanTasks)
 	}
-	if err := st.t.flush(ctx); err != nil {
+	if err := st.t.Flush(ctx); err != nil {
 		return fmt.Errorf("load more of %d runs: %w", len(runs), err)
 	}
 	for _, r := range runs {
@@ -465,13 +466,13 @@ func (st *step) save(s *Store) ([]outbox.Message, error) {
 	}
 	st.queueEnds()
 	if len(st.stops) > 0 {
-		st.t.queue(`UPDATE attempt SET stop_requested_at = $2 WHERE uid = ANY($1::uuid[])`, st.stops, st.now)
+		st.t.Queue(`UPDATE attempt SET stop_requested_at = $2 WHERE uid = ANY($1::uuid[])`, st.stops, st.now)
 	}
 	if len(tasks.ids) > 0 {
-		st.t.queue(updateTasks, tasks.args()...)
+		st.t.Queue(updateTasks, tasks.args()...)
 	}
 	if len(jobs.ids) > 0 {
-		st.t.queue(updateJobs, jobs.args()...)
+		st.t.Queue(updateJobs, jobs.args()...)
 	}
 	return s.publish(st.t, &st.changes)
 }
@@ -540,11 +541,11 @@ func (st *step) queueEnds() {
 		messages[i], digests[i] = text(o.Message), e.end.Digest
 		keys[i], sizes[i], sums[i] = text(e.end.LogKey), e.end.LogBytes, text(e.end.LogSHA256)
 	}
-	st.t.queue(`UPDATE attempt a SET state = u.state, exit_code = u.exit_code, failure_class = u.failure_class, message = u.message,
+	st.t.Queue(`UPDATE attempt a SET state = u.state, exit_code = u.exit_code, failure_class = u.failure_class, message = u.message,
 		result_digest = u.result_digest, log_key = u.log_key, log_bytes = u.log_bytes, log_sha256 = u.log_sha256, ended_at = $10
 		FROM (SELECT unnest($1::uuid[]) AS uid, unnest($2::text[]) AS state, unnest($3::int[]) AS exit_code, unnest($4::text[]) AS failure_class,
 			unnest($5::text[]) AS message, unnest($6::bytea[]) AS result_digest, unnest($7::text[]) AS log_key, unnest($8::bigint[]) AS log_bytes,
 			unnest($9::text[]) AS log_sha256) u WHERE a.uid = u.uid`,
 		uids, states, codes, classes, messages, digests, keys, sizes, sums, st.now)
-	st.t.queue(`INSERT INTO slot_release (attempt_uid, created_at) SELECT unnest($1::uuid[]), $2 ON CONFLICT DO NOTHING`, uids, st.now)
+	st.t.Queue(`INSERT INTO slot_release (attempt_uid, created_at) SELECT unnest($1::uuid[]), $2 ON CONFLICT DO NOTHING`, uids, st.now)
 }

@@ -7,12 +7,9 @@ package pg
 
 import (
 	"context"
-	"fmt"
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/formicary/formicary/libs/outbox"
@@ -44,96 +41,21 @@ func (s *Store) Now() time.Time { return time.Now().Add(time.Duration(s.ahead.Lo
 // saw notes the database's clock. Half a round trip of error does not matter to what it is used for.
 func (s *Store) saw(now time.Time) { s.ahead.Store(int64(time.Until(now))) }
 
-// tx is a transaction whose BEGIN travels with its first batch and whose COMMIT with its last.
-type tx struct {
-	conn  *pgxpool.Conn
-	batch *pgx.Batch
-	begun bool
-}
-
-// queue adds a statement to the next flush.
-func (t *tx) queue(sql string, args ...any) *pgx.QueuedQuery { return t.batch.Queue(sql, args...) }
-
-// flush sends what is queued and handles the answers.
-func (t *tx) flush(ctx context.Context) error {
-	b := t.batch
-	t.batch = &pgx.Batch{}
-	if !t.begun {
-		t.begun = true
-		first := &pgx.Batch{}
-		first.Queue("BEGIN")
-		first.QueuedQueries = append(first.QueuedQueries, b.QueuedQueries...)
-		b = first
-	}
-	return t.conn.SendBatch(ctx, b).Close()
-}
-
-const (
-	tries       = 4
-	cleanUpTime = 2 * time.Second
-)
-
-// tx runs f in a transaction and commits what f leaves queued. It is repeated like pgdb.Tx, so f must not change
-// anything outside before it returns.
-func (s *Store) tx(ctx context.Context, f func(context.Context, *tx) error) error {
-	var err error
-	for try := range tries {
-		if try > 0 {
-			pause := time.NewTimer(time.Duration(1+rand.IntN(10<<try)) * time.Millisecond) // #nosec G404 -- spreads retries
-			select {
-			case <-pause.C:
-			case <-ctx.Done():
-				pause.Stop()
-				return err
-			}
-		}
-		if err = s.once(ctx, f); !pgdb.Repeatable(err) {
-			return err
-		}
-	}
-	return err
-}
-
-func (s *Store) once(ctx context.Context, f func(context.Context, *tx) error) error {
-	conn, err := s.pool.Acquire(ctx)
-	if err != nil {
-		return fmt.Errorf("acquire connection: %w", err)
-	}
-	defer conn.Release()
-	t := &tx{conn: conn, batch: &pgx.Batch{}}
-	done := false
-	defer func() {
-		if !done && t.begun {
-			// Also when f panicked: a connection that is not idle would be closed by the pool.
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
-			defer cancel()
-			_, _ = conn.Exec(last, "ROLLBACK")
-		}
-	}()
-	if err := f(ctx, t); err != nil {
-		return err
-	}
-	if !t.begun && t.batch.Len() == 0 {
-		done = true
-		return nil
-	}
-	t.queue("COMMIT")
-	if err := t.flush(ctx); err != nil {
-		return err
-	}
-	done = true
-	return nil
+// tx runs f in a transaction and commits what f leaves queued. It may be repeated, so f must not change anything
+// outside before it returns.
+func (s *Store) tx(ctx context.Context, f func(context.Context, *pgdb.Pipeline) error) error {
+	return pgdb.Pipelined(ctx, s.pool, f)
 }
 
 // publish queues the outbox rows of c.
-func (s *Store) publish(t *tx, c *execution.Changes) ([]outbox.Message, error) {
+func (s *Store) publish(t *pgdb.Pipeline, c *execution.Changes) ([]outbox.Message, error) {
 	msgs, err := s.listener.Messages(c)
 	if err != nil {
 		return nil, err
 	}
 	s.saw(c.Now)
 	if len(msgs) > 0 {
-		t.queue(outbox.InsertSQL, outbox.Args(msgs)...)
+		t.Queue(outbox.InsertSQL, outbox.Args(msgs)...)
 	}
 	return msgs, nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/formicary/formicary/libs/outbox"
+	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
 
@@ -89,9 +90,9 @@ func (s *Store) Doubtful(ctx context.Context, stop, ring time.Duration, limit in
 func (s *Store) Ring(ctx context.Context, uids []uuid.UUID) (int, error) {
 	var c execution.Changes
 	var msgs []outbox.Message
-	err := s.tx(ctx, func(ctx context.Context, t *tx) (err error) {
+	err := s.tx(ctx, func(ctx context.Context, t *pgdb.Pipeline) (err error) {
 		c = execution.Changes{}
-		t.queue(`UPDATE attempt SET rung = rung + 1 WHERE uid IN (SELECT uid FROM attempt WHERE uid = ANY($1::uuid[]) AND state = 'DISPATCHED'
+		t.Queue(`UPDATE attempt SET rung = rung + 1 WHERE uid IN (SELECT uid FROM attempt WHERE uid = ANY($1::uuid[]) AND state = 'DISPATCHED'
 			FOR NO KEY UPDATE SKIP LOCKED) RETURNING uid, ant_id, clock_timestamp()`, uids).Query(func(rows pgx.Rows) error {
 			for rows.Next() {
 				var r execution.Ring
@@ -102,7 +103,7 @@ func (s *Store) Ring(ctx context.Context, uids []uuid.UUID) (int, error) {
 			}
 			return rows.Err()
 		})
-		if err := t.flush(ctx); err != nil {
+		if err := t.Flush(ctx); err != nil {
 			return err
 		}
 		if c.Now.IsZero() {

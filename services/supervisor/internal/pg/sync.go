@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -16,21 +17,22 @@ import (
 const (
 	// missesAllowed is how many Syncs may leave a claimed attempt out: the first may have been written before the claim.
 	missesAllowed = 1
-	// spoolTime is how long the result of an attempt of an earlier session is awaited.
-	spoolTime = 60 * time.Second
+	// spoolTime is how long the result of an attempt that has ended is awaited: the bus may be away for minutes, and what
+	// the task has done would be done again.
+	spoolTime = 10 * time.Minute
 )
 
 // Sync renews the leases of what ants report as running, adopts attempts of their earlier sessions and answers each
 // report. gone are attempts that the reports prove to be lost: the caller ends them.
 func (s *Store) Sync(ctx context.Context, reports []execution.Report) (answers []execution.Answer, gone []execution.Event, err error) {
 	var y *sync
-	err = s.tx(ctx, func(ctx context.Context, t *tx) error {
+	err = s.tx(ctx, func(ctx context.Context, t *pgdb.Pipeline) error {
 		y = &sync{reports: reports, answers: make([]execution.Answer, len(reports)), live: map[uuid.UUID]liveAttempt{}, risen: map[string]bool{}}
 		if err := y.sessions(ctx, t); err != nil {
 			return err
 		}
 		y.renew(t)
-		if err := t.flush(ctx); err != nil {
+		if err := t.Flush(ctx); err != nil {
 			return err
 		}
 		y.answer()
@@ -59,7 +61,7 @@ type liveAttempt struct {
 }
 
 // sessions notes the newest session of each ant and finds reports of superseded ones.
-func (y *sync) sessions(ctx context.Context, t *tx) error {
+func (y *sync) sessions(ctx context.Context, t *pgdb.Pipeline) error {
 	newest := map[string]execution.Report{}
 	for _, r := range y.reports {
 		if old, ok := newest[r.Ant]; !ok || r.Generation >= old.Generation {
@@ -76,7 +78,7 @@ func (y *sync) sessions(ctx context.Context, t *tx) error {
 		generations[i], sessions[i] = newest[ant].Generation, newest[ant].Session
 	}
 	stored := map[string]execution.Report{}
-	t.queue(`SELECT ant_id, generation FROM ant_session WHERE ant_id = ANY($1::text[]) ORDER BY ant_id FOR NO KEY UPDATE`, ants).Query(func(rows pgx.Rows) error {
+	t.Queue(`SELECT ant_id, generation FROM ant_session WHERE ant_id = ANY($1::text[]) ORDER BY ant_id FOR NO KEY UPDATE`, ants).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			var r execution.Report
 			if err := rows.Scan(&r.Ant, &r.Generation); err != nil {
@@ -87,7 +89,7 @@ func (y *sync) sessions(ctx context.Context, t *tx) error {
 		return rows.Err()
 	})
 	current := map[string]execution.Report{}
-	t.queue(`INSERT INTO ant_session AS s (ant_id, generation, session, synced_at)
+	t.Queue(`INSERT INTO ant_session AS s (ant_id, generation, session, synced_at)
 		SELECT unnest($1::text[]), unnest($2::bigint[]), unnest($3::uuid[]), now()
 		ON CONFLICT (ant_id) DO UPDATE SET generation = greatest(s.generation, excluded.generation),
 			session = CASE WHEN excluded.generation > s.generation THEN excluded.session ELSE s.session END,
@@ -102,7 +104,7 @@ func (y *sync) sessions(ctx context.Context, t *tx) error {
 		}
 		return rows.Err()
 	})
-	if err := t.flush(ctx); err != nil {
+	if err := t.Flush(ctx); err != nil {
 		return fmt.Errorf("note sessions: %w", err)
 	}
 	for i, r := range y.reports {
@@ -116,7 +118,7 @@ func (y *sync) sessions(ctx context.Context, t *tx) error {
 }
 
 // renew queues the lease of everything that is reported by current sessions, after its adoption where that is due.
-func (y *sync) renew(t *tx) {
+func (y *sync) renew(t *pgdb.Pipeline) {
 	var running, spooled []uuid.UUID
 	all := []uuid.UUID{} // never NULL: nothing is unequal to it
 	var runAnts, spoolAnts, ants []string
@@ -137,25 +139,25 @@ func (y *sync) renew(t *tx) {
 		}
 	}
 	all = append(append(all, running...), spooled...)
-	t.queue(`SELECT count(*) FROM (SELECT FROM attempt WHERE uid = ANY($1::uuid[]) ORDER BY uid FOR NO KEY UPDATE) l`, all)
+	t.Queue(`SELECT count(*) FROM (SELECT FROM attempt WHERE uid = ANY($1::uuid[]) ORDER BY uid FOR NO KEY UPDATE) l`, all)
 	if len(running) > 0 {
-		t.queue(`UPDATE attempt a SET lease_until = now() + $5::interval, missed = 0, session = u.session
+		t.Queue(`UPDATE attempt a SET lease_until = now() + $5::interval, missed = 0, session = u.session
 			FROM (SELECT unnest($1::uuid[]) AS uid, unnest($2::text[]) AS ant_id, unnest($3::uuid[]) AS session, unnest($4::bool[]) AS adopt) u
 			WHERE a.uid = u.uid AND a.ant_id = u.ant_id AND a.state = $6 AND (a.session = u.session OR u.adopt)`,
 			running, runAnts, runSessions, adopt, lease, engine.AttemptRunning)
 	}
 	if len(spooled) > 0 {
-		// The result is on its way; it is not awaited for ever.
-		t.queue(`UPDATE attempt a SET lease_until = greatest(a.lease_until, least(now() + $3::interval, coalesce(a.spooled_at, now()) + $4::interval)),
-				spooled_at = coalesce(a.spooled_at, now()), missed = 0, session = CASE WHEN u.adopt THEN u.session ELSE a.session END
+		// The result is on its way; it is not awaited for ever. The attempt has ended, so its timeout means nothing more.
+		t.Queue(`UPDATE attempt a SET lease_until = greatest(a.lease_until, least(now() + $3::interval, coalesce(a.spooled_at, now()) + $4::interval)),
+				spooled_at = coalesce(a.spooled_at, now()), timeout_at = NULL, missed = 0, session = CASE WHEN u.adopt THEN u.session ELSE a.session END
 			FROM (SELECT unnest($1::uuid[]) AS uid, unnest($2::text[]) AS ant_id, unnest($5::uuid[]) AS session, unnest($6::bool[]) AS adopt) u
 			WHERE a.uid = u.uid AND a.ant_id = u.ant_id AND a.state = $7`,
 			spooled, spoolAnts, lease, spoolTime, spoolSessions, adoptSpooled, engine.AttemptRunning)
 	}
 	// What is locked by somebody is being claimed or ended right now.
-	t.queue(`UPDATE attempt SET missed = missed + 1 WHERE uid IN (SELECT uid FROM attempt WHERE ant_id = ANY($1::text[]) AND state = 'RUNNING'
+	t.Queue(`UPDATE attempt SET missed = missed + 1 WHERE uid IN (SELECT uid FROM attempt WHERE ant_id = ANY($1::text[]) AND state = 'RUNNING'
 		AND NOT uid = ANY($2::uuid[]) AND started_at < now() - interval '1 second' FOR NO KEY UPDATE SKIP LOCKED)`, ants, all)
-	t.queue(`SELECT uid, ant_id, session, state = 'RUNNING', missed, stop_requested_at IS NOT NULL FROM attempt
+	t.Queue(`SELECT uid, ant_id, session, state = 'RUNNING', missed, stop_requested_at IS NOT NULL FROM attempt
 		WHERE ant_id = ANY($1::text[]) AND state IN ('DISPATCHED', 'RUNNING')`, ants).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			var uid uuid.UUID
