@@ -72,11 +72,28 @@ func Provision(ctx context.Context, js jetstream.JetStream) error {
 	ctx, cancel := context.WithTimeout(ctx, provisionTime)
 	defer cancel()
 	for _, want := range streams() {
-		if _, err := js.CreateOrUpdateStream(ctx, want); err != nil {
+		_, err := js.CreateOrUpdateStream(ctx, want)
+		if err != nil && fixed(ctx, js, want) {
+			if err = js.DeleteStream(ctx, want.Name); err == nil || errors.Is(err, jetstream.ErrStreamNotFound) {
+				_, err = js.CreateOrUpdateStream(ctx, want)
+			}
+		}
+		if err != nil {
 			return fmt.Errorf("provision stream %s: %w", want.Name, err)
 		}
 	}
 	return nil
+}
+
+// fixed says that the stream, as another version made it, differs in what the server never changes. What is in it can
+// be made again.
+func fixed(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) bool {
+	s, err := js.Stream(ctx, want.Name)
+	if err != nil {
+		return false
+	}
+	have := s.CachedInfo().Config
+	return have.Storage != want.Storage || have.Retention != want.Retention
 }
 
 // KeepProvisioned calls Provision every five minutes until ctx ends.

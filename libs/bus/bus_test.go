@@ -3,6 +3,9 @@ package bus_test
 import (
 	"context"
 	"fmt"
+	"net"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -107,4 +110,72 @@ func TestAFailedBatchComesAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	testkit.Eventually(t, 10*time.Second, "the message comes again", s.has("x"))
+}
+
+// TestAStreamOfAnotherStorageIsMadeAgain: the server never changes the storage of a stream.
+func TestAStreamOfAnotherStorageIsMadeAgain(t *testing.T) {
+	_, js := testkit.NATS(t)
+	if err := js.DeleteStream(t.Context(), bus.Tasks); err != nil {
+		t.Fatal(err)
+	}
+	old := jetstream.StreamConfig{Name: bus.Tasks, Subjects: []string{"formicary.task.*"}, Retention: jetstream.WorkQueuePolicy, Storage: jetstream.FileStorage}
+	if _, err := js.CreateStream(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	if err := bus.Provision(t.Context(), js); err != nil {
+		t.Fatal(err)
+	}
+	s, err := js.Stream(t.Context(), bus.Tasks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.CachedInfo().Config.Storage; got != jetstream.MemoryStorage {
+		t.Errorf("storage %s", got)
+	}
+}
+
+// TestARestartOfTheServerHeals: queues in memory are gone with it; consumers make them again and go on.
+func TestARestartOfTheServerHeals(t *testing.T) {
+	dir := t.TempDir()
+	srv, err := embedded.Start(embedded.Options{StoreDir: dir, Host: "127.0.0.1", Port: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { srv.Stop() })
+	url := srv.URL()
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(url, "nats://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc, err := bus.Connect(url, "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := bus.JetStream(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &seen{got: map[string]int{}}
+	testkit.Run(t, func(ctx context.Context) error {
+		return bus.Consume(ctx, testkit.Logger(t), js, bus.Consumption{Stream: bus.Results, Consumer: consumer, Handle: s.handle})
+	})
+	testkit.Eventually(t, 10*time.Second, "a message before", func() bool {
+		_, err := js.Publish(t.Context(), "formicary.result.0", []byte("before"))
+		return err == nil && s.has("before")()
+	})
+	srv.Stop()
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if srv, err = embedded.Start(embedded.Options{StoreDir: dir, Host: "127.0.0.1", Port: n}); err != nil {
+		t.Fatal(err)
+	}
+	back := time.Now()
+	testkit.Eventually(t, 10*time.Second, "a message after", func() bool {
+		_, err := js.Publish(t.Context(), "formicary.result.0", []byte("after"))
+		return err == nil && s.has("after")()
+	})
+	t.Logf("flowing %s after the server was back", time.Since(back))
 }
