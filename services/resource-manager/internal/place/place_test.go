@@ -87,7 +87,8 @@ func TestPlace(t *testing.T) {
 		},
 		{"the only ant, method", []place.Ant{shellAnt("a", 1, 0)}, []place.Ask{{Method: "DOCKER"}}, []string{"no_ant: method DOCKER: the only ant does not offer it"}},
 		{
-			"the only ant, tag", []place.Ant{shellAnt("a", 1, 0)},
+			"the only ant, tag",
+			[]place.Ant{shellAnt("a", 1, 0)},
 			[]place.Ask{{Method: "SHELL", Tags: []string{"gpu"}}},
 			[]string{"no_ant: method SHELL with tags [gpu]: the only ant that offers SHELL does not own gpu"},
 		},
