@@ -271,6 +271,26 @@ func TestPauseAndResume(t *testing.T) {
 	}
 }
 
+// TestPausedCleanUpGoesOn: a job that fails while a pause is awaited is paused before its clean-up.
+func TestPausedCleanUpGoesOn(t *testing.T) {
+	p := plan("a", "clean always retry=1")
+	p.Timeout = 0
+	d := start(t, p, map[string][]int{"clean": {1, 0}})
+	d.dispatch("a")
+	d.s.Pause(t0)
+	d.end("a", 1)
+	if d.s.Job.State != engine.JobPaused || d.named("clean").State != engine.TaskWaiting {
+		t.Fatalf("job %s, %s", d.s.Job.State, d.states())
+	}
+	d.s.Resume(t0)
+	if at := d.s.Job.DeadlineAt; at == nil || !at.Equal(t0.Add(5*time.Minute)) {
+		t.Errorf("the clean-up ends at %v", at)
+	}
+	if d.run().s.Job.State != engine.JobFailed || d.named("clean").State != engine.TaskCompleted {
+		t.Errorf("job %s, %s", d.s.Job.State, d.states())
+	}
+}
+
 func TestPauseJobActionResumesByItself(t *testing.T) {
 	d := start(t, plan("a x:7=PAUSE_JOB c=b", "b"), map[string][]int{"a": {7, 0}})
 	d.run()

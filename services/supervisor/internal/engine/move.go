@@ -50,6 +50,7 @@ func (s JobState) Terminal() bool {
 	switch s {
 	case JobCompleted, JobFailed, JobCancelled, JobSkipped:
 		return true
+	case JobReady, JobExecuting, JobPaused, JobApproval:
 	}
 	return false
 }
@@ -59,6 +60,7 @@ func (s TaskState) Terminal() bool {
 	switch s {
 	case TaskCompleted, TaskFailed, TaskSkipped, TaskCancelled:
 		return true
+	case TaskBlocked, TaskReady, TaskDispatched, TaskRunning, TaskWaiting:
 	}
 	return false
 }

@@ -90,7 +90,7 @@ func (s *State) decide(t *Task, o Outcome, outcome string, now time.Time) {
 	route, ok := t.Spec.Match(outcome, o.ExitCode)
 	if outcome == jobspec.OutcomeCompleted {
 		t.FailureClass, t.Message = "", ""
-	} else if !(ok && isCode(route.Key)) && s.retry(t, o, now) {
+	} else if (!ok || !isCode(route.Key)) && s.retry(t, o, now) {
 		return
 	}
 	if ok && len(route.Targets) == 1 && jobspec.IsAction(route.Targets[0]) {

@@ -123,7 +123,10 @@ func (s *State) Resume(now time.Time) {
 	s.sweeping &^= sweepPause
 	s.sweeping |= sweepResume
 	if s.Job.State == JobPaused {
-		if s.Job.Policy.Timeout > 0 {
+		switch {
+		case s.Job.Stopping: // only the clean-up is left
+			s.Job.DeadlineAt = later(now, s.Job.Policy.CleanupTimeout)
+		case s.Job.Policy.Timeout > 0:
 			s.Job.DeadlineAt = later(now, s.Job.Policy.Timeout)
 		}
 		if s.Job.StartedAt == nil {
