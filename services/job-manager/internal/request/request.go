@@ -173,7 +173,10 @@ func (r *Request) end(now time.Time, to State, code, message string) {
 func (r *Request) enter(now time.Time, to State) {
 	r.rec.State = to
 	r.rec.Queued = to == Pending && r.rec.CancelRequestedAt == nil && (r.rec.ScheduledAt == nil || !r.rec.ScheduledAt.After(now))
-	r.rec.PauseRequestedAt, r.rec.ResumeAt = nil, nil
+	r.rec.ResumeAt = nil
+	if to != Executing { // a wish to pause is not fulfilled by the begin of the run
+		r.rec.PauseRequestedAt = nil
+	}
 	r.touch(now)
 	if to == Pending {
 		r.tell(now, Event{Kind: Submitted})

@@ -295,3 +295,25 @@ func TestFailedLaunchIsBounded(t *testing.T) {
 		t.Errorf("%s, %d bytes: %.200s", l.ErrorCode, len(l.ErrorMessage), l.ErrorMessage)
 	}
 }
+
+// A pause that was asked for before the run began holds when the run begins first: its message may be lost.
+func TestPauseOutlivesTheBeginOfTheRun(t *testing.T) {
+	r := in(request.Ready)
+	if err := r.Pause(start()); err != nil {
+		t.Fatal(err)
+	}
+	r.Apply(start(), request.Execution{Run: 1, Version: 2, State: request.Executing})
+	rec := r.Record()
+	if rec.State != request.Executing || rec.PauseRequestedAt == nil {
+		t.Fatalf("%s, pause asked for at %v", rec.State, rec.PauseRequestedAt)
+	}
+	r = request.Load(rec)
+	r.Reconcile(start(), &request.Execution{Run: 1, Version: 2, State: request.Executing})
+	if e := r.Events(); len(e) != 1 || e[0].Kind != request.Control || e[0].Action != request.Pause {
+		t.Errorf("told %+v", e)
+	}
+	r.Apply(start(), request.Execution{Run: 1, Version: 3, State: request.Paused})
+	if rec := r.Record(); rec.State != request.Paused || rec.PauseRequestedAt != nil {
+		t.Errorf("%s, pause asked for at %v", rec.State, rec.PauseRequestedAt)
+	}
+}
