@@ -106,7 +106,7 @@ func New(cfg Config, d Deps) (*Service, error) {
 	s.attempts = attempt.New(store, jobs, d.Log)
 	s.hints = &events.Hints{NATS: d.NATS, AntChanged: s.dispatcher.Reopen}
 	var err error
-	if s.reconciler, err = reconcile.New(cfg.Reconcile, store, d.Log, d.Meter); err != nil {
+	if s.reconciler, err = reconcile.New(cfg.Reconcile, store, pg.Temporary, d.Log, d.Meter); err != nil {
 		return nil, err
 	}
 	seen, err := d.Meter.Int64Counter("formicary_results", metric.WithDescription("results by what became of them"))

@@ -65,6 +65,7 @@ type Store interface {
 	Unfinished(ctx context.Context, age time.Duration, limit int) ([]execution.Event, error)
 	Backlog(ctx context.Context) (execution.Backlog, error)
 	StepIdle(ctx context.Context, events []execution.Event) ([]execution.Verdict, error)
+	Quarantine(ctx context.Context, kind, key string, payload []byte, reason string) error
 }
 
 // Reconciler is one of a process; any number of processes may have one.
@@ -73,6 +74,9 @@ type Reconciler struct {
 	store Store
 	log   *slog.Logger
 	brake brake
+	bad   poison
+	// temporary says that an error is not the fault of the events.
+	temporary func(error) bool
 
 	timer run.Signal
 	next  atomic.Int64 // when the timer loop wakes by itself, Unix nanoseconds
@@ -90,9 +94,12 @@ const (
 	rollUpAge   = 30 * time.Second
 )
 
-// New returns a reconciler.
-func New(cfg Config, store Store, log *slog.Logger, meter metric.Meter) (*Reconciler, error) {
-	r := &Reconciler{cfg: cfg, store: store, log: log, timer: run.NewSignal(), brake: brake{lease: cfg.Lease}}
+// New returns a reconciler. temporary says that an error is not the fault of the events that were applied.
+func New(cfg Config, store Store, temporary func(error) bool, log *slog.Logger, meter metric.Meter) (*Reconciler, error) {
+	r := &Reconciler{
+		cfg: cfg, store: store, temporary: temporary, log: log, timer: run.NewSignal(), brake: brake{lease: cfg.Lease},
+		bad: poison{failed: map[string]failure{}},
+	}
 	var err1, err2, err3 error
 	r.actions, err1 = meter.Int64Counter("formicary_reconciled", metric.WithDescription("what reconcilers had to do, by kind"))
 	r.braked, err2 = meter.Int64Gauge("formicary_lease_brake", metric.WithDescription("1 while nothing is marked LOST because too many ants expired at once"))
@@ -180,23 +187,61 @@ func (r *Reconciler) fire(ctx context.Context) (time.Duration, error) {
 	}
 }
 
-// apply applies events and counts those that changed something.
+// apply applies events and counts those that changed something. When a batch fails by the fault of one of them, each is
+// tried alone, and the one at fault is left alone for a growing time.
 func (r *Reconciler) apply(ctx context.Context, kind string, events []execution.Event) (int, error) {
+	events = r.bad.without(events, time.Now())
 	if len(events) == 0 {
 		return 0, nil
 	}
-	verdicts, err := r.store.StepIdle(ctx, events)
+	n, err := r.step(ctx, events)
+	if err != nil && ctx.Err() == nil && !r.temporary(err) {
+		if n, err = r.each(ctx, kind, events); err != nil {
+			return n, err
+		}
+	}
 	if err != nil {
 		return 0, err
 	}
-	n := 0
-	for _, v := range verdicts {
-		if v == execution.Applied {
-			n++
-		}
-	}
 	r.count(ctx, kind, n)
 	return n, nil
+}
+
+func (r *Reconciler) step(ctx context.Context, events []execution.Event) (applied int, err error) {
+	var verdicts []execution.Verdict
+	err = run.Safely(ctx, func(ctx context.Context) (err error) {
+		verdicts, err = r.store.StepIdle(ctx, events)
+		return err
+	})
+	for _, v := range verdicts {
+		if v == execution.Applied {
+			applied++
+		}
+	}
+	return applied, err
+}
+
+// each applies events one by one. It gives up when an error is nobody's fault.
+func (r *Reconciler) each(ctx context.Context, kind string, events []execution.Event) (applied int, err error) {
+	for i := range events {
+		n, err := r.step(ctx, events[i:i+1])
+		applied += n
+		if err == nil {
+			continue
+		}
+		if ctx.Err() != nil || r.temporary(err) {
+			return applied, err
+		}
+		key := keyOf(&events[i])
+		tries := r.bad.add(key, time.Now())
+		r.log.Error("event cannot be applied", "kind", kind, "event", key, "failures", tries, "error", err)
+		if tries == quarantineAfter {
+			if err := r.store.Quarantine(ctx, kind, key, nil, err.Error()); err != nil {
+				return applied, err
+			}
+		}
+	}
+	return applied, nil
 }
 
 func (r *Reconciler) count(ctx context.Context, kind string, n int) {
