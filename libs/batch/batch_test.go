@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -68,4 +70,47 @@ func TestPanicFailsTheBatchOnly(t *testing.T) {
 	}
 	cancel()
 	<-ended
+}
+
+// TestALoadedGroupGathers: items that come while a batch is handled and a moment after it go together.
+func TestALoadedGroupGathers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var sizes []int
+		g := batch.New(batch.Options{Flushers: 2}, func(_ context.Context, reqs []int) ([]int, []error) {
+			mu.Lock()
+			sizes = append(sizes, len(reqs))
+			mu.Unlock()
+			time.Sleep(2 * time.Millisecond)
+			return reqs, nil
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- g.Run(ctx) }()
+		ask := func(n int) *sync.WaitGroup {
+			var wg sync.WaitGroup
+			for i := range n {
+				wg.Go(func() { _, _ = g.Do(ctx, i) })
+			}
+			return &wg
+		}
+		began := time.Now()
+		ask(1).Wait()
+		if took := time.Since(began); took != 2*time.Millisecond {
+			t.Errorf("a lone item took %s, want no more than its handling", took)
+		}
+		first := ask(8)
+		synctest.Wait()
+		late := ask(8)
+		time.Sleep(time.Millisecond)
+		later := ask(8)
+		first.Wait()
+		late.Wait()
+		later.Wait()
+		cancel()
+		<-done
+		if len(sizes) > 5 {
+			t.Errorf("24 items went in batches of %v", sizes[1:])
+		}
+	})
 }
