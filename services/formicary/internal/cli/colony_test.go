@@ -154,6 +154,25 @@ tasks:
 	}
 }
 
+// A task may print faster than a live log is sent; what run prints is whole all the same, and in its order.
+func TestRunLosesNothingOfALoudTask(t *testing.T) {
+	const last = 1_000_000
+	file := write("loud", fmt.Sprintf(`script: ["seq %d", "sleep 0.3", "echo end"]`, last))
+	stdout, stderr, code := on(t, "run", file, "--quiet")
+	if code != exitOK {
+		t.Fatalf("exit code %d\n%s", code, stderr)
+	}
+	n := 0
+	for line := range strings.Lines(stdout) {
+		if n++; n <= last && line != fmt.Sprintf("only │ %d\n", n) || n == last+1 && line != "only │ end\n" {
+			t.Fatalf("line %d is %q", n, line)
+		}
+	}
+	if n != last+1 {
+		t.Errorf("%d lines, want %d", n, last+1)
+	}
+}
+
 func TestExitCodeIsTheOutcome(t *testing.T) {
 	if stdout, _, code := on(t, "run", write("fails", "script: [\"echo broken >&2\", \"exit 3\"]")); code != exitFailed || !strings.Contains(stdout, "FAILED") {
 		t.Errorf("failing job: exit code %d\n%s", code, stdout)

@@ -106,7 +106,7 @@ func (a *app) report(err error) int {
 	case errors.As(err, &typed) && typed.Code == errs.CodeUnavailable && typed.Reason == "" && a.used.grpc != "":
 		line(a.Err, a.used.silent(typed.Message))
 	case exitCode(err) == exitUsage:
-		printf(a.Err, "formicary: %v\nTry 'formicary --help'.\n", err)
+		printf(a.Err, "formicary: %v\nTry '%s --help'.\n", err, a.command)
 	default:
 		printf(a.Err, "formicary: %v\n", err)
 	}

@@ -178,11 +178,16 @@ func taskLine(e *jobv1.WatchEventsResponse) string {
 	if e.GetAttempt() > 1 {
 		line += fmt.Sprintf(" attempt %d", e.GetAttempt())
 	}
-	if e.GetExitCode() != 0 {
-		line += fmt.Sprintf(" exit %d", e.GetExitCode())
+	switch e.GetState() {
+	case "READY", "DISPATCHED", "RUNNING": // what is known of the end is that of the attempt before
+		return line
 	}
-	if e.GetMessage() != "" {
-		line += ": " + firstLine(e.GetMessage())
+	message := firstLine(e.GetMessage())
+	if code := fmt.Sprintf("exit code %d", e.GetExitCode()); e.GetExitCode() != 0 && message != code {
+		line += " " + code
+	}
+	if message != "" {
+		line += ": " + message
 	}
 	return line
 }

@@ -100,6 +100,9 @@ func (a *app) requestListCmd() *cobra.Command {
 		Use: "list", Short: "List requests, newest first", Args: cobra.NoArgs,
 		Example: "  formicary request list\n  formicary request list --state FAILED --job build -o name",
 		RunE: func(c *cobra.Command, _ []string) error {
+			if limit < 1 {
+				return usageError(fmt.Errorf("--limit %d: want 1 or more", limit))
+			}
 			req := &jobv1.ListJobRequestsRequest{JobType: jobType}
 			for _, s := range states {
 				n, ok := jobv1.JobRequest_State_value[strings.ToUpper(s)]
@@ -123,7 +126,7 @@ func (a *app) requestListCmd() *cobra.Command {
 	}
 	c.Flags().StringVar(&jobType, "job", "", "only requests of this `job`")
 	c.Flags().StringSliceVar(&states, "state", nil, "only requests in this `state`, may be repeated")
-	c.Flags().Int32Var(&limit, "limit", 50, "at most so many")
+	c.Flags().Int32Var(&limit, "limit", 50, "at most so many, 1 or more")
 	return c
 }
 

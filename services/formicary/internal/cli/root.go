@@ -37,6 +37,7 @@ type app struct {
 	timeout time.Duration
 
 	used    target // the server that was asked, for the error when it does not answer
+	command string // that was asked for
 	started bool   // a command has begun: what fails from here on is no fault of usage
 }
 
@@ -52,7 +53,8 @@ func Run(ctx context.Context, env Env) int {
 	root.SetArgs(env.Args)
 	root.SetOut(env.Out)
 	root.SetErr(env.Err)
-	err := root.ExecuteContext(ctx)
+	used, err := root.ExecuteContextC(ctx)
+	a.command = used.CommandPath()
 	if err != nil && !a.started {
 		err = usageError(err)
 	}

@@ -111,7 +111,7 @@ func (a *app) runAndTell(ctx context.Context, cl *client, id string, o runOption
 		f.progress = a.Err
 	}
 	if a.output == "table" {
-		f.logs = newStreamer(context.WithoutCancel(ctx), cl, id, a.Out)
+		f.logs = newStreamer(context.WithoutCancel(ctx), cl, id, a.Out, f.progress)
 		defer f.logs.end()
 	}
 	r, err := f.until(ctx)

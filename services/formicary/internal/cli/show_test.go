@@ -9,8 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/formicary/formicary/libs/colony"
 	"github.com/formicary/formicary/libs/errs"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
+	"github.com/formicary/formicary/services/formicary/internal/up"
 )
 
 func testApp(env map[string]string) (*app, *bytes.Buffer, *bytes.Buffer) {
@@ -122,6 +124,46 @@ func TestSilenceIsExplained(t *testing.T) {
 	}
 	if code != exitUnavailable {
 		t.Errorf("exit code %d", code)
+	}
+}
+
+func TestTheWayToACommandsHelpIsShown(t *testing.T) {
+	var errOut bytes.Buffer
+	code := Run(t.Context(), Env{Args: []string{"request", "get"}, Out: io.Discard, Err: &errOut, Getenv: func(string) string { return "" }})
+	if code != exitUsage || !strings.Contains(errOut.String(), "'formicary request get --help'") {
+		t.Errorf("%d %s", code, &errOut)
+	}
+}
+
+func TestWelcomeNamesAServerThatAnswers(t *testing.T) {
+	for grpc, want := range map[string]string{"127.0.0.1:7778": "run FILE --server 127.0.0.1:7777\n", "127.0.0.1:9": "run FILE --colony d/colony.json\n"} {
+		a, _, errOut := testApp(nil)
+		a.welcome(colony.Colony{HTTP: "127.0.0.1:7777", GRPC: grpc, DataDir: "d"}, up.DefaultConfig(), time.Second)
+		if !strings.Contains(errOut.String(), want) {
+			t.Errorf("gRPC at %s: %s", grpc, errOut)
+		}
+	}
+}
+
+func TestARetriedTaskDoesNotTellOfTheAttemptBefore(t *testing.T) {
+	for want, e := range map[string]*jobv1.WatchEventsResponse{
+		"a FAILED: exit code 3":             {Task: "a", State: "FAILED", ExitCode: 3, Message: "exit code 3"},
+		"a FAILED exit code 143: timed out": {Task: "a", State: "FAILED", ExitCode: 143, Message: "timed out"},
+		"a DISPATCHED ant-1 attempt 2":      {Task: "a", State: "DISPATCHED", AntId: "ant-1", Attempt: 2, ExitCode: 3, Message: "exit code 3"},
+	} {
+		if got := taskLine(e); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+func TestAnInterruptedStartIsNoFailure(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var errOut bytes.Buffer
+	code := Run(ctx, Env{Args: []string{"up", "--listen", "127.0.0.1:0", "--data", t.TempDir()}, Out: io.Discard, Err: &errOut, Getenv: func(string) string { return "" }})
+	if code != exitDetached || errOut.String() != "stopped before the colony was up\n" {
+		t.Errorf("%d %q", code, &errOut)
 	}
 }
 

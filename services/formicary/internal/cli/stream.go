@@ -3,6 +3,8 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -17,6 +19,7 @@ type streamer struct {
 	c    *client
 	id   string
 	out  io.Writer
+	note io.Writer       // takes what is to be known of a log; nil takes nothing
 	ctx  context.Context //nolint:containedctx // the streams outlive the calls that begin them
 	stop context.CancelFunc
 	slot chan struct{} // bounds the open streams
@@ -30,6 +33,7 @@ type streamer struct {
 type tail struct {
 	printed int64         // bytes
 	ended   bool          // the attempt has ended
+	over    chan struct{} // closed when ended gets true
 	done    chan struct{} // closed when all of it is printed
 }
 
@@ -46,9 +50,9 @@ const (
 	orderWait    = 2 * time.Second
 )
 
-func newStreamer(ctx context.Context, c *client, id string, out io.Writer) *streamer {
+func newStreamer(ctx context.Context, c *client, id string, out, note io.Writer) *streamer {
 	ctx, stop := context.WithCancel(ctx)
-	return &streamer{c: c, id: id, out: out, ctx: ctx, stop: stop, slot: make(chan struct{}, maxStreams), tails: map[attemptKey]*tail{}}
+	return &streamer{c: c, id: id, out: out, note: note, ctx: ctx, stop: stop, slot: make(chan struct{}, maxStreams), tails: map[attemptKey]*tail{}}
 }
 
 // follow streams the log of an attempt in the background, once. What ended before the attempt began is printed before
@@ -58,7 +62,9 @@ func (s *streamer) follow(run int32, task string, attempt int32, ended bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t := s.tails[key]; t != nil {
-		t.ended = t.ended || ended
+		if ended {
+			t.end()
+		}
 		return
 	}
 	var before []<-chan struct{}
@@ -67,7 +73,10 @@ func (s *streamer) follow(run int32, task string, attempt int32, ended bool) {
 			before = append(before, t.done)
 		}
 	}
-	t := &tail{ended: ended, done: make(chan struct{})}
+	t := newTail()
+	if ended {
+		t.end()
+	}
 	s.tails[key] = t
 	s.wg.Go(func() {
 		defer close(t.done)
@@ -79,6 +88,16 @@ func (s *streamer) follow(run int32, task string, attempt int32, ended bool) {
 		case <-s.ctx.Done():
 		}
 	})
+}
+
+func newTail() *tail { return &tail{over: make(chan struct{}), done: make(chan struct{})} }
+
+// end notes that the attempt has ended. The streamer's lock is held.
+func (t *tail) end() {
+	if !t.ended {
+		t.ended = true
+		close(t.over)
+	}
 }
 
 // after waits for others, but not long: a log may come late.
@@ -100,6 +119,11 @@ func (s *streamer) after(others []<-chan struct{}) {
 func (s *streamer) finish(ctx context.Context, r *jobv1.JobRequest, tasks []*executionv1.Task) {
 	limit := time.AfterFunc(logsAfterEnd, s.stop)
 	defer limit.Stop()
+	s.mu.Lock()
+	for _, t := range s.tails {
+		t.end()
+	}
+	s.mu.Unlock()
 	s.wg.Wait()
 	s.stop()
 	for _, t := range tasks {
@@ -132,26 +156,45 @@ func (s *streamer) advance(key attemptKey, to int64) {
 	defer s.mu.Unlock()
 	t := s.tails[key]
 	if t == nil { // it was not followed
-		t = &tail{ended: true, done: make(chan struct{})}
+		t = newTail()
+		t.end()
 		s.tails[key] = t
 		close(t.done)
 	}
 	t.printed = to
 }
 
-// copy prints a log from where an earlier call left it. A stream that breaks is opened again.
+// errGap ends a stream that has lost a part: the task printed faster than can be followed.
+var errGap = errors.New("a part of the log is missing")
+
+// copy prints a log from where an earlier call left it. A stream that breaks is opened again. What could not be followed
+// is in the log that is stored when the attempt ends, so a stream with a gap goes on after that.
 func (s *streamer) copy(ctx context.Context, key attemptKey, follow bool) {
 	w := &lineWriter{s: s, prefix: key.task + " │ "}
 	defer w.flush()
+	wait := follow
 	for try := 0; try < logTries && ctx.Err() == nil; try++ {
 		err := readLog(ctx, s.c, &executionv1.WatchTaskLogRequest{
 			RequestId: s.id, Run: key.run, Task: key.task, Attempt: key.attempt, Offset: s.printed(key), Follow: follow,
-		}, func(p []byte, next int64) {
+		}, func(p []byte, at int64) error {
+			if lost := at - s.printed(key); lost > 0 {
+				if wait {
+					return errGap
+				}
+				w.flush()
+				w.write([]byte(missing(lost)))
+			}
 			w.write(p)
-			s.advance(key, next)
+			s.advance(key, at+int64(len(p)))
+			return nil
 		})
 		if err == nil {
 			return
+		}
+		if errors.Is(err, errGap) {
+			s.awaitEnd(ctx, key)
+			wait = false
+			continue
 		}
 		select {
 		case <-time.After(resume):
@@ -160,8 +203,29 @@ func (s *streamer) copy(ctx context.Context, key attemptKey, follow bool) {
 	}
 }
 
-// readLog calls each with every piece and the offset after it.
-func readLog(ctx context.Context, c *client, req *executionv1.WatchTaskLogRequest, each func([]byte, int64)) error {
+func missing(bytes int64) string { return fmt.Sprintf("[%d bytes are missing here]\n", bytes) }
+
+// awaitEnd returns when the attempt has ended.
+func (s *streamer) awaitEnd(ctx context.Context, key attemptKey) {
+	s.mu.Lock()
+	t := s.tails[key]
+	s.mu.Unlock()
+	if t == nil {
+		return
+	}
+	if s.note != nil {
+		printf(s.note, "%s prints faster than can be followed: its output goes on when it has ended\n", key.task)
+	}
+	select {
+	case <-t.over:
+	case <-ctx.Done():
+	}
+}
+
+// readLog calls each with every piece and its offset.
+func readLog(ctx context.Context, c *client, req *executionv1.WatchTaskLogRequest, each func([]byte, int64) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	stream, err := c.logs.WatchTaskLog(ctx, req)
 	if err != nil {
 		return err
@@ -177,7 +241,9 @@ func readLog(ctx context.Context, c *client, req *executionv1.WatchTaskLogReques
 		if len(m.GetData()) == 0 {
 			continue
 		}
-		each(m.GetData(), m.GetOffset()+int64(len(m.GetData())))
+		if err := each(m.GetData(), m.GetOffset()); err != nil {
+			return err
+		}
 	}
 }
 

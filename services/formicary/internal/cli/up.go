@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -50,15 +51,7 @@ addresses are in DATA/colony.json. With --expose alone more services and ants ca
 			if a.Getenv("GOGC") == "" {
 				debug.SetGCPercent(gcPercent)
 			}
-			began := time.Now()
-			err = col.Run(c.Context(), func(at colony.Colony) { a.welcome(at, conf, time.Since(began)) })
-			if err == nil && c.Context().Err() != nil {
-				line(a.Err, "stopped")
-			}
-			if err != nil {
-				return &exit{exitFailed, err}
-			}
-			return nil
+			return a.up(c.Context(), col, conf)
 		},
 	}
 	f := c.Flags()
@@ -71,6 +64,25 @@ addresses are in DATA/colony.json. With --expose alone more services and ants ca
 	f.StringVar(&level, "log-level", "warn", "debug, info, warn or error")
 	f.StringVar(&format, "log-format", "text", "text or json")
 	return c
+}
+
+// up runs the colony until it is interrupted.
+func (a *app) up(ctx context.Context, col *up.Colony, conf up.Config) error {
+	began, ready := time.Now(), false
+	err := col.Run(ctx, func(at colony.Colony) {
+		ready = true
+		a.welcome(at, conf, time.Since(began))
+	})
+	switch {
+	case ctx.Err() != nil && !ready: // whatever failed then failed because of it
+		line(a.Err, "stopped before the colony was up")
+		return &exit{code: exitDetached}
+	case err != nil:
+		return &exit{exitFailed, err}
+	case ctx.Err() != nil:
+		line(a.Err, "stopped")
+	}
+	return nil
 }
 
 // gcPercent lets the heap grow further than Go's default before it is collected: a colony's live heap is small and its
@@ -93,14 +105,19 @@ Start the services, each as a process of its own:
 `, span(took), file, file)
 		return
 	}
+	// A client finds gRPC at the port after that of HTTP; with free ports only the file knows it.
+	server := "--server " + at.HTTP
+	if next, err := a.fromAddress(at.HTTP, ""); err != nil || next.grpc != at.GRPC {
+		server = "--colony " + file
+	}
 	printf(a.Err, `The colony is up in %s.
   REST        http://%s
   gRPC        %s
   operations  http://%s/readyz, /metrics
   data        %s
 Try next:
-  formicary run FILE --server %s
-  formicary request list --server %s
+  formicary run FILE %s
+  formicary request list %s
 Ctrl-C stops it; the same data directory brings it back.
-`, span(took), at.HTTP, at.GRPC, at.Ops, at.DataDir, at.HTTP, at.HTTP)
+`, span(took), at.HTTP, at.GRPC, at.Ops, at.DataDir, server, server)
 }

@@ -50,7 +50,7 @@ func (a *app) watch(ctx context.Context, cl *client, id string, progress, logs b
 		f.progress = a.Err
 	}
 	if logs && a.output == "table" {
-		f.logs = newStreamer(context.WithoutCancel(ctx), cl, r.GetId(), a.Out)
+		f.logs = newStreamer(context.WithoutCancel(ctx), cl, r.GetId(), a.Out, f.progress)
 		defer f.logs.end()
 	}
 	if r, err = f.until(ctx); err != nil {
@@ -124,9 +124,9 @@ func (a *app) logsCmd() *cobra.Command {
 					r.Run = run
 				}
 				if len(args) == 2 {
-					return readLog(ctx, cl, &executionv1.WatchTaskLogRequest{
+					return a.oneLog(ctx, cl, &executionv1.WatchTaskLogRequest{
 						RequestId: r.GetId(), Run: r.GetRun(), Task: args[1], Attempt: attempt, Follow: follow,
-					}, func(p []byte, _ int64) { _, _ = raw(a.Out).Write(p) })
+					})
 				}
 				return a.allLogs(ctx, cl, r, follow)
 			})
@@ -138,9 +138,22 @@ func (a *app) logsCmd() *cobra.Command {
 	return c
 }
 
+// oneLog prints the bytes of one log. Those that cannot be had now are counted on stderr.
+func (a *app) oneLog(ctx context.Context, cl *client, req *executionv1.WatchTaskLogRequest) error {
+	out, next := raw(a.Out), int64(0)
+	return readLog(ctx, cl, req, func(p []byte, at int64) error {
+		if at > next {
+			printf(a.Err, "%s", missing(at-next))
+		}
+		next = at + int64(len(p))
+		_, err := out.Write(p)
+		return err
+	})
+}
+
 // allLogs prints the logs of every attempt so far; with follow those to come as well.
 func (a *app) allLogs(ctx context.Context, cl *client, r *jobv1.JobRequest, follow bool) error {
-	s := newStreamer(ctx, cl, r.GetId(), a.Out)
+	s := newStreamer(ctx, cl, r.GetId(), a.Out, a.Err)
 	defer s.end()
 	if follow && !terminal(r.GetState()) {
 		f := &follower{c: cl, id: r.GetId(), logs: s}
