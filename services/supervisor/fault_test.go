@@ -208,6 +208,60 @@ func TestAnEndedAttemptDoesNotTimeOut(t *testing.T) {
 	w.settled()
 }
 
+// TestAClaimWithoutAnAnswerIsNotLost: while job-manager is away an ant asks again and again for attempts that it has
+// claimed and cannot report.
+func TestAClaimWithoutAnAnswerIsNotLost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.jobs.mu.Lock()
+	w.jobs.gone = errs.Unavailable("AWAY", "job-manager is away")
+	w.jobs.yaml = "job_type: job\ntasks:\n- task_type: a\n  method: SHELL\n  script: [true]\n"
+	w.jobs.mu.Unlock()
+	a := w.newAnt("ant1", 8, nil)
+	late := task("a")
+	late.Late = true
+	id := w.admit(plan(late))
+	missed := func(want int) func() bool {
+		return func() bool {
+			var n int
+			err := w.pool.QueryRow(t.Context(), `SELECT count(*) FROM attempt WHERE state = 'RUNNING' AND missed = $1`, want).Scan(&n)
+			return err == nil && n == 1
+		}
+	}
+	testkit.Eventually(t, 10*time.Second, "it is claimed", missed(0))
+	if _, err := w.pool.Exec(t.Context(), `UPDATE attempt SET started_at = started_at - interval '5 seconds'`); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		a.sync(false)
+		testkit.Eventually(t, 10*time.Second, "it is asked for again", missed(0))
+	}
+	w.jobs.mu.Lock()
+	w.jobs.gone = nil
+	w.jobs.mu.Unlock()
+	w.becomes(id, executionv1.Execution_COMPLETED)
+	if got := w.attemptStates(id, "a"); !slices.Equal(got, []string{"SUCCEEDED"}) {
+		t.Errorf("attempts %v", got)
+	}
+	w.settled()
+}
+
+// TestATaskWithoutItsDefinitionFails: nobody brings a definition back that is gone.
+func TestATaskWithoutItsDefinitionFails(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.jobs.gone = errs.NotFound("DEFINITION_NOT_FOUND", "no such definition")
+	w.newAnt("ant1", 8, nil)
+	late := task("a")
+	late.Late = true
+	id := w.admit(plan(late))
+	w.becomes(id, executionv1.Execution_FAILED)
+	if got := w.tasks(id)["a"]; got.GetFailureClass() != "rejected" {
+		t.Errorf("task %v", got)
+	}
+	w.settled()
+}
+
 func TestUnlistedAttemptIsLostAfterTwoSyncs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -239,6 +239,7 @@ type jobManager struct {
 	mu       sync.Mutex
 	launches map[string]*jobv1.Launch
 	yaml     string
+	gone     error // answers the question for a definition
 	calls    int
 }
 
@@ -295,6 +296,9 @@ type definitions struct {
 func (d *definitions) GetJobDefinition(_ context.Context, req *jobv1.GetJobDefinitionRequest) (*jobv1.GetJobDefinitionResponse, error) {
 	d.jobs.mu.Lock()
 	defer d.jobs.mu.Unlock()
+	if d.jobs.gone != nil {
+		return nil, d.jobs.gone
+	}
 	return &jobv1.GetJobDefinitionResponse{Definition: &jobv1.JobDefinition{Id: req.GetId(), JobType: "job", Yaml: d.jobs.yaml}}, nil
 }
 

@@ -40,31 +40,38 @@ func (a *Attempts) Claim(ctx context.Context, req *antv1.ClaimRequest) (*antv1.C
 		return nil, badID("session", err)
 	}
 	works := make([]*antv1.Work, len(req.GetUids()))
-	claim := func(ctx context.Context, i int) error {
-		uid, _ := uuid.Parse(req.GetUids()[i]) // what is none names no attempt
-		w, err := a.Manager.Claim(ctx, execution.Claim{UID: uid, Ant: req.GetAntId(), Session: session})
+	claims := make([]execution.Claim, len(works))
+	for i, s := range req.GetUids() {
+		uid, _ := uuid.Parse(s) // what is none names no attempt
+		claims[i] = execution.Claim{UID: uid, Ant: req.GetAntId(), Session: session}
+	}
+	if err := a.claim(ctx, claims, works); err != nil {
+		a.Manager.Keep(ctx, claims)
+		return nil, err
+	}
+	for i, uid := range req.GetUids() {
+		works[i].Uid = uid
+	}
+	return &antv1.ClaimResponse{Works: works}, nil
+}
+
+func (a *Attempts) claim(ctx context.Context, claims []execution.Claim, works []*antv1.Work) error {
+	one := func(ctx context.Context, i int) error {
+		w, err := a.Manager.Claim(ctx, claims[i])
 		if err != nil {
 			return err
 		}
-		if works[i], err = work(w); err == nil {
-			works[i].Uid = req.GetUids()[i]
-		}
+		works[i], err = work(w)
 		return err
 	}
 	if len(works) == 1 {
-		if err := claim(ctx, 0); err != nil {
-			return nil, err
-		}
-		return &antv1.ClaimResponse{Works: works}, nil
+		return one(ctx, 0)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	for i := range works {
-		g.Go(func() error { return claim(ctx, i) })
+		g.Go(func() error { return one(ctx, i) })
 	}
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-	return &antv1.ClaimResponse{Works: works}, nil
+	return g.Wait()
 }
 
 func badID(what string, err error) error {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,6 +23,7 @@ import (
 // Store keeps attempts.
 type Store interface {
 	Claim(ctx context.Context, claims []execution.Claim) (map[uuid.UUID]*execution.Claimed, error)
+	Keep(ctx context.Context, claims []execution.Claim) error
 	Sync(ctx context.Context, reports []execution.Report) ([]execution.Answer, []execution.Event, error)
 	Step(ctx context.Context, events []execution.Event) ([]execution.Verdict, error)
 	LogKeys(ctx context.Context, uids []uuid.UUID) (map[uuid.UUID]execution.LogPlace, error)
@@ -91,14 +93,15 @@ func (m *Manager) Claim(ctx context.Context, c execution.Claim) (*Work, error) {
 		return &Work{UID: c.UID, Refused: why}, nil
 	}
 	w := &Work{UID: c.UID, Claimed: x, Timeout: timeout(x)}
-	task, env, err := m.render(ctx, x)
+	task, env, err := m.safely(ctx, x)
 	var bad jobspec.Problems
 	switch {
-	case errors.As(err, &bad):
+	case errors.As(err, &bad), errors.Is(err, errPanic), errs.CodeOf(err) == errs.CodeNotFound:
 		return &Work{UID: c.UID, Refused: "it cannot be rendered"}, m.end(ctx, x, engine.Outcome{
-			State: engine.AttemptFailed, FailureClass: engine.ClassRejected, Message: bad.Error(),
+			State: engine.AttemptFailed, FailureClass: engine.ClassRejected, Message: err.Error(),
 		})
 	case err != nil:
+		m.log.Warn("a claim cannot be answered now", "attempt", c.UID, "error", err)
 		// The attempt is claimed and the same claim again gets the same answer.
 		return nil, errs.Unavailable("DEFINITION_UNAVAILABLE", "the definition of %s cannot be read now", x.Job.JobType)
 	case task.Skip:
@@ -106,6 +109,32 @@ func (m *Manager) Claim(ctx context.Context, c execution.Claim) (*Work, error) {
 	}
 	w.Spec, w.Environment = task.Spec, env
 	return w, nil
+}
+
+var errPanic = errors.New("it cannot be rendered")
+
+// safely is render, whose panic is the fault of the task alone.
+func (m *Manager) safely(ctx context.Context, x *execution.Claimed) (task *jobspec.Task, env map[string]string, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			m.log.Error("rendering panics", "attempt", x.UID, "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("%w: %v", errPanic, p)
+		}
+	}()
+	return m.render(ctx, x)
+}
+
+// keepTime bounds the renewal of attempts whose claim was not answered.
+const keepTime = 2 * time.Second
+
+// Keep is called when a claim could not be answered: its attempts may be claimed already. Their ant will ask again and
+// must find them, though it cannot report them as running before.
+func (m *Manager) Keep(ctx context.Context, claims []execution.Claim) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTime)
+	defer cancel()
+	if err := m.store.Keep(ctx, claims); err != nil {
+		m.log.Warn("unanswered claims were not kept", "attempts", len(claims), "error", err)
+	}
 }
 
 // claim is the transaction of a batch.

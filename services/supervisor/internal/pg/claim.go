@@ -62,6 +62,24 @@ func (s *Store) Claim(ctx context.Context, claims []execution.Claim) (map[uuid.U
 	return c.found, nil
 }
 
+// Keep renews attempts that were claimed by an ant that has had no answer.
+func (s *Store) Keep(ctx context.Context, claims []execution.Claim) error {
+	n := len(claims)
+	uids, sessions, ants := make([]uuid.UUID, n), make([]uuid.UUID, n), make([]string, n)
+	for i, c := range claims {
+		uids[i], sessions[i], ants[i] = c.UID, c.Session, c.Ant
+	}
+	// What is locked by somebody is being claimed, renewed or ended right now.
+	_, err := s.pool.Exec(ctx, `UPDATE attempt SET missed = 0, lease_until = now() + $4::interval WHERE uid IN (SELECT a.uid FROM attempt a
+		JOIN (SELECT unnest($1::uuid[]) AS uid, unnest($2::uuid[]) AS session, unnest($3::text[]) AS ant_id) u USING (uid)
+		WHERE a.session = u.session AND a.ant_id = u.ant_id AND a.state = $5 FOR NO KEY UPDATE OF a SKIP LOCKED)`,
+		uids, sessions, ants, lease, engine.AttemptRunning)
+	if err != nil {
+		return fmt.Errorf("keep %d attempts: %w", n, err)
+	}
+	return nil
+}
+
 type claim struct {
 	found   map[uuid.UUID]*execution.Claimed
 	fresh   map[uuid.UUID]bool
