@@ -339,6 +339,9 @@ func TestPauseResumeRestart(t *testing.T) {
 	if err != nil || res.GetRequest().GetState() != jobv1.JobRequest_PENDING || res.GetRequest().GetRun() != 2 || res.GetRequest().GetErrorCode() != "" {
 		t.Fatalf("%v, %v", res, err)
 	}
+	if q := c.queue(10); !q.GetTypes()[0].GetHeads()[0].GetResumed() {
+		t.Error("the queue does not say that it keeps completed tasks")
+	}
 	c.admit(r.GetId())
 	launches, err := c.launch.GetLaunches(t.Context(), &jobv1.GetLaunchesRequest{Runs: []*jobv1.RunRef{{RequestId: r.GetId(), Run: 2}}})
 	if err != nil || len(launches.GetLaunches()) != 1 || launches.GetLaunches()[0].GetReuseRun() != 1 {

@@ -18,7 +18,7 @@ type Head struct {
 	Priority       int
 	AgeAt          time.Time
 	PlacementClass string
-	// Resumed requests go on with a run that has begun.
+	// Resumed requests go on with a run that has begun, or keep what one before has completed.
 	Resumed bool
 }
 

@@ -45,9 +45,9 @@ WITH RECURSIVE waiting AS (
 
 	// headsSQL takes the best of each type.
 	headsSQL = waitingSQL + `
-SELECT w.org_id, w.job_type, h.id, h.priority, h.age_at, h.placement_class, h.execution_version > 0
+SELECT w.org_id, w.job_type, h.id, h.priority, h.age_at, h.placement_class, h.execution_version > 0 OR h.reuse_run > 0
 FROM waiting w CROSS JOIN LATERAL (
-    SELECT r.id, r.priority, r.age_at, r.placement_class, r.execution_version FROM request r
+    SELECT r.id, r.priority, r.age_at, r.placement_class, r.execution_version, r.reuse_run FROM request r
     WHERE r.org_id = w.org_id AND r.job_type = w.job_type AND r.state = 'PENDING' AND r.queued
     ORDER BY r.priority DESC, r.age_at, r.id LIMIT $1) h`
 

@@ -26,7 +26,9 @@ func snapshot(res *jobv1.ReadQueueResponse, fleet *plan.Fleet) plan.Snapshot {
 func heads(in []*jobv1.QueuedRequest) []plan.Head {
 	out := make([]plan.Head, len(in))
 	for i, h := range in {
-		out[i] = plan.Head{ID: h.GetRequestId(), Priority: int(h.GetPriority()), Age: h.GetAgeAt().AsTime(), Class: h.GetPlacementClass()}
+		out[i] = plan.Head{
+			ID: h.GetRequestId(), Priority: int(h.GetPriority()), Age: h.GetAgeAt().AsTime(), Class: h.GetPlacementClass(), Resumed: h.GetResumed(),
+		}
 	}
 	return out
 }

@@ -28,7 +28,8 @@ type term struct {
 }
 
 const (
-	headsMax     = 5000
+	headsMax     = 2000 // in a usual look
+	deepMax      = 5000
 	deepFactor   = 8
 	deepEvery    = 100 * time.Millisecond
 	rewriteAfter = 250 * time.Millisecond
@@ -68,7 +69,7 @@ func (t *term) pass(ctx context.Context, swept bool) (int, error) {
 	case deep:
 		t.deepAt = time.Now()
 		if t.last.Blind {
-			t.depth = min(t.depth*deepFactor, headsMax)
+			t.depth = min(t.depth*deepFactor, deepMax)
 		}
 	case !t.last.Blind:
 		t.depth = deepFactor
@@ -99,9 +100,9 @@ func (t *term) look(ctx context.Context) error {
 func (t *term) heads(deep bool) int {
 	n := min(max(t.conf.HeadLimit, 2*t.fleet.Slots()), headsMax)
 	if deep {
-		n *= t.depth
+		return min(n*t.depth, deepMax)
 	}
-	return min(n, headsMax)
+	return n
 }
 
 // admit writes the decision, all of it in one call, when there is something to write.

@@ -24,6 +24,7 @@ type Head struct {
 	Priority int       // higher first
 	Age      time.Time // then older first
 	Class    string    // placement classes of its first tasks
+	Resumed  bool      // it goes on with a run that has begun: its first tasks may be done
 }
 
 // Type is a job type with pending requests.
@@ -115,7 +116,7 @@ func (p *planner) step() {
 		return
 	}
 	head := q.head()
-	free := p.open(q.t.Org, head.Class)
+	free := p.open(q.t.Org, head)
 	if free {
 		p.d.Admit = append(p.d.Admit, head.ID)
 		q.admitted = append(q.admitted, head.ID)
@@ -149,12 +150,12 @@ func (p *planner) leave(q *queue, lastAdmitted bool) {
 	}
 }
 
-// open says whether a request of the class may start, and notes the gate when it may not.
-func (p *planner) open(org, class string) bool {
-	f := p.fleet.fit(class)
-	g, closed := noAnt(org, class, f)
-	if !closed {
-		if g, closed = capacity(org, class, f, p.loads[class]); !closed {
+// open says whether the class of a request lets it start, and notes the gate when it does not.
+func (p *planner) open(org string, h *Head) bool {
+	f := p.fleet.fit(h.Class)
+	g, closed := noAnt(org, h.Class, f)
+	if !closed || h.Resumed {
+		if g, closed = capacity(org, h.Class, f, p.loads[h.Class]); !closed {
 			return true
 		}
 	}

@@ -148,6 +148,15 @@ func TestPlan(t *testing.T) {
 			},
 		},
 		{
+			name: "what goes on needs no ant for its first task",
+			types: []plan.Type{queue("x",
+				plan.Head{ID: "a", Age: at(1), Class: "DOCKER||1", Resumed: true},
+				plan.Head{ID: "b", Age: at(2), Class: "DOCKER||1"},
+			)},
+			ants: twoAnts, admit: "a",
+			gates: []string{"4  DOCKER||1: method DOCKER: none of 2 ants offers it"},
+		},
+		{
 			name:  "requests without a known first task do not wait for slots",
 			types: []plan.Type{queue("x", plan.Head{ID: "a"}, plan.Head{ID: "b"})},
 			loads: map[string]int{"": 15},
