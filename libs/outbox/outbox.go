@@ -81,6 +81,7 @@ type Relay struct {
 	mu   sync.Mutex
 	sent []uuid.UUID // acknowledged, rows not deleted yet
 	busy sync.WaitGroup
+	over bool // Run waits for the last of busy: nothing is added any more
 }
 
 const (
@@ -106,7 +107,11 @@ func (r *Relay) Publish(msgs []Message) {
 		return
 	}
 	futures := r.send(msgs)
-	r.busy.Go(func() { r.settle(msgs, futures, ackWait) })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.over { // otherwise the rows stay and are sent again
+		r.busy.Go(func() { r.settle(msgs, futures, ackWait) })
+	}
 }
 
 // send publishes without waiting; the future of a message that could not be sent is nil. A stream that answers nothing
@@ -175,6 +180,9 @@ func (r *Relay) Run(ctx context.Context) error {
 			return run.Loop(ctx, r.log, "outbox forget", forgetEvery, run.NewSignal(), r.forget)
 		}},
 	)
+	r.mu.Lock()
+	r.over = true
+	r.mu.Unlock()
 	r.busy.Wait()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackWait)
 	defer cancel()
