@@ -108,7 +108,7 @@ func TestALoadedGroupGathers(t *testing.T) {
 		late.Wait()
 		later.Wait()
 		cancel()
-		<-done
+		_ = <-done
 		if len(sizes) > 5 {
 			t.Errorf("24 items went in batches of %v", sizes[1:])
 		}

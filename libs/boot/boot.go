@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -121,8 +122,8 @@ func (p *Process) Run(name string, f func(context.Context) error) {
 func (p *Process) Close(f func()) { p.closers = append(p.closers, f) }
 
 func (p *Process) close() {
-	for i := len(p.closers) - 1; i >= 0; i-- {
-		p.closers[i]()
+	for _, v := range slices.Backward(p.closers) {
+		v()
 	}
 }
 

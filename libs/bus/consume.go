@@ -58,7 +58,7 @@ func Consume(ctx context.Context, log *slog.Logger, js jetstream.JetStream, c Co
 		case <-time.After(retryPause):
 		}
 	}
-	return nil
+	return nil //nolint:nilerr // the end of ctx is no error
 }
 
 // consumeOnce consumes until something is wrong with the source.

@@ -112,8 +112,7 @@ func Unauthenticated(reason, format string, args ...any) *Error {
 
 // Reason returns the reason of the typed error in the chain of err, or "".
 func Reason(err error) string {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Reason
 	}
 	return ""
@@ -121,8 +120,7 @@ func Reason(err error) string {
 
 // CodeOf returns the code of the typed error in the chain of err, or CodeUnknown.
 func CodeOf(err error) Code {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
 	}
 	return CodeUnknown

@@ -73,7 +73,7 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, schema string, steps fs.FS
 		return fmt.Errorf("create schema %s: %w", schema, err)
 	}
 	db := stdlib.OpenDBFromPool(pool)
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	locker, err := lock.NewPostgresSessionLocker(lock.WithLockID(lockID(schema)), lock.WithLockTimeout(1, 600), lock.WithUnlockTimeout(1, 60))
 	if err != nil {
 		return fmt.Errorf("make migration lock: %w", err)

@@ -100,7 +100,7 @@ func validate(m any) error {
 	}
 	out := errs.Invalid("REQUEST_INVALID", "%s", bad.Error())
 	for _, v := range bad.Violations {
-		out.WithViolations(errs.Violation{
+		_ = out.WithViolations(errs.Violation{
 			Field: protovalidate.FieldPathString(v.Proto.GetField()), Description: v.Proto.GetMessage(), Reason: v.Proto.GetRuleId(),
 		})
 	}

@@ -28,8 +28,7 @@ var codeOf = map[errs.Code]codes.Code{
 // ToStatus turns an error into what a caller may see: a typed error whole, the end of the caller's context as such, a
 // status made by a handler as it is, anything else as internal without its text.
 func ToStatus(err error) *status.Status {
-	var typed *errs.Error
-	if errors.As(err, &typed) {
+	if typed, ok := errors.AsType[*errs.Error](err); ok {
 		return fromTyped(typed)
 	}
 	switch {
@@ -38,7 +37,7 @@ func ToStatus(err error) *status.Status {
 	case errors.Is(err, context.DeadlineExceeded):
 		return status.New(codes.DeadlineExceeded, "not done in time")
 	}
-	if s, ok := err.(interface{ GRPCStatus() *status.Status }); ok { //nolint:errorlint // only a bare status: a wrapped one would carry the wrap's text
+	if s, ok := err.(interface{ GRPCStatus() *status.Status }); ok {
 		return s.GRPCStatus()
 	}
 	return status.New(codes.Internal, "internal error")

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/pprof" //#nosec G108 -- served on the operations port only, never by the default mux
@@ -93,9 +94,7 @@ func (o *Ops) readyz(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	o.mu.Lock()
 	checks := make(map[string]func(context.Context) error, len(o.checks))
-	for name, c := range o.checks {
-		checks[name] = c
-	}
+	maps.Copy(checks, o.checks)
 	o.mu.Unlock()
 	var failed error
 	for name, check := range checks {
@@ -125,6 +124,6 @@ func Serve(ctx context.Context, lis net.Listener, h http.Handler) error {
 	if err := s.Shutdown(stop); err != nil {
 		_ = s.Close()
 	}
-	<-ended
+	_ = <-ended
 	return nil
 }

@@ -40,7 +40,7 @@ var server shared //nolint:gochecknoglobals // one server per test process
 func Main(m *testing.M, opts ...goleak.Option) {
 	code := m.Run()
 	if server.c != nil {
-		_ = server.c.Stop(context.Background()) //nolint:forbidigo // no test is running any more
+		_ = server.c.Stop(context.Background())
 	}
 	if server.dir != "" {
 		_ = os.RemoveAll(server.dir)
@@ -61,7 +61,7 @@ func (s *shared) start() {
 	if s.err = os.Chmod(s.dir, 0o711); s.err != nil { // #nosec G302 -- PostgreSQL runs as another user below it
 		return
 	}
-	s.c, s.err = cluster.Start(context.Background(), cluster.Options{Dir: filepath.Join(s.dir, "pg"), Throwaway: true}) //nolint:forbidigo // shared by all tests
+	s.c, s.err = cluster.Start(context.Background(), cluster.Options{Dir: filepath.Join(s.dir, "pg"), Throwaway: true})
 }
 
 // Postgres returns the address of an empty database that only this test uses.
@@ -83,13 +83,13 @@ func Postgres(t testing.TB) string {
 }
 
 func drop(name string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second) //nolint:forbidigo // the test's context has ended
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, server.c.DSN("postgres"))
 	if err != nil {
 		return
 	}
-	defer conn.Close(ctx)
+	defer func() { _ = conn.Close(ctx) }()
 	_, _ = conn.Exec(ctx, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)")
 }
 
@@ -153,7 +153,7 @@ func Logger(t testing.TB) *slog.Logger {
 // Run runs f until the test ends and waits for it.
 func Run(t testing.TB, f func(context.Context) error) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background()) //nolint:forbidigo // ends in the clean-up, before what f uses
+	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- f(ctx) }()
 	t.Cleanup(func() {

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -193,9 +194,7 @@ func defaults(o Options, socket string) map[string]string {
 	if o.Throwaway {
 		set["fsync"], set["full_page_writes"], set["shared_buffers"] = "off", "off", "32MB"
 	}
-	for k, v := range o.Settings {
-		set[k] = v
-	}
+	maps.Copy(set, o.Settings)
 	return set
 }
 
@@ -208,7 +207,7 @@ func serve(ctx context.Context, bin, dir, data, socket string, as *account, o Op
 	if err != nil {
 		return nil, fmt.Errorf("open database log: %w", err)
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }()
 	cmd := exec.Command(filepath.Join(bin, "postgres"), args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = data, log, log
 	cmd.SysProcAttr = as.attr()
@@ -282,7 +281,7 @@ func (c *Cluster) EnsureDatabase(ctx context.Context, name string) error {
 	if err != nil {
 		return fmt.Errorf("connect to database server: %w", err)
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	var exists bool
 	if err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", name).Scan(&exists); err != nil {
 		return fmt.Errorf("look for database %s: %w", name, err)

@@ -17,7 +17,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // shortDir returns a directory that another user may pass, with a short path.
 func shortDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "fpg-")
+	dir, err := os.MkdirTemp("", "fpg-") //nolint:usetesting // the path of a socket must be short
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,12 +54,12 @@ func TestDataSurvivesARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = conn.Close(t.Context())
-	if err := c.Stop(context.Background()); err != nil { //nolint:forbidigo // the clean-up outlives the test's context
+	if err := c.Stop(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 
 	c = start(t, dir)
-	defer c.Stop(context.Background()) //nolint:forbidigo,errcheck // the clean-up outlives the test's context
+	defer c.Stop(context.Background()) //nolint:errcheck // the clean-up outlives the test's context
 	if err := c.EnsureDatabase(t.Context(), "formicary"); err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestDataSurvivesARestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(t.Context())
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
 	var v int
 	if err := conn.QueryRow(t.Context(), "SELECT v FROM kept").Scan(&v); err != nil || v != 7 {
 		t.Errorf("%d, %v", v, err)
