@@ -108,7 +108,9 @@ func TestALoadedGroupGathers(t *testing.T) {
 		late.Wait()
 		later.Wait()
 		cancel()
-		_ = <-done
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 		if len(sizes) > 5 {
 			t.Errorf("24 items went in batches of %v", sizes[1:])
 		}

@@ -112,7 +112,7 @@ func TestCallerTravels(t *testing.T) {
 func BenchmarkUnary(b *testing.B) {
 	net := rpc.NewMemory()
 	conn, _ := net.Dial("x")
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	s := rpc.NewServer(slog.New(slog.DiscardHandler))
 	go func() { _ = s.Serve(net.Listen("x")) }()
 	defer s.Stop()

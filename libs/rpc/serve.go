@@ -20,6 +20,5 @@ func Serve(ctx context.Context, s *grpc.Server, lis net.Listener, grace time.Dur
 	force := time.AfterFunc(grace, s.Stop)
 	defer force.Stop()
 	s.GracefulStop()
-	_ = <-ended
-	return nil
+	return <-ended
 }

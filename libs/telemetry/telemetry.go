@@ -124,6 +124,8 @@ func Serve(ctx context.Context, lis net.Listener, h http.Handler) error {
 	if err := s.Shutdown(stop); err != nil {
 		_ = s.Close()
 	}
-	_ = <-ended
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
 	return nil
 }
