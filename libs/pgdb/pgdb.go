@@ -41,6 +41,7 @@ func Open(ctx context.Context, dsn string, o Options) (*pgxpool.Pool, error) {
 	}
 	conf.MaxConns = o.MaxConns
 	conf.MaxConnIdleTime = 10 * time.Minute
+	conf.ConnConfig.DialFunc = dial
 	set := conf.ConnConfig.RuntimeParams
 	set["application_name"] = o.Name
 	set["timezone"] = "UTC"
