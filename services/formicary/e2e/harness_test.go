@@ -74,7 +74,8 @@ const patience = 60 * time.Second
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "formicary-e2e-")
+	// PostgreSQL may run as another user, who cannot pass the parents of t.TempDir; and the logs of a failure are kept.
+	dir, err := os.MkdirTemp("", "formicary-e2e-") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +171,7 @@ func (w *world) ready() {
 		if err != nil {
 			return false
 		}
-		defer res.Body.Close()
+		defer func() { _ = res.Body.Close() }()
 		return res.StatusCode == http.StatusOK
 	})
 }
@@ -207,7 +208,7 @@ func (w *world) call(method, path, contentType string, body []byte, out any) (in
 	if err != nil {
 		return 0, err
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	raw, err := io.ReadAll(res.Body)
 	if err != nil {
 		return res.StatusCode, err

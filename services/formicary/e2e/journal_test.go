@@ -24,7 +24,7 @@ func checkJournal(t *testing.T, path string) (starts int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	current := map[string]string{}       // task → uid that writes
 	over := map[string]map[string]bool{} // task → uids that have been followed by another
 	lines := bufio.NewScanner(f)

@@ -22,7 +22,7 @@ func (s *scheduler) metric(w *world, name string) (value float64, ok bool) {
 	if err != nil {
 		return 0, false
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	lines := bufio.NewScanner(res.Body)
 	for lines.Scan() {
 		rest, found := strings.CutPrefix(lines.Text(), name)
@@ -48,7 +48,7 @@ func freePort(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer lis.Close()
+	defer func() { _ = lis.Close() }()
 	return lis.Addr().String()
 }
 

@@ -32,7 +32,7 @@ func buildAndRun(m *testing.M) (int, error) {
 	if err != nil {
 		return 1, err
 	}
-	defer os.RemoveAll(binDir)
+	defer func() { _ = os.RemoveAll(binDir) }()
 	if err := os.Chmod(binDir, 0o755); err != nil {
 		return 1, err
 	}
