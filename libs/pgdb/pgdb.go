@@ -30,6 +30,8 @@ type Options struct {
 	MaxConns int32
 }
 
+const connLife = 12 * time.Hour
+
 // Open returns a pool. It does not wait for the server: a service starts, is not ready, and becomes ready.
 func Open(ctx context.Context, dsn string, o Options) (*pgxpool.Pool, error) {
 	conf, err := pgxpool.ParseConfig(dsn)
@@ -40,7 +42,8 @@ func Open(ctx context.Context, dsn string, o Options) (*pgxpool.Pool, error) {
 		o.MaxConns = 8
 	}
 	conf.MaxConns = o.MaxConns
-	conf.MaxConnIdleTime = 10 * time.Minute
+	// A new connection plans every statement anew: the first job after a silence should not pay for that.
+	conf.MaxConnIdleTime, conf.MaxConnLifetime = connLife, connLife
 	conf.ConnConfig.DialFunc = dial
 	set := conf.ConnConfig.RuntimeParams
 	set["application_name"] = o.Name
