@@ -113,8 +113,15 @@ func (f *fake) saw() string {
 // play runs a session for a script of what happens, in virtual time.
 func play(t *testing.T, script func(f *fake, s *Session)) (f *fake, err error) {
 	t.Helper()
+	return playWith(t, func(*fake) {}, script)
+}
+
+// playWith is play with a fake that is prepared before the session begins.
+func playWith(t *testing.T, prepare func(*fake), script func(f *fake, s *Session)) (f *fake, err error) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		f = &fake{begun: time.Now()}
+		prepare(f)
 		s := New(Options{Ant: &antv1.RegisterRequest{AntId: "a"}, Beat: 5 * time.Second, FenceAfter: 20 * time.Second, Unhealthy: func() []string { return []string{"SHELL"} }},
 			f, f, f, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
@@ -163,12 +170,12 @@ func TestBeats(t *testing.T) {
 }
 
 func TestAnswerIsCarriedOut(t *testing.T) {
-	f, _ := play(t, func(f *fake, _ *Session) {
-		f.answer(func(_ context.Context, r *antv1.SyncRequest) (*antv1.SyncResponse, error) {
+	echo := func(f *fake) {
+		f.sync = func(_ context.Context, r *antv1.SyncRequest) (*antv1.SyncResponse, error) {
 			return &antv1.SyncResponse{Stop: r.GetRunning(), Settled: r.GetSpooled()}, nil
-		})
-		time.Sleep(time.Second)
-	})
+		}
+	}
+	f, _ := playWith(t, echo, func(*fake, *Session) { time.Sleep(time.Second) })
 	expect(t, f, "0s begin s1; 0s open; 0s cancel r; 0s settled s")
 }
 
@@ -254,10 +261,8 @@ func TestUnknownAnt(t *testing.T) {
 }
 
 func TestRegistrationIsRepeated(t *testing.T) {
-	f, err := play(t, func(f *fake, s *Session) {
-		f.mu.Lock()
-		f.register = errs.Unavailable("AWAY", "away")
-		f.mu.Unlock()
+	away := func(f *fake) { f.register = errs.Unavailable("AWAY", "away") }
+	f, err := playWith(t, away, func(f *fake, s *Session) {
 		time.Sleep(30 * time.Second)
 		f.mu.Lock()
 		f.register = nil
@@ -270,12 +275,8 @@ func TestRegistrationIsRepeated(t *testing.T) {
 }
 
 func TestBadRegistrationEnds(t *testing.T) {
-	_, err := play(t, func(f *fake, _ *Session) {
-		f.mu.Lock()
-		f.register = errs.Invalid("REQUEST_INVALID", "bad id")
-		f.mu.Unlock()
-		time.Sleep(time.Minute)
-	})
+	refuse := func(f *fake) { f.register = errs.Invalid("REQUEST_INVALID", "bad id") }
+	_, err := playWith(t, refuse, func(*fake, *Session) { time.Sleep(time.Minute) })
 	if err == nil {
 		t.Error("no error")
 	}
