@@ -27,6 +27,15 @@ type Plan struct {
 	// Retry is how often the job is started again after a failure; Backoff is the delay before it.
 	Retry   int     `json:"retry,omitempty"`
 	Backoff Backoff `json:"backoff"`
+	// HardResetAfterRetries is after how many retries of the job completed tasks are no longer kept; 0 means never.
+	HardResetAfterRetries int `json:"hard_reset_after_retries,omitempty"`
+	// TotalTimeout bounds all runs of the job together, waits included; 0 means no bound.
+	TotalTimeout time.Duration `json:"total_timeout,omitempty"`
+	// Notify says who hears of the outcome, Webhook what is called at each change of state.
+	Notify  []Notify `json:"notify,omitempty"`
+	Webhook *Webhook `json:"webhook,omitempty"`
+	// Platform is a label that error rules can ask for.
+	Platform string `json:"platform,omitempty"`
 	// PauseTime is how long a paused job waits before it resumes by itself.
 	PauseTime time.Duration `json:"pause_time"`
 	// MaxConcurrency of the job type; 0 means no limit.
@@ -78,6 +87,29 @@ type Task struct {
 	Skip bool `json:"skip,omitempty"`
 	// DependsOn are the data edges: dependencies and depends_on. The task waits for all of them.
 	DependsOn []string `json:"depends_on,omitempty"`
+	// Downloads are those of DependsOn whose artifacts it gets: dependencies. ArtifactIDs are further artifacts.
+	Downloads   []string `json:"downloads,omitempty"`
+	ArtifactIDs []string `json:"artifact_ids,omitempty"`
+	// Decide says that Definition.Decide must be asked before the task starts, with what is known then.
+	Decide bool `json:"decide,omitempty"`
+	// When is a CEL expression that must hold, or the task is SKIPPED; empty: it holds.
+	When string `json:"when,omitempty"`
+	// FanOut runs the task once for each item (fan_out or matrix).
+	FanOut *FanOut `json:"fan_out,omitempty"`
+	// Fork is the job that FORK_JOB submits; of a task with FanOut each item does. Complete only after Decide.
+	Fork *Fork `json:"fork,omitempty"`
+	// AwaitForkedTasks are the FORK_JOB tasks whose jobs AWAIT_FORKED_JOB waits for.
+	AwaitForkedTasks []string `json:"await_forked_tasks,omitempty"`
+	// Approval is the policy of MANUAL, and of the action WAIT_FOR_APPROVAL (nil there: the defaults of Approval).
+	Approval *Approval `json:"approval,omitempty"`
+	// RetryOn says which failures are tried again; nil: all of them, out of Retry.
+	RetryOn *RetryOn `json:"retry_on,omitempty"`
+	// Outputs are declared ones: a task that completes without a required one, or with one of another type, fails.
+	Outputs []Output `json:"outputs,omitempty"`
+	// Secrets are delivered to this task only.
+	Secrets []Secret `json:"secrets,omitempty"`
+	// Webhook is called when the task ends.
+	Webhook *Webhook `json:"webhook,omitempty"`
 	// Routes are the control edges in the order in which Match tries them.
 	Routes []Route `json:"routes,omitempty"`
 	// Late says that the section uses values that only the claim knows: it must be rendered by Definition.Task then, and
@@ -132,6 +164,11 @@ type Spec struct {
 	MemoryBytes int64 `json:"memory_bytes,omitempty"`
 	// ReportStdout as in Task.
 	ReportStdout bool `json:"report_stdout,omitempty"`
+	// RequestQueue and ReplyQueue are the NATS subjects of MESSAGING.
+	RequestQueue string `json:"messaging_request_queue,omitempty"`
+	ReplyQueue   string `json:"messaging_reply_queue,omitempty"`
+	// Options of containers, pods, artifacts and the cache; nil when none is set.
+	Options *Options `json:"options,omitempty"`
 }
 
 // Class is what decides on which ants a task can be placed.

@@ -749,7 +749,13 @@ type Spec struct {
 	// memory_bytes limits memory; 0 means no limit.
 	MemoryBytes int64 `protobuf:"varint,12,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
 	// report_stdout puts the first 64 KiB of output into the result.
-	ReportStdout  bool `protobuf:"varint,13,opt,name=report_stdout,json=reportStdout,proto3" json:"report_stdout,omitempty"`
+	ReportStdout bool `protobuf:"varint,13,opt,name=report_stdout,json=reportStdout,proto3" json:"report_stdout,omitempty"`
+	// messaging_request_queue is the NATS subject that a MESSAGING task is sent to.
+	MessagingRequestQueue string `protobuf:"bytes,14,opt,name=messaging_request_queue,json=messagingRequestQueue,proto3" json:"messaging_request_queue,omitempty"`
+	// messaging_reply_queue is the subject on which its worker replies; empty: one of the ant's own.
+	MessagingReplyQueue string `protobuf:"bytes,15,opt,name=messaging_reply_queue,json=messagingReplyQueue,proto3" json:"messaging_reply_queue,omitempty"`
+	// options of containers and pods: JSON of jobspec.Options; empty when none is set.
+	Options       []byte `protobuf:"bytes,16,opt,name=options,proto3" json:"options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -873,6 +879,27 @@ func (x *Spec) GetReportStdout() bool {
 		return x.ReportStdout
 	}
 	return false
+}
+
+func (x *Spec) GetMessagingRequestQueue() string {
+	if x != nil {
+		return x.MessagingRequestQueue
+	}
+	return ""
+}
+
+func (x *Spec) GetMessagingReplyQueue() string {
+	if x != nil {
+		return x.MessagingReplyQueue
+	}
+	return ""
+}
+
+func (x *Spec) GetOptions() []byte {
+	if x != nil {
+		return x.Options
+	}
+	return nil
 }
 
 // SyncRequest reports what the ant runs.
@@ -1524,7 +1551,7 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\atimeout\x18\n" +
 	" \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12/\n" +
 	"\x05grace\x18\v \x01(\v2\x19.google.protobuf.DurationR\x05grace\x12\x14\n" +
-	"\x05masks\x18\f \x03(\tR\x05masks\"\xc8\x05\n" +
+	"\x05masks\x18\f \x03(\tR\x05masks\"\xce\x06\n" +
 	"\x04Spec\x12\x16\n" +
 	"\x06method\x18\x01 \x01(\tR\x06method\x12#\n" +
 	"\rbefore_script\x18\x02 \x03(\tR\fbeforeScript\x12\x16\n" +
@@ -1541,7 +1568,10 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\n" +
 	"cpu_millis\x18\v \x01(\x03R\tcpuMillis\x12!\n" +
 	"\fmemory_bytes\x18\f \x01(\x03R\vmemoryBytes\x12#\n" +
-	"\rreport_stdout\x18\r \x01(\bR\freportStdout\x1a>\n" +
+	"\rreport_stdout\x18\r \x01(\bR\freportStdout\x126\n" +
+	"\x17messaging_request_queue\x18\x0e \x01(\tR\x15messagingRequestQueue\x122\n" +
+	"\x15messaging_reply_queue\x18\x0f \x01(\tR\x13messagingReplyQueue\x12\x18\n" +
+	"\aoptions\x18\x10 \x01(\fR\aoptions\x1a>\n" +
 	"\x10EnvironmentEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +

@@ -257,6 +257,67 @@ func (Task_State) EnumDescriptor() ([]byte, []int) {
 	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{2, 0}
 }
 
+// State of an approval.
+type Approval_State int32
+
+const (
+	// STATE_UNSPECIFIED is never stored.
+	Approval_STATE_UNSPECIFIED Approval_State = 0
+	// PENDING waits for votes.
+	Approval_PENDING Approval_State = 1
+	// APPROVED is decided.
+	Approval_APPROVED Approval_State = 2
+	// REJECTED is decided.
+	Approval_REJECTED Approval_State = 3
+	// WITHDRAWN was not needed any more: the job ended or the task was stopped.
+	Approval_WITHDRAWN Approval_State = 4
+)
+
+// Enum value maps for Approval_State.
+var (
+	Approval_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "PENDING",
+		2: "APPROVED",
+		3: "REJECTED",
+		4: "WITHDRAWN",
+	}
+	Approval_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"PENDING":           1,
+		"APPROVED":          2,
+		"REJECTED":          3,
+		"WITHDRAWN":         4,
+	}
+)
+
+func (x Approval_State) Enum() *Approval_State {
+	p := new(Approval_State)
+	*p = x
+	return p
+}
+
+func (x Approval_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Approval_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_formicary_execution_v1_execution_proto_enumTypes[3].Descriptor()
+}
+
+func (Approval_State) Type() protoreflect.EnumType {
+	return &file_formicary_execution_v1_execution_proto_enumTypes[3]
+}
+
+func (x Approval_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Approval_State.Descriptor instead.
+func (Approval_State) EnumDescriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{4, 0}
+}
+
 // Execution is one run of a request.
 type Execution struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -566,7 +627,8 @@ type Task struct {
 	FailureClass string `protobuf:"bytes,7,opt,name=failure_class,json=failureClass,proto3" json:"failure_class,omitempty"`
 	// message for a person.
 	Message string `protobuf:"bytes,8,opt,name=message,proto3" json:"message,omitempty"`
-	// wait_gate names what it waits for: dependency, capacity, no_ant, schedule, pause; empty when nothing.
+	// wait_gate names what it waits for: dependency, capacity, no_ant, schedule, pause, approval, child, items; empty when
+	// nothing.
 	WaitGate string `protobuf:"bytes,9,opt,name=wait_gate,json=waitGate,proto3" json:"wait_gate,omitempty"`
 	// wait_reason for a person.
 	WaitReason string `protobuf:"bytes,10,opt,name=wait_reason,json=waitReason,proto3" json:"wait_reason,omitempty"`
@@ -581,9 +643,19 @@ type Task struct {
 	// started_at of its first attempt.
 	StartedAt *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
 	// ended_at is set in a terminal state.
-	EndedAt       *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	EndedAt *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	// items_of is the task whose fan_out or matrix made this one; empty for a task of the definition.
+	ItemsOf string `protobuf:"bytes,17,opt,name=items_of,json=itemsOf,proto3" json:"items_of,omitempty"`
+	// item is its number in that task from 0.
+	Item int32 `protobuf:"varint,18,opt,name=item,proto3" json:"item,omitempty"`
+	// item_value is what it was made for.
+	ItemValue *structpb.Value `protobuf:"bytes,19,opt,name=item_value,json=itemValue,proto3" json:"item_value,omitempty"`
+	// items of a task with fan_out or matrix; unset for others.
+	Items *ItemCounts `protobuf:"bytes,20,opt,name=items,proto3" json:"items,omitempty"`
+	// child_request_id is the job that it forked.
+	ChildRequestId string `protobuf:"bytes,21,opt,name=child_request_id,json=childRequestId,proto3" json:"child_request_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Task) Reset() {
@@ -728,6 +800,698 @@ func (x *Task) GetEndedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Task) GetItemsOf() string {
+	if x != nil {
+		return x.ItemsOf
+	}
+	return ""
+}
+
+func (x *Task) GetItem() int32 {
+	if x != nil {
+		return x.Item
+	}
+	return 0
+}
+
+func (x *Task) GetItemValue() *structpb.Value {
+	if x != nil {
+		return x.ItemValue
+	}
+	return nil
+}
+
+func (x *Task) GetItems() *ItemCounts {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+func (x *Task) GetChildRequestId() string {
+	if x != nil {
+		return x.ChildRequestId
+	}
+	return ""
+}
+
+// ItemCounts says how far a fan-out is.
+type ItemCounts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// total is how many there are.
+	Total int32 `protobuf:"varint,1,opt,name=total,proto3" json:"total,omitempty"`
+	// open have not ended.
+	Open int32 `protobuf:"varint,2,opt,name=open,proto3" json:"open,omitempty"`
+	// failed have FAILED or were CANCELLED.
+	Failed        int32 `protobuf:"varint,3,opt,name=failed,proto3" json:"failed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ItemCounts) Reset() {
+	*x = ItemCounts{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ItemCounts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ItemCounts) ProtoMessage() {}
+
+func (x *ItemCounts) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ItemCounts.ProtoReflect.Descriptor instead.
+func (*ItemCounts) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ItemCounts) GetTotal() int32 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *ItemCounts) GetOpen() int32 {
+	if x != nil {
+		return x.Open
+	}
+	return 0
+}
+
+func (x *ItemCounts) GetFailed() int32 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+// Approval is a decision that a task waits for.
+type Approval struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// request_id (UUID) of the job.
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// run of the job.
+	Run int32 `protobuf:"varint,2,opt,name=run,proto3" json:"run,omitempty"`
+	// job_type of the job.
+	JobType string `protobuf:"bytes,3,opt,name=job_type,json=jobType,proto3" json:"job_type,omitempty"`
+	// task that waits.
+	Task string `protobuf:"bytes,4,opt,name=task,proto3" json:"task,omitempty"`
+	// description of the task.
+	Description string `protobuf:"bytes,5,opt,name=description,proto3" json:"description,omitempty"`
+	// state now.
+	State Approval_State `protobuf:"varint,6,opt,name=state,proto3,enum=formicary.execution.v1.Approval_State" json:"state,omitempty"`
+	// min_approvals that are needed.
+	MinApprovals int32 `protobuf:"varint,7,opt,name=min_approvals,json=minApprovals,proto3" json:"min_approvals,omitempty"`
+	// require_unanimous refuses at the first rejection.
+	RequireUnanimous bool `protobuf:"varint,8,opt,name=require_unanimous,json=requireUnanimous,proto3" json:"require_unanimous,omitempty"`
+	// allowed_users may vote; empty together with allowed_roles: everyone.
+	AllowedUsers []string `protobuf:"bytes,9,rep,name=allowed_users,json=allowedUsers,proto3" json:"allowed_users,omitempty"`
+	// allowed_roles may vote.
+	AllowedRoles []string `protobuf:"bytes,10,rep,name=allowed_roles,json=allowedRoles,proto3" json:"allowed_roles,omitempty"`
+	// votes from the first.
+	Votes []*Vote `protobuf:"bytes,11,rep,name=votes,proto3" json:"votes,omitempty"`
+	// requested_at is when the task began to wait.
+	RequestedAt *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=requested_at,json=requestedAt,proto3" json:"requested_at,omitempty"`
+	// due_at is when timeout_action is taken; unset means never.
+	DueAt *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=due_at,json=dueAt,proto3" json:"due_at,omitempty"`
+	// timeout_action: AUTO_APPROVE, AUTO_REJECT or ESCALATE.
+	TimeoutAction string `protobuf:"bytes,14,opt,name=timeout_action,json=timeoutAction,proto3" json:"timeout_action,omitempty"`
+	// escalated says that due_at passed and the escalation was sent.
+	Escalated bool `protobuf:"varint,15,opt,name=escalated,proto3" json:"escalated,omitempty"`
+	// decided_at is set when it is no longer PENDING.
+	DecidedAt *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=decided_at,json=decidedAt,proto3" json:"decided_at,omitempty"`
+	// submitted_by is who submitted the job.
+	SubmittedBy   string `protobuf:"bytes,17,opt,name=submitted_by,json=submittedBy,proto3" json:"submitted_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Approval) Reset() {
+	*x = Approval{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Approval) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Approval) ProtoMessage() {}
+
+func (x *Approval) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Approval.ProtoReflect.Descriptor instead.
+func (*Approval) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Approval) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *Approval) GetRun() int32 {
+	if x != nil {
+		return x.Run
+	}
+	return 0
+}
+
+func (x *Approval) GetJobType() string {
+	if x != nil {
+		return x.JobType
+	}
+	return ""
+}
+
+func (x *Approval) GetTask() string {
+	if x != nil {
+		return x.Task
+	}
+	return ""
+}
+
+func (x *Approval) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *Approval) GetState() Approval_State {
+	if x != nil {
+		return x.State
+	}
+	return Approval_STATE_UNSPECIFIED
+}
+
+func (x *Approval) GetMinApprovals() int32 {
+	if x != nil {
+		return x.MinApprovals
+	}
+	return 0
+}
+
+func (x *Approval) GetRequireUnanimous() bool {
+	if x != nil {
+		return x.RequireUnanimous
+	}
+	return false
+}
+
+func (x *Approval) GetAllowedUsers() []string {
+	if x != nil {
+		return x.AllowedUsers
+	}
+	return nil
+}
+
+func (x *Approval) GetAllowedRoles() []string {
+	if x != nil {
+		return x.AllowedRoles
+	}
+	return nil
+}
+
+func (x *Approval) GetVotes() []*Vote {
+	if x != nil {
+		return x.Votes
+	}
+	return nil
+}
+
+func (x *Approval) GetRequestedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RequestedAt
+	}
+	return nil
+}
+
+func (x *Approval) GetDueAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DueAt
+	}
+	return nil
+}
+
+func (x *Approval) GetTimeoutAction() string {
+	if x != nil {
+		return x.TimeoutAction
+	}
+	return ""
+}
+
+func (x *Approval) GetEscalated() bool {
+	if x != nil {
+		return x.Escalated
+	}
+	return false
+}
+
+func (x *Approval) GetDecidedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DecidedAt
+	}
+	return nil
+}
+
+func (x *Approval) GetSubmittedBy() string {
+	if x != nil {
+		return x.SubmittedBy
+	}
+	return ""
+}
+
+// Vote is one person's decision.
+type Vote struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// voter is who decided; system:sla-timeout when the time ran out.
+	Voter string `protobuf:"bytes,1,opt,name=voter,proto3" json:"voter,omitempty"`
+	// approve, or reject.
+	Approve bool `protobuf:"varint,2,opt,name=approve,proto3" json:"approve,omitempty"`
+	// comment of the voter.
+	Comment string `protobuf:"bytes,3,opt,name=comment,proto3" json:"comment,omitempty"`
+	// time of the vote.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Vote) Reset() {
+	*x = Vote{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Vote) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Vote) ProtoMessage() {}
+
+func (x *Vote) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Vote.ProtoReflect.Descriptor instead.
+func (*Vote) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Vote) GetVoter() string {
+	if x != nil {
+		return x.Voter
+	}
+	return ""
+}
+
+func (x *Vote) GetApprove() bool {
+	if x != nil {
+		return x.Approve
+	}
+	return false
+}
+
+func (x *Vote) GetComment() string {
+	if x != nil {
+		return x.Comment
+	}
+	return ""
+}
+
+func (x *Vote) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+// VoteOnApprovalRequest is a vote.
+type VoteOnApprovalRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// request_id (UUID).
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// task name.
+	Task string `protobuf:"bytes,2,opt,name=task,proto3" json:"task,omitempty"`
+	// decision: APPROVED or REJECTED.
+	Decision string `protobuf:"bytes,3,opt,name=decision,proto3" json:"decision,omitempty"`
+	// comments are compulsory for a rejection.
+	Comments      string `protobuf:"bytes,4,opt,name=comments,proto3" json:"comments,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VoteOnApprovalRequest) Reset() {
+	*x = VoteOnApprovalRequest{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VoteOnApprovalRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VoteOnApprovalRequest) ProtoMessage() {}
+
+func (x *VoteOnApprovalRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VoteOnApprovalRequest.ProtoReflect.Descriptor instead.
+func (*VoteOnApprovalRequest) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *VoteOnApprovalRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *VoteOnApprovalRequest) GetTask() string {
+	if x != nil {
+		return x.Task
+	}
+	return ""
+}
+
+func (x *VoteOnApprovalRequest) GetDecision() string {
+	if x != nil {
+		return x.Decision
+	}
+	return ""
+}
+
+func (x *VoteOnApprovalRequest) GetComments() string {
+	if x != nil {
+		return x.Comments
+	}
+	return ""
+}
+
+// VoteOnApprovalResponse answers with the approval after the vote.
+type VoteOnApprovalResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// approval now.
+	Approval      *Approval `protobuf:"bytes,1,opt,name=approval,proto3" json:"approval,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VoteOnApprovalResponse) Reset() {
+	*x = VoteOnApprovalResponse{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VoteOnApprovalResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VoteOnApprovalResponse) ProtoMessage() {}
+
+func (x *VoteOnApprovalResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VoteOnApprovalResponse.ProtoReflect.Descriptor instead.
+func (*VoteOnApprovalResponse) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *VoteOnApprovalResponse) GetApproval() *Approval {
+	if x != nil {
+		return x.Approval
+	}
+	return nil
+}
+
+// GetApprovalRequest names an approval.
+type GetApprovalRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// request_id (UUID).
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// task name.
+	Task          string `protobuf:"bytes,2,opt,name=task,proto3" json:"task,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetApprovalRequest) Reset() {
+	*x = GetApprovalRequest{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetApprovalRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetApprovalRequest) ProtoMessage() {}
+
+func (x *GetApprovalRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetApprovalRequest.ProtoReflect.Descriptor instead.
+func (*GetApprovalRequest) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *GetApprovalRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *GetApprovalRequest) GetTask() string {
+	if x != nil {
+		return x.Task
+	}
+	return ""
+}
+
+// GetApprovalResponse answers with it.
+type GetApprovalResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// approval now.
+	Approval      *Approval `protobuf:"bytes,1,opt,name=approval,proto3" json:"approval,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetApprovalResponse) Reset() {
+	*x = GetApprovalResponse{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetApprovalResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetApprovalResponse) ProtoMessage() {}
+
+func (x *GetApprovalResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetApprovalResponse.ProtoReflect.Descriptor instead.
+func (*GetApprovalResponse) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *GetApprovalResponse) GetApproval() *Approval {
+	if x != nil {
+		return x.Approval
+	}
+	return nil
+}
+
+// ListPendingApprovalsRequest asks for a page.
+type ListPendingApprovalsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// page_size 1 to 1000; 0 means 100.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// page_token of the page before; empty for the first.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPendingApprovalsRequest) Reset() {
+	*x = ListPendingApprovalsRequest{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPendingApprovalsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPendingApprovalsRequest) ProtoMessage() {}
+
+func (x *ListPendingApprovalsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPendingApprovalsRequest.ProtoReflect.Descriptor instead.
+func (*ListPendingApprovalsRequest) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ListPendingApprovalsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListPendingApprovalsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListPendingApprovalsResponse is a page.
+type ListPendingApprovalsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// approvals, the oldest first.
+	Approvals []*Approval `protobuf:"bytes,1,rep,name=approvals,proto3" json:"approvals,omitempty"`
+	// next_page_token is empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPendingApprovalsResponse) Reset() {
+	*x = ListPendingApprovalsResponse{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPendingApprovalsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPendingApprovalsResponse) ProtoMessage() {}
+
+func (x *ListPendingApprovalsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPendingApprovalsResponse.ProtoReflect.Descriptor instead.
+func (*ListPendingApprovalsResponse) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ListPendingApprovalsResponse) GetApprovals() []*Approval {
+	if x != nil {
+		return x.Approvals
+	}
+	return nil
+}
+
+func (x *ListPendingApprovalsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 // GetExecutionRequest names a run.
 type GetExecutionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -741,7 +1505,7 @@ type GetExecutionRequest struct {
 
 func (x *GetExecutionRequest) Reset() {
 	*x = GetExecutionRequest{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[3]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -753,7 +1517,7 @@ func (x *GetExecutionRequest) String() string {
 func (*GetExecutionRequest) ProtoMessage() {}
 
 func (x *GetExecutionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[3]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -766,7 +1530,7 @@ func (x *GetExecutionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExecutionRequest.ProtoReflect.Descriptor instead.
 func (*GetExecutionRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{3}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetExecutionRequest) GetRequestId() string {
@@ -794,7 +1558,7 @@ type GetExecutionResponse struct {
 
 func (x *GetExecutionResponse) Reset() {
 	*x = GetExecutionResponse{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[4]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -806,7 +1570,7 @@ func (x *GetExecutionResponse) String() string {
 func (*GetExecutionResponse) ProtoMessage() {}
 
 func (x *GetExecutionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[4]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -819,7 +1583,7 @@ func (x *GetExecutionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExecutionResponse.ProtoReflect.Descriptor instead.
 func (*GetExecutionResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{4}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetExecutionResponse) GetExecution() *Execution {
@@ -841,14 +1605,16 @@ type ListTasksRequest struct {
 	// page_token of the page before; empty for the first.
 	PageToken string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// states, if set, lists only these.
-	States        []Task_State `protobuf:"varint,5,rep,packed,name=states,proto3,enum=formicary.execution.v1.Task_State" json:"states,omitempty"`
+	States []Task_State `protobuf:"varint,5,rep,packed,name=states,proto3,enum=formicary.execution.v1.Task_State" json:"states,omitempty"`
+	// items_of lists the items of this task; empty lists the tasks of the definition.
+	ItemsOf       string `protobuf:"bytes,6,opt,name=items_of,json=itemsOf,proto3" json:"items_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListTasksRequest) Reset() {
 	*x = ListTasksRequest{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[5]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -860,7 +1626,7 @@ func (x *ListTasksRequest) String() string {
 func (*ListTasksRequest) ProtoMessage() {}
 
 func (x *ListTasksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[5]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -873,7 +1639,7 @@ func (x *ListTasksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasksRequest.ProtoReflect.Descriptor instead.
 func (*ListTasksRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{5}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListTasksRequest) GetRequestId() string {
@@ -911,6 +1677,13 @@ func (x *ListTasksRequest) GetStates() []Task_State {
 	return nil
 }
 
+func (x *ListTasksRequest) GetItemsOf() string {
+	if x != nil {
+		return x.ItemsOf
+	}
+	return ""
+}
+
 // ListTasksResponse is a page.
 type ListTasksResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -924,7 +1697,7 @@ type ListTasksResponse struct {
 
 func (x *ListTasksResponse) Reset() {
 	*x = ListTasksResponse{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[6]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -936,7 +1709,7 @@ func (x *ListTasksResponse) String() string {
 func (*ListTasksResponse) ProtoMessage() {}
 
 func (x *ListTasksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[6]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -949,7 +1722,7 @@ func (x *ListTasksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasksResponse.ProtoReflect.Descriptor instead.
 func (*ListTasksResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{6}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListTasksResponse) GetTasks() []*Task {
@@ -987,7 +1760,7 @@ type WatchTaskLogRequest struct {
 
 func (x *WatchTaskLogRequest) Reset() {
 	*x = WatchTaskLogRequest{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[7]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -999,7 +1772,7 @@ func (x *WatchTaskLogRequest) String() string {
 func (*WatchTaskLogRequest) ProtoMessage() {}
 
 func (x *WatchTaskLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[7]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1012,7 +1785,7 @@ func (x *WatchTaskLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchTaskLogRequest.ProtoReflect.Descriptor instead.
 func (*WatchTaskLogRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{7}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *WatchTaskLogRequest) GetRequestId() string {
@@ -1074,7 +1847,7 @@ type WatchTaskLogResponse struct {
 
 func (x *WatchTaskLogResponse) Reset() {
 	*x = WatchTaskLogResponse{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[8]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1086,7 +1859,7 @@ func (x *WatchTaskLogResponse) String() string {
 func (*WatchTaskLogResponse) ProtoMessage() {}
 
 func (x *WatchTaskLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[8]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1099,7 +1872,7 @@ func (x *WatchTaskLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchTaskLogResponse.ProtoReflect.Descriptor instead.
 func (*WatchTaskLogResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{8}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *WatchTaskLogResponse) GetOffset() int64 {
@@ -1143,7 +1916,7 @@ type RunKey struct {
 
 func (x *RunKey) Reset() {
 	*x = RunKey{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[9]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1155,7 +1928,7 @@ func (x *RunKey) String() string {
 func (*RunKey) ProtoMessage() {}
 
 func (x *RunKey) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[9]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1168,7 +1941,7 @@ func (x *RunKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunKey.ProtoReflect.Descriptor instead.
 func (*RunKey) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{9}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RunKey) GetRequestId() string {
@@ -1196,7 +1969,7 @@ type GetExecutionStatesRequest struct {
 
 func (x *GetExecutionStatesRequest) Reset() {
 	*x = GetExecutionStatesRequest{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[10]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1208,7 +1981,7 @@ func (x *GetExecutionStatesRequest) String() string {
 func (*GetExecutionStatesRequest) ProtoMessage() {}
 
 func (x *GetExecutionStatesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[10]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1221,7 +1994,7 @@ func (x *GetExecutionStatesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExecutionStatesRequest.ProtoReflect.Descriptor instead.
 func (*GetExecutionStatesRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{10}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetExecutionStatesRequest) GetRuns() []*RunKey {
@@ -1242,7 +2015,7 @@ type GetExecutionStatesResponse struct {
 
 func (x *GetExecutionStatesResponse) Reset() {
 	*x = GetExecutionStatesResponse{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[11]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1254,7 +2027,7 @@ func (x *GetExecutionStatesResponse) String() string {
 func (*GetExecutionStatesResponse) ProtoMessage() {}
 
 func (x *GetExecutionStatesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[11]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1267,7 +2040,7 @@ func (x *GetExecutionStatesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExecutionStatesResponse.ProtoReflect.Descriptor instead.
 func (*GetExecutionStatesResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{11}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetExecutionStatesResponse) GetStates() []*ExecutionChanged {
@@ -1288,7 +2061,7 @@ type CheckAttemptsRequest struct {
 
 func (x *CheckAttemptsRequest) Reset() {
 	*x = CheckAttemptsRequest{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[12]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1300,7 +2073,7 @@ func (x *CheckAttemptsRequest) String() string {
 func (*CheckAttemptsRequest) ProtoMessage() {}
 
 func (x *CheckAttemptsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[12]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1313,7 +2086,7 @@ func (x *CheckAttemptsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAttemptsRequest.ProtoReflect.Descriptor instead.
 func (*CheckAttemptsRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{12}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CheckAttemptsRequest) GetUids() []string {
@@ -1334,7 +2107,7 @@ type CheckAttemptsResponse struct {
 
 func (x *CheckAttemptsResponse) Reset() {
 	*x = CheckAttemptsResponse{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[13]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1346,7 +2119,7 @@ func (x *CheckAttemptsResponse) String() string {
 func (*CheckAttemptsResponse) ProtoMessage() {}
 
 func (x *CheckAttemptsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[13]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1359,7 +2132,7 @@ func (x *CheckAttemptsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAttemptsResponse.ProtoReflect.Descriptor instead.
 func (*CheckAttemptsResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{13}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CheckAttemptsResponse) GetLive() []string {
@@ -1380,7 +2153,7 @@ type ExecutionChanges struct {
 
 func (x *ExecutionChanges) Reset() {
 	*x = ExecutionChanges{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[14]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1392,7 +2165,7 @@ func (x *ExecutionChanges) String() string {
 func (*ExecutionChanges) ProtoMessage() {}
 
 func (x *ExecutionChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[14]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1405,7 +2178,7 @@ func (x *ExecutionChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecutionChanges.ProtoReflect.Descriptor instead.
 func (*ExecutionChanges) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{14}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ExecutionChanges) GetChanges() []*ExecutionChanged {
@@ -1446,7 +2219,7 @@ type ExecutionChanged struct {
 
 func (x *ExecutionChanged) Reset() {
 	*x = ExecutionChanged{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[15]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1458,7 +2231,7 @@ func (x *ExecutionChanged) String() string {
 func (*ExecutionChanged) ProtoMessage() {}
 
 func (x *ExecutionChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[15]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1471,7 +2244,7 @@ func (x *ExecutionChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecutionChanged.ProtoReflect.Descriptor instead.
 func (*ExecutionChanged) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{15}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ExecutionChanged) GetRequestId() string {
@@ -1582,7 +2355,7 @@ type TaskChanged struct {
 
 func (x *TaskChanged) Reset() {
 	*x = TaskChanged{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[16]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1594,7 +2367,7 @@ func (x *TaskChanged) String() string {
 func (*TaskChanged) ProtoMessage() {}
 
 func (x *TaskChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[16]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1607,7 +2380,7 @@ func (x *TaskChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskChanged.ProtoReflect.Descriptor instead.
 func (*TaskChanged) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{16}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *TaskChanged) GetRequestId() string {
@@ -1698,7 +2471,7 @@ type TaskChanges struct {
 
 func (x *TaskChanges) Reset() {
 	*x = TaskChanges{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[17]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1710,7 +2483,7 @@ func (x *TaskChanges) String() string {
 func (*TaskChanges) ProtoMessage() {}
 
 func (x *TaskChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[17]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1723,12 +2496,212 @@ func (x *TaskChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskChanges.ProtoReflect.Descriptor instead.
 func (*TaskChanges) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{17}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *TaskChanges) GetChanges() []*TaskChanged {
 	if x != nil {
 		return x.Changes
+	}
+	return nil
+}
+
+// TaskNotices: subject formicary.event.execution.notice. What people asked to be told about tasks.
+type TaskNotices struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// notices in order.
+	Notices       []*TaskNotice `protobuf:"bytes,1,rep,name=notices,proto3" json:"notices,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskNotices) Reset() {
+	*x = TaskNotices{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskNotices) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskNotices) ProtoMessage() {}
+
+func (x *TaskNotices) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskNotices.ProtoReflect.Descriptor instead.
+func (*TaskNotices) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *TaskNotices) GetNotices() []*TaskNotice {
+	if x != nil {
+		return x.Notices
+	}
+	return nil
+}
+
+// TaskNotice is one of them. The receiver stores it once per id and delivers it.
+type TaskNotice struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id (UUID) is the same each time the notice is sent.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// request_id (UUID).
+	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// run number.
+	Run int32 `protobuf:"varint,3,opt,name=run,proto3" json:"run,omitempty"`
+	// org_id of the request.
+	OrgId string `protobuf:"bytes,4,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
+	// job_type of the request.
+	JobType string `protobuf:"bytes,5,opt,name=job_type,json=jobType,proto3" json:"job_type,omitempty"`
+	// task name.
+	Task string `protobuf:"bytes,6,opt,name=task,proto3" json:"task,omitempty"`
+	// kind: task (its webhook), approval (it waits for votes) or escalation (nobody voted in time).
+	Kind string `protobuf:"bytes,7,opt,name=kind,proto3" json:"kind,omitempty"`
+	// state of the task.
+	State string `protobuf:"bytes,8,opt,name=state,proto3" json:"state,omitempty"`
+	// exit_code of the task.
+	ExitCode int32 `protobuf:"varint,9,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"`
+	// message for a person.
+	Message string `protobuf:"bytes,10,opt,name=message,proto3" json:"message,omitempty"`
+	// webhook of the task as JSON {url, headers, query}; empty when there is none.
+	Webhook []byte `protobuf:"bytes,11,opt,name=webhook,proto3" json:"webhook,omitempty"`
+	// recipients of an escalation: e-mail addresses, Slack channels (#name, @name) or URLs.
+	Recipients []string `protobuf:"bytes,12,rep,name=recipients,proto3" json:"recipients,omitempty"`
+	// time of the change.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskNotice) Reset() {
+	*x = TaskNotice{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskNotice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskNotice) ProtoMessage() {}
+
+func (x *TaskNotice) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskNotice.ProtoReflect.Descriptor instead.
+func (*TaskNotice) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *TaskNotice) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *TaskNotice) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *TaskNotice) GetRun() int32 {
+	if x != nil {
+		return x.Run
+	}
+	return 0
+}
+
+func (x *TaskNotice) GetOrgId() string {
+	if x != nil {
+		return x.OrgId
+	}
+	return ""
+}
+
+func (x *TaskNotice) GetJobType() string {
+	if x != nil {
+		return x.JobType
+	}
+	return ""
+}
+
+func (x *TaskNotice) GetTask() string {
+	if x != nil {
+		return x.Task
+	}
+	return ""
+}
+
+func (x *TaskNotice) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *TaskNotice) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *TaskNotice) GetExitCode() int32 {
+	if x != nil {
+		return x.ExitCode
+	}
+	return 0
+}
+
+func (x *TaskNotice) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *TaskNotice) GetWebhook() []byte {
+	if x != nil {
+		return x.Webhook
+	}
+	return nil
+}
+
+func (x *TaskNotice) GetRecipients() []string {
+	if x != nil {
+		return x.Recipients
+	}
+	return nil
+}
+
+func (x *TaskNotice) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
 	}
 	return nil
 }
@@ -1795,7 +2768,7 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\x06FAILED\x10\x04\x12\r\n" +
 	"\tTIMED_OUT\x10\x05\x12\b\n" +
 	"\x04LOST\x10\x06\x12\r\n" +
-	"\tCANCELLED\x10\a\"\xe9\x05\n" +
+	"\tCANCELLED\x10\a\"\xb3\a\n" +
 	"\x04Task\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x05R\x05index\x12\x16\n" +
@@ -1815,7 +2788,13 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\x06result\x18\x0e \x01(\tR\x06result\x129\n" +
 	"\n" +
 	"started_at\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x125\n" +
-	"\bended_at\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\"\x97\x01\n" +
+	"\bended_at\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12\x19\n" +
+	"\bitems_of\x18\x11 \x01(\tR\aitemsOf\x12\x12\n" +
+	"\x04item\x18\x12 \x01(\x05R\x04item\x125\n" +
+	"\n" +
+	"item_value\x18\x13 \x01(\v2\x16.google.protobuf.ValueR\titemValue\x128\n" +
+	"\x05items\x18\x14 \x01(\v2\".formicary.execution.v1.ItemCountsR\x05items\x12(\n" +
+	"\x10child_request_id\x18\x15 \x01(\tR\x0echildRequestId\"\x97\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aBLOCKED\x10\x01\x12\t\n" +
@@ -1828,13 +2807,74 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\n" +
 	"\x06FAILED\x10\a\x12\v\n" +
 	"\aSKIPPED\x10\b\x12\r\n" +
-	"\tCANCELLED\x10\t\"Y\n" +
+	"\tCANCELLED\x10\t\"N\n" +
+	"\n" +
+	"ItemCounts\x12\x14\n" +
+	"\x05total\x18\x01 \x01(\x05R\x05total\x12\x12\n" +
+	"\x04open\x18\x02 \x01(\x05R\x04open\x12\x16\n" +
+	"\x06failed\x18\x03 \x01(\x05R\x06failed\"\x87\x06\n" +
+	"\bApproval\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x12\x10\n" +
+	"\x03run\x18\x02 \x01(\x05R\x03run\x12\x19\n" +
+	"\bjob_type\x18\x03 \x01(\tR\ajobType\x12\x12\n" +
+	"\x04task\x18\x04 \x01(\tR\x04task\x12 \n" +
+	"\vdescription\x18\x05 \x01(\tR\vdescription\x12<\n" +
+	"\x05state\x18\x06 \x01(\x0e2&.formicary.execution.v1.Approval.StateR\x05state\x12#\n" +
+	"\rmin_approvals\x18\a \x01(\x05R\fminApprovals\x12+\n" +
+	"\x11require_unanimous\x18\b \x01(\bR\x10requireUnanimous\x12#\n" +
+	"\rallowed_users\x18\t \x03(\tR\fallowedUsers\x12#\n" +
+	"\rallowed_roles\x18\n" +
+	" \x03(\tR\fallowedRoles\x122\n" +
+	"\x05votes\x18\v \x03(\v2\x1c.formicary.execution.v1.VoteR\x05votes\x12=\n" +
+	"\frequested_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\vrequestedAt\x121\n" +
+	"\x06due_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x05dueAt\x12%\n" +
+	"\x0etimeout_action\x18\x0e \x01(\tR\rtimeoutAction\x12\x1c\n" +
+	"\tescalated\x18\x0f \x01(\bR\tescalated\x129\n" +
+	"\n" +
+	"decided_at\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\tdecidedAt\x12!\n" +
+	"\fsubmitted_by\x18\x11 \x01(\tR\vsubmittedBy\"V\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\v\n" +
+	"\aPENDING\x10\x01\x12\f\n" +
+	"\bAPPROVED\x10\x02\x12\f\n" +
+	"\bREJECTED\x10\x03\x12\r\n" +
+	"\tWITHDRAWN\x10\x04\"\x80\x01\n" +
+	"\x04Vote\x12\x14\n" +
+	"\x05voter\x18\x01 \x01(\tR\x05voter\x12\x18\n" +
+	"\aapprove\x18\x02 \x01(\bR\aapprove\x12\x18\n" +
+	"\acomment\x18\x03 \x01(\tR\acomment\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xbd\x01\n" +
+	"\x15VoteOnApprovalRequest\x12'\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\trequestId\x12\x1e\n" +
+	"\x04task\x18\x02 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x04task\x125\n" +
+	"\bdecision\x18\x03 \x01(\tB\x19\xbaH\x16r\x14R\bAPPROVEDR\bREJECTEDR\bdecision\x12$\n" +
+	"\bcomments\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\bcomments\"V\n" +
+	"\x16VoteOnApprovalResponse\x12<\n" +
+	"\bapproval\x18\x01 \x01(\v2 .formicary.execution.v1.ApprovalR\bapproval\"]\n" +
+	"\x12GetApprovalRequest\x12'\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\trequestId\x12\x1e\n" +
+	"\x04task\x18\x02 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x04task\"S\n" +
+	"\x13GetApprovalResponse\x12<\n" +
+	"\bapproval\x18\x01 \x01(\v2 .formicary.execution.v1.ApprovalR\bapproval\"e\n" +
+	"\x1bListPendingApprovalsRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\"\x86\x01\n" +
+	"\x1cListPendingApprovalsResponse\x12>\n" +
+	"\tapprovals\x18\x01 \x03(\v2 .formicary.execution.v1.ApprovalR\tapprovals\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"Y\n" +
 	"\x13GetExecutionRequest\x12'\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\trequestId\x12\x19\n" +
 	"\x03run\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\x03run\"W\n" +
 	"\x14GetExecutionResponse\x12?\n" +
-	"\texecution\x18\x01 \x01(\v2!.formicary.execution.v1.ExecutionR\texecution\"\xda\x01\n" +
+	"\texecution\x18\x01 \x01(\v2!.formicary.execution.v1.ExecutionR\texecution\"\xfe\x01\n" +
 	"\x10ListTasksRequest\x12'\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\trequestId\x12\x19\n" +
@@ -1843,14 +2883,16 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x04 \x01(\tR\tpageToken\x12:\n" +
-	"\x06states\x18\x05 \x03(\x0e2\".formicary.execution.v1.Task.StateR\x06states\"o\n" +
+	"\x06states\x18\x05 \x03(\x0e2\".formicary.execution.v1.Task.StateR\x06states\x12\"\n" +
+	"\bitems_of\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18dR\aitemsOf\"o\n" +
 	"\x11ListTasksResponse\x122\n" +
 	"\x05tasks\x18\x01 \x03(\v2\x1c.formicary.execution.v1.TaskR\x05tasks\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd4\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd5\x01\n" +
 	"\x13WatchTaskLogRequest\x12'\n" +
 	"\n" +
-	"request_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\trequestId\x12\x1d\n" +
-	"\x04task\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18dR\x04task\x12\x19\n" +
+	"request_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\trequestId\x12\x1e\n" +
+	"\x04task\x18\x02 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x04task\x12\x19\n" +
 	"\x03run\x18\x03 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\x03run\x12!\n" +
 	"\aattempt\x18\x04 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\aattempt\x12\x1f\n" +
 	"\x06offset\x18\x05 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x06offset\x12\x16\n" +
@@ -1906,12 +2948,40 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	" \x01(\tR\ajobType\x12\x15\n" +
 	"\x06org_id\x18\v \x01(\tR\x05orgId\"L\n" +
 	"\vTaskChanges\x12=\n" +
-	"\achanges\x18\x01 \x03(\v2#.formicary.execution.v1.TaskChangedR\achanges2\xed\x02\n" +
+	"\achanges\x18\x01 \x03(\v2#.formicary.execution.v1.TaskChangedR\achanges\"K\n" +
+	"\vTaskNotices\x12<\n" +
+	"\anotices\x18\x01 \x03(\v2\".formicary.execution.v1.TaskNoticeR\anotices\"\xde\x02\n" +
+	"\n" +
+	"TaskNotice\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x10\n" +
+	"\x03run\x18\x03 \x01(\x05R\x03run\x12\x15\n" +
+	"\x06org_id\x18\x04 \x01(\tR\x05orgId\x12\x19\n" +
+	"\bjob_type\x18\x05 \x01(\tR\ajobType\x12\x12\n" +
+	"\x04task\x18\x06 \x01(\tR\x04task\x12\x12\n" +
+	"\x04kind\x18\a \x01(\tR\x04kind\x12\x14\n" +
+	"\x05state\x18\b \x01(\tR\x05state\x12\x1b\n" +
+	"\texit_code\x18\t \x01(\x05R\bexitCode\x12\x18\n" +
+	"\amessage\x18\n" +
+	" \x01(\tR\amessage\x12\x18\n" +
+	"\awebhook\x18\v \x01(\fR\awebhook\x12\x1e\n" +
+	"\n" +
+	"recipients\x18\f \x03(\tR\n" +
+	"recipients\x12.\n" +
+	"\x04time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\xed\x02\n" +
 	"\x10ExecutionService\x12\xb1\x01\n" +
 	"\fGetExecution\x12+.formicary.execution.v1.GetExecutionRequest\x1a,.formicary.execution.v1.GetExecutionResponse\"F\xaa\xbb\x18\x0e\n" +
 	"\frequest.read\x82\xd3\xe4\x93\x02.\x12,/api/v1/jobs/requests/{request_id}/execution\x12\xa4\x01\n" +
 	"\tListTasks\x12(.formicary.execution.v1.ListTasksRequest\x1a).formicary.execution.v1.ListTasksResponse\"B\xaa\xbb\x18\x0e\n" +
-	"\frequest.read\x82\xd3\xe4\x93\x02*\x12(/api/v1/jobs/requests/{request_id}/tasks2\xc5\x01\n" +
+	"\frequest.read\x82\xd3\xe4\x93\x02*\x12(/api/v1/jobs/requests/{request_id}/tasks2\xda\x05\n" +
+	"\x0fApprovalService\x12\xfc\x01\n" +
+	"\x0eVoteOnApproval\x12-.formicary.execution.v1.VoteOnApprovalRequest\x1a..formicary.execution.v1.VoteOnApprovalResponse\"\x8a\x01\xaa\xbb\x18\x0f\n" +
+	"\rapproval.vote\x82\xd3\xe4\x93\x02q:\x01*Z6:\x01*\"1/api/jobs/requests/{request_id}/tasks/{task}/vote\"4/api/v1/jobs/requests/{request_id}/tasks/{task}/vote\x12\xf4\x01\n" +
+	"\vGetApproval\x12*.formicary.execution.v1.GetApprovalRequest\x1a+.formicary.execution.v1.GetApprovalResponse\"\x8b\x01\xaa\xbb\x18\x0e\n" +
+	"\frequest.read\x82\xd3\xe4\x93\x02sZ7\x125/api/jobs/requests/{request_id}/tasks/{task}/approval\x128/api/v1/jobs/requests/{request_id}/tasks/{task}/approval\x12\xd0\x01\n" +
+	"\x14ListPendingApprovals\x123.formicary.execution.v1.ListPendingApprovalsRequest\x1a4.formicary.execution.v1.ListPendingApprovalsResponse\"M\xaa\xbb\x18\x0e\n" +
+	"\frequest.read\x82\xd3\xe4\x93\x025Z\x18\x12\x16/api/approvals/pending\x12\x19/api/v1/approvals/pending2\xc5\x01\n" +
 	"\n" +
 	"LogService\x12\xb6\x01\n" +
 	"\fWatchTaskLog\x12+.formicary.execution.v1.WatchTaskLogRequest\x1a,.formicary.execution.v1.WatchTaskLogResponse\"I\xaa\xbb\x18\n" +
@@ -1934,76 +3004,108 @@ func file_formicary_execution_v1_execution_proto_rawDescGZIP() []byte {
 	return file_formicary_execution_v1_execution_proto_rawDescData
 }
 
-var file_formicary_execution_v1_execution_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_formicary_execution_v1_execution_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_formicary_execution_v1_execution_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_formicary_execution_v1_execution_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_formicary_execution_v1_execution_proto_goTypes = []any{
-	(Execution_State)(0),               // 0: formicary.execution.v1.Execution.State
-	(Attempt_State)(0),                 // 1: formicary.execution.v1.Attempt.State
-	(Task_State)(0),                    // 2: formicary.execution.v1.Task.State
-	(*Execution)(nil),                  // 3: formicary.execution.v1.Execution
-	(*Attempt)(nil),                    // 4: formicary.execution.v1.Attempt
-	(*Task)(nil),                       // 5: formicary.execution.v1.Task
-	(*GetExecutionRequest)(nil),        // 6: formicary.execution.v1.GetExecutionRequest
-	(*GetExecutionResponse)(nil),       // 7: formicary.execution.v1.GetExecutionResponse
-	(*ListTasksRequest)(nil),           // 8: formicary.execution.v1.ListTasksRequest
-	(*ListTasksResponse)(nil),          // 9: formicary.execution.v1.ListTasksResponse
-	(*WatchTaskLogRequest)(nil),        // 10: formicary.execution.v1.WatchTaskLogRequest
-	(*WatchTaskLogResponse)(nil),       // 11: formicary.execution.v1.WatchTaskLogResponse
-	(*RunKey)(nil),                     // 12: formicary.execution.v1.RunKey
-	(*GetExecutionStatesRequest)(nil),  // 13: formicary.execution.v1.GetExecutionStatesRequest
-	(*GetExecutionStatesResponse)(nil), // 14: formicary.execution.v1.GetExecutionStatesResponse
-	(*CheckAttemptsRequest)(nil),       // 15: formicary.execution.v1.CheckAttemptsRequest
-	(*CheckAttemptsResponse)(nil),      // 16: formicary.execution.v1.CheckAttemptsResponse
-	(*ExecutionChanges)(nil),           // 17: formicary.execution.v1.ExecutionChanges
-	(*ExecutionChanged)(nil),           // 18: formicary.execution.v1.ExecutionChanged
-	(*TaskChanged)(nil),                // 19: formicary.execution.v1.TaskChanged
-	(*TaskChanges)(nil),                // 20: formicary.execution.v1.TaskChanges
-	(*timestamppb.Timestamp)(nil),      // 21: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),            // 22: google.protobuf.Struct
+	(Execution_State)(0),                 // 0: formicary.execution.v1.Execution.State
+	(Attempt_State)(0),                   // 1: formicary.execution.v1.Attempt.State
+	(Task_State)(0),                      // 2: formicary.execution.v1.Task.State
+	(Approval_State)(0),                  // 3: formicary.execution.v1.Approval.State
+	(*Execution)(nil),                    // 4: formicary.execution.v1.Execution
+	(*Attempt)(nil),                      // 5: formicary.execution.v1.Attempt
+	(*Task)(nil),                         // 6: formicary.execution.v1.Task
+	(*ItemCounts)(nil),                   // 7: formicary.execution.v1.ItemCounts
+	(*Approval)(nil),                     // 8: formicary.execution.v1.Approval
+	(*Vote)(nil),                         // 9: formicary.execution.v1.Vote
+	(*VoteOnApprovalRequest)(nil),        // 10: formicary.execution.v1.VoteOnApprovalRequest
+	(*VoteOnApprovalResponse)(nil),       // 11: formicary.execution.v1.VoteOnApprovalResponse
+	(*GetApprovalRequest)(nil),           // 12: formicary.execution.v1.GetApprovalRequest
+	(*GetApprovalResponse)(nil),          // 13: formicary.execution.v1.GetApprovalResponse
+	(*ListPendingApprovalsRequest)(nil),  // 14: formicary.execution.v1.ListPendingApprovalsRequest
+	(*ListPendingApprovalsResponse)(nil), // 15: formicary.execution.v1.ListPendingApprovalsResponse
+	(*GetExecutionRequest)(nil),          // 16: formicary.execution.v1.GetExecutionRequest
+	(*GetExecutionResponse)(nil),         // 17: formicary.execution.v1.GetExecutionResponse
+	(*ListTasksRequest)(nil),             // 18: formicary.execution.v1.ListTasksRequest
+	(*ListTasksResponse)(nil),            // 19: formicary.execution.v1.ListTasksResponse
+	(*WatchTaskLogRequest)(nil),          // 20: formicary.execution.v1.WatchTaskLogRequest
+	(*WatchTaskLogResponse)(nil),         // 21: formicary.execution.v1.WatchTaskLogResponse
+	(*RunKey)(nil),                       // 22: formicary.execution.v1.RunKey
+	(*GetExecutionStatesRequest)(nil),    // 23: formicary.execution.v1.GetExecutionStatesRequest
+	(*GetExecutionStatesResponse)(nil),   // 24: formicary.execution.v1.GetExecutionStatesResponse
+	(*CheckAttemptsRequest)(nil),         // 25: formicary.execution.v1.CheckAttemptsRequest
+	(*CheckAttemptsResponse)(nil),        // 26: formicary.execution.v1.CheckAttemptsResponse
+	(*ExecutionChanges)(nil),             // 27: formicary.execution.v1.ExecutionChanges
+	(*ExecutionChanged)(nil),             // 28: formicary.execution.v1.ExecutionChanged
+	(*TaskChanged)(nil),                  // 29: formicary.execution.v1.TaskChanged
+	(*TaskChanges)(nil),                  // 30: formicary.execution.v1.TaskChanges
+	(*TaskNotices)(nil),                  // 31: formicary.execution.v1.TaskNotices
+	(*TaskNotice)(nil),                   // 32: formicary.execution.v1.TaskNotice
+	(*timestamppb.Timestamp)(nil),        // 33: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),              // 34: google.protobuf.Struct
+	(*structpb.Value)(nil),               // 35: google.protobuf.Value
 }
 var file_formicary_execution_v1_execution_proto_depIdxs = []int32{
 	0,  // 0: formicary.execution.v1.Execution.state:type_name -> formicary.execution.v1.Execution.State
-	21, // 1: formicary.execution.v1.Execution.created_at:type_name -> google.protobuf.Timestamp
-	21, // 2: formicary.execution.v1.Execution.started_at:type_name -> google.protobuf.Timestamp
-	21, // 3: formicary.execution.v1.Execution.ended_at:type_name -> google.protobuf.Timestamp
+	33, // 1: formicary.execution.v1.Execution.created_at:type_name -> google.protobuf.Timestamp
+	33, // 2: formicary.execution.v1.Execution.started_at:type_name -> google.protobuf.Timestamp
+	33, // 3: formicary.execution.v1.Execution.ended_at:type_name -> google.protobuf.Timestamp
 	1,  // 4: formicary.execution.v1.Attempt.state:type_name -> formicary.execution.v1.Attempt.State
-	21, // 5: formicary.execution.v1.Attempt.dispatched_at:type_name -> google.protobuf.Timestamp
-	21, // 6: formicary.execution.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
-	21, // 7: formicary.execution.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
+	33, // 5: formicary.execution.v1.Attempt.dispatched_at:type_name -> google.protobuf.Timestamp
+	33, // 6: formicary.execution.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
+	33, // 7: formicary.execution.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
 	2,  // 8: formicary.execution.v1.Task.state:type_name -> formicary.execution.v1.Task.State
-	4,  // 9: formicary.execution.v1.Task.attempts:type_name -> formicary.execution.v1.Attempt
-	22, // 10: formicary.execution.v1.Task.outputs:type_name -> google.protobuf.Struct
-	21, // 11: formicary.execution.v1.Task.started_at:type_name -> google.protobuf.Timestamp
-	21, // 12: formicary.execution.v1.Task.ended_at:type_name -> google.protobuf.Timestamp
-	3,  // 13: formicary.execution.v1.GetExecutionResponse.execution:type_name -> formicary.execution.v1.Execution
-	2,  // 14: formicary.execution.v1.ListTasksRequest.states:type_name -> formicary.execution.v1.Task.State
-	5,  // 15: formicary.execution.v1.ListTasksResponse.tasks:type_name -> formicary.execution.v1.Task
-	12, // 16: formicary.execution.v1.GetExecutionStatesRequest.runs:type_name -> formicary.execution.v1.RunKey
-	18, // 17: formicary.execution.v1.GetExecutionStatesResponse.states:type_name -> formicary.execution.v1.ExecutionChanged
-	18, // 18: formicary.execution.v1.ExecutionChanges.changes:type_name -> formicary.execution.v1.ExecutionChanged
-	0,  // 19: formicary.execution.v1.ExecutionChanged.state:type_name -> formicary.execution.v1.Execution.State
-	21, // 20: formicary.execution.v1.ExecutionChanged.started_at:type_name -> google.protobuf.Timestamp
-	21, // 21: formicary.execution.v1.ExecutionChanged.ended_at:type_name -> google.protobuf.Timestamp
-	21, // 22: formicary.execution.v1.ExecutionChanged.restart_at:type_name -> google.protobuf.Timestamp
-	21, // 23: formicary.execution.v1.ExecutionChanged.resume_at:type_name -> google.protobuf.Timestamp
-	2,  // 24: formicary.execution.v1.TaskChanged.state:type_name -> formicary.execution.v1.Task.State
-	21, // 25: formicary.execution.v1.TaskChanged.time:type_name -> google.protobuf.Timestamp
-	19, // 26: formicary.execution.v1.TaskChanges.changes:type_name -> formicary.execution.v1.TaskChanged
-	6,  // 27: formicary.execution.v1.ExecutionService.GetExecution:input_type -> formicary.execution.v1.GetExecutionRequest
-	8,  // 28: formicary.execution.v1.ExecutionService.ListTasks:input_type -> formicary.execution.v1.ListTasksRequest
-	10, // 29: formicary.execution.v1.LogService.WatchTaskLog:input_type -> formicary.execution.v1.WatchTaskLogRequest
-	13, // 30: formicary.execution.v1.ExecutionStateService.GetExecutionStates:input_type -> formicary.execution.v1.GetExecutionStatesRequest
-	15, // 31: formicary.execution.v1.ExecutionStateService.CheckAttempts:input_type -> formicary.execution.v1.CheckAttemptsRequest
-	7,  // 32: formicary.execution.v1.ExecutionService.GetExecution:output_type -> formicary.execution.v1.GetExecutionResponse
-	9,  // 33: formicary.execution.v1.ExecutionService.ListTasks:output_type -> formicary.execution.v1.ListTasksResponse
-	11, // 34: formicary.execution.v1.LogService.WatchTaskLog:output_type -> formicary.execution.v1.WatchTaskLogResponse
-	14, // 35: formicary.execution.v1.ExecutionStateService.GetExecutionStates:output_type -> formicary.execution.v1.GetExecutionStatesResponse
-	16, // 36: formicary.execution.v1.ExecutionStateService.CheckAttempts:output_type -> formicary.execution.v1.CheckAttemptsResponse
-	32, // [32:37] is the sub-list for method output_type
-	27, // [27:32] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	5,  // 9: formicary.execution.v1.Task.attempts:type_name -> formicary.execution.v1.Attempt
+	34, // 10: formicary.execution.v1.Task.outputs:type_name -> google.protobuf.Struct
+	33, // 11: formicary.execution.v1.Task.started_at:type_name -> google.protobuf.Timestamp
+	33, // 12: formicary.execution.v1.Task.ended_at:type_name -> google.protobuf.Timestamp
+	35, // 13: formicary.execution.v1.Task.item_value:type_name -> google.protobuf.Value
+	7,  // 14: formicary.execution.v1.Task.items:type_name -> formicary.execution.v1.ItemCounts
+	3,  // 15: formicary.execution.v1.Approval.state:type_name -> formicary.execution.v1.Approval.State
+	9,  // 16: formicary.execution.v1.Approval.votes:type_name -> formicary.execution.v1.Vote
+	33, // 17: formicary.execution.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
+	33, // 18: formicary.execution.v1.Approval.due_at:type_name -> google.protobuf.Timestamp
+	33, // 19: formicary.execution.v1.Approval.decided_at:type_name -> google.protobuf.Timestamp
+	33, // 20: formicary.execution.v1.Vote.time:type_name -> google.protobuf.Timestamp
+	8,  // 21: formicary.execution.v1.VoteOnApprovalResponse.approval:type_name -> formicary.execution.v1.Approval
+	8,  // 22: formicary.execution.v1.GetApprovalResponse.approval:type_name -> formicary.execution.v1.Approval
+	8,  // 23: formicary.execution.v1.ListPendingApprovalsResponse.approvals:type_name -> formicary.execution.v1.Approval
+	4,  // 24: formicary.execution.v1.GetExecutionResponse.execution:type_name -> formicary.execution.v1.Execution
+	2,  // 25: formicary.execution.v1.ListTasksRequest.states:type_name -> formicary.execution.v1.Task.State
+	6,  // 26: formicary.execution.v1.ListTasksResponse.tasks:type_name -> formicary.execution.v1.Task
+	22, // 27: formicary.execution.v1.GetExecutionStatesRequest.runs:type_name -> formicary.execution.v1.RunKey
+	28, // 28: formicary.execution.v1.GetExecutionStatesResponse.states:type_name -> formicary.execution.v1.ExecutionChanged
+	28, // 29: formicary.execution.v1.ExecutionChanges.changes:type_name -> formicary.execution.v1.ExecutionChanged
+	0,  // 30: formicary.execution.v1.ExecutionChanged.state:type_name -> formicary.execution.v1.Execution.State
+	33, // 31: formicary.execution.v1.ExecutionChanged.started_at:type_name -> google.protobuf.Timestamp
+	33, // 32: formicary.execution.v1.ExecutionChanged.ended_at:type_name -> google.protobuf.Timestamp
+	33, // 33: formicary.execution.v1.ExecutionChanged.restart_at:type_name -> google.protobuf.Timestamp
+	33, // 34: formicary.execution.v1.ExecutionChanged.resume_at:type_name -> google.protobuf.Timestamp
+	2,  // 35: formicary.execution.v1.TaskChanged.state:type_name -> formicary.execution.v1.Task.State
+	33, // 36: formicary.execution.v1.TaskChanged.time:type_name -> google.protobuf.Timestamp
+	29, // 37: formicary.execution.v1.TaskChanges.changes:type_name -> formicary.execution.v1.TaskChanged
+	32, // 38: formicary.execution.v1.TaskNotices.notices:type_name -> formicary.execution.v1.TaskNotice
+	33, // 39: formicary.execution.v1.TaskNotice.time:type_name -> google.protobuf.Timestamp
+	16, // 40: formicary.execution.v1.ExecutionService.GetExecution:input_type -> formicary.execution.v1.GetExecutionRequest
+	18, // 41: formicary.execution.v1.ExecutionService.ListTasks:input_type -> formicary.execution.v1.ListTasksRequest
+	10, // 42: formicary.execution.v1.ApprovalService.VoteOnApproval:input_type -> formicary.execution.v1.VoteOnApprovalRequest
+	12, // 43: formicary.execution.v1.ApprovalService.GetApproval:input_type -> formicary.execution.v1.GetApprovalRequest
+	14, // 44: formicary.execution.v1.ApprovalService.ListPendingApprovals:input_type -> formicary.execution.v1.ListPendingApprovalsRequest
+	20, // 45: formicary.execution.v1.LogService.WatchTaskLog:input_type -> formicary.execution.v1.WatchTaskLogRequest
+	23, // 46: formicary.execution.v1.ExecutionStateService.GetExecutionStates:input_type -> formicary.execution.v1.GetExecutionStatesRequest
+	25, // 47: formicary.execution.v1.ExecutionStateService.CheckAttempts:input_type -> formicary.execution.v1.CheckAttemptsRequest
+	17, // 48: formicary.execution.v1.ExecutionService.GetExecution:output_type -> formicary.execution.v1.GetExecutionResponse
+	19, // 49: formicary.execution.v1.ExecutionService.ListTasks:output_type -> formicary.execution.v1.ListTasksResponse
+	11, // 50: formicary.execution.v1.ApprovalService.VoteOnApproval:output_type -> formicary.execution.v1.VoteOnApprovalResponse
+	13, // 51: formicary.execution.v1.ApprovalService.GetApproval:output_type -> formicary.execution.v1.GetApprovalResponse
+	15, // 52: formicary.execution.v1.ApprovalService.ListPendingApprovals:output_type -> formicary.execution.v1.ListPendingApprovalsResponse
+	21, // 53: formicary.execution.v1.LogService.WatchTaskLog:output_type -> formicary.execution.v1.WatchTaskLogResponse
+	24, // 54: formicary.execution.v1.ExecutionStateService.GetExecutionStates:output_type -> formicary.execution.v1.GetExecutionStatesResponse
+	26, // 55: formicary.execution.v1.ExecutionStateService.CheckAttempts:output_type -> formicary.execution.v1.CheckAttemptsResponse
+	48, // [48:56] is the sub-list for method output_type
+	40, // [40:48] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_formicary_execution_v1_execution_proto_init() }
@@ -2016,10 +3118,10 @@ func file_formicary_execution_v1_execution_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_formicary_execution_v1_execution_proto_rawDesc), len(file_formicary_execution_v1_execution_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   18,
+			NumEnums:      4,
+			NumMessages:   29,
 			NumExtensions: 0,
-			NumServices:   3,
+			NumServices:   4,
 		},
 		GoTypes:           file_formicary_execution_v1_execution_proto_goTypes,
 		DependencyIndexes: file_formicary_execution_v1_execution_proto_depIdxs,

@@ -167,6 +167,198 @@ var ExecutionService_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
+	ApprovalService_VoteOnApproval_FullMethodName       = "/formicary.execution.v1.ApprovalService/VoteOnApproval"
+	ApprovalService_GetApproval_FullMethodName          = "/formicary.execution.v1.ApprovalService/GetApproval"
+	ApprovalService_ListPendingApprovals_FullMethodName = "/formicary.execution.v1.ApprovalService/ListPendingApprovals"
+)
+
+// ApprovalServiceClient is the client API for ApprovalService service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// ApprovalService lets people decide about tasks that wait for it.
+type ApprovalServiceClient interface {
+	// VoteOnApproval records the caller's vote and goes on with the job when it decides.
+	// Reasons: TASK_NOT_FOUND, APPROVAL_NOT_PENDING, NOT_AN_APPROVER, SELF_APPROVAL_FORBIDDEN, ALREADY_VOTED,
+	// COMMENT_REQUIRED (a rejection needs one).
+	VoteOnApproval(ctx context.Context, in *VoteOnApprovalRequest, opts ...grpc.CallOption) (*VoteOnApprovalResponse, error)
+	// GetApproval returns the newest approval of a task with its votes. Reason: APPROVAL_NOT_FOUND.
+	GetApproval(ctx context.Context, in *GetApprovalRequest, opts ...grpc.CallOption) (*GetApprovalResponse, error)
+	// ListPendingApprovals lists what waits for a vote, the oldest first.
+	ListPendingApprovals(ctx context.Context, in *ListPendingApprovalsRequest, opts ...grpc.CallOption) (*ListPendingApprovalsResponse, error)
+}
+
+type approvalServiceClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewApprovalServiceClient(cc grpc.ClientConnInterface) ApprovalServiceClient {
+	return &approvalServiceClient{cc}
+}
+
+func (c *approvalServiceClient) VoteOnApproval(ctx context.Context, in *VoteOnApprovalRequest, opts ...grpc.CallOption) (*VoteOnApprovalResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(VoteOnApprovalResponse)
+	err := c.cc.Invoke(ctx, ApprovalService_VoteOnApproval_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *approvalServiceClient) GetApproval(ctx context.Context, in *GetApprovalRequest, opts ...grpc.CallOption) (*GetApprovalResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetApprovalResponse)
+	err := c.cc.Invoke(ctx, ApprovalService_GetApproval_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *approvalServiceClient) ListPendingApprovals(ctx context.Context, in *ListPendingApprovalsRequest, opts ...grpc.CallOption) (*ListPendingApprovalsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListPendingApprovalsResponse)
+	err := c.cc.Invoke(ctx, ApprovalService_ListPendingApprovals_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ApprovalServiceServer is the server API for ApprovalService service.
+// All implementations must embed UnimplementedApprovalServiceServer
+// for forward compatibility.
+//
+// ApprovalService lets people decide about tasks that wait for it.
+type ApprovalServiceServer interface {
+	// VoteOnApproval records the caller's vote and goes on with the job when it decides.
+	// Reasons: TASK_NOT_FOUND, APPROVAL_NOT_PENDING, NOT_AN_APPROVER, SELF_APPROVAL_FORBIDDEN, ALREADY_VOTED,
+	// COMMENT_REQUIRED (a rejection needs one).
+	VoteOnApproval(context.Context, *VoteOnApprovalRequest) (*VoteOnApprovalResponse, error)
+	// GetApproval returns the newest approval of a task with its votes. Reason: APPROVAL_NOT_FOUND.
+	GetApproval(context.Context, *GetApprovalRequest) (*GetApprovalResponse, error)
+	// ListPendingApprovals lists what waits for a vote, the oldest first.
+	ListPendingApprovals(context.Context, *ListPendingApprovalsRequest) (*ListPendingApprovalsResponse, error)
+	mustEmbedUnimplementedApprovalServiceServer()
+}
+
+// UnimplementedApprovalServiceServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedApprovalServiceServer struct{}
+
+func (UnimplementedApprovalServiceServer) VoteOnApproval(context.Context, *VoteOnApprovalRequest) (*VoteOnApprovalResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method VoteOnApproval not implemented")
+}
+func (UnimplementedApprovalServiceServer) GetApproval(context.Context, *GetApprovalRequest) (*GetApprovalResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetApproval not implemented")
+}
+func (UnimplementedApprovalServiceServer) ListPendingApprovals(context.Context, *ListPendingApprovalsRequest) (*ListPendingApprovalsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListPendingApprovals not implemented")
+}
+func (UnimplementedApprovalServiceServer) mustEmbedUnimplementedApprovalServiceServer() {}
+func (UnimplementedApprovalServiceServer) testEmbeddedByValue()                         {}
+
+// UnsafeApprovalServiceServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to ApprovalServiceServer will
+// result in compilation errors.
+type UnsafeApprovalServiceServer interface {
+	mustEmbedUnimplementedApprovalServiceServer()
+}
+
+func RegisterApprovalServiceServer(s grpc.ServiceRegistrar, srv ApprovalServiceServer) {
+	// If the following call panics, it indicates UnimplementedApprovalServiceServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&ApprovalService_ServiceDesc, srv)
+}
+
+func _ApprovalService_VoteOnApproval_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(VoteOnApprovalRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ApprovalServiceServer).VoteOnApproval(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ApprovalService_VoteOnApproval_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ApprovalServiceServer).VoteOnApproval(ctx, req.(*VoteOnApprovalRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ApprovalService_GetApproval_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetApprovalRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ApprovalServiceServer).GetApproval(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ApprovalService_GetApproval_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ApprovalServiceServer).GetApproval(ctx, req.(*GetApprovalRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ApprovalService_ListPendingApprovals_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListPendingApprovalsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ApprovalServiceServer).ListPendingApprovals(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ApprovalService_ListPendingApprovals_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ApprovalServiceServer).ListPendingApprovals(ctx, req.(*ListPendingApprovalsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// ApprovalService_ServiceDesc is the grpc.ServiceDesc for ApprovalService service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var ApprovalService_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "formicary.execution.v1.ApprovalService",
+	HandlerType: (*ApprovalServiceServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "VoteOnApproval",
+			Handler:    _ApprovalService_VoteOnApproval_Handler,
+		},
+		{
+			MethodName: "GetApproval",
+			Handler:    _ApprovalService_GetApproval_Handler,
+		},
+		{
+			MethodName: "ListPendingApprovals",
+			Handler:    _ApprovalService_ListPendingApprovals_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "formicary/execution/v1/execution.proto",
+}
+
+const (
 	LogService_WatchTaskLog_FullMethodName = "/formicary.execution.v1.LogService/WatchTaskLog"
 )
 

@@ -850,7 +850,15 @@ type Launch struct {
 	// skipped says that skip_if holds: the run ends as SKIPPED.
 	Skipped bool `protobuf:"varint,13,opt,name=skipped,proto3" json:"skipped,omitempty"`
 	// cancelled says that the request is no longer wanted: the run ends as CANCELLED.
-	Cancelled     bool `protobuf:"varint,14,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
+	Cancelled bool `protobuf:"varint,14,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
+	// retries of the job so far, since it was submitted or restarted by hand.
+	Retries int32 `protobuf:"varint,15,opt,name=retries,proto3" json:"retries,omitempty"`
+	// from_task is the first task that is not kept although it completed; empty keeps all.
+	FromTask string `protobuf:"bytes,16,opt,name=from_task,json=fromTask,proto3" json:"from_task,omitempty"`
+	// error_rules that apply to the job: JSON list of jobspec.ErrorRule, the most specific first; empty for none.
+	ErrorRules []byte `protobuf:"bytes,17,opt,name=error_rules,json=errorRules,proto3" json:"error_rules,omitempty"`
+	// submitted_by is who submitted the request.
+	SubmittedBy   string `protobuf:"bytes,18,opt,name=submitted_by,json=submittedBy,proto3" json:"submitted_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -983,6 +991,34 @@ func (x *Launch) GetCancelled() bool {
 	return false
 }
 
+func (x *Launch) GetRetries() int32 {
+	if x != nil {
+		return x.Retries
+	}
+	return 0
+}
+
+func (x *Launch) GetFromTask() string {
+	if x != nil {
+		return x.FromTask
+	}
+	return ""
+}
+
+func (x *Launch) GetErrorRules() []byte {
+	if x != nil {
+		return x.ErrorRules
+	}
+	return nil
+}
+
+func (x *Launch) GetSubmittedBy() string {
+	if x != nil {
+		return x.SubmittedBy
+	}
+	return ""
+}
+
 // GetLaunchesResponse answers with the launches that exist; a request in another state or run is left out.
 type GetLaunchesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1093,7 +1129,7 @@ const file_formicary_job_v1_admission_proto_rawDesc = "" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\x05R\x03run\"M\n" +
 	"\x12GetLaunchesRequest\x127\n" +
-	"\x04runs\x18\x01 \x03(\v2\x18.formicary.job.v1.RunRefB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x04runs\"\xa0\x03\n" +
+	"\x04runs\x18\x01 \x03(\v2\x18.formicary.job.v1.RunRefB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x04runs\"\x9b\x04\n" +
 	"\x06Launch\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x10\n" +
@@ -1111,7 +1147,12 @@ const file_formicary_job_v1_admission_proto_rawDesc = "" +
 	"error_code\x18\v \x01(\tR\terrorCode\x12#\n" +
 	"\rerror_message\x18\f \x01(\tR\ferrorMessage\x12\x18\n" +
 	"\askipped\x18\r \x01(\bR\askipped\x12\x1c\n" +
-	"\tcancelled\x18\x0e \x01(\bR\tcancelled\"K\n" +
+	"\tcancelled\x18\x0e \x01(\bR\tcancelled\x12\x18\n" +
+	"\aretries\x18\x0f \x01(\x05R\aretries\x12\x1b\n" +
+	"\tfrom_task\x18\x10 \x01(\tR\bfromTask\x12\x1f\n" +
+	"\verror_rules\x18\x11 \x01(\fR\n" +
+	"errorRules\x12!\n" +
+	"\fsubmitted_by\x18\x12 \x01(\tR\vsubmittedBy\"K\n" +
 	"\x13GetLaunchesResponse\x124\n" +
 	"\blaunches\x18\x01 \x03(\v2\x18.formicary.job.v1.LaunchR\blaunches2\xa3\x02\n" +
 	"\x10AdmissionService\x12_\n" +

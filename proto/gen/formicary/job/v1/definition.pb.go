@@ -55,7 +55,9 @@ type JobDefinition struct {
 	// created_at is when this version was stored.
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	// created_by is the user who uploaded it.
-	CreatedBy     string `protobuf:"bytes,14,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
+	CreatedBy string `protobuf:"bytes,14,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
+	// public_plugin: other organisations may fork it.
+	PublicPlugin  bool `protobuf:"varint,15,opt,name=public_plugin,json=publicPlugin,proto3" json:"public_plugin,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -186,6 +188,13 @@ func (x *JobDefinition) GetCreatedBy() string {
 		return x.CreatedBy
 	}
 	return ""
+}
+
+func (x *JobDefinition) GetPublicPlugin() bool {
+	if x != nil {
+		return x.PublicPlugin
+	}
+	return false
 }
 
 // Problem is one finding in a definition's text.
@@ -1004,11 +1013,121 @@ func (*DeleteJobDefinitionResponse) Descriptor() ([]byte, []int) {
 	return file_formicary_job_v1_definition_proto_rawDescGZIP(), []int{15}
 }
 
+// ListPluginsRequest asks for a page.
+type ListPluginsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// page_size 1 to 1000; 0 means 100.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// page_token of the page before; empty for the first.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPluginsRequest) Reset() {
+	*x = ListPluginsRequest{}
+	mi := &file_formicary_job_v1_definition_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPluginsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPluginsRequest) ProtoMessage() {}
+
+func (x *ListPluginsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_job_v1_definition_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPluginsRequest.ProtoReflect.Descriptor instead.
+func (*ListPluginsRequest) Descriptor() ([]byte, []int) {
+	return file_formicary_job_v1_definition_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ListPluginsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListPluginsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListPluginsResponse is a page.
+type ListPluginsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// definitions without their text, by job_type.
+	Definitions []*JobDefinition `protobuf:"bytes,1,rep,name=definitions,proto3" json:"definitions,omitempty"`
+	// next_page_token is empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPluginsResponse) Reset() {
+	*x = ListPluginsResponse{}
+	mi := &file_formicary_job_v1_definition_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPluginsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPluginsResponse) ProtoMessage() {}
+
+func (x *ListPluginsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_job_v1_definition_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPluginsResponse.ProtoReflect.Descriptor instead.
+func (*ListPluginsResponse) Descriptor() ([]byte, []int) {
+	return file_formicary_job_v1_definition_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ListPluginsResponse) GetDefinitions() []*JobDefinition {
+	if x != nil {
+		return x.Definitions
+	}
+	return nil
+}
+
+func (x *ListPluginsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 var File_formicary_job_v1_definition_proto protoreflect.FileDescriptor
 
 const file_formicary_job_v1_definition_proto_rawDesc = "" +
 	"\n" +
-	"!formicary/job/v1/definition.proto\x12\x10formicary.job.v1\x1a\x1bbuf/validate/validate.proto\x1a\"formicary/identity/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbe\x03\n" +
+	"!formicary/job/v1/definition.proto\x12\x10formicary.job.v1\x1a\x1bbuf/validate/validate.proto\x1a\"formicary/identity/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\x03\n" +
 	"\rJobDefinition\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x15\n" +
 	"\x06org_id\x18\x02 \x01(\tR\x05orgId\x12\x19\n" +
@@ -1027,7 +1146,8 @@ const file_formicary_job_v1_definition_proto_rawDesc = "" +
 	"\n" +
 	"created_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x1d\n" +
 	"\n" +
-	"created_by\x18\x0e \x01(\tR\tcreatedBy\"\xad\x01\n" +
+	"created_by\x18\x0e \x01(\tR\tcreatedBy\x12#\n" +
+	"\rpublic_plugin\x18\x0f \x01(\bR\fpublicPlugin\"\xad\x01\n" +
 	"\aProblem\x12\x12\n" +
 	"\x04file\x18\x01 \x01(\tR\x04file\x12\x12\n" +
 	"\x04line\x18\x02 \x01(\x05R\x04line\x12\x16\n" +
@@ -1087,8 +1207,15 @@ const file_formicary_job_v1_definition_proto_rawDesc = "" +
 	"\x1aDeleteJobDefinitionRequest\x12\x1a\n" +
 	"\x02id\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\xa0\x01R\x02id\"\x1d\n" +
-	"\x1bDeleteJobDefinitionResponse2\xcc\n" +
+	"\x1bDeleteJobDefinitionResponse\"\\\n" +
+	"\x12ListPluginsRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
 	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\"\x80\x01\n" +
+	"\x13ListPluginsResponse\x12A\n" +
+	"\vdefinitions\x18\x01 \x03(\v2\x1f.formicary.job.v1.JobDefinitionR\vdefinitions\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xf1\v\n" +
 	"\x14JobDefinitionService\x12\xc9\x01\n" +
 	"\x13CreateJobDefinition\x12,.formicary.job.v1.CreateJobDefinitionRequest\x1a-.formicary.job.v1.CreateJobDefinitionResponse\"U\xaa\xbb\x18\x12\n" +
 	"\x10definition.write\x82\xd3\xe4\x93\x029:\x01*Z\x1a:\x01*\"\x15/api/jobs/definitions\"\x18/api/v1/jobs/definitions\x12\xa5\x01\n" +
@@ -1101,7 +1228,9 @@ const file_formicary_job_v1_definition_proto_rawDesc = "" +
 	"\x13EnableJobDefinition\x12,.formicary.job.v1.EnableJobDefinitionRequest\x1a-.formicary.job.v1.EnableJobDefinitionResponse\"E\xaa\xbb\x18\x12\n" +
 	"\x10definition.write\x82\xd3\xe4\x93\x02):\x01*\"$/api/v1/jobs/definitions/{id}/enable\x12\xbd\x01\n" +
 	"\x14DisableJobDefinition\x12-.formicary.job.v1.DisableJobDefinitionRequest\x1a..formicary.job.v1.DisableJobDefinitionResponse\"F\xaa\xbb\x18\x12\n" +
-	"\x10definition.write\x82\xd3\xe4\x93\x02*:\x01*\"%/api/v1/jobs/definitions/{id}/disable\x12\xaf\x01\n" +
+	"\x10definition.write\x82\xd3\xe4\x93\x02*:\x01*\"%/api/v1/jobs/definitions/{id}/disable\x12\xa2\x01\n" +
+	"\vListPlugins\x12$.formicary.job.v1.ListPluginsRequest\x1a%.formicary.job.v1.ListPluginsResponse\"F\xaa\xbb\x18\x11\n" +
+	"\x0fdefinition.read\x82\xd3\xe4\x93\x02+Z\x13\x12\x11/api/jobs/plugins\x12\x14/api/v1/jobs/plugins\x12\xaf\x01\n" +
 	"\x13DeleteJobDefinition\x12,.formicary.job.v1.DeleteJobDefinitionRequest\x1a-.formicary.job.v1.DeleteJobDefinitionResponse\";\xaa\xbb\x18\x12\n" +
 	"\x10definition.write\x82\xd3\xe4\x93\x02\x1f*\x1d/api/v1/jobs/definitions/{id}B\xca\x01\n" +
 	"\x14com.formicary.job.v1B\x0fDefinitionProtoP\x01Z?github.com/formicary/formicary/proto/gen/formicary/job/v1;jobv1\xa2\x02\x03FJX\xaa\x02\x10Formicary.Job.V1\xca\x02\x10Formicary\\Job\\V1\xe2\x02\x1cFormicary\\Job\\V1\\GPBMetadata\xea\x02\x12Formicary::Job::V1b\x06proto3"
@@ -1118,7 +1247,7 @@ func file_formicary_job_v1_definition_proto_rawDescGZIP() []byte {
 	return file_formicary_job_v1_definition_proto_rawDescData
 }
 
-var file_formicary_job_v1_definition_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_formicary_job_v1_definition_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_formicary_job_v1_definition_proto_goTypes = []any{
 	(*JobDefinition)(nil),                     // 0: formicary.job.v1.JobDefinition
 	(*Problem)(nil),                           // 1: formicary.job.v1.Problem
@@ -1136,10 +1265,12 @@ var file_formicary_job_v1_definition_proto_goTypes = []any{
 	(*DisableJobDefinitionResponse)(nil),      // 13: formicary.job.v1.DisableJobDefinitionResponse
 	(*DeleteJobDefinitionRequest)(nil),        // 14: formicary.job.v1.DeleteJobDefinitionRequest
 	(*DeleteJobDefinitionResponse)(nil),       // 15: formicary.job.v1.DeleteJobDefinitionResponse
-	(*timestamppb.Timestamp)(nil),             // 16: google.protobuf.Timestamp
+	(*ListPluginsRequest)(nil),                // 16: formicary.job.v1.ListPluginsRequest
+	(*ListPluginsResponse)(nil),               // 17: formicary.job.v1.ListPluginsResponse
+	(*timestamppb.Timestamp)(nil),             // 18: google.protobuf.Timestamp
 }
 var file_formicary_job_v1_definition_proto_depIdxs = []int32{
-	16, // 0: formicary.job.v1.JobDefinition.created_at:type_name -> google.protobuf.Timestamp
+	18, // 0: formicary.job.v1.JobDefinition.created_at:type_name -> google.protobuf.Timestamp
 	0,  // 1: formicary.job.v1.CreateJobDefinitionResponse.definition:type_name -> formicary.job.v1.JobDefinition
 	1,  // 2: formicary.job.v1.CreateJobDefinitionResponse.warnings:type_name -> formicary.job.v1.Problem
 	0,  // 3: formicary.job.v1.GetJobDefinitionResponse.definition:type_name -> formicary.job.v1.JobDefinition
@@ -1147,25 +1278,28 @@ var file_formicary_job_v1_definition_proto_depIdxs = []int32{
 	0,  // 5: formicary.job.v1.ListJobDefinitionVersionsResponse.definitions:type_name -> formicary.job.v1.JobDefinition
 	0,  // 6: formicary.job.v1.EnableJobDefinitionResponse.definition:type_name -> formicary.job.v1.JobDefinition
 	0,  // 7: formicary.job.v1.DisableJobDefinitionResponse.definition:type_name -> formicary.job.v1.JobDefinition
-	2,  // 8: formicary.job.v1.JobDefinitionService.CreateJobDefinition:input_type -> formicary.job.v1.CreateJobDefinitionRequest
-	4,  // 9: formicary.job.v1.JobDefinitionService.GetJobDefinition:input_type -> formicary.job.v1.GetJobDefinitionRequest
-	6,  // 10: formicary.job.v1.JobDefinitionService.ListJobDefinitions:input_type -> formicary.job.v1.ListJobDefinitionsRequest
-	8,  // 11: formicary.job.v1.JobDefinitionService.ListJobDefinitionVersions:input_type -> formicary.job.v1.ListJobDefinitionVersionsRequest
-	10, // 12: formicary.job.v1.JobDefinitionService.EnableJobDefinition:input_type -> formicary.job.v1.EnableJobDefinitionRequest
-	12, // 13: formicary.job.v1.JobDefinitionService.DisableJobDefinition:input_type -> formicary.job.v1.DisableJobDefinitionRequest
-	14, // 14: formicary.job.v1.JobDefinitionService.DeleteJobDefinition:input_type -> formicary.job.v1.DeleteJobDefinitionRequest
-	3,  // 15: formicary.job.v1.JobDefinitionService.CreateJobDefinition:output_type -> formicary.job.v1.CreateJobDefinitionResponse
-	5,  // 16: formicary.job.v1.JobDefinitionService.GetJobDefinition:output_type -> formicary.job.v1.GetJobDefinitionResponse
-	7,  // 17: formicary.job.v1.JobDefinitionService.ListJobDefinitions:output_type -> formicary.job.v1.ListJobDefinitionsResponse
-	9,  // 18: formicary.job.v1.JobDefinitionService.ListJobDefinitionVersions:output_type -> formicary.job.v1.ListJobDefinitionVersionsResponse
-	11, // 19: formicary.job.v1.JobDefinitionService.EnableJobDefinition:output_type -> formicary.job.v1.EnableJobDefinitionResponse
-	13, // 20: formicary.job.v1.JobDefinitionService.DisableJobDefinition:output_type -> formicary.job.v1.DisableJobDefinitionResponse
-	15, // 21: formicary.job.v1.JobDefinitionService.DeleteJobDefinition:output_type -> formicary.job.v1.DeleteJobDefinitionResponse
-	15, // [15:22] is the sub-list for method output_type
-	8,  // [8:15] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	0,  // 8: formicary.job.v1.ListPluginsResponse.definitions:type_name -> formicary.job.v1.JobDefinition
+	2,  // 9: formicary.job.v1.JobDefinitionService.CreateJobDefinition:input_type -> formicary.job.v1.CreateJobDefinitionRequest
+	4,  // 10: formicary.job.v1.JobDefinitionService.GetJobDefinition:input_type -> formicary.job.v1.GetJobDefinitionRequest
+	6,  // 11: formicary.job.v1.JobDefinitionService.ListJobDefinitions:input_type -> formicary.job.v1.ListJobDefinitionsRequest
+	8,  // 12: formicary.job.v1.JobDefinitionService.ListJobDefinitionVersions:input_type -> formicary.job.v1.ListJobDefinitionVersionsRequest
+	10, // 13: formicary.job.v1.JobDefinitionService.EnableJobDefinition:input_type -> formicary.job.v1.EnableJobDefinitionRequest
+	12, // 14: formicary.job.v1.JobDefinitionService.DisableJobDefinition:input_type -> formicary.job.v1.DisableJobDefinitionRequest
+	16, // 15: formicary.job.v1.JobDefinitionService.ListPlugins:input_type -> formicary.job.v1.ListPluginsRequest
+	14, // 16: formicary.job.v1.JobDefinitionService.DeleteJobDefinition:input_type -> formicary.job.v1.DeleteJobDefinitionRequest
+	3,  // 17: formicary.job.v1.JobDefinitionService.CreateJobDefinition:output_type -> formicary.job.v1.CreateJobDefinitionResponse
+	5,  // 18: formicary.job.v1.JobDefinitionService.GetJobDefinition:output_type -> formicary.job.v1.GetJobDefinitionResponse
+	7,  // 19: formicary.job.v1.JobDefinitionService.ListJobDefinitions:output_type -> formicary.job.v1.ListJobDefinitionsResponse
+	9,  // 20: formicary.job.v1.JobDefinitionService.ListJobDefinitionVersions:output_type -> formicary.job.v1.ListJobDefinitionVersionsResponse
+	11, // 21: formicary.job.v1.JobDefinitionService.EnableJobDefinition:output_type -> formicary.job.v1.EnableJobDefinitionResponse
+	13, // 22: formicary.job.v1.JobDefinitionService.DisableJobDefinition:output_type -> formicary.job.v1.DisableJobDefinitionResponse
+	17, // 23: formicary.job.v1.JobDefinitionService.ListPlugins:output_type -> formicary.job.v1.ListPluginsResponse
+	15, // 24: formicary.job.v1.JobDefinitionService.DeleteJobDefinition:output_type -> formicary.job.v1.DeleteJobDefinitionResponse
+	17, // [17:25] is the sub-list for method output_type
+	9,  // [9:17] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_formicary_job_v1_definition_proto_init() }
@@ -1179,7 +1313,7 @@ func file_formicary_job_v1_definition_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_formicary_job_v1_definition_proto_rawDesc), len(file_formicary_job_v1_definition_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,7 @@ const (
 	JobDefinitionService_ListJobDefinitionVersions_FullMethodName = "/formicary.job.v1.JobDefinitionService/ListJobDefinitionVersions"
 	JobDefinitionService_EnableJobDefinition_FullMethodName       = "/formicary.job.v1.JobDefinitionService/EnableJobDefinition"
 	JobDefinitionService_DisableJobDefinition_FullMethodName      = "/formicary.job.v1.JobDefinitionService/DisableJobDefinition"
+	JobDefinitionService_ListPlugins_FullMethodName               = "/formicary.job.v1.JobDefinitionService/ListPlugins"
 	JobDefinitionService_DeleteJobDefinition_FullMethodName       = "/formicary.job.v1.JobDefinitionService/DeleteJobDefinition"
 )
 
@@ -48,6 +49,8 @@ type JobDefinitionServiceClient interface {
 	EnableJobDefinition(ctx context.Context, in *EnableJobDefinitionRequest, opts ...grpc.CallOption) (*EnableJobDefinitionResponse, error)
 	// DisableJobDefinition keeps new requests of the job type from starting; what runs goes on.
 	DisableJobDefinition(ctx context.Context, in *DisableJobDefinitionRequest, opts ...grpc.CallOption) (*DisableJobDefinitionResponse, error)
+	// ListPlugins lists the newest version of every job type that is published as a plugin.
+	ListPlugins(ctx context.Context, in *ListPluginsRequest, opts ...grpc.CallOption) (*ListPluginsResponse, error)
 	// DeleteJobDefinition removes all versions of the job type from lists and from submission. Requests that exist keep
 	// their pinned version. Reason: DEFINITION_IN_USE while a request of it is not terminal.
 	DeleteJobDefinition(ctx context.Context, in *DeleteJobDefinitionRequest, opts ...grpc.CallOption) (*DeleteJobDefinitionResponse, error)
@@ -121,6 +124,16 @@ func (c *jobDefinitionServiceClient) DisableJobDefinition(ctx context.Context, i
 	return out, nil
 }
 
+func (c *jobDefinitionServiceClient) ListPlugins(ctx context.Context, in *ListPluginsRequest, opts ...grpc.CallOption) (*ListPluginsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListPluginsResponse)
+	err := c.cc.Invoke(ctx, JobDefinitionService_ListPlugins_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *jobDefinitionServiceClient) DeleteJobDefinition(ctx context.Context, in *DeleteJobDefinitionRequest, opts ...grpc.CallOption) (*DeleteJobDefinitionResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DeleteJobDefinitionResponse)
@@ -151,6 +164,8 @@ type JobDefinitionServiceServer interface {
 	EnableJobDefinition(context.Context, *EnableJobDefinitionRequest) (*EnableJobDefinitionResponse, error)
 	// DisableJobDefinition keeps new requests of the job type from starting; what runs goes on.
 	DisableJobDefinition(context.Context, *DisableJobDefinitionRequest) (*DisableJobDefinitionResponse, error)
+	// ListPlugins lists the newest version of every job type that is published as a plugin.
+	ListPlugins(context.Context, *ListPluginsRequest) (*ListPluginsResponse, error)
 	// DeleteJobDefinition removes all versions of the job type from lists and from submission. Requests that exist keep
 	// their pinned version. Reason: DEFINITION_IN_USE while a request of it is not terminal.
 	DeleteJobDefinition(context.Context, *DeleteJobDefinitionRequest) (*DeleteJobDefinitionResponse, error)
@@ -181,6 +196,9 @@ func (UnimplementedJobDefinitionServiceServer) EnableJobDefinition(context.Conte
 }
 func (UnimplementedJobDefinitionServiceServer) DisableJobDefinition(context.Context, *DisableJobDefinitionRequest) (*DisableJobDefinitionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DisableJobDefinition not implemented")
+}
+func (UnimplementedJobDefinitionServiceServer) ListPlugins(context.Context, *ListPluginsRequest) (*ListPluginsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListPlugins not implemented")
 }
 func (UnimplementedJobDefinitionServiceServer) DeleteJobDefinition(context.Context, *DeleteJobDefinitionRequest) (*DeleteJobDefinitionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteJobDefinition not implemented")
@@ -314,6 +332,24 @@ func _JobDefinitionService_DisableJobDefinition_Handler(srv interface{}, ctx con
 	return interceptor(ctx, in, info, handler)
 }
 
+func _JobDefinitionService_ListPlugins_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListPluginsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(JobDefinitionServiceServer).ListPlugins(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: JobDefinitionService_ListPlugins_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(JobDefinitionServiceServer).ListPlugins(ctx, req.(*ListPluginsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _JobDefinitionService_DeleteJobDefinition_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DeleteJobDefinitionRequest)
 	if err := dec(in); err != nil {
@@ -362,6 +398,10 @@ var JobDefinitionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DisableJobDefinition",
 			Handler:    _JobDefinitionService_DisableJobDefinition_Handler,
+		},
+		{
+			MethodName: "ListPlugins",
+			Handler:    _JobDefinitionService_ListPlugins_Handler,
 		},
 		{
 			MethodName: "DeleteJobDefinition",

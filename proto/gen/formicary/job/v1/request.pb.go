@@ -48,20 +48,29 @@ const (
 	Gate_GATE_DEPENDENCY Gate = 7
 	// GATE_QUEUE: it is next in line and was not looked at yet.
 	Gate_GATE_QUEUE Gate = 8
+	// GATE_APPROVAL: a person must decide first.
+	Gate_GATE_APPROVAL Gate = 9
+	// GATE_CHILD: a job that it forked must end first.
+	Gate_GATE_CHILD Gate = 10
+	// GATE_ITEMS: the items of its fan-out must end first.
+	Gate_GATE_ITEMS Gate = 11
 )
 
 // Enum value maps for Gate.
 var (
 	Gate_name = map[int32]string{
-		0: "GATE_UNSPECIFIED",
-		1: "GATE_SCHEDULE",
-		2: "GATE_CONCURRENCY",
-		3: "GATE_CAPACITY",
-		4: "GATE_NO_ANT",
-		5: "GATE_PAUSE",
-		6: "GATE_DISABLED",
-		7: "GATE_DEPENDENCY",
-		8: "GATE_QUEUE",
+		0:  "GATE_UNSPECIFIED",
+		1:  "GATE_SCHEDULE",
+		2:  "GATE_CONCURRENCY",
+		3:  "GATE_CAPACITY",
+		4:  "GATE_NO_ANT",
+		5:  "GATE_PAUSE",
+		6:  "GATE_DISABLED",
+		7:  "GATE_DEPENDENCY",
+		8:  "GATE_QUEUE",
+		9:  "GATE_APPROVAL",
+		10: "GATE_CHILD",
+		11: "GATE_ITEMS",
 	}
 	Gate_value = map[string]int32{
 		"GATE_UNSPECIFIED": 0,
@@ -73,6 +82,9 @@ var (
 		"GATE_DISABLED":    6,
 		"GATE_DEPENDENCY":  7,
 		"GATE_QUEUE":       8,
+		"GATE_APPROVAL":    9,
+		"GATE_CHILD":       10,
+		"GATE_ITEMS":       11,
 	}
 )
 
@@ -303,7 +315,13 @@ type JobRequest struct {
 	// error_message for a person.
 	ErrorMessage string `protobuf:"bytes,21,opt,name=error_message,json=errorMessage,proto3" json:"error_message,omitempty"`
 	// wait says why it does not run; unset when it runs or is terminal.
-	Wait          *Wait `protobuf:"bytes,22,opt,name=wait,proto3" json:"wait,omitempty"`
+	Wait *Wait `protobuf:"bytes,22,opt,name=wait,proto3" json:"wait,omitempty"`
+	// parent_request_id forked this one; empty for a job that a person or trigger submitted.
+	ParentRequestId string `protobuf:"bytes,23,opt,name=parent_request_id,json=parentRequestId,proto3" json:"parent_request_id,omitempty"`
+	// parent_task of the parent that forked it.
+	ParentTask string `protobuf:"bytes,24,opt,name=parent_task,json=parentTask,proto3" json:"parent_task,omitempty"`
+	// retries of the job so far, since it was submitted or restarted by hand.
+	Retries       int32 `protobuf:"varint,25,opt,name=retries,proto3" json:"retries,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -490,6 +508,27 @@ func (x *JobRequest) GetWait() *Wait {
 		return x.Wait
 	}
 	return nil
+}
+
+func (x *JobRequest) GetParentRequestId() string {
+	if x != nil {
+		return x.ParentRequestId
+	}
+	return ""
+}
+
+func (x *JobRequest) GetParentTask() string {
+	if x != nil {
+		return x.ParentTask
+	}
+	return ""
+}
+
+func (x *JobRequest) GetRetries() int32 {
+	if x != nil {
+		return x.Retries
+	}
+	return 0
 }
 
 // SubmitJobRequest asks for a run of a job type.
@@ -1167,7 +1206,13 @@ type RestartJobRequestRequest struct {
 	// id as in GetJobRequest.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// hard runs every task again; otherwise completed tasks are kept.
-	Hard          bool `protobuf:"varint,2,opt,name=hard,proto3" json:"hard,omitempty"`
+	Hard bool `protobuf:"varint,2,opt,name=hard,proto3" json:"hard,omitempty"`
+	// from_task runs this task and everything after it again, and keeps what completed before it; not together with hard.
+	// Reason: TASK_NOT_FOUND.
+	FromTask string `protobuf:"bytes,3,opt,name=from_task,json=fromTask,proto3" json:"from_task,omitempty"`
+	// job_version pins another version of the definition: a number, a sem_version or a range such as ^1.2; empty keeps the
+	// version that the request has. Reason: VERSION_NOT_FOUND.
+	JobVersion    string `protobuf:"bytes,4,opt,name=job_version,json=jobVersion,proto3" json:"job_version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1214,6 +1259,20 @@ func (x *RestartJobRequestRequest) GetHard() bool {
 		return x.Hard
 	}
 	return false
+}
+
+func (x *RestartJobRequestRequest) GetFromTask() string {
+	if x != nil {
+		return x.FromTask
+	}
+	return ""
+}
+
+func (x *RestartJobRequestRequest) GetJobVersion() string {
+	if x != nil {
+		return x.JobVersion
+	}
+	return ""
 }
 
 // RestartJobRequestResponse answers with the request.
@@ -1436,7 +1495,7 @@ const file_formicary_job_v1_request_proto_rawDesc = "" +
 	"\x04gate\x18\x01 \x01(\x0e2\x16.formicary.job.v1.GateR\x04gate\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
 	"\aholders\x18\x03 \x03(\tR\aholders\x12\x12\n" +
-	"\x04rank\x18\x04 \x01(\x03R\x04rank\"\xcb\b\n" +
+	"\x04rank\x18\x04 \x01(\x03R\x04rank\"\xb2\t\n" +
 	"\n" +
 	"JobRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x15\n" +
@@ -1466,7 +1525,11 @@ const file_formicary_job_v1_request_proto_rawDesc = "" +
 	"\n" +
 	"error_code\x18\x14 \x01(\tR\terrorCode\x12#\n" +
 	"\rerror_message\x18\x15 \x01(\tR\ferrorMessage\x12*\n" +
-	"\x04wait\x18\x16 \x01(\v2\x16.formicary.job.v1.WaitR\x04wait\"\xa6\x01\n" +
+	"\x04wait\x18\x16 \x01(\v2\x16.formicary.job.v1.WaitR\x04wait\x12*\n" +
+	"\x11parent_request_id\x18\x17 \x01(\tR\x0fparentRequestId\x12\x1f\n" +
+	"\vparent_task\x18\x18 \x01(\tR\n" +
+	"parentTask\x12\x18\n" +
+	"\aretries\x18\x19 \x01(\x05R\aretries\"\xa6\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aPENDING\x10\x01\x12\t\n" +
@@ -1520,10 +1583,13 @@ const file_formicary_job_v1_request_proto_rawDesc = "" +
 	"\x17ResumeJobRequestRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"R\n" +
 	"\x18ResumeJobRequestResponse\x126\n" +
-	"\arequest\x18\x01 \x01(\v2\x1c.formicary.job.v1.JobRequestR\arequest\"I\n" +
+	"\arequest\x18\x01 \x01(\v2\x1c.formicary.job.v1.JobRequestR\arequest\"\x99\x01\n" +
 	"\x18RestartJobRequestRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12\x12\n" +
-	"\x04hard\x18\x02 \x01(\bR\x04hard\"S\n" +
+	"\x04hard\x18\x02 \x01(\bR\x04hard\x12$\n" +
+	"\tfrom_task\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18dR\bfromTask\x12(\n" +
+	"\vjob_version\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\n" +
+	"jobVersion\"S\n" +
 	"\x19RestartJobRequestResponse\x126\n" +
 	"\arequest\x18\x01 \x01(\v2\x1c.formicary.job.v1.JobRequestR\arequest\"5\n" +
 	"\x18ExplainJobRequestRequest\x12\x19\n" +
@@ -1534,7 +1600,7 @@ const file_formicary_job_v1_request_proto_rawDesc = "" +
 	"\x04wait\x18\x03 \x01(\v2\x16.formicary.job.v1.WaitR\x04wait\"\x85\x01\n" +
 	"\x19ExplainJobRequestResponse\x126\n" +
 	"\arequest\x18\x01 \x01(\v2\x1c.formicary.job.v1.JobRequestR\arequest\x120\n" +
-	"\x05tasks\x18\x02 \x03(\v2\x1a.formicary.job.v1.TaskWaitR\x05tasks*\xb1\x01\n" +
+	"\x05tasks\x18\x02 \x03(\v2\x1a.formicary.job.v1.TaskWaitR\x05tasks*\xe4\x01\n" +
 	"\x04Gate\x12\x14\n" +
 	"\x10GATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rGATE_SCHEDULE\x10\x01\x12\x14\n" +
@@ -1546,7 +1612,13 @@ const file_formicary_job_v1_request_proto_rawDesc = "" +
 	"\rGATE_DISABLED\x10\x06\x12\x13\n" +
 	"\x0fGATE_DEPENDENCY\x10\a\x12\x0e\n" +
 	"\n" +
-	"GATE_QUEUE\x10\b2\xaa\v\n" +
+	"GATE_QUEUE\x10\b\x12\x11\n" +
+	"\rGATE_APPROVAL\x10\t\x12\x0e\n" +
+	"\n" +
+	"GATE_CHILD\x10\n" +
+	"\x12\x0e\n" +
+	"\n" +
+	"GATE_ITEMS\x10\v2\xaa\v\n" +
 	"\x11JobRequestService\x12\xa3\x01\n" +
 	"\tSubmitJob\x12\".formicary.job.v1.SubmitJobRequest\x1a#.formicary.job.v1.SubmitJobResponse\"M\xaa\xbb\x18\x10\n" +
 	"\x0erequest.submit\x82\xd3\xe4\x93\x023:\x01*Z\x17:\x01*\"\x12/api/jobs/requests\"\x15/api/v1/jobs/requests\x12\xb1\x01\n" +

@@ -1,0 +1,36 @@
+package jobspec
+
+// Facts are what conditions (when, skip_if) can ask about.
+type Facts struct {
+	// Vars as templates see them: params.x and vars.x.
+	Vars Vars
+	// Tasks that have ended: tasks.build.exit_code. Names that are no identifiers are written tasks["a-b"].
+	Tasks map[string]TaskFact
+}
+
+// TaskFact is how a task ended.
+type TaskFact struct {
+	State        string            `json:"state"`
+	ExitCode     int               `json:"exit_code"`
+	FailureClass string            `json:"failure_class"`
+	Message      string            `json:"message"`
+	Outputs      map[string]string `json:"outputs"`
+	Result       string            `json:"result"`
+}
+
+// Decision is what becomes of a task that is about to start.
+type Decision struct {
+	// Off says that `when` does not hold: the task is SKIPPED and leads nowhere.
+	Off bool `json:"off,omitempty"`
+	// Skip says that `except` holds: the task is COMPLETED at once.
+	Skip bool `json:"skip,omitempty"`
+	// Fault says why it cannot be decided: the task fails.
+	Fault string `json:"fault,omitempty"`
+	// Items of a fan-out, in order; empty for a task without.
+	Items []Item `json:"items,omitempty"`
+	// Fork and Approval are rendered with what is known now.
+	Fork     *Fork     `json:"fork,omitempty"`
+	Approval *Approval `json:"approval,omitempty"`
+	// Class is the placement when it is known only now; nil: that of the plan.
+	Class *Class `json:"class,omitempty"`
+}

@@ -1,0 +1,60 @@
+package jobspec
+
+// FanOut makes one task run once for each of a list of items.
+type FanOut struct {
+	// Source names the variable that holds the list (a list, or JSON text of one); empty when Items are written down.
+	Source string `json:"source,omitempty"`
+	// Items as far as the plan knows them.
+	Items []any `json:"items,omitempty"`
+	// Matrix says that the items are the product of lists: maps whose entries are variables of the item.
+	Matrix bool `json:"matrix,omitempty"`
+	// ItemVar is the variable that holds the item; "item" when none is given, "matrix" of a matrix.
+	ItemVar string `json:"item_var"`
+	// MaxParallel items run at once; 0 means no limit.
+	MaxParallel int `json:"max_parallel,omitempty"`
+	// FailFast cancels the items that run, and starts no other, when one has failed.
+	FailFast bool `json:"fail_fast,omitempty"`
+	// MinSuccess items must complete for the task to complete, MinSuccessPercent of them in hundredths; 0: all.
+	MinSuccess        int `json:"min_success,omitempty"`
+	MinSuccessPercent int `json:"min_success_percent,omitempty"`
+}
+
+// MaxItems bounds the items of one fan-out.
+const MaxItems = 10_000
+
+// Needed returns how many of total items must complete.
+func (f *FanOut) Needed(total int) int {
+	switch {
+	case f.MinSuccess > 0:
+		return min(f.MinSuccess, total)
+	case f.MinSuccessPercent > 0:
+		return (total*f.MinSuccessPercent + 99) / 100
+	}
+	return total
+}
+
+// Item is one of the runs that a fan-out makes.
+type Item struct {
+	// Name of its task, unique in the plan: "build[3]", of a matrix "build[linux,1.26]".
+	Name string `json:"name"`
+	// Value of the item.
+	Value any `json:"value"`
+	// Class is its placement when that depends on the item; nil: that of the task.
+	Class *Class `json:"class,omitempty"`
+}
+
+// ItemResult is how an item ended: one entry of the list in {task}_results.
+type ItemResult struct {
+	Index        int               `json:"index"`
+	Status       string            `json:"status"` // COMPLETED, FAILED, SKIPPED or CANCELLED
+	ExitCode     int               `json:"exit_code"`
+	ErrorCode    string            `json:"error_code,omitempty"`
+	ErrorMessage string            `json:"error_message,omitempty"`
+	Outputs      map[string]string `json:"outputs,omitempty"`
+}
+
+// Suffix of the variable that holds the results of a fan-out: a list with one ItemResult for each item, in order.
+const resultsSuffix = "_results"
+
+// ResultsVar names the variable that holds the results of a fan-out.
+func ResultsVar(task string) string { return task + resultsSuffix }
