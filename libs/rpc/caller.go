@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"strings"
 
 	"google.golang.org/grpc/metadata"
 )
@@ -12,14 +13,17 @@ type Caller struct {
 	Org string
 	// User is who asked.
 	User string
+	// Roles of the user in the org.
+	Roles []string
 }
 
 // system is the caller of work that no person asked for.
 var system = Caller{Org: "default", User: "system"}
 
 const (
-	orgKey  = "x-formicary-org"
-	userKey = "x-formicary-user"
+	orgKey   = "x-formicary-org"
+	userKey  = "x-formicary-user"
+	rolesKey = "x-formicary-roles"
 )
 
 type callerKey struct{}
@@ -50,11 +54,29 @@ func incoming(ctx context.Context) context.Context {
 	if v := md.Get(userKey); len(v) > 0 {
 		c.User = v[0]
 	}
+	c.Roles = ParseRoles(md.Get(rolesKey)...)
 	return WithCaller(ctx, c)
 }
 
 // outgoing puts the caller into the metadata of a call.
 func outgoing(ctx context.Context) context.Context {
 	c := CallerFrom(ctx)
-	return metadata.AppendToOutgoingContext(ctx, orgKey, c.Org, userKey, c.User)
+	pairs := []string{orgKey, c.Org, userKey, c.User}
+	if len(c.Roles) > 0 {
+		pairs = append(pairs, rolesKey, strings.Join(c.Roles, ","))
+	}
+	return metadata.AppendToOutgoingContext(ctx, pairs...)
+}
+
+// ParseRoles reads lists of roles that are separated by commas. A name cannot hold one.
+func ParseRoles(lists ...string) []string {
+	var roles []string
+	for _, list := range lists {
+		for role := range strings.SplitSeq(list, ",") {
+			if role = strings.TrimSpace(role); role != "" {
+				roles = append(roles, role)
+			}
+		}
+	}
+	return roles
 }

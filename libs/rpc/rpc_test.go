@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -97,9 +98,9 @@ func TestPanicStaysInside(t *testing.T) {
 }
 
 func TestCallerTravels(t *testing.T) {
-	want := rpc.Caller{Org: "o", User: "u"}
+	want := rpc.Caller{Org: "o", User: "u", Roles: []string{"lead", "qa"}}
 	h := serve(t, func(ctx context.Context) error {
-		if got := rpc.CallerFrom(ctx); got != want {
+		if got := rpc.CallerFrom(ctx); !reflect.DeepEqual(got, want) {
 			return errs.Invalid("CALLER", "%v", got)
 		}
 		return nil
