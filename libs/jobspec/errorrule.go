@@ -1,5 +1,13 @@
 package jobspec
 
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
 // Actions of error rules.
 const (
 	ActionRetryTask   = "RETRY_TASK"
@@ -38,4 +46,107 @@ type Failure struct {
 	Script   []string
 	ExitCode int
 	Message  string
+}
+
+// Bounds of a rule.
+const (
+	maxRuleText  = 1000
+	maxRuleRetry = maxRetry
+)
+
+// ruleActions lists the actions of rules.
+func ruleActions() []string {
+	return []string{ActionRetryTask, ActionRetryJob, ActionSuspendJob, ActionHardFailure}
+}
+
+// Check reports what is wrong with a rule, all of it at once.
+func (r *ErrorRule) Check() error {
+	var wrong []string
+	if !validName(r.ErrorCode) {
+		wrong = append(wrong, "error_code is missing or no name")
+	}
+	for _, text := range [...]struct{ field, value string }{
+		{"job_type", r.JobType},
+		{"task", r.Task},
+		{"platform", r.Platform},
+		{"command", r.Command},
+		{"regex", r.Regex},
+		{"message", r.Message},
+		{"display_code", r.DisplayCode},
+	} {
+		if len(text.value) > maxRuleText {
+			wrong = append(wrong, fmt.Sprintf("%s is longer than %d bytes", text.field, maxRuleText))
+		}
+	}
+	if _, err := regexp.Compile(r.Regex); err != nil {
+		wrong = append(wrong, "regex is no regular expression of Go (RE2)")
+	}
+	if r.ExitCode != "" && r.ExitCode != "*" {
+		if k, err := parseKey(r.ExitCode); err != nil || k.state != "" {
+			wrong = append(wrong, "exit_code is no code and no range such as 500-599 or 4xx")
+		}
+	}
+	if r.Action != "" && !slices.Contains(ruleActions(), r.Action) {
+		wrong = append(wrong, "action is none of "+strings.Join(ruleActions(), ", "))
+	}
+	if r.Retry < 0 || r.Retry > maxRuleRetry {
+		wrong = append(wrong, fmt.Sprintf("retry is not from 0 to %d", maxRuleRetry))
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(wrong, "; "))
+}
+
+// MatchRule returns the first rule that fits, or nil. SortRules makes the first the most specific one.
+func MatchRule(rules []ErrorRule, f Failure) *ErrorRule {
+	for i := range rules {
+		if rules[i].fits(&f) {
+			return &rules[i]
+		}
+	}
+	return nil
+}
+
+// fits compares the regular expression last: it is the only condition that costs something.
+func (r *ErrorRule) fits(f *Failure) bool {
+	if !scopeFits(r.JobType, f.JobType) || !scopeFits(r.Task, f.Task) || !scopeFits(r.Platform, f.Platform) {
+		return false
+	}
+	if r.ExitCode != "" && !codeFits(r.ExitCode, f.ExitCode) {
+		return false
+	}
+	if r.Command != "" && !slices.ContainsFunc(f.Script, func(line string) bool { return strings.Contains(line, r.Command) }) {
+		return false
+	}
+	if r.Regex == "" {
+		return true
+	}
+	re, err := regexp.Compile(r.Regex)
+	return err == nil && re.MatchString(f.Message)
+}
+
+func scopeFits(scope, name string) bool { return scope == "" || scope == "*" || scope == name }
+
+// SortRules puts the most specific rules first: those of a job type, then those of a task, of an exact exit code, of a
+// range (the narrowest first), with a regular expression, with a command, of a platform. Equal ones keep their order.
+func SortRules(rules []ErrorRule) {
+	slices.SortStableFunc(rules, func(a, b ErrorRule) int {
+		return slices.Compare(a.rank(), b.rank())
+	})
+}
+
+// rank is smaller the more specific a rule is.
+func (r *ErrorRule) rank() []int {
+	missing := func(text string) int {
+		if text == "" || text == "*" {
+			return 1
+		}
+		return 0
+	}
+	code := 3 * maxCode // wider than any range
+	if k, err := parseKey(r.ExitCode); err == nil && !k.any && k.state == "" {
+		code = k.high - k.low
+	}
+	return []int{missing(r.JobType), missing(r.Task), code, missing(r.Regex), missing(r.Command), missing(r.Platform)}
 }

@@ -1,5 +1,7 @@
 package jobspec
 
+import "strconv"
+
 // FanOut makes one task run once for each of a list of items.
 type FanOut struct {
 	// Source names the variable that holds the list (a list, or JSON text of one); empty when Items are written down.
@@ -58,3 +60,53 @@ const resultsSuffix = "_results"
 
 // ResultsVar names the variable that holds the results of a fan-out.
 func ResultsVar(task string) string { return task + resultsSuffix }
+
+// Modes of a fan-out: its items are tasks of this job, or jobs of their own.
+const (
+	ModeTask = "task"
+	ModeJob  = "job"
+)
+
+// maxItemOutputs bounds the items whose state becomes variables of their own: a variable for each item of a large
+// fan-out would be copied into every later task. The list of results has all of them.
+const maxItemOutputs = 200
+
+// Variables that an item, and the tasks after the fan-out, see.
+const (
+	VarFanOutIndex     = "FanOutIndex"
+	varFanOutItemCount = "FanOutItemCount"
+	varFanOutSource    = "FanOutSource"
+	varFanOutMode      = "FanOutMode"
+)
+
+// GroupOutputs returns the outputs of a task whose items have ended, in the order of the items.
+func GroupOutputs(t *Task, mode string, results []ItemResult) map[string]string {
+	if results == nil {
+		results = []ItemResult{}
+	}
+	out := map[string]string{
+		ResultsVar(t.Name): jsonOf(results),
+		varFanOutItemCount: strconv.Itoa(len(results)),
+		varFanOutMode:      mode,
+		varFanOutSource:    "",
+	}
+	item := defaultItemVar
+	if t.FanOut != nil {
+		out[varFanOutSource], item = t.FanOut.Source, t.FanOut.ItemVar
+	}
+	for i := range results[:min(len(results), maxItemOutputs)] {
+		r := &results[i]
+		prefix := item + "_" + strconv.Itoa(i)
+		out[prefix+"_status"] = r.Status
+		out[prefix+"_exit_code"] = strconv.Itoa(r.ExitCode)
+		if r.ErrorCode != "" {
+			out[prefix+"_error_code"] = r.ErrorCode
+		}
+		if r.ErrorMessage != "" {
+			out[prefix+"_error_message"] = r.ErrorMessage
+		}
+	}
+	return out
+}
+
+const defaultItemVar = "item"

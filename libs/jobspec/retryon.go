@@ -1,5 +1,11 @@
 package jobspec
 
+import (
+	"errors"
+	"slices"
+	"strings"
+)
+
 // RetryOn says which failures of a task are tried again.
 type RetryOn struct {
 	// Codes are keys as in on_exit_code whose failures use up retry; empty with Any: every code.
@@ -36,4 +42,71 @@ type Secret struct {
 	// Env is the variable, or File the path in the attempt's directory, that it is delivered in.
 	Env  string `json:"env,omitempty"`
 	File string `json:"file,omitempty"`
+}
+
+// Classes of failures.
+const (
+	ClassUser    = "user"
+	ClassTimeout = "timeout"
+	ClassOOM     = "oom"
+	ClassInfra   = "infra"
+)
+
+// Budget returns how often failures of a class are tried again. shared says that they use up Retry together with the
+// other shared ones; else the class counts for itself. A class without a budget has 0.
+func (t *Task) Budget(class string, exitCode int) (n int, shared bool) {
+	var b Budget
+	switch {
+	case t.RetryOn == nil && class == ClassInfra:
+		b.Own = DefaultInfra
+	case class == ClassUser:
+		b.Shared = t.RetryOn == nil || t.RetryOn.code(exitCode)
+	case t.RetryOn == nil:
+		b.Shared = class == ClassTimeout || class == ClassOOM
+	case class == ClassTimeout:
+		b = t.RetryOn.Timeout
+	case class == ClassOOM:
+		b = t.RetryOn.OOM
+	case class == ClassInfra:
+		b = t.RetryOn.Infra
+	}
+	if b.Shared {
+		return t.Retry, true
+	}
+	return b.Own, false
+}
+
+// code reports whether a user failure with this code is tried again.
+func (r *RetryOn) code(exitCode int) bool {
+	if r.Any {
+		return true
+	}
+	return slices.ContainsFunc(r.Codes, func(code string) bool { return codeFits(code, exitCode) })
+}
+
+// codeFits reports whether a code or a range, as a key of on_exit_code, holds an exit code.
+func codeFits(key string, exitCode int) bool {
+	k, err := parseKey(key)
+	return err == nil && (k.any || k.state == "" && k.low <= exitCode && exitCode <= k.high)
+}
+
+// CheckOutputs compares what a task gave with what it declares. The error is for people and holds no values.
+func CheckOutputs(t *Task, outputs map[string]string) error {
+	var wrong []string
+	for _, o := range t.Outputs {
+		v, given := outputs[o.Name]
+		if !given {
+			if o.Required {
+				wrong = append(wrong, "the output "+quoteName(o.Name)+" is missing")
+			}
+			continue
+		}
+		if _, expected := convertTo(o.Type, v); expected != "" {
+			wrong = append(wrong, "the output "+quoteName(o.Name)+" is not "+expected)
+		}
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(wrong, "; "))
 }
