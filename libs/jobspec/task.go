@@ -276,10 +276,10 @@ func (r *taskFieldReader) spec(p *pair) {
 		spec.CPUMillis = r.cpu(n)
 	case "memory_limit":
 		spec.MemoryBytes = r.memory(n)
-	case "container":
-		r.container(n, p)
 	default:
-		r.unknownField(p, unsupportedTaskFields(), taskFields())
+		if !r.option(p) {
+			r.unknownField(p, unsupportedTaskFields(), taskFields())
+		}
 	}
 }
 
@@ -523,17 +523,4 @@ func (r *taskFieldReader) checkRoute(key string, at *node, names []string, targe
 			return
 		}
 	}
-}
-
-func (r *taskFieldReader) container(n *node, at *pair) {
-	r.mapping(n, func(p *pair) {
-		switch p.key {
-		case "cpu_limit":
-			r.t.task.Spec.CPUMillis = r.cpu(p.value)
-		case "memory_limit":
-			r.t.task.Spec.MemoryBytes = r.memory(p.value)
-		default:
-			r.unknownField(p, unsupportedContainerFields(), containerFields())
-		}
-	}, at)
 }
