@@ -18,6 +18,19 @@ type AntSession struct {
 	SyncedAt   time.Time
 }
 
+type Approval struct {
+	ExecutionID uuid.UUID
+	TaskIdx     int32
+	Round       int32
+	OrgID       string
+	State       string
+	Policy      []byte
+	RequestedAt time.Time
+	DueAt       *time.Time
+	EscalatedAt *time.Time
+	DecidedAt   *time.Time
+}
+
 type Attempt struct {
 	Uid             uuid.UUID
 	ExecutionID     uuid.UUID
@@ -44,6 +57,29 @@ type Attempt struct {
 	DispatchedAt    time.Time
 	StartedAt       *time.Time
 	EndedAt         *time.Time
+}
+
+type Child struct {
+	ExecutionID uuid.UUID
+	TaskIdx     int32
+	Round       int32
+	Kind        string
+	State       string
+	JobType     string
+	JobVersion  string
+	Params      []byte
+	Wait        bool
+	Cascade     bool
+	RequestID   pgtype.UUID
+	Outcome     string
+	ErrorCode   string
+	Message     string
+	Outputs     []byte
+	Tries       int32
+	DueAt       time.Time
+	HeardAt     time.Time
+	CreatedAt   time.Time
+	EndedAt     *time.Time
 }
 
 type ClassWait struct {
@@ -90,6 +126,12 @@ type Execution struct {
 	RestartAt       *time.Time
 	RestartSoft     bool
 	ResumeAt        *time.Time
+	Active          int32
+	Approvals       int32
+	TasksPlanned    int32
+	Retries         int32
+	SubmittedBy     string
+	Rules           []byte
 }
 
 type Move struct {
@@ -120,39 +162,63 @@ type SlotRelease struct {
 }
 
 type Task struct {
-	ExecutionID  uuid.UUID
-	Idx          int32
-	Name         string
-	Method       string
-	Slots        int32
-	Class        string
-	State        string
-	AlwaysRun    bool
-	AllowFailure bool
-	Trails       bool
-	Waiting      int32
-	Control      int32
-	Taken        int32
-	Broken       bool
-	Handler      bool
-	Reuse        bool
-	Spec         []byte
-	TimeoutMs    int64
-	TotalMs      int64
-	Attempts     int32
-	UserTries    int32
-	InfraTries   int32
-	Priority     int16
-	ReadyAt      *time.Time
-	WakeAt       *time.Time
-	OverdueAt    *time.Time
-	ExitCode     int32
-	FailureClass string
-	Message      string
-	Outputs      []byte
-	Result       string
-	WaitGate     string
-	WaitReason   string
-	StartedAt    *time.Time
-	EndedAt      *time.Time
+	ExecutionID    uuid.UUID
+	Idx            int32
+	Name           string
+	Method         string
+	Slots          int32
+	Class          string
+	State          string
+	AlwaysRun      bool
+	AllowFailure   bool
+	Trails         bool
+	Waiting        int32
+	Control        int32
+	Taken          int32
+	Broken         bool
+	Handler        bool
+	Reuse          bool
+	Spec           []byte
+	TimeoutMs      int64
+	TotalMs        int64
+	Attempts       int32
+	UserTries      int32
+	InfraTries     int32
+	Priority       int16
+	ReadyAt        *time.Time
+	WakeAt         *time.Time
+	OverdueAt      *time.Time
+	ExitCode       int32
+	FailureClass   string
+	Message        string
+	Outputs        []byte
+	Result         string
+	WaitGate       string
+	WaitReason     string
+	StartedAt      *time.Time
+	EndedAt        *time.Time
+	GroupIdx       pgtype.Int4
+	Item           int32
+	ItemValue      []byte
+	ItemsTotal     int32
+	ItemsFirst     int32
+	ItemsNext      int32
+	ItemsOpen      int32
+	ItemsFailed    int32
+	ItemsSucceeded int32
+	Round          int32
+	ErrorCode      string
+	ClassTries     []byte
+	Decided        []byte
+	Kept           []byte
+}
+
+type Vote struct {
+	ExecutionID uuid.UUID
+	TaskIdx     int32
+	Round       int32
+	Voter       string
+	Approve     bool
+	Comment     string
+	CreatedAt   time.Time
 }
