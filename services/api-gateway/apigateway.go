@@ -60,8 +60,14 @@ func New(conf Config, deps Deps) (*Service, error) {
 		return nil, err
 	}
 	calls, err := forward.New(s.gate, conf.CallTimeout,
-		forward.Peer{Name: "job-manager", Conn: deps.JobManager, Services: []string{jobv1.JobDefinitionService_ServiceDesc.ServiceName, jobv1.JobRequestService_ServiceDesc.ServiceName}},
-		forward.Peer{Name: "supervisor", Conn: deps.Supervisor, Services: []string{executionv1.ExecutionService_ServiceDesc.ServiceName, executionv1.LogService_ServiceDesc.ServiceName}},
+		forward.Peer{Name: "job-manager", Conn: deps.JobManager, Services: []string{
+			jobv1.JobDefinitionService_ServiceDesc.ServiceName, jobv1.JobRequestService_ServiceDesc.ServiceName,
+			jobv1.ErrorCodeService_ServiceDesc.ServiceName, jobv1.NotificationService_ServiceDesc.ServiceName,
+		}},
+		forward.Peer{Name: "supervisor", Conn: deps.Supervisor, Services: []string{
+			executionv1.ExecutionService_ServiceDesc.ServiceName, executionv1.ApprovalService_ServiceDesc.ServiceName,
+			executionv1.LogService_ServiceDesc.ServiceName,
+		}},
 		forward.Peer{Name: "resource-manager", Conn: deps.ResourceManager, Services: []string{resourcev1.AntService_ServiceDesc.ServiceName}},
 		forward.Peer{Name: "scheduler", Conn: deps.Scheduler, Services: []string{schedulev1.QueueService_ServiceDesc.ServiceName}},
 	)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -32,6 +33,9 @@ const (
 	ants    = "/formicary.resource.v1.AntService/"
 	queue   = "/formicary.schedule.v1.QueueService/"
 	watches = "/formicary.job.v1.EventService/"
+	votes   = "/formicary.execution.v1.ApprovalService/"
+	codesOf = "/formicary.job.v1.ErrorCodeService/"
+	notices = "/formicary.job.v1.NotificationService/"
 )
 
 // paths are all documented paths: what they call and with which request.
@@ -60,6 +64,22 @@ var paths = []struct{ verb, path, body, peer, method, want string }{
 	{"GET", "/api/v1/jobs/requests/" + id + "/execution?run=2", ``, "supervisor", runs + "GetExecution", `{"request_id":"` + id + `","run":2}`},
 	{"GET", "/api/v1/jobs/requests/" + id + "/tasks", ``, "supervisor", runs + "ListTasks", `{"request_id":"` + id + `"}`},
 	{"GET", "/api/v1/jobs/requests/" + id + "/tasks/a%20b/log?follow=true&offset=9", ``, "supervisor", logs + "WatchTaskLog", `{"request_id":"` + id + `","task":"a b","follow":true,"offset":"9"}`},
+	{"POST", "/api/v1/jobs/requests/" + id + "/tasks/a%20b/vote", `{"decision":"APPROVED"}`, "supervisor", votes + "VoteOnApproval", `{"request_id":"` + id + `","task":"a b","decision":"APPROVED"}`},
+	{"POST", "/api/jobs/requests/" + id + "/tasks/ok/vote", `{"decision":"REJECTED","comments":"no"}`, "supervisor", votes + "VoteOnApproval", `{"request_id":"` + id + `","task":"ok","decision":"REJECTED","comments":"no"}`},
+	{"GET", "/api/v1/jobs/requests/" + id + "/tasks/ok/approval", ``, "supervisor", votes + "GetApproval", `{"request_id":"` + id + `","task":"ok"}`},
+	{"GET", "/api/jobs/requests/" + id + "/tasks/ok/approval", ``, "supervisor", votes + "GetApproval", `{"request_id":"` + id + `","task":"ok"}`},
+	{"GET", "/api/v1/approvals/pending?page_size=3", ``, "supervisor", votes + "ListPendingApprovals", `{"page_size":3}`},
+	{"GET", "/api/approvals/pending", ``, "supervisor", votes + "ListPendingApprovals", `{}`},
+	{"GET", "/api/v1/jobs/plugins", ``, "job-manager", defs + "ListPlugins", `{}`},
+	{"GET", "/api/jobs/plugins?page_size=2", ``, "job-manager", defs + "ListPlugins", `{"page_size":2}`},
+	{"GET", "/api/v1/error-codes?job_type=etl", ``, "job-manager", codesOf + "ListErrorCodes", `{"job_type":"etl"}`},
+	{"GET", "/api/errors", ``, "job-manager", codesOf + "ListErrorCodes", `{}`},
+	{"POST", "/api/v1/error-codes", `{"error_code":"ERR_A"}`, "job-manager", codesOf + "SaveErrorCode", `{"error_code":{"error_code":"ERR_A"}}`},
+	{"PUT", "/api/v1/error-codes/" + id, `{"error_code":"ERR_A"}`, "job-manager", codesOf + "SaveErrorCode", `{"error_code":{"id":"` + id + `","error_code":"ERR_A"}}`},
+	{"POST", "/api/errors", `{"error_code":"ERR_A"}`, "job-manager", codesOf + "SaveErrorCode", `{"error_code":{"error_code":"ERR_A"}}`},
+	{"DELETE", "/api/v1/error-codes/" + id, ``, "job-manager", codesOf + "DeleteErrorCode", `{"id":"` + id + `"}`},
+	{"DELETE", "/api/errors/" + id, ``, "job-manager", codesOf + "DeleteErrorCode", `{"id":"` + id + `"}`},
+	{"GET", "/api/v1/jobs/requests/" + id + "/notifications", ``, "job-manager", notices + "ListNotifications", `{"request_id":"` + id + `"}`},
 	{"GET", "/api/v1/ants", ``, "resource-manager", ants + "ListAnts", `{}`},
 	{"GET", "/api/ants", ``, "resource-manager", ants + "ListAnts", `{}`},
 	{"GET", "/api/v1/ants/ant-1", ``, "resource-manager", ants + "GetAnt", `{"id":"ant-1"}`},
@@ -79,7 +99,7 @@ func TestPathsReachTheirServices(t *testing.T) {
 			if got.peer != c.peer || got.method != c.method {
 				t.Errorf("called %s %s, want %s %s", got.peer, got.method, c.peer, c.method)
 			}
-			if got.caller != (rpc.Caller{Org: "default", User: "local"}) {
+			if !reflect.DeepEqual(got.caller, rpc.Caller{Org: "default", User: "local"}) {
 				t.Errorf("caller %v", got.caller)
 			}
 			wanted, _, err := types(c.method)
@@ -352,18 +372,44 @@ func TestRequestID(t *testing.T) {
 	}
 }
 
-func TestHeadersDoNotBecomeTheCaller(t *testing.T) {
+// TestTheCallerIsBelievedWithinTheOrg: until there are users, callers say who they are; they cannot leave the org, nor
+// be the system.
+func TestTheCallerIsBelievedWithinTheOrg(t *testing.T) {
 	w := start(t)
-	w.do("GET", "/api/v1/ants", "", "X-Formicary-Org: other", "X-Formicary-User: root", "Grpc-Metadata-X-Formicary-Org: other", "Authorization: Bearer x")
-	if got := w.peers.last(t).caller; got.Org != "default" || got.User != "local" {
-		t.Errorf("%v", got)
+	for _, c := range []struct {
+		headers []string
+		want    rpc.Caller
+		reason  string
+	}{
+		{nil, rpc.Caller{Org: "default", User: "local"}, ""},
+		{[]string{"X-Formicary-User: ann", "X-Formicary-Roles: lead, qa"}, rpc.Caller{Org: "default", User: "ann", Roles: []string{"lead", "qa"}}, ""},
+		{[]string{"X-Formicary-Org: other", "Grpc-Metadata-X-Formicary-Org: other", "Grpc-Metadata-X-Formicary-User: root", "Authorization: Bearer x"}, rpc.Caller{Org: "default", User: "local"}, ""},
+		{[]string{"X-Formicary-User: system"}, rpc.Caller{Org: "default", User: "local"}, ""},
+		{[]string{"X-Formicary-User: system:sla-timeout"}, rpc.Caller{}, "USER_INVALID"},
+		{[]string{"X-Formicary-User: " + strings.Repeat("x", 101)}, rpc.Caller{}, "USER_INVALID"},
+		{[]string{"X-Formicary-Roles: " + strings.Repeat("x,", 51)}, rpc.Caller{}, "USER_INVALID"},
+	} {
+		got := w.do("GET", "/api/v1/ants", "", c.headers...)
+		if c.reason != "" {
+			if got.code != http.StatusBadRequest || reason(t, got) != c.reason {
+				t.Errorf("%v: %d %s", c.headers, got.code, got.body)
+			}
+			continue
+		}
+		if got := w.peers.last(t).caller; !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%v: %v", c.headers, got)
+		}
 	}
-	ctx := rpc.WithCaller(t.Context(), rpc.Caller{Org: "other", User: "root"})
+	ctx := rpc.WithCaller(t.Context(), rpc.Caller{Org: "other", User: "ann", Roles: []string{"lead"}})
 	if _, err := jobv1.NewJobRequestServiceClient(w.grpc).GetJobRequest(ctx, &jobv1.GetJobRequestRequest{Id: "x"}); err != nil {
 		t.Fatal(err)
 	}
-	if got := w.peers.last(t).caller; got.Org != "default" || got.User != "local" {
+	if got := w.peers.last(t).caller; !reflect.DeepEqual(got, rpc.Caller{Org: "default", User: "ann", Roles: []string{"lead"}}) {
 		t.Errorf("over gRPC: %v", got)
+	}
+	ctx = rpc.WithCaller(t.Context(), rpc.Caller{User: "system:x"})
+	if _, err := jobv1.NewJobRequestServiceClient(w.grpc).GetJobRequest(ctx, &jobv1.GetJobRequestRequest{Id: "x"}); errs.Reason(err) != "USER_INVALID" {
+		t.Errorf("over gRPC: %v", err)
 	}
 }
 

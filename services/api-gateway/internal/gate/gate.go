@@ -6,6 +6,7 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"unicode"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -32,9 +33,37 @@ func New(rules Rules, maxStreams int) *Gate {
 	return &Gate{rules: rules, max: maxStreams, open: map[int]context.CancelCauseFunc{}}
 }
 
-// Authenticate says who makes the call. Until there are users everybody is the one user of the one org.
-func (g *Gate) Authenticate(context.Context) (rpc.Caller, error) {
-	return rpc.Caller{Org: "default", User: "local"}, nil
+// Authenticate says who makes the call. Until there are users the caller is believed: whoever reaches a loopback
+// address may name the user and the roles it acts for, in the one org. The names of the system are not among them.
+func (g *Gate) Authenticate(ctx context.Context) (rpc.Caller, error) {
+	said := rpc.CallerFrom(ctx)
+	c := rpc.Caller{Org: "default", User: "local", Roles: said.Roles}
+	if said.User != "" && said.User != systemUser {
+		c.User = said.User
+	}
+	for _, name := range append([]string{c.User}, c.Roles...) {
+		if !isName(name) {
+			return c, errs.Invalid("USER_INVALID", "%q is no name of a user or role: want at most %d printable characters, not beginning with system", name, longestName)
+		}
+	}
+	if len(c.Roles) > maxRoles {
+		return c, errs.Invalid("USER_INVALID", "%d roles are named, at most %d are possible", len(c.Roles), maxRoles)
+	}
+	return c, nil
+}
+
+const (
+	systemUser  = "system" // what calls say that no person made
+	longestName = 100
+	maxRoles    = 50
+)
+
+// isName says whether a caller may bear the name.
+func isName(name string) bool {
+	if len(name) > longestName || name == systemUser || strings.HasPrefix(name, systemUser+":") {
+		return false
+	}
+	return !strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar })
 }
 
 // Admit checks a call of the method and returns the context that carries its caller.

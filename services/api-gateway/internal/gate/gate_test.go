@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"reflect"
 	"testing"
 
 	"google.golang.org/grpc/codes"
@@ -35,7 +36,7 @@ func TestAdmit(t *testing.T) {
 		if errs.Reason(err) != reason {
 			t.Errorf("%s: %v, want %q", method, err, reason)
 		}
-		if err == nil && rpc.CallerFrom(ctx) != (rpc.Caller{Org: "default", User: "local"}) {
+		if err == nil && !reflect.DeepEqual(rpc.CallerFrom(ctx), rpc.Caller{Org: "default", User: "local"}) {
 			t.Errorf("%s: caller %v", method, rpc.CallerFrom(ctx))
 		}
 	}

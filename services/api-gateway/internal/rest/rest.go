@@ -81,8 +81,11 @@ func register(mux *runtime.ServeMux, conn grpc.ClientConnInterface, events jobv1
 	for _, err := range []error{
 		jobv1.RegisterJobDefinitionServiceHandlerClient(ctx, mux, jobv1.NewJobDefinitionServiceClient(conn)),
 		jobv1.RegisterJobRequestServiceHandlerClient(ctx, mux, jobv1.NewJobRequestServiceClient(conn)),
+		jobv1.RegisterErrorCodeServiceHandlerClient(ctx, mux, jobv1.NewErrorCodeServiceClient(conn)),
+		jobv1.RegisterNotificationServiceHandlerClient(ctx, mux, jobv1.NewNotificationServiceClient(conn)),
 		jobv1.RegisterEventServiceHandlerClient(ctx, mux, events),
 		executionv1.RegisterExecutionServiceHandlerClient(ctx, mux, executionv1.NewExecutionServiceClient(conn)),
+		executionv1.RegisterApprovalServiceHandlerClient(ctx, mux, executionv1.NewApprovalServiceClient(conn)),
 		executionv1.RegisterLogServiceHandlerClient(ctx, mux, executionv1.NewLogServiceClient(conn)),
 		resourcev1.RegisterAntServiceHandlerClient(ctx, mux, resourcev1.NewAntServiceClient(conn)),
 		schedulev1.RegisterQueueServiceHandlerClient(ctx, mux, schedulev1.NewQueueServiceClient(conn)),
@@ -99,11 +102,13 @@ const (
 	lastEventID    = "Last-Event-Id"
 	idempotencyKey = "Idempotency-Key"
 	requestID      = "X-Request-Id"
+	userName       = "X-Formicary-User"
+	userRoles      = "X-Formicary-Roles"
 )
 
 func incoming(key string) (string, bool) {
 	switch key {
-	case lastEventID, idempotencyKey, requestID:
+	case lastEventID, idempotencyKey, requestID, userName, userRoles:
 		return strings.ToLower(key), true
 	}
 	return "", false

@@ -29,7 +29,7 @@ type route struct {
 	verb, path string // as in the proto
 	method     string // "/package.Service/Method"
 	input      protoreflect.MessageDescriptor
-	body       bool // the message is the body; otherwise its fields are query parameters
+	body       bool // the message, or a field of it, is the body; otherwise its fields are query parameters
 	stream     bool
 }
 
@@ -63,7 +63,7 @@ func readRoutes() (routes, error) {
 func (rs routes) add(m protoreflect.MethodDescriptor, rule *annotations.HttpRule) error {
 	r := &route{
 		method: "/" + string(m.Parent().FullName()) + "/" + string(m.Name()), input: m.Input(), stream: m.IsStreamingServer(),
-		body: rule.GetBody() == "*",
+		body: rule.GetBody() != "",
 	}
 	switch p := rule.GetPattern().(type) {
 	case *annotations.HttpRule_Get:
