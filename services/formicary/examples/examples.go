@@ -1,0 +1,61 @@
+// Package examples holds definitions that show the language at work. Each runs as it is; the first line of a file says
+// what for. A test runs them all through a colony.
+package examples
+
+import (
+	"embed"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+//go:embed *.yaml
+var files embed.FS
+
+// Example is a definition to begin with.
+type Example struct {
+	// Name is its job_type.
+	Name string
+	// Category is CI/CD, ETL, Batch or Infrastructure.
+	Category string
+	// Title says in one sentence what it shows.
+	Title string
+	// Text of the definition.
+	Text string
+}
+
+// List returns all examples by category and name.
+func List() ([]Example, error) {
+	entries, err := files.ReadDir(".")
+	if err != nil {
+		return nil, fmt.Errorf("list the examples: %w", err)
+	}
+	list := make([]Example, 0, len(entries))
+	for _, e := range entries {
+		text, err := files.ReadFile(e.Name())
+		if err != nil {
+			return nil, fmt.Errorf("read the example %s: %w", e.Name(), err)
+		}
+		first, _, _ := strings.Cut(strings.TrimPrefix(string(text), "# "), "\n")
+		category, title, _ := strings.Cut(first, ": ")
+		list = append(list, Example{Name: strings.TrimSuffix(e.Name(), ".yaml"), Category: category, Title: title, Text: string(text)})
+	}
+	order := []string{"CI/CD", "ETL", "Batch", "Infrastructure"}
+	slices.SortStableFunc(list, func(a, b Example) int {
+		return slices.Index(order, a.Category) - slices.Index(order, b.Category)
+	})
+	return list, nil
+}
+
+// Find returns an example by its name.
+func Find(name string) (Example, bool, error) {
+	list, err := List()
+	if err != nil {
+		return Example{}, false, err
+	}
+	i := slices.IndexFunc(list, func(e Example) bool { return e.Name == name })
+	if i < 0 {
+		return Example{}, false, nil
+	}
+	return list[i], true, nil
+}
