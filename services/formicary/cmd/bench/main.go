@@ -5,7 +5,8 @@
 //	bench --formicary bin/formicary --out .bench/latest.json
 //
 // Rows: w1 one job at a time, w2 many jobs by 16 clients, w3 chain and fan-out, w4 submit rate, w5 one job of 5,000
-// tasks, idle start and memory, floor. --history N runs w2 again after N finished jobs, --silence D measures the first
+// tasks, w6 one job with a fan-out of 1,000, 3,000 and 10,000 items, language (check and rendering of definitions),
+// idle start and memory, floor. --history N runs w2 again after N finished jobs, --silence D measures the first
 // job after D without any.
 package main
 
