@@ -15,6 +15,8 @@ import (
 	"text/template"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/Masterminds/semver/v3"
 )
 
 // textFunction finds a function that works on text. What is looked for, taken off or put between comes first and the
@@ -322,122 +324,31 @@ func formatTimeCall(_ *invocation, args []any) (any, error) {
 	return formatTime(args[0], layout)
 }
 
-// semverCompare reports whether a version fulfils a constraint: comparisons (=, !=, <, <=, >, >=, ~ same minor, ^ same
-// major) divided by commas or spaces, all of which must hold.
+// semverCompare reports whether a version fulfils a constraint such as "^1.2" or ">=1.2, <2 || 3.x".
 func semverCompare(_ *invocation, args []any) (any, error) {
 	version, ok := parseVersion(textOf(args[1]))
 	if !ok {
 		return nil, errors.New("the value is no semantic version")
 	}
-	parts := strings.FieldsFunc(textOf(args[0]), func(r rune) bool { return r == ',' || r == ' ' })
-	if len(parts) == 0 {
-		return nil, errors.New("the constraint is empty")
+	constraint := textOf(args[0])
+	if len(constraint) > maxVersion {
+		return nil, errors.New("the constraint is too long")
 	}
-	for _, part := range parts {
-		operator := part[:len(part)-len(strings.TrimLeft(part, "=!<>~^"))]
-		bound, ok := parseVersion(part[len(operator):])
-		if !ok {
-			return nil, errors.New("the constraint is no comparison with a semantic version")
-		}
-		holds, ok := version.fulfils(operator, bound)
-		if !ok {
-			return nil, errors.New("the constraint has an unknown operator")
-		}
-		if !holds {
-			return false, nil
-		}
+	wanted, err := semver.NewConstraint(constraint)
+	if err != nil {
+		return nil, errors.New("the constraint is no comparison with a semantic version")
 	}
-	return true, nil
+	return wanted.Check(version), nil
 }
 
-// version is major, minor, patch and the label after a hyphen.
-type version struct {
-	numbers [3]uint64
-	label   string
-}
+// maxVersion bounds the text of versions and of constraints.
+const maxVersion = 200
 
-func parseVersion(s string) (version, bool) {
-	var v version
-	s, _, _ = strings.Cut(strings.TrimPrefix(s, "v"), "+")
-	s, v.label, _ = strings.Cut(s, "-")
-	parts := strings.Split(s, ".")
-	if len(parts) > 3 {
-		return v, false
+// parseVersion reads a version; its minor and patch numbers may be left out.
+func parseVersion(s string) (*semver.Version, bool) {
+	if len(s) > maxVersion {
+		return nil, false
 	}
-	for i, part := range parts {
-		n, err := strconv.ParseUint(part, 10, 32)
-		if err != nil {
-			return v, false
-		}
-		v.numbers[i] = n
-	}
-	return v, true
-}
-
-func (v version) compare(other version) int {
-	for i, n := range v.numbers {
-		if n != other.numbers[i] {
-			if n < other.numbers[i] {
-				return -1
-			}
-			return 1
-		}
-	}
-	if v.label == other.label {
-		return 0
-	}
-	if v.label == "" || other.label == "" { // a labelled version comes before the plain one
-		return strings.Compare(other.label, v.label)
-	}
-	return compareLabels(v.label, other.label)
-}
-
-// compareLabels orders the parts of labels: numbers by value and before text.
-func compareLabels(a, b string) int {
-	x, y := strings.Split(a, "."), strings.Split(b, ".")
-	for i := 0; i < len(x) && i < len(y); i++ {
-		m, errM := strconv.ParseUint(x[i], 10, 64)
-		n, errN := strconv.ParseUint(y[i], 10, 64)
-		switch {
-		case errM == nil && errN == nil && m != n:
-			if m < n {
-				return -1
-			}
-			return 1
-		case errM == nil && errN != nil:
-			return -1
-		case errM != nil && errN == nil:
-			return 1
-		case errM != nil && x[i] != y[i]:
-			return strings.Compare(x[i], y[i])
-		}
-	}
-	return len(x) - len(y)
-}
-
-func (v version) fulfils(operator string, bound version) (holds, known bool) {
-	c := v.compare(bound)
-	switch operator {
-	case "", "=", "==":
-		return c == 0, true
-	case "!=":
-		return c != 0, true
-	case "<":
-		return c < 0, true
-	case "<=":
-		return c <= 0, true
-	case ">":
-		return c > 0, true
-	case ">=":
-		return c >= 0, true
-	case "~":
-		return c >= 0 && v.numbers[0] == bound.numbers[0] && v.numbers[1] == bound.numbers[1], true
-	case "^":
-		same := v.numbers[0] == bound.numbers[0]
-		if bound.numbers[0] == 0 {
-			same = same && v.numbers[1] == bound.numbers[1]
-		}
-		return c >= 0 && same, true
-	}
-	return false, false
+	v, err := semver.NewVersion(s)
+	return v, err == nil
 }
