@@ -536,7 +536,8 @@ type SubmitJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// job_type to run.
 	JobType string `protobuf:"bytes,1,opt,name=job_type,json=jobType,proto3" json:"job_type,omitempty"`
-	// job_version pins a version ("7") or sem_version ("1.2.0"); empty takes the newest.
+	// job_version pins a version ("7") or sem_version ("1.2.0"), or names a range whose highest it takes ("^1.2"); empty
+	// takes the newest. Reason: VERSION_NOT_FOUND.
 	JobVersion string `protobuf:"bytes,2,opt,name=job_version,json=jobVersion,proto3" json:"job_version,omitempty"`
 	// params of the request.
 	Params *structpb.Struct `protobuf:"bytes,3,opt,name=params,proto3" json:"params,omitempty"`
@@ -797,9 +798,11 @@ type ListJobRequestsRequest struct {
 	// job_type, if set, lists only its requests.
 	JobType string `protobuf:"bytes,3,opt,name=job_type,json=jobType,proto3" json:"job_type,omitempty"`
 	// states, if set, lists only these.
-	States        []JobRequest_State `protobuf:"varint,4,rep,packed,name=states,proto3,enum=formicary.job.v1.JobRequest_State" json:"states,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	States []JobRequest_State `protobuf:"varint,4,rep,packed,name=states,proto3,enum=formicary.job.v1.JobRequest_State" json:"states,omitempty"`
+	// parent_request_id (UUID), if set, lists only the requests that it forked.
+	ParentRequestId string `protobuf:"bytes,5,opt,name=parent_request_id,json=parentRequestId,proto3" json:"parent_request_id,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *ListJobRequestsRequest) Reset() {
@@ -858,6 +861,13 @@ func (x *ListJobRequestsRequest) GetStates() []JobRequest_State {
 		return x.States
 	}
 	return nil
+}
+
+func (x *ListJobRequestsRequest) GetParentRequestId() string {
+	if x != nil {
+		return x.ParentRequestId
+	}
+	return ""
 }
 
 // ListJobRequestsResponse is a page.
@@ -1560,14 +1570,15 @@ const file_formicary_job_v1_request_proto_rawDesc = "" +
 	"\x14GetJobRequestRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"O\n" +
 	"\x15GetJobRequestResponse\x126\n" +
-	"\arequest\x18\x01 \x01(\v2\x1c.formicary.job.v1.JobRequestR\arequest\"\xc0\x01\n" +
+	"\arequest\x18\x01 \x01(\v2\x1c.formicary.job.v1.JobRequestR\arequest\"\xf5\x01\n" +
 	"\x16ListJobRequestsRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\x12\"\n" +
 	"\bjob_type\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18dR\ajobType\x12:\n" +
-	"\x06states\x18\x04 \x03(\x0e2\".formicary.job.v1.JobRequest.StateR\x06states\"{\n" +
+	"\x06states\x18\x04 \x03(\x0e2\".formicary.job.v1.JobRequest.StateR\x06states\x123\n" +
+	"\x11parent_request_id\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18$R\x0fparentRequestId\"{\n" +
 	"\x17ListJobRequestsResponse\x128\n" +
 	"\brequests\x18\x01 \x03(\v2\x1c.formicary.job.v1.JobRequestR\brequests\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"V\n" +
