@@ -21,6 +21,10 @@ const (
 	Resumed                  // Execution
 	Deadline                 // Execution: its deadline has passed
 	Nudged                   // Execution: it should have gone on by itself
+	ChildSubmitted           // Execution, Idx, Round, Child.Request: the job that the task forks exists
+	ChildRefused             // Execution, Idx, Round, Child: it can never be submitted
+	ChildEnded               // Execution, Idx, Round, Child: it, or a chore, has ended
+	Voted                    // Execution, Idx, Round, Outcome, Reason: people decided; only by way of Store.Vote
 )
 
 // Event is something that happens to a run. What it assumes is checked again under the run's lock.
@@ -31,6 +35,18 @@ type Event struct {
 	Reason    string
 	UID       uuid.UUID
 	End       End
+	Round     int // of the task, see Task.Round
+	Child     ChildNews
+	Outcome   string // of a vote: APPROVED or REJECTED
+}
+
+// ChildNews is what is new of a job that a task forked, or of a chore.
+type ChildNews struct {
+	Request   uuid.UUID // zero: it was never submitted
+	State     string    // COMPLETED, FAILED or CANCELLED
+	ErrorCode string    // of a failure, or the reason of a refusal
+	Message   string
+	Outputs   map[string]string
 }
 
 // End is how an attempt ends.
@@ -99,6 +115,10 @@ type Changes struct {
 	Ready []Candidate // tasks that became READY, best first within the runs
 	Left  bool        // others did that are not named
 	Timer *time.Time  // the earliest timer that was set
+	// Children and Chores say that rows of that kind wait for their loop.
+	Children bool
+	Chores   bool
+	Notices  []Notice // what people asked to be told
 }
 
 // Timed notes that a timer was set.

@@ -1,0 +1,83 @@
+package approval
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/jobspec"
+)
+
+func TestCast(t *testing.T) {
+	type vote struct {
+		user    string
+		approve bool
+		reason  string // of the refusal
+		outcome string
+	}
+	two := []string{"alice", "bob"}
+	for name, tt := range map[string]struct {
+		policy jobspec.Approval
+		votes  []vote
+	}{
+		"one is enough":                {jobspec.Approval{MinApprovals: 1}, []vote{{"alice", true, "", "APPROVED"}, {"bob", true, "APPROVAL_NOT_PENDING", ""}}},
+		"a rejection decides":          {jobspec.Approval{MinApprovals: 1}, []vote{{"alice", false, "", "REJECTED"}}},
+		"quorum":                       {jobspec.Approval{MinApprovals: 2}, []vote{{"alice", true, "", ""}, {"alice", true, "ALREADY_VOTED", ""}, {"bob", true, "", "APPROVED"}}},
+		"submitter":                    {jobspec.Approval{MinApprovals: 1}, []vote{{"sam", true, "SELF_APPROVAL_FORBIDDEN", ""}}},
+		"submitter who may":            {jobspec.Approval{MinApprovals: 1, AllowSelfApproval: true}, []vote{{"sam", true, "", "APPROVED"}}},
+		"a stranger":                   {jobspec.Approval{MinApprovals: 1, AllowedUsers: two}, []vote{{"eve", true, "NOT_AN_APPROVER", ""}, {"bob", true, "", "APPROVED"}}},
+		"unanimous":                    {jobspec.Approval{MinApprovals: 1, AllowedUsers: two, RequireUnanimous: true}, []vote{{"alice", true, "", ""}, {"bob", true, "", "APPROVED"}}},
+		"unanimous without the one":    {jobspec.Approval{MinApprovals: 1, AllowedUsers: []string{"alice", "sam"}, RequireUnanimous: true}, []vote{{"alice", true, "", "APPROVED"}}},
+		"one rejects a unanimous vote": {jobspec.Approval{MinApprovals: 2, AllowedUsers: two, RequireUnanimous: true}, []vote{{"alice", true, "", ""}, {"bob", false, "", "REJECTED"}}},
+		"the system cannot be played":  {jobspec.Approval{MinApprovals: 1}, []vote{{jobspec.SystemVoter, true, "NOT_AN_APPROVER", ""}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := &Approval{Task: "ok", SubmittedBy: "sam", State: Pending, Policy: &tt.policy}
+			for i, v := range tt.votes {
+				before := len(a.Votes)
+				outcome, decided, err := a.Cast(Ballot{User: v.user, Approve: v.approve, Comment: "because"}, time.Unix(1, 0))
+				if errs.Reason(err) != v.reason || outcome != v.outcome || decided != (v.outcome != "") {
+					t.Fatalf("vote %d: %q, %v, %v", i, outcome, decided, err)
+				}
+				if err != nil && len(a.Votes) != before {
+					t.Errorf("vote %d: a refused vote was kept", i)
+				}
+			}
+		})
+	}
+}
+
+func TestCastAsksForAComment(t *testing.T) {
+	a := &Approval{Task: "ok", State: Pending, Policy: jobspec.DefaultApproval()}
+	if _, _, err := a.Cast(Ballot{User: "bob", Comment: " "}, time.Now()); errs.Reason(err) != "COMMENT_REQUIRED" {
+		t.Error(err)
+	}
+}
+
+func TestRoles(t *testing.T) {
+	a := &Approval{Task: "ok", State: Pending, Policy: &jobspec.Approval{MinApprovals: 1, AllowedRoles: []string{"lead"}}}
+	_, _, err := a.Cast(Ballot{User: "bob", Approve: true}, time.Now())
+	if errs.Reason(err) != "NOT_AN_APPROVER" || !strings.Contains(err.Error(), "role lead may vote; the call names no roles") {
+		t.Error(err)
+	}
+	if outcome, _, err := a.Cast(Ballot{User: "bob", Approve: true, Roles: []string{"lead"}}, time.Now()); outcome != "APPROVED" {
+		t.Error(outcome, err)
+	}
+}
+
+func TestReason(t *testing.T) {
+	at := time.Unix(1, 0)
+	for want, a := range map[string]Approval{
+		"waits for 1 approval; everybody may vote":                                         {Policy: &jobspec.Approval{MinApprovals: 1}},
+		"waits for 1 approval; everybody but the submitter may vote":                       {Policy: &jobspec.Approval{MinApprovals: 1}, SubmittedBy: "sam"},
+		"waits for 1 more approval of 2; alice and bob may vote":                           {Policy: &jobspec.Approval{MinApprovals: 2, AllowedUsers: []string{"alice", "bob"}}, Votes: []Vote{{Voter: "alice", Approve: true}}},
+		"waits for 2 approvals; alice, bob and role lead may vote":                         {Policy: &jobspec.Approval{MinApprovals: 2, AllowedUsers: []string{"alice", "bob", "sam"}, AllowedRoles: []string{"lead"}}, SubmittedBy: "sam"},
+		"waits for 1 approval; nobody may vote, because only the submitter is allowed to":  {Policy: &jobspec.Approval{MinApprovals: 1, AllowedUsers: []string{"sam"}}, SubmittedBy: "sam"},
+		"waits for 1 approval; bob may vote; nobody decided in time, which was escalated": {Policy: &jobspec.Approval{MinApprovals: 1, AllowedUsers: []string{"bob"}}, EscalatedAt: &at},
+	} {
+		if got := a.Reason(); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
