@@ -343,9 +343,6 @@ func (k *compiler) function(id *parse.IdentifierNode) *expr {
 	case "call":
 		k.fail(pos, CodeTemplateSyntax, "the function call is not allowed", "")
 		return e
-	case "CountByJobTypeAndState", "SubmitJob", "SubmitJobsFromJSON":
-		k.fail(pos, CodeUnsupportedField, "the template function "+id.Ident+" is not supported yet", "")
-		return e
 	}
 	fn, ok := functionNamed(id.Ident)
 	if !ok {

@@ -50,7 +50,16 @@ func undefined(m missing) error {
 type machine struct {
 	scope             *scope
 	steps, work, text int
-	serial            int // of calls of Random outside of tokens
+	// structural says that what is evaluated decides the structure, and is no printed value.
+	structural bool
+	// path tells the turns of loops and the calls of templates around an expression from each other.
+	path uint64
+}
+
+// deeper is the path of what stands inside of a loop's turn or of a called template.
+func deeper(path uint64, pos, turn int) uint64 {
+	const prime = 1099511628211
+	return ((path*prime)^uint64(pos+1))*prime ^ uint64(turn+1)
 }
 
 func newMachine(s *scope) *machine { return &machine{scope: s} }
@@ -184,6 +193,9 @@ func (m *machine) andOr(e *expr, f *frame) (any, error) {
 }
 
 func (m *machine) call(e *expr, f *frame) (any, error) {
+	if e.name == "index" && len(e.args) > 1 && isRoot(e.args[0], f) {
+		return m.indexRoot(e, f)
+	}
 	args := make([]any, len(e.args))
 	size, lenient := 0, e.fn.lenient
 	unk := false
@@ -230,6 +242,52 @@ func (m *machine) call(e *expr, f *frame) (any, error) {
 	return v, nil
 }
 
+// isRoot reports whether an expression stands for the set of all variables.
+func isRoot(e *expr, f *frame) bool {
+	switch {
+	case e.kind == exprDot:
+		return f.rootDot
+	case e.kind != exprLocal:
+		return false
+	case e.name == "$":
+		return f.rootRoot
+	}
+	l := f.find(e.name)
+	return l != nil && l.root
+}
+
+// indexRoot looks up one variable by its name: index . "build-status". The others do not matter then.
+func (m *machine) indexRoot(e *expr, f *frame) (any, error) {
+	args := make([]any, len(e.args)-1)
+	for i, a := range e.args[1:] {
+		v, err := m.eval(a, f)
+		switch x := v.(type) {
+		case unknown:
+			return v, err
+		case missing:
+			return nil, undefined(x)
+		}
+		if err != nil {
+			return nil, err
+		}
+		args[i] = v
+	}
+	name, ok := args[0].(string)
+	if !ok {
+		return nil, faultf(e.pos, CodeTemplateFailed, "the function index failed: the name of a variable is text")
+	}
+	args[0] = m.scope.get(name, e.pos)
+	switch args[0].(type) {
+	case unknown, missing:
+		return args[0], nil
+	}
+	v, err := index(&invocation{m: m, pos: e.pos, name: e.name}, args)
+	if err != nil {
+		return nil, positioned(err, e)
+	}
+	return v, nil
+}
+
 // positioned gives the error of a function its place. Errors of functions never hold values.
 func positioned(err error, e *expr) error {
 	if _, ok := errors.AsType[*fault](err); ok {
@@ -270,6 +328,8 @@ type scope struct {
 	jobType, taskType string
 	// lenient gives what is not set as unknown instead of missing.
 	lenient bool
+	// hosting does what functions ask of the host; nil: there is none.
+	hosting *hosting
 	// onRead is told of each variable that is looked up.
 	onRead func(name string, value any)
 }
@@ -311,8 +371,8 @@ func (s *scope) lookup(name string) (any, bool) {
 	if name == "JobType" && s.jobType != "" {
 		return s.jobType, true
 	}
-	if !s.lenient && isCounter(name) {
-		return int64(0), true
+	if !s.lenient {
+		return builtinDefault(name)
 	}
 	return nil, false
 }
@@ -343,6 +403,12 @@ func (s *scope) field(fields []string, pos int) (any, []string) {
 				return s.get(joined, pos), fields[n:]
 			}
 		}
+		if _, ok := s.lookup(fields[0]); !ok && s.onRead != nil && !s.lenient {
+			// An output of this name may come later and decide: it has been looked for.
+			for n := 2; n <= min(len(fields), maxDotted); n++ {
+				s.get(strings.Join(fields[:n], "."), pos)
+			}
+		}
 	}
 	return s.get(fields[0], pos), fields[1:]
 }
@@ -360,27 +426,12 @@ func (s *scope) all() any {
 	out := make(map[string]any, len(s.vars)+len(s.job))
 	for _, layer := range []Vars{s.job, s.vars, s.task} {
 		for name := range layer {
-			if v, ok := s.lookup(name); ok {
+			if v, ok := s.lookup(name); ok && !isResultName(name) {
 				out[name] = v
 			}
 		}
 	}
 	return out
-}
-
-// Built-in variables. The counters are known at the claim only, and 0 before it.
-func isCounter(name string) bool {
-	return name == "JobRetry" || name == "TaskRetry" || name == "JobElapsedSecs"
-}
-
-func isBuiltin(name string) bool {
-	switch name {
-	case "JobID", "JobType", "JobRetry", "JobElapsedSecs", "UserID", "OrganizationID", "TaskType", "TaskRetry", "DateYear",
-		"DateMonth", "DateDay", "YearDay", "FullDate", "EpochSecs", "UnescapeHTML", "debug", "log_interval",
-		"WorkflowVersion":
-		return true
-	}
-	return false
 }
 
 // asInt converts a number or a text that is one.

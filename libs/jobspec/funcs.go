@@ -40,7 +40,7 @@ func functionNames() []string {
 		"js", "urlquery", "Dict", "Iterate", "Add", "default", "trimPrefix", "trimSuffix", "hasPrefix", "hasSuffix", "lower",
 		"upper", "title", "contains", "replace", "split", "join", "Unescape", "Random", "MarkdownLink", "Percent100",
 		"FormatTime", "formatTime", "now", "atoi", "atof", "toJson", "fromJson", "shellquote", "required", "sha256",
-		"semverCompare",
+		"semverCompare", "CountByJobTypeAndState", "SubmitJob", "SubmitJobsFromJSON",
 	}
 }
 
@@ -75,6 +75,9 @@ func functionNamed(name string) (function, bool) {
 		return function{2, 2, false, true, random}, true
 	case "now":
 		return function{0, 0, false, true, now}, true
+	}
+	if f, ok := hostFunction(name); ok {
+		return f, true
 	}
 	return textFunction(name)
 }
@@ -293,7 +296,8 @@ func add(_ *invocation, args []any) (any, error) {
 }
 
 // random gives a number from min to max, both included. It depends on the job, the attempt and the place in the text
-// only: rendering a task again gives the same number.
+// only: rendering a task again gives the same number. Where it decides the structure it does not depend on the attempt:
+// the plan of a run does not change.
 func random(in *invocation, args []any) (any, error) {
 	low, ok := asInt(args[0])
 	high, ok2 := asInt(args[1])
@@ -301,7 +305,11 @@ func random(in *invocation, args []any) (any, error) {
 		return nil, errors.New("the bounds are no numbers in order")
 	}
 	h := fnv.New64a()
-	for _, name := range [...]string{"JobID", "JobRetry", "TaskRetry", "TaskType"} {
+	seeds := []string{"JobID", "JobRetry", "TaskRetry", "TaskType"}
+	if in.m.structural {
+		seeds = seeds[:1]
+	}
+	for _, name := range seeds {
 		v := in.m.scope.get(name, in.pos)
 		if _, ok := v.(unknown); ok {
 			return v, nil
@@ -310,8 +318,7 @@ func random(in *invocation, args []any) (any, error) {
 			h.Write([]byte(textOf(v) + "\x00"))
 		}
 	}
-	in.m.serial++
-	source := rand.New(rand.NewPCG(h.Sum64(), uint64(in.pos)<<32|uint64(in.m.serial))) //nolint:gosec // repeatable by design
+	source := rand.New(rand.NewPCG(h.Sum64(), in.m.path+uint64(in.pos))) //nolint:gosec // repeatable by design
 	return low + source.Int64N(high-low+1), nil
 }
 

@@ -124,7 +124,6 @@ func TestFunctionsFail(t *testing.T) {
 		`{{lt .s .list}}`:                   "cannot be ordered",
 		`{{.s 1}}`:                          "arguments are given to what is no function",
 		`{{call .s}}`:                       "the function call is not allowed",
-		`{{SubmitJobsFromJSON "a" "b"}}`:    "is not supported yet",
 		`{{nil}}`:                           "",
 		`{{99999999999999999999999999999}}`: "",
 	} {

@@ -127,10 +127,9 @@ tasks:
 		}},
 		{"template syntax", "job_type: j\n# é\n  x: {{.a}} {{.b)}} {{.c}}\n", []string{`job.yaml:3:13: the template cannot be read: unexpected right paren`}},
 		{"unclosed block", "job_type: j\n{{if .a}}\n", []string{`job.yaml:2:1: the block of the template is not closed, expected {{end}}`}},
-		{"functions", head + "  - task_type: a{{call .x}}{{SubmitJob 1}}{{uper .x}}\n", []string{
+		{"functions", head + "  - task_type: a{{call .x}}{{SubmitJob 1 2}}{{uper .x}}\n", []string{
 			`job.yaml:3:19: the function call is not allowed`,
-			`job.yaml:3:30: the template function SubmitJob is not supported yet`,
-			`job.yaml:3:45: the template function "uper" does not exist, expected upper`,
+			`job.yaml:3:47: the template function "uper" does not exist, expected upper`,
 		}},
 		{"template as a key", head + "  - task_type: a\n    method: SHELL\n    script: x\n    environment:\n      {{.name}}: x\n", []string{
 			`job.yaml:7:7: a template cannot name a field`,

@@ -72,7 +72,7 @@ func (r *reader) note(name string, value any) {
 	if isCounter(name) || name == everything {
 		r.late = true
 	}
-	if !slices.Contains(r.reads, name) {
+	if !isResultName(name) && !slices.Contains(r.reads, name) {
 		r.reads = append(r.reads, name)
 	}
 }

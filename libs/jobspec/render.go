@@ -1,14 +1,30 @@
 package jobspec
 
 // Plan renders the definition for one run. vars are the parameters and the built-in variables. err is Problems.
-func (d *Definition) Plan(vars Vars) (*Plan, error) {
+func (d *Definition) Plan(vars Vars) (*Plan, error) { return d.plan(vars, nil) }
+
+// PlanWith is Plan with a host for the functions that count and submit jobs. An error of the host is returned as it is;
+// other errors are Problems.
+func (d *Definition) PlanWith(host Host, vars Vars) (*Plan, error) {
+	if host == nil || d.program == nil {
+		return d.Plan(vars)
+	}
+	h := &hosting{host: host}
+	plan, err := d.plan(merged(vars), h)
+	if h.err != nil {
+		return nil, h.err
+	}
+	return plan, err
+}
+
+func (d *Definition) plan(vars Vars, h *hosting) (*Plan, error) {
 	if d.static != nil && !d.overridden(vars) {
 		plan := *d.static
 		plan.Vars = merged(d.jobVars, vars)
 		return &plan, nil
 	}
 	c := &collector{file: d.file}
-	s, sh := d.open(vars, c)
+	s, sh := d.openWith(vars, h, c)
 	r := d.reader(c, sh, s)
 	r.later = true
 	out := r.whole()
@@ -37,13 +53,15 @@ func (d *Definition) overridden(vars Vars) bool {
 
 // open finds the job's variables and the shape of the text for a rendering. The job's variables stand in the text that
 // is rendered with them, so they are read first from a rendering without them.
-func (d *Definition) open(vars Vars, c *collector) (*scope, *shape) {
-	s := &scope{vars: vars, jobType: d.JobType}
+func (d *Definition) open(vars Vars, c *collector) (*scope, *shape) { return d.openWith(vars, nil, c) }
+
+func (d *Definition) openWith(vars Vars, h *hosting, c *collector) (*scope, *shape) {
+	s := &scope{vars: vars, jobType: d.JobType, hosting: h}
 	if d.program == nil {
 		s.job = d.jobVars
 		return s, d.fixed
 	}
-	first := d.shapeFor(s, true)
+	first := d.firstShape(s)
 	if first.root == nil {
 		first = d.shapeFor(&scope{vars: vars, jobType: d.JobType, lenient: true}, true)
 	}
@@ -52,8 +70,21 @@ func (d *Definition) open(vars Vars, c *collector) (*scope, *shape) {
 		return s, d.shapeFor(s, true)
 	}
 	r := d.reader(c, first, s)
-	s.job = known(r.variables(n))
+	s.job = r.variables(n)
+	if h == nil || !h.vague {
+		s.job = known(s.job)
+	}
 	return s, d.shapeFor(s, true)
+}
+
+// firstShape is the shape without the job's variables. A host does nothing for it: what is asked for may depend on them.
+func (d *Definition) firstShape(s *scope) *shape {
+	if h := s.hosting; h != nil {
+		vague := h.vague
+		h.vague = true
+		defer func() { h.vague = vague }()
+	}
+	return d.shapeFor(s, true)
 }
 
 // checkStarts reports variables that are not set and that no task can set, because none ends before.
@@ -74,7 +105,7 @@ func (d *Definition) StartClasses(vars Vars) ([]Class, error) {
 	if d.classes != nil {
 		return d.classes, nil
 	}
-	plan, err := d.Plan(vars)
+	plan, err := d.plan(vars, &hosting{vague: true})
 	if err != nil {
 		return nil, err
 	}

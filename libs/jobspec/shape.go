@@ -34,7 +34,7 @@ type shape struct {
 // token is one printed value.
 type token struct {
 	source *stmt
-	serial int
+	path   uint64 // see machine
 	// done says that value or err is final; else the expression is evaluated with what it saw.
 	done  bool
 	value any
@@ -80,6 +80,7 @@ const (
 func run(p *program, s *scope, assume unknownBranch, l *lines) *shape {
 	sh := &shape{}
 	x := &exec{machine: newMachine(s), program: p, assume: assume, shape: sh}
+	x.structural = true
 	s.onRead = sh.note
 	f := &frame{rootDot: true, rootRoot: true}
 	_, err := x.list(p.body, f)
@@ -146,6 +147,9 @@ func addFault(c *collector, l *lines, err error) {
 	expected := ""
 	if f.code == CodeUndefinedVariable {
 		expected = "a parameter, a variable or an output of an earlier task of this name"
+		if task, ok := artifactTask(f.field); ok {
+			expected = "an artifact with this number, of a task " + quoteName(task) + " that has ended"
+		}
 	}
 	c.add(Problem{Line: line, Column: column, Code: f.code, Field: f.field, Message: f.message, Expected: expected})
 }
@@ -204,7 +208,7 @@ func (x *exec) write(s *stmt, text []byte) error {
 
 // print appends a token. What depends on no variable is evaluated now, the rest whenever its value is asked for.
 func (x *exec) print(s *stmt, f *frame) error {
-	t := token{source: s, serial: len(x.shape.tokens)}
+	t := token{source: s, path: x.path}
 	captured := frame{dot: f.dot, root: f.root, rootDot: f.rootDot, rootRoot: f.rootRoot}
 	for _, name := range s.uses {
 		if l := f.find(name); l != nil {
@@ -220,7 +224,7 @@ func (x *exec) print(s *stmt, f *frame) error {
 		}
 		t.done, t.value, t.err, t.frame = true, v, err, frame{}
 	}
-	id := strconv.AppendInt(nil, int64(t.serial), 10)
+	id := strconv.AppendInt(nil, int64(len(x.shape.tokens)), 10)
 	text := append([]byte(string(tokenOpen)), id...)
 	text = append(text, string(tokenClose)...)
 	x.shape.tokens = append(x.shape.tokens, t)
@@ -301,13 +305,16 @@ func (x *exec) iterate(s *stmt, f *frame) error {
 	mark := len(f.locals)
 	dot, rootDot := f.dot, f.rootDot
 	x.loops++
+	outer := x.path
 	defer func() {
 		f.locals, f.dot, f.rootDot = f.locals[:mark], dot, rootDot
 		x.loops--
+		x.path = outer
 	}()
-	ran := false
+	turns := 0
 	each := func(key, value any) (bool, error) {
-		ran = true
+		x.path = deeper(outer, s.from, turns)
+		turns++
 		if x.steps++; x.steps > maxSteps {
 			return false, faultf(s.from, CodeTemplateLimit, "the template takes more than %d steps", maxSteps)
 		}
@@ -357,7 +364,7 @@ func (x *exec) iterate(s *stmt, f *frame) error {
 	default:
 		return faultf(s.from, CodeTemplateFailed, "range goes over what is no list, mapping or number")
 	}
-	if err != nil || ran {
+	if err != nil || turns > 0 {
 		return err
 	}
 	f.locals, f.dot, f.rootDot = f.locals[:mark], dot, rootDot
@@ -385,7 +392,12 @@ func (x *exec) callBlock(s *stmt, f *frame) error {
 	if x.depth++; x.depth > maxCalls {
 		return faultf(s.from, CodeTemplateLimit, "templates call each other more than %d deep", maxCalls)
 	}
-	defer func() { x.depth-- }()
+	outer := x.path
+	x.path = deeper(outer, s.from, 0)
+	defer func() {
+		x.depth--
+		x.path = outer
+	}()
 	inner := &frame{}
 	if s.expr != nil {
 		v, err := x.eval(s.expr, f)
@@ -410,7 +422,7 @@ func (sh *shape) value(m *machine, id int) (any, error) {
 	t := &sh.tokens[id]
 	v, err := t.value, t.err
 	if !t.done {
-		m.serial = t.serial
+		m.path = t.path
 		v, err = m.eval(t.source.expr, &t.frame)
 	}
 	if err != nil {

@@ -1,0 +1,72 @@
+package jobspec
+
+import "strings"
+
+// Built-in variables. Those of the claim count as 0 before it; a task that looks at them is rendered again then.
+//
+//	JobID            id of the request                                             launch
+//	JobType          name of the job                                               always
+//	JobRetry         number of the run, 0 for the first                            claim
+//	JobElapsedSecs   seconds since the run began                                   claim
+//	UserID           who submitted, may be empty                                   launch
+//	OrganizationID   whose job it is, may be empty                                 launch
+//	TaskType         name of the task                                              in its section
+//	TaskRetry        number of the attempt, 0 for the first                        claim
+//	FanOutIndex      number of the item, from 0                                    claim of an item
+//	DateYear, DateMonth, DateDay, YearDay   numbers of the day (UTC) of the launch launch
+//	FullDate         the same day as 2006-01-02                                    launch
+//	EpochSecs        seconds since 1970 at the launch; what now and Random rest on launch
+//	WorkflowVersion  number of the definition's version                            launch
+//	UnescapeHTML     false unless given; values are never escaped, so it changes nothing
+//	debug            false unless given; for scripts
+//	log_interval     empty unless given; for scripts
+//
+// Besides them earlier tasks set, as outputs:
+//
+//	{task}.ForkedJobID       id of the job that a FORK_JOB task submitted: {{.fork.ForkedJobID}}, or
+//	                         {{index . "my-fork.ForkedJobID"}} when the name is no identifier
+//	{task}-status            how a task ended: {{index . "build-status"}}
+//	{task}_ArtifactURL_{n}   a URL of the n-th artifact of a task
+//	{task}_results, FanOutItemCount, FanOutSource, FanOutMode   of a fan-out
+//
+// Until such a variable is set, the task that prints it is Late.
+func isBuiltin(name string) bool {
+	switch name {
+	case "JobID", "JobType", "UserID", "OrganizationID", "TaskType", "DateYear", "DateMonth", "DateDay", "YearDay",
+		"FullDate", "EpochSecs", "UnescapeHTML", "debug", "log_interval", "WorkflowVersion":
+		return true
+	}
+	return isCounter(name)
+}
+
+// isCounter names the built-in variables that are known at the claim only.
+func isCounter(name string) bool {
+	switch name {
+	case "JobRetry", "TaskRetry", "JobElapsedSecs", VarFanOutIndex:
+		return true
+	}
+	return false
+}
+
+// builtinDefault is the value of a built-in variable that nobody gives.
+func builtinDefault(name string) (any, bool) {
+	switch name {
+	case "UserID", "OrganizationID", "log_interval":
+		return "", true
+	case "UnescapeHTML", "debug":
+		return false, true
+	}
+	if isCounter(name) {
+		return int64(0), true
+	}
+	return nil, false
+}
+
+// artifactTask returns the name of the task in {task}_ArtifactURL_{n}.
+func artifactTask(name string) (task string, ok bool) {
+	task, number, ok := strings.Cut(name, "_ArtifactURL_")
+	if !ok || task == "" || number == "" || strings.Trim(number, "0123456789") != "" {
+		return "", false
+	}
+	return task, true
+}
