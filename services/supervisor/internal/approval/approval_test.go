@@ -69,11 +69,11 @@ func TestRoles(t *testing.T) {
 func TestReason(t *testing.T) {
 	at := time.Unix(1, 0)
 	for want, a := range map[string]Approval{
-		"waits for 1 approval; everybody may vote":                                         {Policy: &jobspec.Approval{MinApprovals: 1}},
-		"waits for 1 approval; everybody but the submitter may vote":                       {Policy: &jobspec.Approval{MinApprovals: 1}, SubmittedBy: "sam"},
-		"waits for 1 more approval of 2; alice and bob may vote":                           {Policy: &jobspec.Approval{MinApprovals: 2, AllowedUsers: []string{"alice", "bob"}}, Votes: []Vote{{Voter: "alice", Approve: true}}},
-		"waits for 2 approvals; alice, bob and role lead may vote":                         {Policy: &jobspec.Approval{MinApprovals: 2, AllowedUsers: []string{"alice", "bob", "sam"}, AllowedRoles: []string{"lead"}}, SubmittedBy: "sam"},
-		"waits for 1 approval; nobody may vote, because only the submitter is allowed to":  {Policy: &jobspec.Approval{MinApprovals: 1, AllowedUsers: []string{"sam"}}, SubmittedBy: "sam"},
+		"waits for 1 approval; everybody may vote":                                        {Policy: &jobspec.Approval{MinApprovals: 1}},
+		"waits for 1 approval; everybody but the submitter may vote":                      {Policy: &jobspec.Approval{MinApprovals: 1}, SubmittedBy: "sam"},
+		"waits for 1 more approval of 2; alice and bob may vote":                          {Policy: &jobspec.Approval{MinApprovals: 2, AllowedUsers: []string{"alice", "bob"}}, Votes: []Vote{{Voter: "alice", Approve: true}}},
+		"waits for 2 approvals; alice, bob and role lead may vote":                        {Policy: &jobspec.Approval{MinApprovals: 2, AllowedUsers: []string{"alice", "bob", "sam"}, AllowedRoles: []string{"lead"}}, SubmittedBy: "sam"},
+		"waits for 1 approval; nobody may vote, because only the submitter is allowed to": {Policy: &jobspec.Approval{MinApprovals: 1, AllowedUsers: []string{"sam"}}, SubmittedBy: "sam"},
 		"waits for 1 approval; bob may vote; nobody decided in time, which was escalated": {Policy: &jobspec.Approval{MinApprovals: 1, AllowedUsers: []string{"bob"}}, EscalatedAt: &at},
 	} {
 		if got := a.Reason(); got != want {

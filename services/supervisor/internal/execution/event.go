@@ -13,18 +13,18 @@ type Kind int
 
 // The kinds of events.
 const (
-	AttemptEnded Kind = iota // UID, End
-	TaskWakes                // Execution, Idx: its time has come
-	TaskOverdue              // Execution, Idx: it waited longer than it may
-	Cancelled                // Execution, Reason
-	Paused                   // Execution
-	Resumed                  // Execution
-	Deadline                 // Execution: its deadline has passed
-	Nudged                   // Execution: it should have gone on by itself
-	ChildSubmitted           // Execution, Idx, Round, Child.Request: the job that the task forks exists
-	ChildRefused             // Execution, Idx, Round, Child: it can never be submitted
-	ChildEnded               // Execution, Idx, Round, Child: it, or a chore, has ended
-	Voted                    // Execution, Idx, Round, Outcome, Reason: people decided; only by way of Store.Vote
+	AttemptEnded   Kind = iota // UID, End
+	TaskWakes                  // Execution, Idx: its time has come
+	TaskOverdue                // Execution, Idx: it waited longer than it may
+	Cancelled                  // Execution, Reason
+	Paused                     // Execution
+	Resumed                    // Execution
+	Deadline                   // Execution: its deadline has passed
+	Nudged                     // Execution: it should have gone on by itself
+	ChildSubmitted             // Execution, Idx, Round, Child.Request: the job that the task forks exists
+	ChildRefused               // Execution, Idx, Round, Child: it can never be submitted
+	ChildEnded                 // Execution, Idx, Round, Child: it, or a chore, has ended
+	Voted                      // Execution, Idx, Round, Outcome, Reason: people decided; only by way of Store.Vote
 )
 
 // Event is something that happens to a run. What it assumes is checked again under the run's lock.

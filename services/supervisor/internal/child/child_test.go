@@ -1,0 +1,215 @@
+package child
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/services/supervisor/internal/execution"
+)
+
+func TestKeys(t *testing.T) {
+	k := Key{Execution: uuid.New(), Idx: 7, Round: 2}
+	if got, err := ParseKey(k.String()); err != nil || got != k {
+		t.Errorf("%v, %v", got, err)
+	}
+	for _, bad := range []string{"", "a/1/1", uuid.NewString(), uuid.NewString() + "/x/1", uuid.NewString() + "/1/x", uuid.NewString() + "/-1/1", k.String() + "/1"} {
+		if _, err := ParseKey(bad); err == nil {
+			t.Errorf("%q was read", bad)
+		}
+	}
+}
+
+func TestDelayGrows(t *testing.T) {
+	if delay(1) != 250*time.Millisecond || delay(2) != 500*time.Millisecond || delay(99) != time.Minute || delay(0) != 250*time.Millisecond {
+		t.Error(delay(1), delay(2), delay(99))
+	}
+}
+
+// memory is a store and a peer of the loop.
+type memory struct {
+	wanted, hidden []Wanted
+	cancels        []Key
+	cancelled      []Key
+	applied        []execution.Event
+	later          []Key
+	outputs        map[execution.Key]map[string]string
+	submit         func([]Wanted) ([]Answer, error)
+	step           func([]execution.Event) error
+	calls          int
+}
+
+func (m *memory) TakeWanted(context.Context, time.Duration, int) ([]Wanted, error) {
+	w := m.wanted
+	m.hidden, m.wanted = append(m.hidden, w...), nil
+	return w, nil
+}
+
+func (m *memory) TakeCancels(context.Context, time.Duration, int) ([]Key, error) {
+	k := m.cancels
+	m.cancels = nil
+	return k, nil
+}
+
+func (m *memory) TakeSilent(context.Context, time.Duration, int) ([]Key, error) { return nil, nil }
+
+func (m *memory) Later(_ context.Context, keys []Key, _ []time.Duration) error {
+	m.later = append(m.later, keys...)
+	return nil
+}
+
+func (m *memory) Cancelling(_ context.Context, keys []Key) error {
+	m.cancelled = append(m.cancelled, keys...)
+	return nil
+}
+
+func (m *memory) Outputs(context.Context, []execution.Key) (map[execution.Key]map[string]string, error) {
+	return m.outputs, nil
+}
+
+func (m *memory) Step(_ context.Context, events []execution.Event) ([]execution.Verdict, error) {
+	if m.step != nil {
+		if err := m.step(events); err != nil {
+			return nil, err
+		}
+	}
+	m.applied = append(m.applied, events...)
+	return make([]execution.Verdict, len(events)), nil
+}
+
+func (m *memory) Submit(_ context.Context, w []Wanted) ([]Answer, error) {
+	m.calls++
+	return m.submit(w)
+}
+
+func (m *memory) Cancel(context.Context, []Key, string) error { return nil }
+
+func (m *memory) Children(context.Context, []Key) ([]Ended, error) { return nil, nil }
+
+func temporary(err error) bool { return errs.CodeOf(err) == errs.CodeUnavailable }
+
+func loop(m *memory) *Loop { return New(m, m, temporary, slog.New(slog.DiscardHandler)) }
+
+func wanted(types ...string) []Wanted {
+	all := make([]Wanted, len(types))
+	for i, jobType := range types {
+		all[i] = Wanted{Key: Key{Execution: uuid.New(), Idx: i}, JobType: jobType, Tries: 1}
+	}
+	return all
+}
+
+func accept(w []Wanted) ([]Answer, error) {
+	answers := make([]Answer, len(w))
+	for i := range w {
+		switch w[i].JobType {
+		case "broken":
+			return nil, errs.Invalid("REQUEST_INVALID", "cannot be read")
+		case "unknown":
+			answers[i] = Answer{Refused: "no such job", Reason: "JOB_TYPE_NOT_FOUND"}
+		case "busy":
+			answers[i] = Answer{Retry: true}
+		default:
+			answers[i] = Answer{Request: uuid.New()}
+		}
+	}
+	return answers, nil
+}
+
+func kinds(events []execution.Event) []execution.Kind {
+	all := make([]execution.Kind, len(events))
+	for i := range events {
+		all[i] = events[i].Kind
+	}
+	return all
+}
+
+func TestAnswersBecomeEvents(t *testing.T) {
+	m := &memory{wanted: wanted("etl", "unknown", "busy"), submit: accept}
+	if err := loop(m).Round(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := kinds(m.applied); !slices.Equal(got, []execution.Kind{execution.ChildSubmitted, execution.ChildRefused}) {
+		t.Errorf("events %v", got)
+	}
+	if m.applied[1].Child.ErrorCode != "JOB_TYPE_NOT_FOUND" || m.applied[1].Child.Message != "no such job" {
+		t.Errorf("refusal %+v", m.applied[1].Child)
+	}
+	if len(m.later) != 1 || m.later[0].Idx != 2 {
+		t.Errorf("later %v", m.later)
+	}
+}
+
+func TestOneUnreadableChildIsRefusedAlone(t *testing.T) {
+	m := &memory{wanted: wanted("etl", "broken", "etl"), submit: accept}
+	if err := loop(m).Round(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := []execution.Kind{execution.ChildSubmitted, execution.ChildRefused, execution.ChildSubmitted}
+	if got := kinds(m.applied); !slices.Equal(got, want) {
+		t.Errorf("events %v", got)
+	}
+}
+
+func TestChildrenAreGivenBackWhenNobodyAnswers(t *testing.T) {
+	away := errs.Unavailable("AWAY", "away")
+	m := &memory{wanted: wanted("etl", "etl"), submit: func([]Wanted) ([]Answer, error) { return nil, away }}
+	if err := loop(m).Round(t.Context()); !errors.Is(err, away) {
+		t.Fatal(err)
+	}
+	if len(m.later) != 2 || len(m.applied) != 0 || m.calls != 1 {
+		t.Errorf("%d later, %d applied, %d calls", len(m.later), len(m.applied), m.calls)
+	}
+}
+
+func TestABadEventIsAppliedAlone(t *testing.T) {
+	m := &memory{step: func(events []execution.Event) error {
+		if slices.ContainsFunc(events, func(e execution.Event) bool { return e.Idx == 1 }) {
+			return errors.New("no")
+		}
+		return nil
+	}}
+	ended := []Ended{{Key: Key{Idx: 0}, State: "FAILED"}, {Key: Key{Idx: 1}, State: "FAILED"}, {Key: Key{Idx: 2}, State: "FAILED"}}
+	if err := Apply(t.Context(), m, temporary, ended); err == nil {
+		t.Error("the fault is not reported")
+	}
+	if len(m.applied) != 2 {
+		t.Errorf("applied %v", m.applied)
+	}
+}
+
+func TestOutputsOfCompletedChildrenOnly(t *testing.T) {
+	done, failed := uuid.New(), uuid.New()
+	m := &memory{outputs: map[execution.Key]map[string]string{{Request: done, Run: 2}: {"a": "1"}, {Request: failed, Run: 1}: {"a": "2"}}}
+	err := Apply(t.Context(), m, temporary, []Ended{{Request: done, Run: 2, State: "COMPLETED"}, {Request: failed, Run: 1, State: "FAILED", Code: "ERR_X"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.applied[0].Child.Outputs["a"] != "1" || m.applied[1].Child.Outputs != nil || m.applied[1].Child.ErrorCode != "ERR_X" {
+		t.Errorf("%+v", m.applied)
+	}
+}
+
+func TestALargeBatchIsParted(t *testing.T) {
+	all := wanted("a", "b", "c")
+	for i := range all {
+		all[i].Params = []byte(strings.Repeat(" ", 5<<20))
+	}
+	m := &memory{wanted: all, submit: accept}
+	if err := loop(m).Round(t.Context()); err != nil || m.calls != 3 || len(m.applied) != 3 {
+		t.Errorf("%d calls, %d applied, %v", m.calls, len(m.applied), err)
+	}
+}
+
+func TestCancels(t *testing.T) {
+	m := &memory{cancels: []Key{{Idx: 1}}}
+	if err := loop(m).Round(t.Context()); err != nil || len(m.cancelled) != 1 {
+		t.Errorf("%v, %v", m.cancelled, err)
+	}
+}

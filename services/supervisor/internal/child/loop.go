@@ -1,0 +1,250 @@
+package child
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/run"
+	"github.com/formicary/formicary/services/supervisor/internal/execution"
+)
+
+// Loop submits, cancels and asks. Any number of processes may run one.
+type Loop struct {
+	store Store
+	peer  Peer
+	log   *slog.Logger
+	// temporary says that an error is not the fault of what was asked.
+	temporary func(error) bool
+	wake      run.Signal
+}
+
+const (
+	batchSize = 500 // of the 1,000 that job-manager takes
+	// lease is how long what is taken is hidden from others: longer than a call and the step after it take.
+	lease       = 40 * time.Second
+	sweepEvery  = 5 * time.Second
+	silentEvery = 10 * time.Second
+	// silence is how long an event is awaited before job-manager is asked.
+	silence = 30 * time.Second
+)
+
+// New returns a loop. temporary says that an error is not the fault of what was asked.
+func New(store Store, peer Peer, temporary func(error) bool, log *slog.Logger) *Loop {
+	return &Loop{store: store, peer: peer, temporary: temporary, log: log, wake: run.NewSignal()}
+}
+
+// Changed takes from a commit what concerns children.
+func (l *Loop) Changed(c *execution.Changes) {
+	if c.Children {
+		l.wake.Set()
+	}
+}
+
+// Run works until ctx ends.
+func (l *Loop) Run(ctx context.Context) error {
+	return run.Group(ctx,
+		run.Member{Name: "children", Run: func(ctx context.Context) error {
+			return run.Loop(ctx, l.log, "children", sweepEvery, l.wake, l.Round)
+		}},
+		run.Member{Name: "silent children", Run: func(ctx context.Context) error {
+			return run.Loop(ctx, l.log, "silent children", silentEvery, run.NewSignal(), l.Ask)
+		}},
+	)
+}
+
+// Round submits and cancels what is due.
+func (l *Loop) Round(ctx context.Context) error {
+	for {
+		wanted, err := l.store.TakeWanted(ctx, lease, batchSize)
+		if err != nil {
+			return err
+		}
+		if err := l.submit(ctx, wanted); err != nil {
+			return err
+		}
+		cancels, err := l.store.TakeCancels(ctx, lease, batchSize)
+		if err != nil {
+			return err
+		}
+		if err := l.cancel(ctx, cancels); err != nil {
+			return err
+		}
+		if len(wanted) < batchSize && len(cancels) < batchSize {
+			return nil
+		}
+	}
+}
+
+// submit submits children, few enough for one message.
+func (l *Loop) submit(ctx context.Context, wanted []Wanted) error {
+	for len(wanted) > 0 {
+		n := fitting(wanted)
+		if err := l.submitSome(ctx, wanted[:n]); err != nil {
+			return l.again(ctx, wanted, err)
+		}
+		wanted = wanted[n:]
+	}
+	return nil
+}
+
+// fitting returns how many of the children one message can hold.
+func fitting(wanted []Wanted) int {
+	const most = 8 << 20
+	size := 0
+	for i := range wanted {
+		if size += len(wanted[i].Params); size > most && i > 0 {
+			return i
+		}
+	}
+	return len(wanted)
+}
+
+// submitSome submits children. One that job-manager cannot even read must not keep the others from it: then each goes
+// alone, and the one at fault is refused.
+func (l *Loop) submitSome(ctx context.Context, wanted []Wanted) error {
+	answers, err := l.peer.Submit(ctx, wanted)
+	switch {
+	case err == nil && len(answers) != len(wanted):
+		return fmt.Errorf("submit %d children: got %d answers", len(wanted), len(answers))
+	case err == nil:
+		return l.answer(ctx, wanted, answers)
+	case ctx.Err() != nil || errs.CodeOf(err) != errs.CodeInvalid:
+		return err
+	case len(wanted) == 1:
+		l.log.Warn("child cannot be submitted", "key", wanted[0].Key.String(), "error", err)
+		return l.answer(ctx, wanted, []Answer{{Refused: "it cannot be submitted: " + err.Error(), Reason: "INVALID"}})
+	}
+	l.log.Warn("children are submitted one by one, because all together failed", "children", len(wanted), "error", err)
+	for i := range wanted {
+		if err := l.submitSome(ctx, wanted[i:i+1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answer brings answers back to the runs.
+func (l *Loop) answer(ctx context.Context, wanted []Wanted, answers []Answer) error {
+	events, later := answered(wanted, answers)
+	if err := apply(ctx, l.store, l.temporary, events); err != nil {
+		if l.temporary(err) || ctx.Err() != nil {
+			return err
+		}
+		l.log.Error("answers of children cannot be applied", "error", err) // they are asked for again after the lease
+	}
+	return l.store.Later(ctx, keysOf(later), delaysOf(later))
+}
+
+// again gives children back after a failure that is returned: the loop comes again after its own delay.
+func (l *Loop) again(ctx context.Context, wanted []Wanted, failed error) error {
+	if len(wanted) == 0 {
+		return failed
+	}
+	// Where this fails too, they are due when the lease ends.
+	if err := l.store.Later(context.WithoutCancel(ctx), keysOf(wanted), make([]time.Duration, len(wanted))); err != nil {
+		l.log.Debug("children are not given back", "error", err)
+	}
+	return failed
+}
+
+// cancel asks for the end of children.
+func (l *Loop) cancel(ctx context.Context, keys []Key) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	if err := l.peer.Cancel(ctx, keys, "the job that forked it was cancelled, or does not need it any more"); err != nil {
+		if err := l.store.Later(context.WithoutCancel(ctx), keys, make([]time.Duration, len(keys))); err != nil {
+			l.log.Debug("children are not given back", "error", err)
+		}
+		return err
+	}
+	return l.store.Cancelling(ctx, keys)
+}
+
+// Ask asks about children whose end was not heard of.
+func (l *Loop) Ask(ctx context.Context) error {
+	for {
+		keys, err := l.store.TakeSilent(ctx, silence, batchSize)
+		if err != nil || len(keys) == 0 {
+			return err
+		}
+		all, err := l.peer.Children(ctx, keys)
+		if err != nil {
+			return err
+		}
+		ended := make([]Ended, 0, len(all))
+		for i := range all {
+			if all[i].Terminal {
+				ended = append(ended, all[i])
+			}
+		}
+		if err := Apply(ctx, l.store, l.temporary, ended); err != nil {
+			return err
+		}
+		if len(keys) < batchSize {
+			return nil
+		}
+	}
+}
+
+// Apply brings the ends of children to the runs of their parents, with what they have given. temporary says that an
+// error is not the fault of a child; one at fault does not keep the others from being applied.
+func Apply(ctx context.Context, store Store, temporary func(error) bool, ended []Ended) error {
+	var runs []execution.Key
+	for i := range ended {
+		if ended[i].State == stateCompleted && ended[i].Run > 0 {
+			runs = append(runs, execution.Key{Request: ended[i].Request, Run: ended[i].Run})
+		}
+	}
+	var outputs map[execution.Key]map[string]string
+	if len(runs) > 0 {
+		var err error
+		if outputs, err = store.Outputs(ctx, runs); err != nil {
+			return err
+		}
+	}
+	return apply(ctx, store, temporary, events(ended, outputs))
+}
+
+// apply applies events together, or, when that fails by the fault of one, each alone.
+func apply(ctx context.Context, store Store, temporary func(error) bool, events []execution.Event) error {
+	step := func(some []execution.Event) error {
+		return run.Safely(ctx, func(ctx context.Context) error {
+			_, err := store.Step(ctx, some)
+			return err
+		})
+	}
+	err := step(events)
+	if err == nil || len(events) < 2 || ctx.Err() != nil || temporary(err) {
+		return err
+	}
+	var failed error
+	for i := range events {
+		err := step(events[i : i+1])
+		if err != nil && (ctx.Err() != nil || temporary(err)) {
+			return err
+		}
+		failed = errors.Join(failed, err)
+	}
+	return failed
+}
+
+func keysOf(wanted []Wanted) []Key {
+	keys := make([]Key, len(wanted))
+	for i := range wanted {
+		keys[i] = wanted[i].Key
+	}
+	return keys
+}
+
+func delaysOf(wanted []Wanted) []time.Duration {
+	delays := make([]time.Duration, len(wanted))
+	for i := range wanted {
+		delays[i] = delay(wanted[i].Tries)
+	}
+	return delays
+}
