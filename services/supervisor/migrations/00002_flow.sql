@@ -1,39 +1,30 @@
 -- +goose Up
 
--- active counts tasks that keep the run from waiting for people alone: READY, DISPATCHED, or WAITING for a time or a
--- child; approvals those that wait for votes. tasks_planned are the tasks of the plan: items have indexes from there on,
--- so that a range of the primary key finds the ones without the others.
--- retries are the automatic retries of the job before this run. rules are the error rules of its launch; they stand
--- beside policy because policy is written with every step.
+-- active counts tasks that go on without a person: READY, DISPATCHED, or WAITING for a time or a child; approvals those
+-- that wait for votes. tasks_planned are the tasks of the plan: items have indexes from there on, so that a range of the
+-- primary key finds the ones without the others. retries are the automatic retries of the job before this run.
 ALTER TABLE execution
     ADD COLUMN active        int  NOT NULL DEFAULT 0 CHECK (active >= 0),
     ADD COLUMN approvals     int  NOT NULL DEFAULT 0 CHECK (approvals >= 0),
     ADD COLUMN tasks_planned int  NOT NULL DEFAULT 0,
     ADD COLUMN retries       int  NOT NULL DEFAULT 0,
-    ADD COLUMN submitted_by  text NOT NULL DEFAULT '',
-    ADD COLUMN rules         json;
+    ADD COLUMN submitted_by  text NOT NULL DEFAULT '';
+UPDATE execution SET tasks_planned = tasks_total,
+    active = (SELECT count(*) FROM task t WHERE t.execution_id = execution.id
+        AND (t.state IN ('READY', 'DISPATCHED') OR t.state = 'WAITING' AND t.wait_gate = 'schedule'))
+WHERE ended_at IS NULL;
+UPDATE execution SET tasks_planned = tasks_total WHERE ended_at IS NOT NULL;
 
--- An item of a fan-out is a task: group_idx is the task that fans out, item its ordinal, item_value what it runs with.
--- Its spec is '{}': the group's holds for it. The items of a group are the indexes from items_first on, in order of
--- their ordinals, items_total of them; items_next is the ordinal of the next one to be released.
--- round counts how often the task has forked or asked for approval. class_tries are the tries spent of budgets of their
--- own, by failure class; decided is what was known of a fork or an approval only when the task was about to start;
--- kept is the outcome of an attempt that people have to approve.
+-- An item of a fan-out is a task: group_idx is the task that fans out, item its place in the list, item_value what it
+-- runs with. Its spec is '{}': the group's holds for it. items of a group are its counters, as engine.Items: its items
+-- have the indexes from first on, total of them. extra is what few tasks have, as engine.Extra.
 ALTER TABLE task
-    ADD COLUMN group_idx       int,
-    ADD COLUMN item            int  NOT NULL DEFAULT 0,
-    ADD COLUMN item_value      json,
-    ADD COLUMN items_total     int  NOT NULL DEFAULT 0,
-    ADD COLUMN items_first     int  NOT NULL DEFAULT 0,
-    ADD COLUMN items_next      int  NOT NULL DEFAULT 0,
-    ADD COLUMN items_open      int  NOT NULL DEFAULT 0 CHECK (items_open >= 0),
-    ADD COLUMN items_failed    int  NOT NULL DEFAULT 0,
-    ADD COLUMN items_succeeded int  NOT NULL DEFAULT 0,
-    ADD COLUMN round           int  NOT NULL DEFAULT 0,
-    ADD COLUMN error_code      text NOT NULL DEFAULT '',
-    ADD COLUMN class_tries     json,
-    ADD COLUMN decided         json,
-    ADD COLUMN kept            json;
+    ADD COLUMN group_idx  int,
+    ADD COLUMN item       int  NOT NULL DEFAULT 0,
+    ADD COLUMN item_value json,
+    ADD COLUMN items      json,
+    ADD COLUMN error_code text NOT NULL DEFAULT '',
+    ADD COLUMN extra      json;
 
 -- What later tasks see of earlier ones: of items they see what their group makes of them.
 DROP INDEX task_outputs;

@@ -131,7 +131,6 @@ type Execution struct {
 	TasksPlanned    int32
 	Retries         int32
 	SubmittedBy     string
-	Rules           []byte
 }
 
 type Move struct {
@@ -162,55 +161,47 @@ type SlotRelease struct {
 }
 
 type Task struct {
-	ExecutionID    uuid.UUID
-	Idx            int32
-	Name           string
-	Method         string
-	Slots          int32
-	Class          string
-	State          string
-	AlwaysRun      bool
-	AllowFailure   bool
-	Trails         bool
-	Waiting        int32
-	Control        int32
-	Taken          int32
-	Broken         bool
-	Handler        bool
-	Reuse          bool
-	Spec           []byte
-	TimeoutMs      int64
-	TotalMs        int64
-	Attempts       int32
-	UserTries      int32
-	InfraTries     int32
-	Priority       int16
-	ReadyAt        *time.Time
-	WakeAt         *time.Time
-	OverdueAt      *time.Time
-	ExitCode       int32
-	FailureClass   string
-	Message        string
-	Outputs        []byte
-	Result         string
-	WaitGate       string
-	WaitReason     string
-	StartedAt      *time.Time
-	EndedAt        *time.Time
-	GroupIdx       pgtype.Int4
-	Item           int32
-	ItemValue      []byte
-	ItemsTotal     int32
-	ItemsFirst     int32
-	ItemsNext      int32
-	ItemsOpen      int32
-	ItemsFailed    int32
-	ItemsSucceeded int32
-	Round          int32
-	ErrorCode      string
-	ClassTries     []byte
-	Decided        []byte
-	Kept           []byte
+	ExecutionID  uuid.UUID
+	Idx          int32
+	Name         string
+	Method       string
+	Slots        int32
+	Class        string
+	State        string
+	AlwaysRun    bool
+	AllowFailure bool
+	Trails       bool
+	Waiting      int32
+	Control      int32
+	Taken        int32
+	Broken       bool
+	Handler      bool
+	Reuse        bool
+	Spec         []byte
+	TimeoutMs    int64
+	TotalMs      int64
+	Attempts     int32
+	UserTries    int32
+	InfraTries   int32
+	Priority     int16
+	ReadyAt      *time.Time
+	WakeAt       *time.Time
+	OverdueAt    *time.Time
+	ExitCode     int32
+	FailureClass string
+	Message      string
+	Outputs      []byte
+	Result       string
+	WaitGate     string
+	WaitReason   string
+	StartedAt    *time.Time
+	EndedAt      *time.Time
+	GroupIdx     pgtype.Int4
+	Item         int32
+	ItemValue    []byte
+	Items        []byte
+	ErrorCode    string
+	Extra        []byte
 }
 
 type Vote struct {
