@@ -296,4 +296,5 @@ func (sh *shape) parse(src *lines) {
 	c := &collector{}
 	sh.root = readYAML(sh.text, c, func(line, column int) (int, int) { return src.at(sh.source(line, column)) })
 	sh.problems = append(sh.problems, c.list...)
+	sh.findExports()
 }

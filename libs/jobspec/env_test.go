@@ -1,6 +1,7 @@
 package jobspec_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -21,7 +22,8 @@ tasks:
 `)
 	vars := jobspec.Vars{
 		"b": "param", "n": 5.0, "yes": true, "JobID": "id", "PATH": "/evil", "LD_PRELOAD": "x", "a-b": "x", "1x": "x", "none": nil,
-		"nul": "a\x00b", "long": strings.Repeat("x", 200_000), "FORMICARY_OUTPUT": "x",
+		"nul": "a\x00b", "long": strings.Repeat("x", 65<<10), "FORMICARY_OUTPUT": "x", "PYTHONPATH": "/evil", "BASH_ENV": "/evil",
+		"https_proxy": "evil", "GIT_SSH_COMMAND": "evil", "GIT_BRANCH": "main",
 	}
 	p, err := def.Plan(vars)
 	if err != nil {
@@ -29,7 +31,7 @@ tasks:
 	}
 	want := map[string]string{
 		"a": "job", "b": "param", "c": "declared", "d": "task", "list": `[1,"x"]`, "n": "5", "yes": "true", "JobID": "id", "none": "",
-		"PATH": "/bin", "FLAG": "True", "N": "1.10", "EMPTY": "",
+		"GIT_BRANCH": "main", "PATH": "/bin", "FLAG": "True", "N": "1.10", "EMPTY": "",
 	}
 	if diff := cmp.Diff(want, p.Tasks[0].Env(p.Vars)); diff != "" {
 		t.Error(diff)
@@ -50,5 +52,52 @@ tasks:
 	}
 	if diff := cmp.Diff(map[string]any{"b": "param", "c": "output", "d": "task"}, task.Spec.Variables); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestEnvReserved exports what changes how programs run only when the definition names it.
+func TestEnvReserved(t *testing.T) {
+	const text = `job_type: j
+%s
+tasks:
+  - task_type: t
+    method: SHELL
+    script: env
+%s
+`
+	for _, c := range []struct {
+		name, job, task string
+		vars            jobspec.Vars
+		want            string
+	}{
+		{"from the request", "", "", jobspec.Vars{"NODE_OPTIONS": "--require /tmp/x"}, ""},
+		{"declared parameter", "params: [{name: NODE_OPTIONS}]", "", jobspec.Vars{"NODE_OPTIONS": "x"}, "x"},
+		{"job variable", "job_variables: {NODE_OPTIONS: a}", "", nil, "a"},
+		{"job variable, list form", "job_variables: [{name: NODE_OPTIONS, value: a}]", "", nil, "a"},
+		{"task variable", "", "    variables: {NODE_OPTIONS: a}", nil, "a"},
+		{"environment", "", "    environment: {NODE_OPTIONS: a}", jobspec.Vars{"NODE_OPTIONS": "x"}, "a"},
+		{"another name", "job_variables: {PYTHONPATH: a}", "", jobspec.Vars{"NODE_OPTIONS": "x"}, ""},
+	} {
+		p := plan(t, fmt.Sprintf(text, c.job, c.task), c.vars)
+		if got := p.Tasks[0].Env(p.Vars)["NODE_OPTIONS"]; got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// TestEnvFits leaves out what a process cannot take, the longest first.
+func TestEnvFits(t *testing.T) {
+	vars := jobspec.Vars{"short": "x"}
+	for i := range 40 {
+		vars[fmt.Sprintf("v%02d", i)] = strings.Repeat("x", 60_000+i)
+	}
+	p := plan(t, "job_type: j\ntasks:\n  - {task_type: t, method: SHELL, script: env, environment: {kept: "+strings.Repeat("y", 64_000)+", v00: z}}\n", vars)
+	env := p.Tasks[0].Env(p.Vars)
+	total := 0
+	for name, v := range env {
+		total += len(name) + len(v) + 2
+	}
+	if total > 1<<20 || total < 900_000 || env["short"] != "x" || len(env["kept"]) != 64_000 || env["v00"] != "z" || env["v39"] != "" || env["v01"] == "" {
+		t.Errorf("%d bytes in %d variables", total, len(env))
 	}
 }

@@ -124,13 +124,13 @@ func TestHostRefusals(t *testing.T) {
 	_, err := parse(t, line(`SubmitJob "a" "b"`)).Plan(nil)
 	expectProblems(t, err, `job.yaml:6:21: the function SubmitJob is available at the launch of a job only`)
 	for action, want := range map[string]string{
-		`SubmitJob "a" "b" "c"`:                  "a parameter is not written NAME=VALUE",
-		`SubmitJob "" "b"`:                       "the type of the job is empty",
-		`SubmitJobsFromJSON "a" "["`:             "the value is no JSON",
-		`SubmitJobsFromJSON "a" "[1]"`:           "an item is no object of parameters",
-		`range Iterate 1001}}{{SubmitJob "a" ""`: "",
-		`SubmitJob (index . "build.ForkedJobID") "b"`:                          "the variable build.ForkedJobID is not set",
-		`range Iterate 1001}}{{SubmitJob "a" ""}}{{end}}{{if 1}}x{{end`:        "the template submits more than 1000 jobs",
+		`SubmitJob "a" "b" "c"`:                                                  "a parameter is not written NAME=VALUE",
+		`SubmitJob "" "b"`:                                                       "the type of the job is empty",
+		`SubmitJobsFromJSON "a" "["`:                                             "the value is no JSON",
+		`SubmitJobsFromJSON "a" "[1]"`:                                           "an item is no object of parameters",
+		`range Iterate 1001}}{{SubmitJob "a" ""`:                                 "",
+		`SubmitJob (index . "build.ForkedJobID") "b"`:                            "the variable build.ForkedJobID is not set",
+		`range Iterate 1001}}{{SubmitJob "a" ""}}{{end}}{{if 1}}x{{end`:          "the template submits more than 1000 jobs",
 		`range Iterate 1001}}{{CountByJobTypeAndState "a"}}{{end}}{{if 1}}{{end`: "the template counts jobs more than 1000 times",
 	} {
 		def, _, err := jobspec.Parse("job.yaml", []byte(line(action)))

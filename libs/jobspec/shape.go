@@ -26,6 +26,7 @@ type shape struct {
 	problems Problems
 	broken   bool // the text is no YAML, or the template failed
 	rendered *lines
+	exports  []string // see Task.Exports
 	// names are the tasks by name, when no name depends on variables; once fills them.
 	once  sync.Once
 	names map[string]int

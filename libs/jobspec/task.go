@@ -130,7 +130,7 @@ func (r *reader) task(n *node, within span, grace time.Duration) taskDraft {
 		r.note(name, nil)
 	}
 	slices.Sort(r.reads)
-	t.task.Uses = r.reads
+	t.task.Uses, t.task.Exports = r.reads, r.exports(t.task.Spec.Variables)
 	return t
 }
 
