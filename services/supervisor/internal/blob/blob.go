@@ -40,3 +40,27 @@ func (s *Store) Open(ctx context.Context, key string, offset int64) (io.ReadClos
 	}
 	return obj, nil
 }
+
+// Remove deletes objects; those that do not exist are no fault.
+func (s *Store) Remove(ctx context.Context, keys []string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // whoever feeds ends, also when nobody reads on
+	objects := make(chan minio.ObjectInfo)
+	go func() {
+		defer close(objects)
+		for _, key := range keys {
+			select {
+			case objects <- minio.ObjectInfo{Key: key}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	var failed error
+	for e := range s.Client.RemoveObjects(ctx, s.Bucket, objects, minio.RemoveObjectsOptions{}) {
+		if failed == nil {
+			failed = fmt.Errorf("remove %s: %w", e.ObjectName, e.Err)
+		}
+	}
+	return failed
+}

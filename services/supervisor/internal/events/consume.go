@@ -18,6 +18,7 @@ import (
 	"github.com/formicary/formicary/libs/run"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
+	"github.com/formicary/formicary/services/supervisor/internal/child"
 	"github.com/formicary/formicary/services/supervisor/internal/control"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
@@ -34,6 +35,8 @@ type Consumer struct {
 	Fail    func(context.Context, execution.Key) error
 	Control func(context.Context, []control.Order) ([]bool, error)
 	Results func(context.Context, []result.Result) ([]execution.Verdict, error)
+	// Children brings the ends of forked jobs to those that forked them.
+	Children func(context.Context, []child.Ended) error
 	// Quarantine keeps a message that can never be handled.
 	Quarantine func(ctx context.Context, kind, key string, payload []byte, reason string) error
 	// Temporary says that an error is not the message's fault.
@@ -66,6 +69,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	return run.Group(ctx,
 		member(bus.Events, "supervisor-launch", "formicary.event.job.admitted", c.launches),
 		member(bus.Events, "supervisor-control", "formicary.event.job.control", c.controls),
+		member(bus.Events, "supervisor-children", "formicary.event.job.child", c.children),
 		member(bus.Results, "supervisor-results", "formicary.result.*", c.results),
 	)
 }

@@ -41,8 +41,8 @@ const (
 	perEvent    = 250 // runs in one event; their error messages are bounded
 )
 
-// Messages makes the outbox rows of a transaction: doorbells by ant and events with the runs that moved, few of them
-// however large the batch was.
+// Messages makes the outbox rows of a transaction: doorbells by ant, events with the runs that moved and the notices
+// that people asked for, few of them however large the batch was.
 func (p *Publisher) Messages(c *execution.Changes) ([]outbox.Message, error) {
 	var msgs []outbox.Message
 	add := func(subject string, m proto.Message) error {
@@ -66,6 +66,11 @@ func (p *Publisher) Messages(c *execution.Changes) ([]outbox.Message, error) {
 			all.Changes[i] = Changed(jobs[i].Key, &jobs[i].Job)
 		}
 		if err := add(ExecutionChanged, all); err != nil {
+			return nil, err
+		}
+	}
+	for some := range slices.Chunk(c.Notices, perNotice) {
+		if err := add(ExecutionNotice, notices(some)); err != nil {
 			return nil, err
 		}
 	}

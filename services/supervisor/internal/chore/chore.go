@@ -1,0 +1,191 @@
+// Package chore does what supervisor itself does for tasks: EXPIRE_ARTIFACTS deletes the logs of attempts that ended
+// long ago. The record of the attempts stays; their logs are gone.
+//
+// A chore is a row that a step has written; who takes it has it for the lease, which every batch renews. After a crash
+// another replica goes on with what is left, so that only the count of what was deleted is kept with the chore.
+package chore
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/formicary/formicary/libs/run"
+	"github.com/formicary/formicary/services/supervisor/internal/child"
+	"github.com/formicary/formicary/services/supervisor/internal/execution"
+)
+
+// Chore is one to be done.
+type Chore struct {
+	child.Key
+	Org    string
+	Params []byte // JSON object: the variables of its task
+	Tries  int    // of doing it, this one included
+	Done   int    // deleted by earlier tries
+}
+
+// Log is the final log of an attempt.
+type Log struct {
+	UID uuid.UUID // of the attempt
+	Key string    // of the object
+}
+
+// Store keeps chores and logs.
+type Store interface {
+	Now() time.Time
+	// TakeChores returns chores that are due and hides them for the lease.
+	TakeChores(ctx context.Context, lease time.Duration, limit int) ([]Chore, error)
+	// RenewChore hides a chore for the lease again and keeps how much is done.
+	RenewChore(ctx context.Context, k child.Key, done int, lease time.Duration) error
+	// OldLogs returns logs of attempts of the organisation that ended before the time, the oldest first.
+	OldLogs(ctx context.Context, org string, before time.Time, limit int) ([]Log, error)
+	// ForgetLogs notes that the logs of attempts are gone.
+	ForgetLogs(ctx context.Context, uids []uuid.UUID) error
+	Step(ctx context.Context, events []execution.Event) ([]execution.Verdict, error)
+}
+
+// Blobs keeps objects.
+type Blobs interface {
+	// Remove deletes objects; those that do not exist are no fault.
+	Remove(ctx context.Context, keys []string) error
+}
+
+// Loop does chores. Any number of processes may run one.
+type Loop struct {
+	store Store
+	blobs Blobs
+	log   *slog.Logger
+	wake  run.Signal
+}
+
+const (
+	sweepEvery = 5 * time.Second
+	lease      = time.Minute
+	batchSize  = 500
+	perRound   = 10
+	// mostPerChore bounds one chore: what is left goes with the next.
+	mostPerChore = 200_000
+	maxDelay     = time.Minute
+)
+
+// New returns a loop.
+func New(store Store, blobs Blobs, log *slog.Logger) *Loop {
+	return &Loop{store: store, blobs: blobs, log: log, wake: run.NewSignal()}
+}
+
+// Changed takes from a commit what concerns chores.
+func (l *Loop) Changed(c *execution.Changes) {
+	if c.Chores {
+		l.wake.Set()
+	}
+}
+
+// Run works until ctx ends.
+func (l *Loop) Run(ctx context.Context) error {
+	return run.Loop(ctx, l.log, "chores", sweepEvery, l.wake, l.Round)
+}
+
+// Round does what is due. A chore that fails is left for later and does not keep the others from being done.
+func (l *Loop) Round(ctx context.Context) error {
+	chores, err := l.store.TakeChores(ctx, lease, perRound)
+	if err != nil {
+		return err
+	}
+	for i := range chores {
+		c := &chores[i]
+		err := run.Safely(ctx, func(ctx context.Context) error { return l.do(ctx, c) })
+		if err == nil {
+			continue
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		l.log.Error("chore failed", "key", c.Key.String(), "tries", c.Tries, "error", err)
+		if err := l.store.RenewChore(ctx, c.Key, c.Done, delay(c.Tries)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// do does a chore to its end.
+func (l *Loop) do(ctx context.Context, c *Chore) error {
+	days, err := retention(c.Params)
+	if err != nil {
+		return l.end(ctx, c, execution.ChildNews{State: "FAILED", ErrorCode: "ERR_TASK_EXECUTE", Message: err.Error()})
+	}
+	before := l.store.Now().Add(-time.Duration(days * float64(day)))
+	for c.Done < mostPerChore {
+		logs, err := l.store.OldLogs(ctx, c.Org, before, batchSize)
+		if err != nil {
+			return err
+		}
+		if err := l.expire(ctx, logs); err != nil {
+			return err
+		}
+		c.Done += len(logs)
+		if len(logs) < batchSize {
+			break
+		}
+		if err := l.store.RenewChore(ctx, c.Key, c.Done, lease); err != nil {
+			return err
+		}
+	}
+	return l.end(ctx, c, execution.ChildNews{State: "COMPLETED", Outputs: map[string]string{"expired": strconv.Itoa(c.Done)}})
+}
+
+// expire deletes logs: first the objects, then what names them, so that none is left that nothing names.
+func (l *Loop) expire(ctx context.Context, logs []Log) error {
+	if len(logs) == 0 {
+		return nil
+	}
+	keys, uids := make([]string, len(logs)), make([]uuid.UUID, len(logs))
+	for i, x := range logs {
+		keys[i], uids[i] = x.Key, x.UID
+	}
+	if err := l.blobs.Remove(ctx, keys); err != nil {
+		return err
+	}
+	return l.store.ForgetLogs(ctx, uids)
+}
+
+func (l *Loop) end(ctx context.Context, c *Chore, news execution.ChildNews) error {
+	_, err := l.store.Step(ctx, []execution.Event{{
+		Kind: execution.ChildEnded, Execution: c.Execution, Idx: c.Idx, Round: c.Round, Child: news,
+	}})
+	return err
+}
+
+const (
+	day         = 24 * time.Hour
+	defaultDays = 30
+	mostDays    = 100_000
+)
+
+// retention reads after how many days logs expire.
+func retention(params []byte) (float64, error) {
+	if len(params) == 0 {
+		return defaultDays, nil
+	}
+	var vars map[string]any
+	if err := json.Unmarshal(params, &vars); err != nil {
+		return 0, fmt.Errorf("read the variables of the task: %w", err)
+	}
+	v, ok := vars["retention_days"]
+	if !ok {
+		return defaultDays, nil
+	}
+	days, err := strconv.ParseFloat(strings.TrimSpace(fmt.Sprint(v)), 64)
+	if err != nil || !(days >= 0 && days <= mostDays) {
+		return 0, fmt.Errorf("retention_days is %q, want a number of days from 0 to %d", fmt.Sprint(v), mostDays)
+	}
+	return days, nil
+}
+
+func delay(tries int) time.Duration { return min(time.Second<<min(max(tries-1, 0), 6), maxDelay) }

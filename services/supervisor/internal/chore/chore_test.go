@@ -1,0 +1,113 @@
+package chore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/formicary/formicary/services/supervisor/internal/child"
+	"github.com/formicary/formicary/services/supervisor/internal/execution"
+)
+
+func TestRetention(t *testing.T) {
+	for params, want := range map[string]float64{
+		"": 30, "{}": 30, `{"retention_days":7}`: 7, `{"retention_days":"0.5"}`: 0.5, `{"retention_days":0}`: 0, `{"other":1}`: 30,
+	} {
+		if got, err := retention([]byte(params)); err != nil || got != want {
+			t.Errorf("%s: %v, %v", params, got, err)
+		}
+	}
+	for _, bad := range []string{`{`, `{"retention_days":-1}`, `{"retention_days":"soon"}`, `{"retention_days":"NaN"}`, `{"retention_days":1e300}`} {
+		if _, err := retention([]byte(bad)); err == nil {
+			t.Errorf("%s was taken", bad)
+		}
+	}
+}
+
+// memory is a store and a bucket.
+type memory struct {
+	chores  []Chore
+	logs    []Log
+	removed int
+	away    error
+	renewed []time.Duration
+	applied []execution.Event
+}
+
+func (m *memory) Now() time.Time { return time.Unix(0, 0) }
+
+func (m *memory) TakeChores(context.Context, time.Duration, int) ([]Chore, error) {
+	c := m.chores
+	m.chores = nil
+	return c, nil
+}
+
+func (m *memory) RenewChore(_ context.Context, _ child.Key, _ int, lease time.Duration) error {
+	m.renewed = append(m.renewed, lease)
+	return nil
+}
+
+func (m *memory) OldLogs(_ context.Context, _ string, _ time.Time, limit int) ([]Log, error) {
+	return m.logs[:min(limit, len(m.logs))], nil
+}
+
+func (m *memory) ForgetLogs(_ context.Context, uids []uuid.UUID) error {
+	m.logs = m.logs[len(uids):]
+	return nil
+}
+
+func (m *memory) Remove(_ context.Context, keys []string) error {
+	m.removed += len(keys)
+	return m.away
+}
+
+func (m *memory) Step(_ context.Context, events []execution.Event) ([]execution.Verdict, error) {
+	m.applied = append(m.applied, events...)
+	return nil, nil
+}
+
+func logs(n int) []Log {
+	all := make([]Log, n)
+	for i := range all {
+		all[i] = Log{UID: uuid.New(), Key: fmt.Sprint("logs/", i)}
+	}
+	return all
+}
+
+func TestLogsExpireInBatches(t *testing.T) {
+	m := &memory{chores: []Chore{{Done: 3}}, logs: logs(1234)}
+	if err := New(m, m, slog.New(slog.DiscardHandler)).Round(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if m.removed != 1234 || len(m.logs) != 0 || len(m.renewed) != 2 {
+		t.Errorf("%d removed, %d left, renewed %v", m.removed, len(m.logs), m.renewed)
+	}
+	if got := m.applied[0].Child; got.State != "COMPLETED" || got.Outputs["expired"] != "1237" {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestAChoreWaitsForItsStore(t *testing.T) {
+	m := &memory{chores: []Chore{{Tries: 3}}, logs: logs(1), away: errors.New("away")}
+	if err := New(m, m, slog.New(slog.DiscardHandler)).Round(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(m.applied) != 0 || len(m.logs) != 1 || len(m.renewed) != 1 || m.renewed[0] != 4*time.Second {
+		t.Errorf("%v, %d logs, renewed %v", m.applied, len(m.logs), m.renewed)
+	}
+}
+
+func TestAChoreThatCannotBeReadFails(t *testing.T) {
+	m := &memory{chores: []Chore{{Params: []byte(`{"retention_days":"soon"}`)}}}
+	if err := New(m, m, slog.New(slog.DiscardHandler)).Round(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := m.applied[0].Child; got.State != "FAILED" || got.Message == "" {
+		t.Errorf("%+v", got)
+	}
+}
