@@ -91,6 +91,8 @@ const (
 	CodeMissingParam       = "MISSING_PARAM"
 	CodeInvalidParam       = "INVALID_PARAM"
 	CodeTaskNotInRendering = "TASK_NOT_RENDERED"
+	CodePartialCheck       = "PARTIAL_CHECK"
+	CodeUntrustedInScript  = "UNTRUSTED_IN_SCRIPT"
 )
 
 // maxProblems bounds what one text can make the reader say.

@@ -55,17 +55,15 @@ type read struct {
 	out  int
 }
 
-// unknownBranch says what a condition that is not known counts as.
-type unknownBranch bool
-
 // exec runs a template.
 type exec struct {
 	*machine
 	program *program
-	assume  unknownBranch
+	assume  guess
 	shape   *shape
 	depth   int
 	loops   int
+	guessed int // loops that run by a guess
 }
 
 // flow says how a list of statements ended.
@@ -78,7 +76,7 @@ const (
 )
 
 // run executes the template. Faults make the shape broken and are among its problems.
-func run(p *program, s *scope, assume unknownBranch, l *lines) *shape {
+func run(p *program, s *scope, assume guess, l *lines) *shape {
 	sh := &shape{}
 	x := &exec{machine: newMachine(s), program: p, assume: assume, shape: sh}
 	x.structural = true
@@ -281,7 +279,7 @@ func (x *exec) branch(s *stmt, f *frame) (flow, error) {
 	holds, known := truth(v)
 	if !known {
 		x.shape.guessed = true
-		holds = bool(x.assume)
+		holds = x.assume.holds(x.program.text[s.from:s.to], x.guessed > 0)
 	}
 	if !holds {
 		return x.list(s.other, f)
@@ -337,8 +335,10 @@ func (x *exec) iterate(s *stmt, f *frame) error {
 	switch v := v.(type) {
 	case unknown:
 		x.shape.guessed = true
-		if x.assume {
+		if x.assume.runs() {
+			x.guessed++
 			_, err = each(unknown{}, unknown{})
+			x.guessed--
 		}
 	case nil, missing:
 	case []any:
