@@ -135,7 +135,7 @@ func (sh *shape) findExports() {
 			sh.exports = append(sh.exports, name)
 		}
 	}
-	for _, field := range [...]string{"job_variables", "params"} {
+	for _, field := range [...]string{"configs", "variables", "job_variables", "params"} {
 		n := sh.root.get(field)
 		if n == nil {
 			continue

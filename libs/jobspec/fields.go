@@ -1,54 +1,60 @@
 package jobspec
 
-import "strings"
+// The fields of the language are data: one table for each mapping that a definition can hold. From the tables come the
+// names that are suggested for unknown fields, and the JSON Schema.
 
-// The fields of the language. The first list of each level is what this version reads, the second what it knows of but
-// does not do yet: ignoring those would run a job in another way than it says.
-
-func jobFields() []string {
-	return strings.Fields(`job_type description sem_version version url platform disabled timeout timeouts retry
-		delay_between_retries retry_backoff_policy backoff max_concurrency priority fail_fast cleanup_timeout pause_time
-		job_variables params required_params skip_if dynamic_template_tasks tasks tags methods`)
+// field is one field of a mapping.
+type field struct {
+	name string
+	// form is the JSON Schema of its value.
+	form form
+	// doc is one line for people: editors show it.
+	doc string
+	// aliases are spellings that are found in the wild and read with a warning.
+	aliases []string
 }
 
-func unsupportedJobFields() []string {
-	return strings.Fields(`cron_trigger schedule hard_reset_after_retries retention_days_for_failed
-		retention_days_for_completed retention_days_for_cancelled public_plugin webhook notify resources triggers
-		concurrency deadline configs variables`)
+// level is one kind of mapping.
+type level struct {
+	// name of it in the schema.
+	name string
+	doc  string
+	// fields it can have, and those it must have.
+	fields   func() []field
+	required []string
 }
 
-func taskFields() []string {
-	return strings.Fields(`task_type description method tags slots before_script script after_script environment variables
-		working_dir timeout timeouts retry delay_between_retries retry_backoff_policy backoff allow_failure always_run
-		allow_start_if_completed execution on_completed on_failed on_exit_code dependencies depends_on except url headers
-		query report_stdout cpu_limit memory_limit container`)
+func namesOf(fields []field) []string {
+	out := make([]string, len(fields))
+	for i := range fields {
+		out[i] = fields[i].name
+	}
+	return out
 }
 
-func unsupportedTaskFields() []string {
-	return strings.Fields(`host_network webhook approval_policy resources job_version artifact_ids fork_job_type
-		fork_job_version await_forked_tasks messaging_request_queue messaging_reply_queue sub_workflow fan_out matrix when
-		retry_on outputs secrets name helper_environment artifacts_dir artifacts cache_dir cache dependent_artifact_ids helper
-		services privileged affinity node_selector node_tolerations pod_labels pod_annotations network_mode
-		artifact_key_prefix cost_factor execute_command_without_shell debug`)
-}
+// taskFields are the names of a task's fields.
+func taskFields() []string { return namesOf(taskTable()) }
 
-// Of the container, a shell task uses the limits.
-func containerFields() []string { return []string{"cpu_limit", "memory_limit"} }
-
-func unsupportedContainerFields() []string {
-	return strings.Fields(`image imageDefinition volumes volume_driver volumes_from devices bind_dir cpu_request
-		memory_request ephemeral_storage_limit ephemeral_storage_request service_account env_from env_value_from`)
-}
-
-// misspelling returns the right name of a field that is found misspelled in the wild, or the name itself.
+// misspelling returns the right name of a field that is found misspelled in the wild, or the name itself. It is asked
+// for every field of a text; a test holds it against the aliases in the tables.
 func misspelling(level, name string) string {
 	switch level + "." + name {
 	case "task.task_variables":
 		return "variables"
 	case "job.filter":
 		return "skip_if"
+	case "cache.keys":
+		return "key_paths"
 	}
 	return name
+}
+
+// unknown reports a key that the mapping does not have.
+func (r *reader) unknown(p *pair, table func() []field) {
+	if r.c.full() {
+		return
+	}
+	r.unknownField(p, nil, namesOf(table()))
 }
 
 // unknownField reports a key that is not read.
@@ -76,4 +82,9 @@ func (r *reader) misspelled(p *pair, level string) string {
 		r.warn(p.line, p.column, CodeMisspelledField, "the field "+p.key+" is misspelled", name)
 	}
 	return name
+}
+
+// inactive warns of a field that is checked and kept, but that this version does not act on.
+func (r *reader) inactive(p *pair) {
+	r.warn(p.line, p.column, CodeInactiveField, "the field "+p.key+" is stored, but this version does not act on it", "")
 }

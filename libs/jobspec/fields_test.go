@@ -85,7 +85,7 @@ tasks:
 	}
 	want := &jobspec.Plan{
 		JobType: "io.formicary.every-field", Timeout: 3 * time.Hour, PendingTimeout: 10 * time.Minute, CleanupTimeout: time.Minute,
-		Grace: 5 * time.Second, FailFast: true, Retry: 2, PauseTime: 36 * time.Hour, MaxConcurrency: 4,
+		Grace: 5 * time.Second, FailFast: true, Retry: 2, PauseTime: 36 * time.Hour, MaxConcurrency: 4, HardResetAfterRetries: 3,
 		Backoff: jobspec.Backoff{Min: time.Second, Max: time.Minute, Factor: 1.5, Jitter: true},
 		Vars:    jobspec.Vars{"path": "a b"},
 		Tasks: []jobspec.Task{
@@ -119,7 +119,9 @@ tasks:
 			{
 				Name: "note", Method: "SHELL", Slots: 1, Timeout: time.Hour, Grace: 5 * time.Second, DependsOn: []string{"fetch", "retry-later"},
 				Backoff: jobspec.Backoff{Delay: time.Second, Jitter: true},
-				Spec:    jobspec.Spec{Method: "SHELL", Shell: true, Script: []string{"x"}, CPUMillis: 2000, MemoryBytes: 1e9},
+				Spec:    jobspec.Spec{Method: "SHELL", Shell: true, Script: []string{"x"}, CPUMillis: 2000, MemoryBytes: 1e9, Options: &jobspec.Options{
+					Container: &jobspec.Container{Limits: jobspec.Limits{CPULimit: 2000, MemoryLimit: 1e9}},
+				}},
 			},
 		},
 	}

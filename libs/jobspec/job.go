@@ -1,6 +1,8 @@
 package jobspec
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -15,6 +17,7 @@ const (
 	defaultPriority       = 50
 	defaultJobDelay       = 5 * time.Second
 	defaultTaskDelay      = time.Second
+	defaultHardReset      = 3
 )
 
 // Bounds of a job.
@@ -25,6 +28,7 @@ const (
 	maxParams      = 1_000
 	maxDescription = 4_000
 	maxURL         = 2_000
+	maxPlatform    = 100
 )
 
 // draft is what the reading of a job gives. Next to the plan it holds what the checks need.
@@ -34,6 +38,10 @@ type draft struct {
 	semVersion     string
 	url            string
 	disabled       bool
+	publicPlugin   bool
+	schedules      []Schedule
+	triggers       []Trigger
+	retention      Retention
 	params         []Param
 	requiredParams []string
 	tasks          []taskDraft
@@ -43,10 +51,10 @@ type draft struct {
 
 // job reads a whole definition.
 func (r *reader) job(root *node) *draft {
-	d := &draft{settled: !r.shape.guessed}
+	d := &draft{settled: !r.shape.guessed, retention: DefaultRetention()}
 	d.plan = Plan{
 		Timeout: defaultJobTimeout, CleanupTimeout: defaultCleanupTimeout, Grace: defaultGrace, PauseTime: defaultPauseTime,
-		Priority: defaultPriority,
+		Priority: defaultPriority, HardResetAfterRetries: defaultHardReset,
 	}
 	if root.kind != nodeMap {
 		r.fault(root, CodeInvalidType, "the definition is "+root.kind.String(), "a mapping with job_type and tasks")
@@ -60,6 +68,7 @@ func (r *reader) job(root *node) *draft {
 	if root.get("job_type") == nil {
 		r.fault(root, CodeMissingField, "the field job_type is missing", "the name of the job")
 	}
+	r.checkJob(d, root)
 	r.tasks(d, root)
 	return d
 }
@@ -81,7 +90,7 @@ func (r *reader) jobField(d *draft, waits *waits, p *pair) {
 		}
 	case "url":
 		d.url = r.longText(n, "url", maxURL)
-	case "version", "platform", "tags", "methods", "tasks":
+	case "version", "tags", "methods", "tasks":
 		// Informational or derived; tasks are read last, when the defaults are known.
 	case "disabled":
 		d.disabled = r.literalFlag(n, "disabled")
@@ -103,7 +112,7 @@ func (r *reader) jobField(d *draft, waits *waits, p *pair) {
 		plan.CleanupTimeout = r.positive(n, plan.CleanupTimeout)
 	case "pause_time":
 		plan.PauseTime = r.duration(n)
-	case "job_variables":
+	case "job_variables", "variables", "configs":
 		if r.checking || r.p == nil { // else they were read before the rest
 			r.variables(n)
 		}
@@ -116,8 +125,116 @@ func (r *reader) jobField(d *draft, waits *waits, p *pair) {
 	case "dynamic_template_tasks":
 		r.boolean(n) // every definition may make its tasks by a template
 	default:
-		r.unknownField(p, unsupportedJobFields(), jobFields())
+		if !r.jobStanding(d, p) && !r.jobReach(d, p) {
+			r.unknown(p, jobTable)
+		}
 	}
+}
+
+// jobStanding reads the fields about when a job is started and how long it is kept.
+func (r *reader) jobStanding(d *draft, p *pair) bool {
+	n := p.value
+	switch p.key {
+	case "cron_trigger":
+		r.inactive(p)
+		if cron := r.cron(n); cron != "" {
+			d.schedules = append(d.schedules, Schedule{Cron: cron, Timezone: "UTC", Overlap: OverlapQueue, CatchUp: CatchUpNone})
+		}
+	case "schedule":
+		r.inactive(p)
+		d.schedules = append(d.schedules, r.schedules(n)...)
+	case "triggers":
+		if r.checking || r.p == nil { // their templates are over events
+			r.inactive(p)
+			d.triggers = r.triggers(n)
+		}
+	case "retention_days_for_failed":
+		r.inactive(p)
+		d.retention.Failed = r.literalInt(n, p.key, 0, maxRetention)
+	case "retention_days_for_completed":
+		r.inactive(p)
+		d.retention.Completed = r.literalInt(n, p.key, 0, maxRetention)
+	case "retention_days_for_cancelled":
+		r.inactive(p)
+		d.retention.Cancelled = r.literalInt(n, p.key, 0, maxRetention)
+	case "public_plugin":
+		d.publicPlugin = r.literalFlag(n, p.key)
+	case "hard_reset_after_retries":
+		d.plan.HardResetAfterRetries, _ = r.integer(n, 0, maxRetry)
+	default:
+		return false
+	}
+	return true
+}
+
+// jobReach reads the fields about what a run needs and whom it tells.
+func (r *reader) jobReach(d *draft, p *pair) bool {
+	n, plan := p.value, &d.plan
+	switch p.key {
+	case "platform":
+		if plan.Platform = r.short(n); len(plan.Platform) > maxPlatform {
+			r.fault(n, CodeInvalidValue, "the platform is too long", "at most "+textOf(maxPlatform)+" bytes")
+		}
+	case "webhook":
+		plan.Webhook = r.webhook(p)
+	case "notify":
+		plan.Notify = r.notifications(p)
+	case "resources":
+		r.inactive(p)
+		plan.Resources = r.resources(n)
+	case "concurrency":
+		plan.Concurrency = r.concurrency(p)
+	case "deadline":
+		r.inactive(p)
+		plan.Deadline = r.deadline(n)
+	default:
+		return false
+	}
+	return true
+}
+
+// checkJob checks what fields of a job say together.
+func (r *reader) checkJob(d *draft, root *node) {
+	if c := d.plan.Concurrency; c != nil {
+		at := root.get("concurrency")
+		if given := root.get("max_concurrency"); given != nil && d.plan.MaxConcurrency != c.Limit {
+			r.fault(at, CodeConflict, "max_concurrency and concurrency.limit differ", "one of them")
+		}
+		d.plan.MaxConcurrency = c.Limit
+	}
+	if first := root.get("variables"); first != nil && root.get("job_variables") != nil {
+		r.fault(first, CodeConflict, "job_variables and variables are both given", "one of them")
+	}
+	if !d.publicPlugin {
+		return
+	}
+	at := root.get("public_plugin")
+	if d.semVersion == "" {
+		r.fault(at, CodeMissingField, "a public plugin has no sem_version", "sem_version, such as 1.2.3")
+	}
+	if !isReverseDNS(d.plan.JobType) {
+		r.fault(at, CodeInvalidName, "the job_type of a public plugin is no name in reverse-DNS style", "three or more parts with dots between, such as io.example.build")
+	}
+}
+
+func isReverseDNS(name string) bool {
+	parts := strings.Split(name, ".")
+	return len(parts) >= 3 && !slices.Contains(parts, "")
+}
+
+// jobVariables reads the variables of all tasks: configs below job_variables, which can be called variables too.
+func (r *reader) jobVariables(root *node) Vars {
+	out := Vars{}
+	for _, key := range [...]string{"configs", "variables", "job_variables"} {
+		if n := root.get(key); n != nil {
+			maps.Copy(out, r.variables(n))
+		}
+	}
+	return out
+}
+
+func hasJobVariables(root *node) bool {
+	return root.get("job_variables") != nil || root.get("variables") != nil || root.get("configs") != nil
 }
 
 // longText reads text that people read; what is not known in it shows as written.
@@ -176,9 +293,9 @@ func (r *reader) jobTimeouts(plan *Plan, n *node, at *pair) {
 		case "grace":
 			plan.Grace = r.duration(p.value)
 		case "total":
-			r.add(p.line, p.column, CodeUnsupportedField, "the field total of a job is not supported yet", "run, which bounds each run")
+			plan.TotalTimeout = r.duration(p.value)
 		default:
-			r.unknownField(p, nil, []string{"pending", "run", "total", "grace"})
+			r.unknown(p, timeoutFields)
 		}
 	}, at)
 }
@@ -251,7 +368,7 @@ func (w *waits) set(r *reader, p *pair) {
 		case "jitter":
 			w.jitter = r.boolean(f.value)
 		default:
-			r.unknownField(f, nil, []string{"min", "max", "factor", "jitter"})
+			r.unknown(f, backoffFields)
 		}
 	}, p)
 }

@@ -93,7 +93,7 @@ func (r *reader) param(n *node) Param {
 		case "description":
 			p.Description = r.longText(f.value, "description", maxDescription)
 		default:
-			r.unknownField(f, nil, strings.Fields("name type default required pattern enum description"))
+			r.unknown(f, paramFields)
 		}
 	}
 	if n.get("name") == nil {

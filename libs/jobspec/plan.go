@@ -34,6 +34,11 @@ type Plan struct {
 	// Notify says who hears of the outcome, Webhook what is called at each change of state.
 	Notify  []Notify `json:"notify,omitempty"`
 	Webhook *Webhook `json:"webhook,omitempty"`
+	// Concurrency is what MaxConcurrency is a part of; nil when only that is given. Resources and Deadline are what the
+	// run needs and its goal. Of these only the limit is acted on yet.
+	Concurrency *Concurrency `json:"concurrency,omitempty"`
+	Resources   []Resource   `json:"resources,omitempty"`
+	Deadline    *Deadline    `json:"deadline,omitempty"`
 	// Platform is a label that error rules can ask for.
 	Platform string `json:"platform,omitempty"`
 	// PauseTime is how long a paused job waits before it resumes by itself.
@@ -110,6 +115,8 @@ type Task struct {
 	Secrets []Secret `json:"secrets,omitempty"`
 	// Webhook is called when the task ends.
 	Webhook *Webhook `json:"webhook,omitempty"`
+	// Resources that the task needs; nothing acts on them yet.
+	Resources []Resource `json:"resources,omitempty"`
 	// Routes are the control edges in the order in which Match tries them.
 	Routes []Route `json:"routes,omitempty"`
 	// Late says that the section uses values that only the claim knows: it must be rendered by Definition.Task then, and

@@ -75,6 +75,7 @@ const (
 	CodeUnsupportedField   = "UNSUPPORTED_FIELD"
 	CodeUnsupportedMethod  = "UNSUPPORTED_METHOD"
 	CodeMisspelledField    = "MISSPELLED_FIELD"
+	CodeInactiveField      = "INACTIVE_FIELD"
 	CodeMissingField       = "MISSING_FIELD"
 	CodeInvalidType        = "INVALID_TYPE"
 	CodeInvalidValue       = "INVALID_VALUE"
@@ -91,12 +92,14 @@ const (
 	CodeMissingParam       = "MISSING_PARAM"
 	CodeInvalidParam       = "INVALID_PARAM"
 	CodeTaskNotInRendering = "TASK_NOT_RENDERED"
-	CodePartialCheck       = "PARTIAL_CHECK"
-	CodeUntrustedInScript  = "UNTRUSTED_IN_SCRIPT"
 )
 
-// maxProblems bounds what one text can make the reader say.
-const maxProblems = 200
+// maxProblems bounds what one text can make the reader say. Warnings have a bound of their own, so that they leave room
+// for the faults.
+const (
+	maxProblems = 200
+	maxWarnings = 100
+)
 
 // maxSuggestions bounds the work for names that are close to known ones.
 const maxSuggestions = 20
@@ -106,6 +109,7 @@ type collector struct {
 	file   string
 	list   Problems
 	seen   map[Problem]bool
+	warned int
 	sought int
 }
 
@@ -114,8 +118,11 @@ func (c *collector) add(p Problem) {
 	p.File = c.file
 	same := p
 	same.Expected = ""
-	if c.full() || c.seen[same] {
+	if c.full() || c.seen[same] || p.Warning && c.warned >= maxWarnings {
 		return
+	}
+	if p.Warning {
+		c.warned++
 	}
 	if c.seen == nil {
 		c.seen = map[Problem]bool{}

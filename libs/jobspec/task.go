@@ -278,7 +278,7 @@ func (r *taskFieldReader) spec(p *pair) {
 		spec.MemoryBytes = r.memory(n)
 	default:
 		if !r.option(p) {
-			r.unknownField(p, unsupportedTaskFields(), taskFields())
+			r.unknown(p, taskTable)
 		}
 	}
 }

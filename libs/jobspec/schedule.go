@@ -1,0 +1,186 @@
+package jobspec
+
+import (
+	"strings"
+	"time"
+	_ "time/tzdata" // zones are the same on every machine
+)
+
+// What happens when a job is due while its last run has not ended.
+const (
+	OverlapSkip          = "skip"
+	OverlapQueue         = "queue"
+	OverlapCancelRunning = "cancel_running"
+)
+
+// Which runs are made up for that were missed while the system was down.
+const (
+	CatchUpNone = "none"
+	CatchUpLast = "last"
+	CatchUpAll  = "all"
+)
+
+// Schedule starts a job at times: one entry of schedule, or cron_trigger.
+type Schedule struct {
+	// Cron text of 5 to 7 fields, or a name such as @daily; it has been checked.
+	Cron string `json:"cron"`
+	// Timezone is a name of the IANA database, UTC when none is given.
+	Timezone string `json:"timezone"`
+	// Overlap is one of the Overlap constants, queue when none is given. CatchUp is one of the CatchUp constants, none
+	// when none is given.
+	Overlap string `json:"overlap"`
+	CatchUp string `json:"catch_up"`
+	// Calendar names days without runs; empty: all days count.
+	Calendar string `json:"calendar,omitempty"`
+}
+
+// Retention is how many days runs are kept after they have ended.
+type Retention struct {
+	Failed    int `json:"failed"`
+	Completed int `json:"completed"`
+	Cancelled int `json:"cancelled"`
+}
+
+// DefaultRetention is how long runs of a job that says nothing are kept.
+func DefaultRetention() Retention { return Retention{Failed: 30, Completed: 7, Cancelled: 30} }
+
+const maxRetention = 36_500
+
+// Deadline is the goal to be ready by. Exactly one of After and At is set.
+type Deadline struct {
+	// After the submit.
+	After time.Duration `json:"after,omitempty"`
+	// At is a time of day, "15:04", in Timezone: the next one after the submit.
+	At       string `json:"at,omitempty"`
+	Timezone string `json:"timezone,omitempty"`
+}
+
+// What happens to a run beyond the limit of concurrency.
+const (
+	ConflictQueue            = "queue"
+	ConflictCancelInProgress = "cancel_in_progress"
+	ConflictCancelNewest     = "cancel_newest"
+)
+
+// Concurrency bounds the runs of a job.
+type Concurrency struct {
+	// Limit of runs at once; 0 means no limit.
+	Limit int `json:"limit"`
+	// Key splits the runs into groups, each with the limit of its own; empty: all are one group.
+	Key string `json:"key,omitempty"`
+	// OnConflict is one of the Conflict constants, queue when none is given.
+	OnConflict string `json:"on_conflict"`
+}
+
+func overlaps() []string { return []string{OverlapSkip, OverlapQueue, OverlapCancelRunning} }
+func catchUps() []string { return []string{CatchUpNone, CatchUpLast, CatchUpAll} }
+func conflicts() []string {
+	return []string{ConflictQueue, ConflictCancelInProgress, ConflictCancelNewest}
+}
+
+// schedules reads the list of schedules.
+func (r *reader) schedules(n *node) []Schedule {
+	var out []Schedule
+	for _, item := range r.mappings(n, "a schedule") {
+		s := Schedule{Timezone: "UTC", Overlap: OverlapQueue, CatchUp: CatchUpNone}
+		for i := range item.pairs {
+			switch p := &item.pairs[i]; p.key {
+			case "cron":
+				s.Cron = r.cron(p.value)
+			case "timezone":
+				s.Timezone = r.timezone(p.value)
+			case "overlap":
+				s.Overlap = r.oneOf(p.value, OverlapQueue, overlaps())
+			case "catch_up":
+				s.CatchUp = r.oneOf(p.value, CatchUpNone, catchUps())
+			case "calendar":
+				s.Calendar = r.literal(p.value, "the calendar", maxName)
+			default:
+				r.unknown(p, scheduleFields)
+			}
+		}
+		r.required(item, "cron", "cron text, such as 0 6 * * 1-5")
+		out = append(out, s)
+	}
+	return out
+}
+
+// cron reads cron text that must be known before anything is rendered.
+func (r *reader) cron(n *node) string {
+	text := strings.TrimSpace(r.literal(n, "cron text", maxCron))
+	if n.templated {
+		return ""
+	}
+	if err := CheckCron(text); err != nil {
+		r.fault(n, CodeInvalidValue, r.show(n)+" is no cron text: "+err.Error(), "5 to 7 fields such as 0 6 * * 1-5, or a name such as @daily")
+		return ""
+	}
+	return text
+}
+
+func (r *reader) timezone(n *node) string {
+	name := r.literal(n, "the time zone", maxName)
+	if n.templated {
+		return "UTC"
+	}
+	if !validZone(name) {
+		r.fault(n, CodeInvalidValue, r.show(n)+" is no time zone", "a name of the IANA database, such as Europe/Berlin or UTC")
+		return "UTC"
+	}
+	return name
+}
+
+// validZone knows the names of the IANA database. Local is not one of them: it is another zone on each machine.
+func validZone(name string) bool {
+	if name == "" || name == "Local" {
+		return false
+	}
+	_, err := time.LoadLocation(name)
+	return err == nil
+}
+
+func (r *reader) deadline(n *node) *Deadline {
+	text, known := r.planned(n)
+	if !known || text == "" {
+		return nil
+	}
+	if d, err := parseDuration(text); err == nil && d > 0 {
+		return &Deadline{After: d}
+	}
+	clock, zone, _ := strings.Cut(text, " ")
+	if at, err := time.Parse("15:04", clock); err == nil {
+		if zone = strings.TrimSpace(zone); zone == "" {
+			zone = "UTC"
+		}
+		if validZone(zone) {
+			return &Deadline{At: at.Format("15:04"), Timezone: zone}
+		}
+	}
+	r.fault(n, CodeInvalidValue, r.show(n)+" is no deadline", "a duration such as 2h, or a time of day such as 06:30 Europe/Berlin")
+	return nil
+}
+
+// concurrency reads the mapping, or the limit alone.
+func (r *reader) concurrency(at *pair) *Concurrency {
+	c := &Concurrency{OnConflict: ConflictQueue}
+	if at.value.kind == nodeScalar {
+		c.Limit = r.literalInt(at.value, at.key, 0, maxConcurrency)
+		return c
+	}
+	r.mapping(at.value, func(p *pair) {
+		switch p.key {
+		case "limit":
+			c.Limit = r.literalInt(p.value, p.key, 0, maxConcurrency)
+		case "key":
+			r.inactive(p)
+			c.Key = r.short(p.value)
+		case "on_conflict":
+			if c.OnConflict = r.oneOf(p.value, ConflictQueue, conflicts()); c.OnConflict != ConflictQueue {
+				r.inactive(p)
+			}
+		default:
+			r.unknown(p, concurrencyFields)
+		}
+	}, at)
+	return c
+}

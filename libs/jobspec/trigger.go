@@ -1,0 +1,224 @@
+package jobspec
+
+import (
+	"slices"
+	"time"
+)
+
+// Types of triggers.
+const (
+	TriggerWebhook = "webhook"
+	TriggerS3      = "s3"
+	TriggerQueue   = "queue"
+)
+
+// Ways in which a webhook trigger authenticates a call.
+const (
+	AuthHMAC   = "hmac_sha256"
+	AuthBearer = "bearer_token"
+	AuthAPIKey = "api_key_header"
+)
+
+// Modes of s3 triggers.
+const (
+	S3Poll         = "poll"
+	S3Notification = "notification"
+)
+
+// Trigger makes requests of events. Params, Filter and DedupKey are templates over the event and kept as written.
+type Trigger struct {
+	// Type is one of the Trigger constants.
+	Type string `json:"type"`
+	// Name is unique in the definition.
+	Name     string            `json:"name"`
+	Params   map[string]string `json:"params,omitempty"`
+	Filter   string            `json:"filter,omitempty"`
+	DedupKey string            `json:"dedup_key,omitempty"`
+	// RateLimit bounds the requests; nil: no bound.
+	RateLimit *RateLimit `json:"rate_limit,omitempty"`
+	// Path and Auth of webhook.
+	Path string       `json:"path,omitempty"`
+	Auth *TriggerAuth `json:"auth,omitempty"`
+	// Mode, Bucket, Prefix, Suffix and PollInterval of s3.
+	Mode         string        `json:"mode,omitempty"`
+	Bucket       string        `json:"bucket,omitempty"`
+	Prefix       string        `json:"prefix,omitempty"`
+	Suffix       string        `json:"suffix,omitempty"`
+	PollInterval time.Duration `json:"poll_interval,omitempty"`
+	// Topic of queue and of notifications of s3; Group and Shared of queue.
+	Topic  string `json:"topic,omitempty"`
+	Group  string `json:"group,omitempty"`
+	Shared bool   `json:"shared,omitempty"`
+}
+
+// RateLimit is at most Max in each Window.
+type RateLimit struct {
+	Max    int           `json:"max"`
+	Window time.Duration `json:"window"`
+}
+
+// TriggerAuth says who may call a webhook.
+type TriggerAuth struct {
+	// Method is one of the Auth constants.
+	Method string `json:"method"`
+	// SecretConfig names the config that holds the secret, Header where the signature or the key stands.
+	SecretConfig string `json:"secret_config,omitempty"`
+	Header       string `json:"header,omitempty"`
+}
+
+const (
+	maxTriggers         = 100
+	maxRate             = 1_000_000
+	defaultPollInterval = 30 * time.Second
+	defaultRateWindow   = time.Minute
+)
+
+func triggerTypes() []string { return []string{TriggerWebhook, TriggerS3, TriggerQueue} }
+func authMethods() []string  { return []string{AuthHMAC, AuthBearer, AuthAPIKey} }
+func s3Modes() []string      { return []string{S3Poll, S3Notification} }
+
+// triggers reads the list of triggers. Their templates are over events, so they are read at the upload only.
+func (r *reader) triggers(n *node) []Trigger {
+	var out []Trigger
+	seen := map[string]bool{}
+	for _, item := range r.mappings(n, "a trigger") {
+		t := r.trigger(item)
+		if seen[t.Name] && t.Name != "" {
+			r.fault(item, CodeDuplicateKey, "the trigger "+quoteName(t.Name)+" is defined twice", "each name once")
+		}
+		seen[t.Name] = true
+		out = append(out, t)
+	}
+	if len(out) > maxTriggers {
+		r.fault(n, CodeInvalidValue, "there are too many triggers", "at most "+textOf(maxTriggers))
+		return nil
+	}
+	return out
+}
+
+func (r *reader) trigger(n *node) Trigger {
+	t := Trigger{}
+	for i := range n.pairs {
+		p := &n.pairs[i]
+		switch p.key {
+		case "type":
+			t.Type = r.oneOf(p.value, "", triggerTypes())
+		case "name":
+			t.Name = r.literal(p.value, "the name", maxName)
+			if !p.value.templated && !validTaskName(t.Name) {
+				r.fault(p.value, CodeInvalidName, r.show(p.value)+" cannot name a trigger", expectedName)
+			}
+		case "params":
+			t.Params = r.texts(p.value)
+		case "filter":
+			t.Filter, _ = r.text(p.value)
+		case "dedup_key":
+			t.DedupKey, _ = r.text(p.value)
+		case "rate_limit":
+			t.RateLimit = r.rateLimit(p)
+		default:
+			if !r.triggerField(&t, p) {
+				r.unknown(p, triggerFields)
+			}
+		}
+	}
+	r.checkTrigger(&t, n)
+	return t
+}
+
+func (r *reader) triggerField(t *Trigger, p *pair) bool {
+	n := p.value
+	switch p.key {
+	case "path":
+		t.Path = r.path(n)
+	case "auth":
+		t.Auth = r.triggerAuth(p)
+	case "mode":
+		t.Mode = r.oneOf(n, "", s3Modes())
+	case "bucket":
+		t.Bucket = r.short(n)
+	case "prefix":
+		t.Prefix = r.path(n)
+	case "suffix":
+		t.Suffix = r.path(n)
+	case "poll_interval":
+		t.PollInterval = r.positive(n, defaultPollInterval)
+	case "topic":
+		t.Topic = r.short(n)
+	case "group":
+		t.Group = r.short(n)
+	case "shared":
+		t.Shared = r.boolean(n)
+	default:
+		return false
+	}
+	return true
+}
+
+// checkTrigger checks that a trigger has what its type needs, and nothing of another type.
+func (r *reader) checkTrigger(t *Trigger, n *node) {
+	r.required(n, "type", "webhook, s3 or queue")
+	r.required(n, "name", "the name of the trigger")
+	own := map[string][]string{
+		TriggerWebhook: {"path", "auth"},
+		TriggerS3:      {"mode", "bucket", "prefix", "suffix", "poll_interval", "topic"},
+		TriggerQueue:   {"topic", "group", "shared"},
+	}
+	common := []string{"type", "name", "params", "filter", "dedup_key", "rate_limit"}
+	for i := range n.pairs {
+		p := &n.pairs[i]
+		known := slices.ContainsFunc(triggerFields(), func(f field) bool { return f.name == p.key })
+		if t.Type != "" && known && !slices.Contains(common, p.key) && !slices.Contains(own[t.Type], p.key) {
+			r.add(p.line, p.column, CodeConflict, "the field "+p.key+" is not one of a trigger of type "+t.Type, "a trigger without it")
+		}
+	}
+	switch t.Type {
+	case TriggerS3:
+		r.required(n, "bucket", "the bucket")
+		if t.Mode == "" {
+			t.Mode = S3Poll
+		}
+		if t.Mode == S3Notification {
+			r.required(n, "topic", "the subject of the notifications")
+		} else if t.PollInterval == 0 {
+			t.PollInterval = defaultPollInterval
+		}
+	case TriggerQueue:
+		r.required(n, "topic", "the subject to listen on")
+	}
+}
+
+func (r *reader) rateLimit(at *pair) *RateLimit {
+	l := &RateLimit{Window: defaultRateWindow}
+	r.mapping(at.value, func(p *pair) {
+		switch p.key {
+		case "max":
+			l.Max, _ = r.integer(p.value, 1, maxRate)
+		case "window":
+			l.Window = r.positive(p.value, defaultRateWindow)
+		default:
+			r.unknown(p, rateFields)
+		}
+	}, at)
+	r.required(at.value, "max", "how many requests")
+	return l
+}
+
+func (r *reader) triggerAuth(at *pair) *TriggerAuth {
+	a := &TriggerAuth{}
+	r.mapping(at.value, func(p *pair) {
+		switch p.key {
+		case "method":
+			a.Method = r.oneOf(p.value, "", authMethods())
+		case "secret_config":
+			a.SecretConfig = r.short(p.value)
+		case "header":
+			a.Header = r.short(p.value)
+		default:
+			r.unknown(p, authFields)
+		}
+	}, at)
+	r.required(at.value, "method", "hmac_sha256, bearer_token or api_key_header")
+	r.required(at.value, "secret_config", "the config that holds the secret")
+	return a
+}
