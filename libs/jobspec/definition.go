@@ -51,7 +51,7 @@ type Definition struct {
 // kept is a shape of an earlier rendering.
 type kept struct {
 	shape  *shape
-	assume unknownBranch
+	assume guess
 }
 
 // Bounds of the shapes of a definition that are kept: how many, and the text of those after the newest.
@@ -124,49 +124,114 @@ func (d *Definition) checkStatic(text []byte, c *collector) *draft {
 }
 
 // checkTemplated reads a text with templates while every variable is unknown. Where the structure depends on variables,
-// both sides are read: a fault of a part stands, a fault of the whole (a task that is not there, a key that comes
-// twice) stands only when it is on both sides, because only some combinations ever happen.
+// it is read under several guesses: a fault of a part stands, a fault of the whole (a task that is not there, a key that
+// comes twice) stands only when every guess has it, because only some combinations ever happen.
 func (d *Definition) checkTemplated(c *collector) *draft {
-	yes, first := d.attempt(true, c.file, Vars{}, Vars{})
-	if !first.guessed {
-		c.list = append(c.list, yes.c.list...)
-		d.jobVars = yes.jobVars
-		return yes.draft
+	first, sh := d.attempt(guessYes, Vars{}, Vars{})
+	if !sh.guessed {
+		c.list = append(c.list, first.c.list...)
+		d.jobVars = first.jobVars
+		return first.draft
 	}
-	no, _ := d.attempt(false, c.file, Vars{}, Vars{})
-	both := map[Problem]bool{}
-	for _, p := range no.c.list {
-		both[p] = true
-	}
-	for _, p := range yes.c.list {
-		if !ofWhole(p.Code) || both[p] {
-			c.add(p)
-		}
-	}
-	for _, p := range no.c.list {
-		if !ofWhole(p.Code) {
-			c.add(p)
-		}
-	}
-	out := yes
-	if out.draft == nil {
-		out = no
+	tried := d.guesses(first, len(sh.text))
+	d.judge(tried, c)
+	out := pick(tried)
+	if out.draft == nil && !c.faulty() {
+		out = d.header(sh, c)
 	}
 	if out.draft == nil {
-		// Neither side can be read and they fail in different ways: the first one speaks.
-		for _, p := range yes.c.list {
-			c.add(p)
+		if !c.faulty() { // no guess can be read, and they fail in different ways: the first one speaks
+			for _, p := range first.c.list {
+				c.add(p)
+			}
 		}
 		return nil
 	}
 	d.jobVars = out.jobVars
-	d.checkDefaults(out, c)
+	if !d.checkDefaults(out, c) && !out.clean() {
+		c.add(Problem{
+			Code: CodePartialCheck, Warning: true,
+			Message:  "the structure depends on parameters in a way that could be checked in part only",
+			Expected: "defaults for the parameters that decide it; the launch checks the rest",
+		})
+	}
 	return out.draft
 }
 
-// checkDefaults reads the text once more with the values that are used when a request gives none, if they settle the
-// structure. Then faults of the whole are certain.
-func (d *Definition) checkDefaults(out attempt, c *collector) {
+// maxGuessed bounds the text that the guesses after the first two render.
+const maxGuessed = 1 << 20
+
+// guesses reads the text under further guesses, until one is without faults of the whole.
+func (d *Definition) guesses(first attempt, size int) []attempt {
+	no, sh := d.attempt(guessNo, Vars{}, Vars{})
+	tried := []attempt{first, no}
+	size += len(sh.text)
+	for g := guessNo + 1; g < guesses && size < maxGuessed && !pick(tried).clean(); g++ {
+		next, sh := d.attempt(g, Vars{}, Vars{})
+		tried = append(tried, next)
+		size += len(sh.text)
+	}
+	return tried
+}
+
+// pick returns the attempt that found the least wrong with the whole.
+func pick(tried []attempt) attempt {
+	for _, a := range tried {
+		if a.clean() {
+			return a
+		}
+	}
+	for _, a := range tried {
+		if a.draft != nil {
+			return a
+		}
+	}
+	return tried[0]
+}
+
+// judge reports what is wrong under all guesses, and what is wrong with parts under the two plain ones.
+func (d *Definition) judge(tried []attempt, c *collector) {
+	count := map[Problem]int{}
+	for _, a := range tried {
+		for _, p := range a.c.list {
+			count[p]++
+		}
+	}
+	for _, a := range tried[:2] {
+		for _, p := range a.c.list {
+			if !ofWhole(p.Code) || count[p] == len(tried) {
+				c.add(p)
+			}
+		}
+	}
+}
+
+// header reads what stands before the tasks, of a text that can be read as a whole only when its variables are known.
+func (d *Definition) header(sh *shape, c *collector) attempt {
+	end := 0
+	if !bytes.HasPrefix(sh.text, []byte("tasks:")) {
+		end = 1 + bytes.Index(sh.text, []byte("\ntasks:"))
+	}
+	if end == 0 {
+		return attempt{}
+	}
+	head := &shape{text: sh.text[:end], tokens: sh.tokens, segments: sh.segments, guessed: true}
+	head.parse(d.lines)
+	a := d.read(head, &scope{vars: Vars{}, job: Vars{}, lenient: true})
+	if a.draft == nil || a.draft.plan.JobType == "" {
+		return attempt{}
+	}
+	for _, p := range a.c.list {
+		if !ofWhole(p.Code) {
+			c.add(p)
+		}
+	}
+	return a
+}
+
+// checkDefaults reads the text once more with the values that are used when a request gives none. If they settle the
+// structure it returns true: faults of the whole are certain then.
+func (d *Definition) checkDefaults(out attempt, c *collector) bool {
 	defaults := Vars{}
 	for i := range out.draft.params {
 		if p := &out.draft.params[i]; p.Default != nil {
@@ -174,17 +239,18 @@ func (d *Definition) checkDefaults(out attempt, c *collector) {
 		}
 	}
 	if len(defaults)+len(out.jobVars) == 0 || c.faulty() {
-		return
+		return false
 	}
-	again, sh := d.attempt(true, c.file, defaults, out.jobVars)
+	again, sh := d.attempt(guessYes, defaults, out.jobVars)
 	if sh.guessed {
-		return
+		return false
 	}
 	for _, p := range again.c.list {
 		if p.Code != CodeMissingField {
 			c.add(p)
 		}
 	}
+	return true
 }
 
 // attempt is one reading of a text whose variables are not known.
@@ -194,17 +260,26 @@ type attempt struct {
 	jobVars Vars
 }
 
-func (d *Definition) attempt(assume unknownBranch, file string, vars, job Vars) (attempt, *shape) {
-	c := &collector{file: file}
+// clean says that nothing is wrong between the parts.
+func (a attempt) clean() bool {
+	return a.draft != nil && !slices.ContainsFunc(a.c.list, func(p Problem) bool { return !p.Warning && ofWhole(p.Code) })
+}
+
+func (d *Definition) attempt(assume guess, vars, job Vars) (attempt, *shape) {
 	s := &scope{vars: vars, job: job, lenient: true}
 	sh := d.shapeFor(s, assume)
-	r := d.reader(c, sh, s)
+	return d.read(sh, s), sh
+}
+
+func (d *Definition) read(sh *shape, s *scope) attempt {
+	a := attempt{c: &collector{file: d.file}}
+	r := d.reader(a.c, sh, s)
 	r.checking = true
-	a := attempt{c: c, draft: r.whole()}
+	a.draft = r.whole()
 	if hasJobVariables(sh.root) && a.draft != nil {
 		a.jobVars = known(d.quiet(sh, s).jobVariables(sh.root))
 	}
-	return a, sh
+	return a
 }
 
 // known drops what is not known.
@@ -268,7 +343,7 @@ func (r *reader) whole() *draft {
 }
 
 // shapeFor runs the template, or finds an earlier run that would be the same.
-func (d *Definition) shapeFor(s *scope, assume unknownBranch) *shape {
+func (d *Definition) shapeFor(s *scope, assume guess) *shape {
 	if d.program == nil {
 		return d.fixed
 	}

@@ -92,6 +92,8 @@ const (
 	CodeMissingParam       = "MISSING_PARAM"
 	CodeInvalidParam       = "INVALID_PARAM"
 	CodeTaskNotInRendering = "TASK_NOT_RENDERED"
+	CodePartialCheck       = "PARTIAL_CHECK"
+	CodeUntrustedInScript  = "UNTRUSTED_IN_SCRIPT"
 )
 
 // maxProblems bounds what one text can make the reader say. Warnings have a bound of their own, so that they leave room

@@ -63,17 +63,17 @@ func (d *Definition) openWith(vars Vars, h *hosting, c *collector) (*scope, *sha
 	}
 	first := d.firstShape(s)
 	if first.root == nil {
-		first = d.shapeFor(&scope{vars: vars, jobType: d.JobType, lenient: true}, true)
+		first = d.shapeFor(&scope{vars: vars, jobType: d.JobType, lenient: true}, guessYes)
 	}
 	if !hasJobVariables(first.root) {
-		return s, d.shapeFor(s, true)
+		return s, d.shapeFor(s, guessYes)
 	}
 	r := d.reader(c, first, s)
 	s.job = r.jobVariables(first.root)
 	if h == nil || !h.vague {
 		s.job = known(s.job)
 	}
-	return s, d.shapeFor(s, true)
+	return s, d.shapeFor(s, guessYes)
 }
 
 // firstShape is the shape without the job's variables. A host does nothing for it: what is asked for may depend on them.
@@ -83,7 +83,7 @@ func (d *Definition) firstShape(s *scope) *shape {
 		h.vague = true
 		defer func() { h.vague = vague }()
 	}
-	return d.shapeFor(s, true)
+	return d.shapeFor(s, guessYes)
 }
 
 // checkStarts reports variables that are not set and that no task can set, because none ends before.
