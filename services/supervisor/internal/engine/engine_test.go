@@ -64,7 +64,7 @@ type drive struct {
 
 func start(t *testing.T, p *jobspec.Plan, ends map[string][]int) *drive {
 	t.Helper()
-	return &drive{t: t, s: engine.New(1, p, nil, t0), now: t0, ends: ends}
+	return &drive{t: t, s: engine.New(engine.Begin{Run: 1, Plan: p}, t0), now: t0, ends: ends}
 }
 
 func (d *drive) named(name string) *engine.Task {
@@ -359,7 +359,7 @@ func TestJobRetryAsksForANewRun(t *testing.T) {
 	if d.s.Job.RestartAt == nil || !d.s.Job.RestartAt.Equal(t0.Add(time.Second)) || !d.s.Job.RestartSoft {
 		t.Errorf("job %+v", d.s.Job)
 	}
-	d.s = engine.New(2, p, nil, t0)
+	d.s = engine.New(engine.Begin{Run: 2, Retries: 1, Plan: p}, t0)
 	if d.run(); d.s.Job.RestartAt != nil || d.s.Job.State != engine.JobFailed {
 		t.Errorf("second run: %+v", d.s.Job)
 	}
@@ -367,14 +367,14 @@ func TestJobRetryAsksForANewRun(t *testing.T) {
 
 func TestRestartReusesCompletedTasks(t *testing.T) {
 	reuse := map[string]engine.Reused{"a": {Outputs: map[string]string{"K": "v"}}, "b": {}, "d": {}}
-	s := engine.New(2, plan("a c=b,c", "b again c=d", "c c=d", "d"), reuse, t0)
+	s := engine.New(engine.Begin{Run: 2, Plan: plan("a c=b,c", "b again c=d", "c c=d", "d"), Reuse: reuse}, t0)
 	d := &drive{t: t, s: s, now: t0}
 	if want := "a:COMPLETED b:READY c:READY d:BLOCKED"; d.states() != want {
 		t.Fatalf("got %s, want %s", d.states(), want)
 	}
 	d.run()
-	if got := strings.Join(d.ran, " "); got != "b c" {
-		t.Errorf("ran %s; d completed in the run before", got)
+	if got := strings.Join(d.ran, " "); got != "b c d" {
+		t.Errorf("ran %s; d follows tasks that have run", got)
 	}
 	if s.Job.State != engine.JobCompleted || s.Tasks[0].Outputs["K"] != "v" {
 		t.Errorf("job %+v, outputs %v", s.Job, s.Tasks[0].Outputs)

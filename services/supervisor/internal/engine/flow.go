@@ -9,36 +9,25 @@ import (
 
 // Gates of tasks, as they are stored and shown.
 const (
-	GatePause    = "pause"
-	GateSchedule = "schedule"
+	GatePause    = "pause"    // until the job is resumed
+	GateSchedule = "schedule" // until WakeAt
+	GateChild    = "child"    // until its child, or all that it awaits, has ended
+	GateItems    = "items"    // a group, until its items have ended
+	GateApproval = "approval" // until somebody decides, or WakeAt
 )
 
 // mayStart says whether the state of the job allows the task to start.
 func (s *State) mayStart(t *Task) bool {
 	switch {
+	case t.Halted:
+		return false
 	case s.Job.Stopping:
 		// no deadline: the clean-up's own time is over too
-		return t.Spec.AlwaysRun && s.Job.StartedAt != nil && s.Job.DeadlineAt != nil
+		return t.Spec.AlwaysRun && s.Job.StartedAt != nil && (s.Job.DeadlineAt != nil || s.Job.State == JobPaused)
 	case s.Job.Failing:
 		return t.Spec.AlwaysRun || t.Handler
 	}
 	return true
-}
-
-// makeReady lets a task run at a time, or when a pause ends.
-func (s *State) makeReady(t *Task, at, now time.Time) {
-	s.touch(t)
-	switch {
-	case s.Job.PauseRequested:
-		s.move(t, TaskWaiting, now)
-		t.WakeAt, t.WaitGate, t.WaitReason = nil, GatePause, "the job is paused"
-	case at.After(now):
-		s.move(t, TaskWaiting, now)
-		t.WakeAt, t.WaitGate = &at, GateSchedule
-	default:
-		s.move(t, TaskReady, now)
-		t.ReadyAt, t.WakeAt, t.WaitGate, t.WaitReason = &now, nil, "", ""
-	}
 }
 
 // activate decides about a BLOCKED task whose edges are all resolved.
@@ -54,21 +43,91 @@ func (s *State) activate(t *Task, now time.Time) {
 		if t.Control == 0 {
 			t.Message = "a task it depends on did not complete"
 		}
-		s.move(t, TaskSkipped, now)
+		s.dontReuse(t)
+		s.move(t, TaskSkipped, "", now)
 	case !s.mayStart(t):
 		s.drop(t, now)
 	case t.Spec.Skip:
-		t.Message, t.taken = "skipped by its condition", t.tasksOf(jobspec.OutcomeCompleted)
-		s.move(t, TaskCompleted, now)
+		s.skip(t, now)
 	case t.Reuse:
 		route, _ := t.Spec.Match(jobspec.OutcomeCompleted, t.ExitCode)
-		if len(route.Targets) == 1 && jobspec.IsAction(route.Targets[0]) {
+		if isAction(route) {
 			route.Targets = t.tasksOf(jobspec.OutcomeCompleted)
 		}
 		t.Message, t.taken = "completed in an earlier run", route.Targets
-		s.move(t, TaskCompleted, now)
+		s.move(t, TaskCompleted, "", now)
 	default:
-		s.makeReady(t, now, now)
+		s.start(t, now)
+	}
+}
+
+// skip completes a task whose `except` holds.
+func (s *State) skip(t *Task, now time.Time) {
+	s.dontReuse(t)
+	t.Message, t.taken = "skipped by its condition", t.tasksOf(jobspec.OutcomeCompleted)
+	s.move(t, TaskCompleted, "", now)
+}
+
+// dontReuse forgets how a task completed in the run before.
+func (s *State) dontReuse(t *Task) {
+	if t.Reuse {
+		s.touch(t)
+		t.Reuse, t.ExitCode, t.Outputs, t.Result = false, 0, nil, ""
+	}
+}
+
+// startAt lets a task start at a time, or when a pause ends.
+func (s *State) startAt(t *Task, at, now time.Time) {
+	if s.Job.PauseRequested || !at.After(now) {
+		s.start(t, now)
+		return
+	}
+	s.move(t, TaskWaiting, GateSchedule, now)
+	t.WakeAt = &at
+}
+
+// start is the moment in which a task may start: the first time and for every repetition.
+func (s *State) start(t *Task, now time.Time) {
+	switch {
+	case s.Job.PauseRequested:
+		s.held = true
+		s.move(t, TaskWaiting, GatePause, now)
+		t.WaitReason = "the job is paused"
+	case t.undecided():
+		s.undecided = append(s.undecided, t.Idx)
+	default:
+		s.launch(t, now)
+	}
+}
+
+// launch starts a task in the way of its method.
+func (s *State) launch(t *Task, now time.Time) {
+	switch t.Method() {
+	case jobspec.MethodManual:
+		s.ask(t, now)
+	case jobspec.MethodForkJob:
+		s.fork(t, now)
+	case jobspec.MethodExpireArtifacts:
+		s.chore(t, now)
+	case jobspec.MethodAwaitForkedJob:
+		s.joining = append(s.joining, t.Idx)
+	default:
+		s.move(t, TaskReady, "", now)
+		t.ReadyAt = &now
+	}
+}
+
+// begin notes that the job and the task have started.
+func (s *State) begin(t *Task, now time.Time) {
+	s.JobChanged = true
+	if t.StartedAt == nil {
+		t.StartedAt = &now
+	}
+	if s.Job.StartedAt == nil {
+		s.Job.StartedAt = &now
+	}
+	if s.Job.State == JobReady {
+		s.moveJob(JobExecuting)
 	}
 }
 
@@ -82,12 +141,12 @@ func (s *State) resolveQueue(now time.Time) bool {
 			if edges, ok := s.Out[i]; ok && s.loaded(edges) {
 				s.resolve(s.Tasks[i], edges, now)
 			} else {
-				s.needOut = append(s.needOut, i)
+				s.need.Out = append(s.need.Out, i)
 			}
 		}
 	}
-	s.queue = slices.Clone(s.needOut)
-	return len(s.needOut) == 0
+	s.queue = slices.Clone(s.need.Out)
+	return len(s.need.Out) == 0
 }
 
 // loaded says that every task the edges lead to is.
@@ -110,6 +169,9 @@ func (s *State) resolve(t *Task, edges []Edge, now time.Time) {
 		next := s.Tasks[e.To]
 		s.touch(next)
 		next.Waiting--
+		if t.StartedAt != nil {
+			s.dontReuse(next) // what it built on has been made anew
+		}
 		switch {
 		case e.Control && taken[next.Spec.Name]:
 			next.Taken++
@@ -151,32 +213,32 @@ func (s *State) wind(t *Task, now time.Time) {
 	case !s.mayStart(t) && !t.State.live():
 		s.drop(t, now)
 	case t.State == TaskWaiting && t.WaitGate == GatePause:
-		s.makeReady(t, now, now)
+		s.start(t, now)
 	}
 }
 
 // freeze applies a pause to a task.
 func (s *State) freeze(t *Task, now time.Time) {
 	if t.State == TaskReady {
-		s.makeReady(t, now, now)
+		s.start(t, now)
 	}
 }
 
 // thaw applies the end of a pause to a task.
 func (s *State) thaw(t *Task, now time.Time) {
 	if t.State == TaskWaiting && t.WaitGate == GatePause {
-		s.makeReady(t, now, now)
+		s.start(t, now)
 	}
 }
 
-// hold applies an unhandled failure of the job to a task.
+// hold applies an unhandled failure of the job to a task. What goes on in a child goes on like what runs.
 func (s *State) hold(t *Task, now time.Time) {
+	goes := t.State.live() || t.State == TaskWaiting && t.WaitGate == GateChild
 	switch {
-	case t.State == TaskReady || t.State == TaskWaiting:
-		if !s.mayStart(t) {
-			s.drop(t, now)
-		}
-	case t.State.live() && s.Job.Policy.FailFast && !t.Spec.AlwaysRun && !t.Handler:
+	case s.mayStart(t) || t.State == TaskBlocked && !t.IsItem():
+	case !goes:
+		s.drop(t, now)
+	case s.Job.Policy.FailFast:
 		s.halt(t, now)
 	}
 }
@@ -191,9 +253,60 @@ func (s *State) halt(t *Task, now time.Time) {
 	case TaskDispatched:
 		s.Withdraw = append(s.Withdraw, t.Idx)
 		s.touch(t)
-		t.FailureClass, t.Message = ClassCancelled, s.whyNot()
-		s.move(t, TaskCancelled, now)
-	default:
+		t.FailureClass, t.Message = ClassCancelled, s.whyNot(t)
+		s.move(t, TaskCancelled, "", now)
+	case TaskBlocked, TaskReady, TaskWaiting, TaskCompleted, TaskFailed, TaskSkipped, TaskCancelled:
 		s.drop(t, now)
 	}
+}
+
+// drop ends a task that may not run any more: SKIPPED when it never did, CANCELLED otherwise. A group ends when its
+// items have.
+func (s *State) drop(t *Task, now time.Time) {
+	s.touch(t)
+	if t.State == TaskWaiting && t.WaitGate == GateItems {
+		t.Items.Stopping = true
+		return
+	}
+	s.leave(t)
+	s.discard(t, now)
+}
+
+// discard ends a task that was kept from running, or from going on.
+func (s *State) discard(t *Task, now time.Time) {
+	s.dontReuse(t)
+	if t.Message == "" {
+		t.Message = s.whyNot(t)
+	}
+	if t.StartedAt == nil && !s.Job.CancelRequested {
+		s.move(t, TaskSkipped, "", now)
+		return
+	}
+	t.FailureClass = ClassCancelled
+	s.move(t, TaskCancelled, "", now)
+}
+
+// leave gives up what a WAITING task waits for.
+func (s *State) leave(t *Task) {
+	switch {
+	case t.State != TaskWaiting:
+	case t.WaitGate == GateApproval:
+		s.Dismissed = append(s.Dismissed, t.Idx)
+	case t.WaitGate == GateChild && t.Method() != jobspec.MethodAwaitForkedJob:
+		s.CancelChildren = append(s.CancelChildren, t.Idx)
+	}
+}
+
+func (s *State) whyNot(t *Task) string {
+	switch {
+	case s.Job.CancelRequested:
+		return "the job was cancelled"
+	case s.Job.Stopping:
+		return "the job is being stopped"
+	case s.Job.Failing:
+		return "the job failed before it could start"
+	case t.IsItem():
+		return "its group was stopped"
+	}
+	return "it was stopped"
 }

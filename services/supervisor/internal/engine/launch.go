@@ -6,23 +6,53 @@ import (
 	"github.com/formicary/formicary/libs/jobspec"
 )
 
-// New returns the state of a run that begins now, whole: every task and every edge. Tasks in reuse completed in the
-// run before and are not executed again. The run may have ended already, when nothing of it has to be executed.
-func New(run int, plan *jobspec.Plan, reuse map[string]Reused, now time.Time) *State {
+// Begin is what a run begins with.
+type Begin struct {
+	// Run is its number, Retries the automatic retries of the job before it.
+	Run     int
+	Retries int
+	Plan    *jobspec.Plan
+	// Reuse are tasks that completed in the run before: they are not executed again, except From, tasks that follow one
+	// that runs in this run, and those that always run or always start again.
+	Reuse map[string]Reused
+	From  string
+	// Rules are the error rules, the most specific first.
+	Rules []jobspec.ErrorRule
+	// ReqTotalDeadline is when all runs of the request together must have ended; nil: no bound.
+	ReqTotalDeadline *time.Time
+}
+
+// Reused is how a task of the run before completed.
+type Reused struct {
+	ExitCode int
+	Outputs  map[string]string
+	Result   string
+}
+
+// New returns the state of a run that begins now, whole: every task and every edge. Nothing has to be loaded for it,
+// but what it needs to know (Need.Decide, Children, Results) must be answered, with Continue after it, until Need is
+// empty. The run may have ended then already, when nothing of it has to be executed.
+func New(b Begin, now time.Time) *State {
+	plan := b.Plan
 	s := &State{
 		Job: Job{
-			Run: run, State: JobReady, Version: 1, TasksTotal: len(plan.Tasks), TasksOpen: len(plan.Tasks),
+			Run: b.Run, Retries: b.Retries, State: JobReady, Version: 1, TasksTotal: len(plan.Tasks), TasksOpen: len(plan.Tasks),
 			Policy: Policy{
-				FailFast: plan.FailFast, Retry: plan.Retry, Backoff: plan.Backoff,
-				Timeout: plan.Timeout, CleanupTimeout: plan.CleanupTimeout, PauseTime: plan.PauseTime,
+				JobType: plan.JobType, Platform: plan.Platform,
+				FailFast: plan.FailFast, Retry: plan.Retry, Backoff: plan.Backoff, HardReset: plan.HardResetAfterRetries,
+				Timeout: plan.Timeout, CleanupTimeout: plan.CleanupTimeout, PauseTime: plan.PauseTime, Rules: b.Rules,
 			},
 		},
 		Tasks: make(map[int]*Task, len(plan.Tasks)), Out: make(map[int][]Edge, len(plan.Tasks)),
-		AllOpen: true, TrailingLoaded: true, JobChanged: true, JobMoved: true,
+		AllOpen: true, TrailingLoaded: true, JobChanged: true, JobMoved: true, PolicyChanged: true,
 	}
 	if plan.Timeout > 0 {
 		s.Job.DeadlineAt = later(now, plan.Timeout)
 	}
+	if end := b.ReqTotalDeadline; end != nil && (s.Job.DeadlineAt == nil || end.Before(*s.Job.DeadlineAt)) {
+		s.Job.DeadlineAt = end
+	}
+	reuse := reusable(&b)
 	for i := range plan.Tasks {
 		s.Tasks[i] = newTask(i, &plan.Tasks[i], reuse)
 		if !plan.Tasks[i].AlwaysRun {
@@ -44,9 +74,31 @@ func New(run int, plan *jobspec.Plan, reuse map[string]Reused, now time.Time) *S
 	return s
 }
 
+// reusable returns the tasks that need not run again as far as that can be said before anything has run. A fork whose
+// child is waited for by a task that did not complete has to submit it again.
+func reusable(b *Begin) map[string]Reused {
+	reuse := make(map[string]Reused, len(b.Reuse))
+	for i := range b.Plan.Tasks {
+		t := &b.Plan.Tasks[i]
+		if r, ok := b.Reuse[t.Name]; ok && t.Name != b.From && !t.AllowStartIfCompleted && !t.AlwaysRun {
+			reuse[t.Name] = r
+		}
+	}
+	for i := range b.Plan.Tasks {
+		t := &b.Plan.Tasks[i]
+		if _, ok := reuse[t.Name]; ok {
+			continue
+		}
+		for _, fork := range t.AwaitForkedTasks {
+			delete(reuse, fork)
+		}
+	}
+	return reuse
+}
+
 func newTask(idx int, spec *jobspec.Task, reuse map[string]Reused) *Task {
 	t := &Task{Idx: idx, State: TaskBlocked, Spec: spec}
-	if r, ok := reuse[spec.Name]; ok && !spec.AllowStartIfCompleted && !spec.AlwaysRun {
+	if r, ok := reuse[spec.Name]; ok {
 		t.Reuse, t.ExitCode, t.Outputs, t.Result = true, r.ExitCode, r.Outputs, r.Result
 	}
 	return t

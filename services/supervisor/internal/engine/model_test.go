@@ -33,6 +33,7 @@ func clean(t *engine.Task) engine.Task {
 	return engine.Task{
 		Idx: t.Idx, State: t.State, Trailing: t.Trailing, Waiting: t.Waiting, Control: t.Control, Taken: t.Taken,
 		Broken: t.Broken, Handler: t.Handler, Reuse: t.Reuse, Spec: t.Spec, Attempts: t.Attempts,
+		Group: t.Group, Item: t.Item, ItemName: t.ItemName, ItemValue: t.ItemValue, Items: t.Items, Extra: t.Extra, ErrorCode: t.ErrorCode,
 		UserTries: t.UserTries, InfraTries: t.InfraTries, ReadyAt: t.ReadyAt, WakeAt: t.WakeAt, ExitCode: t.ExitCode,
 		FailureClass: t.FailureClass, Message: t.Message, Outputs: t.Outputs, Result: t.Result,
 		WaitGate: t.WaitGate, WaitReason: t.WaitReason, StartedAt: t.StartedAt, EndedAt: t.EndedAt,
@@ -144,7 +145,7 @@ func drawPlan(t *rapid.T) *jobspec.Plan {
 func TestAnyJobEnds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		now := t0
-		whole := engine.New(1, drawPlan(t), nil, now)
+		whole := engine.New(engine.Begin{Run: 1, Plan: drawPlan(t)}, now)
 		st := keep(whole)
 		check(t, st)
 		for round := 0; !st.job.State.Terminal(); round++ {
@@ -262,8 +263,8 @@ func check(t *rapid.T, st *store) {
 func TestNeighbourhoodsDecideLikeTheWhole(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := drawPlan(t)
-		whole := engine.New(1, p, nil, t0)
-		st := keep(engine.New(1, p, nil, t0))
+		whole := engine.New(engine.Begin{Run: 1, Plan: p}, t0)
+		st := keep(engine.New(engine.Begin{Run: 1, Plan: p}, t0))
 		now := t0
 		for range 200 {
 			live, ready := st.in(engine.TaskDispatched), st.in(engine.TaskReady)
@@ -297,7 +298,7 @@ func TestMovesAreAllowed(t *testing.T) {
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		now := t0
-		st := keep(engine.New(1, drawPlan(t), nil, now))
+		st := keep(engine.New(engine.Begin{Run: 1, Plan: drawPlan(t)}, now))
 		for round := 0; round < 150 && !st.job.State.Terminal(); round++ {
 			before := maps.Clone(st.tasks)
 			was := st.job.State

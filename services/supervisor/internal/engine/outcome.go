@@ -1,44 +1,60 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
 	"github.com/formicary/formicary/libs/jobspec"
 )
 
-// infraBudget is how many lost attempts of a task are replaced.
-const infraBudget = 3
-
 // Failure classes that the engine itself looks at.
 const (
-	ClassUser      = "user"
-	ClassTimeout   = "timeout"
-	ClassInfra     = "infra"
+	ClassUser      = jobspec.ClassUser
+	ClassTimeout   = jobspec.ClassTimeout
+	ClassOOM       = jobspec.ClassOOM
+	ClassInfra     = jobspec.ClassInfra
 	ClassCancelled = "cancelled"
 	ClassRejected  = "rejected"
+)
+
+// Error codes of failures that nothing else names.
+const (
+	codeExecute  = "ERR_TASK_EXECUTE"
+	codeTimedOut = "ERR_TASK_TIMED_OUT"
+	codeFatal    = "ERR_FATAL"
+	codeRestart  = "ERR_RESTART_JOB"
 )
 
 // note keeps what is known of the last attempt with the task.
 func (s *State) note(t *Task, o Outcome) {
 	s.touch(t)
-	t.ExitCode, t.FailureClass, t.Message, t.Outputs, t.Result = o.ExitCode, o.FailureClass, o.Message, o.Outputs, o.Body
+	t.ExitCode, t.FailureClass, t.ErrorCode, t.Message = o.ExitCode, o.FailureClass, "", o.Message
+	t.Outputs, t.Result = o.Outputs, o.Body
 }
 
 // conclude decides what the end of an attempt means for its task.
 func (s *State) conclude(t *Task, o Outcome, now time.Time) {
 	s.note(t, o)
+	if o.State == AttemptLost || o.State == AttemptCancelled {
+		s.vanished(t, o, now)
+		return
+	}
+	s.decide(t, o, now)
+}
+
+// outcome is what routes call the end of an attempt.
+func (o *Outcome) outcome() string {
 	switch o.State {
 	case AttemptSucceeded:
-		s.decide(t, o, jobspec.OutcomeCompleted, now)
+		return jobspec.OutcomeCompleted
 	case AttemptTimedOut:
-		s.decide(t, o, jobspec.OutcomeTimedOut, now)
-	case AttemptLost, AttemptCancelled:
-		s.vanished(t, o, now)
-	case AttemptFailed, AttemptDispatched, AttemptRunning:
-		s.decide(t, o, jobspec.OutcomeFailed, now)
+		return jobspec.OutcomeTimedOut
+	case AttemptFailed, AttemptLost, AttemptCancelled, AttemptDispatched, AttemptRunning:
 	}
+	return jobspec.OutcomeFailed
 }
 
 // vanished handles an attempt that was lost, taken back or stopped. Unless the job stops the task, that was not its
@@ -48,60 +64,113 @@ func (s *State) vanished(t *Task, o Outcome, now time.Time) {
 	case !s.mayStart(t):
 		s.drop(t, now)
 	case !o.Claimed:
-		s.makeReady(t, now, now) // it was never started, which costs nothing
+		s.start(t, now) // it was never started, which costs nothing
 	case t.Spec.AtMostOnce:
 		s.fail(t, o, now)
-	case t.InfraTries < infraBudget:
-		t.InfraTries++
-		s.makeReady(t, o.NotBefore, now)
+	case s.spend(t, ClassInfra, 0):
+		s.startAt(t, o.NotBefore, now)
 		t.WaitReason = "its attempt was lost and is replaced"
 	default:
 		s.fail(t, o, now)
 	}
 }
 
-// drop ends a task that may not run any more: SKIPPED when it never did, CANCELLED otherwise.
-func (s *State) drop(t *Task, now time.Time) {
-	s.touch(t)
-	if t.Message == "" {
-		t.Message = s.whyNot()
-	}
-	if t.Attempts == 0 && !s.Job.CancelRequested {
-		s.move(t, TaskSkipped, now)
-		return
-	}
-	t.FailureClass = ClassCancelled
-	s.move(t, TaskCancelled, now)
-}
-
-func (s *State) whyNot() string {
+// spend takes one from the budget of a class of failures; it says whether there was one left.
+func (s *State) spend(t *Task, class string, exitCode int) bool {
+	n, shared := t.Spec.Budget(class, exitCode)
 	switch {
-	case s.Job.CancelRequested:
-		return "the job was cancelled"
-	case s.Job.Stopping:
-		return "the job is being stopped"
+	case shared:
+		if t.UserTries >= n {
+			return false
+		}
+		t.UserTries++
+	case class == ClassInfra:
+		if t.InfraTries >= n {
+			return false
+		}
+		t.InfraTries++
+	default:
+		if t.ClassTries[class] >= n {
+			return false
+		}
+		tries := maps.Clone(t.ClassTries)
+		if tries == nil {
+			tries = map[string]int{}
+		}
+		tries[class]++
+		t.ClassTries = tries
 	}
-	return "the job failed before it could start"
+	return true
 }
 
-// decide handles an attempt that ended by itself or by its timeout. A route for its very code wins over retry, a route
-// for its state applies when no retry is left.
-func (s *State) decide(t *Task, o Outcome, outcome string, now time.Time) {
-	route, ok := t.Spec.Match(outcome, o.ExitCode)
-	if outcome == jobspec.OutcomeCompleted {
-		t.FailureClass, t.Message = "", ""
-	} else if (!ok || !isCode(route.Key)) && s.retry(t, o, now) {
+// decide handles an attempt that ended by itself or by its timeout. A route for its very code wins over error rules and
+// retry, error rules win over retry, and a route for its state applies when no retry is left.
+func (s *State) decide(t *Task, o Outcome, now time.Time) {
+	route, coded := t.route(&o)
+	if o.State == AttemptSucceeded {
+		t.FailureClass, t.ErrorCode, t.Message = "", "", ""
+	} else if s.again(t, &o, coded, now) {
 		return
 	}
-	if ok && len(route.Targets) == 1 && jobspec.IsAction(route.Targets[0]) {
+	switch {
+	case isAction(route):
 		s.act(t, o, route.Targets[0], now)
-		return
+	case o.State == AttemptSucceeded:
+		s.complete(t, o, route.Targets, now)
+	default:
+		s.failWith(t, o, route.Targets, now)
 	}
-	if outcome == jobspec.OutcomeCompleted {
-		s.complete(t, route.Targets, now)
-		return
+}
+
+// route returns the route of an outcome and whether it is one for its very code. Of a fan-out, what runs something
+// again and actions for a code are the items' affair; what leads on from it, and actions for a state, the group's.
+func (t *Task) route(o *Outcome) (route jobspec.Route, coded bool) {
+	route, ok := t.Spec.Match(o.outcome(), o.ExitCode)
+	if !ok {
+		return jobspec.Route{}, false
 	}
-	s.failWith(t, o, route.Targets, now)
+	coded = isCode(route.Key)
+	if t.Spec.FanOut == nil || !t.IsItem() && t.Items == nil {
+		return route, coded
+	}
+	items := isAction(route) && (coded || repeats(route.Targets[0]))
+	switch {
+	case items == t.IsItem():
+	case items:
+		route.Targets = t.tasksOf(o.outcome())
+	default:
+		route.Targets = nil
+	}
+	return route, coded
+}
+
+// isAction says that a route names an action and not tasks.
+func isAction(r jobspec.Route) bool { return len(r.Targets) == 1 && jobspec.IsAction(r.Targets[0]) }
+
+// repeats says that an action runs the task again.
+func repeats(action string) bool {
+	return action == jobspec.ActionRestartTask || action == jobspec.ActionExecuting || action == jobspec.ActionPauseJob
+}
+
+// again tries a failed task again, or does what an error rule says, if that is to be.
+func (s *State) again(t *Task, o *Outcome, coded bool, now time.Time) bool {
+	if t.IsGroup() && t.Items != nil {
+		return false // the items were
+	}
+	rule := jobspec.MatchRule(s.Job.Policy.Rules, jobspec.Failure{
+		JobType: s.Job.Policy.JobType, Task: t.Spec.Name, Platform: s.Job.Policy.Platform, Script: t.Spec.Spec.Script,
+		ExitCode: o.ExitCode, Message: o.Message,
+	})
+	if rule != nil {
+		label(t, o, rule)
+	}
+	switch {
+	case coded:
+		return false
+	case rule != nil && rule.Action != "":
+		return s.obey(t, o, rule, now)
+	}
+	return s.retry(t, o, now)
 }
 
 // isCode says that a route names exit codes and not a state.
@@ -113,72 +182,124 @@ func isCode(key string) bool {
 	return true
 }
 
-// retry starts another attempt of a failed one while the budget lasts.
-func (s *State) retry(t *Task, o Outcome, now time.Time) bool {
-	if t.UserTries >= t.Spec.Retry || o.FailureClass == ClassRejected || !s.mayStart(t) {
+// retry starts another attempt of a failed one while the budget of its class lasts.
+func (s *State) retry(t *Task, o *Outcome, now time.Time) bool {
+	class := o.FailureClass
+	switch class {
+	case ClassRejected, ClassCancelled:
+		return false
+	case "":
+		class = ClassUser
+	}
+	if !s.mayStart(t) || class == ClassInfra && t.Spec.AtMostOnce || !s.spend(t, class, o.ExitCode) {
 		return false
 	}
-	t.UserTries++
-	s.makeReady(t, now.Add(t.Spec.Backoff.For(t.UserTries, o.Random)), now)
-	t.WaitReason = fmt.Sprintf("attempt %d failed and is retried (%d of %d)", t.Attempts, t.UserTries, t.Spec.Retry)
+	s.tryAgain(t, o, now)
 	return true
 }
 
-// complete ends a task as COMPLETED and takes the edges to targets.
-func (s *State) complete(t *Task, targets []string, now time.Time) {
-	s.touch(t)
-	t.FailureClass, t.taken = "", targets
-	s.move(t, TaskCompleted, now)
-}
-
-// fail ends a task that failed and is not retried, by the route for its state.
-func (s *State) fail(t *Task, o Outcome, now time.Time) {
-	outcome := jobspec.OutcomeFailed
-	if o.State == AttemptTimedOut {
-		outcome = jobspec.OutcomeTimedOut
+// tryAgain starts another attempt after the delay.
+func (s *State) tryAgain(t *Task, o *Outcome, now time.Time) {
+	tries := t.UserTries + t.InfraTries
+	for _, n := range t.ClassTries {
+		tries += n
 	}
-	s.failWith(t, o, t.tasksOf(outcome), now)
+	s.startAt(t, now.Add(t.Spec.Backoff.For(tries, o.Random)), now)
+	if t.State == TaskWaiting && t.WaitGate == GateSchedule {
+		t.WaitReason = fmt.Sprintf("attempt %d failed and is tried again", max(t.Attempts, t.Round))
+	}
 }
 
-// failWith ends a task as FAILED. Targets handle the failure; without any it is the job's, unless it is allowed.
+// complete ends a task as COMPLETED and takes the edges to targets, unless it lacks an output that it has declared.
+func (s *State) complete(t *Task, o Outcome, targets []string, now time.Time) {
+	s.touch(t)
+	if err := s.checkOutputs(t); err != nil {
+		t.FailureClass, t.Message = ClassUser, err.Error()
+		failed := Outcome{
+			State: AttemptFailed, Claimed: true, ExitCode: o.ExitCode, FailureClass: ClassUser, Message: t.Message, Random: o.Random,
+		}
+		if o.State == AttemptSucceeded {
+			failed.ExitCode = 0
+			s.decide(t, failed, now)
+		} else {
+			s.failWith(t, failed, t.tasksOf(jobspec.OutcomeFailed), now)
+		}
+		return
+	}
+	t.FailureClass, t.ErrorCode, t.taken = "", "", targets
+	s.move(t, TaskCompleted, "", now)
+}
+
+// checkOutputs compares the outputs of a task with the declared ones. Those of a fan-out are declared for its items.
+func (s *State) checkOutputs(t *Task) error {
+	if t.IsGroup() {
+		return nil
+	}
+	return jobspec.CheckOutputs(t.Spec, t.Outputs)
+}
+
+// fail ends a task that failed and is not tried again, by the route for its state.
+func (s *State) fail(t *Task, o Outcome, now time.Time) {
+	route, ok := t.stateRoute(o.outcome())
+	switch {
+	case !ok || t.IsItem() || isAction(route) && repeats(route.Targets[0]):
+		s.failWith(t, o, nil, now)
+	case isAction(route):
+		s.act(t, o, route.Targets[0], now)
+	default:
+		s.failWith(t, o, route.Targets, now)
+	}
+}
+
+// failWith ends a task as FAILED. Targets handle the failure; without any it is the job's, unless it is allowed, or
+// that of an item, which its group judges.
 func (s *State) failWith(t *Task, o Outcome, targets []string, now time.Time) {
 	s.touch(t)
 	if t.FailureClass == "" {
 		t.FailureClass = ClassUser
 	}
+	code := codeExecute
+	if o.State == AttemptTimedOut {
+		code = codeTimedOut
+	}
+	code = cmp.Or(t.ErrorCode, code)
 	switch {
+	case t.IsItem():
 	case len(targets) > 0:
 		t.taken, t.handled = targets, true
 	case t.Spec.AllowFailure:
 		t.taken = t.tasksOf(jobspec.OutcomeCompleted)
 	default:
-		code := "ERR_TASK_EXECUTE"
-		if o.State == AttemptTimedOut {
-			code = "ERR_TASK_TIMED_OUT"
-		}
 		s.failTask(t, code, o, now)
 		return
 	}
-	s.move(t, TaskFailed, now)
+	t.ErrorCode = code
+	s.move(t, TaskFailed, "", now)
 }
 
 // failTask ends a task as FAILED and the job with it.
 func (s *State) failTask(t *Task, code string, o Outcome, now time.Time) {
+	s.touch(t)
+	t.ErrorCode = code
+	if !s.Job.Failing {
+		s.sweeping |= sweepFail // once is enough: what comes later is asked whether it may start
+	}
 	s.failJob(code, describe(t, o))
-	s.sweeping |= sweepFail
-	s.move(t, TaskFailed, now)
+	s.move(t, TaskFailed, "", now)
 }
 
 // describe says in one line what happened to a task.
 func describe(t *Task, o Outcome) string {
-	what := fmt.Sprintf("task %q failed", t.Spec.Name)
+	what := fmt.Sprintf("task %q failed", t.Name())
 	switch {
+	case o.FailureClass == ClassRejected && t.ErrorCode == codeRejected:
+		what = fmt.Sprintf("task %q was rejected", t.Name())
 	case o.State == AttemptTimedOut:
-		what = fmt.Sprintf("task %q did not end within its timeout", t.Spec.Name)
+		what = fmt.Sprintf("task %q did not end within its timeout", t.Name())
 	case o.State == AttemptLost:
-		what = fmt.Sprintf("task %q was lost with its ant", t.Spec.Name)
+		what = fmt.Sprintf("task %q was lost with its ant", t.Name())
 	case o.ExitCode != 0:
-		what = fmt.Sprintf("task %q failed with code %d", t.Spec.Name, o.ExitCode)
+		what = fmt.Sprintf("task %q failed with code %d", t.Name(), o.ExitCode)
 	}
 	last := strings.TrimSpace(o.Message)
 	if i := strings.LastIndexByte(last, '\n'); i >= 0 {
@@ -194,45 +315,63 @@ func describe(t *Task, o Outcome) string {
 	return what + ": " + last
 }
 
+// stateRoute returns the route of a state.
+func (t *Task) stateRoute(outcome string) (jobspec.Route, bool) {
+	for _, r := range t.Spec.Routes {
+		if r.Key == outcome || r.Key == "*" || r.Key == jobspec.OutcomeFailed && outcome == jobspec.OutcomeTimedOut {
+			return r, true
+		}
+	}
+	return jobspec.Route{}, false
+}
+
 // tasksOf returns the tasks that the route of a state names; an action is none.
 func (t *Task) tasksOf(outcome string) []string {
-	for _, r := range t.Spec.Routes {
-		matches := r.Key == outcome || r.Key == "*" ||
-			r.Key == jobspec.OutcomeFailed && outcome == jobspec.OutcomeTimedOut
-		if !matches {
-			continue
-		}
-		if len(r.Targets) == 1 && jobspec.IsAction(r.Targets[0]) {
-			return nil
-		}
-		return r.Targets
+	route, _ := t.stateRoute(outcome)
+	if isAction(route) {
+		return nil
 	}
-	return nil
+	return route.Targets
 }
 
 // act does what a route names instead of tasks.
 func (s *State) act(t *Task, o Outcome, action string, now time.Time) {
+	s.touch(t)
 	switch action {
 	case jobspec.ActionCompleted:
-		s.complete(t, t.tasksOf(jobspec.OutcomeCompleted), now)
+		s.complete(t, o, t.tasksOf(jobspec.OutcomeCompleted), now)
 	case jobspec.ActionFailed:
-		if o.State == AttemptSucceeded {
-			t.FailureClass = ClassUser
-		}
 		s.failWith(t, o, t.tasksOf(jobspec.OutcomeFailed), now)
 	case jobspec.ActionFatal:
-		s.JobChanged = true
-		s.Job.Policy.Retry, s.Job.Policy.Restart = 0, false
-		s.refuse(t, "ERR_FATAL", o, now)
+		s.noRestart()
+		s.refuse(t, codeFatal, o, now)
 	case jobspec.ActionRestartJob:
-		s.JobChanged = true
+		s.JobChanged, s.PolicyChanged = true, true
 		s.Job.Policy.Restart = true
-		s.refuse(t, "ERR_RESTART_JOB", o, now)
+		s.refuse(t, codeRestart, o, now)
+	case jobspec.ActionWaitForApproval:
+		s.submitForApproval(t, o, now)
 	case jobspec.ActionRestartTask, jobspec.ActionExecuting, jobspec.ActionPauseJob:
 		s.repeat(t, o, action, now)
 	default:
 		s.refuse(t, action, o, now) // ERR_…
 	}
+}
+
+// noRestart lets the job end for good.
+func (s *State) noRestart() {
+	s.JobChanged, s.PolicyChanged = true, true
+	s.Job.Policy.Retry, s.Job.Policy.Restart = 0, false
+}
+
+// submitForApproval keeps the outcome of an attempt until somebody has judged it.
+func (s *State) submitForApproval(t *Task, o Outcome, now time.Time) {
+	if !s.mayStart(t) {
+		s.drop(t, now)
+		return
+	}
+	t.Accepted, t.Approval = o.State, t.Spec.Approval
+	s.ask(t, now)
 }
 
 // refuse ends a task as FAILED, and the job, whatever else the task says about failures.
@@ -248,16 +387,18 @@ func (s *State) repeat(t *Task, o Outcome, action string, now time.Time) {
 	spent := t.StartedAt != nil && t.Spec.Timeout > 0 && !now.Before(t.StartedAt.Add(t.Spec.Timeout))
 	switch {
 	case !s.mayStart(t):
-		s.failTask(t, "ERR_TASK_EXECUTE", o, now)
+		s.failWith(t, o, nil, now)
 	case action == jobspec.ActionPauseJob:
-		s.pause(now, true)
-		s.makeReady(t, now, now)
+		s.pause(true)
+		s.start(t, now)
 	case action == jobspec.ActionExecuting && spent:
 		o.State, o.FailureClass = AttemptTimedOut, ClassTimeout
 		t.FailureClass = ClassTimeout
 		s.fail(t, o, now)
 	default:
-		s.makeReady(t, now.Add(max(t.Spec.Backoff.For(t.Attempts, o.Random), minDelay)), now)
-		t.WaitReason = "it is to run again"
+		s.startAt(t, now.Add(max(t.Spec.Backoff.For(max(t.Attempts, t.Round), o.Random), minDelay)), now)
+		if t.WaitGate == GateSchedule {
+			t.WaitReason = "it is to run again"
+		}
 	}
 }

@@ -8,28 +8,42 @@ import (
 
 // Policy is the part of a plan that decides about the job as a whole. It is stored with the execution.
 type Policy struct {
+	JobType        string          `json:"job_type,omitempty"`
+	Platform       string          `json:"platform,omitempty"` // what error rules are matched with, beside JobType
 	FailFast       bool            `json:"fail_fast,omitempty"`
 	Retry          int             `json:"retry,omitempty"` // further runs after a failed one
 	Backoff        jobspec.Backoff `json:"backoff"`         // delay before such a run
 	Timeout        time.Duration   `json:"timeout,omitempty"`
 	CleanupTimeout time.Duration   `json:"cleanup_timeout,omitempty"`
 	PauseTime      time.Duration   `json:"pause_time,omitempty"`
+	// HardReset is after how many retries of the job a new run no longer keeps completed tasks; 0: never.
+	HardReset int `json:"hard_reset,omitempty"`
+	// Rules turn failures into codes and actions, the most specific first.
+	Rules []jobspec.ErrorRule `json:"rules,omitempty"`
 	// Restart is set by RESTART_JOB: the run ends FAILED and a new one is asked for, which keeps completed tasks.
 	Restart bool `json:"restart,omitempty"`
-	// AutoResume is set by PAUSE_JOB: the pause ends by itself after PauseTime.
+	// AutoResume is set by PAUSE_JOB, and by a vote that ends the wait for approvals: the pause ends by itself, at
+	// Job.ResumeAt.
 	AutoResume bool `json:"auto_resume,omitempty"`
 }
 
 // Job is an execution: one run of a request.
 type Job struct {
-	Run        int
+	Run int
+	// Retries are the automatic retries of the job that came before this run. Constant.
+	Retries    int
 	State      JobState
 	Version    int64 // rises with every change of State
 	Policy     Policy
-	TasksTotal int
+	TasksTotal int // grows with the items of fan-outs: its update must be written
 	TasksOpen  int
 	NormalOpen int
 	Running    int
+	// Active counts tasks that are READY, DISPATCHED or RUNNING, and those that are WAITING at the gates schedule or
+	// child: what goes on without a person.
+	Active int
+	// Approvals counts tasks that are WAITING at the gate approval.
+	Approvals int
 	// Failing: a failure was not handled, nothing new starts but handlers and always_run.
 	Failing bool
 	// Stopping: what runs was told to stop and only always_run may start; when DeadlineAt passes it is stopped too.
@@ -47,7 +61,8 @@ type Job struct {
 	ResumeAt    *time.Time
 }
 
-// Task is one task of the run as far as the engine needs it.
+// Task is one task of the run as far as the engine needs it: a task of the plan, the group of a fan-out, or an item of
+// one. Every exported field but Spec, Changed, From and New stands in the task's row.
 type Task struct {
 	Idx      int
 	State    TaskState
@@ -59,32 +74,122 @@ type Task struct {
 	// Handler: activated through the route of a failure, or follows a task that was; it runs in a failing job too.
 	Handler bool
 	// Reuse: it completed in the run before with the ExitCode, Outputs and Result that stand here; it completes again
-	// without running when its turn comes.
+	// without running when its turn comes. A step takes it back (its update must be written) when a task that it
+	// follows has run in this run.
 	Reuse bool
-	// Spec is the planned task; read only.
+	// Spec is the planned task; read only. That of an item is its group's: its own row holds none.
 	Spec *jobspec.Task
 	// Attempts made so far; UserTries and InfraTries are spent of retry and of the budget for lost attempts.
-	Attempts     int
-	UserTries    int
-	InfraTries   int
-	ReadyAt      *time.Time
-	WakeAt       *time.Time // when a WAITING task becomes READY; nil while it waits for a resume
+	Attempts   int
+	UserTries  int
+	InfraTries int
+	ReadyAt    *time.Time
+	// WakeAt is when Wake must be called for a WAITING task: the end of a delay, or of the time to approve.
+	WakeAt       *time.Time
 	ExitCode     int
 	FailureClass string
-	Message      string
-	Outputs      map[string]string // set by the attempt that completed it
-	Result       string
-	WaitGate     string
-	WaitReason   string
-	StartedAt    *time.Time // first dispatch
-	EndedAt      *time.Time
+	// ErrorCode of a task that failed: that of an error rule or an ERR_ action, else ERR_TASK_EXECUTE and its like.
+	ErrorCode  string
+	Message    string
+	Outputs    map[string]string // set by the attempt that completed it
+	Result     string
+	WaitGate   string // one of the Gate constants, "" when it does not wait
+	WaitReason string
+	StartedAt  *time.Time // first dispatch, fork, request for approval, or making of items
+	EndedAt    *time.Time
+
+	// Group, Item, ItemName and ItemValue are constant and those of an item; ItemName is empty for every other task.
+	// Group is the Idx of its group, Item its place in the list from 0, ItemName unique in the run, ItemValue JSON.
+	Group     int
+	Item      int
+	ItemName  string
+	ItemValue any
+	// Items counts the items of a group; nil for every other task and before they are made.
+	Items *Items
+	// Extra is what few tasks have.
+	Extra
 
 	// Changed is set when anything above changed; From is the state before the first change.
 	Changed bool
 	From    TaskState
+	// New: made by this step. It must be inserted, not updated.
+	New bool
 
 	taken   []string // names of the tasks its outcome leads to, once it ended
 	handled bool     // taken are handlers of its failure
+}
+
+// Extra is what few tasks have. The row holds it as one JSON value, NULL when IsZero says so.
+type Extra struct {
+	// Place is the placement when it is not that of Spec: by a Decision, or of an item.
+	Place *jobspec.Class `json:"place,omitempty"`
+	// Round counts the children, chores and requests for approval of the task: the key of their rows is (execution,
+	// idx, round). Events about them name it, so that a late answer of an earlier round changes nothing.
+	Round int `json:"round,omitempty"`
+	// Fork is the job that the task submits, complete; ChildID the request that it became in this round.
+	Fork    *jobspec.Fork `json:"fork,omitempty"`
+	ChildID string        `json:"child_id,omitempty"`
+	// Approval is the policy of the newest request for approval.
+	Approval *jobspec.Approval `json:"approval,omitempty"`
+	// Accepted is how the attempt ended whose outcome is to be approved (WAIT_FOR_APPROVAL); "" of a MANUAL task.
+	Accepted AttemptState `json:"accepted,omitempty"`
+	// ClassTries are spent of the own budgets of failure classes other than infra: timeout, oom.
+	ClassTries map[string]int `json:"class_tries,omitempty"`
+	// Halted: an item that its group has told to stop. It is not tried again.
+	Halted bool `json:"halted,omitempty"`
+}
+
+// IsZero says that there is nothing to keep.
+func (e *Extra) IsZero() bool {
+	return e.Place == nil && e.Round == 0 && e.Fork == nil && e.ChildID == "" && e.Approval == nil && e.Accepted == "" &&
+		len(e.ClassTries) == 0 && !e.Halted
+}
+
+// Items are the counters of a group. The row of the group holds them as one JSON value.
+type Items struct {
+	Total int `json:"total"`
+	First int `json:"first"` // Idx of item 0; item i has First+i
+	Next  int `json:"next"`  // the next item that is released; those from here on are BLOCKED
+	Open  int `json:"open"`  // not ended
+	// Failed counts items that are FAILED or CANCELLED, Succeeded those COMPLETED.
+	Failed    int `json:"failed,omitempty"`
+	Succeeded int `json:"succeeded,omitempty"`
+	// Stopping: no further item is released. Overdue: because the group has taken longer than it may.
+	Stopping bool `json:"stopping,omitempty"`
+	Overdue  bool `json:"overdue,omitempty"`
+}
+
+// MaxTasks bounds the tasks of a run, items included.
+const MaxTasks = 20_000
+
+// IsItem says that the task is an item of a fan-out.
+func (t *Task) IsItem() bool { return t.ItemName != "" }
+
+// IsGroup says that the task stands for the items of a fan-out. It never runs itself.
+func (t *Task) IsGroup() bool { return t.Spec.FanOut != nil && !t.IsItem() }
+
+// Name is unique in the run: "build", of an item "build[3]".
+func (t *Task) Name() string {
+	if t.IsItem() {
+		return t.ItemName
+	}
+	return t.Spec.Name
+}
+
+// Method is how the task is executed. The items of a fan-out with a fork are FORK_JOB.
+func (t *Task) Method() string {
+	if t.IsItem() && t.Spec.Fork != nil {
+		return jobspec.MethodForkJob
+	}
+	return t.Class().Method
+}
+
+// Class is its placement.
+func (t *Task) Class() jobspec.Class {
+	if t.Place != nil {
+		return *t.Place
+	}
+	return t.Spec.Class()
 }
 
 // Edge leads from a task to one that waits for it.
@@ -96,17 +201,43 @@ type Edge struct {
 // State is the loaded part of a run and what a step asks to be done.
 type State struct {
 	Job Job
-	// JobChanged says that Job differs from what was loaded; JobMoved that its State does.
-	JobChanged bool
-	JobMoved   bool
-	Tasks      map[int]*Task
-	// Out are the outgoing edges of a task. A task without an entry has edges that were not loaded.
+	// JobChanged says that Job differs from what was loaded; JobMoved that its State does; PolicyChanged that its
+	// Policy does, which is large and seldom changes: write it only then.
+	JobChanged    bool
+	JobMoved      bool
+	PolicyChanged bool
+	Tasks         map[int]*Task
+	// Out are the outgoing edges of a task. A task without an entry has edges that were not loaded. Items have none.
 	Out map[int][]Edge
 	// AllOpen says that every task that has not ended is among Tasks.
 	AllOpen bool
 	// TrailingLoaded says that every trailing task that has not ended is.
 	TrailingLoaded bool
+	// ItemsLoaded holds the groups whose items that have not ended are all among Tasks.
+	ItemsLoaded map[int]bool
+	// Results are the results of the items of groups, in order, as their rows say; see Need.Results. Items that are
+	// among Tasks may be stale here.
+	Results map[int][]jobspec.ItemResult
 
+	// What follows is to be done by the caller in the transaction that saves the step, in this order. Lists name tasks
+	// by Idx and grow until the caller empties them.
+
+	// New are tasks to insert, with their state at the end of the transaction; they are among Tasks too.
+	New []*Task
+	// Forks are tasks whose Fork is to be submitted as child (Idx, Round); Chores those that supervisor does itself.
+	Forks  []int
+	Chores []int
+	// Approvals are tasks that wait for approval by their policy Approval, in Round, until WakeAt when that is set.
+	Approvals []int
+	// Lapsed are approvals that the time decided: the vote of jobspec.SystemVoter is stored.
+	Lapsed []int
+	// Escalations are approvals that nobody decided in time and that go on waiting: their recipients are told.
+	Escalations []int
+	// Dismissed are approvals that are no longer waited for, because the task was stopped: nobody can vote any more.
+	Dismissed []int
+	// CancelChildren are tasks whose open child, or chore, is no longer waited for and is cancelled. The cancel of a
+	// run (Job.CancelRequested) is beyond that the cancel of its children with CascadeCancel whose tasks have ended.
+	CancelChildren []int
 	// Stop are running tasks whose attempt must be told to stop, in order.
 	Stop []int
 	// Withdraw are tasks that were DISPATCHED and whose attempt ends CANCELLED at once, in order. If the attempt was
@@ -114,10 +245,18 @@ type State struct {
 	Withdraw []int
 
 	queue     []int // ended tasks whose outgoing edges are not resolved yet
+	ended     []int // ended items that their groups do not count yet
+	releasing []int // groups that may release further items
+	halting   []int // groups whose open items are to be stopped
+	finished  []int // groups whose items have all ended
+	undecided []int // tasks that are about to start and need a decision
+	joining   []int // AWAIT_FORKED_JOB tasks that are about to start
+	decisions map[int]*jobspec.Decision
+	children  map[int]Children
 	sweeping  sweep
-	needOut   []int
-	needTrail bool
-	needOpen  bool
+	reopened  bool // something was decided in a job that waited for approvals only
+	held      bool // a pause kept something from starting in this step
+	need      Need
 }
 
 // sweep is what must be done with every task that has not ended.
@@ -132,23 +271,36 @@ const (
 	sweepResume                         // what the pause held may start
 )
 
-// Need is what must be loaded before a step is complete.
+// Need is what must be loaded before a step is complete. All lists are in order and without repetitions.
 type Need struct {
 	// Out: load the outgoing edges of these tasks and the tasks they lead to.
 	Out []int
+	// Tasks: load these tasks.
+	Tasks []int
 	// Trailing: load the trailing tasks that have not ended and set TrailingLoaded.
 	Trailing bool
-	// Open: load every task that has not ended and set AllOpen and TrailingLoaded.
+	// Open: load every task that has not ended and set AllOpen and TrailingLoaded. As with Items, the live attempts of
+	// these tasks come with them: they may be stopped.
 	Open bool
+	// Items: load the items of these groups that have not ended and set ItemsLoaded for each.
+	Items []int
+	// Results: set Results for these groups.
+	Results []int
+	// Decide: ask Definition.Decide (for an item of a group with a fork Definition.DecideItem) about these tasks, with
+	// what is known now, the changes of this step included, and answer with State.Decide.
+	Decide []int
+	// Children: these AWAIT_FORKED_JOB tasks are about to start; answer with State.Children.
+	Children []int
 }
 
 // Empty says that the step is complete.
-func (n Need) Empty() bool { return len(n.Out) == 0 && !n.Trailing && !n.Open }
+func (n Need) Empty() bool {
+	return len(n.Out) == 0 && len(n.Tasks) == 0 && !n.Trailing && !n.Open && len(n.Items) == 0 && len(n.Results) == 0 &&
+		len(n.Decide) == 0 && len(n.Children) == 0
+}
 
 // Need returns what is missing.
-func (s *State) Need() Need {
-	return Need{Out: s.needOut, Trailing: s.needTrail, Open: s.needOpen}
-}
+func (s *State) Need() Need { return s.need }
 
 // Outcome is how an attempt ended.
 type Outcome struct {
@@ -165,9 +317,18 @@ type Outcome struct {
 	Random float64
 }
 
-// Reused is how a task of the run before completed.
-type Reused struct {
-	ExitCode int
-	Outputs  map[string]string
-	Result   string
+// ChildOutcome is how a child or a chore ended.
+type ChildOutcome struct {
+	// State is COMPLETED, or what else the request of the child ended in.
+	State     string
+	ErrorCode string
+	Message   string
+	Outputs   map[string]string // those of the child, by the names of the child
+}
+
+// Children is how the children stand that an AWAIT_FORKED_JOB task waits for.
+type Children struct {
+	Open, Failed int
+	Message      string            // of the first that failed
+	Outputs      map[string]string // that the task gets when all have completed
 }

@@ -12,18 +12,9 @@ func (s *State) Dispatched(idx []int, now time.Time) {
 		if t == nil || t.State != TaskReady || s.Job.State.Terminal() {
 			continue
 		}
-		s.move(t, TaskDispatched, now)
+		s.move(t, TaskDispatched, "", now)
 		t.Attempts++
-		t.WaitGate, t.WaitReason = "", ""
-		if t.StartedAt == nil {
-			t.StartedAt = &now
-		}
-		if s.Job.StartedAt == nil {
-			s.Job.StartedAt = &now
-		}
-		if s.Job.State == JobReady {
-			s.moveJob(JobExecuting)
-		}
+		s.begin(t, now)
 	}
 }
 
@@ -43,8 +34,15 @@ func (s *State) TaskOverdue(idx int, o Outcome, now time.Time) {
 	if t == nil || t.State != TaskReady && t.State != TaskWaiting || s.Job.State.Terminal() {
 		return
 	}
-	s.note(t, o)
-	s.fail(t, o, now)
+	if t.WaitGate == GateItems { // it ends when its items have
+		t.Items.Overdue = true
+		s.stopItems(t)
+	} else {
+		s.reopen()
+		s.leave(t)
+		s.note(t, o)
+		s.fail(t, o, now)
+	}
 	s.run(now)
 }
 
@@ -54,7 +52,12 @@ func (s *State) Wake(idx int, now time.Time) {
 	if t == nil || t.State != TaskWaiting || t.WakeAt == nil || s.Job.State.Terminal() {
 		return
 	}
-	s.makeReady(t, now, now)
+	if t.WaitGate == GateApproval {
+		s.reopen()
+		s.lapse(t, now)
+	} else {
+		s.start(t, now)
+	}
 	s.run(now)
 }
 
@@ -90,7 +93,7 @@ func (s *State) stop(now time.Time) {
 	s.Job.Stopping, s.Job.PauseRequested, s.Job.ResumeAt = true, false, nil
 	s.Job.DeadlineAt = later(now, stopTime+s.Job.Policy.CleanupTimeout)
 	s.sweeping |= sweepStop
-	if s.Job.State == JobPaused {
+	if s.Job.State == JobPaused || s.Job.State == JobApproval {
 		s.moveJob(JobExecuting)
 	}
 }
@@ -103,14 +106,25 @@ func (s *State) Pause(now time.Time) {
 	if s.Job.State.Terminal() || s.Job.PauseRequested || s.Job.Stopping {
 		return
 	}
-	s.pause(now, false)
+	s.pause(false)
 	s.run(now)
 }
 
-func (s *State) pause(_ time.Time, auto bool) {
-	s.JobChanged = true
+func (s *State) pause(auto bool) {
+	s.JobChanged, s.PolicyChanged = true, true
 	s.Job.PauseRequested, s.Job.Policy.AutoResume = true, auto
 	s.sweeping |= sweepPause
+	s.reopened = false
+}
+
+// reopen is called before something is decided about a task of a job that waits for approvals only. It counts against
+// no limit then, so what follows must not start before it is admitted again: a pause holds it.
+func (s *State) reopen() {
+	if s.Job.State == JobApproval && !s.Job.PauseRequested {
+		s.JobChanged, s.PolicyChanged = true, true
+		s.Job.PauseRequested, s.Job.Policy.AutoResume = true, true
+		s.reopened, s.held = true, false
+	}
 }
 
 // Resume lets a paused job go on.
@@ -118,7 +132,7 @@ func (s *State) Resume(now time.Time) {
 	if s.Job.State.Terminal() || !s.Job.PauseRequested {
 		return
 	}
-	s.JobChanged = true
+	s.JobChanged, s.PolicyChanged = true, true
 	s.Job.PauseRequested, s.Job.Policy.AutoResume, s.Job.ResumeAt = false, false, nil
 	s.sweeping &^= sweepPause
 	s.sweeping |= sweepResume
@@ -150,25 +164,34 @@ func (s *State) Load(tasks ...*Task) {
 	}
 }
 
-// run goes on until the step is complete or something is missing.
+// run goes on until the step is complete or something is missing. The order of the cases is fixed, and a case that
+// misses something ends the round: so what is decided does not depend on what happened to be loaded.
 func (s *State) run(now time.Time) {
-	s.needOut, s.needTrail, s.needOpen = nil, false, false
-	for !s.Job.State.Terminal() {
+	s.need = Need{}
+	for more := true; more && !s.Job.State.Terminal(); {
 		switch {
 		case s.sweeping != sweepNone && s.Job.TasksOpen > 0:
-			if !s.AllOpen {
-				s.needOpen = true
-				return
+			if more = s.AllOpen; more {
+				s.sweep(now)
+			} else {
+				s.need.Open = true
 			}
-			s.sweep(now)
 		case len(s.queue) > 0:
-			if !s.resolveQueue(now) {
-				return
-			}
+			more = s.resolveQueue(now)
+		case len(s.ended) > 0:
+			more = s.countItems()
+		case len(s.halting) > 0:
+			more = s.haltItems(now)
+		case len(s.releasing) > 0:
+			more = s.release(now)
+		case len(s.finished) > 0:
+			more = s.finishGroups(now)
+		case len(s.undecided) > 0:
+			more = s.settleDecisions(now)
+		case len(s.joining) > 0:
+			more = s.join(now)
 		default:
-			if !s.settle(now) {
-				return
-			}
+			more = s.settle(now)
 		}
 	}
 }
@@ -186,21 +209,40 @@ func (s *State) settle(now time.Time) (more bool) {
 			j.Stopping, j.DeadlineAt = true, later(now, j.Policy.CleanupTimeout)
 		}
 		if !s.TrailingLoaded {
-			s.needTrail = true
+			s.need.Trailing = true
 			return false
 		}
 		if s.startTrailing(now) {
 			return true
 		}
 	}
-	if j.PauseRequested && j.Running == 0 && j.State != JobPaused {
+	s.rest(now)
+	return false
+}
+
+// rest moves a job of which nothing runs.
+func (s *State) rest(now time.Time) {
+	j := &s.Job
+	switch {
+	case s.reopened && !s.held: // others are still to be approved, nothing follows from this one
+		s.JobChanged, s.PolicyChanged = true, true
+		j.PauseRequested, j.Policy.AutoResume = false, false
+	case s.reopened:
 		s.moveJob(JobPaused)
-		j.DeadlineAt = nil // a resume gives the whole timeout again
+		j.ResumeAt = &now
+	case j.PauseRequested && j.Running == 0 && j.State != JobPaused:
+		s.moveJob(JobPaused)
 		if j.Policy.AutoResume {
 			j.ResumeAt = later(now, j.Policy.PauseTime)
 		}
+	case !j.PauseRequested && !j.Stopping && j.Approvals > 0 && j.Active == 0 && j.State != JobApproval:
+		s.moveJob(JobApproval)
 	}
-	return false
+	s.reopened = false
+	if (j.State == JobPaused || j.State == JobApproval) && j.DeadlineAt != nil {
+		s.JobChanged = true
+		j.DeadlineAt = nil // a resume gives the whole timeout again
+	}
 }
 
 // startTrailing starts the clean-up that waited for everything else.
@@ -234,8 +276,9 @@ func (s *State) end(now time.Time) {
 	case j.CancelRequested:
 		s.moveJob(JobCancelled)
 	case j.Failing:
-		if j.Policy.Restart || j.Run <= j.Policy.Retry {
-			j.RestartAt, j.RestartSoft = later(now, max(j.Policy.Backoff.For(j.Run, 0), minDelay)), true
+		if next := j.Retries + 1; j.Policy.Restart || next <= j.Policy.Retry {
+			j.RestartAt = later(now, max(j.Policy.Backoff.For(next, 0), minDelay))
+			j.RestartSoft = j.Policy.HardReset <= 0 || next <= j.Policy.HardReset
 		}
 		s.moveJob(JobFailed)
 	default:
@@ -272,24 +315,49 @@ func (s *State) touch(t *Task) {
 	}
 }
 
-// move changes the state of a task and the counters that follow from it.
-func (s *State) move(t *Task, to TaskState, now time.Time) {
+// active says that a task goes on without a person.
+func (t *Task) active() bool {
+	switch t.State {
+	case TaskReady, TaskDispatched, TaskRunning:
+		return true
+	case TaskWaiting:
+		return t.WaitGate == GateSchedule || t.WaitGate == GateChild
+	case TaskBlocked, TaskCompleted, TaskFailed, TaskSkipped, TaskCancelled:
+	}
+	return false
+}
+
+// count adds a task to the counters of what goes on, or takes it away.
+func (s *State) count(t *Task, n int) {
+	if t.State.live() {
+		s.Job.Running += n
+	}
+	if t.active() {
+		s.Job.Active += n
+	}
+	if t.State == TaskWaiting && t.WaitGate == GateApproval {
+		s.Job.Approvals += n
+	}
+}
+
+// move changes the state of a task, with the gate that it waits at, and the counters that follow from it.
+func (s *State) move(t *Task, to TaskState, gate string, now time.Time) {
 	s.touch(t)
 	s.JobChanged = true
-	if t.State.live() {
-		s.Job.Running--
-	}
-	if to.live() {
-		s.Job.Running++
-	}
-	t.State = to
+	s.count(t, -1)
+	t.State, t.WaitGate, t.WaitReason, t.WakeAt = to, gate, "", nil
+	s.count(t, 1)
 	if !to.Terminal() {
 		return
 	}
-	t.EndedAt, t.WakeAt, t.WaitGate, t.WaitReason = &now, nil, "", ""
+	t.EndedAt = &now
 	s.Job.TasksOpen--
 	if !t.Spec.AlwaysRun {
 		s.Job.NormalOpen--
 	}
-	s.queue = append(s.queue, t.Idx)
+	if t.IsItem() {
+		s.ended = append(s.ended, t.Idx)
+	} else {
+		s.queue = append(s.queue, t.Idx)
+	}
 }

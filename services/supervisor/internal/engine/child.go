@@ -1,0 +1,166 @@
+package engine
+
+import (
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/formicary/formicary/libs/jobspec"
+)
+
+// childCompleted is the state of the request of a child that went well.
+const childCompleted = "COMPLETED"
+
+// fork submits the child of a task.
+func (s *State) fork(t *Task, now time.Time) {
+	s.begin(t, now)
+	if t.Fork == nil {
+		t.Fork = t.Spec.Fork
+	}
+	if t.Fork == nil {
+		s.fault(t, "it names no job to fork", now)
+		return
+	}
+	t.Round++
+	t.ChildID = ""
+	s.move(t, TaskWaiting, GateChild, now)
+	t.WaitReason = "a job " + t.Fork.JobType + " is submitted"
+	s.Forks = append(s.Forks, t.Idx)
+}
+
+// chore has supervisor do the work of a task.
+func (s *State) chore(t *Task, now time.Time) {
+	s.begin(t, now)
+	t.Round++
+	s.move(t, TaskWaiting, GateChild, now)
+	t.WaitReason = "supervisor does it"
+	s.Chores = append(s.Chores, t.Idx)
+}
+
+// waits returns a task if it waits at a gate, in the round that an event is about.
+func (s *State) waits(idx, round int, gate string) *Task {
+	t := s.Tasks[idx]
+	if t == nil || t.State != TaskWaiting || t.WaitGate != gate || t.Round != round || s.Job.State.Terminal() {
+		return nil
+	}
+	return t
+}
+
+// Submitted says that the child of a FORK_JOB task exists.
+func (s *State) Submitted(idx, round int, requestID string, now time.Time) {
+	t := s.waits(idx, round, GateChild)
+	if t == nil || t.Fork == nil || t.ChildID != "" {
+		return
+	}
+	s.touch(t)
+	t.ChildID = requestID
+	t.WaitReason = fmt.Sprintf("it waits for job %s (%s)", requestID, t.Fork.JobType)
+	if !t.Fork.Wait {
+		s.conclude(t, Outcome{State: AttemptSucceeded, Claimed: true, Outputs: t.forked()}, now)
+	}
+	s.run(now)
+}
+
+// Refused says that the child of a FORK_JOB task cannot be: reason is the one of job-manager.
+func (s *State) Refused(idx, round int, reason, message string, now time.Time) {
+	t := s.waits(idx, round, GateChild)
+	if t == nil {
+		return
+	}
+	s.conclude(t, Outcome{
+		State: AttemptFailed, Claimed: true, FailureClass: ClassRejected, Message: "its job was refused: " + reason + ": " + message,
+	}, now)
+	s.run(now)
+}
+
+// ChildEnded says that the child that a task waits for, or its chore, has ended.
+func (s *State) ChildEnded(idx, round int, c ChildOutcome, now time.Time) {
+	t := s.waits(idx, round, GateChild)
+	if t == nil || t.Method() == jobspec.MethodAwaitForkedJob {
+		return
+	}
+	o := Outcome{State: AttemptSucceeded, Claimed: true, Outputs: c.Outputs}
+	if t.Fork != nil {
+		o.Outputs = t.forked()
+		for _, name := range t.Fork.Outputs {
+			if v, ok := c.Outputs[name.Name]; ok {
+				o.Outputs[name.As] = v
+			}
+		}
+		if t.IsItem() {
+			maps.Copy(o.Outputs, c.Outputs)
+		}
+	}
+	if c.State != childCompleted {
+		o.State, o.FailureClass = AttemptFailed, ClassUser
+		o.Message = fmt.Sprintf("its job ended as %s: %s %s", c.State, c.ErrorCode, c.Message)
+	}
+	s.conclude(t, o, now)
+	s.run(now)
+}
+
+// forked are the outputs of a task that has submitted a child.
+func (t *Task) forked() map[string]string {
+	if t.ChildID == "" {
+		return map[string]string{}
+	}
+	return map[string]string{jobspec.ForkedJobVar(t.Name()): t.ChildID}
+}
+
+// Children says how the children of an AWAIT_FORKED_JOB task stand: the answer to Need.Children (Continue follows), and
+// called again for each that is WAITING when a child of the run has ended.
+func (s *State) Children(idx int, c Children, now time.Time) {
+	t := s.Tasks[idx]
+	if t == nil || s.Job.State.Terminal() || t.Method() != jobspec.MethodAwaitForkedJob {
+		return
+	}
+	if t.State == TaskWaiting && t.WaitGate == GateChild {
+		s.joined(t, c, now)
+		s.run(now)
+		return
+	}
+	if s.children == nil {
+		s.children = map[int]Children{}
+	}
+	s.children[idx] = c
+}
+
+// join starts the tasks that await children.
+func (s *State) join(now time.Time) (complete bool) {
+	round := s.starting(&s.joining, now)
+	for _, i := range round {
+		if _, ok := s.children[i]; !ok {
+			s.need.Children = append(s.need.Children, i)
+		}
+	}
+	if len(s.need.Children) > 0 {
+		s.joining = round
+		return false
+	}
+	for _, i := range round {
+		c, t := s.children[i], s.Tasks[i]
+		delete(s.children, i)
+		s.begin(t, now)
+		s.joined(t, c, now)
+	}
+	return true
+}
+
+// joined ends a task whose children have ended.
+func (s *State) joined(t *Task, c Children, now time.Time) {
+	switch {
+	case c.Open > 0:
+		if t.State != TaskWaiting || t.WaitGate != GateChild {
+			s.move(t, TaskWaiting, GateChild, now)
+		}
+		s.touch(t)
+		t.WaitReason = fmt.Sprintf("it waits for %d jobs", c.Open)
+	case c.Failed > 0:
+		s.conclude(t, Outcome{
+			State: AttemptFailed, Claimed: true, FailureClass: ClassUser, Outputs: c.Outputs,
+			Message: fmt.Sprintf("%d jobs failed: %s", c.Failed, c.Message),
+		}, now)
+	default:
+		s.conclude(t, Outcome{State: AttemptSucceeded, Claimed: true, Outputs: c.Outputs}, now)
+	}
+}

@@ -1,0 +1,104 @@
+package engine
+
+import (
+	"slices"
+	"time"
+
+	"github.com/formicary/formicary/libs/jobspec"
+)
+
+// undecided says that the task needs a decision before it starts. What has started once is not asked again.
+func (t *Task) undecided() bool {
+	switch {
+	case t.StartedAt != nil:
+		return false
+	case t.IsItem():
+		return t.Spec.Fork != nil
+	}
+	return t.Spec.Decide || t.Spec.FanOut != nil
+}
+
+// Decide answers Need.Decide about a task; Continue goes on with it.
+func (s *State) Decide(idx int, d *jobspec.Decision) {
+	if s.decisions == nil {
+		s.decisions = map[int]*jobspec.Decision{}
+	}
+	s.decisions[idx] = d
+}
+
+// starting takes the tasks of a list that may still start, in order. Those that a pause or the end of the job has
+// overtaken are dealt with.
+func (s *State) starting(list *[]int, now time.Time) []int {
+	round := *list
+	*list = nil
+	slices.Sort(round)
+	return slices.DeleteFunc(slices.Compact(round), func(i int) bool {
+		t := s.Tasks[i]
+		switch {
+		case t.State.Terminal():
+			return true
+		case !s.mayStart(t):
+			s.drop(t, now)
+			return true
+		case s.Job.PauseRequested:
+			s.start(t, now)
+			return true
+		}
+		return false
+	})
+}
+
+// settleDecisions applies the decisions about all tasks that need one, once all are there: their order is that of the
+// plan then, whatever was loaded when.
+func (s *State) settleDecisions(now time.Time) (complete bool) {
+	round := s.starting(&s.undecided, now)
+	for _, i := range round {
+		if s.decisions[i] == nil {
+			s.need.Decide = append(s.need.Decide, i)
+		}
+	}
+	if len(s.need.Decide) > 0 {
+		s.undecided = round
+		return false
+	}
+	for _, i := range round {
+		d := s.decisions[i]
+		delete(s.decisions, i)
+		s.decided(s.Tasks[i], d, now)
+	}
+	return true
+}
+
+// decided starts a task by the decision about it.
+func (s *State) decided(t *Task, d *jobspec.Decision, now time.Time) {
+	s.touch(t)
+	if d.Class != nil {
+		t.Place = d.Class
+	}
+	switch {
+	case !s.mayStart(t): // another one of this round has failed the job
+		s.drop(t, now)
+	case d.Fault != "":
+		s.fault(t, d.Fault, now)
+	case d.Off:
+		t.Message = "its condition does not hold"
+		s.move(t, TaskSkipped, "", now)
+	case d.Skip:
+		s.skip(t, now)
+	case t.IsGroup():
+		s.expand(t, d.Items, now)
+	default:
+		if d.Fork != nil {
+			t.Fork = d.Fork
+		}
+		if d.Approval != nil {
+			t.Approval = d.Approval
+		}
+		s.launch(t, now)
+	}
+}
+
+// fault fails a task that cannot be started.
+func (s *State) fault(t *Task, message string, now time.Time) {
+	s.conclude(t, Outcome{State: AttemptFailed, Claimed: true, FailureClass: ClassRejected, Message: message}, now)
+}

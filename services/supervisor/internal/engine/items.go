@@ -1,0 +1,242 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/formicary/formicary/libs/jobspec"
+)
+
+// expand makes the items of a group and releases the first ones.
+func (s *State) expand(g *Task, items []jobspec.Item, now time.Time) {
+	if s.Job.TasksTotal+len(items) > MaxTasks {
+		s.fault(g, fmt.Sprintf("%d items would make more than %d tasks in the run", len(items), MaxTasks), now)
+		return
+	}
+	s.JobChanged = true
+	if g.StartedAt == nil {
+		g.StartedAt = &now
+	}
+	g.Items = &Items{Total: len(items), First: s.Job.TasksTotal, Open: len(items)}
+	s.move(g, TaskWaiting, GateItems, now)
+	g.WaitReason = "its items run"
+	s.Job.TasksTotal += len(items)
+	s.Job.TasksOpen += len(items)
+	if !g.Spec.AlwaysRun {
+		s.Job.NormalOpen += len(items)
+	}
+	for i, item := range items {
+		t := &Task{
+			Idx: g.Items.First + i, State: TaskBlocked, Spec: g.Spec, Handler: g.Handler,
+			Group: g.Idx, Item: i, ItemName: item.Name, ItemValue: item.Value,
+			Extra: Extra{Place: item.Class}, Changed: true, From: TaskBlocked, New: true,
+		}
+		s.Tasks[t.Idx] = t
+		s.New = append(s.New, t)
+	}
+	if s.ItemsLoaded == nil {
+		s.ItemsLoaded = map[int]bool{}
+	}
+	s.ItemsLoaded[g.Idx] = true
+	s.closeGroup(g)
+}
+
+// releaseNext starts the next items of a group, as many as may run beside each other. It says whether they were loaded.
+func (s *State) releaseNext(g *Task, now time.Time) (complete bool) {
+	it := g.Items
+	for !it.Stopping && it.Next < it.Total {
+		running := it.Next - (it.Total - it.Open)
+		if most := g.Spec.FanOut.MaxParallel; most > 0 && running >= most {
+			break
+		}
+		next := s.Tasks[it.First+it.Next]
+		if next == nil {
+			s.need.Tasks = append(s.need.Tasks, it.First+it.Next)
+			return false
+		}
+		if !s.mayStart(next) {
+			s.stopItems(g)
+			break
+		}
+		s.touch(g)
+		it.Next++
+		s.touch(next)
+		s.start(next, now)
+	}
+	return true
+}
+
+// release lets the groups in whom items have ended start others.
+func (s *State) release(now time.Time) (complete bool) {
+	round := s.releasing
+	s.releasing = nil
+	slices.Sort(round)
+	for _, i := range slices.Compact(round) {
+		if !s.releaseNext(s.Tasks[i], now) {
+			s.releasing = append(s.releasing, i)
+		}
+	}
+	return len(s.releasing) == 0
+}
+
+// countItems lets groups count their items that have ended.
+func (s *State) countItems() (complete bool) {
+	round := s.ended
+	s.ended = nil
+	slices.Sort(round)
+	for _, i := range round {
+		t := s.Tasks[i]
+		if g := s.Tasks[t.Group]; g != nil {
+			s.countItem(g, t)
+			continue
+		}
+		s.ended = append(s.ended, i)
+		if !slices.Contains(s.need.Tasks, t.Group) {
+			s.need.Tasks = append(s.need.Tasks, t.Group)
+		}
+	}
+	return len(s.ended) == 0
+}
+
+func (s *State) countItem(g, t *Task) {
+	s.touch(g)
+	it := g.Items
+	it.Open--
+	switch t.State {
+	case TaskCompleted:
+		it.Succeeded++
+	case TaskFailed, TaskCancelled:
+		it.Failed++
+	case TaskSkipped, TaskBlocked, TaskReady, TaskDispatched, TaskRunning, TaskWaiting:
+	}
+	f := g.Spec.FanOut
+	if f.FailFast && !it.Stopping && it.Total-it.Failed < f.Needed(it.Total) {
+		s.stopItems(g)
+	}
+	s.closeGroup(g)
+}
+
+// stopItems releases no further item and stops those that run.
+func (s *State) stopItems(g *Task) {
+	s.touch(g)
+	g.Items.Stopping = true
+	s.halting = append(s.halting, g.Idx)
+}
+
+// haltItems stops the items of groups that want none to go on.
+func (s *State) haltItems(now time.Time) (complete bool) {
+	slices.Sort(s.halting)
+	s.halting = slices.Compact(s.halting)
+	for _, i := range s.halting {
+		if !s.AllOpen && !s.ItemsLoaded[i] {
+			s.need.Items = append(s.need.Items, i)
+		}
+	}
+	if len(s.need.Items) > 0 {
+		return false
+	}
+	for _, i := range s.halting {
+		it := s.Tasks[i].Items
+		for k := it.First; k < it.First+it.Total; k++ {
+			if t := s.Tasks[k]; t != nil && !t.State.Terminal() {
+				s.touch(t)
+				t.Halted = true
+				s.halt(t, now)
+			}
+		}
+	}
+	s.halting = nil
+	return true
+}
+
+// closeGroup has a group whose last item has ended drawn to its conclusion, else the next items released.
+func (s *State) closeGroup(g *Task) {
+	if g.Items.Open == 0 {
+		s.finished = append(s.finished, g.Idx)
+	} else {
+		s.releasing = append(s.releasing, g.Idx)
+	}
+}
+
+// finishGroups ends the groups whose items have all ended.
+func (s *State) finishGroups(now time.Time) (complete bool) {
+	slices.Sort(s.finished)
+	for _, i := range s.finished {
+		if _, ok := s.Results[i]; !ok && !s.wholeGroup(s.Tasks[i]) {
+			s.need.Results = append(s.need.Results, i)
+		}
+	}
+	if len(s.need.Results) > 0 {
+		return false
+	}
+	for _, i := range s.finished {
+		s.finishGroup(s.Tasks[i], now)
+	}
+	s.finished = nil
+	return true
+}
+
+// wholeGroup says that all items of a group are loaded.
+func (s *State) wholeGroup(g *Task) bool {
+	for k := g.Items.First; k < g.Items.First+g.Items.Total; k++ {
+		if s.Tasks[k] == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// results are those that were loaded, with what this step has changed over them.
+func (s *State) results(g *Task) []jobspec.ItemResult {
+	results := make([]jobspec.ItemResult, g.Items.Total)
+	for _, r := range s.Results[g.Idx] {
+		if r.Index >= 0 && r.Index < len(results) {
+			results[r.Index] = r
+		}
+	}
+	for i := range results {
+		if t := s.Tasks[g.Items.First+i]; t != nil {
+			results[i] = jobspec.ItemResult{
+				Status: string(t.State), ExitCode: t.ExitCode, ErrorCode: t.ErrorCode, ErrorMessage: t.Message, Outputs: t.Outputs,
+			}
+		}
+		results[i].Index = i
+	}
+	return results
+}
+
+// finishGroup decides what the ends of its items mean for a group.
+func (s *State) finishGroup(g *Task, now time.Time) {
+	results := s.results(g)
+	delete(s.Results, g.Idx)
+	failed := slices.IndexFunc(results, func(r jobspec.ItemResult) bool { return r.Status == string(TaskFailed) })
+	it := g.Items
+	mode := jobspec.ModeTask
+	if g.Spec.Fork != nil {
+		mode = jobspec.ModeJob
+	}
+	o := Outcome{State: AttemptSucceeded, Claimed: true, Outputs: jobspec.GroupOutputs(g.Spec, mode, results)}
+	switch good := it.Succeeded >= g.Spec.FanOut.Needed(it.Total); {
+	case it.Overdue:
+		o.State, o.FailureClass = AttemptTimedOut, ClassTimeout
+		o.Message = fmt.Sprintf("%d of %d items did not end in time", it.Total-it.Succeeded-it.Failed, it.Total)
+	case good:
+	case !s.mayStart(g) && (s.Job.Stopping || failed < 0):
+		s.discard(g, now)
+		g.Outputs = o.Outputs
+		return
+	default:
+		o.State, o.FailureClass = AttemptFailed, ClassUser
+		o.Message = fmt.Sprintf("%d of %d items failed, %d must complete", it.Failed, it.Total, g.Spec.FanOut.Needed(it.Total))
+		if failed >= 0 {
+			o.ExitCode = results[failed].ExitCode
+			o.Message += fmt.Sprintf("; the first was item %d: %s", failed, results[failed].ErrorMessage)
+		}
+	}
+	s.note(g, o)
+	if o.State == AttemptFailed && failed >= 0 {
+		g.ErrorCode = results[failed].ErrorCode
+	}
+	s.decide(g, o, now)
+}

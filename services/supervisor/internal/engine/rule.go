@@ -1,0 +1,48 @@
+package engine
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/formicary/formicary/libs/jobspec"
+)
+
+// label gives a failure the code and the text of an error rule.
+func label(t *Task, o *Outcome, rule *jobspec.ErrorRule) {
+	t.ErrorCode = rule.ErrorCode
+	text := cmp.Or(rule.Message, o.Message)
+	if rule.DisplayCode != "" {
+		text = rule.DisplayCode + ": " + text
+	}
+	t.Message, o.Message = text, text
+}
+
+// obey does what an error rule says about a failure; false: the failure takes its course.
+func (s *State) obey(t *Task, o *Outcome, rule *jobspec.ErrorRule, now time.Time) bool {
+	switch rule.Action {
+	case jobspec.ActionRetryTask:
+		most := cmp.Or(rule.Retry, t.Spec.Retry, 1)
+		if o.FailureClass == ClassRejected || !s.mayStart(t) || t.UserTries >= most {
+			return false
+		}
+		t.UserTries++
+		s.tryAgain(t, o, now)
+	case jobspec.ActionSuspendJob:
+		if !s.mayStart(t) {
+			return false
+		}
+		s.pause(false)
+		s.start(t, now)
+		t.WaitReason = "the job is suspended: " + t.ErrorCode + ": " + t.Message
+	case jobspec.ActionRetryJob:
+		s.JobChanged, s.PolicyChanged = true, true
+		s.Job.Policy.Retry = cmp.Or(rule.Retry, s.Job.Policy.Retry, 1)
+		s.refuse(t, rule.ErrorCode, *o, now)
+	case jobspec.ActionHardFailure:
+		s.noRestart()
+		s.refuse(t, rule.ErrorCode, *o, now)
+	default:
+		return false
+	}
+	return true
+}
