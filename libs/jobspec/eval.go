@@ -159,7 +159,7 @@ func (m *machine) fields(e *expr, f *frame) (any, error) {
 			if !ok {
 				return missing{name: name, pos: e.pos}, nil
 			}
-			if v, ok = canon(item); !ok {
+			if v, ok = canonOrUnknown(item); !ok {
 				return nil, faultf(e.pos, CodeTemplateFailed, "the field %s is of a kind that templates cannot use", name)
 			}
 		case nil:
@@ -220,6 +220,7 @@ func (m *machine) call(e *expr, f *frame) (any, error) {
 			size += len(x)
 		case []any, map[string]any:
 			size += sizeOf(x, maxOutput)
+			unk = unk || e.name != "index" && e.name != "len" && m.scope.vague() && hasUnknown(x)
 		}
 		args[i] = v
 	}
@@ -333,6 +334,9 @@ type scope struct {
 	// onRead is told of each variable that is looked up.
 	onRead func(name string, value any)
 }
+
+// vague says that values can be unknown.
+func (s *scope) vague() bool { return s.lenient || s.hosting != nil && s.hosting.vague }
 
 // get looks a variable up.
 func (s *scope) get(name string, pos int) any {

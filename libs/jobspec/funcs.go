@@ -66,7 +66,7 @@ func functionNamed(name string) (function, bool) {
 	case "slice":
 		return function{1, 3, false, false, slice}, true
 	case "Dict":
-		return function{0, -1, false, false, dict}, true
+		return function{0, -1, true, false, dict}, true
 	case "Iterate":
 		return function{1, 1, false, false, iterate}, true
 	case "Add":
@@ -182,13 +182,15 @@ func index(in *invocation, args []any) (any, error) {
 			if !found {
 				return missing{name: name, pos: in.pos}, nil
 			}
-			v, ok = canon(item)
+			v, ok = canonOrUnknown(item)
 		case []any:
 			i, isInt := asInt(key)
 			if !isInt || i < 0 || i >= int64(len(x)) {
 				return nil, errors.New("the index is out of range")
 			}
-			v, ok = canon(x[i])
+			v, ok = canonOrUnknown(x[i])
+		case unknown:
+			return x, nil
 		case nil:
 			return missing{name: textName(key), pos: in.pos}, nil
 		}
@@ -249,18 +251,26 @@ func slice(_ *invocation, args []any) (any, error) {
 	return nil, errors.New("the value is no text and no list")
 }
 
-// dict makes a mapping of keys and values in turn.
+// dict makes a mapping of keys and values in turn. Its keys decide loops, so they count also while values are unknown.
 func dict(_ *invocation, args []any) (any, error) {
 	if len(args)%2 != 0 {
 		return nil, errors.New("each key needs a value")
 	}
 	out := make(map[string]any, len(args)/2)
 	for i := 0; i < len(args); i += 2 {
-		key, ok := args[i].(string)
-		if !ok {
+		if m, ok := args[i+1].(missing); ok {
+			return nil, undefined(m)
+		}
+		switch key := args[i].(type) {
+		case string:
+			out[key] = args[i+1]
+		case unknown:
+			return unknown{}, nil
+		case missing:
+			return nil, undefined(key)
+		default:
 			return nil, errors.New("keys are text")
 		}
-		out[key] = args[i+1]
 	}
 	return out, nil
 }

@@ -62,7 +62,7 @@ func hosted(call func(in *invocation, h *hosting, key string, args []any) (any, 
 			return s.get(key, in.pos), nil
 		}
 		switch h := s.hosting; {
-		case s.lenient, h != nil && h.vague:
+		case s.vague():
 			if s.onRead != nil {
 				s.onRead(key, unknown{})
 			}

@@ -129,8 +129,10 @@ tasks:
 			`job.yaml:3:19: the function call is not allowed`,
 			`job.yaml:3:47: the template function "uper" does not exist, expected upper`,
 		}},
-		{"template as a key", head + "  - task_type: a\n    method: SHELL\n    script: x\n    environment:\n      {{.name}}: x\n", []string{
-			`job.yaml:7:7: a template cannot name a field`,
+		{"template as a key", head + "  - task_type: a\n    method: SHELL\n    script: x\n    {{.name}}: x\n    on_exit_code:\n      {{.code}}: FAILED\n    environment: &e {'{{.x}}': y}\n    timeouts: {<<: *e}\n", []string{
+			`job.yaml:6:5: a template cannot name a field`,
+			`job.yaml:8:7: a template cannot name a field`,
+			`job.yaml:10:20: the alias names a mapping with templates as keys`,
 		}},
 		{"fault after a template of several lines", "job_type: j\n{{range $i := Iterate 3}}{{end}}\n{{/* a\ncomment */}}\ntasks:\n  - task_type: a\n    method: {{.m}}\n    script: [é, {{.x}}, {a: b}]\n    retry: x\n", []string{
 			`job.yaml:8:25: a mapping stands where text is expected`,

@@ -142,6 +142,9 @@ func (r *reader) bounded(n *node) bool {
 func (r *reader) token(id int) (any, error) {
 	v, err := r.shape.value(r.m, id)
 	if err == nil {
+		if r.m.scope.vague() && hasUnknown(v) {
+			v = unknown{}
+		}
 		return v, nil
 	}
 	var f *fault
@@ -389,8 +392,8 @@ func (r *reader) variables(n *node) Vars {
 	case nodeMap:
 		for i := range n.pairs {
 			p := &n.pairs[i]
-			if r.name(p.key, p.line, p.column) {
-				out[p.key] = r.value(p.value)
+			if key, ok := freeKey(r, p, out); ok {
+				out[key] = r.value(p.value)
 			}
 		}
 	case nodeList:
@@ -442,12 +445,56 @@ func (r *reader) variable(n *node, out Vars) {
 	}
 }
 
+// isToken reports whether a text holds a token.
+func isToken(text string) bool { return strings.Contains(text, tokenBytes) }
+
+// freeKey returns the key of a mapping whose keys are names of the user's choice, which a template may write: see
+// freeKeys. It returns false when the name cannot be used, or is not known yet.
+func freeKey[V any](r *reader, p *pair, out map[string]V) (string, bool) {
+	if !isToken(p.key) {
+		return p.key, r.name(p.key, p.line, p.column) && once(r, p, out, p.key)
+	}
+	key, ok := r.resolveKey(p)
+	switch {
+	case !ok:
+		return "", false
+	case !validName(key):
+		r.add(p.line, p.column, CodeInvalidName, "the name "+r.show(keyNode(p))+" cannot be used", expectedVariable)
+		return "", false
+	case isEnvReserved(key) || isEnvOwn(key):
+		r.add(p.line, p.column, CodeInvalidName, "the name "+r.show(keyNode(p))+" changes how programs run", "a name written out, or another one")
+		return "", false
+	}
+	return key, once(r, p, out, key)
+}
+
+func keyNode(p *pair) *node {
+	return &node{kind: nodeScalar, text: p.key, quoted: true, templated: true, line: p.line, column: p.column}
+}
+
+// resolveKey replaces the tokens of a key.
+func (r *reader) resolveKey(p *pair) (string, bool) {
+	s, ok := r.resolve(keyNode(p))
+	return textOf(s.value), ok && s.known
+}
+
+// once reports a key that another one has become too.
+func once[V any](r *reader, p *pair, out map[string]V, key string) bool {
+	_, dup := out[key]
+	if dup {
+		r.add(p.line, p.column, CodeDuplicateKey, "the key "+r.show(keyNode(p))+" is that of another entry", "each key once")
+	}
+	return !dup
+}
+
 const maxName = 100
+
+const expectedVariable = "1 to 100 characters without spaces, = and control characters"
 
 // name checks the name of a variable.
 func (r *reader) name(name string, line, column int) bool {
 	if !validName(name) {
-		r.add(line, column, CodeInvalidName, "the name "+quoteName(name)+" cannot be used", "1 to 100 characters without spaces, = and control characters")
+		r.add(line, column, CodeInvalidName, "the name "+quoteName(name)+" cannot be used", expectedVariable)
 		return false
 	}
 	return true
@@ -474,7 +521,15 @@ func (r *reader) value(n *node) any {
 	case nodeMap:
 		out := make(map[string]any, len(n.pairs))
 		for i := range n.pairs {
-			out[n.pairs[i].key] = r.value(n.pairs[i].value)
+			p := &n.pairs[i]
+			key, ok := p.key, true
+			if isToken(key) {
+				if key, ok = r.resolveKey(p); !ok {
+					return unknown{}
+				}
+				once(r, p, out, key)
+			}
+			out[key] = r.value(p.value)
 		}
 		return out
 	case nodeScalar:
@@ -520,8 +575,8 @@ func (r *reader) texts(n *node) map[string]string {
 	case nodeMap:
 		for i := range n.pairs {
 			p := &n.pairs[i]
-			if r.name(p.key, p.line, p.column) {
-				out[p.key], _ = r.text(p.value)
+			if key, ok := freeKey(r, p, out); ok {
+				out[key], _ = r.text(p.value)
 			}
 		}
 	case nodeList:

@@ -31,11 +31,13 @@ type node struct {
 	kind nodeKind
 	// quoted says that a scalar is text whatever it looks like; templated, that its text holds tokens.
 	quoted, templated bool
-	line, column      int // in the rendered text
-	text              string
-	items             []*node // of a list
-	pairs             []pair  // of a mapping, in the order of the text
-	expanded          int     // nodes below and including this one, aliases followed
+	// keyed says that a key in or below the mapping holds a token; see freeKeys.
+	keyed        bool
+	line, column int // in the rendered text
+	text         string
+	items        []*node // of a list
+	pairs        []pair  // of a mapping, in the order of the text
+	expanded     int     // nodes below and including this one, aliases followed
 }
 
 type pair struct {
@@ -64,6 +66,17 @@ type yamlReader struct {
 	done   map[*yaml.Node]*node // anchored nodes; nil while they are being read
 	full   bool                 // a bound was passed: stop
 	copied int                  // keys copied by merges
+	free   int                  // fields of freeKeys around the node
+}
+
+// freeKeys are the fields whose mappings have keys of the user's own choice: a template may write those. Everywhere else
+// a key decides what its value means.
+func freeKeys(field string) bool {
+	switch field {
+	case "environment", "variables", "task_variables", "job_variables", "headers", "query":
+		return true
+	}
+	return false
 }
 
 func (r *yamlReader) problem(line, column int, code, message, expected string) {
@@ -216,6 +229,10 @@ func (r *yamlReader) alias(y *yaml.Node) *node {
 		r.problem(y.Line, y.Column, CodeAliases, "the alias stands inside of what it names", "an anchor that is complete")
 		return &node{}
 	}
+	if n.keyed && r.free == 0 {
+		r.problem(y.Line, y.Column, CodeTemplateKey, "the alias names a mapping with templates as keys", "a mapping with keys written out")
+		return &node{kind: nodeMap}
+	}
 	return n
 }
 
@@ -250,6 +267,7 @@ func (r *yamlReader) list(n *node, y *yaml.Node, depth int) {
 	for _, child := range y.Content {
 		item := r.convert(child, depth+1)
 		n.items = append(n.items, item)
+		n.keyed = n.keyed || item.keyed
 		n.expanded += item.expanded
 		if r.tooMany(n.expanded, child) {
 			return
@@ -272,7 +290,15 @@ func (r *yamlReader) mapping(n *node, y *yaml.Node, depth int) {
 	seen := newKeySet(len(y.Content) / 2)
 	var merges []*node
 	for i := 0; i+1 < len(y.Content) && !r.full; i += 2 {
-		key, value := y.Content[i], r.convert(y.Content[i+1], depth+1)
+		key := y.Content[i]
+		free := freeKeys(key.Value)
+		if free {
+			r.free++
+		}
+		value := r.convert(y.Content[i+1], depth+1)
+		if free {
+			r.free--
+		}
 		n.expanded += 1 + value.expanded
 		if r.tooMany(n.expanded, key) {
 			return
@@ -284,6 +310,8 @@ func (r *yamlReader) mapping(n *node, y *yaml.Node, depth int) {
 		case key.Kind != yaml.ScalarNode:
 			r.problem(key.Line, key.Column, CodeInvalidType, "the key is no plain text", "a name")
 			continue
+		case strings.Contains(key.Value, tokenBytes) && r.free > 0:
+			n.keyed = true
 		case strings.Contains(key.Value, tokenBytes):
 			r.problem(key.Line, key.Column, CodeTemplateKey, "a template cannot name a field", "a key written out")
 			continue
@@ -293,6 +321,7 @@ func (r *yamlReader) mapping(n *node, y *yaml.Node, depth int) {
 			r.problem(key.Line, key.Column, CodeDuplicateKey, fmt.Sprintf("the key %s stands in line %d already", quoteName(key.Value), line), "each key once")
 			continue
 		}
+		n.keyed = n.keyed || value.keyed && r.free > 0
 		n.pairs = append(n.pairs, pair{key: key.Value, line: key.Line, column: key.Column, value: value})
 	}
 	for _, m := range merges {
@@ -300,6 +329,7 @@ func (r *yamlReader) mapping(n *node, y *yaml.Node, depth int) {
 		if r.tooMany(r.copied, y) {
 			return
 		}
+		n.keyed = n.keyed || m.keyed
 		for _, p := range m.pairs {
 			if _, dup := seen.add(p.key, p.line, p.column); !dup {
 				n.pairs = append(n.pairs, p)
