@@ -3,6 +3,7 @@ module github.com/formicary/formicary/services/job-manager
 go 1.26.0
 
 require (
+	github.com/Masterminds/semver/v3 v3.5.0
 	github.com/formicary/formicary/libs v0.0.0
 	github.com/formicary/formicary/proto/gen v0.0.0
 	github.com/google/uuid v1.6.0

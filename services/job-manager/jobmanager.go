@@ -21,6 +21,7 @@ import (
 	"github.com/formicary/formicary/services/job-manager/internal/admission"
 	"github.com/formicary/formicary/services/job-manager/internal/api"
 	"github.com/formicary/formicary/services/job-manager/internal/definition"
+	"github.com/formicary/formicary/services/job-manager/internal/errorcode"
 	"github.com/formicary/formicary/services/job-manager/internal/events"
 	"github.com/formicary/formicary/services/job-manager/internal/pg"
 	"github.com/formicary/formicary/services/job-manager/internal/request"
@@ -102,11 +103,12 @@ func New(conf Config, deps Deps) (*Service, error) {
 		return nil, err
 	}
 	definitions := definition.NewManager(pg.NewDefinitions(deps.Pool), conf.CachedDefinitions)
-	requests := request.NewManager(store, definitions, request.Options{Batch: conf.SubmitBatch, Flushers: conf.SubmitFlushers, Observe: m.submitted})
+	rules := errorcode.NewManager(pg.NewErrorRules(deps.Pool))
+	requests := request.NewManager(store, definitions, rules, request.Options{Batch: conf.SubmitBatch, Flushers: conf.SubmitFlushers, Observe: m.submitted})
 	s := &Service{
 		conf: conf, log: deps.Log, relay: relay, requests: requests, metrics: m, resume: run.NewSignal(),
 		reconciler: request.NewReconciler(store, store, events.NewSupervisor(deps.Supervisor)),
-		server:     api.New(definitions, requests, admission.NewManager(store), deps.Supervisor),
+		server:     api.New(definitions, requests, admission.NewManager(store), rules, deps.Supervisor),
 	}
 	s.consumer = events.NewConsumer(deps.JS, deps.Log, requests.Mirror, store.Quarantine, s.mirrored)
 	return s, nil

@@ -113,6 +113,7 @@ func (s *launches) GetLaunches(ctx context.Context, req *jobv1.GetLaunchesReques
 			DefinitionId: l.Record.DefinitionID.String(), Plan: l.Plan, Vars: l.Vars, Priority: int32(l.Record.Priority),
 			AgeAt: timestamppb.New(l.Record.AgeAt), ReuseRun: int32(l.Record.ReuseRun),
 			ErrorCode: l.ErrorCode, ErrorMessage: l.ErrorMessage, Skipped: l.Skipped, Cancelled: l.Cancelled,
+			Retries: int32(l.Record.Retries), FromTask: l.Record.FromTask, ErrorRules: l.ErrorRules, SubmittedBy: l.Record.CreatedBy,
 		}
 	}
 	return res, nil

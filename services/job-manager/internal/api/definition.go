@@ -84,6 +84,29 @@ func (s *definitions) ListJobDefinitionVersions(ctx context.Context, req *jobv1.
 	return res, nil
 }
 
+const defaultPlugins = 100
+
+func (s *definitions) ListPlugins(ctx context.Context, req *jobv1.ListPluginsRequest) (*jobv1.ListPluginsResponse, error) {
+	after, err := readToken(req.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	size := defaultPlugins
+	if req.GetPageSize() > 0 {
+		size = int(req.GetPageSize())
+	}
+	list, err := s.manager.Plugins(ctx, definition.Page{AfterType: after, Limit: size + 1})
+	if err != nil {
+		return nil, err
+	}
+	list, last, more := page(list, size)
+	res := &jobv1.ListPluginsResponse{Definitions: fromDefinitions(list)}
+	if more {
+		res.NextPageToken = writeToken(last.JobType)
+	}
+	return res, nil
+}
+
 func (s *definitions) EnableJobDefinition(ctx context.Context, req *jobv1.EnableJobDefinitionRequest) (*jobv1.EnableJobDefinitionResponse, error) {
 	d, err := s.manager.SetDisabled(ctx, rpc.CallerFrom(ctx).Org, req.GetId(), false)
 	if err != nil {

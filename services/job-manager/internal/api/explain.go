@@ -48,7 +48,7 @@ func (s *requests) waitingTasks(ctx context.Context, rec *request.Record, limit 
 		States: []executionv1.Task_State{executionv1.Task_READY, executionv1.Task_WAITING, executionv1.Task_BLOCKED},
 	})
 	switch {
-	case errs.CodeOf(err) == errs.CodeNotFound:
+	case errs.CodeOf(err) == errs.CodeNotFound && rec.State.Active():
 		return nil, "it is admitted and waits to be launched"
 	case err != nil && rec.State == request.Ready:
 		return nil, "it is admitted; supervisor does not answer, so its tasks are not known"
@@ -83,6 +83,12 @@ func taskGate(t *executionv1.Task) jobv1.Gate {
 		return jobv1.Gate_GATE_SCHEDULE
 	case "pause":
 		return jobv1.Gate_GATE_PAUSE
+	case "approval":
+		return jobv1.Gate_GATE_APPROVAL
+	case "child":
+		return jobv1.Gate_GATE_CHILD
+	case "items":
+		return jobv1.Gate_GATE_ITEMS
 	}
 	if t.GetState() == executionv1.Task_BLOCKED {
 		return jobv1.Gate_GATE_DEPENDENCY

@@ -20,6 +20,7 @@ func fromDefinition(d definition.Definition) *jobv1.JobDefinition {
 		Id: d.ID.String(), OrgId: d.OrgID, JobType: d.JobType, Version: int32(d.Version), SemVersion: d.SemVersion, Description: d.Description,
 		Disabled: d.Disabled, Sha256: hex.EncodeToString(d.SHA256), Yaml: d.YAML, MaxConcurrency: int32(d.MaxConcurrency),
 		Priority: int32(d.Priority), RequiredParams: d.RequiredParams, CreatedBy: d.CreatedBy,
+		PublicPlugin: d.PublicPlugin,
 	}
 	if !d.CreatedAt.IsZero() {
 		out.CreatedAt = timestamppb.New(d.CreatedAt)
@@ -45,7 +46,10 @@ func fromRecord(r *request.Record, w *request.Wait) (*jobv1.JobRequest, error) {
 		State: jobv1.JobRequest_State(jobv1.JobRequest_State_value[string(r.State)]), Run: int32(r.Run), Version: r.Version, Priority: int32(r.Priority),
 		Params: params, IdempotencyKey: r.IdempotencyKey, Description: r.Description, CreatedBy: r.CreatedBy,
 		ScheduledAt: stamp(r.ScheduledAt), StartedAt: stamp(r.StartedAt), EndedAt: stamp(r.EndedAt), CancelRequestedAt: stamp(r.CancelRequestedAt),
-		ErrorCode: r.ErrorCode, ErrorMessage: r.ErrorMessage,
+		ErrorCode: r.ErrorCode, ErrorMessage: r.ErrorMessage, ParentTask: r.ParentTask, Retries: int32(r.Retries),
+	}
+	if r.ParentID != nil {
+		out.ParentRequestId = r.ParentID.String()
 	}
 	if !r.CreatedAt.IsZero() { // zero when it was only validated
 		out.CreatedAt, out.UpdatedAt = timestamppb.New(r.CreatedAt), timestamppb.New(r.UpdatedAt)

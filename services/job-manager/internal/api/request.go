@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/rpc"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
@@ -64,6 +65,11 @@ func (s *requests) ListJobRequests(ctx context.Context, req *jobv1.ListJobReques
 			return nil, badToken()
 		}
 	}
+	if id := req.GetParentRequestId(); id != "" {
+		if f.Parent, err = uuid.Parse(id); err != nil {
+			return nil, errs.Invalid("REQUEST_INVALID", "%q is no request id", id)
+		}
+	}
 	if f.States, err = toStates(req.GetStates()); err != nil {
 		return nil, err
 	}
@@ -109,7 +115,9 @@ func (s *requests) ResumeJobRequest(ctx context.Context, req *jobv1.ResumeJobReq
 }
 
 func (s *requests) RestartJobRequest(ctx context.Context, req *jobv1.RestartJobRequestRequest) (*jobv1.RestartJobRequestResponse, error) {
-	rec, err := s.manager.Restart(ctx, rpc.CallerFrom(ctx).Org, req.GetId(), req.GetHard())
+	rec, err := s.manager.Restart(ctx, rpc.CallerFrom(ctx).Org, req.GetId(), request.Wish{
+		Hard: req.GetHard(), FromTask: req.GetFromTask(), JobVersion: req.GetJobVersion(),
+	})
 	out, err := changed(rec, err)
 	return &jobv1.RestartJobRequestResponse{Request: out}, err
 }
@@ -124,7 +132,8 @@ func changed(rec request.Record, err error) (*jobv1.JobRequest, error) {
 const explainedTasks = 100
 
 func (s *requests) ExplainJobRequest(ctx context.Context, req *jobv1.ExplainJobRequestRequest) (*jobv1.ExplainJobRequestResponse, error) {
-	out, tasks, err := s.explain(ctx, req.GetId(), explainedTasks, executionv1.Execution_READY, executionv1.Execution_EXECUTING)
+	out, tasks, err := s.explain(ctx, req.GetId(), explainedTasks,
+		executionv1.Execution_READY, executionv1.Execution_EXECUTING, executionv1.Execution_MANUAL_APPROVAL_REQUIRED)
 	if err != nil {
 		return nil, err
 	}

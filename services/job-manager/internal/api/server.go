@@ -8,6 +8,7 @@ import (
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 	"github.com/formicary/formicary/services/job-manager/internal/admission"
 	"github.com/formicary/formicary/services/job-manager/internal/definition"
+	"github.com/formicary/formicary/services/job-manager/internal/errorcode"
 	"github.com/formicary/formicary/services/job-manager/internal/request"
 )
 
@@ -17,15 +18,21 @@ type Server struct {
 	requests    *requests
 	admissions  *admissions
 	launches    *launches
+	children    *children
+	errorCodes  *errorCodes
 }
 
 // New returns a server. supervisor is asked about the tasks of runs that have begun.
-func New(d *definition.Manager, r *request.Manager, a *admission.Manager, supervisor grpc.ClientConnInterface) *Server {
+func New(
+	d *definition.Manager, r *request.Manager, a *admission.Manager, e *errorcode.Manager, supervisor grpc.ClientConnInterface,
+) *Server {
 	return &Server{
 		definitions: &definitions{manager: d},
 		requests:    &requests{manager: r, tasks: executionv1.NewExecutionServiceClient(supervisor)},
 		admissions:  &admissions{manager: a},
 		launches:    &launches{manager: r},
+		children:    &children{manager: r},
+		errorCodes:  &errorCodes{manager: e},
 	}
 }
 
@@ -35,4 +42,6 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 	jobv1.RegisterJobRequestServiceServer(r, s.requests)
 	jobv1.RegisterAdmissionServiceServer(r, s.admissions)
 	jobv1.RegisterLaunchServiceServer(r, s.launches)
+	jobv1.RegisterChildServiceServer(r, s.children)
+	jobv1.RegisterErrorCodeServiceServer(r, s.errorCodes)
 }

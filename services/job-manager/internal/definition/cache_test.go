@@ -22,18 +22,3 @@ func TestLRU(t *testing.T) {
 		t.Error("c was not dropped")
 	}
 }
-
-func TestParseRef(t *testing.T) {
-	id := "01900000-0000-7000-8000-000000000001"
-	for text, want := range map[string]Ref{
-		"j": {JobType: "j"}, "j@1.2.0": {JobType: "j", Version: "1.2.0"}, "j@": {JobType: "j"},
-	} {
-		want.OrgID = "o"
-		if got := parseRef("o", text); got != want {
-			t.Errorf("%s: %+v", text, got)
-		}
-	}
-	if got := parseRef("o", id); got.ID.String() != id || got.JobType != "" {
-		t.Errorf("%+v", got)
-	}
-}

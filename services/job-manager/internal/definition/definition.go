@@ -31,15 +31,36 @@ type Definition struct {
 	MaxConcurrency int
 	Priority       int
 	RequiredParams []string
-	CreatedAt      time.Time
-	CreatedBy      string
+	// PublicPlugin lets other organisations fork it.
+	PublicPlugin bool
+	CreatedAt    time.Time
+	CreatedBy    string
 }
 
 // Parsed is a stored version ready for use.
 type Parsed struct {
 	ID      uuid.UUID
+	OrgID   string
 	Version int
 	Spec    *jobspec.Definition
+}
+
+// Query asks for the version that a name means.
+type Query struct {
+	OrgID, JobType string
+	// Version is a number, a sem_version or a range of those; empty means the newest.
+	Version string
+	// Plugins of other organisations are meant too, where the own one has no such type.
+	Plugins bool
+}
+
+// Resolved is the version that a name meant when it was looked up.
+type Resolved struct {
+	*Parsed
+	// Seen is the newest version of the job type then, where the choice depends on it; else 0.
+	Seen int
+	// Disabled is the switch of the job type then.
+	Disabled bool
 }
 
 // Upload is a text as a person sends it.
@@ -52,14 +73,12 @@ type Upload struct {
 	ValidateOnly bool
 }
 
-// Ref names a version: by its id, as "job_type" (the newest) or as "job_type@version".
+// Ref names a version: by its id, or the newest of a job type.
 type Ref struct {
 	OrgID string
 	// ID wins when it is not nil.
 	ID      uuid.UUID
 	JobType string
-	// Version is a number or a sem_version; empty means the newest.
-	Version string
 }
 
 // Page asks for a part of a list.
@@ -80,7 +99,15 @@ type Store interface {
 	Create(ctx context.Context, d Definition, dryRun bool) (stored Definition, created bool, err error)
 	// Find returns one version with its text; one named by its id even when it was deleted.
 	Find(ctx context.Context, ref Ref) (Definition, error)
+	// Owner returns whose job type a name means to org: its own, or that of the plugin of the name.
+	Owner(ctx context.Context, org, jobType string) (string, error)
+	// Versions returns the versions of a job type that have a sem_version, and the one with the number if it is not 0,
+	// with the newest number of the type. publicOnly leaves out those that other organisations may not fork.
+	Versions(ctx context.Context, org, jobType string, number int, publicOnly bool) (names []VersionName, newest int, err error)
 	List(ctx context.Context, p Page) ([]Definition, error)
+	// Plugins lists the newest version of every plugin; of the page it takes AfterType and Limit.
+	Plugins(ctx context.Context, p Page) ([]Definition, error)
+	// SetDisabled turns a switch, also for the organisations that fork the type as a plugin.
 	SetDisabled(ctx context.Context, org, jobType string, disabled bool) error
 	// Delete removes all versions of the type, unless a request of it is not terminal.
 	Delete(ctx context.Context, org, jobType string) error
@@ -106,7 +133,7 @@ func parse(u Upload) (Definition, jobspec.Problems, error) {
 	return Definition{
 		OrgID: u.OrgID, JobType: spec.JobType, SemVersion: spec.SemVersion, Description: spec.Description, Disabled: spec.Disabled,
 		SHA256: sum[:], YAML: u.YAML, MaxConcurrency: spec.MaxConcurrency, Priority: spec.Priority,
-		RequiredParams: spec.RequiredParams, CreatedBy: u.User,
+		RequiredParams: spec.RequiredParams, PublicPlugin: spec.PublicPlugin, CreatedBy: u.User,
 	}, warnings, nil
 }
 

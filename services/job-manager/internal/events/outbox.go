@@ -17,12 +17,14 @@ const (
 	subjectAdmitted  = "formicary.event.job.admitted"
 	subjectControl   = "formicary.event.job.control"
 	subjectChanged   = "formicary.event.job.changed"
+	subjectChild     = "formicary.event.job.child"
 )
 
 // Messenger turns events into messages and hands them to the relay after the commit.
 type Messenger struct{ *outbox.Relay }
 
-// Encode returns one message that tells of several events of one kind. Only Admitted and Changed may be several.
+// Encode returns one message that tells of several events of one kind. Only Admitted, Changed and ChildEnded may be
+// several.
 func (Messenger) Encode(events ...request.Event) outbox.Message {
 	e := events[0]
 	rec := &e.Record
@@ -40,6 +42,12 @@ func (Messenger) Encode(events ...request.Event) outbox.Message {
 			m.Requests[i] = &jobv1.RequestAdmitted{RequestId: events[i].Record.ID.String(), Run: int32(events[i].Record.Run)}
 		}
 		return message(subjectAdmitted, m)
+	case request.ChildEnded:
+		m := &jobv1.ChildrenEnded{Children: make([]*jobv1.ChildEnded, len(events))}
+		for i := range events {
+			m.Children[i] = Child(&events[i].Record)
+		}
+		return message(subjectChild, m)
 	default:
 		m := &jobv1.RequestChanges{Changes: make([]*jobv1.RequestChanged, len(events))}
 		for i := range events {
@@ -55,6 +63,18 @@ func changed(e *request.Event) *jobv1.RequestChanged {
 		RequestId: rec.ID.String(), OrgId: rec.OrgID, JobType: rec.JobType, Run: int32(rec.Run), Version: rec.Version, State: State(rec.State),
 		ErrorCode: rec.ErrorCode, ErrorMessage: rec.ErrorMessage, Time: timestamppb.New(e.At),
 	}
+}
+
+// Child is the wire form of a request as its parent sees it.
+func Child(rec *request.Record) *jobv1.ChildEnded {
+	out := &jobv1.ChildEnded{
+		Key: rec.ChildKey, RequestId: rec.ID.String(), Run: int32(rec.Run), State: State(rec.State),
+		ErrorCode: rec.ErrorCode, ErrorMessage: rec.ErrorMessage,
+	}
+	if rec.ParentID != nil {
+		out.ParentRequestId = rec.ParentID.String()
+	}
+	return out
 }
 
 // State is the wire form of a state.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -44,6 +43,8 @@ func (s *Definitions) Create(ctx context.Context, d definition.Definition, dryRu
 	switch {
 	case errors.Is(err, errDryRun):
 		return stored, false, nil
+	case pgdb.IsUnique(err, "job_type_plugin"):
+		return stored, false, errs.Conflict("PLUGIN_TAKEN", "another organisation publishes a plugin %s", d.JobType)
 	case pgdb.IsUnique(err, "definition_sem_version"):
 		return stored, false, errs.Conflict("SEM_VERSION_TAKEN", "job type %s has a version %s with another text", d.JobType, d.SemVersion)
 	case err != nil:
@@ -75,16 +76,22 @@ func create(ctx context.Context, q *db.Queries, d definition.Definition) (defini
 	row := db.InsertDefinitionParams{
 		ID: uuid.New(), OrgID: d.OrgID, JobType: d.JobType, Version: t.LastVersion + 1, Generation: t.Generation, SemVersion: d.SemVersion,
 		Description: d.Description, Disabled: d.Disabled, Sha256: d.SHA256, Yaml: d.YAML, MaxConcurrency: int32(d.MaxConcurrency),
-		Priority: int32(d.Priority), RequiredParams: append([]string{}, d.RequiredParams...), CreatedBy: d.CreatedBy,
+		Priority: int32(d.Priority), RequiredParams: append([]string{}, d.RequiredParams...), CreatedBy: d.CreatedBy, PublicPlugin: d.PublicPlugin,
 	}
 	if err := q.InsertDefinition(ctx, row); err != nil {
 		return d, false, err
 	}
 	err = q.SetNewest(ctx, db.SetNewestParams{
 		OrgID: d.OrgID, JobType: d.JobType, LastVersion: row.Version, NewestID: &row.ID, Disabled: disabled, MaxConcurrency: row.MaxConcurrency,
+		PublicPlugin: d.PublicPlugin,
 	})
 	if err != nil {
 		return d, false, err
+	}
+	if d.PublicPlugin {
+		if err := q.LendPlugin(ctx, db.LendPluginParams{OrgID: d.OrgID, JobType: d.JobType}); err != nil {
+			return d, false, err
+		}
 	}
 	stored, err := q.DefinitionByID(ctx, db.DefinitionByIDParams{ID: row.ID, OrgID: d.OrgID})
 	return toDefinition(stored.Definition, stored.Disabled), true, err
@@ -94,25 +101,16 @@ func create(ctx context.Context, q *db.Queries, d definition.Definition) (defini
 func (s *Definitions) Find(ctx context.Context, ref definition.Ref) (definition.Definition, error) {
 	var d db.Definition
 	var disabled bool
-	name := ref.JobType
 	var err error
-	switch {
-	case ref.ID != uuid.Nil:
+	name := ref.JobType
+	if ref.ID != uuid.Nil {
 		name = ref.ID.String()
 		var row db.DefinitionByIDRow
 		row, err = s.q.DefinitionByID(ctx, db.DefinitionByIDParams{ID: ref.ID, OrgID: ref.OrgID, AnyOrg: ref.OrgID == ""})
 		d, disabled = row.Definition, row.Disabled
-	case ref.Version == "":
+	} else {
 		var row db.NewestDefinitionRow
 		row, err = s.q.NewestDefinition(ctx, db.NewestDefinitionParams{OrgID: ref.OrgID, JobType: ref.JobType})
-		d, disabled = row.Definition, row.Disabled
-	default:
-		name += "@" + ref.Version
-		number, _ := strconv.ParseInt(ref.Version, 10, 32) // 0 is no version's number
-		var row db.DefinitionByVersionRow
-		row, err = s.q.DefinitionByVersion(ctx, db.DefinitionByVersionParams{
-			OrgID: ref.OrgID, JobType: ref.JobType, Version: int32(number), SemVersion: ref.Version,
-		})
 		d, disabled = row.Definition, row.Disabled
 	}
 	switch {
@@ -122,6 +120,41 @@ func (s *Definitions) Find(ctx context.Context, ref definition.Ref) (definition.
 		return definition.Definition{}, fmt.Errorf("find definition %s: %w", name, err)
 	}
 	return toDefinition(d, disabled), nil
+}
+
+// Owner implements definition.Store.
+func (s *Definitions) Owner(ctx context.Context, org, jobType string) (string, error) {
+	owner, err := s.q.OwnerOf(ctx, db.OwnerOfParams{OrgID: org, JobType: jobType})
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return "", definition.NotFound(jobType)
+	case err != nil:
+		return "", fmt.Errorf("find the owner of job type %s: %w", jobType, err)
+	}
+	return owner, nil
+}
+
+// Versions implements definition.Store.
+func (s *Definitions) Versions(ctx context.Context, org, jobType string, number int, publicOnly bool) ([]definition.VersionName, int, error) {
+	rows, err := s.q.VersionNames(ctx, db.VersionNamesParams{OrgID: org, JobType: jobType, Number: int32(number), PublicOnly: publicOnly})
+	if err != nil {
+		return nil, 0, fmt.Errorf("read the versions of %s: %w", jobType, err)
+	}
+	if len(rows) == 0 {
+		exists, err := s.q.TypeExists(ctx, db.TypeExistsParams{OrgID: org, JobType: jobType})
+		if err != nil {
+			return nil, 0, fmt.Errorf("find job type %s: %w", jobType, err)
+		}
+		if !exists {
+			return nil, 0, definition.NotFound(jobType)
+		}
+		return nil, 0, nil
+	}
+	names := make([]definition.VersionName, len(rows))
+	for i, row := range rows {
+		names[i] = definition.VersionName{ID: row.ID, Version: int(row.Version), SemVersion: row.SemVersion}
+	}
+	return names, int(rows[0].LastVersion), nil
 }
 
 // List implements definition.Store.
@@ -147,14 +180,34 @@ func (s *Definitions) List(ctx context.Context, p definition.Page) ([]definition
 	return out, nil
 }
 
+// Plugins implements definition.Store.
+func (s *Definitions) Plugins(ctx context.Context, p definition.Page) ([]definition.Definition, error) {
+	rows, err := s.q.ListPlugins(ctx, db.ListPluginsParams{AfterType: p.AfterType, Page: int32(p.Limit)})
+	if err != nil {
+		return nil, fmt.Errorf("list plugins: %w", err)
+	}
+	out := make([]definition.Definition, len(rows))
+	for i, row := range rows {
+		out[i] = toListed(db.ListNewestRow(row))
+	}
+	return out, nil
+}
+
 // SetDisabled implements definition.Store.
 func (s *Definitions) SetDisabled(ctx context.Context, org, jobType string, disabled bool) error {
-	n, err := s.q.SetDisabled(ctx, db.SetDisabledParams{OrgID: org, JobType: jobType, Disabled: disabled})
-	switch {
-	case err != nil:
+	err := pgdb.Tx(ctx, s.pool, func(tx pgx.Tx) error {
+		q := s.q.WithTx(tx)
+		n, err := q.SetDisabled(ctx, db.SetDisabledParams{OrgID: org, JobType: jobType, Disabled: disabled})
+		if err == nil && n == 0 {
+			return definition.NotFound(jobType)
+		}
+		if err != nil {
+			return err
+		}
+		return q.LendPlugin(ctx, db.LendPluginParams{OrgID: org, JobType: jobType})
+	})
+	if err != nil {
 		return fmt.Errorf("switch job type %s: %w", jobType, err)
-	case n == 0:
-		return definition.NotFound(jobType)
 	}
 	return nil
 }

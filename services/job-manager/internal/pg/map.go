@@ -15,6 +15,8 @@ func toRecord(r db.Request) request.Record {
 		CreatedBy: r.CreatedBy, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, StartedAt: r.StartedAt, EndedAt: r.EndedAt,
 		CancelRequestedAt: r.CancelRequestedAt, CancelReason: r.CancelReason, PauseRequestedAt: r.PauseRequestedAt, ResumeAt: r.ResumeAt,
 		ErrorCode: r.ErrorCode, ErrorMessage: r.ErrorMessage,
+		ParentID: r.ParentRequestID, ParentTask: r.ParentTask, ChildKey: r.ChildKey, Depth: int(r.Depth), Retries: int(r.Retries),
+		FromTask: r.FromTask, RestartedAt: r.RestartedAt, TotalDeadline: r.TotalDeadline, MissingAt: r.MissingAt,
 	}
 }
 
@@ -30,7 +32,7 @@ func toDefinition(d db.Definition, disabled bool) definition.Definition {
 	return definition.Definition{
 		ID: d.ID, OrgID: d.OrgID, JobType: d.JobType, Version: int(d.Version), SemVersion: d.SemVersion, Description: d.Description,
 		Disabled: disabled, SHA256: d.Sha256, YAML: d.Yaml, MaxConcurrency: int(d.MaxConcurrency), Priority: int(d.Priority),
-		RequiredParams: d.RequiredParams, CreatedAt: d.CreatedAt, CreatedBy: d.CreatedBy,
+		RequiredParams: d.RequiredParams, PublicPlugin: d.PublicPlugin, CreatedAt: d.CreatedAt, CreatedBy: d.CreatedBy,
 	}
 }
 
@@ -38,6 +40,6 @@ func toListed(d db.ListNewestRow) definition.Definition {
 	return definition.Definition{
 		ID: d.ID, OrgID: d.OrgID, JobType: d.JobType, Version: int(d.Version), SemVersion: d.SemVersion, Description: d.Description,
 		Disabled: d.Disabled, SHA256: d.Sha256, MaxConcurrency: int(d.MaxConcurrency), Priority: int(d.Priority),
-		RequiredParams: d.RequiredParams, CreatedAt: d.CreatedAt, CreatedBy: d.CreatedBy,
+		RequiredParams: d.RequiredParams, PublicPlugin: d.PublicPlugin, CreatedAt: d.CreatedAt, CreatedBy: d.CreatedBy,
 	}
 }

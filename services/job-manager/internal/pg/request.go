@@ -43,21 +43,37 @@ func (s *Store) Update(ctx context.Context, ids []uuid.UUID, change func(time.Ti
 			return nil, err
 		}
 		recs = make([]request.Record, len(rows))
-		var changed []request.Record
+		var changed, rare []request.Record
+		var moves []Moved
 		var events []request.Event
 		for i, row := range rows {
-			r := request.Load(toRecord(row.Request))
+			before := toRecord(row.Request)
+			r := request.Load(before)
 			if err := change(row.Now, r); err != nil {
 				return nil, err
 			}
 			recs[i] = r.Record()
 			if r.Changed() {
 				changed = append(changed, recs[i])
+				if rarely(&before, &recs[i]) {
+					rare = append(rare, recs[i])
+				}
+				if before.State != recs[i].State || before.Run != recs[i].Run {
+					moves = append(moves, Moved{Before: before, After: recs[i]})
+				}
 			}
 			events = append(events, r.Events()...)
 		}
 		if len(changed) > 0 {
 			p.Queue(saveSQL, append(recordArgs(changed), s.silentAfter)...)
+		}
+		if len(rare) > 0 {
+			p.Queue(saveRareSQL, rareArgs(rare)...)
+		}
+		if s.OnMove != nil && len(moves) > 0 {
+			if err := s.OnMove(ctx, p, moves); err != nil {
+				return nil, err
+			}
 		}
 		return s.messages(events), nil
 	})
@@ -65,6 +81,37 @@ func (s *Store) Update(ctx context.Context, ids []uuid.UUID, change func(time.Ti
 		return nil, fmt.Errorf("update %d requests: %w", len(ids), err)
 	}
 	return recs, nil
+}
+
+// saveRareSQL writes what changes with a new run, or when supervisor has lost one: most changes go without it.
+const saveRareSQL = `
+UPDATE request r SET definition_id = n.definition_id, definition_version = n.definition_version, params = n.params::json,
+    placement_class = n.placement_class, retries = n.retries, from_task = n.from_task, restarted_at = n.restarted_at,
+    total_deadline = n.total_deadline, missing_at = n.missing_at
+FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::uuid[]) AS definition_id, unnest($3::int[]) AS definition_version, unnest($4::text[]) AS params,
+    unnest($5::text[]) AS placement_class, unnest($6::int[]) AS retries, unnest($7::text[]) AS from_task,
+    unnest($8::timestamptz[]) AS restarted_at, unnest($9::timestamptz[]) AS total_deadline, unnest($10::timestamptz[]) AS missing_at) n
+WHERE r.id = n.id`
+
+// rarely says that a change needs saveRareSQL. A run's number changes with everything else that belongs to a new run.
+func rarely(before, after *request.Record) bool {
+	return before.Run != after.Run || before.MissingAt != after.MissingAt
+}
+
+func rareArgs(recs []request.Record) []any {
+	type record = request.Record
+	return []any{
+		column(recs, func(r record) uuid.UUID { return r.ID }),
+		column(recs, func(r record) uuid.UUID { return r.DefinitionID }),
+		column(recs, func(r record) int32 { return int32(r.DefinitionVersion) }),
+		column(recs, func(r record) string { return string(r.Params) }),
+		column(recs, func(r record) string { return r.PlacementClass }),
+		column(recs, func(r record) int32 { return int32(r.Retries) }),
+		column(recs, func(r record) string { return r.FromTask }),
+		column(recs, func(r record) *time.Time { return r.RestartedAt }),
+		column(recs, func(r record) *time.Time { return r.TotalDeadline }),
+		column(recs, func(r record) *time.Time { return r.MissingAt }),
+	}
 }
 
 // lockSQL locks in the order of ids, so that two batches never wait for each other.
@@ -118,13 +165,43 @@ func (s *Store) Find(ctx context.Context, ref request.Ref) ([]request.Record, er
 	return toRecords(rows), nil
 }
 
-// ByID implements request.Store.
-func (s *Store) ByID(ctx context.Context, ids []uuid.UUID) ([]request.Record, error) {
-	rows, err := s.q.RequestsByID(ctx, ids)
+// ToLaunch implements request.Store.
+func (s *Store) ToLaunch(ctx context.Context, ids []uuid.UUID) ([]request.Record, int64, error) {
+	rows, err := s.q.RequestsToLaunch(ctx, ids)
 	if err != nil {
-		return nil, fmt.Errorf("read %d requests: %w", len(ids), err)
+		return nil, 0, fmt.Errorf("read %d requests: %w", len(ids), err)
 	}
-	return toRecords(rows), nil
+	var changes int64
+	recs := make([]request.Record, len(rows))
+	for i, row := range rows {
+		recs[i], changes = toRecord(row.Request), row.Rules
+	}
+	return recs, changes, nil
+}
+
+// Launched implements request.Store.
+func (s *Store) Launched(ctx context.Context, launches []request.Launch) error {
+	type launch = request.Launch
+	err := s.q.SetTotalDeadlines(ctx, db.SetTotalDeadlinesParams{
+		Ids:       column(launches, func(l launch) uuid.UUID { return l.Record.ID }),
+		Runs:      column(launches, func(l launch) int32 { return int32(l.Record.Run) }),
+		Deadlines: column(launches, func(l launch) time.Time { return l.TotalDeadline() }),
+	})
+	if err != nil {
+		return fmt.Errorf("remember %d launches: %w", len(launches), err)
+	}
+	return nil
+}
+
+// Count implements request.Store.
+func (s *Store) Count(ctx context.Context, org, jobType string, states []request.State) (int, error) {
+	n, err := s.q.CountRequests(ctx, db.CountRequestsParams{
+		OrgID: org, JobType: jobType, States: column(states, func(s request.State) string { return string(s) }), AnyState: len(states) == 0,
+	})
+	if err != nil {
+		return 0, fmt.Errorf("count requests of job type %s: %w", jobType, err)
+	}
+	return int(n), nil
 }
 
 // List implements request.Store. The statement differs by filter, and the states stand in it as text, so that the
@@ -140,6 +217,10 @@ func (s *Store) List(ctx context.Context, f request.Filter) ([]request.Record, e
 	if f.JobType != "" {
 		args = append(args, f.JobType)
 		fmt.Fprintf(&sql, " AND job_type = $%d", len(args))
+	}
+	if f.Parent != uuid.Nil {
+		args = append(args, f.Parent)
+		fmt.Fprintf(&sql, " AND parent_request_id = $%d", len(args))
 	}
 	if len(f.States) > 0 {
 		sql.WriteString(" AND state IN ('")

@@ -1,7 +1,7 @@
 // Package pg keeps definitions, requests and the queue in PostgreSQL.
 //
 // Plain queries are written for sqlc in queries/. What handles a whole batch in one statement is written by hand, in
-// submit.go, request.go and queue.go: sqlc cannot pass lists of nullable values or pipeline several statements.
+// submit.go, child.go, request.go and queue.go: sqlc cannot pass lists of nullable values or pipeline several statements.
 package pg
 
 import (
@@ -32,7 +32,15 @@ type Store struct {
 	// silentAfter is how long a request may hear nothing before supervisor is asked.
 	silentAfter time.Duration
 	backlog     backlog
+
+	// OnMove is called in the transaction that moves requests to another state or run, after their rows are queued: what
+	// it queues is committed with them. It is set before the store is used; nil does nothing. Submissions and admissions,
+	// of which nothing is known that could be told, do not call it.
+	OnMove func(ctx context.Context, p *pgdb.Pipeline, moves []Moved) error
 }
+
+// Moved is a request before and after a change of its state or run.
+type Moved struct{ Before, After request.Record }
 
 // New returns a store on the schema that pool's search path names.
 func New(pool *pgxpool.Pool, m Messenger, silentAfter time.Duration) *Store {
@@ -96,7 +104,7 @@ func (s *Store) messages(events []request.Event) []outbox.Message {
 			together[e.Kind] = append(together[e.Kind], e)
 		}
 	}
-	for _, kind := range [...]request.Kind{request.Changed, request.Admitted} {
+	for _, kind := range [...]request.Kind{request.Changed, request.Admitted, request.ChildEnded} {
 		for some := range slices.Chunk(together[kind], perMessage) {
 			msgs = append(msgs, s.msgr.Encode(some...))
 		}

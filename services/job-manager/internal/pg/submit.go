@@ -21,31 +21,41 @@ import (
 // submitSQL stores a batch and its messages in one statement, which is one transaction and one round trip. The lock on
 // the job types is shared by submissions and excludes uploads and deletions, so what `live` says stays true until the
 // commit. Keys are inserted in their order, so that two batches never wait for each other.
+//
+// What a task forks has more conditions: its key was not refused, its type is not disabled, and it may be a plugin while
+// its organisation has no type of that name.
 const submitSQL = `
 WITH draft AS (
     SELECT unnest($1::uuid[]) AS id, unnest($2::text[]) AS org_id, unnest($3::text[]) AS job_type, unnest($4::uuid[]) AS definition_id,
-        unnest($5::int[]) AS definition_version, unnest($6::boolean[]) AS newest, unnest($7::smallint[]) AS priority,
+        unnest($5::int[]) AS definition_version, unnest($6::int[]) AS seen, unnest($7::smallint[]) AS priority,
         unnest($8::timestamptz[]) AS scheduled_at, unnest($9::text[]) AS placement_class, unnest($10::text[]) AS params,
-        unnest($11::text[]) AS description, unnest($12::text[]) AS idempotency_key, unnest($13::bytea[]) AS request_hash, unnest($14::text[]) AS created_by
+        unnest($11::text[]) AS description, unnest($12::text[]) AS idempotency_key, unnest($13::bytea[]) AS request_hash, unnest($14::text[]) AS created_by,
+        unnest($15::uuid[]) AS parent_request_id, unnest($16::text[]) AS parent_task, unnest($17::text[]) AS child_key, unnest($18::smallint[]) AS depth
 ), live AS (
-    SELECT d.id, t.newest_id FROM definition d JOIN job_type t USING (org_id, job_type)
+    SELECT d.id, d.org_id, d.public_plugin AND t.public_plugin AS lent, t.last_version, t.disabled FROM definition d JOIN job_type t USING (org_id, job_type)
     WHERE d.id = ANY($4::uuid[]) AND d.generation = t.generation AND t.newest_id IS NOT NULL
     FOR SHARE OF t
 ), made AS (
     INSERT INTO request (id, org_id, job_type, definition_id, definition_version, state, priority, age_at, scheduled_at, queued,
-        placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, check_at)
+        placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, check_at,
+        parent_request_id, parent_task, child_key, depth)
     SELECT n.id, n.org_id, n.job_type, n.definition_id, n.definition_version, 'PENDING', n.priority, now(), n.scheduled_at,
         n.scheduled_at IS NULL OR n.scheduled_at <= now(),
-        n.placement_class, n.params::json, n.description, n.idempotency_key, n.request_hash, n.created_by, now(), now(), now()
+        n.placement_class, n.params::json, n.description, n.idempotency_key, n.request_hash, n.created_by, now(), now(), now(),
+        n.parent_request_id, n.parent_task, n.child_key, n.depth
     FROM draft n JOIN live ON live.id = n.definition_id
-    WHERE NOT n.newest OR live.newest_id = live.id
-    ORDER BY n.idempotency_key, n.id
-    ON CONFLICT (org_id, idempotency_key) WHERE idempotency_key <> '' DO NOTHING
+    WHERE n.seen IN (0, live.last_version)
+      AND (n.child_key = '' AND n.org_id = live.org_id OR n.child_key <> '' AND NOT live.disabled
+        AND NOT EXISTS (SELECT FROM child_refusal x WHERE x.child_key = n.child_key)
+        AND (n.org_id = live.org_id OR live.lent
+            AND NOT EXISTS (SELECT FROM job_type o WHERE o.org_id = n.org_id AND o.job_type = n.job_type AND o.newest_id IS NOT NULL)))
+    ORDER BY n.idempotency_key, n.child_key, n.id
+    ON CONFLICT DO NOTHING
     RETURNING id, created_at, queued
 ), told AS (
     INSERT INTO outbox (id, subject, payload)
     SELECT m.id, m.subject, m.payload
-    FROM (SELECT unnest($15::uuid[]) AS id, unnest($16::text[]) AS subject, unnest($17::bytea[]) AS payload, unnest($18::uuid[]) AS about) m
+    FROM (SELECT unnest($19::uuid[]) AS id, unnest($20::text[]) AS subject, unnest($21::bytea[]) AS payload, unnest($22::uuid[]) AS about) m
     WHERE m.about IN (SELECT made.id FROM made)
 )
 SELECT id, created_at, queued FROM made`
@@ -54,17 +64,23 @@ const submitTries = 4
 
 // Submit implements request.Store.
 func (s *Store) Submit(ctx context.Context, drafts []request.Draft) ([]request.Stored, []error) {
-	out, err := s.submit(ctx, drafts)
+	return apart(ctx, drafts, s.submit)
+}
+
+// apart stores drafts together, or one by one where PostgreSQL refuses one of them: it must not take the others with it.
+func apart(
+	ctx context.Context, drafts []request.Draft, store func(context.Context, []request.Draft) ([]request.Stored, error),
+) ([]request.Stored, []error) {
+	out, err := store(ctx, drafts)
 	switch {
 	case err == nil:
 		return out, nil
 	case len(drafts) == 1 || !refusedData(err):
 		return nil, batch.All(len(drafts), err)
 	}
-	// One draft that PostgreSQL refuses must not take the others with it.
 	out, failed := make([]request.Stored, len(drafts)), make([]error, len(drafts))
 	for i := range drafts {
-		one, err := s.submit(ctx, drafts[i:i+1])
+		one, err := store(ctx, drafts[i:i+1])
 		if failed[i] = err; err == nil {
 			out[i] = one[0]
 		}
@@ -108,14 +124,14 @@ func (s *Store) submit(ctx context.Context, drafts []request.Draft) ([]request.S
 func (s *Store) submitted(drafts []request.Draft, now time.Time) (msgs []outbox.Message, about []uuid.UUID) {
 	type fate struct {
 		definition uuid.UUID
-		newest     bool
+		seen       int
 		keyed      uuid.UUID // its own fate
 	}
 	var order []fate
 	together := map[fate][]request.Event{}
 	for i := range drafts {
 		rec := drafts[i].Record
-		same := fate{definition: rec.DefinitionID, newest: drafts[i].Newest}
+		same := fate{definition: rec.DefinitionID, seen: drafts[i].Seen}
 		if rec.IdempotencyKey != "" {
 			same.keyed = rec.ID
 		}
@@ -140,13 +156,24 @@ func (s *Store) insert(ctx context.Context, args []any) (map[uuid.UUID]request.R
 	if err != nil {
 		return nil, err
 	}
+	return scanMade(rows)
+}
+
+func scanMade(rows pgx.Rows) (map[uuid.UUID]request.Record, error) {
 	made := map[uuid.UUID]request.Record{}
 	var r request.Record
-	_, err = pgx.ForEachRow(rows, []any{&r.ID, &r.CreatedAt, &r.Queued}, func() error {
+	_, err := pgx.ForEachRow(rows, []any{&r.ID, &r.CreatedAt, &r.Queued}, func() error {
 		made[r.ID] = r
 		return nil
 	})
 	return made, err
+}
+
+// take completes a draft that was made.
+func take(d request.Draft, made request.Record) request.Stored {
+	rec := d.Record
+	rec.CreatedAt, rec.UpdatedAt, rec.AgeAt, rec.Queued = made.CreatedAt, made.CreatedAt, made.CreatedAt, made.Queued
+	return request.Stored{Record: rec, Created: true}
 }
 
 // outcome tells of each draft what became of it.
@@ -156,8 +183,7 @@ func (s *Store) outcome(ctx context.Context, drafts []request.Draft, made map[uu
 	for i := range drafts {
 		rec := drafts[i].Record
 		if m, ok := made[rec.ID]; ok {
-			rec.CreatedAt, rec.UpdatedAt, rec.AgeAt, rec.Queued = m.CreatedAt, m.CreatedAt, m.CreatedAt, m.Queued
-			out[i] = request.Stored{Record: rec, Created: true}
+			out[i] = take(drafts[i], m)
 			continue
 		}
 		out[i].Stale = true
@@ -204,7 +230,7 @@ func draftArgs(drafts []request.Draft) []any {
 		column(drafts, func(d request.Draft) string { return d.Record.JobType }),
 		column(drafts, func(d request.Draft) uuid.UUID { return d.Record.DefinitionID }),
 		column(drafts, func(d request.Draft) int32 { return int32(d.Record.DefinitionVersion) }),
-		column(drafts, func(d request.Draft) bool { return d.Newest }),
+		column(drafts, func(d request.Draft) int32 { return int32(d.Seen) }),
 		column(drafts, func(d request.Draft) int16 { return int16(d.Record.Priority) }),
 		column(drafts, func(d request.Draft) *time.Time { return d.Record.ScheduledAt }),
 		column(drafts, func(d request.Draft) string { return d.Record.PlacementClass }),
@@ -213,6 +239,10 @@ func draftArgs(drafts []request.Draft) []any {
 		column(drafts, func(d request.Draft) string { return d.Record.IdempotencyKey }),
 		column(drafts, func(d request.Draft) []byte { return d.Record.Hash }),
 		column(drafts, func(d request.Draft) string { return d.Record.CreatedBy }),
+		column(drafts, func(d request.Draft) *uuid.UUID { return d.Record.ParentID }),
+		column(drafts, func(d request.Draft) string { return d.Record.ParentTask }),
+		column(drafts, func(d request.Draft) string { return d.Record.ChildKey }),
+		column(drafts, func(d request.Draft) int16 { return int16(d.Record.Depth) }),
 	}
 }
 

@@ -15,6 +15,8 @@ const (
 	Control
 	// Changed tells watchers the state.
 	Changed
+	// ChildEnded tells supervisor that a job which a task forked has ended for good.
+	ChildEnded
 )
 
 // Action is what a person asked for.

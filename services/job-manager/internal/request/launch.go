@@ -2,12 +2,15 @@ package request
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
 	"time"
 
+	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/services/job-manager/internal/errorcode"
 )
 
 // Launch is what supervisor needs to begin a run.
@@ -18,22 +21,61 @@ type Launch struct {
 	// ErrorCode and ErrorMessage say why it cannot.
 	ErrorCode, ErrorMessage string
 	Skipped, Cancelled      bool
+	// ErrorRules that apply to the job, as JSON; empty for none.
+	ErrorRules []byte
+	// TotalTimeout of the plan; 0 means no bound.
+	TotalTimeout time.Duration
+	// Notify and Webhook of the plan say who hears of the job.
+	Notify  []jobspec.Notify
+	Webhook *jobspec.Webhook
 }
 
-const codeLaunch = "ERR_JOB_LAUNCH"
+// Memorable says that the launch holds what has to be known of the request later.
+func (l *Launch) Memorable() bool { return l.TotalTimeout > 0 }
 
-// NewLaunch renders the definition for the current run of rec. What is wrong stands in the launch: trying again would
-// not help.
-func NewLaunch(rec Record, def *jobspec.Definition, now time.Time) Launch {
-	l := Launch{Record: rec}
-	if err := l.render(def, now); err != nil {
-		return failedLaunch(rec, err)
+// TotalDeadline is when the total timeout passes: it counts from the submission, or the last restart by a person.
+func (l *Launch) TotalDeadline() time.Time {
+	since := l.Record.CreatedAt
+	if l.Record.RestartedAt != nil {
+		since = *l.Record.RestartedAt
 	}
-	return l
+	return since.Add(l.TotalTimeout)
+}
+
+// NewLaunch renders the definition for the current run of rec. What is wrong with it stands in the launch: trying again
+// would not help. An error is one of the host that is not for people.
+func NewLaunch(rec Record, def *jobspec.Definition, host jobspec.Host, now time.Time) (Launch, error) {
+	l := Launch{Record: rec}
+	err := l.render(def, host, now)
+	if err == nil {
+		return l, nil
+	}
+	if problems, ok := errors.AsType[jobspec.Problems](err); ok {
+		return failedLaunch(rec, problems), nil
+	}
+	if errs.CodeOf(err) != errs.CodeUnknown {
+		return failedLaunch(rec, err), nil
+	}
+	return Launch{}, err
 }
 
 func failedLaunch(rec Record, err error) Launch {
-	return Launch{Record: rec, ErrorCode: codeLaunch, ErrorMessage: short(err.Error())}
+	return Launch{Record: rec, ErrorCode: errorcode.JobLaunch, ErrorMessage: short(message(err))}
+}
+
+// message is the text of an error with all its violations.
+func message(err error) string {
+	text := err.Error()
+	if e, ok := errors.AsType[*errs.Error](err); ok {
+		for i, v := range e.Violations {
+			sep := "; "
+			if i == 0 {
+				sep = ": "
+			}
+			text += sep + strings.TrimPrefix(v.Field+": ", ": ") + v.Description
+		}
+	}
+	return text
 }
 
 // maxMessage bounds the message of a failed launch, in bytes: many of them travel in one event.
@@ -51,7 +93,7 @@ func (r *Record) Unwanted() bool {
 	return r.State == Cancelled || r.CancelRequestedAt != nil && !r.State.Terminal()
 }
 
-func (l *Launch) render(def *jobspec.Definition, now time.Time) error {
+func (l *Launch) render(def *jobspec.Definition, host jobspec.Host, now time.Time) error {
 	params := jobspec.Vars{}
 	if err := json.Unmarshal(l.Record.Params, &params); err != nil {
 		return fmt.Errorf("read the parameters: %w", err)
@@ -61,11 +103,12 @@ func (l *Launch) render(def *jobspec.Definition, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	plan, err := def.Plan(Variables(&l.Record, params, now))
+	plan, err := def.PlanWith(host, Variables(&l.Record, params, now))
 	if err != nil {
 		return err
 	}
 	l.Skipped = plan.Skip
+	l.TotalTimeout, l.Notify, l.Webhook = plan.TotalTimeout, plan.Notify, plan.Webhook
 	if l.Plan, err = json.Marshal(plan); err != nil {
 		return fmt.Errorf("encode the plan: %w", err)
 	}

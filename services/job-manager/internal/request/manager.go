@@ -25,13 +25,20 @@ type Options struct {
 type Manager struct {
 	store       Store
 	definitions *definition.Manager
+	rules       Rules
 	submits     *batch.Group[Draft, Stored]
 	observe     func(int)
 }
 
+// Rules gives launches the error rules of their job types.
+type Rules interface {
+	// Encoded returns the rules as JSON, empty for none. changes is how often rules had been changed.
+	Encoded(ctx context.Context, changes int64, org, jobType string) ([]byte, error)
+}
+
 // NewManager returns a manager that accepts submissions while Run does.
-func NewManager(store Store, definitions *definition.Manager, o Options) *Manager {
-	m := &Manager{store: store, definitions: definitions, observe: o.Observe}
+func NewManager(store Store, definitions *definition.Manager, rules Rules, o Options) *Manager {
+	m := &Manager{store: store, definitions: definitions, rules: rules, observe: o.Observe}
 	m.submits = batch.New(batch.Options{Max: o.Batch, Flushers: o.Flushers}, m.submitBatch)
 	return m
 }
@@ -101,11 +108,6 @@ func (m *Manager) Resume(ctx context.Context, org, name string) (Record, error) 
 	return m.change(ctx, org, name, func(now time.Time, r *Request) error { return r.Resume(now) })
 }
 
-// Restart makes a new run of an ended request.
-func (m *Manager) Restart(ctx context.Context, org, name string, hard bool) (Record, error) {
-	return m.change(ctx, org, name, func(now time.Time, r *Request) error { return r.Restart(now, hard) })
-}
-
 func (m *Manager) change(ctx context.Context, org, name string, f func(time.Time, *Request) error) (Record, error) {
 	rec, err := m.Get(ctx, org, name)
 	if err != nil {
@@ -136,58 +138,6 @@ func (m *Manager) Waits(ctx context.Context, recs []Record, ranked bool) ([]*Wai
 		waits[i] = Explain(&recs[i], standings[i], now)
 	}
 	return waits, nil
-}
-
-// Run names a run of a request.
-type Run struct {
-	ID  uuid.UUID
-	Run int
-}
-
-// launchBytes bounds what one answer with launches holds, well below the largest message.
-const launchBytes = 12 << 20
-
-// Launches renders the definitions of admitted runs. A run that its request is not in any more is left out.
-func (m *Manager) Launches(ctx context.Context, runs []Run) ([]Launch, error) {
-	wanted := make(map[Run]bool, len(runs))
-	ids := make([]uuid.UUID, len(runs))
-	for i, r := range runs {
-		wanted[r], ids[i] = true, r.ID
-	}
-	recs, err := m.store.ByID(ctx, ids)
-	if err != nil {
-		return nil, err
-	}
-	var out []Launch
-	bytes := 0
-	for _, rec := range recs {
-		switch {
-		case bytes > launchBytes:
-			return out, nil // supervisor asks for the others again
-		case !wanted[Run{ID: rec.ID, Run: rec.Run}]:
-		case rec.Unwanted():
-			out = append(out, Launch{Record: rec, Cancelled: true})
-		case rec.State.Active():
-			l, err := m.launch(ctx, rec)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, l)
-			bytes += len(l.Plan) + len(l.Vars)
-		}
-	}
-	return out, nil
-}
-
-func (m *Manager) launch(ctx context.Context, rec Record) (Launch, error) {
-	def, err := m.definitions.Parsed(ctx, rec.DefinitionID)
-	switch {
-	case err == nil:
-		return NewLaunch(rec, def.Spec, time.Now()), nil
-	case errs.CodeOf(err) != errs.CodeUnknown:
-		return failedLaunch(rec, err), nil
-	}
-	return Launch{}, err
 }
 
 // Mirror applies what supervisor said of several requests, the newest of each, in one transaction.

@@ -1,6 +1,10 @@
 package request
 
-import "time"
+import (
+	"time"
+
+	"github.com/formicary/formicary/services/job-manager/internal/errorcode"
+)
 
 // Apply follows the execution of the current run. What is not newer than what was mirrored changes nothing.
 func (r *Request) Apply(now time.Time, e Execution) {
@@ -10,7 +14,7 @@ func (r *Request) Apply(now time.Time, e Execution) {
 	if r.rec.State == Ready && e.State == Ready {
 		return // the launch of what was admitted: nobody sees a difference, so no row is written
 	}
-	r.rec.ExecutionVersion = e.Version
+	r.rec.ExecutionVersion, r.rec.MissingAt = e.Version, nil
 	r.changed = true
 	r.follow(now, e)
 }
@@ -45,11 +49,27 @@ func (r *Request) finish(now time.Time, e Execution) {
 	case e.RestartAt == nil:
 		r.end(now, e.State, e.ErrorCode, e.ErrorMessage)
 	case r.rec.CancelRequestedAt != nil:
-		r.end(now, Cancelled, codeCancelled, r.rec.CancelReason)
+		r.end(now, Cancelled, errorcode.JobCancelled, r.rec.CancelReason)
+	case r.rec.TotalDeadline != nil && e.RestartAt.After(*r.rec.TotalDeadline):
+		r.end(now, Failed, e.ErrorCode, tooLate(e.ErrorMessage, *r.rec.TotalDeadline))
 	default:
+		r.rec.Retries++
 		r.nextRun(now, e.RestartSoft, e.RestartAt)
 	}
 }
+
+// tooLate adds to the message of a failure why it is not tried again.
+func tooLate(message string, deadline time.Time) string {
+	const why = "not tried again: the total timeout of the job passes at "
+	if message != "" {
+		message += "; "
+	}
+	return message + why + deadline.UTC().Format(time.RFC3339)
+}
+
+// lostAfter is how long supervisor has to know nothing of a run that has begun before the run is given up: an answer may
+// come from a replica that is behind.
+const lostAfter = 2 * time.Minute
 
 // Reconcile compares a request that has been silent for too long with what supervisor knows of its run; found is nil
 // when supervisor knows nothing. What was lost on the way is told again.
@@ -59,6 +79,9 @@ func (r *Request) Reconcile(now time.Time, found *Execution) {
 	}
 	if found != nil && found.Version > r.rec.ExecutionVersion {
 		r.Apply(now, *found)
+	}
+	if !r.rec.State.Terminal() {
+		r.missing(now, found == nil)
 	}
 	if r.rec.State.Terminal() {
 		return
@@ -80,5 +103,23 @@ func (r *Request) Reconcile(now time.Time, found *Execution) {
 	}
 	if r.rec.PauseRequestedAt != nil {
 		r.control(now, Pause)
+	}
+}
+
+// missing ends a run that supervisor has lost: one that executes, or that is to be cancelled while it waits. One that is
+// admitted and not lost for good begins anew when its admission is told again.
+func (r *Request) missing(now time.Time, missing bool) {
+	switch {
+	case !missing || !r.rec.Begun() || r.rec.State == Ready:
+		if r.rec.MissingAt != nil {
+			r.rec.MissingAt, r.changed = nil, true
+		}
+	case r.rec.MissingAt == nil:
+		r.rec.MissingAt, r.changed = &now, true
+	case now.Sub(*r.rec.MissingAt) <= lostAfter:
+	case r.rec.CancelRequestedAt != nil:
+		r.end(now, Cancelled, errorcode.JobCancelled, r.rec.CancelReason)
+	case r.rec.State == Executing:
+		r.end(now, Failed, errorcode.RunLost, "supervisor knows nothing of the run any more")
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/services/job-manager/internal/errorcode"
 )
 
 // Record is everything that is stored of a request.
@@ -51,6 +52,23 @@ type Record struct {
 	ResumeAt     *time.Time
 	ErrorCode    string
 	ErrorMessage string
+	// ParentID is the request that forked it, ParentTask the task that did; nil for what a person submitted.
+	ParentID   *uuid.UUID
+	ParentTask string
+	// ChildKey is the same each time the fork is submitted; empty for what no task forked.
+	ChildKey string
+	// Depth is the number of its ancestors.
+	Depth int
+	// Retries counts the runs that began by themselves since it was submitted or restarted by a person.
+	Retries int
+	// FromTask is the first task that the run does not keep of ReuseRun; empty keeps all that completed.
+	FromTask string
+	// RestartedAt is when a person last restarted it.
+	RestartedAt *time.Time
+	// TotalDeadline is when its total timeout passes; nil before its launch and without one.
+	TotalDeadline *time.Time
+	// MissingAt is when supervisor first answered that it knows nothing of the run.
+	MissingAt *time.Time
 }
 
 // Begun says that supervisor knows the current run, so that only supervisor can end it.
@@ -75,8 +93,6 @@ func (r *Request) Changed() bool { return r.changed }
 // Events are what the changes have to tell others, in order.
 func (r *Request) Events() []Event { return r.events }
 
-const codeCancelled = "ERR_JOB_CANCELLED"
-
 // Cancel ends the request, or asks supervisor to end it where a run may have begun. A terminal request stays as it is.
 func (r *Request) Cancel(now time.Time, reason string) {
 	switch {
@@ -84,7 +100,7 @@ func (r *Request) Cancel(now time.Time, reason string) {
 		return
 	case (r.rec.State == Pending || r.rec.State == Paused) && !r.rec.Begun():
 		r.rec.CancelReason = reason
-		r.end(now, Cancelled, codeCancelled, reason)
+		r.end(now, Cancelled, errorcode.JobCancelled, reason)
 	default:
 		r.rec.CancelRequestedAt, r.rec.CancelReason = &now, reason
 		r.rec.Queued = false
@@ -123,13 +139,37 @@ func (r *Request) Resume(now time.Time) error {
 	return nil
 }
 
-// Restart makes a new run of a terminal request. Unless hard, the completed tasks of the last run that began are kept.
-func (r *Request) Restart(now time.Time, hard bool) error {
+// Pin is a version of the definition for the next runs, with what depends on it.
+type Pin struct {
+	DefinitionID      uuid.UUID
+	DefinitionVersion int
+	Params            json.RawMessage
+	PlacementClass    string
+}
+
+// Again says how a person wants an ended request to run again.
+type Again struct {
+	// Hard keeps nothing; otherwise the completed tasks of the last run that began are kept.
+	Hard bool
+	// FromTask is not kept, nor is what comes after it; empty keeps all that completed.
+	FromTask string
+	// Pin is another version; nil stays with the one that the request has.
+	Pin *Pin
+}
+
+// Restart makes a new run of a terminal request. Its retries and its total timeout begin anew.
+func (r *Request) Restart(now time.Time, a Again) error {
 	if !r.rec.State.Terminal() {
 		return errs.Precondition("REQUEST_STATE", "request %s is %s; only an ended one can be restarted", r.rec.ID, r.rec.State)
 	}
-	r.nextRun(now, !hard, nil)
-	r.rec.AgeAt = now
+	if a.Pin != nil {
+		r.rec.DefinitionID, r.rec.DefinitionVersion = a.Pin.DefinitionID, a.Pin.DefinitionVersion
+		r.rec.Params, r.rec.PlacementClass = a.Pin.Params, a.Pin.PlacementClass
+	}
+	r.rec.AgeAt, r.rec.RestartedAt = now, &now
+	r.rec.Retries, r.rec.TotalDeadline = 0, nil
+	r.nextRun(now, !a.Hard, nil)
+	r.rec.FromTask = a.FromTask
 	return nil
 }
 
@@ -137,14 +177,14 @@ func (r *Request) Restart(now time.Time, hard bool) error {
 func (r *Request) nextRun(now time.Time, soft bool, at *time.Time) {
 	switch {
 	case !soft:
-		r.rec.ReuseRun = 0
+		r.rec.ReuseRun, r.rec.FromTask = 0, ""
 	case r.rec.Begun():
-		r.rec.ReuseRun = r.rec.Run
+		r.rec.ReuseRun, r.rec.FromTask = r.rec.Run, ""
 	}
 	r.rec.Run++
 	r.rec.ExecutionVersion = 0
 	r.rec.ScheduledAt = at
-	r.rec.StartedAt, r.rec.EndedAt = nil, nil
+	r.rec.StartedAt, r.rec.EndedAt, r.rec.MissingAt = nil, nil, nil
 	r.rec.CancelRequestedAt, r.rec.CancelReason = nil, ""
 	r.rec.ErrorCode, r.rec.ErrorMessage = "", ""
 	if r.rec.PauseRequestedAt != nil { // the wish outlives the run that ended before it was fulfilled
@@ -166,8 +206,11 @@ func (r *Request) end(now time.Time, to State, code, message string) {
 	if r.rec.EndedAt == nil {
 		r.rec.EndedAt = &now
 	}
-	r.rec.ErrorCode, r.rec.ErrorMessage = code, message
+	r.rec.ErrorCode, r.rec.ErrorMessage, r.rec.MissingAt = code, message, nil
 	r.move(now, to)
+	if r.rec.ChildKey != "" && r.rec.State == to {
+		r.tell(now, Event{Kind: ChildEnded})
+	}
 }
 
 func (r *Request) enter(now time.Time, to State) {

@@ -110,7 +110,7 @@ func TestCancel(t *testing.T) {
 func TestPauseResumeRestart(t *testing.T) {
 	pause := func(r *request.Request) error { return r.Pause(start()) }
 	resume := func(r *request.Request) error { return r.Resume(start()) }
-	soft := func(r *request.Request) error { return r.Restart(start(), false) }
+	soft := func(r *request.Request) error { return r.Restart(start(), request.Again{}) }
 	for _, c := range []struct {
 		name string
 		r    *request.Request
@@ -151,7 +151,7 @@ func TestRestartReuses(t *testing.T) {
 		{"hard keeps nothing", in(request.Completed, run2, begun), true, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if err := c.r.Restart(start(), c.hard); err != nil {
+			if err := c.r.Restart(start(), request.Again{Hard: c.hard}); err != nil {
 				t.Fatal(err)
 			}
 			rec := c.r.Record()
@@ -255,7 +255,7 @@ func TestExplain(t *testing.T) {
 		{"next", in(request.Pending), request.Standing{MaxConcurrency: 2, Active: 1}, request.GateQueue},
 		{"cancelled", in(request.Pending, begun, cancelled), full, request.GatePause},
 		{"paused", in(request.Paused), request.Standing{}, request.GatePause},
-		{"approval", in(request.Manual), request.Standing{}, request.GatePause},
+		{"approval", in(request.Manual), request.Standing{}, request.GateApproval},
 		{"running", in(request.Executing), request.Standing{}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -290,7 +290,10 @@ func TestFailedLaunchIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := request.NewLaunch(request.Record{Params: []byte(`{"x": "é;é"}`)}, def, time.Now())
+	l, err := request.NewLaunch(request.Record{Params: []byte(`{"x": "é;é"}`)}, def, nil, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
 	if l.ErrorCode != "ERR_JOB_LAUNCH" || !strings.HasSuffix(l.ErrorMessage, "…") || len(l.ErrorMessage) > 2<<10+len("…") || !utf8.ValidString(l.ErrorMessage) {
 		t.Errorf("%s, %d bytes: %.200s", l.ErrorCode, len(l.ErrorMessage), l.ErrorMessage)
 	}

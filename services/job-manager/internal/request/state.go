@@ -26,6 +26,11 @@ func (s State) Terminal() bool {
 	}
 }
 
+// States lists all of them.
+func States() []State {
+	return []State{Pending, Ready, Executing, Paused, Manual, Completed, Failed, Cancelled, Skipped}
+}
+
 // Active says that the request counts against the concurrency limit of its job type.
 func (s State) Active() bool { return s == Ready || s == Executing }
 
@@ -38,10 +43,9 @@ type Move struct {
 
 // Moves lists all allowed moves. The table move of the schema holds the same and its trigger refuses all others.
 func Moves() []Move {
-	states := []State{Pending, Ready, Executing, Paused, Manual, Completed, Failed, Cancelled, Skipped}
 	var moves []Move
-	for _, from := range states {
-		for _, to := range states {
+	for _, from := range States() {
+		for _, to := range States() {
 			for _, newRun := range []bool{false, true} {
 				if m := (Move{From: from, To: to, NewRun: newRun}); allowed(m) {
 					moves = append(moves, m)

@@ -10,8 +10,13 @@ import (
 // Draft is a checked submission on its way into the store.
 type Draft struct {
 	Record Record
-	// Newest says that the definition was meant as the newest of its job type: when it no longer is, nothing is stored.
-	Newest bool
+	// Seen is the newest version of the job type when the definition was chosen for it: when there is another one, nothing
+	// is stored. 0 for a definition that was named exactly.
+	Seen int
+	// Owner is the organisation whose definition it is: of a plugin another one than that of the record.
+	Owner string
+	// Disabled is the switch of the job type when it was looked up.
+	Disabled bool
 }
 
 // Stored is the outcome of a draft: the request as it is stored, and whether this draft made it. A draft whose
@@ -32,11 +37,21 @@ type Ref struct {
 	Latest bool
 }
 
+// Family is what is known of children and their parents.
+type Family struct {
+	// Children by their keys.
+	Children map[string]Record
+	// Refused are keys that were cancelled before they were submitted.
+	Refused map[string]bool
+	Parents map[uuid.UUID]Record
+}
+
 // Filter asks for a page of requests, newest first.
 type Filter struct {
 	OrgID   string
 	JobType string // empty means all
 	States  []State
+	Parent  uuid.UUID // zero means all
 	Before  uuid.UUID // zero for the first page
 	Limit   int
 }
@@ -45,12 +60,23 @@ type Filter struct {
 type Store interface {
 	// Submit stores a batch in one transaction, with one result and one error per draft.
 	Submit(ctx context.Context, drafts []Draft) ([]Stored, []error)
+	// SubmitChildren is Submit for what tasks fork. Nothing is stored, and the draft is Stale, also where the key is known
+	// or was refused, or the job type is disabled.
+	SubmitChildren(ctx context.Context, drafts []Draft) ([]Stored, []error)
+	// Family returns what is known of the keys, and those of the parents that exist.
+	Family(ctx context.Context, keys []string, parents []uuid.UUID) (Family, error)
+	// Refuse remembers that the keys which were never submitted never will be, and returns the requests of the others.
+	Refuse(ctx context.Context, keys []string, reason string) ([]uuid.UUID, error)
+	// Count counts the requests of a job type that are in one of the states; no states: in any.
+	Count(ctx context.Context, org, jobType string, states []State) (int, error)
 	// ByKey returns the request that was submitted with an idempotency key.
 	ByKey(ctx context.Context, org, key string) (rec Record, found bool, err error)
 	// Find returns up to two requests that ref may mean.
 	Find(ctx context.Context, ref Ref) ([]Record, error)
-	// ByID returns those of the ids that exist.
-	ByID(ctx context.Context, ids []uuid.UUID) ([]Record, error)
+	// ToLaunch returns those of the ids that exist, and how often error rules were changed.
+	ToLaunch(ctx context.Context, ids []uuid.UUID) (recs []Record, ruleChanges int64, err error)
+	// Launched remembers what the launches say beyond their run; see Launch.Memorable.
+	Launched(ctx context.Context, launches []Launch) error
 	List(ctx context.Context, f Filter) ([]Record, error)
 	// Update locks the requests that exist, applies change to each and saves what changed with its events. An error of
 	// change undoes the whole. now is the clock of the database. change may be called again when the transaction is

@@ -32,6 +32,8 @@ type Submission struct {
 	IdempotencyKey string
 	Description    string
 	ValidateOnly   bool
+	// Parent is the request whose task or template submits it; nil for a person.
+	Parent *Parent `json:",omitempty"`
 }
 
 // check refuses what neither the database nor the environment of a process can hold.
@@ -68,7 +70,7 @@ func holdsNUL(v any) bool {
 // hash is equal for submissions that ask for the same.
 func (s *Submission) hash() ([]byte, error) {
 	wanted := *s
-	wanted.OrgID, wanted.User, wanted.IdempotencyKey, wanted.ValidateOnly = "", "", "", false
+	wanted.OrgID, wanted.User, wanted.IdempotencyKey, wanted.ValidateOnly, wanted.Parent = "", "", "", false, nil
 	if wanted.ScheduledAt != nil {
 		at := wanted.ScheduledAt.UTC()
 		wanted.ScheduledAt = &at
@@ -113,7 +115,7 @@ func (m *Manager) Submit(ctx context.Context, s Submission) (rec Record, created
 		case out.Created:
 			return out.Record, true, nil
 		default:
-			return sameBody(out.Record, hash)
+			return s.sameBody(out.Record, hash)
 		}
 	}
 	return Record{}, false, errs.Aborted("DEFINITION_CHANGING", "the definition of %s is being replaced all the time; send the request again", s.JobType)
@@ -131,11 +133,13 @@ func (m *Manager) orKnown(ctx context.Context, s Submission, hash []byte, refuse
 	if !found {
 		return Record{}, false, refused
 	}
-	return sameBody(rec, hash)
+	return s.sameBody(rec, hash)
 }
 
-func sameBody(rec Record, hash []byte) (Record, bool, error) {
-	if !bytes.Equal(rec.Hash, hash) {
+// sameBody answers with the request of a known key. A template that is rendered again may ask for something else, for
+// example by what it counted: what it submitted first counts.
+func (s *Submission) sameBody(rec Record, hash []byte) (Record, bool, error) {
+	if s.Parent == nil && !bytes.Equal(rec.Hash, hash) {
 		return Record{}, false, errs.Conflict("IDEMPOTENCY_CONFLICT", "the idempotency key was used for another submission: request %s", rec.ID)
 	}
 	return rec, false, nil
@@ -143,21 +147,15 @@ func sameBody(rec Record, hash []byte) (Record, bool, error) {
 
 // draft checks everything that can be checked without the database.
 func (m *Manager) draft(ctx context.Context, s Submission, hash []byte) (Draft, error) {
-	def, err := m.definitions.Resolve(ctx, s.OrgID, s.JobType, s.JobVersion)
+	def, err := m.definitions.Resolve(ctx, definition.Query{
+		OrgID: s.OrgID, JobType: s.JobType, Version: s.JobVersion, Plugins: s.Parent != nil && s.Parent.Key != "",
+	})
 	if err != nil {
 		return Draft{}, err
 	}
-	params, err := def.Spec.CheckParams(s.Params)
+	params, text, err := checkParams(def.Spec, s.Params)
 	if err != nil {
-		bad := errs.Invalid("PARAMS_INVALID", "the parameters do not fit job type %s", s.JobType)
-		return Draft{}, bad.WithViolations(definition.Violations(err)...)
-	}
-	text, err := json.Marshal(params)
-	if err != nil {
-		return Draft{}, fmt.Errorf("encode the parameters: %w", err)
-	}
-	if params == nil {
-		text = []byte("{}")
+		return Draft{}, err
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -171,8 +169,28 @@ func (m *Manager) draft(ctx context.Context, s Submission, hash []byte) (Draft, 
 	if s.Priority != nil {
 		rec.Priority = *s.Priority
 	}
-	rec.PlacementClass = placement(def, &rec, params)
-	return Draft{Record: rec, Newest: s.JobVersion == ""}, nil
+	if p := s.Parent; p != nil {
+		rec.ParentID, rec.ParentTask, rec.ChildKey, rec.Depth = &p.ID, p.Task, p.Key, p.Depth+1
+	}
+	rec.PlacementClass = placement(def.Spec, &rec, params)
+	return Draft{Record: rec, Seen: def.Seen, Owner: def.OrgID, Disabled: def.Disabled}, nil
+}
+
+// checkParams returns the parameters with their defaults, and their JSON.
+func checkParams(spec *jobspec.Definition, given jobspec.Vars) (jobspec.Vars, json.RawMessage, error) {
+	params, err := spec.CheckParams(given)
+	if err != nil {
+		bad := errs.Invalid("PARAMS_INVALID", "the parameters do not fit job type %s", spec.JobType)
+		return nil, nil, bad.WithViolations(definition.Violations(err)...)
+	}
+	if params == nil {
+		return nil, json.RawMessage("{}"), nil
+	}
+	text, err := json.Marshal(params)
+	if err != nil {
+		return nil, nil, fmt.Errorf("encode the parameters: %w", err)
+	}
+	return params, text, nil
 }
 
 // maxPlacement bounds the text of a placement class in bytes; every single class is shorter.
@@ -181,8 +199,8 @@ const maxPlacement = 4096
 // placement joins the classes of the first tasks, as many as there is room for: the others are found to fit or not when
 // their turn comes. A definition that cannot be rendered with these variables has none:
 // it is admitted and its launch fails with the reason.
-func placement(def *definition.Parsed, rec *Record, params jobspec.Vars) string {
-	classes, err := def.Spec.StartClasses(Variables(rec, params, time.Now()))
+func placement(spec *jobspec.Definition, rec *Record, params jobspec.Vars) string {
+	classes, err := spec.StartClasses(Variables(rec, params, time.Now()))
 	if err != nil {
 		return ""
 	}

@@ -19,6 +19,7 @@ const (
 	GateDisabled    Gate = "DISABLED"
 	GateDependency  Gate = "DEPENDENCY"
 	GateQueue       Gate = "QUEUE"
+	GateApproval    Gate = "APPROVAL"
 )
 
 // Wait says why a request or a task does not run.
@@ -59,7 +60,7 @@ func Explain(rec *Record, s Standing, now time.Time) *Wait {
 	case Paused:
 		return &Wait{Gate: GatePause, Reason: pausedUntil(rec)}
 	case Manual:
-		return &Wait{Gate: GatePause, Reason: "it waits for the approval of a person"}
+		return &Wait{Gate: GateApproval, Reason: "it waits for the approval of a person"}
 	case Pending:
 		w := explainPending(rec, s, now)
 		w.Rank = s.Rank

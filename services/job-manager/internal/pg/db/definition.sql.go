@@ -13,8 +13,8 @@ import (
 )
 
 const definitionByID = `-- name: DefinitionByID :one
-SELECT d.id, d.org_id, d.job_type, d.version, d.generation, d.sem_version, d.description, d.disabled, d.sha256, d.yaml, d.max_concurrency, d.priority, d.required_params, d.created_at, d.created_by, t.disabled FROM definition d JOIN job_type t USING (org_id, job_type)
-WHERE d.id = $1 AND ($3::boolean OR d.org_id = $2)
+SELECT d.id, d.org_id, d.job_type, d.version, d.generation, d.sem_version, d.description, d.disabled, d.sha256, d.yaml, d.max_concurrency, d.priority, d.required_params, d.created_at, d.created_by, d.public_plugin, t.disabled FROM definition d JOIN job_type t USING (org_id, job_type)
+WHERE d.id = $1 AND ($3::boolean OR d.org_id = $2 OR d.public_plugin)
 `
 
 type DefinitionByIDParams struct {
@@ -47,54 +47,7 @@ func (q *Queries) DefinitionByID(ctx context.Context, arg DefinitionByIDParams) 
 		&i.Definition.RequiredParams,
 		&i.Definition.CreatedAt,
 		&i.Definition.CreatedBy,
-		&i.Disabled,
-	)
-	return i, err
-}
-
-const definitionByVersion = `-- name: DefinitionByVersion :one
-SELECT d.id, d.org_id, d.job_type, d.version, d.generation, d.sem_version, d.description, d.disabled, d.sha256, d.yaml, d.max_concurrency, d.priority, d.required_params, d.created_at, d.created_by, t.disabled FROM job_type t JOIN definition d USING (org_id, job_type, generation)
-WHERE t.org_id = $1 AND t.job_type = $2 AND (d.version = $3::int OR d.sem_version = $4::text)
-ORDER BY d.version = $3::int DESC
-LIMIT 1
-`
-
-type DefinitionByVersionParams struct {
-	OrgID      string
-	JobType    string
-	Version    int32
-	SemVersion string
-}
-
-type DefinitionByVersionRow struct {
-	Definition Definition
-	Disabled   bool
-}
-
-func (q *Queries) DefinitionByVersion(ctx context.Context, arg DefinitionByVersionParams) (DefinitionByVersionRow, error) {
-	row := q.db.QueryRow(ctx, definitionByVersion,
-		arg.OrgID,
-		arg.JobType,
-		arg.Version,
-		arg.SemVersion,
-	)
-	var i DefinitionByVersionRow
-	err := row.Scan(
-		&i.Definition.ID,
-		&i.Definition.OrgID,
-		&i.Definition.JobType,
-		&i.Definition.Version,
-		&i.Definition.Generation,
-		&i.Definition.SemVersion,
-		&i.Definition.Description,
-		&i.Definition.Disabled,
-		&i.Definition.Sha256,
-		&i.Definition.Yaml,
-		&i.Definition.MaxConcurrency,
-		&i.Definition.Priority,
-		&i.Definition.RequiredParams,
-		&i.Definition.CreatedAt,
-		&i.Definition.CreatedBy,
+		&i.Definition.PublicPlugin,
 		&i.Disabled,
 	)
 	return i, err
@@ -102,8 +55,8 @@ func (q *Queries) DefinitionByVersion(ctx context.Context, arg DefinitionByVersi
 
 const insertDefinition = `-- name: InsertDefinition :exec
 INSERT INTO definition (id, org_id, job_type, version, generation, sem_version, description, disabled, sha256, yaml,
-    max_concurrency, priority, required_params, created_at, created_by)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, now(), $14)
+    max_concurrency, priority, required_params, created_at, created_by, public_plugin)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, now(), $14, $15)
 `
 
 type InsertDefinitionParams struct {
@@ -121,6 +74,7 @@ type InsertDefinitionParams struct {
 	Priority       int32
 	RequiredParams []string
 	CreatedBy      string
+	PublicPlugin   bool
 }
 
 func (q *Queries) InsertDefinition(ctx context.Context, arg InsertDefinitionParams) error {
@@ -139,13 +93,32 @@ func (q *Queries) InsertDefinition(ctx context.Context, arg InsertDefinitionPara
 		arg.Priority,
 		arg.RequiredParams,
 		arg.CreatedBy,
+		arg.PublicPlugin,
 	)
+	return err
+}
+
+const lendPlugin = `-- name: LendPlugin :exec
+UPDATE job_type b SET disabled = t.disabled, max_concurrency = t.max_concurrency
+FROM job_type t
+WHERE t.org_id = $1 AND t.job_type = $2 AND b.plugin_org = $1 AND b.job_type = $2
+  AND (b.disabled, b.max_concurrency) IS DISTINCT FROM (t.disabled, t.max_concurrency)
+`
+
+type LendPluginParams struct {
+	OrgID   string
+	JobType string
+}
+
+// Brings the copies of a plugin's switch and limit in other organisations up to date.
+func (q *Queries) LendPlugin(ctx context.Context, arg LendPluginParams) error {
+	_, err := q.db.Exec(ctx, lendPlugin, arg.OrgID, arg.JobType)
 	return err
 }
 
 const listNewest = `-- name: ListNewest :many
 SELECT d.id, d.org_id, d.job_type, d.version, d.sem_version, d.description, d.sha256, d.max_concurrency, d.priority,
-    d.required_params, d.created_at, d.created_by, t.disabled
+    d.required_params, d.created_at, d.created_by, d.public_plugin, t.disabled
 FROM job_type t JOIN definition d ON d.id = t.newest_id
 WHERE t.org_id = $1 AND t.job_type > $2::text
 ORDER BY t.job_type
@@ -171,6 +144,7 @@ type ListNewestRow struct {
 	RequiredParams []string
 	CreatedAt      time.Time
 	CreatedBy      string
+	PublicPlugin   bool
 	Disabled       bool
 }
 
@@ -196,6 +170,73 @@ func (q *Queries) ListNewest(ctx context.Context, arg ListNewestParams) ([]ListN
 			&i.RequiredParams,
 			&i.CreatedAt,
 			&i.CreatedBy,
+			&i.PublicPlugin,
+			&i.Disabled,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listPlugins = `-- name: ListPlugins :many
+SELECT d.id, d.org_id, d.job_type, d.version, d.sem_version, d.description, d.sha256, d.max_concurrency, d.priority,
+    d.required_params, d.created_at, d.created_by, d.public_plugin, t.disabled
+FROM job_type t JOIN definition d ON d.id = t.newest_id
+WHERE t.public_plugin AND t.job_type > $1::text
+ORDER BY t.job_type
+LIMIT $2::int
+`
+
+type ListPluginsParams struct {
+	AfterType string
+	Page      int32
+}
+
+type ListPluginsRow struct {
+	ID             uuid.UUID
+	OrgID          string
+	JobType        string
+	Version        int32
+	SemVersion     string
+	Description    string
+	Sha256         []byte
+	MaxConcurrency int32
+	Priority       int32
+	RequiredParams []string
+	CreatedAt      time.Time
+	CreatedBy      string
+	PublicPlugin   bool
+	Disabled       bool
+}
+
+func (q *Queries) ListPlugins(ctx context.Context, arg ListPluginsParams) ([]ListPluginsRow, error) {
+	rows, err := q.db.Query(ctx, listPlugins, arg.AfterType, arg.Page)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListPluginsRow
+	for rows.Next() {
+		var i ListPluginsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.OrgID,
+			&i.JobType,
+			&i.Version,
+			&i.SemVersion,
+			&i.Description,
+			&i.Sha256,
+			&i.MaxConcurrency,
+			&i.Priority,
+			&i.RequiredParams,
+			&i.CreatedAt,
+			&i.CreatedBy,
+			&i.PublicPlugin,
 			&i.Disabled,
 		); err != nil {
 			return nil, err
@@ -210,7 +251,7 @@ func (q *Queries) ListNewest(ctx context.Context, arg ListNewestParams) ([]ListN
 
 const listVersions = `-- name: ListVersions :many
 SELECT d.id, d.org_id, d.job_type, d.version, d.sem_version, d.description, d.sha256, d.max_concurrency, d.priority,
-    d.required_params, d.created_at, d.created_by, t.disabled
+    d.required_params, d.created_at, d.created_by, d.public_plugin, t.disabled
 FROM job_type t JOIN definition d USING (org_id, job_type, generation)
 WHERE t.org_id = $1 AND t.job_type = $2 AND d.version < $3::int
 ORDER BY d.version DESC
@@ -237,6 +278,7 @@ type ListVersionsRow struct {
 	RequiredParams []string
 	CreatedAt      time.Time
 	CreatedBy      string
+	PublicPlugin   bool
 	Disabled       bool
 }
 
@@ -267,6 +309,7 @@ func (q *Queries) ListVersions(ctx context.Context, arg ListVersionsParams) ([]L
 			&i.RequiredParams,
 			&i.CreatedAt,
 			&i.CreatedBy,
+			&i.PublicPlugin,
 			&i.Disabled,
 		); err != nil {
 			return nil, err
@@ -332,7 +375,7 @@ func (q *Queries) LockTypeForDelete(ctx context.Context, arg LockTypeForDeletePa
 }
 
 const markDeleted = `-- name: MarkDeleted :exec
-UPDATE job_type SET newest_id = NULL, generation = generation + 1, disabled = false, max_concurrency = 0
+UPDATE job_type SET newest_id = NULL, generation = generation + 1, disabled = false, max_concurrency = 0, public_plugin = false
 WHERE org_id = $1 AND job_type = $2
 `
 
@@ -347,7 +390,7 @@ func (q *Queries) MarkDeleted(ctx context.Context, arg MarkDeletedParams) error 
 }
 
 const newestDefinition = `-- name: NewestDefinition :one
-SELECT d.id, d.org_id, d.job_type, d.version, d.generation, d.sem_version, d.description, d.disabled, d.sha256, d.yaml, d.max_concurrency, d.priority, d.required_params, d.created_at, d.created_by, t.disabled FROM job_type t JOIN definition d ON d.id = t.newest_id
+SELECT d.id, d.org_id, d.job_type, d.version, d.generation, d.sem_version, d.description, d.disabled, d.sha256, d.yaml, d.max_concurrency, d.priority, d.required_params, d.created_at, d.created_by, d.public_plugin, t.disabled FROM job_type t JOIN definition d ON d.id = t.newest_id
 WHERE t.org_id = $1 AND t.job_type = $2
 `
 
@@ -380,6 +423,7 @@ func (q *Queries) NewestDefinition(ctx context.Context, arg NewestDefinitionPara
 		&i.Definition.RequiredParams,
 		&i.Definition.CreatedAt,
 		&i.Definition.CreatedBy,
+		&i.Definition.PublicPlugin,
 		&i.Disabled,
 	)
 	return i, err
@@ -405,6 +449,26 @@ func (q *Queries) OpenRequestOf(ctx context.Context, arg OpenRequestOfParams) (u
 	return id, err
 }
 
+const ownerOf = `-- name: OwnerOf :one
+SELECT t.org_id FROM job_type t
+WHERE t.job_type = $2 AND t.newest_id IS NOT NULL AND (t.org_id = $1 OR t.public_plugin)
+ORDER BY t.org_id = $1 DESC
+LIMIT 1
+`
+
+type OwnerOfParams struct {
+	OrgID   string
+	JobType string
+}
+
+// Whose job type a name means to an organisation: its own, or that of the one plugin of the name.
+func (q *Queries) OwnerOf(ctx context.Context, arg OwnerOfParams) (string, error) {
+	row := q.db.QueryRow(ctx, ownerOf, arg.OrgID, arg.JobType)
+	var org_id string
+	err := row.Scan(&org_id)
+	return org_id, err
+}
+
 const setDisabled = `-- name: SetDisabled :execrows
 UPDATE job_type SET disabled = $3 WHERE org_id = $1 AND job_type = $2 AND newest_id IS NOT NULL
 `
@@ -424,7 +488,7 @@ func (q *Queries) SetDisabled(ctx context.Context, arg SetDisabledParams) (int64
 }
 
 const setNewest = `-- name: SetNewest :exec
-UPDATE job_type SET last_version = $3, newest_id = $4, disabled = $5, max_concurrency = $6
+UPDATE job_type SET last_version = $3, newest_id = $4, disabled = $5, max_concurrency = $6, public_plugin = $7, plugin_org = NULL
 WHERE org_id = $1 AND job_type = $2
 `
 
@@ -435,6 +499,7 @@ type SetNewestParams struct {
 	NewestID       *uuid.UUID
 	Disabled       bool
 	MaxConcurrency int32
+	PublicPlugin   bool
 }
 
 func (q *Queries) SetNewest(ctx context.Context, arg SetNewestParams) error {
@@ -445,6 +510,75 @@ func (q *Queries) SetNewest(ctx context.Context, arg SetNewestParams) error {
 		arg.NewestID,
 		arg.Disabled,
 		arg.MaxConcurrency,
+		arg.PublicPlugin,
 	)
 	return err
+}
+
+const typeExists = `-- name: TypeExists :one
+SELECT EXISTS (SELECT FROM job_type WHERE org_id = $1 AND job_type = $2 AND newest_id IS NOT NULL)
+`
+
+type TypeExistsParams struct {
+	OrgID   string
+	JobType string
+}
+
+func (q *Queries) TypeExists(ctx context.Context, arg TypeExistsParams) (bool, error) {
+	row := q.db.QueryRow(ctx, typeExists, arg.OrgID, arg.JobType)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
+const versionNames = `-- name: VersionNames :many
+SELECT d.id, d.version, d.sem_version, t.last_version FROM job_type t JOIN definition d USING (org_id, job_type, generation)
+WHERE t.org_id = $1 AND t.job_type = $2 AND t.newest_id IS NOT NULL AND (d.public_plugin OR NOT $3::boolean)
+  AND (d.sem_version <> '' OR d.version = $4::int)
+ORDER BY d.version
+`
+
+type VersionNamesParams struct {
+	OrgID      string
+	JobType    string
+	PublicOnly bool
+	Number     int32
+}
+
+type VersionNamesRow struct {
+	ID          uuid.UUID
+	Version     int32
+	SemVersion  string
+	LastVersion int32
+}
+
+// The versions of a job type that a text may mean, with the newest number of the type.
+func (q *Queries) VersionNames(ctx context.Context, arg VersionNamesParams) ([]VersionNamesRow, error) {
+	rows, err := q.db.Query(ctx, versionNames,
+		arg.OrgID,
+		arg.JobType,
+		arg.PublicOnly,
+		arg.Number,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []VersionNamesRow
+	for rows.Next() {
+		var i VersionNamesRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Version,
+			&i.SemVersion,
+			&i.LastVersion,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }

@@ -11,6 +11,12 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
+type ChildRefusal struct {
+	ChildKey  string
+	Reason    string
+	RefusedAt time.Time
+}
+
 type Definition struct {
 	ID             uuid.UUID
 	OrgID          string
@@ -27,6 +33,7 @@ type Definition struct {
 	RequiredParams []string
 	CreatedAt      time.Time
 	CreatedBy      string
+	PublicPlugin   bool
 }
 
 type Epoch struct {
@@ -35,6 +42,30 @@ type Epoch struct {
 	ClusterID pgtype.Numeric
 	Revision  int64
 	BeganAt   time.Time
+}
+
+type ErrorRule struct {
+	ID             uuid.UUID
+	OrgID          string
+	JobType        string
+	Task           string
+	Platform       string
+	Command        string
+	Regex          string
+	ExitCode       string
+	ErrorCode      string
+	Description    string
+	DisplayMessage string
+	DisplayCode    string
+	Action         string
+	Retry          int32
+	UpdatedAt      time.Time
+	UpdatedBy      string
+}
+
+type ErrorRuleChange struct {
+	One   bool
+	Count int64
 }
 
 type FencedWrite struct {
@@ -63,6 +94,8 @@ type JobType struct {
 	Generation     int32
 	Disabled       bool
 	MaxConcurrency int32
+	PublicPlugin   bool
+	PluginOrg      *string
 }
 
 type Leader struct {
@@ -127,4 +160,13 @@ type Request struct {
 	AdmittedEpoch     int64
 	AdmittedAt        *time.Time
 	CheckAt           time.Time
+	ParentRequestID   *uuid.UUID
+	ParentTask        string
+	ChildKey          string
+	Depth             int16
+	Retries           int32
+	FromTask          string
+	RestartedAt       *time.Time
+	TotalDeadline     *time.Time
+	MissingAt         *time.Time
 }

@@ -27,7 +27,7 @@ SET check_at = now() + CASE WHEN u.state = 'EXECUTING' AND u.cancel_requested_at
     THEN least(greatest($1::interval, (now() - u.updated_at) / 4), interval '5 minutes')
     ELSE $1::interval END
 FROM mine WHERE u.id = mine.id
-RETURNING u.id, u.org_id, u.job_type, u.definition_id, u.definition_version, u.state, u.run, u.version, u.execution_version, u.reuse_run, u.priority, u.age_at, u.scheduled_at, u.queued, u.placement_class, u.params, u.description, u.idempotency_key, u.request_hash, u.created_by, u.created_at, u.updated_at, u.started_at, u.ended_at, u.cancel_requested_at, u.cancel_reason, u.pause_requested_at, u.resume_at, u.error_code, u.error_message, u.admitted_epoch, u.admitted_at, u.check_at
+RETURNING u.id, u.org_id, u.job_type, u.definition_id, u.definition_version, u.state, u.run, u.version, u.execution_version, u.reuse_run, u.priority, u.age_at, u.scheduled_at, u.queued, u.placement_class, u.params, u.description, u.idempotency_key, u.request_hash, u.created_by, u.created_at, u.updated_at, u.started_at, u.ended_at, u.cancel_requested_at, u.cancel_reason, u.pause_requested_at, u.resume_at, u.error_code, u.error_message, u.admitted_epoch, u.admitted_at, u.check_at, u.parent_request_id, u.parent_task, u.child_key, u.depth, u.retries, u.from_task, u.restarted_at, u.total_deadline, u.missing_at
 `
 
 type ClaimSilentParams struct {
@@ -84,6 +84,15 @@ func (q *Queries) ClaimSilent(ctx context.Context, arg ClaimSilentParams) ([]Cla
 			&i.Request.AdmittedEpoch,
 			&i.Request.AdmittedAt,
 			&i.Request.CheckAt,
+			&i.Request.ParentRequestID,
+			&i.Request.ParentTask,
+			&i.Request.ChildKey,
+			&i.Request.Depth,
+			&i.Request.Retries,
+			&i.Request.FromTask,
+			&i.Request.RestartedAt,
+			&i.Request.TotalDeadline,
+			&i.Request.MissingAt,
 		); err != nil {
 			return nil, err
 		}
@@ -104,6 +113,31 @@ func (q *Queries) Clock(ctx context.Context) (time.Time, error) {
 	var column_1 time.Time
 	err := row.Scan(&column_1)
 	return column_1, err
+}
+
+const countRequests = `-- name: CountRequests :one
+SELECT count(*) FROM request
+WHERE org_id = $1 AND job_type = $2 AND ($3::boolean OR state = ANY($4::text[]))
+`
+
+type CountRequestsParams struct {
+	OrgID    string
+	JobType  string
+	AnyState bool
+	States   []string
+}
+
+// Templates ask for it; what has ended is counted too, so it may read every request of the type.
+func (q *Queries) CountRequests(ctx context.Context, arg CountRequestsParams) (int64, error) {
+	row := q.db.QueryRow(ctx, countRequests,
+		arg.OrgID,
+		arg.JobType,
+		arg.AnyState,
+		arg.States,
+	)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
 }
 
 const depth = `-- name: Depth :one
@@ -219,7 +253,7 @@ func (q *Queries) InsertPoison(ctx context.Context, arg InsertPoisonParams) erro
 }
 
 const latestFailed = `-- name: LatestFailed :many
-SELECT id, org_id, job_type, definition_id, definition_version, state, run, version, execution_version, reuse_run, priority, age_at, scheduled_at, queued, placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, started_at, ended_at, cancel_requested_at, cancel_reason, pause_requested_at, resume_at, error_code, error_message, admitted_epoch, admitted_at, check_at FROM request WHERE org_id = $1 AND state = 'FAILED' ORDER BY id DESC LIMIT 1
+SELECT id, org_id, job_type, definition_id, definition_version, state, run, version, execution_version, reuse_run, priority, age_at, scheduled_at, queued, placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, started_at, ended_at, cancel_requested_at, cancel_reason, pause_requested_at, resume_at, error_code, error_message, admitted_epoch, admitted_at, check_at, parent_request_id, parent_task, child_key, depth, retries, from_task, restarted_at, total_deadline, missing_at FROM request WHERE org_id = $1 AND state = 'FAILED' ORDER BY id DESC LIMIT 1
 `
 
 func (q *Queries) LatestFailed(ctx context.Context, orgID string) ([]Request, error) {
@@ -265,6 +299,15 @@ func (q *Queries) LatestFailed(ctx context.Context, orgID string) ([]Request, er
 			&i.AdmittedEpoch,
 			&i.AdmittedAt,
 			&i.CheckAt,
+			&i.ParentRequestID,
+			&i.ParentTask,
+			&i.ChildKey,
+			&i.Depth,
+			&i.Retries,
+			&i.FromTask,
+			&i.RestartedAt,
+			&i.TotalDeadline,
+			&i.MissingAt,
 		); err != nil {
 			return nil, err
 		}
@@ -277,7 +320,7 @@ func (q *Queries) LatestFailed(ctx context.Context, orgID string) ([]Request, er
 }
 
 const latestRequest = `-- name: LatestRequest :many
-SELECT id, org_id, job_type, definition_id, definition_version, state, run, version, execution_version, reuse_run, priority, age_at, scheduled_at, queued, placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, started_at, ended_at, cancel_requested_at, cancel_reason, pause_requested_at, resume_at, error_code, error_message, admitted_epoch, admitted_at, check_at FROM request WHERE org_id = $1 ORDER BY id DESC LIMIT 1
+SELECT id, org_id, job_type, definition_id, definition_version, state, run, version, execution_version, reuse_run, priority, age_at, scheduled_at, queued, placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, started_at, ended_at, cancel_requested_at, cancel_reason, pause_requested_at, resume_at, error_code, error_message, admitted_epoch, admitted_at, check_at, parent_request_id, parent_task, child_key, depth, retries, from_task, restarted_at, total_deadline, missing_at FROM request WHERE org_id = $1 ORDER BY id DESC LIMIT 1
 `
 
 func (q *Queries) LatestRequest(ctx context.Context, orgID string) ([]Request, error) {
@@ -323,6 +366,15 @@ func (q *Queries) LatestRequest(ctx context.Context, orgID string) ([]Request, e
 			&i.AdmittedEpoch,
 			&i.AdmittedAt,
 			&i.CheckAt,
+			&i.ParentRequestID,
+			&i.ParentTask,
+			&i.ChildKey,
+			&i.Depth,
+			&i.Retries,
+			&i.FromTask,
+			&i.RestartedAt,
+			&i.TotalDeadline,
+			&i.MissingAt,
 		); err != nil {
 			return nil, err
 		}
@@ -390,66 +442,8 @@ func (q *Queries) Rank(ctx context.Context, arg RankParams) (int64, error) {
 	return count, err
 }
 
-const requestsByID = `-- name: RequestsByID :many
-SELECT id, org_id, job_type, definition_id, definition_version, state, run, version, execution_version, reuse_run, priority, age_at, scheduled_at, queued, placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, started_at, ended_at, cancel_requested_at, cancel_reason, pause_requested_at, resume_at, error_code, error_message, admitted_epoch, admitted_at, check_at FROM request WHERE id = ANY($1::uuid[])
-`
-
-func (q *Queries) RequestsByID(ctx context.Context, ids []uuid.UUID) ([]Request, error) {
-	rows, err := q.db.Query(ctx, requestsByID, ids)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []Request
-	for rows.Next() {
-		var i Request
-		if err := rows.Scan(
-			&i.ID,
-			&i.OrgID,
-			&i.JobType,
-			&i.DefinitionID,
-			&i.DefinitionVersion,
-			&i.State,
-			&i.Run,
-			&i.Version,
-			&i.ExecutionVersion,
-			&i.ReuseRun,
-			&i.Priority,
-			&i.AgeAt,
-			&i.ScheduledAt,
-			&i.Queued,
-			&i.PlacementClass,
-			&i.Params,
-			&i.Description,
-			&i.IdempotencyKey,
-			&i.RequestHash,
-			&i.CreatedBy,
-			&i.CreatedAt,
-			&i.UpdatedAt,
-			&i.StartedAt,
-			&i.EndedAt,
-			&i.CancelRequestedAt,
-			&i.CancelReason,
-			&i.PauseRequestedAt,
-			&i.ResumeAt,
-			&i.ErrorCode,
-			&i.ErrorMessage,
-			&i.AdmittedEpoch,
-			&i.AdmittedAt,
-			&i.CheckAt,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const requestsByKey = `-- name: RequestsByKey :many
-SELECT id, org_id, job_type, definition_id, definition_version, state, run, version, execution_version, reuse_run, priority, age_at, scheduled_at, queued, placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, started_at, ended_at, cancel_requested_at, cancel_reason, pause_requested_at, resume_at, error_code, error_message, admitted_epoch, admitted_at, check_at FROM request WHERE org_id = ANY($1::text[]) AND idempotency_key = ANY($2::text[]) AND idempotency_key <> ''
+SELECT id, org_id, job_type, definition_id, definition_version, state, run, version, execution_version, reuse_run, priority, age_at, scheduled_at, queued, placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, started_at, ended_at, cancel_requested_at, cancel_reason, pause_requested_at, resume_at, error_code, error_message, admitted_epoch, admitted_at, check_at, parent_request_id, parent_task, child_key, depth, retries, from_task, restarted_at, total_deadline, missing_at FROM request WHERE org_id = ANY($1::text[]) AND idempotency_key = ANY($2::text[]) AND idempotency_key <> ''
 `
 
 type RequestsByKeyParams struct {
@@ -500,6 +494,15 @@ func (q *Queries) RequestsByKey(ctx context.Context, arg RequestsByKeyParams) ([
 			&i.AdmittedEpoch,
 			&i.AdmittedAt,
 			&i.CheckAt,
+			&i.ParentRequestID,
+			&i.ParentTask,
+			&i.ChildKey,
+			&i.Depth,
+			&i.Retries,
+			&i.FromTask,
+			&i.RestartedAt,
+			&i.TotalDeadline,
+			&i.MissingAt,
 		); err != nil {
 			return nil, err
 		}
@@ -512,7 +515,7 @@ func (q *Queries) RequestsByKey(ctx context.Context, arg RequestsByKeyParams) ([
 }
 
 const requestsInRange = `-- name: RequestsInRange :many
-SELECT id, org_id, job_type, definition_id, definition_version, state, run, version, execution_version, reuse_run, priority, age_at, scheduled_at, queued, placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, started_at, ended_at, cancel_requested_at, cancel_reason, pause_requested_at, resume_at, error_code, error_message, admitted_epoch, admitted_at, check_at FROM request WHERE org_id = $1 AND id BETWEEN $2::uuid AND $3::uuid ORDER BY id LIMIT 2
+SELECT id, org_id, job_type, definition_id, definition_version, state, run, version, execution_version, reuse_run, priority, age_at, scheduled_at, queued, placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, started_at, ended_at, cancel_requested_at, cancel_reason, pause_requested_at, resume_at, error_code, error_message, admitted_epoch, admitted_at, check_at, parent_request_id, parent_task, child_key, depth, retries, from_task, restarted_at, total_deadline, missing_at FROM request WHERE org_id = $1 AND id BETWEEN $2::uuid AND $3::uuid ORDER BY id LIMIT 2
 `
 
 type RequestsInRangeParams struct {
@@ -564,6 +567,15 @@ func (q *Queries) RequestsInRange(ctx context.Context, arg RequestsInRangeParams
 			&i.AdmittedEpoch,
 			&i.AdmittedAt,
 			&i.CheckAt,
+			&i.ParentRequestID,
+			&i.ParentTask,
+			&i.ChildKey,
+			&i.Depth,
+			&i.Retries,
+			&i.FromTask,
+			&i.RestartedAt,
+			&i.TotalDeadline,
+			&i.MissingAt,
 		); err != nil {
 			return nil, err
 		}
@@ -573,6 +585,96 @@ func (q *Queries) RequestsInRange(ctx context.Context, arg RequestsInRangeParams
 		return nil, err
 	}
 	return items, nil
+}
+
+const requestsToLaunch = `-- name: RequestsToLaunch :many
+SELECT r.id, r.org_id, r.job_type, r.definition_id, r.definition_version, r.state, r.run, r.version, r.execution_version, r.reuse_run, r.priority, r.age_at, r.scheduled_at, r.queued, r.placement_class, r.params, r.description, r.idempotency_key, r.request_hash, r.created_by, r.created_at, r.updated_at, r.started_at, r.ended_at, r.cancel_requested_at, r.cancel_reason, r.pause_requested_at, r.resume_at, r.error_code, r.error_message, r.admitted_epoch, r.admitted_at, r.check_at, r.parent_request_id, r.parent_task, r.child_key, r.depth, r.retries, r.from_task, r.restarted_at, r.total_deadline, r.missing_at, (SELECT c.count FROM error_rule_change c)::bigint AS rules FROM request r WHERE r.id = ANY($1::uuid[])
+`
+
+type RequestsToLaunchRow struct {
+	Request Request
+	Rules   int64
+}
+
+func (q *Queries) RequestsToLaunch(ctx context.Context, ids []uuid.UUID) ([]RequestsToLaunchRow, error) {
+	rows, err := q.db.Query(ctx, requestsToLaunch, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []RequestsToLaunchRow
+	for rows.Next() {
+		var i RequestsToLaunchRow
+		if err := rows.Scan(
+			&i.Request.ID,
+			&i.Request.OrgID,
+			&i.Request.JobType,
+			&i.Request.DefinitionID,
+			&i.Request.DefinitionVersion,
+			&i.Request.State,
+			&i.Request.Run,
+			&i.Request.Version,
+			&i.Request.ExecutionVersion,
+			&i.Request.ReuseRun,
+			&i.Request.Priority,
+			&i.Request.AgeAt,
+			&i.Request.ScheduledAt,
+			&i.Request.Queued,
+			&i.Request.PlacementClass,
+			&i.Request.Params,
+			&i.Request.Description,
+			&i.Request.IdempotencyKey,
+			&i.Request.RequestHash,
+			&i.Request.CreatedBy,
+			&i.Request.CreatedAt,
+			&i.Request.UpdatedAt,
+			&i.Request.StartedAt,
+			&i.Request.EndedAt,
+			&i.Request.CancelRequestedAt,
+			&i.Request.CancelReason,
+			&i.Request.PauseRequestedAt,
+			&i.Request.ResumeAt,
+			&i.Request.ErrorCode,
+			&i.Request.ErrorMessage,
+			&i.Request.AdmittedEpoch,
+			&i.Request.AdmittedAt,
+			&i.Request.CheckAt,
+			&i.Request.ParentRequestID,
+			&i.Request.ParentTask,
+			&i.Request.ChildKey,
+			&i.Request.Depth,
+			&i.Request.Retries,
+			&i.Request.FromTask,
+			&i.Request.RestartedAt,
+			&i.Request.TotalDeadline,
+			&i.Request.MissingAt,
+			&i.Rules,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const setTotalDeadlines = `-- name: SetTotalDeadlines :exec
+UPDATE request r SET total_deadline = n.deadline
+FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::int[]) AS run, unnest($3::timestamptz[]) AS deadline) n
+WHERE r.id = n.id AND r.run = n.run AND r.total_deadline IS DISTINCT FROM n.deadline
+`
+
+type SetTotalDeadlinesParams struct {
+	Ids       []uuid.UUID
+	Runs      []int32
+	Deadlines []time.Time
+}
+
+func (q *Queries) SetTotalDeadlines(ctx context.Context, arg SetTotalDeadlinesParams) error {
+	_, err := q.db.Exec(ctx, setTotalDeadlines, arg.Ids, arg.Runs, arg.Deadlines)
+	return err
 }
 
 const typeStandings = `-- name: TypeStandings :many

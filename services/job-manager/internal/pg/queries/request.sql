@@ -1,5 +1,15 @@
--- name: RequestsByID :many
-SELECT * FROM request WHERE id = ANY(sqlc.arg(ids)::uuid[]);
+-- name: RequestsToLaunch :many
+SELECT sqlc.embed(r), (SELECT c.count FROM error_rule_change c)::bigint AS rules FROM request r WHERE r.id = ANY(sqlc.arg(ids)::uuid[]);
+
+-- name: SetTotalDeadlines :exec
+UPDATE request r SET total_deadline = n.deadline
+FROM (SELECT unnest(sqlc.arg(ids)::uuid[]) AS id, unnest(sqlc.arg(runs)::int[]) AS run, unnest(sqlc.arg(deadlines)::timestamptz[]) AS deadline) n
+WHERE r.id = n.id AND r.run = n.run AND r.total_deadline IS DISTINCT FROM n.deadline;
+
+-- name: CountRequests :one
+-- Templates ask for it; what has ended is counted too, so it may read every request of the type.
+SELECT count(*) FROM request
+WHERE org_id = $1 AND job_type = $2 AND (sqlc.arg(any_state)::boolean OR state = ANY(sqlc.arg(states)::text[]));
 
 -- name: RequestsInRange :many
 SELECT * FROM request WHERE org_id = $1 AND id BETWEEN sqlc.arg(low)::uuid AND sqlc.arg(high)::uuid ORDER BY id LIMIT 2;

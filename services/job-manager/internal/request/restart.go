@@ -1,0 +1,93 @@
+package request
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/services/job-manager/internal/definition"
+)
+
+// Wish is how a person wants an ended request to run again.
+type Wish struct {
+	// Hard and FromTask as in Again; not both.
+	Hard     bool
+	FromTask string
+	// JobVersion is a version or a range of versions; empty stays with the version that the request has.
+	JobVersion string
+}
+
+// Restart makes a new run of an ended request.
+func (m *Manager) Restart(ctx context.Context, org, name string, w Wish) (Record, error) {
+	if w.Hard && w.FromTask != "" {
+		return Record{}, errs.Invalid("REQUEST_INVALID", "a hard restart keeps no task, so it has no task to begin with")
+	}
+	again := Again{Hard: w.Hard, FromTask: w.FromTask}
+	if w.FromTask != "" || w.JobVersion != "" {
+		rec, err := m.Get(ctx, org, name)
+		if err != nil {
+			return Record{}, err
+		}
+		if again.Pin, err = m.pin(ctx, &rec, w); err != nil {
+			return Record{}, err
+		}
+		name = rec.ID.String()
+	}
+	return m.change(ctx, org, name, func(now time.Time, r *Request) error { return r.Restart(now, again) })
+}
+
+// pin finds the version that is wished for and checks the task to begin with; nil stays with the version of rec.
+func (m *Manager) pin(ctx context.Context, rec *Record, w Wish) (*Pin, error) {
+	params := jobspec.Vars{}
+	if err := json.Unmarshal(rec.Params, &params); err != nil {
+		return nil, fmt.Errorf("read the parameters of request %s: %w", rec.ID, err)
+	}
+	if w.JobVersion == "" {
+		def, err := m.definitions.Parsed(ctx, rec.DefinitionID)
+		if err != nil {
+			return nil, err
+		}
+		return nil, checkTask(def.Spec, rec, params, w.FromTask)
+	}
+	def, err := m.definitions.Resolve(ctx, definition.Query{
+		OrgID: rec.OrgID, JobType: rec.JobType, Version: w.JobVersion, Plugins: rec.ChildKey != "",
+	})
+	if err != nil {
+		return nil, err
+	}
+	params, text, err := checkParams(def.Spec, params)
+	if err != nil {
+		return nil, err
+	}
+	next := *rec
+	next.DefinitionID, next.DefinitionVersion, next.Params = def.ID, def.Version, text
+	if err := checkTask(def.Spec, &next, params, w.FromTask); err != nil {
+		return nil, err
+	}
+	return &Pin{
+		DefinitionID: def.ID, DefinitionVersion: def.Version, Params: text, PlacementClass: placement(def.Spec, &next, params),
+	}, nil
+}
+
+// checkTask refuses a task that the plan does not have. A plan that only the launch can make is not looked at.
+func checkTask(spec *jobspec.Definition, rec *Record, params jobspec.Vars, task string) error {
+	if task == "" {
+		return nil
+	}
+	params, err := spec.CheckParams(params)
+	if err != nil {
+		return nil //nolint:nilerr // the launch says what is wrong
+	}
+	plan, err := spec.Plan(Variables(rec, params, time.Now()))
+	if err != nil {
+		return nil //nolint:nilerr // the launch says what is wrong
+	}
+	if !slices.ContainsFunc(plan.Tasks, func(t jobspec.Task) bool { return t.Name == task }) {
+		return errs.NotFound("TASK_NOT_FOUND", "job type %s version %d has no task %s", rec.JobType, rec.DefinitionVersion, task)
+	}
+	return nil
+}
