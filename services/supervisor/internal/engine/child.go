@@ -1,8 +1,10 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/formicary/formicary/libs/jobspec"
@@ -79,7 +81,12 @@ func (s *State) ChildEnded(idx, round int, c ChildOutcome, now time.Time) {
 	if t == nil || t.Method() == jobspec.MethodAwaitForkedJob {
 		return
 	}
+	s.touch(t)
+	t.ChildID = cmp.Or(t.ChildID, c.ID)
 	o := Outcome{State: AttemptSucceeded, Claimed: true, Outputs: c.Outputs}
+	if t.Fork != nil && !t.Fork.Wait {
+		c.State, c.Outputs = childCompleted, nil // that it was submitted is all that counts
+	}
 	if t.Fork != nil {
 		o.Outputs = t.forked()
 		for _, name := range t.Fork.Outputs {
@@ -119,10 +126,12 @@ func (s *State) Children(idx int, c Children, now time.Time) {
 		s.run(now)
 		return
 	}
-	if s.children == nil {
-		s.children = map[int]Children{}
+	if slices.Contains(s.joining, idx) {
+		if s.children == nil {
+			s.children = map[int]Children{}
+		}
+		s.children[idx] = c
 	}
-	s.children[idx] = c
 }
 
 // join starts the tasks that await children.

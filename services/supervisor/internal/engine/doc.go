@@ -7,23 +7,46 @@
 //	task.Waiting   incoming edges that are not resolved yet
 //	task.Control   incoming control edges, of which task.Taken were taken
 //	task.Broken    a data dependency ended without being usable
+//	task.Items     of a group: how many of its items there are, are open, failed and succeeded
 //	job.NormalOpen tasks without always_run that have not ended; at 0 the trailing clean-up starts
 //	job.TasksOpen  tasks that have not ended; at 0 the job ends
 //	job.Running    tasks that are DISPATCHED or RUNNING; at 0 a requested pause is reached
+//	job.Active     tasks that go on without a person; at 0 a job with job.Approvals only waits for people
 //
-// When a step needs more than was loaded it says so in Need, the caller loads it and calls Continue: dead paths are
-// followed through the graph in this way. Steps on a job that has ended change nothing.
+// When a step needs more than was loaded, or must know something that only others know, it says so in Need; the caller
+// loads or answers it and calls Continue: dead paths are followed through the graph in this way. A step that is not
+// complete has changed nothing outside: it may be thrown away and repeated. Steps on a job that has ended, and events
+// that come twice or too late, change nothing.
 //
 // # When a task runs
 //
 // A task that ends resolves its outgoing edges. A control edge is taken when its route fits the outcome. A task whose
 // edges are all resolved is activated: with control edges it runs when one was taken; with data edges only, when every
 // dependency is usable; always_run runs whatever happened. Otherwise it is SKIPPED, which resolves its own edges as
-// not taken, and so on.
+// not taken, and so on. A task that completed in the run before completes again without running, unless one that it
+// follows has run.
+//
+// What is known of a task only now, `when` among it, is asked for (Need.Decide) before it starts. Then it becomes READY
+// for an ant, or it is WAITING: for approval, for the child that it submits or the children that it awaits, for a chore
+// of supervisor, or, as the group of a fan-out, for its items. Items are tasks without edges that only their group
+// counts: one that ends releases the next, and the last one ends the group.
+//
+// # When a task fails
+//
+// A route for its very exit code decides; else an error rule with an action; else it is tried again while the budget of
+// its failure class lasts; else the route for its state applies. A route of a decision by people is that of APPROVED
+// or REJECTED, else that of COMPLETED or FAILED.
 //
 // # When a job fails
 //
 // A failure that neither allow_failure nor a route handles makes the job failing: nothing new starts but handlers
 // (tasks reached through the route of a failure, and what follows them) and always_run; what runs finishes, or is
 // stopped with fail_fast. Cancel and the job's timeout stop what runs; always_run still gets cleanup_timeout.
+//
+// # When a job waits
+//
+// A job is PAUSED when a pause is wished for and nothing runs, and MANUAL_APPROVAL_REQUIRED when nothing is active and
+// something waits for approval. In both it counts against no limit of concurrency, so whatever a decision makes ready
+// is held as by a pause: the job becomes PAUSED and asks to be resumed at once, which the scheduler admits when there
+// is room.
 package engine

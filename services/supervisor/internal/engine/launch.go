@@ -40,18 +40,13 @@ func New(b Begin, now time.Time) *State {
 			Policy: Policy{
 				JobType: plan.JobType, Platform: plan.Platform,
 				FailFast: plan.FailFast, Retry: plan.Retry, Backoff: plan.Backoff, HardReset: plan.HardResetAfterRetries,
-				Timeout: plan.Timeout, CleanupTimeout: plan.CleanupTimeout, PauseTime: plan.PauseTime, Rules: b.Rules,
+				Timeout: plan.Timeout, CleanupTimeout: plan.CleanupTimeout, PauseTime: plan.PauseTime, TotalDeadline: b.ReqTotalDeadline, Rules: b.Rules,
 			},
 		},
 		Tasks: make(map[int]*Task, len(plan.Tasks)), Out: make(map[int][]Edge, len(plan.Tasks)),
 		AllOpen: true, TrailingLoaded: true, JobChanged: true, JobMoved: true, PolicyChanged: true,
 	}
-	if plan.Timeout > 0 {
-		s.Job.DeadlineAt = later(now, plan.Timeout)
-	}
-	if end := b.ReqTotalDeadline; end != nil && (s.Job.DeadlineAt == nil || end.Before(*s.Job.DeadlineAt)) {
-		s.Job.DeadlineAt = end
-	}
+	s.Job.DeadlineAt = s.Job.timeout(now)
 	reuse := reusable(&b)
 	for i := range plan.Tasks {
 		s.Tasks[i] = newTask(i, &plan.Tasks[i], reuse)

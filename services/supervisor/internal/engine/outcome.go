@@ -386,7 +386,7 @@ func (s *State) refuse(t *Task, code string, o Outcome, now time.Time) {
 func (s *State) repeat(t *Task, o Outcome, action string, now time.Time) {
 	spent := t.StartedAt != nil && t.Spec.Timeout > 0 && !now.Before(t.StartedAt.Add(t.Spec.Timeout))
 	switch {
-	case !s.mayStart(t):
+	case !s.mayStart(t), t.IsGroup() && t.Items != nil: // a group does not run
 		s.failWith(t, o, nil, now)
 	case action == jobspec.ActionPauseJob:
 		s.pause(true)

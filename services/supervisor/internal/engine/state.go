@@ -18,6 +18,8 @@ type Policy struct {
 	PauseTime      time.Duration   `json:"pause_time,omitempty"`
 	// HardReset is after how many retries of the job a new run no longer keeps completed tasks; 0: never.
 	HardReset int `json:"hard_reset,omitempty"`
+	// TotalDeadline is when all runs of the request together must have ended; nil: no bound.
+	TotalDeadline *time.Time `json:"total_deadline,omitempty"`
 	// Rules turn failures into codes and actions, the most specific first.
 	Rules []jobspec.ErrorRule `json:"rules,omitempty"`
 	// Restart is set by RESTART_JOB: the run ends FAILED and a new one is asked for, which keeps completed tasks.
@@ -319,6 +321,8 @@ type Outcome struct {
 
 // ChildOutcome is how a child or a chore ended.
 type ChildOutcome struct {
+	// ID of the request of the child, "" of a chore: it may have ended before anybody heard that it was submitted.
+	ID string
 	// State is COMPLETED, or what else the request of the child ended in.
 	State     string
 	ErrorCode string

@@ -82,10 +82,17 @@ func (s *State) Deadline(now time.Time) {
 		s.Job.DeadlineAt = nil
 		s.sweeping |= sweepEnd
 	} else {
-		s.failJob("ERR_JOB_TIMEOUT", "the job did not end within its timeout of "+s.Job.Policy.Timeout.String())
+		s.failJob("ERR_JOB_TIMEOUT", s.Job.tooLong(now))
 		s.stop(now)
 	}
 	s.run(now)
+}
+
+func (j *Job) tooLong(now time.Time) string {
+	if end := j.Policy.TotalDeadline; end != nil && !end.After(now) {
+		return "all runs of the job together did not end in time"
+	}
+	return "the job did not end within its timeout of " + j.Policy.Timeout.String()
 }
 
 // stop stops what runs; clean-up gets its time.
@@ -140,8 +147,8 @@ func (s *State) Resume(now time.Time) {
 		switch {
 		case s.Job.Stopping: // only the clean-up is left
 			s.Job.DeadlineAt = later(now, s.Job.Policy.CleanupTimeout)
-		case s.Job.Policy.Timeout > 0:
-			s.Job.DeadlineAt = later(now, s.Job.Policy.Timeout)
+		default:
+			s.Job.DeadlineAt = s.Job.timeout(now)
 		}
 		if s.Job.StartedAt == nil {
 			s.moveJob(JobReady)
@@ -278,12 +285,27 @@ func (s *State) end(now time.Time) {
 	case j.Failing:
 		if next := j.Retries + 1; j.Policy.Restart || next <= j.Policy.Retry {
 			j.RestartAt = later(now, max(j.Policy.Backoff.For(next, 0), minDelay))
-			j.RestartSoft = j.Policy.HardReset <= 0 || next <= j.Policy.HardReset
+			if end := j.Policy.TotalDeadline; end != nil && end.Before(*j.RestartAt) {
+				j.RestartAt = nil
+			}
+			j.RestartSoft = j.RestartAt != nil && (j.Policy.HardReset <= 0 || next <= j.Policy.HardReset)
 		}
 		s.moveJob(JobFailed)
 	default:
 		s.moveJob(JobCompleted)
 	}
+}
+
+// timeout is when a run that goes on now must have ended; nil: never.
+func (j *Job) timeout(now time.Time) *time.Time {
+	var at *time.Time
+	if j.Policy.Timeout > 0 {
+		at = later(now, j.Policy.Timeout)
+	}
+	if end := j.Policy.TotalDeadline; end != nil && (at == nil || end.Before(*at)) {
+		at = end
+	}
+	return at
 }
 
 // minDelay keeps a job or task that restarts at once from spinning.
