@@ -30,6 +30,7 @@ import (
 	"github.com/formicary/formicary/services/ant/internal/attempt"
 	"github.com/formicary/formicary/services/ant/internal/executor"
 	"github.com/formicary/formicary/services/ant/internal/session"
+	"github.com/formicary/formicary/services/ant/internal/socket"
 	"github.com/formicary/formicary/services/ant/internal/spool"
 )
 
@@ -47,6 +48,8 @@ type Deps struct {
 type Service struct {
 	conf Config
 	deps Deps
+	// worker is the one whose ant this is; nil when the ant executes by itself.
+	worker *socket.Worker
 }
 
 // New checks the configuration; nothing is opened before Run.
@@ -74,6 +77,9 @@ func (s *Service) Run(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = journal.Close() }()
+	if s.worker != nil {
+		defer s.tidy(journal)
+	}
 	uploads := &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: 30 * time.Second, ResponseHeaderTimeout: time.Minute}
 	defer uploads.CloseIdleConnections()
 	attempts, err := attempt.New(attempt.Options{
@@ -86,6 +92,16 @@ func (s *Service) Run(ctx context.Context) error {
 		return err
 	}
 	return s.serve(ctx, executors, attempts)
+}
+
+// tidy removes the data directory of a worker's ant that has nothing to remember. Worker ids come and go.
+func (s *Service) tidy(journal *spool.Spool) {
+	if len(journal.Unsettled()) > 0 {
+		return
+	}
+	if err := os.RemoveAll(s.conf.Dir); err != nil {
+		s.deps.Log.Warn("data directory of a worker not removed", "error", err)
+	}
 }
 
 const (
@@ -174,13 +190,26 @@ func (s *Service) serve(ctx context.Context, executors []executor.Executor, atte
 		antv1.NewRegistrationServiceClient(s.deps.ResourceManager), antv1.NewAttemptServiceClient(s.deps.Supervisor), attempts, s.deps.Log)
 	life, endLife := context.WithCancel(context.WithoutCancel(ctx))
 	defer endLife()
-	err := run.Group(life,
-		run.Member{Name: "session", Run: ses.Run},
-		run.Member{Name: "work", Run: func(life context.Context) error {
+	members := []run.Member{
+		{Name: "session", Run: ses.Run},
+		{Name: "work", Run: func(life context.Context) error {
 			defer endLife()
 			return s.work(ctx, life, ses, attempts)
 		}},
-	)
+	}
+	if s.worker != nil {
+		members = append(members, run.Member{Name: "health", Run: func(life context.Context) error {
+			for {
+				select {
+				case <-life.Done():
+					return nil
+				case <-s.worker.Changed().C():
+					ses.Beat()
+				}
+			}
+		}})
+	}
+	err := run.Group(life, members...)
 	endBase()
 	return errors.Join(err, <-inner)
 }
@@ -261,7 +290,7 @@ func (s *Service) registration(executors []executor.Executor) *antv1.RegisterReq
 	var methods []string
 	for _, e := range executors {
 		for _, m := range e.Methods() {
-			if slices.Contains(s.conf.Methods, m) {
+			if s.worker != nil || slices.Contains(s.conf.Methods, m) {
 				methods = append(methods, m)
 			}
 		}

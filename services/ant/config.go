@@ -13,6 +13,8 @@ import (
 
 	"github.com/formicary/formicary/services/ant/internal/executor"
 	"github.com/formicary/formicary/services/ant/internal/httptask"
+	"github.com/formicary/formicary/services/ant/internal/messaging"
+	"github.com/formicary/formicary/services/ant/internal/relay"
 	"github.com/formicary/formicary/services/ant/internal/shell"
 )
 
@@ -99,11 +101,14 @@ func (c Config) Validate() error {
 }
 
 func knownMethods() []string {
-	return append([]string{shell.Method}, httptask.New(httptask.Options{}).Methods()...)
+	return append([]string{shell.Method, messaging.Method}, httptask.New(httptask.Options{}).Methods()...)
 }
 
 // executors makes those of the wanted methods.
 func (s *Service) executors() ([]executor.Executor, error) {
+	if s.worker != nil {
+		return []executor.Executor{s.worker}, nil
+	}
 	if len(s.conf.Methods) == 0 {
 		s.conf.Methods = knownMethods()
 	}
@@ -118,6 +123,9 @@ func (s *Service) executors() ([]executor.Executor, error) {
 	web := httptask.New(httptask.Options{AllowPrivate: s.conf.AllowPrivate, UserAgent: "formicary-ant/" + s.conf.Version})
 	if slices.ContainsFunc(web.Methods(), func(m string) bool { return slices.Contains(s.conf.Methods, m) }) {
 		out = append(out, web)
+	}
+	if slices.Contains(s.conf.Methods, messaging.Method) {
+		out = append(out, messaging.New(s.deps.NATS, s.deps.Log, relay.DefaultTimes()))
 	}
 	return out, nil
 }

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/formicary/formicary/libs/bus"
+	"github.com/formicary/formicary/libs/bus/embedded"
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/rpc"
 	"github.com/formicary/formicary/libs/testkit"
@@ -41,6 +42,7 @@ type colony struct {
 	t       testing.TB
 	nc      *nats.Conn
 	js      jetstream.JetStream
+	natsURL string
 	network *rpc.Memory
 	blobs   *httptest.Server
 
@@ -59,11 +61,13 @@ type colony struct {
 	logs       map[string]string
 	beats      []*antv1.HeartbeatRequest
 	left       int
+	drain      bool // an operator's wish
+	ants       map[string]*antv1.RegisterRequest
 }
 
 func newColony(t testing.TB) *colony {
-	c := &colony{t: t, network: rpc.NewMemory(), works: map[string]*antv1.Work{}, results: map[string][]*antv1.Result{}, logs: map[string]string{}, settle: true}
-	c.nc, c.js = testkit.NATS(t)
+	c := &colony{t: t, network: rpc.NewMemory(), works: map[string]*antv1.Work{}, results: map[string][]*antv1.Result{}, logs: map[string]string{}, ants: map[string]*antv1.RegisterRequest{}, settle: true}
+	c.startNATS()
 	c.blobs = httptest.NewServer(http.HandlerFunc(c.put))
 	t.Cleanup(c.blobs.Close)
 	server := rpc.NewServer(testkit.Logger(t))
@@ -83,6 +87,25 @@ func newColony(t testing.TB) *colony {
 		})
 	})
 	return c
+}
+
+// startNATS starts a server that workers in other processes reach.
+func (c *colony) startNATS() {
+	s, err := embedded.Start(embedded.Options{StoreDir: c.t.TempDir(), Host: "127.0.0.1", Port: -1})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.natsURL = s.URL()
+	if c.nc, err = s.Connect(c.t.Name()); err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { c.nc.Close(); s.Stop() })
+	if c.js, err = bus.JetStream(c.nc); err == nil {
+		err = bus.Provision(c.t.Context(), c.js)
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
 }
 
 func (c *colony) take(_ context.Context, msgs []jetstream.Msg) error {
@@ -136,6 +159,7 @@ func (c *colony) Register(ctx context.Context, r *antv1.RegisterRequest) (*antv1
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.generation++
+	c.ants[r.GetAntId()] = r
 	c.beatError, c.syncError = nil, nil
 	c.sessions = append(c.sessions, uuid.NewString())
 	return &antv1.RegisterResponse{Session: c.sessions[len(c.sessions)-1], Generation: c.generation}, nil
@@ -145,13 +169,14 @@ func (c *colony) Heartbeat(_ context.Context, r *antv1.HeartbeatRequest) (*antv1
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.beats = append(c.beats, r)
-	return &antv1.HeartbeatResponse{}, c.beatError
+	return &antv1.HeartbeatResponse{Draining: c.drain}, c.beatError
 }
 
-func (c *colony) Leave(context.Context, *antv1.LeaveRequest) (*antv1.LeaveResponse, error) {
+func (c *colony) Leave(_ context.Context, r *antv1.LeaveRequest) (*antv1.LeaveResponse, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.left++
+	delete(c.ants, r.GetAntId())
 	return &antv1.LeaveResponse{}, nil
 }
 
@@ -204,16 +229,21 @@ func (c *colony) config() ant.Config {
 
 func (c *colony) new(conf ant.Config) *ant.Service {
 	c.t.Helper()
+	s, err := ant.New(conf, c.deps())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return s
+}
+
+func (c *colony) deps() ant.Deps {
+	c.t.Helper()
 	conn, err := c.network.Dial("colony", grpc.WithUserAgent("ant"))
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	c.t.Cleanup(func() { _ = conn.Close() })
-	s, err := ant.New(conf, ant.Deps{NATS: c.nc, JS: c.js, ResourceManager: conn, Supervisor: conn, Log: testkit.Logger(c.t), Meter: noop.Meter{}})
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return s
+	return ant.Deps{NATS: c.nc, JS: c.js, ResourceManager: conn, Supervisor: conn, Log: testkit.Logger(c.t), Meter: noop.Meter{}}
 }
 
 // running is an ant that can be ended.
@@ -258,19 +288,29 @@ func script(lines ...string) *antv1.Work {
 // dispatch makes work claimable and rings.
 func (c *colony) dispatch(w *antv1.Work) string {
 	c.t.Helper()
+	return c.dispatchTo(antID, w)
+}
+
+func (c *colony) dispatchTo(ant string, w *antv1.Work) string {
+	c.t.Helper()
 	w.Uid = uuid.NewString()
 	c.mu.Lock()
 	c.works[w.Uid] = w
 	c.mu.Unlock()
-	c.ring(w.Uid)
+	c.ringAt(ant, w.Uid)
 	return w.Uid
 }
 
 func (c *colony) ring(uid string) {
 	c.t.Helper()
+	c.ringAt(antID, uid)
+}
+
+func (c *colony) ringAt(ant, uid string) {
+	c.t.Helper()
 	data, err := proto.Marshal(&antv1.Doorbell{Uids: []string{uid}})
 	if err == nil {
-		_, err = c.js.Publish(c.t.Context(), "formicary.task."+antID, data)
+		_, err = c.js.Publish(c.t.Context(), "formicary.task."+ant, data)
 	}
 	if err != nil {
 		c.t.Fatal(err)

@@ -3,6 +3,7 @@ module github.com/formicary/formicary/services/ant
 go 1.26.0
 
 require (
+	github.com/coder/websocket v1.8.15
 	github.com/formicary/formicary/libs v0.0.0
 	github.com/formicary/formicary/proto/gen v0.0.0-00010101000000-000000000000
 	github.com/google/uuid v1.6.0

@@ -148,7 +148,7 @@ func (a *attempt) execute() executor.End {
 // report stores the log, spools the result and publishes it.
 func (a *attempt) report(end executor.End, why *stopped) {
 	res := a.result(end, why)
-	if a.log.Size() > 0 && res.GetOutcome() != antv1.Result_LOST {
+	if a.log.Size() > 0 && (why == nil || res.GetOutcome() != antv1.Result_LOST) { // what is fenced does not wait
 		a.upload(a.m.life, res)
 	}
 	res.Session = a.m.current()

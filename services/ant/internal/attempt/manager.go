@@ -81,7 +81,7 @@ func New(o Options, d Deps) (*Manager, error) {
 			m.methods[name] = e
 		}
 	}
-	return m, m.metrics.make(d.Meter, func() int { return len(m.Running()) })
+	return m, m.metrics.make(d.Meter)
 }
 
 // Run publishes until ctx ends, then ends what still runs and returns when every attempt has.
@@ -259,6 +259,7 @@ func (m *Manager) add(a *attempt) error {
 	}
 	m.running[a.uid] = a
 	m.all.Add(1)
+	m.metrics.running.Add(m.life, 1)
 	return nil
 }
 
@@ -266,6 +267,7 @@ func (m *Manager) remove(uid string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.running, uid)
+	m.metrics.running.Add(context.WithoutCancel(m.life), -1)
 	if len(m.running) == 0 && m.idle != nil {
 		close(m.idle)
 		m.idle = nil

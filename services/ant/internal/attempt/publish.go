@@ -98,6 +98,7 @@ type metrics struct {
 	publishFailures metric.Int64Counter
 	uploadFailures  metric.Int64Counter
 	chunksDropped   metric.Int64Counter
+	running         metric.Int64UpDownCounter
 }
 
 var ( //nolint:gochecknoglobals // constants
@@ -106,7 +107,8 @@ var ( //nolint:gochecknoglobals // constants
 	claimFailed  = metric.WithAttributes(attribute.String("answer", "failed"))
 )
 
-func (s *metrics) make(meter metric.Meter, running func() int) error {
+// make takes the instruments of the meter; several ants of one process share them.
+func (s *metrics) make(meter metric.Meter) error {
 	errs := make([]error, 7)
 	s.claims, errs[0] = meter.Int64Counter("formicary_ant_claims", metric.WithDescription("attempts claimed, by answer"))
 	s.results, errs[1] = meter.Int64Counter("formicary_ant_results", metric.WithDescription("attempts ended, by method and outcome"))
@@ -115,11 +117,7 @@ func (s *metrics) make(meter metric.Meter, running func() int) error {
 	s.publishFailures, errs[3] = meter.Int64Counter("formicary_ant_publish_failures", metric.WithDescription("results that the bus did not acknowledge"))
 	s.uploadFailures, errs[4] = meter.Int64Counter("formicary_ant_upload_failures", metric.WithDescription("logs that could not be stored"))
 	s.chunksDropped, errs[5] = meter.Int64Counter("formicary_ant_log_chunks_dropped", metric.WithDescription("pieces of live logs that were not shown"))
-	_, errs[6] = meter.Int64ObservableGauge("formicary_ant_running", metric.WithDescription("attempts running now"),
-		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
-			o.Observe(int64(running()))
-			return nil
-		}))
+	s.running, errs[6] = meter.Int64UpDownCounter("formicary_ant_running", metric.WithDescription("attempts running now"))
 	for _, err := range errs {
 		if err != nil {
 			return fmt.Errorf("make metrics: %w", err)

@@ -29,9 +29,11 @@ func toTask(w *antv1.Work) executor.Task {
 	env["FORMICARY_ATTEMPT_UID"] = w.GetUid()
 	env["FORMICARY_IDEMPOTENCY_KEY"] = w.GetIdempotencyKey()
 	t := executor.Task{
-		UID: w.GetUid(), Method: s.GetMethod(), Before: s.GetBeforeScript(), Script: s.GetScript(), After: s.GetAfterScript(),
+		UID: w.GetUid(), JobID: w.GetRequestId(), JobType: w.GetJobType(), Run: int(w.GetRun()), Name: w.GetTask(), Attempt: int(w.GetAttempt()),
+		Timeout: w.GetTimeout().AsDuration(), Method: s.GetMethod(), Before: s.GetBeforeScript(), Script: s.GetScript(), After: s.GetAfterScript(),
 		Environment: env, WorkingDir: s.GetWorkingDir(), URL: s.GetUrl(), Headers: s.GetHeaders(), Query: s.GetQuery(),
 		IdempotencyKey: w.GetIdempotencyKey(), CPUMillis: s.GetCpuMillis(), MemoryBytes: s.GetMemoryBytes(),
+		RequestQueue: s.GetMessagingRequestQueue(), ReplyQueue: s.GetMessagingReplyQueue(), Options: s.GetOptions(),
 	}
 	if s.GetVariables() != nil {
 		t.Variables = s.GetVariables().AsMap()
@@ -49,6 +51,8 @@ func (a *attempt) result(end executor.End, why *stopped) *antv1.Result {
 	switch {
 	case why != nil:
 		r.Outcome, r.FailureClass, summary = why.outcome, why.class, why.message
+	case end.Lost:
+		r.Outcome = antv1.Result_LOST
 	case end.Class != executor.None:
 		r.Outcome = antv1.Result_FAILED
 	}

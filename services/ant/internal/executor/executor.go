@@ -11,6 +11,13 @@ import (
 type Task struct {
 	// UID of the attempt: it marks everything that the executor starts.
 	UID string
+	// JobID, JobType, Run, Name and Attempt say which attempt of which task it is.
+	JobID, JobType string
+	Run            int
+	Name           string
+	Attempt        int
+	// Timeout after which the attempt is stopped; 0 means none.
+	Timeout time.Duration
 	// Method that executes it.
 	Method string
 	// Before, Script and After are the lines of a script.
@@ -28,6 +35,10 @@ type Task struct {
 	IdempotencyKey string
 	// CPUMillis and MemoryBytes are limits; 0 means none.
 	CPUMillis, MemoryBytes int64
+	// RequestQueue and ReplyQueue are the NATS subjects of a task for workers.
+	RequestQueue, ReplyQueue string
+	// Options of containers and pods: JSON of jobspec.Options; empty when there are none.
+	Options []byte
 }
 
 // Class says whose failure it is.
@@ -48,6 +59,8 @@ type End struct {
 	ExitCode int
 	// Class is None exactly when it succeeded.
 	Class Class
+	// Lost says that nobody knows whether it still runs somewhere, or how it ended.
+	Lost bool
 	// Message says in a line why it failed.
 	Message string
 	// Outputs by name, within the limits of package output.
@@ -61,6 +74,11 @@ func Refuse(message string) End { return End{ExitCode: -1, Class: Rejected, Mess
 
 // Break is the end of a task that the ant could not execute.
 func Break(message string) End { return End{ExitCode: -1, Class: Infra, Message: message} }
+
+// Lose is the end of a task of which nothing is heard any more.
+func Lose(message string) End {
+	return End{ExitCode: -1, Class: Infra, Lost: true, Message: message}
+}
 
 // Executor executes the tasks of some methods.
 type Executor interface {

@@ -33,6 +33,8 @@ type Attempts interface {
 	// Kill ends everything and lets nothing begin until Open.
 	Kill(why string)
 	Open()
+	// Shut lets nothing begin until Open; what runs goes on.
+	Shut()
 }
 
 // Options of the session.
@@ -66,7 +68,8 @@ type Session struct {
 	number   int64
 	first    bool      // the next Sync is the first of this session
 	lastGood time.Time // when the last good Sync was sent
-	draining bool
+	draining bool      // the ant ends
+	resting  bool      // an operator wants it to take no more work; it stays
 	fenced   bool
 }
 
@@ -225,14 +228,49 @@ func (s *Session) heartbeat(ctx context.Context) (fatal, err error) {
 	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	_, err = s.rm.Heartbeat(ctx, &antv1.HeartbeatRequest{
+	res, err := s.rm.Heartbeat(ctx, &antv1.HeartbeatRequest{
 		AntId: s.opts.Ant.GetAntId(), Session: session, UnhealthyMethods: s.opts.Unhealthy(), Draining: draining,
 	})
 	if err != nil {
 		return s.over(session, err), fmt.Errorf("heartbeat: %w", err)
 	}
+	s.rest(res.GetDraining())
 	return nil, nil
 }
+
+// rest does what an operator wants: finish what runs and begin nothing more, until it is wanted again. The ant stays.
+func (s *Session) rest(wanted bool) {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	s.mu.Lock()
+	was, open := s.resting, !s.fenced && !s.draining
+	s.resting = wanted
+	s.mu.Unlock()
+	switch {
+	case was == wanted:
+	case wanted:
+		s.log.Info("an operator drains this ant: it finishes what runs and takes no more")
+		s.attempts.Shut()
+	default:
+		s.log.Info("the ant takes work again")
+		if open && s.known() {
+			s.attempts.Open()
+		}
+	}
+}
+
+// known reports whether supervisor has accepted a session of the ant.
+func (s *Session) known() bool {
+	select {
+	case <-s.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+// Beat sends a heartbeat now: the health of a method has changed.
+func (s *Session) Beat() { s.beatNow.Set() }
 
 func (s *Session) sync(ctx context.Context) (fatal, err error) {
 	s.mu.Lock()
@@ -275,16 +313,14 @@ func (s *Session) accepted(session string, sent time.Time) bool {
 	if fenced {
 		s.log.Info("supervisor answers again")
 	}
-	select {
-	case <-s.ready:
-	default:
+	if !s.known() {
 		close(s.ready)
 		fenced = true // open for the first time
 	}
 	s.mu.Lock()
-	draining := s.draining
+	closed := s.draining || s.resting
 	s.mu.Unlock()
-	if fenced && !draining {
+	if fenced && !closed {
 		s.attempts.Open()
 	}
 	s.good.Set()

@@ -97,6 +97,7 @@ func (f *fake) Kill(string) {
 	f.note("kill")
 }
 func (f *fake) Open() { f.note("open") }
+func (f *fake) Shut() { f.note("shut") }
 
 func (f *fake) noteAll(what string, uids []string) {
 	if len(uids) > 0 {
