@@ -34,28 +34,3 @@ type Decision struct {
 	// Class is the placement when it is known only now; nil: that of the plan.
 	Class *Class `json:"class,omitempty"`
 }
-
-// Decide says what becomes of a task that is about to start. vars are what is known now, outputs of earlier tasks
-// included. err is Problems: the task cannot be decided and fails.
-func (d *Definition) Decide(name string, vars Vars, _ Facts) (*Decision, error) {
-	t, err := d.Task(name, vars)
-	if err != nil {
-		return nil, err
-	}
-	return &Decision{Skip: t.Skip, Fork: t.Fork, Approval: t.Approval}, nil
-}
-
-// DecideItem says which job an item of a fan-out in job mode submits. err is Problems.
-func (d *Definition) DecideItem(name string, item Item, index int, vars Vars, _ Facts) (*Decision, error) {
-	t, err := d.Item(name, item, index, vars)
-	if err != nil {
-		return nil, err
-	}
-	return &Decision{Fork: t.Fork}, nil
-}
-
-// Item renders the section of a fan-out for one of its items, at its claim. err is Problems.
-func (d *Definition) Item(name string, item Item, index int, vars Vars) (*Task, error) {
-	own := merged(vars, Vars{"item": item.Value, VarFanOutIndex: int64(index)})
-	return d.Task(name, own)
-}

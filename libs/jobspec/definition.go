@@ -43,6 +43,10 @@ type Definition struct {
 	// classes are the placement classes of the first tasks, when no variable decides them.
 	classes []Class
 	fixed   *shape // of a text without templates
+	// conditions are the compiled expressions. conditional says that the plan of a text without templates depends on
+	// them.
+	conditions  conditions
+	conditional bool
 
 	mu     sync.Mutex
 	shapes []*kept // the newest first
@@ -103,10 +107,12 @@ func (d *Definition) checkStatic(text []byte, c *collector) *draft {
 	d.fixed = &shape{text: text}
 	d.fixed.parse(d.lines)
 	r := d.reader(c, d.fixed, &scope{})
+	r.checking = true // nothing is unknown but what conditions ask for
 	out := r.whole()
 	if out == nil {
 		return nil
 	}
+	d.conditional = r.moment.asked
 	d.jobVars = Vars{}
 	if hasJobVariables(d.fixed.root) {
 		d.jobVars = d.reader(&collector{}, d.fixed, &scope{}).jobVariables(d.fixed.root)
@@ -319,7 +325,7 @@ func ofWhole(code string) bool {
 }
 
 func (d *Definition) reader(c *collector, sh *shape, s *scope) *reader {
-	return &reader{c: c, p: d.program, src: d.lines, shape: sh, m: newMachine(s)}
+	return &reader{c: c, p: d.program, src: d.lines, shape: sh, m: newMachine(s), moment: moment{conditions: &d.conditions}}
 }
 
 // quiet is a reader whose problems are told elsewhere.
@@ -338,7 +344,7 @@ func (r *reader) whole() *draft {
 		return nil
 	}
 	out := r.job(r.shape.root)
-	r.checkGraph(out.tasks)
+	r.checkGraph(out)
 	return out
 }
 

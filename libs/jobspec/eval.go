@@ -322,6 +322,7 @@ func truth(v any) (holds, known bool) {
 
 // scope is the variables by name, in their order of precedence. It is used by one goroutine.
 type scope struct {
+	item Vars // of a fan-out, while its section is read: the item's variables; unknown before an item is rendered
 	vars Vars // of the caller: parameters, built-ins, outputs, and (after the launch) the job's variables again
 	job  Vars // the job's own variables
 	task Vars // the task's own variables, while its section is read
@@ -355,6 +356,9 @@ func (s *scope) get(name string, pos int) any {
 }
 
 func (s *scope) lookup(name string) (any, bool) {
+	if v, ok := s.item[name]; ok {
+		return v, true
+	}
 	if v, ok := s.vars[name]; ok && !s.hides(name, v) {
 		c, ok := canon(v)
 		return c, ok
@@ -428,7 +432,12 @@ func (s *scope) all() any {
 		return unknown{}
 	}
 	out := make(map[string]any, len(s.vars)+len(s.job))
-	for _, layer := range []Vars{s.job, s.vars, s.task} {
+	for _, v := range s.item {
+		if _, ok := v.(unknown); ok {
+			return unknown{}
+		}
+	}
+	for _, layer := range []Vars{s.job, s.vars, s.task, s.item} {
 		for name := range layer {
 			if v, ok := s.lookup(name); ok && !isResultName(name) {
 				out[name] = v

@@ -18,6 +18,7 @@ type graph struct {
 	tasks []taskDraft
 	index map[string]int
 	next  [][]arc
+	prev  [][]int // filled by upstream
 	// vague says that a name is not known yet, so a target may exist that is not found.
 	vague bool
 }
@@ -28,10 +29,12 @@ type arc struct {
 }
 
 // checkGraph checks what the tasks say of each other. All of it is linear in tasks and edges.
-func (r *reader) checkGraph(tasks []taskDraft) {
+func (r *reader) checkGraph(d *draft) {
+	tasks := d.tasks
 	g := &graph{r: r, tasks: tasks, index: make(map[string]int, len(tasks)), next: make([][]arc, len(tasks))}
 	g.names()
 	g.connect()
+	g.references(d)
 	onCycle := g.cycles()
 	if !onCycle {
 		g.cleanup()
@@ -228,4 +231,103 @@ func starts(tasks []Task) []bool {
 		out[i] = !waits[tasks[i].Name] && len(tasks[i].DependsOn) == 0 && !tasks[i].AlwaysRun
 	}
 	return out
+}
+
+// maxAncestry bounds the edges that are followed to find out what comes before a task. Beyond it nothing is said about
+// the order; a definition that large is made by a loop.
+const maxAncestry = 2_000_000
+
+// references checks the tasks that are named elsewhere than in edges: by conditions, by AWAIT_FORKED_JOB and as source of
+// a fan-out.
+func (g *graph) references(d *draft) {
+	budget := maxAncestry
+	for i := range g.tasks {
+		t := &g.tasks[i]
+		g.ownFork(t, d.plan.JobType)
+		if len(t.refs)+len(t.awaits) == 0 && t.flow.resultsOf == "" {
+			continue
+		}
+		before := g.upstream(i, &budget)
+		for _, ref := range t.refs {
+			g.asked(i, ref, before)
+		}
+		if k, ok := g.index[t.flow.resultsOf]; ok && g.tasks[k].task.FanOut != nil && before != nil && !before[k] {
+			g.r.warn(t.flow.resultsAt.line, t.flow.resultsAt.column, CodeNotUpstream, "the fan-out is over results of "+g.tasks[k].shown+", which does not end before", "an edge from it")
+		}
+		for _, ref := range t.awaits {
+			g.await(d, i, ref, before)
+		}
+	}
+}
+
+// ownFork refuses a job that submits itself.
+func (g *graph) ownFork(t *taskDraft, own string) {
+	if t.task.Fork != nil && own != "" && t.task.Fork.JobType == own {
+		g.r.fault(t.flow.forkType, CodeInvalidValue, "the job would submit itself", "another job")
+	}
+}
+
+// asked checks a task that a condition names.
+func (g *graph) asked(i int, ref taskRef, before map[int]bool) {
+	k, ok := g.index[ref.name]
+	switch {
+	case !ok && g.vague:
+	case !ok:
+		g.unknownTarget(&edge{target: ref.name, node: ref.at}, sortedKeys(g.index))
+	case k == i:
+		g.r.fault(ref.at, CodeCondition, "the task "+g.tasks[i].shown+" asks for itself", "a task before it")
+	case before != nil && !before[k]:
+		g.r.warn(ref.at.line, ref.at.column, CodeNotUpstream, "the task "+g.tasks[k].shown+" does not end before "+g.tasks[i].shown+" starts", "an edge from it")
+	}
+}
+
+// await checks a task whose job is waited for. Where no edge leads from it, one is added.
+func (g *graph) await(d *draft, i int, ref taskRef, before map[int]bool) {
+	k, ok := g.index[ref.name]
+	switch {
+	case !ok && g.vague:
+		return
+	case !ok:
+		g.unknownTarget(&edge{target: ref.name, node: ref.at}, sortedKeys(g.index))
+		return
+	case k == i || g.tasks[k].methodKnown && g.tasks[k].task.Method != MethodForkJob:
+		g.r.fault(ref.at, CodeInvalidValue, "the task "+g.tasks[k].shown+" submits no job", "a task of the method "+MethodForkJob)
+		return
+	case before != nil && before[k]:
+		return
+	}
+	t := &g.tasks[i]
+	t.task.DependsOn = append(t.task.DependsOn, ref.name)
+	if i < len(d.plan.Tasks) {
+		d.plan.Tasks[i].DependsOn = t.task.DependsOn
+	}
+	t.edges = append(t.edges, edge{target: ref.name, known: true, data: true, node: ref.at})
+	g.next[k] = append(g.next[k], arc{i, &t.edges[len(t.edges)-1]})
+	g.prev = nil
+}
+
+// upstream returns the tasks from which edges lead to a task, or nil when there is too much to follow.
+func (g *graph) upstream(i int, budget *int) map[int]bool {
+	if g.prev == nil {
+		g.prev = make([][]int, len(g.tasks))
+		for from := range g.next {
+			*budget -= 1 + len(g.next[from])
+			for _, a := range g.next[from] {
+				g.prev[a.to] = append(g.prev[a.to], from)
+			}
+		}
+	}
+	before := map[int]bool{}
+	for queue := []int{i}; len(queue) > 0; queue = queue[1:] {
+		for _, from := range g.prev[queue[0]] {
+			if *budget--; *budget < 0 {
+				return nil
+			}
+			if !before[from] {
+				before[from] = true
+				queue = append(queue, from)
+			}
+		}
+	}
+	return before
 }

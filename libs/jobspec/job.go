@@ -313,28 +313,6 @@ func (r *reader) mapping(n *node, field func(p *pair), at *pair) {
 	}
 }
 
-// condition reads a template that renders true. Expressions of another kind are not evaluated yet.
-func (r *reader) condition(n *node, field string) bool {
-	s, ok := r.scalar(n)
-	if !ok || !s.known {
-		return false
-	}
-	if v, ok := s.value.(bool); ok {
-		return v
-	}
-	text := strings.TrimSpace(textOf(s.value))
-	if !n.templated && strings.ContainsAny(text, "=<>!&|().[]'\"") {
-		r.fault(n, CodeUnsupportedField, "an expression in "+field+" is not supported yet", "a template that renders true or nothing")
-		return false
-	}
-	for word := range strings.FieldsSeq(text) {
-		if strings.EqualFold(word, "true") {
-			return true
-		}
-	}
-	return false
-}
-
 // waits gathers the fields about delays between attempts.
 type waits struct {
 	delay                    time.Duration

@@ -33,6 +33,15 @@ func Methods() []string {
 	}
 }
 
+// NeedsAnt reports whether tasks of the method are executed by ants; the others are done by the engine and hold no slot.
+func NeedsAnt(method string) bool {
+	switch method {
+	case MethodManual, MethodForkJob, MethodAwaitForkedJob, MethodFanOutJob, MethodExpireArtifacts:
+		return false
+	}
+	return true
+}
+
 // isHTTP reports whether the method is one request to a URL.
 func isHTTP(method string) bool {
 	switch method {

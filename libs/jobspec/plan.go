@@ -99,6 +99,8 @@ type Task struct {
 	Decide bool `json:"decide,omitempty"`
 	// When is a CEL expression that must hold, or the task is SKIPPED; empty: it holds.
 	When string `json:"when,omitempty"`
+	// ItemClass says that the placement of the items depends on the item: Method, Tags and Slots here are not complete.
+	ItemClass bool `json:"item_class,omitempty"`
 	// FanOut runs the task once for each item (fan_out or matrix).
 	FanOut *FanOut `json:"fan_out,omitempty"`
 	// Fork is the job that FORK_JOB submits; of a task with FanOut each item does. Complete only after Decide.
@@ -192,7 +194,8 @@ func (c Class) String() string {
 	return c.Method + "|" + strings.Join(c.Tags, ",") + "|" + strconv.Itoa(c.Slots)
 }
 
-// startClasses are the classes of the tasks without incoming edges; trailing clean-up does not start at once.
+// startClasses are the classes of the tasks without incoming edges that ants execute; trailing clean-up does not start at
+// once, and neither do the items of a fan-out whose placement is not known yet.
 func startClasses(tasks []Task) []Class {
 	waits := make(map[string]bool)
 	for i := range tasks {
@@ -206,7 +209,7 @@ func startClasses(tasks []Task) []Class {
 	var classes []Class
 	for i := range tasks {
 		t := &tasks[i]
-		if waits[t.Name] || len(t.DependsOn) > 0 || t.AlwaysRun {
+		if waits[t.Name] || len(t.DependsOn) > 0 || t.AlwaysRun || t.ItemClass || !NeedsAnt(t.Method) {
 			continue
 		}
 		if c := t.Class(); !seen[c.String()] {

@@ -89,6 +89,8 @@ const (
 	CodeTooManyTasks       = "TOO_MANY_TASKS"
 	CodeTooManyEdges       = "TOO_MANY_EDGES"
 	CodeInvalidRoute       = "INVALID_ROUTE"
+	CodeCondition          = "INVALID_CONDITION"
+	CodeNotUpstream        = "NOT_UPSTREAM"
 	CodeMissingParam       = "MISSING_PARAM"
 	CodeInvalidParam       = "INVALID_PARAM"
 	CodeTaskNotInRendering = "TASK_NOT_RENDERED"

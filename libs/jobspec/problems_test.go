@@ -43,7 +43,7 @@ tasks:
 			`job.yaml:9:19: the task "c" does not exist, expected a [UNKNOWN_TASK]`,
 			`job.yaml:11:13: the field script is missing, expected the lines to run [MISSING_FIELD]`,
 			`job.yaml:12:5: the field "scripts" is not known, expected script [UNKNOWN_FIELD]`,
-			`job.yaml:13:5: the field fan_out is not supported yet, expected a definition without it [UNSUPPORTED_FIELD]`,
+			`job.yaml:13:14: the field source is missing`,
 			`job.yaml:14:12: "0" is out of bounds or no whole number, expected 1 to 10000 [INVALID_VALUE]`,
 		}},
 		{"syntax", "job_type: j\ntasks: [a\nb: c\n", []string{`job.yaml:2:1: the text is no YAML: did not find expected ',' or ']'`}},
@@ -83,21 +83,20 @@ tasks:
       5xy: b
       COMPLETED: b
       APPROVED: b
-      7: WAIT_FOR_APPROVAL
+      7: RESTART_TASK
   - {task_type: b, method: SHELL, script: x}
 `, []string{
 			`job.yaml:6:19: an action stands among other targets`,
 			`job.yaml:8:7: "5xy" is no outcome`,
 			`job.yaml:9:7: the outcome COMPLETED leads to different tasks`,
 			`job.yaml:10:7: the outcome APPROVED is that of an approval`,
-			`job.yaml:11:10: the action WAIT_FOR_APPROVAL is not supported yet`,
 		}},
 		{"a mapping by accident", head + "  - task_type: a\n    method: SHELL\n    script:\n      - echo a: b\n", []string{
 			`job.yaml:6:9: a mapping stands where text is expected, expected text; in quotes when it holds a colon and a space [INVALID_TYPE]`,
 		}},
-		{"method of later", head + "  - {task_type: a, method: MANUAL}\n", []string{`job.yaml:3:28: the method MANUAL is not supported yet`}},
-		{"expression", "job_type: j\nskip_if: params.branch == 'main'\ntasks:\n  - {task_type: a, method: SHELL, script: x}\n", []string{
-			`job.yaml:2:10: an expression in skip_if is not supported yet`,
+		{"method of the engine", head + "  - {task_type: a, method: FAN_OUT_JOB}\n", []string{`job.yaml:3:28: the method FAN_OUT_JOB is internal`}},
+		{"expression", "job_type: j\nskip_if: params.branch = 'main'\ntasks:\n  - {task_type: a, method: SHELL, script: x}\n", []string{
+			`job.yaml:2:24: = is no operator, == compares`,
 		}},
 		{"timeouts", "job_type: j\ntimeout: 1h\ntimeouts: {run: 2h, total: 3h, gracious: 1s}\ntasks:\n  - {task_type: a, method: SHELL, script: x, timeout: 0, timeouts: {run: -1s}}\n", []string{
 			`job.yaml:3:12: timeout and timeouts.run are both given`,

@@ -29,6 +29,8 @@ type reader struct {
 	reads []string // variables
 	late  bool     // something is known at the claim only
 	unset []fault  // variables that are not set yet
+
+	moment moment // of the rendering: what conditions can know
 }
 
 // scalar is a single value of the text with its tokens replaced.
@@ -69,7 +71,7 @@ func (r *reader) warn(line, column int, code, message, expected string) {
 
 // note is the scope's onRead while a task is read.
 func (r *reader) note(name string, value any) {
-	if isCounter(name) || name == everything {
+	if isCounter(name) || name == everything || r.m.scope.isItem(name) {
 		r.late = true
 	}
 	if !isResultName(name) && !slices.Contains(r.reads, name) {

@@ -1,5 +1,7 @@
 package jobspec
 
+import "time"
+
 // Plan renders the definition for one run. vars are the parameters and the built-in variables. err is Problems.
 func (d *Definition) Plan(vars Vars) (*Plan, error) { return d.plan(vars, nil) }
 
@@ -18,7 +20,7 @@ func (d *Definition) PlanWith(host Host, vars Vars) (*Plan, error) {
 }
 
 func (d *Definition) plan(vars Vars, h *hosting) (*Plan, error) {
-	if d.static != nil && !d.overridden(vars) {
+	if d.static != nil && !d.conditional && !d.overridden(vars) {
 		plan := *d.static
 		plan.Vars = merged(d.jobVars, vars)
 		return &plan, nil
@@ -115,13 +117,35 @@ func (d *Definition) StartClasses(vars Vars) ([]Class, error) {
 // counters such as JobRetry. Of the result the Spec and Skip are new; name, edges and placement stay those of the plan.
 // err is Problems.
 func (d *Definition) Task(name string, vars Vars) (*Task, error) {
-	if d.static != nil && !d.overridden(vars) {
+	if d.static != nil && !d.conditional && !d.overridden(vars) {
 		if i, ok := d.index[name]; ok {
 			t := d.static.Tasks[i]
 			return &t, nil
 		}
 		return nil, d.notRendered(name)
 	}
+	s, err := d.section(name, vars)
+	if err != nil {
+		return nil, err
+	}
+	t, err := s.read(nil)
+	if err != nil {
+		return nil, err
+	}
+	t.task.Late = false
+	return &t.task, nil
+}
+
+// section is one task's part of the text, found for a rendering.
+type section struct {
+	*reader
+	node   *node
+	within span
+	grace  time.Duration
+}
+
+// section finds the section of a task. err is Problems.
+func (d *Definition) section(name string, vars Vars) (*section, error) {
 	c := &collector{file: d.file}
 	s, sh := d.open(vars, c)
 	for _, p := range sh.problems {
@@ -139,18 +163,21 @@ func (d *Definition) Task(name string, vars Vars) (*Task, error) {
 	if !ok {
 		return nil, d.notRendered(name)
 	}
-	header := Plan{Grace: defaultGrace}
-	if n := sh.root.get("timeouts"); n != nil {
-		if grace := n.get("grace"); grace != nil {
-			header.Grace = r.duration(grace)
-		}
+	grace := defaultGrace
+	if n := sh.root.get("timeouts").get("grace"); n != nil {
+		grace = r.duration(n)
 	}
-	t := r.task(list.items[i], r.extent(list, i), header.Grace)
-	if _, err := c.split(); err != nil {
+	return &section{reader: r, node: list.items[i], within: r.extent(list, i), grace: grace}, nil
+}
+
+// read reads the section; item are the variables of an item, if it is one. err is Problems.
+func (s *section) read(item Vars) (*taskDraft, error) {
+	s.m.scope.item = item
+	t := s.task(s.node, s.within, s.grace)
+	if _, err := s.c.split(); err != nil {
 		return nil, err
 	}
-	t.task.Late = false
-	return &t.task, nil
+	return &t, nil
 }
 
 func (d *Definition) notRendered(name string) error {

@@ -30,6 +30,11 @@ type taskDraft struct {
 	unset []fault
 	// settled says that what decides its placement depends on no variable.
 	settled bool
+	// methodKnown says that the method is.
+	methodKnown bool
+	flow        flowDraft
+	refs        []taskRef // tasks that conditions name
+	awaits      []taskRef // tasks whose jobs are waited for
 }
 
 // edge leads from a task to another one that it names: to the next one, or back to one that it depends on.
@@ -87,7 +92,7 @@ func (r *reader) extent(list *node, i int) span {
 
 // begin prepares for a task: from here on what is read belongs to it.
 func (r *reader) begin(within span) {
-	r.reads, r.late, r.unset = nil, false, nil
+	r.reads, r.late, r.unset, r.moment.refs = nil, false, nil, nil
 	reads := r.shape.reads
 	for i := sort.Search(len(reads), func(i int) bool { return reads[i].out >= within.from }); i < len(reads) && reads[i].out < within.to; i++ {
 		r.note(reads[i].name, nil)
@@ -97,14 +102,14 @@ func (r *reader) begin(within span) {
 }
 
 func (r *reader) end() {
-	r.m.scope.task, r.m.scope.taskType, r.m.scope.onRead = nil, "", nil
+	r.m.scope.task, r.m.scope.item, r.m.scope.taskType, r.m.scope.onRead = nil, nil, "", nil
 }
 
 // task reads one task. Its name and its variables come first: the templates of the other fields see them.
 func (r *reader) task(n *node, within span, grace time.Duration) taskDraft {
 	r.begin(within)
 	defer r.end()
-	t := taskDraft{node: n, settled: true}
+	t := taskDraft{node: n, settled: true, methodKnown: true}
 	t.task = Task{Method: DefaultMethod, Slots: 1, Timeout: defaultTaskTimeout, Grace: grace}
 	if n.kind != nodeMap {
 		r.fault(n, CodeInvalidType, "a task is "+n.kind.String(), "a mapping with task_type")
@@ -113,6 +118,8 @@ func (r *reader) task(n *node, within span, grace time.Duration) taskDraft {
 	r.taskName(&t, n)
 	waits := waitsOf(defaultTaskDelay)
 	fields := taskFieldReader{reader: r, t: &t, waits: &waits}
+	fields.flow.itemNames = r.itemNames(n)
+	r.hideItems(fields.flow.itemNames)
 	for _, first := range [...]bool{true, false} {
 		for i := range n.pairs {
 			p := &n.pairs[i]
@@ -123,6 +130,8 @@ func (r *reader) task(n *node, within span, grace time.Duration) taskDraft {
 	}
 	t.task.Backoff = r.backoff(&waits)
 	fields.routes(n)
+	fields.fanOut(n)
+	fields.finish(n)
 	fields.checkMethod(n)
 	t.task.Spec.Method, t.task.Spec.Shell = t.task.Method, isScript(t.task.Method)
 	t.task.Late, t.unset = r.late, r.unset
@@ -171,6 +180,7 @@ type taskFieldReader struct {
 	*reader
 	t     *taskDraft
 	waits *waits
+	flow  flowDraft
 }
 
 // decisive notes whether a field that decides the placement is known without variables.
@@ -214,6 +224,9 @@ func (r *taskFieldReader) read(p *pair) {
 		t.Tags = r.tags(n)
 	case "slots":
 		r.decisive(n)
+		if r.byItem(n) {
+			break
+		}
 		if slots, ok := r.integer(n, 1, maxSlots); ok {
 			t.Slots = slots
 		}
@@ -234,16 +247,33 @@ func (r *taskFieldReader) read(p *pair) {
 		t.AllowStartIfCompleted = r.boolean(n)
 	case "execution":
 		r.execution(n)
-	case "except":
-		t.Skip = r.condition(n, "except")
-	case "dependencies", "depends_on":
+	case "dependencies":
+		r.decisive(n)
+		t.Downloads = r.dependencies(n)
+	case "depends_on":
 		r.decisive(n)
 		r.dependencies(n)
 	case "on_completed", "on_failed", "on_exit_code":
 		r.decisive(n) // read together by routes
 	default:
-		r.spec(p)
+		if !r.flowField(p) {
+			r.spec(p)
+		}
 	}
+}
+
+// byItem reports whether a value depends on the item of a fan-out, which is not known for the task as a whole.
+func (r *taskFieldReader) byItem(n *node) bool {
+	if len(r.flow.itemNames) == 0 || r.checking || n.kind != nodeScalar || !n.templated {
+		return false
+	}
+	unset := len(r.unset)
+	s, ok := r.resolve(n)
+	if !ok || s.known || len(r.unset) > unset {
+		return false
+	}
+	r.t.task.ItemClass = true
+	return true
 }
 
 // spec reads the fields that the ant executes.
@@ -307,8 +337,13 @@ func (r *taskFieldReader) taskVariables(n *node) {
 }
 
 func (r *taskFieldReader) method(n *node) {
+	if r.byItem(n) {
+		r.t.methodKnown = false
+		return
+	}
 	method, ok := r.planned(n)
 	if !ok {
+		r.t.methodKnown = false
 		return
 	}
 	method = strings.ToUpper(strings.TrimSpace(method))
@@ -349,15 +384,16 @@ func (r *taskFieldReader) checkMethod(n *node) {
 	case isScript(t.Method):
 		r.warn(at.line, at.column, CodeUnsupportedMethod, "no ant of this version executes "+t.Method, "SHELL or an HTTP method")
 	default:
-		r.fault(at, CodeUnsupportedMethod, "the method "+t.Method+" is not supported yet", "SHELL or an HTTP method")
+		r.checkOwnMethod(n, at)
 	}
+	r.checkForeign(n)
 }
 
 func (r *taskFieldReader) tags(n *node) []string {
 	var tags []string
 	for _, it := range r.list(n) {
 		if !it.known {
-			if !r.checking {
+			if !r.checking && !r.byItem(it.node) {
 				r.undefined(it.node)
 			}
 			continue
@@ -453,12 +489,12 @@ func (r *reader) inLoop(n *node) bool {
 	return s != nil && s.loop
 }
 
-func (r *taskFieldReader) dependencies(n *node) {
+func (r *taskFieldReader) dependencies(n *node) []string {
 	t := &r.t.task
 	names := r.targets(n, true)
 	if len(t.DependsOn) == 0 {
-		t.DependsOn = names
-		return
+		t.DependsOn = slices.Clone(names)
+		return names
 	}
 	both := make(map[string]bool, len(t.DependsOn))
 	for _, name := range t.DependsOn {
@@ -469,6 +505,7 @@ func (r *taskFieldReader) dependencies(n *node) {
 			t.DependsOn = append(t.DependsOn, name)
 		}
 	}
+	return names
 }
 
 // routes reads the control edges.
@@ -511,13 +548,8 @@ func (r *taskFieldReader) routes(n *node) {
 }
 
 func (r *taskFieldReader) checkRoute(key string, at *node, names []string, targets *node) {
-	if key == "APPROVED" || key == "REJECTED" {
-		r.fault(at, CodeInvalidRoute, "the outcome "+key+" is that of an approval, which is not supported yet", "")
-	}
 	for _, name := range names {
 		switch {
-		case name == ActionWaitForApproval:
-			r.fault(targets, CodeUnsupportedField, "the action "+name+" is not supported yet", "another action or a task")
 		case IsAction(name) && len(names) > 1:
 			r.fault(targets, CodeInvalidRoute, "an action stands among other targets", "one action, or task names only")
 			return

@@ -1,0 +1,103 @@
+package jobspec
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Bounds of an approval policy.
+const (
+	maxApprovals = 1_000
+	maxVoters    = 1_000
+)
+
+func approvalNames() []string {
+	return strings.Fields(`min_approvals allowed_users allowed_roles require_unanimous allow_self_approval sla_deadline
+		timeout_action escalation_recipients escalation_message`)
+}
+
+func timeoutActions() []string { return []string{AutoApprove, AutoReject, Escalate} }
+
+// approval reads a policy. Who may vote can depend on outputs of earlier tasks.
+func (r *taskFieldReader) approval(n *node, at *pair) {
+	a := DefaultApproval()
+	r.mapping(n, func(p *pair) {
+		v := p.value
+		switch p.key {
+		case "min_approvals":
+			if least, ok := r.lateInteger(v, 1, maxApprovals); ok {
+				a.MinApprovals = least
+			}
+		case "allowed_users":
+			a.AllowedUsers = r.names(v)
+		case "allowed_roles":
+			a.AllowedRoles = r.names(v)
+		case "require_unanimous":
+			a.RequireUnanimous = r.boolean(v)
+		case "allow_self_approval":
+			a.AllowSelfApproval = r.boolean(v)
+		case "sla_deadline":
+			a.SLA = r.lateDuration(v)
+		case "timeout_action":
+			a.TimeoutAction = r.timeoutAction(v)
+		case "escalation_recipients":
+			a.EscalationRecipients = r.names(v)
+		case "escalation_message":
+			a.EscalationMessage = r.longText(v, "escalation_message", maxDescription)
+		default:
+			r.unknownField(p, nil, approvalNames())
+		}
+	}, at)
+	if users := len(a.AllowedUsers); users > 0 && len(a.AllowedRoles) == 0 && n.get("allowed_roles") == nil && a.MinApprovals > users {
+		r.fault(n.get("min_approvals"), CodeInvalidValue, "more approvals are needed than there are allowed_users", "at most "+textOf(users))
+	}
+	r.t.task.Approval = a
+}
+
+func (r *taskFieldReader) timeoutAction(n *node) string {
+	text, known := r.text(n)
+	text = strings.ToUpper(strings.TrimSpace(text))
+	if known && text != "" && !slices.Contains(timeoutActions(), text) {
+		r.fault(n, CodeInvalidValue, r.show(n)+" is no action", "one of "+strings.Join(timeoutActions(), ", "))
+	}
+	if !known || !slices.Contains(timeoutActions(), text) {
+		return Escalate
+	}
+	return text
+}
+
+// names reads texts, each of which can hold several with commas between them.
+func (r *taskFieldReader) names(n *node) []string {
+	var out []string
+	for _, it := range r.list(n) {
+		if !it.known {
+			continue
+		}
+		for name := range strings.SplitSeq(it.text, ",") {
+			if name = strings.TrimSpace(name); name != "" && !slices.Contains(out, name) {
+				out = append(out, name)
+			}
+		}
+		if len(out) > maxVoters {
+			r.fault(n, CodeInvalidValue, "there are too many names", "at most "+textOf(maxVoters))
+			return nil
+		}
+	}
+	return out
+}
+
+// lateInteger and lateDuration are integer and duration for what may be known only when the task starts.
+func (r *taskFieldReader) lateInteger(n *node, low, high int) (value int, known bool) {
+	if s, ok := r.scalar(n); !ok || !s.known {
+		return low, false
+	}
+	return r.integer(n, low, high)
+}
+
+func (r *taskFieldReader) lateDuration(n *node) time.Duration {
+	if s, ok := r.scalar(n); !ok || !s.known {
+		return 0
+	}
+	return r.duration(n)
+}

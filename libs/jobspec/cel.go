@@ -1,0 +1,303 @@
+package jobspec
+
+import (
+	"errors"
+	"reflect"
+	"regexp"
+	"strings"
+	"sync"
+
+	"cel.dev/cel-go/cel"
+	celenv "cel.dev/cel-go/common/env"
+	"cel.dev/cel-go/common/types"
+	celref "cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
+	"cel.dev/cel-go/ext"
+)
+
+// Bounds of conditions. An expression is small, each value that it sees is, and what it does is counted: the cost is in
+// steps of the evaluation plus a tenth of the bytes that functions handle. Nothing measures time, so that a condition
+// ends in the same way on every machine; the bounds keep the worst below 100 ms.
+const (
+	maxExpression      = 4_000 // characters
+	maxExpressionDepth = 60
+	maxExpressionNodes = 4_000
+	maxConditionCost   = 200_000
+	maxConditionText   = 64 << 10 // bytes of one text
+	maxConditionValue  = 1 << 20  // bytes of a list or mapping
+	maxMatchText       = 16 << 10 // bytes that a regular expression is matched with
+	maxMatchPattern    = 200
+	bytesPerCost       = 10
+	costOfPattern      = 500 // compiling it
+)
+
+// The variables of conditions. params and vars are the same: all that templates see.
+const (
+	celParams = "params"
+	celVars   = "vars"
+	celTasks  = "tasks"
+	celJob    = "job"
+)
+
+// celTask and celJob are what tasks.NAME and job are. Their fields are those of TaskFact and some built-in variables.
+type celTask struct {
+	State        string         `cel:"state"`
+	ExitCode     int64          `cel:"exit_code"`
+	FailureClass string         `cel:"failure_class"`
+	Message      string         `cel:"message"`
+	Outputs      map[string]any `cel:"outputs"`
+	Result       string         `cel:"result"`
+}
+
+type celJobFacts struct {
+	ID           string `cel:"id"`
+	Type         string `cel:"type"`
+	Retry        int64  `cel:"retry"`
+	Elapsed      int64  `cel:"elapsed_secs"`
+	User         string `cel:"user_id"`
+	Organization string `cel:"organization_id"`
+}
+
+// conditions compiles the expressions of a definition, each once. It is safe for concurrent use.
+type conditions struct {
+	mu   sync.Mutex
+	env  *cel.Env
+	err  error
+	list map[string]*celCondition
+}
+
+// celCondition is a compiled expression, or what is wrong with its text.
+type celCondition struct {
+	program cel.Program
+	uses    celUses
+	issues  []celIssue
+}
+
+// celIssue is a fault of an expression; at counts characters of its text.
+type celIssue struct {
+	at      int
+	message string
+}
+
+// get compiles an expression or returns it as compiled before. The texts are those of the definition, never values, so
+// that their number is bounded.
+func (c *conditions) get(text string) (*celCondition, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if found := c.list[text]; found != nil {
+		return found, nil
+	}
+	if c.env == nil && c.err == nil {
+		c.env, c.err = newCELEnv()
+		c.list = map[string]*celCondition{}
+	}
+	if c.err != nil {
+		return nil, c.err
+	}
+	compiled, err := compileCondition(c.env, text)
+	if err != nil {
+		return nil, err
+	}
+	c.list[text] = compiled
+	return compiled, nil
+}
+
+// find returns an expression that was compiled before, or nil.
+func (c *conditions) find(text string) *celCondition {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.list[text]
+}
+
+// newCELEnv declares what expressions can use: the language, its standard functions and those on text that make no text
+// longer than what they are given (join and replace can, see compileCondition). matches is our own: bounded.
+func newCELEnv() (*cel.Env, error) {
+	anything := cel.MapType(cel.StringType, cel.DynType)
+	return cel.NewCustomEnv(
+		cel.StdLib(cel.StdLibSubset(&celenv.LibrarySubset{ExcludeFunctions: []*celenv.Function{{Name: "matches"}}})),
+		ext.Strings(ext.StringsVersion(0)),
+		ext.NativeTypes(reflect.TypeFor[celTask](), reflect.TypeFor[celJobFacts](), ext.ParseStructTags(true)),
+		cel.Variable(celParams, anything),
+		cel.Variable(celVars, anything),
+		cel.Variable(celTasks, cel.MapType(cel.StringType, cel.ObjectType("jobspec.celTask"))),
+		cel.Variable(celJob, cel.ObjectType("jobspec.celJobFacts")),
+		cel.Function("matches",
+			cel.MemberOverload("text_matches", []*cel.Type{cel.StringType, cel.StringType}, cel.BoolType, cel.BinaryBinding(celMatches))),
+		cel.CrossTypeNumericComparisons(true),
+		cel.ParserExpressionSizeLimit(maxExpression),
+		cel.ParserRecursionLimit(maxExpressionDepth),
+		cel.ExpressionNodeLimit(maxExpressionNodes),
+		cel.ParserErrorRecoveryLimit(10),
+	)
+}
+
+func celMatches(text, pattern celref.Val) celref.Val {
+	t, isText := text.(types.String)
+	p, isPattern := pattern.(types.String)
+	if !isText || !isPattern {
+		return types.MaybeNoSuchOverloadErr(text)
+	}
+	if len(p) > maxMatchPattern || len(t) > maxMatchText {
+		return types.NewErr("too long to match")
+	}
+	re, err := regexp.Compile(string(p))
+	if err != nil {
+		return types.NewErr("no regular expression")
+	}
+	return types.Bool(re.MatchString(string(t)))
+}
+
+// celCost counts what a call costs: the size of all that it handles.
+type celCost struct{}
+
+// CallCost is called after each call.
+func (celCost) CallCost(function, _ string, args []celref.Val, result celref.Val) *uint64 {
+	total := uint64(1)
+	for _, arg := range args {
+		total += celSize(arg, 0)
+	}
+	switch function {
+	case "matches":
+		total += costOfPattern
+		if len(args) == 2 {
+			total += celSize(args[0], 0) * celSize(args[1], 0)
+		}
+	case "split":
+		if list, ok := result.(traits.Lister); ok {
+			if n, ok := list.Size().(types.Int); ok {
+				total += uint64(max(n, 0))
+			}
+		}
+	}
+	return &total
+}
+
+// celSize is the size of a value in units of cost. Lists and mappings are walked, as equality and in do, down to the
+// depth that values have.
+func celSize(v celref.Val, depth int) uint64 {
+	switch v := v.(type) {
+	case types.String:
+		return uint64(len(v) / bytesPerCost)
+	case types.Bytes:
+		return uint64(len(v) / bytesPerCost)
+	case traits.Mapper:
+		n := uint64(0)
+		for it := v.Iterator(); depth < maxDepth && n < maxConditionCost && it.HasNext() == types.True; {
+			key := it.Next()
+			n += 1 + celSize(key, depth+1) + celSize(v.Get(key), depth+1)
+		}
+		return n
+	case traits.Lister:
+		size, _ := v.Size().(types.Int)
+		n := uint64(0)
+		for i := types.Int(0); i < size && depth < maxDepth && n < maxConditionCost; i++ {
+			n += 1 + celSize(v.Get(i), depth+1)
+		}
+		return n
+	}
+	return 0
+}
+
+// compileCondition parses and checks an expression. Faults of the text are in the result; err is ours.
+func compileCondition(environment *cel.Env, text string) (*celCondition, error) {
+	c := &celCondition{}
+	ast, issues := environment.Compile(text)
+	if issues.Err() != nil {
+		for _, e := range issues.Errors() {
+			at := 0
+			if e.Location != nil {
+				at = runeOffset(text, e.Location.Line(), e.Location.Column())
+			}
+			c.issues = append(c.issues, celIssue{at: at, message: celMessage(e.Message)})
+			if strings.HasPrefix(e.Message, celSyntax) {
+				break // what follows is mostly a consequence
+			}
+		}
+		return c, nil
+	}
+	if out := ast.OutputType(); !out.IsExactType(cel.BoolType) && !out.IsExactType(cel.DynType) {
+		c.issues = append(c.issues, celIssue{message: "the expression is " + out.String() + " and not true or false"})
+		return c, nil
+	}
+	c.uses = usesOf(ast, text)
+	if c.issues = c.uses.issues; len(c.issues) > 0 {
+		return c, nil
+	}
+	program, err := environment.Program(ast, cel.CostLimit(maxConditionCost), cel.CostTracking(celCost{}))
+	if err != nil {
+		c.issues = append(c.issues, celIssue{message: "the expression cannot be used"})
+		return c, nil //nolint:nilerr // what the planner refuses is a fault of the text
+	}
+	c.program = program
+	return c, nil
+}
+
+const celSyntax = "Syntax error: "
+
+// celMessage shortens what the compiler says.
+func celMessage(message string) string {
+	message, _, _ = strings.Cut(message, "\n")
+	message = strings.ReplaceAll(message, " (in container '')", "")
+	message = strings.TrimPrefix(message, celSyntax)
+	if strings.HasPrefix(message, "token recognition error at: '= ") {
+		return "= is no operator, == compares"
+	}
+	const longest = 200
+	if len(message) > longest {
+		message = strings.ToValidUTF8(message[:longest], "") + "…"
+	}
+	return message
+}
+
+// runeOffset is the number of characters before a place that the compiler names: lines from 1, columns from 0.
+func runeOffset(text string, line, column int) int {
+	at := 0
+	for range line - 1 {
+		before, after, found := strings.Cut(text, "\n")
+		if !found {
+			break
+		}
+		at, text = at+len([]rune(before))+1, after
+	}
+	return at + max(column, 0)
+}
+
+// Ways in which the evaluation of a condition fails. The reasons of the evaluator hold values, so they are not told.
+var (
+	errConditionWork  = errors.New("the condition works too much")
+	errConditionKey   = errors.New("the condition asks for a key that is not there")
+	errConditionType  = errors.New("the condition compares or computes with a value of the wrong type")
+	errConditionOther = errors.New("the condition cannot be evaluated")
+	errConditionBool  = errors.New("the condition is neither true nor false")
+)
+
+// holds evaluates the expression.
+func (c *celCondition) holds(activation map[string]any) (bool, error) {
+	out, _, err := c.program.Eval(activation)
+	if err != nil {
+		text := err.Error()
+		switch {
+		case strings.Contains(text, "cost limit"), strings.Contains(text, "too long to match"):
+			return false, errConditionWork
+		case strings.Contains(text, "no such key"):
+			return false, errConditionKey
+		case strings.Contains(text, "no such overload"), strings.Contains(text, "conversion"):
+			return false, errConditionType
+		}
+		return false, errConditionOther
+	}
+	switch v := out.(type) {
+	case types.Bool:
+		return bool(v), nil
+	case types.Null:
+		return false, nil // a variable that is not set
+	case types.String:
+		switch {
+		case strings.EqualFold(string(v), "true"):
+			return true, nil
+		case strings.EqualFold(string(v), "false"), v == "":
+			return false, nil
+		}
+	}
+	return false, errConditionBool
+}

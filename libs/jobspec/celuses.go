@@ -1,0 +1,285 @@
+package jobspec
+
+import (
+	"slices"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/types"
+)
+
+// celUses is what an expression looks at. What is not set counts as null there (and a task that has not ended as one
+// without a state), unless the expression asks for it with has().
+type celUses struct {
+	vars     map[string]bool // true: only by has()
+	all      bool            // variables whose names it computes
+	tasks    map[string]*taskUse
+	allTasks bool
+	job      bool
+	counters bool // what changes while the job runs
+	issues   []celIssue
+}
+
+// taskUse is a task that an expression names.
+type taskUse struct {
+	at      int             // where, in characters of the text
+	probed  bool            // only by has()
+	outputs map[string]bool // true: only by has()
+}
+
+// usesOf walks an expression.
+func usesOf(a *cel.Ast, text string) celUses {
+	w := &useWalk{text: text, info: a.NativeRep().SourceInfo(), below: map[int64]bool{}}
+	w.uses = celUses{vars: map[string]bool{}, tasks: map[string]*taskUse{}}
+	ast.PreOrderVisit(a.NativeRep().Expr(), ast.NewExprVisitor(w.visit))
+	return w.uses
+}
+
+type useWalk struct {
+	uses  celUses
+	text  string
+	info  *ast.SourceInfo
+	below map[int64]bool // expressions that were understood together with the one around them
+}
+
+func (w *useWalk) at(e ast.Expr) int {
+	loc := w.info.GetStartLocation(e.ID())
+	return runeOffset(w.text, loc.Line(), loc.Column())
+}
+
+func (w *useWalk) fault(e ast.Expr, message string) {
+	w.uses.issues = append(w.uses.issues, celIssue{at: w.at(e), message: message})
+}
+
+func (w *useWalk) visit(e ast.Expr) {
+	switch e.Kind() {
+	case ast.ComprehensionKind:
+		c := e.AsComprehension()
+		for _, name := range []string{c.IterVar(), c.IterVar2()} {
+			if slices.Contains([]string{celParams, celVars, celTasks, celJob}, name) {
+				w.fault(e, "the name "+name+" is taken")
+			}
+		}
+	case ast.CallKind:
+		if name := e.AsCall().FunctionName(); name == "join" || name == "replace" {
+			w.fault(e, "the function "+name+" is not available in conditions")
+			return
+		}
+		w.path(e)
+	case ast.SelectKind, ast.IdentKind:
+		w.path(e)
+	default:
+	}
+}
+
+// path understands params.a, vars["a"], tasks.t.outputs.o and the like.
+func (w *useWalk) path(e ast.Expr) {
+	if w.below[e.ID()] {
+		return
+	}
+	root, keys, probed := w.steps(e)
+	if root == "" {
+		return
+	}
+	switch root {
+	case celParams, celVars:
+		w.variable(keys, probed)
+	case celTasks:
+		w.task(e, keys, probed)
+	case celJob:
+		w.uses.job = true
+		if len(keys) == 0 || keys[0] == "retry" || keys[0] == "elapsed_secs" {
+			w.uses.counters = true
+		}
+	}
+}
+
+// steps follows constant selections down to a name. probed says that the last one is has().
+func (w *useWalk) steps(e ast.Expr) (root string, keys []string, probed bool) {
+	var seen []int64
+	for first := true; ; first = false {
+		seen = append(seen, e.ID())
+		switch e.Kind() {
+		case ast.IdentKind:
+			for _, id := range seen {
+				w.below[id] = true
+			}
+			slices.Reverse(keys)
+			return e.AsIdent(), keys, probed
+		case ast.SelectKind:
+			s := e.AsSelect()
+			probed = probed || first && s.IsTestOnly()
+			keys = append(keys, s.FieldName())
+			e = s.Operand()
+		case ast.CallKind:
+			c := e.AsCall()
+			if c.FunctionName() != operators.Index || len(c.Args()) != 2 {
+				return "", nil, false
+			}
+			key, ok := literalText(c.Args()[1])
+			if !ok {
+				return "", nil, false
+			}
+			keys = append(keys, key)
+			e = c.Args()[0]
+		default:
+			return "", nil, false
+		}
+	}
+}
+
+func literalText(e ast.Expr) (string, bool) {
+	if e.Kind() != ast.LiteralKind {
+		return "", false
+	}
+	s, ok := e.AsLiteral().(types.String)
+	return string(s), ok
+}
+
+func (w *useWalk) variable(keys []string, probed bool) {
+	if len(keys) == 0 {
+		w.uses.all = true
+		return
+	}
+	onlyProbed, seen := w.uses.vars[keys[0]]
+	probed = probed && len(keys) == 1
+	w.uses.vars[keys[0]] = probed && (onlyProbed || !seen)
+	if isCounter(keys[0]) {
+		w.uses.counters = true
+	}
+}
+
+func (w *useWalk) task(e ast.Expr, keys []string, probed bool) {
+	if len(keys) == 0 {
+		w.uses.allTasks = true
+		return
+	}
+	use := w.uses.tasks[keys[0]]
+	if use == nil {
+		use = &taskUse{at: w.at(e), probed: true, outputs: map[string]bool{}}
+		w.uses.tasks[keys[0]] = use
+	}
+	if !probed || len(keys) > 1 {
+		use.probed = false
+	}
+	if len(keys) > 2 && keys[1] == "outputs" {
+		probed = probed && len(keys) == 3
+		onlyProbed, seen := use.outputs[keys[2]]
+		use.outputs[keys[2]] = probed && (onlyProbed || !seen)
+	}
+}
+
+// known says what an expression can be told.
+type conditionKnown uint8
+
+const (
+	conditionReady conditionKnown = iota
+	conditionWaits                // for what only a later moment knows
+	conditionLarge                // a variable is too large
+)
+
+// activation gathers what an expression looks at. facts are nil before the task is about to start. waits says that a
+// variable which is not set may still be given by a task.
+func (u *celUses) activation(s *scope, facts *Facts, waits bool) (map[string]any, conditionKnown) {
+	vars := map[string]any{}
+	if u.all {
+		all, ok := s.all().(map[string]any)
+		if !ok {
+			return nil, conditionWaits
+		}
+		if sizeOf(all, maxConditionValue) > maxConditionValue {
+			return nil, conditionLarge
+		}
+		vars = all
+	}
+	for _, name := range sortedKeys(u.vars) {
+		v := s.get(name, 0)
+		switch x := v.(type) {
+		case unknown:
+			return nil, conditionWaits
+		case missing:
+			if waits {
+				return nil, conditionWaits
+			}
+			if !u.vars[name] {
+				vars[name] = nil
+			}
+			continue
+		case string:
+			if len(x) > maxConditionText {
+				return nil, conditionLarge
+			}
+		}
+		if sizeOf(v, maxConditionValue) > maxConditionValue {
+			return nil, conditionLarge
+		}
+		vars[name] = v
+	}
+	if waits && u.counters || facts == nil && (len(u.tasks) > 0 || u.allTasks) {
+		return nil, conditionWaits
+	}
+	tasks, fits := u.taskFacts(facts)
+	if !fits {
+		return nil, conditionLarge
+	}
+	return map[string]any{celParams: vars, celVars: vars, celTasks: tasks, celJob: u.jobFacts(s)}, conditionReady
+}
+
+func (u *celUses) taskFacts(facts *Facts) (tasks map[string]*celTask, fits bool) {
+	tasks = map[string]*celTask{}
+	if facts == nil {
+		return tasks, true
+	}
+	size := 0
+	put := func(name string, f TaskFact) {
+		t := &celTask{State: f.State, ExitCode: int64(f.ExitCode), FailureClass: f.FailureClass, Message: f.Message, Result: f.Result}
+		t.Outputs = make(map[string]any, len(f.Outputs))
+		size += len(f.Message) + len(f.Result)
+		for key, v := range f.Outputs {
+			t.Outputs[key] = v
+			size += len(key) + len(v)
+		}
+		tasks[name] = t
+	}
+	if u.allTasks {
+		for name := range facts.Tasks {
+			put(name, facts.Tasks[name])
+		}
+	}
+	for name, use := range u.tasks {
+		f, ended := facts.Tasks[name]
+		if !ended && use.probed {
+			continue
+		}
+		put(name, f)
+		for key, probed := range use.outputs {
+			if _, given := f.Outputs[key]; !given && !probed {
+				tasks[name].Outputs[key] = nil
+			}
+		}
+	}
+	return tasks, size <= maxConditionValue
+}
+
+func (u *celUses) jobFacts(s *scope) *celJobFacts {
+	if !u.job {
+		return &celJobFacts{}
+	}
+	text := func(name string) string {
+		switch v := s.get(name, 0).(type) {
+		case unknown, missing:
+			return ""
+		default:
+			return textOf(v)
+		}
+	}
+	number := func(name string) int64 {
+		n, _ := asInt(s.get(name, 0))
+		return n
+	}
+	return &celJobFacts{
+		ID: text("JobID"), Type: text("JobType"), Retry: number("JobRetry"), Elapsed: number("JobElapsedSecs"),
+		User: text("UserID"), Organization: text("OrganizationID"),
+	}
+}

@@ -1,0 +1,175 @@
+package jobspec
+
+import (
+	"strings"
+	"unicode"
+)
+
+// moment is what conditions can know in a rendering.
+type moment struct {
+	conditions *conditions
+	// facts are set once a task is about to start.
+	facts *Facts
+	// deciding says that the rendering is that of Definition.Decide: what decides about the task must be known now, the
+	// rest (secrets, items) may still be missing.
+	deciding bool
+	// asked notes that an expression steers the plan.
+	asked bool
+	// refs are the tasks that the expressions of the task name.
+	refs []taskRef
+}
+
+// taskRef is a task that an expression or a fan-out names.
+type taskRef struct {
+	name string
+	at   *node
+}
+
+// isItem reports whether a variable is one of the item of a fan-out.
+func (s *scope) isItem(name string) bool {
+	_, ok := s.item[name]
+	return ok
+}
+
+// condition reads skip_if or except: a CEL expression or a template that renders true. What is not known counts as no.
+func (r *reader) condition(n *node, field string) bool {
+	holds, _ := r.holds(n, field)
+	return holds
+}
+
+// holds reads a condition. known is false when only a later moment can tell.
+func (r *reader) holds(n *node, field string) (holds, known bool) {
+	if n.kind != nodeScalar || n.templated {
+		return r.templateHolds(n)
+	}
+	text := strings.TrimSpace(n.text)
+	switch {
+	case text == "", strings.EqualFold(text, "false"):
+		return false, true
+	case strings.EqualFold(text, "true"):
+		return true, true
+	}
+	c := r.expression(n, field)
+	if c == nil {
+		return false, true
+	}
+	r.moment.asked = true
+	if r.checking {
+		return false, false
+	}
+	// Before a task is about to start, a variable that is not set may be the output of another one. For the whole job
+	// there is no later moment.
+	waits := r.later && r.moment.facts == nil && field != fieldSkipIf
+	activation, state := c.uses.activation(r.m.scope, r.moment.facts, waits)
+	switch state {
+	case conditionWaits:
+		return false, false
+	case conditionLarge:
+		r.fault(n, CodeCondition, "the condition asks for a value that is too large", "texts of up to 64 KiB, lists and mappings of up to 1 MiB")
+		return false, true
+	case conditionReady:
+	}
+	holds, err := c.holds(activation)
+	if err != nil {
+		r.fault(n, CodeCondition, err.Error(), "an expression that is true or false for all values")
+	}
+	return holds, true
+}
+
+const fieldSkipIf = "skip_if"
+
+// templateHolds reads a template that renders true.
+func (r *reader) templateHolds(n *node) (holds, known bool) {
+	s, ok := r.scalar(n)
+	switch {
+	case !ok:
+		return false, true
+	case !s.known:
+		return false, false
+	}
+	if v, ok := s.value.(bool); ok {
+		return v, true
+	}
+	for word := range strings.FieldsSeq(textOf(s.value)) {
+		if strings.EqualFold(word, "true") {
+			return true, true
+		}
+	}
+	return false, true
+}
+
+// expression compiles a CEL expression and reports its faults at their places. It returns nil when there are some.
+func (r *reader) expression(n *node, field string) *celCondition {
+	c, err := r.moment.conditions.get(n.text)
+	if err != nil {
+		r.fault(n, CodeCondition, "conditions cannot be read here", "a template that renders true")
+		return nil
+	}
+	const expected = "a CEL expression that is true or false"
+	for _, issue := range c.issues {
+		r.faultInside(n, issue.at, issue.message, expected)
+	}
+	if field == fieldSkipIf {
+		for name, use := range c.uses.tasks {
+			r.faultInside(n, use.at, "the task "+quoteName(name)+" has not run when skip_if is asked", "params, vars or job")
+		}
+		if c.uses.allTasks {
+			r.fault(n, CodeCondition, "no task has run when skip_if is asked", "params, vars or job")
+		}
+	}
+	if len(c.issues) > 0 || field == fieldSkipIf && (c.uses.allTasks || len(c.uses.tasks) > 0) {
+		return nil
+	}
+	for _, name := range sortedKeys(c.uses.tasks) {
+		line, column := r.inside(n, c.uses.tasks[name].at)
+		r.moment.refs = append(r.moment.refs, taskRef{name: name, at: &node{kind: nodeScalar, line: line, column: column, text: name}})
+	}
+	return c
+}
+
+func (r *reader) faultInside(n *node, at int, message, expected string) {
+	if r.c.full() {
+		return
+	}
+	line, column := r.inside(n, at)
+	r.add(line, column, CodeCondition, message, expected)
+}
+
+// inside finds the place in the rendered text of a character of a scalar, whatever way the scalar is written in: it
+// walks both texts and looks for each character of the scalar that is no space.
+func (r *reader) inside(n *node, at int) (line, column int) {
+	text := r.shape.text
+	from := r.shape.offset(n.line, n.column)
+	if from >= len(text) {
+		return n.line, n.column
+	}
+	raw := string(text[from:min(len(text), from+8*len(n.text)+1000)])
+	i := 0
+	switch first := raw[0]; {
+	case first == '|' || first == '>':
+		if i = strings.IndexByte(raw, '\n') + 1; i == 0 {
+			return n.line, n.column
+		}
+	case n.quoted && (first == '"' || first == '\''):
+		i = 1
+	}
+	seen := 0
+	for _, want := range n.text {
+		if !unicode.IsSpace(want) {
+			next := strings.IndexRune(raw[i:], want)
+			if next < 0 {
+				return n.line, n.column
+			}
+			i += next
+			if seen >= at {
+				break
+			}
+			i += len(string(want))
+		}
+		seen++
+	}
+	return r.shape.place(from + min(i, len(raw)))
+}
+
+// place is the inverse of offset.
+func (sh *shape) place(offset int) (line, column int) { return sh.rendered.at(offset) }

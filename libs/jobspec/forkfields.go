@@ -1,0 +1,207 @@
+package jobspec
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// maxSubject bounds a subject of NATS.
+const maxSubject = 255
+
+// forkField reads the fields of FORK_JOB, AWAIT_FORKED_JOB and MESSAGING. It returns false for any other.
+func (r *taskFieldReader) forkField(p *pair) bool {
+	n, t := p.value, &r.t.task
+	switch p.key {
+	case "fork_job_type":
+		r.decidedBy(func() { r.forkType(n) })
+	case "fork_job_version", "job_version":
+		r.decidedBy(func() { r.forkVersion(p) })
+	case "sub_workflow":
+		r.decidedBy(func() { r.subWorkflow(n, p) })
+	case "cascade_cancel":
+		r.flow.fork.CascadeCancel = r.boolean(n)
+	case "await_forked_tasks":
+		r.decisive(n)
+		r.awaited(n)
+	case "messaging_request_queue":
+		t.Spec.RequestQueue = r.subject(n)
+	case "messaging_reply_queue":
+		t.Spec.ReplyQueue = r.subject(n)
+	default:
+		return false
+	}
+	return true
+}
+
+// forkType reads the job to submit. It may be known only when the task starts.
+func (r *taskFieldReader) forkType(n *node) {
+	text, known := r.text(n)
+	if !known {
+		return
+	}
+	if !validTaskName(text) {
+		r.fault(n, CodeInvalidName, r.show(n)+" cannot name a job", expectedName)
+		return
+	}
+	if first := r.flow.forkType; first != nil && r.flow.fork.JobType != text {
+		r.fault(n, CodeConflict, "two jobs to submit are given", "one fork_job_type")
+		return
+	}
+	r.flow.forkType, r.flow.fork.JobType = n, text
+}
+
+// forkVersion reads a number, a version or a range of versions. What exists, only the submit can tell.
+func (r *taskFieldReader) forkVersion(p *pair) {
+	text, known := r.text(p.value)
+	if !known || text == "" {
+		return
+	}
+	if len(text) > maxName || !validRange(text) {
+		r.fault(p.value, CodeInvalidValue, r.show(p.value)+" is no version", "a number, a version such as 1.2.3, or a range such as ^1.2, ~1.2 or >=1.2 <2")
+		return
+	}
+	if before := r.flow.fork.Version; before != "" && before != text {
+		r.add(p.line, p.column, CodeConflict, "two versions of the job to submit are given", "fork_job_version alone")
+		return
+	}
+	r.flow.fork.Version = text
+}
+
+// validRange checks the characters of a version or range, and that it holds a number or a wildcard.
+func validRange(text string) bool {
+	ok, err := regexp.MatchString(`^[\s,|]*((\^|~>?|=|!=|>=?|<=?|=>|=<)?\s*v?([0-9]+|[xX*])(\.([0-9]+|[xX*]))*(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?[\s,|-]*)+$`, text)
+	return err == nil && ok
+}
+
+// subWorkflow reads what goes into the child and what comes out of it.
+func (r *taskFieldReader) subWorkflow(n *node, at *pair) {
+	fork := &r.flow.fork
+	r.mapping(n, func(p *pair) {
+		switch p.key {
+		case "input_params":
+			r.flow.params = known(r.variables(p.value))
+		case "output_variables":
+			fork.Outputs = r.outputNames(p.value)
+		case "wait_for_completion":
+			fork.Wait = r.boolean(p.value)
+		case "cascade_cancel":
+			fork.CascadeCancel = r.boolean(p.value)
+		default:
+			r.unknownField(p, nil, subWorkflowNames())
+		}
+	}, at)
+}
+
+func subWorkflowNames() []string {
+	return []string{"input_params", "output_variables", "wait_for_completion", "cascade_cancel"}
+}
+
+// outputNames reads a mapping of the child's outputs to their names here, or a list of {name, value} or names.
+func (r *taskFieldReader) outputNames(n *node) []OutputName {
+	var out []OutputName
+	add := func(at *node, name, as string) {
+		if as == "" {
+			as = name
+		}
+		if r.name(name, at.line, at.column) && r.name(as, at.line, at.column) {
+			out = append(out, OutputName{Name: name, As: as})
+		}
+	}
+	switch n.kind {
+	case nodeNull:
+	case nodeMap:
+		for i := range n.pairs {
+			p := &n.pairs[i]
+			if as, ok := r.text(p.value); ok {
+				add(p.value, p.key, as)
+			}
+		}
+	case nodeList:
+		for _, item := range n.items {
+			if item.kind == nodeMap {
+				name, as := r.namedOutput(item)
+				if name != "" {
+					add(item, name, as)
+				}
+			} else if name, ok := r.text(item); ok {
+				add(item, name, "")
+			}
+		}
+	case nodeScalar:
+		r.fault(n, CodeInvalidType, "output_variables is "+n.kind.String(), "a mapping of the child's outputs to names here, or a list of name and value")
+	}
+	return out
+}
+
+func (r *taskFieldReader) namedOutput(item *node) (name, as string) {
+	nameKnown, asKnown := true, true
+	for i := range item.pairs {
+		switch p := &item.pairs[i]; p.key {
+		case "name":
+			name, nameKnown = r.text(p.value)
+		case "value":
+			as, asKnown = r.text(p.value)
+		default:
+			r.unknownField(p, nil, []string{"name", "value"})
+		}
+	}
+	if item.get("name") == nil {
+		r.fault(item, CodeMissingField, "the field name is missing", "the name of an output of the child")
+	}
+	if !nameKnown || !asKnown {
+		return "", ""
+	}
+	return name, as
+}
+
+// awaited reads the FORK_JOB tasks whose jobs are waited for. The graph checks them.
+func (r *taskFieldReader) awaited(n *node) {
+	for _, it := range r.list(n) {
+		if !it.known {
+			if !r.checking {
+				r.undefined(it.node)
+			}
+			r.flow.awaitsUnknown = true
+			continue
+		}
+		for name := range strings.SplitSeq(it.text, ",") {
+			name = strings.TrimSpace(name)
+			if name == "" || slices.Contains(r.t.task.AwaitForkedTasks, name) {
+				continue
+			}
+			r.t.task.AwaitForkedTasks = append(r.t.task.AwaitForkedTasks, name)
+			r.t.awaits = append(r.t.awaits, taskRef{name: name, at: it.node})
+		}
+	}
+	if len(r.t.awaits) > maxIncoming {
+		r.fault(n, CodeTooManyEdges, "there are too many names", "at most "+textOf(maxIncoming))
+	}
+}
+
+// subject reads a subject of NATS that tasks may use.
+func (r *taskFieldReader) subject(n *node) string {
+	text, known := r.text(n)
+	if known && !validSubject(text) {
+		r.fault(n, CodeInvalidValue, r.show(n)+" is no subject for tasks", "words with points between them, without spaces, * and >, not beginning with formicary., $ or _INBOX")
+		return ""
+	}
+	return text
+}
+
+// validSubject keeps tasks away from the subjects of the system itself.
+func validSubject(text string) bool {
+	if text == "" || len(text) > maxSubject {
+		return false
+	}
+	lower := strings.ToLower(text)
+	if strings.HasPrefix(lower, "formicary.") || lower == "formicary" || text[0] == '$' || strings.HasPrefix(text, "_INBOX") {
+		return false
+	}
+	for word := range strings.SplitSeq(text, ".") {
+		if word == "" || strings.ContainsFunc(word, func(c rune) bool { return c <= ' ' || c == 0x7F || c == '*' || c == '>' }) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,214 @@
+package jobspec
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// EnvItemIndex is the environment variable that holds the number of the item.
+const EnvItemIndex = "FORMICARY_ITEM_INDEX"
+
+// Decide says what becomes of a task that is about to start. vars are what is known now, outputs of earlier tasks
+// included. err is Problems: the task cannot be decided and fails.
+func (d *Definition) Decide(name string, vars Vars, facts Facts) (*Decision, error) {
+	s, err := d.deciding(name, vars, &facts)
+	if err != nil {
+		return nil, err
+	}
+	t, err := s.read(nil)
+	if err != nil {
+		return nil, err
+	}
+	out := &Decision{Off: t.flow.off, Skip: t.task.Skip, Fork: t.task.Fork, Approval: t.task.Approval}
+	if out.Off || out.Skip {
+		return out, nil
+	}
+	switch {
+	case t.task.FanOut != nil:
+		out.Fork = nil // each item has its own
+		out.Items, err = s.items(t)
+	case t.task.Fork != nil:
+		err = s.checkFork(t.task.Fork, d.JobType)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// DecideItem says which job an item of a fan-out in job mode submits. err is Problems.
+func (d *Definition) DecideItem(name string, item Item, index int, vars Vars, facts Facts) (*Decision, error) {
+	s, err := d.deciding(name, vars, &facts)
+	if err != nil {
+		return nil, err
+	}
+	t, err := s.read(s.itemVars(item.Value, index))
+	if err != nil {
+		return nil, err
+	}
+	if t.task.Fork == nil {
+		return &Decision{Skip: t.task.Skip}, nil
+	}
+	if err := s.checkFork(t.task.Fork, d.JobType); err != nil {
+		return nil, err
+	}
+	return &Decision{Skip: t.task.Skip, Fork: t.task.Fork}, nil
+}
+
+// Item renders the section of a fan-out for one of its items, at its claim. The item is among the variables and the
+// environment of the result. err is Problems.
+func (d *Definition) Item(name string, item Item, index int, vars Vars) (*Task, error) {
+	s, err := d.section(name, vars)
+	if err != nil {
+		return nil, err
+	}
+	own := s.itemVars(item.Value, index)
+	t, err := s.read(own)
+	if err != nil {
+		return nil, err
+	}
+	task := &t.task
+	task.Spec.Variables = merged(task.Spec.Variables, own)
+	environment := make(map[string]string, len(task.Spec.Environment)+1)
+	for key, v := range task.Spec.Environment {
+		environment[key] = v
+	}
+	environment[EnvItemIndex] = strconv.Itoa(index)
+	task.Spec.Environment = environment
+	task.Late = false
+	return task, nil
+}
+
+// deciding finds a section for a decision: what does not decide may still be missing.
+func (d *Definition) deciding(name string, vars Vars, facts *Facts) (*section, error) {
+	if vars == nil {
+		vars = facts.Vars
+	}
+	s, err := d.section(name, vars)
+	if err != nil {
+		return nil, err
+	}
+	s.later = true
+	s.moment.deciding, s.moment.facts = true, facts
+	return s, nil
+}
+
+// itemVars are the variables of an item: the item itself, the entries of a combination, and its number.
+func (s *section) itemVars(value any, index int) Vars {
+	own := Vars{}
+	if s.node.get("matrix") != nil {
+		if m, ok := value.(map[string]any); ok {
+			for key, v := range m {
+				own[key], _ = canon(v)
+			}
+		}
+	}
+	own[s.itemVar(s.node)], _ = canon(value)
+	own[VarFanOutIndex] = int64(index)
+	return own
+}
+
+// checkFork refuses what can never be submitted.
+func (s *section) checkFork(f *Fork, own string) error {
+	switch {
+	case f.JobType == "":
+		s.fault(s.node, CodeMissingField, "the job to submit is empty", "the name of a job")
+	case f.JobType == own:
+		s.fault(s.node, CodeInvalidValue, "the job would submit itself", "another job")
+	default:
+		return nil
+	}
+	_, err := s.c.split()
+	return err
+}
+
+// items makes the items of a fan-out.
+func (s *section) items(t *taskDraft) ([]Item, error) {
+	f := t.task.FanOut
+	if !t.flow.itemsKnown {
+		s.fault(s.node, CodeUndefinedVariable, "the items of the fan-out are not known", "a list, or JSON text of one")
+		_, err := s.c.split()
+		return nil, err
+	}
+	items := make([]Item, len(f.Items))
+	used := make(map[string]bool, len(items))
+	for i, v := range f.Items {
+		var label []any
+		if i < len(t.flow.matrixNames) {
+			label = t.flow.matrixNames[i]
+		}
+		items[i] = Item{Name: itemName(t.task.Name, label, i, used), Value: v}
+	}
+	if !t.task.ItemClass {
+		return items, nil
+	}
+	for i := range items {
+		class, err := s.classOf(t, items[i].Value, i)
+		if err != nil {
+			return nil, err
+		}
+		items[i].Class = class
+	}
+	return items, nil
+}
+
+// itemName is the name of an item's task: its values in brackets when they are short and its own, else its number.
+func itemName(task string, label []any, index int, used map[string]bool) string {
+	if name, ok := labelled(task, label); ok && !used[name] {
+		used[name] = true
+		return name
+	}
+	name := task + "[" + strconv.Itoa(index) + "]"
+	for used[name] { // a combination that looks like a number
+		name = task + "[#" + strings.TrimPrefix(name, task+"[")
+	}
+	used[name] = true
+	return name
+}
+
+func labelled(task string, label []any) (string, bool) {
+	if len(label) == 0 {
+		return "", false
+	}
+	parts := make([]string, len(label))
+	for i, v := range label {
+		switch v.(type) {
+		case []any, map[string]any:
+			return "", false
+		}
+		parts[i] = strings.Map(plainChar, textOf(v))
+	}
+	name := task + "[" + strings.Join(parts, ",") + "]"
+	return name, len(name) <= maxName
+}
+
+// plainChar keeps the characters that names of tasks can have everywhere: in paths, subjects and logs.
+func plainChar(c rune) rune {
+	if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("_-.+", c) {
+		return c
+	}
+	return '-'
+}
+
+// classOf reads the fields that decide the placement, for one item.
+func (s *section) classOf(t *taskDraft, value any, index int) (*Class, error) {
+	own := &taskDraft{task: Task{Method: t.task.Method, Tags: t.task.Tags, Slots: t.task.Slots}, methodKnown: true}
+	fields := taskFieldReader{reader: s.reader, t: own}
+	s.m.scope.task, s.m.scope.taskType = t.task.Spec.Variables, t.task.Name
+	s.m.scope.item = s.itemVars(value, index)
+	defer s.end()
+	later := s.later
+	s.later = false
+	for i := range s.node.pairs {
+		if p := &s.node.pairs[i]; slices.Contains([]string{"method", "tags", "slots"}, p.key) {
+			fields.read(p)
+		}
+	}
+	s.later = later
+	if _, err := s.c.split(); err != nil {
+		return nil, err
+	}
+	class := own.task.Class()
+	return &class, nil
+}

@@ -1,0 +1,202 @@
+package jobspec
+
+import (
+	"fmt"
+	"maps"
+)
+
+// Entries of a matrix that are no lists of values.
+const (
+	matrixInclude = "include"
+	matrixExclude = "exclude"
+)
+
+// maxMatrix bounds the combinations of a matrix.
+const maxMatrix = 1_000
+
+// matrixAxis is one list of a matrix.
+type matrixAxis struct {
+	name   string
+	values []any
+}
+
+// matrix reads a mapping of lists with include and exclude. Its combinations are known when the job starts.
+func (r *taskFieldReader) matrix(n *node, f *FanOut) {
+	if n.kind != nodeMap {
+		r.fault(n, CodeInvalidType, "matrix is "+n.kind.String(), "a mapping of names to lists, with include and exclude")
+		return
+	}
+	var axes []matrixAxis
+	var include, exclude []map[string]any
+	whole := true
+	size := 1
+	for i := range n.pairs {
+		p := &n.pairs[i]
+		list, known := r.matrixList(p)
+		if !known {
+			whole = false
+			continue
+		}
+		switch p.key {
+		case matrixInclude:
+			include = r.entries(p, list)
+		case matrixExclude:
+			exclude = r.entries(p, list)
+		default:
+			if r.name(p.key, p.line, p.column) && isBuiltin(p.key) {
+				r.add(p.line, p.column, CodeInvalidName, quoteName(p.key)+" is a built-in variable", "another name")
+			}
+			axes = append(axes, matrixAxis{p.key, list})
+			size = min(size*len(list), maxMatrix+1)
+		}
+	}
+	if !whole {
+		return
+	}
+	if size > maxMatrix || len(include) > maxMatrix || len(exclude) > maxMatrix {
+		r.fault(n, CodeInvalidValue, "the matrix has too many combinations", fmt.Sprintf("at most %d", maxMatrix))
+		return
+	}
+	items, names := combine(axes, include, exclude)
+	if len(items) > maxMatrix {
+		r.fault(n, CodeInvalidValue, "the matrix has too many combinations", fmt.Sprintf("at most %d", maxMatrix))
+		return
+	}
+	if len(items) == 0 {
+		r.fault(n, CodeInvalidValue, "the matrix has no combination", "at least one")
+		return
+	}
+	f.Items, r.flow.itemsKnown, r.flow.matrixNames = anyList(items), true, names
+}
+
+// matrixList reads a list of a matrix: written down, or one template with a list.
+func (r *taskFieldReader) matrixList(p *pair) (list []any, known bool) {
+	n := p.value
+	if n.kind == nodeList {
+		list, _ = r.value(n).([]any)
+	} else {
+		s, ok := r.scalar(n)
+		if ok && s.known {
+			if list, ok = s.value.([]any); !ok {
+				r.fault(n, CodeInvalidType, p.key+" of the matrix is no list", "a list")
+				return nil, false
+			}
+		} else {
+			list = []any{unknown{}}
+		}
+	}
+	if hasUnknown(list) {
+		if !r.checking {
+			r.undefined(n)
+		}
+		return nil, false
+	}
+	out, ok := deepCanon(list, 1)
+	list, _ = out.([]any)
+	if !ok {
+		r.fault(n, CodeInvalidType, "a value of the matrix is of a kind that cannot be used", "text, a number, true or false")
+	}
+	return list, ok
+}
+
+func (r *taskFieldReader) entries(p *pair, list []any) []map[string]any {
+	out := make([]map[string]any, 0, len(list))
+	for _, v := range list {
+		m, ok := v.(map[string]any)
+		if !ok || len(m) == 0 {
+			r.fault(p.value, CodeInvalidType, "an entry of "+p.key+" is no mapping", "a mapping of names to values")
+			return nil
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+// combine makes the combinations of a matrix: the product of the axes, the last one changing fastest; without those
+// that have all the values of an entry of exclude; then each entry of include is added to all combinations of the
+// product that it changes no axis of, or is a combination of its own when there is none such. names are the values that
+// a combination is called by.
+func combine(axes []matrixAxis, include, exclude []map[string]any) (items []map[string]any, names [][]any) {
+	if len(axes) > 0 {
+		items, names = product(axes)
+	}
+	kept := 0
+	for i, item := range items {
+		if !excluded(item, exclude) {
+			items[kept], names[kept] = item, names[i]
+			kept++
+		}
+	}
+	items, names = items[:kept], names[:kept]
+	original := make([]map[string]any, kept)
+	for i := range original {
+		original[i] = maps.Clone(items[i])
+	}
+	for _, entry := range include {
+		added := false
+		for i := range original {
+			if fitsAxes(original[i], entry) {
+				maps.Copy(items[i], entry)
+				added = true
+			}
+		}
+		if added {
+			continue
+		}
+		items = append(items, maps.Clone(entry))
+		values := make([]any, 0, len(entry))
+		for _, key := range sortedKeys(entry) {
+			values = append(values, entry[key])
+		}
+		names = append(names, values)
+	}
+	return items, names
+}
+
+func product(axes []matrixAxis) (items []map[string]any, names [][]any) {
+	items, names = []map[string]any{{}}, [][]any{nil}
+	for _, axis := range axes {
+		nextItems := make([]map[string]any, 0, len(items)*len(axis.values))
+		nextNames := make([][]any, 0, len(items)*len(axis.values))
+		for i, item := range items {
+			for _, v := range axis.values {
+				extended := maps.Clone(item)
+				extended[axis.name] = v
+				nextItems = append(nextItems, extended)
+				nextNames = append(nextNames, append(names[i][:len(names[i]):len(names[i])], v))
+			}
+		}
+		items, names = nextItems, nextNames
+	}
+	return items, names
+}
+
+// excluded reports whether an entry has nothing but values of the item.
+func excluded(item map[string]any, exclude []map[string]any) bool {
+	for _, entry := range exclude {
+		if hasAll(item, entry) {
+			return true
+		}
+	}
+	return false
+}
+
+func hasAll(item, entry map[string]any) bool {
+	for key, v := range entry {
+		own, ok := item[key]
+		if !ok || !sameValue(own, v) {
+			return false
+		}
+	}
+	return true
+}
+
+// fitsAxes reports whether an entry changes none of the values of a combination.
+func fitsAxes(item, entry map[string]any) bool {
+	for key, v := range entry {
+		if own, ok := item[key]; ok && !sameValue(own, v) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,106 @@
+package jobspec
+
+import (
+	"fmt"
+	"strings"
+)
+
+// maxCodes bounds the keys of retry_on.
+const maxCodes = 200
+
+// retryOn reads which failures are tried again. What is not named is not tried again, but lost attempts: these have
+// DefaultInfra of their own when nothing is said. In the list form the names share retry, in the mapping a number is a
+// budget of its own and true shares retry.
+func (r *taskFieldReader) retryOn(n *node) {
+	on := &RetryOn{Infra: Budget{Own: DefaultInfra}}
+	switch n.kind {
+	case nodeNull:
+		return
+	case nodeMap:
+		for i := range n.pairs {
+			r.retryBudget(on, &n.pairs[i])
+		}
+	default:
+		for _, it := range r.list(n) {
+			r.retryWord(on, it)
+		}
+	}
+	if len(on.Codes) > maxCodes {
+		r.fault(n, CodeInvalidValue, "there are too many codes", fmt.Sprintf("at most %d", maxCodes))
+		return
+	}
+	r.t.task.RetryOn = on
+}
+
+func (r *taskFieldReader) retryWord(on *RetryOn, it item) {
+	if !it.known {
+		if !r.checking {
+			r.undefined(it.node)
+		}
+		return
+	}
+	switch strings.ToLower(strings.TrimSpace(it.text)) {
+	case ClassUser, "*":
+		on.Any = true
+	case ClassTimeout:
+		on.Timeout.Shared = true
+	case ClassOOM:
+		on.OOM.Shared = true
+	case ClassInfra: // its own budget, as without being named
+	default:
+		r.retryCode(on, it)
+	}
+}
+
+func (r *taskFieldReader) retryCode(on *RetryOn, it item) {
+	code := strings.TrimSpace(it.text)
+	if k, err := parseKey(code); err != nil || k.state != "" || k.any {
+		r.fault(it.node, CodeInvalidValue, r.show(it.node)+" is no failure", "an exit code, a range such as 64-78 or 5xx, user, timeout, oom or infra")
+		return
+	}
+	on.Codes = append(on.Codes, code)
+}
+
+func (r *taskFieldReader) retryBudget(on *RetryOn, p *pair) {
+	switch p.key {
+	case "codes":
+		for _, it := range r.list(p.value) {
+			if it.known && strings.TrimSpace(it.text) == "*" {
+				on.Any = true
+				continue
+			}
+			if it.known {
+				r.retryCode(on, it)
+			} else if !r.checking {
+				r.undefined(it.node)
+			}
+		}
+	case ClassUser:
+		on.Any = r.boolean(p.value)
+	case ClassTimeout:
+		on.Timeout = r.budget(p.value)
+	case ClassOOM:
+		on.OOM = r.budget(p.value)
+	case ClassInfra:
+		on.Infra = r.budget(p.value)
+	default:
+		r.unknownField(p, nil, retryOnNames())
+	}
+}
+
+func retryOnNames() []string { return []string{"codes", ClassUser, ClassTimeout, ClassOOM, ClassInfra} }
+
+// budget reads a number of its own, or whether retry is shared.
+func (r *taskFieldReader) budget(n *node) Budget {
+	text, ok := r.planned(n)
+	switch {
+	case !ok:
+	case strings.EqualFold(text, "true"):
+		return Budget{Shared: true}
+	case strings.EqualFold(text, "false"), text == "":
+	default:
+		own, _ := r.integer(n, 0, maxRetry)
+		return Budget{Own: own}
+	}
+	return Budget{}
+}

@@ -1,0 +1,231 @@
+package jobspec
+
+import (
+	"slices"
+	"strings"
+)
+
+// flowDraft gathers what the fields of a task say together.
+type flowDraft struct {
+	fork     Fork
+	forkType *node // where the job to submit is named
+	params   Vars  // of sub_workflow
+	// jobMode says that each item of the fan-out is a job.
+	jobMode bool
+	// itemNames are the variables of the items; nil without a fan-out. itemsKnown says that the list is.
+	itemNames   []string
+	itemsKnown  bool
+	matrixNames [][]any
+	// resultsOf is the task whose results the fan-out is over.
+	resultsOf string
+	resultsAt *node
+	// late says that a part of the decision is known only when the task is about to start.
+	late          bool
+	off           bool // when does not hold
+	awaitsUnknown bool
+}
+
+// decidedBy reads a field that Decide needs: it notes when the value is known only later, and asks for it in Decide.
+func (r *taskFieldReader) decidedBy(read func()) {
+	if r.moment.deciding {
+		later := r.later
+		r.later = false
+		read()
+		r.later = later
+		return
+	}
+	late, unset := r.late, len(r.unset)
+	r.late = false
+	read()
+	r.flow.late = r.flow.late || r.late || len(r.unset) > unset
+	r.late = r.late || late
+}
+
+// flowField reads the fields about when, how often and with whose consent a task runs. It returns false for any other.
+func (r *taskFieldReader) flowField(p *pair) bool {
+	n, t := p.value, &r.t.task
+	switch p.key {
+	case "when":
+		r.decidedBy(func() { r.when(n) })
+	case "except":
+		r.decidedBy(func() {
+			holds, known := r.holds(n, "except")
+			t.Skip = holds
+			r.flow.late = r.flow.late || !known && !r.moment.deciding
+		})
+	case "fan_out", "matrix":
+		r.decisive(n) // read together by fanOut
+	case "approval_policy":
+		r.decidedBy(func() { r.approval(n, p) })
+	case "retry_on":
+		r.retryOn(n)
+	case "outputs":
+		r.outputs(n)
+	case "artifact_ids":
+		t.ArtifactIDs = textsOf(r.list(n))
+	default:
+		return r.forkField(p)
+	}
+	return true
+}
+
+// when reads the condition of a task. It is asked when the task is about to start.
+func (r *taskFieldReader) when(n *node) {
+	holds, known := r.holds(n, "when")
+	if n.kind == nodeScalar && !strings.EqualFold(strings.TrimSpace(n.text), "true") {
+		r.t.task.When = strings.TrimSpace(n.text)
+		if n.templated {
+			r.t.task.When = r.show(n)
+		}
+	}
+	if n.kind == nodeScalar && !n.templated {
+		r.checkWhen(n)
+	}
+	r.flow.off = r.t.task.When != "" && known && !holds
+	if r.moment.deciding && !known {
+		r.fault(n, CodeUndefinedVariable, "the condition depends on what is not known when the task starts", "")
+	}
+}
+
+// checkWhen refuses conditions about single items: when is asked once for all of them.
+func (r *taskFieldReader) checkWhen(n *node) {
+	if len(r.flow.itemNames) == 0 {
+		return
+	}
+	c := r.moment.conditions.find(n.text)
+	if c == nil {
+		return
+	}
+	for _, name := range r.flow.itemNames {
+		if _, used := c.uses.vars[name]; used {
+			r.fault(n, CodeCondition, "when asks for the item "+quoteName(name)+", but it is asked once for all items", "except, which each item asks")
+			return
+		}
+	}
+}
+
+// finish checks what the fields say together.
+func (r *taskFieldReader) finish(n *node) {
+	t := &r.t.task
+	if r.flow.jobMode {
+		switch {
+		case n.get("method") == nil:
+			t.Method = MethodForkJob
+		case t.Method != MethodForkJob:
+			r.fault(n.get("method"), CodeConflict, "fan_out.fork_job_type makes jobs of the items", MethodForkJob)
+		}
+	}
+	waits := r.waitsForApproval()
+	switch {
+	case t.Method == MethodManual && t.Approval == nil:
+		t.Approval = DefaultApproval()
+	case t.Approval != nil && t.Method != MethodManual && !waits:
+		r.fault(n.get("approval_policy"), CodeConflict, "approval_policy is for the method MANUAL and the action WAIT_FOR_APPROVAL", "one of them, or no policy")
+	}
+	r.approvalRoutes(n, waits)
+	if t.Method == MethodForkJob {
+		r.forkOf(n)
+	}
+	t.Decide = t.FanOut != nil || t.Method == MethodForkJob || t.When != "" || r.flow.late
+	r.t.flow = r.flow
+	r.t.refs = r.moment.refs
+}
+
+// forkOf completes the job that is submitted. The variables of the task are parameters too, as they have always been
+// said to be; those of sub_workflow go before them.
+func (r *taskFieldReader) forkOf(n *node) {
+	t := &r.t.task
+	fork := r.flow.fork
+	if len(t.Spec.Variables)+len(r.flow.params) > 0 {
+		fork.Params = merged(known(merged(t.Spec.Variables)), r.flow.params)
+	}
+	if t.FanOut != nil {
+		fork.Wait = true
+		fork.Params = merged(fork.Params, known(merged(r.m.scope.item)))
+	}
+	t.Fork = &fork
+	if n.get("fork_job_type") == nil && !r.flow.jobMode {
+		r.fault(n, CodeMissingField, "the field fork_job_type is missing", "the job to submit")
+	}
+}
+
+// waitsForApproval reports whether an outcome of the task waits for an approval.
+func (r *taskFieldReader) waitsForApproval() bool {
+	return slices.ContainsFunc(r.t.task.Routes, func(route Route) bool { return slices.Contains(route.Targets, ActionWaitForApproval) })
+}
+
+// approvalRoutes checks the routes of approvals.
+func (r *taskFieldReader) approvalRoutes(n *node, waits bool) {
+	t := &r.t.task
+	for _, route := range t.Routes {
+		ofApproval := route.Key == OutcomeApproved || route.Key == OutcomeRejected
+		target := route.Targets[0]
+		switch {
+		case ofApproval && t.Method != MethodManual && !waits:
+			r.routeFault(n, route.Key, "the outcome "+route.Key+" is that of an approval", "the method MANUAL, or the action WAIT_FOR_APPROVAL for another outcome")
+		case target == ActionWaitForApproval && (ofApproval || t.Method == MethodManual):
+			r.routeFault(n, route.Key, "an approval leads to another one of the same task", "a task of the method MANUAL")
+		case target == ActionExecuting && (ofApproval || t.Method == MethodManual):
+			r.routeFault(n, route.Key, "an approval is nothing to poll", "another action or a task")
+		}
+	}
+}
+
+// routeFault reports a route at its key.
+func (r *taskFieldReader) routeFault(n *node, key, message, expected string) {
+	at := n
+	if codes := n.get("on_exit_code"); codes != nil {
+		for i := range codes.pairs {
+			if p := &codes.pairs[i]; p.key == key {
+				at = &node{kind: nodeScalar, line: p.line, column: p.column, text: key}
+			}
+		}
+	}
+	switch {
+	case at == n && key == OutcomeCompleted && n.get("on_completed") != nil:
+		at = n.get("on_completed")
+	case at == n && key == OutcomeFailed && n.get("on_failed") != nil:
+		at = n.get("on_failed")
+	}
+	r.fault(at, CodeInvalidRoute, message, expected)
+}
+
+// checkOwnMethod checks the fields that the methods of the engine, and those of messages, need.
+func (r *taskFieldReader) checkOwnMethod(n, at *node) {
+	t := &r.t.task
+	switch t.Method {
+	case MethodAwaitForkedJob:
+		if len(t.AwaitForkedTasks) == 0 && !r.flow.awaitsUnknown {
+			r.fault(at, CodeMissingField, "the field await_forked_tasks is missing", "names of FORK_JOB tasks")
+		}
+	case MethodMessaging:
+		if n.get("messaging_request_queue") == nil {
+			r.fault(at, CodeMissingField, "the field messaging_request_queue is missing", "the subject that the request is sent to")
+		}
+		if n.get("messaging_reply_queue") == nil {
+			r.fault(at, CodeMissingField, "the field messaging_reply_queue is missing", "the subject that the reply is expected on")
+		} else if t.Spec.RequestQueue != "" && t.Spec.RequestQueue == t.Spec.ReplyQueue {
+			r.fault(n.get("messaging_reply_queue"), CodeConflict, "requests and replies are on the same subject", "two subjects")
+		}
+	case MethodFanOutJob:
+		r.fault(at, CodeUnsupportedMethod, "the method FAN_OUT_JOB is internal", "fan_out on a task of the method that the items have")
+	}
+}
+
+// checkForeign refuses fields of other methods: they would do nothing.
+func (r *taskFieldReader) checkForeign(n *node) {
+	if !r.t.methodKnown {
+		return
+	}
+	for _, of := range [...]struct{ field, method string }{
+		{"fork_job_type", MethodForkJob},
+		{"sub_workflow", MethodForkJob},
+		{"await_forked_tasks", MethodAwaitForkedJob},
+		{"messaging_request_queue", MethodMessaging},
+		{"messaging_reply_queue", MethodMessaging},
+	} {
+		if v := n.get(of.field); v != nil && v.kind != nodeNull && r.t.task.Method != of.method {
+			r.fault(v, CodeConflict, "the field "+of.field+" is for the method "+of.method, "that method, or no such field")
+		}
+	}
+}
