@@ -14,7 +14,6 @@ import (
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/rpc"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
-	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/events"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -22,7 +21,7 @@ import (
 // Reader shows runs.
 type Reader interface {
 	Get(ctx context.Context, org string, key execution.Key) (execution.View, error)
-	Tasks(ctx context.Context, id uuid.UUID, after, limit int, states []string) ([]execution.TaskView, error)
+	Tasks(ctx context.Context, p execution.Page) ([]execution.TaskView, error)
 	States(ctx context.Context, keys []execution.Key) ([]execution.Moved, error)
 	Live(ctx context.Context, uids []uuid.UUID) ([]uuid.UUID, error)
 	Log(ctx context.Context, id uuid.UUID, task string, attempt int) (execution.Log, error)
@@ -61,7 +60,7 @@ func (e *Executions) GetExecution(ctx context.Context, req *executionv1.GetExecu
 	}}, nil
 }
 
-// ListTasks lists the tasks of a run.
+// ListTasks lists the tasks of a run, or the items of one of them.
 func (e *Executions) ListTasks(ctx context.Context, req *executionv1.ListTasksRequest) (*executionv1.ListTasksResponse, error) {
 	v, err := find(ctx, e.Reader, req.GetRequestId(), req.GetRun())
 	if err != nil {
@@ -88,7 +87,7 @@ func (e *Executions) ListTasks(ctx context.Context, req *executionv1.ListTasksRe
 	for i, s := range req.GetStates() {
 		states[i] = s.String()
 	}
-	tasks, err := e.Reader.Tasks(ctx, v.ID, after, size+1, states)
+	tasks, err := e.Reader.Tasks(ctx, execution.Page{View: &v, Group: req.GetItemsOf(), After: after, Limit: size + 1, States: states})
 	if err != nil {
 		return nil, err
 	}
@@ -98,12 +97,16 @@ func (e *Executions) ListTasks(ctx context.Context, req *executionv1.ListTasksRe
 		res.NextPageToken = strconv.Itoa(run) + "." + strconv.Itoa(tasks[size-1].Idx)
 	}
 	for i := range tasks {
-		res.Tasks = append(res.Tasks, task(&tasks[i]))
+		t, err := task(&tasks[i])
+		if err != nil {
+			return nil, err
+		}
+		res.Tasks = append(res.Tasks, t)
 	}
 	return res, nil
 }
 
-func task(t *execution.TaskView) *executionv1.Task {
+func task(t *execution.TaskView) (*executionv1.Task, error) {
 	gate, reason := waits(t)
 	out := &executionv1.Task{
 		Name: t.Name, Index: int32(t.Idx), Method: t.Method, Tags: tags(t.Class), State: events.TaskState(t.State),
@@ -124,37 +127,21 @@ func task(t *execution.TaskView) *executionv1.Task {
 			DispatchedAt: timestamppb.New(a.DispatchedAt), StartedAt: stamp(a.StartedAt), EndedAt: stamp(a.EndedAt), LogBytes: a.LogBytes,
 		})
 	}
-	return out
-}
-
-// waits says which gate holds a task that is not running, and why.
-func waits(t *execution.TaskView) (gate, reason string) {
-	switch t.State {
-	case engine.TaskBlocked:
-		if len(t.WaitsFor) == 0 {
-			return "dependency", "waits until every other task has ended"
-		}
-		const most = 10
-		names := t.WaitsFor
-		more := ""
-		if len(names) > most {
-			names, more = names[:most], fmt.Sprintf(" and %d more", len(names)-most)
-		}
-		return "dependency", "waits for " + strings.Join(names, ", ") + more
-	case engine.TaskReady:
-		if t.ClassGate != "" {
-			return t.ClassGate, t.ClassReason
-		}
-		return "capacity", "is being placed"
-	case engine.TaskWaiting:
-		reason = t.WaitReason
-		if t.WakeAt != nil {
-			reason = strings.TrimPrefix(reason+"; ", "; ") + "goes on at " + t.WakeAt.UTC().Format(time.RFC3339)
-		}
-		return t.WaitGate, reason
-	case engine.TaskDispatched, engine.TaskRunning, engine.TaskCompleted, engine.TaskFailed, engine.TaskSkipped, engine.TaskCancelled:
+	if t.ChildID != uuid.Nil {
+		out.ChildRequestId = t.ChildID.String()
 	}
-	return "", ""
+	if t.Items != nil {
+		out.Items = &executionv1.ItemCounts{Total: int32(t.Items.Total), Open: int32(t.Items.Open), Failed: int32(t.Items.Failed)}
+	}
+	if t.Group == "" {
+		return out, nil
+	}
+	out.ItemsOf, out.Item = t.Group, int32(t.Item)
+	var err error
+	if out.ItemValue, err = structpb.NewValue(t.ItemValue); err != nil {
+		return nil, fmt.Errorf("encode item of task %s: %w", t.Name, err)
+	}
+	return out, nil
 }
 
 // tags takes the tags out of a class.

@@ -84,7 +84,7 @@ type Store interface {
 	// Approval returns the newest approval of a task.
 	Approval(ctx context.Context, org string, key execution.Key, task string) (*Approval, error)
 	// Pending lists what waits for votes, the oldest first.
-	Pending(ctx context.Context, p Page) ([]Approval, error)
+	Pending(ctx context.Context, p Page) ([]*Approval, error)
 }
 
 // Cast adds a vote if it may be cast, and says what the votes decide now.

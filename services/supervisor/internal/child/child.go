@@ -113,8 +113,11 @@ type Store interface {
 	Step(ctx context.Context, events []execution.Event) ([]execution.Verdict, error)
 }
 
-// stateCompleted is the state of a request whose outputs count.
-const stateCompleted = "COMPLETED"
+// The states of a request that went well. A job that its own condition skipped is no failure of the one that forked it.
+const (
+	stateCompleted = "COMPLETED"
+	stateSkipped   = "SKIPPED"
+)
 
 // events makes the news of children that ended events of their parents' runs.
 func events(ended []Ended, outputs map[execution.Key]map[string]string) []execution.Event {
@@ -122,7 +125,10 @@ func events(ended []Ended, outputs map[execution.Key]map[string]string) []execut
 	for i := range ended {
 		e := &ended[i]
 		news := execution.ChildNews{Request: e.Request, State: e.State, ErrorCode: e.Code, Message: e.Message}
-		if e.State == stateCompleted {
+		switch e.State {
+		case stateSkipped:
+			news.State = stateCompleted
+		case stateCompleted:
 			news.Outputs = outputs[execution.Key{Request: e.Request, Run: e.Run}]
 		}
 		all = append(all, execution.Event{Kind: execution.ChildEnded, Execution: e.Execution, Idx: e.Idx, Round: e.Round, Child: news})

@@ -44,6 +44,7 @@ type memory struct {
 	submit         func([]Wanted) ([]Answer, error)
 	step           func([]execution.Event) error
 	calls          int
+	postponed      int // index of the task whose run cannot go on
 }
 
 func (m *memory) TakeWanted(context.Context, time.Duration, int) ([]Wanted, error) {
@@ -81,7 +82,13 @@ func (m *memory) Step(_ context.Context, events []execution.Event) ([]execution.
 		}
 	}
 	m.applied = append(m.applied, events...)
-	return make([]execution.Verdict, len(events)), nil
+	verdicts := make([]execution.Verdict, len(events))
+	for i := range events {
+		if events[i].Idx == m.postponed && m.postponed > 0 {
+			verdicts[i] = execution.Postponed
+		}
+	}
+	return verdicts, nil
 }
 
 func (m *memory) Submit(_ context.Context, w []Wanted) ([]Answer, error) {
@@ -193,6 +200,24 @@ func TestOutputsOfCompletedChildrenOnly(t *testing.T) {
 	}
 	if m.applied[0].Child.Outputs["a"] != "1" || m.applied[1].Child.Outputs != nil || m.applied[1].Child.ErrorCode != "ERR_X" {
 		t.Errorf("%+v", m.applied)
+	}
+}
+
+func TestWhatIsPostponedComesAgain(t *testing.T) {
+	m := &memory{wanted: wanted("etl", "unknown", "etl"), submit: accept, postponed: 2}
+	if err := loop(m).Round(t.Context()); err != nil || len(m.later) != 1 || m.later[0].Idx != 2 {
+		t.Errorf("later %v, %v", m.later, err)
+	}
+	err := Apply(t.Context(), m, temporary, []Ended{{Key: Key{Idx: 1}}, {Key: Key{Idx: 2}}})
+	if !temporary(err) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestASkippedChildIsNoFailure(t *testing.T) {
+	m := &memory{}
+	if err := Apply(t.Context(), m, temporary, []Ended{{State: "SKIPPED"}}); err != nil || m.applied[0].Child.State != "COMPLETED" {
+		t.Errorf("%+v, %v", m.applied, err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/formicary/formicary/libs/errs"
@@ -130,11 +131,17 @@ func (l *Loop) submitSome(ctx context.Context, wanted []Wanted) error {
 // answer brings answers back to the runs.
 func (l *Loop) answer(ctx context.Context, wanted []Wanted, answers []Answer) error {
 	events, later := answered(wanted, answers)
-	if err := apply(ctx, l.store, l.temporary, events); err != nil {
+	postponed, err := apply(ctx, l.store, l.temporary, events)
+	if err != nil {
 		if l.temporary(err) || ctx.Err() != nil {
 			return err
 		}
 		l.log.Error("answers of children cannot be applied", "error", err) // they are asked for again after the lease
+	}
+	for _, i := range postponed {
+		key := Key{Execution: events[i].Execution, Idx: events[i].Idx, Round: events[i].Round}
+		at := slices.IndexFunc(wanted, func(w Wanted) bool { return w.Key == key })
+		later = append(later, wanted[at])
 	}
 	return l.store.Later(ctx, keysOf(later), delaysOf(later))
 }
@@ -207,30 +214,39 @@ func Apply(ctx context.Context, store Store, temporary func(error) bool, ended [
 			return err
 		}
 	}
-	return apply(ctx, store, temporary, events(ended, outputs))
+	postponed, err := apply(ctx, store, temporary, events(ended, outputs))
+	if err == nil && len(postponed) > 0 {
+		err = errs.Unavailable("POSTPONED", "%d children have ended, but their parents cannot go on now", len(postponed))
+	}
+	return err
 }
 
-// apply applies events together, or, when that fails by the fault of one, each alone.
-func apply(ctx context.Context, store Store, temporary func(error) bool, events []execution.Event) error {
-	step := func(some []execution.Event) error {
+// apply applies events together, or, when that fails by the fault of one, each alone. It returns which have to come
+// again.
+func apply(ctx context.Context, store Store, temporary func(error) bool, events []execution.Event) (postponed []int, err error) {
+	step := func(first, last int) error {
 		return run.Safely(ctx, func(ctx context.Context) error {
-			_, err := store.Step(ctx, some)
+			verdicts, err := store.Step(ctx, events[first:last])
+			for i, v := range verdicts {
+				if v == execution.Postponed {
+					postponed = append(postponed, first+i)
+				}
+			}
 			return err
 		})
 	}
-	err := step(events)
-	if err == nil || len(events) < 2 || ctx.Err() != nil || temporary(err) {
-		return err
+	if err = step(0, len(events)); err == nil || len(events) < 2 || ctx.Err() != nil || temporary(err) {
+		return postponed, err
 	}
 	var failed error
 	for i := range events {
-		err := step(events[i : i+1])
+		err := step(i, i+1)
 		if err != nil && (ctx.Err() != nil || temporary(err)) {
-			return err
+			return postponed, err
 		}
 		failed = errors.Join(failed, err)
 	}
-	return failed
+	return postponed, failed
 }
 
 func keysOf(wanted []Wanted) []Key {

@@ -41,8 +41,8 @@ type Store interface {
 	Now() time.Time
 	// TakeChores returns chores that are due and hides them for the lease.
 	TakeChores(ctx context.Context, lease time.Duration, limit int) ([]Chore, error)
-	// RenewChore hides a chore for the lease again and keeps how much is done.
-	RenewChore(ctx context.Context, k child.Key, done int, lease time.Duration) error
+	// RenewChore hides a chore for the lease again and keeps how much is done. It says whether it is still wanted.
+	RenewChore(ctx context.Context, k child.Key, done int, lease time.Duration) (bool, error)
 	// OldLogs returns logs of attempts of the organisation that ended before the time, the oldest first.
 	OldLogs(ctx context.Context, org string, before time.Time, limit int) ([]Log, error)
 	// ForgetLogs notes that the logs of attempts are gone.
@@ -107,7 +107,7 @@ func (l *Loop) Round(ctx context.Context) error {
 			return ctx.Err()
 		}
 		l.log.Error("chore failed", "key", c.Key.String(), "tries", c.Tries, "error", err)
-		if err := l.store.RenewChore(ctx, c.Key, c.Done, delay(c.Tries)); err != nil {
+		if _, err := l.store.RenewChore(ctx, c.Key, c.Done, delay(c.Tries)); err != nil {
 			return err
 		}
 	}
@@ -133,7 +133,7 @@ func (l *Loop) do(ctx context.Context, c *Chore) error {
 		if len(logs) < batchSize {
 			break
 		}
-		if err := l.store.RenewChore(ctx, c.Key, c.Done, lease); err != nil {
+		if wanted, err := l.store.RenewChore(ctx, c.Key, c.Done, lease); err != nil || !wanted {
 			return err
 		}
 	}

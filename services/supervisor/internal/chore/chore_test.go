@@ -31,12 +31,13 @@ func TestRetention(t *testing.T) {
 
 // memory is a store and a bucket.
 type memory struct {
-	chores  []Chore
-	logs    []Log
-	removed int
-	away    error
-	renewed []time.Duration
-	applied []execution.Event
+	chores   []Chore
+	logs     []Log
+	removed  int
+	away     error
+	unwanted bool
+	renewed  []time.Duration
+	applied  []execution.Event
 }
 
 func (m *memory) Now() time.Time { return time.Unix(0, 0) }
@@ -47,9 +48,9 @@ func (m *memory) TakeChores(context.Context, time.Duration, int) ([]Chore, error
 	return c, nil
 }
 
-func (m *memory) RenewChore(_ context.Context, _ child.Key, _ int, lease time.Duration) error {
+func (m *memory) RenewChore(_ context.Context, _ child.Key, _ int, lease time.Duration) (bool, error) {
 	m.renewed = append(m.renewed, lease)
-	return nil
+	return !m.unwanted, nil
 }
 
 func (m *memory) OldLogs(_ context.Context, _ string, _ time.Time, limit int) ([]Log, error) {
@@ -99,6 +100,13 @@ func TestAChoreWaitsForItsStore(t *testing.T) {
 	}
 	if len(m.applied) != 0 || len(m.logs) != 1 || len(m.renewed) != 1 || m.renewed[0] != 4*time.Second {
 		t.Errorf("%v, %d logs, renewed %v", m.applied, len(m.logs), m.renewed)
+	}
+}
+
+func TestAChoreThatNobodyWaitsForStops(t *testing.T) {
+	m := &memory{chores: []Chore{{}}, logs: logs(1200), unwanted: true}
+	if err := New(m, m, slog.New(slog.DiscardHandler)).Round(t.Context()); err != nil || m.removed != 500 || len(m.applied) != 0 {
+		t.Errorf("%d removed, %v, %v", m.removed, m.applied, err)
 	}
 }
 

@@ -12,7 +12,17 @@ import (
 type View struct {
 	Run
 	Job       engine.Job
+	Planned   int // tasks of the plan: the items of fan-outs have indexes from there on
 	CreatedAt time.Time
+}
+
+// Page asks for tasks of a run: those of the plan, or the items of one of them.
+type Page struct {
+	View   *View
+	Group  string // the items of this task; empty for the tasks of the plan
+	After  int    // index of the last task of the page before; -1 for the first page
+	Limit  int
+	States []string // only these; empty for all
 }
 
 // TaskView is a task as people see it.
@@ -25,7 +35,20 @@ type TaskView struct {
 	WaitsFor     []string // of a BLOCKED task
 	ClassGate    string   // why its class is not placed
 	ClassReason  string
+	Group        string      // of an item: the task that made it
+	ChildID      uuid.UUID   // the job that it forked
+	Children     []ChildView // that it waits for
+	Approval     string      // what it waits for people for
 	Attempts     []AttemptView
+}
+
+// ChildView is a child that a task waits for.
+type ChildView struct {
+	Kind     string // job or chore
+	JobType  string
+	State    string    // of its row
+	Request  uuid.UUID // zero before it was submitted
+	RunState string    // of its newest run; empty before that began
 }
 
 // AttemptView is an attempt as people see it.

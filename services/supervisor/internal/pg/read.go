@@ -2,7 +2,6 @@ package pg
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -97,76 +96,8 @@ func (s *Store) Get(ctx context.Context, org string, key execution.Key) (executi
 			Run: int(r.Run), State: engine.JobState(r.State), Version: r.Version, TasksTotal: int(r.TasksTotal), TasksOpen: int(r.TasksOpen),
 			ErrorCode: r.ErrorCode, ErrorMessage: r.ErrorMessage, StartedAt: r.StartedAt, EndedAt: r.EndedAt,
 		},
-		CreatedAt: r.CreatedAt,
+		Planned: int(r.TasksPlanned), CreatedAt: r.CreatedAt,
 	}, nil
-}
-
-// Tasks returns a page of the tasks of a run, after the index, with their attempts.
-func (s *Store) Tasks(ctx context.Context, id uuid.UUID, after, limit int, states []string) ([]execution.TaskView, error) {
-	if states == nil {
-		states = []string{}
-	}
-	q := db.New()
-	rows, err := q.ListTasks(ctx, s.pool, db.ListTasksParams{ExecutionID: id, After: int32(after), States: states, PageSize: int32(limit)})
-	if err != nil {
-		return nil, fmt.Errorf("list tasks of execution %s: %w", id, err)
-	}
-	tasks := make([]execution.TaskView, len(rows))
-	at := make(map[int32]int, len(rows))
-	var tried, blocked []int32
-	for i, r := range rows {
-		if tasks[i], err = taskView(r); err != nil {
-			return nil, err
-		}
-		at[r.Idx] = i
-		if r.StartedAt != nil {
-			tried = append(tried, r.Idx)
-		}
-		if r.State == string(engine.TaskBlocked) {
-			blocked = append(blocked, r.Idx)
-		}
-	}
-	if len(tried) > 0 {
-		attempts, err := q.ListAttempts(ctx, s.pool, db.ListAttemptsParams{ExecutionID: id, Idx: tried})
-		if err != nil {
-			return nil, fmt.Errorf("list attempts of execution %s: %w", id, err)
-		}
-		for _, a := range attempts {
-			t := &tasks[at[a.TaskIdx]]
-			t.Attempts = append(t.Attempts, execution.AttemptView{
-				UID: a.Uid, Number: int(a.Number), State: engine.AttemptState(a.State), Ant: a.AntID, ExitCode: int(a.ExitCode),
-				FailureClass: a.FailureClass, Message: a.Message, DispatchedAt: a.DispatchedAt, StartedAt: a.StartedAt, EndedAt: a.EndedAt,
-				LogBytes: a.LogBytes,
-			})
-		}
-	}
-	if len(blocked) > 0 {
-		names, err := q.BlockedBy(ctx, s.pool, db.BlockedByParams{ExecutionID: id, Idx: blocked})
-		if err != nil {
-			return nil, fmt.Errorf("list what tasks of execution %s wait for: %w", id, err)
-		}
-		for _, n := range names {
-			t := &tasks[at[n.ToIdx]]
-			t.WaitsFor = append(t.WaitsFor, n.Name)
-		}
-	}
-	return tasks, nil
-}
-
-func taskView(r db.ListTasksRow) (execution.TaskView, error) {
-	t := execution.TaskView{
-		Task: engine.Task{
-			Idx: int(r.Idx), State: engine.TaskState(r.State), ExitCode: int(r.ExitCode), FailureClass: r.FailureClass, Message: r.Message,
-			Result: r.Result, WaitGate: r.WaitGate, WaitReason: r.WaitReason, WakeAt: r.WakeAt, StartedAt: r.StartedAt, EndedAt: r.EndedAt,
-		},
-		Name: r.Name, Method: r.Method, Class: r.Class, AllowFailure: r.AllowFailure, ClassGate: r.ClassGate, ClassReason: r.ClassReason,
-	}
-	if len(r.Outputs) > 0 {
-		if err := json.Unmarshal(r.Outputs, &t.Outputs); err != nil {
-			return t, fmt.Errorf("read outputs of task %s: %w", r.Name, err)
-		}
-	}
-	return t, nil
 }
 
 // Log returns what is known of the log of a task's attempt; attempt 0 is the newest.

@@ -13,6 +13,58 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
+const awaitedChildren = `-- name: AwaitedChildren :many
+SELECT w.idx AS task_idx, c.kind, c.job_type, c.state, c.request_id, coalesce(r.state, '')::text AS run_state
+FROM execution e JOIN task w ON w.execution_id = e.id
+CROSS JOIN LATERAL json_array_elements_text(w.spec -> 'await_forked_tasks') AS n (name)
+JOIN task f ON f.execution_id = e.id AND f.name = n.name AND f.idx < e.tasks_planned
+JOIN child c ON c.execution_id = e.id AND c.task_idx = f.idx AND c.ended_at IS NULL AND c.state <> 'REFUSED'
+LEFT JOIN LATERAL (SELECT x.state FROM execution x WHERE x.request_id = c.request_id ORDER BY x.run DESC LIMIT 1) r ON true
+WHERE e.id = $1 AND w.idx = ANY($2::int[]) ORDER BY w.idx, f.idx, c.round
+`
+
+type AwaitedChildrenParams struct {
+	ExecutionID uuid.UUID
+	Idx         []int32
+}
+
+type AwaitedChildrenRow struct {
+	TaskIdx   int32
+	Kind      string
+	JobType   string
+	State     string
+	RequestID pgtype.UUID
+	RunState  string
+}
+
+// The same of the tasks that AWAIT_FORKED_JOB tasks name; task_idx is the one that awaits.
+func (q *Queries) AwaitedChildren(ctx context.Context, db DBTX, arg AwaitedChildrenParams) ([]AwaitedChildrenRow, error) {
+	rows, err := db.Query(ctx, awaitedChildren, arg.ExecutionID, arg.Idx)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []AwaitedChildrenRow
+	for rows.Next() {
+		var i AwaitedChildrenRow
+		if err := rows.Scan(
+			&i.TaskIdx,
+			&i.Kind,
+			&i.JobType,
+			&i.State,
+			&i.RequestID,
+			&i.RunState,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const blockedBy = `-- name: BlockedBy :many
 SELECT e.to_idx, t.name FROM edge e JOIN task t ON t.execution_id = e.execution_id AND t.idx = e.from_idx
 WHERE e.execution_id = $1 AND e.to_idx = ANY($2::int[]) AND t.ended_at IS NULL ORDER BY e.to_idx, e.from_idx
@@ -47,6 +99,24 @@ func (q *Queries) BlockedBy(ctx context.Context, db DBTX, arg BlockedByParams) (
 		return nil, err
 	}
 	return items, nil
+}
+
+const findGroup = `-- name: FindGroup :one
+SELECT t.items FROM execution e JOIN task t ON t.execution_id = e.id
+WHERE e.id = $1 AND t.name = $2 AND t.idx < e.tasks_planned
+`
+
+type FindGroupParams struct {
+	ExecutionID uuid.UUID
+	Name        string
+}
+
+// A task of the plan by its name, with the counters of its items.
+func (q *Queries) FindGroup(ctx context.Context, db DBTX, arg FindGroupParams) ([]byte, error) {
+	row := db.QueryRow(ctx, findGroup, arg.ExecutionID, arg.Name)
+	var items []byte
+	err := row.Scan(&items)
+	return items, err
 }
 
 const findRuns = `-- name: FindRuns :many
@@ -122,7 +192,7 @@ func (q *Queries) FindTaskLog(ctx context.Context, db DBTX, arg FindTaskLogParam
 }
 
 const getExecution = `-- name: GetExecution :one
-SELECT id, request_id, run, org_id, job_type, state, version, tasks_total, tasks_open, error_code, error_message,
+SELECT id, request_id, run, org_id, job_type, state, version, tasks_total, tasks_open, tasks_planned, error_code, error_message,
     created_at, started_at, ended_at
 FROM execution WHERE request_id = $1 AND org_id = $2 AND ($3::int = 0 OR run = $3::int) ORDER BY run DESC LIMIT 1
 `
@@ -143,6 +213,7 @@ type GetExecutionRow struct {
 	Version      int64
 	TasksTotal   int32
 	TasksOpen    int32
+	TasksPlanned int32
 	ErrorCode    string
 	ErrorMessage string
 	CreatedAt    time.Time
@@ -164,6 +235,7 @@ func (q *Queries) GetExecution(ctx context.Context, db DBTX, arg GetExecutionPar
 		&i.Version,
 		&i.TasksTotal,
 		&i.TasksOpen,
+		&i.TasksPlanned,
 		&i.ErrorCode,
 		&i.ErrorMessage,
 		&i.CreatedAt,
@@ -235,18 +307,20 @@ const listTasks = `-- name: ListTasks :many
 SELECT t.idx, t.name, t.method, t.class,
     CASE WHEN a.state = 'RUNNING' THEN 'RUNNING' ELSE t.state END::text AS state,
     t.exit_code, t.failure_class, t.message, t.wait_gate, t.wait_reason, t.allow_failure, t.outputs, t.result, t.wake_at,
-    t.started_at, t.ended_at, coalesce(w.gate, '')::text AS class_gate, coalesce(w.reason, '')::text AS class_reason
+    t.started_at, t.ended_at, t.item, t.item_value, t.items, t.extra,
+    coalesce(w.gate, '')::text AS class_gate, coalesce(w.reason, '')::text AS class_reason
 FROM task t
 LEFT JOIN attempt a ON a.execution_id = t.execution_id AND a.task_idx = t.idx AND a.state IN ('DISPATCHED', 'RUNNING')
-LEFT JOIN class_wait w ON w.class = t.class AND t.state = 'READY'
-WHERE t.execution_id = $1 AND t.idx > $2::int
-    AND (cardinality($3::text[]) = 0 OR CASE WHEN a.state = 'RUNNING' THEN 'RUNNING' ELSE t.state END = ANY($3::text[]))
-ORDER BY t.idx LIMIT $4::int
+LEFT JOIN class_wait w ON w.class = t.class AND (t.state = 'READY' OR t.state = 'WAITING' AND t.items IS NOT NULL)
+WHERE t.execution_id = $1 AND t.idx > $2::int AND t.idx <= $3::int
+    AND (cardinality($4::text[]) = 0 OR CASE WHEN a.state = 'RUNNING' THEN 'RUNNING' ELSE t.state END = ANY($4::text[]))
+ORDER BY t.idx LIMIT $5::int
 `
 
 type ListTasksParams struct {
 	ExecutionID uuid.UUID
 	After       int32
+	Last        int32
 	States      []string
 	PageSize    int32
 }
@@ -268,15 +342,21 @@ type ListTasksRow struct {
 	WakeAt       *time.Time
 	StartedAt    *time.Time
 	EndedAt      *time.Time
+	Item         int32
+	ItemValue    []byte
+	Items        []byte
+	Extra        []byte
 	ClassGate    string
 	ClassReason  string
 }
 
-// A task that has a live attempt is RUNNING once that attempt is.
+// A range of indexes: the tasks of the plan, or the items of one. A task that has a live attempt is RUNNING once that
+// attempt is. Why a class is not placed holds for READY tasks, and for the items of a group that has such.
 func (q *Queries) ListTasks(ctx context.Context, db DBTX, arg ListTasksParams) ([]ListTasksRow, error) {
 	rows, err := db.Query(ctx, listTasks,
 		arg.ExecutionID,
 		arg.After,
+		arg.Last,
 		arg.States,
 		arg.PageSize,
 	)
@@ -304,6 +384,10 @@ func (q *Queries) ListTasks(ctx context.Context, db DBTX, arg ListTasksParams) (
 			&i.WakeAt,
 			&i.StartedAt,
 			&i.EndedAt,
+			&i.Item,
+			&i.ItemValue,
+			&i.Items,
+			&i.Extra,
 			&i.ClassGate,
 			&i.ClassReason,
 		); err != nil {
@@ -433,6 +517,55 @@ func (q *Queries) RunStates(ctx context.Context, db DBTX, arg RunStatesParams) (
 			&i.RestartAt,
 			&i.RestartSoft,
 			&i.ResumeAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const waitingChildren = `-- name: WaitingChildren :many
+SELECT c.task_idx, c.kind, c.job_type, c.state, c.request_id, coalesce(r.state, '')::text AS run_state
+FROM child c LEFT JOIN LATERAL (SELECT x.state FROM execution x WHERE x.request_id = c.request_id ORDER BY x.run DESC LIMIT 1) r ON true
+WHERE c.execution_id = $1 AND c.task_idx = ANY($2::int[]) AND c.ended_at IS NULL AND c.state <> 'REFUSED'
+ORDER BY c.task_idx, c.round
+`
+
+type WaitingChildrenParams struct {
+	ExecutionID uuid.UUID
+	Idx         []int32
+}
+
+type WaitingChildrenRow struct {
+	TaskIdx   int32
+	Kind      string
+	JobType   string
+	State     string
+	RequestID pgtype.UUID
+	RunState  string
+}
+
+// The open children of tasks, with the state of their newest run.
+func (q *Queries) WaitingChildren(ctx context.Context, db DBTX, arg WaitingChildrenParams) ([]WaitingChildrenRow, error) {
+	rows, err := db.Query(ctx, waitingChildren, arg.ExecutionID, arg.Idx)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []WaitingChildrenRow
+	for rows.Next() {
+		var i WaitingChildrenRow
+		if err := rows.Scan(
+			&i.TaskIdx,
+			&i.Kind,
+			&i.JobType,
+			&i.State,
+			&i.RequestID,
+			&i.RunState,
 		); err != nil {
 			return nil, err
 		}

@@ -1,0 +1,176 @@
+package pg
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/formicary/formicary/services/supervisor/internal/child"
+	"github.com/formicary/formicary/services/supervisor/internal/execution"
+)
+
+// The statements about children are written by hand: they take and change whole batches.
+
+// take hides children in a state for the lease and names the columns of those that it took. What somebody else changes
+// right now is left alone.
+const take = `WITH due AS (SELECT execution_id, task_idx, round FROM child
+		WHERE state = $1 AND kind = $2 AND due_at <= now() ORDER BY due_at LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED),
+	taken AS (UPDATE child c SET due_at = now() + $3::interval, tries = c.tries + 1 FROM due
+		WHERE c.execution_id = due.execution_id AND c.task_idx = due.task_idx AND c.round = due.round RETURNING c.*) `
+
+// TakeWanted returns children to be submitted and hides them for the lease.
+func (s *Store) TakeWanted(ctx context.Context, lease time.Duration, limit int) ([]child.Wanted, error) {
+	rows, err := s.pool.Query(ctx, take+`SELECT k.execution_id, k.task_idx, k.round, e.org_id, e.request_id, t.name, k.job_type, k.job_version,
+			k.params, e.submitted_by, k.tries
+		FROM taken k JOIN execution e ON e.id = k.execution_id JOIN task t ON t.execution_id = k.execution_id AND t.idx = k.task_idx`,
+		"WANTED", "job", lease, limit)
+	if err != nil {
+		return nil, fmt.Errorf("take children to submit: %w", err)
+	}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (w child.Wanted, err error) {
+		return w, row.Scan(&w.Execution, &w.Idx, &w.Round, &w.Org, &w.Parent, &w.Task, &w.JobType, &w.Version, &w.Params, &w.SubmittedBy, &w.Tries)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("take children to submit: %w", err)
+	}
+	return all, nil
+}
+
+// TakeCancels returns children to be cancelled and hides them for the lease.
+func (s *Store) TakeCancels(ctx context.Context, lease time.Duration, limit int) ([]child.Key, error) {
+	rows, err := s.pool.Query(ctx, take+`SELECT execution_id, task_idx, round FROM taken`, "CANCEL_WANTED", "job", lease, limit)
+	return keysOf(rows, err, "take children to cancel")
+}
+
+// TakeSilent returns children that job-manager has not been asked about for the time, and notes that it is now.
+func (s *Store) TakeSilent(ctx context.Context, silence time.Duration, limit int) ([]child.Key, error) {
+	rows, err := s.pool.Query(ctx, `UPDATE child c SET heard_at = now() FROM (SELECT execution_id, task_idx, round FROM child
+			WHERE state IN ('SUBMITTED', 'CANCELLING') AND heard_at < now() - $1::interval ORDER BY heard_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED) due
+		WHERE c.execution_id = due.execution_id AND c.task_idx = due.task_idx AND c.round = due.round
+		RETURNING c.execution_id, c.task_idx, c.round`, silence, limit)
+	return keysOf(rows, err, "take silent children")
+}
+
+func keysOf(rows pgx.Rows, err error, what string) ([]child.Key, error) {
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	keys, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (k child.Key, err error) {
+		return k, row.Scan(&k.Execution, &k.Idx, &k.Round)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	return keys, nil
+}
+
+// Later makes children due again after the delay of each.
+func (s *Store) Later(ctx context.Context, keys []child.Key, delays []time.Duration) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	ids, idx, rounds := keyColumns(keys)
+	_, err := s.pool.Exec(ctx, `UPDATE child c SET due_at = now() + u.delay
+		FROM (SELECT unnest($1::uuid[]) AS execution_id, unnest($2::int[]) AS task_idx, unnest($3::int[]) AS round, unnest($4::interval[]) AS delay) u
+		WHERE c.execution_id = u.execution_id AND c.task_idx = u.task_idx AND c.round = u.round AND c.state IN ('WANTED', 'CANCEL_WANTED')`,
+		ids, idx, rounds, delays)
+	if err != nil {
+		return fmt.Errorf("give back %d children: %w", len(keys), err)
+	}
+	return nil
+}
+
+// Cancelling notes that job-manager knows which children are to end. Those that were never submitted have ended.
+func (s *Store) Cancelling(ctx context.Context, keys []child.Key) error {
+	ids, idx, rounds := keyColumns(keys)
+	_, err := s.pool.Exec(ctx, `UPDATE child c SET heard_at = now(),
+			state = CASE WHEN c.request_id IS NULL THEN 'ENDED' ELSE 'CANCELLING' END,
+			outcome = CASE WHEN c.request_id IS NULL THEN 'CANCELLED' ELSE '' END,
+			ended_at = CASE WHEN c.request_id IS NULL THEN now() END
+		FROM (SELECT unnest($1::uuid[]) AS execution_id, unnest($2::int[]) AS task_idx, unnest($3::int[]) AS round) u
+		WHERE c.execution_id = u.execution_id AND c.task_idx = u.task_idx AND c.round = u.round AND c.state = 'CANCEL_WANTED'`, ids, idx, rounds)
+	if err != nil {
+		return fmt.Errorf("note that %d children are cancelled: %w", len(keys), err)
+	}
+	return nil
+}
+
+func keyColumns(keys []child.Key) (ids []uuid.UUID, idx, rounds []int32) {
+	for _, k := range keys {
+		ids, idx, rounds = append(ids, k.Execution), append(idx, int32(k.Idx)), append(rounds, int32(k.Round))
+	}
+	return ids, idx, rounds
+}
+
+// mostOutputs bounds what a child gives to its parent, in bytes of keys and values.
+const mostOutputs = 64 << 10
+
+// Outputs returns what the completed tasks of runs have given, later ones over earlier, by run. Items are left out: their
+// group speaks for them. Of what is too much the largest is dropped.
+func (s *Store) Outputs(ctx context.Context, runs []execution.Key) (map[execution.Key]map[string]string, error) {
+	requests, numbers := columns(runs)
+	rows, err := s.pool.Query(ctx, `SELECT e.request_id, e.run, t.outputs
+		FROM (SELECT DISTINCT unnest($1::uuid[]) AS request_id, unnest($2::int[]) AS run) u JOIN execution e USING (request_id, run)
+		JOIN task t ON t.execution_id = e.id
+		WHERE t.outputs IS NOT NULL AND t.group_idx IS NULL AND t.state = 'COMPLETED' ORDER BY e.id, t.ended_at, t.idx`, requests, numbers)
+	if err != nil {
+		return nil, fmt.Errorf("read outputs of %d runs: %w", len(runs), err)
+	}
+	defer rows.Close()
+	all := map[execution.Key]map[string]string{}
+	for rows.Next() {
+		var k execution.Key
+		var raw []byte
+		if err := rows.Scan(&k.Request, &k.Run, &raw); err != nil {
+			return nil, fmt.Errorf("read outputs of %d runs: %w", len(runs), err)
+		}
+		outputs := all[k]
+		if err := json.Unmarshal(raw, &outputs); err != nil {
+			return nil, fmt.Errorf("read outputs of run %d of request %s: %w", k.Run, k.Request, err)
+		}
+		all[k] = outputs
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read outputs of %d runs: %w", len(runs), err)
+	}
+	for k := range all {
+		bound(all[k], mostOutputs)
+	}
+	return all, nil
+}
+
+// bound drops the largest outputs until the others fit.
+func bound(outputs map[string]string, most int) {
+	size := 0
+	for k, v := range outputs {
+		size += len(k) + len(v)
+	}
+	if size <= most {
+		return
+	}
+	keys := make([]string, 0, len(outputs))
+	for k := range outputs {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(a, b string) int {
+		if d := len(b) + len(outputs[b]) - len(a) - len(outputs[a]); d != 0 {
+			return d
+		}
+		if a < b {
+			return -1
+		}
+		return 1
+	})
+	for _, k := range keys {
+		if size <= most {
+			return
+		}
+		size -= len(k) + len(outputs[k])
+		delete(outputs, k)
+	}
+}
