@@ -12,11 +12,6 @@ const (
 	maxVoters    = 1_000
 )
 
-func approvalNames() []string {
-	return strings.Fields(`min_approvals allowed_users allowed_roles require_unanimous allow_self_approval sla_deadline
-		timeout_action escalation_recipients escalation_message`)
-}
-
 func timeoutActions() []string { return []string{AutoApprove, AutoReject, Escalate} }
 
 // approval reads a policy. Who may vote can depend on outputs of earlier tasks.
@@ -46,7 +41,7 @@ func (r *taskFieldReader) approval(n *node, at *pair) {
 		case "escalation_message":
 			a.EscalationMessage = r.longText(v, "escalation_message", maxDescription)
 		default:
-			r.unknownField(p, nil, approvalNames())
+			r.unknown(p, approvalFields)
 		}
 	}, at)
 	if users := len(a.AllowedUsers); users > 0 && len(a.AllowedRoles) == 0 && n.get("allowed_roles") == nil && a.MinApprovals > users {

@@ -8,10 +8,6 @@ import (
 
 const defaultMatrixVar = "matrix"
 
-func fanOutNames() []string {
-	return strings.Fields(`source items item_var max_parallel fail_fast min_success fork_job_type fork_job_version`)
-}
-
 // itemNames lists the variables of the items of a task: they are not known before an item is rendered, whatever else has
 // their names. It is nil for a task without fan-out.
 func (r *reader) itemNames(n *node) []string {
@@ -115,7 +111,7 @@ func (r *taskFieldReader) fanOutField(f *FanOut, p *pair) {
 	case "fork_job_version":
 		r.decidedBy(func() { r.forkVersion(p) })
 	default:
-		r.unknownField(p, nil, fanOutNames())
+		r.unknown(p, fanOutFields)
 	}
 }
 

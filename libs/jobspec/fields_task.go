@@ -115,7 +115,7 @@ func approvalFields() []field {
 func subWorkflowFields() []field {
 	return []field{
 		{name: "input_params", form: variablesForm(), doc: "Parameters of the child."},
-		{name: "output_variables", form: texts(), doc: "Outputs of the child (name) that become outputs of the task (value)."},
+		{name: "output_variables", form: anyOf(mapOf(aText()), listOf(anyOf(aText(), ref("variable")))), doc: "Outputs of the child (name) that become outputs of the task (value)."},
 		{name: "wait_for_completion", form: aFlag(), doc: "The task ends when the child does, and as it does."},
 		{name: "cascade_cancel", form: aFlag(), doc: "Cancels the child when the parent is cancelled."},
 	}
@@ -124,7 +124,8 @@ func subWorkflowFields() []field {
 func retryOnFields() []field {
 	budget := func() form { return anyOf(aWhole(0, maxRetry), aFlag()) }
 	return []field{
-		{name: "exit_codes", form: oneOrMore(aName()), doc: "Exit codes, statuses or ranges that use up retry."},
+		{name: "codes", form: oneOrMore(aName()), doc: "Exit codes, statuses or ranges that use up retry; * for all."},
+		{name: "user", form: aFlag(), doc: "Failures of the task itself use up retry, whatever their code."},
 		{name: "timeout", form: budget(), doc: "Timeouts: a number of their own, or true to use up retry."},
 		{name: "oom", form: budget(), doc: "Ends for lack of memory: a number of their own, or true to use up retry."},
 		{name: "infra", form: budget(), doc: "Lost attempts: a number of their own, 3 when not given, or true to use up retry."},
@@ -134,7 +135,7 @@ func retryOnFields() []field {
 func outputFields() []field {
 	return []field{
 		{name: "name", form: aName(), doc: "The name of the output."},
-		{name: "type", form: form{"enum": anys(paramTypes())}, doc: "Its type; string when not given."},
+		{name: "type", form: form{"enum": anys(outputTypes())}, doc: "Its type; string when not given."},
 		{name: "required", form: aFlag(), doc: "The task fails without it."},
 		{name: "description", form: aText(), doc: "Text for people."},
 	}

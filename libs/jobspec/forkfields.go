@@ -88,13 +88,9 @@ func (r *taskFieldReader) subWorkflow(n *node, at *pair) {
 		case "cascade_cancel":
 			fork.CascadeCancel = r.boolean(p.value)
 		default:
-			r.unknownField(p, nil, subWorkflowNames())
+			r.unknown(p, subWorkflowFields)
 		}
 	}, at)
-}
-
-func subWorkflowNames() []string {
-	return []string{"input_params", "output_variables", "wait_for_completion", "cascade_cancel"}
 }
 
 // outputNames reads a mapping of the child's outputs to their names here, or a list of {name, value} or names.
@@ -143,7 +139,7 @@ func (r *taskFieldReader) namedOutput(item *node) (name, as string) {
 		case "value":
 			as, asKnown = r.text(p.value)
 		default:
-			r.unknownField(p, nil, []string{"name", "value"})
+			r.unknownField(p, []string{"name", "value"})
 		}
 	}
 	if item.get("name") == nil {

@@ -63,7 +63,7 @@ func (r *taskFieldReader) output(name string, n *node) Output {
 		case p.key == "description":
 			r.longText(p.value, "description", maxDescription)
 		default:
-			r.unknownField(p, nil, []string{"name", "type", "required", "description"})
+			r.unknown(p, outputFields)
 		}
 	}
 	return o

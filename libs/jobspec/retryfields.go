@@ -84,11 +84,9 @@ func (r *taskFieldReader) retryBudget(on *RetryOn, p *pair) {
 	case ClassInfra:
 		on.Infra = r.budget(p.value)
 	default:
-		r.unknownField(p, nil, retryOnNames())
+		r.unknown(p, retryOnFields)
 	}
 }
-
-func retryOnNames() []string { return []string{"codes", ClassUser, ClassTimeout, ClassOOM, ClassInfra} }
 
 // budget reads a number of its own, or whether retry is shared.
 func (r *taskFieldReader) budget(n *node) Budget {
