@@ -33,6 +33,7 @@ type Definition struct {
 	file    string
 	lines   *lines
 	program *program // nil when the text has no template
+	taint   *taint   // of the program, while it is checked
 	// static is the plan of a text without templates; its Vars are not set. index finds its tasks.
 	static *Plan
 	index  map[string]int
@@ -133,6 +134,8 @@ func (d *Definition) checkStatic(text []byte, c *collector) *draft {
 // it is read under several guesses: a fault of a part stands, a fault of the whole (a task that is not there, a key that
 // comes twice) stands only when every guess has it, because only some combinations ever happen.
 func (d *Definition) checkTemplated(c *collector) *draft {
+	d.taint = taintOf(d.program)
+	defer func() { d.taint = nil }()
 	first, sh := d.attempt(guessYes, Vars{}, Vars{})
 	if !sh.guessed {
 		c.list = append(c.list, first.c.list...)
@@ -281,7 +284,9 @@ func (d *Definition) read(sh *shape, s *scope) attempt {
 	a := attempt{c: &collector{file: d.file}}
 	r := d.reader(a.c, sh, s)
 	r.checking = true
-	a.draft = r.whole()
+	if a.draft = r.whole(); a.draft != nil {
+		d.lint(a.c, sh, s, a.draft)
+	}
 	if hasJobVariables(sh.root) && a.draft != nil {
 		a.jobVars = known(d.quiet(sh, s).jobVariables(sh.root))
 	}

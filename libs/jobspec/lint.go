@@ -1,0 +1,304 @@
+package jobspec
+
+import (
+	"regexp/syntax"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// maxPasted bounds the warnings about scripts: they must not crowd faults out.
+const maxPasted = 50
+
+// linter warns of values that whoever submits a job chooses, and that become text of a script.
+type linter struct {
+	*reader
+	taint  *taint
+	params map[string]*Param
+	// job and own are the variables to which the job and the task give a value: their nodes.
+	job, own map[string]*node
+	outputs  map[string]bool // names that tasks give, as far as it can be seen
+	judged   map[string]bool // what untrusted said of the variables of the task, and of the job
+	warned   int
+}
+
+// lint adds warnings to the problems of a reading.
+func (d *Definition) lint(c *collector, sh *shape, s *scope, out *draft) {
+	list := sh.root.get("tasks")
+	if d.taint == nil || list == nil {
+		return
+	}
+	l := &linter{reader: d.reader(c, sh, s), taint: d.taint, params: map[string]*Param{}, job: map[string]*node{}}
+	for i := range out.params {
+		l.params[out.params[i].Name] = &out.params[i]
+	}
+	l.define(sh.root.get("job_variables"), l.job)
+	l.outputs = l.outputNames(list)
+	for _, n := range list.items {
+		l.own, l.judged = map[string]*node{}, map[string]bool{}
+		l.define(n.get("task_variables"), l.own)
+		l.define(n.get("variables"), l.own)
+		l.items(n)
+		l.task(n)
+	}
+}
+
+// define takes the variables of a mapping, or of a list of {name, value}.
+func (l *linter) define(n *node, into map[string]*node) {
+	if n == nil {
+		return
+	}
+	for i := range n.pairs {
+		into[n.pairs[i].key] = n.pairs[i].value
+	}
+	for _, item := range n.items {
+		if name := item.get("name"); name != nil {
+			into[name.text] = item.get("value")
+		}
+	}
+}
+
+// given returns the value that the definition gives a variable.
+func (l *linter) given(name string) (*node, bool) {
+	if n, ok := l.own[name]; ok {
+		return n, true
+	}
+	n, ok := l.job[name]
+	return n, ok
+}
+
+// items takes the variables of a fan-out's items: as far to be trusted as the list that they come from.
+func (l *linter) items(n *node) {
+	if matrix := n.get("matrix"); matrix != nil {
+		l.own["matrix"] = matrix
+		for i := range matrix.pairs {
+			l.own[matrix.pairs[i].key] = matrix.pairs[i].value
+		}
+	}
+	fan := n.get("fan_out")
+	if fan == nil {
+		return
+	}
+	name := "item"
+	if v := fan.get("item_var"); v != nil {
+		name = v.text
+	}
+	list := fan.get("items")
+	if source := fan.get("source"); source != nil {
+		if source.kind == nodeScalar && l.untrusted(source.text) {
+			return // and so are the items
+		}
+		list = nil
+	}
+	l.own[name] = list
+}
+
+// outputNames finds what scripts say to set, and what tasks declare.
+func (l *linter) outputNames(list *node) map[string]bool {
+	out := map[string]bool{}
+	for _, n := range list.items {
+		if declared := n.get("outputs"); declared != nil {
+			for i := range declared.pairs {
+				out[declared.pairs[i].key] = true
+			}
+			for _, item := range declared.items {
+				out[item.text] = true
+				if name := item.get("name"); name != nil {
+					out[name.text] = true
+				}
+			}
+		}
+		for _, field := range scriptFields() {
+			scalars(n.get(field), func(line *node) { outputsOf(line.text, out) })
+		}
+	}
+	delete(out, "")
+	return out
+}
+
+// outputsOf reads the two ways in which a script gives an output.
+func outputsOf(line string, out map[string]bool) {
+	const command = "::set-output name="
+	for rest := line; ; {
+		_, after, ok := strings.Cut(rest, command)
+		if !ok {
+			break
+		}
+		name, _, _ := strings.Cut(after, "::")
+		out[name], rest = true, after
+	}
+	if !strings.Contains(line, "FORMICARY_OUTPUT") {
+		return
+	}
+	for word := range strings.FieldsFuncSeq(line, func(r rune) bool { return r <= ' ' || r == '"' || r == '\'' }) {
+		if name, _, ok := strings.Cut(word, "="); ok {
+			out[name] = true
+		}
+	}
+}
+
+func scriptFields() [3]string { return [...]string{"before_script", "script", "after_script"} }
+
+// scalars calls back for each single value in and below a node.
+func scalars(n *node, each func(n *node)) {
+	switch {
+	case n == nil:
+	case n.kind == nodeScalar:
+		each(n)
+	default:
+		for _, item := range n.items {
+			scalars(item, each)
+		}
+		for i := range n.pairs {
+			scalars(n.pairs[i].value, each)
+		}
+	}
+}
+
+// task looks at the scripts of one task.
+func (l *linter) task(n *node) {
+	if m := n.get("method"); m != nil && m.kind == nodeScalar && !m.templated && !isScript(strings.ToUpper(m.text)) {
+		return
+	}
+	for _, field := range scriptFields() {
+		scalars(n.get(field), func(line *node) {
+			for _, s := range l.printed(line) {
+				for _, name := range l.taint.prints[s] {
+					if l.untrusted(name) {
+						l.pasted(s, name)
+					}
+				}
+			}
+		})
+	}
+}
+
+// printed lists the actions whose values stand in a node.
+func (l *linter) printed(n *node) []*stmt {
+	var out []*stmt
+	for rest := n.text; n.templated; {
+		_, after, found := strings.Cut(rest, tokenBytes)
+		if !found {
+			break
+		}
+		digits, tail, _ := strings.Cut(after, string(tokenClose))
+		if id, err := strconv.Atoi(digits); err == nil && id < len(l.shape.tokens) {
+			out = append(out, l.shape.tokens[id].source)
+		}
+		rest = tail
+	}
+	return out
+}
+
+func (l *linter) pasted(s *stmt, name string) {
+	if l.warned++; l.warned > maxPasted {
+		return
+	}
+	line, column := l.src.at(s.from)
+	p := Problem{
+		Line: line, Column: column, Code: CodeUntrustedInScript, Field: name, Warning: true,
+		Message:  "the value of " + name + " becomes part of a script: whoever gives it can run commands of their own",
+		Expected: "shellquote",
+	}
+	if name == everything {
+		p.Field, p.Message = "", "the values of variables become part of a script: whoever gives them can run commands of their own"
+	}
+	if isEnvName(name) && !isEnvReserved(name) && !isEnvOwn(name) {
+		p.Expected += `, or the variable of the environment: "$` + name + `"`
+	}
+	l.c.add(p)
+}
+
+// untrusted says that a variable's text is chosen by whoever submits the job or fires its trigger.
+func (l *linter) untrusted(name string) bool {
+	if name == everything {
+		return true
+	}
+	if said, ok := l.judged[name]; ok {
+		return said
+	}
+	l.judged[name] = false // if it is made of itself
+	said := l.judge(name)
+	l.judged[name] = said
+	return said
+}
+
+func (l *linter) judge(name string) bool {
+	base, _, _ := strings.Cut(name, ".")
+	for _, n := range [...]string{name, base} {
+		if p := l.params[n]; p != nil {
+			return !p.narrow()
+		}
+	}
+	for _, n := range [...]string{name, base} {
+		if value, ok := l.given(n); ok {
+			return l.carries(value)
+		}
+	}
+	return !isBuiltin(base) && !l.outputs[base] && !setByEngine(name)
+}
+
+// carries says that a value of the definition is made of one that is not to be trusted.
+func (l *linter) carries(n *node) bool {
+	found := false
+	scalars(n, func(n *node) {
+		for _, s := range l.printed(n) {
+			found = found || slices.ContainsFunc(l.taint.prints[s], l.untrusted)
+		}
+	})
+	return found
+}
+
+// setByEngine names the outputs that no script chooses.
+func setByEngine(name string) bool {
+	if _, ok := artifactTask(name); ok {
+		return true
+	}
+	switch name {
+	case "FanOutItemCount", "FanOutSource", "FanOutMode":
+		return true
+	}
+	return strings.HasSuffix(name, ".ForkedJobID") || strings.HasSuffix(name, "-status") || strings.HasSuffix(name, resultsSuffix)
+}
+
+// narrow says that the values a parameter allows mean nothing to a shell.
+func (p *Param) narrow() bool {
+	switch p.Type {
+	case TypeInt, TypeNumber, TypeBool, TypeEnum, TypeDuration:
+		return true
+	}
+	if len(p.Enum) > 0 {
+		return true
+	}
+	if p.Pattern == "" {
+		return false
+	}
+	re, err := syntax.Parse(p.Pattern, syntax.Perl)
+	return err == nil && plainText(re)
+}
+
+// plainText says that all texts which match an expression are made of letters, digits and a few harmless signs.
+func plainText(re *syntax.Regexp) bool {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-.,:/@%+=", r)
+	}
+	switch re.Op {
+	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
+		return false
+	case syntax.OpLiteral:
+		return !slices.ContainsFunc(re.Rune, func(r rune) bool { return !plain(r) })
+	case syntax.OpCharClass:
+		for i := 0; i+1 < len(re.Rune); i += 2 {
+			if re.Rune[i+1]-re.Rune[i] > 128 {
+				return false
+			}
+			for r := re.Rune[i]; r <= re.Rune[i+1]; r++ {
+				if !plain(r) {
+					return false
+				}
+			}
+		}
+	default:
+	}
+	return !slices.ContainsFunc(re.Sub, func(sub *syntax.Regexp) bool { return !plainText(sub) })
+}
