@@ -103,7 +103,7 @@ func TestLines(t *testing.T) {
 
 func TestNearest(t *testing.T) {
 	for name, want := range map[string]string{"scripd": "script", "tag": "tags", "timeot": "timeout", "xyzzy": "", strings.Repeat("x", 200): ""} {
-		if got := nearest(name, taskFields()); got != want {
+		if got := nearest(name, namesOf(taskTable())); got != want {
 			t.Errorf("%.20s: %q, want %q", name, got, want)
 		}
 	}

@@ -32,9 +32,6 @@ func namesOf(fields []field) []string {
 	return out
 }
 
-// taskFields are the names of a task's fields.
-func taskFields() []string { return namesOf(taskTable()) }
-
 // misspelling returns the right name of a field that is found misspelled in the wild, or the name itself. It is asked
 // for every field of a text; a test holds it against the aliases in the tables.
 func misspelling(level, name string) string {
@@ -51,23 +48,13 @@ func misspelling(level, name string) string {
 
 // unknown reports a key that the mapping does not have.
 func (r *reader) unknown(p *pair, table func() []field) {
-	if r.c.full() {
-		return
+	if !r.c.full() {
+		r.unknownField(p, namesOf(table()))
 	}
-	r.unknownField(p, nil, namesOf(table()))
 }
 
-// unknownField reports a key that is not read.
-func (r *reader) unknownField(p *pair, unsupported, known []string) {
-	if r.c.full() {
-		return
-	}
-	for _, name := range unsupported {
-		if p.key == name {
-			r.add(p.line, p.column, CodeUnsupportedField, "the field "+name+" is not supported yet", "a definition without it")
-			return
-		}
-	}
+// unknownField reports a key that is none of the known names.
+func (r *reader) unknownField(p *pair, known []string) {
 	expected := "a field of the language"
 	if near := r.c.suggest(p.key, known); near != "" {
 		expected = near

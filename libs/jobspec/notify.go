@@ -49,7 +49,7 @@ func (r *reader) notifications(at *pair) []Notify {
 	if at.value.kind != nodeList {
 		r.mapping(at.value, func(p *pair) {
 			if !slices.Contains(channels(), p.key) {
-				r.unknownField(p, nil, channels())
+				r.unknownField(p, channels())
 				return
 			}
 			out = append(out, r.notification(Notify{Channel: p.key, When: Always}, p.value))

@@ -200,7 +200,6 @@ tasks:
 	}
 	want := []string{
 		"job.yaml:2:1: warning: the field filter is misspelled, expected skip_if [MISSPELLED_FIELD]",
-		"job.yaml:4:5: warning: no ant of this version executes KUBERNETES, expected SHELL or an HTTP method [UNSUPPORTED_METHOD]",
 		"job.yaml:5:5: warning: the field task_variables is misspelled, expected variables [MISSPELLED_FIELD]",
 	}
 	if got := warnings.Error(); got != strings.Join(want, "\n") {

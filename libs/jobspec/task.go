@@ -381,8 +381,7 @@ func (r *taskFieldReader) checkMethod(n *node) {
 		if len(spec.Script)+len(spec.BeforeScript) == 0 && n.get("script") == nil && n.get("before_script") == nil {
 			r.fault(at, CodeMissingField, "the field script is missing", "the lines to run")
 		}
-	case isScript(t.Method):
-		r.warn(at.line, at.column, CodeUnsupportedMethod, "no ant of this version executes "+t.Method, "SHELL or an HTTP method")
+	case isScript(t.Method): // the image may have a command of its own
 	default:
 		r.checkOwnMethod(n, at)
 	}
@@ -435,7 +434,7 @@ func (r *taskFieldReader) timeouts(n *node, at *pair) {
 		case "grace":
 			t.Grace = r.duration(p.value)
 		default:
-			r.unknownField(p, nil, []string{"pending", "run", "total", "grace"})
+			r.unknown(p, timeoutFields)
 		}
 	}, at)
 	t.Timeout = timeout
