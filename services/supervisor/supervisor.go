@@ -25,6 +25,7 @@ import (
 	"github.com/formicary/formicary/services/supervisor/internal/attempt"
 	"github.com/formicary/formicary/services/supervisor/internal/blob"
 	"github.com/formicary/formicary/services/supervisor/internal/control"
+	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/dispatch"
 	"github.com/formicary/formicary/services/supervisor/internal/events"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
@@ -100,10 +101,11 @@ func New(cfg Config, d Deps) (*Service, error) {
 		return nil, fmt.Errorf("configure supervisor: %w", err)
 	}
 	s := &Service{deps: d, relay: outbox.NewRelay(d.Pool, d.JS, d.Log)}
-	store := pg.New(d.Pool, &events.Publisher{Relay: s.relay, NATS: d.NATS, Log: d.Log, Wake: s.wake})
 	jobs := peer.NewJobManager(d.JobManager)
+	definitions := definition.NewCache(jobs)
+	store := pg.New(d.Pool, &events.Publisher{Relay: s.relay, NATS: d.NATS, Log: d.Log, Wake: s.wake}, definitions, d.Log)
 	s.dispatcher = dispatch.New(store, peer.NewResourceManager(d.ResourceManager), d.Log, cfg.DispatchBatch)
-	s.attempts = attempt.New(store, jobs, d.Log)
+	s.attempts = attempt.New(store, definitions, d.Log)
 	s.hints = &events.Hints{NATS: d.NATS, AntChanged: s.dispatcher.Reopen}
 	var err error
 	if s.reconciler, err = reconcile.New(cfg.Reconcile, store, pg.Temporary, d.Log, d.Meter); err != nil {
@@ -113,7 +115,7 @@ func New(cfg Config, d Deps) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make counter: %w", err)
 	}
-	launcher := &launch.Launcher{Requests: jobs, Places: s.dispatcher, Store: store, Log: d.Log}
+	launcher := &launch.Launcher{Requests: jobs, Definitions: definitions, Places: s.dispatcher, Store: store, Log: d.Log}
 	s.consumer = &events.Consumer{
 		JS: d.JS, Log: d.Log, Launch: launcher.Launch, Fail: launcher.Fail, Quarantine: store.Quarantine, Temporary: pg.Temporary, Seen: seen,
 		Control: func(ctx context.Context, orders []control.Order) ([]bool, error) {

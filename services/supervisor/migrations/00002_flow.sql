@@ -92,6 +92,7 @@ CREATE TABLE vote (
     PRIMARY KEY (execution_id, task_idx, round, voter)
 );
 
+DELETE FROM move WHERE entity = 'execution' AND from_state = 'MANUAL_APPROVAL_REQUIRED' AND to_state = 'READY';
 INSERT INTO move (entity, from_state, to_state)
 SELECT m.entity, m.from_state, unnest(string_to_array(m.to_states, ' '))
 FROM (VALUES

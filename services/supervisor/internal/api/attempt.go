@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/jobspec"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	"github.com/formicary/formicary/services/supervisor/internal/attempt"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
@@ -92,6 +93,10 @@ func work(w *attempt.Work) (*antv1.Work, error) {
 	if method == "" {
 		method = w.Task.Method
 	}
+	options, err := optionsOf(s)
+	if err != nil {
+		return nil, fmt.Errorf("encode options of attempt %s: %w", w.UID, err)
+	}
 	out.RequestId, out.Run, out.JobType = w.Job.Request.String(), int32(w.Job.Key.Run), w.Job.JobType
 	out.Task, out.Attempt, out.IdempotencyKey = w.Task.Name, int32(w.Number), w.IdempotencyKey()
 	out.Grace = durationpb.New(w.Task.Grace)
@@ -102,8 +107,17 @@ func work(w *attempt.Work) (*antv1.Work, error) {
 		Method: method, BeforeScript: s.BeforeScript, Script: s.Script, AfterScript: s.AfterScript, Environment: w.Environment,
 		WorkingDir: s.WorkingDir, Url: s.URL, Headers: s.Headers, Query: s.Query, Variables: variables,
 		CpuMillis: s.CPUMillis, MemoryBytes: s.MemoryBytes, ReportStdout: s.ReportStdout || w.Task.ReportStdout,
+		MessagingRequestQueue: s.RequestQueue, MessagingReplyQueue: s.ReplyQueue, Options: options,
 	}
 	return out, nil
+}
+
+// optionsOf encodes what executors of containers and pods are told; nil when nothing is set.
+func optionsOf(s *jobspec.Spec) ([]byte, error) {
+	if s.Options == nil {
+		return nil, nil
+	}
+	return json.Marshal(s.Options)
 }
 
 // object encodes what may hold any value that JSON has.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,6 +15,7 @@ import (
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/run"
+	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -29,9 +29,9 @@ type Store interface {
 	LogKeys(ctx context.Context, uids []uuid.UUID) (map[uuid.UUID]execution.LogPlace, error)
 }
 
-// Definitions gives the text of pinned versions, parsed.
+// Definitions gives pinned versions.
 type Definitions interface {
-	Definition(ctx context.Context, org, id string) (*jobspec.Definition, error)
+	Get(ctx context.Context, k definition.Key) (*jobspec.Definition, error)
 }
 
 // Work is the answer to a claim.
@@ -52,7 +52,7 @@ func (w *Work) IdempotencyKey() string {
 // Manager answers ants.
 type Manager struct {
 	store       Store
-	definitions *cache
+	definitions Definitions
 	log         *slog.Logger
 	claims      *batch.Group[execution.Claim, *execution.Claimed]
 	syncs       *batch.Group[execution.Report, execution.Answer]
@@ -67,7 +67,7 @@ const (
 
 // New returns a manager that answers while Run does.
 func New(store Store, definitions Definitions, log *slog.Logger) *Manager {
-	m := &Manager{store: store, definitions: newCache(definitions), log: log}
+	m := &Manager{store: store, definitions: definitions, log: log}
 	m.claims = batch.New(batch.Options{Max: claimBatch}, m.claim)
 	m.syncs = batch.New(batch.Options{Max: syncBatch, Flushers: 1}, m.sync)
 	m.logs = batch.New(batch.Options{Max: claimBatch}, m.places)
@@ -93,10 +93,15 @@ func (m *Manager) Claim(ctx context.Context, c execution.Claim) (*Work, error) {
 		return &Work{UID: c.UID, Refused: why}, nil
 	}
 	w := &Work{UID: c.UID, Claimed: x, Timeout: timeout(x)}
-	task, env, err := m.safely(ctx, x)
+	task, env, err := m.render(ctx, x)
 	var bad jobspec.Problems
 	switch {
-	case errors.As(err, &bad), errors.Is(err, errPanic), errs.CodeOf(err) == errs.CodeNotFound:
+	case x.Fault != nil:
+		m.log.Error("a claimed task cannot be read", "attempt", c.UID, "error", x.Fault)
+		return &Work{UID: c.UID, Refused: "its record cannot be read"}, m.end(ctx, x, engine.Outcome{
+			State: engine.AttemptFailed, FailureClass: engine.ClassRejected, Message: x.Fault.Error(),
+		})
+	case errors.As(err, &bad), errors.Is(err, definition.ErrPanic), errs.CodeOf(err) == errs.CodeNotFound:
 		return &Work{UID: c.UID, Refused: "it cannot be rendered"}, m.end(ctx, x, engine.Outcome{
 			State: engine.AttemptFailed, FailureClass: engine.ClassRejected, Message: err.Error(),
 		})
@@ -109,19 +114,6 @@ func (m *Manager) Claim(ctx context.Context, c execution.Claim) (*Work, error) {
 	}
 	w.Spec, w.Environment = task.Spec, env
 	return w, nil
-}
-
-var errPanic = errors.New("it cannot be rendered")
-
-// safely is render, whose panic is the fault of the task alone.
-func (m *Manager) safely(ctx context.Context, x *execution.Claimed) (task *jobspec.Task, env map[string]string, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			m.log.Error("rendering panics", "attempt", x.UID, "panic", p, "stack", string(debug.Stack()))
-			err = fmt.Errorf("%w: %v", errPanic, p)
-		}
-	}()
-	return m.render(ctx, x)
 }
 
 // keepTime bounds the renewal of attempts whose claim was not answered.

@@ -9,11 +9,12 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
 
-const definition = `job_type: job
+const text = `job_type: job
 tasks:
 - task_type: build
   method: SHELL
@@ -57,7 +58,7 @@ func claimed(t *testing.T, text, task string, outputs map[string]string) *execut
 		Attempt: execution.Attempt{UID: uuid.New(), State: engine.AttemptRunning},
 		Job:     &execution.Context{Vars: []byte(`{"Version":"none","N":3,"F":1.5,"L":[1,"x"]}`), Outputs: outputs, Now: time.Now()},
 	}
-	x.Job.Key.Run = 3
+	x.Job.Retries = 2
 	for i := range plan.Tasks {
 		if plan.Tasks[i].Name == task {
 			x.Task = &plan.Tasks[i]
@@ -67,9 +68,9 @@ func claimed(t *testing.T, text, task string, outputs map[string]string) *execut
 }
 
 func TestRenderUsesWhatTheClaimKnows(t *testing.T) {
-	src := &source{text: definition}
-	m := &Manager{definitions: newCache(src)}
-	spec, env, err := m.render(t.Context(), claimed(t, definition, "build", map[string]string{"Other": "x"}))
+	src := &source{text: text}
+	m := &Manager{definitions: definition.NewCache(src)}
+	spec, env, err := m.render(t.Context(), claimed(t, text, "build", map[string]string{"Other": "x"}))
 	if err != nil || spec.Spec.Script[0] != "make" || src.asked != 0 {
 		t.Errorf("%v, %v, definition asked for %d times", spec, err, src.asked)
 	}
@@ -77,7 +78,7 @@ func TestRenderUsesWhatTheClaimKnows(t *testing.T) {
 		t.Errorf("environment %v", env)
 	}
 	for range 2 {
-		spec, env, err = m.render(t.Context(), claimed(t, definition, "report", map[string]string{"Version": "v7; rm -rf /"}))
+		spec, env, err = m.render(t.Context(), claimed(t, text, "report", map[string]string{"Version": "v7; rm -rf /"}))
 		if err != nil || spec.Spec.Script[0] != "echo v7; rm -rf / 2" {
 			t.Errorf("task %v, %v", spec, err)
 		}
@@ -88,14 +89,14 @@ func TestRenderUsesWhatTheClaimKnows(t *testing.T) {
 }
 
 func TestRenderTellsFaultsFromOutages(t *testing.T) {
-	x := claimed(t, definition, "report", map[string]string{"Version": "v"})
-	m := &Manager{definitions: newCache(&source{err: errors.New("no job-manager")})}
+	x := claimed(t, text, "report", map[string]string{"Version": "v"})
+	m := &Manager{definitions: definition.NewCache(&source{err: errors.New("no job-manager")})}
 	var bad jobspec.Problems
 	if _, _, err := m.render(t.Context(), x); err == nil || errors.As(err, &bad) {
 		t.Errorf("outage: %v", err)
 	}
 	x.Task.Name = "gone"
-	m = &Manager{definitions: newCache(&source{text: definition})}
+	m = &Manager{definitions: definition.NewCache(&source{text: text})}
 	if _, _, err := m.render(t.Context(), x); !errors.As(err, &bad) {
 		t.Errorf("a task that the definition does not have: %v", err)
 	}
@@ -119,18 +120,5 @@ func TestTimeoutIsWhatIsLeft(t *testing.T) {
 		if got := timeout(x); got != tt.want {
 			t.Errorf("%s: %s, want %s", name, got, tt.want)
 		}
-	}
-}
-
-func TestCacheStaysSmall(t *testing.T) {
-	src := &source{text: definition}
-	c := newCache(src)
-	for range 3 * cacheSize {
-		if _, err := c.get(t.Context(), "o", uuid.NewString()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if len(c.known) > cacheSize {
-		t.Errorf("%d definitions are kept", len(c.known))
 	}
 }

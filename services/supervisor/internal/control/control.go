@@ -49,6 +49,7 @@ func Apply(ctx context.Context, store Store, orders []Order) ([]bool, error) {
 	}
 	done := make([]bool, len(orders))
 	var events []execution.Event
+	var of []int // the orders of events
 	for i, o := range orders {
 		id, ok := found[o.Key]
 		switch {
@@ -65,10 +66,14 @@ func Apply(ctx context.Context, store Store, orders []Order) ([]bool, error) {
 		case o.Action == Pause:
 			events = append(events, execution.Event{Kind: execution.Paused, Execution: id})
 		}
-		done[i] = true
+		of = append(of, i)
 	}
-	if _, err := store.Step(ctx, events); err != nil {
+	verdicts, err := store.Step(ctx, events)
+	if err != nil {
 		return nil, err
+	}
+	for k, v := range verdicts {
+		done[of[k]] = v != execution.Postponed
 	}
 	return done, nil
 }

@@ -283,8 +283,12 @@ func (c *Consumer) results(ctx context.Context, msgs []jetstream.Msg) error {
 		if err != nil {
 			return err
 		}
-		ack(items)
 		for i, v := range verdicts {
+			if v == execution.Postponed {
+				_ = items[i].msg.NakWithDelay(laterDelay)
+			} else {
+				_ = items[i].msg.Ack() // a lost one brings the message again
+			}
 			c.Seen.Add(ctx, 1, metric.WithAttributes(attribute.String("verdict", v.String())))
 			if v == execution.Stale || v == execution.Unknown {
 				c.Log.Info("result changes nothing", "uid", all[i].UID, "verdict", v.String())

@@ -73,6 +73,9 @@ const (
 	Replayed // the same result was applied before
 	Stale    // the attempt is not live, or not the session's
 	Unknown  // there is no such attempt or run
+	// Postponed: the run cannot go on now, because the definition that it was made of cannot be read. The event changed
+	// nothing and has to come again.
+	Postponed
 )
 
 // Ring is an attempt and the ant that has to hear of it.
@@ -141,6 +144,8 @@ func (v Verdict) String() string {
 		return "stale"
 	case Unknown:
 		return "unknown"
+	case Postponed:
+		return "postponed"
 	}
 	return "invalid"
 }

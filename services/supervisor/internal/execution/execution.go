@@ -34,13 +34,17 @@ type Run struct {
 // Launch is what job-manager says about an admitted request.
 type Launch struct {
 	Run
-	Plan      *jobspec.Plan
-	Vars      []byte // JSON object
-	ReuseRun  int    // completed tasks of this run are kept; 0 for none
-	Error     string // code; the run cannot be launched
-	Message   string
-	Skipped   bool
-	Cancelled bool
+	Plan        *jobspec.Plan
+	Vars        []byte              // JSON object
+	ReuseRun    int                 // completed tasks of this run are kept; 0 for none
+	From        string              // the first task that is not kept; empty keeps all
+	Retries     int                 // automatic retries of the job before this run
+	Rules       []jobspec.ErrorRule // the most specific first
+	SubmittedBy string
+	Error       string // code; the run cannot be launched
+	Message     string
+	Skipped     bool
+	Cancelled   bool
 }
 
 // Class is a placement class as it is stored: org, method, tags and slots.
@@ -67,10 +71,12 @@ type Placed struct {
 // NewRun is a run to be inserted. State is nil for one that ends at its launch: then Job is all.
 type NewRun struct {
 	Run
-	Vars   []byte
-	State  *engine.State
-	Job    engine.Job
-	Placed []Placed // attempts of its first tasks; State knows them as dispatched
+	Vars        []byte
+	Retries     int
+	SubmittedBy string
+	State       *engine.State
+	Job         engine.Job
+	Placed      []Placed // attempts of its first tasks; State knows them as dispatched
 }
 
 // Attempt is one try of a task.
@@ -118,21 +124,32 @@ type Claim struct {
 // Claimed is an attempt as a claim finds it.
 type Claimed struct {
 	Attempt
-	Task      *jobspec.Task
+	Task      *jobspec.Task // of an item that of its group, under the name of the item
+	Item      *Item         // nil for a task of the plan
 	Job       *Context
 	Stopped   bool       // it was told to stop
 	Retries   int        // of the task so far
 	StartedAt *time.Time // first dispatch of the task
+	Fault     error      // the record of the task cannot be read: it can never run
+}
+
+// Item is one of the runs of a fan-out.
+type Item struct {
+	jobspec.Item
+	Group string // name of the task that fans out
+	Index int
 }
 
 // Context is what the tasks of a run are rendered with.
 type Context struct {
 	Run
+	Retries   int               // automatic retries of the job before this run
 	Vars      []byte            // JSON object
 	Outputs   map[string]string // of the tasks that completed, later ones over earlier
 	CreatedAt time.Time
 	StartedAt *time.Time
 	Now       time.Time
+	Fault     error // the record of the run cannot be read
 }
 
 // Report is what an ant says of its attempts.

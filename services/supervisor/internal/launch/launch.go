@@ -5,6 +5,7 @@ package launch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -12,6 +13,9 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -36,12 +40,18 @@ type Store interface {
 	Step(ctx context.Context, events []execution.Event) ([]execution.Verdict, error)
 }
 
+// Definitions gives pinned versions.
+type Definitions interface {
+	Get(ctx context.Context, k definition.Key) (*jobspec.Definition, error)
+}
+
 // Launcher launches.
 type Launcher struct {
-	Requests Requests
-	Places   Places
-	Store    Store
-	Log      *slog.Logger
+	Requests    Requests
+	Definitions Definitions
+	Places      Places
+	Store       Store
+	Log         *slog.Logger
 }
 
 // codeLaunch is the error of a run that could not begin.
@@ -115,8 +125,12 @@ func (l *Launcher) store(ctx context.Context, runs []*execution.NewRun, now time
 			resumed = append(resumed, execution.Event{Kind: execution.Resumed, Execution: e.ID})
 		}
 	}
-	if _, err := l.Store.Step(ctx, resumed); err != nil {
+	verdicts, err := l.Store.Step(ctx, resumed)
+	if err != nil {
 		return fmt.Errorf("resume %d runs: %w", len(resumed), err)
+	}
+	if slices.Contains(verdicts, execution.Postponed) {
+		return errs.Unavailable("DEFINITION_UNAVAILABLE", "a run that is to be resumed cannot go on now")
 	}
 	return nil
 }
@@ -127,7 +141,7 @@ func (l *Launcher) prepare(ctx context.Context, x *execution.Launch, now time.Ti
 	if err != nil {
 		return nil, fmt.Errorf("make execution id: %w", err)
 	}
-	r := &execution.NewRun{Run: x.Run, Vars: x.Vars}
+	r := &execution.NewRun{Run: x.Run, Vars: x.Vars, Retries: x.Retries, SubmittedBy: x.SubmittedBy}
 	r.ID = id
 	number := x.Key.Run
 	switch {
@@ -144,14 +158,81 @@ func (l *Launcher) prepare(ctx context.Context, x *execution.Launch, now time.Ti
 		r.Job = engine.Ended(number, engine.JobFailed, codeLaunch, "its plan has no tasks", now)
 		return r, nil
 	}
-	var reuse map[string]engine.Reused
+	b := engine.Begin{Run: number, Retries: x.Retries, Plan: x.Plan, From: x.From, Rules: x.Rules}
 	if x.ReuseRun > 0 {
-		if reuse, err = l.Store.Reused(ctx, execution.Key{Request: x.Request, Run: x.ReuseRun}); err != nil {
+		if b.Reuse, err = l.Store.Reused(ctx, execution.Key{Request: x.Request, Run: x.ReuseRun}); err != nil {
 			return nil, err
 		}
 	}
-	r.State = engine.New(number, x.Plan, reuse, now)
-	return r, nil
+	r.State = engine.New(b, now)
+	return r, l.answer(ctx, r, now)
+}
+
+// answer decides about the first tasks of a run before it exists.
+func (l *Launcher) answer(ctx context.Context, r *execution.NewRun, now time.Time) error {
+	s := r.State
+	for !s.Need().Empty() {
+		need := s.Need()
+		if len(need.Decide) > 0 {
+			if err := l.decide(ctx, r, need.Decide, now); err != nil {
+				return err
+			}
+		}
+		for _, idx := range need.Children {
+			s.Children(idx, engine.Children{}, now) // nothing has been forked yet
+		}
+		for _, idx := range need.Results {
+			if s.Results == nil {
+				s.Results = map[int][]jobspec.ItemResult{}
+			}
+			s.Results[idx] = results(s, s.Tasks[idx])
+		}
+		for _, idx := range need.Items {
+			if s.ItemsLoaded == nil {
+				s.ItemsLoaded = map[int]bool{}
+			}
+			s.ItemsLoaded[idx] = true
+		}
+		s.Continue(now)
+	}
+	return nil
+}
+
+// decide asks the definition, for which a run may have to wait. One that can never be read fails the tasks that need it.
+func (l *Launcher) decide(ctx context.Context, r *execution.NewRun, tasks []int, now time.Time) error {
+	def, err := l.Definitions.Get(ctx, definition.Key{Org: r.Org, ID: r.Definition})
+	var bad jobspec.Problems
+	if err != nil && !errors.As(err, &bad) && errs.CodeOf(err) != errs.CodeNotFound {
+		return fmt.Errorf("decide about %d tasks of request %s: %w", len(tasks), r.Request, err)
+	}
+	var asker *definition.Asker
+	if err == nil {
+		past := &definition.Past{}
+		past.See(r.State)
+		asker, err = definition.NewAsker(&execution.Context{Run: r.Run, Retries: r.Retries, Vars: r.Vars, CreatedAt: now, Now: now}, past)
+	}
+	for _, idx := range tasks {
+		d := &jobspec.Decision{}
+		if err != nil {
+			d.Fault = err.Error()
+		} else {
+			d = asker.Ask(def, r.State.Tasks[idx])
+		}
+		r.State.Decide(idx, d)
+	}
+	return nil
+}
+
+// results are those of a group whose items all ended before anything ran.
+func results(s *engine.State, g *engine.Task) []jobspec.ItemResult {
+	all := make([]jobspec.ItemResult, g.Items.Total)
+	for i := range all {
+		t := s.Tasks[g.Items.First+i]
+		all[i] = jobspec.ItemResult{
+			Index: i, Status: string(t.State), ExitCode: t.ExitCode, ErrorCode: t.ErrorCode, ErrorMessage: t.Message, Outputs: t.Outputs,
+		}
+	}
+	return all
 }
 
 // place asks for places for the first tasks and marks those that got one as dispatched.
@@ -165,7 +246,7 @@ func (l *Launcher) place(ctx context.Context, runs []*execution.NewRun, now time
 		byID[r.ID] = r
 		for idx := range len(r.State.Tasks) {
 			if t := r.State.Tasks[idx]; t.State == engine.TaskReady {
-				c := t.Spec.Class()
+				c := t.Class()
 				first = append(first, execution.Candidate{
 					Execution: r.ID, Idx: idx, Class: execution.Class(r.Org, c), Method: c.Method, Slots: max(c.Slots, 1), Priority: r.Priority,
 				})

@@ -66,8 +66,8 @@ func launch(l *jobv1.Launch) (execution.Launch, error) {
 			Key: execution.Key{Request: request, Run: int(l.GetRun())}, Org: l.GetOrgId(), JobType: l.GetJobType(),
 			Definition: l.GetDefinitionId(), Priority: int(l.GetPriority()), AgeAt: l.GetAgeAt().AsTime(),
 		},
-		Vars: l.GetVars(), ReuseRun: int(l.GetReuseRun()), Error: l.GetErrorCode(), Message: l.GetErrorMessage(),
-		Skipped: l.GetSkipped(), Cancelled: l.GetCancelled(),
+		Vars: l.GetVars(), ReuseRun: int(l.GetReuseRun()), From: l.GetFromTask(), Retries: int(l.GetRetries()), SubmittedBy: l.GetSubmittedBy(),
+		Error: l.GetErrorCode(), Message: l.GetErrorMessage(), Skipped: l.GetSkipped(), Cancelled: l.GetCancelled(),
 	}
 	if x.Error != "" || x.Skipped || x.Cancelled {
 		return x, nil
@@ -75,6 +75,12 @@ func launch(l *jobv1.Launch) (execution.Launch, error) {
 	x.Plan = &jobspec.Plan{}
 	if err := json.Unmarshal(l.GetPlan(), x.Plan); err != nil {
 		x.Plan, x.Error, x.Message = nil, "ERR_JOB_LAUNCH", "its plan cannot be read"
+		return x, nil
+	}
+	if len(l.GetErrorRules()) > 0 {
+		if err := json.Unmarshal(l.GetErrorRules(), &x.Rules); err != nil {
+			x.Plan, x.Error, x.Message = nil, "ERR_JOB_LAUNCH", "its error rules cannot be read"
+		}
 	}
 	return x, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/pgdb"
+	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -33,7 +34,10 @@ func (s *Store) Claim(ctx context.Context, claims []execution.Claim) (map[uuid.U
 	var c *claim
 	// All of it travels with the COMMIT, in one round trip: a claim whose answer cannot be read is asked for again.
 	err := s.tx(ctx, func(_ context.Context, t *pgdb.Pipeline) error {
-		c = &claim{found: map[uuid.UUID]*execution.Claimed{}, jobs: map[uuid.UUID]*execution.Context{}, fresh: map[uuid.UUID]bool{}}
+		c = &claim{
+			found: map[uuid.UUID]*execution.Claimed{}, jobs: map[uuid.UUID]*execution.Context{}, fresh: map[uuid.UUID]bool{},
+			groups: map[taskKey]*jobspec.Task{},
+		}
 		t.Queue(`SELECT count(*) FROM (SELECT FROM attempt WHERE uid = ANY($1::uuid[]) ORDER BY uid FOR NO KEY UPDATE) l`, uids)
 		// The state is a parameter so that the attempts are found by their uids: the index of live attempts also fits, but
 		// holds the dead versions of all that were live a moment ago.
@@ -44,12 +48,14 @@ func (s *Store) Claim(ctx context.Context, claims []execution.Claim) (map[uuid.U
 			WHERE a.uid = u.uid AND a.session = u.session AND a.ant_id = u.ant_id AND a.state = $6
 				AND t.execution_id = a.execution_id AND t.idx = a.task_idx RETURNING a.uid`, uids, sessions, ants, lease, overtime, engine.AttemptDispatched).Query(c.scanFresh)
 		t.Queue(`SELECT a.uid, a.state, a.ant_id, a.session, a.number, a.execution_id, a.task_idx, a.stop_requested_at IS NOT NULL,
-				t.spec, t.user_tries + t.infra_tries, t.started_at FROM attempt a JOIN task t ON t.execution_id = a.execution_id AND t.idx = a.task_idx
+				CASE WHEN t.group_idx IS NULL THEN t.spec ELSE g.spec END, t.user_tries + t.infra_tries, t.started_at, t.name, t.group_idx, t.item, t.item_value
+			FROM attempt a JOIN task t ON t.execution_id = a.execution_id AND t.idx = a.task_idx
+			LEFT JOIN task g ON g.execution_id = t.execution_id AND g.idx = t.group_idx
 			WHERE a.uid = ANY($1::uuid[])`, uids).Query(c.scanClaimed)
-		t.Queue(`SELECT id, request_id, run, org_id, job_type, definition_id, vars, started_at, created_at, now() FROM execution
+		t.Queue(`SELECT id, request_id, run, org_id, job_type, definition_id, retries, vars, started_at, created_at, now() FROM execution
 			WHERE id = ANY(ARRAY(SELECT execution_id FROM attempt WHERE uid = ANY($1::uuid[])))`, uids).Query(c.scanJobs)
 		t.Queue(`SELECT execution_id, outputs FROM task WHERE execution_id = ANY(ARRAY(SELECT execution_id FROM attempt WHERE uid = ANY($1::uuid[])))
-			AND outputs IS NOT NULL AND state = 'COMPLETED' ORDER BY ended_at, idx`, uids).Query(c.scanOutputs)
+			AND outputs IS NOT NULL AND group_idx IS NULL AND state = 'COMPLETED' ORDER BY ended_at, idx`, uids).Query(c.scanOutputs)
 		return nil
 	})
 	if err != nil {
@@ -84,7 +90,14 @@ type claim struct {
 	found   map[uuid.UUID]*execution.Claimed
 	fresh   map[uuid.UUID]bool
 	jobs    map[uuid.UUID]*execution.Context
+	groups  map[taskKey]*jobspec.Task // specs of groups, each read once for all of its items
 	changes execution.Changes
+}
+
+// taskKey names a task of any run.
+type taskKey struct {
+	execution uuid.UUID
+	idx       int
 }
 
 func (c *claim) scanFresh(rows pgx.Rows) error {
@@ -100,24 +113,58 @@ func (c *claim) scanFresh(rows pgx.Rows) error {
 
 func (c *claim) scanClaimed(rows pgx.Rows) error {
 	for rows.Next() {
-		x := &execution.Claimed{Task: &jobspec.Task{}}
-		var spec []byte
-		err := rows.Scan(&x.UID, &x.State, &x.Ant, &x.Session, &x.Number, &x.Execution, &x.Idx, &x.Stopped, &spec, &x.Retries, &x.StartedAt)
+		x := &execution.Claimed{}
+		var spec, value []byte
+		var name string
+		var group *int
+		var item int
+		err := rows.Scan(&x.UID, &x.State, &x.Ant, &x.Session, &x.Number, &x.Execution, &x.Idx, &x.Stopped, &spec, &x.Retries, &x.StartedAt,
+			&name, &group, &item, &value)
 		if err != nil {
 			return fmt.Errorf("read attempt: %w", err)
 		}
-		if err := json.Unmarshal(spec, x.Task); err != nil {
-			return fmt.Errorf("read spec of attempt %s: %w", x.UID, err)
-		}
 		c.found[x.UID] = x
+		// What cannot be read fails its own claim, not the batch.
+		x.Fault = c.readTask(x, name, spec, group, item, value)
 	}
 	return rows.Err()
+}
+
+// readTask reads what the attempt executes.
+func (c *claim) readTask(x *execution.Claimed, name string, spec []byte, group *int, item int, value []byte) error {
+	x.Task = &jobspec.Task{Name: name}
+	if group == nil {
+		if err := json.Unmarshal(spec, x.Task); err != nil {
+			return fmt.Errorf("read spec of task %s: %w", name, err)
+		}
+		return nil
+	}
+	key := taskKey{x.Execution, *group}
+	g := c.groups[key]
+	if g == nil {
+		g = &jobspec.Task{}
+		if err := json.Unmarshal(spec, g); err != nil {
+			return fmt.Errorf("read spec of the group of task %s: %w", name, err)
+		}
+		if g.FanOut == nil {
+			return fmt.Errorf("task %s is an item of %s, which does not fan out", name, g.Name)
+		}
+		c.groups[key] = g
+	}
+	v, err := definition.DecodeValue(value)
+	if err != nil {
+		return fmt.Errorf("read item of task %s: %w", name, err)
+	}
+	own := *g
+	own.Name = name
+	x.Task, x.Item = &own, &execution.Item{Item: jobspec.Item{Name: name, Value: v}, Group: g.Name, Index: item}
+	return nil
 }
 
 func (c *claim) scanJobs(rows pgx.Rows) error {
 	for rows.Next() {
 		j := &execution.Context{}
-		err := rows.Scan(&j.ID, &j.Request, &j.Run.Run, &j.Org, &j.JobType, &j.Definition, &j.Vars, &j.StartedAt, &j.CreatedAt, &c.changes.Now)
+		err := rows.Scan(&j.ID, &j.Request, &j.Run.Run, &j.Org, &j.JobType, &j.Definition, &j.Retries, &j.Vars, &j.StartedAt, &j.CreatedAt, &c.changes.Now)
 		if err != nil {
 			return fmt.Errorf("read execution: %w", err)
 		}
@@ -136,7 +183,7 @@ func (c *claim) scanOutputs(rows pgx.Rows) error {
 		}
 		if j := c.jobs[id]; j != nil {
 			if err := json.Unmarshal(raw, &j.Outputs); err != nil {
-				return fmt.Errorf("read outputs of execution %s: %w", id, err)
+				j.Fault = fmt.Errorf("read outputs of execution %s: %w", id, err)
 			}
 		}
 	}
@@ -147,6 +194,9 @@ func (c *claim) scanOutputs(rows pgx.Rows) error {
 func (c *claim) connect() {
 	for uid, x := range c.found {
 		x.Job = c.jobs[x.Execution]
+		if x.Job != nil && x.Fault == nil {
+			x.Fault = x.Job.Fault
+		}
 		if c.fresh[uid] && x.Job != nil {
 			c.changes.Tasks = append(c.changes.Tasks, execution.TaskMoved{
 				Run: x.Job.Run, Task: x.Task.Name, State: engine.TaskRunning, Attempt: x.Number, Ant: x.Ant,

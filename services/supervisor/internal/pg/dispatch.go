@@ -96,6 +96,7 @@ func (s *Store) Dispatch(ctx context.Context, placed []execution.Placed, deadlin
 type dispatch struct {
 	runs    map[uuid.UUID]*run
 	order   []*run
+	bad     faults
 	changes execution.Changes
 }
 
@@ -106,7 +107,7 @@ func (d *dispatch) load(ctx context.Context, t *pgdb.Pipeline, placed []executio
 	}
 	t.Queue(`SELECT `+runColumns+` FROM execution WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE`, ids).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
-			r, j, err := scanRun(rows)
+			r, j, err := scanRun(rows, &d.bad)
 			if err != nil {
 				return err
 			}
@@ -119,7 +120,7 @@ func (d *dispatch) load(ctx context.Context, t *pgdb.Pipeline, placed []executio
 	t.Queue(`SELECT `+taskColumns+`, NULL::json FROM (SELECT unnest($1::uuid[]) AS execution_id, unnest($2::int[]) AS idx) u
 		JOIN task t USING (execution_id, idx) WHERE t.state = 'READY'`, ids, idx).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
-			id, t, err := scanTask(rows)
+			id, t, err := scanTask(rows, &d.bad)
 			if err != nil {
 				return err
 			}
@@ -161,7 +162,7 @@ func (d *dispatch) save(t *pgdb.Pipeline, placed []execution.Placed) error {
 		if !r.state.JobChanged {
 			continue
 		}
-		if err := jobs.add(r.ID, &r.state.Job); err != nil {
+		if err := jobs.add(r.ID, &r.state.Job, r.state.PolicyChanged); err != nil {
 			return err
 		}
 		if r.state.JobMoved {
@@ -180,6 +181,7 @@ func (d *dispatch) save(t *pgdb.Pipeline, placed []execution.Placed) error {
 		t.Queue(updateJobs, jobs.args()...)
 		queueAttempts(t, made, now)
 	}
+	d.bad.queue(t)
 	returnSlots(t, refused, &d.changes)
 	return nil
 }

@@ -52,8 +52,14 @@ func (s *Store) Launch(ctx context.Context, runs []*execution.NewRun, deadline t
 		if err := queueTasks(t, fresh); err != nil {
 			return err
 		}
+		var all effects
 		for _, r := range fresh {
-			note(&changes, r)
+			if err := note(&changes, r, &all); err != nil {
+				return err
+			}
+		}
+		if err := all.queue(t, changes.Now); err != nil {
+			return err
 		}
 		queueAttempts(t, placedOf(fresh), changes.Now)
 		queueSettled(t, settled)
@@ -76,23 +82,29 @@ func queueExecutions(t *pgdb.Pipeline, runs []*execution.NewRun, inserted map[uu
 	n := len(runs)
 	requests, orgs, types, definitions, vars := make([]uuid.UUID, n), make([]string, n), make([]string, n), make([]string, n), make([]string, n)
 	numbers, priorities, ages := make([]int32, n), make([]int32, n), make([]time.Time, n)
+	planned, retries, submitters := make([]int32, n), make([]int32, n), make([]string, n)
 	for i, r := range runs {
-		if err := rows.add(r.ID, jobOf(r)); err != nil {
+		if err := rows.add(r.ID, jobOf(r), true); err != nil {
 			return err
 		}
 		requests[i], orgs[i], types[i], definitions[i], vars[i] = r.Request, r.Org, r.JobType, r.Definition, "{}"
 		numbers[i], priorities[i], ages[i] = int32(r.Run.Run), int32(r.Priority), r.AgeAt
+		retries[i], submitters[i] = int32(r.Retries), text(r.SubmittedBy)
+		if r.State != nil {
+			planned[i] = int32(len(r.State.Tasks) - len(r.State.New))
+		}
 		if len(r.Vars) > 0 {
 			vars[i] = string(r.Vars)
 		}
 	}
 	t.Queue(`INSERT INTO execution (id, state, version, policy, tasks_total, tasks_open, normal_open, running, failing, stopping,
-		cancel_requested, pause_requested, error_code, error_message, started_at, ended_at, deadline_at, restart_at, restart_soft, resume_at,
-		request_id, run, org_id, job_type, definition_id, vars, priority, age_at, created_at)
-		`+unnestJobs+`, unnest($21::uuid[]), unnest($22::int[]), unnest($23::text[]), unnest($24::text[]), unnest($25::text[]),
-		unnest($26::text[])::json, unnest($27::smallint[]), unnest($28::timestamptz[]), now()
+		cancel_requested, pause_requested, error_code, error_message, started_at, ended_at, deadline_at, restart_at, restart_soft, resume_at, active, approvals,
+		request_id, run, org_id, job_type, definition_id, vars, priority, age_at, tasks_planned, retries, submitted_by, created_at)
+		`+unnestJobs+`, unnest($23::uuid[]), unnest($24::int[]), unnest($25::text[]), unnest($26::text[]), unnest($27::text[]),
+		unnest($28::text[])::json, unnest($29::smallint[]), unnest($30::timestamptz[]), unnest($31::int[]), unnest($32::int[]), unnest($33::text[]), now()
 		ON CONFLICT (request_id, run) DO NOTHING RETURNING id`,
-		append(rows.args(), requests, numbers, orgs, types, definitions, vars, priorities, ages)...).Query(func(rows pgx.Rows) error {
+		append(rows.args(), requests, numbers, orgs, types, definitions, vars, priorities, ages,
+			planned, retries, submitters)...).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			var id uuid.UUID
 			if err := rows.Scan(&id); err != nil {
@@ -137,7 +149,7 @@ func queueTasks(t *pgdb.Pipeline, runs []*execution.NewRun) error {
 			continue
 		}
 		for idx := range len(r.State.Tasks) {
-			if err := rows.add(r, r.State.Tasks[idx]); err != nil {
+			if err := rows.add(&r.Run, r.State.Tasks[idx]); err != nil {
 				return err
 			}
 			for _, e := range r.State.Out[idx] {
@@ -159,16 +171,18 @@ func queueTasks(t *pgdb.Pipeline, runs []*execution.NewRun) error {
 	return nil
 }
 
-// note collects what others must hear of a new run. A READY one is what everybody expects already.
-func note(c *execution.Changes, r *execution.NewRun) {
+// note collects what others must hear of a new run, and what it does beside its tasks. A READY one is what everybody expects already.
+func note(c *execution.Changes, r *execution.NewRun, all *effects) error {
 	job := jobOf(r)
 	c.Timed(job.DeadlineAt)
 	if job.State != engine.JobReady {
 		c.Jobs = append(c.Jobs, execution.Moved{Run: r.Run, Job: *job})
 	}
 	if r.State == nil {
-		return
+		return nil
 	}
+	s := *r.State // the transaction may be repeated
+	all.take(r.Run, &s, c.Now, c)
 	for _, p := range r.Placed {
 		c.Rings = append(c.Rings, execution.Ring{UID: p.UID, Ant: p.Ant})
 		c.Tasks = append(c.Tasks, taskMoved(r.Run, r.State.Tasks[p.Idx], p.Ant))
@@ -176,7 +190,12 @@ func note(c *execution.Changes, r *execution.NewRun) {
 	for _, t := range r.State.Tasks {
 		c.Left = c.Left || t.State == engine.TaskReady
 		c.Timed(overdue(t))
+		c.Timed(t.WakeAt)
+		if err := told(c, &r.Run, t, c.Now); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 func jobOf(r *execution.NewRun) *engine.Job {
@@ -266,7 +285,7 @@ func undone(err error) bool {
 // Reused returns how the tasks of an earlier run completed, by name.
 func (s *Store) Reused(ctx context.Context, key execution.Key) (map[string]engine.Reused, error) {
 	rows, err := s.pool.Query(ctx, `SELECT t.name, t.exit_code, t.outputs, t.result FROM execution e JOIN task t ON t.execution_id = e.id
-		WHERE e.request_id = $1 AND e.run = $2 AND t.state = 'COMPLETED'`, key.Request, key.Run)
+		WHERE e.request_id = $1 AND e.run = $2 AND t.state = 'COMPLETED' AND t.group_idx IS NULL`, key.Request, key.Run)
 	if err != nil {
 		return nil, fmt.Errorf("read run %d of request %s: %w", key.Run, key.Request, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/formicary/formicary/libs/testkit"
 	"github.com/formicary/formicary/services/supervisor"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
+	"github.com/formicary/formicary/services/supervisor/internal/pg"
 )
 
 func TestMain(m *testing.M) { testkit.Main(m) }
@@ -27,7 +28,7 @@ func TestMovesAreTheEnginesAndGuarded(t *testing.T) {
 	order := func(a, b engine.Move) int {
 		return cmp.Or(cmp.Compare(a.Entity, b.Entity), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To))
 	}
-	want := engine.Moves()
+	want := pg.Moves()
 	slices.SortFunc(stored, order)
 	slices.SortFunc(want, order)
 	if !slices.Equal(stored, want) {
@@ -47,7 +48,9 @@ func TestMovesAreTheEnginesAndGuarded(t *testing.T) {
 		INSERT INTO execution (id, org_id, request_id, run, job_type, state, age_at, created_at) VALUES (gen_random_uuid(), 'o', gen_random_uuid(), 1, 'j', 'READY', now(), now());
 		INSERT INTO task (execution_id, idx, name, method, class, state, spec) SELECT id, 0, 't', 'SHELL', 'c', 'BLOCKED', '{}' FROM execution;
 		INSERT INTO attempt (uid, execution_id, task_idx, number, state, ant_id, session, lease_until, dispatched_at)
-			SELECT gen_random_uuid(), id, 0, 1, 'DISPATCHED', 'a', gen_random_uuid(), now(), now() FROM execution`)
+			SELECT gen_random_uuid(), id, 0, 1, 'DISPATCHED', 'a', gen_random_uuid(), now(), now() FROM execution;
+		INSERT INTO child (execution_id, task_idx, round, state, due_at, heard_at, created_at) SELECT id, 0, 1, 'WANTED', now(), now(), now() FROM execution;
+		INSERT INTO approval (execution_id, task_idx, round, org_id, state, policy, requested_at) SELECT id, 0, 1, 'o', 'PENDING', '{}', now() FROM execution`)
 	if err != nil {
 		t.Fatal(err)
 	}

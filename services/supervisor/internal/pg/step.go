@@ -12,6 +12,7 @@ import (
 
 	"github.com/formicary/formicary/libs/outbox"
 	"github.com/formicary/formicary/libs/pgdb"
+	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -35,8 +36,21 @@ func (s *Store) step(ctx context.Context, events []execution.Event, skip bool) (
 	}
 	var st *step
 	var msgs []outbox.Message
-	err := s.tx(ctx, func(ctx context.Context, t *pgdb.Pipeline) (err error) {
-		st = newStep(t, events)
+	err := s.informed(ctx, func(a *answers) (err error) {
+		st, msgs, err = s.attempt(ctx, events, skip, a)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("apply %d events: %w", len(events), err)
+	}
+	s.listener.Committed(&st.changes, msgs)
+	return st.verdicts, nil
+}
+
+// attempt is the transaction of a step.
+func (s *Store) attempt(ctx context.Context, events []execution.Event, skip bool, a *answers) (st *step, msgs []outbox.Message, err error) {
+	err = s.tx(ctx, func(ctx context.Context, t *pgdb.Pipeline) (err error) {
+		st = newStep(t, events, a)
 		if err = st.load(ctx, skip); err != nil {
 			return err
 		}
@@ -46,11 +60,7 @@ func (s *Store) step(ctx context.Context, events []execution.Event, skip bool) (
 		msgs, err = st.save(s)
 		return err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("apply %d events: %w", len(events), err)
-	}
-	s.listener.Committed(&st.changes, msgs)
-	return st.verdicts, nil
+	return st, msgs, err
 }
 
 // step is one transaction of Step.
@@ -64,16 +74,25 @@ type step struct {
 	attempts map[uuid.UUID]*execution.Attempt // loaded and locked
 	ends     []ended
 	stops    []uuid.UUID
+	answers  *answers
+	effects  effects
+	strays   []stray // items that were read before their group
+	bad      faults
 	changes  execution.Changes
 }
 
 // run is an execution in a step.
 type run struct {
 	execution.Run
-	state  *engine.State
-	live   map[int]*execution.Attempt
-	events []int // what has not been applied yet
-	busy   bool  // an event is being applied and needs more
+	state     *engine.State
+	cancelled bool // it was before the step
+	live      map[int]*execution.Attempt
+	events    []int // what has not been applied yet
+	busy      bool  // an event is being applied and needs more
+	family    family
+	asker     *definition.Asker // answers decisions; nil before the first
+	past      *definition.Past
+	context   *execution.Context
 }
 
 type ended struct {
@@ -81,9 +100,9 @@ type ended struct {
 	end execution.End
 }
 
-func newStep(t *pgdb.Pipeline, events []execution.Event) *step {
+func newStep(t *pgdb.Pipeline, events []execution.Event, a *answers) *step {
 	return &step{
-		t: t, events: events, verdicts: make([]execution.Verdict, len(events)),
+		t: t, events: events, answers: a, verdicts: make([]execution.Verdict, len(events)),
 		runs: map[uuid.UUID]*run{}, attempts: map[uuid.UUID]*execution.Attempt{},
 	}
 }
@@ -93,13 +112,16 @@ const sources = `WITH src AS (SELECT execution_id, task_idx AS idx FROM attempt 
 
 // load takes the locks and reads what the events concern directly: in one round trip.
 func (st *step) load(ctx context.Context, skip bool) error {
-	var uids, ids, tasksOf []uuid.UUID
+	var uids, ids, tasksOf, parents []uuid.UUID
 	var idx []int32
 	for _, e := range st.events {
 		switch e.Kind {
 		case execution.AttemptEnded:
 			uids = append(uids, e.UID)
-		case execution.TaskWakes, execution.TaskOverdue:
+		case execution.ChildRefused, execution.ChildEnded:
+			parents = append(parents, e.Execution)
+			fallthrough
+		case execution.TaskWakes, execution.TaskOverdue, execution.ChildSubmitted, execution.Voted:
 			ids, tasksOf, idx = append(ids, e.Execution), append(tasksOf, e.Execution), append(idx, int32(e.Idx))
 		case execution.Cancelled, execution.Paused, execution.Resumed, execution.Deadline, execution.Nudged:
 			ids = append(ids, e.Execution)
@@ -114,20 +136,28 @@ func (st *step) load(ctx context.Context, skip bool) error {
 	st.t.Queue(`SELECT `+attemptColumns+` FROM attempt WHERE uid = ANY($1::uuid[]) ORDER BY uid `+lock, uids).Query(st.scanAttempts)
 	st.t.Queue(sources+` SELECT e.execution_id, e.from_idx, e.to_idx, e.kind::text FROM src JOIN edge e ON e.execution_id = src.execution_id AND e.from_idx = src.idx
 		ORDER BY 1, 2, 3, 4`, uids, tasksOf, idx).Query(st.scanEdges)
+	// Of an item its group, too: its spec and its counters are there.
 	st.t.Queue(sources+`, wanted AS (SELECT execution_id, idx FROM src UNION
-		SELECT e.execution_id, e.to_idx FROM src JOIN edge e ON e.execution_id = src.execution_id AND e.from_idx = src.idx)
+		SELECT e.execution_id, e.to_idx FROM src JOIN edge e ON e.execution_id = src.execution_id AND e.from_idx = src.idx UNION
+		SELECT i.execution_id, i.group_idx FROM src JOIN task i USING (execution_id, idx) WHERE i.group_idx IS NOT NULL)
 		SELECT `+taskColumns+`, t.spec FROM wanted JOIN task t USING (execution_id, idx)`, uids, tasksOf, idx).Query(st.scanTasks)
 	// The last ordinary task of a run starts the trailing ones: they are read when that may happen in this batch.
 	st.t.Queue(sources+` SELECT `+taskColumns+`, t.spec FROM task t JOIN execution x ON x.id = t.execution_id
 		WHERE t.execution_id = ANY(ARRAY(SELECT execution_id FROM src)) AND t.trails AND t.state = 'BLOCKED' AND x.normal_open <= $4`,
 		uids, tasksOf, idx, len(st.events)).Query(st.scanTasks)
+	if len(parents) > 0 {
+		st.queueAwaiting(parents)
+	}
 	st.t.Queue(`SELECT clock_timestamp()`).QueryRow(func(row pgx.Row) error { return row.Scan(&st.now) })
 	if err := st.t.Flush(ctx); err != nil {
 		return fmt.Errorf("load runs: %w", err)
 	}
+	if err := st.adopt(ctx); err != nil {
+		return err
+	}
 	st.changes.Now = st.now
 	st.assign()
-	return nil
+	return st.loadNextItems(ctx)
 }
 
 // assign gives each run its events and its live attempts.
@@ -152,13 +182,17 @@ func (st *step) assign() {
 			st.verdicts[i] = execution.Ignored // held by somebody else, or gone
 			continue
 		}
+		if st.answers.unable[r.ID] {
+			st.verdicts[i] = execution.Postponed
+			continue
+		}
 		r.events = append(r.events, i)
 		// A task whose edges were read has an entry even when there are none.
 		idx := e.Idx
 		switch e.Kind {
 		case execution.AttemptEnded:
 			idx = st.attempts[e.UID].Idx
-		case execution.TaskWakes, execution.TaskOverdue:
+		case execution.TaskWakes, execution.TaskOverdue, execution.ChildSubmitted, execution.ChildRefused, execution.ChildEnded, execution.Voted:
 		case execution.Cancelled, execution.Paused, execution.Resumed, execution.Deadline, execution.Nudged:
 			continue
 		}
@@ -181,12 +215,12 @@ func (r *run) know(a *execution.Attempt) {
 
 func (st *step) scanRuns(rows pgx.Rows) error {
 	for rows.Next() {
-		r, j, err := scanRun(rows)
+		r, j, err := scanRun(rows, &st.bad)
 		if err != nil {
 			return err
 		}
 		x := &run{
-			Run: r, live: map[int]*execution.Attempt{},
+			Run: r, cancelled: j.CancelRequested, live: map[int]*execution.Attempt{},
 			state: &engine.State{Job: j, Tasks: map[int]*engine.Task{}, Out: map[int][]engine.Edge{}},
 		}
 		st.runs[r.ID] = x
@@ -236,13 +270,18 @@ func (st *step) scanEdges(rows pgx.Rows) error {
 
 func (st *step) scanTasks(rows pgx.Rows) error {
 	for rows.Next() {
-		id, t, err := scanTask(rows)
+		id, t, err := scanTask(rows, &st.bad)
 		if err != nil {
 			return err
 		}
-		if r := st.runs[id]; r != nil {
-			r.state.Load(t)
+		r := st.runs[id]
+		if r == nil {
+			continue
 		}
+		if t.IsItem() && r.state.Tasks[t.Idx] == nil {
+			st.strays = append(st.strays, stray{r, t})
+		}
+		r.state.Load(t)
 	}
 	return rows.Err()
 }
@@ -286,7 +325,7 @@ func (st *step) forward(r *run) (missing bool) {
 		}
 		st.settle(r)
 	}
-	return false
+	return st.join(r)
 }
 
 // apply gives one event to the engine.
@@ -295,12 +334,20 @@ func (st *step) apply(r *run, e *execution.Event) execution.Verdict {
 	if e.Kind == execution.AttemptEnded {
 		return st.end(r, e)
 	}
+	if e.Kind == execution.ChildSubmitted || e.Kind == execution.ChildRefused || e.Kind == execution.ChildEnded {
+		return st.child(r, e) // the record of the child is kept whatever became of its parent
+	}
 	if s.Job.State.Terminal() {
 		return execution.Ignored
 	}
 	t := s.Tasks[e.Idx]
 	switch e.Kind {
-	case execution.AttemptEnded:
+	case execution.AttemptEnded, execution.ChildSubmitted, execution.ChildRefused, execution.ChildEnded:
+	case execution.Voted:
+		if t == nil || t.State != engine.TaskWaiting || t.WaitGate != engine.GateApproval || t.Round != e.Round {
+			return execution.Ignored
+		}
+		s.Voted(e.Idx, e.Round, e.Outcome, e.Reason, st.now)
 	case execution.TaskWakes:
 		if t == nil || t.State != engine.TaskWaiting || t.WakeAt == nil || t.WakeAt.After(st.now) {
 			return execution.Ignored
@@ -396,92 +443,34 @@ func (st *step) settle(r *run) {
 		}
 	}
 	s.Withdraw, s.Stop = nil, nil
-}
-
-// more loads what the runs need, in one round trip.
-func (st *step) more(ctx context.Context, runs []*run) error {
-	var outOf []uuid.UUID
-	var outIdx []int32
-	var open, trailing []uuid.UUID
-	for _, r := range runs {
-		need := r.state.Need()
-		for _, i := range need.Out {
-			outOf, outIdx = append(outOf, r.ID), append(outIdx, int32(i))
-		}
-		if need.Open {
-			open = append(open, r.ID)
-		} else if need.Trailing {
-			trailing = append(trailing, r.ID)
-		}
-	}
-	if len(outOf) > 0 {
-		const from = `WITH src AS (SELECT unnest($1::uuid[]) AS execution_id, unnest($2::int[]) AS idx)`
-		st.t.Queue(from+` SELECT e.execution_id, e.from_idx, e.to_idx, e.kind::text FROM src JOIN edge e ON e.execution_id = src.execution_id
-			AND e.from_idx = src.idx ORDER BY 1, 2, 3, 4`, outOf, outIdx).Query(st.scanEdges)
-		st.t.Queue(from+`, wanted AS (SELECT DISTINCT e.execution_id, e.to_idx AS idx FROM src JOIN edge e ON e.execution_id = src.execution_id
-			AND e.from_idx = src.idx) SELECT `+taskColumns+`, t.spec FROM wanted JOIN task t USING (execution_id, idx)`, outOf, outIdx).Query(st.scanTasks)
-	}
-	if len(trailing) > 0 {
-		st.t.Queue(`SELECT `+taskColumns+`, t.spec FROM task t WHERE t.execution_id = ANY($1::uuid[]) AND t.trails AND t.state = 'BLOCKED'`,
-			trailing).Query(st.scanTasks)
-	}
-	if len(open) > 0 {
-		st.t.Queue(`SELECT `+attemptColumns+` FROM attempt WHERE execution_id = ANY($1::uuid[]) AND state IN ('DISPATCHED', 'RUNNING')
-			ORDER BY uid FOR NO KEY UPDATE`, open).Query(st.scanAttempts)
-		st.t.Queue(`SELECT `+taskColumns+`, t.spec FROM task t WHERE t.execution_id = ANY($1::uuid[]) AND t.ended_at IS NULL`, open).Query(st.scanTasks)
-	}
-	if err := st.t.Flush(ctx); err != nil {
-		return fmt.Errorf("load more of %d runs: %w", len(runs), err)
-	}
-	for _, r := range runs {
-		need := r.state.Need()
-		for _, i := range need.Out {
-			if _, ok := r.state.Out[i]; !ok {
-				r.state.Out[i] = nil
-			}
-		}
-		if need.Trailing || need.Open {
-			r.state.TrailingLoaded = true
-		}
-		r.state.AllOpen = r.state.AllOpen || need.Open
-	}
-	if len(open) > 0 {
-		for _, a := range st.attempts {
-			if r := st.runs[a.Execution]; r != nil && a.Live() {
-				r.know(a)
-			}
-		}
-	}
-	return nil
+	st.effects.take(r.Run, s, st.now, &st.changes)
 }
 
 // save queues what changed and collects what others must hear.
 func (st *step) save(s *Store) ([]outbox.Message, error) {
-	var jobs jobRows
-	var tasks taskRows
+	var w writes
 	for _, r := range st.order {
-		if err := st.collect(r, &jobs, &tasks); err != nil {
+		if err := st.collect(r, &w); err != nil {
 			return nil, err
 		}
 	}
+	if err := st.effects.queue(st.t, st.now); err != nil {
+		return nil, err
+	}
+	st.bad.queue(st.t)
 	st.queueEnds()
 	if len(st.stops) > 0 {
 		st.t.Queue(`UPDATE attempt SET stop_requested_at = $2 WHERE uid = ANY($1::uuid[])`, st.stops, st.now)
 	}
-	if len(tasks.ids) > 0 {
-		st.t.Queue(updateTasks, tasks.args()...)
-	}
-	if len(jobs.ids) > 0 {
-		st.t.Queue(updateJobs, jobs.args()...)
-	}
+	w.queue(st.t)
 	return s.publish(st.t, &st.changes)
 }
 
 // collect adds the rows of a run.
-func (st *step) collect(r *run, jobs *jobRows, tasks *taskRows) error {
+func (st *step) collect(r *run, w *writes) error {
 	s := r.state
 	if s.JobChanged {
-		if err := jobs.add(r.ID, &s.Job); err != nil {
+		if err := w.jobs.add(r.ID, &s.Job, s.PolicyChanged); err != nil {
 			return err
 		}
 		st.changes.Timed(s.Job.DeadlineAt)
@@ -489,32 +478,88 @@ func (st *step) collect(r *run, jobs *jobRows, tasks *taskRows) error {
 	if s.JobMoved {
 		st.changes.Jobs = append(st.changes.Jobs, execution.Moved{Run: r.Run, Job: s.Job})
 	}
+	if s.Job.CancelRequested && !r.cancelled {
+		st.effects.cancelled = append(st.effects.cancelled, r.ID)
+	}
 	for _, idx := range sorted(s.Tasks) {
 		t := s.Tasks[idx]
 		if !t.Changed {
 			continue
 		}
-		if err := tasks.add(r.ID, t); err != nil {
+		if err := w.add(&r.Run, t); err != nil {
 			return err
 		}
 		if t.State == engine.TaskReady {
-			c := t.Spec.Class()
-			st.changes.Ready = append(st.changes.Ready, execution.Candidate{
-				Execution: r.ID, Idx: t.Idx, Class: execution.Class(r.Org, c), Method: c.Method, Slots: max(c.Slots, 1), Priority: r.Priority,
-			})
+			st.changes.Ready = append(st.changes.Ready, candidate(&r.Run, t))
 		}
 		st.changes.Timed(t.WakeAt)
 		st.changes.Timed(overdue(t))
-		if t.State != t.From && t.State != engine.TaskBlocked {
+		if t.State != t.From && !t.New && t.State != engine.TaskBlocked {
 			st.changes.Tasks = append(st.changes.Tasks, taskMoved(r.Run, t, ""))
+		}
+		if err := told(&st.changes, &r.Run, t, st.now); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
+// told notes what people asked to be told of the end of a task.
+func told(c *execution.Changes, r *execution.Run, t *engine.Task, now time.Time) error {
+	if t.Spec.Webhook == nil || !t.State.Terminal() || t.IsItem() || t.State == t.From && !t.New {
+		return nil
+	}
+	n, err := execution.Ended(*r, t, now)
+	if n != nil {
+		c.Notices = append(c.Notices, *n)
+	}
+	return err
+}
+
+// candidate is a READY task as it is placed.
+func candidate(r *execution.Run, t *engine.Task) execution.Candidate {
+	c := t.Class()
+	return execution.Candidate{
+		Execution: r.ID, Idx: t.Idx, Class: execution.Class(r.Org, c), Method: c.Method, Slots: max(c.Slots, 1), Priority: r.Priority,
+	}
+}
+
+// writes are the rows that a step changes.
+type writes struct {
+	jobs     jobRows
+	tasks    taskRows
+	newTasks newTaskRows
+	placed   placeRows
+}
+
+func (w *writes) add(r *execution.Run, t *engine.Task) error {
+	if t.New {
+		return w.newTasks.add(r, t)
+	}
+	if t.Place != nil && !t.IsItem() {
+		w.placed.add(r, t)
+	}
+	return w.tasks.add(r.ID, t)
+}
+
+func (w *writes) queue(t *pgdb.Pipeline) {
+	if len(w.newTasks.ids) > 0 {
+		t.Queue(insertTasks, w.newTasks.args()...)
+	}
+	if len(w.placed.ids) > 0 {
+		t.Queue(updatePlaces, w.placed.ids, w.placed.idx, w.placed.classes, w.placed.methods, w.placed.slots)
+	}
+	if len(w.tasks.ids) > 0 {
+		t.Queue(updateTasks, w.tasks.args()...)
+	}
+	if len(w.jobs.ids) > 0 {
+		t.Queue(updateJobs, w.jobs.args()...)
+	}
+}
+
 func taskMoved(r execution.Run, t *engine.Task, ant string) execution.TaskMoved {
 	return execution.TaskMoved{
-		Run: r, Task: t.Spec.Name, State: t.State, Attempt: t.Attempts, Ant: ant, ExitCode: t.ExitCode, Message: t.Message,
+		Run: r, Task: t.Name(), State: t.State, Attempt: t.Attempts, Ant: ant, ExitCode: t.ExitCode, Message: t.Message,
 	}
 }
 

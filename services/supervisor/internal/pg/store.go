@@ -7,13 +7,16 @@ package pg
 
 import (
 	"context"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/outbox"
 	"github.com/formicary/formicary/libs/pgdb"
+	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
 
@@ -25,15 +28,25 @@ type Listener interface {
 	Committed(*execution.Changes, []outbox.Message)
 }
 
+// Definitions answers for pinned versions. Known asks nobody, so that it may be called while locks are held.
+type Definitions interface {
+	Known(k definition.Key) *jobspec.Definition
+	Get(ctx context.Context, k definition.Key) (*jobspec.Definition, error)
+}
+
 // Store is the schema.
 type Store struct {
-	pool     *pgxpool.Pool
-	listener Listener
-	ahead    atomic.Int64 // nanoseconds that the database's clock is ahead of this process's
+	pool        *pgxpool.Pool
+	listener    Listener
+	definitions Definitions
+	log         *slog.Logger
+	ahead       atomic.Int64 // nanoseconds that the database's clock is ahead of this process's
 }
 
 // New returns the schema that pool's search path names.
-func New(pool *pgxpool.Pool, l Listener) *Store { return &Store{pool: pool, listener: l} }
+func New(pool *pgxpool.Pool, l Listener, d Definitions, log *slog.Logger) *Store {
+	return &Store{pool: pool, listener: l, definitions: d, log: log}
+}
 
 // Now is the time by the database's clock, as far as the last transaction showed it.
 func (s *Store) Now() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }

@@ -1,0 +1,151 @@
+package definition
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"strconv"
+
+	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/services/supervisor/internal/execution"
+)
+
+// ErrPanic says that rendering a task panicked, which is the fault of the task alone.
+var ErrPanic = errors.New("it cannot be rendered")
+
+// Question is what is asked about a task that is about to start.
+type Question struct {
+	Task string
+	// Item is set for an item of a fan-out in job mode; Task is the name of its group then.
+	Item *execution.Item
+	Vars jobspec.Vars
+	// Tasks that have ended, by name.
+	Tasks map[string]jobspec.TaskFact
+}
+
+// Decide answers. A task that cannot be decided is decided to fail, whatever the reason is.
+func Decide(def *jobspec.Definition, q Question) *jobspec.Decision {
+	d, err := safely(func() (*jobspec.Decision, error) {
+		facts := jobspec.Facts{Vars: q.Vars, Tasks: q.Tasks}
+		if q.Item != nil {
+			return def.DecideItem(q.Task, q.Item.Item, q.Item.Index, q.Vars, facts)
+		}
+		return def.Decide(q.Task, q.Vars, facts)
+	})
+	if err != nil {
+		return &jobspec.Decision{Fault: err.Error()}
+	}
+	return d
+}
+
+// Task renders a task, or an item of it, with what is known now.
+func Task(def *jobspec.Definition, q Question) (*jobspec.Task, error) {
+	return safely(func() (*jobspec.Task, error) {
+		if q.Item != nil {
+			return def.Item(q.Task, q.Item.Item, q.Item.Index, q.Vars)
+		}
+		return def.Task(q.Task, q.Vars)
+	})
+}
+
+// safely turns a panic of what renders foreign text into an error.
+func safely[T any](f func() (*T, error)) (v *T, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			v, err = nil, fmt.Errorf("%w: %v", ErrPanic, p)
+		}
+	}()
+	v, err = f()
+	if err == nil && v == nil {
+		err = ErrPanic
+	}
+	return v, err
+}
+
+// Variables are those of the run, what only its state knows and, above all, the outputs of earlier tasks.
+func Variables(c *execution.Context, task string, retries int) (jobspec.Vars, error) {
+	vars, err := Decode(c.Vars)
+	if err != nil {
+		return nil, fmt.Errorf("read variables of execution %s: %w", c.ID, err)
+	}
+	vars["JobRetry"] = int64(c.Retries)
+	vars["TaskType"], vars["TaskRetry"] = task, int64(retries)
+	began := c.CreatedAt
+	if c.StartedAt != nil {
+		began = *c.StartedAt
+	}
+	vars["JobElapsedSecs"] = int64(c.Now.Sub(began).Seconds())
+	for k, v := range c.Outputs {
+		vars[k] = v
+	}
+	return vars, nil
+}
+
+// ItemVariables are what an item adds to the variables of its run; of a matrix each dimension is one, too.
+func ItemVariables(f *jobspec.FanOut, item *execution.Item) jobspec.Vars {
+	vars := jobspec.Vars{jobspec.VarFanOutIndex: int64(item.Index)}
+	if dims, ok := item.Value.(map[string]any); ok && f.Matrix {
+		maps.Copy(vars, dims)
+	}
+	vars[f.ItemVar] = item.Value
+	return vars
+}
+
+// Decode reads a JSON object; whole numbers stay whole.
+func Decode(raw []byte) (jobspec.Vars, error) {
+	vars := jobspec.Vars{}
+	if len(raw) == 0 {
+		return vars, nil
+	}
+	if err := decode(raw, (*map[string]any)(&vars)); err != nil {
+		return nil, err
+	}
+	for k, v := range vars {
+		vars[k] = plain(v)
+	}
+	return vars, nil
+}
+
+// DecodeValue reads any JSON value; whole numbers stay whole.
+func DecodeValue(raw []byte) (any, error) {
+	if len(raw) == 0 {
+		return nil, nil
+	}
+	var v any
+	if err := decode(raw, &v); err != nil {
+		return nil, err
+	}
+	return plain(v), nil
+}
+
+func decode(raw []byte, to any) error {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	return d.Decode(to)
+}
+
+func plain(v any) any {
+	switch v := v.(type) {
+	case json.Number:
+		if n, err := v.Int64(); err == nil {
+			return n
+		}
+		f, err := strconv.ParseFloat(v.String(), 64)
+		if err != nil {
+			return math.Inf(1)
+		}
+		return f
+	case []any:
+		for i := range v {
+			v[i] = plain(v[i])
+		}
+	case map[string]any:
+		for k := range v {
+			v[k] = plain(v[k])
+		}
+	}
+	return v
+}
