@@ -54,7 +54,19 @@ command -v git >/dev/null || missing+=(git)
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 # The race detector of the tests needs a C compiler.
 [ "${1:-}" != test ] || command -v gcc >/dev/null || missing+=(gcc libc6-dev)
+# The tests run the JavaScript worker.
+node_is_new_enough() {
+  command -v node >/dev/null && command -v npm >/dev/null && [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 18 ]
+}
+[ "${1:-}" != test ] || node_is_new_enough || missing+=(nodejs npm)
 [ "${#missing[@]}" = 0 ] || apt_install "${missing[@]}"
+
+if [ "${1:-}" = test ]; then
+  workers=services/ant/workers/javascript
+  # The lock file that npm keeps there says what is installed.
+  [ "$workers/node_modules/.package-lock.json" -nt "$workers/package-lock.json" ] ||
+    { say "formicary setup: installing the packages of the JavaScript worker"; npm --prefix "$workers" ci --no-audit --no-fund --silent; }
+fi
 
 if ! have_postgres; then
   # The binaries are wanted, not a server that the package would start.

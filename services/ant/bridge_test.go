@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -410,6 +414,86 @@ func TestWorkerThatStopsGivesBack(t *testing.T) {
 		t.Error(err)
 	}
 	c.forgotten("w")
+}
+
+// line is a connection to a bridge that can be cut.
+type line struct {
+	url string
+
+	mu   sync.Mutex
+	open []net.Conn
+}
+
+func newLine(t *testing.T, url string) *line {
+	t.Helper()
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &line{url: "ws://" + lis.Addr().String()}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			in, err := lis.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", strings.TrimPrefix(url, "ws://"))
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			l.mu.Lock()
+			l.open = append(l.open, in, out)
+			l.mu.Unlock()
+			for from, to := range map[net.Conn]net.Conn{in: out, out: in} {
+				all.Go(func() {
+					_, _ = io.Copy(to, from)
+					_ = to.Close()
+				})
+			}
+		}
+	})
+	t.Cleanup(func() {
+		_ = lis.Close()
+		l.cut()
+		all.Wait()
+	})
+	return l
+}
+
+func (l *line) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.open {
+		_ = c.Close()
+	}
+	l.open = nil
+}
+
+// The reference worker connects again and goes on with what runs; what ends while the line is cut is told afterwards.
+func TestGoWorkerComesBackAndGoesOn(t *testing.T) {
+	c := newColony(t)
+	url, _ := c.bridge(nil)
+	line := newLine(t, url)
+	may := make(chan struct{})
+	var calls atomic.Int32
+	c.goWorker(worker.Config{ID: "w", URL: line.url, Slots: 2, Handler: func(_ context.Context, t worker.Task) (worker.Result, error) {
+		calls.Add(1)
+		<-may
+		return worker.Result{Outputs: map[string]any{"uid": t.UID}}, nil
+	}})
+	c.registered("w")
+	uids := []string{c.dispatchTo("w", remote("WEBSOCKET")), c.dispatchTo("w", remote("WEBSOCKET"))}
+	testkit.Eventually(t, 10*time.Second, "both run", func() bool { return calls.Load() == 2 })
+	line.cut()
+	close(may)
+	for _, uid := range uids {
+		r := c.result(uid)
+		same3(t, r, "SUCCEEDED", "", "")
+		same(t, "outputs", r.GetOutputs()["uid"], uid)
+	}
+	same(t, "calls", calls.Load(), 2)
 }
 
 func TestBridgeDrains(t *testing.T) {

@@ -89,6 +89,7 @@ func TestWorkerOverNATS(t *testing.T) {
 			for i := range 2 {
 				c.goWorker(worker.Config{ID: fmt.Sprint("w-", i), URL: c.natsURL, Queue: "greetings", Handler: greet})
 			}
+			c.listens(t, "greetings")
 			c.greetings(t, func(w *antv1.Work) string {
 				w.Spec.MessagingRequestQueue, w.Spec.MessagingReplyQueue = "greetings", reply
 				return c.dispatch(w)
@@ -107,6 +108,7 @@ func TestManyMessages(t *testing.T) {
 			return worker.Result{}, nil
 		}})
 	}
+	c.listens(t, "many")
 	var uids []string
 	for range 200 {
 		uids = append(uids, c.dispatch(sendTo("many", "")))
@@ -187,6 +189,7 @@ func TestCancelEndsTheHandler(t *testing.T) {
 		ended <- ctx.Err()
 		return worker.Result{}, ctx.Err()
 	}})
+	c.listens(t, "slow")
 	w := sendTo("slow", "")
 	w.Timeout = durationpb.New(500 * time.Millisecond)
 	uid := c.dispatch(w)

@@ -30,10 +30,11 @@ type conn struct {
 	cut  chan struct{} // closed when the connection is to be ended from this side
 	code websocket.StatusCode
 	why  string
+	slow chan struct{} // closed with cut when the worker does not read: no close frame would reach it
 }
 
 func newConn(ws *websocket.Conn, ping time.Duration) *conn {
-	return &conn{ws: ws, ping: ping, out: make(chan []byte, maxUnsent), cut: make(chan struct{})}
+	return &conn{ws: ws, ping: ping, out: make(chan []byte, maxUnsent), cut: make(chan struct{}), slow: make(chan struct{})}
 }
 
 // end asks for the end of the connection; the first reason counts.
@@ -44,13 +45,22 @@ func (c *conn) end(code websocket.StatusCode, why string) {
 	})
 }
 
+// abandon ends it without waiting for the worker.
+func (c *conn) abandon() {
+	c.once.Do(func() {
+		c.code, c.why = websocket.StatusPolicyViolation, errSlow.Error()
+		close(c.slow)
+		close(c.cut)
+	})
+}
+
 // send queues a message. A worker that lets the queue run full is cut off.
 func (c *conn) send(data []byte) error {
 	select {
 	case c.out <- data:
 		return nil
 	default:
-		c.end(websocket.StatusPolicyViolation, errSlow.Error())
+		c.abandon()
 		return errSlow
 	}
 }
@@ -82,6 +92,13 @@ func (c *conn) run(ctx context.Context, hear func(*conn, *wire.Message)) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { cancel(c.write(ctx)) })
 	wg.Go(func() { cancel(c.pings(ctx)) })
+	wg.Go(func() {
+		select {
+		case <-c.slow:
+			cancel(errSlow)
+		case <-ctx.Done():
+		}
+	})
 	err := func() error {
 		for {
 			m, err := c.read(ctx)
@@ -99,6 +116,15 @@ func (c *conn) run(ctx context.Context, hear func(*conn, *wire.Message)) error {
 	return err
 }
 
+func (c *conn) isSlow() bool {
+	select {
+	case <-c.slow:
+		return true
+	default:
+		return false
+	}
+}
+
 // errCut says that this side wanted the end.
 var errCut = errors.New("the connection was ended")
 
@@ -108,6 +134,9 @@ func (c *conn) write(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-c.cut:
+			if c.isSlow() {
+				return errSlow
+			}
 			_ = c.ws.Close(c.code, c.why) // the worker's answer ends the reading
 			return errCut
 		case data := <-c.out:
@@ -173,6 +202,8 @@ func (c *conn) verdict(err error) (code websocket.StatusCode, reason string) {
 
 // close ends the connection; a worker that does not answer does not hold it up.
 func (c *conn) close(code websocket.StatusCode, reason string) {
-	_ = c.ws.Close(code, reason)
+	if !c.isSlow() {
+		_ = c.ws.Close(code, reason)
+	}
 	_ = c.ws.CloseNow()
 }

@@ -1,0 +1,267 @@
+// The reference worker in JavaScript: it takes tasks of the method WEBSOCKET from an ant's bridge, or of the method
+// MESSAGING from a NATS subject, and hands each to a function. PROTOCOL.md, two directories up, is what it speaks.
+//
+//   await run({ id: 'w-1', url: 'ws://127.0.0.1:7777/ws/ants', tags: ['render'], handler: async (task) => ({ result: 'done' }) })
+
+const VERSION = 1
+const REMEMBERED = 1000 // ended attempts, to answer a task that comes twice
+const MAX_MESSAGE = 1 << 20
+const SUPERSEDED = 4001
+const REFUSED = 4003
+const MAX_PAUSE = 5000
+
+/** An error that tells more than its text. */
+export class Failure extends Error {
+  constructor(message, { exitCode = 1, code = '' } = {}) {
+    super(message)
+    this.exitCode = exitCode
+    this.code = code
+  }
+}
+
+/**
+ * Works until options.signal is aborted; then handlers are cancelled and waited for. Rejects when the worker is refused
+ * and when another one takes its id.
+ *
+ * options: id, url (ws, wss, nats, tls), handler(task, signal), queue and group (NATS), tags (bridge), slots = 1,
+ * token (bridge), signal (AbortSignal), log(text).
+ */
+export async function run(options) {
+  const conf = { slots: 1, group: 'workers', tags: [], log: () => {}, signal: new AbortController().signal, ...options }
+  if (!conf.id || typeof conf.handler !== 'function') throw new Error('a worker needs an id and a handler')
+  const scheme = new URL(conf.url).protocol
+  const book = new Book(conf)
+  if (scheme === 'ws:' || scheme === 'wss:') return overSocket(conf, book)
+  if (scheme === 'nats:' || scheme === 'tls:') return overNATS(conf, book)
+  throw new Error(`url of the worker: scheme ${scheme} is none of ws, wss, nats, tls`)
+}
+
+/** What the worker knows of attempts. It speaks through the function that came with the last message about each. */
+class Book {
+  constructor(conf) {
+    this.conf = conf
+    this.jobs = new Map() // uid → {say, abort, reply, done}
+    this.running = 0
+    this.stopped = false
+    this.onFree = () => {}
+  }
+
+  room() {
+    return this.running < this.conf.slots
+  }
+
+  message(type, uid, more = {}) {
+    return { v: VERSION, type, uid, worker: this.conf.id, ...more }
+  }
+
+  /** Takes a task, or answers for the second time. */
+  task(message, say) {
+    const { uid, task } = message
+    const known = this.jobs.get(uid)
+    if (known) {
+      known.say = say
+      say(this.message('accept', uid))
+      if (known.reply) say(known.reply)
+      return
+    }
+    if (!uid || !task || this.stopped || !this.room()) return // it is sent again, to somebody else perhaps
+    const job = { say, abort: new AbortController() }
+    this.jobs.set(uid, job)
+    this.running++
+    say(this.message('accept', uid))
+    job.done = this.work(message, job)
+  }
+
+  async work(message, job) {
+    const { uid, task } = message
+    const beat = setInterval(() => job.say(this.message('heartbeat', uid)), (task.heartbeat_seconds || 10) * 1000)
+    const reply = this.message('reply', uid)
+    try {
+      const log = (text) => job.say(this.message('log', uid, { lines: String(text).replace(/\n+$/, '').split('\n') }))
+      const done = (await this.conf.handler({ ...task, uid, log }, job.abort.signal)) ?? {}
+      Object.assign(reply, { status: 'COMPLETED', exit_code: done.exitCode ?? 0, outputs: done.outputs, result: done.result })
+    } catch (error) {
+      if (this.stopped) Object.assign(reply, { status: 'LOST', message: 'the worker was stopped' })
+      else Object.assign(reply, { status: 'FAILED', exit_code: error?.exitCode ?? 1, error_code: error?.code || undefined, message: String(error?.message ?? error) })
+    }
+    clearInterval(beat)
+    job.reply = bounded(reply)
+    job.say(job.reply)
+    this.running--
+    this.forget()
+    this.onFree()
+  }
+
+  /** Drops the oldest of the ended attempts. A Map keeps the order in which they came. */
+  forget() {
+    if (this.jobs.size - this.running <= REMEMBERED) return
+    for (const [uid, job] of this.jobs) {
+      if (job.reply) {
+        this.jobs.delete(uid)
+        return
+      }
+    }
+  }
+
+  /** Ends an attempt; a cancel that names another worker is for that one. */
+  cancel(message) {
+    if (message.worker && message.worker !== this.conf.id) return
+    this.jobs.get(message.uid)?.abort.abort()
+  }
+
+  /** Goes on over a new connection: with those that are waited for; the others are given up. */
+  resume(message, say) {
+    for (const uid of message.resumed ?? []) {
+      const job = this.jobs.get(uid)
+      if (!job) continue
+      job.say = say
+      if (job.reply) say(job.reply)
+    }
+    for (const uid of message.gone ?? []) this.jobs.get(uid)?.abort.abort()
+  }
+
+  /** Cancels the handlers and waits for them. */
+  async end() {
+    this.stopped = true
+    const open = [...this.jobs.values()].filter((job) => !job.reply)
+    for (const job of open) job.abort.abort()
+    await Promise.all(open.map((job) => job.done))
+  }
+}
+
+/** A reply that cannot be sent is told as a failure. */
+function bounded(reply) {
+  if (Buffer.byteLength(JSON.stringify(reply)) <= MAX_MESSAGE) return reply
+  return { v: VERSION, type: 'reply', uid: reply.uid, worker: reply.worker, status: 'FAILED', exit_code: 1, error_code: 'ERR_REPLY_TOO_LARGE', message: 'the reply is larger than 1 MiB' }
+}
+
+function encode(message) {
+  const text = JSON.stringify(message)
+  return Buffer.byteLength(text) <= MAX_MESSAGE ? text : '' // lines of a log, which nothing depends on
+}
+
+function decode(text) {
+  const message = JSON.parse(text)
+  if (message.v !== VERSION) throw new Error(`message of version ${message.v}`)
+  return message
+}
+
+/** The WebSocket of the platform (browsers, Node 22), else that of the package ws. */
+async function socketClass() {
+  return globalThis.WebSocket ?? (await import('ws')).WebSocket
+}
+
+/** Connects and connects again. */
+async function overSocket(conf, book) {
+  const WebSocket = await socketClass()
+  for (let pause = 100; !conf.signal.aborted; pause = Math.min(2 * pause, MAX_PAUSE)) {
+    const began = Date.now()
+    const { code, reason, refusal } = await connect(WebSocket, conf, book)
+    if (conf.signal.aborted) break
+    if (code === SUPERSEDED || code === REFUSED) {
+      await book.end()
+      throw new Error(`worker ${conf.id} is sent away: ${refusal || reason}`)
+    }
+    conf.log(`connection to the bridge lost: ${code} ${reason}`)
+    if (Date.now() - began > MAX_PAUSE) pause = 100
+    await sleep(pause, conf.signal)
+  }
+  await book.end()
+}
+
+/** Serves one connection until it ends. */
+function connect(WebSocket, conf, book) {
+  return new Promise((resolve) => {
+    const ws = new WebSocket(conf.url)
+    let refusal = ''
+    const say = (message) => {
+      const text = encode(message)
+      if (text && ws.readyState === 1) ws.send(text)
+    }
+    const goodbye = async () => {
+      await book.end()
+      ws.close(1000)
+    }
+    conf.signal.addEventListener('abort', goodbye, { once: true })
+    ws.onopen = () => {
+      say({ v: VERSION, type: 'register', worker_id: conf.id, methods: ['WEBSOCKET'], tags: conf.tags, slots: conf.slots, token: conf.token, resume: [...book.jobs.keys()] })
+    }
+    ws.onmessage = ({ data }) => {
+      try {
+        const message = decode(data)
+        if (message.type === 'registered') book.resume(message, say)
+        else if (message.type === 'task') book.task(message, say)
+        else if (message.type === 'cancel') book.cancel(message)
+        else if (message.type === 'error') refusal = message.message
+      } catch (error) {
+        conf.log(`message not understood: ${error.message}`)
+        ws.close(4000, 'message not understood')
+      }
+    }
+    ws.onerror = () => {} // a close follows
+    ws.onclose = ({ code, reason }) => {
+      conf.signal.removeEventListener('abort', goodbye)
+      resolve({ code, reason, refusal })
+    }
+  })
+}
+
+/** Listens while there is a free slot: meanwhile NATS gives tasks to others. */
+async function overNATS(conf, book) {
+  const { connect } = await import('@nats-io/transport-node')
+  const nc = await connect({ servers: conf.url, name: conf.id, maxReconnectAttempts: -1, waitOnFirstConnect: true })
+  nc.subscribe(`${conf.queue}.cancel`, {
+    callback: (error, msg) => {
+      if (error) return
+      try {
+        book.cancel(decode(msg.string()))
+      } catch {
+        // no message of this protocol
+      }
+    },
+  })
+  let sub = null
+  const take = (error, msg) => {
+    if (error) return
+    try {
+      const message = decode(msg.string())
+      if (message.type !== 'task' || !message.reply_to) return
+      book.task(message, (answer) => {
+        const text = encode(answer)
+        if (text && !nc.isClosed()) nc.publish(message.reply_to, text)
+      })
+    } catch (error) {
+      conf.log(`message not understood: ${error.message}`)
+    }
+    listen()
+  }
+  const listen = () => {
+    if (sub && !book.room()) {
+      sub.unsubscribe()
+      sub = null
+    } else if (!sub && book.room() && !conf.signal.aborted) {
+      sub = nc.subscribe(conf.queue, { queue: conf.group, callback: take })
+    }
+  }
+  book.onFree = listen
+  listen()
+  await aborted(conf.signal, nc.closed())
+  sub?.unsubscribe()
+  await book.end()
+  await nc.drain()
+}
+
+/** Resolves when the signal is aborted, or with other. */
+function aborted(signal, other) {
+  return Promise.race([other, new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    signal.addEventListener('abort', resolve, { once: true })
+  })])
+}
+
+function sleep(ms, signal) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms)
+    signal.addEventListener('abort', () => { clearTimeout(timer); resolve() }, { once: true })
+  })
+}
