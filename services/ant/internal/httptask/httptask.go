@@ -81,7 +81,10 @@ func New(o Options) *Executor {
 }
 
 // redirect follows a few redirects that keep to the scheme. Headers of the task are its own secrets often enough: they
-// do not go to another host, and neither does the address that was asked, whose query may hold more of them.
+// do not go to another host, and neither does the address that was asked, whose query may hold more of them. What was
+// to be sent to one host is not sent to another (307 and 308 ask for that): the task fails instead, because without
+// its body the request would mean something else. Once a request has been at another host nothing is told any more,
+// also when that sends it back.
 func redirect(req *http.Request, via []*http.Request) error {
 	first := via[0]
 	switch {
@@ -89,15 +92,24 @@ func redirect(req *http.Request, via []*http.Request) error {
 		return fmt.Errorf("more than %d redirects", maxRedirects)
 	case req.URL.Scheme != first.URL.Scheme:
 		return fmt.Errorf("redirect from %s to %s", first.URL.Scheme, req.URL.Scheme)
-	case req.URL.Host != first.URL.Host:
+	case !strayed(req, via):
+	case req.Body != nil && req.Body != http.NoBody:
+		return errors.New("redirect with the body to another host")
+	default:
 		req.Header.Del("Referer")
 		for name := range first.Header {
-			if name != "User-Agent" && name != "Content-Type" {
+			if name != "User-Agent" {
 				req.Header.Del(name)
 			}
 		}
 	}
 	return nil
+}
+
+// strayed reports whether the request, or one on its way, is for another host than the first.
+func strayed(req *http.Request, via []*http.Request) bool {
+	first := via[0].URL.Host
+	return req.URL.Host != first || slices.ContainsFunc(via, func(r *http.Request) bool { return r.URL.Host != first })
 }
 
 // Methods returns the HTTP methods.

@@ -140,15 +140,29 @@ func TestProxyOfTheEnvironmentIsNotUsed(t *testing.T) {
 
 func TestRedirects(t *testing.T) {
 	referers := make(chan string, 1)
+	mux := http.NewServeMux()
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		referers <- r.Referer()
+		if back := r.URL.Query().Get("back"); back != "" {
+			http.Redirect(w, r, back, http.StatusTemporaryRedirect)
+			return
+		}
+		_, _ = io.WriteString(w, r.Header.Get("Authorization"))
 		echo(w, r)
 	}))
 	defer other.Close()
-	mux := http.NewServeMux()
 	mux.HandleFunc("/loop", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/loop", http.StatusFound) })
 	mux.HandleFunc("/other", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, other.URL+"/there", http.StatusTemporaryRedirect)
+	})
+	mux.HandleFunc("/forever", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, other.URL+"/there", http.StatusPermanentRedirect)
+	})
+	mux.HandleFunc("/found", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, other.URL+"/there", http.StatusFound)
+	})
+	mux.HandleFunc("/around", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, other.URL+"/there?back=http://"+r.Host+"/here", http.StatusTemporaryRedirect)
 	})
 	mux.HandleFunc("/same", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/here", http.StatusTemporaryRedirect)
@@ -163,18 +177,31 @@ func TestRedirects(t *testing.T) {
 	s := httptest.NewServer(mux)
 	defer s.Close()
 	e := start(t, true)
-	ask := func(path string) executor.End {
-		end, _ := execute(e, executor.Task{Method: "HTTP_POST_JSON", URL: s.URL + path, Headers: map[string]string{"X-Mine": "secret"}, IdempotencyKey: "k"})
+	askBy := func(method, path string) executor.End {
+		end, _ := execute(e, executor.Task{Method: method, URL: s.URL + path, Headers: map[string]string{"X-Mine": "secret", "Authorization": "secret"}, IdempotencyKey: "k"})
 		return end
 	}
+	ask := func(path string) executor.End { return askBy("HTTP_POST_JSON", path) }
 	if end := ask("/same"); end.Body != "POST /here|application/json|k|secret|{}" {
 		t.Errorf("same host: %+v", end)
 	}
-	if end := ask("/other?token=secret"); strings.Contains(end.Body, "secret") || end.ExitCode != 200 {
-		t.Errorf("other host: %+v", end)
+	for _, path := range []string{"/other", "/forever", "/around"} {
+		if end := ask(path); end.Class != executor.User || !strings.Contains(end.Message, "redirect with the body to another host") {
+			t.Errorf("other host %s: %+v", path, end)
+		}
 	}
-	if from := <-referers; from != "" {
-		t.Errorf("the other host was told of %q", from)
+	for _, c := range [][3]string{
+		{"HTTP_GET", "/other?token=secret", "GET /there||||"},
+		{"HTTP_DELETE", "/forever?token=secret", "DELETE /there||||"},
+		{"HTTP_POST_JSON", "/found?token=secret", "GET /there||||"},
+		{"HTTP_GET", "/around", "GET /here||||"},
+	} {
+		if end := askBy(c[0], c[1]); end.Body != c[2] || end.ExitCode != 200 {
+			t.Errorf("other host: %s %s: %+v", c[0], c[1], end)
+		}
+		if from := <-referers; from != "" {
+			t.Errorf("the other host was told of %q", from)
+		}
 	}
 	for path, want := range map[string]string{"/loop": "more than 3 redirects", "/metadata": "not allowed", "/scheme": "redirect from http to https"} {
 		if end := ask(path); !strings.Contains(end.Message, want) || end.Class != executor.User {

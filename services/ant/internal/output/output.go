@@ -137,10 +137,11 @@ const (
 // Scanner finds ::set-output lines in a stream. It keeps only what may be such a line, so the length of other lines
 // does not matter.
 type Scanner struct {
-	set  *Set
-	line []byte
-	skip bool // the rest of this line is of no interest
-	err  error
+	set    *Set
+	line   []byte
+	skip   bool // the rest of this line is of no interest
+	number int  // of lines that have ended
+	err    error
 }
 
 // NewScanner puts what it finds into set.
@@ -186,24 +187,38 @@ func (s *Scanner) piece(p []byte) {
 
 // finish takes the line that has ended.
 func (s *Scanner) finish() {
+	s.number++
 	if !s.skip && len(s.line) >= len(command) {
-		arg := strings.TrimSuffix(string(s.line[len(command):]), "\r")
-		name, value, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(arg), "name="), "::")
-		if ok && strings.HasPrefix(strings.TrimSpace(arg), "name=") {
-			s.fail(s.set.Put(name, value))
-		}
+		s.fail(s.take(strings.TrimSuffix(string(s.line[len(command):]), "\r")))
 	}
 	s.skip, s.line = false, s.line[:0]
 }
 
+// take sets the output of a command; the value is kept as it stands.
+func (s *Scanner) take(arg string) error {
+	name, value, ok := strings.Cut(strings.TrimLeft(arg, " \t"), "::")
+	name, named := strings.CutPrefix(name, "name=")
+	if !ok || !named {
+		return errors.New("want ::set-output name=KEY::VALUE")
+	}
+	return s.set.Put(strings.TrimSpace(name), value)
+}
+
+// fail keeps the first fault, with the line of it.
 func (s *Scanner) fail(err error) {
-	if s.err == nil {
+	switch {
+	case err == nil || s.err != nil:
+	case errors.Is(err, ErrTooLarge):
 		s.err = err
+	default:
+		s.err = fmt.Errorf("line %d of the log: %w", s.number, err)
 	}
 }
 
 // Close takes a last line without newline and returns the first fault.
 func (s *Scanner) Close() error {
-	s.finish()
+	if len(s.line) > 0 {
+		s.finish()
+	}
 	return s.err
 }

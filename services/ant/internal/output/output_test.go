@@ -2,6 +2,7 @@ package output
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"strings"
 	"testing"
@@ -52,8 +53,8 @@ func TestLimit(t *testing.T) {
 }
 
 func TestScanner(t *testing.T) {
-	text := "hello\n::set-output name=a::1\n x ::set-output name=no::1\n::set-output name=b::x::y\r\n::set-other\n::set-output bad\n::set-output name=c::last"
-	want := map[string]string{"a": "1", "b": "x::y", "c": "last"}
+	text := "hello\n::set-output name=a::1\n x ::set-output name=no::1\n::set-output name=b::x::y\r\n::set-other\n::set-output name=d:: kept \n::set-output name=c::last"
+	want := map[string]string{"a": "1", "b": "x::y", "c": "last", "d": " kept "}
 	for size := 1; size <= len(text); size++ {
 		var s Set
 		sc := NewScanner(&s)
@@ -64,6 +65,22 @@ func TestScanner(t *testing.T) {
 		}
 		if err := sc.Close(); err != nil || !maps.Equal(s.Values(), want) {
 			t.Fatalf("pieces of %d: %q, %v", size, s.Values(), err)
+		}
+	}
+}
+
+func TestScannerTellsTheLine(t *testing.T) {
+	for text, want := range map[string]string{
+		"a\n::set-output bad\n":                              "line 2 of the log: want ::set-output name=KEY::VALUE",
+		"::set-output name=a::1\n\n::set-output name=a b::1": `line 3 of the log: output name "a b"`,
+		"::set-output name=::1":                              `line 1 of the log: output name ""`,
+		"::set-output a::1\n::set-output name=b:1":           "line 1 of the log",
+	} {
+		var s Set
+		sc := NewScanner(&s)
+		_, _ = sc.Write([]byte(text))
+		if err := sc.Close(); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", text, err, want)
 		}
 	}
 }
@@ -83,17 +100,49 @@ func TestScannerBoundsTheLine(t *testing.T) {
 	}
 }
 
-func FuzzParse(f *testing.F) {
-	f.Add("a=1\nb<<E\nx\nE\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		var s Set
-		_ = s.Parse(text)
-		total := 0
-		for k, v := range s.Values() {
-			total += len(k) + len(v)
+// FuzzOutputs reads a text as an output file and as what a task prints, the latter cut anywhere.
+func FuzzOutputs(f *testing.F) {
+	for _, text := range []string{
+		"a=1\nb<<E\nx\nE\n", "a<<E\n\n\r\nE\r\n=x", "a=1<<2\n<<\n", "::set-output name=a::1\n::set-output name=b::2::3\r\n",
+		"::set-output ::\n::set-outputs name=a::1", "\x00=\xff\n::set-output name=\xff::\x00",
+	} {
+		f.Add(text, 3)
+	}
+	f.Fuzz(func(t *testing.T, text string, cut int) {
+		var file, whole, pieces Set
+		if err := file.Parse(text); err == nil {
+			checkSet(t, &file)
+			var again Set // it says the same twice
+			if err := again.Parse(text); err != nil || !maps.Equal(again.Values(), file.Values()) {
+				t.Fatalf("%q, %v", again.Values(), err)
+			}
 		}
-		if total > Limit {
-			t.Fatalf("%d bytes", total)
+		at := 0
+		if cut > 0 {
+			at = cut % (len(text) + 1)
+		}
+		one, two := NewScanner(&whole), NewScanner(&pieces)
+		_, _ = one.Write([]byte(text))
+		_, _ = two.Write([]byte(text[:at]))
+		_, _ = two.Write([]byte(text[at:]))
+		first, second := one.Close(), two.Close()
+		checkSet(t, &whole)
+		if !maps.Equal(whole.Values(), pieces.Values()) || fmt.Sprint(first) != fmt.Sprint(second) {
+			t.Fatalf("cut at %d: %q, %v; whole: %q, %v", at, pieces.Values(), second, whole.Values(), first)
 		}
 	})
+}
+
+func checkSet(t *testing.T, s *Set) {
+	t.Helper()
+	total := 0
+	for k, v := range s.Values() {
+		total += len(k) + len(v)
+		if !validName(k) {
+			t.Fatalf("name %q", k)
+		}
+	}
+	if total > Limit || total != s.size {
+		t.Fatalf("%d bytes, counted %d", total, s.size)
+	}
 }

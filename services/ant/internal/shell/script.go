@@ -15,7 +15,7 @@ func compose(b *berth, before, script []string, after bool, prelude string) stri
 	s.WriteString("set -e\n")
 	for _, lines := range [][]string{before, script} {
 		for _, line := range lines {
-			s.WriteString(line)
+			s.WriteString(exported(line))
 			s.WriteByte('\n')
 		}
 	}
@@ -24,8 +24,78 @@ func compose(b *berth, before, script []string, after bool, prelude string) stri
 
 // lines joins the lines of a script.
 func lines(l []string) string {
-	if len(l) == 0 {
-		return ""
+	var s strings.Builder
+	for _, line := range l {
+		s.WriteString(exported(line))
+		s.WriteByte('\n')
 	}
-	return strings.Join(l, "\n") + "\n"
+	return s.String()
+}
+
+// exported makes of a line `env NAME=VALUE` what existing definitions mean by it: a change of the environment of the
+// lines that follow. Run as a command it would print the environment. Any other line, `env NAME=VALUE command` among
+// them, stays as it is.
+func exported(line string) string {
+	rest, ok := strings.CutPrefix(strings.TrimSpace(line), "env")
+	assignment := strings.TrimLeft(rest, " \t")
+	if !ok || assignment == rest {
+		return line
+	}
+	name, value, ok := strings.Cut(assignment, "=")
+	if !ok || !isName(name) || !isWord(value) {
+		return line
+	}
+	// An assignment is not split at spaces, as the arguments of export are in some shells.
+	return name + "=" + value + "; export " + name
+}
+
+func isName(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '_', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', i > 0 && c >= '0' && c <= '9':
+		default:
+			return false
+		}
+	}
+	return s != ""
+}
+
+// isWord reports whether s is one word of the shell: quoted, or without anything that ends a word or a command.
+// Command substitutions are none of its business: a line that has one outside of quotes is not a word.
+func isWord(s string) bool {
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; c {
+		case '\'', '"':
+			end := closing(s[i+1:], c)
+			if end < 0 {
+				return false
+			}
+			i += end + 1
+		case '\\':
+			i++
+			if i == len(s) {
+				return false
+			}
+		case ' ', '\t', '\n', '\r', ';', '&', '|', '<', '>', '(', ')', '`':
+			return false
+		}
+	}
+	return true
+}
+
+// closing finds the quote that ends a quoted text; -1 when there is none, or when it holds a substitution, in which
+// quotes may stand for themselves.
+func closing(s string, quote byte) int {
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == quote:
+			return i
+		case quote == '\'':
+		case s[i] == '\\':
+			i++
+		case s[i] == '`', s[i] == '(':
+			return -1
+		}
+	}
+	return -1
 }

@@ -1,0 +1,102 @@
+package shell
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/formicary/formicary/services/ant/internal/executor"
+)
+
+func TestEnvLines(t *testing.T) {
+	for line, want := range map[string]string{
+		"env A=1":              "A=1; export A",
+		"  env\tA_b2=x/y:z  ":  "A_b2=x/y:z; export A_b2",
+		"env A=":               "A=; export A",
+		"env A='a b; rm'":      "A='a b; rm'; export A",
+		`env A="a $B c"`:       `A="a $B c"; export A`,
+		`env A=$B`:             `A=$B; export A`,
+		`env A=${B:-x}`:        `A=${B:-x}; export A`,
+		`env A=a\ b`:           `A=a\ b; export A`,
+		`env A=x#y`:            `A=x#y; export A`,
+		`env A="say \"hi\""`:   `A="say \"hi\""; export A`,
+		`env A='it'"'"'s'`:     `A='it'"'"'s'; export A`,
+		"env A=1 make":         "",
+		"env A=1 B=2":          "",
+		"env A=1; echo":        "",
+		"env A=1 && true":      "",
+		"env A=1|sort":         "",
+		"env A=1 > file":       "",
+		"env A=$(date)":        "",
+		`env A="$(date)"`:      "",
+		"env A=`date`":         "",
+		`env A="a`:             "",
+		`env A='a`:             "",
+		`env A=a\`:             "",
+		"env":                  "",
+		"env -i A=1":           "",
+		"env 1A=1":             "",
+		"env =1":               "",
+		"envA=1":               "",
+		"environment A=1":      "",
+		"env A=1\nenv B=2":     "",
+		"echo env A=1":         "",
+		"env A-B=1":            "",
+		"sudo env A=1 command": "",
+	} {
+		if want == "" {
+			want = line
+		}
+		if got := exported(line); got != want {
+			t.Errorf("%q: %q, want %q", line, got, want)
+		}
+	}
+}
+
+// A line `env NAME=VALUE` changes the environment of the lines and processes that follow, after_script included.
+func TestEnvLinesInASession(t *testing.T) {
+	e := start(t, filepath.Join(t.TempDir(), "work"), true)
+	end, out := execute(t, e, executor.Task{
+		Environment: map[string]string{"B": "two words"},
+		Before:      []string{"env A=before"},
+		Script:      []string{"sh -c 'echo 1 $A'", "env A=$B", `sh -c 'echo "2 $A"'`, "env A=once sh -c 'echo 3 $A'", `env A="$A; exit 9"`, `sh -c 'echo "4 $A"'`},
+		After:       []string{"env C=after", `sh -c 'echo "5 $A $C"'`},
+	}, nil)
+	const want = "1 before\n2 two words\n3 once\n4 two words; exit 9\n5 two words; exit 9 after\n"
+	if end.Class != executor.None || out != want {
+		t.Errorf("%+v, printed %q", end, out)
+	}
+}
+
+// All ways of a script to tell outputs, in one task; what is wrong names its line.
+func TestEveryFormOfOutput(t *testing.T) {
+	e := start(t, filepath.Join(t.TempDir(), "work"), true)
+	end, _ := execute(t, e, executor.Task{Script: []string{
+		`echo "::set-output name=line::a::b=c"`, `echo plain=1 >>"$FORMICARY_OUTPUT"`, `echo 'with=a=b<<c' >>"$FORMICARY_OUTPUT"`,
+		`printf 'doc<<END\nfirst\n\n  = second\nEND\n' >>"$FORMICARY_OUTPUT"`, `printf 'crlf=x\r\nlast=9' >>"$FORMICARY_OUTPUT"`,
+	}}, nil)
+	want := map[string]string{"line": "a::b=c", "plain": "1", "with": "a=b<<c", "doc": "first\n\n  = second", "crlf": "x", "last": "9"}
+	for k, v := range want {
+		if end.Outputs[k] != v {
+			t.Errorf("%s: %q, want %q", k, end.Outputs[k], v)
+		}
+	}
+	if len(end.Outputs) != len(want) || end.Class != executor.None {
+		t.Errorf("%+v", end)
+	}
+	for script, want := range map[string]string{
+		`printf 'a=1\n\nnonsense\n' >"$FORMICARY_OUTPUT"`:           "output file, line 3: want KEY=VALUE",
+		`printf 'a=1\nb<<E\nx\n' >"$FORMICARY_OUTPUT"`:              "output file, line 2: b has no end",
+		`printf 'a b=1\n' >"$FORMICARY_OUTPUT"`:                     `output file, line 1: output name "a b"`,
+		"echo one; echo '::set-output name=a b::1'":                 `line 2 of the log: output name "a b"`,
+		"echo '::set-output a::1'":                                  "line 1 of the log: want ::set-output name=KEY::VALUE",
+		`printf 'a=%70000s' x >"$FORMICARY_OUTPUT"`:                 "larger than 64 KiB",
+		`printf '::set-output name=a::%70000s' x`:                   "larger than 64 KiB",
+		`head -c 300000 /dev/zero | tr '\0' x >"$FORMICARY_OUTPUT"`: "larger than 64 KiB",
+	} {
+		end, _ := execute(t, e, executor.Task{Script: []string{script}}, nil)
+		if end.Class != executor.User || !strings.Contains(end.Message, want) || end.ExitCode != 0 || end.Outputs != nil {
+			t.Errorf("%s: %d %s %q %v, want %q", script, end.ExitCode, end.Class, end.Message, end.Outputs, want)
+		}
+	}
+}
