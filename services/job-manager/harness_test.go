@@ -75,6 +75,8 @@ type colony struct {
 	requests    jobv1.JobRequestServiceClient
 	admission   jobv1.AdmissionServiceClient
 	launch      jobv1.LaunchServiceClient
+	children    jobv1.ChildServiceClient
+	errorCodes  jobv1.ErrorCodeServiceClient
 	conf        jobmanager.Config
 	network     *rpc.Memory
 	epoch       int64
@@ -102,6 +104,7 @@ func newColony(t testing.TB, tune ...func(*jobmanager.Config)) *colony {
 	conn := c.dial("job-manager")
 	c.definitions, c.requests = jobv1.NewJobDefinitionServiceClient(conn), jobv1.NewJobRequestServiceClient(conn)
 	c.admission, c.launch = jobv1.NewAdmissionServiceClient(conn), jobv1.NewLaunchServiceClient(conn)
+	c.children, c.errorCodes = jobv1.NewChildServiceClient(conn), jobv1.NewErrorCodeServiceClient(conn)
 	t.Cleanup(c.audit)
 	return c
 }
@@ -158,6 +161,11 @@ func (c *colony) upload(yaml string) *jobv1.JobDefinition {
 		c.Fatal(err)
 	}
 	return res.GetDefinition()
+}
+
+// of calls on behalf of another organisation.
+func (c *colony) of(org string) context.Context {
+	return rpc.WithCaller(c.Context(), rpc.Caller{Org: org, User: "u-" + org})
 }
 
 func (c *colony) submit(req *jobv1.SubmitJobRequest) *jobv1.JobRequest {
