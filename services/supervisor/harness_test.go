@@ -37,20 +37,22 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 
 // world is a supervisor over real PostgreSQL and NATS, with peers at the gRPC border and ants that the test plays.
 type world struct {
-	t     testing.TB
-	pool  *pgxpool.Pool
-	nc    *nats.Conn
-	js    jetstream.JetStream
-	net   *rpc.Memory
-	s3    string
-	jobs  *jobManager
-	slots *resourceManager
-	peers struct{ jobs, slots grpc.ClientConnInterface }
+	t        testing.TB
+	pool     *pgxpool.Pool
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	net      *rpc.Memory
+	s3       string
+	jobs     *jobManager
+	slots    *resourceManager
+	children *childService
+	peers    struct{ jobs, slots grpc.ClientConnInterface }
 
 	attempts   antv1.AttemptServiceClient
 	executions executionv1.ExecutionServiceClient
 	states     executionv1.ExecutionStateServiceClient
 	logs       executionv1.LogServiceClient
+	approvals  executionv1.ApprovalServiceClient
 	events     *eventLog
 }
 
@@ -65,12 +67,13 @@ func newWorld(t testing.TB) *world {
 // newWorldWith uses the object store at an address.
 func newWorldWith(t testing.TB, s3 string) *world {
 	t.Helper()
-	w := &world{t: t, s3: s3, net: rpc.NewMemory(), jobs: newJobManager(), slots: newResourceManager()}
+	w := &world{t: t, s3: s3, net: rpc.NewMemory(), jobs: newJobManager(), slots: newResourceManager(), children: newChildService()}
 	w.pool = testkit.Pool(t, supervisor.Schema, supervisor.Migrate)
 	w.nc, w.js = testkit.NATS(t)
 	w.serve("job-manager", func(r grpc.ServiceRegistrar) {
 		jobv1.RegisterLaunchServiceServer(r, w.jobs)
 		jobv1.RegisterJobDefinitionServiceServer(r, &definitions{jobs: w.jobs})
+		jobv1.RegisterChildServiceServer(r, w.children)
 	})
 	w.serve("resource-manager", func(r grpc.ServiceRegistrar) { resourcev1.RegisterReservationServiceServer(r, w.slots) })
 	w.peers.jobs, w.peers.slots = w.dial("job-manager"), w.dial("resource-manager")
@@ -79,6 +82,7 @@ func newWorldWith(t testing.TB, s3 string) *world {
 	conn := w.dial("supervisor")
 	w.attempts, w.executions = antv1.NewAttemptServiceClient(conn), executionv1.NewExecutionServiceClient(conn)
 	w.states, w.logs = executionv1.NewExecutionStateServiceClient(conn), executionv1.NewLogServiceClient(conn)
+	w.approvals = executionv1.NewApprovalServiceClient(conn)
 	t.Cleanup(w.audit)
 	return w
 }
@@ -259,7 +263,7 @@ func (j *jobManager) add(p *jobspec.Plan, change ...func(*jobv1.Launch)) string 
 	}
 	l := &jobv1.Launch{
 		RequestId: uuid.Must(uuid.NewV7()).String(), Run: 1, OrgId: "default", JobType: "job", DefinitionId: uuid.NewString(),
-		Plan: raw, Vars: vars, Priority: 50, AgeAt: timestamppb.Now(),
+		Plan: raw, Vars: vars, Priority: 50, AgeAt: timestamppb.Now(), SubmittedBy: "sam",
 	}
 	for _, c := range change {
 		c(l)

@@ -24,6 +24,8 @@ import (
 	"github.com/formicary/formicary/services/supervisor/internal/api"
 	"github.com/formicary/formicary/services/supervisor/internal/attempt"
 	"github.com/formicary/formicary/services/supervisor/internal/blob"
+	"github.com/formicary/formicary/services/supervisor/internal/child"
+	"github.com/formicary/formicary/services/supervisor/internal/chore"
 	"github.com/formicary/formicary/services/supervisor/internal/control"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/dispatch"
@@ -83,6 +85,8 @@ type Service struct {
 	attempts   *attempt.Manager
 	consumer   *events.Consumer
 	reconciler *reconcile.Reconciler
+	children   *child.Loop
+	chores     *chore.Loop
 	hints      *events.Hints
 	register   func(grpc.ServiceRegistrar)
 }
@@ -124,11 +128,17 @@ func New(cfg Config, d Deps) (*Service, error) {
 		Results: func(ctx context.Context, r []result.Result) ([]execution.Verdict, error) {
 			return result.Apply(ctx, store, r)
 		},
+		Children: func(ctx context.Context, ended []child.Ended) error {
+			return child.Apply(ctx, store, pg.Temporary, ended)
+		},
 	}
 	blobs := &blob.Store{Client: d.Blobs, Bucket: d.Bucket}
+	s.children = child.New(store, peer.NewChildren(d.JobManager), pg.Temporary, d.Log)
+	s.chores = chore.New(store, blobs, d.Log)
 	s.register = func(r grpc.ServiceRegistrar) {
 		antv1.RegisterAttemptServiceServer(r, &api.Attempts{Manager: s.attempts, Signer: blobs})
 		executionv1.RegisterExecutionServiceServer(r, &api.Executions{Reader: store})
+		executionv1.RegisterApprovalServiceServer(r, &api.Approvals{Store: store})
 		executionv1.RegisterExecutionStateServiceServer(r, &api.States{Reader: store})
 		executionv1.RegisterLogServiceServer(r, &api.Logs{Reader: store, Blobs: blobs, Tail: &events.Tail{JS: d.JS}})
 	}
@@ -139,6 +149,8 @@ func New(cfg Config, d Deps) (*Service, error) {
 func (s *Service) wake(c *execution.Changes) {
 	s.dispatcher.Changed(c)
 	s.reconciler.Changed(c)
+	s.children.Changed(c)
+	s.chores.Changed(c)
 }
 
 // Register adds the service's RPCs.
@@ -152,6 +164,8 @@ func (s *Service) Run(ctx context.Context) error {
 		run.Member{Name: "attempts", Run: s.attempts.Run},
 		run.Member{Name: "consumer", Run: s.consumer.Run},
 		run.Member{Name: "reconciler", Run: s.reconciler.Run},
+		run.Member{Name: "children", Run: s.children.Run},
+		run.Member{Name: "chores", Run: s.chores.Run},
 		run.Member{Name: "hints", Run: s.hints.Run},
 		run.Member{Name: "audit", Run: func(ctx context.Context) error {
 			return audit.Watch(ctx, s.deps.Pool, s.deps.Log, s.deps.Meter, pg.RecentInvariants())
