@@ -74,6 +74,7 @@ func Parse(file string, text []byte) (def *Definition, warnings Problems, err er
 		warnings, err = c.split()
 		return nil, warnings, err
 	}
+	text = maskTriggers(text)
 	d := &Definition{file: file, lines: newLines(text)}
 	var out *draft
 	if bytes.Contains(text, []byte("{{")) {

@@ -167,8 +167,14 @@ func (r *reader) jobStanding(d *draft, p *pair) bool {
 	return true
 }
 
-// jobReach reads the fields about what a run needs and whom it tells.
+// jobReach reads the fields about what a run needs and whom it tells. No task can give their values.
 func (r *reader) jobReach(d *draft, p *pair) bool {
+	unset := len(r.unset)
+	defer func() {
+		for i := unset; i < len(r.unset); i++ {
+			addFault(r.c, r.src, &r.unset[i])
+		}
+	}()
 	n, plan := p.value, &d.plan
 	switch p.key {
 	case "platform":

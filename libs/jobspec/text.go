@@ -39,7 +39,7 @@ func checkText(text []byte, c *collector) ([]byte, bool) {
 			continue
 		}
 		r, size := utf8.DecodeRune(text[i:])
-		if r == utf8.RuneError && size <= 1 || r < 0x20 || r == 0x7F || r == tokenOpen || r == tokenClose {
+		if r == utf8.RuneError && size <= 1 || r < 0x20 || r == 0x7F || r >= tokenOpen && r <= maskClose {
 			line, column := newLines(text).at(i)
 			c.add(Problem{
 				Line: line, Column: column, Code: CodeEncoding, Message: "a byte here is no printable text",

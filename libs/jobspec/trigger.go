@@ -82,7 +82,7 @@ func (r *reader) triggers(n *node) []Trigger {
 	var out []Trigger
 	seen := map[string]bool{}
 	for _, item := range r.mappings(n, "a trigger") {
-		t := r.trigger(item)
+		t := r.trigger(unmasked(item))
 		if seen[t.Name] && t.Name != "" {
 			r.fault(item, CodeDuplicateKey, "the trigger "+quoteName(t.Name)+" is defined twice", "each name once")
 		}

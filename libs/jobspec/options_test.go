@@ -1,0 +1,274 @@
+package jobspec_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/formicary/formicary/libs/jobspec"
+)
+
+// podTask puts fields into a task of a pod.
+func podTask(fields string) string {
+	return "job_type: j\ntasks:\n  - task_type: a\n    script: x\n" + strings.ReplaceAll("\n"+strings.TrimSpace(fields), "\n", "\n    ") + "\n"
+}
+
+func TestOptions(t *testing.T) {
+	p := plan(t, podTask(`
+name: builder
+container:
+  image: golang:1.26
+  imageDefinition: {name: other, alias: go, command: [a, b], entrypoint: c, ports: [8080, {number: 53, protocol: udp, name: dns}]}
+  cpu_limit: 2
+  cpu_request: 500m
+  memory_limit: 1Gi
+  memory_request: 512Mi
+  ephemeral_storage_limit: 2G
+  ephemeral_storage_request: 1G
+  volumes:
+    host_path: [{name: h, mount_path: /h, host_path: /host, read_only: true}]
+    pvc: {name: claim, mount_path: /p, sub_path: s}
+    config_map: [{name: c, mount_path: /c, items: {key: path}}]
+    secret: [{name: s, mount_path: /s, items: {a: b}}]
+    projected:
+      - name: p
+        mount_path: /pr
+        sources:
+          - secret: {name: s, items: {a: b}}
+          - config_map: c
+          - service_account_token: {audience: sts, expiration_seconds: 3600, path: token}
+    empty_dir: [{name: e, mount_path: /e, medium: memory}]
+  volume_driver: local
+  volumes_from: other
+  devices: [/dev/kvm]
+  bind_dir: /srv
+  service_account: builder
+  env_from: [{secret_ref: s, prefix: S_}, {config_map_ref: {name: c}}]
+  env_value_from: [{name: A, secret_name: s, key: k}, {name: B, config_map_name: c, key: k}]
+helper: {image: helper:1}
+helper_environment: {A: b}
+services:
+  - {name: db, image: postgres, alias: pg, instances: 2, working_directory: /w, command: [a], entrypoint: [b], ports: [5432], cpu_limit: 1, volumes: {data: /var/lib}}
+privileged: true
+host_network: yes
+network_mode: bridge
+affinity:
+  required_during_scheduling_ignored_during_execution:
+    node_selector_terms: [{match_expressions: [{key: k, operator: in, values: [a, b]}], match_fields: [{key: f, operator: Exists}]}]
+  preferred_during_scheduling_ignored_during_execution: [{weight: 5, preference: {match_expressions: [{key: z, values: q}]}}]
+node_selector: {disk: ssd}
+node_tolerations: {gpu=yes: NoSchedule, spot: noexecute}
+pod_labels: {team: a}
+pod_annotations: [{name: note, value: b}]
+artifacts: {paths: [out/*, log], when: always, expires_after: 30d}
+artifacts_dir: /in
+artifact_key_prefix: pre
+dependent_artifact_ids: [id1, id2]
+cache: {key_paths: [go.sum], paths: [.cache], expires_after: 1d}
+cache_dir: /cache
+cost_factor: 1.5
+execute_command_without_shell: true
+debug: true
+`), nil)
+	task := p.Tasks[0]
+	if task.Spec.CPUMillis != 2000 || task.Spec.MemoryBytes != 1<<30 || task.Method != jobspec.MethodKubernetes {
+		t.Errorf("%+v", task)
+	}
+	want := &jobspec.Options{
+		Name: "builder",
+		Container: &jobspec.Container{
+			Image: "golang:1.26", Alias: "go", Command: []string{"a", "b"}, Entrypoint: []string{"c"},
+			Ports: []jobspec.Port{{Number: 8080, Protocol: "TCP"}, {Number: 53, Protocol: "UDP", Name: "dns"}},
+			Limits: jobspec.Limits{
+				CPULimit: 2000, CPURequest: 500, MemoryLimit: 1 << 30, MemoryRequest: 512 << 20, EphemeralLimit: 2e9, EphemeralRequest: 1e9,
+			},
+			Volumes: []jobspec.Volume{
+				{Kind: "host_path", Name: "h", MountPath: "/h", HostPath: "/host", ReadOnly: true},
+				{Kind: "pvc", Name: "claim", MountPath: "/p", SubPath: "s"},
+				{Kind: "config_map", Name: "c", MountPath: "/c", Items: map[string]string{"key": "path"}},
+				{Kind: "secret", Name: "s", MountPath: "/s", Items: map[string]string{"a": "b"}},
+				{Kind: "projected", Name: "p", MountPath: "/pr", Sources: []jobspec.VolumeSource{
+					{Secret: "s", Items: map[string]string{"a": "b"}},
+					{ConfigMap: "c"},
+					{Token: &jobspec.TokenSource{Audience: "sts", ExpirationSeconds: 3600, Path: "token"}},
+				}},
+				{Kind: "empty_dir", Name: "e", MountPath: "/e", Medium: "Memory"},
+			},
+			VolumeDriver: "local", VolumesFrom: []string{"other"}, Devices: []string{"/dev/kvm"}, BindDir: "/srv", ServiceAccount: "builder",
+			EnvFrom:      []jobspec.EnvFrom{{Secret: "s", Prefix: "S_"}, {ConfigMap: "c"}},
+			EnvValueFrom: []jobspec.EnvValueFrom{{Name: "A", Secret: "s", Key: "k"}, {Name: "B", ConfigMap: "c", Key: "k"}},
+		},
+		Helper: &jobspec.Container{Image: "helper:1"}, HelperEnvironment: map[string]string{"A": "b"},
+		Services: []jobspec.Sidecar{{
+			Name: "db", Image: "postgres", Alias: "pg", Instances: 2, WorkingDirectory: "/w", Command: []string{"a"}, Entrypoint: []string{"b"},
+			Ports: []jobspec.Port{{Number: 5432, Protocol: "TCP"}}, Limits: jobspec.Limits{CPULimit: 1000},
+			Volumes: []jobspec.Volume{{Kind: "volume", Name: "data", MountPath: "/var/lib"}},
+		}},
+		Privileged: true, HostNetwork: true, NetworkMode: "bridge",
+		Affinity: &jobspec.Affinity{
+			Required: []jobspec.NodeTerm{{
+				Expressions: []jobspec.NodeExpression{{Key: "k", Operator: "In", Values: []string{"a", "b"}}},
+				Fields:      []jobspec.NodeExpression{{Key: "f", Operator: "Exists"}},
+			}},
+			Preferred: []jobspec.PreferredTerm{{Weight: 5, Term: jobspec.NodeTerm{Expressions: []jobspec.NodeExpression{{Key: "z", Operator: "In", Values: []string{"q"}}}}}},
+		},
+		NodeSelector: map[string]string{"disk": "ssd"},
+		Tolerations: []jobspec.Toleration{
+			{Key: "gpu", Operator: "Equal", Value: "yes", Effect: "NoSchedule"}, {Key: "spot", Operator: "Exists", Effect: "NoExecute"},
+		},
+		PodLabels: map[string]string{"team": "a"}, PodAnnotations: map[string]string{"note": "b"},
+		Artifacts:    &jobspec.Artifacts{Paths: []string{"out/*", "log"}, When: jobspec.Always, ExpiresAfter: 30 * 24 * time.Hour},
+		ArtifactsDir: "/in", ArtifactKeyPrefix: "pre", DependentArtifactIDs: []string{"id1", "id2"},
+		Cache:    &jobspec.Cache{KeyPaths: []string{"go.sum"}, Paths: []string{".cache"}, ExpiresAfter: 24 * time.Hour},
+		CacheDir: "/cache", CostFactor: 1.5, WithoutShell: true, Debug: true,
+	}
+	if diff := cmp.Diff(want, task.Spec.Options); diff != "" {
+		t.Error(diff)
+	}
+	raw, err := json.Marshal(task.Spec.Options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back := &jobspec.Options{}
+	if err := json.Unmarshal(raw, back); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, back); diff != "" {
+		t.Errorf("after a round trip: %s", diff)
+	}
+}
+
+// TestOptionForms reads the other forms of options that have several.
+func TestOptionForms(t *testing.T) {
+	for fields, want := range map[string]*jobspec.Options{
+		"container: alpine":                       {Container: &jobspec.Container{Image: "alpine"}},
+		"container: {image: {name: a, alias: b}}": {Container: &jobspec.Container{Image: "a", Alias: "b"}},
+		"services: {db: {image: a}}":              {Services: []jobspec.Sidecar{{Name: "db", Image: "a", Instances: 1}}},
+		"services: {name: db, image: a}":          {Services: []jobspec.Sidecar{{Name: "db", Image: "a", Instances: 1}}},
+		"node_tolerations: [{key: a, value: b, effect: NoExecute, toleration_seconds: 5}]":                    {Tolerations: []jobspec.Toleration{{Key: "a", Operator: "Equal", Value: "b", Effect: "NoExecute", Seconds: 5}}},
+		"node_tolerations: [{operator: Exists}]":                                                              {Tolerations: []jobspec.Toleration{{Operator: "Exists"}}},
+		"node_selector: [disk=ssd, {name: a, value: 1}]":                                                      {NodeSelector: map[string]string{"disk": "ssd", "a": "1"}},
+		"artifacts: {paths: out}":                                                                             {Artifacts: &jobspec.Artifacts{Paths: []string{"out"}, When: jobspec.OnSuccess}},
+		"cache: {key: k, paths: [a]}":                                                                         {Cache: &jobspec.Cache{Key: "k", Paths: []string{"a"}}},
+		"affinity: {node_affinity: {preferred_during_scheduling_ignored_during_execution: {preference: {}}}}": {Affinity: &jobspec.Affinity{Preferred: []jobspec.PreferredTerm{{Weight: 1}}}},
+		"container: {volumes: {my-bind-mount: /srv, other-bind-mount: '/a:/b:ro', named: /c, /host: /d}}": {Container: &jobspec.Container{Volumes: []jobspec.Volume{
+			{Kind: "bind", Name: "my-bind-mount", HostPath: "/srv", MountPath: "/srv"},
+			{Kind: "bind", Name: "other-bind-mount", HostPath: "/a", MountPath: "/b", ReadOnly: true},
+			{Kind: "volume", Name: "named", MountPath: "/c"},
+			{Kind: "bind", HostPath: "/host", MountPath: "/d"},
+		}}},
+		"container: {volumes: ['cache:/c', '/a:/b:ro']}": {Container: &jobspec.Container{Volumes: []jobspec.Volume{
+			{Kind: "volume", Name: "cache", MountPath: "/c"}, {Kind: "bind", HostPath: "/a", MountPath: "/b", ReadOnly: true},
+		}}},
+		"container:":  nil,
+		"privileged:": {},
+	} {
+		p := plan(t, podTask(fields), nil)
+		if diff := cmp.Diff(want, p.Tasks[0].Spec.Options); diff != "" {
+			t.Errorf("%s: %s", fields, diff)
+		}
+	}
+}
+
+func TestSecrets(t *testing.T) {
+	p := plan(t, podTask("secrets: [TOKEN, db-password, 1st, {name: a, env: A}, {name: a, file: conf/a}]"), nil)
+	if diff := cmp.Diff([]jobspec.Secret{
+		{Name: "TOKEN", Env: "TOKEN"}, {Name: "db-password", Env: "DB_PASSWORD"}, {Name: "1st", Env: "SECRET_1ST"},
+		{Name: "a", Env: "A"}, {Name: "a", File: "conf/a"},
+	}, p.Tasks[0].Secrets); diff != "" {
+		t.Error(diff)
+	}
+	for fields, want := range map[string]string{
+		"secrets: [{name: a, env: PATH}]":         `"PATH" cannot name a variable for a secret`,
+		"secrets: [{name: a, env: a b}]":          `"a b" cannot name a variable for a secret`,
+		"secrets: [{name: a, file: ../a}]":        `"../a" is no path inside the working directory`,
+		"secrets: [{name: a, file: /etc/passwd}]": `"/etc/passwd" is no path inside the working directory`,
+		"secrets: [a, a]":                         "the secret is named twice",
+	} {
+		_, _, err := jobspec.Parse("job.yaml", []byte(podTask(fields)))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", fields, err)
+		}
+	}
+}
+
+func TestOptionsAtTheClaim(t *testing.T) {
+	def := parse(t, `job_type: j
+tasks:
+  - {task_type: a, method: SHELL, script: x, on_completed: b}
+  - task_type: b
+    method: DOCKER
+    script: x
+    container: {image: '{{.IMAGE}}', cpu_limit: '{{.CPU}}'}
+    cache: {key: '{{.KEY}}', paths: [x]}
+`)
+	p, err := def.Plan(jobspec.Vars{"KEY": "x\nprivileged: true"})
+	if err == nil || !strings.Contains(err.Error(), "cannot stand here") {
+		t.Errorf("a key of two lines: %+v %v", p, err)
+	}
+	p, err = def.Plan(jobspec.Vars{"KEY": "k"})
+	if err != nil || !p.Tasks[1].Late {
+		t.Fatalf("%+v %v", p, err)
+	}
+	task, err := def.Task("b", jobspec.Vars{"KEY": "k", "IMAGE": "alpine:3", "CPU": "250m"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o := task.Spec.Options; o.Container.Image != "alpine:3" || o.Container.CPULimit != 250 || task.Spec.CPUMillis != 250 || o.Cache.Key != "k" {
+		t.Errorf("%+v", task.Spec)
+	}
+}
+
+func TestProblemsOfOptions(t *testing.T) {
+	for _, c := range []struct {
+		fields string
+		want   []string
+	}{
+		{"container: {imago: x, volumes: {hostpath: [{name: a}]}}", []string{
+			`job.yaml:6:17: the field "imago" is not known, expected image`,
+			`job.yaml:6:37: "hostpath" is no kind of volumes, expected host_path`,
+		}},
+		{"container: {volumes: {host_path: [{name: a, mount_path: /a, medium: x}], pvc: [a]}}", []string{
+			`job.yaml:6:39: the field host_path is missing`,
+			`job.yaml:6:65: the field "medium" is not known`,
+			`job.yaml:6:84: a volume is a single value, expected a mapping`,
+		}},
+		{"container: {volumes: [nothing]}", []string{`job.yaml:6:27: "nothing" is no volume`}},
+		{"container: {memory_limit: 1G, memory_request: 2G}", []string{`job.yaml:6:51: memory_request is above memory_limit`}},
+		{"container: {env_from: [{prefix: x}, {secret_ref: a, config_map_ref: b}]}", []string{
+			`job.yaml:6:28: neither secret_ref nor config_map_ref is given`,
+			`job.yaml:6:41: secret_ref and config_map_ref are both given`,
+		}},
+		{"container: {env_value_from: [{name: A, secret_name: s}]}", []string{`job.yaml:6:34: the field key is missing`}},
+		{"container: {imageDefinition: {ports: [0, {protocol: icmp}]}}", []string{
+			`job.yaml:6:43: "0" is out of bounds`, `job.yaml:6:46: the field number is missing`, `job.yaml:6:57: "icmp" is not known here`,
+		}},
+		{"services: [{name: a, image: b}, {name: a, image: b}, {image: c, instances: 99}]", []string{
+			`job.yaml:6:15: a service is defined twice`, `job.yaml:6:58: the field name is missing`, `job.yaml:6:80: "99" is out of bounds`,
+		}},
+		{"node_tolerations: {a=b: Never}", []string{`job.yaml:6:29: "Never" is not known here`}},
+		{"artifacts: {when: sometimes}", []string{`job.yaml:6:16: the field paths is missing`, `job.yaml:6:23: "sometimes" is not known here`}},
+		{"cache: {paths: [a]}", []string{`job.yaml:6:12: the cache has no key`}},
+		{"cache: {key: a, key_paths: [b], paths: [a]}", []string{`job.yaml:6:12: key and key_paths are both given`}},
+		{"cost_factor: cheap", []string{`job.yaml:6:18: "cheap" is out of bounds or no number`}},
+		{"affinity: {pod_affinity: {}}", []string{`job.yaml:6:16: the field "pod_affinity" is not known, expected node_affinity`}},
+		{"privileged: maybe", []string{`job.yaml:6:17: "maybe" is no switch`}},
+	} {
+		_, _, err := jobspec.Parse("job.yaml", []byte(podTask(c.fields)))
+		t.Run(c.fields, func(t *testing.T) { expectProblems(t, err, c.want...) })
+	}
+}
+
+func TestCacheKeys(t *testing.T) {
+	def, warnings, err := jobspec.Parse("job.yaml", []byte(podTask("cache: {keys: [go.sum], paths: [a]}")))
+	if err != nil || len(warnings) != 1 || warnings[0].Code != jobspec.CodeMisspelledField {
+		t.Fatalf("%v %v", warnings, err)
+	}
+	p, err := def.Plan(nil)
+	if err != nil || p.Tasks[0].Spec.Options.Cache.KeyPaths[0] != "go.sum" {
+		t.Errorf("%+v %v", p, err)
+	}
+}
