@@ -35,8 +35,10 @@ type Deps struct {
 	JobManager, ResourceManager, Scheduler, Supervisor grpc.ClientConnInterface
 	// HTTP and GRPC are the listeners of the two ports. The gateway closes them.
 	HTTP, GRPC net.Listener
-	Log        *slog.Logger
-	Meter      metric.Meter
+	// Workers serves /ws/ants in this process; nil: see Config.Workers.
+	Workers http.Handler
+	Log     *slog.Logger
+	Meter   metric.Meter
 }
 
 // Service is a gateway.
@@ -47,6 +49,7 @@ type Service struct {
 	hub    *live.Hub
 	server *grpc.Server
 	web    http.Handler
+	proxy  *proxy // nil when there is none
 }
 
 // New returns a gateway that Run starts.
@@ -81,8 +84,10 @@ func New(conf Config, deps Deps) (*Service, error) {
 		grpc.ChainUnaryInterceptor(s.gate.Unary), grpc.ChainStreamInterceptor(s.gate.Stream), grpc.UnknownServiceHandler(gate.Unknown))
 	calls.Register(s.server)
 	jobv1.RegisterEventServiceServer(s.server, live.NewServer(s.hub))
+	var workers http.Handler
+	workers, s.proxy = s.workers()
 	s.web, err = rest.New(rest.Options{
-		Conn: calls, Events: live.NewClient(s.hub, s.gate), Ready: s.Ready, MaxBody: int64(conf.MaxBody), Log: deps.Log, Meter: deps.Meter,
+		Workers: workers, Conn: calls, Events: live.NewClient(s.hub, s.gate), Ready: s.Ready, MaxBody: int64(conf.MaxBody), Log: deps.Log, Meter: deps.Meter,
 	})
 	return s, err
 }
@@ -110,16 +115,20 @@ const readTime = 5 * time.Second
 
 // Run serves both ports until ctx ends; then streams end at once, calls under way get the time of Config.StopGrace.
 func (s *Service) Run(ctx context.Context) error {
-	return run.Group(ctx,
-		run.Member{Name: "events", Run: s.hub.Run},
-		run.Member{Name: "streams", Run: func(ctx context.Context) error {
+	members := []run.Member{
+		{Name: "events", Run: s.hub.Run},
+		{Name: "streams", Run: func(ctx context.Context) error {
 			<-ctx.Done()
 			s.gate.EndStreams()
 			return nil
 		}},
-		run.Member{Name: "gRPC port", Run: func(ctx context.Context) error { return rpc.Serve(ctx, s.server, s.deps.GRPC, s.conf.StopGrace) }},
-		run.Member{Name: "HTTP port", Run: s.serveHTTP},
-	)
+		{Name: "gRPC port", Run: func(ctx context.Context) error { return rpc.Serve(ctx, s.server, s.deps.GRPC, s.conf.StopGrace) }},
+		{Name: "HTTP port", Run: s.serveHTTP},
+	}
+	if s.proxy != nil {
+		members = append(members, run.Member{Name: "workers", Run: s.proxy.Run})
+	}
+	return run.Group(ctx, members...)
 }
 
 const (

@@ -27,6 +27,9 @@ type Config struct {
 	CallTimeout time.Duration
 	// StopGrace is what calls under way get when the gateway stops.
 	StopGrace time.Duration
+	// Workers is the host:port of the ant that serves workers (ant --workers): /ws/ants is passed on to it. Empty: no
+	// workers, unless Deps.Workers serves them.
+	Workers string
 }
 
 // DefaultConfig is right for one machine.
@@ -50,7 +53,7 @@ func (c Config) Validate() error {
 			faults = append(faults, fmt.Errorf("%s must be positive", name))
 		}
 	}
-	return errors.Join(faults...)
+	return errors.Join(append(faults, validateWorkers(c.Workers))...)
 }
 
 // loopbackOnly refuses a listener that another machine could reach. Listeners inside the process have no address.

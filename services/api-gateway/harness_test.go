@@ -138,6 +138,8 @@ type setting struct {
 	conf  apigateway.Config
 	log   *slog.Logger
 	meter metric.Meter
+	// workers serves /ws/ants.
+	workers http.Handler
 }
 
 func start(t testing.TB, set ...func(*setting)) *world {
@@ -163,7 +165,7 @@ func start(t testing.TB, set ...func(*setting)) *world {
 	w.base = "http://" + lis.Addr().String()
 	w.svc, err = apigateway.New(s.conf, apigateway.Deps{
 		NATS: w.nats, JobManager: conns["job-manager"], ResourceManager: conns["resource-manager"], Scheduler: conns["scheduler"],
-		Supervisor: conns["supervisor"], HTTP: lis, GRPC: network.Listen("gateway"), Log: s.log, Meter: s.meter,
+		Supervisor: conns["supervisor"], Workers: s.workers, HTTP: lis, GRPC: network.Listen("gateway"), Log: s.log, Meter: s.meter,
 	})
 	if err != nil {
 		t.Fatal(err)

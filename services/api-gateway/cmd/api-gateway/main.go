@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"os"
 
 	"google.golang.org/grpc"
@@ -12,9 +13,15 @@ import (
 	apigateway "github.com/formicary/formicary/services/api-gateway"
 )
 
-func main() { os.Exit(boot.Main("api-gateway", nil, wire)) }
+func main() {
+	conf := apigateway.DefaultConfig()
+	flags := func(fs *flag.FlagSet) {
+		fs.StringVar(&conf.Workers, "workers", os.Getenv("FORMICARY_WORKERS"), "`ADDRESS` of the ant that serves workers (ant --workers), host:port; empty for none")
+	}
+	os.Exit(boot.Main("api-gateway", flags, func(_ context.Context, p *boot.Process) error { return wire(conf, p) }))
+}
 
-func wire(_ context.Context, p *boot.Process) error {
+func wire(conf apigateway.Config, p *boot.Process) error {
 	deps := apigateway.Deps{Log: p.Log, Meter: p.Metrics.Meter("api-gateway")}
 	var err error
 	if deps.NATS, _, err = p.NATS(); err != nil {
@@ -36,7 +43,7 @@ func wire(_ context.Context, p *boot.Process) error {
 	if deps.GRPC, err = p.Listen(p.Colony.GRPC); err != nil {
 		return err
 	}
-	gateway, err := apigateway.New(apigateway.DefaultConfig(), deps)
+	gateway, err := apigateway.New(conf, deps)
 	if err != nil {
 		return err
 	}

@@ -132,7 +132,7 @@ type labels struct {
 }
 
 func (m *meters) record(ctx context.Context, x *exchange, took time.Duration) {
-	if x.route != nil && x.route.stream {
+	if x.route != nil && x.route.stream || x.status == http.StatusSwitchingProtocols { // these last as long as somebody likes
 		return
 	}
 	key := labels{x.route, x.status}

@@ -32,6 +32,8 @@ type Options struct {
 	Events jobv1.EventServiceClient
 	// Ready says whether all that the gateway needs is there.
 	Ready func(context.Context) error
+	// Workers is where workers connect by WebSocket; nil when none are served.
+	Workers http.Handler
 	// MaxBody is the largest body of a request, in bytes.
 	MaxBody int64
 	Log     *slog.Logger
@@ -68,6 +70,9 @@ func New(o Options) (http.Handler, error) {
 	mux.HandleFunc("GET /openapi.json", document)
 	mux.HandleFunc("GET /livez", live)
 	mux.HandleFunc("GET /readyz", ready(o.Ready))
+	if o.Workers != nil {
+		mux.Handle("GET /ws/ants", o.Workers)
+	}
 	m, err := newMeters(o.Meter)
 	if err != nil {
 		return nil, err
