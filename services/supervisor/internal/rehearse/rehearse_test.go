@@ -1,0 +1,112 @@
+package rehearse_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/services/supervisor/internal/rehearse"
+)
+
+func play(t *testing.T, text string, vars jobspec.Vars, fakes map[string][]rehearse.Fake) (*rehearse.Result, error) {
+	t.Helper()
+	def, _, err := jobspec.Parse("job.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rehearse.Play(def, vars, func(task, group string, attempt int) rehearse.Fake {
+		list := fakes[task]
+		if list == nil {
+			list = fakes[group]
+		}
+		if len(list) == 0 {
+			return rehearse.Fake{}
+		}
+		return list[min(attempt, len(list))-1]
+	})
+}
+
+func TestPlay(t *testing.T) {
+	const shell = "method: SHELL, script: ['true']"
+	tests := []struct {
+		name  string
+		text  string
+		fakes map[string][]rehearse.Fake
+		state string
+		code  string
+		tasks map[string]string
+		runs  int
+	}{
+		{
+			name: "a route by its code", state: "COMPLETED", runs: 1,
+			text:  "job_type: j\ntasks:\n- {task_type: a, " + shell + ", on_exit_code: {3: b, COMPLETED: c}}\n- {task_type: b, " + shell + "}\n- {task_type: c, " + shell + "}\n",
+			fakes: map[string][]rehearse.Fake{"a": {{ExitCode: 3}}},
+			tasks: map[string]string{"a": "FAILED", "b": "COMPLETED", "c": "SKIPPED"},
+		},
+		{
+			name: "retries until it succeeds", state: "COMPLETED", runs: 1,
+			text:  "job_type: j\ntasks:\n- {task_type: a, " + shell + ", retry: 2}\n",
+			fakes: map[string][]rehearse.Fake{"a": {{ExitCode: 1}, {TimedOut: true}, {}}},
+			tasks: map[string]string{"a": "COMPLETED"},
+		},
+		{
+			name: "job retries", state: "COMPLETED", runs: 3,
+			text:  "job_type: j\nretry: 2\ntasks:\n- {task_type: a, " + shell + "}\n",
+			fakes: map[string][]rehearse.Fake{"a": {{ExitCode: 1}, {ExitCode: 1}, {}}},
+			tasks: map[string]string{"a": "COMPLETED"},
+		},
+		{
+			name: "a rejection", state: "FAILED", code: "ERR_MANUAL_REJECTION", runs: 1,
+			text:  "job_type: j\ntasks:\n- {task_type: a, method: MANUAL, on_completed: b}\n- {task_type: b, " + shell + "}\n",
+			fakes: map[string][]rehearse.Fake{"a": {{Vote: "REJECTED"}}},
+			tasks: map[string]string{"a": "FAILED", "b": "SKIPPED"},
+		},
+		{
+			name: "items of a list that a task gave", state: "COMPLETED", runs: 1,
+			text:  "job_type: j\ntasks:\n- {task_type: a, " + shell + ", on_completed: b}\n- {task_type: b, " + shell + ", fan_out: {source: list, min_success: 1}}\n",
+			fakes: map[string][]rehearse.Fake{"a": {{Outputs: map[string]string{"list": "[1,2]"}}}, "b[1]": {{ExitCode: 1}}},
+			tasks: map[string]string{"b": "COMPLETED", "b[0]": "COMPLETED", "b[1]": "FAILED"},
+		},
+		{
+			name: "forks and joins", state: "FAILED", code: "ERR_TASK_EXECUTE", runs: 1,
+			text:  "job_type: j\ntasks:\n- {task_type: a, method: FORK_JOB, fork_job_type: k, on_completed: b}\n- {task_type: b, method: AWAIT_FORKED_JOB, await_forked_tasks: [a]}\n",
+			fakes: map[string][]rehearse.Fake{"a": {{Child: "FAILED"}}},
+			tasks: map[string]string{"a": "COMPLETED", "b": "FAILED"},
+		},
+		{
+			name: "a pause by itself", state: "COMPLETED", runs: 1,
+			text:  "job_type: j\ntasks:\n- {task_type: a, " + shell + ", on_exit_code: {9: PAUSE_JOB}}\n",
+			fakes: map[string][]rehearse.Fake{"a": {{ExitCode: 9}, {}}},
+			tasks: map[string]string{"a": "COMPLETED"},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := play(t, tt.text, jobspec.Vars{}, tt.fakes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.State != tt.state || got.ErrorCode != tt.code || got.Runs != tt.runs {
+				t.Errorf("%s %q after %d runs, want %s %q after %d; %s", got.State, got.ErrorCode, got.Runs, tt.state, tt.code, tt.runs, strings.Join(got.Steps, "\n"))
+			}
+			for name, want := range tt.tasks {
+				if got.Tasks[name].State != want {
+					t.Errorf("task %s is %s, want %s", name, got.Tasks[name].State, want)
+				}
+			}
+		})
+	}
+}
+
+func TestPlayEndsEvenIfTheJobDoesNot(t *testing.T) {
+	_, err := play(t, "job_type: j\ntasks:\n- {task_type: a, method: SHELL, script: ['true'], on_exit_code: {1: RESTART_JOB}}\n", jobspec.Vars{},
+		map[string][]rehearse.Fake{"a": {{ExitCode: 1}}})
+	if err == nil || !strings.Contains(err.Error(), "does not end") {
+		t.Errorf("error %v, want one that says that the job does not end", err)
+	}
+	got, err := play(t, "job_type: j\ntasks:\n- {task_type: a, method: SHELL, script: ['true'], timeout: 1h, on_exit_code: {1: EXECUTING}}\n", jobspec.Vars{},
+		map[string][]rehearse.Fake{"a": {{ExitCode: 1}}})
+	if err != nil || got.State != "FAILED" {
+		t.Errorf("a sensor that never fires: %v %v, want FAILED by its timeout", got, err)
+	}
+}
