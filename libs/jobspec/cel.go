@@ -11,24 +11,23 @@ import (
 	celenv "cel.dev/cel-go/common/env"
 	"cel.dev/cel-go/common/types"
 	celref "cel.dev/cel-go/common/types/ref"
-	"cel.dev/cel-go/common/types/traits"
 	"cel.dev/cel-go/ext"
 )
 
 // Bounds of conditions. An expression is small, each value that it sees is, and what it does is counted: the cost is in
-// steps of the evaluation plus a tenth of the bytes that functions handle. Nothing measures time, so that a condition
+// steps of the evaluation plus a tenth of the bytes that they handle (see celcost.go). Nothing measures time, so that a condition
 // ends in the same way on every machine; the bounds keep the worst below 100 ms.
 const (
 	maxExpression      = 4_000 // characters
 	maxExpressionDepth = 60
 	maxExpressionNodes = 4_000
-	maxConditionCost   = 200_000
+	maxConditionCost   = 150_000
 	maxConditionText   = 64 << 10 // bytes of one text
 	maxConditionValue  = 1 << 20  // bytes of a list or mapping
 	maxMatchText       = 16 << 10 // bytes that a regular expression is matched with
 	maxMatchPattern    = 200
 	bytesPerCost       = 10
-	costOfPattern      = 500 // compiling it
+	costOfMatch        = 20_000
 )
 
 // The variables of conditions. params and vars are the same: all that templates see.
@@ -41,12 +40,12 @@ const (
 
 // celTask and celJob are what tasks.NAME and job are. Their fields are those of TaskFact and some built-in variables.
 type celTask struct {
-	State        string         `cel:"state"`
-	ExitCode     int64          `cel:"exit_code"`
-	FailureClass string         `cel:"failure_class"`
-	Message      string         `cel:"message"`
-	Outputs      map[string]any `cel:"outputs"`
-	Result       string         `cel:"result"`
+	State        string            `cel:"state"`
+	ExitCode     int64             `cel:"exit_code"`
+	FailureClass string            `cel:"failure_class"`
+	Message      string            `cel:"message"`
+	Outputs      map[string]string `cel:"outputs"`
+	Result       string            `cel:"result"`
 }
 
 type celJobFacts struct {
@@ -147,57 +146,6 @@ func celMatches(text, pattern celref.Val) celref.Val {
 	return types.Bool(re.MatchString(string(t)))
 }
 
-// celCost counts what a call costs: the size of all that it handles.
-type celCost struct{}
-
-// CallCost is called after each call.
-func (celCost) CallCost(function, _ string, args []celref.Val, result celref.Val) *uint64 {
-	total := uint64(1)
-	for _, arg := range args {
-		total += celSize(arg, 0)
-	}
-	switch function {
-	case "matches":
-		total += costOfPattern
-		if len(args) == 2 {
-			total += celSize(args[0], 0) * celSize(args[1], 0)
-		}
-	case "split":
-		if list, ok := result.(traits.Lister); ok {
-			if n, ok := list.Size().(types.Int); ok {
-				total += uint64(max(n, 0))
-			}
-		}
-	}
-	return &total
-}
-
-// celSize is the size of a value in units of cost. Lists and mappings are walked, as equality and in do, down to the
-// depth that values have.
-func celSize(v celref.Val, depth int) uint64 {
-	switch v := v.(type) {
-	case types.String:
-		return uint64(len(v) / bytesPerCost)
-	case types.Bytes:
-		return uint64(len(v) / bytesPerCost)
-	case traits.Mapper:
-		n := uint64(0)
-		for it := v.Iterator(); depth < maxDepth && n < maxConditionCost && it.HasNext() == types.True; {
-			key := it.Next()
-			n += 1 + celSize(key, depth+1) + celSize(v.Get(key), depth+1)
-		}
-		return n
-	case traits.Lister:
-		size, _ := v.Size().(types.Int)
-		n := uint64(0)
-		for i := types.Int(0); i < size && depth < maxDepth && n < maxConditionCost; i++ {
-			n += 1 + celSize(v.Get(i), depth+1)
-		}
-		return n
-	}
-	return 0
-}
-
 // compileCondition parses and checks an expression. Faults of the text are in the result; err is ours.
 func compileCondition(environment *cel.Env, text string) (*celCondition, error) {
 	c := &celCondition{}
@@ -223,7 +171,7 @@ func compileCondition(environment *cel.Env, text string) (*celCondition, error) 
 	if c.issues = c.uses.issues; len(c.issues) > 0 {
 		return c, nil
 	}
-	program, err := environment.Program(ast, cel.CostLimit(maxConditionCost), cel.CostTracking(celCost{}))
+	program, err := environment.Program(ast, cel.CustomDecoratorV2(countSteps))
 	if err != nil {
 		c.issues = append(c.issues, celIssue{message: "the expression cannot be used"})
 		return c, nil //nolint:nilerr // what the planner refuses is a fault of the text
@@ -273,11 +221,16 @@ var (
 
 // holds evaluates the expression.
 func (c *celCondition) holds(activation map[string]any) (bool, error) {
+	budget := &celBudget{left: maxConditionCost}
+	activation[celBudgetVar] = budget
 	out, _, err := c.program.Eval(activation)
+	if budget.left <= 0 {
+		return false, errConditionWork
+	}
 	if err != nil {
 		text := err.Error()
 		switch {
-		case strings.Contains(text, "cost limit"), strings.Contains(text, "too long to match"):
+		case strings.Contains(text, "too long to match"):
 			return false, errConditionWork
 		case strings.Contains(text, "no such key"):
 			return false, errConditionKey

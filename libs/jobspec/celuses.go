@@ -9,8 +9,8 @@ import (
 	"cel.dev/cel-go/common/types"
 )
 
-// celUses is what an expression looks at. What is not set counts as null there (and a task that has not ended as one
-// without a state), unless the expression asks for it with has().
+// celUses is what an expression looks at. A variable that is not set counts as null there, an output that was not given
+// as empty and a task that has not ended as one without a state, unless the expression asks for it with has().
 type celUses struct {
 	vars     map[string]bool // true: only by has()
 	all      bool            // variables whose names it computes
@@ -79,14 +79,14 @@ func (w *useWalk) path(e ast.Expr) {
 		return
 	}
 	root, keys, probed := w.steps(e)
-	if root == "" {
+	if root == nil {
 		return
 	}
-	switch root {
+	switch root.AsIdent() {
 	case celParams, celVars:
 		w.variable(keys, probed)
 	case celTasks:
-		w.task(e, keys, probed)
+		w.task(root, keys, probed)
 	case celJob:
 		w.uses.job = true
 		if len(keys) == 0 || keys[0] == "retry" || keys[0] == "elapsed_secs" {
@@ -95,8 +95,8 @@ func (w *useWalk) path(e ast.Expr) {
 	}
 }
 
-// steps follows constant selections down to a name. probed says that the last one is has().
-func (w *useWalk) steps(e ast.Expr) (root string, keys []string, probed bool) {
+// steps follows constant selections down to a name, or returns no root. probed says that the last one is has().
+func (w *useWalk) steps(e ast.Expr) (root ast.Expr, keys []string, probed bool) {
 	var seen []int64
 	for first := true; ; first = false {
 		seen = append(seen, e.ID())
@@ -106,7 +106,7 @@ func (w *useWalk) steps(e ast.Expr) (root string, keys []string, probed bool) {
 				w.below[id] = true
 			}
 			slices.Reverse(keys)
-			return e.AsIdent(), keys, probed
+			return e, keys, probed
 		case ast.SelectKind:
 			s := e.AsSelect()
 			probed = probed || first && s.IsTestOnly()
@@ -115,16 +115,16 @@ func (w *useWalk) steps(e ast.Expr) (root string, keys []string, probed bool) {
 		case ast.CallKind:
 			c := e.AsCall()
 			if c.FunctionName() != operators.Index || len(c.Args()) != 2 {
-				return "", nil, false
+				return nil, nil, false
 			}
 			key, ok := literalText(c.Args()[1])
 			if !ok {
-				return "", nil, false
+				return nil, nil, false
 			}
 			keys = append(keys, key)
 			e = c.Args()[0]
 		default:
-			return "", nil, false
+			return nil, nil, false
 		}
 	}
 }
@@ -234,7 +234,7 @@ func (u *celUses) taskFacts(facts *Facts) (tasks map[string]*celTask, fits bool)
 	size := 0
 	put := func(name string, f TaskFact) {
 		t := &celTask{State: f.State, ExitCode: int64(f.ExitCode), FailureClass: f.FailureClass, Message: f.Message, Result: f.Result}
-		t.Outputs = make(map[string]any, len(f.Outputs))
+		t.Outputs = make(map[string]string, len(f.Outputs)+1)
 		size += len(f.Message) + len(f.Result)
 		for key, v := range f.Outputs {
 			t.Outputs[key] = v
@@ -255,7 +255,7 @@ func (u *celUses) taskFacts(facts *Facts) (tasks map[string]*celTask, fits bool)
 		put(name, f)
 		for key, probed := range use.outputs {
 			if _, given := f.Outputs[key]; !given && !probed {
-				tasks[name].Outputs[key] = nil
+				tasks[name].Outputs[key] = ""
 			}
 		}
 	}

@@ -71,6 +71,14 @@ func (r *taskFieldReader) flowField(p *pair) bool {
 
 // when reads the condition of a task. It is asked when the task is about to start.
 func (r *taskFieldReader) when(n *node) {
+	if n.kind == nodeNull || n.kind == nodeScalar && strings.TrimSpace(n.text) == "" {
+		if r.p == nil {
+			r.fault(n, CodeMissingField, "the condition is empty", "a CEL expression, or no field when")
+			return
+		}
+		r.t.task.When, r.flow.off = "false", true // what is left of a template around it
+		return
+	}
 	holds, known := r.holds(n, "when")
 	if n.kind == nodeScalar && !strings.EqualFold(strings.TrimSpace(n.text), "true") {
 		r.t.task.When = strings.TrimSpace(n.text)
@@ -202,9 +210,7 @@ func (r *taskFieldReader) checkOwnMethod(n, at *node) {
 		if n.get("messaging_request_queue") == nil {
 			r.fault(at, CodeMissingField, "the field messaging_request_queue is missing", "the subject that the request is sent to")
 		}
-		if n.get("messaging_reply_queue") == nil {
-			r.fault(at, CodeMissingField, "the field messaging_reply_queue is missing", "the subject that the reply is expected on")
-		} else if t.Spec.RequestQueue != "" && t.Spec.RequestQueue == t.Spec.ReplyQueue {
+		if t.Spec.RequestQueue != "" && t.Spec.RequestQueue == t.Spec.ReplyQueue {
 			r.fault(n.get("messaging_reply_queue"), CodeConflict, "requests and replies are on the same subject", "two subjects")
 		}
 	case MethodFanOutJob:
