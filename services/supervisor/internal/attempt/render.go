@@ -11,9 +11,6 @@ import (
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
 
-// envItem tells the process of an item its ordinal.
-const envItem = "FORMICARY_ITEM_INDEX"
-
 // render returns the task as the ant executes it and the environment of the process. What the launch rendered is used
 // as it is, unless values that only the claim knows change it: outputs of earlier tasks and, of an item, the item.
 func (m *Manager) render(ctx context.Context, x *execution.Claimed) (*jobspec.Task, map[string]string, error) {
@@ -47,7 +44,7 @@ func (m *Manager) render(ctx context.Context, x *execution.Claimed) (*jobspec.Ta
 	}
 	env := task.Env(vars)
 	if x.Item != nil {
-		env[envItem] = strconv.Itoa(x.Item.Index)
+		env[jobspec.EnvItemIndex] = strconv.Itoa(x.Item.Index)
 	}
 	return task, env, nil
 }

@@ -159,6 +159,10 @@ func (l *Launcher) prepare(ctx context.Context, x *execution.Launch, now time.Ti
 		return r, nil
 	}
 	b := engine.Begin{Run: number, Retries: x.Retries, Plan: x.Plan, From: x.From, Rules: x.Rules}
+	if x.Plan.TotalTimeout > 0 && x.AgeAt.Unix() > 0 {
+		end := x.AgeAt.Add(x.Plan.TotalTimeout)
+		b.ReqTotalDeadline = &end
+	}
 	if x.ReuseRun > 0 {
 		if b.Reuse, err = l.Store.Reused(ctx, execution.Key{Request: x.Request, Run: x.ReuseRun}); err != nil {
 			return nil, err

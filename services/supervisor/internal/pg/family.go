@@ -141,11 +141,12 @@ func (st *step) child(r *run, e *execution.Event) execution.Verdict {
 	default:
 		c.state, c.outcome, c.outputs = childEnded, e.Child.State, e.Child.Outputs
 		st.effects.childNews = append(st.effects.childNews, c)
-		if t := s.Tasks[e.Idx]; t != nil && t.Fork != nil && t.ChildID == "" && e.Child.Request != uuid.Nil {
-			s.Submitted(e.Idx, e.Round, e.Child.Request.String(), st.now) // that answer may come later than the end
+		id := "" // of a chore
+		if e.Child.Request != uuid.Nil {
+			id = e.Child.Request.String()
 		}
 		s.ChildEnded(e.Idx, e.Round, engine.ChildOutcome{
-			State: e.Child.State, ErrorCode: e.Child.ErrorCode, Message: e.Child.Message, Outputs: e.Child.Outputs,
+			ID: id, State: e.Child.State, ErrorCode: e.Child.ErrorCode, Message: e.Child.Message, Outputs: e.Child.Outputs,
 		}, st.now)
 	}
 	if e.Kind != execution.ChildSubmitted {

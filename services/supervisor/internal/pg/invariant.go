@@ -12,7 +12,9 @@ const lately = `WITH execution AS ((SELECT * FROM execution WHERE ended_at IS NU
 	UNION ALL (SELECT * FROM execution WHERE ended_at IS NOT NULL ORDER BY ended_at DESC LIMIT 500)),
 	task AS (SELECT t.* FROM execution e JOIN task t ON t.execution_id = e.id),
 	edge AS (SELECT d.* FROM execution e JOIN edge d ON d.execution_id = e.id),
-	attempt AS (SELECT a.* FROM execution e JOIN attempt a ON a.execution_id = e.id) `
+	attempt AS (SELECT a.* FROM execution e JOIN attempt a ON a.execution_id = e.id),
+	child AS (SELECT c.* FROM execution e JOIN child c ON c.execution_id = e.id),
+	approval AS (SELECT a.* FROM execution e JOIN approval a ON a.execution_id = e.id) `
 
 // RecentInvariants are Invariants of a sample of what is open or ended lately.
 func RecentInvariants() []audit.Check {
@@ -47,15 +49,33 @@ func Invariants() []audit.Check {
 			WHERE state = 'DISPATCHED' AND dispatched_at < now() - interval '5 minutes' LIMIT 20`},
 		{Name: "attempt_ended", SQL: `SELECT 'attempt ' || uid || ' is ' || state || CASE WHEN ended_at IS NULL THEN ' without an end' ELSE ' with an end' END FROM attempt
 			WHERE (ended_at IS NULL) <> (state IN ('DISPATCHED', 'RUNNING')) LIMIT 20`},
-		{Name: "execution_counters", SQL: `SELECT 'execution ' || e.id || ' counts ' || e.tasks_open || '/' || e.normal_open || '/' || e.running || ' and has '
-				|| count(t.idx) FILTER (WHERE t.ended_at IS NULL) || '/' || count(t.idx) FILTER (WHERE t.ended_at IS NULL AND NOT t.always_run) || '/'
-				|| count(t.idx) FILTER (WHERE t.state IN ('DISPATCHED', 'RUNNING'))
+		{Name: "execution_counters", SQL: `SELECT 'execution ' || id || ' counts ' || counted || ' and has ' || found FROM (
+			SELECT e.id, concat_ws('/', e.tasks_total, e.tasks_open, e.normal_open, e.running, e.active, e.approvals) AS counted,
+				concat_ws('/', count(t.idx), count(t.idx) FILTER (WHERE t.ended_at IS NULL), count(t.idx) FILTER (WHERE t.ended_at IS NULL AND NOT t.always_run),
+					count(t.idx) FILTER (WHERE t.state IN ('DISPATCHED', 'RUNNING')),
+					count(t.idx) FILTER (WHERE t.state IN ('READY', 'DISPATCHED', 'RUNNING') OR t.state = 'WAITING' AND t.wait_gate IN ('schedule', 'child')),
+					count(t.idx) FILTER (WHERE t.state = 'WAITING' AND t.wait_gate = 'approval')) AS found
 			FROM execution e LEFT JOIN task t ON t.execution_id = e.id
-			GROUP BY e.id, e.tasks_total, e.tasks_open, e.normal_open, e.running
-			HAVING e.tasks_open <> count(t.idx) FILTER (WHERE t.ended_at IS NULL)
-				OR e.normal_open <> count(t.idx) FILTER (WHERE t.ended_at IS NULL AND NOT t.always_run)
-				OR e.running <> count(t.idx) FILTER (WHERE t.state IN ('DISPATCHED', 'RUNNING'))
-				OR e.tasks_total <> count(t.idx) LIMIT 20`},
+			GROUP BY e.id, e.tasks_total, e.tasks_open, e.normal_open, e.running, e.active, e.approvals) c WHERE counted <> found LIMIT 20`},
+		{Name: "group_counters", SQL: `SELECT 'group ' || execution_id || ' ' || idx || ' counts ' || counted || ' and has ' || found FROM (
+			SELECT g.execution_id, g.idx, concat_ws('/', g.items ->> 'total', g.items ->> 'open', coalesce(g.items ->> 'failed', '0'), coalesce(g.items ->> 'succeeded', '0')) AS counted,
+				(SELECT concat_ws('/', count(t.idx), count(t.idx) FILTER (WHERE t.ended_at IS NULL), count(t.idx) FILTER (WHERE t.state IN ('FAILED', 'CANCELLED')),
+					count(t.idx) FILTER (WHERE t.state = 'COMPLETED')) FROM task t WHERE t.execution_id = g.execution_id AND t.group_idx = g.idx) AS found
+			FROM task g WHERE g.items IS NOT NULL) c WHERE counted <> found LIMIT 20`},
+		{Name: "group_ended", SQL: `SELECT 'task ' || execution_id || ' ' || idx || ' is ' || state || ' with ' || (items ->> 'open') || ' open items' FROM task
+			WHERE items IS NOT NULL AND (ended_at IS NOT NULL) <> ((items ->> 'open')::int = 0) LIMIT 20`},
+		{Name: "task_child", SQL: `SELECT 'task ' || t.execution_id || ' ' || t.idx || ' waits for a child that is not there' FROM task t
+			WHERE t.state = 'WAITING' AND t.wait_gate = 'child' AND t.method <> 'AWAIT_FORKED_JOB' AND NOT EXISTS (SELECT FROM child c
+				WHERE c.execution_id = t.execution_id AND c.task_idx = t.idx AND c.round = (t.extra ->> 'round')::int) LIMIT 20`},
+		{Name: "child_halted", SQL: `SELECT 'child ' || c.execution_id || '/' || c.task_idx || '/' || c.round || ' is ' || c.state || ' though nobody waits for it' FROM child c
+			JOIN execution e ON e.id = c.execution_id JOIN task t ON t.execution_id = c.execution_id AND t.idx = c.task_idx
+			WHERE c.state IN ('WANTED', 'SUBMITTED') AND (e.state = 'CANCELLED' AND (c.wait OR c.cascade) OR c.wait AND t.ended_at IS NOT NULL) LIMIT 20`},
+		{Name: "task_approval", SQL: `SELECT 'task ' || t.execution_id || ' ' || t.idx || ' waits for an approval that is not pending' FROM task t
+			WHERE t.state = 'WAITING' AND t.wait_gate = 'approval' AND NOT EXISTS (SELECT FROM approval a
+				WHERE a.execution_id = t.execution_id AND a.task_idx = t.idx AND a.round = (t.extra ->> 'round')::int AND a.state = 'PENDING') LIMIT 20`},
+		{Name: "approval_task", SQL: `SELECT 'approval ' || a.execution_id || '/' || a.task_idx || '/' || a.round || ' is pending while its task is ' || t.state FROM approval a
+			JOIN task t ON t.execution_id = a.execution_id AND t.idx = a.task_idx
+			WHERE a.state = 'PENDING' AND NOT (t.state = 'WAITING' AND t.wait_gate = 'approval') LIMIT 20`},
 		{Name: "execution_terminal", SQL: `SELECT 'execution ' || e.id || ' is ' || e.state || ' with task ' || t.idx || ' ' || t.state FROM execution e JOIN task t ON t.execution_id = e.id
 			WHERE e.ended_at IS NOT NULL AND t.ended_at IS NULL LIMIT 20`},
 		{Name: "execution_ended", SQL: `SELECT 'execution ' || id || ' is ' || state || CASE WHEN ended_at IS NULL THEN ' without an end' ELSE ' with an end' END FROM execution
@@ -71,8 +91,10 @@ func Invariants() []audit.Check {
 			LEFT JOIN edge e ON e.execution_id = t.execution_id AND e.to_idx = t.idx
 			LEFT JOIN task f ON f.execution_id = e.execution_id AND f.idx = e.from_idx AND f.ended_at IS NULL
 			WHERE t.state = 'BLOCKED' GROUP BY t.execution_id, t.idx, t.waiting HAVING t.waiting <> count(f.idx) LIMIT 20`},
-		{Name: "task_retries", SQL: `SELECT 'task ' || execution_id || ' ' || idx || ' was retried ' || user_tries || ' times of ' || (spec ->> 'retry') FROM task
-			WHERE user_tries > coalesce((spec ->> 'retry')::int, 0) LIMIT 20`},
+		// error rules have budgets of their own
+		{Name: "task_retries", SQL: `SELECT 'task ' || t.execution_id || ' ' || t.idx || ' was retried ' || t.user_tries || ' times of ' || (coalesce(g.spec, t.spec) ->> 'retry') FROM task t
+			JOIN execution e ON e.id = t.execution_id LEFT JOIN task g ON g.execution_id = t.execution_id AND g.idx = t.group_idx
+			WHERE t.user_tries > coalesce((coalesce(g.spec, t.spec) ->> 'retry')::int, 0) AND e.policy -> 'rules' IS NULL LIMIT 20`},
 		{Name: "outbox_age", SQL: `SELECT 'message ' || id || ' to ' || subject || ' waits since ' || created_at FROM outbox
 			WHERE created_at < now() - interval '60 seconds' LIMIT 20`},
 		{Name: "release_age", SQL: `SELECT 'slots of attempt ' || attempt_uid || ' wait for their release since ' || created_at FROM slot_release

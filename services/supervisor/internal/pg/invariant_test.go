@@ -15,12 +15,20 @@ func TestInvariantsFindWhatIsWrong(t *testing.T) {
 	_, err := pool.Exec(t.Context(), `
 		SET session_replication_role = replica;
 		DROP INDEX attempt_one_live;
-		INSERT INTO execution (id, org_id, request_id, run, job_type, state, age_at, created_at, started_at, tasks_total, tasks_open, normal_open, running)
-			VALUES ('00000000-0000-0000-0000-000000000001', 'o', gen_random_uuid(), 1, 'j', 'EXECUTING', now(), now(), now(), 3, 2, 2, 1);
+		INSERT INTO execution (id, org_id, request_id, run, job_type, state, age_at, created_at, started_at, tasks_total, tasks_open, normal_open, running, active, approvals)
+			VALUES ('00000000-0000-0000-0000-000000000001', 'o', gen_random_uuid(), 1, 'j', 'EXECUTING', now(), now(), now(), 8, 6, 6, 1, 3, 1);
 		INSERT INTO task (execution_id, idx, name, method, class, state, spec, waiting, attempts, started_at, ended_at)
 			SELECT id, 0, 'a', 'SHELL', 'c', 'COMPLETED', '{"retry": 1}'::json, 0, 2, now() - interval '1 minute', now() - interval '1 second' FROM execution UNION ALL
 			SELECT id, 1, 'b', 'SHELL', 'c', 'DISPATCHED', '{}', 0, 1, now(), NULL FROM execution UNION ALL
 			SELECT id, 2, 'c', 'SHELL', 'c', 'BLOCKED', '{}', 1, 0, NULL, NULL FROM execution;
+		INSERT INTO task (execution_id, idx, name, method, class, state, wait_gate, spec, items, extra, group_idx, started_at, ended_at)
+			SELECT id, 3, 'g', 'SHELL', 'c', 'WAITING', 'items', '{"retry": 1}'::json, '{"total": 2, "first": 6, "next": 2, "open": 1, "succeeded": 1}'::json, NULL::json, NULL::int, now(), NULL::timestamptz FROM execution UNION ALL
+			SELECT id, 4, 'f', 'FORK_JOB', 'c', 'WAITING', 'child', '{}', NULL, '{"round": 1}', NULL, now(), NULL FROM execution UNION ALL
+			SELECT id, 5, 'm', 'MANUAL', 'c', 'WAITING', 'approval', '{}', NULL, '{"round": 2}', NULL, now(), NULL FROM execution UNION ALL
+			SELECT id, 6, 'g[0]', 'SHELL', 'c', 'COMPLETED', '', '{}', NULL, NULL, 3, NULL, now() FROM execution UNION ALL
+			SELECT id, 7, 'g[1]', 'SHELL', 'c', 'READY', '', '{}', NULL, NULL, 3, NULL, NULL FROM execution;
+		INSERT INTO child (execution_id, task_idx, round, state, wait, due_at, heard_at, created_at) SELECT id, 4, 1, 'SUBMITTED', true, now(), now(), now() FROM execution;
+		INSERT INTO approval (execution_id, task_idx, round, org_id, state, policy, requested_at) SELECT id, 5, 2, 'o', 'PENDING', '{}', now() FROM execution;
 		INSERT INTO edge SELECT id, 0, 1, 'c' FROM execution UNION ALL SELECT id, 1, 2, 'd' FROM execution;
 		INSERT INTO attempt (uid, execution_id, task_idx, number, state, ant_id, session, lease_until, dispatched_at, started_at, ended_at)
 			SELECT gen_random_uuid(), id, 0, n, 'SUCCEEDED', 'x', gen_random_uuid(), now(), now(), now(), now() FROM execution, generate_series(1, 2) n UNION ALL
@@ -50,7 +58,13 @@ func TestInvariantsFindWhatIsWrong(t *testing.T) {
 		"task_ended":             `UPDATE task SET ended_at = NULL WHERE idx = 0`,
 		"task_inputs":            `UPDATE task SET started_at = now() - interval '1 hour' WHERE idx = 1`,
 		"task_waiting":           `UPDATE task SET waiting = 0 WHERE idx = 2`,
-		"task_retries":           `UPDATE task SET user_tries = 2 WHERE idx = 0`,
+		"task_retries":           `UPDATE task SET user_tries = 2 WHERE idx = 7`,
+		"group_counters":         `UPDATE task SET state = 'FAILED', ended_at = now() WHERE idx = 7`,
+		"group_ended":            `UPDATE task SET state = 'COMPLETED', ended_at = now() WHERE idx = 3`,
+		"task_child":             `UPDATE child SET round = 2`,
+		"child_halted":           `UPDATE task SET state = 'FAILED', ended_at = now() WHERE idx = 4`,
+		"task_approval":          `UPDATE approval SET state = 'CANCELLED'`,
+		"approval_task":          `UPDATE task SET wait_gate = 'pause' WHERE idx = 5`,
 		"outbox_age":             `INSERT INTO outbox VALUES (gen_random_uuid(), 's', '', now() - interval '1 hour')`,
 		"release_age":            `INSERT INTO slot_release VALUES (gen_random_uuid(), now() - interval '1 hour')`,
 		"orphan_task":            `UPDATE task SET execution_id = gen_random_uuid() WHERE idx = 2`,
