@@ -65,17 +65,15 @@ func failedLaunch(rec Record, err error) Launch {
 
 // message is the text of an error with all its violations.
 func message(err error) string {
-	text := err.Error()
-	if e, ok := errors.AsType[*errs.Error](err); ok {
-		for i, v := range e.Violations {
-			sep := "; "
-			if i == 0 {
-				sep = ": "
-			}
-			text += sep + strings.TrimPrefix(v.Field+": ", ": ") + v.Description
-		}
+	e, ok := errors.AsType[*errs.Error](err)
+	if !ok || len(e.Violations) == 0 {
+		return err.Error()
 	}
-	return text
+	faults := make([]string, len(e.Violations))
+	for i, v := range e.Violations {
+		faults[i] = strings.TrimPrefix(v.Field+": ", ": ") + v.Description
+	}
+	return err.Error() + ": " + strings.Join(faults, "; ")
 }
 
 // maxMessage bounds the message of a failed launch, in bytes: many of them travel in one event.

@@ -106,11 +106,12 @@ func (r *Request) Reconcile(now time.Time, found *Execution) {
 	}
 }
 
-// missing ends a run that supervisor has lost: one that executes, or that is to be cancelled while it waits. One that is
-// admitted and not lost for good begins anew when its admission is told again.
+// missing ends a run that supervisor has lost: one that executes, or that is to be cancelled while it waits. An admitted
+// one begins anew when its admission is told again.
 func (r *Request) missing(now time.Time, missing bool) {
+	watched := r.rec.State == Executing || r.rec.CancelRequestedAt != nil && r.rec.State != Ready
 	switch {
-	case !missing || !r.rec.Begun() || r.rec.State == Ready:
+	case !missing || !watched || !r.rec.Begun():
 		if r.rec.MissingAt != nil {
 			r.rec.MissingAt, r.changed = nil, true
 		}
@@ -119,7 +120,7 @@ func (r *Request) missing(now time.Time, missing bool) {
 	case now.Sub(*r.rec.MissingAt) <= lostAfter:
 	case r.rec.CancelRequestedAt != nil:
 		r.end(now, Cancelled, errorcode.JobCancelled, r.rec.CancelReason)
-	case r.rec.State == Executing:
+	default:
 		r.end(now, Failed, errorcode.RunLost, "supervisor knows nothing of the run any more")
 	}
 }

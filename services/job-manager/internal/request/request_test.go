@@ -48,6 +48,8 @@ func kinds(r *request.Request) []string {
 			out = append(out, "admitted")
 		case request.Changed:
 			out = append(out, "changed")
+		case request.ChildEnded:
+			out = append(out, "child ended")
 		case request.Control:
 			out = append(out, map[request.Action]string{request.Cancel: "cancel", request.Pause: "pause"}[e.Action])
 		}
