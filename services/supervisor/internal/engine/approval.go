@@ -71,7 +71,8 @@ func (s *State) voted(t *Task, outcome, message string, now time.Time) {
 			o.State = AttemptSucceeded
 		}
 	} else {
-		t.FailureClass, t.ErrorCode, o.State = ClassRejected, codeRejected, AttemptFailed
+		t.FailureClass, t.ErrorCode = ClassRejected, codeRejected
+		o.State, o.FailureClass = AttemptFailed, ClassRejected
 	}
 	switch {
 	case ok && isAction(route):

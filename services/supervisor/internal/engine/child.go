@@ -88,15 +88,16 @@ func (s *State) ChildEnded(idx, round int, c ChildOutcome, now time.Time) {
 		c.State, c.Outputs = childCompleted, nil // that it was submitted is all that counts
 	}
 	if t.Fork != nil {
-		o.Outputs = t.forked()
+		o.Outputs = map[string]string{}
+		if len(t.Fork.Outputs) == 0 || t.IsItem() { // who names none gets all
+			maps.Copy(o.Outputs, c.Outputs)
+		}
 		for _, name := range t.Fork.Outputs {
 			if v, ok := c.Outputs[name.Name]; ok {
 				o.Outputs[name.As] = v
 			}
 		}
-		if t.IsItem() {
-			maps.Copy(o.Outputs, c.Outputs)
-		}
+		maps.Copy(o.Outputs, t.forked())
 	}
 	if c.State != childCompleted {
 		o.State, o.FailureClass = AttemptFailed, ClassUser
@@ -149,8 +150,10 @@ func (s *State) join(now time.Time) (complete bool) {
 	for _, i := range round {
 		c, t := s.children[i], s.Tasks[i]
 		delete(s.children, i)
-		s.begin(t, now)
-		s.joined(t, c, now)
+		if !s.overtaken(t, now) {
+			s.begin(t, now)
+			s.joined(t, c, now)
+		}
 	}
 	return true
 }

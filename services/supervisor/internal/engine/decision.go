@@ -32,20 +32,21 @@ func (s *State) starting(list *[]int, now time.Time) []int {
 	round := *list
 	*list = nil
 	slices.Sort(round)
-	return slices.DeleteFunc(slices.Compact(round), func(i int) bool {
-		t := s.Tasks[i]
-		switch {
-		case t.State.Terminal():
-			return true
-		case !s.mayStart(t):
-			s.drop(t, now)
-			return true
-		case s.Job.PauseRequested:
-			s.start(t, now)
-			return true
-		}
+	return slices.DeleteFunc(slices.Compact(round), func(i int) bool { return s.overtaken(s.Tasks[i], now) })
+}
+
+// overtaken deals with a task that is about to start when it no longer may; it says whether that is so.
+func (s *State) overtaken(t *Task, now time.Time) bool {
+	switch {
+	case t.State.Terminal():
+	case !s.mayStart(t):
+		s.drop(t, now)
+	case s.Job.PauseRequested:
+		s.start(t, now)
+	default:
 		return false
-	})
+	}
+	return true
 }
 
 // settleDecisions applies the decisions about all tasks that need one, once all are there: their order is that of the
@@ -71,13 +72,14 @@ func (s *State) settleDecisions(now time.Time) (complete bool) {
 
 // decided starts a task by the decision about it.
 func (s *State) decided(t *Task, d *jobspec.Decision, now time.Time) {
+	if s.overtaken(t, now) { // by another one of this round
+		return
+	}
 	s.touch(t)
 	if d.Class != nil {
 		t.Place = d.Class
 	}
 	switch {
-	case !s.mayStart(t): // another one of this round has failed the job
-		s.drop(t, now)
 	case d.Fault != "":
 		s.fault(t, d.Fault, now)
 	case d.Off:

@@ -1,8 +1,10 @@
 package engine_test
 
 import (
+	"flag"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -13,305 +15,506 @@ import (
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 )
 
-// store keeps a whole run the way the database does and hands out neighbourhoods.
-type store struct {
-	job   engine.Job
-	tasks map[int]engine.Task
-	out   map[int][]engine.Edge
-}
+// defaultRuns are the runs of the model when nothing else is asked for.
+const defaultRuns = "3000"
 
-func keep(s *engine.State) *store {
-	st := &store{job: s.Job, tasks: map[int]engine.Task{}, out: s.Out}
-	for i, t := range s.Tasks {
-		st.tasks[i] = clean(t)
+// TestAgainstReference plays random jobs, with random outcomes in random order, duplicates and late events, and crashes
+// between any two rounds of a step, through neighbourhoods, and compares every step with a reference that looks at the
+// whole run. In the end every job is terminal. FORMICARY_MODEL_RUNS sets the number of runs.
+func TestAgainstReference(t *testing.T) {
+	runs := os.Getenv("FORMICARY_MODEL_RUNS")
+	checks := flag.Lookup("rapid.checks")
+	if runs == "" && checks.Value.String() == checks.DefValue {
+		runs = defaultRuns
 	}
-	return st
-}
-
-// clean is the row of a task: what is only known during a step is gone.
-func clean(t *engine.Task) engine.Task {
-	return engine.Task{
-		Idx: t.Idx, State: t.State, Trailing: t.Trailing, Waiting: t.Waiting, Control: t.Control, Taken: t.Taken,
-		Broken: t.Broken, Handler: t.Handler, Reuse: t.Reuse, Spec: t.Spec, Attempts: t.Attempts,
-		Group: t.Group, Item: t.Item, ItemName: t.ItemName, ItemValue: t.ItemValue, Items: t.Items, Extra: t.Extra, ErrorCode: t.ErrorCode,
-		UserTries: t.UserTries, InfraTries: t.InfraTries, ReadyAt: t.ReadyAt, WakeAt: t.WakeAt, ExitCode: t.ExitCode,
-		FailureClass: t.FailureClass, Message: t.Message, Outputs: t.Outputs, Result: t.Result,
-		WaitGate: t.WaitGate, WaitReason: t.WaitReason, StartedAt: t.StartedAt, EndedAt: t.EndedAt,
-	}
-}
-
-func (st *store) load(idx ...int) *engine.State {
-	s := &engine.State{Job: st.job, Tasks: map[int]*engine.Task{}, Out: map[int][]engine.Edge{}}
-	for _, i := range idx {
-		st.add(s, i)
-	}
-	return s
-}
-
-func (st *store) add(s *engine.State, idx int) {
-	t := st.tasks[idx]
-	s.Load(&t)
-}
-
-// step applies f to a neighbourhood, loads what it needs and saves what changed.
-func (st *store) step(f func(*engine.State), now time.Time, idx ...int) *engine.State {
-	s := st.load(idx...)
-	f(s)
-	for round := 0; !s.Need().Empty(); round++ {
-		if round > len(st.tasks)+5 {
-			panic("the step never completes")
+	if runs != "" {
+		was := checks.Value.String()
+		if err := checks.Value.Set(runs); err != nil {
+			t.Fatal(err)
 		}
-		need := s.Need()
-		for _, from := range need.Out {
-			s.Out[from] = st.out[from]
-			for _, e := range st.out[from] {
-				st.add(s, e.To)
-			}
-		}
-		if need.Open || need.Trailing {
-			for i, t := range st.tasks {
-				if !t.State.Terminal() && (need.Open || t.Trailing) {
-					st.add(s, i)
-				}
-			}
-			s.TrailingLoaded = true
-			s.AllOpen = s.AllOpen || need.Open
-		}
-		s.Continue(now)
+		t.Cleanup(func() { _ = checks.Value.Set(was) })
 	}
-	st.job = s.Job
-	for i, t := range s.Tasks {
-		if t.Changed {
-			st.tasks[i] = clean(t)
-		} else if got := clean(t); got.State != st.tasks[i].State || got.Waiting != st.tasks[i].Waiting {
-			panic(fmt.Sprintf("task %d changed without saying so", i))
-		}
-	}
-	return s
+	rapid.Check(t, func(t *rapid.T) { newModel(t).run() })
 }
 
-func (st *store) in(states ...engine.TaskState) []int {
-	var idx []int
-	for i, t := range st.tasks {
-		if slices.Contains(states, t.State) {
-			idx = append(idx, i)
-		}
-	}
-	slices.Sort(idx)
-	return idx
+// model plays one run.
+type model struct {
+	*world
+	t     *rapid.T
+	ref   *reference
+	moves map[engine.Move]bool
+	// before is how the forked children stood when the step began.
+	before map[string]string
+	round  int
 }
 
-// drawPlan makes an acyclic plan: edges lead from lower to higher numbers.
-func drawPlan(t *rapid.T) *jobspec.Plan {
-	n := rapid.IntRange(1, 12).Draw(t, "tasks")
-	p := &jobspec.Plan{Timeout: time.Hour, CleanupTimeout: time.Minute, PauseTime: time.Second, FailFast: rapid.Bool().Draw(t, "fail_fast")}
+func newModel(t *rapid.T) *model {
+	b := drawBegin(t)
+	decisions := map[string]*jobspec.Decision{}
+	for i := range b.Plan.Tasks {
+		decisions[b.Plan.Tasks[i].Name] = drawDecision(t, &b.Plan.Tasks[i])
+	}
+	item := &jobspec.Decision{Fork: &jobspec.Fork{JobType: "child", Wait: true}}
+	m := &model{t: t, moves: map[engine.Move]bool{}, before: map[string]string{}}
+	for _, move := range engine.Moves() {
+		m.moves[move] = true
+	}
+	m.world = begin(t, b, func(t *engine.Task) *jobspec.Decision {
+		if t.IsItem() {
+			return item
+		}
+		return decisions[t.Spec.Name]
+	})
+	m.ref = newReference(&b, func(t *refTask) *jobspec.Decision {
+		if t.group != nil {
+			return item
+		}
+		return decisions[t.spec.Name]
+	}, func(t *refTask) engine.Children {
+		now := m.forked
+		m.forked = m.before
+		defer func() { m.forked = now }()
+		return m.await(t.spec)
+	})
+	m.compare()
+	m.crash = func() bool { return rapid.IntRange(0, 9).Draw(t, "crash") == 0 }
+	return m
+}
+
+// one draws whether something happens that does in one of n cases.
+func one(t *rapid.T, n int, label string) bool { return rapid.IntRange(1, n).Draw(t, label) == n }
+
+// drawBegin makes an acyclic plan: edges lead from lower to higher numbers.
+func drawBegin(t *rapid.T) engine.Begin {
+	n := rapid.IntRange(1, 9).Draw(t, "tasks")
+	p := &jobspec.Plan{
+		JobType: "job", Timeout: time.Hour, CleanupTimeout: time.Minute, PauseTime: time.Second,
+		FailFast: one(t, 3, "fail_fast"), Retry: rapid.IntRange(0, 1).Draw(t, "job retry"),
+	}
 	for i := range n {
-		task := jobspec.Task{
-			Name: fmt.Sprint("t", i), Method: "SHELL", Slots: 1, Timeout: time.Minute,
-			AlwaysRun: rapid.IntRange(0, 5).Draw(t, "always") == 0, AllowFailure: rapid.IntRange(0, 3).Draw(t, "allow") == 0,
-			Retry: rapid.IntRange(0, 2).Draw(t, "retry"), Skip: rapid.IntRange(0, 9).Draw(t, "skip") == 0,
-			AtMostOnce: rapid.IntRange(0, 5).Draw(t, "once") == 0,
-		}
-		targets := func(label string) []string {
-			var names []string
-			for j := i + 1; j < n; j++ {
-				if rapid.IntRange(0, 2).Draw(t, label) == 0 {
-					names = append(names, fmt.Sprint("t", j))
-				}
-			}
-			return names
-		}
-		if rapid.IntRange(0, 3).Draw(t, "code route") == 0 {
-			action := rapid.SampledFrom([]string{"FATAL", "ERR_X", "RESTART_JOB", "RESTART_TASK", "EXECUTING", "PAUSE_JOB", "COMPLETED", "FAILED"}).Draw(t, "action")
-			task.Routes = append(task.Routes, jobspec.Route{Key: "7", Targets: []string{action}})
-		}
-		for _, key := range []string{"COMPLETED", "FAILED"} {
-			if to := targets(key); len(to) > 0 {
-				task.Routes = append(task.Routes, jobspec.Route{Key: key, Targets: to})
-			}
-		}
-		for j := range i {
-			if rapid.IntRange(0, 5).Draw(t, "dep") == 0 {
-				task.DependsOn = append(task.DependsOn, fmt.Sprint("t", j))
-			}
-		}
-		p.Tasks = append(p.Tasks, task)
+		p.Tasks = append(p.Tasks, drawTask(t, p, i, n))
 	}
-	return p
+	incoming := map[string]bool{}
+	for i := range p.Tasks {
+		if task := &p.Tasks[i]; len(task.DependsOn) > 0 {
+			incoming[task.Name] = true
+		}
+		for _, r := range p.Tasks[i].Routes {
+			for _, target := range r.Targets {
+				incoming[target] = true
+			}
+		}
+	}
+	// What waits for clean-up that comes last is such clean-up itself: the language refuses anything else.
+	waits := map[string]bool{}
+	for i := range p.Tasks {
+		task := &p.Tasks[i]
+		waits[task.Name] = waits[task.Name] || task.AlwaysRun && !incoming[task.Name] ||
+			slices.ContainsFunc(task.DependsOn, func(dep string) bool { return waits[dep] })
+		if !waits[task.Name] {
+			continue
+		}
+		task.AlwaysRun = true
+		for _, r := range task.Routes {
+			for _, target := range r.Targets {
+				waits[target] = true
+			}
+		}
+	}
+	b := engine.Begin{Run: 1, Retries: rapid.IntRange(0, 1).Draw(t, "retries"), Plan: p}
+	for _, code := range []string{"1", "7", "*"} {
+		if one(t, 8, "rule") {
+			b.Rules = append(b.Rules, jobspec.ErrorRule{
+				ExitCode: code, ErrorCode: "ERR_RULE_" + code, Retry: rapid.IntRange(0, 2).Draw(t, "rule retry"),
+				Action: rapid.SampledFrom([]string{"", "RETRY_TASK", "RETRY_JOB", "SUSPEND_JOB", "HARD_FAILURE"}).Draw(t, "rule action"),
+			})
+		}
+	}
+	return b
 }
 
-// TestAnyJobEnds drives random jobs with random outcomes, cancels, pauses and losses through neighbourhoods, and checks
-// after every step what must always hold. In the end every job is terminal.
-func TestAnyJobEnds(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		now := t0
-		whole := engine.New(engine.Begin{Run: 1, Plan: drawPlan(t)}, now)
-		st := keep(whole)
-		check(t, st)
-		for round := 0; !st.job.State.Terminal(); round++ {
-			if round > 2000 {
-				t.Fatalf("the job does not end: %+v %+v", st.job, st.tasks)
-			}
-			now = now.Add(time.Second)
-			act(t, st, now, round)
-			check(t, st)
-		}
-	})
-}
-
-// act draws one thing that can happen.
-func act(t *rapid.T, st *store, now time.Time, round int) {
-	ready, live := st.in(engine.TaskReady), st.in(engine.TaskDispatched, engine.TaskRunning)
-	calm := round > 60 // then nothing is paused or lost any more, so that the job ends
-	switch kind := rapid.IntRange(0, 19).Draw(t, "kind"); {
-	case kind == 0 && !calm:
-		st.step(func(s *engine.State) { s.Pause(now) }, now)
-	case kind == 1 && round > 20:
-		st.step(func(s *engine.State) { s.Cancel("", now) }, now)
-	case kind == 2 && round > 40:
-		st.step(func(s *engine.State) { s.Deadline(now) }, now)
-	case st.job.State == engine.JobPaused || kind == 3:
-		st.step(func(s *engine.State) { s.Resume(now) }, now)
-	case kind < 10 && len(ready) > 0:
-		i := rapid.SampledFrom(ready).Draw(t, "dispatched")
-		st.step(func(s *engine.State) { s.Dispatched([]int{i}, now) }, now, i)
-	case kind < 13 && len(st.in(engine.TaskDispatched)) > 0:
-		i := rapid.SampledFrom(st.in(engine.TaskDispatched)).Draw(t, "claimed")
-		row := st.tasks[i]
-		row.State = engine.TaskRunning
-		st.tasks[i] = row
-	case len(live) > 0:
-		i := rapid.SampledFrom(live).Draw(t, "ended")
-		claimed := st.tasks[i].State == engine.TaskRunning
-		st.step(func(s *engine.State) { s.TaskEnded(i, drawOutcome(t, claimed, calm, now), now) }, now, i)
-	default:
-		for _, i := range st.in(engine.TaskWaiting) {
-			if at := st.tasks[i].WakeAt; at != nil {
-				st.step(func(s *engine.State) { s.Wake(i, now) }, now, i)
-			}
+func drawTask(t *rapid.T, p *jobspec.Plan, i, n int) jobspec.Task {
+	task := jobspec.Task{
+		Name: fmt.Sprint("t", i), Method: "SHELL", Slots: 1, Timeout: time.Minute,
+		AlwaysRun: one(t, 6, "always"), AllowFailure: one(t, 4, "allow"), Retry: rapid.IntRange(0, 2).Draw(t, "retry"),
+		Skip: one(t, 12, "skip"), AtMostOnce: one(t, 6, "once"),
+	}
+	if one(t, 3, "delay") {
+		task.Backoff.Delay = 5 * time.Second
+	}
+	if one(t, 6, "retry_on") {
+		task.RetryOn = &jobspec.RetryOn{
+			Any: rapid.Bool().Draw(t, "any"), Timeout: jobspec.Budget{Own: 1}, OOM: jobspec.Budget{Shared: true}, Infra: jobspec.Budget{Own: 1},
 		}
 	}
+	drawKind(t, p, &task)
+	drawRoutes(t, &task, i, n)
+	for j := range i {
+		if one(t, 6, "dep") {
+			task.DependsOn = append(task.DependsOn, fmt.Sprint("t", j))
+		}
+	}
+	return task
 }
 
-func drawOutcome(t *rapid.T, claimed, calm bool, now time.Time) engine.Outcome {
-	if !claimed {
-		return engine.Outcome{State: engine.AttemptLost, FailureClass: "infra"}
+// drawKind makes a task something other than a script.
+func drawKind(t *rapid.T, p *jobspec.Plan, task *jobspec.Task) {
+	fan := func() *jobspec.FanOut {
+		return &jobspec.FanOut{
+			ItemVar: "item", MaxParallel: rapid.IntRange(0, 3).Draw(t, "max_parallel"), FailFast: rapid.Bool().Draw(t, "ff"),
+			MinSuccess: rapid.IntRange(0, 3).Draw(t, "min_success"),
+		}
 	}
-	most := 4
-	if calm {
-		most = 2
-	}
-	switch rapid.IntRange(0, most).Draw(t, "outcome") {
+	switch rapid.IntRange(0, 11).Draw(t, "kind") {
 	case 0, 1:
-		return engine.Outcome{State: engine.AttemptSucceeded, Claimed: true}
+		task.FanOut = fan()
 	case 2:
-		return engine.Outcome{State: engine.AttemptFailed, Claimed: true, ExitCode: 1, FailureClass: "user"}
+		task.Method, task.FanOut, task.Fork = jobspec.MethodForkJob, fan(), &jobspec.Fork{JobType: "child"}
 	case 3:
-		return engine.Outcome{State: engine.AttemptFailed, Claimed: true, ExitCode: 7, FailureClass: "user"}
+		task.Method, task.Fork = jobspec.MethodForkJob, &jobspec.Fork{JobType: "child", Wait: rapid.Bool().Draw(t, "wait")}
+	case 4:
+		task.Method = jobspec.MethodAwaitForkedJob
+		for i := range p.Tasks {
+			if other := &p.Tasks[i]; other.Method == jobspec.MethodForkJob && other.FanOut == nil {
+				task.AwaitForkedTasks = append(task.AwaitForkedTasks, other.Name)
+			}
+		}
+	case 5, 6:
+		task.Method = jobspec.MethodManual
+		if rapid.Bool().Draw(t, "sla") {
+			task.Approval = &jobspec.Approval{
+				MinApprovals: 1, SLA: time.Minute,
+				TimeoutAction: rapid.SampledFrom([]string{jobspec.AutoApprove, jobspec.AutoReject, jobspec.Escalate}).Draw(t, "lapse"),
+			}
+		}
+	case 7:
+		task.Method = jobspec.MethodExpireArtifacts
 	}
-	return engine.Outcome{State: engine.AttemptLost, Claimed: true, FailureClass: "infra", NotBefore: now.Add(time.Minute)}
+	task.Decide = task.FanOut != nil || task.Fork != nil || one(t, 3, "decide")
 }
 
-// check compares the counters with a recount and looks for what must never be.
-func check(t *rapid.T, st *store) {
-	open, normal, running := 0, 0, 0
-	waiting := map[int]int{}
-	for i, task := range st.tasks {
-		if !task.State.Terminal() {
-			open++
-			if !task.Spec.AlwaysRun {
-				normal++
-			}
-			for _, e := range st.out[i] {
-				waiting[e.To]++
+func drawRoutes(t *rapid.T, task *jobspec.Task, i, n int) {
+	targets := func(label string) []string {
+		var names []string
+		for j := i + 1; j < n; j++ {
+			if one(t, 3, label) {
+				names = append(names, fmt.Sprint("t", j))
 			}
 		}
-		if task.State == engine.TaskDispatched || task.State == engine.TaskRunning {
-			running++
-		}
-		if started := task.Attempts > 0 || task.State == engine.TaskReady; started && task.Waiting > 0 {
-			t.Fatalf("task %d started before its inputs were resolved: %+v", i, task)
-		}
-		if task.UserTries > task.Spec.Retry || task.InfraTries > 3 {
-			t.Fatalf("task %d spent more than its budget: %+v", i, task)
-		}
-		if task.State == engine.TaskBlocked && task.Waiting == 0 && !task.Trailing && !st.job.State.Terminal() {
-			t.Fatalf("task %d is BLOCKED by nothing", i)
+		return names
+	}
+	add := func(key string, to []string) {
+		if len(to) > 0 {
+			task.Routes = append(task.Routes, jobspec.Route{Key: key, Targets: to})
 		}
 	}
-	j := st.job
-	if j.TasksOpen != open || j.NormalOpen != normal || j.Running != running {
-		t.Fatalf("counters %d %d %d, recount %d %d %d", j.TasksOpen, j.NormalOpen, j.Running, open, normal, running)
-	}
-	for i, task := range st.tasks {
-		if task.Waiting != waiting[i] {
-			t.Fatalf("task %d waits for %d edges, recount %d", i, task.Waiting, waiting[i])
+	if one(t, 4, "code route") {
+		actions := []string{"FATAL", "ERR_X", "RESTART_JOB", "RESTART_TASK", "EXECUTING", "PAUSE_JOB", "COMPLETED", "FAILED", "WAIT_FOR_APPROVAL"}
+		to := []string{rapid.SampledFrom(actions).Draw(t, "action")}
+		if one(t, 4, "code tasks") {
+			to = targets("code")
 		}
+		add("7", to)
 	}
-	if (open == 0) != j.State.Terminal() {
-		t.Fatalf("%d open tasks in state %s", open, j.State)
+	if task.Method == jobspec.MethodManual && rapid.Bool().Draw(t, "votes") {
+		add("APPROVED", targets("approved"))
+		add("REJECTED", targets("rejected"))
 	}
-	if j.State == engine.JobPaused && running > 0 {
-		t.Fatal("PAUSED while something runs")
+	if one(t, 6, "timed out") {
+		add("TIMED_OUT", targets("timed out"))
 	}
-	if j.State == engine.JobCompleted && j.Failing {
-		t.Fatal("COMPLETED though failing")
+	state := func(key string, actions ...string) {
+		to := targets(key)
+		if one(t, 10, "state action") {
+			to = []string{rapid.SampledFrom(actions).Draw(t, "action")}
+		}
+		add(key, to)
+	}
+	state("COMPLETED", "WAIT_FOR_APPROVAL", "ERR_DONE", "FATAL")
+	state("FAILED", "COMPLETED", "FATAL", "RESTART_JOB", "RESTART_TASK", "WAIT_FOR_APPROVAL", "PAUSE_JOB")
+	if one(t, 10, "any") {
+		add("*", targets("any"))
 	}
 }
 
-// TestNeighbourhoodsDecideLikeTheWhole runs the same outcomes through whole states and through neighbourhoods.
-func TestNeighbourhoodsDecideLikeTheWhole(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		p := drawPlan(t)
-		whole := engine.New(engine.Begin{Run: 1, Plan: p}, t0)
-		st := keep(engine.New(engine.Begin{Run: 1, Plan: p}, t0))
-		now := t0
-		for range 200 {
-			live, ready := st.in(engine.TaskDispatched), st.in(engine.TaskReady)
-			now = now.Add(time.Second)
-			switch {
-			case len(live) > 0:
-				i, o := live[0], drawOutcome(t, true, false, now)
-				whole.TaskEnded(i, o, now)
-				st.step(func(s *engine.State) { s.TaskEnded(i, o, now) }, now, i)
-			case len(ready) > 0:
-				whole.Dispatched(ready[:1], now)
-				st.step(func(s *engine.State) { s.Dispatched(ready[:1], now) }, now, ready[0])
-			}
-			for _, i := range slices.Sorted(maps.Keys(st.tasks)) {
-				if got, want := st.tasks[i].State, whole.Tasks[i].State; got != want {
-					t.Fatalf("task %d is %s by neighbourhoods and %s by the whole", i, got, want)
-				}
-			}
-			if st.job.State != whole.Job.State || st.job.ErrorCode != whole.Job.ErrorCode {
-				t.Fatalf("job %+v, whole %+v", st.job, whole.Job)
-			}
-		}
-	})
+func drawDecision(t *rapid.T, task *jobspec.Task) *jobspec.Decision {
+	d := &jobspec.Decision{}
+	switch rapid.IntRange(0, 11).Draw(t, "decision") {
+	case 0:
+		d.Off = true
+	case 1:
+		d.Skip = true
+	case 2:
+		d.Fault = "no such variable"
+	}
+	if task.FanOut != nil {
+		d.Items = items(task.Name, rapid.IntRange(0, 5).Draw(t, "items"))
+	}
+	return d
 }
 
-// TestMovesAreAllowed checks that every change the engine makes is one of Moves.
-func TestMovesAreAllowed(t *testing.T) {
-	allowed := map[engine.Move]bool{}
-	for _, m := range engine.Moves() {
-		allowed[m] = true
-	}
-	rapid.Check(t, func(t *rapid.T) {
-		now := t0
-		st := keep(engine.New(engine.Begin{Run: 1, Plan: drawPlan(t)}, now))
-		for round := 0; round < 150 && !st.job.State.Terminal(); round++ {
-			before := maps.Clone(st.tasks)
-			was := st.job.State
-			now = now.Add(time.Second)
-			act(t, st, now, round)
-			for i, task := range st.tasks {
-				if m := (engine.Move{Entity: "task", From: string(before[i].State), To: string(task.State)}); m.From != m.To && !allowed[m] {
-					t.Fatalf("move %v", m)
-				}
-			}
-			if m := (engine.Move{Entity: "execution", From: string(was), To: string(st.job.State)}); m.From != m.To && !allowed[m] {
-				t.Fatalf("move %v", m)
-			}
+func (m *model) run() {
+	for m.round = 0; !m.job.State.Terminal(); m.round++ {
+		if m.round > 3000 {
+			m.t.Fatalf("the job does not end: %+v %+v", m.job, m.tasks)
 		}
-	})
+		was, job := maps.Clone(m.tasks), m.job.State
+		m.now = m.now.Add(time.Second)
+		m.ref.now = m.now
+		m.act()
+		m.compare()
+		m.checkMoves(was, job)
+	}
+	m.late()
+	m.compare()
+}
+
+// calm: nothing is paused or lost any more, so that the job ends.
+func (m *model) calm() bool { return m.round > 80 }
+
+// act draws one thing that happens.
+func (m *model) act() {
+	m.before = maps.Clone(m.forked)
+	if !m.calm() && one(m.t, 12, "trouble") {
+		m.trouble()
+		return
+	}
+	if m.job.State == engine.JobPaused && (m.calm() || one(m.t, 3, "resume")) {
+		m.resume()
+		m.ref.resume()
+		return
+	}
+	var can []func()
+	for _, i := range slices.Sorted(maps.Keys(m.tasks)) {
+		if f := m.possible(i); f != nil {
+			can = append(can, f)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.forked)) {
+		if m.forked[name] == "" && m.tasks[m.named(name)].State.Terminal() {
+			can = append(can, func() {
+				m.forked[name] = rapid.SampledFrom([]string{"COMPLETED", "FAILED"}).Draw(m.t, "free child")
+			})
+		}
+	}
+	if len(can) == 0 {
+		m.resume()
+		m.ref.resume()
+		return
+	}
+	rapid.SampledFrom(can).Draw(m.t, "act")()
+}
+
+// possible returns what can happen to a task.
+func (m *model) possible(i int) func() {
+	t, r := m.tasks[i], m.ref.tasks[i]
+	switch {
+	case t.State == engine.TaskReady:
+		return func() {
+			m.dispatch(i)
+			m.ref.dispatched(r)
+		}
+	case t.State == engine.TaskDispatched:
+		return func() {
+			if !m.calm() && one(m.t, 5, "unclaimed") {
+				m.finish(i, outcome("unclaimed", false, m.now))
+				return
+			}
+			m.claim(i)
+			r.state = engine.TaskRunning
+		}
+	case t.State == engine.TaskRunning:
+		return func() { m.finishes(i) }
+	case t.WaitGate == engine.GateSchedule:
+		return func() { m.wakes(i) }
+	case t.WaitGate == engine.GateApproval:
+		return func() {
+			if t.WakeAt != nil && one(m.t, 3, "lapse") {
+				m.wakes(i)
+				return
+			}
+			approve := m.calm() || rapid.Bool().Draw(m.t, "approve")
+			m.vote(i, t.Round, map[bool]string{true: jobspec.OutcomeApproved, false: jobspec.OutcomeRejected}[approve])
+			m.ref.voted(r, approve)
+		}
+	case t.WaitGate == engine.GateChild:
+		return func() { m.child(i) }
+	}
+	return nil
+}
+
+func (m *model) wakes(i int) {
+	m.wake(i)
+	m.ref.now = m.now
+	m.ref.wake(m.ref.tasks[i])
+}
+
+// finish ends an attempt.
+func (m *model) finish(i int, o engine.Outcome) {
+	m.end(i, o)
+	m.ref.ended(m.ref.tasks[i], o)
+}
+
+func (m *model) drawEnd(i int) engine.Outcome {
+	ends := []string{"0", "0", "1", "7", "timeout", "oom", "infra", "rejected", "lost"}
+	switch {
+	case m.calm():
+		ends = []string{"0", "0", "1"}
+	case m.stops[i]:
+		ends = []string{"cancelled", "cancelled", "0", "1"}
+	}
+	return outcome(rapid.SampledFrom(ends).Draw(m.t, "end"), true, m.now)
+}
+
+// finishes ends an attempt, or two in one step, as in a batch.
+func (m *model) finishes(i int) {
+	o := m.drawEnd(i)
+	others := slices.DeleteFunc(m.in(engine.TaskRunning), func(k int) bool { return k == i })
+	if len(others) == 0 || !one(m.t, 3, "batch") {
+		m.finish(i, o)
+		return
+	}
+	k := rapid.SampledFrom(others).Draw(m.t, "other")
+	second := m.drawEnd(k)
+	m.step(func(s *engine.State) {
+		s.TaskEnded(i, o, m.now)
+		if m.broken = !m.complete(s); !m.broken {
+			s.TaskEnded(k, second, m.now)
+		}
+	}, i, k)
+	m.ref.ended(m.ref.tasks[i], o)
+	if r := m.ref.tasks[k]; r.live() && !m.ref.state.Terminal() {
+		m.ref.ended(r, second)
+	}
+}
+
+// child draws what happens to the child that a task waits for.
+func (m *model) child(i int) {
+	t, r := m.tasks[i], m.ref.tasks[i]
+	states := []string{"COMPLETED", "COMPLETED", "FAILED", "CANCELLED"}
+	switch {
+	case t.Method() == jobspec.MethodAwaitForkedJob:
+		m.joined(i)
+		m.ref.joined(r, m.await(t.Spec))
+		m.ref.settle()
+	case t.Fork != nil && t.ChildID == "" && one(m.t, 6, "refused"):
+		m.refused(i, t.Round)
+		m.ref.refused(r)
+	case t.Fork != nil && t.ChildID == "" && !one(m.t, 6, "unheard"):
+		m.submitted(i, t.Round)
+		if !t.Fork.Wait {
+			m.ref.child(r, "COMPLETED")
+		}
+	default:
+		state := rapid.SampledFrom(states).Draw(m.t, "child")
+		m.childEnded(i, t.Round, state)
+		m.ref.child(r, state)
+	}
+}
+
+// trouble draws something out of the ordinary.
+func (m *model) trouble() {
+	waits := slices.Concat(m.in(engine.TaskReady), m.in(engine.TaskWaiting))
+	switch rapid.IntRange(0, 9).Draw(m.t, "kind") {
+	case 0, 1:
+		m.pause()
+		m.ref.pauseEvent()
+	case 2:
+		m.resume()
+		m.ref.resume()
+	case 3:
+		if m.round > 15 {
+			m.cancel()
+			m.ref.cancel()
+		}
+	case 4:
+		if m.round > 25 && m.job.DeadlineAt != nil {
+			m.deadline()
+			m.ref.now = m.now
+			m.ref.deadline()
+		}
+	case 5:
+		if len(waits) > 0 {
+			i := rapid.SampledFrom(waits).Draw(m.t, "overdue")
+			m.overdue(i)
+			m.ref.overdue(m.ref.tasks[i])
+		}
+	default:
+		m.late()
+	}
+}
+
+// late brings events that come twice or too late: they change nothing.
+func (m *model) late() {
+	i := rapid.SampledFrom(slices.Sorted(maps.Keys(m.tasks))).Draw(m.t, "late task")
+	t := m.tasks[i]
+	if m.job.State.Terminal() {
+		m.pause()
+		m.resume()
+		m.step(func(s *engine.State) { s.Cancel("", m.now) })
+		m.step(func(s *engine.State) { s.Deadline(m.now) })
+	}
+	if t.State != engine.TaskRunning && t.State != engine.TaskDispatched {
+		m.step(func(s *engine.State) { s.TaskEnded(i, outcome("1", true, m.now), m.now) }, i)
+	}
+	if t.State != engine.TaskReady {
+		m.dispatch(i)
+	}
+	if t.State != engine.TaskWaiting || t.WakeAt == nil {
+		m.step(func(s *engine.State) { s.Wake(i, m.now) }, i)
+	}
+	if t.State != engine.TaskWaiting && t.State != engine.TaskReady {
+		m.step(func(s *engine.State) { s.TaskOverdue(i, outcome("timeout", true, m.now), m.now) }, i)
+	}
+	if t.Round > 0 || t.WaitGate == "" {
+		stale := t.Round - 1
+		m.step(func(s *engine.State) { s.Voted(i, stale, jobspec.OutcomeRejected, "too late", m.now) }, i)
+		m.step(func(s *engine.State) { s.ChildEnded(i, stale, engine.ChildOutcome{State: "FAILED"}, m.now) }, i)
+		m.step(func(s *engine.State) { s.Refused(i, stale, "X", "too late", m.now) }, i)
+		m.step(func(s *engine.State) { s.Submitted(i, stale, "another", m.now) }, i)
+	}
+	if t.ChildID != "" {
+		m.step(func(s *engine.State) { s.Submitted(i, t.Round, "another", m.now) }, i)
+	}
+	m.step(func(s *engine.State) { s.Continue(m.now) })
+}
+
+// compare compares the run with the reference, and its counters with a recount.
+func (m *model) compare() {
+	m.t.Helper()
+	m.audit()
+	j, r := m.job, m.ref
+	if len(m.tasks) != len(r.tasks) {
+		m.t.Fatalf("%d tasks, reference %d", len(m.tasks), len(r.tasks))
+	}
+	for i, want := range r.tasks {
+		got := m.tasks[i]
+		switch {
+		case got.State != want.state || got.WaitGate != want.gate:
+			m.t.Fatalf("task %d %s is %s %s, reference %s %s (%s)", i, got.Name(), got.State, got.WaitGate, want.state, want.gate, got.Message)
+		case got.State == engine.TaskFailed && got.ErrorCode != want.errorCode:
+			m.t.Fatalf("task %d %s failed with %s, reference %s", i, got.Name(), got.ErrorCode, want.errorCode)
+		case got.Round != want.round || got.Attempts != want.attempts || (got.WakeAt != nil) != want.wakes:
+			m.t.Fatalf("task %d %s: round %d attempts %d wakes %v, reference %+v", i, got.Name(), got.Round, got.Attempts, got.WakeAt, want)
+		}
+	}
+	switch {
+	case j.State != r.state, j.Failing != r.failing, j.Stopping != r.stopping, j.PauseRequested != r.pausing, j.ErrorCode != r.code:
+		m.t.Fatalf("job %+v, reference %s failing %v stopping %v pausing %v %s", j, r.state, r.failing, r.stopping, r.pausing, r.code)
+	case (j.RestartAt != nil) != r.again():
+		m.t.Fatalf("restart at %v, reference %v", j.RestartAt, r.again())
+	}
+}
+
+// checkMoves checks that what has changed is one of Moves.
+func (m *model) checkMoves(was map[int]engine.Task, job engine.JobState) {
+	m.t.Helper()
+	for i, t := range was {
+		if move := (engine.Move{Entity: "task", From: string(t.State), To: string(m.tasks[i].State)}); move.From != move.To && !m.moves[move] {
+			m.t.Fatalf("move %v", move)
+		}
+	}
+	if move := (engine.Move{Entity: "execution", From: string(job), To: string(m.job.State)}); move.From != move.To && !m.moves[move] {
+		m.t.Fatalf("move %v", move)
+	}
 }
