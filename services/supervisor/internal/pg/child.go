@@ -107,8 +107,9 @@ func keyColumns(keys []child.Key) (ids []uuid.UUID, idx, rounds []int32) {
 	return ids, idx, rounds
 }
 
-// mostOutputs bounds what a child gives to its parent, in bytes of keys and values.
-const mostOutputs = 64 << 10
+// mostOutputs bounds what a child gives to its parent, in bytes of keys and values: with the id of the child it stays
+// below what a task may have.
+const mostOutputs = 63 << 10
 
 // Outputs returns what the completed tasks of runs have given, later ones over earlier, by run. Items are left out: their
 // group speaks for them. Of what is too much the largest is dropped.
