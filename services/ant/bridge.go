@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net"
 	"net/http"
 	"path/filepath"
 	"time"
 
+	"github.com/formicary/formicary/libs/run"
 	"github.com/formicary/formicary/services/ant/internal/relay"
 	"github.com/formicary/formicary/services/ant/internal/socket"
 	"github.com/formicary/formicary/services/ant/internal/wire"
@@ -86,7 +89,7 @@ type Bridge struct {
 	hub  *socket.Hub
 }
 
-// NewBridge checks the configuration; nobody is let in before Run.
+// NewBridge checks the configuration. Run, or Serve, must run while workers are let in.
 func NewBridge(conf BridgeConfig, deps Deps) (*Bridge, error) {
 	if err := conf.Validate(); err != nil {
 		return nil, fmt.Errorf("configure bridge: %w", err)
@@ -104,6 +107,31 @@ func (b *Bridge) Handler() http.Handler { return b.hub }
 
 // Run serves workers until ctx ends, then drains them.
 func (b *Bridge) Run(ctx context.Context) error { return b.hub.Run(ctx) }
+
+// Path is where workers connect.
+const Path = "/ws/ants"
+
+const headerTime = 10 * time.Second
+
+// Serve is Run with the handler on a port of its own. Without a token it must be one that other machines do not reach.
+func (b *Bridge) Serve(ctx context.Context, lis net.Listener) error {
+	if addr, ok := lis.Addr().(*net.TCPAddr); ok && !addr.IP.IsLoopback() && b.conf.Token == "" {
+		return errors.Join(fmt.Errorf("workers are let in at %s, which other machines reach: set a token", addr), lis.Close())
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET "+Path, b.hub)
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: headerTime, ErrorLog: slog.NewLogLogger(b.deps.Log.Handler(), slog.LevelDebug)}
+	return run.Group(ctx,
+		run.Member{Name: "bridge", Run: b.Run},
+		run.Member{Name: "port of workers", Run: func(ctx context.Context) error {
+			defer context.AfterFunc(ctx, func() { _ = server.Close() })() // not the connections of workers: those drain
+			if err := server.Serve(lis); ctx.Err() == nil {
+				return err
+			}
+			return nil
+		}},
+	)
+}
 
 // serve is the ant of one worker.
 func (b *Bridge) serve(ctx context.Context, w *socket.Worker) error {

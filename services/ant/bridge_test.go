@@ -504,12 +504,14 @@ func TestBridgeDrains(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(b.Handler())
-	defer server.Close()
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, end := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- b.Run(ctx) }()
-	url := "ws" + strings.TrimPrefix(server.URL, "http")
+	go func() { done <- b.Serve(ctx, lis) }()
+	url := "ws://" + lis.Addr().String() + ant.Path
 	s, _ := enter(t, url, &wire.Message{WorkerID: "w"})
 	c.registered("w")
 	uid := c.dispatchTo("w", remote("WEBSOCKET"))
@@ -526,6 +528,22 @@ func TestBridgeDrains(t *testing.T) {
 	}
 	if _, _, err := websocket.Dial(t.Context(), url, nil); err == nil {
 		t.Error("a closed bridge takes workers")
+	}
+}
+
+func TestAnOpenPortNeedsAToken(t *testing.T) {
+	conf := ant.DefaultBridgeConfig()
+	conf.Dir = t.TempDir()
+	b, err := ant.NewBridge(conf, newColony(t).deps())
+	if err != nil {
+		t.Fatal(err)
+	}
+	lis, err := net.Listen("tcp", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Serve(t.Context(), lis); err == nil || !strings.Contains(err.Error(), "set a token") {
+		t.Error(err)
 	}
 }
 

@@ -14,7 +14,8 @@ import (
 
 func main() {
 	conf := ant.DefaultConfig()
-	var methods, tags string
+	workers := ant.DefaultBridgeConfig()
+	var methods, tags, addr string
 	flags := func(fs *flag.FlagSet) {
 		fs.StringVar(&conf.ID, "id", os.Getenv("FORMICARY_ANT_ID"), "name of the ant, stable over restarts")
 		fs.IntVar(&conf.Slots, "slots", conf.Slots, "how many tasks run at once")
@@ -22,6 +23,8 @@ func main() {
 		fs.StringVar(&tags, "tags", "", "comma-separated tags")
 		fs.StringVar(&conf.Dir, "data", os.Getenv("FORMICARY_ANT_DATA"), "directory for spool and working directories; default ant-ID in the colony's data directory")
 		fs.BoolVar(&conf.AllowPrivate, "allow-private", false, "let HTTP tasks reach this host and private networks")
+		fs.StringVar(&addr, "workers", os.Getenv("FORMICARY_ANT_WORKERS"), "`ADDRESS` at which workers connect by WebSocket, host:port; empty for none")
+		fs.StringVar(&workers.Token, "workers-token", os.Getenv("FORMICARY_WORKERS_TOKEN"), "what workers must present; empty asks for nothing")
 		fs.DurationVar(&conf.DrainTimeout, "drain-timeout", conf.DrainTimeout, "how long running tasks may go on after SIGTERM")
 	}
 	os.Exit(boot.Main("ant", flags, func(_ context.Context, p *boot.Process) error {
@@ -29,11 +32,12 @@ func main() {
 		if conf.Dir == "" && conf.ID != "" && p.Colony.DataDir != "" {
 			conf.Dir = filepath.Join(p.Colony.DataDir, "ant-"+conf.ID)
 		}
-		return wire(conf, p)
+		workers.Dir, workers.Reserved, workers.DrainTimeout = filepath.Join(conf.Dir, "workers"), []string{conf.ID}, conf.DrainTimeout
+		return wire(conf, workers, addr, p)
 	}))
 }
 
-func wire(conf ant.Config, p *boot.Process) error {
+func wire(conf ant.Config, workers ant.BridgeConfig, addr string, p *boot.Process) error {
 	nc, js, err := p.NATS()
 	if err != nil {
 		return err
@@ -46,11 +50,24 @@ func wire(conf ant.Config, p *boot.Process) error {
 	if err != nil {
 		return err
 	}
-	svc, err := ant.New(conf, ant.Deps{NATS: nc, JS: js, ResourceManager: resources, Supervisor: supervisor, Log: p.Log, Meter: p.Metrics.Meter("ant")})
+	deps := ant.Deps{NATS: nc, JS: js, ResourceManager: resources, Supervisor: supervisor, Log: p.Log, Meter: p.Metrics.Meter("ant")}
+	svc, err := ant.New(conf, deps)
 	if err != nil {
 		return err
 	}
 	p.Run("ant", svc.Run)
+	if addr == "" {
+		return nil
+	}
+	bridge, err := ant.NewBridge(workers, deps)
+	if err != nil {
+		return err
+	}
+	lis, err := p.Listen(addr)
+	if err != nil {
+		return err
+	}
+	p.Run("workers", func(ctx context.Context) error { return bridge.Serve(ctx, lis) })
 	return nil
 }
 

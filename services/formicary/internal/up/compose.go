@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"time"
@@ -91,11 +92,15 @@ func (c *composition) build(ctx context.Context, d *doors, col *colony.Colony) e
 		}
 		services = append(services, members...)
 	}
-	gateway, err := c.gateway(d)
+	bridge, err := c.workers()
 	if err != nil {
 		return err
 	}
-	edge := []run.Member{gateway, {Name: "operations port", Run: func(ctx context.Context) error {
+	gateway, err := c.gateway(d, bridge.Handler())
+	if err != nil {
+		return err
+	}
+	edge := []run.Member{gateway, {Name: "workers", Run: bridge.Run}, {Name: "operations port", Run: func(ctx context.Context) error {
 		return telemetry.Serve(ctx, d.ops, c.ops.Handler())
 	}}}
 	if !c.conf.NoAnt {
@@ -251,7 +256,7 @@ func (c *composition) etcd() *clientv3.Client {
 	return client
 }
 
-func (c *composition) gateway(d *doors) (run.Member, error) {
+func (c *composition) gateway(d *doors, workers http.Handler) (run.Member, error) {
 	const name = "api-gateway"
 	nc, _, err := c.bus(name)
 	if err != nil {
@@ -259,7 +264,7 @@ func (c *composition) gateway(d *doors) (run.Member, error) {
 	}
 	svc, err := apigateway.New(apigateway.DefaultConfig(), apigateway.Deps{
 		NATS: nc, JobManager: c.peers["job-manager"], ResourceManager: c.peers["resource-manager"], Scheduler: c.peers["scheduler"],
-		Supervisor: c.peers["supervisor"], HTTP: d.http, GRPC: d.grpc, Log: c.logger(name), Meter: c.metrics.Meter(name),
+		Supervisor: c.peers["supervisor"], Workers: workers, HTTP: d.http, GRPC: d.grpc, Log: c.logger(name), Meter: c.metrics.Meter(name),
 	})
 	if err != nil {
 		return run.Member{}, err
@@ -286,6 +291,21 @@ func (c *composition) ant() (run.Member, error) {
 		return run.Member{}, err
 	}
 	return run.Member{Name: name, Run: svc.Run}, nil
+}
+
+// workers returns the bridge over which workers connect to the gateway's HTTP address; each is an ant of its own.
+func (c *composition) workers() (*ant.Bridge, error) {
+	const name = "workers"
+	nc, js, err := c.bus(name)
+	if err != nil {
+		return nil, err
+	}
+	conf := ant.DefaultBridgeConfig()
+	conf.Dir, conf.Reserved, conf.Version, conf.DrainTimeout = filepath.Join(c.conf.DataDir, name), []string{c.conf.AntID}, c.conf.Version, drainTime
+	return ant.NewBridge(conf, ant.Deps{
+		NATS: nc, JS: js, ResourceManager: c.peers["resource-manager"], Supervisor: c.peers["supervisor"],
+		Log: c.logger(name), Meter: c.metrics.Meter(name),
+	})
 }
 
 func (c *composition) logger(name string) *slog.Logger { return c.log.With("service", name) }

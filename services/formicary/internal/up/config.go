@@ -11,6 +11,7 @@
 //	DATA/etcd          begins empty at every start
 //	DATA/s3            logs
 //	DATA/ant           the ant's spool and working directories
+//	DATA/workers       the spools of workers that connect by WebSocket
 //
 // Parts end in the reverse order of their dependence: the gateway and the ant first, then the services, then the stores.
 package up
