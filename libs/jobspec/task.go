@@ -324,6 +324,9 @@ func (r *taskFieldReader) taskVariables(n *node) {
 	for name, v := range own {
 		if _, ok := v.(unknown); ok {
 			delete(own, name) // not set before the claim
+			if r.m.scope.isItem(VarFanOutIndex) {
+				r.m.scope.item[name] = v // nor before there is an item
+			}
 		}
 	}
 	scope.task = own

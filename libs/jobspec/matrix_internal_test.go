@@ -1,0 +1,170 @@
+package jobspec
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestMatrixEqualsTheModel compares combine with a plain reading of the rules, for many small matrices.
+func TestMatrixEqualsTheModel(t *testing.T) {
+	for seed := range uint64(3000) {
+		r := rand.New(rand.NewPCG(seed, 7))
+		axes := make([]matrixAxis, r.IntN(4))
+		for i := range axes {
+			axes[i] = matrixAxis{name: string(rune('a' + i)), values: randomValues(r, r.IntN(4))}
+		}
+		include, exclude := randomEntries(r, 5), randomEntries(r, 3)
+		got, names := combine(axes, include, exclude)
+		want := model(axes, include, exclude)
+		if diff := cmp.Diff(shownItems(want), shownItems(got)); diff != "" {
+			t.Fatalf("seed %d: %s", seed, diff)
+		}
+		if len(names) != len(got) {
+			t.Fatalf("seed %d: %d names for %d items", seed, len(names), len(got))
+		}
+	}
+}
+
+func randomValues(r *rand.Rand, n int) []any {
+	out := []any{}
+	for i := range n {
+		out = append(out, int64(i*10+r.IntN(3)))
+	}
+	return out
+}
+
+func randomEntries(r *rand.Rand, most int) []map[string]any {
+	var out []map[string]any
+	for range r.IntN(most + 1) {
+		m := map[string]any{}
+		for range 1 + r.IntN(3) {
+			m[string(rune('a'+r.IntN(5)))] = int64(r.IntN(3)*10 + r.IntN(3))
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+// model: the product; what matches an exclusion goes; then the entries in their order.
+func model(axes []matrixAxis, include, exclude []map[string]any) []map[string]any {
+	type combination struct{ axis, all map[string]any }
+	list := []combination{}
+	total := 1
+	for _, a := range axes {
+		total *= len(a.values)
+	}
+	if len(axes) == 0 {
+		total = 0
+	}
+	for n := range total {
+		c := map[string]any{}
+		rest := n
+		for i := len(axes) - 1; i >= 0; i-- {
+			c[axes[i].name] = axes[i].values[rest%len(axes[i].values)]
+			rest /= len(axes[i].values)
+		}
+		gone := false
+		for _, e := range exclude {
+			same := true
+			for k, v := range e {
+				same = same && c[k] == v
+			}
+			gone = gone || same
+		}
+		if !gone {
+			all := map[string]any{}
+			for k, v := range c {
+				all[k] = v
+			}
+			list = append(list, combination{c, all})
+		}
+	}
+	originals := len(list)
+	for _, e := range include {
+		extended := false
+		for i := range originals {
+			changes := false
+			for k, v := range e {
+				if own, ok := list[i].axis[k]; ok && own != v {
+					changes = true
+				}
+			}
+			if !changes {
+				extended = true
+				for k, v := range e {
+					list[i].all[k] = v
+				}
+			}
+		}
+		if !extended {
+			list = append(list, combination{e, e})
+		}
+	}
+	out := make([]map[string]any, len(list))
+	for i := range list {
+		out[i] = list[i].all
+	}
+	return out
+}
+
+func shownItems(items []map[string]any) []string {
+	out := make([]string, len(items))
+	for i, m := range items {
+		var parts []string
+		for k, v := range m {
+			parts = append(parts, fmt.Sprint(k, "=", v))
+		}
+		slices.Sort(parts)
+		out[i] = strings.Join(parts, " ")
+	}
+	return out
+}
+
+func TestSubjects(t *testing.T) {
+	for text, want := range map[string]bool{
+		"orders.new": true, "a": true, "a-b_c.D1": true, "": false, "a.*": false, "a.>": false, "a b": false, ".a": false, "a.": false, "a..b": false,
+		"formicary.x": false, "Formicary.x": false, "formicary": false, "formicaryx.y": true, "$SYS.x": false, "$JS.API": false, "_INBOX.x": false, "a\nb": false,
+		strings.Repeat("x", 256): false,
+	} {
+		if got := validSubject(text); got != want {
+			t.Errorf("%q: %t", text, got)
+		}
+	}
+}
+
+func TestRanges(t *testing.T) {
+	for text, want := range map[string]bool{
+		"3": true, "1.2": true, "v1.2.3-rc1": true, "^1.2": true, "~1": true, ">=1.2 <2": true, ">= 1.2, < 3": true, "1.x": true, "*": true, "1 || 2": true, "1.0 - 2.0": true,
+		"latest": false, "^": false, "1.2;rm": false, "$(x)": false,
+	} {
+		if got := validRange(text); got != want {
+			t.Errorf("%q: %t", text, got)
+		}
+	}
+}
+
+func TestItemNames(t *testing.T) {
+	used := map[string]bool{}
+	for i, c := range []struct {
+		label []any
+		want  string
+	}{
+		{nil, "t[0]"},
+		{[]any{"linux", 1.26}, "t[linux,1.26]"},
+		{[]any{"linux", "1.26"}, "t[2]"},
+		{[]any{"a/b\nc"}, "t[a-b-c]"},
+		{[]any{strings.Repeat("x", 200)}, "t[4]"},
+		{[]any{map[string]any{}}, "t[5]"},
+		{[]any{int64(7)}, "t[7]"},
+		{nil, "t[#7]"},
+	} {
+		if got := itemName("t", c.label, i, used); got != c.want {
+			t.Errorf("%d: %q, want %q", i, got, c.want)
+		}
+	}
+}
