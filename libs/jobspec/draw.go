@@ -193,16 +193,13 @@ func (b *drawingBuilder) edges() {
 		if source < 0 {
 			return
 		}
-		target := 0
-		if to >= 0 {
-			if target = b.node[to]; target < 0 {
-				return
-			}
-		} else {
-			target = b.action(action)
+		if to < 0 {
+			b.edge(drawnEdge{from: source, to: b.action(action), data: data}, key)
+			return
 		}
-		if source == target && to != from {
-			return // within a group
+		target := b.node[to]
+		if target < 0 || source == target && to != from { // left out, or within a group
+			return
 		}
 		b.edge(drawnEdge{from: source, to: target, data: data}, key)
 	})

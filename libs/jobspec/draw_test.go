@@ -146,11 +146,10 @@ func TestDrawLarge(t *testing.T) {
 		}
 		add("layers", layer...)
 		add("cycle", named((i+1)%n))
-		switch {
-		case i == n-1:
+		if i == n-1 {
 			add("chain")
 			add("fan")
-		default:
+		} else {
 			add("chain", named(i+1))
 			add("fan", named(n-1))
 		}

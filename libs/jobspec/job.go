@@ -103,9 +103,9 @@ func (r *reader) jobField(d *draft, waits *waits, p *pair) {
 	case "delay_between_retries", "retry_backoff_policy", "backoff":
 		waits.set(r, p)
 	case "max_concurrency":
-		plan.MaxConcurrency = r.literalInt(n, "max_concurrency", 0, maxConcurrency)
+		plan.MaxConcurrency = r.literalInt(n, "max_concurrency", maxConcurrency)
 	case "priority":
-		plan.Priority = r.literalInt(n, "priority", 0, 100)
+		plan.Priority = r.literalInt(n, "priority", 100)
 	case "fail_fast":
 		plan.FailFast = r.boolean(n)
 	case "cleanup_timeout":
@@ -150,13 +150,13 @@ func (r *reader) jobStanding(d *draft, p *pair) bool {
 		}
 	case "retention_days_for_failed":
 		r.inactive(p)
-		d.retention.Failed = r.literalInt(n, p.key, 0, maxRetention)
+		d.retention.Failed = r.literalInt(n, p.key, maxRetention)
 	case "retention_days_for_completed":
 		r.inactive(p)
-		d.retention.Completed = r.literalInt(n, p.key, 0, maxRetention)
+		d.retention.Completed = r.literalInt(n, p.key, maxRetention)
 	case "retention_days_for_cancelled":
 		r.inactive(p)
-		d.retention.Cancelled = r.literalInt(n, p.key, 0, maxRetention)
+		d.retention.Cancelled = r.literalInt(n, p.key, maxRetention)
 	case "public_plugin":
 		d.publicPlugin = r.literalFlag(n, p.key)
 	case "hard_reset_after_retries":
@@ -253,12 +253,12 @@ func (r *reader) longText(n *node, field string, longest int) string {
 	return text
 }
 
-func (r *reader) literalInt(n *node, field string, low, high int) int {
+func (r *reader) literalInt(n *node, field string, high int) int {
 	if n.templated {
 		r.literal(n, field, maxName)
-		return low
+		return 0
 	}
-	i, _ := r.integer(n, low, high)
+	i, _ := r.integer(n, 0, high)
 	return i
 }
 

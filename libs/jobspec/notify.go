@@ -141,11 +141,11 @@ func validURL(text string) bool {
 
 // webhook reads {url, headers, query}, or the URL alone.
 func (r *reader) webhook(at *pair) *Webhook {
-	w := &Webhook{}
-	switch at.value.kind {
-	case nodeNull:
+	if at.value.kind == nodeNull {
 		return nil
-	case nodeScalar:
+	}
+	w := &Webhook{}
+	if at.value.kind == nodeScalar {
 		w.URL = r.url(at.value)
 		return w
 	}

@@ -176,8 +176,11 @@ func TestOptionForms(t *testing.T) {
 func TestSecrets(t *testing.T) {
 	p := plan(t, podTask("secrets: [TOKEN, db-password, 1st, {name: a, env: A}, {name: a, file: conf/a}]"), nil)
 	if diff := cmp.Diff([]jobspec.Secret{
-		{Name: "TOKEN", Env: "TOKEN"}, {Name: "db-password", Env: "DB_PASSWORD"}, {Name: "1st", Env: "SECRET_1ST"},
-		{Name: "a", Env: "A"}, {Name: "a", File: "conf/a"},
+		{Name: "TOKEN", Env: "TOKEN"},
+		{Name: "db-password", Env: "DB_PASSWORD"},
+		{Name: "1st", Env: "SECRET_1ST"},
+		{Name: "a", Env: "A"},
+		{Name: "a", File: "conf/a"},
 	}, p.Tasks[0].Secrets); diff != "" {
 		t.Error(diff)
 	}

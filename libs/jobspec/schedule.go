@@ -164,13 +164,13 @@ func (r *reader) deadline(n *node) *Deadline {
 func (r *reader) concurrency(at *pair) *Concurrency {
 	c := &Concurrency{OnConflict: ConflictQueue}
 	if at.value.kind == nodeScalar {
-		c.Limit = r.literalInt(at.value, at.key, 0, maxConcurrency)
+		c.Limit = r.literalInt(at.value, at.key, maxConcurrency)
 		return c
 	}
 	r.mapping(at.value, func(p *pair) {
 		switch p.key {
 		case "limit":
-			c.Limit = r.literalInt(p.value, p.key, 0, maxConcurrency)
+			c.Limit = r.literalInt(p.value, p.key, maxConcurrency)
 		case "key":
 			r.inactive(p)
 			c.Key = r.short(p.value)

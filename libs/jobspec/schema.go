@@ -1,6 +1,9 @@
 package jobspec
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"maps"
+)
 
 const (
 	schemaDialect = "https://json-schema.org/draft/2020-12/schema"
@@ -88,10 +91,11 @@ func (l *level) schema() form {
 }
 
 func described(f form, doc string, deprecated bool) form {
-	out := form{"description": doc}
-	for key, value := range f {
-		out[key] = value
+	out := maps.Clone(f)
+	if out == nil {
+		out = form{}
 	}
+	out["description"] = doc
 	if deprecated {
 		out["deprecated"] = true
 	}

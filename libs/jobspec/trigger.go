@@ -16,7 +16,7 @@ const (
 const (
 	AuthHMAC   = "hmac_sha256"
 	AuthBearer = "bearer_token"
-	AuthAPIKey = "api_key_header"
+	AuthAPIKey = "api_key_header" //nolint:gosec // the name of a way, no key
 )
 
 // Modes of s3 triggers.
