@@ -91,7 +91,7 @@ func newWorldWith(t testing.TB, s3 string) *world {
 func (w *world) replica(name string) {
 	w.t.Helper()
 	cfg := supervisor.DefaultConfig()
-	cfg.Reconcile.Every = 100 * time.Millisecond
+	cfg.Reconcile.Every, cfg.Children.Every, cfg.Children.AskEvery = 100*time.Millisecond, 200*time.Millisecond, 200*time.Millisecond
 	blobs, err := minio.New(w.s3, &minio.Options{Creds: credentials.NewStaticV4("key", "secret", ""), Region: "us-east-1"})
 	if err != nil {
 		w.t.Fatal(err)

@@ -48,11 +48,13 @@ type Config struct {
 	DispatchBatch int
 	// Reconcile says how long things may take before they are looked after.
 	Reconcile reconcile.Config
+	// Children says how often forked jobs are looked after.
+	Children child.Config
 }
 
 // DefaultConfig returns what suits a colony of any size.
 func DefaultConfig() Config {
-	return Config{DispatchBatch: 256, Reconcile: reconcile.DefaultConfig()}
+	return Config{DispatchBatch: 256, Reconcile: reconcile.DefaultConfig(), Children: child.DefaultConfig()}
 }
 
 // Validate reports every fault.
@@ -61,7 +63,7 @@ func (c Config) Validate() error {
 	if c.DispatchBatch < 1 || c.DispatchBatch > 1000 {
 		err = fmt.Errorf("DispatchBatch is %d, want 1 to 1000", c.DispatchBatch)
 	}
-	return errors.Join(err, c.Reconcile.Validate())
+	return errors.Join(err, c.Reconcile.Validate(), c.Children.Validate())
 }
 
 // Deps are what the service uses. Blobs must know its region, so that signing an address asks nobody.
@@ -133,7 +135,7 @@ func New(cfg Config, d Deps) (*Service, error) {
 		},
 	}
 	blobs := &blob.Store{Client: d.Blobs, Bucket: d.Bucket}
-	s.children = child.New(store, peer.NewChildren(d.JobManager), pg.Temporary, d.Log)
+	s.children = child.New(cfg.Children, store, peer.NewChildren(d.JobManager), pg.Temporary, d.Log)
 	s.chores = chore.New(store, blobs, d.Log)
 	s.register = func(r grpc.ServiceRegistrar) {
 		antv1.RegisterAttemptServiceServer(r, &api.Attempts{Manager: s.attempts, Signer: blobs})

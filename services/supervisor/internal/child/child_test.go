@@ -27,6 +27,15 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+func TestConfig(t *testing.T) {
+	if err := DefaultConfig().Validate(); err != nil {
+		t.Error(err)
+	}
+	if err := (Config{}).Validate(); err == nil || strings.Count(err.Error(), "want more than 0") != 3 {
+		t.Error(err)
+	}
+}
+
 func TestDelayGrows(t *testing.T) {
 	if delay(1) != 250*time.Millisecond || delay(2) != 500*time.Millisecond || delay(99) != time.Minute || delay(0) != 250*time.Millisecond {
 		t.Error(delay(1), delay(2), delay(99))
@@ -102,7 +111,7 @@ func (m *memory) Children(context.Context, []Key) ([]Ended, error) { return nil,
 
 func temporary(err error) bool { return errs.CodeOf(err) == errs.CodeUnavailable }
 
-func loop(m *memory) *Loop { return New(m, m, temporary, slog.New(slog.DiscardHandler)) }
+func loop(m *memory) *Loop { return New(DefaultConfig(), m, m, temporary, slog.New(slog.DiscardHandler)) }
 
 func wanted(types ...string) []Wanted {
 	all := make([]Wanted, len(types))

@@ -13,8 +13,34 @@ import (
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
 
+// Config says how often children are looked after that no commit and no event spoke of.
+type Config struct {
+	// Every is the time between looks for children to submit or cancel that a crash or an outage has left.
+	Every time.Duration
+	// AskEvery is the time between questions for children that are silent: whose end has not been heard of for Silence.
+	AskEvery time.Duration
+	Silence  time.Duration
+}
+
+// DefaultConfig suits a colony of any size.
+func DefaultConfig() Config {
+	return Config{Every: 5 * time.Second, AskEvery: 10 * time.Second, Silence: 30 * time.Second}
+}
+
+// Validate reports every fault.
+func (c Config) Validate() error {
+	var err error
+	for name, d := range map[string]time.Duration{"Every": c.Every, "AskEvery": c.AskEvery, "Silence": c.Silence} {
+		if d <= 0 {
+			err = errors.Join(err, fmt.Errorf("children: %s is %s, want more than 0", name, d))
+		}
+	}
+	return err
+}
+
 // Loop submits, cancels and asks. Any number of processes may run one.
 type Loop struct {
+	cfg   Config
 	store Store
 	peer  Peer
 	log   *slog.Logger
@@ -26,16 +52,12 @@ type Loop struct {
 const (
 	batchSize = 500 // of the 1,000 that job-manager takes
 	// lease is how long what is taken is hidden from others: longer than a call and the step after it take.
-	lease       = 40 * time.Second
-	sweepEvery  = 5 * time.Second
-	silentEvery = 10 * time.Second
-	// silence is how long an event is awaited before job-manager is asked.
-	silence = 30 * time.Second
+	lease = 40 * time.Second
 )
 
 // New returns a loop. temporary says that an error is not the fault of what was asked.
-func New(store Store, peer Peer, temporary func(error) bool, log *slog.Logger) *Loop {
-	return &Loop{store: store, peer: peer, temporary: temporary, log: log, wake: run.NewSignal()}
+func New(cfg Config, store Store, peer Peer, temporary func(error) bool, log *slog.Logger) *Loop {
+	return &Loop{cfg: cfg, store: store, peer: peer, temporary: temporary, log: log, wake: run.NewSignal()}
 }
 
 // Changed takes from a commit what concerns children.
@@ -49,10 +71,10 @@ func (l *Loop) Changed(c *execution.Changes) {
 func (l *Loop) Run(ctx context.Context) error {
 	return run.Group(ctx,
 		run.Member{Name: "children", Run: func(ctx context.Context) error {
-			return run.Loop(ctx, l.log, "children", sweepEvery, l.wake, l.Round)
+			return run.Loop(ctx, l.log, "children", l.cfg.Every, l.wake, l.Round)
 		}},
 		run.Member{Name: "silent children", Run: func(ctx context.Context) error {
-			return run.Loop(ctx, l.log, "silent children", silentEvery, run.NewSignal(), l.Ask)
+			return run.Loop(ctx, l.log, "silent children", l.cfg.AskEvery, run.NewSignal(), l.Ask)
 		}},
 	)
 }
@@ -175,7 +197,7 @@ func (l *Loop) cancel(ctx context.Context, keys []Key) error {
 // Ask asks about children whose end was not heard of.
 func (l *Loop) Ask(ctx context.Context) error {
 	for {
-		keys, err := l.store.TakeSilent(ctx, silence, batchSize)
+		keys, err := l.store.TakeSilent(ctx, l.cfg.Silence, batchSize)
 		if err != nil || len(keys) == 0 {
 			return err
 		}
