@@ -22,12 +22,16 @@ func (s *State) mayStart(t *Task) bool {
 	case t.Halted:
 		return false
 	case s.Job.Stopping:
-		// no deadline: the clean-up's own time is over too
-		return t.Spec.AlwaysRun && s.Job.StartedAt != nil && (s.Job.DeadlineAt != nil || s.Job.State == JobPaused)
+		return t.Spec.AlwaysRun && s.Job.StartedAt != nil && !s.over()
 	case s.Job.Failing:
 		return t.Spec.AlwaysRun || t.Handler
 	}
 	return true
+}
+
+// over says that the time of the clean-up has passed too. While a job waits for people no time passes.
+func (s *State) over() bool {
+	return s.Job.DeadlineAt == nil && s.Job.State != JobPaused && s.Job.State != JobApproval
 }
 
 // activate decides about a BLOCKED task whose edges are all resolved.

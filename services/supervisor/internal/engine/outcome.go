@@ -240,15 +240,18 @@ func (s *State) checkOutputs(t *Task) error {
 
 // fail ends a task that failed and is not tried again, by the route for its state.
 func (s *State) fail(t *Task, o Outcome, now time.Time) {
-	route, ok := t.stateRoute(o.outcome())
-	switch {
-	case !ok || t.IsItem() || isAction(route) && repeats(route.Targets[0]):
-		s.failWith(t, o, nil, now)
-	case isAction(route):
-		s.act(t, o, route.Targets[0], now)
-	default:
+	route, _ := t.stateRoute(o.outcome())
+	if !isAction(route) {
 		s.failWith(t, o, route.Targets, now)
+		return
 	}
+	action := route.Targets[0]
+	waited := action == jobspec.ActionWaitForApproval && t.WaitGate == GateApproval
+	if t.IsItem() || repeats(action) || waited {
+		s.failWith(t, o, nil, now)
+		return
+	}
+	s.act(t, o, action, now)
 }
 
 // failWith ends a task as FAILED. Targets handle the failure; without any it is the job's, unless it is allowed, or
@@ -367,7 +370,7 @@ func (s *State) noRestart() {
 // submitForApproval keeps the outcome of an attempt until somebody has judged it.
 func (s *State) submitForApproval(t *Task, o Outcome, now time.Time) {
 	if !s.mayStart(t) {
-		s.drop(t, now)
+		s.discard(t, now)
 		return
 	}
 	t.Accepted, t.Approval = o.State, t.Spec.Approval
@@ -385,9 +388,12 @@ func (s *State) refuse(t *Task, code string, o Outcome, now time.Time) {
 // repeat runs a task again without calling it a failure: a poll, a restart, or after a pause.
 func (s *State) repeat(t *Task, o Outcome, action string, now time.Time) {
 	spent := t.StartedAt != nil && t.Spec.Timeout > 0 && !now.Before(t.StartedAt.Add(t.Spec.Timeout))
+	hopeless := o.FailureClass == ClassRejected && t.ErrorCode != codeRejected // it would be refused again
 	switch {
-	case !s.mayStart(t), t.IsGroup() && t.Items != nil: // a group does not run
+	case !s.mayStart(t), hopeless, t.IsGroup() && t.Items != nil: // a group does not run
 		s.failWith(t, o, nil, now)
+	case action == jobspec.ActionPauseJob && s.Job.Stopping: // clean-up is not kept waiting
+		s.startAt(t, now.Add(max(s.Job.Policy.PauseTime, minDelay)), now)
 	case action == jobspec.ActionPauseJob:
 		s.pause(true)
 		s.start(t, now)

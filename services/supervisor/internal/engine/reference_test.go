@@ -49,6 +49,7 @@ type refTask struct {
 	accepted  string // outcome that waits for approval
 	code      int
 	errorCode string
+	class     string
 	taken     []string
 	handled   bool
 	halted    bool
@@ -115,7 +116,7 @@ func (r *reference) mayStart(t *refTask) bool {
 	case t.halted:
 		return false
 	case r.stopping:
-		return t.spec.AlwaysRun && r.started && (!r.over || r.state == engine.JobPaused)
+		return t.spec.AlwaysRun && r.started && !r.over
 	case r.failing:
 		return t.spec.AlwaysRun || r.handler(t)
 	}
@@ -528,7 +529,7 @@ func (r *reference) judge(t *refTask, outcome string, code int, class string) {
 			targets, what = nil, ""
 		}
 	}
-	t.code = code
+	t.code, t.class = code, class
 	if !t.made {
 		t.errorCode = ""
 	}
@@ -635,7 +636,7 @@ func (r *reference) obey(t *refTask, rule *jobspec.ErrorRule, class string) bool
 		t.tries["retry"]++
 		r.later(t, t.spec.Backoff.Delay > 0)
 	case jobspec.ActionSuspendJob:
-		if !r.mayStart(t) {
+		if !r.mayStart(t) || r.stopping {
 			return false
 		}
 		r.pause(false)
@@ -695,8 +696,10 @@ func (r *reference) act(t *refTask, what, outcome string) {
 
 func (r *reference) repeat(t *refTask, what, outcome string) {
 	switch {
-	case !r.mayStart(t) || t.made:
+	case !r.mayStart(t) || t.made || t.class == engine.ClassRejected:
 		r.fail(t, outcome, nil)
+	case what == "PAUSE_JOB" && r.stopping:
+		r.later(t, true)
 	case what == "PAUSE_JOB":
 		r.pause(true)
 		r.start(t)
@@ -718,7 +721,7 @@ func (r *reference) failFinally(t *refTask, outcome string) {
 		}
 	}
 	switch what := action(targets); {
-	case t.group != nil || repeating(what):
+	case t.group != nil || repeating(what) || what == "WAIT_FOR_APPROVAL" && t.gate == engine.GateApproval:
 		r.fail(t, outcome, nil)
 	case what != "":
 		r.act(t, what, outcome)
@@ -795,7 +798,7 @@ func (r *reference) voted(t *refTask, approve bool) {
 	r.reopen()
 	manual := t.accepted == ""
 	outcome, first, second := t.accepted, "APPROVED", "COMPLETED"
-	t.accepted, t.errorCode = "", ""
+	t.accepted, t.errorCode, t.class = "", "", ""
 	if manual {
 		outcome = "COMPLETED"
 	}

@@ -28,7 +28,7 @@ func (s *State) obey(t *Task, o *Outcome, rule *jobspec.ErrorRule, now time.Time
 		t.UserTries++
 		s.tryAgain(t, o, now)
 	case jobspec.ActionSuspendJob:
-		if !s.mayStart(t) {
+		if !s.mayStart(t) || s.Job.Stopping {
 			return false
 		}
 		s.pause(false)

@@ -37,6 +37,7 @@ type world struct {
 	children map[int]string // id of the request, "" while it is not submitted
 	votes    map[int]bool
 	forked   map[string]string // how the children of fork tasks have ended, "" while they have not
+	before   map[string]string // the same when the step began
 	stops    map[int]bool      // running attempts that were told to stop
 	// crash says whether to throw away the answer of this round and to begin the step anew; nil: never.
 	crash  func() bool
@@ -102,6 +103,7 @@ func (w *world) loadOpen(s *engine.State, fits func(*engine.Task) bool) {
 // step applies f to a neighbourhood, loads what it needs and saves what changed.
 func (w *world) step(f func(*engine.State), idx ...int) {
 	w.t.Helper()
+	w.before = maps.Clone(w.forked)
 	for {
 		s := &engine.State{Job: w.job, Tasks: map[int]*engine.Task{}, Out: map[int][]engine.Edge{}}
 		if w.whole {
