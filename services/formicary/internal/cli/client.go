@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -128,6 +129,9 @@ type client struct {
 	logs        executionv1.LogServiceClient
 	ants        resourcev1.AntServiceClient
 	queue       schedulev1.QueueServiceClient
+	approvals   executionv1.ApprovalServiceClient
+	errorCodes  jobv1.ErrorCodeServiceClient
+	notices     jobv1.NotificationServiceClient
 }
 
 // dial connects to the chosen server, or to addr when it is not empty.
@@ -154,10 +158,31 @@ func dial(addr string) (*client, error) {
 		logs:        executionv1.NewLogServiceClient(conn),
 		ants:        resourcev1.NewAntServiceClient(conn),
 		queue:       schedulev1.NewQueueServiceClient(conn),
+		approvals:   executionv1.NewApprovalServiceClient(conn),
+		errorCodes:  jobv1.NewErrorCodeServiceClient(conn),
+		notices:     jobv1.NewNotificationServiceClient(conn),
 	}, nil
 }
 
 func (c *client) close() { _ = c.conn.Close() }
+
+// as makes calls in the name of the user.
+func (a *app) as(ctx context.Context) context.Context {
+	name := a.user
+	if name == "" {
+		name = a.Getenv("FORMICARY_USER")
+	}
+	if name == "" {
+		if u, err := user.Current(); err == nil {
+			name = u.Username
+		}
+	}
+	caller := rpc.CallerFrom(ctx)
+	if name != "" {
+		caller.User = name
+	}
+	return rpc.WithCaller(ctx, caller)
+}
 
 // with dials, calls f with the bounded time of one call, and hangs up.
 func (a *app) with(ctx context.Context, f func(context.Context, *client) error) error {
@@ -170,7 +195,7 @@ func (a *app) with(ctx context.Context, f func(context.Context, *client) error) 
 	if limit == 0 {
 		limit = callTime
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(a.as(ctx), limit)
 	defer cancel()
 	return f(ctx, c)
 }
@@ -182,6 +207,7 @@ func (a *app) patiently(ctx context.Context, f func(context.Context, *client) er
 		return err
 	}
 	defer c.close()
+	ctx = a.as(ctx)
 	if a.timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, a.timeout)

@@ -12,7 +12,7 @@ import (
 
 func (a *app) jobCmd() *cobra.Command {
 	return group("job", "Definitions of jobs",
-		a.jobListCmd(), a.jobGetCmd(), a.jobApplyCmd(), a.jobLintCmd(), a.jobDeleteCmd(), a.jobSwitchCmd(true), a.jobSwitchCmd(false), a.jobVersionsCmd())
+		a.jobListCmd(), a.jobGetCmd(), a.jobApplyCmd(), a.jobLintCmd(), a.jobTestCmd(), a.jobPlanCmd(), a.jobGraphCmd(), a.jobInitCmd(), a.jobPluginsCmd(), a.jobDeleteCmd(), a.jobSwitchCmd(true), a.jobSwitchCmd(false), a.jobVersionsCmd())
 }
 
 func (a *app) jobListCmd() *cobra.Command {
@@ -111,15 +111,6 @@ func (a *app) jobApplyCmd() *cobra.Command {
 					printf(w, "%s %s %s\n", res.GetDefinition().GetJobType(), what, versionText(res.GetDefinition()))
 				})
 			})
-		},
-	}
-}
-
-func (a *app) jobLintCmd() *cobra.Command {
-	return &cobra.Command{
-		Use: "lint FILE", Short: "Check a definition and store nothing", Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			return a.lint(args[0])
 		},
 	}
 }

@@ -21,7 +21,8 @@ const idHelp = "ID is a request's id, a unique beginning of it (8 characters or 
 func (a *app) requestCmd() *cobra.Command {
 	return group("request", "Requests: jobs that run, ran or wait",
 		a.submitCmd(), a.requestListCmd(), a.requestGetCmd(), a.watchCmd(), a.waitCmd(), a.logsCmd(), a.explainCmd(),
-		a.cancelCmd(), a.pauseCmd(), a.resumeCmd(), a.restartCmd())
+		a.cancelCmd(), a.pauseCmd(), a.resumeCmd(), a.restartCmd(),
+		a.itemsCmd(), a.approvalsCmd(), a.voteCmd(true), a.voteCmd(false), a.notificationsCmd())
 }
 
 func (a *app) submitCmd() *cobra.Command {

@@ -34,6 +34,7 @@ type app struct {
 	server  string
 	colony  string
 	output  string
+	user    string
 	timeout time.Duration
 
 	used    target // the server that was asked, for the error when it does not answer
@@ -80,9 +81,10 @@ Which server is used: --server, --colony, $FORMICARY_SERVER, $FORMICARY_COLONY, 
 $FORMICARY_GRPC. Exit codes: 0 ok, 1 the job failed, 2 usage or invalid YAML, 3 not found, 4 denied, 5 conflict,
 6 unavailable, 7 cancelled, 8 still running, 130 detached.`,
 		SilenceErrors: true, SilenceUsage: true,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
-			if !slices.Contains(formats, a.output) {
-				return fmt.Errorf("unknown output format %q: want %s", a.output, strings.Join(formats, ", "))
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
+			own := formatsOf(c)
+			if !slices.Contains(own, a.output) {
+				return fmt.Errorf("unknown output format %q: want %s", a.output, strings.Join(own, ", "))
 			}
 			a.started = true
 			return nil
@@ -92,9 +94,27 @@ $FORMICARY_GRPC. Exit codes: 0 ok, 1 the job failed, 2 usage or invalid YAML, 3 
 	f.StringVar(&a.server, "server", "", "HTTP `address` of the server, for example 127.0.0.1:7777")
 	f.StringVar(&a.colony, "colony", "", "`file` with the colony's addresses, DATA/colony.json")
 	f.StringVarP(&a.output, "output", "o", "table", strings.Join(formats, ", "))
+	f.StringVar(&a.user, "user", "", "`name` to act under; $FORMICARY_USER, or the name of the account, unless given")
 	f.DurationVar(&a.timeout, "timeout", 0, "give up after this `duration`; 0 means 30s for a call and for ever when waiting")
-	root.AddCommand(a.upCmd(), a.runCmd(), a.jobCmd(), a.requestCmd(), a.antCmd(), a.auditCmd(), a.doctorCmd(), a.versionCmd())
+	root.AddCommand(a.upCmd(), a.runCmd(), a.jobCmd(), a.requestCmd(), a.antCmd(), a.errorCodeCmd(), a.schemaCmd(), a.auditCmd(), a.doctorCmd(), a.versionCmd())
 	return root
+}
+
+// formatsKey is the annotation of a command that prints in other formats than the usual ones.
+const formatsKey = "formats"
+
+// printsIn gives a command formats of its own; the first is its default.
+func printsIn(c *cobra.Command, own ...string) *cobra.Command {
+	c.Annotations = map[string]string{formatsKey: strings.Join(own, " ")}
+	c.Long += "\n\nFormats of -o: " + strings.Join(own, ", ") + "."
+	return c
+}
+
+func formatsOf(c *cobra.Command) []string {
+	if own := c.Annotations[formatsKey]; own != "" {
+		return append(strings.Fields(own), "table")
+	}
+	return formats
 }
 
 // group is a command that only holds others.

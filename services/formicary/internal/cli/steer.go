@@ -51,12 +51,17 @@ func (a *app) resumeCmd() *cobra.Command {
 }
 
 func (a *app) restartCmd() *cobra.Command {
-	var hard bool
+	var req jobv1.RestartJobRequestRequest
 	c := a.steer("restart ID", "Run an ended request again", func(ctx context.Context, cl *client, id string) (*jobv1.JobRequest, error) {
-		res, err := cl.requests.RestartJobRequest(ctx, &jobv1.RestartJobRequestRequest{Id: id, Hard: hard})
+		req.Id = id
+		res, err := cl.requests.RestartJobRequest(ctx, &req)
 		return res.GetRequest(), err
 	})
-	c.Flags().BoolVar(&hard, "hard", false, "run every task again; otherwise completed tasks are kept")
+	c.Example = "  formicary request restart @failed\n  formicary request restart 0198f2c1 --from deploy\n  formicary request restart 0198f2c1 --hard --version ^1.2"
+	c.Flags().BoolVar(&req.Hard, "hard", false, "run every task again; otherwise completed tasks are kept")
+	c.Flags().StringVar(&req.FromTask, "from", "", "run this `task` and what follows it again, keep what completed before it")
+	c.Flags().StringVar(&req.JobVersion, "version", "", "`version` of the definition to go on with; the request's own unless given")
+	c.MarkFlagsMutuallyExclusive("hard", "from")
 	return c
 }
 

@@ -1,0 +1,199 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
+	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
+)
+
+func (a *app) voteCmd(approve bool) *cobra.Command {
+	use, short, decision := "reject ID [TASK]", "Vote against a task that waits for approval", "REJECTED"
+	if approve {
+		use, short, decision = "approve ID [TASK]", "Vote for a task that waits for approval", "APPROVED"
+	}
+	var comment string
+	c := &cobra.Command{
+		Use: use, Short: short, Args: cobra.RangeArgs(1, 2),
+		Long:    short + ". TASK may be left out when one task waits. You vote as --user. " + idHelp,
+		Example: fmt.Sprintf("  formicary request %s @latest --comment \"looked at the plan\"\n  formicary request %s 0198f2c1 deploy --user alice --comment ok", use[:strings.Index(use, " ")], use[:strings.Index(use, " ")]),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.with(c.Context(), func(ctx context.Context, cl *client) error {
+				r, err := cl.request(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				task := ""
+				if len(args) == 2 {
+					task = args[1]
+				} else if task, err = cl.waitsForApproval(ctx, r); err != nil {
+					return err
+				}
+				res, err := cl.approvals.VoteOnApproval(ctx, &executionv1.VoteOnApprovalRequest{
+					RequestId: r.GetId(), Task: task, Decision: decision, Comments: comment,
+				})
+				if err != nil {
+					return err
+				}
+				one := []*executionv1.Approval{res.GetApproval()}
+				return a.show(res.GetApproval(), []string{r.GetId()}, func(w io.Writer) { approvalTable(w, one) })
+			})
+		},
+	}
+	c.Flags().StringVar(&comment, "comment", "", "`text` that people see; a rejection needs one")
+	return c
+}
+
+// waitsForApproval finds the one task of a request that can be voted on.
+func (c *client) waitsForApproval(ctx context.Context, r *jobv1.JobRequest) (string, error) {
+	tasks, err := c.tasks(ctx, r)
+	if err != nil {
+		return "", err
+	}
+	var names []string
+	for _, t := range tasks {
+		if t.GetWaitGate() == "approval" {
+			names = append(names, t.GetName())
+		}
+	}
+	switch len(names) {
+	case 0:
+		return "", usageError(fmt.Errorf("no task of %s waits for approval", short(r.GetId())))
+	case 1:
+		return names[0], nil
+	}
+	return "", usageError(fmt.Errorf("several tasks wait for approval, name one: %s", strings.Join(names, ", ")))
+}
+
+func (a *app) approvalsCmd() *cobra.Command {
+	return &cobra.Command{
+		Use: "approvals", Short: "List what waits for approval, the oldest first", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.with(c.Context(), func(ctx context.Context, cl *client) error {
+				all := &executionv1.ListPendingApprovalsResponse{}
+				for token := ""; ; {
+					page, err := cl.approvals.ListPendingApprovals(ctx, &executionv1.ListPendingApprovalsRequest{PageSize: pageSize, PageToken: token})
+					if err != nil {
+						return err
+					}
+					all.Approvals = append(all.Approvals, page.GetApprovals()...)
+					if token = page.GetNextPageToken(); token == "" {
+						break
+					}
+				}
+				ids := make([]string, len(all.GetApprovals()))
+				for i, p := range all.GetApprovals() {
+					ids[i] = p.GetRequestId()
+				}
+				return a.show(all, ids, func(w io.Writer) { approvalTable(w, all.GetApprovals()) })
+			})
+		},
+	}
+}
+
+func approvalTable(w io.Writer, list []*executionv1.Approval) {
+	row(w, "REQUEST", "JOB", "TASK", "STATE", "VOTES", "WHO MAY", "AGE", "DUE", "QUESTION")
+	for _, p := range list {
+		yes, no := 0, 0
+		for _, v := range p.GetVotes() {
+			if v.GetApprove() {
+				yes++
+			} else {
+				no++
+			}
+		}
+		votes := fmt.Sprintf("%d of %d", yes, p.GetMinApprovals())
+		if no > 0 {
+			votes += fmt.Sprintf(", %d against", no)
+		}
+		row(w, short(p.GetRequestId()), p.GetJobType(), p.GetTask(), p.GetState(), votes, whoMay(p), since(p.GetRequestedAt()), clock(p.GetDueAt()), firstLine(p.GetDescription()))
+	}
+}
+
+func whoMay(p *executionv1.Approval) string {
+	who := append([]string{}, p.GetAllowedUsers()...)
+	for _, role := range p.GetAllowedRoles() {
+		who = append(who, "role "+role)
+	}
+	if len(who) == 0 {
+		return "anyone"
+	}
+	return strings.Join(who, ", ")
+}
+
+func (a *app) itemsCmd() *cobra.Command {
+	var states []string
+	c := &cobra.Command{
+		Use: "items ID TASK", Short: "List the items of a task with fan_out or matrix", Long: "List the items of a task with fan_out or matrix. " + idHelp,
+		Example: "  formicary request items @latest load --state FAILED", Args: cobra.ExactArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			req := &executionv1.ListTasksRequest{ItemsOf: args[1], PageSize: pageSize}
+			for _, s := range states {
+				n, ok := executionv1.Task_State_value[strings.ToUpper(s)]
+				if !ok || n == 0 {
+					return usageError(fmt.Errorf("unknown state %q", s))
+				}
+				req.States = append(req.States, executionv1.Task_State(n))
+			}
+			return a.with(c.Context(), func(ctx context.Context, cl *client) error {
+				r, err := cl.request(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				req.RequestId, req.Run = r.GetId(), r.GetRun()
+				all := &executionv1.ListTasksResponse{}
+				for {
+					page, err := cl.executions.ListTasks(ctx, req)
+					if err != nil {
+						return err
+					}
+					all.Tasks = append(all.Tasks, page.GetTasks()...)
+					if req.PageToken = page.GetNextPageToken(); req.PageToken == "" {
+						break
+					}
+				}
+				names := make([]string, len(all.GetTasks()))
+				for i, t := range all.GetTasks() {
+					names[i] = t.GetName()
+				}
+				return a.show(all, names, func(w io.Writer) { taskTable(w, all.GetTasks()) })
+			})
+		},
+	}
+	c.Flags().StringSliceVar(&states, "state", nil, "only items in this `state`, may be repeated")
+	return c
+}
+
+func (a *app) notificationsCmd() *cobra.Command {
+	return &cobra.Command{
+		Use: "notifications ID", Short: "List who was told about a request, and what could not be delivered", Args: cobra.ExactArgs(1),
+		Long: "List who was told about a request, and what could not be delivered. " + idHelp,
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.with(c.Context(), func(ctx context.Context, cl *client) error {
+				r, err := cl.request(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				res, err := cl.notices.ListNotifications(ctx, &jobv1.ListNotificationsRequest{RequestId: r.GetId(), PageSize: pageSize})
+				if err != nil {
+					return err
+				}
+				ids := make([]string, len(res.GetNotifications()))
+				for i, n := range res.GetNotifications() {
+					ids[i] = n.GetId()
+				}
+				return a.show(res, ids, func(w io.Writer) {
+					row(w, "CHANNEL", "RECIPIENT", "STATE", "TRIES", "AGE", "SUBJECT", "ERROR")
+					for _, n := range res.GetNotifications() {
+						row(w, n.GetChannel(), n.GetRecipient(), n.GetState(), n.GetAttempts(), since(n.GetCreatedAt()), n.GetSubject(), firstLine(n.GetError()))
+					}
+				})
+			})
+		},
+	}
+}

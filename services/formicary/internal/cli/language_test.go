@@ -1,0 +1,189 @@
+package cli
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/formicary/formicary/libs/testkit"
+	"github.com/formicary/formicary/services/formicary/examples"
+)
+
+const canary = `job_type: canary
+params:
+  - {name: errors, type: int, default: 0}
+tasks:
+  - task_type: analyse
+    method: SHELL
+    script: ['exit "$errors"']
+    on_exit_code:
+      COMPLETED: promote
+      20: roll-back
+  - task_type: promote
+    method: SHELL
+    script: ["true"]
+  - task_type: roll-back
+    method: SHELL
+    script: ["true"]
+`
+
+func TestLintFormats(t *testing.T) {
+	file := writeText("faulty", "job_type: faulty\ntasks:\n  - task_type: a\n    method: SHELL\n    scirpt: [x]\n    script: [x]\n")
+	for format, want := range map[string]string{
+		"table":  ":5:5: ",
+		"json":   `"code": "UNKNOWN_FIELD"`,
+		"github": "::error file=" + file + ",line=5,col=5,title=UNKNOWN_FIELD::",
+		"sarif":  `"ruleId": "UNKNOWN_FIELD"`,
+	} {
+		stdout, _, code := try(t.Context(), "job", "lint", file, "-o", format)
+		if code != exitUsage || !strings.Contains(stdout, want) {
+			t.Errorf("-o %s: exit code %d, want %d and %q in\n%s", format, code, exitUsage, want, stdout)
+		}
+	}
+	stdout, _, _ := try(t.Context(), "job", "lint", file, "-o", "sarif")
+	var log sarifLog
+	if err := json.Unmarshal([]byte(stdout), &log); err != nil || len(log.Runs) != 1 || log.Runs[0].Results[0].Locations[0].Physical.Region.StartLine != 5 {
+		t.Errorf("SARIF %v, error %v", log, err)
+	}
+	if _, _, code := try(t.Context(), "job", "lint", file, "-o", "svg"); code != exitUsage {
+		t.Errorf("a format that lint does not have gives exit code %d", code)
+	}
+}
+
+func TestInitListsAndWritesEveryExample(t *testing.T) {
+	list, err := examples.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, _, code := try(t.Context(), "job", "init", "--list")
+	if code != exitOK || len(list) < 30 {
+		t.Fatalf("exit code %d, %d examples", code, len(list))
+	}
+	t.Chdir(t.TempDir())
+	for _, e := range list {
+		if !strings.Contains(stdout, e.Name) || !strings.Contains(stdout, e.Title) {
+			t.Errorf("the list does not tell of %s", e.Name)
+		}
+		if _, stderr, code := try(t.Context(), "job", "init", e.Name); code != exitOK {
+			t.Fatalf("init %s: exit code %d: %s", e.Name, code, stderr)
+		}
+		out, _, code := try(t.Context(), "job", "lint", "--strict", e.Name+".yaml")
+		if code != exitOK {
+			t.Errorf("the example %s has problems:\n%s", e.Name, out)
+		}
+	}
+	if _, stderr, code := try(t.Context(), "job", "init", list[0].Name); code != exitUsage || !strings.Contains(stderr, "exists") {
+		t.Errorf("init over a file: exit code %d: %s", code, stderr)
+	}
+	if _, _, code := try(t.Context(), "job", "init", "no-such"); code != exitUsage {
+		t.Errorf("init of an unknown example: exit code %d", code)
+	}
+}
+
+func TestGraphFormats(t *testing.T) {
+	file := writeText("canary", canary)
+	for format, want := range map[string]string{"mermaid": "flowchart", "dot": "digraph", "svg": "<svg"} {
+		stdout, stderr, code := try(t.Context(), "job", "graph", file, "-o", format)
+		if code != exitOK || !strings.Contains(stdout, want) || !strings.Contains(stdout, "roll-back") {
+			t.Errorf("-o %s: exit code %d %s, want %q in\n%s", format, code, stderr, want, stdout)
+		}
+	}
+	must(t, "job", "apply", file)
+	if stdout := must(t, "job", "graph", "canary", "-o", "dot"); !strings.Contains(stdout, "digraph") {
+		t.Errorf("graph of a stored job:\n%s", stdout)
+	}
+}
+
+func TestPlanTellsDifferenceAndPlacement(t *testing.T) {
+	file := writeText("planned", "job_type: planned\ntasks:\n  - task_type: a\n    method: SHELL\n    script: [\"true\"]\n    on_completed: b\n  - task_type: b\n    method: SHELL\n    tags: [gpu]\n    script: [\"true\"]\n")
+	if stdout := must(t, "job", "plan", file); !strings.Contains(stdout, "version 1 of a new job") || !strings.Contains(stdout, "now, on 1 ant") || !strings.Contains(stdout, "no ant offers SHELL with the tags gpu") {
+		t.Errorf("plan of a new job:\n%s", stdout)
+	}
+	must(t, "job", "apply", file)
+	writeText("planned", "job_type: planned\ntasks:\n  - task_type: a\n    method: SHELL\n    script: [\"false\"]\n")
+	stdout := must(t, "job", "plan", file)
+	if !strings.Contains(stdout, "would be stored as version 2") || !strings.Contains(stdout, "+    script: [\"false\"]") {
+		t.Errorf("plan of a changed job:\n%s", stdout)
+	}
+	var doc planned
+	if err := json.Unmarshal([]byte(must(t, "job", "plan", file, "-o", "json")), &doc); err != nil || len(doc.Tasks) != 1 {
+		t.Errorf("plan as JSON: %v %v", doc, err)
+	}
+}
+
+func TestJobTestJudgesCases(t *testing.T) {
+	file := writeText("canary", canary)
+	cases := filepath.Join(shared.dir, "canary_test.yaml")
+	store := func(text string) {
+		if err := os.WriteFile(cases, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	store(`cases:
+  - name: errors lead back
+    params: {errors: 20}
+    tasks: {analyse: {exit_code: 20}}
+    expect: {state: COMPLETED, tasks: {roll-back: COMPLETED, promote: SKIPPED}, attempts: {analyse: 1}}
+  - name: all is well
+    expect: {state: COMPLETED, tasks: {promote: COMPLETED}}
+`)
+	if stdout, stderr, code := try(t.Context(), "job", "test", file); code != exitOK || !strings.Contains(stdout, "2 of 2 cases passed") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	store("cases:\n  - name: wrong\n    tasks: {nobody: {exit_code: 1}}\n    expect: {state: FAILED}\n")
+	stdout, _, code := try(t.Context(), "job", "test", file)
+	if code != exitFailed || !strings.Contains(stdout, "the job is COMPLETED, want FAILED") || !strings.Contains(stdout, "no such task") {
+		t.Errorf("exit code %d\n%s", code, stdout)
+	}
+	store("cases:\n  - name: faulty\n    tasks: {analyse: {exit_cod: 1}}\n")
+	if _, stderr, code := try(t.Context(), "job", "test", file); code != exitUsage || !strings.Contains(stderr, "exit_cod") {
+		t.Errorf("a faulty case: exit code %d: %s", code, stderr)
+	}
+}
+
+func TestSchemaIsJSON(t *testing.T) {
+	stdout, _, code := try(t.Context(), "schema")
+	if code != exitOK || !json.Valid([]byte(stdout)) || !strings.Contains(stdout, "task_type") {
+		t.Errorf("exit code %d\n%.200s", code, stdout)
+	}
+}
+
+func TestApprovalIsVotedByTheCommandLine(t *testing.T) {
+	file := writeText("asks", "job_type: asks\ntasks:\n  - task_type: agree\n    method: MANUAL\n    on_completed: done\n  - task_type: done\n    method: SHELL\n    script: [\"true\"]\n")
+	id := submit(t, file, "asks", "--user", "sam")
+	awaitState(t, id, "MANUAL_APPROVAL_REQUIRED")
+	if stdout := must(t, "request", "approvals"); !strings.Contains(stdout, "agree") {
+		t.Errorf("approvals:\n%s", stdout)
+	}
+	if _, stderr, code := on(t, "request", "approve", id, "--user", "sam"); code != exitDenied && code != exitConflict || !strings.Contains(stderr, "submitted the job") {
+		t.Errorf("the submitter's own vote: exit code %d: %s", code, stderr)
+	}
+	must(t, "request", "approve", id, "--user", "alice", "--comment", "ok")
+	if _, stderr, code := on(t, "request", "wait", id); code != exitOK {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+}
+
+func TestErrorCodesAreKept(t *testing.T) {
+	id := strings.TrimSpace(must(t, "error-code", "save", "ERR_DISK_FULL", "--regex", "No space left", "--action", "HARD_FAILURE", "--job", "disk", "-o", "name"))
+	if stdout := must(t, "error-code", "list"); !strings.Contains(stdout, "ERR_DISK_FULL") {
+		t.Errorf("error codes:\n%s", stdout)
+	}
+	file := writeText("disk", "job_type: disk\nretry: 3\ntasks:\n  - task_type: a\n    method: SHELL\n    script: ['echo No space left on device >&2; exit 1']\n")
+	req := submit(t, file, "disk")
+	_, _, _ = on(t, "request", "wait", req)
+	if stdout := must(t, "request", "get", req, "-o", "json"); !strings.Contains(stdout, "ERR_DISK_FULL") {
+		t.Errorf("the failed request:\n%s", stdout)
+	}
+	must(t, "error-code", "delete", id)
+}
+
+func awaitState(t *testing.T, id, want string) {
+	t.Helper()
+	testkit.Eventually(t, 20*time.Second, "request is "+want, func() bool {
+		return strings.Contains(must(t, "request", "get", id, "-o", "json"), `"state": "`+want+`"`)
+	})
+}
