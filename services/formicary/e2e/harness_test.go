@@ -199,11 +199,23 @@ func (w *world) within(limit time.Duration, what string, cond func() bool) {
 
 // call sends a JSON request once.
 func (w *world) call(method, path, contentType string, body []byte, out any) (int, error) {
+	return w.send("", method, path, contentType, body, out)
+}
+
+// callAs is call in the name of a user.
+func (w *world) callAs(user, method, path string, body []byte) (int, error) {
+	return w.send(user, method, path, "application/json", body, nil)
+}
+
+func (w *world) send(user, method, path, contentType string, body []byte, out any) (int, error) {
 	req, err := http.NewRequestWithContext(w.t.Context(), method, w.base+path, bytes.NewReader(body))
 	if err != nil {
 		return 0, err
 	}
 	req.Header.Set("Content-Type", contentType)
+	if user != "" {
+		req.Header.Set("X-Formicary-User", user)
+	}
 	res, err := w.http.Do(req)
 	if err != nil {
 		return 0, err
