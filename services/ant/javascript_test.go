@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -24,13 +25,19 @@ const jsDir = "workers/javascript"
 // jsWorker runs the example of the JavaScript worker until the test ends, which must be in order.
 func (c *colony) jsWorker(t *testing.T, env []string, args ...string) {
 	t.Helper()
+	node(t, env, 0, append([]string{"example.mjs"}, args...)...)
+}
+
+// node runs a program until the test ends; SIGTERM must end it with the code.
+func node(t *testing.T, env []string, code int, args ...string) {
+	t.Helper()
 	if _, err := os.Stat(filepath.Join(jsDir, "node_modules", "ws")); err != nil {
 		if os.Getenv("CI") != "" {
 			t.Fatalf("the packages of the JavaScript worker are missing: run make setup-test: %v", err)
 		}
 		t.Skipf("the packages of the JavaScript worker are missing: run make setup-test: %v", err)
 	}
-	cmd := exec.CommandContext(t.Context(), "node", append([]string{"example.mjs"}, args...)...)
+	cmd := exec.CommandContext(t.Context(), "node", args...)
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = jsDir, append(os.Environ(), env...), t.Output(), t.Output()
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
@@ -39,7 +46,7 @@ func (c *colony) jsWorker(t *testing.T, env []string, args ...string) {
 	}
 	t.Cleanup(func() {
 		_ = cmd.Wait()
-		if code := cmd.ProcessState.ExitCode(); code != 0 {
+		if cmd.ProcessState.ExitCode() != code {
 			t.Errorf("the worker ended with %s", cmd.ProcessState)
 		}
 	})
@@ -72,6 +79,33 @@ func TestJavaScriptComesBackAndGoesOn(t *testing.T) {
 	c.isRunning(uid)
 	line.cut()
 	same3(t, c.result(uid), "SUCCEEDED", "", "")
+}
+
+// The worker that PROTOCOL.md shows is one.
+func TestTinyWorkerOfTheProtocol(t *testing.T) {
+	text, err := os.ReadFile("PROTOCOL.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, code, _ := strings.Cut(string(text), "```js\n")
+	code, _, _ = strings.Cut(code, "```")
+	c := newColony(t)
+	url, _ := c.bridge(nil)
+	packages, err := filepath.Abs(filepath.Join(jsDir, "node_modules"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "tiny.mjs")
+	code = "import { WebSocket } from '" + packages + "/ws/wrapper.mjs'\n" + strings.ReplaceAll(code, "ws://127.0.0.1:7777/ws/ants", url)
+	if err := os.WriteFile(file, []byte(code), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	node(t, nil, -1, file) // it does not hear SIGTERM
+	c.registered("tiny")
+	r := c.result(c.dispatchTo("tiny", js(t, "WEBSOCKET", map[string]any{"text": "hello"})))
+	same3(t, r, "SUCCEEDED", "", "")
+	same(t, "outputs", r.GetOutputs(), map[string]string{"length": "5"})
+	same3(t, c.result(c.dispatchTo("tiny", js(t, "WEBSOCKET", map[string]any{"no": "text"}))), "FAILED", "user", "TypeError")
 }
 
 func TestJavaScriptOverNATS(t *testing.T) {

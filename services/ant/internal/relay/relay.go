@@ -112,11 +112,11 @@ func (x *Execution) post(e event) {
 func (x *Execution) Start() string {
 	replyTo, err := x.link.Open(x)
 	if err != nil {
-		x.failed = end(executor.Refuse(err.Error()))
+		x.failed = new(executor.Refuse(err.Error()))
 		return ""
 	}
 	if x.data, err = wire.Encode(x.message(replyTo)); err != nil {
-		x.failed = end(executor.Refuse("the task cannot be sent to a worker: " + err.Error()))
+		x.failed = new(executor.Refuse("the task cannot be sent to a worker: " + err.Error()))
 		return ""
 	}
 	x.send()
@@ -143,8 +143,6 @@ func (x *Execution) send() {
 func (x *Execution) say(format string, args ...any) {
 	_, _ = fmt.Fprintf(x.out, "["+format+"]\n", args...)
 }
-
-func end(e executor.End) *executor.End { return &e }
 
 // Wait listens until the attempt has ended.
 func (x *Execution) Wait() executor.End {
@@ -192,7 +190,7 @@ func (x *Execution) stopping() *executor.End {
 	x.mu.Unlock()
 	x.cancel(x.worker, grace)
 	if grace <= 0 || !x.taken {
-		return end(executor.Break("stopped"))
+		return new(executor.Break("stopped"))
 	}
 	if at := time.Now().Add(grace); !x.stopped || at.Before(x.due) {
 		x.due = at
@@ -209,12 +207,12 @@ func (x *Execution) cancel(worker string, grace time.Duration) {
 func (x *Execution) late() *executor.End {
 	switch {
 	case x.stopped:
-		return end(executor.Break("stopped; the worker did not end in time"))
+		return new(executor.Break("stopped; the worker did not end in time"))
 	case x.away:
-		return end(executor.Lose(fmt.Sprintf("the connection of the worker was gone for %s", x.times.Away)))
+		return new(executor.Lose(fmt.Sprintf("the connection of the worker was gone for %s", x.times.Away)))
 	case x.taken:
 		x.cancel(x.worker, 0)
-		return end(executor.Lose(fmt.Sprintf("worker %s said nothing for %s", x.worker, x.times.Silence)))
+		return new(executor.Lose(fmt.Sprintf("worker %s said nothing for %s", x.worker, x.times.Silence)))
 	}
 	if !x.warned {
 		x.warned = true
@@ -249,7 +247,7 @@ func (x *Execution) returned(worker string, known bool) *executor.End {
 	x.away = false
 	switch {
 	case x.taken && !known:
-		return end(executor.Lose("the worker connected again without the attempt"))
+		return new(executor.Lose("the worker connected again without the attempt"))
 	case x.stopped:
 		x.cancel(x.worker, time.Until(x.due))
 	case known:
@@ -285,7 +283,7 @@ func (x *Execution) hear(m *wire.Message) *executor.End {
 		}
 	case wire.TypeReply:
 		x.take(m.Worker)
-		return end(x.reply(m))
+		return new(x.reply(m))
 	default:
 		return nil
 	}

@@ -33,6 +33,7 @@ type fake struct {
 	syncs    []time.Time
 	beats    []*antv1.HeartbeatRequest
 	number   int64
+	drain    bool
 	killing  chan struct{}
 }
 
@@ -57,7 +58,7 @@ func (f *fake) Heartbeat(_ context.Context, r *antv1.HeartbeatRequest, _ ...grpc
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.beats = append(f.beats, r)
-	return &antv1.HeartbeatResponse{}, f.beat
+	return &antv1.HeartbeatResponse{Draining: f.drain}, f.beat
 }
 
 func (f *fake) Leave(context.Context, *antv1.LeaveRequest, ...grpc.CallOption) (*antv1.LeaveResponse, error) {
@@ -299,5 +300,50 @@ func TestDrainIsSaidAtOnce(t *testing.T) {
 	})
 	if !strings.HasSuffix(f.saw(), "leave") {
 		t.Errorf("saw %s", f.saw())
+	}
+}
+
+// An operator's drain shuts the ant for work and nothing else: neither a fence that opens nor the session's end is
+// confused by it.
+func TestOperatorsDrain(t *testing.T) {
+	_, err := play(t, func(f *fake, s *Session) {
+		set := func(drain bool) {
+			f.mu.Lock()
+			f.drain = drain
+			f.mu.Unlock()
+			s.Beat()
+			synctest.Wait()
+		}
+		time.Sleep(time.Second)
+		set(true)
+		set(true)
+		f.answer(fail)
+		time.Sleep(time.Minute)
+		f.answer(nil)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if got := f.saw(); strings.Count(got, "open") != 1 || strings.Count(got, "shut") != 1 || strings.Count(got, "kill") != 1 {
+			t.Errorf("while draining: %s", got)
+		}
+		set(false)
+		if got := f.saw(); !strings.HasSuffix(got, "s open") || strings.Count(got, "open") != 2 {
+			t.Errorf("afterwards: %s", got)
+		}
+		set(true)
+		s.Drain()
+		set(false)
+		if got := f.saw(); !strings.HasSuffix(got, "s shut") {
+			t.Errorf("an ant that ends takes work: %s", got)
+		}
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDrainedFromTheStart(t *testing.T) {
+	f, _ := playWith(t, func(f *fake) { f.drain = true }, func(*fake, *Session) { time.Sleep(time.Minute) })
+	if got := f.saw(); strings.Contains(got, "kill") || !strings.HasSuffix(got, "shut") && strings.Contains(got, "open") {
+		t.Errorf("saw %s", got)
 	}
 }

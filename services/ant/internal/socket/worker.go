@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -48,13 +49,13 @@ func newWorker(m *wire.Message, times relay.Times, log *slog.Logger) *Worker {
 	return w
 }
 
-// ID, Tags and Slots are how it registered.
+// ID that it registered with.
 func (w *Worker) ID() string { return w.id }
 
 // Tags that it owns.
 func (w *Worker) Tags() []string { return w.tags }
 
-// Slots that it has.
+// Slots that it has: how many tasks of cost 1 it does at once.
 func (w *Worker) Slots() int { return w.slots }
 
 // Changed is set when its health changes.
@@ -81,11 +82,8 @@ func (w *Worker) attach(c *conn, m *wire.Message) bool {
 	w.left = nil
 	old := w.conn
 	w.conn = c
-	live := make(map[string]*relay.Execution, len(w.live))
+	live := maps.Clone(w.live)
 	var answer wire.Message
-	for uid, x := range w.live {
-		live[uid] = x
-	}
 	for _, uid := range m.Resume {
 		if live[uid] != nil {
 			answer.Resumed = append(answer.Resumed, uid)
@@ -117,10 +115,7 @@ func (w *Worker) detach(c *conn, goodbye bool) {
 		return
 	}
 	w.conn = nil
-	live := make([]*relay.Execution, 0, len(w.live))
-	for _, x := range w.live {
-		live = append(live, x)
-	}
+	live := slices.Collect(maps.Values(w.live))
 	grace := w.times.Away
 	if goodbye && len(live) == 0 {
 		grace = 0

@@ -32,7 +32,7 @@ func overSocket(ctx context.Context, c Config, b *book) error {
 		}
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the end of ctx is no error
 		case code == superseded || code == refused:
 			return fmt.Errorf("worker %s is sent away: %w", c.ID, err)
 		}

@@ -131,13 +131,17 @@ class Book {
 
 /** A reply that cannot be sent is told as a failure. */
 function bounded(reply) {
-  if (Buffer.byteLength(JSON.stringify(reply)) <= MAX_MESSAGE) return reply
+  if (size(JSON.stringify(reply)) <= MAX_MESSAGE) return reply
   return { v: VERSION, type: 'reply', uid: reply.uid, worker: reply.worker, status: 'FAILED', exit_code: 1, error_code: 'ERR_REPLY_TOO_LARGE', message: 'the reply is larger than 1 MiB' }
+}
+
+function size(text) {
+  return new TextEncoder().encode(text).length
 }
 
 function encode(message) {
   const text = JSON.stringify(message)
-  return Buffer.byteLength(text) <= MAX_MESSAGE ? text : '' // lines of a log, which nothing depends on
+  return size(text) <= MAX_MESSAGE ? text : '' // lines of a log, which nothing depends on
 }
 
 function decode(text) {
