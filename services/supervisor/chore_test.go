@@ -1,0 +1,73 @@
+package supervisor_test
+
+import (
+	"encoding/xml"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/formicary/formicary/libs/jobspec"
+	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
+	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
+)
+
+// bucket deletes objects like an object store.
+type bucket struct {
+	mu      sync.Mutex
+	deleted []string
+	away    int // how many calls fail
+}
+
+func (b *bucket) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.away > 0 {
+		b.away--
+		http.Error(rw, "", http.StatusForbidden)
+		return
+	}
+	var all struct {
+		Object []struct{ Key string }
+	}
+	if _, ok := r.URL.Query()["delete"]; !ok || xml.NewDecoder(r.Body).Decode(&all) != nil {
+		http.Error(rw, "", http.StatusBadRequest)
+		return
+	}
+	for _, o := range all.Object {
+		b.deleted = append(b.deleted, o.Key)
+	}
+	_, _ = rw.Write([]byte(`<DeleteResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"></DeleteResult>`))
+}
+
+func TestLogsExpire(t *testing.T) {
+	t.Parallel()
+	store := &bucket{away: 1}
+	s3 := httptest.NewServer(store)
+	t.Cleanup(s3.Close)
+	w := newWorldWith(t, strings.TrimPrefix(s3.URL, "http://"))
+	w.newAnt("ant1", 4, func(work *antv1.Work) *antv1.Result {
+		return &antv1.Result{Outcome: antv1.Result_SUCCEEDED, LogKey: "logs/" + work.GetTask(), LogBytes: 3}
+	})
+	w.becomes(w.admit(plan(task("old", "new"), task("new"))), executionv1.Execution_COMPLETED)
+	if _, err := w.pool.Exec(t.Context(), `UPDATE attempt SET ended_at = ended_at - interval '8 days' WHERE log_key = 'logs/old'`); err != nil {
+		t.Fatal(err)
+	}
+	expire := task("expire", "after")
+	expire.Method, expire.Spec.Variables = jobspec.MethodExpireArtifacts, map[string]any{"retention_days": 7}
+	id := w.admit(plan(expire, task("after")))
+	w.becomes(id, executionv1.Execution_COMPLETED)
+	if got := w.tasks(id)["expire"].GetOutputs().AsMap()["expired"]; got != "1" {
+		t.Errorf("expired %v", got)
+	}
+	store.mu.Lock()
+	defer store.mu.Unlock()
+	if len(store.deleted) != 1 || store.deleted[0] != "logs/old" {
+		t.Errorf("deleted %v", store.deleted)
+	}
+	var left int
+	if err := w.pool.QueryRow(t.Context(), `SELECT count(*) FROM attempt WHERE log_key = 'logs/new'`).Scan(&left); err != nil || left != 1 {
+		t.Errorf("%d logs left, %v", left, err)
+	}
+}
