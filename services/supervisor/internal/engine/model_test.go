@@ -16,7 +16,7 @@ import (
 )
 
 // defaultRuns are the runs of the model when nothing else is asked for.
-const defaultRuns = "3000"
+const defaultRuns = "2000"
 
 // TestAgainstReference plays random jobs, with random outcomes in random order, duplicates and late events, and crashes
 // between any two rounds of a step, through neighbourhoods, and compares every step with a reference that looks at the
@@ -120,6 +120,16 @@ func drawBegin(t *rapid.T) engine.Begin {
 		}
 	}
 	b := engine.Begin{Run: 1, Retries: rapid.IntRange(0, 1).Draw(t, "retries"), Plan: p}
+	if one(t, 3, "reuse") {
+		b.Reuse = map[string]engine.Reused{}
+		for i := range p.Tasks {
+			p.Tasks[i].AllowStartIfCompleted = one(t, 8, "again")
+			if !one(t, 3, "anew") {
+				b.Reuse[p.Tasks[i].Name] = engine.Reused{Outputs: map[string]string{"from": "before"}}
+			}
+		}
+		b.From = rapid.SampledFrom([]string{"", "t0", "t1", "t2"}).Draw(t, "from")
+	}
 	for _, code := range []string{"1", "7", "*"} {
 		if one(t, 8, "rule") {
 			b.Rules = append(b.Rules, jobspec.ErrorRule{
@@ -272,9 +282,15 @@ func (m *model) calm() bool { return m.round > 80 }
 
 // act draws one thing that happens.
 func (m *model) act() {
-	if m.round == 400 { // a rule suspends it again and again
+	switch { // what suspends or restarts itself again and again
+	case m.round == 400:
 		m.cancel()
 		m.ref.cancel()
+		return
+	case m.round > 500 && m.round%50 == 0 && m.job.DeadlineAt != nil:
+		m.deadline()
+		m.ref.now = m.now
+		m.ref.deadline()
 		return
 	}
 	if !m.calm() && one(m.t, 12, "trouble") {

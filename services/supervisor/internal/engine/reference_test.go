@@ -40,6 +40,7 @@ type refTask struct {
 	state     engine.TaskState
 	gate      string
 	wakes     bool
+	reuse     bool // completed in the run before
 	asking    bool // needs a decision, or word of children
 	begun     *time.Time
 	tries     map[string]int
@@ -63,7 +64,17 @@ func newReference(b *engine.Begin, decide func(*refTask) *jobspec.Decision, awai
 		state: engine.JobReady, jobRetry: b.Plan.Retry,
 	}
 	for i := range b.Plan.Tasks {
-		r.tasks = append(r.tasks, &refTask{spec: &b.Plan.Tasks[i], state: engine.TaskBlocked, tries: map[string]int{}})
+		t := &refTask{spec: &b.Plan.Tasks[i], state: engine.TaskBlocked, tries: map[string]int{}}
+		_, t.reuse = b.Reuse[t.spec.Name]
+		t.reuse = t.reuse && t.spec.Name != b.From && !t.spec.AlwaysRun && !t.spec.AllowStartIfCompleted
+		r.tasks = append(r.tasks, t)
+	}
+	for _, t := range r.tasks {
+		for _, fork := range r.tasks {
+			if !t.reuse && slices.Contains(t.spec.AwaitForkedTasks, fork.spec.Name) {
+				fork.reuse = false
+			}
+		}
 	}
 	r.settle()
 	return r
@@ -231,9 +242,18 @@ func (r *reference) enter(t *refTask) {
 		r.drop(t)
 	case t.spec.Skip:
 		r.skip(t)
+	case t.reuse && !r.remade(t):
+		t.taken = r.tasksOf(t, "COMPLETED")
+		r.set(t, engine.TaskCompleted, "")
 	default:
 		r.start(t)
 	}
+}
+
+// remade says that something that the task follows has run in this run.
+func (r *reference) remade(t *refTask) bool {
+	control, data := r.edges(t)
+	return slices.ContainsFunc(slices.Concat(control, data), func(from *refTask) bool { return from.begun != nil })
 }
 
 func (r *reference) skip(t *refTask) {

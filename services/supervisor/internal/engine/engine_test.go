@@ -1,0 +1,341 @@
+package engine_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/services/supervisor/internal/engine"
+)
+
+// short plays a script over lines of a definition.
+func short(t *testing.T, lines, script string) *actor {
+	t.Helper()
+	return play(t, draw(strings.Split(lines, ";")...), script, false)
+}
+
+func (a *actor) task(name string) *engine.Task {
+	t := a.tasks[a.named(name)]
+	return &t
+}
+
+func TestAlwaysRunComesLast(t *testing.T) {
+	a := short(t, "clean always; a c=b; b", "")
+	if got := strings.Join(a.ran, " "); got != "a b clean" {
+		t.Errorf("order %s", got)
+	}
+}
+
+func TestWhatIsStoppedAndWithdrawn(t *testing.T) {
+	a := short(t, "a; b; k always; g items=3", ">a ~b >k stop")
+	s := a.whole0()
+	s.Cancel("enough", a.now)
+	if !slices.Equal(s.Stop, []int{0}) || !slices.Equal(s.Withdraw, []int{1}) {
+		t.Errorf("stop %v, withdraw %v", s.Stop, s.Withdraw)
+	}
+	if s.Job.ErrorMessage != "enough" || s.Tasks[1].Message != "the job was cancelled" {
+		t.Errorf("job %q, task %q", s.Job.ErrorMessage, s.Tasks[1].Message)
+	}
+}
+
+// whole0 is the run as it stands, wholly loaded.
+func (w *world) whole0() *engine.State {
+	s := &engine.State{Job: w.job, Tasks: map[int]*engine.Task{}, Out: w.out, AllOpen: true, TrailingLoaded: true}
+	for i := range w.tasks {
+		w.load(s, i)
+	}
+	return s
+}
+
+func TestDeadlines(t *testing.T) {
+	a := short(t, "job timeout=1h; a; k always", ">a stop")
+	if at := a.job.DeadlineAt; at == nil || !at.Equal(t0.Add(time.Hour)) {
+		t.Fatalf("the job ends at %v", at)
+	}
+	a.deadline()
+	if at := a.job.DeadlineAt; at == nil || !at.Equal(t0.Add(time.Hour+6*time.Minute)) {
+		t.Errorf("the clean-up ends at %v", at)
+	}
+
+	a = short(t, "job timeout=1h; a c=b; b", ">a pause !a stop")
+	if a.job.State != engine.JobPaused || a.job.DeadlineAt != nil {
+		t.Fatalf("job %+v", a.job)
+	}
+	a.now = a.now.Add(24 * time.Hour)
+	a.resume()
+	if at := a.job.DeadlineAt; at == nil || !at.Equal(a.now.Add(time.Hour)) {
+		t.Errorf("the job that was resumed ends at %v", at)
+	}
+
+	a = short(t, "job timeout=1h total=30m; a", ">a stop")
+	if at := a.job.DeadlineAt; at == nil || !at.Equal(t0.Add(30*time.Minute)) {
+		t.Errorf("all runs end at %v", at)
+	}
+	a.deadline()
+	if !strings.Contains(a.job.ErrorMessage, "all runs") {
+		t.Errorf("message %q", a.job.ErrorMessage)
+	}
+}
+
+func TestTimesOfPausesAndRestarts(t *testing.T) {
+	a := short(t, "a x:7=PAUSE_JOB", "a=7")
+	if at := a.job.ResumeAt; at == nil || !at.Equal(t0.Add(time.Minute)) || !a.job.Policy.AutoResume {
+		t.Errorf("resumed at %v", at)
+	}
+	a = short(t, "job rule=3:ERR_STOP:SUSPEND_JOB; a", "a=3")
+	if a.job.ResumeAt != nil || a.task("a").WaitReason != "the job is suspended: ERR_STOP: because of the rule" {
+		t.Errorf("resumed at %v, %s", a.job.ResumeAt, a.task("a").WaitReason)
+	}
+	d := draw("job retry=3 retries=1", "a")
+	d.Plan.Backoff = jobspec.Backoff{Min: time.Second, Factor: 10}
+	a = play(t, d, "a=1", false)
+	if at := a.job.RestartAt; at == nil || !at.Equal(t0.Add(10*time.Second)) {
+		t.Errorf("the second retry is at %v", at)
+	}
+}
+
+func TestLostAttempts(t *testing.T) {
+	a := short(t, "a", ">a stop")
+	for i := range 3 {
+		a.end(0, outcome("lost", true, a.now))
+		if task := a.task("a"); task.State != engine.TaskWaiting || !task.WakeAt.Equal(a.now.Add(35*time.Second)) || task.InfraTries != i+1 {
+			t.Fatalf("after loss %d: %+v", i+1, task)
+		}
+		a.wake(0)
+		a.dispatch(0)
+	}
+	a.end(0, outcome("lost", true, a.now))
+	if a.job.State != engine.JobFailed || a.task("a").FailureClass != engine.ClassInfra {
+		t.Errorf("job %+v, task %+v", a.job, a.task("a"))
+	}
+	if !strings.Contains(a.job.ErrorMessage, "lost with its ant") {
+		t.Errorf("message %q", a.job.ErrorMessage)
+	}
+
+	a = short(t, "a", "~a stop")
+	a.end(0, outcome("unclaimed", false, a.now))
+	if task := a.task("a"); task.State != engine.TaskReady || task.InfraTries != 0 || task.Attempts != 1 {
+		t.Errorf("an attempt that never started cost something: %+v", task)
+	}
+}
+
+func TestReusedOutputs(t *testing.T) {
+	a := short(t, "job reuse=a,c; a c=b; b c=c; c", "stop")
+	if got := a.task("a"); got.Outputs["from"] != "before" || got.Message != "completed in an earlier run" {
+		t.Errorf("a: %+v", got)
+	}
+	a.run()
+	if got := a.task("c"); got.Outputs["from"] != "" || got.Outputs["made"] != "yes" || got.Reuse {
+		t.Errorf("c follows one that has run: %+v", got)
+	}
+}
+
+func TestForks(t *testing.T) {
+	a := short(t, "f fork retry=1", "stop")
+	f := a.task("f")
+	if f.Round != 1 || f.Fork == nil || f.Fork.JobType != "child" || a.job.Active != 1 || a.job.State != engine.JobExecuting {
+		t.Fatalf("fork %+v, job %+v", f, a.job)
+	}
+	a.submitted(0, 1)
+	if f = a.task("f"); f.ChildID != "child-0-1" || f.WaitReason != "it waits for job child-0-1 (child)" {
+		t.Errorf("fork %+v", f)
+	}
+	a.childEnded(0, 1, "FAILED")
+	if f = a.task("f"); f.Round != 2 || f.ChildID != "" {
+		t.Errorf("the second round: %+v", f)
+	}
+	a.submitted(0, 1)
+	a.childEnded(0, 1, "COMPLETED")
+	if f = a.task("f"); f.State != engine.TaskWaiting || f.ChildID != "" {
+		t.Errorf("an event of the first round changed the second: %+v", f)
+	}
+	a.childEnded(0, 2, "COMPLETED") // before anybody heard that it was submitted
+	if f = a.task("f"); f.Outputs["f.ForkedJobID"] != "child-0-2" || f.Outputs["mapped"] != "1" || len(f.Outputs) != 2 {
+		t.Errorf("outputs %v", f.Outputs)
+	}
+
+	a = short(t, "f fork; e chore; w await=f", "f=never e=never . cancel")
+	if !slices.Equal(a.cancelled, []int{0, 1}) {
+		t.Errorf("cancelled children of %v", a.cancelled)
+	}
+	a = short(t, "f fork", "f=refused")
+	if f := a.task("f"); f.FailureClass != engine.ClassRejected || !strings.Contains(f.Message, "JOB_NOT_FOUND: no such job") {
+		t.Errorf("refused: %+v", f)
+	}
+}
+
+func TestApprovals(t *testing.T) {
+	a := short(t, "m manual sla=escalate no=RESTART_TASK", "stop")
+	m := a.task("m")
+	if m.Round != 1 || m.WakeAt == nil || !m.WakeAt.Equal(t0.Add(time.Hour)) || a.job.Approvals != 1 || a.job.DeadlineAt != nil {
+		t.Fatalf("approval %+v, job %+v", m, a.job)
+	}
+	a.wake(0)
+	if m = a.task("m"); m.WakeAt != nil || !slices.Equal(a.escalated, []int{0}) {
+		t.Errorf("escalated %v: %+v", a.escalated, m)
+	}
+	a.vote(0, 1, jobspec.OutcomeRejected)
+	a.run()
+	if m = a.task("m"); m.Round != 2 {
+		t.Fatalf("asked again: %+v", m)
+	}
+	a.vote(0, 1, jobspec.OutcomeApproved)
+	if a.task("m").State != engine.TaskWaiting {
+		t.Error("a vote of the first round decided the second")
+	}
+	a.vote(0, 2, jobspec.OutcomeApproved)
+	if m = a.task("m"); m.State != engine.TaskCompleted || m.Message != "by alice" {
+		t.Errorf("approved: %+v", m)
+	}
+
+	a = short(t, "m manual sla=reject; n manual sla=approve", ". @n @m")
+	if !slices.Equal(a.lapsed, []int{1, 0}) || !strings.Contains(a.job.ErrorMessage, "was rejected") {
+		t.Errorf("lapsed %v, message %q", a.lapsed, a.job.ErrorMessage)
+	}
+	a = short(t, "m manual; n manual", "m=no")
+	if !slices.Equal(a.dismissed, []int{1}) {
+		t.Errorf("dismissed %v", a.dismissed)
+	}
+	a = short(t, "a x:3=WAIT_FOR_APPROVAL", "a=3 !a stop")
+	if a.task("a").Accepted != engine.AttemptFailed {
+		t.Errorf("accepted %+v", a.task("a"))
+	}
+	a.vote(0, 1, jobspec.OutcomeApproved)
+	if got := a.task("a"); got.State != engine.TaskCompleted || got.ExitCode != 3 || got.FailureClass != "" || got.Accepted != "" {
+		t.Errorf("the outcome that was approved: %+v", got)
+	}
+}
+
+func TestWaitingForApprovalGivesThePlaceBack(t *testing.T) {
+	a := short(t, "m manual c=b; b", "m=yes !m stop")
+	if j := a.job; j.State != engine.JobPaused || !j.PauseRequested || !j.Policy.AutoResume || j.ResumeAt == nil || !j.ResumeAt.Equal(a.now) {
+		t.Errorf("job %+v", j)
+	}
+	a.resume()
+	if j := a.job; j.State != engine.JobExecuting || j.PauseRequested || j.ResumeAt != nil || a.task("b").State != engine.TaskReady {
+		t.Errorf("job %+v", j)
+	}
+}
+
+func TestGroups(t *testing.T) {
+	a := short(t, "g items=3 max=2 f=h; h; z", "g[1]=3 stop")
+	g := a.task("g")
+	if it := *g.Items; it != (engine.Items{Total: 3, First: 3, Next: 2, Open: 3}) || a.job.TasksTotal != 6 || a.job.TasksOpen != 6 {
+		t.Fatalf("items %+v, job %+v", it, a.job)
+	}
+	item := a.task("g[1]")
+	if item.Group != 0 || item.Item != 1 || item.ItemValue != 1 || item.Spec != g.Spec || !item.IsItem() || g.IsItem() {
+		t.Errorf("item %+v", item)
+	}
+	a.run()
+	g = a.task("g")
+	if g.ExitCode != 3 || !strings.HasPrefix(g.Message, "1 of 3 items failed, 3 must complete; the first was item 1: it broke") {
+		t.Errorf("group %d %q", g.ExitCode, g.Message)
+	}
+	want := map[string]string{"FanOutItemCount": "3", "FanOutMode": "task", "FanOutSource": "list", "item_0_status": "COMPLETED", "item_1_status": "FAILED", "item_1_exit_code": "3"}
+	for key, value := range want {
+		if g.Outputs[key] != value {
+			t.Errorf("%s = %q, want %q", key, g.Outputs[key], value)
+		}
+	}
+	if !strings.Contains(g.Outputs["g_results"], `"made":"yes"`) {
+		t.Errorf("results %s", g.Outputs["g_results"])
+	}
+	a = short(t, "g items=2 jobs", "")
+	if g := a.task("g"); g.Outputs["FanOutMode"] != "job" || a.task("g[0]").Method() != jobspec.MethodForkJob {
+		t.Errorf("job mode %v", g.Outputs)
+	}
+}
+
+func TestPlacementOfItems(t *testing.T) {
+	d := draw("g items=2")
+	class := jobspec.Class{Method: "DOCKER", Tags: []string{"arm"}, Slots: 2}
+	d.decisions["g"].Items[1].Class = &class
+	a := play(t, d, "stop", false)
+	if got := a.task("g[0]").Class(); got.String() != "SHELL||1" {
+		t.Errorf("item 0 %s", got)
+	}
+	if item := a.task("g[1]"); item.Class().String() != class.String() || item.Method() != "DOCKER" {
+		t.Errorf("item 1 %s", item.Class())
+	}
+	d = draw("a off")
+	d.decisions["a"] = &jobspec.Decision{Class: &class}
+	a = play(t, d, "stop", false)
+	if got := a.task("a").Class(); got.String() != class.String() {
+		t.Errorf("a %s", got)
+	}
+}
+
+func TestTooManyTasks(t *testing.T) {
+	a := short(t, "g items=15000 max=1 c=h; h items=5000", "stop")
+	a.step(func(s *engine.State) { s.TaskOverdue(0, outcome("timeout", true, a.now), a.now) }, 0)
+	if a.job.TasksTotal != 15002 || a.job.State != engine.JobFailed {
+		t.Fatalf("job %+v", a.job)
+	}
+	d := draw("g items=15000 max=1 f=h", "h items=4999")
+	b := play(t, d, "stop", false)
+	b.step(func(s *engine.State) { s.TaskOverdue(0, outcome("timeout", true, b.now), b.now) }, 0)
+	if h := b.task("h"); h.State != engine.TaskFailed || h.FailureClass != engine.ClassRejected {
+		t.Errorf("%s: %s", h.State, h.Message)
+	}
+}
+
+// TestAnItemCostsItsNeighbourhood counts what a step on one of many items loads: the item, its group and the next one.
+func TestAnItemCostsItsNeighbourhood(t *testing.T) {
+	for _, n := range []int{100, 1000, 10_000} {
+		a := short(t, fmt.Sprintf("g items=%d max=4", n), ">g[0] stop")
+		a.loads = 0
+		a.finishTask(a.named("g[0]"))
+		if a.loads > 3 || a.task("g[4]").State != engine.TaskReady {
+			t.Errorf("one of %d items loads %d tasks", n, a.loads)
+		}
+	}
+}
+
+// BenchmarkItemEnds ends one item of a group and releases the next.
+func BenchmarkItemEnds(b *testing.B) {
+	for _, n := range []int{1000, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			d := draw(fmt.Sprintf("g items=%d max=100", n))
+			w := begin(b, d.Begin, d.decide)
+			g, item, next := w.tasks[0], w.tasks[1], w.tasks[101]
+			item.State = engine.TaskRunning
+			w.job.Running++
+			o := outcome("0", true, w.now)
+			b.ReportAllocs()
+			for b.Loop() {
+				g, item, next := row(&g), row(&item), row(&next)
+				s := &engine.State{Job: w.job, Tasks: map[int]*engine.Task{0: &g, 1: &item, 101: &next}}
+				s.TaskEnded(1, o, w.now)
+				if !s.Need().Empty() || next.State != engine.TaskReady {
+					b.Fatalf("needs %+v", s.Need())
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkGroup makes the items of a group and ends them all, one by one.
+func BenchmarkGroup(b *testing.B) {
+	for _, n := range []int{1000, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			d := draw(fmt.Sprintf("g items=%d max=100", n))
+			for b.Loop() {
+				s := engine.New(d.Begin, t0)
+				s.Decide(0, d.decide(s.Tasks[0]))
+				s.Continue(t0)
+				for i := 1; i <= n; i++ {
+					s.Dispatched([]int{i}, t0)
+					s.TaskEnded(i, engine.Outcome{State: engine.AttemptSucceeded, Claimed: true}, t0)
+				}
+				if s.Job.State != engine.JobCompleted {
+					b.Fatalf("job %+v", s.Job)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/item")
+		})
+	}
+}
