@@ -35,7 +35,8 @@ type ChildSubmission struct {
 	ParentRequestId string `protobuf:"bytes,3,opt,name=parent_request_id,json=parentRequestId,proto3" json:"parent_request_id,omitempty"`
 	// parent_task that forks.
 	ParentTask string `protobuf:"bytes,4,opt,name=parent_task,json=parentTask,proto3" json:"parent_task,omitempty"`
-	// job_type to run: of the parent's organisation, else a public plugin.
+	// job_type to run: of the parent's organisation, else a public plugin. A name that cannot be is refused by its answer, so
+	// that it does not hold up the others.
 	JobType string `protobuf:"bytes,5,opt,name=job_type,json=jobType,proto3" json:"job_type,omitempty"`
 	// job_version: a number, a sem_version or a range such as ^1.2; empty means the newest.
 	JobVersion string `protobuf:"bytes,6,opt,name=job_version,json=jobVersion,proto3" json:"job_version,omitempty"`
@@ -651,16 +652,16 @@ var File_formicary_job_v1_child_proto protoreflect.FileDescriptor
 
 const file_formicary_job_v1_child_proto_rawDesc = "" +
 	"\n" +
-	"\x1cformicary/job/v1/child.proto\x12\x10formicary.job.v1\x1a\x1bbuf/validate/validate.proto\x1a\"formicary/identity/v1/access.proto\x1a\x1eformicary/job/v1/request.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xef\x02\n" +
+	"\x1cformicary/job/v1/child.proto\x12\x10formicary.job.v1\x1a\x1bbuf/validate/validate.proto\x1a\"formicary/identity/v1/access.proto\x1a\x1eformicary/job/v1/request.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xdb\x02\n" +
 	"\x0fChildSubmission\x12\x1c\n" +
 	"\x03key\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x03key\x12\x15\n" +
 	"\x06org_id\x18\x02 \x01(\tR\x05orgId\x124\n" +
 	"\x11parent_request_id\x18\x03 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x0fparentRequestId\x12\x1f\n" +
 	"\vparent_task\x18\x04 \x01(\tR\n" +
-	"parentTask\x12$\n" +
-	"\bjob_type\x18\x05 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18dR\ajobType\x12(\n" +
-	"\vjob_version\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18@R\n" +
+	"parentTask\x12\x19\n" +
+	"\bjob_type\x18\x05 \x01(\tR\ajobType\x12\x1f\n" +
+	"\vjob_version\x18\x06 \x01(\tR\n" +
 	"jobVersion\x12/\n" +
 	"\x06params\x18\a \x01(\v2\x17.google.protobuf.StructR\x06params\x12\x1f\n" +
 	"\bpriority\x18\b \x01(\x05H\x00R\bpriority\x88\x01\x01\x12!\n" +
