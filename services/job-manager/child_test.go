@@ -163,9 +163,17 @@ func TestRefusedChildren(t *testing.T) {
 	good := childOf(parent, "k6", "parent")
 	good.JobType = "good"
 	c.upload(job("good", ""))
-	answers := c.fork(childOf(parent, "k1", "nowhere"), version, faulty, childOf(parent, "k4", "parent"), childOf(parent, "k5", "off"), good, stranger, nul)
+	urgent := childOf(parent, "k10", "good")
+	urgent.Priority = proto.Int32(101)
+	odd := childOf(parent, "k11", "good")
+	odd.JobVersion = "\x00"
+	answers := c.fork(
+		childOf(parent, "k1", "nowhere"), version, faulty, childOf(parent, "k4", "parent"), childOf(parent, "k5", "off"), good, stranger, nul,
+		urgent, odd, childOf(parent, "k12", ""), childOf(parent, "k13", strings.Repeat("x", 101)),
+	)
 	for i, want := range []string{
 		"JOB_TYPE_NOT_FOUND", "VERSION_NOT_FOUND", "INVALID_PARAMS", "SAME_JOB_TYPE", "JOB_DISABLED", "", "PARENT_NOT_FOUND", "INVALID_PARAMS",
+		"INVALID_PARAMS", "VERSION_NOT_FOUND", "JOB_TYPE_NOT_FOUND", "JOB_TYPE_NOT_FOUND",
 	} {
 		a := answers[i]
 		if a.GetReason() != want || (a.GetRefused() == "") != (want == "") || (a.GetRequestId() == "") == (want == "") || a.GetRetry() {

@@ -54,3 +54,31 @@ func TestTemplatesSubmitJobs(t *testing.T) {
 		t.Errorf("%d children of two runs", n)
 	}
 }
+
+// TestTemplatesChooseKeysAndParents gives submissions the keys and parents that their items name.
+func TestTemplatesChooseKeysAndParents(t *testing.T) {
+	c := newColony(t)
+	c.upload(job("child", ""))
+	c.upload(job("other", ""))
+	parent := c.submit(&jobv1.SubmitJobRequest{JobType: "other"})
+	c.upload(strings.ReplaceAll(job("j", ""), `"true"`, `echo {{SubmitJobsFromJSON "child" .items}} {{if 1}}x{{end}}`))
+	items := func(parent string) string {
+		return `[{"x": 1, "_user_key": "mine"}, {"x": 2, "_user_key": "mine"}, {"x": 3, "_parent_id": "` + parent + `"}]`
+	}
+	r := c.submit(&jobv1.SubmitJobRequest{JobType: "j", Params: params(t, "items", items(parent.GetId()))})
+	if l := c.launched(r.GetId(), 1); l.GetErrorCode() != "" {
+		t.Fatalf("%v", l)
+	}
+	if n := c.count("SELECT count(*) FROM request WHERE idempotency_key = 'mine' AND parent_request_id = $1", r.GetId()); n != 1 {
+		t.Errorf("%d with the key", n)
+	}
+	if n := c.count("SELECT count(*) FROM request WHERE parent_request_id = $1", parent.GetId()); n != 1 {
+		t.Errorf("%d of the other parent", n)
+	}
+	for _, stranger := range []string{"01900000-0000-7000-8000-000000000001", "nobody"} {
+		r := c.submit(&jobv1.SubmitJobRequest{JobType: "j", Params: params(t, "items", items(stranger))})
+		if l := c.launched(r.GetId(), 1); l.GetErrorCode() != "ERR_JOB_LAUNCH" || !strings.Contains(l.GetErrorMessage(), stranger) {
+			t.Errorf("%v", l)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/outbox"
 	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/services/job-manager/internal/pg/db"
@@ -33,7 +34,13 @@ WHERE b.newest_id IS NULL`
 
 // SubmitChildren implements request.Store.
 func (s *Store) SubmitChildren(ctx context.Context, drafts []request.Draft) ([]request.Stored, []error) {
-	return apart(ctx, drafts, s.submitChildren)
+	out, failed := apart(ctx, drafts, s.submitChildren)
+	for i, err := range failed {
+		if refusedData(err) {
+			failed[i] = errs.Invalid("PARAMS_INVALID", "the job holds what cannot be stored")
+		}
+	}
+	return out, failed
 }
 
 // submitChildren differs from submit: thousands of forks come at once, so what they tell is gathered from those that

@@ -182,10 +182,12 @@ func (s *Store) ToLaunch(ctx context.Context, ids []uuid.UUID) ([]request.Record
 // Launched implements request.Store.
 func (s *Store) Launched(ctx context.Context, launches []request.Launch) error {
 	type launch = request.Launch
-	err := s.q.SetTotalDeadlines(ctx, db.SetTotalDeadlinesParams{
-		Ids:       column(launches, func(l launch) uuid.UUID { return l.Record.ID }),
-		Runs:      column(launches, func(l launch) int32 { return int32(l.Record.Run) }),
-		Deadlines: column(launches, func(l launch) time.Time { return l.TotalDeadline() }),
+	err := pgdb.Tx(ctx, s.pool, func(tx pgx.Tx) error {
+		return s.q.WithTx(tx).SetTotalDeadlines(ctx, db.SetTotalDeadlinesParams{
+			Ids:       column(launches, func(l launch) uuid.UUID { return l.Record.ID }),
+			Runs:      column(launches, func(l launch) int32 { return int32(l.Record.Run) }),
+			Deadlines: column(launches, func(l launch) time.Time { return l.TotalDeadline() }),
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("remember %d launches: %w", len(launches), err)

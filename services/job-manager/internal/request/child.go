@@ -2,12 +2,15 @@ package request
 
 import (
 	"context"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/services/job-manager/internal/definition"
 )
 
 // MaxDepth is how many ancestors a request may have.
@@ -109,7 +112,10 @@ func (m *Manager) submitChildren(ctx context.Context, forks []Fork, open []int, 
 	for n, i := range drafted {
 		switch {
 		case n < len(failed) && failed[n] != nil:
-			return nil, failed[n]
+			if !forGood(failed[n]) {
+				return nil, failed[n]
+			}
+			answers[i].refuse(failed[n])
 		case stored[n].Created:
 			answers[i].RequestID = stored[n].Record.ID
 		default:
@@ -134,11 +140,15 @@ func (m *Manager) draftChild(ctx context.Context, f *Fork, family *Family, a *An
 	if err == nil {
 		d, err = m.draftFork(ctx, s)
 	}
-	if errs.CodeOf(err) != errs.CodeUnknown {
-		a.Refused, a.Reason = short(message(err)), refusal(errs.Reason(err))
+	if forGood(err) {
+		a.refuse(err)
 		return Draft{}, true, nil
 	}
 	return d, false, err
+}
+
+func (a *Answer) refuse(err error) {
+	a.Refused, a.Reason = short(message(err)), refusal(errs.Reason(err))
 }
 
 // submission checks what does not depend on the definition.
@@ -151,6 +161,12 @@ func (f *Fork) submission(family *Family) (Submission, error) {
 		return Submission{}, errs.Invalid(reasonSameType, "a job may not fork a job of its own type %s", f.JobType)
 	case parent.Depth >= MaxDepth:
 		return Submission{}, tooDeep()
+	case f.JobType == "" || !storable(f.JobType):
+		return Submission{}, definition.NotFound(strconv.Quote(f.JobType))
+	case !storable(f.JobVersion):
+		return Submission{}, errs.NotFound("VERSION_NOT_FOUND", "%q is no version", f.JobVersion)
+	case f.Priority != nil && (*f.Priority < 0 || *f.Priority > maxPriority):
+		return Submission{}, errs.Invalid("PARAMS_INVALID", "priority %d is not from 0 to %d", *f.Priority, maxPriority)
 	}
 	s := Submission{
 		OrgID: parent.OrgID, User: f.User, JobType: f.JobType, JobVersion: f.JobVersion, Params: f.Params, Priority: f.Priority,
@@ -161,6 +177,14 @@ func (f *Fork) submission(family *Family) (Submission, error) {
 	}
 	return s, s.check()
 }
+
+const (
+	maxPriority = 100
+	maxName     = 100
+)
+
+// storable says that a name can be looked for.
+func storable(name string) bool { return len(name) <= maxName && !strings.ContainsRune(name, 0) }
 
 func (m *Manager) draftFork(ctx context.Context, s Submission) (Draft, error) {
 	hash, err := s.hash()

@@ -53,10 +53,20 @@ func NewLaunch(rec Record, def *jobspec.Definition, host jobspec.Host, now time.
 	if problems, ok := errors.AsType[jobspec.Problems](err); ok {
 		return failedLaunch(rec, problems), nil
 	}
-	if errs.CodeOf(err) != errs.CodeUnknown {
+	if forGood(err) {
 		return failedLaunch(rec, err), nil
 	}
 	return Launch{}, err
+}
+
+// forGood says that an error is for the caller, and that trying again would not help.
+func forGood(err error) bool {
+	switch errs.CodeOf(err) {
+	case errs.CodeUnknown, errs.CodeUnavailable, errs.CodeAborted, errs.CodeExhausted:
+		return false
+	default:
+		return true
+	}
 }
 
 func failedLaunch(rec Record, err error) Launch {

@@ -661,9 +661,13 @@ func (q *Queries) RequestsToLaunch(ctx context.Context, ids []uuid.UUID) ([]Requ
 }
 
 const setTotalDeadlines = `-- name: SetTotalDeadlines :exec
-UPDATE request r SET total_deadline = n.deadline
-FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::int[]) AS run, unnest($3::timestamptz[]) AS deadline) n
-WHERE r.id = n.id AND r.run = n.run AND r.total_deadline IS DISTINCT FROM n.deadline
+UPDATE request r SET total_deadline = w.deadline
+FROM (SELECT q.id, n.deadline FROM request q
+    JOIN (SELECT unnest($1::uuid[]) AS id, unnest($2::int[]) AS run, unnest($3::timestamptz[]) AS deadline) n
+        ON n.id = q.id AND n.run = q.run
+    WHERE q.total_deadline IS DISTINCT FROM n.deadline
+    ORDER BY q.id FOR UPDATE OF q) w
+WHERE r.id = w.id
 `
 
 type SetTotalDeadlinesParams struct {
@@ -672,6 +676,7 @@ type SetTotalDeadlinesParams struct {
 	Deadlines []time.Time
 }
 
+// The rows are locked in the order of their ids, as everywhere.
 func (q *Queries) SetTotalDeadlines(ctx context.Context, arg SetTotalDeadlinesParams) error {
 	_, err := q.db.Exec(ctx, setTotalDeadlines, arg.Ids, arg.Runs, arg.Deadlines)
 	return err

@@ -2,9 +2,14 @@
 SELECT sqlc.embed(r), (SELECT c.count FROM error_rule_change c)::bigint AS rules FROM request r WHERE r.id = ANY(sqlc.arg(ids)::uuid[]);
 
 -- name: SetTotalDeadlines :exec
-UPDATE request r SET total_deadline = n.deadline
-FROM (SELECT unnest(sqlc.arg(ids)::uuid[]) AS id, unnest(sqlc.arg(runs)::int[]) AS run, unnest(sqlc.arg(deadlines)::timestamptz[]) AS deadline) n
-WHERE r.id = n.id AND r.run = n.run AND r.total_deadline IS DISTINCT FROM n.deadline;
+-- The rows are locked in the order of their ids, as everywhere.
+UPDATE request r SET total_deadline = w.deadline
+FROM (SELECT q.id, n.deadline FROM request q
+    JOIN (SELECT unnest(sqlc.arg(ids)::uuid[]) AS id, unnest(sqlc.arg(runs)::int[]) AS run, unnest(sqlc.arg(deadlines)::timestamptz[]) AS deadline) n
+        ON n.id = q.id AND n.run = q.run
+    WHERE q.total_deadline IS DISTINCT FROM n.deadline
+    ORDER BY q.id FOR UPDATE OF q) w
+WHERE r.id = w.id;
 
 -- name: CountRequests :one
 -- Templates ask for it; what has ended is counted too, so it may read every request of the type.
