@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"google.golang.org/grpc"
 
+	"github.com/formicary/formicary/libs/jobspec"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 	resourcev1 "github.com/formicary/formicary/proto/gen/formicary/resource/v1"
@@ -68,6 +69,7 @@ func New(o Options) (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/", api)
 	mux.HandleFunc("GET /openapi.json", document)
+	mux.HandleFunc("GET /api/v1/jobs/schema", schema)
 	mux.HandleFunc("GET /livez", live)
 	mux.HandleFunc("GET /readyz", ready(o.Ready))
 	if o.Workers != nil {
@@ -124,6 +126,12 @@ func nothing(string) (string, bool) { return "", false }
 func document(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", typeJSON)
 	_, _ = w.Write([]byte(openapi.JSON()))
+}
+
+// schema is what editors check definitions with.
+func schema(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/schema+json")
+	_, _ = w.Write(jobspec.Schema())
 }
 
 func live(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") }
