@@ -94,14 +94,9 @@ func (m *Manager) Claim(ctx context.Context, c execution.Claim) (*Work, error) {
 	}
 	w := &Work{UID: c.UID, Claimed: x, Timeout: timeout(x)}
 	task, env, err := m.render(ctx, x)
-	var bad jobspec.Problems
 	switch {
-	case x.Fault != nil:
-		m.log.Error("a claimed task cannot be read", "attempt", c.UID, "error", x.Fault)
-		return &Work{UID: c.UID, Refused: "its record cannot be read"}, m.end(ctx, x, engine.Outcome{
-			State: engine.AttemptFailed, FailureClass: engine.ClassRejected, Message: x.Fault.Error(),
-		})
-	case errors.As(err, &bad), errors.Is(err, definition.ErrPanic), errs.CodeOf(err) == errs.CodeNotFound:
+	case isFault(err):
+		m.log.Warn("a claimed task cannot be rendered", "attempt", c.UID, "error", err)
 		return &Work{UID: c.UID, Refused: "it cannot be rendered"}, m.end(ctx, x, engine.Outcome{
 			State: engine.AttemptFailed, FailureClass: engine.ClassRejected, Message: err.Error(),
 		})
@@ -114,6 +109,12 @@ func (m *Manager) Claim(ctx context.Context, c execution.Claim) (*Work, error) {
 	}
 	w.Spec, w.Environment = task.Spec, env
 	return w, nil
+}
+
+// isFault says that the task can never be rendered, whoever tries it and when.
+func isFault(err error) bool {
+	var bad jobspec.Problems
+	return errors.As(err, &bad) || errors.Is(err, definition.ErrFault) || errs.CodeOf(err) == errs.CodeNotFound
 }
 
 // keepTime bounds the renewal of attempts whose claim was not answered.

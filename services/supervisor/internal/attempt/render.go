@@ -15,7 +15,7 @@ import (
 // as it is, unless values that only the claim knows change it: outputs of earlier tasks and, of an item, the item.
 func (m *Manager) render(ctx context.Context, x *execution.Claimed) (*jobspec.Task, map[string]string, error) {
 	if x.Fault != nil {
-		return nil, nil, x.Fault
+		return nil, nil, fmt.Errorf("%w: %w", definition.ErrFault, x.Fault)
 	}
 	vars, err := definition.Variables(x.Job, x.Task.Name, x.Retries)
 	if err != nil {

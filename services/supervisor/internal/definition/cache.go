@@ -4,6 +4,7 @@ package definition
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -68,7 +69,7 @@ func (c *Cache) Get(ctx context.Context, k Key) (*jobspec.Definition, error) {
 		if len(c.failed) >= cacheSize {
 			clear(c.failed)
 		}
-		if ctx.Err() == nil {
+		if !errors.Is(ctx.Err(), context.Canceled) { // somebody who has stopped waiting says nothing about the definition
 			c.failed[k] = failure{err: err, until: time.Now().Add(failureTime)}
 		}
 		return nil, err

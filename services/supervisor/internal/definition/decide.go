@@ -13,8 +13,9 @@ import (
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
 
-// ErrPanic says that rendering a task panicked, which is the fault of the task alone.
-var ErrPanic = errors.New("it cannot be rendered")
+// ErrFault says that a task can never be rendered, which is its own fault: what it is made of cannot be read, or
+// rendering it panics.
+var ErrFault = errors.New("it cannot be rendered")
 
 // Question is what is asked about a task that is about to start.
 type Question struct {
@@ -55,12 +56,12 @@ func Task(def *jobspec.Definition, q Question) (*jobspec.Task, error) {
 func safely[T any](f func() (*T, error)) (v *T, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			v, err = nil, fmt.Errorf("%w: %v", ErrPanic, p)
+			v, err = nil, fmt.Errorf("%w: %v", ErrFault, p)
 		}
 	}()
 	v, err = f()
 	if err == nil && v == nil {
-		err = ErrPanic
+		err = ErrFault
 	}
 	return v, err
 }
@@ -69,7 +70,7 @@ func safely[T any](f func() (*T, error)) (v *T, err error) {
 func Variables(c *execution.Context, task string, retries int) (jobspec.Vars, error) {
 	vars, err := Decode(c.Vars)
 	if err != nil {
-		return nil, fmt.Errorf("read variables of execution %s: %w", c.ID, err)
+		return nil, fmt.Errorf("%w: read variables of execution %s: %w", ErrFault, c.ID, err)
 	}
 	vars["JobRetry"] = int64(c.Retries)
 	vars["TaskType"], vars["TaskRetry"] = task, int64(retries)

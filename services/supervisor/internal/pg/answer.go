@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -90,10 +91,13 @@ func (a *answers) know(runs []*run) error {
 	return w
 }
 
+// fetchTime bounds the wait for a definition: the other runs of the step wait, too.
+const fetchTime = 2 * time.Second
+
 // fetch asks for definitions. Runs whose definition cannot be had now are left out of the step, so that the others go on.
 func (a *answers) fetch(ctx context.Context, w *wanted) error {
 	for k, runs := range w.by {
-		def, err := a.store.definitions.Get(ctx, k)
+		def, err := a.get(ctx, k)
 		var bad jobspec.Problems
 		switch {
 		case err == nil:
@@ -116,6 +120,12 @@ func (a *answers) fetch(ctx context.Context, w *wanted) error {
 		}
 	}
 	return nil
+}
+
+func (a *answers) get(ctx context.Context, k definition.Key) (*jobspec.Definition, error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTime)
+	defer cancel()
+	return a.store.definitions.Get(ctx, k)
 }
 
 // answer gives the run what it asked for: decisions and how children stand.

@@ -23,7 +23,6 @@ type effects struct {
 	approvals []approvalRow
 	decided   []decision
 	escalated []roundRef
-	err       error
 }
 
 // roundRef names a child or an approval.

@@ -33,6 +33,11 @@ type needs struct {
 	awaits                     []*run
 }
 
+// empty says that only answers are wanted, for which all is there.
+func (n *needs) empty() bool {
+	return len(n.out.ids)+len(n.tasks.ids)+len(n.items.ids)+len(n.results.ids)+len(n.open)+len(n.trailing)+len(n.past)+len(n.awaits) == 0
+}
+
 func (st *step) needs(runs []*run) needs {
 	var n needs
 	for _, r := range runs {
@@ -75,8 +80,10 @@ func (st *step) more(ctx context.Context, runs []*run) error {
 			return err
 		}
 	}
-	if err := st.t.Flush(ctx); err != nil {
-		return fmt.Errorf("load more of %d runs: %w", len(runs), err)
+	if !n.empty() {
+		if err := st.t.Flush(ctx); err != nil {
+			return fmt.Errorf("load more of %d runs: %w", len(runs), err)
+		}
 	}
 	if err := st.adopt(ctx); err != nil {
 		return err

@@ -159,7 +159,7 @@ func (r *taskRows) add(id uuid.UUID, t *engine.Task) error {
 	if t.Items != nil {
 		items, err2 = encode(t.Items)
 	}
-	if !t.Extra.IsZero() {
+	if !t.IsZero() {
 		extra, err3 = encode(&t.Extra)
 	}
 	if err := errors.Join(err1, err2, err3); err != nil {

@@ -37,7 +37,7 @@ func (s *Store) step(ctx context.Context, events []execution.Event, skip bool) (
 	var st *step
 	var msgs []outbox.Message
 	err := s.informed(ctx, func(a *answers) (err error) {
-		st, msgs, err = s.attempt(ctx, events, skip, a)
+		st, msgs, err = s.once(ctx, events, skip, a)
 		return err
 	})
 	if err != nil {
@@ -47,8 +47,8 @@ func (s *Store) step(ctx context.Context, events []execution.Event, skip bool) (
 	return st.verdicts, nil
 }
 
-// attempt is the transaction of a step.
-func (s *Store) attempt(ctx context.Context, events []execution.Event, skip bool, a *answers) (st *step, msgs []outbox.Message, err error) {
+// once is the transaction of a step.
+func (s *Store) once(ctx context.Context, events []execution.Event, skip bool, a *answers) (st *step, msgs []outbox.Message, err error) {
 	err = s.tx(ctx, func(ctx context.Context, t *pgdb.Pipeline) (err error) {
 		st = newStep(t, events, a)
 		if err = st.load(ctx, skip); err != nil {
@@ -90,7 +90,6 @@ type run struct {
 	events    []int // what has not been applied yet
 	busy      bool  // an event is being applied and needs more
 	family    family
-	asker     *definition.Asker // answers decisions; nil before the first
 	past      *definition.Past
 	context   *execution.Context
 }
