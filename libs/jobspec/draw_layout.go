@@ -6,7 +6,8 @@ import "sort"
 const (
 	nodeHeight  = 44.0
 	actionSize  = 28.0
-	layerGap    = 56.0
+	layerGap    = 60.0
+	loopWidth   = 16.0 // of an edge to itself
 	nodeGap     = 24.0
 	pointWidth  = 12.0
 	margin      = 20.0
@@ -212,6 +213,12 @@ func (l *layout) coordinates() {
 		}
 		if i == 0 || p.x+p.width/2 > most {
 			most = p.x + p.width/2
+		}
+	}
+	for i := range l.d.edges {
+		if e := &l.d.edges[i]; e.from == e.to {
+			p := &l.places[e.from]
+			most = max(most, p.x+p.width/2+loopWidth+float64(len([]rune(shortened(e.label))))*keyLetter)
 		}
 	}
 	for i := range l.places {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/xml"
 	"fmt"
+	"sort"
 	"strings"
 )
 
@@ -43,9 +44,7 @@ func (p *Plan) SVG() []byte {
 	for i := range d.nodes {
 		l.svgNode(&b, i)
 	}
-	for i := range d.edges {
-		l.svgKey(&b, i)
-	}
+	l.svgKeys(&b)
 	b.WriteString("</svg>\n")
 	return b.Bytes()
 }
@@ -106,19 +105,73 @@ func (l *layout) bottom(i int) float64 {
 	return l.y(p.layer) + (nodeHeight+heightOf(&l.d.nodes[p.node]))/2
 }
 
-// svgKey writes the keys of a route at the middle of the first part of its edge.
-func (l *layout) svgKey(b *bytes.Buffer, at int) {
-	e, way := &l.d.edges[at], l.ways[at]
-	if e.label == "" {
-		return
+// key is the label of an edge. Those below one layer stand on up to three lines, so that they do not cover each other.
+type key struct {
+	text        string
+	layer       int
+	x, y, reach float64 // its middle, and half of its width
+	besides     bool    // an edge to itself: the text stands right of it
+}
+
+const (
+	keyLetter = 7.4
+	keyLines  = 3
+)
+
+func (l *layout) keys() []key {
+	var out []key
+	for at := range l.d.edges {
+		e, way := &l.d.edges[at], l.ways[at]
+		if e.label == "" {
+			continue
+		}
+		p := &l.places[e.from]
+		k := key{text: shortened(e.label), layer: p.layer, x: p.x + p.width/2 + loopWidth, y: l.y(p.layer) + nodeHeight/2 + 4, besides: way == nil}
+		if way != nil {
+			to := &l.places[way[1]]
+			k.x, k.y = (p.x+to.x)/2, l.bottom(e.from)+layerGap/2-8
+		}
+		k.reach = float64(len([]rune(k.text)))*keyLetter/2 + 4
+		out = append(out, k)
 	}
-	p := &l.places[e.from]
-	x, y, anchor := p.x+p.width/2+16, l.y(p.layer)+nodeHeight/2+4, ` style="text-anchor:start"`
-	if way != nil {
-		to := &l.places[way[1]]
-		x, y, anchor = (p.x+to.x)/2, (l.bottom(e.from)+l.y(to.layer))/2+3, ""
+	sort.SliceStable(out, func(i, j int) bool {
+		return out[i].layer < out[j].layer || out[i].layer == out[j].layer && out[i].x < out[j].x
+	})
+	var ends [keyLines]float64
+	layer := -1
+	for i := range out {
+		k := &out[i]
+		if k.besides {
+			continue
+		}
+		if k.layer != layer {
+			layer, ends = k.layer, [keyLines]float64{}
+		}
+		line := 0
+		for n := range ends {
+			if ends[n] < ends[line] {
+				line = n
+			}
+			if ends[n] <= k.x-k.reach {
+				line = n
+				break
+			}
+		}
+		ends[line] = k.x + k.reach
+		k.y += float64(line) * 12
 	}
-	fmt.Fprintf(b, `<text class="key" x="%s" y="%s"%s>%s</text>`+"\n", number(x), number(y), anchor, xmlText(shortened(e.label)))
+	return out
+}
+
+// svgKeys writes the keys of routes at the middle of the first part of their edges.
+func (l *layout) svgKeys(b *bytes.Buffer) {
+	for _, k := range l.keys() {
+		anchor := ""
+		if k.besides {
+			anchor = ` style="text-anchor:start"`
+		}
+		fmt.Fprintf(b, `<text class="key" x="%s" y="%s"%s>%s</text>`+"\n", number(k.x), number(k.y), anchor, xmlText(k.text))
+	}
 }
 
 func (l *layout) svgNode(b *bytes.Buffer, i int) {
