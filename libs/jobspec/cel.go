@@ -18,8 +18,9 @@ import (
 // steps of the evaluation plus a tenth of the bytes that they handle (see celcost.go). Nothing measures time, so that a condition
 // ends in the same way on every machine; the bounds keep the worst below 100 ms.
 const (
-	maxExpression      = 4_000 // characters
-	maxExpressionDepth = 60
+	maxExpression      = 2_000   // characters
+	maxExpressions     = 128_000 // bytes of all that a definition holds, each counted once
+	maxExpressionDepth = 32
 	maxExpressionNodes = 4_000
 	maxConditionCost   = 150_000
 	maxConditionText   = 64 << 10 // bytes of one text
@@ -63,6 +64,7 @@ type conditions struct {
 	env  *cel.Env
 	err  error
 	list map[string]*celCondition
+	size int // of their texts
 }
 
 // celCondition is a compiled expression, or what is wrong with its text.
@@ -92,6 +94,9 @@ func (c *conditions) get(text string) (*celCondition, error) {
 	}
 	if c.err != nil {
 		return nil, c.err
+	}
+	if c.size += len(text); c.size > maxExpressions {
+		return &celCondition{issues: []celIssue{{message: "the definition has too many expressions"}}}, nil
 	}
 	compiled, err := compileCondition(c.env, text)
 	if err != nil {

@@ -104,6 +104,7 @@ func TestConditionFaultsAtUpload(t *testing.T) {
 		{"when", `params.list.join() == 'x'`, "job.yaml:10:27: the function join is not available"},
 		{"when", `size([1].filter(vars, vars > 0)) > 0`, "job.yaml:10:27: the name vars is taken"},
 		{"except", `params.a ==`, "job.yaml:10:24: mismatched input"},
+		{"when", "params.a == [" + strings.Repeat("1, ", 400) + "1]" + strings.Repeat(" + [1]", 60), "job.yaml:10:11: max recursion depth exceeded"},
 		{"when", strings.Repeat("(", 200) + "true" + strings.Repeat(")", 200), "job.yaml:10:13: "},
 		{"when", "params.a == '" + strings.Repeat("x", 5000) + "'", "job.yaml:10:13: "},
 	} {
