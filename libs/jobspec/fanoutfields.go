@@ -169,6 +169,10 @@ func (r *taskFieldReader) source(n *node, f *FanOut) {
 
 // fromVariable takes the list out of the variable. Before the task is about to start it may not be there yet.
 func (r *taskFieldReader) fromVariable(n *node, f *FanOut) {
+	shown := f.Source
+	if n.templated {
+		shown = r.show(n) // the name is a value
+	}
 	v, rest := r.m.scope.field(strings.Split(f.Source, "."), 0)
 	for _, key := range rest {
 		m, ok := v.(map[string]any)
@@ -185,14 +189,14 @@ func (r *taskFieldReader) fromVariable(n *node, f *FanOut) {
 	switch v := v.(type) {
 	case unknown, missing:
 		if r.moment.deciding {
-			r.fault(n, CodeUndefinedVariable, "the variable "+f.Source+" is not set", "a list, or JSON text of one")
+			r.fault(n, CodeUndefinedVariable, "the variable "+shown+" is not set", "a list, or JSON text of one")
 		}
 	case []any:
 		f.Items, r.flow.itemsKnown = r.checkedItems(n, v)
 	case string:
 		f.Items, r.flow.itemsKnown = r.parsedItems(n, v)
 	default:
-		r.fault(n, CodeInvalidType, "the variable "+f.Source+" holds no list", "a list, or JSON text of one")
+		r.fault(n, CodeInvalidType, "the variable "+shown+" holds no list", "a list, or JSON text of one")
 	}
 }
 

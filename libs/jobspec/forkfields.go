@@ -100,9 +100,11 @@ func (r *taskFieldReader) outputNames(n *node) []OutputName {
 		if as == "" {
 			as = name
 		}
-		if r.name(name, at.line, at.column) && r.name(as, at.line, at.column) {
-			out = append(out, OutputName{Name: name, As: as})
+		if !validName(name) || !validName(as) {
+			r.fault(at, CodeInvalidName, "the name of an output cannot be used", expectedVariable)
+			return
 		}
+		out = append(out, OutputName{Name: name, As: as})
 	}
 	switch n.kind {
 	case nodeNull:

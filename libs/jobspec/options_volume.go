@@ -26,7 +26,7 @@ func (r *reader) volumes(n *node) []Volume {
 	default:
 		for _, it := range r.list(n) {
 			name, at, found := strings.Cut(it.text, ":")
-			if it.known && !found {
+			if it.node != n && r.divides(it.node, ":") || it.known && !found {
 				r.fault(it.node, CodeInvalidValue, r.show(it.node)+" is no volume", "name:path or /directory:path, with :ro to read only")
 				continue
 			}
@@ -46,6 +46,10 @@ func (r *reader) volumesOf(p *pair) []Volume {
 	}
 	if p.value.kind == nodeScalar {
 		at := r.path(p.value)
+		if r.divides(p.value, ":") {
+			r.fault(p.value, CodeInvalidValue, r.show(p.value)+" is no path", "values without :")
+			return nil
+		}
 		if at == "" && !p.value.templated {
 			r.fault(p.value, CodeInvalidValue, "the volume "+quoteName(p.key)+" has no path", "the path in the container")
 		}

@@ -132,6 +132,25 @@ func (r *reader) resolve(n *node) (scalar, bool) {
 	return s, true
 }
 
+// divides reports whether a value that is printed in a scalar holds the sign at which the field divides its text: then
+// the value would decide what the text means.
+func (r *reader) divides(n *node, sign string) bool {
+	for rest := n.text; n.templated; {
+		_, after, found := strings.Cut(rest, tokenBytes)
+		if !found {
+			break
+		}
+		digits, tail, _ := strings.Cut(after, string(tokenClose))
+		rest = tail
+		if id, err := strconv.Atoi(digits); err == nil {
+			if v, err := r.shape.value(r.m, id); err == nil && strings.Contains(textOf(v), sign) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 func (r *reader) bounded(n *node) bool {
 	if r.output > maxOutput {
 		r.fault(n, CodeTemplateLimit, "the values make too much text", fmt.Sprintf("at most %d bytes", maxOutput))
@@ -608,14 +627,20 @@ func (r *reader) textEntry(n *node, out map[string]string) {
 		}
 		return
 	}
-	text, ok := r.text(n)
-	if !ok && text == "" {
+	if n.kind != nodeScalar {
+		r.fault(n, CodeInvalidType, "the entry is "+n.kind.String(), "name=value")
 		return
 	}
-	name, value, found := strings.Cut(text, "=")
-	if !found || !validName(name) {
+	// The sign is that of the text and not one of a value: it divides before tokens are replaced.
+	key, rest, found := strings.Cut(n.text, "=")
+	if !found || !isToken(key) && !validName(key) {
 		r.fault(n, CodeInvalidType, "the entry is no name with a value", "name=value")
 		return
 	}
-	out[name] = value
+	p := &pair{key: key, line: n.line, column: n.column}
+	name, ok := freeKey(r, p, out)
+	value, _ := r.text(&node{kind: nodeScalar, quoted: true, templated: isToken(rest), text: rest, line: n.line, column: n.column})
+	if ok {
+		out[name] = value
+	}
 }

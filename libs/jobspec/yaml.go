@@ -73,7 +73,8 @@ type yamlReader struct {
 // a key decides what its value means.
 func freeKeys(field string) bool {
 	switch field {
-	case "environment", "variables", "task_variables", "job_variables", "headers", "query":
+	case "environment", "helper_environment", "variables", "task_variables", "job_variables", "configs", "input_params",
+		"headers", "query", "node_selector", "pod_labels", "pod_annotations":
 		return true
 	}
 	return false
