@@ -17,7 +17,7 @@ func votes(text string) []jobspec.Vote {
 }
 
 func TestApprovalOutcome(t *testing.T) {
-	users := func(names string) []string { return strings.Fields(names) }
+	users := strings.Fields
 	for _, c := range []struct {
 		policy jobspec.Approval
 		votes  string

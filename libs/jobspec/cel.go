@@ -98,10 +98,7 @@ func (c *conditions) get(text string) (*celCondition, error) {
 	if c.size += len(text); c.size > maxExpressions {
 		return &celCondition{issues: []celIssue{{message: "the definition has too many expressions"}}}, nil
 	}
-	compiled, err := compileCondition(c.env, text)
-	if err != nil {
-		return nil, err
-	}
+	compiled := compileCondition(c.env, text)
 	c.list[text] = compiled
 	return compiled, nil
 }
@@ -151,8 +148,8 @@ func celMatches(text, pattern celref.Val) celref.Val {
 	return types.Bool(re.MatchString(string(t)))
 }
 
-// compileCondition parses and checks an expression. Faults of the text are in the result; err is ours.
-func compileCondition(environment *cel.Env, text string) (*celCondition, error) {
+// compileCondition parses and checks an expression. Faults of the text are in the result.
+func compileCondition(environment *cel.Env, text string) *celCondition {
 	c := &celCondition{}
 	ast, issues := environment.Compile(text)
 	if issues.Err() != nil {
@@ -166,23 +163,23 @@ func compileCondition(environment *cel.Env, text string) (*celCondition, error) 
 				break // what follows is mostly a consequence
 			}
 		}
-		return c, nil
+		return c
 	}
 	if out := ast.OutputType(); !out.IsExactType(cel.BoolType) && !out.IsExactType(cel.DynType) {
 		c.issues = append(c.issues, celIssue{message: "the expression is " + out.String() + " and not true or false"})
-		return c, nil
+		return c
 	}
 	c.uses = usesOf(ast, text)
 	if c.issues = c.uses.issues; len(c.issues) > 0 {
-		return c, nil
+		return c
 	}
 	program, err := environment.Program(ast, cel.CustomDecoratorV2(countSteps))
 	if err != nil {
 		c.issues = append(c.issues, celIssue{message: "the expression cannot be used"})
-		return c, nil //nolint:nilerr // what the planner refuses is a fault of the text
+		return c
 	}
 	c.program = program
-	return c, nil
+	return c
 }
 
 const celSyntax = "Syntax error: "

@@ -38,7 +38,18 @@
 //     plan itself needs (edges, method, tags, timeouts).
 //   - Task: everything. What is not set is a fault.
 //
-// In conditions, and for default, required, eq, ne and not, a variable that is not set counts as nothing.
+//   - Decide: everything but secrets and items, when a task is about to start whose condition, fork, policy or items
+//     could not be known before. Item renders one item of a fan-out at its claim; before it, the item's variables are
+//     unknown whatever else has their names.
+//
+// # Conditions
+//
+// when, except and skip_if hold CEL, or a template that renders true. A value never becomes a part of an expression: a
+// text with a template in it is a template. Expressions are compiled at the upload, with the place of each fault, and
+// kept with the definition; their evaluation spends from a budget of steps, so that it ends in the same way everywhere.
+// What is not set is null there.
+//
+// In the conditions of templates, and for default, required, eq, ne and not, a variable that is not set counts as nothing.
 //
 // Precedence, from low to high: the job's variables, built-ins, the task's variables, parameters, outputs of earlier
 // tasks. After the launch the caller gives the job's variables back among the others; one that still has the job's own

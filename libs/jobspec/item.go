@@ -1,6 +1,7 @@
 package jobspec
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,9 +72,7 @@ func (d *Definition) Item(name string, item Item, index int, vars Vars) (*Task, 
 	task := &t.task
 	task.Spec.Variables = merged(task.Spec.Variables, own)
 	environment := make(map[string]string, len(task.Spec.Environment)+1)
-	for key, v := range task.Spec.Environment {
-		environment[key] = v
-	}
+	maps.Copy(environment, task.Spec.Environment)
 	environment[EnvItemIndex] = strconv.Itoa(index)
 	task.Spec.Environment = environment
 	task.Late = false
@@ -111,10 +110,10 @@ func (s *section) itemVars(value any, index int) Vars {
 
 // checkFork refuses what can never be submitted.
 func (s *section) checkFork(f *Fork, own string) error {
-	switch {
-	case f.JobType == "":
+	switch f.JobType {
+	case "":
 		s.fault(s.node, CodeMissingField, "the job to submit is empty", "the name of a job")
-	case f.JobType == own:
+	case own:
 		s.fault(s.node, CodeInvalidValue, "the job would submit itself", "another job")
 	default:
 		return nil

@@ -3,6 +3,7 @@ package jobspec
 import (
 	"fmt"
 	"maps"
+	"slices"
 )
 
 // Entries of a matrix that are no lists of values.
@@ -163,7 +164,7 @@ func product(axes []matrixAxis) (items []map[string]any, names [][]any) {
 				extended := maps.Clone(item)
 				extended[axis.name] = v
 				nextItems = append(nextItems, extended)
-				nextNames = append(nextNames, append(names[i][:len(names[i]):len(names[i])], v))
+				nextNames = append(nextNames, append(slices.Clip(names[i]), v))
 			}
 		}
 		items, names = nextItems, nextNames

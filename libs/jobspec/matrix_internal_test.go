@@ -2,6 +2,7 @@ package jobspec
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -64,9 +65,9 @@ func model(axes []matrixAxis, include, exclude []map[string]any) []map[string]an
 	for n := range total {
 		c := map[string]any{}
 		rest := n
-		for i := len(axes) - 1; i >= 0; i-- {
-			c[axes[i].name] = axes[i].values[rest%len(axes[i].values)]
-			rest /= len(axes[i].values)
+		for _, axis := range slices.Backward(axes) {
+			c[axis.name] = axis.values[rest%len(axis.values)]
+			rest /= len(axis.values)
 		}
 		gone := false
 		for _, e := range exclude {
@@ -77,11 +78,7 @@ func model(axes []matrixAxis, include, exclude []map[string]any) []map[string]an
 			gone = gone || same
 		}
 		if !gone {
-			all := map[string]any{}
-			for k, v := range c {
-				all[k] = v
-			}
-			list = append(list, combination{c, all})
+			list = append(list, combination{c, maps.Clone(c)})
 		}
 	}
 	originals := len(list)

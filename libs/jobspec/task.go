@@ -517,11 +517,11 @@ func (r *taskFieldReader) routes(n *node) {
 	add := func(key string, at, targets *node) {
 		parsed, err := parseKey(key)
 		if err != nil {
-			r.fault(at, CodeInvalidRoute, quoteName(key)+" is no outcome", "an exit code, a range such as 500-599 or 4xx, COMPLETED, FAILED, TIMED_OUT or *")
+			r.fault(at, CodeInvalidRoute, quoteName(key)+" is no outcome", "an exit code, a range such as 500-599 or 4xx, COMPLETED, FAILED, TIMED_OUT, APPROVED, REJECTED or *")
 			return
 		}
 		names := r.targets(targets, false)
-		r.checkRoute(key, at, names, targets)
+		r.checkRoute(names, targets)
 		if first, dup := seen[parsed]; dup {
 			if first != strings.Join(names, "\n") {
 				r.fault(at, CodeConflict, "the outcome "+key+" leads to different tasks", "one place that says what follows")
@@ -549,10 +549,9 @@ func (r *taskFieldReader) routes(n *node) {
 	sortRoutes(t.Routes)
 }
 
-func (r *taskFieldReader) checkRoute(key string, at *node, names []string, targets *node) {
+func (r *taskFieldReader) checkRoute(names []string, targets *node) {
 	for _, name := range names {
-		switch {
-		case IsAction(name) && len(names) > 1:
+		if IsAction(name) && len(names) > 1 {
 			r.fault(targets, CodeInvalidRoute, "an action stands among other targets", "one action, or task names only")
 			return
 		}

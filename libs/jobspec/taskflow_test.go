@@ -255,7 +255,7 @@ func TestTaskFlowFaults(t *testing.T) {
 		{"fan_out over no name", "method: SHELL\nscript: x\nfan_out: {source: a b}", `6:23: "a b" is no variable`},
 		{"fan_out into a built-in", "method: SHELL\nscript: x\nfan_out: {source: a, item_var: JobID}", `6:36: "JobID" is a built-in variable`},
 		{"no part of the items", "method: SHELL\nscript: x\nfan_out: {source: a, min_success: 101%}", `6:39: "101%" is no number of items`},
-		{"unknown field of fan_out", "method: SHELL\nscript: x\nfan_out: {source: a, max_paralel: 1}", `6:26: the field "max_paralel" is not known, expected max_parallel`},
+		{"unknown field of fan_out", "method: SHELL\nscript: x\nfan_out: {source: a, max_parallell: 1}", `6:26: the field "max_parallell" is not known, expected max_parallel`},
 		{"jobs of a script", "method: SHELL\nscript: x\nfan_out: {source: a, fork_job_type: b}", "4:13: fan_out.fork_job_type makes jobs of the items"},
 		{"condition on the item", "method: SHELL\nscript: x\nfan_out: {source: a}\nwhen: params.item == 'x'", `7:11: when asks for the item "item"`},
 		{"matrix of text", "method: SHELL\nscript: x\nmatrix: {a: x}", "6:17: a of the matrix is no list"},
