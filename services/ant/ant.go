@@ -230,7 +230,10 @@ func (s *Service) work(ctx, life context.Context, ses *session.Session, attempts
 	select {
 	case <-ses.Ready():
 	case <-taking.Done():
-		return nil // nothing was begun
+		if life.Err() != nil {
+			return nil
+		}
+		return s.leave(life, ses) // nothing was begun, but it may have registered
 	}
 	hints, err := s.deps.NATS.Subscribe(stopSubject+s.conf.ID, func(m *nats.Msg) {
 		var hint antv1.StopHint
@@ -252,9 +255,16 @@ func (s *Service) work(ctx, life context.Context, ses *session.Session, attempts
 	s.deps.Log.Info("draining", "running", len(attempts.Running()), "patience", s.conf.DrainTimeout)
 	ses.Drain()
 	attempts.Drain(life, s.conf.DrainTimeout)
+	flush, cancel := context.WithTimeout(life, leaveTime)
+	defer cancel()
+	attempts.Flush(flush)
+	return s.leave(life, ses)
+}
+
+// leave ends the session, if there is one. It is no fault when nobody hears it: the lease ends as well.
+func (s *Service) leave(life context.Context, ses *session.Session) error {
 	bye, cancel := context.WithTimeout(life, leaveTime)
 	defer cancel()
-	attempts.Flush(bye)
 	if err := ses.Leave(bye); err != nil {
 		s.deps.Log.Warn("left without saying so", "error", err)
 	}

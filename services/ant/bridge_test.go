@@ -156,6 +156,7 @@ func (c *colony) goWorker(conf worker.Config) {
 }
 
 func TestWorkerOverWebSocket(t *testing.T) {
+	t.Parallel()
 	c := newColony(t)
 	url, _ := c.bridge(func(b *ant.BridgeConfig) { b.Token = "secret" })
 	c.goWorker(worker.Config{ID: "w-1", URL: url, Tags: []string{"render", "a"}, Slots: 3, Token: "secret", Handler: greet})
@@ -185,6 +186,7 @@ func (c *colony) greetings(t *testing.T, dispatch func(*antv1.Work) string, meth
 }
 
 func TestWorkerComesBackAndGoesOn(t *testing.T) {
+	t.Parallel()
 	c := newColony(t)
 	url, _ := c.bridge(nil)
 	s, hello := enter(t, url, &wire.Message{WorkerID: "w", Resume: []string{"old"}})
@@ -208,6 +210,7 @@ func TestWorkerComesBackAndGoesOn(t *testing.T) {
 }
 
 func TestWorkerComesBackWithoutTheAttempt(t *testing.T) {
+	t.Parallel()
 	c := newColony(t)
 	url, _ := c.bridge(nil)
 	s, _ := enter(t, url, &wire.Message{WorkerID: "w"})
@@ -222,6 +225,7 @@ func TestWorkerComesBackWithoutTheAttempt(t *testing.T) {
 }
 
 func TestWorkerStaysAway(t *testing.T) {
+	t.Parallel()
 	c := newColony(t)
 	url, dir := c.bridge(func(b *ant.BridgeConfig) { b.Away = 300 * time.Millisecond })
 	s, _ := enter(t, url, &wire.Message{WorkerID: "w"})
@@ -247,6 +251,7 @@ func TestWorkerStaysAway(t *testing.T) {
 }
 
 func TestGoodbyeNeedsNoGrace(t *testing.T) {
+	t.Parallel()
 	c := newColony(t)
 	url, _ := c.bridge(func(b *ant.BridgeConfig) { b.Away = time.Hour })
 	s, _ := enter(t, url, &wire.Message{WorkerID: "w"})
@@ -256,6 +261,7 @@ func TestGoodbyeNeedsNoGrace(t *testing.T) {
 }
 
 func TestSecondConnectionSupersedes(t *testing.T) {
+	t.Parallel()
 	c := newColony(t)
 	url, _ := c.bridge(nil)
 	first, _ := enter(t, url, &wire.Message{WorkerID: "w"})
@@ -278,6 +284,7 @@ func TestSecondConnectionSupersedes(t *testing.T) {
 }
 
 func TestAntOfAWorkerIsSuperseded(t *testing.T) {
+	t.Parallel()
 	c := newColony(t)
 	url, _ := c.bridge(nil)
 	s, _ := enter(t, url, &wire.Message{WorkerID: "w"})
@@ -287,6 +294,7 @@ func TestAntOfAWorkerIsSuperseded(t *testing.T) {
 }
 
 func TestCancelReachesTheWorker(t *testing.T) {
+	t.Parallel()
 	c := newColony(t)
 	url, _ := c.bridge(nil)
 	s, _ := enter(t, url, &wire.Message{WorkerID: "w", Slots: 2})
@@ -306,6 +314,7 @@ func TestCancelReachesTheWorker(t *testing.T) {
 }
 
 func TestSilentWorkerLosesTheAttempt(t *testing.T) {
+	t.Parallel()
 	c := newColony(t)
 	url, _ := c.bridge(func(b *ant.BridgeConfig) { b.Silence, b.Accept = 300*time.Millisecond, 100*time.Millisecond })
 	s, _ := enter(t, url, &wire.Message{WorkerID: "w"})
@@ -318,6 +327,7 @@ func TestSilentWorkerLosesTheAttempt(t *testing.T) {
 }
 
 func TestRefusedWorkers(t *testing.T) {
+	t.Parallel()
 	c := newColony(t)
 	url, _ := c.bridge(func(b *ant.BridgeConfig) { b.Token, b.Reserved, b.MaxWorkers = "secret", []string{"ant-1"}, 1 })
 	enter(t, url, &wire.Message{WorkerID: "first", Token: "secret"})
@@ -352,6 +362,7 @@ func TestRefusedWorkers(t *testing.T) {
 }
 
 func TestBadMessagesEndTheConnection(t *testing.T) {
+	t.Parallel()
 	c := newColony(t)
 	url, _ := c.bridge(nil)
 	for name, text := range map[string]string{"no JSON": "{", "too large": strings.Repeat(" ", wire.MaxMessage+1)} {
@@ -365,6 +376,7 @@ func TestBadMessagesEndTheConnection(t *testing.T) {
 }
 
 func TestPagesOfOtherOriginsAreRefused(t *testing.T) {
+	t.Parallel()
 	c := newColony(t)
 	url, _ := c.bridge(nil)
 	_, res, err := websocket.Dial(t.Context(), url, &websocket.DialOptions{HTTPHeader: map[string][]string{"Origin": {"https://evil.example"}}})
@@ -375,6 +387,7 @@ func TestPagesOfOtherOriginsAreRefused(t *testing.T) {
 
 // A worker that reads nothing is cut off; what it was to do is sent to its next connection.
 func TestSlowReaderIsCutOff(t *testing.T) {
+	t.Parallel()
 	c := newColony(t)
 	url, _ := c.bridge(func(b *ant.BridgeConfig) { b.Accept = 5 * time.Millisecond })
 	s, _ := enter(t, url, &wire.Message{WorkerID: "w"})
@@ -394,6 +407,7 @@ func TestSlowReaderIsCutOff(t *testing.T) {
 }
 
 func TestWorkerThatStopsGivesBack(t *testing.T) {
+	t.Parallel()
 	c := newColony(t)
 	url, _ := c.bridge(nil)
 	ctx, stop := context.WithCancel(t.Context())
@@ -473,6 +487,7 @@ func (l *line) cut() {
 
 // The reference worker connects again and goes on with what runs; what ends while the line is cut is told afterwards.
 func TestGoWorkerComesBackAndGoesOn(t *testing.T) {
+	t.Parallel()
 	c := newColony(t)
 	url, _ := c.bridge(nil)
 	line := newLine(t, url)
@@ -497,6 +512,7 @@ func TestGoWorkerComesBackAndGoesOn(t *testing.T) {
 }
 
 func TestBridgeDrains(t *testing.T) {
+	t.Parallel()
 	c := newColony(t)
 	conf := ant.DefaultBridgeConfig()
 	conf.Dir, conf.Beat = t.TempDir(), 50*time.Millisecond
@@ -532,6 +548,7 @@ func TestBridgeDrains(t *testing.T) {
 }
 
 func TestAnOpenPortNeedsAToken(t *testing.T) {
+	t.Parallel()
 	conf := ant.DefaultBridgeConfig()
 	conf.Dir = t.TempDir()
 	b, err := ant.NewBridge(conf, newColony(t).deps())
@@ -548,6 +565,7 @@ func TestAnOpenPortNeedsAToken(t *testing.T) {
 }
 
 func TestBridgeConfigReportsAllFaults(t *testing.T) {
+	t.Parallel()
 	err := ant.BridgeConfig{}.Validate()
 	for _, want := range []string{"accept", "silence", "away", "ping", "max workers", "dir", "beat"} {
 		if err == nil || !strings.Contains(err.Error(), want) {

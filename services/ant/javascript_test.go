@@ -1,7 +1,6 @@
 package ant_test
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,10 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	"github.com/formicary/formicary/libs/testkit"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	"github.com/formicary/formicary/services/ant"
 )
@@ -61,6 +58,7 @@ func js(t *testing.T, method string, v map[string]any) *antv1.Work {
 }
 
 func TestJavaScriptOverWebSocket(t *testing.T) {
+	t.Parallel()
 	c := newColony(t)
 	url, _ := c.bridge(func(b *ant.BridgeConfig) { b.Token = "secret" })
 	c.jsWorker(t, []string{"WORKER_ID=js", "WORKER_TAGS=b,a", "WORKER_SLOTS=4", "WORKER_TOKEN=secret"}, url)
@@ -70,6 +68,7 @@ func TestJavaScriptOverWebSocket(t *testing.T) {
 }
 
 func TestJavaScriptComesBackAndGoesOn(t *testing.T) {
+	t.Parallel()
 	c := newColony(t)
 	url, _ := c.bridge(nil)
 	line := newLine(t, url)
@@ -83,6 +82,7 @@ func TestJavaScriptComesBackAndGoesOn(t *testing.T) {
 
 // The worker that PROTOCOL.md shows is one.
 func TestTinyWorkerOfTheProtocol(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("PROTOCOL.md")
 	if err != nil {
 		t.Fatal(err)
@@ -109,20 +109,12 @@ func TestTinyWorkerOfTheProtocol(t *testing.T) {
 }
 
 func TestJavaScriptOverNATS(t *testing.T) {
+	t.Parallel()
 	c := newColony(t)
 	c.start(c.config())
 	c.jsWorker(t, []string{"WORKER_ID=js", "WORKER_SLOTS=4"}, c.natsURL, "greetings.js")
 	c.listens(t, "greetings.js")
 	c.jsTasks(t, "MESSAGING", c.dispatch)
-}
-
-// listens waits until somebody does. A task that nobody listens for is sent again only after 10 s.
-func (c *colony) listens(t *testing.T, queue string) {
-	t.Helper()
-	testkit.Eventually(t, 10*time.Second, "a worker listens", func() bool {
-		_, err := c.nc.Request(queue, []byte("{}"), 50*time.Millisecond)
-		return errors.Is(err, nats.ErrTimeout) // it does not answer to nonsense
-	})
 }
 
 func (c *colony) jsTasks(t *testing.T, method string, dispatch func(*antv1.Work) string) {

@@ -81,7 +81,33 @@ func (q *queue) say(subject string, m *wire.Message) {
 	}
 }
 
+// probe is the name of a task that only asks whether a worker is there.
+const probe = "probe"
+
+// listens waits until a worker answers. A task that nobody listens for is sent again only after 10 s.
+func (c *colony) listens(t *testing.T, queue string) {
+	t.Helper()
+	inbox := nats.NewInbox()
+	sub, err := c.nc.SubscribeSync(inbox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	data, err := wire.Encode(&wire.Message{Type: wire.TypeTask, UID: inbox, ReplyTo: inbox, Task: &wire.Task{Name: probe}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, 30*time.Second, "a worker listens", func() bool {
+		if err := c.nc.Publish(queue, data); err != nil {
+			t.Fatal(err)
+		}
+		_, err := sub.NextMsg(50 * time.Millisecond)
+		return err == nil
+	})
+}
+
 func TestWorkerOverNATS(t *testing.T) {
+	t.Parallel()
 	for _, reply := range []string{"", "greetings.done"} {
 		t.Run("reply queue "+reply, func(t *testing.T) {
 			c := newColony(t)
@@ -99,12 +125,15 @@ func TestWorkerOverNATS(t *testing.T) {
 }
 
 func TestManyMessages(t *testing.T) {
+	t.Parallel()
 	c := newColony(t)
 	c.start(c.config())
 	var handled atomic.Int32
 	for i := range 2 {
-		c.goWorker(worker.Config{ID: fmt.Sprint("w-", i), URL: c.natsURL, Queue: "many", Slots: 200, Handler: func(context.Context, worker.Task) (worker.Result, error) {
-			handled.Add(1)
+		c.goWorker(worker.Config{ID: fmt.Sprint("w-", i), URL: c.natsURL, Queue: "many", Slots: 200, Handler: func(_ context.Context, t worker.Task) (worker.Result, error) {
+			if t.Name != probe {
+				handled.Add(1)
+			}
 			return worker.Result{}, nil
 		}})
 	}
@@ -123,6 +152,7 @@ func TestManyMessages(t *testing.T) {
 }
 
 func TestStrangersChangeNothing(t *testing.T) {
+	t.Parallel()
 	c := newColony(t)
 	c.start(c.config())
 	q := c.queue(t, "orders")
@@ -167,6 +197,7 @@ func (q *queue) stopOf(worker string, task *wire.Message, uid string) string {
 }
 
 func TestStopIsTold(t *testing.T) {
+	t.Parallel()
 	c := newColony(t)
 	c.start(c.config())
 	q := c.queue(t, "slow")
@@ -181,10 +212,14 @@ func TestStopIsTold(t *testing.T) {
 }
 
 func TestCancelEndsTheHandler(t *testing.T) {
+	t.Parallel()
 	c := newColony(t)
 	c.start(c.config())
 	ended := make(chan error, 1)
-	c.goWorker(worker.Config{ID: "w", URL: c.natsURL, Queue: "slow", Handler: func(ctx context.Context, _ worker.Task) (worker.Result, error) {
+	c.goWorker(worker.Config{ID: "w", URL: c.natsURL, Queue: "slow", Handler: func(ctx context.Context, t worker.Task) (worker.Result, error) {
+		if t.Name == probe {
+			return worker.Result{}, nil
+		}
 		<-ctx.Done()
 		ended <- ctx.Err()
 		return worker.Result{}, ctx.Err()
@@ -200,6 +235,7 @@ func TestCancelEndsTheHandler(t *testing.T) {
 }
 
 func TestRestartedAntStopsItsWorkers(t *testing.T) {
+	t.Parallel()
 	c := newColony(t)
 	conf := c.config()
 	conf.DrainTimeout = 0
@@ -217,6 +253,7 @@ func TestRestartedAntStopsItsWorkers(t *testing.T) {
 }
 
 func TestForbiddenSubjects(t *testing.T) {
+	t.Parallel()
 	c := newColony(t)
 	c.start(c.config())
 	for _, w := range []*antv1.Work{
@@ -228,6 +265,7 @@ func TestForbiddenSubjects(t *testing.T) {
 }
 
 func TestOperatorsDrain(t *testing.T) {
+	t.Parallel()
 	c := newColony(t)
 	c.start(c.config())
 	uid := c.dispatch(script("sleep 0.3"))

@@ -179,7 +179,7 @@ func (e *Executor) subjectsLocked(x *relay.Execution) (listen, replyTo string) {
 // Task publishes the task for one of the workers of its queue.
 func (e *Executor) Task(x *relay.Execution, data []byte) error {
 	if most := e.nc.MaxPayload(); most > 0 && int64(len(data)) > most {
-		return fmt.Errorf("the task has %d bytes and the bus takes %d", len(data), most)
+		return fmt.Errorf("%w: it has %d bytes and the bus takes %d", wire.ErrTooLarge, len(data), most)
 	}
 	if err := e.nc.Publish(x.Task.RequestQueue, data); err != nil {
 		return fmt.Errorf("publish to %s: %w", x.Task.RequestQueue, err)

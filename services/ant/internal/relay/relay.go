@@ -8,6 +8,7 @@
 package relay
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -134,7 +135,10 @@ func (x *Execution) message(replyTo string) *wire.Message {
 
 func (x *Execution) send() {
 	x.due = time.Now().Add(x.times.Accept)
-	if err := x.link.Task(x, x.data); err != nil {
+	switch err := x.link.Task(x, x.data); {
+	case errors.Is(err, wire.ErrTooLarge):
+		x.failed = new(executor.Refuse("the task cannot be sent to a worker: " + err.Error()))
+	case err != nil:
 		x.say("the task could not be sent and will be sent again: %v", err)
 	}
 }

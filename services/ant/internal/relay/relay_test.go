@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 type link struct {
 	begun   time.Time
 	refuse  error
-	failing bool
+	failing error
 
 	mu     sync.Mutex
 	events []string
@@ -39,8 +39,8 @@ func (l *link) Trace(*Execution) string         { return "trace" }
 func (l *link) Close(*Execution)                { l.note("close") }
 
 func (l *link) Task(_ *Execution, data []byte) error {
-	if l.failing {
-		return errors.New("not now")
+	if l.failing != nil {
+		return l.failing
 	}
 	m, err := wire.Decode(data)
 	if err != nil || m.ReplyTo != "reply.to" || m.UID != "u" {
@@ -299,6 +299,8 @@ func TestWhatCannotBeSent(t *testing.T) {
 	big := map[string]string{"A": strings.Repeat("x", wire.MaxMessage)}
 	e, _, _ = playWith(t, &link{}, executor.Task{UID: "u", Environment: big}, func(*Execution) {})
 	check(t, "too large", e, executor.Refuse("the task cannot be sent to a worker: the message is larger than 1024 KiB"))
-	_, log, _ := playWith(t, &link{failing: true}, executor.Task{UID: "u"}, func(x *Execution) { x.Deliver(replies("w", wire.Completed)) })
+	e, _, _ = playWith(t, &link{failing: wire.ErrTooLarge}, executor.Task{UID: "u"}, func(*Execution) {})
+	check(t, "too large for the bus", e.Class, executor.Rejected)
+	_, log, _ := playWith(t, &link{failing: errors.New("not now")}, executor.Task{UID: "u"}, func(x *Execution) { x.Deliver(replies("w", wire.Completed)) })
 	check(t, "log", log, "[the task could not be sent and will be sent again: not now]\n")
 }
