@@ -270,7 +270,9 @@ func TestTheTimeToDecideEnds(t *testing.T) {
 		}
 	}
 	testkit.Eventually(t, waitTime, "the escalation is told", func() bool {
-		return slices.ContainsFunc(told(), func(n *executionv1.TaskNotice) bool { return n.GetKind() == "escalation" && n.GetRequestId() == escalated })
+		return slices.ContainsFunc(told(), func(n *executionv1.TaskNotice) bool {
+			return n.GetKind() == "escalation" && n.GetRequestId() == escalated
+		})
 	})
 	res, err := w.approvals.GetApproval(t.Context(), &executionv1.GetApprovalRequest{RequestId: escalated, Task: "ok"})
 	if a := res.GetApproval(); err != nil || !a.GetEscalated() || a.GetState() != executionv1.Approval_PENDING {

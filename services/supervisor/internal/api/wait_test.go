@@ -19,7 +19,9 @@ func TestWaits(t *testing.T) {
 		return v
 	}
 	fan := func(total, open, next, failed int) func(*execution.TaskView) {
-		return func(v *execution.TaskView) { v.Items = &engine.Items{Total: total, Open: open, Next: next, Failed: failed} }
+		return func(v *execution.TaskView) {
+			v.Items = &engine.Items{Total: total, Open: open, Next: next, Failed: failed}
+		}
 	}
 	forked := func(c ...execution.ChildView) func(*execution.TaskView) {
 		return func(v *execution.TaskView) { v.Children = c }

@@ -111,7 +111,9 @@ func (m *memory) Children(context.Context, []Key) ([]Ended, error) { return nil,
 
 func temporary(err error) bool { return errs.CodeOf(err) == errs.CodeUnavailable }
 
-func loop(m *memory) *Loop { return New(DefaultConfig(), m, m, temporary, slog.New(slog.DiscardHandler)) }
+func loop(m *memory) *Loop {
+	return New(DefaultConfig(), m, m, temporary, slog.New(slog.DiscardHandler))
+}
 
 func wanted(types ...string) []Wanted {
 	all := make([]Wanted, len(types))

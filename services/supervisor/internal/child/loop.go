@@ -138,7 +138,7 @@ func (l *Loop) submitSome(ctx context.Context, wanted []Wanted) error {
 	case ctx.Err() != nil || errs.CodeOf(err) != errs.CodeInvalid:
 		return err
 	case len(wanted) == 1:
-		l.log.Warn("child cannot be submitted", "key", wanted[0].Key.String(), "error", err)
+		l.log.Warn("child cannot be submitted", "key", wanted[0].String(), "error", err)
 		return l.answer(ctx, wanted, []Answer{{Refused: "it cannot be submitted: " + err.Error(), Reason: "INVALID"}})
 	}
 	l.log.Warn("children are submitted one by one, because all together failed", "children", len(wanted), "error", err)

@@ -106,7 +106,7 @@ func (l *Loop) Round(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		l.log.Error("chore failed", "key", c.Key.String(), "tries", c.Tries, "error", err)
+		l.log.Error("chore failed", "key", c.String(), "tries", c.Tries, "error", err)
 		if _, err := l.store.RenewChore(ctx, c.Key, c.Done, delay(c.Tries)); err != nil {
 			return err
 		}

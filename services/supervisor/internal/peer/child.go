@@ -69,7 +69,7 @@ func (c *Children) Submit(ctx context.Context, children []child.Wanted) ([]child
 
 func submission(w *child.Wanted) (*jobv1.ChildSubmission, error) {
 	m := &jobv1.ChildSubmission{
-		Key: w.Key.String(), OrgId: w.Org, ParentRequestId: w.Parent.String(), ParentTask: w.Task, JobType: w.JobType, JobVersion: w.Version,
+		Key: w.String(), OrgId: w.Org, ParentRequestId: w.Parent.String(), ParentTask: w.Task, JobType: w.JobType, JobVersion: w.Version,
 		SubmittedBy: w.SubmittedBy,
 	}
 	if len(w.Params) == 0 {
