@@ -2,7 +2,6 @@ package jobspec
 
 import (
 	"fmt"
-	"hash/fnv"
 	"sort"
 	"strconv"
 	"strings"
@@ -127,9 +126,13 @@ func (b *drawingBuilder) groups() [][]int {
 	into := make([]uint64, len(b.plan.Tasks))
 	outOf := make([]uint64, len(b.plan.Tasks))
 	b.each(func(from, to int, action, key string, data bool) {
-		outOf[from] += hashOf("out", strconv.Itoa(to), action, key, strconv.FormatBool(data))
+		h := hashOf(key, 1)
+		if data {
+			h = 2
+		}
+		outOf[from] += mixed(h, hashOf(action, uint64(to+1)))
 		if to >= 0 {
-			into[to] += hashOf("in", strconv.Itoa(from), key, strconv.FormatBool(data))
+			into[to] += mixed(h, uint64(from))
 		}
 	})
 	type likeness struct {
@@ -153,13 +156,20 @@ func (b *drawingBuilder) groups() [][]int {
 	return groups
 }
 
-func hashOf(parts ...string) uint64 {
-	h := fnv.New64a()
-	for _, part := range parts {
-		_, _ = h.Write([]byte(part)) // never fails
-		_, _ = h.Write([]byte{0})
+// hashOf and mixed are sums of neighbours that do not depend on their order: a plan can have hundreds of thousands of
+// edges. Two that are equal by accident only make a drawing coarser.
+func hashOf(text string, h uint64) uint64 {
+	for i := range len(text) {
+		h = (h ^ uint64(text[i])) * 1099511628211
 	}
-	return h.Sum64()
+	return h
+}
+
+func mixed(a, b uint64) uint64 {
+	h := (a*0x9E3779B97F4A7C15 ^ b) + 0x9E3779B97F4A7C15
+	h = (h ^ h>>30) * 0xBF58476D1CE4E5B9
+	h = (h ^ h>>27) * 0x94D049BB133111EB
+	return h ^ h>>31
 }
 
 // each calls back for every edge of the plan; to is -1 when it leads to an action.

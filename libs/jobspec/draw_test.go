@@ -125,7 +125,8 @@ func checkSVG(t *testing.T, text []byte) {
 	}
 }
 
-// TestDrawLarge draws plans of the largest size, within a second.
+// TestDrawLarge draws plans of the largest size. Each drawing takes some hundredths of a second; the limit only finds what
+// is no longer linear, beside other tests and under the race detector too.
 func TestDrawLarge(t *testing.T) {
 	const n = 10_000
 	named := func(i int) string { return fmt.Sprintf("t%d", i) }
@@ -164,7 +165,7 @@ func TestDrawLarge(t *testing.T) {
 		mermaid, dot, svg := p.Mermaid(), p.DOT(), p.SVG()
 		took := time.Since(begin)
 		t.Logf("%s: %v, %d bytes", name, took, len(svg))
-		if took > 3*time.Second && !testing.Short() { // three drawings
+		if took > 15*time.Second {
 			t.Errorf("%s: %v", name, took)
 		}
 		checkSVG(t, svg)
