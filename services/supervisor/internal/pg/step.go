@@ -479,6 +479,7 @@ func (st *step) collect(r *run, w *writes) error {
 	}
 	if s.Job.CancelRequested && !r.cancelled {
 		st.effects.cancelled = append(st.effects.cancelled, r.ID)
+		st.changes.Children = true
 	}
 	for _, idx := range sorted(s.Tasks) {
 		t := s.Tasks[idx]
