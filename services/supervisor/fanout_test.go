@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -101,11 +102,16 @@ func TestFanOut(t *testing.T) {
 	}
 	a.end(a.live("report"), &antv1.Result{Outcome: antv1.Result_SUCCEEDED})
 	w.becomes(id, executionv1.Execution_COMPLETED)
+	mu.Lock()
 	if most > 2 {
 		t.Errorf("%d items ran at once", most)
 	}
+	mu.Unlock()
+	a.mu.Lock()
+	worked := slices.Clone(a.worked)
+	a.mu.Unlock()
 	keys := map[string]bool{}
-	for i, work := range a.worked[:4] {
+	for i, work := range worked[:4] {
 		keys[work.GetIdempotencyKey()] = true
 		env := work.GetSpec().GetEnvironment()
 		if got := work.GetSpec().GetScript()[0]; got != fmt.Sprintf("convert %c.png %d", 'a'+i, i) || env["FORMICARY_ITEM_INDEX"] != fmt.Sprint(i) {
@@ -115,7 +121,7 @@ func TestFanOut(t *testing.T) {
 	if len(keys) != 4 {
 		t.Errorf("idempotency keys %v", keys)
 	}
-	if got := a.worked[4].GetSpec().GetScript()[0]; got != "echo 4 images" {
+	if got := worked[4].GetSpec().GetScript()[0]; got != "echo 4 images" {
 		t.Errorf("after the fan-out: %q", got)
 	}
 	var results []jobspec.ItemResult
@@ -195,11 +201,12 @@ tasks:
 func TestDecisionsUseWhatEarlierTasksFound(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	hosts := `["a","b","c"]`
+	var hosts atomic.Value
+	hosts.Store(`["a","b","c"]`)
 	a := w.newAnt("ant1", 8, func(work *antv1.Work) *antv1.Result {
 		r := &antv1.Result{Outcome: antv1.Result_SUCCEEDED}
 		if work.GetTask() == "find" {
-			r.Outputs = map[string]string{"hosts": hosts, "count": "3"}
+			r.Outputs = map[string]string{"hosts": hosts.Load().(string), "count": "3"}
 		}
 		return r
 	})
@@ -214,14 +221,14 @@ func TestDecisionsUseWhatEarlierTasksFound(t *testing.T) {
 		t.Errorf("rare is %s: %s", rare.GetState(), rare.GetMessage())
 	}
 	// An empty list completes at once.
-	hosts = `[]`
+	hosts.Store(`[]`)
 	id = w.admitText(dynamic)
 	w.becomes(id, executionv1.Execution_COMPLETED)
 	if work := w.tasks(id)["work"]; work.GetState() != executionv1.Task_COMPLETED {
 		t.Errorf("work is %s: %s", work.GetState(), work.GetMessage())
 	}
 	// What is no list fails the task, and nothing else.
-	hosts = `{`
+	hosts.Store(`{`)
 	id = w.admitText(dynamic)
 	w.becomes(id, executionv1.Execution_FAILED)
 	if work := w.tasks(id)["work"]; work.GetState() != executionv1.Task_FAILED || work.GetFailureClass() != "rejected" {

@@ -346,7 +346,7 @@ func TestTimeouts(t *testing.T) {
 		w.newAnt("ant1", 1, func(*antv1.Work) *antv1.Result { return failed(1) })
 		id := w.admit(plan(jobspec.Task{Name: "a", Retry: 1, Backoff: jobspec.Backoff{Delay: 300 * time.Millisecond}}))
 		got := w.taskBecomes(id, "a", executionv1.Task_WAITING)
-		if got.GetWaitGate() != "schedule" || !strings.Contains(got.GetWaitReason(), "1 of 1") {
+		if got.GetWaitGate() != "schedule" || !strings.Contains(got.GetWaitReason(), "attempt 1 failed and is tried again") {
 			t.Errorf("waits at %s: %s", got.GetWaitGate(), got.GetWaitReason())
 		}
 		w.becomes(id, executionv1.Execution_FAILED)
