@@ -37,7 +37,6 @@
 //     the task that prints it is Late. In a task that starts at once it is a fault, and so it is in a field that the
 //     plan itself needs (edges, method, tags, timeouts).
 //   - Task: everything. What is not set is a fault.
-//
 //   - Decide: everything but secrets and items, when a task is about to start whose condition, fork, policy or items
 //     could not be known before. Item renders one item of a fan-out at its claim; before it, the item's variables are
 //     unknown whatever else has their names.
@@ -48,6 +47,8 @@
 // text with a template in it is a template. Expressions are compiled at the upload, with the place of each fault, and
 // kept with the definition; their evaluation spends from a budget of steps, so that it ends in the same way everywhere.
 // What is not set is null there.
+//
+// # Variables
 //
 // In the conditions of templates, and for default, required, eq, ne and not, a variable that is not set counts as nothing.
 //
