@@ -2,6 +2,7 @@ package jobspec_test
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -90,6 +91,60 @@ func BenchmarkParse(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			for b.Loop() {
 				parse(b, c.text)
+			}
+		})
+	}
+}
+
+// fifty is a definition as people write them: a loop makes its 50 tasks, which print parameters and use conditions.
+const fifty = `job_type: fifty
+params: [{name: Region, default: eu}, {name: Debug, type: bool, default: false}]
+job_variables: {Image: app, Version: 1.2.3, Targets: [a, b, c]}
+tasks:
+{{- range $i := Iterate 50}}
+  - task_type: step-{{$i}}
+    method: SHELL
+    tags: [linux]
+    timeout: 10m
+    retry: 2
+    environment:
+      REGION: {{$.Region}}
+      STEP: {{$i}}
+    {{- if $.Debug}}
+      DEBUG: 1
+    {{- end}}
+    variables: {attempt: '{{$.JobRetry}}', image: '{{$.Image}}:{{$.Version}}'}
+    before_script: ['cd {{shellquote $.Region}}']
+    script:
+    {{- range $.Targets}}
+      - 'deploy {{.}} --image {{shellquote $.Image}} --step {{$i}} --job {{$.JobID}}'
+    {{- end}}
+      - 'report {{$.JobRetry}}'
+    {{- if lt $i 49}}
+    on_completed: step-{{Add $i 1}}
+    {{- end}}
+{{- end}}
+`
+
+// BenchmarkTaskOfFifty is what a claim pays; it should stay below half a millisecond.
+func BenchmarkTaskOfFifty(b *testing.B) {
+	def := parse(b, fifty)
+	plan, err := def.Plan(jobspec.Vars{"JobID": "j", "Region": "eu", "Debug": false})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, cold := range []bool{false, true} {
+		b.Run(fmt.Sprintf("cold=%t", cold), func(b *testing.B) {
+			vars := maps.Clone(plan.Vars)
+			vars["JobRetry"] = 1
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if cold { // conditions see other values: the text is rendered again
+					vars["Debug"] = strings.Repeat("x", 1+i%9)
+				}
+				if _, err := def.Task("step-33", vars); err != nil {
+					b.Fatal(err)
+				}
 			}
 		})
 	}

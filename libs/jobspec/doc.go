@@ -15,11 +15,13 @@
 // private area, which no definition may contain and YAML takes for letters. The text with tokens is read as YAML, and
 // only then each token inside a scalar is replaced by its value. Quotes, colons and line breaks in a value are just
 // characters by then. A plain scalar that is one token takes the value's own type, so that "retry: {{.Retries}}" is a
-// number; a token in a key, a tag or an anchor is refused.
+// number; a token in a tag or an anchor is refused, and so is one in a key, except in mappings whose keys are names of
+// the user's own (environment, variables, headers, labels …). Where a field divides its text, as in "name=value", it
+// divides what the source wrote, and not what a value says.
 //
 // The statements are executed here and not by text/template, for four reasons. A printed value is evaluated when it is
 // asked for and not when it is printed, with the variables of the task in whose section it stands. Variables can be
-// unknown: at the upload all are, and both sides of a condition are read. Work is counted (steps, parts of expressions,
+// unknown: at the upload all are, and conditions are read under several guesses. Work is counted (steps, parts of expressions,
 // bytes that functions handle), so that no template runs long. And errors name the variable and its place, never a
 // value. Values have no methods and there is no call.
 //
@@ -32,14 +34,20 @@
 //
 // # What is known when
 //
-//   - Parse: nothing. Whatever depends on a variable passes; the rest is checked.
+//   - Parse: nothing. Whatever depends on a variable passes; the rest is checked. A text whose structure no guess can
+//     read is accepted with a warning, if its header can be read.
+//
 //   - Plan: parameters, built-ins, the job's variables. A variable that is not set may be an output of an earlier task:
 //     the task that prints it is Late. In a task that starts at once it is a fault, and so it is in a field that the
 //     plan itself needs (edges, method, tags, timeouts).
+//
 //   - Task: everything. What is not set is a fault.
 //   - Decide: everything but secrets and items, when a task is about to start whose condition, fork, policy or items
 //     could not be known before. Item renders one item of a fan-out at its claim; before it, the item's variables are
 //     unknown whatever else has their names.
+//
+// PlanWith gives templates a host that counts and submits jobs. What it answers becomes a variable of the plan with a name
+// that nobody else can give, so the same rendering gives the same text and asks nothing again.
 //
 // # Conditions
 //

@@ -400,7 +400,9 @@ tasks:
 	}
 	const env = "job_type: j\ntasks:\n  - {task_type: a, method: SHELL, script: x, environment: {'{{.k}}': 1, '{{.l}}': 2, X: 3}}\n"
 	for _, c := range []struct{ k, l, want string }{
-		{"A", "A", "is that of another entry"}, {"X", "B", "is that of another entry"}, {"LD_PRELOAD", "B", "changes how programs run"},
+		{"A", "A", "is that of another entry"},
+		{"X", "B", "is that of another entry"},
+		{"LD_PRELOAD", "B", "changes how programs run"},
 		{"A", "FORMICARY_OUTPUT", "changes how programs run"},
 	} {
 		if _, err := parse(t, env).Plan(jobspec.Vars{"k": c.k, "l": c.l}); err == nil || !strings.Contains(err.Error(), c.want) {

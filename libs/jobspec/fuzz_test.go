@@ -150,3 +150,28 @@ func FuzzTemplate(f *testing.F) {
 		}
 	})
 }
+
+// FuzzKey lets a value name a variable: it names one variable, or is refused.
+func FuzzKey(f *testing.F) {
+	def := parse(f, "job_type: j\ntasks:\n  - {task_type: a, method: SHELL, script: x, environment: {'{{.x}}': a, 'P_{{.x}}': b, FIXED: c}, headers: ['{{.x}}=d']}\n")
+	for _, x := range []string{"A", "", "a b", "x\nprivileged: true", "LD_PRELOAD", "FIXED", "a=b", "\uE0F00\uE0F1", "{{.x}}", strings.Repeat("k", 99), "é"} {
+		f.Add(x)
+	}
+	f.Fuzz(func(t *testing.T, x string) {
+		p, err := def.Plan(jobspec.Vars{"x": x})
+		if err != nil {
+			if len(x) > 8 && strings.Contains(err.Error(), x) {
+				t.Errorf("the value is shown: %v", err)
+			}
+			return
+		}
+		spec := p.Tasks[0].Spec
+		want := map[string]string{x: "a", "P_" + x: "b", "FIXED": "c"}
+		if diff := cmp.Diff(want, spec.Environment); diff != "" || len(want) != 3 {
+			t.Error(diff)
+		}
+		if diff := cmp.Diff(map[string]string{x: "d"}, spec.Headers); diff != "" {
+			t.Error(diff)
+		}
+	})
+}

@@ -29,6 +29,7 @@ func (g guess) holds(source string, inLoop bool) bool {
 		return false
 	case guessOuter:
 		return !inLoop
+	default:
 	}
 	text, negated := condition(source)
 	h := fnv.New32a()

@@ -3,6 +3,7 @@ package jobspec
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 )
@@ -97,7 +98,7 @@ func countByState(in *invocation, h *hosting, _ string, args []any) (any, error)
 	}
 	var states []string
 	for _, a := range args[1:] {
-		for _, state := range strings.Split(textOf(a), ",") {
+		for state := range strings.SplitSeq(textOf(a), ",") {
 			if state = strings.ToUpper(strings.TrimSpace(state)); state != "" {
 				states = append(states, state)
 			}
@@ -145,9 +146,7 @@ func submitJobs(in *invocation, h *hosting, key string, args []any) (any, error)
 		if err := pairsOf(args[2:], all[i]); err != nil {
 			return nil, err
 		}
-		for name, value := range own {
-			all[i][name] = value
-		}
+		maps.Copy(all[i], own)
 	}
 	ids := make([]any, len(all))
 	for i, params := range all {

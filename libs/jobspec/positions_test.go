@@ -368,6 +368,7 @@ func differ(x, y reflect.Value, value, path string) string {
 			return path
 		}
 		return ""
+	default:
 	}
 	if !x.Equal(y) {
 		return path

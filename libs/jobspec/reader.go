@@ -543,11 +543,13 @@ func (r *reader) value(n *node) any {
 		out := make(map[string]any, len(n.pairs))
 		for i := range n.pairs {
 			p := &n.pairs[i]
-			key, ok := p.key, true
+			key := p.key
 			if isToken(key) {
-				if key, ok = r.resolveKey(p); !ok {
+				resolved, ok := r.resolveKey(p)
+				if !ok {
 					return unknown{}
 				}
+				key = resolved
 				once(r, p, out, key)
 			}
 			out[key] = r.value(p.value)

@@ -100,6 +100,7 @@ func (t *taint) list(stmts []*stmt, dot, root flowing) {
 			if len(s.names) > 0 { // of two, the first is an index or a key
 				t.merge(t.locals, s.names[len(s.names)-1], f)
 			}
+		default:
 		}
 		inner := dot
 		if s.kind == stmtWith || s.kind == stmtRange {
@@ -127,6 +128,7 @@ func (t *taint) expr(e *expr, dot, root flowing) flowing {
 			return base
 		}
 		return flowing{from: base.from.with(names{strings.Join(e.fields[:min(len(e.fields), 2)], ".")})}
+	default:
 	}
 	if e.kind == exprCall {
 		if harmless(e) {
