@@ -93,9 +93,7 @@ func model(axes []matrixAxis, include, exclude []map[string]any) []map[string]an
 			}
 			if !changes {
 				extended = true
-				for k, v := range e {
-					list[i].all[k] = v
-				}
+				maps.Copy(list[i].all, e)
 			}
 		}
 		if !extended {
