@@ -99,7 +99,7 @@ func validateWorkers(addr string) error {
 	}
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil || host == "" || port == "" {
-		return fmt.Errorf("Workers %q: want host:port", addr)
+		return fmt.Errorf("address of workers %q: want host:port", addr)
 	}
 	return nil
 }
