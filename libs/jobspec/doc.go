@@ -42,6 +42,7 @@
 //     plan itself needs (edges, method, tags, timeouts).
 //
 //   - Task: everything. What is not set is a fault.
+//
 //   - Decide: everything but secrets and items, when a task is about to start whose condition, fork, policy or items
 //     could not be known before. Item renders one item of a fan-out at its claim; before it, the item's variables are
 //     unknown whatever else has their names.
