@@ -27,6 +27,8 @@ type childService struct {
 	away     int // how many calls are not answered
 	lose     int // how many calls are done but not answered
 	submits  int // submissions that were asked for, repeated ones included
+
+	submitted func(key, request string) // is called with each child that was submitted
 }
 
 func newChildService() *childService {
@@ -53,6 +55,9 @@ func (c *childService) SubmitChildren(_ context.Context, req *jobv1.SubmitChildr
 				c.known[x.GetKey()], c.requests[x.GetKey()] = x, uuid.Must(uuid.NewV7()).String()
 			}
 			a.RequestId = c.requests[x.GetKey()]
+			if c.submitted != nil {
+				c.submitted(x.GetKey(), a.GetRequestId())
+			}
 		}
 		res.Answers = append(res.Answers, a)
 	}

@@ -50,10 +50,10 @@ func Ended(r Run, t *engine.Task, at time.Time) (*Notice, error) {
 	}
 	hook, err := json.Marshal(t.Spec.Webhook)
 	if err != nil {
-		return nil, fmt.Errorf("encode webhook of task %s: %w", t.Spec.Name, err)
+		return nil, fmt.Errorf("encode webhook of task %s: %w", t.Name(), err)
 	}
 	return &Notice{
-		Run: r, Kind: NoticeTask, Task: t.Spec.Name, State: t.State, ExitCode: t.ExitCode, Message: t.Message, Webhook: hook,
+		Run: r, Kind: NoticeTask, Task: t.Name(), State: t.State, ExitCode: t.ExitCode, Message: t.Message, Webhook: hook,
 		ID: noticeID(r.ID, t.Idx, t.Attempts, NoticeTask), At: at,
 	}, nil
 }
@@ -67,12 +67,12 @@ func Requested(r Run, t *engine.Task, p *jobspec.Approval, round int, at time.Ti
 	if len(to) == 0 {
 		return nil
 	}
-	message := fmt.Sprintf("task %s of job %s waits for an approval", t.Spec.Name, r.JobType)
+	message := fmt.Sprintf("task %s of job %s waits for an approval", t.Name(), r.JobType)
 	if t.Spec.Description != "" {
 		message += ": " + t.Spec.Description
 	}
 	return &Notice{
-		Run: r, Kind: NoticeApproval, Task: t.Spec.Name, State: t.State, ExitCode: t.ExitCode, Message: message, Recipients: to,
+		Run: r, Kind: NoticeApproval, Task: t.Name(), State: t.State, ExitCode: t.ExitCode, Message: message, Recipients: to,
 		ID: noticeID(r.ID, t.Idx, round, NoticeApproval), At: at,
 	}
 }
@@ -84,10 +84,10 @@ func Escalated(r Run, t *engine.Task, p *jobspec.Approval, round int, at time.Ti
 	}
 	message := p.EscalationMessage
 	if message == "" {
-		message = fmt.Sprintf("nobody has decided within %s about task %s of job %s", p.SLA, t.Spec.Name, r.JobType)
+		message = fmt.Sprintf("nobody has decided within %s about task %s of job %s", p.SLA, t.Name(), r.JobType)
 	}
 	return &Notice{
-		Run: r, Kind: NoticeEscalation, Task: t.Spec.Name, State: t.State, ExitCode: t.ExitCode, Message: message, Recipients: p.EscalationRecipients,
+		Run: r, Kind: NoticeEscalation, Task: t.Name(), State: t.State, ExitCode: t.ExitCode, Message: message, Recipients: p.EscalationRecipients,
 		ID: noticeID(r.ID, t.Idx, round, NoticeEscalation), At: at,
 	}
 }
