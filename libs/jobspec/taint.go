@@ -165,6 +165,9 @@ func harmless(e *expr) bool {
 		"SubmitJob", "SubmitJobsFromJSON":
 		return true
 	case "printf":
+		if len(e.args) == 0 {
+			return false
+		}
 		format, ok := e.args[0].value.(string)
 		return ok && e.args[0].kind == exprConst && len(verbsOf(format)) > 0 &&
 			!slices.ContainsFunc(verbsOf(format), func(verb byte) bool { return strings.IndexByte("dxXobtfFeEgG", verb) < 0 })
