@@ -1,5 +1,10 @@
 package jobspec
 
+import (
+	"maps"
+	"strings"
+)
+
 // Fork is a job that a task submits.
 type Fork struct {
 	// JobType to submit, of the own organisation or a public plugin.
@@ -26,3 +31,30 @@ type OutputName struct {
 
 // ForkedJobVar names the output of a FORK_JOB task that holds the id of its child.
 func ForkedJobVar(task string) string { return task + ".ForkedJobID" }
+
+// StatusVar names the variable that says how a task ended, or the child of one that forked it.
+func StatusVar(task string) string { return task + statusSuffix }
+
+const statusSuffix = "-status"
+
+// StatusOf returns the task whose status a variable is.
+func StatusOf(variable string) (task string, ok bool) {
+	task, ok = strings.CutSuffix(variable, statusSuffix)
+	return task, ok && task != ""
+}
+
+// Given returns what the parent gets of a child's outputs: those that Outputs names, all of them when it names none.
+func (f *Fork) Given(outputs map[string]string) map[string]string {
+	if len(f.Outputs) == 0 {
+		given := make(map[string]string, len(outputs))
+		maps.Copy(given, outputs)
+		return given
+	}
+	given := make(map[string]string, len(f.Outputs))
+	for _, name := range f.Outputs {
+		if v, ok := outputs[name.Name]; ok {
+			given[name.As] = v
+		}
+	}
+	return given
+}

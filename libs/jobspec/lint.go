@@ -258,7 +258,7 @@ func setByEngine(name string) bool {
 	case "FanOutItemCount", "FanOutSource", "FanOutMode":
 		return true
 	}
-	return strings.HasSuffix(name, ".ForkedJobID") || strings.HasSuffix(name, "-status") || strings.HasSuffix(name, resultsSuffix)
+	return strings.HasSuffix(name, ".ForkedJobID") || strings.HasSuffix(name, statusSuffix) || strings.HasSuffix(name, resultsSuffix)
 }
 
 // narrow says that the values a parameter allows mean nothing to a shell.

@@ -88,14 +88,9 @@ func (s *State) ChildEnded(idx, round int, c ChildOutcome, now time.Time) {
 		c.State, c.Outputs = childCompleted, nil // that it was submitted is all that counts
 	}
 	if t.Fork != nil {
-		o.Outputs = map[string]string{}
-		if len(t.Fork.Outputs) == 0 || t.IsItem() { // who names none gets all
+		o.Outputs = t.Fork.Given(c.Outputs)
+		if t.IsItem() { // the list of results has them under their own names
 			maps.Copy(o.Outputs, c.Outputs)
-		}
-		for _, name := range t.Fork.Outputs {
-			if v, ok := c.Outputs[name.Name]; ok {
-				o.Outputs[name.As] = v
-			}
 		}
 		maps.Copy(o.Outputs, t.forked())
 	}

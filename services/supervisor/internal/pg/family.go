@@ -51,6 +51,9 @@ func (f *family) of(s *engine.State, idx int) engine.Children {
 	}
 	for _, name := range t.Spec.AwaitForkedTasks {
 		for _, k := range f.by[name] {
+			if !k.open {
+				c.Outputs[jobspec.StatusVar(name)] = k.outcome
+			}
 			switch {
 			case k.open:
 				c.Open++
@@ -110,13 +113,8 @@ func (st *step) scanFamily(rows pgx.Rows) error {
 		var x engine.Extra
 		decodeInto(&st.bad, outputs, &all, "outputs of child", id, idx)
 		decodeInto(&st.bad, extra, &x, "extra of task", id, idx)
-		k.outputs = map[string]string{}
-		if x.Fork != nil {
-			for _, o := range x.Fork.Outputs {
-				if v, ok := all[o.Name]; ok && !item { // those of items would replace each other
-					k.outputs[o.As] = v
-				}
-			}
+		if x.Fork != nil && !item { // those of items would replace each other
+			k.outputs = x.Fork.Given(all)
 		}
 		if r := st.runs[id]; r != nil {
 			r.family.by[name] = append(r.family.by[name], k)
