@@ -133,7 +133,7 @@ func Variables(rec *Record, params jobspec.Vars, now time.Time) jobspec.Vars {
 	vars := jobspec.Vars{
 		"JobID":           rec.ID.String(),
 		"JobType":         rec.JobType,
-		"JobRetry":        int64(rec.Run - 1),
+		"JobRetry":        int64(rec.Retries),
 		"JobElapsedSecs":  int64(0),
 		"UserID":          rec.CreatedBy,
 		"OrganizationID":  rec.OrgID,
