@@ -126,7 +126,7 @@ func builtIn(vars jobspec.Vars, def *jobspec.Definition) {
 
 // run plays one run.
 func (p *player) run(begin engine.Begin) error {
-	p.plan.Vars["JobRetry"] = int64(begin.Run - 1)
+	p.plan.Vars["JobRetry"] = int64(begin.Retries)
 	p.forked = map[int]Fake{}
 	p.state = engine.New(begin, p.now)
 	if err := p.settle(); err != nil {
