@@ -101,7 +101,7 @@ func long(lines int) string {
 		fmt.Fprintf(&b, "  - task_type: t%d\n    method: SHELL\n    retry: 2\n    environment:\n      BRANCH: \"{{.branch}}\"\n", i)
 		fmt.Fprintf(&b, "    script:\n      - echo \"building {{.branch | shellquote}}\"\n      - make all\n")
 		if i+1 < n {
-			fmt.Fprintf(&b, "    on_completed: t%d\n    on_failed: t%d\n", i+1, n-1)
+			fmt.Fprintf(&b, "    on_completed: t%d\n    when: params.branch != \"none\"\n", i+1)
 		}
 	}
 	return b.String()
