@@ -49,6 +49,14 @@ bench: setup build ## measure: prints a table, writes .bench/latest.json
 	@mkdir -p .bench
 	go run ./services/formicary/cmd/bench --formicary bin/formicary --out .bench/latest.json
 
+.PHONY: fuzz
+fuzz: ## every fuzz target for five minutes each; FUZZTIME and TARGETS choose
+	@scripts/fuzz.sh
+
+.PHONY: model
+model: ## 100,000 random runs of the engine against its reference (about 10 minutes)
+	cd services/supervisor && FORMICARY_MODEL_RUNS=100000 go test -timeout 60m -run Model ./internal/engine
+
 .PHONY: tools
 tools: $(TOOLS)/buf $(TOOLS)/sqlc ## build the pinned generators into bin/tools
 
