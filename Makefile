@@ -55,7 +55,7 @@ fuzz: ## every fuzz target for five minutes each; FUZZTIME and TARGETS choose
 
 .PHONY: model
 model: ## 100,000 random runs of the engine against its reference (about 10 minutes)
-	cd services/supervisor && FORMICARY_MODEL_RUNS=100000 go test -timeout 60m -run Model ./internal/engine
+	cd services/supervisor && FORMICARY_MODEL_RUNS=100000 go test -timeout 60m -run TestAgainstReference ./internal/engine
 
 .PHONY: tools
 tools: $(TOOLS)/buf $(TOOLS)/sqlc ## build the pinned generators into bin/tools

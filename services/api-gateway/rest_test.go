@@ -430,10 +430,12 @@ func TestPages(t *testing.T) {
 	if err := json.Unmarshal([]byte(got.body), &doc); err != nil || len(doc.Paths) < 20 {
 		t.Errorf("%d paths, %v", len(doc.Paths), err)
 	}
-	got = w.do("GET", "/api/v1/jobs/schema", "")
-	var schema map[string]any
-	if err := json.Unmarshal([]byte(got.body), &schema); err != nil || schema["$schema"] == nil || got.header.Get("Content-Type") != "application/schema+json" {
-		t.Errorf("schema: %d %s, %v", got.code, got.header.Get("Content-Type"), err)
+	for _, path := range []string{"/api/v1/jobs/schema", "/schemas/job.v1.json"} {
+		got = w.do("GET", path, "")
+		var schema map[string]any
+		if err := json.Unmarshal([]byte(got.body), &schema); err != nil || schema["$schema"] == nil || got.header.Get("Content-Type") != "application/schema+json" {
+			t.Errorf("%s: %d %s, %v", path, got.code, got.header.Get("Content-Type"), err)
+		}
 	}
 	for _, page := range []string{"/livez", "/readyz"} {
 		if got := w.do("GET", page, ""); got.code != http.StatusOK || got.body != "ok\n" {

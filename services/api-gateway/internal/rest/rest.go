@@ -70,6 +70,7 @@ func New(o Options) (http.Handler, error) {
 	mux.Handle("/", api)
 	mux.HandleFunc("GET /openapi.json", document)
 	mux.HandleFunc("GET /api/v1/jobs/schema", schema)
+	mux.HandleFunc("GET /schemas/job.v1.json", schema) // the address that editors are given
 	mux.HandleFunc("GET /livez", live)
 	mux.HandleFunc("GET /readyz", ready(o.Ready))
 	if o.Workers != nil {

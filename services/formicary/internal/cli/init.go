@@ -88,7 +88,7 @@ func (a *app) writeExample(name string, stdout bool) error {
 	if err != nil {
 		return fmt.Errorf("write example: %w", err)
 	}
-	if _, err := f.WriteString(e.Text); err != nil {
+	if _, err := f.WriteString(a.editorLine() + e.Text); err != nil {
 		return errors.Join(fmt.Errorf("write example: %w", err), f.Close())
 	}
 	if err := f.Close(); err != nil {
@@ -98,12 +98,21 @@ func (a *app) writeExample(name string, stdout bool) error {
 	return nil
 }
 
+// editorLine tells editors with a YAML language server where the schema is.
+func (a *app) editorLine() string {
+	addr := defaultServer
+	if t, err := a.target(); err == nil && t.http != "" {
+		addr = t.http
+	}
+	return "# yaml-language-server: $schema=http://" + addr + "/schemas/job.v1.json\n"
+}
+
 func (a *app) schemaCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "schema", Short: "Print the JSON Schema of definitions, for editors", Args: cobra.NoArgs,
 		Long: `Print the JSON Schema of definitions. Editors that speak the YAML language server check against it with a first line
   # yaml-language-server: $schema=formicary.schema.json
-A server serves it at /api/v1/jobs/schema.`,
+A server serves it at /schemas/job.v1.json; formicary job init writes the line.`,
 		Example: "  formicary schema > formicary.schema.json",
 		RunE: func(*cobra.Command, []string) error {
 			_, err := a.Out.Write(jobspec.Schema())
