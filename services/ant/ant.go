@@ -131,7 +131,11 @@ func (s *Service) lock() (unlock func(), err error) {
 		_ = f.Close()
 		return nil, fmt.Errorf("empty %s: %w", logs, err)
 	}
-	return func() { _ = f.Close() }, nil
+	return func() {
+		// Not by closing alone: a process that is being started holds a copy of the file for a moment.
+		_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+		_ = f.Close()
+	}, nil
 }
 
 // recover opens the spool and kills what an earlier life left running. Only then may a Sync say that it is gone.

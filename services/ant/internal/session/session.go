@@ -57,11 +57,12 @@ type Session struct {
 	attempts   Attempts
 	log        *slog.Logger
 
-	ready   chan struct{} // closed by the first good Sync
-	beatNow run.Signal
-	again   run.Signal // register again
-	good    run.Signal // a Sync was good
-	gate    sync.Mutex // held while the fence closes or opens: the attempts must see it in the order of fenced
+	registered chan struct{} // closed by the first registration
+	ready      chan struct{} // closed by the first good Sync
+	beatNow    run.Signal
+	again      run.Signal // register again
+	good       run.Signal // a Sync was good
+	gate       sync.Mutex // held while the fence closes or opens: the attempts must see it in the order of fenced
 
 	mu       sync.Mutex
 	id       string
@@ -77,7 +78,7 @@ type Session struct {
 func New(o Options, rm antv1.RegistrationServiceClient, supervisor antv1.AttemptServiceClient, attempts Attempts, log *slog.Logger) *Session {
 	return &Session{
 		opts: o, rm: rm, supervisor: supervisor, attempts: attempts, log: log,
-		ready: make(chan struct{}), beatNow: run.NewSignal(), again: run.NewSignal(), good: run.NewSignal(),
+		registered: make(chan struct{}), ready: make(chan struct{}), beatNow: run.NewSignal(), again: run.NewSignal(), good: run.NewSignal(),
 	}
 }
 
@@ -133,6 +134,9 @@ func (s *Session) register(ctx context.Context) error {
 
 func (s *Session) open(res *antv1.RegisterResponse) {
 	s.mu.Lock()
+	if s.id == "" {
+		close(s.registered)
+	}
 	s.id, s.number, s.first = res.GetSession(), res.GetGeneration(), true
 	if s.lastGood.IsZero() {
 		s.lastGood = time.Now()
@@ -367,14 +371,25 @@ func (s *Session) Drain() {
 	s.beatNow.Set()
 }
 
-// Leave ends the session.
+func (s *Session) hasID() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.id != ""
+}
+
+// Leave ends the session. A registration under way is waited for, until ctx ends: else the ant would be known, and
+// awaited, until its lease is over.
 func (s *Session) Leave(ctx context.Context) error {
+	if !s.hasID() {
+		select {
+		case <-s.registered:
+		case <-ctx.Done():
+			return nil // there is no session to end
+		}
+	}
 	s.mu.Lock()
 	session := s.id
 	s.mu.Unlock()
-	if session == "" {
-		return nil
-	}
 	if _, err := s.rm.Leave(ctx, &antv1.LeaveRequest{AntId: s.opts.Ant.GetAntId(), Session: session}); err != nil {
 		return fmt.Errorf("leave: %w", err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/run"
 	"github.com/formicary/formicary/services/ant/internal/executor"
 	"github.com/formicary/formicary/services/ant/internal/relay"
@@ -36,6 +37,7 @@ type Worker struct {
 	mu     sync.Mutex
 	conn   *conn
 	left   *time.Timer // runs while there is no connection
+	bye    bool        // the last one said goodbye
 	ending bool
 	live   map[string]*relay.Execution
 }
@@ -79,7 +81,7 @@ func (w *Worker) attach(c *conn, m *wire.Message) bool {
 		w.mu.Unlock()
 		return false
 	}
-	w.left = nil
+	w.left, w.bye = nil, false
 	old := w.conn
 	w.conn = c
 	live := maps.Clone(w.live)
@@ -114,7 +116,7 @@ func (w *Worker) detach(c *conn, goodbye bool) {
 		w.mu.Unlock()
 		return
 	}
-	w.conn = nil
+	w.conn, w.bye = nil, goodbye
 	live := slices.Collect(maps.Values(w.live))
 	grace := w.times.Away
 	if goodbye && len(live) == 0 {
@@ -141,8 +143,12 @@ func (w *Worker) end(err error) {
 	w.mu.Unlock()
 	switch {
 	case c == nil:
+	case errs.Reason(err) == "SESSION_SUPERSEDED":
+		c.end(StatusSuperseded, "the worker has registered elsewhere")
+	case errs.CodeOf(err) == errs.CodeInvalid:
+		c.end(StatusRefused, clip(err.Error()))
 	case err != nil:
-		c.end(StatusSuperseded, clip(err.Error()))
+		c.end(websocket.StatusInternalError, "the ant of the worker failed")
 	default:
 		c.end(websocket.StatusGoingAway, "the ant of the worker has ended")
 	}
@@ -257,5 +263,8 @@ func (w *Worker) Close(x *relay.Execution) {
 	defer w.mu.Unlock()
 	if w.live[x.Task.UID] == x {
 		delete(w.live, x.Task.UID)
+	}
+	if w.bye && len(w.live) == 0 {
+		w.leave() // its last reply was on its way when it said goodbye
 	}
 }

@@ -5,12 +5,26 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/formicary/formicary/services/ant/internal/wire"
 )
+
+// A task that comes while no slot is free is held for a while: it is sent to others after 10 s.
+const (
+	heldFor = 8 * time.Second
+	held    = 64
+)
+
+// waiting is a task that is held.
+type waiting struct {
+	m   *wire.Message
+	say func(*wire.Message)
+	at  time.Time
+}
 
 // remembered is how many ended attempts are kept, to answer a task that comes twice.
 const remembered = 1000
@@ -33,6 +47,7 @@ type book struct {
 	mu      sync.Mutex
 	jobs    map[string]*job
 	ended   []string // oldest first
+	waits   []waiting
 	running int
 }
 
@@ -63,16 +78,41 @@ func (b *book) task(m *wire.Message, say func(*wire.Message)) (more bool) {
 		}
 		return b.running < b.conf.Slots
 	}
-	if m.Task == nil || m.UID == "" || b.life.Err() != nil || b.running >= b.conf.Slots {
-		return b.running < b.conf.Slots // without an accept it is sent again, to somebody else perhaps
+	switch {
+	case m.Task == nil || m.UID == "" || b.life.Err() != nil: // without an accept it is sent again, to somebody else perhaps
+	case b.running < b.conf.Slots:
+		b.start(m, say)
+	case len(b.waits) < held:
+		b.drop(m.UID) // one that is held already is fresh again
+		b.waits = append(b.waits, waiting{m, say, time.Now()})
 	}
+	return b.running < b.conf.Slots
+}
+
+// start begins a task. b.mu is held.
+func (b *book) start(m *wire.Message, say func(*wire.Message)) {
 	ctx, cancel := context.WithCancel(b.life)
 	j := &job{cancel: cancel, say: say}
 	b.jobs[m.UID] = j
 	b.running++
-	say(accept)
+	say(&wire.Message{Type: wire.TypeAccept, UID: m.UID, Worker: b.conf.ID})
 	b.all.Go(func() { b.run(ctx, m, j) })
-	return b.running < b.conf.Slots
+}
+
+// next begins a task that was held. b.mu is held.
+func (b *book) next() {
+	for len(b.waits) > 0 && b.running < b.conf.Slots && b.life.Err() == nil {
+		w := b.waits[0]
+		b.waits = b.waits[1:]
+		if time.Since(w.at) < heldFor {
+			b.start(w.m, w.say)
+		}
+	}
+}
+
+// drop forgets a task that is held. b.mu is held.
+func (b *book) drop(uid string) {
+	b.waits = slices.DeleteFunc(b.waits, func(w waiting) bool { return w.m.UID == uid })
 }
 
 func (b *book) run(ctx context.Context, m *wire.Message, j *job) {
@@ -98,6 +138,7 @@ func (b *book) run(ctx context.Context, m *wire.Message, j *job) {
 		b.ended = b.ended[1:]
 	}
 	j.say(reply)
+	b.next()
 	b.mu.Unlock()
 	if b.free != nil {
 		b.free()
@@ -190,6 +231,7 @@ func (b *book) cancel(m *wire.Message) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.drop(m.UID)
 	if j := b.jobs[m.UID]; j != nil {
 		j.cancel()
 	}

@@ -63,7 +63,7 @@ func connect(ctx context.Context, c Config, b *book) error {
 	ws.SetReadLimit(wire.MaxMessage)
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	out := make(chan *wire.Message, queued)
+	out := make(chan *wire.Message, queued) // nil is the last
 	say := func(m *wire.Message) {
 		select {
 		case out <- m:
@@ -87,26 +87,28 @@ func connect(ctx context.Context, c Config, b *book) error {
 			case <-life.Done():
 				return
 			case m := <-out:
+				if m == nil {
+					_ = ws.Close(websocket.StatusNormalClosure, "")
+					return
+				}
 				if write(life, ws, m) != nil {
 					return
 				}
 			}
 		}
 	}()
-	stop := context.AfterFunc(ctx, func() { goodbye(life, ws, b, out) })
+	stop := context.AfterFunc(ctx, func() { goodbye(life, b, out) })
 	defer stop()
 	return hear(life, ws, b, say)
 }
 
-// goodbye ends the handlers, lets their replies through and closes.
-func goodbye(ctx context.Context, ws *websocket.Conn, b *book, out chan *wire.Message) {
+// goodbye ends the handlers and lets the connection be closed after their replies.
+func goodbye(ctx context.Context, b *book, out chan *wire.Message) {
 	b.end()
-	tick := time.NewTicker(firstPause / 10)
-	defer tick.Stop()
-	for len(out) > 0 && ctx.Err() == nil {
-		<-tick.C
+	select {
+	case out <- nil:
+	case <-ctx.Done():
 	}
-	_ = ws.Close(websocket.StatusNormalClosure, "")
 }
 
 func hear(ctx context.Context, ws *websocket.Conn, b *book, say func(*wire.Message)) error {

@@ -5,6 +5,8 @@
 
 const VERSION = 1
 const REMEMBERED = 1000 // ended attempts, to answer a task that comes twice
+const HELD_FOR = 8000 // a task that finds no free slot; it is sent to others after 10 s
+const HELD = 64
 const MAX_MESSAGE = 1 << 20
 const SUPERSEDED = 4001
 const REFUSED = 4003
@@ -41,6 +43,7 @@ class Book {
   constructor(conf) {
     this.conf = conf
     this.jobs = new Map() // uid → {say, abort, reply, done}
+    this.waits = new Map() // uid → {message, say, at}
     this.running = 0
     this.stopped = false
     this.onFree = () => {}
@@ -64,12 +67,27 @@ class Book {
       if (known.reply) say(known.reply)
       return
     }
-    if (!uid || !task || this.stopped || !this.room()) return // it is sent again, to somebody else perhaps
+    if (!uid || !task || this.stopped) return // it is sent again, to somebody else perhaps
+    if (this.room()) this.start(message, say)
+    else if (this.waits.size < HELD) this.waits.set(uid, { message, say, at: Date.now() })
+  }
+
+  start(message, say) {
+    const { uid } = message
     const job = { say, abort: new AbortController() }
     this.jobs.set(uid, job)
     this.running++
     say(this.message('accept', uid))
     job.done = this.work(message, job)
+  }
+
+  /** Begins a task that was held. */
+  next() {
+    for (const [uid, { message, say, at }] of this.waits) {
+      if (this.stopped || !this.room()) return
+      this.waits.delete(uid)
+      if (Date.now() - at < HELD_FOR) this.start(message, say)
+    }
   }
 
   async work(message, job) {
@@ -89,6 +107,7 @@ class Book {
     job.say(job.reply)
     this.running--
     this.forget()
+    this.next()
     this.onFree()
   }
 
@@ -106,6 +125,7 @@ class Book {
   /** Ends an attempt; a cancel that names another worker is for that one. */
   cancel(message) {
     if (message.worker && message.worker !== this.conf.id) return
+    this.waits.delete(message.uid)
     this.jobs.get(message.uid)?.abort.abort()
   }
 
