@@ -29,6 +29,8 @@ type Definition struct {
 	Schedules []Schedule
 	Triggers  []Trigger
 	Retention Retention
+	// Audience hears of a job that ends before it is rendered: what notify and webhook say without templates.
+	Audience Audience
 
 	file    string
 	lines   *lines
@@ -99,6 +101,7 @@ func (d *Definition) take(out *draft) {
 	d.MaxConcurrency, d.Priority, d.Disabled = out.plan.MaxConcurrency, out.plan.Priority, out.disabled
 	d.Params, d.RequiredParams = out.params, out.requiredParams
 	d.PublicPlugin, d.Schedules, d.Triggers, d.Retention = out.publicPlugin, out.schedules, out.triggers, out.retention
+	d.Audience = out.audience
 	if out.settled {
 		d.classes = out.plan.StartClasses()
 	}

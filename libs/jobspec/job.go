@@ -47,6 +47,8 @@ type draft struct {
 	tasks          []taskDraft
 	// settled says that nothing which decides the placement of the first tasks depends on variables.
 	settled bool
+	// audience is what of the plan's Notify and Webhook is written out.
+	audience Audience
 }
 
 // job reads a whole definition.
@@ -182,9 +184,13 @@ func (r *reader) jobReach(d *draft, p *pair) bool {
 			r.fault(n, CodeInvalidValue, "the platform is too long", "at most "+textOf(maxPlatform)+" bytes")
 		}
 	case "webhook":
-		plan.Webhook = r.webhook(p)
+		if plan.Webhook = r.webhook(p); writtenOut(n) {
+			d.audience.Webhook = plan.Webhook
+		}
 	case "notify":
-		plan.Notify = r.notifications(p)
+		if plan.Notify = r.notifications(p); writtenOut(n) {
+			d.audience.Notify = plan.Notify
+		}
 	case "resources":
 		r.inactive(p)
 		plan.Resources = r.resources(n)

@@ -39,6 +39,33 @@ type Webhook struct {
 	Query   map[string]string `json:"query,omitempty"`
 }
 
+// Audience is who hears of a job.
+type Audience struct {
+	Notify  []Notify `json:"notify,omitempty"`
+	Webhook *Webhook `json:"webhook,omitempty"`
+}
+
+// Empty says that nobody does.
+func (a Audience) Empty() bool { return len(a.Notify) == 0 && a.Webhook == nil }
+
+// writtenOut says that no template takes part in n.
+func writtenOut(n *node) bool {
+	if n.templated || n.keyed {
+		return false
+	}
+	for _, item := range n.items {
+		if !writtenOut(item) {
+			return false
+		}
+	}
+	for i := range n.pairs {
+		if !writtenOut(n.pairs[i].value) {
+			return false
+		}
+	}
+	return true
+}
+
 func channels() []string { return []string{ChannelEmail, ChannelSlack, ChannelWebhook} }
 
 const maxRecipients = 200

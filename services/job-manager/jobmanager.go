@@ -4,7 +4,6 @@ package jobmanager
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -20,9 +19,11 @@ import (
 	"github.com/formicary/formicary/libs/run"
 	"github.com/formicary/formicary/services/job-manager/internal/admission"
 	"github.com/formicary/formicary/services/job-manager/internal/api"
+	"github.com/formicary/formicary/services/job-manager/internal/channel"
 	"github.com/formicary/formicary/services/job-manager/internal/definition"
 	"github.com/formicary/formicary/services/job-manager/internal/errorcode"
 	"github.com/formicary/formicary/services/job-manager/internal/events"
+	"github.com/formicary/formicary/services/job-manager/internal/notify"
 	"github.com/formicary/formicary/services/job-manager/internal/pg"
 	"github.com/formicary/formicary/services/job-manager/internal/request"
 	"github.com/formicary/formicary/services/job-manager/migrations"
@@ -30,37 +31,6 @@ import (
 
 // Schema is the PostgreSQL schema that this service owns.
 const Schema = "job"
-
-// Config is what an operator may tune.
-type Config struct {
-	// CachedDefinitions is how many parsed definitions are kept in memory.
-	CachedDefinitions int
-	// SubmitBatch is the largest number of submissions in one transaction, SubmitFlushers how many of these run at once.
-	SubmitBatch, SubmitFlushers int
-	// SilentAfter is how long an admitted request may hear nothing before supervisor is asked about it.
-	SilentAfter time.Duration
-	// SweepEvery is the pause between two sweeps for what no message told of.
-	SweepEvery time.Duration
-}
-
-// DefaultConfig returns what fits a colony of any size.
-func DefaultConfig() Config {
-	return Config{CachedDefinitions: 256, SubmitBatch: 500, SubmitFlushers: 2, SilentAfter: 15 * time.Second, SweepEvery: 5 * time.Second}
-}
-
-// Validate reports all faults at once.
-func (c Config) Validate() error {
-	var faults []error
-	for name, positive := range map[string]bool{
-		"CachedDefinitions": c.CachedDefinitions > 0, "SubmitBatch": c.SubmitBatch > 0, "SubmitFlushers": c.SubmitFlushers > 0,
-		"SilentAfter": c.SilentAfter > 0, "SweepEvery": c.SweepEvery > 0,
-	} {
-		if !positive {
-			faults = append(faults, fmt.Errorf("%s must be positive", name))
-		}
-	}
-	return errors.Join(faults...)
-}
 
 // Deps are the parts that a service is wired with. It closes none of them.
 type Deps struct {
@@ -82,6 +52,9 @@ type Service struct {
 	reconciler *request.Reconciler
 	consumer   *events.Consumer
 	server     *api.Server
+	notices    *events.Notices
+	dispatcher *notify.Dispatcher
+	channels   *channel.Channels
 	metrics    *metrics
 	resume     run.Signal
 }
@@ -105,10 +78,15 @@ func New(conf Config, deps Deps) (*Service, error) {
 	definitions := definition.NewManager(pg.NewDefinitions(deps.Pool), conf.CachedDefinitions)
 	rules := errorcode.NewManager(pg.NewErrorRules(deps.Pool))
 	requests := request.NewManager(store, definitions, rules, request.Options{Batch: conf.SubmitBatch, Flushers: conf.SubmitFlushers, Observe: m.submitted})
+	supervisor := events.NewSupervisor(deps.Supervisor)
+	channels := channel.New(conf.Notify, supervisor.Tasks)
+	dispatcher := notify.NewDispatcher(conf.Delivery, deps.Log, store.Deliveries(), channels)
+	store.OnDelivery = dispatcher.Wake
 	s := &Service{
 		conf: conf, log: deps.Log, relay: relay, requests: requests, metrics: m, resume: run.NewSignal(),
-		reconciler: request.NewReconciler(store, store, events.NewSupervisor(deps.Supervisor)),
-		server:     api.New(definitions, requests, admission.NewManager(store), rules, deps.Supervisor),
+		reconciler: request.NewReconciler(store, store, supervisor), channels: channels, dispatcher: dispatcher,
+		notices: events.NewNotices(deps.JS, deps.Log, store.Deliveries().Add, store.Quarantine),
+		server:  api.New(definitions, requests, admission.NewManager(store), rules, store.Deliveries(), deps.Supervisor),
 	}
 	s.consumer = events.NewConsumer(deps.JS, deps.Log, requests.Mirror, store.Quarantine, s.mirrored)
 	return s, nil
@@ -120,6 +98,7 @@ func (s *Service) Register(r grpc.ServiceRegistrar) { s.server.Register(r) }
 // Run works until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
 	defer s.metrics.close()
+	defer s.channels.Close()
 	return run.Group(ctx,
 		run.Member{Name: "submissions", Run: s.requests.Run},
 		run.Member{Name: "outbox", Run: s.relay.Run},
@@ -128,6 +107,8 @@ func (s *Service) Run(ctx context.Context) error {
 			return run.Loop(ctx, s.log, "reconciler", s.conf.SweepEvery, run.NewSignal(), s.reconciler.Silent)
 		}},
 		run.Member{Name: "resume", Run: s.runResume},
+		run.Member{Name: "notices", Run: s.notices.Run},
+		run.Member{Name: "deliveries", Run: s.dispatcher.Run},
 	)
 }
 

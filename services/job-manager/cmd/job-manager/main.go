@@ -3,15 +3,30 @@ package main
 
 import (
 	"context"
+	"flag"
 	"os"
 
 	"github.com/formicary/formicary/libs/boot"
 	jobmanager "github.com/formicary/formicary/services/job-manager"
 )
 
-func main() { os.Exit(boot.Main("job-manager", nil, wire)) }
+func main() {
+	conf := jobmanager.DefaultConfig()
+	var fault error
+	flags := func(fs *flag.FlagSet) {
+		fault = conf.Notify.Environment(os.Getenv)
+		fs.BoolVar(&conf.Notify.AllowPrivate, "allow-private", conf.Notify.AllowPrivate, "let webhooks reach this host and private networks")
+		fs.StringVar(&conf.Notify.PublicURL, "url", conf.Notify.PublicURL, "`URL` at which people reach the gateway, for links in messages")
+	}
+	os.Exit(boot.Main("job-manager", flags, func(ctx context.Context, p *boot.Process) error {
+		if fault != nil {
+			return fault
+		}
+		return wire(ctx, conf, p)
+	}))
+}
 
-func wire(ctx context.Context, p *boot.Process) error {
+func wire(ctx context.Context, conf jobmanager.Config, p *boot.Process) error {
 	pool, err := p.Pool(ctx, jobmanager.Schema)
 	if err != nil {
 		return err
@@ -27,7 +42,7 @@ func wire(ctx context.Context, p *boot.Process) error {
 	if err != nil {
 		return err
 	}
-	s, err := jobmanager.New(jobmanager.DefaultConfig(), jobmanager.Deps{
+	s, err := jobmanager.New(conf, jobmanager.Deps{
 		Pool: pool, NATS: nc, JS: js, Supervisor: supervisor, Log: p.Log, Meter: p.Metrics.Meter("job-manager"),
 	})
 	if err != nil {

@@ -20,11 +20,12 @@ type Server struct {
 	launches    *launches
 	children    *children
 	errorCodes  *errorCodes
+	notices     *notifications
 }
 
 // New returns a server. supervisor is asked about the tasks of runs that have begun.
 func New(
-	d *definition.Manager, r *request.Manager, a *admission.Manager, e *errorcode.Manager, supervisor grpc.ClientConnInterface,
+	d *definition.Manager, r *request.Manager, a *admission.Manager, e *errorcode.Manager, n Deliveries, supervisor grpc.ClientConnInterface,
 ) *Server {
 	return &Server{
 		definitions: &definitions{manager: d},
@@ -33,6 +34,7 @@ func New(
 		launches:    &launches{manager: r},
 		children:    &children{manager: r},
 		errorCodes:  &errorCodes{manager: e},
+		notices:     &notifications{manager: r, deliveries: n},
 	}
 }
 
@@ -44,4 +46,5 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 	jobv1.RegisterLaunchServiceServer(r, s.launches)
 	jobv1.RegisterChildServiceServer(r, s.children)
 	jobv1.RegisterErrorCodeServiceServer(r, s.errorCodes)
+	jobv1.RegisterNotificationServiceServer(r, s.notices)
 }

@@ -33,8 +33,10 @@ type Definition struct {
 	RequiredParams []string
 	// PublicPlugin lets other organisations fork it.
 	PublicPlugin bool
-	CreatedAt    time.Time
-	CreatedBy    string
+	// Audience hears of a job that ends before it is rendered.
+	Audience  jobspec.Audience
+	CreatedAt time.Time
+	CreatedBy string
 }
 
 // Parsed is a stored version ready for use.
@@ -133,7 +135,7 @@ func parse(u Upload) (Definition, jobspec.Problems, error) {
 	return Definition{
 		OrgID: u.OrgID, JobType: spec.JobType, SemVersion: spec.SemVersion, Description: spec.Description, Disabled: spec.Disabled,
 		SHA256: sum[:], YAML: u.YAML, MaxConcurrency: spec.MaxConcurrency, Priority: spec.Priority,
-		RequiredParams: spec.RequiredParams, PublicPlugin: spec.PublicPlugin, CreatedBy: u.User,
+		RequiredParams: spec.RequiredParams, PublicPlugin: spec.PublicPlugin, Audience: spec.Audience, CreatedBy: u.User,
 	}, warnings, nil
 }
 

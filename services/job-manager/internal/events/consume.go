@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -29,21 +28,16 @@ const (
 // Mirror applies what supervisor said of several requests in one transaction.
 type Mirror func(ctx context.Context, said map[uuid.UUID]request.Execution) ([]request.Record, error)
 
-// Quarantine keeps a message that cannot be handled where a person can look at it.
-type Quarantine func(ctx context.Context, subject string, payload []byte, delivered uint64, reason string) error
-
 // Consumer takes changes of executions from the stream.
 type Consumer struct {
-	js         jetstream.JetStream
-	log        *slog.Logger
-	mirror     Mirror
-	quarantine Quarantine
-	applied    func([]request.Record)
+	inlet
+	mirror  Mirror
+	applied func([]request.Record)
 }
 
 // NewConsumer returns a consumer. applied is called with the requests of every batch after its commit.
 func NewConsumer(js jetstream.JetStream, log *slog.Logger, m Mirror, q Quarantine, applied func([]request.Record)) *Consumer {
-	return &Consumer{js: js, log: log, mirror: m, quarantine: q, applied: applied}
+	return &Consumer{inlet: inlet{js, log, q}, mirror: m, applied: applied}
 }
 
 // Run consumes until ctx ends.
@@ -102,12 +96,6 @@ func (c *Consumer) handle(ctx context.Context, msgs []jetstream.Msg) error {
 	return nil
 }
 
-// refused says that the database answered and did not accept the content, as opposed to being away.
-func refused(err error) bool {
-	var pg *pgconn.PgError
-	return errors.As(err, &pg) && (pg.Code[:2] == "22" || pg.Code[:2] == "23")
-}
-
 // apply stores what messages say and acknowledges them.
 func (c *Consumer) apply(ctx context.Context, all []said) error {
 	var changes []change
@@ -140,30 +128,6 @@ func (c *Consumer) store(ctx context.Context, changes []change) error {
 	}
 	c.applied(recs)
 	return nil
-}
-
-// giveBack lets a message come again, or takes it out when it has come too often.
-func (c *Consumer) giveBack(ctx context.Context, m jetstream.Msg, err error) {
-	meta, merr := m.Metadata()
-	if merr == nil && meta.NumDelivered > maxDelivered {
-		c.poison(ctx, m, err)
-		return
-	}
-	c.log.Error("change of an execution was refused", "subject", m.Subject(), "error", err)
-	_ = m.NakWithDelay(time.Second) // without it the message comes again after the consumer's wait
-}
-
-func (c *Consumer) poison(ctx context.Context, m jetstream.Msg, reason error) {
-	var delivered uint64
-	if meta, err := m.Metadata(); err == nil {
-		delivered = meta.NumDelivered
-	}
-	c.log.Error("message is put into quarantine", "subject", m.Subject(), "delivered", delivered, "error", reason)
-	if err := c.quarantine(ctx, m.Subject(), m.Data(), delivered, reason.Error()); err != nil {
-		c.log.Error("quarantine failed", "error", err)
-		return // it comes again
-	}
-	_ = m.Term() // without it the message comes again and is kept twice
 }
 
 // decode reads what a message says; the error tells of what could not be read.

@@ -8,7 +8,9 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
 
+	"github.com/formicary/formicary/libs/rpc"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
+	"github.com/formicary/formicary/services/job-manager/internal/notify"
 	"github.com/formicary/formicary/services/job-manager/internal/request"
 )
 
@@ -17,11 +19,12 @@ const askTime = 5 * time.Second
 // Supervisor asks for the state of runs.
 type Supervisor struct {
 	client executionv1.ExecutionStateServiceClient
+	people executionv1.ExecutionServiceClient
 }
 
 // NewSupervisor returns an asker on a connection to supervisor.
 func NewSupervisor(conn grpc.ClientConnInterface) *Supervisor {
-	return &Supervisor{client: executionv1.NewExecutionStateServiceClient(conn)}
+	return &Supervisor{client: executionv1.NewExecutionStateServiceClient(conn), people: executionv1.NewExecutionServiceClient(conn)}
 }
 
 // States implements request.Asker.
@@ -45,4 +48,20 @@ func (s *Supervisor) States(ctx context.Context, runs []request.Run) (map[uuid.U
 		found[id] = e
 	}
 	return found, nil
+}
+
+const toldTasks = 50
+
+// Tasks implements channel.Tasks: the tasks of a run, at most fifty.
+func (s *Supervisor) Tasks(ctx context.Context, org string, id uuid.UUID, run int) ([]notify.Task, error) {
+	ctx = rpc.WithCaller(ctx, rpc.Caller{Org: org, User: "system"})
+	res, err := s.people.ListTasks(ctx, &executionv1.ListTasksRequest{RequestId: id.String(), Run: int32(run), PageSize: toldTasks})
+	if err != nil {
+		return nil, fmt.Errorf("ask supervisor about the tasks of request %s: %w", id, err)
+	}
+	tasks := make([]notify.Task, len(res.GetTasks()))
+	for i, t := range res.GetTasks() {
+		tasks[i] = notify.Task{Name: t.GetName(), State: t.GetState().String(), ExitCode: int(t.GetExitCode()), Output: t.GetResult()}
+	}
+	return tasks, nil
 }

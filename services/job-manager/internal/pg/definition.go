@@ -73,10 +73,15 @@ func create(ctx context.Context, q *db.Queries, d definition.Definition) (defini
 			disabled = t.Disabled
 		}
 	}
+	audience, err := encodeAudience(d.Audience)
+	if err != nil {
+		return d, false, err
+	}
 	row := db.InsertDefinitionParams{
 		ID: uuid.New(), OrgID: d.OrgID, JobType: d.JobType, Version: t.LastVersion + 1, Generation: t.Generation, SemVersion: d.SemVersion,
 		Description: d.Description, Disabled: d.Disabled, Sha256: d.SHA256, Yaml: d.YAML, MaxConcurrency: int32(d.MaxConcurrency),
 		Priority: int32(d.Priority), RequiredParams: append([]string{}, d.RequiredParams...), CreatedBy: d.CreatedBy, PublicPlugin: d.PublicPlugin,
+		Audience: audience,
 	}
 	if err := q.InsertDefinition(ctx, row); err != nil {
 		return d, false, err

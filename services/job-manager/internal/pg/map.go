@@ -16,7 +16,7 @@ func toRecord(r db.Request) request.Record {
 		CancelRequestedAt: r.CancelRequestedAt, CancelReason: r.CancelReason, PauseRequestedAt: r.PauseRequestedAt, ResumeAt: r.ResumeAt,
 		ErrorCode: r.ErrorCode, ErrorMessage: r.ErrorMessage,
 		ParentID: r.ParentRequestID, ParentTask: r.ParentTask, ChildKey: r.ChildKey, Depth: int(r.Depth), Retries: int(r.Retries),
-		FromTask: r.FromTask, RestartedAt: r.RestartedAt, TotalDeadline: r.TotalDeadline, MissingAt: r.MissingAt,
+		FromTask: r.FromTask, RestartedAt: r.RestartedAt, TotalDeadline: r.TotalDeadline, MissingAt: r.MissingAt, Audience: r.Audience, RestartedFrom: request.State(r.RestartedFrom),
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/formicary/formicary/libs/outbox"
 	"github.com/formicary/formicary/libs/pgdb"
+	"github.com/formicary/formicary/services/job-manager/internal/notify"
 	"github.com/formicary/formicary/services/job-manager/internal/pg/db"
 	"github.com/formicary/formicary/services/job-manager/internal/request"
 )
@@ -33,6 +34,7 @@ WHERE r.id = n.id`
 // Update implements request.Store.
 func (s *Store) Update(ctx context.Context, ids []uuid.UUID, change func(time.Time, *request.Request) error) ([]request.Record, error) {
 	var recs []request.Record
+	told := false
 	err := s.pipelined(ctx, func(ctx context.Context, p *pgdb.Pipeline) ([]outbox.Message, error) {
 		var rows []locked
 		p.Queue(lockSQL, ids).Query(func(r pgx.Rows) (err error) {
@@ -44,7 +46,7 @@ func (s *Store) Update(ctx context.Context, ids []uuid.UUID, change func(time.Ti
 		}
 		recs = make([]request.Record, len(rows))
 		var changed, rare []request.Record
-		var moves []Moved
+		var moves []notify.Move
 		var events []request.Event
 		for i, row := range rows {
 			before := toRecord(row.Request)
@@ -59,7 +61,7 @@ func (s *Store) Update(ctx context.Context, ids []uuid.UUID, change func(time.Ti
 					rare = append(rare, recs[i])
 				}
 				if before.State != recs[i].State || before.Run != recs[i].Run {
-					moves = append(moves, Moved{Before: before, After: recs[i]})
+					moves = append(moves, notify.Move{Before: before, After: recs[i]})
 				}
 			}
 			events = append(events, r.Events()...)
@@ -70,15 +72,15 @@ func (s *Store) Update(ctx context.Context, ids []uuid.UUID, change func(time.Ti
 		if len(rare) > 0 {
 			p.Queue(saveRareSQL, rareArgs(rare)...)
 		}
-		if s.OnMove != nil && len(moves) > 0 {
-			if err := s.OnMove(ctx, p, moves); err != nil {
-				return nil, err
-			}
-		}
-		return s.messages(events), nil
+		var err error
+		told, err = announce(ctx, p, moves)
+		return s.messages(events), err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("update %d requests: %w", len(ids), err)
+	}
+	if told {
+		s.OnDelivery()
 	}
 	return recs, nil
 }
@@ -87,10 +89,11 @@ func (s *Store) Update(ctx context.Context, ids []uuid.UUID, change func(time.Ti
 const saveRareSQL = `
 UPDATE request r SET definition_id = n.definition_id, definition_version = n.definition_version, params = n.params::json,
     placement_class = n.placement_class, retries = n.retries, from_task = n.from_task, restarted_at = n.restarted_at,
-    total_deadline = n.total_deadline, missing_at = n.missing_at
+    total_deadline = n.total_deadline, missing_at = n.missing_at, audience = nullif(n.audience, '')::json, restarted_from = n.restarted_from
 FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::uuid[]) AS definition_id, unnest($3::int[]) AS definition_version, unnest($4::text[]) AS params,
     unnest($5::text[]) AS placement_class, unnest($6::int[]) AS retries, unnest($7::text[]) AS from_task,
-    unnest($8::timestamptz[]) AS restarted_at, unnest($9::timestamptz[]) AS total_deadline, unnest($10::timestamptz[]) AS missing_at) n
+    unnest($8::timestamptz[]) AS restarted_at, unnest($9::timestamptz[]) AS total_deadline, unnest($10::timestamptz[]) AS missing_at,
+    unnest($11::text[]) AS audience, unnest($12::text[]) AS restarted_from) n
 WHERE r.id = n.id`
 
 // rarely says that a change needs saveRareSQL. A run's number changes with everything else that belongs to a new run.
@@ -111,6 +114,8 @@ func rareArgs(recs []request.Record) []any {
 		column(recs, func(r record) *time.Time { return r.RestartedAt }),
 		column(recs, func(r record) *time.Time { return r.TotalDeadline }),
 		column(recs, func(r record) *time.Time { return r.MissingAt }),
+		column(recs, func(r record) string { return string(r.Audience) }),
+		column(recs, func(r record) string { return string(r.RestartedFrom) }),
 	}
 }
 
@@ -182,11 +187,25 @@ func (s *Store) ToLaunch(ctx context.Context, ids []uuid.UUID) ([]request.Record
 // Launched implements request.Store.
 func (s *Store) Launched(ctx context.Context, launches []request.Launch) error {
 	type launch = request.Launch
+	audiences := make([]string, len(launches))
+	for i := range launches {
+		text, err := encodeAudience(launches[i].Audience)
+		if err != nil {
+			return err
+		}
+		audiences[i] = string(text)
+	}
 	err := pgdb.Tx(ctx, s.pool, func(tx pgx.Tx) error {
-		return s.q.WithTx(tx).SetTotalDeadlines(ctx, db.SetTotalDeadlinesParams{
-			Ids:       column(launches, func(l launch) uuid.UUID { return l.Record.ID }),
-			Runs:      column(launches, func(l launch) int32 { return int32(l.Record.Run) }),
-			Deadlines: column(launches, func(l launch) time.Time { return l.TotalDeadline() }),
+		return s.q.WithTx(tx).RememberLaunches(ctx, db.RememberLaunchesParams{
+			Ids:  column(launches, func(l launch) uuid.UUID { return l.Record.ID }),
+			Runs: column(launches, func(l launch) int32 { return int32(l.Record.Run) }),
+			Deadlines: column(launches, func(l launch) time.Time {
+				if l.TotalTimeout == 0 {
+					return time.Unix(0, 0)
+				}
+				return l.TotalDeadline()
+			}),
+			Audiences: audiences,
 		})
 	})
 	if err != nil {

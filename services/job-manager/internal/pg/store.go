@@ -1,7 +1,8 @@
 // Package pg keeps definitions, requests and the queue in PostgreSQL.
 //
 // Plain queries are written for sqlc in queries/. What handles a whole batch in one statement is written by hand, in
-// submit.go, child.go, request.go and queue.go: sqlc cannot pass lists of nullable values or pipeline several statements.
+// submit.go, child.go, request.go, queue.go and
+// delivery.go: sqlc cannot pass lists of nullable values or pipeline several statements.
 package pg
 
 import (
@@ -33,18 +34,13 @@ type Store struct {
 	silentAfter time.Duration
 	backlog     backlog
 
-	// OnMove is called in the transaction that moves requests to another state or run, after their rows are queued: what
-	// it queues is committed with them. It is set before the store is used; nil does nothing. Submissions and admissions,
-	// of which nothing is known that could be told, do not call it.
-	OnMove func(ctx context.Context, p *pgdb.Pipeline, moves []Moved) error
+	// OnDelivery is called when deliveries were committed that are to be sent. It is set before the store is used.
+	OnDelivery func()
 }
-
-// Moved is a request before and after a change of its state or run.
-type Moved struct{ Before, After request.Record }
 
 // New returns a store on the schema that pool's search path names.
 func New(pool *pgxpool.Pool, m Messenger, silentAfter time.Duration) *Store {
-	return &Store{pool: pool, q: db.New(pool), msgr: m, silentAfter: silentAfter}
+	return &Store{pool: pool, q: db.New(pool), msgr: m, silentAfter: silentAfter, OnDelivery: func() {}}
 }
 
 // tx runs f in a transaction and sends what it returns after the commit.

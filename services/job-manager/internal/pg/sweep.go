@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/formicary/formicary/services/job-manager/internal/pg/db"
 	"github.com/formicary/formicary/services/job-manager/internal/request"
@@ -14,7 +13,7 @@ import (
 
 // Silent implements request.Sweeps.
 func (s *Store) Silent(ctx context.Context, limit int) ([]request.Record, error) {
-	rows, err := s.q.ClaimSilent(ctx, db.ClaimSilentParams{Page: int32(limit), SilentAfter: pgtype.Interval{Microseconds: s.silentAfter.Microseconds(), Valid: true}})
+	rows, err := s.q.ClaimSilent(ctx, db.ClaimSilentParams{Page: int32(limit), SilentAfter: interval(s.silentAfter)})
 	if err != nil {
 		return nil, fmt.Errorf("take silent requests: %w", err)
 	}

@@ -25,13 +25,14 @@ type Launch struct {
 	ErrorRules []byte
 	// TotalTimeout of the plan; 0 means no bound.
 	TotalTimeout time.Duration
-	// Notify and Webhook of the plan say who hears of the job.
-	Notify  []jobspec.Notify
-	Webhook *jobspec.Webhook
+	// Audience hears of the job: that of the plan, or, where there is none, what the definition says without templates.
+	Audience jobspec.Audience
 }
 
 // Memorable says that the launch holds what has to be known of the request later.
-func (l *Launch) Memorable() bool { return l.TotalTimeout > 0 }
+func (l *Launch) Memorable() bool {
+	return l.TotalTimeout > 0 || !l.Audience.Empty() || l.Record.Audience != nil && l.Plan != nil
+}
 
 // TotalDeadline is when the total timeout passes: it counts from the submission, or the last restart by a person.
 func (l *Launch) TotalDeadline() time.Time {
@@ -50,11 +51,10 @@ func NewLaunch(rec Record, def *jobspec.Definition, host jobspec.Host, now time.
 	if err == nil {
 		return l, nil
 	}
-	if problems, ok := errors.AsType[jobspec.Problems](err); ok {
-		return failedLaunch(rec, problems), nil
-	}
-	if forGood(err) {
-		return failedLaunch(rec, err), nil
+	if _, ok := errors.AsType[jobspec.Problems](err); ok || forGood(err) {
+		l = failedLaunch(rec, err)
+		l.Audience = def.Audience
+		return l, nil
 	}
 	return Launch{}, err
 }
@@ -116,7 +116,7 @@ func (l *Launch) render(def *jobspec.Definition, host jobspec.Host, now time.Tim
 		return err
 	}
 	l.Skipped = plan.Skip
-	l.TotalTimeout, l.Notify, l.Webhook = plan.TotalTimeout, plan.Notify, plan.Webhook
+	l.TotalTimeout, l.Audience = plan.TotalTimeout, jobspec.Audience{Notify: plan.Notify, Webhook: plan.Webhook}
 	if l.Plan, err = json.Marshal(plan); err != nil {
 		return fmt.Errorf("encode the plan: %w", err)
 	}

@@ -38,7 +38,11 @@ func (m *Manager) Launches(ctx context.Context, runs []Run) ([]Launch, error) {
 		switch {
 		case !wanted[Run{ID: rec.ID, Run: rec.Run}]:
 		case rec.Unwanted():
-			out = append(out, Launch{Record: rec, Cancelled: true})
+			l := m.unwanted(ctx, rec)
+			out = append(out, l)
+			if l.Memorable() {
+				memorable = append(memorable, l)
+			}
 		case rec.State.Active():
 			l, err := m.launch(ctx, rec, ruleChanges)
 			if err != nil {
@@ -57,6 +61,18 @@ func (m *Manager) Launches(ctx context.Context, runs []Run) ([]Launch, error) {
 		}
 	}
 	return out, nil
+}
+
+// unwanted is the launch of a run that is to be recorded as CANCELLED. Who hears of that is known from its definition, if
+// it can be read.
+func (m *Manager) unwanted(ctx context.Context, rec Record) Launch {
+	l := Launch{Record: rec, Cancelled: true}
+	if rec.Audience == nil && !rec.State.Terminal() {
+		if def, err := m.definitions.Parsed(ctx, rec.DefinitionID); err == nil {
+			l.Audience = def.Spec.Audience
+		}
+	}
+	return l
 }
 
 func (m *Manager) launch(ctx context.Context, rec Record, ruleChanges int64) (Launch, error) {

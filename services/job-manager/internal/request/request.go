@@ -69,6 +69,10 @@ type Record struct {
 	TotalDeadline *time.Time
 	// MissingAt is when supervisor first answered that it knows nothing of the run.
 	MissingAt *time.Time
+	// Audience is who hears of the request, as JSON of jobspec.Audience; nil for nobody, and before its launch.
+	Audience json.RawMessage
+	// RestartedFrom is the state that a person last restarted it from; empty when nobody did.
+	RestartedFrom State
 }
 
 // Begun says that supervisor knows the current run, so that only supervisor can end it.
@@ -168,6 +172,7 @@ func (r *Request) Restart(now time.Time, a Again) error {
 	}
 	r.rec.AgeAt, r.rec.RestartedAt = now, &now
 	r.rec.Retries, r.rec.TotalDeadline = 0, nil
+	r.rec.Audience, r.rec.RestartedFrom = nil, r.rec.State
 	r.nextRun(now, !a.Hard, nil)
 	r.rec.FromTask = a.FromTask
 	return nil

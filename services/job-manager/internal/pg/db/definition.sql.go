@@ -13,7 +13,7 @@ import (
 )
 
 const definitionByID = `-- name: DefinitionByID :one
-SELECT d.id, d.org_id, d.job_type, d.version, d.generation, d.sem_version, d.description, d.disabled, d.sha256, d.yaml, d.max_concurrency, d.priority, d.required_params, d.created_at, d.created_by, d.public_plugin, t.disabled FROM definition d JOIN job_type t USING (org_id, job_type)
+SELECT d.id, d.org_id, d.job_type, d.version, d.generation, d.sem_version, d.description, d.disabled, d.sha256, d.yaml, d.max_concurrency, d.priority, d.required_params, d.created_at, d.created_by, d.public_plugin, d.audience, t.disabled FROM definition d JOIN job_type t USING (org_id, job_type)
 WHERE d.id = $1 AND ($3::boolean OR d.org_id = $2 OR d.public_plugin)
 `
 
@@ -48,6 +48,7 @@ func (q *Queries) DefinitionByID(ctx context.Context, arg DefinitionByIDParams) 
 		&i.Definition.CreatedAt,
 		&i.Definition.CreatedBy,
 		&i.Definition.PublicPlugin,
+		&i.Definition.Audience,
 		&i.Disabled,
 	)
 	return i, err
@@ -55,8 +56,8 @@ func (q *Queries) DefinitionByID(ctx context.Context, arg DefinitionByIDParams) 
 
 const insertDefinition = `-- name: InsertDefinition :exec
 INSERT INTO definition (id, org_id, job_type, version, generation, sem_version, description, disabled, sha256, yaml,
-    max_concurrency, priority, required_params, created_at, created_by, public_plugin)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, now(), $14, $15)
+    max_concurrency, priority, required_params, created_at, created_by, public_plugin, audience)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, now(), $14, $15, $16)
 `
 
 type InsertDefinitionParams struct {
@@ -75,6 +76,7 @@ type InsertDefinitionParams struct {
 	RequiredParams []string
 	CreatedBy      string
 	PublicPlugin   bool
+	Audience       []byte
 }
 
 func (q *Queries) InsertDefinition(ctx context.Context, arg InsertDefinitionParams) error {
@@ -94,6 +96,7 @@ func (q *Queries) InsertDefinition(ctx context.Context, arg InsertDefinitionPara
 		arg.RequiredParams,
 		arg.CreatedBy,
 		arg.PublicPlugin,
+		arg.Audience,
 	)
 	return err
 }
@@ -390,7 +393,7 @@ func (q *Queries) MarkDeleted(ctx context.Context, arg MarkDeletedParams) error 
 }
 
 const newestDefinition = `-- name: NewestDefinition :one
-SELECT d.id, d.org_id, d.job_type, d.version, d.generation, d.sem_version, d.description, d.disabled, d.sha256, d.yaml, d.max_concurrency, d.priority, d.required_params, d.created_at, d.created_by, d.public_plugin, t.disabled FROM job_type t JOIN definition d ON d.id = t.newest_id
+SELECT d.id, d.org_id, d.job_type, d.version, d.generation, d.sem_version, d.description, d.disabled, d.sha256, d.yaml, d.max_concurrency, d.priority, d.required_params, d.created_at, d.created_by, d.public_plugin, d.audience, t.disabled FROM job_type t JOIN definition d ON d.id = t.newest_id
 WHERE t.org_id = $1 AND t.job_type = $2
 `
 
@@ -424,6 +427,7 @@ func (q *Queries) NewestDefinition(ctx context.Context, arg NewestDefinitionPara
 		&i.Definition.CreatedAt,
 		&i.Definition.CreatedBy,
 		&i.Definition.PublicPlugin,
+		&i.Definition.Audience,
 		&i.Disabled,
 	)
 	return i, err

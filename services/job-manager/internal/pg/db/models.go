@@ -34,6 +34,28 @@ type Definition struct {
 	CreatedAt      time.Time
 	CreatedBy      string
 	PublicPlugin   bool
+	Audience       []byte
+}
+
+type Delivery struct {
+	ID          uuid.UUID
+	OrgID       string
+	RequestID   uuid.UUID
+	Run         int32
+	Task        string
+	Channel     string
+	Recipient   string
+	Host        string
+	Subject     string
+	Target      []byte
+	Message     []byte
+	State       string
+	Attempts    int32
+	Error       string
+	CreatedAt   time.Time
+	NextAt      time.Time
+	LeasedUntil *time.Time
+	SettledAt   *time.Time
 }
 
 type Epoch struct {
@@ -169,4 +191,6 @@ type Request struct {
 	RestartedAt       *time.Time
 	TotalDeadline     *time.Time
 	MissingAt         *time.Time
+	Audience          []byte
+	RestartedFrom     string
 }

@@ -27,7 +27,7 @@ SET check_at = now() + CASE WHEN u.state = 'EXECUTING' AND u.cancel_requested_at
     THEN least(greatest($1::interval, (now() - u.updated_at) / 4), interval '5 minutes')
     ELSE $1::interval END
 FROM mine WHERE u.id = mine.id
-RETURNING u.id, u.org_id, u.job_type, u.definition_id, u.definition_version, u.state, u.run, u.version, u.execution_version, u.reuse_run, u.priority, u.age_at, u.scheduled_at, u.queued, u.placement_class, u.params, u.description, u.idempotency_key, u.request_hash, u.created_by, u.created_at, u.updated_at, u.started_at, u.ended_at, u.cancel_requested_at, u.cancel_reason, u.pause_requested_at, u.resume_at, u.error_code, u.error_message, u.admitted_epoch, u.admitted_at, u.check_at, u.parent_request_id, u.parent_task, u.child_key, u.depth, u.retries, u.from_task, u.restarted_at, u.total_deadline, u.missing_at
+RETURNING u.id, u.org_id, u.job_type, u.definition_id, u.definition_version, u.state, u.run, u.version, u.execution_version, u.reuse_run, u.priority, u.age_at, u.scheduled_at, u.queued, u.placement_class, u.params, u.description, u.idempotency_key, u.request_hash, u.created_by, u.created_at, u.updated_at, u.started_at, u.ended_at, u.cancel_requested_at, u.cancel_reason, u.pause_requested_at, u.resume_at, u.error_code, u.error_message, u.admitted_epoch, u.admitted_at, u.check_at, u.parent_request_id, u.parent_task, u.child_key, u.depth, u.retries, u.from_task, u.restarted_at, u.total_deadline, u.missing_at, u.audience, u.restarted_from
 `
 
 type ClaimSilentParams struct {
@@ -93,6 +93,8 @@ func (q *Queries) ClaimSilent(ctx context.Context, arg ClaimSilentParams) ([]Cla
 			&i.Request.RestartedAt,
 			&i.Request.TotalDeadline,
 			&i.Request.MissingAt,
+			&i.Request.Audience,
+			&i.Request.RestartedFrom,
 		); err != nil {
 			return nil, err
 		}
@@ -253,7 +255,7 @@ func (q *Queries) InsertPoison(ctx context.Context, arg InsertPoisonParams) erro
 }
 
 const latestFailed = `-- name: LatestFailed :many
-SELECT id, org_id, job_type, definition_id, definition_version, state, run, version, execution_version, reuse_run, priority, age_at, scheduled_at, queued, placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, started_at, ended_at, cancel_requested_at, cancel_reason, pause_requested_at, resume_at, error_code, error_message, admitted_epoch, admitted_at, check_at, parent_request_id, parent_task, child_key, depth, retries, from_task, restarted_at, total_deadline, missing_at FROM request WHERE org_id = $1 AND state = 'FAILED' ORDER BY id DESC LIMIT 1
+SELECT id, org_id, job_type, definition_id, definition_version, state, run, version, execution_version, reuse_run, priority, age_at, scheduled_at, queued, placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, started_at, ended_at, cancel_requested_at, cancel_reason, pause_requested_at, resume_at, error_code, error_message, admitted_epoch, admitted_at, check_at, parent_request_id, parent_task, child_key, depth, retries, from_task, restarted_at, total_deadline, missing_at, audience, restarted_from FROM request WHERE org_id = $1 AND state = 'FAILED' ORDER BY id DESC LIMIT 1
 `
 
 func (q *Queries) LatestFailed(ctx context.Context, orgID string) ([]Request, error) {
@@ -308,6 +310,8 @@ func (q *Queries) LatestFailed(ctx context.Context, orgID string) ([]Request, er
 			&i.RestartedAt,
 			&i.TotalDeadline,
 			&i.MissingAt,
+			&i.Audience,
+			&i.RestartedFrom,
 		); err != nil {
 			return nil, err
 		}
@@ -320,7 +324,7 @@ func (q *Queries) LatestFailed(ctx context.Context, orgID string) ([]Request, er
 }
 
 const latestRequest = `-- name: LatestRequest :many
-SELECT id, org_id, job_type, definition_id, definition_version, state, run, version, execution_version, reuse_run, priority, age_at, scheduled_at, queued, placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, started_at, ended_at, cancel_requested_at, cancel_reason, pause_requested_at, resume_at, error_code, error_message, admitted_epoch, admitted_at, check_at, parent_request_id, parent_task, child_key, depth, retries, from_task, restarted_at, total_deadline, missing_at FROM request WHERE org_id = $1 ORDER BY id DESC LIMIT 1
+SELECT id, org_id, job_type, definition_id, definition_version, state, run, version, execution_version, reuse_run, priority, age_at, scheduled_at, queued, placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, started_at, ended_at, cancel_requested_at, cancel_reason, pause_requested_at, resume_at, error_code, error_message, admitted_epoch, admitted_at, check_at, parent_request_id, parent_task, child_key, depth, retries, from_task, restarted_at, total_deadline, missing_at, audience, restarted_from FROM request WHERE org_id = $1 ORDER BY id DESC LIMIT 1
 `
 
 func (q *Queries) LatestRequest(ctx context.Context, orgID string) ([]Request, error) {
@@ -375,6 +379,8 @@ func (q *Queries) LatestRequest(ctx context.Context, orgID string) ([]Request, e
 			&i.RestartedAt,
 			&i.TotalDeadline,
 			&i.MissingAt,
+			&i.Audience,
+			&i.RestartedFrom,
 		); err != nil {
 			return nil, err
 		}
@@ -442,8 +448,38 @@ func (q *Queries) Rank(ctx context.Context, arg RankParams) (int64, error) {
 	return count, err
 }
 
+const rememberLaunches = `-- name: RememberLaunches :exec
+UPDATE request r SET total_deadline = w.deadline, audience = w.audience
+FROM (SELECT q.id, nullif(n.deadline, 'epoch') AS deadline, nullif(n.audience, '')::json AS audience FROM request q
+    JOIN (SELECT unnest($1::uuid[]) AS id, unnest($2::int[]) AS run, unnest($3::timestamptz[]) AS deadline,
+        unnest($4::text[]) AS audience) n
+        ON n.id = q.id AND n.run = q.run
+    WHERE q.total_deadline IS DISTINCT FROM nullif(n.deadline, 'epoch') OR coalesce(q.audience::text, '') <> n.audience
+    ORDER BY q.id FOR UPDATE OF q) w
+WHERE r.id = w.id
+`
+
+type RememberLaunchesParams struct {
+	Ids       []uuid.UUID
+	Runs      []int32
+	Deadlines []time.Time
+	Audiences []string
+}
+
+// The rows are locked in the order of their ids, as everywhere. An empty audience is nobody, the beginning of
+// the epoch no deadline.
+func (q *Queries) RememberLaunches(ctx context.Context, arg RememberLaunchesParams) error {
+	_, err := q.db.Exec(ctx, rememberLaunches,
+		arg.Ids,
+		arg.Runs,
+		arg.Deadlines,
+		arg.Audiences,
+	)
+	return err
+}
+
 const requestsByKey = `-- name: RequestsByKey :many
-SELECT id, org_id, job_type, definition_id, definition_version, state, run, version, execution_version, reuse_run, priority, age_at, scheduled_at, queued, placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, started_at, ended_at, cancel_requested_at, cancel_reason, pause_requested_at, resume_at, error_code, error_message, admitted_epoch, admitted_at, check_at, parent_request_id, parent_task, child_key, depth, retries, from_task, restarted_at, total_deadline, missing_at FROM request WHERE org_id = ANY($1::text[]) AND idempotency_key = ANY($2::text[]) AND idempotency_key <> ''
+SELECT id, org_id, job_type, definition_id, definition_version, state, run, version, execution_version, reuse_run, priority, age_at, scheduled_at, queued, placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, started_at, ended_at, cancel_requested_at, cancel_reason, pause_requested_at, resume_at, error_code, error_message, admitted_epoch, admitted_at, check_at, parent_request_id, parent_task, child_key, depth, retries, from_task, restarted_at, total_deadline, missing_at, audience, restarted_from FROM request WHERE org_id = ANY($1::text[]) AND idempotency_key = ANY($2::text[]) AND idempotency_key <> ''
 `
 
 type RequestsByKeyParams struct {
@@ -503,6 +539,8 @@ func (q *Queries) RequestsByKey(ctx context.Context, arg RequestsByKeyParams) ([
 			&i.RestartedAt,
 			&i.TotalDeadline,
 			&i.MissingAt,
+			&i.Audience,
+			&i.RestartedFrom,
 		); err != nil {
 			return nil, err
 		}
@@ -515,7 +553,7 @@ func (q *Queries) RequestsByKey(ctx context.Context, arg RequestsByKeyParams) ([
 }
 
 const requestsInRange = `-- name: RequestsInRange :many
-SELECT id, org_id, job_type, definition_id, definition_version, state, run, version, execution_version, reuse_run, priority, age_at, scheduled_at, queued, placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, started_at, ended_at, cancel_requested_at, cancel_reason, pause_requested_at, resume_at, error_code, error_message, admitted_epoch, admitted_at, check_at, parent_request_id, parent_task, child_key, depth, retries, from_task, restarted_at, total_deadline, missing_at FROM request WHERE org_id = $1 AND id BETWEEN $2::uuid AND $3::uuid ORDER BY id LIMIT 2
+SELECT id, org_id, job_type, definition_id, definition_version, state, run, version, execution_version, reuse_run, priority, age_at, scheduled_at, queued, placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, started_at, ended_at, cancel_requested_at, cancel_reason, pause_requested_at, resume_at, error_code, error_message, admitted_epoch, admitted_at, check_at, parent_request_id, parent_task, child_key, depth, retries, from_task, restarted_at, total_deadline, missing_at, audience, restarted_from FROM request WHERE org_id = $1 AND id BETWEEN $2::uuid AND $3::uuid ORDER BY id LIMIT 2
 `
 
 type RequestsInRangeParams struct {
@@ -576,6 +614,8 @@ func (q *Queries) RequestsInRange(ctx context.Context, arg RequestsInRangeParams
 			&i.RestartedAt,
 			&i.TotalDeadline,
 			&i.MissingAt,
+			&i.Audience,
+			&i.RestartedFrom,
 		); err != nil {
 			return nil, err
 		}
@@ -588,7 +628,7 @@ func (q *Queries) RequestsInRange(ctx context.Context, arg RequestsInRangeParams
 }
 
 const requestsToLaunch = `-- name: RequestsToLaunch :many
-SELECT r.id, r.org_id, r.job_type, r.definition_id, r.definition_version, r.state, r.run, r.version, r.execution_version, r.reuse_run, r.priority, r.age_at, r.scheduled_at, r.queued, r.placement_class, r.params, r.description, r.idempotency_key, r.request_hash, r.created_by, r.created_at, r.updated_at, r.started_at, r.ended_at, r.cancel_requested_at, r.cancel_reason, r.pause_requested_at, r.resume_at, r.error_code, r.error_message, r.admitted_epoch, r.admitted_at, r.check_at, r.parent_request_id, r.parent_task, r.child_key, r.depth, r.retries, r.from_task, r.restarted_at, r.total_deadline, r.missing_at, (SELECT c.count FROM error_rule_change c)::bigint AS rules FROM request r WHERE r.id = ANY($1::uuid[])
+SELECT r.id, r.org_id, r.job_type, r.definition_id, r.definition_version, r.state, r.run, r.version, r.execution_version, r.reuse_run, r.priority, r.age_at, r.scheduled_at, r.queued, r.placement_class, r.params, r.description, r.idempotency_key, r.request_hash, r.created_by, r.created_at, r.updated_at, r.started_at, r.ended_at, r.cancel_requested_at, r.cancel_reason, r.pause_requested_at, r.resume_at, r.error_code, r.error_message, r.admitted_epoch, r.admitted_at, r.check_at, r.parent_request_id, r.parent_task, r.child_key, r.depth, r.retries, r.from_task, r.restarted_at, r.total_deadline, r.missing_at, r.audience, r.restarted_from, (SELECT c.count FROM error_rule_change c)::bigint AS rules FROM request r WHERE r.id = ANY($1::uuid[])
 `
 
 type RequestsToLaunchRow struct {
@@ -648,6 +688,8 @@ func (q *Queries) RequestsToLaunch(ctx context.Context, ids []uuid.UUID) ([]Requ
 			&i.Request.RestartedAt,
 			&i.Request.TotalDeadline,
 			&i.Request.MissingAt,
+			&i.Request.Audience,
+			&i.Request.RestartedFrom,
 			&i.Rules,
 		); err != nil {
 			return nil, err
@@ -658,28 +700,6 @@ func (q *Queries) RequestsToLaunch(ctx context.Context, ids []uuid.UUID) ([]Requ
 		return nil, err
 	}
 	return items, nil
-}
-
-const setTotalDeadlines = `-- name: SetTotalDeadlines :exec
-UPDATE request r SET total_deadline = w.deadline
-FROM (SELECT q.id, n.deadline FROM request q
-    JOIN (SELECT unnest($1::uuid[]) AS id, unnest($2::int[]) AS run, unnest($3::timestamptz[]) AS deadline) n
-        ON n.id = q.id AND n.run = q.run
-    WHERE q.total_deadline IS DISTINCT FROM n.deadline
-    ORDER BY q.id FOR UPDATE OF q) w
-WHERE r.id = w.id
-`
-
-type SetTotalDeadlinesParams struct {
-	Ids       []uuid.UUID
-	Runs      []int32
-	Deadlines []time.Time
-}
-
-// The rows are locked in the order of their ids, as everywhere.
-func (q *Queries) SetTotalDeadlines(ctx context.Context, arg SetTotalDeadlinesParams) error {
-	_, err := q.db.Exec(ctx, setTotalDeadlines, arg.Ids, arg.Runs, arg.Deadlines)
-	return err
 }
 
 const typeStandings = `-- name: TypeStandings :many

@@ -9,8 +9,8 @@ SELECT generation, newest_id FROM job_type WHERE org_id = $1 AND job_type = $2 F
 
 -- name: InsertDefinition :exec
 INSERT INTO definition (id, org_id, job_type, version, generation, sem_version, description, disabled, sha256, yaml,
-    max_concurrency, priority, required_params, created_at, created_by, public_plugin)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, now(), $14, $15);
+    max_concurrency, priority, required_params, created_at, created_by, public_plugin, audience)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, now(), $14, $15, $16);
 
 -- name: SetNewest :exec
 UPDATE job_type SET last_version = $3, newest_id = $4, disabled = $5, max_concurrency = $6, public_plugin = $7, plugin_org = NULL

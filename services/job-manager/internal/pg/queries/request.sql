@@ -1,13 +1,15 @@
 -- name: RequestsToLaunch :many
 SELECT sqlc.embed(r), (SELECT c.count FROM error_rule_change c)::bigint AS rules FROM request r WHERE r.id = ANY(sqlc.arg(ids)::uuid[]);
 
--- name: SetTotalDeadlines :exec
--- The rows are locked in the order of their ids, as everywhere.
-UPDATE request r SET total_deadline = w.deadline
-FROM (SELECT q.id, n.deadline FROM request q
-    JOIN (SELECT unnest(sqlc.arg(ids)::uuid[]) AS id, unnest(sqlc.arg(runs)::int[]) AS run, unnest(sqlc.arg(deadlines)::timestamptz[]) AS deadline) n
+-- name: RememberLaunches :exec
+-- The rows are locked in the order of their ids, as everywhere. An empty audience is nobody, the beginning of
+-- the epoch no deadline.
+UPDATE request r SET total_deadline = w.deadline, audience = w.audience
+FROM (SELECT q.id, nullif(n.deadline, 'epoch') AS deadline, nullif(n.audience, '')::json AS audience FROM request q
+    JOIN (SELECT unnest(sqlc.arg(ids)::uuid[]) AS id, unnest(sqlc.arg(runs)::int[]) AS run, unnest(sqlc.arg(deadlines)::timestamptz[]) AS deadline,
+        unnest(sqlc.arg(audiences)::text[]) AS audience) n
         ON n.id = q.id AND n.run = q.run
-    WHERE q.total_deadline IS DISTINCT FROM n.deadline
+    WHERE q.total_deadline IS DISTINCT FROM nullif(n.deadline, 'epoch') OR coalesce(q.audience::text, '') <> n.audience
     ORDER BY q.id FOR UPDATE OF q) w
 WHERE r.id = w.id;
 

@@ -1,0 +1,55 @@
+package channel
+
+import (
+	"context"
+	"net/url"
+
+	"github.com/google/uuid"
+
+	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/services/job-manager/internal/notify"
+)
+
+// Channels implements notify.Sender.
+type Channels struct {
+	conf  Config
+	web   *web
+	tasks Tasks
+}
+
+// Tasks lists the tasks of a run for messages to people; a few suffice.
+type Tasks func(ctx context.Context, org string, request uuid.UUID, run int) ([]notify.Task, error)
+
+// New returns the channels.
+func New(conf Config, tasks Tasks) *Channels {
+	return &Channels{conf: conf, web: newWeb(conf.AllowPrivate), tasks: tasks}
+}
+
+// Close ends idle connections.
+func (c *Channels) Close() { c.web.close() }
+
+// Send implements notify.Sender.
+func (c *Channels) Send(ctx context.Context, d *notify.Delivery) error {
+	switch d.Channel {
+	case jobspec.ChannelWebhook:
+		return c.webhook(ctx, d)
+	case jobspec.ChannelEmail:
+		return c.mail(ctx, d)
+	case jobspec.ChannelSlack:
+		return c.slack(ctx, d)
+	default:
+		return notify.Refuse("there is no channel %q", d.Channel)
+	}
+}
+
+// link leads to the request.
+func (c *Channels) link(m *notify.Message) string {
+	if c.conf.PublicURL == "" {
+		return ""
+	}
+	at, err := url.JoinPath(c.conf.PublicURL, "api/v1/jobs/requests", m.RequestID.String())
+	if err != nil {
+		return ""
+	}
+	return at
+}

@@ -1,0 +1,55 @@
+package channel
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/google/uuid"
+
+	"github.com/formicary/formicary/services/job-manager/internal/notify"
+)
+
+// payload is the body of a webhook.
+type payload struct {
+	ID uuid.UUID `json:"id"`
+	notify.Message
+	DurationMS int64  `json:"duration_ms"`
+	URL        string `json:"url,omitempty"`
+}
+
+func (c *Channels) webhook(ctx context.Context, d *notify.Delivery) error {
+	to, err := address(d.Target)
+	if err != nil {
+		return err
+	}
+	body, err := json.Marshal(payload{ID: d.ID, Message: d.Message, DurationMS: d.Message.Duration().Milliseconds(), URL: c.link(&d.Message)})
+	if err != nil {
+		return fmt.Errorf("encode the message: %w", err)
+	}
+	header := http.Header{}
+	for name, value := range d.Target.Headers {
+		header.Set(name, value)
+	}
+	header.Set(headerDelivery, d.ID.String())
+	_, err = post(ctx, c.web.guarded, to, body, header)
+	return err
+}
+
+// address is the URL of a webhook with its query.
+func address(t notify.Target) (*url.URL, error) {
+	u, err := url.Parse(t.Address)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, notify.Refuse("the URL is no absolute one of http or https")
+	}
+	if len(t.Query) > 0 {
+		q := u.Query()
+		for name, value := range t.Query {
+			q.Set(name, value)
+		}
+		u.RawQuery = q.Encode()
+	}
+	return u, nil
+}
