@@ -94,6 +94,7 @@ func moment(text string, now time.Time) (*timestamppb.Timestamp, error) {
 func (a *app) requestListCmd() *cobra.Command {
 	var (
 		jobType string
+		parent  string
 		states  []string
 		limit   int32
 	)
@@ -104,7 +105,7 @@ func (a *app) requestListCmd() *cobra.Command {
 			if limit < 1 {
 				return usageError(fmt.Errorf("--limit %d: want 1 or more", limit))
 			}
-			req := &jobv1.ListJobRequestsRequest{JobType: jobType}
+			req := &jobv1.ListJobRequestsRequest{JobType: jobType, ParentRequestId: parent}
 			for _, s := range states {
 				n, ok := jobv1.JobRequest_State_value[strings.ToUpper(s)]
 				if !ok || n == 0 {
@@ -126,6 +127,7 @@ func (a *app) requestListCmd() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&jobType, "job", "", "only requests of this `job`")
+	c.Flags().StringVar(&parent, "parent", "", "only the jobs that this `request` forked, by its whole id")
 	c.Flags().StringSliceVar(&states, "state", nil, "only requests in this `state`, may be repeated")
 	c.Flags().Int32Var(&limit, "limit", 50, "at most so many, 1 or more")
 	return c
@@ -207,6 +209,10 @@ func requestFacts(w io.Writer, r *jobv1.JobRequest) {
 	fact(w, "job", fmt.Sprintf("%s, version %d", r.GetJobType(), r.GetDefinitionVersion()))
 	fact(w, "state", r.GetState())
 	fact(w, "run", r.GetRun())
+	fact(w, "retries", r.GetRetries())
+	if r.GetParentRequestId() != "" {
+		fact(w, "forked by", fmt.Sprintf("%s, task %s", short(r.GetParentRequestId()), r.GetParentTask()))
+	}
 	fact(w, "priority", r.GetPriority())
 	fact(w, "description", r.GetDescription())
 	params := r.GetParams().GetFields()

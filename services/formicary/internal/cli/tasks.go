@@ -85,6 +85,12 @@ func taskNote(t *executionv1.Task) string {
 	if text == "" {
 		text = t.GetMessage()
 	}
+	if n := t.GetItems(); text == "" && n.GetTotal() > 0 {
+		text = fmt.Sprintf("%d items, %d failed", n.GetTotal(), n.GetFailed())
+	}
+	if id := t.GetChildRequestId(); text == "" && id != "" {
+		text = "job " + short(id)
+	}
 	return firstLine(text)
 }
 
