@@ -18,12 +18,16 @@ import (
 
 func (a *app) upCmd() *cobra.Command {
 	conf := up.DefaultConfig()
-	conf.Version = a.Version
+	conf.Version, conf.Getenv = a.Version, a.Getenv
 	var only, level, format string
 	c := &cobra.Command{
 		Use: "up", Short: "Start the whole colony in this process",
 		Long: `Start the whole colony in this process: PostgreSQL, NATS, etcd, S3, all services and one ant. Its state lies in
 the data directory and survives a restart. Until there is authentication it listens on loopback addresses only.
+
+Mail and Slack are reached as the environment says: FORMICARY_SMTP_HOST, _PORT, _TLS (mandatory, opportunistic, none),
+_USERNAME, _PASSWORD or _PASSWORD_FILE, _FROM; FORMICARY_SLACK_TOKEN or _TOKEN_FILE; FORMICARY_URL is what links in
+messages begin with. FORMICARY_NOTIFY_ALLOW_PRIVATE=false keeps webhooks from this host and private networks.
 
 With --only=infra --expose only the stores are started, for services that run as processes of their own; their
 addresses are in DATA/colony.json. With --expose alone more services and ants can join the colony.`,

@@ -186,7 +186,15 @@ func (c *composition) jobManager(col *colony.Colony) ([]run.Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	svc, err := jobmanager.New(jobmanager.DefaultConfig(), jobmanager.Deps{
+	conf := jobmanager.DefaultConfig()
+	conf.Notify.AllowPrivate = true // as for the ant: scripts reach this machine anyway
+	conf.Notify.PublicURL = "http://" + col.HTTP
+	if c.conf.Getenv != nil {
+		if err := conf.Notify.Environment(c.conf.Getenv); err != nil {
+			return nil, err
+		}
+	}
+	svc, err := jobmanager.New(conf, jobmanager.Deps{
 		Pool: c.pools[name], NATS: nc, JS: js, Supervisor: c.peers["supervisor"], Log: c.logger(name), Meter: c.metrics.Meter(name),
 	})
 	if err != nil {

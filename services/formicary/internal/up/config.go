@@ -45,6 +45,8 @@ type Config struct {
 	Throwaway bool
 	// Version of the binary, shown by the ant.
 	Version string
+	// Getenv looks up how mail and Slack are reached (FORMICARY_SMTP_HOST and others); nil finds nothing.
+	Getenv func(string) string
 }
 
 // DefaultConfig returns what `formicary up` does without flags.

@@ -2,6 +2,7 @@ package channel
 
 import (
 	"context"
+	"crypto/x509"
 	"net/url"
 
 	"github.com/google/uuid"
@@ -15,6 +16,8 @@ type Channels struct {
 	conf  Config
 	web   *web
 	tasks Tasks
+	// roots, if set, are trusted in place of those of the system; only tests set them.
+	roots *x509.CertPool
 }
 
 // Tasks lists the tasks of a run for messages to people; a few suffice.

@@ -2,6 +2,7 @@ package channel
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/textproto"
@@ -73,20 +74,23 @@ func (c *Channels) letter(ctx context.Context, d *notify.Delivery) (*mail.Msg, e
 func (c *Channels) mailer(ctx context.Context) (*mail.Client, error) {
 	s := &c.conf.SMTP
 	opts := []mail.Option{mail.WithPort(s.Port), mail.WithTLSPolicy(policy(s.TLS))}
+	if c.roots != nil {
+		opts = append(opts, mail.WithTLSConfig(&tls.Config{ServerName: s.Host, RootCAs: c.roots, MinVersion: tls.VersionTLS12}))
+	}
 	if s.Port == implicitTLS {
 		opts = append(opts, mail.WithSSL())
 	}
 	if left := remaining(ctx); left > 0 {
 		opts = append(opts, mail.WithTimeout(left))
 	}
-	if s.Username != "" {
+	if s.Username != "" { // never in the clear: without TLS only methods are used that do not show the password
 		opts = append(opts, mail.WithSMTPAuth(mail.SMTPAuthAutoDiscover), mail.WithUsername(s.Username), mail.WithPassword(string(s.Password)))
 	}
 	return mail.NewClient(s.Host, opts...)
 }
 
-func policy(tls string) mail.TLSPolicy {
-	switch tls {
+func policy(name string) mail.TLSPolicy {
+	switch name {
 	case TLSMandatory:
 		return mail.TLSMandatory
 	case TLSNone:
