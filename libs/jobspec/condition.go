@@ -13,6 +13,8 @@ type moment struct {
 	// deciding says that the rendering is that of Definition.Decide: what decides about the task must be known now, the
 	// rest (secrets, items) may still be missing.
 	deciding bool
+	// item says that one item of a fan-out is rendered: the list that it stands in does not matter any more.
+	item bool
 	// asked notes that an expression steers the plan.
 	asked bool
 	// refs are the tasks that the expressions of the task name.

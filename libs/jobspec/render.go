@@ -173,6 +173,7 @@ func (d *Definition) section(name string, vars Vars) (*section, error) {
 // read reads the section; item are the variables of an item, if it is one. err is Problems.
 func (s *section) read(item Vars) (*taskDraft, error) {
 	s.m.scope.item = item
+	s.moment.item = item != nil
 	t := s.task(s.node, s.within, s.grace)
 	if _, err := s.c.split(); err != nil {
 		return nil, err
