@@ -35,6 +35,9 @@ func (s *State) TaskOverdue(idx int, o Outcome, now time.Time) {
 		return
 	}
 	if t.WaitGate == GateItems { // it ends when its items have
+		if t.Items.Overdue {
+			return
+		}
 		t.Items.Overdue = true
 		s.stopItems(t)
 	} else {

@@ -291,9 +291,10 @@ const insertTasks = `INSERT INTO task (execution_id, idx, state, waiting, taken,
 	unnest($32::bool[]), unnest($33::bool[]), unnest($34::int[]), unnest($35::text[])::json, unnest($36::bigint[]),
 	unnest($37::bigint[]), unnest($38::smallint[]), unnest($39::int[]), unnest($40::int[]), unnest($41::text[])::json`
 
-// overdue is when a task without a live attempt has waited longer than it may.
+// overdue is when a task without a live attempt has waited longer than it may. A group is told so once: it waits for its
+// items to stop then.
 func overdue(t *engine.Task) *time.Time {
-	if t.State != engine.TaskReady && t.State != engine.TaskWaiting || t.Spec == nil {
+	if t.State != engine.TaskReady && t.State != engine.TaskWaiting || t.Spec == nil || t.Items != nil && t.Items.Overdue {
 		return nil
 	}
 	var at *time.Time
