@@ -12,7 +12,7 @@ type FanOut struct {
 	Matrix bool `json:"matrix,omitempty"`
 	// ItemVar is the variable that holds the item; "item" when none is given, "matrix" of a matrix.
 	ItemVar string `json:"item_var"`
-	// MaxParallel items run at once; 0 means no limit.
+	// MaxParallel items run at once; 0 means no limit. Of the jobs of a fan-out no more than 500 do, whatever it says.
 	MaxParallel int `json:"max_parallel,omitempty"`
 	// FailFast cancels the items that run, and starts no other, when one has failed.
 	FailFast bool `json:"fail_fast,omitempty"`

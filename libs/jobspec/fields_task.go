@@ -89,7 +89,7 @@ func fanOutFields() []field {
 		{name: "source", form: aText(), doc: "The variable that holds the list."},
 		{name: "items", form: anyOf(listOf(form{}), pattern(aTemplate)), doc: "The list itself."},
 		{name: "item_var", form: aName(), doc: "The variable that holds the item."},
-		{name: "max_parallel", form: aWhole(0, MaxItems), doc: "How many items run at once; 0 means no limit."},
+		{name: "max_parallel", form: aWhole(0, MaxItems), doc: "How many items run at once; 0 means no limit. Of jobs no more than 500 do."},
 		{name: "fail_fast", form: aFlag(), doc: "Cancels the other items when one has failed."},
 		{name: "min_success", form: anyOf(aWhole(0, MaxItems), pattern(`^[0-9]+%$`)), doc: "How many items must complete, or how many of a hundred with %."},
 		{name: "fork_job_type", form: aText(), doc: "Submits this job for each item."},

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -42,12 +43,24 @@ func (s *State) expand(g *Task, items []jobspec.Item, now time.Time) {
 	s.closeGroup(g)
 }
 
+// maxForks bounds the jobs of a fan-out that run at once: each needs a decision before it is submitted, and a step that
+// makes thousands of them would hold its run, and the transaction, too long.
+const maxForks = 500
+
+// parallel is how many items of a group may run beside each other.
+func (t *Task) parallel() int {
+	most := cmp.Or(t.Spec.FanOut.MaxParallel, MaxTasks)
+	if t.Spec.Fork != nil {
+		most = min(most, maxForks)
+	}
+	return most
+}
+
 // releaseNext starts the next items of a group, as many as may run beside each other. It says whether they were loaded.
 func (s *State) releaseNext(g *Task, now time.Time) (complete bool) {
 	it := g.Items
-	for !it.Stopping && it.Next < it.Total {
-		running := it.Next - (it.Total - it.Open)
-		if most := g.Spec.FanOut.MaxParallel; most > 0 && running >= most {
+	for most := g.parallel(); !it.Stopping && it.Next < it.Total; {
+		if it.Next-(it.Total-it.Open) >= most {
 			break
 		}
 		next := s.Tasks[it.First+it.Next]
