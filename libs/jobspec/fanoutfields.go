@@ -69,9 +69,6 @@ func (r *taskFieldReader) fanOut(n *node) {
 	if at != nil {
 		r.mapping(at, func(p *pair) { r.fanOutField(f, p) }, &pair{key: "fan_out"})
 	}
-	if r.flow.single {
-		return
-	}
 	if r.moment.item {
 		return // the list would be read once for each of its items
 	}
