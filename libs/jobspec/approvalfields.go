@@ -65,18 +65,22 @@ func (r *taskFieldReader) timeoutAction(n *node) string {
 // names reads texts, each of which can hold several with commas between them.
 func (r *taskFieldReader) names(n *node) []string {
 	var out []string
+	seen := map[string]bool{}
 	for _, it := range r.list(n) {
 		if !it.known {
 			continue
 		}
 		for name := range strings.SplitSeq(it.text, ",") {
-			if name = strings.TrimSpace(name); name != "" && !slices.Contains(out, name) {
-				out = append(out, name)
+			name = strings.TrimSpace(name)
+			if name == "" || seen[name] {
+				continue
 			}
-		}
-		if len(out) > maxVoters {
-			r.fault(n, CodeInvalidValue, "there are too many names", "at most "+textOf(maxVoters))
-			return nil
+			if len(out) == maxVoters {
+				r.fault(n, CodeInvalidValue, "there are too many names", "at most "+textOf(maxVoters))
+				return nil
+			}
+			seen[name] = true
+			out = append(out, name)
 		}
 	}
 	return out

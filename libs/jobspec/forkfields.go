@@ -1,8 +1,8 @@
 package jobspec
 
 import (
+	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 )
 
@@ -153,9 +153,13 @@ func (r *taskFieldReader) namedOutput(item *node) (name, as string) {
 	return name, as
 }
 
-// awaited reads the FORK_JOB tasks whose jobs are waited for. The graph checks them.
+// awaited reads the FORK_JOB tasks whose jobs are waited for. The graph checks them. As with edges, those that a loop
+// of the template writes are not counted.
 func (r *taskFieldReader) awaited(n *node) {
-	for _, it := range r.list(n) {
+	seen := map[string]bool{}
+	written := 0
+	items := r.list(n)
+	for _, it := range items {
 		if !it.known {
 			if !r.checking {
 				r.undefined(it.node)
@@ -165,15 +169,21 @@ func (r *taskFieldReader) awaited(n *node) {
 		}
 		for name := range strings.SplitSeq(it.text, ",") {
 			name = strings.TrimSpace(name)
-			if name == "" || slices.Contains(r.t.task.AwaitForkedTasks, name) {
+			if name == "" || seen[name] {
 				continue
+			}
+			seen[name] = true
+			if !r.byLoop(n, it, items) {
+				written++
+			}
+			if written > maxIncoming || len(seen) > maxTargets {
+				r.fault(n, CodeTooManyEdges, "there are too many names", fmt.Sprintf("at most %d that are not made by a loop", maxIncoming))
+				r.t.awaits = nil
+				return
 			}
 			r.t.task.AwaitForkedTasks = append(r.t.task.AwaitForkedTasks, name)
 			r.t.awaits = append(r.t.awaits, taskRef{name: name, at: it.node})
 		}
-	}
-	if len(r.t.awaits) > maxIncoming {
-		r.fault(n, CodeTooManyEdges, "there are too many names", "at most "+textOf(maxIncoming))
 	}
 }
 

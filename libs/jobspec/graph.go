@@ -18,7 +18,8 @@ type graph struct {
 	tasks []taskDraft
 	index map[string]int
 	next  [][]arc
-	prev  [][]int // filled by upstream
+	prev  [][]int  // filled by upstream
+	known []string // the names in order, filled by sorted
 	// vague says that a name is not known yet, so a target may exist that is not found.
 	vague bool
 }
@@ -61,7 +62,6 @@ func (g *graph) names() {
 // connect resolves the targets and counts what leads into a task.
 func (g *graph) connect() {
 	written := make([]int, len(g.tasks))
-	var names []string
 	for i := range g.tasks {
 		t := &g.tasks[i]
 		if t.named && g.index[t.task.Name] != i {
@@ -77,10 +77,7 @@ func (g *graph) connect() {
 			case !ok && g.vague:
 				continue
 			case !ok:
-				if names == nil {
-					names = sortedKeys(g.index)
-				}
-				g.unknownTarget(e, names)
+				g.unknownTarget(e)
 				continue
 			case to == i:
 				g.r.fault(e.node, CodeSelfEdge, "the task "+t.shown+" leads to itself", "another task, or the action RESTART_TASK or EXECUTING")
@@ -100,12 +97,20 @@ func (g *graph) connect() {
 	}
 }
 
-func (g *graph) unknownTarget(e *edge, names []string) {
+// sorted returns the names of the tasks.
+func (g *graph) sorted() []string {
+	if g.known == nil {
+		g.known = sortedKeys(g.index)
+	}
+	return g.known
+}
+
+func (g *graph) unknownTarget(e *edge) {
 	if g.r.c.full() {
 		return
 	}
 	expected := "the name of a task"
-	if near := g.r.c.suggest(e.target, names); near != "" && !e.node.templated {
+	if near := g.r.c.suggest(e.target, g.sorted()); near != "" && !e.node.templated {
 		expected = near
 	}
 	shown := quoteName(e.target)
@@ -273,7 +278,7 @@ func (g *graph) asked(i int, ref taskRef, before map[int]bool) {
 	switch {
 	case !ok && g.vague:
 	case !ok:
-		g.unknownTarget(&edge{target: ref.name, node: ref.at}, sortedKeys(g.index))
+		g.unknownTarget(&edge{target: ref.name, node: ref.at})
 	case k == i:
 		g.r.fault(ref.at, CodeCondition, "the task "+g.tasks[i].shown+" asks for itself", "a task before it")
 	case before != nil && !before[k]:
@@ -288,7 +293,7 @@ func (g *graph) await(d *draft, i int, ref taskRef, before map[int]bool) {
 	case !ok && g.vague:
 		return
 	case !ok:
-		g.unknownTarget(&edge{target: ref.name, node: ref.at}, sortedKeys(g.index))
+		g.unknownTarget(&edge{target: ref.name, node: ref.at})
 		return
 	case k == i || g.tasks[k].methodKnown && g.tasks[k].task.Method != MethodForkJob:
 		g.r.fault(ref.at, CodeInvalidValue, "the task "+g.tasks[k].shown+" submits no job", "a task of the method "+MethodForkJob)
@@ -303,7 +308,9 @@ func (g *graph) await(d *draft, i int, ref taskRef, before map[int]bool) {
 	}
 	t.edges = append(t.edges, edge{target: ref.name, known: true, data: true, node: ref.at})
 	g.next[k] = append(g.next[k], arc{i, &t.edges[len(t.edges)-1]})
-	g.prev = nil
+	if g.prev != nil {
+		g.prev[i] = append(g.prev[i], k)
+	}
 }
 
 // upstream returns the tasks from which edges lead to a task, or nil when there is too much to follow.

@@ -3,6 +3,7 @@ package jobspec_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -122,8 +123,21 @@ func hostile() []struct{ name, text, code string } {
 		{"self edges", manyTasks(3_000, "  - {task_type: t%i, method: SHELL, script: x, on_completed: t%i}\n"), jobspec.CodeSelfEdge},
 		{"too many tasks", manyTasks(10_001, "  - {task_type: t%i, method: SHELL}\n"), jobspec.CodeTooManyTasks},
 		{"one long line", "job_type: jé\nskip_if: {{if .x}}true{{end}}\ntasks: [" + strings.Repeat("{task_type: t, method: SHELL, script: x, on_completed: b, dependencies: [c, d]},", 3_000) + "]", jobspec.CodeDuplicateTask},
+		{"approvers", flowJob("method: MANUAL\napproval_policy: {allowed_users: '" + names(100_000, ",") + "'}"), jobspec.CodeInvalidValue},
+		{"awaited", flowJob("method: AWAIT_FORKED_JOB\nawait_forked_tasks: [" + names(30_000, ", ") + "]"), jobspec.CodeTooManyEdges},
+		{"awaited by many", manyTasks(3_000, "  - {task_type: t%i, method: AWAIT_FORKED_JOB, await_forked_tasks: [x%i]}\n"), jobspec.CodeUnknownTask},
+		{"include of a matrix", flowJob("method: SHELL\nscript: x\nmatrix:\n  a: [" + names(1_000, ", ") + "]\n  include: [{" + names(10_000, ": 1, ") + "}]"), jobspec.CodeInvalidValue},
 		{"unknown fields", manyTasks(3_000, "  - {tusk_type: t%i, mehtod: SHELL}\n"), jobspec.CodeUnknownField},
 	}
+}
+
+// names returns n names with a separator behind each.
+func names(n int, separator string) string {
+	var b strings.Builder
+	for i := range n {
+		b.WriteString("n" + strconv.Itoa(i) + separator)
+	}
+	return b.String()
 }
 
 // TestHostile compares the time with that of a definition of the largest size that is accepted: absolute times say

@@ -12,8 +12,11 @@ const (
 	matrixExclude = "exclude"
 )
 
-// maxMatrix bounds the combinations of a matrix.
-const maxMatrix = 1_000
+// maxMatrix bounds the combinations of a matrix, maxMatrixWork those times the values of include and exclude.
+const (
+	maxMatrix     = 1_000
+	maxMatrixWork = 1_000_000
+)
 
 // matrixAxis is one list of a matrix.
 type matrixAxis struct {
@@ -58,6 +61,10 @@ func (r *taskFieldReader) matrix(n *node, f *FanOut) {
 		r.fault(n, CodeInvalidValue, "the matrix has too many combinations", fmt.Sprintf("at most %d", maxMatrix))
 		return
 	}
+	if work(size, len(axes), include, exclude) > maxMatrixWork {
+		r.fault(n, CodeInvalidValue, "include and exclude of the matrix are too long", fmt.Sprintf("at most %d entries times combinations", maxMatrixWork))
+		return
+	}
 	items, names := combine(axes, include, exclude)
 	if len(items) > maxMatrix {
 		r.fault(n, CodeInvalidValue, "the matrix has too many combinations", fmt.Sprintf("at most %d", maxMatrix))
@@ -67,7 +74,21 @@ func (r *taskFieldReader) matrix(n *node, f *FanOut) {
 		r.fault(n, CodeInvalidValue, "the matrix has no combination", "at least one")
 		return
 	}
-	f.Items, r.flow.itemsKnown, r.flow.matrixNames = anyList(items), true, names
+	if f.Items, r.flow.itemsKnown = r.checkedItems(n, anyList(items)); r.flow.itemsKnown {
+		r.flow.matrixNames = names
+	}
+}
+
+// work is what combine does at most: each combination is compared with each value of include and exclude, and may take
+// it over.
+func work(size, axes int, include, exclude []map[string]any) int {
+	values := axes
+	for _, entries := range [...][]map[string]any{include, exclude} {
+		for _, entry := range entries {
+			values += len(entry)
+		}
+	}
+	return size * values
 }
 
 // matrixList reads a list of a matrix: written down, or one template with a list.

@@ -478,11 +478,16 @@ func (r *taskFieldReader) targets(n *node, data bool) []string {
 		seen[name] = true
 		names = append(names, name)
 		if data || !IsAction(name) {
-			loop := it.node == n && n.kind == nodeScalar && len(items) > 1 || r.inLoop(it.node)
-			r.t.edges = append(r.t.edges, edge{target: name, known: true, data: data, loop: loop, node: it.node})
+			r.t.edges = append(r.t.edges, edge{target: name, known: true, data: data, loop: r.byLoop(n, it, items), node: it.node})
 		}
 	}
 	return names
+}
+
+// byLoop reports whether one of the items of a field was not written by hand: a loop made it, or the value of a variable
+// that is a list.
+func (r *reader) byLoop(n *node, it item, items []item) bool {
+	return it.node == n && n.kind == nodeScalar && len(items) > 1 || r.inLoop(it.node)
 }
 
 // inLoop reports whether a node was written by a loop of the template.
