@@ -128,7 +128,7 @@ func (r *reader) artifacts(at *pair) *Artifacts {
 		case "when":
 			a.When = r.oneOf(p.value, OnSuccess, whens())
 		case "expires_after":
-			a.ExpiresAfter = r.duration(p.value)
+			a.ExpiresAfter = r.durationUpTo(p.value, maxExpiry)
 		default:
 			r.unknown(p, artifactFields)
 		}
@@ -151,7 +151,7 @@ func (r *reader) cache(at *pair) *Cache {
 		case "paths":
 			c.Paths = r.paths(p.value)
 		case "expires_after":
-			c.ExpiresAfter = r.duration(p.value)
+			c.ExpiresAfter = r.durationUpTo(p.value, maxExpiry)
 		default:
 			r.unknown(p, cacheFields)
 		}

@@ -63,7 +63,7 @@ node_selector: {disk: ssd}
 node_tolerations: {gpu=yes: NoSchedule, spot: noexecute}
 pod_labels: {team: a}
 pod_annotations: [{name: note, value: b}]
-artifacts: {paths: [out/*, log], when: always, expires_after: 30d}
+artifacts: {paths: [out/*, log], when: always, expires_after: 1000d}
 artifacts_dir: /in
 artifact_key_prefix: pre
 dependent_artifact_ids: [id1, id2]
@@ -120,7 +120,7 @@ debug: true
 			{Key: "gpu", Operator: "Equal", Value: "yes", Effect: "NoSchedule"}, {Key: "spot", Operator: "Exists", Effect: "NoExecute"},
 		},
 		PodLabels: map[string]string{"team": "a"}, PodAnnotations: map[string]string{"note": "b"},
-		Artifacts:    &jobspec.Artifacts{Paths: []string{"out/*", "log"}, When: jobspec.Always, ExpiresAfter: 30 * 24 * time.Hour},
+		Artifacts:    &jobspec.Artifacts{Paths: []string{"out/*", "log"}, When: jobspec.Always, ExpiresAfter: 1000 * 24 * time.Hour},
 		ArtifactsDir: "/in", ArtifactKeyPrefix: "pre", DependentArtifactIDs: []string{"id1", "id2"},
 		Cache:    &jobspec.Cache{KeyPaths: []string{"go.sum"}, Paths: []string{".cache"}, ExpiresAfter: 24 * time.Hour},
 		CacheDir: "/cache", CostFactor: 1.5, WithoutShell: true, Debug: true,
@@ -258,6 +258,8 @@ func TestProblemsOfOptions(t *testing.T) {
 		{"cache: {key: a, key_paths: [b], paths: [a]}", []string{`job.yaml:6:12: key and key_paths are both given`}},
 		{"cost_factor: cheap", []string{`job.yaml:6:18: "cheap" is out of bounds or no number`}},
 		{"affinity: {pod_affinity: {}}", []string{`job.yaml:6:16: the field "pod_affinity" is not known, expected node_affinity`}},
+		{"cache: {key: a, paths: [b], expires_after: 36501d}", []string{`job.yaml:6:48: "36501d" is no duration, expected a number with a unit up to 36500 days`}},
+		{"timeout: 60000d2000000h", []string{`job.yaml:6:14: "60000d2000000h" is no duration`}}, // more than a number of 64 bits holds
 		{"privileged: maybe", []string{`job.yaml:6:17: "maybe" is no switch`}},
 	} {
 		_, _, err := jobspec.Parse("job.yaml", []byte(podTask(c.fields)))

@@ -291,25 +291,33 @@ func (r *reader) integer(n *node, low, high int) (value int, known bool) {
 	return i, true
 }
 
-// maxDuration bounds what can be asked for.
-const maxDuration = 365 * 24 * time.Hour
+// Bounds of what can be asked for: files may be kept longer than anything runs or waits.
+const (
+	maxDuration = 365 * 24 * time.Hour
+	maxExpiry   = maxRetention * 24 * time.Hour
+)
 
 // duration reads a duration such as 90s, 10m or 1h30m; 0 needs no unit.
-func (r *reader) duration(n *node) time.Duration {
+func (r *reader) duration(n *node) time.Duration { return r.durationUpTo(n, maxDuration) }
+
+func (r *reader) durationUpTo(n *node, most time.Duration) time.Duration {
 	text, ok := r.planned(n)
 	if !ok {
 		return 0
 	}
-	d, err := parseDuration(text)
+	d, err := parseDurationUpTo(text, most)
 	if err != nil {
-		r.fault(n, CodeInvalidValue, r.show(n)+" is no duration", "a number with a unit up to 365 days, such as 90s, 10m or 1h30m")
+		days := textOf(int64(most / (24 * time.Hour)))
+		r.fault(n, CodeInvalidValue, r.show(n)+" is no duration", "a number with a unit up to "+days+" days, such as 90s, 10m or 1h30m")
 		return 0
 	}
 	return d
 }
 
-// parseDuration knows days in addition to Go's units.
-func parseDuration(text string) (time.Duration, error) {
+func parseDuration(text string) (time.Duration, error) { return parseDurationUpTo(text, maxDuration) }
+
+// parseDurationUpTo knows days in addition to Go's units.
+func parseDurationUpTo(text string, most time.Duration) (time.Duration, error) {
 	var days time.Duration
 	if head, tail, ok := strings.Cut(text, "d"); ok {
 		n, err := strconv.ParseUint(head, 10, 16)
@@ -322,7 +330,7 @@ func parseDuration(text string) (time.Duration, error) {
 		}
 	}
 	d, err := time.ParseDuration(text)
-	if err != nil || d < 0 || d+days > maxDuration {
+	if err != nil || d < 0 || days > most || d > most-days {
 		return 0, errors.New("not a duration")
 	}
 	return d + days, nil
