@@ -74,6 +74,12 @@ func Invariants() []audit.Check {
 		{Name: "job_outbox_age", SQL: `
 			SELECT format('message %s on %s waits since %s', id, subject, created_at) FROM outbox
 			WHERE created_at < now() - interval '60 seconds' ORDER BY created_at LIMIT 20`},
+		{Name: "job_delivery_is_tried", SQL: `
+			SELECT format('delivery %s is due since %s and nobody tries it', id, greatest(next_at, leased_until)) FROM delivery
+			WHERE state = 'PENDING' AND greatest(next_at, leased_until) < now() - interval '10 minutes'
+			LIMIT 20`},
+		{Name: "job_settled_delivery_keeps_no_secret", SQL: `
+			SELECT format('delivery %s is %s and keeps its target', id, state) FROM delivery WHERE state <> 'PENDING' AND target IS NOT NULL LIMIT 20`},
 		{Name: "job_due_is_queued", SQL: `
 			SELECT format('request %s was due at %s and is not queued', id, scheduled_at) FROM request
 			WHERE state = 'PENDING' AND NOT queued AND cancel_requested_at IS NULL AND coalesce(scheduled_at, created_at) < now() - interval '60 seconds'

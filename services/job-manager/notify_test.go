@@ -365,6 +365,56 @@ func TestNoticesOfTasks(t *testing.T) {
 	})
 }
 
+// TestReplicasSendOnce shares many deliveries between two.
+func TestReplicasSendOnce(t *testing.T) {
+	c := newColony(t, quick, func(conf *jobmanager.Config) { conf.Delivery.PerHost = 16 })
+	c.start("other")
+	hook := newReceiver(t, nil)
+	_, err := c.pool.Exec(t.Context(), `
+		INSERT INTO delivery (id, org_id, request_id, run, task, channel, recipient, host, subject, target, message)
+		SELECT gen_random_uuid(), 'default', gen_random_uuid(), 1, '', 'webhook', 'r', 'h', 's', $1, '{}' FROM generate_series(1, 300)`,
+		fmt.Sprintf(`{"address": %q}`, hook.URL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, 10*time.Second, "all are sent", func() bool { return c.count("SELECT count(*) FROM delivery WHERE state = 'SENT'") == 300 })
+	seen := map[string]bool{}
+	for _, one := range hook.got() {
+		seen[one.delivery] = true
+	}
+	if len(seen) != 300 || len(hook.got()) != 300 {
+		t.Errorf("%d deliveries by %d calls", len(seen), len(hook.got()))
+	}
+}
+
+// TestMessageToPeople goes to Slack with the tasks of the run.
+func TestMessageToPeople(t *testing.T) {
+	slack := newReceiver(t, nil)
+	slack.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		one := call{header: r.Header.Get("Authorization")}
+		_ = json.NewDecoder(r.Body).Decode(&one.body)
+		slack.mu.Lock()
+		slack.calls = append(slack.calls, one)
+		slack.mu.Unlock()
+		_, _ = io.WriteString(w, `{"ok": true}`)
+	})
+	c := newColony(t, quick, func(conf *jobmanager.Config) { conf.Notify.Slack.API, conf.Notify.Slack.Token = slack.URL, "xoxb" })
+	c.supervisor.tasks = []*executionv1.Task{{Name: "report", State: executionv1.Task_COMPLETED, Result: "42 rows"}}
+	c.upload(job("j", "notify: {slack: {recipients: ['#ops']}}\n"))
+	r := c.submit(&jobv1.SubmitJobRequest{JobType: "j"})
+	c.ran(r.GetId(), 1, executionv1.Execution_COMPLETED, "")
+	calls := slack.await(1)
+	if len(calls) != 1 || calls[0].header != "Bearer xoxb" || calls[0].body["channel"] != "#ops" {
+		t.Fatalf("%+v", calls)
+	}
+	text := fmt.Sprint(calls[0].body["text"])
+	for _, want := range []string{"*Job j completed*", "report", "42 rows", "https://colony.example/base/api/v1/jobs/requests/" + r.GetId()} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s lacks %q", text, want)
+		}
+	}
+}
+
 // TestForgetDeliveries deletes what was settled long ago.
 func TestForgetDeliveries(t *testing.T) {
 	c := newColony(t, func(conf *jobmanager.Config) { conf.Delivery.Keep = time.Hour })

@@ -67,7 +67,7 @@ func (o *Options) Validate() error {
 		"Pace.First": o.Pace.First > 0, "Pace.Longest": o.Pace.Longest > 0, "Pace.GiveUp": o.Pace.GiveUp > 0,
 	} {
 		if !positive {
-			faults = append(faults, fmt.Errorf("Delivery.%s must be positive", name))
+			faults = append(faults, fmt.Errorf("%s of deliveries must be positive", name))
 		}
 	}
 	return errors.Join(faults...)
