@@ -86,6 +86,10 @@ $FORMICARY_GRPC. Exit codes: 0 ok, 1 the job failed, 2 usage or invalid YAML, 3 
 			if !slices.Contains(own, a.output) {
 				return fmt.Errorf("unknown output format %q: want %s", a.output, strings.Join(own, ", "))
 			}
+			// cobra looks at these only after this function, when what fails counts as no fault of usage any more.
+			if err := errors.Join(c.ValidateRequiredFlags(), c.ValidateFlagGroups()); err != nil {
+				return err
+			}
 			a.started = true
 			return nil
 		},

@@ -181,6 +181,7 @@ func TestUsageIsCheckedBeforeAnythingElse(t *testing.T) {
 		{"request", "list", "--state", "LOST"},
 		{"request", "submit", "x", "-p", "novalue"},
 		{"request", "submit", "x", "--at", "tomorrow"},
+		{"request", "restart", "x", "--hard", "--from", "a"},
 	} {
 		var out, stderr bytes.Buffer
 		code := Run(t.Context(), Env{Args: args, Out: &out, Err: &stderr, Getenv: func(string) string { return "" }})
