@@ -1,11 +1,14 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -24,36 +27,114 @@ func TestKilledServicesLoseNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := shapes(journal, w.dir)
+	w.define(child(journal))
 	for _, s := range all {
 		w.define(s.yaml)
 	}
+	w.saveRule(rule)
 
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go w.killOneEverySecond(20, stop, stopped)
-	var ids []string
-	for i := range 200 {
+	votes := &voter{w: w, open: map[string]string{}}
+	t.Cleanup(votes.start())
+	ids := make([]string, 200)
+	for i := range ids {
 		s := all[i%len(all)]
 		id := w.submit(s.jobType, fmt.Sprintf("chaos-%d", i), nil)
-		ids = append(ids, id)
+		ids[i] = id
 		if s.cancel {
-			w.eventually("cancel accepted", func() bool {
-				_, err := w.call("POST", "/api/v1/jobs/requests/"+id+"/cancel", "application/json", []byte("{}"), nil)
-				return err == nil
-			})
+			w.cancel(id)
+		}
+		if s.approve != "" {
+			votes.add(id, s.approve)
 		}
 	}
 	<-stopped
 	close(stop)
+	w.checkEnds(all, ids, journal)
+	w.audit()
+}
 
+// checkEnds waits until the requests have ended and compares them, their children and the journal with their shapes.
+func (w *world) checkEnds(all []shape, ids []string, journal string) {
+	w.t.Helper()
 	for i, id := range ids {
 		s := all[i%len(all)]
 		if got := w.ends(4*time.Minute, id); got.State != s.want {
-			t.Errorf("%s %s ended as %s (%s %s), want %s", s.jobType, id, got.State, got.ErrorCode, got.ErrorMessage, s.want)
+			w.t.Errorf("%s %s ended as %s (%s %s), want %s", s.jobType, id, got.State, got.ErrorCode, got.ErrorMessage, s.want)
+		}
+		children := w.children(w.t, id)
+		if len(children) != s.children {
+			w.t.Errorf("%s %s has %d children, want %d", s.jobType, id, len(children), s.children)
+		}
+		for _, c := range children {
+			if c.State != "COMPLETED" {
+				w.t.Errorf("child %s of %s is %s (%s)", c.ID, id, c.State, c.ErrorMessage)
+			}
+		}
+		for group, most := range s.most {
+			checkParallel(w.t, journal, id+"/"+group+"[", most)
 		}
 	}
-	starts := checkJournal(t, journal)
-	t.Logf("%d requests ended, %d attempts started", len(ids), starts)
-	w.audit()
+	starts := checkJournal(w.t, journal)
+	w.t.Logf("%d requests ended, %d attempts started", len(ids), starts)
+}
+
+func (w *world) cancel(id string) {
+	w.t.Helper()
+	w.eventually("cancel accepted", func() bool {
+		_, err := w.call("POST", "/api/v1/jobs/requests/"+id+"/cancel", "application/json", []byte("{}"), nil)
+		return err == nil
+	})
+}
+
+// voter approves what waits for it, however often its calls fail. An answer may be lost: whoever cannot vote tries again.
+type voter struct {
+	w    *world
+	mu   sync.Mutex
+	open map[string]string // request → task
+}
+
+func (v *voter) add(id, task string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.open[id] = task
+}
+
+// start votes until stop is called.
+func (v *voter) start() (stop func()) {
+	ctx, cancel := context.WithCancel(v.w.t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				v.round()
+			}
+		}
+	})
+	return func() {
+		cancel()
+		wg.Wait()
+	}
+}
+
+func (v *voter) round() {
+	v.mu.Lock()
+	open := maps.Clone(v.open)
+	v.mu.Unlock()
+	for id, task := range open {
+		_, err := v.w.callAs("alice", "POST", "/api/v1/jobs/requests/"+id+"/tasks/"+task+"/vote", []byte(`{"decision":"APPROVED"}`))
+		if err == nil || strings.Contains(err.Error(), "ALREADY_VOTED") {
+			v.mu.Lock()
+			delete(v.open, id)
+			v.mu.Unlock()
+		}
+	}
 }
 
 // killOneEverySecond kills and restarts n times.

@@ -159,18 +159,9 @@ func (w *world) vote(t *testing.T, id, task, user, decision string) {
 
 // taskStates returns the states of the tasks of a request's newest run.
 func (w *world) taskStates(id string) map[string]string {
-	var out struct {
-		Tasks []struct {
-			Name  string `json:"name"`
-			State string `json:"state"`
-		} `json:"tasks"`
-	}
-	w.eventually("tasks of "+id, func() bool {
-		_, err := w.call(http.MethodGet, "/api/v1/jobs/requests/"+id+"/tasks?page_size=1000", "application/json", nil, &out)
-		return err == nil
-	})
-	states := make(map[string]string, len(out.Tasks))
-	for _, t := range out.Tasks {
+	tasks := w.tasks(id, "")
+	states := make(map[string]string, len(tasks))
+	for _, t := range tasks {
 		states[t.Name] = t.State
 	}
 	return states

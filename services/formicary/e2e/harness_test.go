@@ -118,9 +118,9 @@ func (w *world) run(name string, args ...string) *proc {
 }
 
 // embedded starts the colony in one process.
-func (w *world) embedded() *proc {
+func (w *world) embedded(flags ...string) *proc {
 	w.t.Helper()
-	p := w.run("up", "formicary", "up", "--data", w.data, "--listen", "127.0.0.1:0")
+	p := w.run("up", append([]string{"formicary", "up", "--data", w.data, "--listen", "127.0.0.1:0"}, flags...)...)
 	w.ready()
 	return p
 }
@@ -267,12 +267,35 @@ func (w *world) submit(jobType, key string, params map[string]any) string {
 	return out.Request.ID
 }
 
+// becomes waits until a request is in a state.
+func (w *world) becomes(id, state string) {
+	w.t.Helper()
+	w.eventually("request "+id+" is "+state, func() bool {
+		r, ok := w.get(id)
+		if ok && terminal(r.State) && r.State != state {
+			w.t.Fatalf("request %s ended as %s (%s %s), want %s", id, r.State, r.ErrorCode, r.ErrorMessage, state)
+		}
+		return ok && r.State == state
+	})
+}
+
+// finishes waits for the end of a request and compares its state.
+func (w *world) finishes(id, want string) request {
+	w.t.Helper()
+	r := w.ends(patience, id)
+	if r.State != want {
+		w.t.Errorf("%s %s ended as %s (%s %s), want %s", r.JobType, id, r.State, r.ErrorCode, r.ErrorMessage, want)
+	}
+	return r
+}
+
 type request struct {
 	ID           string `json:"id"`
 	State        string `json:"state"`
 	Run          int    `json:"run"`
 	ErrorCode    string `json:"error_code"`
 	ErrorMessage string `json:"error_message"`
+	JobType      string `json:"job_type"`
 	Wait         struct {
 		Gate    string   `json:"gate"`
 		Reason  string   `json:"reason"`
@@ -337,4 +360,46 @@ func (w *world) cli(args ...string) (string, int) {
 		w.t.Logf("formicary %s: %v: %s", strings.Join(args, " "), err, stderr.String())
 	}
 	return stdout.String(), cmd.ProcessState.ExitCode()
+}
+
+// attempt and task are what the API says of them.
+type attempt struct {
+	UID    string `json:"uid"`
+	Number int    `json:"number"`
+	State  string `json:"state"`
+	Ant    string `json:"ant_id"`
+}
+
+type task struct {
+	Name     string         `json:"name"`
+	State    string         `json:"state"`
+	Message  string         `json:"message"`
+	Attempts []attempt      `json:"attempts"`
+	Outputs  map[string]any `json:"outputs"`
+	Child    string         `json:"child_request_id"`
+}
+
+// tasks returns the tasks of a request's newest run; with itemsOf the items of that one.
+func (w *world) tasks(id, itemsOf string) []task {
+	w.t.Helper()
+	var out struct {
+		Tasks []task `json:"tasks"`
+	}
+	w.eventually("tasks of "+id, func() bool {
+		_, err := w.call(http.MethodGet, "/api/v1/jobs/requests/"+id+"/tasks?page_size=1000&items_of="+itemsOf, "application/json", nil, &out)
+		return err == nil
+	})
+	return out.Tasks
+}
+
+// task returns one task of the newest run.
+func (w *world) task(id, name string) task {
+	w.t.Helper()
+	for _, t := range w.tasks(id, "") {
+		if t.Name == name {
+			return t
+		}
+	}
+	w.t.Fatalf("request %s has no task %s", id, name)
+	return task{}
 }

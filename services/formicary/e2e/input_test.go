@@ -21,10 +21,7 @@ func TestBadInputIsRefusedWithItsPlace(t *testing.T) {
 	for i := range 9 {
 		fmt.Fprintf(&aliases, "  a%d: &a%d [%s]\n", i+1, i+1, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d, ", i), 10), ", "))
 	}
-	tests := []struct {
-		name, yaml, says string
-		placed           bool
-	}{
+	tests := append([]faulty{
 		{"cycle", "job_type: bad\ntasks:\n" + shell("a", "b") + shell("b", "a"), "CYCLE", true},
 		{"unknown target", "job_type: bad\ntasks:\n" + shell("a", "nowhere"), "nowhere", true},
 		{"duplicate", "job_type: bad\ntasks:\n" + shell("a", "b") + shell("b", "c") + shell("b", "c") + shell("c", "COMPLETED"), "b", true},
@@ -34,7 +31,7 @@ func TestBadInputIsRefusedWithItsPlace(t *testing.T) {
 		{"template bomb", "job_type: bad\ntasks:\n{{range $i := Iterate 10000}}{{range $j := Iterate 10000}}{{range $k := Iterate 10000}}x{{end}}{{end}}{{end}}\n", "", true},
 		{"alias bomb", aliases.String(), "", false},
 		{"deep", "job_type: bad\ntasks: " + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + "\n", "", true},
-	}
+	}, faultyFields()...)
 	place := regexp.MustCompile(`:\d+:\d+`)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

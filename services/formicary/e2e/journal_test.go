@@ -50,3 +50,32 @@ func checkJournal(t *testing.T, path string) (starts int) {
 	}
 	return starts
 }
+
+// checkParallel fails when more tasks whose name begins with prefix were under way at once than may. An attempt that was
+// killed is under way until its task has ended in another.
+func checkParallel(t *testing.T, path, prefix string, most int) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	running := map[string]bool{}
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		part := strings.Fields(lines.Text())
+		if len(part) != 3 || !strings.HasPrefix(part[1], prefix) {
+			continue
+		}
+		switch part[0] {
+		case "start":
+			running[part[1]] = true
+		case "stop":
+			delete(running, part[1])
+		}
+		if len(running) > most {
+			t.Errorf("%d of %s run at once, at most %d may", len(running), prefix, most)
+			return
+		}
+	}
+}

@@ -1,6 +1,8 @@
 // Package e2e tells user stories to real processes: the binaries that `make build` puts into bin/ are built once, run
 // against a private PostgreSQL, NATS, etcd and S3, and spoken to over REST, the way a user would. Every test ends with
 // the auditor.
+//
+// FORMICARY_E2E_BIN names a directory with binaries to use instead, those of the services and "example", the Go worker.
 package e2e
 
 import (
@@ -24,6 +26,10 @@ func TestMain(m *testing.M) {
 }
 
 func buildAndRun(m *testing.M) (int, error) {
+	if built := os.Getenv("FORMICARY_E2E_BIN"); built != "" {
+		binDir = built
+		return m.Run(), nil
+	}
 	root, err := filepath.Abs("../../..")
 	if err != nil {
 		return 1, err
@@ -40,7 +46,7 @@ func buildAndRun(m *testing.M) (int, error) {
 	for _, s := range services {
 		args = append(args, fmt.Sprintf("./services/%s/cmd/%s", s, s))
 	}
-	args = append(args, "./services/ant/cmd/ant")
+	args = append(args, "./services/ant/cmd/ant", "./services/ant/workers/go/example")
 	cmd := exec.Command("go", args...)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
