@@ -306,3 +306,27 @@ func FuzzFanOut(f *testing.F) {
 		}
 	})
 }
+
+// TestVariablesThatAreNotKnownAreLeftOut looks at variables of a task that only an item, or a later task, completes.
+func TestVariablesThatAreNotKnownAreLeftOut(t *testing.T) {
+	def := parse(t, flowJob(`method: SHELL
+script: echo {{.item}}
+fan_out: {items: [a]}
+variables: {item: mine, whole: '{{.item}}', list: ['{{.item}}'], plain: 1}
+`))
+	p, err := def.Plan(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]any{"plain": int64(1)}, map[string]any(p.Tasks[0].Spec.Variables)); diff != "" {
+		t.Error(diff)
+	}
+	task, err := def.Item("a", jobspec.Item{Value: "a"}, 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{"item": "a", "whole": "a", "list": []any{"a"}, "plain": int64(1), "FanOutIndex": int64(0)}
+	if diff := cmp.Diff(want, map[string]any(task.Spec.Variables)); diff != "" {
+		t.Error(diff)
+	}
+}

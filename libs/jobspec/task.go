@@ -322,17 +322,17 @@ func (r *taskFieldReader) taskVariables(n *node) {
 	}
 	scope := r.m.scope
 	for name, v := range own {
-		if _, ok := v.(unknown); ok {
+		if hasUnknown(v) {
 			delete(own, name) // not set before the claim
-			if r.m.scope.isItem(VarFanOutIndex) {
-				r.m.scope.item[name] = v // nor before there is an item
+			if scope.isItem(VarFanOutIndex) {
+				scope.item[name] = unknown{} // nor before there is an item
 			}
 		}
 	}
 	scope.task = own
 	effective := make(Vars, len(own))
 	for name := range own {
-		if v, ok := scope.lookup(name); ok {
+		if v, ok := scope.lookup(name); ok && !hasUnknown(v) {
 			effective[name] = v
 		}
 	}
