@@ -31,6 +31,8 @@ type Decision struct {
 	// Fork and Approval are rendered with what is known now.
 	Fork     *Fork     `json:"fork,omitempty"`
 	Approval *Approval `json:"approval,omitempty"`
+	// Variables are those of an EXPIRE_ARTIFACTS task: no claim renders it.
+	Variables Vars `json:"variables,omitempty"`
 	// Class is the placement when it is known only now; nil: that of the plan.
 	Class *Class `json:"class,omitempty"`
 }

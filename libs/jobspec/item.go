@@ -31,6 +31,8 @@ func (d *Definition) Decide(name string, vars Vars, facts Facts) (*Decision, err
 		out.Items, err = s.items(t)
 	case t.task.Fork != nil:
 		err = s.checkFork(t.task.Fork, d.JobType)
+	case t.task.Method == MethodExpireArtifacts:
+		out.Variables, err = s.variables(t)
 	}
 	if err != nil {
 		return nil, err
@@ -106,6 +108,15 @@ func (s *section) itemVars(value any, index int) Vars {
 	own[s.itemVar(s.node)], _ = canon(value)
 	own[VarFanOutIndex] = int64(index)
 	return own
+}
+
+// variables are those of a task that nothing renders later: all of them must be known.
+func (s *section) variables(t *taskDraft) (Vars, error) {
+	for i := range t.unset {
+		addFault(s.c, s.src, &t.unset[i])
+	}
+	_, err := s.c.split()
+	return merged(t.task.Spec.Variables), err
 }
 
 // checkFork refuses what can never be submitted.

@@ -134,7 +134,8 @@ func (r *taskFieldReader) finish(n *node) {
 	if t.Method == MethodForkJob {
 		r.forkOf(n)
 	}
-	t.Decide = t.FanOut != nil || t.Method == MethodForkJob || t.When != "" || r.flow.late
+	ownLate := t.Method == MethodExpireArtifacts && (r.late || len(r.unset) > 0) // no claim renders it
+	t.Decide = t.FanOut != nil || t.Method == MethodForkJob || t.When != "" || r.flow.late || ownLate
 	r.t.flow = r.flow
 	r.t.refs = r.moment.refs
 }

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/formicary/formicary/libs/jobspec"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 )
@@ -41,6 +40,21 @@ func (b *bucket) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	_, _ = rw.Write([]byte(`<DeleteResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"></DeleteResult>`))
 }
 
+const expiring = `job_type: job
+tasks:
+- task_type: ask
+  method: SHELL
+  script: [ask]
+  on_completed: expire
+- task_type: expire
+  method: EXPIRE_ARTIFACTS
+  variables: {retention_days: "{{.days}}"}
+  on_completed: after
+- task_type: after
+  method: SHELL
+  script: [after]
+`
+
 func TestLogsExpire(t *testing.T) {
 	t.Parallel()
 	store := &bucket{away: 1}
@@ -48,15 +62,17 @@ func TestLogsExpire(t *testing.T) {
 	t.Cleanup(s3.Close)
 	w := newWorldWith(t, strings.TrimPrefix(s3.URL, "http://"))
 	w.newAnt("ant1", 4, func(work *antv1.Work) *antv1.Result {
-		return &antv1.Result{Outcome: antv1.Result_SUCCEEDED, LogKey: "logs/" + work.GetTask(), LogBytes: 3}
+		r := &antv1.Result{Outcome: antv1.Result_SUCCEEDED, LogKey: "logs/" + work.GetTask(), LogBytes: 3}
+		if work.GetTask() == "ask" {
+			r.LogKey, r.Outputs = "", map[string]string{"days": "7"}
+		}
+		return r
 	})
 	w.becomes(w.admit(plan(task("old", "new"), task("new"))), executionv1.Execution_COMPLETED)
 	if _, err := w.pool.Exec(t.Context(), `UPDATE attempt SET ended_at = ended_at - interval '8 days' WHERE log_key = 'logs/old'`); err != nil {
 		t.Fatal(err)
 	}
-	expire := task("expire", "after")
-	expire.Method, expire.Spec.Variables = jobspec.MethodExpireArtifacts, map[string]any{"retention_days": 7}
-	id := w.admit(plan(expire, task("after")))
+	id := w.admitText(expiring)
 	w.becomes(id, executionv1.Execution_COMPLETED)
 	if got := w.tasks(id)["expire"].GetOutputs().AsMap()["expired"]; got != "1" {
 		t.Errorf("expired %v", got)

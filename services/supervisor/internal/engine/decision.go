@@ -96,6 +96,7 @@ func (s *State) decided(t *Task, d *jobspec.Decision, now time.Time) {
 		if d.Approval != nil {
 			t.Approval = d.Approval
 		}
+		t.Variables = d.Variables
 		s.launch(t, now)
 	}
 }

@@ -131,6 +131,8 @@ type Extra struct {
 	// Fork is the job that the task submits, complete; ChildID the request that it became in this round.
 	Fork    *jobspec.Fork `json:"fork,omitempty"`
 	ChildID string        `json:"child_id,omitempty"`
+	// Variables are those of a chore when the plan did not know them.
+	Variables jobspec.Vars `json:"variables,omitempty"`
 	// Approval is the policy of the newest request for approval.
 	Approval *jobspec.Approval `json:"approval,omitempty"`
 	// Accepted is how the attempt ended whose outcome is to be approved (WAIT_FOR_APPROVAL); "" of a MANUAL task.
@@ -144,7 +146,7 @@ type Extra struct {
 // IsZero says that there is nothing to keep.
 func (e *Extra) IsZero() bool {
 	return e.Place == nil && e.Round == 0 && e.Fork == nil && e.ChildID == "" && e.Approval == nil && e.Accepted == "" &&
-		len(e.ClassTries) == 0 && !e.Halted
+		len(e.ClassTries) == 0 && len(e.Variables) == 0 && !e.Halted
 }
 
 // Items are the counters of a group. The row of the group holds them as one JSON value.

@@ -64,7 +64,7 @@ func (f *effects) take(r execution.Run, s *engine.State, now time.Time, c *execu
 		f.children = append(f.children, childRow{execution: r.ID, idx: idx, round: t.Round, kind: "job", fork: t.Fork})
 	}
 	for _, idx := range s.Chores {
-		f.children = append(f.children, childRow{execution: r.ID, idx: idx, round: s.Tasks[idx].Round, kind: "chore", fork: &jobspec.Fork{Wait: true}})
+		f.children = append(f.children, childRow{execution: r.ID, idx: idx, round: s.Tasks[idx].Round, kind: "chore", fork: &jobspec.Fork{Wait: true, Params: s.Tasks[idx].Variables}})
 	}
 	for _, idx := range s.Approvals {
 		t := s.Tasks[idx]
