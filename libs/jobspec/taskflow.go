@@ -104,12 +104,34 @@ func (r *taskFieldReader) checkWhen(n *node) {
 	if c == nil {
 		return
 	}
+	if name, used := r.itemOf(c); used {
+		r.fault(n, CodeCondition, "when asks for the item "+quoteName(name)+", but it is asked once for all items", "except, which each item asks")
+	}
+}
+
+// checkExcept refuses a condition about an item and about other tasks: an item that is a task is asked at its claim,
+// which knows what the tasks have given but not how they ended. It would never hold.
+func (r *taskFieldReader) checkExcept(n *node) {
+	if n == nil || n.kind != nodeScalar || n.templated || len(r.flow.itemNames) == 0 || r.flow.jobMode {
+		return
+	}
+	c := r.moment.conditions.find(n.text)
+	if c == nil || !c.uses.allTasks && len(c.uses.tasks) == 0 {
+		return
+	}
+	if _, used := r.itemOf(c); used || c.uses.all {
+		r.fault(n, CodeCondition, "except asks for the item and for a task, and there is no moment that knows both", `an output of that task, or vars["TASK-status"]`)
+	}
+}
+
+// itemOf returns the first variable of an item that a condition asks for.
+func (r *taskFieldReader) itemOf(c *celCondition) (name string, used bool) {
 	for _, name := range r.flow.itemNames {
 		if _, used := c.uses.vars[name]; used {
-			r.fault(n, CodeCondition, "when asks for the item "+quoteName(name)+", but it is asked once for all items", "except, which each item asks")
-			return
+			return name, true
 		}
 	}
+	return "", false
 }
 
 // finish checks what the fields say together.
@@ -134,6 +156,7 @@ func (r *taskFieldReader) finish(n *node) {
 	if t.Method == MethodForkJob {
 		r.forkOf(n)
 	}
+	r.checkExcept(n.get("except"))
 	ownLate := t.Method == MethodExpireArtifacts && (r.late || len(r.unset) > 0) // no claim renders it
 	t.Decide = t.FanOut != nil || t.Method == MethodForkJob || t.When != "" || r.flow.late || ownLate
 	r.t.flow = r.flow
