@@ -206,7 +206,7 @@ func (f *effects) queueApprovals(t *pgdb.Pipeline, now time.Time) error {
 			if err != nil {
 				return fmt.Errorf("encode approval of task %d of execution %s: %w", a.idx, a.execution, err)
 			}
-			refs, orgs, policies, dues = append(refs, a.roundRef), append(orgs, a.org), append(policies, string(raw)), append(dues, a.due)
+			refs, orgs, policies, dues = append(refs, a.roundRef), append(orgs, a.org), append(policies, withoutNUL(string(raw))), append(dues, a.due)
 		}
 		ids, idx, rounds := roundColumns(refs)
 		t.Queue(`INSERT INTO approval (execution_id, task_idx, round, org_id, state, policy, requested_at, due_at)

@@ -275,7 +275,7 @@ func encodeSpec(t *engine.Task) (string, error) {
 		spec = &own
 	}
 	raw, err := json.Marshal(spec)
-	return string(raw), err
+	return withoutNUL(string(raw)), err
 }
 
 func (r *newTaskRows) args() []any {
@@ -313,12 +313,12 @@ func overdue(t *engine.Task) *time.Time {
 	return at
 }
 
-// encode is the JSON of v as PostgreSQL takes it: it refuses NUL, which JSON can say.
+// encode is the JSON of v as PostgreSQL takes it.
 func encode(v any) (*string, error) {
 	raw, err := json.Marshal(v)
 	if err != nil {
 		return nil, err
 	}
-	s := string(raw)
+	s := withoutNUL(string(raw))
 	return &s, nil
 }
