@@ -32,8 +32,9 @@ type Chore struct {
 
 // Log is the final log of an attempt.
 type Log struct {
-	UID uuid.UUID // of the attempt
-	Key string    // of the object
+	UID   uuid.UUID // of the attempt
+	Key   string    // of the object
+	Ended time.Time
 }
 
 // Store keeps chores and logs.
@@ -43,8 +44,8 @@ type Store interface {
 	TakeChores(ctx context.Context, lease time.Duration, limit int) ([]Chore, error)
 	// RenewChore hides a chore for the lease again and keeps how much is done. It says whether it is still wanted.
 	RenewChore(ctx context.Context, k child.Key, done int, lease time.Duration) (bool, error)
-	// OldLogs returns logs of attempts of the organisation that ended before the time, the oldest first.
-	OldLogs(ctx context.Context, org string, before time.Time, limit int) ([]Log, error)
+	// OldLogs returns logs of attempts of the organisation that ended from one time to before the other, the oldest first.
+	OldLogs(ctx context.Context, org string, from, before time.Time, limit int) ([]Log, error)
 	// ForgetLogs notes that the logs of attempts are gone.
 	ForgetLogs(ctx context.Context, uids []uuid.UUID) error
 	Step(ctx context.Context, events []execution.Event) ([]execution.Verdict, error)
@@ -121,8 +122,9 @@ func (l *Loop) do(ctx context.Context, c *Chore) error {
 		return l.end(ctx, c, execution.ChildNews{State: "FAILED", ErrorCode: "ERR_TASK_EXECUTE", Message: err.Error()})
 	}
 	before := l.store.Now().Add(-time.Duration(days * float64(day)))
+	var from time.Time // what is older is not looked through again: it is that of others
 	for c.Done < mostPerChore {
-		logs, err := l.store.OldLogs(ctx, c.Org, before, batchSize)
+		logs, err := l.store.OldLogs(ctx, c.Org, from, before, batchSize)
 		if err != nil {
 			return err
 		}
@@ -133,6 +135,7 @@ func (l *Loop) do(ctx context.Context, c *Chore) error {
 		if len(logs) < batchSize {
 			break
 		}
+		from = logs[len(logs)-1].Ended
 		if wanted, err := l.store.RenewChore(ctx, c.Key, c.Done, lease); err != nil || !wanted {
 			return err
 		}

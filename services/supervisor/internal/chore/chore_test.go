@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -38,6 +39,7 @@ type memory struct {
 	unwanted bool
 	renewed  []time.Duration
 	applied  []execution.Event
+	froms    []time.Time // that old logs were looked for
 }
 
 func (m *memory) Now() time.Time { return time.Unix(0, 0) }
@@ -53,7 +55,8 @@ func (m *memory) RenewChore(_ context.Context, _ child.Key, _ int, lease time.Du
 	return !m.unwanted, nil
 }
 
-func (m *memory) OldLogs(_ context.Context, _ string, _ time.Time, limit int) ([]Log, error) {
+func (m *memory) OldLogs(_ context.Context, _ string, from, _ time.Time, limit int) ([]Log, error) {
+	m.froms = append(m.froms, from)
 	return m.logs[:min(limit, len(m.logs))], nil
 }
 
@@ -75,7 +78,7 @@ func (m *memory) Step(_ context.Context, events []execution.Event) ([]execution.
 func logs(n int) []Log {
 	all := make([]Log, n)
 	for i := range all {
-		all[i] = Log{UID: uuid.New(), Key: fmt.Sprint("logs/", i)}
+		all[i] = Log{UID: uuid.New(), Key: fmt.Sprint("logs/", i), Ended: time.Unix(int64(i), 0)}
 	}
 	return all
 }
@@ -87,6 +90,9 @@ func TestLogsExpireInBatches(t *testing.T) {
 	}
 	if m.removed != 1234 || len(m.logs) != 0 || len(m.renewed) != 2 {
 		t.Errorf("%d removed, %d left, renewed %v", m.removed, len(m.logs), m.renewed)
+	}
+	if want := []time.Time{{}, time.Unix(499, 0), time.Unix(999, 0)}; !slices.Equal(m.froms, want) {
+		t.Errorf("looked from %v", m.froms)
 	}
 	if got := m.applied[0].Child; got.State != "COMPLETED" || got.Outputs["expired"] != "1237" {
 		t.Errorf("%+v", got)

@@ -67,14 +67,14 @@ func (s *Store) RenewChore(ctx context.Context, k child.Key, done int, lease tim
 	return tag.RowsAffected() > 0, nil
 }
 
-// OldLogs returns logs of attempts of the organisation that ended before the time, the oldest first.
-func (s *Store) OldLogs(ctx context.Context, org string, before time.Time, limit int) ([]chore.Log, error) {
-	rows, err := s.pool.Query(ctx, `SELECT a.uid, a.log_key FROM attempt a JOIN execution e ON e.id = a.execution_id
-		WHERE a.log_key <> '' AND a.ended_at < $2 AND e.org_id = $1 ORDER BY a.ended_at LIMIT $3`, org, before, limit)
+// OldLogs returns logs of attempts of the organisation that ended from one time to before the other, the oldest first.
+func (s *Store) OldLogs(ctx context.Context, org string, from, before time.Time, limit int) ([]chore.Log, error) {
+	rows, err := s.pool.Query(ctx, `SELECT a.uid, a.log_key, a.ended_at FROM attempt a JOIN execution e ON e.id = a.execution_id
+		WHERE a.log_key <> '' AND a.ended_at >= $2 AND a.ended_at < $3 AND e.org_id = $1 ORDER BY a.ended_at LIMIT $4`, org, from, before, limit)
 	if err != nil {
 		return nil, fmt.Errorf("find old logs: %w", err)
 	}
-	logs, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (l chore.Log, err error) { return l, row.Scan(&l.UID, &l.Key) })
+	logs, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (l chore.Log, err error) { return l, row.Scan(&l.UID, &l.Key, &l.Ended) })
 	if err != nil {
 		return nil, fmt.Errorf("find old logs: %w", err)
 	}
