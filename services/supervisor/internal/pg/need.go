@@ -287,8 +287,8 @@ func (st *step) scanPast(rows pgx.Rows) error {
 	return rows.Err()
 }
 
-// maxResults bounds the outputs of items that become part of the results of their group, in bytes: they are copied to
-// every later task. Items beyond it keep their state there.
+// maxResults bounds the outputs and messages of items that become part of the results of their group, in bytes: every
+// later task reads them. Items beyond it keep their state there.
 const maxResults = 4 << 20
 
 // queueResults reads how the items of groups ended.
@@ -312,8 +312,10 @@ func (st *step) queueResults(groups *refs) {
 			if err := rows.Scan(&id, &group, &idx, &x.Index, &x.Status, &x.ExitCode, &x.ErrorCode, &x.ErrorMessage, &outputs); err != nil {
 				return fmt.Errorf("read item: %w", err)
 			}
-			if size += len(outputs); size <= maxResults {
+			if size += len(outputs) + len(x.ErrorMessage); size <= maxResults {
 				decodeInto(&st.bad, outputs, &x.Outputs, "outputs of task", id, idx)
+			} else {
+				x.ErrorMessage = ""
 			}
 			if r := st.runs[id]; r != nil {
 				r.state.Results[group] = append(r.state.Results[group], x)
