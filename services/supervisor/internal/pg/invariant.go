@@ -60,7 +60,8 @@ func Invariants() []audit.Check {
 		{Name: "group_counters", SQL: `SELECT 'group ' || execution_id || ' ' || idx || ' counts ' || counted || ' and has ' || found FROM (
 			SELECT g.execution_id, g.idx, concat_ws('/', g.items ->> 'total', g.items ->> 'open', coalesce(g.items ->> 'failed', '0'), coalesce(g.items ->> 'succeeded', '0')) AS counted,
 				(SELECT concat_ws('/', count(t.idx), count(t.idx) FILTER (WHERE t.ended_at IS NULL), count(t.idx) FILTER (WHERE t.state IN ('FAILED', 'CANCELLED')),
-					count(t.idx) FILTER (WHERE t.state = 'COMPLETED')) FROM task t WHERE t.execution_id = g.execution_id AND t.group_idx = g.idx) AS found
+					count(t.idx) FILTER (WHERE t.state = 'COMPLETED')) FROM task t WHERE t.execution_id = g.execution_id AND t.group_idx = g.idx
+					AND t.idx >= (g.items ->> 'first')::int AND t.idx < (g.items ->> 'first')::int + (g.items ->> 'total')::int) AS found
 			FROM task g WHERE g.items IS NOT NULL) c WHERE counted <> found LIMIT 20`},
 		{Name: "group_ended", SQL: `SELECT 'task ' || execution_id || ' ' || idx || ' is ' || state || ' with ' || (items ->> 'open') || ' open items' FROM task
 			WHERE items IS NOT NULL AND (ended_at IS NOT NULL) <> ((items ->> 'open')::int = 0) LIMIT 20`},
@@ -69,7 +70,7 @@ func Invariants() []audit.Check {
 				WHERE c.execution_id = t.execution_id AND c.task_idx = t.idx AND c.round = (t.extra ->> 'round')::int) LIMIT 20`},
 		{Name: "child_halted", SQL: `SELECT 'child ' || c.execution_id || '/' || c.task_idx || '/' || c.round || ' is ' || c.state || ' though nobody waits for it' FROM child c
 			JOIN execution e ON e.id = c.execution_id JOIN task t ON t.execution_id = c.execution_id AND t.idx = c.task_idx
-			WHERE c.state IN ('WANTED', 'SUBMITTED') AND (e.state = 'CANCELLED' AND (c.wait OR c.cascade) OR c.wait AND t.ended_at IS NOT NULL) LIMIT 20`},
+			WHERE c.state IN ('WANTED', 'SUBMITTED') AND (e.state = 'CANCELLED' AND NOT t.always_run AND (c.wait OR c.cascade) OR c.wait AND t.ended_at IS NOT NULL) LIMIT 20`},
 		{Name: "task_approval", SQL: `SELECT 'task ' || t.execution_id || ' ' || t.idx || ' waits for an approval that is not pending' FROM task t
 			WHERE t.state = 'WAITING' AND t.wait_gate = 'approval' AND NOT EXISTS (SELECT FROM approval a
 				WHERE a.execution_id = t.execution_id AND a.task_idx = t.idx AND a.round = (t.extra ->> 'round')::int AND a.state = 'PENDING') LIMIT 20`},
