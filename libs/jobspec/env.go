@@ -22,7 +22,7 @@ func (t *Task) Env(vars Vars) map[string]string {
 	env := make(map[string]string, len(vars)+len(t.Spec.Variables)+len(t.Spec.Environment))
 	for _, layer := range [...]map[string]any{vars, t.Spec.Variables} {
 		for name, v := range layer {
-			if isEnvName(name) && !isEnvOwn(name) && (!isEnvReserved(name) || slices.Contains(t.Exports, name)) {
+			if isEnvName(name) && !isEnvOwn(name) && (!isEnvReserved(name) || t.exports(name)) {
 				setEnv(env, name, textOf(v))
 			}
 		}
@@ -32,6 +32,12 @@ func (t *Task) Env(vars Vars) map[string]string {
 	}
 	t.shrink(env)
 	return env
+}
+
+// exports reports whether the definition declares a reserved name.
+func (t *Task) exports(name string) bool {
+	_, declared := slices.BinarySearch(t.Exports, name)
+	return declared
 }
 
 // shrink leaves out the longest variables until the rest fits. What is declared under environment stays.
@@ -128,10 +134,10 @@ func isEnvReserved(name string) bool {
 	return false
 }
 
-// findExports lists the reserved names that the job declares as a variable or a parameter.
+// findExports lists the reserved names that the job declares as a variable or a parameter, in order.
 func (sh *shape) findExports() {
 	add := func(name string) {
-		if isEnvReserved(name) && !slices.Contains(sh.exports, name) {
+		if isEnvReserved(name) {
 			sh.exports = append(sh.exports, name)
 		}
 	}
@@ -150,15 +156,26 @@ func (sh *shape) findExports() {
 		}
 	}
 	slices.Sort(sh.exports)
+	sh.exports = slices.Compact(sh.exports)
 }
 
-// exports lists the reserved names that the job or the task, with its own variables, declares.
-func (r *reader) exports(own map[string]any) []string {
-	names := r.shape.exports
-	for _, name := range sortedKeys(own) {
-		if isEnvReserved(name) && !slices.Contains(names, name) {
-			names = append(slices.Clip(names), name)
+// exports lists the reserved names that the job or the task declares, in order: by its own variables and as variables of
+// its items.
+func (r *reader) exports(own map[string]any, items []string) []string {
+	names := slices.Clip(r.shape.exports) // shared by all tasks: what is appended goes elsewhere
+	for name := range own {
+		if isEnvReserved(name) {
+			names = append(names, name)
 		}
 	}
-	return names
+	for _, name := range items {
+		if isEnvReserved(name) {
+			names = append(names, name)
+		}
+	}
+	if len(names) == len(r.shape.exports) {
+		return r.shape.exports
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }

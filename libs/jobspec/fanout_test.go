@@ -307,6 +307,19 @@ func FuzzFanOut(f *testing.F) {
 	})
 }
 
+// TestMatrixOfReservedNames builds with two compilers: the definition names CC, so its items have it.
+func TestMatrixOfReservedNames(t *testing.T) {
+	def := parse(t, flowJob("method: SHELL\nscript: make\nmatrix: {CC: [gcc, clang], include: [{CC: tcc, LD: ld.tcc}]}"))
+	task, err := def.Item("a", jobspec.Item{Value: map[string]any{"CC": "tcc", "LD": "ld.tcc", "LD_PRELOAD": "x"}}, 2, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := task.Env(nil)
+	if _, given := env["LD_PRELOAD"]; env["CC"] != "tcc" || env["LD"] != "ld.tcc" || given {
+		t.Errorf("%v", env)
+	}
+}
+
 // TestVariablesThatAreNotKnownAreLeftOut looks at variables of a task that only an item, or a later task, completes.
 func TestVariablesThatAreNotKnownAreLeftOut(t *testing.T) {
 	def := parse(t, flowJob(`method: SHELL

@@ -70,9 +70,10 @@ func (r *taskFieldReader) forkVersion(p *pair) {
 
 // validRange checks the characters of a version or range, and that it holds a number or a wildcard.
 func validRange(text string) bool {
-	ok, err := regexp.MatchString(`^[\s,|]*((\^|~>?|=|!=|>=?|<=?|=>|=<)?\s*v?([0-9]+|[xX*])(\.([0-9]+|[xX*]))*(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?[\s,|-]*)+$`, text)
-	return err == nil && ok
+	return len(text) > 0 && versionRange.MatchString(text)
 }
+
+var versionRange = regexp.MustCompile(`^[\s,|]*((\^|~>?|=|!=|>=?|<=?|=>|=<)?\s*v?([0-9]+|[xX*])(\.([0-9]+|[xX*]))*(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?[\s,|-]*)+$`)
 
 // subWorkflow reads what goes into the child and what comes out of it.
 func (r *taskFieldReader) subWorkflow(n *node, at *pair) {

@@ -140,6 +140,35 @@ func names(n int, separator string) string {
 	return b.String()
 }
 
+// TestManyVariablesOfATask reads a task with as many variables as a definition can name. Looking each of them up in a
+// list of all took ten seconds.
+func TestManyVariablesOfATask(t *testing.T) {
+	var printed, reserved strings.Builder
+	vars := jobspec.Vars{}
+	for i := range 40_000 {
+		vars["a"+strconv.Itoa(i)] = "x"
+		fmt.Fprintf(&printed, "  - {{.a%d}}\n", i)
+		fmt.Fprintf(&reserved, "  LD_%d: x\n", i)
+	}
+	for name, text := range map[string]string{
+		"printed":         flowJob("method: SHELL\nscript:\n" + printed.String()),
+		"names to export": flowJob("method: SHELL\nscript: x\nvariables:\n" + reserved.String()),
+		"names of a job":  "job_variables:\n" + reserved.String() + flowJob("method: SHELL\nscript: x"),
+		"required":        "required_params: [" + names(900, ", ") + strings.Repeat("n899, ", 100_000) + "]\n" + flowJob("method: SHELL\nscript: x"),
+	} {
+		begin := time.Now()
+		def := parse(t, text)
+		p, err := def.Plan(vars)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		p.Tasks[0].Env(p.Vars)
+		if took := time.Since(begin); took > 30*limitOfHostile {
+			t.Errorf("%s: %s", name, took)
+		}
+	}
+}
+
 // TestHostile compares the time with that of a definition of the largest size that is accepted: absolute times say
 // little beside other tests and under the race detector.
 func TestHostile(t *testing.T) {

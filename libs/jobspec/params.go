@@ -162,12 +162,14 @@ func (r *reader) paramDefaults(p *Param, n, fallback *node) {
 
 func (r *reader) requiredParams(n *node) []string {
 	var names []string
+	seen := map[string]bool{}
 	for _, it := range r.list(n) {
 		if it.node.templated {
 			r.literal(it.node, "the name", maxName)
 			continue
 		}
-		if r.name(it.text, it.node.line, it.node.column) && !slices.Contains(names, it.text) {
+		if r.name(it.text, it.node.line, it.node.column) && !seen[it.text] {
+			seen[it.text] = true
 			names = append(names, it.text)
 		}
 		if len(names) > maxParams {

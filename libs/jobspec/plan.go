@@ -126,7 +126,7 @@ type Task struct {
 	Late bool `json:"late,omitempty"`
 	// Uses are the variables that the section was rendered with, sorted. See NeedsRender.
 	Uses []string `json:"uses,omitempty"`
-	// Exports are names such as NODE_OPTIONS that the definition itself declares: see Env.
+	// Exports are names such as NODE_OPTIONS that the definition itself declares, sorted: see Env.
 	Exports []string `json:"exports,omitempty"`
 	// Spec is what the ant executes.
 	Spec Spec `json:"spec"`

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,9 +25,9 @@ type reader struct {
 	output int // bytes of text made of values
 
 	// Of the task that is being read:
-	reads []string // variables
-	late  bool     // something is known at the claim only
-	unset []fault  // variables that are not set yet
+	reads map[string]bool // variables
+	late  bool            // something is known at the claim only
+	unset []fault         // variables that are not set yet
 
 	moment moment // of the rendering: what conditions can know
 }
@@ -74,9 +73,13 @@ func (r *reader) note(name string, value any) {
 	if isCounter(name) || name == everything || r.m.scope.isItem(name) {
 		r.late = true
 	}
-	if !isResultName(name) && !slices.Contains(r.reads, name) {
-		r.reads = append(r.reads, name)
+	if isResultName(name) {
+		return
 	}
+	if r.reads == nil {
+		r.reads = map[string]bool{}
+	}
+	r.reads[name] = true
 }
 
 // scalar resolves the tokens of a node that should be a single value.

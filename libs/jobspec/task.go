@@ -138,8 +138,10 @@ func (r *reader) task(n *node, within span, grace time.Duration) taskDraft {
 	for name := range t.task.Spec.Variables {
 		r.note(name, nil)
 	}
-	slices.Sort(r.reads)
-	t.task.Uses, t.task.Exports = r.reads, r.exports(t.task.Spec.Variables)
+	if len(r.reads) > 0 {
+		t.task.Uses = sortedKeys(r.reads)
+	}
+	t.task.Exports = r.exports(t.task.Spec.Variables, fields.flow.itemNames)
 	return t
 }
 
