@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/formicary/formicary/libs/jobspec"
@@ -96,10 +97,27 @@ func (s *State) ChildEnded(idx, round int, c ChildOutcome, now time.Time) {
 	}
 	if c.State != childCompleted {
 		o.State, o.FailureClass = AttemptFailed, ClassUser
-		o.Message = fmt.Sprintf("its job ended as %s: %s %s", c.State, c.ErrorCode, c.Message)
+		o.Message = c.told()
 	}
 	s.conclude(t, o, now)
 	s.run(now)
+}
+
+// How the end of a child is told, and of one further down.
+const (
+	childEnded = "its job ended as "
+	belowEnded = "a job below it ended as "
+)
+
+// told says how a child failed. Of a chain of jobs that failed one because of the other only the first cause is kept:
+// every link would add to the text until the cause is cut off.
+func (c *ChildOutcome) told() string {
+	for _, link := range [...]string{belowEnded, childEnded} {
+		if at := strings.LastIndex(c.Message, link); at >= 0 {
+			return childEnded + c.State + ": " + belowEnded + c.Message[at+len(link):]
+		}
+	}
+	return fmt.Sprintf("%s%s: %s %s", childEnded, c.State, c.ErrorCode, c.Message)
 }
 
 // forked are the outputs of a task that has submitted a child.
