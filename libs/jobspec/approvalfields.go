@@ -17,6 +17,13 @@ func timeoutActions() []string { return []string{AutoApprove, AutoReject, Escala
 // approval reads a policy. Who may vote can depend on outputs of earlier tasks.
 func (r *taskFieldReader) approval(n *node, at *pair) {
 	a := DefaultApproval()
+	emptied := false // a value, or a loop of the template, left nobody where the definition names somebody
+	voters := func(v *node) []string {
+		names, known := r.names(v)
+		writtenSo := r.p == nil || v.kind == nodeScalar && !v.templated
+		emptied = emptied || known && len(names) == 0 && !writtenSo && !r.checking
+		return names
+	}
 	r.mapping(n, func(p *pair) {
 		v := p.value
 		switch p.key {
@@ -25,9 +32,9 @@ func (r *taskFieldReader) approval(n *node, at *pair) {
 				a.MinApprovals = least
 			}
 		case "allowed_users":
-			a.AllowedUsers = r.names(v)
+			a.AllowedUsers = voters(v)
 		case "allowed_roles":
-			a.AllowedRoles = r.names(v)
+			a.AllowedRoles = voters(v)
 		case "require_unanimous":
 			a.RequireUnanimous = r.boolean(v)
 		case "allow_self_approval":
@@ -37,7 +44,7 @@ func (r *taskFieldReader) approval(n *node, at *pair) {
 		case "timeout_action":
 			a.TimeoutAction = r.timeoutAction(v)
 		case "escalation_recipients":
-			a.EscalationRecipients = r.names(v)
+			a.EscalationRecipients, _ = r.names(v)
 		case "escalation_message":
 			a.EscalationMessage = r.longText(v, "escalation_message", maxDescription)
 		default:
@@ -46,6 +53,10 @@ func (r *taskFieldReader) approval(n *node, at *pair) {
 	}, at)
 	if users := len(a.AllowedUsers); users > 0 && len(a.AllowedRoles) == 0 && n.get("allowed_roles") == nil && a.MinApprovals > users {
 		r.fault(n.get("min_approvals"), CodeInvalidValue, "more approvals are needed than there are allowed_users", "at most "+textOf(users))
+	}
+	if emptied && len(a.AllowedUsers)+len(a.AllowedRoles) == 0 {
+		// Without names everyone may vote: an empty value must not open what the definition closes.
+		r.fault(n, CodeInvalidValue, "the templates name nobody who may vote", "a user or a role, or neither field for everyone")
 	}
 	r.t.task.Approval = a
 }
@@ -62,12 +73,14 @@ func (r *taskFieldReader) timeoutAction(n *node) string {
 	return text
 }
 
-// names reads texts, each of which can hold several with commas between them.
-func (r *taskFieldReader) names(n *node) []string {
-	var out []string
+// names reads texts, each of which can hold several with commas between them. known is false when some are known only
+// later.
+func (r *taskFieldReader) names(n *node) (out []string, known bool) {
+	known = true
 	seen := map[string]bool{}
 	for _, it := range r.list(n) {
 		if !it.known {
+			known = false
 			continue
 		}
 		for name := range strings.SplitSeq(it.text, ",") {
@@ -77,13 +90,13 @@ func (r *taskFieldReader) names(n *node) []string {
 			}
 			if len(out) == maxVoters {
 				r.fault(n, CodeInvalidValue, "there are too many names", "at most "+textOf(maxVoters))
-				return nil
+				return nil, false
 			}
 			seen[name] = true
 			out = append(out, name)
 		}
 	}
-	return out
+	return out, known
 }
 
 // lateInteger and lateDuration are integer and duration for what may be known only when the task starts.

@@ -63,6 +63,28 @@ func TestApprovalThatDependsOnOutputs(t *testing.T) {
 	expectProblems(t, err, "job.yaml:6:71: the variable needed is not set")
 }
 
+// TestNobodyMayVote renders policies whose values name nobody: that must not let everyone vote.
+func TestNobodyMayVote(t *testing.T) {
+	for fields, open := range map[string]bool{
+		"allowed_users: '{{.owners}}'":                                          false,
+		"allowed_users: ['{{.owners}}'], allowed_roles: '{{.owners}}'":          false,
+		"allowed_users: [{{range .none}}'{{.}}',{{end}}]":                       false,
+		"allowed_users: '{{.owners}}', allowed_roles: admin":                    true,
+		"allowed_users: '', escalation_message: '{{.owners}}'":                  true,
+		"allowed_users: '{{.owners}}', allowed_roles: 'admin{{.owners}}'":       true,
+		"escalation_recipients: '{{.owners}}', escalation_message: '{{.none}}'": true,
+	} {
+		def := parse(t, flowJob("method: MANUAL\napproval_policy: {"+fields+"}"))
+		vars := jobspec.Vars{"owners": " , ", "none": ""}
+		if strings.Contains(fields, "range") {
+			vars["none"] = []any{}
+		}
+		if _, err := def.Plan(vars); open != (err == nil) {
+			t.Errorf("%s: %v", fields, err)
+		}
+	}
+}
+
 func TestFork(t *testing.T) {
 	text := `job_type: j
 tasks:
