@@ -466,7 +466,7 @@ func TestReplicasShareTheWork(t *testing.T) {
 func TestLargeJob(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	const n = 5000
+	const n = 1500 // several batches of everything
 	w.newAnt("ant1", 100, nil)
 	tasks := make([]jobspec.Task, n)
 	for i := range tasks {

@@ -153,9 +153,9 @@ func hosts(n int) string {
 // TestFanOutCostsItsNeighbourhood runs small and large fan-outs and reports what an item costs: it must not depend on
 // how many there are. Times are reported and not judged.
 func TestFanOutCostsItsNeighbourhood(t *testing.T) {
-	tests := []struct{ items, parallel int }{{1000, 0}, {1000, 100}, {10_000, 0}, {10_000, 100}}
+	tests := []struct{ items, parallel int }{{1000, 100}, {10_000, 0}, {10_000, 100}}
 	if testing.Short() {
-		tests = tests[:2]
+		tests = tests[:1]
 	}
 	for _, tt := range tests {
 		t.Run(fmt.Sprintf("%d items, %d at once", tt.items, tt.parallel), func(t *testing.T) {
