@@ -203,12 +203,16 @@ func TestMatrixOfTemplates(t *testing.T) {
 	_, err := def.Plan(jobspec.Vars{"versions": []any{"1", "2"}})
 	expectProblems(t, err, "job.yaml:6:21: the variable none is not set")
 	def = parse(t, flowJob("method: SHELL\nscript: x\nmatrix: {os: [a], go: {{.versions}}}"))
-	p, err := def.Plan(jobspec.Vars{"versions": []any{"1", "2"}})
-	if err != nil || len(p.Tasks[0].FanOut.Items) != 2 {
-		t.Errorf("%+v, %v", p, err)
+	for _, versions := range []any{[]any{"1", "2"}, `["1", "2"]`} {
+		p, err := def.Plan(jobspec.Vars{"versions": versions})
+		if err != nil || len(p.Tasks[0].FanOut.Items) != 2 {
+			t.Errorf("%+v, %v", p, err)
+		}
 	}
-	_, err = def.Plan(jobspec.Vars{"versions": "1"})
-	expectProblems(t, err, "job.yaml:6:27: go of the matrix is no list")
+	for _, versions := range []any{"1", `{"a": 1}`, "[1", 1} {
+		_, err = def.Plan(jobspec.Vars{"versions": versions})
+		expectProblems(t, err, "job.yaml:6:27: go of the matrix is no list")
+	}
 }
 
 func TestJobMode(t *testing.T) {

@@ -91,7 +91,7 @@ func work(size, axes int, include, exclude []map[string]any) int {
 	return size * values
 }
 
-// matrixList reads a list of a matrix: written down, or one template with a list.
+// matrixList reads a list of a matrix: written down, or one template with a list or with JSON text of one.
 func (r *taskFieldReader) matrixList(p *pair) (list []any, known bool) {
 	n := p.value
 	if n.kind == nodeList {
@@ -99,7 +99,11 @@ func (r *taskFieldReader) matrixList(p *pair) (list []any, known bool) {
 	} else {
 		s, ok := r.scalar(n)
 		if ok && s.known {
-			if list, ok = s.value.([]any); !ok {
+			v := s.value
+			if text, isText := v.(string); isText && n.templated && len(text) <= maxOutput {
+				v, _ = fromJSON(text)
+			}
+			if list, ok = v.([]any); !ok {
 				r.fault(n, CodeInvalidType, p.key+" of the matrix is no list", "a list")
 				return nil, false
 			}
