@@ -73,7 +73,7 @@ func launch(l *jobv1.Launch) (execution.Launch, error) {
 		return x, nil
 	}
 	x.Plan = &jobspec.Plan{}
-	if err := json.Unmarshal(l.GetPlan(), x.Plan); err != nil {
+	if json.Unmarshal(l.GetPlan(), x.Plan) != nil {
 		x.Plan, x.Error, x.Message = nil, "ERR_JOB_LAUNCH", "its plan cannot be read"
 		return x, nil
 	}

@@ -2,6 +2,7 @@ package pg
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/google/uuid"
@@ -63,9 +64,7 @@ func (f *family) of(s *engine.State, idx int) engine.Children {
 					c.Message = fmt.Sprintf("the job of task %s ended as %s %s", name, k.outcome, k.message)
 				}
 			default:
-				for key, v := range k.outputs {
-					c.Outputs[key] = v
-				}
+				maps.Copy(c.Outputs, k.outputs)
 			}
 		}
 	}
