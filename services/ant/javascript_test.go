@@ -108,6 +108,43 @@ func TestTinyWorkerOfTheProtocol(t *testing.T) {
 	same3(t, c.result(c.dispatchTo("tiny", js(t, "WEBSOCKET", map[string]any{"no": "text"}))), "FAILED", "user", "TypeError")
 }
 
+// Errors of libraries hold anything under the names of this protocol, and not all that a handler returns is JSON.
+func TestJavaScriptSurvivesWhatHandlersDo(t *testing.T) {
+	t.Parallel()
+	dir, err := filepath.Abs(jsDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "odd.mjs")
+	code := `import { run } from '` + dir + `/worker.mjs'
+const end = new AbortController()
+process.once('SIGTERM', () => end.abort())
+const odd = {
+  numbers: () => { throw Object.assign(new Error('exit 7'), { code: 7, exitCode: '7' }) },
+  nothing: () => { throw null },
+  bigint: () => ({ result: 1n }),
+  list: () => ({ outputs: [1] }),
+  text: () => ({ exitCode: 'three', outputs: { a: 1 } }),
+}
+await run({ id: 'odd', url: process.argv[2], signal: end.signal, log: console.error, handler: async (task) => odd[task.variables.what]() })
+`
+	if err := os.WriteFile(file, []byte(code), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := newColony(t)
+	url, _ := c.bridge(nil)
+	node(t, nil, 0, file, url)
+	c.registered("odd")
+	do := func(what string) *antv1.Result {
+		return c.result(c.dispatchTo("odd", js(t, "WEBSOCKET", map[string]any{"what": what})))
+	}
+	same3(t, do("numbers"), "FAILED", "user", "exit 7")
+	same3(t, do("nothing"), "FAILED", "user", "null")
+	same3(t, do("bigint"), "FAILED", "user", "BigInt")
+	same3(t, do("list"), "FAILED", "user", "must be an object")
+	same3(t, do("text"), "SUCCEEDED", "", "")
+}
+
 func TestJavaScriptOverNATS(t *testing.T) {
 	t.Parallel()
 	c := newColony(t)

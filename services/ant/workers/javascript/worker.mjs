@@ -93,17 +93,15 @@ class Book {
   async work(message, job) {
     const { uid, task } = message
     const beat = setInterval(() => job.say(this.message('heartbeat', uid)), (task.heartbeat_seconds || 10) * 1000)
-    const reply = this.message('reply', uid)
     try {
       const log = (text) => job.say(this.message('log', uid, { lines: String(text).replace(/\n+$/, '').split('\n') }))
       const done = (await this.conf.handler({ ...task, uid, log }, job.abort.signal)) ?? {}
-      Object.assign(reply, { status: 'COMPLETED', exit_code: done.exitCode ?? 0, outputs: done.outputs, result: done.result })
+      job.reply = bounded(this.message('reply', uid, { status: 'COMPLETED', exit_code: exitCode(done.exitCode, 0), outputs: asObject(done.outputs), result: done.result }))
     } catch (error) {
-      if (this.stopped) Object.assign(reply, { status: 'LOST', message: 'the worker was stopped' })
-      else Object.assign(reply, { status: 'FAILED', exit_code: error?.exitCode ?? 1, error_code: error?.code || undefined, message: String(error?.message ?? error) })
+      const failed = { status: 'FAILED', exit_code: exitCode(error?.exitCode, 1), error_code: asText(error?.code), message: asText(error?.message) ?? String(error) }
+      job.reply = bounded(this.message('reply', uid, this.stopped ? { status: 'LOST', message: 'the worker was stopped' } : failed))
     }
     clearInterval(beat)
-    job.reply = bounded(reply)
     job.say(job.reply)
     this.running--
     this.forget()
@@ -149,7 +147,22 @@ class Book {
   }
 }
 
-/** A reply that cannot be sent is told as a failure. */
+/** Handlers throw errors of any library: what these hold under the same names may be of another type. */
+function exitCode(value, otherwise) {
+  return Number.isSafeInteger(value) ? value : otherwise
+}
+
+function asText(value) {
+  return typeof value === 'string' && value ? value : undefined
+}
+
+function asObject(value) {
+  if (value === undefined || value === null) return undefined
+  if (typeof value !== 'object' || Array.isArray(value)) throw new Error('the outputs of a handler must be an object')
+  return value
+}
+
+/** A reply that cannot be sent is told as a failure; one that is no JSON is an error. */
 function bounded(reply) {
   if (size(JSON.stringify(reply)) <= MAX_MESSAGE) return reply
   return { v: VERSION, type: 'reply', uid: reply.uid, worker: reply.worker, status: 'FAILED', exit_code: 1, error_code: 'ERR_REPLY_TOO_LARGE', message: 'the reply is larger than 1 MiB' }
@@ -238,7 +251,8 @@ async function overNATS(conf, book) {
     callback: (error, msg) => {
       if (error) return
       try {
-        book.cancel(decode(msg.string()))
+        const message = decode(msg.string())
+        if (message.type === 'cancel') book.cancel(message)
       } catch {
         // no message of this protocol
       }
@@ -252,7 +266,11 @@ async function overNATS(conf, book) {
       if (message.type !== 'task' || !message.reply_to) return
       book.task(message, (answer) => {
         const text = encode(answer)
-        if (text && !nc.isClosed()) nc.publish(message.reply_to, text)
+        try {
+          if (text && !nc.isClosed()) nc.publish(message.reply_to, text)
+        } catch (error) {
+          conf.log(`${answer.type} of ${answer.uid} not sent: ${error.message}`) // larger than this bus takes
+        }
       })
     } catch (error) {
       conf.log(`message not understood: ${error.message}`)
@@ -269,17 +287,18 @@ async function overNATS(conf, book) {
   }
   book.onFree = listen
   listen()
-  await aborted(conf.signal, nc.closed())
+  const failed = await aborted(conf.signal, nc.closed())
   sub?.unsubscribe()
   await book.end()
+  if (failed) throw failed
   await nc.drain()
 }
 
-/** Resolves when the signal is aborted, or with other. */
+/** Resolves with nothing when the signal is aborted, or with other. */
 function aborted(signal, other) {
   return Promise.race([other, new Promise((resolve) => {
     if (signal.aborted) resolve()
-    signal.addEventListener('abort', resolve, { once: true })
+    signal.addEventListener('abort', () => resolve(), { once: true })
   })])
 }
 
