@@ -55,7 +55,7 @@ func (a *app) errorCodeSaveCmd() *cobra.Command {
 		Use: "save CODE", Short: "Store a rule: what fits all conditions gets this code", Args: cobra.ExactArgs(1),
 		Long: `Store a rule. A failed task that fits all conditions gets the error code and the action:
 RETRY_TASK tries the task again, RETRY_JOB the job, SUSPEND_JOB pauses the job until somebody resumes it, HARD_FAILURE fails
-it without any retry. Without conditions and with --job all, every failure fits.`,
+it without any retry. Without conditions every failure fits.`,
 		Example: `  formicary error-code save ERR_OUT_OF_DISK --regex 'No space left' --action SUSPEND_JOB --message "The disk is full"
   formicary error-code save ERR_FLAKY --job build --task test --exit-code 75 --action RETRY_TASK --retry 3`,
 		RunE: func(c *cobra.Command, args []string) error {

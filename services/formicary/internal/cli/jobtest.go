@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -69,17 +70,16 @@ type result struct {
 
 // UnmarshalYAML accepts one result in the place of a list.
 func (r *results) UnmarshalYAML(n *yaml.Node) error {
-	if n.Kind != yaml.SequenceNode {
-		var one result
-		if err := strictly(n, &one); err != nil {
-			return err
-		}
-		*r = results{one}
-		return nil
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
 	}
-	for _, item := range n.Content {
-		var one result
-		if err := strictly(item, &one); err != nil {
+	items := []*yaml.Node{n}
+	if n.Kind == yaml.SequenceNode {
+		items = n.Content
+	}
+	for _, item := range items {
+		one, err := readResult(item)
+		if err != nil {
 			return err
 		}
 		*r = append(*r, one)
@@ -87,18 +87,64 @@ func (r *results) UnmarshalYAML(n *yaml.Node) error {
 	return nil
 }
 
-// strictly decodes a node and refuses unknown fields; the decoder's own setting does not reach into UnmarshalYAML.
-func strictly(n *yaml.Node, into any) error {
-	raw, err := yaml.Marshal(n)
-	if err != nil {
-		return fmt.Errorf("line %d: %w", n.Line, err)
+// readResult decodes a result and refuses what it does not know; the decoder's own setting does not reach into
+// UnmarshalYAML.
+func readResult(n *yaml.Node) (result, error) {
+	var r result
+	fault := func(line int, format string, args ...any) error {
+		return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: ", line) + fmt.Sprintf(format, args...)}}
 	}
-	d := yaml.NewDecoder(bytes.NewReader(raw))
-	d.KnownFields(true)
-	if err := d.Decode(into); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("line %d: %w", n.Line, err)
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
 	}
-	return nil
+	if n.Kind == yaml.MappingNode {
+		known := fieldsOf(r)
+		for i := 0; i < len(n.Content); i += 2 {
+			if name := n.Content[i].Value; !slices.Contains(known, name) {
+				return r, fault(n.Content[i].Line, "field %s not found in type cli.result", name)
+			}
+		}
+	}
+	if err := n.Decode(&r); err != nil {
+		return r, err
+	}
+	if votes := []string{"", jobspec.OutcomeApproved, jobspec.OutcomeRejected}; !slices.Contains(votes, r.Vote) {
+		return r, fault(n.Line, "vote %s: want %s", r.Vote, strings.Join(votes[1:], " or "))
+	}
+	if ends := []string{"", "COMPLETED", "FAILED", "CANCELLED"}; !slices.Contains(ends, r.Child) {
+		return r, fault(n.Line, "child %s: want one of %s", r.Child, strings.Join(ends[1:], ", "))
+	}
+	return r, nil
+}
+
+// fieldsOf lists the YAML names of a struct's fields.
+func fieldsOf(v any) []string {
+	var names []string
+	for _, f := range reflect.VisibleFields(reflect.TypeOf(v)) {
+		names = append(names, f.Tag.Get("yaml"))
+	}
+	return names
+}
+
+// caseFaults tells faults of a file with cases, each with its line, in the words of the user instead of those of Go.
+func caseFaults(file string, err error) error {
+	typed, ok := errors.AsType[*yaml.TypeError](err)
+	switch {
+	case errors.Is(err, io.EOF):
+		return usageError(fmt.Errorf("%s holds no cases", file))
+	case !ok:
+		return usageError(fmt.Errorf("%s: %s", file, strings.TrimPrefix(err.Error(), "yaml: ")))
+	}
+	faults := make([]string, len(typed.Errors))
+	for i, f := range typed.Errors {
+		if line, text, found := strings.Cut(strings.TrimPrefix(f, "line "), ": "); found {
+			f = line + ": " + text
+		}
+		f, _, _ = strings.Cut(f, " in type ")
+		f, _, _ = strings.Cut(f, " into cli.")
+		faults[i] = file + ":" + f
+	}
+	return usageError(errors.New(strings.Join(faults, "\n")))
 }
 
 // verdict is what became of a case.
@@ -146,12 +192,13 @@ func (a *app) testJob(file, casesFile, only string, verbose bool) error {
 	if err != nil {
 		return err
 	}
+	cases = slices.DeleteFunc(cases, func(tc testCase) bool { return !strings.Contains(tc.Name, only) })
+	if len(cases) == 0 {
+		return usageError(fmt.Errorf("no case of %s is named %q", casesFile, only))
+	}
 	verdicts := []verdict{}
 	failed := 0
 	for _, tc := range cases {
-		if !strings.Contains(tc.Name, only) {
-			continue
-		}
 		v := tc.judge(def)
 		if !v.Passed {
 			failed++
@@ -178,7 +225,7 @@ func readCases(file string) ([]testCase, error) {
 	d := yaml.NewDecoder(bytes.NewReader(raw))
 	d.KnownFields(true)
 	if err := d.Decode(&doc); err != nil {
-		return nil, usageError(fmt.Errorf("%s: %s", file, strings.TrimPrefix(err.Error(), "yaml: ")))
+		return nil, caseFaults(file, err)
 	}
 	for i := range doc.Cases {
 		if doc.Cases[i].Name == "" {

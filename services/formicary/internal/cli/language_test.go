@@ -138,9 +138,37 @@ func TestJobTestJudgesCases(t *testing.T) {
 	if code != exitFailed || !strings.Contains(stdout, "the job is COMPLETED, want FAILED") || !strings.Contains(stdout, "no such task") {
 		t.Errorf("exit code %d\n%s", code, stdout)
 	}
-	store("cases:\n  - name: faulty\n    tasks: {analyse: {exit_cod: 1}}\n")
-	if _, stderr, code := try(t.Context(), "job", "test", file); code != exitUsage || !strings.Contains(stderr, "exit_cod") {
-		t.Errorf("a faulty case: exit code %d: %s", code, stderr)
+}
+
+func TestJobTestTellsTheFaultsOfCases(t *testing.T) {
+	file := writeText("canary", canary)
+	cases := filepath.Join(t.TempDir(), "faulty.yaml")
+	for text, want := range map[string]string{
+		"cases:\n  - name: a\n    tasks:\n      analyse:\n        - exit_code: 1\n        - exit_cod: 1\n": ":6: field exit_cod not found",
+		"cases:\n  - name: a\n    tasks:\n      analyse: {exit_code: x}\n":                                 ":4: cannot unmarshal !!str `x` into int",
+		"cases:\n  - name: a\n    tasks:\n      analyse: {vote: APROVED}\n":                                ":4: vote APROVED: want APPROVED or REJECTED",
+		"cases:\n  - name: a\n    tasks:\n      analyse: {child: GONE}\n":                                  ":4: child GONE: want one of",
+		"cases:\n  - nam: a\n    expekt: {}\n":                                                             ":3: field expekt not found\n",
+		"kases: []\n":                                                                                      ":1: field kases not found\n",
+		"cases:\n  - {a\n":                                                                                 ": line ",
+		"":                                                                                                 " holds no cases",
+		"cases: []\n":                                                                                      " holds no cases",
+		"cases:\n  - name: b\n":                                                                            `no case of ` + cases + ` is named "a"`,
+	} {
+		if err := os.WriteFile(cases, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, stderr, code := try(t.Context(), "job", "test", file, "--cases", cases, "--only", "a")
+		if code != exitUsage || !strings.Contains(stderr, want) || strings.Contains(stderr, "cli.") {
+			t.Errorf("%q: exit code %d, want %d and %q in %s", text, code, exitUsage, want, stderr)
+		}
+	}
+	text := "cases:\n  - name: a\n    tasks: {analyse: &odd {exit_code: 20}, roll-back: *odd}\n    expect: {tasks: {roll-back: FAILED}}\n"
+	if err := os.WriteFile(cases, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if stdout, stderr, code := try(t.Context(), "job", "test", file, "--cases", cases); code != exitOK {
+		t.Errorf("an alias: exit code %d\n%s%s", code, stdout, stderr)
 	}
 }
 
