@@ -2,6 +2,7 @@ package jobspec_test
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -33,12 +34,10 @@ func everyField(t *testing.T) (text []byte, def *jobspec.Definition, p *jobspec.
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, v := range map[string]any{
+	maps.Copy(params, jobspec.Vars{
 		"JobID": "1", "UserID": "ann", "OrganizationID": "org", "DateYear": 2026, "DateMonth": 7, "DateDay": 1, "YearDay": 182,
 		"FullDate": "2026-07-01", "EpochSecs": 1_783_000_000, "WorkflowVersion": 7,
-	} {
-		params[name] = v
-	}
+	})
 	p, err = def.Plan(params)
 	if err != nil {
 		t.Fatal(err)

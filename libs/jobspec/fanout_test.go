@@ -335,7 +335,7 @@ variables: {item: mine, whole: '{{.item}}', list: ['{{.item}}'], plain: 1}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[string]any{"plain": int64(1)}, map[string]any(p.Tasks[0].Spec.Variables)); diff != "" {
+	if diff := cmp.Diff(map[string]any{"plain": int64(1)}, p.Tasks[0].Spec.Variables); diff != "" {
 		t.Error(diff)
 	}
 	task, err := def.Item("a", jobspec.Item{Value: "a"}, 0, nil)
@@ -343,7 +343,7 @@ variables: {item: mine, whole: '{{.item}}', list: ['{{.item}}'], plain: 1}
 		t.Fatal(err)
 	}
 	want := map[string]any{"item": "a", "whole": "a", "list": []any{"a"}, "plain": int64(1), "FanOutIndex": int64(0)}
-	if diff := cmp.Diff(want, map[string]any(task.Spec.Variables)); diff != "" {
+	if diff := cmp.Diff(want, task.Spec.Variables); diff != "" {
 		t.Error(diff)
 	}
 }
