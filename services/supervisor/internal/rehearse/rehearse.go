@@ -96,7 +96,7 @@ func Play(def *jobspec.Definition, vars jobspec.Vars, script Script) (*Result, e
 			return nil, err
 		}
 		j := &p.state.Job
-		p.say("the job is %s %s", j.State, j.ErrorCode)
+		p.say("the job is %s", strings.TrimSpace(string(j.State)+" "+j.ErrorCode))
 		if j.RestartAt == nil {
 			return p.result(begin.Run), nil
 		}
