@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -240,6 +242,30 @@ func TestJobsOfAFanOutAreReleasedInChunks(t *testing.T) {
 	}
 	if wanted, err = c.store.TakeWanted(t.Context(), time.Minute, 1000); err != nil || len(wanted) != 200 {
 		t.Errorf("%d more jobs are to be submitted: %v", len(wanted), err)
+	}
+	c.audit()
+}
+
+// TestResultsOfAFanOutAreBounded fails items with long messages: every later task would read them all.
+func TestResultsOfAFanOutAreBounded(t *testing.T) {
+	c := newColony(t, fmt.Sprintf(wide, 0))
+	c.end(c.start(1), map[string]string{"hosts": hosts(500)})
+	placed := c.start(500)
+	events := make([]execution.Event, len(placed))
+	for i, p := range placed {
+		events[i] = execution.Event{Kind: execution.AttemptEnded, UID: p.UID, End: execution.End{Session: c.sess, Digest: p.UID[:], Outcome: engine.Outcome{
+			State: engine.AttemptFailed, ExitCode: 1, FailureClass: engine.ClassUser, Message: strings.Repeat("no", 10<<10),
+		}}}
+	}
+	for some := range slices.Chunk(events, 50) {
+		if _, err := c.store.Step(t.Context(), some); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var state string
+	var size int
+	if err := c.pool.QueryRow(t.Context(), `SELECT state, octet_length(outputs::text) FROM task WHERE idx = 1`).Scan(&state, &size); err != nil || state != "FAILED" || size > 10<<20 {
+		t.Errorf("the group is %s with %d bytes of outputs: %v", state, size, err)
 	}
 	c.audit()
 }
