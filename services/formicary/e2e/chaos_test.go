@@ -38,7 +38,10 @@ func TestKilledServicesLoseNothing(t *testing.T) {
 	votes := &voter{w: w, open: map[string]string{}}
 	t.Cleanup(votes.start())
 	ids := make([]string, 200)
+	pace := time.NewTicker(80 * time.Millisecond) // so that there is something to be hit by each kill
+	defer pace.Stop()
 	for i := range ids {
+		<-pace.C
 		s := all[i%len(all)]
 		id := w.submit(s.jobType, fmt.Sprintf("chaos-%d", i), nil)
 		ids[i] = id

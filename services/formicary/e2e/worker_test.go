@@ -14,23 +14,35 @@ import (
 	"testing"
 
 	"github.com/formicary/formicary/libs/colony"
-	"github.com/formicary/formicary/services/formicary/examples"
-
 	worker "github.com/formicary/formicary/services/ant/workers/go"
+	"github.com/formicary/formicary/services/formicary/examples"
 )
 
 // TestMessageWorker does the example's task by a worker that listens on NATS, and lets one die with a task.
 func TestMessageWorker(t *testing.T) {
 	w := newWorld(t)
 	w.embedded("--expose")
+	nats := w.colony().NATS
+	w.define("job_type: e2e-message\ntasks:\n  - task_type: a\n    method: MESSAGING\n    messaging_request_queue: e2e.work\n    messaging_reply_queue: e2e.done\n" +
+		"    variables: {whom: nats, seconds: 3}\n    on_completed: b\n  - {task_type: b, method: SHELL, script: ['test \"$greeting\" = \"hello nats\"']}\n")
+	doomed := w.example("w-1", nats, "e2e.work")
+	killed := w.submit("e2e-message", "killed", nil)
+	w.eventually("the worker has the task", func() bool {
+		out, _ := w.cli("request", "logs", killed)
+		return strings.Contains(out, "greeting nats")
+	})
+	doomed.signal(syscall.SIGKILL)
+	w.example("w-2", nats, "e2e.work")
+
 	e, ok, err := examples.Find("batch-message-worker")
 	if err != nil || !ok {
 		t.Fatalf("no such example: %v", err)
 	}
 	w.define(e.Text)
 	id := w.submit(e.Name, "message", nil)
-	w.eventually("the task runs", func() bool { return w.task(id, "resize").State == "DISPATCHED" || w.task(id, "resize").State == "RUNNING" })
-	nats := w.colony().NATS
+	w.eventually("the task runs", func() bool {
+		return w.task(id, "resize").State == "DISPATCHED" || w.task(id, "resize").State == "RUNNING"
+	})
 	w.work(worker.Config{ID: "resizer", URL: nats, Queue: "work.images", Handler: func(_ context.Context, task worker.Task) (worker.Result, error) {
 		task.Log("resizing %v", task.Variables["file"])
 		return worker.Result{Outputs: map[string]any{"answer": fmt.Sprintf("%v is %v wide", task.Variables["file"], task.Variables["width"])}}, nil
@@ -41,18 +53,8 @@ func TestMessageWorker(t *testing.T) {
 		t.Errorf("exit code %d, log %q", code, out)
 	}
 
-	w.define("job_type: e2e-message\ntasks:\n  - task_type: a\n    method: MESSAGING\n    messaging_request_queue: e2e.work\n    messaging_reply_queue: e2e.done\n" +
-		"    variables: {whom: nats, seconds: 3}\n    on_completed: b\n  - {task_type: b, method: SHELL, script: ['test \"$greeting\" = \"hello nats\"']}\n")
-	first := w.example("w-1", nats, "e2e.work")
-	second := w.submit("e2e-message", "killed", nil)
-	w.eventually("the worker has the task", func() bool {
-		out, _ := w.cli("request", "logs", second)
-		return strings.Contains(out, "greeting nats")
-	})
-	first.signal(syscall.SIGKILL)
-	w.example("w-2", nats, "e2e.work")
-	w.finishes(second, "COMPLETED") // lost after 30 s of silence
-	lost(t, w.task(second, "a"))
+	w.finishes(killed, "COMPLETED") // lost after 30 s of silence
+	lost(t, w.task(killed, "a"))
 	w.audit()
 }
 
