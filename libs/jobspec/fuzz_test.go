@@ -19,6 +19,9 @@ func seeds() []string {
 		"job_type: j\ntasks:\n{{range $i := Iterate 3}}\n- {task_type: 'a{{$i}}', method: SHELL, script: x}\n{{end}}\n",
 		"job_type: j\ntasks:\n  - task_type: a\n    method: {{if .x}}SHELL{{else}}HTTP_GET{{end}}\n    script: ['{{.y}}']\n",
 		"a: &a [*a]\n", "{{define \"a\"}}{{template \"a\"}}{{end}}{{template \"a\"}}", "a: {{.x", "\r\n\u2028a: b", "? {a: b}\n: c\n",
+		flowJob("method: SHELL\nscript: '{{.item}}{{.x}}'\nfan_out: {source: y, min_success: 50%}\nexcept: params.item == '1'"),
+		flowJob("fan_out: {items: ['{{.x}}', 1], fork_job_type: 'a{{.n}}'}\nwhen: params.n == 2"),
+		flowJob("method: SHELL\nscript: x\nmatrix: {a: {{.y}}, b: [1, 2], exclude: [{a: '1'}], include: [{a: 3, c: {d: [1]}}]}"),
 		"job_type: j\ntasks:\n- <<: {task_type: a, method: SHELL, script: x}\n", "job_type: {{.x}}{{$x := .}}{{$x.a}}", "!!binary x",
 	}
 	for _, c := range hostile() {
@@ -55,11 +58,38 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("asked for %q, got %q", p.Tasks[i].Name, task.Name)
 			}
 			p.Tasks[i].Env(p.Vars)
+			decideAny(t, text, def, p.Tasks[i].Name, p.Vars)
 		}
+		p.Mermaid()
+		p.SVG()
 		if _, err := def.StartClasses(vars); err != nil {
 			t.Errorf("planned, but no classes: %v", err)
 		}
 	})
+}
+
+// decideAny decides a task and renders its first item.
+func decideAny(t *testing.T, text string, def *jobspec.Definition, name string, vars jobspec.Vars) {
+	t.Helper()
+	d, err := def.Decide(name, vars, jobspec.Facts{Vars: vars})
+	if err != nil {
+		checkPlaces(t, text, err)
+		return
+	}
+	if len(d.Items) == 0 {
+		return
+	}
+	for _, render := range []func() error{
+		func() error { _, err := def.Item(name, d.Items[0], 0, vars); return err },
+		func() error {
+			_, err := def.DecideItem(name, d.Items[0], 0, vars, jobspec.Facts{Vars: vars})
+			return err
+		},
+	} {
+		if err := render(); err != nil {
+			checkPlaces(t, text, err)
+		}
+	}
 }
 
 func checkPlaces(t *testing.T, text string, err error) {
