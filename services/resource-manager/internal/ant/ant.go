@@ -76,8 +76,12 @@ type Offer struct {
 	Labels  map[string]string
 }
 
-// Register opens a session and supersedes the one before. What an operator wanted stays.
+// Register opens a session and supersedes the one before. What an operator wanted stays. Workers of a bridge choose their
+// ids themselves: none of them may take the id of an ant that is there, which would end it, nor the other way round.
 func (a *Ant) Register(o Offer, session uuid.UUID, lease time.Duration, now time.Time) error {
+	if a.Session != nil && a.LeaseUntil.After(now) && ofWorker(a.Methods) != ofWorker(o.Methods) {
+		return errs.Invalid("ANT_ID_TAKEN", "the id %s is in use: no worker and no ant may have the id of the other", a.ID)
+	}
 	a.Session = &session
 	a.Generation++
 	a.DrainReported = false
@@ -87,6 +91,11 @@ func (a *Ant) Register(o Offer, session uuid.UUID, lease time.Duration, now time
 	a.RegisteredAt, a.HeartbeatAt = now, now
 	a.LeaseUntil, a.Braked = now.Add(lease), false
 	return a.settle(now)
+}
+
+// ofWorker says that an ant stands for a worker of a bridge.
+func ofWorker(methods []string) bool {
+	return slices.ContainsFunc(methods, func(m string) bool { return strings.EqualFold(strings.TrimSpace(m), "WEBSOCKET") })
 }
 
 // Beat keeps the lease. A late beat brings an OFFLINE ant back: nobody took its session.

@@ -55,6 +55,26 @@ func TestShrinkKeepsTheCeilingOfWhatIsUsed(t *testing.T) {
 	}
 }
 
+func TestWorkersAndAntsKeepTheirIDs(t *testing.T) {
+	worker := ant.Offer{Methods: []string{"WEBSOCKET"}, Slots: 1}
+	a, s := registered(t)
+	if err := a.Register(worker, uuid.New(), lease, t0); errs.Reason(err) != "ANT_ID_TAKEN" {
+		t.Errorf("a worker took the id of an ant: %v", err)
+	}
+	if *a.Session != s || a.Generation != 1 {
+		t.Errorf("%+v", a)
+	}
+	if err := a.Register(worker, uuid.New(), lease, t0.Add(lease)); err != nil {
+		t.Errorf("the ant is gone: %v", err)
+	}
+	if err := a.Register(worker, uuid.New(), lease, t0.Add(lease)); err != nil {
+		t.Errorf("the worker comes again: %v", err)
+	}
+	if err := a.Register(offer(1), uuid.New(), lease, t0.Add(lease)); errs.Reason(err) != "ANT_ID_TAKEN" {
+		t.Errorf("an ant took the id of a worker: %v", err)
+	}
+}
+
 func TestLife(t *testing.T) {
 	late := t0.Add(time.Minute)
 	type step struct {
