@@ -114,6 +114,18 @@ func TestPlanTellsDifferenceAndPlacement(t *testing.T) {
 	}
 }
 
+func TestPlanNeedsNoServer(t *testing.T) {
+	t.Chdir(t.TempDir())
+	file := writeText("alone", "job_type: alone\ntasks:\n  - task_type: a\n    method: SHELL\n    script: [\"true\"]\n")
+	stdout, stderr, code := try(t.Context(), "job", "plan", file)
+	if code != exitOK || !strings.HasPrefix(stdout, "TASK ") || !strings.HasPrefix(stderr, "no server answers at ") || strings.Contains(stderr, "transport") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	if _, _, code := try(t.Context(), "job", "plan", file, "--server", "127.0.0.1:9"); code != exitUnavailable {
+		t.Errorf("a server that was named and is not there: exit code %d", code)
+	}
+}
+
 func TestJobTestJudgesCases(t *testing.T) {
 	file := writeText("canary", canary)
 	cases := filepath.Join(shared.dir, "canary_test.yaml")

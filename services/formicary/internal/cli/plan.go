@@ -68,7 +68,7 @@ func (a *app) planFile(ctx context.Context, file string, params []string) error 
 	switch {
 	case err == nil:
 	case errs.CodeOf(err) == errs.CodeUnavailable && !a.named():
-		p.Server, p.Stored = "no server was asked: "+err.Error(), "unknown"
+		p.Server, p.Stored = fmt.Sprintf("no server answers at %s: what is stored, and where tasks could run, is not known", a.used.grpc), "unknown"
 	default:
 		return err
 	}
@@ -199,7 +199,9 @@ func (a *app) showPlan(p *planned) error {
 		}
 		return a.showJSON(raw)
 	}
-	printf(a.Out, "%s %s\n", p.JobType, p.Stored)
+	if p.Server == "" {
+		printf(a.Out, "%s %s\n", p.JobType, p.Stored)
+	}
 	if p.Diff != "" {
 		printf(a.Out, "\n%s", p.Diff)
 	}
@@ -209,7 +211,9 @@ func (a *app) showPlan(p *planned) error {
 	if p.Skip {
 		line(a.Out, "skip_if holds: a request would end as SKIPPED")
 	}
-	line(a.Out, "")
+	if p.Server == "" || p.Skip {
+		line(a.Out, "")
+	}
 	return tabulate(a.Out, func(w io.Writer) {
 		row(w, "TASK", "METHOD", "AFTER", "THEN", "PLACEMENT")
 		for _, t := range p.Tasks {
