@@ -196,6 +196,23 @@ func (q *queue) stopOf(worker string, task *wire.Message, uid string) string {
 	return m.UID
 }
 
+// A worker that was slow to take a task must not do what another one has done meanwhile.
+func TestLateWorkersAreTold(t *testing.T) {
+	t.Parallel()
+	c := newColony(t)
+	c.start(c.config())
+	q := c.queue(t, "late")
+	uid := c.dispatch(sendTo("late", ""))
+	task := q.next(q.sub, wire.TypeTask)
+	q.say(task.ReplyTo, &wire.Message{Type: wire.TypeReply, UID: uid, Worker: "a", Status: wire.Completed})
+	same3(t, c.result(uid), "SUCCEEDED", "", "")
+	for _, typ := range []wire.Type{wire.TypeAccept, wire.TypeHeartbeat} {
+		q.say(task.ReplyTo, &wire.Message{Type: typ, UID: uid, Worker: "b"})
+		m := q.next(q.stop, wire.TypeCancel)
+		same(t, "cancel", m.UID+m.Worker, uid+"b")
+	}
+}
+
 func TestStopIsTold(t *testing.T) {
 	t.Parallel()
 	c := newColony(t)

@@ -30,7 +30,12 @@ type Executor struct {
 	live  map[string]*relay.Execution // by uid
 	subs  map[string]*subscription    // by reply subject
 	inbox string                      // prefix of the ant's own subjects; empty before the first task
+	ended map[string]string           // queues of the last attempts that ended, by uid
+	order []string                    // their uids, the oldest first
 }
+
+// remembered is how many ended attempts are kept: a worker that was slow to take a task is told that it is done.
+const remembered = 1000
 
 // subscription of a reply subject, for as long as an attempt uses it.
 type subscription struct {
@@ -40,7 +45,7 @@ type subscription struct {
 
 // New returns an executor over a connection.
 func New(nc *nats.Conn, log *slog.Logger, times relay.Times) *Executor {
-	return &Executor{nc: nc, log: log, times: times, live: map[string]*relay.Execution{}, subs: map[string]*subscription{}}
+	return &Executor{nc: nc, log: log, times: times, live: map[string]*relay.Execution{}, subs: map[string]*subscription{}, ended: map[string]string{}}
 }
 
 // Methods returns MESSAGING.
@@ -136,6 +141,7 @@ func (e *Executor) Close(x *relay.Execution) {
 		return // it was refused
 	}
 	delete(e.live, x.Task.UID)
+	e.remember(x)
 	subject, _ := e.subjects(x)
 	s := e.subs[subject]
 	if s == nil {
@@ -145,6 +151,16 @@ func (e *Executor) Close(x *relay.Execution) {
 		_ = s.sub.Unsubscribe()
 		delete(e.subs, subject)
 	}
+}
+
+// remember keeps where the workers of an ended attempt are. e.mu is held.
+func (e *Executor) remember(x *relay.Execution) {
+	if len(e.order) == remembered {
+		delete(e.ended, e.order[0])
+		e.order = e.order[1:]
+	}
+	e.ended[x.Task.UID] = x.Task.RequestQueue
+	e.order = append(e.order, x.Task.UID)
 }
 
 // take hands a message to its attempt. A reply subject may be shared with other ants and with strangers: what is for no
@@ -158,9 +174,12 @@ func (e *Executor) take(msg *nats.Msg) {
 		return
 	}
 	e.mu.Lock()
-	x := e.live[m.UID]
+	x, queue := e.live[m.UID], e.ended[m.UID]
 	e.mu.Unlock()
 	if x == nil {
+		if queue != "" && m.Worker != "" && (m.Type == wire.TypeAccept || m.Type == wire.TypeHeartbeat) { // it works for nothing
+			e.cancel(queue, &wire.Message{Type: wire.TypeCancel, UID: m.UID, Worker: m.Worker})
+		}
 		return
 	}
 	if subject, replyTo := e.subjectsLocked(x); msg.Subject != replyTo {
