@@ -436,6 +436,7 @@ type line struct {
 
 	mu   sync.Mutex
 	open []net.Conn
+	dead map[net.Conn]bool // nothing comes out of these any more
 }
 
 func newLine(t *testing.T, url string) *line {
@@ -462,8 +463,15 @@ func newLine(t *testing.T, url string) *line {
 			l.mu.Unlock()
 			for from, to := range map[net.Conn]net.Conn{in: out, out: in} {
 				all.Go(func() {
-					_, _ = io.Copy(to, from)
-					_ = to.Close()
+					_, _ = io.Copy(writer(func(p []byte) (int, error) {
+						if l.isDead(from) {
+							return len(p), nil
+						}
+						return to.Write(p)
+					}), from)
+					if !l.isDead(from) {
+						_ = to.Close()
+					}
 				})
 			}
 		}
@@ -476,6 +484,26 @@ func newLine(t *testing.T, url string) *line {
 	return l
 }
 
+type writer func(p []byte) (int, error)
+
+func (w writer) Write(p []byte) (int, error) { return w(p) }
+
+// die swallows from now on what is said over the connections that are open: nobody hears of their end.
+func (l *line) die() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dead = map[net.Conn]bool{}
+	for _, c := range l.open {
+		l.dead[c] = true
+	}
+}
+
+func (l *line) isDead(c net.Conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dead[c]
+}
+
 func (l *line) cut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -483,6 +511,25 @@ func (l *line) cut() {
 		_ = c.Close()
 	}
 	l.open = nil
+}
+
+// A line that is dead without a word is found by the worker also when it has nothing to do.
+func TestWorkersNoticeADeadLine(t *testing.T) {
+	t.Parallel()
+	c := newColony(t)
+	url, _ := c.bridge(func(b *ant.BridgeConfig) { b.Ping = time.Minute }) // the bridge does not notice
+	toGo, toJS := newLine(t, url), newLine(t, url)
+	c.goWorker(worker.Config{ID: "go", URL: toGo.url, Patience: 900 * time.Millisecond, Handler: func(context.Context, worker.Task) (worker.Result, error) {
+		return worker.Result{}, nil
+	}})
+	c.jsWorker(t, []string{"WORKER_ID=js", "WORKER_PATIENCE=0.9"}, toJS.url)
+	for id, line := range map[string]*line{"go": toGo, "js": toJS} {
+		c.registered(id)
+		line.die()
+	}
+	for _, id := range []string{"go", "js"} {
+		same3(t, c.result(c.dispatchTo(id, remote("WEBSOCKET"))), "SUCCEEDED", "", "")
+	}
 }
 
 // The reference worker connects again and goes on with what runs; what ends while the line is cut is told afterwards.

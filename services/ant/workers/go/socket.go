@@ -78,7 +78,13 @@ func connect(ctx context.Context, c Config, b *book) error {
 		return err
 	}
 	written := make(chan struct{})
-	defer func() { end(); <-written }()
+	watched := make(chan struct{})
+	defer func() { end(); <-written; <-watched }()
+	go func() {
+		defer close(watched)
+		defer end()
+		watch(life, ws, c.Patience)
+	}()
 	go func() {
 		defer close(written)
 		defer end()
@@ -100,6 +106,26 @@ func connect(ctx context.Context, c Config, b *book) error {
 	stop := context.AfterFunc(ctx, func() { goodbye(life, b, out) })
 	defer stop()
 	return hear(life, ws, b, say)
+}
+
+// watch returns when the bridge does not answer any more: a host that is gone, or a line that was cut, ends no connection
+// by itself.
+func watch(ctx context.Context, ws *websocket.Conn, patience time.Duration) {
+	tick := time.NewTicker(patience / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		answer, cancel := context.WithTimeout(ctx, patience-patience/3)
+		err := ws.Ping(answer)
+		cancel()
+		if err != nil {
+			return
+		}
+	}
 }
 
 // goodbye ends the handlers and lets the connection be closed after their replies.

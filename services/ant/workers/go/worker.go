@@ -6,11 +6,15 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
+	"time"
+
+	"github.com/formicary/formicary/services/ant/internal/wire"
 )
 
 // Task is what a worker is asked to do.
@@ -73,9 +77,11 @@ type Config struct {
 	// Slots are how many tasks it does at once; 0 means 1.
 	Slots int
 	// Token that the bridge asks for, if it does.
-	Token   string
-	Handler Handler
-	Log     *slog.Logger
+	Token string
+	// Patience is how long the bridge may say nothing before the worker connects again; 0 means 30 s.
+	Patience time.Duration
+	Handler  Handler
+	Log      *slog.Logger
 }
 
 // Run works until ctx ends; then handlers are cancelled and waited for. It ends early when the worker is refused, and
@@ -89,6 +95,7 @@ func Run(ctx context.Context, c Config) error {
 		return fmt.Errorf("url of the worker: %w", err)
 	}
 	c.Slots = max(c.Slots, 1)
+	c.Patience = cmp.Or(c.Patience, wire.SilentFor)
 	if c.Group == "" {
 		c.Group = "workers"
 	}

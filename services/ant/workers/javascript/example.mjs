@@ -1,5 +1,5 @@
 // An example: greets whom the task names. node example.mjs URL [QUEUE]; the environment may give WORKER_ID, WORKER_TAGS,
-// WORKER_SLOTS and WORKER_TOKEN. Ends on SIGTERM and Ctrl-C.
+// WORKER_SLOTS, WORKER_TOKEN and WORKER_PATIENCE. Ends on SIGTERM and Ctrl-C.
 import { Failure, run } from './worker.mjs'
 
 const [url = 'ws://127.0.0.1:7777/ws/ants', queue] = process.argv.slice(2)
@@ -21,7 +21,7 @@ async function greet(task, signal) {
 try {
   await run({
     id: env.WORKER_ID ?? 'js-1', url, queue, handler: greet, signal: end.signal, log: console.error,
-    tags: env.WORKER_TAGS ? env.WORKER_TAGS.split(',') : [], slots: Number(env.WORKER_SLOTS ?? 1), token: env.WORKER_TOKEN,
+    tags: env.WORKER_TAGS ? env.WORKER_TAGS.split(',') : [], slots: Number(env.WORKER_SLOTS ?? 1), token: env.WORKER_TOKEN, patience: Number(env.WORKER_PATIENCE ?? 30),
   })
 } catch (error) {
   console.error(error.message)

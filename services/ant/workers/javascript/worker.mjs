@@ -26,10 +26,10 @@ export class Failure extends Error {
  * and when another one takes its id.
  *
  * options: id, url (ws, wss, nats, tls), handler(task, signal), queue and group (NATS), tags (bridge), slots = 1,
- * token (bridge), signal (AbortSignal), log(text).
+ * token (bridge), patience = 30 (seconds that the bridge may say nothing), signal (AbortSignal), log(text).
  */
 export async function run(options) {
-  const conf = { slots: 1, group: 'workers', tags: [], log: () => {}, signal: new AbortController().signal, ...options }
+  const conf = { slots: 1, group: 'workers', tags: [], patience: 30, log: () => {}, signal: new AbortController().signal, ...options }
   if (!conf.id || typeof conf.handler !== 'function') throw new Error('a worker needs an id and a handler')
   const scheme = new URL(conf.url).protocol
   const book = new Book(conf)
@@ -211,9 +211,23 @@ function connect(WebSocket, conf, book) {
   return new Promise((resolve) => {
     const ws = new WebSocket(conf.url)
     let refusal = ''
+    let heard = Date.now()
     const say = (message) => {
       const text = encode(message)
       if (text && ws.readyState === 1) ws.send(text)
+    }
+    // A host that is gone ends no connection, and not every platform shows pings: this is answered with a cancel.
+    const watch = setInterval(() => {
+      if (Date.now() - heard < conf.patience * 1000) return say(book.message('heartbeat'))
+      ended({ code: 1006, reason: 'the bridge says nothing' })
+      ws.onopen = ws.onmessage = null
+      if (ws.terminate) ws.terminate() // of the package ws: the other end will not answer
+      else ws.close()
+    }, conf.patience * 1000 / 3)
+    const ended = ({ code, reason }) => {
+      clearInterval(watch)
+      conf.signal.removeEventListener('abort', goodbye)
+      resolve({ code, reason, refusal })
     }
     const goodbye = async () => {
       await book.end()
@@ -224,6 +238,7 @@ function connect(WebSocket, conf, book) {
       say({ v: VERSION, type: 'register', worker_id: conf.id, methods: ['WEBSOCKET'], tags: conf.tags, slots: conf.slots, token: conf.token, resume: [...book.jobs.keys()] })
     }
     ws.onmessage = ({ data }) => {
+      heard = Date.now()
       try {
         const message = decode(data)
         if (message.type === 'registered') book.resume(message, say)
@@ -236,10 +251,7 @@ function connect(WebSocket, conf, book) {
       }
     }
     ws.onerror = () => {} // a close follows
-    ws.onclose = ({ code, reason }) => {
-      conf.signal.removeEventListener('abort', goodbye)
-      resolve({ code, reason, refusal })
-    }
+    ws.onclose = ended
   })
 }
 
