@@ -13,22 +13,22 @@ import (
 )
 
 func (a *app) voteCmd(approve bool) *cobra.Command {
-	use, short, decision := "reject ID [TASK]", "Vote against a task that waits for approval", "REJECTED"
+	verb, short, decision, why := "reject", "Vote against a task that waits for approval", "REJECTED", "the plan deletes the database"
 	if approve {
-		use, short, decision = "approve ID [TASK]", "Vote for a task that waits for approval", "APPROVED"
+		verb, short, decision, why = "approve", "Vote for a task that waits for approval", "APPROVED", "looked at the plan"
 	}
 	var comment string
 	c := &cobra.Command{
-		Use: use, Short: short, Args: cobra.RangeArgs(1, 2),
+		Use: verb + " ID [TASK]", Short: short, Args: cobra.RangeArgs(1, 2),
 		Long:    short + ". TASK may be left out when one task waits. You vote as --user. " + idHelp,
-		Example: fmt.Sprintf("  formicary request %s @latest --comment \"looked at the plan\"\n  formicary request %s 0198f2c1 deploy --user alice --comment ok", use[:strings.Index(use, " ")], use[:strings.Index(use, " ")]),
+		Example: fmt.Sprintf("  formicary request %[1]s @latest --comment %[2]q\n  formicary request %[1]s 0198f2c1 deploy --user alice --comment %[2]q", verb, why),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.with(c.Context(), func(ctx context.Context, cl *client) error {
 				r, err := cl.request(ctx, args[0])
 				if err != nil {
 					return err
 				}
-				task := ""
+				var task string
 				if len(args) == 2 {
 					task = args[1]
 				} else if task, err = cl.waitsForApproval(ctx, r); err != nil {
@@ -49,8 +49,11 @@ func (a *app) voteCmd(approve bool) *cobra.Command {
 	return c
 }
 
-// waitsForApproval finds the one task of a request that can be voted on.
-func (c *client) waitsForApproval(ctx context.Context, r *jobv1.JobRequest) (string, error) {
+// toVote returns the task that is named, or else the one task of a request that can be voted on.
+func (c *client) toVote(ctx context.Context, r *jobv1.JobRequest, named []string) (string, error) {
+	if len(named) > 0 {
+		return named[0], nil
+	}
 	tasks, err := c.tasks(ctx, r)
 	if err != nil {
 		return "", err

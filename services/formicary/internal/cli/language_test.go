@@ -31,7 +31,7 @@ tasks:
 `
 
 func TestLintFormats(t *testing.T) {
-	file := writeText("faulty", "job_type: faulty\ntasks:\n  - task_type: a\n    method: SHELL\n    scirpt: [x]\n    script: [x]\n")
+	file := writeText("faulty", "job_type: faulty\ntasks:\n  - task_type: a\n    method: SHELL\n    skript: [x]\n    script: [x]\n")
 	for format, want := range map[string]string{
 		"table":  ":5:5: ",
 		"json":   `"code": "UNKNOWN_FIELD"`,

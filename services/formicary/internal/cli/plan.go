@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -93,9 +95,7 @@ func (a *app) render(file, text string, params []string) (*jobspec.Definition, *
 	if err == nil {
 		var plan *jobspec.Plan
 		vars := jobspec.Vars{"JobID": "00000000-0000-0000-0000-000000000000", "JobType": def.JobType, "JobRetry": int64(0)}
-		for k, v := range checked {
-			vars[k] = v
-		}
+		maps.Copy(vars, checked)
 		if plan, err = def.Plan(vars); err == nil {
 			return def, plan, nil
 		}
