@@ -73,14 +73,12 @@ func launch(l *jobv1.Launch) (execution.Launch, error) {
 		return x, nil
 	}
 	x.Plan = &jobspec.Plan{}
-	if json.Unmarshal(l.GetPlan(), x.Plan) != nil {
+	if unreadable(l.GetPlan(), x.Plan) {
 		x.Plan, x.Error, x.Message = nil, "ERR_JOB_LAUNCH", "its plan cannot be read"
 		return x, nil
 	}
-	if len(l.GetErrorRules()) > 0 {
-		if err := json.Unmarshal(l.GetErrorRules(), &x.Rules); err != nil {
-			x.Plan, x.Error, x.Message = nil, "ERR_JOB_LAUNCH", "its error rules cannot be read"
-		}
+	if len(l.GetErrorRules()) > 0 && unreadable(l.GetErrorRules(), &x.Rules) {
+		x.Plan, x.Error, x.Message = nil, "ERR_JOB_LAUNCH", "its error rules cannot be read"
 	}
 	return x, nil
 }
@@ -99,3 +97,6 @@ func (j *JobManager) Definition(ctx context.Context, org, id string) (*jobspec.D
 	}
 	return def, nil
 }
+
+// unreadable decodes JSON and says whether it is none. Trying again would not help, so the reason is not passed on.
+func unreadable(raw []byte, into any) bool { return json.Unmarshal(raw, into) != nil }
