@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"sync"
 	"time"
 
@@ -307,6 +308,7 @@ const (
 
 // reply makes the end of the attempt.
 func (x *Execution) reply(m *wire.Message) executor.End {
+	m.ExitCode = min(max(m.ExitCode, math.MinInt32), math.MaxInt32) // as wide as the results of ants
 	e := executor.End{ExitCode: m.ExitCode, Body: x.body(wire.Text(m.Result))}
 	for name, raw := range m.Outputs {
 		if err := x.outputs.Put(name, wire.Text(raw)); err != nil {

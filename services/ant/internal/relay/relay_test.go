@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -129,6 +130,7 @@ func TestFailures(t *testing.T) {
 	}{
 		"plain":      {func(m *wire.Message) {}, executor.End{ExitCode: 1, Class: executor.User, Message: "exit code 1"}},
 		"told":       {func(m *wire.Message) { m.ExitCode, m.ErrorCode, m.Message = 4, "ERR_X", "bad luck" }, executor.End{ExitCode: 4, Class: executor.User, Message: "ERR_X: bad luck"}},
+		"huge code":  {func(m *wire.Message) { m.ExitCode = 1 << 32 }, executor.End{ExitCode: math.MaxInt32, Class: executor.User, Message: "exit code 2147483647"}},
 		"status":     {func(m *wire.Message) { m.Status = "DONE" }, executor.End{ExitCode: 1, Class: executor.User, Message: `the worker's reply has status "DONE": want COMPLETED, FAILED or LOST`}},
 		"bad output": {func(m *wire.Message) { m.Outputs = map[string]json.RawMessage{"a b": nil} }, executor.End{ExitCode: 1, Class: executor.User, Message: `the worker's reply: output name "a b": want letters, digits, '_', '-' or '.', at most 128`}},
 		"outputs": {

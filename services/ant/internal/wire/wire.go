@@ -133,14 +133,20 @@ func Encode(m *Message) ([]byte, error) {
 	return data, nil
 }
 
-// Decode reads a message. Fields and types that it does not know are left to later versions.
+// Decode reads a message. Fields and types that it does not know are left to later versions. A reply with a field of the
+// wrong type is a failure of the attempt: its worker would only send it again.
 func Decode(data []byte) (*Message, error) {
 	if len(data) > MaxMessage {
 		return nil, ErrTooLarge
 	}
 	m := &Message{}
 	if err := json.Unmarshal(data, m); err != nil {
-		return nil, fmt.Errorf("read message: %w", err)
+		odd, typed := errors.AsType[*json.UnmarshalTypeError](err)
+		if !typed || m.V != Version || m.Type != TypeReply || m.UID == "" {
+			return nil, fmt.Errorf("read message: %w", err)
+		}
+		return &Message{V: Version, Type: TypeReply, UID: m.UID, Worker: m.Worker, Status: Failed, ExitCode: 1,
+			Message: fmt.Sprintf("the worker's reply cannot be read: its %s is a JSON %s", odd.Field, odd.Value)}, nil
 	}
 	if m.V != Version {
 		return nil, fmt.Errorf("read message: version %d, want %d", m.V, Version)

@@ -38,6 +38,25 @@ func TestEncodeAndDecode(t *testing.T) {
 	}
 }
 
+func TestReplyOfTheWrongTypeIsAFailure(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"v":1,"type":"reply","uid":"u","worker":"w","status":"COMPLETED","exit_code":"3"}`: "its exit_code is a JSON string",
+		`{"outputs":[1],"v":1,"type":"reply","uid":"u","worker":"w","status":"COMPLETED"}`:   "its outputs is a JSON array",
+	} {
+		m, err := Decode([]byte(text))
+		if err != nil || m.UID != "u" || m.Worker != "w" || m.Status != Failed || m.ExitCode != 1 || !strings.HasSuffix(m.Message, want) {
+			t.Errorf("%s: %+v, %v", text, m, err)
+		}
+	}
+	for _, text := range []string{
+		`{"v":1,"type":"accept","uid":"u","worker":3}`, `{"v":1,"type":"reply","uid":7,"status":"FAILED"}`, `{"v":2,"type":"reply","uid":"u","exit_code":"3"}`,
+	} {
+		if m, err := Decode([]byte(text)); err == nil {
+			t.Errorf("%s: %+v", text, m)
+		}
+	}
+}
+
 func TestText(t *testing.T) {
 	for raw, want := range map[string]string{
 		``: "", `null`: "", ` "a\nb" `: "a\nb", `1.50`: "1.50", `true`: "true", `{ "a": [1, "x"] }`: `{"a":[1,"x"]}`,
