@@ -145,8 +145,10 @@ func Decode(data []byte) (*Message, error) {
 		if !typed || m.V != Version || m.Type != TypeReply || m.UID == "" {
 			return nil, fmt.Errorf("read message: %w", err)
 		}
-		return &Message{V: Version, Type: TypeReply, UID: m.UID, Worker: m.Worker, Status: Failed, ExitCode: 1,
-			Message: fmt.Sprintf("the worker's reply cannot be read: its %s is a JSON %s", odd.Field, odd.Value)}, nil
+		return &Message{
+			V: Version, Type: TypeReply, UID: m.UID, Worker: m.Worker, Status: Failed, ExitCode: 1,
+			Message: fmt.Sprintf("the worker's reply cannot be read: its %s is a JSON %s", odd.Field, odd.Value),
+		}, nil
 	}
 	if m.V != Version {
 		return nil, fmt.Errorf("read message: version %d, want %d", m.V, Version)
