@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
@@ -59,12 +60,27 @@ func part(name string, m proto.Message) ([]byte, error) {
 func (jsonCodec) Unmarshal(data []byte, v any) error {
 	m, ok := v.(proto.Message)
 	if !ok {
+		m, ok = inner(v)
+	}
+	if !ok {
 		return json.Unmarshal(data, v)
 	}
 	if err := (protojson.UnmarshalOptions{RecursionLimit: maxNesting}).Unmarshal(data, m); err != nil {
 		return fmt.Errorf("%s", place(err.Error()))
 	}
 	return checkFields(m.ProtoReflect())
+}
+
+// inner makes the message that a field of the request holds, where the body is that field: v points to the field.
+func inner(v any) (proto.Message, bool) {
+	field := reflect.ValueOf(v)
+	if field.Kind() != reflect.Pointer || field.Elem().Kind() != reflect.Pointer {
+		return nil, false
+	}
+	if field = field.Elem(); field.IsNil() {
+		field.Set(reflect.New(field.Type().Elem()))
+	}
+	return reflect.TypeAssert[proto.Message](field)
 }
 
 // maxNesting of messages in a body. A level of JSON in a parameter is two messages, and definitions allow 64 levels;
