@@ -28,6 +28,7 @@ func TestErrorCodes(t *testing.T) {
 	}
 	bad := map[string]*jobv1.ErrorCode{
 		"regex":     {ErrorCode: "ERR_X", Regex: "("},
+		"NUL":       {ErrorCode: "ERR_X", Regex: "a", Description: "a\x00b"},
 		"exit code": {ErrorCode: "ERR_X", ExitCode: "x-y"},
 		"action":    {ErrorCode: "ERR_X", Action: "EXPLODE"},
 		"both":      {ErrorCode: "ERR_X", Action: "RETRY_JOB", HardFailure: true},

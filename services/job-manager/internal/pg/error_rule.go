@@ -74,6 +74,9 @@ func (s *ErrorRules) Save(ctx context.Context, r errorcode.Rule, limit int) (err
 		})
 		return err
 	})
+	if refusedData(err) {
+		return errorcode.Rule{}, errs.Invalid("INVALID_ERROR_CODE", "the error code holds what cannot be stored")
+	}
 	if err != nil {
 		return errorcode.Rule{}, fmt.Errorf("store an error rule: %w", err)
 	}
