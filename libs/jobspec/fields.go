@@ -48,9 +48,14 @@ func misspelling(level, name string) string {
 
 // unknown reports a key that the mapping does not have.
 func (r *reader) unknown(p *pair, table func() []field) {
-	if !r.c.full() {
-		r.unknownField(p, namesOf(table()))
+	if r.c.full() {
+		return
 	}
+	var known []string
+	if r.c.suggests() { // a loop can repeat an unknown field thousands of times, and the table is long
+		known = namesOf(table())
+	}
+	r.unknownField(p, known)
 }
 
 // unknownField reports a key that is none of the known names.

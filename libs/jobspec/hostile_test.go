@@ -74,6 +74,7 @@ func hostile() []struct{ name, text, code string } {
 	const bombLoop = `{{range Iterate 10000}}{{range Iterate 10000}}{{end}}{{end}}`
 	return []struct{ name, text, code string }{
 		{"too large", strings.Repeat("a", mebibyte+1), jobspec.CodeSize},
+		{"unknown fields of a loop", "job_type: j\ntasks:\n{{range Iterate 9000}}\n  - aa: x\n    bb: x\n    cc: x\n    dd: x\n{{end}}\n", jobspec.CodeUnknownField},
 		{"binary garbage", garbage(), jobspec.CodeEncoding},
 		{"garbage", printableGarbage(), ""},
 		{"alias bomb", aliasBomb(), jobspec.CodeAliases},

@@ -148,9 +148,12 @@ func (c *collector) faulty() bool {
 	return false
 }
 
+// suggests says that suggest still looks for names.
+func (c *collector) suggests() bool { return c.sought < maxSuggestions }
+
 // suggest is nearest for the first names that are asked for.
 func (c *collector) suggest(name string, candidates []string) string {
-	if c.sought >= maxSuggestions || len(candidates) > 2000 {
+	if !c.suggests() || len(candidates) > 2000 {
 		return ""
 	}
 	c.sought++

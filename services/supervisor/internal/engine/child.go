@@ -135,16 +135,15 @@ func (s *State) Children(idx int, c Children, now time.Time) {
 	if t == nil || s.Job.State.Terminal() || t.Method() != jobspec.MethodAwaitForkedJob {
 		return
 	}
-	if t.State == TaskWaiting && t.WaitGate == GateChild {
-		s.joined(t, c, now)
-		s.run(now)
-		return
-	}
-	if slices.Contains(s.joining, idx) {
+	switch {
+	case slices.Contains(s.joining, idx): // also one that is tried again, which stands at the gate until the step goes on
 		if s.children == nil {
 			s.children = map[int]Children{}
 		}
 		s.children[idx] = c
+	case t.State == TaskWaiting && t.WaitGate == GateChild:
+		s.joined(t, c, now)
+		s.run(now)
 	}
 }
 

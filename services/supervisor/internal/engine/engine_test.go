@@ -167,6 +167,14 @@ func TestForks(t *testing.T) {
 	}
 }
 
+// A join that is tried again at once stands at its gate while the step asks about its children: the answer counts once.
+func TestJoinThatIsTriedAgain(t *testing.T) {
+	a := short(t, "f fork=nowait c=w; w await=f retry=2 f=WAIT_FOR_APPROVAL", "f=open,FAILED . $f stop")
+	if w := a.task("w"); w.WaitGate != engine.GateApproval || w.Round != 1 || w.UserTries != 2 {
+		t.Errorf("it asked for approval in round %d at the gate %q after %d tries, want once after 2", w.Round, w.WaitGate, w.UserTries)
+	}
+}
+
 func TestApprovals(t *testing.T) {
 	a := short(t, "m manual sla=escalate no=RESTART_TASK", "stop")
 	m := a.task("m")
