@@ -49,11 +49,8 @@ func (a *app) voteCmd(approve bool) *cobra.Command {
 	return c
 }
 
-// toVote returns the task that is named, or else the one task of a request that can be voted on.
-func (c *client) toVote(ctx context.Context, r *jobv1.JobRequest, named []string) (string, error) {
-	if len(named) > 0 {
-		return named[0], nil
-	}
+// waitsForApproval finds the one task of a request that can be voted on.
+func (c *client) waitsForApproval(ctx context.Context, r *jobv1.JobRequest) (string, error) {
 	tasks, err := c.tasks(ctx, r)
 	if err != nil {
 		return "", err

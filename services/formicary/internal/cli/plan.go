@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"maps"
 	"os"
 	"slices"
 	"strings"
