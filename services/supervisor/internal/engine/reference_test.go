@@ -402,6 +402,10 @@ func (r *reference) groups() (changed bool) {
 			if g.noMore || t.state != engine.TaskBlocked || t.asking || f.MaxParallel > 0 && running >= f.MaxParallel {
 				continue
 			}
+			if !r.mayStart(t) {
+				r.stopItems(g)
+				return true
+			}
 			running++
 			r.start(t)
 			changed = true
