@@ -409,7 +409,7 @@ func TestOneGigabyteWithoutNewline(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	begun := time.Now()
-	r := c.resultWithin(time.Minute, c.dispatch(script("head -c 1G /dev/zero")))
+	r := c.resultWithin(3*time.Minute, c.dispatch(script("head -c 1G /dev/zero")))
 	runtime.ReadMemStats(&after)
 	same(t, "outcome", fmt.Sprint(r.GetOutcome(), r.GetLogBytes()), "SUCCEEDED 1073741824")
 	c.do(func() { same(t, "digest", r.GetLogSha256(), c.logs[r.GetLogKey()+".sha256"]) })
