@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -72,10 +73,10 @@ func Provision(ctx context.Context, js jetstream.JetStream) error {
 	ctx, cancel := context.WithTimeout(ctx, provisionTime)
 	defer cancel()
 	for _, want := range streams() {
-		_, err := js.CreateOrUpdateStream(ctx, want)
+		err := put(ctx, js, want)
 		if err != nil && fixed(ctx, js, want) {
 			if err = js.DeleteStream(ctx, want.Name); err == nil || errors.Is(err, jetstream.ErrStreamNotFound) {
-				_, err = js.CreateOrUpdateStream(ctx, want)
+				err = put(ctx, js, want)
 			}
 		}
 		if err != nil {
@@ -83,6 +84,32 @@ func Provision(ctx context.Context, js jetstream.JetStream) error {
 		}
 	}
 	return nil
+}
+
+// put makes a stream or corrects its settings. An update, even one that changes nothing, races in the server with
+// consumers that are made meanwhile, so there is none where nothing differs.
+func put(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) error {
+	s, err := js.Stream(ctx, want.Name)
+	if err == nil && same(s.CachedInfo().Config, want) {
+		return nil
+	}
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		// creating what somebody else has just created with the same settings succeeds
+		if _, err = js.CreateStream(ctx, want); !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			return err
+		}
+	}
+	_, err = js.UpdateStream(ctx, want)
+	return err
+}
+
+// same says that a stream has the wanted settings. The server shows limits that are not set as -1, and fills in a window
+// of duplicates.
+func same(have, want jetstream.StreamConfig) bool {
+	return slices.Equal(have.Subjects, want.Subjects) && have.Retention == want.Retention && have.Discard == want.Discard &&
+		have.Storage == want.Storage && have.MaxBytes == want.MaxBytes && have.MaxAge == want.MaxAge &&
+		(want.Duplicates == 0 || have.Duplicates == want.Duplicates) && have.NoAck == want.NoAck &&
+		max(have.MaxMsgSize, 0) == want.MaxMsgSize && max(have.MaxMsgsPerSubject, 0) == want.MaxMsgsPerSubject
 }
 
 // fixed says that the stream, as another version made it, differs in what the server never changes. What is in it can

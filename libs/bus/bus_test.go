@@ -134,6 +134,43 @@ func TestAStreamOfAnotherStorageIsMadeAgain(t *testing.T) {
 	}
 }
 
+// TestProvisionLeavesWhatIsRight: an update of a stream races in the server with the making of consumers.
+func TestProvisionLeavesWhatIsRight(t *testing.T) {
+	nc, js := testkit.NATS(t)
+	updates, err := nc.SubscribeSync("$JS.EVENT.ADVISORY.STREAM.UPDATED.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bus.Provision(t.Context(), js); err != nil {
+		t.Fatal(err)
+	}
+	s, err := js.Stream(t.Context(), bus.Logs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong := s.CachedInfo().Config
+	wrong.MaxAge = 3 * time.Minute
+	if _, err := js.UpdateStream(t.Context(), wrong); err != nil {
+		t.Fatal(err)
+	}
+	if err := bus.Provision(t.Context(), js); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = js.Stream(t.Context(), bus.Logs); err != nil || s.CachedInfo().Config.MaxAge == 3*time.Minute {
+		t.Errorf("the settings were not corrected: %v", err)
+	}
+	testkit.Eventually(t, 10*time.Second, "the two updates are told", func() bool {
+		n, _, err := updates.Pending()
+		return err == nil && n >= 2
+	})
+	if n, _, _ := updates.Pending(); n != 2 {
+		t.Errorf("%d updates, want that of the test and the correction", n)
+	}
+}
+
 // TestARestartOfTheServerHeals: queues in memory are gone with it; consumers make them again and go on.
 func TestARestartOfTheServerHeals(t *testing.T) {
 	dir := t.TempDir()
