@@ -76,15 +76,13 @@ func (a *app) approvalsCmd() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.with(c.Context(), func(ctx context.Context, cl *client) error {
 				all := &executionv1.ListPendingApprovalsResponse{}
-				for token := ""; ; {
+				err := pages(func(token string) (string, error) {
 					page, err := cl.approvals.ListPendingApprovals(ctx, &executionv1.ListPendingApprovalsRequest{PageSize: pageSize, PageToken: token})
-					if err != nil {
-						return err
-					}
 					all.Approvals = append(all.Approvals, page.GetApprovals()...)
-					if token = page.GetNextPageToken(); token == "" {
-						break
-					}
+					return page.GetNextPageToken(), err
+				})
+				if err != nil {
+					return err
 				}
 				ids := make([]string, len(all.GetApprovals()))
 				for i, p := range all.GetApprovals() {
@@ -147,15 +145,14 @@ func (a *app) itemsCmd() *cobra.Command {
 				}
 				req.RequestId, req.Run = r.GetId(), r.GetRun()
 				all := &executionv1.ListTasksResponse{}
-				for {
+				err = pages(func(token string) (string, error) {
+					req.PageToken = token
 					page, err := cl.executions.ListTasks(ctx, req)
-					if err != nil {
-						return err
-					}
 					all.Tasks = append(all.Tasks, page.GetTasks()...)
-					if req.PageToken = page.GetNextPageToken(); req.PageToken == "" {
-						break
-					}
+					return page.GetNextPageToken(), err
+				})
+				if err != nil {
+					return err
 				}
 				names := make([]string, len(all.GetTasks()))
 				for i, t := range all.GetTasks() {

@@ -216,6 +216,17 @@ func (a *app) patiently(ctx context.Context, f func(context.Context, *client) er
 	return f(ctx, c)
 }
 
+// pages reads the pages of a list: fetch takes one and returns the token of the next, which is empty after the last.
+func pages(fetch func(token string) (next string, err error)) error {
+	for token := ""; ; {
+		next, err := fetch(token)
+		if err != nil || next == "" {
+			return err
+		}
+		token = next
+	}
+}
+
 // readFile reads a definition; "-" is stdin.
 func readFile(path string) (string, error) {
 	var raw []byte

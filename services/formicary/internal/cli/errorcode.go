@@ -20,15 +20,13 @@ func (a *app) errorCodeListCmd() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.with(c.Context(), func(ctx context.Context, cl *client) error {
 				all := &jobv1.ListErrorCodesResponse{}
-				for token := ""; ; {
+				err := pages(func(token string) (string, error) {
 					page, err := cl.errorCodes.ListErrorCodes(ctx, &jobv1.ListErrorCodesRequest{PageSize: pageSize, PageToken: token, JobType: jobType})
-					if err != nil {
-						return err
-					}
 					all.ErrorCodes = append(all.ErrorCodes, page.GetErrorCodes()...)
-					if token = page.GetNextPageToken(); token == "" {
-						break
-					}
+					return page.GetNextPageToken(), err
+				})
+				if err != nil {
+					return err
 				}
 				ids := make([]string, len(all.GetErrorCodes()))
 				for i, e := range all.GetErrorCodes() {

@@ -127,15 +127,13 @@ func (a *app) jobPluginsCmd() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.with(c.Context(), func(ctx context.Context, cl *client) error {
 				all := &jobv1.ListPluginsResponse{}
-				for token := ""; ; {
+				err := pages(func(token string) (string, error) {
 					page, err := cl.definitions.ListPlugins(ctx, &jobv1.ListPluginsRequest{PageSize: pageSize, PageToken: token})
-					if err != nil {
-						return err
-					}
 					all.Definitions = append(all.Definitions, page.GetDefinitions()...)
-					if token = page.GetNextPageToken(); token == "" {
-						break
-					}
+					return page.GetNextPageToken(), err
+				})
+				if err != nil {
+					return err
 				}
 				return a.show(all, jobTypes(all.GetDefinitions()), func(w io.Writer) { definitionTable(w, all.GetDefinitions()) })
 			})

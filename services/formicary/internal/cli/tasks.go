@@ -14,19 +14,18 @@ import (
 // tasks reads the tasks of the request's current run; a run that was not launched yet has none.
 func (c *client) tasks(ctx context.Context, r *jobv1.JobRequest) ([]*executionv1.Task, error) {
 	var all []*executionv1.Task
-	for token := ""; ; {
+	err := pages(func(token string) (string, error) {
 		page, err := c.executions.ListTasks(ctx, &executionv1.ListTasksRequest{RequestId: r.GetId(), Run: r.GetRun(), PageSize: pageSize, PageToken: token})
-		if errs.CodeOf(err) == errs.CodeNotFound {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
 		all = append(all, page.GetTasks()...)
-		if token = page.GetNextPageToken(); token == "" {
-			return all, nil
-		}
+		return page.GetNextPageToken(), err
+	})
+	if errs.CodeOf(err) == errs.CodeNotFound {
+		return nil, nil
 	}
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
 }
 
 // showResult prints a request with its tasks: one document, or the head and a table.
