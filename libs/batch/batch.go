@@ -6,16 +6,14 @@ package batch
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
-)
 
-// ErrClosed is returned by Do once Run has ended.
-var ErrClosed = errors.New("batch: not running")
+	"github.com/formicary/formicary/libs/errs"
+)
 
 // Options size a group.
 type Options struct {
@@ -65,7 +63,8 @@ func New[Req, Res any](opts Options, handle func(context.Context, []Req) ([]Res,
 	}
 }
 
-// Do hands in req and waits for its answer. A ctx that ends stops the waiting, not the work.
+// Do hands in req and waits for its answer. A ctx that ends stops the waiting, not the work. Once Run has ended it
+// returns errs.ErrShutdown, which tells a caller of this replica to try again.
 func (g *Group[Req, Res]) Do(ctx context.Context, req Req) (Res, error) {
 	it := &item[Req, Res]{req: req, done: make(chan struct{})}
 	var zero Res
@@ -74,7 +73,7 @@ func (g *Group[Req, Res]) Do(ctx context.Context, req Req) (Res, error) {
 	case <-ctx.Done():
 		return zero, ctx.Err()
 	case <-g.closed:
-		return zero, ErrClosed
+		return zero, errs.ErrShutdown
 	}
 	select {
 	case <-it.done:
@@ -86,7 +85,7 @@ func (g *Group[Req, Res]) Do(ctx context.Context, req Req) (Res, error) {
 		case <-it.done:
 			return it.res, it.err
 		default:
-			return zero, ErrClosed
+			return zero, errs.ErrShutdown
 		}
 	}
 }
@@ -157,23 +156,23 @@ func (g *Group[Req, Res]) answer(ctx context.Context, items []*item[Req, Res]) {
 	for i, it := range items {
 		reqs[i] = it.req
 	}
-	res, errs := g.safely(ctx, reqs)
+	res, faults := g.safely(ctx, reqs)
 	for i, it := range items {
 		if i < len(res) {
 			it.res = res[i]
 		}
-		if i < len(errs) {
-			it.err = errs[i]
+		if i < len(faults) {
+			it.err = faults[i]
 		}
 		close(it.done)
 	}
 }
 
 // safely turns a panic into an error for every item of the batch.
-func (g *Group[Req, Res]) safely(ctx context.Context, reqs []Req) (res []Res, errs []error) {
+func (g *Group[Req, Res]) safely(ctx context.Context, reqs []Req) (res []Res, faults []error) {
 	defer func() {
 		if r := recover(); r != nil {
-			res, errs = nil, All(len(reqs), fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
+			res, faults = nil, All(len(reqs), fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
 		}
 	}()
 	return g.handle(ctx, reqs)
@@ -181,9 +180,9 @@ func (g *Group[Req, Res]) safely(ctx context.Context, reqs []Req) (res []Res, er
 
 // All returns n times err, for a batch that failed as a whole.
 func All(n int, err error) []error {
-	errs := make([]error, n)
-	for i := range errs {
-		errs[i] = err
+	faults := make([]error, n)
+	for i := range faults {
+		faults[i] = err
 	}
-	return errs
+	return faults
 }

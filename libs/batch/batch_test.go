@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/formicary/formicary/libs/batch"
+	"github.com/formicary/formicary/libs/errs"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -23,14 +24,14 @@ func TestEveryCallerGetsItsOwnAnswer(t *testing.T) {
 		mu.Lock()
 		calls++
 		mu.Unlock()
-		out, errs := make([]int, len(in)), make([]error, len(in))
+		out, faults := make([]int, len(in)), make([]error, len(in))
 		for i, v := range in {
 			out[i] = v * 2
 			if v%2 == 1 {
-				errs[i] = odd
+				faults[i] = odd
 			}
 		}
-		return out, errs
+		return out, faults
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
@@ -47,7 +48,7 @@ func TestEveryCallerGetsItsOwnAnswer(t *testing.T) {
 	wg.Wait()
 	cancel()
 	<-ended
-	if _, err := g.Do(t.Context(), 1); !errors.Is(err, batch.ErrClosed) {
+	if _, err := g.Do(t.Context(), 1); !errors.Is(err, errs.ErrShutdown) {
 		t.Errorf("after the end: %v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -169,7 +170,7 @@ func (p *Process) NATS() (*nats.Conn, jetstream.JetStream, error) {
 	return nc, js, nil
 }
 
-// Peer opens the connection to another service; it connects when first used.
+// Peer opens the connection to another service, to all replicas of it that are named; it connects when first used.
 func (p *Process) Peer(service string) (*grpc.ClientConn, error) {
 	addr, err := p.Colony.Service(service)
 	if err != nil {
@@ -190,6 +191,9 @@ func (p *Process) Serve(register func(grpc.ServiceRegistrar)) error {
 		var err error
 		if addr, err = p.Colony.Service(p.Name); err != nil {
 			return err
+		}
+		if strings.Contains(addr, ",") {
+			return fmt.Errorf("%s has the addresses %s: say with --listen which of them this replica serves", p.Name, addr)
 		}
 	}
 	lis, err := p.Listen(addr)

@@ -30,7 +30,7 @@ type Colony struct {
 	Etcd     []string          `json:"etcd,omitempty"`
 	Postgres map[string]string `json:"postgres,omitempty"` // service → DSN
 	S3       S3                `json:"s3,omitzero"`
-	Services map[string]string `json:"services,omitempty"` // service → gRPC host:port
+	Services map[string]string `json:"services,omitempty"` // service → gRPC host:port, those of replicas separated by commas
 }
 
 // Load reads the file and applies the overrides FORMICARY_NATS_URL, FORMICARY_ETCD (comma-separated),

@@ -110,6 +110,9 @@ func Unauthenticated(reason, format string, args ...any) *Error {
 	return newError(CodeUnauthenticated, reason, format, args)
 }
 
+// ErrShutdown says that this replica is ending. The same call may work elsewhere, or here when it is back.
+var ErrShutdown = Unavailable("SHUTTING_DOWN", "this server is ending; try again")
+
 // Reason returns the reason of the typed error in the chain of err, or "".
 func Reason(err error) string {
 	if e, ok := errors.AsType[*Error](err); ok {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -11,26 +12,30 @@ import (
 	"google.golang.org/grpc/keepalive"
 )
 
-// Dial returns a connection to a server of this package. It connects when first used and reconnects by itself, at
-// most a second after the server is back.
-func Dial(target string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
-	opts = append([]grpc.DialOption{
+// Dial returns a connection to the servers of this package at addr: a host:port, of which DNS may name several replicas,
+// or several separated by commas. Calls go to each in turn. It connects when first used and reconnects by itself, at most
+// a second after a server is back.
+func Dial(addr string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
+	target, list := replicas(addr)
+	opts = slices.Concat([]grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithChainUnaryInterceptor(unaryClient),
 		grpc.WithChainStreamInterceptor(streamClient),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessage), grpc.MaxCallSendMsgSize(MaxMessage)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: quickly, MinConnectTimeout: 2 * time.Second}),
-	}, opts...)
+		grpc.WithDefaultServiceConfig(spread),
+	}, list, opts)
 	conn, err := grpc.NewClient(target, opts...)
 	if err != nil {
-		return nil, fmt.Errorf("dial %s: %w", target, err)
+		return nil, fmt.Errorf("dial %s: %w", addr, err)
 	}
 	return conn, nil
 }
 
 func unaryClient(ctx context.Context, method string, req, res any, conn *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	return FromStatus(next(outgoing(ctx), method, req, res, conn, opts...))
+	ctx = outgoing(ctx)
+	return retry(ctx, method, req, func() error { return next(ctx, method, req, res, conn, opts...) })
 }
 
 func streamClient(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, next grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {

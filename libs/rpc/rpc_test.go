@@ -74,7 +74,7 @@ func TestErrorsAtTheBorder(t *testing.T) {
 		{"typed", fmt.Errorf("secret: %w", typed), "BAD", codes.InvalidArgument, "bad 1"},
 		{"untyped", errors.New("secret"), "", codes.Internal, "internal error"},
 		{"wrapped status", fmt.Errorf("secret: %w", status.Error(codes.NotFound, "x")), "", codes.Internal, "internal error"},
-		{"cancelled", context.Canceled, "", codes.Canceled, "cancelled by the caller"},
+		{"cancelled, but not by the caller", context.Canceled, "SHUTTING_DOWN", codes.Unavailable, "this server is ending; try again"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := serve(t, func(context.Context) error { return c.err })

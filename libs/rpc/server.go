@@ -24,6 +24,10 @@ import (
 // MaxMessage is the largest message that servers and clients accept, in bytes.
 const MaxMessage = 32 << 20
 
+// connectionAge is after which a client that is connected by TCP connects, and asks DNS, again: what it takes at most until
+// it notices a new replica. Calls and streams under way are finished on the old connection, however long they take.
+const connectionAge = 2 * time.Minute
+
 // NewServer returns a server with health checking and the interceptors of this package before those of opts.
 func NewServer(log *slog.Logger, opts ...grpc.ServerOption) *grpc.Server {
 	opts = append([]grpc.ServerOption{
@@ -32,6 +36,7 @@ func NewServer(log *slog.Logger, opts ...grpc.ServerOption) *grpc.Server {
 		grpc.MaxRecvMsgSize(MaxMessage),
 		grpc.MaxSendMsgSize(MaxMessage),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: connectionAge}),
 	}, opts...)
 	s := grpc.NewServer(opts...)
 	grpc_health_v1.RegisterHealthServer(s, health.NewServer())
@@ -77,11 +82,20 @@ func border(ctx context.Context, log *slog.Logger, method string, panicked any, 
 	if err == nil {
 		return nil
 	}
-	s := ToStatus(err)
+	s := ToStatus(ending(ctx, err))
 	if s.Code() == codes.Internal || s.Code() == codes.Unknown {
 		log.ErrorContext(ctx, "call failed", "method", method, "error", err)
 	}
 	return s.Err()
+}
+
+// ending tells the end of this server from that of the call: when work is cancelled whose caller still waits, it was not
+// the caller, and another replica may do it.
+func ending(ctx context.Context, err error) error {
+	if errors.Is(err, context.Canceled) && ctx.Err() == nil && errs.CodeOf(err) == errs.CodeUnknown {
+		return errs.ErrShutdown
+	}
+	return err
 }
 
 // validate applies the rules that stand in the message's proto.

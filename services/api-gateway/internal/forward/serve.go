@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
@@ -25,13 +26,21 @@ func (f *Forwarder) describe(sd protoreflect.ServiceDescriptor) *grpc.ServiceDes
 		case m.IsStreamingServer():
 			d.Streams = append(d.Streams, grpc.StreamDesc{StreamName: name, ServerStreams: true, Handler: f.serveStream(full)})
 		default:
-			d.Methods = append(d.Methods, grpc.MethodDesc{MethodName: name, Handler: f.serveUnary(full)})
+			d.Methods = append(d.Methods, grpc.MethodDesc{MethodName: name, Handler: f.serveUnary(full, keyOf(m))})
 		}
 	}
 	return d
 }
 
-func (f *Forwarder) serveUnary(method string) grpc.MethodHandler {
+// keyOf returns the number of the field idempotency_key of a method's request, or 0.
+func keyOf(m protoreflect.MethodDescriptor) protowire.Number {
+	if key := m.Input().Fields().ByName("idempotency_key"); key != nil {
+		return key.Number()
+	}
+	return 0
+}
+
+func (f *Forwarder) serveUnary(method string, key protowire.Number) grpc.MethodHandler {
 	pass := func(ctx context.Context, in any) (any, error) {
 		out := &frame{}
 		if err := f.call(ctx, method, in, out, grpc.ForceCodecV2(Codec())); err != nil {
@@ -40,7 +49,7 @@ func (f *Forwarder) serveUnary(method string) grpc.MethodHandler {
 		return out, nil
 	}
 	return func(srv any, ctx context.Context, dec func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
-		in := &frame{}
+		in := &frame{key: key}
 		if err := dec(in); err != nil {
 			return nil, err
 		}

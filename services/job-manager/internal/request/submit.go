@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/formicary/formicary/libs/batch"
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/services/job-manager/internal/definition"
@@ -106,8 +104,6 @@ func (m *Manager) Submit(ctx context.Context, s Submission) (rec Record, created
 		}
 		out, err := m.submits.Do(ctx, draft)
 		switch {
-		case errors.Is(err, batch.ErrClosed):
-			return Record{}, false, errs.Unavailable("SHUTTING_DOWN", "this server is ending; send the request again")
 		case err != nil:
 			return Record{}, false, err
 		case out.Stale:

@@ -1638,15 +1638,15 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\x06FAILED\x10\x02\x12\r\n" +
 	"\tTIMED_OUT\x10\x03\x12\r\n" +
 	"\tCANCELLED\x10\x04\x12\b\n" +
-	"\x04LOST\x10\x052\xa0\x02\n" +
+	"\x04LOST\x10\x052\xa6\x02\n" +
 	"\x13RegistrationService\x12Y\n" +
-	"\bRegister\x12!.formicary.ant.v1.RegisterRequest\x1a\".formicary.ant.v1.RegisterResponse\"\x06\xaa\xbb\x18\x02 \x01\x12\\\n" +
-	"\tHeartbeat\x12\".formicary.ant.v1.HeartbeatRequest\x1a#.formicary.ant.v1.HeartbeatResponse\"\x06\xaa\xbb\x18\x02 \x01\x12P\n" +
-	"\x05Leave\x12\x1e.formicary.ant.v1.LeaveRequest\x1a\x1f.formicary.ant.v1.LeaveResponse\"\x06\xaa\xbb\x18\x02 \x012\xa1\x02\n" +
-	"\x0eAttemptService\x12P\n" +
-	"\x05Claim\x12\x1e.formicary.ant.v1.ClaimRequest\x1a\x1f.formicary.ant.v1.ClaimResponse\"\x06\xaa\xbb\x18\x02 \x01\x12M\n" +
-	"\x04Sync\x12\x1d.formicary.ant.v1.SyncRequest\x1a\x1e.formicary.ant.v1.SyncResponse\"\x06\xaa\xbb\x18\x02 \x01\x12n\n" +
-	"\x0fCreateLogUpload\x12(.formicary.ant.v1.CreateLogUploadRequest\x1a).formicary.ant.v1.CreateLogUploadResponse\"\x06\xaa\xbb\x18\x02 \x01B\xc3\x01\n" +
+	"\bRegister\x12!.formicary.ant.v1.RegisterRequest\x1a\".formicary.ant.v1.RegisterResponse\"\x06\xaa\xbb\x18\x02 \x01\x12_\n" +
+	"\tHeartbeat\x12\".formicary.ant.v1.HeartbeatRequest\x1a#.formicary.ant.v1.HeartbeatResponse\"\t\xaa\xbb\x18\x02 \x01\x90\x02\x02\x12S\n" +
+	"\x05Leave\x12\x1e.formicary.ant.v1.LeaveRequest\x1a\x1f.formicary.ant.v1.LeaveResponse\"\t\xaa\xbb\x18\x02 \x01\x90\x02\x022\xaa\x02\n" +
+	"\x0eAttemptService\x12S\n" +
+	"\x05Claim\x12\x1e.formicary.ant.v1.ClaimRequest\x1a\x1f.formicary.ant.v1.ClaimResponse\"\t\xaa\xbb\x18\x02 \x01\x90\x02\x02\x12P\n" +
+	"\x04Sync\x12\x1d.formicary.ant.v1.SyncRequest\x1a\x1e.formicary.ant.v1.SyncResponse\"\t\xaa\xbb\x18\x02 \x01\x90\x02\x02\x12q\n" +
+	"\x0fCreateLogUpload\x12(.formicary.ant.v1.CreateLogUploadRequest\x1a).formicary.ant.v1.CreateLogUploadResponse\"\t\xaa\xbb\x18\x02 \x01\x90\x02\x02B\xc3\x01\n" +
 	"\x14com.formicary.ant.v1B\bAntProtoP\x01Z?github.com/formicary/formicary/proto/gen/formicary/ant/v1;antv1\xa2\x02\x03FAX\xaa\x02\x10Formicary.Ant.V1\xca\x02\x10Formicary\\Ant\\V1\xe2\x02\x1cFormicary\\Ant\\V1\\GPBMetadata\xea\x02\x12Formicary::Ant::V1b\x06proto3"
 
 var (

@@ -2969,27 +2969,27 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\n" +
 	"recipients\x18\f \x03(\tR\n" +
 	"recipients\x12.\n" +
-	"\x04time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\xed\x02\n" +
-	"\x10ExecutionService\x12\xb1\x01\n" +
-	"\fGetExecution\x12+.formicary.execution.v1.GetExecutionRequest\x1a,.formicary.execution.v1.GetExecutionResponse\"F\xaa\xbb\x18\x0e\n" +
-	"\frequest.read\x82\xd3\xe4\x93\x02.\x12,/api/v1/jobs/requests/{request_id}/execution\x12\xa4\x01\n" +
-	"\tListTasks\x12(.formicary.execution.v1.ListTasksRequest\x1a).formicary.execution.v1.ListTasksResponse\"B\xaa\xbb\x18\x0e\n" +
-	"\frequest.read\x82\xd3\xe4\x93\x02*\x12(/api/v1/jobs/requests/{request_id}/tasks2\xda\x05\n" +
+	"\x04time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\xf3\x02\n" +
+	"\x10ExecutionService\x12\xb4\x01\n" +
+	"\fGetExecution\x12+.formicary.execution.v1.GetExecutionRequest\x1a,.formicary.execution.v1.GetExecutionResponse\"I\xaa\xbb\x18\x0e\n" +
+	"\frequest.read\x82\xd3\xe4\x93\x02.\x12,/api/v1/jobs/requests/{request_id}/execution\x90\x02\x01\x12\xa7\x01\n" +
+	"\tListTasks\x12(.formicary.execution.v1.ListTasksRequest\x1a).formicary.execution.v1.ListTasksResponse\"E\xaa\xbb\x18\x0e\n" +
+	"\frequest.read\x82\xd3\xe4\x93\x02*\x12(/api/v1/jobs/requests/{request_id}/tasks\x90\x02\x012\xe0\x05\n" +
 	"\x0fApprovalService\x12\xfc\x01\n" +
 	"\x0eVoteOnApproval\x12-.formicary.execution.v1.VoteOnApprovalRequest\x1a..formicary.execution.v1.VoteOnApprovalResponse\"\x8a\x01\xaa\xbb\x18\x0f\n" +
-	"\rapproval.vote\x82\xd3\xe4\x93\x02q:\x01*Z6:\x01*\"1/api/jobs/requests/{request_id}/tasks/{task}/vote\"4/api/v1/jobs/requests/{request_id}/tasks/{task}/vote\x12\xf4\x01\n" +
-	"\vGetApproval\x12*.formicary.execution.v1.GetApprovalRequest\x1a+.formicary.execution.v1.GetApprovalResponse\"\x8b\x01\xaa\xbb\x18\x0e\n" +
-	"\frequest.read\x82\xd3\xe4\x93\x02sZ7\x125/api/jobs/requests/{request_id}/tasks/{task}/approval\x128/api/v1/jobs/requests/{request_id}/tasks/{task}/approval\x12\xd0\x01\n" +
-	"\x14ListPendingApprovals\x123.formicary.execution.v1.ListPendingApprovalsRequest\x1a4.formicary.execution.v1.ListPendingApprovalsResponse\"M\xaa\xbb\x18\x0e\n" +
-	"\frequest.read\x82\xd3\xe4\x93\x025Z\x18\x12\x16/api/approvals/pending\x12\x19/api/v1/approvals/pending2\xc5\x01\n" +
+	"\rapproval.vote\x82\xd3\xe4\x93\x02q:\x01*Z6:\x01*\"1/api/jobs/requests/{request_id}/tasks/{task}/vote\"4/api/v1/jobs/requests/{request_id}/tasks/{task}/vote\x12\xf7\x01\n" +
+	"\vGetApproval\x12*.formicary.execution.v1.GetApprovalRequest\x1a+.formicary.execution.v1.GetApprovalResponse\"\x8e\x01\xaa\xbb\x18\x0e\n" +
+	"\frequest.read\x82\xd3\xe4\x93\x02sZ7\x125/api/jobs/requests/{request_id}/tasks/{task}/approval\x128/api/v1/jobs/requests/{request_id}/tasks/{task}/approval\x90\x02\x01\x12\xd3\x01\n" +
+	"\x14ListPendingApprovals\x123.formicary.execution.v1.ListPendingApprovalsRequest\x1a4.formicary.execution.v1.ListPendingApprovalsResponse\"P\xaa\xbb\x18\x0e\n" +
+	"\frequest.read\x82\xd3\xe4\x93\x025Z\x18\x12\x16/api/approvals/pending\x12\x19/api/v1/approvals/pending\x90\x02\x012\xc8\x01\n" +
 	"\n" +
-	"LogService\x12\xb6\x01\n" +
-	"\fWatchTaskLog\x12+.formicary.execution.v1.WatchTaskLogRequest\x1a,.formicary.execution.v1.WatchTaskLogResponse\"I\xaa\xbb\x18\n" +
+	"LogService\x12\xb9\x01\n" +
+	"\fWatchTaskLog\x12+.formicary.execution.v1.WatchTaskLogRequest\x1a,.formicary.execution.v1.WatchTaskLogResponse\"L\xaa\xbb\x18\n" +
 	"\n" +
-	"\blog.read\x82\xd3\xe4\x93\x025\x123/api/v1/jobs/requests/{request_id}/tasks/{task}/log0\x012\x93\x02\n" +
-	"\x15ExecutionStateService\x12\x83\x01\n" +
-	"\x12GetExecutionStates\x121.formicary.execution.v1.GetExecutionStatesRequest\x1a2.formicary.execution.v1.GetExecutionStatesResponse\"\x06\xaa\xbb\x18\x02\x18\x01\x12t\n" +
-	"\rCheckAttempts\x12,.formicary.execution.v1.CheckAttemptsRequest\x1a-.formicary.execution.v1.CheckAttemptsResponse\"\x06\xaa\xbb\x18\x02\x18\x01B\xf3\x01\n" +
+	"\blog.read\x82\xd3\xe4\x93\x025\x123/api/v1/jobs/requests/{request_id}/tasks/{task}/log\x90\x02\x010\x012\x99\x02\n" +
+	"\x15ExecutionStateService\x12\x86\x01\n" +
+	"\x12GetExecutionStates\x121.formicary.execution.v1.GetExecutionStatesRequest\x1a2.formicary.execution.v1.GetExecutionStatesResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x01\x12w\n" +
+	"\rCheckAttempts\x12,.formicary.execution.v1.CheckAttemptsRequest\x1a-.formicary.execution.v1.CheckAttemptsResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x01B\xf3\x01\n" +
 	"\x1acom.formicary.execution.v1B\x0eExecutionProtoP\x01ZKgithub.com/formicary/formicary/proto/gen/formicary/execution/v1;executionv1\xa2\x02\x03FEX\xaa\x02\x16Formicary.Execution.V1\xca\x02\x16Formicary\\Execution\\V1\xe2\x02\"Formicary\\Execution\\V1\\GPBMetadata\xea\x02\x18Formicary::Execution::V1b\x06proto3"
 
 var (

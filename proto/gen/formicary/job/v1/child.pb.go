@@ -698,11 +698,11 @@ const file_formicary_job_v1_child_proto_rawDesc = "" +
 	"\x05state\x18\x05 \x01(\x0e2\".formicary.job.v1.JobRequest.StateR\x05state\x12\x1d\n" +
 	"\n" +
 	"error_code\x18\x06 \x01(\tR\terrorCode\x12#\n" +
-	"\rerror_message\x18\a \x01(\tR\ferrorMessage2\xcc\x02\n" +
-	"\fChildService\x12k\n" +
-	"\x0eSubmitChildren\x12'.formicary.job.v1.SubmitChildrenRequest\x1a(.formicary.job.v1.SubmitChildrenResponse\"\x06\xaa\xbb\x18\x02\x18\x01\x12b\n" +
-	"\vGetChildren\x12$.formicary.job.v1.GetChildrenRequest\x1a%.formicary.job.v1.GetChildrenResponse\"\x06\xaa\xbb\x18\x02\x18\x01\x12k\n" +
-	"\x0eCancelChildren\x12'.formicary.job.v1.CancelChildrenRequest\x1a(.formicary.job.v1.CancelChildrenResponse\"\x06\xaa\xbb\x18\x02\x18\x01B\xc5\x01\n" +
+	"\rerror_message\x18\a \x01(\tR\ferrorMessage2\xd5\x02\n" +
+	"\fChildService\x12n\n" +
+	"\x0eSubmitChildren\x12'.formicary.job.v1.SubmitChildrenRequest\x1a(.formicary.job.v1.SubmitChildrenResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x02\x12e\n" +
+	"\vGetChildren\x12$.formicary.job.v1.GetChildrenRequest\x1a%.formicary.job.v1.GetChildrenResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x01\x12n\n" +
+	"\x0eCancelChildren\x12'.formicary.job.v1.CancelChildrenRequest\x1a(.formicary.job.v1.CancelChildrenResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x02B\xc5\x01\n" +
 	"\x14com.formicary.job.v1B\n" +
 	"ChildProtoP\x01Z?github.com/formicary/formicary/proto/gen/formicary/job/v1;jobv1\xa2\x02\x03FJX\xaa\x02\x10Formicary.Job.V1\xca\x02\x10Formicary\\Job\\V1\xe2\x02\x1cFormicary\\Job\\V1\\GPBMetadata\xea\x02\x12Formicary::Job::V1b\x06proto3"
 

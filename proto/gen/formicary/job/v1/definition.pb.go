@@ -1215,22 +1215,22 @@ const file_formicary_job_v1_definition_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\"\x80\x01\n" +
 	"\x13ListPluginsResponse\x12A\n" +
 	"\vdefinitions\x18\x01 \x03(\v2\x1f.formicary.job.v1.JobDefinitionR\vdefinitions\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xf1\v\n" +
-	"\x14JobDefinitionService\x12\xc9\x01\n" +
-	"\x13CreateJobDefinition\x12,.formicary.job.v1.CreateJobDefinitionRequest\x1a-.formicary.job.v1.CreateJobDefinitionResponse\"U\xaa\xbb\x18\x12\n" +
-	"\x10definition.write\x82\xd3\xe4\x93\x029:\x01*Z\x1a:\x01*\"\x15/api/jobs/definitions\"\x18/api/v1/jobs/definitions\x12\xa5\x01\n" +
-	"\x10GetJobDefinition\x12).formicary.job.v1.GetJobDefinitionRequest\x1a*.formicary.job.v1.GetJobDefinitionResponse\":\xaa\xbb\x18\x11\n" +
-	"\x0fdefinition.read\x82\xd3\xe4\x93\x02\x1f\x12\x1d/api/v1/jobs/definitions/{id}\x12\xbf\x01\n" +
-	"\x12ListJobDefinitions\x12+.formicary.job.v1.ListJobDefinitionsRequest\x1a,.formicary.job.v1.ListJobDefinitionsResponse\"N\xaa\xbb\x18\x11\n" +
-	"\x0fdefinition.read\x82\xd3\xe4\x93\x023Z\x17\x12\x15/api/jobs/definitions\x12\x18/api/v1/jobs/definitions\x12\xcf\x01\n" +
-	"\x19ListJobDefinitionVersions\x122.formicary.job.v1.ListJobDefinitionVersionsRequest\x1a3.formicary.job.v1.ListJobDefinitionVersionsResponse\"I\xaa\xbb\x18\x11\n" +
-	"\x0fdefinition.read\x82\xd3\xe4\x93\x02.\x12,/api/v1/jobs/definitions/{job_type}/versions\x12\xb9\x01\n" +
-	"\x13EnableJobDefinition\x12,.formicary.job.v1.EnableJobDefinitionRequest\x1a-.formicary.job.v1.EnableJobDefinitionResponse\"E\xaa\xbb\x18\x12\n" +
-	"\x10definition.write\x82\xd3\xe4\x93\x02):\x01*\"$/api/v1/jobs/definitions/{id}/enable\x12\xbd\x01\n" +
-	"\x14DisableJobDefinition\x12-.formicary.job.v1.DisableJobDefinitionRequest\x1a..formicary.job.v1.DisableJobDefinitionResponse\"F\xaa\xbb\x18\x12\n" +
-	"\x10definition.write\x82\xd3\xe4\x93\x02*:\x01*\"%/api/v1/jobs/definitions/{id}/disable\x12\xa2\x01\n" +
-	"\vListPlugins\x12$.formicary.job.v1.ListPluginsRequest\x1a%.formicary.job.v1.ListPluginsResponse\"F\xaa\xbb\x18\x11\n" +
-	"\x0fdefinition.read\x82\xd3\xe4\x93\x02+Z\x13\x12\x11/api/jobs/plugins\x12\x14/api/v1/jobs/plugins\x12\xaf\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x86\f\n" +
+	"\x14JobDefinitionService\x12\xcc\x01\n" +
+	"\x13CreateJobDefinition\x12,.formicary.job.v1.CreateJobDefinitionRequest\x1a-.formicary.job.v1.CreateJobDefinitionResponse\"X\xaa\xbb\x18\x12\n" +
+	"\x10definition.write\x82\xd3\xe4\x93\x029:\x01*Z\x1a:\x01*\"\x15/api/jobs/definitions\"\x18/api/v1/jobs/definitions\x90\x02\x02\x12\xa8\x01\n" +
+	"\x10GetJobDefinition\x12).formicary.job.v1.GetJobDefinitionRequest\x1a*.formicary.job.v1.GetJobDefinitionResponse\"=\xaa\xbb\x18\x11\n" +
+	"\x0fdefinition.read\x82\xd3\xe4\x93\x02\x1f\x12\x1d/api/v1/jobs/definitions/{id}\x90\x02\x01\x12\xc2\x01\n" +
+	"\x12ListJobDefinitions\x12+.formicary.job.v1.ListJobDefinitionsRequest\x1a,.formicary.job.v1.ListJobDefinitionsResponse\"Q\xaa\xbb\x18\x11\n" +
+	"\x0fdefinition.read\x82\xd3\xe4\x93\x023Z\x17\x12\x15/api/jobs/definitions\x12\x18/api/v1/jobs/definitions\x90\x02\x01\x12\xd2\x01\n" +
+	"\x19ListJobDefinitionVersions\x122.formicary.job.v1.ListJobDefinitionVersionsRequest\x1a3.formicary.job.v1.ListJobDefinitionVersionsResponse\"L\xaa\xbb\x18\x11\n" +
+	"\x0fdefinition.read\x82\xd3\xe4\x93\x02.\x12,/api/v1/jobs/definitions/{job_type}/versions\x90\x02\x01\x12\xbc\x01\n" +
+	"\x13EnableJobDefinition\x12,.formicary.job.v1.EnableJobDefinitionRequest\x1a-.formicary.job.v1.EnableJobDefinitionResponse\"H\xaa\xbb\x18\x12\n" +
+	"\x10definition.write\x82\xd3\xe4\x93\x02):\x01*\"$/api/v1/jobs/definitions/{id}/enable\x90\x02\x02\x12\xc0\x01\n" +
+	"\x14DisableJobDefinition\x12-.formicary.job.v1.DisableJobDefinitionRequest\x1a..formicary.job.v1.DisableJobDefinitionResponse\"I\xaa\xbb\x18\x12\n" +
+	"\x10definition.write\x82\xd3\xe4\x93\x02*:\x01*\"%/api/v1/jobs/definitions/{id}/disable\x90\x02\x02\x12\xa5\x01\n" +
+	"\vListPlugins\x12$.formicary.job.v1.ListPluginsRequest\x1a%.formicary.job.v1.ListPluginsResponse\"I\xaa\xbb\x18\x11\n" +
+	"\x0fdefinition.read\x82\xd3\xe4\x93\x02+Z\x13\x12\x11/api/jobs/plugins\x12\x14/api/v1/jobs/plugins\x90\x02\x01\x12\xaf\x01\n" +
 	"\x13DeleteJobDefinition\x12,.formicary.job.v1.DeleteJobDefinitionRequest\x1a-.formicary.job.v1.DeleteJobDefinitionResponse\";\xaa\xbb\x18\x12\n" +
 	"\x10definition.write\x82\xd3\xe4\x93\x02\x1f*\x1d/api/v1/jobs/definitions/{id}B\xca\x01\n" +
 	"\x14com.formicary.job.v1B\x0fDefinitionProtoP\x01Z?github.com/formicary/formicary/proto/gen/formicary/job/v1;jobv1\xa2\x02\x03FJX\xaa\x02\x10Formicary.Job.V1\xca\x02\x10Formicary\\Job\\V1\xe2\x02\x1cFormicary\\Job\\V1\\GPBMetadata\xea\x02\x12Formicary::Job::V1b\x06proto3"

@@ -533,10 +533,10 @@ const file_formicary_job_v1_error_code_proto_rawDesc = "" +
 	"error_code\x18\x01 \x01(\v2\x1b.formicary.job.v1.ErrorCodeR\terrorCode\"2\n" +
 	"\x16DeleteErrorCodeRequest\x12\x18\n" +
 	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x02id\"\x19\n" +
-	"\x17DeleteErrorCodeResponse2\xdf\x04\n" +
-	"\x10ErrorCodeService\x12\xa4\x01\n" +
-	"\x0eListErrorCodes\x12'.formicary.job.v1.ListErrorCodesRequest\x1a(.formicary.job.v1.ListErrorCodesResponse\"?\xaa\xbb\x18\x11\n" +
-	"\x0ferror_code.read\x82\xd3\xe4\x93\x02$Z\r\x12\v/api/errors\x12\x13/api/v1/error-codes\x12\xee\x01\n" +
+	"\x17DeleteErrorCodeResponse2\xe2\x04\n" +
+	"\x10ErrorCodeService\x12\xa7\x01\n" +
+	"\x0eListErrorCodes\x12'.formicary.job.v1.ListErrorCodesRequest\x1a(.formicary.job.v1.ListErrorCodesResponse\"B\xaa\xbb\x18\x11\n" +
+	"\x0ferror_code.read\x82\xd3\xe4\x93\x02$Z\r\x12\v/api/errors\x12\x13/api/v1/error-codes\x90\x02\x01\x12\xee\x01\n" +
 	"\rSaveErrorCode\x12&.formicary.job.v1.SaveErrorCodeRequest\x1a'.formicary.job.v1.SaveErrorCodeResponse\"\x8b\x01\xaa\xbb\x18\x12\n" +
 	"\x10error_code.write\x82\xd3\xe4\x93\x02o:\n" +
 	"error_codeZ1:\n" +

@@ -800,10 +800,10 @@ const file_formicary_job_v1_event_proto_rawDesc = "" +
 	"\n" +
 	"error_code\x18\a \x01(\tR\terrorCode\x12#\n" +
 	"\rerror_message\x18\b \x01(\tR\ferrorMessage\x12.\n" +
-	"\x04time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\x97\x01\n" +
-	"\fEventService\x12\x86\x01\n" +
-	"\vWatchEvents\x12$.formicary.job.v1.WatchEventsRequest\x1a%.formicary.job.v1.WatchEventsResponse\"(\xaa\xbb\x18\x0e\n" +
-	"\frequest.read\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/v1/events0\x01B\xc5\x01\n" +
+	"\x04time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\x9a\x01\n" +
+	"\fEventService\x12\x89\x01\n" +
+	"\vWatchEvents\x12$.formicary.job.v1.WatchEventsRequest\x1a%.formicary.job.v1.WatchEventsResponse\"+\xaa\xbb\x18\x0e\n" +
+	"\frequest.read\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/v1/events\x90\x02\x010\x01B\xc5\x01\n" +
 	"\x14com.formicary.job.v1B\n" +
 	"EventProtoP\x01Z?github.com/formicary/formicary/proto/gen/formicary/job/v1;jobv1\xa2\x02\x03FJX\xaa\x02\x10Formicary.Job.V1\xca\x02\x10Formicary\\Job\\V1\xe2\x02\x1cFormicary\\Job\\V1\\GPBMetadata\xea\x02\x12Formicary::Job::V1b\x06proto3"
 

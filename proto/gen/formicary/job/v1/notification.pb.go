@@ -392,10 +392,10 @@ const file_formicary_job_v1_notification_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tR\tpageToken\"\x89\x01\n" +
 	"\x19ListNotificationsResponse\x12D\n" +
 	"\rnotifications\x18\x01 \x03(\v2\x1e.formicary.job.v1.NotificationR\rnotifications\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xd0\x01\n" +
-	"\x13NotificationService\x12\xb8\x01\n" +
-	"\x11ListNotifications\x12*.formicary.job.v1.ListNotificationsRequest\x1a+.formicary.job.v1.ListNotificationsResponse\"J\xaa\xbb\x18\x0e\n" +
-	"\frequest.read\x82\xd3\xe4\x93\x022\x120/api/v1/jobs/requests/{request_id}/notificationsB\xcc\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xd3\x01\n" +
+	"\x13NotificationService\x12\xbb\x01\n" +
+	"\x11ListNotifications\x12*.formicary.job.v1.ListNotificationsRequest\x1a+.formicary.job.v1.ListNotificationsResponse\"M\xaa\xbb\x18\x0e\n" +
+	"\frequest.read\x82\xd3\xe4\x93\x022\x120/api/v1/jobs/requests/{request_id}/notifications\x90\x02\x01B\xcc\x01\n" +
 	"\x14com.formicary.job.v1B\x11NotificationProtoP\x01Z?github.com/formicary/formicary/proto/gen/formicary/job/v1;jobv1\xa2\x02\x03FJX\xaa\x02\x10Formicary.Job.V1\xca\x02\x10Formicary\\Job\\V1\xe2\x02\x1cFormicary\\Job\\V1\\GPBMetadata\xea\x02\x12Formicary::Job::V1b\x06proto3"
 
 var (

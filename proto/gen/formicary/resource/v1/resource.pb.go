@@ -1193,22 +1193,22 @@ const file_formicary_resource_v1_resource_proto_rawDesc = "" +
 	"\n" +
 	"AntChanged\x12\x15\n" +
 	"\x06ant_id\x18\x01 \x01(\tR\x05antId\x126\n" +
-	"\x05state\x18\x02 \x01(\x0e2 .formicary.resource.v1.Ant.StateR\x05state2\xc5\x04\n" +
+	"\x05state\x18\x02 \x01(\x0e2 .formicary.resource.v1.Ant.StateR\x05state2\xd2\x04\n" +
 	"\n" +
-	"AntService\x12\x8c\x01\n" +
-	"\bListAnts\x12&.formicary.resource.v1.ListAntsRequest\x1a'.formicary.resource.v1.ListAntsResponse\"/\xaa\xbb\x18\n" +
+	"AntService\x12\x8f\x01\n" +
+	"\bListAnts\x12&.formicary.resource.v1.ListAntsRequest\x1a'.formicary.resource.v1.ListAntsResponse\"2\xaa\xbb\x18\n" +
 	"\n" +
-	"\bant.read\x82\xd3\xe4\x93\x02\x1bZ\v\x12\t/api/ants\x12\f/api/v1/ants\x12~\n" +
-	"\x06GetAnt\x12$.formicary.resource.v1.GetAntRequest\x1a%.formicary.resource.v1.GetAntResponse\"'\xaa\xbb\x18\n" +
+	"\bant.read\x82\xd3\xe4\x93\x02\x1bZ\v\x12\t/api/ants\x12\f/api/v1/ants\x90\x02\x01\x12\x81\x01\n" +
+	"\x06GetAnt\x12$.formicary.resource.v1.GetAntRequest\x1a%.formicary.resource.v1.GetAntResponse\"*\xaa\xbb\x18\n" +
 	"\n" +
-	"\bant.read\x82\xd3\xe4\x93\x02\x13\x12\x11/api/v1/ants/{id}\x12\x90\x01\n" +
-	"\bDrainAnt\x12&.formicary.resource.v1.DrainAntRequest\x1a'.formicary.resource.v1.DrainAntResponse\"3\xaa\xbb\x18\r\n" +
-	"\vant.operate\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/api/v1/ants/{id}/drain\x12\x94\x01\n" +
-	"\tResumeAnt\x12'.formicary.resource.v1.ResumeAntRequest\x1a(.formicary.resource.v1.ResumeAntResponse\"4\xaa\xbb\x18\r\n" +
-	"\vant.operate\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/api/v1/ants/{id}/resume2\xe4\x01\n" +
-	"\x12ReservationService\x12`\n" +
-	"\aReserve\x12%.formicary.resource.v1.ReserveRequest\x1a&.formicary.resource.v1.ReserveResponse\"\x06\xaa\xbb\x18\x02\x18\x01\x12l\n" +
-	"\vGetCapacity\x12).formicary.resource.v1.GetCapacityRequest\x1a*.formicary.resource.v1.GetCapacityResponse\"\x06\xaa\xbb\x18\x02\x18\x01B\xeb\x01\n" +
+	"\bant.read\x82\xd3\xe4\x93\x02\x13\x12\x11/api/v1/ants/{id}\x90\x02\x01\x12\x93\x01\n" +
+	"\bDrainAnt\x12&.formicary.resource.v1.DrainAntRequest\x1a'.formicary.resource.v1.DrainAntResponse\"6\xaa\xbb\x18\r\n" +
+	"\vant.operate\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/api/v1/ants/{id}/drain\x90\x02\x02\x12\x97\x01\n" +
+	"\tResumeAnt\x12'.formicary.resource.v1.ResumeAntRequest\x1a(.formicary.resource.v1.ResumeAntResponse\"7\xaa\xbb\x18\r\n" +
+	"\vant.operate\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/api/v1/ants/{id}/resume\x90\x02\x022\xea\x01\n" +
+	"\x12ReservationService\x12c\n" +
+	"\aReserve\x12%.formicary.resource.v1.ReserveRequest\x1a&.formicary.resource.v1.ReserveResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x02\x12o\n" +
+	"\vGetCapacity\x12).formicary.resource.v1.GetCapacityRequest\x1a*.formicary.resource.v1.GetCapacityResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x01B\xeb\x01\n" +
 	"\x19com.formicary.resource.v1B\rResourceProtoP\x01ZIgithub.com/formicary/formicary/proto/gen/formicary/resource/v1;resourcev1\xa2\x02\x03FRX\xaa\x02\x15Formicary.Resource.V1\xca\x02\x15Formicary\\Resource\\V1\xe2\x02!Formicary\\Resource\\V1\\GPBMetadata\xea\x02\x17Formicary::Resource::V1b\x06proto3"
 
 var (

@@ -175,11 +175,11 @@ const file_formicary_schedule_v1_queue_proto_rawDesc = "" +
 	"\badmitted\x18\x05 \x01(\x03R\badmitted\x12\x16\n" +
 	"\x06fenced\x18\x06 \x01(\x03R\x06fenced\x12<\n" +
 	"\flast_pass_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"lastPassAt2\xa3\x01\n" +
-	"\fQueueService\x12\x92\x01\n" +
-	"\fGetScheduler\x12*.formicary.schedule.v1.GetSchedulerRequest\x1a+.formicary.schedule.v1.GetSchedulerResponse\")\xaa\xbb\x18\f\n" +
+	"lastPassAt2\xa6\x01\n" +
+	"\fQueueService\x12\x95\x01\n" +
+	"\fGetScheduler\x12*.formicary.schedule.v1.GetSchedulerRequest\x1a+.formicary.schedule.v1.GetSchedulerResponse\",\xaa\xbb\x18\f\n" +
 	"\n" +
-	"queue.read\x82\xd3\xe4\x93\x02\x13\x12\x11/api/v1/schedulerB\xe8\x01\n" +
+	"queue.read\x82\xd3\xe4\x93\x02\x13\x12\x11/api/v1/scheduler\x90\x02\x01B\xe8\x01\n" +
 	"\x19com.formicary.schedule.v1B\n" +
 	"QueueProtoP\x01ZIgithub.com/formicary/formicary/proto/gen/formicary/schedule/v1;schedulev1\xa2\x02\x03FSX\xaa\x02\x15Formicary.Schedule.V1\xca\x02\x15Formicary\\Schedule\\V1\xe2\x02!Formicary\\Schedule\\V1\\GPBMetadata\xea\x02\x17Formicary::Schedule::V1b\x06proto3"
 
