@@ -4,6 +4,7 @@ package audit
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -23,19 +24,35 @@ type Violation struct {
 	Detail string `json:"detail"`
 }
 
-// Run applies the checks to one snapshot of the schema that pool's search path names.
+// Failure is a check that could not be made: nothing is known of its invariant.
+type Failure struct {
+	Check string `json:"check"`
+	Error string `json:"error"`
+}
+
+// Incomplete is the error of an audit in which some checks could not be made. What the others found is right.
+type Incomplete struct{ Failures []Failure }
+
+// Error names the checks.
+func (e *Incomplete) Error() string {
+	faults := make([]string, len(e.Failures))
+	for i, f := range e.Failures {
+		faults[i] = f.Check + ": " + f.Error
+	}
+	return fmt.Sprintf("%d checks could not be made: %s", len(faults), strings.Join(faults, "; "))
+}
+
+// Run applies the checks to one snapshot of the schema that pool's search path names. A check that fails does not keep
+// the others from being made: then there are findings beside an error, which is an Incomplete.
 func Run(ctx context.Context, pool *pgxpool.Pool, checks []Check) ([]Violation, error) {
 	var found []Violation
+	missing := &Incomplete{}
 	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	err := pgx.BeginTxFunc(ctx, pool, snapshot, func(tx pgx.Tx) error {
 		for _, c := range checks {
-			rows, err := tx.Query(ctx, c.SQL)
+			details, err := apply(ctx, tx, c)
 			if err != nil {
-				return fmt.Errorf("check %s: %w", c.Name, err)
-			}
-			details, err := pgx.CollectRows(rows, pgx.RowTo[string])
-			if err != nil {
-				return fmt.Errorf("check %s: %w", c.Name, err)
+				missing.Failures = append(missing.Failures, Failure{Check: c.Name, Error: err.Error()})
 			}
 			for _, d := range details {
 				found = append(found, Violation{Check: c.Name, Detail: d})
@@ -43,8 +60,24 @@ func Run(ctx context.Context, pool *pgxpool.Pool, checks []Check) ([]Violation, 
 		}
 		return nil
 	})
-	if err != nil {
+	switch {
+	case len(missing.Failures) > 0:
+		return found, missing
+	case err != nil:
 		return nil, fmt.Errorf("audit: %w", err)
 	}
 	return found, nil
+}
+
+// apply makes a check behind a savepoint: the failure of one statement would end the transaction of all.
+func apply(ctx context.Context, tx pgx.Tx, c Check) (details []string, err error) {
+	err = pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, c.SQL)
+		if err != nil {
+			return err
+		}
+		details, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	})
+	return details, err
 }

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -15,26 +16,51 @@ import (
 
 const watchEvery = time.Minute
 
-// Watch runs the checks every minute until ctx ends, logs what it finds and keeps the gauge
-// formicary_invariant_violations, with the check's name as attribute.
+// Watch runs the checks every minute until ctx ends, logs what it finds and keeps two gauges, with the check's name as
+// attribute: formicary_invariant_violations, which keeps its last value while its check fails, and
+// formicary_invariant_check_failed, which is 1 then.
 func Watch(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger, meter metric.Meter, checks []Check) error {
-	gauge, err := meter.Int64Gauge("formicary_invariant_violations", metric.WithDescription("findings of the last audit"))
-	if err != nil {
+	w := &watch{pool: pool, log: log, checks: checks}
+	var err error
+	if w.violations, err = meter.Int64Gauge("formicary_invariant_violations", metric.WithDescription("findings of the last audit")); err != nil {
 		return fmt.Errorf("make gauge: %w", err)
 	}
-	return run.Loop(ctx, log, "audit", watchEvery, run.NewSignal(), func(ctx context.Context) error {
-		found, err := Run(ctx, pool, checks)
-		if err != nil {
-			return err
+	if w.failed, err = meter.Int64Gauge("formicary_invariant_check_failed", metric.WithDescription("1: the check could not be made in the last audit")); err != nil {
+		return fmt.Errorf("make gauge: %w", err)
+	}
+	return run.Loop(ctx, log, "audit", watchEvery, run.NewSignal(), w.round)
+}
+
+type watch struct {
+	pool               *pgxpool.Pool
+	log                *slog.Logger
+	checks             []Check
+	violations, failed metric.Int64Gauge
+}
+
+func (w *watch) round(ctx context.Context) error {
+	violations, err := Run(ctx, w.pool, w.checks)
+	missing, some := errors.AsType[*Incomplete](err)
+	if err != nil && !some {
+		return err
+	}
+	found, failed := map[string]int64{}, map[string]int64{}
+	for _, v := range violations {
+		found[v.Check]++
+		w.log.Error("invariant violated", "check", v.Check, "detail", v.Detail)
+	}
+	if some {
+		for _, f := range missing.Failures {
+			failed[f.Check] = 1
+			w.log.Warn("invariant not checked", "check", f.Check, "error", f.Error)
 		}
-		count := map[string]int64{}
-		for _, v := range found {
-			count[v.Check]++
-			log.Error("invariant violated", "check", v.Check, "detail", v.Detail)
+	}
+	for _, c := range w.checks {
+		name := metric.WithAttributes(attribute.String("name", c.Name))
+		w.failed.Record(ctx, failed[c.Name], name)
+		if failed[c.Name] == 0 {
+			w.violations.Record(ctx, found[c.Name], name)
 		}
-		for _, c := range checks {
-			gauge.Record(ctx, count[c.Name], metric.WithAttributes(attribute.String("name", c.Name)))
-		}
-		return nil
-	})
+	}
+	return nil
 }
