@@ -16,7 +16,7 @@ import (
 	"github.com/formicary/formicary/libs/testkit"
 )
 
-// away is a stream that cannot be reached.
+// away is a stream that cannot be reached; the connection is that of the embedded one.
 type away struct {
 	jetstream.JetStream
 	err   error
@@ -29,7 +29,8 @@ func (a *away) PublishMsgAsync(*nats.Msg, ...jetstream.PublishOpt) (jetstream.Pu
 }
 
 func table(ctx context.Context, pool *pgxpool.Pool) error {
-	_, err := pool.Exec(ctx, `CREATE TABLE outbox (id uuid PRIMARY KEY, subject text NOT NULL, payload bytea NOT NULL, created_at timestamptz NOT NULL DEFAULT now())`)
+	_, err := pool.Exec(ctx, `CREATE TABLE outbox (id uuid PRIMARY KEY, subject text NOT NULL, payload bytea NOT NULL, created_at timestamptz NOT NULL DEFAULT now(),
+		tries smallint NOT NULL DEFAULT 0, next_at timestamptz NOT NULL DEFAULT now() + interval '1 second')`)
 	return err
 }
 
@@ -44,9 +45,7 @@ func TestASweepWithoutTheBusEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := pool.Exec(t.Context(), `UPDATE outbox SET created_at = now() - interval '1 hour'`); err != nil {
-		t.Fatal(err)
-	}
+	_, js := testkit.NATS(t)
 	for name, tt := range map[string]struct {
 		err   error
 		calls int
@@ -56,7 +55,10 @@ func TestASweepWithoutTheBusEnds(t *testing.T) {
 		"other":        {errors.New("other"), sweepLimit},
 	} {
 		t.Run(name, func(t *testing.T) {
-			js := &away{err: tt.err}
+			if _, err := pool.Exec(t.Context(), `UPDATE outbox SET next_at = now() - interval '1 hour'`); err != nil {
+				t.Fatal(err)
+			}
+			js := &away{JetStream: js, err: tt.err}
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
 			if err := NewRelay(pool, js, slog.New(slog.NewTextHandler(io.Discard, nil))).sweep(ctx); err != nil {
@@ -66,5 +68,29 @@ func TestASweepWithoutTheBusEnds(t *testing.T) {
 				t.Errorf("%d messages tried, want %d", js.calls, tt.calls)
 			}
 		})
+	}
+}
+
+// TestNothingIsTriedOrSetAsideWithoutAConnection: what waits is sent at once when the connection is back.
+func TestNothingIsTriedOrSetAsideWithoutAConnection(t *testing.T) {
+	pool := testkit.Pool(t, "public", table)
+	nc, js := testkit.NATS(t)
+	err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
+		return Insert(t.Context(), tx, []Message{New("formicary.event.test.x", []byte("p"))})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pool.Exec(t.Context(), `UPDATE outbox SET next_at = now()`); err != nil {
+		t.Fatal(err)
+	}
+	nc.Close()
+	off := &away{JetStream: js, err: nats.ErrConnectionClosed}
+	if err := NewRelay(pool, off, slog.New(slog.DiscardHandler)).sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var due bool
+	if err := pool.QueryRow(t.Context(), `SELECT next_at <= now() FROM outbox`).Scan(&due); err != nil || !due || off.calls != 0 {
+		t.Errorf("due %v after %d tries: %v", due, off.calls, err)
 	}
 }

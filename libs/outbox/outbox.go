@@ -4,17 +4,22 @@
 //
 // The hot path costs no extra transaction: the writer hands its messages to Publish at once and the rows are deleted
 // in bulk a little later. The sweep finds what a crash or a lost bus left behind; it looks for rows, never for ids
-// above a mark, because rows become visible in the order of their commits.
+// above a mark, because rows become visible in the order of their commits. A row that was tried in vain is set aside
+// for a while that grows, so that a stream which takes nothing holds up no message of another.
 //
-// The table, in the service's schema:
+// The table, in the service's schema; created_at tells how long a message waits, next_at when the sweep may try it:
 //
 //	CREATE TABLE outbox (
 //	    id         uuid        PRIMARY KEY,
 //	    subject    text        NOT NULL,
 //	    payload    bytea       NOT NULL,
-//	    created_at timestamptz NOT NULL DEFAULT now()
+//	    created_at timestamptz NOT NULL DEFAULT now(),
+//	    tries      smallint    NOT NULL DEFAULT 0,
+//	    next_at    timestamptz NOT NULL DEFAULT now() + interval '1 second'
 //	) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500);
-//	CREATE INDEX outbox_age ON outbox (created_at);
+//	CREATE INDEX outbox_next ON outbox (next_at);
+//
+// The second before the first try is the writer's, who publishes the row itself.
 package outbox
 
 import (
@@ -86,7 +91,6 @@ type Relay struct {
 
 const (
 	sweepEvery  = 200 * time.Millisecond
-	sweepAfter  = "1 second" // younger rows are being published by their writer
 	sweepLimit  = 500
 	forgetEvery = 50 * time.Millisecond
 	ackWait     = 5 * time.Second
@@ -115,7 +119,7 @@ func (r *Relay) Publish(msgs []Message) {
 }
 
 // send publishes without waiting; the future of a message that could not be sent is nil. A stream that answers nothing
-// holds up the caller once, not once per message.
+// holds up the caller once, not once per message: then the messages that were not tried have no future.
 func (r *Relay) send(msgs []Message) []jetstream.PubAckFuture {
 	futures := make([]jetstream.PubAckFuture, len(msgs))
 	left := 0
@@ -125,6 +129,7 @@ func (r *Relay) send(msgs []Message) []jetstream.PubAckFuture {
 			jetstream.WithMsgID(m.ID.String()), jetstream.WithStallWait(stallWait))
 		if errors.Is(err, jetstream.ErrTooManyStalledMsgs) {
 			left, why = left+len(msgs)-i, err
+			futures = futures[:i]
 			break
 		}
 		if err != nil {
@@ -139,8 +144,8 @@ func (r *Relay) send(msgs []Message) []jetstream.PubAckFuture {
 	return futures
 }
 
-// settle waits for the acknowledgements, notes the rows that may be deleted and returns how many they are.
-func (r *Relay) settle(msgs []Message, futures []jetstream.PubAckFuture, wait time.Duration) int {
+// settle waits for the acknowledgements, notes the rows that may be deleted and returns them.
+func (r *Relay) settle(msgs []Message, futures []jetstream.PubAckFuture, wait time.Duration) []uuid.UUID {
 	timeout := time.NewTimer(wait)
 	defer timeout.Stop()
 	var sent []uuid.UUID
@@ -167,7 +172,7 @@ func (r *Relay) settle(msgs []Message, futures []jetstream.PubAckFuture, wait ti
 		r.sent = append(r.sent, sent...)
 		r.mu.Unlock()
 	}
-	return len(sent)
+	return sent
 }
 
 // Run deletes what was sent and sweeps up what was not, until ctx ends; then it deletes once more.
@@ -210,18 +215,25 @@ func (r *Relay) forget(ctx context.Context) error {
 	return nil
 }
 
-// sweep publishes rows that nobody has published, oldest first. They are locked while they are sent, so that replicas
-// share the work.
+// sweep publishes rows that nobody has published, those that are due for longest first. They are locked while they are
+// sent, so that replicas share the work. While there is no connection nothing is tried, and what breaks off with it is
+// not held against a message.
 func (r *Relay) sweep(ctx context.Context) error {
-	for {
+	for r.js.Conn().IsConnected() {
 		n, sent := 0, 0
 		err := pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
-			msgs, err := oldest(ctx, tx)
+			msgs, err := due(ctx, tx)
 			if n = len(msgs); err != nil || n == 0 {
 				return err
 			}
-			sent = r.settle(msgs, r.send(msgs), sweepAckWait)
-			return nil
+			futures := r.send(msgs)
+			tried := len(futures)
+			ids := r.settle(msgs[:tried], futures, sweepAckWait)
+			sent = len(ids)
+			if sent == tried || !r.js.Conn().IsConnected() {
+				return nil
+			}
+			return setAside(ctx, tx, msgs[:tried], ids)
 		})
 		if err != nil {
 			return fmt.Errorf("sweep outbox: %w", err)
@@ -231,17 +243,37 @@ func (r *Relay) sweep(ctx context.Context) error {
 				return err
 			}
 		}
-		if n < sweepLimit || sent == 0 { // while the bus is away the same rows would be found at once again
+		if n < sweepLimit || sent == 0 { // a stream that takes nothing is not asked without a pause
 			return nil
 		}
 	}
+	return nil
 }
 
-func oldest(ctx context.Context, tx pgx.Tx) ([]Message, error) {
-	rows, err := tx.Query(ctx, `SELECT id, subject, payload FROM outbox WHERE created_at < now() - $1::interval
-		ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED`, sweepAfter, sweepLimit)
+func due(ctx context.Context, tx pgx.Tx) ([]Message, error) {
+	rows, err := tx.Query(ctx, `SELECT id, subject, payload FROM outbox WHERE next_at <= now()
+		ORDER BY next_at LIMIT $1 FOR UPDATE SKIP LOCKED`, sweepLimit)
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[Message])
+}
+
+// setAside keeps what was tried and not sent out of the sweeps for 1 s, 2 s and so on up to 32 s: long enough that
+// 80,000 rows of a stream that is full leave every sweep room for others, and short enough that what waited is sent
+// soon after the stream takes messages again.
+func setAside(ctx context.Context, tx pgx.Tx, tried []Message, sent []uuid.UUID) error {
+	gone := make(map[uuid.UUID]bool, len(sent))
+	for _, id := range sent {
+		gone[id] = true
+	}
+	var left []uuid.UUID
+	for _, m := range tried {
+		if !gone[m.ID] {
+			left = append(left, m.ID)
+		}
+	}
+	_, err := tx.Exec(ctx, `UPDATE outbox SET tries = least(tries + 1, 1000), next_at = clock_timestamp() + interval '1 second' * 2 ^ least(tries, 5)
+		WHERE id = ANY($1)`, left)
+	return err
 }

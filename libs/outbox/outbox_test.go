@@ -16,7 +16,8 @@ import (
 func TestMain(m *testing.M) { testkit.Main(m) }
 
 func migrate(ctx context.Context, pool *pgxpool.Pool) error {
-	_, err := pool.Exec(ctx, `CREATE TABLE outbox (id uuid PRIMARY KEY, subject text NOT NULL, payload bytea NOT NULL, created_at timestamptz NOT NULL DEFAULT now())`)
+	_, err := pool.Exec(ctx, `CREATE TABLE outbox (id uuid PRIMARY KEY, subject text NOT NULL, payload bytea NOT NULL, created_at timestamptz NOT NULL DEFAULT now(),
+		tries smallint NOT NULL DEFAULT 0, next_at timestamptz NOT NULL DEFAULT now() + interval '1 second')`)
 	return err
 }
 
@@ -58,4 +59,54 @@ func TestMessagesAreSentOnceAndForgotten(t *testing.T) {
 	if info.State.Msgs != 150 {
 		t.Errorf("%d messages in the stream, want 150", info.State.Msgs)
 	}
+}
+
+// TestAFullStreamHoldsUpNoOther: more rows than a sweep takes cannot be sent, and a younger one of another stream can.
+func TestAFullStreamHoldsUpNoOther(t *testing.T) {
+	pool := testkit.Pool(t, "public", migrate)
+	_, js := testkit.NATS(t)
+	s, err := js.Stream(t.Context(), bus.Tasks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf := s.CachedInfo().Config
+	conf.MaxBytes = 300
+	if _, err := js.UpdateStream(t.Context(), conf); err != nil {
+		t.Fatal(err)
+	}
+	write := func(age string, msgs ...outbox.Message) {
+		t.Helper()
+		err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
+			if err := outbox.Insert(t.Context(), tx, msgs); err != nil {
+				return err
+			}
+			_, err := tx.Exec(t.Context(), `UPDATE outbox SET next_at = now() - $1::interval WHERE tries = 0 AND next_at > now()`, age)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	bells := make([]outbox.Message, 1200)
+	for i := range bells {
+		bells[i] = outbox.New("formicary.task.dead", make([]byte, 500))
+	}
+	write("2 seconds", bells...)
+	write("1 second", outbox.New("formicary.event.test.x", []byte("p")))
+	testkit.Run(t, outbox.NewRelay(pool, js, testkit.Logger(t)).Run)
+	count := func(where string) (n int) {
+		if err := pool.QueryRow(t.Context(), "SELECT count(*) FROM outbox WHERE "+where).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	testkit.Eventually(t, 20*time.Second, "the event is sent", func() bool { return count("subject = 'formicary.event.test.x'") == 0 })
+	if n := count("tries > 0"); n < 500 {
+		t.Errorf("%d doorbells are set aside, want those of a whole sweep", n)
+	}
+	conf.MaxBytes = 16 << 20
+	if _, err := js.UpdateStream(t.Context(), conf); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, 60*time.Second, "the doorbells are sent", func() bool { return count("true") == 0 })
 }
