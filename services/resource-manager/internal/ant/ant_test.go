@@ -30,11 +30,46 @@ func registered(t *testing.T) (*ant.Ant, uuid.UUID) {
 
 func TestRegister(t *testing.T) {
 	a, _ := registered(t)
-	if a.State != ant.Online || a.Generation != 1 || a.Slots != 4 || !a.LeaseUntil.Equal(t0.Add(lease)) {
+	if a.State != ant.Online || a.Generation != t0.UnixMicro() || a.Slots != 4 || !a.LeaseUntil.Equal(t0.Add(lease)) {
 		t.Errorf("%+v", a)
 	}
 	if !slices.Equal(a.Methods, []string{"HTTP_GET", "SHELL"}) || !slices.Equal(a.Tags, []string{"linux", "x64"}) {
 		t.Errorf("methods %v, tags %v", a.Methods, a.Tags)
+	}
+}
+
+// The row of an ant is forgotten in the end, its generation is kept by others: it must not begin anew.
+func TestGenerationNeverFalls(t *testing.T) {
+	generation := func(a *ant.Ant, now time.Time) int64 {
+		t.Helper()
+		if err := a.Register(offer(1), uuid.New(), lease, now); err != nil {
+			t.Fatal(err)
+		}
+		return a.Generation
+	}
+	a := &ant.Ant{ID: "a"}
+	last := generation(a, t0)
+	for _, c := range []struct {
+		name string
+		ant  *ant.Ant
+		now  time.Time
+	}{
+		{"again at once", a, t0},
+		{"the clock was set back", a, t0.Add(-time.Hour)},
+		{"its row was removed", &ant.Ant{ID: "a"}, t0.Add(time.Minute)},
+		{"its row is an older one", &ant.Ant{ID: "a", Generation: 7}, t0.Add(2 * time.Minute)},
+	} {
+		next := generation(c.ant, c.now)
+		if next <= last {
+			t.Errorf("%s: generation %d after %d", c.name, next, last)
+		}
+		if next >= 1<<53 {
+			t.Errorf("%s: generation %d is no number to JavaScript", c.name, next)
+		}
+		last = next
+	}
+	if first := generation(&ant.Ant{ID: "b"}, time.Now()); first <= 1_000_000 {
+		t.Errorf("a new ant begins at %d, below what older versions have counted", first)
 	}
 }
 
@@ -44,7 +79,7 @@ func TestShrinkKeepsTheCeilingOfWhatIsUsed(t *testing.T) {
 	if err := a.Register(offer(1), uuid.New(), lease, t0); err != nil {
 		t.Fatal(err)
 	}
-	if a.Offered != 1 || a.Slots != 3 || a.Generation != 2 {
+	if a.Offered != 1 || a.Slots != 3 || a.Generation != t0.UnixMicro()+1 {
 		t.Errorf("%+v", a)
 	}
 	if err := a.Register(offer(5), uuid.New(), lease, t0); err != nil {
@@ -61,7 +96,7 @@ func TestWorkersAndAntsKeepTheirIDs(t *testing.T) {
 	if err := a.Register(worker, uuid.New(), lease, t0); errs.Reason(err) != "ANT_ID_TAKEN" {
 		t.Errorf("a worker took the id of an ant: %v", err)
 	}
-	if *a.Session != s || a.Generation != 1 {
+	if *a.Session != s || a.Generation != t0.UnixMicro() {
 		t.Errorf("%+v", a)
 	}
 	if err := a.Register(worker, uuid.New(), lease, t0.Add(lease)); err != nil {
