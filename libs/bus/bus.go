@@ -52,6 +52,10 @@ func JetStream(nc *nats.Conn) (jetstream.JetStream, error) {
 const (
 	mib           = 1 << 20
 	eventsKept    = time.Hour
+	// Doorbells are rung again every few seconds while their attempts wait, at most for half a minute: older ones tell
+	// of nothing. One ant that does not listen may hold 1 MiB of the stream.
+	bellsKept   = 2 * time.Minute
+	bellsPerAnt = 1024
 	dedupWindow   = 2 * time.Minute
 	provisionTime = 20 * time.Second
 )
@@ -61,7 +65,7 @@ const (
 // rung again by supervisor or sent again by the ant within seconds.
 func streams() []jetstream.StreamConfig {
 	return []jetstream.StreamConfig{
-		{Name: Tasks, Subjects: []string{"formicary.task.*"}, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, Storage: jetstream.MemoryStorage, MaxBytes: 16 * mib, MaxMsgSize: 1024, Duplicates: dedupWindow},
+		{Name: Tasks, Subjects: []string{"formicary.task.*"}, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, Storage: jetstream.MemoryStorage, MaxBytes: 32 * mib, MaxMsgSize: 1024, MaxAge: bellsKept, MaxMsgsPerSubject: bellsPerAnt, DiscardNewPerSubject: true, Duplicates: dedupWindow},
 		{Name: Results, Subjects: []string{"formicary.result.*"}, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, Storage: jetstream.MemoryStorage, MaxBytes: 64 * mib, Duplicates: dedupWindow},
 		{Name: Events, Subjects: []string{"formicary.event.>"}, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, MaxAge: eventsKept, MaxBytes: 64 * mib, Duplicates: dedupWindow},
 		{Name: Logs, Subjects: []string{"formicary.log.*"}, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, MaxAge: eventsKept, MaxBytes: 256 * mib, MaxMsgsPerSubject: 4096, NoAck: true},
@@ -109,7 +113,8 @@ func same(have, want jetstream.StreamConfig) bool {
 	return slices.Equal(have.Subjects, want.Subjects) && have.Retention == want.Retention && have.Discard == want.Discard &&
 		have.Storage == want.Storage && have.MaxBytes == want.MaxBytes && have.MaxAge == want.MaxAge &&
 		(want.Duplicates == 0 || have.Duplicates == want.Duplicates) && have.NoAck == want.NoAck &&
-		max(have.MaxMsgSize, 0) == want.MaxMsgSize && max(have.MaxMsgsPerSubject, 0) == want.MaxMsgsPerSubject
+		max(have.MaxMsgSize, 0) == want.MaxMsgSize && max(have.MaxMsgsPerSubject, 0) == want.MaxMsgsPerSubject &&
+		have.DiscardNewPerSubject == want.DiscardNewPerSubject
 }
 
 // fixed says that the stream, as another version made it, differs in what the server never changes. What is in it can

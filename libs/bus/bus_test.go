@@ -134,6 +134,58 @@ func TestAStreamOfAnotherStorageIsMadeAgain(t *testing.T) {
 	}
 }
 
+// TestOneDeafAntDoesNotFillTheDoorbells: what nobody takes is bounded for each ant, also in a stream that another
+// version made and that holds more.
+func TestOneDeafAntDoesNotFillTheDoorbells(t *testing.T) {
+	_, js := testkit.NATS(t)
+	if err := js.DeleteStream(t.Context(), bus.Tasks); err != nil {
+		t.Fatal(err)
+	}
+	const before = 2000
+	s, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
+		Name: bus.Tasks, Subjects: []string{"formicary.task.*"}, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew,
+		Storage: jetstream.MemoryStorage, MaxBytes: 16 << 20, MaxMsgSize: 1024, Duplicates: 2 * time.Minute,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range before {
+		if _, err := js.PublishAsync("formicary.task.deaf", []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case <-js.PublishAsyncComplete():
+	case <-time.After(20 * time.Second):
+		t.Fatal("the doorbells were not published")
+	}
+	if err := bus.Provision(t.Context(), js); err != nil {
+		t.Fatal(err)
+	}
+	info, err := s.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := info.State.Msgs; n == 0 || n > 1024 {
+		t.Errorf("%d doorbells of one ant are kept, want at most 1024", n)
+	}
+	if info.Config.MaxAge != 2*time.Minute {
+		t.Errorf("doorbells are kept for %s", info.Config.MaxAge)
+	}
+	for i := range 1100 {
+		_, err = js.Publish(t.Context(), "formicary.task.deaf", []byte("x"))
+		if err != nil && i < 10 {
+			t.Logf("refused after %d more: %v", i, err)
+		}
+	}
+	if err == nil {
+		t.Error("the deaf ant has no bound")
+	}
+	if _, err := js.Publish(t.Context(), "formicary.task.other", []byte("x")); err != nil {
+		t.Errorf("a doorbell of another ant is refused: %v", err)
+	}
+}
+
 // TestProvisionLeavesWhatIsRight: an update of a stream races in the server with the making of consumers.
 func TestProvisionLeavesWhatIsRight(t *testing.T) {
 	nc, js := testkit.NATS(t)
