@@ -21,6 +21,8 @@ type Options struct {
 	Max int
 	// Flushers is how many batches are handled at once; 0 means 2.
 	Flushers int
+	// Gather is how long the items of a loaded group gather; 0 means about as long as the last batch took, at most 4 ms.
+	Gather time.Duration
 }
 
 // Group collects items of type Req and answers each with a Res.
@@ -36,7 +38,7 @@ type Group[Req, Res any] struct {
 	last time.Time     // when the last batch was formed; owned by the holder of gate
 }
 
-// maxPace bounds what a loaded group adds to the latency of an item.
+// maxPace bounds what a loaded group adds to the latency of an item, unless Options say otherwise.
 const maxPace = 4 * time.Millisecond
 
 type item[Req, Res any] struct {
@@ -110,7 +112,11 @@ func (g *Group[Req, Res]) flush(ctx context.Context) {
 		began := time.Now()
 		g.answer(context.WithoutCancel(ctx), items)
 		pace := time.Duration(0)
-		if len(items) > 1 {
+		switch {
+		case len(items) == 1:
+		case g.opts.Gather > 0:
+			pace = g.opts.Gather
+		default:
 			pace = min(time.Since(began), maxPace)
 		}
 		g.pace.Store(int64(pace))
