@@ -24,6 +24,7 @@ import (
 	resourcev1 "github.com/formicary/formicary/proto/gen/formicary/resource/v1"
 	"github.com/formicary/formicary/services/resource-manager/internal/ant"
 	"github.com/formicary/formicary/services/resource-manager/internal/api"
+	"github.com/formicary/formicary/services/resource-manager/internal/beat"
 	"github.com/formicary/formicary/services/resource-manager/internal/doorbell"
 	"github.com/formicary/formicary/services/resource-manager/internal/events"
 	"github.com/formicary/formicary/services/resource-manager/internal/pg"
@@ -91,6 +92,7 @@ type Service struct {
 	hints     *events.Hints
 	doorbells *doorbell.Keeper
 	desk      *reserve.Desk
+	beats     *beat.Desk
 	sweeper   *sweep.Sweeper
 }
 
@@ -102,6 +104,7 @@ func New(conf Config, deps Deps) (*Service, error) {
 	s := &Service{conf: conf, deps: deps, store: pg.NewStore(deps.Pool, conf.Hold), hints: events.NewHints(deps.NATS, deps.Log)}
 	s.doorbells = doorbell.NewKeeper(deps.JS, s.store, deps.Log)
 	s.desk = reserve.NewDesk(s.store, func(id string) { s.hints.Changed(id, ant.Online) })
+	s.beats = beat.NewDesk(s.store, conf.Lease)
 	var err error
 	s.sweeper, err = sweep.New(sweep.Config{
 		Every: conf.Sweep, Lease: conf.Lease, HoldSlack: conf.HoldSlack, GoneAfter: conf.GoneAfter, CallTimeout: conf.CallTimeout,
@@ -123,7 +126,7 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
 
 // Register adds the service's calls to r.
 func (s *Service) Register(r grpc.ServiceRegistrar) {
-	antv1.RegisterRegistrationServiceServer(r, api.NewRegistration(s.store, s.doorbells, s.hints, s.conf.Lease, s.conf.Beat))
+	antv1.RegisterRegistrationServiceServer(r, api.NewRegistration(s.store, s.beats, s.doorbells, s.hints, s.conf.Lease, s.conf.Beat))
 	resourcev1.RegisterAntServiceServer(r, api.NewAnt(s.store, s.hints))
 	resourcev1.RegisterReservationServiceServer(r, api.NewReservation(s.desk, s.store))
 }
@@ -137,6 +140,7 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	return run.Group(ctx,
 		run.Member{Name: "reserve", Run: s.desk.Run},
+		run.Member{Name: "beats", Run: s.beats.Run},
 		loop("sweep of leases", s.sweeper.Leases),
 		loop("sweep of holds", s.sweeper.Holds),
 		loop("sweep of ants", s.sweeper.Gone),
@@ -155,6 +159,4 @@ type told struct{ s *Service }
 
 func (t told) Offline(id string) { t.s.hints.Changed(id, ant.Offline) }
 
-func (t told) Freed(ants []string) { t.s.desk.Note(reserve.Outcome{Freed: ants}) }
-
-func (t told) Gone(ctx context.Context, id string) error { return t.s.doorbells.Remove(ctx, id) }
+func (t told) Freed(out reserve.Outcome) { t.s.desk.Note(out) }

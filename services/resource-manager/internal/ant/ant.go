@@ -65,6 +65,9 @@ type Ant struct {
 	LeaseUntil    time.Time
 	Braked        bool
 	OfflineAt     *time.Time
+	Deaf          string // why it does not hear of work, by its own word
+	Heard         int64  // claims of its process that were answered
+	Doubt         Doubt
 }
 
 // Offer is what an ant registers with.
@@ -91,6 +94,7 @@ func (a *Ant) Register(o Offer, session uuid.UUID, lease time.Duration, now time
 	a.DrainReported = false
 	a.Methods, a.Tags, a.Unhealthy = clean(o.Methods, strings.ToUpper), clean(o.Tags, strings.ToLower), []string{}
 	a.Offered, a.Slots = o.Slots, max(o.Slots, a.Used)
+	a.Deaf, a.Heard, a.Doubt = "", 0, Doubt{}
 	a.Version, a.Labels = o.Version, o.Labels
 	a.RegisteredAt, a.HeartbeatAt = now, now
 	a.LeaseUntil, a.Braked = now.Add(lease), false
@@ -102,12 +106,28 @@ func ofWorker(methods []string) bool {
 	return slices.ContainsFunc(methods, func(m string) bool { return strings.EqualFold(strings.TrimSpace(m), "WEBSOCKET") })
 }
 
+// Pulse is what an ant says in a beat.
+type Pulse struct {
+	Session    uuid.UUID
+	Generation int64 // of the session; 0 when it does not say
+	Unhealthy  []string
+	Draining   bool
+	Deaf       string
+	Heard      int64
+}
+
 // Beat keeps the lease. A late beat brings an OFFLINE ant back: nobody took its session.
-func (a *Ant) Beat(session uuid.UUID, unhealthy []string, draining bool, lease time.Duration, now time.Time) error {
-	if err := a.own(session); err != nil {
+func (a *Ant) Beat(p Pulse, lease time.Duration, now time.Time) error {
+	if p.Generation > a.Generation { // what is known here is an older copy: nobody has superseded the ant
+		return errs.NotFound("ANT_UNKNOWN", "the session of ant %s is not known: register again", a.ID)
+	}
+	if err := a.own(p.Session); err != nil {
 		return err
 	}
-	a.Unhealthy, a.DrainReported = clean(unhealthy, strings.ToUpper), draining
+	if p.Heard > a.Heard || a.Deaf != "" && p.Deaf == "" {
+		a.Doubt = Doubt{}
+	}
+	a.Unhealthy, a.DrainReported, a.Deaf, a.Heard = clean(p.Unhealthy, strings.ToUpper), p.Draining, p.Deaf, p.Heard
 	a.HeartbeatAt = now
 	a.LeaseUntil, a.Braked = now.Add(lease), false
 	return a.settle(now)

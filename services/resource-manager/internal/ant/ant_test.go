@@ -119,7 +119,9 @@ func TestLife(t *testing.T) {
 		err  string // reason
 	}
 	beat := func(draining bool, now time.Time) func(*ant.Ant, uuid.UUID) error {
-		return func(a *ant.Ant, s uuid.UUID) error { return a.Beat(s, []string{"shell"}, draining, lease, now) }
+		return func(a *ant.Ant, s uuid.UUID) error {
+			return a.Beat(ant.Pulse{Session: s, Unhealthy: []string{"shell"}, Draining: draining}, lease, now)
+		}
 	}
 	drain := func(a *ant.Ant, _ uuid.UUID) error { return a.Drain(t0) }
 	resume := func(a *ant.Ant, _ uuid.UUID) error { return a.Resume(t0) }
@@ -139,7 +141,7 @@ func TestLife(t *testing.T) {
 			{"lease ended", func(a *ant.Ant, _ uuid.UUID) error { return a.Drain(late) }, ant.Offline, ""},
 			{"beat", beat(false, late), ant.Draining, ""},
 		}},
-		{"superseded", []step{{"beat of another session", func(a *ant.Ant, _ uuid.UUID) error { return a.Beat(uuid.New(), nil, false, lease, t0) }, ant.Online, "SESSION_SUPERSEDED"}}},
+		{"superseded", []step{{"beat of another session", func(a *ant.Ant, _ uuid.UUID) error { return a.Beat(ant.Pulse{Session: uuid.New()}, lease, t0) }, ant.Online, "SESSION_SUPERSEDED"}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a, s := registered(t)
@@ -157,8 +159,66 @@ func TestLife(t *testing.T) {
 
 func TestUnknownAntCannotBeat(t *testing.T) {
 	a := &ant.Ant{ID: "new"}
-	if err := a.Beat(uuid.New(), nil, false, lease, t0); errs.Reason(err) != "ANT_UNKNOWN" {
+	if err := a.Beat(ant.Pulse{Session: uuid.New()}, lease, t0); errs.Reason(err) != "ANT_UNKNOWN" {
 		t.Error(err)
+	}
+}
+
+// A row that came back from a copy knows an older session: that is no reason for the ant to end.
+func TestABeatOfANewerSessionIsNotSuperseded(t *testing.T) {
+	a, _ := registered(t)
+	if err := a.Beat(ant.Pulse{Session: uuid.New(), Generation: a.Generation + 1}, lease, t0); errs.Reason(err) != "ANT_UNKNOWN" {
+		t.Error(err)
+	}
+	if err := a.Beat(ant.Pulse{Session: uuid.New(), Generation: a.Generation}, lease, t0); errs.Reason(err) != "SESSION_SUPERSEDED" {
+		t.Error(err)
+	}
+}
+
+func TestDoubt(t *testing.T) {
+	a, s := registered(t)
+	now := t0
+	beat := func(p ant.Pulse) {
+		t.Helper()
+		p.Session = s
+		if err := a.Beat(p, time.Hour, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	beat(ant.Pulse{Heard: 5})
+	a.Doubt.Missed(2, now)
+	if a.Doubt.Unclaimed != 2 || a.Doubt.Until != nil {
+		t.Fatalf("after two: %+v", a.Doubt)
+	}
+	beat(ant.Pulse{Heard: 5})
+	want := []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 5 * time.Minute, 5 * time.Minute}
+	for i, avoid := range want {
+		for range 100 { // all that was placed together ends together
+			a.Doubt.Missed(1, now)
+		}
+		if a.Doubt.Until == nil || !a.Doubt.Until.Equal(now.Add(avoid)) {
+			t.Fatalf("round %d: avoided until %v, want for %s", i, a.Doubt.Until, avoid)
+		}
+		now = now.Add(avoid + ant.Trial)
+		beat(ant.Pulse{Heard: 5})
+	}
+	beat(ant.Pulse{Heard: 6})
+	if a.Doubt != (ant.Doubt{}) {
+		t.Errorf("after a claim: %+v", a.Doubt)
+	}
+	a.Doubt.Missed(9, now)
+	beat(ant.Pulse{Heard: 6, Deaf: "no connection"})
+	if a.Deaf == "" || a.Doubt.Unclaimed != 9 {
+		t.Errorf("deaf: %q, %+v", a.Deaf, a.Doubt)
+	}
+	beat(ant.Pulse{Heard: 6})
+	if a.Deaf != "" || a.Doubt != (ant.Doubt{}) {
+		t.Errorf("hears again: %q, %+v", a.Deaf, a.Doubt)
+	}
+	a.Doubt.Missed(9, now)
+	a.Doubt.Missed(1, now.Add(time.Hour))
+	if a.Doubt.Unclaimed != 1 || a.Doubt.Until != nil {
+		t.Errorf("an hour later: %+v", a.Doubt)
 	}
 }
 

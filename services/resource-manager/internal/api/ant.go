@@ -15,7 +15,7 @@ type Ants interface {
 	Update(ctx context.Context, id string, f func(a *ant.Ant, now time.Time) error) (ant.Ant, error)
 	Get(ctx context.Context, id string) (ant.Ant, error)
 	List(ctx context.Context, after string, limit int) ([]ant.Ant, error)
-	Live(ctx context.Context) ([]ant.Ant, error)
+	Able(ctx context.Context) ([]ant.Ant, error)
 }
 
 // Hints tells others that an ant changed.

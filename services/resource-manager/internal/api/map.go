@@ -15,11 +15,16 @@ import (
 )
 
 func toProto(a ant.Ant) *resourcev1.Ant {
-	return &resourcev1.Ant{
+	out := &resourcev1.Ant{
 		Id: a.ID, State: events.State(a.State), Methods: a.Methods, Tags: a.Tags, Slots: int32(a.Offered), Used: int32(a.Used),
 		Version: a.Version, Labels: a.Labels, Generation: a.Generation, RegisteredAt: timestamppb.New(a.RegisteredAt),
 		HeartbeatAt: timestamppb.New(a.HeartbeatAt), UnhealthyMethods: a.Unhealthy,
+		Deaf: a.Deaf, Unclaimed: int32(a.Doubt.Unclaimed),
 	}
+	if a.Doubt.Until != nil {
+		out.AvoidedUntil = timestamppb.New(*a.Doubt.Until)
+	}
+	return out
 }
 
 func toCapacity(a ant.Ant) *resourcev1.AntCapacity {
@@ -29,11 +34,7 @@ func toCapacity(a ant.Ant) *resourcev1.AntCapacity {
 
 func toCall(r *resourcev1.ReserveRequest) (reserve.Call, error) {
 	var c reserve.Call
-	for _, u := range r.GetReleases() {
-		if uid, err := uuid.Parse(u); err == nil { // what is no uid holds nothing
-			c.Releases = append(c.Releases, uid)
-		}
-	}
+	c.Releases, c.Unclaimed = toUIDs(r.GetReleases()), toUIDs(r.GetUnclaimed())
 	c.Asks = make([]reserve.Ask, len(r.GetAsks()))
 	for i, k := range r.GetAsks() {
 		uid, err := uuid.Parse(k.GetAttemptUid())
@@ -43,6 +44,16 @@ func toCall(r *resourcev1.ReserveRequest) (reserve.Call, error) {
 		c.Asks[i] = reserve.Ask{UID: uid, Org: k.GetOrgId(), Ask: place.Ask{Method: k.GetMethod(), Tags: k.GetTags(), Slots: int(k.GetSlots())}}
 	}
 	return c, nil
+}
+
+func toUIDs(in []string) []uuid.UUID {
+	var out []uuid.UUID
+	for _, u := range in {
+		if uid, err := uuid.Parse(u); err == nil { // what is no uid holds nothing
+			out = append(out, uid)
+		}
+	}
+	return out
 }
 
 func toPlacements(asks []*resourcev1.Ask, answers []reserve.Answer) []*resourcev1.Placement {

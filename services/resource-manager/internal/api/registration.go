@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -11,6 +10,7 @@ import (
 
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	"github.com/formicary/formicary/services/resource-manager/internal/ant"
+	"github.com/formicary/formicary/services/resource-manager/internal/beat"
 )
 
 // Doorbells are the consumers of the ants.
@@ -18,19 +18,25 @@ type Doorbells interface {
 	Ensure(ctx context.Context, antID string) error
 }
 
+// Beats take the beats of ants.
+type Beats interface {
+	Beat(ctx context.Context, b beat.Beat) (beat.Answer, error)
+}
+
 // Registration implements RegistrationService.
 type Registration struct {
 	antv1.UnsafeRegistrationServiceServer
 	ants      Ants
+	beats     Beats
 	doorbells Doorbells
 	hints     Hints
 	lease     time.Duration
-	beat      time.Duration
+	every     time.Duration
 }
 
-// NewRegistration returns the service; lease and beat are told to the ants.
-func NewRegistration(ants Ants, doorbells Doorbells, hints Hints, lease, beat time.Duration) *Registration {
-	return &Registration{ants: ants, doorbells: doorbells, hints: hints, lease: lease, beat: beat}
+// NewRegistration returns the service; lease and every are told to the ants.
+func NewRegistration(ants Ants, beats Beats, doorbells Doorbells, hints Hints, lease, every time.Duration) *Registration {
+	return &Registration{ants: ants, beats: beats, doorbells: doorbells, hints: hints, lease: lease, every: every}
 }
 
 // Register opens a session. The doorbell comes first: an ant that has a session can hear of its work.
@@ -51,47 +57,38 @@ func (s *Registration) Register(ctx context.Context, r *antv1.RegisterRequest) (
 	}
 	s.hints.Changed(a.ID, a.State)
 	return &antv1.RegisterResponse{
-		Session: id.String(), Generation: a.Generation, Lease: durationpb.New(s.lease), HeartbeatEvery: durationpb.New(s.beat),
+		Session: id.String(), Generation: a.Generation, Lease: durationpb.New(s.lease), HeartbeatEvery: durationpb.New(s.every),
 	}, nil
 }
 
 // Heartbeat keeps the lease.
 func (s *Registration) Heartbeat(ctx context.Context, r *antv1.HeartbeatRequest) (*antv1.HeartbeatResponse, error) {
-	var before ant.Ant
-	a, err := s.change(ctx, r, func(a *ant.Ant, own uuid.UUID, now time.Time) error {
-		before = *a
-		return a.Beat(own, r.GetUnhealthyMethods(), r.GetDraining(), s.lease, now)
-	})
+	own, err := uuid.Parse(r.GetSession())
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read session: %w", err)
 	}
-	if before.State != a.State || !slices.Equal(before.Unhealthy, a.Unhealthy) {
-		s.hints.Changed(a.ID, a.State)
+	a, err := s.beats.Beat(ctx, beat.Beat{Ant: r.GetAntId(), Pulse: ant.Pulse{
+		Session: own, Generation: r.GetGeneration(), Unhealthy: r.GetUnhealthyMethods(), Draining: r.GetDraining(), Deaf: r.GetDeaf(), Heard: r.GetHeard(),
+	}})
+	if err != nil {
+		return nil, session(err, r.GetAntId())
+	}
+	if a.Changed {
+		s.hints.Changed(r.GetAntId(), a.State)
 	}
 	return &antv1.HeartbeatResponse{Draining: a.DrainWanted}, nil
 }
 
 // Leave ends the session.
 func (s *Registration) Leave(ctx context.Context, r *antv1.LeaveRequest) (*antv1.LeaveResponse, error) {
-	a, err := s.change(ctx, r, (*ant.Ant).Leave)
+	own, err := uuid.Parse(r.GetSession())
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read session: %w", err)
+	}
+	a, err := s.ants.Update(ctx, r.GetAntId(), func(a *ant.Ant, now time.Time) error { return a.Leave(own, now) })
+	if err != nil {
+		return nil, session(err, r.GetAntId())
 	}
 	s.hints.Changed(a.ID, a.State)
 	return &antv1.LeaveResponse{}, nil
-}
-
-// fromAnt is what every call of a session carries.
-type fromAnt interface {
-	GetAntId() string
-	GetSession() string
-}
-
-func (s *Registration) change(ctx context.Context, r fromAnt, f func(*ant.Ant, uuid.UUID, time.Time) error) (ant.Ant, error) {
-	own, err := uuid.Parse(r.GetSession())
-	if err != nil {
-		return ant.Ant{}, fmt.Errorf("read session: %w", err)
-	}
-	a, err := s.ants.Update(ctx, r.GetAntId(), func(a *ant.Ant, now time.Time) error { return f(a, own, now) })
-	return a, session(err, r.GetAntId())
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	resourcev1 "github.com/formicary/formicary/proto/gen/formicary/resource/v1"
-	"github.com/formicary/formicary/services/resource-manager/internal/ant"
 	"github.com/formicary/formicary/services/resource-manager/internal/reserve"
 )
 
@@ -38,15 +37,13 @@ func (s *Reservation) Reserve(ctx context.Context, r *resourcev1.ReserveRequest)
 
 // GetCapacity returns the ants that take work.
 func (s *Reservation) GetCapacity(ctx context.Context, _ *resourcev1.GetCapacityRequest) (*resourcev1.GetCapacityResponse, error) {
-	live, err := s.ants.Live(ctx)
+	able, err := s.ants.Able(ctx)
 	if err != nil {
 		return nil, err
 	}
-	res := &resourcev1.GetCapacityResponse{}
-	for _, a := range live {
-		if a.State == ant.Online {
-			res.Ants = append(res.Ants, toCapacity(a))
-		}
+	res := &resourcev1.GetCapacityResponse{Ants: make([]*resourcev1.AntCapacity, len(able))}
+	for i, a := range able {
+		res.Ants[i] = toCapacity(a)
 	}
 	return res, nil
 }

@@ -13,14 +13,19 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/formicary/formicary/libs/bus"
-	"github.com/formicary/formicary/services/resource-manager/internal/ant"
 )
 
 const (
 	prefix  = "ant-"
 	ackWait = 30 * time.Second
-	// correctEvery is how often also consumers that exist are corrected.
+	// idleFor is how long a doorbell that no ant listens to is kept. The server removes it then: so nobody here has to
+	// decide that an ant is gone, while it may be registering.
+	idleFor = 20 * time.Minute
+	// correctEvery is how often all doorbells are looked at; otherwise they are only counted.
 	correctEvery = 5 * time.Minute
+	// perRound bounds the doorbells that one look makes or corrects. A look asks the server for their names in pages of
+	// 256.
+	perRound = 500
 )
 
 func subject(antID string) string { return "formicary.task." + antID }
@@ -29,28 +34,36 @@ func subject(antID string) string { return "formicary.task." + antID }
 func config(antID string) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
 		Durable: prefix + antID, FilterSubject: subject(antID), AckPolicy: jetstream.AckExplicitPolicy,
-		AckWait: ackWait, MaxDeliver: -1, MaxAckPending: -1,
+		AckWait: ackWait, MaxDeliver: -1, MaxAckPending: -1, InactiveThreshold: idleFor,
 	}
 }
 
-// States tells of the ants that exist.
-type States interface {
-	States(ctx context.Context) (map[string]ant.State, error)
+// same says that a consumer has the wanted settings.
+func same(have jetstream.ConsumerConfig, antID string) bool {
+	want := config(antID)
+	return have.FilterSubject == want.FilterSubject && have.AckPolicy == want.AckPolicy && have.AckWait == want.AckWait &&
+		have.MaxDeliver == want.MaxDeliver && have.MaxAckPending == want.MaxAckPending && have.InactiveThreshold == want.InactiveThreshold
+}
+
+// Ants tells of the ants that are not OFFLINE.
+type Ants interface {
+	Alive(ctx context.Context) ([]string, error)
+	CountAlive(ctx context.Context) (int, error)
 }
 
 // Keeper keeps the consumers.
 type Keeper struct {
-	js     jetstream.JetStream
-	states States
-	log    *slog.Logger
+	js   jetstream.JetStream
+	ants Ants
+	log  *slog.Logger
 
-	corrected time.Time           // when all were
-	orphans   map[string]struct{} // consumers without an ant at the last look
+	corrected time.Time // when all were right
+	stream    time.Time // when the stream was made that they belong to
 }
 
 // NewKeeper returns a keeper.
-func NewKeeper(js jetstream.JetStream, states States, log *slog.Logger) *Keeper {
-	return &Keeper{js: js, states: states, log: log}
+func NewKeeper(js jetstream.JetStream, ants Ants, log *slog.Logger) *Keeper {
+	return &Keeper{js: js, ants: ants, log: log}
 }
 
 // Ensure makes or corrects the consumer of an ant.
@@ -61,84 +74,69 @@ func (k *Keeper) Ensure(ctx context.Context, antID string) error {
 	return nil
 }
 
-// Remove deletes the consumer of an ant and what waits for it.
-func (k *Keeper) Remove(ctx context.Context, antID string) error {
-	stream, err := k.js.Stream(ctx, bus.Tasks)
-	if err == nil {
-		err = stream.DeleteConsumer(ctx, prefix+antID)
-	}
-	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return fmt.Errorf("remove doorbell of ant %s: %w", antID, err)
-	}
-	if err := stream.Purge(ctx, jetstream.WithPurgeSubject(subject(antID))); err != nil {
-		return fmt.Errorf("purge doorbells of ant %s: %w", antID, err)
-	}
-	return nil
-}
-
-// Correct makes the consumers that are missing and removes those that have had no ant at two looks; every five
-// minutes it corrects the others too. It looks at names only otherwise: one question for the whole stream.
+// Correct makes the consumers that are missing and corrects those that differ. It counts them only, unless some are
+// missing, the stream is another one, or five minutes have passed: an ant that finds its own gone registers again.
 func (k *Keeper) Correct(ctx context.Context) error {
-	states, err := k.states.States(ctx)
-	if err != nil {
-		return err
-	}
-	names, err := k.names(ctx)
-	if err != nil {
-		return err
-	}
-	all := time.Since(k.corrected) >= correctEvery
-	var failed error // one bad ant does not keep the others from being served
-	for id, state := range states {
-		if _, exists := names[id]; exists && !all || state == ant.Offline {
-			continue
-		}
-		failed = errors.Join(failed, k.Ensure(ctx, id))
-	}
-	if all && failed == nil {
-		k.corrected = time.Now()
-	}
-	return errors.Join(failed, k.removeOrphans(ctx, names, states))
-}
-
-// names returns the ants that have a consumer. A stream that is missing is made, without any.
-func (k *Keeper) names(ctx context.Context) (map[string]struct{}, error) {
 	stream, err := k.js.Stream(ctx, bus.Tasks)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil, bus.Provision(ctx, k.js)
+		if err = bus.Provision(ctx, k.js); err == nil {
+			stream, err = k.js.Stream(ctx, bus.Tasks)
+		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("find stream %s: %w", bus.Tasks, err)
+		return fmt.Errorf("find stream %s: %w", bus.Tasks, err)
 	}
-	names := map[string]struct{}{}
-	list := stream.ConsumerNames(ctx)
-	for name := range list.Name() {
-		if id, ok := strings.CutPrefix(name, prefix); ok {
-			names[id] = struct{}{}
+	info := stream.CachedInfo()
+	alive, err := k.ants.CountAlive(ctx)
+	if err != nil {
+		return err
+	}
+	if info.Created.Equal(k.stream) && info.State.Consumers >= alive && time.Since(k.corrected) < correctEvery {
+		return nil
+	}
+	k.corrected = time.Time{} // until all are right
+	wrong, err := k.wrong(ctx, stream)
+	if err != nil {
+		return err
+	}
+	var failed error // one bad ant does not keep the others from being served
+	for _, id := range wrong[:min(len(wrong), perRound)] {
+		failed = errors.Join(failed, k.Ensure(ctx, id))
+	}
+	if failed == nil && len(wrong) <= perRound {
+		k.corrected, k.stream = time.Now(), info.Created
+	}
+	return failed
+}
+
+// wrong returns the ants whose consumer is missing or differs, and those of consumers that differ and belong to nobody:
+// they get what ends them.
+func (k *Keeper) wrong(ctx context.Context, stream jetstream.Stream) ([]string, error) {
+	alive, err := k.ants.Alive(ctx)
+	if err != nil {
+		return nil, err
+	}
+	right := map[string]bool{}
+	var wrong []string
+	list := stream.ListConsumers(ctx)
+	for c := range list.Info() {
+		id, ours := strings.CutPrefix(c.Name, prefix)
+		switch {
+		case !ours:
+		case same(c.Config, id) && c.Delivered.Stream <= stream.CachedInfo().State.LastSeq:
+			right[id] = true
+		default:
+			wrong = append(wrong, id)
+			right[id] = true // in the list already
 		}
 	}
 	if err := list.Err(); err != nil {
 		return nil, fmt.Errorf("list consumers of %s: %w", bus.Tasks, err)
 	}
-	return names, nil
-}
-
-// removeOrphans removes consumers without an ant. Register makes the consumer before the ant's row, so one look is not
-// enough.
-func (k *Keeper) removeOrphans(ctx context.Context, names map[string]struct{}, states map[string]ant.State) error {
-	seen := map[string]struct{}{}
-	var failed error
-	for id := range names {
-		if _, known := states[id]; known {
-			continue
+	for _, id := range alive {
+		if !right[id] {
+			wrong = append(wrong, id)
 		}
-		if _, before := k.orphans[id]; !before {
-			seen[id] = struct{}{}
-			continue
-		}
-		k.log.Info("doorbell without an ant is removed", "ant", id)
-		failed = errors.Join(failed, k.Remove(ctx, id))
 	}
-	k.orphans = seen
-	return failed
+	return wrong, nil
 }

@@ -3,229 +3,189 @@ package pg
 import (
 	"context"
 	"fmt"
-	"time"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/services/resource-manager/internal/place"
 	"github.com/formicary/formicary/services/resource-manager/internal/reserve"
 )
 
-// This file is written by hand and not by sqlc because the statements of a transaction travel together: the whole of
-// it is two round trips, one when nothing is asked for.
+// maxPasses bounds how often asks are placed anew because others took what was found, or because too few ants were looked
+// at.
+const maxPasses = 8
 
-const (
-	// lockSlots puts all that changes slots, used or holds one after the other, on all replicas. It is one lock instead
-	// of one per ant: a batch looks at every ant anyway, and locking rows would write them all.
-	lockSlots = `SELECT pg_advisory_xact_lock(hashtext(current_schema() || '.slots'))`
-
-	readDeadline = `SELECT now() + $1::bigint * interval '1 millisecond'`
-
-	// free deletes holds and gives their slots back. The ceiling of an ant that shrank sinks with its use.
-	free = `WITH gone AS (
-			DELETE FROM hold WHERE attempt_uid = ANY($1::uuid[]) RETURNING ant_id, slots
-		), freed AS (
-			SELECT ant_id, sum(slots)::int AS n FROM gone GROUP BY ant_id
-		)
-		UPDATE ant SET used = ant.used - freed.n, slots = GREATEST(ant.offered, LEAST(ant.slots, ant.used - freed.n))
-		FROM freed WHERE ant.id = freed.ant_id RETURNING ant.id`
-
-	// freeOverdue is free for those that nobody has asked for again meanwhile.
-	freeOverdue = `WITH gone AS (
-			DELETE FROM hold WHERE attempt_uid = ANY($1::uuid[]) AND deadline < now() RETURNING ant_id, slots
-		), freed AS (
-			SELECT ant_id, sum(slots)::int AS n FROM gone GROUP BY ant_id
-		)
-		UPDATE ant SET used = ant.used - freed.n, slots = GREATEST(ant.offered, LEAST(ant.slots, ant.used - freed.n))
-		FROM freed WHERE ant.id = freed.ant_id RETURNING ant.id`
-
-	readAnts = `SELECT id, session, state = 'DRAINING', methods, unhealthy, tags, offered, used FROM ant WHERE state <> 'OFFLINE' ORDER BY id`
-
-	readHolds = `SELECT attempt_uid, ant_id FROM hold WHERE attempt_uid = ANY($1::uuid[])`
-
-	take = `UPDATE ant SET used = ant.used + d.n FROM (SELECT unnest($1::text[]) AS id, unnest($2::int[]) AS n) d WHERE ant.id = d.id`
-
-	insertHolds = `INSERT INTO hold (attempt_uid, ant_id, org_id, slots, created_at, deadline)
-		SELECT unnest($1::uuid[]), unnest($2::text[]), unnest($3::text[]), unnest($4::int[]), now(), now() + $5::bigint * interval '1 millisecond'`
-
-	keepHolds = `UPDATE hold SET deadline = now() + $2::bigint * interval '1 millisecond' WHERE attempt_uid = ANY($1::uuid[])`
-)
-
-const (
-	reserveTries = 4
-	reservePause = 5 * time.Millisecond
-)
-
-// Reserve implements reserve.Store.
-func (s *Store) Reserve(ctx context.Context, releases []uuid.UUID, asks []reserve.Ask) (reserve.Outcome, error) {
-	for try := 1; ; try++ {
-		out, err := s.reserve(ctx, releases, asks)
-		if err == nil {
-			return out, nil
+// Reserve implements reserve.Store. A pass looks at the best ants of each class without a lock, locks those that it
+// chose and places on what it finds then. What no longer fits is placed in a further pass.
+func (s *Store) Reserve(ctx context.Context, c reserve.Call) (reserve.Outcome, error) {
+	out := reserve.Outcome{Answers: make([]reserve.Answer, len(c.Asks))}
+	if len(c.Unclaimed) > 0 {
+		freed, err := s.missed(ctx, c.Unclaimed)
+		if err != nil {
+			return reserve.Outcome{}, err
 		}
-		if !pgdb.Repeatable(err) || try == reserveTries {
-			return reserve.Outcome{}, fmt.Errorf("reserve slots: %w", err)
-		}
-		select {
-		case <-ctx.Done():
-			return reserve.Outcome{}, ctx.Err()
-		case <-time.After(time.Duration(try) * reservePause):
+		out.Freed = freed
+	}
+	open := make([]int, len(c.Asks))
+	for i := range open {
+		open[i] = i
+	}
+	err := s.passes(ctx, c.Releases, c.Asks, open, &out)
+	if err == nil {
+		err = s.refuse(ctx, c.Asks, &out)
+	}
+	if err == nil {
+		err = s.hunger(ctx, c.Asks, &out)
+	}
+	if err != nil && !slices.ContainsFunc(out.Answers, func(a reserve.Answer) bool { return a.Ant != "" }) {
+		return reserve.Outcome{}, err
+	}
+	for i := range out.Answers { // what was placed is held: the rest may ask again
+		if a := &out.Answers[i]; a.Ant == "" && a.Gate == place.Open {
+			a.Gate, a.Reason = place.Capacity, "slots could not be looked for just now"
 		}
 	}
+	return out, nil
 }
 
-func (s *Store) reserve(ctx context.Context, releases []uuid.UUID, asks []reserve.Ask) (reserve.Outcome, error) {
-	conn, err := s.pool.Acquire(ctx)
+// passes places the asks in open until none of them is left or can be placed.
+func (s *Store) passes(ctx context.Context, releases []uuid.UUID, asks []reserve.Ask, open []int, out *reserve.Outcome) error {
+	for n := 0; n < maxPasses && (n == 0 || len(open) > 0); n++ {
+		p := &pass{releases: releases, asks: asks, open: open, out: out, hold: s.hold}
+		if err := p.look(ctx, s.pool); err != nil {
+			return fmt.Errorf("look for slots: %w", err)
+		}
+		releases = nil
+		chosen := p.choose()
+		if len(chosen) == 0 {
+			return nil
+		}
+		err := p.take(ctx, s.pool, chosen)
+		if pgdb.IsUnique(err, "hold_pkey") {
+			continue // the same ask came to another replica, which has placed it
+		}
+		if err != nil {
+			return fmt.Errorf("reserve slots: %w", err)
+		}
+		open = p.left
+	}
+	return nil
+}
+
+// refuse says why the asks that got no ant were refused. The fleet may have changed since they were.
+func (s *Store) refuse(ctx context.Context, asks []reserve.Ask, out *reserve.Outcome) error {
+	var fleet place.Fleet
+	known := map[string]place.Answer{}
+	for i := range out.Answers {
+		if out.Answers[i].Ant != "" {
+			continue
+		}
+		if fleet == nil {
+			var err error
+			if fleet, err = s.fleet.get(ctx); err != nil {
+				return fmt.Errorf("count ants: %w", err)
+			}
+		}
+		class := asks[i].Class()
+		a, ok := known[class]
+		if !ok {
+			a = fleet.Explain(asks[i].Ask)
+			known[class] = a
+		}
+		out.Answers[i].Answer = a
+	}
+	return nil
+}
+
+// hunger has whoever waits for slots told when some became free. Refusals are noted before slots are looked for once
+// more, and releases are committed before the note is looked for: so one of both sees the other, on any two replicas.
+func (s *Store) hunger(ctx context.Context, asks []reserve.Ask, out *reserve.Outcome) error {
+	var refused []int
+	for i := range out.Answers {
+		if out.Answers[i].Gate == place.Capacity {
+			refused = append(refused, i)
+		}
+	}
+	if len(refused) == 0 {
+		return s.feed(ctx, out)
+	}
+	noted, err := s.q.NoteHunger(ctx)
 	if err != nil {
-		return reserve.Outcome{}, err
+		return fmt.Errorf("note who waits for slots: %w", err)
 	}
-	defer conn.Release() // one that is still in a transaction is closed
-	t := &reservation{conn: conn, hold: s.hold.Milliseconds(), asks: asks}
-	if err := t.read(ctx, releases); err != nil {
-		return reserve.Outcome{}, err
+	if noted == 0 {
+		return nil // who releases from here on will see the older note
 	}
-	if len(asks) == 0 {
-		return t.out, nil
-	}
-	t.place()
-	if err := t.write(ctx); err != nil {
-		return reserve.Outcome{}, err
-	}
-	return t.out, nil
+	return s.passes(ctx, nil, asks, refused, out)
 }
 
-// reservation is one transaction.
-type reservation struct {
-	conn *pgxpool.Conn
-	hold int64 // ms
-	asks []reserve.Ask
-
-	ants  []place.Ant
-	live  map[string]uuid.UUID // sessions
-	known map[uuid.UUID]string // ants of holds that exist
-
-	out   reserve.Outcome
-	keep  []uuid.UUID // holds that are asked for again
-	drop  []uuid.UUID // holds on ants that are gone: placed anew
-	taken map[string]int32
-	new   holds
+// feed looks whether somebody waits for the slots that became free.
+func (s *Store) feed(ctx context.Context, out *reserve.Outcome) error {
+	if len(out.Freed) == 0 {
+		return nil
+	}
+	n, err := s.q.EndHunger(ctx)
+	if err != nil {
+		return fmt.Errorf("look who waits for slots: %w", err)
+	}
+	out.Wanted = n > 0
+	return nil
 }
 
-// holds are the columns of new rows.
-type holds struct {
-	uids  []uuid.UUID
-	ants  []string
-	orgs  []string
-	slots []int32
-}
-
-// read begins the transaction, frees, and reads what placing needs.
-func (t *reservation) read(ctx context.Context, releases []uuid.UUID) error {
-	b := &pgx.Batch{}
-	b.Queue("begin")
-	b.Queue(lockSlots)
-	b.Queue(readDeadline, t.hold).QueryRow(func(row pgx.Row) error { return row.Scan(&t.out.Deadline) })
-	if len(releases) > 0 {
-		b.Queue(free, releases).Query(func(rows pgx.Rows) (err error) {
-			t.out.Freed, err = pgx.CollectRows(rows, pgx.RowTo[string])
+// missed gives back the slots of attempts that their ants did not claim in time, and has the ants doubted for those that
+// were placed on their present sessions.
+func (s *Store) missed(ctx context.Context, uids []uuid.UUID) (freed []string, err error) {
+	err = pgdb.Tx(ctx, s.pool, func(tx pgx.Tx) error {
+		freed = nil
+		q := s.q.WithTx(tx)
+		ids, err := q.Holders(ctx, uids)
+		if err != nil || len(ids) == 0 {
 			return err
-		})
-	}
-	if len(t.asks) == 0 {
-		b.Queue("commit")
-		return t.send(ctx, b)
-	}
-	uids := make([]uuid.UUID, len(t.asks))
-	for i := range t.asks {
-		uids[i] = t.asks[i].UID
-	}
-	b.Queue(readAnts).Query(t.scanAnts)
-	b.Queue(readHolds, uids).Query(t.scanHolds)
-	return t.send(ctx, b)
-}
-
-func (t *reservation) scanAnts(rows pgx.Rows) error {
-	t.live = map[string]uuid.UUID{}
-	var a place.Ant
-	var session uuid.UUID
-	_, err := pgx.ForEachRow(rows, []any{&a.ID, &session, &a.Draining, &a.Methods, &a.Unhealthy, &a.Tags, &a.Slots, &a.Used}, func() error {
-		t.ants = append(t.ants, a)
-		t.live[a.ID] = session
-		a = place.Ant{} // its slices belong to the one appended
-		return nil
+		}
+		rows, err := q.LockAnts(ctx, ids)
+		if err != nil {
+			return err
+		}
+		gone, err := q.CountMissed(ctx, uids)
+		if err != nil {
+			return err
+		}
+		now, err := q.Now(ctx)
+		if err != nil {
+			return err
+		}
+		n := make(map[string]int, len(gone))
+		for _, g := range gone {
+			n[g.AntID] = int(g.Missed)
+		}
+		for _, r := range rows {
+			a, err := fromRow(r)
+			if err != nil {
+				return err
+			}
+			if n[a.ID] == 0 {
+				continue
+			}
+			a.Doubt.Missed(n[a.ID], now)
+			row, err := toRow(a)
+			if err == nil {
+				err = q.SaveAnt(ctx, row)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		gaveBack, err := tx.Query(ctx, free, uids)
+		if err == nil {
+			freed, err = pgx.CollectRows(gaveBack, pgx.RowTo[string])
+		}
+		return err
 	})
-	return err
-}
-
-func (t *reservation) scanHolds(rows pgx.Rows) error {
-	t.known = map[uuid.UUID]string{}
-	var uid uuid.UUID
-	var ant string
-	_, err := pgx.ForEachRow(rows, []any{&uid, &ant}, func() error {
-		t.known[uid] = ant
-		return nil
-	})
-	return err
-}
-
-// place answers the asks.
-func (t *reservation) place() {
-	board := place.NewBoard(t.ants)
-	t.taken = map[string]int32{}
-	t.out.Answers = make([]reserve.Answer, len(t.asks))
-	for i, k := range t.asks {
-		ant, held := t.known[k.UID]
-		if session, live := t.live[ant]; held && live {
-			t.keep = append(t.keep, k.UID)
-			t.out.Answers[i] = reserve.Answer{Answer: place.Answer{Ant: ant}, Session: session}
-			continue
-		}
-		if held {
-			t.drop = append(t.drop, k.UID)
-		}
-		a := board.Place(k.Ask)
-		t.out.Answers[i] = reserve.Answer{Answer: a, Session: t.live[a.Ant]}
-		if a.Ant == "" {
-			delete(t.known, k.UID)
-			continue
-		}
-		slots := int32(max(k.Slots, 1))
-		t.known[k.UID] = a.Ant
-		t.taken[a.Ant] += slots
-		t.new.uids, t.new.ants = append(t.new.uids, k.UID), append(t.new.ants, a.Ant)
-		t.new.orgs, t.new.slots = append(t.new.orgs, k.Org), append(t.new.slots, slots)
-	}
-}
-
-// write stores the answers and commits.
-func (t *reservation) write(ctx context.Context) error {
-	b := &pgx.Batch{}
-	if len(t.drop) > 0 {
-		b.Queue(free, t.drop)
-	}
-	if len(t.new.uids) > 0 {
-		ids, n := make([]string, 0, len(t.taken)), make([]int32, 0, len(t.taken))
-		for id, slots := range t.taken {
-			ids, n = append(ids, id), append(n, slots)
-		}
-		b.Queue(take, ids, n)
-		b.Queue(insertHolds, t.new.uids, t.new.ants, t.new.orgs, t.new.slots, t.hold)
-	}
-	if len(t.keep) > 0 {
-		b.Queue(keepHolds, t.keep, t.hold)
-	}
-	b.Queue("commit")
-	return t.send(ctx, b)
-}
-
-// send sends a batch and ends the transaction when it failed.
-func (t *reservation) send(ctx context.Context, b *pgx.Batch) error {
-	err := t.conn.SendBatch(ctx, b).Close()
 	if err != nil {
-		_, _ = t.conn.Exec(context.WithoutCancel(ctx), "rollback") // else the pool closes the connection
+		return nil, fmt.Errorf("release %d unclaimed attempts: %w", len(uids), err)
 	}
-	return err
+	s.fleet.drop()
+	return freed, nil
 }

@@ -15,25 +15,26 @@ import (
 	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/services/resource-manager/internal/ant"
 	"github.com/formicary/formicary/services/resource-manager/internal/pg/db"
+	"github.com/formicary/formicary/services/resource-manager/internal/reserve"
 )
 
 // Store is the schema.
 type Store struct {
-	pool *pgxpool.Pool
-	q    *db.Queries
-	hold time.Duration
+	pool  *pgxpool.Pool
+	q     *db.Queries
+	hold  time.Duration
+	fleet *fleet
 }
 
 // NewStore returns the store; hold is the time from a reservation to its deadline.
 func NewStore(pool *pgxpool.Pool, hold time.Duration) *Store {
-	return &Store{pool: pool, q: db.New(pool), hold: hold}
+	return &Store{pool: pool, q: db.New(pool), hold: hold, fleet: &fleet{pool: pool}}
 }
 
-// Register loads the ant, or a new one, applies f and saves it, in one transaction that keeps reservations out: it
-// changes slots.
+// Register loads the ant, or a new one, applies f and saves it. Until it has a row its id is locked instead.
 func (s *Store) Register(ctx context.Context, id string, f func(a *ant.Ant, now time.Time) error) (ant.Ant, error) {
 	return s.change(ctx, id, func(q *db.Queries) (ant.Ant, error) {
-		if err := q.LockSlots(ctx); err != nil {
+		if err := q.LockID(ctx, id); err != nil {
 			return ant.Ant{}, err
 		}
 		row, err := q.LockAnt(ctx, id)
@@ -82,6 +83,7 @@ func (s *Store) change(ctx context.Context, id string, load func(*db.Queries) (a
 	if err != nil {
 		return ant.Ant{}, fmt.Errorf("change ant %s: %w", id, err)
 	}
+	s.fleet.drop()
 	return a, nil
 }
 
@@ -109,42 +111,41 @@ func (s *Store) List(ctx context.Context, after string, limit int) ([]ant.Ant, e
 	return ants, nil
 }
 
-// Live returns the ants that are not OFFLINE, with what placing needs of them.
-func (s *Store) Live(ctx context.Context) ([]ant.Ant, error) {
-	rows, err := s.q.LiveAnts(ctx)
+// Able returns the ants that take work, with what placing needs of them.
+func (s *Store) Able(ctx context.Context) ([]ant.Ant, error) {
+	rows, err := s.q.AbleAnts(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("read live ants: %w", err)
+		return nil, fmt.Errorf("read ants that take work: %w", err)
 	}
 	ants := make([]ant.Ant, len(rows))
 	for i, r := range rows {
-		ants[i] = ant.Ant{
-			ID: r.ID, State: ant.State(r.State), Methods: r.Methods, Tags: r.Tags, Unhealthy: r.Unhealthy, Offered: int(r.Offered), Used: int(r.Used),
-		}
+		ants[i] = ant.Ant{ID: r.ID, Methods: r.Methods, Tags: r.Tags, Unhealthy: r.Unhealthy, Offered: int(r.Offered), Used: int(r.Used)}
 	}
 	return ants, nil
 }
 
-// States returns the state of every ant.
-func (s *Store) States(ctx context.Context) (map[string]ant.State, error) {
-	rows, err := s.q.AntStates(ctx)
+// CountAlive returns the number of ants that are not OFFLINE.
+func (s *Store) CountAlive(ctx context.Context) (int, error) {
+	n, err := s.q.CountAlive(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("read states of ants: %w", err)
+		return 0, fmt.Errorf("count ants: %w", err)
 	}
-	states := make(map[string]ant.State, len(rows))
-	for _, r := range rows {
-		states[r.ID] = ant.State(r.State)
+	return int(n), nil
+}
+
+// Alive returns the ants that are not OFFLINE.
+func (s *Store) Alive(ctx context.Context) ([]string, error) {
+	ids, err := s.q.AliveIDs(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read ids of ants: %w", err)
 	}
-	return states, nil
+	return ids, nil
 }
 
 // Expire ends leases as decide says: it is given the number of ants that are not OFFLINE and those whose lease ended.
 func (s *Store) Expire(ctx context.Context, lease time.Duration, decide func(alive int, ended []ant.Expire) (offline, spared []string)) error {
 	err := pgdb.Tx(ctx, s.pool, func(tx pgx.Tx) error {
 		q := s.q.WithTx(tx)
-		// Also keeps reservations out: they too lock rows of several ants.
-		if err := q.LockSlots(ctx); err != nil {
-			return err
-		}
 		rows, err := q.LockExpired(ctx)
 		if err != nil || len(rows) == 0 {
 			return err
@@ -166,6 +167,7 @@ func (s *Store) Expire(ctx context.Context, lease time.Duration, decide func(ali
 	if err != nil {
 		return fmt.Errorf("end leases: %w", err)
 	}
+	s.fleet.drop()
 	return nil
 }
 
@@ -186,38 +188,33 @@ func (s *Store) Keep(ctx context.Context, uids []uuid.UUID) error {
 	return nil
 }
 
-// FreeOverdue frees those of the holds that nobody asked for again meanwhile, and returns their ants.
-func (s *Store) FreeOverdue(ctx context.Context, uids []uuid.UUID) ([]string, error) {
-	var ants []string
+// FreeOverdue frees those of the holds that nobody asked for again meanwhile.
+func (s *Store) FreeOverdue(ctx context.Context, uids []uuid.UUID) (reserve.Outcome, error) {
+	var out reserve.Outcome
 	err := pgdb.Tx(ctx, s.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, lockSlots); err != nil {
+		if _, err := tx.Exec(ctx, lockHolders, uids); err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, freeOverdue, uids)
+		due, err := s.q.WithTx(tx).LockOverdue(ctx, uids)
 		if err != nil {
 			return err
 		}
-		ants, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		rows, err := tx.Query(ctx, free, due)
+		if err != nil {
+			return err
+		}
+		out.Freed, err = pgx.CollectRows(rows, pgx.RowTo[string])
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("free %d overdue holds: %w", len(uids), err)
+		return out, fmt.Errorf("free %d overdue holds: %w", len(uids), err)
 	}
-	return ants, nil
+	return out, s.feed(ctx, &out)
 }
 
 // RemoveGone deletes ants that have been OFFLINE for longer than after and hold nothing, and returns their ids.
 func (s *Store) RemoveGone(ctx context.Context, after time.Duration) ([]string, error) {
-	var ids []string
-	err := pgdb.Tx(ctx, s.pool, func(tx pgx.Tx) error {
-		q := s.q.WithTx(tx)
-		if err := q.LockSlots(ctx); err != nil {
-			return err
-		}
-		var err error
-		ids, err = q.DeleteGone(ctx, after.Milliseconds())
-		return err
-	})
+	ids, err := s.q.DeleteGone(ctx, after.Milliseconds())
 	if err != nil {
 		return nil, fmt.Errorf("remove ants that are gone: %w", err)
 	}

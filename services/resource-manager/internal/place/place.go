@@ -1,27 +1,40 @@
 // Package place decides which ant runs which attempt. It is pure: ants and asks in, placements out.
 //
 // An ant fits when it takes work, offers the method in health, owns all tags and has the slots free. Of those that fit
-// the one with the most free slots is taken, then the least loaded, then the first by id. So work spreads over equal
-// ants and the same question has the same answer.
+// the one with the most free slots is taken, then the least loaded, then the first by id; those that are doubted come
+// after all others. So work spreads over equal ants and the same question has the same answer.
+//
+// Who asks shows the board only ants that may win. Why an ask was refused is told by the fleet: all ants, counted by kind.
 package place
 
 import (
 	"container/heap"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// Ant is what an ant offers and what is left of it.
-type Ant struct {
-	ID        string
+// Kind is what ants that cannot be told apart offer.
+type Kind struct {
 	Draining  bool
+	Deaf      bool // it does not hear of work
+	Avoided   bool // it left too many attempts unclaimed, and is not tried now
 	Methods   []string
 	Unhealthy []string // methods
 	Tags      []string
 	Slots     int
-	Used      int // may be more than Slots after the ant shrank
+}
+
+// Takes says whether ants of the kind take work like the ask, be it that they have slots free or not.
+func (a *Kind) Takes(k Ask) bool { return misfit(a, k) == fits }
+
+// Ant has slots, and some of them left.
+type Ant struct {
+	ID      string
+	Slots   int
+	Used    int  // may be more than Slots after the ant shrank
+	Doubted bool // it left attempts unclaimed
+	Trial   bool // it left so many that it gets one attempt at a time
 }
 
 func (a *Ant) free() int { return a.Slots - a.Used }
@@ -52,54 +65,60 @@ type Answer struct {
 
 // Board places asks one after the other and keeps count.
 type Board struct {
-	ants    []Ant
+	ants    map[string]*Ant
 	classes map[string]*class
 }
 
-// class are the asks of one kind: they fit the same ants. Once refused it stays so, for slots only get fewer.
-type class struct {
-	best   ranking
-	closed *Answer
-}
+// class are the asks of one kind: they fit the same ants.
+type class struct{ trusted, doubted ranking }
 
-// NewBoard copies the ants.
-func NewBoard(ants []Ant) *Board {
-	b := &Board{ants: slices.Clone(ants), classes: map[string]*class{}}
-	slices.SortFunc(b.ants, func(x, y Ant) int { return strings.Compare(x.ID, y.ID) })
-	return b
-}
+// NewBoard returns an empty board.
+func NewBoard() *Board { return &Board{ants: map[string]*Ant{}, classes: map[string]*class{}} }
 
-// Place answers one ask and takes the slots. Asks without slots count for one.
-func (b *Board) Place(k Ask) Answer {
-	k.Slots = max(k.Slots, 1)
-	c := b.class(k)
-	if c.closed != nil {
-		return *c.closed
+// Show names the ants that take asks like k. An ant that was shown before stays as it was.
+func (b *Board) Show(k Ask, ants []Ant) {
+	c := &class{}
+	for _, a := range ants {
+		if b.ants[a.ID] == nil {
+			b.ants[a.ID] = &a
+		}
+		known := b.ants[a.ID]
+		list := &c.trusted
+		if a.Doubted {
+			list = &c.doubted
+		}
+		*list = append(*list, rank{known, known.free()})
 	}
-	best := c.best.first()
+	heap.Init(&c.trusted)
+	heap.Init(&c.doubted)
+	b.classes[k.Class()] = c
+}
+
+// Class names asks that fit the same ants.
+func (k Ask) Class() string {
+	return k.Method + "|" + strings.Join(k.Tags, ",") + "|" + strconv.Itoa(max(k.Slots, 1))
+}
+
+// Place takes the slots for one ask and returns the ant; empty when none that was shown has them. Asks without slots count
+// for one.
+func (b *Board) Place(k Ask) string {
+	k.Slots = max(k.Slots, 1)
+	c := b.classes[k.Class()]
+	if c == nil {
+		return ""
+	}
+	best := c.trusted.first()
 	if best == nil || best.free() < k.Slots {
-		refusal := b.explain(k)
-		c.closed = &refusal
-		return refusal
+		best = c.doubted.first()
+	}
+	if best == nil || best.free() < k.Slots {
+		return ""
 	}
 	best.Used += k.Slots
-	return Answer{Ant: best.ID}
-}
-
-func (b *Board) class(k Ask) *class {
-	key := k.Method + "|" + strings.Join(k.Tags, ",") + "|" + strconv.Itoa(k.Slots)
-	if c := b.classes[key]; c != nil {
-		return c
+	if best.Trial {
+		best.Used = max(best.Used, best.Slots) // no other now
 	}
-	c := &class{}
-	for i := range b.ants {
-		if a := &b.ants[i]; misfit(a, k) == fits {
-			c.best = append(c.best, rank{a, a.free()})
-		}
-	}
-	heap.Init(&c.best)
-	b.classes[key] = c
-	return c
+	return best.ID
 }
 
 // mismatch orders why an ant never takes an ask: the later, the nearer it came.
@@ -110,11 +129,13 @@ const (
 	noTag
 	tooSmall
 	unhealthy
+	deaf
+	avoided
 	draining
 	fits
 )
 
-func misfit(a *Ant, k Ask) mismatch {
+func misfit(a *Kind, k Ask) mismatch {
 	switch {
 	case !slices.Contains(a.Methods, k.Method):
 		return noMethod
@@ -124,74 +145,14 @@ func misfit(a *Ant, k Ask) mismatch {
 		return tooSmall
 	case slices.Contains(a.Unhealthy, k.Method):
 		return unhealthy
+	case a.Deaf:
+		return deaf
+	case a.Avoided:
+		return avoided
 	case a.Draining:
 		return draining
 	}
 	return fits
-}
-
-// explain says why the ask was refused, by the class of ants that came nearest.
-func (b *Board) explain(k Ask) Answer {
-	var n [fits + 1]int
-	slots, used, largest := 0, 0, 0
-	for i := range b.ants {
-		a := &b.ants[i]
-		m := misfit(a, k)
-		n[m]++
-		switch m {
-		case fits:
-			slots, used = slots+a.Slots, used+a.Used
-		case tooSmall:
-			largest = max(largest, a.Slots)
-		default:
-		}
-	}
-	want := say(k)
-	if n[fits] > 0 {
-		return Answer{Gate: Capacity, Reason: fmt.Sprintf("%s: %d of %s of %s %s taken",
-			want, used, count(slots, "slot"), count(n[fits], "matching ant"), plural(used, "is", "are"))}
-	}
-	return Answer{Gate: NoAnt, Reason: want + ": " + b.lack(k, n, largest)}
-}
-
-// lack says why no ant will take the ask: n counts the ants by what they miss, largest is the one that is too small.
-func (b *Board) lack(k Ask, n [fits + 1]int, largest int) string {
-	tags := strings.Join(k.Tags, " and ")
-	switch offering := len(b.ants) - n[noMethod]; {
-	case len(b.ants) == 0:
-		return "no ant is online"
-	case offering == 0 && len(b.ants) == 1:
-		return "the only ant does not offer it"
-	case offering == 0:
-		return fmt.Sprintf("none of %d ants offers it", len(b.ants))
-	case n[noTag] == offering && offering == 1:
-		return fmt.Sprintf("the only ant that offers %s does not own %s", k.Method, tags)
-	case n[noTag] == offering:
-		return fmt.Sprintf("%d ants offer %s, none owns %s", offering, k.Method, tags)
-	}
-	var parts []string
-	// add tells of ants in the plural or in the singular.
-	add := func(m mismatch, many, one string) {
-		switch n[m] {
-		case 0:
-		case 1:
-			parts = append(parts, "1 ant that "+one)
-		default:
-			parts = append(parts, strconv.Itoa(n[m])+" ants that "+many)
-		}
-	}
-	add(draining, "match are draining", "matches is draining")
-	add(unhealthy, "match report "+k.Method+" as unhealthy", "matches reports "+k.Method+" as unhealthy")
-	add(tooSmall, "match have at most "+count(largest, "slot"), "matches has "+count(largest, "slot"))
-	add(noTag, "offer "+k.Method+" do not own "+tags, "offers "+k.Method+" does not own "+tags)
-	return strings.Join(parts, "; ")
-}
-
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return one
-	}
-	return many
 }
 
 func owns(have, want []string) bool {
@@ -201,22 +162,4 @@ func owns(have, want []string) bool {
 		}
 	}
 	return true
-}
-
-func say(k Ask) string {
-	s := "method " + k.Method
-	if len(k.Tags) > 0 {
-		s += " with tags [" + strings.Join(k.Tags, ", ") + "]"
-	}
-	if k.Slots > 1 {
-		s += " and " + strconv.Itoa(k.Slots) + " slots"
-	}
-	return s
-}
-
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return strconv.Itoa(n) + " " + noun + "s"
 }

@@ -11,94 +11,158 @@ import (
 	"github.com/formicary/formicary/services/resource-manager/internal/place"
 )
 
-func shellAnt(id string, slots, used int, change ...func(*place.Ant)) place.Ant {
-	a := place.Ant{ID: id, Methods: []string{"SHELL"}, Slots: slots, Used: used}
+// ant is one with all that the board and the fleet need to know.
+type ant struct {
+	place.Ant
+	place.Kind
+}
+
+func shellAnt(id string, slots, used int, change ...func(*ant)) ant {
+	a := ant{place.Ant{ID: id, Slots: slots, Used: used}, place.Kind{Methods: []string{"SHELL"}, Slots: slots}}
 	for _, f := range change {
 		f(&a)
 	}
 	return a
 }
 
-func tags(t ...string) func(*place.Ant) { return func(a *place.Ant) { a.Tags = t } }
+func tags(t ...string) func(*ant) { return func(a *ant) { a.Tags = t } }
 
-func drains(a *place.Ant) { a.Draining = true }
+func drains(a *ant) { a.Draining = true }
 
-func sick(a *place.Ant) { a.Unhealthy = []string{"SHELL"} }
+func sick(a *ant) { a.Unhealthy = []string{"SHELL"} }
+
+func deaf(a *ant) { a.Deaf = true }
+
+func doubted(a *ant) { a.Doubted = true }
+
+func onTrial(a *ant) { a.Doubted, a.Trial = true, true }
+
+func avoided(a *ant) { a.Doubted, a.Avoided = true, true }
+
+// desk is a board and the fleet behind it.
+type desk struct {
+	board *place.Board
+	ants  []ant
+	shown map[string]bool
+}
+
+func newDesk(ants []ant) *desk { return &desk{place.NewBoard(), slices.Clone(ants), map[string]bool{}} }
+
+func (d *desk) place(k place.Ask) place.Answer {
+	if !d.shown[k.Class()] {
+		d.shown[k.Class()] = true
+		var take []place.Ant
+		for i := range d.ants {
+			if d.ants[i].Takes(k) {
+				take = append(take, d.ants[i].Ant)
+			}
+		}
+		d.board.Show(k, take)
+	}
+	if id := d.board.Place(k); id != "" {
+		i := slices.IndexFunc(d.ants, func(a ant) bool { return a.ID == id })
+		d.ants[i].Used += max(k.Slots, 1)
+		return place.Answer{Ant: id}
+	}
+	var f place.Fleet
+	for _, a := range d.ants {
+		f = append(f, place.Kinds{Kind: a.Kind, Ants: 1, Used: a.Used})
+	}
+	return f.Explain(k)
+}
 
 func TestPlace(t *testing.T) {
 	shell := place.Ask{Method: "SHELL", Slots: 1}
 	for _, c := range []struct {
 		name string
-		ants []place.Ant
+		ants []ant
 		asks []place.Ask
 		want []string // ant, or gate: reason
 	}{
 		{"no ants", nil, []place.Ask{shell}, []string{"no_ant: method SHELL: no ant is online"}},
-		{"most free slots", []place.Ant{shellAnt("a", 8, 7), shellAnt("b", 4, 0)}, []place.Ask{shell}, []string{"b"}},
-		{"least loaded of equally free", []place.Ant{shellAnt("a", 4, 2), shellAnt("b", 9, 7), shellAnt("c", 2, 0)}, []place.Ask{shell}, []string{"c"}},
-		{"then by id", []place.Ant{shellAnt("b", 2, 0), shellAnt("a", 2, 0)}, []place.Ask{shell}, []string{"a"}},
+		{"most free slots", []ant{shellAnt("a", 8, 7), shellAnt("b", 4, 0)}, []place.Ask{shell}, []string{"b"}},
+		{"least loaded of equally free", []ant{shellAnt("a", 4, 2), shellAnt("b", 9, 7), shellAnt("c", 2, 0)}, []place.Ask{shell}, []string{"c"}},
+		{"then by id", []ant{shellAnt("b", 2, 0), shellAnt("a", 2, 0)}, []place.Ask{shell}, []string{"a"}},
 		{
 			"spreads",
-			[]place.Ant{shellAnt("a", 2, 0), shellAnt("b", 2, 0)},
+			[]ant{shellAnt("a", 2, 0), shellAnt("b", 2, 0)},
 			[]place.Ask{shell, shell, shell, shell, shell},
 			[]string{"a", "b", "a", "b", "capacity: method SHELL: 4 of 4 slots of 2 matching ants are taken"},
 		},
 		{
 			"no slots asked is one",
-			[]place.Ant{shellAnt("a", 1, 0)},
+			[]ant{shellAnt("a", 1, 0)},
 			[]place.Ask{{Method: "SHELL"}, {Method: "SHELL"}},
 			[]string{"a", "capacity: method SHELL: 1 of 1 slot of 1 matching ant is taken"},
 		},
 		{
 			"a small ask fits after a big one was refused",
-			[]place.Ant{shellAnt("a", 4, 2)},
+			[]ant{shellAnt("a", 4, 2)},
 			[]place.Ask{{Method: "SHELL", Slots: 3}, shell},
 			[]string{"capacity: method SHELL and 3 slots: 2 of 4 slots of 1 matching ant are taken", "a"},
 		},
 		{
 			"all tags",
-			[]place.Ant{shellAnt("a", 4, 0, tags("gpu")), shellAnt("b", 1, 0, tags("gpu", "x64"))},
+			[]ant{shellAnt("a", 4, 0, tags("gpu")), shellAnt("b", 1, 0, tags("gpu", "x64"))},
 			[]place.Ask{{Method: "SHELL", Tags: []string{"gpu", "x64"}}},
 			[]string{"b"},
 		},
 		{
 			"method that none offers",
-			[]place.Ant{shellAnt("a", 4, 0), shellAnt("b", 4, 0)},
+			[]ant{shellAnt("a", 4, 0), shellAnt("b", 4, 0)},
 			[]place.Ask{{Method: "DOCKER"}},
 			[]string{"no_ant: method DOCKER: none of 2 ants offers it"},
 		},
 		{
 			"tag that none owns",
-			[]place.Ant{shellAnt("a", 4, 0), shellAnt("b", 4, 0, tags("x64"))},
+			[]ant{shellAnt("a", 4, 0), shellAnt("b", 4, 0, tags("x64"))},
 			[]place.Ask{{Method: "SHELL", Tags: []string{"gpu"}}},
 			[]string{"no_ant: method SHELL with tags [gpu]: 2 ants offer SHELL, none owns gpu"},
 		},
 		{
 			"larger than any ant",
-			[]place.Ant{shellAnt("a", 4, 0), shellAnt("b", 2, 0)},
+			[]ant{shellAnt("a", 4, 0), shellAnt("b", 2, 0)},
 			[]place.Ask{{Method: "SHELL", Slots: 5}},
 			[]string{"no_ant: method SHELL and 5 slots: 2 ants that match have at most 4 slots"},
 		},
 		{
 			"drained, sick and untagged",
-			[]place.Ant{shellAnt("a", 4, 0, tags("x"), drains), shellAnt("b", 2, 0, tags("x"), sick), shellAnt("c", 2, 0)},
+			[]ant{shellAnt("a", 4, 0, tags("x"), drains), shellAnt("b", 2, 0, tags("x"), sick), shellAnt("c", 2, 0)},
 			[]place.Ask{{Method: "SHELL", Tags: []string{"x"}}},
 			[]string{"no_ant: method SHELL with tags [x]: 1 ant that matches is draining; 1 ant that matches reports SHELL as unhealthy; 1 ant that offers SHELL does not own x"},
 		},
-		{"the only ant, method", []place.Ant{shellAnt("a", 1, 0)}, []place.Ask{{Method: "DOCKER"}}, []string{"no_ant: method DOCKER: the only ant does not offer it"}},
+		{"the only ant, method", []ant{shellAnt("a", 1, 0)}, []place.Ask{{Method: "DOCKER"}}, []string{"no_ant: method DOCKER: the only ant does not offer it"}},
 		{
 			"the only ant, tag",
-			[]place.Ant{shellAnt("a", 1, 0)},
+			[]ant{shellAnt("a", 1, 0)},
 			[]place.Ask{{Method: "SHELL", Tags: []string{"gpu"}}},
 			[]string{"no_ant: method SHELL with tags [gpu]: the only ant that offers SHELL does not own gpu"},
 		},
-		{"the only ant, slots", []place.Ant{shellAnt("a", 1, 0)}, []place.Ask{{Method: "SHELL", Slots: 2}}, []string{"no_ant: method SHELL and 2 slots: 1 ant that matches has 1 slot"}},
-		{"shrunk below its use", []place.Ant{shellAnt("a", 2, 5)}, []place.Ask{shell}, []string{"capacity: method SHELL: 5 of 2 slots of 1 matching ant are taken"}},
+		{"the only ant, slots", []ant{shellAnt("a", 1, 0)}, []place.Ask{{Method: "SHELL", Slots: 2}}, []string{"no_ant: method SHELL and 2 slots: 1 ant that matches has 1 slot"}},
+		{"shrunk below its use", []ant{shellAnt("a", 2, 5)}, []place.Ask{shell}, []string{"capacity: method SHELL: 5 of 2 slots of 1 matching ant are taken"}},
+		{
+			"doubted after all others",
+			[]ant{shellAnt("a", 8, 0, doubted), shellAnt("b", 4, 3)},
+			[]place.Ask{shell, shell, shell},
+			[]string{"b", "a", "a"},
+		},
+		{
+			"one attempt on trial",
+			[]ant{shellAnt("a", 8, 2, onTrial)},
+			[]place.Ask{shell, shell},
+			[]string{"a", "capacity: method SHELL: 3 of 8 slots of 1 matching ant are taken"},
+		},
+		{
+			"deaf and avoided",
+			[]ant{shellAnt("a", 8, 0, deaf), shellAnt("b", 8, 0, avoided), shellAnt("c", 8, 0, avoided)},
+			[]place.Ask{shell},
+			[]string{"no_ant: method SHELL: 2 ants that match did not claim what they were given and are tried again soon; 1 ant that matches says that it does not hear of work"},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := place.NewBoard(c.ants)
+			d := newDesk(c.ants)
 			for i, k := range c.asks {
-				a := b.Place(k)
+				a := d.place(k)
 				got := a.Ant
 				if a.Ant == "" {
 					got = string(a.Gate) + ": " + a.Reason
@@ -111,16 +175,20 @@ func TestPlace(t *testing.T) {
 	}
 }
 
-func fleet(r *rapid.T) []place.Ant {
+func fleet(r *rapid.T) []ant {
 	words := func(label string, from ...string) []string {
 		return rapid.SliceOfNDistinct(rapid.SampledFrom(from), 0, len(from), rapid.ID[string]).Draw(r, label)
 	}
-	ants := make([]place.Ant, rapid.IntRange(0, 6).Draw(r, "ants"))
+	ants := make([]ant, rapid.IntRange(0, 6).Draw(r, "ants"))
 	for i := range ants {
 		slots := rapid.IntRange(1, 8).Draw(r, "slots")
-		ants[i] = place.Ant{
-			ID: fmt.Sprintf("a%d", i), Slots: slots, Used: rapid.IntRange(0, slots+1).Draw(r, "used"), Draining: rapid.IntRange(0, 5).Draw(r, "draining") == 0,
-			Methods: words("methods", "SHELL", "HTTP"), Tags: words("tags", "x", "y"), Unhealthy: words("unhealthy", "HTTP"),
+		rarely := func(label string) bool { return rapid.IntRange(0, 5).Draw(r, label) == 0 }
+		ants[i] = ant{
+			place.Ant{ID: fmt.Sprintf("a%d", i), Slots: slots, Used: rapid.IntRange(0, slots+1).Draw(r, "used"), Doubted: rarely("doubted")},
+			place.Kind{
+				Slots: slots, Draining: rarely("draining"), Deaf: rarely("deaf"), Avoided: rarely("avoided"),
+				Methods: words("methods", "SHELL", "HTTP"), Tags: words("tags", "x", "y"), Unhealthy: words("unhealthy", "HTTP"),
+			},
 		}
 	}
 	return ants
@@ -129,29 +197,29 @@ func fleet(r *rapid.T) []place.Ant {
 func TestPlaceKeepsItsPromises(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		ants := fleet(r)
-		index := map[string]*place.Ant{}
+		index := map[string]*ant{}
 		mine := slices.Clone(ants)
 		for i := range mine {
 			index[mine[i].ID] = &mine[i]
 		}
 		shuffled := rapid.Permutation(ants).Draw(r, "order")
-		board, again := place.NewBoard(ants), place.NewBoard(shuffled)
+		board, again := newDesk(ants), newDesk(shuffled)
 		for range rapid.IntRange(0, 40).Draw(r, "asks") {
 			k := place.Ask{
 				Method: rapid.SampledFrom([]string{"SHELL", "HTTP", "DOCKER"}).Draw(r, "method"),
 				Tags:   rapid.SampledFrom([][]string{nil, {"x"}, {"x", "y"}}).Draw(r, "tags"), Slots: rapid.IntRange(1, 4).Draw(r, "slots"),
 			}
-			got := board.Place(k)
-			if other := again.Place(k); other != got {
+			got := board.place(k)
+			if other := again.place(k); other != got {
 				r.Fatalf("another order of ants gives %+v, not %+v", other, got)
 			}
-			can := func(a *place.Ant) bool {
+			can := func(a *ant) bool {
 				for _, tag := range k.Tags {
 					if !slices.Contains(a.Tags, tag) {
 						return false
 					}
 				}
-				return !a.Draining && slices.Contains(a.Methods, k.Method) && !slices.Contains(a.Unhealthy, k.Method) && a.Slots-a.Used >= k.Slots
+				return !a.Draining && !a.Deaf && !a.Avoided && slices.Contains(a.Methods, k.Method) && !slices.Contains(a.Unhealthy, k.Method) && a.Ant.Slots-a.Used >= k.Slots
 			}
 			if got.Ant == "" {
 				if got.Gate == place.Open || !strings.HasPrefix(got.Reason, "method "+k.Method) {
@@ -169,8 +237,8 @@ func TestPlaceKeepsItsPromises(t *testing.T) {
 				r.Fatalf("%+v placed on %+v", k, *a)
 			}
 			for i := range mine {
-				if m := &mine[i]; can(m) && m.Slots-m.Used > a.Slots-a.Used {
-					r.Fatalf("%+v placed on %+v, %+v has more free", k, *a, *m)
+				if m := &mine[i]; can(m) && (m.Ant.Slots-m.Used > a.Ant.Slots-a.Used && m.Doubted == a.Doubted || a.Doubted && !m.Doubted) {
+					r.Fatalf("%+v placed on %+v, %+v comes before", k, *a, *m)
 				}
 			}
 			a.Used += k.Slots
@@ -181,10 +249,11 @@ func TestPlaceKeepsItsPromises(t *testing.T) {
 func BenchmarkPlace(b *testing.B) {
 	ants := make([]place.Ant, 500)
 	for i := range ants {
-		ants[i] = shellAnt(fmt.Sprintf("a%03d", i), 16, i%3)
+		ants[i] = shellAnt(fmt.Sprintf("a%03d", i), 16, i%3).Ant
 	}
 	for b.Loop() {
-		board := place.NewBoard(ants)
+		board := place.NewBoard()
+		board.Show(place.Ask{Method: "SHELL", Slots: 1}, ants)
 		for range 1000 {
 			board.Place(place.Ask{Method: "SHELL", Slots: 1})
 		}

@@ -5,7 +5,6 @@ package reserve
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -35,27 +34,30 @@ type Outcome struct {
 	Deadline time.Time
 	// Freed are the ants of released holds.
 	Freed []string
-}
-
-// Store is the table of holds.
-type Store interface {
-	// Reserve frees releases (unknown ones are ignored), then places asks, in one transaction. An ask whose uid has a
-	// hold already gets that one.
-	Reserve(ctx context.Context, releases []uuid.UUID, asks []Ask) (Outcome, error)
+	// Wanted says that asks were refused, on any replica, for lack of such slots.
+	Wanted bool
 }
 
 // Call is what one caller wants.
 type Call struct {
 	Releases []uuid.UUID
-	Asks     []Ask
+	// Unclaimed are releases of attempts that their ants did not claim in time.
+	Unclaimed []uuid.UUID
+	Asks      []Ask
+}
+
+// Store is the table of holds.
+type Store interface {
+	// Reserve frees what is released (unknown ones are ignored), then places asks. An ask whose uid has a hold already
+	// gets that one.
+	Reserve(ctx context.Context, c Call) (Outcome, error)
 }
 
 // Desk joins calls.
 type Desk struct {
-	store  Store
-	freed  func(ant string)
-	group  *batch.Group[Call, Outcome]
-	hungry atomic.Bool // asks were refused for lack of slots since slots last became free
+	store Store
+	freed func(ant string)
+	group *batch.Group[Call, Outcome]
 }
 
 // joined calls at most; each may carry a thousand asks.
@@ -65,7 +67,7 @@ const joined = 16
 // refused for lack of them.
 func NewDesk(store Store, freed func(ant string)) *Desk {
 	d := &Desk{store: store, freed: freed}
-	// One flusher: transactions on slots run one after the other, so what comes meanwhile should join the next.
+	// One flusher: what comes meanwhile should join the next, for transactions on the same few ants wait for each other.
 	d.group = batch.New(batch.Options{Max: joined, Flushers: 1}, d.handle)
 	return d
 }
@@ -88,10 +90,11 @@ func (d *Desk) handle(ctx context.Context, calls []Call) ([]Outcome, []error) {
 		all = Call{}
 		for _, c := range calls {
 			all.Releases = append(all.Releases, c.Releases...)
+			all.Unclaimed = append(all.Unclaimed, c.Unclaimed...)
 			all.Asks = append(all.Asks, c.Asks...)
 		}
 	}
-	out, err := d.store.Reserve(ctx, all.Releases, all.Asks)
+	out, err := d.store.Reserve(ctx, all)
 	if err != nil {
 		return nil, batch.All(len(calls), err)
 	}
@@ -108,13 +111,7 @@ func (d *Desk) handle(ctx context.Context, calls []Call) ([]Outcome, []error) {
 
 // Note tells of slots that became free when somebody waits for them.
 func (d *Desk) Note(out Outcome) {
-	for _, a := range out.Answers {
-		if a.Gate == place.Capacity {
-			d.hungry.Store(true)
-			return
-		}
-	}
-	if len(out.Freed) > 0 && d.hungry.Swap(false) {
+	if out.Wanted && len(out.Freed) > 0 {
 		d.freed(out.Freed[0])
 	}
 }

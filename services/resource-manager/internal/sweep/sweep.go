@@ -4,7 +4,6 @@ package sweep
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -15,6 +14,7 @@ import (
 
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	"github.com/formicary/formicary/services/resource-manager/internal/ant"
+	"github.com/formicary/formicary/services/resource-manager/internal/reserve"
 )
 
 // Config of the sweep.
@@ -36,7 +36,7 @@ type Store interface {
 	Expire(ctx context.Context, lease time.Duration, decide func(alive int, ended []ant.Expire) (offline, spared []string)) error
 	Overdue(ctx context.Context, slack time.Duration, limit int) ([]uuid.UUID, error)
 	Keep(ctx context.Context, uids []uuid.UUID) error
-	FreeOverdue(ctx context.Context, uids []uuid.UUID) ([]string, error)
+	FreeOverdue(ctx context.Context, uids []uuid.UUID) (reserve.Outcome, error)
 	RemoveGone(ctx context.Context, after time.Duration) ([]string, error)
 }
 
@@ -44,10 +44,8 @@ type Store interface {
 type Told interface {
 	// Offline is called for each ant whose lease ended.
 	Offline(id string)
-	// Freed is called with the ants of freed holds.
-	Freed(ants []string)
-	// Gone is called for each ant that was removed.
-	Gone(ctx context.Context, id string) error
+	// Freed is called when holds were freed.
+	Freed(out reserve.Outcome)
 }
 
 // Sweeper sweeps.
@@ -155,13 +153,13 @@ func (s *Sweeper) settle(ctx context.Context, uids []uuid.UUID) error {
 	if len(free) == 0 {
 		return nil
 	}
-	ants, err := s.store.FreeOverdue(ctx, free)
+	out, err := s.store.FreeOverdue(ctx, free)
 	if err != nil {
 		return err
 	}
 	s.leaked.Add(ctx, int64(len(free)))
-	s.log.Warn("holds without a live attempt are freed", "holds", len(free), "ants", ants)
-	s.told.Freed(ants)
+	s.log.Warn("holds without a live attempt are freed", "holds", len(free), "ants", out.Freed)
+	s.told.Freed(out)
 	return nil
 }
 
@@ -171,9 +169,8 @@ func (s *Sweeper) Gone(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, id := range ids {
-		s.log.Info("ant is removed", "ant", id)
-		err = errors.Join(err, s.told.Gone(ctx, id)) // what is left is found as a doorbell without an ant
+	if len(ids) > 0 {
+		s.log.Info("ants are removed", "ants", ids)
 	}
-	return err
+	return nil
 }

@@ -187,7 +187,8 @@ type RegisterResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// session (UUID) that every later call carries.
 	Session string `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
-	// generation rises with each registration of the ant_id.
+	// generation rises with each registration of the ant_id, also after resource-manager has forgotten the ant: it follows
+	// the clock, in microseconds.
 	Generation int64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
 	// lease after which a silent ant gets no more work.
 	Lease *durationpb.Duration `protobuf:"bytes,3,opt,name=lease,proto3" json:"lease,omitempty"`
@@ -265,7 +266,14 @@ type HeartbeatRequest struct {
 	// unhealthy_methods are not placed on the ant until they are healthy again.
 	UnhealthyMethods []string `protobuf:"bytes,3,rep,name=unhealthy_methods,json=unhealthyMethods,proto3" json:"unhealthy_methods,omitempty"`
 	// draining is set by an ant that wants no more work.
-	Draining      bool `protobuf:"varint,4,opt,name=draining,proto3" json:"draining,omitempty"`
+	Draining bool `protobuf:"varint,4,opt,name=draining,proto3" json:"draining,omitempty"`
+	// deaf says why the ant does not hear its doorbells; nothing is placed on it until it is empty again.
+	Deaf string `protobuf:"bytes,5,opt,name=deaf,proto3" json:"deaf,omitempty"`
+	// heard counts the claims of this process that supervisor has answered: each proves that doorbells arrive.
+	Heard int64 `protobuf:"varint,6,opt,name=heard,proto3" json:"heard,omitempty"`
+	// generation of the session; 0 from an ant that does not say. When it is higher than what resource-manager knows, that
+	// has lost the session, and the ant hears ANT_UNKNOWN.
+	Generation    int64 `protobuf:"varint,7,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -326,6 +334,27 @@ func (x *HeartbeatRequest) GetDraining() bool {
 		return x.Draining
 	}
 	return false
+}
+
+func (x *HeartbeatRequest) GetDeaf() string {
+	if x != nil {
+		return x.Deaf
+	}
+	return ""
+}
+
+func (x *HeartbeatRequest) GetHeard() int64 {
+	if x != nil {
+		return x.Heard
+	}
+	return 0
+}
+
+func (x *HeartbeatRequest) GetGeneration() int64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
 }
 
 // HeartbeatResponse answers it.
@@ -1519,12 +1548,17 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"generation\x18\x02 \x01(\x03R\n" +
 	"generation\x12/\n" +
 	"\x05lease\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x05lease\x12B\n" +
-	"\x0fheartbeat_every\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x0eheartbeatEvery\"\x9f\x01\n" +
+	"\x0fheartbeat_every\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x0eheartbeatEvery\"\x85\x02\n" +
 	"\x10HeartbeatRequest\x12\x1e\n" +
 	"\x06ant_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x05antId\x12\"\n" +
 	"\asession\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\asession\x12+\n" +
 	"\x11unhealthy_methods\x18\x03 \x03(\tR\x10unhealthyMethods\x12\x1a\n" +
-	"\bdraining\x18\x04 \x01(\bR\bdraining\"/\n" +
+	"\bdraining\x18\x04 \x01(\bR\bdraining\x12\x1c\n" +
+	"\x04deaf\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\xe8\aR\x04deaf\x12\x1d\n" +
+	"\x05heard\x18\x06 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x05heard\x12'\n" +
+	"\n" +
+	"generation\x18\a \x01(\x03B\a\xbaH\x04\"\x02(\x00R\n" +
+	"generation\"/\n" +
 	"\x11HeartbeatResponse\x12\x1a\n" +
 	"\bdraining\x18\x01 \x01(\bR\bdraining\"R\n" +
 	"\fLeaveRequest\x12\x1e\n" +

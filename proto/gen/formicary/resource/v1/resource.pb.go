@@ -109,8 +109,14 @@ type Ant struct {
 	HeartbeatAt *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=heartbeat_at,json=heartbeatAt,proto3" json:"heartbeat_at,omitempty"`
 	// unhealthy_methods as last reported.
 	UnhealthyMethods []string `protobuf:"bytes,12,rep,name=unhealthy_methods,json=unhealthyMethods,proto3" json:"unhealthy_methods,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// deaf says why it does not hear of work, as last reported; nothing is placed on it meanwhile.
+	Deaf string `protobuf:"bytes,13,opt,name=deaf,proto3" json:"deaf,omitempty"`
+	// unclaimed counts the attempts in a row that it did not claim in time.
+	Unclaimed int32 `protobuf:"varint,14,opt,name=unclaimed,proto3" json:"unclaimed,omitempty"`
+	// avoided_until is when it gets work again after too many of them.
+	AvoidedUntil  *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=avoided_until,json=avoidedUntil,proto3" json:"avoided_until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Ant) Reset() {
@@ -223,6 +229,27 @@ func (x *Ant) GetHeartbeatAt() *timestamppb.Timestamp {
 func (x *Ant) GetUnhealthyMethods() []string {
 	if x != nil {
 		return x.UnhealthyMethods
+	}
+	return nil
+}
+
+func (x *Ant) GetDeaf() string {
+	if x != nil {
+		return x.Deaf
+	}
+	return ""
+}
+
+func (x *Ant) GetUnclaimed() int32 {
+	if x != nil {
+		return x.Unclaimed
+	}
+	return 0
+}
+
+func (x *Ant) GetAvoidedUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AvoidedUntil
 	}
 	return nil
 }
@@ -783,7 +810,9 @@ type ReserveRequest struct {
 	// releases are attempt_uids whose slots are free; unknown ones are ignored.
 	Releases []string `protobuf:"bytes,1,rep,name=releases,proto3" json:"releases,omitempty"`
 	// asks in the order of their priority.
-	Asks          []*Ask `protobuf:"bytes,2,rep,name=asks,proto3" json:"asks,omitempty"`
+	Asks []*Ask `protobuf:"bytes,2,rep,name=asks,proto3" json:"asks,omitempty"`
+	// unclaimed are those of releases that the ant did not claim in time.
+	Unclaimed     []string `protobuf:"bytes,3,rep,name=unclaimed,proto3" json:"unclaimed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -828,6 +857,13 @@ func (x *ReserveRequest) GetReleases() []string {
 func (x *ReserveRequest) GetAsks() []*Ask {
 	if x != nil {
 		return x.Asks
+	}
+	return nil
+}
+
+func (x *ReserveRequest) GetUnclaimed() []string {
+	if x != nil {
+		return x.Unclaimed
 	}
 	return nil
 }
@@ -1111,7 +1147,7 @@ var File_formicary_resource_v1_resource_proto protoreflect.FileDescriptor
 
 const file_formicary_resource_v1_resource_proto_rawDesc = "" +
 	"\n" +
-	"$formicary/resource/v1/resource.proto\x12\x15formicary.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\"formicary/identity/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xce\x04\n" +
+	"$formicary/resource/v1/resource.proto\x12\x15formicary.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\"formicary/identity/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc1\x05\n" +
 	"\x03Ant\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x126\n" +
 	"\x05state\x18\x02 \x01(\x0e2 .formicary.resource.v1.Ant.StateR\x05state\x12\x18\n" +
@@ -1127,7 +1163,10 @@ const file_formicary_resource_v1_resource_proto_rawDesc = "" +
 	"\rregistered_at\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\fregisteredAt\x12=\n" +
 	"\fheartbeat_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\vheartbeatAt\x12+\n" +
-	"\x11unhealthy_methods\x18\f \x03(\tR\x10unhealthyMethods\x1a9\n" +
+	"\x11unhealthy_methods\x18\f \x03(\tR\x10unhealthyMethods\x12\x12\n" +
+	"\x04deaf\x18\r \x01(\tR\x04deaf\x12\x1c\n" +
+	"\tunclaimed\x18\x0e \x01(\x05R\tunclaimed\x12?\n" +
+	"\ravoided_until\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\favoidedUntil\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"E\n" +
@@ -1171,11 +1210,13 @@ const file_formicary_resource_v1_resource_proto_rawDesc = "" +
 	"\x06ant_id\x18\x02 \x01(\tR\x05antId\x12\x18\n" +
 	"\asession\x18\x03 \x01(\tR\asession\x12\x12\n" +
 	"\x04gate\x18\x04 \x01(\tR\x04gate\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reason\"s\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"\x9d\x01\n" +
 	"\x0eReserveRequest\x12&\n" +
 	"\breleases\x18\x01 \x03(\tB\n" +
 	"\xbaH\a\x92\x01\x04\x10\xa0\x9c\x01R\breleases\x129\n" +
-	"\x04asks\x18\x02 \x03(\v2\x1a.formicary.resource.v1.AskB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x04asks\"\x8b\x01\n" +
+	"\x04asks\x18\x02 \x03(\v2\x1a.formicary.resource.v1.AskB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x04asks\x12(\n" +
+	"\tunclaimed\x18\x03 \x03(\tB\n" +
+	"\xbaH\a\x92\x01\x04\x10\xa0\x9c\x01R\tunclaimed\"\x8b\x01\n" +
 	"\x0fReserveResponse\x12@\n" +
 	"\n" +
 	"placements\x18\x01 \x03(\v2 .formicary.resource.v1.PlacementR\n" +
@@ -1252,32 +1293,33 @@ var file_formicary_resource_v1_resource_proto_depIdxs = []int32{
 	18, // 1: formicary.resource.v1.Ant.labels:type_name -> formicary.resource.v1.Ant.LabelsEntry
 	19, // 2: formicary.resource.v1.Ant.registered_at:type_name -> google.protobuf.Timestamp
 	19, // 3: formicary.resource.v1.Ant.heartbeat_at:type_name -> google.protobuf.Timestamp
-	1,  // 4: formicary.resource.v1.ListAntsResponse.ants:type_name -> formicary.resource.v1.Ant
-	1,  // 5: formicary.resource.v1.GetAntResponse.ant:type_name -> formicary.resource.v1.Ant
-	1,  // 6: formicary.resource.v1.DrainAntResponse.ant:type_name -> formicary.resource.v1.Ant
-	1,  // 7: formicary.resource.v1.ResumeAntResponse.ant:type_name -> formicary.resource.v1.Ant
-	10, // 8: formicary.resource.v1.ReserveRequest.asks:type_name -> formicary.resource.v1.Ask
-	11, // 9: formicary.resource.v1.ReserveResponse.placements:type_name -> formicary.resource.v1.Placement
-	19, // 10: formicary.resource.v1.ReserveResponse.deadline:type_name -> google.protobuf.Timestamp
-	15, // 11: formicary.resource.v1.GetCapacityResponse.ants:type_name -> formicary.resource.v1.AntCapacity
-	0,  // 12: formicary.resource.v1.AntChanged.state:type_name -> formicary.resource.v1.Ant.State
-	2,  // 13: formicary.resource.v1.AntService.ListAnts:input_type -> formicary.resource.v1.ListAntsRequest
-	4,  // 14: formicary.resource.v1.AntService.GetAnt:input_type -> formicary.resource.v1.GetAntRequest
-	6,  // 15: formicary.resource.v1.AntService.DrainAnt:input_type -> formicary.resource.v1.DrainAntRequest
-	8,  // 16: formicary.resource.v1.AntService.ResumeAnt:input_type -> formicary.resource.v1.ResumeAntRequest
-	12, // 17: formicary.resource.v1.ReservationService.Reserve:input_type -> formicary.resource.v1.ReserveRequest
-	14, // 18: formicary.resource.v1.ReservationService.GetCapacity:input_type -> formicary.resource.v1.GetCapacityRequest
-	3,  // 19: formicary.resource.v1.AntService.ListAnts:output_type -> formicary.resource.v1.ListAntsResponse
-	5,  // 20: formicary.resource.v1.AntService.GetAnt:output_type -> formicary.resource.v1.GetAntResponse
-	7,  // 21: formicary.resource.v1.AntService.DrainAnt:output_type -> formicary.resource.v1.DrainAntResponse
-	9,  // 22: formicary.resource.v1.AntService.ResumeAnt:output_type -> formicary.resource.v1.ResumeAntResponse
-	13, // 23: formicary.resource.v1.ReservationService.Reserve:output_type -> formicary.resource.v1.ReserveResponse
-	16, // 24: formicary.resource.v1.ReservationService.GetCapacity:output_type -> formicary.resource.v1.GetCapacityResponse
-	19, // [19:25] is the sub-list for method output_type
-	13, // [13:19] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	19, // 4: formicary.resource.v1.Ant.avoided_until:type_name -> google.protobuf.Timestamp
+	1,  // 5: formicary.resource.v1.ListAntsResponse.ants:type_name -> formicary.resource.v1.Ant
+	1,  // 6: formicary.resource.v1.GetAntResponse.ant:type_name -> formicary.resource.v1.Ant
+	1,  // 7: formicary.resource.v1.DrainAntResponse.ant:type_name -> formicary.resource.v1.Ant
+	1,  // 8: formicary.resource.v1.ResumeAntResponse.ant:type_name -> formicary.resource.v1.Ant
+	10, // 9: formicary.resource.v1.ReserveRequest.asks:type_name -> formicary.resource.v1.Ask
+	11, // 10: formicary.resource.v1.ReserveResponse.placements:type_name -> formicary.resource.v1.Placement
+	19, // 11: formicary.resource.v1.ReserveResponse.deadline:type_name -> google.protobuf.Timestamp
+	15, // 12: formicary.resource.v1.GetCapacityResponse.ants:type_name -> formicary.resource.v1.AntCapacity
+	0,  // 13: formicary.resource.v1.AntChanged.state:type_name -> formicary.resource.v1.Ant.State
+	2,  // 14: formicary.resource.v1.AntService.ListAnts:input_type -> formicary.resource.v1.ListAntsRequest
+	4,  // 15: formicary.resource.v1.AntService.GetAnt:input_type -> formicary.resource.v1.GetAntRequest
+	6,  // 16: formicary.resource.v1.AntService.DrainAnt:input_type -> formicary.resource.v1.DrainAntRequest
+	8,  // 17: formicary.resource.v1.AntService.ResumeAnt:input_type -> formicary.resource.v1.ResumeAntRequest
+	12, // 18: formicary.resource.v1.ReservationService.Reserve:input_type -> formicary.resource.v1.ReserveRequest
+	14, // 19: formicary.resource.v1.ReservationService.GetCapacity:input_type -> formicary.resource.v1.GetCapacityRequest
+	3,  // 20: formicary.resource.v1.AntService.ListAnts:output_type -> formicary.resource.v1.ListAntsResponse
+	5,  // 21: formicary.resource.v1.AntService.GetAnt:output_type -> formicary.resource.v1.GetAntResponse
+	7,  // 22: formicary.resource.v1.AntService.DrainAnt:output_type -> formicary.resource.v1.DrainAntResponse
+	9,  // 23: formicary.resource.v1.AntService.ResumeAnt:output_type -> formicary.resource.v1.ResumeAntResponse
+	13, // 24: formicary.resource.v1.ReservationService.Reserve:output_type -> formicary.resource.v1.ReserveResponse
+	16, // 25: formicary.resource.v1.ReservationService.GetCapacity:output_type -> formicary.resource.v1.GetCapacityResponse
+	20, // [20:26] is the sub-list for method output_type
+	14, // [14:20] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_formicary_resource_v1_resource_proto_init() }

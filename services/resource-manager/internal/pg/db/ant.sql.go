@@ -12,28 +12,64 @@ import (
 	"github.com/google/uuid"
 )
 
-const antStates = `-- name: AntStates :many
-SELECT id, state FROM ant ORDER BY id
+const ableAnts = `-- name: AbleAnts :many
+SELECT id, methods, tags, unhealthy, offered, used FROM ant WHERE state = 'ONLINE' AND deaf = '' ORDER BY id
 `
 
-type AntStatesRow struct {
-	ID    string
-	State string
+type AbleAntsRow struct {
+	ID        string
+	Methods   []string
+	Tags      []string
+	Unhealthy []string
+	Offered   int32
+	Used      int32
 }
 
-func (q *Queries) AntStates(ctx context.Context) ([]AntStatesRow, error) {
-	rows, err := q.db.Query(ctx, antStates)
+// those that take work
+func (q *Queries) AbleAnts(ctx context.Context) ([]AbleAntsRow, error) {
+	rows, err := q.db.Query(ctx, ableAnts)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []AntStatesRow
+	var items []AbleAntsRow
 	for rows.Next() {
-		var i AntStatesRow
-		if err := rows.Scan(&i.ID, &i.State); err != nil {
+		var i AbleAntsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Methods,
+			&i.Tags,
+			&i.Unhealthy,
+			&i.Offered,
+			&i.Used,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const aliveIDs = `-- name: AliveIDs :many
+SELECT id FROM ant WHERE state <> 'OFFLINE' ORDER BY id
+`
+
+func (q *Queries) AliveIDs(ctx context.Context) ([]string, error) {
+	rows, err := q.db.Query(ctx, aliveIDs)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -57,6 +93,7 @@ DELETE FROM ant WHERE state = 'OFFLINE' AND offline_at < now() - $1::bigint * in
     AND NOT EXISTS (SELECT FROM hold WHERE hold.ant_id = ant.id) RETURNING id
 `
 
+// a hold is only made while its ant is not OFFLINE, under the lock of its row
 func (q *Queries) DeleteGone(ctx context.Context, afterMs int64) ([]string, error) {
 	rows, err := q.db.Query(ctx, deleteGone, afterMs)
 	if err != nil {
@@ -78,7 +115,7 @@ func (q *Queries) DeleteGone(ctx context.Context, afterMs int64) ([]string, erro
 }
 
 const getAnt = `-- name: GetAnt :one
-SELECT id, session, generation, state, drain_wanted, drain_reported, methods, tags, unhealthy, offered, slots, used, version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at FROM ant WHERE id = $1
+SELECT id, session, generation, state, drain_wanted, drain_reported, methods, tags, unhealthy, offered, slots, used, version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at, deaf, heard, unclaimed, unclaimed_at, avoid_ms, avoided_until FROM ant WHERE id = $1
 `
 
 func (q *Queries) GetAnt(ctx context.Context, id string) (Ant, error) {
@@ -104,12 +141,18 @@ func (q *Queries) GetAnt(ctx context.Context, id string) (Ant, error) {
 		&i.LeaseUntil,
 		&i.Braked,
 		&i.OfflineAt,
+		&i.Deaf,
+		&i.Heard,
+		&i.Unclaimed,
+		&i.UnclaimedAt,
+		&i.AvoidMs,
+		&i.AvoidedUntil,
 	)
 	return i, err
 }
 
 const listAnts = `-- name: ListAnts :many
-SELECT id, session, generation, state, drain_wanted, drain_reported, methods, tags, unhealthy, offered, slots, used, version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at FROM ant WHERE id > $1 ORDER BY id LIMIT $2
+SELECT id, session, generation, state, drain_wanted, drain_reported, methods, tags, unhealthy, offered, slots, used, version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at, deaf, heard, unclaimed, unclaimed_at, avoid_ms, avoided_until FROM ant WHERE id > $1 ORDER BY id LIMIT $2
 `
 
 type ListAntsParams struct {
@@ -146,50 +189,12 @@ func (q *Queries) ListAnts(ctx context.Context, arg ListAntsParams) ([]Ant, erro
 			&i.LeaseUntil,
 			&i.Braked,
 			&i.OfflineAt,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const liveAnts = `-- name: LiveAnts :many
-SELECT id, state, methods, tags, unhealthy, offered, used, session FROM ant WHERE state <> 'OFFLINE' ORDER BY id
-`
-
-type LiveAntsRow struct {
-	ID        string
-	State     string
-	Methods   []string
-	Tags      []string
-	Unhealthy []string
-	Offered   int32
-	Used      int32
-	Session   *uuid.UUID
-}
-
-func (q *Queries) LiveAnts(ctx context.Context) ([]LiveAntsRow, error) {
-	rows, err := q.db.Query(ctx, liveAnts)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []LiveAntsRow
-	for rows.Next() {
-		var i LiveAntsRow
-		if err := rows.Scan(
-			&i.ID,
-			&i.State,
-			&i.Methods,
-			&i.Tags,
-			&i.Unhealthy,
-			&i.Offered,
-			&i.Used,
-			&i.Session,
+			&i.Deaf,
+			&i.Heard,
+			&i.Unclaimed,
+			&i.UnclaimedAt,
+			&i.AvoidMs,
+			&i.AvoidedUntil,
 		); err != nil {
 			return nil, err
 		}
@@ -202,7 +207,7 @@ func (q *Queries) LiveAnts(ctx context.Context) ([]LiveAntsRow, error) {
 }
 
 const lockAnt = `-- name: LockAnt :one
-SELECT id, session, generation, state, drain_wanted, drain_reported, methods, tags, unhealthy, offered, slots, used, version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at FROM ant WHERE id = $1 FOR UPDATE
+SELECT id, session, generation, state, drain_wanted, drain_reported, methods, tags, unhealthy, offered, slots, used, version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at, deaf, heard, unclaimed, unclaimed_at, avoid_ms, avoided_until FROM ant WHERE id = $1 FOR NO KEY UPDATE
 `
 
 func (q *Queries) LockAnt(ctx context.Context, id string) (Ant, error) {
@@ -228,12 +233,68 @@ func (q *Queries) LockAnt(ctx context.Context, id string) (Ant, error) {
 		&i.LeaseUntil,
 		&i.Braked,
 		&i.OfflineAt,
+		&i.Deaf,
+		&i.Heard,
+		&i.Unclaimed,
+		&i.UnclaimedAt,
+		&i.AvoidMs,
+		&i.AvoidedUntil,
 	)
 	return i, err
 }
 
+const lockAnts = `-- name: LockAnts :many
+SELECT id, session, generation, state, drain_wanted, drain_reported, methods, tags, unhealthy, offered, slots, used, version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at, deaf, heard, unclaimed, unclaimed_at, avoid_ms, avoided_until FROM ant WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE
+`
+
+func (q *Queries) LockAnts(ctx context.Context, ids []string) ([]Ant, error) {
+	rows, err := q.db.Query(ctx, lockAnts, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Ant
+	for rows.Next() {
+		var i Ant
+		if err := rows.Scan(
+			&i.ID,
+			&i.Session,
+			&i.Generation,
+			&i.State,
+			&i.DrainWanted,
+			&i.DrainReported,
+			&i.Methods,
+			&i.Tags,
+			&i.Unhealthy,
+			&i.Offered,
+			&i.Slots,
+			&i.Used,
+			&i.Version,
+			&i.Labels,
+			&i.RegisteredAt,
+			&i.HeartbeatAt,
+			&i.LeaseUntil,
+			&i.Braked,
+			&i.OfflineAt,
+			&i.Deaf,
+			&i.Heard,
+			&i.Unclaimed,
+			&i.UnclaimedAt,
+			&i.AvoidMs,
+			&i.AvoidedUntil,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const lockExpired = `-- name: LockExpired :many
-SELECT id, braked FROM ant WHERE state <> 'OFFLINE' AND lease_until < now() ORDER BY id FOR UPDATE
+SELECT id, braked FROM ant WHERE state <> 'OFFLINE' AND lease_until < now() ORDER BY id FOR NO KEY UPDATE
 `
 
 type LockExpiredRow struct {
@@ -261,13 +322,13 @@ func (q *Queries) LockExpired(ctx context.Context) ([]LockExpiredRow, error) {
 	return items, nil
 }
 
-const lockSlots = `-- name: LockSlots :exec
-SELECT pg_advisory_xact_lock(hashtext(current_schema() || '.slots'))
+const lockID = `-- name: LockID :exec
+SELECT pg_advisory_xact_lock(hashtext(current_schema() || '.ant.' || $1::text))
 `
 
-// whoever changes slots, used or holds does so one after the other
-func (q *Queries) LockSlots(ctx context.Context) error {
-	_, err := q.db.Exec(ctx, lockSlots)
+// a registration of an ant that has no row yet must not meet another one
+func (q *Queries) LockID(ctx context.Context, id string) error {
+	_, err := q.db.Exec(ctx, lockID, id)
 	return err
 }
 
@@ -284,11 +345,12 @@ func (q *Queries) Now(ctx context.Context) (time.Time, error) {
 
 const saveAnt = `-- name: SaveAnt :exec
 INSERT INTO ant (id, session, generation, state, drain_wanted, drain_reported, methods, tags, unhealthy, offered, slots,
-    version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+    version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at, deaf, heard, unclaimed, unclaimed_at, avoid_ms, avoided_until)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)
 ON CONFLICT (id) DO UPDATE SET session = $2, generation = $3, state = $4, drain_wanted = $5, drain_reported = $6,
     methods = $7, tags = $8, unhealthy = $9, offered = $10, slots = $11, version = $12, labels = $13, registered_at = $14,
-    heartbeat_at = $15, lease_until = $16, braked = $17, offline_at = $18
+    heartbeat_at = $15, lease_until = $16, braked = $17, offline_at = $18, deaf = $19, heard = $20, unclaimed = $21,
+    unclaimed_at = $22, avoid_ms = $23, avoided_until = $24
 `
 
 type SaveAntParams struct {
@@ -310,6 +372,12 @@ type SaveAntParams struct {
 	LeaseUntil    time.Time
 	Braked        bool
 	OfflineAt     *time.Time
+	Deaf          string
+	Heard         int64
+	Unclaimed     int32
+	UnclaimedAt   *time.Time
+	AvoidMs       int64
+	AvoidedUntil  *time.Time
 }
 
 // used is not written: it belongs to the holds
@@ -333,6 +401,12 @@ func (q *Queries) SaveAnt(ctx context.Context, arg SaveAntParams) error {
 		arg.LeaseUntil,
 		arg.Braked,
 		arg.OfflineAt,
+		arg.Deaf,
+		arg.Heard,
+		arg.Unclaimed,
+		arg.UnclaimedAt,
+		arg.AvoidMs,
+		arg.AvoidedUntil,
 	)
 	return err
 }
@@ -357,5 +431,22 @@ type SpareParams struct {
 
 func (q *Queries) Spare(ctx context.Context, arg SpareParams) error {
 	_, err := q.db.Exec(ctx, spare, arg.LeaseMs, arg.Ids)
+	return err
+}
+
+const touch = `-- name: Touch :exec
+UPDATE ant SET heartbeat_at = now(), lease_until = now() + $1::bigint * interval '1 millisecond', heard = b.heard, braked = false
+FROM (SELECT unnest($2::text[]) AS id, unnest($3::bigint[]) AS heard) b WHERE ant.id = b.id
+`
+
+type TouchParams struct {
+	LeaseMs int64
+	Ids     []string
+	Heard   []int64
+}
+
+// beats that change nothing else
+func (q *Queries) Touch(ctx context.Context, arg TouchParams) error {
+	_, err := q.db.Exec(ctx, touch, arg.LeaseMs, arg.Ids, arg.Heard)
 	return err
 }

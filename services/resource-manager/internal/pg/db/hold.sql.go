@@ -11,6 +11,73 @@ import (
 	"github.com/google/uuid"
 )
 
+const countMissed = `-- name: CountMissed :many
+SELECT h.ant_id, count(*)::int AS missed FROM hold h JOIN ant a ON a.id = h.ant_id
+WHERE h.attempt_uid = ANY($1::uuid[]) AND h.created_at >= a.registered_at GROUP BY h.ant_id
+`
+
+type CountMissedRow struct {
+	AntID  string
+	Missed int32
+}
+
+// those that were placed on the present session of their ant
+func (q *Queries) CountMissed(ctx context.Context, uids []uuid.UUID) ([]CountMissedRow, error) {
+	rows, err := q.db.Query(ctx, countMissed, uids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CountMissedRow
+	for rows.Next() {
+		var i CountMissedRow
+		if err := rows.Scan(&i.AntID, &i.Missed); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const endHunger = `-- name: EndHunger :execrows
+UPDATE hunger SET waiting = false WHERE waiting
+`
+
+func (q *Queries) EndHunger(ctx context.Context) (int64, error) {
+	result, err := q.db.Exec(ctx, endHunger)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const holders = `-- name: Holders :many
+SELECT DISTINCT ant_id FROM hold WHERE attempt_uid = ANY($1::uuid[])
+`
+
+func (q *Queries) Holders(ctx context.Context, uids []uuid.UUID) ([]string, error) {
+	rows, err := q.db.Query(ctx, holders, uids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var ant_id string
+		if err := rows.Scan(&ant_id); err != nil {
+			return nil, err
+		}
+		items = append(items, ant_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const keepHolds = `-- name: KeepHolds :exec
 UPDATE hold SET deadline = now() + $1::bigint * interval '1 millisecond' WHERE attempt_uid = ANY($2::uuid[])
 `
@@ -23,6 +90,43 @@ type KeepHoldsParams struct {
 func (q *Queries) KeepHolds(ctx context.Context, arg KeepHoldsParams) error {
 	_, err := q.db.Exec(ctx, keepHolds, arg.WaitMs, arg.Uids)
 	return err
+}
+
+const lockOverdue = `-- name: LockOverdue :many
+SELECT attempt_uid FROM hold WHERE attempt_uid = ANY($1::uuid[]) AND deadline < now() ORDER BY attempt_uid FOR UPDATE
+`
+
+// who asks for one again meanwhile moves its deadline first, or makes it anew
+func (q *Queries) LockOverdue(ctx context.Context, uids []uuid.UUID) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, lockOverdue, uids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var attempt_uid uuid.UUID
+		if err := rows.Scan(&attempt_uid); err != nil {
+			return nil, err
+		}
+		items = append(items, attempt_uid)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const noteHunger = `-- name: NoteHunger :execrows
+UPDATE hunger SET waiting = true WHERE NOT waiting
+`
+
+func (q *Queries) NoteHunger(ctx context.Context) (int64, error) {
+	result, err := q.db.Exec(ctx, noteHunger)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const overdueHolds = `-- name: OverdueHolds :many

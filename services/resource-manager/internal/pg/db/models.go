@@ -30,6 +30,12 @@ type Ant struct {
 	LeaseUntil    time.Time
 	Braked        bool
 	OfflineAt     *time.Time
+	Deaf          string
+	Heard         int64
+	Unclaimed     int32
+	UnclaimedAt   *time.Time
+	AvoidMs       int64
+	AvoidedUntil  *time.Time
 }
 
 type Hold struct {
@@ -39,4 +45,9 @@ type Hold struct {
 	Slots      int32
 	CreatedAt  time.Time
 	Deadline   time.Time
+}
+
+type Hunger struct {
+	One     bool
+	Waiting bool
 }
