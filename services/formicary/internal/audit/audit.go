@@ -56,7 +56,7 @@ func Run(ctx context.Context, col colony.Colony) (Report, error) {
 			missing = errors.Join(missing, err)
 			continue
 		}
-		pool, err := pgdb.Open(ctx, dsn, pgdb.Options{Name: "audit", Schema: o.schema, MaxConns: 2})
+		pool, err := pgdb.Open(ctx, dsn, pgdb.Options{Name: "audit", Schema: o.schema, MaxConns: 2, Whole: true})
 		if err != nil {
 			return Report{}, err
 		}
