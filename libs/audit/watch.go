@@ -14,11 +14,15 @@ import (
 	"github.com/formicary/formicary/libs/run"
 )
 
-const watchEvery = time.Minute
+const (
+	watchEvery = time.Minute
+	unlockTime = 2 * time.Second
+)
 
 // Watch runs the checks every minute until ctx ends, logs what it finds and keeps two gauges, with the check's name as
 // attribute: formicary_invariant_violations, which keeps its last value while its check fails, and
-// formicary_invariant_check_failed, which is 1 then.
+// formicary_invariant_check_failed, which is 1 then. The checks must cost the same however much the tables hold. While
+// another replica is at it a round is left out, and the gauges keep their last values.
 func Watch(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger, meter metric.Meter, checks []Check) error {
 	w := &watch{pool: pool, log: log, checks: checks}
 	var err error
@@ -39,6 +43,11 @@ type watch struct {
 }
 
 func (w *watch) round(ctx context.Context) error {
+	turn, err := take(ctx, w.pool)
+	if err != nil || turn == nil {
+		return err
+	}
+	defer turn()
 	violations, err := Run(ctx, w.pool, w.checks)
 	missing, some := errors.AsType[*Incomplete](err)
 	if err != nil && !some {
@@ -63,4 +72,29 @@ func (w *watch) round(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// take lets one replica of the schema audit at a time; without a turn it returns nil. The lock is the session's and not
+// a transaction's, which the server would end as idle meanwhile.
+func take(ctx context.Context, pool *pgxpool.Pool) (release func(), err error) {
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("acquire connection: %w", err)
+	}
+	var mine bool
+	if err := conn.QueryRow(ctx, `SELECT pg_try_advisory_lock(hashtext(current_schema() || '.audit'))`).Scan(&mine); err != nil || !mine {
+		conn.Release()
+		if err != nil {
+			return nil, fmt.Errorf("take the turn: %w", err)
+		}
+		return nil, nil
+	}
+	return func() {
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), unlockTime)
+		defer cancel()
+		if _, err := conn.Exec(last, `SELECT pg_advisory_unlock(hashtext(current_schema() || '.audit'))`); err != nil {
+			_ = conn.Conn().Close(last) // the lock ends with its session
+		}
+		conn.Release()
+	}, nil
 }
