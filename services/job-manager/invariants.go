@@ -13,7 +13,8 @@ func Invariants() []audit.Check {
 			LIMIT 20`},
 		{Name: "job_no_write_of_an_old_epoch", SQL: `
 			SELECT format('request %s was admitted by epoch %s at %s after epoch %s began at %s', r.id, r.admitted_epoch, r.admitted_at, e.epoch, e.began_at)
-			FROM request r JOIN epoch e ON e.epoch > r.admitted_epoch AND e.began_at < r.admitted_at
+			FROM request r CROSS JOIN LATERAL (SELECT * FROM epoch WHERE epoch > r.admitted_epoch ORDER BY epoch LIMIT 1) e
+			WHERE e.began_at < r.admitted_at -- those that followed it began later
 			LIMIT 20`},
 		{Name: "job_admitted_by_a_known_epoch", SQL: `
 			SELECT format('request %s is %s, admitted by epoch %s', r.id, r.state, r.admitted_epoch) FROM request r
