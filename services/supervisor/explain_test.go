@@ -1,0 +1,46 @@
+package supervisor_test
+
+import (
+	"testing"
+
+	"github.com/formicary/formicary/libs/audit"
+	"github.com/formicary/formicary/libs/testkit"
+	"github.com/formicary/formicary/libs/testkit/plantest"
+	"github.com/formicary/formicary/services/supervisor"
+	"github.com/formicary/formicary/services/supervisor/history"
+	"github.com/formicary/formicary/services/supervisor/internal/pg"
+)
+
+// TestNoStatementReadsTheHistory: what ended long ago must cost nothing.
+func TestNoStatementReadsTheHistory(t *testing.T) {
+	pool := testkit.Pool(t, supervisor.Schema, supervisor.Migrate)
+	if err := history.Fill(t.Context(), pool, 20_000); err != nil {
+		t.Fatal(err)
+	}
+	found, err := audit.Run(t.Context(), pool, supervisor.Invariants())
+	if err != nil || len(found) > 0 {
+		t.Errorf("the history is not like a real one: %v, %v", found, err)
+	}
+	also := map[string]string{}
+	for _, c := range pg.RecentInvariants() {
+		also["invariant "+c.Name] = c.SQL
+	}
+	plantest.Run(t, pool, plantest.Case{
+		Folders: []string{"internal/pg", "internal/pg/db", "../../libs/outbox"},
+		Skip:    []string{"invariant.go"}, // the whole audit reads everything; the recent one is judged
+		Also:    also,
+		Grows:   []string{"execution", "task", "edge", "attempt", "child", "approval", "vote"},
+		Allowed: map[string]string{
+			"WITH due AS (SELECT execution_id, task_idx, round FROM child\n\t\tWHERE state = $1": "children by state",
+			"WHERE a.log_key <> '' AND a.ended_at":                                               "logs of all organisations",
+		},
+		Bounded: map[string]string{
+			"slot_release": "deleted once resource-manager has it",
+			"outbox":       "deleted once it is sent",
+			"class_wait":   "the classes of tasks that wait",
+			"ant_session":  "the ants that there ever were",
+			"quarantine":   "faults, which people look at one by one",
+			"move":         "the program",
+		},
+	})
+}
