@@ -58,9 +58,9 @@ func TestLateAndRepeatedResultsChangeNothing(t *testing.T) {
 	a.end(first, success()) // of a dead attempt
 	second := a.live("a")
 	stranger := success()
-	stranger.Uid, stranger.AntId, stranger.Session = second, a.id, uuid.NewString()
-	w.publish("formicary.result.0", stranger) // of a session that did not claim it
-	w.publish("formicary.result.0", &antv1.Result{Uid: uuid.NewString(), Session: uuid.NewString(), Outcome: antv1.Result_SUCCEEDED})
+	stranger.Uid, stranger.AntId, stranger.Session = second, "ant2", a.session
+	w.publish("formicary.result.0", stranger) // of an ant that does not have it
+	w.publish("formicary.result.0", &antv1.Result{Uid: uuid.NewString(), AntId: a.id, Session: uuid.NewString(), Outcome: antv1.Result_SUCCEEDED})
 	other := w.admit(plan(task("z")))
 	a.end(a.live("z"), success())
 	w.becomes(other, executionv1.Execution_COMPLETED) // results are handled in order
@@ -157,13 +157,19 @@ func TestRestartedAntAdoptsWhatItHas(t *testing.T) {
 	a.mu.Unlock()
 	w.slots.set(a.id, a.session, 8)
 	res := a.sync(true, spooled, uuid.NewString())
+	for id, want := range map[string]string{a.id: "", "ant2": "STALE_ATTEMPT"} {
+		_, err := w.attempts.CreateLogUpload(t.Context(), &antv1.CreateLogUploadRequest{AntId: id, Session: old, Uid: spooled})
+		if errs.Reason(err) != want {
+			t.Errorf("%s, in its old session, asks where the log goes: %v", id, err)
+		}
+	}
 	if len(res.GetStop()) != 0 || len(res.GetSettled()) != 1 {
 		t.Errorf("stop %v, settled %v; want nothing to stop and the unknown one settled", res.GetStop(), res.GetSettled())
 	}
 	testkit.Eventually(t, 10*time.Second, "the lost one is replaced", func() bool {
 		return slices.Equal(w.attemptStates(id, "gone"), []string{"LOST", "SUCCEEDED"})
 	})
-	w.publish("formicary.result.0", &antv1.Result{Uid: spooled, AntId: a.id, Session: uuid.NewString(), Outcome: antv1.Result_FAILED})
+	w.publish("formicary.result.0", &antv1.Result{Uid: spooled, AntId: "ant2", Session: old, Outcome: antv1.Result_FAILED})
 	late := success()
 	late.Uid, late.AntId, late.Session = spooled, a.id, old // the spool was written by the old session
 	w.publish("formicary.result.0", late)

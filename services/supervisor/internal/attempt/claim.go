@@ -176,7 +176,7 @@ func timeout(x *execution.Claimed) time.Duration {
 func (m *Manager) end(ctx context.Context, x *execution.Claimed, o engine.Outcome) error {
 	_, err := m.store.Step(context.WithoutCancel(ctx), []execution.Event{{
 		Kind: execution.AttemptEnded, UID: x.UID,
-		End: execution.End{Session: x.Session, Outcome: o},
+		End: execution.End{Ant: x.Ant, Outcome: o},
 	}})
 	return err
 }

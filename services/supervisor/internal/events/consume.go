@@ -307,16 +307,15 @@ func parseResult(payload []byte) (result.Result, error) {
 	if err != nil {
 		return result.Result{}, fmt.Errorf("read uid: %w", err)
 	}
-	session, err := uuid.Parse(r.GetSession())
-	if err != nil {
-		return result.Result{}, fmt.Errorf("read session: %w", err)
+	if r.GetAntId() == "" {
+		return result.Result{}, fmt.Errorf("no ant")
 	}
 	canonical, err := proto.MarshalOptions{Deterministic: true}.Marshal(&r)
 	if err != nil {
 		return result.Result{}, fmt.Errorf("encode: %w", err)
 	}
 	x := result.Result{
-		UID: uid, Session: session, Canonical: canonical, LogKey: r.GetLogKey(), LogBytes: r.GetLogBytes(), LogSHA256: r.GetLogSha256(),
+		UID: uid, Ant: r.GetAntId(), Canonical: canonical, LogKey: r.GetLogKey(), LogBytes: r.GetLogBytes(), LogSHA256: r.GetLogSha256(),
 		Outcome: engine.Outcome{
 			ExitCode: int(r.GetExitCode()), FailureClass: r.GetFailureClass(), Message: r.GetMessage(),
 			Outputs: r.GetOutputs(), Body: r.GetBody(),

@@ -52,8 +52,9 @@ type ChildNews struct {
 // End is how an attempt ends.
 type End struct {
 	Outcome engine.Outcome
-	// Session that it must belong to, or that claimed it; zero asks for none.
-	Session uuid.UUID
+	// Ant that it must run on; empty asks for none. Whichever session of the ant speaks: the ant may have registered any
+	// number of times since the claim, and only who holds the attempt knows its uid.
+	Ant string
 	// Still, if set, must hold for the attempt as it is under the lock.
 	Still func(a *Attempt, now time.Time) bool
 	// Digest of the result; equal digests are the same result.
@@ -71,7 +72,7 @@ const (
 	Ignored Verdict = iota // what it assumes does not hold (any more)
 	Applied
 	Replayed // the same result was applied before
-	Stale    // the attempt is not live, or not the session's
+	Stale    // the attempt is not live, or not the ant's
 	Unknown  // there is no such attempt or run
 	// Postponed: the run cannot go on now, because the definition that it was made of cannot be read. The event changed
 	// nothing and has to come again.

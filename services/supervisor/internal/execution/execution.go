@@ -88,7 +88,6 @@ type Attempt struct {
 	State         engine.AttemptState
 	Ant           string
 	Session       uuid.UUID // it belongs to
-	ClaimSession  uuid.UUID // that claimed it
 	Slots         int
 	LeaseUntil    time.Time
 	Missed        int

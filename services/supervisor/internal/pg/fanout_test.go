@@ -120,7 +120,7 @@ func (c *colony) end(placed []execution.Placed, outputs map[string]string) {
 	events := make([]execution.Event, len(placed))
 	for i, p := range placed {
 		events[i] = execution.Event{Kind: execution.AttemptEnded, UID: p.UID, End: execution.End{
-			Session: c.sess, Digest: p.UID[:], Outcome: engine.Outcome{State: engine.AttemptSucceeded, Outputs: outputs},
+			Ant: c.ant, Digest: p.UID[:], Outcome: engine.Outcome{State: engine.AttemptSucceeded, Outputs: outputs},
 		}}
 	}
 	verdicts, err := c.store.Step(c.t.Context(), events)
@@ -253,7 +253,7 @@ func TestResultsOfAFanOutAreBounded(t *testing.T) {
 	placed := c.start(500)
 	events := make([]execution.Event, len(placed))
 	for i, p := range placed {
-		events[i] = execution.Event{Kind: execution.AttemptEnded, UID: p.UID, End: execution.End{Session: c.sess, Digest: p.UID[:], Outcome: engine.Outcome{
+		events[i] = execution.Event{Kind: execution.AttemptEnded, UID: p.UID, End: execution.End{Ant: c.ant, Digest: p.UID[:], Outcome: engine.Outcome{
 			State: engine.AttemptFailed, ExitCode: 1, FailureClass: engine.ClassUser, Message: strings.Repeat("no", 10<<10),
 		}}}
 	}

@@ -67,12 +67,12 @@ func scanTask(rows pgx.Rows, bad *faults) (uuid.UUID, *engine.Task, error) {
 	return id, t, nil
 }
 
-const attemptColumns = `uid, execution_id, task_idx, number, state, ant_id, session, coalesce(claim_session, session), slots, lease_until, missed, dispatched_at,
+const attemptColumns = `uid, execution_id, task_idx, number, state, ant_id, session, slots, lease_until, missed, dispatched_at,
 	timeout_at, stop_requested_at, result_digest`
 
 func scanAttempt(rows pgx.Rows) (*execution.Attempt, error) {
 	a := &execution.Attempt{}
-	err := rows.Scan(&a.UID, &a.Execution, &a.Idx, &a.Number, &a.State, &a.Ant, &a.Session, &a.ClaimSession, &a.Slots, &a.LeaseUntil, &a.Missed, &a.DispatchedAt,
+	err := rows.Scan(&a.UID, &a.Execution, &a.Idx, &a.Number, &a.State, &a.Ant, &a.Session, &a.Slots, &a.LeaseUntil, &a.Missed, &a.DispatchedAt,
 		&a.TimeoutAt, &a.StopRequested, &a.Digest)
 	if err != nil {
 		return nil, fmt.Errorf("read attempt: %w", err)

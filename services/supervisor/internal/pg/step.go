@@ -396,7 +396,7 @@ func (st *step) end(r *run, e *execution.Event) execution.Verdict {
 			return execution.Replayed
 		}
 		return execution.Stale
-	case e.End.Session != uuid.Nil && (a.State != engine.AttemptRunning || e.End.Session != a.Session && e.End.Session != a.ClaimSession):
+	case e.End.Ant != "" && (a.State != engine.AttemptRunning || e.End.Ant != a.Ant):
 		return execution.Stale
 	case e.End.Still != nil && !e.End.Still(a, st.now):
 		return execution.Ignored

@@ -68,7 +68,7 @@ func (s *Store) Doubtful(ctx context.Context, stop, ring time.Duration, limit in
 		for rows.Next() {
 			var x execution.Doubt
 			a := &x.Attempt
-			err := rows.Scan(&a.UID, &a.Execution, &a.Idx, &a.Number, &a.State, &a.Ant, &a.Session, &a.ClaimSession, &a.Slots, &a.LeaseUntil, &a.Missed, &a.DispatchedAt,
+			err := rows.Scan(&a.UID, &a.Execution, &a.Idx, &a.Number, &a.State, &a.Ant, &a.Session, &a.Slots, &a.LeaseUntil, &a.Missed, &a.DispatchedAt,
 				&a.TimeoutAt, &a.StopRequested, &a.Digest, &x.Rung, &x.StopBy)
 			if err != nil {
 				return err

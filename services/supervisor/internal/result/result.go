@@ -14,7 +14,7 @@ import (
 // Result is the end of an attempt as its ant tells it.
 type Result struct {
 	UID       uuid.UUID
-	Session   uuid.UUID
+	Ant       string
 	Canonical []byte // the same bytes for the same result
 	Outcome   engine.Outcome
 	LogKey    string
@@ -37,7 +37,7 @@ func Apply(ctx context.Context, store Store, results []Result) ([]execution.Verd
 		r := &results[i]
 		sum := sha256.Sum256(r.Canonical)
 		events[i] = execution.Event{Kind: execution.AttemptEnded, UID: r.UID, End: execution.End{
-			Outcome: judge(r.Outcome), Session: r.Session, Digest: sum[:],
+			Outcome: judge(r.Outcome), Ant: r.Ant, Digest: sum[:],
 			LogKey: r.LogKey, LogBytes: r.LogBytes, LogSHA256: r.LogSHA256,
 		}}
 	}

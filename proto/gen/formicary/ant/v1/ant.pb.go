@@ -1369,7 +1369,7 @@ type Result struct {
 	Uid string `protobuf:"bytes,1,opt,name=uid,proto3" json:"uid,omitempty"`
 	// ant_id that ran it.
 	AntId string `protobuf:"bytes,2,opt,name=ant_id,json=antId,proto3" json:"ant_id,omitempty"`
-	// session that claimed it.
+	// session in which it ended, for people only: every session of the ant may deliver it.
 	Session string `protobuf:"bytes,3,opt,name=session,proto3" json:"session,omitempty"`
 	// outcome of the attempt.
 	Outcome Result_Outcome `protobuf:"varint,4,opt,name=outcome,proto3,enum=formicary.ant.v1.Result_Outcome" json:"outcome,omitempty"`
