@@ -76,6 +76,19 @@ func Open(ctx context.Context, dsn string, o Options) (*pgxpool.Pool, error) {
 	return pool, nil
 }
 
+// Beside returns another pool to the database of pool, under a name of its own: what waits in one of them does not wait
+// in the other. The caller closes it.
+func Beside(ctx context.Context, pool *pgxpool.Pool, name string, maxConns int32) (*pgxpool.Pool, error) {
+	conf := pool.Config()
+	conf.MaxConns, conf.MinConns = maxConns, 0
+	conf.ConnConfig.RuntimeParams["application_name"] = name
+	beside, err := pgxpool.NewWithConfig(ctx, conf)
+	if err != nil {
+		return nil, fmt.Errorf("open the database of %s: %w", name, err)
+	}
+	return beside, nil
+}
+
 // Migrate brings schema to the newest step of steps, one replica at a time; the schema is made when it is missing.
 func Migrate(ctx context.Context, pool *pgxpool.Pool, schema string, steps fs.FS) error {
 	if _, err := pool.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+pgx.Identifier{schema}.Sanitize()); err != nil {

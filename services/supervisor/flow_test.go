@@ -241,9 +241,9 @@ func TestPauseAndResume(t *testing.T) {
 	}
 	w.admitRun(id, 1)
 	w.becomes(id, executionv1.Execution_COMPLETED)
-	if got := w.events.of(id); !slices.Equal(got, []string{"EXECUTING", "PAUSED", "EXECUTING", "COMPLETED"}) {
-		t.Errorf("events %v", got)
-	}
+	testkit.Eventually(t, 10*time.Second, "all of it is told", func() bool {
+		return slices.Equal(w.events.of(id), []string{"EXECUTING", "PAUSED", "EXECUTING", "COMPLETED"})
+	})
 	w.settled()
 }
 

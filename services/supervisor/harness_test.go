@@ -96,8 +96,16 @@ func (w *world) replica(name string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	leases, reads, err := supervisor.Beside(w.t.Context(), w.pool)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() {
+		leases.Close()
+		reads.Close()
+	})
 	svc, err := supervisor.New(cfg, supervisor.Deps{
-		Pool: w.pool, NATS: w.nc, JS: w.js, JobManager: w.peers.jobs, ResourceManager: w.peers.slots, Blobs: blobs, Bucket: "formicary",
+		Pool: w.pool, Leases: leases, Reads: reads, NATS: w.nc, JS: w.js, JobManager: w.peers.jobs, ResourceManager: w.peers.slots, Blobs: blobs, Bucket: "formicary",
 		Log: quiet(w.t), Meter: noop.NewMeterProvider().Meter("test"),
 	})
 	if err != nil {

@@ -68,7 +68,10 @@ func (c Config) Validate() error {
 
 // Deps are what the service uses. Blobs must know its region, so that signing an address asks nobody.
 type Deps struct {
-	Pool            *pgxpool.Pool
+	Pool *pgxpool.Pool
+	// Leases renew leases and do nothing else, Reads are for what people look at. They should be pools of their own, see
+	// Beside: nothing slow may hold up a lease, and no number of viewers a job. Nil means Pool.
+	Leases, Reads   *pgxpool.Pool
 	NATS            *nats.Conn
 	JS              jetstream.JetStream
 	JobManager      grpc.ClientConnInterface
@@ -98,6 +101,25 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
 	return pgdb.Migrate(ctx, pool, Schema, migrations.FS)
 }
 
+// The connections of Deps.Leases (two batches of Syncs and the beat) and of Deps.Reads.
+const (
+	leaseConns = 3
+	readConns  = 4
+)
+
+// Beside opens the pools for Deps.Leases and Deps.Reads, 7 connections at most, to the database of pool. The caller
+// closes them.
+func Beside(ctx context.Context, pool *pgxpool.Pool) (leases, reads *pgxpool.Pool, err error) {
+	if leases, err = pgdb.Beside(ctx, pool, "supervisor leases", leaseConns); err != nil {
+		return nil, nil, err
+	}
+	if reads, err = pgdb.Beside(ctx, pool, "supervisor reads", readConns); err != nil {
+		leases.Close()
+		return nil, nil, err
+	}
+	return leases, reads, nil
+}
+
 // Invariants are what must always hold in the schema.
 func Invariants() []audit.Check { return pg.Invariants() }
 
@@ -110,13 +132,14 @@ func New(cfg Config, d Deps) (*Service, error) {
 	jobs := peer.NewJobManager(d.JobManager)
 	definitions := definition.NewCache(jobs)
 	store := pg.New(d.Pool, &events.Publisher{Relay: s.relay, NATS: d.NATS, Log: d.Log, Wake: s.wake}, definitions, d.Log)
+	store.Apart(d.Leases, d.Reads)
 	s.dispatcher = dispatch.New(store, peer.NewResourceManager(d.ResourceManager), d.Log, cfg.DispatchBatch)
-	s.attempts = attempt.New(store, definitions, d.Log)
 	s.hints = &events.Hints{NATS: d.NATS, AntChanged: s.dispatcher.Reopen}
 	var err error
 	if s.reconciler, err = reconcile.New(cfg.Reconcile, store, pg.Temporary, d.Log, d.Meter); err != nil {
 		return nil, err
 	}
+	s.attempts = attempt.New(store, definitions, s.reconciler.Lost, d.Log)
 	seen, err := d.Meter.Int64Counter("formicary_results", metric.WithDescription("results by what became of them"))
 	if err != nil {
 		return nil, fmt.Errorf("make counter: %w", err)

@@ -45,6 +45,8 @@ type composition struct {
 	started chan struct{} // closed when the colony takes work
 
 	pools   map[string]*pgxpool.Pool
+	leases  *pgxpool.Pool // of supervisor, beside its own
+	reads   *pgxpool.Pool // the same
 	peers   map[string]*grpc.ClientConn
 	layers  [][]run.Member
 	closers []func()
@@ -120,7 +122,7 @@ func (c *composition) openPools(ctx context.Context) error {
 	migrate := map[string]func(context.Context, *pgxpool.Pool) error{
 		"job-manager": jobmanager.Migrate, "resource-manager": resourcemanager.Migrate, "supervisor": supervisor.Migrate,
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	g, migrating := errgroup.WithContext(ctx)
 	for service, schema := range schemas {
 		pool, err := pgdb.Open(ctx, c.stores.pg.DSNAs(schema, database), pgdb.Options{Name: service, Schema: schema})
 		if err != nil {
@@ -128,9 +130,18 @@ func (c *composition) openPools(ctx context.Context) error {
 		}
 		c.pools[service] = pool
 		c.onClose(pool.Close)
-		g.Go(func() error { return migrate[service](ctx, pool) })
+		g.Go(func() error { return migrate[service](migrating, pool) })
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	var err error
+	if c.leases, c.reads, err = supervisor.Beside(ctx, c.pools["supervisor"]); err != nil {
+		return err
+	}
+	c.onClose(c.leases.Close)
+	c.onClose(c.reads.Close)
+	return nil
 }
 
 // dial opens the connection over which the others call a service.
@@ -230,7 +241,7 @@ func (c *composition) supervisor(col *colony.Colony) ([]run.Member, error) {
 		return nil, fmt.Errorf("open S3: %w", err)
 	}
 	svc, err := supervisor.New(supervisor.DefaultConfig(), supervisor.Deps{
-		Pool: c.pools[name], NATS: nc, JS: js, JobManager: c.peers["job-manager"], ResourceManager: c.peers["resource-manager"],
+		Pool: c.pools[name], Leases: c.leases, Reads: c.reads, NATS: nc, JS: js, JobManager: c.peers["job-manager"], ResourceManager: c.peers["resource-manager"],
 		Blobs: blobs, Bucket: s3.Bucket, Log: c.logger(name), Meter: c.metrics.Meter(name),
 	})
 	if err != nil {

@@ -25,6 +25,12 @@ func wire(ctx context.Context, p *boot.Process) error {
 	if err := supervisor.Migrate(ctx, pool); err != nil {
 		return err
 	}
+	leases, reads, err := supervisor.Beside(ctx, pool)
+	if err != nil {
+		return err
+	}
+	p.Close(leases.Close)
+	p.Close(reads.Close)
 	nc, js, err := p.NATS()
 	if err != nil {
 		return err
@@ -45,7 +51,7 @@ func wire(ctx context.Context, p *boot.Process) error {
 		return err
 	}
 	svc, err := supervisor.New(supervisor.DefaultConfig(), supervisor.Deps{
-		Pool: pool, NATS: nc, JS: js, JobManager: jobs, ResourceManager: resources, Blobs: blobs, Bucket: s3.Bucket,
+		Pool: pool, Leases: leases, Reads: reads, NATS: nc, JS: js, JobManager: jobs, ResourceManager: resources, Blobs: blobs, Bucket: s3.Bucket,
 		Log: p.Log, Meter: p.Metrics.Meter("supervisor"),
 	})
 	if err != nil {

@@ -24,7 +24,7 @@ import (
 type Store interface {
 	Claim(ctx context.Context, claims []execution.Claim) (map[uuid.UUID]*execution.Claimed, error)
 	Keep(ctx context.Context, claims []execution.Claim) error
-	Sync(ctx context.Context, reports []execution.Report) ([]execution.Answer, []execution.Event, error)
+	Sync(ctx context.Context, reports []execution.Report) ([]execution.Answer, []uuid.UUID, error)
 	Step(ctx context.Context, events []execution.Event) ([]execution.Verdict, error)
 	LogKeys(ctx context.Context, uids []uuid.UUID) (map[uuid.UUID]execution.LogPlace, error)
 }
@@ -54,6 +54,7 @@ type Manager struct {
 	store       Store
 	definitions Definitions
 	log         *slog.Logger
+	gone        func([]uuid.UUID)
 	claims      *batch.Group[execution.Claim, *execution.Claimed]
 	syncs       *batch.Group[execution.Report, execution.Answer]
 	logs        *batch.Group[uuid.UUID, execution.LogPlace]
@@ -63,13 +64,16 @@ type Manager struct {
 const (
 	claimBatch = 256
 	syncBatch  = 64
+	// syncsAtOnce is one less than the connections that leases have.
+	syncsAtOnce = 2
 )
 
-// New returns a manager that answers while Run does.
-func New(store Store, definitions Definitions, log *slog.Logger) *Manager {
-	m := &Manager{store: store, definitions: definitions, log: log}
+// New returns a manager that answers while Run does. gone is handed the attempts that Syncs prove to be lost; it must
+// not block, because leases wait for it.
+func New(store Store, definitions Definitions, gone func([]uuid.UUID), log *slog.Logger) *Manager {
+	m := &Manager{store: store, definitions: definitions, gone: gone, log: log}
 	m.claims = batch.New(batch.Options{Max: claimBatch}, m.claim)
-	m.syncs = batch.New(batch.Options{Max: syncBatch, Flushers: 1}, m.sync)
+	m.syncs = batch.New(batch.Options{Max: syncBatch, Flushers: syncsAtOnce}, m.sync)
 	m.logs = batch.New(batch.Options{Max: claimBatch}, m.places)
 	return m
 }

@@ -2,6 +2,7 @@ package attempt
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -22,18 +23,18 @@ func (m *Manager) Sync(ctx context.Context, r execution.Report) (execution.Answe
 	return a, nil
 }
 
+// syncTime bounds the renewal of a batch: ants do not wait longer, and the next batch must not either.
+const syncTime = 5 * time.Second
+
 func (m *Manager) sync(ctx context.Context, reports []execution.Report) ([]execution.Answer, []error) {
+	ctx, cancel := context.WithTimeout(ctx, syncTime)
+	defer cancel()
 	answers, gone, err := m.store.Sync(ctx, reports)
 	if err != nil {
 		return nil, batch.All(len(reports), err)
 	}
 	if len(gone) > 0 {
-		if _, err := m.store.Step(ctx, gone); err != nil {
-			// The next Sync, or the end of their leases, finds them again.
-			m.log.Error("lost attempts were not ended", "attempts", len(gone), "error", err)
-		} else {
-			m.log.Info("attempts are lost", "attempts", len(gone))
-		}
+		m.gone(gone)
 	}
 	return answers, nil
 }

@@ -100,6 +100,15 @@ type Attempt struct {
 // Live says that it has not ended.
 func (a *Attempt) Live() bool { return !a.State.Terminal() }
 
+// MissesAllowed is how many Syncs may leave a claimed attempt out: the first may have been written before the claim.
+const MissesAllowed = 1
+
+// MissedMost is the number of missed Syncs of an attempt that its restarted ant does not have.
+const MissedMost = 1000
+
+// Gone says that its ant, by its own word, does not have it.
+func (a *Attempt) Gone() bool { return a.Missed > MissesAllowed }
+
 // Existing is a run that was there before its launch.
 type Existing struct {
 	ID    uuid.UUID
@@ -184,19 +193,53 @@ func (p *LogPlace) ObjectKey() string {
 	return fmt.Sprintf("logs/%s/%s/%d/%s/%s.log", url.PathEscape(p.Org), p.Request, p.Run, url.PathEscape(p.Task), p.UID)
 }
 
-// Doubt is a live attempt that something may have to be done about.
+// Doubt is a live attempt that something is to be done about.
 type Doubt struct {
-	Attempt
-	Rung   int        // how often it was rung for again
-	StopBy *time.Time // when a requested stop must have happened
+	UID        uuid.UUID
+	Kind       DoubtKind
+	Ant        string
+	LeaseUntil time.Time
+	Now        time.Time // by the database's clock, when it was found
 }
 
-// Doubts is what a sweep finds.
-type Doubts struct {
-	Attempts []Doubt
-	Ants     int // that have live attempts
-	Now      time.Time
+// DoubtKind is why.
+type DoubtKind string
+
+// The kinds of doubts.
+const (
+	DoubtGone      DoubtKind = "gone"      // its ant does not have it
+	DoubtUnclaimed DoubtKind = "unclaimed" // nobody has claimed it for so long that it is taken back
+	DoubtRing      DoubtKind = "ring"      // nobody has claimed it since it was rung for
+	DoubtStop      DoubtKind = "stop"      // it was told to stop, and its grace is over
+	DoubtTimeout   DoubtKind = "timeout"
+	DoubtLease     DoubtKind = "lease" // its ant is not heard of
+)
+
+// Limits are the times after which an attempt is doubtful.
+type Limits struct {
+	Stop    time.Duration // beyond the grace of the task
+	Ring    time.Duration
+	Replace time.Duration
+	Gap     time.Duration // see Store.Beat
 }
+
+// Census is how many ants are heard of.
+type Census struct {
+	Silent     int // have attempts whose leases are over and were not heard of for a lease
+	Heard      int
+	BrakeUntil *time.Time
+	Now        time.Time
+}
+
+// Mark is how far a reader of timers is.
+type Mark struct {
+	At        time.Time
+	Execution uuid.UUID
+	Idx       int
+}
+
+// Marks has one for each kind.
+type Marks map[Kind]Mark
 
 // Backlog counts what waits.
 type Backlog struct {

@@ -174,7 +174,7 @@ func verdict(b approval.Ballot, outcome string) string {
 
 // findTask returns the execution and the index of a task; of the newest run when Run is 0.
 func (s *Store) findTask(ctx context.Context, org string, key execution.Key, task string) (id uuid.UUID, idx int, err error) {
-	err = s.pool.QueryRow(ctx, `SELECT e.id, t.idx FROM (SELECT id FROM execution WHERE request_id = $1 AND org_id = $2 AND ($3 = 0 OR run = $3)
+	err = s.reads.QueryRow(ctx, `SELECT e.id, t.idx FROM (SELECT id FROM execution WHERE request_id = $1 AND org_id = $2 AND ($3 = 0 OR run = $3)
 			ORDER BY run DESC LIMIT 1) e JOIN task t ON t.execution_id = e.id WHERE t.name = $4 ORDER BY t.idx LIMIT 1`,
 		key.Request, org, key.Run, task).Scan(&id, &idx)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -219,7 +219,7 @@ func (s *Store) pendingOf(ctx context.Context, id uuid.UUID, idx []int32) ([]*ap
 
 // approvals reads approvals with their votes.
 func (s *Store) approvals(ctx context.Context, sql string, args ...any) ([]*approval.Approval, error) {
-	rows, err := s.pool.Query(ctx, sql, args...)
+	rows, err := s.reads.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read approvals: %w", err)
 	}
@@ -243,7 +243,7 @@ func (s *Store) approvals(ctx context.Context, sql string, args ...any) ([]*appr
 	if len(all) == 0 {
 		return nil, nil
 	}
-	votes, err := s.pool.Query(ctx, votesOf, ids, idx, rounds)
+	votes, err := s.reads.Query(ctx, votesOf, ids, idx, rounds)
 	if err != nil {
 		return nil, fmt.Errorf("read votes: %w", err)
 	}

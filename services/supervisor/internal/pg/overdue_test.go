@@ -19,7 +19,7 @@ func TestOverdueGroupIsStoppedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	for round, want := range []int{1, 0} {
-		due, err := c.store.Due(t.Context(), 10)
+		due, err := c.store.Due(t.Context(), nil, 10)
 		if err != nil || len(due) != want {
 			t.Fatalf("round %d: %d timers are due: %v", round, len(due), err)
 		}

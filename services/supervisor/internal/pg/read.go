@@ -83,7 +83,7 @@ func (s *Store) LogKeys(ctx context.Context, uids []uuid.UUID) (map[uuid.UUID]ex
 
 // Get returns a run of an org; run 0 is the newest.
 func (s *Store) Get(ctx context.Context, org string, key execution.Key) (execution.View, error) {
-	r, err := db.New().GetExecution(ctx, s.pool, db.GetExecutionParams{RequestID: key.Request, OrgID: org, Run: int32(key.Run)})
+	r, err := db.New().GetExecution(ctx, s.reads, db.GetExecutionParams{RequestID: key.Request, OrgID: org, Run: int32(key.Run)})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return execution.View{}, errs.NotFound("EXECUTION_NOT_FOUND", "request %s has no such run (yet)", key.Request)
 	}
@@ -102,7 +102,7 @@ func (s *Store) Get(ctx context.Context, org string, key execution.Key) (executi
 
 // Log returns what is known of the log of a task's attempt; attempt 0 is the newest.
 func (s *Store) Log(ctx context.Context, id uuid.UUID, task string, attempt int) (execution.Log, error) {
-	r, err := db.New().FindTaskLog(ctx, s.pool, db.FindTaskLogParams{ExecutionID: id, Task: task, Attempt: int32(attempt)})
+	r, err := db.New().FindTaskLog(ctx, s.reads, db.FindTaskLogParams{ExecutionID: id, Task: task, Attempt: int32(attempt)})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return execution.Log{}, errs.NotFound("TASK_NOT_FOUND", "no task %s", task)
 	}

@@ -37,6 +37,8 @@ type Definitions interface {
 // Store is the schema.
 type Store struct {
 	pool        *pgxpool.Pool
+	leases      *pgxpool.Pool // of Sync and Beat alone
+	reads       *pgxpool.Pool // of what people look at
 	listener    Listener
 	definitions Definitions
 	log         *slog.Logger
@@ -45,7 +47,18 @@ type Store struct {
 
 // New returns the schema that pool's search path names.
 func New(pool *pgxpool.Pool, l Listener, d Definitions, log *slog.Logger) *Store {
-	return &Store{pool: pool, listener: l, definitions: d, log: log}
+	return &Store{pool: pool, leases: pool, reads: pool, listener: l, definitions: d, log: log}
+}
+
+// Apart gives connections of their own to the renewal of leases, which nothing may hold up, and to what people look at,
+// which may hold up nothing. Nil leaves them as they are.
+func (s *Store) Apart(leases, reads *pgxpool.Pool) {
+	if leases != nil {
+		s.leases = leases
+	}
+	if reads != nil {
+		s.reads = reads
+	}
 }
 
 // Now is the time by the database's clock, as far as the last transaction showed it.

@@ -27,73 +27,95 @@ func (s *Store) NextTimer(ctx context.Context) (at *time.Time, now time.Time, er
 	return at, now, nil
 }
 
-// Due returns what timers demand now, at most limit of each kind.
-func (s *Store) Due(ctx context.Context, limit int) ([]execution.Event, error) {
+// due are the timers that fire; each kind is read in the order in which they are due.
+var due = []struct { //nolint:gochecknoglobals // constant
+	kind execution.Kind
+	sql  string
+}{
+	{execution.Deadline, `SELECT deadline_at, id, 0 FROM execution WHERE ended_at IS NULL AND deadline_at <= now()
+		AND deadline_at >= $2 AND (deadline_at, id, 0) > ($2, $3::uuid, $4::int) ORDER BY deadline_at, id LIMIT $1`},
+	{execution.TaskWakes, `SELECT wake_at, execution_id, idx FROM task WHERE state = 'WAITING' AND wake_at <= now()
+		AND wake_at >= $2 AND (wake_at, execution_id, idx) > ($2, $3::uuid, $4::int) ORDER BY wake_at, execution_id, idx LIMIT $1`},
+	{execution.TaskOverdue, `SELECT overdue_at, execution_id, idx FROM task WHERE state IN ('READY', 'WAITING') AND overdue_at <= now()
+		AND overdue_at >= $2 AND (overdue_at, execution_id, idx) > ($2, $3::uuid, $4::int) ORDER BY overdue_at, execution_id, idx LIMIT $1`},
+}
+
+// Due returns what timers demand now, at most limit of each kind, and moves marks behind it: what cannot be done now
+// hides nothing that comes after it. It returns nothing when marks are behind everything.
+func (s *Store) Due(ctx context.Context, marks execution.Marks, limit int) ([]execution.Event, error) {
 	var events []execution.Event
-	collect := func(kind execution.Kind) func(pgx.Rows) error {
-		return func(rows pgx.Rows) error {
+	b := &pgx.Batch{}
+	for _, d := range due {
+		m := marks[d.kind]
+		b.Queue(d.sql, limit, m.At, m.Execution, m.Idx).Query(func(rows pgx.Rows) error {
 			for rows.Next() {
-				e := execution.Event{Kind: kind}
-				if err := rows.Scan(&e.Execution, &e.Idx); err != nil {
+				e := execution.Event{Kind: d.kind}
+				if err := rows.Scan(&m.At, &e.Execution, &e.Idx); err != nil {
 					return err
 				}
+				m.Execution, m.Idx = e.Execution, e.Idx
 				events = append(events, e)
 			}
+			if marks != nil {
+				marks[d.kind] = m
+			}
 			return rows.Err()
-		}
+		})
 	}
-	b := &pgx.Batch{}
-	b.Queue(`SELECT id, 0 FROM execution WHERE ended_at IS NULL AND deadline_at <= now() ORDER BY deadline_at LIMIT $1`, limit).
-		Query(collect(execution.Deadline))
-	b.Queue(`SELECT execution_id, idx FROM task WHERE state = 'WAITING' AND wake_at <= now() ORDER BY wake_at LIMIT $1`, limit).
-		Query(collect(execution.TaskWakes))
-	b.Queue(`SELECT execution_id, idx FROM task WHERE state IN ('READY', 'WAITING') AND overdue_at <= now() ORDER BY overdue_at LIMIT $1`, limit).
-		Query(collect(execution.TaskOverdue))
 	if err := s.pool.SendBatch(ctx, b).Close(); err != nil {
 		return nil, fmt.Errorf("find due timers: %w", err)
 	}
 	return events, nil
 }
 
-// Doubtful returns the live attempts that something may have to be done about, and how many ants have live ones. They
-// are few: live attempts are bounded by slots. stop is the grace of a stop beyond the task's own, ring the time after
-// which an unclaimed attempt is rung for again.
-func (s *Store) Doubtful(ctx context.Context, stop, ring time.Duration, limit int) (execution.Doubts, error) {
-	var d execution.Doubts
-	b := &pgx.Batch{}
-	b.Queue(`SELECT `+attemptColumns+`, rung, stop_requested_at + coalesce((SELECT (t.spec ->> 'grace')::bigint / 1000 * interval '1 microsecond'
-			FROM task t WHERE t.execution_id = a.execution_id AND t.idx = a.task_idx AND a.stop_requested_at IS NOT NULL), '0') + $1::interval
-		FROM attempt a WHERE state IN ('DISPATCHED', 'RUNNING') AND (lease_until < now() OR timeout_at < now() OR stop_requested_at < now() - $1::interval
-			OR state = 'DISPATCHED' AND dispatched_at < now() - $2::interval * (rung + 1)) ORDER BY uid LIMIT $3`, stop, ring, limit).Query(func(rows pgx.Rows) error {
-		for rows.Next() {
-			var x execution.Doubt
-			a := &x.Attempt
-			err := rows.Scan(&a.UID, &a.Execution, &a.Idx, &a.Number, &a.State, &a.Ant, &a.Session, &a.Slots, &a.LeaseUntil, &a.Missed, &a.DispatchedAt,
-				&a.TimeoutAt, &a.StopRequested, &a.Digest, &x.Rung, &x.StopBy)
-			if err != nil {
-				return err
-			}
-			d.Attempts = append(d.Attempts, x)
-		}
-		return rows.Err()
-	})
-	b.Queue(`SELECT count(DISTINCT ant_id), clock_timestamp() FROM attempt WHERE state IN ('DISPATCHED', 'RUNNING')`).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&d.Ants, &d.Now)
-	})
-	if err := s.pool.SendBatch(ctx, b).Close(); err != nil {
-		return d, fmt.Errorf("find doubtful attempts: %w", err)
+// doubtful are the live attempts that something is to be done about now, by kind. They are found in one look at what is
+// live, which is bounded by slots; nothing that a Sync changes has an index. Rests ends for the passing of time.
+const doubtful = `SELECT uid, kind, ant_id, lease_until, now() FROM (
+	SELECT uid, kind, ant_id, lease_until, row_number() OVER (PARTITION BY kind ORDER BY CASE kind
+		WHEN 'stop' THEN stop_requested_at WHEN 'timeout' THEN timeout_at WHEN 'lease' THEN lease_until ELSE dispatched_at END, uid) AS place
+	FROM (SELECT uid, ant_id, lease_until, timeout_at, stop_requested_at, dispatched_at, CASE
+			WHEN missed > $6 THEN 'gone'
+			WHEN state = 'DISPATCHED' AND dispatched_at <= now() - $4::interval AND p.runs THEN 'unclaimed'
+			WHEN state = 'DISPATCHED' THEN CASE WHEN dispatched_at <= now() - $3::interval * (rung + 1) THEN 'ring' END
+			WHEN NOT p.runs THEN NULL
+			WHEN stop_requested_at <= now() - $2::interval AND stop_requested_at <= now() - $2::interval - coalesce((SELECT
+				(k.spec ->> 'grace')::bigint / 1000 * interval '1 microsecond' FROM task k WHERE k.execution_id = a.execution_id AND k.idx = a.task_idx), '0') THEN 'stop'
+			WHEN timeout_at < now() THEN 'timeout'
+			WHEN lease_until < now() THEN 'lease' END AS kind
+		FROM attempt a CROSS JOIN (SELECT ` + restless + ` AS runs FROM pulse p) p
+		WHERE state IN ('DISPATCHED', 'RUNNING')) x
+	WHERE kind IS NOT NULL AND NOT EXISTS (SELECT FROM unnest($7::uuid[]) AS tried (uid) WHERE tried.uid = x.uid)) y
+	WHERE place <= $5`
+
+// Doubtful returns the live attempts that something is to be done about now, at most limit of each kind, those first
+// that are due first; tried are left out.
+func (s *Store) Doubtful(ctx context.Context, l execution.Limits, tried []uuid.UUID, limit int) ([]execution.Doubt, error) {
+	if tried == nil {
+		tried = []uuid.UUID{}
 	}
-	return d, nil
+	rows, err := s.pool.Query(ctx, doubtful, l.Gap, l.Stop, l.Ring, l.Replace, limit, execution.MissesAllowed, tried)
+	if err != nil {
+		return nil, fmt.Errorf("find doubtful attempts: %w", err)
+	}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (d execution.Doubt, err error) {
+		return d, row.Scan(&d.UID, &d.Kind, &d.Ant, &d.LeaseUntil, &d.Now)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find doubtful attempts: %w", err)
+	}
+	return all, nil
 }
 
-// Ring rings again for attempts that nobody has claimed. It returns for how many.
-func (s *Store) Ring(ctx context.Context, uids []uuid.UUID) (int, error) {
+// Ring rings again for attempts that nobody has claimed for as long as every, or as long again since they were rung for.
+// It returns for how many: whichever of several replicas comes first.
+func (s *Store) Ring(ctx context.Context, uids []uuid.UUID, every time.Duration) (int, error) {
 	var c execution.Changes
 	var msgs []outbox.Message
 	err := s.tx(ctx, func(ctx context.Context, t *pgdb.Pipeline) (err error) {
 		c = execution.Changes{}
-		t.Queue(`UPDATE attempt SET rung = rung + 1 WHERE uid IN (SELECT uid FROM attempt WHERE uid = ANY($1::uuid[]) AND state = 'DISPATCHED'
-			FOR NO KEY UPDATE SKIP LOCKED) RETURNING uid, ant_id, clock_timestamp()`, uids).Query(func(rows pgx.Rows) error {
+		t.Queue(`UPDATE attempt SET rung = least(floor(extract(epoch FROM now() - dispatched_at) / extract(epoch FROM $2::interval)), 32767)
+			WHERE uid IN (SELECT uid FROM attempt WHERE uid = ANY($1::uuid[]) AND state = 'DISPATCHED' AND dispatched_at <= now() - $2::interval * (rung + 1)
+			ORDER BY uid FOR NO KEY UPDATE SKIP LOCKED) RETURNING uid, ant_id, clock_timestamp()`, uids, every).Query(func(rows pgx.Rows) error {
 			for rows.Next() {
 				var r execution.Ring
 				if err := rows.Scan(&r.UID, &r.Ant, &c.Now); err != nil {
@@ -119,19 +141,26 @@ func (s *Store) Ring(ctx context.Context, uids []uuid.UUID) (int, error) {
 	return len(c.Rings), nil
 }
 
-// Unfinished returns runs that should have ended: nothing of them has been open for longer than the age.
-func (s *Store) Unfinished(ctx context.Context, age time.Duration, limit int) ([]execution.Event, error) {
-	rows, err := s.pool.Query(ctx, `SELECT id FROM execution WHERE ended_at IS NULL AND tasks_open = 0 AND created_at < now() - $1::interval
-		ORDER BY created_at LIMIT $2`, age, limit)
+// Unfinished returns runs that should have ended: nothing of them has been open for longer than the age. marks are moved
+// as those of Due.
+func (s *Store) Unfinished(ctx context.Context, age time.Duration, marks execution.Marks, limit int) ([]execution.Event, error) {
+	m := marks[execution.Nudged]
+	rows, err := s.pool.Query(ctx, `SELECT created_at, id FROM execution WHERE ended_at IS NULL AND tasks_open = 0 AND created_at < now() - $1::interval
+		AND (created_at, id) > ($3, $4::uuid) ORDER BY created_at, id LIMIT $2`, age, limit, m.At, m.Execution)
 	if err != nil {
 		return nil, fmt.Errorf("find unfinished runs: %w", err)
 	}
 	events, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (execution.Event, error) {
 		e := execution.Event{Kind: execution.Nudged}
-		return e, row.Scan(&e.Execution)
+		err := row.Scan(&m.At, &e.Execution)
+		m.Execution = e.Execution
+		return e, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("find unfinished runs: %w", err)
+	}
+	if marks != nil {
+		marks[execution.Nudged] = m
 	}
 	return events, nil
 }

@@ -14,19 +14,17 @@ import (
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
 
-const (
-	// missesAllowed is how many Syncs may leave a claimed attempt out: the first may have been written before the claim.
-	missesAllowed = 1
-	// spoolTime is how long the result of an attempt that has ended is awaited: the bus may be away for minutes, and what
-	// the task has done would be done again.
-	spoolTime = 10 * time.Minute
-)
+// spoolTime is how long the result of an attempt that has ended is awaited: the bus may be away for minutes, and what the
+// task has done would be done again.
+const spoolTime = 10 * time.Minute
 
 // Sync renews the leases of what ants report as running, adopts attempts of their earlier sessions and answers each
-// report. gone are attempts that the reports prove to be lost: the caller ends them.
-func (s *Store) Sync(ctx context.Context, reports []execution.Report) (answers []execution.Answer, gone []execution.Event, err error) {
+// report. It waits for nobody: an attempt that is locked is being claimed, renewed or ended right now, and the next
+// report comes in seconds. gone are attempts that the reports prove to be lost. They are marked, so that the sweep
+// finds them whatever the caller does.
+func (s *Store) Sync(ctx context.Context, reports []execution.Report) (answers []execution.Answer, gone []uuid.UUID, err error) {
 	var y *sync
-	err = s.tx(ctx, func(ctx context.Context, t *pgdb.Pipeline) error {
+	err = pgdb.Pipelined(ctx, s.leases, func(ctx context.Context, t *pgdb.Pipeline) error {
 		y = &sync{reports: reports, answers: make([]execution.Answer, len(reports)), live: map[uuid.UUID]liveAttempt{}, risen: map[string]bool{}}
 		if err := y.sessions(ctx, t); err != nil {
 			return err
@@ -49,14 +47,12 @@ type sync struct {
 	answers []execution.Answer
 	risen   map[string]bool // ants whose generation is new
 	live    map[uuid.UUID]liveAttempt
-	gone    []execution.Event
+	gone    []uuid.UUID
 }
 
 type liveAttempt struct {
 	ant     string
-	session uuid.UUID
 	running bool
-	missed  int
 	stopped bool
 }
 
@@ -117,52 +113,54 @@ func (y *sync) sessions(ctx context.Context, t *pgdb.Pipeline) error {
 	return nil
 }
 
-// renew queues the lease of everything that is reported by current sessions, after its adoption where that is due.
+// renew queues the lease of everything that current sessions report. What the current session of its ant has belongs to
+// that session: adoption is nothing else.
 func (y *sync) renew(t *pgdb.Pipeline) {
 	var running, spooled []uuid.UUID
 	all := []uuid.UUID{} // never NULL: nothing is unequal to it
-	var runAnts, spoolAnts, ants []string
-	var runSessions, spoolSessions []uuid.UUID
-	var adopt, adoptSpooled []bool
+	var runAnts, spoolAnts, ants, fresh []string
+	var runSessions, spoolSessions, freshSessions []uuid.UUID
 	for i, r := range y.reports {
 		if y.answers[i].Superseded {
 			continue
 		}
 		ants = append(ants, r.Ant)
+		if y.adopts(r) {
+			fresh, freshSessions = append(fresh, r.Ant), append(freshSessions, r.Session)
+		}
 		for _, uid := range r.Running {
 			running, runAnts, runSessions = append(running, uid), append(runAnts, r.Ant), append(runSessions, r.Session)
-			adopt = append(adopt, y.adopts(r))
 		}
 		for _, uid := range r.Spooled {
 			spooled, spoolAnts, spoolSessions = append(spooled, uid), append(spoolAnts, r.Ant), append(spoolSessions, r.Session)
-			adoptSpooled = append(adoptSpooled, y.adopts(r))
 		}
 	}
 	all = append(append(all, running...), spooled...)
-	t.Queue(`SELECT count(*) FROM (SELECT FROM attempt WHERE uid = ANY($1::uuid[]) ORDER BY uid FOR NO KEY UPDATE) l`, all)
 	if len(running) > 0 {
-		t.Queue(`UPDATE attempt a SET lease_until = now() + $5::interval, missed = 0, session = u.session
-			FROM (SELECT unnest($1::uuid[]) AS uid, unnest($2::text[]) AS ant_id, unnest($3::uuid[]) AS session, unnest($4::bool[]) AS adopt) u
-			WHERE a.uid = u.uid AND a.ant_id = u.ant_id AND a.state = $6 AND (a.session = u.session OR u.adopt)`,
-			running, runAnts, runSessions, adopt, lease, engine.AttemptRunning)
+		t.Queue(reported+` UPDATE attempt a SET lease_until = now() + $5::interval, missed = 0, session = u.session FROM u WHERE a.uid = u.uid`,
+			running, runAnts, runSessions, engine.AttemptRunning, lease)
 	}
 	if len(spooled) > 0 {
 		// The result is on its way; it is not awaited for ever. The attempt has ended, so its timeout means nothing more.
-		t.Queue(`UPDATE attempt a SET lease_until = greatest(a.lease_until, least(now() + $3::interval, coalesce(a.spooled_at, now()) + $4::interval)),
-				spooled_at = coalesce(a.spooled_at, now()), timeout_at = NULL, missed = 0, session = CASE WHEN u.adopt THEN u.session ELSE a.session END
-			FROM (SELECT unnest($1::uuid[]) AS uid, unnest($2::text[]) AS ant_id, unnest($5::uuid[]) AS session, unnest($6::bool[]) AS adopt) u
-			WHERE a.uid = u.uid AND a.ant_id = u.ant_id AND a.state = $7`,
-			spooled, spoolAnts, lease, spoolTime, spoolSessions, adoptSpooled, engine.AttemptRunning)
+		t.Queue(reported+` UPDATE attempt a SET lease_until = greatest(a.lease_until, least(now() + $5::interval, coalesce(a.spooled_at, now()) + $6::interval)),
+			spooled_at = coalesce(a.spooled_at, now()), timeout_at = NULL, missed = 0, session = u.session FROM u WHERE a.uid = u.uid`,
+			spooled, spoolAnts, spoolSessions, engine.AttemptRunning, lease, spoolTime)
 	}
-	// What is locked by somebody is being claimed or ended right now.
-	t.Queue(`UPDATE attempt SET missed = missed + 1 WHERE uid IN (SELECT uid FROM attempt WHERE ant_id = ANY($1::text[]) AND state = 'RUNNING'
-		AND NOT uid = ANY($2::uuid[]) AND started_at < now() - interval '1 second' FOR NO KEY UPDATE SKIP LOCKED)`, ants, all)
-	t.Queue(`SELECT uid, ant_id, session, state = 'RUNNING', missed, stop_requested_at IS NOT NULL FROM attempt
+	if len(fresh) > 0 {
+		t.Queue(`UPDATE attempt SET missed = $4 WHERE uid IN (SELECT a.uid FROM attempt a JOIN unnest($1::text[], $2::uuid[]) AS u (ant_id, session)
+			ON a.ant_id = u.ant_id AND a.session <> u.session WHERE a.state IN ('DISPATCHED', 'RUNNING') AND a.missed < $4
+			AND NOT EXISTS (SELECT FROM unnest($3::uuid[]) AS l (uid) WHERE l.uid = a.uid)
+			ORDER BY a.uid FOR NO KEY UPDATE OF a SKIP LOCKED) RETURNING uid, missed`, fresh, freshSessions, all, execution.MissedMost).Query(y.scanGone)
+	}
+	t.Queue(`UPDATE attempt SET missed = missed + 1 WHERE uid IN (SELECT a.uid FROM attempt a WHERE ant_id = ANY($1::text[]) AND state = 'RUNNING'
+		AND NOT EXISTS (SELECT FROM unnest($2::uuid[]) AS l (uid) WHERE l.uid = a.uid) AND started_at < now() - interval '1 second' AND missed < $3
+		ORDER BY a.uid FOR NO KEY UPDATE OF a SKIP LOCKED) RETURNING uid, missed`, ants, all, execution.MissedMost).Query(y.scanGone)
+	t.Queue(`SELECT uid, ant_id, state = 'RUNNING', stop_requested_at IS NOT NULL FROM attempt
 		WHERE ant_id = ANY($1::text[]) AND state IN ('DISPATCHED', 'RUNNING')`, ants).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			var uid uuid.UUID
 			var a liveAttempt
-			if err := rows.Scan(&uid, &a.ant, &a.session, &a.running, &a.missed, &a.stopped); err != nil {
+			if err := rows.Scan(&uid, &a.ant, &a.running, &a.stopped); err != nil {
 				return err
 			}
 			y.live[uid] = a
@@ -171,40 +169,42 @@ func (y *sync) renew(t *pgdb.Pipeline) {
 	})
 }
 
-// adopts says that the report begins a session: attempts of earlier ones are moved to it or lost.
+// reported are the attempts that ants report and that nobody else holds now. The state is a parameter so that they are
+// found by their uids, as by Claim.
+const reported = `WITH u AS MATERIALIZED (SELECT a.uid, r.session FROM unnest($1::uuid[], $2::text[], $3::uuid[]) AS r (uid, ant_id, session)
+	JOIN attempt a ON a.uid = r.uid AND a.ant_id = r.ant_id WHERE a.state = $4 ORDER BY a.uid FOR NO KEY UPDATE OF a SKIP LOCKED)`
+
+func (y *sync) scanGone(rows pgx.Rows) error {
+	for rows.Next() {
+		var uid uuid.UUID
+		var missed int
+		if err := rows.Scan(&uid, &missed); err != nil {
+			return err
+		}
+		if missed > execution.MissesAllowed {
+			y.gone = append(y.gone, uid)
+		}
+	}
+	return rows.Err()
+}
+
+// adopts says that the report begins a session: what it does not list of earlier ones is lost.
 func (y *sync) adopts(r execution.Report) bool { return r.First || y.risen[r.Ant] }
 
-// answer says what to stop and what is settled, and finds what is gone.
+// answer says what to stop and what is settled.
 func (y *sync) answer() {
-	byAnt := map[string][]uuid.UUID{}
-	for uid, a := range y.live {
-		byAnt[a.ant] = append(byAnt[a.ant], uid)
-	}
 	for i, r := range y.reports {
 		if y.answers[i].Superseded {
 			continue
 		}
-		listed := map[uuid.UUID]bool{}
 		for _, uid := range r.Running {
-			listed[uid] = true
-			if a, ok := y.live[uid]; !ok || a.ant != r.Ant || a.session != r.Session || !a.running || a.stopped {
+			if a, ok := y.live[uid]; !ok || a.ant != r.Ant || !a.running || a.stopped {
 				y.answers[i].Stop = append(y.answers[i].Stop, uid)
 			}
 		}
 		for _, uid := range r.Spooled {
-			listed[uid] = true
 			if a, ok := y.live[uid]; !ok || a.ant != r.Ant || !a.running {
 				y.answers[i].Settled = append(y.answers[i].Settled, uid)
-			}
-		}
-		for _, uid := range byAnt[r.Ant] {
-			a := y.live[uid]
-			switch {
-			case listed[uid]:
-			case a.session != r.Session && y.adopts(r):
-				y.gone = append(y.gone, lostByRestart(uid, a.session))
-			case a.session == r.Session && a.running && a.missed > missesAllowed:
-				y.gone = append(y.gone, notListed(uid, a.session))
 			}
 		}
 	}

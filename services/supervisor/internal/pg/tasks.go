@@ -26,7 +26,7 @@ func (s *Store) Tasks(ctx context.Context, p execution.Page) ([]execution.TaskVi
 		p.States = []string{}
 	}
 	id := p.View.ID
-	rows, err := db.New().ListTasks(ctx, s.pool, db.ListTasksParams{
+	rows, err := db.New().ListTasks(ctx, s.reads, db.ListTasksParams{
 		ExecutionID: id, After: int32(max(p.After, first-1)), Last: int32(last), States: p.States, PageSize: int32(p.Limit),
 	})
 	if err != nil {
@@ -53,7 +53,7 @@ func (s *Store) rangeOf(ctx context.Context, p *execution.Page) (first, last int
 	if p.Group == "" {
 		return 0, p.View.Planned - 1, nil
 	}
-	raw, err := db.New().FindGroup(ctx, s.pool, db.FindGroupParams{ExecutionID: p.View.ID, Name: p.Group})
+	raw, err := db.New().FindGroup(ctx, s.reads, db.FindGroupParams{ExecutionID: p.View.ID, Name: p.Group})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, 0, errs.NotFound("TASK_NOT_FOUND", "no task %s", p.Group)
 	}
@@ -127,7 +127,7 @@ func (s *Store) listAttempts(ctx context.Context, l *listing) error {
 	if len(l.tried) == 0 {
 		return nil
 	}
-	attempts, err := db.New().ListAttempts(ctx, s.pool, db.ListAttemptsParams{ExecutionID: l.id, Idx: l.tried})
+	attempts, err := db.New().ListAttempts(ctx, s.reads, db.ListAttemptsParams{ExecutionID: l.id, Idx: l.tried})
 	if err != nil {
 		return fmt.Errorf("list attempts of execution %s: %w", l.id, err)
 	}
@@ -146,7 +146,7 @@ func (s *Store) listBlocked(ctx context.Context, l *listing) error {
 	if len(l.blocked) == 0 {
 		return nil
 	}
-	names, err := db.New().BlockedBy(ctx, s.pool, db.BlockedByParams{ExecutionID: l.id, Idx: l.blocked})
+	names, err := db.New().BlockedBy(ctx, s.reads, db.BlockedByParams{ExecutionID: l.id, Idx: l.blocked})
 	if err != nil {
 		return fmt.Errorf("list what tasks of execution %s wait for: %w", l.id, err)
 	}
@@ -175,7 +175,7 @@ func (s *Store) listChildren(ctx context.Context, l *listing) error {
 	if len(l.parents) == 0 {
 		return nil
 	}
-	rows, err := db.New().WaitingChildren(ctx, s.pool, db.WaitingChildrenParams{ExecutionID: l.id, Idx: l.parents})
+	rows, err := db.New().WaitingChildren(ctx, s.reads, db.WaitingChildrenParams{ExecutionID: l.id, Idx: l.parents})
 	if err != nil {
 		return fmt.Errorf("list children of execution %s: %w", l.id, err)
 	}
@@ -189,7 +189,7 @@ func (s *Store) listAwaited(ctx context.Context, l *listing) error {
 	if len(l.awaiting) == 0 {
 		return nil
 	}
-	rows, err := db.New().AwaitedChildren(ctx, s.pool, db.AwaitedChildrenParams{ExecutionID: l.id, Idx: l.awaiting})
+	rows, err := db.New().AwaitedChildren(ctx, s.reads, db.AwaitedChildrenParams{ExecutionID: l.id, Idx: l.awaiting})
 	if err != nil {
 		return fmt.Errorf("list awaited children of execution %s: %w", l.id, err)
 	}

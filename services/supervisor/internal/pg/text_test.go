@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/formicary/formicary/services/supervisor/internal/approval"
+	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
 
 const withNUL = `job_type: job
@@ -21,7 +22,7 @@ func TestNULInADefinition(t *testing.T) {
 	if err != nil || len(all) != 1 || all[0].Description != "a\uFFFDb \\u0000" {
 		t.Errorf("%v, %v", all, err)
 	}
-	if _, err := c.store.Doubtful(t.Context(), time.Second, time.Second, 10); err != nil {
+	if _, err := c.store.Doubtful(t.Context(), execution.Limits{}, nil, 10); err != nil {
 		t.Error(err)
 	}
 	c.audit()

@@ -12,10 +12,12 @@ import (
 const (
 	quarantineAfter = 3               // failures until a person is told
 	longestRest     = 5 * time.Minute // of an event that fails
+	laterRest       = 5 * time.Second // of one that cannot be applied now
 	mostFailures    = 10000           // that are remembered
 )
 
-// poison remembers events that cannot be applied, so that they do not keep the others from being applied.
+// poison remembers events that cannot be applied, so that they do not keep the others from being applied. Each replica has
+// its own: all of them try a bad event a few times, and the quarantine keeps it once.
 type poison struct {
 	mu     sync.Mutex
 	failed map[string]failure
@@ -55,4 +57,14 @@ func (p *poison) add(key string, now time.Time) int {
 	f.until = now.Add(min(time.Second<<min(f.tries, 10), longestRest))
 	p.failed[key] = f
 	return f.tries
+}
+
+// later notes that the event cannot be applied now, which is not its fault.
+func (p *poison) later(key string, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.failed) >= mostFailures {
+		clear(p.failed)
+	}
+	p.failed[key] = failure{p.failed[key].tries, now.Add(laterRest)}
 }

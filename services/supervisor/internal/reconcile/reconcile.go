@@ -1,6 +1,11 @@
 // Package reconcile looks after what does not go on by itself: timers, and attempts whose ant, doorbell or result got
 // lost. Timers sleep until the earliest one is due and are woken by a commit that sets an earlier one; the sweep looks
-// every second at the live attempts only.
+// every second at the live attempts only, in turns with the other replicas.
+//
+// Whether a lease is over is judged by the database's clock alone. A beat proves each second, on the connections that
+// leases are renewed on, that they could have been: when none went through for a third of a lease by that clock (the host
+// or the database was paused, the network was cut, the clock was set), nothing is ended for the passing of time for one
+// lease, and timeouts move with the clock. All replicas read that from one row.
 package reconcile
 
 import (
@@ -11,12 +16,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/formicary/formicary/libs/run"
-	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
 
@@ -56,16 +59,14 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Store finds what is to be done and does it.
+// Store finds what is to be done and does it. Its clock is the database's.
 type Store interface {
-	NextTimer(ctx context.Context) (at *time.Time, now time.Time, err error)
-	Due(ctx context.Context, limit int) ([]execution.Event, error)
-	Doubtful(ctx context.Context, stop, ring time.Duration, limit int) (execution.Doubts, error)
-	Ring(ctx context.Context, uids []uuid.UUID) (int, error)
-	Unfinished(ctx context.Context, age time.Duration, limit int) ([]execution.Event, error)
-	Backlog(ctx context.Context) (execution.Backlog, error)
+	timerStore
+	attemptStore
 	StepIdle(ctx context.Context, events []execution.Event) ([]execution.Verdict, error)
 	Quarantine(ctx context.Context, kind, key string, payload []byte, reason string) error
+	Unfinished(ctx context.Context, age time.Duration, marks execution.Marks, limit int) ([]execution.Event, error)
+	Backlog(ctx context.Context) (execution.Backlog, error)
 }
 
 // Reconciler is one of a process; any number of processes may have one.
@@ -73,118 +74,62 @@ type Reconciler struct {
 	cfg   Config
 	store Store
 	log   *slog.Logger
-	brake brake
 	bad   poison
 	// temporary says that an error is not the fault of the events.
 	temporary func(error) bool
 
 	timer run.Signal
-	next  atomic.Int64 // when the timer loop wakes by itself, Unix nanoseconds
+	next  atomic.Int64 // when the timer loop wakes by itself, Unix nanoseconds by the database's clock
+	stuck int          // rounds of timers, one after the other, that could do nothing about what is due
+
+	lost lost
 
 	actions metric.Int64Counter
 	braked  metric.Int64Gauge
+	rests   metric.Int64Counter
 	backlog metric.Float64Gauge
 }
 
 const (
-	batchSize   = 500
-	longestNap  = 30 * time.Second
-	shortestNap = 100 * time.Millisecond // when another replica holds what is due
-	slowEvery   = 15 * time.Second
-	rollUpAge   = 30 * time.Second
+	batchSize = 500
+	slowEvery = 15 * time.Second
+	rollUpAge = 30 * time.Second
 )
 
 // New returns a reconciler. temporary says that an error is not the fault of the events that were applied.
 func New(cfg Config, store Store, temporary func(error) bool, log *slog.Logger, meter metric.Meter) (*Reconciler, error) {
 	r := &Reconciler{
-		cfg: cfg, store: store, temporary: temporary, log: log, timer: run.NewSignal(), brake: brake{lease: cfg.Lease},
-		bad: poison{failed: map[string]failure{}},
+		cfg: cfg, store: store, temporary: temporary, log: log, timer: run.NewSignal(),
+		bad: poison{failed: map[string]failure{}}, lost: lost{wake: run.NewSignal()},
 	}
-	var err1, err2, err3 error
+	var err1, err2, err3, err4 error
 	r.actions, err1 = meter.Int64Counter("formicary_reconciled", metric.WithDescription("what reconcilers had to do, by kind"))
 	r.braked, err2 = meter.Int64Gauge("formicary_lease_brake", metric.WithDescription("1 while nothing is marked LOST because too many ants expired at once"))
 	r.backlog, err3 = meter.Float64Gauge("formicary_backlog", metric.WithDescription("what waits, by kind; oldest_ready in seconds"))
-	if err := errors.Join(err1, err2, err3); err != nil {
+	r.rests, err4 = meter.Int64Counter("formicary_clock_rests", metric.WithDescription("pauses and jumps of the clock after which nothing was ended for a lease"))
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return nil, fmt.Errorf("make instruments: %w", err)
 	}
 	return r, nil
-}
-
-// Changed takes from a commit what concerns the timers.
-func (r *Reconciler) Changed(c *execution.Changes) {
-	if c.Timer != nil && c.Timer.UnixNano() < r.next.Load() {
-		r.timer.Set()
-	}
 }
 
 // Run works until ctx ends.
 func (r *Reconciler) Run(ctx context.Context) error {
 	return run.Group(ctx,
 		run.Member{Name: "timers", Run: r.timers},
+		run.Member{Name: "beat", Run: func(ctx context.Context) error {
+			return run.Loop(ctx, r.log, "beat", r.cfg.Every, run.NewSignal(), r.beat)
+		}},
 		run.Member{Name: "attempt sweep", Run: func(ctx context.Context) error {
 			return run.Loop(ctx, r.log, "attempt sweep", r.cfg.Every, run.NewSignal(), r.Sweep)
+		}},
+		run.Member{Name: "lost attempts", Run: func(ctx context.Context) error {
+			return run.Loop(ctx, r.log, "lost attempts", time.Minute, r.lost.wake, r.endLost)
 		}},
 		run.Member{Name: "slow sweep", Run: func(ctx context.Context) error {
 			return run.Loop(ctx, r.log, "slow sweep", slowEvery, run.NewSignal(), r.slow)
 		}},
 	)
-}
-
-// timers fires what is due and sleeps until the next.
-func (r *Reconciler) timers(ctx context.Context) error {
-	failures := 0
-	for ctx.Err() == nil {
-		nap := longestNap
-		// A timer that is set from now on is seen by the query, or wakes.
-		r.next.Store(time.Now().Add(longestNap).UnixNano())
-		err := run.Safely(ctx, func(ctx context.Context) (err error) {
-			nap, err = r.fire(ctx)
-			return err
-		})
-		if err != nil && ctx.Err() == nil {
-			failures++
-			nap = min(shortestNap<<min(failures, 6), 5*time.Second)
-			r.log.Error("round failed", "loop", "timers", "failures", failures, "error", err)
-		} else {
-			failures = 0
-		}
-		r.next.Store(time.Now().Add(nap).UnixNano())
-		wait := time.NewTimer(nap)
-		select {
-		case <-ctx.Done():
-		case <-wait.C:
-		case <-r.timer.C():
-		}
-		wait.Stop()
-	}
-	return nil
-}
-
-// fire applies what is due and returns how long there is nothing more to do.
-func (r *Reconciler) fire(ctx context.Context) (time.Duration, error) {
-	for {
-		at, now, err := r.store.NextTimer(ctx)
-		if err != nil {
-			return 0, err
-		}
-		if at == nil {
-			return longestNap, nil
-		}
-		if d := at.Sub(now); d > 0 {
-			return min(d, longestNap), nil
-		}
-		events, err := r.store.Due(ctx, batchSize)
-		if err != nil {
-			return 0, err
-		}
-		applied, err := r.apply(ctx, "timer", events)
-		if err != nil {
-			return 0, err
-		}
-		if applied == 0 {
-			return shortestNap, nil
-		}
-	}
 }
 
 // apply applies events and counts those that changed something. When a batch fails by the fault of one of them, each is
@@ -213,9 +158,13 @@ func (r *Reconciler) step(ctx context.Context, events []execution.Event) (applie
 		verdicts, err = r.store.StepIdle(ctx, events)
 		return err
 	})
-	for _, v := range verdicts {
-		if v == execution.Applied {
+	for i, v := range verdicts {
+		switch v {
+		case execution.Applied:
 			applied++
+		case execution.Postponed:
+			r.bad.later(keyOf(&events[i]), time.Now())
+		case execution.Ignored, execution.Replayed, execution.Stale, execution.Unknown:
 		}
 	}
 	return applied, err
@@ -250,46 +199,19 @@ func (r *Reconciler) count(ctx context.Context, kind string, n int) {
 	}
 }
 
-// Sweep looks once after the live attempts.
-func (r *Reconciler) Sweep(ctx context.Context) error {
-	began := time.Now()
-	d, err := r.store.Doubtful(ctx, r.cfg.StopGrace, r.cfg.RingAfter, batchSize)
-	if err != nil {
-		return err
-	}
-	held := r.brake.hold(d, time.Since(began))
-	r.braked.Record(ctx, map[bool]int64{true: 1}[held])
-	if held {
-		r.log.Error("too many ants are silent at once: nothing is marked LOST for one more lease", "ants", d.Ants)
-	}
-	plan := decide(r.cfg, d, held)
-	if len(plan.ring) > 0 {
-		n, err := r.store.Ring(ctx, plan.ring)
-		if err != nil {
-			return err
-		}
-		r.count(ctx, "ring", n)
-	}
-	for kind, events := range plan.ends {
-		n, err := r.apply(ctx, kind, events)
-		if err != nil {
-			return err
-		}
-		if n > 0 {
-			r.log.Warn("attempts were ended", "kind", kind, "attempts", n)
-		}
-	}
-	return nil
-}
-
 // slow rolls up what should have ended and counts what waits.
 func (r *Reconciler) slow(ctx context.Context) error {
-	events, err := r.store.Unfinished(ctx, rollUpAge, batchSize)
-	if err != nil {
-		return err
-	}
-	if _, err := r.apply(ctx, "roll_up", events); err != nil {
-		return err
+	for marks := (execution.Marks{}); ; {
+		events, err := r.store.Unfinished(ctx, rollUpAge, marks, batchSize)
+		if err != nil {
+			return err
+		}
+		if len(events) == 0 {
+			break
+		}
+		if _, err := r.apply(ctx, "roll_up", events); err != nil {
+			return err
+		}
 	}
 	b, err := r.store.Backlog(ctx)
 	if err != nil {
@@ -301,73 +223,4 @@ func (r *Reconciler) slow(ctx context.Context) error {
 		r.backlog.Record(ctx, v, metric.WithAttributes(attribute.String("kind", kind)))
 	}
 	return nil
-}
-
-// plan is what a sweep has to do.
-type plan struct {
-	ring []uuid.UUID
-	ends map[string][]execution.Event
-}
-
-// decide says what to do about each doubtful attempt. What it assumes is checked again under the lock.
-func decide(cfg Config, d execution.Doubts, held bool) plan {
-	p := plan{ends: map[string][]execution.Event{}}
-	end := func(kind string, a *execution.Attempt, o engine.Outcome, still func(*execution.Attempt, time.Time) bool) {
-		p.ends[kind] = append(p.ends[kind], execution.Event{
-			Kind: execution.AttemptEnded, UID: a.UID, End: execution.End{Outcome: o, Still: still},
-		})
-	}
-	for i := range d.Attempts {
-		x := &d.Attempts[i]
-		a := &x.Attempt
-		switch {
-		case a.State == engine.AttemptDispatched && d.Now.Sub(a.DispatchedAt) >= cfg.ReplaceAfter:
-			end("unclaimed", a, engine.Outcome{
-				State: engine.AttemptLost, FailureClass: engine.ClassInfra, Message: fmt.Sprintf("ant %s did not claim it within %s", a.Ant, cfg.ReplaceAfter),
-			}, func(a *execution.Attempt, _ time.Time) bool { return a.State == engine.AttemptDispatched })
-		case a.State == engine.AttemptDispatched:
-			if d.Now.Sub(a.DispatchedAt) >= cfg.RingAfter*time.Duration(x.Rung+1) {
-				p.ring = append(p.ring, a.UID)
-			}
-		case x.StopBy != nil && x.StopBy.Before(d.Now):
-			end("stop", a, engine.Outcome{
-				State: engine.AttemptCancelled, FailureClass: engine.ClassCancelled, Message: "its ant did not say in time that it was stopped",
-			}, func(a *execution.Attempt, _ time.Time) bool { return a.StopRequested != nil })
-		case a.TimeoutAt != nil && a.TimeoutAt.Before(d.Now):
-			end("timeout", a, engine.Outcome{
-				State: engine.AttemptTimedOut, FailureClass: engine.ClassTimeout, Message: "it did not end within its timeout",
-			}, func(a *execution.Attempt, now time.Time) bool { return a.TimeoutAt != nil && a.TimeoutAt.Before(now) })
-		case a.LeaseUntil.Before(d.Now) && !held:
-			end("lease", a, engine.Outcome{
-				State: engine.AttemptLost, FailureClass: engine.ClassInfra, Message: fmt.Sprintf("ant %s was not heard of for %s", a.Ant, cfg.Lease),
-				NotBefore: a.LeaseUntil.Add(cfg.Overlap),
-			}, func(a *execution.Attempt, now time.Time) bool { return a.LeaseUntil.Before(now) })
-		}
-	}
-	return p
-}
-
-// brake keeps a fault of our own (a stopped database, a cut network) from being taken for the loss of many ants.
-type brake struct {
-	lease   time.Duration
-	until   time.Time // nothing is LOST before
-	tripped bool      // the wait was granted and is not granted again before all is well
-}
-
-// hold says whether nothing is to be marked LOST in this cycle.
-func (b *brake) hold(d execution.Doubts, took time.Duration) bool {
-	silent := map[string]bool{}
-	for i := range d.Attempts {
-		if a := &d.Attempts[i].Attempt; a.State == engine.AttemptRunning && a.LeaseUntil.Before(d.Now) {
-			silent[a.Ant] = true
-		}
-	}
-	many := len(silent) >= 2 && 10*len(silent) > 3*d.Ants || took > b.lease/3
-	switch {
-	case !many && len(silent) == 0:
-		b.tripped = false
-	case many && !b.tripped:
-		b.tripped, b.until = true, d.Now.Add(b.lease)
-	}
-	return b.tripped && d.Now.Before(b.until)
 }
