@@ -140,6 +140,8 @@ type setting struct {
 	meter metric.Meter
 	// workers serves /ws/ants.
 	workers http.Handler
+	// nats is that of another gateway; nil makes one.
+	nats *nats.Conn
 }
 
 func start(t testing.TB, set ...func(*setting)) *world {
@@ -157,7 +159,9 @@ func start(t testing.TB, set ...func(*setting)) *world {
 		testkit.Run(t, func(ctx context.Context) error { return rpc.Serve(ctx, server, lis, time.Second) })
 		conns[name] = dial(t, network, name)
 	}
-	w.nats, _ = testkit.NATS(t)
+	if w.nats = s.nats; w.nats == nil {
+		w.nats, _ = testkit.NATS(t)
+	}
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

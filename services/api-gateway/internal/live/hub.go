@@ -6,8 +6,8 @@
 // older than what it has sent, and reads the state again whenever it has heard nothing for a while: a lost hint costs
 // seconds, never the truth. A watch of everything that may have missed something says so by another hello.
 //
-// Every event has an id of this hub. The newest events are kept, so that a client that comes back with the last id it
-// saw misses nothing; when the hub does not know the id any more its hello says so.
+// Every event has an id, and the newest events are kept, so that a client that comes back with the last id it saw misses
+// nothing, here or at another replica; where that cannot be known the hello says so. See position.go.
 //
 // Nothing is unbounded: the kept events, the queue of each watch (a watch that does not keep up ends with
 // WATCH_TOO_SLOW) and the number of watches, which the gate limits.
@@ -19,8 +19,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -60,6 +58,9 @@ type Hub struct {
 
 	mu   sync.Mutex
 	seq  uint64
+	mark int64                          // the newest time of an event so far, in microseconds: the database's clock
+	gap  uint64                         // what came up to here may have been incomplete
+	base int64                          // when the last gap ended, in microseconds: this host's clock
 	kept []entry                        // event n is kept[n % len]
 	one  map[string]map[*Watch]struct{} // watches of one request
 	all  map[*Watch]struct{}            // the others
@@ -67,8 +68,9 @@ type Hub struct {
 
 // entry is an event with the org that may see it.
 type entry struct {
-	org string
-	msg *jobv1.WatchEventsResponse
+	org  string
+	msg  *jobv1.WatchEventsResponse
+	mark int64 // of the hub when it came, or that time when it is later
 }
 
 // New returns a hub that reads states by conn. slow is called for every watch that was too slow.
@@ -76,7 +78,7 @@ func New(conf Config, nc *nats.Conn, conn grpc.ClientConnInterface, log *slog.Lo
 	return &Hub{
 		conf: conf, nc: nc, log: log, slow: slow, born: born(), ready: make(chan struct{}),
 		requests: jobv1.NewJobRequestServiceClient(conn), tasks: executionv1.NewExecutionServiceClient(conn),
-		kept: make([]entry, conf.Kept), one: map[string]map[*Watch]struct{}{}, all: map[*Watch]struct{}{},
+		kept: make([]entry, conf.Kept), base: time.Now().UnixMicro(), one: map[string]map[*Watch]struct{}{}, all: map[*Watch]struct{}{},
 	}
 }
 
@@ -108,6 +110,9 @@ func (h *Hub) Run(ctx context.Context) error {
 	connected := h.nc.StatusChanged(nats.CONNECTED)
 	defer h.nc.RemoveStatusListener(connected)
 	h.flush(ctx)
+	h.mu.Lock()
+	h.base = time.Now().UnixMicro()
+	h.mu.Unlock()
 	close(h.ready)
 
 	drops := time.NewTicker(dropsEvery)
@@ -154,7 +159,11 @@ func (h *Hub) publish(e entry) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.seq++
-	e.msg.Id = h.id(h.seq)
+	if t := e.msg.GetTime(); t != nil {
+		h.mark = max(h.mark, t.AsTime().UnixMicro())
+	}
+	e.mark = max(h.mark, time.Now().UnixMicro()) // one that comes late counts as of now
+	e.msg.Id = h.id()
 	h.kept[h.seq%uint64(len(h.kept))] = e
 	for w := range h.one[e.msg.GetRequestId()] {
 		w.offer(e)
@@ -168,6 +177,8 @@ func (h *Hub) publish(e entry) {
 func (h *Hub) missed() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.seq++ // an id from before the gap is told from one after it
+	h.gap, h.base = h.seq, time.Now().UnixMicro()
 	for w := range h.all {
 		w.miss()
 	}
@@ -191,12 +202,12 @@ func (h *Hub) join(w *Watch, after string) (id string, complete bool) {
 		}
 		h.one[w.request][w] = struct{}{}
 	}
-	id = h.id(h.seq)
+	id = h.id()
 	if after == "" {
 		return id, true
 	}
-	n, ok := h.parse(after)
-	if !ok || h.seq-n > uint64(len(h.kept)) {
+	n, ok := h.find(after)
+	if !ok {
 		return id, false
 	}
 	for n++; n <= h.seq; n++ {
@@ -221,14 +232,5 @@ func (h *Hub) leave(w *Watch) {
 func (h *Hub) last() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.id(h.seq)
-}
-
-func (h *Hub) id(n uint64) string { return h.born + "-" + strconv.FormatUint(n, 10) }
-
-// parse returns the number of an id of this hub that has been given out.
-func (h *Hub) parse(id string) (uint64, bool) {
-	born, num, _ := strings.Cut(id, "-")
-	n, err := strconv.ParseUint(num, 10, 64)
-	return n, born == h.born && err == nil && n <= h.seq
+	return h.id()
 }

@@ -32,7 +32,7 @@ func (h *Hub) take(m *nats.Msg) {
 			return
 		}
 		for _, c := range cs.GetChanges() {
-			h.publish(entry{c.GetOrgId(), &jobv1.WatchEventsResponse{
+			h.publish(entry{org: c.GetOrgId(), msg: &jobv1.WatchEventsResponse{
 				Kind: kindRequest, RequestId: c.GetRequestId(), JobType: c.GetJobType(), Run: c.GetRun(), Version: c.GetVersion(),
 				State: c.GetState().String(), Message: c.GetErrorMessage(), ErrorCode: c.GetErrorCode(), Time: c.GetTime(),
 			}})
@@ -44,7 +44,7 @@ func (h *Hub) take(m *nats.Msg) {
 			return
 		}
 		for _, c := range cs.GetChanges() {
-			h.publish(entry{c.GetOrgId(), &jobv1.WatchEventsResponse{
+			h.publish(entry{org: c.GetOrgId(), msg: &jobv1.WatchEventsResponse{
 				Kind: kindTask, RequestId: c.GetRequestId(), JobType: c.GetJobType(), Run: c.GetRun(), State: c.GetState().String(),
 				Task: c.GetTask(), Attempt: c.GetAttempt(), AntId: c.GetAntId(), ExitCode: c.GetExitCode(), Message: c.GetMessage(),
 				Time: c.GetTime(),
