@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ type proc struct {
 	t    *testing.T
 	name string
 	args []string
+	env  []string // beyond that of the test
 	log  *os.File
 
 	mu  sync.Mutex
@@ -34,6 +36,7 @@ func (p *proc) start() {
 	defer p.mu.Unlock()
 	p.cmd = exec.Command(filepath.Join(binDir, p.args[0]), p.args[1:]...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	p.cmd.Env = append(os.Environ(), p.env...)
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatalf("start %s: %v", p.name, err)
 	}
@@ -68,6 +71,17 @@ type world struct {
 	base  string
 	ops   string
 	procs map[string]*proc
+	// gateways, if there are several, are called in turn, as behind a load balancer.
+	gateways []string
+	calls    *atomic.Uint64
+}
+
+// gateway returns the base of the next call.
+func (w *world) gateway() string {
+	if len(w.gateways) == 0 {
+		return w.base
+	}
+	return w.gateways[w.calls.Add(1)%uint64(len(w.gateways))]
 }
 
 const patience = 60 * time.Second
@@ -83,7 +97,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w := &world{
-		t: t, dir: dir, data: filepath.Join(dir, "data"), procs: map[string]*proc{},
+		t: t, dir: dir, data: filepath.Join(dir, "data"), procs: map[string]*proc{}, calls: &atomic.Uint64{},
 		http: &http.Client{Timeout: 20 * time.Second},
 	}
 	t.Cleanup(func() {
@@ -107,11 +121,17 @@ func newWorld(t *testing.T) *world {
 // run starts a process by name.
 func (w *world) run(name string, args ...string) *proc {
 	w.t.Helper()
+	return w.runWith(nil, name, args...)
+}
+
+// runWith is run with variables of the environment.
+func (w *world) runWith(env []string, name string, args ...string) *proc {
+	w.t.Helper()
 	log, err := os.OpenFile(filepath.Join(w.dir, name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	p := &proc{t: w.t, name: name, args: args, log: log}
+	p := &proc{t: w.t, name: name, args: args, env: env, log: log}
 	w.procs[name] = p
 	p.start()
 	return p
@@ -208,7 +228,7 @@ func (w *world) callAs(user, method, path string, body []byte) (int, error) {
 }
 
 func (w *world) send(user, method, path, contentType string, body []byte, out any) (int, error) {
-	req, err := http.NewRequestWithContext(w.t.Context(), method, w.base+path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(w.t.Context(), method, w.gateway()+path, bytes.NewReader(body))
 	if err != nil {
 		return 0, err
 	}

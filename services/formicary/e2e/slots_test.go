@@ -1,0 +1,136 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/formicary/formicary/libs/colony"
+	"github.com/formicary/formicary/libs/pgdb"
+)
+
+const (
+	sampleEvery = 50 * time.Millisecond
+	// idleAtMost is how long a task may wait beside free slots.
+	idleAtMost = 500 * time.Millisecond
+	// settle is what a replica gets after it says that it is ready, for its first round.
+	settle = time.Second
+)
+
+// slotWatch looks for tasks that are READY although slots are free. It counts only time in which a dispatcher and a
+// resource-manager lived from the beginning to the end, and in which it could look itself.
+type slotWatch struct {
+	t         *testing.T
+	execution *pgxpool.Pool
+	resource  *pgxpool.Pool
+	replicas  []*replica
+	http      *http.Client
+	stop      context.CancelFunc
+	done      sync.WaitGroup
+
+	// Of one goroutine until done.
+	began   time.Time // of the idleness that is being looked at; zero: none
+	oldest  string    // the task that has been waiting since then
+	last    time.Time // of the last look
+	longest time.Duration
+	found   []string
+	looks   int
+}
+
+// watchSlots begins to look.
+func watchSlots(t *testing.T, col colony.Colony, replicas []*replica) *slotWatch {
+	t.Helper()
+	open := func(service, schema string) *pgxpool.Pool {
+		dsn, err := col.DSN(service)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pool, err := pgdb.Open(t.Context(), dsn, pgdb.Options{Name: "watch", Schema: schema, MaxConns: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(pool.Close)
+		return pool
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	s := &slotWatch{
+		t: t, execution: open("supervisor", "execution"), resource: open("resource-manager", "resource"), replicas: replicas,
+		http: &http.Client{Timeout: 2 * time.Second}, stop: stop,
+	}
+	s.done.Go(func() { every(ctx, sampleEvery, s.look) })
+	for _, r := range replicas {
+		s.done.Go(func() { every(ctx, 2*sampleEvery, func(context.Context) { r.look(s.http) }) })
+	}
+	t.Cleanup(func() { stop(); s.done.Wait() })
+	return s
+}
+
+func every(ctx context.Context, pause time.Duration, f func(context.Context)) {
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			f(ctx)
+		}
+	}
+}
+
+// manned says that a dispatcher and a resource-manager have been at work for a while.
+func (s *slotWatch) manned() bool {
+	for _, service := range []string{"supervisor", "resource-manager"} {
+		lives := false
+		for _, r := range s.replicas {
+			since, ok := r.readySince()
+			lives = lives || r.service == service && ok && time.Since(since) > settle
+		}
+		if !lives {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *slotWatch) look(ctx context.Context) {
+	now := time.Now()
+	late := !s.last.IsZero() && now.Sub(s.last) > 4*sampleEvery // the machine stood still, or the database did
+	s.last = now
+	s.looks++
+	// All tasks of the test are of one class. The oldest one waits longest; free slots are those of ants that live.
+	var oldest string
+	err := s.execution.QueryRow(ctx, `SELECT coalesce(min(ready_at || ' ' || execution_id || ' ' || name), '') FROM task WHERE state = 'READY' AND method = 'SHELL'`).Scan(&oldest)
+	var free int
+	if err == nil {
+		err = s.resource.QueryRow(ctx, `SELECT coalesce(sum(slots - used), 0) FROM ant WHERE state = 'ONLINE' AND lease_until > now()`).Scan(&free)
+	}
+	switch {
+	case err != nil || oldest == "" || free == 0 || !s.manned():
+		s.began = time.Time{}
+	case s.began.IsZero() || late || oldest != s.oldest:
+		s.began, s.oldest = now, oldest
+	default:
+		idle := now.Sub(s.began)
+		if idle > idleAtMost && s.longest <= idleAtMost || idle > idleAtMost && idle-s.longest > time.Second {
+			s.found = append(s.found, fmt.Sprintf("%s: %d slots were free for %s while task %s was READY", now.Format("15:04:05.000"), free, idle, oldest))
+		}
+		s.longest = max(s.longest, idle)
+	}
+}
+
+// check ends the watch and tells what it found.
+func (s *slotWatch) check() {
+	s.t.Helper()
+	s.stop()
+	s.done.Wait()
+	s.t.Logf("the longest that a task waited beside free slots: %s, in %d looks", s.longest, s.looks)
+	for _, f := range s.found {
+		s.t.Error(f)
+	}
+}
