@@ -34,6 +34,7 @@ type supervisor struct {
 	states map[string]*executionv1.ExecutionChanged
 	tasks  []*executionv1.Task
 	asked  int
+	about  map[string]bool // the requests that it was asked about
 }
 
 func (s *supervisor) know(e *executionv1.ExecutionChanged) {
@@ -48,6 +49,7 @@ func (s *supervisor) GetExecutionStates(_ context.Context, req *executionv1.GetE
 	s.asked++
 	res := &executionv1.GetExecutionStatesResponse{}
 	for _, r := range req.GetRuns() {
+		s.about[r.GetRequestId()] = true
 		if e := s.states[r.GetRequestId()]; e != nil && e.GetRun() == r.GetRun() {
 			res.States = append(res.States, e)
 		}
@@ -89,7 +91,7 @@ func newColony(t testing.TB, tune ...func(*jobmanager.Config)) *colony {
 		p.Parallel()
 	}
 	c := &colony{
-		TB: t, pool: testkit.Pool(t, jobmanager.Schema, jobmanager.Migrate), supervisor: &supervisor{states: map[string]*executionv1.ExecutionChanged{}},
+		TB: t, pool: testkit.Pool(t, jobmanager.Schema, jobmanager.Migrate), supervisor: &supervisor{states: map[string]*executionv1.ExecutionChanged{}, about: map[string]bool{}},
 		conf: jobmanager.DefaultConfig(), network: rpc.NewMemory(),
 	}
 	c.nc, c.js = testkit.NATS(t)
@@ -148,6 +150,22 @@ func (c *colony) audit() {
 	for _, v := range found {
 		c.Errorf("%s: %s", v.Check, v.Detail)
 	}
+	if n := c.miscounted(); n != 0 {
+		c.Errorf("the counts of %d states are wrong", n)
+	}
+}
+
+// miscounted is how many counts differ from what there is.
+func (c *colony) miscounted() (n int) {
+	c.Helper()
+	if err := c.pool.QueryRow(context.Background(), `SELECT count(*) FROM (
+		SELECT org_id, job_type, state FROM (
+			SELECT org_id, job_type, state, n FROM request_count UNION ALL SELECT org_id, job_type, state, n FROM request_count_delta
+			UNION ALL SELECT org_id, job_type, state, -count(*) FROM request GROUP BY org_id, job_type, state) x
+		GROUP BY org_id, job_type, state HAVING sum(n) <> 0) wrong`).Scan(&n); err != nil {
+		c.Fatal(err)
+	}
+	return n
 }
 
 func job(jobType, more string) string {

@@ -48,6 +48,7 @@ type Service struct {
 	conf       Config
 	log        *slog.Logger
 	relay      *outbox.Relay
+	store      *pg.Store
 	requests   *request.Manager
 	reconciler *request.Reconciler
 	consumer   *events.Consumer
@@ -83,8 +84,8 @@ func New(conf Config, deps Deps) (*Service, error) {
 	dispatcher := notify.NewDispatcher(conf.Delivery, deps.Log, store.Deliveries(), channels)
 	store.OnDelivery = dispatcher.Wake
 	s := &Service{
-		conf: conf, log: deps.Log, relay: relay, requests: requests, metrics: m, resume: run.NewSignal(),
-		reconciler: request.NewReconciler(store, store, supervisor), channels: channels, dispatcher: dispatcher,
+		conf: conf, log: deps.Log, relay: relay, store: store, requests: requests, metrics: m, resume: run.NewSignal(),
+		reconciler: request.NewReconciler(store, store, supervisor, pg.Refused), channels: channels, dispatcher: dispatcher,
 		notices: events.NewNotices(deps.JS, deps.Log, store.Deliveries().Add, store.Quarantine),
 		server:  api.New(definitions, requests, admission.NewManager(store), rules, store.Deliveries(), deps.Supervisor),
 	}
@@ -107,6 +108,9 @@ func (s *Service) Run(ctx context.Context) error {
 			return run.Loop(ctx, s.log, "reconciler", s.conf.SweepEvery, run.NewSignal(), s.reconciler.Silent)
 		}},
 		run.Member{Name: "resume", Run: s.runResume},
+		run.Member{Name: "counts", Run: func(ctx context.Context) error {
+			return run.Loop(ctx, s.log, "counts", s.conf.SweepEvery, run.NewSignal(), s.store.AddUp)
+		}},
 		run.Member{Name: "notices", Run: s.notices.Run},
 		run.Member{Name: "deliveries", Run: s.dispatcher.Run},
 	)

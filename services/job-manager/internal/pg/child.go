@@ -36,7 +36,7 @@ WHERE b.newest_id IS NULL`
 func (s *Store) SubmitChildren(ctx context.Context, drafts []request.Draft) ([]request.Stored, []error) {
 	out, failed := apart(ctx, drafts, s.submitChildren)
 	for i, err := range failed {
-		if refusedData(err) {
+		if Refused(err) {
 			failed[i] = errs.Invalid("PARAMS_INVALID", "the job holds what cannot be stored")
 		}
 	}

@@ -29,13 +29,17 @@ FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::text[]) AS org_id, unnest($3::
 ORDER BY n.id
 ON CONFLICT (id) DO NOTHING`
 
-	// failedBeforeSQL looks at what was submitted before: of the last thousand the newest that ran to an end.
+	// failedBeforeSQL looks at the newest of what was submitted before and ran to an end.
 	failedBeforeSQL = `
 SELECT n.id FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::text[]) AS org_id, unnest($3::text[]) AS job_type) n
 CROSS JOIN LATERAL (
     SELECT p.state FROM (
-        SELECT r.id, r.state FROM request r WHERE r.org_id = n.org_id AND r.job_type = n.job_type AND r.id < n.id ORDER BY r.id DESC LIMIT 1000) p
-    WHERE p.state IN ('COMPLETED', 'FAILED') ORDER BY p.id DESC LIMIT 1) last
+        (SELECT r.id, r.state FROM request r
+            WHERE r.org_id = n.org_id AND r.job_type = n.job_type AND r.state = 'COMPLETED' AND r.id < n.id ORDER BY r.id DESC LIMIT 1)
+        UNION ALL
+        (SELECT r.id, r.state FROM request r
+            WHERE r.org_id = n.org_id AND r.job_type = n.job_type AND r.state = 'FAILED' AND r.id < n.id ORDER BY r.id DESC LIMIT 1)) p
+    ORDER BY p.id DESC LIMIT 1) last
 WHERE last.state = 'FAILED'`
 )
 

@@ -74,7 +74,7 @@ func (s *ErrorRules) Save(ctx context.Context, r errorcode.Rule, limit int) (err
 		})
 		return err
 	})
-	if refusedData(err) {
+	if Refused(err) {
 		return errorcode.Rule{}, errs.Invalid("INVALID_ERROR_CODE", "the error code holds what cannot be stored")
 	}
 	if err != nil {

@@ -3,7 +3,6 @@ package pg
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -223,45 +222,4 @@ func (s *Store) Count(ctx context.Context, org, jobType string, states []request
 		return 0, fmt.Errorf("count requests of job type %s: %w", jobType, err)
 	}
 	return int(n), nil
-}
-
-// List implements request.Store. The statement differs by filter, and the states stand in it as text, so that the
-// planner sees which partial index fits.
-func (s *Store) List(ctx context.Context, f request.Filter) ([]request.Record, error) {
-	sql := strings.Builder{}
-	sql.WriteString("SELECT * FROM request WHERE org_id = $1")
-	args := []any{f.OrgID}
-	if f.Before != uuid.Nil {
-		args = append(args, f.Before)
-		fmt.Fprintf(&sql, " AND id < $%d", len(args))
-	}
-	if f.JobType != "" {
-		args = append(args, f.JobType)
-		fmt.Fprintf(&sql, " AND job_type = $%d", len(args))
-	}
-	if f.Parent != uuid.Nil {
-		args = append(args, f.Parent)
-		fmt.Fprintf(&sql, " AND parent_request_id = $%d", len(args))
-	}
-	if len(f.States) > 0 {
-		sql.WriteString(" AND state IN ('")
-		for i, state := range f.States {
-			if i > 0 {
-				sql.WriteString("', '")
-			}
-			sql.WriteString(string(state)) // one of the constants: the caller maps an enum
-		}
-		sql.WriteString("')")
-	}
-	args = append(args, f.Limit)
-	fmt.Fprintf(&sql, " ORDER BY id DESC LIMIT $%d", len(args))
-	rows, err := s.pool.Query(ctx, sql.String(), args...)
-	if err != nil {
-		return nil, fmt.Errorf("list requests: %w", err)
-	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[db.Request])
-	if err != nil {
-		return nil, fmt.Errorf("list requests: %w", err)
-	}
-	return toRecords(list), nil
 }

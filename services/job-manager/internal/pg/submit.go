@@ -75,7 +75,7 @@ func apart(
 	switch {
 	case err == nil:
 		return out, nil
-	case len(drafts) == 1 || !refusedData(err):
+	case len(drafts) == 1 || !Refused(err):
 		return nil, batch.All(len(drafts), err)
 	}
 	out, failed := make([]request.Stored, len(drafts)), make([]error, len(drafts))
@@ -88,8 +88,8 @@ func apart(
 	return out, failed
 }
 
-// refusedData says that the content of a row is at fault.
-func refusedData(err error) bool {
+// Refused says that the content of a row is at fault, as opposed to a database that is away.
+func Refused(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && (pg.Code[:2] == "22" || pg.Code[:2] == "23")
 }

@@ -3,6 +3,7 @@ package pg
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -39,13 +40,43 @@ func (s *Store) DueToResume(ctx context.Context, limit int) (ids []uuid.UUID, ne
 	return ids, next, nil
 }
 
+// addUpPage is how many changes of counts are added up at once; what is left is for the next turn of the loop.
+const addUpPage = 5000
+
+// AddUp adds what writes have counted to the counts of the states, until little is left.
+func (s *Store) AddUp(ctx context.Context) error {
+	for {
+		n, err := s.q.AddUpCounts(ctx, addUpPage)
+		if err != nil {
+			return fmt.Errorf("add up the counts of requests: %w", err)
+		}
+		if n < addUpPage {
+			return nil
+		}
+	}
+}
+
+// Failed counts a failure of something that was tried alone, and returns how often it has failed.
+func (s *Store) Failed(ctx context.Context, kind, key, reason string) (int, error) {
+	n, err := s.q.RecordFailure(ctx, db.RecordFailureParams{Kind: kind, Key: key, Reason: storable(reason)})
+	if err != nil {
+		return 0, fmt.Errorf("count a failure of %s: %w", key, err)
+	}
+	return int(n), nil
+}
+
 // Quarantine keeps a message that cannot be handled.
 func (s *Store) Quarantine(ctx context.Context, subject string, payload []byte, delivered uint64, reason string) error {
-	err := s.q.InsertPoison(ctx, db.InsertPoisonParams{ID: uuid.New(), Subject: subject, Payload: payload, Delivered: int64(delivered), Reason: reason})
+	err := s.q.InsertPoison(ctx, db.InsertPoisonParams{ID: uuid.New(), Subject: subject, Payload: payload, Delivered: int64(delivered), Reason: storable(reason)})
 	if err != nil {
 		return fmt.Errorf("keep a poisonous message: %w", err)
 	}
 	return nil
+}
+
+// storable drops from a text what PostgreSQL refuses: the reason of a failure may quote what was wrong.
+func storable(text string) string {
+	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "\uFFFD"), "\uFFFD")
 }
 
 // Depth returns how many requests are queued and how old the oldest is.

@@ -68,6 +68,7 @@ func TestMissing(t *testing.T) {
 		{"too long", in(request.Executing, begun, since(long)), nil, want{request.Failed, 1, []string{"changed"}, ""}, false},
 		{"found again", in(request.Executing, begun, since(long)), running, want{request.Executing, 1, nil, ""}, false},
 		{"waits for a cancel", in(request.Paused, begun, cancelled, since(long)), nil, want{request.Cancelled, 1, []string{"changed"}, ""}, false},
+		{"waits for people", in(request.Manual, begun, since(long)), nil, want{request.Failed, 1, []string{"changed"}, ""}, false},
 		{"paused", in(request.Paused, begun, since(long)), nil, want{request.Paused, 1, nil, ""}, false},
 		{"admitted", in(request.Ready, begun, since(long)), nil, want{request.Ready, 1, []string{"admitted"}, ""}, false},
 		{"not launched yet", in(request.Ready, fresh), nil, want{request.Ready, 1, []string{"admitted"}, ""}, false},

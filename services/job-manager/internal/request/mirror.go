@@ -88,9 +88,10 @@ func (r *Request) Reconcile(now time.Time, found *Execution) {
 	}
 	if r.rec.State == Ready {
 		switch {
-		case found == nil || found.State == Paused || found.State == Manual:
+		case found == nil || found.State == Paused:
 			r.tell(now, Event{Kind: Admitted})
-		case found.State == Executing || found.State.Terminal():
+		case found.State != Ready:
+			// What it waits for, or does, was heard of while the request was PENDING and could not show it.
 			r.changed = true
 			r.follow(now, *found)
 		}
@@ -106,10 +107,10 @@ func (r *Request) Reconcile(now time.Time, found *Execution) {
 	}
 }
 
-// missing ends a run that supervisor has lost: one that executes, or that is to be cancelled while it waits. An admitted
-// one begins anew when its admission is told again.
+// missing ends a run that supervisor has lost: one that executes, waits for people (nobody could ever vote), or is to be
+// cancelled while it waits. An admitted one begins anew when its admission is told again, a paused one when it is resumed.
 func (r *Request) missing(now time.Time, missing bool) {
-	watched := r.rec.State == Executing || r.rec.CancelRequestedAt != nil && r.rec.State != Ready
+	watched := r.rec.State == Executing || r.rec.State == Manual || r.rec.CancelRequestedAt != nil && r.rec.State != Ready
 	switch {
 	case !missing || !watched || !r.rec.Begun():
 		if r.rec.MissingAt != nil {

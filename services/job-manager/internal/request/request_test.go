@@ -225,6 +225,7 @@ func TestReconcile(t *testing.T) {
 		{"event was lost", in(request.Executing), e(9, request.Completed), want{request.Completed, 1, []string{"changed"}, ""}},
 		{"admission was lost", in(request.Ready, fresh), nil, want{request.Ready, 1, []string{"admitted"}, ""}},
 		{"resume was lost", in(request.Ready, begun), e(5, request.Paused), want{request.Ready, 1, []string{"admitted"}, ""}},
+		{"waits for people since before it was admitted", in(request.Ready, begun), e(5, request.Manual), want{request.Manual, 1, []string{"changed"}, ""}},
 		{"went on before it was admitted", in(request.Ready, begun), e(5, request.Executing), want{request.Executing, 1, []string{"changed"}, ""}},
 		{"launched and waiting", in(request.Ready), e(1, request.Ready), want{request.Ready, 1, nil, ""}},
 		{"runs", in(request.Executing, begun), e(5, request.Executing), want{request.Executing, 1, nil, ""}},

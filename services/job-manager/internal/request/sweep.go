@@ -2,6 +2,7 @@ package request
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,11 +20,13 @@ type Reconciler struct {
 	store  Store
 	sweeps Sweeps
 	asker  Asker
+	// refused says of an error that the content of some request is at fault.
+	refused func(error) bool
 }
 
 // NewReconciler returns a reconciler.
-func NewReconciler(store Store, sweeps Sweeps, asker Asker) *Reconciler {
-	return &Reconciler{store: store, sweeps: sweeps, asker: asker}
+func NewReconciler(store Store, sweeps Sweeps, asker Asker, refused func(error) bool) *Reconciler {
+	return &Reconciler{store: store, sweeps: sweeps, asker: asker, refused: refused}
 }
 
 // Silent asks supervisor about requests that heard nothing for too long and tells again what was lost.
@@ -41,18 +44,28 @@ func (c *Reconciler) Silent(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		_, err = c.store.Update(ctx, ids, func(now time.Time, r *Request) error {
-			if e, ok := found[r.rec.ID]; ok {
-				r.Reconcile(now, &e)
-			} else {
-				r.Reconcile(now, nil)
-			}
-			return nil
-		})
-		if err != nil || len(recs) < sweepLimit {
+		if err := c.reconcile(ctx, ids, found); err != nil || len(recs) < sweepLimit {
 			return err
 		}
 	}
+}
+
+// reconcile compares requests with what supervisor knows. One that the database refuses must not keep the others from
+// being right: it is left out, and its error is returned in the end.
+func (c *Reconciler) reconcile(ctx context.Context, ids []uuid.UUID, found map[uuid.UUID]Execution) error {
+	_, err := c.store.Update(ctx, ids, func(now time.Time, r *Request) error {
+		if e, ok := found[r.rec.ID]; ok {
+			r.Reconcile(now, &e)
+		} else {
+			r.Reconcile(now, nil)
+		}
+		return nil
+	})
+	half := len(ids) / 2
+	if err == nil || half == 0 || !c.refused(err) {
+		return err
+	}
+	return errors.Join(c.reconcile(ctx, ids[:half], found), c.reconcile(ctx, ids[half:], found))
 }
 
 // Resume lets paused requests go on whose time has come, and returns when the next one's comes.

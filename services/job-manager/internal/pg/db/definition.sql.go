@@ -445,7 +445,7 @@ type OpenRequestOfParams struct {
 	JobType string
 }
 
-// Any request of the job type that has not ended. Called rarely: it may read every request of the type.
+// Any request of the job type that has not ended: one look into request_by_type_state for each state.
 func (q *Queries) OpenRequestOf(ctx context.Context, arg OpenRequestOfParams) (uuid.UUID, error) {
 	row := q.db.QueryRow(ctx, openRequestOf, arg.OrgID, arg.JobType)
 	var id uuid.UUID

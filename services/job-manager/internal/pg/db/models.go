@@ -90,6 +90,14 @@ type ErrorRuleChange struct {
 	Count int64
 }
 
+type Failure struct {
+	Kind   string
+	Key    string
+	Count  int32
+	Reason string
+	At     time.Time
+}
+
 type FencedWrite struct {
 	ID        int64
 	Epoch     int64
@@ -193,4 +201,19 @@ type Request struct {
 	MissingAt         *time.Time
 	Audience          []byte
 	RestartedFrom     string
+}
+
+type RequestCount struct {
+	OrgID   string
+	JobType string
+	State   string
+	N       int64
+}
+
+type RequestCountDeltum struct {
+	ID      int64
+	OrgID   string
+	JobType string
+	State   string
+	N       int64
 }

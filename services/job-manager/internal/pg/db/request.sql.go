@@ -13,19 +13,39 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
+const addUpCounts = `-- name: AddUpCounts :one
+WITH taken AS (
+    DELETE FROM request_count_delta WHERE id IN (
+        SELECT d.id FROM request_count_delta d ORDER BY d.id LIMIT $1::int FOR UPDATE SKIP LOCKED)
+    RETURNING org_id, job_type, state, n
+), added AS (
+    INSERT INTO request_count AS c (org_id, job_type, state, n)
+    SELECT t.org_id, t.job_type, t.state, sum(t.n) FROM taken t GROUP BY t.org_id, t.job_type, t.state ORDER BY t.org_id, t.job_type, t.state
+    ON CONFLICT (org_id, job_type, state) DO UPDATE SET n = c.n + excluded.n
+)
+SELECT count(*) FROM taken
+`
+
+// Moves the oldest changes of counts into the counts, and says how many. What it leaves is for the next call; replicas
+// take different ones, and lock the counts in their order.
+func (q *Queries) AddUpCounts(ctx context.Context, page int32) (int64, error) {
+	row := q.db.QueryRow(ctx, addUpCounts, page)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const claimSilent = `-- name: ClaimSilent :many
-WITH due AS (
-    SELECT r.id FROM request r WHERE r.state IN ('READY', 'EXECUTING') AND r.check_at <= now()
-    UNION ALL
-    SELECT r.id FROM request r WHERE r.cancel_requested_at IS NOT NULL AND r.state IN ('PENDING', 'PAUSED', 'MANUAL_APPROVAL_REQUIRED') AND r.check_at <= now()
-    LIMIT $2::int
-), mine AS (
-    SELECT q.id FROM request q WHERE q.id IN (SELECT due.id FROM due) AND q.check_at <= now() FOR UPDATE SKIP LOCKED
+WITH mine AS (
+    SELECT q.id FROM request q
+    WHERE (q.state IN ('READY', 'EXECUTING')
+        OR q.state IN ('PENDING', 'PAUSED', 'MANUAL_APPROVAL_REQUIRED') AND (q.execution_version > 0 OR q.cancel_requested_at IS NOT NULL))
+      AND q.check_at <= now()
+    ORDER BY q.check_at LIMIT $2::int FOR UPDATE SKIP LOCKED
 )
 UPDATE request u
-SET check_at = now() + CASE WHEN u.state = 'EXECUTING' AND u.cancel_requested_at IS NULL
-    THEN least(greatest($1::interval, (now() - u.updated_at) / 4), interval '5 minutes')
-    ELSE $1::interval END
+SET check_at = now() + CASE WHEN u.state = 'READY' OR u.cancel_requested_at IS NOT NULL THEN $1::interval
+    ELSE greatest($1::interval, least((now() - u.updated_at) / 4, interval '1 minute')) END
 FROM mine WHERE u.id = mine.id
 RETURNING u.id, u.org_id, u.job_type, u.definition_id, u.definition_version, u.state, u.run, u.version, u.execution_version, u.reuse_run, u.priority, u.age_at, u.scheduled_at, u.queued, u.placement_class, u.params, u.description, u.idempotency_key, u.request_hash, u.created_by, u.created_at, u.updated_at, u.started_at, u.ended_at, u.cancel_requested_at, u.cancel_reason, u.pause_requested_at, u.resume_at, u.error_code, u.error_message, u.admitted_epoch, u.admitted_at, u.check_at, u.parent_request_id, u.parent_task, u.child_key, u.depth, u.retries, u.from_task, u.restarted_at, u.total_deadline, u.missing_at, u.audience, u.restarted_from
 `
@@ -39,8 +59,8 @@ type ClaimSilentRow struct {
 	Request Request
 }
 
-// Requests that heard nothing for too long, each looked at by one replica. Those that run are asked about less often
-// the longer they do.
+// Requests of which supervisor may know more than this service, the ones that are due longest first, each looked at by
+// one replica. The condition is that of request_silent. What changes rarely is asked about less often, but each minute.
 func (q *Queries) ClaimSilent(ctx context.Context, arg ClaimSilentParams) ([]ClaimSilentRow, error) {
 	rows, err := q.db.Query(ctx, claimSilent, arg.SilentAfter, arg.Page)
 	if err != nil {
@@ -118,8 +138,12 @@ func (q *Queries) Clock(ctx context.Context) (time.Time, error) {
 }
 
 const countRequests = `-- name: CountRequests :one
-SELECT count(*) FROM request
-WHERE org_id = $1 AND job_type = $2 AND ($3::boolean OR state = ANY($4::text[]))
+SELECT coalesce(sum(x.n), 0)::bigint FROM (
+    SELECT c.n FROM request_count c
+    WHERE c.org_id = $1 AND c.job_type = $2 AND ($3::boolean OR c.state = ANY($4::text[]))
+    UNION ALL
+    SELECT d.n FROM request_count_delta d
+    WHERE d.org_id = $1 AND d.job_type = $2 AND ($3::boolean OR d.state = ANY($4::text[]))) x
 `
 
 type CountRequestsParams struct {
@@ -129,7 +153,7 @@ type CountRequestsParams struct {
 	States   []string
 }
 
-// Templates ask for it; what has ended is counted too, so it may read every request of the type.
+// Templates ask for it. The sum of what was counted and of what is not added to it yet is what count(*) would say.
 func (q *Queries) CountRequests(ctx context.Context, arg CountRequestsParams) (int64, error) {
 	row := q.db.QueryRow(ctx, countRequests,
 		arg.OrgID,
@@ -137,9 +161,9 @@ func (q *Queries) CountRequests(ctx context.Context, arg CountRequestsParams) (i
 		arg.AnyState,
 		arg.States,
 	)
-	var count int64
-	err := row.Scan(&count)
-	return count, err
+	var column_1 int64
+	err := row.Scan(&column_1)
+	return column_1, err
 }
 
 const depth = `-- name: Depth :one
@@ -444,6 +468,29 @@ func (q *Queries) Rank(ctx context.Context, arg RankParams) (int64, error) {
 		arg.ID,
 	)
 	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
+const recordFailure = `-- name: RecordFailure :one
+WITH old AS (
+    DELETE FROM failure o WHERE o.at < now() - interval '1 day' AND (o.kind, o.key) <> ($1, $2)
+)
+INSERT INTO failure AS f (kind, key, count, reason, at) VALUES ($1, $2, 1, $3, now())
+ON CONFLICT (kind, key) DO UPDATE SET count = f.count + 1, reason = excluded.reason, at = excluded.at
+RETURNING count
+`
+
+type RecordFailureParams struct {
+	Kind   string
+	Key    string
+	Reason string
+}
+
+// Counts a failure and returns how often it happened. What is a day old is forgotten: it was handled since, or is gone.
+func (q *Queries) RecordFailure(ctx context.Context, arg RecordFailureParams) (int32, error) {
+	row := q.db.QueryRow(ctx, recordFailure, arg.Kind, arg.Key, arg.Reason)
+	var count int32
 	err := row.Scan(&count)
 	return count, err
 }

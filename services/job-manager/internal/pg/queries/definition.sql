@@ -38,7 +38,7 @@ WHERE org_id = $1 AND job_type = $2;
 UPDATE job_type SET disabled = $3 WHERE org_id = $1 AND job_type = $2 AND newest_id IS NOT NULL;
 
 -- name: OpenRequestOf :one
--- Any request of the job type that has not ended. Called rarely: it may read every request of the type.
+-- Any request of the job type that has not ended: one look into request_by_type_state for each state.
 SELECT id FROM request
 WHERE org_id = $1 AND job_type = $2
   AND state IN ('PENDING', 'READY', 'EXECUTING', 'PAUSED', 'MANUAL_APPROVAL_REQUIRED')

@@ -14,9 +14,27 @@ FROM (SELECT q.id, nullif(n.deadline, 'epoch') AS deadline, nullif(n.audience, '
 WHERE r.id = w.id;
 
 -- name: CountRequests :one
--- Templates ask for it; what has ended is counted too, so it may read every request of the type.
-SELECT count(*) FROM request
-WHERE org_id = $1 AND job_type = $2 AND (sqlc.arg(any_state)::boolean OR state = ANY(sqlc.arg(states)::text[]));
+-- Templates ask for it. The sum of what was counted and of what is not added to it yet is what count(*) would say.
+SELECT coalesce(sum(x.n), 0)::bigint FROM (
+    SELECT c.n FROM request_count c
+    WHERE c.org_id = $1 AND c.job_type = $2 AND (sqlc.arg(any_state)::boolean OR c.state = ANY(sqlc.arg(states)::text[]))
+    UNION ALL
+    SELECT d.n FROM request_count_delta d
+    WHERE d.org_id = $1 AND d.job_type = $2 AND (sqlc.arg(any_state)::boolean OR d.state = ANY(sqlc.arg(states)::text[]))) x;
+
+-- name: AddUpCounts :one
+-- Moves the oldest changes of counts into the counts, and says how many. What it leaves is for the next call; replicas
+-- take different ones, and lock the counts in their order.
+WITH taken AS (
+    DELETE FROM request_count_delta WHERE id IN (
+        SELECT d.id FROM request_count_delta d ORDER BY d.id LIMIT sqlc.arg(page)::int FOR UPDATE SKIP LOCKED)
+    RETURNING org_id, job_type, state, n
+), added AS (
+    INSERT INTO request_count AS c (org_id, job_type, state, n)
+    SELECT t.org_id, t.job_type, t.state, sum(t.n) FROM taken t GROUP BY t.org_id, t.job_type, t.state ORDER BY t.org_id, t.job_type, t.state
+    ON CONFLICT (org_id, job_type, state) DO UPDATE SET n = c.n + excluded.n
+)
+SELECT count(*) FROM taken;
 
 -- name: RequestsInRange :many
 SELECT * FROM request WHERE org_id = $1 AND id BETWEEN sqlc.arg(low)::uuid AND sqlc.arg(high)::uuid ORDER BY id LIMIT 2;
@@ -55,20 +73,18 @@ SELECT count(*) FROM (
     LIMIT 10000) before;
 
 -- name: ClaimSilent :many
--- Requests that heard nothing for too long, each looked at by one replica. Those that run are asked about less often
--- the longer they do.
-WITH due AS (
-    SELECT r.id FROM request r WHERE r.state IN ('READY', 'EXECUTING') AND r.check_at <= now()
-    UNION ALL
-    SELECT r.id FROM request r WHERE r.cancel_requested_at IS NOT NULL AND r.state IN ('PENDING', 'PAUSED', 'MANUAL_APPROVAL_REQUIRED') AND r.check_at <= now()
-    LIMIT sqlc.arg(page)::int
-), mine AS (
-    SELECT q.id FROM request q WHERE q.id IN (SELECT due.id FROM due) AND q.check_at <= now() FOR UPDATE SKIP LOCKED
+-- Requests of which supervisor may know more than this service, the ones that are due longest first, each looked at by
+-- one replica. The condition is that of request_silent. What changes rarely is asked about less often, but each minute.
+WITH mine AS (
+    SELECT q.id FROM request q
+    WHERE (q.state IN ('READY', 'EXECUTING')
+        OR q.state IN ('PENDING', 'PAUSED', 'MANUAL_APPROVAL_REQUIRED') AND (q.execution_version > 0 OR q.cancel_requested_at IS NOT NULL))
+      AND q.check_at <= now()
+    ORDER BY q.check_at LIMIT sqlc.arg(page)::int FOR UPDATE SKIP LOCKED
 )
 UPDATE request u
-SET check_at = now() + CASE WHEN u.state = 'EXECUTING' AND u.cancel_requested_at IS NULL
-    THEN least(greatest(sqlc.arg(silent_after)::interval, (now() - u.updated_at) / 4), interval '5 minutes')
-    ELSE sqlc.arg(silent_after)::interval END
+SET check_at = now() + CASE WHEN u.state = 'READY' OR u.cancel_requested_at IS NOT NULL THEN sqlc.arg(silent_after)::interval
+    ELSE greatest(sqlc.arg(silent_after)::interval, least((now() - u.updated_at) / 4, interval '1 minute')) END
 FROM mine WHERE u.id = mine.id
 RETURNING sqlc.embed(u);
 
@@ -87,3 +103,12 @@ INSERT INTO poison (id, subject, payload, delivered, reason) VALUES ($1, $2, $3,
 -- name: Depth :one
 SELECT count(*) AS depth, coalesce(extract(epoch FROM now() - min(age_at)), 0)::float8 AS oldest_seconds
 FROM request WHERE state = 'PENDING' AND queued;
+
+-- name: RecordFailure :one
+-- Counts a failure and returns how often it happened. What is a day old is forgotten: it was handled since, or is gone.
+WITH old AS (
+    DELETE FROM failure o WHERE o.at < now() - interval '1 day' AND (o.kind, o.key) <> ($1, $2)
+)
+INSERT INTO failure AS f (kind, key, count, reason, at) VALUES ($1, $2, 1, $3, now())
+ON CONFLICT (kind, key) DO UPDATE SET count = f.count + 1, reason = excluded.reason, at = excluded.at
+RETURNING count;
