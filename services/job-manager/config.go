@@ -7,6 +7,7 @@ import (
 
 	"github.com/formicary/formicary/services/job-manager/internal/channel"
 	"github.com/formicary/formicary/services/job-manager/internal/notify"
+	"github.com/formicary/formicary/services/job-manager/internal/request"
 )
 
 // Config is what an operator may tune.
@@ -19,6 +20,8 @@ type Config struct {
 	SilentAfter time.Duration
 	// SweepEvery is the pause between two sweeps for what no message told of.
 	SweepEvery time.Duration
+	// Launches bound how long the templates of admitted requests may take.
+	Launches request.LaunchTimes
 	// Notify says how people and webhooks are reached.
 	Notify channel.Config
 	// Delivery says when and how often.
@@ -29,7 +32,8 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		CachedDefinitions: 256, SubmitBatch: 500, SubmitFlushers: 2, SilentAfter: 15 * time.Second, SweepEvery: 5 * time.Second,
-		Notify: channel.DefaultConfig(), Delivery: notify.DefaultOptions(),
+		Launches: request.DefaultLaunchTimes(),
+		Notify:   channel.DefaultConfig(), Delivery: notify.DefaultOptions(),
 	}
 }
 
@@ -39,6 +43,7 @@ func (c Config) Validate() error {
 	for name, positive := range map[string]bool{
 		"CachedDefinitions": c.CachedDefinitions > 0, "SubmitBatch": c.SubmitBatch > 0, "SubmitFlushers": c.SubmitFlushers > 0,
 		"SilentAfter": c.SilentAfter > 0, "SweepEvery": c.SweepEvery > 0,
+		"Launches.Call": c.Launches.Call > 0, "Launches.Shared": c.Launches.Shared > 0, "Launches.Alone": c.Launches.Alone >= c.Launches.Shared,
 	} {
 		if !positive {
 			faults = append(faults, fmt.Errorf("%s must be positive", name))

@@ -78,18 +78,21 @@ func New(conf Config, deps Deps) (*Service, error) {
 	}
 	definitions := definition.NewManager(pg.NewDefinitions(deps.Pool), conf.CachedDefinitions)
 	rules := errorcode.NewManager(pg.NewErrorRules(deps.Pool))
-	requests := request.NewManager(store, definitions, rules, request.Options{Batch: conf.SubmitBatch, Flushers: conf.SubmitFlushers, Observe: m.submitted})
+	requests := request.NewManager(store, definitions, rules, request.Options{
+		Batch: conf.SubmitBatch, Flushers: conf.SubmitFlushers, Observe: m.submitted, Launches: conf.Launches, Refused: pg.Refused, Log: deps.Log,
+	})
 	supervisor := events.NewSupervisor(deps.Supervisor)
 	channels := channel.New(conf.Notify, supervisor.Tasks)
 	dispatcher := notify.NewDispatcher(conf.Delivery, deps.Log, store.Deliveries(), channels)
 	store.OnDelivery = dispatcher.Wake
+	inlet := events.Inlet{JS: deps.JS, Log: deps.Log, Quarantine: store.Quarantine, Failed: store.Failed}
 	s := &Service{
 		conf: conf, log: deps.Log, relay: relay, store: store, requests: requests, metrics: m, resume: run.NewSignal(),
 		reconciler: request.NewReconciler(store, store, supervisor, pg.Refused), channels: channels, dispatcher: dispatcher,
-		notices: events.NewNotices(deps.JS, deps.Log, store.Deliveries().Add, store.Quarantine),
+		notices: events.NewNotices(inlet, store.Deliveries().Add),
 		server:  api.New(definitions, requests, admission.NewManager(store), rules, store.Deliveries(), deps.Supervisor),
 	}
-	s.consumer = events.NewConsumer(deps.JS, deps.Log, requests.Mirror, store.Quarantine, s.mirrored)
+	s.consumer = events.NewConsumer(inlet, requests.Mirror, s.mirrored)
 	return s, nil
 }
 

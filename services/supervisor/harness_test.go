@@ -253,9 +253,20 @@ type jobManager struct {
 	yaml     string
 	gone     error // answers the question for a definition
 	calls    int
+	// faults answer instead of the launch of a request, or with an error for the whole call.
+	faults map[string]func(ctx context.Context, patient bool) (*jobv1.LaunchFault, error)
 }
 
-func newJobManager() *jobManager { return &jobManager{launches: map[string]*jobv1.Launch{}} }
+func newJobManager() *jobManager {
+	return &jobManager{launches: map[string]*jobv1.Launch{}, faults: map[string]func(context.Context, bool) (*jobv1.LaunchFault, error){}}
+}
+
+// fault lets the launch of a request fail as f says; nil lets it be.
+func (j *jobManager) fault(id string, f func(ctx context.Context, patient bool) (*jobv1.LaunchFault, error)) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.faults[id] = f
+}
 
 func (j *jobManager) add(p *jobspec.Plan, change ...func(*jobv1.Launch)) string {
 	raw, err := json.Marshal(p)
@@ -286,15 +297,30 @@ func (j *jobManager) set(l *jobv1.Launch) {
 	j.launches[fmt.Sprint(l.GetRequestId(), l.GetRun())] = l
 }
 
-func (j *jobManager) GetLaunches(_ context.Context, req *jobv1.GetLaunchesRequest) (*jobv1.GetLaunchesResponse, error) {
+func (j *jobManager) GetLaunches(ctx context.Context, req *jobv1.GetLaunchesRequest) (*jobv1.GetLaunchesResponse, error) {
 	j.mu.Lock()
-	defer j.mu.Unlock()
 	j.calls++
 	res := &jobv1.GetLaunchesResponse{}
+	faulty := map[string]func(context.Context, bool) (*jobv1.LaunchFault, error){}
 	for _, r := range req.GetRuns() {
-		if l := j.launches[fmt.Sprint(r.GetRequestId(), r.GetRun())]; l != nil {
-			res.Launches = append(res.Launches, l)
+		l := j.launches[fmt.Sprint(r.GetRequestId(), r.GetRun())]
+		if l == nil {
+			continue
 		}
+		if f := j.faults[r.GetRequestId()]; f != nil {
+			faulty[r.GetRequestId()] = f
+			continue
+		}
+		res.Launches = append(res.Launches, l)
+	}
+	j.mu.Unlock()
+	for id, f := range faulty {
+		fault, err := f(ctx, req.GetPatient())
+		if err != nil {
+			return nil, err
+		}
+		fault.Launch = &jobv1.Launch{RequestId: id, Run: 1, OrgId: "default", JobType: "job", DefinitionId: uuid.NewString(), AgeAt: timestamppb.Now()}
+		res.Faults = append(res.Faults, fault)
 	}
 	return res, nil
 }

@@ -88,6 +88,7 @@ type Service struct {
 	relay      *outbox.Relay
 	dispatcher *dispatch.Dispatcher
 	attempts   *attempt.Manager
+	launcher   *launch.Launcher
 	consumer   *events.Consumer
 	reconciler *reconcile.Reconciler
 	children   *child.Loop
@@ -144,9 +145,12 @@ func New(cfg Config, d Deps) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make counter: %w", err)
 	}
-	launcher := &launch.Launcher{Requests: jobs, Definitions: definitions, Places: s.dispatcher, Store: store, Log: d.Log}
+	s.launcher = launch.New(launch.Launcher{
+		Requests: jobs, Definitions: definitions, Places: s.dispatcher, Store: store, Temporary: pg.Temporary, Log: d.Log,
+	})
 	s.consumer = &events.Consumer{
-		JS: d.JS, Log: d.Log, Launch: launcher.Launch, Fail: launcher.Fail, Quarantine: store.Quarantine, Temporary: pg.Temporary, Seen: seen,
+		JS: d.JS, Log: d.Log, Launch: s.launcher.Launch, Fail: s.launcher.Fail, Quarantine: store.Quarantine, Failed: store.Failed,
+		Temporary: pg.Temporary, Seen: seen,
 		Control: func(ctx context.Context, orders []control.Order) ([]bool, error) {
 			return control.Apply(ctx, store, orders)
 		},
@@ -188,6 +192,7 @@ func (s *Service) Run(ctx context.Context) error {
 		run.Member{Name: "dispatcher", Run: s.dispatcher.Run},
 		run.Member{Name: "attempts", Run: s.attempts.Run},
 		run.Member{Name: "consumer", Run: s.consumer.Run},
+		run.Member{Name: "launcher", Run: s.launcher.Run},
 		run.Member{Name: "reconciler", Run: s.reconciler.Run},
 		run.Member{Name: "children", Run: s.children.Run},
 		run.Member{Name: "chores", Run: s.chores.Run},

@@ -102,19 +102,28 @@ func (s *launches) GetLaunches(ctx context.Context, req *jobv1.GetLaunchesReques
 		}
 		runs[i] = request.Run{ID: id, Run: int(r.GetRun())}
 	}
-	list, err := s.manager.Launches(ctx, runs)
+	list, err := s.manager.Launches(ctx, runs, req.GetPatient())
 	if err != nil {
 		return nil, err
 	}
-	res := &jobv1.GetLaunchesResponse{Launches: make([]*jobv1.Launch, len(list))}
-	for i, l := range list {
-		res.Launches[i] = &jobv1.Launch{
-			RequestId: l.Record.ID.String(), Run: int32(l.Record.Run), OrgId: l.Record.OrgID, JobType: l.Record.JobType,
-			DefinitionId: l.Record.DefinitionID.String(), Plan: l.Plan, Vars: l.Vars, Priority: int32(l.Record.Priority),
-			AgeAt: timestamppb.New(l.Record.AgeAt), ReuseRun: int32(l.Record.ReuseRun),
-			ErrorCode: l.ErrorCode, ErrorMessage: l.ErrorMessage, Skipped: l.Skipped, Cancelled: l.Cancelled,
-			Retries: int32(l.Record.Retries), FromTask: l.Record.FromTask, ErrorRules: l.ErrorRules, SubmittedBy: l.Record.CreatedBy,
+	res := &jobv1.GetLaunchesResponse{}
+	for i := range list {
+		l := fromLaunch(&list[i])
+		if list[i].Fault == request.NoFault {
+			res.Launches = append(res.Launches, l)
+			continue
 		}
+		res.Faults = append(res.Faults, &jobv1.LaunchFault{Kind: jobv1.LaunchFault_Kind(list[i].Fault), Reason: list[i].Reason, Launch: l})
 	}
 	return res, nil
+}
+
+func fromLaunch(l *request.Launch) *jobv1.Launch {
+	return &jobv1.Launch{
+		RequestId: l.Record.ID.String(), Run: int32(l.Record.Run), OrgId: l.Record.OrgID, JobType: l.Record.JobType,
+		DefinitionId: l.Record.DefinitionID.String(), Plan: l.Plan, Vars: l.Vars, Priority: int32(l.Record.Priority),
+		AgeAt: timestamppb.New(l.Record.AgeAt), ReuseRun: int32(l.Record.ReuseRun),
+		ErrorCode: l.ErrorCode, ErrorMessage: l.ErrorMessage, Skipped: l.Skipped, Cancelled: l.Cancelled,
+		Retries: int32(l.Record.Retries), FromTask: l.Record.FromTask, ErrorRules: l.ErrorRules, SubmittedBy: l.Record.CreatedBy,
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,7 +19,6 @@ import (
 const (
 	subjectExecution = "formicary.event.execution.changed"
 	consumerName     = "job-manager"
-	maxDelivered     = 5
 	maxAckPending    = 8192
 	ackWait          = 30 * time.Second
 )
@@ -30,25 +28,26 @@ type Mirror func(ctx context.Context, said map[uuid.UUID]request.Execution) ([]r
 
 // Consumer takes changes of executions from the stream.
 type Consumer struct {
-	inlet
+	Inlet
 	mirror  Mirror
 	applied func([]request.Record)
 }
 
 // NewConsumer returns a consumer. applied is called with the requests of every batch after its commit.
-func NewConsumer(js jetstream.JetStream, log *slog.Logger, m Mirror, q Quarantine, applied func([]request.Record)) *Consumer {
-	return &Consumer{inlet: inlet{js, log, q}, mirror: m, applied: applied}
+func NewConsumer(in Inlet, m Mirror, applied func([]request.Record)) *Consumer {
+	return &Consumer{Inlet: in, mirror: m, applied: applied}
 }
 
 // Run consumes until ctx ends.
 func (c *Consumer) Run(ctx context.Context) error {
-	return bus.Consume(ctx, c.log, c.js, bus.Consumption{
+	handler := careful(&c.Inlet, "execution", c.apply)
+	return bus.Consume(ctx, c.Log, c.JS, bus.Consumption{
 		Stream: bus.Events,
 		Consumer: jetstream.ConsumerConfig{
 			Durable: consumerName, FilterSubject: subjectExecution, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxAckPending: maxAckPending,
 		},
 		Max:    1000,
-		Handle: c.handle,
+		Handle: func(ctx context.Context, msgs []jetstream.Msg) error { return handler.Do(ctx, c.read(ctx, msgs)) },
 	})
 }
 
@@ -58,55 +57,40 @@ type change struct {
 	e  request.Execution
 }
 
-// said is a message with all that it says.
-type said struct {
-	msg     jetstream.Msg
-	changes []change
-}
-
-// handle applies the newest change of every request. When the batch cannot be stored its messages are tried one by one,
-// and of a message that cannot be stored its changes, so that a bad one does not hold up the others.
-func (c *Consumer) handle(ctx context.Context, msgs []jetstream.Msg) error {
-	all := make([]said, 0, len(msgs))
+// read reads messages. One that cannot be read is kept for a person, and what can be read of it is applied all the same.
+func (c *Consumer) read(ctx context.Context, msgs []jetstream.Msg) []bus.Item[[]change] {
+	all := make([]bus.Item[[]change], 0, len(msgs))
 	for _, m := range msgs {
 		changes, err := decode(m.Data())
 		if err != nil {
-			c.poison(ctx, m, err) // what can be read of it is applied all the same
+			c.poison(ctx, m, err)
 		}
 		if len(changes) > 0 {
-			all = append(all, said{m, changes})
+			all = append(all, bus.Item[[]change]{Msg: m, Value: changes})
 		}
 	}
-	err := c.apply(ctx, all)
-	if err == nil || !refused(err) {
-		return err
-	}
-	for i := range all {
-		err := c.apply(ctx, all[i:i+1])
-		if err == nil {
-			continue
-		}
-		for _, ch := range all[i].changes {
-			if one := c.store(ctx, []change{ch}); one != nil {
-				err = one
-			}
-		}
-		c.giveBack(ctx, all[i].msg, err)
-	}
-	return nil
+	return all
 }
 
-// apply stores what messages say and acknowledges them.
-func (c *Consumer) apply(ctx context.Context, all []said) error {
+// apply stores the newest change of every request and acknowledges the messages. Of a single message that cannot be
+// stored each change is tried, so that a bad one does not hold up the others.
+func (c *Consumer) apply(ctx context.Context, items []bus.Item[[]change]) error {
 	var changes []change
-	for _, s := range all {
-		changes = append(changes, s.changes...)
+	for _, it := range items {
+		changes = append(changes, it.Value...)
 	}
-	if err := c.store(ctx, changes); err != nil {
+	err := c.store(ctx, changes)
+	if err != nil && len(items) == 1 && fault(err) == bus.Content {
+		err = nil
+		for _, ch := range changes {
+			err = errors.Join(err, c.store(ctx, []change{ch}))
+		}
+	}
+	if err != nil {
 		return err
 	}
-	for _, s := range all {
-		_ = s.msg.Ack() // a lost acknowledgement brings it again, and it is not newer then
+	for _, it := range items {
+		_ = it.Msg.Ack() // a lost acknowledgement brings it again, and it is not newer then
 	}
 	return nil
 }

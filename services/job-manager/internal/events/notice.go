@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go/jetstream"
@@ -25,57 +24,51 @@ type Deliver func(ctx context.Context, all []notify.Delivery) error
 
 // Notices takes from the stream what people asked to be told about tasks.
 type Notices struct {
-	inlet
+	Inlet
 	deliver Deliver
 }
 
 // NewNotices returns a consumer.
-func NewNotices(js jetstream.JetStream, log *slog.Logger, d Deliver, q Quarantine) *Notices {
-	return &Notices{inlet: inlet{js, log, q}, deliver: d}
-}
+func NewNotices(in Inlet, d Deliver) *Notices { return &Notices{Inlet: in, deliver: d} }
 
 // Run consumes until ctx ends.
 func (c *Notices) Run(ctx context.Context) error {
-	return bus.Consume(ctx, c.log, c.js, bus.Consumption{
+	handler := careful(&c.Inlet, "notice", c.apply)
+	return bus.Consume(ctx, c.Log, c.JS, bus.Consumption{
 		Stream: bus.Events,
 		Consumer: jetstream.ConsumerConfig{
 			Durable: noticesName, FilterSubject: subjectNotice, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxAckPending: maxAckPending,
 		},
-		Handle: c.handle,
+		Handle: func(ctx context.Context, msgs []jetstream.Msg) error { return handler.Do(ctx, c.read(ctx, msgs)) },
 	})
 }
 
-// handle stores what a batch of messages asks for. When the database refuses it each message is tried by itself.
-func (c *Notices) handle(ctx context.Context, msgs []jetstream.Msg) error {
-	var all []notify.Delivery
-	var good []jetstream.Msg
-	var parts [][]notify.Delivery
+// read reads messages. One that cannot be read is kept for a person, and what can be read of it is delivered all the same.
+func (c *Notices) read(ctx context.Context, msgs []jetstream.Msg) []bus.Item[[]notify.Delivery] {
+	var all []bus.Item[[]notify.Delivery]
 	for _, m := range msgs {
 		some, err := deliveries(m.Data())
 		if err != nil {
-			c.poison(ctx, m, err) // what can be read of it is delivered all the same
-		} else {
-			good, parts = append(good, m), append(parts, some)
+			c.poison(ctx, m, err)
 		}
-		all = append(all, some...)
+		if len(some) > 0 {
+			all = append(all, bus.Item[[]notify.Delivery]{Msg: m, Value: some})
+		}
 	}
-	if len(all) == 0 {
-		return nil
+	return all
+}
+
+// apply stores what messages ask for.
+func (c *Notices) apply(ctx context.Context, items []bus.Item[[]notify.Delivery]) error {
+	var all []notify.Delivery
+	for _, it := range items {
+		all = append(all, it.Value...)
 	}
-	err := c.deliver(ctx, all)
-	switch {
-	case err == nil:
-		bus.Ack(good)
-		return nil
-	case !refused(err):
+	if err := c.deliver(ctx, all); err != nil {
 		return err
 	}
-	for i, m := range good {
-		if err := c.deliver(ctx, parts[i]); err != nil {
-			c.giveBack(ctx, m, err)
-			continue
-		}
-		_ = m.Ack() // a lost acknowledgement brings it again, and it is stored then
+	for _, it := range items {
+		_ = it.Msg.Ack() // a lost acknowledgement brings it again, and it is stored then
 	}
 	return nil
 }

@@ -27,6 +27,29 @@ type Launch struct {
 	TotalTimeout time.Duration
 	// Audience hears of the job: that of the plan, or, where there is none, what the definition says without templates.
 	Audience jobspec.Audience
+	// Fault says that the run could not be rendered in this call, and Reason why; only Record is set beside them.
+	Fault  Fault
+	Reason string
+}
+
+// Fault says what is to be done about a run that could not be rendered.
+type Fault int
+
+// The faults.
+const (
+	NoFault Fault = iota
+	// NotReached: the time or size of the call was used up.
+	NotReached
+	// Slow: it takes longer than a run may take beside others.
+	Slow
+	// Away: something that it asks for is away.
+	Away
+	// Broken: it fails by its own fault.
+	Broken
+)
+
+func faulty(rec Record, f Fault, reason string) Launch {
+	return Launch{Record: rec, Fault: f, Reason: reason}
 }
 
 // Memorable says that the launch holds what has to be known of the request later.

@@ -1,7 +1,12 @@
 package request
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,11 +20,34 @@ type Run struct {
 	Run int
 }
 
-// launchBytes bounds what one answer with launches holds, well below the largest message.
-const launchBytes = 12 << 20
+// LaunchTimes bound what one call renders.
+type LaunchTimes struct {
+	// Call is how long a call begins with more runs; what it did not get to is asked for again.
+	Call time.Duration
+	// Shared is how long a run may take beside others, Alone how long it may take at all.
+	Shared, Alone time.Duration
+}
 
-// Launches renders the definitions of admitted runs. A run that its request is not in any more is left out.
-func (m *Manager) Launches(ctx context.Context, runs []Run) ([]Launch, error) {
+// DefaultLaunchTimes suit templates of any size: what a template computes takes about a second at most, by its own bounds.
+// Longer takes only what it asks of the database, for example a thousand submissions.
+func DefaultLaunchTimes() LaunchTimes {
+	return LaunchTimes{Call: 500 * time.Millisecond, Shared: time.Second, Alone: 10 * time.Second}
+}
+
+const (
+	// launchBytes bounds what one answer with launches holds, well below the largest message.
+	launchBytes = 12 << 20
+	// renderers work on one call at once.
+	renderers = 2
+	// slowRender is what makes a definition slow: its runs come last.
+	slowRender = 50 * time.Millisecond
+	// slowKept is how many slow definitions are remembered.
+	slowKept = 1000
+)
+
+// Launches renders the definitions of admitted runs. Each has its own answer: one that is slow or broken keeps no other
+// from being launched. A run that its request is not in any more is left out. patient gives each run the longest time.
+func (m *Manager) Launches(ctx context.Context, runs []Run, patient bool) ([]Launch, error) {
 	wanted := make(map[Run]bool, len(runs))
 	ids := make([]uuid.UUID, len(runs))
 	for i, r := range runs {
@@ -29,38 +57,162 @@ func (m *Manager) Launches(ctx context.Context, runs []Run) ([]Launch, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out, memorable []Launch
-	bytes := 0
-	for _, rec := range recs {
-		if bytes > launchBytes {
-			break // supervisor asks for the others again
+	recs = slices.DeleteFunc(recs, func(r Record) bool {
+		return !wanted[Run{ID: r.ID, Run: r.Run}] || !r.Unwanted() && !r.State.Active()
+	})
+	m.slow.sort(recs)
+	c := &launching{
+		Manager: m, recs: recs, out: make([]Launch, len(recs)), taken: make([]bool, len(recs)), busy: map[uuid.UUID]int{}, quick: map[uuid.UUID]bool{},
+		ruleChanges: ruleChanges, until: time.Now().Add(m.times.Call), each: m.times.Shared,
+	}
+	if patient {
+		c.until, c.each = time.Now().Add(m.times.Alone), m.times.Alone
+	}
+	var wg sync.WaitGroup
+	for range min(renderers, len(recs)) {
+		wg.Go(func() { c.work(ctx) })
+	}
+	wg.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("render %d launches: %w", len(recs), err)
+	}
+	m.remember(ctx, c.out)
+	return c.out, nil
+}
+
+// launching is one call.
+type launching struct {
+	*Manager
+	recs        []Record
+	out         []Launch // of each record
+	ruleChanges int64
+	until       time.Time
+	each        time.Duration
+
+	mu    sync.Mutex
+	taken []bool // of each record
+	bytes int
+	// busy counts the runs of a definition that are being rendered, quick has those that did not take long.
+	busy  map[uuid.UUID]int
+	quick map[uuid.UUID]bool
+}
+
+// work renders one run after the other.
+func (c *launching) work(ctx context.Context) {
+	for ctx.Err() == nil {
+		i, late := c.take()
+		switch {
+		case i < 0:
+			return
+		case late:
+			c.out[i] = faulty(c.recs[i], NotReached, "the call did not get to it")
+			continue
+		}
+		began := time.Now()
+		c.out[i] = c.render(ctx, c.recs[i])
+		c.done(i, time.Since(began))
+	}
+}
+
+// take returns the next run, -1 for none: one of a definition that is not being rendered just now, or known to be quick,
+// comes before the others, so that slow ones do not take all places. late says that time or size are used up; the first
+// run never is, so that every call gets something done.
+func (c *launching) take() (next int, late bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	next = -1
+	first := true
+	for i := range c.recs {
+		if c.taken[i] {
+			first = false
+			continue
+		}
+		if next < 0 {
+			next = i
+		}
+		if def := c.recs[i].DefinitionID; c.busy[def] == 0 || c.quick[def] {
+			next = i
+			break
+		}
+	}
+	if next < 0 {
+		return -1, false
+	}
+	c.taken[next] = true
+	c.busy[c.recs[next].DefinitionID]++
+	return next, !first && (time.Now().After(c.until) || c.bytes > launchBytes)
+}
+
+// done notes what a run took.
+func (c *launching) done(i int, took time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	def, l := c.recs[i].DefinitionID, &c.out[i]
+	c.busy[def]--
+	c.quick[def] = took < slowRender
+	c.bytes += len(l.Plan) + len(l.Vars) + len(l.ErrorRules)
+	c.slow.note(def, took)
+}
+
+// render renders a run in bounded time. A panic is the fault of this run only.
+func (c *launching) render(ctx context.Context, rec Record) (l Launch) {
+	defer func() {
+		if r := recover(); r != nil {
+			c.log.Error("a launch panicked", "request", rec.ID, "panic", r, "stack", string(debug.Stack()))
+			l = faulty(rec, Broken, fmt.Sprintf("its template breaks the renderer: %v", r))
+		}
+	}()
+	if rec.Unwanted() {
+		return c.unwanted(ctx, rec)
+	}
+	own, cancel := context.WithTimeout(ctx, c.each)
+	defer cancel()
+	l, err := c.launch(own, rec, c.ruleChanges)
+	switch {
+	case err == nil:
+		return l
+	case ctx.Err() != nil:
+		return faulty(rec, NotReached, "the call ended")
+	case own.Err() == nil:
+		c.log.Warn("a launch has to wait", "request", rec.ID, "error", err)
+		return faulty(rec, Away, "what it asks for is away")
+	case c.each < c.times.Alone:
+		return faulty(rec, Slow, fmt.Sprintf("it takes longer than %s", c.each))
+	default:
+		return faulty(rec, Broken, fmt.Sprintf("its template takes longer than %s", c.each))
+	}
+}
+
+// remember stores what has to be known of requests later. What cannot be remembered is not launched.
+func (m *Manager) remember(ctx context.Context, all []Launch) {
+	var some []Launch
+	var at []int
+	for i := range all {
+		if all[i].Fault == NoFault && all[i].Memorable() {
+			some, at = append(some, all[i]), append(at, i)
+		}
+	}
+	if len(some) == 0 {
+		return
+	}
+	err := m.store.Launched(ctx, some)
+	if err == nil {
+		return
+	}
+	m.log.Warn("launches cannot be remembered together", "launches", len(some), "error", err)
+	for n, i := range at {
+		one := err
+		if m.refused(err) {
+			one = m.store.Launched(ctx, some[n:n+1])
 		}
 		switch {
-		case !wanted[Run{ID: rec.ID, Run: rec.Run}]:
-		case rec.Unwanted():
-			l := m.unwanted(ctx, rec)
-			out = append(out, l)
-			if l.Memorable() {
-				memorable = append(memorable, l)
-			}
-		case rec.State.Active():
-			l, err := m.launch(ctx, rec, ruleChanges)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, l)
-			bytes += len(l.Plan) + len(l.Vars)
-			if l.Memorable() {
-				memorable = append(memorable, l)
-			}
+		case one == nil:
+		case m.refused(one):
+			all[i] = faulty(all[i].Record, Broken, "who hears of it cannot be stored")
+		default:
+			all[i] = faulty(all[i].Record, Away, "who hears of it cannot be stored now")
 		}
 	}
-	if len(memorable) > 0 {
-		if err := m.store.Launched(ctx, memorable); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
 }
 
 // unwanted is the launch of a run that is to be recorded as CANCELLED. Who hears of that is known from its definition, if
@@ -90,4 +242,38 @@ func (m *Manager) launch(ctx context.Context, rec Record, ruleChanges int64) (La
 	}
 	l.ErrorRules, err = m.rules.Encoded(ctx, ruleChanges, rec.OrgID, rec.JobType)
 	return l, err
+}
+
+// slowness remembers which definitions take long to render.
+type slowness struct {
+	mu    sync.Mutex
+	taken map[uuid.UUID]time.Duration
+}
+
+func (s *slowness) note(definition uuid.UUID, taken time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case taken < slowRender:
+		delete(s.taken, definition)
+	case s.taken == nil || len(s.taken) >= slowKept: // they are learnt again
+		s.taken = map[uuid.UUID]time.Duration{definition: taken}
+	default:
+		s.taken[definition] = taken
+	}
+}
+
+// sort puts quick runs before slow ones, and one of each definition before the next of any: so many runs of a definition
+// that nobody knows to be slow come after the others, too.
+func (s *slowness) sort(recs []Record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	turn, seen := make(map[uuid.UUID]int, len(recs)), map[uuid.UUID]int{}
+	for i := range recs {
+		seen[recs[i].DefinitionID]++
+		turn[recs[i].ID] = seen[recs[i].DefinitionID]
+	}
+	slices.SortStableFunc(recs, func(a, b Record) int {
+		return cmp.Or(cmp.Compare(s.taken[a.DefinitionID], s.taken[b.DefinitionID]), cmp.Compare(turn[a.ID], turn[b.ID]))
+	})
 }

@@ -2,6 +2,7 @@ package request
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +20,11 @@ type Options struct {
 	Batch, Flushers int
 	// Observe is told the size of every batch of submissions.
 	Observe func(size int)
+	// Launches bound how long launches may take.
+	Launches LaunchTimes
+	// Refused says of an error of the store that the content is at fault.
+	Refused func(error) bool
+	Log     *slog.Logger
 }
 
 // Manager is what people and supervisor do with requests.
@@ -28,6 +34,10 @@ type Manager struct {
 	rules       Rules
 	submits     *batch.Group[Draft, Stored]
 	observe     func(int)
+	times       LaunchTimes
+	slow        slowness
+	refused     func(error) bool
+	log         *slog.Logger
 }
 
 // Rules gives launches the error rules of their job types.
@@ -38,7 +48,9 @@ type Rules interface {
 
 // NewManager returns a manager that accepts submissions while Run does.
 func NewManager(store Store, definitions *definition.Manager, rules Rules, o Options) *Manager {
-	m := &Manager{store: store, definitions: definitions, rules: rules, observe: o.Observe}
+	m := &Manager{
+		store: store, definitions: definitions, rules: rules, observe: o.Observe, times: o.Launches, refused: o.Refused, log: o.Log,
+	}
 	m.submits = batch.New(batch.Options{Max: o.Batch, Flushers: o.Flushers}, m.submitBatch)
 	return m
 }

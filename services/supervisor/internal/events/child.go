@@ -4,27 +4,25 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/formicary/formicary/libs/bus"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 	"github.com/formicary/formicary/services/supervisor/internal/child"
 	"github.com/formicary/formicary/services/supervisor/internal/peer"
 )
 
 // children takes the ends of jobs that tasks forked.
-func (c *Consumer) children(ctx context.Context, msgs []jetstream.Msg) error {
-	return handle(ctx, c, "child", read(ctx, c, "child", msgs, parseChildren), nil, func(ctx context.Context, items []item[[]child.Ended]) error {
-		var all []child.Ended
-		for _, it := range items {
-			all = append(all, it.value...)
-		}
-		if err := c.Children(ctx, all); err != nil {
-			return err
-		}
-		ack(items)
-		return nil
-	})
+func (c *Consumer) children(ctx context.Context, items []bus.Item[[]child.Ended]) error {
+	var all []child.Ended
+	for _, it := range items {
+		all = append(all, it.Value...)
+	}
+	if err := c.Children(ctx, all); err != nil {
+		return err
+	}
+	ack(items)
+	return nil
 }
 
 func parseChildren(payload []byte) ([]child.Ended, error) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -39,6 +38,8 @@ type Consumer struct {
 	Children func(context.Context, []child.Ended) error
 	// Quarantine keeps a message that can never be handled.
 	Quarantine func(ctx context.Context, kind, key string, payload []byte, reason string) error
+	// Failed records that a message failed alone, by its own fault, and returns how often it has.
+	Failed func(ctx context.Context, kind, key, reason string) (int, error)
 	// Temporary says that an error is not the message's fault.
 	Temporary func(error) bool
 	// Seen counts results by what became of them.
@@ -49,81 +50,64 @@ const (
 	ackWait       = 30 * time.Second
 	maxPending    = 4096
 	batchSize     = 256
-	perLaunch     = 500 // of the 1,000 that job-manager answers for
 	maxDeliveries = 5
 	laterDelay    = time.Second
 )
 
 // Run consumes until ctx ends.
 func (c *Consumer) Run(ctx context.Context) error {
-	member := func(stream, durable, subject string, handle func(context.Context, []jetstream.Msg) error) run.Member {
-		return run.Member{Name: durable, Run: func(ctx context.Context) error {
-			return bus.Consume(ctx, c.Log, c.JS, bus.Consumption{
-				Stream: stream, Max: batchSize, Handle: handle,
-				Consumer: jetstream.ConsumerConfig{
-					Durable: durable, FilterSubject: subject, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxAckPending: maxPending,
-				},
-			})
-		}}
-	}
+	launches := careful(c, "launch", c.launches, c.giveUp)
+	controls := careful(c, "control", c.controls, nil)
+	children := careful(c, "child", c.children, nil)
+	results := careful(c, "result", c.results, nil)
 	return run.Group(ctx,
-		member(bus.Events, "supervisor-launch", "formicary.event.job.admitted", c.launches),
-		member(bus.Events, "supervisor-control", "formicary.event.job.control", c.controls),
-		member(bus.Events, "supervisor-children", "formicary.event.job.child", c.children),
-		member(bus.Results, "supervisor-results", "formicary.result.*", c.results),
+		consume(c, bus.Events, "supervisor-launch", "formicary.event.job.admitted", launches, parseLaunch),
+		consume(c, bus.Events, "supervisor-control", "formicary.event.job.control", controls, parseControl),
+		consume(c, bus.Events, "supervisor-children", "formicary.event.job.child", children, parseChildren),
+		consume(c, bus.Results, "supervisor-results", "formicary.result.*", results, parseResult),
 	)
 }
 
-// item is a message that could be read.
-type item[T any] struct {
-	msg   jetstream.Msg
-	value T
+// consume takes one kind of messages from the bus.
+func consume[T any](c *Consumer, stream, durable, subject string, handler *bus.Careful[T], parse func([]byte) (T, error)) run.Member {
+	return run.Member{Name: durable, Run: func(ctx context.Context) error {
+		return bus.Consume(ctx, c.Log, c.JS, bus.Consumption{
+			Stream: stream, Max: batchSize,
+			Consumer: jetstream.ConsumerConfig{
+				Durable: durable, FilterSubject: subject, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxAckPending: maxPending,
+			},
+			Handle: func(ctx context.Context, msgs []jetstream.Msg) error {
+				return handler.Do(ctx, read(ctx, c, handler.Kind, msgs, parse))
+			},
+		})
+	}}
+}
+
+// careful handles messages of a kind with f. One that can never be handled is buried, after giveUp where that is set.
+func careful[T any](c *Consumer, kind string, f func(context.Context, []bus.Item[T]) error, giveUp func(context.Context, T) error) *bus.Careful[T] {
+	return &bus.Careful[T]{
+		Log: c.Log, Kind: kind, Handle: f, Fault: c.fault, Failed: c.Failed,
+		GiveUp: func(ctx context.Context, it bus.Item[T], err error) {
+			if giveUp != nil {
+				err = errors.Join(err, giveUp(ctx, it.Value))
+			}
+			c.bury(ctx, kind, it.Msg, err)
+		},
+	}
 }
 
 // read parts the messages that can be read from those that never will be.
-func read[T any](ctx context.Context, c *Consumer, kind string, msgs []jetstream.Msg, parse func([]byte) (T, error)) []item[T] {
-	items := make([]item[T], 0, len(msgs))
+func read[T any](ctx context.Context, c *Consumer, kind string, msgs []jetstream.Msg, parse func([]byte) (T, error)) []bus.Item[T] {
+	items := make([]bus.Item[T], 0, len(msgs))
 	for _, m := range msgs {
 		v, err := parse(m.Data())
 		if err != nil {
 			c.bury(ctx, kind, m, err)
 			continue
 		}
-		items = append(items, item[T]{m, v})
+		items = append(items, bus.Item[T]{Msg: m, Value: v})
 	}
 	return items
-}
-
-// handle gives a batch to f. When that fails by the fault of some message, each is tried alone, so that one bad
-// message does not keep the others from being handled; after a few deliveries it is given up and buried.
-func handle[T any](ctx context.Context, c *Consumer, kind string, items []item[T], giveUp func(context.Context, T) error,
-	f func(context.Context, []item[T]) error,
-) error {
-	if len(items) == 0 {
-		return nil
-	}
-	safely := func(some []item[T]) error {
-		return run.Safely(ctx, func(ctx context.Context) error { return f(ctx, some) })
-	}
-	err := safely(items)
-	if err == nil || ctx.Err() != nil || c.Temporary(err) {
-		return err
-	}
-	c.Log.Warn("batch failed, its messages are tried one by one", "kind", kind, "messages", len(items), "error", err)
-	for i, it := range items {
-		err := safely(items[i : i+1])
-		switch {
-		case err == nil:
-		case !c.Temporary(err) && deliveries(it.msg) > maxDeliveries:
-			if giveUp != nil {
-				err = errors.Join(err, giveUp(ctx, it.value))
-			}
-			c.bury(ctx, kind, it.msg, err)
-		default:
-			_ = it.msg.NakWithDelay(laterDelay)
-		}
-	}
-	return nil
 }
 
 func deliveries(m jetstream.Msg) uint64 {
@@ -136,10 +120,7 @@ func deliveries(m jetstream.Msg) uint64 {
 
 // bury records a message for a person to see and stops its delivery.
 func (c *Consumer) bury(ctx context.Context, kind string, m jetstream.Msg, reason error) {
-	key := m.Subject()
-	if meta, err := m.Metadata(); err == nil {
-		key = fmt.Sprintf("%s/%d/%d", meta.Stream, meta.Sequence.Stream, meta.Timestamp.UnixNano())
-	}
+	key := bus.MessageKey(m)
 	if err := c.Quarantine(ctx, kind, key, m.Data(), reason.Error()); err != nil {
 		c.Log.Error("message was not quarantined", "kind", kind, "error", err)
 		_ = m.NakWithDelay(laterDelay)
@@ -149,49 +130,22 @@ func (c *Consumer) bury(ctx context.Context, kind string, m jetstream.Msg, reaso
 	_ = m.TermWithReason("quarantined")
 }
 
-func ack[T any](items []item[T]) {
+func ack[T any](items []bus.Item[T]) {
 	for _, it := range items {
-		_ = it.msg.Ack() // a lost one brings the message again
+		_ = it.Msg.Ack() // a lost one brings the message again
 	}
 }
 
-func (c *Consumer) launches(ctx context.Context, msgs []jetstream.Msg) error {
-	return handle(ctx, c, "launch", read(ctx, c, "launch", msgs, parseLaunch), c.giveUp, func(ctx context.Context, items []item[[]execution.Key]) error {
-		var keys []execution.Key
-		for _, it := range items {
-			keys = append(keys, it.value...)
-		}
-		err := c.launch(ctx, keys)
-		if err != nil && len(items) == 1 && !c.Temporary(err) {
-			err = c.launchEach(ctx, keys)
-		}
-		if err != nil {
-			return err
-		}
-		ack(items)
-		return nil
-	})
-}
-
-// launch begins runs, as many at once as job-manager answers for.
-func (c *Consumer) launch(ctx context.Context, keys []execution.Key) error {
-	for some := range slices.Chunk(keys, perLaunch) {
-		if err := c.Launch(ctx, some); err != nil {
-			return err
-		}
+func (c *Consumer) launches(ctx context.Context, items []bus.Item[[]execution.Key]) error {
+	var keys []execution.Key
+	for _, it := range items {
+		keys = append(keys, it.Value...)
 	}
+	if err := c.Launch(ctx, keys); err != nil {
+		return err
+	}
+	ack(items)
 	return nil
-}
-
-// launchEach begins the runs of a message one by one, so that only those at fault are left.
-func (c *Consumer) launchEach(ctx context.Context, keys []execution.Key) error {
-	var failed error
-	for _, k := range keys {
-		if err := c.Launch(ctx, []execution.Key{k}); err != nil {
-			failed = errors.Join(failed, err)
-		}
-	}
-	return failed
 }
 
 // giveUp ends the runs of a message that cannot be begun.
@@ -231,25 +185,23 @@ func key(request string, run int32) (execution.Key, error) {
 	return execution.Key{Request: id, Run: int(run)}, nil
 }
 
-func (c *Consumer) controls(ctx context.Context, msgs []jetstream.Msg) error {
-	return handle(ctx, c, "control", read(ctx, c, "control", msgs, parseControl), nil, func(ctx context.Context, items []item[control.Order]) error {
-		orders := make([]control.Order, len(items))
-		for i, it := range items {
-			orders[i] = it.value
+func (c *Consumer) controls(ctx context.Context, items []bus.Item[control.Order]) error {
+	orders := make([]control.Order, len(items))
+	for i, it := range items {
+		orders[i] = it.Value
+	}
+	done, err := c.Control(ctx, orders)
+	if err != nil {
+		return err
+	}
+	for i, it := range items {
+		if done[i] || deliveries(it.Msg) > maxDeliveries { // job-manager tells again what is still wanted
+			_ = it.Msg.Ack()
+		} else {
+			_ = it.Msg.NakWithDelay(laterDelay)
 		}
-		done, err := c.Control(ctx, orders)
-		if err != nil {
-			return err
-		}
-		for i, it := range items {
-			if done[i] || deliveries(it.msg) > maxDeliveries {
-				_ = it.msg.Ack()
-			} else {
-				_ = it.msg.NakWithDelay(laterDelay)
-			}
-		}
-		return nil
-	})
+	}
+	return nil
 }
 
 func parseControl(payload []byte) (control.Order, error) {
@@ -273,29 +225,27 @@ func parseControl(payload []byte) (control.Order, error) {
 	return o, nil
 }
 
-func (c *Consumer) results(ctx context.Context, msgs []jetstream.Msg) error {
-	return handle(ctx, c, "result", read(ctx, c, "result", msgs, parseResult), nil, func(ctx context.Context, items []item[result.Result]) error {
-		all := make([]result.Result, len(items))
-		for i, it := range items {
-			all[i] = it.value
+func (c *Consumer) results(ctx context.Context, items []bus.Item[result.Result]) error {
+	all := make([]result.Result, len(items))
+	for i, it := range items {
+		all[i] = it.Value
+	}
+	verdicts, err := c.Results(ctx, all)
+	if err != nil {
+		return err
+	}
+	for i, v := range verdicts {
+		if v == execution.Postponed {
+			_ = items[i].Msg.NakWithDelay(laterDelay)
+		} else {
+			_ = items[i].Msg.Ack() // a lost one brings the message again
 		}
-		verdicts, err := c.Results(ctx, all)
-		if err != nil {
-			return err
+		c.Seen.Add(ctx, 1, metric.WithAttributes(attribute.String("verdict", v.String())))
+		if v == execution.Stale || v == execution.Unknown {
+			c.Log.Info("result changes nothing", "uid", all[i].UID, "verdict", v.String())
 		}
-		for i, v := range verdicts {
-			if v == execution.Postponed {
-				_ = items[i].msg.NakWithDelay(laterDelay)
-			} else {
-				_ = items[i].msg.Ack() // a lost one brings the message again
-			}
-			c.Seen.Add(ctx, 1, metric.WithAttributes(attribute.String("verdict", v.String())))
-			if v == execution.Stale || v == execution.Unknown {
-				c.Log.Info("result changes nothing", "uid", all[i].UID, "verdict", v.String())
-			}
-		}
-		return nil
-	})
+	}
+	return nil
 }
 
 func parseResult(payload []byte) (result.Result, error) {

@@ -45,7 +45,21 @@ type Launch struct {
 	Message     string
 	Skipped     bool
 	Cancelled   bool
+	// Fault says why the run could not be rendered this time; Message is for a person, and no plan is known.
+	Fault LaunchFault
 }
+
+// LaunchFault says what is to be done about a run that could not be rendered.
+type LaunchFault int
+
+// The faults of launches.
+const (
+	NoFault      LaunchFault = iota
+	NotReached               // ask again at once
+	SlowLaunch               // ask for it alone
+	LaunchAway               // ask again after a while
+	BrokenLaunch             // it failed by its own fault
+)
 
 // Class is a placement class as it is stored: org, method, tags and slots.
 func Class(org string, c jobspec.Class) string { return org + "|" + c.String() }
@@ -111,7 +125,8 @@ func (a *Attempt) Gone() bool { return a.Missed > MissesAllowed }
 
 // Existing is a run that was there before its launch.
 type Existing struct {
-	ID    uuid.UUID
+	ID uuid.UUID
+	Key
 	State engine.JobState
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/run"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
@@ -22,7 +23,8 @@ import (
 
 // Requests says what is to be run.
 type Requests interface {
-	Launches(ctx context.Context, keys []execution.Key) ([]execution.Launch, error)
+	// Launches answers for each run that is still to be launched; patient gives each of them the longest time.
+	Launches(ctx context.Context, keys []execution.Key, patient bool) ([]execution.Launch, error)
 }
 
 // Places holds slots for first tasks.
@@ -38,6 +40,8 @@ type Store interface {
 	Launch(ctx context.Context, runs []*execution.NewRun, deadline time.Time, settled []uuid.UUID) ([]execution.Existing, error)
 	Reused(ctx context.Context, key execution.Key) (map[string]engine.Reused, error)
 	Step(ctx context.Context, events []execution.Event) ([]execution.Verdict, error)
+	// Failed records that a run failed alone, by its own fault, and returns how often it has.
+	Failed(ctx context.Context, kind, key, reason string) (int, error)
 }
 
 // Definitions gives pinned versions.
@@ -51,59 +55,163 @@ type Launcher struct {
 	Definitions Definitions
 	Places      Places
 	Store       Store
-	Log         *slog.Logger
+	// Temporary says that an error is not the fault of a run.
+	Temporary func(error) bool
+	Log       *slog.Logger
+
+	later *later
+}
+
+// New returns a launcher. What it cannot launch at once it launches while Run does.
+func New(l Launcher) *Launcher {
+	l.later = newLater()
+	return &l
 }
 
 // codeLaunch is the error of a run that could not begin.
 const codeLaunch = "ERR_JOB_LAUNCH"
 
-// Launch begins the runs.
+// perCall is how many runs one call asks for, of the 1,000 that job-manager answers for.
+const perCall = 500
+
+// maxFailures is how often a run may fail alone, by its own fault, before it ends as FAILED. Slowness of others and what is
+// away never count.
+const maxFailures = 3
+
+// Launch begins the runs. What cannot be launched beside the others is launched later, by Run.
 func (l *Launcher) Launch(ctx context.Context, keys []execution.Key) error {
-	for keys = unique(keys); len(keys) > 0; {
-		launches, err := l.Requests.Launches(ctx, keys)
-		if err != nil {
+	for some := range slices.Chunk(unique(keys), perCall) {
+		if err := l.launch(ctx, some, false); err != nil {
 			return err
 		}
-		if len(launches) == 0 {
-			return nil // their requests are no longer READY
-		}
-		if err := l.begin(ctx, launches); err != nil {
-			return err
-		}
-		// An answer is bounded: what it left out is asked for again.
-		keys = slices.DeleteFunc(keys, func(k execution.Key) bool {
-			return slices.ContainsFunc(launches, func(x execution.Launch) bool { return x.Key == k })
-		})
 	}
 	return nil
 }
 
-// begin launches what job-manager has answered with.
-func (l *Launcher) begin(ctx context.Context, launches []execution.Launch) error {
-	slices.SortFunc(launches, func(a, b execution.Launch) int { return compare(a.Key, b.Key) })
-	now := l.Store.Now()
-	runs := make([]*execution.NewRun, 0, len(launches))
-	for i := range launches {
-		r, err := l.prepare(ctx, &launches[i], now)
-		if err != nil {
-			return err
-		}
-		runs = append(runs, r)
+// launch begins runs. Each has its own answer: one that is slow or broken is put aside, where it is asked for alone. An
+// error tells of what all of them need.
+func (l *Launcher) launch(ctx context.Context, keys []execution.Key, alone bool) error {
+	launches, err := l.Requests.Launches(ctx, keys, alone)
+	if err != nil {
+		return err
 	}
-	return l.store(ctx, runs, now)
+	var good []execution.Launch
+	for i := range launches {
+		x := &launches[i]
+		key := []execution.Key{x.Key}
+		switch x.Fault {
+		case execution.NoFault:
+			good = append(good, *x)
+		case execution.NotReached:
+			l.later.put(key, false, false)
+		case execution.SlowLaunch:
+			l.later.put(key, true, false)
+		case execution.LaunchAway:
+			l.Log.Warn("launch waits", "request", x.Request, "run", x.Key.Run, "reason", x.Message)
+			l.later.put(key, alone, true)
+		case execution.BrokenLaunch:
+			if err := l.broken(ctx, x, alone, errors.New(x.Message)); err != nil {
+				return err
+			}
+		}
+	}
+	return l.begin(ctx, good, alone)
 }
 
-// Fail ends a run that could not be begun, so that its request does not wait for ever.
+// broken takes note of a run that failed by its own fault. Beside others that is not certain; alone it is recorded, and
+// what fails too often ends as FAILED, so that its request does not wait for ever.
+func (l *Launcher) broken(ctx context.Context, x *execution.Launch, alone bool, reason error) error {
+	key := []execution.Key{x.Key}
+	if !alone {
+		l.later.put(key, true, false)
+		return nil
+	}
+	n, err := l.Store.Failed(ctx, "launch", fmt.Sprintf("%s/%d", x.Request, x.Key.Run), reason.Error())
+	if err != nil {
+		return err
+	}
+	l.Log.Error("launch failed", "request", x.Request, "run", x.Key.Run, "failures", n, "error", reason)
+	if n < maxFailures {
+		l.later.put(key, true, true)
+		return nil
+	}
+	return l.fail(ctx, x, "it could not be launched: "+x.Message)
+}
+
+// Fail ends a run that could not be begun.
 func (l *Launcher) Fail(ctx context.Context, key execution.Key) error {
-	launches, err := l.Requests.Launches(ctx, []execution.Key{key})
+	launches, err := l.Requests.Launches(ctx, []execution.Key{key}, true)
 	if err != nil {
 		return err
 	}
 	for i := range launches {
-		launches[i].Vars, launches[i].Error = nil, codeLaunch
-		launches[i].Message = "it could not be launched; the message is in quarantine"
+		if err := l.fail(ctx, &launches[i], "it could not be launched; the message is in quarantine"); err != nil {
+			return err
+		}
 	}
-	return l.begin(ctx, launches)
+	return nil
+}
+
+func (l *Launcher) fail(ctx context.Context, x *execution.Launch, message string) error {
+	ended := execution.Launch{Run: x.Run, Retries: x.Retries, SubmittedBy: x.SubmittedBy, Error: codeLaunch, Message: message}
+	r, err := l.prepare(ctx, &ended, l.Store.Now())
+	if err != nil {
+		return err
+	}
+	_, err = l.Store.Launch(ctx, []*execution.NewRun{r}, time.Time{}, nil)
+	return err
+}
+
+// begin launches what job-manager has answered with.
+func (l *Launcher) begin(ctx context.Context, launches []execution.Launch, alone bool) error {
+	slices.SortFunc(launches, func(a, b execution.Launch) int { return compare(a.Key, b.Key) })
+	now := l.Store.Now()
+	runs := make([]*execution.NewRun, 0, len(launches))
+	good := make([]execution.Launch, 0, len(launches))
+	for i := range launches {
+		x := &launches[i]
+		var r *execution.NewRun
+		err := run.Safely(ctx, func(ctx context.Context) (err error) {
+			r, err = l.prepare(ctx, x, now)
+			return err
+		})
+		switch {
+		case err == nil:
+			runs, good = append(runs, r), append(good, *x)
+		case ctx.Err() != nil:
+			return err
+		case l.Temporary(err): // a definition that cannot be read now is needed by this run, not by the others
+			l.Log.Warn("launch waits", "request", x.Request, "run", x.Key.Run, "error", err)
+			l.later.put([]execution.Key{x.Key}, alone, true)
+		default:
+			x.Message = "its plan cannot be begun"
+			if err := l.broken(ctx, x, alone, err); err != nil {
+				return err
+			}
+		}
+	}
+	return l.storeApart(ctx, runs, good, now, alone)
+}
+
+// storeApart stores runs together, or in halves when that fails by the content of one.
+func (l *Launcher) storeApart(ctx context.Context, runs []*execution.NewRun, launches []execution.Launch, now time.Time, alone bool) error {
+	if len(runs) == 0 {
+		return nil
+	}
+	err := run.Safely(ctx, func(ctx context.Context) error { return l.store(ctx, runs, now) })
+	switch {
+	case err == nil || ctx.Err() != nil || l.Temporary(err):
+		return err
+	case len(runs) == 1:
+		launches[0].Message = "its plan cannot be stored"
+		return l.broken(ctx, &launches[0], alone, err)
+	}
+	l.Log.Warn("launches failed, their halves are tried", "runs", len(runs), "error", err)
+	// What was placed is given back; the dispatcher places the tasks.
+	half := len(runs) / 2
+	return errors.Join(
+		l.begin(ctx, launches[:half], alone), l.begin(ctx, launches[half:], alone),
+	)
 }
 
 // store inserts the runs with the places that their first tasks get.
@@ -119,18 +227,27 @@ func (l *Launcher) store(ctx context.Context, runs []*execution.NewRun, now time
 		l.Places.Unsettled(settled)
 		return err
 	}
-	var resumed []execution.Event
+	return l.resume(ctx, existing)
+}
+
+// resume lets runs go on that exist and wait. One that cannot go on now comes again.
+func (l *Launcher) resume(ctx context.Context, existing []execution.Existing) error {
+	var events []execution.Event
+	var keys []execution.Key
 	for _, e := range existing {
 		if e.State == engine.JobPaused || e.State == engine.JobApproval {
-			resumed = append(resumed, execution.Event{Kind: execution.Resumed, Execution: e.ID})
+			events = append(events, execution.Event{Kind: execution.Resumed, Execution: e.ID})
+			keys = append(keys, e.Key)
 		}
 	}
-	verdicts, err := l.Store.Step(ctx, resumed)
+	verdicts, err := l.Store.Step(ctx, events)
 	if err != nil {
-		return fmt.Errorf("resume %d runs: %w", len(resumed), err)
+		return fmt.Errorf("resume %d runs: %w", len(events), err)
 	}
-	if slices.Contains(verdicts, execution.Postponed) {
-		return errs.Unavailable("DEFINITION_UNAVAILABLE", "a run that is to be resumed cannot go on now")
+	for i, v := range verdicts {
+		if v == execution.Postponed {
+			l.later.put(keys[i:i+1], false, true)
+		}
 	}
 	return nil
 }

@@ -32,11 +32,11 @@ const (
 	definitionTime = 5 * time.Second
 )
 
-// Launches returns the runs that are still to be launched.
-func (j *JobManager) Launches(ctx context.Context, keys []execution.Key) ([]execution.Launch, error) {
+// Launches returns the runs that are still to be launched, those that could not be rendered with their fault.
+func (j *JobManager) Launches(ctx context.Context, keys []execution.Key, patient bool) ([]execution.Launch, error) {
 	ctx, cancel := context.WithTimeout(ctx, launchTime)
 	defer cancel()
-	req := &jobv1.GetLaunchesRequest{Runs: make([]*jobv1.RunRef, len(keys))}
+	req := &jobv1.GetLaunchesRequest{Runs: make([]*jobv1.RunRef, len(keys)), Patient: patient}
 	for i, k := range keys {
 		req.Runs[i] = &jobv1.RunRef{RequestId: k.Request.String(), Run: int32(k.Run)}
 	}
@@ -52,23 +52,53 @@ func (j *JobManager) Launches(ctx context.Context, keys []execution.Key) ([]exec
 		}
 		all = append(all, x)
 	}
+	for _, f := range res.GetFaults() {
+		x, err := header(f.GetLaunch())
+		if err != nil {
+			return nil, err
+		}
+		x.Fault, x.Message = fault(f.GetKind()), f.GetReason()
+		all = append(all, x)
+	}
 	return all, nil
 }
 
-// launch reads an answer. A plan that cannot be read is a launch that fails, not a message that is retried for ever.
-func launch(l *jobv1.Launch) (execution.Launch, error) {
+// fault reads a kind; one of a newer version is tried alone.
+func fault(k jobv1.LaunchFault_Kind) execution.LaunchFault {
+	switch k {
+	case jobv1.LaunchFault_NOT_REACHED:
+		return execution.NotReached
+	case jobv1.LaunchFault_AWAY:
+		return execution.LaunchAway
+	case jobv1.LaunchFault_BROKEN:
+		return execution.BrokenLaunch
+	case jobv1.LaunchFault_SLOW, jobv1.LaunchFault_KIND_UNSPECIFIED:
+	}
+	return execution.SlowLaunch
+}
+
+// header reads what is known of a launch without its plan.
+func header(l *jobv1.Launch) (execution.Launch, error) {
 	request, err := uuid.Parse(l.GetRequestId())
 	if err != nil {
 		return execution.Launch{}, fmt.Errorf("read launch of request %q: %w", l.GetRequestId(), err)
 	}
-	x := execution.Launch{
+	return execution.Launch{
 		Run: execution.Run{
 			Key: execution.Key{Request: request, Run: int(l.GetRun())}, Org: l.GetOrgId(), JobType: l.GetJobType(),
 			Definition: l.GetDefinitionId(), Priority: int(l.GetPriority()), AgeAt: l.GetAgeAt().AsTime(),
 		},
-		Vars: l.GetVars(), ReuseRun: int(l.GetReuseRun()), From: l.GetFromTask(), Retries: int(l.GetRetries()), SubmittedBy: l.GetSubmittedBy(),
-		Error: l.GetErrorCode(), Message: l.GetErrorMessage(), Skipped: l.GetSkipped(), Cancelled: l.GetCancelled(),
+		ReuseRun: int(l.GetReuseRun()), From: l.GetFromTask(), Retries: int(l.GetRetries()), SubmittedBy: l.GetSubmittedBy(),
+	}, nil
+}
+
+// launch reads an answer. A plan that cannot be read is a launch that fails, not a message that is retried for ever.
+func launch(l *jobv1.Launch) (execution.Launch, error) {
+	x, err := header(l)
+	if err != nil {
+		return x, err
 	}
+	x.Vars, x.Error, x.Message, x.Skipped, x.Cancelled = l.GetVars(), l.GetErrorCode(), l.GetErrorMessage(), l.GetSkipped(), l.GetCancelled()
 	if x.Error != "" || x.Skipped || x.Cancelled {
 		return x, nil
 	}

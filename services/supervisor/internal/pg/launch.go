@@ -126,11 +126,11 @@ func queueExisting(t *pgdb.Pipeline, runs []*execution.NewRun, inserted map[uuid
 			requests, numbers = append(requests, r.Request), append(numbers, int32(r.Run.Run))
 		}
 	}
-	t.Queue(`SELECT e.id, e.state FROM (SELECT unnest($1::uuid[]) AS request_id, unnest($2::int[]) AS run) u
+	t.Queue(`SELECT e.id, e.request_id, e.run, e.state FROM (SELECT unnest($1::uuid[]) AS request_id, unnest($2::int[]) AS run) u
 		JOIN execution e USING (request_id, run)`, requests, numbers).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			var e execution.Existing
-			if err := rows.Scan(&e.ID, &e.State); err != nil {
+			if err := rows.Scan(&e.ID, &e.Request, &e.Run, &e.State); err != nil {
 				return err
 			}
 			*existing = append(*existing, e)

@@ -124,3 +124,16 @@ func (s *Store) Quarantine(ctx context.Context, kind, key string, payload []byte
 	}
 	return nil
 }
+
+// Failed records that something failed when it was tried alone, by its own fault, and returns how often it has. What is a
+// day old is forgotten: it was handled since, or is gone.
+func (s *Store) Failed(ctx context.Context, kind, key, reason string) (n int, err error) {
+	err = s.pool.QueryRow(ctx, `WITH old AS (DELETE FROM failure o WHERE o.at < now() - interval '1 day' AND (o.kind, o.key) <> ($1, $2))
+		INSERT INTO failure AS f (kind, key, count, reason, at) VALUES ($1, $2, 1, $3, now())
+		ON CONFLICT (kind, key) DO UPDATE SET count = f.count + 1, reason = excluded.reason, at = excluded.at RETURNING count`,
+		kind, key, text(reason)).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("record a failure of %s %s: %w", kind, key, err)
+	}
+	return n, nil
+}

@@ -100,7 +100,7 @@ func (x Execution_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Execution_State.Descriptor instead.
 func (Execution_State) EnumDescriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{0, 0}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{2, 0}
 }
 
 // State of an attempt.
@@ -173,7 +173,7 @@ func (x Attempt_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Attempt_State.Descriptor instead.
 func (Attempt_State) EnumDescriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{1, 0}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{3, 0}
 }
 
 // State of a task.
@@ -254,7 +254,7 @@ func (x Task_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Task_State.Descriptor instead.
 func (Task_State) EnumDescriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{2, 0}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{4, 0}
 }
 
 // State of an approval.
@@ -315,7 +315,99 @@ func (x Approval_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Approval_State.Descriptor instead.
 func (Approval_State) EnumDescriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{4, 0}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{6, 0}
+}
+
+// TakeNoticesRequest confirms notices.
+type TakeNoticesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// stored are the ids of notices that are never to be told again.
+	Stored        []string `protobuf:"bytes,1,rep,name=stored,proto3" json:"stored,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeNoticesRequest) Reset() {
+	*x = TakeNoticesRequest{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeNoticesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeNoticesRequest) ProtoMessage() {}
+
+func (x *TakeNoticesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeNoticesRequest.ProtoReflect.Descriptor instead.
+func (*TakeNoticesRequest) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *TakeNoticesRequest) GetStored() []string {
+	if x != nil {
+		return x.Stored
+	}
+	return nil
+}
+
+// TakeNoticesResponse has what is still to be told.
+type TakeNoticesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// notices, at most 200.
+	Notices       []*TaskNotice `protobuf:"bytes,1,rep,name=notices,proto3" json:"notices,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeNoticesResponse) Reset() {
+	*x = TakeNoticesResponse{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeNoticesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeNoticesResponse) ProtoMessage() {}
+
+func (x *TakeNoticesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeNoticesResponse.ProtoReflect.Descriptor instead.
+func (*TakeNoticesResponse) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *TakeNoticesResponse) GetNotices() []*TaskNotice {
+	if x != nil {
+		return x.Notices
+	}
+	return nil
 }
 
 // Execution is one run of a request.
@@ -353,7 +445,7 @@ type Execution struct {
 
 func (x *Execution) Reset() {
 	*x = Execution{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[0]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -365,7 +457,7 @@ func (x *Execution) String() string {
 func (*Execution) ProtoMessage() {}
 
 func (x *Execution) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[0]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -378,7 +470,7 @@ func (x *Execution) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Execution.ProtoReflect.Descriptor instead.
 func (*Execution) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{0}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Execution) GetId() string {
@@ -503,7 +595,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[1]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -515,7 +607,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[1]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -528,7 +620,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{1}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Attempt) GetUid() string {
@@ -660,7 +752,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[2]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -672,7 +764,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[2]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -685,7 +777,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{2}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Task) GetName() string {
@@ -850,7 +942,7 @@ type ItemCounts struct {
 
 func (x *ItemCounts) Reset() {
 	*x = ItemCounts{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[3]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -862,7 +954,7 @@ func (x *ItemCounts) String() string {
 func (*ItemCounts) ProtoMessage() {}
 
 func (x *ItemCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[3]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -875,7 +967,7 @@ func (x *ItemCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ItemCounts.ProtoReflect.Descriptor instead.
 func (*ItemCounts) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{3}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ItemCounts) GetTotal() int32 {
@@ -942,7 +1034,7 @@ type Approval struct {
 
 func (x *Approval) Reset() {
 	*x = Approval{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[4]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -954,7 +1046,7 @@ func (x *Approval) String() string {
 func (*Approval) ProtoMessage() {}
 
 func (x *Approval) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[4]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -967,7 +1059,7 @@ func (x *Approval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Approval.ProtoReflect.Descriptor instead.
 func (*Approval) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{4}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Approval) GetRequestId() string {
@@ -1106,7 +1198,7 @@ type Vote struct {
 
 func (x *Vote) Reset() {
 	*x = Vote{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[5]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1118,7 +1210,7 @@ func (x *Vote) String() string {
 func (*Vote) ProtoMessage() {}
 
 func (x *Vote) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[5]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1131,7 +1223,7 @@ func (x *Vote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Vote.ProtoReflect.Descriptor instead.
 func (*Vote) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{5}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Vote) GetVoter() string {
@@ -1179,7 +1271,7 @@ type VoteOnApprovalRequest struct {
 
 func (x *VoteOnApprovalRequest) Reset() {
 	*x = VoteOnApprovalRequest{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[6]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1191,7 +1283,7 @@ func (x *VoteOnApprovalRequest) String() string {
 func (*VoteOnApprovalRequest) ProtoMessage() {}
 
 func (x *VoteOnApprovalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[6]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1204,7 +1296,7 @@ func (x *VoteOnApprovalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VoteOnApprovalRequest.ProtoReflect.Descriptor instead.
 func (*VoteOnApprovalRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{6}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *VoteOnApprovalRequest) GetRequestId() string {
@@ -1246,7 +1338,7 @@ type VoteOnApprovalResponse struct {
 
 func (x *VoteOnApprovalResponse) Reset() {
 	*x = VoteOnApprovalResponse{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[7]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1258,7 +1350,7 @@ func (x *VoteOnApprovalResponse) String() string {
 func (*VoteOnApprovalResponse) ProtoMessage() {}
 
 func (x *VoteOnApprovalResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[7]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1271,7 +1363,7 @@ func (x *VoteOnApprovalResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VoteOnApprovalResponse.ProtoReflect.Descriptor instead.
 func (*VoteOnApprovalResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{7}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *VoteOnApprovalResponse) GetApproval() *Approval {
@@ -1294,7 +1386,7 @@ type GetApprovalRequest struct {
 
 func (x *GetApprovalRequest) Reset() {
 	*x = GetApprovalRequest{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[8]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1306,7 +1398,7 @@ func (x *GetApprovalRequest) String() string {
 func (*GetApprovalRequest) ProtoMessage() {}
 
 func (x *GetApprovalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[8]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1319,7 +1411,7 @@ func (x *GetApprovalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetApprovalRequest.ProtoReflect.Descriptor instead.
 func (*GetApprovalRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{8}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetApprovalRequest) GetRequestId() string {
@@ -1347,7 +1439,7 @@ type GetApprovalResponse struct {
 
 func (x *GetApprovalResponse) Reset() {
 	*x = GetApprovalResponse{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[9]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1359,7 +1451,7 @@ func (x *GetApprovalResponse) String() string {
 func (*GetApprovalResponse) ProtoMessage() {}
 
 func (x *GetApprovalResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[9]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1372,7 +1464,7 @@ func (x *GetApprovalResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetApprovalResponse.ProtoReflect.Descriptor instead.
 func (*GetApprovalResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{9}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetApprovalResponse) GetApproval() *Approval {
@@ -1395,7 +1487,7 @@ type ListPendingApprovalsRequest struct {
 
 func (x *ListPendingApprovalsRequest) Reset() {
 	*x = ListPendingApprovalsRequest{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[10]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1407,7 +1499,7 @@ func (x *ListPendingApprovalsRequest) String() string {
 func (*ListPendingApprovalsRequest) ProtoMessage() {}
 
 func (x *ListPendingApprovalsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[10]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1420,7 +1512,7 @@ func (x *ListPendingApprovalsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPendingApprovalsRequest.ProtoReflect.Descriptor instead.
 func (*ListPendingApprovalsRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{10}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListPendingApprovalsRequest) GetPageSize() int32 {
@@ -1450,7 +1542,7 @@ type ListPendingApprovalsResponse struct {
 
 func (x *ListPendingApprovalsResponse) Reset() {
 	*x = ListPendingApprovalsResponse{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[11]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1462,7 +1554,7 @@ func (x *ListPendingApprovalsResponse) String() string {
 func (*ListPendingApprovalsResponse) ProtoMessage() {}
 
 func (x *ListPendingApprovalsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[11]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1475,7 +1567,7 @@ func (x *ListPendingApprovalsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPendingApprovalsResponse.ProtoReflect.Descriptor instead.
 func (*ListPendingApprovalsResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{11}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListPendingApprovalsResponse) GetApprovals() []*Approval {
@@ -1505,7 +1597,7 @@ type GetExecutionRequest struct {
 
 func (x *GetExecutionRequest) Reset() {
 	*x = GetExecutionRequest{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[12]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1517,7 +1609,7 @@ func (x *GetExecutionRequest) String() string {
 func (*GetExecutionRequest) ProtoMessage() {}
 
 func (x *GetExecutionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[12]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1530,7 +1622,7 @@ func (x *GetExecutionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExecutionRequest.ProtoReflect.Descriptor instead.
 func (*GetExecutionRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{12}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetExecutionRequest) GetRequestId() string {
@@ -1558,7 +1650,7 @@ type GetExecutionResponse struct {
 
 func (x *GetExecutionResponse) Reset() {
 	*x = GetExecutionResponse{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[13]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1570,7 +1662,7 @@ func (x *GetExecutionResponse) String() string {
 func (*GetExecutionResponse) ProtoMessage() {}
 
 func (x *GetExecutionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[13]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1583,7 +1675,7 @@ func (x *GetExecutionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExecutionResponse.ProtoReflect.Descriptor instead.
 func (*GetExecutionResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{13}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetExecutionResponse) GetExecution() *Execution {
@@ -1614,7 +1706,7 @@ type ListTasksRequest struct {
 
 func (x *ListTasksRequest) Reset() {
 	*x = ListTasksRequest{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[14]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1626,7 +1718,7 @@ func (x *ListTasksRequest) String() string {
 func (*ListTasksRequest) ProtoMessage() {}
 
 func (x *ListTasksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[14]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1639,7 +1731,7 @@ func (x *ListTasksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasksRequest.ProtoReflect.Descriptor instead.
 func (*ListTasksRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{14}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListTasksRequest) GetRequestId() string {
@@ -1697,7 +1789,7 @@ type ListTasksResponse struct {
 
 func (x *ListTasksResponse) Reset() {
 	*x = ListTasksResponse{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[15]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1709,7 +1801,7 @@ func (x *ListTasksResponse) String() string {
 func (*ListTasksResponse) ProtoMessage() {}
 
 func (x *ListTasksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[15]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1722,7 +1814,7 @@ func (x *ListTasksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasksResponse.ProtoReflect.Descriptor instead.
 func (*ListTasksResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{15}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListTasksResponse) GetTasks() []*Task {
@@ -1760,7 +1852,7 @@ type WatchTaskLogRequest struct {
 
 func (x *WatchTaskLogRequest) Reset() {
 	*x = WatchTaskLogRequest{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[16]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1772,7 +1864,7 @@ func (x *WatchTaskLogRequest) String() string {
 func (*WatchTaskLogRequest) ProtoMessage() {}
 
 func (x *WatchTaskLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[16]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1785,7 +1877,7 @@ func (x *WatchTaskLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchTaskLogRequest.ProtoReflect.Descriptor instead.
 func (*WatchTaskLogRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{16}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *WatchTaskLogRequest) GetRequestId() string {
@@ -1847,7 +1939,7 @@ type WatchTaskLogResponse struct {
 
 func (x *WatchTaskLogResponse) Reset() {
 	*x = WatchTaskLogResponse{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[17]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1859,7 +1951,7 @@ func (x *WatchTaskLogResponse) String() string {
 func (*WatchTaskLogResponse) ProtoMessage() {}
 
 func (x *WatchTaskLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[17]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1872,7 +1964,7 @@ func (x *WatchTaskLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchTaskLogResponse.ProtoReflect.Descriptor instead.
 func (*WatchTaskLogResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{17}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *WatchTaskLogResponse) GetOffset() int64 {
@@ -1916,7 +2008,7 @@ type RunKey struct {
 
 func (x *RunKey) Reset() {
 	*x = RunKey{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[18]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1928,7 +2020,7 @@ func (x *RunKey) String() string {
 func (*RunKey) ProtoMessage() {}
 
 func (x *RunKey) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[18]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1941,7 +2033,7 @@ func (x *RunKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunKey.ProtoReflect.Descriptor instead.
 func (*RunKey) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{18}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RunKey) GetRequestId() string {
@@ -1969,7 +2061,7 @@ type GetExecutionStatesRequest struct {
 
 func (x *GetExecutionStatesRequest) Reset() {
 	*x = GetExecutionStatesRequest{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[19]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1981,7 +2073,7 @@ func (x *GetExecutionStatesRequest) String() string {
 func (*GetExecutionStatesRequest) ProtoMessage() {}
 
 func (x *GetExecutionStatesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[19]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1994,7 +2086,7 @@ func (x *GetExecutionStatesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExecutionStatesRequest.ProtoReflect.Descriptor instead.
 func (*GetExecutionStatesRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{19}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetExecutionStatesRequest) GetRuns() []*RunKey {
@@ -2015,7 +2107,7 @@ type GetExecutionStatesResponse struct {
 
 func (x *GetExecutionStatesResponse) Reset() {
 	*x = GetExecutionStatesResponse{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[20]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2027,7 +2119,7 @@ func (x *GetExecutionStatesResponse) String() string {
 func (*GetExecutionStatesResponse) ProtoMessage() {}
 
 func (x *GetExecutionStatesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[20]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2040,7 +2132,7 @@ func (x *GetExecutionStatesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExecutionStatesResponse.ProtoReflect.Descriptor instead.
 func (*GetExecutionStatesResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{20}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetExecutionStatesResponse) GetStates() []*ExecutionChanged {
@@ -2061,7 +2153,7 @@ type CheckAttemptsRequest struct {
 
 func (x *CheckAttemptsRequest) Reset() {
 	*x = CheckAttemptsRequest{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[21]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2073,7 +2165,7 @@ func (x *CheckAttemptsRequest) String() string {
 func (*CheckAttemptsRequest) ProtoMessage() {}
 
 func (x *CheckAttemptsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[21]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2086,7 +2178,7 @@ func (x *CheckAttemptsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAttemptsRequest.ProtoReflect.Descriptor instead.
 func (*CheckAttemptsRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{21}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CheckAttemptsRequest) GetUids() []string {
@@ -2107,7 +2199,7 @@ type CheckAttemptsResponse struct {
 
 func (x *CheckAttemptsResponse) Reset() {
 	*x = CheckAttemptsResponse{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[22]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2119,7 +2211,7 @@ func (x *CheckAttemptsResponse) String() string {
 func (*CheckAttemptsResponse) ProtoMessage() {}
 
 func (x *CheckAttemptsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[22]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2132,7 +2224,7 @@ func (x *CheckAttemptsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAttemptsResponse.ProtoReflect.Descriptor instead.
 func (*CheckAttemptsResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{22}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CheckAttemptsResponse) GetLive() []string {
@@ -2153,7 +2245,7 @@ type ExecutionChanges struct {
 
 func (x *ExecutionChanges) Reset() {
 	*x = ExecutionChanges{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[23]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2165,7 +2257,7 @@ func (x *ExecutionChanges) String() string {
 func (*ExecutionChanges) ProtoMessage() {}
 
 func (x *ExecutionChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[23]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2178,7 +2270,7 @@ func (x *ExecutionChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecutionChanges.ProtoReflect.Descriptor instead.
 func (*ExecutionChanges) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{23}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ExecutionChanges) GetChanges() []*ExecutionChanged {
@@ -2219,7 +2311,7 @@ type ExecutionChanged struct {
 
 func (x *ExecutionChanged) Reset() {
 	*x = ExecutionChanged{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[24]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2231,7 +2323,7 @@ func (x *ExecutionChanged) String() string {
 func (*ExecutionChanged) ProtoMessage() {}
 
 func (x *ExecutionChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[24]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2244,7 +2336,7 @@ func (x *ExecutionChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecutionChanged.ProtoReflect.Descriptor instead.
 func (*ExecutionChanged) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{24}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ExecutionChanged) GetRequestId() string {
@@ -2355,7 +2447,7 @@ type TaskChanged struct {
 
 func (x *TaskChanged) Reset() {
 	*x = TaskChanged{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[25]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2367,7 +2459,7 @@ func (x *TaskChanged) String() string {
 func (*TaskChanged) ProtoMessage() {}
 
 func (x *TaskChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[25]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2380,7 +2472,7 @@ func (x *TaskChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskChanged.ProtoReflect.Descriptor instead.
 func (*TaskChanged) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{25}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TaskChanged) GetRequestId() string {
@@ -2471,7 +2563,7 @@ type TaskChanges struct {
 
 func (x *TaskChanges) Reset() {
 	*x = TaskChanges{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[26]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2483,7 +2575,7 @@ func (x *TaskChanges) String() string {
 func (*TaskChanges) ProtoMessage() {}
 
 func (x *TaskChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[26]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2496,7 +2588,7 @@ func (x *TaskChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskChanges.ProtoReflect.Descriptor instead.
 func (*TaskChanges) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{26}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *TaskChanges) GetChanges() []*TaskChanged {
@@ -2517,7 +2609,7 @@ type TaskNotices struct {
 
 func (x *TaskNotices) Reset() {
 	*x = TaskNotices{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[27]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2529,7 +2621,7 @@ func (x *TaskNotices) String() string {
 func (*TaskNotices) ProtoMessage() {}
 
 func (x *TaskNotices) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[27]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2542,7 +2634,7 @@ func (x *TaskNotices) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskNotices.ProtoReflect.Descriptor instead.
 func (*TaskNotices) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{27}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *TaskNotices) GetNotices() []*TaskNotice {
@@ -2587,7 +2679,7 @@ type TaskNotice struct {
 
 func (x *TaskNotice) Reset() {
 	*x = TaskNotice{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[28]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2599,7 +2691,7 @@ func (x *TaskNotice) String() string {
 func (*TaskNotice) ProtoMessage() {}
 
 func (x *TaskNotice) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[28]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2612,7 +2704,7 @@ func (x *TaskNotice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskNotice.ProtoReflect.Descriptor instead.
 func (*TaskNotice) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{28}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *TaskNotice) GetId() string {
@@ -2710,7 +2802,11 @@ var File_formicary_execution_v1_execution_proto protoreflect.FileDescriptor
 
 const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\n" +
-	"&formicary/execution/v1/execution.proto\x12\x16formicary.execution.v1\x1a\x1bbuf/validate/validate.proto\x1a\"formicary/identity/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\x05\n" +
+	"&formicary/execution/v1/execution.proto\x12\x16formicary.execution.v1\x1a\x1bbuf/validate/validate.proto\x1a\"formicary/identity/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"7\n" +
+	"\x12TakeNoticesRequest\x12!\n" +
+	"\x06stored\x18\x01 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x06stored\"S\n" +
+	"\x13TakeNoticesResponse\x12<\n" +
+	"\anotices\x18\x01 \x03(\v2\".formicary.execution.v1.TaskNoticeR\anotices\"\x8d\x05\n" +
 	"\tExecution\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -2986,10 +3082,11 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"LogService\x12\xb9\x01\n" +
 	"\fWatchTaskLog\x12+.formicary.execution.v1.WatchTaskLogRequest\x1a,.formicary.execution.v1.WatchTaskLogResponse\"L\xaa\xbb\x18\n" +
 	"\n" +
-	"\blog.read\x82\xd3\xe4\x93\x025\x123/api/v1/jobs/requests/{request_id}/tasks/{task}/log\x90\x02\x010\x012\x99\x02\n" +
+	"\blog.read\x82\xd3\xe4\x93\x025\x123/api/v1/jobs/requests/{request_id}/tasks/{task}/log\x90\x02\x010\x012\x89\x03\n" +
 	"\x15ExecutionStateService\x12\x86\x01\n" +
 	"\x12GetExecutionStates\x121.formicary.execution.v1.GetExecutionStatesRequest\x1a2.formicary.execution.v1.GetExecutionStatesResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x01\x12w\n" +
-	"\rCheckAttempts\x12,.formicary.execution.v1.CheckAttemptsRequest\x1a-.formicary.execution.v1.CheckAttemptsResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x01B\xf3\x01\n" +
+	"\rCheckAttempts\x12,.formicary.execution.v1.CheckAttemptsRequest\x1a-.formicary.execution.v1.CheckAttemptsResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x01\x12n\n" +
+	"\vTakeNotices\x12*.formicary.execution.v1.TakeNoticesRequest\x1a+.formicary.execution.v1.TakeNoticesResponse\"\x06\xaa\xbb\x18\x02\x18\x01B\xf3\x01\n" +
 	"\x1acom.formicary.execution.v1B\x0eExecutionProtoP\x01ZKgithub.com/formicary/formicary/proto/gen/formicary/execution/v1;executionv1\xa2\x02\x03FEX\xaa\x02\x16Formicary.Execution.V1\xca\x02\x16Formicary\\Execution\\V1\xe2\x02\"Formicary\\Execution\\V1\\GPBMetadata\xea\x02\x18Formicary::Execution::V1b\x06proto3"
 
 var (
@@ -3005,107 +3102,112 @@ func file_formicary_execution_v1_execution_proto_rawDescGZIP() []byte {
 }
 
 var file_formicary_execution_v1_execution_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_formicary_execution_v1_execution_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_formicary_execution_v1_execution_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_formicary_execution_v1_execution_proto_goTypes = []any{
 	(Execution_State)(0),                 // 0: formicary.execution.v1.Execution.State
 	(Attempt_State)(0),                   // 1: formicary.execution.v1.Attempt.State
 	(Task_State)(0),                      // 2: formicary.execution.v1.Task.State
 	(Approval_State)(0),                  // 3: formicary.execution.v1.Approval.State
-	(*Execution)(nil),                    // 4: formicary.execution.v1.Execution
-	(*Attempt)(nil),                      // 5: formicary.execution.v1.Attempt
-	(*Task)(nil),                         // 6: formicary.execution.v1.Task
-	(*ItemCounts)(nil),                   // 7: formicary.execution.v1.ItemCounts
-	(*Approval)(nil),                     // 8: formicary.execution.v1.Approval
-	(*Vote)(nil),                         // 9: formicary.execution.v1.Vote
-	(*VoteOnApprovalRequest)(nil),        // 10: formicary.execution.v1.VoteOnApprovalRequest
-	(*VoteOnApprovalResponse)(nil),       // 11: formicary.execution.v1.VoteOnApprovalResponse
-	(*GetApprovalRequest)(nil),           // 12: formicary.execution.v1.GetApprovalRequest
-	(*GetApprovalResponse)(nil),          // 13: formicary.execution.v1.GetApprovalResponse
-	(*ListPendingApprovalsRequest)(nil),  // 14: formicary.execution.v1.ListPendingApprovalsRequest
-	(*ListPendingApprovalsResponse)(nil), // 15: formicary.execution.v1.ListPendingApprovalsResponse
-	(*GetExecutionRequest)(nil),          // 16: formicary.execution.v1.GetExecutionRequest
-	(*GetExecutionResponse)(nil),         // 17: formicary.execution.v1.GetExecutionResponse
-	(*ListTasksRequest)(nil),             // 18: formicary.execution.v1.ListTasksRequest
-	(*ListTasksResponse)(nil),            // 19: formicary.execution.v1.ListTasksResponse
-	(*WatchTaskLogRequest)(nil),          // 20: formicary.execution.v1.WatchTaskLogRequest
-	(*WatchTaskLogResponse)(nil),         // 21: formicary.execution.v1.WatchTaskLogResponse
-	(*RunKey)(nil),                       // 22: formicary.execution.v1.RunKey
-	(*GetExecutionStatesRequest)(nil),    // 23: formicary.execution.v1.GetExecutionStatesRequest
-	(*GetExecutionStatesResponse)(nil),   // 24: formicary.execution.v1.GetExecutionStatesResponse
-	(*CheckAttemptsRequest)(nil),         // 25: formicary.execution.v1.CheckAttemptsRequest
-	(*CheckAttemptsResponse)(nil),        // 26: formicary.execution.v1.CheckAttemptsResponse
-	(*ExecutionChanges)(nil),             // 27: formicary.execution.v1.ExecutionChanges
-	(*ExecutionChanged)(nil),             // 28: formicary.execution.v1.ExecutionChanged
-	(*TaskChanged)(nil),                  // 29: formicary.execution.v1.TaskChanged
-	(*TaskChanges)(nil),                  // 30: formicary.execution.v1.TaskChanges
-	(*TaskNotices)(nil),                  // 31: formicary.execution.v1.TaskNotices
-	(*TaskNotice)(nil),                   // 32: formicary.execution.v1.TaskNotice
-	(*timestamppb.Timestamp)(nil),        // 33: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),              // 34: google.protobuf.Struct
-	(*structpb.Value)(nil),               // 35: google.protobuf.Value
+	(*TakeNoticesRequest)(nil),           // 4: formicary.execution.v1.TakeNoticesRequest
+	(*TakeNoticesResponse)(nil),          // 5: formicary.execution.v1.TakeNoticesResponse
+	(*Execution)(nil),                    // 6: formicary.execution.v1.Execution
+	(*Attempt)(nil),                      // 7: formicary.execution.v1.Attempt
+	(*Task)(nil),                         // 8: formicary.execution.v1.Task
+	(*ItemCounts)(nil),                   // 9: formicary.execution.v1.ItemCounts
+	(*Approval)(nil),                     // 10: formicary.execution.v1.Approval
+	(*Vote)(nil),                         // 11: formicary.execution.v1.Vote
+	(*VoteOnApprovalRequest)(nil),        // 12: formicary.execution.v1.VoteOnApprovalRequest
+	(*VoteOnApprovalResponse)(nil),       // 13: formicary.execution.v1.VoteOnApprovalResponse
+	(*GetApprovalRequest)(nil),           // 14: formicary.execution.v1.GetApprovalRequest
+	(*GetApprovalResponse)(nil),          // 15: formicary.execution.v1.GetApprovalResponse
+	(*ListPendingApprovalsRequest)(nil),  // 16: formicary.execution.v1.ListPendingApprovalsRequest
+	(*ListPendingApprovalsResponse)(nil), // 17: formicary.execution.v1.ListPendingApprovalsResponse
+	(*GetExecutionRequest)(nil),          // 18: formicary.execution.v1.GetExecutionRequest
+	(*GetExecutionResponse)(nil),         // 19: formicary.execution.v1.GetExecutionResponse
+	(*ListTasksRequest)(nil),             // 20: formicary.execution.v1.ListTasksRequest
+	(*ListTasksResponse)(nil),            // 21: formicary.execution.v1.ListTasksResponse
+	(*WatchTaskLogRequest)(nil),          // 22: formicary.execution.v1.WatchTaskLogRequest
+	(*WatchTaskLogResponse)(nil),         // 23: formicary.execution.v1.WatchTaskLogResponse
+	(*RunKey)(nil),                       // 24: formicary.execution.v1.RunKey
+	(*GetExecutionStatesRequest)(nil),    // 25: formicary.execution.v1.GetExecutionStatesRequest
+	(*GetExecutionStatesResponse)(nil),   // 26: formicary.execution.v1.GetExecutionStatesResponse
+	(*CheckAttemptsRequest)(nil),         // 27: formicary.execution.v1.CheckAttemptsRequest
+	(*CheckAttemptsResponse)(nil),        // 28: formicary.execution.v1.CheckAttemptsResponse
+	(*ExecutionChanges)(nil),             // 29: formicary.execution.v1.ExecutionChanges
+	(*ExecutionChanged)(nil),             // 30: formicary.execution.v1.ExecutionChanged
+	(*TaskChanged)(nil),                  // 31: formicary.execution.v1.TaskChanged
+	(*TaskChanges)(nil),                  // 32: formicary.execution.v1.TaskChanges
+	(*TaskNotices)(nil),                  // 33: formicary.execution.v1.TaskNotices
+	(*TaskNotice)(nil),                   // 34: formicary.execution.v1.TaskNotice
+	(*timestamppb.Timestamp)(nil),        // 35: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),              // 36: google.protobuf.Struct
+	(*structpb.Value)(nil),               // 37: google.protobuf.Value
 }
 var file_formicary_execution_v1_execution_proto_depIdxs = []int32{
-	0,  // 0: formicary.execution.v1.Execution.state:type_name -> formicary.execution.v1.Execution.State
-	33, // 1: formicary.execution.v1.Execution.created_at:type_name -> google.protobuf.Timestamp
-	33, // 2: formicary.execution.v1.Execution.started_at:type_name -> google.protobuf.Timestamp
-	33, // 3: formicary.execution.v1.Execution.ended_at:type_name -> google.protobuf.Timestamp
-	1,  // 4: formicary.execution.v1.Attempt.state:type_name -> formicary.execution.v1.Attempt.State
-	33, // 5: formicary.execution.v1.Attempt.dispatched_at:type_name -> google.protobuf.Timestamp
-	33, // 6: formicary.execution.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
-	33, // 7: formicary.execution.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
-	2,  // 8: formicary.execution.v1.Task.state:type_name -> formicary.execution.v1.Task.State
-	5,  // 9: formicary.execution.v1.Task.attempts:type_name -> formicary.execution.v1.Attempt
-	34, // 10: formicary.execution.v1.Task.outputs:type_name -> google.protobuf.Struct
-	33, // 11: formicary.execution.v1.Task.started_at:type_name -> google.protobuf.Timestamp
-	33, // 12: formicary.execution.v1.Task.ended_at:type_name -> google.protobuf.Timestamp
-	35, // 13: formicary.execution.v1.Task.item_value:type_name -> google.protobuf.Value
-	7,  // 14: formicary.execution.v1.Task.items:type_name -> formicary.execution.v1.ItemCounts
-	3,  // 15: formicary.execution.v1.Approval.state:type_name -> formicary.execution.v1.Approval.State
-	9,  // 16: formicary.execution.v1.Approval.votes:type_name -> formicary.execution.v1.Vote
-	33, // 17: formicary.execution.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
-	33, // 18: formicary.execution.v1.Approval.due_at:type_name -> google.protobuf.Timestamp
-	33, // 19: formicary.execution.v1.Approval.decided_at:type_name -> google.protobuf.Timestamp
-	33, // 20: formicary.execution.v1.Vote.time:type_name -> google.protobuf.Timestamp
-	8,  // 21: formicary.execution.v1.VoteOnApprovalResponse.approval:type_name -> formicary.execution.v1.Approval
-	8,  // 22: formicary.execution.v1.GetApprovalResponse.approval:type_name -> formicary.execution.v1.Approval
-	8,  // 23: formicary.execution.v1.ListPendingApprovalsResponse.approvals:type_name -> formicary.execution.v1.Approval
-	4,  // 24: formicary.execution.v1.GetExecutionResponse.execution:type_name -> formicary.execution.v1.Execution
-	2,  // 25: formicary.execution.v1.ListTasksRequest.states:type_name -> formicary.execution.v1.Task.State
-	6,  // 26: formicary.execution.v1.ListTasksResponse.tasks:type_name -> formicary.execution.v1.Task
-	22, // 27: formicary.execution.v1.GetExecutionStatesRequest.runs:type_name -> formicary.execution.v1.RunKey
-	28, // 28: formicary.execution.v1.GetExecutionStatesResponse.states:type_name -> formicary.execution.v1.ExecutionChanged
-	28, // 29: formicary.execution.v1.ExecutionChanges.changes:type_name -> formicary.execution.v1.ExecutionChanged
-	0,  // 30: formicary.execution.v1.ExecutionChanged.state:type_name -> formicary.execution.v1.Execution.State
-	33, // 31: formicary.execution.v1.ExecutionChanged.started_at:type_name -> google.protobuf.Timestamp
-	33, // 32: formicary.execution.v1.ExecutionChanged.ended_at:type_name -> google.protobuf.Timestamp
-	33, // 33: formicary.execution.v1.ExecutionChanged.restart_at:type_name -> google.protobuf.Timestamp
-	33, // 34: formicary.execution.v1.ExecutionChanged.resume_at:type_name -> google.protobuf.Timestamp
-	2,  // 35: formicary.execution.v1.TaskChanged.state:type_name -> formicary.execution.v1.Task.State
-	33, // 36: formicary.execution.v1.TaskChanged.time:type_name -> google.protobuf.Timestamp
-	29, // 37: formicary.execution.v1.TaskChanges.changes:type_name -> formicary.execution.v1.TaskChanged
-	32, // 38: formicary.execution.v1.TaskNotices.notices:type_name -> formicary.execution.v1.TaskNotice
-	33, // 39: formicary.execution.v1.TaskNotice.time:type_name -> google.protobuf.Timestamp
-	16, // 40: formicary.execution.v1.ExecutionService.GetExecution:input_type -> formicary.execution.v1.GetExecutionRequest
-	18, // 41: formicary.execution.v1.ExecutionService.ListTasks:input_type -> formicary.execution.v1.ListTasksRequest
-	10, // 42: formicary.execution.v1.ApprovalService.VoteOnApproval:input_type -> formicary.execution.v1.VoteOnApprovalRequest
-	12, // 43: formicary.execution.v1.ApprovalService.GetApproval:input_type -> formicary.execution.v1.GetApprovalRequest
-	14, // 44: formicary.execution.v1.ApprovalService.ListPendingApprovals:input_type -> formicary.execution.v1.ListPendingApprovalsRequest
-	20, // 45: formicary.execution.v1.LogService.WatchTaskLog:input_type -> formicary.execution.v1.WatchTaskLogRequest
-	23, // 46: formicary.execution.v1.ExecutionStateService.GetExecutionStates:input_type -> formicary.execution.v1.GetExecutionStatesRequest
-	25, // 47: formicary.execution.v1.ExecutionStateService.CheckAttempts:input_type -> formicary.execution.v1.CheckAttemptsRequest
-	17, // 48: formicary.execution.v1.ExecutionService.GetExecution:output_type -> formicary.execution.v1.GetExecutionResponse
-	19, // 49: formicary.execution.v1.ExecutionService.ListTasks:output_type -> formicary.execution.v1.ListTasksResponse
-	11, // 50: formicary.execution.v1.ApprovalService.VoteOnApproval:output_type -> formicary.execution.v1.VoteOnApprovalResponse
-	13, // 51: formicary.execution.v1.ApprovalService.GetApproval:output_type -> formicary.execution.v1.GetApprovalResponse
-	15, // 52: formicary.execution.v1.ApprovalService.ListPendingApprovals:output_type -> formicary.execution.v1.ListPendingApprovalsResponse
-	21, // 53: formicary.execution.v1.LogService.WatchTaskLog:output_type -> formicary.execution.v1.WatchTaskLogResponse
-	24, // 54: formicary.execution.v1.ExecutionStateService.GetExecutionStates:output_type -> formicary.execution.v1.GetExecutionStatesResponse
-	26, // 55: formicary.execution.v1.ExecutionStateService.CheckAttempts:output_type -> formicary.execution.v1.CheckAttemptsResponse
-	48, // [48:56] is the sub-list for method output_type
-	40, // [40:48] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	34, // 0: formicary.execution.v1.TakeNoticesResponse.notices:type_name -> formicary.execution.v1.TaskNotice
+	0,  // 1: formicary.execution.v1.Execution.state:type_name -> formicary.execution.v1.Execution.State
+	35, // 2: formicary.execution.v1.Execution.created_at:type_name -> google.protobuf.Timestamp
+	35, // 3: formicary.execution.v1.Execution.started_at:type_name -> google.protobuf.Timestamp
+	35, // 4: formicary.execution.v1.Execution.ended_at:type_name -> google.protobuf.Timestamp
+	1,  // 5: formicary.execution.v1.Attempt.state:type_name -> formicary.execution.v1.Attempt.State
+	35, // 6: formicary.execution.v1.Attempt.dispatched_at:type_name -> google.protobuf.Timestamp
+	35, // 7: formicary.execution.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
+	35, // 8: formicary.execution.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
+	2,  // 9: formicary.execution.v1.Task.state:type_name -> formicary.execution.v1.Task.State
+	7,  // 10: formicary.execution.v1.Task.attempts:type_name -> formicary.execution.v1.Attempt
+	36, // 11: formicary.execution.v1.Task.outputs:type_name -> google.protobuf.Struct
+	35, // 12: formicary.execution.v1.Task.started_at:type_name -> google.protobuf.Timestamp
+	35, // 13: formicary.execution.v1.Task.ended_at:type_name -> google.protobuf.Timestamp
+	37, // 14: formicary.execution.v1.Task.item_value:type_name -> google.protobuf.Value
+	9,  // 15: formicary.execution.v1.Task.items:type_name -> formicary.execution.v1.ItemCounts
+	3,  // 16: formicary.execution.v1.Approval.state:type_name -> formicary.execution.v1.Approval.State
+	11, // 17: formicary.execution.v1.Approval.votes:type_name -> formicary.execution.v1.Vote
+	35, // 18: formicary.execution.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
+	35, // 19: formicary.execution.v1.Approval.due_at:type_name -> google.protobuf.Timestamp
+	35, // 20: formicary.execution.v1.Approval.decided_at:type_name -> google.protobuf.Timestamp
+	35, // 21: formicary.execution.v1.Vote.time:type_name -> google.protobuf.Timestamp
+	10, // 22: formicary.execution.v1.VoteOnApprovalResponse.approval:type_name -> formicary.execution.v1.Approval
+	10, // 23: formicary.execution.v1.GetApprovalResponse.approval:type_name -> formicary.execution.v1.Approval
+	10, // 24: formicary.execution.v1.ListPendingApprovalsResponse.approvals:type_name -> formicary.execution.v1.Approval
+	6,  // 25: formicary.execution.v1.GetExecutionResponse.execution:type_name -> formicary.execution.v1.Execution
+	2,  // 26: formicary.execution.v1.ListTasksRequest.states:type_name -> formicary.execution.v1.Task.State
+	8,  // 27: formicary.execution.v1.ListTasksResponse.tasks:type_name -> formicary.execution.v1.Task
+	24, // 28: formicary.execution.v1.GetExecutionStatesRequest.runs:type_name -> formicary.execution.v1.RunKey
+	30, // 29: formicary.execution.v1.GetExecutionStatesResponse.states:type_name -> formicary.execution.v1.ExecutionChanged
+	30, // 30: formicary.execution.v1.ExecutionChanges.changes:type_name -> formicary.execution.v1.ExecutionChanged
+	0,  // 31: formicary.execution.v1.ExecutionChanged.state:type_name -> formicary.execution.v1.Execution.State
+	35, // 32: formicary.execution.v1.ExecutionChanged.started_at:type_name -> google.protobuf.Timestamp
+	35, // 33: formicary.execution.v1.ExecutionChanged.ended_at:type_name -> google.protobuf.Timestamp
+	35, // 34: formicary.execution.v1.ExecutionChanged.restart_at:type_name -> google.protobuf.Timestamp
+	35, // 35: formicary.execution.v1.ExecutionChanged.resume_at:type_name -> google.protobuf.Timestamp
+	2,  // 36: formicary.execution.v1.TaskChanged.state:type_name -> formicary.execution.v1.Task.State
+	35, // 37: formicary.execution.v1.TaskChanged.time:type_name -> google.protobuf.Timestamp
+	31, // 38: formicary.execution.v1.TaskChanges.changes:type_name -> formicary.execution.v1.TaskChanged
+	34, // 39: formicary.execution.v1.TaskNotices.notices:type_name -> formicary.execution.v1.TaskNotice
+	35, // 40: formicary.execution.v1.TaskNotice.time:type_name -> google.protobuf.Timestamp
+	18, // 41: formicary.execution.v1.ExecutionService.GetExecution:input_type -> formicary.execution.v1.GetExecutionRequest
+	20, // 42: formicary.execution.v1.ExecutionService.ListTasks:input_type -> formicary.execution.v1.ListTasksRequest
+	12, // 43: formicary.execution.v1.ApprovalService.VoteOnApproval:input_type -> formicary.execution.v1.VoteOnApprovalRequest
+	14, // 44: formicary.execution.v1.ApprovalService.GetApproval:input_type -> formicary.execution.v1.GetApprovalRequest
+	16, // 45: formicary.execution.v1.ApprovalService.ListPendingApprovals:input_type -> formicary.execution.v1.ListPendingApprovalsRequest
+	22, // 46: formicary.execution.v1.LogService.WatchTaskLog:input_type -> formicary.execution.v1.WatchTaskLogRequest
+	25, // 47: formicary.execution.v1.ExecutionStateService.GetExecutionStates:input_type -> formicary.execution.v1.GetExecutionStatesRequest
+	27, // 48: formicary.execution.v1.ExecutionStateService.CheckAttempts:input_type -> formicary.execution.v1.CheckAttemptsRequest
+	4,  // 49: formicary.execution.v1.ExecutionStateService.TakeNotices:input_type -> formicary.execution.v1.TakeNoticesRequest
+	19, // 50: formicary.execution.v1.ExecutionService.GetExecution:output_type -> formicary.execution.v1.GetExecutionResponse
+	21, // 51: formicary.execution.v1.ExecutionService.ListTasks:output_type -> formicary.execution.v1.ListTasksResponse
+	13, // 52: formicary.execution.v1.ApprovalService.VoteOnApproval:output_type -> formicary.execution.v1.VoteOnApprovalResponse
+	15, // 53: formicary.execution.v1.ApprovalService.GetApproval:output_type -> formicary.execution.v1.GetApprovalResponse
+	17, // 54: formicary.execution.v1.ApprovalService.ListPendingApprovals:output_type -> formicary.execution.v1.ListPendingApprovalsResponse
+	23, // 55: formicary.execution.v1.LogService.WatchTaskLog:output_type -> formicary.execution.v1.WatchTaskLogResponse
+	26, // 56: formicary.execution.v1.ExecutionStateService.GetExecutionStates:output_type -> formicary.execution.v1.GetExecutionStatesResponse
+	28, // 57: formicary.execution.v1.ExecutionStateService.CheckAttempts:output_type -> formicary.execution.v1.CheckAttemptsResponse
+	5,  // 58: formicary.execution.v1.ExecutionStateService.TakeNotices:output_type -> formicary.execution.v1.TakeNoticesResponse
+	50, // [50:59] is the sub-list for method output_type
+	41, // [41:50] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_formicary_execution_v1_execution_proto_init() }
@@ -3119,7 +3221,7 @@ func file_formicary_execution_v1_execution_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_formicary_execution_v1_execution_proto_rawDesc), len(file_formicary_execution_v1_execution_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   29,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

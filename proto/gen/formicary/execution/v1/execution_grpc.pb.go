@@ -474,6 +474,7 @@ var LogService_ServiceDesc = grpc.ServiceDesc{
 const (
 	ExecutionStateService_GetExecutionStates_FullMethodName = "/formicary.execution.v1.ExecutionStateService/GetExecutionStates"
 	ExecutionStateService_CheckAttempts_FullMethodName      = "/formicary.execution.v1.ExecutionStateService/CheckAttempts"
+	ExecutionStateService_TakeNotices_FullMethodName        = "/formicary.execution.v1.ExecutionStateService/TakeNotices"
 )
 
 // ExecutionStateServiceClient is the client API for ExecutionStateService service.
@@ -486,6 +487,9 @@ type ExecutionStateServiceClient interface {
 	GetExecutionStates(ctx context.Context, in *GetExecutionStatesRequest, opts ...grpc.CallOption) (*GetExecutionStatesResponse, error)
 	// CheckAttempts says which attempts are live. Unknown ones are left out.
 	CheckAttempts(ctx context.Context, in *CheckAttemptsRequest, opts ...grpc.CallOption) (*CheckAttemptsResponse, error)
+	// TakeNotices forgets the notices that the caller has stored, and returns those that nobody has confirmed for some
+	// seconds, the oldest first: the event that told of them may be lost. Call again with their ids until none is returned.
+	TakeNotices(ctx context.Context, in *TakeNoticesRequest, opts ...grpc.CallOption) (*TakeNoticesResponse, error)
 }
 
 type executionStateServiceClient struct {
@@ -516,6 +520,16 @@ func (c *executionStateServiceClient) CheckAttempts(ctx context.Context, in *Che
 	return out, nil
 }
 
+func (c *executionStateServiceClient) TakeNotices(ctx context.Context, in *TakeNoticesRequest, opts ...grpc.CallOption) (*TakeNoticesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TakeNoticesResponse)
+	err := c.cc.Invoke(ctx, ExecutionStateService_TakeNotices_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ExecutionStateServiceServer is the server API for ExecutionStateService service.
 // All implementations must embed UnimplementedExecutionStateServiceServer
 // for forward compatibility.
@@ -526,6 +540,9 @@ type ExecutionStateServiceServer interface {
 	GetExecutionStates(context.Context, *GetExecutionStatesRequest) (*GetExecutionStatesResponse, error)
 	// CheckAttempts says which attempts are live. Unknown ones are left out.
 	CheckAttempts(context.Context, *CheckAttemptsRequest) (*CheckAttemptsResponse, error)
+	// TakeNotices forgets the notices that the caller has stored, and returns those that nobody has confirmed for some
+	// seconds, the oldest first: the event that told of them may be lost. Call again with their ids until none is returned.
+	TakeNotices(context.Context, *TakeNoticesRequest) (*TakeNoticesResponse, error)
 	mustEmbedUnimplementedExecutionStateServiceServer()
 }
 
@@ -541,6 +558,9 @@ func (UnimplementedExecutionStateServiceServer) GetExecutionStates(context.Conte
 }
 func (UnimplementedExecutionStateServiceServer) CheckAttempts(context.Context, *CheckAttemptsRequest) (*CheckAttemptsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CheckAttempts not implemented")
+}
+func (UnimplementedExecutionStateServiceServer) TakeNotices(context.Context, *TakeNoticesRequest) (*TakeNoticesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TakeNotices not implemented")
 }
 func (UnimplementedExecutionStateServiceServer) mustEmbedUnimplementedExecutionStateServiceServer() {}
 func (UnimplementedExecutionStateServiceServer) testEmbeddedByValue()                               {}
@@ -599,6 +619,24 @@ func _ExecutionStateService_CheckAttempts_Handler(srv interface{}, ctx context.C
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ExecutionStateService_TakeNotices_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TakeNoticesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExecutionStateServiceServer).TakeNotices(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExecutionStateService_TakeNotices_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExecutionStateServiceServer).TakeNotices(ctx, req.(*TakeNoticesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ExecutionStateService_ServiceDesc is the grpc.ServiceDesc for ExecutionStateService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -613,6 +651,10 @@ var ExecutionStateService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CheckAttempts",
 			Handler:    _ExecutionStateService_CheckAttempts_Handler,
+		},
+		{
+			MethodName: "TakeNotices",
+			Handler:    _ExecutionStateService_TakeNotices_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

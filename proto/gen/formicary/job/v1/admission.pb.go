@@ -24,6 +24,67 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Kind says what to do about it.
+type LaunchFault_Kind int32
+
+const (
+	// KIND_UNSPECIFIED is not used.
+	LaunchFault_KIND_UNSPECIFIED LaunchFault_Kind = 0
+	// NOT_REACHED: the time or the size of the answer was used up. Ask again at once.
+	LaunchFault_NOT_REACHED LaunchFault_Kind = 1
+	// SLOW: it took longer than a run may take beside others. Ask for it alone, patiently.
+	LaunchFault_SLOW LaunchFault_Kind = 2
+	// AWAY: something that it needs is away. Ask again after a while.
+	LaunchFault_AWAY LaunchFault_Kind = 3
+	// BROKEN: it failed by its own fault, or took longer than any run may take.
+	LaunchFault_BROKEN LaunchFault_Kind = 4
+)
+
+// Enum value maps for LaunchFault_Kind.
+var (
+	LaunchFault_Kind_name = map[int32]string{
+		0: "KIND_UNSPECIFIED",
+		1: "NOT_REACHED",
+		2: "SLOW",
+		3: "AWAY",
+		4: "BROKEN",
+	}
+	LaunchFault_Kind_value = map[string]int32{
+		"KIND_UNSPECIFIED": 0,
+		"NOT_REACHED":      1,
+		"SLOW":             2,
+		"AWAY":             3,
+		"BROKEN":           4,
+	}
+)
+
+func (x LaunchFault_Kind) Enum() *LaunchFault_Kind {
+	p := new(LaunchFault_Kind)
+	*p = x
+	return p
+}
+
+func (x LaunchFault_Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (LaunchFault_Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_formicary_job_v1_admission_proto_enumTypes[0].Descriptor()
+}
+
+func (LaunchFault_Kind) Type() protoreflect.EnumType {
+	return &file_formicary_job_v1_admission_proto_enumTypes[0]
+}
+
+func (x LaunchFault_Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use LaunchFault_Kind.Descriptor instead.
+func (LaunchFault_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{13, 0}
+}
+
 // BeginEpochRequest names the new leader.
 type BeginEpochRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -778,7 +839,10 @@ func (x *RunRef) GetRun() int32 {
 type GetLaunchesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// runs to launch.
-	Runs          []*RunRef `protobuf:"bytes,1,rep,name=runs,proto3" json:"runs,omitempty"`
+	Runs []*RunRef `protobuf:"bytes,1,rep,name=runs,proto3" json:"runs,omitempty"`
+	// patient lets each run take 10 s to be rendered. Otherwise what takes more than a second is SLOW, so that one run does not
+	// hold up the others: it is to be asked for again, alone and patiently.
+	Patient       bool `protobuf:"varint,2,opt,name=patient,proto3" json:"patient,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -818,6 +882,13 @@ func (x *GetLaunchesRequest) GetRuns() []*RunRef {
 		return x.Runs
 	}
 	return nil
+}
+
+func (x *GetLaunchesRequest) GetPatient() bool {
+	if x != nil {
+		return x.Patient
+	}
+	return false
 }
 
 // Launch is what supervisor needs to begin a run.
@@ -1019,18 +1090,84 @@ func (x *Launch) GetSubmittedBy() string {
 	return ""
 }
 
+// LaunchFault is a run that could not be rendered in this call.
+type LaunchFault struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// kind of the fault.
+	Kind LaunchFault_Kind `protobuf:"varint,1,opt,name=kind,proto3,enum=formicary.job.v1.LaunchFault_Kind" json:"kind,omitempty"`
+	// reason for a person.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// launch has what is known without rendering: no plan and no vars.
+	Launch        *Launch `protobuf:"bytes,3,opt,name=launch,proto3" json:"launch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LaunchFault) Reset() {
+	*x = LaunchFault{}
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LaunchFault) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LaunchFault) ProtoMessage() {}
+
+func (x *LaunchFault) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LaunchFault.ProtoReflect.Descriptor instead.
+func (*LaunchFault) Descriptor() ([]byte, []int) {
+	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *LaunchFault) GetKind() LaunchFault_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return LaunchFault_KIND_UNSPECIFIED
+}
+
+func (x *LaunchFault) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *LaunchFault) GetLaunch() *Launch {
+	if x != nil {
+		return x.Launch
+	}
+	return nil
+}
+
 // GetLaunchesResponse answers with the launches that exist; a request in another state or run is left out.
 type GetLaunchesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// launches found.
-	Launches      []*Launch `protobuf:"bytes,1,rep,name=launches,proto3" json:"launches,omitempty"`
+	Launches []*Launch `protobuf:"bytes,1,rep,name=launches,proto3" json:"launches,omitempty"`
+	// faults are the runs that could not be rendered in this call.
+	Faults        []*LaunchFault `protobuf:"bytes,2,rep,name=faults,proto3" json:"faults,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetLaunchesResponse) Reset() {
 	*x = GetLaunchesResponse{}
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[13]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1042,7 +1179,7 @@ func (x *GetLaunchesResponse) String() string {
 func (*GetLaunchesResponse) ProtoMessage() {}
 
 func (x *GetLaunchesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[13]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1055,12 +1192,19 @@ func (x *GetLaunchesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLaunchesResponse.ProtoReflect.Descriptor instead.
 func (*GetLaunchesResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{13}
+	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetLaunchesResponse) GetLaunches() []*Launch {
 	if x != nil {
 		return x.Launches
+	}
+	return nil
+}
+
+func (x *GetLaunchesResponse) GetFaults() []*LaunchFault {
+	if x != nil {
+		return x.Faults
 	}
 	return nil
 }
@@ -1127,9 +1271,10 @@ const file_formicary_job_v1_admission_proto_rawDesc = "" +
 	"\x06RunRef\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x10\n" +
-	"\x03run\x18\x02 \x01(\x05R\x03run\"M\n" +
+	"\x03run\x18\x02 \x01(\x05R\x03run\"g\n" +
 	"\x12GetLaunchesRequest\x127\n" +
-	"\x04runs\x18\x01 \x03(\v2\x18.formicary.job.v1.RunRefB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x04runs\"\x9b\x04\n" +
+	"\x04runs\x18\x01 \x03(\v2\x18.formicary.job.v1.RunRefB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x04runs\x12\x18\n" +
+	"\apatient\x18\x02 \x01(\bR\apatient\"\x9b\x04\n" +
 	"\x06Launch\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x10\n" +
@@ -1152,9 +1297,21 @@ const file_formicary_job_v1_admission_proto_rawDesc = "" +
 	"\tfrom_task\x18\x10 \x01(\tR\bfromTask\x12\x1f\n" +
 	"\verror_rules\x18\x11 \x01(\fR\n" +
 	"errorRules\x12!\n" +
-	"\fsubmitted_by\x18\x12 \x01(\tR\vsubmittedBy\"K\n" +
+	"\fsubmitted_by\x18\x12 \x01(\tR\vsubmittedBy\"\xde\x01\n" +
+	"\vLaunchFault\x126\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\".formicary.job.v1.LaunchFault.KindR\x04kind\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x120\n" +
+	"\x06launch\x18\x03 \x01(\v2\x18.formicary.job.v1.LaunchR\x06launch\"M\n" +
+	"\x04Kind\x12\x14\n" +
+	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vNOT_REACHED\x10\x01\x12\b\n" +
+	"\x04SLOW\x10\x02\x12\b\n" +
+	"\x04AWAY\x10\x03\x12\n" +
+	"\n" +
+	"\x06BROKEN\x10\x04\"\x82\x01\n" +
 	"\x13GetLaunchesResponse\x124\n" +
-	"\blaunches\x18\x01 \x03(\v2\x18.formicary.job.v1.LaunchR\blaunches2\xa6\x02\n" +
+	"\blaunches\x18\x01 \x03(\v2\x18.formicary.job.v1.LaunchR\blaunches\x125\n" +
+	"\x06faults\x18\x02 \x03(\v2\x1d.formicary.job.v1.LaunchFaultR\x06faults2\xa6\x02\n" +
 	"\x10AdmissionService\x12_\n" +
 	"\n" +
 	"BeginEpoch\x12#.formicary.job.v1.BeginEpochRequest\x1a$.formicary.job.v1.BeginEpochResponse\"\x06\xaa\xbb\x18\x02\x18\x01\x12_\n" +
@@ -1176,50 +1333,56 @@ func file_formicary_job_v1_admission_proto_rawDescGZIP() []byte {
 	return file_formicary_job_v1_admission_proto_rawDescData
 }
 
-var file_formicary_job_v1_admission_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_formicary_job_v1_admission_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_formicary_job_v1_admission_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_formicary_job_v1_admission_proto_goTypes = []any{
-	(*BeginEpochRequest)(nil),     // 0: formicary.job.v1.BeginEpochRequest
-	(*BeginEpochResponse)(nil),    // 1: formicary.job.v1.BeginEpochResponse
-	(*ReadQueueRequest)(nil),      // 2: formicary.job.v1.ReadQueueRequest
-	(*QueuedRequest)(nil),         // 3: formicary.job.v1.QueuedRequest
-	(*QueuedType)(nil),            // 4: formicary.job.v1.QueuedType
-	(*ClassLoad)(nil),             // 5: formicary.job.v1.ClassLoad
-	(*ReadQueueResponse)(nil),     // 6: formicary.job.v1.ReadQueueResponse
-	(*ClosedGate)(nil),            // 7: formicary.job.v1.ClosedGate
-	(*AdmitRequest)(nil),          // 8: formicary.job.v1.AdmitRequest
-	(*AdmitResponse)(nil),         // 9: formicary.job.v1.AdmitResponse
-	(*RunRef)(nil),                // 10: formicary.job.v1.RunRef
-	(*GetLaunchesRequest)(nil),    // 11: formicary.job.v1.GetLaunchesRequest
-	(*Launch)(nil),                // 12: formicary.job.v1.Launch
-	(*GetLaunchesResponse)(nil),   // 13: formicary.job.v1.GetLaunchesResponse
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(Gate)(0),                     // 15: formicary.job.v1.Gate
+	(LaunchFault_Kind)(0),         // 0: formicary.job.v1.LaunchFault.Kind
+	(*BeginEpochRequest)(nil),     // 1: formicary.job.v1.BeginEpochRequest
+	(*BeginEpochResponse)(nil),    // 2: formicary.job.v1.BeginEpochResponse
+	(*ReadQueueRequest)(nil),      // 3: formicary.job.v1.ReadQueueRequest
+	(*QueuedRequest)(nil),         // 4: formicary.job.v1.QueuedRequest
+	(*QueuedType)(nil),            // 5: formicary.job.v1.QueuedType
+	(*ClassLoad)(nil),             // 6: formicary.job.v1.ClassLoad
+	(*ReadQueueResponse)(nil),     // 7: formicary.job.v1.ReadQueueResponse
+	(*ClosedGate)(nil),            // 8: formicary.job.v1.ClosedGate
+	(*AdmitRequest)(nil),          // 9: formicary.job.v1.AdmitRequest
+	(*AdmitResponse)(nil),         // 10: formicary.job.v1.AdmitResponse
+	(*RunRef)(nil),                // 11: formicary.job.v1.RunRef
+	(*GetLaunchesRequest)(nil),    // 12: formicary.job.v1.GetLaunchesRequest
+	(*Launch)(nil),                // 13: formicary.job.v1.Launch
+	(*LaunchFault)(nil),           // 14: formicary.job.v1.LaunchFault
+	(*GetLaunchesResponse)(nil),   // 15: formicary.job.v1.GetLaunchesResponse
+	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(Gate)(0),                     // 17: formicary.job.v1.Gate
 }
 var file_formicary_job_v1_admission_proto_depIdxs = []int32{
-	14, // 0: formicary.job.v1.QueuedRequest.age_at:type_name -> google.protobuf.Timestamp
-	3,  // 1: formicary.job.v1.QueuedType.heads:type_name -> formicary.job.v1.QueuedRequest
-	4,  // 2: formicary.job.v1.ReadQueueResponse.types:type_name -> formicary.job.v1.QueuedType
-	5,  // 3: formicary.job.v1.ReadQueueResponse.loads:type_name -> formicary.job.v1.ClassLoad
-	14, // 4: formicary.job.v1.ReadQueueResponse.now:type_name -> google.protobuf.Timestamp
-	14, // 5: formicary.job.v1.ReadQueueResponse.next_due:type_name -> google.protobuf.Timestamp
-	15, // 6: formicary.job.v1.ClosedGate.gate:type_name -> formicary.job.v1.Gate
-	7,  // 7: formicary.job.v1.AdmitRequest.gates:type_name -> formicary.job.v1.ClosedGate
-	10, // 8: formicary.job.v1.GetLaunchesRequest.runs:type_name -> formicary.job.v1.RunRef
-	14, // 9: formicary.job.v1.Launch.age_at:type_name -> google.protobuf.Timestamp
-	12, // 10: formicary.job.v1.GetLaunchesResponse.launches:type_name -> formicary.job.v1.Launch
-	0,  // 11: formicary.job.v1.AdmissionService.BeginEpoch:input_type -> formicary.job.v1.BeginEpochRequest
-	2,  // 12: formicary.job.v1.AdmissionService.ReadQueue:input_type -> formicary.job.v1.ReadQueueRequest
-	8,  // 13: formicary.job.v1.AdmissionService.Admit:input_type -> formicary.job.v1.AdmitRequest
-	11, // 14: formicary.job.v1.LaunchService.GetLaunches:input_type -> formicary.job.v1.GetLaunchesRequest
-	1,  // 15: formicary.job.v1.AdmissionService.BeginEpoch:output_type -> formicary.job.v1.BeginEpochResponse
-	6,  // 16: formicary.job.v1.AdmissionService.ReadQueue:output_type -> formicary.job.v1.ReadQueueResponse
-	9,  // 17: formicary.job.v1.AdmissionService.Admit:output_type -> formicary.job.v1.AdmitResponse
-	13, // 18: formicary.job.v1.LaunchService.GetLaunches:output_type -> formicary.job.v1.GetLaunchesResponse
-	15, // [15:19] is the sub-list for method output_type
-	11, // [11:15] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	16, // 0: formicary.job.v1.QueuedRequest.age_at:type_name -> google.protobuf.Timestamp
+	4,  // 1: formicary.job.v1.QueuedType.heads:type_name -> formicary.job.v1.QueuedRequest
+	5,  // 2: formicary.job.v1.ReadQueueResponse.types:type_name -> formicary.job.v1.QueuedType
+	6,  // 3: formicary.job.v1.ReadQueueResponse.loads:type_name -> formicary.job.v1.ClassLoad
+	16, // 4: formicary.job.v1.ReadQueueResponse.now:type_name -> google.protobuf.Timestamp
+	16, // 5: formicary.job.v1.ReadQueueResponse.next_due:type_name -> google.protobuf.Timestamp
+	17, // 6: formicary.job.v1.ClosedGate.gate:type_name -> formicary.job.v1.Gate
+	8,  // 7: formicary.job.v1.AdmitRequest.gates:type_name -> formicary.job.v1.ClosedGate
+	11, // 8: formicary.job.v1.GetLaunchesRequest.runs:type_name -> formicary.job.v1.RunRef
+	16, // 9: formicary.job.v1.Launch.age_at:type_name -> google.protobuf.Timestamp
+	0,  // 10: formicary.job.v1.LaunchFault.kind:type_name -> formicary.job.v1.LaunchFault.Kind
+	13, // 11: formicary.job.v1.LaunchFault.launch:type_name -> formicary.job.v1.Launch
+	13, // 12: formicary.job.v1.GetLaunchesResponse.launches:type_name -> formicary.job.v1.Launch
+	14, // 13: formicary.job.v1.GetLaunchesResponse.faults:type_name -> formicary.job.v1.LaunchFault
+	1,  // 14: formicary.job.v1.AdmissionService.BeginEpoch:input_type -> formicary.job.v1.BeginEpochRequest
+	3,  // 15: formicary.job.v1.AdmissionService.ReadQueue:input_type -> formicary.job.v1.ReadQueueRequest
+	9,  // 16: formicary.job.v1.AdmissionService.Admit:input_type -> formicary.job.v1.AdmitRequest
+	12, // 17: formicary.job.v1.LaunchService.GetLaunches:input_type -> formicary.job.v1.GetLaunchesRequest
+	2,  // 18: formicary.job.v1.AdmissionService.BeginEpoch:output_type -> formicary.job.v1.BeginEpochResponse
+	7,  // 19: formicary.job.v1.AdmissionService.ReadQueue:output_type -> formicary.job.v1.ReadQueueResponse
+	10, // 20: formicary.job.v1.AdmissionService.Admit:output_type -> formicary.job.v1.AdmitResponse
+	15, // 21: formicary.job.v1.LaunchService.GetLaunches:output_type -> formicary.job.v1.GetLaunchesResponse
+	18, // [18:22] is the sub-list for method output_type
+	14, // [14:18] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_formicary_job_v1_admission_proto_init() }
@@ -1233,13 +1396,14 @@ func file_formicary_job_v1_admission_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_formicary_job_v1_admission_proto_rawDesc), len(file_formicary_job_v1_admission_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   14,
+			NumEnums:      1,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
 		GoTypes:           file_formicary_job_v1_admission_proto_goTypes,
 		DependencyIndexes: file_formicary_job_v1_admission_proto_depIdxs,
+		EnumInfos:         file_formicary_job_v1_admission_proto_enumTypes,
 		MessageInfos:      file_formicary_job_v1_admission_proto_msgTypes,
 	}.Build()
 	File_formicary_job_v1_admission_proto = out.File

@@ -221,7 +221,8 @@ const (
 // LaunchService gives supervisor what it runs.
 type LaunchServiceClient interface {
 	// GetLaunches renders the definitions of admitted requests into plans. A request that cannot be rendered answers
-	// with error_code and error_message in its launch.
+	// with error_code and error_message in its launch. Each run has an answer of its own, and a call takes a bounded time:
+	// what it did not get to, or what took too long, stands in faults.
 	GetLaunches(ctx context.Context, in *GetLaunchesRequest, opts ...grpc.CallOption) (*GetLaunchesResponse, error)
 }
 
@@ -250,7 +251,8 @@ func (c *launchServiceClient) GetLaunches(ctx context.Context, in *GetLaunchesRe
 // LaunchService gives supervisor what it runs.
 type LaunchServiceServer interface {
 	// GetLaunches renders the definitions of admitted requests into plans. A request that cannot be rendered answers
-	// with error_code and error_message in its launch.
+	// with error_code and error_message in its launch. Each run has an answer of its own, and a call takes a bounded time:
+	// what it did not get to, or what took too long, stands in faults.
 	GetLaunches(context.Context, *GetLaunchesRequest) (*GetLaunchesResponse, error)
 	mustEmbedUnimplementedLaunchServiceServer()
 }

@@ -145,6 +145,8 @@ type Outbox struct {
 	Subject   string
 	Payload   []byte
 	CreatedAt time.Time
+	Tries     int16
+	NextAt    time.Time
 }
 
 type Poison struct {

@@ -133,10 +133,24 @@ type Execution struct {
 	SubmittedBy     string
 }
 
+type Failure struct {
+	Kind   string
+	Key    string
+	Count  int32
+	Reason string
+	At     time.Time
+}
+
 type Move struct {
 	Entity    string
 	FromState string
 	ToState   string
+}
+
+type Notice struct {
+	ID        uuid.UUID
+	Notice    []byte
+	CreatedAt time.Time
 }
 
 type Outbox struct {
@@ -144,6 +158,16 @@ type Outbox struct {
 	Subject   string
 	Payload   []byte
 	CreatedAt time.Time
+	Tries     int16
+	NextAt    time.Time
+}
+
+type Pulse struct {
+	Single     bool
+	BeatAt     *time.Time
+	SweptAt    *time.Time
+	RestUntil  *time.Time
+	BrakeUntil *time.Time
 }
 
 type Quarantine struct {
