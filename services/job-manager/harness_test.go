@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -35,6 +36,22 @@ type supervisor struct {
 	tasks  []*executionv1.Task
 	asked  int
 	about  map[string]bool // the requests that it was asked about
+	// notices are not confirmed yet.
+	notices []*executionv1.TaskNotice
+}
+
+func (s *supervisor) TakeNotices(_ context.Context, req *executionv1.TakeNoticesRequest) (*executionv1.TakeNoticesResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.notices = slices.DeleteFunc(s.notices, func(n *executionv1.TaskNotice) bool { return slices.Contains(req.GetStored(), n.GetId()) })
+	return &executionv1.TakeNoticesResponse{Notices: slices.Clone(s.notices[:min(2, len(s.notices))])}, nil
+}
+
+// owes says how many notices are not confirmed.
+func (s *supervisor) owes() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.notices)
 }
 
 func (s *supervisor) know(e *executionv1.ExecutionChanged) {

@@ -89,7 +89,7 @@ func New(conf Config, deps Deps) (*Service, error) {
 	s := &Service{
 		conf: conf, log: deps.Log, relay: relay, store: store, requests: requests, metrics: m, resume: run.NewSignal(),
 		reconciler: request.NewReconciler(store, store, supervisor, pg.Refused), channels: channels, dispatcher: dispatcher,
-		notices: events.NewNotices(inlet, store.Deliveries().Add),
+		notices: events.NewNotices(inlet, store.Deliveries().Add, supervisor),
 		server:  api.New(definitions, requests, admission.NewManager(store), rules, store.Deliveries(), deps.Supervisor),
 	}
 	s.consumer = events.NewConsumer(inlet, requests.Mirror, s.mirrored)
@@ -115,6 +115,9 @@ func (s *Service) Run(ctx context.Context) error {
 			return run.Loop(ctx, s.log, "counts", s.conf.SweepEvery, run.NewSignal(), s.store.AddUp)
 		}},
 		run.Member{Name: "notices", Run: s.notices.Run},
+		run.Member{Name: "unheard notices", Run: func(ctx context.Context) error {
+			return run.Loop(ctx, s.log, "unheard notices", s.conf.SweepEvery, run.NewSignal(), s.notices.Unheard)
+		}},
 		run.Member{Name: "deliveries", Run: s.dispatcher.Run},
 	)
 }

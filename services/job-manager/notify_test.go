@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/formicary/formicary/libs/testkit"
@@ -363,6 +364,55 @@ func TestNoticesOfTasks(t *testing.T) {
 	testkit.Eventually(t, 5*time.Second, "the odd one is kept", func() bool {
 		return c.count("SELECT count(*) FROM poison WHERE subject = 'formicary.event.execution.notice'") == 1
 	})
+}
+
+// TestNoticesWhoseEventIsLost: supervisor keeps them until they are stored. An event that comes late changes nothing, and
+// one that can never be stored hides none.
+func TestNoticesWhoseEventIsLost(t *testing.T) {
+	c := newColony(t, quick, func(conf *jobmanager.Config) { conf.SweepEvery = 50 * time.Millisecond })
+	c.start("other")
+	hook := newReceiver(t, nil)
+	c.upload(job("j", ""))
+	r := c.submit(&jobv1.SubmitJobRequest{JobType: "j"})
+	var all []*executionv1.TaskNotice
+	for i := range 5 {
+		n := &executionv1.TaskNotice{
+			Id: uuid.NewString(), RequestId: r.GetId(), Run: 1, OrgId: "default", JobType: "j", Task: fmt.Sprint("t", i), Kind: "task",
+			State: "COMPLETED", Webhook: fmt.Appendf(nil, `{"url": "%s/t%d"}`, hook.URL, i), Time: timestamppb.Now(),
+		}
+		if i == 1 {
+			n.OrgId = "a\x00b" // the database refuses it
+		}
+		all = append(all, n)
+	}
+	c.supervisor.mu.Lock()
+	c.supervisor.notices = slices.Clone(all)
+	c.supervisor.mu.Unlock()
+	testkit.Eventually(t, 20*time.Second, "all are confirmed", func() bool { return c.supervisor.owes() == 0 })
+	c.awaitSettled(r.GetId(), 4)
+	late := slices.Delete(slices.Clone(all), 1, 2)
+	if _, err := c.js.Publish(t.Context(), "formicary.event.execution.notice", mustMarshal(t, &executionv1.TaskNotices{Notices: late})); err != nil {
+		t.Fatal(err)
+	}
+	last := &executionv1.TaskNotice{
+		Id: uuid.NewString(), RequestId: r.GetId(), Run: 1, OrgId: "default", JobType: "j", Task: "last", Kind: "task", State: "COMPLETED",
+		Webhook: fmt.Appendf(nil, `{"url": "%s/last"}`, hook.URL), Time: timestamppb.Now(),
+	}
+	if _, err := c.js.Publish(t.Context(), "formicary.event.execution.notice", mustMarshal(t, &executionv1.TaskNotices{Notices: []*executionv1.TaskNotice{last}})); err != nil {
+		t.Fatal(err)
+	}
+	c.awaitSettled(r.GetId(), 5)
+	var paths []string
+	for _, one := range hook.got() {
+		paths = append(paths, one.path)
+	}
+	slices.Sort(paths)
+	if got := fmt.Sprint(paths); got != "[/last /t0 /t2 /t3 /t4]" {
+		t.Errorf("%s", got)
+	}
+	if n := c.count("SELECT count(*) FROM poison WHERE subject = 'formicary.event.execution.notice'"); n == 0 {
+		t.Error("the refused one is not kept")
+	}
 }
 
 // TestReplicasSendOnce shares many deliveries between two.

@@ -168,7 +168,7 @@ func New(cfg Config, d Deps) (*Service, error) {
 		antv1.RegisterAttemptServiceServer(r, &api.Attempts{Manager: s.attempts, Signer: blobs})
 		executionv1.RegisterExecutionServiceServer(r, &api.Executions{Reader: store})
 		executionv1.RegisterApprovalServiceServer(r, &api.Approvals{Store: store})
-		executionv1.RegisterExecutionStateServiceServer(r, &api.States{Reader: store})
+		executionv1.RegisterExecutionStateServiceServer(r, &api.States{Reader: store, Notices: store})
 		executionv1.RegisterLogServiceServer(r, &api.Logs{Reader: store, Blobs: blobs, Tail: &events.Tail{JS: d.JS}})
 	}
 	return s, nil

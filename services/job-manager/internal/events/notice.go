@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/formicary/formicary/libs/bus"
@@ -25,11 +27,14 @@ type Deliver func(ctx context.Context, all []notify.Delivery) error
 // Notices takes from the stream what people asked to be told about tasks.
 type Notices struct {
 	Inlet
-	deliver Deliver
+	deliver    Deliver
+	supervisor *Supervisor
 }
 
-// NewNotices returns a consumer.
-func NewNotices(in Inlet, d Deliver) *Notices { return &Notices{Inlet: in, deliver: d} }
+// NewNotices returns a consumer. s keeps what no message told of.
+func NewNotices(in Inlet, d Deliver, s *Supervisor) *Notices {
+	return &Notices{Inlet: in, deliver: d, supervisor: s}
+}
 
 // Run consumes until ctx ends.
 func (c *Notices) Run(ctx context.Context) error {
@@ -71,6 +76,71 @@ func (c *Notices) apply(ctx context.Context, items []bus.Item[[]notify.Delivery]
 		_ = it.Msg.Ack() // a lost acknowledgement brings it again, and it is stored then
 	}
 	return nil
+}
+
+// unheardPages bounds one round of Unheard; what is left is for the next.
+const unheardPages = 50
+
+// Unheard takes from supervisor the notices that nobody has confirmed, and confirms them once they are stored. Those that a
+// message told of are stored already, and stay as they are.
+func (c *Notices) Unheard(ctx context.Context) error {
+	var stored []string
+	for range unheardPages {
+		some, err := c.supervisor.TakeNotices(ctx, stored)
+		if status.Code(err) == codes.Unimplemented {
+			return nil // an older supervisor
+		}
+		if err != nil || len(some) == 0 {
+			return err
+		}
+		if err := c.take(ctx, some); err != nil {
+			return err
+		}
+		stored = stored[:0]
+		for _, n := range some {
+			stored = append(stored, n.GetId())
+		}
+	}
+	_, err := c.supervisor.TakeNotices(ctx, stored)
+	return err
+}
+
+// take stores notices, or each by itself when that is refused. One that can never be stored is kept for a person.
+func (c *Notices) take(ctx context.Context, some []*executionv1.TaskNotice) error {
+	var all []notify.Delivery
+	for _, n := range some {
+		ds, err := ofNotice(n)
+		if err != nil { // what can be read of it is delivered all the same
+			if err := c.keep(ctx, n, err); err != nil {
+				return err
+			}
+		}
+		all = append(all, ds...)
+	}
+	err := c.deliver(ctx, all)
+	if err == nil || fault(err) != bus.Content {
+		return err
+	}
+	for _, n := range some {
+		ds, _ := ofNotice(n)
+		err := c.deliver(ctx, ds)
+		if err != nil && fault(err) == bus.Content {
+			err = c.keep(ctx, n, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Notices) keep(ctx context.Context, n *executionv1.TaskNotice, reason error) error {
+	payload, err := proto.Marshal(&executionv1.TaskNotices{Notices: []*executionv1.TaskNotice{n}})
+	if err != nil {
+		return fmt.Errorf("encode notice %s: %w", n.GetId(), err)
+	}
+	c.Log.Error("notice is put into quarantine", "id", n.GetId(), "error", reason)
+	return c.Quarantine(ctx, subjectNotice, payload, 0, reason.Error())
 }
 
 // deliveries reads a message; the error tells of what could not be read.

@@ -65,3 +65,14 @@ func (s *Supervisor) Tasks(ctx context.Context, org string, id uuid.UUID, run in
 	}
 	return tasks, nil
 }
+
+// TakeNotices confirms notices that were stored and returns more that are to be.
+func (s *Supervisor) TakeNotices(ctx context.Context, stored []string) ([]*executionv1.TaskNotice, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	res, err := s.client.TakeNotices(ctx, &executionv1.TakeNoticesRequest{Stored: stored})
+	if err != nil {
+		return nil, fmt.Errorf("take notices: %w", err)
+	}
+	return res.GetNotices(), nil
+}

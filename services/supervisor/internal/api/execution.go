@@ -163,7 +163,13 @@ func stamp(t *time.Time) *timestamppb.Timestamp {
 // States answers the reconcilers of the other services.
 type States struct {
 	executionv1.UnimplementedExecutionStateServiceServer
-	Reader Reader
+	Reader  Reader
+	Notices Notices
+}
+
+// Notices keeps what people are to be told until job-manager has stored it.
+type Notices interface {
+	TakeNotices(ctx context.Context, stored []uuid.UUID) ([]execution.Notice, error)
 }
 
 // GetExecutionStates returns the state of the runs that exist.
@@ -185,6 +191,22 @@ func (s *States) GetExecutionStates(ctx context.Context, req *executionv1.GetExe
 		res.States = append(res.States, events.Changed(moved[i].Key, &moved[i].Job))
 	}
 	return res, nil
+}
+
+// TakeNotices hands out what job-manager has not confirmed.
+func (s *States) TakeNotices(ctx context.Context, req *executionv1.TakeNoticesRequest) (*executionv1.TakeNoticesResponse, error) {
+	stored := make([]uuid.UUID, len(req.GetStored()))
+	for i, text := range req.GetStored() {
+		var err error
+		if stored[i], err = uuid.Parse(text); err != nil {
+			return nil, badID("stored", err)
+		}
+	}
+	all, err := s.Notices.TakeNotices(ctx, stored)
+	if err != nil {
+		return nil, err
+	}
+	return &executionv1.TakeNoticesResponse{Notices: events.Notices(all).GetNotices()}, nil
 }
 
 // CheckAttempts says which attempts are live.

@@ -15,8 +15,8 @@ const ExecutionNotice = "formicary.event.execution.notice"
 // perNotice is how many notices one message holds: their webhooks and messages are bounded to some KiB each.
 const perNotice = 50
 
-// notices puts notices into messages.
-func notices(all []execution.Notice) *executionv1.TaskNotices {
+// Notices puts notices into a message.
+func Notices(all []execution.Notice) *executionv1.TaskNotices {
 	m := &executionv1.TaskNotices{Notices: make([]*executionv1.TaskNotice, len(all))}
 	for i := range all {
 		n := &all[i]

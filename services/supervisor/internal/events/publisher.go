@@ -70,7 +70,7 @@ func (p *Publisher) Messages(c *execution.Changes) ([]outbox.Message, error) {
 		}
 	}
 	for some := range slices.Chunk(c.Notices, perNotice) {
-		if err := add(ExecutionNotice, notices(some)); err != nil {
+		if err := add(ExecutionNotice, Notices(some)); err != nil {
 			return nil, err
 		}
 	}

@@ -83,5 +83,5 @@ func (s *Store) publish(t *pgdb.Pipeline, c *execution.Changes) ([]outbox.Messag
 	if len(msgs) > 0 {
 		t.Queue(outbox.InsertSQL, outbox.Args(msgs)...)
 	}
-	return msgs, nil
+	return msgs, queueNotices(t, c)
 }
