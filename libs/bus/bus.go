@@ -50,12 +50,12 @@ func JetStream(nc *nats.Conn) (jetstream.JetStream, error) {
 }
 
 const (
-	mib           = 1 << 20
-	eventsKept    = time.Hour
+	mib        = 1 << 20
+	eventsKept = time.Hour
 	// Doorbells are rung again every few seconds while their attempts wait, at most for half a minute: older ones tell
 	// of nothing. One ant that does not listen may hold 1 MiB of the stream.
-	bellsKept   = 2 * time.Minute
-	bellsPerAnt = 1024
+	bellsKept     = 2 * time.Minute
+	bellsPerAnt   = 1024
 	dedupWindow   = 2 * time.Minute
 	provisionTime = 20 * time.Second
 )

@@ -25,6 +25,9 @@ type Consumption struct {
 	Handle func(context.Context, []jetstream.Msg) error
 	// Missing, if set, is called when a bound consumer or its stream does not exist.
 	Missing func(context.Context)
+	// Listening, if set, is called with nil when messages would be heard from now on, and with the reason when they would
+	// not.
+	Listening func(error)
 }
 
 const (
@@ -48,6 +51,9 @@ func Consume(ctx context.Context, log *slog.Logger, js jetstream.JetStream, c Co
 		err := run.Safely(ctx, func(ctx context.Context) error { return consumeOnce(ctx, log, js, c) })
 		if ctx.Err() != nil {
 			break
+		}
+		if c.Listening != nil {
+			c.Listening(err)
 		}
 		log.Warn("consumer starts over", "stream", c.Stream, "consumer", c.Consumer.Durable, "error", err)
 		if c.Bind && c.Missing != nil {
@@ -95,6 +101,9 @@ func consumeOnce(ctx context.Context, log *slog.Logger, js jetstream.JetStream, 
 			_ = m.Nak()
 		}
 	}()
+	if c.Listening != nil {
+		c.Listening(nil)
+	}
 	for {
 		select {
 		case <-ctx.Done():

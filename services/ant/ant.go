@@ -190,15 +190,19 @@ func (s *Service) serve(ctx context.Context, executors []executor.Executor, atte
 		inner <- errors.Join(err, <-ended)
 	}()
 	attempts.Shut() // until supervisor knows the session
-	ses := session.New(session.Options{Ant: s.registration(executors), Beat: s.conf.Beat, FenceAfter: s.conf.FenceAfter, Unhealthy: unhealthy(executors)},
+	ears := &hearing{}
+	ses := session.New(session.Options{
+		Ant: s.registration(executors), Beat: s.conf.Beat, FenceAfter: s.conf.FenceAfter, Unhealthy: unhealthy(executors), Deaf: ears.deaf, Heard: attempts.Heard,
+	},
 		antv1.NewRegistrationServiceClient(s.deps.ResourceManager), antv1.NewAttemptServiceClient(s.deps.Supervisor), attempts, s.deps.Log)
+	ears.beat = ses.Beat
 	life, endLife := context.WithCancel(context.WithoutCancel(ctx))
 	defer endLife()
 	members := []run.Member{
 		{Name: "session", Run: ses.Run},
 		{Name: "work", Run: func(life context.Context) error {
 			defer endLife()
-			return s.work(ctx, life, ses, attempts)
+			return s.work(ctx, life, ses, attempts, ears)
 		}},
 	}
 	if s.worker != nil {
@@ -227,7 +231,7 @@ func runExecutors(ctx context.Context, executors []executor.Executor) error {
 }
 
 // work takes attempts until ctx ends, then drains. It ends early when life does.
-func (s *Service) work(ctx, life context.Context, ses *session.Session, attempts *attempt.Manager) error {
+func (s *Service) work(ctx, life context.Context, ses *session.Session, attempts *attempt.Manager, ears *hearing) error {
 	taking, stop := context.WithCancel(life)
 	defer stop()
 	defer context.AfterFunc(ctx, stop)()
@@ -250,8 +254,8 @@ func (s *Service) work(ctx, life context.Context, ses *session.Session, attempts
 	}
 	defer func() { _ = hints.Unsubscribe() }()
 	err = bus.Consume(taking, s.deps.Log, s.deps.JS, bus.Consumption{
-		Stream: bus.Tasks, Bind: true, Max: maxClaim, Consumer: jetstream.ConsumerConfig{Durable: "ant-" + s.conf.ID}, Handle: attempts.Ring,
-		Missing: func(ctx context.Context) { s.missing(ctx, ses) },
+		Stream: bus.Tasks, Bind: true, Max: maxBells, Consumer: jetstream.ConsumerConfig{Durable: "ant-" + s.conf.ID}, Handle: attempts.Ring,
+		Missing: func(ctx context.Context) { s.missing(ctx, ses) }, Listening: ears.listening,
 	})
 	if err != nil || life.Err() != nil {
 		return err
@@ -283,8 +287,8 @@ func (s *Service) missing(ctx context.Context, ses *session.Session) {
 	}
 }
 
-// maxClaim is the largest number of attempts that one Claim may name.
-const maxClaim = 256
+// maxBells is the largest number of doorbells that are answered together.
+const maxBells = 256
 
 func unhealthy(executors []executor.Executor) func() []string {
 	return func() (methods []string) {

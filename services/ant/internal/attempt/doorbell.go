@@ -22,7 +22,7 @@ var (
 	errTwice = errors.New("the attempt runs already")
 )
 
-// Ring claims the attempts that doorbells name, in one call, and starts those that it gets. A doorbell is acknowledged
+// Ring claims the attempts that doorbells name, in as few calls as it takes, and starts those that it gets. A doorbell is acknowledged
 // as soon as the claim is answered: from then on the attempt's life is in the database, not in the message.
 func (m *Manager) Ring(ctx context.Context, msgs []jetstream.Msg) error {
 	if m.shut() {
@@ -31,10 +31,58 @@ func (m *Manager) Ring(ctx context.Context, msgs []jetstream.Msg) error {
 		}
 		return nil
 	}
-	uids, rung := m.wanted(msgs)
-	if len(uids) == 0 {
-		return nil
+	for _, bells := range claims(m.wanted(msgs)) {
+		m.claim(ctx, bells)
 	}
+	return nil
+}
+
+// bell is a doorbell with those of its attempts that are to be claimed and that no bell before it names.
+type bell struct {
+	msg  jetstream.Msg
+	uids []string
+}
+
+// mostClaimed is how many attempts one Claim may name.
+const mostClaimed = 1000
+
+// claims divides doorbells into as many claims as it takes. A bell is in one of them, so that its message has one answer.
+func claims(bells []bell) (all [][]bell) {
+	n := 0
+	for i := range bells {
+		if n += len(bells[i].uids); n > mostClaimed || i == 0 {
+			all, n = append(all, nil), len(bells[i].uids)
+		}
+		last := len(all) - 1
+		all[last] = append(all[last], bells[i])
+	}
+	return all
+}
+
+// claim claims the attempts of doorbells and starts those that it gets.
+func (m *Manager) claim(ctx context.Context, bells []bell) {
+	var uids []string
+	for _, b := range bells {
+		uids = append(uids, b.uids...)
+	}
+	if len(uids) > 0 { // else an earlier claim named them all
+		if err := m.ask(ctx, uids); err != nil {
+			if ctx.Err() == nil {
+				m.deps.Log.Warn("claim failed; the doorbells come again", "attempts", len(uids), "error", err)
+			}
+			m.metrics.claims.Add(ctx, int64(len(uids)), claimFailed)
+			for _, b := range bells {
+				_ = b.msg.NakWithDelay(ringAgain)
+			}
+			return
+		}
+	}
+	for _, b := range bells {
+		_ = b.msg.Ack()
+	}
+}
+
+func (m *Manager) ask(ctx context.Context, uids []string) error {
 	m.mu.Lock()
 	session := m.session
 	m.mu.Unlock()
@@ -42,52 +90,43 @@ func (m *Manager) Ring(ctx context.Context, msgs []jetstream.Msg) error {
 	defer cancel()
 	res, err := m.deps.Supervisor.Claim(call, &antv1.ClaimRequest{AntId: m.opts.Ant, Session: session, Uids: uids})
 	if err != nil {
-		if ctx.Err() == nil {
-			m.deps.Log.Warn("claim failed; the doorbells come again", "attempts", len(uids), "error", err)
-		}
-		m.metrics.claims.Add(ctx, int64(len(uids)), claimFailed)
-		for _, msg := range rung {
-			_ = msg.NakWithDelay(ringAgain)
-		}
-		return nil
+		return err
 	}
+	m.heard.Add(1)
 	for _, w := range res.GetWorks() {
 		m.take(ctx, w)
-	}
-	for _, msg := range rung {
-		_ = msg.Ack()
 	}
 	return nil
 }
 
-// wanted returns the attempts to claim and their messages; it answers the messages that need no claim.
-func (m *Manager) wanted(msgs []jetstream.Msg) (uids []string, rung []jetstream.Msg) {
+// wanted returns the doorbells whose attempts are to be claimed; it answers those that need no claim.
+func (m *Manager) wanted(msgs []jetstream.Msg) (bells []bell) {
 	seen := map[string]bool{}
 	for _, msg := range msgs {
-		var bell antv1.Doorbell
-		if err := proto.Unmarshal(msg.Data(), &bell); err != nil || len(bell.GetUids()) == 0 {
+		var d antv1.Doorbell
+		if err := proto.Unmarshal(msg.Data(), &d); err != nil || len(d.GetUids()) == 0 {
 			m.deps.Log.Error("a doorbell names no attempt", "bytes", len(msg.Data()), "error", err)
 			_ = msg.Term()
 			continue
 		}
-		waits := false
-		for _, uid := range bell.GetUids() {
+		b, waits := bell{msg: msg}, false
+		for _, uid := range d.GetUids() {
 			if m.knows(uid) {
 				continue
 			}
 			waits = true
 			if !seen[uid] {
 				seen[uid] = true
-				uids = append(uids, uid)
+				b.uids = append(b.uids, uid)
 			}
 		}
 		if waits {
-			rung = append(rung, msg)
+			bells = append(bells, b)
 		} else {
 			_ = msg.Ack()
 		}
 	}
-	return uids, rung
+	return bells
 }
 
 func (m *Manager) take(ctx context.Context, w *antv1.Work) {

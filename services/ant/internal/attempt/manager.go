@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -56,6 +57,8 @@ type Manager struct {
 	metrics metrics
 	chunks  chan liveChunk
 	sent    chan sentResult
+
+	heard atomic.Int64 // claims that were answered
 
 	life context.Context // ends when the ant does
 	end  context.CancelFunc
@@ -142,6 +145,9 @@ func (m *Manager) current() string {
 		}
 	}
 }
+
+// Heard counts the claims that were answered: each proves that doorbells arrive.
+func (m *Manager) Heard() int64 { return m.heard.Load() }
 
 // Running lists the attempts that have begun and not ended.
 func (m *Manager) Running() []string {

@@ -47,6 +47,10 @@ type Options struct {
 	FenceAfter time.Duration
 	// Unhealthy lists methods that cannot be executed now.
 	Unhealthy func() []string
+	// Deaf says why doorbells do not reach the ant; empty when they do.
+	Deaf func() string
+	// Heard counts the claims that were answered.
+	Heard func() int64
 }
 
 // Session is the ant's standing in the colony.
@@ -158,6 +162,7 @@ func (s *Session) reregister(ctx context.Context) error {
 		if err := s.register(ctx); err != nil {
 			return err
 		}
+		s.beatNow.Set() // resource-manager knows of no illness yet
 		select {
 		case <-s.again.C(): // set by calls of the old session in the meantime
 		default:
@@ -228,12 +233,13 @@ func (s *Session) over(session string, err error) (fatal error) {
 
 func (s *Session) heartbeat(ctx context.Context) (fatal, err error) {
 	s.mu.Lock()
-	session, draining := s.id, s.draining
+	session, number, draining := s.id, s.number, s.draining
 	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	res, err := s.rm.Heartbeat(ctx, &antv1.HeartbeatRequest{
 		AntId: s.opts.Ant.GetAntId(), Session: session, UnhealthyMethods: s.opts.Unhealthy(), Draining: draining,
+		Deaf: s.opts.Deaf(), Heard: s.opts.Heard(), Generation: number,
 	})
 	if err != nil {
 		return s.over(session, err), fmt.Errorf("heartbeat: %w", err)
