@@ -310,6 +310,33 @@ func TestUnlistedAttemptIsLostAfterTwoSyncs(t *testing.T) {
 		t.Errorf("attempts %v", got)
 	}
 	w.settled()
+	w.slots.mu.Lock()
+	defer w.slots.mu.Unlock()
+	if got := w.slots.unclaimed; !slices.Equal(got, []string{uid}) {
+		t.Errorf("released as unclaimed: %v, want %s alone", got, uid)
+	}
+}
+
+// TestAnAntThatWasForgottenSyncsAgain: resource-manager has removed its row, here its last generation is still known, be
+// it one of an older version that counted from one.
+func TestAnAntThatWasForgottenSyncsAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.newAnt("ant1", 1, func(*antv1.Work) *antv1.Result { return nil })
+	a.generation = 9
+	id := w.admit(plan(task("a")))
+	a.live("a")
+	a.sync(true)
+	for range 2 {
+		a.session, a.generation = uuid.NewString(), time.Now().UnixMicro()
+		w.slots.set(a.id, a.session, 1)
+		if got := a.sync(true).GetStop(); len(got) != 0 {
+			t.Errorf("its attempt is to stop: %v", got)
+		}
+	}
+	a.end(a.live("a"), success())
+	w.becomes(id, executionv1.Execution_COMPLETED)
+	w.settled()
 }
 
 func TestStaleSessionsGetNothing(t *testing.T) {

@@ -349,6 +349,8 @@ type resourceManager struct {
 	asked int
 	calls int
 	late  bool // answers with a deadline that has passed
+	// unclaimed are releases that spoke against an ant.
+	unclaimed []string
 }
 
 type place struct {
@@ -382,6 +384,7 @@ func (r *resourceManager) Reserve(_ context.Context, req *resourcev1.ReserveRequ
 	defer r.mu.Unlock()
 	r.calls++
 	r.asked += len(req.GetAsks())
+	r.unclaimed = append(r.unclaimed, req.GetUnclaimed()...)
 	for _, uid := range req.GetReleases() {
 		if ant, ok := r.holds[uid]; ok {
 			delete(r.holds, uid)

@@ -87,6 +87,7 @@ type Service struct {
 	deps       Deps
 	relay      *outbox.Relay
 	dispatcher *dispatch.Dispatcher
+	slots      *peer.ResourceManager
 	attempts   *attempt.Manager
 	launcher   *launch.Launcher
 	consumer   *events.Consumer
@@ -130,11 +131,12 @@ func New(cfg Config, d Deps) (*Service, error) {
 		return nil, fmt.Errorf("configure supervisor: %w", err)
 	}
 	s := &Service{deps: d, relay: outbox.NewRelay(d.Pool, d.JS, d.Log)}
+	s.slots = peer.NewResourceManager(d.ResourceManager)
 	jobs := peer.NewJobManager(d.JobManager)
 	definitions := definition.NewCache(jobs)
 	store := pg.New(d.Pool, &events.Publisher{Relay: s.relay, NATS: d.NATS, Log: d.Log, Wake: s.wake}, definitions, d.Log)
 	store.Apart(d.Leases, d.Reads)
-	s.dispatcher = dispatch.New(store, peer.NewResourceManager(d.ResourceManager), d.Log, cfg.DispatchBatch)
+	s.dispatcher = dispatch.New(store, s.slots, d.Log, cfg.DispatchBatch)
 	s.hints = &events.Hints{NATS: d.NATS, AntChanged: s.dispatcher.Reopen}
 	var err error
 	if s.reconciler, err = reconcile.New(cfg.Reconcile, store, pg.Temporary, d.Log, d.Meter); err != nil {
@@ -176,6 +178,7 @@ func New(cfg Config, d Deps) (*Service, error) {
 
 // wake tells the loops what a commit means for them.
 func (s *Service) wake(c *execution.Changes) {
+	s.slots.Changed(c) // before its releases are sent
 	s.dispatcher.Changed(c)
 	s.reconciler.Changed(c)
 	s.children.Changed(c)

@@ -57,6 +57,8 @@ type End struct {
 	Ant string
 	// Still, if set, must hold for the attempt as it is under the lock.
 	Still func(a *Attempt, now time.Time) bool
+	// Unclaimed says that its ant did not claim it in time, which speaks against the ant.
+	Unclaimed bool
 	// Digest of the result; equal digests are the same result.
 	Digest    []byte
 	LogKey    string
@@ -104,8 +106,9 @@ type TaskMoved struct {
 
 // Freed is an attempt whose slots are to be given back.
 type Freed struct {
-	UID   uuid.UUID
-	Slots int
+	UID       uuid.UUID
+	Slots     int
+	Unclaimed bool // its ant did not claim it in time
 }
 
 // Changes is what one transaction changed, as far as others must hear of it.

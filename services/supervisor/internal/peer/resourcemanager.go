@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -11,16 +12,53 @@ import (
 
 	resourcev1 "github.com/formicary/formicary/proto/gen/formicary/resource/v1"
 	"github.com/formicary/formicary/services/supervisor/internal/dispatch"
+	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
 
 // ResourceManager hands out slots.
 type ResourceManager struct {
 	reservations resourcev1.ReservationServiceClient
+
+	mu        sync.Mutex
+	unclaimed map[uuid.UUID]bool // freed and not told yet
 }
 
 // NewResourceManager uses the connection.
 func NewResourceManager(conn grpc.ClientConnInterface) *ResourceManager {
-	return &ResourceManager{resourcev1.NewReservationServiceClient(conn)}
+	return &ResourceManager{reservations: resourcev1.NewReservationServiceClient(conn), unclaimed: map[uuid.UUID]bool{}}
+}
+
+// Changed notes which slots are freed because their ants did not claim in time: their release says so. It is kept in
+// memory alone. What is lost with the process is one of several signs.
+func (r *ResourceManager) Changed(c *execution.Changes) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, f := range c.Freed {
+		if f.Unclaimed {
+			r.unclaimed[f.UID] = true
+		}
+	}
+}
+
+// missed returns those of the releases that were not claimed.
+func (r *ResourceManager) missed(releases []uuid.UUID) (uids []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, uid := range releases {
+		if r.unclaimed[uid] {
+			uids = append(uids, uid.String())
+		}
+	}
+	return uids
+}
+
+// told forgets releases that resource-manager has.
+func (r *ResourceManager) told(releases []uuid.UUID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, uid := range releases {
+		delete(r.unclaimed, uid)
+	}
 }
 
 const reserveTime = 5 * time.Second
@@ -33,6 +71,7 @@ func (r *ResourceManager) Reserve(ctx context.Context, releases []uuid.UUID, ask
 	for i, uid := range releases {
 		req.Releases[i] = uid.String()
 	}
+	req.Unclaimed = r.missed(releases)
 	for i, a := range asks {
 		org, tags := parts(a.Class)
 		req.Asks[i] = &resourcev1.Ask{AttemptUid: a.UID.String(), OrgId: org, Method: a.Method, Tags: tags, Slots: int32(a.Slots)}
@@ -41,6 +80,7 @@ func (r *ResourceManager) Reserve(ctx context.Context, releases []uuid.UUID, ask
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("reserve %d places: %w", len(asks), err)
 	}
+	r.told(releases)
 	if len(res.GetPlacements()) != len(asks) {
 		return nil, time.Time{}, fmt.Errorf("reserve %d places: got %d answers", len(asks), len(res.GetPlacements()))
 	}

@@ -420,7 +420,7 @@ func (st *step) finish(r *run, a *execution.Attempt, end execution.End) {
 	a.State, a.Digest = end.Outcome.State, end.Digest
 	delete(r.live, a.Idx)
 	st.ends = append(st.ends, ended{a, end})
-	st.changes.Freed = append(st.changes.Freed, execution.Freed{UID: a.UID, Slots: a.Slots})
+	st.changes.Freed = append(st.changes.Freed, execution.Freed{UID: a.UID, Slots: a.Slots, Unclaimed: end.Unclaimed})
 }
 
 // settle does to attempts what the engine has asked for.

@@ -142,7 +142,8 @@ func (c Config) end(d *execution.Doubt) execution.Event {
 	case execution.DoubtRing: // ends nothing
 	}
 	return execution.Event{Kind: execution.AttemptEnded, UID: d.UID, End: execution.End{
-		Outcome: o, Still: func(a *execution.Attempt, now time.Time) bool {
+		Unclaimed: d.Kind == execution.DoubtUnclaimed,
+		Outcome:   o, Still: func(a *execution.Attempt, now time.Time) bool {
 			return (d.Kind == execution.DoubtGone || now.Sub(d.Now).Abs() <= c.gap()) && still(a)
 		},
 	}}
