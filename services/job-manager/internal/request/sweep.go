@@ -44,28 +44,29 @@ func (c *Reconciler) Silent(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := c.reconcile(ctx, ids, found); err != nil || len(recs) < sweepLimit {
+		err = c.update(ctx, ids, func(now time.Time, r *Request) error {
+			if e, ok := found[r.rec.ID]; ok {
+				r.Reconcile(now, &e)
+			} else {
+				r.Reconcile(now, nil)
+			}
+			return nil
+		})
+		if err != nil || len(recs) < sweepLimit {
 			return err
 		}
 	}
 }
 
-// reconcile compares requests with what supervisor knows. One that the database refuses must not keep the others from
-// being right: it is left out, and its error is returned in the end.
-func (c *Reconciler) reconcile(ctx context.Context, ids []uuid.UUID, found map[uuid.UUID]Execution) error {
-	_, err := c.store.Update(ctx, ids, func(now time.Time, r *Request) error {
-		if e, ok := found[r.rec.ID]; ok {
-			r.Reconcile(now, &e)
-		} else {
-			r.Reconcile(now, nil)
-		}
-		return nil
-	})
+// update changes requests together, or in halves when that is refused: one that the database refuses must not keep the
+// others from being right. Its error is returned in the end.
+func (c *Reconciler) update(ctx context.Context, ids []uuid.UUID, change func(time.Time, *Request) error) error {
+	_, err := c.store.Update(ctx, ids, change)
 	half := len(ids) / 2
 	if err == nil || half == 0 || !c.refused(err) {
 		return err
 	}
-	return errors.Join(c.reconcile(ctx, ids[:half], found), c.reconcile(ctx, ids[half:], found))
+	return errors.Join(c.update(ctx, ids[:half], change), c.update(ctx, ids[half:], change))
 }
 
 // Resume lets paused requests go on whose time has come, and returns when the next one's comes.
@@ -75,7 +76,7 @@ func (c *Reconciler) Resume(ctx context.Context) (next *time.Time, err error) {
 		if err != nil || len(ids) == 0 {
 			return next, err
 		}
-		_, err = c.store.Update(ctx, ids, func(now time.Time, r *Request) error {
+		err = c.update(ctx, ids, func(now time.Time, r *Request) error {
 			if at := r.rec.ResumeAt; r.rec.State == Paused && at != nil && !at.After(now) && r.rec.CancelRequestedAt == nil {
 				return r.Resume(now)
 			}
