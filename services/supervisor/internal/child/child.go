@@ -54,6 +54,12 @@ func ParseKey(s string) (Key, error) {
 	return k, nil
 }
 
+// Place is a task, in the order in which those that wait are looked through.
+type Place struct {
+	Execution uuid.UUID
+	Idx       int
+}
+
 // Wanted is a job to be submitted.
 type Wanted struct {
 	Key
@@ -65,6 +71,12 @@ type Wanted struct {
 	Params      []byte // JSON object
 	SubmittedBy string // who submitted the parent
 	Tries       int    // of submitting it, this one included
+}
+
+// Cancel is a job to be cancelled.
+type Cancel struct {
+	Key
+	Submitted bool // as far as its row knows
 }
 
 // Answer says what became of a submission.
@@ -101,13 +113,16 @@ type Store interface {
 	// TakeWanted returns children to be submitted and hides them for the lease.
 	TakeWanted(ctx context.Context, lease time.Duration, limit int) ([]Wanted, error)
 	// TakeCancels does the same for those to be cancelled.
-	TakeCancels(ctx context.Context, lease time.Duration, limit int) ([]Key, error)
+	TakeCancels(ctx context.Context, lease time.Duration, limit int) ([]Cancel, error)
 	// TakeSilent returns children that job-manager has not been asked about for the time, and notes that it is now.
 	TakeSilent(ctx context.Context, silence time.Duration, limit int) ([]Key, error)
 	// Later makes children due again after the delay of each.
 	Later(ctx context.Context, keys []Key, delays []time.Duration) error
-	// Cancelling notes that job-manager knows which children are to end. Those that were never submitted have ended.
+	// Cancelling notes that job-manager knows which children are to end.
 	Cancelling(ctx context.Context, keys []Key) error
+	// Unheard returns, as the events that were lost, what the tasks that wait for children have not heard of: of as many
+	// waiting tasks as limit says, the ones after a place. It returns the place to go on from, the zero one at the end.
+	Unheard(ctx context.Context, after Place, limit int) ([]execution.Event, Place, error)
 	// Outputs returns what runs have given, by run; bounded.
 	Outputs(ctx context.Context, runs []execution.Key) (map[execution.Key]map[string]string, error)
 	Step(ctx context.Context, events []execution.Event) ([]execution.Verdict, error)

@@ -45,7 +45,9 @@ func TestDelayGrows(t *testing.T) {
 // memory is a store and a peer of the loop.
 type memory struct {
 	wanted, hidden []Wanted
-	cancels        []Key
+	cancels        []Cancel
+	unheard        []execution.Event
+	places         []Place // that Unheard was asked from
 	cancelled      []Key
 	applied        []execution.Event
 	later          []Key
@@ -62,7 +64,7 @@ func (m *memory) TakeWanted(context.Context, time.Duration, int) ([]Wanted, erro
 	return w, nil
 }
 
-func (m *memory) TakeCancels(context.Context, time.Duration, int) ([]Key, error) {
+func (m *memory) TakeCancels(context.Context, time.Duration, int) ([]Cancel, error) {
 	k := m.cancels
 	m.cancels = nil
 	return k, nil
@@ -78,6 +80,13 @@ func (m *memory) Later(_ context.Context, keys []Key, _ []time.Duration) error {
 func (m *memory) Cancelling(_ context.Context, keys []Key) error {
 	m.cancelled = append(m.cancelled, keys...)
 	return nil
+}
+
+func (m *memory) Unheard(_ context.Context, after Place, _ int) ([]execution.Event, Place, error) {
+	m.places = append(m.places, after)
+	e := m.unheard
+	m.unheard = nil
+	return e, Place{Idx: len(m.places)}, nil
 }
 
 func (m *memory) Outputs(context.Context, []execution.Key) (map[execution.Key]map[string]string, error) {
@@ -243,9 +252,26 @@ func TestALargeBatchIsParted(t *testing.T) {
 	}
 }
 
+// A child that was never submitted ends by an event: tasks may wait for it.
 func TestCancels(t *testing.T) {
-	m := &memory{cancels: []Key{{Idx: 1}}}
-	if err := loop(m).Round(t.Context()); err != nil || len(m.cancelled) != 1 {
+	m := &memory{cancels: []Cancel{{Key: Key{Idx: 1}, Submitted: true}, {Key: Key{Idx: 2}}}}
+	if err := loop(m).Round(t.Context()); err != nil || len(m.cancelled) != 1 || m.cancelled[0].Idx != 1 {
 		t.Errorf("%v, %v", m.cancelled, err)
+	}
+	if len(m.applied) != 1 || m.applied[0].Kind != execution.ChildEnded || m.applied[0].Idx != 2 || m.applied[0].Child.State != "CANCELLED" || !m.applied[0].Child.Unsubmitted {
+		t.Errorf("applied %+v", m.applied)
+	}
+}
+
+func TestWhatWasNotHeardIsToldAgain(t *testing.T) {
+	m := &memory{unheard: []execution.Event{{Kind: execution.Rejoined}}}
+	l := loop(m)
+	for range 2 {
+		if err := l.Listen(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(m.applied) != 1 || len(m.places) != 2 || m.places[1].Idx != 1 {
+		t.Errorf("applied %v, looked from %v", m.applied, m.places)
 	}
 }

@@ -47,10 +47,12 @@ type Loop struct {
 	// temporary says that an error is not the fault of what was asked.
 	temporary func(error) bool
 	wake      run.Signal
+	heard     Place // up to where Listen has looked
 }
 
 const (
-	batchSize = 500 // of the 1,000 that job-manager takes
+	batchSize  = 500   // of the 1,000 that job-manager takes
+	listenSize = 2_000 // waiting tasks that are looked at together
 	// lease is how long what is taken is hidden from others: longer than a call and the step after it take.
 	lease = 40 * time.Second
 )
@@ -75,6 +77,9 @@ func (l *Loop) Run(ctx context.Context) error {
 		}},
 		run.Member{Name: "silent children", Run: func(ctx context.Context) error {
 			return run.Loop(ctx, l.log, "silent children", l.cfg.AskEvery, run.NewSignal(), l.Ask)
+		}},
+		run.Member{Name: "waiting parents", Run: func(ctx context.Context) error {
+			return run.Loop(ctx, l.log, "waiting parents", l.cfg.Every, run.NewSignal(), l.Listen)
 		}},
 	)
 }
@@ -180,10 +185,24 @@ func (l *Loop) again(ctx context.Context, wanted []Wanted, failed error) error {
 	return failed
 }
 
-// cancel asks for the end of children.
-func (l *Loop) cancel(ctx context.Context, keys []Key) error {
-	if len(keys) == 0 {
+// cancel asks for the end of children. Those that were never submitted end with it: job-manager refuses them from then
+// on. That is an event like every end, so that the tasks that wait for them hear of it.
+func (l *Loop) cancel(ctx context.Context, cancels []Cancel) error {
+	if len(cancels) == 0 {
 		return nil
+	}
+	keys, submitted := make([]Key, len(cancels)), make([]Key, 0, len(cancels))
+	var ended []execution.Event
+	for i, c := range cancels {
+		keys[i] = c.Key
+		if c.Submitted {
+			submitted = append(submitted, c.Key)
+			continue
+		}
+		ended = append(ended, execution.Event{
+			Kind: execution.ChildEnded, Execution: c.Execution, Idx: c.Idx, Round: c.Round,
+			Child: execution.ChildNews{State: "CANCELLED", Unsubmitted: true},
+		})
 	}
 	if err := l.peer.Cancel(ctx, keys, "the job that forked it was cancelled, or does not need it any more"); err != nil {
 		if err := l.store.Later(context.WithoutCancel(ctx), keys, make([]time.Duration, len(keys))); err != nil {
@@ -191,7 +210,12 @@ func (l *Loop) cancel(ctx context.Context, keys []Key) error {
 		}
 		return err
 	}
-	return l.store.Cancelling(ctx, keys)
+	if err := l.store.Cancelling(ctx, submitted); err != nil || len(ended) == 0 {
+		return err
+	}
+	// What cannot be applied now is due again after the lease: to ask twice changes nothing.
+	_, err := apply(ctx, l.store, l.temporary, ended)
+	return err
 }
 
 // Ask asks about children whose end was not heard of.
@@ -218,6 +242,23 @@ func (l *Loop) Ask(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// Listen looks whether tasks wait for what has happened: every end of a child tells them in its own transaction, but a
+// fault of that must not make them wait for ever. Each call looks through a part of them and goes on where the last one
+// ended, so that its cost does not grow with what waits.
+func (l *Loop) Listen(ctx context.Context) error {
+	events, next, err := l.store.Unheard(ctx, l.heard, listenSize)
+	if err != nil {
+		return err
+	}
+	l.heard = next
+	if len(events) == 0 {
+		return nil
+	}
+	l.log.Warn("tasks waited for children whose end they had not heard of", "events", len(events))
+	_, err = apply(ctx, l.store, l.temporary, events) // what is postponed is found again
+	return err
 }
 
 // Apply brings the ends of children to the runs of their parents, with what they have given. temporary says that an

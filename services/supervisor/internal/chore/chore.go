@@ -42,6 +42,8 @@ type Store interface {
 	Now() time.Time
 	// TakeChores returns chores that are due and hides them for the lease.
 	TakeChores(ctx context.Context, lease time.Duration, limit int) ([]Chore, error)
+	// TakeUnwanted returns chores that nobody waits for any more and hides them for the lease.
+	TakeUnwanted(ctx context.Context, lease time.Duration, limit int) ([]child.Key, error)
 	// RenewChore hides a chore for the lease again and keeps how much is done. It says whether it is still wanted.
 	RenewChore(ctx context.Context, k child.Key, done int, lease time.Duration) (bool, error)
 	// OldLogs returns logs of attempts of the organisation that ended from one time to before the other, the oldest first.
@@ -94,6 +96,9 @@ func (l *Loop) Run(ctx context.Context) error {
 
 // Round does what is due. A chore that fails is left for later and does not keep the others from being done.
 func (l *Loop) Round(ctx context.Context) error {
+	if err := l.endUnwanted(ctx); err != nil {
+		return err
+	}
 	chores, err := l.store.TakeChores(ctx, lease, perRound)
 	if err != nil {
 		return err
@@ -113,6 +118,22 @@ func (l *Loop) Round(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// endUnwanted ends chores that nobody waits for any more.
+func (l *Loop) endUnwanted(ctx context.Context) error {
+	keys, err := l.store.TakeUnwanted(ctx, lease, batchSize)
+	if err != nil || len(keys) == 0 {
+		return err
+	}
+	events := make([]execution.Event, len(keys))
+	for i, k := range keys {
+		events[i] = execution.Event{
+			Kind: execution.ChildEnded, Execution: k.Execution, Idx: k.Idx, Round: k.Round, Child: execution.ChildNews{State: "CANCELLED"},
+		}
+	}
+	_, err = l.store.Step(ctx, events)
+	return err
 }
 
 // do does a chore to its end.

@@ -37,6 +37,7 @@ type memory struct {
 	removed  int
 	away     error
 	unwanted bool
+	ended    []child.Key // that nobody waits for
 	renewed  []time.Duration
 	applied  []execution.Event
 	froms    []time.Time // that old logs were looked for
@@ -48,6 +49,12 @@ func (m *memory) TakeChores(context.Context, time.Duration, int) ([]Chore, error
 	c := m.chores
 	m.chores = nil
 	return c, nil
+}
+
+func (m *memory) TakeUnwanted(context.Context, time.Duration, int) ([]child.Key, error) {
+	k := m.ended
+	m.ended = nil
+	return k, nil
 }
 
 func (m *memory) RenewChore(_ context.Context, _ child.Key, _ int, lease time.Duration) (bool, error) {
@@ -123,5 +130,15 @@ func TestAChoreThatCannotBeReadFails(t *testing.T) {
 	}
 	if got := m.applied[0].Child; got.State != "FAILED" || got.Message == "" {
 		t.Errorf("%+v", got)
+	}
+}
+
+func TestAChoreThatNobodyWaitsForEndsByAnEvent(t *testing.T) {
+	m := &memory{ended: []child.Key{{Idx: 4, Round: 1}}}
+	if err := New(m, m, slog.New(slog.DiscardHandler)).Round(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(m.applied) != 1 || m.applied[0].Kind != execution.ChildEnded || m.applied[0].Idx != 4 || m.applied[0].Child.State != "CANCELLED" {
+		t.Errorf("applied %+v", m.applied)
 	}
 }

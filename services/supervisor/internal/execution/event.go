@@ -24,6 +24,7 @@ const (
 	ChildSubmitted             // Execution, Idx, Round, Child.Request: the job that the task forks exists
 	ChildRefused               // Execution, Idx, Round, Child: it can never be submitted
 	ChildEnded                 // Execution, Idx, Round, Child: it, or a chore, has ended
+	Rejoined                   // Execution: what awaits children of the run must look again how they stand
 	Voted                      // Execution, Idx, Round, Outcome, Reason: people decided; only by way of Store.Vote
 )
 
@@ -47,6 +48,8 @@ type ChildNews struct {
 	ErrorCode string    // of a failure, or the reason of a refusal
 	Message   string
 	Outputs   map[string]string
+	// Unsubmitted: it ended before it was submitted. If it was after all, the news is wrong and changes nothing.
+	Unsubmitted bool
 }
 
 // End is how an attempt ends.

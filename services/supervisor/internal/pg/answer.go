@@ -137,7 +137,7 @@ func (st *step) answer(r *run) error {
 		}
 	}
 	for _, idx := range need.Children {
-		r.state.Children(idx, r.family.of(r.state, idx), st.now)
+		r.state.Children(idx, r.family.of(idx), st.now)
 	}
 	return nil
 }

@@ -16,19 +16,28 @@ import (
 
 // The statements about children are written by hand: they take and change whole batches.
 
-// take hides children in a state for the lease and names the columns of those that it took. What somebody else changes
-// right now is left alone.
-const take = `WITH due AS (SELECT execution_id, task_idx, round FROM child
-		WHERE state = $1 AND kind = $2 AND due_at <= now() ORDER BY due_at LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED),
-	taken AS (UPDATE child c SET due_at = now() + $3::interval, tries = c.tries + 1 FROM due
+// take hides children that are due for the lease $1, at most $2, and names the columns of those that it took. What
+// somebody else changes right now is left alone. The state stands between the two halves as a literal: the index of
+// those that are due cannot be used for one that is a parameter.
+const (
+	take = `WITH due AS (SELECT execution_id, task_idx, round FROM child
+		WHERE due_at <= now() AND `
+	taken = ` ORDER BY due_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED),
+	taken AS (UPDATE child c SET due_at = now() + $1::interval, tries = c.tries + 1 FROM due
 		WHERE c.execution_id = due.execution_id AND c.task_idx = due.task_idx AND c.round = due.round RETURNING c.*) `
+
+	takeWanted       = take + `state = 'WANTED' AND kind = 'job'` + taken
+	takeWantedChores = take + `state = 'WANTED' AND kind = 'chore'` + taken
+	takeCancels      = take + `state = 'CANCEL_WANTED' AND kind = 'job'` + taken
+	takeEndedChores  = take + `state = 'CANCEL_WANTED' AND kind = 'chore'` + taken
+)
 
 // TakeWanted returns children to be submitted and hides them for the lease.
 func (s *Store) TakeWanted(ctx context.Context, lease time.Duration, limit int) ([]child.Wanted, error) {
-	rows, err := s.pool.Query(ctx, take+`SELECT k.execution_id, k.task_idx, k.round, e.org_id, e.request_id, t.name, k.job_type, k.job_version,
+	rows, err := s.pool.Query(ctx, takeWanted+`SELECT k.execution_id, k.task_idx, k.round, e.org_id, e.request_id, t.name, k.job_type, k.job_version,
 			k.params, e.submitted_by, k.tries
 		FROM taken k JOIN execution e ON e.id = k.execution_id JOIN task t ON t.execution_id = k.execution_id AND t.idx = k.task_idx`,
-		"WANTED", "job", lease, limit)
+		lease, limit)
 	if err != nil {
 		return nil, fmt.Errorf("take children to submit: %w", err)
 	}
@@ -42,9 +51,18 @@ func (s *Store) TakeWanted(ctx context.Context, lease time.Duration, limit int) 
 }
 
 // TakeCancels returns children to be cancelled and hides them for the lease.
-func (s *Store) TakeCancels(ctx context.Context, lease time.Duration, limit int) ([]child.Key, error) {
-	rows, err := s.pool.Query(ctx, take+`SELECT execution_id, task_idx, round FROM taken`, "CANCEL_WANTED", "job", lease, limit)
-	return keysOf(rows, err, "take children to cancel")
+func (s *Store) TakeCancels(ctx context.Context, lease time.Duration, limit int) ([]child.Cancel, error) {
+	rows, err := s.pool.Query(ctx, takeCancels+`SELECT execution_id, task_idx, round, request_id IS NOT NULL FROM taken`, lease, limit)
+	if err != nil {
+		return nil, fmt.Errorf("take children to cancel: %w", err)
+	}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c child.Cancel, err error) {
+		return c, row.Scan(&c.Execution, &c.Idx, &c.Round, &c.Submitted)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("take children to cancel: %w", err)
+	}
+	return all, nil
 }
 
 // TakeSilent returns children that job-manager has not been asked about for the time, and notes that it is now.
@@ -85,15 +103,17 @@ func (s *Store) Later(ctx context.Context, keys []child.Key, delays []time.Durat
 	return nil
 }
 
-// Cancelling notes that job-manager knows which children are to end. Those that were never submitted have ended.
+// Cancelling notes that job-manager knows which children are to end. One that was never submitted ends by an event: a
+// task may wait for it.
 func (s *Store) Cancelling(ctx context.Context, keys []child.Key) error {
+	if len(keys) == 0 {
+		return nil
+	}
 	ids, idx, rounds := keyColumns(keys)
-	_, err := s.pool.Exec(ctx, `UPDATE child c SET heard_at = now(),
-			state = CASE WHEN c.request_id IS NULL THEN 'ENDED' ELSE 'CANCELLING' END,
-			outcome = CASE WHEN c.request_id IS NULL THEN 'CANCELLED' ELSE '' END,
-			ended_at = CASE WHEN c.request_id IS NULL THEN now() END
+	_, err := s.pool.Exec(ctx, `UPDATE child c SET heard_at = now(), state = 'CANCELLING'
 		FROM (SELECT unnest($1::uuid[]) AS execution_id, unnest($2::int[]) AS task_idx, unnest($3::int[]) AS round) u
-		WHERE c.execution_id = u.execution_id AND c.task_idx = u.task_idx AND c.round = u.round AND c.state = 'CANCEL_WANTED'`, ids, idx, rounds)
+		WHERE c.execution_id = u.execution_id AND c.task_idx = u.task_idx AND c.round = u.round AND c.state = 'CANCEL_WANTED'
+			AND c.request_id IS NOT NULL`, ids, idx, rounds)
 	if err != nil {
 		return fmt.Errorf("note that %d children are cancelled: %w", len(keys), err)
 	}

@@ -15,29 +15,29 @@ import (
 
 // The statements about chores are written by hand like those about children: they share theirs.
 
-// TakeChores returns chores that are due and hides them for the lease. Those that nobody waits for any more have ended.
+// TakeChores returns chores that are due and hides them for the lease.
 func (s *Store) TakeChores(ctx context.Context, lease time.Duration, limit int) ([]chore.Chore, error) {
-	b := &pgx.Batch{}
-	b.Queue(`UPDATE child SET state = 'ENDED', outcome = 'CANCELLED', ended_at = now() WHERE state = 'CANCEL_WANTED' AND kind = 'chore'`)
-	var all []chore.Chore
-	b.Queue(take+`SELECT k.execution_id, k.task_idx, k.round, e.org_id, coalesce(k.params, t.spec -> 'spec' -> 'variables'), k.tries, k.outputs
-		FROM taken k JOIN execution e ON e.id = k.execution_id JOIN task t ON t.execution_id = k.execution_id AND t.idx = k.task_idx`,
-		"WANTED", "chore", lease, limit).Query(func(rows pgx.Rows) error {
-		for rows.Next() {
-			var c chore.Chore
-			var done []byte
-			if err := rows.Scan(&c.Execution, &c.Idx, &c.Round, &c.Org, &c.Params, &c.Tries, &done); err != nil {
-				return err
-			}
-			c.Done = progress(done)
-			all = append(all, c)
-		}
-		return rows.Err()
+	rows, err := s.pool.Query(ctx, takeWantedChores+`SELECT k.execution_id, k.task_idx, k.round, e.org_id, coalesce(k.params, t.spec -> 'spec' -> 'variables'), k.tries, k.outputs
+		FROM taken k JOIN execution e ON e.id = k.execution_id JOIN task t ON t.execution_id = k.execution_id AND t.idx = k.task_idx`, lease, limit)
+	if err != nil {
+		return nil, fmt.Errorf("take chores: %w", err)
+	}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c chore.Chore, err error) {
+		var done []byte
+		err = row.Scan(&c.Execution, &c.Idx, &c.Round, &c.Org, &c.Params, &c.Tries, &done)
+		c.Done = progress(done)
+		return c, err
 	})
-	if err := s.pool.SendBatch(ctx, b).Close(); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("take chores: %w", err)
 	}
 	return all, nil
+}
+
+// TakeUnwanted returns chores that nobody waits for any more and hides them for the lease.
+func (s *Store) TakeUnwanted(ctx context.Context, lease time.Duration, limit int) ([]child.Key, error) {
+	rows, err := s.pool.Query(ctx, takeEndedChores+`SELECT execution_id, task_idx, round FROM taken`, lease, limit)
+	return keysOf(rows, err, "take unwanted chores")
 }
 
 // progressOf is what the column outputs of a chore holds before its end.

@@ -40,6 +40,7 @@ type childRow struct {
 	outcome, code string
 	message       string
 	outputs       map[string]string
+	unsubmitted   bool
 }
 
 type approvalRow struct {
@@ -165,10 +166,11 @@ func (f *effects) queueNews(t *pgdb.Pipeline, now time.Time) error {
 	}
 	ids, idx, rounds, states := make([]uuid.UUID, n), make([]int32, n), make([]int32, n), make([]string, n)
 	requests, outcomes, codes := make([]*uuid.UUID, n), make([]string, n), make([]string, n)
-	messages, outputs := make([]string, n), make([]*string, n)
+	messages, outputs, unsubmitted := make([]string, n), make([]*string, n), make([]bool, n)
 	for i, c := range f.childNews {
 		ids[i], idx[i], rounds[i], states[i] = c.execution, int32(c.idx), int32(c.round), c.state
 		outcomes[i], codes[i], messages[i] = c.outcome, text(c.code), text(c.message)
+		unsubmitted[i] = c.unsubmitted
 		if c.request != uuid.Nil {
 			requests[i] = &f.childNews[i].request
 		}
@@ -188,10 +190,11 @@ func (f *effects) queueNews(t *pgdb.Pipeline, now time.Time) error {
 			heard_at = $10, ended_at = CASE WHEN u.state <> 'SUBMITTED' THEN $10::timestamptz END
 		FROM (SELECT DISTINCT ON (execution_id, task_idx, round) * FROM (SELECT unnest($1::uuid[]) AS execution_id, unnest($2::int[]) AS task_idx,
 			unnest($3::int[]) AS round, unnest($4::text[]) AS state, unnest($5::uuid[]) AS request_id, unnest($6::text[]) AS outcome,
-			unnest($7::text[]) AS error_code, unnest($8::text[]) AS message, unnest($9::text[])::json AS outputs) a
+			unnest($7::text[]) AS error_code, unnest($8::text[]) AS message, unnest($9::text[])::json AS outputs, unnest($11::bool[]) AS unsubmitted) a
 			ORDER BY execution_id, task_idx, round, state = 'SUBMITTED') u
-		WHERE c.execution_id = u.execution_id AND c.task_idx = u.task_idx AND c.round = u.round AND c.ended_at IS NULL`,
-		ids, idx, rounds, states, requests, outcomes, codes, messages, outputs, now)
+		WHERE c.execution_id = u.execution_id AND c.task_idx = u.task_idx AND c.round = u.round AND c.ended_at IS NULL
+			AND NOT (u.unsubmitted AND c.request_id IS NOT NULL)`,
+		ids, idx, rounds, states, requests, outcomes, codes, messages, outputs, now, unsubmitted)
 	return nil
 }
 

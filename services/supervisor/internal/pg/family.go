@@ -27,45 +27,52 @@ const (
 type family struct {
 	stale bool             // a child has ended: what awaits it must hear of it
 	tell  []int            // AWAIT_FORKED_JOB tasks that are still to hear of it
-	by    map[string][]kin // children by the name of the task that forked them; nil before they are read
+	by    map[int]*kindred // by the task that awaits them; those that are missing are not read
 }
 
-// kin is the newest child of a task.
+// kindred are the children that a task awaits, the newest of each task that forks.
+type kindred struct {
+	open  int
+	ended []kin // in the order in which the task names them; only read when none is open
+}
+
 type kin struct {
-	open    bool
+	name    string // of the task that forked it, of an item that of its group
 	outcome string
 	message string
 	outputs map[string]string
 }
 
-// wanted says that the children must be read.
-func (f *family) wanted(need engine.Need) bool {
-	return f.by == nil && (len(need.Children) > 0 || len(f.tell) > 0)
+// unread returns the tasks whose children must be read.
+func (f *family) unread(need engine.Need) []int {
+	var idx []int
+	for _, list := range [...][]int{f.tell, need.Children} {
+		for _, i := range list {
+			if f.by[i] == nil {
+				idx = append(idx, i)
+			}
+		}
+	}
+	return idx
 }
 
 // of says how the children stand that a task awaits.
-func (f *family) of(s *engine.State, idx int) engine.Children {
+func (f *family) of(idx int) engine.Children {
 	c := engine.Children{Outputs: map[string]string{}}
-	t := s.Tasks[idx]
-	if t == nil {
+	all := f.by[idx]
+	if all == nil {
 		return c
 	}
-	for _, name := range t.Spec.AwaitForkedTasks {
-		for _, k := range f.by[name] {
-			if !k.open {
-				c.Outputs[jobspec.StatusVar(name)] = k.outcome
-			}
-			switch {
-			case k.open:
-				c.Open++
-			case k.outcome != string(engine.JobCompleted):
-				c.Failed++
-				if c.Message == "" {
-					c.Message = fmt.Sprintf("the job of task %s ended as %s %s", name, k.outcome, k.message)
-				}
-			default:
-				maps.Copy(c.Outputs, k.outputs)
-			}
+	c.Open = all.open
+	for _, k := range all.ended {
+		c.Outputs[jobspec.StatusVar(k.name)] = k.outcome
+		if k.outcome == string(engine.JobCompleted) {
+			maps.Copy(c.Outputs, k.outputs)
+			continue
+		}
+		c.Failed++
+		if c.Message == "" {
+			c.Message = fmt.Sprintf("the job of task %s ended as %s %s", k.name, k.outcome, k.message)
 		}
 	}
 	return c
@@ -73,27 +80,62 @@ func (f *family) of(s *engine.State, idx int) engine.Children {
 
 // queueAwaiting reads the tasks that await children of the runs.
 func (st *step) queueAwaiting(runs []uuid.UUID) {
-	st.t.Queue(`SELECT `+taskColumns+`, t.spec FROM execution e JOIN task t ON t.execution_id = e.id AND t.idx < e.tasks_planned
-		WHERE e.id = ANY($1::uuid[]) AND t.state = 'WAITING' AND t.wait_gate = $2 AND t.method = $3`,
-		runs, engine.GateChild, jobspec.MethodAwaitForkedJob).Query(st.scanTasks)
+	st.t.Queue(`SELECT `+taskColumns+`, t.spec FROM task t WHERE t.execution_id = ANY($1::uuid[])
+		AND t.state = 'WAITING' AND t.wait_gate = 'child' AND t.method = 'AWAIT_FORKED_JOB'`, runs).Query(st.scanTasks)
 }
 
+// newest says that no other round of the same task's child c came after it.
+const newest = `NOT EXISTS (SELECT FROM child n WHERE n.execution_id = c.execution_id AND n.task_idx = c.task_idx AND n.round > c.round)`
+
+// awaited finds, for the tasks awaits that name others, where the children of those are, and counts the open ones: a
+// range of indexes, because an item of a fan-out counts for its group. It is used before SELECT.
+const awaited = `WITH forked AS (SELECT u.*, f.extra, f.items IS NOT NULL AS grouped, coalesce((f.items ->> 'first')::int, f.idx) AS first,
+		CASE WHEN f.items IS NULL THEN f.idx ELSE (f.items ->> 'first')::int + (f.items ->> 'total')::int - 1 END AS last
+		FROM unnest($1::uuid[], $2::int[], $3::text[]) WITH ORDINALITY AS u (execution_id, awaits, name, ord)
+		JOIN task f ON f.execution_id = u.execution_id AND f.name = u.name AND f.group_idx IS NULL),
+	open AS (SELECT f.execution_id, f.awaits, count(*)::int AS n FROM forked f
+		JOIN child c ON c.execution_id = f.execution_id AND c.task_idx BETWEEN f.first AND f.last
+		WHERE c.ended_at IS NULL AND c.kind = 'job' AND ` + newest + ` GROUP BY 1, 2) `
+
 // queueFamilies reads the newest children of the tasks that others await; what this step makes of children is written
-// first.
+// first. While one is open nothing else counts, so that of thousands the ended ones are read once: with the last one.
 func (st *step) queueFamilies(runs []*run) error {
 	if err := st.effects.queue(st.t, st.now); err != nil {
 		return err
 	}
-	ids := make([]uuid.UUID, len(runs))
-	for i, r := range runs {
-		ids[i], r.family.by = r.ID, map[string][]kin{}
+	var who refs
+	var names []string
+	for _, r := range runs {
+		for _, idx := range r.family.unread(r.state.Need()) {
+			if r.family.by == nil {
+				r.family.by = map[int]*kindred{}
+			}
+			r.family.by[idx] = &kindred{}
+			if t := r.state.Tasks[idx]; t != nil {
+				for _, name := range t.Spec.AwaitForkedTasks {
+					who.add(r.ID, idx)
+					names = append(names, name)
+				}
+			}
+		}
 	}
-	// An item of a fan-out counts for its group.
-	st.t.Queue(`SELECT DISTINCT ON (c.execution_id, c.task_idx) c.execution_id, coalesce(g.name, t.name), g.idx IS NOT NULL, c.ended_at IS NULL,
-			CASE WHEN c.state = 'REFUSED' THEN 'refused' ELSE c.outcome END, c.message, c.outputs, t.extra, c.task_idx
-		FROM child c JOIN task t ON t.execution_id = c.execution_id AND t.idx = c.task_idx
-		LEFT JOIN task g ON g.execution_id = t.execution_id AND g.idx = t.group_idx
-		WHERE c.execution_id = ANY($1::uuid[]) AND c.kind = 'job' ORDER BY c.execution_id, c.task_idx, c.round DESC`, ids).Query(st.scanFamily)
+	st.t.Queue(awaited+`SELECT execution_id, awaits, n FROM open`, who.ids, who.idx, names).Query(func(rows pgx.Rows) error {
+		var id uuid.UUID
+		var idx, n int
+		_, err := pgx.ForEachRow(rows, []any{&id, &idx, &n}, func() error {
+			if r := st.runs[id]; r != nil {
+				r.family.by[idx].open = n
+			}
+			return nil
+		})
+		return err
+	})
+	st.t.Queue(awaited+`SELECT f.execution_id, f.awaits, f.name, f.grouped, CASE WHEN c.state = 'REFUSED' THEN 'refused' ELSE c.outcome END, c.message,
+			CASE WHEN NOT f.grouped THEN c.outputs END, f.extra, c.task_idx
+		FROM forked f JOIN child c ON c.execution_id = f.execution_id AND c.task_idx BETWEEN f.first AND f.last
+		WHERE c.ended_at IS NOT NULL AND c.kind = 'job' AND `+newest+`
+			AND NOT EXISTS (SELECT FROM open o WHERE o.execution_id = f.execution_id AND o.awaits = f.awaits)
+		ORDER BY f.ord, c.task_idx`, who.ids, who.idx, names).Query(st.scanFamily)
 	return nil
 }
 
@@ -101,11 +143,10 @@ func (st *step) scanFamily(rows pgx.Rows) error {
 	for rows.Next() {
 		var id uuid.UUID
 		var k kin
-		var name string
 		var item bool
-		var idx int
+		var awaits, idx int
 		var outputs, extra []byte
-		if err := rows.Scan(&id, &name, &item, &k.open, &k.outcome, &k.message, &outputs, &extra, &idx); err != nil {
+		if err := rows.Scan(&id, &awaits, &k.name, &item, &k.outcome, &k.message, &outputs, &extra, &idx); err != nil {
 			return fmt.Errorf("read child: %w", err)
 		}
 		var all map[string]string
@@ -116,7 +157,7 @@ func (st *step) scanFamily(rows pgx.Rows) error {
 			k.outputs = x.Fork.Given(all)
 		}
 		if r := st.runs[id]; r != nil {
-			r.family.by[name] = append(r.family.by[name], k)
+			r.family.by[awaits].ended = append(r.family.by[awaits].ended, k)
 		}
 	}
 	return rows.Err()
@@ -125,7 +166,7 @@ func (st *step) scanFamily(rows pgx.Rows) error {
 // child applies what is new of a child: to its record, and to the task that forked it.
 func (st *step) child(r *run, e *execution.Event) execution.Verdict {
 	s := r.state
-	c := childRow{execution: r.ID, idx: e.Idx, round: e.Round, request: e.Child.Request, message: e.Child.Message, code: e.Child.ErrorCode}
+	c := childRow{execution: r.ID, idx: e.Idx, round: e.Round, request: e.Child.Request, message: e.Child.Message, code: e.Child.ErrorCode, unsubmitted: e.Child.Unsubmitted}
 	switch e.Kind {
 	case execution.ChildSubmitted:
 		c.state = childSubmitted
@@ -165,13 +206,13 @@ func (st *step) join(r *run) (missing bool) {
 			}
 		}
 	}
-	if len(r.family.tell) > 0 && r.family.by == nil {
+	if len(r.family.unread(engine.Need{})) > 0 {
 		return true
 	}
 	for len(r.family.tell) > 0 {
 		idx := r.family.tell[0]
 		r.family.tell = slices.Delete(r.family.tell, 0, 1)
-		s.Children(idx, r.family.of(s, idx), st.now)
+		s.Children(idx, r.family.of(idx), st.now)
 		if !s.Need().Empty() {
 			r.busy = true
 			return true

@@ -107,5 +107,6 @@ func Invariants() []audit.Check {
 			WHERE NOT EXISTS (SELECT FROM execution e WHERE e.id = t.execution_id) LIMIT 20`},
 		{Name: "orphan_attempt", SQL: `SELECT 'attempt ' || uid || ' has no task' FROM attempt a
 			WHERE NOT EXISTS (SELECT FROM task t WHERE t.execution_id = a.execution_id AND t.idx = a.task_idx) LIMIT 20`},
+		childHeard, awaitHeard,
 	}
 }

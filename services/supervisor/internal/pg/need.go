@@ -54,7 +54,7 @@ func (st *step) needs(runs []*run) needs {
 		if len(need.Decide) > 0 && r.past == nil {
 			n.past = append(n.past, r.ID)
 		}
-		if r.family.wanted(need) {
+		if len(r.family.unread(need)) > 0 {
 			n.awaits = append(n.awaits, r)
 		}
 	}

@@ -122,6 +122,8 @@ func (st *step) load(ctx context.Context, skip bool) error {
 			fallthrough
 		case execution.TaskWakes, execution.TaskOverdue, execution.ChildSubmitted, execution.Voted:
 			ids, tasksOf, idx = append(ids, e.Execution), append(tasksOf, e.Execution), append(idx, int32(e.Idx))
+		case execution.Rejoined:
+			parents, ids = append(parents, e.Execution), append(ids, e.Execution)
 		case execution.Cancelled, execution.Paused, execution.Resumed, execution.Deadline, execution.Nudged:
 			ids = append(ids, e.Execution)
 		}
@@ -192,7 +194,7 @@ func (st *step) assign() {
 		case execution.AttemptEnded:
 			idx = st.attempts[e.UID].Idx
 		case execution.TaskWakes, execution.TaskOverdue, execution.ChildSubmitted, execution.ChildRefused, execution.ChildEnded, execution.Voted:
-		case execution.Cancelled, execution.Paused, execution.Resumed, execution.Deadline, execution.Nudged:
+		case execution.Cancelled, execution.Paused, execution.Resumed, execution.Deadline, execution.Nudged, execution.Rejoined:
 			continue
 		}
 		if r.state.Out[idx] == nil {
@@ -376,6 +378,8 @@ func (st *step) apply(r *run, e *execution.Event) execution.Verdict {
 		s.Deadline(st.now)
 	case execution.Nudged:
 		s.Continue(st.now)
+	case execution.Rejoined:
+		r.family = family{stale: true}
 	}
 	return execution.Applied
 }
