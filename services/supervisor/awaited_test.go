@@ -76,4 +76,3 @@ func TestALostAnswerOfAChildIsFound(t *testing.T) {
 	w.becomes(refused, executionv1.Execution_FAILED)
 	w.becomes(loose, executionv1.Execution_COMPLETED)
 }
-

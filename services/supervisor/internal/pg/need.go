@@ -89,7 +89,9 @@ func (st *step) more(ctx context.Context, runs []*run) error {
 		return err
 	}
 	for _, r := range runs {
-		r.loaded(r.state.Need())
+		if err := r.loaded(r.state.Need()); err != nil {
+			return err
+		}
 	}
 	if len(n.open)+len(n.items.ids) > 0 {
 		for _, a := range st.attempts {
@@ -147,8 +149,21 @@ func (st *step) queueOpen(n *needs) {
 	}
 }
 
-// loaded tells the run that what it needed is there.
-func (r *run) loaded(need engine.Need) {
+// loaded tells the run that what it needed is there. What was asked for and does not exist is a fault of its records: to
+// ask for it again would hold the run's lock for ever.
+func (r *run) loaded(need engine.Need) error {
+	for _, i := range need.Tasks {
+		if r.state.Tasks[i] == nil {
+			return fmt.Errorf("execution %s has no task %d, which one of its tasks counts on", r.ID, i)
+		}
+	}
+	for _, i := range need.Out {
+		for _, e := range r.state.Out[i] {
+			if r.state.Tasks[e.To] == nil {
+				return fmt.Errorf("execution %s has no task %d, to which an edge of task %d leads", r.ID, e.To, i)
+			}
+		}
+	}
 	for _, i := range need.Out {
 		if _, ok := r.state.Out[i]; !ok {
 			r.state.Out[i] = nil
@@ -164,6 +179,7 @@ func (r *run) loaded(need engine.Need) {
 		}
 		r.state.ItemsLoaded[g] = true
 	}
+	return nil
 }
 
 // stray is an item whose group may not be loaded yet.

@@ -89,6 +89,7 @@ type run struct {
 	live      map[int]*execution.Attempt
 	events    []int // what has not been applied yet
 	busy      bool  // an event is being applied and needs more
+	rounds    int   // in which something was loaded for it
 	family    family
 	past      *definition.Past
 	context   *execution.Context
@@ -302,7 +303,21 @@ func (st *step) advance(ctx context.Context) error {
 		if err := st.more(ctx, waiting); err != nil {
 			return err
 		}
+		for _, r := range waiting {
+			if err := r.bounded(); err != nil {
+				return err
+			}
+		}
 	}
+}
+
+// bounded fails a run that does not come to an end: every round loads or decides about something new, of which a run has
+// a few things for each of its tasks.
+func (r *run) bounded() error {
+	if r.rounds++; r.rounds <= 1000+4*r.state.Job.TasksTotal {
+		return nil
+	}
+	return fmt.Errorf("execution %s still needs something after %d rounds: %+v", r.ID, r.rounds, r.state.Need())
 }
 
 // forward applies the events of a run until something is missing; it says whether something is.
