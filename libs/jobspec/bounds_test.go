@@ -48,7 +48,7 @@ tasks:
 		t.Fatal(err)
 	}
 	shapeOf := func(vars Vars) *shape {
-		_, sh := def.open(vars, &collector{})
+		_, sh := def.open(vars, nil, &collector{})
 		return sh
 	}
 	first := shapeOf(Vars{"n": 1000, "who": "a"})
@@ -62,7 +62,7 @@ tasks:
 		t.Error("another count did not make a new shape")
 	}
 	// The late rendering of one task costs that task.
-	s, sh := def.open(Vars{"n": 1000, "who": "a"}, &collector{})
+	s, sh := def.open(Vars{"n": 1000, "who": "a"}, nil, &collector{})
 	r := def.reader(&collector{}, sh, s)
 	list := sh.root.get("tasks")
 	i, ok := r.find(list, "t777")

@@ -26,6 +26,8 @@ type taskUse struct {
 	at      int             // where, in characters of the text
 	probed  bool            // only by has()
 	outputs map[string]bool // true: only by has()
+	// result and allOutputs say that it looks at the result, and at outputs whose names it does not say.
+	result, allOutputs bool
 }
 
 // usesOf walks an expression.
@@ -163,6 +165,8 @@ func (w *useWalk) task(e ast.Expr, keys []string, probed bool) {
 	if !probed || len(keys) > 1 {
 		use.probed = false
 	}
+	use.result = use.result || len(keys) == 1 && !probed || len(keys) > 1 && keys[1] == "result"
+	use.allOutputs = use.allOutputs || len(keys) == 1 && !probed || len(keys) == 2 && keys[1] == "outputs"
 	if len(keys) > 2 && keys[1] == "outputs" {
 		probed = probed && len(keys) == 3
 		onlyProbed, seen := use.outputs[keys[2]]
@@ -216,6 +220,9 @@ func (u *celUses) activation(s *scope, facts *Facts, waits bool) (map[string]any
 		}
 		vars[name] = v
 	}
+	if facts != nil {
+		facts.Lookups.uses(u)
+	}
 	if waits && u.counters || facts == nil && (len(u.tasks) > 0 || u.allTasks) {
 		return nil, conditionWaits
 	}
@@ -232,11 +239,19 @@ func (u *celUses) taskFacts(facts *Facts) (tasks map[string]*celTask, fits bool)
 		return tasks, true
 	}
 	size := 0
-	put := func(name string, f TaskFact) {
-		t := &celTask{State: f.State, ExitCode: int64(f.ExitCode), FailureClass: f.FailureClass, Message: f.Message, Result: f.Result}
+	put := func(name string, f TaskFact, use *taskUse) {
+		t := &celTask{State: f.State, ExitCode: int64(f.ExitCode), FailureClass: f.FailureClass, Message: f.Message}
+		if use == nil || use.result {
+			t.Result = f.Result
+		}
 		t.Outputs = make(map[string]string, len(f.Outputs)+1)
-		size += len(f.Message) + len(f.Result)
+		size += len(t.Message) + len(t.Result)
 		for key, v := range f.Outputs {
+			if use != nil && !use.allOutputs {
+				if _, asked := use.outputs[key]; !asked {
+					continue
+				}
+			}
 			t.Outputs[key] = v
 			size += len(key) + len(v)
 		}
@@ -244,7 +259,7 @@ func (u *celUses) taskFacts(facts *Facts) (tasks map[string]*celTask, fits bool)
 	}
 	if u.allTasks {
 		for name := range facts.Tasks {
-			put(name, facts.Tasks[name])
+			put(name, facts.Tasks[name], nil)
 		}
 	}
 	for name, use := range u.tasks {
@@ -252,7 +267,9 @@ func (u *celUses) taskFacts(facts *Facts) (tasks map[string]*celTask, fits bool)
 		if !ended && use.probed {
 			continue
 		}
-		put(name, f)
+		if !u.allTasks || !ended {
+			put(name, f, use)
+		}
 		for key, probed := range use.outputs {
 			if _, given := f.Outputs[key]; !given && !probed {
 				tasks[name].Outputs[key] = ""

@@ -6,6 +6,8 @@ type Facts struct {
 	Vars Vars
 	// Tasks that have ended: tasks.build.exit_code. Names that are no identifiers are written tasks["a-b"].
 	Tasks map[string]TaskFact
+	// Lookups, if set, notes what is looked at of both.
+	Lookups *Lookups
 }
 
 // TaskFact is how a task ended.

@@ -332,6 +332,8 @@ type scope struct {
 	lenient bool
 	// hosting does what functions ask of the host; nil: there is none.
 	hosting *hosting
+	// lookups notes what of vars is looked at; nil: nobody asks.
+	lookups *Lookups
 	// onRead is told of each variable that is looked up.
 	onRead func(name string, value any)
 }
@@ -359,6 +361,7 @@ func (s *scope) lookup(name string) (any, bool) {
 	if v, ok := s.item[name]; ok {
 		return v, true
 	}
+	s.lookups.variable(name)
 	if v, ok := s.vars[name]; ok && !s.hides(name, v) {
 		c, ok := canon(v)
 		return c, ok
@@ -422,12 +425,13 @@ func (s *scope) field(fields []string, pos int) (any, []string) {
 }
 
 // everything is the name under which a template that looks at all variables at once is recorded.
-const everything = "*"
+const everything = UsesAll
 
 func (s *scope) all() any {
 	if s.onRead != nil {
 		s.onRead(everything, nil)
 	}
+	s.lookups.everything()
 	if s.lenient {
 		return unknown{}
 	}

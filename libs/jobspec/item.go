@@ -62,7 +62,12 @@ func (d *Definition) DecideItem(name string, item Item, index int, vars Vars, fa
 // Item renders the section of a fan-out for one of its items, at its claim. The item is among the variables and the
 // environment of the result. err is Problems.
 func (d *Definition) Item(name string, item Item, index int, vars Vars) (*Task, error) {
-	s, err := d.section(name, vars)
+	return d.ItemWith(name, item, index, vars, nil)
+}
+
+// ItemWith is Item and notes what it looks at of the variables.
+func (d *Definition) ItemWith(name string, item Item, index int, vars Vars, l *Lookups) (*Task, error) {
+	s, err := d.section(name, vars, l)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +91,7 @@ func (d *Definition) deciding(name string, vars Vars, facts *Facts) (*section, e
 	if vars == nil {
 		vars = facts.Vars
 	}
-	s, err := d.section(name, vars)
+	s, err := d.section(name, vars, facts.Lookups)
 	if err != nil {
 		return nil, err
 	}

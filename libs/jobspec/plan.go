@@ -124,13 +124,17 @@ type Task struct {
 	// Late says that the section uses values that only the claim knows: it must be rendered by Definition.Task then, and
 	// the Spec here is not complete.
 	Late bool `json:"late,omitempty"`
-	// Uses are the variables that the section was rendered with, sorted. See NeedsRender.
+	// Uses are the variables that the section was rendered with, sorted, UsesAll among them when it goes through all of
+	// them. See NeedsRender.
 	Uses []string `json:"uses,omitempty"`
 	// Exports are names such as NODE_OPTIONS that the definition itself declares, sorted: see Env.
 	Exports []string `json:"exports,omitempty"`
 	// Spec is what the ant executes.
 	Spec Spec `json:"spec"`
 }
+
+// UsesAll stands for all variables in Task.Uses. No variable has this name.
+const UsesAll = "*"
 
 // NeedsRender reports whether the claim must render the task again: it is Late, or an output of an earlier task
 // replaces a variable that its section uses.

@@ -55,17 +55,23 @@ func (d *Definition) overridden(vars Vars) bool {
 
 // open finds the job's variables and the shape of the text for a rendering. The job's variables stand in the text that
 // is rendered with them, so they are read first from a rendering without them.
-func (d *Definition) open(vars Vars, c *collector) (*scope, *shape) { return d.openWith(vars, nil, c) }
+func (d *Definition) open(vars Vars, l *Lookups, c *collector) (*scope, *shape) {
+	return d.openIn(&scope{vars: vars, jobType: d.JobType, lookups: l}, c)
+}
 
 func (d *Definition) openWith(vars Vars, h *hosting, c *collector) (*scope, *shape) {
-	s := &scope{vars: vars, jobType: d.JobType, hosting: h}
+	return d.openIn(&scope{vars: vars, jobType: d.JobType, hosting: h}, c)
+}
+
+func (d *Definition) openIn(s *scope, c *collector) (*scope, *shape) {
+	h := s.hosting
 	if d.program == nil {
 		s.job = d.jobVars
 		return s, d.fixed
 	}
 	first := d.firstShape(s)
 	if first.root == nil {
-		first = d.shapeFor(&scope{vars: vars, jobType: d.JobType, lenient: true}, guessYes)
+		first = d.shapeFor(&scope{vars: s.vars, jobType: d.JobType, lenient: true, lookups: s.lookups}, guessYes)
 	}
 	if !hasJobVariables(first.root) {
 		return s, d.shapeFor(s, guessYes)
@@ -116,7 +122,10 @@ func (d *Definition) StartClasses(vars Vars) ([]Class, error) {
 // Task renders one task at its claim. vars are those of the plan and what is known since: outputs of earlier tasks and
 // counters such as JobRetry. Of the result the Spec and Skip are new; name, edges and placement stay those of the plan.
 // err is Problems.
-func (d *Definition) Task(name string, vars Vars) (*Task, error) {
+func (d *Definition) Task(name string, vars Vars) (*Task, error) { return d.TaskWith(name, vars, nil) }
+
+// TaskWith is Task and notes what it looks at of the variables.
+func (d *Definition) TaskWith(name string, vars Vars, l *Lookups) (*Task, error) {
 	if d.static != nil && !d.conditional && !d.overridden(vars) {
 		if i, ok := d.index[name]; ok {
 			t := d.static.Tasks[i]
@@ -124,7 +133,7 @@ func (d *Definition) Task(name string, vars Vars) (*Task, error) {
 		}
 		return nil, d.notRendered(name)
 	}
-	s, err := d.section(name, vars)
+	s, err := d.section(name, vars, l)
 	if err != nil {
 		return nil, err
 	}
@@ -145,9 +154,9 @@ type section struct {
 }
 
 // section finds the section of a task. err is Problems.
-func (d *Definition) section(name string, vars Vars) (*section, error) {
+func (d *Definition) section(name string, vars Vars, l *Lookups) (*section, error) {
 	c := &collector{file: d.file}
-	s, sh := d.open(vars, c)
+	s, sh := d.open(vars, l, c)
 	for _, p := range sh.problems {
 		c.add(p)
 	}

@@ -37,7 +37,7 @@ func item(t *testing.T, task string, index int, value any) *execution.Claimed {
 
 func TestItemsAreRenderedAtTheirClaim(t *testing.T) {
 	src := &source{text: fan}
-	m := &Manager{definitions: definition.NewCache(src)}
+	m := &Manager{definitions: definition.NewCache(src), store: outputs{}}
 	_, env, err := m.render(t.Context(), item(t, "plain", 1, "b"))
 	if err != nil || env["letter"] != "b" || env[jobspec.EnvItemIndex] != "1" {
 		t.Errorf("environment %v, %v", env, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/formicary/formicary/libs/jobspec"
@@ -26,20 +27,17 @@ func (m *Manager) render(ctx context.Context, x *execution.Claimed) (*jobspec.Ta
 		known[k] = v
 	}
 	q := definition.Question{Task: x.Task.Name, Item: x.Item, Vars: vars}
+	var own jobspec.Vars // of the item
 	if x.Item != nil {
-		own := definition.ItemVariables(x.Task.FanOut, x.Item)
+		own = definition.ItemVariables(x.Task.FanOut, x.Item)
 		maps.Copy(known, own)
 		maps.Copy(vars, own)
 		q.Task = x.Item.Group
 	}
 	task := x.Task
 	if task.NeedsRender(known) {
-		def, err := m.definitions.Get(ctx, definition.Key{Org: x.Job.Org, ID: x.Job.Definition})
-		if err != nil {
+		if task, err = m.again(ctx, x, q, own); err != nil {
 			return nil, nil, err
-		}
-		if task, err = definition.Task(def, q); err != nil {
-			return nil, nil, fmt.Errorf("render task %s: %w", x.Task.Name, err)
 		}
 	}
 	env := task.Env(vars)
@@ -47,4 +45,80 @@ func (m *Manager) render(ctx context.Context, x *execution.Claimed) (*jobspec.Ta
 		env[jobspec.EnvItemIndex] = strconv.Itoa(x.Item.Index)
 	}
 	return task, env, nil
+}
+
+// mostRounds bounds how often a section is rendered because it has looked at an output that was not read yet. After
+// that all of them are.
+const mostRounds = 8
+
+// again renders the section with the outputs that it looks at. The claim has read those that the plan looked at and
+// those that replace variables of the run; a branch that is taken only now may look at others. They do not become part
+// of the environment: what fits there was read by the claim.
+func (m *Manager) again(ctx context.Context, x *execution.Claimed, q definition.Question, own jobspec.Vars) (*jobspec.Task, error) {
+	def, err := m.definitions.Get(ctx, definition.Key{Org: x.Job.Org, ID: x.Job.Definition})
+	if err != nil {
+		return nil, err
+	}
+	asked, err := askedFor(x)
+	if err != nil {
+		return nil, err
+	}
+	q.Vars = maps.Clone(q.Vars)
+	for round := 1; ; round++ {
+		var seen jobspec.Lookups
+		q.Lookups = &seen
+		task, err := definition.Task(def, q)
+		missing := lacking(&seen, asked, round == mostRounds)
+		if len(missing) == 0 {
+			if err != nil {
+				return nil, fmt.Errorf("render task %s: %w", x.Task.Name, err)
+			}
+			return task, nil
+		}
+		more, err := m.store.OutputsOf(ctx, x.Execution, missing)
+		if err != nil {
+			return nil, err
+		}
+		for name, v := range more {
+			if _, hidden := own[name]; !hidden {
+				q.Vars[name] = v
+			}
+		}
+	}
+}
+
+// askedFor are the names of the outputs that the claim has read if there are any.
+func askedFor(x *execution.Claimed) (map[string]bool, error) {
+	vars, err := definition.Decode(x.Job.Vars)
+	if err != nil {
+		return nil, fmt.Errorf("%w: read variables of execution %s: %w", definition.ErrFault, x.Job.ID, err)
+	}
+	asked := make(map[string]bool, len(x.Task.Uses)+len(vars))
+	for _, name := range x.Task.Uses {
+		asked[name] = true
+	}
+	for name := range vars {
+		asked[name] = true
+	}
+	return asked, nil
+}
+
+// lacking returns the names that were looked at and not asked for yet, and notes that they are now.
+func lacking(seen *jobspec.Lookups, asked map[string]bool, last bool) []string {
+	if asked[jobspec.UsesAll] {
+		return nil
+	}
+	var names []string
+	for name := range seen.Vars {
+		if !asked[name] {
+			asked[name] = true
+			names = append(names, name)
+		}
+	}
+	if seen.All || last && len(names) > 0 {
+		asked[jobspec.UsesAll] = true
+		return []string{jobspec.UsesAll}
+	}
+	slices.Sort(names)
+	return names
 }

@@ -3,6 +3,8 @@ package attempt
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -69,7 +71,7 @@ func claimed(t *testing.T, text, task string, outputs map[string]string) *execut
 
 func TestRenderUsesWhatTheClaimKnows(t *testing.T) {
 	src := &source{text: text}
-	m := &Manager{definitions: definition.NewCache(src)}
+	m := &Manager{definitions: definition.NewCache(src), store: outputs{}}
 	spec, env, err := m.render(t.Context(), claimed(t, text, "build", map[string]string{"Other": "x"}))
 	if err != nil || spec.Spec.Script[0] != "make" || src.asked != 0 {
 		t.Errorf("%v, %v, definition asked for %d times", spec, err, src.asked)
@@ -88,6 +90,59 @@ func TestRenderUsesWhatTheClaimKnows(t *testing.T) {
 	}
 }
 
+// outputs is a store that has them beside what the claim has read.
+type outputs map[string]string
+
+func (outputs) Claim(context.Context, []execution.Claim) (map[uuid.UUID]*execution.Claimed, error) {
+	return nil, nil
+}
+
+func (outputs) Keep(context.Context, []execution.Claim) error { return nil }
+
+func (outputs) Sync(context.Context, []execution.Report) ([]execution.Answer, []execution.Event, error) {
+	return nil, nil, nil
+}
+
+func (outputs) Step(context.Context, []execution.Event) ([]execution.Verdict, error) { return nil, nil }
+
+func (outputs) LogKeys(context.Context, []uuid.UUID) (map[uuid.UUID]execution.LogPlace, error) {
+	return nil, nil
+}
+
+func (o outputs) OutputsOf(_ context.Context, _ uuid.UUID, names []string) (map[string]string, error) {
+	if slices.Contains(names, jobspec.UsesAll) {
+		return o, nil
+	}
+	found := map[string]string{}
+	for _, name := range names {
+		if v, ok := o[name]; ok {
+			found[name] = v
+		}
+	}
+	return found, nil
+}
+
+// A branch that is taken at the claim may look at what the plan did not, and that at more.
+func TestRenderFindsWhatThePlanDidNotLookAt(t *testing.T) {
+	for script, want := range map[string]string{
+		`echo {{if eq .Version "v2"}}{{.sum}}{{end}}`:                                                    "echo 3",
+		`echo {{if eq .Version "v2"}}{{index . .name}}{{end}}`:                                           "echo 3",
+		`echo {{if eq .Version "v2"}}{{index . (index . .more)}}{{end}}`:                                 "echo 3",
+		`echo {{if eq .Version "v2"}}{{index . "build-status"}}{{end}}`:                                  "echo COMPLETED",
+		`echo {{if eq .Version "v2"}}{{range $k, $v := .}}{{if eq $k "sum"}}{{$v}}{{end}}{{end}}{{end}}`: "echo 3",
+	} {
+		text := strings.Replace(text, "echo {{.Version}} {{.JobRetry}}", "'"+script+"'", 1)
+		stored := outputs{"sum": "3", "name": "sum", "more": "name", "build-status": "COMPLETED", "other": strings.Repeat("x", 1000)}
+		m := &Manager{definitions: definition.NewCache(&source{text: text}), store: stored}
+		for range 2 {
+			task, env, err := m.render(t.Context(), claimed(t, text, "report", map[string]string{"Version": "v2"}))
+			if err != nil || task.Spec.Script[0] != want || env["sum"] != "" {
+				t.Errorf("%s: %v, %v", script, task, err)
+			}
+		}
+	}
+}
+
 func TestRenderTellsFaultsFromOutages(t *testing.T) {
 	x := claimed(t, text, "report", map[string]string{"Version": "v"})
 	m := &Manager{definitions: definition.NewCache(&source{err: errors.New("no job-manager")})}
@@ -96,7 +151,7 @@ func TestRenderTellsFaultsFromOutages(t *testing.T) {
 		t.Errorf("outage: %v", err)
 	}
 	x.Task.Name = "gone"
-	m = &Manager{definitions: definition.NewCache(&source{text: text})}
+	m = &Manager{definitions: definition.NewCache(&source{text: text}), store: outputs{}}
 	if _, _, err := m.render(t.Context(), x); !errors.As(err, &bad) {
 		t.Errorf("a task that the definition does not have: %v", err)
 	}

@@ -25,12 +25,14 @@ type Question struct {
 	Vars jobspec.Vars
 	// Tasks that have ended, by name.
 	Tasks map[string]jobspec.TaskFact
+	// Lookups, if set, notes what is looked at.
+	Lookups *jobspec.Lookups
 }
 
 // Decide answers. A task that cannot be decided is decided to fail, whatever the reason is.
 func Decide(def *jobspec.Definition, q Question) *jobspec.Decision {
 	d, err := safely(func() (*jobspec.Decision, error) {
-		facts := jobspec.Facts{Vars: q.Vars, Tasks: q.Tasks}
+		facts := jobspec.Facts{Vars: q.Vars, Tasks: q.Tasks, Lookups: q.Lookups}
 		if q.Item != nil {
 			return def.DecideItem(q.Task, q.Item.Item, q.Item.Index, q.Vars, facts)
 		}
@@ -46,9 +48,9 @@ func Decide(def *jobspec.Definition, q Question) *jobspec.Decision {
 func Task(def *jobspec.Definition, q Question) (*jobspec.Task, error) {
 	return safely(func() (*jobspec.Task, error) {
 		if q.Item != nil {
-			return def.Item(q.Task, q.Item.Item, q.Item.Index, q.Vars)
+			return def.ItemWith(q.Task, q.Item.Item, q.Item.Index, q.Vars, q.Lookups)
 		}
-		return def.Task(q.Task, q.Vars)
+		return def.TaskWith(q.Task, q.Vars, q.Lookups)
 	})
 }
 

@@ -11,15 +11,39 @@ import (
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
 
-// Past is what has ended of a run, without the items of fan-outs: later tasks see what their groups make of them.
+// Past is what has ended of a run, without the items of fan-outs: later tasks see what their groups make of them. It
+// holds what it was given; of a run of thousands of tasks that is what Lacks has asked for.
 type Past struct {
-	tasks map[int]ended
+	tasks   map[int]ended     // by index
+	outputs map[string]output // by name, the newest of the run when they were read
+	facts   map[string]ended  // by name, as far as they were read
+	asked   Wants             // and answered
 }
 
 type ended struct {
+	idx  int
 	name string
 	at   time.Time
 	fact jobspec.TaskFact
+}
+
+type output struct {
+	idx   int
+	at    time.Time
+	value string
+}
+
+// Wants is what must be known of the past of a run for a decision.
+type Wants struct {
+	Outputs    map[string]bool // by name
+	AllOutputs bool
+	Tasks      map[string]jobspec.TaskFields // by name
+	AllTasks   bool
+}
+
+// Empty says that nothing is wanted.
+func (w *Wants) Empty() bool {
+	return len(w.Outputs)+len(w.Tasks) == 0 && !w.AllOutputs && !w.AllTasks
 }
 
 // Add takes a task that has ended.
@@ -27,7 +51,32 @@ func (p *Past) Add(idx int, name string, at time.Time, fact jobspec.TaskFact) {
 	if p.tasks == nil {
 		p.tasks = map[int]ended{}
 	}
-	p.tasks[idx] = ended{name: name, at: at, fact: fact}
+	p.tasks[idx] = ended{idx: idx, name: name, at: at, fact: fact}
+}
+
+// AddOutput takes an output that was asked for: the newest of its name.
+func (p *Past) AddOutput(name, value string, idx int, at time.Time) {
+	if p.outputs == nil {
+		p.outputs = map[string]output{}
+	}
+	p.outputs[name] = output{idx: idx, at: at, value: value}
+}
+
+// AddFact takes what was asked for of a task that has ended. Of one that is given twice the outputs are put together.
+func (p *Past) AddFact(idx int, name string, at time.Time, fact jobspec.TaskFact) {
+	if p.facts == nil {
+		p.facts = map[string]ended{}
+	}
+	if old, ok := p.facts[name]; ok {
+		all := maps.Clone(old.fact.Outputs)
+		if all == nil {
+			all = map[string]string{}
+		}
+		maps.Copy(all, fact.Outputs)
+		fact.Outputs = all
+		fact.Result = cmp.Or(fact.Result, old.fact.Result)
+	}
+	p.facts[name] = ended{idx: idx, name: name, at: at, fact: fact}
 }
 
 // See takes what has ended in a step, too.
@@ -42,23 +91,89 @@ func (p *Past) See(s *engine.State) {
 	}
 }
 
+// Lacks returns what a rendering has looked at and nobody has asked for yet; it counts as asked for from then on.
+func (p *Past) Lacks(l *jobspec.Lookups) Wants {
+	var w Wants
+	if l.All && !p.asked.AllOutputs {
+		w.AllOutputs, p.asked.AllOutputs = true, true
+	}
+	if l.AllTasks && !p.asked.AllTasks {
+		w.AllTasks, p.asked.AllTasks = true, true
+	}
+	for name := range l.Vars {
+		if !p.asked.AllOutputs && !p.asked.Outputs[name] {
+			put(&w.Outputs, name, true)
+			put(&p.asked.Outputs, name, true)
+		}
+	}
+	for name, fields := range l.Tasks {
+		known, asked := p.asked.Tasks[name]
+		if p.asked.AllTasks || asked && covers(known, fields) {
+			continue
+		}
+		put(&w.Tasks, name, fields)
+		put(&p.asked.Tasks, name, together(known, fields))
+	}
+	return w
+}
+
+func put[V any](m *map[string]V, key string, v V) {
+	if *m == nil {
+		*m = map[string]V{}
+	}
+	(*m)[key] = v
+}
+
+// covers says that a task of which known was asked holds all of fields.
+func covers(known, fields jobspec.TaskFields) bool {
+	if fields.Result && !known.Result || fields.AllOutputs && !known.AllOutputs {
+		return false
+	}
+	for key := range fields.Outputs {
+		if !known.AllOutputs && !known.Outputs[key] {
+			return false
+		}
+	}
+	return true
+}
+
+func together(a, b jobspec.TaskFields) jobspec.TaskFields {
+	outputs := make(map[string]bool, len(a.Outputs)+len(b.Outputs))
+	maps.Copy(outputs, a.Outputs)
+	maps.Copy(outputs, b.Outputs)
+	return jobspec.TaskFields{Result: a.Result || b.Result, AllOutputs: a.AllOutputs || b.AllOutputs, Outputs: outputs}
+}
+
 // Outputs are those of the tasks that completed, later ones over earlier.
 func (p *Past) Outputs() map[string]string {
-	order := slices.SortedFunc(maps.Keys(p.tasks), func(a, b int) int {
-		return cmp.Or(p.tasks[a].at.Compare(p.tasks[b].at), cmp.Compare(a, b))
-	})
-	out := map[string]string{}
-	for _, idx := range order {
-		if t := p.tasks[idx]; t.fact.State == string(engine.TaskCompleted) {
-			maps.Copy(out, t.fact.Outputs)
+	newest := maps.Clone(p.outputs)
+	if newest == nil {
+		newest = map[string]output{}
+	}
+	for _, idx := range slices.Sorted(maps.Keys(p.tasks)) {
+		t := p.tasks[idx]
+		if t.fact.State != string(engine.TaskCompleted) {
+			continue
 		}
+		for name, v := range t.fact.Outputs {
+			if old, ok := newest[name]; !ok || cmp.Or(old.at.Compare(t.at), cmp.Compare(old.idx, idx)) <= 0 {
+				newest[name] = output{idx: idx, at: t.at, value: v}
+			}
+		}
+	}
+	out := make(map[string]string, len(newest))
+	for name, o := range newest {
+		out[name] = o.value
 	}
 	return out
 }
 
 // Facts are the tasks by their names.
 func (p *Past) Facts() map[string]jobspec.TaskFact {
-	facts := make(map[string]jobspec.TaskFact, len(p.tasks))
+	facts := make(map[string]jobspec.TaskFact, len(p.tasks)+len(p.facts))
+	for name, t := range p.facts {
+		facts[name] = t.fact
+	}
 	for _, t := range p.tasks {
 		facts[t.name] = t.fact
 	}
@@ -82,9 +197,10 @@ func NewAsker(job *execution.Context, past *Past) (*Asker, error) {
 	return &Asker{job: job, vars: vars, facts: past.Facts()}, nil
 }
 
-// Ask answers for a task.
-func (a *Asker) Ask(def *jobspec.Definition, t *engine.Task) *jobspec.Decision {
-	q := Question{Task: t.Spec.Name, Vars: maps.Clone(a.vars), Tasks: a.facts}
+// Ask answers for a task. What it looks at is noted in l, if that is given: the answer is wrong when the past lacks any
+// of it.
+func (a *Asker) Ask(def *jobspec.Definition, t *engine.Task, l *jobspec.Lookups) *jobspec.Decision {
+	q := Question{Task: t.Spec.Name, Vars: maps.Clone(a.vars), Tasks: a.facts, Lookups: l}
 	q.Vars["TaskType"], q.Vars["TaskRetry"] = t.Spec.Name, int64(t.UserTries+t.InfraTries)
 	if t.IsItem() {
 		q.Item = &execution.Item{Item: jobspec.Item{Name: t.ItemName, Value: t.ItemValue}, Group: t.Spec.Name, Index: t.Item}

@@ -168,7 +168,7 @@ type Context struct {
 	Run
 	Retries   int               // automatic retries of the job before this run
 	Vars      []byte            // JSON object
-	Outputs   map[string]string // of the tasks that completed, later ones over earlier
+	Outputs   map[string]string // of the tasks that completed, later ones over earlier; those that somebody asks for
 	CreatedAt time.Time
 	StartedAt *time.Time
 	Now       time.Time

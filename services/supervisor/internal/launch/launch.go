@@ -337,7 +337,7 @@ func (l *Launcher) decide(ctx context.Context, r *execution.NewRun, tasks []int,
 		if err != nil {
 			d.Fault = err.Error()
 		} else {
-			d = asker.Ask(def, r.State.Tasks[idx])
+			d = asker.Ask(def, r.State.Tasks[idx], nil)
 		}
 		r.State.Decide(idx, d)
 	}

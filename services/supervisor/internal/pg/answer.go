@@ -142,6 +142,8 @@ func (st *step) answer(r *run) error {
 	return nil
 }
 
+// decide decides about tasks as far as it knows what that needs. What it lacks is wanted: it is loaded with what the run
+// needs next, and the tasks that have got no decision ask again.
 func (st *step) decide(r *run, tasks []int) error {
 	def, _ := st.answers.definition(r)
 	if def == nil {
@@ -156,12 +158,22 @@ func (st *step) decide(r *run, tasks []int) error {
 	// What this step has ended is past, too.
 	r.past.See(r.state)
 	asker, err := definition.NewAsker(r.context, r.past)
+	lacking := map[string]bool{} // tasks of the definition: the items of one want the same
 	for _, idx := range tasks {
-		d := &jobspec.Decision{}
+		t := r.state.Tasks[idx]
 		if err != nil {
-			d.Fault = err.Error()
-		} else {
-			d = asker.Ask(def, r.state.Tasks[idx])
+			r.state.Decide(idx, &jobspec.Decision{Fault: err.Error()})
+			continue
+		}
+		if lacking[t.Spec.Name] {
+			continue
+		}
+		var seen jobspec.Lookups
+		d := asker.Ask(def, t, &seen)
+		if want := r.past.Lacks(&seen); !want.Empty() {
+			r.want.add(want)
+			lacking[t.Spec.Name] = true
+			continue
 		}
 		r.state.Decide(idx, d)
 	}

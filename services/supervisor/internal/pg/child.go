@@ -1,8 +1,8 @@
 package pg
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -132,66 +132,69 @@ func keyColumns(keys []child.Key) (ids []uuid.UUID, idx, rounds []int32) {
 const mostOutputs = 63 << 10
 
 // Outputs returns what the completed tasks of runs have given, later ones over earlier, by run. Items are left out: their
-// group speaks for them. Of what is too much the largest is dropped.
+// group speaks for them. Of what is too much the largest is dropped, without being read.
 func (s *Store) Outputs(ctx context.Context, runs []execution.Key) (map[execution.Key]map[string]string, error) {
 	requests, numbers := columns(runs)
-	rows, err := s.pool.Query(ctx, `SELECT e.request_id, e.run, t.outputs
+	rows, err := s.pool.Query(ctx, `SELECT e.id, e.request_id, e.run, o.name, o.bytes
 		FROM (SELECT DISTINCT unnest($1::uuid[]) AS request_id, unnest($2::int[]) AS run) u JOIN execution e USING (request_id, run)
-		JOIN task t ON t.execution_id = e.id
-		WHERE t.outputs IS NOT NULL AND t.group_idx IS NULL AND t.state = 'COMPLETED' ORDER BY e.id, t.ended_at, t.idx`, requests, numbers)
+		JOIN output o ON o.execution_id = e.id`, requests, numbers)
+	if err != nil {
+		return nil, fmt.Errorf("find outputs of %d runs: %w", len(runs), err)
+	}
+	sizes := map[uuid.UUID]map[string]int{}
+	keys := map[uuid.UUID]execution.Key{}
+	var id uuid.UUID
+	var k execution.Key
+	var name string
+	var size int
+	_, err = pgx.ForEachRow(rows, []any{&id, &k.Request, &k.Run, &name, &size}, func() error {
+		if sizes[id] == nil {
+			sizes[id], keys[id] = map[string]int{}, k
+		}
+		sizes[id][name] = size
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find outputs of %d runs: %w", len(runs), err)
+	}
+	all := map[execution.Key]map[string]string{}
+	var wanted pairs
+	for id, of := range sizes {
+		all[keys[id]] = map[string]string{}
+		for _, name := range fitting(of, mostOutputs) {
+			wanted.add(id, name)
+		}
+	}
+	if rows, err = s.pool.Query(ctx, `SELECT o.execution_id, o.name, o.value
+		FROM (SELECT unnest($1::uuid[]) AS execution_id, unnest($2::text[]) AS name) u JOIN output o USING (execution_id, name)`, wanted.ids, wanted.names); err != nil {
+		return nil, fmt.Errorf("read outputs of %d runs: %w", len(runs), err)
+	}
+	var value string
+	_, err = pgx.ForEachRow(rows, []any{&id, &name, &value}, func() error {
+		all[keys[id]][name] = value
+		return nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read outputs of %d runs: %w", len(runs), err)
-	}
-	defer rows.Close()
-	all := map[execution.Key]map[string]string{}
-	for rows.Next() {
-		var k execution.Key
-		var raw []byte
-		if err := rows.Scan(&k.Request, &k.Run, &raw); err != nil {
-			return nil, fmt.Errorf("read outputs of %d runs: %w", len(runs), err)
-		}
-		outputs := all[k]
-		if err := json.Unmarshal(raw, &outputs); err != nil {
-			return nil, fmt.Errorf("read outputs of run %d of request %s: %w", k.Run, k.Request, err)
-		}
-		all[k] = outputs
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("read outputs of %d runs: %w", len(runs), err)
-	}
-	for k := range all {
-		bound(all[k], mostOutputs)
 	}
 	return all, nil
 }
 
-// bound drops the largest outputs until the others fit.
-func bound(outputs map[string]string, most int) {
-	size := 0
-	for k, v := range outputs {
-		size += len(k) + len(v)
+// fitting returns the names of the values that are left when the largest are dropped until the others fit, by the sizes
+// of the values.
+func fitting(sizes map[string]int, most int) []string {
+	total := 0
+	names := make([]string, 0, len(sizes))
+	for name, size := range sizes {
+		total += len(name) + size
+		names = append(names, name)
 	}
-	if size <= most {
-		return
-	}
-	keys := make([]string, 0, len(outputs))
-	for k := range outputs {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, func(a, b string) int {
-		if d := len(b) + len(outputs[b]) - len(a) - len(outputs[a]); d != 0 {
-			return d
-		}
-		if a < b {
-			return -1
-		}
-		return 1
+	slices.SortFunc(names, func(a, b string) int {
+		return cmp.Or(len(b)+sizes[b]-len(a)-sizes[a], cmp.Compare(a, b))
 	})
-	for _, k := range keys {
-		if size <= most {
-			return
-		}
-		size -= len(k) + len(outputs[k])
-		delete(outputs, k)
+	for len(names) > 0 && total > most {
+		total -= len(names[0]) + sizes[names[0]]
+		names = names[1:]
 	}
+	return names
 }

@@ -54,59 +54,17 @@ func (s *Store) Claim(ctx context.Context, claims []execution.Claim) (map[uuid.U
 			WHERE a.uid = ANY($1::uuid[])`, uids).Query(c.scanClaimed)
 		t.Queue(`SELECT id, request_id, run, org_id, job_type, definition_id, retries, vars, started_at, created_at, now() FROM execution
 			WHERE id = ANY(ARRAY(SELECT execution_id FROM attempt WHERE uid = ANY($1::uuid[])))`, uids).Query(c.scanJobs)
-		t.Queue(`SELECT execution_id, outputs FROM task WHERE execution_id = ANY(ARRAY(SELECT execution_id FROM attempt WHERE uid = ANY($1::uuid[])))
-			AND outputs IS NOT NULL AND group_idx IS NULL AND state = 'COMPLETED' ORDER BY ended_at, idx`, uids).Query(c.scanOutputs)
+		t.Queue(claimedOutputs, uids, mostEnvironment).Query(c.scanOutputs)
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("claim %d attempts: %w", n, err)
 	}
 	c.connect()
-	if err := s.statuses(ctx, c); err != nil {
-		return nil, err
-	}
 	if len(c.changes.Tasks) > 0 {
 		s.listener.Committed(&c.changes, nil)
 	}
 	return c.found, nil
-}
-
-// statuses reads how tasks ended whose status a claimed one prints. Few do.
-func (s *Store) statuses(ctx context.Context, c *claim) error {
-	var ids []uuid.UUID
-	var names []string
-	for _, x := range c.found {
-		for _, name := range x.Task.Uses {
-			if task, ok := jobspec.StatusOf(name); ok && x.Job != nil {
-				ids, names = append(ids, x.Execution), append(names, task)
-			}
-		}
-	}
-	if len(ids) == 0 {
-		return nil
-	}
-	rows, err := s.pool.Query(ctx, `SELECT t.execution_id, t.name, t.state FROM task t JOIN (SELECT DISTINCT * FROM unnest($1::uuid[], $2::text[])) u (id, name)
-		ON t.execution_id = u.id AND t.name = u.name WHERE t.group_idx IS NULL AND t.ended_at IS NOT NULL`, ids, names)
-	if err != nil {
-		return fmt.Errorf("read how tasks ended: %w", err)
-	}
-	var id uuid.UUID
-	var name, state string
-	_, err = pgx.ForEachRow(rows, []any{&id, &name, &state}, func() error {
-		j := c.jobs[id]
-		if _, given := j.Outputs[jobspec.StatusVar(name)]; given {
-			return nil // an awaited child's
-		}
-		if j.Outputs == nil {
-			j.Outputs = map[string]string{}
-		}
-		j.Outputs[jobspec.StatusVar(name)] = state
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("read how tasks ended: %w", err)
-	}
-	return nil
 }
 
 // Keep renews attempts that were claimed by an ant that has had no answer.
@@ -216,19 +174,21 @@ func (c *claim) scanJobs(rows pgx.Rows) error {
 }
 
 func (c *claim) scanOutputs(rows pgx.Rows) error {
-	for rows.Next() {
-		var id uuid.UUID
-		var raw []byte
-		if err := rows.Scan(&id, &raw); err != nil {
-			return fmt.Errorf("read outputs: %w", err)
-		}
+	var id uuid.UUID
+	var name, value string
+	_, err := pgx.ForEachRow(rows, []any{&id, &name, &value}, func() error {
 		if j := c.jobs[id]; j != nil {
-			if err := json.Unmarshal(raw, &j.Outputs); err != nil {
-				j.Fault = fmt.Errorf("read outputs of execution %s: %w", id, err)
+			if j.Outputs == nil {
+				j.Outputs = map[string]string{}
 			}
+			j.Outputs[name] = value
 		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read outputs: %w", err)
 	}
-	return rows.Err()
+	return nil
 }
 
 // connect gives each attempt its job and notes what live views must hear.

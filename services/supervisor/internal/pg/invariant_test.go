@@ -63,6 +63,8 @@ func TestInvariantsFindWhatIsWrong(t *testing.T) {
 		"group_ended":            `UPDATE task SET state = 'COMPLETED', ended_at = now() WHERE idx = 3`,
 		"task_child":             `UPDATE child SET round = 2`,
 		"child_halted":           `UPDATE task SET state = 'FAILED', ended_at = now() WHERE idx = 4`,
+		"child_heard":            `UPDATE child SET state = 'ENDED', ended_at = now() - interval '1 hour', heard_at = now() - interval '1 hour'`,
+		"await_heard":            `UPDATE task SET method = 'AWAIT_FORKED_JOB', spec = '{"await_forked_tasks": ["a"]}', started_at = now() - interval '1 hour' WHERE idx = 4`,
 		"task_approval":          `UPDATE approval SET state = 'CANCELLED'`,
 		"approval_task":          `UPDATE task SET wait_gate = 'pause' WHERE idx = 5`,
 		"outbox_age":             `INSERT INTO outbox VALUES (gen_random_uuid(), 's', '', now() - interval '1 hour')`,

@@ -3,13 +3,11 @@ package pg
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/formicary/formicary/libs/jobspec"
-	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -29,13 +27,13 @@ func (r *refs) add(id uuid.UUID, idx ...int) {
 // needs are what the runs of a step need, put together so that it is loaded in one round trip.
 type needs struct {
 	out, tasks, items, results refs
-	open, trailing, past       []uuid.UUID
-	awaits                     []*run
+	open, trailing             []uuid.UUID
+	awaits, decides            []*run
 }
 
 // empty says that only answers are wanted, for which all is there.
 func (n *needs) empty() bool {
-	return len(n.out.ids)+len(n.tasks.ids)+len(n.items.ids)+len(n.results.ids)+len(n.open)+len(n.trailing)+len(n.past)+len(n.awaits) == 0
+	return len(n.out.ids)+len(n.tasks.ids)+len(n.items.ids)+len(n.results.ids)+len(n.open)+len(n.trailing)+len(n.decides)+len(n.awaits) == 0
 }
 
 func (st *step) needs(runs []*run) needs {
@@ -51,8 +49,13 @@ func (st *step) needs(runs []*run) needs {
 		} else if need.Trailing {
 			n.trailing = append(n.trailing, r.ID)
 		}
-		if len(need.Decide) > 0 && r.past == nil {
-			n.past = append(n.past, r.ID)
+		if len(need.Decide) > 0 {
+			if r.past == nil {
+				r.begin(need.Decide)
+			}
+			if r.context == nil || !r.want.empty() {
+				n.decides = append(n.decides, r)
+			}
 		}
 		if len(r.family.unread(need)) > 0 {
 			n.awaits = append(n.awaits, r)
@@ -72,8 +75,8 @@ func (st *step) more(ctx context.Context, runs []*run) error {
 	if len(n.results.ids) > 0 {
 		st.queueResults(&n.results)
 	}
-	if len(n.past) > 0 {
-		st.queuePast(n.past)
+	if len(n.decides) > 0 {
+		st.queuePast(n.decides)
 	}
 	if len(n.awaits) > 0 {
 		if err := st.queueFamilies(n.awaits); err != nil {
@@ -259,48 +262,6 @@ func (st *step) taskOf(e *execution.Event) int {
 		return -1
 	}
 	return e.Idx
-}
-
-// queuePast reads what decisions are made with: what has ended of the plan, and the variables.
-func (st *step) queuePast(ids []uuid.UUID) {
-	st.t.Queue(`SELECT id, retries, vars, started_at, created_at FROM execution WHERE id = ANY($1::uuid[])`, ids).Query(func(rows pgx.Rows) error {
-		for rows.Next() {
-			c := &execution.Context{Now: st.now}
-			if err := rows.Scan(&c.ID, &c.Retries, &c.Vars, &c.StartedAt, &c.CreatedAt); err != nil {
-				return fmt.Errorf("read variables: %w", err)
-			}
-			if r := st.runs[c.ID]; r != nil {
-				c.Run = r.Run
-				r.context = c
-			}
-		}
-		return rows.Err()
-	})
-	st.t.Queue(`SELECT t.execution_id, t.idx, t.name, t.ended_at, t.state, t.exit_code, t.failure_class, t.message, t.outputs, t.result
-		FROM execution e JOIN task t ON t.execution_id = e.id AND t.idx < e.tasks_planned
-		WHERE e.id = ANY($1::uuid[]) AND t.ended_at IS NOT NULL`, ids).Query(st.scanPast)
-	for _, id := range ids {
-		st.runs[id].past = &definition.Past{}
-	}
-}
-
-func (st *step) scanPast(rows pgx.Rows) error {
-	for rows.Next() {
-		var id uuid.UUID
-		var idx int
-		var name string
-		var at time.Time
-		var f jobspec.TaskFact
-		var outputs []byte
-		if err := rows.Scan(&id, &idx, &name, &at, &f.State, &f.ExitCode, &f.FailureClass, &f.Message, &outputs, &f.Result); err != nil {
-			return fmt.Errorf("read ended task: %w", err)
-		}
-		decodeInto(&st.bad, outputs, &f.Outputs, "outputs of task", id, idx)
-		if r := st.runs[id]; r != nil {
-			r.past.Add(idx, name, at, f)
-		}
-	}
-	return rows.Err()
 }
 
 // maxResults bounds the outputs and messages of items that become part of the results of their group, in bytes: every

@@ -92,6 +92,7 @@ type run struct {
 	rounds    int   // in which something was loaded for it
 	family    family
 	past      *definition.Past
+	want      wants // of the past, not loaded yet
 	context   *execution.Context
 }
 

@@ -1,0 +1,59 @@
+package jobspec
+
+// Lookups is what a rendering has looked at, so that only that has to be there: whoever renders with a part of the
+// outputs and tasks of a run sees whether it was enough, and renders again with what was missing. A rendering looks at
+// the same things whenever what it has found there is the same.
+type Lookups struct {
+	// Vars are the names of variables, found or not. Names that a template computes are among them.
+	Vars map[string]bool
+	// All says that it went through all variables: {{range .}}, vars as a whole or with a name that CEL computes.
+	All bool
+	// Tasks that conditions ask about, by name; AllTasks says that one goes through them.
+	Tasks    map[string]TaskFields
+	AllTasks bool
+}
+
+// TaskFields is what is asked of a task beside its state, exit code, failure class and message.
+type TaskFields struct {
+	Result     bool
+	AllOutputs bool
+	Outputs    map[string]bool
+}
+
+func (l *Lookups) variable(name string) {
+	if l == nil || l.Vars[name] || isResultName(name) {
+		return
+	}
+	if l.Vars == nil {
+		l.Vars = map[string]bool{}
+	}
+	l.Vars[name] = true
+}
+
+func (l *Lookups) everything() {
+	if l != nil {
+		l.All = true
+	}
+}
+
+// uses notes what an expression asks of tasks.
+func (l *Lookups) uses(u *celUses) {
+	if l == nil {
+		return
+	}
+	l.AllTasks = l.AllTasks || u.allTasks
+	for name, use := range u.tasks {
+		if l.Tasks == nil {
+			l.Tasks = map[string]TaskFields{}
+		}
+		f := l.Tasks[name]
+		f.Result, f.AllOutputs = f.Result || use.result, f.AllOutputs || use.allOutputs
+		for key := range use.outputs {
+			if f.Outputs == nil {
+				f.Outputs = map[string]bool{}
+			}
+			f.Outputs[key] = true
+		}
+		l.Tasks[name] = f
+	}
+}
