@@ -1,6 +1,9 @@
 // Package chore does what supervisor itself does for tasks: EXPIRE_ARTIFACTS deletes the logs of attempts that ended
 // long ago. The record of the attempts stays; their logs are gone.
 //
+// It also deletes, unasked, what nothing names any more: objects whose upload was begun by an attempt that ended without
+// them, and the outputs by name of runs that ended.
+//
 // A chore is a row that a step has written; who takes it has it for the lease, which every batch renews. After a crash
 // another replica goes on with what is left, so that only the count of what was deleted is kept with the chore.
 package chore
@@ -28,6 +31,7 @@ type Chore struct {
 	Params []byte // JSON object: the variables of its task
 	Tries  int    // of doing it, this one included
 	Done   int    // deleted by earlier tries
+	after  Mark   // in this turn: the index still holds what it deleted
 }
 
 // Log is the final log of an attempt.
@@ -35,6 +39,20 @@ type Log struct {
 	UID   uuid.UUID // of the attempt
 	Key   string    // of the object
 	Ended time.Time
+}
+
+// Mark is a place among attempts in the order of a time.
+type Mark struct {
+	At  time.Time
+	UID uuid.UUID
+}
+
+// Upload is an address for a log that was given out.
+type Upload struct {
+	Mark
+	Key   string
+	Live  bool // its attempt is, or ended a short time ago
+	Named bool // the end of its attempt names the object
 }
 
 // Store keeps chores and logs.
@@ -46,10 +64,18 @@ type Store interface {
 	TakeUnwanted(ctx context.Context, lease time.Duration, limit int) ([]child.Key, error)
 	// RenewChore hides a chore for the lease again and keeps how much is done. It says whether it is still wanted.
 	RenewChore(ctx context.Context, k child.Key, done int, lease time.Duration) (bool, error)
-	// OldLogs returns logs of attempts of the organisation that ended from one time to before the other, the oldest first.
-	OldLogs(ctx context.Context, org string, from, before time.Time, limit int) ([]Log, error)
+	// OwnLogs notes whose they are of logs that were stored before that was noted with them; it returns of how many.
+	OwnLogs(ctx context.Context, limit int) (int, error)
+	// OldLogs returns logs of attempts of the organisation that ended after a mark and before a time, the oldest first.
+	OldLogs(ctx context.Context, org string, after Mark, before time.Time, limit int) ([]Log, error)
 	// ForgetLogs notes that the logs of attempts are gone.
 	ForgetLogs(ctx context.Context, uids []uuid.UUID) error
+	// Uploads returns addresses for logs that were given out longer ago than the age, after a mark, the oldest first.
+	Uploads(ctx context.Context, after Mark, age time.Duration, limit int) ([]Upload, error)
+	ForgetUploads(ctx context.Context, uids []uuid.UUID) error
+	// ForgetOutputs deletes the outputs by name of runs that ended longer ago than the age, of as many runs as limit says
+	// after one. It returns the last run that it looked at, the zero one at the end.
+	ForgetOutputs(ctx context.Context, after uuid.UUID, age time.Duration, limit int) (uuid.UUID, error)
 	Step(ctx context.Context, events []execution.Event) ([]execution.Verdict, error)
 }
 
@@ -65,6 +91,9 @@ type Loop struct {
 	blobs Blobs
 	log   *slog.Logger
 	wake  run.Signal
+
+	dropped Mark      // up to where Tidy has looked for orphans
+	tidied  uuid.UUID // and for outputs
 }
 
 const (
@@ -72,6 +101,8 @@ const (
 	lease      = time.Minute
 	batchSize  = 500
 	perRound   = 10
+	// batchesPerTurn bounds how much of one chore is done before the others have their turn.
+	batchesPerTurn = 10
 	// mostPerChore bounds one chore: what is left goes with the next.
 	mostPerChore = 200_000
 	maxDelay     = time.Minute
@@ -91,7 +122,14 @@ func (l *Loop) Changed(c *execution.Changes) {
 
 // Run works until ctx ends.
 func (l *Loop) Run(ctx context.Context) error {
-	return run.Loop(ctx, l.log, "chores", sweepEvery, l.wake, l.Round)
+	return run.Group(ctx,
+		run.Member{Name: "chores", Run: func(ctx context.Context) error {
+			return run.Loop(ctx, l.log, "chores", sweepEvery, l.wake, l.Round)
+		}},
+		run.Member{Name: "tidying", Run: func(ctx context.Context) error {
+			return run.Loop(ctx, l.log, "tidying", tidyEvery, run.NewSignal(), l.Tidy)
+		}},
+	)
 }
 
 // Round does what is due. A chore that fails is left for later and does not keep the others from being done.
@@ -143,25 +181,42 @@ func (l *Loop) do(ctx context.Context, c *Chore) error {
 		return l.end(ctx, c, execution.ChildNews{State: "FAILED", ErrorCode: "ERR_TASK_EXECUTE", Message: err.Error()})
 	}
 	before := l.store.Now().Add(-time.Duration(days * float64(day)))
-	var from time.Time // what is older is not looked through again: it is that of others
-	for c.Done < mostPerChore {
-		logs, err := l.store.OldLogs(ctx, c.Org, from, before, batchSize)
+	for range batchesPerTurn {
+		more, err := l.some(ctx, c, before)
 		if err != nil {
 			return err
 		}
-		if err := l.expire(ctx, logs); err != nil {
-			return err
+		if !more || c.Done >= mostPerChore {
+			return l.end(ctx, c, execution.ChildNews{State: "COMPLETED", Outputs: map[string]string{"expired": strconv.Itoa(c.Done)}})
 		}
-		c.Done += len(logs)
-		if len(logs) < batchSize {
-			break
-		}
-		from = logs[len(logs)-1].Ended
 		if wanted, err := l.store.RenewChore(ctx, c.Key, c.Done, lease); err != nil || !wanted {
 			return err
 		}
 	}
-	return l.end(ctx, c, execution.ChildNews{State: "COMPLETED", Outputs: map[string]string{"expired": strconv.Itoa(c.Done)}})
+	l.wake.Set()
+	_, err = l.store.RenewChore(ctx, c.Key, c.Done, 0) // behind the others that are due
+	return err
+}
+
+// some does a portion of a chore; it says whether there is more. What was deleted is not found again, so that each
+// portion begins where the last one ended.
+func (l *Loop) some(ctx context.Context, c *Chore, before time.Time) (more bool, err error) {
+	n, err := l.store.OwnLogs(ctx, batchSize)
+	if err != nil || n == batchSize {
+		return true, err
+	}
+	logs, err := l.store.OldLogs(ctx, c.Org, c.after, before, batchSize)
+	if err != nil {
+		return false, err
+	}
+	if err := l.expire(ctx, logs); err != nil {
+		return false, err
+	}
+	if c.Done += len(logs); len(logs) > 0 {
+		last := logs[len(logs)-1]
+		c.after = Mark{At: last.Ended, UID: last.UID}
+	}
+	return len(logs) == batchSize, nil
 }
 
 // expire deletes logs: first the objects, then what names them, so that none is left that nothing names.

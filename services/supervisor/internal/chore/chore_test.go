@@ -41,6 +41,11 @@ type memory struct {
 	renewed  []time.Duration
 	applied  []execution.Event
 	froms    []time.Time // that old logs were looked for
+	unowned  int
+	uploads  []Upload
+	forgot   []uuid.UUID
+	keys     []string // that were removed
+	tidied   int
 }
 
 func (m *memory) Now() time.Time { return time.Unix(0, 0) }
@@ -62,9 +67,35 @@ func (m *memory) RenewChore(_ context.Context, _ child.Key, _ int, lease time.Du
 	return !m.unwanted, nil
 }
 
-func (m *memory) OldLogs(_ context.Context, _ string, from, _ time.Time, limit int) ([]Log, error) {
-	m.froms = append(m.froms, from)
+func (m *memory) OwnLogs(_ context.Context, limit int) (int, error) {
+	n := min(limit, m.unowned)
+	m.unowned -= n
+	return n, nil
+}
+
+func (m *memory) OldLogs(_ context.Context, _ string, after Mark, _ time.Time, limit int) ([]Log, error) {
+	m.froms = append(m.froms, after.At)
 	return m.logs[:min(limit, len(m.logs))], nil
+}
+
+func (m *memory) Uploads(_ context.Context, after Mark, _ time.Duration, limit int) ([]Upload, error) {
+	from := 0
+	if after != (Mark{}) {
+		from = 1 + slices.IndexFunc(m.uploads, func(u Upload) bool { return u.Mark == after })
+	}
+	return m.uploads[from:min(from+limit, len(m.uploads))], nil
+}
+
+func (m *memory) ForgetUploads(_ context.Context, uids []uuid.UUID) error {
+	m.forgot = append(m.forgot, uids...)
+	return nil
+}
+
+func (m *memory) ForgetOutputs(context.Context, uuid.UUID, time.Duration, int) (uuid.UUID, error) {
+	if m.tidied++; m.tidied < 3 {
+		return uuid.New(), nil
+	}
+	return uuid.Nil, nil
 }
 
 func (m *memory) ForgetLogs(_ context.Context, uids []uuid.UUID) error {
@@ -74,6 +105,7 @@ func (m *memory) ForgetLogs(_ context.Context, uids []uuid.UUID) error {
 
 func (m *memory) Remove(_ context.Context, keys []string) error {
 	m.removed += len(keys)
+	m.keys = append(m.keys, keys...)
 	return m.away
 }
 
@@ -140,5 +172,41 @@ func TestAChoreThatNobodyWaitsForEndsByAnEvent(t *testing.T) {
 	}
 	if len(m.applied) != 1 || m.applied[0].Kind != execution.ChildEnded || m.applied[0].Idx != 4 || m.applied[0].Child.State != "CANCELLED" {
 		t.Errorf("applied %+v", m.applied)
+	}
+}
+
+// A large chore gives the others their turn and goes on where it was.
+func TestALargeChoreIsDoneInTurns(t *testing.T) {
+	m := &memory{chores: []Chore{{}}, logs: logs(6000), unowned: 1200}
+	l := New(m, m, slog.New(slog.DiscardHandler))
+	if err := l.Round(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if m.unowned != 0 || m.removed != 8*batchSize || len(m.applied) != 0 || m.renewed[len(m.renewed)-1] != 0 {
+		t.Fatalf("%d without owner, %d removed, %d applied, renewed %v", m.unowned, m.removed, len(m.applied), m.renewed)
+	}
+	m.chores = []Chore{{Done: m.removed}}
+	if err := l.Round(t.Context()); err != nil || len(m.applied) != 1 || m.applied[0].Child.Outputs["expired"] != "6000" {
+		t.Errorf("%+v, %v", m.applied, err)
+	}
+}
+
+func TestObjectsThatNothingNamesAreDeleted(t *testing.T) {
+	m := &memory{}
+	for i := range 1200 {
+		u := Upload{Mark: Mark{At: time.Unix(int64(i), 0), UID: uuid.New()}, Key: fmt.Sprint("logs/", i)}
+		u.Live, u.Named = i%3 == 1, i%3 == 2
+		m.uploads = append(m.uploads, u)
+	}
+	l := New(m, m, slog.New(slog.DiscardHandler))
+	if err := l.Tidy(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(m.keys) != 400 || m.keys[1] != "logs/3" || len(m.forgot) != 800 || m.forgot[1] != m.uploads[2].UID || m.tidied != 3 {
+		t.Errorf("%d objects removed, %d uploads forgotten, %d pages of outputs", len(m.keys), len(m.forgot), m.tidied)
+	}
+	m.away, m.forgot, l.dropped = errors.New("away"), nil, Mark{}
+	if err := l.Tidy(t.Context()); err == nil || len(m.forgot) != 0 {
+		t.Errorf("%v, %d uploads forgotten", err, len(m.forgot))
 	}
 }

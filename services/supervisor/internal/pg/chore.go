@@ -67,10 +67,11 @@ func (s *Store) RenewChore(ctx context.Context, k child.Key, done int, lease tim
 	return tag.RowsAffected() > 0, nil
 }
 
-// OldLogs returns logs of attempts of the organisation that ended from one time to before the other, the oldest first.
-func (s *Store) OldLogs(ctx context.Context, org string, from, before time.Time, limit int) ([]chore.Log, error) {
-	rows, err := s.pool.Query(ctx, `SELECT a.uid, a.log_key, a.ended_at FROM attempt a JOIN execution e ON e.id = a.execution_id
-		WHERE a.log_key <> '' AND a.ended_at >= $2 AND a.ended_at < $3 AND e.org_id = $1 ORDER BY a.ended_at LIMIT $4`, org, from, before, limit)
+// OldLogs returns logs of attempts of the organisation that ended after a mark and before a time, the oldest first.
+func (s *Store) OldLogs(ctx context.Context, org string, after chore.Mark, before time.Time, limit int) ([]chore.Log, error) {
+	rows, err := s.pool.Query(ctx, `SELECT uid, log_key, ended_at FROM attempt
+		WHERE org_id = $1 AND log_key <> '' AND (ended_at, uid) > ($2, $3) AND ended_at < $4 ORDER BY ended_at, uid LIMIT $5`,
+		org, after.At, after.UID, before, limit)
 	if err != nil {
 		return nil, fmt.Errorf("find old logs: %w", err)
 	}
@@ -81,10 +82,77 @@ func (s *Store) OldLogs(ctx context.Context, org string, from, before time.Time,
 	return logs, nil
 }
 
+// OwnLogs notes whose they are of logs that were stored before that was noted with them; it returns of how many. One
+// whose run is gone belongs to nobody.
+func (s *Store) OwnLogs(ctx context.Context, limit int) (int, error) {
+	tag, err := s.pool.Exec(ctx, `UPDATE attempt a SET org_id = coalesce((SELECT e.org_id FROM execution e WHERE e.id = a.execution_id), '?')
+		WHERE uid = ANY(ARRAY(SELECT uid FROM attempt WHERE org_id = '' AND log_key <> '' ORDER BY ended_at, uid LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED))`, limit)
+	if err != nil {
+		return 0, fmt.Errorf("note whose logs are: %w", err)
+	}
+	return int(tag.RowsAffected()), nil
+}
+
 // ForgetLogs notes that the logs of attempts are gone.
 func (s *Store) ForgetLogs(ctx context.Context, uids []uuid.UUID) error {
 	if _, err := s.pool.Exec(ctx, `UPDATE attempt SET log_key = '' WHERE uid = ANY($1::uuid[])`, uids); err != nil {
 		return fmt.Errorf("forget %d logs: %w", len(uids), err)
 	}
 	return nil
+}
+
+// Uploads returns addresses for logs that were given out longer ago than the age, after a mark and the oldest first,
+// and what became of each.
+func (s *Store) Uploads(ctx context.Context, after chore.Mark, age time.Duration, limit int) ([]chore.Upload, error) {
+	rows, err := s.pool.Query(ctx, `SELECT u.attempt_uid, u.key, u.given_at, a.uid IS NOT NULL AND (a.ended_at IS NULL OR a.ended_at > now() - $3::interval),
+			coalesce(a.log_key = u.key, false)
+		FROM upload u LEFT JOIN attempt a ON a.uid = u.attempt_uid
+		WHERE (u.given_at, u.attempt_uid) > ($1, $2) AND u.given_at < now() - $3::interval ORDER BY u.given_at, u.attempt_uid LIMIT $4`,
+		after.At, after.UID, age, limit)
+	if err != nil {
+		return nil, fmt.Errorf("find uploads: %w", err)
+	}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (u chore.Upload, err error) {
+		return u, row.Scan(&u.UID, &u.Key, &u.At, &u.Live, &u.Named)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find uploads: %w", err)
+	}
+	return all, nil
+}
+
+// ForgetUploads deletes the notes of uploads.
+func (s *Store) ForgetUploads(ctx context.Context, uids []uuid.UUID) error {
+	if _, err := s.pool.Exec(ctx, `DELETE FROM upload WHERE attempt_uid = ANY($1::uuid[])`, uids); err != nil {
+		return fmt.Errorf("forget %d uploads: %w", len(uids), err)
+	}
+	return nil
+}
+
+// ForgetOutputs deletes, of as many runs as limit says after one, the outputs by name that nobody asks for any more: the
+// run ended longer ago than the age and no parent waits for what it has given. It returns the last run that it looked
+// at, the zero one at the end.
+func (s *Store) ForgetOutputs(ctx context.Context, after uuid.UUID, age time.Duration, limit int) (uuid.UUID, error) {
+	rows, err := s.pool.Query(ctx, `WITH RECURSIVE run AS (
+			(SELECT execution_id FROM output WHERE execution_id > $1 ORDER BY execution_id LIMIT 1)
+			UNION ALL SELECT (SELECT o.execution_id FROM output o WHERE o.execution_id > run.execution_id ORDER BY o.execution_id LIMIT 1)
+			FROM run WHERE run.execution_id IS NOT NULL)
+		SELECT execution_id FROM run WHERE execution_id IS NOT NULL LIMIT $2`, after, limit)
+	if err != nil {
+		return after, fmt.Errorf("find runs with outputs: %w", err)
+	}
+	runs, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	if err != nil {
+		return after, fmt.Errorf("find runs with outputs: %w", err)
+	}
+	_, err = s.pool.Exec(ctx, `DELETE FROM output WHERE execution_id = ANY(ARRAY(SELECT u.id FROM unnest($1::uuid[]) u (id) LEFT JOIN execution e ON e.id = u.id
+		WHERE e.id IS NULL OR e.ended_at < now() - $2::interval AND NOT EXISTS (SELECT FROM child c WHERE c.request_id = e.request_id AND c.ended_at IS NULL)))`,
+		runs, age)
+	if err != nil {
+		return after, fmt.Errorf("forget outputs of %d runs: %w", len(runs), err)
+	}
+	if len(runs) < limit {
+		return uuid.Nil, nil
+	}
+	return runs[len(runs)-1], nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 	"github.com/formicary/formicary/services/supervisor/internal/pg/db"
@@ -65,7 +66,8 @@ func (s *Store) Live(ctx context.Context, uids []uuid.UUID) ([]uuid.UUID, error)
 	return live, nil
 }
 
-// LogKeys says where the logs of attempts belong.
+// LogKeys says where the logs of attempts belong, and notes that the addresses of live ones are given out: what is put
+// there has to be deleted if no result names it.
 func (s *Store) LogKeys(ctx context.Context, uids []uuid.UUID) (map[uuid.UUID]execution.LogPlace, error) {
 	rows, err := db.New().LogPlaces(ctx, s.pool, uids)
 	if err != nil {
@@ -78,7 +80,32 @@ func (s *Store) LogKeys(ctx context.Context, uids []uuid.UUID) (map[uuid.UUID]ex
 			Task: r.Name, UID: r.Uid,
 		}
 	}
-	return places, nil
+	return places, s.noteUploads(ctx, places)
+}
+
+// noteUploads does not wait for the disk: an address that is forgotten by a crash of the database in the next moment may
+// leave an object, and a task should not end later for that.
+func (s *Store) noteUploads(ctx context.Context, places map[uuid.UUID]execution.LogPlace) error {
+	var given []uuid.UUID
+	var keys []string
+	for uid, p := range places {
+		if p.Live {
+			given, keys = append(given, uid), append(keys, text(p.ObjectKey()))
+		}
+	}
+	if len(given) == 0 {
+		return nil
+	}
+	err := s.tx(ctx, func(_ context.Context, t *pgdb.Pipeline) error {
+		t.Queue(`SET LOCAL synchronous_commit = off`)
+		t.Queue(`INSERT INTO upload (attempt_uid, key, given_at) SELECT unnest($1::uuid[]), unnest($2::text[]), now()
+			ON CONFLICT (attempt_uid) DO UPDATE SET given_at = excluded.given_at`, given, keys)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("note %d uploads: %w", len(given), err)
+	}
+	return nil
 }
 
 // Get returns a run of an org; run 0 is the newest.

@@ -600,17 +600,25 @@ func (st *step) queueEnds() {
 	n := len(st.ends)
 	uids, states, codes, classes := make([]uuid.UUID, n), make([]string, n), make([]int32, n), make([]string, n)
 	messages, digests, keys, sizes, sums := make([]string, n), make([][]byte, n), make([]string, n), make([]int64, n), make([]string, n)
+	orgs := make([]string, n)
+	var named []uuid.UUID // attempts whose log is named from now on
 	for i, e := range st.ends {
 		o := e.end.Outcome
 		uids[i], states[i], codes[i], classes[i] = e.a.UID, string(o.State), int32(o.ExitCode), o.FailureClass
 		messages[i], digests[i] = text(o.Message), e.end.Digest
 		keys[i], sizes[i], sums[i] = text(e.end.LogKey), e.end.LogBytes, text(e.end.LogSHA256)
+		if keys[i] != "" {
+			orgs[i], named = st.runs[e.a.Execution].Org, append(named, e.a.UID)
+		}
 	}
 	st.t.Queue(`UPDATE attempt a SET state = u.state, exit_code = u.exit_code, failure_class = u.failure_class, message = u.message,
-		result_digest = u.result_digest, log_key = u.log_key, log_bytes = u.log_bytes, log_sha256 = u.log_sha256, ended_at = $10
+		result_digest = u.result_digest, log_key = u.log_key, log_bytes = u.log_bytes, log_sha256 = u.log_sha256, org_id = u.org_id, ended_at = $10
 		FROM (SELECT unnest($1::uuid[]) AS uid, unnest($2::text[]) AS state, unnest($3::int[]) AS exit_code, unnest($4::text[]) AS failure_class,
 			unnest($5::text[]) AS message, unnest($6::bytea[]) AS result_digest, unnest($7::text[]) AS log_key, unnest($8::bigint[]) AS log_bytes,
-			unnest($9::text[]) AS log_sha256) u WHERE a.uid = u.uid`,
-		uids, states, codes, classes, messages, digests, keys, sizes, sums, st.now)
+			unnest($9::text[]) AS log_sha256, unnest($11::text[]) AS org_id) u WHERE a.uid = u.uid`,
+		uids, states, codes, classes, messages, digests, keys, sizes, sums, st.now, orgs)
+	if len(named) > 0 {
+		st.t.Queue(`DELETE FROM upload WHERE attempt_uid = ANY($1::uuid[])`, named)
+	}
 	st.t.Queue(`INSERT INTO slot_release (attempt_uid, created_at) SELECT unnest($1::uuid[]), $2 ON CONFLICT DO NOTHING`, uids, st.now)
 }

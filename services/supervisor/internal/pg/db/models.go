@@ -57,6 +57,7 @@ type Attempt struct {
 	DispatchedAt    time.Time
 	StartedAt       *time.Time
 	EndedAt         *time.Time
+	OrgID           string
 }
 
 type Child struct {
@@ -170,6 +171,15 @@ type Pulse struct {
 	BrakeUntil *time.Time
 }
 
+type Output struct {
+	ExecutionID uuid.UUID
+	Name        string
+	Value       string
+	Bytes       int32
+	TaskIdx     int32
+	EndedAt     time.Time
+}
+
 type Quarantine struct {
 	ID        int64
 	Kind      string
@@ -226,6 +236,12 @@ type Task struct {
 	Items        []byte
 	ErrorCode    string
 	Extra        []byte
+}
+
+type Upload struct {
+	AttemptUid uuid.UUID
+	Key        string
+	GivenAt    time.Time
 }
 
 type Vote struct {
