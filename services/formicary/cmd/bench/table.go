@@ -45,6 +45,8 @@ func figures() []figure {
 		{"w6_10000", "ms_per_item", "fan-out of 10,000, per item", "ms", 2, "", nil},
 		{"w6_10000", "cpu_ms_per_item", "its processor time, per item", "ms", 2, "", nil},
 		{"w6_10000", "rss_mib", "its memory, without PostgreSQL", "MiB", 0, "≤ 500", atMost(500)},
+		{"run", "claim_10", "hop beside 10 completed tasks", "ms", 1, "", nil},
+		{"run", "claim_10000", "hop beside 10,000 completed tasks", "ms", 1, "≤ 6", atMost(6)},
 		{"language", "lint_ms", "check of a definition of 2,000 lines", "ms", 1, "≤ 100", atMost(100)},
 		{"language", "claim_ms", "rendering of a task at its claim, 50 tasks", "ms", 3, "≤ 0.5", atMost(0.5)},
 		{"w2_history", "jobs_per_s", "jobs by many clients, with history", "/s", 0, "", nil},

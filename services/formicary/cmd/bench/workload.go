@@ -28,6 +28,7 @@ func workloads(o options) []workload {
 		{"w4", workload{"w4: submissions", func(ctx context.Context, c *colony, r report) error { return submissions(ctx, c, r, o.clients) }}},
 		{"w5", workload{"w5: one wide job", func(ctx context.Context, c *colony, r report) error { return wide(ctx, c, r, o.wide) }}},
 		{"w6", workload{"w6: fan-out over 1,000 to 10,000 items", items}},
+		{"run", workload{"run: a hop beside 10 and 10,000 completed tasks", late}},
 		{"language", workload{"language: check and rendering of definitions", language}},
 	}
 	var out []workload
