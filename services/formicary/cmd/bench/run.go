@@ -17,7 +17,7 @@ const hopsOfRun = 50
 // many are written into the record: to run them would take a minute and say the same. Each has an output of 4 KiB by the
 // same name, which the tasks of the chain print.
 func late(ctx context.Context, c *colony, rep report) error {
-	conn, err := pgx.Connect(ctx, fmt.Sprintf("host=%s user=postgres dbname=formicary search_path=execution", filepath.Join(c.dir, "data", "pg", "s")))
+	conn, err := pgx.Connect(ctx, fmt.Sprintf("host=%s user=formicary dbname=formicary search_path=execution", filepath.Join(c.dir, "data", "pg", "s")))
 	if err != nil {
 		return fmt.Errorf("connect to the colony's database: %w", err)
 	}
