@@ -99,7 +99,7 @@ func (outputs) Claim(context.Context, []execution.Claim) (map[uuid.UUID]*executi
 
 func (outputs) Keep(context.Context, []execution.Claim) error { return nil }
 
-func (outputs) Sync(context.Context, []execution.Report) ([]execution.Answer, []execution.Event, error) {
+func (outputs) Sync(context.Context, []execution.Report) ([]execution.Answer, []uuid.UUID, error) {
 	return nil, nil, nil
 }
 

@@ -13,20 +13,18 @@ import (
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
 
-// exec runs statements.
-func (c *colony) exec(statements ...string) {
+// execAll runs statements.
+func (c *colony) execAll(statements ...string) {
 	c.t.Helper()
 	for _, sql := range statements {
-		if _, err := c.pool.Exec(c.t.Context(), sql); err != nil {
-			c.t.Fatalf("%s: %v", sql, err)
-		}
+		c.exec(sql)
 	}
 }
 
 // The logs of one organisation are found without those of the others.
 func TestOldLogsAreThoseOfTheOrganisation(t *testing.T) {
 	c := newColony(t, fmt.Sprintf(wide, 2))
-	c.exec(`INSERT INTO attempt (uid, execution_id, task_idx, number, state, ant_id, session, lease_until, dispatched_at, ended_at, log_key, org_id)
+	c.execAll(`INSERT INTO attempt (uid, execution_id, task_idx, number, state, ant_id, session, lease_until, dispatched_at, ended_at, log_key, org_id)
 			SELECT gen_random_uuid(), gen_random_uuid(), 0, 1, 'SUCCEEDED', 'ant1', gen_random_uuid(), now(), now(), now() - g * interval '1 second', 'x' || g,
 				CASE WHEN g % 1000 = 0 THEN 'few' ELSE 'many' END FROM generate_series(1, 100000) g`, `ANALYZE attempt`)
 	before := time.Now().Add(time.Hour)
@@ -64,7 +62,7 @@ func TestOldLogsAreThoseOfTheOrganisation(t *testing.T) {
 // Logs that were stored before their owner was noted get theirs in portions, whatever stands among them.
 func TestLogsGetTheirOwner(t *testing.T) {
 	c := newColony(t, fmt.Sprintf(wide, 2))
-	c.exec(`INSERT INTO attempt (uid, execution_id, task_idx, number, state, ant_id, session, lease_until, dispatched_at, ended_at, log_key)
+	c.execAll(`INSERT INTO attempt (uid, execution_id, task_idx, number, state, ant_id, session, lease_until, dispatched_at, ended_at, log_key)
 			SELECT gen_random_uuid(), CASE WHEN g < 6 THEN gen_random_uuid() ELSE '` + c.run.ID.String() + `' END, 5, g, 'SUCCEEDED', 'ant1', gen_random_uuid(), now(), now(),
 				now() + g * interval '1 second', 'x' || g FROM generate_series(1, 10) g`)
 	for _, want := range []int{4, 4, 2, 0} {
@@ -98,7 +96,7 @@ func TestUploadsThatNoEndNamesAreFound(t *testing.T) {
 			t.Fatalf("%v, %v", v, err)
 		}
 	}
-	step(named.UID, execution.End{Session: c.sess, Digest: []byte{1}, LogKey: named.ObjectKey(), Outcome: engine.Outcome{State: engine.AttemptSucceeded}})
+	step(named.UID, execution.End{Ant: c.ant, Digest: []byte{1}, LogKey: named.ObjectKey(), Outcome: engine.Outcome{State: engine.AttemptSucceeded}})
 	step(lost.UID, execution.End{Outcome: engine.Outcome{State: engine.AttemptLost, FailureClass: engine.ClassInfra}})
 	if all, err := c.store.Uploads(t.Context(), chore.Mark{}, time.Hour, 10); err != nil || len(all) != 0 {
 		t.Fatalf("just now: %v, %v", all, err)
@@ -130,7 +128,7 @@ func TestOutputsOfEndedRunsAreForgotten(t *testing.T) {
 	c := newColony(t, fmt.Sprintf(wide, 2))
 	c.end(c.start(1), map[string]string{"hosts": hosts(1), "k": "v"})
 	child := uuid.NewString()
-	c.exec(
+	c.execAll(
 		`INSERT INTO execution (id, org_id, request_id, run, job_type, state, age_at, created_at, ended_at)
 			SELECT gen_random_uuid(), 'o', CASE WHEN g = 1 THEN '`+child+`' ELSE gen_random_uuid() END, 1, 'j', 'COMPLETED', now(), now(), now() - interval '1 hour' * (g - 1) * 2 - interval '30 hours' * (g % 2)
 			FROM generate_series(1, 5) g`,

@@ -36,7 +36,7 @@ func TestAMissingRowEndsTheStep(t *testing.T) {
 			events := make([]execution.Event, len(placed))
 			for i, p := range placed {
 				events[i] = execution.Event{Kind: execution.AttemptEnded, UID: p.UID, End: execution.End{
-					Session: c.sess, Digest: p.UID[:], Outcome: engine.Outcome{State: engine.AttemptSucceeded},
+					Ant: c.ant, Digest: p.UID[:], Outcome: engine.Outcome{State: engine.AttemptSucceeded},
 				}}
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

@@ -163,14 +163,6 @@ type Outbox struct {
 	NextAt    time.Time
 }
 
-type Pulse struct {
-	Single     bool
-	BeatAt     *time.Time
-	SweptAt    *time.Time
-	RestUntil  *time.Time
-	BrakeUntil *time.Time
-}
-
 type Output struct {
 	ExecutionID uuid.UUID
 	Name        string
@@ -178,6 +170,14 @@ type Output struct {
 	Bytes       int32
 	TaskIdx     int32
 	EndedAt     time.Time
+}
+
+type Pulse struct {
+	Single     bool
+	BeatAt     *time.Time
+	SweptAt    *time.Time
+	RestUntil  *time.Time
+	BrakeUntil *time.Time
 }
 
 type Quarantine struct {
