@@ -49,9 +49,11 @@ func figures() []figure {
 		{"run", "claim_10000", "hop beside 10,000 completed tasks", "ms", 1, "≤ 6", atMost(6)},
 		{"language", "lint_ms", "check of a definition of 2,000 lines", "ms", 1, "≤ 100", atMost(100)},
 		{"language", "claim_ms", "rendering of a task at its claim, 50 tasks", "ms", 3, "≤ 0.5", atMost(0.5)},
-		{"w2_history", "jobs_per_s", "jobs by many clients, with history", "/s", 0, "", nil},
-		{"w2_history", "cpu_ms_per_job", "processor time of a job, with history", "ms", 2, "", nil},
-		{"w2_history", "peak_rss_mib", "memory of everything, with history", "MiB", 0, "", nil},
+		{"history", "fill_s", "finished jobs, 3.3 attempts each, are written", "s", 0, "", nil},
+		{"history", "w1_p50_ms", "one job at a time beside them, median", "ms", 1, "", nil},
+		{"history", "w1_p50_ratio", "the same, against an empty colony", "", 2, "≤ 1.10", atMost(1.10)},
+		{"history", "cpu_ms_per_job", "processor time of a job beside them", "ms", 2, "", nil},
+		{"history", "cpu_per_job_ratio", "the same, against an empty colony", "", 2, "≤ 1.10", atMost(1.10)},
 		{"w1_silence", "p50_ms", "first job after silence", "ms", 1, "≤ 15", atMost(15)},
 	}
 }

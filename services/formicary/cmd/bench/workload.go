@@ -30,20 +30,13 @@ func workloads(o options) []workload {
 		{"w6", workload{"w6: fan-out over 1,000 to 10,000 items", items}},
 		{"run", workload{"run: a hop beside 10 and 10,000 completed tasks", late}},
 		{"language", workload{"language: check and rendering of definitions", language}},
+		{"history", workload{fmt.Sprintf("history: %d finished jobs beside none", o.history), func(ctx context.Context, _ *colony, r report) error { return history(ctx, o, r) }}},
 	}
 	var out []workload
 	for _, w := range all {
 		if o.only == "" || slices.Contains(strings.Split(o.only, ","), w.key) {
 			out = append(out, w.workload)
 		}
-	}
-	if o.history > 0 {
-		out = append(out, workload{fmt.Sprintf("w2 again after %d more jobs", o.history), func(ctx context.Context, c *colony, r report) error {
-			if err := many(ctx, c, report{}, "history", o.history, o.clients); err != nil {
-				return err
-			}
-			return many(ctx, c, r, "w2_history", o.jobs, o.clients)
-		}})
 	}
 	if o.silence > 0 {
 		out = append(out, workload{"w1 after silence", func(ctx context.Context, c *colony, r report) error {
@@ -71,25 +64,33 @@ func oneByOne(ctx context.Context, c *colony, rep report, row string, n int) err
 	if err := c.define(ctx, noop); err != nil {
 		return err
 	}
-	var took []time.Duration
 	warm := min(20, n-1)
-	for i := range n + warm {
-		began := time.Now()
-		id, err := c.submit(ctx, "bench-noop")
-		if err != nil {
-			return err
-		}
-		e, err := c.wait(ctx, id)
-		if err != nil {
-			return err
-		}
-		if i >= warm {
-			took = append(took, e.at.Sub(began))
-		}
+	took, err := c.each(ctx, n+warm)
+	if err != nil {
+		return err
 	}
+	took = took[warm:]
 	rep.set(row, "p50_ms", quantile(took, 0.50))
 	rep.set(row, "p95_ms", quantile(took, 0.95))
 	return nil
+}
+
+// each returns how long n jobs take, one at a time.
+func (c *colony) each(ctx context.Context, n int) ([]time.Duration, error) {
+	took := make([]time.Duration, n)
+	for i := range took {
+		began := time.Now()
+		id, err := c.submit(ctx, "bench-noop")
+		if err != nil {
+			return nil, err
+		}
+		e, err := c.wait(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		took[i] = e.at.Sub(began)
+	}
+	return took, nil
 }
 
 // quantile of the durations in milliseconds.
