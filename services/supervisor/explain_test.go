@@ -41,6 +41,7 @@ func TestNoStatementReadsTheHistory(t *testing.T) {
 			"ant_session":  "the ants that there ever were",
 			"quarantine":   "faults, which people look at one by one",
 			"move":         "the program",
+			"pulse":        "one row",
 		},
 	})
 }

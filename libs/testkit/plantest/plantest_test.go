@@ -13,14 +13,14 @@ import (
 
 func TestMain(m *testing.M) { testkit.Main(m) }
 
-// past is a table with a history of 20,000 rows.
+// past is a table with a history of 100,000 rows.
 func past(ctx context.Context, pool *pgxpool.Pool) error {
 	_, err := pool.Exec(ctx, `
 		CREATE TABLE past (id bigint PRIMARY KEY, owner text NOT NULL, state text NOT NULL, at timestamptz NOT NULL, note text NOT NULL);
 		CREATE INDEX past_live ON past (at) WHERE state = 'LIVE';
 		CREATE INDEX past_owner ON past (owner, id);
 		CREATE TABLE forgotten (id int);
-		INSERT INTO past SELECT i, 'o' || i % 50, 'ENDED', now(), 'note ' || i FROM generate_series(1, 20000) i;
+		INSERT INTO past SELECT i, 'o' || i % 500, 'ENDED', now(), 'note ' || i FROM generate_series(1, 100000) i;
 		ANALYZE`)
 	return err
 }
