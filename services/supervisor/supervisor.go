@@ -130,14 +130,14 @@ func New(cfg Config, d Deps) (*Service, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("configure supervisor: %w", err)
 	}
-	s := &Service{deps: d, relay: outbox.NewRelay(d.Pool, d.JS, d.Log)}
+	s := &Service{deps: d, relay: outbox.NewRelay(d.Pool, d.JS, d.Log), hints: events.NewHints(d.NATS)}
 	s.slots = peer.NewResourceManager(d.ResourceManager)
 	jobs := peer.NewJobManager(d.JobManager)
 	definitions := definition.NewCache(jobs)
 	store := pg.New(d.Pool, &events.Publisher{Relay: s.relay, NATS: d.NATS, Log: d.Log, Wake: s.wake}, definitions, d.Log)
 	store.Apart(d.Leases, d.Reads)
-	s.dispatcher = dispatch.New(store, s.slots, d.Log, cfg.DispatchBatch)
-	s.hints = &events.Hints{NATS: d.NATS, AntChanged: s.dispatcher.Reopen}
+	s.dispatcher = dispatch.New(store, s.slots, s.hints.ClassesWait, d.Log, cfg.DispatchBatch)
+	s.hints.AntChanged, s.hints.OthersWait = s.dispatcher.AntChanged, s.dispatcher.OthersWait
 	var err error
 	if s.reconciler, err = reconcile.New(cfg.Reconcile, store, pg.Temporary, d.Log, d.Meter); err != nil {
 		return nil, err

@@ -5,11 +5,21 @@
 // A class that was refused is closed: its tasks are not asked for again before something can have changed. A freed
 // slot lets every class that waits for capacity ask for as much as was freed; a changed ant and the sweep open all. So
 // thousands of READY tasks and a few slots cost as many questions as slots become free.
+//
+// A look goes through all classes in windows of the store's index. Within a window the best task of all comes first; a
+// window that has more than a look may take is gone on with after the others had their turn. So a class is served
+// whatever its place, and however many there are.
+//
+// Each replica has a dispatcher, and each looks at all tasks. They take turns from the look to the dispatch, so that those
+// that are woken together do not hold places for the same tasks; who gets no turn in time goes on without. A replica
+// whose class was closed tells the others: they look, too, and so know the classes that a slot which they free has to
+// open.
 package dispatch
 
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -43,7 +53,15 @@ type Slots interface {
 
 // Store has the READY tasks.
 type Store interface {
-	Heads(ctx context.Context, limits map[string]int, limit int) (heads []execution.Candidate, classes []string, err error)
+	// Heads returns the best tasks of the window of classes behind the key after. limits are those of closed classes; what
+	// is left of limit is shared by the others.
+	Heads(ctx context.Context, after string, limits map[string]int, limit int) (execution.Window, error)
+	// Turn waits, not for long, until no other replica is between its look and its dispatch; done ends the turn.
+	Turn(ctx context.Context) (done func(), err error)
+	// Idle returns those of the classes that have no READY tasks.
+	Idle(ctx context.Context, classes []string) ([]string, error)
+	// Waits returns what Explain has stored.
+	Waits(ctx context.Context) ([]execution.Wait, error)
 	Dispatch(ctx context.Context, placed []execution.Placed, deadline time.Time, settled []uuid.UUID) error
 	Settle(ctx context.Context, uids []uuid.UUID) error
 	Releases(ctx context.Context, age time.Duration, limit int) ([]uuid.UUID, error)
@@ -54,18 +72,22 @@ type Store interface {
 type Dispatcher struct {
 	store Store
 	slots Slots
+	tell  func() // tells the other replicas that a class waits for slots
 	log   *slog.Logger
 	batch int
 
 	wake    run.Signal
 	release run.Signal
+	ants    run.Signal // an ant has changed
+	news    run.Signal // the others are to be told
 
 	mu      sync.Mutex
 	ready   bool                  // tasks may be READY in the store that were not looked at
 	offers  []execution.Candidate // tasks that just became READY, when no others wait before them
 	closed  map[string]*closed
 	stored  map[string]execution.Wait
-	freed   []uuid.UUID // to be told to resource-manager
+	told    map[string]bool // closed classes that the others were told of
+	freed   []uuid.UUID     // to be told to resource-manager
 	since   since
 	settled []uuid.UUID // it knows them; their rows are still there
 }
@@ -89,13 +111,19 @@ const (
 	releaseAge   = 5 * time.Second
 	releaseLimit = 5000
 	capacity     = "capacity"
+
+	windowTries = 16 // questions for one window before the next has its turn
+	antPause    = 100 * time.Millisecond
+	newsPause   = 50 * time.Millisecond
 )
 
-// New returns a dispatcher that asks for at most batch places at once.
-func New(store Store, slots Slots, log *slog.Logger, batch int) *Dispatcher {
+// New returns a dispatcher that asks for at most batch places at once. tell gives the other replicas the hint that a
+// class waits for slots: they call OthersWait.
+func New(store Store, slots Slots, tell func(), log *slog.Logger, batch int) *Dispatcher {
 	return &Dispatcher{
-		store: store, slots: slots, log: log, batch: batch, wake: run.NewSignal(), release: run.NewSignal(),
-		closed: map[string]*closed{}, stored: map[string]execution.Wait{},
+		store: store, slots: slots, tell: tell, log: log, batch: batch,
+		wake: run.NewSignal(), release: run.NewSignal(), ants: run.NewSignal(), news: run.NewSignal(),
+		closed: map[string]*closed{}, stored: map[string]execution.Wait{}, told: map[string]bool{},
 	}
 }
 
@@ -111,7 +139,28 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		run.Member{Name: "dispatch sweep", Run: func(ctx context.Context) error {
 			return run.Loop(ctx, d.log, "dispatch sweep", sweepEvery, run.NewSignal(), d.sweep)
 		}},
+		run.Member{Name: "dispatch ants", Run: func(ctx context.Context) error { return follow(ctx, d.ants, antPause, d.Reopen) }},
+		run.Member{Name: "dispatch news", Run: func(ctx context.Context) error { return follow(ctx, d.news, newsPause, d.tell) }},
 	)
+}
+
+// follow calls f when s is set, at once and then not before the pause is over: many hints are few calls.
+func follow(ctx context.Context, s run.Signal, pause time.Duration, f func()) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.C():
+		}
+		f()
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+	}
 }
 
 // Changed takes from a commit what concerns the dispatcher.
@@ -158,7 +207,22 @@ func (d *Dispatcher) offer(tasks []execution.Candidate) {
 	}
 }
 
-// Reopen lets every class ask again: an ant has changed.
+// AntChanged lets every class ask again, soon: many ants that change together are looked at together.
+func (d *Dispatcher) AntChanged() { d.ants.Set() }
+
+// OthersWait says that another replica has tasks that wait for slots. What they are is seen by looking; refused here too,
+// their classes are opened by the next slot that is freed here.
+func (d *Dispatcher) OthersWait() { d.look() }
+
+// look makes the next round look at the store.
+func (d *Dispatcher) look() {
+	d.mu.Lock()
+	d.ready = true
+	d.mu.Unlock()
+	d.wake.Set()
+}
+
+// Reopen lets every class ask again.
 func (d *Dispatcher) Reopen() {
 	d.mu.Lock()
 	d.closed, d.ready = map[string]*closed{}, true
@@ -167,17 +231,26 @@ func (d *Dispatcher) Reopen() {
 	d.wake.Set()
 }
 
-// sweep is the net below the signals: it opens every class and finds releases that were not told.
+// sweep is the net below the signals: it opens every class, finds releases that were not told, and reads why classes are
+// said to wait, so that what another replica said, or one that has died, is corrected.
 func (d *Dispatcher) sweep(ctx context.Context) error {
 	uids, err := d.store.Releases(ctx, releaseAge, releaseLimit)
 	if err != nil {
 		return err
 	}
+	waits, err := d.store.Waits(ctx)
+	if err != nil {
+		return err
+	}
+	stored := make(map[string]execution.Wait, len(waits))
+	for _, w := range waits {
+		stored[w.Class] = w
+	}
 	d.mu.Lock()
 	if len(d.freed) == 0 { // otherwise they are on their way, and found again while resource-manager is away
 		d.freed = uids
 	}
-	d.stored = map[string]execution.Wait{} // written again, in case another replica forgot them
+	d.stored = stored
 	d.mu.Unlock()
 	d.Reopen()
 	if len(uids) > 0 {
@@ -189,45 +262,68 @@ func (d *Dispatcher) sweep(ctx context.Context) error {
 // round places and dispatches until no class has anything to ask.
 func (d *Dispatcher) round(ctx context.Context) error {
 	for {
-		tasks, more, err := d.next(ctx)
-		if err == nil && len(tasks) > 0 {
-			err = d.dispatch(ctx, tasks)
+		d.mu.Lock()
+		look, offers := d.ready, d.offers
+		d.ready, d.offers = false, nil
+		d.mu.Unlock()
+		var err error
+		switch {
+		case look:
+			err = d.pass(ctx)
+		case len(offers) > 0:
+			slices.SortStableFunc(offers, func(a, b execution.Candidate) int { return b.Priority - a.Priority })
+			err = d.dispatch(ctx, offers)
+		default:
+			return d.explain(ctx)
 		}
-		if err != nil || more {
+		if err != nil {
 			d.mu.Lock()
 			d.ready = true
 			d.mu.Unlock()
-		}
-		if err != nil {
 			return err
-		}
-		if len(tasks) == 0 {
-			return d.explain(ctx)
 		}
 	}
 }
 
-// next returns the tasks to be placed next: what was offered, or the heads of the classes. more says that there may be
-// others behind them.
-func (d *Dispatcher) next(ctx context.Context) (tasks []execution.Candidate, more bool, err error) {
+// pass goes through all classes once, window by window.
+func (d *Dispatcher) pass(ctx context.Context) error {
+	after, tries := "", 0
+	for {
+		w, err := d.window(ctx, after)
+		if err != nil {
+			return err
+		}
+		if tries++; len(w.Heads) > 0 && tries < windowTries {
+			continue
+		}
+		if len(w.Heads) > 0 {
+			d.look() // there may be more of them
+		}
+		if w.End {
+			return d.forget(ctx)
+		}
+		after, tries = w.Last, 0
+	}
+}
+
+// window asks once for the heads of a window.
+func (d *Dispatcher) window(ctx context.Context, after string) (execution.Window, error) {
+	done, err := d.store.Turn(ctx)
+	if err != nil {
+		return execution.Window{}, err
+	}
+	defer done()
 	d.mu.Lock()
-	look, offers := d.ready, d.offers
-	d.ready, d.offers = false, nil
 	limits := make(map[string]int, len(d.closed))
 	for class, c := range d.closed {
 		limits[class] = c.budget
 	}
 	d.mu.Unlock()
-	if !look {
-		slices.SortStableFunc(offers, func(a, b execution.Candidate) int { return b.Priority - a.Priority })
-		return offers, false, nil
+	w, err := d.store.Heads(ctx, after, limits, d.batch)
+	if err == nil && len(w.Heads) > 0 {
+		err = d.dispatch(ctx, w.Heads)
 	}
-	heads, classes, err := d.store.Heads(ctx, limits, d.batch)
-	if err != nil {
-		return nil, true, err
-	}
-	d.forget(classes)
-	return heads, len(heads) == d.batch, nil
+	return w, err
 }
 
 // dispatch places tasks and makes the attempts of those that got a place.
@@ -245,18 +341,27 @@ func (d *Dispatcher) dispatch(ctx context.Context, tasks []execution.Candidate) 
 }
 
 // forget opens the classes that have no READY tasks any more.
-func (d *Dispatcher) forget(classes []string) {
-	has := make(map[string]bool, len(classes))
-	for _, c := range classes {
-		has[c] = true
+func (d *Dispatcher) forget(ctx context.Context) error {
+	d.mu.Lock()
+	classes := slices.Collect(maps.Keys(d.closed))
+	d.mu.Unlock()
+	if len(classes) > 0 {
+		var err error
+		if classes, err = d.store.Idle(ctx, classes); err != nil {
+			return err
+		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for class := range d.closed {
-		if !has[class] {
-			delete(d.closed, class)
+	for _, class := range classes {
+		delete(d.closed, class)
+	}
+	for class := range d.told {
+		if d.closed[class] == nil {
+			delete(d.told, class)
 		}
 	}
+	return nil
 }
 
 // Place holds places for tasks that are about to be READY, as far as their classes are open: what waits already comes
@@ -337,6 +442,10 @@ func (d *Dispatcher) judge(tasks []execution.Candidate, places []Place, before s
 				c.budget, d.ready = missed, true
 			}
 			d.closed[t.Class] = c
+			if p.Gate == capacity && !d.told[t.Class] {
+				d.told[t.Class] = true
+				d.news.Set()
+			}
 		case c != nil && !refused[t.Class]:
 			c.budget = max(c.budget-t.Slots, 0)
 		}

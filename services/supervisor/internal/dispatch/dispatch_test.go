@@ -3,8 +3,10 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -13,6 +15,9 @@ import (
 
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
+
+// fakeWindow is how many classes the store steps through in one look.
+const fakeWindow = 20
 
 // fakeStore keeps READY tasks in memory.
 type fakeStore struct {
@@ -24,23 +29,50 @@ type fakeStore struct {
 	unreleased []uuid.UUID
 }
 
-func (s *fakeStore) Heads(_ context.Context, limits map[string]int, limit int) ([]execution.Candidate, []string, error) {
+func (s *fakeStore) Heads(_ context.Context, after string, limits map[string]int, limit int) (execution.Window, error) {
 	s.looks++
-	taken := map[string]int{}
-	var heads []execution.Candidate
-	var classes []string
+	names := map[string]bool{}
 	for _, t := range s.ready {
-		if !slices.Contains(classes, t.Class) {
-			classes = append(classes, t.Class)
+		if t.Class > after {
+			names[t.Class] = true
 		}
-		most, limited := limits[t.Class]
-		if limited && taken[t.Class] >= most || len(heads) >= limit {
+	}
+	classes := slices.Sorted(maps.Keys(names))
+	w := execution.Window{End: len(classes) <= fakeWindow}
+	classes = classes[:min(len(classes), fakeWindow)]
+	open := 0
+	for _, class := range classes {
+		w.Last = class
+		if _, closed := limits[class]; !closed {
+			open++
+		}
+	}
+	share := max(limit/max(open, 1), 1)
+	taken := map[string]int{}
+	for _, t := range s.ready {
+		most, closed := limits[t.Class]
+		if !closed {
+			most = share
+		}
+		if !slices.Contains(classes, t.Class) || taken[t.Class] >= most || len(w.Heads) >= limit {
 			continue
 		}
 		taken[t.Class]++
-		heads = append(heads, t)
+		w.Heads = append(w.Heads, t)
 	}
-	return heads, classes, nil
+	return w, nil
+}
+
+func (s *fakeStore) Turn(context.Context) (func(), error) { return func() {}, nil }
+
+func (s *fakeStore) Idle(_ context.Context, classes []string) ([]string, error) {
+	return slices.DeleteFunc(classes, func(class string) bool {
+		return slices.ContainsFunc(s.ready, func(t execution.Candidate) bool { return t.Class == class })
+	}), nil
+}
+
+func (s *fakeStore) Waits(context.Context) ([]execution.Wait, error) {
+	return slices.Collect(maps.Values(s.waits)), nil
 }
 
 func (s *fakeStore) Dispatch(_ context.Context, placed []execution.Placed, _ time.Time, _ []uuid.UUID) error {
@@ -74,6 +106,8 @@ type fakeSlots struct {
 	asked    int
 	calls    int
 	released int
+	only     string // the one class that released slots are for
+	asks     func([]Ask)
 	during   func() // happens while a question is under way, after it was answered
 	err      error
 }
@@ -84,6 +118,9 @@ func (f *fakeSlots) Reserve(_ context.Context, releases []uuid.UUID, asks []Ask)
 		return nil, time.Time{}, f.err
 	}
 	f.asked += len(asks)
+	if f.asks != nil {
+		f.asks(asks)
+	}
 	f.released += len(releases)
 	f.free += len(releases)
 	places := make([]Place, len(asks))
@@ -91,7 +128,7 @@ func (f *fakeSlots) Reserve(_ context.Context, releases []uuid.UUID, asks []Ask)
 		switch {
 		case a.Class == "none":
 			places[i] = Place{Gate: "no_ant", Reason: "nobody can"}
-		case f.free > 0:
+		case f.free > 0 && (f.only == "" || f.only == a.Class):
 			f.free--
 			places[i] = Place{Ant: "ant1"}
 		default:
@@ -110,7 +147,7 @@ func setUp(free int, classes ...string) (*Dispatcher, *fakeStore, *fakeSlots) {
 	for _, class := range classes {
 		store.ready = append(store.ready, execution.Candidate{Execution: uuid.New(), Class: class, Slots: 1})
 	}
-	return New(store, slots, slog.New(slog.NewTextHandler(io.Discard, nil)), 10), store, slots
+	return New(store, slots, func() {}, slog.New(slog.NewTextHandler(io.Discard, nil)), 10), store, slots
 }
 
 func many(n int, class string) []string { return slices.Repeat([]string{class}, n) }
@@ -278,5 +315,93 @@ func TestReleasesDoNotPileUp(t *testing.T) {
 	slots.err = nil
 	if err := d.giveBack(t.Context()); err != nil || slots.released != 2 {
 		t.Errorf("released %d, want 2: %v", slots.released, err)
+	}
+}
+
+// TestManyClassesComeToRest: more classes than a window and a batch hold wait for slots. Each is asked for once, then the
+// dispatcher rests; the last one in the order of the store is served as soon as there is a slot.
+func TestManyClassesComeToRest(t *testing.T) {
+	var classes []string
+	for i := range 10 * fakeWindow {
+		classes = append(classes, fmt.Sprintf("class%03d", i), fmt.Sprintf("class%03d", i))
+	}
+	d, store, slots := setUp(0, classes...)
+	d.Changed(&execution.Changes{Left: true})
+	round(t, d)
+	if slots.asked != 10*fakeWindow || len(store.waits) != 10*fakeWindow {
+		t.Fatalf("%d questions, %d reasons", slots.asked, len(store.waits))
+	}
+	if d.ready || store.looks > 40 {
+		t.Errorf("%d looks, another one wanted: %v", store.looks, d.ready)
+	}
+	slots.only = classes[len(classes)-1]
+	d.Changed(freed(1))
+	round(t, d)
+	if len(store.ready) != len(classes)-1 {
+		t.Errorf("%d tasks left: the class that has a slot was not served", len(store.ready))
+	}
+}
+
+// TestAWindowThatIsServedLeavesTheOthersTheirTurn: tasks come as fast as they are placed in the first classes.
+func TestAWindowThatIsServedLeavesTheOthersTheirTurn(t *testing.T) {
+	d, store, slots := setUp(1_000_000, append(many(400, "a"), "z")...)
+	for i := range fakeWindow {
+		store.ready = append(store.ready, execution.Candidate{Execution: uuid.New(), Class: fmt.Sprintf("b%02d", i), Slots: 1})
+	}
+	last := -1
+	slots.asks = func(asks []Ask) {
+		for _, a := range asks {
+			if a.Class == "z" {
+				last = slots.calls
+			}
+		}
+	}
+	d.Changed(&execution.Changes{Left: true})
+	round(t, d)
+	if last < 0 || last > windowTries+1 || len(store.ready) != 0 {
+		t.Errorf("the last class was asked for with question %d, %d tasks left", last, len(store.ready))
+	}
+}
+
+// TestReasonsOfOthersAreCorrected: what another replica has stored, or one that died, is deleted when it does not hold.
+func TestReasonsOfOthersAreCorrected(t *testing.T) {
+	d, store, slots := setUp(0, "none", "a")
+	d.Changed(&execution.Changes{Left: true})
+	round(t, d)
+	store.waits["gone"] = execution.Wait{Class: "gone", Gate: "capacity", Reason: "it was so"}
+	if err := d.sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	slots.free = 1
+	round(t, d)
+	if _, ok := store.waits["none"]; len(store.waits) != 1 || !ok {
+		t.Errorf("waits %v", store.waits)
+	}
+}
+
+// TestOthersAreToldOnceAndLearn: a replica that frees a slot knows the classes that another one found closed.
+func TestOthersAreToldOnceAndLearn(t *testing.T) {
+	a, store, slots := setUp(0, "x", "x")
+	told := 0
+	a.tell = func() { told++ }
+	b := New(store, slots, func() {}, slog.New(slog.DiscardHandler), 10)
+	for range 2 {
+		a.Reopen()
+		round(t, a)
+		select {
+		case <-a.news.C():
+			a.tell()
+		default:
+		}
+	}
+	if told != 1 {
+		t.Fatalf("told %d times", told)
+	}
+	b.OthersWait()
+	round(t, b)
+	b.Changed(freed(1))
+	round(t, b)
+	if len(store.ready) != 1 {
+		t.Errorf("%d left: the replica that freed the slot did not use it", len(store.ready))
 	}
 }

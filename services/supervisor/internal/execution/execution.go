@@ -74,6 +74,13 @@ type Candidate struct {
 	Priority  int
 }
 
+// Window is what a look at some of the classes found.
+type Window struct {
+	Heads []Candidate
+	Last  string // key of its last class
+	End   bool   // no class is behind it
+}
+
 // Placed is a candidate with the place that is held for its next attempt.
 type Placed struct {
 	Candidate

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/formicary/formicary/libs/outbox"
 	"github.com/formicary/formicary/libs/pgdb"
@@ -21,48 +22,130 @@ var ErrLate = errors.New("the reservation has run out")
 // claimTime is what an attempt gets to be claimed.
 const claimTime = 30 * time.Second
 
-// Heads returns the READY tasks that are to be placed next: per class at most limits[class], or limit for classes
-// without an entry, best first, limit in all. classes are all that have READY tasks, also those with a limit of 0.
-func (s *Store) Heads(ctx context.Context, limits map[string]int, limit int) (heads []execution.Candidate, classes []string, err error) {
+// windowClasses is how many classes one look steps through; those behind them are the next look's.
+const windowClasses = 1000
+
+// Heads returns the READY tasks of a window of classes that are to be placed next, best first, limit in all: per class
+// at most limits[class]; the classes without an entry share limit. The window is the classes behind the key after.
+func (s *Store) Heads(ctx context.Context, after string, limits map[string]int, limit int) (execution.Window, error) {
 	names, most := make([]string, 0, len(limits)), make([]int32, 0, len(limits))
 	for class, n := range limits {
 		names, most = append(names, class), append(most, int32(min(n, limit)))
 	}
-	// The recursion steps from class to class in the index: its cost is that of the classes, not of the tasks.
-	rows, err := s.pool.Query(ctx, `WITH RECURSIVE c (class) AS (
-		(SELECT class FROM task WHERE state = 'READY' ORDER BY class LIMIT 1)
+	// The recursion steps from class to class in the index: its cost is that of the window, not of the tasks.
+	rows, err := s.pool.Query(ctx, `WITH RECURSIVE c (key, n) AS (
+		(SELECT class_key(t.class), 1 FROM task t WHERE t.state = 'READY' AND class_key(t.class) > $1 ORDER BY class_key(t.class) LIMIT 1)
 		UNION ALL
-		SELECT (SELECT t.class FROM task t WHERE t.state = 'READY' AND t.class > c.class ORDER BY t.class LIMIT 1) FROM c WHERE c.class IS NOT NULL
-	), lim AS (SELECT unnest($1::text[]) AS class, unnest($2::int[]) AS n)
-	SELECT c.class, h.execution_id, h.idx, h.method, h.slots FROM c LEFT JOIN lim USING (class) LEFT JOIN LATERAL (
-		SELECT execution_id, idx, method, slots, priority, ready_at FROM task
-		WHERE state = 'READY' AND task.class = c.class ORDER BY priority DESC, ready_at, execution_id, idx LIMIT coalesce(lim.n, $3)) h ON true
-	WHERE c.class IS NOT NULL ORDER BY h.priority DESC NULLS LAST, h.ready_at LIMIT $3 + 1000`, names, most, limit)
+		SELECT (SELECT class_key(t.class) FROM task t WHERE t.state = 'READY' AND class_key(t.class) > c.key ORDER BY class_key(t.class) LIMIT 1), c.n + 1
+		FROM c WHERE c.key IS NOT NULL AND c.n < $5
+	), lim AS (
+		SELECT class_key(u.class) AS key, min(u.n) AS n FROM (SELECT unnest($2::text[]) AS class, unnest($3::int[]) AS n) u GROUP BY 1
+	), w AS (
+		SELECT c.key, c.n AS place, lim.n FROM c LEFT JOIN lim USING (key) WHERE c.key IS NOT NULL
+	), win AS (
+		SELECT max(w.key) AS last, count(*) AS n, greatest($4 / greatest(count(*) FILTER (WHERE w.n IS NULL), 1), 1) AS share FROM w
+	)
+	SELECT coalesce(win.last, ''), win.n, h.class, h.execution_id, h.idx, h.method, h.slots, h.priority FROM win LEFT JOIN (
+		SELECT x.* FROM win, w CROSS JOIN LATERAL (
+			SELECT t.class, t.execution_id, t.idx, t.method, t.slots, t.priority, t.ready_at FROM task t
+			WHERE t.state = 'READY' AND class_key(t.class) = w.key
+			ORDER BY t.priority DESC, t.ready_at, t.execution_id, t.idx LIMIT coalesce(w.n, win.share)) x
+		ORDER BY x.priority DESC, x.ready_at LIMIT $4) h ON true`, after, names, most, limit, windowClasses)
 	if err != nil {
-		return nil, nil, fmt.Errorf("find ready tasks: %w", err)
+		return execution.Window{}, fmt.Errorf("find ready tasks: %w", err)
 	}
-	defer rows.Close()
-	seen := map[string]bool{}
-	for rows.Next() {
-		var class string
-		var id *uuid.UUID
-		var idx, slots *int
-		var method *string
-		if err := rows.Scan(&class, &id, &idx, &method, &slots); err != nil {
-			return nil, nil, fmt.Errorf("find ready tasks: %w", err)
+	var w execution.Window
+	var n int
+	var class, method *string
+	var id *uuid.UUID
+	var idx, slots, priority *int
+	_, err = pgx.ForEachRow(rows, []any{&w.Last, &n, &class, &id, &idx, &method, &slots, &priority}, func() error {
+		if id != nil {
+			w.Heads = append(w.Heads, execution.Candidate{Execution: *id, Idx: *idx, Class: *class, Method: *method, Slots: *slots, Priority: *priority})
 		}
-		if !seen[class] {
-			seen[class] = true
-			classes = append(classes, class)
+		return nil
+	})
+	if err != nil {
+		return execution.Window{}, fmt.Errorf("find ready tasks: %w", err)
+	}
+	w.End = n < windowClasses
+	return w, nil
+}
+
+const (
+	turnWait  = 300 * time.Millisecond
+	turnPoll  = 5 * time.Millisecond
+	turnAlone = 5 * time.Second
+)
+
+// Turn takes the lock that replicas hold from a look to the dispatch of what was found. It saves reservations for the
+// same tasks and nothing depends on it, so who waits longer than turnWait, because the holder hangs, goes on without,
+// and does not wait again for a while. It is a lock of the session: no transaction is open while resource-manager is
+// asked.
+func (s *Store) Turn(ctx context.Context) (done func(), err error) {
+	if time.Now().UnixNano() < s.alone.Load() {
+		return func() {}, nil
+	}
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("take a turn: %w", err)
+	}
+	for began := time.Now(); ; {
+		var mine bool
+		err := conn.QueryRow(ctx, `SELECT pg_try_advisory_lock(hashtextextended(current_schema() || '.dispatch', 0))`).Scan(&mine)
+		switch {
+		case err != nil:
+			s.endTurn(ctx, conn) // it may have been given
+			return nil, fmt.Errorf("take a turn: %w", err)
+		case mine:
+			return func() { s.endTurn(ctx, conn) }, nil
+		case time.Since(began) > turnWait:
+			conn.Release()
+			s.alone.Store(time.Now().Add(turnAlone).UnixNano())
+			return func() {}, nil
 		}
-		if id != nil && len(heads) < limit {
-			heads = append(heads, execution.Candidate{Execution: *id, Idx: *idx, Class: class, Method: *method, Slots: *slots})
+		select {
+		case <-ctx.Done():
+		case <-time.After(turnPoll):
 		}
 	}
-	if err := rows.Err(); err != nil {
-		return nil, nil, fmt.Errorf("find ready tasks: %w", err)
+}
+
+// endTurn gives the lock back. A connection that may still hold it is closed.
+func (s *Store) endTurn(ctx context.Context, conn *pgxpool.Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if _, err := conn.Exec(ctx, `SELECT pg_advisory_unlock_all()`); err != nil {
+		_ = conn.Conn().Close(ctx) // it is broken already, or closes in the background
 	}
-	return heads, classes, nil
+	conn.Release()
+}
+
+// Idle returns those of the classes that have no READY tasks.
+func (s *Store) Idle(ctx context.Context, classes []string) ([]string, error) {
+	rows, err := s.pool.Query(ctx, `SELECT u.class FROM unnest($1::text[]) u (class) WHERE NOT EXISTS (
+		SELECT FROM task t WHERE t.state = 'READY' AND class_key(t.class) = class_key(u.class) AND t.class = u.class)`, classes)
+	if err != nil {
+		return nil, fmt.Errorf("find idle classes: %w", err)
+	}
+	idle, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("find idle classes: %w", err)
+	}
+	return idle, nil
+}
+
+// Waits returns what Explain has stored: at most one row for each class that waits.
+func (s *Store) Waits(ctx context.Context) ([]execution.Wait, error) {
+	rows, err := s.pool.Query(ctx, `SELECT class, gate, reason FROM class_wait`)
+	if err != nil {
+		return nil, fmt.Errorf("read why classes wait: %w", err)
+	}
+	waits, err := pgx.CollectRows(rows, pgx.RowToStructByPos[execution.Wait])
+	if err != nil {
+		return nil, fmt.Errorf("read why classes wait: %w", err)
+	}
+	return waits, nil
 }
 
 // Dispatch makes attempts for tasks that are still READY, in one transaction before the deadline. The slots of the
@@ -219,11 +302,12 @@ func (s *Store) Explain(ctx context.Context, waits []execution.Wait, gone []stri
 	}
 	b := &pgx.Batch{}
 	if len(waits) > 0 {
-		b.Queue(`INSERT INTO class_wait (class, gate, reason, updated_at) SELECT unnest($1::text[]), unnest($2::text[]), unnest($3::text[]), now()
-			ON CONFLICT (class) DO UPDATE SET gate = excluded.gate, reason = excluded.reason, updated_at = excluded.updated_at`, classes, gates, reasons)
+		b.Queue(`INSERT INTO class_wait (class, gate, reason, updated_at) SELECT DISTINCT ON (class_key(u.class)) u.class, u.gate, u.reason, now()
+			FROM (SELECT unnest($1::text[]) AS class, unnest($2::text[]) AS gate, unnest($3::text[]) AS reason) u
+			ON CONFLICT (class_key(class)) DO UPDATE SET class = excluded.class, gate = excluded.gate, reason = excluded.reason, updated_at = excluded.updated_at`, classes, gates, reasons)
 	}
 	if len(gone) > 0 {
-		b.Queue(`DELETE FROM class_wait WHERE class = ANY($1::text[])`, gone)
+		b.Queue(`DELETE FROM class_wait WHERE class_key(class) IN (SELECT class_key(u.class) FROM unnest($1::text[]) u (class))`, gone)
 	}
 	if err := s.pool.SendBatch(ctx, b).Close(); err != nil {
 		return fmt.Errorf("store why %d classes wait: %w", len(waits), err)

@@ -94,7 +94,8 @@ func newColony(t testing.TB, text string) *colony {
 // start dispatches and claims up to limit READY tasks and returns their attempts.
 func (c *colony) start(limit int) []execution.Placed {
 	c.t.Helper()
-	heads, _, err := c.store.Heads(c.t.Context(), nil, limit)
+	window, err := c.store.Heads(c.t.Context(), "", nil, limit)
+	heads := window.Heads
 	if err != nil {
 		c.t.Fatal(err)
 	}

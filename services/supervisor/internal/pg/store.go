@@ -42,6 +42,7 @@ type Store struct {
 	listener    Listener
 	definitions Definitions
 	log         *slog.Logger
+	alone       atomic.Int64 // until when turns are not waited for, in Unix nanoseconds
 	ahead       atomic.Int64 // nanoseconds that the database's clock is ahead of this process's
 }
 

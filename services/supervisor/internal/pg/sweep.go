@@ -165,12 +165,17 @@ func (s *Store) Unfinished(ctx context.Context, age time.Duration, marks executi
 	return events, nil
 }
 
-// Backlog counts what waits.
+const backlogMost = 100_000
+
+// Backlog counts what waits, up to backlogMost of each: a scrape must not cost what the backlog has grown to. The oldest
+// is that of those counted.
 func (s *Store) Backlog(ctx context.Context) (b execution.Backlog, err error) {
-	err = s.pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM task WHERE state = 'READY'),
-		(SELECT coalesce(extract(epoch FROM now() - min(ready_at)), 0)::float8 FROM task WHERE state = 'READY'),
-		(SELECT count(*) FROM attempt WHERE state = 'DISPATCHED'), (SELECT count(*) FROM attempt WHERE state = 'RUNNING'),
-		(SELECT count(*) FROM slot_release)`).Scan(&b.Ready, &b.Oldest, &b.Dispatched, &b.Running, &b.Releases)
+	err = s.pool.QueryRow(ctx, `SELECT r.n, r.oldest, l.dispatched, l.running,
+		(SELECT count(*) FROM (SELECT FROM slot_release LIMIT $1) s)
+		FROM (SELECT count(*) AS n, coalesce(extract(epoch FROM now() - min(ready_at)), 0)::float8 AS oldest
+			FROM (SELECT ready_at FROM task WHERE state = 'READY' LIMIT $1) t) r,
+		(SELECT count(*) FILTER (WHERE state = 'DISPATCHED') AS dispatched, count(*) FILTER (WHERE state = 'RUNNING') AS running
+			FROM (SELECT state FROM attempt WHERE state IN ('DISPATCHED', 'RUNNING') LIMIT $1) a) l`, backlogMost).Scan(&b.Ready, &b.Oldest, &b.Dispatched, &b.Running, &b.Releases)
 	if err != nil {
 		return b, fmt.Errorf("count the backlog: %w", err)
 	}

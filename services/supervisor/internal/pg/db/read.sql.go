@@ -311,7 +311,7 @@ SELECT t.idx, t.name, t.method, t.class,
     coalesce(w.gate, '')::text AS class_gate, coalesce(w.reason, '')::text AS class_reason
 FROM task t
 LEFT JOIN attempt a ON a.execution_id = t.execution_id AND a.task_idx = t.idx AND a.state IN ('DISPATCHED', 'RUNNING')
-LEFT JOIN class_wait w ON w.class = t.class AND (t.state = 'READY' OR t.state = 'WAITING' AND t.items IS NOT NULL)
+LEFT JOIN class_wait w ON class_key(w.class) = class_key(t.class) AND (t.state = 'READY' OR t.state = 'WAITING' AND t.items IS NOT NULL)
 WHERE t.execution_id = $1 AND t.idx > $2::int AND t.idx <= $3::int
     AND (cardinality($4::text[]) = 0 OR CASE WHEN a.state = 'RUNNING' THEN 'RUNNING' ELSE t.state END = ANY($4::text[]))
 ORDER BY t.idx LIMIT $5::int

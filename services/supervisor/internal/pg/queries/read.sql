@@ -23,7 +23,7 @@ SELECT t.idx, t.name, t.method, t.class,
     coalesce(w.gate, '')::text AS class_gate, coalesce(w.reason, '')::text AS class_reason
 FROM task t
 LEFT JOIN attempt a ON a.execution_id = t.execution_id AND a.task_idx = t.idx AND a.state IN ('DISPATCHED', 'RUNNING')
-LEFT JOIN class_wait w ON w.class = t.class AND (t.state = 'READY' OR t.state = 'WAITING' AND t.items IS NOT NULL)
+LEFT JOIN class_wait w ON class_key(w.class) = class_key(t.class) AND (t.state = 'READY' OR t.state = 'WAITING' AND t.items IS NOT NULL)
 WHERE t.execution_id = @execution_id AND t.idx > @after::int AND t.idx <= @last::int
     AND (cardinality(@states::text[]) = 0 OR CASE WHEN a.state = 'RUNNING' THEN 'RUNNING' ELSE t.state END = ANY(@states::text[]))
 ORDER BY t.idx LIMIT @page_size::int;
