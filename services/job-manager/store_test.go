@@ -72,7 +72,7 @@ func TestQueueIsBounded(t *testing.T) {
 	c.fill(d.GetId(), 30_000)
 	last := c.submit(&jobv1.SubmitJobRequest{JobType: "k"})
 	q := c.queue(50)
-	if len(q.GetTypes()) != 2 || len(q.GetTypes()[0].GetHeads()) != 50 || q.GetTypes()[0].GetPending() != 10_000 {
+	if len(q.GetTypes()) != 2 || len(q.GetTypes()[0].GetHeads()) != 50 || q.GetTypes()[0].GetPending() != 51 {
 		t.Fatalf("%d types, %d heads, %d pending", len(q.GetTypes()), len(q.GetTypes()[0].GetHeads()), q.GetTypes()[0].GetPending())
 	}
 	heads := q.GetTypes()[0].GetHeads()

@@ -28,6 +28,7 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 
 // jobs is a job-manager with one job type per name, in memory.
 type jobs struct {
+	large int // a head limit above it is refused
 	jobv1.UnimplementedAdmissionServiceServer
 	mu      sync.Mutex
 	epoch   int64
@@ -58,7 +59,21 @@ func (j *jobs) ReadQueue(_ context.Context, r *jobv1.ReadQueueRequest) (*jobv1.R
 		j.fail--
 		return nil, errs.Unavailable("TEST", "not now")
 	}
+	if j.large > 0 && int(r.GetHeadLimit()) > j.large {
+		return nil, errs.Exhausted("TEST", "the answer is too large")
+	}
 	res := &jobv1.ReadQueueResponse{Now: timestamppb.Now()}
+	if len(r.GetBehind()) > 0 {
+		for _, b := range r.GetBehind() {
+			all := j.queues[b.GetJobType()].GetHeads()
+			i := 1 + slices.IndexFunc(all, func(h *jobv1.QueuedRequest) bool { return h.GetRequestId() == b.GetRequest().GetRequestId() })
+			rest := all[i:]
+			res.Types = append(res.Types, &jobv1.QueuedType{
+				OrgId: "default", JobType: b.GetJobType(), Pending: int32(len(rest)), Heads: slices.Clone(rest[:min(len(rest), int(r.GetHeadLimit()))]),
+			})
+		}
+		return res, nil
+	}
 	for _, q := range j.queues {
 		if len(q.GetHeads()) == 0 {
 			continue
@@ -419,6 +434,27 @@ func TestHeldHeadsHideNothingForLong(t *testing.T) {
 		c.hint(changed)
 		return slices.Equal(c.jobs.admitted(), ids)
 	})
+}
+
+// An answer that is too large makes the next look a smaller one, not the leader resign.
+func TestTooLargeAnswersMakeSmallerLooks(t *testing.T) {
+	c := newColony(t)
+	var ids []string
+	for i := range 300 {
+		ids = append(ids, fmt.Sprintf("r%03d", i))
+	}
+	c.jobs.submit("x", 0, ids...)
+	c.jobs.locked(func() { c.jobs.large = 20 })
+	q, _ := c.start("s", func(conf *scheduler.Config, _ *scheduler.Deps) { conf.HeadLimit = 500 })
+	c.leads(q)
+	epoch := c.state(q).GetEpoch()
+	c.eventually("they are admitted", func() bool {
+		c.hint(changed)
+		return slices.Equal(c.jobs.admitted(), ids)
+	})
+	if e := c.state(q).GetEpoch(); e != epoch {
+		t.Errorf("epoch %d, then %d", epoch, e)
+	}
 }
 
 // A leader whose writes come after a newer one began is refused, and steps down.

@@ -31,7 +31,7 @@ type Type struct {
 	Active   int
 	Holders  []string
 	Disabled bool
-	// Heads are the best of its queue, Pending the size of the queue, capped.
+	// Heads are the best of its queue; Pending is more than they are when there are others behind them.
 	Heads   []Head
 	Pending int
 }
@@ -44,6 +44,24 @@ type Queue struct {
 	// Now is the database's clock, NextDue the earliest start that lies ahead.
 	Now     time.Time
 	NextDue *time.Time
+	// Next says that types follow, behind the last one.
+	Next *Place
+}
+
+// Place is one in the order of job types, or with a head one in the queue of that type.
+type Place struct {
+	OrgID, JobType string
+	Head           Head
+}
+
+// Look says which part of the queue is wanted.
+type Look struct {
+	// HeadLimit is how many requests of each job type are returned at most.
+	HeadLimit int
+	// After is the type that the part begins behind; the first part without.
+	After Place
+	// Behind, if any, asks only for requests of these types that stand behind the place.
+	Behind []Place
 }
 
 // Term is the beginning of a leader's time.
@@ -67,8 +85,8 @@ type Decision struct {
 type Store interface {
 	// Begin starts a term with a higher epoch than every one before and waits for the writes of those.
 	Begin(ctx context.Context, t Term) (epoch int64, err error)
-	// Queue makes what is due visible and returns at most headLimit requests of each job type.
-	Queue(ctx context.Context, headLimit int) (Queue, error)
+	// Queue makes what is due visible and returns a bounded part of the picture.
+	Queue(ctx context.Context, l Look) (Queue, error)
 	// Admit stores a decision unless a newer epoch has begun: then current is false and nothing is stored. It returns
 	// the requests that were still waiting.
 	Admit(ctx context.Context, d Decision) (admitted []uuid.UUID, current bool, err error)
@@ -86,8 +104,8 @@ func NewManager(store Store) *Manager { return &Manager{store: store} }
 func (m *Manager) Begin(ctx context.Context, t Term) (int64, error) { return m.store.Begin(ctx, t) }
 
 // Queue returns the picture of the queue.
-func (m *Manager) Queue(ctx context.Context, headLimit int) (Queue, error) {
-	return m.store.Queue(ctx, headLimit)
+func (m *Manager) Queue(ctx context.Context, l Look) (Queue, error) {
+	return m.store.Queue(ctx, l)
 }
 
 // Admit stores a leader's decision. A leader whose time is over learns it as FENCED.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"strings"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -26,11 +27,26 @@ func (s *admissions) BeginEpoch(ctx context.Context, req *jobv1.BeginEpochReques
 }
 
 func (s *admissions) ReadQueue(ctx context.Context, req *jobv1.ReadQueueRequest) (*jobv1.ReadQueueResponse, error) {
-	q, err := s.manager.Queue(ctx, int(req.GetHeadLimit()))
+	look := admission.Look{HeadLimit: int(req.GetHeadLimit())}
+	look.After.OrgID, look.After.JobType, _ = strings.Cut(req.GetPageToken(), "\x1f")
+	for _, b := range req.GetBehind() {
+		r := b.GetRequest()
+		ids, err := toIDs([]string{r.GetRequestId()})
+		if err != nil {
+			return nil, err
+		}
+		look.Behind = append(look.Behind, admission.Place{OrgID: b.GetOrgId(), JobType: b.GetJobType(), Head: admission.Head{
+			ID: ids[0], Priority: int(r.GetPriority()), AgeAt: r.GetAgeAt().AsTime(),
+		}})
+	}
+	q, err := s.manager.Queue(ctx, look)
 	if err != nil {
 		return nil, err
 	}
 	res := &jobv1.ReadQueueResponse{Now: timestamppb.New(q.Now), NextDue: stamp(q.NextDue)}
+	if q.Next != nil {
+		res.NextPageToken = q.Next.OrgID + "\x1f" + q.Next.JobType
+	}
 	for _, t := range q.Types {
 		res.Types = append(res.Types, fromType(t))
 	}

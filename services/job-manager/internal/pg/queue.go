@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -31,29 +32,48 @@ WHERE id IN (SELECT r.id FROM request r
     WHERE r.state = 'PENDING' AND NOT r.queued AND r.cancel_requested_at IS NULL AND r.scheduled_at <= now()
     ORDER BY r.scheduled_at LIMIT 10000 FOR UPDATE SKIP LOCKED)`
 
-	// waitingSQL jumps from job type to job type in request_queue: its cost follows the number of types that wait, never
-	// the backlog.
+	// waitingSQL jumps from job type to job type in request_queue, behind ($1, $2): its cost follows the number of types
+	// that wait, never the backlog, and that of a page is bounded.
 	waitingSQL = `
 WITH RECURSIVE waiting AS (
-    (SELECT r.org_id, r.job_type FROM request r WHERE r.state = 'PENDING' AND r.queued ORDER BY r.org_id, r.job_type LIMIT 1)
+    (SELECT r.org_id, r.job_type, 1 AS n FROM request r WHERE r.state = 'PENDING' AND r.queued AND (r.org_id, r.job_type) > ($1::text, $2::text)
+        ORDER BY r.org_id, r.job_type LIMIT 1)
     UNION ALL
-    SELECT n.org_id, n.job_type FROM waiting w CROSS JOIN LATERAL (
+    SELECT n.org_id, n.job_type, w.n + 1 FROM waiting w CROSS JOIN LATERAL (
         SELECT r.org_id, r.job_type FROM request r
         WHERE r.state = 'PENDING' AND r.queued AND (r.org_id, r.job_type) > (w.org_id, w.job_type)
         ORDER BY r.org_id, r.job_type LIMIT 1) n
+    WHERE w.n < 2000
 )`
 
-	// headsSQL takes the best of each type.
-	headsSQL = waitingSQL + `
-SELECT w.org_id, w.job_type, h.id, h.priority, h.age_at, h.placement_class, h.execution_version > 0 OR h.reuse_run > 0
+	// headsSQL takes the best of each type, and one more to see whether others are behind them.
+	headsSQL = waitingSQL + `, share AS (SELECT least($3::bigint, greatest(20000 / greatest(count(*), 1), 1)) AS n, count(*) AS types FROM waiting)
+SELECT w.org_id, w.job_type, (SELECT types FROM share), h.id, h.priority, h.age_at, h.placement_class, h.execution_version > 0 OR h.reuse_run > 0
 FROM waiting w CROSS JOIN LATERAL (
     SELECT r.id, r.priority, r.age_at, r.placement_class, r.execution_version, r.reuse_run FROM request r
     WHERE r.org_id = w.org_id AND r.job_type = w.job_type AND r.state = 'PENDING' AND r.queued
-    ORDER BY r.priority DESC, r.age_at, r.id LIMIT $1) h`
+    ORDER BY r.priority DESC, r.age_at, r.id LIMIT (SELECT n FROM share) + 1) h`
+
+	// behindSQL is headsSQL for the places behind one of each queue: what has the same priority, then what has a lower.
+	behindSQL = `
+WITH waiting AS (
+    SELECT unnest($1::text[]) AS org_id, unnest($2::text[]) AS job_type, unnest($3::int[])::smallint AS priority, unnest($4::timestamptz[]) AS age_at, unnest($5::uuid[]) AS id
+), share AS (SELECT least($6::bigint, greatest(20000 / greatest(count(*), 1), 1)) AS n, count(*) AS types FROM waiting)
+SELECT w.org_id, w.job_type, (SELECT types FROM share), h.id, h.priority, h.age_at, h.placement_class, h.execution_version > 0 OR h.reuse_run > 0
+FROM waiting w CROSS JOIN LATERAL (
+    (SELECT r.id, r.priority, r.age_at, r.placement_class, r.execution_version, r.reuse_run FROM request r
+    WHERE r.org_id = w.org_id AND r.job_type = w.job_type AND r.state = 'PENDING' AND r.queued
+      AND r.priority = w.priority AND (r.age_at, r.id) > (w.age_at, w.id)
+    ORDER BY r.priority DESC, r.age_at, r.id LIMIT (SELECT n FROM share) + 1)
+    UNION ALL
+    (SELECT r.id, r.priority, r.age_at, r.placement_class, r.execution_version, r.reuse_run FROM request r
+    WHERE r.org_id = w.org_id AND r.job_type = w.job_type AND r.state = 'PENDING' AND r.queued AND r.priority < w.priority
+    ORDER BY r.priority DESC, r.age_at, r.id LIMIT (SELECT n FROM share) + 1)
+    ORDER BY priority DESC, age_at, id LIMIT (SELECT n FROM share) + 1) h`
 
 	loadsSQL = `
 SELECT placement_class, count(*) FROM request
-WHERE state IN ('READY', 'EXECUTING') AND state = 'READY' GROUP BY placement_class`
+WHERE state IN ('READY', 'EXECUTING') AND state = 'READY' GROUP BY placement_class ORDER BY 2 DESC`
 
 	nextSQL = `
 SELECT now(), (SELECT greatest(scheduled_at, now()) FROM request
@@ -62,49 +82,53 @@ SELECT now(), (SELECT greatest(scheduled_at, now()) FROM request
 	// typesSQL completes the types that wait. What is active is counted as far as a limit asks for it.
 	typesSQL = waitingSQL + `
 SELECT t.org_id, t.job_type, t.disabled, t.max_concurrency,
-    (SELECT count(*) FROM (SELECT FROM request r WHERE r.org_id = t.org_id AND r.job_type = t.job_type AND r.state IN ('READY', 'EXECUTING') LIMIT greatest(10001, t.max_concurrency)) c),
-    ARRAY(SELECT r.id::text FROM request r WHERE r.org_id = t.org_id AND r.job_type = t.job_type AND r.state IN ('READY', 'EXECUTING') ORDER BY r.id LIMIT 5)
+    (SELECT count(*) FROM (SELECT FROM request r WHERE r.org_id = t.org_id AND r.job_type = t.job_type AND r.state IN ('READY', 'EXECUTING')
+        LIMIT CASE WHEN t.max_concurrency = 0 THEN 0 ELSE greatest(1000, t.max_concurrency) END) c),
+    ARRAY(SELECT r.id::text FROM request r WHERE r.org_id = t.org_id AND r.job_type = t.job_type AND r.state IN ('READY', 'EXECUTING') ORDER BY r.id
+        LIMIT CASE WHEN t.max_concurrency = 0 THEN 0 ELSE 5 END)
 FROM waiting JOIN job_type t USING (org_id, job_type)`
+)
 
-	// backlogSQL counts queues whose heads are not all of them; the order keeps the planner on the index, whatever the
-	// size of the table.
-	backlogSQL = `
-SELECT n.org_id, n.job_type, (SELECT count(*) FROM (SELECT FROM request r
-    WHERE r.org_id = n.org_id AND r.job_type = n.job_type AND r.state = 'PENDING' AND r.queued
-    ORDER BY r.priority DESC, r.age_at, r.id LIMIT 10001) c)
-FROM (SELECT unnest($1::text[]) AS org_id, unnest($2::text[]) AS job_type) n`
+const (
+	pageTypes, pageHeads = 2000, 20000 // as in waitingSQL and headsSQL
+	// headBytes is what the heads of an answer may have, far below what a message may. A class has up to 4 KiB, so types
+	// share it, too.
+	headBytes = 8 << 20
+	headSize  = 80 // without its class
+	loadBytes = 4 << 20
 )
 
 // Queue implements admission.Store.
-func (s *Store) Queue(ctx context.Context, headLimit int) (admission.Queue, error) {
+func (s *Store) Queue(ctx context.Context, l admission.Look) (admission.Queue, error) {
 	q := admission.Queue{Loads: map[string]int{}}
 	b := &pgx.Batch{}
 	b.Queue(settledSQL)
 	b.Queue(awakeSQL)
-	b.Queue(headsSQL, headLimit).Query(func(rows pgx.Rows) error {
-		var err error
-		q.Types, err = scanHeads(rows)
-		return err
-	})
+	queueHeads(b, l, &q)
 	standing := map[typeKey]admission.Type{}
-	b.Queue(typesSQL).Query(func(rows pgx.Rows) error {
-		var r admission.Type
-		_, err := pgx.ForEachRow(rows, []any{&r.OrgID, &r.JobType, &r.Disabled, &r.MaxConcurrency, &r.Active, &r.Holders}, func() error {
-			standing[typeKey{r.OrgID, r.JobType}] = r
-			r.Holders = nil
-			return nil
+	if len(l.Behind) == 0 {
+		b.Queue(typesSQL, l.After.OrgID, l.After.JobType).Query(func(rows pgx.Rows) error {
+			var r admission.Type
+			_, err := pgx.ForEachRow(rows, []any{&r.OrgID, &r.JobType, &r.Disabled, &r.MaxConcurrency, &r.Active, &r.Holders}, func() error {
+				standing[typeKey{r.OrgID, r.JobType}] = r
+				r.Holders = nil
+				return nil
+			})
+			return err
 		})
-		return err
-	})
-	b.Queue(loadsSQL).Query(func(rows pgx.Rows) error {
-		var class string
-		var ready int
-		_, err := pgx.ForEachRow(rows, []any{&class, &ready}, func() error { q.Loads[class] = ready; return nil })
-		return err
-	})
+	}
+	if len(l.Behind) == 0 && l.After == (admission.Place{}) {
+		b.Queue(loadsSQL).Query(func(rows pgx.Rows) error { return scanLoads(rows, q.Loads) })
+	}
 	b.Queue(nextSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&q.Now, &q.NextDue) })
 	if err := s.pool.SendBatch(ctx, b).Close(); err != nil {
 		return q, fmt.Errorf("read the heads of the queue: %w", err)
+	}
+	if len(l.Behind) > 0 {
+		return q, nil
+	}
+	if n := len(q.Types); n >= pageTypes {
+		q.Next = &admission.Place{OrgID: q.Types[n-1].OrgID, JobType: q.Types[n-1].JobType}
 	}
 	for i := range q.Types {
 		t := &q.Types[i]
@@ -115,49 +139,61 @@ func (s *Store) Queue(ctx context.Context, headLimit int) (admission.Queue, erro
 		_, known := standing[typeKey{t.OrgID, t.JobType}]
 		return !known // it came between the statements; its submission wakes the scheduler again
 	})
-	return q, s.count(ctx, q.Types, headLimit)
+	return q, nil
 }
 
-// scanHeads groups the rows, which come type by type.
-func scanHeads(rows pgx.Rows) ([]admission.Type, error) {
+// queueHeads queues the statement that reads the heads.
+func queueHeads(b *pgx.Batch, l admission.Look, q *admission.Queue) {
+	scan := func(rows pgx.Rows) (err error) {
+		q.Types, err = scanHeads(rows, l.HeadLimit)
+		return err
+	}
+	if len(l.Behind) == 0 {
+		b.Queue(headsSQL, l.After.OrgID, l.After.JobType, l.HeadLimit).Query(scan)
+		return
+	}
+	type place = admission.Place
+	b.Queue(behindSQL,
+		column(l.Behind, func(p place) string { return p.OrgID }), column(l.Behind, func(p place) string { return p.JobType }),
+		column(l.Behind, func(p place) int32 { return int32(p.Head.Priority) }), column(l.Behind, func(p place) time.Time { return p.Head.AgeAt }),
+		column(l.Behind, func(p place) uuid.UUID { return p.Head.ID }), l.HeadLimit).Query(scan)
+}
+
+// scanHeads groups the rows, which come type by type, and cuts each type to its share.
+func scanHeads(rows pgx.Rows, limit int) ([]admission.Type, error) {
 	var types []admission.Type
 	var org, jobType string
+	var sharing, size int
 	var h admission.Head
-	_, err := pgx.ForEachRow(rows, []any{&org, &jobType, &h.ID, &h.Priority, &h.AgeAt, &h.PlacementClass, &h.Resumed}, func() error {
+	_, err := pgx.ForEachRow(rows, []any{&org, &jobType, &sharing, &h.ID, &h.Priority, &h.AgeAt, &h.PlacementClass, &h.Resumed}, func() error {
 		if n := len(types); n == 0 || types[n-1].OrgID != org || types[n-1].JobType != jobType {
 			types = append(types, admission.Type{OrgID: org, JobType: jobType})
+			size = 0
 		}
 		t := &types[len(types)-1]
+		size += headSize + len(h.PlacementClass)
+		if n := len(t.Heads); n > 0 && (t.Pending > n || n >= min(limit, max(pageHeads/sharing, 1)) || size > headBytes/sharing) {
+			t.Pending = n + 1
+			return nil
+		}
 		t.Heads = append(t.Heads, h)
+		t.Pending = len(t.Heads)
 		return nil
 	})
 	return types, err
 }
 
-// count completes the types whose queue is longer than its heads, now and then.
-func (s *Store) count(ctx context.Context, types []admission.Type, headLimit int) error {
-	stale := s.backlog.stale(types, headLimit)
-	var orgs, names []string
-	at := map[typeKey]*admission.Type{}
-	for i := range types {
-		if t := &types[i]; stale[i] {
-			orgs, names = append(orgs, t.OrgID), append(names, t.JobType)
-			at[typeKey{t.OrgID, t.JobType}] = t
+// scanLoads reads loads, the highest first, as far as they go into an answer.
+func scanLoads(rows pgx.Rows, loads map[string]int) error {
+	var class string
+	var ready, size int
+	_, err := pgx.ForEachRow(rows, []any{&class, &ready}, func() error {
+		if size += len(class) + 16; size <= loadBytes {
+			loads[class] = ready
 		}
-	}
-	if len(orgs) > 0 {
-		rows, err := s.pool.Query(ctx, backlogSQL, orgs, names)
-		if err != nil {
-			return fmt.Errorf("count the queues: %w", err)
-		}
-		var key typeKey
-		var n int
-		if _, err := pgx.ForEachRow(rows, []any{&key.org, &key.jobType, &n}, func() error { at[key].Pending = n; return nil }); err != nil {
-			return fmt.Errorf("count the queues: %w", err)
-		}
-	}
-	s.backlog.fill(types, headLimit)
-	return nil
+		return nil
+	})
+	return err
 }
 
 // Begin implements admission.Store.
@@ -194,11 +230,23 @@ FROM (SELECT w.id FROM request w WHERE w.id = ANY($1::uuid[]) AND w.state = 'PEN
 WHERE r.id = w.id AND EXISTS (SELECT FROM leader l WHERE l.epoch = $2 AND l.leader_id = $4)
 RETURNING r.id, r.org_id, r.job_type, r.run, r.version, r.updated_at`
 
+// openSQL deletes the gates that are open now, gatesSQL writes those that are new or say something else: most gates are
+// the same in every pass.
+const openSQL = `
+DELETE FROM gate g WHERE NOT EXISTS (
+    SELECT FROM (SELECT unnest($1::text[]) AS org_id, unnest($2::text[]) AS job_type, unnest($3::text[]) AS placement_class) n
+    WHERE n.org_id = g.org_id AND n.job_type = g.job_type AND n.placement_class = g.placement_class)`
+
 const gatesSQL = `
 INSERT INTO gate (epoch, org_id, job_type, placement_class, gate, reason, holders)
-SELECT $1, n.org_id, n.job_type, n.placement_class, n.gate, n.reason, string_to_array(n.holders, chr(31))
-FROM (SELECT unnest($2::text[]) AS org_id, unnest($3::text[]) AS job_type, unnest($4::text[]) AS placement_class, unnest($5::text[]) AS gate,
-    unnest($6::text[]) AS reason, unnest($7::text[]) AS holders) n`
+SELECT DISTINCT ON (n.org_id, n.job_type, class_key(n.placement_class)) $1::bigint, n.org_id, n.job_type, n.placement_class, n.gate, n.reason, n.holders
+FROM (SELECT u.org_id, u.job_type, u.placement_class, u.gate, u.reason, string_to_array(u.holders, chr(31)) AS holders
+    FROM (SELECT unnest($2::text[]) AS org_id, unnest($3::text[]) AS job_type, unnest($4::text[]) AS placement_class, unnest($5::text[]) AS gate,
+        unnest($6::text[]) AS reason, unnest($7::text[]) AS holders) u) n
+LEFT JOIN gate g ON g.org_id = n.org_id AND g.job_type = n.job_type AND class_key(g.placement_class) = class_key(n.placement_class)
+WHERE (g.gate, g.reason, g.holders) IS DISTINCT FROM (n.gate, n.reason, n.holders)
+ON CONFLICT (org_id, job_type, class_key(placement_class)) DO UPDATE
+SET placement_class = excluded.placement_class, gate = excluded.gate, reason = excluded.reason, holders = excluded.holders, epoch = excluded.epoch`
 
 var errFenced = errors.New("a newer epoch has begun")
 
@@ -223,8 +271,9 @@ func (s *Store) Admit(ctx context.Context, d admission.Decision) (admitted []uui
 		var events []request.Event
 		admitted, events = tell(d.Admit, moved)
 		if !d.Unchanged {
-			p.Queue(`DELETE FROM gate`)
-			p.Queue(gatesSQL, gateArgs(d)...)
+			args := gateArgs(d)
+			p.Queue(openSQL, args[1:4]...)
+			p.Queue(gatesSQL, args...)
 		}
 		return s.messages(events), nil
 	})

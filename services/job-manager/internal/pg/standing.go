@@ -24,7 +24,7 @@ func (s *Store) Standing(ctx context.Context, recs []request.Record, ranked bool
 	if err != nil {
 		return nil, now, fmt.Errorf("read the standing of job types: %w", err)
 	}
-	gates, err := s.q.Gates(ctx, db.GatesParams{Types: types, Classes: classes})
+	gates, err := s.q.Gates(ctx, db.GatesParams{Orgs: orgs, Types: types, Classes: classes})
 	if err != nil {
 		return nil, now, fmt.Errorf("read closed gates: %w", err)
 	}

@@ -76,7 +76,7 @@ func (l *Leader) Lead(ctx context.Context, t election.Term) error {
 	l.log.Info("epoch began", "id", l.conf.ID, "epoch", epoch)
 	l.stats.began(ctx, epoch)
 	defer l.stats.ended(context.WithoutCancel(ctx))
-	term := &term{Leader: l, epoch: epoch, depth: deepFactor}
+	term := &term{Leader: l, epoch: epoch, squeeze: 1}
 	err = term.loop(ctx)
 	if errors.Is(context.Cause(ctx), election.ErrLeaseLost) && !errors.Is(err, errFenced) {
 		return term.farewell(ctx)

@@ -1,6 +1,8 @@
 package lead
 
 import (
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 	resourcev1 "github.com/formicary/formicary/proto/gen/formicary/resource/v1"
 	"github.com/formicary/formicary/services/scheduler/internal/plan"
@@ -41,12 +43,26 @@ func fleet(res *resourcev1.GetCapacityResponse) *plan.Fleet {
 	return plan.NewFleet(ants)
 }
 
+func place(p plan.Place) *jobv1.QueuePlace {
+	return &jobv1.QueuePlace{OrgId: p.Org, JobType: p.Type, Request: &jobv1.QueuedRequest{
+		RequestId: p.Head.ID, Priority: int32(p.Head.Priority), AgeAt: timestamppb.New(p.Head.Age),
+	}}
+}
+
+// gateBytes keeps a decision below what a message may have: a class, which a reason says again, has up to 4 KiB. The
+// requests behind a gate that is left out wait all the same, without that reason.
+const gateBytes = 8 << 20
+
 func gates(in []plan.Gate) []*jobv1.ClosedGate {
-	out := make([]*jobv1.ClosedGate, len(in))
-	for i, g := range in {
-		out[i] = &jobv1.ClosedGate{
-			OrgId: g.Org, JobType: g.JobType, PlacementClass: g.Class, Gate: kind(g.Kind), Reason: g.Reason, Holders: g.Holders,
+	out := make([]*jobv1.ClosedGate, 0, len(in))
+	size := 0
+	for _, g := range in {
+		if size += len(g.Class) + len(g.Reason) + 400; size > gateBytes {
+			break
 		}
+		out = append(out, &jobv1.ClosedGate{
+			OrgId: g.Org, JobType: g.JobType, PlacementClass: g.Class, Gate: kind(g.Kind), Reason: g.Reason, Holders: g.Holders,
+		})
 	}
 	return out
 }

@@ -20,18 +20,21 @@ type term struct {
 	stale bool          // the fleet may have changed
 	last  plan.Decision // of the newest plan
 
-	depth  int       // how much further than usual to look when all that was seen is held
-	deepAt time.Time // when that was done last
+	behind  map[typeKey]plan.Place // where the next look behind held heads begins
+	deepAt  time.Time              // when that was done last
+	squeeze int                    // the usual number of heads is divided by it after an answer that was too large
 
 	written   []plan.Gate // as stored by the last write of this term
 	writtenAt time.Time   // zero: not known what is stored
 }
 
+type typeKey struct{ org, jobType string }
+
 const (
-	headsMax     = 2000 // in a usual look
-	deepMax      = 5000
-	deepFactor   = 8
+	headsMax     = 2000 // that are wanted of a queue
+	deepTypes    = 100  // that are looked behind at once
 	deepEvery    = 100 * time.Millisecond
+	squeezeMax   = 1 << 12
 	rewriteAfter = 250 * time.Millisecond
 )
 
@@ -53,28 +56,102 @@ func (t *term) passes(ctx context.Context, swept bool) error {
 
 // pass is one round: read, plan, admit. It returns how many requests were admitted.
 func (t *term) pass(ctx context.Context, swept bool) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, t.conf.CallTimeout)
-	defer cancel()
 	if err := t.look(ctx); err != nil {
 		return 0, err
 	}
-	deep := t.last.Blind && (swept || time.Since(t.deepAt) >= deepEvery)
-	res, err := t.queue.ReadQueue(ctx, &jobv1.ReadQueueRequest{HeadLimit: int32(t.heads(deep))})
+	deep := len(t.last.Blind) > 0 && (swept || time.Since(t.deepAt) >= deepEvery)
+	s, now, err := t.read(ctx)
+	if err == nil && deep {
+		t.deepAt = time.Now()
+		err = t.readBehind(ctx, &s)
+	}
 	if err != nil {
-		t.last.Blind = false // the next look is a short one
+		t.last.Blind = nil // the next look is a short one
+		if errs.CodeOf(err) == errs.CodeExhausted {
+			t.squeeze = min(2*t.squeeze, squeezeMax)
+		}
 		return 0, fmt.Errorf("read queue: %w", err)
 	}
-	t.last = plan.Plan(snapshot(res, t.fleet), res.GetNow().AsTime())
-	switch {
-	case deep:
-		t.deepAt = time.Now()
-		if t.last.Blind {
-			t.depth = min(t.depth*deepFactor, deepMax)
-		}
-	case !t.last.Blind:
-		t.depth = deepFactor
-	}
+	t.squeeze = max(t.squeeze/2, 1)
+	t.last = plan.Plan(s, now)
 	return t.admit(ctx, swept)
+}
+
+// read reads the whole queue, page by page.
+func (t *term) read(ctx context.Context) (s plan.Snapshot, now time.Time, err error) {
+	req := &jobv1.ReadQueueRequest{HeadLimit: int32(t.heads())}
+	for {
+		res, err := t.readQueue(ctx, req)
+		if err != nil {
+			return s, now, err
+		}
+		page := snapshot(res, t.fleet)
+		if req.GetPageToken() == "" {
+			s, now = page, res.GetNow().AsTime()
+		} else {
+			s.Types = append(s.Types, page.Types...)
+		}
+		if req.PageToken = res.GetNextPageToken(); req.GetPageToken() == "" {
+			return s, now, nil
+		}
+	}
+}
+
+// readBehind adds to the heads of queues that are all held what stands behind them, a part with each look: another class
+// among them may start. After the last part it begins anew.
+func (t *term) readBehind(ctx context.Context, s *plan.Snapshot) error {
+	types := map[typeKey]*plan.Type{}
+	for i := range s.Types {
+		types[typeKey{s.Types[i].Org, s.Types[i].Name}] = &s.Types[i]
+	}
+	req := &jobv1.ReadQueueRequest{HeadLimit: int32(max(headsMax/t.squeeze, 1))}
+	behind := map[typeKey]plan.Place{}
+	for _, b := range t.last.Blind {
+		k := typeKey{b.Org, b.Type}
+		q := types[k]
+		if q == nil || q.Pending <= len(q.Heads) {
+			continue
+		}
+		from := plan.Place{Org: b.Org, Type: b.Type, Head: q.Heads[len(q.Heads)-1]}
+		if known, ok := t.behind[k]; ok && plan.Before(&from.Head, &known.Head) {
+			from = known
+		}
+		behind[k] = from
+	}
+	for k, from := range behind { // in any order: over time each has its turn
+		if len(req.GetBehind()) == deepTypes {
+			break
+		}
+		req.Behind = append(req.Behind, place(from))
+		delete(behind, k)
+	}
+	t.behind = behind // of those that have to wait
+	if len(req.GetBehind()) == 0 {
+		return nil
+	}
+	res, err := t.readQueue(ctx, req)
+	if err != nil {
+		return err
+	}
+	for _, more := range snapshot(res, t.fleet).Types {
+		k := typeKey{more.Org, more.Name}
+		q := types[k]
+		if q == nil || len(more.Heads) == 0 {
+			continue
+		}
+		q.Heads = append(q.Heads, more.Heads...)
+		q.Pending = len(q.Heads) + 1 // what stands between is held, and looked at again
+		if more.Pending > len(more.Heads) {
+			t.behind[k] = plan.Place{Org: more.Org, Type: more.Name, Head: more.Heads[len(more.Heads)-1]}
+		}
+	}
+	return nil
+}
+
+func (t *term) readQueue(ctx context.Context, req *jobv1.ReadQueueRequest) (*jobv1.ReadQueueResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.conf.CallTimeout)
+	defer cancel()
+	return t.queue.ReadQueue(ctx, req)
 }
 
 // look reads the fleet when it may have changed. While it cannot be read, the one known before is good enough.
@@ -82,6 +159,8 @@ func (t *term) look(ctx context.Context) error {
 	if t.fleet != nil && !t.stale {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, t.conf.CallTimeout)
+	defer cancel()
 	res, err := t.ants.GetCapacity(ctx, &resourcev1.GetCapacityRequest{})
 	switch {
 	case err == nil:
@@ -94,15 +173,9 @@ func (t *term) look(ctx context.Context) error {
 	return nil
 }
 
-// heads is how far into each queue to look: as far as the slots could take from one, and now and then further when
-// everything seen was held, because something else may be behind it. Each deep look that finds nothing makes the next
-// one deeper.
-func (t *term) heads(deep bool) int {
-	n := min(max(t.conf.HeadLimit, 2*t.fleet.Slots()), headsMax)
-	if deep {
-		return min(n*t.depth, deepMax)
-	}
-	return n
+// heads is how far into each queue to look: as far as the slots could take from one.
+func (t *term) heads() int {
+	return max(min(max(t.conf.HeadLimit, 2*t.fleet.Slots()), headsMax)/t.squeeze, 1)
 }
 
 // admit writes the decision, all of it in one call, when there is something to write.
@@ -116,6 +189,8 @@ func (t *term) admit(ctx context.Context, swept bool) (int, error) {
 	if rewrite {
 		req.Gates = gates(d.Gates)
 	}
+	ctx, cancel := context.WithTimeout(ctx, t.conf.CallTimeout)
+	defer cancel()
 	res, err := t.queue.Admit(ctx, req)
 	if errs.Reason(err) == fencedReason {
 		t.stats.fence(ctx)

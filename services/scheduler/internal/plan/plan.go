@@ -36,7 +36,7 @@ type Type struct {
 	Holders        []string // some ids of what is active
 	Disabled       bool
 	Heads          []Head // best first
-	Pending        int    // all of them; more than the heads when those were cut
+	Pending        int    // more than the heads when those were cut
 }
 
 // Snapshot is what a plan looks at.
@@ -55,12 +55,18 @@ type Decision struct {
 	Gates []Gate
 	// More says that better requests than those left may be hidden behind cut heads: plan again at once.
 	More bool
-	// Blind says that all heads of a cut queue are held, so that others behind them were not seen.
-	Blind bool
+	// Blind are the job types of which all heads are held, with the last of those: others behind it were not seen.
+	Blind []Place
 	// Waiting says that something due was not admitted.
 	Waiting bool
 	// Wake is the time until the next scheduled request is due; 0 when none is.
 	Wake time.Duration
+}
+
+// Place is one in the queue of a job type.
+type Place struct {
+	Org, Type string
+	Head      Head
 }
 
 // MaxAdmit and MaxGates bound one decision.
@@ -146,7 +152,7 @@ func (p *planner) leave(q *queue, lastAdmitted bool) {
 	case lastAdmitted:
 		p.d.More = true // what follows in other queues may be worse than what is hidden in this one
 	case len(q.admitted) == 0:
-		p.d.Blind = true
+		p.d.Blind = append(p.d.Blind, Place{Org: q.t.Org, Type: q.t.Name, Head: q.t.Heads[len(q.t.Heads)-1]})
 	}
 }
 

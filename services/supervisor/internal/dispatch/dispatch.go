@@ -56,8 +56,8 @@ type Store interface {
 	// Heads returns the best tasks of the window of classes behind the key after. limits are those of closed classes; what
 	// is left of limit is shared by the others.
 	Heads(ctx context.Context, after string, limits map[string]int, limit int) (execution.Window, error)
-	// Turn waits, not for long, until no other replica is between its look and its dispatch; done ends the turn.
-	Turn(ctx context.Context) (done func(), err error)
+	// TakeTurn waits, not for long, until no other replica is between its look and its dispatch; done ends the turn.
+	TakeTurn(ctx context.Context) (done func(), err error)
 	// Idle returns those of the classes that have no READY tasks.
 	Idle(ctx context.Context, classes []string) ([]string, error)
 	// Waits returns what Explain has stored.
@@ -308,7 +308,7 @@ func (d *Dispatcher) pass(ctx context.Context) error {
 
 // window asks once for the heads of a window.
 func (d *Dispatcher) window(ctx context.Context, after string) (execution.Window, error) {
-	done, err := d.store.Turn(ctx)
+	done, err := d.store.TakeTurn(ctx)
 	if err != nil {
 		return execution.Window{}, err
 	}

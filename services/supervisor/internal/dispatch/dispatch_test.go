@@ -63,7 +63,7 @@ func (s *fakeStore) Heads(_ context.Context, after string, limits map[string]int
 	return w, nil
 }
 
-func (s *fakeStore) Turn(context.Context) (func(), error) { return func() {}, nil }
+func (s *fakeStore) TakeTurn(context.Context) (func(), error) { return func() {}, nil }
 
 func (s *fakeStore) Idle(_ context.Context, classes []string) ([]string, error) {
 	return slices.DeleteFunc(classes, func(class string) bool {

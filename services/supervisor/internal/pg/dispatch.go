@@ -78,11 +78,11 @@ const (
 	turnAlone = 5 * time.Second
 )
 
-// Turn takes the lock that replicas hold from a look to the dispatch of what was found. It saves reservations for the
+// TakeTurn takes the lock that replicas hold from a look to the dispatch of what was found. It saves reservations for the
 // same tasks and nothing depends on it, so who waits longer than turnWait, because the holder hangs, goes on without,
 // and does not wait again for a while. It is a lock of the session: no transaction is open while resource-manager is
 // asked.
-func (s *Store) Turn(ctx context.Context) (done func(), err error) {
+func (s *Store) TakeTurn(ctx context.Context) (done func(), err error) {
 	if time.Now().UnixNano() < s.alone.Load() {
 		return func() {}, nil
 	}

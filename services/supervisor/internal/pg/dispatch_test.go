@@ -190,7 +190,7 @@ func TestReplicasTakeTurns(t *testing.T) {
 // TestAHangingReplicaHoldsUpNobody: the turn of one that hangs is not waited for for long.
 func TestAHangingReplicaHoldsUpNobody(t *testing.T) {
 	c := newColony(t, fmt.Sprintf(wide, 2))
-	done, err := c.store.Turn(t.Context())
+	done, err := c.store.TakeTurn(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

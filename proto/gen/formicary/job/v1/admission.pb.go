@@ -82,7 +82,7 @@ func (x LaunchFault_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use LaunchFault_Kind.Descriptor instead.
 func (LaunchFault_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{13, 0}
+	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{14, 0}
 }
 
 // BeginEpochRequest names the new leader.
@@ -198,8 +198,12 @@ func (x *BeginEpochResponse) GetEpoch() int64 {
 // ReadQueueRequest bounds the answer.
 type ReadQueueRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// head_limit is how many pending requests per job type are returned at most.
-	HeadLimit     int32 `protobuf:"varint,1,opt,name=head_limit,json=headLimit,proto3" json:"head_limit,omitempty"`
+	// head_limit is how many pending requests per job type are returned at most; fewer when many types share the answer.
+	HeadLimit int32 `protobuf:"varint,1,opt,name=head_limit,json=headLimit,proto3" json:"head_limit,omitempty"`
+	// page_token of the page before; empty for the first.
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// behind asks for nothing but the heads of some queues that follow a request, at most 1,000 of them.
+	Behind        []*QueuePlace `protobuf:"bytes,3,rep,name=behind,proto3" json:"behind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -241,6 +245,84 @@ func (x *ReadQueueRequest) GetHeadLimit() int32 {
 	return 0
 }
 
+func (x *ReadQueueRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ReadQueueRequest) GetBehind() []*QueuePlace {
+	if x != nil {
+		return x.Behind
+	}
+	return nil
+}
+
+// QueuePlace is a place in the queue of a job type: that of a request, which may have left it.
+type QueuePlace struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// org_id that owns the job type.
+	OrgId string `protobuf:"bytes,1,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
+	// job_type name.
+	JobType string `protobuf:"bytes,2,opt,name=job_type,json=jobType,proto3" json:"job_type,omitempty"`
+	// request that stands there; its placement class does not matter.
+	Request       *QueuedRequest `protobuf:"bytes,3,opt,name=request,proto3" json:"request,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueuePlace) Reset() {
+	*x = QueuePlace{}
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueuePlace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueuePlace) ProtoMessage() {}
+
+func (x *QueuePlace) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueuePlace.ProtoReflect.Descriptor instead.
+func (*QueuePlace) Descriptor() ([]byte, []int) {
+	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *QueuePlace) GetOrgId() string {
+	if x != nil {
+		return x.OrgId
+	}
+	return ""
+}
+
+func (x *QueuePlace) GetJobType() string {
+	if x != nil {
+		return x.JobType
+	}
+	return ""
+}
+
+func (x *QueuePlace) GetRequest() *QueuedRequest {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
 // QueuedRequest is the head of a queue.
 type QueuedRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -261,7 +343,7 @@ type QueuedRequest struct {
 
 func (x *QueuedRequest) Reset() {
 	*x = QueuedRequest{}
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[3]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -273,7 +355,7 @@ func (x *QueuedRequest) String() string {
 func (*QueuedRequest) ProtoMessage() {}
 
 func (x *QueuedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[3]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -286,7 +368,7 @@ func (x *QueuedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueuedRequest.ProtoReflect.Descriptor instead.
 func (*QueuedRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{3}
+	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *QueuedRequest) GetRequestId() string {
@@ -341,7 +423,7 @@ type QueuedType struct {
 	Disabled bool `protobuf:"varint,6,opt,name=disabled,proto3" json:"disabled,omitempty"`
 	// heads of its queue that are due, best first.
 	Heads []*QueuedRequest `protobuf:"bytes,7,rep,name=heads,proto3" json:"heads,omitempty"`
-	// pending counts all its due pending requests, capped at 10,001.
+	// pending is more than the number of heads when there are others behind them.
 	Pending       int32 `protobuf:"varint,8,opt,name=pending,proto3" json:"pending,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -349,7 +431,7 @@ type QueuedType struct {
 
 func (x *QueuedType) Reset() {
 	*x = QueuedType{}
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[4]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -361,7 +443,7 @@ func (x *QueuedType) String() string {
 func (*QueuedType) ProtoMessage() {}
 
 func (x *QueuedType) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[4]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -374,7 +456,7 @@ func (x *QueuedType) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueuedType.ProtoReflect.Descriptor instead.
 func (*QueuedType) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{4}
+	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *QueuedType) GetOrgId() string {
@@ -446,7 +528,7 @@ type ClassLoad struct {
 
 func (x *ClassLoad) Reset() {
 	*x = ClassLoad{}
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[5]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -458,7 +540,7 @@ func (x *ClassLoad) String() string {
 func (*ClassLoad) ProtoMessage() {}
 
 func (x *ClassLoad) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[5]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -471,7 +553,7 @@ func (x *ClassLoad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClassLoad.ProtoReflect.Descriptor instead.
 func (*ClassLoad) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{5}
+	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ClassLoad) GetPlacementClass() string {
@@ -493,19 +575,21 @@ type ReadQueueResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// types with due pending requests.
 	Types []*QueuedType `protobuf:"bytes,1,rep,name=types,proto3" json:"types,omitempty"`
-	// loads per placement class.
+	// loads per placement class, on the first page; the highest when they are more than 4 MiB.
 	Loads []*ClassLoad `protobuf:"bytes,2,rep,name=loads,proto3" json:"loads,omitempty"`
 	// now is the database's clock.
 	Now *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=now,proto3" json:"now,omitempty"`
 	// next_due is the earliest scheduled_at in the future; unset if none.
-	NextDue       *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=next_due,json=nextDue,proto3" json:"next_due,omitempty"`
+	NextDue *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=next_due,json=nextDue,proto3" json:"next_due,omitempty"`
+	// next_page_token is set when other job types follow.
+	NextPageToken string `protobuf:"bytes,5,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReadQueueResponse) Reset() {
 	*x = ReadQueueResponse{}
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[6]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -517,7 +601,7 @@ func (x *ReadQueueResponse) String() string {
 func (*ReadQueueResponse) ProtoMessage() {}
 
 func (x *ReadQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[6]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -530,7 +614,7 @@ func (x *ReadQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadQueueResponse.ProtoReflect.Descriptor instead.
 func (*ReadQueueResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{6}
+	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ReadQueueResponse) GetTypes() []*QueuedType {
@@ -561,6 +645,13 @@ func (x *ReadQueueResponse) GetNextDue() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *ReadQueueResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 // ClosedGate is why the pending requests of a job type or a placement class are not admitted.
 type ClosedGate struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -582,7 +673,7 @@ type ClosedGate struct {
 
 func (x *ClosedGate) Reset() {
 	*x = ClosedGate{}
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[7]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -594,7 +685,7 @@ func (x *ClosedGate) String() string {
 func (*ClosedGate) ProtoMessage() {}
 
 func (x *ClosedGate) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[7]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -607,7 +698,7 @@ func (x *ClosedGate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClosedGate.ProtoReflect.Descriptor instead.
 func (*ClosedGate) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{7}
+	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ClosedGate) GetOrgId() string {
@@ -671,7 +762,7 @@ type AdmitRequest struct {
 
 func (x *AdmitRequest) Reset() {
 	*x = AdmitRequest{}
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[8]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -683,7 +774,7 @@ func (x *AdmitRequest) String() string {
 func (*AdmitRequest) ProtoMessage() {}
 
 func (x *AdmitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[8]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -696,7 +787,7 @@ func (x *AdmitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitRequest.ProtoReflect.Descriptor instead.
 func (*AdmitRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{8}
+	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *AdmitRequest) GetEpoch() int64 {
@@ -745,7 +836,7 @@ type AdmitResponse struct {
 
 func (x *AdmitResponse) Reset() {
 	*x = AdmitResponse{}
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[9]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -757,7 +848,7 @@ func (x *AdmitResponse) String() string {
 func (*AdmitResponse) ProtoMessage() {}
 
 func (x *AdmitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[9]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -770,7 +861,7 @@ func (x *AdmitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitResponse.ProtoReflect.Descriptor instead.
 func (*AdmitResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{9}
+	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *AdmitResponse) GetRequestIds() []string {
@@ -793,7 +884,7 @@ type RunRef struct {
 
 func (x *RunRef) Reset() {
 	*x = RunRef{}
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[10]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -805,7 +896,7 @@ func (x *RunRef) String() string {
 func (*RunRef) ProtoMessage() {}
 
 func (x *RunRef) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[10]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -818,7 +909,7 @@ func (x *RunRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRef.ProtoReflect.Descriptor instead.
 func (*RunRef) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{10}
+	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RunRef) GetRequestId() string {
@@ -849,7 +940,7 @@ type GetLaunchesRequest struct {
 
 func (x *GetLaunchesRequest) Reset() {
 	*x = GetLaunchesRequest{}
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[11]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -861,7 +952,7 @@ func (x *GetLaunchesRequest) String() string {
 func (*GetLaunchesRequest) ProtoMessage() {}
 
 func (x *GetLaunchesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[11]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -874,7 +965,7 @@ func (x *GetLaunchesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLaunchesRequest.ProtoReflect.Descriptor instead.
 func (*GetLaunchesRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{11}
+	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetLaunchesRequest) GetRuns() []*RunRef {
@@ -936,7 +1027,7 @@ type Launch struct {
 
 func (x *Launch) Reset() {
 	*x = Launch{}
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[12]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -948,7 +1039,7 @@ func (x *Launch) String() string {
 func (*Launch) ProtoMessage() {}
 
 func (x *Launch) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[12]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -961,7 +1052,7 @@ func (x *Launch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Launch.ProtoReflect.Descriptor instead.
 func (*Launch) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{12}
+	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Launch) GetRequestId() string {
@@ -1105,7 +1196,7 @@ type LaunchFault struct {
 
 func (x *LaunchFault) Reset() {
 	*x = LaunchFault{}
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[13]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1117,7 +1208,7 @@ func (x *LaunchFault) String() string {
 func (*LaunchFault) ProtoMessage() {}
 
 func (x *LaunchFault) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[13]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1130,7 +1221,7 @@ func (x *LaunchFault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LaunchFault.ProtoReflect.Descriptor instead.
 func (*LaunchFault) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{13}
+	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *LaunchFault) GetKind() LaunchFault_Kind {
@@ -1167,7 +1258,7 @@ type GetLaunchesResponse struct {
 
 func (x *GetLaunchesResponse) Reset() {
 	*x = GetLaunchesResponse{}
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[14]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1179,7 +1270,7 @@ func (x *GetLaunchesResponse) String() string {
 func (*GetLaunchesResponse) ProtoMessage() {}
 
 func (x *GetLaunchesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[14]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1192,7 +1283,7 @@ func (x *GetLaunchesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLaunchesResponse.ProtoReflect.Descriptor instead.
 func (*GetLaunchesResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{14}
+	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetLaunchesResponse) GetLaunches() []*Launch {
@@ -1220,11 +1311,19 @@ const file_formicary_job_v1_admission_proto_rawDesc = "" +
 	"cluster_id\x18\x02 \x01(\x04R\tclusterId\x12\x1a\n" +
 	"\brevision\x18\x03 \x01(\x03R\brevision\"*\n" +
 	"\x12BeginEpochResponse\x12\x14\n" +
-	"\x05epoch\x18\x01 \x01(\x03R\x05epoch\"=\n" +
+	"\x05epoch\x18\x01 \x01(\x03R\x05epoch\"\xa7\x01\n" +
 	"\x10ReadQueueRequest\x12)\n" +
 	"\n" +
 	"head_limit\x18\x01 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\x90N(\x01R\theadLimit\"\xc0\x01\n" +
+	"\xbaH\a\x1a\x05\x18\x90N(\x01R\theadLimit\x12'\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xe8\aR\tpageToken\x12?\n" +
+	"\x06behind\x18\x03 \x03(\v2\x1c.formicary.job.v1.QueuePlaceB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x06behind\"\x81\x01\n" +
+	"\n" +
+	"QueuePlace\x12\x15\n" +
+	"\x06org_id\x18\x01 \x01(\tR\x05orgId\x12\x19\n" +
+	"\bjob_type\x18\x02 \x01(\tR\ajobType\x12A\n" +
+	"\arequest\x18\x03 \x01(\v2\x1f.formicary.job.v1.QueuedRequestB\x06\xbaH\x03\xc8\x01\x01R\arequest\"\xc0\x01\n" +
 	"\rQueuedRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x1a\n" +
@@ -1244,12 +1343,13 @@ const file_formicary_job_v1_admission_proto_rawDesc = "" +
 	"\apending\x18\b \x01(\x05R\apending\"J\n" +
 	"\tClassLoad\x12'\n" +
 	"\x0fplacement_class\x18\x01 \x01(\tR\x0eplacementClass\x12\x14\n" +
-	"\x05ready\x18\x02 \x01(\x05R\x05ready\"\xdf\x01\n" +
+	"\x05ready\x18\x02 \x01(\x05R\x05ready\"\x87\x02\n" +
 	"\x11ReadQueueResponse\x122\n" +
 	"\x05types\x18\x01 \x03(\v2\x1c.formicary.job.v1.QueuedTypeR\x05types\x121\n" +
 	"\x05loads\x18\x02 \x03(\v2\x1b.formicary.job.v1.ClassLoadR\x05loads\x12,\n" +
 	"\x03now\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x125\n" +
-	"\bnext_due\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\anextDue\"\xc5\x01\n" +
+	"\bnext_due\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\anextDue\x12&\n" +
+	"\x0fnext_page_token\x18\x05 \x01(\tR\rnextPageToken\"\xc5\x01\n" +
 	"\n" +
 	"ClosedGate\x12\x15\n" +
 	"\x06org_id\x18\x01 \x01(\tR\x05orgId\x12\x19\n" +
@@ -1334,55 +1434,58 @@ func file_formicary_job_v1_admission_proto_rawDescGZIP() []byte {
 }
 
 var file_formicary_job_v1_admission_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_formicary_job_v1_admission_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_formicary_job_v1_admission_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_formicary_job_v1_admission_proto_goTypes = []any{
 	(LaunchFault_Kind)(0),         // 0: formicary.job.v1.LaunchFault.Kind
 	(*BeginEpochRequest)(nil),     // 1: formicary.job.v1.BeginEpochRequest
 	(*BeginEpochResponse)(nil),    // 2: formicary.job.v1.BeginEpochResponse
 	(*ReadQueueRequest)(nil),      // 3: formicary.job.v1.ReadQueueRequest
-	(*QueuedRequest)(nil),         // 4: formicary.job.v1.QueuedRequest
-	(*QueuedType)(nil),            // 5: formicary.job.v1.QueuedType
-	(*ClassLoad)(nil),             // 6: formicary.job.v1.ClassLoad
-	(*ReadQueueResponse)(nil),     // 7: formicary.job.v1.ReadQueueResponse
-	(*ClosedGate)(nil),            // 8: formicary.job.v1.ClosedGate
-	(*AdmitRequest)(nil),          // 9: formicary.job.v1.AdmitRequest
-	(*AdmitResponse)(nil),         // 10: formicary.job.v1.AdmitResponse
-	(*RunRef)(nil),                // 11: formicary.job.v1.RunRef
-	(*GetLaunchesRequest)(nil),    // 12: formicary.job.v1.GetLaunchesRequest
-	(*Launch)(nil),                // 13: formicary.job.v1.Launch
-	(*LaunchFault)(nil),           // 14: formicary.job.v1.LaunchFault
-	(*GetLaunchesResponse)(nil),   // 15: formicary.job.v1.GetLaunchesResponse
-	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
-	(Gate)(0),                     // 17: formicary.job.v1.Gate
+	(*QueuePlace)(nil),            // 4: formicary.job.v1.QueuePlace
+	(*QueuedRequest)(nil),         // 5: formicary.job.v1.QueuedRequest
+	(*QueuedType)(nil),            // 6: formicary.job.v1.QueuedType
+	(*ClassLoad)(nil),             // 7: formicary.job.v1.ClassLoad
+	(*ReadQueueResponse)(nil),     // 8: formicary.job.v1.ReadQueueResponse
+	(*ClosedGate)(nil),            // 9: formicary.job.v1.ClosedGate
+	(*AdmitRequest)(nil),          // 10: formicary.job.v1.AdmitRequest
+	(*AdmitResponse)(nil),         // 11: formicary.job.v1.AdmitResponse
+	(*RunRef)(nil),                // 12: formicary.job.v1.RunRef
+	(*GetLaunchesRequest)(nil),    // 13: formicary.job.v1.GetLaunchesRequest
+	(*Launch)(nil),                // 14: formicary.job.v1.Launch
+	(*LaunchFault)(nil),           // 15: formicary.job.v1.LaunchFault
+	(*GetLaunchesResponse)(nil),   // 16: formicary.job.v1.GetLaunchesResponse
+	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
+	(Gate)(0),                     // 18: formicary.job.v1.Gate
 }
 var file_formicary_job_v1_admission_proto_depIdxs = []int32{
-	16, // 0: formicary.job.v1.QueuedRequest.age_at:type_name -> google.protobuf.Timestamp
-	4,  // 1: formicary.job.v1.QueuedType.heads:type_name -> formicary.job.v1.QueuedRequest
-	5,  // 2: formicary.job.v1.ReadQueueResponse.types:type_name -> formicary.job.v1.QueuedType
-	6,  // 3: formicary.job.v1.ReadQueueResponse.loads:type_name -> formicary.job.v1.ClassLoad
-	16, // 4: formicary.job.v1.ReadQueueResponse.now:type_name -> google.protobuf.Timestamp
-	16, // 5: formicary.job.v1.ReadQueueResponse.next_due:type_name -> google.protobuf.Timestamp
-	17, // 6: formicary.job.v1.ClosedGate.gate:type_name -> formicary.job.v1.Gate
-	8,  // 7: formicary.job.v1.AdmitRequest.gates:type_name -> formicary.job.v1.ClosedGate
-	11, // 8: formicary.job.v1.GetLaunchesRequest.runs:type_name -> formicary.job.v1.RunRef
-	16, // 9: formicary.job.v1.Launch.age_at:type_name -> google.protobuf.Timestamp
-	0,  // 10: formicary.job.v1.LaunchFault.kind:type_name -> formicary.job.v1.LaunchFault.Kind
-	13, // 11: formicary.job.v1.LaunchFault.launch:type_name -> formicary.job.v1.Launch
-	13, // 12: formicary.job.v1.GetLaunchesResponse.launches:type_name -> formicary.job.v1.Launch
-	14, // 13: formicary.job.v1.GetLaunchesResponse.faults:type_name -> formicary.job.v1.LaunchFault
-	1,  // 14: formicary.job.v1.AdmissionService.BeginEpoch:input_type -> formicary.job.v1.BeginEpochRequest
-	3,  // 15: formicary.job.v1.AdmissionService.ReadQueue:input_type -> formicary.job.v1.ReadQueueRequest
-	9,  // 16: formicary.job.v1.AdmissionService.Admit:input_type -> formicary.job.v1.AdmitRequest
-	12, // 17: formicary.job.v1.LaunchService.GetLaunches:input_type -> formicary.job.v1.GetLaunchesRequest
-	2,  // 18: formicary.job.v1.AdmissionService.BeginEpoch:output_type -> formicary.job.v1.BeginEpochResponse
-	7,  // 19: formicary.job.v1.AdmissionService.ReadQueue:output_type -> formicary.job.v1.ReadQueueResponse
-	10, // 20: formicary.job.v1.AdmissionService.Admit:output_type -> formicary.job.v1.AdmitResponse
-	15, // 21: formicary.job.v1.LaunchService.GetLaunches:output_type -> formicary.job.v1.GetLaunchesResponse
-	18, // [18:22] is the sub-list for method output_type
-	14, // [14:18] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	4,  // 0: formicary.job.v1.ReadQueueRequest.behind:type_name -> formicary.job.v1.QueuePlace
+	5,  // 1: formicary.job.v1.QueuePlace.request:type_name -> formicary.job.v1.QueuedRequest
+	17, // 2: formicary.job.v1.QueuedRequest.age_at:type_name -> google.protobuf.Timestamp
+	5,  // 3: formicary.job.v1.QueuedType.heads:type_name -> formicary.job.v1.QueuedRequest
+	6,  // 4: formicary.job.v1.ReadQueueResponse.types:type_name -> formicary.job.v1.QueuedType
+	7,  // 5: formicary.job.v1.ReadQueueResponse.loads:type_name -> formicary.job.v1.ClassLoad
+	17, // 6: formicary.job.v1.ReadQueueResponse.now:type_name -> google.protobuf.Timestamp
+	17, // 7: formicary.job.v1.ReadQueueResponse.next_due:type_name -> google.protobuf.Timestamp
+	18, // 8: formicary.job.v1.ClosedGate.gate:type_name -> formicary.job.v1.Gate
+	9,  // 9: formicary.job.v1.AdmitRequest.gates:type_name -> formicary.job.v1.ClosedGate
+	12, // 10: formicary.job.v1.GetLaunchesRequest.runs:type_name -> formicary.job.v1.RunRef
+	17, // 11: formicary.job.v1.Launch.age_at:type_name -> google.protobuf.Timestamp
+	0,  // 12: formicary.job.v1.LaunchFault.kind:type_name -> formicary.job.v1.LaunchFault.Kind
+	14, // 13: formicary.job.v1.LaunchFault.launch:type_name -> formicary.job.v1.Launch
+	14, // 14: formicary.job.v1.GetLaunchesResponse.launches:type_name -> formicary.job.v1.Launch
+	15, // 15: formicary.job.v1.GetLaunchesResponse.faults:type_name -> formicary.job.v1.LaunchFault
+	1,  // 16: formicary.job.v1.AdmissionService.BeginEpoch:input_type -> formicary.job.v1.BeginEpochRequest
+	3,  // 17: formicary.job.v1.AdmissionService.ReadQueue:input_type -> formicary.job.v1.ReadQueueRequest
+	10, // 18: formicary.job.v1.AdmissionService.Admit:input_type -> formicary.job.v1.AdmitRequest
+	13, // 19: formicary.job.v1.LaunchService.GetLaunches:input_type -> formicary.job.v1.GetLaunchesRequest
+	2,  // 20: formicary.job.v1.AdmissionService.BeginEpoch:output_type -> formicary.job.v1.BeginEpochResponse
+	8,  // 21: formicary.job.v1.AdmissionService.ReadQueue:output_type -> formicary.job.v1.ReadQueueResponse
+	11, // 22: formicary.job.v1.AdmissionService.Admit:output_type -> formicary.job.v1.AdmitResponse
+	16, // 23: formicary.job.v1.LaunchService.GetLaunches:output_type -> formicary.job.v1.GetLaunchesResponse
+	20, // [20:24] is the sub-list for method output_type
+	16, // [16:20] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_formicary_job_v1_admission_proto_init() }
@@ -1397,7 +1500,7 @@ func file_formicary_job_v1_admission_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_formicary_job_v1_admission_proto_rawDesc), len(file_formicary_job_v1_admission_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

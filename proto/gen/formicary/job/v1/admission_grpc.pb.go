@@ -32,8 +32,8 @@ const (
 type AdmissionServiceClient interface {
 	// BeginEpoch starts a leader's term: epoch = max(epoch + 1, revision), under a row lock.
 	BeginEpoch(ctx context.Context, in *BeginEpochRequest, opts ...grpc.CallOption) (*BeginEpochResponse, error)
-	// ReadQueue returns what a plan needs: per job type its limit, what holds it and the heads of its queue. Its size is
-	// bounded by job types and head_limit, never by the backlog.
+	// ReadQueue returns what a plan needs: per job type its limit, what holds it and the heads of its queue. One answer has
+	// at most 2,000 job types, which share 20,000 heads and 8 MiB of them; the others are on the pages that follow.
 	ReadQueue(ctx context.Context, in *ReadQueueRequest, opts ...grpc.CallOption) (*ReadQueueResponse, error)
 	// Admit moves requests PENDING → READY and stores the closed gates, in one transaction that checks the epoch under
 	// a lock. Requests that changed meanwhile are left out of the answer. Reason: FENCED (a newer epoch began).
@@ -86,8 +86,8 @@ func (c *admissionServiceClient) Admit(ctx context.Context, in *AdmitRequest, op
 type AdmissionServiceServer interface {
 	// BeginEpoch starts a leader's term: epoch = max(epoch + 1, revision), under a row lock.
 	BeginEpoch(context.Context, *BeginEpochRequest) (*BeginEpochResponse, error)
-	// ReadQueue returns what a plan needs: per job type its limit, what holds it and the heads of its queue. Its size is
-	// bounded by job types and head_limit, never by the backlog.
+	// ReadQueue returns what a plan needs: per job type its limit, what holds it and the heads of its queue. One answer has
+	// at most 2,000 job types, which share 20,000 heads and 8 MiB of them; the others are on the pages that follow.
 	ReadQueue(context.Context, *ReadQueueRequest) (*ReadQueueResponse, error)
 	// Admit moves requests PENDING → READY and stores the closed gates, in one transaction that checks the epoch under
 	// a lock. Requests that changed meanwhile are left out of the answer. Reason: FENCED (a newer epoch began).

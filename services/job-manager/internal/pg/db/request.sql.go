@@ -167,8 +167,8 @@ func (q *Queries) CountRequests(ctx context.Context, arg CountRequestsParams) (i
 }
 
 const depth = `-- name: Depth :one
-SELECT count(*) AS depth, coalesce(extract(epoch FROM now() - min(age_at)), 0)::float8 AS oldest_seconds
-FROM request WHERE state = 'PENDING' AND queued
+SELECT count(*) AS depth, coalesce(extract(epoch FROM now() - min(q.age_at)), 0)::float8 AS oldest_seconds
+FROM (SELECT r.age_at FROM request r WHERE r.state = 'PENDING' AND r.queued LIMIT 100000) q
 `
 
 type DepthRow struct {
@@ -176,6 +176,7 @@ type DepthRow struct {
 	OldestSeconds float64
 }
 
+// Up to a hundred thousand, and the oldest of those: a scrape must not cost what the backlog has grown to.
 func (q *Queries) Depth(ctx context.Context) (DepthRow, error) {
 	row := q.db.QueryRow(ctx, depth)
 	var i DepthRow
@@ -210,11 +211,18 @@ func (q *Queries) DueToResume(ctx context.Context, page int32) ([]uuid.UUID, err
 }
 
 const gates = `-- name: Gates :many
-SELECT org_id, job_type, placement_class, gate, reason, holders FROM gate
-WHERE job_type = ANY($1::text[]) OR placement_class = ANY($2::text[])
+SELECT g.org_id, g.job_type, g.placement_class, g.gate, g.reason, g.holders
+FROM (SELECT DISTINCT unnest($1::text[]) AS org_id, unnest($2::text[]) AS job_type) n
+JOIN gate g ON g.org_id = n.org_id AND g.job_type = n.job_type AND class_key(g.placement_class) = ''
+UNION ALL
+SELECT g.org_id, g.job_type, g.placement_class, g.gate, g.reason, g.holders
+FROM (SELECT DISTINCT o.org_id, c.placement_class FROM (SELECT unnest($1::text[]) AS org_id, unnest($3::text[]) AS placement_class) c
+    CROSS JOIN LATERAL (VALUES (c.org_id), ('')) AS o (org_id)) n
+JOIN gate g ON g.org_id = n.org_id AND g.job_type = '' AND class_key(g.placement_class) = class_key(n.placement_class)
 `
 
 type GatesParams struct {
+	Orgs    []string
 	Types   []string
 	Classes []string
 }
@@ -228,8 +236,9 @@ type GatesRow struct {
 	Holders        []string
 }
 
+// Those of the job types, and of the placement classes, each reached by its key.
 func (q *Queries) Gates(ctx context.Context, arg GatesParams) ([]GatesRow, error) {
-	rows, err := q.db.Query(ctx, gates, arg.Types, arg.Classes)
+	rows, err := q.db.Query(ctx, gates, arg.Orgs, arg.Types, arg.Classes)
 	if err != nil {
 		return nil, err
 	}
@@ -443,10 +452,14 @@ func (q *Queries) NextResume(ctx context.Context) ([]*time.Time, error) {
 
 const rank = `-- name: Rank :one
 SELECT count(*) FROM (
-    SELECT FROM request r
+    (SELECT FROM request r
+    WHERE r.org_id = $1 AND r.job_type = $2 AND r.state = 'PENDING' AND r.queued AND r.priority > $3::smallint
+    LIMIT 10000)
+    UNION ALL
+    (SELECT FROM request r
     WHERE r.org_id = $1 AND r.job_type = $2 AND r.state = 'PENDING' AND r.queued
-      AND (r.priority > $3::smallint
-        OR r.priority = $3::smallint AND (r.age_at, r.id) < ($4::timestamptz, $5::uuid))
+      AND r.priority = $3::smallint AND (r.age_at, r.id) < ($4::timestamptz, $5::uuid)
+    LIMIT 10000)
     LIMIT 10000) before
 `
 
@@ -459,6 +472,7 @@ type RankParams struct {
 }
 
 // How many queued requests of the job type stand before this one, counted up to ten thousand.
+// Two ranges of request_queue: one condition with OR would step over everything that stands behind.
 func (q *Queries) Rank(ctx context.Context, arg RankParams) (int64, error) {
 	row := q.db.QueryRow(ctx, rank,
 		arg.OrgID,

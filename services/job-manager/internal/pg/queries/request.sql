@@ -57,19 +57,31 @@ FROM job_type t
 WHERE t.org_id = ANY(sqlc.arg(orgs)::text[]) AND t.job_type = ANY(sqlc.arg(types)::text[]);
 
 -- name: Gates :many
-SELECT org_id, job_type, placement_class, gate, reason, holders FROM gate
-WHERE job_type = ANY(sqlc.arg(types)::text[]) OR placement_class = ANY(sqlc.arg(classes)::text[]);
+-- Those of the job types, and of the placement classes, each reached by its key.
+SELECT g.org_id, g.job_type, g.placement_class, g.gate, g.reason, g.holders
+FROM (SELECT DISTINCT unnest(sqlc.arg(orgs)::text[]) AS org_id, unnest(sqlc.arg(types)::text[]) AS job_type) n
+JOIN gate g ON g.org_id = n.org_id AND g.job_type = n.job_type AND class_key(g.placement_class) = ''
+UNION ALL
+SELECT g.org_id, g.job_type, g.placement_class, g.gate, g.reason, g.holders
+FROM (SELECT DISTINCT o.org_id, c.placement_class FROM (SELECT unnest(sqlc.arg(orgs)::text[]) AS org_id, unnest(sqlc.arg(classes)::text[]) AS placement_class) c
+    CROSS JOIN LATERAL (VALUES (c.org_id), ('')) AS o (org_id)) n
+JOIN gate g ON g.org_id = n.org_id AND g.job_type = '' AND class_key(g.placement_class) = class_key(n.placement_class);
 
 -- name: Clock :one
 SELECT clock_timestamp()::timestamptz;
 
 -- name: Rank :one
 -- How many queued requests of the job type stand before this one, counted up to ten thousand.
+-- Two ranges of request_queue: one condition with OR would step over everything that stands behind.
 SELECT count(*) FROM (
-    SELECT FROM request r
+    (SELECT FROM request r
+    WHERE r.org_id = $1 AND r.job_type = $2 AND r.state = 'PENDING' AND r.queued AND r.priority > sqlc.arg(priority)::smallint
+    LIMIT 10000)
+    UNION ALL
+    (SELECT FROM request r
     WHERE r.org_id = $1 AND r.job_type = $2 AND r.state = 'PENDING' AND r.queued
-      AND (r.priority > sqlc.arg(priority)::smallint
-        OR r.priority = sqlc.arg(priority)::smallint AND (r.age_at, r.id) < (sqlc.arg(age_at)::timestamptz, sqlc.arg(id)::uuid))
+      AND r.priority = sqlc.arg(priority)::smallint AND (r.age_at, r.id) < (sqlc.arg(age_at)::timestamptz, sqlc.arg(id)::uuid)
+    LIMIT 10000)
     LIMIT 10000) before;
 
 -- name: ClaimSilent :many
@@ -101,8 +113,9 @@ ORDER BY resume_at LIMIT 1;
 INSERT INTO poison (id, subject, payload, delivered, reason) VALUES ($1, $2, $3, $4, $5);
 
 -- name: Depth :one
-SELECT count(*) AS depth, coalesce(extract(epoch FROM now() - min(age_at)), 0)::float8 AS oldest_seconds
-FROM request WHERE state = 'PENDING' AND queued;
+-- Up to a hundred thousand, and the oldest of those: a scrape must not cost what the backlog has grown to.
+SELECT count(*) AS depth, coalesce(extract(epoch FROM now() - min(q.age_at)), 0)::float8 AS oldest_seconds
+FROM (SELECT r.age_at FROM request r WHERE r.state = 'PENDING' AND r.queued LIMIT 100000) q;
 
 -- name: RecordFailure :one
 -- Counts a failure and returns how often it happened. What is a day old is forgotten: it was handled since, or is gone.
