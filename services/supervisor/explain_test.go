@@ -37,11 +37,13 @@ func TestNoStatementReadsTheHistory(t *testing.T) {
 		Bounded: map[string]string{
 			"slot_release": "deleted once resource-manager has it",
 			"outbox":       "deleted once it is sent",
+			"notice":       "deleted once job-manager has stored it",
+			"failure":      "what failed within a day",
 			"class_wait":   "the classes of tasks that wait",
 			"ant_session":  "the ants that there ever were",
 			"quarantine":   "faults, which people look at one by one",
-			"move":         "the program",
 			"pulse":        "one row",
+			"move":         "the program",
 		},
 	})
 }
