@@ -190,6 +190,9 @@ func (s *Service) serve(ctx context.Context, executors []executor.Executor, atte
 		inner <- errors.Join(err, <-ended)
 	}()
 	attempts.Shut() // until supervisor knows the session
+	if s.worker != nil {
+		attempts.Hope(s.worker.Claims())
+	}
 	ears := &hearing{}
 	ses := session.New(session.Options{
 		Ant: s.registration(executors), Beat: s.conf.Beat, FenceAfter: s.conf.FenceAfter, Unhealthy: unhealthy(executors), Deaf: ears.deaf, Heard: attempts.Heard,
@@ -206,20 +209,35 @@ func (s *Service) serve(ctx context.Context, executors []executor.Executor, atte
 		}},
 	}
 	if s.worker != nil {
-		members = append(members, run.Member{Name: "health", Run: func(life context.Context) error {
-			for {
-				select {
-				case <-life.Done():
-					return nil
-				case <-s.worker.Changed().C():
-					ses.Beat()
-				}
-			}
+		members = append(members, run.Member{Name: "worker", Run: func(life context.Context) error {
+			return s.attend(life, ses, attempts)
 		}})
 	}
 	err := run.Group(life, members...)
 	endBase()
 	return errors.Join(err, <-inner)
+}
+
+// attend adopts what the worker brought along, then tells resource-manager whenever its health changes.
+func (s *Service) attend(life context.Context, ses *session.Session, attempts *attempt.Manager) error {
+	select {
+	case <-life.Done():
+		return nil
+	case <-ses.Ready():
+	}
+	adopted := attempts.Adopt(life)
+	if life.Err() != nil {
+		return nil
+	}
+	s.worker.Grant(adopted)
+	for {
+		select {
+		case <-life.Done():
+			return nil
+		case <-s.worker.Changed().C():
+			ses.Beat()
+		}
+	}
 }
 
 func runExecutors(ctx context.Context, executors []executor.Executor) error {

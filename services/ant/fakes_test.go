@@ -63,10 +63,17 @@ type colony struct {
 	left       int
 	drain      bool // an operator's wish
 	ants       map[string]*antv1.RegisterRequest
+	refused    int                    // Syncs of old sessions
+	current    map[string]string      // ant → its newest session
+	taken      map[string]*antv1.Work // RUNNING
+	owner      map[string]string      // of what is RUNNING, the session
 }
 
 func newColony(t testing.TB) *colony {
-	c := &colony{t: t, network: rpc.NewMemory(), works: map[string]*antv1.Work{}, results: map[string][]*antv1.Result{}, logs: map[string]string{}, ants: map[string]*antv1.RegisterRequest{}, settle: true}
+	c := &colony{
+		t: t, network: rpc.NewMemory(), works: map[string]*antv1.Work{}, results: map[string][]*antv1.Result{}, logs: map[string]string{}, ants: map[string]*antv1.RegisterRequest{}, settle: true,
+		current: map[string]string{}, taken: map[string]*antv1.Work{}, owner: map[string]string{},
+	}
 	c.startNATS()
 	c.blobs = httptest.NewServer(http.HandlerFunc(c.put))
 	t.Cleanup(c.blobs.Close)
@@ -162,6 +169,7 @@ func (c *colony) Register(ctx context.Context, r *antv1.RegisterRequest) (*antv1
 	c.ants[r.GetAntId()] = r
 	c.beatError, c.syncError = nil, nil
 	c.sessions = append(c.sessions, uuid.NewString())
+	c.current[r.GetAntId()] = c.sessions[len(c.sessions)-1]
 	return &antv1.RegisterResponse{Session: c.sessions[len(c.sessions)-1], Generation: c.generation}, nil
 }
 
@@ -190,7 +198,12 @@ func (c *colony) Claim(_ context.Context, r *antv1.ClaimRequest) (*antv1.ClaimRe
 	for _, uid := range r.GetUids() {
 		c.claims = append(c.claims, uid)
 		w := c.works[uid]
-		if w == nil {
+		switch {
+		case w != nil:
+			c.taken[uid], c.owner[uid] = w, r.GetSession()
+		case c.taken[uid] != nil && c.owner[uid] == r.GetSession():
+			w = c.taken[uid]
+		default:
 			w = &antv1.Work{Uid: uid, Refused: "not live"}
 		}
 		delete(c.works, uid)
@@ -205,7 +218,16 @@ func (c *colony) Sync(_ context.Context, r *antv1.SyncRequest) (*antv1.SyncRespo
 	if c.syncError != nil {
 		return nil, c.syncError
 	}
+	if c.current[r.GetAntId()] != r.GetSession() {
+		c.refused++
+		return nil, aborted("SESSION_SUPERSEDED")
+	}
 	c.syncs = append(c.syncs, r)
+	for _, uid := range r.GetRunning() {
+		if c.taken[uid] != nil && r.GetFirst() {
+			c.owner[uid] = r.GetSession()
+		}
+	}
 	res := &antv1.SyncResponse{}
 	for _, uid := range r.GetSpooled() {
 		if c.settle && len(c.results[uid]) > 0 {

@@ -147,6 +147,9 @@ func (a *attempt) execute() executor.End {
 
 // report stores the log, spools the result and publishes it.
 func (a *attempt) report(end executor.End, why *stopped) {
+	if why != nil && a.m.disowned() {
+		return // another ant may have it
+	}
 	res := a.result(end, why)
 	if a.log.Size() > 0 && (why == nil || res.GetOutcome() != antv1.Result_LOST) { // what is fenced does not wait
 		a.upload(a.m.life, res)

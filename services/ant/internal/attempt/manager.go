@@ -66,6 +66,8 @@ type Manager struct {
 
 	mu      sync.Mutex
 	running map[string]*attempt
+	hoped   map[string]bool // attempts of an earlier session that Adopt asks for; Sync lists them as running
+	given   bool            // another ant has the id: what is killed here is not reported
 	session string
 	adopted chan struct{} // closed when supervisor has accepted the session
 	closed  bool          // no attempt may begin: fenced, draining or ended
@@ -75,7 +77,7 @@ type Manager struct {
 // New returns a manager; Run must run while it is used.
 func New(o Options, d Deps) (*Manager, error) {
 	m := &Manager{
-		opts: o, deps: d, methods: map[string]executor.Executor{}, running: map[string]*attempt{},
+		opts: o, deps: d, methods: map[string]executor.Executor{}, running: map[string]*attempt{}, hoped: map[string]bool{},
 		chunks: make(chan liveChunk, maxChunks), sent: make(chan sentResult, maxSent), adopted: make(chan struct{}),
 	}
 	m.life, m.end = context.WithCancel(context.Background())
@@ -157,6 +159,9 @@ func (m *Manager) Running() []string {
 	for uid := range m.running {
 		uids = append(uids, uid)
 	}
+	for uid := range m.hoped {
+		uids = append(uids, uid)
+	}
 	slices.Sort(uids)
 	return uids
 }
@@ -195,9 +200,21 @@ func (m *Manager) find(uids []string) []*attempt {
 	return out
 }
 
+// Disown is Kill when another ant has the id. It says what becomes of the attempts, which it may have adopted: nothing
+// that is killed here is reported.
+func (m *Manager) Disown(why string) {
+	m.mu.Lock()
+	m.given = true
+	m.mu.Unlock()
+	m.Kill(why)
+}
+
 // Kill ends everything at once and lets nothing begin; the attempts are LOST for that reason.
 func (m *Manager) Kill(why string) {
-	m.Shut()
+	m.mu.Lock()
+	m.closed = true
+	clear(m.hoped)
+	m.mu.Unlock()
 	for _, a := range m.find(m.Running()) {
 		a.stop(lost(why), 0)
 	}
@@ -260,10 +277,11 @@ func (m *Manager) add(a *attempt) error {
 	switch {
 	case m.running[a.uid] != nil:
 		return errTwice
-	case m.closed:
+	case m.closed && !m.hoped[a.uid]:
 		return errShut
 	}
 	m.running[a.uid] = a
+	delete(m.hoped, a.uid)
 	m.all.Add(1)
 	m.metrics.running.Add(m.life, 1)
 	return nil

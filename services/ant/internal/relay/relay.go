@@ -110,6 +110,9 @@ func (x *Execution) post(e event) {
 	}
 }
 
+// Adopt says, before Start, that a worker has the task already: it is not sent.
+func (x *Execution) Adopt(worker string) { x.take(worker) }
+
 // Start sends the task.
 func (x *Execution) Start() string {
 	replyTo, err := x.link.Open(x)
@@ -121,7 +124,12 @@ func (x *Execution) Start() string {
 		x.failed = new(executor.Refuse("the task cannot be sent to a worker: " + err.Error()))
 		return ""
 	}
-	x.send()
+	if x.taken {
+		x.wait(x.times.Silence)
+		x.say("worker %s has come from another bridge with this task; what it printed before is not known here", x.worker)
+	} else {
+		x.send()
+	}
 	return x.link.Trace(x)
 }
 

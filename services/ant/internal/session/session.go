@@ -33,6 +33,8 @@ type Attempts interface {
 	// Kill ends everything and lets nothing begin until Open.
 	Kill(why string)
 	Open()
+	// Disown is Kill for good: another ant has the id, and speaks for what it has adopted.
+	Disown(why string)
 	// Shut lets nothing begin until Open; what runs goes on.
 	Shut()
 }
@@ -196,7 +198,7 @@ func (s *Session) beats(ctx context.Context, now run.Signal, beat func(context.C
 			return ctx.Err()
 		}
 		if fatal != nil {
-			s.attempts.Kill("the ant was superseded")
+			s.attempts.Disown("the ant was superseded")
 			return fatal
 		}
 		pause := s.opts.Beat

@@ -90,6 +90,7 @@ func (f *fake) Spooled() []string           { return []string{"s"} }
 func (f *fake) Cancel(uids []string)        { f.noteAll("cancel", uids) }
 func (f *fake) Settled(uids []string) error { f.noteAll("settled", uids); return nil }
 func (f *fake) Resend(time.Time) error      { return nil }
+func (f *fake) Disown(why string)           { f.Kill(why) }
 func (f *fake) Kill(string) {
 	if f.killing != nil {
 		f.killing <- struct{}{} // it has begun

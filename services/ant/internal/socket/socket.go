@@ -4,6 +4,9 @@
 //	connection ─ register ─▶ Worker (an executor) ◀─ Options.Serve: the ant of this worker
 //	     ▲                        │ no connection for Options.Times.Away, or Serve has ended
 //	     └──── comes again ◀──────┴──▶ gone
+//
+// A worker that comes from another bridge says which attempts it has. Its ant here, which supersedes the one there, asks
+// the colony for them before the worker is answered, so that what runs goes on.
 package socket
 
 import (
@@ -147,6 +150,11 @@ func (h *Hub) talk(ctx context.Context, c *conn) (code websocket.StatusCode, rea
 			c.refuse(ctx, err)
 			return websocket.StatusTryAgainLater, clip(err.Error())
 		}
+		if w.same(m) {
+			if code, reason := h.await(ctx, w, c); code != 0 {
+				return code, reason
+			}
+		}
 		if w.same(m) && w.attach(c, m) {
 			err := c.run(ctx, w.hear)
 			w.detach(c, websocket.CloseStatus(err) == websocket.StatusNormalClosure)
@@ -159,6 +167,26 @@ func (h *Hub) talk(ctx context.Context, c *conn) (code websocket.StatusCode, rea
 			return websocket.StatusGoingAway, "the bridge is closing"
 		}
 	}
+}
+
+// await waits until the worker may be told with what it goes on; a code says that this connection ends instead.
+func (h *Hub) await(ctx context.Context, w *Worker, c *conn) (code websocket.StatusCode, reason string) {
+	err := w.meet(ctx, c)
+	select {
+	case <-w.met:
+	case <-w.gone: // before anybody was attached
+		return farewell(w.fault)
+	default:
+	}
+	switch {
+	case err == nil:
+		return 0, ""
+	case errors.Is(err, errOlder):
+		return StatusSuperseded, err.Error()
+	case errors.Is(err, errSilent):
+		return websocket.StatusTryAgainLater, err.Error()
+	}
+	return websocket.StatusGoingAway, "the bridge is closing"
 }
 
 // register reads and checks the first message.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/google/uuid"
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/run"
@@ -32,12 +33,20 @@ type Worker struct {
 	gone    chan struct{} // closed when its ant has ended
 	changed run.Signal    // it became healthy, or is no longer
 
+	// claims are the attempts that it says it has, which it took over another bridge. Which of them its ant may go on
+	// with is known when met is closed; no connection is attached before.
+	claims map[string]bool
+	met    chan struct{}
+
 	turn sync.Mutex // held while connections change, so that attempts see it in this order
 
 	mu     sync.Mutex
 	conn   *conn
-	left   *time.Timer // runs while there is no connection
-	bye    bool        // the last one said goodbye
+	newest *conn           // of those that wait for met
+	kept   map[string]bool // claims that are granted and about to be opened
+	fault  error           // of its ant
+	left   *time.Timer     // runs while there is no connection
+	bye    bool            // the last one said goodbye
 	ending bool
 	live   map[string]*relay.Execution
 }
@@ -46,10 +55,74 @@ func newWorker(m *wire.Message, times relay.Times, log *slog.Logger) *Worker {
 	w := &Worker{
 		id: m.WorkerID, tags: m.Tags, slots: m.Slots, times: times, log: log.With("worker", m.WorkerID),
 		gone: make(chan struct{}), changed: run.NewSignal(), live: map[string]*relay.Execution{},
+		claims: map[string]bool{}, met: make(chan struct{}), kept: map[string]bool{},
+	}
+	for _, uid := range m.Resume {
+		if uuid.Validate(uid) == nil {
+			w.claims[uid] = true
+		}
+	}
+	if len(w.claims) == 0 {
+		close(w.met)
 	}
 	w.life, w.leave = context.WithCancel(context.Background())
 	return w
 }
+
+// Claims are the attempts that it says it has and this bridge does not know. Its ant asks for them and answers with
+// Grant, once.
+func (w *Worker) Claims() []string { return slices.Collect(maps.Keys(w.claims)) }
+
+// Grant lets it go on with some of its claims.
+func (w *Worker) Grant(uids []string) {
+	if len(w.claims) == 0 {
+		return
+	}
+	w.mu.Lock()
+	for _, uid := range uids {
+		if w.live[uid] == nil {
+			w.kept[uid] = true
+		}
+	}
+	w.mu.Unlock()
+	close(w.met)
+}
+
+// errSilent says that the colony did not answer what becomes of the claims.
+var errSilent = errors.New("the colony does not answer just now; connect again")
+
+// meet waits until it is known with what the worker goes on. Of several connections the last one is attached.
+func (w *Worker) meet(ctx context.Context, c *conn) error {
+	w.mu.Lock()
+	w.newest = c
+	w.mu.Unlock()
+	limit := time.NewTimer(meetTime)
+	defer limit.Stop()
+	select {
+	case <-w.met:
+	case <-w.gone:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-limit.C:
+		w.mu.Lock()
+		if w.conn == nil && w.left == nil {
+			w.left = time.AfterFunc(w.times.Away, w.leave)
+		}
+		w.mu.Unlock()
+		return errSilent
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.newest != c {
+		return errOlder
+	}
+	return nil
+}
+
+// meetTime bounds how long a worker waits for the answer to its registration.
+const meetTime = 10 * time.Second
+
+var errOlder = errors.New("the worker has connected again")
 
 // ID that it registered with.
 func (w *Worker) ID() string { return w.id }
@@ -87,7 +160,7 @@ func (w *Worker) attach(c *conn, m *wire.Message) bool {
 	live := maps.Clone(w.live)
 	var answer wire.Message
 	for _, uid := range m.Resume {
-		if live[uid] != nil {
+		if live[uid] != nil || w.kept[uid] {
 			answer.Resumed = append(answer.Resumed, uid)
 		} else {
 			answer.Gone = append(answer.Gone, uid)
@@ -135,24 +208,29 @@ func (w *Worker) detach(c *conn, goodbye bool) {
 func (w *Worker) end(err error) {
 	w.leave()
 	w.mu.Lock()
-	w.ending = true
+	w.ending, w.fault = true, err
 	c := w.conn
 	if w.left != nil {
 		w.left.Stop()
 	}
 	w.mu.Unlock()
-	switch {
-	case c == nil:
-	case errs.Reason(err) == "SESSION_SUPERSEDED":
-		c.end(StatusSuperseded, "the worker has registered elsewhere")
-	case errs.CodeOf(err) == errs.CodeInvalid:
-		c.end(StatusRefused, clip(err.Error()))
-	case err != nil:
-		c.end(websocket.StatusInternalError, "the ant of the worker failed")
-	default:
-		c.end(websocket.StatusGoingAway, "the ant of the worker has ended")
+	if c != nil {
+		c.end(farewell(err))
 	}
 	close(w.gone)
+}
+
+// farewell is what a worker is told whose ant has ended.
+func farewell(err error) (code websocket.StatusCode, why string) {
+	switch {
+	case errs.Reason(err) == "SESSION_SUPERSEDED":
+		return StatusSuperseded, "the worker has registered elsewhere"
+	case errs.CodeOf(err) == errs.CodeInvalid:
+		return StatusRefused, clip(err.Error())
+	case err != nil:
+		return websocket.StatusInternalError, "the ant of the worker failed"
+	}
+	return websocket.StatusGoingAway, "the ant of the worker has ended"
 }
 
 // supersede ends the ant of a worker that has registered as another one.
@@ -212,7 +290,11 @@ func (w *Worker) Run(ctx context.Context) error {
 
 // Prepare takes a task.
 func (w *Worker) Prepare(t executor.Task, out io.Writer) executor.Execution {
-	return relay.New(t, out, w, w.times)
+	x := relay.New(t, out, w, w.times)
+	if w.claims[t.UID] {
+		x.Adopt(w.id)
+	}
+	return x
 }
 
 // The link of its executions.
@@ -225,6 +307,7 @@ func (w *Worker) Open(x *relay.Execution) (string, error) {
 	defer w.turn.Unlock()
 	w.mu.Lock()
 	w.live[x.Task.UID] = x
+	delete(w.kept, x.Task.UID)
 	away := w.conn == nil
 	w.mu.Unlock()
 	if away {
