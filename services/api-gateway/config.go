@@ -27,8 +27,8 @@ type Config struct {
 	CallTimeout time.Duration
 	// StopGrace is what calls under way get when the gateway stops.
 	StopGrace time.Duration
-	// Workers is the host:port of the ant that serves workers (ant --workers): /ws/ants is passed on to it. Empty: no
-	// workers, unless Deps.Workers serves them.
+	// Workers is the host:port of the ant that serves workers (ant --workers), or of several, separated by commas: /ws/ants
+	// is passed on to one of them. Empty: no workers, unless Deps.Workers serves them.
 	Workers string
 }
 

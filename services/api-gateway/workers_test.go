@@ -116,3 +116,25 @@ func TestNoWorkers(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestWorkersFindABridgeThatAnswers(t *testing.T) {
+	bridge := httptest.NewServer(upgrade(t))
+	defer bridge.Close()
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = gone.Close()
+	t.Run("gateway", func(t *testing.T) {
+		w := start(t, func(s *setting) {
+			s.conf.Workers = gone.Addr().String() + ", " + strings.TrimPrefix(bridge.URL, "http://")
+		})
+		for range 4 {
+			in, conn, res := worker(t, w.base, "localhost:1")
+			if res.StatusCode != 101 {
+				t.Fatalf("%d", res.StatusCode)
+			}
+			echoes(t, in, conn)
+		}
+	})
+}

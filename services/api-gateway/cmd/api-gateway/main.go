@@ -16,7 +16,7 @@ import (
 func main() {
 	conf := apigateway.DefaultConfig()
 	flags := func(fs *flag.FlagSet) {
-		fs.StringVar(&conf.Workers, "workers", os.Getenv("FORMICARY_WORKERS"), "`ADDRESS` of the ant that serves workers (ant --workers), host:port; empty for none")
+		fs.StringVar(&conf.Workers, "workers", os.Getenv("FORMICARY_WORKERS"), "`ADDRESS` of the ant that serves workers (ant --workers), host:port, or of several, separated by commas; empty for none")
 	}
 	os.Exit(boot.Main("api-gateway", flags, func(_ context.Context, p *boot.Process) error { return wire(conf, p) }))
 }
