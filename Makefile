@@ -57,6 +57,10 @@ fuzz: ## every fuzz target for five minutes each; FUZZTIME and TARGETS choose
 model: ## 100,000 random runs of the engine against its reference (about 10 minutes)
 	cd services/supervisor && FORMICARY_MODEL_RUNS=100000 go test -timeout 60m -run TestAgainstReference ./internal/engine
 
+.PHONY: replicas
+replicas: ## two processes of everything, a random one killed every second, 200 jobs; FORMICARY_E2E_SEED repeats a run
+	FORMICARY_REPLICAS=1 go test -count=1 -v -timeout 20m -run TestTwoOfEverything ./services/formicary/e2e
+
 .PHONY: tools
 tools: $(TOOLS)/buf $(TOOLS)/sqlc ## build the pinned generators into bin/tools
 

@@ -119,14 +119,14 @@ func seed(t *testing.T) *rand.Rand {
 // TestTwoOfEverything runs mixed jobs through two processes of every service, of which a random one is killed and started
 // again every second. Every acknowledged request ends as its shape says, nothing runs twice at once, the auditor finds
 // nothing, and no task waits beside free slots while there was somebody to give them to it. FORMICARY_REPLICAS makes it
-// long: 200 jobs and 30 s.
+// long and strict: 200 jobs, 30 s, half a second of idleness.
 func TestTwoOfEverything(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a minute")
 	}
-	jobs, kills := 60, 8
+	jobs, kills, idle := 60, 8, 2*time.Second // other tests run beside it
 	if os.Getenv("FORMICARY_REPLICAS") != "" {
-		jobs, kills = 200, 30
+		jobs, kills, idle = 200, 30, 500*time.Millisecond
 	}
 	w, random := newWorld(t), seed(t)
 	col, replicas := w.doubled()
@@ -140,7 +140,7 @@ func TestTwoOfEverything(t *testing.T) {
 		w.define(s.yaml)
 	}
 	w.saveRule(rule)
-	watch := watchSlots(t, col, replicas)
+	watch := watchSlots(t, col, replicas, idle)
 	votes := &voter{w: w, open: map[string]string{}}
 	t.Cleanup(votes.start())
 

@@ -16,8 +16,6 @@ import (
 
 const (
 	sampleEvery = 50 * time.Millisecond
-	// idleAtMost is how long a task may wait beside free slots.
-	idleAtMost = 500 * time.Millisecond
 	// settle is what a replica gets after it says that it is ready, for its first round.
 	settle = time.Second
 )
@@ -26,6 +24,7 @@ const (
 // resource-manager lived from the beginning to the end, and in which it could look itself.
 type slotWatch struct {
 	t         *testing.T
+	most      time.Duration // that a task may wait beside free slots
 	execution *pgxpool.Pool
 	resource  *pgxpool.Pool
 	replicas  []*replica
@@ -36,6 +35,7 @@ type slotWatch struct {
 	// Of one goroutine until done.
 	began   time.Time // of the idleness that is being looked at; zero: none
 	oldest  string    // the task that has been waiting since then
+	told    time.Time // the idleness that found ends with
 	last    time.Time // of the last look
 	longest time.Duration
 	found   []string
@@ -43,7 +43,7 @@ type slotWatch struct {
 }
 
 // watchSlots begins to look.
-func watchSlots(t *testing.T, col colony.Colony, replicas []*replica) *slotWatch {
+func watchSlots(t *testing.T, col colony.Colony, replicas []*replica, most time.Duration) *slotWatch {
 	t.Helper()
 	open := func(service, schema string) *pgxpool.Pool {
 		dsn, err := col.DSN(service)
@@ -59,7 +59,7 @@ func watchSlots(t *testing.T, col colony.Colony, replicas []*replica) *slotWatch
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	s := &slotWatch{
-		t: t, execution: open("supervisor", "execution"), resource: open("resource-manager", "resource"), replicas: replicas,
+		t: t, most: most, execution: open("supervisor", "execution"), resource: open("resource-manager", "resource"), replicas: replicas,
 		http: &http.Client{Timeout: 2 * time.Second}, stop: stop,
 	}
 	s.done.Go(func() { every(ctx, sampleEvery, s.look) })
@@ -117,8 +117,12 @@ func (s *slotWatch) look(ctx context.Context) {
 		s.began, s.oldest = now, oldest
 	default:
 		idle := now.Sub(s.began)
-		if idle > idleAtMost && s.longest <= idleAtMost || idle > idleAtMost && idle-s.longest > time.Second {
-			s.found = append(s.found, fmt.Sprintf("%s: %d slots were free for %s while task %s was READY", now.Format("15:04:05.000"), free, idle, oldest))
+		if idle > s.most {
+			if s.told != s.began {
+				s.told = s.began
+				s.found = append(s.found, "")
+			}
+			s.found[len(s.found)-1] = fmt.Sprintf("%s: %d slots were free for %s while task %s was READY", now.Format("15:04:05.000"), free, idle, oldest)
 		}
 		s.longest = max(s.longest, idle)
 	}

@@ -5,10 +5,9 @@ package audit
 import (
 	"context"
 	"errors"
-	"fmt"
+	"sync"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/formicary/formicary/libs/audit"
 	"github.com/formicary/formicary/libs/colony"
@@ -22,8 +21,10 @@ import (
 type Report struct {
 	// Checks counts the invariants that were looked at.
 	Checks int `json:"checks"`
-	// Violations are what was found; empty means clean.
+	// Violations are what was found.
 	Violations []audit.Violation `json:"violations"`
+	// Failures are the checks that could not be made; the report is clean when both lists are empty.
+	Failures []audit.Failure `json:"failures"`
 }
 
 // owner is a service with a schema.
@@ -65,32 +66,37 @@ func Run(ctx context.Context, col colony.Colony) (Report, error) {
 	if missing != nil {
 		return Report{}, missing
 	}
-	return inspect(ctx, all, pools)
+	return inspect(ctx, all, pools), nil
 }
 
-func inspect(ctx context.Context, all []owner, pools map[string]*pgxpool.Pool) (Report, error) {
-	found := make([][]audit.Violation, len(all)+1)
-	report := Report{Violations: []audit.Violation{}}
-	g, gctx := errgroup.WithContext(ctx)
+// inspect makes every check, whatever becomes of the others.
+func inspect(ctx context.Context, all []owner, pools map[string]*pgxpool.Pool) Report {
+	parts := make([]Report, len(all)+len(comparisons))
+	var wg sync.WaitGroup
 	for i, o := range all {
-		report.Checks += len(o.checks)
-		g.Go(func() (err error) {
-			if found[i], err = audit.Run(gctx, pools[o.schema], o.checks); err != nil {
-				return fmt.Errorf("schema %s: %w", o.schema, err)
-			}
-			return nil
-		})
+		wg.Go(func() { parts[i] = o.inspect(ctx, pools[o.schema]) })
 	}
-	report.Checks += crossChecks
-	g.Go(func() (err error) {
-		found[len(all)], err = across(gctx, pools)
-		return err
-	})
-	if err := g.Wait(); err != nil {
-		return Report{}, err
+	for i, c := range comparisons {
+		wg.Go(func() { parts[len(all)+i] = c.inspect(ctx, pools) })
 	}
-	for _, f := range found {
-		report.Violations = append(report.Violations, f...)
+	wg.Wait()
+	report := Report{Violations: []audit.Violation{}, Failures: []audit.Failure{}}
+	for _, p := range parts {
+		report.Checks += p.Checks
+		report.Violations = append(report.Violations, p.Violations...)
+		report.Failures = append(report.Failures, p.Failures...)
 	}
-	return report, nil
+	return report
+}
+
+// inspect makes the checks of one schema.
+func (o owner) inspect(ctx context.Context, pool *pgxpool.Pool) Report {
+	found, err := audit.Run(ctx, pool, o.checks)
+	r := Report{Checks: len(o.checks), Violations: found}
+	if missing, ok := errors.AsType[*audit.Incomplete](err); ok {
+		r.Failures = missing.Failures
+	} else if err != nil {
+		r.Failures = []audit.Failure{{Check: "schema " + o.schema, Error: err.Error()}}
+	}
+	return r
 }

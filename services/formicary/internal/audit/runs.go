@@ -26,73 +26,81 @@ type execution struct {
 	settled             bool
 }
 
+// Each statement reads a page by key, so that no size of the history takes one of them over its time.
 const (
 	requestsSQL = `SELECT id::text, org_id, state, run, ended_at IS NOT NULL AS terminal, updated_at < now() - $1::interval AS settled
-		FROM request ORDER BY id`
+		FROM request WHERE id > $2::uuid ORDER BY id LIMIT $3`
 	executionsSQL = `SELECT request_id::text, org_id, state, run, ended_at IS NOT NULL AS terminal,
 			coalesce(ended_at, created_at) < now() - $1::interval AS settled
-		FROM execution ORDER BY request_id, run`
+		FROM execution WHERE request_id > $2::uuid AND request_id <= $3::uuid ORDER BY request_id, run`
+	pageSize = 5000
+	firstID  = "00000000-0000-0000-0000-000000000000"
+	lastID   = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 )
 
 // compareRuns walks both tables side by side in the order of the request, so that the size of the history costs time
-// but no memory.
+// but no memory. With an error it returns what it found up to there.
 func compareRuns(ctx context.Context, job, exec *pgxpool.Pool) ([]audit.Violation, error) {
-	// The executions are read first: a request that ends meanwhile is then the younger side, which is not judged.
-	erows, err := exec.Query(ctx, executionsSQL, lag.String())
-	if err != nil {
-		return nil, err
-	}
-	defer erows.Close()
-	rrows, err := job.Query(ctx, requestsSQL, lag.String())
-	if err != nil {
-		return nil, err
-	}
-	defer rrows.Close()
 	var found findings
-	e, more, err := nextExecution(erows)
-	if err != nil {
-		return nil, err
-	}
-	for rrows.Next() {
-		var r request
-		if err := rrows.Scan(&r.id, &r.org, &r.state, &r.run, &r.terminal, &r.settled); err != nil {
-			return nil, err
+	for from := firstID; from != lastID; {
+		requests, err := read(ctx, job, requestsSQL, func(r *request) []any {
+			return []any{&r.id, &r.org, &r.state, &r.run, &r.terminal, &r.settled}
+		}, lag.String(), from, pageSize)
+		if err != nil {
+			return found.list, fmt.Errorf("read requests after %s: %w", from, err)
 		}
-		var current *execution
-		for more && e.request <= r.id {
-			switch {
-			case e.request < r.id:
-				found.orphan(e)
-			case e.run == r.run:
-				same := e
-				current = &same
-				found.pair(r, e)
-			default:
-				found.other(r, e)
-			}
-			if e, more, err = nextExecution(erows); err != nil {
-				return nil, err
-			}
+		to := lastID
+		if len(requests) == pageSize {
+			to = requests[pageSize-1].id
 		}
-		if current == nil {
-			found.alone(r)
+		executions, err := read(ctx, exec, executionsSQL, func(e *execution) []any {
+			return []any{&e.request, &e.org, &e.state, &e.run, &e.terminal, &e.settled}
+		}, lag.String(), from, to)
+		if err != nil {
+			return found.list, fmt.Errorf("read executions after %s: %w", from, err)
 		}
+		found.walk(requests, executions)
+		from = to
 	}
-	if err := rrows.Err(); err != nil {
-		return nil, err
-	}
-	for ; more; e, more, err = nextExecution(erows) {
-		found.orphan(e)
-	}
-	return found.list, err
+	return found.list, nil
 }
 
-func nextExecution(rows pgx.Rows) (execution, bool, error) {
-	var e execution
-	if !rows.Next() {
-		return e, false, rows.Err()
+func read[T any](ctx context.Context, pool *pgxpool.Pool, sql string, into func(*T) []any, args ...any) ([]T, error) {
+	rows, err := pool.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, err
 	}
-	return e, true, rows.Scan(&e.request, &e.org, &e.state, &e.run, &e.terminal, &e.settled)
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (T, error) {
+		var t T
+		err := row.Scan(into(&t)...)
+		return t, err
+	})
+}
+
+// walk judges the requests of a page and their executions, both in the order of the request.
+func (f *findings) walk(requests []request, executions []execution) {
+	for _, r := range requests {
+		current := false
+		for len(executions) > 0 && executions[0].request <= r.id {
+			e := executions[0]
+			executions = executions[1:]
+			switch {
+			case e.request < r.id:
+				f.orphan(e)
+			case e.run == r.run:
+				current = true
+				f.pair(r, e)
+			default:
+				f.other(r, e)
+			}
+		}
+		if !current {
+			f.alone(r)
+		}
+	}
+	for _, e := range executions {
+		f.orphan(e)
+	}
 }
 
 // findings judges pairs; a few of each kind are kept.

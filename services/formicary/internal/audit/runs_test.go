@@ -1,6 +1,18 @@
 package audit
 
-import "testing"
+import (
+	"context"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/formicary/formicary/libs/audit"
+	"github.com/formicary/formicary/libs/testkit"
+)
+
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 func TestPairs(t *testing.T) {
 	settled := func(state string) (request, execution) {
@@ -64,5 +76,53 @@ func TestFindingsOfAKindAreBounded(t *testing.T) {
 	}
 	if len(f.list) != mostOfAKind {
 		t.Errorf("kept %d findings", len(f.list))
+	}
+}
+
+func TestWalk(t *testing.T) {
+	r := func(id, state string) request { return request{id, "o", state, 2, state == "COMPLETED", true} }
+	e := func(id, state string, run int) execution {
+		return execution{id, "o", state, run, state == "COMPLETED", true}
+	}
+	var f findings
+	f.walk(
+		[]request{r("b", "COMPLETED"), r("d", "COMPLETED"), r("e", "EXECUTING")},
+		[]execution{e("a", "COMPLETED", 1), e("b", "COMPLETED", 1), e("b", "COMPLETED", 2), e("e", "READY", 3), e("f", "READY", 1)},
+	)
+	var got []string
+	for _, v := range f.list {
+		got = append(got, v.Check)
+	}
+	want := []string{"execution_of_known_run", "terminal_request_terminal_execution", "execution_of_known_run", "execution_of_known_run"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%v", f.list)
+	}
+}
+
+// TestOneBrokenComparisonEndsNoOther audits schemas of which one lacks its tables.
+func TestOneBrokenComparisonEndsNoOther(t *testing.T) {
+	empty := func(sql string) *pgxpool.Pool {
+		return testkit.Pool(t, "public", func(ctx context.Context, p *pgxpool.Pool) error {
+			_, err := p.Exec(ctx, sql)
+			return err
+		})
+	}
+	pools := map[string]*pgxpool.Pool{
+		"job":       empty("CREATE TABLE outbox (created_at timestamptz); INSERT INTO outbox VALUES ('2020-01-01')"),
+		"execution": empty(`CREATE TABLE attempt (uid uuid, state text)`),
+		"resource":  empty(`CREATE TABLE hold (attempt_uid uuid, created_at timestamptz); INSERT INTO hold VALUES (gen_random_uuid(), '2020-01-01')`),
+	}
+	all := []owner{{"job-manager", "job", []audit.Check{{Name: "broken", SQL: "SELECT nonsense"}, {Name: "found", SQL: "SELECT 'x'"}}}}
+	report := inspect(t.Context(), all, pools)
+	names := map[string]bool{}
+	for _, v := range report.Violations {
+		names[v.Check] = true
+	}
+	for _, f := range report.Failures {
+		names["failed "+f.Check] = true
+	}
+	want := map[string]bool{"found": true, "outbox_age": true, "hold_names_live_attempt": true, "failed broken": true, "failed requests and executions": true}
+	if !maps.Equal(names, want) {
+		t.Errorf("%+v", report)
 	}
 }

@@ -15,7 +15,7 @@ func (a *app) auditCmd() *cobra.Command {
 		Use: "audit", Short: "Prove the invariants of a colony on its databases",
 		Long: `Prove the invariants of a colony on its databases: those of each service's schema, and those between the schemas.
 It reads the addresses from --colony, $FORMICARY_COLONY or ./formicary-data/colony.json. Exit code 1 when anything is
-violated.`,
+violated, 6 when nothing is but a check could not be made.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.audit(c.Context()) },
 	}
@@ -48,12 +48,18 @@ func (a *app) audit(ctx context.Context) error {
 		for _, v := range report.Violations {
 			printf(a.Out, "VIOLATION %s: %s\n", v.Check, v.Detail)
 		}
-		if len(report.Violations) == 0 {
+		for _, f := range report.Failures {
+			printf(a.Err, "NOT CHECKED %s: %s\n", f.Check, f.Error)
+		}
+		if len(report.Violations) == 0 && len(report.Failures) == 0 {
 			printf(a.Out, "clean: %d checks\n", report.Checks)
 		}
 	}
-	if len(report.Violations) > 0 {
+	switch {
+	case len(report.Violations) > 0:
 		return &exit{code: exitFailed}
+	case len(report.Failures) > 0:
+		return &exit{exitUnavailable, fmt.Errorf("%d checks could not be made", len(report.Failures))}
 	}
 	return nil
 }
