@@ -1,8 +1,7 @@
 // Package session keeps an ant known to the colony. Two beats of their own: Heartbeat to resource-manager decides
 // whether the ant gets work, Sync to supervisor decides whether its attempts live.
 //
-// Without a good Sync for a while the ant ends its own tasks, before supervisor may start them elsewhere. The time is
-// measured on the monotonic clock from the moment at which the last good Sync was sent: supervisor's lease began later.
+// Without a good Sync for a while the ant ends its own tasks, before supervisor may start them elsewhere; see fence.go.
 package session
 
 import (
@@ -62,10 +61,12 @@ type Session struct {
 	supervisor antv1.AttemptServiceClient
 	attempts   Attempts
 	log        *slog.Logger
+	clock      func() time.Time
 
 	registered chan struct{} // closed by the first registration
 	ready      chan struct{} // closed by the first good Sync
 	beatNow    run.Signal
+	syncNow    run.Signal
 	again      run.Signal // register again
 	good       run.Signal // a Sync was good
 	gate       sync.Mutex // held while the fence closes or opens: the attempts must see it in the order of fenced
@@ -83,8 +84,8 @@ type Session struct {
 // New returns a session that Run opens.
 func New(o Options, rm antv1.RegistrationServiceClient, supervisor antv1.AttemptServiceClient, attempts Attempts, log *slog.Logger) *Session {
 	return &Session{
-		opts: o, rm: rm, supervisor: supervisor, attempts: attempts, log: log,
-		registered: make(chan struct{}), ready: make(chan struct{}), beatNow: run.NewSignal(), again: run.NewSignal(), good: run.NewSignal(),
+		opts: o, rm: rm, supervisor: supervisor, attempts: attempts, log: log, clock: time.Now,
+		registered: make(chan struct{}), ready: make(chan struct{}), beatNow: run.NewSignal(), syncNow: run.NewSignal(), again: run.NewSignal(), good: run.NewSignal(),
 	}
 }
 
@@ -107,7 +108,7 @@ func (s *Session) Run(ctx context.Context) error {
 	}
 	return run.Group(ctx,
 		run.Member{Name: "heartbeat", Run: func(ctx context.Context) error { return s.beats(ctx, s.beatNow, s.heartbeat) }},
-		run.Member{Name: "sync", Run: func(ctx context.Context) error { return s.beats(ctx, run.NewSignal(), s.sync) }},
+		run.Member{Name: "sync", Run: func(ctx context.Context) error { return s.beats(ctx, s.syncNow, s.sync) }},
 		run.Member{Name: "fence", Run: s.fence},
 		run.Member{Name: "register", Run: s.reregister},
 	)
@@ -145,7 +146,7 @@ func (s *Session) open(res *antv1.RegisterResponse) {
 	}
 	s.id, s.number, s.first = res.GetSession(), res.GetGeneration(), true
 	if s.lastGood.IsZero() {
-		s.lastGood = time.Now()
+		s.lastGood = s.clock()
 	}
 	s.mu.Unlock()
 	s.attempts.Begin(res.GetSession())
@@ -288,7 +289,7 @@ func (s *Session) sync(ctx context.Context) (fatal, err error) {
 	s.mu.Lock()
 	session, number, first := s.id, s.number, s.first
 	s.mu.Unlock()
-	sent := time.Now()
+	sent := s.clock()
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	running := s.attempts.Running()
@@ -337,38 +338,6 @@ func (s *Session) accepted(session string, sent time.Time) bool {
 	}
 	s.good.Set()
 	return true
-}
-
-// fence kills what runs when no Sync was good for too long.
-func (s *Session) fence(ctx context.Context) error {
-	for {
-		left := s.closeFence()
-		if left <= 0 {
-			left = s.opts.FenceAfter
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-s.good.C():
-		case <-time.After(left):
-		}
-	}
-}
-
-// closeFence kills what runs when it is time to, and returns how long that is away.
-func (s *Session) closeFence() (left time.Duration) {
-	s.gate.Lock()
-	defer s.gate.Unlock()
-	s.mu.Lock()
-	left = time.Until(s.lastGood.Add(s.opts.FenceAfter))
-	due := left <= 0 && !s.fenced
-	s.fenced = s.fenced || due
-	s.mu.Unlock()
-	if due {
-		s.log.Error("no answer from supervisor: the tasks of this ant are ended", "for", s.opts.FenceAfter)
-		s.attempts.Kill(fmt.Sprintf("the ant had no answer from supervisor for %s", s.opts.FenceAfter))
-	}
-	return left
 }
 
 // Drain tells resource-manager at once that the ant wants no more work.

@@ -217,7 +217,7 @@ func TestAnswerWhileFencing(t *testing.T) {
 	close(s.ready) // there was a good Sync
 	s.id, s.lastGood = "s1", time.Now().Add(-time.Minute)
 	var wg sync.WaitGroup
-	wg.Go(func() { s.closeFence() })
+	wg.Go(func() { s.closeFence(time.Now(), time.Time{}) })
 	<-f.killing
 	opened := make(chan struct{})
 	wg.Go(func() {
