@@ -39,6 +39,7 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 type world struct {
 	t        testing.TB
 	pool     *pgxpool.Pool
+	reads    *pgxpool.Pool // of the newest replica
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	net      *rpc.Memory
@@ -100,6 +101,7 @@ func (w *world) replica(name string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.reads = reads
 	w.t.Cleanup(func() {
 		leases.Close()
 		reads.Close()

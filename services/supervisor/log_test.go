@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -149,6 +150,41 @@ func TestLogIsFollowedBeforeItBegins(t *testing.T) {
 	a.end(uid, success())
 	if got := <-done; got != "hello\n" {
 		t.Errorf("followed: %q", got)
+	}
+	w.becomes(id, executionv1.Execution_COMPLETED)
+	w.settled()
+}
+
+// TestViewersAreToldAndDoNotAsk: many follow a log of which nothing is heard. They hear of its end at once, and ask the
+// database about it rarely.
+func TestViewersAreToldAndDoNotAsk(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.newAnt("ant1", 2, func(*antv1.Work) *antv1.Result { return nil })
+	id := w.admit(plan(task("a")))
+	uid := a.live("a")
+	const viewers = 40
+	var all sync.WaitGroup
+	for range viewers {
+		all.Go(func() {
+			if got, _ := w.watch(&executionv1.WatchTaskLogRequest{RequestId: id, Task: "a", Follow: true}, 0); got != "" {
+				t.Errorf("read %q", got)
+			}
+		})
+	}
+	asked := func() int64 { return w.reads.Stat().AcquireCount() }
+	testkit.Eventually(t, 20*time.Second, "all of them have begun", func() bool { return asked() >= 2*viewers })
+	began, before := time.Now(), asked()
+	<-time.After(3 * time.Second)
+	// All of them together may ask once in 10 s each.
+	if n, most := asked()-before, viewers*int64(time.Since(began)/time.Second+1)/6; n > most {
+		t.Errorf("%d viewers asked %d times within %s", viewers, n, time.Since(began))
+	}
+	a.end(uid, success())
+	ended := time.Now()
+	all.Wait()
+	if took := time.Since(ended); took > 5*time.Second {
+		t.Errorf("the end was seen after %s", took)
 	}
 	w.becomes(id, executionv1.Execution_COMPLETED)
 	w.settled()

@@ -171,7 +171,7 @@ func New(cfg Config, d Deps) (*Service, error) {
 		executionv1.RegisterExecutionServiceServer(r, &api.Executions{Reader: store})
 		executionv1.RegisterApprovalServiceServer(r, &api.Approvals{Store: store})
 		executionv1.RegisterExecutionStateServiceServer(r, &api.States{Reader: store, Notices: store})
-		executionv1.RegisterLogServiceServer(r, &api.Logs{Reader: store, Blobs: blobs, Tail: &events.Tail{JS: d.JS}})
+		executionv1.RegisterLogServiceServer(r, &api.Logs{Reader: store, Blobs: blobs, Tail: &events.Tail{JS: d.JS}, Moves: &events.Moves{NATS: d.NATS}})
 	}
 	return s, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,18 +26,28 @@ type Opener interface {
 	Open(ctx context.Context, key string, offset int64) (io.ReadCloser, error)
 }
 
+// Moves tells who waits for a task that it changed. It may miss one.
+type Moves interface {
+	Watch(key execution.Key, task string) (moved <-chan struct{}, stop func(), err error)
+}
+
 // Logs serves the output of tasks.
 type Logs struct {
 	executionv1.UnimplementedLogServiceServer
 	Reader Reader
 	Blobs  Opener
 	Tail   Tail
+	Moves  Moves
 }
 
 const (
-	pieceSize  = 64 << 10
-	heartbeat  = 10 * time.Second
-	checkEvery = 500 * time.Millisecond // how often a watcher looks whether its attempt began or ended
+	pieceSize = 64 << 10
+	heartbeat = 10 * time.Second
+	// lookEvery is how often a watcher looks after itself, without a question to the database.
+	lookEvery = 500 * time.Millisecond
+	// askEvery is how often it asks the database whether its attempt began or ended, besides when it is told; a third of it
+	// more or less, so that viewers do not come together. A thousand of them cost a hundred questions a second.
+	askEvery = 10 * time.Second
 )
 
 // WatchTaskLog sends the log of an attempt: the live tail while it runs, what is missing of it from the final object
@@ -48,6 +59,14 @@ func (l *Logs) WatchTaskLog(req *executionv1.WatchTaskLogRequest, stream grpc.Se
 		return err
 	}
 	w := &watch{Logs: l, stream: stream, run: v.ID, task: req.GetTask(), attempt: int(req.GetAttempt()), next: req.GetOffset(), beat: time.Now()}
+	if req.GetFollow() {
+		moved, stop, err := l.Moves.Watch(v.Key, req.GetTask())
+		if err != nil {
+			return err
+		}
+		defer stop()
+		w.moved = moved
+	}
 	log, err := w.begin(ctx, req.GetFollow())
 	if err != nil || !log.Exists {
 		return err
@@ -73,12 +92,21 @@ type watch struct {
 	attempt int
 	next    int64 // offset of the first byte that was not sent
 	beat    time.Time
+	moved   <-chan struct{} // its task changed
+	asked   time.Time       // when the database was asked
+}
+
+// ask asks the database about the log.
+func (w *watch) ask(ctx context.Context) (execution.Log, error) {
+	early := time.Duration(rand.Int64N(int64(askEvery / 3))) // #nosec G404 -- spreads questions
+	w.asked = time.Now().Add(-early)
+	return w.Reader.Log(ctx, w.run, w.task, w.attempt)
 }
 
 // begin waits for the first attempt if that is wanted.
 func (w *watch) begin(ctx context.Context, follow bool) (execution.Log, error) {
 	for {
-		log, err := w.Reader.Log(ctx, w.run, w.task, w.attempt)
+		log, err := w.ask(ctx)
 		if err != nil || log.Exists || !follow || log.TaskState.Terminal() {
 			return log, err
 		}
@@ -88,15 +116,21 @@ func (w *watch) begin(ctx context.Context, follow bool) (execution.Log, error) {
 	}
 }
 
-// pause waits a moment and shows the caller that the stream lives.
+// pause waits until it is time to ask again and shows the caller that the stream lives.
 func (w *watch) pause(ctx context.Context) error {
-	wait := time.NewTimer(checkEvery)
-	defer wait.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-wait.C:
-		return w.alive()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-w.moved:
+			return nil
+		case <-look.C:
+			if err := w.alive(); err != nil || time.Since(w.asked) > askEvery {
+				return err
+			}
+		}
 	}
 }
 
@@ -124,8 +158,8 @@ func (w *watch) tail(ctx context.Context, log execution.Log) (execution.Log, err
 			<-ended
 		}
 	}()
-	check := time.NewTicker(checkEvery)
-	defer check.Stop()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -139,7 +173,9 @@ func (w *watch) tail(ctx context.Context, log execution.Log) (execution.Log, err
 			}
 		case <-ended:
 			running = false // it begins again below, and what was sent is passed over
-		case <-check.C:
+			continue
+		case <-w.moved:
+		case <-look.C:
 			if err := w.alive(); err != nil {
 				return log, err
 			}
@@ -147,8 +183,11 @@ func (w *watch) tail(ctx context.Context, log execution.Log) (execution.Log, err
 				running = true
 				go read()
 			}
+			if time.Since(w.asked) <= askEvery {
+				continue
+			}
 		}
-		now, err := w.Reader.Log(ctx, w.run, w.task, w.attempt)
+		now, err := w.ask(ctx)
 		if err != nil || now.State.Terminal() {
 			return now, err
 		}
