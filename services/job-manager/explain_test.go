@@ -3,11 +3,15 @@ package jobmanager_test
 import (
 	"testing"
 
+	"github.com/google/uuid"
+
 	"github.com/formicary/formicary/libs/audit"
 	"github.com/formicary/formicary/libs/testkit"
 	"github.com/formicary/formicary/libs/testkit/plantest"
 	jobmanager "github.com/formicary/formicary/services/job-manager"
 	"github.com/formicary/formicary/services/job-manager/history"
+	"github.com/formicary/formicary/services/job-manager/internal/pg"
+	"github.com/formicary/formicary/services/job-manager/internal/request"
 )
 
 // TestNoStatementReadsTheHistory: what ended long ago must cost nothing.
@@ -20,26 +24,33 @@ func TestNoStatementReadsTheHistory(t *testing.T) {
 	if err != nil || len(found) > 0 {
 		t.Errorf("the history is not like a real one: %v, %v", found, err)
 	}
+	recorded, ran := plantest.Record(t, pool)
+	lists := pg.New(recorded, nil, 0)
+	for _, states := range [][]request.State{nil, {request.Failed}, {request.Pending, request.Ready, request.Executing}, request.States()} {
+		for _, f := range []request.Filter{{}, {JobType: "bench-noop"}, {Parent: uuid.New()}, {Before: uuid.Max}} {
+			f.OrgID, f.States, f.Limit = "default", states, 20
+			if _, err := lists.List(t.Context(), f); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	plantest.Run(t, pool, plantest.Case{
 		Folders: []string{"internal/pg", "internal/pg/db", "../../libs/outbox"},
 		Grows:   []string{"request", "definition", "delivery", "epoch", "child_refusal"},
-		Allowed: map[string]string{
-			"name: LatestRequest":   "the newest of all organisations",
-			"name: RequestsInRange": "short prefixes",
-		},
+		Ran:     ran,
 		Bounded: map[string]string{
 			"job_type":            "the names of jobs",
 			"leader":              "one row",
 			"gate":                "what is closed now",
 			"outbox":              "deleted once it is sent",
-			"request_count":       "the names of jobs, by state",
-			"request_count_delta": "added up every few seconds",
-			"failure":             "what failed within a day",
 			"error_rule":          "what people write",
 			"error_rule_change":   "one row",
 			"fenced_write":        "faults, which people look at one by one",
 			"poison":              "faults, which people look at one by one",
 			"move":                "the program",
+			"request_count":       "the names of jobs, by state",
+			"request_count_delta": "added up every few seconds",
+			"failure":             "what failed within a day",
 		},
 	})
 }

@@ -24,7 +24,7 @@ type statement struct {
 }
 
 // begins is how a statement begins, after comments like those of sqlc.
-var begins = regexp.MustCompile(`^(?i:\s*(--[^\n]*\n\s*)*)(SELECT|INSERT INTO|UPDATE|DELETE FROM|WITH)\s`)
+var begins = regexp.MustCompile(`^(?i:\s*(--[^\n]*\n\s*)*)\(*(SELECT|INSERT INTO|UPDATE|DELETE FROM|WITH)\s`)
 
 // find returns the statements in the Go files of the folders, tests aside.
 func find(folders, skip []string) ([]statement, error) {

@@ -9,13 +9,13 @@ CREATE OR REPLACE FUNCTION pg_temp.key(i bigint) RETURNS uuid LANGUAGE sql IMMUT
 CREATE OR REPLACE FUNCTION pg_temp.at(i bigint, seconds bigint) RETURNS timestamptz LANGUAGE sql IMMUTABLE AS $$
     SELECT '2020-01-01 00:00:00+00'::timestamptz + (i + seconds) * interval '1 second' $$;
 
--- every twentieth family belongs to the other organisation
-CREATE OR REPLACE FUNCTION pg_temp.org(i bigint) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT CASE WHEN i / 3 % 20 = 19 THEN 'other' ELSE 'default' END $$;
+-- every twentieth family belongs to one of fifty small organisations
+CREATE OR REPLACE FUNCTION pg_temp.org(i bigint) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT CASE WHEN i / 3 % 20 = 19 THEN 'small-' || i / 60 % 50 ELSE 'default' END $$;
 
--- a hundred types that fork and one that is forked, in two organisations
+-- a hundred types that fork and one that is forked in each organisation
 INSERT INTO job_type (org_id, job_type, last_version, newest_id)
-SELECT org, job, CASE job WHEN 'bench-noop' THEN 1 ELSE 50 END, md5(org || job || 1)::uuid
-FROM unnest('{default,other}'::text[]) org, (SELECT 'bench-noop' AS job UNION ALL SELECT 'history-' || i FROM generate_series(0, 99) i) j
+SELECT org, job, CASE WHEN org = 'default' AND job <> 'bench-noop' THEN 50 ELSE 1 END, md5(org || job || 1)::uuid
+FROM (SELECT 'default' AS org UNION ALL SELECT 'small-' || i FROM generate_series(0, 49) i) o, (SELECT 'bench-noop' AS job UNION ALL SELECT 'history-' || i FROM generate_series(0, 99) i) j
 ON CONFLICT DO NOTHING;
 
 INSERT INTO definition (id, org_id, job_type, version, generation, sem_version, description, disabled, sha256, yaml, max_concurrency, priority, required_params,
@@ -35,6 +35,9 @@ SELECT pg_temp.key(i), t.org_id, t.job_type, t.newest_id, t.last_version,
     pg_temp.at(i, 20), CASE WHEN i % 3 > 0 THEN pg_temp.key(i - i % 3) END, CASE WHEN i % 3 > 0 THEN 'later' || 2 + i % 3 ELSE '' END,
     CASE WHEN i % 3 > 0 THEN pg_temp.key(i - i % 3) || '/' || 2 + i % 3 || '/1' ELSE '' END, least(i % 3, 1), '{}'
 FROM generate_series(0, :requests - 1) i JOIN job_type t ON t.org_id = pg_temp.org(i) AND t.job_type = CASE WHEN i % 3 = 0 THEN 'history-' || i / 3 % 100 ELSE 'bench-noop' END;
+
+INSERT INTO request_count AS c (org_id, job_type, state, n) SELECT org_id, job_type, state, count(*) FROM request WHERE id < pg_temp.key(:requests) GROUP BY 1, 2, 3
+ON CONFLICT (org_id, job_type, state) DO UPDATE SET n = c.n + excluded.n;
 
 INSERT INTO delivery (id, org_id, request_id, run, task, channel, recipient, host, subject, message, state, attempts, created_at, next_at, settled_at)
 SELECT md5('delivery' || i)::uuid, pg_temp.org(i), pg_temp.key(i), 1, '', 'email', 'sam@example.com', 'mail', 'a job ended', '{}', 'SENT', 1, pg_temp.at(i, 20), pg_temp.at(i, 20), now() - random() * interval '7 days'

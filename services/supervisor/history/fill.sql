@@ -13,8 +13,8 @@ CREATE OR REPLACE FUNCTION pg_temp.ended(i bigint) RETURNS text LANGUAGE sql IMM
 CREATE OR REPLACE FUNCTION pg_temp.at(i bigint, seconds bigint) RETURNS timestamptz LANGUAGE sql IMMUTABLE AS $$
     SELECT '2020-01-01 00:00:00+00'::timestamptz + (i + seconds) * interval '1 second' $$;
 
--- every twentieth family belongs to the other organisation
-CREATE OR REPLACE FUNCTION pg_temp.org(i bigint) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT CASE WHEN i / 3 % 20 = 19 THEN 'other' ELSE 'default' END $$;
+-- every twentieth family belongs to one of fifty small organisations
+CREATE OR REPLACE FUNCTION pg_temp.org(i bigint) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT CASE WHEN i / 3 % 20 = 19 THEN 'small-' || i / 60 % 50 ELSE 'default' END $$;
 
 CREATE TEMP TABLE past ON COMMIT DROP AS
 SELECT i, pg_temp.key('001', i) AS id, 3 + CASE WHEN i % 3 = 0 THEN 2 ELSE 0 END + CASE WHEN i % 10 = 9 THEN 1 ELSE 0 END AS tasks,
