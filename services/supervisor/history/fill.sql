@@ -41,17 +41,20 @@ SELECT id, k, CASE k WHEN 0 THEN 'build' WHEN 1 THEN 'test' WHEN 2 THEN 'ship' E
     pg_temp.at(i, 3 * k + 1), pg_temp.at(i, 3 * k + 2), pg_temp.at(i, 3 * k + 3)
 FROM past, generate_series(0, tasks - 1) k;
 
+INSERT INTO output (execution_id, name, value, bytes, task_idx, ended_at)
+SELECT id, 'digest', 'sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08', 71, 0, pg_temp.at(i, 3) FROM past;
+
 INSERT INTO edge (execution_id, from_idx, to_idx, kind)
 SELECT id, k, k + 1, 'c' FROM past, generate_series(0, tasks - 2) k
 UNION ALL SELECT id, 0, 2, 'd' FROM past;
 
 INSERT INTO attempt (uid, execution_id, task_idx, number, state, ant_id, session, claim_session, lease_until, exit_code, failure_class,
-    log_key, log_bytes, log_sha256, dispatched_at, started_at, ended_at)
+    log_key, log_bytes, log_sha256, org_id, dispatched_at, started_at, ended_at)
 SELECT md5(id::text || k || n)::uuid, id, k, n,
     CASE WHEN n < last THEN 'FAILED' WHEN k = 2 AND past.state <> 'COMPLETED' THEN past.state ELSE 'SUCCEEDED' END,
     'ant-' || i % 50, md5('session' || i % 50)::uuid, md5('session' || i % 50)::uuid, pg_temp.at(i, 3 * k + 30),
     CASE WHEN n < last THEN 1 ELSE 0 END, CASE WHEN n < last THEN 'user' ELSE '' END,
-    'logs/' || pg_temp.org(i) || '/' || id || '/1/build/' || n || '.log', 4096, md5(i::text) || md5(k::text), pg_temp.at(i, 3 * k + 1), pg_temp.at(i, 3 * k + 2), pg_temp.at(i, 3 * k + 3)
+    'logs/' || pg_temp.org(i) || '/' || id || '/1/build/' || n || '.log', 4096, md5(i::text) || md5(k::text), pg_temp.org(i), pg_temp.at(i, 3 * k + 1), pg_temp.at(i, 3 * k + 2), pg_temp.at(i, 3 * k + 3)
 FROM past, generate_series(0, 2) k, LATERAL (SELECT CASE WHEN k = 0 AND i % 3 = 1 THEN 2 ELSE 1 END AS last) l, generate_series(1, last) n;
 
 INSERT INTO child (execution_id, task_idx, round, kind, state, job_type, params, wait, cascade, request_id, outcome, due_at, heard_at, created_at, ended_at)
