@@ -37,7 +37,7 @@ const (
 
 // fleet is a resource-manager in this process, with stores of its own and rows of ants that nobody plays.
 type fleet struct {
-	dir      string
+	data     string // of PostgreSQL
 	beats    antv1.RegistrationServiceClient
 	slots    resourcev1.ReservationServiceClient
 	sessions map[string]string
@@ -72,7 +72,7 @@ func ants(ctx context.Context, _ *colony, rep report) (err error) {
 	}
 	defer pool.Close()
 	return withFleet(ctx, pool, s, func(f *fleet) error {
-		f.dir = filepath.Join(dir, "pg")
+		f.data = filepath.Join(dir, "pg", "d")
 		if err := f.fill(ctx, pool); err != nil {
 			return err
 		}
@@ -194,14 +194,17 @@ func (f *fleet) beat(ctx context.Context, rep report) error {
 	return failed
 }
 
-// cpu is the processor time of this process and of its PostgreSQL.
+// cpu is the processor time of this process and of its PostgreSQL; 0 when that is not found.
 func (f *fleet) cpu() time.Duration {
 	var own syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &own)
 	sum := time.Duration(own.Utime.Nano() + own.Stime.Nano())
-	raw, _ := os.ReadFile(filepath.Join(f.dir, "postmaster.pid")) // #nosec G304 -- of this bench
+	raw, _ := os.ReadFile(filepath.Join(f.data, "postmaster.pid")) // #nosec G304 -- of this bench
 	first, _, _ := strings.Cut(string(raw), "\n")
-	pid, _ := strconv.Atoi(first)
+	pid, err := strconv.Atoi(first)
+	if err != nil {
+		return 0
+	}
 	for _, p := range tree(pid) {
 		if s := stat(p); len(s) >= 15 {
 			for _, ticks := range s[11:15] {
