@@ -221,3 +221,14 @@ func TestWorkEndedByShutdownIsUnavailable(t *testing.T) {
 		}
 	}
 }
+
+func TestServeThatEndsBeforeItBegins(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 50 {
+		s := rpc.NewServer(slog.New(slog.DiscardHandler))
+		if err := rpc.Serve(ctx, s, rpc.NewMemory().Listen("x"), time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

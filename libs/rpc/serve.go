@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"net"
 	"time"
 
@@ -11,7 +12,13 @@ import (
 // Serve answers on lis until ctx ends; calls under way then get grace to finish.
 func Serve(ctx context.Context, s *grpc.Server, lis net.Listener, grace time.Duration) error {
 	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(lis) }()
+	go func() {
+		err := s.Serve(lis)
+		if errors.Is(err, grpc.ErrServerStopped) && ctx.Err() != nil {
+			err = nil // the end came before the beginning
+		}
+		ended <- err
+	}()
 	select {
 	case err := <-ended:
 		return err
