@@ -2,6 +2,7 @@ package outbox_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -89,7 +90,7 @@ func TestAFullStreamHoldsUpNoOther(t *testing.T) {
 	}
 	bells := make([]outbox.Message, 1200)
 	for i := range bells {
-		bells[i] = outbox.New("formicary.task.dead", make([]byte, 500))
+		bells[i] = outbox.New(fmt.Sprintf("formicary.task.dead%d", i%2), make([]byte, 500)) // a stream bounds what one ant has
 	}
 	write("2 seconds", bells...)
 	write("1 second", outbox.New("formicary.event.test.x", []byte("p")))

@@ -310,11 +310,6 @@ func TestUnlistedAttemptIsLostAfterTwoSyncs(t *testing.T) {
 		t.Errorf("attempts %v", got)
 	}
 	w.settled()
-	w.slots.mu.Lock()
-	defer w.slots.mu.Unlock()
-	if got := w.slots.unclaimed; !slices.Equal(got, []string{uid}) {
-		t.Errorf("released as unclaimed: %v, want %s alone", got, uid)
-	}
 }
 
 // TestAnAntThatWasForgottenSyncsAgain: resource-manager has removed its row, here its last generation is still known, be
@@ -434,6 +429,11 @@ func TestUnclaimedAttemptIsReplaced(t *testing.T) {
 		t.Errorf("attempts %v", got)
 	}
 	w.settled()
+	w.slots.mu.Lock()
+	defer w.slots.mu.Unlock()
+	if got := w.slots.unclaimed; !slices.Equal(got, []string{uid}) {
+		t.Errorf("released as unclaimed: %v, want %s alone", got, uid)
+	}
 }
 
 func TestLateReservationIsNotUsed(t *testing.T) {
