@@ -58,6 +58,8 @@ type Store interface {
 	Heads(ctx context.Context, after string, limits map[string]int, limit int) (execution.Window, error)
 	// TakeTurn waits, not for long, until no other replica is between its look and its dispatch; done ends the turn.
 	TakeTurn(ctx context.Context) (done func(), err error)
+	// Overlooked says whether a task of another class has been READY for longer than age.
+	Overlooked(ctx context.Context, age time.Duration, classes []string) (bool, error)
 	// Idle returns those of the classes that have no READY tasks.
 	Idle(ctx context.Context, classes []string) ([]string, error)
 	// Waits returns what Explain has stored.
@@ -106,9 +108,11 @@ type closed struct {
 
 const (
 	sweepEvery   = 5 * time.Second
+	heirEvery    = 250 * time.Millisecond
+	heirAge      = 300 * time.Millisecond // a replica that lives has dispatched or released by then
+	heirClasses  = 100                    // that are closed; with more of them there is hardly a free slot
 	settleEvery  = 100 * time.Millisecond
 	releasePause = 3 * time.Millisecond // collects what ends together; only when nobody waits for the slots
-	releaseAge   = 5 * time.Second
 	releaseLimit = 5000
 	capacity     = "capacity"
 
@@ -138,6 +142,9 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		}},
 		run.Member{Name: "dispatch sweep", Run: func(ctx context.Context) error {
 			return run.Loop(ctx, d.log, "dispatch sweep", sweepEvery, run.NewSignal(), d.sweep)
+		}},
+		run.Member{Name: "dispatch heir", Run: func(ctx context.Context) error {
+			return run.Loop(ctx, d.log, "dispatch heir", heirEvery, run.NewSignal(), d.inherit)
 		}},
 		run.Member{Name: "dispatch ants", Run: func(ctx context.Context) error { return follow(ctx, d.ants, antPause, d.Reopen) }},
 		run.Member{Name: "dispatch news", Run: func(ctx context.Context) error { return follow(ctx, d.news, newsPause, d.tell) }},
@@ -231,13 +238,35 @@ func (d *Dispatcher) Reopen() {
 	d.wake.Set()
 }
 
-// sweep is the net below the signals: it opens every class, finds releases that were not told, and reads why classes are
-// said to wait, so that what another replica said, or one that has died, is corrected.
-func (d *Dispatcher) sweep(ctx context.Context) error {
-	uids, err := d.store.Releases(ctx, releaseAge, releaseLimit)
+// inherit takes up what a replica left that died between a commit and what follows from it: slots that were freed and
+// not told, tasks that were made READY and not looked at. Slots would be idle until the sweep.
+func (d *Dispatcher) inherit(ctx context.Context) error {
+	uids, err := d.store.Releases(ctx, heirAge, releaseLimit)
 	if err != nil {
 		return err
 	}
+	d.mu.Lock()
+	if len(d.freed) == 0 { // otherwise they are on their way, and found again while resource-manager is away
+		d.freed = uids
+	}
+	refused := slices.Collect(maps.Keys(d.closed))
+	d.mu.Unlock()
+	if len(uids) > 0 {
+		d.release.Set()
+	}
+	if len(refused) > heirClasses {
+		return nil
+	}
+	left, err := d.store.Overlooked(ctx, heirAge, refused)
+	if left {
+		d.look()
+	}
+	return err
+}
+
+// sweep is the net below the signals: it opens every class, and reads why classes are said to wait, so that what another
+// replica said, or one that has died, is corrected.
+func (d *Dispatcher) sweep(ctx context.Context) error {
 	waits, err := d.store.Waits(ctx)
 	if err != nil {
 		return err
@@ -247,15 +276,9 @@ func (d *Dispatcher) sweep(ctx context.Context) error {
 		stored[w.Class] = w
 	}
 	d.mu.Lock()
-	if len(d.freed) == 0 { // otherwise they are on their way, and found again while resource-manager is away
-		d.freed = uids
-	}
 	d.stored = stored
 	d.mu.Unlock()
 	d.Reopen()
-	if len(uids) > 0 {
-		d.release.Set()
-	}
 	return nil
 }
 

@@ -65,6 +65,11 @@ func (s *fakeStore) Heads(_ context.Context, after string, limits map[string]int
 
 func (s *fakeStore) TakeTurn(context.Context) (func(), error) { return func() {}, nil }
 
+// Overlooked says that every READY task is old.
+func (s *fakeStore) Overlooked(_ context.Context, _ time.Duration, classes []string) (bool, error) {
+	return slices.ContainsFunc(s.ready, func(t execution.Candidate) bool { return !slices.Contains(classes, t.Class) }), nil
+}
+
 func (s *fakeStore) Idle(_ context.Context, classes []string) ([]string, error) {
 	return slices.DeleteFunc(classes, func(class string) bool {
 		return slices.ContainsFunc(s.ready, func(t execution.Candidate) bool { return t.Class == class })
@@ -300,12 +305,31 @@ func TestWhatChangesDuringAQuestionIsNotMissed(t *testing.T) {
 	}
 }
 
-// TestReleasesDoNotPileUp: while resource-manager is away a sweep finds the same releases again and again.
+// TestAReplicaInheritsWhatAnotherLeft: tasks that were made READY and slots that were freed by one that died are taken up
+// without a sweep; classes that were refused are left alone.
+func TestAReplicaInheritsWhatAnotherLeft(t *testing.T) {
+	d, store, slots := setUp(1, "a", "none")
+	store.unreleased = []uuid.UUID{uuid.New()}
+	for range 3 {
+		if err := d.inherit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		round(t, d)
+	}
+	if len(store.ready) != 1 || slots.released == 0 {
+		t.Errorf("%d tasks left, %d slots released", len(store.ready), slots.released)
+	}
+	if store.looks > 3 {
+		t.Errorf("%d looks for a class that was refused", store.looks)
+	}
+}
+
+// TestReleasesDoNotPileUp: while resource-manager is away the same releases are found again and again.
 func TestReleasesDoNotPileUp(t *testing.T) {
 	d, store, slots := setUp(0)
 	store.unreleased, slots.err = []uuid.UUID{uuid.New(), uuid.New()}, errors.New("away")
 	for range 3 {
-		if err := d.sweep(t.Context()); err != nil {
+		if err := d.inherit(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if err := d.giveBack(t.Context()); err == nil {

@@ -121,6 +121,25 @@ func (s *Store) endTurn(ctx context.Context, conn *pgxpool.Conn) {
 	conn.Release()
 }
 
+// Overlooked says whether a task of none of the classes has been READY for longer than age. It steps from class to class
+// like Heads: over those that are given and one more.
+func (s *Store) Overlooked(ctx context.Context, age time.Duration, classes []string) (bool, error) {
+	var left bool
+	err := s.pool.QueryRow(ctx, `WITH RECURSIVE c (key, n) AS (
+		(SELECT class_key(t.class), 0 FROM task t WHERE t.state = 'READY' ORDER BY class_key(t.class) LIMIT 1)
+		UNION ALL
+		SELECT (SELECT class_key(t.class) FROM task t WHERE t.state = 'READY' AND class_key(t.class) > c.key ORDER BY class_key(t.class) LIMIT 1), c.n + 1
+		FROM c WHERE c.key IS NOT NULL AND c.n < cardinality($2::text[])
+	)
+	SELECT EXISTS (SELECT FROM c CROSS JOIN LATERAL (SELECT t.class, t.ready_at FROM task t WHERE t.state = 'READY' AND class_key(t.class) = c.key
+		ORDER BY t.priority DESC, t.ready_at, t.execution_id, t.idx LIMIT 1) h
+		WHERE h.ready_at < now() - $1::interval AND NOT h.class = ANY($2::text[]))`, age, append([]string{}, classes...)).Scan(&left)
+	if err != nil {
+		return false, fmt.Errorf("find overlooked tasks: %w", err)
+	}
+	return left, nil
+}
+
 // Idle returns those of the classes that have no READY tasks.
 func (s *Store) Idle(ctx context.Context, classes []string) ([]string, error) {
 	rows, err := s.pool.Query(ctx, `SELECT u.class FROM unnest($1::text[]) u (class) WHERE NOT EXISTS (

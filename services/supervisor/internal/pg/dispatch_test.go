@@ -119,6 +119,29 @@ func TestManyClassesRest(t *testing.T) {
 	testkit.Eventually(t, 60*time.Second, "no reason is left", func() bool { return c.count(`SELECT count(*) FROM class_wait`) == 0 })
 }
 
+// TestOverlookedTasksAreFound: among classes that were refused, and only when a replica has had the time to see them.
+func TestOverlookedTasksAreFound(t *testing.T) {
+	c := newColony(t, fmt.Sprintf(wide, 2))
+	c.waiting(3, 2, "org%s|SHELL||1")
+	old := func(age time.Duration, classes ...string) bool {
+		t.Helper()
+		left, err := c.store.Overlooked(t.Context(), age, classes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return left
+	}
+	if old(time.Hour) {
+		t.Error("young tasks are overlooked")
+	}
+	if !old(0) || !old(0, "org1|SHELL||1") || !old(0, "org1|SHELL||1", "org2|SHELL||1", "org0|SHELL||1") {
+		t.Error("an overlooked class was not found")
+	}
+	if old(0, "org1|SHELL||1", "org2|SHELL||1", "org3|SHELL||1") {
+		t.Error("refused classes are overlooked")
+	}
+}
+
 // TestReasonsEndWithTheWaiting: what waited through several sweeps and is placed then leaves no reason.
 func TestReasonsEndWithTheWaiting(t *testing.T) {
 	c := newColony(t, fmt.Sprintf(wide, 2))
