@@ -1,6 +1,7 @@
 package ant
 
 import (
+	"strings"
 	"sync"
 	"time"
 )
@@ -33,7 +34,7 @@ func (h *hearing) listening(err error) {
 		h.since, h.why, h.told = time.Time{}, "", false
 	case h.since.IsZero():
 		h.since, h.why = time.Now(), err.Error()
-		h.why = h.why[:min(len(h.why), longWhy)]
+		h.why = strings.ToValidUTF8(h.why[:min(len(h.why), longWhy)], "") // a message takes nothing else
 	}
 }
 

@@ -641,6 +641,59 @@ func TestConcurrentReservations(t *testing.T) {
 	}
 }
 
+// A reservation that is not committed holds nothing, so it must not be answered with a place.
+func TestNoPlaceWithoutAHold(t *testing.T) {
+	c := start(t, nil)
+	c.register("a", 4)
+	exec := func(sql string) {
+		t.Helper()
+		if _, err := c.pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// As when the server ends while the holds are written.
+	exec(`CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'ended' USING ERRCODE = '57P01'; END $$`)
+	exec(`CREATE TRIGGER fail AFTER INSERT ON hold FOR EACH STATEMENT EXECUTE FUNCTION fail()`)
+	res, err := c.desk.Reserve(t.Context(), &resourcev1.ReserveRequest{Asks: shells(2)})
+	if err == nil {
+		t.Errorf("placed, but nothing is held: %v", res.GetPlacements())
+	}
+	exec(`DROP TRIGGER fail ON hold`)
+	if p := c.reserve(nil, shell()).GetPlacements()[0]; p.GetAntId() != "a" {
+		t.Errorf("afterwards: %v", p)
+	}
+	c.audit()
+}
+
+// Beats that come together are one transaction: what the database refuses of one ant must not end the others' leases.
+func TestBadBeatFailsAlone(t *testing.T) {
+	c := start(t, nil)
+	const ants = 20
+	sessions := make([]string, ants)
+	for i := range sessions {
+		sessions[i] = c.register(fmt.Sprintf("a%d", i), 1).GetSession()
+	}
+	bad := &antv1.HeartbeatRequest{AntId: "a0", Session: sessions[0], UnhealthyMethods: []string{"x\x00"}}
+	for range 5 {
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				if _, err := c.ants.Heartbeat(t.Context(), bad); err == nil {
+					t.Error("a bad beat was taken")
+				}
+			})
+		}
+		for i := 1; i < ants; i++ {
+			wg.Go(func() {
+				if _, err := c.beat(fmt.Sprintf("a%d", i), sessions[i]); err != nil {
+					t.Errorf("beat of a%d: %v", i, err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+}
+
 // The replica that refuses is seldom the one that is told of the free slot.
 func TestFreedSlotIsToldByAnotherReplica(t *testing.T) {
 	c := start(t, nil)

@@ -17,8 +17,26 @@ import (
 )
 
 // Beat implements beat.Store: one transaction for all. Most beats change nothing but the lease, and are written by one
-// statement.
+// statement. When the database refuses what is in one of them, the halves are taken: it must not end the leases of others.
 func (s *Store) Beat(ctx context.Context, beats []beat.Beat, lease time.Duration) ([]beat.Answer, []error) {
+	answers, faults := s.beat(ctx, beats, lease)
+	if answers != nil || len(beats) == 1 || pgdb.Temporary(faults[0]) {
+		return answers, faults
+	}
+	half := len(beats) / 2
+	answers, faults = s.Beat(ctx, beats[:half], lease)
+	if answers == nil {
+		answers = make([]beat.Answer, half)
+	}
+	more, moreFaults := s.Beat(ctx, beats[half:], lease)
+	if more == nil {
+		more = make([]beat.Answer, len(beats)-half)
+	}
+	return append(answers, more...), append(faults, moreFaults...)
+}
+
+// beat takes beats together; it returns no answers when they failed together.
+func (s *Store) beat(ctx context.Context, beats []beat.Beat, lease time.Duration) ([]beat.Answer, []error) {
 	var r round
 	err := pgdb.Tx(ctx, s.pool, func(tx pgx.Tx) error {
 		q := s.q.WithTx(tx)

@@ -71,10 +71,11 @@ type pass struct {
 	out      *reserve.Outcome
 	hold     time.Duration
 
-	classes []*class            // in the order of their first asks
-	known   map[uuid.UUID]known // the holds that exist
-	chosen  map[int]bool        // asks that an ant was chosen for
-	left    []int               // asks that may be placed in a further pass
+	classes []*class               // in the order of their first asks
+	known   map[uuid.UUID]known    // the holds that exist
+	chosen  map[int]bool           // asks that an ant was chosen for
+	placed  map[int]reserve.Answer // told to out only when the holds are committed
+	left    []int                  // asks that may be placed in a further pass
 }
 
 // known is a hold that an ask has already. When its ant is gone the ask is placed anew.
@@ -214,10 +215,11 @@ func (p *pass) choose() []string {
 	return slices.Collect(maps.Keys(need))
 }
 
-// take locks the chosen ants and places the asks on what they are now.
+// take locks the chosen ants and places the asks on what they are now. A transaction that was rolled back, or that is
+// repeated, answers nothing: a place without a hold would be given to somebody else, too.
 func (p *pass) take(ctx context.Context, pool *pgxpool.Pool, chosen []string) error {
-	return pgdb.Pipelined(ctx, pool, func(ctx context.Context, t *pgdb.Pipeline) error {
-		p.left, p.known = nil, map[uuid.UUID]known{}
+	err := pgdb.Pipelined(ctx, pool, func(ctx context.Context, t *pgdb.Pipeline) error {
+		p.left, p.known, p.placed = nil, map[uuid.UUID]known{}, map[int]reserve.Answer{}
 		locked := map[string]candidate{}
 		t.Queue(lockChosen, chosen).Query(func(rows pgx.Rows) error {
 			found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c candidate, err error) {
@@ -235,6 +237,13 @@ func (p *pass) take(ctx context.Context, pool *pgxpool.Pool, chosen []string) er
 		p.place(locked).queue(t, p.hold.Milliseconds())
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	for i, a := range p.placed {
+		p.out.Answers[i] = a
+	}
+	return nil
 }
 
 // board shows what is left of the choice under the locks.
@@ -270,7 +279,7 @@ func (p *pass) place(locked map[string]candidate) *writes {
 			continue
 		case held && hold.live:
 			w.keep = append(w.keep, k.UID)
-			p.out.Answers[i] = reserve.Answer{Answer: place.Answer{Ant: hold.ant}, Session: at.session}
+			p.placed[i] = reserve.Answer{Answer: place.Answer{Ant: hold.ant}, Session: at.session}
 			continue
 		case held:
 			w.drop = append(w.drop, k.UID)
@@ -281,7 +290,7 @@ func (p *pass) place(locked map[string]candidate) *writes {
 		case id != "":
 			w.add(k, id)
 			p.known[k.UID] = known{id, true} // the same uid again gets the same place
-			p.out.Answers[i] = reserve.Answer{Answer: place.Answer{Ant: id}, Session: locked[id].session}
+			p.placed[i] = reserve.Answer{Answer: place.Answer{Ant: id}, Session: locked[id].session}
 		case p.chosen[i] || cut[k.Class()]: // others took the slots, or there are ants that were not looked at
 			p.left = append(p.left, i)
 		}
