@@ -46,6 +46,7 @@ type memory struct {
 	forgot   []uuid.UUID
 	keys     []string // that were removed
 	tidied   int
+	pages    int // of outputs
 }
 
 func (m *memory) Now() time.Time { return time.Unix(0, 0) }
@@ -92,7 +93,7 @@ func (m *memory) ForgetUploads(_ context.Context, uids []uuid.UUID) error {
 }
 
 func (m *memory) ForgetOutputs(context.Context, uuid.UUID, time.Duration, int) (uuid.UUID, error) {
-	if m.tidied++; m.tidied < 3 {
+	if m.tidied++; m.tidied < m.pages {
 		return uuid.New(), nil
 	}
 	return uuid.Nil, nil
@@ -192,7 +193,7 @@ func TestALargeChoreIsDoneInTurns(t *testing.T) {
 }
 
 func TestObjectsThatNothingNamesAreDeleted(t *testing.T) {
-	m := &memory{}
+	m := &memory{pages: 3}
 	for i := range 1200 {
 		u := Upload{Mark: Mark{At: time.Unix(int64(i), 0), UID: uuid.New()}, Key: fmt.Sprint("logs/", i)}
 		u.Live, u.Named = i%3 == 1, i%3 == 2
@@ -208,5 +209,14 @@ func TestObjectsThatNothingNamesAreDeleted(t *testing.T) {
 	m.away, m.forgot, l.dropped = errors.New("away"), nil, Mark{}
 	if err := l.Tidy(t.Context()); err == nil || len(m.forgot) != 0 {
 		t.Errorf("%v, %d uploads forgotten", err, len(m.forgot))
+	}
+}
+
+// A colony ends thousands of runs between two rounds, and storage that is away keeps none of their outputs.
+func TestEveryRoundForgetsAllOldOutputs(t *testing.T) {
+	m := &memory{pages: 1000, away: errors.New("away"), uploads: []Upload{{Mark: Mark{UID: uuid.New()}, Key: "k"}}}
+	l := New(m, m, slog.New(slog.DiscardHandler))
+	if err := l.Tidy(t.Context()); !errors.Is(err, m.away) || m.tidied != 1000 {
+		t.Errorf("%v, %d pages of outputs", err, m.tidied)
 	}
 }

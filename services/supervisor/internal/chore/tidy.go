@@ -2,6 +2,7 @@ package chore
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,22 +16,21 @@ const (
 	// outputAge is how long after its end the outputs of a run are kept by name: for a parent that has not heard of it.
 	outputAge  = 24 * time.Hour
 	runsAtOnce = 50
-	// mostPages bounds a round; the next one goes on.
+	// mostPages bounds the uploads of a round; the next one goes on.
 	mostPages = 20
 )
 
-// Tidy deletes what nothing names any more.
+// Tidy deletes what nothing names any more. Every run may have outputs, so a round forgets all of them that are old,
+// however many runs there were.
 func (l *Loop) Tidy(ctx context.Context) error {
-	if err := l.dropOrphans(ctx); err != nil {
-		return err
-	}
-	for range mostPages {
+	orphans := l.dropOrphans(ctx)
+	for ctx.Err() == nil {
 		var err error
 		if l.tidied, err = l.store.ForgetOutputs(ctx, l.tidied, outputAge, runsAtOnce); err != nil || l.tidied == uuid.Nil {
-			return err
+			return errors.Join(orphans, err)
 		}
 	}
-	return nil
+	return ctx.Err()
 }
 
 // dropOrphans deletes the objects of attempts that ended without them: lost after the upload, or with a result that does

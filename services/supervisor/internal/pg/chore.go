@@ -2,6 +2,7 @@ package pg
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -131,13 +132,13 @@ func (s *Store) ForgetUploads(ctx context.Context, uids []uuid.UUID) error {
 
 // ForgetOutputs deletes, of as many runs as limit says after one, the outputs by name that nobody asks for any more: the
 // run ended longer ago than the age and no parent waits for what it has given. It returns the last run that it looked
-// at, the zero one at the end.
+// at, the zero one at the end. Runs that began later are not looked at: their ids tell when they were made.
 func (s *Store) ForgetOutputs(ctx context.Context, after uuid.UUID, age time.Duration, limit int) (uuid.UUID, error) {
 	rows, err := s.pool.Query(ctx, `WITH RECURSIVE run AS (
-			(SELECT execution_id FROM output WHERE execution_id > $1 ORDER BY execution_id LIMIT 1)
-			UNION ALL SELECT (SELECT o.execution_id FROM output o WHERE o.execution_id > run.execution_id ORDER BY o.execution_id LIMIT 1)
+			(SELECT execution_id FROM output WHERE execution_id > $1 AND execution_id < $3 ORDER BY execution_id LIMIT 1)
+			UNION ALL SELECT (SELECT o.execution_id FROM output o WHERE o.execution_id > run.execution_id AND o.execution_id < $3 ORDER BY o.execution_id LIMIT 1)
 			FROM run WHERE run.execution_id IS NOT NULL)
-		SELECT execution_id FROM run WHERE execution_id IS NOT NULL LIMIT $2`, after, limit)
+		SELECT execution_id FROM run WHERE execution_id IS NOT NULL LIMIT $2`, after, limit, firstOf(s.Now().Add(-age)))
 	if err != nil {
 		return after, fmt.Errorf("find runs with outputs: %w", err)
 	}
@@ -155,4 +156,12 @@ func (s *Store) ForgetOutputs(ctx context.Context, after uuid.UUID, age time.Dur
 		return uuid.Nil, nil
 	}
 	return runs[len(runs)-1], nil
+}
+
+// firstOf is the smallest id (UUIDv7) of what is made from a time on.
+func firstOf(t time.Time) (id uuid.UUID) {
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], uint64(max(t.UnixMilli(), 0))) // #nosec G115 -- not negative
+	copy(id[:6], ms[2:])
+	return id
 }

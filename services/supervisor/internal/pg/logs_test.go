@@ -130,7 +130,8 @@ func TestOutputsOfEndedRunsAreForgotten(t *testing.T) {
 	child := uuid.NewString()
 	c.execAll(
 		`INSERT INTO execution (id, org_id, request_id, run, job_type, state, age_at, created_at, ended_at)
-			SELECT gen_random_uuid(), 'o', CASE WHEN g = 1 THEN '`+child+`' ELSE gen_random_uuid() END, 1, 'j', 'COMPLETED', now(), now(), now() - interval '1 hour' * (g - 1) * 2 - interval '30 hours' * (g % 2)
+			SELECT (lpad(to_hex((extract(epoch FROM now() - interval '40 hours') * 1000)::bigint), 12, '0') || substr(md5(random()::text), 1, 20))::uuid,
+				'o', CASE WHEN g = 1 THEN '`+child+`' ELSE gen_random_uuid() END, 1, 'j', 'COMPLETED', now(), now(), now() - interval '1 hour' * (g - 1) * 2 - interval '30 hours' * (g % 2)
 			FROM generate_series(1, 5) g`,
 		`INSERT INTO output SELECT id, 'k' || n, 'v', 1, 0, now() FROM execution, generate_series(1, 3) n WHERE job_type = 'j'`,
 		`INSERT INTO child (execution_id, task_idx, round, state, request_id, due_at, heard_at, created_at) VALUES (gen_random_uuid(), 0, 1, 'SUBMITTED', '`+child+`', now(), now(), now())`,
@@ -151,5 +152,19 @@ func TestOutputsOfEndedRunsAreForgotten(t *testing.T) {
 		FROM output o JOIN execution e ON e.id = o.execution_id`, child).Scan(&open, &waited, &young, &old)
 	if err != nil || open != 2 || waited != 3 || young != 6 || old != 0 {
 		t.Errorf("%d outputs of the open run, %d of a child, %d of young runs, %d of old ones: %v", open, waited, young, old, err)
+	}
+}
+
+// Of the runs of the last day none can have ended longer ago: they are not looked through again and again.
+func TestOutputsOfYoungRunsAreNotLookedAt(t *testing.T) {
+	c := newColony(t, fmt.Sprintf(wide, 2))
+	for range 5 {
+		c.exec(`INSERT INTO output SELECT '` + uuid.Must(uuid.NewV7()).String() + `', 'k', 'v', 1, 0, now()`)
+	}
+	if after, err := c.store.ForgetOutputs(t.Context(), uuid.Nil, time.Hour, 2); err != nil || after != uuid.Nil {
+		t.Errorf("looked up to %s, %v", after, err)
+	}
+	if after, err := c.store.ForgetOutputs(t.Context(), uuid.Nil, -time.Hour, 2); err != nil || after == uuid.Nil {
+		t.Errorf("runs of the last hour: %v", err)
 	}
 }
