@@ -674,6 +674,9 @@ func TestBadBeatFailsAlone(t *testing.T) {
 		sessions[i] = c.register(fmt.Sprintf("a%d", i), 1).GetSession()
 	}
 	bad := &antv1.HeartbeatRequest{AntId: "a0", Session: sessions[0], UnhealthyMethods: []string{"x\x00"}}
+	if _, err := c.beat("a\x00", sessions[0]); errs.CodeOf(err) != errs.CodeInvalid {
+		t.Errorf("an id that no ant has: %v", err)
+	}
 	for range 5 {
 		var wg sync.WaitGroup
 		for range 10 {

@@ -334,6 +334,22 @@ func TestAnAntThatWasForgottenSyncsAgain(t *testing.T) {
 	w.settled()
 }
 
+// Calls of ants that come together are one transaction: an id that the database takes offence at must not get that far.
+func TestIDsThatNoAntHasAreRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const bad = "a\x00"
+	session, uid := uuid.NewString(), uuid.NewString()
+	_, claim := w.attempts.Claim(t.Context(), &antv1.ClaimRequest{AntId: bad, Session: session, Uids: []string{uid}})
+	_, sync := w.attempts.Sync(t.Context(), &antv1.SyncRequest{AntId: bad, Session: session, Generation: 1})
+	_, upload := w.attempts.CreateLogUpload(t.Context(), &antv1.CreateLogUploadRequest{AntId: bad, Session: session, Uid: uid, Size: 1})
+	for call, err := range map[string]error{"claim": claim, "sync": sync, "upload": upload} {
+		if errs.CodeOf(err) != errs.CodeInvalid {
+			t.Errorf("%s: %v", call, err)
+		}
+	}
+}
+
 func TestStaleSessionsGetNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

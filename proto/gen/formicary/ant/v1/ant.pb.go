@@ -1548,9 +1548,9 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"generation\x18\x02 \x01(\x03R\n" +
 	"generation\x12/\n" +
 	"\x05lease\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x05lease\x12B\n" +
-	"\x0fheartbeat_every\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x0eheartbeatEvery\"\x85\x02\n" +
-	"\x10HeartbeatRequest\x12\x1e\n" +
-	"\x06ant_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x05antId\x12\"\n" +
+	"\x0fheartbeat_every\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x0eheartbeatEvery\"\xa5\x02\n" +
+	"\x10HeartbeatRequest\x12>\n" +
+	"\x06ant_id\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$R\x05antId\x12\"\n" +
 	"\asession\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\asession\x12+\n" +
 	"\x11unhealthy_methods\x18\x03 \x03(\tR\x10unhealthyMethods\x12\x1a\n" +
 	"\bdraining\x18\x04 \x01(\bR\bdraining\x12\x1c\n" +
@@ -1560,13 +1560,13 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"generation\x18\a \x01(\x03B\a\xbaH\x04\"\x02(\x00R\n" +
 	"generation\"/\n" +
 	"\x11HeartbeatResponse\x12\x1a\n" +
-	"\bdraining\x18\x01 \x01(\bR\bdraining\"R\n" +
-	"\fLeaveRequest\x12\x1e\n" +
-	"\x06ant_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x05antId\x12\"\n" +
+	"\bdraining\x18\x01 \x01(\bR\bdraining\"r\n" +
+	"\fLeaveRequest\x12>\n" +
+	"\x06ant_id\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$R\x05antId\x12\"\n" +
 	"\asession\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\asession\"\x0f\n" +
-	"\rLeaveResponse\"s\n" +
-	"\fClaimRequest\x12\x1e\n" +
-	"\x06ant_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x05antId\x12\"\n" +
+	"\rLeaveResponse\"\x93\x01\n" +
+	"\fClaimRequest\x12>\n" +
+	"\x06ant_id\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$R\x05antId\x12\"\n" +
 	"\asession\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\asession\x12\x1f\n" +
 	"\x04uids\x18\x03 \x03(\tB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x04uids\"=\n" +
 	"\rClaimResponse\x12,\n" +
@@ -1615,9 +1615,9 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\n" +
 	"QueryEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xbb\x01\n" +
-	"\vSyncRequest\x12\x1e\n" +
-	"\x06ant_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x05antId\x12\"\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xdb\x01\n" +
+	"\vSyncRequest\x12>\n" +
+	"\x06ant_id\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$R\x05antId\x12\"\n" +
 	"\asession\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\asession\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x03 \x01(\x03R\n" +
@@ -1627,9 +1627,9 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\x05first\x18\x06 \x01(\bR\x05first\"<\n" +
 	"\fSyncResponse\x12\x12\n" +
 	"\x04stop\x18\x01 \x03(\tR\x04stop\x12\x18\n" +
-	"\asettled\x18\x02 \x03(\tR\asettled\"\x95\x01\n" +
-	"\x16CreateLogUploadRequest\x12\x1e\n" +
-	"\x06ant_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x05antId\x12\"\n" +
+	"\asettled\x18\x02 \x03(\tR\asettled\"\xb5\x01\n" +
+	"\x16CreateLogUploadRequest\x12>\n" +
+	"\x06ant_id\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$R\x05antId\x12\"\n" +
 	"\asession\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\asession\x12\x1a\n" +
 	"\x03uid\x18\x03 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x03uid\x12\x1b\n" +
 	"\x04size\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x04size\"=\n" +
