@@ -92,6 +92,8 @@ type Dispatcher struct {
 	freed   []uuid.UUID     // to be told to resource-manager
 	since   since
 	settled []uuid.UUID // it knows them; their rows are still there
+	// unanswered are asks that it may have placed: what is held for them would be missed until their deadline.
+	unanswered []uuid.UUID
 }
 
 // since tells what happened while a question was under way: its answer does not know of that.
@@ -430,14 +432,19 @@ func (d *Dispatcher) reserve(ctx context.Context, tasks []execution.Candidate) (
 func (d *Dispatcher) call(ctx context.Context, asks []Ask) ([]Place, time.Time, error) {
 	d.mu.Lock()
 	n := min(len(d.freed), releaseLimit)
-	releases := d.freed[:n:n]
-	d.freed = d.freed[n:]
+	releases, unanswered := d.freed[:n:n], d.unanswered
+	d.freed, d.unanswered = d.freed[n:], nil
 	d.mu.Unlock()
-	places, deadline, err := d.slots.Reserve(ctx, releases, asks)
+	places, deadline, err := d.slots.Reserve(ctx, slices.Concat(releases, unanswered), asks)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err != nil {
 		d.freed = append(releases, d.freed...)
+		d.unanswered = append(d.unanswered, unanswered...)
+		for _, a := range asks {
+			d.unanswered = append(d.unanswered, a.UID)
+		}
+		d.unanswered = d.unanswered[max(len(d.unanswered)-releaseLimit, 0):] // older ones have met their deadline, or will
 		return nil, time.Time{}, err
 	}
 	d.settled = append(d.settled, releases...)
@@ -483,7 +490,7 @@ func (d *Dispatcher) judge(tasks []execution.Candidate, places []Place, before s
 // giveBack tells resource-manager what was freed when no ask has carried it, and forgets what it knows.
 func (d *Dispatcher) giveBack(ctx context.Context) error {
 	d.mu.Lock()
-	pending := len(d.freed) > 0
+	pending := len(d.freed) > 0 || len(d.unanswered) > 0
 	d.mu.Unlock()
 	if pending {
 		pause := time.NewTimer(releasePause)
@@ -494,7 +501,7 @@ func (d *Dispatcher) giveBack(ctx context.Context) error {
 			return nil
 		}
 		d.mu.Lock()
-		pending = len(d.freed) > 0
+		pending = len(d.freed) > 0 || len(d.unanswered) > 0
 		d.mu.Unlock()
 	}
 	if pending {

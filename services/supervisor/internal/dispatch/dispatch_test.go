@@ -195,6 +195,58 @@ func TestQuestionsFollowTheSlots(t *testing.T) {
 	}
 }
 
+// lossy hands out slots and loses its first answer.
+type lossy struct {
+	free int
+	lost bool
+	held map[uuid.UUID]bool
+}
+
+func (l *lossy) Reserve(_ context.Context, releases []uuid.UUID, asks []Ask) ([]Place, time.Time, error) {
+	for _, uid := range releases {
+		delete(l.held, uid)
+	}
+	places := make([]Place, len(asks))
+	for i, a := range asks {
+		if len(l.held) == l.free {
+			places[i] = Place{Gate: "capacity", Reason: "all slots are used"}
+			continue
+		}
+		l.held[a.UID] = true
+		places[i] = Place{Ant: "ant1"}
+	}
+	if !l.lost {
+		l.lost = true
+		return nil, time.Time{}, errors.New("no answer in time")
+	}
+	return places, time.Now().Add(time.Minute), nil
+}
+
+// A question that is not answered in time may be carried out all the same: nobody uses what it holds.
+func TestSlotsOfAnUnansweredQuestionAreGivenBack(t *testing.T) {
+	d, store, _ := setUp(0, many(10, "a")...)
+	slots := &lossy{free: 10, held: map[uuid.UUID]bool{}}
+	d.slots = slots
+	d.Changed(&execution.Changes{Left: true})
+	if err := d.round(t.Context()); err == nil {
+		t.Fatal("the answer was not lost")
+	}
+	round(t, d)
+	if len(store.ready) > 0 {
+		t.Errorf("%d tasks wait for slots that are held for nothing", len(store.ready))
+	}
+
+	d, _, _ = setUp(0)
+	slots = &lossy{free: 1, held: map[uuid.UUID]bool{}}
+	d.slots = slots
+	if _, _, err := d.Place(t.Context(), []execution.Candidate{{Execution: uuid.New(), Class: "a", Slots: 1}}); err == nil {
+		t.Fatal("the answer was not lost")
+	}
+	if err := d.giveBack(t.Context()); err != nil || len(slots.held) > 0 {
+		t.Errorf("%d slots are held when nothing more is asked for: %v", len(slots.held), err)
+	}
+}
+
 func TestBatchesFollowEachOther(t *testing.T) {
 	d, store, _ := setUp(1000, many(95, "a")...)
 	d.Changed(&execution.Changes{Left: true})
