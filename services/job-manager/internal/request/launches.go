@@ -35,8 +35,10 @@ func DefaultLaunchTimes() LaunchTimes {
 }
 
 const (
-	// launchBytes bounds what one answer with launches holds, well below the largest message.
+	// launchBytes is from where on a call begins with no more runs, mostBytes what its answer holds at most: a larger one
+	// is no message, and nothing of it would arrive.
 	launchBytes = 12 << 20
+	mostBytes   = 24 << 20
 	// renderers work on one call at once.
 	renderers = 2
 	// slowRender is what makes a definition slow: its runs come last.
@@ -109,8 +111,8 @@ func (c *launching) work(ctx context.Context) {
 			continue
 		}
 		began := time.Now()
-		c.out[i] = c.render(ctx, c.recs[i])
-		c.done(i, time.Since(began))
+		l := c.render(ctx, c.recs[i])
+		c.done(i, l, time.Since(began))
 	}
 }
 
@@ -143,15 +145,25 @@ func (c *launching) take() (next int, late bool) {
 	return next, !first && (time.Now().After(c.until) || c.bytes > launchBytes)
 }
 
-// done notes what a run took.
-func (c *launching) done(i int, took time.Duration) {
+// done takes an answer and notes what it took. One that has no room beside the others comes with the next call.
+func (c *launching) done(i int, l Launch, took time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	def, l := c.recs[i].DefinitionID, &c.out[i]
+	def := c.recs[i].DefinitionID
 	c.busy[def]--
 	c.quick[def] = took < slowRender
-	c.bytes += len(l.Plan) + len(l.Vars) + len(l.ErrorRules)
 	c.slow.note(def, took)
+	switch size := len(l.Plan) + len(l.Vars) + len(l.ErrorRules); {
+	case size > mostBytes:
+		large := failedLaunch(l.Record, errs.Invalid("PLAN_TOO_LARGE", "its plan and variables have %d MiB, at most %d are possible", size>>20, mostBytes>>20))
+		large.Audience = l.Audience
+		l = large
+	case c.bytes+size > mostBytes:
+		l = faulty(l.Record, NotReached, "the answer has no room for it")
+	default:
+		c.bytes += size
+	}
+	c.out[i] = l
 }
 
 // render renders a run in bounded time. A panic is the fault of this run only.

@@ -72,6 +72,10 @@ type books struct{ definition.Store }
 
 func (books) Find(_ context.Context, ref definition.Ref) (definition.Definition, error) {
 	kind := kindOf(ref.ID)
+	if kind == "large" {
+		text := "job_type: j\ntasks:\n  - task_type: a\n    method: SHELL\n    script:\n      - \"echo" + strings.Repeat(" {{.big}}", 4) + "\"\n"
+		return definition.Definition{ID: ref.ID, OrgID: "o", JobType: "j", YAML: text}, nil
+	}
 	text := "job_type: j\nwebhook:\n  url: https://example.org\ntasks:\n  - task_type: a\n    method: SHELL\n    script:\n      - \"echo {{ CountByJobTypeAndState \"" + kind + "\" }}\"\n"
 	return definition.Definition{ID: ref.ID, OrgID: "o", JobType: "j", YAML: text}, nil
 }
@@ -186,5 +190,38 @@ func TestEachLaunchHasItsOwnAnswer(t *testing.T) {
 	}
 	if !strings.Contains(got[panics.ID].Reason, "index out of range") || s.launched != 2 {
 		t.Errorf("%q, %d launches are remembered", got[panics.ID].Reason, s.launched)
+	}
+}
+
+// What is too much for one message comes in several, and what is too much for any fails: it must not keep the runs that
+// are asked for beside it from being launched.
+func TestLargeLaunchesFitIntoMessages(t *testing.T) {
+	s := &shelf{}
+	runs := s.add("large", 4)
+	for i := range s.recs {
+		n := 600 << 10
+		if i == 3 {
+			n = 900 << 10
+		}
+		s.recs[i].Params = []byte(`{"big":"` + strings.Repeat("<", n) + `"}`) // each has six bytes in JSON
+	}
+	runs = append(runs, s.add("quick", 1)...)
+	m := s.manager(t)
+	for calls := 1; len(runs) > 0; calls++ {
+		size, done := 0, 0
+		for id, l := range launch(t, m, false, runs...) {
+			size += len(l.Plan) + len(l.Vars)
+			if l.Fault == request.NotReached {
+				continue
+			}
+			done++
+			runs = slices.DeleteFunc(runs, func(r request.Run) bool { return r.ID == id })
+			if large := id == s.recs[3].ID; l.Fault != request.NoFault || large != (l.ErrorCode != "") || large != (l.Plan == nil) {
+				t.Errorf("%d bytes, fault %d %s, %s %s", len(l.Plan), l.Fault, l.Reason, l.ErrorCode, l.ErrorMessage)
+			}
+		}
+		if size > 32<<20-1<<20 || done == 0 || calls > 5 {
+			t.Fatalf("call %d answers for %d runs with %d bytes", calls, done, size)
+		}
 	}
 }
