@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/formicary/formicary/libs/bus"
+	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/pgdb"
 )
 
@@ -18,7 +19,7 @@ func (c *Consumer) fault(err error) bus.Fault {
 		code = s.GRPCStatus().Code()
 	}
 	switch {
-	case pgdb.Slow(err), code == codes.DeadlineExceeded, code == codes.ResourceExhausted:
+	case pgdb.Slow(err), code == codes.DeadlineExceeded, errs.CodeOf(err) == errs.CodeExhausted: // the last is too much for one message, too
 		return bus.Slow
 	case code == codes.Internal:
 		return bus.Opaque
