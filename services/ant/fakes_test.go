@@ -2,6 +2,7 @@ package ant_test
 
 import (
 	"context"
+	"errors"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -57,6 +58,8 @@ type colony struct {
 	syncError  error
 	beatError  error
 	claimError error
+	claimMost  int    // more are refused, as when their answer is too large; 0: none
+	poison     string // a claim that names it fails
 	uploadCode int
 	logs       map[string]string
 	beats      []*antv1.HeartbeatRequest
@@ -193,6 +196,12 @@ func (c *colony) Claim(_ context.Context, r *antv1.ClaimRequest) (*antv1.ClaimRe
 	defer c.mu.Unlock()
 	if c.claimError != nil {
 		return nil, c.claimError
+	}
+	switch {
+	case c.claimMost > 0 && len(r.GetUids()) > c.claimMost:
+		return nil, errs.Exhausted("TOO_LARGE", "the answer is too large")
+	case slices.Contains(r.GetUids(), c.poison):
+		return nil, errors.New("it cannot be encoded")
 	}
 	res := &antv1.ClaimResponse{}
 	for _, uid := range r.GetUids() {

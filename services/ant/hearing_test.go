@@ -87,6 +87,39 @@ func TestDeafAntSaysSo(t *testing.T) {
 	testkit.Eventually(t, 60*time.Second, "it hears again", func() bool { return last().GetDeaf() == "" })
 }
 
+// TestClaimsThatFailTogetherAreMadeApart: an answer that is too large, or one attempt that cannot be answered, keeps no
+// other attempt from being claimed.
+func TestClaimsThatFailTogetherAreMadeApart(t *testing.T) {
+	c := newColony(t)
+	const bells, each = 40, 5
+	c.do(func() { c.claimMost, c.poison = 50, uuid.NewString() })
+	for i := range bells {
+		bell := &antv1.Doorbell{}
+		for range each {
+			bell.Uids = append(bell.Uids, uuid.NewString())
+		}
+		if i == bells/2 {
+			bell.Uids[0] = c.poison
+		}
+		data, err := proto.Marshal(bell)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.js.Publish(t.Context(), "formicary.task."+antID, data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.start(c.config())
+	testkit.Eventually(t, 20*time.Second, "all but those of one bell are claimed", c.is(func() bool { return len(c.claims) == (bells-1)*each }))
+	con, err := c.js.Consumer(t.Context(), bus.Tasks, "ant-"+antID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := con.CachedInfo().Delivered.Consumer; n >= 2*bells { // the one bell comes again and again
+		t.Errorf("%d deliveries of %d doorbells: some waited for the one that fails", n, bells)
+	}
+}
+
 // TestManyDoorbellsAreClaimedInCallsThatAreTaken: no call names more attempts than supervisor takes.
 func TestManyDoorbellsAreClaimedInCallsThatAreTaken(t *testing.T) {
 	c := newColony(t)

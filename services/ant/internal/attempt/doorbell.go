@@ -6,8 +6,11 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/formicary/formicary/libs/errs"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	"github.com/formicary/formicary/services/ant/internal/executor"
 )
@@ -22,8 +25,8 @@ var (
 	errTwice = errors.New("the attempt runs already")
 )
 
-// Ring claims the attempts that doorbells name, in as few calls as it takes, and starts those that it gets. A doorbell is acknowledged
-// as soon as the claim is answered: from then on the attempt's life is in the database, not in the message.
+// Ring claims the attempts that doorbells name, in as few calls as it takes, and starts those that it gets. A doorbell is
+// acknowledged as soon as the claim is answered: from then on the attempt's life is in the database, not in the message.
 func (m *Manager) Ring(ctx context.Context, msgs []jetstream.Msg) error {
 	if m.shut() {
 		for _, msg := range msgs {
@@ -67,6 +70,12 @@ func (m *Manager) claim(ctx context.Context, bells []bell) {
 	}
 	if len(uids) > 0 { // else an earlier claim named them all
 		if err := m.ask(ctx, uids); err != nil {
+			if half := len(bells) / 2; half > 0 && ctx.Err() == nil && together(err) {
+				m.deps.Log.Warn("claim failed; its halves are tried", "attempts", len(uids), "error", err)
+				m.claim(ctx, bells[:half])
+				m.claim(ctx, bells[half:])
+				return
+			}
 			if ctx.Err() == nil {
 				m.deps.Log.Warn("claim failed; the doorbells come again", "attempts", len(uids), "error", err)
 			}
@@ -80,6 +89,12 @@ func (m *Manager) claim(ctx context.Context, bells []bell) {
 	for _, b := range bells {
 		_ = b.msg.Ack()
 	}
+}
+
+// together says that a claim may have failed for what it names together: the answer is larger than a message may be, or
+// one of many cannot be answered. The others must not wait for it, and claimed again they get the same answer.
+func together(err error) bool {
+	return errs.CodeOf(err) == errs.CodeExhausted || status.Code(err) == codes.Internal
 }
 
 func (m *Manager) ask(ctx context.Context, uids []string) error {
