@@ -69,7 +69,8 @@ func (s *Store) Due(ctx context.Context, marks execution.Marks, limit int) ([]ex
 }
 
 // doubtful are the live attempts that something is to be done about now, by kind. They are found in one look at what is
-// live, which is bounded by slots; nothing that a Sync changes has an index. Rests ends for the passing of time.
+// live, which is bounded by slots; nothing that a Sync changes has an index. The grace of an item is that of its group. Nothing ends for the passing of
+// time while that rests.
 const doubtful = `SELECT uid, kind, ant_id, lease_until, now() FROM (
 	SELECT uid, kind, ant_id, lease_until, row_number() OVER (PARTITION BY kind ORDER BY CASE kind
 		WHEN 'stop' THEN stop_requested_at WHEN 'timeout' THEN timeout_at WHEN 'lease' THEN lease_until ELSE dispatched_at END, uid) AS place
@@ -79,7 +80,9 @@ const doubtful = `SELECT uid, kind, ant_id, lease_until, now() FROM (
 			WHEN state = 'DISPATCHED' THEN CASE WHEN dispatched_at <= now() - $3::interval * (rung + 1) THEN 'ring' END
 			WHEN NOT p.runs THEN NULL
 			WHEN stop_requested_at <= now() - $2::interval AND stop_requested_at <= now() - $2::interval - coalesce((SELECT
-				(k.spec ->> 'grace')::bigint / 1000 * interval '1 microsecond' FROM task k WHERE k.execution_id = a.execution_id AND k.idx = a.task_idx), '0') THEN 'stop'
+				(coalesce(g.spec, k.spec) ->> 'grace')::bigint / 1000 * interval '1 microsecond'
+				FROM task k LEFT JOIN task g ON g.execution_id = k.execution_id AND g.idx = k.group_idx
+				WHERE k.execution_id = a.execution_id AND k.idx = a.task_idx), '0') THEN 'stop'
 			WHEN timeout_at < now() THEN 'timeout'
 			WHEN lease_until < now() THEN 'lease' END AS kind
 		FROM attempt a CROSS JOIN (SELECT ` + restless + ` AS runs FROM pulse p) p
