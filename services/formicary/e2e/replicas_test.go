@@ -124,7 +124,7 @@ func TestTwoOfEverything(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a minute")
 	}
-	jobs, kills, idle := 60, 8, 2*time.Second // other tests run beside it
+	jobs, kills, idle := 60, 8, 5*time.Second // other tests run beside it
 	if os.Getenv("FORMICARY_REPLICAS") != "" {
 		jobs, kills, idle = 200, 30, 500*time.Millisecond
 	}

@@ -79,7 +79,7 @@ const (
 )
 
 // TakeTurn takes the lock that replicas hold from a look to the dispatch of what was found. It saves reservations for the
-// same tasks and nothing depends on it, so who waits longer than turnWait, because the holder hangs, goes on without,
+// same tasks and nothing depends on it, so who waits longer than TurnWait, because the holder hangs, goes on without,
 // and does not wait again for a while. It is a lock of the session: no transaction is open while resource-manager is
 // asked.
 func (s *Store) TakeTurn(ctx context.Context) (done func(), err error) {
@@ -99,7 +99,7 @@ func (s *Store) TakeTurn(ctx context.Context) (done func(), err error) {
 			return nil, fmt.Errorf("take a turn: %w", err)
 		case mine:
 			return func() { s.endTurn(ctx, conn) }, nil
-		case time.Since(began) > turnWait:
+		case time.Since(began) > s.TurnWait:
 			conn.Release()
 			s.alone.Store(time.Now().Add(turnAlone).UnixNano())
 			return func() {}, nil

@@ -186,6 +186,7 @@ func TestLongClassesWait(t *testing.T) {
 // TestReplicasTakeTurns: dispatchers that are woken together do not hold places for the same tasks.
 func TestReplicasTakeTurns(t *testing.T) {
 	c := newColony(t, fmt.Sprintf(wide, 2))
+	c.store.TurnWait = time.Minute // nobody hangs, however slow the machine is
 	c.waiting(4, 100, "org%s|SHELL||1")
 	rm := newSlots(0)
 	var all []*dispatch.Dispatcher

@@ -36,6 +36,9 @@ type Definitions interface {
 
 // Store is the schema.
 type Store struct {
+	// TurnWait is how long TakeTurn waits for a replica that may hang; New sets what suits one that works.
+	TurnWait time.Duration
+
 	pool        *pgxpool.Pool
 	leases      *pgxpool.Pool // of Sync and Beat alone
 	reads       *pgxpool.Pool // of what people look at
@@ -48,7 +51,7 @@ type Store struct {
 
 // New returns the schema that pool's search path names.
 func New(pool *pgxpool.Pool, l Listener, d Definitions, log *slog.Logger) *Store {
-	return &Store{pool: pool, leases: pool, reads: pool, listener: l, definitions: d, log: log}
+	return &Store{TurnWait: turnWait, pool: pool, leases: pool, reads: pool, listener: l, definitions: d, log: log}
 }
 
 // Apart gives connections of their own to the renewal of leases, which nothing may hold up, and to what people look at,
