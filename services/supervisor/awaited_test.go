@@ -21,9 +21,6 @@ func TestAwaitHearsOfAChildThatWasNeverSubmitted(t *testing.T) {
 	join := jobspec.Task{Name: "join", Method: jobspec.MethodAwaitForkedJob, AwaitForkedTasks: []string{"a"}}
 	id := w.admit(plan(a, join))
 	w.taskBecomes(id, "a", executionv1.Task_FAILED)
-	w.children.mu.Lock()
-	w.children.away = 0
-	w.children.mu.Unlock()
 	w.taskBecomes(id, "join", executionv1.Task_FAILED)
 	w.becomes(id, executionv1.Execution_FAILED)
 }

@@ -2,9 +2,12 @@ package e2e
 
 import (
 	"bufio"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -41,15 +44,25 @@ func (s *scheduler) leads(w *world) bool {
 	return ok && v == 1
 }
 
-// freePort returns an address that nobody listens on now.
+// port is the last that freePort has returned. It counts up below those that formicary up chooses from and those that
+// the system hands out, so that nobody else takes a port before the process that it is meant for, and that one gets it
+// back when it is started again.
+var port atomic.Int32
+
+func init() { port.Store(10_000 + rand.Int32N(5_000)) }
+
+// freePort returns an address that nobody listens on now, and never the same twice.
 func freePort(t *testing.T) string {
 	t.Helper()
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1_000 {
+		addr := fmt.Sprintf("127.0.0.1:%d", port.Add(1))
+		if lis, err := net.Listen("tcp", addr); err == nil {
+			_ = lis.Close()
+			return addr
+		}
 	}
-	defer func() { _ = lis.Close() }()
-	return lis.Addr().String()
+	t.Fatal("1,000 ports in a row are taken")
+	return ""
 }
 
 // twoSchedulers starts a colony of separate processes with two schedulers and says which of them leads.

@@ -182,8 +182,8 @@ func killReplicas(t *testing.T, replicas []*replica, n int, chosen uint64) {
 			return
 		}
 		r := replicas[random.IntN(len(replicas))]
+		killed = append(killed, time.Now().Format("05.000 ")+r.name)
 		r.kill()
-		killed = append(killed, r.name)
 	}
-	t.Logf("killed: %s", strings.Join(killed, " "))
+	t.Logf("killed, at second: %s", strings.Join(killed, ", "))
 }

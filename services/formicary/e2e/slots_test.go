@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -20,6 +21,9 @@ const (
 	settle = time.Second
 )
 
+// dispatching are the services that a task needs to get from READY to an ant.
+var dispatching = []string{"supervisor", "resource-manager"}
+
 // slotWatch looks for tasks that are READY although slots are free. It counts only time in which a dispatcher and a
 // resource-manager lived from the beginning to the end, and in which it could look itself.
 type slotWatch struct {
@@ -27,7 +31,7 @@ type slotWatch struct {
 	most      time.Duration // that a task may wait beside free slots
 	execution *pgxpool.Pool
 	resource  *pgxpool.Pool
-	replicas  []*replica
+	replicas  []*replica // of what dispatches
 	http      *http.Client
 	stop      context.CancelFunc
 	done      sync.WaitGroup
@@ -57,13 +61,14 @@ func watchSlots(t *testing.T, col colony.Colony, replicas []*replica, most time.
 		t.Cleanup(pool.Close)
 		return pool
 	}
+	watched := slices.DeleteFunc(slices.Clone(replicas), func(r *replica) bool { return !slices.Contains(dispatching, r.service) })
 	ctx, stop := context.WithCancel(t.Context())
 	s := &slotWatch{
-		t: t, most: most, execution: open("supervisor", "execution"), resource: open("resource-manager", "resource"), replicas: replicas,
+		t: t, most: most, execution: open("supervisor", "execution"), resource: open("resource-manager", "resource"), replicas: watched,
 		http: &http.Client{Timeout: 2 * time.Second}, stop: stop,
 	}
 	s.done.Go(func() { every(ctx, sampleEvery, s.look) })
-	for _, r := range replicas {
+	for _, r := range s.replicas {
 		s.done.Go(func() { every(ctx, 2*sampleEvery, func(context.Context) { r.look(s.http) }) })
 	}
 	t.Cleanup(func() { stop(); s.done.Wait() })
@@ -85,7 +90,7 @@ func every(ctx context.Context, pause time.Duration, f func(context.Context)) {
 
 // manned says that a dispatcher and a resource-manager have been at work for a while.
 func (s *slotWatch) manned() bool {
-	for _, service := range []string{"supervisor", "resource-manager"} {
+	for _, service := range dispatching {
 		lives := false
 		for _, r := range s.replicas {
 			since, ok := r.readySince()

@@ -110,8 +110,9 @@ type closed struct {
 
 const (
 	sweepEvery   = 5 * time.Second
-	heirEvery    = 250 * time.Millisecond
-	heirAge      = 300 * time.Millisecond // a replica that lives has dispatched or released by then
+	heirEvery    = 150 * time.Millisecond
+	heirAge      = 150 * time.Millisecond // a replica that lives has dispatched by then
+	releaseAge   = 300 * time.Millisecond // and released by then
 	heirClasses  = 100                    // that are closed; with more of them there is hardly a free slot
 	settleEvery  = 100 * time.Millisecond
 	releasePause = 3 * time.Millisecond // collects what ends together; only when nobody waits for the slots
@@ -243,7 +244,7 @@ func (d *Dispatcher) Reopen() {
 // inherit takes up what a replica left that died between a commit and what follows from it: slots that were freed and
 // not told, tasks that were made READY and not looked at. Slots would be idle until the sweep.
 func (d *Dispatcher) inherit(ctx context.Context) error {
-	uids, err := d.store.Releases(ctx, heirAge, releaseLimit)
+	uids, err := d.store.Releases(ctx, releaseAge, releaseLimit)
 	if err != nil {
 		return err
 	}
