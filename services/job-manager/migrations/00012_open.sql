@@ -13,10 +13,11 @@ CREATE INDEX CONCURRENTLY request_by_type_state ON request (org_id, job_type, st
 DROP INDEX CONCURRENTLY IF EXISTS request_by_parent_state;
 CREATE INDEX CONCURRENTLY request_by_parent_state ON request (parent_request_id, state, id) WHERE parent_request_id IS NOT NULL;
 
--- Everything that supervisor may know more of than this service, by the time at which it is asked.
+-- Everything that supervisor may know more of than this service, by the time at which it is asked. Only a statement that
+-- asks for a time can use it: those that look for what is active have a better one.
 DROP INDEX CONCURRENTLY IF EXISTS request_silent;
-CREATE INDEX CONCURRENTLY request_silent ON request (check_at) WHERE state IN ('READY', 'EXECUTING')
-    OR state IN ('PENDING', 'PAUSED', 'MANUAL_APPROVAL_REQUIRED') AND (execution_version > 0 OR cancel_requested_at IS NOT NULL);
+CREATE INDEX CONCURRENTLY request_silent ON request (check_at) WHERE check_at IS NOT NULL AND (state IN ('READY', 'EXECUTING')
+    OR state IN ('PENDING', 'PAUSED', 'MANUAL_APPROVAL_REQUIRED') AND (execution_version > 0 OR cancel_requested_at IS NOT NULL));
 
 DROP INDEX CONCURRENTLY IF EXISTS request_rare;
 DROP INDEX CONCURRENTLY IF EXISTS request_by_type;

@@ -21,7 +21,7 @@ type term struct {
 	last  plan.Decision // of the newest plan
 
 	behind  map[typeKey]plan.Place // where the next look behind held heads begins
-	deepAt  time.Time              // when that was done last
+	deepAt  time.Time              // when that is due
 	squeeze int                    // the usual number of heads is divided by it after an answer that was too large
 
 	written   []plan.Gate // as stored by the last write of this term
@@ -33,7 +33,8 @@ type typeKey struct{ org, jobType string }
 const (
 	headsMax     = 2000 // that are wanted of a queue
 	deepTypes    = 100  // that are looked behind at once
-	deepEvery    = 100 * time.Millisecond
+	deepEvery    = 100 * time.Millisecond // or deepShare times what a look behind has taken, whichever is longer
+	deepShare    = 20
 	squeezeMax   = 1 << 12
 	rewriteAfter = 250 * time.Millisecond
 )
@@ -59,11 +60,12 @@ func (t *term) pass(ctx context.Context, swept bool) (int, error) {
 	if err := t.look(ctx); err != nil {
 		return 0, err
 	}
-	deep := len(t.last.Blind) > 0 && (swept || time.Since(t.deepAt) >= deepEvery)
+	deep := len(t.last.Blind) > 0 && (swept || !time.Now().Before(t.deepAt))
 	s, now, err := t.read(ctx)
 	if err == nil && deep {
-		t.deepAt = time.Now()
+		began := time.Now()
 		err = t.readBehind(ctx, &s)
+		t.deepAt = time.Now().Add(max(deepEvery, deepShare*time.Since(began)))
 	}
 	if err != nil {
 		t.last.Blind = nil // the next look is a short one

@@ -16,11 +16,13 @@ const mostEnvironment = 1 << 20
 
 // claimedOutputs reads what attempts that are claimed see of earlier tasks, and nothing else: what their sections were
 // rendered with, what replaces variables of the run, and what fits into the environment of a process. "*" among the
-// former asks for everything. Of a task whose status is asked for, and not given by an output, it is the state.
+// former asks for everything. Of a task whose status is asked for, and not given by an output, it is the state. In a run
+// none of whose tasks has ended there is nothing to read.
 //
 // The joins are lateral, so that an estimate can never make a scan of the whole table of one of them.
 const claimedOutputs = `WITH claimed AS (SELECT DISTINCT t.execution_id, coalesce(t.group_idx, t.idx) AS idx
-		FROM attempt a JOIN task t ON t.execution_id = a.execution_id AND t.idx = a.task_idx WHERE a.uid = ANY($1::uuid[])),
+		FROM attempt a JOIN execution e ON e.id = a.execution_id AND e.tasks_open < e.tasks_total
+		JOIN task t ON t.execution_id = a.execution_id AND t.idx = a.task_idx WHERE a.uid = ANY($1::uuid[])),
 	run AS (SELECT DISTINCT execution_id FROM claimed),
 	used AS (SELECT DISTINCT c.execution_id, u.name FROM claimed c JOIN task t USING (execution_id, idx)
 		CROSS JOIN LATERAL json_array_elements_text(CASE WHEN json_typeof(t.spec -> 'uses') = 'array' THEN t.spec -> 'uses' ELSE '[]' END) AS u (name)),
