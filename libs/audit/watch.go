@@ -16,13 +16,14 @@ import (
 
 const (
 	watchEvery = time.Minute
+	startTime  = 5 * time.Second // that a process has for itself before the first audit
 	unlockTime = 2 * time.Second
 )
 
-// Watch runs the checks every minute until ctx ends, logs what it finds and keeps two gauges, with the check's name as
-// attribute: formicary_invariant_violations, which keeps its last value while its check fails, and
-// formicary_invariant_check_failed, which is 1 then. The checks must cost the same however much the tables hold. While
-// another replica is at it a round is left out, and the gauges keep their last values.
+// Watch runs the checks soon after a start and every minute from then on, until ctx ends. It logs what it finds and keeps
+// two gauges, with the check's name as attribute: formicary_invariant_violations, which keeps its last value while its
+// check fails, and formicary_invariant_check_failed, which is 1 then. The checks must cost the same however much the
+// tables hold. While another replica is at it a round is left out, and the gauges keep their last values.
 func Watch(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger, meter metric.Meter, checks []Check) error {
 	w := &watch{pool: pool, log: log, checks: checks}
 	var err error
@@ -31,6 +32,11 @@ func Watch(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger, meter metr
 	}
 	if w.failed, err = meter.Int64Gauge("formicary_invariant_check_failed", metric.WithDescription("1: the check could not be made in the last audit")); err != nil {
 		return fmt.Errorf("make gauge: %w", err)
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-time.After(startTime):
 	}
 	return run.Loop(ctx, log, "audit", watchEvery, run.NewSignal(), w.round)
 }
@@ -50,7 +56,10 @@ func (w *watch) round(ctx context.Context) error {
 	defer turn()
 	violations, err := Run(ctx, w.pool, w.checks)
 	missing, some := errors.AsType[*Incomplete](err)
-	if err != nil && !some {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err() // what could not be made says nothing
+	case err != nil && !some:
 		return err
 	}
 	found, failed := map[string]int64{}, map[string]int64{}
