@@ -535,6 +535,25 @@ func TestFreedSlotIsToldToWhoWasRefused(t *testing.T) {
 	c.eventually("a hint", func() bool { return hints("a", resourcev1.Ant_ONLINE) })
 }
 
+// A slot that is freed in a call that is refused itself, for more than that one, is somebody else's.
+func TestSlotFreedByARefusedCallIsTold(t *testing.T) {
+	c := start(t, nil)
+	c.register("a", 2)
+	hints := c.hints()
+	one, two := shell(), shell()
+	c.reserve(nil, one, two)
+	hints("a", resourcev1.Ant_ONLINE) // of the registration, if it was heard
+	if p := c.reserve(nil, shell()).GetPlacements()[0]; p.GetGate() != "capacity" {
+		t.Fatalf("%v", p)
+	}
+	wide := shell()
+	wide.Slots = 2
+	if p := c.reserve([]string{one.GetAttemptUid()}, wide).GetPlacements()[0]; p.GetGate() != "capacity" {
+		t.Fatalf("%v", p)
+	}
+	c.eventually("a hint", func() bool { return hints("a", resourcev1.Ant_ONLINE) })
+}
+
 func TestGoneAntIsRemoved(t *testing.T) {
 	c := start(t, quick)
 	session := c.register("a", 1).GetSession()

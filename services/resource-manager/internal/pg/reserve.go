@@ -115,8 +115,9 @@ func (s *Store) hunger(ctx context.Context, asks []reserve.Ask, out *reserve.Out
 	if err != nil {
 		return fmt.Errorf("note who waits for slots: %w", err)
 	}
-	if noted == 0 {
-		return nil // who releases from here on will see the older note
+	if len(noted) == 0 {
+		out.Wanted = len(out.Freed) > 0 // by the one that noted it
+		return nil                      // who releases from here on will see the older note
 	}
 	return s.passes(ctx, nil, asks, refused, out)
 }
@@ -126,11 +127,11 @@ func (s *Store) feed(ctx context.Context, out *reserve.Outcome) error {
 	if len(out.Freed) == 0 {
 		return nil
 	}
-	n, err := s.q.EndHunger(ctx)
+	ended, err := s.q.EndHunger(ctx)
 	if err != nil {
 		return fmt.Errorf("look who waits for slots: %w", err)
 	}
-	out.Wanted = n > 0
+	out.Wanted = len(ended) > 0
 	return nil
 }
 

@@ -115,7 +115,8 @@ func (s *Store) TakeTurn(ctx context.Context) (done func(), err error) {
 func (s *Store) endTurn(ctx context.Context, conn *pgxpool.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	if _, err := conn.Exec(ctx, `SELECT pg_advisory_unlock_all()`); err != nil {
+	// Exec would have the server plan it each time.
+	if err := conn.QueryRow(ctx, `SELECT pg_advisory_unlock_all()`).Scan(nil); err != nil {
 		_ = conn.Conn().Close(ctx) // it is broken already, or closes in the background
 	}
 	conn.Release()

@@ -42,16 +42,28 @@ func (q *Queries) CountMissed(ctx context.Context, uids []uuid.UUID) ([]CountMis
 	return items, nil
 }
 
-const endHunger = `-- name: EndHunger :execrows
-UPDATE hunger SET waiting = false WHERE waiting
+const endHunger = `-- name: EndHunger :many
+UPDATE hunger SET waiting = false WHERE waiting RETURNING waiting
 `
 
-func (q *Queries) EndHunger(ctx context.Context) (int64, error) {
-	result, err := q.db.Exec(ctx, endHunger)
+func (q *Queries) EndHunger(ctx context.Context) ([]bool, error) {
+	rows, err := q.db.Query(ctx, endHunger)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	return result.RowsAffected(), nil
+	defer rows.Close()
+	var items []bool
+	for rows.Next() {
+		var waiting bool
+		if err := rows.Scan(&waiting); err != nil {
+			return nil, err
+		}
+		items = append(items, waiting)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const holders = `-- name: Holders :many
@@ -117,16 +129,30 @@ func (q *Queries) LockOverdue(ctx context.Context, uids []uuid.UUID) ([]uuid.UUI
 	return items, nil
 }
 
-const noteHunger = `-- name: NoteHunger :execrows
-UPDATE hunger SET waiting = true WHERE NOT waiting
+const noteHunger = `-- name: NoteHunger :many
+UPDATE hunger SET waiting = true WHERE NOT waiting RETURNING waiting
 `
 
-func (q *Queries) NoteHunger(ctx context.Context) (int64, error) {
-	result, err := q.db.Exec(ctx, noteHunger)
+// Like EndHunger it returns a row when it changed something: what returns none is not prepared by the driver, but planned
+// at each call.
+func (q *Queries) NoteHunger(ctx context.Context) ([]bool, error) {
+	rows, err := q.db.Query(ctx, noteHunger)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	return result.RowsAffected(), nil
+	defer rows.Close()
+	var items []bool
+	for rows.Next() {
+		var waiting bool
+		if err := rows.Scan(&waiting); err != nil {
+			return nil, err
+		}
+		items = append(items, waiting)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const overdueHolds = `-- name: OverdueHolds :many
