@@ -14,6 +14,13 @@ import (
 	worker "github.com/formicary/formicary/services/ant/workers/go"
 )
 
+// ofForgotten are the ways in which resource-manager comes to know nothing of an ant any more, or only that it was gone
+// long ago.
+var ofForgotten = []string{
+	"UPDATE ant SET state = 'OFFLINE', session = NULL, offline_at = now() - interval '2 days', heartbeat_at = now() - interval '2 days', lease_until = now() - interval '2 days'",
+	"WITH held AS (DELETE FROM hold) DELETE FROM ant",
+}
+
 // TestColonyStartsAgainAfterItsAntsWereForgotten stops a colony in the middle of a job for so long that its ants are
 // removed, as resource-manager does after ten minutes, and starts it again: the ants are taken, and the job goes on.
 func TestColonyStartsAgainAfterItsAntsWereForgotten(t *testing.T) {
@@ -21,10 +28,7 @@ func TestColonyStartsAgainAfterItsAntsWereForgotten(t *testing.T) {
 	up := w.embedded()
 	flag := filepath.Join(w.dir, "flag")
 	w.define(fmt.Sprintf("job_type: e2e-away\ntasks:\n  - task_type: a\n    method: SHELL\n    script: ['test -e %s || sleep 300']\n", flag))
-	for _, sql := range []string{
-		"UPDATE ant SET state = 'OFFLINE', session = NULL, offline_at = now() - interval '2 days', heartbeat_at = now() - interval '2 days', lease_until = now() - interval '2 days'",
-		"WITH held AS (DELETE FROM hold) DELETE FROM ant",
-	} {
+	for _, sql := range ofForgotten {
 		id := w.submit("e2e-away", sql, nil)
 		w.eventually("the task runs", func() bool {
 			got := w.task(id, "a")
@@ -43,6 +47,35 @@ func TestColonyStartsAgainAfterItsAntsWereForgotten(t *testing.T) {
 		}
 		up.start()
 		w.ready()
+		if got := w.ends(2*time.Minute, id); got.State != "COMPLETED" {
+			t.Errorf("ended as %s (%s %s)", got.State, got.ErrorCode, got.ErrorMessage)
+		}
+		if err := os.Remove(flag); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.audit()
+}
+
+// TestLoneAntComesBackAfterItWasForgotten does the same to an ant that is a process of its own, beside a colony that lives.
+func TestLoneAntComesBackAfterItWasForgotten(t *testing.T) {
+	w := newWorld(t)
+	w.separate("ant-1")
+	ant := w.procs["ant-1"]
+	flag := filepath.Join(w.dir, "flag")
+	w.define(fmt.Sprintf("job_type: e2e-lone\ntasks:\n  - task_type: a\n    method: SHELL\n    script: ['test -e %s || sleep 300']\n", flag))
+	for i, sql := range ofForgotten {
+		id := w.submit("e2e-lone", fmt.Sprint("lone", i), nil)
+		w.eventually("the task runs", func() bool {
+			got := w.task(id, "a")
+			return len(got.Attempts) == 1 && got.Attempts[0].State == "RUNNING"
+		})
+		ant.signal(syscall.SIGKILL)
+		w.forget(sql)
+		if err := os.WriteFile(flag, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		ant.start()
 		if got := w.ends(2*time.Minute, id); got.State != "COMPLETED" {
 			t.Errorf("ended as %s (%s %s)", got.State, got.ErrorCode, got.ErrorMessage)
 		}
