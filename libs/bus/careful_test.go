@@ -118,7 +118,7 @@ func (b *bench) round(t *testing.T) (left int) {
 func (b *bench) rounds(t *testing.T, d time.Duration) {
 	t.Helper()
 	for end := time.Now().Add(d); time.Now().Before(end) && b.round(t) > 0; {
-		time.Sleep(100 * time.Millisecond) //nolint:forbidigo // of the bubble
+		time.Sleep(100 * time.Millisecond)
 	}
 }
 
@@ -192,7 +192,7 @@ func TestSlowBatchesBecomeSmaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, 256, func(ids []uint64) error {
 			if len(ids) > 4 || slices.Contains(ids, 7) {
-				time.Sleep(20 * time.Second) //nolint:forbidigo // of the bubble
+				time.Sleep(20 * time.Second)
 				return errSlow
 			}
 			return nil

@@ -15,7 +15,6 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
@@ -33,14 +32,14 @@ const (
 var describe = sync.OnceValue(func() error {
 	method := func(name string, level descriptorpb.MethodOptions_IdempotencyLevel) *descriptorpb.MethodDescriptorProto {
 		return &descriptorpb.MethodDescriptorProto{
-			Name: &name, InputType: proto.String(".grpc.health.v1.HealthCheckRequest"), OutputType: proto.String(".grpc.health.v1.HealthCheckResponse"),
+			Name: &name, InputType: new(".grpc.health.v1.HealthCheckRequest"), OutputType: new(".grpc.health.v1.HealthCheckResponse"),
 			Options: &descriptorpb.MethodOptions{IdempotencyLevel: &level},
 		}
 	}
 	file, err := protodesc.NewFile(&descriptorpb.FileDescriptorProto{
-		Name: proto.String("replica.proto"), Package: proto.String("replica"), Syntax: proto.String("proto3"),
+		Name: new("replica.proto"), Package: new("replica"), Syntax: new("proto3"),
 		Dependency: []string{grpc_health_v1.File_grpc_health_v1_health_proto.Path()},
-		Service: []*descriptorpb.ServiceDescriptorProto{{Name: proto.String("Replica"), Method: []*descriptorpb.MethodDescriptorProto{
+		Service: []*descriptorpb.ServiceDescriptorProto{{Name: new("Replica"), Method: []*descriptorpb.MethodDescriptorProto{
 			method("Read", descriptorpb.MethodOptions_NO_SIDE_EFFECTS), method("Write", descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN),
 		}}},
 	}, protoregistry.GlobalFiles)

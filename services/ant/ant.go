@@ -227,7 +227,7 @@ func (s *Service) attend(life context.Context, ses *session.Session, attempts *a
 	}
 	adopted := attempts.Adopt(life)
 	if life.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // the end of life is no error
 	}
 	s.worker.Grant(adopted)
 	for {

@@ -51,7 +51,9 @@ func TestASleepIsNotSilence(t *testing.T) {
 						t.Errorf("answered %v: %s", answered, f.saw())
 					}
 					cancel()
-					<-done
+					if err := <-done; err != nil {
+						t.Error(err)
+					}
 				})
 			})
 		}

@@ -31,8 +31,8 @@ type term struct {
 type typeKey struct{ org, jobType string }
 
 const (
-	headsMax     = 2000 // that are wanted of a queue
-	deepTypes    = 100  // that are looked behind at once
+	headsMax     = 2000                   // that are wanted of a queue
+	deepTypes    = 100                    // that are looked behind at once
 	deepEvery    = 100 * time.Millisecond // or deepShare times what a look behind has taken, whichever is longer
 	deepShare    = 20
 	squeezeMax   = 1 << 12

@@ -106,7 +106,7 @@ func (l *Launcher) launchLate(ctx context.Context) error {
 	for {
 		keys := l.later.take(false, perCall)
 		if len(keys) == 0 || ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the end of ctx is no error
 		}
 		l.again(ctx, keys, false)
 	}
@@ -117,7 +117,7 @@ func (l *Launcher) launchSlow(ctx context.Context) error {
 	for {
 		keys := l.later.take(true, slowAtOnce)
 		if len(keys) == 0 || ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the end of ctx is no error
 		}
 		var g errgroup.Group
 		for i := range keys {

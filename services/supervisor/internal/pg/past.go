@@ -18,7 +18,7 @@ import (
 // wants are what is to be read of the past of a run.
 type wants struct{ definition.Wants }
 
-func (w *wants) empty() bool { return w.Wants.Empty() }
+func (w *wants) empty() bool { return w.Empty() }
 
 func (w *wants) add(more definition.Wants) {
 	w.AllOutputs, w.AllTasks = w.AllOutputs || more.AllOutputs, w.AllTasks || more.AllTasks

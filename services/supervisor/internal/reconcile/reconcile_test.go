@@ -155,7 +155,9 @@ func TestTimersGoByOneClock(t *testing.T) {
 				t.Errorf("%s ahead: %s late", ahead, late)
 			}
 			cancel()
-			<-done
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
 		})
 	}
 }
