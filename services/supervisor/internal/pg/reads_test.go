@@ -204,6 +204,7 @@ func TestADecisionReadsWhatItAsksFor(t *testing.T) {
 		`tasks.first.outputs.sum == "3" && vars.sum == "3"`:                                    "READY",
 		`vars["k-9"].startsWith("j") && size(tasks.t9.outputs) == 1 && !has(tasks.none)`:       "READY",
 		`tasks[vars.name].exit_code == 0 && tasks.all(n, tasks[n].state in ["COMPLETED", ""])`: "READY",
+
 		`tasks.t7.state == "FAILED"`: "SKIPPED",
 	} {
 		t.Run(when, func(t *testing.T) {
