@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -37,10 +38,11 @@ type slotWatch struct {
 	done      sync.WaitGroup
 
 	// Of one goroutine until done.
-	began   time.Time // of the idleness that is being looked at; zero: none
-	oldest  string    // the task that has been waiting since then
-	told    time.Time // the idleness that found ends with
-	last    time.Time // of the last look
+	began   time.Time     // of the idleness that is being looked at; zero: none
+	pressed time.Duration // how long processes had waited for a processor when it began
+	oldest  string        // the task that has been waiting since then
+	told    time.Time     // the idleness that found ends with
+	last    time.Time     // of the last look
 	longest time.Duration
 	found   []string
 	looks   int
@@ -119,7 +121,7 @@ func (s *slotWatch) look(ctx context.Context) {
 	case err != nil || oldest == "" || free == 0 || !s.manned():
 		s.began = time.Time{}
 	case s.began.IsZero() || late || oldest != s.oldest:
-		s.began, s.oldest = now, oldest
+		s.began, s.oldest, s.pressed = now, oldest, pressure()
 	default:
 		idle := now.Sub(s.began)
 		if idle > s.most {
@@ -127,7 +129,8 @@ func (s *slotWatch) look(ctx context.Context) {
 				s.told = s.began
 				s.found = append(s.found, "")
 			}
-			s.found[len(s.found)-1] = fmt.Sprintf("%s: %d slots were free for %s while task %s was READY", now.Format("15:04:05.000"), free, idle, oldest)
+			s.found[len(s.found)-1] = fmt.Sprintf("%s: %d slots were free for %s while task %s was READY; processes waited for a processor in %s of that",
+				now.Format("15:04:05.000"), free, idle, oldest, pressure()-s.pressed)
 		}
 		s.longest = max(s.longest, idle)
 	}
@@ -142,4 +145,19 @@ func (s *slotWatch) check() {
 	for _, f := range s.found {
 		s.t.Error(f)
 	}
+}
+
+// pressure is how long, since the machine started, some process could run and had no processor; 0 where the system does
+// not tell.
+func pressure() time.Duration {
+	raw, err := os.ReadFile("/proc/pressure/cpu")
+	if err != nil {
+		return 0
+	}
+	var ten, minute, five float64
+	var micros int64
+	if _, err := fmt.Sscanf(string(raw), "some avg10=%f avg60=%f avg300=%f total=%d", &ten, &minute, &five, &micros); err != nil {
+		return 0
+	}
+	return time.Duration(micros) * time.Microsecond
 }
