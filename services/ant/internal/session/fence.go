@@ -12,7 +12,8 @@ import (
 //
 // When the time is over because the ant did not run (a suspended host, a stopped process) or because a clock was set,
 // nobody has refused an answer yet. Then the ant asks first, and ends its tasks if it is not answered within one call:
-// supervisor gives a lease its time again after a pause that it has noticed, too.
+// supervisor gives a lease its time again after a pause that it has noticed, too. It asks so once: pauses that follow each
+// other without an answer between them are silence.
 
 const (
 	// lookEvery is how often the fence looks at the clocks.
@@ -24,10 +25,13 @@ const (
 // fence kills what runs when no Sync was good for too long.
 func (s *Session) fence(ctx context.Context) error {
 	var patience time.Time // after a sleep: the ant has been asked about nothing before
+	var spent time.Time    // the good Sync after which there was one already
 	for looked := s.clock(); ; {
 		now := s.clock()
 		if elapsed(looked, now) > lookEvery+slack {
-			patience = now.Add(callTime)
+			if good := s.lastSync(); !good.Equal(spent) {
+				patience, spent = now.Add(callTime), good
+			}
 			s.syncNow.Set()
 		}
 		looked = now
@@ -42,6 +46,13 @@ func (s *Session) fence(ctx context.Context) error {
 		case <-time.After(min(left, lookEvery)):
 		}
 	}
+}
+
+// lastSync is when the last good Sync was sent.
+func (s *Session) lastSync() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lastGood
 }
 
 // elapsed is the time between two moments by the clock that shows more of it.

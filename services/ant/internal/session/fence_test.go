@@ -59,3 +59,31 @@ func TestASleepIsNotSilence(t *testing.T) {
 		}
 	}
 }
+
+// TestManySleepsAreSilence: an ant that sleeps again and again without an answer between is one that nobody hears of.
+func TestManySleepsAreSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{begun: time.Now()}
+		s := New(Options{Ant: &antv1.RegisterRequest{AntId: "a"}, Beat: 5 * time.Second, FenceAfter: 20 * time.Second, Unhealthy: func() []string { return nil }},
+			f, f, f, slog.New(slog.DiscardHandler))
+		var slept atomic.Int64
+		s.clock = func() time.Time { return time.Now().Add(time.Duration(slept.Load())) }
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Run(ctx) }()
+		time.Sleep(17 * time.Second)
+		f.answer(hang)
+		for range 4 {
+			slept.Add(int64(time.Minute))
+			time.Sleep(callTime - lookEvery)
+		}
+		synctest.Wait()
+		if got := strings.Count(f.saw(), "kill"); got != 1 {
+			t.Errorf("%d kills: %s", got, f.saw())
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
