@@ -31,7 +31,7 @@ CREATE TABLE ant (
 
 -- A hold names the attempt that owns slots of an ant. It is freed by a release, or when its deadline has passed and
 -- supervisor says that the attempt is not live; never by age alone. No foreign key: it would look up and lock the ant
--- once per row of a batch; whoever writes holds or removes ants locks their ants, and the auditor looks for orphans.
+-- once per row of a batch; whoever writes holds or removes ants locks those ants, and the auditor looks for orphans.
 CREATE TABLE hold (
     attempt_uid uuid        PRIMARY KEY,
     ant_id      text        NOT NULL,
