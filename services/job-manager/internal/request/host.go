@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -17,7 +18,11 @@ type host struct {
 	ctx     context.Context //nolint:containedctx // a host lives as long as one rendering
 	manager *Manager
 	rec     *Record
+	longest time.Duration // that an answer took
 }
+
+// since notes how long an answer took that was asked for at a time.
+func (h *host) since(asked time.Time) { h.longest = max(h.longest, time.Since(asked)) }
 
 // CountByState implements jobspec.Host.
 func (h *host) CountByState(jobType string, names []string) (int, error) {
@@ -28,6 +33,7 @@ func (h *host) CountByState(jobType string, names []string) (int, error) {
 			return 0, errs.Invalid("TEMPLATE_INVALID", "%q is no state of a request", name)
 		}
 	}
+	defer h.since(time.Now())
 	return h.manager.store.Count(h.ctx, h.rec.OrgID, jobType, states)
 }
 
@@ -44,6 +50,7 @@ func (h *host) Submit(jobType, description string, params map[string]any) (strin
 	}
 	delete(params, jobspec.SubmitUserKey)
 	delete(params, jobspec.SubmitParentID)
+	defer h.since(time.Now())
 	rec, _, err := h.manager.Submit(h.ctx, Submission{
 		OrgID: h.rec.OrgID, User: h.rec.CreatedBy, JobType: jobType, Params: params, Description: description, IdempotencyKey: key, Parent: parent,
 	})

@@ -3,6 +3,7 @@ package request
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -185,7 +186,7 @@ func (c *launching) render(ctx context.Context, rec Record) (l Launch) {
 		return l
 	case ctx.Err() != nil:
 		return faulty(rec, NotReached, "the call ended")
-	case own.Err() == nil:
+	case own.Err() == nil || errors.Is(err, errSlowAnswer) && c.each == c.times.Alone:
 		c.log.Warn("a launch has to wait", "request", rec.ID, "error", err)
 		return faulty(rec, Away, "what it asks for is away")
 	case c.each < c.times.Alone:
@@ -194,6 +195,12 @@ func (c *launching) render(ctx context.Context, rec Record) (l Launch) {
 		return faulty(rec, Broken, fmt.Sprintf("its template takes longer than %s", c.each))
 	}
 }
+
+// A template whose time is up in, or after, one question that took this part of what it has at all is not at fault: who
+// was asked is slow.
+const slowAnswer = 4
+
+var errSlowAnswer = errors.New("one answer took too long")
 
 // remember stores what has to be known of requests later. What cannot be remembered is not launched.
 func (m *Manager) remember(ctx context.Context, all []Launch) {
@@ -248,7 +255,11 @@ func (m *Manager) launch(ctx context.Context, rec Record, ruleChanges int64) (La
 	default:
 		return Launch{}, err
 	}
-	l, err := NewLaunch(rec, def.Spec, &host{ctx: ctx, manager: m, rec: &rec}, time.Now())
+	h := &host{ctx: ctx, manager: m, rec: &rec}
+	l, err := NewLaunch(rec, def.Spec, h, time.Now())
+	if err != nil && ctx.Err() != nil && h.longest > m.times.Alone/slowAnswer {
+		return Launch{}, errSlowAnswer
+	}
 	if err != nil {
 		return Launch{}, err
 	}
