@@ -80,7 +80,7 @@ func (books) Find(_ context.Context, ref definition.Ref) (definition.Definition,
 	if kind == "longer" {
 		times = 6
 	}
-	counts := strings.Repeat("{{ CountByJobTypeAndState \"" + kind + "\" }}", times)
+	counts := strings.Repeat("{{ CountByJobTypeAndState \""+kind+"\" }}", times)
 	text := "job_type: j\nwebhook:\n  url: https://example.org\ntasks:\n  - task_type: a\n    method: SHELL\n    script:\n      - \"echo " + counts + "\"\n"
 	return definition.Definition{ID: ref.ID, OrgID: "o", JobType: "j", YAML: text}, nil
 }
