@@ -11,6 +11,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	// The binaries are built from it: without it the go command would not run these tests again when only that changed.
+	_ "github.com/formicary/formicary/services/formicary/internal/cli"
 )
 
 // binDir holds the binaries under test.
