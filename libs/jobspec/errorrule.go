@@ -78,7 +78,7 @@ func (r *ErrorRule) Check() error {
 			wrong = append(wrong, fmt.Sprintf("%s is longer than %d bytes", text.field, maxRuleText))
 		}
 	}
-	if _, err := regexp.Compile(r.Regex); err != nil {
+	if _, err := r.pattern(); err != nil {
 		wrong = append(wrong, "regex is no regular expression of Go (RE2)")
 	}
 	if r.ExitCode != "" && r.ExitCode != "*" {
@@ -122,9 +122,12 @@ func (r *ErrorRule) fits(f *Failure) bool {
 	if r.Regex == "" {
 		return true
 	}
-	re, err := regexp.Compile(r.Regex)
+	re, err := r.pattern()
 	return err == nil && re.MatchString(f.Message)
 }
+
+// pattern is the regular expression: ^ and $ are the ends of a line, as for those who search a log.
+func (r *ErrorRule) pattern() (*regexp.Regexp, error) { return regexp.Compile("(?m)" + r.Regex) }
 
 func scopeFits(scope, name string) bool { return scope == "" || scope == "*" || scope == name }
 

@@ -74,7 +74,7 @@ it without any retry. Without conditions every failure fits.`,
 	f.StringVar(&e.TaskTypeScope, "task", "", "`task` it is for")
 	f.StringVar(&e.PlatformScope, "platform", "", "`platform` of the job it is for")
 	f.StringVar(&e.CommandScope, "command", "", "`text` that the script contains")
-	f.StringVar(&e.Regex, "regex", "", "regular `expression` that matches in the message or the last lines of the log")
+	f.StringVar(&e.Regex, "regex", "", "regular `expression` that matches in the message or the last lines of the log; ^ and $ are the ends of a line")
 	f.StringVar(&e.ExitCode, "exit-code", "", "`code` or range such as 500-599 or 4xx")
 	f.StringVar(&e.Action, "action", "", "RETRY_TASK, RETRY_JOB, SUSPEND_JOB or HARD_FAILURE")
 	f.Int32Var(&e.Retry, "retry", 0, "how often RETRY_TASK or RETRY_JOB tries; 0 means as often as the definition says")

@@ -38,7 +38,7 @@ type ErrorCode struct {
 	PlatformScope string `protobuf:"bytes,4,opt,name=platform_scope,json=platformScope,proto3" json:"platform_scope,omitempty"`
 	// command_scope: text that the failed command or the script contains; empty: any.
 	CommandScope string `protobuf:"bytes,5,opt,name=command_scope,json=commandScope,proto3" json:"command_scope,omitempty"`
-	// regex that matches in the message or the last lines of the log; empty: any.
+	// regex that matches in the message or the last lines of the log, where ^ and $ are the ends of a line; empty: any.
 	Regex string `protobuf:"bytes,6,opt,name=regex,proto3" json:"regex,omitempty"`
 	// exit_code: a code or a range such as 4xx or 500-599; empty: any.
 	ExitCode string `protobuf:"bytes,7,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"`
