@@ -149,4 +149,27 @@ func TestListDefinitionsByKeyset(t *testing.T) {
 	}
 	_, err := c.definitions.ListJobDefinitions(t.Context(), &jobv1.ListJobDefinitionsRequest{PageToken: "?"})
 	wantReason(t, err, "PAGE_TOKEN_INVALID")
+	first, err := c.definitions.ListJobDefinitions(t.Context(), &jobv1.ListJobDefinitionsRequest{PageSize: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := first.GetNextPageToken()
+	for list, ask := range map[string]func() error{
+		"plugins": func() error {
+			_, err := c.definitions.ListPlugins(t.Context(), &jobv1.ListPluginsRequest{PageToken: other})
+			return err
+		},
+		"versions": func() error {
+			_, err := c.definitions.ListJobDefinitionVersions(t.Context(), &jobv1.ListJobDefinitionVersionsRequest{JobType: "a", PageToken: other})
+			return err
+		},
+		"requests": func() error {
+			_, err := c.requests.ListJobRequests(t.Context(), &jobv1.ListJobRequestsRequest{PageToken: other})
+			return err
+		},
+	} {
+		if err := ask(); errs.Reason(err) != "PAGE_TOKEN_INVALID" {
+			t.Errorf("a token of definitions given to %s: %v", list, err)
+		}
+	}
 }

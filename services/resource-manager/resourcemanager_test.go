@@ -250,6 +250,9 @@ func TestListAnts(t *testing.T) {
 	if !slices.Equal(ids, []string{"a0", "a1", "a2", "a3", "a4"}) {
 		t.Errorf("%v", ids)
 	}
+	if _, err := c.show.ListAnts(t.Context(), &resourcev1.ListAntsRequest{PageToken: rpc.PageToken("requests", "a")}); errs.Reason(err) != "PAGE_TOKEN_INVALID" {
+		t.Errorf("the token of another list: %v", err)
+	}
 }
 
 func TestReserve(t *testing.T) {

@@ -40,8 +40,10 @@ func (s *definitions) GetJobDefinition(ctx context.Context, req *jobv1.GetJobDef
 	return &jobv1.GetJobDefinitionResponse{Definition: fromDefinition(d)}, nil
 }
 
+const definitionList = "definitions"
+
 func (s *definitions) ListJobDefinitions(ctx context.Context, req *jobv1.ListJobDefinitionsRequest) (*jobv1.ListJobDefinitionsResponse, error) {
-	after, err := readToken(req.GetPageToken())
+	after, err := rpc.PagePlace(definitionList, req.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
@@ -53,20 +55,21 @@ func (s *definitions) ListJobDefinitions(ctx context.Context, req *jobv1.ListJob
 	list, last, more := page(list, size)
 	res := &jobv1.ListJobDefinitionsResponse{Definitions: fromDefinitions(list)}
 	if more {
-		res.NextPageToken = writeToken(last.JobType)
+		res.NextPageToken = rpc.PageToken(definitionList, last.JobType)
 	}
 	return res, nil
 }
 
 func (s *definitions) ListJobDefinitionVersions(ctx context.Context, req *jobv1.ListJobDefinitionVersionsRequest) (*jobv1.ListJobDefinitionVersionsResponse, error) {
-	token, err := readToken(req.GetPageToken())
+	versionList := "versions/" + req.GetJobType()
+	token, err := rpc.PagePlace(versionList, req.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
 	before := math.MaxInt32
 	if token != "" {
 		if before, err = strconv.Atoi(token); err != nil {
-			return nil, badToken()
+			return nil, rpc.BadPageToken()
 		}
 	}
 	size := pageSize(req.GetPageSize())
@@ -79,15 +82,18 @@ func (s *definitions) ListJobDefinitionVersions(ctx context.Context, req *jobv1.
 	list, last, more := page(list, size)
 	res := &jobv1.ListJobDefinitionVersionsResponse{Definitions: fromDefinitions(list)}
 	if more {
-		res.NextPageToken = writeToken(strconv.Itoa(last.Version))
+		res.NextPageToken = rpc.PageToken(versionList, strconv.Itoa(last.Version))
 	}
 	return res, nil
 }
 
-const defaultPlugins = 100
+const (
+	defaultPlugins = 100
+	pluginList     = "plugins"
+)
 
 func (s *definitions) ListPlugins(ctx context.Context, req *jobv1.ListPluginsRequest) (*jobv1.ListPluginsResponse, error) {
-	after, err := readToken(req.GetPageToken())
+	after, err := rpc.PagePlace(pluginList, req.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +108,7 @@ func (s *definitions) ListPlugins(ctx context.Context, req *jobv1.ListPluginsReq
 	list, last, more := page(list, size)
 	res := &jobv1.ListPluginsResponse{Definitions: fromDefinitions(list)}
 	if more {
-		res.NextPageToken = writeToken(last.JobType)
+		res.NextPageToken = rpc.PageToken(pluginList, last.JobType)
 	}
 	return res, nil
 }

@@ -19,17 +19,20 @@ type errorCodes struct {
 	manager *errorcode.Manager
 }
 
-const defaultRules = 100
+const (
+	defaultRules = 100
+	ruleList     = "error-codes"
+)
 
 func (s *errorCodes) ListErrorCodes(ctx context.Context, req *jobv1.ListErrorCodesRequest) (*jobv1.ListErrorCodesResponse, error) {
-	token, err := readToken(req.GetPageToken())
+	token, err := rpc.PagePlace(ruleList, req.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
 	skip := 0
 	if token != "" {
 		if skip, err = strconv.Atoi(token); err != nil || skip < 0 {
-			return nil, badToken()
+			return nil, rpc.BadPageToken()
 		}
 	}
 	size := defaultRules
@@ -46,7 +49,7 @@ func (s *errorCodes) ListErrorCodes(ctx context.Context, req *jobv1.ListErrorCod
 		res.ErrorCodes[i] = fromRule(&rules[i])
 	}
 	if more {
-		res.NextPageToken = writeToken(strconv.Itoa(skip + size))
+		res.NextPageToken = rpc.PageToken(ruleList, strconv.Itoa(skip+size))
 	}
 	return res, nil
 }

@@ -38,7 +38,8 @@ func (s *notifications) ListNotifications(ctx context.Context, req *jobv1.ListNo
 		size = int(req.GetPageSize())
 	}
 	p := notify.Page{OrgID: org, RequestID: rec.ID, Before: time.Now().AddDate(1, 0, 0), Limit: size + 1}
-	token, err := readToken(req.GetPageToken())
+	name := "notifications/" + rec.ID.String()
+	token, err := rpc.PagePlace(name, req.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +58,7 @@ func (s *notifications) ListNotifications(ctx context.Context, req *jobv1.ListNo
 		res.Notifications[i] = fromDelivery(&list[i])
 	}
 	if more {
-		res.NextPageToken = writeToken(last.CreatedAt.UTC().Format(time.RFC3339Nano) + " " + last.ID.String())
+		res.NextPageToken = rpc.PageToken(name, last.CreatedAt.UTC().Format(time.RFC3339Nano)+" "+last.ID.String())
 	}
 	return res, nil
 }
@@ -67,11 +68,11 @@ func readPlace(token string) (time.Time, uuid.UUID, error) {
 	when, name, _ := strings.Cut(token, " ")
 	at, err := time.Parse(time.RFC3339Nano, when)
 	if err != nil {
-		return at, uuid.Nil, badToken()
+		return at, uuid.Nil, rpc.BadPageToken()
 	}
 	id, err := uuid.Parse(name)
 	if err != nil {
-		return at, id, badToken()
+		return at, id, rpc.BadPageToken()
 	}
 	return at, id, nil
 }

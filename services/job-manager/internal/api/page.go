@@ -1,11 +1,5 @@
 package api
 
-import (
-	"encoding/base64"
-
-	"github.com/formicary/formicary/libs/errs"
-)
-
 const defaultPage = 50
 
 func pageSize(asked int32) int {
@@ -21,23 +15,4 @@ func page[T any](list []T, size int) (kept []T, last T, more bool) {
 		return list, last, false
 	}
 	return list[:size], list[size-1], true
-}
-
-// writeToken hides a key, so that nobody builds tokens by hand.
-func writeToken(key string) string { return base64.RawURLEncoding.EncodeToString([]byte("1" + key)) }
-
-// readToken returns the key of a token, "" for the first page.
-func readToken(token string) (string, error) {
-	if token == "" {
-		return "", nil
-	}
-	key, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil || len(key) < 2 || key[0] != '1' {
-		return "", badToken()
-	}
-	return string(key[1:]), nil
-}
-
-func badToken() error {
-	return errs.Invalid("PAGE_TOKEN_INVALID", "the page token was not made by this list")
 }

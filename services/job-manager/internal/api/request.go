@@ -54,15 +54,17 @@ func (s *requests) GetJobRequest(ctx context.Context, req *jobv1.GetJobRequestRe
 	return &jobv1.GetJobRequestResponse{Request: out}, nil
 }
 
+const requestList = "requests"
+
 func (s *requests) ListJobRequests(ctx context.Context, req *jobv1.ListJobRequestsRequest) (*jobv1.ListJobRequestsResponse, error) {
 	f := request.Filter{OrgID: rpc.CallerFrom(ctx).Org, JobType: req.GetJobType(), Limit: pageSize(req.GetPageSize()) + 1}
-	token, err := readToken(req.GetPageToken())
+	token, err := rpc.PagePlace(requestList, req.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
 	if token != "" {
 		if f.Before, err = uuid.Parse(token); err != nil {
-			return nil, badToken()
+			return nil, rpc.BadPageToken()
 		}
 	}
 	if id := req.GetParentRequestId(); id != "" {
@@ -91,7 +93,7 @@ func (s *requests) ListJobRequests(ctx context.Context, req *jobv1.ListJobReques
 		res.Requests = append(res.Requests, out)
 	}
 	if more {
-		res.NextPageToken = writeToken(last.ID.String())
+		res.NextPageToken = rpc.PageToken(requestList, last.ID.String())
 	}
 	return res, nil
 }

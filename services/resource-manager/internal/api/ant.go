@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/rpc"
 	resourcev1 "github.com/formicary/formicary/proto/gen/formicary/resource/v1"
 	"github.com/formicary/formicary/services/resource-manager/internal/ant"
 )
@@ -33,22 +34,29 @@ type Ant struct {
 // NewAnt returns the service.
 func NewAnt(ants Ants, hints Hints) *Ant { return &Ant{ants: ants, hints: hints} }
 
-const defaultPage = 50
+const (
+	defaultPage = 50
+	antList     = "ants"
+)
 
-// ListAnts lists them by id; a page's token is the last id.
+// ListAnts lists them by id.
 func (s *Ant) ListAnts(ctx context.Context, r *resourcev1.ListAntsRequest) (*resourcev1.ListAntsResponse, error) {
 	size := int(r.GetPageSize())
 	if size == 0 {
 		size = defaultPage
 	}
-	ants, err := s.ants.List(ctx, r.GetPageToken(), size+1)
+	after, err := rpc.PagePlace(antList, r.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	ants, err := s.ants.List(ctx, after, size+1)
 	if err != nil {
 		return nil, err
 	}
 	res := &resourcev1.ListAntsResponse{}
 	if len(ants) > size {
 		ants = ants[:size]
-		res.NextPageToken = ants[size-1].ID
+		res.NextPageToken = rpc.PageToken(antList, ants[size-1].ID)
 	}
 	for _, a := range ants {
 		res.Ants = append(res.Ants, toProto(a))

@@ -8,7 +8,6 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/rpc"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
@@ -52,7 +51,10 @@ func (s *Approvals) GetApproval(ctx context.Context, req *executionv1.GetApprova
 	return &executionv1.GetApprovalResponse{Approval: approvalOf(a)}, nil
 }
 
-const approvalPage = 100
+const (
+	approvalPage = 100
+	approvalList = "approvals"
+)
 
 // ListPendingApprovals lists what waits for a vote.
 func (s *Approvals) ListPendingApprovals(ctx context.Context, req *executionv1.ListPendingApprovalsRequest) (*executionv1.ListPendingApprovalsResponse, error) {
@@ -73,7 +75,7 @@ func (s *Approvals) ListPendingApprovals(ctx context.Context, req *executionv1.L
 	if len(all) > size {
 		all = all[:size]
 		last := all[size-1]
-		res.NextPageToken = fmt.Sprintf("%d.%d.%s", last.RequestedAt.UnixMicro(), last.Idx, last.ID)
+		res.NextPageToken = rpc.PageToken(approvalList, fmt.Sprintf("%d.%d.%s", last.RequestedAt.UnixMicro(), last.Idx, last.ID))
 	}
 	for _, a := range all {
 		res.Approvals = append(res.Approvals, approvalOf(a))
@@ -82,18 +84,19 @@ func (s *Approvals) ListPendingApprovals(ctx context.Context, req *executionv1.L
 }
 
 func parseCursor(token string) (approval.Cursor, error) {
-	if token == "" {
-		return approval.Cursor{}, nil
-	}
 	var c approval.Cursor
+	place, err := rpc.PagePlace(approvalList, token)
+	if err != nil || place == "" {
+		return c, err
+	}
 	var at int64
 	var id string
-	_, err := fmt.Sscanf(token, "%d.%d.%s", &at, &c.Idx, &id)
+	_, err = fmt.Sscanf(place, "%d.%d.%s", &at, &c.Idx, &id)
 	if err == nil {
 		c.Execution, err = uuid.Parse(id)
 	}
 	if err != nil {
-		return c, errs.Invalid("PAGE_TOKEN_INVALID", "page_token is not one of this list")
+		return c, rpc.BadPageToken()
 	}
 	c.RequestedAt = time.UnixMicro(at)
 	return c, nil

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -11,7 +10,6 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/rpc"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	"github.com/formicary/formicary/services/supervisor/internal/events"
@@ -67,10 +65,15 @@ func (e *Executions) ListTasks(ctx context.Context, req *executionv1.ListTasksRe
 		return nil, err
 	}
 	run, after := v.Key.Run, -1
-	if token := req.GetPageToken(); token != "" {
+	list := "tasks/" + v.Request.String()
+	place, err := rpc.PagePlace(list, req.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	if place != "" {
 		// A page belongs to the run that the first one showed, also when run 0 asked for the newest.
-		if _, err := fmt.Sscanf(token, "%d.%d", &run, &after); err != nil {
-			return nil, errs.Invalid("PAGE_TOKEN_INVALID", "page_token is not one of this list")
+		if _, err := fmt.Sscanf(place, "%d.%d", &run, &after); err != nil {
+			return nil, rpc.BadPageToken()
 		}
 		if run != v.Key.Run {
 			if v, err = find(ctx, e.Reader, req.GetRequestId(), int32(run)); err != nil {
@@ -94,7 +97,7 @@ func (e *Executions) ListTasks(ctx context.Context, req *executionv1.ListTasksRe
 	res := &executionv1.ListTasksResponse{}
 	if len(tasks) > size {
 		tasks = tasks[:size]
-		res.NextPageToken = strconv.Itoa(run) + "." + strconv.Itoa(tasks[size-1].Idx)
+		res.NextPageToken = rpc.PageToken(list, fmt.Sprintf("%d.%d", run, tasks[size-1].Idx))
 	}
 	for i := range tasks {
 		t, err := task(&tasks[i])

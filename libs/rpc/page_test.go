@@ -1,0 +1,31 @@
+package rpc_test
+
+import (
+	"encoding/base64"
+	"testing"
+
+	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/rpc"
+)
+
+func TestPageTokensBelongToTheirList(t *testing.T) {
+	for _, place := range []string{"a", "a\x00b", "7"} {
+		token := rpc.PageToken("ants", place)
+		if got, err := rpc.PagePlace("ants", token); err != nil || got != place {
+			t.Errorf("%q comes back as %q, %v", place, got, err)
+		}
+		for _, list := range []string{"ant", "ants/a", "requests", ""} {
+			if got, err := rpc.PagePlace(list, token); errs.Reason(err) != "PAGE_TOKEN_INVALID" {
+				t.Errorf("list %q takes it as %q, %v", list, got, err)
+			}
+		}
+	}
+	if got, err := rpc.PagePlace("ants", ""); err != nil || got != "" {
+		t.Errorf("the first page begins at %q, %v", got, err)
+	}
+	for _, bad := range []string{"!", "a", base64.RawURLEncoding.EncodeToString([]byte("1ants\x00a")), rpc.PageToken("ants", "")} {
+		if _, err := rpc.PagePlace("ants", bad); errs.Reason(err) != "PAGE_TOKEN_INVALID" {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
