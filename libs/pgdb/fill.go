@@ -9,12 +9,12 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Fill runs a text of statements, each ended by a semicolon at the end of its line, in one transaction, with n for every
-// :n in it, and does at once what autovacuum would do some minutes later. It is for benchmarks and tests.
+// Fill runs a text of statements, each ended by a semicolon at the end of its line, in one transaction, with n for
+// every :count in it, and does at once what autovacuum would do some minutes later. It is for benchmarks and tests.
 func Fill(ctx context.Context, pool *pgxpool.Pool, text string, n int) error {
 	err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		// one statement a time: the simple protocol of many takes no arguments
-		for sql := range strings.SplitSeq(strings.ReplaceAll(text, ":n", fmt.Sprint(n)), ";\n") {
+		for sql := range strings.SplitSeq(strings.ReplaceAll(text, ":count", fmt.Sprint(n)), ";\n") {
 			if _, err := tx.Exec(ctx, sql); err != nil {
 				return fmt.Errorf("%w in %s", err, sql)
 			}

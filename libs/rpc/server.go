@@ -1,5 +1,6 @@
 // Package rpc makes gRPC servers and connections that all services use alike: panics stay inside, only typed errors
-// cross the border, messages are validated by the rules in their protos and the caller travels with every call.
+// cross the border, messages are validated by the rules in their protos and the caller travels with every call. Lists
+// share their page tokens.
 package rpc
 
 import (

@@ -34,18 +34,18 @@ SELECT pg_temp.key(i), t.org_id, t.job_type, t.newest_id, t.last_version,
     pg_temp.at(i, 0), pg_temp.at(i, 20), pg_temp.at(i, 1), pg_temp.at(i, 20), CASE WHEN i % 3 > 0 AND i % 20 = 7 THEN 'ERR_EXIT_1' ELSE '' END, '', -1, pg_temp.at(i, 0),
     pg_temp.at(i, 20), CASE WHEN i % 3 > 0 THEN pg_temp.key(i - i % 3) END, CASE WHEN i % 3 > 0 THEN 'later' || 2 + i % 3 ELSE '' END,
     CASE WHEN i % 3 > 0 THEN pg_temp.key(i - i % 3) || '/' || 2 + i % 3 || '/1' ELSE '' END, least(i % 3, 1), '{}'
-FROM generate_series(0, :n - 1) i JOIN job_type t ON t.org_id = pg_temp.org(i) AND t.job_type = CASE WHEN i % 3 = 0 THEN 'history-' || i / 3 % 100 ELSE 'bench-noop' END;
+FROM generate_series(0, :count - 1) i JOIN job_type t ON t.org_id = pg_temp.org(i) AND t.job_type = CASE WHEN i % 3 = 0 THEN 'history-' || i / 3 % 100 ELSE 'bench-noop' END;
 
-INSERT INTO request_count AS c (org_id, job_type, state, n) SELECT org_id, job_type, state, count(*) FROM request WHERE id < pg_temp.key(:n) GROUP BY 1, 2, 3
+INSERT INTO request_count AS c (org_id, job_type, state, n) SELECT org_id, job_type, state, count(*) FROM request WHERE id < pg_temp.key(:count) GROUP BY 1, 2, 3
 ON CONFLICT (org_id, job_type, state) DO UPDATE SET n = c.n + excluded.n;
 
 INSERT INTO delivery (id, org_id, request_id, run, task, channel, recipient, host, subject, message, state, attempts, created_at, next_at, settled_at)
 SELECT md5('delivery' || i)::uuid, pg_temp.org(i), pg_temp.key(i), 1, '', 'email', 'sam@example.com', 'mail', 'a job ended', '{}', 'SENT', 1, pg_temp.at(i, 20), pg_temp.at(i, 20), now() - random() * interval '7 days'
-FROM generate_series(0, :n - 1, 5) i;
+FROM generate_series(0, :count - 1, 5) i;
 
 -- below those of real leaders
 INSERT INTO epoch (epoch, leader_id, cluster_id, revision, began_at)
-SELECT -e, 'scheduler', 1, 0, '2019-12-01 00:00:00+00'::timestamptz - e * interval '1 second' FROM generate_series(1, least(:n, 10000)) e
+SELECT -e, 'scheduler', 1, 0, '2019-12-01 00:00:00+00'::timestamptz - e * interval '1 second' FROM generate_series(1, least(:count, 10000)) e
 ON CONFLICT DO NOTHING;
 
-INSERT INTO child_refusal (child_key, reason) SELECT 'refused/' || i || '/1', 'the fork was cancelled' FROM generate_series(1, least(:n, 10000)) i ON CONFLICT DO NOTHING
+INSERT INTO child_refusal (child_key, reason) SELECT 'refused/' || i || '/1', 'the fork was cancelled' FROM generate_series(1, least(:count, 10000)) i ON CONFLICT DO NOTHING

@@ -19,7 +19,7 @@ CREATE OR REPLACE FUNCTION pg_temp.org(i bigint) RETURNS text LANGUAGE sql IMMUT
 CREATE TEMP TABLE past ON COMMIT DROP AS
 SELECT i, pg_temp.key('001', i) AS id, 3 + CASE WHEN i % 3 = 0 THEN 2 ELSE 0 END + CASE WHEN i % 10 = 9 THEN 1 ELSE 0 END AS tasks,
     pg_temp.ended(i) AS state
-FROM generate_series(0, :n - 1) i;
+FROM generate_series(0, :count - 1) i;
 
 INSERT INTO execution (id, org_id, request_id, run, job_type, definition_id, state, version, age_at, policy, tasks_total, tasks_planned,
     error_code, error_message, created_at, started_at, ended_at, submitted_by)
@@ -59,7 +59,7 @@ FROM past, generate_series(0, 2) k, LATERAL (SELECT CASE WHEN k = 0 AND i % 3 = 
 
 INSERT INTO child (execution_id, task_idx, round, kind, state, job_type, params, wait, cascade, request_id, outcome, due_at, heard_at, created_at, ended_at)
 SELECT id, k, 1, 'job', 'ENDED', 'bench-noop', '{}', true, true, pg_temp.key('000', i + k - 2), pg_temp.ended(i + k - 2), pg_temp.at(i, 1), pg_temp.at(i, 15), pg_temp.at(i, 1), pg_temp.at(i, 15)
-FROM past, generate_series(3, 4) k WHERE i % 3 = 0 AND i + k - 2 < :n;
+FROM past, generate_series(3, 4) k WHERE i % 3 = 0 AND i + k - 2 < :count;
 
 INSERT INTO approval (execution_id, task_idx, round, org_id, state, policy, requested_at, decided_at)
 SELECT id, tasks - 1, 1, pg_temp.org(i), 'APPROVED', '{"approvers": ["sam"]}', pg_temp.at(i, 10), pg_temp.at(i, 14) FROM past WHERE i % 10 = 9;

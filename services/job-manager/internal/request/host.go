@@ -40,6 +40,7 @@ func (h *host) CountByState(jobType string, names []string) (int, error) {
 // Submit implements jobspec.Host. A key that the template does not choose itself is one of this run, so a rendering that
 // is repeated finds what it has submitted, and a restart submits again.
 func (h *host) Submit(jobType, description string, params map[string]any) (string, error) {
+	defer h.since(time.Now())
 	key := fmt.Sprint(params[jobspec.SubmitUserKey])
 	if rest, own := strings.CutPrefix(key, h.rec.ID.String()+"/"); own {
 		key = fmt.Sprintf("%s/%d/%s", h.rec.ID, h.rec.Run, rest)
@@ -50,7 +51,6 @@ func (h *host) Submit(jobType, description string, params map[string]any) (strin
 	}
 	delete(params, jobspec.SubmitUserKey)
 	delete(params, jobspec.SubmitParentID)
-	defer h.since(time.Now())
 	rec, _, err := h.manager.Submit(h.ctx, Submission{
 		OrgID: h.rec.OrgID, User: h.rec.CreatedBy, JobType: jobType, Params: params, Description: description, IdempotencyKey: key, Parent: parent,
 	})
