@@ -56,7 +56,8 @@ type Sweeper struct {
 	told     Told
 	log      *slog.Logger
 
-	expired time.Time // when leases were last looked at, all went well
+	expired   time.Time // when leases were last looked at and all went well, else when the first look began
+	slowUntil time.Time // ants may not have come through to us since an outage until then
 
 	leaked, braked metric.Int64Counter
 }
@@ -76,14 +77,15 @@ func New(conf Config, store Store, supervisor grpc.ClientConnInterface, told Tol
 
 // Leases moves ants whose lease ended to OFFLINE.
 func (s *Sweeper) Leases(ctx context.Context) error {
-	// Since then beats may have been refused as this sweep was.
-	good := s.expired
-	if good.IsZero() {
-		good = time.Now()
+	// Since then beats may have been refused as this sweep was. A look that succeeds does not end that: the beats of an
+	// outage come again within a lease of its end.
+	if s.expired.IsZero() {
+		s.expired = time.Now()
 	}
+	good := s.expired
 	var offline []string
 	err := s.store.Expire(ctx, s.conf.Lease, func(alive int, ended []ant.Expire) (gone, spared []string) {
-		slow := time.Since(good) > s.conf.Every+s.conf.Lease/3
+		slow := s.slow(good) || time.Now().Before(s.slowUntil)
 		offline, spared = ant.Expired(alive, ended, slow)
 		if len(spared) > 0 {
 			s.braked.Add(ctx, int64(len(spared)))
@@ -95,11 +97,19 @@ func (s *Sweeper) Leases(ctx context.Context) error {
 		return err
 	}
 	s.expired = time.Now()
+	if s.slow(good) {
+		s.slowUntil = s.expired.Add(s.conf.Lease)
+	}
 	for _, id := range offline {
 		s.log.Warn("lease ended", "ant", id)
 		s.told.Offline(id)
 	}
 	return nil
+}
+
+// slow says whether the last good look is longer ago than the database takes when it is well.
+func (s *Sweeper) slow(good time.Time) bool {
+	return time.Since(good) > s.conf.Every+s.conf.Lease/3
 }
 
 // overdue holds are asked about so many at a time.
