@@ -62,9 +62,6 @@ func TestTheDefinitionWithEverything(t *testing.T) {
 	if diff := cmp.Diff(string(raw), string(again)); diff != "" {
 		t.Errorf("after a round trip: %s", diff)
 	}
-	checkSVG(t, p.SVG())
-	checkLines(t, p.Mermaid(), mermaidLine)
-	checkLines(t, p.DOT(), dotLine)
 	methods := map[string]bool{}
 	for i := range p.Tasks {
 		methods[p.Tasks[i].Method] = true

@@ -60,8 +60,6 @@ func FuzzParse(f *testing.F) {
 			p.Tasks[i].Env(p.Vars)
 			decideAny(t, text, def, p.Tasks[i].Name, p.Vars)
 		}
-		p.Mermaid()
-		p.SVG()
 		if _, err := def.StartClasses(vars); err != nil {
 			t.Errorf("planned, but no classes: %v", err)
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/formicary/formicary/libs/jobspec"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 	resourcev1 "github.com/formicary/formicary/proto/gen/formicary/resource/v1"
+	"github.com/formicary/formicary/services/formicary/internal/draw"
 )
 
 func (a *app) jobPlanCmd() *cobra.Command {
@@ -264,11 +265,11 @@ func (a *app) draw(plan *jobspec.Plan) error {
 	var text string
 	switch a.output {
 	case "dot":
-		text = plan.DOT()
+		text = draw.DOT(plan)
 	case "svg":
-		text = string(plan.SVG())
+		text = string(draw.SVG(plan))
 	default:
-		text = plan.Mermaid()
+		text = draw.Mermaid(plan)
 	}
 	_, err := io.WriteString(raw(a.Out), text)
 	return err

@@ -1,10 +1,14 @@
-package jobspec
+// Package draw draws a plan as a flowchart: in the languages of mermaid.js and Graphviz, and as a picture. draw.go
+// collects nodes and edges, layout.go places them, svg.go and text.go write.
+package draw
 
 import (
 	"fmt"
 	"sort"
 	"strconv"
 	"strings"
+
+	"github.com/formicary/formicary/libs/jobspec"
 )
 
 // Bounds of a drawing: nobody reads more, and no viewer takes it.
@@ -48,9 +52,9 @@ type drawnEdge struct {
 	data  bool
 }
 
-// drawing collects what to draw. Above the bound tasks with the same neighbours become one node; what is still too much
+// of collects what to draw. Above the bound tasks with the same neighbours become one node; what is still too much
 // is left out, and a note says so.
-func (p *Plan) drawing() *drawing {
+func of(p *jobspec.Plan) *drawing {
 	b := &drawingBuilder{plan: p, index: make(map[string]int, len(p.Tasks)), actions: map[string]int{}, seen: map[drawnEdge]int{}}
 	for i := range p.Tasks {
 		b.index[p.Tasks[i].Name] = i
@@ -78,7 +82,7 @@ func counted(n int, what string) string {
 }
 
 type drawingBuilder struct {
-	plan    *Plan
+	plan    *jobspec.Plan
 	out     drawing
 	index   map[string]int    // of tasks by name
 	node    []int             // of each task, or -1
@@ -187,7 +191,7 @@ func (b *drawingBuilder) each(edge func(from, to int, action, key string, data b
 				switch {
 				case ok:
 					edge(i, to, "", route.Key, false)
-				case target == ActionExecuting || target == ActionRestartTask:
+				case target == jobspec.ActionExecuting || target == jobspec.ActionRestartTask:
 					edge(i, i, "", route.Key+" "+target, false)
 				default:
 					edge(i, -1, target, route.Key, false)
@@ -247,13 +251,13 @@ func (b *drawingBuilder) action(name string) int {
 	return at
 }
 
-func figureOf(t *Task) figure {
+func figureOf(t *jobspec.Task) figure {
 	switch {
 	case t.FanOut != nil:
 		return figureFanOut
-	case t.Method == MethodForkJob || t.Method == MethodAwaitForkedJob:
+	case t.Method == jobspec.MethodForkJob || t.Method == jobspec.MethodAwaitForkedJob:
 		return figureFork
-	case t.Method == MethodManual:
+	case t.Method == jobspec.MethodManual:
 		return figureApproval
 	case t.AlwaysRun:
 		return figureCleanup
@@ -262,7 +266,7 @@ func figureOf(t *Task) figure {
 }
 
 // detailOf says how the task is executed.
-func detailOf(t *Task) string {
+func detailOf(t *jobspec.Task) string {
 	detail := t.Method
 	switch {
 	case t.Fork != nil && t.Fork.JobType != "":

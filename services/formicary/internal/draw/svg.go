@@ -1,4 +1,4 @@
-package jobspec
+package draw
 
 import (
 	"bytes"
@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+
+	"github.com/formicary/formicary/libs/jobspec"
 )
 
 // The colours follow the reader's choice of light or dark.
@@ -30,8 +32,8 @@ text{font-family:ui-sans-serif,system-ui,sans-serif;font-size:13px;fill:var(--in
 `
 
 // SVG draws the plan as a picture. It holds no script and refers to nothing outside of it.
-func (p *Plan) SVG() []byte {
-	d := p.drawing()
+func SVG(p *jobspec.Plan) []byte {
+	d := of(p)
 	l := newLayout(d)
 	var b bytes.Buffer
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %s %s" width="%s" height="%s" role="img">`+"\n",

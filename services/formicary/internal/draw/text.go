@@ -1,15 +1,17 @@
-package jobspec
+package draw
 
 import (
 	"fmt"
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/formicary/formicary/libs/jobspec"
 )
 
 // Mermaid draws the plan as a flowchart in the language of mermaid.js.
-func (p *Plan) Mermaid() string {
-	d := p.drawing()
+func Mermaid(p *jobspec.Plan) string {
+	d := of(p)
 	var b strings.Builder
 	b.WriteString("flowchart TD\n")
 	used := map[figure]bool{}
@@ -97,8 +99,8 @@ func mermaidText(text string) string {
 }
 
 // DOT draws the plan in the language of Graphviz.
-func (p *Plan) DOT() string {
-	d := p.drawing()
+func DOT(p *jobspec.Plan) string {
+	d := of(p)
 	var b strings.Builder
 	fmt.Fprintf(&b, "digraph %s {\n", dotText(shortened(p.JobType)))
 	b.WriteString("  rankdir=TB;\n  node [shape=box, style=rounded, fontname=\"sans-serif\"];\n  edge [fontname=\"sans-serif\", fontsize=10];\n")

@@ -1,4 +1,4 @@
-package jobspec_test
+package draw_test
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -17,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/services/formicary/internal/draw"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -55,30 +57,57 @@ func pictured() *jobspec.Plan {
 
 func TestDrawings(t *testing.T) {
 	p := pictured()
-	golden(t, "pictured.mmd", []byte(p.Mermaid()))
-	golden(t, "pictured.dot", []byte(p.DOT()))
-	golden(t, "pictured.svg", p.SVG())
+	golden(t, "pictured.mmd", []byte(draw.Mermaid(p)))
+	golden(t, "pictured.dot", []byte(draw.DOT(p)))
+	golden(t, "pictured.svg", draw.SVG(p))
 	for range 5 {
-		if again := pictured(); again.Mermaid() != p.Mermaid() || again.DOT() != p.DOT() || !bytes.Equal(again.SVG(), p.SVG()) {
+		if again := pictured(); draw.Mermaid(again) != draw.Mermaid(p) || draw.DOT(again) != draw.DOT(p) || !bytes.Equal(draw.SVG(again), draw.SVG(p)) {
 			t.Fatal("a drawing differs from one time to the next")
 		}
 	}
 }
 
-// TestDrawingsEscape draws names that no definition may have: a plan can come from elsewhere.
-func TestDrawingsEscape(t *testing.T) {
+// FuzzDraw draws names that no definition may have: a plan can come from elsewhere.
+func FuzzDraw(f *testing.F) {
 	for _, name := range []string{
 		`a"b`, `a]-->b`, `a"]:::x`, "a\nb --> c", `<script>alert(1)</script>`, `</svg>`, `&amp;`, `a\" -> b`, `a\`, `#quot;`, "`x`",
 		`%%{init: {}}%%`, "a\x00b\x1b", "click n0 href", "end", "]]>", "\xff\xfe", `"];evil[label="`, "subgraph", "é😀", `';--`,
 	} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
 		p := &jobspec.Plan{JobType: name, Tasks: []jobspec.Task{
 			{Name: name, Method: name, Routes: []jobspec.Route{{Key: name, Targets: []string{"other"}}, {Key: "*", Targets: []string{"ERR_" + name}}}},
 			{Name: "other", Method: "FORK_JOB", Fork: &jobspec.Fork{JobType: name}, FanOut: &jobspec.FanOut{Source: name}},
 		}}
-		checkSVG(t, p.SVG())
-		checkLines(t, p.Mermaid(), mermaidLine)
-		checkLines(t, p.DOT(), dotLine)
+		checkSVG(t, draw.SVG(p))
+		checkLines(t, draw.Mermaid(p), mermaidLine)
+		checkLines(t, draw.DOT(p), dotLine)
+	})
+}
+
+// TestDrawTheDefinitionWithEverything draws what uses all of the language.
+func TestDrawTheDefinitionWithEverything(t *testing.T) {
+	text, err := os.ReadFile("../../../../libs/jobspec/testdata/every_field.yaml")
+	if err != nil {
+		t.Fatal(err)
 	}
+	def, _, err := jobspec.Parse("every_field.yaml", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	params, err := def.CheckParams(jobspec.Vars{"branch": "main/a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps.Copy(params, jobspec.Vars{"FullDate": "2026-07-01", "JobID": "1", "UserID": "ann", "OrganizationID": "org"})
+	p, err := def.Plan(params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkSVG(t, draw.SVG(p))
+	checkLines(t, draw.Mermaid(p), mermaidLine)
+	checkLines(t, draw.DOT(p), dotLine)
 }
 
 var (
@@ -162,7 +191,7 @@ func TestDrawLarge(t *testing.T) {
 	}
 	for name, p := range plans {
 		begin := time.Now()
-		mermaid, dot, svg := p.Mermaid(), p.DOT(), p.SVG()
+		mermaid, dot, svg := draw.Mermaid(p), draw.DOT(p), draw.SVG(p)
 		took := time.Since(begin)
 		t.Logf("%s: %v, %d bytes", name, took, len(svg))
 		if took > 15*time.Second {
@@ -180,7 +209,7 @@ func TestDrawLarge(t *testing.T) {
 
 func TestDrawNothing(t *testing.T) {
 	p := &jobspec.Plan{}
-	checkSVG(t, p.SVG())
-	checkLines(t, p.Mermaid(), mermaidLine)
-	checkLines(t, p.DOT(), dotLine)
+	checkSVG(t, draw.SVG(p))
+	checkLines(t, draw.Mermaid(p), mermaidLine)
+	checkLines(t, draw.DOT(p), dotLine)
 }

@@ -1,4 +1,4 @@
-package jobspec
+package draw
 
 import "sort"
 
