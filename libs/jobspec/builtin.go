@@ -70,3 +70,6 @@ func artifactTask(name string) (task string, ok bool) {
 	}
 	return task, true
 }
+
+// VarFanOutIndex is the number of an item of a fan-out.
+const VarFanOutIndex = "FanOutIndex"

@@ -221,7 +221,7 @@ func (u *celUses) activation(s *scope, facts *Facts, waits bool) (map[string]any
 		vars[name] = v
 	}
 	if facts != nil {
-		facts.Lookups.uses(u)
+		u.note(facts.Lookups)
 	}
 	if waits && u.counters || facts == nil && (len(u.tasks) > 0 || u.allTasks) {
 		return nil, conditionWaits
@@ -298,5 +298,27 @@ func (u *celUses) jobFacts(s *scope) *celJobFacts {
 	return &celJobFacts{
 		ID: text("JobID"), Type: text("JobType"), Retry: number("JobRetry"), Elapsed: number("JobElapsedSecs"),
 		User: text("UserID"), Organization: text("OrganizationID"),
+	}
+}
+
+// note notes what an expression asks of tasks.
+func (u *celUses) note(l *Lookups) {
+	if l == nil {
+		return
+	}
+	l.AllTasks = l.AllTasks || u.allTasks
+	for name, use := range u.tasks {
+		if l.Tasks == nil {
+			l.Tasks = map[string]TaskFields{}
+		}
+		f := l.Tasks[name]
+		f.Result, f.AllOutputs = f.Result || use.result, f.AllOutputs || use.allOutputs
+		for key := range use.outputs {
+			if f.Outputs == nil {
+				f.Outputs = map[string]bool{}
+			}
+			f.Outputs[key] = true
+		}
+		l.Tasks[name] = f
 	}
 }

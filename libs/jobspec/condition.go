@@ -27,12 +27,6 @@ type taskRef struct {
 	at   *node
 }
 
-// isItem reports whether a variable is one of the item of a fan-out.
-func (s *scope) isItem(name string) bool {
-	_, ok := s.item[name]
-	return ok
-}
-
 // condition reads skip_if or except: a CEL expression or a template that renders true. What is not known counts as no.
 func (r *reader) condition(n *node, field string) bool {
 	holds, _ := r.holds(n, field)
@@ -172,6 +166,3 @@ func (r *reader) inside(n *node, at int) (line, column int) {
 	}
 	return r.shape.place(from + min(i, len(raw)))
 }
-
-// place is the inverse of offset.
-func (sh *shape) place(offset int) (line, column int) { return sh.rendered.at(offset) }

@@ -1,25 +1,5 @@
 package jobspec
 
-// Facts are what conditions (when, skip_if) can ask about.
-type Facts struct {
-	// Vars as templates see them: params.x and vars.x.
-	Vars Vars
-	// Tasks that have ended: tasks.build.exit_code. Names that are no identifiers are written tasks["a-b"].
-	Tasks map[string]TaskFact
-	// Lookups, if set, notes what is looked at of both.
-	Lookups *Lookups
-}
-
-// TaskFact is how a task ended.
-type TaskFact struct {
-	State        string            `json:"state"`
-	ExitCode     int               `json:"exit_code"`
-	FailureClass string            `json:"failure_class"`
-	Message      string            `json:"message"`
-	Outputs      map[string]string `json:"outputs"`
-	Result       string            `json:"result"`
-}
-
 // Decision is what becomes of a task that is about to start.
 type Decision struct {
 	// Off says that `when` does not hold: the task is SKIPPED and leads nowhere.

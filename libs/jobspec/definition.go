@@ -45,7 +45,7 @@ type Definition struct {
 	jobVars Vars
 	// classes are the placement classes of the first tasks, when no variable decides them.
 	classes []Class
-	fixed   *shape // of a text without templates
+	fixed   *rendering // of a text without templates
 	// conditions are the compiled expressions. conditional says that the plan of a text without templates depends on
 	// them.
 	conditions  conditions
@@ -57,7 +57,7 @@ type Definition struct {
 
 // kept is a shape of an earlier rendering.
 type kept struct {
-	shape  *shape
+	shape  *rendering
 	assume guess
 }
 
@@ -109,8 +109,7 @@ func (d *Definition) take(out *draft) {
 
 // checkStatic reads a text without templates: once, for all runs.
 func (d *Definition) checkStatic(text []byte, c *collector) *draft {
-	d.fixed = &shape{text: text}
-	d.fixed.parse(d.lines)
+	d.fixed = newRendering(&shape{text: text}, d.lines)
 	r := d.reader(c, d.fixed, &scope{})
 	r.checking = true // nothing is unknown but what conditions ask for
 	out := r.whole()
@@ -220,7 +219,7 @@ func (d *Definition) judge(tried []attempt, c *collector) {
 }
 
 // header reads what stands before the tasks, of a text that can be read as a whole only when its variables are known.
-func (d *Definition) header(sh *shape, c *collector) attempt {
+func (d *Definition) header(sh *rendering, c *collector) attempt {
 	end := 0
 	if !bytes.HasPrefix(sh.text, []byte("tasks:")) {
 		end = 1 + bytes.Index(sh.text, []byte("\ntasks:"))
@@ -228,8 +227,7 @@ func (d *Definition) header(sh *shape, c *collector) attempt {
 	if end == 0 {
 		return attempt{}
 	}
-	head := &shape{text: sh.text[:end], tokens: sh.tokens, segments: sh.segments, guessed: true}
-	head.parse(d.lines)
+	head := newRendering(&shape{text: sh.text[:end], tokens: sh.tokens, segments: sh.segments, guessed: true}, d.lines)
 	a := d.read(head, &scope{vars: Vars{}, job: Vars{}, lenient: true})
 	if a.draft == nil || a.draft.plan.JobType == "" {
 		return attempt{}
@@ -278,13 +276,13 @@ func (a attempt) clean() bool {
 	return a.draft != nil && !slices.ContainsFunc(a.c.list, func(p Problem) bool { return !p.Warning && ofWhole(p.Code) })
 }
 
-func (d *Definition) attempt(assume guess, vars, job Vars) (attempt, *shape) {
+func (d *Definition) attempt(assume guess, vars, job Vars) (attempt, *rendering) {
 	s := &scope{vars: vars, job: job, lenient: true}
 	sh := d.shapeFor(s, assume)
 	return d.read(sh, s), sh
 }
 
-func (d *Definition) read(sh *shape, s *scope) attempt {
+func (d *Definition) read(sh *rendering, s *scope) attempt {
 	a := attempt{c: &collector{file: d.file}}
 	r := d.reader(a.c, sh, s)
 	r.checking = true
@@ -307,22 +305,6 @@ func known(vars Vars) Vars {
 	return vars
 }
 
-func hasUnknown(v any) bool {
-	switch v := v.(type) {
-	case unknown:
-		return true
-	case []any:
-		return slices.ContainsFunc(v, hasUnknown)
-	case map[string]any:
-		for _, item := range v {
-			if hasUnknown(item) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // ofWhole lists the faults that are between parts of a definition.
 func ofWhole(code string) bool {
 	switch code {
@@ -333,12 +315,12 @@ func ofWhole(code string) bool {
 	return false
 }
 
-func (d *Definition) reader(c *collector, sh *shape, s *scope) *reader {
+func (d *Definition) reader(c *collector, sh *rendering, s *scope) *reader {
 	return &reader{c: c, p: d.program, src: d.lines, shape: sh, m: newMachine(s), moment: moment{conditions: &d.conditions}}
 }
 
 // quiet is a reader whose problems are told elsewhere.
-func (d *Definition) quiet(sh *shape, s *scope) *reader {
+func (d *Definition) quiet(sh *rendering, s *scope) *reader {
 	r := d.reader(&collector{}, sh, s)
 	r.checking = true
 	return r
@@ -358,7 +340,7 @@ func (r *reader) whole() *draft {
 }
 
 // shapeFor runs the template, or finds an earlier run that would be the same.
-func (d *Definition) shapeFor(s *scope, assume guess) *shape {
+func (d *Definition) shapeFor(s *scope, assume guess) *rendering {
 	if d.program == nil {
 		return d.fixed
 	}
@@ -370,8 +352,7 @@ func (d *Definition) shapeFor(s *scope, assume guess) *shape {
 			return k.shape
 		}
 	}
-	sh := run(d.program, s, assume, d.lines)
-	sh.parse(d.lines)
+	sh := newRendering(run(d.program, s, assume, d.lines), d.lines)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	shapes := []*kept{{sh, assume}}
@@ -383,16 +364,4 @@ func (d *Definition) shapeFor(s *scope, assume guess) *shape {
 	}
 	d.shapes = shapes
 	return sh
-}
-
-// parse reads the shape's text as YAML.
-func (sh *shape) parse(src *lines) {
-	sh.rendered = newYAMLLines(sh.text)
-	if sh.broken {
-		return
-	}
-	c := &collector{}
-	sh.root = readYAML(sh.text, c, func(line, column int) (int, int) { return src.at(sh.source(line, column)) })
-	sh.problems = append(sh.problems, c.list...)
-	sh.findExports()
 }

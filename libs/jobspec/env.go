@@ -135,14 +135,14 @@ func isEnvReserved(name string) bool {
 }
 
 // findExports lists the reserved names that the job declares as a variable or a parameter, in order.
-func (sh *shape) findExports() {
+func findExports(root *node) (exports []string) {
 	add := func(name string) {
 		if isEnvReserved(name) {
-			sh.exports = append(sh.exports, name)
+			exports = append(exports, name)
 		}
 	}
 	for _, field := range [...]string{"configs", "variables", "job_variables", "params"} {
-		n := sh.root.get(field)
+		n := root.get(field)
 		if n == nil {
 			continue
 		}
@@ -155,8 +155,8 @@ func (sh *shape) findExports() {
 			}
 		}
 	}
-	slices.Sort(sh.exports)
-	sh.exports = slices.Compact(sh.exports)
+	slices.Sort(exports)
+	return slices.Compact(exports)
 }
 
 // exports lists the reserved names that the job or the task declares, in order: by its own variables and as variables of

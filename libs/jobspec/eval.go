@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -427,6 +428,9 @@ func (s *scope) field(fields []string, pos int) (any, []string) {
 // everything is the name under which a template that looks at all variables at once is recorded.
 const everything = UsesAll
 
+// UsesAll stands for all variables in Task.Uses. No variable has this name.
+const UsesAll = "*"
+
 func (s *scope) all() any {
 	if s.onRead != nil {
 		s.onRead(everything, nil)
@@ -478,4 +482,27 @@ func asFloat(v any) (float64, bool) {
 		return f, err == nil && !math.IsNaN(f) && !math.IsInf(f, 0)
 	}
 	return 0, false
+}
+
+// hasUnknown says that a value is unknown or holds one that is.
+func hasUnknown(v any) bool {
+	switch v := v.(type) {
+	case unknown:
+		return true
+	case []any:
+		return slices.ContainsFunc(v, hasUnknown)
+	case map[string]any:
+		for _, item := range v {
+			if hasUnknown(item) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// isItem reports whether a variable is one of the item of a fan-out.
+func (s *scope) isItem(name string) bool {
+	_, ok := s.item[name]
+	return ok
 }

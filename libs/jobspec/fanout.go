@@ -73,7 +73,6 @@ const maxItemOutputs = 200
 
 // Variables that an item, and the tasks after the fan-out, see.
 const (
-	VarFanOutIndex     = "FanOutIndex"
 	varFanOutItemCount = "FanOutItemCount"
 	varFanOutSource    = "FanOutSource"
 	varFanOutMode      = "FanOutMode"

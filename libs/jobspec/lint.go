@@ -23,7 +23,7 @@ type linter struct {
 }
 
 // lint adds warnings to the problems of a reading.
-func (d *Definition) lint(c *collector, sh *shape, s *scope, out *draft) {
+func (d *Definition) lint(c *collector, sh *rendering, s *scope, out *draft) {
 	list := sh.root.get("tasks")
 	if d.taint == nil || list == nil {
 		return

@@ -35,25 +35,3 @@ func (l *Lookups) everything() {
 		l.All = true
 	}
 }
-
-// uses notes what an expression asks of tasks.
-func (l *Lookups) uses(u *celUses) {
-	if l == nil {
-		return
-	}
-	l.AllTasks = l.AllTasks || u.allTasks
-	for name, use := range u.tasks {
-		if l.Tasks == nil {
-			l.Tasks = map[string]TaskFields{}
-		}
-		f := l.Tasks[name]
-		f.Result, f.AllOutputs = f.Result || use.result, f.AllOutputs || use.allOutputs
-		for key := range use.outputs {
-			if f.Outputs == nil {
-				f.Outputs = map[string]bool{}
-			}
-			f.Outputs[key] = true
-		}
-		l.Tasks[name] = f
-	}
-}

@@ -133,9 +133,6 @@ type Task struct {
 	Spec Spec `json:"spec"`
 }
 
-// UsesAll stands for all variables in Task.Uses. No variable has this name.
-const UsesAll = "*"
-
 // NeedsRender reports whether the claim must render the task again: it is Late, or an output of an earlier task
 // replaces a variable that its section uses.
 func (t *Task) NeedsRender(outputs map[string]any) bool {

@@ -16,7 +16,7 @@ type reader struct {
 	c     *collector
 	p     *program // nil when the text has no template
 	src   *lines
-	shape *shape
+	shape *rendering
 	m     *machine
 	// checking says that variables are not known yet, at the upload: unknown values pass.
 	checking bool

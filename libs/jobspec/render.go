@@ -55,15 +55,15 @@ func (d *Definition) overridden(vars Vars) bool {
 
 // open finds the job's variables and the shape of the text for a rendering. The job's variables stand in the text that
 // is rendered with them, so they are read first from a rendering without them.
-func (d *Definition) open(vars Vars, l *Lookups, c *collector) (*scope, *shape) {
+func (d *Definition) open(vars Vars, l *Lookups, c *collector) (*scope, *rendering) {
 	return d.openIn(&scope{vars: vars, jobType: d.JobType, lookups: l}, c)
 }
 
-func (d *Definition) openWith(vars Vars, h *hosting, c *collector) (*scope, *shape) {
+func (d *Definition) openWith(vars Vars, h *hosting, c *collector) (*scope, *rendering) {
 	return d.openIn(&scope{vars: vars, jobType: d.JobType, hosting: h}, c)
 }
 
-func (d *Definition) openIn(s *scope, c *collector) (*scope, *shape) {
+func (d *Definition) openIn(s *scope, c *collector) (*scope, *rendering) {
 	h := s.hosting
 	if d.program == nil {
 		s.job = d.jobVars
@@ -85,7 +85,7 @@ func (d *Definition) openIn(s *scope, c *collector) (*scope, *shape) {
 }
 
 // firstShape is the shape without the job's variables. A host does nothing for it: what is asked for may depend on them.
-func (d *Definition) firstShape(s *scope) *shape {
+func (d *Definition) firstShape(s *scope) *rendering {
 	if h := s.hosting; h != nil {
 		vague := h.vague
 		h.vague = true
@@ -213,28 +213,4 @@ func (r *reader) find(list *node, name string) (int, bool) {
 		}
 	}
 	return 0, false
-}
-
-// table finds tasks by name, or is nil when a name depends on variables.
-func (sh *shape) table(r *reader, list *node) map[string]int {
-	sh.once.Do(func() {
-		dependent := false
-		s := *r.m.scope
-		s.onRead = func(string, any) { dependent = true }
-		quiet := &reader{c: &collector{}, p: r.p, src: r.src, shape: sh, m: newMachine(&s)}
-		names := make(map[string]int, len(list.items))
-		for i, n := range list.items {
-			at := n.get("task_type")
-			if at == nil {
-				continue
-			}
-			text, ok := quiet.planned(at)
-			if !ok || dependent {
-				return
-			}
-			names[text] = i
-		}
-		sh.names = names
-	})
-	return sh.names
 }

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"time"
 	_ "time/tzdata" // zones are the same on every machine
+
+	"github.com/formicary/formicary/libs/jobspec/cron"
 )
 
 // What happens when a job is due while its last run has not ended.
@@ -107,11 +109,11 @@ func (r *reader) schedules(n *node) []Schedule {
 
 // cron reads cron text that must be known before anything is rendered.
 func (r *reader) cron(n *node) string {
-	text := strings.TrimSpace(r.literal(n, "cron text", maxCron))
+	text := strings.TrimSpace(r.literal(n, "cron text", cron.MaxText))
 	if n.templated {
 		return ""
 	}
-	if err := CheckCron(text); err != nil {
+	if err := cron.Check(text); err != nil {
 		r.fault(n, CodeInvalidValue, r.show(n)+" is no cron text: "+err.Error(), "5 to 7 fields such as 0 6 * * 1-5, or a name such as @daily")
 		return ""
 	}

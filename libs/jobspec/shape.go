@@ -5,7 +5,6 @@ import (
 	"sort"
 	"strconv"
 	"strings"
-	"sync"
 )
 
 // shape is the outcome of running a template: text in which every printed value is a token, and for each token how its
@@ -26,10 +25,6 @@ type shape struct {
 	problems Problems
 	broken   bool // the text is no YAML, or the template failed
 	rendered *lines
-	exports  []string // see Task.Exports
-	// names are the tasks by name, when no name depends on variables; once fills them.
-	once  sync.Once
-	names map[string]int
 }
 
 // token is one printed value.
@@ -471,4 +466,18 @@ func (sh *shape) source(line, column int) int {
 		return s.from
 	}
 	return s.from + max(0, offset-s.out)
+}
+
+// place is the inverse of offset.
+func (sh *shape) place(offset int) (line, column int) { return sh.rendered.at(offset) }
+
+// parse reads the shape's text as YAML.
+func (sh *shape) parse(src *lines) {
+	sh.rendered = newYAMLLines(sh.text)
+	if sh.broken {
+		return
+	}
+	c := &collector{}
+	sh.root = readYAML(sh.text, c, func(line, column int) (int, int) { return src.at(sh.source(line, column)) })
+	sh.problems = append(sh.problems, c.list...)
 }

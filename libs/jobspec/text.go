@@ -22,6 +22,12 @@ const (
 	tokenBytes = "\uE0F0"
 )
 
+// Characters that stand for braces while those around are read as templates. No definition may contain them either.
+const (
+	maskOpen  = '\uE0F2'
+	maskClose = '\uE0F3'
+)
+
 // checkText refuses what is too large or not text. It returns the text without a byte order mark.
 func checkText(text []byte, c *collector) ([]byte, bool) {
 	if len(text) > maxText {

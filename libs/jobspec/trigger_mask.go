@@ -7,11 +7,6 @@ import (
 
 // The templates of triggers are over events: they are not rendered with the job but kept as written. Before a text is
 // compiled their braces are replaced by characters that no text holds, one for one, so that places stay what they are.
-const (
-	maskOpen  = '\uE0F2'
-	maskClose = '\uE0F3'
-)
-
 const triggersKey = "triggers:"
 
 // maskTriggers hides the templates below a key triggers at the beginning of a line. A template that begins a line

@@ -36,7 +36,7 @@ func item(t *testing.T, task string, index int, value any) *execution.Claimed {
 }
 
 func TestItemsAreRenderedAtTheirClaim(t *testing.T) {
-	src := &source{text: fan}
+	src := &asked{text: fan}
 	m := &Manager{definitions: definition.NewCache(src), store: outputs{}}
 	_, env, err := m.render(t.Context(), item(t, "plain", 1, "b"))
 	if err != nil || env["letter"] != "b" || env[jobspec.EnvItemIndex] != "1" {
@@ -52,7 +52,7 @@ func TestItemsAreRenderedAtTheirClaim(t *testing.T) {
 }
 
 func TestRecordsThatCannotBeReadAreTheFaultOfTheTask(t *testing.T) {
-	m := &Manager{definitions: definition.NewCache(&source{text: fan})}
+	m := &Manager{definitions: definition.NewCache(&asked{text: fan})}
 	x := item(t, "plain", 0, "a")
 	x.Job.Vars = []byte(`[`)
 	if _, _, err := m.render(t.Context(), x); err == nil || !isFault(err) {

@@ -29,14 +29,14 @@ tasks:
     - echo {{.Version}} {{.JobRetry}}
 `
 
-// source gives one definition and counts how often it is asked.
-type source struct {
+// asked gives one definition and counts how often it is asked.
+type asked struct {
 	text  string
 	asked int
 	err   error
 }
 
-func (s *source) Definition(context.Context, string, string) (*jobspec.Definition, error) {
+func (s *asked) Definition(context.Context, string, string) (*jobspec.Definition, error) {
 	s.asked++
 	if s.err != nil {
 		return nil, s.err
@@ -70,7 +70,7 @@ func claimed(t *testing.T, text, task string, outputs map[string]string) *execut
 }
 
 func TestRenderUsesWhatTheClaimKnows(t *testing.T) {
-	src := &source{text: text}
+	src := &asked{text: text}
 	m := &Manager{definitions: definition.NewCache(src), store: outputs{}}
 	spec, env, err := m.render(t.Context(), claimed(t, text, "build", map[string]string{"Other": "x"}))
 	if err != nil || spec.Spec.Script[0] != "make" || src.asked != 0 {
@@ -133,7 +133,7 @@ func TestRenderFindsWhatThePlanDidNotLookAt(t *testing.T) {
 	} {
 		text := strings.Replace(text, "echo {{.Version}} {{.JobRetry}}", "'"+script+"'", 1)
 		stored := outputs{"sum": "3", "name": "sum", "more": "name", "build-status": "COMPLETED", "other": strings.Repeat("x", 1000)}
-		m := &Manager{definitions: definition.NewCache(&source{text: text}), store: stored}
+		m := &Manager{definitions: definition.NewCache(&asked{text: text}), store: stored}
 		for range 2 {
 			task, env, err := m.render(t.Context(), claimed(t, text, "report", map[string]string{"Version": "v2"}))
 			if err != nil || task.Spec.Script[0] != want || env["sum"] != "" {
@@ -145,13 +145,13 @@ func TestRenderFindsWhatThePlanDidNotLookAt(t *testing.T) {
 
 func TestRenderTellsFaultsFromOutages(t *testing.T) {
 	x := claimed(t, text, "report", map[string]string{"Version": "v"})
-	m := &Manager{definitions: definition.NewCache(&source{err: errors.New("no job-manager")})}
+	m := &Manager{definitions: definition.NewCache(&asked{err: errors.New("no job-manager")})}
 	var bad jobspec.Problems
 	if _, _, err := m.render(t.Context(), x); err == nil || errors.As(err, &bad) {
 		t.Errorf("outage: %v", err)
 	}
 	x.Task.Name = "gone"
-	m = &Manager{definitions: definition.NewCache(&source{text: text}), store: outputs{}}
+	m = &Manager{definitions: definition.NewCache(&asked{text: text}), store: outputs{}}
 	if _, _, err := m.render(t.Context(), x); !errors.As(err, &bad) {
 		t.Errorf("a task that the definition does not have: %v", err)
 	}

@@ -1,4 +1,5 @@
-package jobspec
+// Package cron checks cron text: 5 to 7 fields, or a name such as @daily.
+package cron
 
 import (
 	"errors"
@@ -8,7 +9,8 @@ import (
 	"strings"
 )
 
-const maxCron = 200
+// MaxText bounds cron text, in bytes.
+const MaxText = 200
 
 // cronField is one field of cron text.
 type cronField struct {
@@ -34,12 +36,12 @@ func cronNames() []string {
 	return []string{"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"}
 }
 
-// CheckCron says what is wrong with cron text. It has 5 fields (minute, hour, day of month, month, day of week), 6 (with
+// Check says what is wrong with cron text. It has 5 fields (minute, hour, day of month, month, day of week), 6 (with
 // seconds in front, or with a year of four digits behind) or 7 (both), or is a name such as @daily. A field is *, ?, or
 // a list of numbers, names and ranges with steps; days know L (last), W (nearest workday) and # (n-th of the month).
-func CheckCron(text string) error {
-	if len(text) > maxCron {
-		return fmt.Errorf("it has more than %d characters", maxCron)
+func Check(text string) error {
+	if len(text) > MaxText {
+		return fmt.Errorf("it has more than %d characters", MaxText)
 	}
 	if strings.HasPrefix(text, "@") {
 		if !slices.Contains(cronNames(), strings.ToLower(text)) {

@@ -1,10 +1,10 @@
-package jobspec_test
+package cron_test
 
 import (
 	"strings"
 	"testing"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/cron"
 )
 
 func TestCron(t *testing.T) {
@@ -13,7 +13,7 @@ func TestCron(t *testing.T) {
 		"30 4 L * *", "30 4 LW * ?", "0 9 15W * *", "0 9 ? * 5L", "0 9 ? * MON#2", "0 9 * jan-Mar sun,7", "59 59 23 31 12 7 2199",
 		"@daily", "@Hourly", "@midnight", "@yearly", "  5\t4  * * *  ", "10-20/5 * * * *", "0/5 * * * *",
 	} {
-		if err := jobspec.CheckCron(strings.TrimSpace(text)); err != nil {
+		if err := cron.Check(strings.TrimSpace(text)); err != nil {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
@@ -50,7 +50,7 @@ func TestCron(t *testing.T) {
 		"١ * * * *":                             "is not known",
 		strings.Repeat("1,", 200) + "1 * * * *": "characters",
 	} {
-		if err := jobspec.CheckCron(text); err == nil || !strings.Contains(err.Error(), want) {
+		if err := cron.Check(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", text, err, want)
 		}
 	}
@@ -61,7 +61,7 @@ func FuzzCron(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		err := jobspec.CheckCron(text)
+		err := cron.Check(text)
 		if err == nil && !strings.HasPrefix(text, "@") {
 			if n := len(strings.Fields(text)); n < 5 || n > 7 {
 				t.Errorf("%q with %d fields", text, n)
