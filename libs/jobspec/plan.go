@@ -2,9 +2,9 @@ package jobspec
 
 import (
 	"sort"
-	"strconv"
-	"strings"
 	"time"
+
+	"github.com/formicary/formicary/libs/placement"
 )
 
 // Plan is what one run of a job does: the definition rendered with the request's variables. It is never changed by a
@@ -184,16 +184,7 @@ type Spec struct {
 }
 
 // Class is what decides on which ants a task can be placed.
-type Class struct {
-	Method string   `json:"method"`
-	Tags   []string `json:"tags,omitempty"`
-	Slots  int      `json:"slots"`
-}
-
-// String is equal for equal classes: "METHOD|tag,tag|slots".
-func (c Class) String() string {
-	return c.Method + "|" + strings.Join(c.Tags, ",") + "|" + strconv.Itoa(c.Slots)
-}
+type Class = placement.Class
 
 // startClasses are the classes of the tasks without incoming edges that ants execute; trailing clean-up does not start at
 // once, and neither do the items of a fan-out whose placement is not known yet.

@@ -7,10 +7,10 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/formicary/formicary/libs/placement"
 	resourcev1 "github.com/formicary/formicary/proto/gen/formicary/resource/v1"
 	"github.com/formicary/formicary/services/resource-manager/internal/ant"
 	"github.com/formicary/formicary/services/resource-manager/internal/events"
-	"github.com/formicary/formicary/services/resource-manager/internal/place"
 	"github.com/formicary/formicary/services/resource-manager/internal/reserve"
 )
 
@@ -41,7 +41,7 @@ func toCall(r *resourcev1.ReserveRequest) (reserve.Call, error) {
 		if err != nil {
 			return c, err
 		}
-		c.Asks[i] = reserve.Ask{UID: uid, Org: k.GetOrgId(), Ask: place.Ask{Method: k.GetMethod(), Tags: k.GetTags(), Slots: int(k.GetSlots())}}
+		c.Asks[i] = reserve.Ask{UID: uid, Org: k.GetOrgId(), Class: placement.Class{Method: k.GetMethod(), Tags: k.GetTags(), Slots: max(int(k.GetSlots()), 1)}}
 	}
 	return c, nil
 }

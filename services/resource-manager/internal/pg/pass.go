@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/formicary/formicary/libs/pgdb"
+	"github.com/formicary/formicary/libs/placement"
 	"github.com/formicary/formicary/services/resource-manager/internal/ant"
 	"github.com/formicary/formicary/services/resource-manager/internal/place"
 	"github.com/formicary/formicary/services/resource-manager/internal/reserve"
@@ -86,7 +87,7 @@ type known struct {
 
 // class are the asks of one kind, and the best ants that take them and have the slots.
 type class struct {
-	ask  place.Ask
+	ask  placement.Class
 	asks int
 	ants []candidate
 }
@@ -138,7 +139,7 @@ func (p *pass) look(ctx context.Context, pool *pgxpool.Pool) error {
 		for _, c := range p.sort() {
 			tags := append([]string{}, c.ask.Tags...) // never NULL
 			for _, sql := range []string{ranked, doubted} {
-				t.Queue(sql, c.ask.Method, tags, max(c.ask.Slots, 1), c.asks).Query(c.collect)
+				t.Queue(sql, c.ask.Method, tags, c.ask.Slots, c.asks).Query(c.collect)
 			}
 		}
 		t.Queue(readHolds, p.uids()).Query(p.scanHolds)
@@ -150,11 +151,11 @@ func (p *pass) look(ctx context.Context, pool *pgxpool.Pool) error {
 func (p *pass) sort() []*class {
 	byName := map[string]*class{}
 	for _, i := range p.open {
-		k := p.asks[i].Ask
-		c := byName[k.Class()]
+		k := p.asks[i].Class
+		c := byName[k.String()]
 		if c == nil {
 			c = &class{ask: k}
-			byName[k.Class()] = c
+			byName[k.String()] = c
 			p.classes = append(p.classes, c)
 		}
 		c.asks++
@@ -208,7 +209,7 @@ func (p *pass) choose() []string {
 		if held && hold.live {
 			continue
 		}
-		if id := board.Place(p.asks[i].Ask); id != "" {
+		if id := board.Place(p.asks[i].Class); id != "" {
 			need[id], p.chosen[i] = true, true
 		}
 	}
@@ -267,7 +268,7 @@ func (p *pass) place(locked map[string]candidate) *writes {
 	board, w := p.board(locked), &writes{taken: map[string]int32{}}
 	cut := map[string]bool{}
 	for _, c := range p.classes {
-		cut[c.ask.Class()] = c.cut()
+		cut[c.ask.String()] = c.cut()
 	}
 	for _, i := range p.open {
 		k := p.asks[i]
@@ -285,13 +286,13 @@ func (p *pass) place(locked map[string]candidate) *writes {
 			w.drop = append(w.drop, k.UID)
 			delete(p.known, k.UID)
 		}
-		id := board.Place(k.Ask)
+		id := board.Place(k.Class)
 		switch {
 		case id != "":
 			w.add(k, id)
 			p.known[k.UID] = known{id, true} // the same uid again gets the same place
 			p.placed[i] = reserve.Answer{Answer: place.Answer{Ant: id}, Session: locked[id].session}
-		case p.chosen[i] || cut[k.Class()]: // others took the slots, or there are ants that were not looked at
+		case p.chosen[i] || cut[k.String()]: // others took the slots, or there are ants that were not looked at
 			p.left = append(p.left, i)
 		}
 	}
@@ -310,7 +311,7 @@ type writes struct {
 }
 
 func (w *writes) add(k reserve.Ask, id string) {
-	n := int32(max(k.Slots, 1))
+	n := int32(k.Slots)
 	w.taken[id] += n
 	w.uids, w.ants = append(w.uids, k.UID), append(w.ants, id)
 	w.orgs, w.slots = append(w.orgs, k.Org), append(w.slots, n)

@@ -88,10 +88,10 @@ func (s *Store) refuse(ctx context.Context, asks []reserve.Ask, out *reserve.Out
 				return fmt.Errorf("count ants: %w", err)
 			}
 		}
-		class := asks[i].Class()
+		class := asks[i].String()
 		a, ok := known[class]
 		if !ok {
-			a = fleet.Explain(asks[i].Ask)
+			a = fleet.Explain(asks[i].Class)
 			known[class] = a
 		}
 		out.Answers[i].Answer = a

@@ -10,8 +10,8 @@ package place
 import (
 	"container/heap"
 	"slices"
-	"strconv"
-	"strings"
+
+	"github.com/formicary/formicary/libs/placement"
 )
 
 // Kind is what ants that cannot be told apart offer.
@@ -26,7 +26,7 @@ type Kind struct {
 }
 
 // Takes says whether ants of the kind take work like the ask, be it that they have slots free or not.
-func (a *Kind) Takes(k Ask) bool { return misfit(a, k) == fits }
+func (a *Kind) Takes(k placement.Class) bool { return misfit(a, k) == placement.Fits }
 
 // Ant has slots, and some of them left.
 type Ant struct {
@@ -38,13 +38,6 @@ type Ant struct {
 }
 
 func (a *Ant) free() int { return a.Slots - a.Used }
-
-// Ask wants slots on an ant.
-type Ask struct {
-	Method string
-	Tags   []string
-	Slots  int
-}
 
 // Gate says why nothing fits.
 type Gate string
@@ -76,7 +69,7 @@ type class struct{ trusted, doubted ranking }
 func NewBoard() *Board { return &Board{ants: map[string]*Ant{}, classes: map[string]*class{}} }
 
 // Show names the ants that take asks like k. An ant that was shown before stays as it was.
-func (b *Board) Show(k Ask, ants []Ant) {
+func (b *Board) Show(k placement.Class, ants []Ant) {
 	c := &class{}
 	for _, a := range ants {
 		if b.ants[a.ID] == nil {
@@ -91,19 +84,12 @@ func (b *Board) Show(k Ask, ants []Ant) {
 	}
 	heap.Init(&c.trusted)
 	heap.Init(&c.doubted)
-	b.classes[k.Class()] = c
+	b.classes[k.String()] = c
 }
 
-// Class names asks that fit the same ants.
-func (k Ask) Class() string {
-	return k.Method + "|" + strings.Join(k.Tags, ",") + "|" + strconv.Itoa(max(k.Slots, 1))
-}
-
-// Place takes the slots for one ask and returns the ant; empty when none that was shown has them. Asks without slots count
-// for one.
-func (b *Board) Place(k Ask) string {
-	k.Slots = max(k.Slots, 1)
-	c := b.classes[k.Class()]
+// Place takes the slots for one ask and returns the ant; empty when none that was shown has them.
+func (b *Board) Place(k placement.Class) string {
+	c := b.classes[k.String()]
 	if c == nil {
 		return ""
 	}
@@ -121,45 +107,22 @@ func (b *Board) Place(k Ask) string {
 	return best.ID
 }
 
-// mismatch orders why an ant never takes an ask: the later, the nearer it came.
-type mismatch int
-
-const (
-	noMethod mismatch = iota
-	noTag
-	tooSmall
-	unhealthy
-	deaf
-	avoided
-	draining
-	fits
-)
-
-func misfit(a *Kind, k Ask) mismatch {
+func misfit(a *Kind, c placement.Class) placement.Mismatch {
 	switch {
-	case !slices.Contains(a.Methods, k.Method):
-		return noMethod
-	case !owns(a.Tags, k.Tags):
-		return noTag
-	case a.Slots < k.Slots:
-		return tooSmall
-	case slices.Contains(a.Unhealthy, k.Method):
-		return unhealthy
+	case !slices.Contains(a.Methods, c.Method):
+		return placement.NoMethod
+	case !c.Owned(a.Tags):
+		return placement.NoTag
+	case a.Slots < c.Slots:
+		return placement.TooSmall
+	case slices.Contains(a.Unhealthy, c.Method):
+		return placement.Unhealthy
 	case a.Deaf:
-		return deaf
+		return placement.NotReceiving
 	case a.Avoided:
-		return avoided
+		return placement.Avoided
 	case a.Draining:
-		return draining
+		return placement.Draining
 	}
-	return fits
-}
-
-func owns(have, want []string) bool {
-	for _, t := range want {
-		if !slices.Contains(have, t) {
-			return false
-		}
-	}
-	return true
+	return placement.Fits
 }

@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/formicary/formicary/libs/placement"
 	"github.com/formicary/formicary/services/resource-manager/internal/place"
 )
 
@@ -48,9 +49,10 @@ type desk struct {
 
 func newDesk(ants []ant) *desk { return &desk{place.NewBoard(), slices.Clone(ants), map[string]bool{}} }
 
-func (d *desk) place(k place.Ask) place.Answer {
-	if !d.shown[k.Class()] {
-		d.shown[k.Class()] = true
+func (d *desk) place(k placement.Class) place.Answer {
+	k.Slots = max(k.Slots, 1)
+	if !d.shown[k.String()] {
+		d.shown[k.String()] = true
 		var take []place.Ant
 		for i := range d.ants {
 			if d.ants[i].Takes(k) {
@@ -61,7 +63,7 @@ func (d *desk) place(k place.Ask) place.Answer {
 	}
 	if id := d.board.Place(k); id != "" {
 		i := slices.IndexFunc(d.ants, func(a ant) bool { return a.ID == id })
-		d.ants[i].Used += max(k.Slots, 1)
+		d.ants[i].Used += k.Slots
 		return place.Answer{Ant: id}
 	}
 	var f place.Fleet
@@ -72,90 +74,90 @@ func (d *desk) place(k place.Ask) place.Answer {
 }
 
 func TestPlace(t *testing.T) {
-	shell := place.Ask{Method: "SHELL", Slots: 1}
+	shell := placement.Class{Method: "SHELL", Slots: 1}
 	for _, c := range []struct {
 		name string
 		ants []ant
-		asks []place.Ask
+		asks []placement.Class
 		want []string // ant, or gate: reason
 	}{
-		{"no ants", nil, []place.Ask{shell}, []string{"no_ant: method SHELL: no ant is online"}},
-		{"most free slots", []ant{shellAnt("a", 8, 7), shellAnt("b", 4, 0)}, []place.Ask{shell}, []string{"b"}},
-		{"least loaded of equally free", []ant{shellAnt("a", 4, 2), shellAnt("b", 9, 7), shellAnt("c", 2, 0)}, []place.Ask{shell}, []string{"c"}},
-		{"then by id", []ant{shellAnt("b", 2, 0), shellAnt("a", 2, 0)}, []place.Ask{shell}, []string{"a"}},
+		{"no ants", nil, []placement.Class{shell}, []string{"no_ant: method SHELL: no ant is online"}},
+		{"most free slots", []ant{shellAnt("a", 8, 7), shellAnt("b", 4, 0)}, []placement.Class{shell}, []string{"b"}},
+		{"least loaded of equally free", []ant{shellAnt("a", 4, 2), shellAnt("b", 9, 7), shellAnt("c", 2, 0)}, []placement.Class{shell}, []string{"c"}},
+		{"then by id", []ant{shellAnt("b", 2, 0), shellAnt("a", 2, 0)}, []placement.Class{shell}, []string{"a"}},
 		{
 			"spreads",
 			[]ant{shellAnt("a", 2, 0), shellAnt("b", 2, 0)},
-			[]place.Ask{shell, shell, shell, shell, shell},
+			[]placement.Class{shell, shell, shell, shell, shell},
 			[]string{"a", "b", "a", "b", "capacity: method SHELL: 4 of 4 slots of 2 matching ants are taken"},
 		},
 		{
 			"no slots asked is one",
 			[]ant{shellAnt("a", 1, 0)},
-			[]place.Ask{{Method: "SHELL"}, {Method: "SHELL"}},
+			[]placement.Class{{Method: "SHELL"}, {Method: "SHELL"}},
 			[]string{"a", "capacity: method SHELL: 1 of 1 slot of 1 matching ant is taken"},
 		},
 		{
 			"a small ask fits after a big one was refused",
 			[]ant{shellAnt("a", 4, 2)},
-			[]place.Ask{{Method: "SHELL", Slots: 3}, shell},
+			[]placement.Class{{Method: "SHELL", Slots: 3}, shell},
 			[]string{"capacity: method SHELL and 3 slots: 2 of 4 slots of 1 matching ant are taken", "a"},
 		},
 		{
 			"all tags",
 			[]ant{shellAnt("a", 4, 0, tags("gpu")), shellAnt("b", 1, 0, tags("gpu", "x64"))},
-			[]place.Ask{{Method: "SHELL", Tags: []string{"gpu", "x64"}}},
+			[]placement.Class{{Method: "SHELL", Tags: []string{"gpu", "x64"}}},
 			[]string{"b"},
 		},
 		{
 			"method that none offers",
 			[]ant{shellAnt("a", 4, 0), shellAnt("b", 4, 0)},
-			[]place.Ask{{Method: "DOCKER"}},
+			[]placement.Class{{Method: "DOCKER"}},
 			[]string{"no_ant: method DOCKER: none of 2 ants offers it"},
 		},
 		{
 			"tag that none owns",
 			[]ant{shellAnt("a", 4, 0), shellAnt("b", 4, 0, tags("x64"))},
-			[]place.Ask{{Method: "SHELL", Tags: []string{"gpu"}}},
+			[]placement.Class{{Method: "SHELL", Tags: []string{"gpu"}}},
 			[]string{"no_ant: method SHELL with tags [gpu]: 2 ants offer SHELL, none owns gpu"},
 		},
 		{
 			"larger than any ant",
 			[]ant{shellAnt("a", 4, 0), shellAnt("b", 2, 0)},
-			[]place.Ask{{Method: "SHELL", Slots: 5}},
+			[]placement.Class{{Method: "SHELL", Slots: 5}},
 			[]string{"no_ant: method SHELL and 5 slots: 2 ants that match have at most 4 slots"},
 		},
 		{
 			"drained, sick and untagged",
 			[]ant{shellAnt("a", 4, 0, tags("x"), drains), shellAnt("b", 2, 0, tags("x"), sick), shellAnt("c", 2, 0)},
-			[]place.Ask{{Method: "SHELL", Tags: []string{"x"}}},
+			[]placement.Class{{Method: "SHELL", Tags: []string{"x"}}},
 			[]string{"no_ant: method SHELL with tags [x]: 1 ant that matches is draining; 1 ant that matches reports SHELL as unhealthy; 1 ant that offers SHELL does not own x"},
 		},
-		{"the only ant, method", []ant{shellAnt("a", 1, 0)}, []place.Ask{{Method: "DOCKER"}}, []string{"no_ant: method DOCKER: the only ant does not offer it"}},
+		{"the only ant, method", []ant{shellAnt("a", 1, 0)}, []placement.Class{{Method: "DOCKER"}}, []string{"no_ant: method DOCKER: the only ant does not offer it"}},
 		{
 			"the only ant, tag",
 			[]ant{shellAnt("a", 1, 0)},
-			[]place.Ask{{Method: "SHELL", Tags: []string{"gpu"}}},
+			[]placement.Class{{Method: "SHELL", Tags: []string{"gpu"}}},
 			[]string{"no_ant: method SHELL with tags [gpu]: the only ant that offers SHELL does not own gpu"},
 		},
-		{"the only ant, slots", []ant{shellAnt("a", 1, 0)}, []place.Ask{{Method: "SHELL", Slots: 2}}, []string{"no_ant: method SHELL and 2 slots: 1 ant that matches has 1 slot"}},
-		{"shrunk below its use", []ant{shellAnt("a", 2, 5)}, []place.Ask{shell}, []string{"capacity: method SHELL: 5 of 2 slots of 1 matching ant are taken"}},
+		{"the only ant, slots", []ant{shellAnt("a", 1, 0)}, []placement.Class{{Method: "SHELL", Slots: 2}}, []string{"no_ant: method SHELL and 2 slots: 1 ant that matches has 1 slot"}},
+		{"shrunk below its use", []ant{shellAnt("a", 2, 5)}, []placement.Class{shell}, []string{"capacity: method SHELL: 5 of 2 slots of 1 matching ant are taken"}},
 		{
 			"doubted after all others",
 			[]ant{shellAnt("a", 8, 0, doubted), shellAnt("b", 4, 3)},
-			[]place.Ask{shell, shell, shell},
+			[]placement.Class{shell, shell, shell},
 			[]string{"b", "a", "a"},
 		},
 		{
 			"one attempt on trial",
 			[]ant{shellAnt("a", 8, 2, onTrial)},
-			[]place.Ask{shell, shell},
+			[]placement.Class{shell, shell},
 			[]string{"a", "capacity: method SHELL: 3 of 8 slots of 1 matching ant are taken"},
 		},
 		{
 			"deaf and avoided",
 			[]ant{shellAnt("a", 8, 0, deaf), shellAnt("b", 8, 0, avoided), shellAnt("c", 8, 0, avoided)},
-			[]place.Ask{shell},
+			[]placement.Class{shell},
 			[]string{"no_ant: method SHELL: 2 ants that match did not claim what they were given and are tried again soon; 1 ant that matches says that it does not hear of work"},
 		},
 	} {
@@ -205,7 +207,7 @@ func TestPlaceKeepsItsPromises(t *testing.T) {
 		shuffled := rapid.Permutation(ants).Draw(r, "order")
 		board, again := newDesk(ants), newDesk(shuffled)
 		for range rapid.IntRange(0, 40).Draw(r, "asks") {
-			k := place.Ask{
+			k := placement.Class{
 				Method: rapid.SampledFrom([]string{"SHELL", "HTTP", "DOCKER"}).Draw(r, "method"),
 				Tags:   rapid.SampledFrom([][]string{nil, {"x"}, {"x", "y"}}).Draw(r, "tags"), Slots: rapid.IntRange(1, 4).Draw(r, "slots"),
 			}
@@ -253,9 +255,9 @@ func BenchmarkPlace(b *testing.B) {
 	}
 	for b.Loop() {
 		board := place.NewBoard()
-		board.Show(place.Ask{Method: "SHELL", Slots: 1}, ants)
+		board.Show(placement.Class{Method: "SHELL", Slots: 1}, ants)
 		for range 1000 {
-			board.Place(place.Ask{Method: "SHELL", Slots: 1})
+			board.Place(placement.Class{Method: "SHELL", Slots: 1})
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/formicary/formicary/libs/batch"
+	"github.com/formicary/formicary/libs/placement"
 	"github.com/formicary/formicary/services/resource-manager/internal/place"
 )
 
@@ -17,7 +18,7 @@ import (
 type Ask struct {
 	UID uuid.UUID
 	Org string
-	place.Ask
+	placement.Class
 }
 
 // Answer to an ask: a placement, or a gate and the reason.

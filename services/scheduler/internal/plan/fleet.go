@@ -1,10 +1,10 @@
 package plan
 
 import (
-	"fmt"
 	"slices"
-	"strconv"
 	"strings"
+
+	"github.com/formicary/formicary/libs/placement"
 )
 
 // Ant is what one ant could take.
@@ -69,95 +69,33 @@ func (f *Fleet) fit(class string) fit {
 	return tightest
 }
 
-func (f *Fleet) single(class string) fit {
-	method, tags, slots, err := parse(class)
+func (f *Fleet) single(text string) fit {
+	class, err := placement.Parse(text)
 	if err != nil {
 		return fit{missing: err.Error()}
 	}
-	offering := f.byMethod[method]
-	out := fit{want: say(method, tags)}
-	tagged, largest := 0, 0
+	offering := f.byMethod[class.Method]
+	out := fit{want: class.Words()}
+	var t placement.Tally
+	t.Add(placement.NoMethod, len(f.ants)-len(offering), 0, 0)
 	for _, i := range offering {
 		a := &f.ants[i]
-		if !owns(a.Tags, tags) {
-			continue
-		}
-		tagged++
-		largest = max(largest, a.Slots)
-		if a.Slots < slots {
-			continue
-		}
-		out.tasks += a.Slots / slots
-		out.slots += a.Slots
-		out.used += a.Used
-		if len(out.ants) < fewIDs {
-			out.ants = append(out.ants, a.ID)
+		switch {
+		case !class.Owned(a.Tags):
+			t.Add(placement.NoTag, 1, a.Slots, a.Used)
+		case a.Slots < class.Slots:
+			t.Add(placement.TooSmall, 1, a.Slots, a.Used)
+		default:
+			out.tasks += a.Slots / class.Slots
+			out.slots += a.Slots
+			out.used += a.Used
+			if len(out.ants) < fewIDs {
+				out.ants = append(out.ants, a.ID)
+			}
 		}
 	}
-	if out.tasks > 0 {
-		return out
+	if out.tasks == 0 {
+		out.missing = t.Lack(class)
 	}
-	out.missing = out.want + ": " + f.lack(method, tags, len(offering), tagged, slots, largest)
 	return out
-}
-
-// lack says what no ant has: offering ants know the method, tagged of them own the tags, the largest has so many slots.
-func (f *Fleet) lack(method string, tags []string, offering, tagged, slots, largest int) string {
-	owned := strings.Join(tags, " and ")
-	switch {
-	case len(f.ants) == 0:
-		return "no ant takes work"
-	case offering == 0 && len(f.ants) == 1:
-		return "the only ant does not offer it"
-	case offering == 0:
-		return fmt.Sprintf("none of %d ants offers it", len(f.ants))
-	case tagged == 0 && offering == 1:
-		return fmt.Sprintf("the only ant that offers %s does not own %s", method, owned)
-	case tagged == 0:
-		return fmt.Sprintf("%d ants offer %s, none owns %s", offering, method, owned)
-	case tagged == 1:
-		return fmt.Sprintf("it needs %s, the only ant that matches has %d", count(slots, "slot"), largest)
-	default:
-		return fmt.Sprintf("it needs %s, the largest of %d ants has %d", count(slots, "slot"), tagged, largest)
-	}
-}
-
-// parse reads "METHOD|tag,tag|slots"; without slots it is one.
-func parse(class string) (method string, tags []string, slots int, err error) {
-	parts := strings.Split(class, "|")
-	slots = 1
-	if len(parts) == 3 {
-		slots, err = strconv.Atoi(parts[2])
-	}
-	if err != nil || len(parts) < 2 || len(parts) > 3 || parts[0] == "" || slots < 0 {
-		return "", nil, 0, fmt.Errorf("placement class %q cannot be read", class)
-	}
-	if parts[1] != "" {
-		tags = strings.Split(parts[1], ",")
-	}
-	return parts[0], tags, max(slots, 1), nil
-}
-
-func owns(have, want []string) bool {
-	for _, t := range want {
-		if !slices.Contains(have, t) {
-			return false
-		}
-	}
-	return true
-}
-
-// say names a class for a person.
-func say(method string, tags []string) string {
-	if len(tags) == 0 {
-		return "method " + method
-	}
-	return fmt.Sprintf("method %s with tags [%s]", method, strings.Join(tags, ", "))
-}
-
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return strconv.Itoa(n) + " " + noun + "s"
 }

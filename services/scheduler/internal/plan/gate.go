@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/formicary/formicary/libs/placement"
 )
 
 // Kind of a gate.
@@ -55,7 +57,7 @@ func concurrency(t *Type, admitted []string) (Gate, bool) {
 	for _, ids := range [][]string{t.Holders, admitted} {
 		holders = append(holders, ids[:min(len(ids), fewIDs-len(holders))]...)
 	}
-	reason := fmt.Sprintf("job type %s may run %s at once and %d %s", t.Name, count(t.MaxConcurrency, "request"), active, plural(active, "does", "do"))
+	reason := fmt.Sprintf("job type %s may run %s at once and %d %s", t.Name, placement.Count(t.MaxConcurrency, "request"), active, placement.Plural(active, "does", "do"))
 	if len(holders) > 0 {
 		reason += ": " + strings.Join(holders, ", ")
 	}
@@ -78,10 +80,10 @@ func capacity(org, class string, f fit, unstarted int) (Gate, bool) {
 	if unstarted < max(ahead, 2*f.tasks) {
 		return Gate{}, false
 	}
-	waiting := count(unstarted, "request")
+	waiting := placement.Count(unstarted, "request")
 	reason := fmt.Sprintf("%s before it are being launched", waiting)
 	if f.want != "" {
-		reason = fmt.Sprintf("%s: %d of %s %s taken and %s before it wait for one", f.want, f.used, count(f.slots, "slot"), plural(f.used, "is", "are"), waiting)
+		reason = fmt.Sprintf("%s: %d of %s %s taken and %s before it wait for one", f.want, f.used, placement.Count(f.slots, "slot"), placement.Plural(f.used, "is", "are"), waiting)
 	}
 	return Gate{Kind: Capacity, Org: org, Class: class, Holders: f.ants, Reason: reason}, true
 }
@@ -92,11 +94,4 @@ func schedule(next, now time.Time) time.Duration {
 		return 0
 	}
 	return max(next.Sub(now), time.Millisecond)
-}
-
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return one
-	}
-	return many
 }

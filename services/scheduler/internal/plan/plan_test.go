@@ -92,7 +92,7 @@ func TestPlan(t *testing.T) {
 		{
 			name:  "no ants at all",
 			types: []plan.Type{queue("x", head("a", 0, 1))},
-			gates: []string{"4  SHELL||1: method SHELL: no ant takes work"},
+			gates: []string{"4  SHELL||1: method SHELL: no ant is online"},
 		},
 		{
 			name: "what no ant offers waits, the rest goes on",
@@ -112,7 +112,7 @@ func TestPlan(t *testing.T) {
 				"4  HTTP_GET||1;SHELL|gpu|1: method SHELL with tags [gpu]: 2 ants offer SHELL, none owns gpu",
 				"4  KUBERNETES||1: method KUBERNETES: none of 2 ants offers it",
 				"4  SHELL|gpu,x64|1: method SHELL with tags [gpu, x64]: 2 ants offer SHELL, none owns gpu and x64",
-				"4  SHELL||8: method SHELL: it needs 8 slots, the largest of 2 ants has 4",
+				"4  SHELL||8: method SHELL and 8 slots: 2 ants that match have at most 4 slots",
 				`4  nonsense: placement class "nonsense" cannot be read`,
 			},
 		},
@@ -144,7 +144,7 @@ func TestPlan(t *testing.T) {
 				"4  DOCKER||1: method DOCKER: the only ant does not offer it",
 				"4  SHELL|gpu|1: method SHELL with tags [gpu]: the only ant that offers SHELL does not own gpu",
 				"3  SHELL||1: method SHELL: 1 of 2 slots is taken and 16 requests before it wait for one",
-				"4  SHELL||8: method SHELL: it needs 8 slots, the only ant that matches has 2",
+				"4  SHELL||8: method SHELL and 8 slots: 1 ant that matches has 2 slots",
 			},
 		},
 		{

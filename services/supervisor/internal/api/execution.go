@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/formicary/formicary/libs/placement"
 	"github.com/formicary/formicary/libs/rpc"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	"github.com/formicary/formicary/services/supervisor/internal/events"
@@ -149,11 +150,9 @@ func task(t *execution.TaskView) (*executionv1.Task, error) {
 
 // tags takes the tags out of a class.
 func tags(class string) []string {
-	fields := strings.Split(class, "|")
-	if len(fields) < 4 || fields[len(fields)-2] == "" {
-		return nil
-	}
-	return strings.Split(fields[len(fields)-2], ",")
+	_, class = placement.Split(class)
+	c, _ := placement.Parse(class) // one that cannot be read has none
+	return c.Tags
 }
 
 func stamp(t *time.Time) *timestamppb.Timestamp {

@@ -3,13 +3,13 @@ package peer
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
 
+	"github.com/formicary/formicary/libs/placement"
 	resourcev1 "github.com/formicary/formicary/proto/gen/formicary/resource/v1"
 	"github.com/formicary/formicary/services/supervisor/internal/dispatch"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
@@ -73,8 +73,9 @@ func (r *ResourceManager) Reserve(ctx context.Context, releases []uuid.UUID, ask
 	}
 	req.Unclaimed = r.missed(releases)
 	for i, a := range asks {
-		org, tags := parts(a.Class)
-		req.Asks[i] = &resourcev1.Ask{AttemptUid: a.UID.String(), OrgId: org, Method: a.Method, Tags: tags, Slots: int32(a.Slots)}
+		org, text := placement.Split(a.Class)
+		class, _ := placement.Parse(text) // one that cannot be read has no tags
+		req.Asks[i] = &resourcev1.Ask{AttemptUid: a.UID.String(), OrgId: org, Method: a.Method, Tags: class.Tags, Slots: int32(a.Slots)}
 	}
 	res, err := r.reservations.Reserve(ctx, req)
 	if err != nil {
@@ -95,17 +96,4 @@ func (r *ResourceManager) Reserve(ctx context.Context, releases []uuid.UUID, ask
 		}
 	}
 	return places, res.GetDeadline().AsTime(), nil
-}
-
-// parts takes org and tags out of a class "org|METHOD|tag,tag|slots". The org may hold a bar, the rest cannot.
-func parts(class string) (org string, tags []string) {
-	fields := strings.Split(class, "|")
-	if len(fields) < 4 {
-		return class, nil
-	}
-	n := len(fields)
-	if list := fields[n-2]; list != "" {
-		tags = strings.Split(list, ",")
-	}
-	return strings.Join(fields[:n-3], "|"), tags
 }
