@@ -1,6 +1,7 @@
 package jobspec
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -8,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/formicary/formicary/libs/exact"
 )
 
 // reader reads fields of a shape's nodes with the values of one rendering. Its methods report faults and then return
@@ -597,6 +600,9 @@ func typed(text string) any {
 	}
 	if f, err := strconv.ParseFloat(text, 64); err == nil && strconv.FormatFloat(f, 'f', -1, 64) == text {
 		return f
+	}
+	if n, ok := exact.Number(json.Number(text)); ok && textOf(n) == text {
+		return n
 	}
 	return text
 }
