@@ -67,6 +67,7 @@ type yamlReader struct {
 	full   bool                 // a bound was passed: stop
 	copied int                  // keys copied by merges
 	free   int                  // fields of freeKeys around the node
+	nulls  bool                 // a value is null
 }
 
 // freeKeys are the fields whose mappings have keys of the user's own choice: a template may write those. Everywhere else
@@ -111,6 +112,9 @@ func readYAML(text []byte, c *collector, at func(line, column int) (int, int)) *
 	root := r.convert(doc.Content[0], 1)
 	if r.full {
 		return nil
+	}
+	if r.nulls {
+		return withoutNulls(root, jobRule())
 	}
 	return root
 }
@@ -257,7 +261,7 @@ func (r *yamlReader) scalar(n *node, y *yaml.Node) {
 	if !n.quoted && !n.templated {
 		switch y.Value {
 		case "", "~", "null", "Null", "NULL":
-			n.kind = nodeNull
+			n.kind, r.nulls = nodeNull, true
 		}
 	}
 }
