@@ -207,6 +207,10 @@ func (d *Definition) checkParams(params Vars, read map[string]bool) (Vars, error
 		switch {
 		case !validName(name):
 			c.add(Problem{Code: CodeInvalidParam, Field: name, Message: "the name of the parameter cannot be used", Expected: "1 to 100 characters without spaces and ="})
+		case !storable(name):
+			c.add(Problem{Code: CodeInvalidParam, Field: name, Message: "the name of a parameter is no text", Expected: "UTF-8 without NUL"})
+		case !storable(v):
+			c.add(Problem{Code: CodeInvalidParam, Field: name, Message: "the parameter " + quoteName(name) + " holds the character NUL, or bytes that are no text", Expected: "UTF-8 without NUL"})
 		case !exact.InRange(params[name]):
 			c.add(Problem{Code: CodeInvalidParam, Field: name, Message: "the parameter " + quoteName(name) + " holds a number that is too large or too small", Expected: "numbers of at most 1.8e308, or text"})
 		case !ok:

@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"maps"
 	"math"
+	"slices"
 	"sort"
 	"strconv"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/formicary/formicary/libs/exact"
 )
@@ -187,6 +190,23 @@ func sameValue(a, b any) bool {
 // sameNumber compares without rounding.
 func sameNumber(i int64, f float64) bool {
 	return float64(i) == f && (f < math.MaxInt64 && int64(f) == i)
+}
+
+// storable reports whether the texts of a value are UTF-8 without NUL: neither a database nor a process takes others.
+func storable(v any) bool {
+	switch v := v.(type) {
+	case string:
+		return strings.IndexByte(v, 0) < 0 && utf8.ValidString(v)
+	case []any:
+		return !slices.ContainsFunc(v, func(item any) bool { return !storable(item) })
+	case map[string]any:
+		for k, item := range v {
+			if !storable(k) || !storable(item) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // sizeOf estimates the bytes of a value's JSON. It stops counting soon after limit.

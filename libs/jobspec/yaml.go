@@ -255,6 +255,7 @@ func (r *yamlReader) checkTag(y *yaml.Node) {
 
 func (r *yamlReader) scalar(n *node, y *yaml.Node) {
 	n.kind, n.text = nodeScalar, y.Value
+	r.checkNUL(y)
 	n.quoted = y.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0 ||
 		y.Style&yaml.TaggedStyle != 0 && y.Tag == "!!str"
 	n.templated = strings.Contains(y.Value, tokenBytes)
@@ -263,6 +264,13 @@ func (r *yamlReader) scalar(n *node, y *yaml.Node) {
 		case "", "~", "null", "Null", "NULL":
 			n.kind, r.nulls = nodeNull, true
 		}
+	}
+}
+
+// checkNUL refuses what an escape can say and neither a database nor a process can take: "\0" and its like.
+func (r *yamlReader) checkNUL(y *yaml.Node) {
+	if strings.IndexByte(y.Value, 0) >= 0 {
+		r.problem(y.Line, y.Column, CodeEncoding, "the text holds the character NUL", "text without it")
 	}
 }
 
@@ -296,6 +304,7 @@ func (r *yamlReader) mapping(n *node, y *yaml.Node, depth int) {
 	var merges []*node
 	for i := 0; i+1 < len(y.Content) && !r.full; i += 2 {
 		key := y.Content[i]
+		r.checkNUL(key)
 		free := freeKeys(key.Value)
 		if free {
 			r.free++
