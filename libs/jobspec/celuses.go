@@ -1,7 +1,9 @@
 package jobspec
 
 import (
+	"encoding/json"
 	"slices"
+	"strconv"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
@@ -195,7 +197,7 @@ func (u *celUses) activation(s *scope, facts *Facts, waits bool) (map[string]any
 		if sizeOf(all, maxConditionValue) > maxConditionValue {
 			return nil, conditionLarge
 		}
-		vars = all
+		vars, _ = celValue(all).(map[string]any)
 	}
 	for _, name := range sortedKeys(u.vars) {
 		v := s.get(name, 0)
@@ -218,7 +220,7 @@ func (u *celUses) activation(s *scope, facts *Facts, waits bool) (map[string]any
 		if sizeOf(v, maxConditionValue) > maxConditionValue {
 			return nil, conditionLarge
 		}
-		vars[name] = v
+		vars[name] = celValue(v)
 	}
 	if facts != nil {
 		u.note(facts.Lookups)
@@ -231,6 +233,50 @@ func (u *celUses) activation(s *scope, facts *Facts, waits bool) (map[string]any
 		return nil, conditionLarge
 	}
 	return map[string]any{celParams: vars, celVars: vars, celTasks: tasks, celJob: u.jobFacts(s)}, conditionReady
+}
+
+// celValue gives numbers that expressions do not know the nearest kind that they do.
+func celValue(v any) any {
+	if !hasNumber(v) {
+		return v
+	}
+	switch x := v.(type) {
+	case json.Number:
+		if u, err := strconv.ParseUint(x.String(), 10, 64); err == nil {
+			return u
+		}
+		f, _ := x.Float64()
+		return f
+	case []any:
+		out := make([]any, len(x))
+		for i, item := range x {
+			out[i] = celValue(item)
+		}
+		return out
+	case map[string]any:
+		out := make(map[string]any, len(x))
+		for k, item := range x {
+			out[k] = celValue(item)
+		}
+		return out
+	}
+	return v
+}
+
+func hasNumber(v any) bool {
+	switch x := v.(type) {
+	case json.Number:
+		return true
+	case []any:
+		return slices.ContainsFunc(x, hasNumber)
+	case map[string]any:
+		for _, item := range x {
+			if hasNumber(item) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (u *celUses) taskFacts(facts *Facts) (tasks map[string]*celTask, fits bool) {

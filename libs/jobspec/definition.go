@@ -11,7 +11,8 @@ type Definition struct {
 	// JobType is the name of the job.
 	JobType     string
 	Description string
-	SemVersion  string
+	// SemVersion in its longest form: 1.0.0 for what says 1 or 1.0.
+	SemVersion string
 	// URL is a link for people.
 	URL string
 	// MaxConcurrency is how many runs of the job type there may be at once; 0 means no limit.

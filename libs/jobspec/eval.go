@@ -1,12 +1,15 @@
 package jobspec
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/formicary/formicary/libs/exact"
 )
 
 // Bounds of one rendering.
@@ -464,11 +467,38 @@ func asInt(v any) (int64, bool) {
 		if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
 			return int64(v), true
 		}
+	case json.Number:
+		return exact.Int(v)
 	case string:
 		i, err := strconv.ParseInt(v, 10, 64)
 		return i, err == nil
 	}
 	return 0, false
+}
+
+// asNumber converts a number, or a text that is one, without a change of its digits.
+func asNumber(v any) (any, bool) {
+	switch v := v.(type) {
+	case int64, json.Number:
+		return v, true
+	case float64:
+		return v, !math.IsInf(v, 0) && !math.IsNaN(v)
+	case string:
+		text := strings.TrimPrefix(v, "+")
+		sign := ""
+		if rest, ok := strings.CutPrefix(text, "-"); ok {
+			sign, text = "-", rest
+		}
+		if strings.HasPrefix(text, ".") {
+			text = "0" + text
+		}
+		text = strings.TrimSuffix(text, ".")
+		if trimmed := strings.TrimLeft(text, "0"); trimmed != "" && trimmed[0] >= '0' && trimmed[0] <= '9' {
+			text = trimmed
+		}
+		return exact.Number(json.Number(sign + text))
+	}
+	return nil, false
 }
 
 func asFloat(v any) (float64, bool) {
@@ -477,6 +507,9 @@ func asFloat(v any) (float64, bool) {
 		return float64(v), true
 	case float64:
 		return v, true
+	case json.Number:
+		f, err := v.Float64()
+		return f, err == nil
 	case string:
 		f, err := strconv.ParseFloat(v, 64)
 		return f, err == nil && !math.IsNaN(f) && !math.IsInf(f, 0)

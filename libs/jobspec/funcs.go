@@ -1,14 +1,19 @@
 package jobspec
 
 import (
+	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"math"
+	"math/big"
 	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/formicary/formicary/libs/exact"
 )
 
 // function is one function of the template language. Arguments are of the kinds that Vars lists; with lenient also
@@ -149,12 +154,11 @@ func order(in *invocation, args []any) (any, error) {
 	if aText && bText {
 		less, equal = a < b, a == b
 	} else {
-		x, ok := asFloat(args[0])
-		y, ok2 := asFloat(args[1])
-		if !ok || !ok2 {
+		n, ok := compareNumbers(args[0], args[1])
+		if !ok {
 			return nil, errors.New("the values cannot be ordered")
 		}
-		less, equal = x < y, x == y
+		less, equal = n < 0, n == 0
 	}
 	switch in.name {
 	case "lt":
@@ -166,6 +170,26 @@ func order(in *invocation, args []any) (any, error) {
 	default:
 		return !less, nil
 	}
+}
+
+// compareNumbers orders two numbers, or texts that are numbers, by all of their digits.
+func compareNumbers(a, b any) (order int, ok bool) {
+	if i, whole := asInt(a); whole {
+		if k, whole := asInt(b); whole {
+			return cmp.Compare(i, k), true
+		}
+	}
+	x, isX := asFloat(a)
+	y, isY := asFloat(b)
+	if !isX || !isY || x != y || x == 0 {
+		return cmp.Compare(x, y), isX && isY
+	}
+	p, isX := new(big.Rat).SetString(textOf(a))
+	q, isY := new(big.Rat).SetString(textOf(b))
+	if !isX || !isY {
+		return 0, true
+	}
+	return p.Cmp(q), true
 }
 
 func index(in *invocation, args []any) (any, error) {
@@ -292,10 +316,14 @@ func iterate(in *invocation, args []any) (any, error) {
 }
 
 func add(_ *invocation, args []any) (any, error) {
-	a, ok := asInt(args[0])
-	b, ok2 := asInt(args[1])
+	a, ok := wholeOf(args[0])
+	b, ok2 := wholeOf(args[1])
 	if ok && ok2 {
-		return a + b, nil
+		n, ok := exact.Number(json.Number(a.Add(a, b).String()))
+		if !ok {
+			return nil, errNumberRange
+		}
+		return n, nil
 	}
 	x, ok := asFloat(args[0])
 	y, ok2 := asFloat(args[1])
@@ -303,6 +331,18 @@ func add(_ *invocation, args []any) (any, error) {
 		return nil, errors.New("the values are no numbers")
 	}
 	return x + y, nil
+}
+
+// wholeOf reads a whole number of any size.
+func wholeOf(v any) (*big.Int, bool) {
+	if i, ok := asInt(v); ok {
+		return big.NewInt(i), true
+	}
+	text := textOf(v)
+	if _, isNumber := asNumber(v); !isNumber || strings.Trim(text, "-0123456789") != "" {
+		return nil, false
+	}
+	return new(big.Int).SetString(text, 10)
 }
 
 // random gives a number from min to max, both included. It depends on the job, the attempt and the place in the text

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"html"
-	"io"
 	"net/url"
 	"strconv"
 	"strings"
@@ -17,6 +16,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/Masterminds/semver/v3"
+
+	"github.com/formicary/formicary/libs/exact"
 )
 
 // textFunction finds a function that works on text. What is looked for, taken off or put between comes first and the
@@ -126,15 +127,15 @@ func shellquote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
+var errNumberRange = errors.New("the value holds a number that is too large or too small")
+
 func fromJSON(s string) (any, error) {
-	decoder := json.NewDecoder(strings.NewReader(s))
-	decoder.UseNumber()
-	var v any
-	if err := decoder.Decode(&v); err != nil {
+	v, err := exact.Decode([]byte(s))
+	switch {
+	case err != nil:
 		return nil, errors.New("the value is no JSON")
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("the value is no JSON")
+	case !exact.InRange(v):
+		return nil, errNumberRange
 	}
 	v, ok := deepCanon(v, 1)
 	if !ok {
@@ -270,6 +271,11 @@ func forVerb(v any, verb byte) any {
 		}
 		if i, ok := asInt(v); ok {
 			return i
+		}
+		if n, isLarge := v.(json.Number); isLarge && verb != 'c' {
+			if i, whole := wholeOf(n); whole {
+				return i
+			}
 		}
 	case 'f', 'F', 'e', 'E', 'g', 'G':
 		if f, ok := asFloat(v); ok {

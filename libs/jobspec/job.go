@@ -87,7 +87,9 @@ func (r *reader) jobField(d *draft, waits *waits, p *pair) {
 		d.description = r.longText(n, "description", maxDescription)
 	case "sem_version":
 		d.semVersion = r.literal(n, "sem_version", maxName)
-		if _, ok := parseVersion(d.semVersion); !ok && d.semVersion != "" {
+		if v, ok := parseVersion(d.semVersion); ok {
+			d.semVersion = v.String() // 1, 1.0 and v1.0.0 are 1.0.0
+		} else if d.semVersion != "" {
 			r.fault(n, CodeInvalidValue, r.show(n)+" is no version", "a version such as 1.2, 1.2.3 or 1.2.3-rc1")
 		}
 	case "url":

@@ -164,7 +164,7 @@ func TestOptionForms(t *testing.T) {
 			{Kind: "volume", Name: "cache", MountPath: "/c"}, {Kind: "bind", HostPath: "/a", MountPath: "/b", ReadOnly: true},
 		}}},
 		"container:":  nil,
-		"privileged:": {},
+		"privileged:": nil, // null is absent
 	} {
 		p := plan(t, podTask(fields), nil)
 		if diff := cmp.Diff(want, p.Tasks[0].Spec.Options); diff != "" {

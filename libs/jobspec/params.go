@@ -1,12 +1,15 @@
 package jobspec
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/formicary/formicary/libs/exact"
 )
 
 // Types of parameters.
@@ -181,8 +184,22 @@ func (r *reader) requiredParams(n *node) []string {
 }
 
 // CheckParams checks the parameters of a request, fills defaults and converts values to the declared types. Parameters
-// that the definition does not declare are allowed. err is Problems that name the parameters and hold no values.
-func (d *Definition) CheckParams(params Vars) (Vars, error) {
+// that the definition does not declare are allowed. A text that is given for a json parameter is its JSON: it is read here,
+// once. err is Problems that name the parameters and hold no values.
+func (d *Definition) CheckParams(params Vars) (Vars, error) { return d.checkParams(params, nil) }
+
+// RecheckParams is CheckParams for what CheckParams of a version of the definition has returned before: a text in a json
+// parameter of that version is a value by now, and no JSON.
+func (d *Definition) RecheckParams(params Vars, of *Definition) (Vars, error) {
+	read := map[string]bool{}
+	for i := range of.Params {
+		read[of.Params[i].Name] = of.Params[i].Type == TypeJSON
+	}
+	return d.checkParams(params, read)
+}
+
+// checkParams checks parameters; read are those whose JSON has been read.
+func (d *Definition) checkParams(params Vars, read map[string]bool) (Vars, error) {
 	c := &collector{file: d.file}
 	out := make(Vars, len(params)+len(d.Params))
 	for _, name := range sortedKeys(params) {
@@ -190,6 +207,12 @@ func (d *Definition) CheckParams(params Vars) (Vars, error) {
 		switch {
 		case !validName(name):
 			c.add(Problem{Code: CodeInvalidParam, Field: name, Message: "the name of the parameter cannot be used", Expected: "1 to 100 characters without spaces and ="})
+		case !storable(name):
+			c.add(Problem{Code: CodeInvalidParam, Field: name, Message: "the name of a parameter is no text", Expected: "UTF-8 without NUL"})
+		case !storable(v):
+			c.add(Problem{Code: CodeInvalidParam, Field: name, Message: "the parameter " + quoteName(name) + " holds the character NUL, or bytes that are no text", Expected: "UTF-8 without NUL"})
+		case !exact.InRange(params[name]):
+			c.add(Problem{Code: CodeInvalidParam, Field: name, Message: "the parameter " + quoteName(name) + " holds a number that is too large or too small", Expected: "numbers of at most 1.8e308, or text"})
 		case !ok:
 			c.add(Problem{Code: CodeInvalidParam, Field: name, Message: "the parameter " + quoteName(name) + " is of a kind that cannot be used", Expected: "text, a number, true or false, or JSON"})
 		default:
@@ -197,7 +220,9 @@ func (d *Definition) CheckParams(params Vars) (Vars, error) {
 		}
 	}
 	for i := range d.Params {
-		d.checkParam(&d.Params[i], out, c)
+		if p := &d.Params[i]; p.Type != TypeJSON || !read[p.Name] || !p.settled(out) {
+			d.checkParam(p, out, c)
+		}
 	}
 	for _, name := range d.RequiredParams {
 		_, given := out[name]
@@ -210,6 +235,12 @@ func (d *Definition) CheckParams(params Vars) (Vars, error) {
 		return nil, err
 	}
 	return out, nil
+}
+
+// settled reports whether a JSON value that was read before stays as it is.
+func (p *Param) settled(vars Vars) bool {
+	v, given := vars[p.Name]
+	return given && p.fits(v) == ""
 }
 
 func missingParam(c *collector, name string) {
@@ -247,16 +278,24 @@ func (p *Param) convert(v any) (out any, wrong string) {
 		return nil, "a value of the type " + p.Type
 	}
 	out, wrong = convertTo(p.Type, v)
+	if wrong == "" {
+		wrong = p.fits(out)
+	}
 	if wrong != "" {
 		return nil, wrong
 	}
-	if len(p.Enum) > 0 && !slices.Contains(p.Enum, textOf(out)) {
-		return nil, "one of " + strings.Join(p.Enum, ", ")
-	}
-	if p.pattern != nil && !p.pattern.MatchString(textOf(out)) {
-		return nil, "text that matches " + p.Pattern
-	}
 	return out, ""
+}
+
+// fits says what would be right where a value of the right type is not allowed.
+func (p *Param) fits(v any) (wrong string) {
+	if len(p.Enum) > 0 && !slices.Contains(p.Enum, textOf(v)) {
+		return "one of " + strings.Join(p.Enum, ", ")
+	}
+	if p.pattern != nil && !p.pattern.MatchString(textOf(v)) {
+		return "text that matches " + p.Pattern
+	}
+	return ""
 }
 
 func convertTo(kind string, v any) (out any, wrong string) {
@@ -265,15 +304,22 @@ func convertTo(kind string, v any) (out any, wrong string) {
 		if i, ok := asInt(v); ok {
 			return i, ""
 		}
+		n, isNumber := asNumber(v)
+		switch f, isFloat := n.(float64); {
+		case isFloat && f == math.Trunc(f):
+			return nil, "a whole number; one of this size as text, so that it keeps its digits"
+		case isNumber && !isFloat:
+			return nil, "a whole number from -2^63 to 2^63-1"
+		}
 		return nil, "a whole number"
 	case TypeNumber:
 		if i, ok := asInt(v); ok {
 			return i, ""
 		}
-		if f, ok := asFloat(v); ok && !math.IsInf(f, 0) {
-			return f, ""
+		if n, ok := asNumber(v); ok {
+			return n, ""
 		}
-		return nil, "a number"
+		return nil, "a number, at most 1.8e308"
 	case TypeBool:
 		if b, ok := v.(bool); ok {
 			return b, ""
@@ -297,7 +343,10 @@ func convertTo(kind string, v any) (out any, wrong string) {
 			return v, ""
 		}
 		parsed, err := fromJSON(s)
-		if err != nil {
+		switch {
+		case errors.Is(err, errNumberRange):
+			return nil, "JSON with numbers of at most 1.8e308"
+		case err != nil:
 			return nil, "JSON"
 		}
 		return parsed, ""

@@ -1,6 +1,7 @@
 package jobspec
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -8,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/formicary/formicary/libs/exact"
 )
 
 // reader reads fields of a shape's nodes with the values of one rendering. Its methods report faults and then return
@@ -120,6 +123,10 @@ func (r *reader) resolve(n *node) (scalar, bool) {
 			s.known = false
 			b.WriteString(r.shape.sourceOf(r.p, id))
 			continue
+		}
+		if !storable(v) {
+			r.fault(n, CodeEncoding, "the template gives the character NUL, or bytes that are no text", "UTF-8 without NUL")
+			return scalar{}, false
 		}
 		r.output += sizeOf(v, maxOutput)
 		if !r.bounded(n) {
@@ -597,6 +604,9 @@ func typed(text string) any {
 	}
 	if f, err := strconv.ParseFloat(text, 64); err == nil && strconv.FormatFloat(f, 'f', -1, 64) == text {
 		return f
+	}
+	if n, ok := exact.Number(json.Number(text)); ok && textOf(n) == text {
+		return n
 	}
 	return text
 }

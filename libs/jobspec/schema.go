@@ -3,6 +3,7 @@ package jobspec
 import (
 	"encoding/json"
 	"maps"
+	"slices"
 )
 
 const (
@@ -78,9 +79,10 @@ func optionLevels() []level {
 func (l *level) schema() form {
 	properties := form{}
 	for _, f := range l.fields() {
-		properties[f.name] = described(f.form, f.doc, false)
+		value := orNull(f.form)
+		properties[f.name] = described(value, f.doc, false)
 		for _, alias := range f.aliases {
-			properties[alias] = described(f.form, "Misspelled: "+f.name+".", true)
+			properties[alias] = described(value, "Misspelled: "+f.name+".", true)
 		}
 	}
 	out := form{"type": "object", "description": l.doc, "properties": properties, "additionalProperties": false}
@@ -88,6 +90,18 @@ func (l *level) schema() form {
 		out["required"] = l.required
 	}
 	return out
+}
+
+// orNull is a value or null, which means that the field is not there.
+func orNull(f form) form {
+	null := form{"type": "null"}
+	if len(f) == 0 {
+		return f
+	}
+	if options, ok := f["anyOf"].([]any); ok && len(f) == 1 {
+		return form{"anyOf": append(slices.Clone(options), null)}
+	}
+	return anyOf(f, null)
 }
 
 func described(f form, doc string, deprecated bool) form {

@@ -4,13 +4,18 @@ import (
 	"encoding/json"
 	"maps"
 	"math"
+	"slices"
 	"sort"
 	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/formicary/formicary/libs/exact"
 )
 
-// Vars are the values that templates see, by name: text, bool, int64, float64, nil, and lists and maps of those. Values
-// of other Go types that JSON decoding or a caller's literals produce (int, []string, json.Number …) count as the
-// nearest of these.
+// Vars are the values that templates see, by name: text, bool, int64, float64, nil, and lists and maps of those; a number
+// that neither int64 nor float64 holds with all its digits is a json.Number. Values of other Go types that JSON decoding or
+// a caller's literals produce (int, []string …) count as the nearest of these.
 type Vars map[string]any
 
 // canon returns v as one of the kinds that Vars lists; ok is false when it is of no such kind.
@@ -39,7 +44,7 @@ func canon(v any) (out any, ok bool) {
 	case float32:
 		return float64(v), true
 	case json.Number:
-		return canonNumber(v), true
+		return exact.Number(v)
 	case Vars:
 		return map[string]any(v), true
 	case []string:
@@ -56,19 +61,9 @@ func canon(v any) (out any, ok bool) {
 
 func canonUint(u uint64) any {
 	if u > math.MaxInt64 {
-		return float64(u)
+		return json.Number(strconv.FormatUint(u, 10))
 	}
 	return int64(u)
-}
-
-func canonNumber(n json.Number) any {
-	if i, err := n.Int64(); err == nil {
-		return i
-	}
-	if f, err := n.Float64(); err == nil {
-		return f
-	}
-	return n.String()
 }
 
 func anyList[T any](list []T) []any {
@@ -119,7 +114,9 @@ func textOf(v any) string {
 	case int64:
 		return strconv.FormatInt(v, 10)
 	case float64:
-		return formatFloat(v)
+		return exact.Float(v)
+	case json.Number:
+		return v.String()
 	default:
 		return jsonOf(v)
 	}
@@ -131,14 +128,6 @@ func jsonOf(v any) string {
 		return ""
 	}
 	return string(raw)
-}
-
-// formatFloat writes whole numbers without a point, so that an integer that went through JSON reads as one.
-func formatFloat(f float64) string {
-	if f == math.Trunc(f) && math.Abs(f) < 1e15 {
-		return strconv.FormatInt(int64(f), 10)
-	}
-	return strconv.FormatFloat(f, 'g', -1, 64)
 }
 
 // sameValue compares values; numbers are equal whatever their Go type.
@@ -159,15 +148,18 @@ func sameValue(a, b any) bool {
 		case int64:
 			return x == y
 		case float64:
-			return float64(x) == y
+			return sameNumber(x, y)
 		}
 	case float64:
 		switch y := b.(type) {
 		case int64:
-			return x == float64(y)
+			return sameNumber(y, x)
 		case float64:
 			return x == y
 		}
+	case json.Number: // no int64 and no float64 is the same
+		y, ok := b.(json.Number)
+		return ok && exact.Same(x, y)
 	case []any:
 		y, ok := b.([]any)
 		if !ok || len(x) != len(y) {
@@ -195,12 +187,36 @@ func sameValue(a, b any) bool {
 	return false
 }
 
+// sameNumber compares without rounding.
+func sameNumber(i int64, f float64) bool {
+	return float64(i) == f && (f < math.MaxInt64 && int64(f) == i)
+}
+
+// storable reports whether the texts of a value are UTF-8 without NUL: neither a database nor a process takes others.
+func storable(v any) bool {
+	switch v := v.(type) {
+	case string:
+		return strings.IndexByte(v, 0) < 0 && utf8.ValidString(v)
+	case []any:
+		return !slices.ContainsFunc(v, func(item any) bool { return !storable(item) })
+	case map[string]any:
+		for k, item := range v {
+			if !storable(k) || !storable(item) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // sizeOf estimates the bytes of a value's JSON. It stops counting soon after limit.
 func sizeOf(v any, limit int) int {
 	v, _ = canon(v)
 	switch v := v.(type) {
 	case string:
 		return len(v) + 2
+	case json.Number:
+		return len(v)
 	case []any:
 		n := 2
 		for _, item := range v {

@@ -67,6 +67,7 @@ type yamlReader struct {
 	full   bool                 // a bound was passed: stop
 	copied int                  // keys copied by merges
 	free   int                  // fields of freeKeys around the node
+	nulls  bool                 // a value is null
 }
 
 // freeKeys are the fields whose mappings have keys of the user's own choice: a template may write those. Everywhere else
@@ -111,6 +112,9 @@ func readYAML(text []byte, c *collector, at func(line, column int) (int, int)) *
 	root := r.convert(doc.Content[0], 1)
 	if r.full {
 		return nil
+	}
+	if r.nulls {
+		return withoutNulls(root, jobRule())
 	}
 	return root
 }
@@ -251,14 +255,22 @@ func (r *yamlReader) checkTag(y *yaml.Node) {
 
 func (r *yamlReader) scalar(n *node, y *yaml.Node) {
 	n.kind, n.text = nodeScalar, y.Value
+	r.checkNUL(y)
 	n.quoted = y.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0 ||
 		y.Style&yaml.TaggedStyle != 0 && y.Tag == "!!str"
 	n.templated = strings.Contains(y.Value, tokenBytes)
 	if !n.quoted && !n.templated {
 		switch y.Value {
 		case "", "~", "null", "Null", "NULL":
-			n.kind = nodeNull
+			n.kind, r.nulls = nodeNull, true
 		}
+	}
+}
+
+// checkNUL refuses what an escape can say and neither a database nor a process can take: "\0" and its like.
+func (r *yamlReader) checkNUL(y *yaml.Node) {
+	if strings.IndexByte(y.Value, 0) >= 0 {
+		r.problem(y.Line, y.Column, CodeEncoding, "the text holds the character NUL", "text without it")
 	}
 }
 
@@ -292,6 +304,7 @@ func (r *yamlReader) mapping(n *node, y *yaml.Node, depth int) {
 	var merges []*node
 	for i := 0; i+1 < len(y.Content) && !r.full; i += 2 {
 		key := y.Content[i]
+		r.checkNUL(key)
 		free := freeKeys(key.Value)
 		if free {
 			r.free++

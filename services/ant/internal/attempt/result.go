@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/formicary/formicary/libs/exact"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	"github.com/formicary/formicary/services/ant/internal/executor"
 )
@@ -35,9 +36,7 @@ func toTask(w *antv1.Work) executor.Task {
 		IdempotencyKey: w.GetIdempotencyKey(), CPUMillis: s.GetCpuMillis(), MemoryBytes: s.GetMemoryBytes(),
 		RequestQueue: s.GetMessagingRequestQueue(), ReplyQueue: s.GetMessagingReplyQueue(), Options: s.GetOptions(),
 	}
-	if s.GetVariables() != nil {
-		t.Variables = s.GetVariables().AsMap()
-	}
+	t.Variables, _ = exact.Map(s.GetVariables(), s.GetVariablesJson()) // supervisor has encoded them
 	return t
 }
 

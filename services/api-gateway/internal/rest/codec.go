@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/formicary/formicary/libs/exact"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 )
 
@@ -37,7 +38,7 @@ type jsonCodec struct {
 func (jsonCodec) Marshal(v any) ([]byte, error) {
 	switch v := v.(type) {
 	case proto.Message:
-		return protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true}.Marshal(v)
+		return exact.Marshal(protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true}, v)
 	case map[string]any: // a part of a stream
 		if m, ok := v["result"].(proto.Message); ok {
 			return part("result", m)
@@ -52,7 +53,7 @@ func (jsonCodec) Marshal(v any) ([]byte, error) {
 
 func part(name string, m proto.Message) ([]byte, error) {
 	b := append(make([]byte, 0, 512), `{"`+name+`":`...)
-	b, err := protojson.MarshalOptions{UseProtoNames: true}.MarshalAppend(b, m)
+	b, err := exact.MarshalAppend(protojson.MarshalOptions{UseProtoNames: true}, b, m)
 	return append(b, '}'), err
 }
 
@@ -65,7 +66,7 @@ func (jsonCodec) Unmarshal(data []byte, v any) error {
 	if !ok {
 		return json.Unmarshal(data, v)
 	}
-	if err := (protojson.UnmarshalOptions{RecursionLimit: maxNesting}).Unmarshal(data, m); err != nil {
+	if err := exact.Unmarshal(protojson.UnmarshalOptions{RecursionLimit: maxNesting}, data, m); err != nil {
 		return fmt.Errorf("%s", place(err.Error()))
 	}
 	return checkFields(m.ProtoReflect())
@@ -169,7 +170,7 @@ func (c sseCodec) Marshal(v any) ([]byte, error) {
 		b.WriteString("id: " + id + "\n")
 	}
 	b.WriteString("data: ")
-	out, err := protojson.MarshalOptions{UseProtoNames: true}.MarshalAppend(b.Bytes(), m)
+	out, err := exact.MarshalAppend(protojson.MarshalOptions{UseProtoNames: true}, b.Bytes(), m)
 	return append(out, '\n'), err
 }
 

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/formicary/formicary/libs/exact"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 )
 
@@ -215,9 +216,12 @@ func requestFacts(w io.Writer, r *jobv1.JobRequest) {
 	}
 	fact(w, "priority", r.GetPriority())
 	fact(w, "description", r.GetDescription())
-	params := r.GetParams().GetFields()
+	params, err := exact.Map(r.GetParams(), r.GetParamsJson())
+	if err != nil {
+		fact(w, "params", err)
+	}
 	for _, name := range slices.Sorted(maps.Keys(params)) {
-		row(w, "param "+name+":", params[name].AsInterface())
+		row(w, "param "+name+":", paramText(params[name]))
 	}
 	fact(w, "key", r.GetIdempotencyKey())
 	fact(w, "scheduled", clock(r.GetScheduledAt()))
@@ -227,6 +231,14 @@ func requestFacts(w io.Writer, r *jobv1.JobRequest) {
 	fact(w, "cancel asked", clock(r.GetCancelRequestedAt()))
 	fact(w, "error", strings.TrimSpace(r.GetErrorCode()+" "+r.GetErrorMessage()))
 	waitFacts(w, r.GetWait())
+}
+
+// paramText writes a number as it was given.
+func paramText(v any) any {
+	if f, ok := v.(float64); ok {
+		return exact.Float(f)
+	}
+	return v
 }
 
 func waitFacts(w io.Writer, wait *jobv1.Wait) {

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/exact"
 )
 
 const maxInput = 4 << 20
@@ -67,7 +68,7 @@ func (a *app) showJSON(raw []byte) error {
 
 // toJSON encodes with the names of the protos. protojson varies its spaces on purpose, so they are taken out.
 func toJSON(m proto.Message) (json.RawMessage, error) {
-	raw, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
+	raw, err := exact.Marshal(protojson.MarshalOptions{UseProtoNames: true}, m)
 	if err != nil {
 		return nil, fmt.Errorf("encode answer: %w", err)
 	}

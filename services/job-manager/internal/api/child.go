@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/exact"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 	"github.com/formicary/formicary/services/job-manager/internal/events"
 	"github.com/formicary/formicary/services/job-manager/internal/request"
@@ -25,7 +26,10 @@ func (s *children) SubmitChildren(ctx context.Context, req *jobv1.SubmitChildren
 		}
 		forks[i] = request.Fork{
 			Key: c.GetKey(), ParentID: parent, Task: c.GetParentTask(), JobType: c.GetJobType(), JobVersion: c.GetJobVersion(),
-			Params: c.GetParams().AsMap(), User: c.GetSubmittedBy(),
+			User: c.GetSubmittedBy(),
+		}
+		if forks[i].Params, err = exact.Map(c.GetParams(), c.GetParamsJson()); err != nil {
+			forks[i].Fault = badParams(err) // of this child: it must not hold up the others
 		}
 		if c.Priority != nil {
 			p := int(c.GetPriority())

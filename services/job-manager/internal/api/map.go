@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/exact"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 	"github.com/formicary/formicary/services/job-manager/internal/definition"
 	"github.com/formicary/formicary/services/job-manager/internal/request"
@@ -37,14 +39,14 @@ func fromDefinitions(list []definition.Definition) []*jobv1.JobDefinition {
 }
 
 func fromRecord(r *request.Record, w *request.Wait) (*jobv1.JobRequest, error) {
-	params := &structpb.Struct{}
-	if err := params.UnmarshalJSON(r.Params); err != nil {
+	params, text, err := fromParams(r.Params)
+	if err != nil {
 		return nil, fmt.Errorf("read the parameters of request %s: %w", r.ID, err)
 	}
 	out := &jobv1.JobRequest{
 		Id: r.ID.String(), OrgId: r.OrgID, JobType: r.JobType, DefinitionId: r.DefinitionID.String(), DefinitionVersion: int32(r.DefinitionVersion),
 		State: jobv1.JobRequest_State(jobv1.JobRequest_State_value[string(r.State)]), Run: int32(r.Run), Version: r.Version, Priority: int32(r.Priority),
-		Params: params, IdempotencyKey: r.IdempotencyKey, Description: r.Description, CreatedBy: r.CreatedBy,
+		Params: params, ParamsJson: text, IdempotencyKey: r.IdempotencyKey, Description: r.Description, CreatedBy: r.CreatedBy,
 		ScheduledAt: stamp(r.ScheduledAt), StartedAt: stamp(r.StartedAt), EndedAt: stamp(r.EndedAt), CancelRequestedAt: stamp(r.CancelRequestedAt),
 		ErrorCode: r.ErrorCode, ErrorMessage: r.ErrorMessage, ParentTask: r.ParentTask, Retries: int32(r.Retries),
 	}
@@ -58,6 +60,19 @@ func fromRecord(r *request.Record, w *request.Wait) (*jobv1.JobRequest, error) {
 		out.Wait = &jobv1.Wait{Gate: fromGate(w.Gate), Reason: w.Reason, Holders: w.Holders, Rank: w.Rank}
 	}
 	return out, nil
+}
+
+// fromParams encodes stored parameters; text is nil when params says everything.
+func fromParams(raw json.RawMessage) (params *structpb.Struct, text *string, err error) {
+	values, err := exact.DecodeObject(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	params, exactly, err := exact.Struct(values)
+	if exactly != "" {
+		text = &exactly
+	}
+	return params, text, err
 }
 
 func stamp(t *time.Time) *timestamppb.Timestamp {

@@ -6,6 +6,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/exact"
+	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/rpc"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
@@ -20,8 +22,12 @@ type requests struct {
 
 func (s *requests) SubmitJob(ctx context.Context, req *jobv1.SubmitJobRequest) (*jobv1.SubmitJobResponse, error) {
 	caller := rpc.CallerFrom(ctx)
+	params, err := exact.Map(req.GetParams(), req.GetParamsJson())
+	if err != nil {
+		return nil, badParams(err)
+	}
 	submission := request.Submission{
-		OrgID: caller.Org, User: caller.User, JobType: req.GetJobType(), JobVersion: req.GetJobVersion(), Params: req.GetParams().AsMap(),
+		OrgID: caller.Org, User: caller.User, JobType: req.GetJobType(), JobVersion: req.GetJobVersion(), Params: params,
 		IdempotencyKey: req.GetIdempotencyKey(), Description: req.GetDescription(), ValidateOnly: req.GetValidateOnly(),
 	}
 	if req.Priority != nil {
@@ -41,6 +47,11 @@ func (s *requests) SubmitJob(ctx context.Context, req *jobv1.SubmitJobRequest) (
 		return nil, err
 	}
 	return &jobv1.SubmitJobResponse{Request: out, Created: created}, nil
+}
+
+func badParams(err error) error {
+	message := "params_json: " + err.Error()
+	return errs.Invalid("PARAMS_INVALID", "%s", message).WithViolations(errs.Violation{Field: "params_json", Description: err.Error(), Reason: jobspec.CodeInvalidValue})
 }
 
 func (s *requests) GetJobRequest(ctx context.Context, req *jobv1.GetJobRequestRequest) (*jobv1.GetJobRequestResponse, error) {

@@ -38,6 +38,8 @@ type Fork struct {
 	Priority *int
 	// User submitted the parent; empty takes who is stored with it.
 	User string
+	// Fault is what is wrong with how it was asked for; nil for nothing.
+	Fault error
 }
 
 // Answer says what became of a fork.
@@ -155,6 +157,8 @@ func (a *Answer) refuse(err error) {
 func (f *Fork) submission(family *Family) (Submission, error) {
 	parent, ok := family.Parents[f.ParentID]
 	switch {
+	case f.Fault != nil:
+		return Submission{}, f.Fault
 	case !ok:
 		return Submission{}, errs.NotFound(reasonNoParent, "no job request %s", f.ParentID)
 	case parent.JobType == f.JobType:

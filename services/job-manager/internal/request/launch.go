@@ -129,8 +129,7 @@ func (l *Launch) render(def *jobspec.Definition, host jobspec.Host, now time.Tim
 	if err := json.Unmarshal(l.Record.Params, &params); err != nil {
 		return fmt.Errorf("read the parameters: %w", err)
 	}
-	// JSON knows one kind of number; the declared types come back by the check.
-	params, err := def.CheckParams(params)
+	params, err := def.RecheckParams(params, def)
 	if err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ func (m *Manager) pin(ctx context.Context, rec *Record, w Wish) (*Pin, error) {
 	if err != nil {
 		return nil, err
 	}
-	params, text, err := checkParams(def.Spec, params)
+	params, text, err := m.recheck(ctx, rec, def.Spec, params)
 	if err != nil {
 		return nil, err
 	}
@@ -73,12 +73,25 @@ func (m *Manager) pin(ctx context.Context, rec *Record, w Wish) (*Pin, error) {
 	}, nil
 }
 
+// recheck fits the parameters that a request has to another version.
+func (m *Manager) recheck(ctx context.Context, rec *Record, spec *jobspec.Definition, params jobspec.Vars) (jobspec.Vars, json.RawMessage, error) {
+	before := spec
+	switch old, err := m.definitions.Parsed(ctx, rec.DefinitionID); {
+	case err == nil:
+		before = old.Spec
+	case errs.CodeOf(err) == errs.CodeUnknown:
+		return nil, nil, err
+	}
+	params, err := spec.RecheckParams(params, before)
+	return encodeParams(spec, params, err)
+}
+
 // checkTask refuses a task that the plan does not have. A plan that only the launch can make is not looked at.
 func checkTask(spec *jobspec.Definition, rec *Record, params jobspec.Vars, task string) error {
 	if task == "" {
 		return nil
 	}
-	params, err := spec.CheckParams(params)
+	params, err := spec.RecheckParams(params, spec)
 	if err != nil {
 		return nil //nolint:nilerr // the launch says what is wrong
 	}

@@ -175,6 +175,10 @@ func (m *Manager) draft(ctx context.Context, s Submission, hash []byte) (Draft, 
 // checkParams returns the parameters with their defaults, and their JSON.
 func checkParams(spec *jobspec.Definition, given jobspec.Vars) (jobspec.Vars, json.RawMessage, error) {
 	params, err := spec.CheckParams(given)
+	return encodeParams(spec, params, err)
+}
+
+func encodeParams(spec *jobspec.Definition, params jobspec.Vars, err error) (jobspec.Vars, json.RawMessage, error) {
 	if err != nil {
 		bad := errs.Invalid("PARAMS_INVALID", "the parameters do not fit job type %s", spec.JobType)
 		return nil, nil, bad.WithViolations(definition.Violations(err)...)

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/exact"
 	"github.com/formicary/formicary/libs/jobspec"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	"github.com/formicary/formicary/services/supervisor/internal/attempt"
@@ -84,7 +85,7 @@ func work(w *attempt.Work) (*antv1.Work, error) {
 	if w.Refused != "" {
 		return out, nil
 	}
-	variables, err := object(w.Spec.Variables)
+	variables, exactly, err := object(w.Spec.Variables)
 	if err != nil {
 		return nil, fmt.Errorf("encode variables of attempt %s: %w", w.UID, err)
 	}
@@ -105,7 +106,7 @@ func work(w *attempt.Work) (*antv1.Work, error) {
 	}
 	out.Spec = &antv1.Spec{
 		Method: method, BeforeScript: s.BeforeScript, Script: s.Script, AfterScript: s.AfterScript, Environment: w.Environment,
-		WorkingDir: s.WorkingDir, Url: s.URL, Headers: s.Headers, Query: s.Query, Variables: variables,
+		WorkingDir: s.WorkingDir, Url: s.URL, Headers: s.Headers, Query: s.Query, Variables: variables, VariablesJson: exactly,
 		CpuMillis: s.CPUMillis, MemoryBytes: s.MemoryBytes, ReportStdout: s.ReportStdout || w.Task.ReportStdout,
 		MessagingRequestQueue: s.RequestQueue, MessagingReplyQueue: s.ReplyQueue, Options: options,
 	}
@@ -120,20 +121,16 @@ func optionsOf(s *jobspec.Spec) ([]byte, error) {
 	return json.Marshal(s.Options)
 }
 
-// object encodes what may hold any value that JSON has.
-func object(m map[string]any) (*structpb.Struct, error) {
+// object encodes values; text is nil when the message says everything.
+func object(m map[string]any) (s *structpb.Struct, text *string, err error) {
 	if len(m) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
-	if s, err := structpb.NewStruct(m); err == nil {
-		return s, nil
+	s, exactly, err := exact.Struct(m)
+	if exactly != "" {
+		text = &exactly
 	}
-	raw, err := json.Marshal(m)
-	if err != nil {
-		return nil, err
-	}
-	s := &structpb.Struct{}
-	return s, s.UnmarshalJSON(raw)
+	return s, text, err
 }
 
 // Sync renews leases.

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/formicary/formicary/libs/placement"
+	"github.com/formicary/formicary/libs/exact"
 	"github.com/formicary/formicary/libs/rpc"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	"github.com/formicary/formicary/services/supervisor/internal/events"
@@ -141,9 +142,12 @@ func task(t *execution.TaskView) (*executionv1.Task, error) {
 		return out, nil
 	}
 	out.ItemsOf, out.Item = t.Group, int32(t.Item)
-	var err error
-	if out.ItemValue, err = structpb.NewValue(t.ItemValue); err != nil {
+	value, exactly, err := exact.Value(t.ItemValue)
+	if err != nil {
 		return nil, fmt.Errorf("encode item of task %s: %w", t.Name, err)
+	}
+	if out.ItemValue = value; exactly != "" {
+		out.ItemValueJson = &exactly
 	}
 	return out, nil
 }

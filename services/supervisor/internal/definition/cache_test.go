@@ -80,7 +80,7 @@ func TestDecodeKeepsKinds(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := fmt.Sprintf("%T %T %v %v", vars["n"], vars["f"], vars["big"], vars["l"])
-	if got != "int64 float64 +Inf [1 map[x:2]]" {
+	if got != "int64 float64 1e999 [1 map[x:2]]" {
 		t.Error(got)
 	}
 	if _, err := Decode([]byte(`[]`)); err == nil {

@@ -1,14 +1,11 @@
 package definition
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"math"
-	"strconv"
 
+	"github.com/formicary/formicary/libs/exact"
 	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -97,58 +94,22 @@ func ItemVariables(f *jobspec.FanOut, item *execution.Item) jobspec.Vars {
 	return vars
 }
 
-// Decode reads a JSON object; whole numbers stay whole.
+// Decode reads a JSON object. Numbers keep their digits.
 func Decode(raw []byte) (jobspec.Vars, error) {
-	vars := jobspec.Vars{}
 	if len(raw) == 0 {
-		return vars, nil
+		return jobspec.Vars{}, nil
 	}
-	if err := decode(raw, (*map[string]any)(&vars)); err != nil {
-		return nil, err
+	vars, err := exact.DecodeObject(raw)
+	if vars == nil {
+		vars = map[string]any{}
 	}
-	for k, v := range vars {
-		vars[k] = plain(v)
-	}
-	return vars, nil
+	return vars, err
 }
 
-// DecodeValue reads any JSON value; whole numbers stay whole.
+// DecodeValue reads any JSON value. Numbers keep their digits.
 func DecodeValue(raw []byte) (any, error) {
 	if len(raw) == 0 {
 		return nil, nil
 	}
-	var v any
-	if err := decode(raw, &v); err != nil {
-		return nil, err
-	}
-	return plain(v), nil
-}
-
-func decode(raw []byte, to any) error {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber()
-	return d.Decode(to)
-}
-
-func plain(v any) any {
-	switch v := v.(type) {
-	case json.Number:
-		if n, err := v.Int64(); err == nil {
-			return n
-		}
-		f, err := strconv.ParseFloat(v.String(), 64)
-		if err != nil {
-			return math.Inf(1)
-		}
-		return f
-	case []any:
-		for i := range v {
-			v[i] = plain(v[i])
-		}
-	case map[string]any:
-		for k := range v {
-			v[k] = plain(v[k])
-		}
-	}
-	return v
+	return exact.Decode(raw)
 }

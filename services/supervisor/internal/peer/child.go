@@ -2,14 +2,13 @@ package peer
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/formicary/formicary/libs/exact"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 	"github.com/formicary/formicary/services/supervisor/internal/child"
 )
@@ -75,13 +74,16 @@ func submission(w *child.Wanted) (*jobv1.ChildSubmission, error) {
 	if len(w.Params) == 0 {
 		return m, nil
 	}
-	var params map[string]any
-	if err := json.Unmarshal(w.Params, &params); err != nil {
+	params, err := exact.DecodeObject(w.Params)
+	if err != nil {
 		return nil, fmt.Errorf("read params of child %s: %w", w.Key, err)
 	}
-	var err error
-	if m.Params, err = structpb.NewStruct(params); err != nil {
+	var text string
+	if m.Params, text, err = exact.Struct(params); err != nil {
 		return nil, fmt.Errorf("encode params of child %s: %w", w.Key, err)
+	}
+	if text != "" {
+		m.ParamsJson = &text
 	}
 	return m, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 	"github.com/formicary/formicary/services/supervisor/internal/pg/db"
@@ -105,7 +106,7 @@ func taskView(r db.ListTasksRow) (execution.TaskView, error) {
 		},
 		Name: r.Name, Method: r.Method, Class: r.Class, AllowFailure: r.AllowFailure, ClassGate: r.ClassGate, ClassReason: r.ClassReason,
 	}
-	err := errors.Join(decode(r.Outputs, &t.Outputs), decode(r.ItemValue, &t.ItemValue), decode(r.Items, &t.Items), decode(r.Extra, &t.Extra))
+	err := errors.Join(decode(r.Outputs, &t.Outputs), readItem(r.ItemValue, &t.ItemValue), decode(r.Items, &t.Items), decode(r.Extra, &t.Extra))
 	if err != nil {
 		return t, fmt.Errorf("read task %s: %w", r.Name, err)
 	}
@@ -113,6 +114,11 @@ func taskView(r db.ListTasksRow) (execution.TaskView, error) {
 		t.ChildID = id
 	}
 	return t, nil
+}
+
+func readItem(raw []byte, v *any) (err error) {
+	*v, err = definition.DecodeValue(raw)
+	return err
 }
 
 // decode reads a column that may be NULL.

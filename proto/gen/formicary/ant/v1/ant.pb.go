@@ -784,7 +784,14 @@ type Spec struct {
 	// messaging_reply_queue is the subject on which its worker replies; empty: one of the ant's own.
 	MessagingReplyQueue string `protobuf:"bytes,15,opt,name=messaging_reply_queue,json=messagingReplyQueue,proto3" json:"messaging_reply_queue,omitempty"`
 	// options of containers and pods: JSON of jobspec.Options; empty when none is set.
-	Options       []byte `protobuf:"bytes,16,opt,name=options,proto3" json:"options,omitempty"`
+	Options []byte `protobuf:"bytes,16,opt,name=options,proto3" json:"options,omitempty"`
+	// variables_json is variables as JSON. Set only when variables cannot say it: numbers with more digits than a double holds.
+	VariablesJson *string `protobuf:"bytes,30,opt,name=variables_json,json=variablesJson,proto3,oneof" json:"variables_json,omitempty"`
+	// files are variables that are too long for the environment, by name: the ant writes each to a file in the attempt's own
+	// directory and gives its path as NAME_FILE.
+	Files map[string]string `protobuf:"bytes,31,rep,name=files,proto3" json:"files,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// notes are lines about the task's environment that its log begins with.
+	Notes         []string `protobuf:"bytes,32,rep,name=notes,proto3" json:"notes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -927,6 +934,27 @@ func (x *Spec) GetMessagingReplyQueue() string {
 func (x *Spec) GetOptions() []byte {
 	if x != nil {
 		return x.Options
+	}
+	return nil
+}
+
+func (x *Spec) GetVariablesJson() string {
+	if x != nil && x.VariablesJson != nil {
+		return *x.VariablesJson
+	}
+	return ""
+}
+
+func (x *Spec) GetFiles() map[string]string {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *Spec) GetNotes() []string {
+	if x != nil {
+		return x.Notes
 	}
 	return nil
 }
@@ -1585,7 +1613,7 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\atimeout\x18\n" +
 	" \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12/\n" +
 	"\x05grace\x18\v \x01(\v2\x19.google.protobuf.DurationR\x05grace\x12\x14\n" +
-	"\x05masks\x18\f \x03(\tR\x05masks\"\xce\x06\n" +
+	"\x05masks\x18\f \x03(\tR\x05masks\"\x96\b\n" +
 	"\x04Spec\x12\x16\n" +
 	"\x06method\x18\x01 \x01(\tR\x06method\x12#\n" +
 	"\rbefore_script\x18\x02 \x03(\tR\fbeforeScript\x12\x16\n" +
@@ -1605,7 +1633,10 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\rreport_stdout\x18\r \x01(\bR\freportStdout\x126\n" +
 	"\x17messaging_request_queue\x18\x0e \x01(\tR\x15messagingRequestQueue\x122\n" +
 	"\x15messaging_reply_queue\x18\x0f \x01(\tR\x13messagingReplyQueue\x12\x18\n" +
-	"\aoptions\x18\x10 \x01(\fR\aoptions\x1a>\n" +
+	"\aoptions\x18\x10 \x01(\fR\aoptions\x12*\n" +
+	"\x0evariables_json\x18\x1e \x01(\tH\x00R\rvariablesJson\x88\x01\x01\x127\n" +
+	"\x05files\x18\x1f \x03(\v2!.formicary.ant.v1.Spec.FilesEntryR\x05files\x12\x14\n" +
+	"\x05notes\x18  \x03(\tR\x05notes\x1a>\n" +
 	"\x10EnvironmentEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
@@ -1615,7 +1646,12 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\n" +
 	"QueryEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xdb\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a8\n" +
+	"\n" +
+	"FilesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x11\n" +
+	"\x0f_variables_json\"\xdb\x01\n" +
 	"\vSyncRequest\x12>\n" +
 	"\x06ant_id\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$R\x05antId\x12\"\n" +
 	"\asession\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\asession\x12\x1e\n" +
@@ -1696,7 +1732,7 @@ func file_formicary_ant_v1_ant_proto_rawDescGZIP() []byte {
 }
 
 var file_formicary_ant_v1_ant_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_formicary_ant_v1_ant_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_formicary_ant_v1_ant_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_formicary_ant_v1_ant_proto_goTypes = []any{
 	(Result_Outcome)(0),             // 0: formicary.ant.v1.Result.Outcome
 	(*RegisterRequest)(nil),         // 1: formicary.ant.v1.RegisterRequest
@@ -1721,44 +1757,46 @@ var file_formicary_ant_v1_ant_proto_goTypes = []any{
 	nil,                             // 20: formicary.ant.v1.Spec.EnvironmentEntry
 	nil,                             // 21: formicary.ant.v1.Spec.HeadersEntry
 	nil,                             // 22: formicary.ant.v1.Spec.QueryEntry
-	nil,                             // 23: formicary.ant.v1.Result.OutputsEntry
-	(*durationpb.Duration)(nil),     // 24: google.protobuf.Duration
-	(*structpb.Struct)(nil),         // 25: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil),   // 26: google.protobuf.Timestamp
+	nil,                             // 23: formicary.ant.v1.Spec.FilesEntry
+	nil,                             // 24: formicary.ant.v1.Result.OutputsEntry
+	(*durationpb.Duration)(nil),     // 25: google.protobuf.Duration
+	(*structpb.Struct)(nil),         // 26: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil),   // 27: google.protobuf.Timestamp
 }
 var file_formicary_ant_v1_ant_proto_depIdxs = []int32{
 	19, // 0: formicary.ant.v1.RegisterRequest.labels:type_name -> formicary.ant.v1.RegisterRequest.LabelsEntry
-	24, // 1: formicary.ant.v1.RegisterResponse.lease:type_name -> google.protobuf.Duration
-	24, // 2: formicary.ant.v1.RegisterResponse.heartbeat_every:type_name -> google.protobuf.Duration
+	25, // 1: formicary.ant.v1.RegisterResponse.lease:type_name -> google.protobuf.Duration
+	25, // 2: formicary.ant.v1.RegisterResponse.heartbeat_every:type_name -> google.protobuf.Duration
 	9,  // 3: formicary.ant.v1.ClaimResponse.works:type_name -> formicary.ant.v1.Work
 	10, // 4: formicary.ant.v1.Work.spec:type_name -> formicary.ant.v1.Spec
-	24, // 5: formicary.ant.v1.Work.timeout:type_name -> google.protobuf.Duration
-	24, // 6: formicary.ant.v1.Work.grace:type_name -> google.protobuf.Duration
+	25, // 5: formicary.ant.v1.Work.timeout:type_name -> google.protobuf.Duration
+	25, // 6: formicary.ant.v1.Work.grace:type_name -> google.protobuf.Duration
 	20, // 7: formicary.ant.v1.Spec.environment:type_name -> formicary.ant.v1.Spec.EnvironmentEntry
 	21, // 8: formicary.ant.v1.Spec.headers:type_name -> formicary.ant.v1.Spec.HeadersEntry
 	22, // 9: formicary.ant.v1.Spec.query:type_name -> formicary.ant.v1.Spec.QueryEntry
-	25, // 10: formicary.ant.v1.Spec.variables:type_name -> google.protobuf.Struct
-	0,  // 11: formicary.ant.v1.Result.outcome:type_name -> formicary.ant.v1.Result.Outcome
-	23, // 12: formicary.ant.v1.Result.outputs:type_name -> formicary.ant.v1.Result.OutputsEntry
-	26, // 13: formicary.ant.v1.Result.started_at:type_name -> google.protobuf.Timestamp
-	26, // 14: formicary.ant.v1.Result.ended_at:type_name -> google.protobuf.Timestamp
-	1,  // 15: formicary.ant.v1.RegistrationService.Register:input_type -> formicary.ant.v1.RegisterRequest
-	3,  // 16: formicary.ant.v1.RegistrationService.Heartbeat:input_type -> formicary.ant.v1.HeartbeatRequest
-	5,  // 17: formicary.ant.v1.RegistrationService.Leave:input_type -> formicary.ant.v1.LeaveRequest
-	7,  // 18: formicary.ant.v1.AttemptService.Claim:input_type -> formicary.ant.v1.ClaimRequest
-	11, // 19: formicary.ant.v1.AttemptService.Sync:input_type -> formicary.ant.v1.SyncRequest
-	13, // 20: formicary.ant.v1.AttemptService.CreateLogUpload:input_type -> formicary.ant.v1.CreateLogUploadRequest
-	2,  // 21: formicary.ant.v1.RegistrationService.Register:output_type -> formicary.ant.v1.RegisterResponse
-	4,  // 22: formicary.ant.v1.RegistrationService.Heartbeat:output_type -> formicary.ant.v1.HeartbeatResponse
-	6,  // 23: formicary.ant.v1.RegistrationService.Leave:output_type -> formicary.ant.v1.LeaveResponse
-	8,  // 24: formicary.ant.v1.AttemptService.Claim:output_type -> formicary.ant.v1.ClaimResponse
-	12, // 25: formicary.ant.v1.AttemptService.Sync:output_type -> formicary.ant.v1.SyncResponse
-	14, // 26: formicary.ant.v1.AttemptService.CreateLogUpload:output_type -> formicary.ant.v1.CreateLogUploadResponse
-	21, // [21:27] is the sub-list for method output_type
-	15, // [15:21] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	26, // 10: formicary.ant.v1.Spec.variables:type_name -> google.protobuf.Struct
+	23, // 11: formicary.ant.v1.Spec.files:type_name -> formicary.ant.v1.Spec.FilesEntry
+	0,  // 12: formicary.ant.v1.Result.outcome:type_name -> formicary.ant.v1.Result.Outcome
+	24, // 13: formicary.ant.v1.Result.outputs:type_name -> formicary.ant.v1.Result.OutputsEntry
+	27, // 14: formicary.ant.v1.Result.started_at:type_name -> google.protobuf.Timestamp
+	27, // 15: formicary.ant.v1.Result.ended_at:type_name -> google.protobuf.Timestamp
+	1,  // 16: formicary.ant.v1.RegistrationService.Register:input_type -> formicary.ant.v1.RegisterRequest
+	3,  // 17: formicary.ant.v1.RegistrationService.Heartbeat:input_type -> formicary.ant.v1.HeartbeatRequest
+	5,  // 18: formicary.ant.v1.RegistrationService.Leave:input_type -> formicary.ant.v1.LeaveRequest
+	7,  // 19: formicary.ant.v1.AttemptService.Claim:input_type -> formicary.ant.v1.ClaimRequest
+	11, // 20: formicary.ant.v1.AttemptService.Sync:input_type -> formicary.ant.v1.SyncRequest
+	13, // 21: formicary.ant.v1.AttemptService.CreateLogUpload:input_type -> formicary.ant.v1.CreateLogUploadRequest
+	2,  // 22: formicary.ant.v1.RegistrationService.Register:output_type -> formicary.ant.v1.RegisterResponse
+	4,  // 23: formicary.ant.v1.RegistrationService.Heartbeat:output_type -> formicary.ant.v1.HeartbeatResponse
+	6,  // 24: formicary.ant.v1.RegistrationService.Leave:output_type -> formicary.ant.v1.LeaveResponse
+	8,  // 25: formicary.ant.v1.AttemptService.Claim:output_type -> formicary.ant.v1.ClaimResponse
+	12, // 26: formicary.ant.v1.AttemptService.Sync:output_type -> formicary.ant.v1.SyncResponse
+	14, // 27: formicary.ant.v1.AttemptService.CreateLogUpload:output_type -> formicary.ant.v1.CreateLogUploadResponse
+	22, // [22:28] is the sub-list for method output_type
+	16, // [16:22] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_formicary_ant_v1_ant_proto_init() }
@@ -1766,13 +1804,14 @@ func file_formicary_ant_v1_ant_proto_init() {
 	if File_formicary_ant_v1_ant_proto != nil {
 		return
 	}
+	file_formicary_ant_v1_ant_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_formicary_ant_v1_ant_proto_rawDesc), len(file_formicary_ant_v1_ant_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   23,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -746,8 +746,11 @@ type Task struct {
 	Items *ItemCounts `protobuf:"bytes,20,opt,name=items,proto3" json:"items,omitempty"`
 	// child_request_id is the job that it forked.
 	ChildRequestId string `protobuf:"bytes,21,opt,name=child_request_id,json=childRequestId,proto3" json:"child_request_id,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// item_value_json is item_value as JSON. Set only when item_value cannot say it: numbers with more digits than a double
+	// holds. In REST the numbers of item_value have all their digits and this field is left out.
+	ItemValueJson *string `protobuf:"bytes,30,opt,name=item_value_json,json=itemValueJson,proto3,oneof" json:"item_value_json,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Task) Reset() {
@@ -923,6 +926,13 @@ func (x *Task) GetItems() *ItemCounts {
 func (x *Task) GetChildRequestId() string {
 	if x != nil {
 		return x.ChildRequestId
+	}
+	return ""
+}
+
+func (x *Task) GetItemValueJson() string {
+	if x != nil && x.ItemValueJson != nil {
+		return *x.ItemValueJson
 	}
 	return ""
 }
@@ -2864,7 +2874,7 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\x06FAILED\x10\x04\x12\r\n" +
 	"\tTIMED_OUT\x10\x05\x12\b\n" +
 	"\x04LOST\x10\x06\x12\r\n" +
-	"\tCANCELLED\x10\a\"\xb3\a\n" +
+	"\tCANCELLED\x10\a\"\xf4\a\n" +
 	"\x04Task\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x05R\x05index\x12\x16\n" +
@@ -2890,7 +2900,8 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\n" +
 	"item_value\x18\x13 \x01(\v2\x16.google.protobuf.ValueR\titemValue\x128\n" +
 	"\x05items\x18\x14 \x01(\v2\".formicary.execution.v1.ItemCountsR\x05items\x12(\n" +
-	"\x10child_request_id\x18\x15 \x01(\tR\x0echildRequestId\"\x97\x01\n" +
+	"\x10child_request_id\x18\x15 \x01(\tR\x0echildRequestId\x12+\n" +
+	"\x0fitem_value_json\x18\x1e \x01(\tH\x00R\ritemValueJson\x88\x01\x01\"\x97\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aBLOCKED\x10\x01\x12\t\n" +
@@ -2903,7 +2914,8 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\n" +
 	"\x06FAILED\x10\a\x12\v\n" +
 	"\aSKIPPED\x10\b\x12\r\n" +
-	"\tCANCELLED\x10\t\"N\n" +
+	"\tCANCELLED\x10\tB\x12\n" +
+	"\x10_item_value_json\"N\n" +
 	"\n" +
 	"ItemCounts\x12\x14\n" +
 	"\x05total\x18\x01 \x01(\x05R\x05total\x12\x12\n" +
@@ -3215,6 +3227,7 @@ func file_formicary_execution_v1_execution_proto_init() {
 	if File_formicary_execution_v1_execution_proto != nil {
 		return
 	}
+	file_formicary_execution_v1_execution_proto_msgTypes[4].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -45,7 +45,9 @@ type ChildSubmission struct {
 	// priority of the job; unset means that of its definition.
 	Priority *int32 `protobuf:"varint,8,opt,name=priority,proto3,oneof" json:"priority,omitempty"`
 	// submitted_by is who submitted the parent.
-	SubmittedBy   string `protobuf:"bytes,9,opt,name=submitted_by,json=submittedBy,proto3" json:"submitted_by,omitempty"`
+	SubmittedBy string `protobuf:"bytes,9,opt,name=submitted_by,json=submittedBy,proto3" json:"submitted_by,omitempty"`
+	// params_json is params as JSON. Set only when params cannot say it: numbers with more digits than a double holds.
+	ParamsJson    *string `protobuf:"bytes,20,opt,name=params_json,json=paramsJson,proto3,oneof" json:"params_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -139,6 +141,13 @@ func (x *ChildSubmission) GetPriority() int32 {
 func (x *ChildSubmission) GetSubmittedBy() string {
 	if x != nil {
 		return x.SubmittedBy
+	}
+	return ""
+}
+
+func (x *ChildSubmission) GetParamsJson() string {
+	if x != nil && x.ParamsJson != nil {
+		return *x.ParamsJson
 	}
 	return ""
 }
@@ -652,7 +661,7 @@ var File_formicary_job_v1_child_proto protoreflect.FileDescriptor
 
 const file_formicary_job_v1_child_proto_rawDesc = "" +
 	"\n" +
-	"\x1cformicary/job/v1/child.proto\x12\x10formicary.job.v1\x1a\x1bbuf/validate/validate.proto\x1a\"formicary/identity/v1/access.proto\x1a\x1eformicary/job/v1/request.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xdb\x02\n" +
+	"\x1cformicary/job/v1/child.proto\x12\x10formicary.job.v1\x1a\x1bbuf/validate/validate.proto\x1a\"formicary/identity/v1/access.proto\x1a\x1eformicary/job/v1/request.proto\x1a\x1cgoogle/protobuf/struct.proto\"\x91\x03\n" +
 	"\x0fChildSubmission\x12\x1c\n" +
 	"\x03key\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x03key\x12\x15\n" +
@@ -665,8 +674,11 @@ const file_formicary_job_v1_child_proto_rawDesc = "" +
 	"jobVersion\x12/\n" +
 	"\x06params\x18\a \x01(\v2\x17.google.protobuf.StructR\x06params\x12\x1f\n" +
 	"\bpriority\x18\b \x01(\x05H\x00R\bpriority\x88\x01\x01\x12!\n" +
-	"\fsubmitted_by\x18\t \x01(\tR\vsubmittedByB\v\n" +
-	"\t_priority\"\x86\x01\n" +
+	"\fsubmitted_by\x18\t \x01(\tR\vsubmittedBy\x12$\n" +
+	"\vparams_json\x18\x14 \x01(\tH\x01R\n" +
+	"paramsJson\x88\x01\x01B\v\n" +
+	"\t_priorityB\x0e\n" +
+	"\f_params_json\"\x86\x01\n" +
 	"\vChildAnswer\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1d\n" +
 	"\n" +

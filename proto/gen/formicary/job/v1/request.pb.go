@@ -321,7 +321,10 @@ type JobRequest struct {
 	// parent_task of the parent that forked it.
 	ParentTask string `protobuf:"bytes,24,opt,name=parent_task,json=parentTask,proto3" json:"parent_task,omitempty"`
 	// retries of the job so far, since it was submitted or restarted by hand.
-	Retries       int32 `protobuf:"varint,25,opt,name=retries,proto3" json:"retries,omitempty"`
+	Retries int32 `protobuf:"varint,25,opt,name=retries,proto3" json:"retries,omitempty"`
+	// params_json is params as JSON. Set only when params cannot say it: numbers with more digits than a double holds. In REST
+	// the numbers of params have all their digits and this field is left out.
+	ParamsJson    *string `protobuf:"bytes,30,opt,name=params_json,json=paramsJson,proto3,oneof" json:"params_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -531,6 +534,13 @@ func (x *JobRequest) GetRetries() int32 {
 	return 0
 }
 
+func (x *JobRequest) GetParamsJson() string {
+	if x != nil && x.ParamsJson != nil {
+		return *x.ParamsJson
+	}
+	return ""
+}
+
 // SubmitJobRequest asks for a run of a job type.
 type SubmitJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -550,7 +560,10 @@ type SubmitJobRequest struct {
 	// description for people.
 	Description string `protobuf:"bytes,7,opt,name=description,proto3" json:"description,omitempty"`
 	// validate_only checks and stores nothing.
-	ValidateOnly  bool `protobuf:"varint,8,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,8,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// params_json is the params as JSON, for numbers with more digits than a double holds; where it is set, params counts for
+	// nothing. In REST the numbers of params keep their digits anyway.
+	ParamsJson    *string `protobuf:"bytes,20,opt,name=params_json,json=paramsJson,proto3,oneof" json:"params_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -639,6 +652,13 @@ func (x *SubmitJobRequest) GetValidateOnly() bool {
 		return x.ValidateOnly
 	}
 	return false
+}
+
+func (x *SubmitJobRequest) GetParamsJson() string {
+	if x != nil && x.ParamsJson != nil {
+		return *x.ParamsJson
+	}
+	return ""
 }
 
 // SubmitJobResponse answers with the stored request.
@@ -1505,7 +1525,7 @@ const file_formicary_job_v1_request_proto_rawDesc = "" +
 	"\x04gate\x18\x01 \x01(\x0e2\x16.formicary.job.v1.GateR\x04gate\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
 	"\aholders\x18\x03 \x03(\tR\aholders\x12\x12\n" +
-	"\x04rank\x18\x04 \x01(\x03R\x04rank\"\xb2\t\n" +
+	"\x04rank\x18\x04 \x01(\x03R\x04rank\"\xe8\t\n" +
 	"\n" +
 	"JobRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x15\n" +
@@ -1539,7 +1559,9 @@ const file_formicary_job_v1_request_proto_rawDesc = "" +
 	"\x11parent_request_id\x18\x17 \x01(\tR\x0fparentRequestId\x12\x1f\n" +
 	"\vparent_task\x18\x18 \x01(\tR\n" +
 	"parentTask\x12\x18\n" +
-	"\aretries\x18\x19 \x01(\x05R\aretries\"\xa6\x01\n" +
+	"\aretries\x18\x19 \x01(\x05R\aretries\x12$\n" +
+	"\vparams_json\x18\x1e \x01(\tH\x00R\n" +
+	"paramsJson\x88\x01\x01\"\xa6\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aPENDING\x10\x01\x12\t\n" +
@@ -1552,7 +1574,8 @@ const file_formicary_job_v1_request_proto_rawDesc = "" +
 	"\n" +
 	"\x06FAILED\x10\a\x12\r\n" +
 	"\tCANCELLED\x10\b\x12\v\n" +
-	"\aSKIPPED\x10\t\"\x8f\x03\n" +
+	"\aSKIPPED\x10\tB\x0e\n" +
+	"\f_params_json\"\xc5\x03\n" +
 	"\x10SubmitJobRequest\x12$\n" +
 	"\bjob_type\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18dR\ajobType\x12(\n" +
 	"\vjob_version\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\n" +
@@ -1562,8 +1585,11 @@ const file_formicary_job_v1_request_proto_rawDesc = "" +
 	"\fscheduled_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\vscheduledAt\x121\n" +
 	"\x0fidempotency_key\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x0eidempotencyKey\x12*\n" +
 	"\vdescription\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\vdescription\x12#\n" +
-	"\rvalidate_only\x18\b \x01(\bR\fvalidateOnlyB\v\n" +
-	"\t_priority\"e\n" +
+	"\rvalidate_only\x18\b \x01(\bR\fvalidateOnly\x12$\n" +
+	"\vparams_json\x18\x14 \x01(\tH\x01R\n" +
+	"paramsJson\x88\x01\x01B\v\n" +
+	"\t_priorityB\x0e\n" +
+	"\f_params_json\"e\n" +
 	"\x11SubmitJobResponse\x126\n" +
 	"\arequest\x18\x01 \x01(\v2\x1c.formicary.job.v1.JobRequestR\arequest\x12\x18\n" +
 	"\acreated\x18\x02 \x01(\bR\acreated\"1\n" +
@@ -1740,6 +1766,7 @@ func file_formicary_job_v1_request_proto_init() {
 	if File_formicary_job_v1_request_proto != nil {
 		return
 	}
+	file_formicary_job_v1_request_proto_msgTypes[1].OneofWrappers = []any{}
 	file_formicary_job_v1_request_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -1,0 +1,72 @@
+package jobspec
+
+import (
+	"encoding/json"
+	"errors"
+
+	"github.com/formicary/formicary/libs/exact"
+)
+
+// What holds values of any kind reads them so that numbers keep their digits.
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (v *Vars) UnmarshalJSON(raw []byte) error {
+	m, err := exact.DecodeObject(raw)
+	*v = m
+	return err //nolint:wrapcheck // it says what it did
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (s *Spec) UnmarshalJSON(raw []byte) error {
+	type bare Spec
+	out := struct {
+		*bare
+
+		Variables Vars `json:"variables"`
+	}{bare: (*bare)(s)}
+	err := json.Unmarshal(raw, &out)
+	s.Variables = out.Variables
+	return err //nolint:wrapcheck // it says what it did
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (f *Fork) UnmarshalJSON(raw []byte) error {
+	type bare Fork
+	out := struct {
+		*bare
+
+		Params Vars `json:"params"`
+	}{bare: (*bare)(f)}
+	err := json.Unmarshal(raw, &out)
+	f.Params = out.Params
+	return err //nolint:wrapcheck // it says what it did
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (f *FanOut) UnmarshalJSON(raw []byte) error {
+	type bare FanOut
+	out := struct {
+		*bare
+
+		Items values `json:"items"`
+	}{bare: (*bare)(f)}
+	err := json.Unmarshal(raw, &out)
+	f.Items = out.Items
+	return err //nolint:wrapcheck // it says what it did
+}
+
+type values []any
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (v *values) UnmarshalJSON(raw []byte) error {
+	decoded, err := exact.Decode(raw)
+	if err != nil {
+		return err //nolint:wrapcheck // it says what it did
+	}
+	list, ok := decoded.([]any)
+	if !ok && decoded != nil {
+		return errors.New("read values: they are no list")
+	}
+	*v = list
+	return nil
+}

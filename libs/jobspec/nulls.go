@@ -1,0 +1,156 @@
+package jobspec
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// A field of the language that is null is a field that is not there. What has keys of the user's own choice (variables,
+// environment, the routes of on_exit_code …) keeps its nulls, and a field that is not known is a fault with any value.
+//
+// The nulls are taken out before anything is read, by the tables of fields, so that no reader has to think of them.
+
+// shapeRule says which keys of a mapping are fields, and what their values are.
+type shapeRule struct {
+	fields map[string]*shapeRule
+	// items of a list, values of a mapping with keys of the user's own choice; nil: nothing below has fields.
+	items, values *shapeRule
+}
+
+// jobRule is that of a whole definition.
+var jobRule = sync.OnceValue(func() *shapeRule {
+	m := &ruleMaker{levels: map[string]level{}, rules: map[string]*shapeRule{}}
+	for _, l := range levels() {
+		m.levels[l.name] = l
+	}
+	return m.level(&level{name: "job", fields: jobTable})
+})
+
+type ruleMaker struct {
+	levels map[string]level
+	rules  map[string]*shapeRule
+}
+
+func (m *ruleMaker) level(l *level) *shapeRule {
+	if known := m.rules[l.name]; known != nil {
+		return known
+	}
+	r := &shapeRule{fields: map[string]*shapeRule{}}
+	m.rules[l.name] = r
+	for _, f := range l.fields() {
+		rule := m.of(f.form)
+		for _, name := range append([]string{f.name}, f.aliases...) {
+			r.fields[name] = rule
+		}
+	}
+	return r
+}
+
+// of returns the rule of a value; nil when nothing in it has fields.
+func (m *ruleMaker) of(f form) *shapeRule {
+	var rules []*shapeRule
+	if name, ok := f["$ref"].(string); ok {
+		name = strings.TrimPrefix(name, "#/$defs/")
+		if l, known := m.levels[name]; known {
+			rules = append(rules, m.level(&l))
+		} else if name == "matrix" {
+			rules = append(rules, m.of(matrixForm()))
+		}
+	}
+	if options, ok := f["anyOf"].([]any); ok {
+		for _, option := range options {
+			if of, ok := option.(form); ok {
+				rules = append(rules, m.of(of))
+			}
+		}
+	}
+	own := &shapeRule{}
+	if items, ok := f["items"].(form); ok {
+		own.items = m.of(items)
+	}
+	if values, ok := f["additionalProperties"].(form); ok {
+		own.values = m.of(values)
+	}
+	if properties, ok := f["properties"].(form); ok {
+		own.fields = map[string]*shapeRule{}
+		for name, of := range properties {
+			if of, ok := of.(form); ok {
+				own.fields[name] = m.of(of)
+			}
+		}
+	}
+	if own.fields != nil || own.items != nil || own.values != nil {
+		rules = append(rules, own)
+	}
+	return together(rules)
+}
+
+func together(rules []*shapeRule) *shapeRule {
+	rules = slices.DeleteFunc(rules, func(r *shapeRule) bool { return r == nil })
+	switch len(rules) {
+	case 0:
+		return nil
+	case 1:
+		return rules[0]
+	}
+	out := &shapeRule{}
+	for _, r := range rules {
+		if r.fields != nil && out.fields == nil {
+			out.fields = map[string]*shapeRule{}
+		}
+		maps.Copy(out.fields, r.fields)
+		out.items = together([]*shapeRule{out.items, r.items})
+		out.values = together([]*shapeRule{out.values, r.values})
+	}
+	return out
+}
+
+// withoutNulls returns n without the fields that are null. What an alias names may stand elsewhere too, so a node that
+// changes is another one.
+func withoutNulls(n *node, rule *shapeRule) *node {
+	if n == nil || rule == nil {
+		return n
+	}
+	switch n.kind {
+	case nodeList:
+		items := n.items
+		for i, item := range n.items {
+			if next := withoutNulls(item, rule.items); next != item {
+				if &items[0] == &n.items[0] {
+					items = slices.Clone(items)
+				}
+				items[i] = next
+			}
+		}
+		if len(items) > 0 && &items[0] != &n.items[0] {
+			other := *n
+			other.items = items
+			return &other
+		}
+	case nodeMap:
+		pairs, changed := make([]pair, 0, len(n.pairs)), false
+		for _, p := range n.pairs {
+			of, isField := rule.fields[p.key]
+			if !isField {
+				of = rule.values
+			}
+			if isField && p.value.kind == nodeNull {
+				changed = true
+				continue
+			}
+			if next := withoutNulls(p.value, of); next != p.value {
+				p.value, changed = next, true
+			}
+			pairs = append(pairs, p)
+		}
+		if changed {
+			other := *n
+			other.pairs = pairs
+			return &other
+		}
+	case nodeNull, nodeScalar:
+	}
+	return n
+}
