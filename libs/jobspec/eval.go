@@ -224,9 +224,6 @@ func (m *machine) call(e *expr, f *frame) (any, error) {
 		}
 		args[i] = v
 	}
-	if len(args) < e.fn.least || e.fn.most >= 0 && len(args) > e.fn.most {
-		return nil, faultf(e.pos, CodeTemplateFailed, "the function %s has the wrong number of arguments", e.name)
-	}
 	if unk && !lenient {
 		return unknown{}, nil
 	}

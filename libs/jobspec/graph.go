@@ -172,9 +172,9 @@ func (g *graph) reportCycle(way []int, closing arc) {
 			fmt.Fprintf(&b, "… (%d more) → ", len(loop)-k)
 			break
 		}
-		b.WriteString(strings.Trim(g.tasks[i].shown, `"`) + " → ")
+		b.WriteString(g.tasks[i].task.Name + " → ")
 	}
-	b.WriteString(strings.Trim(g.tasks[closing.to].shown, `"`))
+	b.WriteString(g.tasks[closing.to].task.Name)
 	g.r.fault(closing.at.node, CodeCycle, "the tasks wait for each other: "+b.String(), "no way back; loops are retry, EXECUTING and RESTART_JOB")
 }
 

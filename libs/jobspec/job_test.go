@@ -146,7 +146,7 @@ triggers:
     name: push
     path: /push
     auth: {method: hmac_sha256, secret_config: hook, header: X-Signature}
-    params: {branch: "{{.Body.ref | trimPrefix \"refs/heads/\"}}", n: 1}
+    params: {branch: "{{trimPrefix .Body.ref \"refs/heads/\"}}", n: 1}
     filter: '{{if eq .Body.action "opened"}}true{{end}}'
     dedup_key: "{{.Headers.Delivery}}"
     rate_limit: {max: 10}
@@ -170,7 +170,7 @@ tasks:
 	}
 	if diff := cmp.Diff([]jobspec.Trigger{
 		{
-			Type: "webhook", Name: "push", Path: "/push", Params: map[string]string{"branch": `{{.Body.ref | trimPrefix "refs/heads/"}}`, "n": "1"},
+			Type: "webhook", Name: "push", Path: "/push", Params: map[string]string{"branch": `{{trimPrefix .Body.ref "refs/heads/"}}`, "n": "1"},
 			Auth: &jobspec.TriggerAuth{Method: jobspec.AuthHMAC, SecretConfig: "hook", Header: "X-Signature"}, Filter: `{{if eq .Body.action "opened"}}true{{end}}`,
 			DedupKey: "{{.Headers.Delivery}}", RateLimit: &jobspec.RateLimit{Max: 10, Window: time.Minute},
 		},

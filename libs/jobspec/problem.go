@@ -96,6 +96,7 @@ const (
 	CodeTaskNotInRendering = "TASK_NOT_RENDERED"
 	CodePartialCheck       = "PARTIAL_CHECK"
 	CodeUntrustedInScript  = "UNTRUSTED_IN_SCRIPT"
+	CodeArgumentOrder      = "ARGUMENT_ORDER"
 )
 
 // maxProblems bounds what one text can make the reader say. Warnings have a bound of their own, so that they leave room

@@ -181,10 +181,26 @@ func (r *reader) token(id int) (any, error) {
 	return nil, err
 }
 
-// show is the text of a node for a message: as the source wrote it, so that it holds no value of a variable.
+// show is the text of a node for a message: as the source wrote it, so that it holds no value of a variable. At the
+// upload all values are the definition's own, and what a template gives is told too.
 func (r *reader) show(n *node) string {
+	written := quoteName(r.written(n))
+	if !n.templated || !r.checking {
+		return written
+	}
+	quiet := *r
+	quiet.c = &collector{}
+	s, ok := quiet.resolve(n)
+	if !ok || !s.known {
+		return written
+	}
+	return written + " (" + quoteName(textOf(s.value)) + ")"
+}
+
+// written is the text of a node as it stands in the source.
+func (r *reader) written(n *node) string {
 	if !n.templated {
-		return quoteName(n.text)
+		return n.text
 	}
 	var b strings.Builder
 	for rest := n.text; rest != ""; {
@@ -200,7 +216,7 @@ func (r *reader) show(n *node) string {
 		}
 		rest = tail
 	}
-	return quoteName(b.String())
+	return b.String()
 }
 
 // needs reports a field that must be known now and is not; it returns whether the value can be used.

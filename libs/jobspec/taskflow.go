@@ -83,7 +83,7 @@ func (r *taskFieldReader) when(n *node) {
 	if n.kind == nodeScalar && !strings.EqualFold(strings.TrimSpace(n.text), "true") {
 		r.t.task.When = strings.TrimSpace(n.text)
 		if n.templated {
-			r.t.task.When = r.show(n)
+			r.t.task.When = quoteName(r.written(n))
 		}
 	}
 	if n.kind == nodeScalar && !n.templated {
