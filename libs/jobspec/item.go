@@ -217,7 +217,7 @@ func (s *section) classOf(t *taskDraft, value any, index int) (*Class, error) {
 	s.later = false
 	for i := range s.node.pairs {
 		if p := &s.node.pairs[i]; slices.Contains([]string{"method", "tags", "slots"}, p.key) {
-			fields.read(p)
+			fields.read(p, s.node)
 		}
 	}
 	s.later = later

@@ -64,7 +64,7 @@ func (r *reader) job(root *node) *draft {
 	}
 	waits := waitsOf(defaultJobDelay)
 	for i := range root.pairs {
-		r.jobField(d, &waits, &root.pairs[i])
+		r.jobField(d, &waits, root, &root.pairs[i])
 	}
 	d.plan.Backoff = r.backoff(&waits)
 	if root.get("job_type") == nil {
@@ -75,9 +75,9 @@ func (r *reader) job(root *node) *draft {
 	return d
 }
 
-func (r *reader) jobField(d *draft, waits *waits, p *pair) {
+func (r *reader) jobField(d *draft, waits *waits, root *node, p *pair) {
 	n, plan := p.value, &d.plan
-	switch r.misspelled(p, "job") {
+	switch r.misspelled(p, root, "job") {
 	case "job_type":
 		plan.JobType = r.literal(n, "job_type", maxName)
 		if !n.templated && !validTaskName(plan.JobType) {
@@ -214,9 +214,7 @@ func (r *reader) checkJob(d *draft, root *node) {
 		}
 		d.plan.MaxConcurrency = c.Limit
 	}
-	if first := root.get("variables"); first != nil && root.get("job_variables") != nil {
-		r.fault(first, CodeConflict, "job_variables and variables are both given", "one of them")
-	}
+	r.mergedVariables(root)
 	if !d.publicPlugin {
 		return
 	}
@@ -338,7 +336,7 @@ type waits struct {
 func waitsOf(delay time.Duration) waits { return waits{delay: delay} }
 
 func (w *waits) set(r *reader, p *pair) {
-	if p.key == "delay_between_retries" {
+	if p.key == "delay_between_retries" || p.key == "delay" {
 		w.delay, w.hasDelay = r.duration(p.value), true
 		return
 	}

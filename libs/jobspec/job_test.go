@@ -213,7 +213,6 @@ func TestProblemsOfJobFields(t *testing.T) {
 		{"public_plugin: true", []string{`job.yaml:2:16: a public plugin has no sem_version`}},
 		{"max_concurrency: 1\nconcurrency: {limit: 2}", []string{`job.yaml:3:14: max_concurrency and concurrency.limit differ`}},
 		{"concurrency: {limit: 2, on_conflict: explode}", []string{`job.yaml:2:38: "explode" is not known here`}},
-		{"job_variables: {a: 1}\nvariables: {b: 1}", []string{`job.yaml:3:12: job_variables and variables are both given`}},
 		{"notify: {pigeon: {recipients: a}, email: {recipients: [a b]}, slack: {when: always}}", []string{
 			`job.yaml:2:10: the field "pigeon" is not known`,
 			`job.yaml:2:56: "a b" is no recipient of email`,

@@ -32,7 +32,9 @@ func (d *Definition) lint(c *collector, sh *shape, s *scope, out *draft) {
 	for i := range out.params {
 		l.params[out.params[i].Name] = &out.params[i]
 	}
-	l.define(sh.root.get("job_variables"), l.job)
+	for _, field := range [...]string{"configs", "variables", "job_variables"} {
+		l.define(sh.root.get(field), l.job)
+	}
 	l.outputs = l.outputNames(list)
 	for _, n := range list.items {
 		l.own, l.judged = map[string]*node{}, map[string]bool{}

@@ -97,6 +97,7 @@ const (
 	CodePartialCheck       = "PARTIAL_CHECK"
 	CodeUntrustedInScript  = "UNTRUSTED_IN_SCRIPT"
 	CodeArgumentOrder      = "ARGUMENT_ORDER"
+	CodeReadAs             = "READ_AS"
 )
 
 // maxProblems bounds what one text can make the reader say. Warnings have a bound of their own, so that they leave room

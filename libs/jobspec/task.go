@@ -124,7 +124,7 @@ func (r *reader) task(n *node, within span, grace time.Duration) taskDraft {
 		for i := range n.pairs {
 			p := &n.pairs[i]
 			if isVariables := misspelling("task", p.key) == "variables"; isVariables == first {
-				fields.read(p)
+				fields.read(p, n)
 			}
 		}
 	}
@@ -210,9 +210,9 @@ func (r *taskFieldReader) decisive(n *node) {
 	}
 }
 
-func (r *taskFieldReader) read(p *pair) {
+func (r *taskFieldReader) read(p *pair, in *node) {
 	n, t := p.value, &r.t.task
-	switch r.misspelled(p, "task") {
+	switch r.misspelled(p, in, "task") {
 	case "task_type":
 	case "variables":
 		r.taskVariables(n)
@@ -251,10 +251,10 @@ func (r *taskFieldReader) read(p *pair) {
 		r.execution(n)
 	case "dependencies":
 		r.decisive(n)
-		t.Downloads = r.dependencies(n)
+		t.Downloads = r.dependencies(n, true)
 	case "depends_on":
 		r.decisive(n)
-		r.dependencies(n)
+		r.dependencies(n, false)
 	case "on_completed", "on_failed", "on_exit_code":
 		r.decisive(n) // read together by routes
 	default:
@@ -457,7 +457,10 @@ func (r *taskFieldReader) execution(n *node) {
 }
 
 // targets reads the task names of an edge.
-func (r *taskFieldReader) targets(n *node, data bool) []string {
+func (r *taskFieldReader) targets(n *node, data bool) []string { return r.targetsBut(n, data, false) }
+
+// targetsBut is targets, with own without the task itself.
+func (r *taskFieldReader) targetsBut(n *node, data, own bool) []string {
 	items := r.list(n)
 	if len(items) > maxTargets {
 		r.fault(n, CodeTooManyEdges, "there are too many names", fmt.Sprintf("at most %d", maxTargets))
@@ -474,7 +477,7 @@ func (r *taskFieldReader) targets(n *node, data bool) []string {
 				r.undefined(it.node)
 			}
 			continue
-		case name == "" || seen[name]:
+		case name == "" || seen[name] || own && r.ownDependency(it, name):
 			continue
 		}
 		seen[name] = true
@@ -498,9 +501,10 @@ func (r *reader) inLoop(n *node) bool {
 	return s != nil && s.loop
 }
 
-func (r *taskFieldReader) dependencies(n *node) []string {
+// dependencies reads the tasks that are waited for; own says that the task itself may be among them.
+func (r *taskFieldReader) dependencies(n *node, own bool) []string {
 	t := &r.t.task
-	names := r.targets(n, true)
+	names := r.targetsBut(n, true, own)
 	if len(t.DependsOn) == 0 {
 		t.DependsOn = slices.Clone(names)
 		return names
@@ -522,7 +526,7 @@ func (r *taskFieldReader) routes(n *node) {
 	t := &r.t.task
 	seen := map[routeKey]string{}
 	add := func(key string, at, targets *node) {
-		parsed, err := parseKey(key)
+		key, parsed, err := r.outcome(key, at)
 		if err != nil {
 			r.fault(at, CodeInvalidRoute, quoteName(key)+" is no outcome", "an exit code, a range such as 500-599 or 4xx, COMPLETED, FAILED, TIMED_OUT, APPROVED, REJECTED or *")
 			return
