@@ -34,6 +34,7 @@ type Definition struct {
 
 	file    string
 	lines   *lines
+	blank   bool     // undefined_variables: empty
 	program *program // nil when the text has no template
 	taint   *taint   // of the program, while it is checked
 	// static is the plan of a text without templates; its Vars are not set. index finds its tasks.
@@ -82,7 +83,7 @@ func parseFrom(file string, text []byte, first int) (def *Definition, warnings P
 		return nil, warnings, err
 	}
 	text = maskTriggers(text)
-	d := &Definition{file: file, lines: newLines(text)}
+	d := &Definition{file: file, lines: newLines(text), blank: blankField.Match(text)}
 	d.lines.before = first - 1
 	var out *draft
 	if bytes.Contains(text, []byte("{{")) {
@@ -107,7 +108,7 @@ func (d *Definition) take(out *draft) {
 	d.MaxConcurrency, d.Priority, d.Disabled = out.plan.MaxConcurrency, out.plan.Priority, out.disabled
 	d.Params, d.RequiredParams = out.params, out.requiredParams
 	d.PublicPlugin, d.Schedules, d.Triggers, d.Retention = out.publicPlugin, out.schedules, out.triggers, out.retention
-	d.Audience = out.audience
+	d.Audience, d.blank = out.audience, out.blank
 	if out.settled {
 		d.classes = out.plan.StartClasses()
 	}
@@ -340,7 +341,7 @@ func ofWhole(code string) bool {
 }
 
 func (d *Definition) reader(c *collector, sh *shape, s *scope) *reader {
-	return &reader{c: c, p: d.program, src: d.lines, shape: sh, m: newMachine(s), moment: moment{conditions: &d.conditions}}
+	return &reader{c: c, p: d.program, src: d.lines, shape: sh, m: newMachine(s), blank: d.blank, moment: moment{conditions: &d.conditions}}
 }
 
 // quiet is a reader whose problems are told elsewhere.
@@ -376,6 +377,7 @@ func (d *Definition) shapeFor(s *scope, assume guess) *shape {
 			return k.shape
 		}
 	}
+	s.empty = d.blank
 	sh := run(d.program, s, assume, d.lines)
 	sh.parse(d.lines)
 	d.mu.Lock()

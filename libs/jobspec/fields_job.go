@@ -21,6 +21,7 @@ func jobTable() []field {
 		{name: "job_variables", form: variablesForm(), doc: "Variables for all tasks."},
 		{name: "variables", form: variablesForm(), doc: "Another name of job_variables; both may be given."},
 		{name: "configs", form: variablesForm(), doc: "Variables below job_variables."},
+		{name: "undefined_variables", form: aWord(UndefinedStrict, UndefinedEmpty), doc: "What a printed variable is that is not set: a fault (strict, when not given) or empty text, as files of the existing system expect."},
 		{name: "dynamic_template_tasks", form: aFlag(), doc: "Says that tasks are made by a template; every definition may do so."},
 		{name: "skip_if", form: conditionForm(), doc: "A CEL expression, or a template that renders true: the run is skipped.", aliases: []string{"filter"}},
 		{name: "fail_fast", form: aFlag(), doc: "Cancels what runs when a task fails the job."},

@@ -159,7 +159,7 @@ func (r *taskFieldReader) namedOutput(item *node) (name, as string) {
 func (r *taskFieldReader) awaited(n *node) {
 	seen := map[string]bool{}
 	written := 0
-	items := r.list(n)
+	items := r.plannedList(n)
 	for _, it := range items {
 		if !it.known {
 			if !r.checking {

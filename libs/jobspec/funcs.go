@@ -241,18 +241,22 @@ func slice(_ *invocation, args []any) (any, error) {
 }
 
 // dict makes a mapping of keys and values in turn. Its keys decide loops, so they count also while values are unknown.
-func dict(_ *invocation, args []any) (any, error) {
+func dict(in *invocation, args []any) (any, error) {
 	if len(args)%2 != 0 {
 		return nil, errors.New("each key needs a value")
 	}
 	out := make(map[string]any, len(args)/2)
 	for i := 0; i < len(args); i += 2 {
-		if m, ok := args[i+1].(missing); ok {
-			return nil, undefined(m)
+		value := args[i+1]
+		if m, ok := value.(missing); ok {
+			var err error
+			if value, err = in.m.unset(m); err != nil {
+				return nil, err
+			}
 		}
 		switch key := args[i].(type) {
 		case string:
-			out[key] = args[i+1]
+			out[key] = value
 		case unknown:
 			return unknown{}, nil
 		case missing:

@@ -118,7 +118,9 @@ func (s *section) itemVars(value any, index int) Vars {
 // variables are those of a task that nothing renders later: all of them must be known.
 func (s *section) variables(t *taskDraft) (Vars, error) {
 	for i := range t.unset {
-		addFault(s.c, s.src, &t.unset[i])
+		if !s.blank {
+			addFault(s.c, s.src, &t.unset[i])
+		}
 	}
 	_, err := s.c.split()
 	return merged(t.task.Spec.Variables), err

@@ -39,6 +39,7 @@ type draft struct {
 	url            string
 	disabled       bool
 	publicPlugin   bool
+	blank          bool // undefined_variables: empty
 	schedules      []Schedule
 	triggers       []Trigger
 	retention      Retention
@@ -63,9 +64,11 @@ func (r *reader) job(root *node) *draft {
 		return d
 	}
 	waits := waitsOf(defaultJobDelay)
-	for i := range root.pairs {
-		r.jobField(d, &waits, root, &root.pairs[i])
-	}
+	r.final(func() {
+		for i := range root.pairs {
+			r.jobField(d, &waits, root, &root.pairs[i])
+		}
+	})
 	d.plan.Backoff = r.backoff(&waits)
 	if root.get("job_type") == nil {
 		r.fault(root, CodeMissingField, "the field job_type is missing", "the name of the job")
@@ -92,6 +95,8 @@ func (r *reader) jobField(d *draft, waits *waits, root *node, p *pair) {
 		}
 	case "url":
 		d.url = r.longText(n, "url", maxURL)
+	case "undefined_variables":
+		d.blank = r.undefinedVariables(n)
 	case "version", "tags", "methods", "tasks":
 		// Informational or derived; tasks are read last, when the defaults are known.
 	case "disabled":
@@ -282,7 +287,7 @@ func (r *reader) positive(n *node, otherwise time.Duration) time.Duration {
 	before := len(r.c.list)
 	d := r.duration(n)
 	if d == 0 {
-		if _, known := r.text(n); known && len(r.c.list) == before {
+		if text, known := r.text(n); known && len(r.c.list) == before && !r.nothing(n, text) {
 			r.fault(n, CodeInvalidValue, "a timeout of nothing", "a duration above 0")
 		}
 		return otherwise

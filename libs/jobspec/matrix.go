@@ -36,7 +36,9 @@ func (r *taskFieldReader) matrix(n *node, f *FanOut) {
 	size := 1
 	for i := range n.pairs {
 		p := &n.pairs[i]
-		list, known := r.matrixList(p)
+		var list []any
+		known := false
+		r.final(func() { list, known = r.matrixList(p) })
 		if !known {
 			whole = false
 			continue

@@ -21,7 +21,10 @@ type reader struct {
 	// checking says that variables are not known yet, at the upload: unknown values pass.
 	checking bool
 	// later says that a variable which is not set may be an output of a task that has not run yet.
-	later  bool
+	later bool
+	// blank is undefined_variables: empty. settled says that what is read now cannot be set later.
+	blank, settled bool
+
 	output int // bytes of text made of values
 
 	// Of the task that is being read:
@@ -164,6 +167,7 @@ func (r *reader) bounded(n *node) bool {
 
 // token evaluates a token.
 func (r *reader) token(id int) (any, error) {
+	r.m.scope.empty = r.blank && (!r.later || r.settled)
 	v, err := r.shape.value(r.m, id)
 	if err == nil {
 		if r.m.scope.vague() && hasUnknown(v) {
@@ -268,7 +272,9 @@ func (r *reader) literal(n *node, field string, longest int) string {
 
 // planned reads text that must be known when the job starts.
 func (r *reader) planned(n *node) (string, bool) {
-	s, ok := r.scalar(n)
+	var s scalar
+	var ok bool
+	r.final(func() { s, ok = r.scalar(n) })
 	if !ok {
 		return "", false
 	}
@@ -302,6 +308,9 @@ func (r *reader) integer(n *node, low, high int) (value int, known bool) {
 	if !ok {
 		return low, false
 	}
+	if r.nothing(n, text) {
+		return low, false
+	}
 	i, err := strconv.Atoi(text)
 	if err != nil || i < low || i > high {
 		r.fault(n, CodeInvalidValue, r.show(n)+" is out of bounds or no whole number", fmt.Sprintf("%d to %d", low, high))
@@ -325,7 +334,7 @@ func (r *reader) durationUpTo(n *node, most time.Duration) time.Duration {
 		return 0
 	}
 	d, err := parseDurationUpTo(text, most)
-	if err != nil {
+	if err != nil && !r.nothing(n, text) {
 		days := textOf(int64(most / (24 * time.Hour)))
 		r.fault(n, CodeInvalidValue, r.show(n)+" is no duration", "a number with a unit up to "+days+" days, such as 90s, 10m or 1h30m")
 		return 0
@@ -362,6 +371,9 @@ func (r *reader) number(n *node, low, high float64) float64 {
 		return 0
 	}
 	f, err := strconv.ParseFloat(text, 64)
+	if r.nothing(n, text) {
+		return 0
+	}
 	if err != nil || math.IsNaN(f) || f < low || f > high {
 		r.fault(n, CodeInvalidValue, r.show(n)+" is out of bounds or no number", fmt.Sprintf("%g to %g", low, high))
 		return 0

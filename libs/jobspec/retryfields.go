@@ -21,7 +21,7 @@ func (r *taskFieldReader) retryOn(n *node) {
 			r.retryBudget(on, &n.pairs[i])
 		}
 	default:
-		for _, it := range r.list(n) {
+		for _, it := range r.plannedList(n) {
 			r.retryWord(on, it)
 		}
 	}
@@ -64,7 +64,7 @@ func (r *taskFieldReader) retryCode(on *RetryOn, it item) {
 func (r *taskFieldReader) retryBudget(on *RetryOn, p *pair) {
 	switch p.key {
 	case "codes":
-		for _, it := range r.list(p.value) {
+		for _, it := range r.plannedList(p.value) {
 			if it.known && strings.TrimSpace(it.text) == "*" {
 				on.Any = true
 				continue

@@ -352,6 +352,9 @@ func (r *taskFieldReader) method(n *node) {
 		return
 	}
 	method = strings.ToUpper(strings.TrimSpace(method))
+	if r.nothing(n, method) {
+		return
+	}
 	if !slices.Contains(Methods(), method) {
 		expected := "one of " + strings.Join(Methods(), ", ")
 		if near := r.c.suggest(method, Methods()); near != "" && !n.templated {
@@ -395,7 +398,7 @@ func (r *taskFieldReader) checkMethod(n *node) {
 
 func (r *taskFieldReader) tags(n *node) []string {
 	var tags []string
-	for _, it := range r.list(n) {
+	for _, it := range r.plannedList(n) {
 		if !it.known {
 			if !r.checking && !r.byItem(it.node) {
 				r.undefined(it.node)
@@ -461,7 +464,7 @@ func (r *taskFieldReader) targets(n *node, data bool) []string { return r.target
 
 // targetsBut is targets, with own without the task itself.
 func (r *taskFieldReader) targetsBut(n *node, data, own bool) []string {
-	items := r.list(n)
+	items := r.plannedList(n)
 	if len(items) > maxTargets {
 		r.fault(n, CodeTooManyEdges, "there are too many names", fmt.Sprintf("at most %d", maxTargets))
 		return nil
