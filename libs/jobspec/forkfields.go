@@ -162,9 +162,7 @@ func (r *taskFieldReader) awaited(n *node) {
 	items := r.plannedList(n)
 	for _, it := range items {
 		if !it.known {
-			if !r.checking {
-				r.undefined(it.node)
-			}
+			r.unknownNow(it.node, false)
 			r.flow.awaitsUnknown = true
 			continue
 		}

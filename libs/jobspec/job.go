@@ -46,6 +46,7 @@ type draft struct {
 	params         []Param
 	requiredParams []string
 	tasks          []taskDraft
+	needed         []needed // what must be known when the job starts
 	// settled says that nothing which decides the placement of the first tasks depends on variables.
 	settled bool
 	// audience is what of the plan's Notify and Webhook is written out.
@@ -75,6 +76,7 @@ func (r *reader) job(root *node) *draft {
 	}
 	r.checkJob(d, root)
 	r.tasks(d, root)
+	d.needed = r.needed
 	return d
 }
 
@@ -183,6 +185,9 @@ func (r *reader) jobReach(d *draft, p *pair) bool {
 		}
 	}()
 	n, plan := p.value, &d.plan
+	if r.checking {
+		scalars(n, func(n *node) { r.unknownNow(n, false) })
+	}
 	switch p.key {
 	case "platform":
 		if plan.Platform = r.short(n); len(plan.Platform) > maxPlatform {

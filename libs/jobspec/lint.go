@@ -53,6 +53,7 @@ func (d *Definition) lint(c *collector, sh *shape, s *scope, out *draft) {
 		}
 	}
 	l.hintUnset(list)
+	l.never(out.needed)
 }
 
 // define takes the variables of a mapping, or of a list of {name, value}.

@@ -114,8 +114,11 @@ func (r *taskFieldReader) matrixList(p *pair) (list []any, known bool) {
 		}
 	}
 	if hasUnknown(list) {
-		if !r.checking {
-			r.undefined(n)
+		r.unknownNow(n, false)
+		for _, item := range n.items {
+			if r.checking {
+				r.unknownNow(item, false)
+			}
 		}
 		return nil, false
 	}

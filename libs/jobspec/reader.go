@@ -24,6 +24,8 @@ type reader struct {
 	later bool
 	// blank is undefined_variables: empty. settled says that what is read now cannot be set later.
 	blank, settled bool
+	// placing says that what is read decides the placement, which items may have of their own.
+	placing bool
 
 	output int // bytes of text made of values
 
@@ -31,6 +33,9 @@ type reader struct {
 	reads map[string]bool // variables
 	late  bool            // something is known at the claim only
 	unset []fault         // variables that are not set yet
+	items []string        // variables of its items, of a fan-out
+
+	needed []needed // what must be known when the job starts
 
 	moment moment // of the rendering: what conditions can know
 }
@@ -228,9 +233,7 @@ func (r *reader) needs(s scalar) bool {
 	if s.known {
 		return true
 	}
-	if !r.checking {
-		r.undefined(s.node)
-	}
+	r.unknownNow(s.node, r.placing)
 	return false
 }
 

@@ -34,9 +34,7 @@ func (r *taskFieldReader) retryOn(n *node) {
 
 func (r *taskFieldReader) retryWord(on *RetryOn, it item) {
 	if !it.known {
-		if !r.checking {
-			r.undefined(it.node)
-		}
+		r.unknownNow(it.node, false)
 		return
 	}
 	switch strings.ToLower(strings.TrimSpace(it.text)) {
@@ -71,8 +69,8 @@ func (r *taskFieldReader) retryBudget(on *RetryOn, p *pair) {
 			}
 			if it.known {
 				r.retryCode(on, it)
-			} else if !r.checking {
-				r.undefined(it.node)
+			} else {
+				r.unknownNow(it.node, false)
 			}
 		}
 	case ClassUser:

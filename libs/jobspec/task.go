@@ -92,7 +92,7 @@ func (r *reader) extent(list *node, i int) span {
 
 // begin prepares for a task: from here on what is read belongs to it.
 func (r *reader) begin(within span) {
-	r.reads, r.late, r.unset, r.moment.refs = nil, false, nil, nil
+	r.reads, r.late, r.unset, r.items, r.moment.refs = nil, false, nil, nil, nil
 	reads := r.shape.reads
 	for i := sort.Search(len(reads), func(i int) bool { return reads[i].out >= within.from }); i < len(reads) && reads[i].out < within.to; i++ {
 		r.note(reads[i].name, nil)
@@ -119,7 +119,8 @@ func (r *reader) task(n *node, within span, grace time.Duration) taskDraft {
 	waits := waitsOf(defaultTaskDelay)
 	fields := taskFieldReader{reader: r, t: &t, waits: &waits}
 	fields.flow.itemNames = r.itemNames(n)
-	r.hideItems(fields.flow.itemNames)
+	r.items = fields.flow.itemNames
+	r.hideItems(r.items)
 	for _, first := range [...]bool{true, false} {
 		for i := range n.pairs {
 			p := &n.pairs[i]
@@ -229,9 +230,11 @@ func (r *taskFieldReader) read(p *pair, in *node) {
 		if r.byItem(n) {
 			break
 		}
+		r.placing = true
 		if slots, ok := r.integer(n, 1, maxSlots); ok {
 			t.Slots = slots
 		}
+		r.placing = false
 	case "timeout":
 		t.Timeout = r.positive(n, t.Timeout)
 	case "timeouts":
@@ -346,7 +349,9 @@ func (r *taskFieldReader) method(n *node) {
 		r.t.methodKnown = false
 		return
 	}
+	r.placing = true
 	method, ok := r.planned(n)
+	r.placing = false
 	if !ok {
 		r.t.methodKnown = false
 		return
@@ -400,8 +405,8 @@ func (r *taskFieldReader) tags(n *node) []string {
 	var tags []string
 	for _, it := range r.plannedList(n) {
 		if !it.known {
-			if !r.checking && !r.byItem(it.node) {
-				r.undefined(it.node)
+			if !r.byItem(it.node) {
+				r.unknownNow(it.node, true)
 			}
 			continue
 		}
@@ -476,9 +481,7 @@ func (r *taskFieldReader) targetsBut(n *node, data, own bool) []string {
 		switch {
 		case !it.known:
 			r.t.edges = append(r.t.edges, edge{node: it.node, data: data})
-			if !r.checking {
-				r.undefined(it.node)
-			}
+			r.unknownNow(it.node, false)
 			continue
 		case name == "" || seen[name] || own && r.ownDependency(it, name):
 			continue
