@@ -83,6 +83,10 @@ func ofLaunch(field string) bool { return field == "skip_if" || field == "notify
 
 // templateHolds reads a template that renders true.
 func (r *reader) templateHolds(n *node) (holds, known bool) {
+	if r.checking && n.templated && isExpression(n.text) {
+		r.warn(n.line, n.column, CodeCondition, "the template renders an expression, which is not read as one: it holds only where it renders true",
+			"a CEL expression without a template, such as vars.n == 5, or a template that renders true, such as {{eq .n 5}}")
+	}
 	s, ok := r.scalar(n)
 	switch {
 	case !ok:
@@ -99,6 +103,25 @@ func (r *reader) templateHolds(n *node) (holds, known bool) {
 		}
 	}
 	return false, true
+}
+
+// isExpression says that there is more in a text than values and the words true and false.
+func isExpression(text string) bool {
+	var b strings.Builder
+	for rest := text; rest != ""; {
+		before, after, found := strings.Cut(rest, tokenBytes)
+		b.WriteString(before)
+		if !found {
+			break
+		}
+		_, rest, _ = strings.Cut(after, string(tokenClose))
+	}
+	for word := range strings.FieldsSeq(b.String()) {
+		if !strings.EqualFold(word, "true") && !strings.EqualFold(word, "false") {
+			return true
+		}
+	}
+	return false
 }
 
 // expression compiles a CEL expression and reports its faults at their places. It returns nil when there are some.
