@@ -248,7 +248,7 @@ func (g *graph) references(d *draft) {
 	budget := maxAncestry
 	for i := range g.tasks {
 		t := &g.tasks[i]
-		g.ownFork(t, d.plan.JobType)
+		g.ownFork(d, i)
 		if len(t.refs)+len(t.awaits) == 0 && t.flow.resultsOf == "" {
 			continue
 		}
@@ -262,13 +262,6 @@ func (g *graph) references(d *draft) {
 		for _, ref := range t.awaits {
 			g.await(d, i, ref, before)
 		}
-	}
-}
-
-// ownFork refuses a job that submits itself.
-func (g *graph) ownFork(t *taskDraft, own string) {
-	if t.task.Fork != nil && own != "" && t.task.Fork.JobType == own {
-		g.r.fault(t.flow.forkType, CodeInvalidValue, "the job would submit itself", "another job")
 	}
 }
 
