@@ -318,6 +318,7 @@ func (k *compiler) command(n *parse.CommandNode, final *expr) *expr {
 		if final != nil {
 			e.args = append(e.args, final)
 		}
+		k.arguments(e, final != nil)
 		return e
 	}
 	e := k.operand(first)
@@ -388,7 +389,9 @@ func (k *compiler) operand(n parse.Node) *expr {
 		}
 		return k.pipe(n)
 	case *parse.IdentifierNode:
-		return k.function(n)
+		e := k.function(n)
+		k.arguments(e, false)
+		return e
 	}
 	k.fail(pos, CodeTemplateSyntax, "the expression cannot be read", "")
 	return &expr{}

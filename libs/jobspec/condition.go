@@ -55,7 +55,7 @@ func (r *reader) holds(n *node, field string) (holds, known bool) {
 	}
 	// Before a task is about to start, a variable that is not set may be the output of another one. For the whole job
 	// there is no later moment.
-	waits := r.later && r.moment.facts == nil && field != fieldSkipIf
+	waits := r.later && r.moment.facts == nil && !ofLaunch(field)
 	activation, state := c.uses.activation(r.m.scope, r.moment.facts, waits)
 	switch state {
 	case conditionWaits:
@@ -72,10 +72,15 @@ func (r *reader) holds(n *node, field string) (holds, known bool) {
 	return holds, true
 }
 
-const fieldSkipIf = "skip_if"
+// ofLaunch says that a condition is asked once for the whole job, at its launch.
+func ofLaunch(field string) bool { return field == "skip_if" || field == "notify."+notifyExcept }
 
 // templateHolds reads a template that renders true.
 func (r *reader) templateHolds(n *node) (holds, known bool) {
+	if r.checking && n.templated && isExpression(n.text) {
+		r.warn(n.line, n.column, CodeCondition, "the template renders an expression, which is not read as one: it holds only where it renders true",
+			"a CEL expression without a template, such as vars.n == 5, or a template that renders true, such as {{eq .n 5}}")
+	}
 	s, ok := r.scalar(n)
 	switch {
 	case !ok:
@@ -94,6 +99,25 @@ func (r *reader) templateHolds(n *node) (holds, known bool) {
 	return false, true
 }
 
+// isExpression says that there is more in a text than values and the words true and false.
+func isExpression(text string) bool {
+	var b strings.Builder
+	for rest := text; rest != ""; {
+		before, after, found := strings.Cut(rest, tokenBytes)
+		b.WriteString(before)
+		if !found {
+			break
+		}
+		_, rest, _ = strings.Cut(after, string(tokenClose))
+	}
+	for word := range strings.FieldsSeq(b.String()) {
+		if !strings.EqualFold(word, "true") && !strings.EqualFold(word, "false") {
+			return true
+		}
+	}
+	return false
+}
+
 // expression compiles a CEL expression and reports its faults at their places. It returns nil when there are some.
 func (r *reader) expression(n *node, field string) *celCondition {
 	c, err := r.moment.conditions.get(n.text)
@@ -105,15 +129,15 @@ func (r *reader) expression(n *node, field string) *celCondition {
 	for _, issue := range c.issues {
 		r.faultInside(n, issue.at, issue.message, expected)
 	}
-	if field == fieldSkipIf {
+	if ofLaunch(field) {
 		for name, use := range c.uses.tasks {
-			r.faultInside(n, use.at, "the task "+quoteName(name)+" has not run when skip_if is asked", "params, vars or job")
+			r.faultInside(n, use.at, "the task "+quoteName(name)+" has not run when "+field+" is asked", "params, vars or job")
 		}
 		if c.uses.allTasks {
-			r.fault(n, CodeCondition, "no task has run when skip_if is asked", "params, vars or job")
+			r.fault(n, CodeCondition, "no task has run when "+field+" is asked", "params, vars or job")
 		}
 	}
-	if len(c.issues) > 0 || field == fieldSkipIf && (c.uses.allTasks || len(c.uses.tasks) > 0) {
+	if len(c.issues) > 0 || ofLaunch(field) && (c.uses.allTasks || len(c.uses.tasks) > 0) {
 		return nil
 	}
 	for _, name := range sortedKeys(c.uses.tasks) {

@@ -274,3 +274,44 @@ func FuzzCondition(f *testing.F) {
 		}
 	})
 }
+
+// TestTemplatesThatRenderExpressions warns of conditions that look like expressions and hold nowhere.
+func TestTemplatesThatRenderExpressions(t *testing.T) {
+	for text, want := range map[string]bool{
+		`{{.n}} == 5`:          true,
+		`!{{.n}}`:              true,
+		`{{.a}} && {{.b}}`:     true,
+		`params.x == '{{.n}}'`: true,
+		`x{{.n}}`:              true,
+		`{{.n}}`:               false,
+		`{{eq .n 5}}`:          false,
+		` {{.n}} {{.m}} `:      false,
+		`{{if .n}}true{{end}}`: false,
+		`true {{.n}}`:          false,
+		`vars.n == 5`:          false,
+	} {
+		for _, field := range []string{"when", "except"} {
+			_, warnings, err := jobspec.Parse("job.yaml", []byte(conditional(field, `"`+text+`"`)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkExpressionWarning(t, field+": "+text, warnings, want)
+		}
+		_, warnings, err := jobspec.Parse("job.yaml", []byte("job_type: j\nskip_if: \""+text+"\"\ntasks:\n  - {task_type: a, method: SHELL, script: x}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkExpressionWarning(t, "skip_if: "+text, warnings, want)
+	}
+}
+
+func checkExpressionWarning(t *testing.T, what string, warnings jobspec.Problems, want bool) {
+	t.Helper()
+	found := false
+	for _, w := range warnings {
+		found = found || w.Code == jobspec.CodeCondition && strings.Contains(w.Message, "renders an expression") && w.Line > 0
+	}
+	if found != want {
+		t.Errorf("%s: %v, want a warning %v", what, warnings, want)
+	}
+}

@@ -35,6 +35,7 @@ type Definition struct {
 
 	file    string
 	lines   *lines
+	blank   bool     // undefined_variables: empty
 	program *program // nil when the text has no template
 	taint   *taint   // of the program, while it is checked
 	// static is the plan of a text without templates; its Vars are not set. index finds its tasks.
@@ -71,14 +72,20 @@ const (
 // Parse reads and checks a definition. err is Problems, all faults at once; warnings do not keep the definition from
 // being used. file is the name in the problems.
 func Parse(file string, text []byte) (def *Definition, warnings Problems, err error) {
+	return parseFrom(file, text, 1)
+}
+
+// parseFrom is Parse of a text that begins on a line of its file.
+func parseFrom(file string, text []byte, first int) (def *Definition, warnings Problems, err error) {
 	c := &collector{file: file}
-	text, ok := checkText(text, c)
+	text, ok := checkText(text, first, c)
 	if !ok {
 		warnings, err = c.split()
 		return nil, warnings, err
 	}
 	text = maskTriggers(text)
-	d := &Definition{file: file, lines: newLines(text)}
+	d := &Definition{file: file, lines: newLines(text), blank: blankField.Match(text)}
+	d.lines.before = first - 1
 	var out *draft
 	if bytes.Contains(text, []byte("{{")) {
 		d.program = compileTemplate(string(text), c, d.lines)
@@ -102,7 +109,7 @@ func (d *Definition) take(out *draft) {
 	d.MaxConcurrency, d.Priority, d.Disabled = out.plan.MaxConcurrency, out.plan.Priority, out.disabled
 	d.Params, d.RequiredParams = out.params, out.requiredParams
 	d.PublicPlugin, d.Schedules, d.Triggers, d.Retention = out.publicPlugin, out.schedules, out.triggers, out.retention
-	d.Audience = out.audience
+	d.Audience, d.blank = out.audience, out.blank
 	if out.settled {
 		d.classes = out.plan.StartClasses()
 	}
@@ -317,7 +324,7 @@ func ofWhole(code string) bool {
 }
 
 func (d *Definition) reader(c *collector, sh *rendering, s *scope) *reader {
-	return &reader{c: c, p: d.program, src: d.lines, shape: sh, m: newMachine(s), moment: moment{conditions: &d.conditions}}
+	return &reader{c: c, p: d.program, src: d.lines, shape: sh, m: newMachine(s), blank: d.blank, moment: moment{conditions: &d.conditions}}
 }
 
 // quiet is a reader whose problems are told elsewhere.
@@ -353,6 +360,7 @@ func (d *Definition) shapeFor(s *scope, assume guess) *rendering {
 			return k.shape
 		}
 	}
+	s.empty = d.blank
 	sh := newRendering(run(d.program, s, assume, d.lines), d.lines)
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -106,7 +106,7 @@ phone1 COMPLETED>report: xcodebuild -destination 1
 report: collect 2`},
 		{name: "ETL for each table", text: `job_type: etl
 tasks:
-{{- range $t := split "," .Tables}}
+{{- range $t := split .Tables ","}}
   - task_type: extract-{{$t}}
     method: SHELL
     script: ['pull {{shellquote $t}}']
@@ -206,7 +206,7 @@ tasks:
   - task_type: plan
     method: SHELL
     script: [plan]
-    on_completed: [{{range $i, $os := split "," "linux,mac"}}{{if $i}},{{end}}{{$os}}-0{{end}}]
+    on_completed: [{{range $i, $os := split "linux,mac" ","}}{{if $i}},{{end}}{{$os}}-0{{end}}]
 {{- range $os, $n := Dict "linux" 2 "mac" .Macs}}
 {{- range $i := Iterate $n}}
   - task_type: {{$os}}-{{$i}}

@@ -213,7 +213,9 @@ func (m *machine) call(e *expr, f *frame) (any, error) {
 			unk = true
 		case missing:
 			if !lenient {
-				return nil, undefined(x)
+				if v, err = m.unset(x); err != nil {
+					return nil, err
+				}
 			}
 		case rootValue:
 			v = m.scope.all()
@@ -227,9 +229,6 @@ func (m *machine) call(e *expr, f *frame) (any, error) {
 			unk = unk || e.name != "index" && e.name != "len" && m.scope.vague() && hasUnknown(x)
 		}
 		args[i] = v
-	}
-	if len(args) < e.fn.least || e.fn.most >= 0 && len(args) > e.fn.most {
-		return nil, faultf(e.pos, CodeTemplateFailed, "the function %s has the wrong number of arguments", e.name)
 	}
 	if unk && !lenient {
 		return unknown{}, nil
@@ -270,7 +269,7 @@ func (m *machine) indexRoot(e *expr, f *frame) (any, error) {
 		case unknown:
 			return v, err
 		case missing:
-			return nil, undefined(x)
+			v, err = m.unset(x)
 		}
 		if err != nil {
 			return nil, err
@@ -332,6 +331,8 @@ type scope struct {
 	task Vars // the task's own variables, while its section is read
 	// jobType and taskType are the built-ins that the definition knows itself.
 	jobType, taskType string
+	// empty gives empty text for a variable that is not set where strict would be a fault: see undefined_variables.
+	empty bool
 	// lenient gives what is not set as unknown instead of missing.
 	lenient bool
 	// hosting does what functions ask of the host; nil: there is none.

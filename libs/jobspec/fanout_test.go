@@ -191,7 +191,7 @@ fan_out: {max_parallel: 2}
 	}
 	want := []string{
 		"a[linux,1.25] linux: go1.25 test linux none", "a[linux,1.26] linux: go1.26 test linux none",
-		"a[mac,1.26] mac: go1.26 test mac slow", "a[tip,windows] windows: gotip test windows none",
+		"a[mac,1.26] mac: go1.26 test mac slow", "a[windows,tip] windows: gotip test windows none",
 	}
 	if diff := cmp.Diff(want, shown); diff != "" {
 		t.Error(diff)

@@ -40,8 +40,12 @@ func misspelling(level, name string) string {
 		return "variables"
 	case "job.filter":
 		return "skip_if"
+	case "task.delay":
+		return "delay_between_retries"
 	case "cache.keys":
 		return "key_paths"
+	case "cache.expire_after", "artifacts.expire_after":
+		return "expires_after"
 	}
 	return name
 }
@@ -67,10 +71,13 @@ func (r *reader) unknownField(p *pair, known []string) {
 	r.add(p.line, p.column, CodeUnknownField, "the field "+quoteName(p.key)+" is not known", expected)
 }
 
-// misspelled warns of a misspelled key and returns the name that was meant.
-func (r *reader) misspelled(p *pair, level string) string {
+// misspelled warns of a misspelled key of a mapping and returns the name that was meant.
+func (r *reader) misspelled(p *pair, in *node, level string) string {
 	name := misspelling(level, p.key)
 	if name != p.key {
+		if in.get(name) != nil {
+			r.add(p.line, p.column, CodeConflict, name+" and "+p.key+" are both given", "one of them")
+		}
 		r.warn(p.line, p.column, CodeMisspelledField, "the field "+p.key+" is misspelled", name)
 	}
 	return name

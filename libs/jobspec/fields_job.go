@@ -19,8 +19,9 @@ func jobTable() []field {
 		{name: "required_params", form: oneOrMore(aName()), doc: "Names of parameters that a request has to give."},
 		{name: "params", form: listOf(ref("param")), doc: "The typed parameters."},
 		{name: "job_variables", form: variablesForm(), doc: "Variables for all tasks."},
-		{name: "variables", form: variablesForm(), doc: "Another name of job_variables."},
+		{name: "variables", form: variablesForm(), doc: "Another name of job_variables; both may be given."},
 		{name: "configs", form: variablesForm(), doc: "Variables below job_variables."},
+		{name: "undefined_variables", form: aWord(UndefinedStrict, UndefinedEmpty), doc: "What a printed variable is that is not set: a fault (strict, when not given) or empty text, as files of the existing system expect."},
 		{name: "dynamic_template_tasks", form: aFlag(), doc: "Says that tasks are made by a template; every definition may do so."},
 		{name: "skip_if", form: conditionForm(), doc: "A CEL expression, or a template that renders true: the run is skipped.", aliases: []string{"filter"}},
 		{name: "fail_fast", form: aFlag(), doc: "Cancels what runs when a task fails the job."},
@@ -66,6 +67,7 @@ func notifyMap() form {
 	for _, channel := range channels() {
 		properties[channel] = anyOf(oneOrMore(aText()), ref("notify"))
 	}
+	properties[notifyExcept] = described(conditionForm(), "A condition under which nobody is told, asked at the launch.", false)
 	return form{"type": "object", "properties": properties, "additionalProperties": false}
 }
 
@@ -127,7 +129,7 @@ func webhookFields() []field {
 func notifyFields() []field {
 	return []field{
 		{name: "recipients", form: oneOrMore(aText()), doc: "Addresses, Slack channels or URLs."},
-		{name: "when", form: aWord(whens()...), doc: "After which outcomes; always when not given."},
+		{name: "when", form: momentsForm(), doc: "After which outcomes; always when not given."},
 	}
 }
 

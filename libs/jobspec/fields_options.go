@@ -31,8 +31,8 @@ func optionTable() []field {
 func artifactFields() []field {
 	return []field{
 		{name: "paths", form: oneOrMore(aText()), doc: "Patterns of files in the working directory."},
-		{name: "when", form: aWord(whens()...), doc: "After which outcomes; onSuccess when not given."},
-		{name: "expires_after", form: aDuration(), doc: "When they are removed."},
+		{name: "when", form: momentsForm(), doc: "After which outcomes; onSuccess when not given."},
+		{name: "expires_after", form: aDuration(), doc: "When they are removed.", aliases: []string{"expire_after"}},
 	}
 }
 
@@ -41,7 +41,7 @@ func cacheFields() []field {
 		{name: "key", form: aText(), doc: "The key under which the files are found again."},
 		{name: "key_paths", form: oneOrMore(aText()), doc: "Files whose digest is the key.", aliases: []string{"keys"}},
 		{name: "paths", form: oneOrMore(aText()), doc: "Files in the working directory that are kept."},
-		{name: "expires_after", form: aDuration(), doc: "When the entry is removed."},
+		{name: "expires_after", form: aDuration(), doc: "When the entry is removed.", aliases: []string{"expire_after"}},
 	}
 }
 

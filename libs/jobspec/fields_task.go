@@ -54,7 +54,7 @@ func taskTimes() []field {
 		{name: "timeouts", form: ref("timeouts"), doc: "Bounds of the waiting, of one attempt, of all attempts together, and the time to end."},
 		{name: "retry", form: aWhole(0, maxRetry), doc: "How many further attempts a failed one gets."},
 		{name: "retry_on", form: anyOf(oneOrMore(aName()), ref("retry_on")), doc: "Which failures are tried again."},
-		{name: "delay_between_retries", form: aDuration(), doc: "A constant delay between attempts, and between polls of a sensor."},
+		{name: "delay_between_retries", form: aDuration(), doc: "A constant delay between attempts, and between polls of a sensor.", aliases: []string{"delay"}},
 		{name: "retry_backoff_policy", form: ref("backoff"), doc: "A growing delay between attempts."},
 		{name: "backoff", form: ref("backoff"), doc: "Another name of retry_backoff_policy."},
 	}
@@ -80,7 +80,11 @@ func taskWork() []field {
 }
 
 func routesForm() form {
-	keys := `^(-?[0-9]+(\s*-\s*-?[0-9]+)?|[1-9][xX][xX]|COMPLETED|FAILED|TIMED_OUT|APPROVED|REJECTED|\*)$`
+	keys := `^(-?[0-9]+(\s*-\s*-?[0-9]+)?|[1-9][xX][xX]|\*`
+	for _, state := range states() {
+		keys += "|" + anyCase(state)
+	}
+	keys += ")$"
 	return form{"type": "object", "propertyNames": form{"pattern": keys}, "additionalProperties": targetsForm()}
 }
 

@@ -159,12 +159,10 @@ func (r *taskFieldReader) namedOutput(item *node) (name, as string) {
 func (r *taskFieldReader) awaited(n *node) {
 	seen := map[string]bool{}
 	written := 0
-	items := r.list(n)
+	items := r.plannedList(n)
 	for _, it := range items {
 		if !it.known {
-			if !r.checking {
-				r.undefined(it.node)
-			}
+			r.unknownNow(it.node, false)
 			r.flow.awaitsUnknown = true
 			continue
 		}

@@ -57,7 +57,7 @@ func aCPU() form {
 }
 
 func aMemory() form {
-	return anyOf(form{"type": "number", "exclusiveMinimum": 0}, pattern(`^[0-9.eE+]+([kK]|[MGT]|[KMGT]i)?$`))
+	return anyOf(form{"type": "number", "exclusiveMinimum": 0}, pattern(`^[0-9.eE+]+ *([kKmMgGtT]?[iI]?[bB]?)$`))
 }
 
 // aWord is one of a few words; case does not matter.

@@ -9,7 +9,6 @@ import (
 	"math"
 	"math/big"
 	"math/rand/v2"
-	"strconv"
 	"strings"
 	"time"
 
@@ -37,17 +36,6 @@ const (
 	maxIterate = 10_000
 	maxWidth   = 1_000 // of printf
 )
-
-// functionNames lists the functions of the language.
-func functionNames() []string {
-	return []string{
-		"and", "or", "not", "eq", "ne", "lt", "le", "gt", "ge", "index", "slice", "len", "print", "printf", "println", "html",
-		"js", "urlquery", "Dict", "Iterate", "Add", "default", "trimPrefix", "trimSuffix", "hasPrefix", "hasSuffix", "lower",
-		"upper", "title", "contains", "replace", "split", "join", "Unescape", "Random", "MarkdownLink", "Percent100",
-		"FormatTime", "formatTime", "now", "atoi", "atof", "toJson", "fromJson", "shellquote", "required", "sha256",
-		"semverCompare", "CountByJobTypeAndState", "SubmitJob", "SubmitJobsFromJSON",
-	}
-}
 
 // functionNamed finds a function; and, or and call belong to the compiler.
 func functionNamed(name string) (function, bool) {
@@ -87,15 +75,16 @@ func functionNamed(name string) (function, bool) {
 	return textFunction(name)
 }
 
+// defaultTo replaces what is not set, null or empty text. 0 and false are values.
 func defaultTo(_ *invocation, args []any) (any, error) {
-	holds, known := truth(args[1])
-	switch {
-	case !known:
-		return unknown{}, nil
-	case holds:
-		return args[1], nil
+	switch args[1] {
+	case nil, "":
+		return args[0], nil
 	}
-	return args[0], nil
+	if _, unset := args[1].(missing); unset {
+		return args[0], nil
+	}
+	return args[1], nil
 }
 
 func required(in *invocation, args []any) (any, error) {
@@ -276,18 +265,22 @@ func slice(_ *invocation, args []any) (any, error) {
 }
 
 // dict makes a mapping of keys and values in turn. Its keys decide loops, so they count also while values are unknown.
-func dict(_ *invocation, args []any) (any, error) {
+func dict(in *invocation, args []any) (any, error) {
 	if len(args)%2 != 0 {
 		return nil, errors.New("each key needs a value")
 	}
 	out := make(map[string]any, len(args)/2)
 	for i := 0; i < len(args); i += 2 {
-		if m, ok := args[i+1].(missing); ok {
-			return nil, undefined(m)
+		value := args[i+1]
+		if m, ok := value.(missing); ok {
+			var err error
+			if value, err = in.m.unset(m); err != nil {
+				return nil, err
+			}
 		}
 		switch key := args[i].(type) {
 		case string:
-			out[key] = args[i+1]
+			out[key] = value
 		case unknown:
 			return unknown{}, nil
 		case missing:
@@ -400,11 +393,17 @@ func formatTime(v any, layout string) (string, error) {
 	return t.Format(layout), nil
 }
 
-// percent100 writes a part of one as percent.
-func percent100(v any) (any, error) {
-	f, ok := asFloat(v)
-	if !ok {
-		return nil, errors.New("the value is no number")
+// percent100 is how many hundredths of a whole a part is, at most 100.
+func percent100(_ *invocation, args []any) (any, error) {
+	part, ok := asInt(args[0])
+	whole, ok2 := asInt(args[1])
+	switch {
+	case !ok || !ok2:
+		return nil, errors.New("the values are no integers")
+	case whole <= 0, part >= whole:
+		return int64(100), nil
+	case part > math.MaxInt64/100 || part < math.MinInt64/100:
+		return part / (whole / 100), nil
 	}
-	return strconv.FormatFloat(f*100, 'f', 2, 64), nil
+	return part * 100 / whole, nil
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"html"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"text/template"
@@ -20,13 +21,13 @@ import (
 	"github.com/formicary/formicary/libs/exact"
 )
 
-// textFunction finds a function that works on text. What is looked for, taken off or put between comes first and the
-// text last, so that they can stand in a pipe.
+// textFunction finds a function that works on text. The text comes first, what is looked for, taken off or put between
+// after it: see textFirst.
 func textFunction(name string) (function, bool) {
 	one := func(f func(s string) (any, error)) (function, bool) {
 		return function{1, 1, false, false, func(_ *invocation, args []any) (any, error) { return f(textOf(args[0])) }}, true
 	}
-	two := func(f func(a, s string) any) (function, bool) {
+	two := func(f func(s, a string) any) (function, bool) {
 		return function{2, 2, false, false, func(_ *invocation, args []any) (any, error) {
 			return f(textOf(args[0]), textOf(args[1])), nil
 		}}, true
@@ -54,15 +55,15 @@ func textFunction(name string) (function, bool) {
 	case "atof":
 		return one(atof)
 	case "trimPrefix":
-		return two(func(a, s string) any { return strings.TrimPrefix(s, a) })
+		return two(func(s, a string) any { return strings.TrimPrefix(s, a) })
 	case "trimSuffix":
-		return two(func(a, s string) any { return strings.TrimSuffix(s, a) })
+		return two(func(s, a string) any { return strings.TrimSuffix(s, a) })
 	case "hasPrefix":
-		return two(func(a, s string) any { return strings.HasPrefix(s, a) })
+		return two(func(s, a string) any { return strings.HasPrefix(s, a) })
 	case "hasSuffix":
-		return two(func(a, s string) any { return strings.HasSuffix(s, a) })
+		return two(func(s, a string) any { return strings.HasSuffix(s, a) })
 	case "MarkdownLink":
-		return two(func(text, target string) any { return "[" + text + "](" + target + ")" })
+		return one(func(s string) (any, error) { return markdownLink(s), nil })
 	case "print":
 		return many(func(args []any) (any, error) { return fmt.Sprint(printable(args)...), nil })
 	case "println":
@@ -86,7 +87,7 @@ func textFunction(name string) (function, bool) {
 	case "printf":
 		return function{1, -1, false, false, printf}, true
 	case "Percent100":
-		return function{1, 1, false, false, func(_ *invocation, args []any) (any, error) { return percent100(args[0]) }}, true
+		return function{2, 2, false, false, percent100}, true
 	case "FormatTime", "formatTime":
 		return function{1, 2, false, false, formatTimeCall}, true
 	case "semverCompare":
@@ -162,19 +163,19 @@ func atof(s string) (any, error) {
 
 // contains looks for a part of a text or for an item of a list.
 func contains(_ *invocation, args []any) (any, error) {
-	if list, ok := args[1].([]any); ok {
+	if list, ok := args[0].([]any); ok {
 		for _, item := range list {
-			if sameValue(item, args[0]) {
+			if sameValue(item, args[1]) {
 				return true, nil
 			}
 		}
 		return false, nil
 	}
-	return strings.Contains(textOf(args[1]), textOf(args[0])), nil
+	return strings.Contains(textOf(args[0]), textOf(args[1])), nil
 }
 
 func replace(_ *invocation, args []any) (any, error) {
-	from, to, s := textOf(args[0]), textOf(args[1]), textOf(args[2])
+	s, from, to := textOf(args[0]), textOf(args[1]), textOf(args[2])
 	count := strings.Count(s, from)
 	if len(s)+count*(len(to)-len(from)) > maxOutput {
 		return nil, errors.New("the text grows too long")
@@ -183,7 +184,7 @@ func replace(_ *invocation, args []any) (any, error) {
 }
 
 func split(_ *invocation, args []any) (any, error) {
-	sep, s := textOf(args[0]), textOf(args[1])
+	s, sep := textOf(args[0]), textOf(args[1])
 	if s == "" {
 		return []any{}, nil
 	}
@@ -191,10 +192,10 @@ func split(_ *invocation, args []any) (any, error) {
 }
 
 func join(_ *invocation, args []any) (any, error) {
-	sep := textOf(args[0])
-	list, ok := args[1].([]any)
+	sep := textOf(args[1])
+	list, ok := args[0].([]any)
 	if !ok {
-		return nil, errors.New("the value is no list")
+		return nil, errors.New("the first value is no list")
 	}
 	var b bytes.Buffer
 	for i, item := range list {
@@ -207,6 +208,21 @@ func join(_ *invocation, args []any) (any, error) {
 		}
 	}
 	return b.String(), nil
+}
+
+var linkText = regexp.MustCompile(`^\[([^\[\]]*)\]\(([^()\s]*)\)$`)
+
+// markdownLink makes HTML of a link of Markdown, or of an address; of other text, and of links that lead elsewhere than
+// to the web, text for HTML.
+func markdownLink(s string) string {
+	text, target := s, s
+	if m := linkText.FindStringSubmatch(s); m != nil {
+		text, target = m[1], m[2]
+	}
+	if !validURL(target) {
+		return html.EscapeString(s)
+	}
+	return `<a href="` + html.EscapeString(target) + `">` + html.EscapeString(text) + `</a>`
 }
 
 // printf bounds what a few characters of a format can make.

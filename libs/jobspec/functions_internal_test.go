@@ -1,11 +1,22 @@
 package jobspec
 
 import (
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	gotoken "go/token"
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
+
+var updateDocs = flag.Bool("update-docs", false, "write the tables of docs/ that are made of the tables of the language")
 
 // TestEveryFunctionIsUsed holds the definition with everything against the list of functions.
 func TestEveryFunctionIsUsed(t *testing.T) {
@@ -18,5 +29,143 @@ func TestEveryFunctionIsUsed(t *testing.T) {
 		if !slices.Contains(words, name) {
 			t.Errorf("the function %s is not used", name)
 		}
+	}
+}
+
+// docHost answers the functions that need a host.
+type docHost struct{ submitted int }
+
+func (h *docHost) CountByState(string, []string) (int, error) { return 2, nil }
+
+func (h *docHost) Submit(string, string, map[string]any) (string, error) {
+	h.submitted++
+	return "id-" + strconv.Itoa(h.submitted), nil
+}
+
+// TestFunctionExamples runs the example of every function.
+func TestFunctionExamples(t *testing.T) {
+	for _, f := range functionTable() {
+		text := "job_type: j\ntasks:\n  - task_type: a\n    method: SHELL\n    script: x\n    environment:\n      OUT: |-\n        " + f.example + "|\n"
+		def, warnings, err := Parse("job.yaml", []byte(text))
+		if err != nil || len(warnings) > 0 {
+			t.Errorf("%s: %v %v", f.name, err, warnings)
+			continue
+		}
+		plan, err := def.PlanWith(&docHost{}, exampleVars())
+		if err != nil {
+			t.Errorf("%s: %v", f.name, err)
+			continue
+		}
+		if got := strings.TrimSuffix(plan.Tasks[0].Spec.Environment["OUT"], "|"); got != f.gives {
+			t.Errorf("%s gives %q, want %q", f.example, got, f.gives)
+		}
+		if !strings.Contains(f.example, f.name) {
+			t.Errorf("the example of %s does not use it", f.name)
+		}
+		if own, known := functionNamed(f.name); known {
+			checkArguments(t, f, own)
+		}
+	}
+}
+
+// checkArguments holds the arguments that are documented against those that are taken.
+func checkArguments(t *testing.T, f functionDoc, own function) {
+	t.Helper()
+	words := strings.Fields(f.args)
+	least, most := 0, len(words)
+	for _, word := range words {
+		if !strings.HasPrefix(word, "[") && !strings.HasSuffix(word, "…") {
+			least++
+		}
+		if strings.HasSuffix(word, "…") {
+			most = -1
+		}
+	}
+	repeats := most == -1 && (own.least == least+1 || f.name == "Dict")
+	if own.most != most || own.least != least && !repeats {
+		t.Errorf("%s takes %d to %d arguments, its documentation says %q", f.name, own.least, own.most, f.args)
+	}
+}
+
+// TestEveryFunctionIsDocumented finds the names that the code knows, and holds the page against the table.
+func TestEveryFunctionIsDocumented(t *testing.T) {
+	var coded []string
+	for _, file := range []string{"funcs.go", "funcs_text.go", "host.go"} {
+		parsed, err := parser.ParseFile(gotoken.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range parsed.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && slices.Contains([]string{"functionNamed", "textFunction", "hostFunction"}, fn.Name.Name) {
+				coded = append(coded, casesOf(fn)...)
+			}
+		}
+	}
+	coded = append(coded, "and", "or")
+	slices.Sort(coded)
+	documented := functionNames()
+	slices.Sort(documented)
+	if diff := cmp.Diff(coded, documented); diff != "" {
+		t.Errorf("functions of the code and of the table: %s", diff)
+	}
+	holdDocs(t, "../../docs/functions.md", "functions", functionsTable())
+}
+
+func casesOf(fn *ast.FuncDecl) []string {
+	var out []string
+	ast.Inspect(fn, func(n ast.Node) bool {
+		clause, ok := n.(*ast.CaseClause)
+		if !ok {
+			return true
+		}
+		for _, e := range clause.List {
+			if lit, ok := e.(*ast.BasicLit); ok {
+				if name, err := strconv.Unquote(lit.Value); err == nil {
+					out = append(out, name)
+				}
+			}
+		}
+		return false
+	})
+	return out
+}
+
+// functionsTable is the table of functions as Markdown.
+func functionsTable() string {
+	code := func(s string) string {
+		if s == "" {
+			return ""
+		}
+		return "`" + strings.ReplaceAll(strings.ReplaceAll(s, "|", `\|`), "\n", "⏎") + "`"
+	}
+	var b strings.Builder
+	b.WriteString("| function | what it gives | example | prints |\n|---|---|---|---|\n")
+	for _, f := range functionTable() {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", code(strings.TrimSpace(f.name+" "+f.args)), strings.ReplaceAll(f.doc, "|", `\|`), code(f.example), code(f.gives))
+	}
+	return b.String()
+}
+
+// holdDocs compares the part of a page between two markers with what it should be; -update-docs writes it.
+func holdDocs(t *testing.T, page, name, want string) {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin, end := "<!-- "+name+" -->\n", "<!-- end of "+name+" -->"
+	before, rest, found := strings.Cut(string(text), begin)
+	got, after, ended := strings.Cut(rest, end)
+	if !found || !ended {
+		t.Fatalf("%s has no part %s", page, name)
+	}
+	if *updateDocs {
+		if err := os.WriteFile(page, []byte(before+begin+want+end+after), 0o644); err != nil { //nolint:gosec // a page of the repository
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s is not made of the tables, -update-docs writes it: %s", page, diff)
 	}
 }

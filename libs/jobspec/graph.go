@@ -172,9 +172,9 @@ func (g *graph) reportCycle(way []int, closing arc) {
 			fmt.Fprintf(&b, "… (%d more) → ", len(loop)-k)
 			break
 		}
-		b.WriteString(strings.Trim(g.tasks[i].shown, `"`) + " → ")
+		b.WriteString(g.tasks[i].task.Name + " → ")
 	}
-	b.WriteString(strings.Trim(g.tasks[closing.to].shown, `"`))
+	b.WriteString(g.tasks[closing.to].task.Name)
 	g.r.fault(closing.at.node, CodeCycle, "the tasks wait for each other: "+b.String(), "no way back; loops are retry, EXECUTING and RESTART_JOB")
 }
 
@@ -248,7 +248,7 @@ func (g *graph) references(d *draft) {
 	budget := maxAncestry
 	for i := range g.tasks {
 		t := &g.tasks[i]
-		g.ownFork(t, d.plan.JobType)
+		g.ownFork(d, i)
 		if len(t.refs)+len(t.awaits) == 0 && t.flow.resultsOf == "" {
 			continue
 		}
@@ -262,13 +262,6 @@ func (g *graph) references(d *draft) {
 		for _, ref := range t.awaits {
 			g.await(d, i, ref, before)
 		}
-	}
-}
-
-// ownFork refuses a job that submits itself.
-func (g *graph) ownFork(t *taskDraft, own string) {
-	if t.task.Fork != nil && own != "" && t.task.Fork.JobType == own {
-		g.r.fault(t.flow.forkType, CodeInvalidValue, "the job would submit itself", "another job")
 	}
 }
 

@@ -112,7 +112,7 @@ func hostile() []struct{ name, text, code string } {
 		{"branching template", `{{define "a"}}{{template "b"}}{{template "b"}}{{end}}{{define "b"}}{{template "a"}}{{template "a"}}{{end}}{{template "a"}}`, jobspec.CodeTemplateLimit},
 		{"output", `{{range Iterate 10000}}` + strings.Repeat("x", 1000) + `{{end}}`, jobspec.CodeTemplateLimit},
 		{"doubling", `{{$x := "aaaaaaaaaaaaaaaa"}}{{range Iterate 40}}{{$x = print $x $x}}{{end}}` + oneScript("{{$x}}"), jobspec.CodeTemplateLimit},
-		{"doubling by replace", `{{$x := "aaaaaaaaaaaaaaaa"}}{{range Iterate 40}}{{$x = replace "a" "aa" $x}}{{end}}` + oneScript("{{$x}}"), ""},
+		{"doubling by replace", `{{$x := "aaaaaaaaaaaaaaaa"}}{{range Iterate 40}}{{$x = replace $x "a" "aa"}}{{end}}` + oneScript("{{$x}}"), ""},
 		{"work on long text", `{{$x := "` + strings.Repeat("a", 500_000) + `"}}{{range Iterate 10000}}{{$y := lower $x}}{{end}}`, jobspec.CodeTemplateLimit},
 		{"wide printf", oneScript(`{{printf "%999999999d" 1}}`), jobspec.CodeTemplateLimit},
 		{"starred printf", oneScript(`{{printf "%*d" 999999999 1}}`), jobspec.CodeTemplateLimit},

@@ -30,7 +30,7 @@ func (d *Definition) Decide(name string, vars Vars, facts Facts) (*Decision, err
 		out.Fork = nil // each item has its own
 		out.Items, err = s.items(t)
 	case t.task.Fork != nil:
-		err = s.checkFork(t.task.Fork, d.JobType)
+		err = s.checkFork(t.task.Fork)
 	case t.task.Method == MethodExpireArtifacts:
 		out.Variables, err = s.variables(t)
 	}
@@ -53,7 +53,7 @@ func (d *Definition) DecideItem(name string, item Item, index int, vars Vars, fa
 	if t.task.Fork == nil {
 		return &Decision{Skip: t.task.Skip}, nil
 	}
-	if err := s.checkFork(t.task.Fork, d.JobType); err != nil {
+	if err := s.checkFork(t.task.Fork); err != nil {
 		return nil, err
 	}
 	return &Decision{Skip: t.task.Skip, Fork: t.task.Fork}, nil
@@ -118,22 +118,20 @@ func (s *section) itemVars(value any, index int) Vars {
 // variables are those of a task that nothing renders later: all of them must be known.
 func (s *section) variables(t *taskDraft) (Vars, error) {
 	for i := range t.unset {
-		addFault(s.c, s.src, &t.unset[i])
+		if !s.blank {
+			addFault(s.c, s.src, &t.unset[i])
+		}
 	}
 	_, err := s.c.split()
 	return merged(t.task.Spec.Variables), err
 }
 
 // checkFork refuses what can never be submitted.
-func (s *section) checkFork(f *Fork, own string) error {
-	switch f.JobType {
-	case "":
-		s.fault(s.node, CodeMissingField, "the job to submit is empty", "the name of a job")
-	case own:
-		s.fault(s.node, CodeInvalidValue, "the job would submit itself", "another job")
-	default:
+func (s *section) checkFork(f *Fork) error {
+	if f.JobType != "" {
 		return nil
 	}
+	s.fault(s.node, CodeMissingField, "the job to submit is empty", "the name of a job")
 	_, err := s.c.split()
 	return err
 }
@@ -217,7 +215,7 @@ func (s *section) classOf(t *taskDraft, value any, index int) (*Class, error) {
 	s.later = false
 	for i := range s.node.pairs {
 		if p := &s.node.pairs[i]; slices.Contains([]string{"method", "tags", "slots"}, p.key) {
-			fields.read(p)
+			fields.read(p, s.node)
 		}
 	}
 	s.later = later

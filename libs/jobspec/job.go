@@ -39,12 +39,14 @@ type draft struct {
 	url            string
 	disabled       bool
 	publicPlugin   bool
+	blank          bool // undefined_variables: empty
 	schedules      []Schedule
 	triggers       []Trigger
 	retention      Retention
 	params         []Param
 	requiredParams []string
 	tasks          []taskDraft
+	needed         []needed // what must be known when the job starts
 	// settled says that nothing which decides the placement of the first tasks depends on variables.
 	settled bool
 	// audience is what of the plan's Notify and Webhook is written out.
@@ -63,21 +65,24 @@ func (r *reader) job(root *node) *draft {
 		return d
 	}
 	waits := waitsOf(defaultJobDelay)
-	for i := range root.pairs {
-		r.jobField(d, &waits, &root.pairs[i])
-	}
+	r.final(func() {
+		for i := range root.pairs {
+			r.jobField(d, &waits, root, &root.pairs[i])
+		}
+	})
 	d.plan.Backoff = r.backoff(&waits)
 	if root.get("job_type") == nil {
 		r.fault(root, CodeMissingField, "the field job_type is missing", "the name of the job")
 	}
 	r.checkJob(d, root)
 	r.tasks(d, root)
+	d.needed = r.needed
 	return d
 }
 
-func (r *reader) jobField(d *draft, waits *waits, p *pair) {
+func (r *reader) jobField(d *draft, waits *waits, root *node, p *pair) {
 	n, plan := p.value, &d.plan
-	switch r.misspelled(p, "job") {
+	switch r.misspelled(p, root, "job") {
 	case "job_type":
 		plan.JobType = r.literal(n, "job_type", maxName)
 		if !n.templated && !validTaskName(plan.JobType) {
@@ -94,6 +99,8 @@ func (r *reader) jobField(d *draft, waits *waits, p *pair) {
 		}
 	case "url":
 		d.url = r.longText(n, "url", maxURL)
+	case "undefined_variables":
+		d.blank = r.undefinedVariables(n)
 	case "version", "tags", "methods", "tasks":
 		// Informational or derived; tasks are read last, when the defaults are known.
 	case "disabled":
@@ -180,6 +187,9 @@ func (r *reader) jobReach(d *draft, p *pair) bool {
 		}
 	}()
 	n, plan := p.value, &d.plan
+	if r.checking {
+		scalars(n, func(n *node) { r.unknownNow(n, false) })
+	}
 	switch p.key {
 	case "platform":
 		if plan.Platform = r.short(n); len(plan.Platform) > maxPlatform {
@@ -216,9 +226,7 @@ func (r *reader) checkJob(d *draft, root *node) {
 		}
 		d.plan.MaxConcurrency = c.Limit
 	}
-	if first := root.get("variables"); first != nil && root.get("job_variables") != nil {
-		r.fault(first, CodeConflict, "job_variables and variables are both given", "one of them")
-	}
+	r.mergedVariables(root)
 	if !d.publicPlugin {
 		return
 	}
@@ -286,7 +294,7 @@ func (r *reader) positive(n *node, otherwise time.Duration) time.Duration {
 	before := len(r.c.list)
 	d := r.duration(n)
 	if d == 0 {
-		if _, known := r.text(n); known && len(r.c.list) == before {
+		if text, known := r.text(n); known && len(r.c.list) == before && !r.nothing(n, text) {
 			r.fault(n, CodeInvalidValue, "a timeout of nothing", "a duration above 0")
 		}
 		return otherwise
@@ -340,7 +348,7 @@ type waits struct {
 func waitsOf(delay time.Duration) waits { return waits{delay: delay} }
 
 func (w *waits) set(r *reader, p *pair) {
-	if p.key == "delay_between_retries" {
+	if p.key == "delay_between_retries" || p.key == "delay" {
 		w.delay, w.hasDelay = r.duration(p.value), true
 		return
 	}

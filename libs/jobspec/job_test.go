@@ -146,7 +146,7 @@ triggers:
     name: push
     path: /push
     auth: {method: hmac_sha256, secret_config: hook, header: X-Signature}
-    params: {branch: "{{.Body.ref | trimPrefix \"refs/heads/\"}}", n: 1}
+    params: {branch: "{{trimPrefix .Body.ref \"refs/heads/\"}}", n: 1}
     filter: '{{if eq .Body.action "opened"}}true{{end}}'
     dedup_key: "{{.Headers.Delivery}}"
     rate_limit: {max: 10}
@@ -170,7 +170,7 @@ tasks:
 	}
 	if diff := cmp.Diff([]jobspec.Trigger{
 		{
-			Type: "webhook", Name: "push", Path: "/push", Params: map[string]string{"branch": `{{.Body.ref | trimPrefix "refs/heads/"}}`, "n": "1"},
+			Type: "webhook", Name: "push", Path: "/push", Params: map[string]string{"branch": `{{trimPrefix .Body.ref "refs/heads/"}}`, "n": "1"},
 			Auth: &jobspec.TriggerAuth{Method: jobspec.AuthHMAC, SecretConfig: "hook", Header: "X-Signature"}, Filter: `{{if eq .Body.action "opened"}}true{{end}}`,
 			DedupKey: "{{.Headers.Delivery}}", RateLimit: &jobspec.RateLimit{Max: 10, Window: time.Minute},
 		},
@@ -213,7 +213,6 @@ func TestProblemsOfJobFields(t *testing.T) {
 		{"public_plugin: true", []string{`job.yaml:2:16: a public plugin has no sem_version`}},
 		{"max_concurrency: 1\nconcurrency: {limit: 2}", []string{`job.yaml:3:14: max_concurrency and concurrency.limit differ`}},
 		{"concurrency: {limit: 2, on_conflict: explode}", []string{`job.yaml:2:38: "explode" is not known here`}},
-		{"job_variables: {a: 1}\nvariables: {b: 1}", []string{`job.yaml:3:12: job_variables and variables are both given`}},
 		{"notify: {pigeon: {recipients: a}, email: {recipients: [a b]}, slack: {when: always}}", []string{
 			`job.yaml:2:10: the field "pigeon" is not known`,
 			`job.yaml:2:56: "a b" is no recipient of email`,

@@ -20,6 +20,8 @@ type linter struct {
 	outputs  map[string]bool // names that tasks give, as far as it can be seen
 	judged   map[string]bool // what untrusted said of the variables of the task, and of the job
 	warned   int
+	// all are the variables of any task, required the parameters that a request has to give.
+	all, required map[string]bool
 }
 
 // lint adds warnings to the problems of a reading.
@@ -32,15 +34,26 @@ func (d *Definition) lint(c *collector, sh *rendering, s *scope, out *draft) {
 	for i := range out.params {
 		l.params[out.params[i].Name] = &out.params[i]
 	}
-	l.define(sh.root.get("job_variables"), l.job)
+	for _, field := range [...]string{"configs", "variables", "job_variables"} {
+		l.define(sh.root.get(field), l.job)
+	}
 	l.outputs = l.outputNames(list)
+	l.all, l.required = map[string]bool{}, map[string]bool{}
+	for _, name := range out.requiredParams {
+		l.required[name] = true
+	}
 	for _, n := range list.items {
 		l.own, l.judged = map[string]*node{}, map[string]bool{}
 		l.define(n.get("task_variables"), l.own)
 		l.define(n.get("variables"), l.own)
 		l.items(n)
 		l.task(n)
+		for name := range l.own {
+			l.all[name] = true
+		}
 	}
+	l.hintUnset(list)
+	l.never(out.needed)
 }
 
 // define takes the variables of a mapping, or of a list of {name, value}.

@@ -36,7 +36,7 @@ func TestUntrustedInScript(t *testing.T) {
 	for action, want := range map[string]string{
 		// What others choose.
 		`.text`: "text", `.undeclared`: "undeclared", `.loose`: "loose", `.data.x`: "data.x", `index .data "k"`: "data", `$.text`: "text",
-		`upper .text`: "text", `printf "%s-%d" .text .count`: "text", `.text | default "x"`: "text", `join "," (split " " .text)`: "text",
+		`upper .text`: "text", `printf "%s-%d" .text .count`: "text", `.text | default "x"`: "text", `join (split .text " ") ","`: "text",
 		`$x := .text}}{{$x`: "text", `$x := 1}}{{if .own}}{{$x = .text}}{{end}}{{$x`: "text", `range .items}}{{.}}{{end`: "items",
 		`range $i, $v := .items}}{{$i}}{{$v.a}}{{end`: "items", `with .text}}{{.}}{{end`: "text", `.passed`: "passed", `.built`: "built",
 		`index . "undeclared"`: "undeclared", `toJson .`: "*", `and .count .text`: "text", `or .count .text`: "text", `html .text`: "text",

@@ -36,7 +36,9 @@ func (r *taskFieldReader) matrix(n *node, f *FanOut) {
 	size := 1
 	for i := range n.pairs {
 		p := &n.pairs[i]
-		list, known := r.matrixList(p)
+		var list []any
+		known := false
+		r.final(func() { list, known = r.matrixList(p) })
 		if !known {
 			whole = false
 			continue
@@ -112,8 +114,11 @@ func (r *taskFieldReader) matrixList(p *pair) (list []any, known bool) {
 		}
 	}
 	if hasUnknown(list) {
-		if !r.checking {
-			r.undefined(n)
+		r.unknownNow(n, false)
+		for _, item := range n.items {
+			if r.checking {
+				r.unknownNow(item, false)
+			}
 		}
 		return nil, false
 	}
@@ -170,13 +175,28 @@ func combine(axes []matrixAxis, include, exclude []map[string]any) (items []map[
 			continue
 		}
 		items = append(items, maps.Clone(entry))
-		values := make([]any, 0, len(entry))
-		for _, key := range sortedKeys(entry) {
-			values = append(values, entry[key])
-		}
-		names = append(names, values)
+		names = append(names, label(axes, entry))
 	}
 	return items, names
+}
+
+// label orders the values of an entry of include as those of the product: by the lists of the matrix; further keys come
+// after, by their names.
+func label(axes []matrixAxis, entry map[string]any) []any {
+	values := make([]any, 0, len(entry))
+	ofAxis := make(map[string]bool, len(axes))
+	for _, axis := range axes {
+		ofAxis[axis.name] = true
+		if v, ok := entry[axis.name]; ok {
+			values = append(values, v)
+		}
+	}
+	for _, key := range sortedKeys(entry) {
+		if !ofAxis[key] {
+			values = append(values, entry[key])
+		}
+	}
+	return values
 }
 
 func product(axes []matrixAxis) (items []map[string]any, names [][]any) {

@@ -68,19 +68,30 @@ func writtenOut(n *node) bool {
 
 func channels() []string { return []string{ChannelEmail, ChannelSlack, ChannelWebhook} }
 
+// notifyExcept is the condition under which nobody is told.
+const notifyExcept = "except"
+
 const maxRecipients = 200
 
 // notifications reads the mapping of channels to {recipients, when}, or a list of {channel, recipients, when}.
 func (r *reader) notifications(at *pair) []Notify {
 	var out []Notify
 	if at.value.kind != nodeList {
+		except := false
 		r.mapping(at.value, func(p *pair) {
+			if p.key == notifyExcept {
+				except = r.condition(p.value, "notify."+notifyExcept)
+				return
+			}
 			if !slices.Contains(channels(), p.key) {
 				r.unknownField(p, channels())
 				return
 			}
 			out = append(out, r.notification(Notify{Channel: p.key, When: Always}, p.value))
 		}, at)
+		if except {
+			return nil
+		}
 		return out
 	}
 	for _, item := range r.mappings(at.value, "a notification") {
@@ -102,7 +113,7 @@ func (r *reader) notification(n Notify, at *node) Notify {
 			case p.key == "recipients":
 				recipients = p.value
 			case p.key == "when":
-				n.When = r.oneOf(p.value, Always, whens())
+				n.When = r.moments(p.value, Always)
 			case listed:
 				r.unknown(p, notificationFields)
 			default:

@@ -122,11 +122,11 @@ func (r *reader) artifacts(at *pair) *Artifacts {
 	}
 	a := &Artifacts{When: OnSuccess}
 	r.mapping(at.value, func(p *pair) {
-		switch p.key {
+		switch r.misspelled(p, at.value, "artifacts") {
 		case "paths":
 			a.Paths = r.paths(p.value)
 		case "when":
-			a.When = r.oneOf(p.value, OnSuccess, whens())
+			a.When = r.moments(p.value, OnSuccess)
 		case "expires_after":
 			a.ExpiresAfter = r.durationUpTo(p.value, maxExpiry)
 		default:
@@ -137,13 +137,13 @@ func (r *reader) artifacts(at *pair) *Artifacts {
 	return a
 }
 
-func (r *reader) cache(at *pair) *Cache {
+func (r *taskFieldReader) cache(at *pair) *Cache {
 	if at.value.kind == nodeNull {
 		return nil
 	}
 	c := &Cache{}
 	r.mapping(at.value, func(p *pair) {
-		switch r.misspelled(p, "cache") {
+		switch r.misspelled(p, at.value, "cache") {
 		case "key":
 			c.Key = r.short(p.value)
 		case "key_paths":
@@ -157,15 +157,7 @@ func (r *reader) cache(at *pair) *Cache {
 		}
 	}, at)
 	r.required(at.value, "paths", "the files to keep")
-	n := at.value
-	hasPaths := n.get("key_paths") != nil || n.get("keys") != nil
-	switch {
-	case n.kind != nodeMap:
-	case n.get("key") == nil && !hasPaths:
-		r.fault(n, CodeMissingField, "the cache has no key", "key, or key_paths: files whose digest is the key")
-	case n.get("key") != nil && hasPaths:
-		r.fault(n, CodeConflict, "key and key_paths are both given", "one of them")
-	}
+	r.cacheKey(c, at.value)
 	return c
 }
 

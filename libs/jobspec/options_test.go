@@ -254,8 +254,6 @@ func TestProblemsOfOptions(t *testing.T) {
 		}},
 		{"node_tolerations: {a=b: Never}", []string{`job.yaml:6:29: "Never" is not known here`}},
 		{"artifacts: {when: sometimes}", []string{`job.yaml:6:16: the field paths is missing`, `job.yaml:6:23: "sometimes" is not known here`}},
-		{"cache: {paths: [a]}", []string{`job.yaml:6:12: the cache has no key`}},
-		{"cache: {key: a, key_paths: [b], paths: [a]}", []string{`job.yaml:6:12: key and key_paths are both given`}},
 		{"cost_factor: cheap", []string{`job.yaml:6:18: "cheap" is out of bounds or no number`}},
 		{"affinity: {pod_affinity: {}}", []string{`job.yaml:6:16: the field "pod_affinity" is not known, expected node_affinity`}},
 		{"cache: {key: a, paths: [b], expires_after: 36501d}", []string{`job.yaml:6:48: "36501d" is no duration, expected a number with a unit up to 36500 days`}},

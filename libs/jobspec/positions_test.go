@@ -34,6 +34,7 @@ params:
 job_variables: {v: text, n: 1, l: [a, b], m: {k: v}}
 configs: [{name: c, value: d, kind: string}]
 dynamic_template_tasks: true
+undefined_variables: strict
 skip_if: 'false'
 fail_fast: true
 cleanup_timeout: 1m

@@ -96,6 +96,9 @@ const (
 	CodeTaskNotInRendering = "TASK_NOT_RENDERED"
 	CodePartialCheck       = "PARTIAL_CHECK"
 	CodeUntrustedInScript  = "UNTRUSTED_IN_SCRIPT"
+	CodeArgumentOrder      = "ARGUMENT_ORDER"
+	CodeReadAs             = "READ_AS"
+	CodeOwnFork            = "OWN_FORK"
 )
 
 // maxProblems bounds what one text can make the reader say. Warnings have a bound of their own, so that they leave room

@@ -141,7 +141,15 @@ tasks:
 			`job.yaml:7:5: the field "nope" is not known`,
 		}},
 		{"target made by a template", head + "{{range $i := Iterate 2}}\n  - task_type: t{{$i}}\n    method: SHELL\n    script: x\n    on_completed: t{{Add $i 1}}\n{{end}}", []string{
-			`job.yaml:7:19: the task "t{{Add $i 1}}" does not exist`,
+			`job.yaml:7:19: the task "t{{Add $i 1}}" ("t2") does not exist`,
+		}},
+		{"names made by a template", head + "{{range $o := split \"A B, A B\" \",\"}}\n  - task_type: \"{{$o}}-A\"\n    method: SHELL\n    script: x\n    retry: '{{$o}}'\n{{end}}", []string{
+			`job.yaml:4:16: "{{$o}}-A" ("A B-A") cannot name a task`, `job.yaml:4:16: "{{$o}}-A" (" A B-A") cannot name a task`,
+			`job.yaml:7:12: "{{$o}}" ("A B") is out of bounds`, `job.yaml:7:12: "{{$o}}" (" A B") is out of bounds`,
+		}},
+		{"one name from a template", "job_type: j\njob_variables: {who: 'x y'}\ntasks:\n{{range $w := split .who \" \"}}\n  - {task_type: a, method: SHELL, script: x, environment: {'{{$w}}=': 1}}\n  - {task_type: 'b{{index (split $.who \" \") 0}}', method: SHELL, script: x}\n{{end}}", []string{
+			`job.yaml:5:17: the task "a" is defined in line 5 already`, `job.yaml:5:60: the name "{{$w}}=" ("x=") cannot be used`, `job.yaml:5:60: the name "{{$w}}=" ("y=") cannot be used`,
+			`job.yaml:6:17: the task "b{{index (split $.who \" \") 0}}" ("bx") is defined in line 6 already`,
 		}},
 		{"job type of a template", "job_type: {{.x}}\ntasks:\n  - {task_type: a, method: SHELL, script: x}\n", []string{`job.yaml:1:11: job_type is a template`}},
 		{"template in a tag or anchor", head + "  - &{{.x}} {task_type: a, method: SHELL, script: x}\n", []string{`job.yaml:`}},

@@ -36,8 +36,9 @@ func (r *reader) memory(n *node) int64 {
 	if !ok || text == "" {
 		return 0
 	}
-	number := strings.TrimRight(text, "KMGTkib")
+	number := strings.TrimRight(text, "KMGTkmgtibB ")
 	unit := 0.0
+	asContainers := false
 	switch text[len(number):] {
 	case "":
 		unit = 1
@@ -57,9 +58,15 @@ func (r *reader) memory(n *node) int64 {
 		unit = 1 << 30
 	case "Ti":
 		unit = 1 << 40
+	default:
+		unit = containerUnit(text[len(number):])
+		asContainers = true
 	}
 	f, err := strconv.ParseFloat(number, 64)
 	if bytes := math.Round(f * unit); err == nil && bytes >= 1 && bytes <= maxMemoryBytes {
+		if asContainers {
+			r.readAs(n, r.show(n)+" is read with units of 1024, as tools of containers do", "a unit such as Mi or Gi")
+		}
 		return int64(bytes)
 	}
 	r.fault(n, CodeInvalidValue, r.show(n)+" is no amount of memory", "bytes with a unit, such as 512Mi or 1G")

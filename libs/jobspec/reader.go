@@ -24,13 +24,21 @@ type reader struct {
 	// checking says that variables are not known yet, at the upload: unknown values pass.
 	checking bool
 	// later says that a variable which is not set may be an output of a task that has not run yet.
-	later  bool
+	later bool
+	// blank is undefined_variables: empty. settled says that what is read now cannot be set later.
+	blank, settled bool
+	// placing says that what is read decides the placement, which items may have of their own.
+	placing bool
+
 	output int // bytes of text made of values
 
 	// Of the task that is being read:
 	reads map[string]bool // variables
 	late  bool            // something is known at the claim only
 	unset []fault         // variables that are not set yet
+	items []string        // variables of its items, of a fan-out
+
+	needed []needed // what must be known when the job starts
 
 	moment moment // of the rendering: what conditions can know
 }
@@ -171,6 +179,7 @@ func (r *reader) bounded(n *node) bool {
 
 // token evaluates a token.
 func (r *reader) token(id int) (any, error) {
+	r.m.scope.empty = r.blank && (!r.later || r.settled)
 	v, err := r.shape.value(r.m, id)
 	if err == nil {
 		if r.m.scope.vague() && hasUnknown(v) {
@@ -188,10 +197,26 @@ func (r *reader) token(id int) (any, error) {
 	return nil, err
 }
 
-// show is the text of a node for a message: as the source wrote it, so that it holds no value of a variable.
+// show is the text of a node for a message: as the source wrote it, so that it holds no value of a variable. At the
+// upload all values are the definition's own, and what a template gives is told too.
 func (r *reader) show(n *node) string {
+	written := quoteName(r.written(n))
+	if !n.templated || !r.checking {
+		return written
+	}
+	quiet := *r
+	quiet.c = &collector{}
+	s, ok := quiet.resolve(n)
+	if !ok || !s.known {
+		return written
+	}
+	return written + " (" + quoteName(textOf(s.value)) + ")"
+}
+
+// written is the text of a node as it stands in the source.
+func (r *reader) written(n *node) string {
 	if !n.templated {
-		return quoteName(n.text)
+		return n.text
 	}
 	var b strings.Builder
 	for rest := n.text; rest != ""; {
@@ -207,7 +232,7 @@ func (r *reader) show(n *node) string {
 		}
 		rest = tail
 	}
-	return quoteName(b.String())
+	return b.String()
 }
 
 // needs reports a field that must be known now and is not; it returns whether the value can be used.
@@ -215,9 +240,7 @@ func (r *reader) needs(s scalar) bool {
 	if s.known {
 		return true
 	}
-	if !r.checking {
-		r.undefined(s.node)
-	}
+	r.unknownNow(s.node, r.placing)
 	return false
 }
 
@@ -259,7 +282,9 @@ func (r *reader) literal(n *node, field string, longest int) string {
 
 // planned reads text that must be known when the job starts.
 func (r *reader) planned(n *node) (string, bool) {
-	s, ok := r.scalar(n)
+	var s scalar
+	var ok bool
+	r.final(func() { s, ok = r.scalar(n) })
 	if !ok {
 		return "", false
 	}
@@ -293,6 +318,9 @@ func (r *reader) integer(n *node, low, high int) (value int, known bool) {
 	if !ok {
 		return low, false
 	}
+	if r.nothing(n, text) {
+		return low, false
+	}
 	i, err := strconv.Atoi(text)
 	if err != nil || i < low || i > high {
 		r.fault(n, CodeInvalidValue, r.show(n)+" is out of bounds or no whole number", fmt.Sprintf("%d to %d", low, high))
@@ -316,7 +344,7 @@ func (r *reader) durationUpTo(n *node, most time.Duration) time.Duration {
 		return 0
 	}
 	d, err := parseDurationUpTo(text, most)
-	if err != nil {
+	if err != nil && !r.nothing(n, text) {
 		days := textOf(int64(most / (24 * time.Hour)))
 		r.fault(n, CodeInvalidValue, r.show(n)+" is no duration", "a number with a unit up to "+days+" days, such as 90s, 10m or 1h30m")
 		return 0
@@ -353,6 +381,9 @@ func (r *reader) number(n *node, low, high float64) float64 {
 		return 0
 	}
 	f, err := strconv.ParseFloat(text, 64)
+	if r.nothing(n, text) {
+		return 0
+	}
 	if err != nil || math.IsNaN(f) || f < low || f > high {
 		r.fault(n, CodeInvalidValue, r.show(n)+" is out of bounds or no number", fmt.Sprintf("%g to %g", low, high))
 		return 0

@@ -97,7 +97,7 @@ func (d *Definition) firstShape(s *scope) *rendering {
 // checkStarts reports variables that are not set and that no task can set, because none ends before.
 func (r *reader) checkStarts(out *draft) {
 	for i, first := range starts(out.plan.Tasks) {
-		if !first {
+		if !first || r.blank {
 			continue
 		}
 		for k := range out.tasks[i].unset {

@@ -21,7 +21,7 @@ func (r *taskFieldReader) retryOn(n *node) {
 			r.retryBudget(on, &n.pairs[i])
 		}
 	default:
-		for _, it := range r.list(n) {
+		for _, it := range r.plannedList(n) {
 			r.retryWord(on, it)
 		}
 	}
@@ -34,9 +34,7 @@ func (r *taskFieldReader) retryOn(n *node) {
 
 func (r *taskFieldReader) retryWord(on *RetryOn, it item) {
 	if !it.known {
-		if !r.checking {
-			r.undefined(it.node)
-		}
+		r.unknownNow(it.node, false)
 		return
 	}
 	switch strings.ToLower(strings.TrimSpace(it.text)) {
@@ -64,15 +62,15 @@ func (r *taskFieldReader) retryCode(on *RetryOn, it item) {
 func (r *taskFieldReader) retryBudget(on *RetryOn, p *pair) {
 	switch p.key {
 	case "codes":
-		for _, it := range r.list(p.value) {
+		for _, it := range r.plannedList(p.value) {
 			if it.known && strings.TrimSpace(it.text) == "*" {
 				on.Any = true
 				continue
 			}
 			if it.known {
 				r.retryCode(on, it)
-			} else if !r.checking {
-				r.undefined(it.node)
+			} else {
+				r.unknownNow(it.node, false)
 			}
 		}
 	case ClassUser:

@@ -14,6 +14,11 @@ const (
 	OutcomeTimedOut  = "TIMED_OUT"
 )
 
+// states are the outcomes that no code tells.
+func states() []string {
+	return []string{OutcomeCompleted, OutcomeFailed, OutcomeTimedOut, OutcomeApproved, OutcomeRejected}
+}
+
 // Actions that a route can name instead of tasks.
 const (
 	ActionCompleted       = "COMPLETED"
@@ -81,7 +86,7 @@ func parseKey(key string) (routeKey, error) {
 	switch key {
 	case "*":
 		return routeKey{any: true}, nil
-	case OutcomeCompleted, OutcomeFailed, OutcomeTimedOut, "APPROVED", "REJECTED":
+	case OutcomeCompleted, OutcomeFailed, OutcomeTimedOut, OutcomeApproved, OutcomeRejected:
 		return routeKey{state: key}, nil
 	}
 	if low, high, ok := parseClass(key); ok {

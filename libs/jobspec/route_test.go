@@ -16,7 +16,7 @@ tasks:
     on_failed: any
     on_completed: ok
     on_exit_code: {3: exact, 2-5: narrow, 1-99: wide, 4xx: class, TIMED_OUT: late, "*": rest}
-{{range split "," "any,ok,exact,narrow,wide,class,late,rest"}}
+{{range split "any,ok,exact,narrow,wide,class,late,rest" ","}}
   - {task_type: {{.}}, method: SHELL, script: x}
 {{end}}
 `, nil)

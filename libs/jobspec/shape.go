@@ -140,7 +140,7 @@ func addFault(c *collector, l *lines, err error) {
 	line, column := l.at(f.pos)
 	expected := ""
 	if f.code == CodeUndefinedVariable {
-		expected = "a parameter, a variable or an output of an earlier task of this name"
+		expected = "a parameter, a variable or an output of an earlier task of this name; or undefined_variables: empty at the job, for files of the existing system"
 		if task, ok := artifactTask(f.field); ok {
 			expected = "an artifact with this number, of a task " + quoteName(task) + " that has ended"
 		}
@@ -426,7 +426,7 @@ func (sh *shape) value(m *machine, id int) (any, error) {
 	}
 	switch x := v.(type) {
 	case missing:
-		return nil, undefined(x)
+		return m.unset(x)
 	case rootValue:
 		return nil, faultf(t.source.from, CodeTemplateFailed, "all variables at once cannot be printed")
 	}

@@ -92,7 +92,7 @@ func (r *reader) extent(list *node, i int) span {
 
 // begin prepares for a task: from here on what is read belongs to it.
 func (r *reader) begin(within span) {
-	r.reads, r.late, r.unset, r.moment.refs = nil, false, nil, nil
+	r.reads, r.late, r.unset, r.items, r.moment.refs = nil, false, nil, nil, nil
 	reads := r.shape.reads
 	for i := sort.Search(len(reads), func(i int) bool { return reads[i].out >= within.from }); i < len(reads) && reads[i].out < within.to; i++ {
 		r.note(reads[i].name, nil)
@@ -119,12 +119,13 @@ func (r *reader) task(n *node, within span, grace time.Duration) taskDraft {
 	waits := waitsOf(defaultTaskDelay)
 	fields := taskFieldReader{reader: r, t: &t, waits: &waits}
 	fields.flow.itemNames = r.itemNames(n)
-	r.hideItems(fields.flow.itemNames)
+	r.items = fields.flow.itemNames
+	r.hideItems(r.items)
 	for _, first := range [...]bool{true, false} {
 		for i := range n.pairs {
 			p := &n.pairs[i]
 			if isVariables := misspelling("task", p.key) == "variables"; isVariables == first {
-				fields.read(p)
+				fields.read(p, n)
 			}
 		}
 	}
@@ -210,9 +211,9 @@ func (r *taskFieldReader) decisive(n *node) {
 	}
 }
 
-func (r *taskFieldReader) read(p *pair) {
+func (r *taskFieldReader) read(p *pair, in *node) {
 	n, t := p.value, &r.t.task
-	switch r.misspelled(p, "task") {
+	switch r.misspelled(p, in, "task") {
 	case "task_type":
 	case "variables":
 		r.taskVariables(n)
@@ -229,9 +230,11 @@ func (r *taskFieldReader) read(p *pair) {
 		if r.byItem(n) {
 			break
 		}
+		r.placing = true
 		if slots, ok := r.integer(n, 1, maxSlots); ok {
 			t.Slots = slots
 		}
+		r.placing = false
 	case "timeout":
 		t.Timeout = r.positive(n, t.Timeout)
 	case "timeouts":
@@ -251,10 +254,10 @@ func (r *taskFieldReader) read(p *pair) {
 		r.execution(n)
 	case "dependencies":
 		r.decisive(n)
-		t.Downloads = r.dependencies(n)
+		t.Downloads = r.dependencies(n, true)
 	case "depends_on":
 		r.decisive(n)
-		r.dependencies(n)
+		r.dependencies(n, false)
 	case "on_completed", "on_failed", "on_exit_code":
 		r.decisive(n) // read together by routes
 	default:
@@ -346,12 +349,17 @@ func (r *taskFieldReader) method(n *node) {
 		r.t.methodKnown = false
 		return
 	}
+	r.placing = true
 	method, ok := r.planned(n)
+	r.placing = false
 	if !ok {
 		r.t.methodKnown = false
 		return
 	}
 	method = strings.ToUpper(strings.TrimSpace(method))
+	if r.nothing(n, method) {
+		return
+	}
 	if !slices.Contains(Methods(), method) {
 		expected := "one of " + strings.Join(Methods(), ", ")
 		if near := r.c.suggest(method, Methods()); near != "" && !n.templated {
@@ -395,10 +403,10 @@ func (r *taskFieldReader) checkMethod(n *node) {
 
 func (r *taskFieldReader) tags(n *node) []string {
 	var tags []string
-	for _, it := range r.list(n) {
+	for _, it := range r.plannedList(n) {
 		if !it.known {
-			if !r.checking && !r.byItem(it.node) {
-				r.undefined(it.node)
+			if !r.byItem(it.node) {
+				r.unknownNow(it.node, true)
 			}
 			continue
 		}
@@ -457,8 +465,11 @@ func (r *taskFieldReader) execution(n *node) {
 }
 
 // targets reads the task names of an edge.
-func (r *taskFieldReader) targets(n *node, data bool) []string {
-	items := r.list(n)
+func (r *taskFieldReader) targets(n *node, data bool) []string { return r.targetsBut(n, data, false) }
+
+// targetsBut is targets, with own without the task itself.
+func (r *taskFieldReader) targetsBut(n *node, data, own bool) []string {
+	items := r.plannedList(n)
 	if len(items) > maxTargets {
 		r.fault(n, CodeTooManyEdges, "there are too many names", fmt.Sprintf("at most %d", maxTargets))
 		return nil
@@ -470,11 +481,9 @@ func (r *taskFieldReader) targets(n *node, data bool) []string {
 		switch {
 		case !it.known:
 			r.t.edges = append(r.t.edges, edge{node: it.node, data: data})
-			if !r.checking {
-				r.undefined(it.node)
-			}
+			r.unknownNow(it.node, false)
 			continue
-		case name == "" || seen[name]:
+		case name == "" || seen[name] || own && r.ownDependency(it, name):
 			continue
 		}
 		seen[name] = true
@@ -498,9 +507,10 @@ func (r *reader) inLoop(n *node) bool {
 	return s != nil && s.loop
 }
 
-func (r *taskFieldReader) dependencies(n *node) []string {
+// dependencies reads the tasks that are waited for; own says that the task itself may be among them.
+func (r *taskFieldReader) dependencies(n *node, own bool) []string {
 	t := &r.t.task
-	names := r.targets(n, true)
+	names := r.targetsBut(n, true, own)
 	if len(t.DependsOn) == 0 {
 		t.DependsOn = slices.Clone(names)
 		return names
@@ -522,7 +532,7 @@ func (r *taskFieldReader) routes(n *node) {
 	t := &r.t.task
 	seen := map[routeKey]string{}
 	add := func(key string, at, targets *node) {
-		parsed, err := parseKey(key)
+		key, parsed, err := r.outcome(key, at)
 		if err != nil {
 			r.fault(at, CodeInvalidRoute, quoteName(key)+" is no outcome", "an exit code, a range such as 500-599 or 4xx, COMPLETED, FAILED, TIMED_OUT, APPROVED, REJECTED or *")
 			return

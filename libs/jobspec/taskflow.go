@@ -83,7 +83,7 @@ func (r *taskFieldReader) when(n *node) {
 	if n.kind == nodeScalar && !strings.EqualFold(strings.TrimSpace(n.text), "true") {
 		r.t.task.When = strings.TrimSpace(n.text)
 		if n.templated {
-			r.t.task.When = r.show(n)
+			r.t.task.When = quoteName(r.written(n))
 		}
 	}
 	if n.kind == nodeScalar && !n.templated {
@@ -208,7 +208,7 @@ func (r *taskFieldReader) routeFault(n *node, key, message, expected string) {
 	at := n
 	if codes := n.get("on_exit_code"); codes != nil {
 		for i := range codes.pairs {
-			if p := &codes.pairs[i]; p.key == key {
+			if p := &codes.pairs[i]; strings.EqualFold(p.key, key) {
 				at = &node{kind: nodeScalar, line: p.line, column: p.column, text: key}
 			}
 		}

@@ -172,7 +172,7 @@ func TestRefusedChildren(t *testing.T) {
 		urgent, odd, childOf(parent, "k12", ""), childOf(parent, "k13", strings.Repeat("x", 101)),
 	)
 	for i, want := range []string{
-		"JOB_TYPE_NOT_FOUND", "VERSION_NOT_FOUND", "INVALID_PARAMS", "SAME_JOB_TYPE", "JOB_DISABLED", "", "PARENT_NOT_FOUND", "INVALID_PARAMS",
+		"JOB_TYPE_NOT_FOUND", "VERSION_NOT_FOUND", "INVALID_PARAMS", "", "JOB_DISABLED", "", "PARENT_NOT_FOUND", "INVALID_PARAMS",
 		"INVALID_PARAMS", "VERSION_NOT_FOUND", "JOB_TYPE_NOT_FOUND", "JOB_TYPE_NOT_FOUND",
 	} {
 		a := answers[i]

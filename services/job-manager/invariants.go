@@ -40,7 +40,7 @@ func Invariants() []audit.Check {
 			SELECT format('request %s of depth %s has parent %s of depth %s', r.id, r.depth, r.parent_request_id, p.depth) FROM request r
 			LEFT JOIN request p ON p.id = r.parent_request_id
 			WHERE r.parent_request_id IS NOT NULL
-			  AND (p.id IS NULL OR p.org_id <> r.org_id OR r.depth <> p.depth + 1 OR r.child_key <> '' AND p.job_type = r.job_type)
+			  AND (p.id IS NULL OR p.org_id <> r.org_id OR r.depth <> p.depth + 1)
 			LIMIT 20`},
 		{Name: "job_refused_child_was_not_submitted", SQL: `
 			SELECT format('request %s has the refused key %s', r.id, r.child_key) FROM request r JOIN child_refusal x USING (child_key) LIMIT 20`},

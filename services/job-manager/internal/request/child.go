@@ -55,7 +55,6 @@ type Answer struct {
 // Reasons for which forks are refused.
 const (
 	reasonTooDeep   = "TOO_DEEP"
-	reasonSameType  = "SAME_JOB_TYPE"
 	reasonDisabled  = "JOB_DISABLED"
 	reasonNoParent  = "PARENT_NOT_FOUND"
 	reasonCancelled = "CANCELLED"
@@ -161,8 +160,6 @@ func (f *Fork) submission(family *Family) (Submission, error) {
 		return Submission{}, f.Fault
 	case !ok:
 		return Submission{}, errs.NotFound(reasonNoParent, "no job request %s", f.ParentID)
-	case parent.JobType == f.JobType:
-		return Submission{}, errs.Invalid(reasonSameType, "a job may not fork a job of its own type %s", f.JobType)
 	case parent.Depth >= MaxDepth:
 		return Submission{}, tooDeep()
 	case f.JobType == "" || !storable(f.JobType):

@@ -1,0 +1,127 @@
+package jobspec
+
+import (
+	"fmt"
+	"strings"
+)
+
+// What files of the existing system hold, and it ignores or reads in its own way, is accepted here with a warning that
+// says how it is read.
+
+// readAs warns of what is accepted in a form that the language does not have.
+func (r *reader) readAs(n *node, message, expected string) {
+	r.warn(n.line, n.column, CodeReadAs, message, expected)
+}
+
+// mergedVariables checks variables beside job_variables: both count, and a name may be in one of them only.
+func (r *reader) mergedVariables(root *node) {
+	first, second := root.get("job_variables"), root.get("variables")
+	if first == nil || second == nil {
+		return
+	}
+	r.readAs(second, "job_variables and variables are both given: they are read as one", "job_variables with all of them")
+	given := map[string]*node{}
+	eachVariable(first, func(name string, at *node) { given[name] = at })
+	eachVariable(second, func(name string, at *node) {
+		if before := given[name]; before != nil {
+			line, _ := r.at(before.line, before.column)
+			r.fault(at, CodeDuplicateKey, fmt.Sprintf("the variable %s stands in job_variables in line %d already", quoteName(name), line), "each name once")
+		}
+	})
+}
+
+// eachVariable calls back for the names of variables that are written out, with their places.
+func eachVariable(n *node, each func(name string, at *node)) {
+	for i := range n.pairs {
+		if p := &n.pairs[i]; !isToken(p.key) {
+			each(p.key, &node{kind: nodeScalar, text: p.key, line: p.line, column: p.column})
+		}
+	}
+	for _, item := range n.items {
+		if name := item.get("name"); name != nil && !name.templated {
+			each(name.text, name)
+		}
+	}
+}
+
+// moments reads one of whens, or a word that files in the wild have for it.
+func (r *reader) moments(n *node, otherwise string) string {
+	text, known := r.text(n)
+	if !known {
+		return otherwise
+	}
+	meant := ""
+	switch strings.ToLower(strings.ReplaceAll(strings.ReplaceAll(text, "_", ""), "-", "")) {
+	case "none":
+		meant = Never
+	case "onsuccess":
+		meant = OnSuccess
+	case "onfailure":
+		meant = OnFailure
+	}
+	if meant == "" || strings.EqualFold(meant, text) {
+		return r.oneOf(n, otherwise, whens())
+	}
+	r.readAs(n, r.show(n)+" is read as "+meant, meant)
+	return meant
+}
+
+// momentsForm is the form of moments.
+func momentsForm() form {
+	return aWord(append(whens(), "none", "on_success", "on_failure", "on-success", "on-failure")...)
+}
+
+// ownDependency leaves a task out of its own dependencies.
+func (r *taskFieldReader) ownDependency(it item, name string) bool {
+	if !r.t.named || name != r.t.task.Name {
+		return false
+	}
+	r.readAs(it.node, "the task "+r.t.shown+" is among its own dependencies: it is left out there", "tasks that end before it")
+	return true
+}
+
+// outcome reads a key of on_exit_code. States may be written in any case, as in the existing system.
+func (r *taskFieldReader) outcome(key string, at *node) (string, routeKey, error) {
+	parsed, err := parseKey(key)
+	if err == nil {
+		return key, parsed, nil
+	}
+	upper := strings.ToUpper(strings.TrimSpace(key))
+	if parsed, upperErr := parseKey(upper); upperErr == nil && parsed.state != "" {
+		r.readAs(at, "the outcome "+quoteName(key)+" is read as "+upper, upper)
+		return upper, parsed, nil
+	}
+	return key, parsed, err
+}
+
+// cacheKey checks what names a cache.
+func (r *taskFieldReader) cacheKey(c *Cache, n *node) {
+	hasPaths := n.get("key_paths") != nil || n.get("keys") != nil
+	switch {
+	case n.kind != nodeMap:
+	case n.get("key") == nil && !hasPaths:
+		c.Key = r.t.task.Name
+		r.readAs(n, "the cache has no key: it is that of the task", "key, or key_paths: files whose digest is the key")
+	case n.get("key") != nil && hasPaths:
+		c.Key = ""
+		r.readAs(n.get("key"), "key and key_paths are both given: key_paths goes before key", "one of them")
+	}
+}
+
+// containerUnit is the unit of an amount of memory as tools of containers write it: k, m, g and t in any case with a b
+// after it, all of them powers of 1024. It returns 0 for any other text.
+func containerUnit(unit string) float64 {
+	switch strings.ToLower(strings.TrimSpace(unit)) {
+	case "b":
+		return 1
+	case "kb", "kib":
+		return 1 << 10
+	case "m", "mb", "mi", "mib":
+		return 1 << 20
+	case "g", "gb", "gi", "gib":
+		return 1 << 30
+	case "t", "tb", "ti", "tib":
+		return 1 << 40
+	}
+	return 0
+}
