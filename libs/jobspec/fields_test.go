@@ -117,7 +117,7 @@ tasks:
 				},
 			},
 			{
-				Name: "note", Method: "SHELL", Slots: 1, Timeout: time.Hour, Grace: 5 * time.Second, DependsOn: []string{"fetch", "retry-later"}, Downloads: []string{"fetch"},
+				Name: "note", Method: "SHELL", Slots: 1, Timeout: time.Hour, Grace: 5 * time.Second, DependsOn: []string{"fetch", "retry-later"}, Requires: []string{"fetch", "retry-later"}, Downloads: []string{"fetch"},
 				Backoff: jobspec.Backoff{Delay: time.Second, Jitter: true},
 				Spec: jobspec.Spec{Method: "SHELL", Shell: true, Script: []string{"x"}, CPUMillis: 2000, MemoryBytes: 1e9, Options: &jobspec.Options{
 					Container: &jobspec.Container{Limits: jobspec.Limits{CPULimit: 2000, MemoryLimit: 1e9}},

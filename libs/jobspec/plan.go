@@ -92,6 +92,8 @@ type Task struct {
 	Skip bool `json:"skip,omitempty"`
 	// DependsOn are the data edges: dependencies and depends_on. The task waits for all of them.
 	DependsOn []string `json:"depends_on,omitempty"`
+	// Requires are those of DependsOn that must be usable even where control edges lead to the task: depends_on.
+	Requires []string `json:"requires,omitempty"`
 	// Downloads are those of DependsOn whose artifacts it gets: dependencies. ArtifactIDs are further artifacts.
 	Downloads   []string `json:"downloads,omitempty"`
 	ArtifactIDs []string `json:"artifact_ids,omitempty"`

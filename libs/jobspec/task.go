@@ -254,7 +254,7 @@ func (r *taskFieldReader) read(p *pair) {
 		t.Downloads = r.dependencies(n)
 	case "depends_on":
 		r.decisive(n)
-		r.dependencies(n)
+		t.Requires = r.dependencies(n)
 	case "on_completed", "on_failed", "on_exit_code":
 		r.decisive(n) // read together by routes
 	default:

@@ -160,6 +160,9 @@ func drawTask(t *rapid.T, p *jobspec.Plan, i, n int) jobspec.Task {
 	for j := range i {
 		if one(t, 6, "dep") {
 			task.DependsOn = append(task.DependsOn, fmt.Sprint("t", j))
+			if one(t, 2, "requires") {
+				task.Requires = append(task.Requires, fmt.Sprint("t", j))
+			}
 		}
 	}
 	return task

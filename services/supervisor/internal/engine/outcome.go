@@ -118,7 +118,7 @@ func (s *State) decide(t *Task, o Outcome, now time.Time) {
 	case o.State == AttemptSucceeded:
 		s.complete(t, o, route.Targets, now)
 	default:
-		s.failWith(t, o, route.Targets, now)
+		s.failWith(t, o, route.Targets, coded, now)
 	}
 }
 
@@ -222,7 +222,7 @@ func (s *State) complete(t *Task, o Outcome, targets []string, now time.Time) {
 			failed.ExitCode = 0
 			s.decide(t, failed, now)
 		} else {
-			s.failWith(t, failed, t.tasksOf(jobspec.OutcomeFailed), now)
+			s.failWith(t, failed, t.tasksOf(jobspec.OutcomeFailed), false, now)
 		}
 		return
 	}
@@ -242,21 +242,22 @@ func (s *State) checkOutputs(t *Task) error {
 func (s *State) fail(t *Task, o Outcome, now time.Time) {
 	route, _ := t.stateRoute(o.outcome())
 	if !isAction(route) {
-		s.failWith(t, o, route.Targets, now)
+		s.failWith(t, o, route.Targets, false, now)
 		return
 	}
 	action := route.Targets[0]
 	waited := action == jobspec.ActionWaitForApproval && t.WaitGate == GateApproval
 	if t.IsItem() || repeats(action) || waited {
-		s.failWith(t, o, nil, now)
+		s.failWith(t, o, nil, false, now)
 		return
 	}
 	s.act(t, o, action, now)
 }
 
-// failWith ends a task as FAILED. Targets handle the failure; without any it is the job's, unless it is allowed, or
-// that of an item, which its group judges.
-func (s *State) failWith(t *Task, o Outcome, targets []string, now time.Time) {
+// failWith ends a task as FAILED, and the job with it, unless the failure is allowed, was foreseen (targets are those of
+// a route for its very code: a branch like any other) or is that of an item, which its group judges. Other targets are
+// post-processing: they run, and the job fails all the same.
+func (s *State) failWith(t *Task, o Outcome, targets []string, foreseen bool, now time.Time) {
 	s.touch(t)
 	if t.FailureClass == "" {
 		t.FailureClass = ClassUser
@@ -266,13 +267,17 @@ func (s *State) failWith(t *Task, o Outcome, targets []string, now time.Time) {
 		code = codeTimedOut
 	}
 	code = cmp.Or(t.ErrorCode, code)
+	foreseen = foreseen && len(targets) > 0
 	switch {
 	case t.IsItem():
+	case foreseen:
+		t.taken = targets
 	case len(targets) > 0:
-		t.taken, t.handled = targets, true
+		t.taken, t.post = targets, true
 	case t.Spec.AllowFailure:
 		t.taken = t.tasksOf(jobspec.OutcomeCompleted)
-	default:
+	}
+	if !foreseen && !t.IsItem() && !t.Spec.AllowFailure {
 		s.failTask(t, code, o, now)
 		return
 	}
@@ -344,7 +349,7 @@ func (s *State) act(t *Task, o Outcome, action string, now time.Time) {
 	case jobspec.ActionCompleted:
 		s.complete(t, o, t.tasksOf(jobspec.OutcomeCompleted), now)
 	case jobspec.ActionFailed:
-		s.failWith(t, o, t.tasksOf(jobspec.OutcomeFailed), now)
+		s.failWith(t, o, t.tasksOf(jobspec.OutcomeFailed), false, now)
 	case jobspec.ActionFatal:
 		s.noRestart()
 		s.refuse(t, codeFatal, o, now)
@@ -391,7 +396,7 @@ func (s *State) repeat(t *Task, o Outcome, action string, now time.Time) {
 	hopeless := o.FailureClass == ClassRejected && t.ErrorCode != codeRejected // it would be refused again
 	switch {
 	case !s.mayStart(t), hopeless, t.IsGroup() && t.Items != nil: // a group does not run
-		s.failWith(t, o, nil, now)
+		s.failWith(t, o, nil, false, now)
 	case action == jobspec.ActionPauseJob && s.Job.Stopping: // clean-up is not kept waiting
 		s.startAt(t, now.Add(max(s.Job.Policy.PauseTime, minDelay)), now)
 	case action == jobspec.ActionPauseJob:

@@ -52,7 +52,7 @@ type refTask struct {
 	errorCode string
 	class     string
 	taken     []string
-	handled   bool
+	post      bool // taken are post-processing of its failure
 	halted    bool
 	noMore    bool // of a group: releases no further item
 	late      bool // of a group: took too long
@@ -111,14 +111,22 @@ func (r *reference) edges(t *refTask) (control, data []*refTask) {
 	return control, data
 }
 
-// handler says that the task handles a failure, or follows one that does.
+// usable says that what depends on a task alone may run.
+func usable(t *refTask) bool {
+	return t.state == engine.TaskCompleted || t.state == engine.TaskFailed && t.spec.AllowFailure
+}
+
+// handler says that the task is post-processing of a failure, or follows one that is.
 func (r *reference) handler(t *refTask) bool {
 	if t.group != nil {
 		return r.handler(t.group)
 	}
-	control, _ := r.edges(t)
+	control, data := r.edges(t)
+	if len(control) == 0 {
+		return slices.ContainsFunc(data, func(from *refTask) bool { return usable(from) && r.handler(from) })
+	}
 	return slices.ContainsFunc(control, func(from *refTask) bool {
-		return from.state.Terminal() && slices.Contains(from.taken, t.spec.Name) && (from.handled || r.handler(from))
+		return from.state.Terminal() && slices.Contains(from.taken, t.spec.Name) && (from.post || r.handler(from))
 	})
 }
 
@@ -218,11 +226,13 @@ func (r *reference) activate() bool {
 		if t.state != engine.TaskBlocked || t.group != nil || open || t.asking || len(all) == 0 && t.spec.AlwaysRun {
 			continue
 		}
-		runs := !slices.ContainsFunc(data, func(from *refTask) bool {
-			return from.state != engine.TaskCompleted && (from.state != engine.TaskFailed || !from.spec.AllowFailure)
-		})
+		runs := !slices.ContainsFunc(data, func(from *refTask) bool { return !usable(from) })
 		if len(control) > 0 {
-			runs = slices.ContainsFunc(control, func(from *refTask) bool { return slices.Contains(from.taken, t.spec.Name) })
+			leads := func(from *refTask) bool { return slices.Contains(from.taken, t.spec.Name) }
+			needs := func(from *refTask) bool {
+				return slices.Contains(t.spec.Requires, from.spec.Name) && from.state != engine.TaskSkipped && !usable(from) && !leads(from)
+			}
+			runs = slices.ContainsFunc(control, leads) && !slices.ContainsFunc(data, needs)
 		}
 		switch {
 		case !runs && !t.spec.AlwaysRun:
@@ -566,7 +576,7 @@ func (r *reference) judge(t *refTask, outcome string, code int, class string) {
 	case outcome == "COMPLETED":
 		r.complete(t, targets)
 	default:
-		r.fail(t, outcome, targets)
+		r.fail(t, outcome, targets, coded)
 	}
 }
 
@@ -575,21 +585,22 @@ func (r *reference) complete(t *refTask, targets []string) {
 	r.set(t, engine.TaskCompleted, "")
 }
 
-func (r *reference) fail(t *refTask, outcome string, targets []string) {
+func (r *reference) fail(t *refTask, outcome string, targets []string, coded bool) {
 	if t.errorCode == "" {
 		t.errorCode = "ERR_TASK_EXECUTE"
 		if outcome == "TIMED_OUT" {
 			t.errorCode = "ERR_TASK_TIMED_OUT"
 		}
 	}
-	switch {
-	case t.group != nil:
-	case len(targets) > 0:
-		t.taken, t.handled = targets, true
-	case t.spec.AllowFailure:
-		t.taken = r.tasksOf(t, "COMPLETED")
-	default:
-		r.failJob(t.errorCode)
+	branch := coded && len(targets) > 0
+	if t.group == nil {
+		t.taken, t.post = targets, len(targets) > 0 && !branch
+		if t.spec.AllowFailure && len(targets) == 0 {
+			t.taken = r.tasksOf(t, "COMPLETED")
+		}
+		if !t.spec.AllowFailure && !branch {
+			r.failJob(t.errorCode)
+		}
 	}
 	r.set(t, engine.TaskFailed, "")
 }
@@ -697,7 +708,7 @@ func (r *reference) act(t *refTask, what, outcome string) {
 	case "COMPLETED":
 		r.complete(t, r.tasksOf(t, "COMPLETED"))
 	case "FAILED":
-		r.fail(t, outcome, r.tasksOf(t, "FAILED"))
+		r.fail(t, outcome, r.tasksOf(t, "FAILED"), false)
 	case "FATAL":
 		r.jobRetry, r.restart = 0, false
 		r.refuse(t, "ERR_FATAL")
@@ -721,7 +732,7 @@ func (r *reference) act(t *refTask, what, outcome string) {
 func (r *reference) repeat(t *refTask, what, outcome string) {
 	switch {
 	case !r.mayStart(t) || t.made || t.class == engine.ClassRejected:
-		r.fail(t, outcome, nil)
+		r.fail(t, outcome, nil, false)
 	case what == "PAUSE_JOB" && r.stopping:
 		r.later(t, true)
 	case what == "PAUSE_JOB":
@@ -746,11 +757,11 @@ func (r *reference) failFinally(t *refTask, outcome string) {
 	}
 	switch what := action(targets); {
 	case t.group != nil || repeating(what) || what == "WAIT_FOR_APPROVAL" && t.gate == engine.GateApproval:
-		r.fail(t, outcome, nil)
+		r.fail(t, outcome, nil, false)
 	case what != "":
 		r.act(t, what, outcome)
 	default:
-		r.fail(t, outcome, targets)
+		r.fail(t, outcome, targets, false)
 	}
 }
 
@@ -851,7 +862,7 @@ func (r *reference) voted(t *refTask, approve bool) {
 	case approve:
 		r.complete(t, targets)
 	default:
-		r.fail(t, outcome, targets)
+		r.fail(t, outcome, targets, false)
 	}
 	r.settle()
 }

@@ -21,7 +21,7 @@ type sketch struct {
 //
 //	c= f= t= ok= no=   what follows on COMPLETED, FAILED, TIMED_OUT, APPROVED and REJECTED: tasks or an action
 //	x:KEY=             what follows on a code
-//	dep=               dependencies
+//	dep= need=         dependencies, depends_on
 //	always allow once skip again           flags
 //	retry=N delay=D on=CODES oom=N timeouts=N infra=N total=D timeout=D     retries, retry_on, timeouts
 //	off except fault                       what is decided when it is about to start
@@ -168,7 +168,9 @@ func (d *sketch) retryOn(t *jobspec.Task) *jobspec.RetryOn {
 func (d *sketch) flag(t *jobspec.Task, key, value string, list []string) {
 	switch key {
 	case "dep":
-		t.DependsOn = list
+		t.DependsOn = append(t.DependsOn, list...)
+	case "need":
+		t.DependsOn, t.Requires = append(t.DependsOn, list...), list
 	case "always":
 		t.AlwaysRun = true
 	case "allow":

@@ -46,7 +46,7 @@ type Job struct {
 	Active int
 	// Approvals counts tasks that are WAITING at the gate approval.
 	Approvals int
-	// Failing: a failure was not handled, nothing new starts but handlers and always_run.
+	// Failing: a task failed that was not allowed to, nothing new starts but post-processing and always_run.
 	Failing bool
 	// Stopping: what runs was told to stop and only always_run may start; when DeadlineAt passes it is stopped too.
 	Stopping        bool
@@ -73,7 +73,7 @@ type Task struct {
 	Control  int
 	Taken    int
 	Broken   bool
-	// Handler: activated through the route of a failure, or follows a task that was; it runs in a failing job too.
+	// Handler: post-processing of a failure, or follows a task that is; it runs in a failing job too.
 	Handler bool
 	// Reuse: it completed in the run before with the ExitCode, Outputs and Result that stand here; it completes again
 	// without running when its turn comes. A step takes it back (its update must be written) when a task that it
@@ -117,8 +117,8 @@ type Task struct {
 	// New: made by this step. It must be inserted, not updated.
 	New bool
 
-	taken   []string // names of the tasks its outcome leads to, once it ended
-	handled bool     // taken are handlers of its failure
+	taken []string // names of the tasks its outcome leads to, once it ended
+	post  bool     // taken are post-processing of its failure
 }
 
 // Extra is what few tasks have. The row holds it as one JSON value, NULL when IsZero says so.
@@ -269,7 +269,7 @@ type sweep uint8
 const (
 	sweepNone   sweep = 0
 	sweepPause  sweep = 1 << (iota - 1) // keep what could start from starting
-	sweepFail                           // nothing new but handlers and always_run
+	sweepFail                           // nothing new but post-processing and always_run
 	sweepStop                           // stop what runs, nothing new but always_run
 	sweepEnd                            // stop everything
 	sweepResume                         // what the pause held may start

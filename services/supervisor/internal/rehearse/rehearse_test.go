@@ -44,6 +44,12 @@ func TestPlay(t *testing.T) {
 			tasks: map[string]string{"a": "FAILED", "b": "COMPLETED", "c": "SKIPPED"},
 		},
 		{
+			name: "post-processing of a failure", state: "FAILED", code: "ERR_TASK_EXECUTE", runs: 1,
+			text:  "job_type: j\ntasks:\n- {task_type: a, " + shell + ", on_failed: b, on_completed: c}\n- {task_type: b, " + shell + "}\n- {task_type: c, " + shell + "}\n",
+			fakes: map[string][]rehearse.Fake{"a": {{ExitCode: 1}}},
+			tasks: map[string]string{"a": "FAILED", "b": "COMPLETED", "c": "SKIPPED"},
+		},
+		{
 			name: "retries until it succeeds", state: "COMPLETED", runs: 1,
 			text:  "job_type: j\ntasks:\n- {task_type: a, " + shell + ", retry: 2}\n",
 			fakes: map[string][]rehearse.Fake{"a": {{ExitCode: 1}, {TimedOut: true}, {}}},
