@@ -144,7 +144,7 @@ func together(a, b jobspec.TaskFields) jobspec.TaskFields {
 	return jobspec.TaskFields{Result: a.Result || b.Result, AllOutputs: a.AllOutputs || b.AllOutputs, Outputs: outputs}
 }
 
-// Outputs are those of the tasks that completed, later ones over earlier.
+// Outputs are those of the tasks that have ended, however they did, later ones over earlier.
 func (p *Past) Outputs() map[string]string {
 	newest := maps.Clone(p.outputs)
 	if newest == nil {
@@ -152,7 +152,7 @@ func (p *Past) Outputs() map[string]string {
 	}
 	for _, idx := range slices.Sorted(maps.Keys(p.tasks)) {
 		t := p.tasks[idx]
-		if t.fact.State != string(engine.TaskCompleted) {
+		if !engine.TaskState(t.fact.State).Gives() {
 			continue
 		}
 		for name, v := range t.fact.Outputs {

@@ -308,7 +308,7 @@ func BenchmarkItemEnds(b *testing.B) {
 	for _, n := range []int{1000, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			d := draw(fmt.Sprintf("g items=%d max=100", n))
-			w := begin(b, d.Begin, d.decide)
+			w := begin(b, d.Begin, d.decide, nil)
 			g, item, next := w.tasks[0], w.tasks[1], w.tasks[101]
 			item.State = engine.TaskRunning
 			w.job.Running++

@@ -55,7 +55,7 @@ func (s *State) activate(t *Task, now time.Time) {
 		if isAction(route) {
 			route.Targets = t.tasksOf(jobspec.OutcomeCompleted)
 		}
-		t.Message, t.taken = "completed in an earlier run", route.Targets
+		t.Message, t.taken = completedBefore, route.Targets
 		s.move(t, TaskCompleted, "", now)
 	default:
 		s.start(t, now)
@@ -71,6 +71,10 @@ func (s *State) skip(t *Task, now time.Time) {
 
 // dontReuse forgets how a task completed in the run before.
 func (s *State) dontReuse(t *Task) {
+	if t.KeepOf > 0 {
+		s.touch(t)
+		t.KeepOf = 0
+	}
 	if t.Reuse {
 		s.touch(t)
 		t.Reuse, t.ExitCode, t.Outputs, t.Result = false, 0, nil, ""

@@ -16,6 +16,9 @@ type Begin struct {
 	// that runs in this run, and those that always run or always start again.
 	Reuse map[string]Reused
 	From  string
+	// ReuseRun is the number of the run before whose tasks are kept; 0: none. Of fan-outs that did not complete there the
+	// items are kept that did: see Need.Kept.
+	ReuseRun int
 	// Rules are the error rules, the most specific first.
 	Rules []jobspec.ErrorRule
 	// ReqTotalDeadline is when all runs of the request together must have ended; nil: no bound.
@@ -30,7 +33,7 @@ type Reused struct {
 }
 
 // New returns the state of a run that begins now, whole: every task and every edge. Nothing has to be loaded for it,
-// but what it needs to know (Need.Decide, Children, Results) must be answered, with Continue after it, until Need is
+// but what it needs to know (Need.Decide, Kept, Children, Results) must be answered, with Continue after it, until Need is
 // empty. The run may have ended then already, when nothing of it has to be executed.
 func New(b Begin, now time.Time) *State {
 	plan := b.Plan
@@ -50,6 +53,9 @@ func New(b Begin, now time.Time) *State {
 	reuse := reusable(&b)
 	for i := range plan.Tasks {
 		s.Tasks[i] = newTask(i, &plan.Tasks[i], reuse)
+		if b.mayKeep(s.Tasks[i]) {
+			s.Tasks[i].KeepOf = b.ReuseRun
+		}
 		if !plan.Tasks[i].AlwaysRun {
 			s.Job.NormalOpen++
 		}

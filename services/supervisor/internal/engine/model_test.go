@@ -48,6 +48,14 @@ type model struct {
 
 func newModel(t *rapid.T) *model {
 	b := drawBegin(t)
+	kept := map[string][]int{}
+	for i := range b.Plan.Tasks {
+		for place := range 5 {
+			if b.ReuseRun > 0 && one(t, 2, "kept") {
+				kept[b.Plan.Tasks[i].Name] = append(kept[b.Plan.Tasks[i].Name], place)
+			}
+		}
+	}
 	decisions := map[string]*jobspec.Decision{}
 	for i := range b.Plan.Tasks {
 		decisions[b.Plan.Tasks[i].Name] = drawDecision(t, &b.Plan.Tasks[i])
@@ -62,8 +70,8 @@ func newModel(t *rapid.T) *model {
 			return item
 		}
 		return decisions[t.Spec.Name]
-	})
-	m.ref = newReference(&b, func(t *refTask) *jobspec.Decision {
+	}, kept)
+	m.ref = newReference(&b, kept, func(t *refTask) *jobspec.Decision {
 		if t.group != nil {
 			return item
 		}
@@ -121,7 +129,7 @@ func drawBegin(t *rapid.T) engine.Begin {
 	}
 	b := engine.Begin{Run: 1, Retries: rapid.IntRange(0, 1).Draw(t, "retries"), Plan: p}
 	if one(t, 3, "reuse") {
-		b.Reuse = map[string]engine.Reused{}
+		b.Reuse, b.ReuseRun = map[string]engine.Reused{}, 1
 		for i := range p.Tasks {
 			p.Tasks[i].AllowStartIfCompleted = one(t, 8, "again")
 			if !one(t, 3, "anew") {

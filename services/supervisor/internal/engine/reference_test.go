@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -16,6 +17,8 @@ type reference struct {
 	rules   []jobspec.ErrorRule
 	decide  func(t *refTask) *jobspec.Decision
 	await   func(t *refTask) engine.Children
+	kept    map[string][]int
+	from    string
 	retries int
 	now     time.Time
 	tasks   []*refTask
@@ -58,14 +61,19 @@ type refTask struct {
 	late      bool // of a group: took too long
 }
 
-func newReference(b *engine.Begin, decide func(*refTask) *jobspec.Decision, await func(*refTask) engine.Children) *reference {
+func newReference(b *engine.Begin, kept map[string][]int, decide func(*refTask) *jobspec.Decision, await func(*refTask) engine.Children) *reference {
 	r := &reference{
-		plan: b.Plan, rules: b.Rules, decide: decide, await: await, retries: b.Retries, now: t0,
+		kept: kept, from: b.From, plan: b.Plan, rules: b.Rules, decide: decide, await: await, retries: b.Retries, now: t0,
 		state: engine.JobReady, jobRetry: b.Plan.Retry,
 	}
 	for i := range b.Plan.Tasks {
 		t := &refTask{spec: &b.Plan.Tasks[i], state: engine.TaskBlocked, tries: map[string]int{}}
 		_, t.reuse = b.Reuse[t.spec.Name]
+		if t.reuse && t.spec.Name != b.From { // the whole of it, or nothing
+			kept = maps.Clone(kept)
+			delete(kept, t.spec.Name)
+			r.kept = kept
+		}
 		t.reuse = t.reuse && t.spec.Name != b.From && !t.spec.AlwaysRun && !t.spec.AllowStartIfCompleted
 		r.tasks = append(r.tasks, t)
 	}
@@ -374,10 +382,14 @@ func (r *reference) expand(g *refTask, n int) {
 		now := r.now
 		g.begun = &now
 	}
+	keeps := !g.spec.AlwaysRun && !g.spec.AllowStartIfCompleted && g.spec.Name != r.from && !r.remade(g)
 	g.made = true
 	r.set(g, engine.TaskWaiting, engine.GateItems)
 	for i := range n {
 		t := &refTask{spec: g.spec, group: g, place: i, state: engine.TaskBlocked, tries: map[string]int{}}
+		if keeps && slices.Contains(r.kept[g.spec.Name], i) {
+			t.state = engine.TaskCompleted
+		}
 		g.items = append(g.items, t)
 		r.tasks = append(r.tasks, t)
 	}

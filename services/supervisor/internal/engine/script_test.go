@@ -15,6 +15,7 @@ import (
 type sketch struct {
 	engine.Begin
 	decisions map[string]*jobspec.Decision
+	kept      map[string][]int
 }
 
 // draw reads lines "name key=value …". Of tasks:
@@ -30,10 +31,10 @@ type sketch struct {
 //	items=N max=N ff min=N pct=N jobs      a fan-out
 //	out=NAME script=TEXT                   a declared output, a script
 //
-// The line "job" has: retry= ff hard= timeout= retries= from= reuse= total= (runs together), and
+// The line "job" has: retry= ff hard= timeout= retries= from= reuse= total= (runs together), kept=GROUP:PLACE,… (items), and
 // rule=CODE:ERR[:ACTION[:RETRY]].
 func draw(lines ...string) *sketch {
-	d := &sketch{decisions: map[string]*jobspec.Decision{}}
+	d := &sketch{decisions: map[string]*jobspec.Decision{}, kept: map[string][]int{}}
 	d.Run = 1
 	d.Plan = &jobspec.Plan{JobType: "job", Timeout: time.Hour, CleanupTimeout: 5 * time.Minute, PauseTime: time.Minute}
 	for _, line := range lines {
@@ -89,9 +90,15 @@ func (d *sketch) jobWord(w string) {
 	case "from":
 		d.From = value
 	case "reuse":
-		d.Reuse = map[string]engine.Reused{}
+		d.Reuse, d.ReuseRun = map[string]engine.Reused{}, 1
 		for name := range strings.SplitSeq(value, ",") {
 			d.Reuse[name] = engine.Reused{Outputs: map[string]string{"from": "before"}}
+		}
+	case "kept":
+		d.ReuseRun = 1
+		name, places, _ := strings.Cut(value, ":")
+		for place := range strings.SplitSeq(places, ",") {
+			d.kept[name] = append(d.kept[name], number(place))
 		}
 	case "rule":
 		parts := append(strings.Split(value, ":"), "", "")
@@ -248,7 +255,7 @@ type actor struct {
 
 func play(t fataler, d *sketch, script string, whole bool) *actor {
 	t.Helper()
-	a := &actor{world: begin(t, d.Begin, d.decide), ends: map[string][]string{}, used: map[string]int{}}
+	a := &actor{world: begin(t, d.Begin, d.decide, d.kept), ends: map[string][]string{}, used: map[string]int{}}
 	a.whole = whole
 	stop := false
 	words := strings.Fields(script)

@@ -93,7 +93,7 @@ type Task struct {
 	// ErrorCode of a task that failed: that of an error rule or an ERR_ action, else ERR_TASK_EXECUTE and its like.
 	ErrorCode  string
 	Message    string
-	Outputs    map[string]string // set by the attempt that completed it
+	Outputs    map[string]string // of its newest attempt that ended
 	Result     string
 	WaitGate   string // one of the Gate constants, "" when it does not wait
 	WaitReason string
@@ -139,6 +139,9 @@ type Extra struct {
 	Accepted AttemptState `json:"accepted,omitempty"`
 	// ClassTries are spent of the own budgets of failure classes other than infra: timeout, oom.
 	ClassTries map[string]int `json:"class_tries,omitempty"`
+	// KeepOf is the run whose completed items a group keeps when it is expanded; 0: none. Like Reuse, it is taken back when
+	// a task that it follows has run in this run.
+	KeepOf int `json:"keep_of,omitempty"`
 	// Halted: an item that its group has told to stop. It is not tried again.
 	Halted bool `json:"halted,omitempty"`
 }
@@ -146,15 +149,16 @@ type Extra struct {
 // IsZero says that there is nothing to keep.
 func (e *Extra) IsZero() bool {
 	return e.Place == nil && e.Round == 0 && e.Fork == nil && e.ChildID == "" && e.Approval == nil && e.Accepted == "" &&
-		len(e.ClassTries) == 0 && len(e.Variables) == 0 && !e.Halted
+		len(e.ClassTries) == 0 && len(e.Variables) == 0 && e.KeepOf == 0 && !e.Halted
 }
 
 // Items are the counters of a group. The row of the group holds them as one JSON value.
 type Items struct {
 	Total int `json:"total"`
-	First int `json:"first"` // Idx of item 0; item i has First+i
-	Next  int `json:"next"`  // the next item that is released; those from here on are BLOCKED
-	Open  int `json:"open"`  // not ended
+	First int `json:"first"`           // Idx of item 0; item i has First+i
+	Next  int `json:"next"`            // the next item that is released; those from here on are BLOCKED, or kept
+	Open  int `json:"open"`            // not ended
+	Ahead int `json:"ahead,omitempty"` // kept ones of an earlier run from Next on: they have ended
 	// Failed counts items that are FAILED or CANCELLED, Succeeded those COMPLETED.
 	Failed    int `json:"failed,omitempty"`
 	Succeeded int `json:"succeeded,omitempty"`
@@ -257,6 +261,7 @@ type State struct {
 	joining   []int // AWAIT_FORKED_JOB tasks that are about to start
 	decisions map[int]*jobspec.Decision
 	children  map[int]Children
+	kept      map[int]map[string]Kept
 	sweeping  sweep
 	reopened  bool // something was decided in a job that waited for approvals only
 	held      bool // a pause kept something from starting in this step
@@ -293,6 +298,8 @@ type Need struct {
 	// Decide: ask Definition.Decide (for an item of a group with a fork Definition.DecideItem) about these tasks, with
 	// what is known now, the changes of this step included, and answer with State.Decide.
 	Decide []int
+	// Kept: answer with State.Keep which items of these groups completed in the run KeepOf.
+	Kept []int
 	// Children: these AWAIT_FORKED_JOB tasks are about to start; answer with State.Children.
 	Children []int
 }
@@ -300,7 +307,7 @@ type Need struct {
 // Empty says that the step is complete.
 func (n Need) Empty() bool {
 	return len(n.Out) == 0 && len(n.Tasks) == 0 && !n.Trailing && !n.Open && len(n.Items) == 0 && len(n.Results) == 0 &&
-		len(n.Decide) == 0 && len(n.Children) == 0
+		len(n.Decide) == 0 && len(n.Kept) == 0 && len(n.Children) == 0
 }
 
 // Need returns what is missing.

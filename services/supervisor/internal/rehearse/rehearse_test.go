@@ -50,6 +50,18 @@ func TestPlay(t *testing.T) {
 			tasks: map[string]string{"a": "FAILED", "b": "COMPLETED", "c": "SKIPPED"},
 		},
 		{
+			name: "what follows a failed fan-out sees its results", state: "FAILED", code: "ERR_TASK_EXECUTE", runs: 1,
+			text:  "job_type: j\ntasks:\n- {task_type: a, " + shell + ", fan_out: {items: [x, y]}, on_failed: b}\n- {task_type: b, " + shell + ", when: \"vars.item_1_status == 'FAILED' && vars.item_1_u == 'v'\"}\n",
+			fakes: map[string][]rehearse.Fake{"a[1]": {{ExitCode: 1, Outputs: map[string]string{"u": "v"}}}},
+			tasks: map[string]string{"a": "FAILED", "a[0]": "COMPLETED", "b": "COMPLETED"},
+		},
+		{
+			name: "a retry of the job keeps items that completed", state: "COMPLETED", runs: 2,
+			text:  "job_type: j\nretry: 1\ntasks:\n- {task_type: a, " + shell + ", fan_out: {items: [x, y]}}\n",
+			fakes: map[string][]rehearse.Fake{"a[0]": {{}, {ExitCode: 1}}, "a[1]": {{ExitCode: 1}, {}}},
+			tasks: map[string]string{"a": "COMPLETED", "a[0]": "COMPLETED", "a[1]": "COMPLETED"},
+		},
+		{
 			name: "retries until it succeeds", state: "COMPLETED", runs: 1,
 			text:  "job_type: j\ntasks:\n- {task_type: a, " + shell + ", retry: 2}\n",
 			fakes: map[string][]rehearse.Fake{"a": {{ExitCode: 1}, {TimedOut: true}, {}}},
