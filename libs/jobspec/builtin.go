@@ -6,7 +6,7 @@ import "strings"
 //
 //	JobID            id of the request                                             launch
 //	JobType          name of the job                                               always
-//	JobRetry         number of the run, 0 for the first                            claim
+//	JobRetry         retries and PAUSE_JOBs of the job, 0 at first                 claim
 //	JobElapsedSecs   seconds since the run began                                   claim
 //	UserID           who submitted, may be empty                                   launch
 //	OrganizationID   whose job it is, may be empty                                 launch

@@ -52,7 +52,7 @@ func taskTimes() []field {
 	return []field{
 		{name: "timeout", form: aDuration(), doc: "The time of one attempt, 1h when not given."},
 		{name: "timeouts", form: ref("timeouts"), doc: "Bounds of the waiting, of one attempt, of all attempts together, and the time to end."},
-		{name: "retry", form: aWhole(0, maxRetry), doc: "How many further attempts a failed one gets."},
+		{name: "retry", form: aWhole(0, maxRetry), doc: "How many further attempts a failed one gets, by RESTART_TASK too; that is bounded by 100 when not given. Polls (EXECUTING) do not count."},
 		{name: "retry_on", form: anyOf(oneOrMore(aName()), ref("retry_on")), doc: "Which failures are tried again."},
 		{name: "delay_between_retries", form: aDuration(), doc: "A constant delay between attempts, and between polls of a sensor."},
 		{name: "retry_backoff_policy", form: ref("backoff"), doc: "A growing delay between attempts."},

@@ -71,6 +71,7 @@ func (r *reader) tasks(d *draft, root *node) {
 		t := &d.tasks[i]
 		d.settled = d.settled && t.settled
 		d.plan.Tasks = append(d.plan.Tasks, t.task)
+		r.restarts(root, n, &t.task)
 	}
 }
 
@@ -237,7 +238,7 @@ func (r *taskFieldReader) read(p *pair) {
 	case "timeouts":
 		r.timeouts(n, p)
 	case "retry":
-		t.Retry, _ = r.integer(n, 0, maxRetry)
+		t.Retry, t.RetryGiven = r.integer(n, 0, maxRetry)
 	case "delay_between_retries", "retry_backoff_policy", "backoff":
 		r.waits.set(r.reader, p)
 	case "allow_failure":

@@ -201,7 +201,7 @@ func NewAsker(job *execution.Context, past *Past) (*Asker, error) {
 // of it.
 func (a *Asker) Ask(def *jobspec.Definition, t *engine.Task, l *jobspec.Lookups) *jobspec.Decision {
 	q := Question{Task: t.Spec.Name, Vars: maps.Clone(a.vars), Tasks: a.facts, Lookups: l}
-	q.Vars["TaskType"], q.Vars["TaskRetry"] = t.Spec.Name, int64(t.UserTries+t.InfraTries)
+	q.Vars["TaskType"], q.Vars["TaskRetry"] = t.Spec.Name, int64(t.Tries())
 	if t.IsItem() {
 		q.Item = &execution.Item{Item: jobspec.Item{Name: t.ItemName, Value: t.ItemValue}, Group: t.Spec.Name, Index: t.Item}
 		if t.Spec.FanOut != nil {

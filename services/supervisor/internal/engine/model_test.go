@@ -95,7 +95,7 @@ func drawBegin(t *rapid.T) engine.Begin {
 	n := rapid.IntRange(1, 9).Draw(t, "tasks")
 	p := &jobspec.Plan{
 		JobType: "job", Timeout: time.Hour, CleanupTimeout: time.Minute, PauseTime: time.Second,
-		FailFast: one(t, 3, "fail_fast"), Retry: rapid.IntRange(0, 1).Draw(t, "job retry"),
+		FailFast: one(t, 3, "fail_fast"), Retry: rapid.IntRange(0, 1).Draw(t, "job retry"), RetryGiven: rapid.Bool().Draw(t, "job retry given"),
 	}
 	for i := range n {
 		p.Tasks = append(p.Tasks, drawTask(t, p, i, n))
@@ -127,7 +127,7 @@ func drawBegin(t *rapid.T) engine.Begin {
 			}
 		}
 	}
-	b := engine.Begin{Run: 1, Retries: rapid.IntRange(0, 1).Draw(t, "retries"), Plan: p}
+	b := engine.Begin{Run: 1, Retries: rapid.IntRange(0, 1).Draw(t, "retries"), Plan: p, Pauses: rapid.SampledFrom([]int{0, 99}).Draw(t, "pauses")}
 	if one(t, 3, "reuse") {
 		b.Reuse, b.ReuseRun = map[string]engine.Reused{}, 1
 		for i := range p.Tasks {
@@ -153,7 +153,8 @@ func drawTask(t *rapid.T, p *jobspec.Plan, i, n int) jobspec.Task {
 	task := jobspec.Task{
 		Name: fmt.Sprint("t", i), Method: "SHELL", Slots: 1, Timeout: time.Minute,
 		AlwaysRun: one(t, 6, "always"), AllowFailure: one(t, 4, "allow"), Retry: rapid.IntRange(0, 2).Draw(t, "retry"),
-		Skip: one(t, 12, "skip"), AtMostOnce: one(t, 6, "once"),
+		RetryGiven: rapid.Bool().Draw(t, "retry given"),
+		Skip:       one(t, 12, "skip"), AtMostOnce: one(t, 6, "once"),
 	}
 	if one(t, 3, "delay") {
 		task.Backoff.Delay = 5 * time.Second

@@ -28,7 +28,7 @@ type reference struct {
 	failing, stopping, cancelled, pausing bool
 	auto, started, over                   bool
 	reopened, held                        bool
-	jobRetry                              int
+	jobRetry, pauses                      int
 	restart                               bool
 }
 
@@ -64,7 +64,7 @@ type refTask struct {
 func newReference(b *engine.Begin, kept map[string][]int, decide func(*refTask) *jobspec.Decision, await func(*refTask) engine.Children) *reference {
 	r := &reference{
 		kept: kept, from: b.From, plan: b.Plan, rules: b.Rules, decide: decide, await: await, retries: b.Retries, now: t0,
-		state: engine.JobReady, jobRetry: b.Plan.Retry,
+		state: engine.JobReady, jobRetry: b.Plan.Retry, pauses: b.Pauses,
 	}
 	for i := range b.Plan.Tasks {
 		t := &refTask{spec: &b.Plan.Tasks[i], state: engine.TaskBlocked, tries: map[string]int{}}
@@ -182,7 +182,15 @@ func (r *reference) finish() {
 
 // again says that the job is tried again.
 func (r *reference) again() bool {
-	return r.state == engine.JobFailed && (r.restart || r.retries < r.jobRetry)
+	return r.state == engine.JobFailed && (r.retries < r.jobRetry || r.restart && r.retries < most(r.jobRetry, r.plan.RetryGiven))
+}
+
+// most is how often an action may start something again.
+func most(retry int, given bool) int {
+	if retry == 0 && !given {
+		return jobspec.MaxRestarts
+	}
+	return retry
 }
 
 // failed applies the failure of the job to everything that is open.
@@ -745,11 +753,21 @@ func (r *reference) repeat(t *refTask, what, outcome string) {
 	switch {
 	case !r.mayStart(t) || t.made || t.class == engine.ClassRejected:
 		r.fail(t, outcome, nil, false)
+	case what == "PAUSE_JOB" && r.pauses >= jobspec.MaxRestarts, what == "RESTART_TASK" && t.tries["retry"] >= most(t.spec.Retry, t.spec.RetryGiven):
+		if outcome == "COMPLETED" {
+			outcome = "FAILED"
+		}
+		r.failFinally(t, outcome)
 	case what == "PAUSE_JOB" && r.stopping:
+		r.pauses++
 		r.later(t, true)
 	case what == "PAUSE_JOB":
+		r.pauses++
 		r.pause(true)
 		r.start(t)
+	case what == "RESTART_TASK":
+		t.tries["retry"]++
+		r.later(t, true)
 	case what == "EXECUTING" && t.begun != nil && !r.now.Before(t.begun.Add(t.spec.Timeout)):
 		r.failFinally(t, "TIMED_OUT")
 	default:

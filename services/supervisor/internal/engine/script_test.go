@@ -31,7 +31,7 @@ type sketch struct {
 //	items=N max=N ff min=N pct=N jobs      a fan-out
 //	out=NAME script=TEXT                   a declared output, a script
 //
-// The line "job" has: retry= ff hard= timeout= retries= from= reuse= total= (runs together), kept=GROUP:PLACE,… (items), and
+// The line "job" has: pauses= (before this run) retry= ff hard= timeout= retries= from= reuse= total= (runs together), kept=GROUP:PLACE,… (items), and
 // rule=CODE:ERR[:ACTION[:RETRY]].
 func draw(lines ...string) *sketch {
 	d := &sketch{decisions: map[string]*jobspec.Decision{}, kept: map[string][]int{}}
@@ -77,13 +77,15 @@ func (d *sketch) jobWord(w string) {
 	case "ff":
 		p.FailFast = true
 	case "retry":
-		p.Retry = number(value)
+		p.Retry, p.RetryGiven = number(value), true
 	case "hard":
 		p.HardResetAfterRetries = number(value)
 	case "retries":
 		d.Retries, d.Run = number(value), number(value)+1
 	case "timeout":
 		p.Timeout = span(value)
+	case "pauses":
+		d.Pauses = number(value)
 	case "total":
 		at := t0.Add(span(value))
 		d.ReqTotalDeadline = &at
@@ -189,7 +191,7 @@ func (d *sketch) flag(t *jobspec.Task, key, value string, list []string) {
 	case "again":
 		t.AllowStartIfCompleted = true
 	case "retry":
-		t.Retry = number(value)
+		t.Retry, t.RetryGiven = number(value), true
 	case "delay":
 		t.Backoff.Delay = span(value)
 	case "total":

@@ -24,6 +24,10 @@ type Policy struct {
 	Rules []jobspec.ErrorRule `json:"rules,omitempty"`
 	// Restart is set by RESTART_JOB: the run ends FAILED and a new one is asked for, which keeps completed tasks.
 	Restart bool `json:"restart,omitempty"`
+	// RetryGiven says that Retry was written: it bounds RESTART_JOB, too.
+	RetryGiven bool `json:"retry_given,omitempty"`
+	// Pauses is how often the job has paused itself since a person submitted or restarted it.
+	Pauses int `json:"pauses,omitempty"`
 	// AutoResume is set by PAUSE_JOB, and by a vote that ends the wait for approvals: the pause ends by itself, at
 	// Job.ResumeAt.
 	AutoResume bool `json:"auto_resume,omitempty"`
@@ -32,7 +36,7 @@ type Policy struct {
 // Job is an execution: one run of a request.
 type Job struct {
 	Run int
-	// Retries are the automatic retries of the job that came before this run. Constant.
+	// Retries are the automatic retries of the job that came before this run; with Policy.Pauses they are JobRetry. Constant.
 	Retries    int
 	State      JobState
 	Version    int64 // rises with every change of State
@@ -142,6 +146,8 @@ type Extra struct {
 	// KeepOf is the run whose completed items a group keeps when it is expanded; 0: none. Like Reuse, it is taken back when
 	// a task that it follows has run in this run.
 	KeepOf int `json:"keep_of,omitempty"`
+	// Unstarted counts those of the attempts that were never started.
+	Unstarted int `json:"unstarted,omitempty"`
 	// Halted: an item that its group has told to stop. It is not tried again.
 	Halted bool `json:"halted,omitempty"`
 }
@@ -149,7 +155,7 @@ type Extra struct {
 // IsZero says that there is nothing to keep.
 func (e *Extra) IsZero() bool {
 	return e.Place == nil && e.Round == 0 && e.Fork == nil && e.ChildID == "" && e.Approval == nil && e.Accepted == "" &&
-		len(e.ClassTries) == 0 && len(e.Variables) == 0 && e.KeepOf == 0 && !e.Halted
+		len(e.ClassTries) == 0 && len(e.Variables) == 0 && e.KeepOf == 0 && e.Unstarted == 0 && !e.Halted
 }
 
 // Items are the counters of a group. The row of the group holds them as one JSON value.
@@ -175,6 +181,9 @@ func (t *Task) IsItem() bool { return t.ItemName != "" }
 
 // IsGroup says that the task stands for the items of a fan-out. It never runs itself.
 func (t *Task) IsGroup() bool { return t.Spec.FanOut != nil && !t.IsItem() }
+
+// Tries are how often the task was started so far: the number of its next attempt, from 0.
+func (t *Task) Tries() int { return max(t.Attempts-t.Unstarted, t.Round) }
 
 // Name is unique in the run: "build", of an item "build[3]".
 func (t *Task) Name() string {

@@ -39,6 +39,8 @@ type Store interface {
 	Now() time.Time // by the database's clock, nearly
 	Launch(ctx context.Context, runs []*execution.NewRun, deadline time.Time, settled []uuid.UUID) ([]execution.Existing, error)
 	Reused(ctx context.Context, key execution.Key) (map[string]engine.Reused, error)
+	// Pauses returns how often a job had paused itself when a run ended.
+	Pauses(ctx context.Context, key execution.Key) (int, error)
 	Kept(ctx context.Context, key execution.Key, groups []string) (map[string]map[string]engine.Kept, error)
 	Step(ctx context.Context, events []execution.Event) ([]execution.Verdict, error)
 	// Failed records that a run failed alone, by its own fault, and returns how often it has.
@@ -281,6 +283,11 @@ func (l *Launcher) prepare(ctx context.Context, x *execution.Launch, now time.Ti
 		end := x.AgeAt.Add(x.Plan.TotalTimeout)
 		b.ReqTotalDeadline = &end
 	}
+	if x.Retries > 0 {
+		if b.Pauses, err = l.Store.Pauses(ctx, execution.Key{Request: x.Request, Run: number - 1}); err != nil {
+			return nil, err
+		}
+	}
 	if x.ReuseRun > 0 {
 		if b.Reuse, err = l.Store.Reused(ctx, execution.Key{Request: x.Request, Run: x.ReuseRun}); err != nil {
 			return nil, err
@@ -334,7 +341,7 @@ func (l *Launcher) decide(ctx context.Context, r *execution.NewRun, tasks []int,
 	if err == nil {
 		past := &definition.Past{}
 		past.See(r.State)
-		asker, err = definition.NewAsker(&execution.Context{Run: r.Run, Retries: r.Retries, Vars: r.Vars, CreatedAt: now, Now: now}, past)
+		asker, err = definition.NewAsker(&execution.Context{Run: r.Run, Retries: r.Retries + r.State.Job.Policy.Pauses, Vars: r.Vars, CreatedAt: now, Now: now}, past)
 	}
 	for _, idx := range tasks {
 		d := &jobspec.Decision{}

@@ -61,7 +61,7 @@ type Task struct {
 // Bounds of a rehearsal, against sensors whose script never changes its answer.
 const (
 	maxEvents = 200_000
-	maxRuns   = 100
+	maxRuns   = 2 * jobspec.MaxRestarts
 	maxSteps  = 2_000
 )
 
@@ -103,6 +103,7 @@ func Play(def *jobspec.Definition, vars jobspec.Vars, script Script) (*Result, e
 			return p.result(begin.Run), nil
 		}
 		begin.Retries++
+		begin.Pauses = j.Policy.Pauses
 		begin.Reuse, begin.ReuseRun = nil, 0
 		if j.RestartSoft {
 			begin.Reuse, begin.ReuseRun = p.reuse(), begin.Run
@@ -128,7 +129,6 @@ func builtIn(vars jobspec.Vars, def *jobspec.Definition) {
 
 // run plays one run.
 func (p *player) run(begin engine.Begin) error {
-	p.plan.Vars["JobRetry"] = int64(begin.Retries)
 	p.forked = map[int]Fake{}
 	p.state = engine.New(begin, p.now)
 	if err := p.settle(); err != nil {
@@ -387,6 +387,7 @@ func (p *player) decide(t *engine.Task) *jobspec.Decision {
 // vars are those of the run with the outputs of what has ended.
 func (p *player) vars() jobspec.Vars {
 	vars := maps.Clone(p.plan.Vars)
+	vars["JobRetry"] = int64(p.state.Job.Retries + p.state.Job.Policy.Pauses)
 	for k, v := range p.outputs() {
 		vars[k] = v
 	}

@@ -92,6 +92,12 @@ func TestPlay(t *testing.T) {
 			tasks: map[string]string{"a": "COMPLETED", "b": "FAILED"},
 		},
 		{
+			name: "a pause counts as a retry of the job", state: "COMPLETED", runs: 1,
+			text:  "job_type: j\ntasks:\n- {task_type: a, " + shell + ", on_exit_code: {9: PAUSE_JOB}, on_completed: b}\n- {task_type: b, " + shell + ", when: vars.JobRetry == 2}\n",
+			fakes: map[string][]rehearse.Fake{"a": {{ExitCode: 9}, {ExitCode: 9}, {}}},
+			tasks: map[string]string{"a": "COMPLETED", "b": "COMPLETED"},
+		},
+		{
 			name: "a pause by itself", state: "COMPLETED", runs: 1,
 			text:  "job_type: j\ntasks:\n- {task_type: a, " + shell + ", on_exit_code: {9: PAUSE_JOB}}\n",
 			fakes: map[string][]rehearse.Fake{"a": {{ExitCode: 9}, {}}},
@@ -117,12 +123,17 @@ func TestPlay(t *testing.T) {
 }
 
 func TestPlayEndsEvenIfTheJobDoesNot(t *testing.T) {
-	_, err := play(t, "job_type: j\ntasks:\n- {task_type: a, method: SHELL, script: ['true'], on_exit_code: {1: RESTART_JOB}}\n", jobspec.Vars{},
+	got, err := play(t, "job_type: j\ntasks:\n- {task_type: a, method: SHELL, script: ['true'], on_exit_code: {1: RESTART_JOB}}\n", jobspec.Vars{},
 		map[string][]rehearse.Fake{"a": {{ExitCode: 1}}})
-	if err == nil || !strings.Contains(err.Error(), "does not end") {
-		t.Errorf("error %v, want one that says that the job does not end", err)
+	if err != nil || got.State != "FAILED" || got.Runs != jobspec.MaxRestarts+1 {
+		t.Errorf("a job that restarts itself: %v %v, want FAILED after %d runs", got, err, jobspec.MaxRestarts+1)
 	}
-	got, err := play(t, "job_type: j\ntasks:\n- {task_type: a, method: SHELL, script: ['true'], timeout: 1h, on_exit_code: {1: EXECUTING}}\n", jobspec.Vars{},
+	got, err = play(t, "job_type: j\ntasks:\n- {task_type: a, method: SHELL, script: ['true'], on_exit_code: {1: PAUSE_JOB}}\n", jobspec.Vars{},
+		map[string][]rehearse.Fake{"a": {{ExitCode: 1}}})
+	if err != nil || got.State != "FAILED" || got.Tasks["a"].Attempts != jobspec.MaxRestarts+1 {
+		t.Errorf("a job that pauses itself: %v %v, want FAILED after %d pauses", got, err, jobspec.MaxRestarts)
+	}
+	got, err = play(t, "job_type: j\ntasks:\n- {task_type: a, method: SHELL, script: ['true'], timeout: 1h, on_exit_code: {1: EXECUTING}}\n", jobspec.Vars{},
 		map[string][]rehearse.Fake{"a": {{ExitCode: 1}}})
 	if err != nil || got.State != "FAILED" {
 		t.Errorf("a sensor that never fires: %v %v, want FAILED by its timeout", got, err)
