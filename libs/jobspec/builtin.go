@@ -6,7 +6,7 @@ import "strings"
 //
 //	JobID            id of the request                                             launch
 //	JobType          name of the job                                               always
-//	JobRetry         number of the run, 0 for the first                            claim
+//	JobRetry         retries and PAUSE_JOBs of the job, 0 at first                 claim
 //	JobElapsedSecs   seconds since the run began                                   claim
 //	UserID           who submitted, may be empty                                   launch
 //	OrganizationID   whose job it is, may be empty                                 launch
@@ -28,6 +28,7 @@ import "strings"
 //	{task}-status            how a task ended: {{index . "build-status"}}
 //	{task}_ArtifactURL_{n}   a URL of the n-th artifact of a task
 //	{task}_results, FanOutItemCount, FanOutSource, FanOutMode   of a fan-out
+//	{item_var}_{index}_{key}  an output of an item, and its status, exit_code, error_code and error_message
 //
 // Until such a variable is set, the task that prints it is Late.
 func isBuiltin(name string) bool {

@@ -67,8 +67,8 @@ const (
 	ModeJob  = "job"
 )
 
-// maxItemOutputs bounds the items whose state becomes variables of their own: a variable for each item of a large
-// fan-out would be copied into every later task. The list of results has all of them.
+// maxItemOutputs bounds the items whose state and outputs become variables of their own: variables for each item of a
+// large fan-out would be copied into every later task. The list of results has all of them.
 const maxItemOutputs = 200
 
 // Variables that an item, and the tasks after the fan-out, see.
@@ -96,6 +96,9 @@ func GroupOutputs(t *Task, mode string, results []ItemResult) map[string]string 
 	for i := range results[:min(len(results), maxItemOutputs)] {
 		r := &results[i]
 		prefix := item + "_" + strconv.Itoa(i)
+		for key, v := range r.Outputs {
+			out[prefix+"_"+key] = v
+		}
 		out[prefix+"_status"] = r.Status
 		out[prefix+"_exit_code"] = strconv.Itoa(r.ExitCode)
 		if r.ErrorCode != "" {

@@ -257,7 +257,7 @@ func TestGroupOutputs(t *testing.T) {
 	}
 	delete(out, "a_results")
 	want := map[string]string{
-		"FanOutItemCount": "2", "FanOutSource": "list", "FanOutMode": "task", "file_0_status": "COMPLETED", "file_0_exit_code": "0", "file_1_status": "FAILED",
+		"FanOutItemCount": "2", "FanOutSource": "list", "FanOutMode": "task", "file_0_status": "COMPLETED", "file_0_exit_code": "0", "file_0_k": "v", "file_1_status": "FAILED",
 		"file_1_exit_code": "3", "file_1_error_code": "ERR_X", "file_1_error_message": "no",
 	}
 	if diff := cmp.Diff(want, out); diff != "" {

@@ -43,7 +43,7 @@ func jobTimes() []field {
 		{name: "cleanup_timeout", form: aDuration(), doc: "The time of always_run tasks after a failure, timeout or cancel."},
 		{name: "pause_time", form: aDuration(), doc: "How long a paused job waits before it resumes."},
 		{name: "deadline", form: anyOf(aDuration(), pattern(`^([01]?[0-9]|2[0-3]):[0-5][0-9]( [A-Za-z0-9_+/-]+)?$`)), doc: "The goal to be ready by: a time after the submit, or a time of day with a zone."},
-		{name: "retry", form: aWhole(0, maxRetry), doc: "How often a failed job is started again."},
+		{name: "retry", form: aWhole(0, maxRetry), doc: "How often a failed job is started again, by RESTART_JOB too; that is bounded by 100 when not given."},
 		{name: "hard_reset_after_retries", form: aWhole(0, maxRetry), doc: "After so many retries completed tasks run again too; 3 when not given, 0 means never."},
 		{name: "delay_between_retries", form: aDuration(), doc: "A constant delay between retries."},
 		{name: "retry_backoff_policy", form: ref("backoff"), doc: "A growing delay between retries."},

@@ -24,10 +24,10 @@ func taskTable() []field {
 func taskFlow() []field {
 	return []field{
 		{name: "on_completed", form: targetsForm(), doc: "What follows a success: tasks, or one action."},
-		{name: "on_failed", form: targetsForm(), doc: "What follows a failure: tasks, or one action."},
+		{name: "on_failed", form: targetsForm(), doc: "What follows a failure: tasks, or one action. Tasks are post-processing: the job ends as FAILED unless allow_failure is set."},
 		{name: "on_exit_code", form: routesForm(), doc: "What follows which exit code, status, range or outcome."},
-		{name: "dependencies", form: oneOrMore(aName()), doc: "Tasks to wait for whose artifacts are downloaded."},
-		{name: "depends_on", form: oneOrMore(aName()), doc: "Tasks to wait for."},
+		{name: "dependencies", form: oneOrMore(aName()), doc: "Tasks to wait for whose artifacts are downloaded. Beside edges that lead to the task they only delay it."},
+		{name: "depends_on", form: oneOrMore(aName()), doc: "Tasks that must have ended well: COMPLETED, or FAILED with allow_failure; beside edges that lead to the task also SKIPPED."},
 		{name: "artifact_ids", form: oneOrMore(aName()), doc: "Artifacts of other jobs that are downloaded."},
 		{name: "when", form: conditionForm(), doc: "A CEL expression, or a template that renders true: else the task is skipped and leads nowhere."},
 		{name: "except", form: conditionForm(), doc: "A CEL expression, or a template that renders true: the task counts as completed at once."},
@@ -52,7 +52,7 @@ func taskTimes() []field {
 	return []field{
 		{name: "timeout", form: aDuration(), doc: "The time of one attempt, 1h when not given."},
 		{name: "timeouts", form: ref("timeouts"), doc: "Bounds of the waiting, of one attempt, of all attempts together, and the time to end."},
-		{name: "retry", form: aWhole(0, maxRetry), doc: "How many further attempts a failed one gets."},
+		{name: "retry", form: aWhole(0, maxRetry), doc: "How many further attempts a failed one gets, by RESTART_TASK too; that is bounded by 100 when not given. Polls (EXECUTING) do not count."},
 		{name: "retry_on", form: anyOf(oneOrMore(aName()), ref("retry_on")), doc: "Which failures are tried again."},
 		{name: "delay_between_retries", form: aDuration(), doc: "A constant delay between attempts, and between polls of a sensor.", aliases: []string{"delay"}},
 		{name: "retry_backoff_policy", form: ref("backoff"), doc: "A growing delay between attempts."},

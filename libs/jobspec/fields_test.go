@@ -85,7 +85,7 @@ tasks:
 	}
 	want := &jobspec.Plan{
 		JobType: "io.formicary.every-field", Timeout: 3 * time.Hour, PendingTimeout: 10 * time.Minute, CleanupTimeout: time.Minute,
-		Grace: 5 * time.Second, FailFast: true, Retry: 2, PauseTime: 36 * time.Hour, MaxConcurrency: 4, HardResetAfterRetries: 3,
+		Grace: 5 * time.Second, FailFast: true, Retry: 2, RetryGiven: true, PauseTime: 36 * time.Hour, MaxConcurrency: 4, HardResetAfterRetries: 3,
 		Backoff: jobspec.Backoff{Min: time.Second, Max: time.Minute, Factor: 1.5, Jitter: true},
 		Vars:    jobspec.Vars{"path": "a b"},
 		Tasks: []jobspec.Task{
@@ -108,7 +108,7 @@ tasks:
 			},
 			{
 				Name: "retry-later", Description: "again", Method: "SHELL", Tags: []string{"gpu", "linux"}, Slots: 3, Timeout: 90 * time.Second,
-				PendingTimeout: time.Minute, TotalTimeout: time.Hour, Grace: time.Second, Retry: 5,
+				PendingTimeout: time.Minute, TotalTimeout: time.Hour, Grace: time.Second, Retry: 5, RetryGiven: true,
 				Backoff:      jobspec.Backoff{Min: 2 * time.Second, Factor: 2},
 				AllowFailure: true, AlwaysRun: true, AllowStartIfCompleted: true, AtMostOnce: true, ReportStdout: true,
 				Spec: jobspec.Spec{
@@ -117,7 +117,7 @@ tasks:
 				},
 			},
 			{
-				Name: "note", Method: "SHELL", Slots: 1, Timeout: time.Hour, Grace: 5 * time.Second, DependsOn: []string{"fetch", "retry-later"}, Downloads: []string{"fetch"},
+				Name: "note", Method: "SHELL", Slots: 1, Timeout: time.Hour, Grace: 5 * time.Second, DependsOn: []string{"fetch", "retry-later"}, Requires: []string{"fetch", "retry-later"}, Downloads: []string{"fetch"},
 				Backoff: jobspec.Backoff{Delay: time.Second, Jitter: true},
 				Spec: jobspec.Spec{Method: "SHELL", Shell: true, Script: []string{"x"}, CPUMillis: 2000, MemoryBytes: 1e9, Options: &jobspec.Options{
 					Container: &jobspec.Container{Limits: jobspec.Limits{CPULimit: 2000, MemoryLimit: 1e9}},

@@ -110,7 +110,7 @@ func (r *reader) jobField(d *draft, waits *waits, root *node, p *pair) {
 	case "timeouts":
 		r.jobTimeouts(plan, n, p)
 	case "retry":
-		plan.Retry, _ = r.integer(n, 0, maxRetry)
+		plan.Retry, plan.RetryGiven = r.integer(n, 0, maxRetry)
 	case "delay_between_retries", "retry_backoff_policy", "backoff":
 		waits.set(r, p)
 	case "max_concurrency":

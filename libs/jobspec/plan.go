@@ -27,6 +27,8 @@ type Plan struct {
 	// Retry is how often the job is started again after a failure; Backoff is the delay before it.
 	Retry   int     `json:"retry,omitempty"`
 	Backoff Backoff `json:"backoff"`
+	// RetryGiven says that Retry was written, so that it bounds RESTART_JOB: see Restarts.
+	RetryGiven bool `json:"retry_given,omitempty"`
 	// HardResetAfterRetries is after how many retries of the job completed tasks are no longer kept; 0 means never.
 	HardResetAfterRetries int `json:"hard_reset_after_retries,omitempty"`
 	// TotalTimeout bounds all runs of the job together, waits included; 0 means no bound.
@@ -78,6 +80,8 @@ type Task struct {
 	// a sensor (action EXECUTING).
 	Retry   int     `json:"retry,omitempty"`
 	Backoff Backoff `json:"backoff"`
+	// RetryGiven says that Retry was written, so that it bounds RESTART_TASK: see Restarts.
+	RetryGiven bool `json:"retry_given,omitempty"`
 	// AllowFailure keeps a failure from failing the job; the flow then follows on_completed.
 	AllowFailure bool `json:"allow_failure,omitempty"`
 	// AlwaysRun marks clean-up that runs whatever the outcome of the job.
@@ -92,6 +96,8 @@ type Task struct {
 	Skip bool `json:"skip,omitempty"`
 	// DependsOn are the data edges: dependencies and depends_on. The task waits for all of them.
 	DependsOn []string `json:"depends_on,omitempty"`
+	// Requires are those of DependsOn that must be usable even where control edges lead to the task: depends_on.
+	Requires []string `json:"requires,omitempty"`
 	// Downloads are those of DependsOn whose artifacts it gets: dependencies. ArtifactIDs are further artifacts.
 	Downloads   []string `json:"downloads,omitempty"`
 	ArtifactIDs []string `json:"artifact_ids,omitempty"`

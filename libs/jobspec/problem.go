@@ -95,6 +95,7 @@ const (
 	CodeInvalidParam       = "INVALID_PARAM"
 	CodeTaskNotInRendering = "TASK_NOT_RENDERED"
 	CodePartialCheck       = "PARTIAL_CHECK"
+	CodeUnboundedRestart   = "UNBOUNDED_RESTART"
 	CodeUntrustedInScript  = "UNTRUSTED_IN_SCRIPT"
 	CodeArgumentOrder      = "ARGUMENT_ORDER"
 	CodeReadAs             = "READ_AS"

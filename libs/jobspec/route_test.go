@@ -1,6 +1,7 @@
 package jobspec_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -64,5 +65,27 @@ func TestBackoff(t *testing.T) {
 		if got := c.b.For(c.attempt, c.random); got != c.want && (c.attempt < 1000 || got > c.want) {
 			t.Errorf("%+v attempt %d: %v, want %v", c.b, c.attempt, got, c.want)
 		}
+	}
+}
+
+// TestRequires tells depends_on from dependencies: the engine treats them differently where control edges lead to a task.
+func TestRequires(t *testing.T) {
+	def, _, err := jobspec.Parse("job.yaml", []byte(`job_type: j
+tasks:
+  - {task_type: a, method: SHELL, script: x}
+  - {task_type: b, method: SHELL, script: x}
+  - {task_type: c, method: FORK_JOB, fork_job_type: k}
+  - {task_type: d, method: AWAIT_FORKED_JOB, await_forked_tasks: [c], dependencies: [a, b], depends_on: [b]}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := def.Plan(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := plan.Tasks[3]
+	if got := fmt.Sprint(d.DependsOn, d.Downloads, d.Requires); got != "[a b c] [a b] [b]" {
+		t.Errorf("waits for, downloads, requires %s", got)
 	}
 }

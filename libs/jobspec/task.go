@@ -71,6 +71,7 @@ func (r *reader) tasks(d *draft, root *node) {
 		t := &d.tasks[i]
 		d.settled = d.settled && t.settled
 		d.plan.Tasks = append(d.plan.Tasks, t.task)
+		r.restarts(root, n, &t.task)
 	}
 }
 
@@ -240,7 +241,7 @@ func (r *taskFieldReader) read(p *pair, in *node) {
 	case "timeouts":
 		r.timeouts(n, p)
 	case "retry":
-		t.Retry, _ = r.integer(n, 0, maxRetry)
+		t.Retry, t.RetryGiven = r.integer(n, 0, maxRetry)
 	case "delay_between_retries", "retry_backoff_policy", "backoff":
 		r.waits.set(r.reader, p)
 	case "allow_failure":
@@ -257,7 +258,7 @@ func (r *taskFieldReader) read(p *pair, in *node) {
 		t.Downloads = r.dependencies(n, true)
 	case "depends_on":
 		r.decisive(n)
-		r.dependencies(n, false)
+		t.Requires = r.dependencies(n, false)
 	case "on_completed", "on_failed", "on_exit_code":
 		r.decisive(n) // read together by routes
 	default:

@@ -205,6 +205,11 @@ func (r *taskFieldReader) approvalRoutes(n *node, waits bool) {
 
 // routeFault reports a route at its key.
 func (r *taskFieldReader) routeFault(n *node, key, message, expected string) {
+	r.fault(routeNode(n, key), CodeInvalidRoute, message, expected)
+}
+
+// routeNode is where the route of a key is written.
+func routeNode(n *node, key string) *node {
 	at := n
 	if codes := n.get("on_exit_code"); codes != nil {
 		for i := range codes.pairs {
@@ -219,7 +224,7 @@ func (r *taskFieldReader) routeFault(n *node, key, message, expected string) {
 	case at == n && key == OutcomeFailed && n.get("on_failed") != nil:
 		at = n.get("on_failed")
 	}
-	r.fault(at, CodeInvalidRoute, message, expected)
+	return at
 }
 
 // checkOwnMethod checks the fields that the methods of the engine, and those of messages, need.

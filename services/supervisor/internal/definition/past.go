@@ -144,7 +144,7 @@ func together(a, b jobspec.TaskFields) jobspec.TaskFields {
 	return jobspec.TaskFields{Result: a.Result || b.Result, AllOutputs: a.AllOutputs || b.AllOutputs, Outputs: outputs}
 }
 
-// Outputs are those of the tasks that completed, later ones over earlier.
+// Outputs are those of the tasks that have ended, however they did, later ones over earlier.
 func (p *Past) Outputs() map[string]string {
 	newest := maps.Clone(p.outputs)
 	if newest == nil {
@@ -152,7 +152,7 @@ func (p *Past) Outputs() map[string]string {
 	}
 	for _, idx := range slices.Sorted(maps.Keys(p.tasks)) {
 		t := p.tasks[idx]
-		if t.fact.State != string(engine.TaskCompleted) {
+		if !engine.TaskState(t.fact.State).Gives() {
 			continue
 		}
 		for name, v := range t.fact.Outputs {
@@ -201,7 +201,7 @@ func NewAsker(job *execution.Context, past *Past) (*Asker, error) {
 // of it.
 func (a *Asker) Ask(def *jobspec.Definition, t *engine.Task, l *jobspec.Lookups) *jobspec.Decision {
 	q := Question{Task: t.Spec.Name, Vars: maps.Clone(a.vars), Tasks: a.facts, Lookups: l}
-	q.Vars["TaskType"], q.Vars["TaskRetry"] = t.Spec.Name, int64(t.UserTries+t.InfraTries)
+	q.Vars["TaskType"], q.Vars["TaskRetry"] = t.Spec.Name, int64(t.Tries())
 	if t.IsItem() {
 		q.Item = &execution.Item{Item: jobspec.Item{Name: t.ItemName, Value: t.ItemValue}, Group: t.Spec.Name, Index: t.Item}
 		if t.Spec.FanOut != nil {

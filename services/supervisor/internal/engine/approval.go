@@ -80,7 +80,7 @@ func (s *State) voted(t *Task, outcome, message string, now time.Time) {
 	case outcome == jobspec.OutcomeApproved:
 		s.complete(t, o, route.Targets, now)
 	default:
-		s.failWith(t, o, route.Targets, now)
+		s.failWith(t, o, route.Targets, false, now)
 	}
 }
 

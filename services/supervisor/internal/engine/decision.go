@@ -57,8 +57,11 @@ func (s *State) settleDecisions(now time.Time) (complete bool) {
 		if s.decisions[i] == nil {
 			s.need.Decide = append(s.need.Decide, i)
 		}
+		if _, ok := s.kept[i]; s.Tasks[i].KeepOf > 0 && !ok {
+			s.need.Kept = append(s.need.Kept, i)
+		}
 	}
-	if len(s.need.Decide) > 0 {
+	if len(s.need.Decide)+len(s.need.Kept) > 0 {
 		s.undecided = round
 		return false
 	}

@@ -6,7 +6,7 @@
 //
 //	task.Waiting   incoming edges that are not resolved yet
 //	task.Control   incoming control edges, of which task.Taken were taken
-//	task.Broken    a data dependency ended without being usable
+//	task.Broken    a task that it depends on ended without being usable
 //	task.Items     of a group: how many of its items there are, are open, failed and succeeded
 //	job.NormalOpen tasks without always_run that have not ended; at 0 the trailing clean-up starts
 //	job.TasksOpen  tasks that have not ended; at 0 the job ends
@@ -22,9 +22,10 @@
 //
 // A task that ends resolves its outgoing edges. A control edge is taken when its route fits the outcome. A task whose
 // edges are all resolved is activated: with control edges it runs when one was taken; with data edges only, when every
-// dependency is usable; always_run runs whatever happened. Otherwise it is SKIPPED, which resolves its own edges as
-// not taken, and so on. A task that completed in the run before completes again without running, unless one that it
-// follows has run.
+// dependency is usable, which is completed, or failed with allow_failure; always_run runs whatever happened. Beside
+// control edges `dependencies` only delay, and what `depends_on` names must be usable or SKIPPED. Otherwise the task is
+// SKIPPED, which resolves its own edges as not taken, and so on. A task that completed in the run before completes again
+// without running, unless one that it follows has run.
 //
 // What is known of a task only now, `when` among it, is asked for (Need.Decide) before it starts. Then it becomes READY
 // for an ant, or it is WAITING: for approval, for the child that it submits or the children that it awaits, for a chore
@@ -39,9 +40,9 @@
 //
 // # When a job fails
 //
-// A failure that neither allow_failure nor a route handles makes the job failing: nothing new starts but handlers
-// (tasks reached through the route of a failure, and what follows them) and always_run; what runs finishes, or is
-// stopped with fail_fast. Cancel and the job's timeout stop what runs; always_run still gets cleanup_timeout.
+// A task that fails makes the job failing, unless it has allow_failure or a route for its very code leads on to tasks: a
+// branch that was foreseen. The route for the state of a failure leads to post-processing. In a failing job nothing new
+// starts but that, what follows it, and always_run; what runs finishes, or is stopped with fail_fast. Cancel and the job's timeout stop what runs; always_run still gets cleanup_timeout.
 //
 // # When a job waits
 //

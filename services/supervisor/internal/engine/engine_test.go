@@ -80,6 +80,23 @@ func TestDeadlines(t *testing.T) {
 	}
 }
 
+func TestRestartsAreBounded(t *testing.T) {
+	a := short(t, "a x:5=RESTART_TASK", "a=5").task("a")
+	if a.Attempts != jobspec.MaxRestarts+1 || a.Tries() != a.Attempts || !strings.Contains(a.Message, "it was started again 100 times") {
+		t.Errorf("%d attempts: %s", a.Attempts, a.Message)
+	}
+	if a = short(t, "a retry=2 x:5=RESTART_TASK", "a=5").task("a"); a.Attempts != 3 {
+		t.Errorf("%d attempts", a.Attempts)
+	}
+	b := short(t, "a x:7=PAUSE_JOB", "a=7,7,0 . resume . resume")
+	if b.job.State != engine.JobCompleted || b.job.Policy.Pauses != 2 {
+		t.Errorf("%s after %d pauses", b.job.State, b.job.Policy.Pauses)
+	}
+	if a = short(t, "a", "a=unclaimed,lost,unclaimed,0").task("a"); a.Attempts != 4 || a.Tries() != 2 {
+		t.Errorf("%d of %d attempts were started", a.Tries(), a.Attempts)
+	}
+}
+
 func TestTimesOfPausesAndRestarts(t *testing.T) {
 	a := short(t, "a x:7=PAUSE_JOB", "a=7")
 	if at := a.job.ResumeAt; at == nil || !at.Equal(t0.Add(time.Minute)) || !a.job.Policy.AutoResume {
@@ -308,7 +325,7 @@ func BenchmarkItemEnds(b *testing.B) {
 	for _, n := range []int{1000, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			d := draw(fmt.Sprintf("g items=%d max=100", n))
-			w := begin(b, d.Begin, d.decide)
+			w := begin(b, d.Begin, d.decide, nil)
 			g, item, next := w.tasks[0], w.tasks[1], w.tasks[101]
 			item.State = engine.TaskRunning
 			w.job.Running++

@@ -37,15 +37,12 @@ func (s *State) over() bool {
 // activate decides about a BLOCKED task whose edges are all resolved.
 func (s *State) activate(t *Task, now time.Time) {
 	s.touch(t)
-	runs := !t.Broken
-	if t.Control > 0 {
-		runs = t.Taken > 0
-	}
+	led := t.Control == 0 || t.Taken > 0
 	switch {
-	case !runs && !t.Spec.AlwaysRun:
-		t.Message = "no path led here"
-		if t.Control == 0 {
-			t.Message = "a task it depends on did not complete"
+	case (!led || t.Broken) && !t.Spec.AlwaysRun:
+		t.Message = "a task it depends on did not complete"
+		if !led {
+			t.Message = "no path led here"
 		}
 		s.dontReuse(t)
 		s.move(t, TaskSkipped, "", now)
@@ -58,7 +55,7 @@ func (s *State) activate(t *Task, now time.Time) {
 		if isAction(route) {
 			route.Targets = t.tasksOf(jobspec.OutcomeCompleted)
 		}
-		t.Message, t.taken = "completed in an earlier run", route.Targets
+		t.Message, t.taken = completedBefore, route.Targets
 		s.move(t, TaskCompleted, "", now)
 	default:
 		s.start(t, now)
@@ -74,6 +71,10 @@ func (s *State) skip(t *Task, now time.Time) {
 
 // dontReuse forgets how a task completed in the run before.
 func (s *State) dontReuse(t *Task) {
+	if t.KeepOf > 0 {
+		s.touch(t)
+		t.KeepOf = 0
+	}
 	if t.Reuse {
 		s.touch(t)
 		t.Reuse, t.ExitCode, t.Outputs, t.Result = false, 0, nil, ""
@@ -164,7 +165,6 @@ func (s *State) loaded(edges []Edge) bool {
 }
 
 func (s *State) resolve(t *Task, edges []Edge, now time.Time) {
-	usable := t.State == TaskCompleted || t.State == TaskFailed && t.Spec.AllowFailure
 	taken := make(map[string]bool, len(t.taken))
 	for _, name := range t.taken {
 		taken[name] = true
@@ -179,14 +179,27 @@ func (s *State) resolve(t *Task, edges []Edge, now time.Time) {
 		switch {
 		case e.Control && taken[next.Spec.Name]:
 			next.Taken++
-			next.Handler = next.Handler || t.handled || t.Handler
-		case !e.Control && !usable:
+			next.Handler = next.Handler || t.post || t.Handler
+		case e.Control:
+		case t.breaks(next, taken[next.Spec.Name]):
 			next.Broken = true
+		case next.Control == 0:
+			next.Handler = next.Handler || t.Handler
 		}
 		if next.Waiting == 0 && next.State == TaskBlocked {
 			s.activate(next, now)
 		}
 	}
+}
+
+// breaks says that a task has ended in a way that keeps one from running that waits for it. Beside control edges
+// `dependencies` only delay, and `depends_on` does not contradict an edge that was taken from the same task.
+func (t *Task) breaks(next *Task, taken bool) bool {
+	usable := t.State == TaskCompleted || t.State == TaskFailed && t.Spec.AllowFailure
+	if next.Control == 0 {
+		return !usable
+	}
+	return !usable && !taken && t.State != TaskSkipped && slices.Contains(next.Spec.Requires, t.Spec.Name)
 }
 
 // sweep applies the gravest of what is to be done with every open task.
@@ -235,7 +248,7 @@ func (s *State) thaw(t *Task, now time.Time) {
 	}
 }
 
-// hold applies an unhandled failure of the job to a task. What goes on in a child goes on like what runs.
+// hold applies the failure of the job to a task. What goes on in a child goes on like what runs.
 func (s *State) hold(t *Task, now time.Time) {
 	goes := t.State.live() || t.State == TaskWaiting && t.WaitGate == GateChild
 	switch {

@@ -27,6 +27,9 @@ func (s *State) expand(g *Task, items []jobspec.Item, now time.Time) {
 	if !g.Spec.AlwaysRun {
 		s.Job.NormalOpen += len(items)
 	}
+	kept := s.kept[g.Idx]
+	delete(s.kept, g.Idx)
+	g.KeepOf = 0
 	for i, item := range items {
 		t := &Task{
 			Idx: g.Items.First + i, State: TaskBlocked, Spec: g.Spec, Handler: g.Handler,
@@ -35,6 +38,9 @@ func (s *State) expand(g *Task, items []jobspec.Item, now time.Time) {
 		}
 		s.Tasks[t.Idx] = t
 		s.New = append(s.New, t)
+		if s.keep(t, kept, now) {
+			g.Items.Ahead++
+		}
 	}
 	if s.ItemsLoaded == nil {
 		s.ItemsLoaded = map[int]bool{}
@@ -56,17 +62,32 @@ func (t *Task) parallel() int {
 	return most
 }
 
+// keptAtOnce is how many of the next items are loaded at once where some of them are kept ones.
+const keptAtOnce = 64
+
+// running is how many items are released and have not ended.
+func (it *Items) running() int { return it.Next + it.Ahead - (it.Total - it.Open) }
+
 // releaseNext starts the next items of a group, as many as may run beside each other. It says whether they were loaded.
 func (s *State) releaseNext(g *Task, now time.Time) (complete bool) {
 	it := g.Items
 	for most := g.parallel(); !it.Stopping && it.Next < it.Total; {
-		if it.Next-(it.Total-it.Open) >= most {
+		if it.running() >= most {
 			break
 		}
 		next := s.Tasks[it.First+it.Next]
 		if next == nil {
 			s.need.Tasks = append(s.need.Tasks, it.First+it.Next)
+			for i := it.Next + 1; i < min(it.Next+keptAtOnce, it.Total) && it.Ahead > 0; i++ {
+				s.need.Tasks = append(s.need.Tasks, it.First+i)
+			}
 			return false
+		}
+		if next.State.Terminal() { // kept
+			s.touch(g)
+			it.Next++
+			it.Ahead--
+			continue
 		}
 		if !s.mayStart(next) {
 			s.stopItems(g)

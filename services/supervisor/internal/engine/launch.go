@@ -11,11 +11,16 @@ type Begin struct {
 	// Run is its number, Retries the automatic retries of the job before it.
 	Run     int
 	Retries int
-	Plan    *jobspec.Plan
+	// Pauses are those of earlier runs: how often the job paused itself.
+	Pauses int
+	Plan   *jobspec.Plan
 	// Reuse are tasks that completed in the run before: they are not executed again, except From, tasks that follow one
 	// that runs in this run, and those that always run or always start again.
 	Reuse map[string]Reused
 	From  string
+	// ReuseRun is the number of the run before whose tasks are kept; 0: none. Of fan-outs that did not complete there the
+	// items are kept that did: see Need.Kept.
+	ReuseRun int
 	// Rules are the error rules, the most specific first.
 	Rules []jobspec.ErrorRule
 	// ReqTotalDeadline is when all runs of the request together must have ended; nil: no bound.
@@ -30,7 +35,7 @@ type Reused struct {
 }
 
 // New returns the state of a run that begins now, whole: every task and every edge. Nothing has to be loaded for it,
-// but what it needs to know (Need.Decide, Children, Results) must be answered, with Continue after it, until Need is
+// but what it needs to know (Need.Decide, Kept, Children, Results) must be answered, with Continue after it, until Need is
 // empty. The run may have ended then already, when nothing of it has to be executed.
 func New(b Begin, now time.Time) *State {
 	plan := b.Plan
@@ -41,6 +46,7 @@ func New(b Begin, now time.Time) *State {
 				JobType: plan.JobType, Platform: plan.Platform,
 				FailFast: plan.FailFast, Retry: plan.Retry, Backoff: plan.Backoff, HardReset: plan.HardResetAfterRetries,
 				Timeout: plan.Timeout, CleanupTimeout: plan.CleanupTimeout, PauseTime: plan.PauseTime, TotalDeadline: b.ReqTotalDeadline, Rules: b.Rules,
+				RetryGiven: plan.RetryGiven, Pauses: b.Pauses,
 			},
 		},
 		Tasks: make(map[int]*Task, len(plan.Tasks)), Out: make(map[int][]Edge, len(plan.Tasks)),
@@ -50,6 +56,9 @@ func New(b Begin, now time.Time) *State {
 	reuse := reusable(&b)
 	for i := range plan.Tasks {
 		s.Tasks[i] = newTask(i, &plan.Tasks[i], reuse)
+		if b.mayKeep(s.Tasks[i]) {
+			s.Tasks[i].KeepOf = b.ReuseRun
+		}
 		if !plan.Tasks[i].AlwaysRun {
 			s.Job.NormalOpen++
 		}

@@ -48,6 +48,14 @@ type model struct {
 
 func newModel(t *rapid.T) *model {
 	b := drawBegin(t)
+	kept := map[string][]int{}
+	for i := range b.Plan.Tasks {
+		for place := range 5 {
+			if b.ReuseRun > 0 && one(t, 2, "kept") {
+				kept[b.Plan.Tasks[i].Name] = append(kept[b.Plan.Tasks[i].Name], place)
+			}
+		}
+	}
 	decisions := map[string]*jobspec.Decision{}
 	for i := range b.Plan.Tasks {
 		decisions[b.Plan.Tasks[i].Name] = drawDecision(t, &b.Plan.Tasks[i])
@@ -62,8 +70,8 @@ func newModel(t *rapid.T) *model {
 			return item
 		}
 		return decisions[t.Spec.Name]
-	})
-	m.ref = newReference(&b, func(t *refTask) *jobspec.Decision {
+	}, kept)
+	m.ref = newReference(&b, kept, func(t *refTask) *jobspec.Decision {
 		if t.group != nil {
 			return item
 		}
@@ -87,7 +95,7 @@ func drawBegin(t *rapid.T) engine.Begin {
 	n := rapid.IntRange(1, 9).Draw(t, "tasks")
 	p := &jobspec.Plan{
 		JobType: "job", Timeout: time.Hour, CleanupTimeout: time.Minute, PauseTime: time.Second,
-		FailFast: one(t, 3, "fail_fast"), Retry: rapid.IntRange(0, 1).Draw(t, "job retry"),
+		FailFast: one(t, 3, "fail_fast"), Retry: rapid.IntRange(0, 1).Draw(t, "job retry"), RetryGiven: rapid.Bool().Draw(t, "job retry given"),
 	}
 	for i := range n {
 		p.Tasks = append(p.Tasks, drawTask(t, p, i, n))
@@ -119,9 +127,9 @@ func drawBegin(t *rapid.T) engine.Begin {
 			}
 		}
 	}
-	b := engine.Begin{Run: 1, Retries: rapid.IntRange(0, 1).Draw(t, "retries"), Plan: p}
+	b := engine.Begin{Run: 1, Retries: rapid.IntRange(0, 1).Draw(t, "retries"), Plan: p, Pauses: rapid.SampledFrom([]int{0, 99}).Draw(t, "pauses")}
 	if one(t, 3, "reuse") {
-		b.Reuse = map[string]engine.Reused{}
+		b.Reuse, b.ReuseRun = map[string]engine.Reused{}, 1
 		for i := range p.Tasks {
 			p.Tasks[i].AllowStartIfCompleted = one(t, 8, "again")
 			if !one(t, 3, "anew") {
@@ -145,7 +153,8 @@ func drawTask(t *rapid.T, p *jobspec.Plan, i, n int) jobspec.Task {
 	task := jobspec.Task{
 		Name: fmt.Sprint("t", i), Method: "SHELL", Slots: 1, Timeout: time.Minute,
 		AlwaysRun: one(t, 6, "always"), AllowFailure: one(t, 4, "allow"), Retry: rapid.IntRange(0, 2).Draw(t, "retry"),
-		Skip: one(t, 12, "skip"), AtMostOnce: one(t, 6, "once"),
+		RetryGiven: rapid.Bool().Draw(t, "retry given"),
+		Skip:       one(t, 12, "skip"), AtMostOnce: one(t, 6, "once"),
 	}
 	if one(t, 3, "delay") {
 		task.Backoff.Delay = 5 * time.Second
@@ -160,6 +169,9 @@ func drawTask(t *rapid.T, p *jobspec.Plan, i, n int) jobspec.Task {
 	for j := range i {
 		if one(t, 6, "dep") {
 			task.DependsOn = append(task.DependsOn, fmt.Sprint("t", j))
+			if one(t, 2, "requires") {
+				task.Requires = append(task.Requires, fmt.Sprint("t", j))
+			}
 		}
 	}
 	return task

@@ -65,6 +65,9 @@ func (s TaskState) Terminal() bool {
 	return false
 }
 
+// Gives says that the outputs of a task in this state are variables of the tasks after it.
+func (s TaskState) Gives() bool { return s == TaskCompleted || s == TaskFailed || s == TaskCancelled }
+
 // Terminal says that the attempt has ended.
 func (s AttemptState) Terminal() bool { return s != AttemptDispatched && s != AttemptRunning }
 

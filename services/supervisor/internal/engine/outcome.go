@@ -64,6 +64,7 @@ func (s *State) vanished(t *Task, o Outcome, now time.Time) {
 	case !s.mayStart(t):
 		s.drop(t, now)
 	case !o.Claimed:
+		t.Unstarted++
 		s.start(t, now) // it was never started, which costs nothing
 	case t.Spec.AtMostOnce:
 		s.fail(t, o, now)
@@ -118,7 +119,7 @@ func (s *State) decide(t *Task, o Outcome, now time.Time) {
 	case o.State == AttemptSucceeded:
 		s.complete(t, o, route.Targets, now)
 	default:
-		s.failWith(t, o, route.Targets, now)
+		s.failWith(t, o, route.Targets, coded, now)
 	}
 }
 
@@ -222,7 +223,7 @@ func (s *State) complete(t *Task, o Outcome, targets []string, now time.Time) {
 			failed.ExitCode = 0
 			s.decide(t, failed, now)
 		} else {
-			s.failWith(t, failed, t.tasksOf(jobspec.OutcomeFailed), now)
+			s.failWith(t, failed, t.tasksOf(jobspec.OutcomeFailed), false, now)
 		}
 		return
 	}
@@ -242,21 +243,22 @@ func (s *State) checkOutputs(t *Task) error {
 func (s *State) fail(t *Task, o Outcome, now time.Time) {
 	route, _ := t.stateRoute(o.outcome())
 	if !isAction(route) {
-		s.failWith(t, o, route.Targets, now)
+		s.failWith(t, o, route.Targets, false, now)
 		return
 	}
 	action := route.Targets[0]
 	waited := action == jobspec.ActionWaitForApproval && t.WaitGate == GateApproval
 	if t.IsItem() || repeats(action) || waited {
-		s.failWith(t, o, nil, now)
+		s.failWith(t, o, nil, false, now)
 		return
 	}
 	s.act(t, o, action, now)
 }
 
-// failWith ends a task as FAILED. Targets handle the failure; without any it is the job's, unless it is allowed, or
-// that of an item, which its group judges.
-func (s *State) failWith(t *Task, o Outcome, targets []string, now time.Time) {
+// failWith ends a task as FAILED, and the job with it, unless the failure is allowed, was foreseen (targets are those of
+// a route for its very code: a branch like any other) or is that of an item, which its group judges. Other targets are
+// post-processing: they run, and the job fails all the same.
+func (s *State) failWith(t *Task, o Outcome, targets []string, foreseen bool, now time.Time) {
 	s.touch(t)
 	if t.FailureClass == "" {
 		t.FailureClass = ClassUser
@@ -266,13 +268,17 @@ func (s *State) failWith(t *Task, o Outcome, targets []string, now time.Time) {
 		code = codeTimedOut
 	}
 	code = cmp.Or(t.ErrorCode, code)
+	foreseen = foreseen && len(targets) > 0
 	switch {
 	case t.IsItem():
+	case foreseen:
+		t.taken = targets
 	case len(targets) > 0:
-		t.taken, t.handled = targets, true
+		t.taken, t.post = targets, true
 	case t.Spec.AllowFailure:
 		t.taken = t.tasksOf(jobspec.OutcomeCompleted)
-	default:
+	}
+	if !foreseen && !t.IsItem() && !t.Spec.AllowFailure {
 		s.failTask(t, code, o, now)
 		return
 	}
@@ -344,7 +350,7 @@ func (s *State) act(t *Task, o Outcome, action string, now time.Time) {
 	case jobspec.ActionCompleted:
 		s.complete(t, o, t.tasksOf(jobspec.OutcomeCompleted), now)
 	case jobspec.ActionFailed:
-		s.failWith(t, o, t.tasksOf(jobspec.OutcomeFailed), now)
+		s.failWith(t, o, t.tasksOf(jobspec.OutcomeFailed), false, now)
 	case jobspec.ActionFatal:
 		s.noRestart()
 		s.refuse(t, codeFatal, o, now)
@@ -385,26 +391,59 @@ func (s *State) refuse(t *Task, code string, o Outcome, now time.Time) {
 	s.failTask(t, code, o, now)
 }
 
-// repeat runs a task again without calling it a failure: a poll, a restart, or after a pause.
+// repeat runs a task again without calling it a failure: a poll, a restart, or after a pause. Restarts are tries of its
+// retry; pauses count as retries of the job, up to a bound. When there are no more of them the task fails.
 func (s *State) repeat(t *Task, o Outcome, action string, now time.Time) {
 	spent := t.StartedAt != nil && t.Spec.Timeout > 0 && !now.Before(t.StartedAt.Add(t.Spec.Timeout))
 	hopeless := o.FailureClass == ClassRejected && t.ErrorCode != codeRejected // it would be refused again
 	switch {
 	case !s.mayStart(t), hopeless, t.IsGroup() && t.Items != nil: // a group does not run
-		s.failWith(t, o, nil, now)
-	case action == jobspec.ActionPauseJob && s.Job.Stopping: // clean-up is not kept waiting
-		s.startAt(t, now.Add(max(s.Job.Policy.PauseTime, minDelay)), now)
+		s.failWith(t, o, nil, false, now)
+	case action == jobspec.ActionPauseJob && s.Job.Policy.Pauses >= jobspec.MaxRestarts:
+		s.exhausted(t, o, fmt.Sprintf("the job has paused itself %d times", s.Job.Policy.Pauses), now)
 	case action == jobspec.ActionPauseJob:
-		s.pause(true)
-		s.start(t, now)
+		s.JobChanged, s.PolicyChanged = true, true
+		s.Job.Policy.Pauses++
+		s.pauseFor(t, now)
 	case action == jobspec.ActionExecuting && spent:
 		o.State, o.FailureClass = AttemptTimedOut, ClassTimeout
 		t.FailureClass = ClassTimeout
 		s.fail(t, o, now)
+	case action == jobspec.ActionRestartTask && t.UserTries >= jobspec.Restarts(t.Spec.Retry, t.Spec.RetryGiven):
+		s.exhausted(t, o, fmt.Sprintf("it was started again %d times", t.UserTries), now)
+	case action == jobspec.ActionRestartTask:
+		t.UserTries++
+		s.runAgain(t, o, now)
 	default:
-		s.startAt(t, now.Add(max(t.Spec.Backoff.For(max(t.Attempts, t.Round), o.Random), minDelay)), now)
-		if t.WaitGate == GateSchedule {
-			t.WaitReason = "it is to run again"
-		}
+		s.runAgain(t, o, now)
 	}
+}
+
+// pauseFor has a task run again after a pause. Clean-up is not kept waiting.
+func (s *State) pauseFor(t *Task, now time.Time) {
+	if s.Job.Stopping {
+		s.startAt(t, now.Add(max(s.Job.Policy.PauseTime, minDelay)), now)
+		return
+	}
+	s.pause(true)
+	s.start(t, now)
+}
+
+// runAgain starts a task again after its delay.
+func (s *State) runAgain(t *Task, o Outcome, now time.Time) {
+	s.startAt(t, now.Add(max(t.Spec.Backoff.For(max(t.Attempts, t.Round), o.Random), minDelay)), now)
+	if t.WaitGate == GateSchedule {
+		t.WaitReason = "it is to run again"
+	}
+}
+
+// exhausted fails a task that may not be repeated any more.
+func (s *State) exhausted(t *Task, o Outcome, why string, now time.Time) {
+	s.touch(t)
+	if o.State == AttemptSucceeded {
+		o.State = AttemptFailed
+	}
+	o.Message = strings.TrimSpace(o.Message + "\n" + why)
+	t.Message = o.Message
+	s.fail(t, o, now)
 }

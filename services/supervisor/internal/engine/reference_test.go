@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -16,6 +17,8 @@ type reference struct {
 	rules   []jobspec.ErrorRule
 	decide  func(t *refTask) *jobspec.Decision
 	await   func(t *refTask) engine.Children
+	kept    map[string][]int
+	from    string
 	retries int
 	now     time.Time
 	tasks   []*refTask
@@ -25,7 +28,7 @@ type reference struct {
 	failing, stopping, cancelled, pausing bool
 	auto, started, over                   bool
 	reopened, held                        bool
-	jobRetry                              int
+	jobRetry, pauses                      int
 	restart                               bool
 }
 
@@ -52,20 +55,25 @@ type refTask struct {
 	errorCode string
 	class     string
 	taken     []string
-	handled   bool
+	post      bool // taken are post-processing of its failure
 	halted    bool
 	noMore    bool // of a group: releases no further item
 	late      bool // of a group: took too long
 }
 
-func newReference(b *engine.Begin, decide func(*refTask) *jobspec.Decision, await func(*refTask) engine.Children) *reference {
+func newReference(b *engine.Begin, kept map[string][]int, decide func(*refTask) *jobspec.Decision, await func(*refTask) engine.Children) *reference {
 	r := &reference{
-		plan: b.Plan, rules: b.Rules, decide: decide, await: await, retries: b.Retries, now: t0,
-		state: engine.JobReady, jobRetry: b.Plan.Retry,
+		kept: kept, from: b.From, plan: b.Plan, rules: b.Rules, decide: decide, await: await, retries: b.Retries, now: t0,
+		state: engine.JobReady, jobRetry: b.Plan.Retry, pauses: b.Pauses,
 	}
 	for i := range b.Plan.Tasks {
 		t := &refTask{spec: &b.Plan.Tasks[i], state: engine.TaskBlocked, tries: map[string]int{}}
 		_, t.reuse = b.Reuse[t.spec.Name]
+		if t.reuse && t.spec.Name != b.From { // the whole of it, or nothing
+			kept = maps.Clone(kept)
+			delete(kept, t.spec.Name)
+			r.kept = kept
+		}
 		t.reuse = t.reuse && t.spec.Name != b.From && !t.spec.AlwaysRun && !t.spec.AllowStartIfCompleted
 		r.tasks = append(r.tasks, t)
 	}
@@ -111,14 +119,22 @@ func (r *reference) edges(t *refTask) (control, data []*refTask) {
 	return control, data
 }
 
-// handler says that the task handles a failure, or follows one that does.
+// usable says that what depends on a task alone may run.
+func usable(t *refTask) bool {
+	return t.state == engine.TaskCompleted || t.state == engine.TaskFailed && t.spec.AllowFailure
+}
+
+// handler says that the task is post-processing of a failure, or follows one that is.
 func (r *reference) handler(t *refTask) bool {
 	if t.group != nil {
 		return r.handler(t.group)
 	}
-	control, _ := r.edges(t)
+	control, data := r.edges(t)
+	if len(control) == 0 {
+		return slices.ContainsFunc(data, func(from *refTask) bool { return usable(from) && r.handler(from) })
+	}
 	return slices.ContainsFunc(control, func(from *refTask) bool {
-		return from.state.Terminal() && slices.Contains(from.taken, t.spec.Name) && (from.handled || r.handler(from))
+		return from.state.Terminal() && slices.Contains(from.taken, t.spec.Name) && (from.post || r.handler(from))
 	})
 }
 
@@ -166,7 +182,15 @@ func (r *reference) finish() {
 
 // again says that the job is tried again.
 func (r *reference) again() bool {
-	return r.state == engine.JobFailed && (r.restart || r.retries < r.jobRetry)
+	return r.state == engine.JobFailed && (r.retries < r.jobRetry || r.restart && r.retries < most(r.jobRetry, r.plan.RetryGiven))
+}
+
+// most is how often an action may start something again.
+func most(retry int, given bool) int {
+	if retry == 0 && !given {
+		return jobspec.MaxRestarts
+	}
+	return retry
 }
 
 // failed applies the failure of the job to everything that is open.
@@ -218,11 +242,13 @@ func (r *reference) activate() bool {
 		if t.state != engine.TaskBlocked || t.group != nil || open || t.asking || len(all) == 0 && t.spec.AlwaysRun {
 			continue
 		}
-		runs := !slices.ContainsFunc(data, func(from *refTask) bool {
-			return from.state != engine.TaskCompleted && (from.state != engine.TaskFailed || !from.spec.AllowFailure)
-		})
+		runs := !slices.ContainsFunc(data, func(from *refTask) bool { return !usable(from) })
 		if len(control) > 0 {
-			runs = slices.ContainsFunc(control, func(from *refTask) bool { return slices.Contains(from.taken, t.spec.Name) })
+			leads := func(from *refTask) bool { return slices.Contains(from.taken, t.spec.Name) }
+			needs := func(from *refTask) bool {
+				return slices.Contains(t.spec.Requires, from.spec.Name) && from.state != engine.TaskSkipped && !usable(from) && !leads(from)
+			}
+			runs = slices.ContainsFunc(control, leads) && !slices.ContainsFunc(data, needs)
 		}
 		switch {
 		case !runs && !t.spec.AlwaysRun:
@@ -364,10 +390,14 @@ func (r *reference) expand(g *refTask, n int) {
 		now := r.now
 		g.begun = &now
 	}
+	keeps := !g.spec.AlwaysRun && !g.spec.AllowStartIfCompleted && g.spec.Name != r.from && !r.remade(g)
 	g.made = true
 	r.set(g, engine.TaskWaiting, engine.GateItems)
 	for i := range n {
 		t := &refTask{spec: g.spec, group: g, place: i, state: engine.TaskBlocked, tries: map[string]int{}}
+		if keeps && slices.Contains(r.kept[g.spec.Name], i) {
+			t.state = engine.TaskCompleted
+		}
 		g.items = append(g.items, t)
 		r.tasks = append(r.tasks, t)
 	}
@@ -566,7 +596,7 @@ func (r *reference) judge(t *refTask, outcome string, code int, class string) {
 	case outcome == "COMPLETED":
 		r.complete(t, targets)
 	default:
-		r.fail(t, outcome, targets)
+		r.fail(t, outcome, targets, coded)
 	}
 }
 
@@ -575,21 +605,22 @@ func (r *reference) complete(t *refTask, targets []string) {
 	r.set(t, engine.TaskCompleted, "")
 }
 
-func (r *reference) fail(t *refTask, outcome string, targets []string) {
+func (r *reference) fail(t *refTask, outcome string, targets []string, coded bool) {
 	if t.errorCode == "" {
 		t.errorCode = "ERR_TASK_EXECUTE"
 		if outcome == "TIMED_OUT" {
 			t.errorCode = "ERR_TASK_TIMED_OUT"
 		}
 	}
-	switch {
-	case t.group != nil:
-	case len(targets) > 0:
-		t.taken, t.handled = targets, true
-	case t.spec.AllowFailure:
-		t.taken = r.tasksOf(t, "COMPLETED")
-	default:
-		r.failJob(t.errorCode)
+	branch := coded && len(targets) > 0
+	if t.group == nil {
+		t.taken, t.post = targets, len(targets) > 0 && !branch
+		if t.spec.AllowFailure && len(targets) == 0 {
+			t.taken = r.tasksOf(t, "COMPLETED")
+		}
+		if !t.spec.AllowFailure && !branch {
+			r.failJob(t.errorCode)
+		}
 	}
 	r.set(t, engine.TaskFailed, "")
 }
@@ -697,7 +728,7 @@ func (r *reference) act(t *refTask, what, outcome string) {
 	case "COMPLETED":
 		r.complete(t, r.tasksOf(t, "COMPLETED"))
 	case "FAILED":
-		r.fail(t, outcome, r.tasksOf(t, "FAILED"))
+		r.fail(t, outcome, r.tasksOf(t, "FAILED"), false)
 	case "FATAL":
 		r.jobRetry, r.restart = 0, false
 		r.refuse(t, "ERR_FATAL")
@@ -721,12 +752,22 @@ func (r *reference) act(t *refTask, what, outcome string) {
 func (r *reference) repeat(t *refTask, what, outcome string) {
 	switch {
 	case !r.mayStart(t) || t.made || t.class == engine.ClassRejected:
-		r.fail(t, outcome, nil)
+		r.fail(t, outcome, nil, false)
+	case what == "PAUSE_JOB" && r.pauses >= jobspec.MaxRestarts, what == "RESTART_TASK" && t.tries["retry"] >= most(t.spec.Retry, t.spec.RetryGiven):
+		if outcome == "COMPLETED" {
+			outcome = "FAILED"
+		}
+		r.failFinally(t, outcome)
 	case what == "PAUSE_JOB" && r.stopping:
+		r.pauses++
 		r.later(t, true)
 	case what == "PAUSE_JOB":
+		r.pauses++
 		r.pause(true)
 		r.start(t)
+	case what == "RESTART_TASK":
+		t.tries["retry"]++
+		r.later(t, true)
 	case what == "EXECUTING" && t.begun != nil && !r.now.Before(t.begun.Add(t.spec.Timeout)):
 		r.failFinally(t, "TIMED_OUT")
 	default:
@@ -746,11 +787,11 @@ func (r *reference) failFinally(t *refTask, outcome string) {
 	}
 	switch what := action(targets); {
 	case t.group != nil || repeating(what) || what == "WAIT_FOR_APPROVAL" && t.gate == engine.GateApproval:
-		r.fail(t, outcome, nil)
+		r.fail(t, outcome, nil, false)
 	case what != "":
 		r.act(t, what, outcome)
 	default:
-		r.fail(t, outcome, targets)
+		r.fail(t, outcome, targets, false)
 	}
 }
 
@@ -851,7 +892,7 @@ func (r *reference) voted(t *refTask, approve bool) {
 	case approve:
 		r.complete(t, targets)
 	default:
-		r.fail(t, outcome, targets)
+		r.fail(t, outcome, targets, false)
 	}
 	r.settle()
 }

@@ -15,13 +15,14 @@ import (
 type sketch struct {
 	engine.Begin
 	decisions map[string]*jobspec.Decision
+	kept      map[string][]int
 }
 
 // draw reads lines "name key=value …". Of tasks:
 //
 //	c= f= t= ok= no=   what follows on COMPLETED, FAILED, TIMED_OUT, APPROVED and REJECTED: tasks or an action
 //	x:KEY=             what follows on a code
-//	dep=               dependencies
+//	dep= need=         dependencies, depends_on
 //	always allow once skip again           flags
 //	retry=N delay=D on=CODES oom=N timeouts=N infra=N total=D timeout=D     retries, retry_on, timeouts
 //	off except fault                       what is decided when it is about to start
@@ -30,10 +31,10 @@ type sketch struct {
 //	items=N max=N ff min=N pct=N jobs      a fan-out
 //	out=NAME script=TEXT                   a declared output, a script
 //
-// The line "job" has: retry= ff hard= timeout= retries= from= reuse= total= (runs together), and
+// The line "job" has: pauses= (before this run) retry= ff hard= timeout= retries= from= reuse= total= (runs together), kept=GROUP:PLACE,… (items), and
 // rule=CODE:ERR[:ACTION[:RETRY]].
 func draw(lines ...string) *sketch {
-	d := &sketch{decisions: map[string]*jobspec.Decision{}}
+	d := &sketch{decisions: map[string]*jobspec.Decision{}, kept: map[string][]int{}}
 	d.Run = 1
 	d.Plan = &jobspec.Plan{JobType: "job", Timeout: time.Hour, CleanupTimeout: 5 * time.Minute, PauseTime: time.Minute}
 	for _, line := range lines {
@@ -76,22 +77,30 @@ func (d *sketch) jobWord(w string) {
 	case "ff":
 		p.FailFast = true
 	case "retry":
-		p.Retry = number(value)
+		p.Retry, p.RetryGiven = number(value), true
 	case "hard":
 		p.HardResetAfterRetries = number(value)
 	case "retries":
 		d.Retries, d.Run = number(value), number(value)+1
 	case "timeout":
 		p.Timeout = span(value)
+	case "pauses":
+		d.Pauses = number(value)
 	case "total":
 		at := t0.Add(span(value))
 		d.ReqTotalDeadline = &at
 	case "from":
 		d.From = value
 	case "reuse":
-		d.Reuse = map[string]engine.Reused{}
+		d.Reuse, d.ReuseRun = map[string]engine.Reused{}, 1
 		for name := range strings.SplitSeq(value, ",") {
 			d.Reuse[name] = engine.Reused{Outputs: map[string]string{"from": "before"}}
+		}
+	case "kept":
+		d.ReuseRun = 1
+		name, places, _ := strings.Cut(value, ":")
+		for place := range strings.SplitSeq(places, ",") {
+			d.kept[name] = append(d.kept[name], number(place))
 		}
 	case "rule":
 		parts := append(strings.Split(value, ":"), "", "")
@@ -168,7 +177,9 @@ func (d *sketch) retryOn(t *jobspec.Task) *jobspec.RetryOn {
 func (d *sketch) flag(t *jobspec.Task, key, value string, list []string) {
 	switch key {
 	case "dep":
-		t.DependsOn = list
+		t.DependsOn = append(t.DependsOn, list...)
+	case "need":
+		t.DependsOn, t.Requires = append(t.DependsOn, list...), list
 	case "always":
 		t.AlwaysRun = true
 	case "allow":
@@ -180,7 +191,7 @@ func (d *sketch) flag(t *jobspec.Task, key, value string, list []string) {
 	case "again":
 		t.AllowStartIfCompleted = true
 	case "retry":
-		t.Retry = number(value)
+		t.Retry, t.RetryGiven = number(value), true
 	case "delay":
 		t.Backoff.Delay = span(value)
 	case "total":
@@ -246,7 +257,7 @@ type actor struct {
 
 func play(t fataler, d *sketch, script string, whole bool) *actor {
 	t.Helper()
-	a := &actor{world: begin(t, d.Begin, d.decide), ends: map[string][]string{}, used: map[string]int{}}
+	a := &actor{world: begin(t, d.Begin, d.decide, d.kept), ends: map[string][]string{}, used: map[string]int{}}
 	a.whole = whole
 	stop := false
 	words := strings.Fields(script)

@@ -24,6 +24,10 @@ type Policy struct {
 	Rules []jobspec.ErrorRule `json:"rules,omitempty"`
 	// Restart is set by RESTART_JOB: the run ends FAILED and a new one is asked for, which keeps completed tasks.
 	Restart bool `json:"restart,omitempty"`
+	// RetryGiven says that Retry was written: it bounds RESTART_JOB, too.
+	RetryGiven bool `json:"retry_given,omitempty"`
+	// Pauses is how often the job has paused itself since a person submitted or restarted it.
+	Pauses int `json:"pauses,omitempty"`
 	// AutoResume is set by PAUSE_JOB, and by a vote that ends the wait for approvals: the pause ends by itself, at
 	// Job.ResumeAt.
 	AutoResume bool `json:"auto_resume,omitempty"`
@@ -32,7 +36,7 @@ type Policy struct {
 // Job is an execution: one run of a request.
 type Job struct {
 	Run int
-	// Retries are the automatic retries of the job that came before this run. Constant.
+	// Retries are the automatic retries of the job that came before this run; with Policy.Pauses they are JobRetry. Constant.
 	Retries    int
 	State      JobState
 	Version    int64 // rises with every change of State
@@ -46,7 +50,7 @@ type Job struct {
 	Active int
 	// Approvals counts tasks that are WAITING at the gate approval.
 	Approvals int
-	// Failing: a failure was not handled, nothing new starts but handlers and always_run.
+	// Failing: a task failed that was not allowed to, nothing new starts but post-processing and always_run.
 	Failing bool
 	// Stopping: what runs was told to stop and only always_run may start; when DeadlineAt passes it is stopped too.
 	Stopping        bool
@@ -73,7 +77,7 @@ type Task struct {
 	Control  int
 	Taken    int
 	Broken   bool
-	// Handler: activated through the route of a failure, or follows a task that was; it runs in a failing job too.
+	// Handler: post-processing of a failure, or follows a task that is; it runs in a failing job too.
 	Handler bool
 	// Reuse: it completed in the run before with the ExitCode, Outputs and Result that stand here; it completes again
 	// without running when its turn comes. A step takes it back (its update must be written) when a task that it
@@ -93,7 +97,7 @@ type Task struct {
 	// ErrorCode of a task that failed: that of an error rule or an ERR_ action, else ERR_TASK_EXECUTE and its like.
 	ErrorCode  string
 	Message    string
-	Outputs    map[string]string // set by the attempt that completed it
+	Outputs    map[string]string // of its newest attempt that ended
 	Result     string
 	WaitGate   string // one of the Gate constants, "" when it does not wait
 	WaitReason string
@@ -117,8 +121,8 @@ type Task struct {
 	// New: made by this step. It must be inserted, not updated.
 	New bool
 
-	taken   []string // names of the tasks its outcome leads to, once it ended
-	handled bool     // taken are handlers of its failure
+	taken []string // names of the tasks its outcome leads to, once it ended
+	post  bool     // taken are post-processing of its failure
 }
 
 // Extra is what few tasks have. The row holds it as one JSON value, NULL when IsZero says so.
@@ -139,6 +143,11 @@ type Extra struct {
 	Accepted AttemptState `json:"accepted,omitempty"`
 	// ClassTries are spent of the own budgets of failure classes other than infra: timeout, oom.
 	ClassTries map[string]int `json:"class_tries,omitempty"`
+	// KeepOf is the run whose completed items a group keeps when it is expanded; 0: none. Like Reuse, it is taken back when
+	// a task that it follows has run in this run.
+	KeepOf int `json:"keep_of,omitempty"`
+	// Unstarted counts those of the attempts that were never started.
+	Unstarted int `json:"unstarted,omitempty"`
 	// Halted: an item that its group has told to stop. It is not tried again.
 	Halted bool `json:"halted,omitempty"`
 }
@@ -146,15 +155,16 @@ type Extra struct {
 // IsZero says that there is nothing to keep.
 func (e *Extra) IsZero() bool {
 	return e.Place == nil && e.Round == 0 && e.Fork == nil && e.ChildID == "" && e.Approval == nil && e.Accepted == "" &&
-		len(e.ClassTries) == 0 && len(e.Variables) == 0 && !e.Halted
+		len(e.ClassTries) == 0 && len(e.Variables) == 0 && e.KeepOf == 0 && e.Unstarted == 0 && !e.Halted
 }
 
 // Items are the counters of a group. The row of the group holds them as one JSON value.
 type Items struct {
 	Total int `json:"total"`
-	First int `json:"first"` // Idx of item 0; item i has First+i
-	Next  int `json:"next"`  // the next item that is released; those from here on are BLOCKED
-	Open  int `json:"open"`  // not ended
+	First int `json:"first"`           // Idx of item 0; item i has First+i
+	Next  int `json:"next"`            // the next item that is released; those from here on are BLOCKED, or kept
+	Open  int `json:"open"`            // not ended
+	Ahead int `json:"ahead,omitempty"` // kept ones of an earlier run from Next on: they have ended
 	// Failed counts items that are FAILED or CANCELLED, Succeeded those COMPLETED.
 	Failed    int `json:"failed,omitempty"`
 	Succeeded int `json:"succeeded,omitempty"`
@@ -171,6 +181,9 @@ func (t *Task) IsItem() bool { return t.ItemName != "" }
 
 // IsGroup says that the task stands for the items of a fan-out. It never runs itself.
 func (t *Task) IsGroup() bool { return t.Spec.FanOut != nil && !t.IsItem() }
+
+// Tries are how often the task was started so far: the number of its next attempt, from 0.
+func (t *Task) Tries() int { return max(t.Attempts-t.Unstarted, t.Round) }
 
 // Name is unique in the run: "build", of an item "build[3]".
 func (t *Task) Name() string {
@@ -257,6 +270,7 @@ type State struct {
 	joining   []int // AWAIT_FORKED_JOB tasks that are about to start
 	decisions map[int]*jobspec.Decision
 	children  map[int]Children
+	kept      map[int]map[string]Kept
 	sweeping  sweep
 	reopened  bool // something was decided in a job that waited for approvals only
 	held      bool // a pause kept something from starting in this step
@@ -269,7 +283,7 @@ type sweep uint8
 const (
 	sweepNone   sweep = 0
 	sweepPause  sweep = 1 << (iota - 1) // keep what could start from starting
-	sweepFail                           // nothing new but handlers and always_run
+	sweepFail                           // nothing new but post-processing and always_run
 	sweepStop                           // stop what runs, nothing new but always_run
 	sweepEnd                            // stop everything
 	sweepResume                         // what the pause held may start
@@ -293,6 +307,8 @@ type Need struct {
 	// Decide: ask Definition.Decide (for an item of a group with a fork Definition.DecideItem) about these tasks, with
 	// what is known now, the changes of this step included, and answer with State.Decide.
 	Decide []int
+	// Kept: answer with State.Keep which items of these groups completed in the run KeepOf.
+	Kept []int
 	// Children: these AWAIT_FORKED_JOB tasks are about to start; answer with State.Children.
 	Children []int
 }
@@ -300,7 +316,7 @@ type Need struct {
 // Empty says that the step is complete.
 func (n Need) Empty() bool {
 	return len(n.Out) == 0 && len(n.Tasks) == 0 && !n.Trailing && !n.Open && len(n.Items) == 0 && len(n.Results) == 0 &&
-		len(n.Decide) == 0 && len(n.Children) == 0
+		len(n.Decide) == 0 && len(n.Kept) == 0 && len(n.Children) == 0
 }
 
 // Need returns what is missing.

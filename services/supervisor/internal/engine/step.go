@@ -3,6 +3,8 @@ package engine
 import (
 	"slices"
 	"time"
+
+	"github.com/formicary/formicary/libs/jobspec"
 )
 
 // Dispatched says that attempts of READY tasks were made.
@@ -286,7 +288,7 @@ func (s *State) end(now time.Time) {
 	case j.CancelRequested:
 		s.moveJob(JobCancelled)
 	case j.Failing:
-		if next := j.Retries + 1; j.Policy.Restart || next <= j.Policy.Retry {
+		if next := j.Retries + 1; next <= j.tries() {
 			j.RestartAt = later(now, max(j.Policy.Backoff.For(next, 0), minDelay))
 			if end := j.Policy.TotalDeadline; end != nil && end.Before(*j.RestartAt) {
 				j.RestartAt = nil
@@ -297,6 +299,14 @@ func (s *State) end(now time.Time) {
 	default:
 		s.moveJob(JobCompleted)
 	}
+}
+
+// tries are how many further runs the job may have after its first one.
+func (j *Job) tries() int {
+	if j.Policy.Restart {
+		return jobspec.Restarts(j.Policy.Retry, j.Policy.RetryGiven)
+	}
+	return j.Policy.Retry
 }
 
 // timeout is when a run that goes on now must have ended; nil: never.

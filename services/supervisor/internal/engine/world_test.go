@@ -44,15 +44,17 @@ type world struct {
 	broken bool // it happened within f
 	// whole loads everything for every step.
 	whole bool
+	// kept are the places of the items of a group that completed in the run before.
+	kept map[string][]int
 
 	lapsed, escalated, dismissed, cancelled []int
 	loads                                   int // tasks that steps have loaded
 }
 
 // begin starts a run.
-func begin(t fataler, b engine.Begin, decide func(*engine.Task) *jobspec.Decision) *world {
+func begin(t fataler, b engine.Begin, decide func(*engine.Task) *jobspec.Decision, kept map[string][]int) *world {
 	w := &world{
-		t: t, now: t0, decide: decide, tasks: map[int]engine.Task{}, children: map[int]string{}, votes: map[int]bool{},
+		t: t, now: t0, decide: decide, kept: kept, tasks: map[int]engine.Task{}, children: map[int]string{}, votes: map[int]bool{},
 		forked: map[string]string{}, stops: map[int]bool{},
 	}
 	s := engine.New(b, w.now)
@@ -165,6 +167,14 @@ func (w *world) answer(s *engine.State, need engine.Need) {
 	}
 	for _, i := range need.Decide {
 		s.Decide(i, w.decide(s.Tasks[i]))
+	}
+	for _, i := range need.Kept {
+		kept := map[string]engine.Kept{}
+		name := s.Tasks[i].Spec.Name
+		for _, place := range w.kept[name] {
+			kept[fmt.Sprintf("%s[%d]", name, place)] = engine.Kept{Value: float64(place), Reused: engine.Reused{Outputs: map[string]string{"from": "before"}}}
+		}
+		s.Keep(i, kept)
 	}
 	for _, i := range need.Children {
 		s.Children(i, w.await(s.Tasks[i].Spec), w.now)

@@ -158,7 +158,7 @@ type Claimed struct {
 	Item      *Item         // nil for a task of the plan
 	Job       *Context
 	Stopped   bool       // it was told to stop
-	Retries   int        // of the task so far
+	Retries   int        // number of the attempt, from 0
 	StartedAt *time.Time // first dispatch of the task
 	Fault     error      // the record of the task cannot be read: it can never run
 }
@@ -173,7 +173,7 @@ type Item struct {
 // Context is what the tasks of a run are rendered with.
 type Context struct {
 	Run
-	Retries   int               // automatic retries of the job before this run
+	Retries   int               // automatic retries of the job before this run, and pauses by itself
 	Vars      []byte            // JSON object
 	Outputs   map[string]string // of the tasks that completed, later ones over earlier; those that somebody asks for
 	CreatedAt time.Time

@@ -39,6 +39,9 @@ type Store interface {
 	Now() time.Time // by the database's clock, nearly
 	Launch(ctx context.Context, runs []*execution.NewRun, deadline time.Time, settled []uuid.UUID) ([]execution.Existing, error)
 	Reused(ctx context.Context, key execution.Key) (map[string]engine.Reused, error)
+	// Pauses returns how often a job had paused itself when a run ended.
+	Pauses(ctx context.Context, key execution.Key) (int, error)
+	Kept(ctx context.Context, key execution.Key, groups []string) (map[string]map[string]engine.Kept, error)
 	Step(ctx context.Context, events []execution.Event) ([]execution.Verdict, error)
 	// Failed records that a run failed alone, by its own fault, and returns how often it has.
 	Failed(ctx context.Context, kind, key, reason string) (int, error)
@@ -275,10 +278,15 @@ func (l *Launcher) prepare(ctx context.Context, x *execution.Launch, now time.Ti
 		r.Job = engine.Ended(number, engine.JobFailed, codeLaunch, "its plan has no tasks", now)
 		return r, nil
 	}
-	b := engine.Begin{Run: number, Retries: x.Retries, Plan: x.Plan, From: x.From, Rules: x.Rules}
+	b := engine.Begin{Run: number, Retries: x.Retries, Plan: x.Plan, From: x.From, ReuseRun: x.ReuseRun, Rules: x.Rules}
 	if x.Plan.TotalTimeout > 0 && x.AgeAt.Unix() > 0 {
 		end := x.AgeAt.Add(x.Plan.TotalTimeout)
 		b.ReqTotalDeadline = &end
+	}
+	if x.Retries > 0 {
+		if b.Pauses, err = l.Store.Pauses(ctx, execution.Key{Request: x.Request, Run: number - 1}); err != nil {
+			return nil, err
+		}
 	}
 	if x.ReuseRun > 0 {
 		if b.Reuse, err = l.Store.Reused(ctx, execution.Key{Request: x.Request, Run: x.ReuseRun}); err != nil {
@@ -298,6 +306,9 @@ func (l *Launcher) answer(ctx context.Context, r *execution.NewRun, now time.Tim
 			if err := l.decide(ctx, r, need.Decide, now); err != nil {
 				return err
 			}
+		}
+		if err := l.keep(ctx, r, need.Kept); err != nil {
+			return err
 		}
 		for _, idx := range need.Children {
 			s.Children(idx, engine.Children{}, now) // nothing has been forked yet
@@ -330,7 +341,7 @@ func (l *Launcher) decide(ctx context.Context, r *execution.NewRun, tasks []int,
 	if err == nil {
 		past := &definition.Past{}
 		past.See(r.State)
-		asker, err = definition.NewAsker(&execution.Context{Run: r.Run, Retries: r.Retries, Vars: r.Vars, CreatedAt: now, Now: now}, past)
+		asker, err = definition.NewAsker(&execution.Context{Run: r.Run, Retries: r.Retries + r.State.Job.Policy.Pauses, Vars: r.Vars, CreatedAt: now, Now: now}, past)
 	}
 	for _, idx := range tasks {
 		d := &jobspec.Decision{}
@@ -340,6 +351,26 @@ func (l *Launcher) decide(ctx context.Context, r *execution.NewRun, tasks []int,
 			d = asker.Ask(def, r.State.Tasks[idx], nil)
 		}
 		r.State.Decide(idx, d)
+	}
+	return nil
+}
+
+// keep answers which items of fan-outs completed in the run before.
+func (l *Launcher) keep(ctx context.Context, r *execution.NewRun, groups []int) error {
+	if len(groups) == 0 {
+		return nil
+	}
+	key, names := execution.Key{Request: r.Request}, make([]string, len(groups))
+	for i, idx := range groups {
+		t := r.State.Tasks[idx]
+		key.Run, names[i] = t.KeepOf, t.Spec.Name
+	}
+	kept, err := l.Store.Kept(ctx, key, names)
+	if err != nil {
+		return err
+	}
+	for i, idx := range groups {
+		r.State.Keep(idx, kept[names[i]])
 	}
 	return nil
 }

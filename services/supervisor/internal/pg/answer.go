@@ -136,6 +136,9 @@ func (st *step) answer(r *run) error {
 			return err
 		}
 	}
+	for idx, g := range r.keeps(need) {
+		r.state.Keep(idx, st.kept[g])
+	}
 	for _, idx := range need.Children {
 		r.state.Children(idx, r.family.of(idx), st.now)
 	}

@@ -16,6 +16,9 @@ import (
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
 
+// jobRetry is what JobRetry says: a pause of the job by itself counts as a retry.
+const jobRetry = `retries + coalesce((policy ->> 'pauses')::int, 0)`
+
 const (
 	// lease is how long an attempt lives without a sign of its ant.
 	lease = 30 * time.Second
@@ -48,11 +51,11 @@ func (s *Store) Claim(ctx context.Context, claims []execution.Claim) (map[uuid.U
 			WHERE a.uid = u.uid AND a.session = u.session AND a.ant_id = u.ant_id AND a.state = $6
 				AND t.execution_id = a.execution_id AND t.idx = a.task_idx RETURNING a.uid`, uids, sessions, ants, lease, overtime, engine.AttemptDispatched).Query(c.scanFresh)
 		t.Queue(`SELECT a.uid, a.state, a.ant_id, a.session, a.number, a.execution_id, a.task_idx, a.stop_requested_at IS NOT NULL,
-				CASE WHEN t.group_idx IS NULL THEN t.spec ELSE g.spec END, t.user_tries + t.infra_tries, t.started_at, t.name, t.group_idx, t.item, t.item_value
+				CASE WHEN t.group_idx IS NULL THEN t.spec ELSE g.spec END, a.number - 1 - coalesce((t.extra ->> 'unstarted')::int, 0), t.started_at, t.name, t.group_idx, t.item, t.item_value
 			FROM attempt a JOIN task t ON t.execution_id = a.execution_id AND t.idx = a.task_idx
 			LEFT JOIN task g ON g.execution_id = t.execution_id AND g.idx = t.group_idx
 			WHERE a.uid = ANY($1::uuid[])`, uids).Query(c.scanClaimed)
-		t.Queue(`SELECT id, request_id, run, org_id, job_type, definition_id, retries, vars, started_at, created_at, now() FROM execution
+		t.Queue(`SELECT id, request_id, run, org_id, job_type, definition_id, `+jobRetry+`, vars, started_at, created_at, now() FROM execution
 			WHERE id = ANY(ARRAY(SELECT execution_id FROM attempt WHERE uid = ANY($1::uuid[])))`, uids).Query(c.scanJobs)
 		t.Queue(claimedOutputs, uids, mostEnvironment).Query(c.scanOutputs)
 		return nil

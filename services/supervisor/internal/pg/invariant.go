@@ -1,9 +1,11 @@
 package pg
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/formicary/formicary/libs/audit"
+	"github.com/formicary/formicary/libs/jobspec"
 )
 
 // lately puts the oldest that are open and the last that ended in the place of the whole tables: a sample whose size
@@ -96,9 +98,12 @@ func Invariants() []audit.Check {
 			LEFT JOIN task f ON f.execution_id = e.execution_id AND f.idx = e.from_idx AND f.ended_at IS NULL
 			WHERE t.state = 'BLOCKED' GROUP BY t.execution_id, t.idx, t.waiting HAVING t.waiting <> count(f.idx) LIMIT 20`},
 		// error rules have budgets of their own
-		{Name: "task_retries", SQL: `SELECT 'task ' || t.execution_id || ' ' || t.idx || ' was retried ' || t.user_tries || ' times of ' || (coalesce(g.spec, t.spec) ->> 'retry') FROM task t
+		{Name: "task_retries", SQL: `SELECT 'task ' || t.execution_id || ' ' || t.idx || ' was retried ' || t.user_tries || ' times of ' || s.most FROM task t
 			JOIN execution e ON e.id = t.execution_id LEFT JOIN task g ON g.execution_id = t.execution_id AND g.idx = t.group_idx
-			WHERE t.user_tries > coalesce((coalesce(g.spec, t.spec) ->> 'retry')::int, 0) AND e.policy -> 'rules' IS NULL LIMIT 20`},
+			CROSS JOIN LATERAL (SELECT coalesce((coalesce(g.spec, t.spec) ->> 'retry')::int, CASE
+				WHEN coalesce(g.spec, t.spec) ->> 'retry_given' IS NULL AND coalesce(g.spec, t.spec)::text LIKE '%` + jobspec.ActionRestartTask + `%'
+				THEN ` + strconv.Itoa(jobspec.MaxRestarts) + ` ELSE 0 END) AS most) s
+			WHERE t.user_tries > 0 AND t.user_tries > s.most AND e.policy -> 'rules' IS NULL LIMIT 20`},
 		{Name: "outbox_age", SQL: `SELECT 'message ' || id || ' to ' || subject || ' waits since ' || created_at FROM outbox
 			WHERE created_at < now() - interval '60 seconds' LIMIT 20`},
 		{Name: "release_age", SQL: `SELECT 'slots of attempt ' || attempt_uid || ' wait for their release since ' || created_at FROM slot_release

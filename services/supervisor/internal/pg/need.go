@@ -28,12 +28,12 @@ func (r *refs) add(id uuid.UUID, idx ...int) {
 type needs struct {
 	out, tasks, items, results refs
 	open, trailing             []uuid.UUID
-	awaits, decides            []*run
+	awaits, decides, keeps     []*run
 }
 
 // empty says that only answers are wanted, for which all is there.
 func (n *needs) empty() bool {
-	return len(n.out.ids)+len(n.tasks.ids)+len(n.items.ids)+len(n.results.ids)+len(n.open)+len(n.trailing)+len(n.decides)+len(n.awaits) == 0
+	return len(n.out.ids)+len(n.tasks.ids)+len(n.items.ids)+len(n.results.ids)+len(n.open)+len(n.trailing)+len(n.decides)+len(n.awaits)+len(n.keeps) == 0
 }
 
 func (st *step) needs(runs []*run) needs {
@@ -57,6 +57,9 @@ func (st *step) needs(runs []*run) needs {
 				n.decides = append(n.decides, r)
 			}
 		}
+		if len(need.Kept) > 0 {
+			n.keeps = append(n.keeps, r)
+		}
 		if len(r.family.unread(need)) > 0 {
 			n.awaits = append(n.awaits, r)
 		}
@@ -77,6 +80,9 @@ func (st *step) more(ctx context.Context, runs []*run) error {
 	}
 	if len(n.decides) > 0 {
 		st.queuePast(n.decides)
+	}
+	if len(n.keeps) > 0 {
+		st.queueKept(n.keeps)
 	}
 	if len(n.awaits) > 0 {
 		if err := st.queueFamilies(n.awaits); err != nil {

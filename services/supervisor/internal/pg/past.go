@@ -121,7 +121,7 @@ func (p *pairs) add(id uuid.UUID, name string) {
 }
 
 func (st *step) queueContexts(ids []uuid.UUID) {
-	st.t.Queue(`SELECT id, retries, vars, started_at, created_at FROM execution WHERE id = ANY($1::uuid[])`, ids).Query(func(rows pgx.Rows) error {
+	st.t.Queue(`SELECT id, `+jobRetry+`, vars, started_at, created_at FROM execution WHERE id = ANY($1::uuid[])`, ids).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			c := &execution.Context{Now: st.now}
 			if err := rows.Scan(&c.ID, &c.Retries, &c.Vars, &c.StartedAt, &c.CreatedAt); err != nil {

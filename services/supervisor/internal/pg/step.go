@@ -77,6 +77,7 @@ type step struct {
 	answers  *answers
 	effects  effects
 	strays   []stray // items that were read before their group
+	kept     kept    // what was read last
 	bad      faults
 	changes  execution.Changes
 }

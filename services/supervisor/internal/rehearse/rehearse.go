@@ -61,7 +61,7 @@ type Task struct {
 // Bounds of a rehearsal, against sensors whose script never changes its answer.
 const (
 	maxEvents = 200_000
-	maxRuns   = 100
+	maxRuns   = 2 * jobspec.MaxRestarts
 	maxSteps  = 2_000
 )
 
@@ -71,6 +71,7 @@ type player struct {
 	plan   *jobspec.Plan
 	script Script
 	state  *engine.State
+	before *engine.State // the run before
 	now    time.Time
 	tries  map[string]int
 	forked map[int]Fake // children that nobody has waited for yet
@@ -92,6 +93,7 @@ func Play(def *jobspec.Definition, vars jobspec.Vars, script Script) (*Result, e
 	}
 	begin := engine.Begin{Run: 1, Plan: plan}
 	for ; begin.Run <= maxRuns; begin.Run++ {
+		p.before = p.state
 		if err := p.run(begin); err != nil {
 			return nil, err
 		}
@@ -101,9 +103,10 @@ func Play(def *jobspec.Definition, vars jobspec.Vars, script Script) (*Result, e
 			return p.result(begin.Run), nil
 		}
 		begin.Retries++
-		begin.Reuse = nil
+		begin.Pauses = j.Policy.Pauses
+		begin.Reuse, begin.ReuseRun = nil, 0
 		if j.RestartSoft {
-			begin.Reuse = p.reuse()
+			begin.Reuse, begin.ReuseRun = p.reuse(), begin.Run
 		}
 		p.now = *j.RestartAt
 	}
@@ -126,7 +129,6 @@ func builtIn(vars jobspec.Vars, def *jobspec.Definition) {
 
 // run plays one run.
 func (p *player) run(begin engine.Begin) error {
-	p.plan.Vars["JobRetry"] = int64(begin.Retries)
 	p.forked = map[int]Fake{}
 	p.state = engine.New(begin, p.now)
 	if err := p.settle(); err != nil {
@@ -332,6 +334,9 @@ func (p *player) settle() error {
 		for _, i := range need.Decide {
 			s.Decide(i, p.decide(s.Tasks[i]))
 		}
+		for _, i := range need.Kept {
+			s.Keep(i, p.kept(s.Tasks[i].Spec.Name))
+		}
 		for _, i := range need.Children {
 			s.Children(i, p.children(s.Tasks[i]), p.now)
 		}
@@ -379,9 +384,10 @@ func (p *player) decide(t *engine.Task) *jobspec.Decision {
 	return d
 }
 
-// vars are those of the run with the outputs of what has completed.
+// vars are those of the run with the outputs of what has ended.
 func (p *player) vars() jobspec.Vars {
 	vars := maps.Clone(p.plan.Vars)
+	vars["JobRetry"] = int64(p.state.Job.Retries + p.state.Job.Policy.Pauses)
 	for k, v := range p.outputs() {
 		vars[k] = v
 	}
@@ -391,7 +397,7 @@ func (p *player) vars() jobspec.Vars {
 func (p *player) outputs() map[string]string {
 	done := slices.DeleteFunc(p.order(), func(i int) bool {
 		t := p.state.Tasks[i]
-		return t.State != engine.TaskCompleted || t.IsItem()
+		return !t.State.Gives() || t.EndedAt == nil || t.IsItem()
 	})
 	slices.SortStableFunc(done, func(a, b int) int { return p.state.Tasks[a].EndedAt.Compare(*p.state.Tasks[b].EndedAt) })
 	out := map[string]string{}
@@ -406,6 +412,17 @@ func (p *player) reuse() map[string]engine.Reused {
 	for _, t := range p.state.Tasks {
 		if t.State == engine.TaskCompleted && !t.IsItem() {
 			kept[t.Name()] = engine.Reused{ExitCode: t.ExitCode, Outputs: t.Outputs, Result: t.Result}
+		}
+	}
+	return kept
+}
+
+// kept are the items of a fan-out that completed in the run before.
+func (p *player) kept(group string) map[string]engine.Kept {
+	kept := map[string]engine.Kept{}
+	for _, t := range p.before.Tasks {
+		if t.IsItem() && t.Spec.Name == group && t.State == engine.TaskCompleted {
+			kept[t.ItemName] = engine.Kept{Value: t.ItemValue, Reused: engine.Reused{ExitCode: t.ExitCode, Outputs: t.Outputs, Result: t.Result}}
 		}
 	}
 	return kept

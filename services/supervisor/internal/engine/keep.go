@@ -1,0 +1,50 @@
+package engine
+
+import (
+	"bytes"
+	"encoding/json"
+	"time"
+)
+
+// Kept is an item of a fan-out that completed in the run before: it need not run again.
+type Kept struct {
+	Value any // of the item; one by the same name and with another value is another item
+	Reused
+}
+
+// mayKeep says whether the items of a group that completed in the run before are kept when the group runs again.
+func (b *Begin) mayKeep(t *Task) bool {
+	return b.ReuseRun > 0 && t.IsGroup() && !t.Reuse && !t.Spec.AlwaysRun && !t.Spec.AllowStartIfCompleted && t.Spec.Name != b.From
+}
+
+// Keep answers Need.Kept about a group: the items by their names. Continue goes on with it.
+func (s *State) Keep(idx int, kept map[string]Kept) {
+	if s.kept == nil {
+		s.kept = map[int]map[string]Kept{}
+	}
+	if kept == nil {
+		kept = map[string]Kept{}
+	}
+	s.kept[idx] = kept
+}
+
+// keep completes an item that completed in the run before; it says whether it did.
+func (s *State) keep(t *Task, kept map[string]Kept, now time.Time) bool {
+	k, ok := kept[t.ItemName]
+	if !ok || !sameValue(k.Value, t.ItemValue) {
+		return false
+	}
+	t.ExitCode, t.Outputs, t.Result, t.Message = k.ExitCode, k.Outputs, k.Reused.Result, completedBefore
+	s.move(t, TaskCompleted, "", now)
+	return true
+}
+
+// completedBefore is the message of what completed in the run before.
+const completedBefore = "completed in an earlier run"
+
+// sameValue compares two values as they are stored.
+func sameValue(a, b any) bool {
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	return errX == nil && errY == nil && bytes.Equal(x, y)
+}

@@ -1,0 +1,118 @@
+package pg
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/formicary/formicary/services/supervisor/internal/definition"
+	"github.com/formicary/formicary/services/supervisor/internal/engine"
+	"github.com/formicary/formicary/services/supervisor/internal/execution"
+)
+
+// keptItems reads the items of fan-outs that completed in an earlier run.
+const keptItems = `SELECT u.request_id, u.run, u.name, i.name, i.item_value, i.exit_code, i.outputs, i.result
+	FROM (SELECT unnest($1::uuid[]) AS request_id, unnest($2::int[]) AS run, unnest($3::text[]) AS name) u
+	JOIN execution e ON e.request_id = u.request_id AND e.run = u.run
+	JOIN task g ON g.execution_id = e.id AND g.name = u.name AND g.group_idx IS NULL AND g.items IS NOT NULL
+	JOIN task i ON i.execution_id = e.id AND i.idx BETWEEN (g.items ->> 'first')::int AND (g.items ->> 'first')::int + (g.items ->> 'total')::int - 1
+	WHERE i.state = 'COMPLETED'`
+
+// mostKept bounds the outputs and results of items that are kept for a step, in bytes. What is more runs again.
+const mostKept = 32 << 20
+
+// keptGroup names a fan-out of an earlier run.
+type keptGroup struct {
+	execution.Key
+	name string
+}
+
+// kept are the items of fan-outs that completed in an earlier run, by their names.
+type kept map[keptGroup]map[string]engine.Kept
+
+func (k kept) scan(rows pgx.Rows) error {
+	size := 0
+	for rows.Next() {
+		var g keptGroup
+		var name string
+		var value, outputs []byte
+		var x engine.Kept
+		if err := rows.Scan(&g.Request, &g.Run, &g.name, &name, &value, &x.ExitCode, &outputs, &x.Result); err != nil {
+			return fmt.Errorf("read kept item: %w", err)
+		}
+		if size += len(outputs) + len(x.Result); size > mostKept {
+			continue
+		}
+		var err error
+		if x.Value, err = definition.DecodeValue(value); err != nil {
+			continue // it runs again
+		}
+		if len(outputs) > 0 && json.Unmarshal(outputs, &x.Outputs) != nil {
+			continue
+		}
+		if k[g] == nil {
+			k[g] = map[string]engine.Kept{}
+		}
+		k[g][name] = x
+	}
+	return rows.Err()
+}
+
+// Kept returns the items of fan-outs that completed in an earlier run: by the name of the fan-out, then their own.
+func (s *Store) Kept(ctx context.Context, key execution.Key, groups []string) (map[string]map[string]engine.Kept, error) {
+	requests, runs := make([]uuid.UUID, len(groups)), make([]int32, len(groups))
+	for i := range groups {
+		requests[i], runs[i] = key.Request, int32(key.Run)
+	}
+	rows, err := s.pool.Query(ctx, keptItems, requests, runs, groups)
+	if err != nil {
+		return nil, fmt.Errorf("read items of run %d of request %s: %w", key.Run, key.Request, err)
+	}
+	defer rows.Close()
+	k := kept{}
+	if err := k.scan(rows); err != nil {
+		return nil, fmt.Errorf("read items of run %d of request %s: %w", key.Run, key.Request, err)
+	}
+	byName := make(map[string]map[string]engine.Kept, len(k))
+	for g, items := range k {
+		byName[g.name] = items
+	}
+	return byName, nil
+}
+
+// Pauses returns how often a job had paused itself when a run ended; 0 of a run that never began.
+func (s *Store) Pauses(ctx context.Context, key execution.Key) (n int, err error) {
+	err = s.pool.QueryRow(ctx, `SELECT coalesce((policy ->> 'pauses')::int, 0) FROM execution WHERE request_id = $1 AND run = $2`, key.Request, key.Run).Scan(&n)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return 0, fmt.Errorf("read pauses of run %d of request %s: %w", key.Run, key.Request, err)
+	}
+	return n, nil
+}
+
+// keeps are the fan-outs whose completed items a run keeps, by index.
+func (r *run) keeps(need engine.Need) map[int]keptGroup {
+	groups := make(map[int]keptGroup, len(need.Kept))
+	for _, idx := range need.Kept {
+		t := r.state.Tasks[idx]
+		groups[idx] = keptGroup{execution.Key{Request: r.Request, Run: t.KeepOf}, t.Spec.Name}
+	}
+	return groups
+}
+
+// queueKept reads what the runs want to keep.
+func (st *step) queueKept(runs []*run) {
+	var requests []uuid.UUID
+	var numbers []int32
+	var names []string
+	for _, r := range runs {
+		for _, g := range r.keeps(r.state.Need()) {
+			requests, numbers, names = append(requests, g.Request), append(numbers, int32(g.Run)), append(names, text(g.name))
+		}
+	}
+	st.kept = kept{}
+	st.t.Queue(keptItems, requests, numbers, names).Query(st.kept.scan)
+}
