@@ -68,7 +68,8 @@ type Task struct {
 	Method string   `json:"method"`
 	Tags   []string `json:"tags,omitempty"`
 	Slots  int      `json:"slots"`
-	// Timeout of one attempt, Grace between TERM and KILL.
+	// Timeout of one attempt, which of a task without an ant is one child, one wait for approval; 0 means no bound. Grace
+	// between TERM and KILL.
 	Timeout time.Duration `json:"timeout"`
 	Grace   time.Duration `json:"grace"`
 	// PendingTimeout bounds the wait for an ant, TotalTimeout all attempts together; 0 means no bound.

@@ -133,6 +133,7 @@ func (r *reader) task(n *node, within span, grace time.Duration) taskDraft {
 	fields.fanOut(n)
 	fields.finish(n)
 	fields.checkMethod(n)
+	fields.limits(n)
 	t.task.Spec.Method, t.task.Spec.Shell = t.task.Method, isScript(t.task.Method)
 	t.task.Late, t.unset = r.late, r.unset
 	for name := range t.task.Spec.Variables {

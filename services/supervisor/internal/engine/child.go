@@ -27,6 +27,7 @@ func (s *State) fork(t *Task, now time.Time) {
 	t.Round++
 	t.ChildID = ""
 	s.move(t, TaskWaiting, GateChild, now)
+	t.waitSince(now)
 	t.WaitReason = "a job " + t.Fork.JobType + " is submitted"
 	s.Forks = append(s.Forks, t.Idx)
 }
@@ -36,6 +37,7 @@ func (s *State) chore(t *Task, now time.Time) {
 	s.begin(t, now)
 	t.Round++
 	s.move(t, TaskWaiting, GateChild, now)
+	t.waitSince(now)
 	t.WaitReason = "supervisor does it"
 	s.Chores = append(s.Chores, t.Idx)
 }
@@ -164,6 +166,7 @@ func (s *State) join(now time.Time) (complete bool) {
 		delete(s.children, i)
 		if !s.overtaken(t, now) {
 			s.begin(t, now)
+			t.waitSince(now) // also when it stands at the gate, because it is tried again
 			s.joined(t, c, now)
 		}
 	}
@@ -176,6 +179,7 @@ func (s *State) joined(t *Task, c Children, now time.Time) {
 	case c.Open > 0:
 		if t.State != TaskWaiting || t.WaitGate != GateChild {
 			s.move(t, TaskWaiting, GateChild, now)
+			t.waitSince(now)
 		}
 		s.touch(t)
 		t.WaitReason = fmt.Sprintf("it waits for %d jobs", c.Open)

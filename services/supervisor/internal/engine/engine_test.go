@@ -347,3 +347,32 @@ func BenchmarkGroup(b *testing.B) {
 		})
 	}
 }
+
+// The timeout of what waits without an ant counts from each of its attempts, and not from what came before.
+func TestTimeoutsOfWhatWaits(t *testing.T) {
+	at := func(a *actor, name string) time.Duration {
+		task := a.task(name)
+		if limit := task.Limit(); limit != nil {
+			return limit.At.Sub(a.now)
+		}
+		return 0
+	}
+	for plan, script := range map[string]string{
+		"x fork timeout=2s": "x=never .", "f fork=nowait c=x; x await=f timeout=2s": "f=open .", "x chore timeout=2s": "x=never .",
+		"x manual timeout=2s": ".", "x manual sla=escalate timeout=2s": ".", "x fork retry=1 timeout=2s": "x=never . #x .",
+		"f fork=nowait c=x; x await=f timeout=2s retry=1": "f=open . #x .",
+	} {
+		if left := at(short(t, plan, script+" stop"), "x"); left != 2*time.Second {
+			t.Errorf("%s: %s are left", plan, left)
+		}
+	}
+	for plan, script := range map[string]string{"x timeout=2s": "", "x c=WAIT_FOR_APPROVAL timeout=2s": ".", "x timeout=2s retry=1 delay=1h": "x=1 !x"} {
+		if left := at(short(t, plan, script+" stop"), "x"); left != 0 {
+			t.Errorf("%s: %s are left", plan, left)
+		}
+	}
+	a := short(t, "x fork timeout=2s", "x=never . #x")
+	if x := a.task("x"); len(a.cancelled) != 1 || x.Message != "too long" || a.job.ErrorMessage != `task "x" did not end within its timeout: too long` {
+		t.Errorf("cancelled %v; %s; %s", a.cancelled, x.Message, a.job.ErrorMessage)
+	}
+}

@@ -297,7 +297,7 @@ func (s *State) leave(t *Task) {
 	case t.WaitGate == GateApproval:
 		s.Dismissed = append(s.Dismissed, t.Idx)
 	case t.WaitGate == GateChild && t.Method() != jobspec.MethodAwaitForkedJob:
-		s.CancelChildren = append(s.CancelChildren, t.Idx)
+		s.CancelChildren = append(s.CancelChildren, Abandoned{t.Idx, t.Round})
 	}
 }
 

@@ -198,6 +198,9 @@ func drawKind(t *rapid.T, p *jobspec.Plan, task *jobspec.Task) {
 	case 7:
 		task.Method = jobspec.MethodExpireArtifacts
 	}
+	if !jobspec.NeedsAnt(task.Method) && rapid.Bool().Draw(t, "no timeout") {
+		task.Timeout = 0
+	}
 	task.Decide = task.FanOut != nil || task.Fork != nil || one(t, 3, "decide")
 }
 
@@ -455,6 +458,7 @@ func (m *model) trouble() {
 		if len(waits) > 0 {
 			i := rapid.SampledFrom(waits).Draw(m.t, "overdue")
 			m.overdue(i)
+			m.ref.now = m.now
 			m.ref.overdue(m.ref.tasks[i])
 		}
 	default:

@@ -54,8 +54,9 @@ type refTask struct {
 	taken     []string
 	handled   bool
 	halted    bool
-	noMore    bool // of a group: releases no further item
-	late      bool // of a group: took too long
+	noMore    bool      // of a group: releases no further item
+	late      bool      // of a group: took too long
+	since     time.Time // it waits for a child or a vote
 }
 
 func newReference(b *engine.Begin, decide func(*refTask) *jobspec.Decision, await func(*refTask) engine.Children) *reference {
@@ -294,6 +295,7 @@ func (r *reference) launch(t *refTask) {
 		r.begin(t)
 		t.round++
 		r.set(t, engine.TaskWaiting, engine.GateChild)
+		t.since = r.now
 	case jobspec.MethodAwaitForkedJob:
 		t.asking = true
 	default:
@@ -325,6 +327,7 @@ func (r *reference) decisions() (changed bool) {
 				r.start(t)
 			case await:
 				r.begin(t)
+				t.since = r.now
 				r.joined(t, r.await(t))
 			default:
 				r.decided(t, r.decide(t))
@@ -727,7 +730,7 @@ func (r *reference) repeat(t *refTask, what, outcome string) {
 	case what == "PAUSE_JOB":
 		r.pause(true)
 		r.start(t)
-	case what == "EXECUTING" && t.begun != nil && !r.now.Before(t.begun.Add(t.spec.Timeout)):
+	case what == "EXECUTING" && t.spec.Timeout > 0 && t.begun != nil && !r.now.Before(t.begun.Add(t.spec.Timeout)):
 		r.failFinally(t, "TIMED_OUT")
 	default:
 		r.later(t, true)
@@ -879,7 +882,11 @@ func (r *reference) overdue(t *refTask) {
 	} else {
 		r.reopen()
 		t.code, t.errorCode = 0, ""
-		r.failFinally(t, "TIMED_OUT")
+		if limit := t.spec.Timeout; limit > 0 && t.gate == engine.GateChild && !r.now.Before(t.since.Add(limit)) {
+			r.judge(t, "TIMED_OUT", 0, engine.ClassTimeout)
+		} else {
+			r.failFinally(t, "TIMED_OUT")
+		}
 	}
 	r.settle()
 }

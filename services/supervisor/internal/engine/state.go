@@ -141,12 +141,15 @@ type Extra struct {
 	ClassTries map[string]int `json:"class_tries,omitempty"`
 	// Halted: an item that its group has told to stop. It is not tried again.
 	Halted bool `json:"halted,omitempty"`
+	// Since is when the task began to wait for its child, its children, its chore or its approval: what Spec.Timeout
+	// counts from. Nil while it waits for nothing of the kind.
+	Since *time.Time `json:"since,omitempty"`
 }
 
 // IsZero says that there is nothing to keep.
 func (e *Extra) IsZero() bool {
 	return e.Place == nil && e.Round == 0 && e.Fork == nil && e.ChildID == "" && e.Approval == nil && e.Accepted == "" &&
-		len(e.ClassTries) == 0 && len(e.Variables) == 0 && !e.Halted
+		len(e.ClassTries) == 0 && len(e.Variables) == 0 && !e.Halted && e.Since == nil
 }
 
 // Items are the counters of a group. The row of the group holds them as one JSON value.
@@ -239,9 +242,9 @@ type State struct {
 	Escalations []int
 	// Dismissed are approvals that are no longer waited for, because the task was stopped: nobody can vote any more.
 	Dismissed []int
-	// CancelChildren are tasks whose open child, or chore, is no longer waited for and is cancelled. The cancel of a
+	// CancelChildren are open children, and chores, that are no longer waited for and are cancelled. The cancel of a
 	// run (Job.CancelRequested) is beyond that the cancel of its children with CascadeCancel whose tasks have ended.
-	CancelChildren []int
+	CancelChildren []Abandoned
 	// Stop are running tasks whose attempt must be told to stop, in order.
 	Stop []int
 	// Withdraw are tasks that were DISPATCHED and whose attempt ends CANCELLED at once, in order. If the attempt was
@@ -274,6 +277,9 @@ const (
 	sweepEnd                            // stop everything
 	sweepResume                         // what the pause held may start
 )
+
+// Abandoned is a child, or chore, that its task waits for no longer. The task may be at its next round already.
+type Abandoned struct{ Idx, Round int }
 
 // Need is what must be loaded before a step is complete. All lists are in order and without repetitions.
 type Need struct {

@@ -28,7 +28,8 @@ func (s *State) TaskEnded(idx int, o Outcome, now time.Time) {
 	s.run(now)
 }
 
-// TaskOverdue says that a task that is READY or WAITING waited longer than it may; o is the reason.
+// TaskOverdue says that a task that is READY or WAITING waited longer than it may; o is the reason. What it waited for is
+// given up: a child is cancelled.
 func (s *State) TaskOverdue(idx int, o Outcome, now time.Time) {
 	t := s.Tasks[idx]
 	if t == nil || t.State != TaskReady && t.State != TaskWaiting || s.Job.State.Terminal() {
@@ -41,10 +42,15 @@ func (s *State) TaskOverdue(idx int, o Outcome, now time.Time) {
 		t.Items.Overdue = true
 		s.stopItems(t)
 	} else {
+		limit := t.Limit()
 		s.reopen()
 		s.leave(t)
-		s.note(t, o)
-		s.fail(t, o, now)
+		if limit != nil && limit.Attempt && t.WaitGate == GateChild && !limit.At.After(now) {
+			s.conclude(t, o, now)
+		} else {
+			s.note(t, o)
+			s.fail(t, o, now)
+		}
 	}
 	s.run(now)
 }
@@ -370,7 +376,7 @@ func (s *State) move(t *Task, to TaskState, gate string, now time.Time) {
 	s.touch(t)
 	s.JobChanged = true
 	s.count(t, -1)
-	t.State, t.WaitGate, t.WaitReason, t.WakeAt = to, gate, "", nil
+	t.State, t.WaitGate, t.WaitReason, t.WakeAt, t.Since = to, gate, "", nil, nil
 	s.count(t, 1)
 	if !to.Terminal() {
 		return

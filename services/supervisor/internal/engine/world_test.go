@@ -229,8 +229,13 @@ func (w *world) save(s *engine.State) {
 
 // effects keeps the books of what goes on outside.
 func (w *world) effects(s *engine.State) {
+	for _, a := range s.CancelChildren {
+		if w.tasks[a.Idx].Round != a.Round { // it waits for the next one already
+			w.abandon(a)
+		}
+	}
 	for _, i := range slices.Concat(s.Forks, s.Chores) {
-		if w.tasks[i].WaitGate != engine.GateChild && !slices.Contains(s.CancelChildren, i) {
+		if w.tasks[i].WaitGate != engine.GateChild && !slices.Contains(s.CancelChildren, engine.Abandoned{Idx: i, Round: w.tasks[i].Round}) {
 			w.t.Fatalf("task %d forks without waiting", i)
 		}
 		w.children[i] = ""
@@ -238,15 +243,10 @@ func (w *world) effects(s *engine.State) {
 			w.forked[t.Name()] = ""
 		}
 	}
-	for _, i := range s.CancelChildren {
-		if _, ok := w.children[i]; !ok {
-			w.t.Fatalf("task %d has no child to cancel", i)
+	for _, a := range s.CancelChildren {
+		if w.tasks[a.Idx].Round == a.Round {
+			w.abandon(a)
 		}
-		delete(w.children, i)
-		if t := w.tasks[i]; t.Fork != nil {
-			w.forked[t.Name()] = "CANCELLED"
-		}
-		w.cancelled = append(w.cancelled, i)
 	}
 	for _, i := range s.Approvals {
 		w.votes[i] = true
@@ -267,6 +267,19 @@ func (w *world) effects(s *engine.State) {
 			w.t.Fatalf("task %d is withdrawn as %s", i, w.tasks[i].State)
 		}
 	}
+}
+
+// abandon cancels a child that is no longer waited for.
+func (w *world) abandon(a engine.Abandoned) {
+	w.t.Helper()
+	if _, ok := w.children[a.Idx]; !ok {
+		w.t.Fatalf("task %d has no child to cancel", a.Idx)
+	}
+	delete(w.children, a.Idx)
+	if t := w.tasks[a.Idx]; t.Fork != nil {
+		w.forked[t.Name()] = "CANCELLED"
+	}
+	w.cancelled = append(w.cancelled, a.Idx)
 }
 
 // in returns the tasks in some states, in order.
@@ -362,6 +375,10 @@ func (w *world) wake(i int) {
 
 func (w *world) overdue(i int) {
 	o := engine.Outcome{State: engine.AttemptTimedOut, FailureClass: engine.ClassTimeout, Message: "too long"}
+	t := w.tasks[i]
+	if limit := t.Limit(); limit != nil && limit.At.After(w.now) {
+		w.now = limit.At
+	}
 	w.step(func(s *engine.State) { s.TaskOverdue(i, o, w.now) }, i)
 }
 

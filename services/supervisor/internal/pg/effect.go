@@ -91,8 +91,8 @@ func (f *effects) take(r execution.Run, s *engine.State, now time.Time, c *execu
 	for _, idx := range s.Dismissed {
 		f.decided = append(f.decided, decision{ref(s.Tasks[idx]), "CANCELLED", false})
 	}
-	for _, idx := range s.CancelChildren {
-		f.halted = append(f.halted, ref(s.Tasks[idx]))
+	for _, a := range s.CancelChildren {
+		f.halted = append(f.halted, roundRef{r.ID, a.Idx, a.Round})
 	}
 	c.Children = c.Children || len(s.Forks)+len(s.CancelChildren) > 0
 	c.Chores = c.Chores || len(s.Chores)+len(s.CancelChildren) > 0

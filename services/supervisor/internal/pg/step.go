@@ -374,12 +374,12 @@ func (st *step) apply(r *run, e *execution.Event) execution.Verdict {
 		if t == nil {
 			return execution.Ignored
 		}
-		at := overdue(t)
-		if at == nil || at.After(st.now) {
+		limit := t.Limit()
+		if limit == nil || limit.At.After(st.now) {
 			return execution.Ignored
 		}
 		s.TaskOverdue(e.Idx, engine.Outcome{
-			State: engine.AttemptTimedOut, FailureClass: engine.ClassTimeout, Message: tooLong(t, st.now), Random: random(),
+			State: engine.AttemptTimedOut, FailureClass: engine.ClassTimeout, Message: limit.Message, Random: random(),
 		}, st.now)
 	case execution.Cancelled:
 		s.Cancel(e.Reason, st.now)
@@ -398,13 +398,6 @@ func (st *step) apply(r *run, e *execution.Event) execution.Verdict {
 		r.family = family{stale: true}
 	}
 	return execution.Applied
-}
-
-func tooLong(t *engine.Task, now time.Time) string {
-	if t.StartedAt != nil && t.Spec.TotalTimeout > 0 && !now.Before(t.StartedAt.Add(t.Spec.TotalTimeout)) {
-		return fmt.Sprintf("its attempts together did not end within %s", t.Spec.TotalTimeout)
-	}
-	return fmt.Sprintf("no ant took it within %s", t.Spec.PendingTimeout)
 }
 
 // end ends an attempt if it may be ended by this event.

@@ -216,12 +216,28 @@ func (p *player) fake(t *engine.Task) Fake {
 }
 
 func (p *player) vote(t *engine.Task) {
-	outcome := p.fake(t).Vote
+	f := p.fake(t)
+	if f.TimedOut {
+		p.late(t)
+		return
+	}
+	outcome := f.Vote
 	if outcome == "" {
 		outcome = jobspec.OutcomeApproved
 	}
 	p.say("%s is %s", t.Name(), outcome)
 	p.state.Voted(t.Idx, t.Round, outcome, "by the script", p.now)
+}
+
+// late lets the time pass that a task has for what it waits for.
+func (p *player) late(t *engine.Task) {
+	if limit := t.Limit(); limit != nil {
+		p.now = later(p.now, limit.At)
+	}
+	p.say("%s takes too long", t.Name())
+	p.state.TaskOverdue(t.Idx, engine.Outcome{
+		State: engine.AttemptTimedOut, FailureClass: engine.ClassTimeout, Message: "it did not end in time", Random: 0.5,
+	}, p.now)
 }
 
 // child lets the child of a task be submitted, then end. It says whether something happened.
@@ -240,6 +256,10 @@ func (p *player) child(t *engine.Task) bool {
 		p.state.Submitted(t.Idx, t.Round, id, p.now)
 	default:
 		f := p.fake(t)
+		if f.TimedOut {
+			p.late(t)
+			return true
+		}
 		o := ended(f)
 		p.say("the job of %s is %s", t.Name(), o.State)
 		p.state.ChildEnded(t.Idx, t.Round, o, p.now)

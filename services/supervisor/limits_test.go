@@ -1,0 +1,58 @@
+package supervisor_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/testkit"
+	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
+)
+
+// The timeout of a task holds for every method, also where no ant executes it.
+func TestTimeoutsOfTasksWithoutAnAnt(t *testing.T) {
+	t.Parallel()
+	const short = time.Second
+	loose := func(f *jobspec.Fork) { f.Wait = false }
+	timed := func(x jobspec.Task) jobspec.Task {
+		x.Timeout = short
+		return x
+	}
+	for name, tasks := range map[string][]jobspec.Task{
+		"fork":       {timed(fork("x", nil))},
+		"await":      {fork("f", loose, "x"), timed(jobspec.Task{Name: "x", Method: jobspec.MethodAwaitForkedJob, AwaitForkedTasks: []string{"f"}})},
+		"manual":     {timed(jobspec.Task{Name: "x", Method: jobspec.MethodManual})},
+		"fan-out":    nil,
+		"both tries": {func() jobspec.Task { x := timed(fork("x", nil)); x.Retry = 1; return x }()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			id := ""
+			if tasks == nil {
+				id = w.admitText("job_type: job\ntasks:\n- {task_type: x, method: FORK_JOB, fan_out: {items: [1, 2], fork_job_type: child-job}, timeout: 1s}\n")
+			} else {
+				id = w.admit(plan(tasks...))
+			}
+			e := w.becomes(id, executionv1.Execution_FAILED)
+			if e.GetErrorCode() != "ERR_TASK_TIMED_OUT" || !strings.Contains(e.GetErrorMessage(), `"x`) {
+				t.Errorf("%s: %s", e.GetErrorCode(), e.GetErrorMessage())
+			}
+			w.children.mu.Lock()
+			keys := make([]string, 0, len(w.children.known))
+			for key := range w.children.known {
+				keys = append(keys, key)
+			}
+			w.children.mu.Unlock()
+			for _, key := range keys {
+				// Children that a task has submitted and not waited for live on.
+				testkit.Eventually(t, waitTime, "the child is cancelled, or not", func() bool { return w.children.cancelled(key) == (name != "await") })
+			}
+			if want := map[string]int{"fork": 1, "await": 1, "fan-out": 2, "both tries": 2}[name]; len(keys) > want { // one may be given up before it is submitted
+				t.Errorf("%d children, want at most %d", len(keys), want)
+			}
+			w.settled()
+		})
+	}
+}
