@@ -7,7 +7,9 @@ import (
 
 	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/testkit"
+	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
+	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 )
 
 // The timeout of a task holds for every method, also where no ant executes it.
@@ -55,4 +57,37 @@ func TestTimeoutsOfTasksWithoutAnAnt(t *testing.T) {
 			w.settled()
 		})
 	}
+}
+
+// A task that waits for a job ends as the job does: with the exit code of the task that failed it, and its error code.
+func TestExitCodesOfChildren(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.newAnt("ant1", 4, func(work *antv1.Work) *antv1.Result {
+		if work.GetTask() == "compile" {
+			return &antv1.Result{Outcome: antv1.Result_FAILED, ExitCode: 42, FailureClass: "user"}
+		}
+		return &antv1.Result{Outcome: antv1.Result_SUCCEEDED}
+	})
+	routes := []jobspec.Route{{Key: "42", Targets: []string{"after"}}}
+	waits := fork("f", nil)
+	waits.Routes = routes
+	join := jobspec.Task{Name: "join", Method: jobspec.MethodAwaitForkedJob, AwaitForkedTasks: []string{"f"}, Routes: routes}
+	for name, p := range map[string]*jobspec.Plan{
+		"f":    plan(waits, task("after")),
+		"join": plan(fork("f", func(f *jobspec.Fork) { f.Wait = false }, "join"), join, task("after")),
+	} {
+		id := w.admit(p)
+		key, child := w.submitted(id, "f")
+		w.waiting(id, name)
+		w.jobs.add(plan(task("compile")), func(l *jobv1.Launch) { l.RequestId = child })
+		w.admitRun(child, 1)
+		e := w.becomes(child, executionv1.Execution_FAILED)
+		w.childEnds(key, child, jobv1.JobRequest_FAILED, e.GetErrorCode(), e.GetErrorMessage())
+		w.taskBecomes(id, "after", executionv1.Task_COMPLETED)
+		if got := w.tasks(id)[name]; got.GetExitCode() != 42 {
+			t.Errorf("%s ended with %d", name, got.GetExitCode())
+		}
+	}
+	w.settled()
 }

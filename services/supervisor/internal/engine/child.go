@@ -98,11 +98,19 @@ func (s *State) ChildEnded(idx, round int, c ChildOutcome, now time.Time) {
 		maps.Copy(o.Outputs, t.forked())
 	}
 	if c.State != childCompleted {
-		o.State, o.FailureClass = AttemptFailed, ClassUser
-		o.Message = c.told()
+		o.State, o.FailureClass = failedAs(c.ErrorCode)
+		o.ExitCode, o.ErrorCode, o.Message = c.ExitCode, c.ErrorCode, c.told()
 	}
 	s.conclude(t, o, now)
 	s.run(now)
+}
+
+// failedAs is how a task fails whose child did not complete: as the child.
+func failedAs(code string) (AttemptState, string) {
+	if code == codeTimedOut || code == codeJobTimeout {
+		return AttemptTimedOut, ClassTimeout
+	}
+	return AttemptFailed, ClassUser
 }
 
 // How the end of a child is told, and of one further down.
@@ -184,10 +192,12 @@ func (s *State) joined(t *Task, c Children, now time.Time) {
 		s.touch(t)
 		t.WaitReason = fmt.Sprintf("it waits for %d jobs", c.Open)
 	case c.Failed > 0:
-		s.conclude(t, Outcome{
-			State: AttemptFailed, Claimed: true, FailureClass: ClassUser, Outputs: c.Outputs,
+		o := Outcome{
+			Claimed: true, ExitCode: c.ExitCode, ErrorCode: c.ErrorCode, Outputs: c.Outputs,
 			Message: fmt.Sprintf("%d jobs failed: %s", c.Failed, c.Message),
-		}, now)
+		}
+		o.State, o.FailureClass = failedAs(c.ErrorCode)
+		s.conclude(t, o, now)
 	default:
 		s.conclude(t, Outcome{State: AttemptSucceeded, Claimed: true, Outputs: c.Outputs}, now)
 	}

@@ -24,6 +24,8 @@ type Policy struct {
 	Rules []jobspec.ErrorRule `json:"rules,omitempty"`
 	// Restart is set by RESTART_JOB: the run ends FAILED and a new one is asked for, which keeps completed tasks.
 	Restart bool `json:"restart,omitempty"`
+	// ExitCode is that of the task whose failure failed the job.
+	ExitCode int `json:"exit_code,omitempty"`
 	// AutoResume is set by PAUSE_JOB, and by a vote that ends the wait for approvals: the pause ends by itself, at
 	// Job.ResumeAt.
 	AutoResume bool `json:"auto_resume,omitempty"`
@@ -318,6 +320,7 @@ type Outcome struct {
 	Claimed      bool         // false: it was never started, which costs no retry
 	ExitCode     int
 	FailureClass string // "", user, oom, timeout, infra, cancelled or rejected
+	ErrorCode    string // of a failure that has one already: that of a child
 	Message      string
 	Outputs      map[string]string
 	Body         string
@@ -333,6 +336,7 @@ type ChildOutcome struct {
 	ID string
 	// State is COMPLETED, or what else the request of the child ended in.
 	State     string
+	ExitCode  int // of the task that failed it
 	ErrorCode string
 	Message   string
 	Outputs   map[string]string // those of the child, by the names of the child
@@ -341,6 +345,8 @@ type ChildOutcome struct {
 // Children is how the children stand that an AWAIT_FORKED_JOB task waits for.
 type Children struct {
 	Open, Failed int
-	Message      string            // of the first that failed
+	Message      string // of the first that failed, as ExitCode and ErrorCode
+	ExitCode     int
+	ErrorCode    string
 	Outputs      map[string]string // that the task gets when all have completed
 }

@@ -91,7 +91,7 @@ func (s *State) Deadline(now time.Time) {
 		s.Job.DeadlineAt = nil
 		s.sweeping |= sweepEnd
 	} else {
-		s.failJob("ERR_JOB_TIMEOUT", s.Job.tooLong(now))
+		s.failJob(codeJobTimeout, s.Job.tooLong(now))
 		s.stop(now)
 	}
 	s.run(now)

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -196,7 +197,9 @@ func (w *world) await(t *jobspec.Task) engine.Children {
 		case state == "COMPLETED":
 			c.Outputs[name+"-status"] = state
 		default:
-			c.Failed++
+			if c.Failed++; c.Failed == 1 {
+				c.ExitCode, _ = strconv.Atoi(state)
+			}
 			c.Message = cmp.Or(c.Message, name+" "+state)
 		}
 	}
@@ -340,9 +343,14 @@ func (w *world) childEnded(i, round int, state string) {
 	if round == t.Round {
 		delete(w.children, i)
 	}
-	w.step(func(s *engine.State) {
-		s.ChildEnded(i, round, engine.ChildOutcome{ID: fmt.Sprint("child-", i, "-", round), State: state, Message: "it broke", Outputs: map[string]string{"out": "1"}}, w.now)
-	}, i)
+	o := engine.ChildOutcome{ID: fmt.Sprint("child-", i, "-", round), State: state, Message: "it broke", Outputs: map[string]string{"out": "1"}}
+	if code, err := strconv.Atoi(state); err == nil {
+		o.State, o.ExitCode, o.ErrorCode = "FAILED", code, "ERR_CHILD"
+	}
+	if state == "late" {
+		o.State, o.ErrorCode = "FAILED", "ERR_JOB_TIMEOUT"
+	}
+	w.step(func(s *engine.State) { s.ChildEnded(i, round, o, w.now) }, i)
 }
 
 // tell tells the tasks that await children how these stand.

@@ -45,6 +45,7 @@ type Event struct {
 type ChildNews struct {
 	Request   uuid.UUID // zero: it was never submitted
 	State     string    // COMPLETED, FAILED or CANCELLED
+	ExitCode  int       // of the task that failed it
 	ErrorCode string    // of a failure, or the reason of a refusal
 	Message   string
 	Outputs   map[string]string

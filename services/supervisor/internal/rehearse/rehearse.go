@@ -268,7 +268,7 @@ func (p *player) child(t *engine.Task) bool {
 }
 
 func ended(f Fake) engine.ChildOutcome {
-	o := engine.ChildOutcome{State: f.Child, Message: f.Message, Outputs: f.Outputs}
+	o := engine.ChildOutcome{State: f.Child, ExitCode: f.ExitCode, Message: f.Message, Outputs: f.Outputs}
 	if o.State == "" {
 		o.State = string(engine.JobCompleted)
 		if f.ExitCode != 0 {
@@ -289,7 +289,9 @@ func (p *player) children(t *engine.Task) engine.Children {
 		o := ended(f)
 		if o.State != string(engine.JobCompleted) {
 			c.Failed++
-			c.Message = fmt.Sprintf("the job of %s is %s", p.state.Tasks[i].Name(), o.State)
+			if c.Message == "" {
+				c.Message, c.ExitCode = fmt.Sprintf("the job of %s is %s", p.state.Tasks[i].Name(), o.State), o.ExitCode
+			}
 			continue
 		}
 		if c.Outputs == nil {
