@@ -59,6 +59,27 @@ func TestDeadlines(t *testing.T) {
 	if at := a.job.DeadlineAt; at == nil || !at.Equal(t0.Add(time.Hour+6*time.Minute)) {
 		t.Errorf("the clean-up ends at %v", at)
 	}
+	a.now = a.now.Add(3 * time.Second)
+	a.end(a.named("a"), outcome("cancelled", true, a.now))
+	if at := a.job.DeadlineAt; at == nil || !at.Equal(a.now.Add(5*time.Minute)) {
+		t.Errorf("the clean-up that begins at %s ends at %v", a.now, at)
+	}
+	began := a.job.DeadlineAt
+	a.now = a.now.Add(time.Minute)
+	if a.cancel(); !a.job.DeadlineAt.Equal(*began) {
+		t.Errorf("a cancel moves the end of the clean-up to %v", a.job.DeadlineAt)
+	}
+	for _, stopped := range []string{">a cancel", ">a deadline"} {
+		a = short(t, "a grace=100s; b grace=2m; c; k always", stopped+" stop")
+		if at := a.job.DeadlineAt; at == nil || !at.Equal(a.now.Add(100*time.Second+6*time.Minute)) {
+			t.Errorf("%s: the clean-up after a long grace ends at %v", stopped, at)
+		}
+		a.now = a.now.Add(99 * time.Second)
+		a.end(a.named("a"), outcome("cancelled", true, a.now))
+		if at := a.job.DeadlineAt; at == nil || !at.Equal(a.now.Add(5*time.Minute)) || a.task("k").State != engine.TaskReady {
+			t.Errorf("%s: the clean-up is %s and ends at %v", stopped, a.task("k").State, at)
+		}
+	}
 
 	a = short(t, "job timeout=1h; a c=b; b", ">a pause !a stop")
 	if a.job.State != engine.JobPaused || a.job.DeadlineAt != nil {

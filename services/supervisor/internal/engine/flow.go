@@ -213,6 +213,9 @@ func (s *State) sweep(now time.Time) {
 func (s *State) wind(t *Task, now time.Time) {
 	switch {
 	case !t.Spec.AlwaysRun:
+		if t.State == TaskRunning {
+			s.spare(t, now)
+		}
 		s.halt(t, now)
 	case !s.mayStart(t) && !t.State.live():
 		s.drop(t, now)

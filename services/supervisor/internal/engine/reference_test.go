@@ -893,8 +893,10 @@ func (r *reference) overdue(t *refTask) {
 
 // wind stops everything but clean-up.
 func (r *reference) wind() {
-	r.stopping, r.pausing, r.over = true, false, false
-	if r.state == engine.JobPaused || r.state == engine.JobApproval {
+	waits := r.state == engine.JobPaused || r.state == engine.JobApproval
+	r.over = r.over && r.stopping && !waits
+	r.stopping, r.pausing = true, false
+	if waits {
 		r.state = engine.JobExecuting
 	}
 	for _, t := range r.tasks {

@@ -26,6 +26,8 @@ type Policy struct {
 	Restart bool `json:"restart,omitempty"`
 	// ExitCode is that of the task whose failure failed the job.
 	ExitCode int `json:"exit_code,omitempty"`
+	// Ending says that what ran when the job was stopped has not ended yet: the time of the clean-up begins then.
+	Ending bool `json:"ending,omitempty"`
 	// AutoResume is set by PAUSE_JOB, and by a vote that ends the wait for approvals: the pause ends by itself, at
 	// Job.ResumeAt.
 	AutoResume bool `json:"auto_resume,omitempty"`

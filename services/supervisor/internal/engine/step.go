@@ -89,6 +89,7 @@ func (s *State) Deadline(now time.Time) {
 	s.JobChanged = true
 	if s.Job.Stopping {
 		s.Job.DeadlineAt = nil
+		s.Job.Policy.Ending, s.PolicyChanged = false, true
 		s.sweeping |= sweepEnd
 	} else {
 		s.failJob(codeJobTimeout, s.Job.tooLong(now))
@@ -104,18 +105,45 @@ func (j *Job) tooLong(now time.Time) string {
 	return "the job did not end within its timeout of " + j.Policy.Timeout.String()
 }
 
-// stop stops what runs; clean-up gets its time.
+// stop stops what runs; clean-up gets its time once that has ended.
 func (s *State) stop(now time.Time) {
+	waits := s.Job.State == JobPaused || s.Job.State == JobApproval
+	if !s.Job.Stopping || waits { // else its clean-up goes on in the time that it has
+		s.Job.Policy.Ending, s.PolicyChanged = true, true
+		s.Job.DeadlineAt = later(now, stopTime+s.Job.Policy.CleanupTimeout)
+	}
 	s.Job.Stopping, s.Job.PauseRequested, s.Job.ResumeAt = true, false, nil
-	s.Job.DeadlineAt = later(now, stopTime+s.Job.Policy.CleanupTimeout)
 	s.sweeping |= sweepStop
-	if s.Job.State == JobPaused || s.Job.State == JobApproval {
+	if waits {
 		s.moveJob(JobExecuting)
 	}
 }
 
-// stopTime is what a task gets to end after it was told to, before the clean-up's own time begins to count.
+// stopTime is what a task gets to end after it was told to, beyond its grace. Supervisor ends its attempt earlier: it only
+// keeps a job from waiting for ever for what should have ended.
 const stopTime = time.Minute
+
+// spare lets the clean-up wait for a task that gets its grace to end.
+func (s *State) spare(t *Task, now time.Time) {
+	if at := later(now, t.Spec.Grace+stopTime+s.Job.Policy.CleanupTimeout); s.Job.Policy.Ending && s.Job.DeadlineAt != nil && at.After(*s.Job.DeadlineAt) {
+		s.Job.DeadlineAt = at
+	}
+}
+
+// cleanUp begins the time of the clean-up when nothing else is left.
+func (s *State) cleanUp(now time.Time) {
+	j := &s.Job
+	switch {
+	case j.Policy.Ending:
+		s.PolicyChanged, j.Policy.Ending = true, false
+	case j.Failing && !j.Stopping:
+		j.Stopping = true
+	default:
+		return
+	}
+	s.JobChanged = true
+	j.DeadlineAt = later(now, j.Policy.CleanupTimeout)
+}
 
 // Pause starts nothing more; when nothing runs the job is PAUSED.
 func (s *State) Pause(now time.Time) {
@@ -220,10 +248,7 @@ func (s *State) settle(now time.Time) (more bool) {
 		return false
 	}
 	if j.NormalOpen == 0 {
-		if j.Failing && !j.Stopping {
-			s.JobChanged = true
-			j.Stopping, j.DeadlineAt = true, later(now, j.Policy.CleanupTimeout)
-		}
+		s.cleanUp(now)
 		if !s.TrailingLoaded {
 			s.need.Trailing = true
 			return false
