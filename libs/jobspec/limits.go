@@ -8,6 +8,9 @@ func (r *taskFieldReader) limits(n *node) {
 	if waits && !given(n.get("timeout")) && !given(n.get("timeouts").get("run")) {
 		t.Timeout = 0
 	}
+	if at := n.get("allow_failure"); t.PendingTimeout > 0 && at != nil {
+		r.decisive(at) // whether the job may wait for the task as long as it likes, see Plan.start
+	}
 	if !r.t.methodKnown || r.moment.item {
 		return
 	}

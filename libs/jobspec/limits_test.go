@@ -67,3 +67,31 @@ func TestBoundsThatDoNothing(t *testing.T) {
 		}
 	}
 }
+
+func TestHowLongAJobMayWaitForItsStart(t *testing.T) {
+	const shell = "method: SHELL, script: [x], "
+	for text, want := range map[string]time.Duration{
+		"tasks: [{task_type: a, " + shell + "}]":                                                                                0,
+		"timeouts: {pending: 3s}\ntasks: [{task_type: a, " + shell + "}]":                                                       3 * time.Second,
+		"tasks: [{task_type: a, " + shell + "timeouts: {pending: 2s}}]":                                                         2 * time.Second,
+		"timeouts: {pending: 3s}\ntasks: [{task_type: a, " + shell + "timeouts: {pending: 2s}}, {task_type: b, " + shell + "}]": 2 * time.Second,
+		"timeouts: {pending: 1s}\ntasks: [{task_type: a, " + shell + "timeouts: {pending: 2s}}]":                                time.Second,
+		"tasks: [{task_type: a, " + shell + "on_completed: b}, {task_type: b, " + shell + "timeouts: {pending: 2s}}]":           0,
+		"tasks: [{task_type: a, " + shell + "allow_failure: true, timeouts: {pending: 2s}}]":                                    0,
+		"tasks: [{task_type: a, " + shell + "on_failed: b, timeouts: {pending: 2s}}, {task_type: b, " + shell + "}]":            0,
+		"timeouts: {pending: '{{.wait}}'}\ntasks: [{task_type: a, " + shell + "}]":                                              7 * time.Second,
+		"tasks: [{task_type: a, " + shell + "timeouts: {pending: '{{.wait}}'}}]":                                                7 * time.Second,
+		"tasks: [{task_type: a, " + shell + "allow_failure: '{{.yes}}', timeouts: {pending: 2s}}]":                              0,
+		"{{if .yes}}timeouts: {pending: 4s}{{end}}\ntasks: [{task_type: a, " + shell + "}]":                                     4 * time.Second,
+	} {
+		d, _, err := Parse("", []byte("job_type: j\n"+text))
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		start, err := d.Start(Vars{"wait": "7s", "yes": true})
+		if err != nil || start.Pending != want || len(start.Classes) == 0 {
+			t.Errorf("%s: %+v, %v, want %s", text, start, err, want)
+		}
+	}
+}

@@ -429,6 +429,7 @@ func (r *taskFieldReader) timeouts(n *node, at *pair) {
 	r.mapping(n, func(p *pair) {
 		switch p.key {
 		case "pending":
+			r.decisive(p.value)
 			t.PendingTimeout = r.duration(p.value)
 		case "run":
 			timeout = r.positive(p.value, timeout)

@@ -397,3 +397,42 @@ func TestTimeoutsOfWhatWaits(t *testing.T) {
 		t.Errorf("cancelled %v; %s; %s", a.cancelled, x.Message, a.job.ErrorMessage)
 	}
 }
+
+// The wait for the start of a run is bounded from when it could have started; a pause is no wait.
+func TestTimeToStart(t *testing.T) {
+	waits := func(lines ...string) *actor {
+		d := draw(lines...)
+		d.Plan.Timeout, d.Plan.PendingTimeout = time.Hour, 10*time.Second
+		due := t0.Add(-4 * time.Second)
+		d.DueAt = &due
+		for i := range d.Plan.Tasks {
+			d.Plan.Tasks[i].PendingTimeout = time.Hour
+		}
+		return play(t, d, "stop", false)
+	}
+	a := waits("job retry=3", "a c=b", "b", "k always")
+	task := a.task("a")
+	if at := a.job.DeadlineAt; at == nil || !at.Equal(t0.Add(6*time.Second)) || !task.Limit().At.Equal(t0.Add(time.Hour-4*time.Second)) {
+		t.Errorf("the run ends at %v, its task at %v", at, task.Limit().At)
+	}
+	a.deadline()
+	if a.job.State != engine.JobFailed || a.job.ErrorCode != "ERR_JOB_TIMEOUT" || a.job.ErrorMessage != "it did not start within 10s: no slot" || a.job.RestartAt != nil {
+		t.Errorf("job %+v", a.job)
+	}
+	a = waits("a c=b", "b")
+	a.now = a.now.Add(time.Second)
+	a.dispatch(0)
+	if at := a.job.DeadlineAt; at == nil || !at.Equal(a.now.Add(time.Hour)) {
+		t.Errorf("the run that began ends at %v", at)
+	}
+	a = waits("a c=b", "b")
+	a.pause()
+	a.now = a.now.Add(time.Hour)
+	a.resume()
+	if at := a.job.DeadlineAt; at == nil || !at.Equal(a.now.Add(10*time.Second)) {
+		t.Errorf("the run that goes on ends at %v", at)
+	}
+	if a = waits("m manual"); a.job.DeadlineAt != nil || a.job.State != engine.JobApproval {
+		t.Errorf("a run that waits for people: %+v", a.job)
+	}
+}

@@ -129,6 +129,10 @@ func (s *State) begin(t *Task, now time.Time) {
 	}
 	if s.Job.StartedAt == nil {
 		s.Job.StartedAt = &now
+		if s.Job.Policy.PendingUntil != nil {
+			s.PolicyChanged, s.Job.Policy.PendingUntil = true, nil
+			s.Job.DeadlineAt = s.Job.timeout(now)
+		}
 	}
 	if s.Job.State == JobReady {
 		s.moveJob(JobExecuting)

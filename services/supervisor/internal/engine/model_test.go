@@ -474,7 +474,7 @@ func (m *model) late() {
 		m.pause()
 		m.resume()
 		m.step(func(s *engine.State) { s.Cancel("", m.now) })
-		m.step(func(s *engine.State) { s.Deadline(m.now) })
+		m.step(func(s *engine.State) { s.Deadline("", m.now) })
 	}
 	if t.State != engine.TaskRunning && t.State != engine.TaskDispatched {
 		m.step(func(s *engine.State) { s.TaskEnded(i, outcome("1", true, m.now), m.now) }, i)

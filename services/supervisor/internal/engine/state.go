@@ -26,6 +26,9 @@ type Policy struct {
 	Restart bool `json:"restart,omitempty"`
 	// ExitCode is that of the task whose failure failed the job.
 	ExitCode int `json:"exit_code,omitempty"`
+	// Pending is how long the run may wait for its start, PendingUntil when that passes; nil: it has begun, or may wait.
+	Pending      time.Duration `json:"pending,omitempty"`
+	PendingUntil *time.Time    `json:"pending_until,omitempty"`
 	// Ending says that what ran when the job was stopped has not ended yet: the time of the clean-up begins then.
 	Ending bool `json:"ending,omitempty"`
 	// AutoResume is set by PAUSE_JOB, and by a vote that ends the wait for approvals: the pause ends by itself, at

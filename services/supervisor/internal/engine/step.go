@@ -81,8 +81,9 @@ func (s *State) Cancel(reason string, now time.Time) {
 	s.run(now)
 }
 
-// Deadline says that the job's deadline has passed: first its timeout, then the end of its clean-up.
-func (s *State) Deadline(now time.Time) {
+// Deadline says that the job's deadline has passed: first its timeout, or that of the wait for its start, then the end of
+// its clean-up. reason is what keeps its tasks from starting, "" when that is not known.
+func (s *State) Deadline(reason string, now time.Time) {
 	if s.Job.State.Terminal() {
 		return
 	}
@@ -92,13 +93,28 @@ func (s *State) Deadline(now time.Time) {
 		s.Job.Policy.Ending, s.PolicyChanged = false, true
 		s.sweeping |= sweepEnd
 	} else {
-		s.failJob(codeJobTimeout, s.Job.tooLong(now))
+		if s.Job.late(now) {
+			s.noRestart() // the next run would wait as this one did
+		}
+		s.failJob(codeJobTimeout, s.Job.tooLong(reason, now))
 		s.stop(now)
 	}
 	s.run(now)
 }
 
-func (j *Job) tooLong(now time.Time) string {
+// late says that the run has not started in time.
+func (j *Job) late(now time.Time) bool {
+	return j.Policy.PendingUntil != nil && !j.Policy.PendingUntil.After(now)
+}
+
+func (j *Job) tooLong(reason string, now time.Time) string {
+	if j.late(now) {
+		text := "it did not start within " + j.Policy.Pending.String()
+		if reason != "" {
+			text += ": " + reason
+		}
+		return text
+	}
 	if end := j.Policy.TotalDeadline; end != nil && !end.After(now) {
 		return "all runs of the job together did not end in time"
 	}
@@ -185,6 +201,9 @@ func (s *State) Resume(now time.Time) {
 		case s.Job.Stopping: // only the clean-up is left
 			s.Job.DeadlineAt = later(now, s.Job.Policy.CleanupTimeout)
 		default:
+			if s.Job.Policy.PendingUntil != nil { // it has not begun, and a pause is no wait
+				s.Job.Policy.PendingUntil = later(now, s.Job.Policy.Pending)
+			}
 			s.Job.DeadlineAt = s.Job.timeout(now)
 		}
 		if s.Job.StartedAt == nil {
@@ -330,13 +349,16 @@ func (s *State) end(now time.Time) {
 	}
 }
 
-// timeout is when a run that goes on now must have ended; nil: never.
+// timeout is when a run that goes on now must have ended, or begun; nil: never.
 func (j *Job) timeout(now time.Time) *time.Time {
 	var at *time.Time
 	if j.Policy.Timeout > 0 {
 		at = later(now, j.Policy.Timeout)
 	}
 	if end := j.Policy.TotalDeadline; end != nil && (at == nil || end.Before(*at)) {
+		at = end
+	}
+	if end := j.Policy.PendingUntil; end != nil && (at == nil || end.Before(*at)) {
 		at = end
 	}
 	return at

@@ -398,7 +398,7 @@ func (w *world) deadline() {
 	if at := w.job.DeadlineAt; at != nil {
 		w.now = *at
 	}
-	w.step(func(s *engine.State) { s.Deadline(w.now) })
+	w.step(func(s *engine.State) { s.Deadline("no slot", w.now) })
 }
 
 func (w *world) name(i int) string {

@@ -280,6 +280,7 @@ func (l *Launcher) prepare(ctx context.Context, x *execution.Launch, now time.Ti
 		end := x.AgeAt.Add(x.Plan.TotalTimeout)
 		b.ReqTotalDeadline = &end
 	}
+	b.DueAt = x.DueAt
 	if x.ReuseRun > 0 {
 		if b.Reuse, err = l.Store.Reused(ctx, execution.Key{Request: x.Request, Run: x.ReuseRun}); err != nil {
 			return nil, err

@@ -379,7 +379,7 @@ func (st *step) apply(r *run, e *execution.Event) execution.Verdict {
 			return execution.Ignored
 		}
 		s.TaskOverdue(e.Idx, engine.Outcome{
-			State: engine.AttemptTimedOut, FailureClass: engine.ClassTimeout, Message: limit.Message, Random: random(),
+			State: engine.AttemptTimedOut, FailureClass: engine.ClassTimeout, Message: because(limit.Message, t.State, e.Reason), Random: random(),
 		}, st.now)
 	case execution.Cancelled:
 		s.Cancel(e.Reason, st.now)
@@ -391,13 +391,21 @@ func (st *step) apply(r *run, e *execution.Event) execution.Verdict {
 		if s.Job.DeadlineAt == nil || s.Job.DeadlineAt.After(st.now) {
 			return execution.Ignored
 		}
-		s.Deadline(st.now)
+		s.Deadline(e.Reason, st.now)
 	case execution.Nudged:
 		s.Continue(st.now)
 	case execution.Rejoined:
 		r.family = family{stale: true}
 	}
 	return execution.Applied
+}
+
+// because adds to what happened to a READY task why it waited.
+func because(message string, state engine.TaskState, reason string) string {
+	if state != engine.TaskReady || reason == "" {
+		return message
+	}
+	return message + ": " + reason
 }
 
 // end ends an attempt if it may be ended by this event.

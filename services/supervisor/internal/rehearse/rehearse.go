@@ -314,7 +314,7 @@ func (p *player) pass() bool {
 	if d := p.state.Job.DeadlineAt; d != nil && (at == nil || d.Before(*at)) {
 		p.now = later(p.now, *d)
 		p.say("the job's time is over")
-		p.state.Deadline(p.now)
+		p.state.Deadline("", p.now)
 		return true
 	}
 	if at == nil {
