@@ -149,11 +149,11 @@ func recordArgs(recs []request.Record) []any {
 		column(recs, func(r record) *time.Time { return r.StartedAt }),
 		column(recs, func(r record) *time.Time { return r.EndedAt }),
 		column(recs, func(r record) *time.Time { return r.CancelRequestedAt }),
-		column(recs, func(r record) string { return r.CancelReason }),
+		column(recs, func(r record) string { return storable(r.CancelReason) }),
 		column(recs, func(r record) *time.Time { return r.PauseRequestedAt }),
 		column(recs, func(r record) *time.Time { return r.ResumeAt }),
-		column(recs, func(r record) string { return r.ErrorCode }),
-		column(recs, func(r record) string { return r.ErrorMessage }),
+		column(recs, func(r record) string { return storable(r.ErrorCode) }),
+		column(recs, func(r record) string { return storable(r.ErrorMessage) }),
 		column(recs, func(r record) *time.Time { return r.PendingUntil }),
 	}
 }
