@@ -45,9 +45,9 @@ type Definition struct {
 	own map[string]bool
 	// jobVars are the job's variables as far as they depend on nothing.
 	jobVars Vars
-	// classes are the placement classes of the first tasks, when no variable decides them.
-	classes []Class
-	fixed   *rendering // of a text without templates
+	// start is what the job needs to start, when no variable decides it.
+	start *Start
+	fixed *rendering // of a text without templates
 	// conditions are the compiled expressions. conditional says that the plan of a text without templates depends on
 	// them.
 	conditions  conditions
@@ -111,7 +111,8 @@ func (d *Definition) take(out *draft) {
 	d.PublicPlugin, d.Schedules, d.Triggers, d.Retention = out.publicPlugin, out.schedules, out.triggers, out.retention
 	d.Audience, d.blank = out.audience, out.blank
 	if out.settled {
-		d.classes = out.plan.StartClasses()
+		start := out.plan.start()
+		d.start = &start
 	}
 }
 

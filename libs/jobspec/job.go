@@ -109,6 +109,9 @@ func (r *reader) jobField(d *draft, waits *waits, root *node, p *pair) {
 		plan.Timeout = r.positive(n, plan.Timeout)
 	case "timeouts":
 		r.jobTimeouts(plan, n, p)
+		if pending := n.get("pending"); pending != nil && pending.templated {
+			d.settled = false
+		}
 	case "retry":
 		plan.Retry, plan.RetryGiven = r.integer(n, 0, maxRetry)
 	case "delay_between_retries", "retry_backoff_policy", "backoff":

@@ -70,7 +70,8 @@ type Task struct {
 	Method string   `json:"method"`
 	Tags   []string `json:"tags,omitempty"`
 	Slots  int      `json:"slots"`
-	// Timeout of one attempt, Grace between TERM and KILL.
+	// Timeout of one attempt, which of a task without an ant is one child, one wait for approval; 0 means no bound. Grace
+	// between TERM and KILL.
 	Timeout time.Duration `json:"timeout"`
 	Grace   time.Duration `json:"grace"`
 	// PendingTimeout bounds the wait for an ant, TotalTimeout all attempts together; 0 means no bound.
@@ -192,9 +193,31 @@ type Spec struct {
 // Class is what decides on which ants a task can be placed.
 type Class = placement.Class
 
-// startClasses are the classes of the tasks without incoming edges that ants execute; trailing clean-up does not start at
-// once, and neither do the items of a fan-out whose placement is not known yet.
-func startClasses(tasks []Task) []Class {
+// start is what the plan needs to start. The job waits no longer than it may itself, nor than one of its first tasks may
+// whose failure fails it: a failure that is foreseen needs the launch.
+func (p *Plan) start() Start {
+	s := Start{Classes: p.StartClasses(), Pending: p.PendingTimeout}
+	waits := targeted(p.Tasks)
+	for i := range p.Tasks {
+		t := &p.Tasks[i]
+		if !startsAtOnce(t, waits) || t.PendingTimeout == 0 || t.AllowFailure || t.foresees(OutcomeTimedOut) {
+			continue
+		}
+		if s.Pending == 0 || t.PendingTimeout < s.Pending {
+			s.Pending = t.PendingTimeout
+		}
+	}
+	return s
+}
+
+// foresees says that something follows from an outcome without a code.
+func (t *Task) foresees(outcome string) bool {
+	_, ok := t.Match(outcome, 0)
+	return ok
+}
+
+// targeted are the tasks that routes lead to.
+func targeted(tasks []Task) map[string]bool {
 	waits := make(map[string]bool)
 	for i := range tasks {
 		for _, r := range tasks[i].Routes {
@@ -203,11 +226,23 @@ func startClasses(tasks []Task) []Class {
 			}
 		}
 	}
+	return waits
+}
+
+// startsAtOnce says that an ant is wanted for the task as soon as the job starts.
+func startsAtOnce(t *Task, waits map[string]bool) bool {
+	return !waits[t.Name] && len(t.DependsOn) == 0 && !t.AlwaysRun && !t.ItemClass && NeedsAnt(t.Method)
+}
+
+// startClasses are the classes of the tasks without incoming edges that ants execute; trailing clean-up does not start at
+// once, and neither do the items of a fan-out whose placement is not known yet.
+func startClasses(tasks []Task) []Class {
+	waits := targeted(tasks)
 	seen := make(map[string]bool)
 	var classes []Class
 	for i := range tasks {
 		t := &tasks[i]
-		if waits[t.Name] || len(t.DependsOn) > 0 || t.AlwaysRun || t.ItemClass || !NeedsAnt(t.Method) {
+		if !startsAtOnce(t, waits) {
 			continue
 		}
 		if c := t.Class(); !seen[c.String()] {

@@ -109,14 +109,28 @@ func (r *reader) checkStarts(out *draft) {
 // StartClasses returns the placement classes of the tasks that start at once. It is cheap when no template decides
 // method, tags or structure. The result is read only.
 func (d *Definition) StartClasses(vars Vars) ([]Class, error) {
-	if d.classes != nil {
-		return d.classes, nil
+	s, err := d.Start(vars)
+	return s.Classes, err
+}
+
+// Start is what a job needs to start.
+type Start struct {
+	// Classes are the placement classes of the tasks that start at once.
+	Classes []Class
+	// Pending is how long it may wait for that; 0 means no bound.
+	Pending time.Duration
+}
+
+// Start returns what the job needs to start. It is as cheap as StartClasses. The result is read only.
+func (d *Definition) Start(vars Vars) (Start, error) {
+	if d.start != nil {
+		return *d.start, nil
 	}
 	plan, err := d.plan(vars, &hosting{vague: true})
 	if err != nil {
-		return nil, err
+		return Start{}, err
 	}
-	return plan.StartClasses(), nil
+	return plan.start(), nil
 }
 
 // Task renders one task at its claim. vars are those of the plan and what is known since: outputs of earlier tasks and

@@ -135,6 +135,7 @@ func (r *reader) task(n *node, within span, grace time.Duration) taskDraft {
 	fields.fanOut(n)
 	fields.finish(n)
 	fields.checkMethod(n)
+	fields.limits(n)
 	t.task.Spec.Method, t.task.Spec.Shell = t.task.Method, isScript(t.task.Method)
 	t.task.Late, t.unset = r.late, r.unset
 	for name := range t.task.Spec.Variables {
@@ -437,6 +438,7 @@ func (r *taskFieldReader) timeouts(n *node, at *pair) {
 	r.mapping(n, func(p *pair) {
 		switch p.key {
 		case "pending":
+			r.decisive(p.value)
 			t.PendingTimeout = r.duration(p.value)
 		case "run":
 			timeout = r.positive(p.value, timeout)

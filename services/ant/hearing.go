@@ -34,7 +34,7 @@ func (h *hearing) listening(err error) {
 		h.since, h.why, h.told = time.Time{}, "", false
 	case h.since.IsZero():
 		h.since, h.why = time.Now(), err.Error()
-		h.why = strings.ToValidUTF8(h.why[:min(len(h.why), longWhy)], "") // a message takes nothing else
+		h.why = strings.ToValidUTF8(strings.ReplaceAll(h.why[:min(len(h.why), longWhy)], "\x00", ""), "") // a message takes nothing else
 	}
 }
 

@@ -58,6 +58,7 @@ type Service struct {
 	channels   *channel.Channels
 	metrics    *metrics
 	resume     run.Signal
+	overdue    run.Signal // a request that may not wait for ever has begun to
 }
 
 // Migrate brings the schema to the newest step.
@@ -85,9 +86,11 @@ func New(conf Config, deps Deps) (*Service, error) {
 	channels := channel.New(conf.Notify, supervisor.Tasks)
 	dispatcher := notify.NewDispatcher(conf.Delivery, deps.Log, store.Deliveries(), channels)
 	store.OnDelivery = dispatcher.Wake
+	overdue := run.NewSignal()
+	store.OnBounded = overdue.Set
 	inlet := events.Inlet{JS: deps.JS, Log: deps.Log, Quarantine: store.Quarantine, Failed: store.Failed}
 	s := &Service{
-		conf: conf, log: deps.Log, relay: relay, store: store, requests: requests, metrics: m, resume: run.NewSignal(),
+		conf: conf, log: deps.Log, relay: relay, store: store, requests: requests, metrics: m, resume: run.NewSignal(), overdue: overdue,
 		reconciler: request.NewReconciler(store, store, supervisor, pg.Refused), channels: channels, dispatcher: dispatcher,
 		notices: events.NewNotices(inlet, store.Deliveries().Add, supervisor),
 		server:  api.New(definitions, requests, admission.NewManager(store), rules, store.Deliveries(), deps.Supervisor),
@@ -110,7 +113,8 @@ func (s *Service) Run(ctx context.Context) error {
 		run.Member{Name: "reconciler", Run: func(ctx context.Context) error {
 			return run.Loop(ctx, s.log, "reconciler", s.conf.SweepEvery, run.NewSignal(), s.reconciler.Silent)
 		}},
-		run.Member{Name: "resume", Run: s.runResume},
+		run.Member{Name: "resume", Run: s.timed("resume", s.resume, s.reconciler.Resume)},
+		run.Member{Name: "overdue", Run: s.timed("overdue", s.overdue, s.reconciler.Overdue)},
 		run.Member{Name: "counts", Run: func(ctx context.Context) error {
 			return run.Loop(ctx, s.log, "counts", s.conf.SweepEvery, run.NewSignal(), s.store.AddUp)
 		}},
@@ -132,26 +136,29 @@ func (s *Service) mirrored(recs []request.Record) {
 	}
 }
 
-const resumeStep = 10 * time.Millisecond
+const timerStep = 10 * time.Millisecond
 
-// runResume resumes paused requests in time: the sweep finds those of other replicas.
-func (s *Service) runResume(ctx context.Context) error {
-	var timer *time.Timer
-	defer func() {
-		if timer != nil {
-			timer.Stop()
-		}
-	}()
-	return run.Loop(ctx, s.log, "resume", s.conf.SweepEvery, s.resume, func(ctx context.Context) error {
-		next, err := s.reconciler.Resume(ctx)
-		if err != nil || next == nil {
-			return err
-		}
-		if timer != nil {
-			timer.Stop()
-		}
-		// The database's clock decides; where it is behind this one, the timer must not spin.
-		timer = time.AfterFunc(max(time.Until(*next), resumeStep), s.resume.Set)
-		return nil
-	})
+// timed runs what says when it wants to run again: in time, when woken, and with the sweep, which finds what other
+// replicas have begun.
+func (s *Service) timed(name string, wake run.Signal, work func(context.Context) (*time.Time, error)) func(context.Context) error {
+	return func(ctx context.Context) error {
+		var timer *time.Timer
+		defer func() {
+			if timer != nil {
+				timer.Stop()
+			}
+		}()
+		return run.Loop(ctx, s.log, name, s.conf.SweepEvery, wake, func(ctx context.Context) error {
+			next, err := work(ctx)
+			if err != nil || next == nil {
+				return err
+			}
+			if timer != nil {
+				timer.Stop()
+			}
+			// The database's clock decides; where it is behind this one, the timer must not spin.
+			timer = time.AfterFunc(max(time.Until(*next), timerStep), wake.Set)
+			return nil
+		})
+	}
 }

@@ -16,6 +16,9 @@ import (
 // maxMessage bounds the message of a result: what happened and the last lines of the log.
 const maxMessage = 2 << 10
 
+// maxBody bounds the body of a result, shortBody is what is kept of a longer one.
+const maxBody, shortBody = 64 << 10, 4 << 10
+
 // toTask maps the work of a claim to what an executor needs.
 func toTask(w *antv1.Work) executor.Task {
 	s := w.GetSpec()
@@ -61,18 +64,27 @@ func (a *attempt) result(end executor.End, why *stopped) *antv1.Result {
 	if len(end.Outputs) > 0 {
 		r.Outputs = make(map[string]string, len(end.Outputs))
 		for k, v := range end.Outputs {
-			r.Outputs[k] = a.text(v)
+			r.Outputs[clean(k)] = a.text(v)
 		}
 	}
 	r.Body = a.text(end.Body)
 	if a.work.GetSpec().GetReportStdout() {
-		r.Body = a.log.Head()
+		r.Body = clean(a.log.Head())
+	}
+	if len(r.GetBody()) > maxBody { // what stands for bytes that are no text is longer than they are
+		r.Body = strings.ToValidUTF8(r.GetBody()[:shortBody], "")
 	}
 	return r
 }
 
-// text masks and makes valid UTF-8, as protobuf wants it.
-func (a *attempt) text(s string) string { return strings.ToValidUTF8(a.masks.String(s), "\uFFFD") }
+// text masks and cleans.
+func (a *attempt) text(s string) string { return clean(a.masks.String(s)) }
+
+// clean makes a text of a task, or of a worker, what a message and a database take: UTF-8 without NUL, U+FFFD standing for
+// the rest.
+func clean(s string) string {
+	return strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD")
+}
 
 // message of a failure.
 func (a *attempt) message(summary string) string {
@@ -80,7 +92,7 @@ func (a *attempt) message(summary string) string {
 		summary = strings.ToValidUTF8(summary[:maxMessage/2], "")
 	}
 	if tail := a.log.Tail(maxMessage - len(summary) - 1); tail != "" {
-		return strings.ToValidUTF8(summary+"\n"+tail, "")
+		return strings.ToValidUTF8(summary+"\n"+clean(tail), "")
 	}
 	return summary
 }

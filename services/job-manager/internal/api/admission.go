@@ -141,5 +141,6 @@ func fromLaunch(l *request.Launch) *jobv1.Launch {
 		AgeAt: timestamppb.New(l.Record.AgeAt), ReuseRun: int32(l.Record.ReuseRun),
 		ErrorCode: l.ErrorCode, ErrorMessage: l.ErrorMessage, Skipped: l.Skipped, Cancelled: l.Cancelled,
 		Retries: int32(l.Record.Retries), FromTask: l.Record.FromTask, ErrorRules: l.ErrorRules, SubmittedBy: l.Record.CreatedBy,
+		DueAt: stamp(l.Record.DueAt()),
 	}
 }

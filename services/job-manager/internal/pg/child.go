@@ -79,6 +79,7 @@ func (s *Store) submitChildren(ctx context.Context, drafts []request.Draft) ([]r
 	if err != nil {
 		return nil, fmt.Errorf("store %d children: %w", len(drafts), err)
 	}
+	s.bounded(drafts)
 	return out, nil
 }
 

@@ -140,6 +140,19 @@ func TestSweepsReadWhatIsDue(t *testing.T) {
 		t.Errorf("the sweep reads %d rows", n)
 	}
 	n = rowsRead(t, pool, func(tx pgx.Tx) error {
+		if _, err := db.New(tx).NextOverdue(t.Context()); err != nil {
+			return err
+		}
+		got, err := db.New(tx).OverdueRequests(t.Context(), 500)
+		if len(got) > 0 {
+			t.Errorf("%d requests that may wait are overdue", len(got))
+		}
+		return err
+	})
+	if n > 10 {
+		t.Errorf("the search for overdue requests reads %d rows", n)
+	}
+	n = rowsRead(t, pool, func(tx pgx.Tx) error {
 		_, err := db.New(tx).CountRequests(t.Context(), db.CountRequestsParams{OrgID: "o", JobType: "old", AnyState: true})
 		return err
 	})

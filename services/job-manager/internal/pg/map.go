@@ -1,6 +1,8 @@
 package pg
 
 import (
+	"time"
+
 	"github.com/formicary/formicary/services/job-manager/internal/definition"
 	"github.com/formicary/formicary/services/job-manager/internal/pg/db"
 	"github.com/formicary/formicary/services/job-manager/internal/request"
@@ -16,7 +18,7 @@ func toRecord(r db.Request) request.Record {
 		CancelRequestedAt: r.CancelRequestedAt, CancelReason: r.CancelReason, PauseRequestedAt: r.PauseRequestedAt, ResumeAt: r.ResumeAt,
 		ErrorCode: r.ErrorCode, ErrorMessage: r.ErrorMessage,
 		ParentID: r.ParentRequestID, ParentTask: r.ParentTask, ChildKey: r.ChildKey, Depth: int(r.Depth), Retries: int(r.Retries),
-		FromTask: r.FromTask, RestartedAt: r.RestartedAt, TotalDeadline: r.TotalDeadline, MissingAt: r.MissingAt, Audience: r.Audience, RestartedFrom: request.State(r.RestartedFrom),
+		FromTask: r.FromTask, RestartedAt: r.RestartedAt, TotalDeadline: r.TotalDeadline, MissingAt: r.MissingAt, PendingTimeout: time.Duration(r.PendingMs) * time.Millisecond, PendingUntil: r.PendingUntil, Audience: r.Audience, RestartedFrom: request.State(r.RestartedFrom),
 	}
 }
 

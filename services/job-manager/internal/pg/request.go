@@ -3,6 +3,7 @@ package pg
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,13 +22,13 @@ UPDATE request r SET state = n.state, run = n.run, version = n.version, executio
     age_at = n.age_at, scheduled_at = n.scheduled_at, queued = n.queued, updated_at = n.updated_at, started_at = n.started_at,
     ended_at = n.ended_at, cancel_requested_at = n.cancel_requested_at, cancel_reason = n.cancel_reason,
     pause_requested_at = n.pause_requested_at, resume_at = n.resume_at, error_code = n.error_code, error_message = n.error_message,
-    check_at = now() + $19::interval
+    pending_until = n.pending_until, check_at = now() + $20::interval
 FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::text[]) AS state, unnest($3::int[]) AS run, unnest($4::bigint[]) AS version,
     unnest($5::bigint[]) AS execution_version, unnest($6::int[]) AS reuse_run, unnest($7::timestamptz[]) AS age_at,
     unnest($8::timestamptz[]) AS scheduled_at, unnest($9::boolean[]) AS queued, unnest($10::timestamptz[]) AS updated_at,
     unnest($11::timestamptz[]) AS started_at, unnest($12::timestamptz[]) AS ended_at, unnest($13::timestamptz[]) AS cancel_requested_at,
     unnest($14::text[]) AS cancel_reason, unnest($15::timestamptz[]) AS pause_requested_at, unnest($16::timestamptz[]) AS resume_at,
-    unnest($17::text[]) AS error_code, unnest($18::text[]) AS error_message) n
+    unnest($17::text[]) AS error_code, unnest($18::text[]) AS error_message, unnest($19::timestamptz[]) AS pending_until) n
 WHERE r.id = n.id`
 
 // Update implements request.Store.
@@ -81,6 +82,9 @@ func (s *Store) Update(ctx context.Context, ids []uuid.UUID, change func(time.Ti
 	if told {
 		s.OnDelivery()
 	}
+	if slices.ContainsFunc(recs, func(r request.Record) bool { return r.PendingUntil != nil && r.State == request.Pending }) {
+		s.OnBounded()
+	}
 	return recs, nil
 }
 
@@ -88,11 +92,12 @@ func (s *Store) Update(ctx context.Context, ids []uuid.UUID, change func(time.Ti
 const saveRareSQL = `
 UPDATE request r SET definition_id = n.definition_id, definition_version = n.definition_version, params = n.params::json,
     placement_class = n.placement_class, retries = n.retries, from_task = n.from_task, restarted_at = n.restarted_at,
-    total_deadline = n.total_deadline, missing_at = n.missing_at, audience = nullif(n.audience, '')::json, restarted_from = n.restarted_from
+    total_deadline = n.total_deadline, missing_at = n.missing_at, audience = nullif(n.audience, '')::json, restarted_from = n.restarted_from,
+    pending_ms = n.pending_ms
 FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::uuid[]) AS definition_id, unnest($3::int[]) AS definition_version, unnest($4::text[]) AS params,
     unnest($5::text[]) AS placement_class, unnest($6::int[]) AS retries, unnest($7::text[]) AS from_task,
     unnest($8::timestamptz[]) AS restarted_at, unnest($9::timestamptz[]) AS total_deadline, unnest($10::timestamptz[]) AS missing_at,
-    unnest($11::text[]) AS audience, unnest($12::text[]) AS restarted_from) n
+    unnest($11::text[]) AS audience, unnest($12::text[]) AS restarted_from, unnest($13::bigint[]) AS pending_ms) n
 WHERE r.id = n.id`
 
 // rarely says that a change needs saveRareSQL. A run's number changes with everything else that belongs to a new run.
@@ -115,6 +120,7 @@ func rareArgs(recs []request.Record) []any {
 		column(recs, func(r record) *time.Time { return r.MissingAt }),
 		column(recs, func(r record) string { return string(r.Audience) }),
 		column(recs, func(r record) string { return string(r.RestartedFrom) }),
+		column(recs, func(r record) int64 { return r.PendingTimeout.Milliseconds() }),
 	}
 }
 
@@ -143,11 +149,12 @@ func recordArgs(recs []request.Record) []any {
 		column(recs, func(r record) *time.Time { return r.StartedAt }),
 		column(recs, func(r record) *time.Time { return r.EndedAt }),
 		column(recs, func(r record) *time.Time { return r.CancelRequestedAt }),
-		column(recs, func(r record) string { return r.CancelReason }),
+		column(recs, func(r record) string { return storable(r.CancelReason) }),
 		column(recs, func(r record) *time.Time { return r.PauseRequestedAt }),
 		column(recs, func(r record) *time.Time { return r.ResumeAt }),
-		column(recs, func(r record) string { return r.ErrorCode }),
-		column(recs, func(r record) string { return r.ErrorMessage }),
+		column(recs, func(r record) string { return storable(r.ErrorCode) }),
+		column(recs, func(r record) string { return storable(r.ErrorMessage) }),
+		column(recs, func(r record) *time.Time { return r.PendingUntil }),
 	}
 }
 

@@ -35,11 +35,13 @@ type Store struct {
 
 	// OnDelivery is called when deliveries were committed that are to be sent. It is set before the store is used.
 	OnDelivery func()
+	// OnBounded is called when requests were committed that may not wait for ever. It is set before the store is used.
+	OnBounded func()
 }
 
 // New returns a store on the schema that pool's search path names.
 func New(pool *pgxpool.Pool, m Messenger, silentAfter time.Duration) *Store {
-	return &Store{pool: pool, q: db.New(pool), msgr: m, silentAfter: silentAfter, OnDelivery: func() {}}
+	return &Store{pool: pool, q: db.New(pool), msgr: m, silentAfter: silentAfter, OnDelivery: func() {}, OnBounded: func() {}}
 }
 
 // tx runs f in a transaction and sends what it returns after the commit.

@@ -30,7 +30,7 @@ WITH draft AS (
         unnest($5::int[]) AS definition_version, unnest($6::int[]) AS seen, unnest($7::smallint[]) AS priority,
         unnest($8::timestamptz[]) AS scheduled_at, unnest($9::text[]) AS placement_class, unnest($10::text[]) AS params,
         unnest($11::text[]) AS description, unnest($12::text[]) AS idempotency_key, unnest($13::bytea[]) AS request_hash, unnest($14::text[]) AS created_by,
-        unnest($15::uuid[]) AS parent_request_id, unnest($16::text[]) AS parent_task, unnest($17::text[]) AS child_key, unnest($18::smallint[]) AS depth
+        unnest($15::uuid[]) AS parent_request_id, unnest($16::text[]) AS parent_task, unnest($17::text[]) AS child_key, unnest($18::smallint[]) AS depth, unnest($19::bigint[]) AS pending_ms
 ), live AS (
     SELECT d.id, d.org_id, d.public_plugin AND t.public_plugin AS lent, t.last_version, t.disabled FROM definition d JOIN job_type t USING (org_id, job_type)
     WHERE d.id = ANY($4::uuid[]) AND d.generation = t.generation AND t.newest_id IS NOT NULL
@@ -38,11 +38,12 @@ WITH draft AS (
 ), made AS (
     INSERT INTO request (id, org_id, job_type, definition_id, definition_version, state, priority, age_at, scheduled_at, queued,
         placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, check_at,
-        parent_request_id, parent_task, child_key, depth)
+        parent_request_id, parent_task, child_key, depth, pending_ms, pending_until)
     SELECT n.id, n.org_id, n.job_type, n.definition_id, n.definition_version, 'PENDING', n.priority, now(), n.scheduled_at,
         n.scheduled_at IS NULL OR n.scheduled_at <= now(),
         n.placement_class, n.params::json, n.description, n.idempotency_key, n.request_hash, n.created_by, now(), now(), now(),
-        n.parent_request_id, n.parent_task, n.child_key, n.depth
+        n.parent_request_id, n.parent_task, n.child_key, n.depth, n.pending_ms,
+        CASE WHEN n.pending_ms > 0 THEN greatest(now(), n.scheduled_at) + n.pending_ms * interval '1 millisecond' END
     FROM draft n JOIN live ON live.id = n.definition_id
     WHERE n.seen IN (0, live.last_version)
       AND (n.child_key = '' AND n.org_id = live.org_id OR n.child_key <> '' AND NOT live.disabled
@@ -55,7 +56,7 @@ WITH draft AS (
 ), told AS (
     INSERT INTO outbox (id, subject, payload)
     SELECT m.id, m.subject, m.payload
-    FROM (SELECT unnest($19::uuid[]) AS id, unnest($20::text[]) AS subject, unnest($21::bytea[]) AS payload, unnest($22::uuid[]) AS about) m
+    FROM (SELECT unnest($20::uuid[]) AS id, unnest($21::text[]) AS subject, unnest($22::bytea[]) AS payload, unnest($23::uuid[]) AS about) m
     WHERE m.about IN (SELECT made.id FROM made)
 )
 SELECT id, created_at, queued FROM made`
@@ -115,7 +116,15 @@ func (s *Store) submit(ctx context.Context, drafts []request.Draft) ([]request.S
 		}
 	}
 	s.msgr.Publish(sent)
+	s.bounded(drafts)
 	return s.outcome(ctx, drafts, made)
+}
+
+// bounded tells of drafts that may not wait for ever.
+func (s *Store) bounded(drafts []request.Draft) {
+	if slices.ContainsFunc(drafts, func(d request.Draft) bool { return d.Record.PendingTimeout > 0 }) {
+		s.OnBounded()
+	}
 }
 
 // submitted is what a batch has to tell, and which request each message depends on. A draft without a key is stored
@@ -243,6 +252,7 @@ func draftArgs(drafts []request.Draft) []any {
 		column(drafts, func(d request.Draft) string { return d.Record.ParentTask }),
 		column(drafts, func(d request.Draft) string { return d.Record.ChildKey }),
 		column(drafts, func(d request.Draft) int16 { return int16(d.Record.Depth) }),
+		column(drafts, func(d request.Draft) int64 { return d.Record.PendingTimeout.Milliseconds() }),
 	}
 }
 

@@ -40,6 +40,22 @@ func (s *Store) DueToResume(ctx context.Context, limit int) (ids []uuid.UUID, ne
 	return ids, next, nil
 }
 
+// Overdue implements request.Sweeps.
+func (s *Store) Overdue(ctx context.Context, limit int) (recs []request.Record, next *time.Time, err error) {
+	rows, err := s.q.OverdueRequests(ctx, int32(limit))
+	if err != nil {
+		return nil, nil, fmt.Errorf("find overdue requests: %w", err)
+	}
+	times, err := s.q.NextOverdue(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("find the next overdue request: %w", err)
+	}
+	if len(times) > 0 {
+		next = times[0]
+	}
+	return toRecords(rows), next, nil
+}
+
 // addUpPage is how many changes of counts are added up at once; what is left is for the next turn of the loop.
 const addUpPage = 5000
 

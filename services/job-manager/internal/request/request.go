@@ -2,6 +2,7 @@ package request
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -67,6 +68,10 @@ type Record struct {
 	RestartedAt *time.Time
 	// TotalDeadline is when its total timeout passes; nil before its launch and without one.
 	TotalDeadline *time.Time
+	// PendingTimeout is how long it may wait for the start of a run; 0 means no bound. PendingUntil is when that passes for
+	// the run that waits.
+	PendingTimeout time.Duration
+	PendingUntil   *time.Time
 	// MissingAt is when supervisor first answered that it knows nothing of the run.
 	MissingAt *time.Time
 	// Audience is who hears of the request, as JSON of jobspec.Audience; nil for nobody, and before its launch.
@@ -149,6 +154,7 @@ type Pin struct {
 	DefinitionVersion int
 	Params            json.RawMessage
 	PlacementClass    string
+	PendingTimeout    time.Duration
 }
 
 // Again says how a person wants an ended request to run again.
@@ -161,6 +167,40 @@ type Again struct {
 	Pin *Pin
 }
 
+// waitFrom begins the time that the run may wait for its start. A run that has begun has had it.
+func (r *Record) waitFrom(now time.Time) {
+	r.PendingUntil = nil
+	if r.PendingTimeout == 0 || r.Begun() {
+		return
+	}
+	if r.ScheduledAt != nil && r.ScheduledAt.After(now) {
+		now = *r.ScheduledAt
+	}
+	until := now.Add(r.PendingTimeout)
+	r.PendingUntil = &until
+}
+
+// DueAt is from when on the run could have started, where that matters; else nil.
+func (r *Record) DueAt() *time.Time {
+	if r.PendingUntil == nil {
+		return nil
+	}
+	at := r.PendingUntil.Add(-r.PendingTimeout)
+	return &at
+}
+
+// Overdue ends a request that has waited for its start longer than it may; reason is what held it.
+func (r *Request) Overdue(now time.Time, reason string) {
+	if !r.rec.overdue(now) {
+		return
+	}
+	r.end(now, Failed, errorcode.JobTimeout, short(fmt.Sprintf("it did not start within %s: %s", r.rec.PendingTimeout, reason)))
+}
+
+func (r *Record) overdue(now time.Time) bool {
+	return r.State == Pending && r.PendingUntil != nil && !r.PendingUntil.After(now) && r.CancelRequestedAt == nil
+}
+
 // Restart makes a new run of a terminal request. Its retries and its total timeout begin anew.
 func (r *Request) Restart(now time.Time, a Again) error {
 	if !r.rec.State.Terminal() {
@@ -168,7 +208,7 @@ func (r *Request) Restart(now time.Time, a Again) error {
 	}
 	if a.Pin != nil {
 		r.rec.DefinitionID, r.rec.DefinitionVersion = a.Pin.DefinitionID, a.Pin.DefinitionVersion
-		r.rec.Params, r.rec.PlacementClass = a.Pin.Params, a.Pin.PlacementClass
+		r.rec.Params, r.rec.PlacementClass, r.rec.PendingTimeout = a.Pin.Params, a.Pin.PlacementClass, a.Pin.PendingTimeout
 	}
 	r.rec.AgeAt, r.rec.RestartedAt = now, &now
 	r.rec.Retries, r.rec.TotalDeadline = 0, nil
@@ -222,6 +262,9 @@ func (r *Request) enter(now time.Time, to State) {
 	r.rec.State = to
 	r.rec.Queued = to == Pending && r.rec.CancelRequestedAt == nil && (r.rec.ScheduledAt == nil || !r.rec.ScheduledAt.After(now))
 	r.rec.ResumeAt = nil
+	if to == Pending {
+		r.rec.waitFrom(now)
+	}
 	if to != Executing { // a wish to pause is not fulfilled by the begin of the run
 		r.rec.PauseRequestedAt = nil
 	}

@@ -68,9 +68,8 @@ func (m *Manager) pin(ctx context.Context, rec *Record, w Wish) (*Pin, error) {
 	if err := checkTask(def.Spec, &next, params, w.FromTask); err != nil {
 		return nil, err
 	}
-	return &Pin{
-		DefinitionID: def.ID, DefinitionVersion: def.Version, Params: text, PlacementClass: placement(def.Spec, &next, params),
-	}, nil
+	class, pending := placement(def.Spec, &next, params)
+	return &Pin{DefinitionID: def.ID, DefinitionVersion: def.Version, Params: text, PlacementClass: class, PendingTimeout: pending}, nil
 }
 
 // recheck fits the parameters that a request has to another version.

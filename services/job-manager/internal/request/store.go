@@ -94,4 +94,6 @@ type Sweeps interface {
 	Silent(ctx context.Context, limit int) ([]Record, error)
 	// DueToResume returns paused requests whose time to resume has come, and when the next one comes.
 	DueToResume(ctx context.Context, limit int) (ids []uuid.UUID, next *time.Time, err error)
+	// Overdue returns requests that have waited for their start longer than they may, and when the next one has.
+	Overdue(ctx context.Context, limit int) (recs []Record, next *time.Time, err error)
 }

@@ -168,7 +168,7 @@ func (m *Manager) draft(ctx context.Context, s Submission, hash []byte) (Draft, 
 	if p := s.Parent; p != nil {
 		rec.ParentID, rec.ParentTask, rec.ChildKey, rec.Depth = &p.ID, p.Task, p.Key, p.Depth+1
 	}
-	rec.PlacementClass = placement(def.Spec, &rec, params)
+	rec.PlacementClass, rec.PendingTimeout = placement(def.Spec, &rec, params)
 	return Draft{Record: rec, Seen: def.Seen, Owner: def.OrgID, Disabled: def.Disabled}, nil
 }
 
@@ -198,22 +198,22 @@ const maxPlacement = 4096
 
 // placement joins the classes of the first tasks, as many as there is room for: the others are found to fit or not when
 // their turn comes. A definition that cannot be rendered with these variables has none:
-// it is admitted and its launch fails with the reason.
-func placement(spec *jobspec.Definition, rec *Record, params jobspec.Vars) string {
-	classes, err := spec.StartClasses(Variables(rec, params, time.Now()))
+// it is admitted and its launch fails with the reason. pending is how long the request may wait for the start.
+func placement(spec *jobspec.Definition, rec *Record, params jobspec.Vars) (class string, pending time.Duration) {
+	start, err := spec.Start(Variables(rec, params, time.Now()))
 	if err != nil {
-		return ""
+		return "", 0
 	}
 	var texts []string
 	room := maxPlacement
-	for _, c := range classes {
+	for _, c := range start.Classes {
 		text := c.String()
 		if room -= len(text) + len(";"); room < 0 {
 			break
 		}
 		texts = append(texts, text)
 	}
-	return strings.Join(texts, ";")
+	return strings.Join(texts, ";"), start.Pending
 }
 
 func (m *Manager) submitBatch(ctx context.Context, drafts []Draft) ([]Stored, []error) {

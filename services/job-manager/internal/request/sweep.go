@@ -69,6 +69,35 @@ func (c *Reconciler) update(ctx context.Context, ids []uuid.UUID, change func(ti
 	return errors.Join(c.update(ctx, ids[:half], change), c.update(ctx, ids[half:], change))
 }
 
+// Overdue ends requests that have waited for their start longer than they may, with the reason that held them, and
+// returns when the next one has.
+func (c *Reconciler) Overdue(ctx context.Context) (next *time.Time, err error) {
+	for {
+		recs, next, err := c.sweeps.Overdue(ctx, sweepLimit)
+		if err != nil || len(recs) == 0 {
+			return next, err
+		}
+		standings, now, err := c.store.Standing(ctx, recs, false)
+		if err != nil {
+			return nil, err
+		}
+		ids, reasons := make([]uuid.UUID, len(recs)), make(map[uuid.UUID]string, len(recs))
+		for i := range recs {
+			ids[i] = recs[i].ID
+			if w := Explain(&recs[i], standings[i], now); w != nil {
+				reasons[recs[i].ID] = w.Reason
+			}
+		}
+		err = c.update(ctx, ids, func(now time.Time, r *Request) error {
+			r.Overdue(now, reasons[r.rec.ID])
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
 // Resume lets paused requests go on whose time has come, and returns when the next one's comes.
 func (c *Reconciler) Resume(ctx context.Context) (next *time.Time, err error) {
 	for {

@@ -36,6 +36,19 @@ func (s *sweepable) DueToResume(context.Context, int) (ids []uuid.UUID, next *ti
 	return ids, nil, nil
 }
 
+func (s *sweepable) Overdue(context.Context, int) (recs []request.Record, next *time.Time, err error) {
+	for _, id := range s.due {
+		if !s.changed[id] {
+			recs = append(recs, request.Record{ID: id, Run: 1})
+		}
+	}
+	return recs, nil, nil
+}
+
+func (s *sweepable) Standing(_ context.Context, recs []request.Record, _ bool) ([]request.Standing, time.Time, error) {
+	return make([]request.Standing, len(recs)), time.Now(), nil
+}
+
 func (s *sweepable) Update(_ context.Context, ids []uuid.UUID, _ func(time.Time, *request.Request) error) ([]request.Record, error) {
 	if slices.Contains(ids, s.bad) {
 		return nil, errRefused
@@ -53,8 +66,9 @@ func (s *sweepable) States(context.Context, []request.Run) (map[uuid.UUID]reques
 // TestARefusedRequestHoldsUpNoSweep: the others of its batch are changed, and its error is told.
 func TestARefusedRequestHoldsUpNoSweep(t *testing.T) {
 	for name, sweep := range map[string]func(*request.Reconciler) error{
-		"silent": func(c *request.Reconciler) error { return c.Silent(t.Context()) },
-		"resume": func(c *request.Reconciler) error { _, err := c.Resume(t.Context()); return err },
+		"silent":  func(c *request.Reconciler) error { return c.Silent(t.Context()) },
+		"resume":  func(c *request.Reconciler) error { _, err := c.Resume(t.Context()); return err },
+		"overdue": func(c *request.Reconciler) error { _, err := c.Overdue(t.Context()); return err },
 	} {
 		s := &sweepable{bad: uuid.New(), changed: map[uuid.UUID]bool{}}
 		for i := range 100 {

@@ -125,6 +125,8 @@ type Store interface {
 	Unheard(ctx context.Context, after Place, limit int) ([]execution.Event, Place, error)
 	// Outputs returns what runs have given, by run; bounded.
 	Outputs(ctx context.Context, runs []execution.Key) (map[execution.Key]map[string]string, error)
+	// ExitCodes returns those of the tasks that failed runs, by run; 0 is left out.
+	ExitCodes(ctx context.Context, runs []execution.Key) (map[execution.Key]int, error)
 	Step(ctx context.Context, events []execution.Event) ([]execution.Verdict, error)
 }
 
@@ -135,7 +137,7 @@ const (
 )
 
 // events makes the news of children that ended events of their parents' runs.
-func events(ended []Ended, outputs map[execution.Key]map[string]string) []execution.Event {
+func events(ended []Ended, outputs map[execution.Key]map[string]string, codes map[execution.Key]int) []execution.Event {
 	all := make([]execution.Event, 0, len(ended))
 	for i := range ended {
 		e := &ended[i]
@@ -145,6 +147,8 @@ func events(ended []Ended, outputs map[execution.Key]map[string]string) []execut
 			news.State = stateCompleted
 		case stateCompleted:
 			news.Outputs = outputs[execution.Key{Request: e.Request, Run: e.Run}]
+		default:
+			news.ExitCode = codes[execution.Key{Request: e.Request, Run: e.Run}]
 		}
 		all = append(all, execution.Event{Kind: execution.ChildEnded, Execution: e.Execution, Idx: e.Idx, Round: e.Round, Child: news})
 	}

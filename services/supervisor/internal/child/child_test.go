@@ -89,6 +89,10 @@ func (m *memory) Unheard(_ context.Context, after Place, _ int) ([]execution.Eve
 	return e, Place{Idx: len(m.places)}, nil
 }
 
+func (m *memory) ExitCodes(context.Context, []execution.Key) (map[execution.Key]int, error) {
+	return nil, nil
+}
+
 func (m *memory) Outputs(context.Context, []execution.Key) (map[execution.Key]map[string]string, error) {
 	return m.outputs, nil
 }

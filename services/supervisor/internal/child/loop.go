@@ -264,20 +264,31 @@ func (l *Loop) Listen(ctx context.Context) error {
 // Apply brings the ends of children to the runs of their parents, with what they have given. temporary says that an
 // error is not the fault of a child; one at fault does not keep the others from being applied.
 func Apply(ctx context.Context, store Store, temporary func(error) bool, ended []Ended) error {
-	var runs []execution.Key
+	var runs, failed []execution.Key
 	for i := range ended {
-		if ended[i].State == stateCompleted && ended[i].Run > 0 {
-			runs = append(runs, execution.Key{Request: ended[i].Request, Run: ended[i].Run})
+		key := execution.Key{Request: ended[i].Request, Run: ended[i].Run}
+		switch {
+		case key.Run <= 0:
+		case ended[i].State == stateCompleted:
+			runs = append(runs, key)
+		default:
+			failed = append(failed, key)
 		}
 	}
 	var outputs map[execution.Key]map[string]string
+	var codes map[execution.Key]int
+	var err error
 	if len(runs) > 0 {
-		var err error
 		if outputs, err = store.Outputs(ctx, runs); err != nil {
 			return err
 		}
 	}
-	postponed, err := apply(ctx, store, temporary, events(ended, outputs))
+	if len(failed) > 0 {
+		if codes, err = store.ExitCodes(ctx, failed); err != nil {
+			return err
+		}
+	}
+	postponed, err := apply(ctx, store, temporary, events(ended, outputs, codes))
 	if err == nil && len(postponed) > 0 {
 		err = errs.Unavailable("POSTPONED", "%d children have ended, but their parents cannot go on now", len(postponed))
 	}

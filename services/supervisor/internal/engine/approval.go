@@ -20,6 +20,9 @@ func (s *State) ask(t *Task, now time.Time) {
 	}
 	t.Round++
 	s.move(t, TaskWaiting, GateApproval, now)
+	if t.Accepted == "" { // the outcome of an attempt is judged after its time
+		t.waitSince(now)
+	}
 	t.WaitReason = "it waits for approval"
 	if t.Approval.SLA > 0 {
 		t.WakeAt = later(now, t.Approval.SLA)

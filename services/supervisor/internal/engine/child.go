@@ -27,6 +27,7 @@ func (s *State) fork(t *Task, now time.Time) {
 	t.Round++
 	t.ChildID = ""
 	s.move(t, TaskWaiting, GateChild, now)
+	t.waitSince(now)
 	t.WaitReason = "a job " + t.Fork.JobType + " is submitted"
 	s.Forks = append(s.Forks, t.Idx)
 }
@@ -36,6 +37,7 @@ func (s *State) chore(t *Task, now time.Time) {
 	s.begin(t, now)
 	t.Round++
 	s.move(t, TaskWaiting, GateChild, now)
+	t.waitSince(now)
 	t.WaitReason = "supervisor does it"
 	s.Chores = append(s.Chores, t.Idx)
 }
@@ -96,11 +98,19 @@ func (s *State) ChildEnded(idx, round int, c ChildOutcome, now time.Time) {
 		maps.Copy(o.Outputs, t.forked())
 	}
 	if c.State != childCompleted {
-		o.State, o.FailureClass = AttemptFailed, ClassUser
-		o.Message = c.told()
+		o.State, o.FailureClass = failedAs(c.ErrorCode)
+		o.ExitCode, o.ErrorCode, o.Message = c.ExitCode, c.ErrorCode, c.told()
 	}
 	s.conclude(t, o, now)
 	s.run(now)
+}
+
+// failedAs is how a task fails whose child did not complete: as the child.
+func failedAs(code string) (AttemptState, string) {
+	if code == codeTimedOut || code == codeJobTimeout {
+		return AttemptTimedOut, ClassTimeout
+	}
+	return AttemptFailed, ClassUser
 }
 
 // How the end of a child is told, and of one further down.
@@ -164,6 +174,7 @@ func (s *State) join(now time.Time) (complete bool) {
 		delete(s.children, i)
 		if !s.overtaken(t, now) {
 			s.begin(t, now)
+			t.waitSince(now) // also when it stands at the gate, because it is tried again
 			s.joined(t, c, now)
 		}
 	}
@@ -176,14 +187,17 @@ func (s *State) joined(t *Task, c Children, now time.Time) {
 	case c.Open > 0:
 		if t.State != TaskWaiting || t.WaitGate != GateChild {
 			s.move(t, TaskWaiting, GateChild, now)
+			t.waitSince(now)
 		}
 		s.touch(t)
 		t.WaitReason = fmt.Sprintf("it waits for %d jobs", c.Open)
 	case c.Failed > 0:
-		s.conclude(t, Outcome{
-			State: AttemptFailed, Claimed: true, FailureClass: ClassUser, Outputs: c.Outputs,
+		o := Outcome{
+			Claimed: true, ExitCode: c.ExitCode, ErrorCode: c.ErrorCode, Outputs: c.Outputs,
 			Message: fmt.Sprintf("%d jobs failed: %s", c.Failed, c.Message),
-		}, now)
+		}
+		o.State, o.FailureClass = failedAs(c.ErrorCode)
+		s.conclude(t, o, now)
 	default:
 		s.conclude(t, Outcome{State: AttemptSucceeded, Claimed: true, Outputs: c.Outputs}, now)
 	}

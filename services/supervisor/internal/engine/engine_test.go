@@ -59,6 +59,27 @@ func TestDeadlines(t *testing.T) {
 	if at := a.job.DeadlineAt; at == nil || !at.Equal(t0.Add(time.Hour+6*time.Minute)) {
 		t.Errorf("the clean-up ends at %v", at)
 	}
+	a.now = a.now.Add(3 * time.Second)
+	a.end(a.named("a"), outcome("cancelled", true, a.now))
+	if at := a.job.DeadlineAt; at == nil || !at.Equal(a.now.Add(5*time.Minute)) {
+		t.Errorf("the clean-up that begins at %s ends at %v", a.now, at)
+	}
+	began := a.job.DeadlineAt
+	a.now = a.now.Add(time.Minute)
+	if a.cancel(); !a.job.DeadlineAt.Equal(*began) {
+		t.Errorf("a cancel moves the end of the clean-up to %v", a.job.DeadlineAt)
+	}
+	for _, stopped := range []string{">a cancel", ">a deadline"} {
+		a = short(t, "a grace=100s; b grace=2m; c; k always", stopped+" stop")
+		if at := a.job.DeadlineAt; at == nil || !at.Equal(a.now.Add(100*time.Second+6*time.Minute)) {
+			t.Errorf("%s: the clean-up after a long grace ends at %v", stopped, at)
+		}
+		a.now = a.now.Add(99 * time.Second)
+		a.end(a.named("a"), outcome("cancelled", true, a.now))
+		if at := a.job.DeadlineAt; at == nil || !at.Equal(a.now.Add(5*time.Minute)) || a.task("k").State != engine.TaskReady {
+			t.Errorf("%s: the clean-up is %s and ends at %v", stopped, a.task("k").State, at)
+		}
+	}
 
 	a = short(t, "job timeout=1h; a c=b; b", ">a pause !a stop")
 	if a.job.State != engine.JobPaused || a.job.DeadlineAt != nil {
@@ -362,5 +383,73 @@ func BenchmarkGroup(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/item")
 		})
+	}
+}
+
+// The timeout of what waits without an ant counts from each of its attempts, and not from what came before.
+func TestTimeoutsOfWhatWaits(t *testing.T) {
+	at := func(a *actor, name string) time.Duration {
+		task := a.task(name)
+		if limit := task.Limit(); limit != nil {
+			return limit.At.Sub(a.now)
+		}
+		return 0
+	}
+	for plan, script := range map[string]string{
+		"x fork timeout=2s": "x=never .", "f fork=nowait c=x; x await=f timeout=2s": "f=open .", "x chore timeout=2s": "x=never .",
+		"x manual timeout=2s": ".", "x manual sla=escalate timeout=2s": ".", "x fork retry=1 timeout=2s": "x=never . #x .",
+		"f fork=nowait c=x; x await=f timeout=2s retry=1": "f=open . #x .",
+	} {
+		if left := at(short(t, plan, script+" stop"), "x"); left != 2*time.Second {
+			t.Errorf("%s: %s are left", plan, left)
+		}
+	}
+	for plan, script := range map[string]string{"x timeout=2s": "", "x c=WAIT_FOR_APPROVAL timeout=2s": ".", "x timeout=2s retry=1 delay=1h": "x=1 !x"} {
+		if left := at(short(t, plan, script+" stop"), "x"); left != 0 {
+			t.Errorf("%s: %s are left", plan, left)
+		}
+	}
+	a := short(t, "x fork timeout=2s", "x=never . #x")
+	if x := a.task("x"); len(a.cancelled) != 1 || x.Message != "too long" || a.job.ErrorMessage != `task "x" did not end within its timeout: too long` {
+		t.Errorf("cancelled %v; %s; %s", a.cancelled, x.Message, a.job.ErrorMessage)
+	}
+}
+
+// The wait for the start of a run is bounded from when it could have started; a pause is no wait.
+func TestTimeToStart(t *testing.T) {
+	waits := func(lines ...string) *actor {
+		d := draw(lines...)
+		d.Plan.Timeout, d.Plan.PendingTimeout = time.Hour, 10*time.Second
+		due := t0.Add(-4 * time.Second)
+		d.DueAt = &due
+		for i := range d.Plan.Tasks {
+			d.Plan.Tasks[i].PendingTimeout = time.Hour
+		}
+		return play(t, d, "stop", false)
+	}
+	a := waits("job retry=3", "a c=b", "b", "k always")
+	task := a.task("a")
+	if at := a.job.DeadlineAt; at == nil || !at.Equal(t0.Add(6*time.Second)) || !task.Limit().At.Equal(t0.Add(time.Hour-4*time.Second)) {
+		t.Errorf("the run ends at %v, its task at %v", at, task.Limit().At)
+	}
+	a.deadline()
+	if a.job.State != engine.JobFailed || a.job.ErrorCode != "ERR_JOB_TIMEOUT" || a.job.ErrorMessage != "it did not start within 10s: no slot" || a.job.RestartAt != nil {
+		t.Errorf("job %+v", a.job)
+	}
+	a = waits("a c=b", "b")
+	a.now = a.now.Add(time.Second)
+	a.dispatch(0)
+	if at := a.job.DeadlineAt; at == nil || !at.Equal(a.now.Add(time.Hour)) {
+		t.Errorf("the run that began ends at %v", at)
+	}
+	a = waits("a c=b", "b")
+	a.pause()
+	a.now = a.now.Add(time.Hour)
+	a.resume()
+	if at := a.job.DeadlineAt; at == nil || !at.Equal(a.now.Add(10*time.Second)) {
+		t.Errorf("the run that goes on ends at %v", at)
+	}
+	if a = waits("m manual"); a.job.DeadlineAt != nil || a.job.State != engine.JobApproval {
+		t.Errorf("a run that waits for people: %+v", a.job)
 	}
 }

@@ -130,6 +130,10 @@ func (s *State) begin(t *Task, now time.Time) {
 	}
 	if s.Job.StartedAt == nil {
 		s.Job.StartedAt = &now
+		if s.Job.Policy.PendingUntil != nil {
+			s.PolicyChanged, s.Job.Policy.PendingUntil = true, nil
+			s.Job.DeadlineAt = s.Job.timeout(now)
+		}
 	}
 	if s.Job.State == JobReady {
 		s.moveJob(JobExecuting)
@@ -226,6 +230,9 @@ func (s *State) sweep(now time.Time) {
 func (s *State) wind(t *Task, now time.Time) {
 	switch {
 	case !t.Spec.AlwaysRun:
+		if t.State == TaskRunning {
+			s.spare(t, now)
+		}
 		s.halt(t, now)
 	case !s.mayStart(t) && !t.State.live():
 		s.drop(t, now)
@@ -310,7 +317,7 @@ func (s *State) leave(t *Task) {
 	case t.WaitGate == GateApproval:
 		s.Dismissed = append(s.Dismissed, t.Idx)
 	case t.WaitGate == GateChild && t.Method() != jobspec.MethodAwaitForkedJob:
-		s.CancelChildren = append(s.CancelChildren, t.Idx)
+		s.CancelChildren = append(s.CancelChildren, Abandoned{t.Idx, t.Round})
 	}
 }
 

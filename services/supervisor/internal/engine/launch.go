@@ -25,6 +25,8 @@ type Begin struct {
 	Rules []jobspec.ErrorRule
 	// ReqTotalDeadline is when all runs of the request together must have ended; nil: no bound.
 	ReqTotalDeadline *time.Time
+	// DueAt is from when on it could have started, where that is known: what waits for its start has waited since. Nil: now.
+	DueAt *time.Time
 }
 
 // Reused is how a task of the run before completed.
@@ -52,6 +54,13 @@ func New(b Begin, now time.Time) *State {
 		Tasks: make(map[int]*Task, len(plan.Tasks)), Out: make(map[int][]Edge, len(plan.Tasks)),
 		AllOpen: true, TrailingLoaded: true, JobChanged: true, JobMoved: true, PolicyChanged: true,
 	}
+	due := now
+	if b.DueAt != nil && b.DueAt.Before(now) {
+		due = *b.DueAt
+	}
+	if plan.PendingTimeout > 0 {
+		s.Job.Policy.Pending, s.Job.Policy.PendingUntil = plan.PendingTimeout, later(due, plan.PendingTimeout)
+	}
 	s.Job.DeadlineAt = s.Job.timeout(now)
 	reuse := reusable(&b)
 	for i := range plan.Tasks {
@@ -75,6 +84,11 @@ func New(b Begin, now time.Time) *State {
 		}
 	}
 	s.run(now)
+	for _, t := range s.Tasks {
+		if t.State == TaskReady && t.Spec.PendingTimeout > 0 && !t.IsItem() {
+			t.ReadyAt = &due // it could have started then
+		}
+	}
 	return s
 }
 

@@ -210,6 +210,9 @@ func drawKind(t *rapid.T, p *jobspec.Plan, task *jobspec.Task) {
 	case 7:
 		task.Method = jobspec.MethodExpireArtifacts
 	}
+	if !jobspec.NeedsAnt(task.Method) && rapid.Bool().Draw(t, "no timeout") {
+		task.Timeout = 0
+	}
 	task.Decide = task.FanOut != nil || task.Fork != nil || one(t, 3, "decide")
 }
 
@@ -467,6 +470,7 @@ func (m *model) trouble() {
 		if len(waits) > 0 {
 			i := rapid.SampledFrom(waits).Draw(m.t, "overdue")
 			m.overdue(i)
+			m.ref.now = m.now
 			m.ref.overdue(m.ref.tasks[i])
 		}
 	default:
@@ -482,7 +486,7 @@ func (m *model) late() {
 		m.pause()
 		m.resume()
 		m.step(func(s *engine.State) { s.Cancel("", m.now) })
-		m.step(func(s *engine.State) { s.Deadline(m.now) })
+		m.step(func(s *engine.State) { s.Deadline("", m.now) })
 	}
 	if t.State != engine.TaskRunning && t.State != engine.TaskDispatched {
 		m.step(func(s *engine.State) { s.TaskEnded(i, outcome("1", true, m.now), m.now) }, i)

@@ -26,12 +26,14 @@ const (
 	codeTimedOut = "ERR_TASK_TIMED_OUT"
 	codeFatal    = "ERR_FATAL"
 	codeRestart  = "ERR_RESTART_JOB"
+	// codeJobTimeout is that of a run.
+	codeJobTimeout = "ERR_JOB_TIMEOUT"
 )
 
 // note keeps what is known of the last attempt with the task.
 func (s *State) note(t *Task, o Outcome) {
 	s.touch(t)
-	t.ExitCode, t.FailureClass, t.ErrorCode, t.Message = o.ExitCode, o.FailureClass, "", o.Message
+	t.ExitCode, t.FailureClass, t.ErrorCode, t.Message = o.ExitCode, o.FailureClass, o.ErrorCode, o.Message
 	t.Outputs, t.Result = o.Outputs, o.Body
 }
 
@@ -292,6 +294,9 @@ func (s *State) failTask(t *Task, code string, o Outcome, now time.Time) {
 	t.ErrorCode = code
 	if !s.Job.Failing {
 		s.sweeping |= sweepFail // once is enough: what comes later is asked whether it may start
+		if t.ExitCode != 0 {
+			s.PolicyChanged, s.Job.Policy.ExitCode = true, t.ExitCode
+		}
 	}
 	s.failJob(code, describe(t, o))
 	s.move(t, TaskFailed, "", now)
@@ -303,7 +308,7 @@ func describe(t *Task, o Outcome) string {
 	switch {
 	case o.FailureClass == ClassRejected && t.ErrorCode == codeRejected:
 		what = fmt.Sprintf("task %q was rejected", t.Name())
-	case o.State == AttemptTimedOut:
+	case o.State == AttemptTimedOut && o.ErrorCode == "":
 		what = fmt.Sprintf("task %q did not end within its timeout", t.Name())
 	case o.State == AttemptLost:
 		what = fmt.Sprintf("task %q was lost with its ant", t.Name())

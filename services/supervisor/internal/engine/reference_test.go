@@ -57,8 +57,9 @@ type refTask struct {
 	taken     []string
 	post      bool // taken are post-processing of its failure
 	halted    bool
-	noMore    bool // of a group: releases no further item
-	late      bool // of a group: took too long
+	noMore    bool      // of a group: releases no further item
+	late      bool      // of a group: took too long
+	since     time.Time // it waits for a child or a vote
 }
 
 func newReference(b *engine.Begin, kept map[string][]int, decide func(*refTask) *jobspec.Decision, await func(*refTask) engine.Children) *reference {
@@ -320,6 +321,7 @@ func (r *reference) launch(t *refTask) {
 		r.begin(t)
 		t.round++
 		r.set(t, engine.TaskWaiting, engine.GateChild)
+		t.since = r.now
 	case jobspec.MethodAwaitForkedJob:
 		t.asking = true
 	default:
@@ -351,6 +353,7 @@ func (r *reference) decisions() (changed bool) {
 				r.start(t)
 			case await:
 				r.begin(t)
+				t.since = r.now
 				r.joined(t, r.await(t))
 			default:
 				r.decided(t, r.decide(t))
@@ -768,7 +771,7 @@ func (r *reference) repeat(t *refTask, what, outcome string) {
 	case what == "RESTART_TASK":
 		t.tries["retry"]++
 		r.later(t, true)
-	case what == "EXECUTING" && t.begun != nil && !r.now.Before(t.begun.Add(t.spec.Timeout)):
+	case what == "EXECUTING" && t.spec.Timeout > 0 && t.begun != nil && !r.now.Before(t.begun.Add(t.spec.Timeout)):
 		r.failFinally(t, "TIMED_OUT")
 	default:
 		r.later(t, true)
@@ -920,15 +923,21 @@ func (r *reference) overdue(t *refTask) {
 	} else {
 		r.reopen()
 		t.code, t.errorCode = 0, ""
-		r.failFinally(t, "TIMED_OUT")
+		if limit := t.spec.Timeout; limit > 0 && t.gate == engine.GateChild && !r.now.Before(t.since.Add(limit)) {
+			r.judge(t, "TIMED_OUT", 0, engine.ClassTimeout)
+		} else {
+			r.failFinally(t, "TIMED_OUT")
+		}
 	}
 	r.settle()
 }
 
 // wind stops everything but clean-up.
 func (r *reference) wind() {
-	r.stopping, r.pausing, r.over = true, false, false
-	if r.state == engine.JobPaused || r.state == engine.JobApproval {
+	waits := r.state == engine.JobPaused || r.state == engine.JobApproval
+	r.over = r.over && r.stopping && !waits
+	r.stopping, r.pausing = true, false
+	if waits {
 		r.state = engine.JobExecuting
 	}
 	for _, t := range r.tasks {

@@ -24,7 +24,7 @@ type sketch struct {
 //	x:KEY=             what follows on a code
 //	dep= need=         dependencies, depends_on
 //	always allow once skip again           flags
-//	retry=N delay=D on=CODES oom=N timeouts=N infra=N total=D timeout=D     retries, retry_on, timeouts
+//	retry=N delay=D on=CODES oom=N timeouts=N infra=N total=D timeout=D grace=D     retries, retry_on, timeouts
 //	off except fault                       what is decided when it is about to start
 //	manual sla=approve|reject|escalate     approvals
 //	fork fork=nowait await= chore          children
@@ -198,6 +198,8 @@ func (d *sketch) flag(t *jobspec.Task, key, value string, list []string) {
 		t.TotalTimeout = span(value)
 	case "timeout":
 		t.Timeout = span(value)
+	case "grace":
+		t.Grace = span(value)
 	case "on":
 		d.retryOn(t).Codes = list
 	case "oom":

@@ -28,6 +28,13 @@ type Policy struct {
 	RetryGiven bool `json:"retry_given,omitempty"`
 	// Pauses is how often the job has paused itself since a person submitted or restarted it.
 	Pauses int `json:"pauses,omitempty"`
+	// ExitCode is that of the task whose failure failed the job.
+	ExitCode int `json:"exit_code,omitempty"`
+	// Pending is how long the run may wait for its start, PendingUntil when that passes; nil: it has begun, or may wait.
+	Pending      time.Duration `json:"pending,omitempty"`
+	PendingUntil *time.Time    `json:"pending_until,omitempty"`
+	// Ending says that what ran when the job was stopped has not ended yet: the time of the clean-up begins then.
+	Ending bool `json:"ending,omitempty"`
 	// AutoResume is set by PAUSE_JOB, and by a vote that ends the wait for approvals: the pause ends by itself, at
 	// Job.ResumeAt.
 	AutoResume bool `json:"auto_resume,omitempty"`
@@ -150,12 +157,15 @@ type Extra struct {
 	Unstarted int `json:"unstarted,omitempty"`
 	// Halted: an item that its group has told to stop. It is not tried again.
 	Halted bool `json:"halted,omitempty"`
+	// Since is when the task began to wait for its child, its children, its chore or its approval: what Spec.Timeout
+	// counts from. Nil while it waits for nothing of the kind.
+	Since *time.Time `json:"since,omitempty"`
 }
 
 // IsZero says that there is nothing to keep.
 func (e *Extra) IsZero() bool {
 	return e.Place == nil && e.Round == 0 && e.Fork == nil && e.ChildID == "" && e.Approval == nil && e.Accepted == "" &&
-		len(e.ClassTries) == 0 && len(e.Variables) == 0 && e.KeepOf == 0 && e.Unstarted == 0 && !e.Halted
+		len(e.ClassTries) == 0 && len(e.Variables) == 0 && e.KeepOf == 0 && e.Unstarted == 0 && !e.Halted && e.Since == nil
 }
 
 // Items are the counters of a group. The row of the group holds them as one JSON value.
@@ -252,9 +262,9 @@ type State struct {
 	Escalations []int
 	// Dismissed are approvals that are no longer waited for, because the task was stopped: nobody can vote any more.
 	Dismissed []int
-	// CancelChildren are tasks whose open child, or chore, is no longer waited for and is cancelled. The cancel of a
+	// CancelChildren are open children, and chores, that are no longer waited for and are cancelled. The cancel of a
 	// run (Job.CancelRequested) is beyond that the cancel of its children with CascadeCancel whose tasks have ended.
-	CancelChildren []int
+	CancelChildren []Abandoned
 	// Stop are running tasks whose attempt must be told to stop, in order.
 	Stop []int
 	// Withdraw are tasks that were DISPATCHED and whose attempt ends CANCELLED at once, in order. If the attempt was
@@ -288,6 +298,9 @@ const (
 	sweepEnd                            // stop everything
 	sweepResume                         // what the pause held may start
 )
+
+// Abandoned is a child, or chore, that its task waits for no longer. The task may be at its next round already.
+type Abandoned struct{ Idx, Round int }
 
 // Need is what must be loaded before a step is complete. All lists are in order and without repetitions.
 type Need struct {
@@ -328,6 +341,7 @@ type Outcome struct {
 	Claimed      bool         // false: it was never started, which costs no retry
 	ExitCode     int
 	FailureClass string // "", user, oom, timeout, infra, cancelled or rejected
+	ErrorCode    string // of a failure that has one already: that of a child
 	Message      string
 	Outputs      map[string]string
 	Body         string
@@ -343,6 +357,7 @@ type ChildOutcome struct {
 	ID string
 	// State is COMPLETED, or what else the request of the child ended in.
 	State     string
+	ExitCode  int // of the task that failed it
 	ErrorCode string
 	Message   string
 	Outputs   map[string]string // those of the child, by the names of the child
@@ -351,6 +366,8 @@ type ChildOutcome struct {
 // Children is how the children stand that an AWAIT_FORKED_JOB task waits for.
 type Children struct {
 	Open, Failed int
-	Message      string            // of the first that failed
+	Message      string // of the first that failed, as ExitCode and ErrorCode
+	ExitCode     int
+	ErrorCode    string
 	Outputs      map[string]string // that the task gets when all have completed
 }

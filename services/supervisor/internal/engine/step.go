@@ -30,7 +30,8 @@ func (s *State) TaskEnded(idx int, o Outcome, now time.Time) {
 	s.run(now)
 }
 
-// TaskOverdue says that a task that is READY or WAITING waited longer than it may; o is the reason.
+// TaskOverdue says that a task that is READY or WAITING waited longer than it may; o is the reason. What it waited for is
+// given up: a child is cancelled.
 func (s *State) TaskOverdue(idx int, o Outcome, now time.Time) {
 	t := s.Tasks[idx]
 	if t == nil || t.State != TaskReady && t.State != TaskWaiting || s.Job.State.Terminal() {
@@ -43,10 +44,15 @@ func (s *State) TaskOverdue(idx int, o Outcome, now time.Time) {
 		t.Items.Overdue = true
 		s.stopItems(t)
 	} else {
+		limit := t.Limit()
 		s.reopen()
 		s.leave(t)
-		s.note(t, o)
-		s.fail(t, o, now)
+		if limit != nil && limit.Attempt && t.WaitGate == GateChild && !limit.At.After(now) {
+			s.conclude(t, o, now)
+		} else {
+			s.note(t, o)
+			s.fail(t, o, now)
+		}
 	}
 	s.run(now)
 }
@@ -77,41 +83,85 @@ func (s *State) Cancel(reason string, now time.Time) {
 	s.run(now)
 }
 
-// Deadline says that the job's deadline has passed: first its timeout, then the end of its clean-up.
-func (s *State) Deadline(now time.Time) {
+// Deadline says that the job's deadline has passed: first its timeout, or that of the wait for its start, then the end of
+// its clean-up. reason is what keeps its tasks from starting, "" when that is not known.
+func (s *State) Deadline(reason string, now time.Time) {
 	if s.Job.State.Terminal() {
 		return
 	}
 	s.JobChanged = true
 	if s.Job.Stopping {
 		s.Job.DeadlineAt = nil
+		s.Job.Policy.Ending, s.PolicyChanged = false, true
 		s.sweeping |= sweepEnd
 	} else {
-		s.failJob("ERR_JOB_TIMEOUT", s.Job.tooLong(now))
+		if s.Job.late(now) {
+			s.noRestart() // the next run would wait as this one did
+		}
+		s.failJob(codeJobTimeout, s.Job.tooLong(reason, now))
 		s.stop(now)
 	}
 	s.run(now)
 }
 
-func (j *Job) tooLong(now time.Time) string {
+// late says that the run has not started in time.
+func (j *Job) late(now time.Time) bool {
+	return j.Policy.PendingUntil != nil && !j.Policy.PendingUntil.After(now)
+}
+
+func (j *Job) tooLong(reason string, now time.Time) string {
+	if j.late(now) {
+		text := "it did not start within " + j.Policy.Pending.String()
+		if reason != "" {
+			text += ": " + reason
+		}
+		return text
+	}
 	if end := j.Policy.TotalDeadline; end != nil && !end.After(now) {
 		return "all runs of the job together did not end in time"
 	}
 	return "the job did not end within its timeout of " + j.Policy.Timeout.String()
 }
 
-// stop stops what runs; clean-up gets its time.
+// stop stops what runs; clean-up gets its time once that has ended.
 func (s *State) stop(now time.Time) {
+	waits := s.Job.State == JobPaused || s.Job.State == JobApproval
+	if !s.Job.Stopping || waits { // else its clean-up goes on in the time that it has
+		s.Job.Policy.Ending, s.PolicyChanged = true, true
+		s.Job.DeadlineAt = later(now, stopTime+s.Job.Policy.CleanupTimeout)
+	}
 	s.Job.Stopping, s.Job.PauseRequested, s.Job.ResumeAt = true, false, nil
-	s.Job.DeadlineAt = later(now, stopTime+s.Job.Policy.CleanupTimeout)
 	s.sweeping |= sweepStop
-	if s.Job.State == JobPaused || s.Job.State == JobApproval {
+	if waits {
 		s.moveJob(JobExecuting)
 	}
 }
 
-// stopTime is what a task gets to end after it was told to, before the clean-up's own time begins to count.
+// stopTime is what a task gets to end after it was told to, beyond its grace. Supervisor ends its attempt earlier: it only
+// keeps a job from waiting for ever for what should have ended.
 const stopTime = time.Minute
+
+// spare lets the clean-up wait for a task that gets its grace to end.
+func (s *State) spare(t *Task, now time.Time) {
+	if at := later(now, t.Spec.Grace+stopTime+s.Job.Policy.CleanupTimeout); s.Job.Policy.Ending && s.Job.DeadlineAt != nil && at.After(*s.Job.DeadlineAt) {
+		s.Job.DeadlineAt = at
+	}
+}
+
+// cleanUp begins the time of the clean-up when nothing else is left.
+func (s *State) cleanUp(now time.Time) {
+	j := &s.Job
+	switch {
+	case j.Policy.Ending:
+		s.PolicyChanged, j.Policy.Ending = true, false
+	case j.Failing && !j.Stopping:
+		j.Stopping = true
+	default:
+		return
+	}
+	s.JobChanged = true
+	j.DeadlineAt = later(now, j.Policy.CleanupTimeout)
+}
 
 // Pause starts nothing more; when nothing runs the job is PAUSED.
 func (s *State) Pause(now time.Time) {
@@ -153,6 +203,9 @@ func (s *State) Resume(now time.Time) {
 		case s.Job.Stopping: // only the clean-up is left
 			s.Job.DeadlineAt = later(now, s.Job.Policy.CleanupTimeout)
 		default:
+			if s.Job.Policy.PendingUntil != nil { // it has not begun, and a pause is no wait
+				s.Job.Policy.PendingUntil = later(now, s.Job.Policy.Pending)
+			}
 			s.Job.DeadlineAt = s.Job.timeout(now)
 		}
 		if s.Job.StartedAt == nil {
@@ -216,10 +269,7 @@ func (s *State) settle(now time.Time) (more bool) {
 		return false
 	}
 	if j.NormalOpen == 0 {
-		if j.Failing && !j.Stopping {
-			s.JobChanged = true
-			j.Stopping, j.DeadlineAt = true, later(now, j.Policy.CleanupTimeout)
-		}
+		s.cleanUp(now)
 		if !s.TrailingLoaded {
 			s.need.Trailing = true
 			return false
@@ -309,13 +359,16 @@ func (j *Job) tries() int {
 	return j.Policy.Retry
 }
 
-// timeout is when a run that goes on now must have ended; nil: never.
+// timeout is when a run that goes on now must have ended, or begun; nil: never.
 func (j *Job) timeout(now time.Time) *time.Time {
 	var at *time.Time
 	if j.Policy.Timeout > 0 {
 		at = later(now, j.Policy.Timeout)
 	}
 	if end := j.Policy.TotalDeadline; end != nil && (at == nil || end.Before(*at)) {
+		at = end
+	}
+	if end := j.Policy.PendingUntil; end != nil && (at == nil || end.Before(*at)) {
 		at = end
 	}
 	return at
@@ -380,7 +433,7 @@ func (s *State) move(t *Task, to TaskState, gate string, now time.Time) {
 	s.touch(t)
 	s.JobChanged = true
 	s.count(t, -1)
-	t.State, t.WaitGate, t.WaitReason, t.WakeAt = to, gate, "", nil
+	t.State, t.WaitGate, t.WaitReason, t.WakeAt, t.Since = to, gate, "", nil, nil
 	s.count(t, 1)
 	if !to.Terminal() {
 		return

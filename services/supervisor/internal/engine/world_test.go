@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -206,7 +207,9 @@ func (w *world) await(t *jobspec.Task) engine.Children {
 		case state == "COMPLETED":
 			c.Outputs[name+"-status"] = state
 		default:
-			c.Failed++
+			if c.Failed++; c.Failed == 1 {
+				c.ExitCode, _ = strconv.Atoi(state)
+			}
 			c.Message = cmp.Or(c.Message, name+" "+state)
 		}
 	}
@@ -239,8 +242,13 @@ func (w *world) save(s *engine.State) {
 
 // effects keeps the books of what goes on outside.
 func (w *world) effects(s *engine.State) {
+	for _, a := range s.CancelChildren {
+		if w.tasks[a.Idx].Round != a.Round { // it waits for the next one already
+			w.abandon(a)
+		}
+	}
 	for _, i := range slices.Concat(s.Forks, s.Chores) {
-		if w.tasks[i].WaitGate != engine.GateChild && !slices.Contains(s.CancelChildren, i) {
+		if w.tasks[i].WaitGate != engine.GateChild && !slices.Contains(s.CancelChildren, engine.Abandoned{Idx: i, Round: w.tasks[i].Round}) {
 			w.t.Fatalf("task %d forks without waiting", i)
 		}
 		w.children[i] = ""
@@ -248,15 +256,10 @@ func (w *world) effects(s *engine.State) {
 			w.forked[t.Name()] = ""
 		}
 	}
-	for _, i := range s.CancelChildren {
-		if _, ok := w.children[i]; !ok {
-			w.t.Fatalf("task %d has no child to cancel", i)
+	for _, a := range s.CancelChildren {
+		if w.tasks[a.Idx].Round == a.Round {
+			w.abandon(a)
 		}
-		delete(w.children, i)
-		if t := w.tasks[i]; t.Fork != nil {
-			w.forked[t.Name()] = "CANCELLED"
-		}
-		w.cancelled = append(w.cancelled, i)
 	}
 	for _, i := range s.Approvals {
 		w.votes[i] = true
@@ -277,6 +280,19 @@ func (w *world) effects(s *engine.State) {
 			w.t.Fatalf("task %d is withdrawn as %s", i, w.tasks[i].State)
 		}
 	}
+}
+
+// abandon cancels a child that is no longer waited for.
+func (w *world) abandon(a engine.Abandoned) {
+	w.t.Helper()
+	if _, ok := w.children[a.Idx]; !ok {
+		w.t.Fatalf("task %d has no child to cancel", a.Idx)
+	}
+	delete(w.children, a.Idx)
+	if t := w.tasks[a.Idx]; t.Fork != nil {
+		w.forked[t.Name()] = "CANCELLED"
+	}
+	w.cancelled = append(w.cancelled, a.Idx)
 }
 
 // in returns the tasks in some states, in order.
@@ -337,9 +353,14 @@ func (w *world) childEnded(i, round int, state string) {
 	if round == t.Round {
 		delete(w.children, i)
 	}
-	w.step(func(s *engine.State) {
-		s.ChildEnded(i, round, engine.ChildOutcome{ID: fmt.Sprint("child-", i, "-", round), State: state, Message: "it broke", Outputs: map[string]string{"out": "1"}}, w.now)
-	}, i)
+	o := engine.ChildOutcome{ID: fmt.Sprint("child-", i, "-", round), State: state, Message: "it broke", Outputs: map[string]string{"out": "1"}}
+	if code, err := strconv.Atoi(state); err == nil {
+		o.State, o.ExitCode, o.ErrorCode = "FAILED", code, "ERR_CHILD"
+	}
+	if state == "late" {
+		o.State, o.ErrorCode = "FAILED", "ERR_JOB_TIMEOUT"
+	}
+	w.step(func(s *engine.State) { s.ChildEnded(i, round, o, w.now) }, i)
 }
 
 // tell tells the tasks that await children how these stand.
@@ -372,6 +393,10 @@ func (w *world) wake(i int) {
 
 func (w *world) overdue(i int) {
 	o := engine.Outcome{State: engine.AttemptTimedOut, FailureClass: engine.ClassTimeout, Message: "too long"}
+	t := w.tasks[i]
+	if limit := t.Limit(); limit != nil && limit.At.After(w.now) {
+		w.now = limit.At
+	}
 	w.step(func(s *engine.State) { s.TaskOverdue(i, o, w.now) }, i)
 }
 
@@ -383,7 +408,7 @@ func (w *world) deadline() {
 	if at := w.job.DeadlineAt; at != nil {
 		w.now = *at
 	}
-	w.step(func(s *engine.State) { s.Deadline(w.now) })
+	w.step(func(s *engine.State) { s.Deadline("no slot", w.now) })
 }
 
 func (w *world) name(i int) string {

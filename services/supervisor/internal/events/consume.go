@@ -251,7 +251,9 @@ func (c *Consumer) results(ctx context.Context, items []bus.Item[result.Result])
 func parseResult(payload []byte) (result.Result, error) {
 	var r antv1.Result
 	if err := proto.Unmarshal(payload, &r); err != nil {
-		return result.Result{}, fmt.Errorf("decode: %w", err)
+		if proto.Unmarshal(validText(payload, r.ProtoReflect().Descriptor()), &r) != nil {
+			return result.Result{}, fmt.Errorf("decode: %w", err)
+		}
 	}
 	uid, err := uuid.Parse(r.GetUid())
 	if err != nil {

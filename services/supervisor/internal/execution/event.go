@@ -15,11 +15,11 @@ type Kind int
 const (
 	AttemptEnded   Kind = iota // UID, End
 	TaskWakes                  // Execution, Idx: its time has come
-	TaskOverdue                // Execution, Idx: it waited longer than it may
+	TaskOverdue                // Execution, Idx, Reason: it waited longer than it may, why if that is known
 	Cancelled                  // Execution, Reason
 	Paused                     // Execution
 	Resumed                    // Execution
-	Deadline                   // Execution: its deadline has passed
+	Deadline                   // Execution, Reason: its deadline has passed, why it has not started if so
 	Nudged                     // Execution: it should have gone on by itself
 	ChildSubmitted             // Execution, Idx, Round, Child.Request: the job that the task forks exists
 	ChildRefused               // Execution, Idx, Round, Child: it can never be submitted
@@ -45,6 +45,7 @@ type Event struct {
 type ChildNews struct {
 	Request   uuid.UUID // zero: it was never submitted
 	State     string    // COMPLETED, FAILED or CANCELLED
+	ExitCode  int       // of the task that failed it
 	ErrorCode string    // of a failure, or the reason of a refusal
 	Message   string
 	Outputs   map[string]string

@@ -36,6 +36,7 @@ type Launch struct {
 	Run
 	Plan        *jobspec.Plan
 	Vars        []byte              // JSON object
+	DueAt       *time.Time          // from when on the run could have started, where a bound counts from it; else nil
 	ReuseRun    int                 // completed tasks of this run are kept; 0 for none
 	From        string              // the first task that is not kept; empty keeps all
 	Retries     int                 // automatic retries of the job before this run

@@ -283,6 +283,7 @@ func (l *Launcher) prepare(ctx context.Context, x *execution.Launch, now time.Ti
 		end := x.AgeAt.Add(x.Plan.TotalTimeout)
 		b.ReqTotalDeadline = &end
 	}
+	b.DueAt = x.DueAt
 	if x.Retries > 0 {
 		if b.Pauses, err = l.Store.Pauses(ctx, execution.Key{Request: x.Request, Run: number - 1}); err != nil {
 			return nil, err

@@ -83,7 +83,13 @@ func header(l *jobv1.Launch) (execution.Launch, error) {
 	if err != nil {
 		return execution.Launch{}, fmt.Errorf("read launch of request %q: %w", l.GetRequestId(), err)
 	}
+	var due *time.Time
+	if l.GetDueAt() != nil {
+		at := l.GetDueAt().AsTime()
+		due = &at
+	}
 	return execution.Launch{
+		DueAt: due,
 		Run: execution.Run{
 			Key: execution.Key{Request: request, Run: int(l.GetRun())}, Org: l.GetOrgId(), JobType: l.GetJobType(),
 			Definition: l.GetDefinitionId(), Priority: int(l.GetPriority()), AgeAt: l.GetAgeAt().AsTime(),

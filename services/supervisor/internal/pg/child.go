@@ -180,6 +180,28 @@ func (s *Store) Outputs(ctx context.Context, runs []execution.Key) (map[executio
 	return all, nil
 }
 
+// ExitCodes returns those of the tasks that failed runs, by run; 0 is left out.
+func (s *Store) ExitCodes(ctx context.Context, runs []execution.Key) (map[execution.Key]int, error) {
+	requests, numbers := columns(runs)
+	rows, err := s.pool.Query(ctx, `SELECT e.request_id, e.run, (e.policy ->> 'exit_code')::int
+		FROM (SELECT DISTINCT unnest($1::uuid[]) AS request_id, unnest($2::int[]) AS run) u JOIN execution e USING (request_id, run)
+		WHERE e.policy ->> 'exit_code' IS NOT NULL`, requests, numbers)
+	if err != nil {
+		return nil, fmt.Errorf("read exit codes of %d runs: %w", len(runs), err)
+	}
+	all := map[execution.Key]int{}
+	var k execution.Key
+	var code int
+	_, err = pgx.ForEachRow(rows, []any{&k.Request, &k.Run, &code}, func() error {
+		all[k] = code
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read exit codes of %d runs: %w", len(runs), err)
+	}
+	return all, nil
+}
+
 // fitting returns the names of the values that are left when the largest are dropped until the others fit, by the sizes
 // of the values.
 func fitting(sizes map[string]int, most int) []string {

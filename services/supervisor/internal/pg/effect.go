@@ -38,6 +38,7 @@ type childRow struct {
 	fork          *jobspec.Fork
 	request       uuid.UUID
 	outcome, code string
+	exit          int
 	message       string
 	outputs       map[string]string
 	unsubmitted   bool
@@ -91,8 +92,8 @@ func (f *effects) take(r execution.Run, s *engine.State, now time.Time, c *execu
 	for _, idx := range s.Dismissed {
 		f.decided = append(f.decided, decision{ref(s.Tasks[idx]), "CANCELLED", false})
 	}
-	for _, idx := range s.CancelChildren {
-		f.halted = append(f.halted, ref(s.Tasks[idx]))
+	for _, a := range s.CancelChildren {
+		f.halted = append(f.halted, roundRef{r.ID, a.Idx, a.Round})
 	}
 	c.Children = c.Children || len(s.Forks)+len(s.CancelChildren) > 0
 	c.Chores = c.Chores || len(s.Chores)+len(s.CancelChildren) > 0
@@ -166,11 +167,11 @@ func (f *effects) queueNews(t *pgdb.Pipeline, now time.Time) error {
 	}
 	ids, idx, rounds, states := make([]uuid.UUID, n), make([]int32, n), make([]int32, n), make([]string, n)
 	requests, outcomes, codes := make([]*uuid.UUID, n), make([]string, n), make([]string, n)
-	messages, outputs, unsubmitted := make([]string, n), make([]*string, n), make([]bool, n)
+	messages, outputs, unsubmitted, exits := make([]string, n), make([]*string, n), make([]bool, n), make([]int32, n)
 	for i, c := range f.childNews {
 		ids[i], idx[i], rounds[i], states[i] = c.execution, int32(c.idx), int32(c.round), c.state
 		outcomes[i], codes[i], messages[i] = c.outcome, text(c.code), text(c.message)
-		unsubmitted[i] = c.unsubmitted
+		unsubmitted[i], exits[i] = c.unsubmitted, int32(c.exit)
 		if c.request != uuid.Nil {
 			requests[i] = &f.childNews[i].request
 		}
@@ -186,15 +187,16 @@ func (f *effects) queueNews(t *pgdb.Pipeline, now time.Time) error {
 			state = CASE WHEN u.state = 'SUBMITTED' AND c.state <> 'WANTED' THEN c.state
 				WHEN u.state = 'REFUSED' AND c.state <> 'WANTED' THEN 'ENDED' ELSE u.state END,
 			outcome = CASE WHEN u.state = 'REFUSED' AND c.state <> 'WANTED' THEN 'CANCELLED' ELSE u.outcome END,
-			request_id = coalesce(u.request_id, c.request_id), error_code = u.error_code, message = u.message, outputs = coalesce(u.outputs, c.outputs),
+			request_id = coalesce(u.request_id, c.request_id), error_code = u.error_code, message = u.message, exit_code = u.exit_code, outputs = coalesce(u.outputs, c.outputs),
 			heard_at = $10, ended_at = CASE WHEN u.state <> 'SUBMITTED' THEN $10::timestamptz END
 		FROM (SELECT DISTINCT ON (execution_id, task_idx, round) * FROM (SELECT unnest($1::uuid[]) AS execution_id, unnest($2::int[]) AS task_idx,
 			unnest($3::int[]) AS round, unnest($4::text[]) AS state, unnest($5::uuid[]) AS request_id, unnest($6::text[]) AS outcome,
-			unnest($7::text[]) AS error_code, unnest($8::text[]) AS message, unnest($9::text[])::json AS outputs, unnest($11::bool[]) AS unsubmitted) a
+			unnest($7::text[]) AS error_code, unnest($8::text[]) AS message, unnest($9::text[])::json AS outputs, unnest($11::bool[]) AS unsubmitted,
+			unnest($12::int[]) AS exit_code) a
 			ORDER BY execution_id, task_idx, round, state = 'SUBMITTED') u
 		WHERE c.execution_id = u.execution_id AND c.task_idx = u.task_idx AND c.round = u.round AND c.ended_at IS NULL
 			AND NOT (u.unsubmitted AND c.request_id IS NOT NULL)`,
-		ids, idx, rounds, states, requests, outcomes, codes, messages, outputs, now, unsubmitted)
+		ids, idx, rounds, states, requests, outcomes, codes, messages, outputs, now, unsubmitted, exits)
 	return nil
 }
 

@@ -40,6 +40,8 @@ type kin struct {
 	name    string // of the task that forked it, of an item that of its group
 	outcome string
 	message string
+	code    string
+	exit    int
 	outputs map[string]string
 }
 
@@ -73,6 +75,7 @@ func (f *family) of(idx int) engine.Children {
 		c.Failed++
 		if c.Message == "" {
 			c.Message = fmt.Sprintf("the job of task %s ended as %s %s", k.name, k.outcome, k.message)
+			c.ExitCode, c.ErrorCode = k.exit, k.code
 		}
 	}
 	return c
@@ -131,6 +134,7 @@ func (st *step) queueFamilies(runs []*run) error {
 		return err
 	})
 	st.t.Queue(awaited+`SELECT f.execution_id, f.awaits, f.name, f.grouped, CASE WHEN c.state = 'REFUSED' THEN 'refused' ELSE c.outcome END, c.message,
+			CASE WHEN c.state = 'REFUSED' THEN '' ELSE c.error_code END, c.exit_code,
 			CASE WHEN NOT f.grouped THEN c.outputs END, f.extra, c.task_idx
 		FROM forked f JOIN child c ON c.execution_id = f.execution_id AND c.task_idx BETWEEN f.first AND f.last
 		WHERE c.ended_at IS NOT NULL AND c.kind = 'job' AND `+newest+`
@@ -146,7 +150,7 @@ func (st *step) scanFamily(rows pgx.Rows) error {
 		var item bool
 		var awaits, idx int
 		var outputs, extra []byte
-		if err := rows.Scan(&id, &awaits, &k.name, &item, &k.outcome, &k.message, &outputs, &extra, &idx); err != nil {
+		if err := rows.Scan(&id, &awaits, &k.name, &item, &k.outcome, &k.message, &k.code, &k.exit, &outputs, &extra, &idx); err != nil {
 			return fmt.Errorf("read child: %w", err)
 		}
 		var all map[string]string
@@ -166,7 +170,7 @@ func (st *step) scanFamily(rows pgx.Rows) error {
 // child applies what is new of a child: to its record, and to the task that forked it.
 func (st *step) child(r *run, e *execution.Event) execution.Verdict {
 	s := r.state
-	c := childRow{execution: r.ID, idx: e.Idx, round: e.Round, request: e.Child.Request, message: e.Child.Message, code: e.Child.ErrorCode, unsubmitted: e.Child.Unsubmitted}
+	c := childRow{execution: r.ID, idx: e.Idx, round: e.Round, request: e.Child.Request, message: e.Child.Message, code: e.Child.ErrorCode, exit: e.Child.ExitCode, unsubmitted: e.Child.Unsubmitted}
 	switch e.Kind {
 	case execution.ChildSubmitted:
 		c.state = childSubmitted
@@ -184,7 +188,7 @@ func (st *step) child(r *run, e *execution.Event) execution.Verdict {
 			id = e.Child.Request.String()
 		}
 		s.ChildEnded(e.Idx, e.Round, engine.ChildOutcome{
-			ID: id, State: e.Child.State, ErrorCode: e.Child.ErrorCode, Message: e.Child.Message, Outputs: e.Child.Outputs,
+			ID: id, State: e.Child.State, ExitCode: e.Child.ExitCode, ErrorCode: e.Child.ErrorCode, Message: e.Child.Message, Outputs: e.Child.Outputs,
 		}, st.now)
 	}
 	if e.Kind != execution.ChildSubmitted {

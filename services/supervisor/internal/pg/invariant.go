@@ -75,7 +75,7 @@ func Invariants() []audit.Check {
 				WHERE c.execution_id = t.execution_id AND c.task_idx = t.idx AND c.round = (t.extra ->> 'round')::int) LIMIT 20`},
 		{Name: "child_halted", SQL: `SELECT 'child ' || c.execution_id || '/' || c.task_idx || '/' || c.round || ' is ' || c.state || ' though nobody waits for it' FROM child c
 			JOIN execution e ON e.id = c.execution_id JOIN task t ON t.execution_id = c.execution_id AND t.idx = c.task_idx
-			WHERE c.state IN ('WANTED', 'SUBMITTED') AND (e.state = 'CANCELLED' AND NOT t.always_run AND (c.wait OR c.cascade) OR c.wait AND t.ended_at IS NOT NULL) LIMIT 20`},
+			WHERE c.state IN ('WANTED', 'SUBMITTED') AND (e.state = 'CANCELLED' AND NOT t.always_run AND (c.wait OR c.cascade) OR c.wait AND (t.ended_at IS NOT NULL OR c.round < (t.extra ->> 'round')::int)) LIMIT 20`},
 		{Name: "task_approval", SQL: `SELECT 'task ' || t.execution_id || ' ' || t.idx || ' waits for an approval that is not pending' FROM task t
 			WHERE t.state = 'WAITING' AND t.wait_gate = 'approval' AND NOT EXISTS (SELECT FROM approval a
 				WHERE a.execution_id = t.execution_id AND a.task_idx = t.idx AND a.round = (t.extra ->> 'round')::int AND a.state = 'PENDING') LIMIT 20`},

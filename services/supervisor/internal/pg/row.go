@@ -291,26 +291,12 @@ const insertTasks = `INSERT INTO task (execution_id, idx, state, waiting, taken,
 	unnest($32::bool[]), unnest($33::bool[]), unnest($34::int[]), unnest($35::text[])::json, unnest($36::bigint[]),
 	unnest($37::bigint[]), unnest($38::smallint[]), unnest($39::int[]), unnest($40::int[]), unnest($41::text[])::json`
 
-// overdue is when a task without a live attempt has waited longer than it may. A group is told so once: it waits for its
-// items to stop then.
+// overdue is when a task without a live attempt has waited longer than it may.
 func overdue(t *engine.Task) *time.Time {
-	if t.State != engine.TaskReady && t.State != engine.TaskWaiting || t.Spec == nil || t.Items != nil && t.Items.Overdue {
-		return nil
+	if limit := t.Limit(); limit != nil {
+		return &limit.At
 	}
-	var at *time.Time
-	first := func(from *time.Time, d time.Duration) {
-		if from == nil || d <= 0 {
-			return
-		}
-		if end := from.Add(d); at == nil || end.Before(*at) {
-			at = &end
-		}
-	}
-	if t.State == engine.TaskReady {
-		first(t.ReadyAt, t.Spec.PendingTimeout)
-	}
-	first(t.StartedAt, t.Spec.TotalTimeout)
-	return at
+	return nil
 }
 
 // encode is the JSON of v as PostgreSQL takes it.

@@ -375,12 +375,12 @@ func (st *step) apply(r *run, e *execution.Event) execution.Verdict {
 		if t == nil {
 			return execution.Ignored
 		}
-		at := overdue(t)
-		if at == nil || at.After(st.now) {
+		limit := t.Limit()
+		if limit == nil || limit.At.After(st.now) {
 			return execution.Ignored
 		}
 		s.TaskOverdue(e.Idx, engine.Outcome{
-			State: engine.AttemptTimedOut, FailureClass: engine.ClassTimeout, Message: tooLong(t, st.now), Random: random(),
+			State: engine.AttemptTimedOut, FailureClass: engine.ClassTimeout, Message: because(limit.Message, t.State, e.Reason), Random: random(),
 		}, st.now)
 	case execution.Cancelled:
 		s.Cancel(e.Reason, st.now)
@@ -392,7 +392,7 @@ func (st *step) apply(r *run, e *execution.Event) execution.Verdict {
 		if s.Job.DeadlineAt == nil || s.Job.DeadlineAt.After(st.now) {
 			return execution.Ignored
 		}
-		s.Deadline(st.now)
+		s.Deadline(e.Reason, st.now)
 	case execution.Nudged:
 		s.Continue(st.now)
 	case execution.Rejoined:
@@ -401,11 +401,12 @@ func (st *step) apply(r *run, e *execution.Event) execution.Verdict {
 	return execution.Applied
 }
 
-func tooLong(t *engine.Task, now time.Time) string {
-	if t.StartedAt != nil && t.Spec.TotalTimeout > 0 && !now.Before(t.StartedAt.Add(t.Spec.TotalTimeout)) {
-		return fmt.Sprintf("its attempts together did not end within %s", t.Spec.TotalTimeout)
+// because adds to what happened to a READY task why it waited.
+func because(message string, state engine.TaskState, reason string) string {
+	if state != engine.TaskReady || reason == "" {
+		return message
 	}
-	return fmt.Sprintf("no ant took it within %s", t.Spec.PendingTimeout)
+	return message + ": " + reason
 }
 
 // end ends an attempt if it may be ended by this event.

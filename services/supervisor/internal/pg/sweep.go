@@ -32,11 +32,14 @@ var due = []struct { //nolint:gochecknoglobals // constant
 	kind execution.Kind
 	sql  string
 }{
-	{execution.Deadline, `SELECT deadline_at, id, 0 FROM execution WHERE ended_at IS NULL AND deadline_at <= now()
+	{execution.Deadline, `SELECT deadline_at, id, 0, CASE WHEN started_at IS NULL THEN coalesce((SELECT w.reason
+			FROM task t JOIN class_wait w ON class_key(w.class) = class_key(t.class)
+			WHERE t.execution_id = execution.id AND t.state = 'READY' ORDER BY t.idx LIMIT 1), '') ELSE '' END FROM execution WHERE ended_at IS NULL AND deadline_at <= now()
 		AND deadline_at >= $2 AND (deadline_at, id, 0) > ($2, $3::uuid, $4::int) ORDER BY deadline_at, id LIMIT $1`},
-	{execution.TaskWakes, `SELECT wake_at, execution_id, idx FROM task WHERE state = 'WAITING' AND wake_at <= now()
+	{execution.TaskWakes, `SELECT wake_at, execution_id, idx, '' FROM task WHERE state = 'WAITING' AND wake_at <= now()
 		AND wake_at >= $2 AND (wake_at, execution_id, idx) > ($2, $3::uuid, $4::int) ORDER BY wake_at, execution_id, idx LIMIT $1`},
-	{execution.TaskOverdue, `SELECT overdue_at, execution_id, idx FROM task WHERE state IN ('READY', 'WAITING') AND overdue_at <= now()
+	{execution.TaskOverdue, `SELECT overdue_at, execution_id, idx, CASE WHEN state = 'READY' THEN coalesce((SELECT w.reason FROM class_wait w
+			WHERE class_key(w.class) = class_key(task.class)), '') ELSE '' END FROM task WHERE state IN ('READY', 'WAITING') AND overdue_at <= now()
 		AND overdue_at >= $2 AND (overdue_at, execution_id, idx) > ($2, $3::uuid, $4::int) ORDER BY overdue_at, execution_id, idx LIMIT $1`},
 }
 
@@ -50,7 +53,7 @@ func (s *Store) Due(ctx context.Context, marks execution.Marks, limit int) ([]ex
 		b.Queue(d.sql, limit, m.At, m.Execution, m.Idx).Query(func(rows pgx.Rows) error {
 			for rows.Next() {
 				e := execution.Event{Kind: d.kind}
-				if err := rows.Scan(&m.At, &e.Execution, &e.Idx); err != nil {
+				if err := rows.Scan(&m.At, &e.Execution, &e.Idx, &e.Reason); err != nil {
 					return err
 				}
 				m.Execution, m.Idx = e.Execution, e.Idx

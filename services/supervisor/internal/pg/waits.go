@@ -58,7 +58,7 @@ func (s *Store) Unheard(ctx context.Context, after child.Place, limit int) ([]ex
 		}
 		return rows.Err()
 	})
-	b.Queue(unheard+`SELECT t.execution_id, t.idx, c.round, c.state, c.request_id, c.outcome, c.error_code, c.message, c.outputs
+	b.Queue(unheard+`SELECT t.execution_id, t.idx, c.round, c.state, c.request_id, c.outcome, c.error_code, c.message, c.exit_code, c.outputs
 		FROM t JOIN child c ON `+heardOf+` WHERE t.method <> 'AWAIT_FORKED_JOB'`, after.Execution, after.Idx, limit).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			e, err := scanUnheard(rows)
@@ -96,7 +96,7 @@ func scanUnheard(rows pgx.Rows) (execution.Event, error) {
 	var request *uuid.UUID
 	var outputs []byte
 	c := &e.Child
-	if err := rows.Scan(&e.Execution, &e.Idx, &e.Round, &state, &request, &c.State, &c.ErrorCode, &c.Message, &outputs); err != nil {
+	if err := rows.Scan(&e.Execution, &e.Idx, &e.Round, &state, &request, &c.State, &c.ErrorCode, &c.Message, &c.ExitCode, &outputs); err != nil {
 		return e, fmt.Errorf("read child: %w", err)
 	}
 	if request != nil {

@@ -218,12 +218,28 @@ func (p *player) fake(t *engine.Task) Fake {
 }
 
 func (p *player) vote(t *engine.Task) {
-	outcome := p.fake(t).Vote
+	f := p.fake(t)
+	if f.TimedOut {
+		p.late(t)
+		return
+	}
+	outcome := f.Vote
 	if outcome == "" {
 		outcome = jobspec.OutcomeApproved
 	}
 	p.say("%s is %s", t.Name(), outcome)
 	p.state.Voted(t.Idx, t.Round, outcome, "by the script", p.now)
+}
+
+// late lets the time pass that a task has for what it waits for.
+func (p *player) late(t *engine.Task) {
+	if limit := t.Limit(); limit != nil {
+		p.now = later(p.now, limit.At)
+	}
+	p.say("%s takes too long", t.Name())
+	p.state.TaskOverdue(t.Idx, engine.Outcome{
+		State: engine.AttemptTimedOut, FailureClass: engine.ClassTimeout, Message: "it did not end in time", Random: 0.5,
+	}, p.now)
 }
 
 // child lets the child of a task be submitted, then end. It says whether something happened.
@@ -242,6 +258,10 @@ func (p *player) child(t *engine.Task) bool {
 		p.state.Submitted(t.Idx, t.Round, id, p.now)
 	default:
 		f := p.fake(t)
+		if f.TimedOut {
+			p.late(t)
+			return true
+		}
 		o := ended(f)
 		p.say("the job of %s is %s", t.Name(), o.State)
 		p.state.ChildEnded(t.Idx, t.Round, o, p.now)
@@ -250,7 +270,7 @@ func (p *player) child(t *engine.Task) bool {
 }
 
 func ended(f Fake) engine.ChildOutcome {
-	o := engine.ChildOutcome{State: f.Child, Message: f.Message, Outputs: f.Outputs}
+	o := engine.ChildOutcome{State: f.Child, ExitCode: f.ExitCode, Message: f.Message, Outputs: f.Outputs}
 	if o.State == "" {
 		o.State = string(engine.JobCompleted)
 		if f.ExitCode != 0 {
@@ -271,7 +291,9 @@ func (p *player) children(t *engine.Task) engine.Children {
 		o := ended(f)
 		if o.State != string(engine.JobCompleted) {
 			c.Failed++
-			c.Message = fmt.Sprintf("the job of %s is %s", p.state.Tasks[i].Name(), o.State)
+			if c.Message == "" {
+				c.Message, c.ExitCode = fmt.Sprintf("the job of %s is %s", p.state.Tasks[i].Name(), o.State), o.ExitCode
+			}
 			continue
 		}
 		if c.Outputs == nil {
@@ -294,7 +316,7 @@ func (p *player) pass() bool {
 	if d := p.state.Job.DeadlineAt; d != nil && (at == nil || d.Before(*at)) {
 		p.now = later(p.now, *d)
 		p.say("the job's time is over")
-		p.state.Deadline(p.now)
+		p.state.Deadline("", p.now)
 		return true
 	}
 	if at == nil {

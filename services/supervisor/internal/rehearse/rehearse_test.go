@@ -98,6 +98,12 @@ func TestPlay(t *testing.T) {
 			tasks: map[string]string{"a": "COMPLETED", "b": "COMPLETED"},
 		},
 		{
+			name: "a fork that takes too long", state: "FAILED", code: "ERR_TASK_TIMED_OUT", runs: 1,
+			text:  "job_type: j\ntasks:\n- {task_type: a, method: FORK_JOB, fork_job_type: k, sub_workflow: {wait_for_completion: true}, timeout: 2s, on_exit_code: {TIMED_OUT: b}}\n- {task_type: b, " + shell + "}\n",
+			fakes: map[string][]rehearse.Fake{"a": {{TimedOut: true}}},
+			tasks: map[string]string{"a": "FAILED", "b": "COMPLETED"},
+		},
+		{
 			name: "a pause by itself", state: "COMPLETED", runs: 1,
 			text:  "job_type: j\ntasks:\n- {task_type: a, " + shell + ", on_exit_code: {9: PAUSE_JOB}}\n",
 			fakes: map[string][]rehearse.Fake{"a": {{ExitCode: 9}, {}}},

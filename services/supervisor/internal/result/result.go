@@ -37,8 +37,8 @@ func Apply(ctx context.Context, store Store, results []Result) ([]execution.Verd
 		r := &results[i]
 		sum := sha256.Sum256(r.Canonical)
 		events[i] = execution.Event{Kind: execution.AttemptEnded, UID: r.UID, End: execution.End{
-			Outcome: judge(r.Outcome), Ant: r.Ant, Digest: sum[:],
-			LogKey: r.LogKey, LogBytes: r.LogBytes, LogSHA256: r.LogSHA256,
+			Outcome: judge(cleaned(r.Outcome)), Ant: clean(r.Ant), Digest: sum[:],
+			LogKey: key(r.LogKey), LogBytes: r.LogBytes, LogSHA256: clean(r.LogSHA256),
 		}}
 	}
 	return store.Step(ctx, events)

@@ -1020,7 +1020,10 @@ type Launch struct {
 	// error_rules that apply to the job: JSON list of jobspec.ErrorRule, the most specific first; empty for none.
 	ErrorRules []byte `protobuf:"bytes,17,opt,name=error_rules,json=errorRules,proto3" json:"error_rules,omitempty"`
 	// submitted_by is who submitted the request.
-	SubmittedBy   string `protobuf:"bytes,18,opt,name=submitted_by,json=submittedBy,proto3" json:"submitted_by,omitempty"`
+	SubmittedBy string `protobuf:"bytes,18,opt,name=submitted_by,json=submittedBy,proto3" json:"submitted_by,omitempty"`
+	// due_at is from when on the run could have started: bounds of the wait for the start count from it. Set only where
+	// the request has one; otherwise they count from the launch.
+	DueAt         *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=due_at,json=dueAt,proto3" json:"due_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1179,6 +1182,13 @@ func (x *Launch) GetSubmittedBy() string {
 		return x.SubmittedBy
 	}
 	return ""
+}
+
+func (x *Launch) GetDueAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DueAt
+	}
+	return nil
 }
 
 // LaunchFault is a run that could not be rendered in this call.
@@ -1374,7 +1384,7 @@ const file_formicary_job_v1_admission_proto_rawDesc = "" +
 	"\x03run\x18\x02 \x01(\x05R\x03run\"g\n" +
 	"\x12GetLaunchesRequest\x127\n" +
 	"\x04runs\x18\x01 \x03(\v2\x18.formicary.job.v1.RunRefB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x04runs\x12\x18\n" +
-	"\apatient\x18\x02 \x01(\bR\apatient\"\x9b\x04\n" +
+	"\apatient\x18\x02 \x01(\bR\apatient\"\xce\x04\n" +
 	"\x06Launch\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x10\n" +
@@ -1397,7 +1407,8 @@ const file_formicary_job_v1_admission_proto_rawDesc = "" +
 	"\tfrom_task\x18\x10 \x01(\tR\bfromTask\x12\x1f\n" +
 	"\verror_rules\x18\x11 \x01(\fR\n" +
 	"errorRules\x12!\n" +
-	"\fsubmitted_by\x18\x12 \x01(\tR\vsubmittedBy\"\xde\x01\n" +
+	"\fsubmitted_by\x18\x12 \x01(\tR\vsubmittedBy\x121\n" +
+	"\x06due_at\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\x05dueAt\"\xde\x01\n" +
 	"\vLaunchFault\x126\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\".formicary.job.v1.LaunchFault.KindR\x04kind\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x120\n" +
@@ -1469,23 +1480,24 @@ var file_formicary_job_v1_admission_proto_depIdxs = []int32{
 	9,  // 9: formicary.job.v1.AdmitRequest.gates:type_name -> formicary.job.v1.ClosedGate
 	12, // 10: formicary.job.v1.GetLaunchesRequest.runs:type_name -> formicary.job.v1.RunRef
 	17, // 11: formicary.job.v1.Launch.age_at:type_name -> google.protobuf.Timestamp
-	0,  // 12: formicary.job.v1.LaunchFault.kind:type_name -> formicary.job.v1.LaunchFault.Kind
-	14, // 13: formicary.job.v1.LaunchFault.launch:type_name -> formicary.job.v1.Launch
-	14, // 14: formicary.job.v1.GetLaunchesResponse.launches:type_name -> formicary.job.v1.Launch
-	15, // 15: formicary.job.v1.GetLaunchesResponse.faults:type_name -> formicary.job.v1.LaunchFault
-	1,  // 16: formicary.job.v1.AdmissionService.BeginEpoch:input_type -> formicary.job.v1.BeginEpochRequest
-	3,  // 17: formicary.job.v1.AdmissionService.ReadQueue:input_type -> formicary.job.v1.ReadQueueRequest
-	10, // 18: formicary.job.v1.AdmissionService.Admit:input_type -> formicary.job.v1.AdmitRequest
-	13, // 19: formicary.job.v1.LaunchService.GetLaunches:input_type -> formicary.job.v1.GetLaunchesRequest
-	2,  // 20: formicary.job.v1.AdmissionService.BeginEpoch:output_type -> formicary.job.v1.BeginEpochResponse
-	8,  // 21: formicary.job.v1.AdmissionService.ReadQueue:output_type -> formicary.job.v1.ReadQueueResponse
-	11, // 22: formicary.job.v1.AdmissionService.Admit:output_type -> formicary.job.v1.AdmitResponse
-	16, // 23: formicary.job.v1.LaunchService.GetLaunches:output_type -> formicary.job.v1.GetLaunchesResponse
-	20, // [20:24] is the sub-list for method output_type
-	16, // [16:20] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	17, // 12: formicary.job.v1.Launch.due_at:type_name -> google.protobuf.Timestamp
+	0,  // 13: formicary.job.v1.LaunchFault.kind:type_name -> formicary.job.v1.LaunchFault.Kind
+	14, // 14: formicary.job.v1.LaunchFault.launch:type_name -> formicary.job.v1.Launch
+	14, // 15: formicary.job.v1.GetLaunchesResponse.launches:type_name -> formicary.job.v1.Launch
+	15, // 16: formicary.job.v1.GetLaunchesResponse.faults:type_name -> formicary.job.v1.LaunchFault
+	1,  // 17: formicary.job.v1.AdmissionService.BeginEpoch:input_type -> formicary.job.v1.BeginEpochRequest
+	3,  // 18: formicary.job.v1.AdmissionService.ReadQueue:input_type -> formicary.job.v1.ReadQueueRequest
+	10, // 19: formicary.job.v1.AdmissionService.Admit:input_type -> formicary.job.v1.AdmitRequest
+	13, // 20: formicary.job.v1.LaunchService.GetLaunches:input_type -> formicary.job.v1.GetLaunchesRequest
+	2,  // 21: formicary.job.v1.AdmissionService.BeginEpoch:output_type -> formicary.job.v1.BeginEpochResponse
+	8,  // 22: formicary.job.v1.AdmissionService.ReadQueue:output_type -> formicary.job.v1.ReadQueueResponse
+	11, // 23: formicary.job.v1.AdmissionService.Admit:output_type -> formicary.job.v1.AdmitResponse
+	16, // 24: formicary.job.v1.LaunchService.GetLaunches:output_type -> formicary.job.v1.GetLaunchesResponse
+	21, // [21:25] is the sub-list for method output_type
+	17, // [17:21] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_formicary_job_v1_admission_proto_init() }

@@ -36,7 +36,7 @@ func (q *Queries) ChildIDs(ctx context.Context, keys []string) ([]uuid.UUID, err
 }
 
 const childrenByKey = `-- name: ChildrenByKey :many
-SELECT id, org_id, job_type, definition_id, definition_version, state, run, version, execution_version, reuse_run, priority, age_at, scheduled_at, queued, placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, started_at, ended_at, cancel_requested_at, cancel_reason, pause_requested_at, resume_at, error_code, error_message, admitted_epoch, admitted_at, check_at, parent_request_id, parent_task, child_key, depth, retries, from_task, restarted_at, total_deadline, missing_at, audience, restarted_from FROM request WHERE child_key = ANY($1::text[]) AND child_key <> ''
+SELECT id, org_id, job_type, definition_id, definition_version, state, run, version, execution_version, reuse_run, priority, age_at, scheduled_at, queued, placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, started_at, ended_at, cancel_requested_at, cancel_reason, pause_requested_at, resume_at, error_code, error_message, admitted_epoch, admitted_at, check_at, parent_request_id, parent_task, child_key, depth, retries, from_task, restarted_at, total_deadline, missing_at, audience, restarted_from, pending_ms, pending_until FROM request WHERE child_key = ANY($1::text[]) AND child_key <> ''
 `
 
 func (q *Queries) ChildrenByKey(ctx context.Context, keys []string) ([]Request, error) {
@@ -93,6 +93,8 @@ func (q *Queries) ChildrenByKey(ctx context.Context, keys []string) ([]Request, 
 			&i.MissingAt,
 			&i.Audience,
 			&i.RestartedFrom,
+			&i.PendingMs,
+			&i.PendingUntil,
 		); err != nil {
 			return nil, err
 		}

@@ -203,6 +203,8 @@ type Request struct {
 	MissingAt         *time.Time
 	Audience          []byte
 	RestartedFrom     string
+	PendingMs         int64
+	PendingUntil      *time.Time
 }
 
 type RequestCount struct {

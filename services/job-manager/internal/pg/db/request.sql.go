@@ -47,7 +47,7 @@ UPDATE request u
 SET check_at = now() + CASE WHEN u.state = 'READY' OR u.cancel_requested_at IS NOT NULL THEN $1::interval
     ELSE greatest($1::interval, least((now() - u.updated_at) / 4, interval '1 minute')) END
 FROM mine WHERE u.id = mine.id
-RETURNING u.id, u.org_id, u.job_type, u.definition_id, u.definition_version, u.state, u.run, u.version, u.execution_version, u.reuse_run, u.priority, u.age_at, u.scheduled_at, u.queued, u.placement_class, u.params, u.description, u.idempotency_key, u.request_hash, u.created_by, u.created_at, u.updated_at, u.started_at, u.ended_at, u.cancel_requested_at, u.cancel_reason, u.pause_requested_at, u.resume_at, u.error_code, u.error_message, u.admitted_epoch, u.admitted_at, u.check_at, u.parent_request_id, u.parent_task, u.child_key, u.depth, u.retries, u.from_task, u.restarted_at, u.total_deadline, u.missing_at, u.audience, u.restarted_from
+RETURNING u.id, u.org_id, u.job_type, u.definition_id, u.definition_version, u.state, u.run, u.version, u.execution_version, u.reuse_run, u.priority, u.age_at, u.scheduled_at, u.queued, u.placement_class, u.params, u.description, u.idempotency_key, u.request_hash, u.created_by, u.created_at, u.updated_at, u.started_at, u.ended_at, u.cancel_requested_at, u.cancel_reason, u.pause_requested_at, u.resume_at, u.error_code, u.error_message, u.admitted_epoch, u.admitted_at, u.check_at, u.parent_request_id, u.parent_task, u.child_key, u.depth, u.retries, u.from_task, u.restarted_at, u.total_deadline, u.missing_at, u.audience, u.restarted_from, u.pending_ms, u.pending_until
 `
 
 type ClaimSilentParams struct {
@@ -115,6 +115,8 @@ func (q *Queries) ClaimSilent(ctx context.Context, arg ClaimSilentParams) ([]Cla
 			&i.Request.MissingAt,
 			&i.Request.Audience,
 			&i.Request.RestartedFrom,
+			&i.Request.PendingMs,
+			&i.Request.PendingUntil,
 		); err != nil {
 			return nil, err
 		}
@@ -288,7 +290,7 @@ func (q *Queries) InsertPoison(ctx context.Context, arg InsertPoisonParams) erro
 }
 
 const latestFailed = `-- name: LatestFailed :many
-SELECT id, org_id, job_type, definition_id, definition_version, state, run, version, execution_version, reuse_run, priority, age_at, scheduled_at, queued, placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, started_at, ended_at, cancel_requested_at, cancel_reason, pause_requested_at, resume_at, error_code, error_message, admitted_epoch, admitted_at, check_at, parent_request_id, parent_task, child_key, depth, retries, from_task, restarted_at, total_deadline, missing_at, audience, restarted_from FROM request WHERE org_id = $1 AND state = 'FAILED' ORDER BY id DESC LIMIT 1
+SELECT id, org_id, job_type, definition_id, definition_version, state, run, version, execution_version, reuse_run, priority, age_at, scheduled_at, queued, placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, started_at, ended_at, cancel_requested_at, cancel_reason, pause_requested_at, resume_at, error_code, error_message, admitted_epoch, admitted_at, check_at, parent_request_id, parent_task, child_key, depth, retries, from_task, restarted_at, total_deadline, missing_at, audience, restarted_from, pending_ms, pending_until FROM request WHERE org_id = $1 AND state = 'FAILED' ORDER BY id DESC LIMIT 1
 `
 
 func (q *Queries) LatestFailed(ctx context.Context, orgID string) ([]Request, error) {
@@ -345,6 +347,8 @@ func (q *Queries) LatestFailed(ctx context.Context, orgID string) ([]Request, er
 			&i.MissingAt,
 			&i.Audience,
 			&i.RestartedFrom,
+			&i.PendingMs,
+			&i.PendingUntil,
 		); err != nil {
 			return nil, err
 		}
@@ -357,7 +361,7 @@ func (q *Queries) LatestFailed(ctx context.Context, orgID string) ([]Request, er
 }
 
 const latestRequest = `-- name: LatestRequest :many
-SELECT id, org_id, job_type, definition_id, definition_version, state, run, version, execution_version, reuse_run, priority, age_at, scheduled_at, queued, placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, started_at, ended_at, cancel_requested_at, cancel_reason, pause_requested_at, resume_at, error_code, error_message, admitted_epoch, admitted_at, check_at, parent_request_id, parent_task, child_key, depth, retries, from_task, restarted_at, total_deadline, missing_at, audience, restarted_from FROM request WHERE org_id = $1 ORDER BY id DESC LIMIT 1
+SELECT id, org_id, job_type, definition_id, definition_version, state, run, version, execution_version, reuse_run, priority, age_at, scheduled_at, queued, placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, started_at, ended_at, cancel_requested_at, cancel_reason, pause_requested_at, resume_at, error_code, error_message, admitted_epoch, admitted_at, check_at, parent_request_id, parent_task, child_key, depth, retries, from_task, restarted_at, total_deadline, missing_at, audience, restarted_from, pending_ms, pending_until FROM request WHERE org_id = $1 ORDER BY id DESC LIMIT 1
 `
 
 func (q *Queries) LatestRequest(ctx context.Context, orgID string) ([]Request, error) {
@@ -414,10 +418,37 @@ func (q *Queries) LatestRequest(ctx context.Context, orgID string) ([]Request, e
 			&i.MissingAt,
 			&i.Audience,
 			&i.RestartedFrom,
+			&i.PendingMs,
+			&i.PendingUntil,
 		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const nextOverdue = `-- name: NextOverdue :many
+SELECT pending_until FROM request WHERE state = 'PENDING' AND pending_until IS NOT NULL AND cancel_requested_at IS NULL
+ORDER BY pending_until LIMIT 1
+`
+
+func (q *Queries) NextOverdue(ctx context.Context) ([]*time.Time, error) {
+	rows, err := q.db.Query(ctx, nextOverdue)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*time.Time
+	for rows.Next() {
+		var pending_until *time.Time
+		if err := rows.Scan(&pending_until); err != nil {
+			return nil, err
+		}
+		items = append(items, pending_until)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -443,6 +474,79 @@ func (q *Queries) NextResume(ctx context.Context) ([]*time.Time, error) {
 			return nil, err
 		}
 		items = append(items, resume_at)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const overdueRequests = `-- name: OverdueRequests :many
+SELECT id, org_id, job_type, definition_id, definition_version, state, run, version, execution_version, reuse_run, priority, age_at, scheduled_at, queued, placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, started_at, ended_at, cancel_requested_at, cancel_reason, pause_requested_at, resume_at, error_code, error_message, admitted_epoch, admitted_at, check_at, parent_request_id, parent_task, child_key, depth, retries, from_task, restarted_at, total_deadline, missing_at, audience, restarted_from, pending_ms, pending_until FROM request
+WHERE state = 'PENDING' AND pending_until <= clock_timestamp() AND cancel_requested_at IS NULL
+ORDER BY pending_until LIMIT $1::int
+`
+
+func (q *Queries) OverdueRequests(ctx context.Context, page int32) ([]Request, error) {
+	rows, err := q.db.Query(ctx, overdueRequests, page)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Request
+	for rows.Next() {
+		var i Request
+		if err := rows.Scan(
+			&i.ID,
+			&i.OrgID,
+			&i.JobType,
+			&i.DefinitionID,
+			&i.DefinitionVersion,
+			&i.State,
+			&i.Run,
+			&i.Version,
+			&i.ExecutionVersion,
+			&i.ReuseRun,
+			&i.Priority,
+			&i.AgeAt,
+			&i.ScheduledAt,
+			&i.Queued,
+			&i.PlacementClass,
+			&i.Params,
+			&i.Description,
+			&i.IdempotencyKey,
+			&i.RequestHash,
+			&i.CreatedBy,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.StartedAt,
+			&i.EndedAt,
+			&i.CancelRequestedAt,
+			&i.CancelReason,
+			&i.PauseRequestedAt,
+			&i.ResumeAt,
+			&i.ErrorCode,
+			&i.ErrorMessage,
+			&i.AdmittedEpoch,
+			&i.AdmittedAt,
+			&i.CheckAt,
+			&i.ParentRequestID,
+			&i.ParentTask,
+			&i.ChildKey,
+			&i.Depth,
+			&i.Retries,
+			&i.FromTask,
+			&i.RestartedAt,
+			&i.TotalDeadline,
+			&i.MissingAt,
+			&i.Audience,
+			&i.RestartedFrom,
+			&i.PendingMs,
+			&i.PendingUntil,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -540,7 +644,7 @@ func (q *Queries) RememberLaunches(ctx context.Context, arg RememberLaunchesPara
 }
 
 const requestsByKey = `-- name: RequestsByKey :many
-SELECT id, org_id, job_type, definition_id, definition_version, state, run, version, execution_version, reuse_run, priority, age_at, scheduled_at, queued, placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, started_at, ended_at, cancel_requested_at, cancel_reason, pause_requested_at, resume_at, error_code, error_message, admitted_epoch, admitted_at, check_at, parent_request_id, parent_task, child_key, depth, retries, from_task, restarted_at, total_deadline, missing_at, audience, restarted_from FROM request WHERE org_id = ANY($1::text[]) AND idempotency_key = ANY($2::text[]) AND idempotency_key <> ''
+SELECT id, org_id, job_type, definition_id, definition_version, state, run, version, execution_version, reuse_run, priority, age_at, scheduled_at, queued, placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, started_at, ended_at, cancel_requested_at, cancel_reason, pause_requested_at, resume_at, error_code, error_message, admitted_epoch, admitted_at, check_at, parent_request_id, parent_task, child_key, depth, retries, from_task, restarted_at, total_deadline, missing_at, audience, restarted_from, pending_ms, pending_until FROM request WHERE org_id = ANY($1::text[]) AND idempotency_key = ANY($2::text[]) AND idempotency_key <> ''
 `
 
 type RequestsByKeyParams struct {
@@ -602,6 +706,8 @@ func (q *Queries) RequestsByKey(ctx context.Context, arg RequestsByKeyParams) ([
 			&i.MissingAt,
 			&i.Audience,
 			&i.RestartedFrom,
+			&i.PendingMs,
+			&i.PendingUntil,
 		); err != nil {
 			return nil, err
 		}
@@ -614,7 +720,7 @@ func (q *Queries) RequestsByKey(ctx context.Context, arg RequestsByKeyParams) ([
 }
 
 const requestsInRange = `-- name: RequestsInRange :many
-SELECT id, org_id, job_type, definition_id, definition_version, state, run, version, execution_version, reuse_run, priority, age_at, scheduled_at, queued, placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, started_at, ended_at, cancel_requested_at, cancel_reason, pause_requested_at, resume_at, error_code, error_message, admitted_epoch, admitted_at, check_at, parent_request_id, parent_task, child_key, depth, retries, from_task, restarted_at, total_deadline, missing_at, audience, restarted_from FROM request WHERE org_id = $1 AND id BETWEEN $2::uuid AND $3::uuid ORDER BY id LIMIT 2
+SELECT id, org_id, job_type, definition_id, definition_version, state, run, version, execution_version, reuse_run, priority, age_at, scheduled_at, queued, placement_class, params, description, idempotency_key, request_hash, created_by, created_at, updated_at, started_at, ended_at, cancel_requested_at, cancel_reason, pause_requested_at, resume_at, error_code, error_message, admitted_epoch, admitted_at, check_at, parent_request_id, parent_task, child_key, depth, retries, from_task, restarted_at, total_deadline, missing_at, audience, restarted_from, pending_ms, pending_until FROM request WHERE org_id = $1 AND id BETWEEN $2::uuid AND $3::uuid ORDER BY id LIMIT 2
 `
 
 type RequestsInRangeParams struct {
@@ -677,6 +783,8 @@ func (q *Queries) RequestsInRange(ctx context.Context, arg RequestsInRangeParams
 			&i.MissingAt,
 			&i.Audience,
 			&i.RestartedFrom,
+			&i.PendingMs,
+			&i.PendingUntil,
 		); err != nil {
 			return nil, err
 		}
@@ -689,7 +797,7 @@ func (q *Queries) RequestsInRange(ctx context.Context, arg RequestsInRangeParams
 }
 
 const requestsToLaunch = `-- name: RequestsToLaunch :many
-SELECT r.id, r.org_id, r.job_type, r.definition_id, r.definition_version, r.state, r.run, r.version, r.execution_version, r.reuse_run, r.priority, r.age_at, r.scheduled_at, r.queued, r.placement_class, r.params, r.description, r.idempotency_key, r.request_hash, r.created_by, r.created_at, r.updated_at, r.started_at, r.ended_at, r.cancel_requested_at, r.cancel_reason, r.pause_requested_at, r.resume_at, r.error_code, r.error_message, r.admitted_epoch, r.admitted_at, r.check_at, r.parent_request_id, r.parent_task, r.child_key, r.depth, r.retries, r.from_task, r.restarted_at, r.total_deadline, r.missing_at, r.audience, r.restarted_from, (SELECT c.count FROM error_rule_change c)::bigint AS rules FROM request r WHERE r.id = ANY($1::uuid[])
+SELECT r.id, r.org_id, r.job_type, r.definition_id, r.definition_version, r.state, r.run, r.version, r.execution_version, r.reuse_run, r.priority, r.age_at, r.scheduled_at, r.queued, r.placement_class, r.params, r.description, r.idempotency_key, r.request_hash, r.created_by, r.created_at, r.updated_at, r.started_at, r.ended_at, r.cancel_requested_at, r.cancel_reason, r.pause_requested_at, r.resume_at, r.error_code, r.error_message, r.admitted_epoch, r.admitted_at, r.check_at, r.parent_request_id, r.parent_task, r.child_key, r.depth, r.retries, r.from_task, r.restarted_at, r.total_deadline, r.missing_at, r.audience, r.restarted_from, r.pending_ms, r.pending_until, (SELECT c.count FROM error_rule_change c)::bigint AS rules FROM request r WHERE r.id = ANY($1::uuid[])
 `
 
 type RequestsToLaunchRow struct {
@@ -751,6 +859,8 @@ func (q *Queries) RequestsToLaunch(ctx context.Context, ids []uuid.UUID) ([]Requ
 			&i.Request.MissingAt,
 			&i.Request.Audience,
 			&i.Request.RestartedFrom,
+			&i.Request.PendingMs,
+			&i.Request.PendingUntil,
 			&i.Rules,
 		); err != nil {
 			return nil, err

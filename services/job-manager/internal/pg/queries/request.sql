@@ -125,3 +125,12 @@ WITH old AS (
 INSERT INTO failure AS f (kind, key, count, reason, at) VALUES ($1, $2, 1, $3, now())
 ON CONFLICT (kind, key) DO UPDATE SET count = f.count + 1, reason = excluded.reason, at = excluded.at
 RETURNING count;
+
+-- name: OverdueRequests :many
+SELECT * FROM request
+WHERE state = 'PENDING' AND pending_until <= clock_timestamp() AND cancel_requested_at IS NULL
+ORDER BY pending_until LIMIT sqlc.arg(page)::int;
+
+-- name: NextOverdue :many
+SELECT pending_until FROM request WHERE state = 'PENDING' AND pending_until IS NOT NULL AND cancel_requested_at IS NULL
+ORDER BY pending_until LIMIT 1;

@@ -81,6 +81,7 @@ type Child struct {
 	HeardAt     time.Time
 	CreatedAt   time.Time
 	EndedAt     *time.Time
+	ExitCode    int32
 }
 
 type ClassWait struct {

@@ -1,0 +1,46 @@
+package jobspec
+
+// limits adapts the bounds of time to the method, when all fields of a task are read. What no ant executes waits for a
+// job or for people, who have bounds of their own: it has a timeout only where one is written.
+func (r *taskFieldReader) limits(n *node) {
+	t := &r.t.task
+	waits := r.t.methodKnown && !NeedsAnt(t.Method) || r.flow.jobMode
+	if waits && !given(n.get("timeout")) && !given(n.get("timeouts").get("run")) {
+		t.Timeout = 0
+	}
+	if at := n.get("allow_failure"); t.PendingTimeout > 0 && at != nil {
+		r.decisive(at) // whether the job may wait for the task as long as it likes, see Plan.start
+	}
+	if !r.t.methodKnown || r.moment.item {
+		return
+	}
+	method := t.Method
+	if r.flow.jobMode {
+		method = MethodForkJob
+	}
+	if waits {
+		r.idle(n, "pending", "no ant takes a task of method "+method, "timeout, the time that it may wait")
+	}
+	switch {
+	case waits:
+		r.idle(n, "grace", "a task of method "+method+" has no process", "timeouts of the job that it waits for, or none")
+	case isHTTP(method):
+		r.idle(n, "grace", "a request is given up at once", "")
+	}
+}
+
+// idle warns of a bound in timeouts that means nothing to the method.
+func (r *taskFieldReader) idle(n *node, field, why, expected string) {
+	bounds := n.get("timeouts")
+	if bounds == nil {
+		return
+	}
+	for _, p := range bounds.pairs {
+		if p.key == field && given(p.value) {
+			r.warn(p.line, p.column, CodeInactiveField, "timeouts."+field+" does nothing here: "+why, expected)
+		}
+	}
+}
+
+// given says that a field is written and not null.
+func given(n *node) bool { return n != nil && n.kind != nodeNull }
