@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -169,16 +167,14 @@ func (a *app) abandon(ctx context.Context, f *follower, o runOptions) error {
 
 // embedded starts a colony for one command. The colony outlives ctx until f has returned.
 func (a *app) embedded(ctx context.Context, o runOptions, f func(context.Context, *client) error) (err error) {
-	dir, err := os.MkdirTemp("", "formicary-run-")
+	place, err := takePlace()
 	if err != nil {
-		return fmt.Errorf("make temporary directory: %w", err)
+		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := os.Chmod(dir, 0o711); err != nil { // #nosec G302 -- PostgreSQL may run as another user below it
-		return fmt.Errorf("open temporary directory: %w", err)
-	}
+	defer func() { err = errors.Join(err, place.leave()) }()
+	place.sweep(ctx)
 	conf := up.DefaultConfig()
-	conf.DataDir, conf.Listen, conf.Throwaway, conf.Slots, conf.Version = filepath.Join(dir, "data"), "127.0.0.1:0", true, o.slots, a.Version
+	conf.DataDir, conf.Listen, conf.Throwaway, conf.Slots, conf.Version = place.data(), "127.0.0.1:0", true, o.slots, a.Version
 	log, err := logger(io.Discard, "error", "text")
 	if err != nil {
 		return err

@@ -308,7 +308,7 @@ func (c *composition) ant() (run.Member, error) {
 		return run.Member{}, err
 	}
 	conf := ant.DefaultConfig()
-	conf.ID, conf.Slots, conf.Dir, conf.Version = c.conf.AntID, c.conf.slots(), filepath.Join(c.conf.DataDir, name), c.conf.Version
+	conf.ID, conf.Slots, conf.Dir, conf.Version = c.conf.AntID, c.conf.slots(), filepath.Join(c.conf.DataDir, antDir), c.conf.Version
 	conf.DrainTimeout = c.conf.DrainTimeout
 	conf.AllowPrivate = true // scripts run on this machine anyway: refusing it to HTTP tasks would protect nothing
 	svc, err := ant.New(conf, ant.Deps{
