@@ -35,7 +35,7 @@ func Dial(addr string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 
 func unaryClient(ctx context.Context, method string, req, res any, conn *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	ctx = outgoing(ctx)
-	return retry(ctx, method, req, func() error { return next(ctx, method, req, res, conn, opts...) })
+	return tooLarge(retry(ctx, method, req, func() error { return next(ctx, method, req, res, conn, opts...) }), req)
 }
 
 func streamClient(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, next grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {

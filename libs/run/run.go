@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os/signal"
 	"runtime/debug"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -99,11 +97,4 @@ func Safely(ctx context.Context, f func(context.Context) error) (err error) {
 		}
 	}()
 	return f(ctx)
-}
-
-// Interruptible returns a context that ends on SIGINT or SIGTERM. A second signal has its default effect.
-func Interruptible(parent context.Context) (context.Context, context.CancelFunc) {
-	ctx, stop := signal.NotifyContext(parent, syscall.SIGINT, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	return ctx, stop
 }

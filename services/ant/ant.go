@@ -61,7 +61,8 @@ func New(conf Config, deps Deps) (*Service, error) {
 	return &Service{conf: conf, deps: deps}, nil
 }
 
-// Run works until ctx ends, then drains: what runs may end, at most for Config.DrainTimeout.
+// Run works until ctx ends, then drains: what runs may end by itself for Config.DrainTimeout, then it is told to and gets its
+// grace, at most Config.StopTimeout. A second signal (run.Hurried) ends it at once.
 func (s *Service) Run(ctx context.Context) error {
 	unlock, err := s.lock()
 	if err != nil {
@@ -280,7 +281,7 @@ func (s *Service) work(ctx, life context.Context, ses *session.Session, attempts
 	}
 	s.deps.Log.Info("draining", "running", len(attempts.Running()), "patience", s.conf.DrainTimeout)
 	ses.Drain()
-	attempts.Drain(life, s.conf.DrainTimeout)
+	attempts.Drain(life, attempt.Patience{Run: s.conf.DrainTimeout, Grace: s.conf.StopTimeout, Hurried: run.Hurried(ctx)})
 	flush, cancel := context.WithTimeout(life, leaveTime)
 	defer cancel()
 	attempts.Flush(flush)

@@ -335,19 +335,65 @@ func TestDrain(t *testing.T) {
 	})
 }
 
-func TestDrainEndsWhatTakesTooLong(t *testing.T) {
-	c := newColony(t)
-	conf := c.config()
-	conf.DrainTimeout = 200 * time.Millisecond
-	r := c.start(conf)
-	uid := c.dispatch(script("trap '' TERM", "while :; do sleep 0.1; done"))
-	c.isRunning(uid)
-	r.end()
-	if err := r.wait(t); err != nil {
-		t.Fatal(err)
+// TestDrainTellsTasksToEnd: what outlives the drain gets what a cancelled task gets, TERM, its grace and after_script, and
+// its log is kept.
+func TestDrainTellsTasksToEnd(t *testing.T) {
+	for name, lines := range map[string][]string{
+		"by the shell's own trap": {"trap 'echo trapped; exit 0' TERM", "echo begun; touch $FLAG; sleep 60 & wait"},
+		"by a child":              {"sh -c \"trap 'sleep 0.2; echo trapped; exit 0' TERM; echo begun; touch $FLAG; sleep 60 & wait\""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newColony(t)
+			conf := c.config()
+			conf.DrainTimeout = 100 * time.Millisecond
+			r := c.start(conf)
+			work := script(lines...)
+			work.Spec.AfterScript = []string{"echo after"}
+			flag := filepath.Join(t.TempDir(), "begun")
+			work.Spec.Environment = map[string]string{"FLAG": flag}
+			uid := c.dispatch(work)
+			testkit.Eventually(t, 5*time.Second, "the script has begun", func() bool {
+				_, err := os.Stat(flag)
+				return err == nil
+			})
+			r.end()
+			if err := r.wait(t); err != nil {
+				t.Fatal(err)
+			}
+			res := c.result(uid)
+			same(t, "outcome", res.GetOutcome().String()+" "+res.GetFailureClass(), "LOST infra")
+			c.do(func() { same(t, "log", string(c.logs[uid]), "begun\ntrapped\nafter\n") })
+		})
 	}
-	res := c.result(uid)
-	same(t, "outcome", res.GetOutcome().String()+" "+res.GetFailureClass(), "LOST infra")
+}
+
+func TestDrainKillsWhatDoesNotEnd(t *testing.T) {
+	for name, change := range map[string]func(*ant.Config, *antv1.Work){
+		"its own grace":     func(_ *ant.Config, w *antv1.Work) { w.Grace = durationpb.New(200 * time.Millisecond) },
+		"the ant's longest": func(c *ant.Config, _ *antv1.Work) { c.StopTimeout = 200 * time.Millisecond },
+		"none":              func(c *ant.Config, _ *antv1.Work) { c.StopTimeout = 0 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newColony(t)
+			conf := c.config()
+			conf.DrainTimeout = 200 * time.Millisecond
+			work := script("trap '' TERM", "while :; do sleep 0.1; done")
+			change(&conf, work)
+			r := c.start(conf)
+			uid := c.dispatch(work)
+			c.isRunning(uid)
+			r.end()
+			began := time.Now()
+			if err := r.wait(t); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("ended after %s", took)
+			}
+			res := c.result(uid)
+			same(t, "outcome", res.GetOutcome().String()+" "+res.GetFailureClass(), "LOST infra")
+		})
+	}
 }
 
 func TestRestartSendsTheSpoolWithTheOldSession(t *testing.T) {

@@ -36,14 +36,15 @@ type BridgeConfig struct {
 	Ping time.Duration
 	// Version is for people.
 	Version string
-	// LogLimit, Beat, FenceAfter, ResendAfter, UploadPatience and DrainTimeout are those of each worker's ant: see
-	// Config.
+	// LogLimit, Beat, FenceAfter, ResendAfter, UploadPatience, DrainTimeout and StopTimeout are those of each worker's
+	// ant: see Config.
 	LogLimit       int64
 	Beat           time.Duration
 	FenceAfter     time.Duration
 	ResendAfter    time.Duration
 	UploadPatience time.Duration
 	DrainTimeout   time.Duration
+	StopTimeout    time.Duration
 }
 
 // DefaultBridgeConfig returns a configuration that lacks Dir. Its times are those that PROTOCOL.md tells.
@@ -52,6 +53,7 @@ func DefaultBridgeConfig() BridgeConfig {
 	return BridgeConfig{
 		MaxWorkers: 256, Accept: wire.AcceptWithin, Silence: wire.SilentFor, Away: wire.AwayFor, Ping: 10 * time.Second, Version: c.Version,
 		LogLimit: c.LogLimit, Beat: c.Beat, FenceAfter: c.FenceAfter, ResendAfter: c.ResendAfter, UploadPatience: c.UploadPatience, DrainTimeout: c.DrainTimeout,
+		StopTimeout: c.StopTimeout,
 	}
 }
 
@@ -78,6 +80,7 @@ func (c BridgeConfig) of(id string, tags []string, slots int) Config {
 	return Config{
 		ID: id, Dir: dir, Tags: tags, Slots: slots, Labels: map[string]string{"worker": "websocket"}, Version: c.Version,
 		LogLimit: c.LogLimit, Beat: c.Beat, FenceAfter: c.FenceAfter, ResendAfter: c.ResendAfter, UploadPatience: c.UploadPatience, DrainTimeout: c.DrainTimeout,
+		StopTimeout: c.StopTimeout,
 	}
 }
 

@@ -51,8 +51,11 @@ type Config struct {
 	ResendAfter time.Duration
 	// UploadPatience is how long a result waits for its log when the log cannot be stored.
 	UploadPatience time.Duration
-	// DrainTimeout is how long running tasks may go on after the end was asked for; 0 ends them at once.
+	// DrainTimeout is how long running tasks may go on after the end was asked for; 0 tells them to end at once.
 	DrainTimeout time.Duration
+	// StopTimeout is the most that a task gets between TERM and KILL after that, when its own grace is longer; 0 kills it
+	// at once.
+	StopTimeout time.Duration
 }
 
 // DefaultConfig returns a configuration that lacks ID and Dir. The environment of tasks is PATH, HOME and LANG of this
@@ -67,7 +70,7 @@ func DefaultConfig() Config {
 	return Config{
 		Slots: max(32, 8*runtime.NumCPU()), Environment: env, LogLimit: 1 << 30, Version: "dev",
 		Beat: 5 * time.Second, FenceAfter: 20 * time.Second, ResendAfter: 10 * time.Second,
-		UploadPatience: 10 * time.Second, DrainTimeout: 20 * time.Second,
+		UploadPatience: 10 * time.Second, DrainTimeout: 20 * time.Second, StopTimeout: 5 * time.Minute,
 	}
 }
 
@@ -97,6 +100,7 @@ func (c Config) Validate() error {
 	check(c.ResendAfter > 0, "resend after %s: want more than 0", c.ResendAfter)
 	check(c.UploadPatience >= 0, "upload patience %s: want 0 or more", c.UploadPatience)
 	check(c.DrainTimeout >= 0, "drain timeout %s: want 0 or more", c.DrainTimeout)
+	check(c.StopTimeout >= 0, "stop timeout %s: want 0 or more", c.StopTimeout)
 	return errors.Join(faults...)
 }
 

@@ -220,7 +220,7 @@ func (w *world) open(ctx context.Context, verb, path string, body io.Reader, hea
 		if k == "Host" {
 			req.Host = v
 		}
-		req.Header.Set(k, v)
+		req.Header.Add(k, v)
 	}
 	res, err := w.http.Do(req)
 	if err != nil {

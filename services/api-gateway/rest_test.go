@@ -1,9 +1,12 @@
 package apigateway_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"reflect"
 	"slices"
@@ -328,10 +331,45 @@ func TestBadRequests(t *testing.T) {
 	})
 	t.Run("too large over gRPC", func(t *testing.T) {
 		_, err := jobv1.NewJobRequestServiceClient(w.grpc).SubmitJob(t.Context(), &jobv1.SubmitJobRequest{JobType: large})
-		if errs.CodeOf(err) != errs.CodeExhausted {
+		if errs.CodeOf(err) != errs.CodeInvalid || errs.Reason(err) != "REQUEST_TOO_LARGE" || !strings.Contains(err.Error(), "at most 1024 are taken") {
 			t.Error(err)
 		}
 	})
+}
+
+// TestTooLargeBodyIsAnswered: most clients read the answer when they have sent all that they have.
+func TestTooLargeBodyIsAnswered(t *testing.T) {
+	w := start(t, func(s *setting) { s.conf.MaxBody = 1 << 10 })
+	const size = 20 << 20 // more than the buffers on the way take
+	for name, head := range map[string]string{
+		"length known":   fmt.Sprintf("Content-Length: %d\r\n\r\n", size),
+		"length unknown": fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n", size),
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", strings.TrimPrefix(w.base, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }()
+			body := strings.Repeat("x", size)
+			if strings.Contains(head, "chunked") {
+				body += "\r\n0\r\n\r\n"
+			}
+			_, err = io.WriteString(conn, "POST /api/v1/jobs/definitions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/yaml\r\n"+head+body)
+			if err != nil {
+				t.Fatalf("send: %v", err)
+			}
+			res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := io.ReadAll(res.Body)
+			if err != nil || res.StatusCode != http.StatusRequestEntityTooLarge || !strings.Contains(string(text), "1024 bytes") {
+				t.Errorf("%d %s %v", res.StatusCode, text, err)
+			}
+			_ = res.Body.Close()
+		})
+	}
 }
 
 func TestCurlsDefaultBodyIsJSON(t *testing.T) {
@@ -346,7 +384,8 @@ func TestIdempotencyKey(t *testing.T) {
 	w := start(t)
 	for _, c := range []struct{ body, want string }{
 		{`{"job_type":"x"}`, "from-header"},
-		{`{"job_type":"x","idempotency_key":"from-body"}`, "from-body"},
+		{`{"job_type":"x","idempotency_key":""}`, "from-header"},
+		{`{"job_type":"x","idempotency_key":"from-header"}`, "from-header"},
 	} {
 		w.do("POST", "/api/v1/jobs/requests", c.body, "Idempotency-Key: from-header")
 		if got := w.peers.last(t).req.(*jobv1.SubmitJobRequest).GetIdempotencyKey(); got != c.want {
@@ -356,6 +395,14 @@ func TestIdempotencyKey(t *testing.T) {
 	calls := w.peers.count()
 	if got := w.do("POST", "/api/v1/jobs/requests", `{"job_type":"x"}`, "Idempotency-Key: schlüssel"); got.code != http.StatusBadRequest || w.peers.count() != calls {
 		t.Errorf("a key that cannot be passed on: %d %s", got.code, got.body)
+	}
+	for body, headers := range map[string][]string{
+		`{"job_type":"x","idempotency_key":"from-body"}`: {"Idempotency-Key: from-header"},
+		`{"job_type":"x"}`: {"Idempotency-Key: one", "Idempotency-Key: other"},
+	} {
+		if got := w.do("POST", "/api/v1/jobs/requests", body, headers...); got.code != http.StatusBadRequest || w.peers.count() != calls || reason(t, got) != "IDEMPOTENCY_KEY_AMBIGUOUS" {
+			t.Errorf("two keys: %d %s", got.code, got.body)
+		}
 	}
 	if got := w.do("POST", "/api/v1/jobs/requests/x/pause", "", "Idempotency-Key: k"); got.code != http.StatusOK {
 		t.Errorf("a method without key: %d %s", got.code, got.body)

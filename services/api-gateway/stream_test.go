@@ -123,6 +123,19 @@ func TestWatchOfNothing(t *testing.T) {
 	}
 }
 
+func TestWatchOfAnotherJobTypeIsRefused(t *testing.T) {
+	w := start(t)
+	for _, s := range []jobv1.JobRequest_State{jobv1.JobRequest_EXECUTING, jobv1.JobRequest_COMPLETED} {
+		w.peers.when(jobs+"GetJobRequest", state(1, 5, s))
+		for _, query := range []string{"", "&until_terminal=true", "&until_terminal=true&tasks=true"} {
+			got := w.do("GET", "/api/v1/events?job_type=other&request_id="+id+query, "")
+			if got.code != http.StatusBadRequest || !strings.Contains(got.body, "not other") {
+				t.Errorf("%s %s: %d %s", s, query, got.code, got.body)
+			}
+		}
+	}
+}
+
 func TestNothingFallsBetweenStateAndEvents(t *testing.T) {
 	w := start(t)
 	// The state is read as EXECUTING; the end is told while the answer is on its way.
@@ -300,7 +313,7 @@ func log(text string, end error) answer {
 		offset := req.(*executionv1.WatchTaskLogRequest).GetOffset()
 		for offset < int64(len(text)) {
 			n := min(4, int64(len(text))-offset)
-			if err := send(&executionv1.WatchTaskLogResponse{Offset: offset, Data: []byte(text[offset : offset+n]), Attempt: 1}); err != nil {
+			if err := send(&executionv1.WatchTaskLogResponse{Offset: offset, Data: []byte(text[offset : offset+n]), Attempt: 1, Run: 2}); err != nil {
 				return err
 			}
 			offset += n
@@ -321,18 +334,31 @@ func TestTaskLog(t *testing.T) {
 		t.Errorf("text from 4: %q", got.body)
 	}
 	got := strings.Split(strings.ReplaceAll(w.do("GET", path, "").body, " ", ""), "\n")
-	if want := `{"result":{"offset":"4","data":"` + base64.StdEncoding.EncodeToString([]byte("two\n")) + `","attempt":1}}`; len(got) != 4 || got[1] != want {
+	if want := `{"result":{"offset":"4","data":"` + base64.StdEncoding.EncodeToString([]byte("two\n")) + `","attempt":1,"run":2}}`; len(got) != 4 || got[1] != want {
 		t.Errorf("NDJSON: %q", got)
 	}
 	sse := w.do("GET", path, "", "Accept: text/event-stream").body
-	for _, line := range []string{"id: 4\ndata: {", "id: 8\ndata: {", "id: 11\ndata: {"} {
+	for _, line := range []string{"id: 2-1-4\ndata: {", "id: 2-1-8\ndata: {", "id: 2-1-11\ndata: {"} {
 		if !strings.Contains(sse, line) {
 			t.Errorf("SSE without %q: %q", line, sse)
 		}
 	}
-	w.do("GET", path+"?offset=1", "", "Accept: text/event-stream", "Last-Event-ID: 8")
-	if got := w.peers.last(t).req.(*executionv1.WatchTaskLogRequest).GetOffset(); got != 8 {
-		t.Errorf("resumed at %d", got)
+	w.do("GET", path+"?offset=1", "", "Accept: text/event-stream", "Last-Event-ID: 2-1-8")
+	req, _ := w.peers.last(t).req.(*executionv1.WatchTaskLogRequest)
+	if req.GetOffset() != 8 || req.GetFromRun() != 2 || req.GetFromAttempt() != 1 || req.GetRun() != 0 || req.GetAttempt() != 0 {
+		t.Errorf("resumed with %v", req)
+	}
+	for _, id := range []string{"8", "0", "1-8", "0-1-8", "1-0-8", "1-1-", "1-1--8", "x-1-8", "1-1-8-9", "1-99999999999-8", "4f1e2d3c4b5a-17-1764406800000000"} {
+		if got := w.do("GET", path, "", "Accept: text/event-stream", "Last-Event-ID: "+id); got.code != http.StatusBadRequest || reason(t, got) != "LAST_EVENT_ID_INVALID" {
+			t.Errorf("id %s: %d %s", id, got.code, got.body)
+		}
+	}
+	// Before there is an attempt there is no place either.
+	w.peers.when(logs+"WatchTaskLog", func(_ context.Context, _ proto.Message, send func(proto.Message) error) error {
+		return send(&executionv1.WatchTaskLogResponse{})
+	})
+	if got := w.do("GET", path+"?follow=true", "", "Accept: text/event-stream"); strings.Contains(got.body, "id:") {
+		t.Errorf("waiting: %q", got.body)
 	}
 }
 

@@ -47,6 +47,7 @@ type world struct {
 	jobs     *jobManager
 	slots    *resourceManager
 	children *childService
+	requests *requestService
 	peers    struct{ jobs, slots grpc.ClientConnInterface }
 
 	attempts   antv1.AttemptServiceClient
@@ -68,13 +69,14 @@ func newWorld(t testing.TB) *world {
 // newWorldWith uses the object store at an address.
 func newWorldWith(t testing.TB, s3 string) *world {
 	t.Helper()
-	w := &world{t: t, s3: s3, net: rpc.NewMemory(), jobs: newJobManager(), slots: newResourceManager(), children: newChildService()}
+	w := &world{t: t, s3: s3, net: rpc.NewMemory(), jobs: newJobManager(), slots: newResourceManager(), children: newChildService(), requests: &requestService{states: map[string]jobv1.JobRequest_State{}, asked: map[string]int{}}}
 	w.pool = testkit.Pool(t, supervisor.Schema, supervisor.Migrate)
 	w.nc, w.js = testkit.NATS(t)
 	w.serve("job-manager", func(r grpc.ServiceRegistrar) {
 		jobv1.RegisterLaunchServiceServer(r, w.jobs)
 		jobv1.RegisterJobDefinitionServiceServer(r, &definitions{jobs: w.jobs})
 		jobv1.RegisterChildServiceServer(r, w.children)
+		jobv1.RegisterJobRequestServiceServer(r, w.requests)
 	})
 	w.serve("resource-manager", func(r grpc.ServiceRegistrar) { resourcev1.RegisterReservationServiceServer(r, w.slots) })
 	w.peers.jobs, w.peers.slots = w.dial("job-manager"), w.dial("resource-manager")

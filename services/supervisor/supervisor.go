@@ -21,6 +21,7 @@ import (
 	"github.com/formicary/formicary/libs/run"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
+	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 	"github.com/formicary/formicary/services/supervisor/internal/api"
 	"github.com/formicary/formicary/services/supervisor/internal/attempt"
 	"github.com/formicary/formicary/services/supervisor/internal/blob"
@@ -171,7 +172,9 @@ func New(cfg Config, d Deps) (*Service, error) {
 		executionv1.RegisterExecutionServiceServer(r, &api.Executions{Reader: store})
 		executionv1.RegisterApprovalServiceServer(r, &api.Approvals{Store: store})
 		executionv1.RegisterExecutionStateServiceServer(r, &api.States{Reader: store, Notices: store})
-		executionv1.RegisterLogServiceServer(r, &api.Logs{Reader: store, Blobs: blobs, Tail: &events.Tail{JS: d.JS}, Moves: &events.Moves{NATS: d.NATS}})
+		executionv1.RegisterLogServiceServer(r, &api.Logs{
+			Reader: store, Blobs: blobs, Tail: &events.Tail{JS: d.JS}, Moves: &events.Moves{NATS: d.NATS}, Requests: jobv1.NewJobRequestServiceClient(d.JobManager),
+		})
 	}
 	return s, nil
 }

@@ -178,6 +178,9 @@ func removeStalePid(data string) {
 	}
 }
 
+// Bury ends the server of a process that was killed; dir is that of its Options, which nobody uses.
+func Bury(dir string) { removeStalePid(filepath.Join(dir, "d")) }
+
 func isServer(pid int, data string) bool {
 	raw, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
 	return err == nil && bytes.Contains(raw, []byte("postgres")) && bytes.Contains(raw, []byte(data))

@@ -25,14 +25,16 @@ func main() {
 		fs.BoolVar(&conf.AllowPrivate, "allow-private", false, "let HTTP tasks reach this host and private networks")
 		fs.StringVar(&addr, "workers", os.Getenv("FORMICARY_ANT_WORKERS"), "`ADDRESS` at which workers connect by WebSocket, host:port; empty for none")
 		fs.StringVar(&workers.Token, "workers-token", os.Getenv("FORMICARY_WORKERS_TOKEN"), "what workers must present; empty asks for nothing")
-		fs.DurationVar(&conf.DrainTimeout, "drain-timeout", conf.DrainTimeout, "how long running tasks may go on after SIGTERM")
+		fs.DurationVar(&conf.DrainTimeout, "drain-timeout", conf.DrainTimeout, "how long running tasks may go on after SIGTERM before they get it too")
+		fs.DurationVar(&conf.StopTimeout, "stop-timeout", conf.StopTimeout, "the longest grace that a task gets then; 0 kills at once")
 	}
 	os.Exit(boot.Main("ant", flags, func(_ context.Context, p *boot.Process) error {
 		conf.Methods, conf.Tags = list(methods), list(tags)
 		if conf.Dir == "" && conf.ID != "" && p.Colony.DataDir != "" {
 			conf.Dir = filepath.Join(p.Colony.DataDir, "ant-"+conf.ID)
 		}
-		workers.Dir, workers.Reserved, workers.DrainTimeout = filepath.Join(conf.Dir, "workers"), []string{conf.ID}, conf.DrainTimeout
+		workers.Dir, workers.Reserved = filepath.Join(conf.Dir, "workers"), []string{conf.ID}
+		workers.DrainTimeout, workers.StopTimeout = conf.DrainTimeout, conf.StopTimeout
 		return wire(conf, workers, addr, p)
 	}))
 }

@@ -95,10 +95,10 @@ func (a *attempt) run() {
 	}
 	a.mu.Lock()
 	a.ended = true
-	why := a.reason
+	why, killed := a.reason, a.now
 	a.mu.Unlock()
 	a.log.Finish()
-	_ = a.safely("report", func() { a.report(end, why) })
+	_ = a.safely("report", func() { a.report(end, why, killed) })
 	_ = a.safely("clean up", func() {
 		if a.x != nil {
 			a.x.Close()
@@ -146,12 +146,12 @@ func (a *attempt) execute() executor.End {
 }
 
 // report stores the log, spools the result and publishes it.
-func (a *attempt) report(end executor.End, why *stopped) {
+func (a *attempt) report(end executor.End, why *stopped, killed bool) {
 	if why != nil && a.m.disowned() {
 		return // another ant may have it
 	}
 	res := a.result(end, why)
-	if a.log.Size() > 0 && (why == nil || res.GetOutcome() != antv1.Result_LOST) { // what is fenced does not wait
+	if fenced := killed && res.GetOutcome() == antv1.Result_LOST; a.log.Size() > 0 && !fenced { // what is fenced does not wait
 		a.upload(a.m.life, res)
 	}
 	res.Session = a.m.current()

@@ -157,7 +157,7 @@ func (m *Manager) take(ctx context.Context, w *antv1.Work) {
 		m.deps.Log.Warn("claimed but not started", "attempt", w.GetUid(), "error", err)
 		if errors.Is(err, errShut) {
 			why := lost("the ant was shut down before the task began")
-			a.report(executor.End{}, &why)
+			a.report(executor.End{}, &why, true)
 		}
 		return
 	}

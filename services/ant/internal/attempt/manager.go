@@ -220,24 +220,6 @@ func (m *Manager) Kill(why string) {
 	}
 }
 
-// Drain waits until nothing runs, at most patience or until ctx ends, then kills what is left and waits for that.
-func (m *Manager) Drain(ctx context.Context, patience time.Duration) {
-	m.Shut()
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case <-m.empty():
-		return
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-	m.Kill("the ant was shut down")
-	select {
-	case <-m.empty():
-	case <-ctx.Done():
-	}
-}
-
 // empty is closed when nothing runs.
 func (m *Manager) empty() <-chan struct{} {
 	m.mu.Lock()

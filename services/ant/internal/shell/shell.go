@@ -126,8 +126,8 @@ func (e *Executor) close() {
 	_ = e.null.Close()
 }
 
-// Recover kills what an earlier life left running, empties the working directories and finds out which cage works.
-func (e *Executor) Recover(ctx context.Context, traces map[string]string) error {
+// Kill kills what an earlier life left running.
+func (e *Executor) Kill(ctx context.Context, traces map[string]string) error {
 	pause := firstPause
 	for e.groups.recover() || e.killMarked(traces) {
 		select {
@@ -136,6 +136,22 @@ func (e *Executor) Recover(ctx context.Context, traces map[string]string) error 
 		case <-time.After(pause):
 			pause = min(2*pause, longestPause)
 		}
+	}
+	return nil
+}
+
+// Bury kills what an earlier life left running and removes its control groups; no task follows.
+func (e *Executor) Bury(ctx context.Context, traces map[string]string) error {
+	err := e.Kill(ctx, traces)
+	e.groups.remove()
+	_ = e.null.Close()
+	return err
+}
+
+// Recover kills what an earlier life left running, empties the working directories and finds out which cage works.
+func (e *Executor) Recover(ctx context.Context, traces map[string]string) error {
+	if err := e.Kill(ctx, traces); err != nil {
+		return err
 	}
 	if err := os.MkdirAll(e.opts.Dir, 0o700); err != nil {
 		return fmt.Errorf("make working directories: %w", err)

@@ -82,7 +82,11 @@ func (h *Hub) Watch(ctx context.Context, req *jobv1.WatchEventsRequest, after st
 	if w.request == "" {
 		return w, nil
 	}
-	if err := w.read(); err != nil {
+	err = w.read()
+	if err == nil && w.jobType != "" && w.jobType != w.ofType { // it would wait for ever for what cannot come
+		err = errs.Invalid("REQUEST_INVALID", "request %s is of the job type %s, not %s", w.request, w.ofType, w.jobType)
+	}
+	if err != nil {
 		h.leave(w)
 		return nil, err
 	}
@@ -251,9 +255,7 @@ func (w *Watch) read() error {
 		return err
 	}
 	w.ofType = res.GetRequest().GetJobType()
-	if w.jobType == "" || w.jobType == w.ofType {
-		w.tell(fromRequest(id, res.GetRequest()))
-	}
+	w.tell(fromRequest(id, res.GetRequest()))
 	return nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/rpc"
 )
 
 // limit reads the body, which is small or refused, before anything is decided by it.
@@ -31,12 +32,13 @@ func limit(most int64, next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		body, err := read(w, r, most)
-		var big *http.MaxBytesError
+		body, err := read(r, most)
 		switch {
-		case errors.As(err, &big):
-			w.Header().Set("Connection", "close")
-			writeStatus(w, r, http.StatusRequestEntityTooLarge, newStatus(codes.InvalidArgument, "REQUEST_TOO_LARGE",
+		case errors.Is(err, errTooLarge):
+			if !swallow(r) {
+				w.Header().Set("Connection", "close")
+			}
+			writeStatus(w, r, http.StatusRequestEntityTooLarge, newStatus(codes.InvalidArgument, rpc.ReasonTooLarge,
 				fmt.Sprintf("the body is larger than %d bytes", most)))
 			return
 		case err != nil:
@@ -48,17 +50,36 @@ func limit(most int64, next http.Handler) http.Handler {
 	})
 }
 
-func read(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
+var errTooLarge = errors.New("the body is too large")
+
+func read(r *http.Request, most int64) ([]byte, error) {
 	if r.ContentLength > most {
-		return nil, &http.MaxBytesError{Limit: most}
+		return nil, errTooLarge
 	}
-	reader := http.MaxBytesReader(w, r.Body, most)
 	if r.ContentLength < 0 {
-		return io.ReadAll(reader)
+		body, err := io.ReadAll(io.LimitReader(r.Body, most+1))
+		if int64(len(body)) > most {
+			return nil, errTooLarge
+		}
+		return body, err
 	}
 	body := make([]byte, r.ContentLength)
-	_, err := io.ReadFull(reader, body)
+	_, err := io.ReadFull(r.Body, body)
 	return body, err
+}
+
+// mostSwallowed is how much is read of a body that is refused, in bytes.
+const mostSwallowed = 64 << 20
+
+// swallow reads the rest of a body that is too large and reports whether it came to the end. Most clients read the answer
+// when they have sent all; one that is cut off before that sees a connection that was reset. One that asks first
+// (Expect: 100-continue) is answered before it sends anything.
+func swallow(r *http.Request) bool {
+	if strings.EqualFold(r.Header.Get("Expect"), "100-continue") && r.ContentLength > 0 {
+		return false
+	}
+	n, err := io.Copy(io.Discard, io.LimitReader(r.Body, mostSwallowed))
+	return err == nil && n < mostSwallowed
 }
 
 func setBody(r *http.Request, body []byte) {

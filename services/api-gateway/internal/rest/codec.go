@@ -7,7 +7,6 @@ import (
 	"io"
 	"reflect"
 	"regexp"
-	"strconv"
 	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -149,7 +148,7 @@ func (c jsonCodec) StreamContentType(any) string {
 }
 
 // sseCodec writes streams as server-sent events. The id is what the client sends back as Last-Event-ID: of an event
-// its id, of a piece of a log the offset that follows it. An error is an event of the type "failure".
+// its id, of a piece of a log its run, its attempt and the offset that follows it, see place.go. An error is an event of the type "failure".
 type sseCodec struct{ jsonCodec }
 
 // Marshal encodes one event without the empty line that ends it.
@@ -179,7 +178,7 @@ func eventID(m proto.Message) string {
 	case interface{ GetId() string }:
 		return m.GetId()
 	case *executionv1.WatchTaskLogResponse:
-		return strconv.FormatInt(m.GetOffset()+int64(len(m.GetData())), 10)
+		return logPlace{m.GetRun(), m.GetAttempt(), m.GetOffset() + int64(len(m.GetData()))}.String()
 	}
 	return ""
 }

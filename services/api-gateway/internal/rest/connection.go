@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/rpc"
 )
 
@@ -23,8 +24,8 @@ type connection struct{ to grpc.ClientConnInterface }
 // Invoke makes a call.
 func (c connection) Invoke(ctx context.Context, method string, in, out any, opts ...grpc.CallOption) error {
 	md, _ := metadata.FromOutgoingContext(ctx)
-	if key := md.Get(idempotencyKey); len(key) > 0 {
-		setKey(in, key[0])
+	if err := setKey(in, md.Get(idempotencyKey)); err != nil {
+		return err
 	}
 	return c.to.Invoke(only(ctx, md), method, in, out, opts...)
 }
@@ -52,16 +53,27 @@ func only(ctx context.Context, md metadata.MD) context.Context {
 	return metadata.NewOutgoingContext(rpc.WithCaller(ctx, caller), metadata.MD{strings.ToLower(requestID): md.Get(requestID)})
 }
 
-// setKey sets the field idempotency_key if the message has it and it is empty.
-func setKey(in any, key string) {
+// setKey sets the field idempotency_key if the message has it. Who gives two keys believes in one of them: it is not for us
+// to say in which.
+func setKey(in any, keys []string) error {
 	m, ok := in.(proto.Message)
-	if !ok {
-		return
+	if !ok || len(keys) == 0 {
+		return nil
 	}
 	f := m.ProtoReflect().Descriptor().Fields().ByName("idempotency_key")
-	if f != nil && !m.ProtoReflect().Has(f) {
-		m.ProtoReflect().Set(f, protoreflect.ValueOfString(key))
+	if f == nil {
+		return nil
 	}
+	if m.ProtoReflect().Has(f) {
+		keys = append(keys, m.ProtoReflect().Get(f).String())
+	}
+	for _, key := range keys {
+		if key != keys[0] {
+			return errs.Invalid("IDEMPOTENCY_KEY_AMBIGUOUS", "two idempotency keys are given, %q and %q: the header Idempotency-Key and the field idempotency_key must agree, or one be left out", keys[0], key)
+		}
+	}
+	m.ProtoReflect().Set(f, protoreflect.ValueOfString(keys[0]))
+	return nil
 }
 
 // output returns an empty answer of the method.

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -120,7 +119,9 @@ func (rt *route) prepare(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("X-Accel-Buffering", "no")
 	}
 	if rt.method == executionv1.LogService_WatchTaskLog_FullMethodName {
-		resumeLog(r)
+		if err := resumeLog(r); err != nil {
+			return err
+		}
 	}
 	if rt.method == jobv1.JobDefinitionService_CreateJobDefinition_FullMethodName && isYAML(r) {
 		return yamlToJSON(r)
@@ -163,17 +164,6 @@ func (rt *route) choose(accepted []string) string {
 		}
 	}
 	return typeJSON
-}
-
-// resumeLog lets a client that comes back go on where it was: its last id is the next offset.
-func resumeLog(r *http.Request) {
-	offset, err := strconv.ParseUint(r.Header.Get(lastEventID), 10, 63)
-	if err != nil {
-		return
-	}
-	q := r.URL.Query()
-	q.Set("offset", strconv.FormatUint(offset, 10))
-	r.URL.RawQuery = q.Encode()
 }
 
 // checkQuery refuses parameters that would be ignored.

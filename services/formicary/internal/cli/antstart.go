@@ -24,6 +24,7 @@ func (a *app) antStartCmd() *cobra.Command {
 		Long:    "Run an ant in this process. The colony must be reachable: `formicary up --expose` writes its addresses.",
 		Example: "  formicary ant start --colony formicary-data/colony.json --id ant-2 --tags gpu",
 		RunE: func(c *cobra.Command, _ []string) error {
+			a.heard()
 			return a.startAnt(c.Context(), conf, level, format)
 		},
 	}
@@ -34,7 +35,8 @@ func (a *app) antStartCmd() *cobra.Command {
 	f.StringSliceVar(&conf.Tags, "tags", conf.Tags, "tags it owns")
 	f.StringVar(&conf.Dir, "data", "", "`directory` of its spool and of the tasks; ant-ID in the colony's data directory unless given")
 	f.BoolVar(&conf.AllowPrivate, "allow-private", false, "let HTTP tasks reach this host and private networks")
-	f.DurationVar(&conf.DrainTimeout, "drain-timeout", conf.DrainTimeout, "`time` that running tasks get at the end")
+	f.DurationVar(&conf.DrainTimeout, "drain-timeout", conf.DrainTimeout, "how `long` running tasks may go on at the end before they get TERM, their grace and after_script")
+	f.DurationVar(&conf.StopTimeout, "stop-timeout", conf.StopTimeout, "the `longest` grace that a task gets then; 0 kills at once")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&format, "log-format", "text", "text or json")
 	return c
@@ -88,7 +90,7 @@ func (a *app) startAnt(ctx context.Context, conf ant.Config, level, format strin
 	if err != nil {
 		return usageError(err)
 	}
-	printf(a.Err, "ant %s serves the colony at %s; Ctrl-C drains it\n", conf.ID, t.NATS)
+	printf(a.Err, "ant %s serves the colony at %s; Ctrl-C drains it, a second one kills what runs\n", conf.ID, t.NATS)
 	return svc.Run(ctx)
 }
 

@@ -37,7 +37,10 @@ const (
 
 // until follows the request and returns it in its terminal state.
 func (f *follower) until(ctx context.Context) (*jobv1.JobRequest, error) {
-	f.told, f.change = map[string]string{}, time.Now()
+	if f.told == nil {
+		f.told = map[string]string{}
+	}
+	f.change = time.Now()
 	for {
 		err := f.stream(ctx)
 		if ctx.Err() != nil {

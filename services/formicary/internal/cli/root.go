@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -40,16 +41,20 @@ type app struct {
 	used    target // the server that was asked, for the error when it does not answer
 	command string // that was asked for
 	started bool   // a command has begun: what fails from here on is no fault of usage
+
+	interrupt context.CancelFunc // ends the command as the first signal does
 }
 
 var formats = []string{"table", "json", "yaml", "name"}
 
-// Run executes one command line and returns its exit code. The first SIGINT or SIGTERM ends the command in order, the
-// second at once.
+// Run executes one command line and returns its exit code. The first SIGINT, SIGTERM, SIGHUP or SIGQUIT ends the command
+// in order, the second at once; up and run kill their tasks at the second and are killed by the third.
 func Run(ctx context.Context, env Env) int {
-	ctx, stop := run.Interruptible(ctx)
+	ctx, interrupt := context.WithCancel(ctx)
+	defer interrupt()
+	ctx, stop := run.Interruptible(ctx, syscall.SIGQUIT)
 	defer stop()
-	a := &app{Env: env}
+	a := &app{Env: env, interrupt: interrupt}
 	root := a.root()
 	root.SetArgs(env.Args)
 	root.SetOut(env.Out)

@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/formicary/formicary/libs/colony"
+	"github.com/formicary/formicary/libs/run"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 	"github.com/formicary/formicary/services/formicary/internal/up"
 )
@@ -34,12 +32,16 @@ func (a *app) runCmd() *cobra.Command {
 
 Without a server named by --server, --colony, $FORMICARY_SERVER or $FORMICARY_COLONY the whole colony is started in
 this process, in a temporary directory that is removed at the end. State changes go to stderr; the output of the tasks,
-prefixed with the task, and the result go to stdout. Ctrl-C cancels the job; when it runs on a server it goes on
-and the command says how to come back.`,
+prefixed with the task, and the result go to stdout.
+
+Ctrl-C cancels the job: its tasks get TERM and their grace, what is to run always runs, and a second Ctrl-C kills them. When
+the job runs on a server it goes on and the command says how to come back. SIGTERM, SIGHUP, SIGQUIT and the end of whoever
+reads the output (run job.yaml | head) do the same.`,
 		Example: "  formicary run job.yaml\n  formicary run job.yaml -p branch=main -p depth=2\n  formicary run job.yaml --server 127.0.0.1:7777 -o json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o.file = args[0]
+			a.heard()
 			return a.run(c.Context(), o)
 		},
 	}
@@ -72,7 +74,7 @@ func (a *app) run(ctx context.Context, o runOptions) error {
 			if err != nil {
 				return err
 			}
-			return a.runAndTell(ctx, cl, id, o, a.leave)
+			return a.runAndTell(ctx, cl, id, o, func(ctx context.Context, err error, f *follower) error { return a.leave(ctx, err, f.id) })
 		})
 	}
 	return a.embedded(ctx, o, func(ctx context.Context, cl *client) error {
@@ -81,11 +83,11 @@ func (a *app) run(ctx context.Context, o runOptions) error {
 		if err != nil {
 			return err
 		}
-		return a.runAndTell(ctx, cl, id, o, func(ctx context.Context, err error, id string) error {
+		return a.runAndTell(ctx, cl, id, o, func(ctx context.Context, err error, f *follower) error {
 			if ctx.Err() == nil {
 				return err
 			}
-			return a.abandon(ctx, cl, id, o)
+			return a.abandon(ctx, f, o)
 		})
 	})
 }
@@ -105,7 +107,7 @@ func (a *app) start(ctx context.Context, cl *client, o runOptions, params *struc
 }
 
 // runAndTell follows the request; left says what an interruption means.
-func (a *app) runAndTell(ctx context.Context, cl *client, id string, o runOptions, left func(context.Context, error, string) error) error {
+func (a *app) runAndTell(ctx context.Context, cl *client, id string, o runOptions, left func(context.Context, error, *follower) error) error {
 	f := &follower{c: cl, id: id}
 	if !o.quiet {
 		f.progress = a.Err
@@ -116,7 +118,7 @@ func (a *app) runAndTell(ctx context.Context, cl *client, id string, o runOption
 	}
 	r, err := f.until(ctx)
 	if err != nil {
-		return left(ctx, err, id)
+		return left(ctx, err, f)
 	}
 	if o.quiet && a.output == "table" {
 		tasks, err := cl.tasks(ctx, r)
@@ -129,10 +131,9 @@ func (a *app) runAndTell(ctx context.Context, cl *client, id string, o runOption
 	return a.conclude(ctx, f, r)
 }
 
-const cancelTime = 30 * time.Second
-
-// abandon cancels a request of the embedded colony and waits for its end.
-func (a *app) abandon(ctx context.Context, cl *client, id string, o runOptions) error {
+// abandon cancels a request of the embedded colony and waits for its end, which the graces of its tasks and the time for
+// clean-up bound; not when the user asks again.
+func (a *app) abandon(ctx context.Context, f *follower, o runOptions) error {
 	code, reason := exitCancelled, "interrupted"
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		code, reason = exitRunning, "--timeout"
@@ -140,18 +141,23 @@ func (a *app) abandon(ctx context.Context, cl *client, id string, o runOptions) 
 	if !o.quiet {
 		printf(a.Err, "cancelling (%s) …\n", reason)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelTime)
+	again := run.Hurried(ctx)
+	ctx, cancel := hurried(context.WithoutCancel(ctx), again)
 	defer cancel()
-	if _, err := cl.requests.CancelJobRequest(ctx, &jobv1.CancelJobRequestRequest{Id: id, Reason: reason}); err != nil {
+	call, done := context.WithTimeout(ctx, callTime)
+	defer done()
+	if _, err := f.c.requests.CancelJobRequest(call, &jobv1.CancelJobRequestRequest{Id: f.id, Reason: reason}); err != nil && ctx.Err() == nil {
 		return err
-	}
-	f := &follower{c: cl, id: id}
-	if !o.quiet {
-		f.progress = a.Err
 	}
 	r, err := f.until(ctx)
+	if ctx.Err() != nil { // nothing of it is waited for any more
+		return &exit{code: code}
+	}
 	if err != nil {
 		return err
+	}
+	if tasks, err := f.c.tasks(ctx, r); err == nil && f.logs != nil {
+		f.logs.finish(ctx, r, tasks)
 	}
 	if r.GetState() != jobv1.JobRequest_CANCELLED { // it ended before the cancel came
 		return outcome(r.GetState())
@@ -161,16 +167,14 @@ func (a *app) abandon(ctx context.Context, cl *client, id string, o runOptions) 
 
 // embedded starts a colony for one command. The colony outlives ctx until f has returned.
 func (a *app) embedded(ctx context.Context, o runOptions, f func(context.Context, *client) error) (err error) {
-	dir, err := os.MkdirTemp("", "formicary-run-")
+	place, err := takePlace()
 	if err != nil {
-		return fmt.Errorf("make temporary directory: %w", err)
+		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := os.Chmod(dir, 0o711); err != nil { // #nosec G302 -- PostgreSQL may run as another user below it
-		return fmt.Errorf("open temporary directory: %w", err)
-	}
+	defer func() { err = errors.Join(err, place.leave()) }()
+	place.sweep(ctx)
 	conf := up.DefaultConfig()
-	conf.DataDir, conf.Listen, conf.Throwaway, conf.Slots, conf.Version = filepath.Join(dir, "data"), "127.0.0.1:0", true, o.slots, a.Version
+	conf.DataDir, conf.Listen, conf.Throwaway, conf.Slots, conf.Version = place.data(), "127.0.0.1:0", true, o.slots, a.Version
 	log, err := logger(io.Discard, "error", "text")
 	if err != nil {
 		return err

@@ -176,7 +176,8 @@ func (s *streamer) copy(ctx context.Context, key attemptKey, follow bool) {
 	for try := 0; try < logTries && ctx.Err() == nil; try++ {
 		err := readLog(ctx, s.c, &executionv1.WatchTaskLogRequest{
 			RequestId: s.id, Run: key.run, Task: key.task, Attempt: key.attempt, Offset: s.printed(key), Follow: follow,
-		}, func(p []byte, at int64) error {
+		}, func(m *executionv1.WatchTaskLogResponse) error {
+			p, at := m.GetData(), m.GetOffset()
 			if lost := at - s.printed(key); lost > 0 {
 				if wait {
 					return errGap
@@ -222,8 +223,8 @@ func (s *streamer) awaitEnd(ctx context.Context, key attemptKey) {
 	}
 }
 
-// readLog calls each with every piece and its offset.
-func readLog(ctx context.Context, c *client, req *executionv1.WatchTaskLogRequest, each func([]byte, int64) error) error {
+// readLog calls each with every piece.
+func readLog(ctx context.Context, c *client, req *executionv1.WatchTaskLogRequest, each func(*executionv1.WatchTaskLogResponse) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := c.logs.WatchTaskLog(ctx, req)
@@ -241,7 +242,7 @@ func readLog(ctx context.Context, c *client, req *executionv1.WatchTaskLogReques
 		if len(m.GetData()) == 0 {
 			continue
 		}
-		if err := each(m.GetData(), m.GetOffset()); err != nil {
+		if err := each(m); err != nil {
 			return err
 		}
 	}

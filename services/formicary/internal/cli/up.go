@@ -29,6 +29,9 @@ Mail and Slack are reached as the environment says: FORMICARY_SMTP_HOST, _PORT, 
 _USERNAME, _PASSWORD or _PASSWORD_FILE, _FROM; FORMICARY_SLACK_TOKEN or _TOKEN_FILE; FORMICARY_URL is what links in
 messages begin with. FORMICARY_NOTIFY_ALLOW_PRIVATE=false keeps webhooks from this host and private networks.
 
+SIGTERM, SIGINT, SIGHUP and SIGQUIT stop it: nothing more begins, running tasks may end by themselves for --drain-timeout,
+then they get TERM, their grace and after_script, and run again when the colony is back. A second signal kills them.
+
 With --only=infra --expose only the stores are started, for services that run as processes of their own; their
 addresses are in DATA/colony.json. With --expose alone more services and ants can join the colony.`,
 		Example: "  formicary up\n  formicary up --data /var/lib/formicary --listen 127.0.0.1:0\n  formicary up --only=infra --expose",
@@ -44,6 +47,7 @@ addresses are in DATA/colony.json. With --expose alone more services and ants ca
 			if err := conf.Validate(); err != nil {
 				return usageError(err)
 			}
+			a.heard()
 			log, err := logger(a.Err, level, format)
 			if err != nil {
 				return usageError(err)
@@ -65,6 +69,7 @@ addresses are in DATA/colony.json. With --expose alone more services and ants ca
 	f.BoolVar(&conf.Expose, "expose", false, "let other processes on this machine reach the stores and the services")
 	f.IntVar(&conf.Slots, "slots", 0, "slots of the ant; 0 means 8 per core, at least 32")
 	f.BoolVar(&conf.NoAnt, "no-ant", false, "start no ant")
+	f.DurationVar(&conf.DrainTimeout, "drain-timeout", conf.DrainTimeout, "how `long` running tasks may go on at the end before they get TERM, their grace and after_script")
 	f.StringVar(&level, "log-level", "warn", "debug, info, warn or error")
 	f.StringVar(&format, "log-format", "text", "text or json")
 	return c
@@ -75,6 +80,9 @@ func (a *app) up(ctx context.Context, col *up.Colony, conf up.Config) error {
 	began, ready := time.Now(), false
 	err := col.Run(ctx, func(at colony.Colony) {
 		ready = true
+		context.AfterFunc(ctx, func() {
+			printf(a.Err, "stopping: tasks that run get %s to end, then TERM and their grace; once more to kill them\n", conf.DrainTimeout)
+		})
 		a.welcome(at, conf, time.Since(began))
 	})
 	switch {
@@ -122,6 +130,6 @@ Start the services, each as a process of its own:
 Try next:
   formicary run FILE %s
   formicary request list %s
-Ctrl-C stops it; the same data directory brings it back.
-`, span(took), at.HTTP, at.GRPC, at.Ops, at.DataDir, server, server)
+Ctrl-C stops it: running tasks get TERM after %s and then their grace, a second one kills them. The same data directory brings it back.
+`, span(took), at.HTTP, at.GRPC, at.Ops, at.DataDir, server, server, conf.DrainTimeout)
 }

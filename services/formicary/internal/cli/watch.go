@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -126,29 +128,80 @@ func (a *app) logsCmd() *cobra.Command {
 				if len(args) == 2 {
 					return a.oneLog(ctx, cl, &executionv1.WatchTaskLogRequest{
 						RequestId: r.GetId(), Run: r.GetRun(), Task: args[1], Attempt: attempt, Follow: follow,
-					})
+					}, run == 0)
 				}
 				return a.allLogs(ctx, cl, r, follow)
 			})
 		},
 	}
-	c.Flags().BoolVarP(&follow, "follow", "f", false, "wait for more until the end")
+	c.Flags().BoolVarP(&follow, "follow", "f", false, "wait for more until the end of the task, over its retries and the runs to come")
 	c.Flags().Int32Var(&attempt, "attempt", 0, "`number` of the attempt; the newest unless given")
 	c.Flags().Int32Var(&run, "run", 0, "`number` of the run; the newest unless given")
 	return c
 }
 
-// oneLog prints the bytes of one log. Those that cannot be had now are counted on stderr.
-func (a *app) oneLog(ctx context.Context, cl *client, req *executionv1.WatchTaskLogRequest) error {
-	out, next := raw(a.Out), int64(0)
-	return readLog(ctx, cl, req, func(p []byte, at int64) error {
-		if at > next {
-			printf(a.Err, "%s", missing(at-next))
+// oneLog prints the bytes of one task, with follow of all its attempts from the newest on, also of the runs to come unless
+// one is named. Bytes that cannot be had now are counted on stderr.
+func (a *app) oneLog(ctx context.Context, cl *client, req *executionv1.WatchTaskLogRequest, onward bool) error {
+	for {
+		err := a.oneRun(ctx, cl, req)
+		if err != nil || !onward || !req.GetFollow() || req.GetAttempt() > 0 {
+			return err
 		}
-		next = at + int64(len(p))
-		_, err := out.Write(p)
+		run, err := a.nextRun(ctx, cl, req)
+		if err != nil || run == 0 {
+			return err
+		}
+		req = &executionv1.WatchTaskLogRequest{RequestId: req.GetRequestId(), Run: run, Task: req.GetTask(), Follow: true, FromRun: run, FromAttempt: 1}
+	}
+}
+
+func (a *app) oneRun(ctx context.Context, cl *client, req *executionv1.WatchTaskLogRequest) error {
+	out, of, next := raw(a.Out), int32(0), int64(0)
+	err := readLog(ctx, cl, req, func(m *executionv1.WatchTaskLogResponse) error {
+		if m.GetAttempt() != of {
+			of, next = m.GetAttempt(), 0
+		}
+		if m.GetOffset() > next {
+			printf(a.Err, "%s", missing(m.GetOffset()-next))
+		}
+		next = m.GetOffset() + int64(len(m.GetData()))
+		_, err := out.Write(m.GetData())
 		return err
 	})
+	if err != nil && ctx.Err() != nil {
+		return a.leave(ctx, err, req.GetRequestId())
+	}
+	return err
+}
+
+// nextRun returns the run in which a task begins anew that has ended, 0 when there is none: after a failure it waits until
+// the request has ended too.
+func (a *app) nextRun(ctx context.Context, cl *client, req *executionv1.WatchTaskLogRequest) (int32, error) {
+	for {
+		r, err := cl.request(ctx, req.GetRequestId())
+		switch {
+		case err != nil:
+			return 0, err
+		case r.GetRun() > req.GetRun():
+			return req.GetRun() + 1, nil
+		case terminal(r.GetState()):
+			return 0, nil
+		}
+		tasks, err := cl.tasks(ctx, r)
+		if err != nil {
+			return 0, err
+		}
+		i := slices.IndexFunc(tasks, func(t *executionv1.Task) bool { return t.GetName() == req.GetTask() })
+		if i < 0 || tasks[i].GetState() == executionv1.Task_COMPLETED || tasks[i].GetState() == executionv1.Task_SKIPPED {
+			return 0, nil // an item of a fan-out is followed in its run only
+		}
+		select {
+		case <-time.After(checkEvery):
+		case <-ctx.Done():
+			return 0, a.leave(ctx, ctx.Err(), req.GetRequestId())
+		}
+	}
 }
 
 // allLogs prints the logs of every attempt so far; with follow those to come as well.

@@ -9,7 +9,10 @@ import (
 	"github.com/formicary/formicary/libs/colony"
 )
 
-const fileName = "colony.json"
+const (
+	fileName = "colony.json"
+	antDir   = "ant" // its spool and working directories, below the data directory
+)
 
 // inner are the services that only other services call.
 var inner = []string{"job-manager", "scheduler", "resource-manager", "supervisor"} //nolint:gochecknoglobals // a constant list

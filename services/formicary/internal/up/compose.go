@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -49,13 +50,11 @@ type composition struct {
 	reads   *pgxpool.Pool // the same
 	peers   map[string]*grpc.ClientConn
 	layers  [][]run.Member
+	tasks   sync.WaitGroup // of the members that execute tasks
 	closers []func()
 }
 
-const (
-	stopCalls = 2 * time.Second // for calls under way at the end
-	drainTime = 3 * time.Second // for tasks under way at the end; then they are ended, and run again at the next start
-)
+const stopCalls = 2 * time.Second // for calls under way at the end
 
 // compose opens what the services need, migrates their schemas and builds them. In col it finds the addresses to
 // expose the services at, if any.
@@ -102,7 +101,7 @@ func (c *composition) build(ctx context.Context, d *doors, col *colony.Colony) e
 	if err != nil {
 		return err
 	}
-	edge := []run.Member{gateway, {Name: "workers", Run: bridge.Run}, {Name: "operations port", Run: func(ctx context.Context) error {
+	edge := []run.Member{gateway, {Name: "workers", Run: c.executes(bridge.Run)}, {Name: "operations port", Run: func(ctx context.Context) error {
 		return telemetry.Serve(ctx, d.ops, c.ops.Handler())
 	}}}
 	if !c.conf.NoAnt {
@@ -110,11 +109,21 @@ func (c *composition) build(ctx context.Context, d *doors, col *colony.Colony) e
 		if err != nil {
 			return err
 		}
+		worker.Run = c.executes(worker.Run)
 		edge = append(edge, worker)
 	}
 	c.layers = [][]run.Member{services, edge}
 	c.checks()
 	return nil
+}
+
+// executes makes a member one whose end the end of the colony waits for, however long its tasks take.
+func (c *composition) executes(work func(context.Context) error) func(context.Context) error {
+	c.tasks.Add(1)
+	return func(ctx context.Context) error {
+		defer c.tasks.Done()
+		return work(ctx)
+	}
 }
 
 // openPools opens the databases of the services and brings their schemas up to date, all at once.
@@ -299,8 +308,8 @@ func (c *composition) ant() (run.Member, error) {
 		return run.Member{}, err
 	}
 	conf := ant.DefaultConfig()
-	conf.ID, conf.Slots, conf.Dir, conf.Version = c.conf.AntID, c.conf.slots(), filepath.Join(c.conf.DataDir, name), c.conf.Version
-	conf.DrainTimeout = drainTime
+	conf.ID, conf.Slots, conf.Dir, conf.Version = c.conf.AntID, c.conf.slots(), filepath.Join(c.conf.DataDir, antDir), c.conf.Version
+	conf.DrainTimeout = c.conf.DrainTimeout
 	conf.AllowPrivate = true // scripts run on this machine anyway: refusing it to HTTP tasks would protect nothing
 	svc, err := ant.New(conf, ant.Deps{
 		NATS: nc, JS: js, ResourceManager: c.peers["resource-manager"], Supervisor: c.peers["supervisor"],
@@ -320,7 +329,7 @@ func (c *composition) workers() (*ant.Bridge, error) {
 		return nil, err
 	}
 	conf := ant.DefaultBridgeConfig()
-	conf.Dir, conf.Reserved, conf.Version, conf.DrainTimeout = filepath.Join(c.conf.DataDir, name), []string{c.conf.AntID}, c.conf.Version, drainTime
+	conf.Dir, conf.Reserved, conf.Version, conf.DrainTimeout = filepath.Join(c.conf.DataDir, name), []string{c.conf.AntID}, c.conf.Version, c.conf.DrainTimeout
 	return ant.NewBridge(conf, ant.Deps{
 		NATS: nc, JS: js, ResourceManager: c.peers["resource-manager"], Supervisor: c.peers["supervisor"],
 		Log: c.logger(name), Meter: c.metrics.Meter(name),

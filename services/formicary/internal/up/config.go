@@ -14,6 +14,8 @@
 //	DATA/workers       the spools of workers that connect by WebSocket
 //
 // Parts end in the reverse order of their dependence: the gateway and the ant first, then the services, then the stores.
+// The ant ends when its tasks have: they get time to end by themselves, then TERM, their grace and after_script. A second
+// signal (run.Hurried) kills them.
 package up
 
 import (
@@ -22,6 +24,7 @@ import (
 	"net"
 	"runtime"
 	"strconv"
+	"time"
 )
 
 // Config of a colony.
@@ -39,6 +42,8 @@ type Config struct {
 	Slots int
 	// NoAnt starts no ant.
 	NoAnt bool
+	// DrainTimeout is how long running tasks may go on at the end before they get TERM, their grace and after_script.
+	DrainTimeout time.Duration
 	// AntID names the ant.
 	AntID string
 	// Throwaway gives up safety against power cuts for speed: for data that is deleted when the process ends.
@@ -51,7 +56,7 @@ type Config struct {
 
 // DefaultConfig returns what `formicary up` does without flags.
 func DefaultConfig() Config {
-	return Config{DataDir: "formicary-data", Listen: "127.0.0.1:7777", AntID: "ant-1", Version: "dev"}
+	return Config{DataDir: "formicary-data", Listen: "127.0.0.1:7777", AntID: "ant-1", Version: "dev", DrainTimeout: drainTime}
 }
 
 // Validate reports every fault.
@@ -62,6 +67,9 @@ func (c Config) Validate() error {
 	}
 	if c.Slots < 0 || c.Slots > mostSlots {
 		faults = append(faults, fmt.Errorf("slots %d: want 0 to %d", c.Slots, mostSlots))
+	}
+	if c.DrainTimeout < 0 {
+		faults = append(faults, fmt.Errorf("drain timeout %s: want 0 or more", c.DrainTimeout))
 	}
 	if err := loopback(c.Listen); err != nil {
 		faults = append(faults, err)
@@ -88,6 +96,7 @@ const (
 	slotsPerCore = 8
 	fewestSlots  = 32
 	mostSlots    = 4096 // as many as an ant takes
+	drainTime    = 3 * time.Second
 )
 
 func (c Config) slots() int {

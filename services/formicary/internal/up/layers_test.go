@@ -31,7 +31,7 @@ func TestLayersEndFromTheTop(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var r recorder
-	err := orderly(ctx, [][]run.Member{{r.member("stores")}, {r.member("services")}, {r.member("gateway")}})
+	err := orderly(ctx, nil, [][]run.Member{{r.member("stores")}, {r.member("services")}, {r.member("gateway")}})
 	if want := []string{"gateway", "services", "stores"}; err != nil || !slices.Equal(r.ended, want) {
 		t.Errorf("ended %v, %v; want %v", r.ended, err, want)
 	}
@@ -43,7 +43,7 @@ func TestFailedLayerEndsEverything(t *testing.T) {
 		var r recorder
 		layers := [][]run.Member{{r.member("stores")}, {r.member("services")}, {r.member("gateway")}}
 		layers[i] = append(layers[i], run.Member{Name: "bad", Run: func(context.Context) error { return boom }})
-		err := orderly(t.Context(), layers)
+		err := orderly(t.Context(), nil, layers)
 		if !errors.Is(err, boom) || !strings.Contains(err.Error(), "bad") {
 			t.Errorf("failure in %s: got %v", name, err)
 		}
@@ -54,7 +54,7 @@ func TestFailedLayerEndsEverything(t *testing.T) {
 }
 
 func TestMemberThatEndsByItselfIsAFailure(t *testing.T) {
-	err := orderly(t.Context(), [][]run.Member{{{Name: "quitter", Run: func(context.Context) error { return nil }}}})
+	err := orderly(t.Context(), nil, [][]run.Member{{{Name: "quitter", Run: func(context.Context) error { return nil }}}})
 	if err == nil || !strings.Contains(err.Error(), "quitter") {
 		t.Errorf("got %v", err)
 	}

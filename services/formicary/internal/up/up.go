@@ -40,7 +40,8 @@ const (
 )
 
 // Run starts everything, writes colony.json and calls ready once the colony takes work, and runs until ctx ends or a
-// part fails. It returns when everything has ended, at most 10 s after that.
+// part fails. It returns when everything has ended, at most 10 s after the last task has; a second signal (run.Hurried)
+// ends the tasks.
 func (c *Colony) Run(ctx context.Context, ready func(colony.Colony)) (err error) {
 	lock, err := lockData(c.conf.DataDir)
 	if err != nil {
@@ -75,7 +76,7 @@ func (c *Colony) Run(ctx context.Context, ready func(colony.Colony)) (err error)
 		return nil
 	}
 	if c.conf.InfraOnly {
-		return orderly(ctx, append(layers, []run.Member{{Name: "announcement", Run: func(ctx context.Context) error {
+		return orderly(ctx, nil, append(layers, []run.Member{{Name: "announcement", Run: func(ctx context.Context) error {
 			if err := announce(); err != nil {
 				return err
 			}
@@ -88,7 +89,7 @@ func (c *Colony) Run(ctx context.Context, ready func(colony.Colony)) (err error)
 		return err
 	}
 	defer svc.close()
-	return orderly(ctx, append(append(layers, svc.layers...), []run.Member{{Name: "readiness", Run: func(ctx context.Context) error {
+	return orderly(ctx, svc.tasks.Wait, append(append(layers, svc.layers...), []run.Member{{Name: "readiness", Run: func(ctx context.Context) error {
 		if err := svc.await(ctx); err != nil {
 			return err
 		}
@@ -100,8 +101,8 @@ func (c *Colony) Run(ctx context.Context, ready func(colony.Colony)) (err error)
 	}}}))
 }
 
-// orderly runs the layers and bounds their end.
-func orderly(ctx context.Context, layers [][]run.Member) error {
+// orderly runs the layers and bounds their end, from when tasks returns: what runs tasks bounds these itself.
+func orderly(ctx context.Context, tasks func(), layers [][]run.Member) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	for _, l := range layers {
@@ -118,6 +119,18 @@ func orderly(ctx context.Context, layers [][]run.Member) error {
 	case err := <-ended:
 		return err
 	case <-ctx.Done():
+	}
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		if tasks != nil {
+			tasks()
+		}
+	}()
+	select {
+	case err := <-ended:
+		return err
+	case <-drained:
 	}
 	select {
 	case err := <-ended:

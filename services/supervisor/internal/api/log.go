@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
+	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 	"github.com/formicary/formicary/services/supervisor/internal/events"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -38,6 +39,8 @@ type Logs struct {
 	Blobs  Opener
 	Tail   Tail
 	Moves  Moves
+	// Requests tells of requests that were not launched yet.
+	Requests jobv1.JobRequestServiceClient
 }
 
 const (
@@ -51,73 +54,40 @@ const (
 )
 
 // WatchTaskLog sends the log of an attempt: the live tail while it runs, what is missing of it from the final object
-// once it has ended.
+// once it has ended; with follow also of those that come after it, see follow.go.
 func (l *Logs) WatchTaskLog(req *executionv1.WatchTaskLogRequest, stream grpc.ServerStreamingServer[executionv1.WatchTaskLogResponse]) error {
-	ctx := stream.Context()
-	v, err := find(ctx, l.Reader, req.GetRequestId(), req.GetRun())
-	if err != nil {
+	if err := position(req); err != nil {
 		return err
 	}
-	w := &watch{Logs: l, stream: stream, run: v.ID, task: req.GetTask(), attempt: int(req.GetAttempt()), next: req.GetOffset(), beat: time.Now()}
-	if req.GetFollow() {
-		moved, stop, err := l.Moves.Watch(v.Key, req.GetTask())
-		if err != nil {
-			return err
-		}
-		defer stop()
-		w.moved = moved
-	}
-	log, err := w.begin(ctx, req.GetFollow())
-	if err != nil || !log.Exists {
-		return err
-	}
-	w.attempt = log.Attempt
-	if req.GetFollow() && !log.State.Terminal() {
-		if log, err = w.tail(ctx, log); err != nil {
-			return err
-		}
-	}
-	if log.Key == "" {
-		return w.stored(ctx, log) // it runs, or has no final log: the bus may have a part
-	}
-	return w.rest(ctx, log)
+	w := &watch{Logs: l, stream: stream, req: req, attempt: int(max(req.GetAttempt(), req.GetFromAttempt())), next: req.GetOffset(), beat: time.Now()}
+	defer w.hearNothing()
+	return w.runs(stream.Context())
 }
 
 // watch is one call.
 type watch struct {
 	*Logs
 	stream  grpc.ServerStreamingServer[executionv1.WatchTaskLogResponse]
-	run     uuid.UUID
-	task    string
+	req     *executionv1.WatchTaskLogRequest
+	run     execution.View
 	attempt int
 	next    int64 // offset of the first byte that was not sent
 	beat    time.Time
-	moved   <-chan struct{} // its task changed
 	asked   time.Time       // when the database was asked
+	moved   <-chan struct{} // its task changed
+	leave   func()          // ends moved
 }
 
 // ask asks the database about the log.
 func (w *watch) ask(ctx context.Context) (execution.Log, error) {
 	early := time.Duration(rand.Int64N(int64(askEvery / 3))) // #nosec G404 -- spreads questions
 	w.asked = time.Now().Add(-early)
-	return w.Reader.Log(ctx, w.run, w.task, w.attempt)
+	return w.Reader.Log(ctx, w.run.ID, w.req.GetTask(), w.attempt)
 }
 
-// begin waits for the first attempt if that is wanted.
-func (w *watch) begin(ctx context.Context, follow bool) (execution.Log, error) {
-	for {
-		log, err := w.ask(ctx)
-		if err != nil || log.Exists || !follow || log.TaskState.Terminal() {
-			return log, err
-		}
-		if err := w.pause(ctx); err != nil {
-			return log, err
-		}
-	}
-}
-
-// pause waits until it is time to ask again and shows the caller that the stream lives.
-func (w *watch) pause(ctx context.Context) error {
+// pause waits until it is time to ask again, at the latest when the last answer is that old, and shows the caller that the
+// stream lives.
+func (w *watch) pause(ctx context.Context, age time.Duration) error {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	for {
@@ -127,7 +97,7 @@ func (w *watch) pause(ctx context.Context) error {
 		case <-w.moved:
 			return nil
 		case <-look.C:
-			if err := w.alive(); err != nil || time.Since(w.asked) > askEvery {
+			if err := w.alive(); err != nil || time.Since(w.asked) > age {
 				return err
 			}
 		}
@@ -139,7 +109,7 @@ func (w *watch) alive() error {
 		return nil
 	}
 	w.beat = time.Now()
-	return w.stream.Send(&executionv1.WatchTaskLogResponse{Offset: w.next, Attempt: int32(w.attempt)})
+	return w.stream.Send(&executionv1.WatchTaskLogResponse{Offset: w.next, Attempt: int32(w.attempt), Run: int32(w.run.Key.Run)})
 }
 
 // tail sends what comes over the bus until the attempt has ended.
@@ -236,7 +206,7 @@ func (w *watch) send(offset int64, data []byte, gap bool) error {
 		return nil
 	}
 	w.next, w.beat = offset+int64(len(data)), time.Now()
-	return w.stream.Send(&executionv1.WatchTaskLogResponse{Offset: offset, Data: data, Attempt: int32(w.attempt), Gap: gap})
+	return w.stream.Send(&executionv1.WatchTaskLogResponse{Offset: offset, Data: data, Attempt: int32(w.attempt), Run: int32(w.run.Key.Run), Gap: gap})
 }
 
 // rest sends what is missing from the final object.

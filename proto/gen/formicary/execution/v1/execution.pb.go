@@ -1854,8 +1854,13 @@ type WatchTaskLogRequest struct {
 	Attempt int32 `protobuf:"varint,4,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	// offset of the first byte wanted.
 	Offset int64 `protobuf:"varint,5,opt,name=offset,proto3" json:"offset,omitempty"`
-	// follow waits for more until the attempt ends.
-	Follow        bool `protobuf:"varint,6,opt,name=follow,proto3" json:"follow,omitempty"`
+	// follow waits for more until the task ends, or the attempt that is named.
+	Follow bool `protobuf:"varint,6,opt,name=follow,proto3" json:"follow,omitempty"`
+	// from_run and from_attempt are where a client goes on that comes back: the run and the attempt of the last piece that it
+	// has, with offset as what follows that piece. They come together, and agree with run and attempt where those are given.
+	FromRun int32 `protobuf:"varint,7,opt,name=from_run,json=fromRun,proto3" json:"from_run,omitempty"`
+	// from_attempt: see from_run.
+	FromAttempt   int32 `protobuf:"varint,8,opt,name=from_attempt,json=fromAttempt,proto3" json:"from_attempt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1932,6 +1937,20 @@ func (x *WatchTaskLogRequest) GetFollow() bool {
 	return false
 }
 
+func (x *WatchTaskLogRequest) GetFromRun() int32 {
+	if x != nil {
+		return x.FromRun
+	}
+	return 0
+}
+
+func (x *WatchTaskLogRequest) GetFromAttempt() int32 {
+	if x != nil {
+		return x.FromAttempt
+	}
+	return 0
+}
+
 // WatchTaskLogResponse is a piece of a log.
 type WatchTaskLogResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1939,10 +1958,12 @@ type WatchTaskLogResponse struct {
 	Offset int64 `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
 	// data, at most 64 KiB; empty in a heartbeat.
 	Data []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
-	// attempt number it belongs to.
+	// attempt number it belongs to; 0 in a heartbeat before there is one.
 	Attempt int32 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	// gap says that bytes before offset were dropped from the live tail; the final log has them.
-	Gap           bool `protobuf:"varint,4,opt,name=gap,proto3" json:"gap,omitempty"`
+	Gap bool `protobuf:"varint,4,opt,name=gap,proto3" json:"gap,omitempty"`
+	// run number it belongs to; 0 in a heartbeat before there is one.
+	Run           int32 `protobuf:"varint,5,opt,name=run,proto3" json:"run,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2003,6 +2024,13 @@ func (x *WatchTaskLogResponse) GetGap() bool {
 		return x.Gap
 	}
 	return false
+}
+
+func (x *WatchTaskLogResponse) GetRun() int32 {
+	if x != nil {
+		return x.Run
+	}
+	return 0
 }
 
 // RunKey names a run.
@@ -2995,7 +3023,7 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\bitems_of\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18dR\aitemsOf\"o\n" +
 	"\x11ListTasksResponse\x122\n" +
 	"\x05tasks\x18\x01 \x03(\v2\x1c.formicary.execution.v1.TaskR\x05tasks\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd5\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa5\x02\n" +
 	"\x13WatchTaskLogRequest\x12'\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\trequestId\x12\x1e\n" +
@@ -3004,12 +3032,15 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\x03run\x18\x03 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\x03run\x12!\n" +
 	"\aattempt\x18\x04 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\aattempt\x12\x1f\n" +
 	"\x06offset\x18\x05 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x06offset\x12\x16\n" +
-	"\x06follow\x18\x06 \x01(\bR\x06follow\"n\n" +
+	"\x06follow\x18\x06 \x01(\bR\x06follow\x12\"\n" +
+	"\bfrom_run\x18\a \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\afromRun\x12*\n" +
+	"\ffrom_attempt\x18\b \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\vfromAttempt\"\x80\x01\n" +
 	"\x14WatchTaskLogResponse\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x18\n" +
 	"\aattempt\x18\x03 \x01(\x05R\aattempt\x12\x10\n" +
-	"\x03gap\x18\x04 \x01(\bR\x03gap\"C\n" +
+	"\x03gap\x18\x04 \x01(\bR\x03gap\x12\x10\n" +
+	"\x03run\x18\x05 \x01(\x05R\x03run\"C\n" +
 	"\x06RunKey\x12'\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\trequestId\x12\x10\n" +

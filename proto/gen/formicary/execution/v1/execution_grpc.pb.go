@@ -368,8 +368,9 @@ const (
 //
 // LogService serves the output of tasks.
 type LogServiceClient interface {
-	// WatchTaskLog sends the bytes of an attempt's log from offset on; with follow until the attempt ends.
-	// Reason: TASK_NOT_FOUND.
+	// WatchTaskLog sends the bytes of an attempt's log from offset on. With follow it waits for a task that has not begun,
+	// and goes on with the attempts that come after, and with those of later runs that have begun when the task has ended
+	// in its run; a run or an attempt that is named is the only one. Reasons: EXECUTION_NOT_FOUND, TASK_NOT_FOUND.
 	WatchTaskLog(ctx context.Context, in *WatchTaskLogRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchTaskLogResponse], error)
 }
 
@@ -406,8 +407,9 @@ type LogService_WatchTaskLogClient = grpc.ServerStreamingClient[WatchTaskLogResp
 //
 // LogService serves the output of tasks.
 type LogServiceServer interface {
-	// WatchTaskLog sends the bytes of an attempt's log from offset on; with follow until the attempt ends.
-	// Reason: TASK_NOT_FOUND.
+	// WatchTaskLog sends the bytes of an attempt's log from offset on. With follow it waits for a task that has not begun,
+	// and goes on with the attempts that come after, and with those of later runs that have begun when the task has ended
+	// in its run; a run or an attempt that is named is the only one. Reasons: EXECUTION_NOT_FOUND, TASK_NOT_FOUND.
 	WatchTaskLog(*WatchTaskLogRequest, grpc.ServerStreamingServer[WatchTaskLogResponse]) error
 	mustEmbedUnimplementedLogServiceServer()
 }

@@ -83,7 +83,7 @@ type WatchEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// request_id, if set, sends only changes of this request and its tasks.
 	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// job_type, if set, sends only changes of its requests.
+	// job_type, if set, sends only changes of its requests. With request_id it must be that of the request.
 	JobType string `protobuf:"bytes,2,opt,name=job_type,json=jobType,proto3" json:"job_type,omitempty"`
 	// until_terminal ends the stream after the terminal state of request_id.
 	UntilTerminal bool `protobuf:"varint,3,opt,name=until_terminal,json=untilTerminal,proto3" json:"until_terminal,omitempty"`

@@ -1,0 +1,33 @@
+package ant
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/formicary/formicary/services/ant/internal/shell"
+	"github.com/formicary/formicary/services/ant/internal/spool"
+)
+
+// Bury kills what an ant left running that was killed and has no next life. dir is its data directory, which nobody uses;
+// it is to be removed afterwards.
+func Bury(ctx context.Context, dir string) error {
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return nil // it had not begun
+	}
+	journal, left, err := spool.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = journal.Close() }()
+	traces := make(map[string]string, len(left))
+	for _, a := range left {
+		traces[a.UID] = a.Trace
+	}
+	e, err := shell.New(shell.Options{Dir: filepath.Join(dir, workDir)})
+	if err != nil {
+		return err
+	}
+	return e.Bury(ctx, traces)
+}
