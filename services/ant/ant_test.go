@@ -173,7 +173,7 @@ func TestLateDoorbells(t *testing.T) {
 	c.result(uid)
 	c.settled()
 	c.ring(uid) // after all is over
-	testkit.Eventually(t, 5*time.Second, "all doorbells are answered", func() bool {
+	testkit.Eventually(t, 20*time.Second, "all doorbells are answered", func() bool {
 		s, err := c.js.Stream(t.Context(), bus.Tasks)
 		if err != nil {
 			return false
@@ -189,7 +189,7 @@ func TestClaimFailureBringsTheDoorbellAgain(t *testing.T) {
 	c.do(func() { c.claimError = errGone })
 	c.start(c.config())
 	uid := c.dispatch(script("true"))
-	testkit.Eventually(t, 5*time.Second, "ant is registered", c.is(func() bool { return len(c.syncs) > 1 }))
+	testkit.Eventually(t, 20*time.Second, "ant is registered", c.is(func() bool { return len(c.syncs) > 1 }))
 	c.do(func() { c.claimError = nil })
 	same(t, "outcome", c.result(uid).GetOutcome(), antv1.Result_SUCCEEDED)
 }
@@ -215,7 +215,7 @@ func TestLostStreamLosesNoResult(t *testing.T) {
 	if err := c.js.DeleteStream(t.Context(), bus.Results); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, 5*time.Second, "the result waits in the spool", c.is(func() bool {
+	testkit.Eventually(t, 20*time.Second, "the result waits in the spool", c.is(func() bool {
 		return len(c.syncs[len(c.syncs)-1].GetSpooled()) == 1
 	}))
 	if err := bus.Provision(t.Context(), c.js); err != nil {
@@ -293,7 +293,7 @@ func TestUnknownAntRegistersAgainAndKeepsItsAttempts(t *testing.T) {
 	uid := c.dispatch(script("while [ ! -e " + flag + " ]; do sleep 0.02; done"))
 	c.isRunning(uid)
 	c.do(func() { c.beatError = aborted("ANT_UNKNOWN") })
-	testkit.Eventually(t, 5*time.Second, "the first Sync of the new session names the attempt", c.is(func() bool {
+	testkit.Eventually(t, 20*time.Second, "the first Sync of the new session names the attempt", c.is(func() bool {
 		for _, s := range c.syncs {
 			if s.GetGeneration() == 2 && s.GetFirst() && len(s.GetRunning()) == 1 {
 				return true
@@ -352,7 +352,7 @@ func TestDrainTellsTasksToEnd(t *testing.T) {
 			flag := filepath.Join(t.TempDir(), "begun")
 			work.Spec.Environment = map[string]string{"FLAG": flag}
 			uid := c.dispatch(work)
-			testkit.Eventually(t, 5*time.Second, "the script has begun", func() bool {
+			testkit.Eventually(t, 20*time.Second, "the script has begun", func() bool {
 				_, err := os.Stat(flag)
 				return err == nil
 			})
@@ -410,7 +410,7 @@ func TestRestartSendsTheSpoolWithTheOldSession(t *testing.T) {
 	}
 	c.do(func() { c.syncs = nil })
 	c.start(conf)
-	testkit.Eventually(t, 5*time.Second, "sent again", c.is(func() bool { return len(c.results[uid]) == 2 }))
+	testkit.Eventually(t, 20*time.Second, "sent again", c.is(func() bool { return len(c.results[uid]) == 2 }))
 	c.do(func() {
 		same(t, "session", c.results[uid][1].GetSession(), c.sessions[0])
 		same(t, "first sync", fmt.Sprint(c.syncs[0].GetFirst(), c.syncs[0].GetSpooled()), fmt.Sprintf("true [%s]", uid))

@@ -199,7 +199,7 @@ func TestWorkerComesBackAndGoesOn(t *testing.T) {
 	s.say(&wire.Message{Type: wire.TypeAccept, UID: uid})
 	c.isRunning(uid)
 	_ = s.ws.CloseNow()
-	testkit.Eventually(t, 5*time.Second, "the method is unhealthy", c.is(func() bool {
+	testkit.Eventually(t, 20*time.Second, "the method is unhealthy", c.is(func() bool {
 		return slices.Equal(c.beats[len(c.beats)-1].GetUnhealthyMethods(), []string{"WEBSOCKET"})
 	}))
 	s, hello = enter(t, url, &wire.Message{WorkerID: "w", Resume: []string{uid, "old"}})
@@ -244,7 +244,7 @@ func TestWorkerStaysAway(t *testing.T) {
 	c.settled()
 	_ = s.ws.Close(websocket.StatusNormalClosure, "")
 	c.forgotten("w")
-	testkit.Eventually(t, 5*time.Second, "its directory is removed", func() bool {
+	testkit.Eventually(t, 20*time.Second, "its directory is removed", func() bool {
 		_, err := os.Stat(filepath.Join(dir, "w"))
 		return os.IsNotExist(err)
 	})
@@ -276,7 +276,7 @@ func TestSecondConnectionSupersedes(t *testing.T) {
 	same3(t, c.result(uid), "SUCCEEDED", "", "")
 	third, _ := enter(t, url, &wire.Message{WorkerID: "w", Tags: []string{"other"}})
 	same(t, "code", second.closed().Code, websocket.StatusCode(4001))
-	testkit.Eventually(t, 5*time.Second, "it has registered anew", c.is(func() bool { return len(c.ants["w"].GetTags()) == 1 }))
+	testkit.Eventually(t, 20*time.Second, "it has registered anew", c.is(func() bool { return len(c.ants["w"].GetTags()) == 1 }))
 	uid = c.dispatchTo("w", remote("WEBSOCKET"))
 	same(t, "task", third.hear(wire.TypeTask).UID, uid)
 	third.say(&wire.Message{Type: wire.TypeReply, UID: uid, Status: wire.Failed, ExitCode: 9})
@@ -582,7 +582,7 @@ func TestBridgeDrains(t *testing.T) {
 	s.say(&wire.Message{Type: wire.TypeAccept, UID: uid})
 	c.isRunning(uid)
 	end()
-	testkit.Eventually(t, 5*time.Second, "drains", c.is(func() bool { return c.beats[len(c.beats)-1].GetDraining() }))
+	testkit.Eventually(t, 20*time.Second, "drains", c.is(func() bool { return c.beats[len(c.beats)-1].GetDraining() }))
 	s.say(&wire.Message{Type: wire.TypeReply, UID: uid, Status: wire.Completed})
 	same3(t, c.result(uid), "SUCCEEDED", "", "")
 	same(t, "code", s.closed().Code, websocket.StatusGoingAway)

@@ -160,7 +160,7 @@ func TestALostEventCostsSecondsOnly(t *testing.T) {
 	want(t, next, "task a COMPLETED")
 	w.peers.when(jobs+"GetJobRequest", fails(errs.Unavailable("LATER", "no")))
 	n := w.peers.count()
-	testkit.Eventually(t, 5*time.Second, "a check failed", func() bool { return w.peers.count() > n+1 })
+	testkit.Eventually(t, 20*time.Second, "a check failed", func() bool { return w.peers.count() > n+1 })
 	w.peers.when(jobs+"GetJobRequest", state(1, 7, jobv1.JobRequest_COMPLETED))
 	want(t, next, "request COMPLETED")
 	if e, ok := next(); ok {
@@ -425,7 +425,7 @@ func TestAClientThatGoesEndsItsStream(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	res := w.open(ctx, "GET", fmt.Sprintf("/api/v1/jobs/requests/%s/tasks/build/log?follow=true", id), nil)
 	defer func() { _ = res.Body.Close() }()
-	testkit.Eventually(t, 5*time.Second, "the log is open", func() bool { return open.Load() == 1 })
+	testkit.Eventually(t, 20*time.Second, "the log is open", func() bool { return open.Load() == 1 })
 	cancel()
-	testkit.Eventually(t, 5*time.Second, "the log is closed", func() bool { return open.Load() == 0 })
+	testkit.Eventually(t, 20*time.Second, "the log is closed", func() bool { return open.Load() == 0 })
 }

@@ -146,7 +146,7 @@ func TestLaunches(t *testing.T) {
 	bad := c.submit(&jobv1.SubmitJobRequest{JobType: "bad"})
 	waiting := c.submit(&jobv1.SubmitJobRequest{JobType: "j"})
 	c.admit(r.GetId(), bad.GetId())
-	testkit.Eventually(t, 5*time.Second, "supervisor hears of both", func() bool { return len(admitted()) == 2 })
+	testkit.Eventually(t, 20*time.Second, "supervisor hears of both", func() bool { return len(admitted()) == 2 })
 	res, err := c.launch.GetLaunches(t.Context(), &jobv1.GetLaunchesRequest{Runs: []*jobv1.RunRef{
 		{RequestId: r.GetId(), Run: 1}, {RequestId: bad.GetId(), Run: 1}, {RequestId: waiting.GetId(), Run: 1}, {RequestId: r.GetId(), Run: 2},
 	}})
@@ -228,7 +228,7 @@ func TestAdmissionUnderWayIsSeen(t *testing.T) {
 	c.upload(job("j", "max_concurrency: 1\n"))
 	r := c.submit(&jobv1.SubmitJobRequest{JobType: "j"})
 	c.lead()
-	testkit.Eventually(t, 5*time.Second, "the outbox is quiet", func() bool { return c.count("SELECT count(*) FROM outbox") == 0 })
+	testkit.Eventually(t, 20*time.Second, "the outbox is quiet", func() bool { return c.count("SELECT count(*) FROM outbox") == 0 })
 	lock, err := c.pool.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -249,7 +249,7 @@ func TestAdmissionUnderWayIsSeen(t *testing.T) {
 			return c.count("SELECT count(*) FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())") >= n
 		}
 	}
-	testkit.Eventually(t, 5*time.Second, "the admission is under way", waiting(1))
+	testkit.Eventually(t, 20*time.Second, "the admission is under way", waiting(1))
 	seen := make(chan *jobv1.ReadQueueResponse, 1)
 	wg.Go(func() {
 		q, err := c.admission.ReadQueue(t.Context(), &jobv1.ReadQueueRequest{HeadLimit: 10})
@@ -258,7 +258,7 @@ func TestAdmissionUnderWayIsSeen(t *testing.T) {
 		}
 		seen <- q
 	})
-	testkit.Eventually(t, 5*time.Second, "the look has met it", func() bool { return len(seen) == 1 || waiting(2)() })
+	testkit.Eventually(t, 20*time.Second, "the look has met it", func() bool { return len(seen) == 1 || waiting(2)() })
 	if err := lock.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}

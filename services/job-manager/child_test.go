@@ -83,7 +83,7 @@ func TestSubmitChildren(t *testing.T) {
 	if got := c.get(answers[1].GetRequestId()); got.GetPriority() != 20 || got.GetCreatedBy() != parent.GetCreatedBy() {
 		t.Errorf("%v", got)
 	}
-	testkit.Eventually(t, 5*time.Second, "the scheduler is woken once", func() bool { return len(submitted()) == 2 })
+	testkit.Eventually(t, 20*time.Second, "the scheduler is woken once", func() bool { return len(submitted()) == 2 })
 
 	// The answer was lost with the process that asked: another replica answers the same, also when it would be refused now.
 	c.start("other")
@@ -241,7 +241,7 @@ func TestCancelChildren(t *testing.T) {
 	if got := c.get(running); got.GetState() != jobv1.JobRequest_EXECUTING || got.GetCancelRequestedAt() == nil {
 		t.Errorf("%v", got)
 	}
-	testkit.Eventually(t, 5*time.Second, "supervisor is told", func() bool { return len(control()) == 1 && len(ended()) == 1 })
+	testkit.Eventually(t, 20*time.Second, "supervisor is told", func() bool { return len(control()) == 1 && len(ended()) == 1 })
 	if a := c.fork(childOf(parent, "never", "j"))[0]; a.GetRefused() != "cancelled" || a.GetReason() != "CANCELLED" || a.GetRequestId() != "" {
 		t.Errorf("%v", a)
 	}
@@ -298,10 +298,10 @@ func TestChildrenEnded(t *testing.T) {
 	}
 	end(1, 1, 3, executionv1.Execution_SKIPPED, nil)
 	end(2, 1, 3, executionv1.Execution_FAILED, nil)
-	testkit.Eventually(t, 5*time.Second, "two have ended", func() bool { return len(ended()) == 2 })
+	testkit.Eventually(t, 20*time.Second, "two have ended", func() bool { return len(ended()) == 2 })
 	c.admit(id(0))
 	end(0, 2, 4, executionv1.Execution_FAILED, nil)
-	testkit.Eventually(t, 5*time.Second, "the third has ended", func() bool { return len(ended()) == 3 })
+	testkit.Eventually(t, 20*time.Second, "the third has ended", func() bool { return len(ended()) == 3 })
 	last := ended()[2]
 	if last.GetKey() != "retried" || last.GetRequestId() != id(0) || last.GetParentRequestId() != parent.GetId() || last.GetRun() != 2 ||
 		last.GetState() != jobv1.JobRequest_FAILED || last.GetErrorCode() != "ERR_X" || last.GetErrorMessage() != "why" {
@@ -311,7 +311,7 @@ func TestChildrenEnded(t *testing.T) {
 	if _, err := c.requests.CancelJobRequest(t.Context(), &jobv1.CancelJobRequestRequest{Id: parent.GetId()}); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, 5*time.Second, "the outbox is empty", func() bool { return c.count("SELECT count(*) FROM outbox") == 0 })
+	testkit.Eventually(t, 20*time.Second, "the outbox is empty", func() bool { return c.count("SELECT count(*) FROM outbox") == 0 })
 	if len(ended()) != 3 {
 		t.Errorf("%v", ended())
 	}

@@ -320,7 +320,7 @@ func TestDeliveryAfterCrash(t *testing.T) {
 	if calls := hook.await(1); len(calls) != 1 || calls[0].delivery != "01900000-0000-7000-8000-000000000001" {
 		t.Fatalf("%+v", calls)
 	}
-	testkit.Eventually(t, 5*time.Second, "two are settled, one is somebody else's", func() bool {
+	testkit.Eventually(t, 20*time.Second, "two are settled, one is somebody else's", func() bool {
 		return c.count("SELECT count(*) FROM delivery WHERE state = 'SENT'") == 1 && c.count("SELECT count(*) FROM delivery WHERE state = 'FAILED'") == 1 &&
 			c.count("SELECT count(*) FROM delivery WHERE state = 'PENDING'") == 1
 	})
@@ -361,7 +361,7 @@ func TestNoticesOfTasks(t *testing.T) {
 	if told.body["exit_code"] != 3.0 || told.body["task"] != "a" || told.header != "h" || told.body["error_message"] != "line\nline" {
 		t.Errorf("%+v", told)
 	}
-	testkit.Eventually(t, 5*time.Second, "the odd one is kept", func() bool {
+	testkit.Eventually(t, 20*time.Second, "the odd one is kept", func() bool {
 		return c.count("SELECT count(*) FROM poison WHERE subject = 'formicary.event.execution.notice'") == 1
 	})
 }
@@ -476,7 +476,7 @@ func TestForgetDeliveries(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.start("other") // deletes when it starts
-	testkit.Eventually(t, 5*time.Second, "the old ones are gone", func() bool { return c.count("SELECT count(*) FROM delivery") <= 60 })
+	testkit.Eventually(t, 20*time.Second, "the old ones are gone", func() bool { return c.count("SELECT count(*) FROM delivery") <= 60 })
 }
 
 // TestPrivateAddressesAreRefused is the service alone: it does not reach this host.

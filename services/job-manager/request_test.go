@@ -46,11 +46,11 @@ func TestSubmit(t *testing.T) {
 	if got.GetParams().GetFields()["name"].GetStringValue() != "a" || got.GetDescription() != "d" || got.GetWait().GetGate() != jobv1.Gate_GATE_QUEUE || got.GetWait().GetRank() != 1 {
 		t.Errorf("%v", got)
 	}
-	testkit.Eventually(t, 5*time.Second, "both events are sent", func() bool { return len(submitted()) == 1 && len(changed()) == 1 })
+	testkit.Eventually(t, 20*time.Second, "both events are sent", func() bool { return len(submitted()) == 1 && len(changed()) == 1 })
 	if m := changed()[0]; m.GetRequestId() != r.GetId() || m.GetState() != jobv1.JobRequest_PENDING || m.GetVersion() != 1 {
 		t.Errorf("%v", m)
 	}
-	testkit.Eventually(t, 5*time.Second, "the outbox is empty", func() bool { return c.count("SELECT count(*) FROM outbox") == 0 })
+	testkit.Eventually(t, 20*time.Second, "the outbox is empty", func() bool { return c.count("SELECT count(*) FROM outbox") == 0 })
 }
 
 func params(t testing.TB, pairs ...string) *structpb.Struct {
@@ -232,7 +232,7 @@ func TestMirror(t *testing.T) {
 	if got := c.get(r.GetId()); !slices.Contains([]jobv1.JobRequest_State{jobv1.JobRequest_FAILED, jobv1.JobRequest_COMPLETED}, got.GetState()) {
 		t.Errorf("%v", got)
 	}
-	testkit.Eventually(t, 5*time.Second, "watchers see every state in order", func() bool {
+	testkit.Eventually(t, 20*time.Second, "watchers see every state in order", func() bool {
 		var states []jobv1.JobRequest_State
 		for _, m := range changed() {
 			if m.GetRequestId() == r.GetId() {
@@ -293,7 +293,7 @@ func TestCancelAgainstResult(t *testing.T) {
 	if got := cancel(r.GetId()); got.GetState() != jobv1.JobRequest_EXECUTING || got.GetCancelRequestedAt() == nil {
 		t.Errorf("%v", got)
 	}
-	testkit.Eventually(t, 5*time.Second, "supervisor hears of it", func() bool { return len(control()) == 1 })
+	testkit.Eventually(t, 20*time.Second, "supervisor hears of it", func() bool { return len(control()) == 1 })
 	if m := control()[0]; m.GetAction() != jobv1.RequestControl_CANCEL || m.GetReason() != "why" || m.GetRun() != 1 || m.GetJobType() != "j" {
 		t.Errorf("%v", m)
 	}
@@ -363,5 +363,5 @@ func TestScheduledRequestBecomesDue(t *testing.T) {
 	if q := c.queue(10); len(q.GetTypes()) != 0 || q.GetNextDue().AsTime().Sub(at).Abs() > time.Millisecond {
 		t.Errorf("%v", q)
 	}
-	testkit.Eventually(t, 5*time.Second, "it is due", func() bool { return len(c.queue(10).GetTypes()) == 1 })
+	testkit.Eventually(t, 20*time.Second, "it is due", func() bool { return len(c.queue(10).GetTypes()) == 1 })
 }

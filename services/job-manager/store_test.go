@@ -60,8 +60,8 @@ func TestCrashAfterCommit(t *testing.T) {
 	if _, err := c.pool.Exec(t.Context(), "INSERT INTO outbox (id, subject, payload, created_at) VALUES (gen_random_uuid(), 'formicary.event.job.changed', $1, now() - interval '2 seconds')", payload); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, 5*time.Second, "the sweep sends it", func() bool { return len(changed()) == 1 })
-	testkit.Eventually(t, 5*time.Second, "the outbox is empty", func() bool { return c.count("SELECT count(*) FROM outbox") == 0 })
+	testkit.Eventually(t, 20*time.Second, "the sweep sends it", func() bool { return len(changed()) == 1 })
+	testkit.Eventually(t, 20*time.Second, "the outbox is empty", func() bool { return c.count("SELECT count(*) FROM outbox") == 0 })
 }
 
 // TestQueueIsBounded reads the queue beside 10,000 pending, 10,000 finished and 10,000 sleeping requests.

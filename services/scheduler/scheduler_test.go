@@ -266,7 +266,7 @@ func (c *colony) hint(subject string) {
 
 func (c *colony) eventually(what string, cond func() bool) {
 	c.t.Helper()
-	testkit.Eventually(c.t, 5*time.Second, what, cond)
+	testkit.Eventually(c.t, 20*time.Second, what, cond)
 }
 
 const (

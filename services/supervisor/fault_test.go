@@ -94,7 +94,7 @@ func TestBadMessagesAreQuarantined(t *testing.T) {
 		}
 	}
 	w.becomes(w.admit(plan(task("a"))), executionv1.Execution_COMPLETED)
-	testkit.Eventually(t, 5*time.Second, "all are kept", func() bool {
+	testkit.Eventually(t, 20*time.Second, "all are kept", func() bool {
 		var n int
 		return w.pool.QueryRow(t.Context(), `SELECT count(*) FROM quarantine`).Scan(&n) == nil && n == 3
 	})

@@ -122,7 +122,7 @@ func TestRunsThatEndAtLaunch(t *testing.T) {
 		if e.GetErrorCode() != tt.code {
 			t.Errorf("%s: error %q", name, e.GetErrorCode())
 		}
-		testkit.Eventually(t, 5*time.Second, "the event", func() bool { return slices.Equal(w.events.of(id), []string{tt.state.String()}) })
+		testkit.Eventually(t, 20*time.Second, "the event", func() bool { return slices.Equal(w.events.of(id), []string{tt.state.String()}) })
 	}
 }
 
@@ -226,7 +226,7 @@ func TestPauseAndResume(t *testing.T) {
 	id := w.admit(plan(task("a", "b"), task("b")))
 	uid := a.live("a")
 	w.control(id, jobv1.RequestControl_PAUSE)
-	testkit.Eventually(t, 5*time.Second, "the pause is noted", func() bool {
+	testkit.Eventually(t, 20*time.Second, "the pause is noted", func() bool {
 		var paused bool
 		err := w.pool.QueryRow(t.Context(), `SELECT pause_requested FROM execution WHERE request_id = $1`, id).Scan(&paused)
 		return err == nil && paused
@@ -308,7 +308,7 @@ func TestTimeouts(t *testing.T) {
 		p.Timeout = 200 * time.Millisecond
 		id := w.admit(p)
 		uid := a.live("a")
-		testkit.Eventually(t, 5*time.Second, "the attempt is to stop", func() bool { return len(a.sync(false).GetStop()) == 1 })
+		testkit.Eventually(t, 20*time.Second, "the attempt is to stop", func() bool { return len(a.sync(false).GetStop()) == 1 })
 		a.end(uid, &antv1.Result{Outcome: antv1.Result_CANCELLED})
 		if e := w.becomes(id, executionv1.Execution_FAILED); e.GetErrorCode() != "ERR_JOB_TIMEOUT" {
 			t.Errorf("error %s", e.GetErrorCode())
@@ -367,7 +367,7 @@ func TestGatesAreExplained(t *testing.T) {
 	a := w.newAnt("ant1", 1, func(*antv1.Work) *antv1.Result { return nil })
 	id := w.admit(plan(task("a", "c"), task("b"), task("c"), jobspec.Task{Name: "x", Method: "HTTP_GET"}, jobspec.Task{Name: "last", AlwaysRun: true}))
 	uid := a.live("a")
-	testkit.Eventually(t, 5*time.Second, "the reasons are stored", func() bool {
+	testkit.Eventually(t, 20*time.Second, "the reasons are stored", func() bool {
 		tasks := w.tasks(id)
 		return tasks["b"].GetWaitReason() == "all slots are used" && tasks["x"].GetWaitGate() == "no_ant"
 	})
@@ -384,7 +384,7 @@ func TestGatesAreExplained(t *testing.T) {
 		t.Errorf("task a is %s", got)
 	}
 	w.control(id, jobv1.RequestControl_CANCEL)
-	testkit.Eventually(t, 5*time.Second, "the stop", func() bool { return len(a.sync(false).GetStop()) > 0 })
+	testkit.Eventually(t, 20*time.Second, "the stop", func() bool { return len(a.sync(false).GetStop()) > 0 })
 	a.end(uid, &antv1.Result{Outcome: antv1.Result_CANCELLED})
 	a.end(a.live("last"), &antv1.Result{Outcome: antv1.Result_SUCCEEDED})
 	w.becomes(id, executionv1.Execution_CANCELLED)

@@ -159,7 +159,7 @@ func TestLogIsFollowedBeforeTheLaunch(t *testing.T) {
 	cancelled := uuid.NewString()
 	w.requests.set(cancelled, jobv1.JobRequest_PENDING)
 	done = follow(cancelled)
-	testkit.Eventually(t, 5*time.Second, "it is waited for", func() bool {
+	testkit.Eventually(t, 20*time.Second, "it is waited for", func() bool {
 		w.requests.mu.Lock()
 		defer w.requests.mu.Unlock()
 		return w.requests.asked[cancelled] > 0

@@ -246,7 +246,7 @@ func (w *world) settled() {
 		err := w.pool.QueryRow(w.t.Context(), `SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM slot_release)`).Scan(&n)
 		return err == nil && n == 0
 	})
-	testkit.Eventually(w.t, 5*time.Second, "no slot is held", func() bool { return w.slots.held() == 0 })
+	testkit.Eventually(w.t, 20*time.Second, "no slot is held", func() bool { return w.slots.held() == 0 })
 }
 
 // jobManager plays job-manager.

@@ -77,7 +77,7 @@ func (w *world) say(uid string, offset int64, data string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	testkit.Eventually(w.t, 5*time.Second, "the chunk is stored", func() bool { return stored() > before })
+	testkit.Eventually(w.t, 20*time.Second, "the chunk is stored", func() bool { return stored() > before })
 }
 
 func TestLogIsWholeFromLiveToFinal(t *testing.T) {

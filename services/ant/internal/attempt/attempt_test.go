@@ -69,7 +69,7 @@ func TestPanicsStayInTheAttempt(t *testing.T) {
 	for at := range want {
 		m.take(ctx, &antv1.Work{Uid: at, Spec: &antv1.Spec{Method: "CLUMSY", Script: []string{at}}})
 	}
-	testkit.Eventually(t, 5*time.Second, "all have ended", func() bool { return len(m.Running()) == 0 && len(m.Spooled()) == len(want) })
+	testkit.Eventually(t, 20*time.Second, "all have ended", func() bool { return len(m.Running()) == 0 && len(m.Spooled()) == len(want) })
 	due, err := journal.Due(time.Now().Add(time.Hour), 10)
 	if err != nil {
 		t.Fatal(err)

@@ -85,7 +85,7 @@ func execute(t testing.TB, e *Executor, task executor.Task, stop func(executor.E
 		done <- end
 	}()
 	if stop != nil {
-		testkit.Eventually(t, 5*time.Second, "the task is ready", func() bool { return strings.Contains(out.String(), "ready") })
+		testkit.Eventually(t, 20*time.Second, "the task is ready", func() bool { return strings.Contains(out.String(), "ready") })
 		stop(x)
 	}
 	select {
@@ -342,7 +342,7 @@ func TestNextLifeKillsWhatTheLastLeft(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			testkit.Eventually(t, 5*time.Second, "the task runs", func() bool {
+			testkit.Eventually(t, 20*time.Second, "the task runs", func() bool {
 				return strings.Contains(ready.String(), "ready") && strings.Contains(traces.String(), "\n")
 			})
 			tr, ok := parseTrace(traces.String())
@@ -351,7 +351,7 @@ func TestNextLifeKillsWhatTheLastLeft(t *testing.T) {
 			}
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait()
-			testkit.Eventually(t, 2*time.Second, "the kernel has killed the shell", func() bool {
+			testkit.Eventually(t, 20*time.Second, "the kernel has killed the shell", func() bool {
 				p, ok := readProcess(tr.pid)
 				return !ok || p.zombie
 			})
@@ -482,7 +482,7 @@ func TestBury(t *testing.T) {
 		t.Fatal(err)
 	}
 	pid, _ := strconv.Atoi(strings.TrimSpace(string(out)))
-	testkit.Eventually(t, 2*time.Second, "the orphan is a dead child of ours", func() bool {
+	testkit.Eventually(t, 20*time.Second, "the orphan is a dead child of ours", func() bool {
 		p, ok := readProcess(pid)
 		return ok && p.zombie && p.parent == os.Getpid()
 	})

@@ -73,7 +73,7 @@ func TestResignHandsOver(t *testing.T) {
 	a := start(t, client, conf("a"))
 	first := wait(t, a.began, 5*time.Second, "a leads")
 	b := start(t, client, conf("b"))
-	testkit.Eventually(t, 5*time.Second, "b is a candidate", func() bool {
+	testkit.Eventually(t, 20*time.Second, "b is a candidate", func() bool {
 		res, err := client.Get(t.Context(), prefix+"/", clientv3.WithPrefix(), clientv3.WithCountOnly())
 		return err == nil && res.Count == 2
 	})
