@@ -57,3 +57,60 @@ tasks:
 	}
 	w.settled()
 }
+
+// Clean-up is left to the last run, so that the retries find what the set-up has made; it runs when nothing follows.
+func TestCleanUpRunsOnceTheJobHasEndedForGood(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.newAnt("ant1", 4, func(work *antv1.Work) *antv1.Result {
+		if work.GetTask() == "work" && work.GetRun() == 1 {
+			return failed(9)
+		}
+		return &antv1.Result{Outcome: antv1.Result_SUCCEEDED}
+	})
+	id := w.admitText(`job_type: job
+retry: 2
+tasks:
+- {task_type: up, method: SHELL, script: [up], on_completed: work}
+- {task_type: work, method: SHELL, script: [work], on_completed: down}
+- {task_type: down, method: SHELL, always_run: true, script: [down]}
+- {task_type: tell, method: SHELL, always_run: true, depends_on: down, script: [tell]}
+`)
+	w.becomes(id, executionv1.Execution_FAILED)
+	if got := w.tasks(id)["down"]; got.GetState() != executionv1.Task_SKIPPED || got.GetMessage() != "it runs when the job has ended for good" {
+		t.Errorf("down is %s: %s", got.GetState(), got.GetMessage())
+	}
+	w.again(id, 2, "")
+	if want := []string{"up", "work", "work", "down", "tell"}; !slices.Equal(a.ran(), want) {
+		t.Errorf("ran %v, want %v", a.ran(), want)
+	}
+
+	// A later failure that is fatal: no run follows, so what was put off runs now.
+	slow := w.newAnt("ant2", 4, func(work *antv1.Work) *antv1.Result {
+		switch work.GetTask() {
+		case "fatal":
+			return nil
+		case "work":
+			return failed(9)
+		}
+		return &antv1.Result{Outcome: antv1.Result_SUCCEEDED}
+	})
+	w.slots.set("ant1", a.session, 0)
+	id = w.admitText(`job_type: job
+retry: 2
+tasks:
+- {task_type: fatal, method: SHELL, script: [fatal], on_failed: FATAL}
+- {task_type: work, method: SHELL, script: [work], on_completed: down}
+- {task_type: down, method: SHELL, always_run: true, script: [down], on_completed: tell}
+- {task_type: tell, method: SHELL, always_run: true, script: [tell]}
+`)
+	w.taskBecomes(id, "work", executionv1.Task_FAILED)
+	slow.end(slow.live("fatal"), failed(1))
+	w.becomes(id, executionv1.Execution_FAILED)
+	for _, name := range []string{"down", "tell"} {
+		if got := w.tasks(id)[name]; got.GetState() != executionv1.Task_COMPLETED {
+			t.Errorf("%s is %s: %s", name, got.GetState(), got.GetMessage())
+		}
+	}
+	w.settled()
+}

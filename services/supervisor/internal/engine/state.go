@@ -24,6 +24,8 @@ type Policy struct {
 	Rules []jobspec.ErrorRule `json:"rules,omitempty"`
 	// Restart is set by RESTART_JOB: the run ends FAILED and a new one is asked for, which keeps completed tasks.
 	Restart bool `json:"restart,omitempty"`
+	// Final is set by FATAL and HARD_FAILURE: whatever else happens, no other run follows.
+	Final bool `json:"final,omitempty"`
 	// RetryGiven says that Retry was written: it bounds RESTART_JOB, too.
 	RetryGiven bool `json:"retry_given,omitempty"`
 	// Pauses is how often the job has paused itself since a person submitted or restarted it.
@@ -70,9 +72,10 @@ type Job struct {
 // Task is one task of the run as far as the engine needs it: a task of the plan, the group of a fan-out, or an item of
 // one. Every exported field but Spec, Changed, From and New stands in the task's row.
 type Task struct {
-	Idx      int
-	State    TaskState
-	Trailing bool // always_run that waits for nothing: runs when every task without always_run has ended
+	Idx   int
+	State TaskState
+	// Trailing: always_run that waits for nothing, and runs when every task without always_run has ended, or Postponed.
+	Trailing bool
 	Waiting  int
 	Control  int
 	Taken    int
@@ -148,6 +151,8 @@ type Extra struct {
 	KeepOf int `json:"keep_of,omitempty"`
 	// Unstarted counts those of the attempts that were never started.
 	Unstarted int `json:"unstarted,omitempty"`
+	// Postponed: always_run in a job that failed and may be tried again. It runs when no other run follows this one.
+	Postponed bool `json:"postponed,omitempty"`
 	// Halted: an item that its group has told to stop. It is not tried again.
 	Halted bool `json:"halted,omitempty"`
 }
@@ -155,7 +160,7 @@ type Extra struct {
 // IsZero says that there is nothing to keep.
 func (e *Extra) IsZero() bool {
 	return e.Place == nil && e.Round == 0 && e.Fork == nil && e.ChildID == "" && e.Approval == nil && e.Accepted == "" &&
-		len(e.ClassTries) == 0 && len(e.Variables) == 0 && e.KeepOf == 0 && e.Unstarted == 0 && !e.Halted
+		len(e.ClassTries) == 0 && len(e.Variables) == 0 && e.KeepOf == 0 && e.Unstarted == 0 && !e.Postponed && !e.Halted
 }
 
 // Items are the counters of a group. The row of the group holds them as one JSON value.

@@ -40,6 +40,7 @@ func (s *State) TaskOverdue(idx int, o Outcome, now time.Time) {
 		if t.Items.Overdue {
 			return
 		}
+		s.reopen()
 		t.Items.Overdue = true
 		s.stopItems(t)
 	} else {
@@ -215,16 +216,16 @@ func (s *State) settle(now time.Time) (more bool) {
 		s.end(now)
 		return false
 	}
-	if j.NormalOpen == 0 {
-		if j.Failing && !j.Stopping {
-			s.JobChanged = true
-			j.Stopping, j.DeadlineAt = true, later(now, j.Policy.CleanupTimeout)
-		}
+	if j.NormalOpen == 0 && j.Failing && !j.Stopping {
+		s.JobChanged = true
+		j.Stopping, j.DeadlineAt = true, later(now, j.Policy.CleanupTimeout)
+	}
+	if j.NormalOpen == 0 || j.Failing && s.quiet() {
 		if !s.TrailingLoaded {
 			s.need.Trailing = true
 			return false
 		}
-		if s.startTrailing(now) {
+		if s.cleanUp(now) {
 			return true
 		}
 	}
@@ -257,15 +258,47 @@ func (s *State) rest(now time.Time) {
 	}
 }
 
-// startTrailing starts the clean-up that waited for everything else.
-func (s *State) startTrailing(now time.Time) (started bool) {
-	for _, i := range s.open() {
-		if t := s.Tasks[i]; t.Trailing && t.State == TaskBlocked {
-			s.activate(t, now)
-			started = true
-		}
+// quiet says that nothing goes on and nothing will but clean-up.
+func (s *State) quiet() bool {
+	j := &s.Job
+	return j.Active == 0 && j.Approvals == 0 && (!j.PauseRequested || s.reopened && !s.held)
+}
+
+// cleanUp starts the clean-up that waited for everything else. Of a run that another one follows it is left to that one:
+// what it would clean up is kept.
+func (s *State) cleanUp(now time.Time) (changed bool) {
+	again := s.Job.restartAt(now) != nil
+	if again && !s.quiet() {
+		return false
 	}
-	return started
+	for _, i := range s.open() {
+		t := s.Tasks[i]
+		switch {
+		case !t.Trailing || t.State != TaskBlocked || s.Job.NormalOpen > 0 && !t.Postponed:
+			continue
+		case again:
+			s.touch(t)
+			t.Message = "it runs when the job has ended for good"
+			s.drop(t, now)
+		default:
+			s.activate(t, now)
+		}
+		changed = true
+	}
+	return changed
+}
+
+// restartAt is when the run that follows this one may begin, if the job ended now; nil: none follows.
+func (j *Job) restartAt(now time.Time) *time.Time {
+	next := j.Retries + 1
+	if !j.Failing || j.CancelRequested || j.Policy.Final || next > j.tries() {
+		return nil
+	}
+	at := later(now, max(j.Policy.Backoff.For(next, 0), minDelay))
+	if end := j.Policy.TotalDeadline; end != nil && end.Before(*at) {
+		return nil
+	}
+	return at
 }
 
 // open returns the loaded tasks that have not ended, in order.
@@ -288,13 +321,8 @@ func (s *State) end(now time.Time) {
 	case j.CancelRequested:
 		s.moveJob(JobCancelled)
 	case j.Failing:
-		if next := j.Retries + 1; next <= j.tries() {
-			j.RestartAt = later(now, max(j.Policy.Backoff.For(next, 0), minDelay))
-			if end := j.Policy.TotalDeadline; end != nil && end.Before(*j.RestartAt) {
-				j.RestartAt = nil
-			}
-			j.RestartSoft = j.RestartAt != nil && (j.Policy.HardReset <= 0 || next <= j.Policy.HardReset)
-		}
+		j.RestartAt = j.restartAt(now)
+		j.RestartSoft = j.RestartAt != nil && (j.Policy.HardReset <= 0 || j.Retries < j.Policy.HardReset)
 		s.moveJob(JobFailed)
 	default:
 		s.moveJob(JobCompleted)
