@@ -54,6 +54,9 @@ type celJobFacts struct {
 	Type         string `cel:"type"`
 	Retry        int64  `cel:"retry"`
 	Elapsed      int64  `cel:"elapsed_secs"`
+	State        string `cel:"state"`
+	Failed       bool   `cel:"failed"`
+	Cancelled    bool   `cel:"cancelled"`
 	User         string `cel:"user_id"`
 	Organization string `cel:"organization_id"`
 }

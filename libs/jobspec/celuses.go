@@ -91,7 +91,7 @@ func (w *useWalk) path(e ast.Expr) {
 		w.task(root, keys, probed)
 	case celJob:
 		w.uses.job = true
-		if len(keys) == 0 || keys[0] == "retry" || keys[0] == "elapsed_secs" {
+		if len(keys) == 0 || slices.Contains([]string{"retry", "elapsed_secs", "state", "failed", "cancelled"}, keys[0]) {
 			w.uses.counters = true
 		}
 	}
@@ -295,7 +295,9 @@ func (u *celUses) jobFacts(s *scope) *celJobFacts {
 		n, _ := asInt(s.get(name, 0))
 		return n
 	}
+	state := text(varJobState)
 	return &celJobFacts{
+		State: state, Failed: state == jobFailed, Cancelled: state == jobCancelled,
 		ID: text("JobID"), Type: text("JobType"), Retry: number("JobRetry"), Elapsed: number("JobElapsedSecs"),
 		User: text("UserID"), Organization: text("OrganizationID"),
 	}

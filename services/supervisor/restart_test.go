@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/formicary/formicary/libs/testkit"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
@@ -110,6 +111,66 @@ tasks:
 	for _, name := range []string{"down", "tell"} {
 		if got := w.tasks(id)[name]; got.GetState() != executionv1.Task_COMPLETED {
 			t.Errorf("%s is %s: %s", name, got.GetState(), got.GetMessage())
+		}
+	}
+	w.settled()
+}
+
+// What runs at the end of a job can ask how the job will end.
+func TestTheStateOfTheJob(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.newAnt("ant1", 8, func(work *antv1.Work) *antv1.Result {
+		switch {
+		case work.GetTask() == "work" && work.GetSpec().GetScript()[0] == "cancelled EXECUTING":
+			return nil
+		case work.GetTask() == "work" && work.GetSpec().GetScript()[0] == "failed EXECUTING":
+			return failed(1)
+		}
+		return &antv1.Result{Outcome: antv1.Result_SUCCEEDED}
+	})
+	for _, tt := range []struct {
+		how, state string
+		ends       executionv1.Execution_State
+	}{
+		{"completed", "COMPLETED", executionv1.Execution_COMPLETED},
+		{"failed", "FAILED", executionv1.Execution_FAILED},
+		{"cancelled", "CANCELLED", executionv1.Execution_CANCELLED},
+	} {
+		id := w.admitText(`job_type: job
+tasks:
+- {task_type: work, method: SHELL, script: ["` + tt.how + ` {{.JobState}}"]}
+- {task_type: on-failure, method: SHELL, always_run: true, when: job.failed, script: [x]}
+- {task_type: on-cancel, method: SHELL, always_run: true, when: job.cancelled, script: [x]}
+- {task_type: on-success, method: SHELL, always_run: true, when: "job.state == 'COMPLETED'", script: [x]}
+- {task_type: report, method: SHELL, always_run: true, script: ["{{.JobState}} {{.job.state}} {{if .job.failed}}failed{{end}}{{if .job.cancelled}}cancelled{{end}}"]}
+`)
+		if tt.how == "cancelled" {
+			uid := a.live("work")
+			w.control(id, jobv1.RequestControl_CANCEL)
+			testkit.Eventually(t, waitTime, "the task is told to stop", func() bool { return len(a.sync(false).GetStop()) == 1 })
+			a.end(uid, &antv1.Result{Outcome: antv1.Result_CANCELLED})
+		}
+		w.becomes(id, tt.ends)
+		tasks := w.tasks(id)
+		for name, of := range map[string]string{"on-failure": "FAILED", "on-cancel": "CANCELLED", "on-success": "COMPLETED"} {
+			want := executionv1.Task_SKIPPED
+			if of == tt.state {
+				want = executionv1.Task_COMPLETED
+			}
+			if got := tasks[name]; got.GetState() != want {
+				t.Errorf("%s: %s is %s: %s", tt.how, name, got.GetState(), got.GetMessage())
+			}
+		}
+		want := tt.state + " " + tt.state + " "
+		if tt.how != "completed" {
+			want += tt.how
+		}
+		if env := a.env("report"); env["JobState"] != tt.state || env["job"] != "" {
+			t.Errorf("%s: the environment says %q, %q", tt.how, env["JobState"], env["job"])
+		}
+		if got := a.first("report"); got != want {
+			t.Errorf("%s: report runs %q, want %q: %s", tt.how, got, want, tasks["report"].GetMessage())
 		}
 	}
 	w.settled()

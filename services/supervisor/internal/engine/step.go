@@ -329,6 +329,19 @@ func (s *State) end(now time.Time) {
 	}
 }
 
+// Outlook is how the job will end as it stands: FAILED, CANCELLED, COMPLETED when only clean-up is left, else EXECUTING.
+func (j *Job) Outlook() string {
+	switch {
+	case j.CancelRequested:
+		return string(JobCancelled)
+	case j.Failing:
+		return string(JobFailed)
+	case j.NormalOpen == 0:
+		return string(JobCompleted)
+	}
+	return string(JobExecuting)
+}
+
 // tries are how many further runs the job may have after its first one.
 func (j *Job) tries() int {
 	if j.Policy.Restart {

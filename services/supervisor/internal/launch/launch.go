@@ -341,7 +341,7 @@ func (l *Launcher) decide(ctx context.Context, r *execution.NewRun, tasks []int,
 	if err == nil {
 		past := &definition.Past{}
 		past.See(r.State)
-		asker, err = definition.NewAsker(&execution.Context{Run: r.Run, Retries: r.Retries + r.State.Job.Policy.Pauses, Vars: r.Vars, CreatedAt: now, Now: now}, past)
+		asker, err = definition.NewAsker(&execution.Context{Run: r.Run, Retries: r.Retries + r.State.Job.Policy.Pauses, Outlook: r.State.Job.Outlook(), Vars: r.Vars, CreatedAt: now, Now: now}, past)
 	}
 	for _, idx := range tasks {
 		d := &jobspec.Decision{}
