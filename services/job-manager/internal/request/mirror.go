@@ -31,7 +31,7 @@ func (r *Request) follow(now time.Time, e Execution) {
 		if r.rec.State != Paused {
 			r.move(now, Paused)
 		}
-		r.rec.ResumeAt = e.ResumeAt
+		r.resumesAt(e.ResumeAt)
 	case e.State == Manual:
 		r.move(now, Manual)
 	case r.rec.State == Paused || r.rec.State == Manual:
@@ -39,6 +39,16 @@ func (r *Request) follow(now time.Time, e Execution) {
 		r.move(now, Pending)
 	case e.State == Executing:
 		r.move(now, Executing)
+	}
+}
+
+// resumesAt notes when a PAUSED request goes on by itself, also for those who are told that it is paused.
+func (r *Request) resumesAt(at *time.Time) {
+	r.rec.ResumeAt = at
+	for i := range r.events {
+		if e := &r.events[i]; e.Kind == Changed && e.Record.State == Paused {
+			e.Record.ResumeAt = at
+		}
 	}
 }
 

@@ -323,3 +323,20 @@ func TestPauseOutlivesTheBeginOfTheRun(t *testing.T) {
 		t.Errorf("%s, pause asked for at %v", rec.State, rec.PauseRequestedAt)
 	}
 }
+
+// Whoever watches a request hears why it is paused: a decision of people is no pause that anybody asked for.
+func TestAPauseSaysWhatItIs(t *testing.T) {
+	now, later := start(), start().Add(time.Minute)
+	for want, at := range map[string]*time.Time{"is decided": &now, "resumes by itself at": &later, "until somebody resumes it": nil} {
+		r := in(request.Manual, begun)
+		r.Apply(start(), request.Execution{Run: 1, Version: 9, State: request.Paused, ResumeAt: at})
+		rec := r.Record()
+		if w := request.Explain(&rec, request.Standing{}, start()); !strings.Contains(w.Reason, want) {
+			t.Errorf("explained by %q, want %q", w.Reason, want)
+		}
+		events := r.Events()
+		if told := events[len(events)-1].Record.Told(); !strings.Contains(told, want) {
+			t.Errorf("told %q, want %q", told, want)
+		}
+	}
+}
