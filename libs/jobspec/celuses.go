@@ -17,7 +17,8 @@ type celUses struct {
 	tasks    map[string]*taskUse
 	allTasks bool
 	job      bool
-	counters bool // what changes while the job runs
+	counters bool     // what changes while the job runs
+	items    []string // variables of items that are named without vars before them
 	issues   []celIssue
 }
 
@@ -31,8 +32,8 @@ type taskUse struct {
 }
 
 // usesOf walks an expression.
-func usesOf(a *cel.Ast, text string) celUses {
-	w := &useWalk{text: text, info: a.NativeRep().SourceInfo(), below: map[int64]bool{}}
+func usesOf(a *cel.Ast, text string, items []string) celUses {
+	w := &useWalk{text: text, items: items, info: a.NativeRep().SourceInfo(), below: map[int64]bool{}}
 	w.uses = celUses{vars: map[string]bool{}, tasks: map[string]*taskUse{}}
 	ast.PreOrderVisit(a.NativeRep().Expr(), ast.NewExprVisitor(w.visit))
 	return w.uses
@@ -41,6 +42,7 @@ func usesOf(a *cel.Ast, text string) celUses {
 type useWalk struct {
 	uses  celUses
 	text  string
+	items []string
 	info  *ast.SourceInfo
 	below map[int64]bool // expressions that were understood together with the one around them
 }
@@ -84,7 +86,7 @@ func (w *useWalk) path(e ast.Expr) {
 	if root == nil {
 		return
 	}
-	switch root.AsIdent() {
+	switch name := root.AsIdent(); name {
 	case celParams, celVars:
 		w.variable(keys, probed)
 	case celTasks:
@@ -93,6 +95,13 @@ func (w *useWalk) path(e ast.Expr) {
 		w.uses.job = true
 		if len(keys) == 0 || slices.Contains([]string{"retry", "elapsed_secs", "state", "failed", "cancelled"}, keys[0]) {
 			w.uses.counters = true
+		}
+	default:
+		if slices.Contains(w.items, name) {
+			w.variable(append([]string{name}, keys...), false)
+			if !slices.Contains(w.uses.items, name) {
+				w.uses.items = append(w.uses.items, name)
+			}
 		}
 	}
 }
@@ -230,7 +239,11 @@ func (u *celUses) activation(s *scope, facts *Facts, waits bool) (map[string]any
 	if !fits {
 		return nil, conditionLarge
 	}
-	return map[string]any{celParams: vars, celVars: vars, celTasks: tasks, celJob: u.jobFacts(s)}, conditionReady
+	known := map[string]any{celParams: vars, celVars: vars, celTasks: tasks, celJob: u.jobFacts(s)}
+	for _, name := range u.items {
+		known[name] = vars[name]
+	}
+	return known, conditionReady
 }
 
 func (u *celUses) taskFacts(facts *Facts) (tasks map[string]*celTask, fits bool) {

@@ -17,6 +17,8 @@ type moment struct {
 	item bool
 	// asked notes that an expression steers the plan.
 	asked bool
+	// items are the variables of the items of the task that is read: conditions can name them.
+	items []string
 	// refs are the tasks that the expressions of the task name.
 	refs []taskRef
 }
@@ -102,7 +104,7 @@ func (r *reader) templateHolds(n *node) (holds, known bool) {
 
 // expression compiles a CEL expression and reports its faults at their places. It returns nil when there are some.
 func (r *reader) expression(n *node, field string) *celCondition {
-	c, err := r.moment.conditions.get(n.text)
+	c, err := r.moment.conditions.get(n.text, r.moment.items)
 	if err != nil {
 		r.fault(n, CodeCondition, "conditions cannot be read here", "a template that renders true")
 		return nil

@@ -93,7 +93,7 @@ func (r *reader) extent(list *node, i int) span {
 
 // begin prepares for a task: from here on what is read belongs to it.
 func (r *reader) begin(within span) {
-	r.reads, r.late, r.unset, r.moment.refs = nil, false, nil, nil
+	r.reads, r.late, r.unset, r.moment.refs, r.moment.items = nil, false, nil, nil, nil
 	reads := r.shape.reads
 	for i := sort.Search(len(reads), func(i int) bool { return reads[i].out >= within.from }); i < len(reads) && reads[i].out < within.to; i++ {
 		r.note(reads[i].name, nil)
@@ -120,6 +120,7 @@ func (r *reader) task(n *node, within span, grace time.Duration) taskDraft {
 	waits := waitsOf(defaultTaskDelay)
 	fields := taskFieldReader{reader: r, t: &t, waits: &waits}
 	fields.flow.itemNames = r.itemNames(n)
+	r.moment.items = fields.flow.itemNames
 	r.hideItems(fields.flow.itemNames)
 	for _, first := range [...]bool{true, false} {
 		for i := range n.pairs {

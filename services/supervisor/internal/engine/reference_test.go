@@ -57,6 +57,7 @@ type refTask struct {
 	taken     []string
 	post      bool // taken are post-processing of its failure
 	halted    bool
+	off       bool // an item whose condition does not hold
 	postponed bool // clean-up that runs if no other run follows
 	noMore    bool // of a group: releases no further item
 	late      bool // of a group: took too long
@@ -375,7 +376,7 @@ func (r *reference) decided(t *refTask, d *jobspec.Decision) {
 	case d.Skip:
 		r.skip(t)
 	case t.isGroup():
-		r.expand(t, len(d.Items))
+		r.expand(t, d.Items)
 	default:
 		t.fork = t.spec.Fork
 		if d.Fork != nil || t.fork == nil {
@@ -388,7 +389,7 @@ func (r *reference) decided(t *refTask, d *jobspec.Decision) {
 	}
 }
 
-func (r *reference) expand(g *refTask, n int) {
+func (r *reference) expand(g *refTask, items []jobspec.Item) {
 	if g.begun == nil {
 		now := r.now
 		g.begun = &now
@@ -396,9 +397,12 @@ func (r *reference) expand(g *refTask, n int) {
 	keeps := !g.spec.AlwaysRun && !g.spec.AllowStartIfCompleted && g.spec.Name != r.from && !r.remade(g)
 	g.made = true
 	r.set(g, engine.TaskWaiting, engine.GateItems)
-	for i := range n {
+	for i := range items {
 		t := &refTask{spec: g.spec, group: g, place: i, state: engine.TaskBlocked, tries: map[string]int{}}
-		if keeps && slices.Contains(r.kept[g.spec.Name], i) {
+		switch {
+		case items[i].Off:
+			t.state, t.off = engine.TaskSkipped, true
+		case keeps && slices.Contains(r.kept[g.spec.Name], i):
 			t.state = engine.TaskCompleted
 		}
 		g.items = append(g.items, t)
@@ -424,7 +428,7 @@ func (r *reference) groups() (changed bool) {
 		}
 		f := g.spec.FanOut
 		lost := count(g.items, func(t *refTask) bool { return t.state == engine.TaskFailed || t.state == engine.TaskCancelled })
-		if f.FailFast && !g.noMore && len(g.items)-lost < f.Needed(len(g.items)) {
+		if f.FailFast && !g.noMore && asked(g)-lost < f.Needed(asked(g)) {
 			r.stopItems(g)
 			return true
 		}
@@ -451,6 +455,9 @@ func (r *reference) groups() (changed bool) {
 	return changed
 }
 
+// asked is how many items there are whose condition holds.
+func asked(g *refTask) int { return count(g.items, func(t *refTask) bool { return !t.off }) }
+
 func (r *reference) stopItems(g *refTask) {
 	g.noMore = true
 	for _, t := range g.items {
@@ -467,7 +474,7 @@ func (r *reference) endGroup(g *refTask) {
 	switch {
 	case g.late:
 		r.judge(g, "TIMED_OUT", 0, engine.ClassTimeout)
-	case good >= g.spec.FanOut.Needed(len(g.items)):
+	case good >= g.spec.FanOut.Needed(asked(g)):
 		r.judge(g, "COMPLETED", 0, "")
 	case !r.mayStart(g) && (r.stopping || failed < 0):
 		g.begun = cmpOr(g.begun, &t0)

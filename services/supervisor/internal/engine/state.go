@@ -167,12 +167,14 @@ func (e *Extra) IsZero() bool {
 type Items struct {
 	Total int `json:"total"`
 	First int `json:"first"`           // Idx of item 0; item i has First+i
-	Next  int `json:"next"`            // the next item that is released; those from here on are BLOCKED, or kept
+	Next  int `json:"next"`            // the next item that is released; those from here on are BLOCKED, or Ahead
 	Open  int `json:"open"`            // not ended
-	Ahead int `json:"ahead,omitempty"` // kept ones of an earlier run from Next on: they have ended
+	Ahead int `json:"ahead,omitempty"` // from Next on: those that are kept of an earlier run, or Off; they have ended
 	// Failed counts items that are FAILED or CANCELLED, Succeeded those COMPLETED.
 	Failed    int `json:"failed,omitempty"`
 	Succeeded int `json:"succeeded,omitempty"`
+	// Off counts those that are SKIPPED because their condition does not hold: they count for nothing.
+	Off int `json:"off,omitempty"`
 	// Stopping: no further item is released. Overdue: because the group has taken longer than it may.
 	Stopping bool `json:"stopping,omitempty"`
 	Overdue  bool `json:"overdue,omitempty"`

@@ -68,6 +68,11 @@ func TestPlay(t *testing.T) {
 			tasks: map[string]string{"up": "COMPLETED", "work": "COMPLETED", "down": "COMPLETED"},
 		},
 		{
+			name: "a condition of each item", state: "COMPLETED", runs: 1,
+			text:  "job_type: j\ntasks:\n- {task_type: a, " + shell + ", fan_out: {items: [x, y], item_var: it}, when: it == 'y'}\n",
+			tasks: map[string]string{"a": "COMPLETED", "a[0]": "SKIPPED", "a[1]": "COMPLETED"},
+		},
+		{
 			name: "retries until it succeeds", state: "COMPLETED", runs: 1,
 			text:  "job_type: j\ntasks:\n- {task_type: a, " + shell + ", retry: 2}\n",
 			fakes: map[string][]rehearse.Fake{"a": {{ExitCode: 1}, {TimedOut: true}, {}}},
