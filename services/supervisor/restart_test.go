@@ -175,3 +175,51 @@ tasks:
 	}
 	w.settled()
 }
+
+// A job that is cancelled while it waits for its retry does the clean-up that was left to that.
+func TestCleanUpOfAJobThatIsCancelledBetweenItsRuns(t *testing.T) {
+	t.Parallel()
+	for _, how := range []string{"order", "launch"} {
+		w := newWorld(t)
+		a := w.newAnt("ant1", 4, func(work *antv1.Work) *antv1.Result {
+			if work.GetTask() == "work" {
+				return failed(9)
+			}
+			return &antv1.Result{Outcome: antv1.Result_SUCCEEDED, Outputs: map[string]string{"of": work.GetTask()}}
+		})
+		id := w.admitText(`job_type: job
+retry: 2
+tasks:
+- {task_type: up, method: SHELL, script: [up], on_completed: work}
+- {task_type: work, method: SHELL, script: [work], on_completed: down}
+- {task_type: down, method: SHELL, always_run: true, when: job.cancelled, script: ["{{.of}} {{.JobState}}"]}
+- {task_type: tell, method: SHELL, always_run: true, depends_on: down, script: [tell]}
+- {task_type: other, method: SHELL, always_run: true, when: job.failed, script: [other]}
+`)
+		w.becomes(id, executionv1.Execution_FAILED)
+		if how == "launch" { // it was admitted before
+			w.jobs.mu.Lock()
+			first := w.jobs.launches[fmt.Sprint(id, 1)]
+			w.jobs.mu.Unlock()
+			w.jobs.set(&jobv1.Launch{
+				RequestId: id, Run: 2, OrgId: "default", JobType: "job", DefinitionId: first.GetDefinitionId(), AgeAt: first.GetAgeAt(), Cancelled: true, Retries: 1, ReuseRun: 1,
+			})
+			w.admitRun(id, 2)
+			testkit.Eventually(t, waitTime, "the run is there", func() bool { return w.execution(id).GetRun() == 2 })
+		}
+		w.publish("formicary.event.job.control", &jobv1.RequestControl{
+			RequestId: id, Run: 2, Action: jobv1.RequestControl_CANCEL, Reason: "asked by a test", OrgId: "default", JobType: "job",
+		})
+		testkit.Eventually(t, waitTime, "the second run is cancelled", func() bool {
+			e := w.execution(id)
+			return e.GetRun() == 2 && e.GetState() == executionv1.Execution_CANCELLED
+		})
+		if want := []string{"up", "work", "down", "tell"}; !slices.Equal(a.ran(), want) {
+			t.Errorf("%s: ran %v, want %v", how, a.ran(), want)
+		}
+		if got := a.first("down"); got != "up CANCELLED" {
+			t.Errorf("%s: down runs %q", how, got)
+		}
+		w.settled()
+	}
+}

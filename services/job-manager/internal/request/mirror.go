@@ -58,8 +58,11 @@ func (r *Request) finish(now time.Time, e Execution) {
 	switch {
 	case e.RestartAt == nil:
 		r.end(now, e.State, e.ErrorCode, e.ErrorMessage)
-	case r.rec.CancelRequestedAt != nil:
-		r.end(now, Cancelled, errorcode.JobCancelled, r.rec.CancelReason)
+	case r.rec.CancelRequestedAt != nil: // clean-up may be left
+		reason := r.rec.CancelReason
+		r.rec.Retries++
+		r.nextRun(now, e.RestartSoft, nil)
+		r.Cancel(now, reason)
 	case r.rec.TotalDeadline != nil && e.RestartAt.After(*r.rec.TotalDeadline):
 		r.end(now, Failed, e.ErrorCode, tooLate(e.ErrorMessage, *r.rec.TotalDeadline))
 	default:

@@ -191,7 +191,7 @@ func TestApply(t *testing.T) {
 		{"resumed waits for its place", in(request.Pending, begun), e(9, request.Executing), want{request.Pending, 1, nil, ""}},
 		{"retries", in(request.Executing), restart, want{request.Pending, 2, []string{"submitted", "changed"}, ""}},
 		{"retries after pause", in(request.Executing, pausing), restart, want{request.Paused, 2, []string{"changed"}, ""}},
-		{"cancel wins over retry", in(request.Executing, cancelled), restart, want{request.Cancelled, 1, []string{"changed"}, ""}},
+		{"cancel wins over retry, which is left the clean-up", in(request.Executing, cancelled), restart, want{request.Pending, 2, []string{"submitted", "changed", "cancel"}, ""}},
 		{"result wins over cancel", in(request.Executing, cancelled), e(9, request.Completed), want{request.Completed, 1, []string{"changed"}, ""}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -278,7 +278,7 @@ func (s *State) cleanUp(now time.Time) (changed bool) {
 			continue
 		case again:
 			s.touch(t)
-			t.Message = "it runs when the job has ended for good"
+			t.Postponed, t.Message = true, "it runs when the job has ended for good"
 			s.drop(t, now)
 		default:
 			s.activate(t, now)
