@@ -8,6 +8,7 @@ import "strings"
 //	JobType          name of the job                                               always
 //	JobRetry         retries and PAUSE_JOBs of the job, 0 at first                 claim
 //	JobElapsedSecs   seconds since the run began                                   claim
+//	JobState         what becomes of the job as it stands: see Vars.SetJob         claim
 //	UserID           who submitted, may be empty                                   launch
 //	OrganizationID   whose job it is, may be empty                                 launch
 //	TaskType         name of the task                                              in its section
@@ -43,7 +44,7 @@ func isBuiltin(name string) bool {
 // isCounter names the built-in variables that are known at the claim only.
 func isCounter(name string) bool {
 	switch name {
-	case "JobRetry", "TaskRetry", "JobElapsedSecs", VarFanOutIndex:
+	case "JobRetry", "TaskRetry", "JobElapsedSecs", varJobState, VarFanOutIndex:
 		return true
 	}
 	return false
@@ -56,6 +57,8 @@ func builtinDefault(name string) (any, bool) {
 		return "", true
 	case "UnescapeHTML", "debug":
 		return false, true
+	case varJobState:
+		return jobExecuting, true
 	}
 	if isCounter(name) {
 		return int64(0), true

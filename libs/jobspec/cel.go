@@ -4,6 +4,7 @@ import (
 	"errors"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -54,6 +55,9 @@ type celJobFacts struct {
 	Type         string `cel:"type"`
 	Retry        int64  `cel:"retry"`
 	Elapsed      int64  `cel:"elapsed_secs"`
+	State        string `cel:"state"`
+	Failed       bool   `cel:"failed"`
+	Cancelled    bool   `cel:"cancelled"`
 	User         string `cel:"user_id"`
 	Organization string `cel:"organization_id"`
 }
@@ -65,6 +69,8 @@ type conditions struct {
 	err  error
 	list map[string]*celCondition
 	size int // of their texts
+	// extended counts expressions of tasks with items.
+	extended int
 }
 
 // celCondition is a compiled expression, or what is wrong with its text.
@@ -82,10 +88,11 @@ type celIssue struct {
 
 // get compiles an expression or returns it as compiled before. The texts are those of the definition, never values, so
 // that their number is bounded.
-func (c *conditions) get(text string) (*celCondition, error) {
+func (c *conditions) get(text string, items []string) (*celCondition, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if found := c.list[text]; found != nil {
+	key := conditionKey(text, items)
+	if found := c.list[key]; found != nil {
 		return found, nil
 	}
 	if c.env == nil && c.err == nil {
@@ -98,16 +105,53 @@ func (c *conditions) get(text string) (*celCondition, error) {
 	if c.size += len(text); c.size > maxExpressions {
 		return &celCondition{issues: []celIssue{{message: "the definition has too many expressions"}}}, nil
 	}
-	compiled := compileCondition(c.env, text)
-	c.list[text] = compiled
+	environment, err := c.withItems(text, items)
+	if err != nil {
+		return nil, err
+	}
+	compiled := compileCondition(environment, text, items)
+	c.list[key] = compiled
 	return compiled, nil
 }
 
 // find returns an expression that was compiled before, or nil.
-func (c *conditions) find(text string) *celCondition {
+func (c *conditions) find(text string, items []string) *celCondition {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.list[text]
+	return c.list[conditionKey(text, items)]
+}
+
+// conditionKey tells an expression of a task with items from the same one elsewhere.
+func conditionKey(text string, items []string) string {
+	return text + strings.Join(append([]string{""}, items...), "\x00")
+}
+
+// maxItemEnvs bounds the expressions that name variables of items without vars before them.
+const maxItemEnvs = 1000
+
+// withItems lets an expression name the variables of items without vars before them.
+func (c *conditions) withItems(text string, items []string) (*cel.Env, error) {
+	var names []cel.EnvOption
+	for _, name := range items {
+		if strings.Contains(text, name) && isEnvName(name) && !slices.Contains([]string{celParams, celVars, celTasks, celJob}, name) && !celReserved(name) {
+			names = append(names, cel.Variable(name, cel.DynType))
+		}
+	}
+	if c.extended++; len(names) == 0 || c.extended > maxItemEnvs {
+		return c.env, nil
+	}
+	return c.env.Extend(names...)
+}
+
+// celReserved names words that are no variables of expressions.
+func celReserved(name string) bool {
+	switch name {
+	case "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop",
+		"package", "namespace", "return", "var", "void", "while",
+		"bool", "bytes", "double", "dyn", "int", "list", "map", "null_type", "string", "timestamp", "duration", "type", "uint", "optional_type":
+		return true
+	}
+	return false
 }
 
 // newCELEnv declares what expressions can use: the language, its standard functions and those on text that make no text
@@ -149,7 +193,7 @@ func celMatches(text, pattern celref.Val) celref.Val {
 }
 
 // compileCondition parses and checks an expression. Faults of the text are in the result.
-func compileCondition(environment *cel.Env, text string) *celCondition {
+func compileCondition(environment *cel.Env, text string, items []string) *celCondition {
 	c := &celCondition{}
 	ast, issues := environment.Compile(text)
 	if issues.Err() != nil {
@@ -169,7 +213,7 @@ func compileCondition(environment *cel.Env, text string) *celCondition {
 		c.issues = append(c.issues, celIssue{message: "the expression is " + out.String() + " and not true or false"})
 		return c
 	}
-	c.uses = usesOf(ast, text)
+	c.uses = usesOf(ast, text, items)
 	if c.issues = c.uses.issues; len(c.issues) > 0 {
 		return c
 	}

@@ -19,7 +19,8 @@ type celUses struct {
 	tasks    map[string]*taskUse
 	allTasks bool
 	job      bool
-	counters bool // what changes while the job runs
+	counters bool     // what changes while the job runs
+	items    []string // variables of items that are named without vars before them
 	issues   []celIssue
 }
 
@@ -33,8 +34,8 @@ type taskUse struct {
 }
 
 // usesOf walks an expression.
-func usesOf(a *cel.Ast, text string) celUses {
-	w := &useWalk{text: text, info: a.NativeRep().SourceInfo(), below: map[int64]bool{}}
+func usesOf(a *cel.Ast, text string, items []string) celUses {
+	w := &useWalk{text: text, items: items, info: a.NativeRep().SourceInfo(), below: map[int64]bool{}}
 	w.uses = celUses{vars: map[string]bool{}, tasks: map[string]*taskUse{}}
 	ast.PreOrderVisit(a.NativeRep().Expr(), ast.NewExprVisitor(w.visit))
 	return w.uses
@@ -43,6 +44,7 @@ func usesOf(a *cel.Ast, text string) celUses {
 type useWalk struct {
 	uses  celUses
 	text  string
+	items []string
 	info  *ast.SourceInfo
 	below map[int64]bool // expressions that were understood together with the one around them
 }
@@ -86,15 +88,22 @@ func (w *useWalk) path(e ast.Expr) {
 	if root == nil {
 		return
 	}
-	switch root.AsIdent() {
+	switch name := root.AsIdent(); name {
 	case celParams, celVars:
 		w.variable(keys, probed)
 	case celTasks:
 		w.task(root, keys, probed)
 	case celJob:
 		w.uses.job = true
-		if len(keys) == 0 || keys[0] == "retry" || keys[0] == "elapsed_secs" {
+		if len(keys) == 0 || slices.Contains([]string{"retry", "elapsed_secs", "state", "failed", "cancelled"}, keys[0]) {
 			w.uses.counters = true
+		}
+	default:
+		if slices.Contains(w.items, name) {
+			w.variable(append([]string{name}, keys...), false)
+			if !slices.Contains(w.uses.items, name) {
+				w.uses.items = append(w.uses.items, name)
+			}
 		}
 	}
 }
@@ -232,7 +241,11 @@ func (u *celUses) activation(s *scope, facts *Facts, waits bool) (map[string]any
 	if !fits {
 		return nil, conditionLarge
 	}
-	return map[string]any{celParams: vars, celVars: vars, celTasks: tasks, celJob: u.jobFacts(s)}, conditionReady
+	known := map[string]any{celParams: vars, celVars: vars, celTasks: tasks, celJob: u.jobFacts(s)}
+	for _, name := range u.items {
+		known[name] = vars[name]
+	}
+	return known, conditionReady
 }
 
 // celValue gives numbers that expressions do not know the nearest kind that they do.
@@ -341,7 +354,9 @@ func (u *celUses) jobFacts(s *scope) *celJobFacts {
 		n, _ := asInt(s.get(name, 0))
 		return n
 	}
+	state := text(varJobState)
 	return &celJobFacts{
+		State: state, Failed: state == jobFailed, Cancelled: state == jobCancelled,
 		ID: text("JobID"), Type: text("JobType"), Retry: number("JobRetry"), Elapsed: number("JobElapsedSecs"),
 		User: text("UserID"), Organization: text("OrganizationID"),
 	}

@@ -120,7 +120,7 @@ func isExpression(text string) bool {
 
 // expression compiles a CEL expression and reports its faults at their places. It returns nil when there are some.
 func (r *reader) expression(n *node, field string) *celCondition {
-	c, err := r.moment.conditions.get(n.text)
+	c, err := r.moment.conditions.get(n.text, r.items)
 	if err != nil {
 		r.fault(n, CodeCondition, "conditions cannot be read here", "a template that renders true")
 		return nil

@@ -41,6 +41,8 @@ type Item struct {
 	Name string `json:"name"`
 	// Value of the item.
 	Value any `json:"value"`
+	// Off says that `when` does not hold for the item: it is SKIPPED, and counts for nothing.
+	Off bool `json:"off,omitempty"`
 	// Class is its placement when that depends on the item; nil: that of the task.
 	Class *Class `json:"class,omitempty"`
 }

@@ -153,6 +153,11 @@ func (s *section) items(t *taskDraft) ([]Item, error) {
 		}
 		items[i] = Item{Name: itemName(t.task.Name, label, i, used), Value: v}
 	}
+	if t.flow.whenItem != nil {
+		if err := s.whenOf(t, items); err != nil {
+			return nil, err
+		}
+	}
 	if !t.task.ItemClass {
 		return items, nil
 	}
@@ -164,6 +169,25 @@ func (s *section) items(t *taskDraft) ([]Item, error) {
 		items[i].Class = class
 	}
 	return items, nil
+}
+
+// whenOf asks the condition of the task about each item.
+func (s *section) whenOf(t *taskDraft, items []Item) error {
+	s.reader.items = t.flow.itemNames
+	s.m.scope.task, s.m.scope.taskType = t.task.Spec.Variables, t.task.Name
+	defer s.end()
+	for i := range items {
+		s.m.scope.item = s.itemVars(items[i].Value, i)
+		holds, known := s.holds(t.flow.whenItem, "when")
+		if !known {
+			s.fault(t.flow.whenItem, CodeUndefinedVariable, "the condition depends on what is not known when the task starts", "")
+		}
+		if _, err := s.c.split(); err != nil {
+			return err
+		}
+		items[i].Off = !holds
+	}
+	return nil
 }
 
 // itemName is the name of an item's task: its values in brackets when they are short and its own, else its number.

@@ -121,7 +121,7 @@ func (r *reader) task(n *node, within span, grace time.Duration) taskDraft {
 	fields := taskFieldReader{reader: r, t: &t, waits: &waits}
 	fields.flow.itemNames = r.itemNames(n)
 	r.items = fields.flow.itemNames
-	r.hideItems(r.items)
+	r.hideItems(fields.flow.itemNames)
 	for _, first := range [...]bool{true, false} {
 		for i := range n.pairs {
 			p := &n.pairs[i]

@@ -16,6 +16,8 @@ type flowDraft struct {
 	itemNames   []string
 	itemsKnown  bool
 	matrixNames [][]any
+	// whenItem is the condition that each item is asked.
+	whenItem *node
 	// resultsOf is the task whose results the fan-out is over.
 	resultsOf string
 	resultsAt *node
@@ -86,26 +88,13 @@ func (r *taskFieldReader) when(n *node) {
 			r.t.task.When = quoteName(r.written(n))
 		}
 	}
-	if n.kind == nodeScalar && !n.templated {
-		r.checkWhen(n)
-	}
 	r.flow.off = r.t.task.When != "" && known && !holds
-	if r.moment.deciding && !known {
+	switch {
+	case !r.moment.deciding || known:
+	case len(r.flow.itemNames) > 0:
+		r.flow.whenItem = n // each item is asked
+	default:
 		r.fault(n, CodeUndefinedVariable, "the condition depends on what is not known when the task starts", "")
-	}
-}
-
-// checkWhen refuses conditions about single items: when is asked once for all of them.
-func (r *taskFieldReader) checkWhen(n *node) {
-	if len(r.flow.itemNames) == 0 {
-		return
-	}
-	c := r.moment.conditions.find(n.text)
-	if c == nil {
-		return
-	}
-	if name, used := r.itemOf(c); used {
-		r.fault(n, CodeCondition, "when asks for the item "+quoteName(name)+", but it is asked once for all items", "except, which each item asks")
 	}
 }
 
@@ -115,7 +104,7 @@ func (r *taskFieldReader) checkExcept(n *node) {
 	if n == nil || n.kind != nodeScalar || n.templated || len(r.flow.itemNames) == 0 || r.flow.jobMode {
 		return
 	}
-	c := r.moment.conditions.find(n.text)
+	c := r.moment.conditions.find(n.text, r.items)
 	if c == nil || !c.uses.allTasks && len(c.uses.tasks) == 0 {
 		return
 	}

@@ -281,7 +281,6 @@ func TestTaskFlowFaults(t *testing.T) {
 		{"unknown field of fan_out", "method: SHELL\nscript: x\nfan_out: {source: a, max_parallell: 1}", `6:26: the field "max_parallell" is not known, expected max_parallel`},
 		{"jobs of a script", "method: SHELL\nscript: x\nfan_out: {source: a, fork_job_type: b}", "4:13: fan_out.fork_job_type makes jobs of the items"},
 		{"condition on the item and a task", "method: SHELL\nscript: x\nfan_out: {source: a}\nexcept: params.item == 'x' && size(tasks) == 3", `7:13: except asks for the item and for a task`},
-		{"condition on the item", "method: SHELL\nscript: x\nfan_out: {source: a}\nwhen: params.item == 'x'", `7:11: when asks for the item "item"`},
 		{"matrix of text", "method: SHELL\nscript: x\nmatrix: {a: x}", "6:17: a of the matrix is no list"},
 		{"matrix of nothing", "method: SHELL\nscript: x\nmatrix: {a: []}", "6:13: the matrix has no combination"},
 		{"matrix list", "method: SHELL\nscript: x\nmatrix: [a]", "6:13: matrix is a list"},

@@ -101,14 +101,24 @@ func (w *world) again(id string, run int32, from string) {
 
 // first is the first line of the script of the newest attempt of a task.
 func (a *ant) first(task string) string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for i := len(a.worked) - 1; i >= 0; i-- {
-		if a.worked[i].GetTask() == task {
-			return a.worked[i].GetSpec().GetScript()[0]
-		}
+	if work := a.newest(task); work != nil {
+		return work.GetSpec().GetScript()[0]
 	}
 	return ""
+}
+
+func (a *ant) env(task string) map[string]string { return a.newest(task).GetSpec().GetEnvironment() }
+
+// newest is the newest attempt of a task.
+func (a *ant) newest(task string) *antv1.Work {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, work := range slices.Backward(a.worked) {
+		if work.GetTask() == task {
+			return work
+		}
+	}
+	return nil
 }
 
 // The outputs of a task that failed, or was cancelled, are variables of what follows.

@@ -31,7 +31,7 @@ func (r *Request) follow(now time.Time, e Execution) {
 		if r.rec.State != Paused {
 			r.move(now, Paused)
 		}
-		r.rec.ResumeAt = e.ResumeAt
+		r.resumesAt(e.ResumeAt)
 	case e.State == Manual:
 		r.move(now, Manual)
 	case r.rec.State == Paused || r.rec.State == Manual:
@@ -42,14 +42,27 @@ func (r *Request) follow(now time.Time, e Execution) {
 	}
 }
 
+// resumesAt notes when a PAUSED request goes on by itself, also for those who are told that it is paused.
+func (r *Request) resumesAt(at *time.Time) {
+	r.rec.ResumeAt = at
+	for i := range r.events {
+		if e := &r.events[i]; e.Kind == Changed && e.Record.State == Paused {
+			e.Record.ResumeAt = at
+		}
+	}
+}
+
 // finish ends the run: with the request, or with the next run where one is asked for and still wanted.
 func (r *Request) finish(now time.Time, e Execution) {
 	r.rec.EndedAt = e.EndedAt
 	switch {
 	case e.RestartAt == nil:
 		r.end(now, e.State, e.ErrorCode, e.ErrorMessage)
-	case r.rec.CancelRequestedAt != nil:
-		r.end(now, Cancelled, errorcode.JobCancelled, r.rec.CancelReason)
+	case r.rec.CancelRequestedAt != nil: // clean-up may be left
+		reason := r.rec.CancelReason
+		r.rec.Retries++
+		r.nextRun(now, e.RestartSoft, nil)
+		r.Cancel(now, reason)
 	case r.rec.TotalDeadline != nil && e.RestartAt.After(*r.rec.TotalDeadline):
 		r.end(now, Failed, e.ErrorCode, tooLate(e.ErrorMessage, *r.rec.TotalDeadline))
 	default:

@@ -102,12 +102,13 @@ func (r *Request) Changed() bool { return r.changed }
 // Events are what the changes have to tell others, in order.
 func (r *Request) Events() []Event { return r.events }
 
-// Cancel ends the request, or asks supervisor to end it where a run may have begun. A terminal request stays as it is.
+// Cancel ends the request, or asks supervisor to end it where a run may have begun, or left its clean-up to the next one.
+// A terminal request stays as it is.
 func (r *Request) Cancel(now time.Time, reason string) {
 	switch {
 	case r.rec.State.Terminal() || r.rec.CancelRequestedAt != nil:
 		return
-	case (r.rec.State == Pending || r.rec.State == Paused) && !r.rec.Begun():
+	case (r.rec.State == Pending || r.rec.State == Paused) && !r.rec.Begun() && r.rec.Retries == 0:
 		r.rec.CancelReason = reason
 		r.end(now, Cancelled, errorcode.JobCancelled, reason)
 	default:

@@ -191,7 +191,7 @@ func TestApply(t *testing.T) {
 		{"resumed waits for its place", in(request.Pending, begun), e(9, request.Executing), want{request.Pending, 1, nil, ""}},
 		{"retries", in(request.Executing), restart, want{request.Pending, 2, []string{"submitted", "changed"}, ""}},
 		{"retries after pause", in(request.Executing, pausing), restart, want{request.Paused, 2, []string{"changed"}, ""}},
-		{"cancel wins over retry", in(request.Executing, cancelled), restart, want{request.Cancelled, 1, []string{"changed"}, ""}},
+		{"cancel wins over retry, which is left the clean-up", in(request.Executing, cancelled), restart, want{request.Pending, 2, []string{"submitted", "changed", "cancel"}, ""}},
 		{"result wins over cancel", in(request.Executing, cancelled), e(9, request.Completed), want{request.Completed, 1, []string{"changed"}, ""}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -321,5 +321,22 @@ func TestPauseOutlivesTheBeginOfTheRun(t *testing.T) {
 	r.Apply(start(), request.Execution{Run: 1, Version: 3, State: request.Paused})
 	if rec := r.Record(); rec.State != request.Paused || rec.PauseRequestedAt != nil {
 		t.Errorf("%s, pause asked for at %v", rec.State, rec.PauseRequestedAt)
+	}
+}
+
+// Whoever watches a request hears why it is paused: a decision of people is no pause that anybody asked for.
+func TestAPauseSaysWhatItIs(t *testing.T) {
+	now, later := start(), start().Add(time.Minute)
+	for want, at := range map[string]*time.Time{"is decided": &now, "resumes by itself at": &later, "until somebody resumes it": nil} {
+		r := in(request.Manual, begun)
+		r.Apply(start(), request.Execution{Run: 1, Version: 9, State: request.Paused, ResumeAt: at})
+		rec := r.Record()
+		if w := request.Explain(&rec, request.Standing{}, start()); !strings.Contains(w.Reason, want) {
+			t.Errorf("explained by %q, want %q", w.Reason, want)
+		}
+		events := r.Events()
+		if told := events[len(events)-1].Record.Told(); !strings.Contains(told, want) {
+			t.Errorf("told %q, want %q", told, want)
+		}
 	}
 }

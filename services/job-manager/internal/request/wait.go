@@ -83,7 +83,19 @@ func running(jobType string, s Standing) string {
 	return text
 }
 
+// Told is what is told of its state: why it ended, or why it is paused.
+func (r *Record) Told() string {
+	if r.State == Paused && r.ErrorMessage == "" {
+		return pausedUntil(r)
+	}
+	return r.ErrorMessage
+}
+
 func pausedUntil(rec *Record) string {
+	if rec.ResumeAt != nil && !rec.ResumeAt.After(rec.UpdatedAt) {
+		// A decision ends the wait of a request that counted against no limit: it needs a place before it goes on.
+		return "what it waited for is decided, it goes on as soon as it is admitted again"
+	}
 	if rec.ResumeAt != nil {
 		return "it is paused and resumes by itself at " + rec.ResumeAt.UTC().Format(time.RFC3339)
 	}

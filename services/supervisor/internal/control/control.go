@@ -34,6 +34,8 @@ type Store interface {
 	Find(ctx context.Context, keys []execution.Key) (map[execution.Key]uuid.UUID, error)
 	Launch(ctx context.Context, runs []*execution.NewRun, deadline time.Time, settled []uuid.UUID) ([]execution.Existing, error)
 	Step(ctx context.Context, events []execution.Event) ([]execution.Verdict, error)
+	// Remainder returns the run after one that left its clean-up to it; nil where there is none.
+	Remainder(ctx context.Context, key execution.Key) (*execution.NewRun, error)
 }
 
 // Apply carries out orders; false says that one has to be given again, because its run has not been launched yet. A
@@ -83,6 +85,15 @@ func cancelled(ctx context.Context, store Store, o Order) (bool, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return false, fmt.Errorf("make execution id: %w", err)
+	}
+	left, err := store.Remainder(ctx, o.Key)
+	if err != nil {
+		return false, err
+	}
+	if left != nil { // clean-up is still to be done: the order comes again and cancels what is a run then
+		left.ID = id
+		_, err := store.Launch(ctx, []*execution.NewRun{left}, time.Time{}, nil)
+		return false, err
 	}
 	now := store.Now()
 	r := &execution.NewRun{Run: o.Run, Job: engine.Ended(o.Key.Run, engine.JobCancelled, "ERR_JOB_CANCELLED", o.Reason, now)}

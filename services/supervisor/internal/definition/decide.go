@@ -14,7 +14,7 @@ import (
 // rendering it panics.
 var ErrFault = errors.New("it cannot be rendered")
 
-// Question is what is asked about a task that is about to start.
+// Question is what is asked about a task that is about to start. Its Vars are its own: an answer adds to them.
 type Question struct {
 	Task string
 	// Item is set for an item of a fan-out in job mode; Task is the name of its group then.
@@ -28,6 +28,7 @@ type Question struct {
 
 // Decide answers. A task that cannot be decided is decided to fail, whatever the reason is.
 func Decide(def *jobspec.Definition, q Question) *jobspec.Decision {
+	q.setJob()
 	d, err := safely(func() (*jobspec.Decision, error) {
 		facts := jobspec.Facts{Vars: q.Vars, Tasks: q.Tasks, Lookups: q.Lookups}
 		if q.Item != nil {
@@ -41,8 +42,16 @@ func Decide(def *jobspec.Definition, q Question) *jobspec.Decision {
 	return d
 }
 
+// setJob adds what a rendering knows of the job, which is no variable of the process.
+func (q *Question) setJob() {
+	if state, ok := q.Vars["JobState"].(string); ok {
+		q.Vars.SetJob(state)
+	}
+}
+
 // Task renders a task, or an item of it, with what is known now.
 func Task(def *jobspec.Definition, q Question) (*jobspec.Task, error) {
+	q.setJob()
 	return safely(func() (*jobspec.Task, error) {
 		if q.Item != nil {
 			return def.ItemWith(q.Task, q.Item.Item, q.Item.Index, q.Vars, q.Lookups)
@@ -80,6 +89,9 @@ func Variables(c *execution.Context, task string, retries int) (jobspec.Vars, er
 	vars["JobElapsedSecs"] = int64(c.Now.Sub(began).Seconds())
 	for k, v := range c.Outputs {
 		vars[k] = v
+	}
+	if c.Outlook != "" {
+		vars["JobState"] = c.Outlook
 	}
 	return vars, nil
 }

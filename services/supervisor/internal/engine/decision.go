@@ -86,7 +86,7 @@ func (s *State) decided(t *Task, d *jobspec.Decision, now time.Time) {
 	case d.Fault != "":
 		s.fault(t, d.Fault, now)
 	case d.Off:
-		t.Message = "its condition does not hold"
+		t.Message = notHeld
 		s.move(t, TaskSkipped, "", now)
 	case d.Skip:
 		s.skip(t, now)
@@ -103,6 +103,8 @@ func (s *State) decided(t *Task, d *jobspec.Decision, now time.Time) {
 		s.launch(t, now)
 	}
 }
+
+const notHeld = "its condition does not hold"
 
 // fault fails a task that cannot be started.
 func (s *State) fault(t *Task, message string, now time.Time) {

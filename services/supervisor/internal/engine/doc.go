@@ -42,7 +42,10 @@
 //
 // A task that fails makes the job failing, unless it has allow_failure or a route for its very code leads on to tasks: a
 // branch that was foreseen. The route for the state of a failure leads to post-processing. In a failing job nothing new
-// starts but that, what follows it, and always_run; what runs finishes, or is stopped with fail_fast. Cancel and the job's timeout stop what runs; always_run still gets cleanup_timeout.
+// starts but that, what follows it, and always_run; what runs finishes, or is stopped with fail_fast. Where another run
+// of the job follows, always_run that has not begun is left to that one, once nothing else runs and so it is certain: it
+// runs once, and what it cleans up is there for the retry. Cancel and the job's timeout stop what runs; always_run still
+// gets cleanup_timeout.
 //
 // # When a job waits
 //

@@ -46,6 +46,8 @@ func (s *State) activate(t *Task, now time.Time) {
 		}
 		s.dontReuse(t)
 		s.move(t, TaskSkipped, "", now)
+	case t.Spec.AlwaysRun && s.Job.restartAt(now) != nil:
+		t.Trailing, t.Postponed = true, true // whether another run follows is certain when nothing else runs
 	case !s.mayStart(t):
 		s.drop(t, now)
 	case t.Spec.Skip:

@@ -38,7 +38,13 @@ func (s *State) expand(g *Task, items []jobspec.Item, now time.Time) {
 		}
 		s.Tasks[t.Idx] = t
 		s.New = append(s.New, t)
-		if s.keep(t, kept, now) {
+		switch {
+		case item.Off:
+			t.Message = notHeld
+			s.move(t, TaskSkipped, "", now)
+			g.Items.Off++
+			g.Items.Ahead++
+		case s.keep(t, kept, now):
 			g.Items.Ahead++
 		}
 	}
@@ -68,6 +74,9 @@ const keptAtOnce = 64
 // running is how many items are released and have not ended.
 func (it *Items) running() int { return it.Next + it.Ahead - (it.Total - it.Open) }
 
+// asked is how many items there are without those whose condition does not hold.
+func (it *Items) asked() int { return it.Total - it.Off }
+
 // releaseNext starts the next items of a group, as many as may run beside each other. It says whether they were loaded.
 func (s *State) releaseNext(g *Task, now time.Time) (complete bool) {
 	it := g.Items
@@ -83,7 +92,7 @@ func (s *State) releaseNext(g *Task, now time.Time) (complete bool) {
 			}
 			return false
 		}
-		if next.State.Terminal() { // kept
+		if next.State.Terminal() { // kept, or off
 			s.touch(g)
 			it.Next++
 			it.Ahead--
@@ -145,7 +154,7 @@ func (s *State) countItem(g, t *Task) {
 	case TaskSkipped, TaskBlocked, TaskReady, TaskDispatched, TaskRunning, TaskWaiting:
 	}
 	f := g.Spec.FanOut
-	if f.FailFast && !it.Stopping && it.Total-it.Failed < f.Needed(it.Total) {
+	if f.FailFast && !it.Stopping && it.asked()-it.Failed < f.Needed(it.asked()) {
 		s.stopItems(g)
 	}
 	s.closeGroup(g)
@@ -251,10 +260,11 @@ func (s *State) finishGroup(g *Task, now time.Time) {
 		mode = jobspec.ModeJob
 	}
 	o := Outcome{State: AttemptSucceeded, Claimed: true, Outputs: jobspec.GroupOutputs(g.Spec, mode, results)}
-	switch good := it.Succeeded >= g.Spec.FanOut.Needed(it.Total); {
+	needed := g.Spec.FanOut.Needed(it.asked())
+	switch good := it.Succeeded >= needed; {
 	case it.Overdue:
 		o.State, o.FailureClass = AttemptTimedOut, ClassTimeout
-		o.Message = fmt.Sprintf("%d of %d items did not end in time", it.Total-it.Succeeded-it.Failed, it.Total)
+		o.Message = fmt.Sprintf("%d of %d items did not end in time", it.asked()-it.Succeeded-it.Failed, it.asked())
 	case good:
 	case !s.mayStart(g) && (s.Job.Stopping || failed < 0):
 		s.discard(g, now)
@@ -262,7 +272,7 @@ func (s *State) finishGroup(g *Task, now time.Time) {
 		return
 	default:
 		o.State, o.FailureClass = AttemptFailed, ClassUser
-		o.Message = fmt.Sprintf("%d of %d items failed, %d must complete", it.Failed, it.Total, g.Spec.FanOut.Needed(it.Total))
+		o.Message = fmt.Sprintf("%d of %d items failed, %d must complete", it.Failed, it.asked(), needed)
 		if failed >= 0 {
 			o.ExitCode = results[failed].ExitCode
 			o.Message += fmt.Sprintf("; the first was item %d: %s", failed, results[failed].ErrorMessage)

@@ -272,6 +272,9 @@ func drawDecision(t *rapid.T, task *jobspec.Task) *jobspec.Decision {
 	}
 	if task.FanOut != nil {
 		d.Items = items(task.Name, rapid.IntRange(0, 5).Draw(t, "items"))
+		for i := range d.Items {
+			d.Items[i].Off = one(t, 5, "item off")
+		}
 	}
 	return d
 }

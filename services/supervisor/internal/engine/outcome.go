@@ -375,7 +375,7 @@ func (s *State) act(t *Task, o Outcome, action string, now time.Time) {
 // noRestart lets the job end for good.
 func (s *State) noRestart() {
 	s.JobChanged, s.PolicyChanged = true, true
-	s.Job.Policy.Retry, s.Job.Policy.Restart = 0, false
+	s.Job.Policy.Final = true
 }
 
 // submitForApproval keeps the outcome of an attempt until somebody has judged it.

@@ -29,7 +29,7 @@ type reference struct {
 	auto, started, over                   bool
 	reopened, held                        bool
 	jobRetry, pauses                      int
-	restart                               bool
+	restart, final                        bool
 }
 
 // refTask is a task of a reference.
@@ -57,6 +57,8 @@ type refTask struct {
 	taken     []string
 	post      bool // taken are post-processing of its failure
 	halted    bool
+	off       bool      // an item whose condition does not hold
+	postponed bool      // clean-up that runs if no other run follows
 	noMore    bool      // of a group: releases no further item
 	late      bool      // of a group: took too long
 	since     time.Time // it waits for a child or a vote
@@ -183,7 +185,7 @@ func (r *reference) finish() {
 
 // again says that the job is tried again.
 func (r *reference) again() bool {
-	return r.state == engine.JobFailed && (r.retries < r.jobRetry || r.restart && r.retries < most(r.jobRetry, r.plan.RetryGiven))
+	return r.state == engine.JobFailed && r.followed()
 }
 
 // most is how often an action may start something again.
@@ -240,7 +242,7 @@ func (r *reference) activate() bool {
 		control, data := r.edges(t)
 		all := slices.Concat(control, data)
 		open := slices.ContainsFunc(all, func(from *refTask) bool { return !from.state.Terminal() })
-		if t.state != engine.TaskBlocked || t.group != nil || open || t.asking || len(all) == 0 && t.spec.AlwaysRun {
+		if t.state != engine.TaskBlocked || t.group != nil || open || t.asking || t.postponed || len(all) == 0 && t.spec.AlwaysRun {
 			continue
 		}
 		runs := !slices.ContainsFunc(data, func(from *refTask) bool { return !usable(from) })
@@ -254,6 +256,8 @@ func (r *reference) activate() bool {
 		switch {
 		case !runs && !t.spec.AlwaysRun:
 			r.set(t, engine.TaskSkipped, "")
+		case t.spec.AlwaysRun && r.followed():
+			t.postponed = true
 		default:
 			r.enter(t)
 		}
@@ -375,7 +379,7 @@ func (r *reference) decided(t *refTask, d *jobspec.Decision) {
 	case d.Skip:
 		r.skip(t)
 	case t.isGroup():
-		r.expand(t, len(d.Items))
+		r.expand(t, d.Items)
 	default:
 		t.fork = t.spec.Fork
 		if d.Fork != nil || t.fork == nil {
@@ -388,7 +392,7 @@ func (r *reference) decided(t *refTask, d *jobspec.Decision) {
 	}
 }
 
-func (r *reference) expand(g *refTask, n int) {
+func (r *reference) expand(g *refTask, items []jobspec.Item) {
 	if g.begun == nil {
 		now := r.now
 		g.begun = &now
@@ -396,9 +400,12 @@ func (r *reference) expand(g *refTask, n int) {
 	keeps := !g.spec.AlwaysRun && !g.spec.AllowStartIfCompleted && g.spec.Name != r.from && !r.remade(g)
 	g.made = true
 	r.set(g, engine.TaskWaiting, engine.GateItems)
-	for i := range n {
+	for i := range items {
 		t := &refTask{spec: g.spec, group: g, place: i, state: engine.TaskBlocked, tries: map[string]int{}}
-		if keeps && slices.Contains(r.kept[g.spec.Name], i) {
+		switch {
+		case items[i].Off:
+			t.state, t.off = engine.TaskSkipped, true
+		case keeps && slices.Contains(r.kept[g.spec.Name], i):
 			t.state = engine.TaskCompleted
 		}
 		g.items = append(g.items, t)
@@ -424,7 +431,7 @@ func (r *reference) groups() (changed bool) {
 		}
 		f := g.spec.FanOut
 		lost := count(g.items, func(t *refTask) bool { return t.state == engine.TaskFailed || t.state == engine.TaskCancelled })
-		if f.FailFast && !g.noMore && len(g.items)-lost < f.Needed(len(g.items)) {
+		if f.FailFast && !g.noMore && asked(g)-lost < f.Needed(asked(g)) {
 			r.stopItems(g)
 			return true
 		}
@@ -451,6 +458,9 @@ func (r *reference) groups() (changed bool) {
 	return changed
 }
 
+// asked is how many items there are whose condition holds.
+func asked(g *refTask) int { return count(g.items, func(t *refTask) bool { return !t.off }) }
+
 func (r *reference) stopItems(g *refTask) {
 	g.noMore = true
 	for _, t := range g.items {
@@ -467,7 +477,7 @@ func (r *reference) endGroup(g *refTask) {
 	switch {
 	case g.late:
 		r.judge(g, "TIMED_OUT", 0, engine.ClassTimeout)
-	case good >= g.spec.FanOut.Needed(len(g.items)):
+	case good >= g.spec.FanOut.Needed(asked(g)):
 		r.judge(g, "COMPLETED", 0, "")
 	case !r.mayStart(g) && (r.stopping || failed < 0):
 		g.begun = cmpOr(g.begun, &t0)
@@ -487,22 +497,43 @@ func cmpOr[T any](a, b *T) *T {
 	return b
 }
 
-// cleanUp starts what waits for the end of everything else.
+// quiet says that nothing is under way, nobody is asked and nothing is held.
+func (r *reference) quiet() bool {
+	under := slices.ContainsFunc(r.tasks, func(t *refTask) bool {
+		return t.state == engine.TaskReady || t.live() || t.gate == engine.GateChild || t.gate == engine.GateSchedule || t.gate == engine.GateApproval
+	})
+	return !under && (!r.pausing || r.reopened && !r.held)
+}
+
+// cleanUp starts what waits for the end of everything else, or skips it when the job is tried again.
 func (r *reference) cleanUp() (changed bool) {
-	if slices.ContainsFunc(r.tasks, func(t *refTask) bool { return !t.state.Terminal() && !t.spec.AlwaysRun }) {
-		return false
-	}
-	if r.failing && !r.stopping {
+	ordinary := slices.ContainsFunc(r.tasks, func(t *refTask) bool { return !t.state.Terminal() && !t.spec.AlwaysRun })
+	if !ordinary && r.failing && !r.stopping {
 		r.stopping, r.over = true, false
+	}
+	if ordinary && !r.failing || (ordinary || r.followed()) && !r.quiet() {
+		return false
 	}
 	for _, t := range r.tasks {
 		control, data := r.edges(t)
-		if t.state == engine.TaskBlocked && t.group == nil && !t.asking && len(control)+len(data) == 0 {
-			r.enter(t)
-			changed = true
+		last := len(control)+len(data) == 0 && !ordinary
+		if t.state != engine.TaskBlocked || t.group != nil || t.asking || !last && !t.postponed {
+			continue
 		}
+		if r.followed() {
+			r.drop(t)
+		} else {
+			t.postponed = false
+			r.enter(t)
+		}
+		changed = true
 	}
 	return changed
+}
+
+// followed says that another run would follow if this one ended now.
+func (r *reference) followed() bool {
+	return r.failing && !r.cancelled && !r.final && (r.retries < r.jobRetry || r.restart && r.retries < most(r.jobRetry, r.plan.RetryGiven))
 }
 
 func (r *reference) rest() {
@@ -700,12 +731,12 @@ func (r *reference) obey(t *refTask, rule *jobspec.ErrorRule, class string) bool
 		r.pause(false)
 		r.start(t)
 	case jobspec.ActionRetryJob:
-		if r.jobRetry = rule.Retry; r.jobRetry == 0 {
-			r.jobRetry = max(r.plan.Retry, 1)
+		if r.jobRetry = max(r.jobRetry, 1); rule.Retry > 0 {
+			r.jobRetry = rule.Retry
 		}
 		r.refuse(t, rule.ErrorCode)
 	default:
-		r.jobRetry, r.restart = 0, false
+		r.final = true
 		r.refuse(t, rule.ErrorCode)
 	}
 	return true
@@ -733,7 +764,7 @@ func (r *reference) act(t *refTask, what, outcome string) {
 	case "FAILED":
 		r.fail(t, outcome, r.tasksOf(t, "FAILED"), false)
 	case "FATAL":
-		r.jobRetry, r.restart = 0, false
+		r.final = true
 		r.refuse(t, "ERR_FATAL")
 	case "RESTART_JOB":
 		r.restart = true
@@ -917,11 +948,11 @@ func (r *reference) wake(t *refTask) {
 }
 
 func (r *reference) overdue(t *refTask) {
+	r.reopen()
 	if t.gate == engine.GateItems {
 		t.late = true
 		r.stopItems(t)
 	} else {
-		r.reopen()
 		t.code, t.errorCode = 0, ""
 		if limit := t.spec.Timeout; limit > 0 && t.gate == engine.GateChild && !r.now.Before(t.since.Add(limit)) {
 			r.judge(t, "TIMED_OUT", 0, engine.ClassTimeout)

@@ -28,7 +28,7 @@ type sketch struct {
 //	off except fault                       what is decided when it is about to start
 //	manual sla=approve|reject|escalate     approvals
 //	fork fork=nowait await= chore          children
-//	items=N max=N ff min=N pct=N jobs      a fan-out
+//	items=N offs=PLACE,… max=N ff min=N pct=N jobs      a fan-out
 //	out=NAME script=TEXT                   a declared output, a script
 //
 // The line "job" has: pauses= (before this run) retry= ff hard= timeout= retries= from= reuse= total= (runs together), kept=GROUP:PLACE,… (items), and
@@ -146,6 +146,10 @@ func (d *sketch) taskWord(t *jobspec.Task, w string) {
 	case key == "items":
 		decision().Items = items(t.Name, number(value))
 		d.fan(t)
+	case key == "offs": // after items
+		for _, place := range list {
+			decision().Items[number(place)].Off = true
+		}
 	default:
 		d.flag(t, key, value, list)
 	}

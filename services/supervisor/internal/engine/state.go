@@ -24,6 +24,8 @@ type Policy struct {
 	Rules []jobspec.ErrorRule `json:"rules,omitempty"`
 	// Restart is set by RESTART_JOB: the run ends FAILED and a new one is asked for, which keeps completed tasks.
 	Restart bool `json:"restart,omitempty"`
+	// Final is set by FATAL and HARD_FAILURE: whatever else happens, no other run follows.
+	Final bool `json:"final,omitempty"`
 	// RetryGiven says that Retry was written: it bounds RESTART_JOB, too.
 	RetryGiven bool `json:"retry_given,omitempty"`
 	// Pauses is how often the job has paused itself since a person submitted or restarted it.
@@ -77,9 +79,10 @@ type Job struct {
 // Task is one task of the run as far as the engine needs it: a task of the plan, the group of a fan-out, or an item of
 // one. Every exported field but Spec, Changed, From and New stands in the task's row.
 type Task struct {
-	Idx      int
-	State    TaskState
-	Trailing bool // always_run that waits for nothing: runs when every task without always_run has ended
+	Idx   int
+	State TaskState
+	// Trailing: always_run that waits for nothing, and runs when every task without always_run has ended, or Postponed.
+	Trailing bool
 	Waiting  int
 	Control  int
 	Taken    int
@@ -155,6 +158,8 @@ type Extra struct {
 	KeepOf int `json:"keep_of,omitempty"`
 	// Unstarted counts those of the attempts that were never started.
 	Unstarted int `json:"unstarted,omitempty"`
+	// Postponed: always_run in a job that failed and may be tried again. It runs when no other run follows this one.
+	Postponed bool `json:"postponed,omitempty"`
 	// Halted: an item that its group has told to stop. It is not tried again.
 	Halted bool `json:"halted,omitempty"`
 	// Since is when the task began to wait for its child, its children, its chore or its approval: what Spec.Timeout
@@ -165,19 +170,21 @@ type Extra struct {
 // IsZero says that there is nothing to keep.
 func (e *Extra) IsZero() bool {
 	return e.Place == nil && e.Round == 0 && e.Fork == nil && e.ChildID == "" && e.Approval == nil && e.Accepted == "" &&
-		len(e.ClassTries) == 0 && len(e.Variables) == 0 && e.KeepOf == 0 && e.Unstarted == 0 && !e.Halted && e.Since == nil
+		len(e.ClassTries) == 0 && len(e.Variables) == 0 && e.KeepOf == 0 && e.Unstarted == 0 && !e.Postponed && !e.Halted && e.Since == nil
 }
 
 // Items are the counters of a group. The row of the group holds them as one JSON value.
 type Items struct {
 	Total int `json:"total"`
 	First int `json:"first"`           // Idx of item 0; item i has First+i
-	Next  int `json:"next"`            // the next item that is released; those from here on are BLOCKED, or kept
+	Next  int `json:"next"`            // the next item that is released; those from here on are BLOCKED, or Ahead
 	Open  int `json:"open"`            // not ended
-	Ahead int `json:"ahead,omitempty"` // kept ones of an earlier run from Next on: they have ended
+	Ahead int `json:"ahead,omitempty"` // from Next on: those that are kept of an earlier run, or Off; they have ended
 	// Failed counts items that are FAILED or CANCELLED, Succeeded those COMPLETED.
 	Failed    int `json:"failed,omitempty"`
 	Succeeded int `json:"succeeded,omitempty"`
+	// Off counts those that are SKIPPED because their condition does not hold: they count for nothing.
+	Off int `json:"off,omitempty"`
 	// Stopping: no further item is released. Overdue: because the group has taken longer than it may.
 	Stopping bool `json:"stopping,omitempty"`
 	Overdue  bool `json:"overdue,omitempty"`

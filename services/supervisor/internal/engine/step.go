@@ -41,6 +41,7 @@ func (s *State) TaskOverdue(idx int, o Outcome, now time.Time) {
 		if t.Items.Overdue {
 			return
 		}
+		s.reopen()
 		t.Items.Overdue = true
 		s.stopItems(t)
 	} else {
@@ -148,8 +149,8 @@ func (s *State) spare(t *Task, now time.Time) {
 	}
 }
 
-// cleanUp begins the time of the clean-up when nothing else is left.
-func (s *State) cleanUp(now time.Time) {
+// timeCleanUp begins the time of the clean-up when nothing else is left.
+func (s *State) timeCleanUp(now time.Time) {
 	j := &s.Job
 	switch {
 	case j.Policy.Ending:
@@ -269,12 +270,14 @@ func (s *State) settle(now time.Time) (more bool) {
 		return false
 	}
 	if j.NormalOpen == 0 {
-		s.cleanUp(now)
+		s.timeCleanUp(now)
+	}
+	if j.NormalOpen == 0 || j.Failing && s.quiet() {
 		if !s.TrailingLoaded {
 			s.need.Trailing = true
 			return false
 		}
-		if s.startTrailing(now) {
+		if s.cleanUp(now) {
 			return true
 		}
 	}
@@ -307,15 +310,47 @@ func (s *State) rest(now time.Time) {
 	}
 }
 
-// startTrailing starts the clean-up that waited for everything else.
-func (s *State) startTrailing(now time.Time) (started bool) {
-	for _, i := range s.open() {
-		if t := s.Tasks[i]; t.Trailing && t.State == TaskBlocked {
-			s.activate(t, now)
-			started = true
-		}
+// quiet says that nothing goes on and nothing will but clean-up.
+func (s *State) quiet() bool {
+	j := &s.Job
+	return j.Active == 0 && j.Approvals == 0 && (!j.PauseRequested || s.reopened && !s.held)
+}
+
+// cleanUp starts the clean-up that waited for everything else. Of a run that another one follows it is left to that one:
+// what it would clean up is kept.
+func (s *State) cleanUp(now time.Time) (changed bool) {
+	again := s.Job.restartAt(now) != nil
+	if again && !s.quiet() {
+		return false
 	}
-	return started
+	for _, i := range s.open() {
+		t := s.Tasks[i]
+		switch {
+		case !t.Trailing || t.State != TaskBlocked || s.Job.NormalOpen > 0 && !t.Postponed:
+			continue
+		case again:
+			s.touch(t)
+			t.Postponed, t.Message = true, "it runs when the job has ended for good"
+			s.drop(t, now)
+		default:
+			s.activate(t, now)
+		}
+		changed = true
+	}
+	return changed
+}
+
+// restartAt is when the run that follows this one may begin, if the job ended now; nil: none follows.
+func (j *Job) restartAt(now time.Time) *time.Time {
+	next := j.Retries + 1
+	if !j.Failing || j.CancelRequested || j.Policy.Final || next > j.tries() {
+		return nil
+	}
+	at := later(now, max(j.Policy.Backoff.For(next, 0), minDelay))
+	if end := j.Policy.TotalDeadline; end != nil && end.Before(*at) {
+		return nil
+	}
+	return at
 }
 
 // open returns the loaded tasks that have not ended, in order.
@@ -338,17 +373,25 @@ func (s *State) end(now time.Time) {
 	case j.CancelRequested:
 		s.moveJob(JobCancelled)
 	case j.Failing:
-		if next := j.Retries + 1; next <= j.tries() {
-			j.RestartAt = later(now, max(j.Policy.Backoff.For(next, 0), minDelay))
-			if end := j.Policy.TotalDeadline; end != nil && end.Before(*j.RestartAt) {
-				j.RestartAt = nil
-			}
-			j.RestartSoft = j.RestartAt != nil && (j.Policy.HardReset <= 0 || next <= j.Policy.HardReset)
-		}
+		j.RestartAt = j.restartAt(now)
+		j.RestartSoft = j.RestartAt != nil && (j.Policy.HardReset <= 0 || j.Retries < j.Policy.HardReset)
 		s.moveJob(JobFailed)
 	default:
 		s.moveJob(JobCompleted)
 	}
+}
+
+// Outlook is how the job will end as it stands: FAILED, CANCELLED, COMPLETED when only clean-up is left, else EXECUTING.
+func (j *Job) Outlook() string {
+	switch {
+	case j.CancelRequested:
+		return string(JobCancelled)
+	case j.Failing:
+		return string(JobFailed)
+	case j.NormalOpen == 0:
+		return string(JobCompleted)
+	}
+	return string(JobExecuting)
 }
 
 // tries are how many further runs the job may have after its first one.

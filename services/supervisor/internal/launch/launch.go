@@ -41,6 +41,8 @@ type Store interface {
 	Reused(ctx context.Context, key execution.Key) (map[string]engine.Reused, error)
 	// Pauses returns how often a job had paused itself when a run ended.
 	Pauses(ctx context.Context, key execution.Key) (int, error)
+	// Remainder returns the run after one that left its clean-up to it; nil where there is none.
+	Remainder(ctx context.Context, key execution.Key) (*execution.NewRun, error)
 	Kept(ctx context.Context, key execution.Key, groups []string) (map[string]map[string]engine.Kept, error)
 	Step(ctx context.Context, events []execution.Event) ([]execution.Verdict, error)
 	// Failed records that a run failed alone, by its own fault, and returns how often it has.
@@ -266,6 +268,14 @@ func (l *Launcher) prepare(ctx context.Context, x *execution.Launch, now time.Ti
 	number := x.Key.Run
 	switch {
 	case x.Cancelled:
+		left, err := l.Store.Remainder(ctx, x.Key)
+		if err != nil {
+			return nil, err
+		}
+		if left != nil { // the order to cancel comes, too: then the clean-up that is left begins
+			left.ID = id
+			return left, nil
+		}
 		r.Job = engine.Ended(number, engine.JobCancelled, "ERR_JOB_CANCELLED", x.Message, now)
 		return r, nil
 	case x.Error != "":
@@ -342,7 +352,7 @@ func (l *Launcher) decide(ctx context.Context, r *execution.NewRun, tasks []int,
 	if err == nil {
 		past := &definition.Past{}
 		past.See(r.State)
-		asker, err = definition.NewAsker(&execution.Context{Run: r.Run, Retries: r.Retries + r.State.Job.Policy.Pauses, Vars: r.Vars, CreatedAt: now, Now: now}, past)
+		asker, err = definition.NewAsker(&execution.Context{Run: r.Run, Retries: r.Retries + r.State.Job.Policy.Pauses, Outlook: r.State.Job.Outlook(), Vars: r.Vars, CreatedAt: now, Now: now}, past)
 	}
 	for _, idx := range tasks {
 		d := &jobspec.Decision{}

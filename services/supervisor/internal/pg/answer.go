@@ -160,6 +160,7 @@ func (st *step) decide(r *run, tasks []int) error {
 	}
 	// What this step has ended is past, too.
 	r.past.See(r.state)
+	r.context.Outlook = r.state.Job.Outlook()
 	asker, err := definition.NewAsker(r.context, r.past)
 	lacking := map[string]bool{} // tasks of the definition: the items of one want the same
 	for _, idx := range tasks {

@@ -140,7 +140,7 @@ type taskRows struct {
 	states, classes, messages, results, gates, reasons []string
 	outputs, items, extras                             []*string
 	errorCodes                                         []string
-	reuse                                              []bool
+	reuse, trails                                      []bool
 	idx, waiting, taken, attempts, user, infra, codes  []int32
 	broken, handler                                    []bool
 	ready, wake, overdue, started, ended               []*time.Time
@@ -166,6 +166,7 @@ func (r *taskRows) add(id uuid.UUID, t *engine.Task) error {
 		return fmt.Errorf("encode task %s: %w", t.Name(), err)
 	}
 	r.items, r.extras, r.errorCodes, r.reuse = append(r.items, items), append(r.extras, extra), append(r.errorCodes, text(t.ErrorCode)), append(r.reuse, t.Reuse)
+	r.trails = append(r.trails, t.Trailing)
 	r.ids, r.idx, r.states = append(r.ids, id), append(r.idx, int32(t.Idx)), append(r.states, string(state))
 	r.waiting, r.taken = append(r.waiting, int32(t.Waiting)), append(r.taken, int32(t.Taken))
 	r.broken, r.handler = append(r.broken, t.Broken), append(r.handler, t.Handler)
@@ -182,7 +183,7 @@ func (r *taskRows) args() []any {
 	return []any{
 		r.ids, r.idx, r.states, r.waiting, r.taken, r.broken, r.handler, r.attempts, r.user, r.infra, r.ready, r.wake, r.overdue,
 		r.codes, r.classes, r.messages, r.outputs, r.results, r.gates, r.reasons, r.started, r.ended,
-		r.errorCodes, r.reuse, r.items, r.extras,
+		r.errorCodes, r.reuse, r.items, r.extras, r.trails,
 	}
 }
 
@@ -193,13 +194,13 @@ const unnestTasks = `SELECT unnest($1::uuid[]) AS execution_id, unnest($2::int[]
 	unnest($15::text[]) AS failure_class, unnest($16::text[]) AS message, unnest($17::text[])::json AS outputs, unnest($18::text[]) AS result,
 	unnest($19::text[]) AS wait_gate, unnest($20::text[]) AS wait_reason, unnest($21::timestamptz[]) AS started_at,
 	unnest($22::timestamptz[]) AS ended_at, unnest($23::text[]) AS error_code, unnest($24::bool[]) AS reuse, unnest($25::text[])::json AS items,
-	unnest($26::text[])::json AS extra`
+	unnest($26::text[])::json AS extra, unnest($27::bool[]) AS trails`
 
 const updateTasks = `UPDATE task t SET state = u.state, waiting = u.waiting, taken = u.taken, broken = u.broken, handler = u.handler,
 	attempts = u.attempts, user_tries = u.user_tries, infra_tries = u.infra_tries, ready_at = u.ready_at, wake_at = u.wake_at,
 	overdue_at = u.overdue_at, exit_code = u.exit_code, failure_class = u.failure_class, message = u.message, outputs = u.outputs,
 	result = u.result, wait_gate = u.wait_gate, wait_reason = u.wait_reason, started_at = u.started_at, ended_at = u.ended_at,
-	error_code = u.error_code, reuse = u.reuse, items = u.items, extra = u.extra
+	error_code = u.error_code, reuse = u.reuse, items = u.items, extra = u.extra, trails = u.trails
 	FROM (` + unnestTasks + `) u WHERE t.execution_id = u.execution_id AND t.idx = u.idx`
 
 // placeRows are tasks whose placement was decided just before they start.
@@ -225,7 +226,7 @@ type newTaskRows struct {
 	taskRows
 	names, methods, class, specs []string
 	slots, control, priority     []int32
-	always, allow, trailing      []bool
+	always, allow                []bool
 	timeout, total               []int64
 	groups                       []*int32
 	item                         []int32
@@ -253,7 +254,7 @@ func (r *newTaskRows) add(run *execution.Run, t *engine.Task) error {
 	r.names, r.methods, r.class = append(r.names, text(t.Name())), append(r.methods, t.Method()), append(r.class, execution.Class(run.Org, class))
 	r.specs, r.slots, r.control = append(r.specs, spec), append(r.slots, int32(max(class.Slots, 1))), append(r.control, int32(t.Control))
 	r.priority, r.always, r.allow = append(r.priority, int32(run.Priority)), append(r.always, s.AlwaysRun), append(r.allow, s.AllowFailure)
-	r.trailing, r.groups, r.item, r.values = append(r.trailing, t.Trailing), append(r.groups, group), append(r.item, int32(t.Item)), append(r.values, value)
+	r.groups, r.item, r.values = append(r.groups, group), append(r.item, int32(t.Item)), append(r.values, value)
 	timeout := int64(0)
 	if s.Timeout > 0 {
 		timeout = (s.Timeout + s.Grace).Milliseconds()
@@ -279,16 +280,16 @@ func encodeSpec(t *engine.Task) (string, error) {
 }
 
 func (r *newTaskRows) args() []any {
-	return append(r.taskRows.args(), r.names, r.methods, r.slots, r.class, r.always, r.allow, r.trailing, r.control, r.specs,
+	return append(r.taskRows.args(), r.names, r.methods, r.slots, r.class, r.always, r.allow, r.control, r.specs,
 		r.timeout, r.total, r.priority, r.groups, r.item, r.values)
 }
 
 const insertTasks = `INSERT INTO task (execution_id, idx, state, waiting, taken, broken, handler, attempts, user_tries, infra_tries,
 	ready_at, wake_at, overdue_at, exit_code, failure_class, message, outputs, result, wait_gate, wait_reason, started_at, ended_at,
-	error_code, reuse, items, extra, name, method, slots, class, always_run, allow_failure, trails, control, spec, timeout_ms, total_ms, priority,
+	error_code, reuse, items, extra, trails, name, method, slots, class, always_run, allow_failure, control, spec, timeout_ms, total_ms, priority,
 	group_idx, item, item_value)
-	` + unnestTasks + `, unnest($27::text[]), unnest($28::text[]), unnest($29::int[]), unnest($30::text[]), unnest($31::bool[]),
-	unnest($32::bool[]), unnest($33::bool[]), unnest($34::int[]), unnest($35::text[])::json, unnest($36::bigint[]),
+	` + unnestTasks + `, unnest($28::text[]), unnest($29::text[]), unnest($30::int[]), unnest($31::text[]), unnest($32::bool[]),
+	unnest($33::bool[]), unnest($34::int[]), unnest($35::text[])::json, unnest($36::bigint[]),
 	unnest($37::bigint[]), unnest($38::smallint[]), unnest($39::int[]), unnest($40::int[]), unnest($41::text[])::json`
 
 // overdue is when a task without a live attempt has waited longer than it may.

@@ -62,6 +62,17 @@ func TestPlay(t *testing.T) {
 			tasks: map[string]string{"a": "COMPLETED", "a[0]": "COMPLETED", "a[1]": "COMPLETED"},
 		},
 		{
+			name: "clean-up runs once, after the last run", state: "COMPLETED", runs: 2,
+			text:  "job_type: j\nretry: 2\ntasks:\n- {task_type: up, " + shell + ", on_completed: work}\n- {task_type: work, " + shell + ", on_completed: down}\n- {task_type: down, " + shell + ", always_run: true}\n",
+			fakes: map[string][]rehearse.Fake{"work": {{ExitCode: 9}, {}}, "down": {{}, {ExitCode: 1}}},
+			tasks: map[string]string{"up": "COMPLETED", "work": "COMPLETED", "down": "COMPLETED"},
+		},
+		{
+			name: "a condition of each item", state: "COMPLETED", runs: 1,
+			text:  "job_type: j\ntasks:\n- {task_type: a, " + shell + ", fan_out: {items: [x, y], item_var: it}, when: it == 'y'}\n",
+			tasks: map[string]string{"a": "COMPLETED", "a[0]": "SKIPPED", "a[1]": "COMPLETED"},
+		},
+		{
 			name: "retries until it succeeds", state: "COMPLETED", runs: 1,
 			text:  "job_type: j\ntasks:\n- {task_type: a, " + shell + ", retry: 2}\n",
 			fakes: map[string][]rehearse.Fake{"a": {{ExitCode: 1}, {TimedOut: true}, {}}},

@@ -1,0 +1,24 @@
+package jobspec
+
+// States that JobState can have.
+const (
+	jobExecuting = "EXECUTING"
+	jobFailed    = "FAILED"
+	jobCancelled = "CANCELLED"
+)
+
+const (
+	varJobState = "JobState"
+	varJob      = "job"
+)
+
+// SetJob adds what templates and conditions know of the job at this moment. A variable `job` of the run stays as it is,
+// which is why lint does not trust it as it trusts JobState.
+// state is EXECUTING; FAILED or CANCELLED once the job will end so; COMPLETED when nothing is left of it but clean-up.
+// Templates see it as {{.JobState}}, and, as conditions do, as {{.job.state}}, {{.job.failed}} and {{.job.cancelled}}.
+func (v Vars) SetJob(state string) {
+	v[varJobState] = state
+	if _, given := v[varJob]; !given {
+		v[varJob] = map[string]any{"state": state, "failed": state == jobFailed, "cancelled": state == jobCancelled}
+	}
+}
