@@ -10,8 +10,8 @@ func taskTable() []field {
 		{name: "slots", form: aWhole(1, maxSlots), doc: "How many slots of the ant it takes."},
 		{name: "variables", form: variablesForm(), doc: "Variables of the task.", aliases: []string{"task_variables"}},
 		{name: "outputs", form: anyOf(listOf(anyOf(form{"type": "string"}, ref("output"))), mapOf(anyOf(form{"type": "string"}, ref("output")))), doc: "Values that the task promises to give."},
-		{name: "secrets", form: anyOf(listOf(anyOf(form{"type": "string"}, ref("secret"))), ref("secret"), form{"type": "string"}), doc: "Secrets that are delivered to this task only."},
-		{name: "resources", form: oneOrMore(ref("resource")), doc: "Virtual resources that the task needs."},
+		{name: "secrets", form: anyOf(listOf(anyOf(form{"type": "string"}, ref("secret"))), ref("secret"), form{"type": "string"}), doc: "Secrets that are delivered to this task only.", inactive: true},
+		{name: "resources", form: oneOrMore(ref("resource")), doc: "Virtual resources that the task needs.", inactive: true},
 		{name: "webhook", form: webhookForm(), doc: "Called with JSON when the task ends."},
 	}
 	fields = append(fields, taskFlow()...)
@@ -28,7 +28,7 @@ func taskFlow() []field {
 		{name: "on_exit_code", form: routesForm(), doc: "What follows which exit code, status, range or outcome."},
 		{name: "dependencies", form: oneOrMore(aName()), doc: "Tasks to wait for whose artifacts are downloaded."},
 		{name: "depends_on", form: oneOrMore(aName()), doc: "Tasks to wait for."},
-		{name: "artifact_ids", form: oneOrMore(aName()), doc: "Artifacts of other jobs that are downloaded."},
+		{name: "artifact_ids", form: oneOrMore(aName()), doc: "Artifacts of other jobs that are downloaded.", inactive: true},
 		{name: "when", form: conditionForm(), doc: "A CEL expression, or a template that renders true: else the task is skipped and leads nowhere."},
 		{name: "except", form: conditionForm(), doc: "A CEL expression, or a template that renders true: the task counts as completed at once."},
 		{name: "allow_failure", form: aFlag(), doc: "A failure does not fail the job; on_completed follows."},

@@ -36,6 +36,7 @@ func (r *reader) checkGraph(d *draft) {
 	g.names()
 	g.connect()
 	g.references(d)
+	g.downloads()
 	onCycle := g.cycles()
 	if !onCycle {
 		g.cleanup()

@@ -75,6 +75,9 @@ func (r *reader) job(root *node) *draft {
 		r.fault(root, CodeMissingField, "the field job_type is missing", "the name of the job")
 	}
 	r.checkJob(d, root)
+	if r.checking {
+		r.checkActs(root, "job", "")
+	}
 	r.tasks(d, root)
 	d.needed = r.needed
 	return d
@@ -145,26 +148,20 @@ func (r *reader) jobStanding(d *draft, p *pair) bool {
 	n := p.value
 	switch p.key {
 	case "cron_trigger":
-		r.inactive(p)
 		if cron := r.cron(n); cron != "" {
 			d.schedules = append(d.schedules, Schedule{Cron: cron, Timezone: "UTC", Overlap: OverlapQueue, CatchUp: CatchUpNone})
 		}
 	case "schedule":
-		r.inactive(p)
 		d.schedules = append(d.schedules, r.schedules(n)...)
 	case "triggers":
 		if r.checking || r.p == nil { // their templates are over events
-			r.inactive(p)
 			d.triggers = r.triggers(n)
 		}
 	case "retention_days_for_failed":
-		r.inactive(p)
 		d.retention.Failed = r.literalInt(n, p.key, maxRetention)
 	case "retention_days_for_completed":
-		r.inactive(p)
 		d.retention.Completed = r.literalInt(n, p.key, maxRetention)
 	case "retention_days_for_cancelled":
-		r.inactive(p)
 		d.retention.Cancelled = r.literalInt(n, p.key, maxRetention)
 	case "public_plugin":
 		d.publicPlugin = r.literalFlag(n, p.key)
@@ -202,12 +199,10 @@ func (r *reader) jobReach(d *draft, p *pair) bool {
 			d.audience.Notify = plan.Notify
 		}
 	case "resources":
-		r.inactive(p)
 		plan.Resources = r.resources(n)
 	case "concurrency":
 		plan.Concurrency = r.concurrency(p)
 	case "deadline":
-		r.inactive(p)
 		plan.Deadline = r.deadline(n)
 	default:
 		return false

@@ -78,7 +78,7 @@ func optionLevels() []level {
 func (l *level) schema() form {
 	properties := form{}
 	for _, f := range l.fields() {
-		properties[f.name] = described(f.form, f.doc, false)
+		properties[f.name] = described(f.form, f.doc+f.activityNote(), false)
 		for _, alias := range f.aliases {
 			properties[alias] = described(f.form, "Misspelled: "+f.name+".", true)
 		}

@@ -134,6 +134,13 @@ func (r *reader) task(n *node, within span, grace time.Duration) taskDraft {
 	fields.fanOut(n)
 	fields.finish(n)
 	fields.checkMethod(n)
+	if r.checking {
+		method := t.task.Method
+		if !t.methodKnown {
+			method = ""
+		}
+		r.checkActs(n, "task", method)
+	}
 	t.task.Spec.Method, t.task.Spec.Shell = t.task.Method, isScript(t.task.Method)
 	t.task.Late, t.unset = r.late, r.unset
 	for name := range t.task.Spec.Variables {
