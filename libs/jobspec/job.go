@@ -31,6 +31,9 @@ const (
 	maxPlatform    = 100
 )
 
+// hiddenKey begins the keys of a definition that are for people and for anchors: nothing reads them.
+const hiddenKey = "x-"
+
 // draft is what the reading of a job gives. Next to the plan it holds what the checks need.
 type draft struct {
 	plan           Plan
@@ -137,7 +140,7 @@ func (r *reader) jobField(d *draft, waits *waits, root *node, p *pair) {
 	case "dynamic_template_tasks":
 		r.boolean(n) // every definition may make its tasks by a template
 	default:
-		if !r.jobStanding(d, p) && !r.jobReach(d, p) {
+		if !strings.HasPrefix(p.key, hiddenKey) && !r.jobStanding(d, p) && !r.jobReach(d, p) {
 			r.unknown(p, jobTable)
 		}
 	}

@@ -107,6 +107,7 @@ func described(f form, doc string, deprecated bool) form {
 func Schema() []byte {
 	root := level{"job", "A job definition of Formicary.", jobTable, []string{"job_type", "tasks"}}
 	out := root.schema()
+	out["patternProperties"] = form{"^" + hiddenKey: form{"description": "For anchors: nothing reads it."}}
 	out["$schema"], out["$id"], out["title"] = schemaDialect, schemaID, "Formicary job definition"
 	defs := form{}
 	for _, l := range levels() {
