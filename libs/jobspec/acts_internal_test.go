@@ -1,7 +1,6 @@
 package jobspec
 
 import (
-	"bufio"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -40,14 +39,13 @@ func activeFields() []string {
 // TestEveryFieldHasATest demands for each field of the language a test that fails when the engine ignores it, unless the
 // tables say that nothing acts on it.
 func TestEveryFieldHasATest(t *testing.T) {
-	file, err := os.Open("testdata/field_tests.txt")
+	list, err := os.ReadFile("testdata/field_tests.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close()
 	tests := map[string]string{}
-	for lines := bufio.NewScanner(file); lines.Scan(); {
-		field, test, ok := strings.Cut(strings.TrimSpace(lines.Text()), " ")
+	for line := range strings.Lines(string(list)) {
+		field, test, ok := strings.Cut(strings.TrimSpace(line), " ")
 		if field == "" || strings.HasPrefix(field, "#") {
 			continue
 		}

@@ -1,5 +1,7 @@
 package jobspec
 
+import "strings"
+
 // taskTable are the fields of a task.
 func taskTable() []field {
 	fields := []field{
@@ -80,11 +82,11 @@ func taskWork() []field {
 }
 
 func routesForm() form {
-	keys := `^(-?[0-9]+(\s*-\s*-?[0-9]+)?|[1-9][xX][xX]|\*`
-	for _, state := range states() {
-		keys += "|" + anyCase(state)
+	words := states()
+	for i := range words {
+		words[i] = anyCase(words[i])
 	}
-	keys += ")$"
+	keys := `^(-?[0-9]+(\s*-\s*-?[0-9]+)?|[1-9][xX][xX]|\*|` + strings.Join(words, "|") + ")$"
 	return form{"type": "object", "propertyNames": form{"pattern": keys}, "additionalProperties": targetsForm()}
 }
 
