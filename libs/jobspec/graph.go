@@ -116,7 +116,7 @@ func (g *graph) unknownTarget(e *edge) {
 	}
 	shown := quoteName(e.target)
 	if e.node.templated {
-		shown = g.r.show(e.node)
+		shown = g.r.showName(e.node)
 	}
 	g.r.fault(e.node, CodeUnknownTask, "the task "+shown+" does not exist", expected)
 }

@@ -159,7 +159,7 @@ func (r *reader) taskName(t *taskDraft, n *node) {
 		r.fault(n, CodeMissingField, "the field task_type is missing", "the name of the task")
 		return
 	}
-	t.node, t.shown = name, r.show(name)
+	t.node, t.shown = name, r.showName(name)
 	t.task.Name, t.named = r.planned(name)
 	if !t.named {
 		t.settled = false
