@@ -3,6 +3,7 @@ package jobspec
 import (
 	"bytes"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -324,8 +325,26 @@ func ofWhole(code string) bool {
 	return false
 }
 
+// declares says that all values which actions print are declared by the definition: parameters that are no secrets, and
+// variables of the job that nobody replaced.
+func (d *Definition) declares(printed []*stmt, s *scope) bool {
+	t := taintOf(d.program)
+	for _, action := range printed {
+		for _, name := range t.prints[action] {
+			base, _, _ := strings.Cut(name, ".")
+			_, own := d.jobVars[base]
+			_, replaced := s.vars[base]
+			param := slices.ContainsFunc(d.Params, func(p Param) bool { return p.Name == base && p.Type != typeSecret })
+			if !param && (!own || replaced) && !isBuiltin(base) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 func (d *Definition) reader(c *collector, sh *rendering, s *scope) *reader {
-	return &reader{c: c, p: d.program, src: d.lines, shape: sh, m: newMachine(s), blank: d.blank, moment: moment{conditions: &d.conditions}}
+	return &reader{c: c, p: d.program, def: d, src: d.lines, shape: sh, m: newMachine(s), blank: d.blank, moment: moment{conditions: &d.conditions}}
 }
 
 // quiet is a reader whose problems are told elsewhere.

@@ -12,6 +12,12 @@ type field struct {
 	doc string
 	// aliases are spellings that are found in the wild and read with a warning.
 	aliases []string
+	// inactive says that this version checks and keeps the field and does not act on it; but a value of idle, in small
+	// letters, asks for nothing.
+	inactive bool
+	idle     string
+	// methods are those that act on a field of a task; nil: all that it is for.
+	methods []string
 }
 
 // level is one kind of mapping.
@@ -81,9 +87,4 @@ func (r *reader) misspelled(p *pair, in *node, level string) string {
 		r.warn(p.line, p.column, CodeMisspelledField, "the field "+p.key+" is misspelled", name)
 	}
 	return name
-}
-
-// inactive warns of a field that is checked and kept, but that this version does not act on.
-func (r *reader) inactive(p *pair) {
-	r.warn(p.line, p.column, CodeInactiveField, "the field "+p.key+" is stored, but this version does not act on it", "")
 }

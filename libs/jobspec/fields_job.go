@@ -27,8 +27,8 @@ func jobTable() []field {
 		{name: "fail_fast", form: aFlag(), doc: "Cancels what runs when a task fails the job."},
 		{name: "webhook", form: webhookForm(), doc: "Called with JSON at each change of the job's state."},
 		{name: "notify", form: anyOf(notifyMap(), listOf(ref("notification"))), doc: "Who hears of the outcome, by channel."},
-		{name: "resources", form: oneOrMore(ref("resource")), doc: "Virtual resources that the job needs."},
-		{name: "triggers", form: oneOrMore(ref("trigger")), doc: "Events that make requests."},
+		{name: "resources", form: oneOrMore(ref("resource")), doc: "Virtual resources that the job needs.", inactive: true},
+		{name: "triggers", form: oneOrMore(ref("trigger")), doc: "Events that make requests.", inactive: true},
 		{name: "tasks", form: form{"type": "array", "items": ref("task"), "minItems": 1, "maxItems": maxTasks}, doc: "The steps."},
 	}
 	return append(fields, jobTimes()...)
@@ -42,17 +42,17 @@ func jobTimes() []field {
 		{name: "timeouts", form: ref("timeouts"), doc: "Bounds of the waiting, of one run, of all runs together, and the time to clean up."},
 		{name: "cleanup_timeout", form: aDuration(), doc: "The time of always_run tasks after a failure, timeout or cancel."},
 		{name: "pause_time", form: aDuration(), doc: "How long a paused job waits before it resumes."},
-		{name: "deadline", form: anyOf(aDuration(), pattern(`^([01]?[0-9]|2[0-3]):[0-5][0-9]( [A-Za-z0-9_+/-]+)?$`)), doc: "The goal to be ready by: a time after the submit, or a time of day with a zone."},
+		{name: "deadline", form: anyOf(aDuration(), pattern(`^([01]?[0-9]|2[0-3]):[0-5][0-9]( [A-Za-z0-9_+/-]+)?$`)), doc: "The goal to be ready by: a time after the submit, or a time of day with a zone.", inactive: true},
 		{name: "retry", form: aWhole(0, maxRetry), doc: "How often a failed job is started again, by RESTART_JOB too; that is bounded by 100 when not given."},
 		{name: "hard_reset_after_retries", form: aWhole(0, maxRetry), doc: "After so many retries completed tasks run again too; 3 when not given, 0 means never."},
 		{name: "delay_between_retries", form: aDuration(), doc: "A constant delay between retries."},
 		{name: "retry_backoff_policy", form: ref("backoff"), doc: "A growing delay between retries."},
 		{name: "backoff", form: ref("backoff"), doc: "Another name of retry_backoff_policy."},
-		{name: "cron_trigger", form: cronForm(), doc: "When the job is started, as cron text of 5 to 7 fields."},
-		{name: "schedule", form: oneOrMore(ref("schedule")), doc: "When the job is started, with zone, overlap and catch-up."},
-		{name: "retention_days_for_failed", form: days(), doc: "Days that failed runs are kept."},
-		{name: "retention_days_for_completed", form: days(), doc: "Days that completed runs are kept."},
-		{name: "retention_days_for_cancelled", form: days(), doc: "Days that cancelled runs are kept."},
+		{name: "cron_trigger", form: cronForm(), doc: "When the job is started, as cron text of 5 to 7 fields.", inactive: true},
+		{name: "schedule", form: oneOrMore(ref("schedule")), doc: "When the job is started, with zone, overlap and catch-up.", inactive: true},
+		{name: "retention_days_for_failed", form: days(), doc: "Days that failed runs are kept.", inactive: true},
+		{name: "retention_days_for_completed", form: days(), doc: "Days that completed runs are kept.", inactive: true},
+		{name: "retention_days_for_cancelled", form: days(), doc: "Days that cancelled runs are kept.", inactive: true},
 	}
 }
 
@@ -74,8 +74,8 @@ func notifyMap() form {
 func concurrencyFields() []field {
 	return []field{
 		{name: "limit", form: aWhole(0, maxConcurrency), doc: "How many runs there may be at once; 0 means no limit."},
-		{name: "key", form: aText(), doc: "A template: the limit is for runs with the same text."},
-		{name: "on_conflict", form: aWord(conflicts()...), doc: "What happens to a run beyond the limit."},
+		{name: "key", form: aText(), doc: "A template: the limit is for runs with the same text.", inactive: true},
+		{name: "on_conflict", form: aWord(conflicts()...), doc: "What happens to a run beyond the limit; queue when not given.", inactive: true, idle: ConflictQueue},
 	}
 }
 

@@ -3,28 +3,28 @@ package jobspec
 // optionTable are the fields of a task for executors of containers and pods, artifacts and the cache.
 func optionTable() []field {
 	return []field{
-		{name: "name", form: aText(), doc: "The name of the container or pod."},
+		{name: "name", form: aText(), doc: "The name of the container or pod.", methods: podMethods()},
 		{name: "container", form: anyOf(ref("container"), aText()), doc: "The container of the script; a text is its image."},
-		{name: "helper", form: anyOf(ref("container"), aText()), doc: "The container that moves artifacts and the cache."},
-		{name: "services", form: anyOf(listOf(ref("service")), mapOf(ref("service")), ref("service")), doc: "Containers beside the task in its pod."},
-		{name: "privileged", form: aFlag(), doc: "Runs with the rights of the host."},
-		{name: "host_network", form: aFlag(), doc: "Shares the network of the node."},
-		{name: "network_mode", form: aText(), doc: "Docker's network: bridge, host, none or container:NAME."},
-		{name: "affinity", form: ref("affinity"), doc: "The nodes that the pod must or should be on."},
-		{name: "node_selector", form: texts(), doc: "Labels that the node must have."},
-		{name: "node_tolerations", form: anyOf(mapOf(form{"type": []any{"string", "null"}}), listOf(ref("toleration"))), doc: "Taints that the pod tolerates: key=value to an effect."},
-		{name: "pod_labels", form: texts(), doc: "Labels of the pod."},
-		{name: "pod_annotations", form: texts(), doc: "Annotations of the pod."},
-		{name: "helper_environment", form: texts(), doc: "Variables of the helper."},
-		{name: "artifacts", form: ref("artifacts"), doc: "Files that are kept after the task."},
-		{name: "artifacts_dir", form: aText(), doc: "Where the artifacts of earlier tasks are put."},
-		{name: "artifact_key_prefix", form: aText(), doc: "Put before the keys of artifacts."},
-		{name: "dependent_artifact_ids", form: oneOrMore(aName()), doc: "Artifacts of other jobs that are put there too."},
-		{name: "cache", form: ref("cache"), doc: "Files that later runs find again."},
-		{name: "cache_dir", form: aText(), doc: "Where the archive of the cache is packed."},
-		{name: "cost_factor", form: aNumber(0, 1e6), doc: "What a second of the task costs."},
-		{name: "execute_command_without_shell", form: aFlag(), doc: "Executes each line of the script as a command."},
-		{name: "debug", form: aFlag(), doc: "Keeps what the executor would remove."},
+		{name: "helper", form: anyOf(ref("container"), aText()), doc: "The container that moves artifacts and the cache.", methods: podMethods()},
+		{name: "services", form: anyOf(listOf(ref("service")), mapOf(ref("service")), ref("service")), doc: "Containers beside the task in its pod.", methods: podMethods()},
+		{name: "privileged", form: aFlag(), doc: "Runs with the rights of the host.", methods: podMethods()},
+		{name: "host_network", form: aFlag(), doc: "Shares the network of the node.", methods: podMethods()},
+		{name: "network_mode", form: aText(), doc: "Docker's network: bridge, host, none or container:NAME.", methods: podMethods()},
+		{name: "affinity", form: ref("affinity"), doc: "The nodes that the pod must or should be on.", methods: podMethods()},
+		{name: "node_selector", form: texts(), doc: "Labels that the node must have.", methods: podMethods()},
+		{name: "node_tolerations", form: anyOf(mapOf(form{"type": []any{"string", "null"}}), listOf(ref("toleration"))), doc: "Taints that the pod tolerates: key=value to an effect.", methods: podMethods()},
+		{name: "pod_labels", form: texts(), doc: "Labels of the pod.", methods: podMethods()},
+		{name: "pod_annotations", form: texts(), doc: "Annotations of the pod.", methods: podMethods()},
+		{name: "helper_environment", form: texts(), doc: "Variables of the helper.", methods: podMethods()},
+		{name: "artifacts", form: ref("artifacts"), doc: "Files that are kept after the task.", inactive: true},
+		{name: "artifacts_dir", form: aText(), doc: "Where the artifacts of earlier tasks are put.", inactive: true},
+		{name: "artifact_key_prefix", form: aText(), doc: "Put before the keys of artifacts.", inactive: true},
+		{name: "dependent_artifact_ids", form: oneOrMore(aName()), doc: "Artifacts of other jobs that are put there too.", inactive: true},
+		{name: "cache", form: ref("cache"), doc: "Files that later runs find again.", inactive: true},
+		{name: "cache_dir", form: aText(), doc: "Where the archive of the cache is packed.", inactive: true},
+		{name: "cost_factor", form: aNumber(0, 1e6), doc: "What a second of the task costs.", inactive: true},
+		{name: "execute_command_without_shell", form: aFlag(), doc: "Executes each line of the script as a command.", inactive: true},
+		{name: "debug", form: aFlag(), doc: "Keeps what the executor would remove.", inactive: true},
 	}
 }
 
@@ -58,19 +58,25 @@ func limitFields() []field {
 }
 
 func containerFields() []field {
-	return append([]field{
-		{name: "image", form: anyOf(aText(), ref("image")), doc: "The image to run."},
-		{name: "imageDefinition", form: ref("image"), doc: "The image with alias, command, entrypoint and ports."},
-		{name: "image_definition", form: ref("image"), doc: "Another name of imageDefinition."},
-		{name: "volumes", form: volumesForm(), doc: "Volumes: kinds with lists (Kubernetes), or names with paths (Docker)."},
-		{name: "volume_driver", form: aText(), doc: "Docker's driver of named volumes."},
-		{name: "volumes_from", form: oneOrMore(aText()), doc: "Containers whose volumes are shared."},
-		{name: "devices", form: oneOrMore(aText()), doc: "Devices of the host."},
-		{name: "bind_dir", form: aText(), doc: "A directory of the host for the working directory."},
-		{name: "service_account", form: aText(), doc: "The account of the pod in the cluster."},
-		{name: "env_from", form: oneOrMore(ref("env_from")), doc: "Secrets and config maps whose entries become variables."},
-		{name: "env_value_from", form: oneOrMore(ref("env_value_from")), doc: "Single entries of secrets and config maps that become variables."},
-	}, limitFields()...)
+	limits := limitFields()
+	for i := range limits {
+		if limits[i].name != "cpu_limit" && limits[i].name != "memory_limit" { // any process has these
+			limits[i].methods = podMethods()
+		}
+	}
+	return append(ofPods(
+		field{name: "image", form: anyOf(aText(), ref("image")), doc: "The image to run."},
+		field{name: "imageDefinition", form: ref("image"), doc: "The image with alias, command, entrypoint and ports."},
+		field{name: "image_definition", form: ref("image"), doc: "Another name of imageDefinition."},
+		field{name: "volumes", form: volumesForm(), doc: "Volumes: kinds with lists (Kubernetes), or names with paths (Docker)."},
+		field{name: "volume_driver", form: aText(), doc: "Docker's driver of named volumes."},
+		field{name: "volumes_from", form: oneOrMore(aText()), doc: "Containers whose volumes are shared."},
+		field{name: "devices", form: oneOrMore(aText()), doc: "Devices of the host."},
+		field{name: "bind_dir", form: aText(), doc: "A directory of the host for the working directory."},
+		field{name: "service_account", form: aText(), doc: "The account of the pod in the cluster."},
+		field{name: "env_from", form: oneOrMore(ref("env_from")), doc: "Secrets and config maps whose entries become variables."},
+		field{name: "env_value_from", form: oneOrMore(ref("env_value_from")), doc: "Single entries of secrets and config maps that become variables."},
+	), limits...)
 }
 
 func imageFields() []field {

@@ -1,5 +1,7 @@
 package jobspec
 
+import "strings"
+
 // taskTable are the fields of a task.
 func taskTable() []field {
 	fields := []field{
@@ -10,8 +12,8 @@ func taskTable() []field {
 		{name: "slots", form: aWhole(1, maxSlots), doc: "How many slots of the ant it takes."},
 		{name: "variables", form: variablesForm(), doc: "Variables of the task.", aliases: []string{"task_variables"}},
 		{name: "outputs", form: anyOf(listOf(anyOf(form{"type": "string"}, ref("output"))), mapOf(anyOf(form{"type": "string"}, ref("output")))), doc: "Values that the task promises to give."},
-		{name: "secrets", form: anyOf(listOf(anyOf(form{"type": "string"}, ref("secret"))), ref("secret"), form{"type": "string"}), doc: "Secrets that are delivered to this task only."},
-		{name: "resources", form: oneOrMore(ref("resource")), doc: "Virtual resources that the task needs."},
+		{name: "secrets", form: anyOf(listOf(anyOf(form{"type": "string"}, ref("secret"))), ref("secret"), form{"type": "string"}), doc: "Secrets that are delivered to this task only.", inactive: true},
+		{name: "resources", form: oneOrMore(ref("resource")), doc: "Virtual resources that the task needs.", inactive: true},
 		{name: "webhook", form: webhookForm(), doc: "Called with JSON when the task ends."},
 	}
 	fields = append(fields, taskFlow()...)
@@ -28,7 +30,7 @@ func taskFlow() []field {
 		{name: "on_exit_code", form: routesForm(), doc: "What follows which exit code, status, range or outcome."},
 		{name: "dependencies", form: oneOrMore(aName()), doc: "Tasks to wait for whose artifacts are downloaded. Beside edges that lead to the task they only delay it."},
 		{name: "depends_on", form: oneOrMore(aName()), doc: "Tasks that must have ended well: COMPLETED, or FAILED with allow_failure; beside edges that lead to the task also SKIPPED."},
-		{name: "artifact_ids", form: oneOrMore(aName()), doc: "Artifacts of other jobs that are downloaded."},
+		{name: "artifact_ids", form: oneOrMore(aName()), doc: "Artifacts of other jobs that are downloaded.", inactive: true},
 		{name: "when", form: conditionForm(), doc: "A CEL expression, or a template that renders true: else the task is skipped and leads nowhere."},
 		{name: "except", form: conditionForm(), doc: "A CEL expression, or a template that renders true: the task counts as completed at once."},
 		{name: "allow_failure", form: aFlag(), doc: "A failure does not fail the job; on_completed follows."},
@@ -80,11 +82,11 @@ func taskWork() []field {
 }
 
 func routesForm() form {
-	keys := `^(-?[0-9]+(\s*-\s*-?[0-9]+)?|[1-9][xX][xX]|\*`
-	for _, state := range states() {
-		keys += "|" + anyCase(state)
+	words := states()
+	for i := range words {
+		words[i] = anyCase(words[i])
 	}
-	keys += ")$"
+	keys := `^(-?[0-9]+(\s*-\s*-?[0-9]+)?|[1-9][xX][xX]|\*|` + strings.Join(words, "|") + ")$"
 	return form{"type": "object", "propertyNames": form{"pattern": keys}, "additionalProperties": targetsForm()}
 }
 

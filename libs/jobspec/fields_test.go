@@ -2,6 +2,7 @@ package jobspec_test
 
 import (
 	"encoding/json"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -157,6 +158,55 @@ tasks:
 	}
 	if diff := cmp.Diff(map[string]string{"A": "1", "B": "3"}, p.Tasks[1].Spec.Environment); diff != "" {
 		t.Error(diff)
+	}
+}
+
+const hidden = `job_type: j
+x-shell: &shell
+  method: SHELL
+  environment: &env {A: 1, B: 2}
+  retry: 2
+x-notes: [anything, {goes: here}]
+x-env:
+  <<: *env
+  C: '{{.c}}'
+tasks:
+  - <<: *shell
+    task_type: a
+    script: [x]
+    retry: 1
+  - {<<: [*shell], task_type: b, script: 'echo {{.c}}', environment: {<<: *env, B: 3}}
+`
+
+// TestHiddenKeys keeps anchors below keys that nothing reads.
+func TestHiddenKeys(t *testing.T) {
+	def, warnings, err := jobspec.Parse("job.yaml", []byte(hidden))
+	if err != nil || len(warnings) > 1 { // of the value that becomes part of a script
+		t.Fatal(warnings, err)
+	}
+	p, err := def.Plan(jobspec.Vars{"c": "d"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := p.Tasks[0], p.Tasks[1]
+	if a.Retry != 1 || b.Retry != 2 || a.Method != "SHELL" || b.Spec.Script[0] != "echo d" {
+		t.Errorf("%+v %+v", a, b)
+	}
+	if diff := cmp.Diff(map[string]string{"A": "1", "B": "3"}, b.Spec.Environment); diff != "" {
+		t.Error(diff)
+	}
+	doc, ok := asJSON([]byte("job_type: j\nx-a: {b: c}\ntasks: [{task_type: a, method: SHELL, script: x}]\n"))
+	if err := compiledSchema(t).Validate(doc); !ok || err != nil {
+		t.Error(err)
+	}
+	for _, text := range []string{
+		"job_type: j\nx: 1\ntasks: [{task_type: a, method: SHELL, script: x}]\n",
+		"job_type: j\nX-a: 1\ntasks: [{task_type: a, method: SHELL, script: x}]\n",
+		"job_type: j\ntasks: [{task_type: a, method: SHELL, script: x, x-a: 1}]\n",
+	} {
+		if _, _, err := jobspec.Parse("job.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), "is not known") {
+			t.Errorf("%s: %v", text, err)
+		}
 	}
 }
 

@@ -160,7 +160,7 @@ func holdDocs(t *testing.T, page, name, want string) {
 		t.Fatalf("%s has no part %s", page, name)
 	}
 	if *updateDocs {
-		if err := os.WriteFile(page, []byte(before+begin+want+end+after), 0o644); err != nil { //nolint:gosec // a page of the repository
+		if err := os.WriteFile(page, []byte(before+begin+want+end+after), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return

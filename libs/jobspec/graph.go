@@ -36,6 +36,7 @@ func (r *reader) checkGraph(d *draft) {
 	g.names()
 	g.connect()
 	g.references(d)
+	g.downloads()
 	onCycle := g.cycles()
 	if !onCycle {
 		g.cleanup()
@@ -115,7 +116,7 @@ func (g *graph) unknownTarget(e *edge) {
 	}
 	shown := quoteName(e.target)
 	if e.node.templated {
-		shown = g.r.show(e.node)
+		shown = g.r.showName(e.node)
 	}
 	g.r.fault(e.node, CodeUnknownTask, "the task "+shown+" does not exist", expected)
 }

@@ -31,6 +31,9 @@ const (
 	maxPlatform    = 100
 )
 
+// hiddenKey begins the keys of a definition that are for people and for anchors: nothing reads them.
+const hiddenKey = "x-"
+
 // draft is what the reading of a job gives. Next to the plan it holds what the checks need.
 type draft struct {
 	plan           Plan
@@ -75,6 +78,9 @@ func (r *reader) job(root *node) *draft {
 		r.fault(root, CodeMissingField, "the field job_type is missing", "the name of the job")
 	}
 	r.checkJob(d, root)
+	if r.checking {
+		r.checkActs(root, "job", "")
+	}
 	r.tasks(d, root)
 	d.needed = r.needed
 	return d
@@ -139,7 +145,7 @@ func (r *reader) jobField(d *draft, waits *waits, root *node, p *pair) {
 	case "dynamic_template_tasks":
 		r.boolean(n) // every definition may make its tasks by a template
 	default:
-		if !r.jobStanding(d, p) && !r.jobReach(d, p) {
+		if !strings.HasPrefix(p.key, hiddenKey) && !r.jobStanding(d, p) && !r.jobReach(d, p) {
 			r.unknown(p, jobTable)
 		}
 	}
@@ -150,26 +156,20 @@ func (r *reader) jobStanding(d *draft, p *pair) bool {
 	n := p.value
 	switch p.key {
 	case "cron_trigger":
-		r.inactive(p)
 		if cron := r.cron(n); cron != "" {
 			d.schedules = append(d.schedules, Schedule{Cron: cron, Timezone: "UTC", Overlap: OverlapQueue, CatchUp: CatchUpNone})
 		}
 	case "schedule":
-		r.inactive(p)
 		d.schedules = append(d.schedules, r.schedules(n)...)
 	case "triggers":
 		if r.checking || r.p == nil { // their templates are over events
-			r.inactive(p)
 			d.triggers = r.triggers(n)
 		}
 	case "retention_days_for_failed":
-		r.inactive(p)
 		d.retention.Failed = r.literalInt(n, p.key, maxRetention)
 	case "retention_days_for_completed":
-		r.inactive(p)
 		d.retention.Completed = r.literalInt(n, p.key, maxRetention)
 	case "retention_days_for_cancelled":
-		r.inactive(p)
 		d.retention.Cancelled = r.literalInt(n, p.key, maxRetention)
 	case "public_plugin":
 		d.publicPlugin = r.literalFlag(n, p.key)
@@ -207,12 +207,10 @@ func (r *reader) jobReach(d *draft, p *pair) bool {
 			d.audience.Notify = plan.Notify
 		}
 	case "resources":
-		r.inactive(p)
 		plan.Resources = r.resources(n)
 	case "concurrency":
 		plan.Concurrency = r.concurrency(p)
 	case "deadline":
-		r.inactive(p)
 		plan.Deadline = r.deadline(n)
 	default:
 		return false

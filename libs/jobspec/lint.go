@@ -3,7 +3,6 @@ package jobspec
 import (
 	"regexp/syntax"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -187,21 +186,7 @@ func (l *linter) task(n *node) {
 }
 
 // printed lists the actions whose values stand in a node.
-func (l *linter) printed(n *node) []*stmt {
-	var out []*stmt
-	for rest := n.text; n.templated; {
-		_, after, found := strings.Cut(rest, tokenBytes)
-		if !found {
-			break
-		}
-		digits, tail, _ := strings.Cut(after, string(tokenClose))
-		if id, err := strconv.Atoi(digits); err == nil && id < len(l.shape.tokens) {
-			out = append(out, l.shape.tokens[id].source)
-		}
-		rest = tail
-	}
-	return out
-}
+func (l *linter) printed(n *node) []*stmt { return l.shape.sources(n.text) }
 
 func (l *linter) pasted(s *stmt, name string) {
 	if l.warned++; l.warned > maxPasted {

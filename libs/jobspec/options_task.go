@@ -26,7 +26,6 @@ func (r *taskFieldReader) option(p *pair) bool {
 	case "secrets":
 		r.t.task.Secrets = r.secrets(p.value)
 	case "resources":
-		r.inactive(p)
 		r.t.task.Resources = r.resources(p.value)
 	default:
 		return r.podOption(p) || r.fileOption(p)

@@ -267,7 +267,7 @@ func TestProblemsOfOptions(t *testing.T) {
 
 func TestCacheKeys(t *testing.T) {
 	def, warnings, err := jobspec.Parse("job.yaml", []byte(podTask("cache: {keys: [go.sum], paths: [a]}")))
-	if err != nil || len(warnings) != 1 || warnings[0].Code != jobspec.CodeMisspelledField {
+	if err != nil || len(warnings) != 2 || warnings[0].Code != jobspec.CodeInactiveField || warnings[1].Code != jobspec.CodeMisspelledField {
 		t.Fatalf("%v %v", warnings, err)
 	}
 	p, err := def.Plan(nil)

@@ -291,3 +291,34 @@ func TestProblemsHoldNoValues(t *testing.T) {
 		}
 	}
 }
+
+// TestNamesOfALaunch tells which name a template gave, unless it holds what the definition does not declare.
+func TestNamesOfALaunch(t *testing.T) {
+	text := "job_type: j\nparams: [{name: oses}]\njob_variables: {suffix: '!'}\ntasks:\n{{range $o := split .oses \",\"}}\n  - {task_type: 'PRE-{{$o}}-A', method: SHELL, script: x, on_completed: 'after-{{$o}}'}\n{{end}}\n  - {task_type: last, method: SHELL, script: x}\n"
+	for name, c := range map[string]struct {
+		pre  string
+		vars jobspec.Vars
+		want []string
+	}{
+		"a parameter":   {"", jobspec.Vars{"oses": "A B"}, []string{`job.yaml:6:17: "-{{$o}}-A" ("-A B-A") cannot name a task`}},
+		"a target":      {"x", jobspec.Vars{"oses": "b"}, []string{`job.yaml:6:71: the task "after-{{$o}}" ("after-b") does not exist`}},
+		"twice":         {"x", jobspec.Vars{"oses": "a,a"}, []string{`job.yaml:6:17: the task "x-{{$o}}-A" ("x-a-A") is defined in line 6 already`}},
+		"own variable":  {"{{$.suffix}}", jobspec.Vars{"oses": "a"}, []string{`job.yaml:6:17: "{{$.suffix}}-{{$o}}-A" ("!-a-A") cannot name a task`}},
+		"replaced":      {"{{$.suffix}}", jobspec.Vars{"oses": "a", "suffix": "? ?"}, []string{`job.yaml:6:17: "{{$.suffix}}-{{$o}}-A" cannot name a task`}},
+		"no parameter":  {"{{$.other}}", jobspec.Vars{"oses": "a", "other": "hunter 2"}, []string{`job.yaml:6:17: "{{$.other}}-{{$o}}-A" cannot name a task`}},
+		"all variables": {"{{print $}}", jobspec.Vars{"oses": "a"}, []string{`job.yaml:6:17: "{{print $}}-{{$o}}-A" cannot name a task`}},
+	} {
+		def, _, err := jobspec.Parse("job.yaml", []byte(strings.Replace(text, "PRE", c.pre, 1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = def.Plan(c.vars)
+		got := problems(t, err)
+		for i, want := range c.want {
+			if i >= len(got) || !strings.HasPrefix(got[i], want) {
+				t.Errorf("%s: %q, want %q", name, got, c.want)
+				break
+			}
+		}
+	}
+}

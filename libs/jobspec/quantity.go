@@ -37,7 +37,7 @@ func (r *reader) memory(n *node) int64 {
 		return 0
 	}
 	number := strings.TrimRight(text, "KMGTkmgtibB ")
-	unit := 0.0
+	var unit float64
 	asContainers := false
 	switch text[len(number):] {
 	case "":

@@ -18,6 +18,7 @@ import (
 type reader struct {
 	c     *collector
 	p     *program // nil when the text has no template
+	def   *Definition
 	src   *lines
 	shape *rendering
 	m     *machine
@@ -204,13 +205,28 @@ func (r *reader) show(n *node) string {
 	if !n.templated || !r.checking {
 		return written
 	}
+	return written + r.given(n)
+}
+
+// given is what the templates of a node give, in brackets; empty when that is not known.
+func (r *reader) given(n *node) string {
 	quiet := *r
 	quiet.c = &collector{}
 	s, ok := quiet.resolve(n)
 	if !ok || !s.known {
-		return written
+		return ""
 	}
-	return written + " (" + quoteName(textOf(s.value)) + ")"
+	return " (" + quoteName(textOf(s.value)) + ")"
+}
+
+// showName is show for the name of a task. A launch tells what was given too, if it is made of nothing but what the
+// definition declares and does not call a secret.
+func (r *reader) showName(n *node) string {
+	shown := r.show(n)
+	if r.checking || !n.templated || r.def == nil || !r.def.declares(r.shape.sources(n.text), r.m.scope) {
+		return shown
+	}
+	return shown + r.given(n)
 }
 
 // written is the text of a node as it stands in the source.

@@ -174,12 +174,9 @@ func (r *reader) concurrency(at *pair) *Concurrency {
 		case "limit":
 			c.Limit = r.literalInt(p.value, p.key, maxConcurrency)
 		case "key":
-			r.inactive(p)
 			c.Key = r.short(p.value)
 		case "on_conflict":
-			if c.OnConflict = r.oneOf(p.value, ConflictQueue, conflicts()); c.OnConflict != ConflictQueue {
-				r.inactive(p)
-			}
+			c.OnConflict = r.oneOf(p.value, ConflictQueue, conflicts())
 		default:
 			r.unknown(p, concurrencyFields)
 		}

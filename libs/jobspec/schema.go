@@ -80,7 +80,7 @@ func (l *level) schema() form {
 	properties := form{}
 	for _, f := range l.fields() {
 		value := orNull(f.form)
-		properties[f.name] = described(value, f.doc, false)
+		properties[f.name] = described(value, f.doc+f.activityNote(), false)
 		for _, alias := range f.aliases {
 			properties[alias] = described(value, "Misspelled: "+f.name+".", true)
 		}
@@ -121,6 +121,7 @@ func described(f form, doc string, deprecated bool) form {
 func Schema() []byte {
 	root := level{"job", "A job definition of Formicary.", jobTable, []string{"job_type", "tasks"}}
 	out := root.schema()
+	out["patternProperties"] = form{"^" + hiddenKey: form{"description": "For anchors: nothing reads it."}}
 	out["$schema"], out["$id"], out["title"] = schemaDialect, schemaID, "Formicary job definition"
 	defs := form{}
 	for _, l := range levels() {

@@ -442,6 +442,22 @@ func (sh *shape) sourceOf(p *program, id int) string {
 	return p.text[s.from:s.to]
 }
 
+// sources lists the actions that printed the tokens of a text.
+func (sh *shape) sources(text string) []*stmt {
+	var out []*stmt
+	for rest := text; ; {
+		_, after, found := strings.Cut(rest, tokenBytes)
+		if !found {
+			return out
+		}
+		digits, tail, _ := strings.Cut(after, string(tokenClose))
+		if id, err := strconv.Atoi(digits); err == nil && id < len(sh.tokens) {
+			out = append(out, sh.tokens[id].source)
+		}
+		rest = tail
+	}
+}
+
 // segmentAt returns the segment of a position of the rendered text, or nil when the text is the source itself.
 func (sh *shape) segmentAt(line, column int) (*segment, int) {
 	if len(sh.segments) == 0 {

@@ -136,6 +136,13 @@ func (r *reader) task(n *node, within span, grace time.Duration) taskDraft {
 	fields.finish(n)
 	fields.checkMethod(n)
 	fields.limits(n)
+	if r.checking {
+		method := t.task.Method
+		if !t.methodKnown {
+			method = ""
+		}
+		r.checkActs(n, "task", method)
+	}
 	t.task.Spec.Method, t.task.Spec.Shell = t.task.Method, isScript(t.task.Method)
 	t.task.Late, t.unset = r.late, r.unset
 	for name := range t.task.Spec.Variables {
@@ -154,7 +161,7 @@ func (r *reader) taskName(t *taskDraft, n *node) {
 		r.fault(n, CodeMissingField, "the field task_type is missing", "the name of the task")
 		return
 	}
-	t.node, t.shown = name, r.show(name)
+	t.node, t.shown = name, r.showName(name)
 	t.task.Name, t.named = r.planned(name)
 	if !t.named {
 		t.settled = false

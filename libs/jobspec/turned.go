@@ -49,7 +49,7 @@ func turned(e *expr, piped bool) bool {
 		return part != text && part != "" && strings.Contains(text, part)
 	}
 	switch {
-	case len(part) > longestPart, e.name == "contains" && strings.ContainsAny(part, ",;| "):
+	case len(part) > longestPart && !piped, e.name == "contains" && strings.ContainsAny(part, ",;| "):
 		return false // a list of words that the variable may be one of
 	case len(e.args) == 3:
 		_, isText = constText(e.args[1])

@@ -22,6 +22,7 @@ func TestArgumentsTurnedRound(t *testing.T) {
 		`.ref | trimPrefix "v"`:          true,
 		`.ref | replace "a" "b" | upper`: true,
 		`.list | join ","`:               true,
+		`.ref | trimPrefix "https://github.com/an-organisation/a-repository/"`: true,
 		`split " " "A B"`:                true,
 		`trimPrefix "v" "v1"`:            true,
 		`trimPrefix .ref "refs/heads/"`:  false,
@@ -41,14 +42,15 @@ func TestArgumentsTurnedRound(t *testing.T) {
 		`semverCompare "^1.2" .ref`:      false,
 		`hasPrefix "https://example.com/a-long-literal-path" .prefix`: false,
 	} {
-		text := "job_type: j\ntasks:\n  - task_type: a\n    method: SHELL\n    script: x\n    environment: {X: '{{" + action + "}}'}\n"
+		line := "    environment: {X: '{{" + action + "}}'}\n"
+		text := "job_type: j\ntasks:\n  - task_type: a\n    method: SHELL\n    script: x\n" + line
 		_, warnings, err := jobspec.Parse("job.yaml", []byte(text))
 		if err != nil && !strings.Contains(err.Error(), "failed") {
 			t.Fatal(err)
 		}
 		found := false
 		for _, w := range warnings {
-			found = found || w.Code == jobspec.CodeArgumentOrder && w.Line == 6 && strings.HasPrefix(text[strings.Index(text, "environment"):][w.Column-5:], strings.Fields(w.Expected)[0])
+			found = found || w.Code == jobspec.CodeArgumentOrder && w.Line == 6 && strings.HasPrefix(line[w.Column-1:], strings.Fields(w.Expected)[0])
 		}
 		if found != want {
 			t.Errorf("%s: %v, %v; want %v", action, found, warnings, want)

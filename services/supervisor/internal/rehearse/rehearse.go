@@ -43,6 +43,8 @@ type Result struct {
 	ErrorMessage string
 	// Runs of the job: more than one after retries and RESTART_JOB.
 	Runs int
+	// Took is the time that passed, each attempt taking a second.
+	Took time.Duration
 	// Tasks of the last run by name, items of fan-outs included.
 	Tasks map[string]Task
 	// Outputs of all tasks of the last run together.
@@ -87,7 +89,7 @@ func Play(def *jobspec.Definition, vars jobspec.Vars, script Script) (*Result, e
 	if err != nil {
 		return nil, err
 	}
-	p := &player{def: def, plan: plan, script: script, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), tries: map[string]int{}}
+	p := &player{def: def, plan: plan, script: script, now: start(), tries: map[string]int{}}
 	if plan.Skip {
 		return &Result{State: string(engine.JobSkipped), Tasks: map[string]Task{}, Outputs: map[string]string{}, Steps: []string{"skip_if holds"}}, nil
 	}
@@ -112,6 +114,9 @@ func Play(def *jobspec.Definition, vars jobspec.Vars, script Script) (*Result, e
 	}
 	return nil, fmt.Errorf("the job restarts itself %d times and does not end", maxRuns)
 }
+
+// start is the time of every rehearsal.
+func start() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
 
 func builtIn(vars jobspec.Vars, def *jobspec.Definition) {
 	known := jobspec.Vars{
@@ -454,7 +459,7 @@ func (p *player) kept(group string) map[string]engine.Kept {
 func (p *player) result(runs int) *Result {
 	j := &p.state.Job
 	r := &Result{
-		State: string(j.State), ErrorCode: j.ErrorCode, ErrorMessage: j.ErrorMessage, Runs: runs,
+		State: string(j.State), ErrorCode: j.ErrorCode, ErrorMessage: j.ErrorMessage, Runs: runs, Took: p.now.Sub(start()),
 		Tasks: make(map[string]Task, len(p.state.Tasks)), Outputs: p.outputs(), Steps: p.steps,
 	}
 	for _, t := range p.state.Tasks {

@@ -1,0 +1,143 @@
+package jobspec
+
+import (
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Whether the engine acts on a field is in the tables of the fields. From there come the warnings INACTIVE_FIELD, what the
+// schema says and the list in docs/language.md; a test demands of every other field a test that fails when the engine
+// ignores it.
+
+// podMethods are the methods of containers and pods.
+func podMethods() []string { return []string{MethodDocker, MethodKubernetes} }
+
+// ofPods marks fields on which nothing but the executors of containers and pods acts.
+func ofPods(fields ...field) []field {
+	for i := range fields {
+		fields[i].methods = podMethods()
+	}
+	return fields
+}
+
+// activity is what the tables say of a field, and the kinds of mappings that it can hold.
+type activity struct {
+	field
+	levels []string
+}
+
+// activities are the tables by level and name, made once.
+var activities = sync.OnceValue(func() map[string]map[string]activity {
+	out := map[string]map[string]activity{}
+	for _, l := range append([]level{{name: "job", fields: jobTable}}, levels()...) {
+		out[l.name] = map[string]activity{}
+		for _, f := range l.fields() {
+			a := activity{field: f}
+			for _, name := range refsOf(f.form) {
+				if name != "task" { // each task is looked at by itself, when its method is known
+					a.levels = append(a.levels, name)
+				}
+			}
+			out[l.name][f.name] = a
+		}
+	}
+	return out
+})
+
+// refsOf finds the levels that a form refers to.
+func refsOf(v any) []string {
+	var out []string
+	switch v := v.(type) {
+	case form:
+		for _, key := range sortedKeys(v) {
+			if text, ok := v[key].(string); ok && key == "$ref" {
+				out = append(out, strings.TrimPrefix(text, "#/$defs/"))
+			}
+			out = append(out, refsOf(v[key])...)
+		}
+	case []any:
+		for _, item := range v {
+			out = append(out, refsOf(item)...)
+		}
+	}
+	return out
+}
+
+// checkActs warns of fields that nothing acts on. method is that of the task; empty: it is not known, or there is none.
+func (r *reader) checkActs(n *node, level, method string) {
+	if n.kind == nodeList {
+		for _, item := range n.items {
+			r.checkActs(item, level, method)
+		}
+		return
+	}
+	table := activities()[level]
+	for i := range n.pairs {
+		p := &n.pairs[i]
+		a, known := table[misspelling(level, p.key)]
+		elsewhere := method != "" && len(a.methods) > 0 && !slices.Contains(a.methods, method)
+		switch {
+		case !known || a.means(p.value):
+		case a.inactive:
+			r.warn(p.line, p.column, CodeInactiveField, "the field "+p.key+" is stored, but this version does not act on it", "")
+		case elsewhere:
+			r.warn(p.line, p.column, CodeInactiveField, "the field "+p.key+" is stored, but the method "+method+" does not act on it", "the method "+strings.Join(a.methods, " or "))
+		default:
+			for _, next := range a.levels {
+				r.checkActs(p.value, next, method)
+			}
+			if p.key == "container" && p.value.kind == nodeScalar && method != "" && !slices.Contains(podMethods(), method) {
+				r.warn(p.line, p.column, CodeInactiveField, "the image of container is stored, but the method "+method+" does not act on it", "the method "+strings.Join(podMethods(), " or "))
+			}
+		}
+	}
+}
+
+// means says that a value asks for nothing more than there is without it.
+func (a *activity) means(n *node) bool {
+	if n.kind == nodeNull {
+		return true
+	}
+	if n.kind != nodeScalar || n.templated {
+		return false
+	}
+	switch strings.ToLower(n.text) {
+	case "false", "no", "off":
+		return true
+	case a.idle:
+		return a.idle != ""
+	}
+	return false
+}
+
+// downloads warns of dependencies whose artifacts a task does not get.
+func (g *graph) downloads() {
+	if !g.r.checking || !activities()["task"]["artifacts"].inactive {
+		return
+	}
+	for i := range g.tasks {
+		t := &g.tasks[i]
+		for k := range t.edges {
+			e := &t.edges[k]
+			from, ok := g.index[e.target]
+			if !ok || !e.data || !slices.Contains(t.task.Downloads, e.target) {
+				continue
+			}
+			if options := g.tasks[from].task.Spec.Options; options != nil && options.Artifacts != nil {
+				g.r.warn(e.node.line, e.node.column, CodeInactiveField, "the task waits for "+g.tasks[from].shown+", but this version does not download its artifacts", "")
+			}
+		}
+	}
+}
+
+// activityNote is what the documentation of a field says besides.
+func (f *field) activityNote() string {
+	switch {
+	case f.inactive:
+		return " Not acted on by this version."
+	case len(f.methods) > 0:
+		return " Acted on by the methods " + strings.Join(f.methods, " and ") + " only."
+	}
+	return ""
+}

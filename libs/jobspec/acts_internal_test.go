@@ -1,0 +1,131 @@
+package jobspec
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// activeFields lists the fields that the engine acts on, as far as definitions without containers and pods reach them.
+func activeFields() []string {
+	tables := activities()
+	seen := map[string]bool{}
+	var out []string
+	var walk func(level string)
+	walk = func(level string) {
+		if seen[level] {
+			return
+		}
+		seen[level] = true
+		for _, name := range sortedKeys(tables[level]) {
+			a := tables[level][name]
+			if a.inactive || len(a.methods) > 0 {
+				continue
+			}
+			out = append(out, level+"."+name)
+			for _, next := range a.levels {
+				walk(next)
+			}
+		}
+	}
+	walk("job")
+	walk("task")
+	return out
+}
+
+// TestEveryFieldHasATest demands for each field of the language a test that fails when the engine ignores it, unless the
+// tables say that nothing acts on it.
+func TestEveryFieldHasATest(t *testing.T) {
+	list, err := os.ReadFile("testdata/field_tests.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]string{}
+	for line := range strings.Lines(string(list)) {
+		field, test, ok := strings.Cut(strings.TrimSpace(line), " ")
+		if field == "" || strings.HasPrefix(field, "#") {
+			continue
+		}
+		if _, twice := tests[field]; twice || !ok {
+			t.Errorf("the line of %s is no field and its test, or is there twice", field)
+		}
+		tests[field] = test
+	}
+	active := activeFields()
+	var open []string
+	for _, field := range active {
+		switch test := tests[field]; {
+		case test == "":
+			t.Errorf("%s has no test that fails when the engine ignores it: name one in testdata/field_tests.txt, or mark the field as inactive", field)
+		case test == "TODO":
+			open = append(open, field)
+		case !strings.HasPrefix(test, "- "):
+			checkTest(t, field, test)
+		}
+		delete(tests, field)
+	}
+	for field := range tests {
+		t.Errorf("%s is no field that the engine acts on", field)
+	}
+	const most = 15 // to be made smaller, not larger
+	if len(open) > most {
+		t.Errorf("%d fields have no test yet, at most %d may: %s", len(open), most, strings.Join(open, ", "))
+	}
+}
+
+// checkTest finds a test by its name. Where its cases are named after fields, the field must be among them.
+func checkTest(t *testing.T, field, test string) {
+	t.Helper()
+	dir, name, _ := strings.Cut(test, ".")
+	files, err := filepath.Glob(filepath.Join("../..", dir, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	declared := regexp.MustCompile(`(?m)^func ` + regexp.QuoteMeta(name) + `\(t \*testing\.T\)`)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !declared.Match(text) {
+			continue
+		}
+		_, last, _ := strings.Cut(field, ".")
+		byField := strings.HasPrefix(name, "TestFields")
+		if byField && !strings.Contains(string(text), `"`+field+`"`) && !strings.Contains(string(text), "task_type: "+last) && !strings.Contains(string(text), `task_type: `+last+",") {
+			t.Errorf("%s: %s has no case of this name", field, test)
+		}
+		return
+	}
+	t.Errorf("%s: there is no test %s", field, test)
+}
+
+// TestInactiveFieldsAreDocumented holds the list of the language's page against the tables.
+func TestInactiveFieldsAreDocumented(t *testing.T) {
+	var inactive, ofPods []string
+	tables := activities()
+	for level, table := range tables {
+		for name, a := range table {
+			shown := "`" + name + "`"
+			if level != "job" && level != "task" {
+				shown = "`" + level + "." + name + "`"
+			}
+			switch {
+			case a.inactive && a.idle != "":
+				inactive = append(inactive, shown+" other than `"+a.idle+"`")
+			case a.inactive:
+				inactive = append(inactive, shown)
+			case len(a.methods) > 0:
+				ofPods = append(ofPods, shown)
+			}
+		}
+	}
+	slices.Sort(inactive)
+	slices.Sort(ofPods)
+	holdDocs(t, "../../docs/language.md", "inactive fields",
+		"- "+strings.Join(slices.Compact(inactive), ", ")+"\n- of other methods than `DOCKER` and `KUBERNETES`: "+strings.Join(slices.Compact(ofPods), ", ")+
+			"; the image of `container`\n- the downloads of `dependencies`: the task waits for them\n")
+}
