@@ -307,7 +307,7 @@ func (x *execution) answer(res *http.Response) executor.End {
 	}
 	end.Body = string(raw)
 	if len(raw) > keptWhole {
-		end.Body = string(raw[:keptOfLong])
+		end.Body, end.BodyCut = string(raw[:keptOfLong]), true
 		_, _ = x.out.Write(raw)
 	}
 	return end
