@@ -26,6 +26,7 @@ import "strings"
 //
 //	{task}.ForkedJobID       id of the job that a FORK_JOB task submitted: {{.fork.ForkedJobID}}, or
 //	                         {{index . "my-fork.ForkedJobID"}} when the name is no identifier
+//	{task}_result            the body of an HTTP task; of a JSON object {{.call_result.id}} is a field
 //	{task}-status            how a task ended: {{index . "build-status"}}
 //	{task}_ArtifactURL_{n}   a URL of the n-th artifact of a task
 //	{task}_results, FanOutItemCount, FanOutSource, FanOutMode   of a fan-out

@@ -145,6 +145,22 @@ func (m *machine) local(e *expr, f *frame) (any, error) {
 	return l.value, nil
 }
 
+// fieldOfText returns a field of a text that is a JSON object.
+func (m *machine) fieldOfText(text, name string, pos int) (any, error) {
+	if err := m.spend(1 + len(text)/pieceOfWork); err != nil {
+		return nil, faultf(pos, CodeTemplateLimit, "the template works too much")
+	}
+	parsed, err := fromJSON(text)
+	object, ok := parsed.(map[string]any)
+	if err != nil || !ok {
+		return nil, faultf(pos, CodeTemplateFailed, "the field %s is asked of what is no mapping", name)
+	}
+	if v, ok := object[name]; ok {
+		return v, nil
+	}
+	return missing{name: name, pos: pos}, nil
+}
+
 func (m *machine) fields(e *expr, f *frame) (any, error) {
 	v, err := m.eval(e.args[0], f)
 	if err != nil {
@@ -168,6 +184,10 @@ func (m *machine) fields(e *expr, f *frame) (any, error) {
 			}
 		case nil:
 			return missing{name: name, pos: e.pos}, nil
+		case string: // an output, or the body of an HTTP task
+			if v, err = m.fieldOfText(x, name, e.pos); err != nil {
+				return nil, err
+			}
 		default:
 			return nil, faultf(e.pos, CodeTemplateFailed, "the field %s is asked of what is no mapping", name)
 		}

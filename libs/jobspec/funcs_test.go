@@ -65,7 +65,7 @@ func TestTemplatesAsTextTemplate(t *testing.T) {
 func TestFunctions(t *testing.T) {
 	vars := jobspec.Vars{
 		"s": "héllo wörld", "list": []any{"a", 2, true}, "json": `{"a":[1,{"b":null}]}`, "JobID": "id", "EpochSecs": 1700000000,
-		"v": "1.4.2", "count": "5", "big": 12345678901, "zero": 0, "no": false, "sub.ForkedJobID": "child",
+		"v": "1.4.2", "count": "5", "big": 12345678901, "zero": 0, "no": false, "sub.ForkedJobID": "child", "call_result": `{"id": 7, "who": {"name": "ann"}}`,
 	}
 	for text, want := range map[string]string{
 		`{{default "d" .none}}{{default "d" .v}}{{default "d" ""}}`:                                            "d1.4.2d",
@@ -91,12 +91,14 @@ func TestFunctions(t *testing.T) {
 		`{{required "no" .v}}{{sha256 "abc"}}`:                                                                 "1.4.2ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
 		`{{semverCompare ">=1.2, <2" .v}}{{semverCompare "^1.5" .v}}{{semverCompare "~1.4.0" .v}}{{semverCompare "1.4.2" .v}}{{semverCompare ">1.4.2-rc1" .v}}`: "truefalsetruetruetrue",
 		`{{semverCompare "<1.0.0-rc.11" "1.0.0-rc.2"}}{{semverCompare "!=1.0" "1.0.0"}}`:                                                                        "truefalse",
-		`{{.sub.ForkedJobID}}`:                         "child",
-		`{{printf "%d %s %.1f" .count .count .count}}`: "5 5 5.0",
-		`{{.list}} {{.big}}`:                           `["a",2,true] 12345678901`,
-		`{{index . "v"}}{{len (index . "list")}}`:      "1.4.23",
-		`{{lt .count 10}}`:                             "true",
-		`{{.TaskType}}{{.JobType}}{{.JobRetry}}`:       "aj0",
+		`{{.sub.ForkedJobID}}`:                          "child",
+		`{{.call_result.id}} {{.call_result.who.name}}`: "7 ann",
+		`{{.call_result}}`:                              `{"id": 7, "who": {"name": "ann"}}`,
+		`{{printf "%d %s %.1f" .count .count .count}}`:  "5 5 5.0",
+		`{{.list}} {{.big}}`:                            `["a",2,true] 12345678901`,
+		`{{index . "v"}}{{len (index . "list")}}`:       "1.4.23",
+		`{{lt .count 10}}`:                              "true",
+		`{{.TaskType}}{{.JobType}}{{.JobRetry}}`:        "aj0",
 	} {
 		got, err := rendered(t, text, vars)
 		if err != nil || got != want {

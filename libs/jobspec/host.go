@@ -9,8 +9,9 @@ import (
 )
 
 // Host does what three functions of templates ask for and text alone cannot do: CountByJobTypeAndState, SubmitJob and
-// SubmitJobsFromJSON. They are there at the launch only, in PlanWith. Their results become variables of the plan, so
-// that the renderings that follow show the same ones and do nothing again.
+// SubmitJobsFromJSON. They are there at the launch, in PlanWith: their results become variables of the plan, so that the
+// renderings that follow show the same ones and do nothing again. And they are at the claim of a task in whose own section
+// they stand and could not be answered before, with Lookups.Host.
 type Host interface {
 	// CountByState counts the requests of a job type that are in one of the states; no states: in any.
 	CountByState(jobType string, states []string) (int, error)
@@ -36,6 +37,8 @@ type hosting struct {
 	// vague says that nothing is to be done yet: results count as unknown.
 	vague          bool
 	counts, submit int
+	// asked says that something was asked for while vague.
+	asked bool
 	// err is the first error of the host. It ends the rendering and is no fault of the definition.
 	err error
 }
@@ -67,6 +70,9 @@ func hosted(call func(in *invocation, h *hosting, key string, args []any) (any, 
 			if s.onRead != nil {
 				s.onRead(key, unknown{})
 			}
+			if h != nil {
+				h.asked = true
+			}
 			return unknown{}, nil
 		case h == nil:
 			return nil, faultf(in.pos, CodeTemplateFailed,
@@ -77,6 +83,9 @@ func hosted(call func(in *invocation, h *hosting, key string, args []any) (any, 
 			v, err := call(in, h, key, args)
 			if err != nil {
 				return nil, err
+			}
+			if s.vars == nil {
+				s.vars = Vars{}
 			}
 			s.vars[key] = v
 			return s.get(key, in.pos), nil

@@ -72,6 +72,7 @@ func (d *Definition) ItemWith(name string, item Item, index int, vars Vars, l *L
 		return nil, err
 	}
 	own := s.itemVars(item.Value, index)
+	defer s.hosted(l)()
 	t, err := s.read(own)
 	if err != nil {
 		return nil, err

@@ -95,3 +95,37 @@ func TestHowLongAJobMayWaitForItsStart(t *testing.T) {
 		}
 	}
 }
+
+// A header that no message can hold is refused when it is read, or rendered, with its place.
+func TestHeadersThatCannotBeSent(t *testing.T) {
+	const text = `job_type: j
+%swebhook: {url: "https://h.example", headers: {X-A: %s}}
+tasks:
+- task_type: a
+  method: HTTP_GET
+  url: https://h.example
+  headers: {X-B: %s}
+  webhook: {url: "https://h.example", headers: {%s: v}}
+`
+	for name, tt := range map[string]struct{ job, task, hook, want string }{
+		"right":           {"v", "'{{.v}}'", "X-C", ""},
+		"of the job":      {`"a\nb"`, "v", "X-C", "2:"},
+		"of the task":     {"v", `"a\rb"`, "X-C", "7:"},
+		"a name":          {"v", "v", "'X C'", "8:"},
+		"rendered":        {"'{{.bad}}'", "v", "X-C", "2:"},
+		"rendered, task":  {"v", "'{{.bad}}'", "X-C", "7:"},
+		"a tab is a text": {`"a\tb"`, "v", "X-C", ""},
+	} {
+		d, _, err := Parse("", fmt.Appendf(nil, text, "", tt.job, tt.task, tt.hook))
+		if err == nil {
+			_, err = d.Plan(Vars{"v": "v", "bad": "secret\nX-D: 1"})
+		}
+		got := ""
+		if err != nil {
+			got = strings.TrimPrefix(err.Error(), ":")
+		}
+		if tt.want == "" && err != nil || !strings.HasPrefix(got, tt.want) || strings.Contains(got, "secret") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -11,6 +11,22 @@ type Lookups struct {
 	// Tasks that conditions ask about, by name; AllTasks says that one goes through them.
 	Tasks    map[string]TaskFields
 	AllTasks bool
+
+	// Hosts says that functions which ask a host may stand in the section: Host answers them, and where it is nil Asked
+	// says that one was asked for, and the result is of no use. HostErr is an error of Host, which is no fault of the
+	// definition.
+	Hosts   bool
+	Host    Host
+	Asked   bool
+	HostErr error
+}
+
+// host is what answers the functions of a section at its claim; nil when nothing does.
+func (l *Lookups) host() *hosting {
+	if l == nil || !l.Hosts {
+		return nil
+	}
+	return &hosting{host: l.Host, vague: l.Host == nil}
 }
 
 // TaskFields is what is asked of a task beside its state, exit code, failure class and message.

@@ -52,6 +52,13 @@ func isHTTP(method string) bool {
 	return false
 }
 
+// GivesBody reports whether what a task of the method answers becomes the variable ResultVar.
+func GivesBody(method string) bool { return isHTTP(method) }
+
+// ResultVar names the variable that holds the body which the HTTP task of a name was answered with. Of an item of a
+// fan-out it is one of its outputs, by the name of the task.
+func ResultVar(task string) string { return task + "_result" }
+
 // isScript reports whether the method runs script lines.
 func isScript(method string) bool {
 	return method == MethodShell || method == MethodDocker || method == MethodKubernetes

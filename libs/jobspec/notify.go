@@ -192,7 +192,7 @@ func (r *reader) webhook(at *pair) *Webhook {
 		case "url":
 			w.URL = r.url(p.value)
 		case "headers":
-			w.Headers = r.texts(p.value)
+			w.Headers = r.headers(p.value)
 		case "query":
 			w.Query = r.texts(p.value)
 		default:

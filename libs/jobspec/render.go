@@ -151,6 +151,7 @@ func (d *Definition) TaskWith(name string, vars Vars, l *Lookups) (*Task, error)
 	if err != nil {
 		return nil, err
 	}
+	defer s.hosted(l)()
 	t, err := s.read(nil)
 	if err != nil {
 		return nil, err
@@ -191,6 +192,18 @@ func (d *Definition) section(name string, vars Vars, l *Lookups) (*section, erro
 		grace = r.duration(n)
 	}
 	return &section{reader: r, node: list.items[i], within: r.extent(list, i), grace: grace}, nil
+}
+
+// hosted lets the host of l answer while the section is read, and notes what became of that. What stands around the
+// section was rendered without one: every claim renders it.
+func (s *section) hosted(l *Lookups) (note func()) {
+	h := l.host()
+	s.m.scope.hosting = h
+	return func() {
+		if h != nil {
+			l.Asked, l.HostErr = h.asked, h.err
+		}
+	}
 }
 
 // read reads the section; item are the variables of an item, if it is one. err is Problems.

@@ -307,7 +307,7 @@ func (r *taskFieldReader) spec(p *pair) {
 	case "url":
 		spec.URL, _ = r.text(n)
 	case "headers":
-		spec.Headers = r.texts(n)
+		spec.Headers = r.headers(n)
 		if len(spec.Headers) > maxHeaders {
 			r.fault(n, CodeInvalidValue, "there are too many headers", fmt.Sprintf("at most %d", maxHeaders))
 		}

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -62,6 +64,12 @@ func (r renamed) Invoke(ctx context.Context, method string, in, out any, opts ..
 	return r.ClientConn.Invoke(ctx, strings.Replace(method, "grpc.health.v1.", "test.", 1), in, out, opts...)
 }
 
+// state is an error of a database.
+type state string
+
+func (s state) Error() string    { return "secret" }
+func (s state) SQLState() string { return string(s) }
+
 func TestErrorsAtTheBorder(t *testing.T) {
 	typed := errs.Invalid("BAD", "bad %d", 1).WithViolations(errs.Violation{Field: "f", Description: "d", Reason: "R"})
 	for _, c := range []struct {
@@ -74,6 +82,14 @@ func TestErrorsAtTheBorder(t *testing.T) {
 		{"typed", fmt.Errorf("secret: %w", typed), "BAD", codes.InvalidArgument, "bad 1"},
 		{"untyped", errors.New("secret"), "", codes.Internal, "internal error"},
 		{"wrapped status", fmt.Errorf("secret: %w", status.Error(codes.NotFound, "x")), "", codes.Internal, "internal error"},
+		{"connection ended", fmt.Errorf("secret: %w", state("57P01")), "AWAY", codes.Unavailable, "a server that it needs is away for a moment; try again"},
+		{"too many connections", state("53300"), "AWAY", codes.Unavailable, "a server that it needs is away for a moment; try again"},
+		{"connection failure", state("08006"), "AWAY", codes.Unavailable, "a server that it needs is away for a moment; try again"},
+		{"cut", fmt.Errorf("secret: %w", io.ErrUnexpectedEOF), "AWAY", codes.Unavailable, "a server that it needs is away for a moment; try again"},
+		{"broken pipe", fmt.Errorf("secret: %w", &net.OpError{Op: "write", Err: syscall.EPIPE}), "AWAY", codes.Unavailable, "a server that it needs is away for a moment; try again"},
+		{"bad content", state("22021"), "", codes.Internal, "internal error"},
+		{"a constraint", state("23505"), "", codes.Internal, "internal error"},
+		{"a slow statement", state("57014"), "", codes.DeadlineExceeded, "not done in time"},
 		{"cancelled, but not by the caller", context.Canceled, "SHUTTING_DOWN", codes.Unavailable, "this server is ending; try again"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -86,6 +86,8 @@ func border(ctx context.Context, log *slog.Logger, method string, panicked any, 
 	s := ToStatus(ending(ctx, err))
 	if s.Code() == codes.Internal || s.Code() == codes.Unknown {
 		log.ErrorContext(ctx, "call failed", "method", method, "error", err)
+	} else if _, typed := errors.AsType[*errs.Error](err); !typed && s.Code() == codes.Unavailable {
+		log.WarnContext(ctx, "call could not be done", "method", method, "error", err)
 	}
 	return s.Err()
 }

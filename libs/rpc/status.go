@@ -26,7 +26,7 @@ var codeOf = map[errs.Code]codes.Code{
 }
 
 // ToStatus turns an error into what a caller may see: a typed error whole, the end of the caller's context as such, a
-// status made by a handler as it is, anything else as internal without its text.
+// status made by a handler as it is, a server that was lost as UNAVAILABLE, anything else as internal without its text.
 func ToStatus(err error) *status.Status {
 	if typed, ok := errors.AsType[*errs.Error](err); ok {
 		return fromTyped(typed)
@@ -39,6 +39,12 @@ func ToStatus(err error) *status.Status {
 	}
 	if s, ok := err.(interface{ GRPCStatus() *status.Status }); ok {
 		return s.GRPCStatus()
+	}
+	switch {
+	case away(err):
+		return fromTyped(errAway)
+	case slow(err):
+		return status.New(codes.DeadlineExceeded, "not done in time")
 	}
 	return status.New(codes.Internal, "internal error")
 }

@@ -319,15 +319,15 @@ func TestTimeouts(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		w.newAnt("ant1", 0, nil)
-		id := w.admit(plan(jobspec.Task{Name: "a", PendingTimeout: 500 * time.Millisecond}))
-		if e := w.becomes(id, executionv1.Execution_FAILED); e.GetErrorCode() != "ERR_TASK_TIMED_OUT" || !strings.Contains(e.GetErrorMessage(), "within 500ms: ") {
+		id := w.admit(plan(jobspec.Task{Name: "a", PendingTimeout: 3 * time.Second}))
+		if e := w.becomes(id, executionv1.Execution_FAILED); e.GetErrorCode() != "ERR_TASK_TIMED_OUT" || !strings.Contains(e.GetErrorMessage(), "within 3s: ") {
 			t.Errorf("error %s: %s", e.GetErrorCode(), e.GetErrorMessage())
 		}
 		p := plan(task("a"))
-		p.PendingTimeout = 500 * time.Millisecond
+		p.PendingTimeout = 3 * time.Second
 		id = w.admit(p)
 		e := w.becomes(id, executionv1.Execution_FAILED)
-		if e.GetErrorCode() != "ERR_JOB_TIMEOUT" || !strings.HasPrefix(e.GetErrorMessage(), "it did not start within 500ms: ") {
+		if e.GetErrorCode() != "ERR_JOB_TIMEOUT" || !strings.HasPrefix(e.GetErrorMessage(), "it did not start within 3s: ") {
 			t.Errorf("error %s: %s", e.GetErrorCode(), e.GetErrorMessage())
 		}
 		w.settled()

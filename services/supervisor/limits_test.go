@@ -31,7 +31,7 @@ func TestTimeoutsOfTasksWithoutAnAnt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			id := ""
+			var id string
 			if tasks == nil {
 				id = w.admitText("job_type: job\ntasks:\n- {task_type: x, method: FORK_JOB, fan_out: {items: [1, 2], fork_job_type: child-job}, timeout: 1s}\n")
 			} else {

@@ -31,7 +31,8 @@ func TestNoticesAreKeptUntilTheyAreStored(t *testing.T) {
 		for _, n := range res.GetNotices() {
 			ids = append(ids, n.GetId())
 			if n.GetRequestId() != id || n.GetRun() != 1 || n.GetOrgId() != "default" || (n.GetKind() == "task") != (len(n.GetWebhook()) > 0) ||
-				(n.GetKind() == "approval") != slices.Equal(n.GetRecipients(), []string{"ann@example.com"}) || n.GetTime().GetSeconds() == 0 {
+				(n.GetKind() == "approval") != slices.Equal(n.GetRecipients(), []string{"ann@example.com"}) || n.GetTime().GetSeconds() == 0 ||
+				(n.GetKind() == "task") != (n.GetStartedAt() != nil && n.GetEndedAt() != nil) {
 				t.Errorf("%v", n)
 			}
 		}

@@ -67,12 +67,12 @@ func (a *attempt) result(end executor.End, why *stopped) *antv1.Result {
 			r.Outputs[clean(k)] = a.text(v)
 		}
 	}
-	r.Body = a.text(end.Body)
+	r.Body, r.BodyCut = a.text(end.Body), end.BodyCut
 	if a.work.GetSpec().GetReportStdout() {
 		r.Body = clean(a.log.Head())
 	}
 	if len(r.GetBody()) > maxBody { // what stands for bytes that are no text is longer than they are
-		r.Body = strings.ToValidUTF8(r.GetBody()[:shortBody], "")
+		r.Body, r.BodyCut = strings.ToValidUTF8(r.GetBody()[:shortBody], ""), true
 	}
 	return r
 }

@@ -67,6 +67,8 @@ type End struct {
 	Outputs map[string]string
 	// Body is the result of HTTP methods.
 	Body string
+	// BodyCut says that Body is the beginning of a longer one.
+	BodyCut bool
 }
 
 // Refuse is the end of a task that asks for what no ant can do.

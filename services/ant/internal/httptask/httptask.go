@@ -16,6 +16,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/formicary/formicary/services/ant/internal/executor"
 )
 
@@ -219,6 +221,9 @@ func (x *execution) request(ctx context.Context) (*http.Request, error) {
 		req.Header.Set("Idempotency-Key", x.task.IdempotencyKey)
 	}
 	for k, v := range x.task.Headers {
+		if !httpguts.ValidHeaderFieldName(k) || !httpguts.ValidHeaderFieldValue(v) {
+			return nil, fmt.Errorf("the header %q cannot be sent: its name or its value holds what no header may, a line break for example", k)
+		}
 		if strings.EqualFold(k, "Host") {
 			req.Host = v
 			continue
@@ -307,7 +312,7 @@ func (x *execution) answer(res *http.Response) executor.End {
 	}
 	end.Body = string(raw)
 	if len(raw) > keptWhole {
-		end.Body = string(raw[:keptOfLong])
+		end.Body, end.BodyCut = string(raw[:keptOfLong]), true
 		_, _ = x.out.Write(raw)
 	}
 	return end

@@ -120,6 +120,16 @@ func TestBadURL(t *testing.T) {
 	}
 }
 
+func TestHeadersThatCannotBeSent(t *testing.T) {
+	e := start(t, true)
+	for name, value := range map[string]string{"X-A": "a\nb", "X-B": "a\x00", "X C": "a"} {
+		end, _ := execute(e, executor.Task{Method: "HTTP_GET", URL: "http://127.0.0.1:1/", Headers: map[string]string{name: value}})
+		if end.Class != executor.Rejected || !strings.Contains(end.Message, "header") {
+			t.Errorf("%q: %+v", name, end)
+		}
+	}
+}
+
 func TestURLAsScript(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(echo))
 	defer s.Close()

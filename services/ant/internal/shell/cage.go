@@ -16,6 +16,9 @@ type cage interface {
 	// kill kills what is in the cage and reports whether something was alive in it. shell is the process that was
 	// started in it: dead but not reaped, so its number is still its own.
 	kill(shell int) (alive bool)
+	// ask sends TERM to what is alive in it outside the process group of shell, which has had it, and reports whether
+	// anything is alive. told remembers who was asked: nobody is twice.
+	ask(shell int, told map[process]bool) (alive bool)
 	// free gives the cage back, empty or not.
 	free(empty bool)
 }
@@ -24,6 +27,7 @@ const (
 	killPatience = 5 * time.Second
 	firstPause   = 50 * time.Microsecond
 	longestPause = 20 * time.Millisecond
+	leavePause   = 100 * time.Millisecond // while a process uses its grace
 )
 
 // clear kills until nothing is alive in the cage; it gives up on processes that the kernel does not let go.
@@ -52,7 +56,39 @@ func (k *kinship) free(bool)                  {}
 
 func (k *kinship) kill(shell int) bool {
 	_ = unix.Kill(-shell, unix.SIGKILL)
-	alive := false
+	all := k.members(shell)
+	for _, p := range all {
+		family := descendants(p.pid)
+		kill(p.pid)
+		for _, d := range family {
+			kill(d)
+		}
+	}
+	return len(all) > 0
+}
+
+func (k *kinship) ask(shell int, told map[process]bool) bool {
+	all := k.members(shell)
+	for _, p := range all {
+		for _, pid := range append([]int{p.pid}, descendants(p.pid)...) {
+			term(pid, shell, told)
+		}
+	}
+	return len(all) > 0
+}
+
+// term asks a process to end that was not asked yet.
+func term(pid, shell int, told map[process]bool) {
+	p, ok := readProcess(pid)
+	if who := (process{pid: p.pid, start: p.start}); ok && !p.zombie && p.group != shell && !told[who] {
+		told[who] = true
+		_ = unix.Kill(pid, unix.SIGTERM)
+	}
+}
+
+// members are the living processes that lost their parents; they stand for their descendants. The dead are reaped.
+func (k *kinship) members(shell int) []process {
+	var alive []process
 	for _, pid := range k.candidates() {
 		if pid == shell || pid == os.Getpid() {
 			continue
@@ -67,12 +103,7 @@ func (k *kinship) kill(shell int) bool {
 			}
 			continue
 		}
-		alive = true
-		family := descendants(pid)
-		kill(pid)
-		for _, d := range family {
-			kill(d)
-		}
+		alive = append(alive, p)
 	}
 	return alive
 }

@@ -181,6 +181,17 @@ func (c *cgroup) kill(shell int) bool {
 	return true
 }
 
+func (c *cgroup) ask(shell int, told map[process]bool) (alive bool) {
+	for _, pid := range pids(trimmed(filepath.Join(c.dir, "cgroup.procs"))) {
+		if p, ok := readProcess(pid); pid == shell || !ok || p.zombie {
+			continue
+		}
+		alive = true
+		term(pid, shell, told)
+	}
+	return alive
+}
+
 // killGroup kills every process in the group, at once where the kernel can, else one by one.
 func killGroup(dir string) {
 	if write(filepath.Join(dir, "cgroup.kill"), "1") == nil {

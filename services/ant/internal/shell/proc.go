@@ -13,9 +13,9 @@ import (
 
 // process is what /proc/<pid>/stat says of a process.
 type process struct {
-	pid, parent, session int
-	zombie               bool
-	start                uint64 // clock ticks since boot
+	pid, parent, group, session int
+	zombie                      bool
+	start                       uint64 // clock ticks since boot
 }
 
 // ticksPerSecond is USER_HZ, the unit of start times; it is 100 on every architecture that Go runs on.
@@ -31,12 +31,13 @@ func readProcess(pid int) (process, bool) {
 		return process{}, false
 	}
 	f := strings.Fields(string(raw[end+1:]))
-	const state, parent, session, start = 0, 1, 3, 19
+	const state, parent, group, session, start = 0, 1, 2, 3, 19
 	if len(f) <= start {
 		return process{}, false
 	}
 	p := process{pid: pid, zombie: f[state] == "Z" || f[state] == "X"}
 	p.parent, _ = strconv.Atoi(f[parent])
+	p.group, _ = strconv.Atoi(f[group])
 	p.session, _ = strconv.Atoi(f[session])
 	p.start, _ = strconv.ParseUint(f[start], 10, 64)
 	return p, true

@@ -247,11 +247,10 @@ func untilDead(pid int) error {
 }
 
 // settle ends what the dead shell left: background processes may hold the output open for a moment, then everything in
-// the cage is killed and the output is cut.
+// the cage is killed and the output is cut. Of a session that was stopped they get the grace that the shell did not need.
 func (s *session) settle(c *child) {
-	s.mu.Lock()
-	hold := time.NewTimer(max(s.e.opts.Hold, time.Until(s.deadline))) // a child may need the grace that the shell did not
-	s.mu.Unlock()
+	s.leave(c)
+	hold := time.NewTimer(s.e.opts.Hold)
 	defer hold.Stop()
 	select {
 	case <-c.drained:
@@ -266,6 +265,20 @@ func (s *session) settle(c *child) {
 	case <-time.After(s.e.opts.Hold / 4): // what was in the pipe is read by now
 		_ = c.read.SetReadDeadline(time.Now())
 		<-c.drained
+	}
+}
+
+// leave asks what a stopped session has left in other process groups to end, and waits until nothing of it lives or the
+// grace is over.
+func (s *session) leave(c *child) {
+	s.mu.Lock()
+	deadline := s.deadline
+	s.mu.Unlock()
+	told := map[process]bool{}
+	pause := firstPause
+	for time.Now().Before(deadline) && s.cage.ask(c.process.Pid, told) {
+		time.Sleep(pause) // the kernel gives no event for this that were cheaper
+		pause = min(2*pause, leavePause)
 	}
 }
 

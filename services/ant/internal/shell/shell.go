@@ -4,6 +4,8 @@
 // after_script by its exit trap, so directory and variables carry over. The shell and all that it starts live in a
 // cage, a control group where one can be made. When the shell has ended, whatever is left in the cage is killed before
 // the attempt counts as ended, and the shell itself is reaped only after that: until then its number cannot be reused.
+// What a session that was stopped has left in other process groups is asked to end first, and gets what is left of the
+// grace; the attempt ends when nothing of it lives.
 //
 // If the ant is killed, the kernel kills the shell (parent death signal), and the ant's next life kills the rest by the
 // cage, by the traces in its spool and by the mark in the environment.

@@ -270,3 +270,26 @@ func TestSlack(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What no server will ever take is refused at once, and nothing is sent.
+func TestWhatCannotBeSentIsRefused(t *testing.T) {
+	called := 0
+	s := serve(t, func(http.ResponseWriter, *http.Request) { called++ })
+	c := channels(t, open())
+	for name, change := range map[string]func(*notify.Delivery){
+		"a value with a line break":  func(d *notify.Delivery) { d.Target.Headers = map[string]string{"X-A": "a\nb"} },
+		"a value with NUL":           func(d *notify.Delivery) { d.Target.Headers = map[string]string{"X-A": "a\x00b"} },
+		"a name with a space":        func(d *notify.Delivery) { d.Target.Headers = map[string]string{"X A": "a"} },
+		"a URL with a line break":    func(d *notify.Delivery) { d.Target.Address = s.URL + "/a\nb" },
+		"a URL with another control": func(d *notify.Delivery) { d.Target.Address = s.URL + "/\x7f" },
+	} {
+		d := delivery("webhook", s.URL)
+		change(d)
+		if err := c.Send(t.Context(), d); !notify.Refused(err) || strings.Contains(err.Error(), "a\nb") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if called > 0 {
+		t.Errorf("%d requests were made", called)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"net/url"
 
 	"github.com/google/uuid"
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/formicary/formicary/services/job-manager/internal/notify"
 )
@@ -31,6 +32,9 @@ func (c *Channels) webhook(ctx context.Context, d *notify.Delivery) error {
 	}
 	header := http.Header{}
 	for name, value := range d.Target.Headers {
+		if !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
+			return notify.Refuse("the header %q cannot be sent: its name or its value holds what no header may, a line break for example", name)
+		}
 		header.Set(name, value)
 	}
 	header.Set(headerDelivery, d.ID.String())

@@ -176,6 +176,6 @@ func ofNotice(m *executionv1.TaskNotice) ([]notify.Delivery, error) {
 	return notify.OfNotice(&notify.Notice{
 		ID: id, RequestID: request, Run: int(m.GetRun()), OrgID: m.GetOrgId(), JobType: m.GetJobType(), Task: m.GetTask(), Kind: m.GetKind(),
 		State: m.GetState(), ExitCode: int(m.GetExitCode()), Message: m.GetMessage(), Webhook: m.GetWebhook(), Recipients: m.GetRecipients(),
-		At: m.GetTime().AsTime(),
+		At: m.GetTime().AsTime(), StartedAt: moment(m.GetStartedAt()), EndedAt: moment(m.GetEndedAt()),
 	})
 }

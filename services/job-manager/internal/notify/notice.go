@@ -30,6 +30,8 @@ type Notice struct {
 	Webhook    []byte
 	Recipients []string
 	At         time.Time
+	// StartedAt and EndedAt are those of the task; nil where there is none.
+	StartedAt, EndedAt *time.Time
 }
 
 // OfNotice returns what is told because of a notice.
@@ -40,6 +42,7 @@ func OfNotice(n *Notice) ([]Delivery, error) {
 	m := &s.message
 	switch n.Kind {
 	case "task":
+		m.StartedAt, m.EndedAt = n.StartedAt, n.EndedAt
 		m.Event, m.ExitCode, m.ErrorMessage = "task."+strings.ToLower(n.State), &n.ExitCode, cut(n.Message, maxText)
 		s.subject = fmt.Sprintf("Task %s of job %s %s", n.Task, n.JobType, strings.ToLower(n.State))
 	case "approval":

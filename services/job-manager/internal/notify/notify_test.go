@@ -135,6 +135,11 @@ func TestNotices(t *testing.T) {
 	if s := fmt.Sprint(got); s != "[slack slack email webhook slack email]" {
 		t.Error(s)
 	}
+	began, ended := time.Unix(1, 0), time.Unix(3, 0)
+	all, err = OfNotice(&Notice{ID: uuid.New(), Kind: "task", State: "COMPLETED", Webhook: []byte("{}"), StartedAt: &began, EndedAt: &ended})
+	if err != nil || all[0].Message.Duration() != 2*time.Second || all[0].Message.StartedAt != &began {
+		t.Errorf("%+v, %v", all, err)
+	}
 	for name, bad := range map[string]Notice{
 		"kind": {Kind: "x", Recipients: []string{"#a"}}, "nobody": {Kind: "task"}, "webhook": {Kind: "task", Webhook: []byte("{")},
 	} {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/formicary/formicary/services/job-manager/internal/pg/db"
 	"github.com/formicary/formicary/services/job-manager/internal/request"
 )
@@ -45,6 +47,11 @@ func (s *Store) Standing(ctx context.Context, recs []request.Record, ranked bool
 				return nil, now, err
 			}
 		}
+		if ranked && recs[i].ParentID != nil && t.MaxConcurrency > 0 {
+			if out[i].Ancestors, err = s.ancestors(ctx, &recs[i]); err != nil {
+				return nil, now, err
+			}
+		}
 	}
 	return out, now, nil
 }
@@ -76,6 +83,15 @@ func gatesOf(rec *request.Record, gates []db.GatesRow) []request.ClosedGate {
 		}
 	}
 	return append(ofType, ofClass...)
+}
+
+// ancestors returns those that hold a place of the job type of rec.
+func (s *Store) ancestors(ctx context.Context, rec *request.Record) ([]string, error) {
+	ids, err := s.q.ActiveAncestors(ctx, db.ActiveAncestorsParams{ID: rec.ID, OrgID: rec.OrgID, JobType: rec.JobType})
+	if err != nil {
+		return nil, fmt.Errorf("find ancestors of request %s: %w", rec.ID, err)
+	}
+	return column(ids, uuid.UUID.String), nil
 }
 
 func (s *Store) rank(ctx context.Context, rec *request.Record) (int64, error) {

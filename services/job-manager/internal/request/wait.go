@@ -2,6 +2,7 @@ package request
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -48,6 +49,8 @@ type Standing struct {
 	MaxConcurrency int
 	Active         int
 	Holders        []string
+	// Ancestors of the request are among those that are active, the nearest first. They are looked for when its rank is.
+	Ancestors []string
 	// Gates are the closed gates of its job type and of its placement class.
 	Gates []ClosedGate
 	// Rank among the queued requests of its job type.
@@ -91,6 +94,28 @@ func (r *Record) Told() string {
 	return r.ErrorMessage
 }
 
+// holders are those of the places, its own ancestors before others.
+func holders(s Standing) []string {
+	all := slices.Clone(s.Ancestors)
+	for _, h := range s.Holders {
+		if !slices.Contains(all, h) {
+			all = append(all, h)
+		}
+	}
+	return all
+}
+
+// kin warns of places that a request waits for and its own ancestors hold: where these wait for it, nothing goes on.
+func kin(s Standing) string {
+	switch len(s.Ancestors) {
+	case 0:
+		return ""
+	case 1:
+		return "; " + s.Ancestors[0] + " is its own ancestor: where that waits for this one, both wait until a timeout, or until max_concurrency is raised"
+	}
+	return "; " + strings.Join(s.Ancestors, ", ") + " are its own ancestors: where they wait for this one, all wait until a timeout, or until max_concurrency is raised"
+}
+
 func pausedUntil(rec *Record) string {
 	if rec.ResumeAt != nil && !rec.ResumeAt.After(rec.UpdatedAt) {
 		// A decision ends the wait of a request that counted against no limit: it needs a place before it goes on.
@@ -113,10 +138,7 @@ func explainPending(rec *Record, s Standing, now time.Time) *Wait {
 		return &Wait{Gate: GateDisabled, Reason: fmt.Sprintf("job type %s is disabled", rec.JobType)}
 	}
 	if s.MaxConcurrency > 0 && s.Active >= s.MaxConcurrency {
-		return &Wait{
-			Gate: GateConcurrency, Holders: s.Holders,
-			Reason: running(rec.JobType, s),
-		}
+		return &Wait{Gate: GateConcurrency, Holders: holders(s), Reason: running(rec.JobType, s) + kin(s)}
 	}
 	for _, g := range s.Gates {
 		// Concurrency and the switch were looked at above; what the last pass stored of them is older.

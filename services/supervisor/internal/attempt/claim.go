@@ -36,6 +36,9 @@ type Definitions interface {
 	Get(ctx context.Context, k definition.Key) (*jobspec.Definition, error)
 }
 
+// Hosts answer the functions of templates that count and submit jobs; nil: nobody does.
+type Hosts func(ctx context.Context, x *execution.Claimed) jobspec.Host
+
 // Work is the answer to a claim.
 type Work struct {
 	UID     uuid.UUID
@@ -55,6 +58,7 @@ func (w *Work) IdempotencyKey() string {
 type Manager struct {
 	store       Store
 	definitions Definitions
+	hosts       Hosts
 	log         *slog.Logger
 	gone        func([]uuid.UUID)
 	claims      *batch.Group[execution.Claim, *execution.Claimed]
@@ -72,8 +76,8 @@ const (
 
 // New returns a manager that answers while Run does. gone is handed the attempts that Syncs prove to be lost; it must
 // not block, because leases wait for it.
-func New(store Store, definitions Definitions, gone func([]uuid.UUID), log *slog.Logger) *Manager {
-	m := &Manager{store: store, definitions: definitions, gone: gone, log: log}
+func New(store Store, definitions Definitions, hosts Hosts, gone func([]uuid.UUID), log *slog.Logger) *Manager {
+	m := &Manager{store: store, definitions: definitions, hosts: hosts, gone: gone, log: log}
 	m.claims = batch.New(batch.Options{Max: claimBatch}, m.claim)
 	m.syncs = batch.New(batch.Options{Max: syncBatch, Flushers: syncsAtOnce}, m.sync)
 	m.logs = batch.New(batch.Options{Max: claimBatch}, m.places)

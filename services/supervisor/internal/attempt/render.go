@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
@@ -64,15 +65,22 @@ func (m *Manager) again(ctx context.Context, x *execution.Claimed, q definition.
 		return nil, err
 	}
 	q.Vars = maps.Clone(q.Vars)
+	var host jobspec.Host // it answers when all that is looked at is there
 	for round := 1; ; round++ {
-		var seen jobspec.Lookups
+		seen := jobspec.Lookups{Hosts: m.hosts != nil, Host: host}
 		q.Lookups = &seen
 		task, err := definition.Task(def, q)
-		missing := lacking(&seen, asked, round == mostRounds)
-		if len(missing) == 0 {
-			if err != nil {
-				return nil, fmt.Errorf("render task %s: %w", x.Task.Name, err)
-			}
+		missing := lacking(&seen, asked, round >= mostRounds)
+		switch {
+		case len(missing) > 0:
+		case seen.Asked:
+			host = m.hosts(ctx, x)
+			continue
+		case seen.HostErr != nil:
+			return nil, hostFault(seen.HostErr)
+		case err != nil:
+			return nil, fmt.Errorf("render task %s: %w", x.Task.Name, err)
+		default:
 			return task, nil
 		}
 		more, err := m.store.OutputsOf(ctx, x.Execution, missing)
@@ -84,6 +92,16 @@ func (m *Manager) again(ctx context.Context, x *execution.Claimed, q definition.
 				q.Vars[name] = v
 			}
 		}
+	}
+}
+
+// hostFault is an error of a host: the task's own where asking again would not help.
+func hostFault(err error) error {
+	switch errs.CodeOf(err) {
+	case errs.CodeUnknown, errs.CodeUnavailable, errs.CodeAborted, errs.CodeExhausted:
+		return err
+	default:
+		return fmt.Errorf("%w: %w", definition.ErrFault, err)
 	}
 }
 

@@ -453,3 +453,23 @@ func TestTimeToStart(t *testing.T) {
 		t.Errorf("a run that waits for people: %+v", a.job)
 	}
 }
+
+// The body of an HTTP task is a variable for those that follow, as far as all of it is known.
+func TestBodiesAreOutputs(t *testing.T) {
+	for name, o := range map[string]engine.Outcome{
+		"whole": {Body: "{}"}, "none": {}, "the beginning": {Body: "{}", BodyCut: true}, "too long": {Body: strings.Repeat("x", 64<<10+1)},
+		"beside outputs": {Body: "{}", Outputs: map[string]string{"a": "b"}}, "of a script": {Body: "{}"},
+	} {
+		d := draw("a")
+		if name != "of a script" {
+			d.Plan.Tasks[0].Method = jobspec.MethodHTTPGet
+		}
+		a := play(t, d, ">a stop", false)
+		o.State, o.Claimed = engine.AttemptSucceeded, true
+		a.end(0, o)
+		_, ok := a.task("a").Outputs["a_result"]
+		if want := name == "whole" || name == "beside outputs"; ok != want || a.task("a").Result != o.Body {
+			t.Errorf("%s: outputs %v", name, a.task("a").Outputs)
+		}
+	}
+}

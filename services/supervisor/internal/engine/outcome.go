@@ -39,12 +39,29 @@ func (s *State) note(t *Task, o Outcome) {
 
 // conclude decides what the end of an attempt means for its task.
 func (s *State) conclude(t *Task, o Outcome, now time.Time) {
+	o.Outputs = t.withBody(&o)
 	s.note(t, o)
 	if o.State == AttemptLost || o.State == AttemptCancelled {
 		s.vanished(t, o, now)
 		return
 	}
 	s.decide(t, o, now)
+}
+
+// maxBody bounds the body that becomes an output, in bytes: what all outputs of a task may have.
+const maxBody = 64 << 10
+
+// withBody are the outputs of an attempt, the body of an HTTP task among them unless only a part of it is known.
+func (t *Task) withBody(o *Outcome) map[string]string {
+	if o.Body == "" || o.BodyCut || len(o.Body) > maxBody || !jobspec.GivesBody(t.Method()) {
+		return o.Outputs
+	}
+	outputs := maps.Clone(o.Outputs)
+	if outputs == nil {
+		outputs = map[string]string{}
+	}
+	outputs[jobspec.ResultVar(t.Spec.Name)] = o.Body
+	return outputs
 }
 
 // outcome is what routes call the end of an attempt.

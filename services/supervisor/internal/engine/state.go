@@ -352,6 +352,7 @@ type Outcome struct {
 	Message      string
 	Outputs      map[string]string
 	Body         string
+	BodyCut      bool // Body is the beginning of a longer one
 	// NotBefore is when the next attempt of a lost one may be dispatched, so that two never overlap.
 	NotBefore time.Time
 	// Random in [0, 1) spreads the delay before the next attempt.

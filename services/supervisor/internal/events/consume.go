@@ -270,7 +270,7 @@ func parseResult(payload []byte) (result.Result, error) {
 		UID: uid, Ant: r.GetAntId(), Canonical: canonical, LogKey: r.GetLogKey(), LogBytes: r.GetLogBytes(), LogSHA256: r.GetLogSha256(),
 		Outcome: engine.Outcome{
 			ExitCode: int(r.GetExitCode()), FailureClass: r.GetFailureClass(), Message: r.GetMessage(),
-			Outputs: r.GetOutputs(), Body: r.GetBody(),
+			Outputs: r.GetOutputs(), Body: r.GetBody(), BodyCut: r.GetBodyCut(),
 		},
 	}
 	switch r.GetOutcome() {

@@ -23,7 +23,7 @@ func Notices(all []execution.Notice) *executionv1.TaskNotices {
 		m.Notices[i] = &executionv1.TaskNotice{
 			Id: n.ID.String(), RequestId: n.Request.String(), Run: int32(n.Run.Run), OrgId: n.Org, JobType: n.JobType, Task: n.Task, Kind: n.Kind,
 			State: string(n.State), ExitCode: int32(n.ExitCode), Message: short(strings.ToValidUTF8(n.Message, "\uFFFD")), Webhook: n.Webhook,
-			Recipients: n.Recipients, Time: timestamppb.New(n.At),
+			Recipients: n.Recipients, Time: timestamppb.New(n.At), StartedAt: stamp(n.StartedAt), EndedAt: stamp(n.EndedAt),
 		}
 	}
 	return m

@@ -32,6 +32,8 @@ type Notice struct {
 	// ID is the same whenever the same thing is told.
 	ID uuid.UUID
 	At time.Time
+	// StartedAt and EndedAt are those of the task, as far as there are any.
+	StartedAt, EndedAt *time.Time
 }
 
 // space separates the ids of notices from those of other names.
@@ -54,7 +56,7 @@ func Ended(r Run, t *engine.Task, at time.Time) (*Notice, error) {
 	}
 	return &Notice{
 		Run: r, Kind: NoticeTask, Task: t.Name(), State: t.State, ExitCode: t.ExitCode, Message: t.Message, Webhook: hook,
-		ID: noticeID(r.ID, t.Idx, t.Attempts, NoticeTask), At: at,
+		ID: noticeID(r.ID, t.Idx, t.Attempts, NoticeTask), At: at, StartedAt: t.StartedAt, EndedAt: t.EndedAt,
 	}, nil
 }
 

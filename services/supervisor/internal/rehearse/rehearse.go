@@ -185,7 +185,8 @@ func (p *player) next() bool {
 		case t.State == engine.TaskWaiting && t.WaitGate == engine.GateApproval:
 			p.vote(t)
 			return true
-		case t.State == engine.TaskWaiting && t.WaitGate == engine.GateChild && p.child(t):
+		case t.State == engine.TaskWaiting && t.WaitGate == engine.GateChild:
+			p.child(t)
 			return true
 		}
 	}
@@ -247,8 +248,8 @@ func (p *player) late(t *engine.Task) {
 	}, p.now)
 }
 
-// child lets the child of a task be submitted, then end. It says whether something happened.
-func (p *player) child(t *engine.Task) bool {
+// child lets the child of a task be submitted, then end.
+func (p *player) child(t *engine.Task) {
 	switch {
 	case t.Method() == jobspec.MethodAwaitForkedJob:
 		p.state.Children(t.Idx, p.children(t), p.now)
@@ -265,13 +266,12 @@ func (p *player) child(t *engine.Task) bool {
 		f := p.fake(t)
 		if f.TimedOut {
 			p.late(t)
-			return true
+			return
 		}
 		o := ended(f)
 		p.say("the job of %s is %s", t.Name(), o.State)
 		p.state.ChildEnded(t.Idx, t.Round, o, p.now)
 	}
-	return true
 }
 
 func ended(f Fake) engine.ChildOutcome {

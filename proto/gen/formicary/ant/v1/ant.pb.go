@@ -1420,7 +1420,9 @@ type Result struct {
 	// started_at by the ant's clock, for people only.
 	StartedAt *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
 	// ended_at by the ant's clock, for people only.
-	EndedAt       *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	EndedAt *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	// body_cut says that body is the beginning of a longer one: it becomes no variable of later tasks.
+	BodyCut       bool `protobuf:"varint,15,opt,name=body_cut,json=bodyCut,proto3" json:"body_cut,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1553,6 +1555,13 @@ func (x *Result) GetEndedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Result) GetBodyCut() bool {
+	if x != nil {
+		return x.BodyCut
+	}
+	return false
+}
+
 var File_formicary_ant_v1_ant_proto protoreflect.FileDescriptor
 
 const file_formicary_ant_v1_ant_proto_rawDesc = "" +
@@ -1679,7 +1688,7 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\bLogChunk\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x10\n" +
-	"\x03end\x18\x03 \x01(\bR\x03end\"\xa2\x05\n" +
+	"\x03end\x18\x03 \x01(\bR\x03end\"\xbd\x05\n" +
 	"\x06Result\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x15\n" +
 	"\x06ant_id\x18\x02 \x01(\tR\x05antId\x12\x18\n" +
@@ -1697,7 +1706,8 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"log_sha256\x18\f \x01(\tR\tlogSha256\x129\n" +
 	"\n" +
 	"started_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x125\n" +
-	"\bended_at\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x1a:\n" +
+	"\bended_at\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12\x19\n" +
+	"\bbody_cut\x18\x0f \x01(\bR\abodyCut\x1a:\n" +
 	"\fOutputsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"e\n" +

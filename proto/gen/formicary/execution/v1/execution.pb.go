@@ -2710,7 +2710,11 @@ type TaskNotice struct {
 	// recipients of an escalation: e-mail addresses, Slack channels (#name, @name) or URLs.
 	Recipients []string `protobuf:"bytes,12,rep,name=recipients,proto3" json:"recipients,omitempty"`
 	// time of the change.
-	Time          *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=time,proto3" json:"time,omitempty"`
+	Time *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=time,proto3" json:"time,omitempty"`
+	// started_at is when the task first started, ended_at when it ended; unset where it did not.
+	StartedAt *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	// ended_at, see started_at.
+	EndedAt       *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2832,6 +2836,20 @@ func (x *TaskNotice) GetRecipients() []string {
 func (x *TaskNotice) GetTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.Time
+	}
+	return nil
+}
+
+func (x *TaskNotice) GetStartedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartedAt
+	}
+	return nil
+}
+
+func (x *TaskNotice) GetEndedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndedAt
 	}
 	return nil
 }
@@ -3089,7 +3107,7 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\vTaskChanges\x12=\n" +
 	"\achanges\x18\x01 \x03(\v2#.formicary.execution.v1.TaskChangedR\achanges\"K\n" +
 	"\vTaskNotices\x12<\n" +
-	"\anotices\x18\x01 \x03(\v2\".formicary.execution.v1.TaskNoticeR\anotices\"\xde\x02\n" +
+	"\anotices\x18\x01 \x03(\v2\".formicary.execution.v1.TaskNoticeR\anotices\"\xd0\x03\n" +
 	"\n" +
 	"TaskNotice\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
@@ -3108,7 +3126,10 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\n" +
 	"recipients\x18\f \x03(\tR\n" +
 	"recipients\x12.\n" +
-	"\x04time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\xf3\x02\n" +
+	"\x04time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x129\n" +
+	"\n" +
+	"started_at\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x125\n" +
+	"\bended_at\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt2\xf3\x02\n" +
 	"\x10ExecutionService\x12\xb4\x01\n" +
 	"\fGetExecution\x12+.formicary.execution.v1.GetExecutionRequest\x1a,.formicary.execution.v1.GetExecutionResponse\"I\xaa\xbb\x18\x0e\n" +
 	"\frequest.read\x82\xd3\xe4\x93\x02.\x12,/api/v1/jobs/requests/{request_id}/execution\x90\x02\x01\x12\xa7\x01\n" +
@@ -3228,29 +3249,31 @@ var file_formicary_execution_v1_execution_proto_depIdxs = []int32{
 	31, // 38: formicary.execution.v1.TaskChanges.changes:type_name -> formicary.execution.v1.TaskChanged
 	34, // 39: formicary.execution.v1.TaskNotices.notices:type_name -> formicary.execution.v1.TaskNotice
 	35, // 40: formicary.execution.v1.TaskNotice.time:type_name -> google.protobuf.Timestamp
-	18, // 41: formicary.execution.v1.ExecutionService.GetExecution:input_type -> formicary.execution.v1.GetExecutionRequest
-	20, // 42: formicary.execution.v1.ExecutionService.ListTasks:input_type -> formicary.execution.v1.ListTasksRequest
-	12, // 43: formicary.execution.v1.ApprovalService.VoteOnApproval:input_type -> formicary.execution.v1.VoteOnApprovalRequest
-	14, // 44: formicary.execution.v1.ApprovalService.GetApproval:input_type -> formicary.execution.v1.GetApprovalRequest
-	16, // 45: formicary.execution.v1.ApprovalService.ListPendingApprovals:input_type -> formicary.execution.v1.ListPendingApprovalsRequest
-	22, // 46: formicary.execution.v1.LogService.WatchTaskLog:input_type -> formicary.execution.v1.WatchTaskLogRequest
-	25, // 47: formicary.execution.v1.ExecutionStateService.GetExecutionStates:input_type -> formicary.execution.v1.GetExecutionStatesRequest
-	27, // 48: formicary.execution.v1.ExecutionStateService.CheckAttempts:input_type -> formicary.execution.v1.CheckAttemptsRequest
-	4,  // 49: formicary.execution.v1.ExecutionStateService.TakeNotices:input_type -> formicary.execution.v1.TakeNoticesRequest
-	19, // 50: formicary.execution.v1.ExecutionService.GetExecution:output_type -> formicary.execution.v1.GetExecutionResponse
-	21, // 51: formicary.execution.v1.ExecutionService.ListTasks:output_type -> formicary.execution.v1.ListTasksResponse
-	13, // 52: formicary.execution.v1.ApprovalService.VoteOnApproval:output_type -> formicary.execution.v1.VoteOnApprovalResponse
-	15, // 53: formicary.execution.v1.ApprovalService.GetApproval:output_type -> formicary.execution.v1.GetApprovalResponse
-	17, // 54: formicary.execution.v1.ApprovalService.ListPendingApprovals:output_type -> formicary.execution.v1.ListPendingApprovalsResponse
-	23, // 55: formicary.execution.v1.LogService.WatchTaskLog:output_type -> formicary.execution.v1.WatchTaskLogResponse
-	26, // 56: formicary.execution.v1.ExecutionStateService.GetExecutionStates:output_type -> formicary.execution.v1.GetExecutionStatesResponse
-	28, // 57: formicary.execution.v1.ExecutionStateService.CheckAttempts:output_type -> formicary.execution.v1.CheckAttemptsResponse
-	5,  // 58: formicary.execution.v1.ExecutionStateService.TakeNotices:output_type -> formicary.execution.v1.TakeNoticesResponse
-	50, // [50:59] is the sub-list for method output_type
-	41, // [41:50] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	35, // 41: formicary.execution.v1.TaskNotice.started_at:type_name -> google.protobuf.Timestamp
+	35, // 42: formicary.execution.v1.TaskNotice.ended_at:type_name -> google.protobuf.Timestamp
+	18, // 43: formicary.execution.v1.ExecutionService.GetExecution:input_type -> formicary.execution.v1.GetExecutionRequest
+	20, // 44: formicary.execution.v1.ExecutionService.ListTasks:input_type -> formicary.execution.v1.ListTasksRequest
+	12, // 45: formicary.execution.v1.ApprovalService.VoteOnApproval:input_type -> formicary.execution.v1.VoteOnApprovalRequest
+	14, // 46: formicary.execution.v1.ApprovalService.GetApproval:input_type -> formicary.execution.v1.GetApprovalRequest
+	16, // 47: formicary.execution.v1.ApprovalService.ListPendingApprovals:input_type -> formicary.execution.v1.ListPendingApprovalsRequest
+	22, // 48: formicary.execution.v1.LogService.WatchTaskLog:input_type -> formicary.execution.v1.WatchTaskLogRequest
+	25, // 49: formicary.execution.v1.ExecutionStateService.GetExecutionStates:input_type -> formicary.execution.v1.GetExecutionStatesRequest
+	27, // 50: formicary.execution.v1.ExecutionStateService.CheckAttempts:input_type -> formicary.execution.v1.CheckAttemptsRequest
+	4,  // 51: formicary.execution.v1.ExecutionStateService.TakeNotices:input_type -> formicary.execution.v1.TakeNoticesRequest
+	19, // 52: formicary.execution.v1.ExecutionService.GetExecution:output_type -> formicary.execution.v1.GetExecutionResponse
+	21, // 53: formicary.execution.v1.ExecutionService.ListTasks:output_type -> formicary.execution.v1.ListTasksResponse
+	13, // 54: formicary.execution.v1.ApprovalService.VoteOnApproval:output_type -> formicary.execution.v1.VoteOnApprovalResponse
+	15, // 55: formicary.execution.v1.ApprovalService.GetApproval:output_type -> formicary.execution.v1.GetApprovalResponse
+	17, // 56: formicary.execution.v1.ApprovalService.ListPendingApprovals:output_type -> formicary.execution.v1.ListPendingApprovalsResponse
+	23, // 57: formicary.execution.v1.LogService.WatchTaskLog:output_type -> formicary.execution.v1.WatchTaskLogResponse
+	26, // 58: formicary.execution.v1.ExecutionStateService.GetExecutionStates:output_type -> formicary.execution.v1.GetExecutionStatesResponse
+	28, // 59: formicary.execution.v1.ExecutionStateService.CheckAttempts:output_type -> formicary.execution.v1.CheckAttemptsResponse
+	5,  // 60: formicary.execution.v1.ExecutionStateService.TakeNotices:output_type -> formicary.execution.v1.TakeNoticesResponse
+	52, // [52:61] is the sub-list for method output_type
+	43, // [43:52] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_formicary_execution_v1_execution_proto_init() }

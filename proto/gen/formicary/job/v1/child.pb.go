@@ -24,6 +24,244 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// SubmitForTemplateRequest is one submission of a template.
+type SubmitForTemplateRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// request_id (UUID) whose task is claimed.
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// run of it.
+	Run int32 `protobuf:"varint,2,opt,name=run,proto3" json:"run,omitempty"`
+	// job_type to submit, of the same organisation.
+	JobType string `protobuf:"bytes,3,opt,name=job_type,json=jobType,proto3" json:"job_type,omitempty"`
+	// description of the request.
+	Description string `protobuf:"bytes,4,opt,name=description,proto3" json:"description,omitempty"`
+	// params is a JSON object: parameters, and _user_key and _parent_id as in jobspec.Host.
+	Params        []byte `protobuf:"bytes,5,opt,name=params,proto3" json:"params,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubmitForTemplateRequest) Reset() {
+	*x = SubmitForTemplateRequest{}
+	mi := &file_formicary_job_v1_child_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubmitForTemplateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubmitForTemplateRequest) ProtoMessage() {}
+
+func (x *SubmitForTemplateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_job_v1_child_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubmitForTemplateRequest.ProtoReflect.Descriptor instead.
+func (*SubmitForTemplateRequest) Descriptor() ([]byte, []int) {
+	return file_formicary_job_v1_child_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *SubmitForTemplateRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *SubmitForTemplateRequest) GetRun() int32 {
+	if x != nil {
+		return x.Run
+	}
+	return 0
+}
+
+func (x *SubmitForTemplateRequest) GetJobType() string {
+	if x != nil {
+		return x.JobType
+	}
+	return ""
+}
+
+func (x *SubmitForTemplateRequest) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *SubmitForTemplateRequest) GetParams() []byte {
+	if x != nil {
+		return x.Params
+	}
+	return nil
+}
+
+// SubmitForTemplateResponse names the request.
+type SubmitForTemplateResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// request_id (UUID) that was submitted, now or with the same key before.
+	RequestId     string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubmitForTemplateResponse) Reset() {
+	*x = SubmitForTemplateResponse{}
+	mi := &file_formicary_job_v1_child_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubmitForTemplateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubmitForTemplateResponse) ProtoMessage() {}
+
+func (x *SubmitForTemplateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_job_v1_child_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubmitForTemplateResponse.ProtoReflect.Descriptor instead.
+func (*SubmitForTemplateResponse) Descriptor() ([]byte, []int) {
+	return file_formicary_job_v1_child_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *SubmitForTemplateResponse) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// CountForTemplateRequest asks for a number of requests.
+type CountForTemplateRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// request_id (UUID) whose task is claimed: its organisation counts.
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// job_type of the requests.
+	JobType string `protobuf:"bytes,2,opt,name=job_type,json=jobType,proto3" json:"job_type,omitempty"`
+	// states of them; none: all.
+	States        []string `protobuf:"bytes,3,rep,name=states,proto3" json:"states,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountForTemplateRequest) Reset() {
+	*x = CountForTemplateRequest{}
+	mi := &file_formicary_job_v1_child_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountForTemplateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountForTemplateRequest) ProtoMessage() {}
+
+func (x *CountForTemplateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_job_v1_child_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountForTemplateRequest.ProtoReflect.Descriptor instead.
+func (*CountForTemplateRequest) Descriptor() ([]byte, []int) {
+	return file_formicary_job_v1_child_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *CountForTemplateRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *CountForTemplateRequest) GetJobType() string {
+	if x != nil {
+		return x.JobType
+	}
+	return ""
+}
+
+func (x *CountForTemplateRequest) GetStates() []string {
+	if x != nil {
+		return x.States
+	}
+	return nil
+}
+
+// CountForTemplateResponse is the answer.
+type CountForTemplateResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// count of requests.
+	Count         int64 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountForTemplateResponse) Reset() {
+	*x = CountForTemplateResponse{}
+	mi := &file_formicary_job_v1_child_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountForTemplateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountForTemplateResponse) ProtoMessage() {}
+
+func (x *CountForTemplateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_job_v1_child_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountForTemplateResponse.ProtoReflect.Descriptor instead.
+func (*CountForTemplateResponse) Descriptor() ([]byte, []int) {
+	return file_formicary_job_v1_child_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *CountForTemplateResponse) GetCount() int64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
 // ChildSubmission asks for a job.
 type ChildSubmission struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -54,7 +292,7 @@ type ChildSubmission struct {
 
 func (x *ChildSubmission) Reset() {
 	*x = ChildSubmission{}
-	mi := &file_formicary_job_v1_child_proto_msgTypes[0]
+	mi := &file_formicary_job_v1_child_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -66,7 +304,7 @@ func (x *ChildSubmission) String() string {
 func (*ChildSubmission) ProtoMessage() {}
 
 func (x *ChildSubmission) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_child_proto_msgTypes[0]
+	mi := &file_formicary_job_v1_child_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -79,7 +317,7 @@ func (x *ChildSubmission) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChildSubmission.ProtoReflect.Descriptor instead.
 func (*ChildSubmission) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_child_proto_rawDescGZIP(), []int{0}
+	return file_formicary_job_v1_child_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ChildSubmission) GetKey() string {
@@ -172,7 +410,7 @@ type ChildAnswer struct {
 
 func (x *ChildAnswer) Reset() {
 	*x = ChildAnswer{}
-	mi := &file_formicary_job_v1_child_proto_msgTypes[1]
+	mi := &file_formicary_job_v1_child_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -184,7 +422,7 @@ func (x *ChildAnswer) String() string {
 func (*ChildAnswer) ProtoMessage() {}
 
 func (x *ChildAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_child_proto_msgTypes[1]
+	mi := &file_formicary_job_v1_child_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -197,7 +435,7 @@ func (x *ChildAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChildAnswer.ProtoReflect.Descriptor instead.
 func (*ChildAnswer) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_child_proto_rawDescGZIP(), []int{1}
+	return file_formicary_job_v1_child_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ChildAnswer) GetKey() string {
@@ -246,7 +484,7 @@ type SubmitChildrenRequest struct {
 
 func (x *SubmitChildrenRequest) Reset() {
 	*x = SubmitChildrenRequest{}
-	mi := &file_formicary_job_v1_child_proto_msgTypes[2]
+	mi := &file_formicary_job_v1_child_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -258,7 +496,7 @@ func (x *SubmitChildrenRequest) String() string {
 func (*SubmitChildrenRequest) ProtoMessage() {}
 
 func (x *SubmitChildrenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_child_proto_msgTypes[2]
+	mi := &file_formicary_job_v1_child_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -271,7 +509,7 @@ func (x *SubmitChildrenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitChildrenRequest.ProtoReflect.Descriptor instead.
 func (*SubmitChildrenRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_child_proto_rawDescGZIP(), []int{2}
+	return file_formicary_job_v1_child_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SubmitChildrenRequest) GetChildren() []*ChildSubmission {
@@ -292,7 +530,7 @@ type SubmitChildrenResponse struct {
 
 func (x *SubmitChildrenResponse) Reset() {
 	*x = SubmitChildrenResponse{}
-	mi := &file_formicary_job_v1_child_proto_msgTypes[3]
+	mi := &file_formicary_job_v1_child_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -304,7 +542,7 @@ func (x *SubmitChildrenResponse) String() string {
 func (*SubmitChildrenResponse) ProtoMessage() {}
 
 func (x *SubmitChildrenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_child_proto_msgTypes[3]
+	mi := &file_formicary_job_v1_child_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -317,7 +555,7 @@ func (x *SubmitChildrenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitChildrenResponse.ProtoReflect.Descriptor instead.
 func (*SubmitChildrenResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_child_proto_rawDescGZIP(), []int{3}
+	return file_formicary_job_v1_child_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SubmitChildrenResponse) GetAnswers() []*ChildAnswer {
@@ -338,7 +576,7 @@ type GetChildrenRequest struct {
 
 func (x *GetChildrenRequest) Reset() {
 	*x = GetChildrenRequest{}
-	mi := &file_formicary_job_v1_child_proto_msgTypes[4]
+	mi := &file_formicary_job_v1_child_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -350,7 +588,7 @@ func (x *GetChildrenRequest) String() string {
 func (*GetChildrenRequest) ProtoMessage() {}
 
 func (x *GetChildrenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_child_proto_msgTypes[4]
+	mi := &file_formicary_job_v1_child_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -363,7 +601,7 @@ func (x *GetChildrenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChildrenRequest.ProtoReflect.Descriptor instead.
 func (*GetChildrenRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_child_proto_rawDescGZIP(), []int{4}
+	return file_formicary_job_v1_child_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetChildrenRequest) GetKeys() []string {
@@ -384,7 +622,7 @@ type GetChildrenResponse struct {
 
 func (x *GetChildrenResponse) Reset() {
 	*x = GetChildrenResponse{}
-	mi := &file_formicary_job_v1_child_proto_msgTypes[5]
+	mi := &file_formicary_job_v1_child_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -396,7 +634,7 @@ func (x *GetChildrenResponse) String() string {
 func (*GetChildrenResponse) ProtoMessage() {}
 
 func (x *GetChildrenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_child_proto_msgTypes[5]
+	mi := &file_formicary_job_v1_child_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -409,7 +647,7 @@ func (x *GetChildrenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChildrenResponse.ProtoReflect.Descriptor instead.
 func (*GetChildrenResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_child_proto_rawDescGZIP(), []int{5}
+	return file_formicary_job_v1_child_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetChildrenResponse) GetChildren() []*ChildEnded {
@@ -432,7 +670,7 @@ type CancelChildrenRequest struct {
 
 func (x *CancelChildrenRequest) Reset() {
 	*x = CancelChildrenRequest{}
-	mi := &file_formicary_job_v1_child_proto_msgTypes[6]
+	mi := &file_formicary_job_v1_child_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -444,7 +682,7 @@ func (x *CancelChildrenRequest) String() string {
 func (*CancelChildrenRequest) ProtoMessage() {}
 
 func (x *CancelChildrenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_child_proto_msgTypes[6]
+	mi := &file_formicary_job_v1_child_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -457,7 +695,7 @@ func (x *CancelChildrenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelChildrenRequest.ProtoReflect.Descriptor instead.
 func (*CancelChildrenRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_child_proto_rawDescGZIP(), []int{6}
+	return file_formicary_job_v1_child_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CancelChildrenRequest) GetKeys() []string {
@@ -483,7 +721,7 @@ type CancelChildrenResponse struct {
 
 func (x *CancelChildrenResponse) Reset() {
 	*x = CancelChildrenResponse{}
-	mi := &file_formicary_job_v1_child_proto_msgTypes[7]
+	mi := &file_formicary_job_v1_child_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -495,7 +733,7 @@ func (x *CancelChildrenResponse) String() string {
 func (*CancelChildrenResponse) ProtoMessage() {}
 
 func (x *CancelChildrenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_child_proto_msgTypes[7]
+	mi := &file_formicary_job_v1_child_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -508,7 +746,7 @@ func (x *CancelChildrenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelChildrenResponse.ProtoReflect.Descriptor instead.
 func (*CancelChildrenResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_child_proto_rawDescGZIP(), []int{7}
+	return file_formicary_job_v1_child_proto_rawDescGZIP(), []int{11}
 }
 
 // ChildrenEnded: subject formicary.event.job.child. Jobs that tasks forked have ended.
@@ -522,7 +760,7 @@ type ChildrenEnded struct {
 
 func (x *ChildrenEnded) Reset() {
 	*x = ChildrenEnded{}
-	mi := &file_formicary_job_v1_child_proto_msgTypes[8]
+	mi := &file_formicary_job_v1_child_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -534,7 +772,7 @@ func (x *ChildrenEnded) String() string {
 func (*ChildrenEnded) ProtoMessage() {}
 
 func (x *ChildrenEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_child_proto_msgTypes[8]
+	mi := &file_formicary_job_v1_child_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -547,7 +785,7 @@ func (x *ChildrenEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChildrenEnded.ProtoReflect.Descriptor instead.
 func (*ChildrenEnded) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_child_proto_rawDescGZIP(), []int{8}
+	return file_formicary_job_v1_child_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ChildrenEnded) GetChildren() []*ChildEnded {
@@ -580,7 +818,7 @@ type ChildEnded struct {
 
 func (x *ChildEnded) Reset() {
 	*x = ChildEnded{}
-	mi := &file_formicary_job_v1_child_proto_msgTypes[9]
+	mi := &file_formicary_job_v1_child_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -592,7 +830,7 @@ func (x *ChildEnded) String() string {
 func (*ChildEnded) ProtoMessage() {}
 
 func (x *ChildEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_child_proto_msgTypes[9]
+	mi := &file_formicary_job_v1_child_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -605,7 +843,7 @@ func (x *ChildEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChildEnded.ProtoReflect.Descriptor instead.
 func (*ChildEnded) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_child_proto_rawDescGZIP(), []int{9}
+	return file_formicary_job_v1_child_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ChildEnded) GetKey() string {
@@ -661,7 +899,24 @@ var File_formicary_job_v1_child_proto protoreflect.FileDescriptor
 
 const file_formicary_job_v1_child_proto_rawDesc = "" +
 	"\n" +
-	"\x1cformicary/job/v1/child.proto\x12\x10formicary.job.v1\x1a\x1bbuf/validate/validate.proto\x1a\"formicary/identity/v1/access.proto\x1a\x1eformicary/job/v1/request.proto\x1a\x1cgoogle/protobuf/struct.proto\"\x91\x03\n" +
+	"\x1cformicary/job/v1/child.proto\x12\x10formicary.job.v1\x1a\x1bbuf/validate/validate.proto\x1a\"formicary/identity/v1/access.proto\x1a\x1eformicary/job/v1/request.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xaa\x01\n" +
+	"\x18SubmitForTemplateRequest\x12'\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\trequestId\x12\x10\n" +
+	"\x03run\x18\x02 \x01(\x05R\x03run\x12\x19\n" +
+	"\bjob_type\x18\x03 \x01(\tR\ajobType\x12 \n" +
+	"\vdescription\x18\x04 \x01(\tR\vdescription\x12\x16\n" +
+	"\x06params\x18\x05 \x01(\fR\x06params\":\n" +
+	"\x19SubmitForTemplateResponse\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\"\x7f\n" +
+	"\x17CountForTemplateRequest\x12'\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\trequestId\x12\x19\n" +
+	"\bjob_type\x18\x02 \x01(\tR\ajobType\x12 \n" +
+	"\x06states\x18\x03 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10dR\x06states\"0\n" +
+	"\x18CountForTemplateResponse\x12\x14\n" +
+	"\x05count\x18\x01 \x01(\x03R\x05count\"\x91\x03\n" +
 	"\x0fChildSubmission\x12\x1c\n" +
 	"\x03key\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x03key\x12\x15\n" +
@@ -710,11 +965,13 @@ const file_formicary_job_v1_child_proto_rawDesc = "" +
 	"\x05state\x18\x05 \x01(\x0e2\".formicary.job.v1.JobRequest.StateR\x05state\x12\x1d\n" +
 	"\n" +
 	"error_code\x18\x06 \x01(\tR\terrorCode\x12#\n" +
-	"\rerror_message\x18\a \x01(\tR\ferrorMessage2\xd5\x02\n" +
+	"\rerror_message\x18\a \x01(\tR\ferrorMessage2\xc4\x04\n" +
 	"\fChildService\x12n\n" +
 	"\x0eSubmitChildren\x12'.formicary.job.v1.SubmitChildrenRequest\x1a(.formicary.job.v1.SubmitChildrenResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x02\x12e\n" +
 	"\vGetChildren\x12$.formicary.job.v1.GetChildrenRequest\x1a%.formicary.job.v1.GetChildrenResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x01\x12n\n" +
-	"\x0eCancelChildren\x12'.formicary.job.v1.CancelChildrenRequest\x1a(.formicary.job.v1.CancelChildrenResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x02B\xc5\x01\n" +
+	"\x0eCancelChildren\x12'.formicary.job.v1.CancelChildrenRequest\x1a(.formicary.job.v1.CancelChildrenResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x02\x12w\n" +
+	"\x11SubmitForTemplate\x12*.formicary.job.v1.SubmitForTemplateRequest\x1a+.formicary.job.v1.SubmitForTemplateResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x02\x12t\n" +
+	"\x10CountForTemplate\x12).formicary.job.v1.CountForTemplateRequest\x1a*.formicary.job.v1.CountForTemplateResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x01B\xc5\x01\n" +
 	"\x14com.formicary.job.v1B\n" +
 	"ChildProtoP\x01Z?github.com/formicary/formicary/proto/gen/formicary/job/v1;jobv1\xa2\x02\x03FJX\xaa\x02\x10Formicary.Job.V1\xca\x02\x10Formicary\\Job\\V1\xe2\x02\x1cFormicary\\Job\\V1\\GPBMetadata\xea\x02\x12Formicary::Job::V1b\x06proto3"
 
@@ -730,36 +987,44 @@ func file_formicary_job_v1_child_proto_rawDescGZIP() []byte {
 	return file_formicary_job_v1_child_proto_rawDescData
 }
 
-var file_formicary_job_v1_child_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_formicary_job_v1_child_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_formicary_job_v1_child_proto_goTypes = []any{
-	(*ChildSubmission)(nil),        // 0: formicary.job.v1.ChildSubmission
-	(*ChildAnswer)(nil),            // 1: formicary.job.v1.ChildAnswer
-	(*SubmitChildrenRequest)(nil),  // 2: formicary.job.v1.SubmitChildrenRequest
-	(*SubmitChildrenResponse)(nil), // 3: formicary.job.v1.SubmitChildrenResponse
-	(*GetChildrenRequest)(nil),     // 4: formicary.job.v1.GetChildrenRequest
-	(*GetChildrenResponse)(nil),    // 5: formicary.job.v1.GetChildrenResponse
-	(*CancelChildrenRequest)(nil),  // 6: formicary.job.v1.CancelChildrenRequest
-	(*CancelChildrenResponse)(nil), // 7: formicary.job.v1.CancelChildrenResponse
-	(*ChildrenEnded)(nil),          // 8: formicary.job.v1.ChildrenEnded
-	(*ChildEnded)(nil),             // 9: formicary.job.v1.ChildEnded
-	(*structpb.Struct)(nil),        // 10: google.protobuf.Struct
-	(JobRequest_State)(0),          // 11: formicary.job.v1.JobRequest.State
+	(*SubmitForTemplateRequest)(nil),  // 0: formicary.job.v1.SubmitForTemplateRequest
+	(*SubmitForTemplateResponse)(nil), // 1: formicary.job.v1.SubmitForTemplateResponse
+	(*CountForTemplateRequest)(nil),   // 2: formicary.job.v1.CountForTemplateRequest
+	(*CountForTemplateResponse)(nil),  // 3: formicary.job.v1.CountForTemplateResponse
+	(*ChildSubmission)(nil),           // 4: formicary.job.v1.ChildSubmission
+	(*ChildAnswer)(nil),               // 5: formicary.job.v1.ChildAnswer
+	(*SubmitChildrenRequest)(nil),     // 6: formicary.job.v1.SubmitChildrenRequest
+	(*SubmitChildrenResponse)(nil),    // 7: formicary.job.v1.SubmitChildrenResponse
+	(*GetChildrenRequest)(nil),        // 8: formicary.job.v1.GetChildrenRequest
+	(*GetChildrenResponse)(nil),       // 9: formicary.job.v1.GetChildrenResponse
+	(*CancelChildrenRequest)(nil),     // 10: formicary.job.v1.CancelChildrenRequest
+	(*CancelChildrenResponse)(nil),    // 11: formicary.job.v1.CancelChildrenResponse
+	(*ChildrenEnded)(nil),             // 12: formicary.job.v1.ChildrenEnded
+	(*ChildEnded)(nil),                // 13: formicary.job.v1.ChildEnded
+	(*structpb.Struct)(nil),           // 14: google.protobuf.Struct
+	(JobRequest_State)(0),             // 15: formicary.job.v1.JobRequest.State
 }
 var file_formicary_job_v1_child_proto_depIdxs = []int32{
-	10, // 0: formicary.job.v1.ChildSubmission.params:type_name -> google.protobuf.Struct
-	0,  // 1: formicary.job.v1.SubmitChildrenRequest.children:type_name -> formicary.job.v1.ChildSubmission
-	1,  // 2: formicary.job.v1.SubmitChildrenResponse.answers:type_name -> formicary.job.v1.ChildAnswer
-	9,  // 3: formicary.job.v1.GetChildrenResponse.children:type_name -> formicary.job.v1.ChildEnded
-	9,  // 4: formicary.job.v1.ChildrenEnded.children:type_name -> formicary.job.v1.ChildEnded
-	11, // 5: formicary.job.v1.ChildEnded.state:type_name -> formicary.job.v1.JobRequest.State
-	2,  // 6: formicary.job.v1.ChildService.SubmitChildren:input_type -> formicary.job.v1.SubmitChildrenRequest
-	4,  // 7: formicary.job.v1.ChildService.GetChildren:input_type -> formicary.job.v1.GetChildrenRequest
-	6,  // 8: formicary.job.v1.ChildService.CancelChildren:input_type -> formicary.job.v1.CancelChildrenRequest
-	3,  // 9: formicary.job.v1.ChildService.SubmitChildren:output_type -> formicary.job.v1.SubmitChildrenResponse
-	5,  // 10: formicary.job.v1.ChildService.GetChildren:output_type -> formicary.job.v1.GetChildrenResponse
-	7,  // 11: formicary.job.v1.ChildService.CancelChildren:output_type -> formicary.job.v1.CancelChildrenResponse
-	9,  // [9:12] is the sub-list for method output_type
-	6,  // [6:9] is the sub-list for method input_type
+	14, // 0: formicary.job.v1.ChildSubmission.params:type_name -> google.protobuf.Struct
+	4,  // 1: formicary.job.v1.SubmitChildrenRequest.children:type_name -> formicary.job.v1.ChildSubmission
+	5,  // 2: formicary.job.v1.SubmitChildrenResponse.answers:type_name -> formicary.job.v1.ChildAnswer
+	13, // 3: formicary.job.v1.GetChildrenResponse.children:type_name -> formicary.job.v1.ChildEnded
+	13, // 4: formicary.job.v1.ChildrenEnded.children:type_name -> formicary.job.v1.ChildEnded
+	15, // 5: formicary.job.v1.ChildEnded.state:type_name -> formicary.job.v1.JobRequest.State
+	6,  // 6: formicary.job.v1.ChildService.SubmitChildren:input_type -> formicary.job.v1.SubmitChildrenRequest
+	8,  // 7: formicary.job.v1.ChildService.GetChildren:input_type -> formicary.job.v1.GetChildrenRequest
+	10, // 8: formicary.job.v1.ChildService.CancelChildren:input_type -> formicary.job.v1.CancelChildrenRequest
+	0,  // 9: formicary.job.v1.ChildService.SubmitForTemplate:input_type -> formicary.job.v1.SubmitForTemplateRequest
+	2,  // 10: formicary.job.v1.ChildService.CountForTemplate:input_type -> formicary.job.v1.CountForTemplateRequest
+	7,  // 11: formicary.job.v1.ChildService.SubmitChildren:output_type -> formicary.job.v1.SubmitChildrenResponse
+	9,  // 12: formicary.job.v1.ChildService.GetChildren:output_type -> formicary.job.v1.GetChildrenResponse
+	11, // 13: formicary.job.v1.ChildService.CancelChildren:output_type -> formicary.job.v1.CancelChildrenResponse
+	1,  // 14: formicary.job.v1.ChildService.SubmitForTemplate:output_type -> formicary.job.v1.SubmitForTemplateResponse
+	3,  // 15: formicary.job.v1.ChildService.CountForTemplate:output_type -> formicary.job.v1.CountForTemplateResponse
+	11, // [11:16] is the sub-list for method output_type
+	6,  // [6:11] is the sub-list for method input_type
 	6,  // [6:6] is the sub-list for extension type_name
 	6,  // [6:6] is the sub-list for extension extendee
 	0,  // [0:6] is the sub-list for field type_name
@@ -771,14 +1036,14 @@ func file_formicary_job_v1_child_proto_init() {
 		return
 	}
 	file_formicary_job_v1_request_proto_init()
-	file_formicary_job_v1_child_proto_msgTypes[0].OneofWrappers = []any{}
+	file_formicary_job_v1_child_proto_msgTypes[4].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_formicary_job_v1_child_proto_rawDesc), len(file_formicary_job_v1_child_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

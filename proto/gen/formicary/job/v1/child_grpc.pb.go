@@ -19,9 +19,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ChildService_SubmitChildren_FullMethodName = "/formicary.job.v1.ChildService/SubmitChildren"
-	ChildService_GetChildren_FullMethodName    = "/formicary.job.v1.ChildService/GetChildren"
-	ChildService_CancelChildren_FullMethodName = "/formicary.job.v1.ChildService/CancelChildren"
+	ChildService_SubmitChildren_FullMethodName    = "/formicary.job.v1.ChildService/SubmitChildren"
+	ChildService_GetChildren_FullMethodName       = "/formicary.job.v1.ChildService/GetChildren"
+	ChildService_CancelChildren_FullMethodName    = "/formicary.job.v1.ChildService/CancelChildren"
+	ChildService_SubmitForTemplate_FullMethodName = "/formicary.job.v1.ChildService/SubmitForTemplate"
+	ChildService_CountForTemplate_FullMethodName  = "/formicary.job.v1.ChildService/CountForTemplate"
 )
 
 // ChildServiceClient is the client API for ChildService service.
@@ -36,6 +38,10 @@ type ChildServiceClient interface {
 	GetChildren(ctx context.Context, in *GetChildrenRequest, opts ...grpc.CallOption) (*GetChildrenResponse, error)
 	// CancelChildren asks for the cancellation of children; those that have ended stay as they are.
 	CancelChildren(ctx context.Context, in *CancelChildrenRequest, opts ...grpc.CallOption) (*CancelChildrenResponse, error)
+	// SubmitForTemplate submits what a template asks for at the claim of its task. It is idempotent by key.
+	SubmitForTemplate(ctx context.Context, in *SubmitForTemplateRequest, opts ...grpc.CallOption) (*SubmitForTemplateResponse, error)
+	// CountForTemplate counts requests for a template at the claim of its task.
+	CountForTemplate(ctx context.Context, in *CountForTemplateRequest, opts ...grpc.CallOption) (*CountForTemplateResponse, error)
 }
 
 type childServiceClient struct {
@@ -76,6 +82,26 @@ func (c *childServiceClient) CancelChildren(ctx context.Context, in *CancelChild
 	return out, nil
 }
 
+func (c *childServiceClient) SubmitForTemplate(ctx context.Context, in *SubmitForTemplateRequest, opts ...grpc.CallOption) (*SubmitForTemplateResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SubmitForTemplateResponse)
+	err := c.cc.Invoke(ctx, ChildService_SubmitForTemplate_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *childServiceClient) CountForTemplate(ctx context.Context, in *CountForTemplateRequest, opts ...grpc.CallOption) (*CountForTemplateResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CountForTemplateResponse)
+	err := c.cc.Invoke(ctx, ChildService_CountForTemplate_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ChildServiceServer is the server API for ChildService service.
 // All implementations must embed UnimplementedChildServiceServer
 // for forward compatibility.
@@ -88,6 +114,10 @@ type ChildServiceServer interface {
 	GetChildren(context.Context, *GetChildrenRequest) (*GetChildrenResponse, error)
 	// CancelChildren asks for the cancellation of children; those that have ended stay as they are.
 	CancelChildren(context.Context, *CancelChildrenRequest) (*CancelChildrenResponse, error)
+	// SubmitForTemplate submits what a template asks for at the claim of its task. It is idempotent by key.
+	SubmitForTemplate(context.Context, *SubmitForTemplateRequest) (*SubmitForTemplateResponse, error)
+	// CountForTemplate counts requests for a template at the claim of its task.
+	CountForTemplate(context.Context, *CountForTemplateRequest) (*CountForTemplateResponse, error)
 	mustEmbedUnimplementedChildServiceServer()
 }
 
@@ -106,6 +136,12 @@ func (UnimplementedChildServiceServer) GetChildren(context.Context, *GetChildren
 }
 func (UnimplementedChildServiceServer) CancelChildren(context.Context, *CancelChildrenRequest) (*CancelChildrenResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CancelChildren not implemented")
+}
+func (UnimplementedChildServiceServer) SubmitForTemplate(context.Context, *SubmitForTemplateRequest) (*SubmitForTemplateResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SubmitForTemplate not implemented")
+}
+func (UnimplementedChildServiceServer) CountForTemplate(context.Context, *CountForTemplateRequest) (*CountForTemplateResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CountForTemplate not implemented")
 }
 func (UnimplementedChildServiceServer) mustEmbedUnimplementedChildServiceServer() {}
 func (UnimplementedChildServiceServer) testEmbeddedByValue()                      {}
@@ -182,6 +218,42 @@ func _ChildService_CancelChildren_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ChildService_SubmitForTemplate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SubmitForTemplateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ChildServiceServer).SubmitForTemplate(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ChildService_SubmitForTemplate_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ChildServiceServer).SubmitForTemplate(ctx, req.(*SubmitForTemplateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ChildService_CountForTemplate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CountForTemplateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ChildServiceServer).CountForTemplate(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ChildService_CountForTemplate_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ChildServiceServer).CountForTemplate(ctx, req.(*CountForTemplateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ChildService_ServiceDesc is the grpc.ServiceDesc for ChildService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -200,6 +272,14 @@ var ChildService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CancelChildren",
 			Handler:    _ChildService_CancelChildren_Handler,
+		},
+		{
+			MethodName: "SubmitForTemplate",
+			Handler:    _ChildService_SubmitForTemplate_Handler,
+		},
+		{
+			MethodName: "CountForTemplate",
+			Handler:    _ChildService_CountForTemplate_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

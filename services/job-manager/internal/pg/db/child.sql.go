@@ -11,6 +11,44 @@ import (
 	"github.com/google/uuid"
 )
 
+const activeAncestors = `-- name: ActiveAncestors :many
+WITH RECURSIVE up AS (
+    SELECT c.parent_request_id AS id, 1 AS distance FROM request c WHERE c.id = $3
+    UNION ALL
+    SELECT p.parent_request_id, u.distance + 1 FROM up u JOIN request p ON p.id = u.id WHERE u.distance < 10
+)
+SELECT r.id FROM up u JOIN request r ON r.id = u.id
+WHERE r.org_id = $1 AND r.job_type = $2 AND r.state IN ('READY', 'EXECUTING')
+ORDER BY u.distance
+`
+
+type ActiveAncestorsParams struct {
+	OrgID   string
+	JobType string
+	ID      uuid.UUID
+}
+
+// The ancestors of a request that hold a place of its own job type, the nearest first. There are at most ten.
+func (q *Queries) ActiveAncestors(ctx context.Context, arg ActiveAncestorsParams) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, activeAncestors, arg.OrgID, arg.JobType, arg.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const childIDs = `-- name: ChildIDs :many
 SELECT id FROM request WHERE child_key = ANY($1::text[]) AND child_key <> ''
 `

@@ -22,3 +22,14 @@ ON CONFLICT (child_key) DO NOTHING;
 -- name: LockChildren :exec
 -- Waits for submissions of children that are under way and keeps others out.
 SELECT pg_advisory_xact_lock(hashtext(current_schema() || '.child'));
+
+-- name: ActiveAncestors :many
+-- The ancestors of a request that hold a place of its own job type, the nearest first. There are at most ten.
+WITH RECURSIVE up AS (
+    SELECT c.parent_request_id AS id, 1 AS distance FROM request c WHERE c.id = sqlc.arg(id)
+    UNION ALL
+    SELECT p.parent_request_id, u.distance + 1 FROM up u JOIN request p ON p.id = u.id WHERE u.distance < 10
+)
+SELECT r.id FROM up u JOIN request r ON r.id = u.id
+WHERE r.org_id = sqlc.arg(org_id) AND r.job_type = sqlc.arg(job_type) AND r.state IN ('READY', 'EXECUTING')
+ORDER BY u.distance;

@@ -1,0 +1,32 @@
+package jobspec
+
+import (
+	"slices"
+	"strings"
+)
+
+// headers reads the headers of a request. One that no message can hold is refused here, with its place, and not by each
+// attempt to send it. Values may be secret: they are not shown.
+func (r *reader) headers(n *node) map[string]string {
+	all := r.texts(n)
+	for _, name := range sortedKeys(all) {
+		at := n
+		if v := n.get(name); v != nil {
+			at = v
+		}
+		switch {
+		case !validHeaderName(name):
+			r.fault(at, CodeInvalidName, quoteName(name)+" cannot name a header", "letters, digits and -")
+		case strings.ContainsFunc(all[name], func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7F }):
+			r.fault(at, CodeInvalidValue, "the value of the header "+name+" holds a line break or another control character", "one line of text")
+		}
+	}
+	return all
+}
+
+// validHeaderName says that a text is a token as HTTP has it.
+func validHeaderName(name string) bool {
+	return name != "" && !slices.ContainsFunc([]byte(name), func(c byte) bool {
+		return c <= ' ' || c >= 0x7F || strings.IndexByte(`()<>@,;:\"/[]?={}`, c) >= 0
+	})
+}
