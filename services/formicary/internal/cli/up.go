@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -54,7 +56,7 @@ addresses are in DATA/colony.json. With --expose alone more services and ants ca
 			}
 			col, err := up.New(conf, log)
 			if err != nil {
-				return err
+				return usageError(err)
 			}
 			if a.Getenv("GOGC") == "" {
 				debug.SetGCPercent(gcPercent)
@@ -105,9 +107,19 @@ func logger(w io.Writer, level, format string) (*slog.Logger, error) {
 	return telemetry.Logger(w, level, format)
 }
 
+// word makes one word of s for a shell.
+func word(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("/._-+:@%,", r)
+	}) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
 // welcome says where the colony is and what to do next.
 func (a *app) welcome(at colony.Colony, conf up.Config, took time.Duration) {
-	file := filepath.Join(at.DataDir, colonyFile)
+	file := word(filepath.Join(at.DataDir, colonyFile))
 	if conf.InfraOnly {
 		printf(a.Err, `The stores are up in %s.
   addresses   %s
