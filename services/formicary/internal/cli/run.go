@@ -22,6 +22,7 @@ type runOptions struct {
 	params []string
 	quiet  bool
 	slots  int
+	tags   []string
 }
 
 func (a *app) runCmd() *cobra.Command {
@@ -37,7 +38,7 @@ prefixed with the task, and the result go to stdout.
 Ctrl-C cancels the job: its tasks get TERM and their grace, what is to run always runs, and a second Ctrl-C kills them. When
 the job runs on a server it goes on and the command says how to come back. SIGTERM, SIGHUP, SIGQUIT and the end of whoever
 reads the output (run job.yaml | head) do the same.`,
-		Example: "  formicary run job.yaml\n  formicary run job.yaml -p branch=main -p depth=2\n  formicary run job.yaml --server 127.0.0.1:7777 -o json",
+		Example: "  formicary run job.yaml\n  formicary run job.yaml --tags builder,linux\n  formicary run job.yaml -p branch=main -p depth=2\n  formicary run job.yaml --server 127.0.0.1:7777 -o json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o.file = args[0]
@@ -49,6 +50,7 @@ reads the output (run job.yaml | head) do the same.`,
 	f.StringArrayVarP(&o.params, "param", "p", nil, "parameter `name=value`, may be repeated")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print only the output of the tasks")
 	f.IntVar(&o.slots, "slots", 0, "slots of the embedded ant; 0 means 8 per core, at least 32")
+	f.StringSliceVar(&o.tags, "tags", nil, "tags that the embedded ant owns, for tasks that ask for them: a,b")
 	return c
 }
 
@@ -69,6 +71,9 @@ func (a *app) run(ctx context.Context, o runOptions) error {
 		return err
 	}
 	if a.named() {
+		if len(o.tags) > 0 {
+			return usageError(errors.New("--tags gives tags to the embedded ant; the ants of a server have their own"))
+		}
 		return a.patiently(ctx, func(ctx context.Context, cl *client) error {
 			id, err := a.start(ctx, cl, o, params)
 			if err != nil {
@@ -77,6 +82,7 @@ func (a *app) run(ctx context.Context, o runOptions) error {
 			return a.runAndTell(ctx, cl, id, o, func(ctx context.Context, err error, f *follower) error { return a.leave(ctx, err, f.id) })
 		})
 	}
+	a.hintTags(o, values)
 	return a.embedded(ctx, o, func(ctx context.Context, cl *client) error {
 		// The job is cancelled in its own time, so calls go on when the user has pressed Ctrl-C.
 		id, err := a.start(ctx, cl, o, params)
@@ -175,6 +181,10 @@ func (a *app) embedded(ctx context.Context, o runOptions, f func(context.Context
 	place.sweep(ctx)
 	conf := up.DefaultConfig()
 	conf.DataDir, conf.Listen, conf.Throwaway, conf.Slots, conf.Version = place.data(), "127.0.0.1:0", true, o.slots, a.Version
+	conf.Tags = o.tags
+	if err := conf.Validate(); err != nil {
+		return usageError(err)
+	}
 	log, err := logger(io.Discard, "error", "text")
 	if err != nil {
 		return err

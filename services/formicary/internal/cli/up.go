@@ -70,6 +70,8 @@ addresses are in DATA/colony.json. With --expose alone more services and ants ca
 	f.StringVar(&only, "only", "", "start only a `part`: infra")
 	f.BoolVar(&conf.Expose, "expose", false, "let other processes on this machine reach the stores and the services")
 	f.IntVar(&conf.Slots, "slots", 0, "slots of the ant; 0 means 8 per core, at least 32")
+	f.StringSliceVar(&conf.Tags, "tags", nil, "tags that the ant owns, for tasks that ask for them: a,b")
+	f.StringToStringVar(&conf.Labels, "labels", nil, "labels of the ant, for people: name=value,…")
 	f.BoolVar(&conf.NoAnt, "no-ant", false, "start no ant")
 	f.DurationVar(&conf.DrainTimeout, "drain-timeout", conf.DrainTimeout, "how `long` running tasks may go on at the end before they get TERM, their grace and after_script")
 	f.StringVar(&level, "log-level", "warn", "debug, info, warn or error")
