@@ -177,7 +177,11 @@ func (a *app) embedded(ctx context.Context, o runOptions, f func(context.Context
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, place.leave()) }()
+	defer func() {
+		if left := place.leave(); left != nil {
+			printf(a.Err, "warning: %v\n", left)
+		}
+	}()
 	place.sweep(ctx)
 	conf := up.DefaultConfig()
 	conf.DataDir, conf.Listen, conf.Throwaway, conf.Slots, conf.Version = place.data(), "127.0.0.1:0", true, o.slots, a.Version
@@ -210,11 +214,21 @@ func (a *app) embedded(ctx context.Context, o runOptions, f func(context.Context
 		}
 		return f(limited, cl)
 	}
-	return during(context.WithoutCancel(ctx), c, work)
+	err, stop := during(context.WithoutCancel(ctx), c, work)
+	if stop != nil { // the outcome is that of the job
+		printf(a.Err, "warning: the colony of this run did not end in order: %v\n", stop)
+	}
+	return err
 }
 
-// during runs the colony while work runs.
-func during(ctx context.Context, c *up.Colony, work func(colony.Colony) error) error {
+// runner is a colony, as a command uses it.
+type runner interface {
+	Run(ctx context.Context, ready func(colony.Colony)) error
+}
+
+// during runs the colony while work runs, and returns the error of work, or of a colony that ended before it, and that of
+// the colony's end after it.
+func during(ctx context.Context, c runner, work func(colony.Colony) error) (err, stop error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ready := make(chan colony.Colony, 1)
@@ -222,19 +236,16 @@ func during(ctx context.Context, c *up.Colony, work func(colony.Colony) error) e
 	go func() { ended <- c.Run(ctx, func(col colony.Colony) { ready <- col }) }()
 	select {
 	case err := <-ended:
-		return err
+		return err, nil
 	case col := <-ready:
 		worked := make(chan error, 1)
 		go func() { worked <- work(col) }()
 		select {
 		case err := <-worked:
 			cancel()
-			if stop := <-ended; err == nil {
-				err = stop
-			}
-			return err
+			return err, <-ended
 		case err := <-ended:
-			return fmt.Errorf("the embedded colony ended: %w", err)
+			return fmt.Errorf("the embedded colony ended: %w", err), nil
 		}
 	}
 }
