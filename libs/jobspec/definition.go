@@ -70,14 +70,20 @@ const (
 // Parse reads and checks a definition. err is Problems, all faults at once; warnings do not keep the definition from
 // being used. file is the name in the problems.
 func Parse(file string, text []byte) (def *Definition, warnings Problems, err error) {
+	return parseFrom(file, text, 1)
+}
+
+// parseFrom is Parse of a text that begins on a line of its file.
+func parseFrom(file string, text []byte, first int) (def *Definition, warnings Problems, err error) {
 	c := &collector{file: file}
-	text, ok := checkText(text, c)
+	text, ok := checkText(text, first, c)
 	if !ok {
 		warnings, err = c.split()
 		return nil, warnings, err
 	}
 	text = maskTriggers(text)
 	d := &Definition{file: file, lines: newLines(text)}
+	d.lines.before = first - 1
 	var out *draft
 	if bytes.Contains(text, []byte("{{")) {
 		d.program = compileTemplate(string(text), c, d.lines)

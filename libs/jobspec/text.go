@@ -22,8 +22,9 @@ const (
 	tokenBytes = "\uE0F0"
 )
 
-// checkText refuses what is too large or not text. It returns the text without a byte order mark.
-func checkText(text []byte, c *collector) ([]byte, bool) {
+// checkText refuses what is too large or not text. It returns the text without a byte order mark. first is the line of
+// the file on which it begins.
+func checkText(text []byte, first int, c *collector) ([]byte, bool) {
 	if len(text) > maxText {
 		c.add(Problem{
 			Code: CodeSize, Message: fmt.Sprintf("the definition has %d bytes", len(text)),
@@ -42,7 +43,7 @@ func checkText(text []byte, c *collector) ([]byte, bool) {
 		if r == utf8.RuneError && size <= 1 || r < 0x20 || r == 0x7F || r >= tokenOpen && r <= maskClose {
 			line, column := newLines(text).at(i)
 			c.add(Problem{
-				Line: line, Column: column, Code: CodeEncoding, Message: "a byte here is no printable text",
+				Line: line + first - 1, Column: column, Code: CodeEncoding, Message: "a byte here is no printable text",
 				Expected: "UTF-8 without control characters",
 			})
 			return nil, false
@@ -56,6 +57,8 @@ func checkText(text []byte, c *collector) ([]byte, bool) {
 type lines struct {
 	text   []byte
 	starts []int
+	// before are the lines of the file before the text: at counts them, offset does not.
+	before int
 	// runes counts the characters before each piece of pieceBytes; nil when each character is one byte. Without it a
 	// definition in one long line would be walked through for each position.
 	runes []int
@@ -120,7 +123,7 @@ func newYAMLLines(text []byte) *lines {
 func (l *lines) at(offset int) (line, column int) {
 	offset = max(0, min(offset, len(l.text)))
 	line = sort.SearchInts(l.starts, offset+1)
-	return line, 1 + l.charsBefore(offset) - l.charsBefore(l.starts[line-1])
+	return line + l.before, 1 + l.charsBefore(offset) - l.charsBefore(l.starts[line-1])
 }
 
 // charsBefore counts characters.
@@ -138,7 +141,7 @@ func (l *lines) charsBefore(offset int) int {
 	return n
 }
 
-// offset is the inverse of at; positions outside the text give the nearest one inside.
+// offset is the inverse of at, of lines of the text; positions outside the text give the nearest one inside.
 func (l *lines) offset(line, column int) int {
 	if line < 1 {
 		return 0
