@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -226,4 +227,16 @@ func awaitState(t *testing.T, id, want string) {
 	testkit.Eventually(t, 20*time.Second, "request is "+want, func() bool {
 		return strings.Contains(must(t, "request", "get", id, "-o", "json"), `"state": "`+want+`"`)
 	})
+}
+
+func TestLintOfSeveralDefinitions(t *testing.T) {
+	file := writeText("several", canary+"---\n"+strings.Replace(canary, "canary", "second", 1)+"---\njob_type: faulty\ntasks:\n  - {task_type: a, method: SHELL, skript: x, script: x}\n")
+	stdout, stderr, code := try(t.Context(), "job", "lint", file)
+	line := strings.Count(canary, "\n")*2 + 5
+	if code != exitUsage || !strings.Contains(stdout, fmt.Sprintf("%s:%d:35: ", file, line)) || !strings.Contains(stderr, "job canary is valid") || !strings.Contains(stderr, "job second is valid") {
+		t.Errorf("exit code %d, want a fault in line %d: %s%s", code, line, stdout, stderr)
+	}
+	if stdout, _, code = try(t.Context(), "job", "lint", writeText("empty", "# nothing\n")); code != exitUsage || !strings.Contains(stdout, "is empty") {
+		t.Errorf("an empty file: exit code %d: %s", code, stdout)
+	}
 }

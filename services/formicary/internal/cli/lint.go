@@ -36,15 +36,21 @@ func (a *app) lint(files []string, strict bool) error {
 		if err != nil {
 			return err
 		}
-		def, problems, err := check(file, text)
+		docs, err := documents(file, text)
 		if err != nil {
 			return err
 		}
-		all = append(all, problems...)
-		if def == nil || strict && len(problems) > 0 {
-			bad = true
-		} else if a.output == "table" {
-			printf(a.Err, "%s: job %s is valid\n", file, def.JobType)
+		for _, doc := range docs {
+			def, problems, err := checkDocument(file, doc)
+			if err != nil {
+				return err
+			}
+			all = append(all, problems...)
+			if def == nil || strict && len(problems) > 0 {
+				bad = true
+			} else if a.output == "table" {
+				printf(a.Err, "%s: job %s is valid\n", file, def.JobType)
+			}
 		}
 	}
 	if err := a.showProblems(all); err != nil {
@@ -58,7 +64,24 @@ func (a *app) lint(files []string, strict bool) error {
 
 // check parses a text; a faulty one gives no definition.
 func check(file, text string) (*jobspec.Definition, jobspec.Problems, error) {
-	def, warnings, err := jobspec.Parse(file, []byte(text))
+	return checkDocument(file, jobspec.Document{Text: []byte(text), Line: 1})
+}
+
+// documents divides a file into its definitions; an empty one is one that is faulty.
+func documents(file, text string) ([]jobspec.Document, error) {
+	docs, err := jobspec.Documents(file, []byte(text))
+	if err != nil {
+		return nil, &exit{code: exitUsage, err: err}
+	}
+	if len(docs) == 0 {
+		docs = []jobspec.Document{{Text: []byte(text), Line: 1}}
+	}
+	return docs, nil
+}
+
+// checkDocument is check for one of the definitions of a file.
+func checkDocument(file string, doc jobspec.Document) (*jobspec.Definition, jobspec.Problems, error) {
+	def, warnings, err := doc.Parse(file)
 	var faults jobspec.Problems
 	if err != nil && !errors.As(err, &faults) {
 		return nil, nil, err
