@@ -18,7 +18,9 @@ import (
 // runOptions are the flags of run.
 type runOptions struct {
 	file   string
-	text   string
+	jobs   []fileJob // of the file
+	main   int       // the one to run
+	name   string    // of it, if it is not the first
 	params []string
 	quiet  bool
 	slots  int
@@ -35,6 +37,8 @@ Without a server named by --server, --colony, $FORMICARY_SERVER or $FORMICARY_CO
 this process, in a temporary directory that is removed at the end. State changes go to stderr; the output of the tasks,
 prefixed with the task, and the result go to stdout.
 
+A file may define several jobs, with lines "---" between them: a job and those that it forks. All are stored, the first is run.
+
 Ctrl-C cancels the job: its tasks get TERM and their grace, what is to run always runs, and a second Ctrl-C kills them. When
 the job runs on a server it goes on and the command says how to come back. SIGTERM, SIGHUP, SIGQUIT and the end of whoever
 reads the output (run job.yaml | head) do the same.`,
@@ -49,6 +53,7 @@ reads the output (run job.yaml | head) do the same.`,
 	f := c.Flags()
 	f.StringArrayVarP(&o.params, "param", "p", nil, "parameter `name=value`, may be repeated")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print only the output of the tasks")
+	f.StringVar(&o.name, "job-type", "", "`job` to run of a file that defines several; the first unless given")
 	f.IntVar(&o.slots, "slots", 0, "slots of the embedded ant; 0 means 8 per core, at least 32")
 	f.StringSliceVar(&o.tags, "tags", nil, "tags that the embedded ant owns, for tasks that ask for them: a,b")
 	return c
@@ -64,10 +69,10 @@ func (a *app) run(ctx context.Context, o runOptions) error {
 		return usageError(err)
 	}
 	// A faulty definition is told before a colony is started for it.
-	if o.text, err = readFile(o.file); err != nil {
+	if o.jobs, err = a.readJobs(o.file); err != nil {
 		return err
 	}
-	if err := a.precheck(o.file, o.text); err != nil {
+	if o.main, err = choose(o.file, o.jobs, o.name); err != nil {
 		return err
 	}
 	if a.named() {
@@ -84,8 +89,11 @@ func (a *app) run(ctx context.Context, o runOptions) error {
 	}
 	a.hintTags(o, values)
 	return a.embedded(ctx, o, func(ctx context.Context, cl *client) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		// The job is cancelled in its own time, so calls go on when the user has pressed Ctrl-C.
-		id, err := a.start(ctx, cl, o, params)
+		id, err := a.start(context.WithoutCancel(ctx), cl, o, params)
 		if err != nil {
 			return err
 		}
@@ -98,14 +106,15 @@ func (a *app) run(ctx context.Context, o runOptions) error {
 	})
 }
 
-// start stores the definition and submits a request of it.
+// start stores the definitions and submits a request of the one to run.
 func (a *app) start(ctx context.Context, cl *client, o runOptions, params *structpb.Struct) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	def, err := a.upload(ctx, cl, o.file, o.text)
+	all, err := a.uploadAll(ctx, cl, o.file, o.jobs)
 	if err != nil {
 		return "", err
 	}
+	def := all[o.main]
 	res, err := cl.requests.SubmitJob(ctx, &jobv1.SubmitJobRequest{
 		JobType: def.GetDefinition().GetJobType(), JobVersion: fmt.Sprint(def.GetDefinition().GetVersion()), Params: params,
 	})

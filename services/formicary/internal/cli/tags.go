@@ -11,8 +11,17 @@ import (
 // hintTags says which tasks no ant will take: the only one there is owns what --tags says. They wait, since an ant that owns
 // a tag means something by it.
 func (a *app) hintTags(o runOptions, params map[string]any) {
-	tasks, missing := unowned(o.file, o.text, params, o.tags)
-	if len(missing) == 0 {
+	var tasks, missing []string
+	for i, j := range o.jobs {
+		given := params
+		if i != o.main {
+			given = nil
+		}
+		asking, tags := unowned(o.file, j.text, given, o.tags)
+		tasks, missing = append(tasks, asking...), append(missing, tags...)
+	}
+	slices.Sort(missing)
+	if missing = slices.Compact(missing); len(missing) == 0 {
 		return
 	}
 	verb := "asks"
