@@ -28,8 +28,6 @@ func TestDefinitionVersions(t *testing.T) {
 		t.Errorf("version %d after a dry run", second.GetVersion())
 	}
 	c.upload(job("j", "description: third\n"))
-	_, err = c.definitions.CreateJobDefinition(t.Context(), &jobv1.CreateJobDefinitionRequest{Yaml: job("j", "sem_version: \"1.2.0\"\npriority: 1\n")})
-	wantReason(t, err, "SEM_VERSION_TAKEN")
 
 	for ref, want := range map[string]int32{"j": 3, "j@1": 1, "j@1.2.0": 2, first.GetId(): 1} {
 		res, err := c.definitions.GetJobDefinition(t.Context(), &jobv1.GetJobDefinitionRequest{Id: ref})
@@ -51,6 +49,59 @@ func TestDefinitionVersions(t *testing.T) {
 	rest, err := c.definitions.ListJobDefinitionVersions(t.Context(), &jobv1.ListJobDefinitionVersionsRequest{JobType: "j", PageSize: 2, PageToken: page.GetNextPageToken()})
 	if err != nil || len(rest.GetDefinitions()) != 1 || rest.GetDefinitions()[0].GetVersion() != 1 || rest.GetNextPageToken() != "" {
 		t.Errorf("%v, %v", rest, err)
+	}
+}
+
+// TestOnlyReleasesOfPluginsAreFixed uploads other texts under a sem_version that is taken.
+func TestOnlyReleasesOfPluginsAreFixed(t *testing.T) {
+	c := newColony(t)
+	const plugin = "org.example.build"
+	text := func(jobType, version, more string) string {
+		if jobType == plugin {
+			more += "public_plugin: true\n"
+		}
+		return job(jobType, "sem_version: "+version+"\n"+more)
+	}
+	for _, tt := range []struct {
+		jobType, version string
+		fixed            bool
+	}{
+		{"j", "1.2.0", false},
+		{"j", "1.2.1-dev", false},
+		{plugin, "1.2.0-dev", false},
+		{plugin, "1.2.0-rc1+build-7", false},
+		{plugin, "1.2.0", true},
+		{plugin, "1.3.0+build-7", true},
+	} {
+		first := c.upload(text(tt.jobType, tt.version, "priority: 1\n"))
+		_, err := c.definitions.CreateJobDefinition(t.Context(), &jobv1.CreateJobDefinitionRequest{Yaml: text(tt.jobType, tt.version, "priority: 2\n")})
+		if tt.fixed {
+			wantReason(t, err, "SEM_VERSION_TAKEN")
+		} else if err != nil {
+			t.Errorf("%s %s: %v", tt.jobType, tt.version, err)
+		}
+		got, err := c.definitions.GetJobDefinition(t.Context(), &jobv1.GetJobDefinitionRequest{Id: tt.jobType + "@" + tt.version})
+		if newer := got.GetDefinition().GetVersion() > first.GetVersion(); err != nil || newer == tt.fixed {
+			t.Errorf("%s %s: version %d after %d, %v", tt.jobType, tt.version, got.GetDefinition().GetVersion(), first.GetVersion(), err)
+		}
+	}
+	// The text of a release again is that release, also when it is not the newest any more.
+	again, err := c.definitions.CreateJobDefinition(t.Context(), &jobv1.CreateJobDefinitionRequest{Yaml: text(plugin, "1.2.0", "priority: 1\n")})
+	if err != nil || again.GetCreated() || again.GetDefinition().GetSemVersion() != "1.2.0" {
+		t.Errorf("%v, %v", again, err)
+	}
+}
+
+// TestNameOfAVersionMeansTheNewest: what a sem_version was found to mean is not remembered over an upload.
+func TestNameOfAVersionMeansTheNewest(t *testing.T) {
+	c := newColony(t)
+	for want := int32(1); want <= 3; want++ {
+		c.upload(job("j", fmt.Sprintf("sem_version: 1.0.0-dev\npriority: %d\n", want)))
+		for _, wanted := range []string{"1.0.0-dev", "=1.0.0-dev"} {
+			if r := c.submit(&jobv1.SubmitJobRequest{JobType: "j", JobVersion: wanted}); r.GetDefinitionVersion() != want {
+				t.Errorf("%s: version %d, want %d", wanted, r.GetDefinitionVersion(), want)
+			}
+		}
 	}
 }
 

@@ -33,6 +33,7 @@ type Options struct {
 
 // Cluster is a running server.
 type Cluster struct {
+	dir    string
 	socket string
 	user   string
 	cmd    *exec.Cmd
@@ -43,7 +44,6 @@ type Cluster struct {
 
 const (
 	superuser   = "formicary"
-	maxSocket   = 107 // of a unix socket's path, in bytes
 	startWithin = 60 * time.Second
 )
 
@@ -57,8 +57,8 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find %s: %w", o.Dir, err)
 	}
-	if n := len(filepath.Join(dir, "s", ".s.PGSQL.5432")); n > maxSocket {
-		return nil, fmt.Errorf("the path of the data directory %s is too long: its database socket would need %d bytes of at most %d; choose a shorter --data", dir, n, maxSocket)
+	if err := CheckDir(dir); err != nil {
+		return nil, err
 	}
 	if err := os.MkdirAll(dir, 0o711); err != nil { // #nosec G301 -- the server's own user passes through
 		return nil, fmt.Errorf("make database directory: %w", err)
@@ -81,14 +81,15 @@ func start(ctx context.Context, bin, dir string, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, socket := filepath.Join(dir, "d"), filepath.Join(dir, "s")
-	for _, d := range []string{data, socket} {
-		if err := os.MkdirAll(d, 0o700); err != nil {
-			return nil, fmt.Errorf("make database directory: %w", err)
-		}
-		if err := as.own(d); err != nil {
-			return nil, err
-		}
+	data, socket := filepath.Join(dir, "d"), socketDir(dir)
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return nil, fmt.Errorf("make database directory: %w", err)
+	}
+	if err := as.own(data); err != nil {
+		return nil, err
+	}
+	if err := as.makeSocketDir(socket); err != nil {
+		return nil, err
 	}
 	if _, err := os.Stat(filepath.Join(data, "PG_VERSION")); errors.Is(err, os.ErrNotExist) {
 		if err := initialise(ctx, bin, data, as, o.Throwaway); err != nil {
@@ -179,7 +180,10 @@ func removeStalePid(data string) {
 }
 
 // Bury ends the server of a process that was killed; dir is that of its Options, which nobody uses.
-func Bury(dir string) { removeStalePid(filepath.Join(dir, "d")) }
+func Bury(dir string) {
+	removeStalePid(filepath.Join(dir, "d"))
+	removeSocketDir(dir, socketDir(dir))
+}
 
 func isServer(pid int, data string) bool {
 	raw, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
@@ -216,7 +220,7 @@ func serve(ctx context.Context, bin, dir, data, socket string, as *account, o Op
 	cmd.SysProcAttr = as.attr()
 	cmd.SysProcAttr.Setpgid = true             // Ctrl-C reaches only us
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGINT // it ends with us, also when we are killed
-	c := &Cluster{socket: socket, user: superuser, cmd: cmd, ended: make(chan struct{})}
+	c := &Cluster{dir: dir, socket: socket, user: superuser, cmd: cmd, ended: make(chan struct{})}
 	began := make(chan error)
 	go c.hold(began)
 	if err := <-began; err != nil {
@@ -311,6 +315,7 @@ func (c *Cluster) Stop(ctx context.Context) error {
 		<-c.ended
 		err = errors.New("the database did not stop in time and was ended by force; it recovers at the next start")
 	}
+	removeSocketDir(c.dir, c.socket)
 	if c.lock != nil {
 		err = errors.Join(err, c.lock.Close())
 	}

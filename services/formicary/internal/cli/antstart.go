@@ -33,6 +33,7 @@ func (a *app) antStartCmd() *cobra.Command {
 	f.IntVar(&conf.Slots, "slots", conf.Slots, "tasks it runs at once")
 	f.StringSliceVar(&conf.Methods, "methods", conf.Methods, "methods it executes; all that it can unless given")
 	f.StringSliceVar(&conf.Tags, "tags", conf.Tags, "tags it owns")
+	f.StringToStringVar(&conf.Labels, "labels", nil, "labels for people: name=value,…")
 	f.StringVar(&conf.Dir, "data", "", "`directory` of its spool and of the tasks; ant-ID in the colony's data directory unless given")
 	f.BoolVar(&conf.AllowPrivate, "allow-private", false, "let HTTP tasks reach this host and private networks")
 	f.DurationVar(&conf.DrainTimeout, "drain-timeout", conf.DrainTimeout, "how `long` running tasks may go on at the end before they get TERM, their grace and after_script")

@@ -54,21 +54,21 @@ func withColony(f func() int) (code int, err error) {
 		return 1, err
 	}
 	// First start, stop, and the start that the tests use: what the first one stored must still be there.
-	err = during(context.Background(), c, func(colony.Colony) error {
+	err, stop := during(context.Background(), c, func(colony.Colony) error {
 		_, _, first := try(context.Background(), "run", write("first", "script: [\"true\"]"), "--colony", shared.file)
 		if first != exitOK {
 			return fmt.Errorf("the first job ended with %d", first)
 		}
 		return nil
 	})
-	if err != nil {
+	if err = errors.Join(err, stop); err != nil {
 		return 1, fmt.Errorf("first start: %w", err)
 	}
-	err = during(context.Background(), c, func(colony.Colony) error {
+	err, stop = during(context.Background(), c, func(colony.Colony) error {
 		code = f()
 		return nil
 	})
-	return code, err
+	return code, errors.Join(err, stop)
 }
 
 // write stores a definition of one SHELL task and returns the file.

@@ -26,6 +26,7 @@ type follower struct {
 	change time.Time         // of the last change
 	reason string            // why it waits, as said last
 	calls  int               // streams that failed in a row
+	run    int32             // the newest that was heard of
 }
 
 const (
@@ -134,8 +135,8 @@ func (f *follower) event(ctx context.Context, e *jobv1.WatchEventsResponse) bool
 		f.change, f.reason = time.Now(), ""
 		state := fmt.Sprintf("%s %d", e.GetState(), e.GetAttempt())
 		f.say(e.GetTask(), state, taskLine(e), e.GetTime())
-		if f.logs != nil && e.GetAttempt() > 0 && startedStates[e.GetState()] {
-			f.logs.follow(e.GetRun(), e.GetTask(), e.GetAttempt(), e.GetState() != "RUNNING")
+		if f.logs != nil {
+			f.print(ctx, e)
 		}
 	case "heartbeat":
 		// The last event may have been lost on its way to the stream: the answer to Get is the truth.
@@ -145,8 +146,34 @@ func (f *follower) event(ctx context.Context, e *jobv1.WatchEventsResponse) bool
 	return false
 }
 
-// startedStates are those of a task whose attempt has been claimed.
-var startedStates = map[string]bool{"RUNNING": true, "COMPLETED": true, "FAILED": true} //nolint:gochecknoglobals // a constant set
+// startedStates are those of a task whose attempt has been claimed; of one that waits it has ended.
+var startedStates = map[string]bool{"RUNNING": true, "WAITING": true, "COMPLETED": true, "FAILED": true, "CANCELLED": true} //nolint:gochecknoglobals // a constant set
+
+// print streams the log of the attempt that the event tells of, after those that began before it and were not heard of.
+func (f *follower) print(ctx context.Context, e *jobv1.WatchEventsResponse) {
+	for run := f.run; run > 0 && run < e.GetRun(); run++ {
+		f.fill(ctx, run)
+	}
+	f.run = max(f.run, e.GetRun())
+	if e.GetAttempt() == 0 || !startedStates[e.GetState()] {
+		return
+	}
+	if f.logs.gap(e.GetRun(), e.GetTask(), e.GetAttempt()) {
+		f.fill(ctx, e.GetRun())
+	}
+	f.logs.follow(e.GetRun(), e.GetTask(), e.GetAttempt(), e.GetState() != "RUNNING")
+}
+
+// fill follows all attempts of a run in the order in which they began. What cannot be read now is printed at the end.
+func (f *follower) fill(ctx context.Context, run int32) {
+	tasks, err := f.c.tasks(ctx, &jobv1.JobRequest{Id: f.id, Run: run})
+	if err != nil {
+		return
+	}
+	for _, at := range begun(tasks) {
+		f.logs.follow(run, at.task, at.GetNumber(), at.GetEndedAt() != nil)
+	}
+}
 
 // say prints a line unless the same state of the same thing was said last.
 func (f *follower) say(what, state, line string, at *timestamppb.Timestamp) {

@@ -89,25 +89,13 @@ func (a *app) jobGetCmd() *cobra.Command {
 
 func (a *app) jobApplyCmd() *cobra.Command {
 	return &cobra.Command{
-		Use: "apply FILE", Short: "Check a definition and store it as the newest version", Args: cobra.ExactArgs(1),
+		Use: "apply FILE", Short: "Check definitions and store each as the newest version of its job", Args: cobra.ExactArgs(1),
+		Long: `Check definitions and store each as the newest version of its job. A file may hold several, with lines "---" between them;
+none is stored unless all of them are right.`,
 		Example: "  formicary job apply job.yaml\n  cat job.yaml | formicary job apply -",
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.with(c.Context(), func(ctx context.Context, cl *client) error {
-				text, err := readFile(args[0])
-				if err != nil {
-					return err
-				}
-				res, err := a.upload(ctx, cl, args[0], text)
-				if err != nil {
-					return err
-				}
-				return a.show(res, jobTypes([]*jobv1.JobDefinition{res.GetDefinition()}), func(w io.Writer) {
-					what := "is stored already as version"
-					if res.GetCreated() {
-						what = "stored as version"
-					}
-					printf(w, "%s %s %s\n", res.GetDefinition().GetJobType(), what, versionText(res.GetDefinition()))
-				})
+				return a.apply(ctx, cl, args[0])
 			})
 		},
 	}

@@ -207,10 +207,6 @@ func (a *app) precheck(file, text string) error {
 	if err != nil || def != nil {
 		return err
 	}
-	for _, p := range problems {
-		if !p.Warning {
-			line(a.Err, p)
-		}
-	}
+	a.tellFaults(problems)
 	return &exit{code: exitUsage}
 }

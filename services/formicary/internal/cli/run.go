@@ -18,10 +18,13 @@ import (
 // runOptions are the flags of run.
 type runOptions struct {
 	file   string
-	text   string
+	jobs   []fileJob // of the file
+	main   int       // the one to run
+	name   string    // of it, if it is not the first
 	params []string
 	quiet  bool
 	slots  int
+	tags   []string
 }
 
 func (a *app) runCmd() *cobra.Command {
@@ -34,10 +37,12 @@ Without a server named by --server, --colony, $FORMICARY_SERVER or $FORMICARY_CO
 this process, in a temporary directory that is removed at the end. State changes go to stderr; the output of the tasks,
 prefixed with the task, and the result go to stdout.
 
+A file may define several jobs, with lines "---" between them: a job and those that it forks. All are stored, the first is run.
+
 Ctrl-C cancels the job: its tasks get TERM and their grace, what is to run always runs, and a second Ctrl-C kills them. When
 the job runs on a server it goes on and the command says how to come back. SIGTERM, SIGHUP, SIGQUIT and the end of whoever
 reads the output (run job.yaml | head) do the same.`,
-		Example: "  formicary run job.yaml\n  formicary run job.yaml -p branch=main -p depth=2\n  formicary run job.yaml --server 127.0.0.1:7777 -o json",
+		Example: "  formicary run job.yaml\n  formicary run job.yaml --tags builder,linux\n  formicary run job.yaml -p branch=main -p depth=2\n  formicary run job.yaml --server 127.0.0.1:7777 -o json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o.file = args[0]
@@ -48,7 +53,9 @@ reads the output (run job.yaml | head) do the same.`,
 	f := c.Flags()
 	f.StringArrayVarP(&o.params, "param", "p", nil, "parameter `name=value`, may be repeated")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print only the output of the tasks")
+	f.StringVar(&o.name, "job-type", "", "`job` to run of a file that defines several; the first unless given")
 	f.IntVar(&o.slots, "slots", 0, "slots of the embedded ant; 0 means 8 per core, at least 32")
+	f.StringSliceVar(&o.tags, "tags", nil, "tags that the embedded ant owns, for tasks that ask for them: a,b")
 	return c
 }
 
@@ -62,13 +69,16 @@ func (a *app) run(ctx context.Context, o runOptions) error {
 		return usageError(err)
 	}
 	// A faulty definition is told before a colony is started for it.
-	if o.text, err = readFile(o.file); err != nil {
+	if o.jobs, err = a.readJobs(o.file); err != nil {
 		return err
 	}
-	if err := a.precheck(o.file, o.text); err != nil {
+	if o.main, err = choose(o.file, o.jobs, o.name); err != nil {
 		return err
 	}
 	if a.named() {
+		if len(o.tags) > 0 {
+			return usageError(errors.New("--tags gives tags to the embedded ant; the ants of a server have their own"))
+		}
 		return a.patiently(ctx, func(ctx context.Context, cl *client) error {
 			id, err := a.start(ctx, cl, o, params)
 			if err != nil {
@@ -77,9 +87,13 @@ func (a *app) run(ctx context.Context, o runOptions) error {
 			return a.runAndTell(ctx, cl, id, o, func(ctx context.Context, err error, f *follower) error { return a.leave(ctx, err, f.id) })
 		})
 	}
+	a.hintTags(o, values)
 	return a.embedded(ctx, o, func(ctx context.Context, cl *client) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		// The job is cancelled in its own time, so calls go on when the user has pressed Ctrl-C.
-		id, err := a.start(ctx, cl, o, params)
+		id, err := a.start(context.WithoutCancel(ctx), cl, o, params)
 		if err != nil {
 			return err
 		}
@@ -92,14 +106,15 @@ func (a *app) run(ctx context.Context, o runOptions) error {
 	})
 }
 
-// start stores the definition and submits a request of it.
+// start stores the definitions and submits a request of the one to run.
 func (a *app) start(ctx context.Context, cl *client, o runOptions, params *structpb.Struct) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	def, err := a.upload(ctx, cl, o.file, o.text)
+	all, err := a.uploadAll(ctx, cl, o.file, o.jobs)
 	if err != nil {
 		return "", err
 	}
+	def := all[o.main]
 	res, err := cl.requests.SubmitJob(ctx, &jobv1.SubmitJobRequest{
 		JobType: def.GetDefinition().GetJobType(), JobVersion: fmt.Sprint(def.GetDefinition().GetVersion()), Params: params,
 	})
@@ -171,10 +186,18 @@ func (a *app) embedded(ctx context.Context, o runOptions, f func(context.Context
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, place.leave()) }()
+	defer func() {
+		if left := place.leave(); left != nil {
+			printf(a.Err, "warning: %v\n", left)
+		}
+	}()
 	place.sweep(ctx)
 	conf := up.DefaultConfig()
 	conf.DataDir, conf.Listen, conf.Throwaway, conf.Slots, conf.Version = place.data(), "127.0.0.1:0", true, o.slots, a.Version
+	conf.Tags = o.tags
+	if err := conf.Validate(); err != nil {
+		return usageError(err)
+	}
 	log, err := logger(io.Discard, "error", "text")
 	if err != nil {
 		return err
@@ -200,11 +223,21 @@ func (a *app) embedded(ctx context.Context, o runOptions, f func(context.Context
 		}
 		return f(limited, cl)
 	}
-	return during(context.WithoutCancel(ctx), c, work)
+	err, stop := during(context.WithoutCancel(ctx), c, work)
+	if stop != nil { // the outcome is that of the job
+		printf(a.Err, "warning: the colony of this run did not end in order: %v\n", stop)
+	}
+	return err
 }
 
-// during runs the colony while work runs.
-func during(ctx context.Context, c *up.Colony, work func(colony.Colony) error) error {
+// runner is a colony, as a command uses it.
+type runner interface {
+	Run(ctx context.Context, ready func(colony.Colony)) error
+}
+
+// during runs the colony while work runs, and returns the error of work, or of a colony that ended before it, and that of
+// the colony's end after it.
+func during(ctx context.Context, c runner, work func(colony.Colony) error) (err, stop error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ready := make(chan colony.Colony, 1)
@@ -212,19 +245,16 @@ func during(ctx context.Context, c *up.Colony, work func(colony.Colony) error) e
 	go func() { ended <- c.Run(ctx, func(col colony.Colony) { ready <- col }) }()
 	select {
 	case err := <-ended:
-		return err
+		return err, nil
 	case col := <-ready:
 		worked := make(chan error, 1)
 		go func() { worked <- work(col) }()
 		select {
 		case err := <-worked:
 			cancel()
-			if stop := <-ended; err == nil {
-				err = stop
-			}
-			return err
+			return err, <-ended
 		case err := <-ended:
-			return fmt.Errorf("the embedded colony ended: %w", err)
+			return fmt.Errorf("the embedded colony ended: %w", err), nil
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -58,9 +59,22 @@ func newStreamer(ctx context.Context, c *client, id string, out, note io.Writer)
 // follow streams the log of an attempt in the background, once. What ended before the attempt began is printed before
 // it, so that tasks that follow each other read in their order; ended says that this one has ended too.
 func (s *streamer) follow(run int32, task string, attempt int32, ended bool) {
-	key := attemptKey{run, task, attempt}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for n := int32(1); n < attempt; n++ { // those whose hints were missed
+		s.followLocked(attemptKey{run, task, n}, true)
+	}
+	s.followLocked(attemptKey{run, task, attempt}, ended)
+}
+
+// gap says whether attempts before this one were not followed.
+func (s *streamer) gap(run int32, task string, attempt int32) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return attempt > 1 && s.tails[attemptKey{run, task, attempt - 1}] == nil
+}
+
+func (s *streamer) followLocked(key attemptKey, ended bool) {
 	if t := s.tails[key]; t != nil {
 		if ended {
 			t.end()
@@ -68,10 +82,14 @@ func (s *streamer) follow(run int32, task string, attempt int32, ended bool) {
 		return
 	}
 	var before []<-chan struct{}
-	for _, t := range s.tails {
-		if t.ended {
+	for k, t := range s.tails {
+		if t.ended && k != key {
 			before = append(before, t.done)
 		}
+	}
+	var own <-chan struct{} // a task prints one attempt after the other
+	if last := s.tails[attemptKey{key.run, key.task, key.attempt - 1}]; last != nil {
+		own = last.done
 	}
 	t := newTail()
 	if ended {
@@ -80,6 +98,12 @@ func (s *streamer) follow(run int32, task string, attempt int32, ended bool) {
 	s.tails[key] = t
 	s.wg.Go(func() {
 		defer close(t.done)
+		if own != nil {
+			select {
+			case <-own:
+			case <-s.ctx.Done():
+			}
+		}
 		s.after(before)
 		select {
 		case s.slot <- struct{}{}:
@@ -100,13 +124,14 @@ func (t *tail) end() {
 	}
 }
 
-// after waits for others, but not long: a log may come late.
+// after waits for others, but not long for each: a log may come late.
 func (s *streamer) after(others []<-chan struct{}) {
 	limit := time.NewTimer(orderWait)
 	defer limit.Stop()
 	for _, done := range others {
 		select {
 		case <-done:
+			limit.Reset(orderWait)
 		case <-limit.C:
 			return
 		case <-s.ctx.Done():
@@ -126,14 +151,32 @@ func (s *streamer) finish(ctx context.Context, r *jobv1.JobRequest, tasks []*exe
 	s.mu.Unlock()
 	s.wg.Wait()
 	s.stop()
+	for _, at := range begun(tasks) {
+		key := attemptKey{r.GetRun(), at.task, at.GetNumber()}
+		if at.GetLogBytes() > s.printed(key) && ctx.Err() == nil {
+			s.copy(ctx, key, false)
+		}
+	}
+}
+
+// taskAttempt is an attempt with the name of its task.
+type taskAttempt struct {
+	*executionv1.Attempt
+	task string
+}
+
+// begun returns the attempts of tasks in the order in which they began.
+func begun(tasks []*executionv1.Task) []taskAttempt {
+	var all []taskAttempt
 	for _, t := range tasks {
 		for _, at := range t.GetAttempts() {
-			key := attemptKey{r.GetRun(), t.GetName(), at.GetNumber()}
-			if at.GetLogBytes() > s.printed(key) && ctx.Err() == nil {
-				s.copy(ctx, key, false)
+			if at.GetStartedAt() != nil {
+				all = append(all, taskAttempt{at, t.GetName()})
 			}
 		}
 	}
+	slices.SortStableFunc(all, func(a, b taskAttempt) int { return a.GetStartedAt().AsTime().Compare(b.GetStartedAt().AsTime()) })
+	return all
 }
 
 // end drops the streams.

@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -54,7 +56,7 @@ addresses are in DATA/colony.json. With --expose alone more services and ants ca
 			}
 			col, err := up.New(conf, log)
 			if err != nil {
-				return err
+				return usageError(err)
 			}
 			if a.Getenv("GOGC") == "" {
 				debug.SetGCPercent(gcPercent)
@@ -68,6 +70,8 @@ addresses are in DATA/colony.json. With --expose alone more services and ants ca
 	f.StringVar(&only, "only", "", "start only a `part`: infra")
 	f.BoolVar(&conf.Expose, "expose", false, "let other processes on this machine reach the stores and the services")
 	f.IntVar(&conf.Slots, "slots", 0, "slots of the ant; 0 means 8 per core, at least 32")
+	f.StringSliceVar(&conf.Tags, "tags", nil, "tags that the ant owns, for tasks that ask for them: a,b")
+	f.StringToStringVar(&conf.Labels, "labels", nil, "labels of the ant, for people: name=value,…")
 	f.BoolVar(&conf.NoAnt, "no-ant", false, "start no ant")
 	f.DurationVar(&conf.DrainTimeout, "drain-timeout", conf.DrainTimeout, "how `long` running tasks may go on at the end before they get TERM, their grace and after_script")
 	f.StringVar(&level, "log-level", "warn", "debug, info, warn or error")
@@ -105,9 +109,19 @@ func logger(w io.Writer, level, format string) (*slog.Logger, error) {
 	return telemetry.Logger(w, level, format)
 }
 
+// word makes one word of s for a shell.
+func word(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("/._-+:@%,", r)
+	}) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
 // welcome says where the colony is and what to do next.
 func (a *app) welcome(at colony.Colony, conf up.Config, took time.Duration) {
-	file := filepath.Join(at.DataDir, colonyFile)
+	file := word(filepath.Join(at.DataDir, colonyFile))
 	if conf.InfraOnly {
 		printf(a.Err, `The stores are up in %s.
   addresses   %s

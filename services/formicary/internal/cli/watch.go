@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
@@ -169,6 +171,9 @@ func (a *app) oneRun(ctx context.Context, cl *client, req *executionv1.WatchTask
 		_, err := out.Write(m.GetData())
 		return err
 	})
+	if _, limited := ctx.Deadline(); limited && status.Code(err) == codes.DeadlineExceeded {
+		<-ctx.Done() // the server's clock was faster
+	}
 	if err != nil && ctx.Err() != nil {
 		return a.leave(ctx, err, req.GetRequestId())
 	}

@@ -40,6 +40,9 @@ type Config struct {
 	Expose bool
 	// Slots of the ant; 0 means 8 per core and at least 32.
 	Slots int
+	// Tags that the ant owns, and Labels, which are for people.
+	Tags   []string
+	Labels map[string]string
 	// NoAnt starts no ant.
 	NoAnt bool
 	// DrainTimeout is how long running tasks may go on at the end before they get TERM, their grace and after_script.
@@ -67,6 +70,12 @@ func (c Config) Validate() error {
 	}
 	if c.Slots < 0 || c.Slots > mostSlots {
 		faults = append(faults, fmt.Errorf("slots %d: want 0 to %d", c.Slots, mostSlots))
+	}
+	if n := len(c.Tags); n > mostTags {
+		faults = append(faults, fmt.Errorf("%d tags: want at most %d", n, mostTags))
+	}
+	if c.NoAnt && len(c.Tags)+len(c.Labels) > 0 {
+		faults = append(faults, errors.New("tags and labels are those of the ant, and none is started"))
 	}
 	if c.DrainTimeout < 0 {
 		faults = append(faults, fmt.Errorf("drain timeout %s: want 0 or more", c.DrainTimeout))
@@ -96,6 +105,7 @@ const (
 	slotsPerCore = 8
 	fewestSlots  = 32
 	mostSlots    = 4096 // as many as an ant takes
+	mostTags     = 64   // the same
 	drainTime    = 3 * time.Second
 )
 

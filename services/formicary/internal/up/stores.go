@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -153,20 +154,27 @@ func tryNATS(ctx context.Context, dir, listen string) (*embedded.Server, error) 
 // recovered fails when a directory of a stream or a consumer is there and the stream or consumer is not: the server
 // passes over what it cannot read, and fails later to make it again.
 func recovered(ctx context.Context, js jetstream.JetStream, dir string) error {
-	streams, _ := filepath.Glob(filepath.Join(dir, "jetstream", "*", "streams", "*"))
-	for _, path := range streams {
+	for _, path := range below(dir, "jetstream/*/streams/*") {
 		s, err := js.Stream(ctx, filepath.Base(path))
 		if err != nil {
 			return fmt.Errorf("stream %s was not recovered: %w", filepath.Base(path), err)
 		}
-		consumers, _ := filepath.Glob(filepath.Join(path, "obs", "*"))
-		for _, path := range consumers {
+		for _, path := range below(path, "obs/*") {
 			if _, err := s.Consumer(ctx, filepath.Base(path)); err != nil {
 				return fmt.Errorf("consumer %s of %s was not recovered: %w", filepath.Base(path), s.CachedInfo().Config.Name, err)
 			}
 		}
 	}
 	return nil
+}
+
+// below returns the paths in dir that match; dir itself may hold any character.
+func below(dir, pattern string) []string {
+	names, _ := fs.Glob(os.DirFS(dir), pattern)
+	for i := range names {
+		names[i] = filepath.Join(dir, names[i])
+	}
+	return names
 }
 
 // openEtcd starts the member on an empty directory: it holds only who leads, nobody but this process can lead before it

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/formicary/formicary/libs/colony"
+	"github.com/formicary/formicary/libs/pgdb/cluster"
 	"github.com/formicary/formicary/libs/run"
 )
 
@@ -29,6 +30,9 @@ func New(conf Config, log *slog.Logger) (*Colony, error) {
 	dir, err := filepath.Abs(conf.DataDir)
 	if err != nil {
 		return nil, fmt.Errorf("find data directory: %w", err)
+	}
+	if err := cluster.CheckDir(dir); err != nil {
+		return nil, err
 	}
 	conf.DataDir = dir
 	return &Colony{conf: conf, log: log}, nil

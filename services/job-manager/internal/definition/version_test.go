@@ -17,15 +17,17 @@ func TestChoose(t *testing.T) {
 		{Version: 7, SemVersion: "1.3"},
 		{Version: 8, SemVersion: "0.9.0"},
 		{Version: 9, SemVersion: "release-x"},
+		{Version: 10, SemVersion: "0.9.0"},
+		{Version: 11, SemVersion: "1.5.0-dev"},
 	}
 	for wanted, want := range map[string]struct {
 		version int
 		ranged  bool
 	}{
-		"6": {6, false}, "1.4.2": {2, false}, "v1.4.2": {2, false}, "1.3": {7, false}, "1.3.0": {7, false}, "release-x": {9, false},
-		"1.5.0-dev": {5, false}, "2.0.0-rc1": {4, false}, "1.0": {1, false},
-		"^1.2": {2, true}, "~1.3": {3, true}, ">=1 <2": {2, true}, ">=1, <1.4": {3, true}, "1.x": {2, true}, "*": {2, true}, "<1": {8, true},
-		">=1.5.0-0": {4, true}, "^1.5.0-0": {5, true}, "0.x || ~1.0.0": {1, true},
+		"6": {6, false}, "1.4.2": {2, true}, "v1.4.2": {2, true}, "1.3": {7, true}, "1.3.0": {7, true}, "release-x": {9, true},
+		"1.5.0-dev": {11, true}, "=1.5.0-dev": {11, true}, "2.0.0-rc1": {4, true}, "1.0": {1, true}, "0.9.0": {10, true},
+		"^1.2": {2, true}, "~1.3": {3, true}, ">=1 <2": {2, true}, ">=1, <1.4": {3, true}, "1.x": {2, true}, "*": {2, true}, "<1": {10, true},
+		">=1.5.0-0": {4, true}, "^1.5.0-0": {11, true}, "0.x || ~1.0.0": {1, true},
 		"99": {}, "0": {}, "-1": {}, "^3": {}, "9.9.9": {}, ">=2": {}, "nonsense": {}, "": {}, "99999999999999999999": {},
 	} {
 		got, ranged, err := choose("j", names, wanted)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -45,8 +46,8 @@ func (s *Definitions) Create(ctx context.Context, d definition.Definition, dryRu
 		return stored, false, nil
 	case pgdb.IsUnique(err, "job_type_plugin"):
 		return stored, false, errs.Conflict("PLUGIN_TAKEN", "another organisation publishes a plugin %s", d.JobType)
-	case pgdb.IsUnique(err, "definition_sem_version"):
-		return stored, false, errs.Conflict("SEM_VERSION_TAKEN", "job type %s has a version %s with another text", d.JobType, d.SemVersion)
+	case pgdb.IsUnique(err, "definition_release"):
+		return stored, false, taken(d)
 	case err != nil:
 		return stored, false, fmt.Errorf("store definition of %s: %w", d.JobType, err)
 	}
@@ -67,6 +68,11 @@ func create(ctx context.Context, q *db.Queries, d definition.Definition) (defini
 		}
 		if bytes.Equal(newest.Definition.Sha256, d.SHA256) {
 			return toDefinition(newest.Definition, t.Disabled), false, nil
+		}
+		if d.Fixed() {
+			if same, found, err := release(ctx, q, d); err != nil || found {
+				return toDefinition(same, t.Disabled), false, err
+			}
 		}
 		// The switch is the operator's unless the new text changes what the last one said.
 		if newest.Definition.Disabled == d.Disabled {
@@ -100,6 +106,28 @@ func create(ctx context.Context, q *db.Queries, d definition.Definition) (defini
 	}
 	stored, err := q.DefinitionByID(ctx, db.DefinitionByIDParams{ID: row.ID, OrgID: d.OrgID})
 	return toDefinition(stored.Definition, stored.Disabled), true, err
+}
+
+// release returns the version that bears the name of d, if there is one and it has the same text; with another text d cannot
+// be stored.
+func release(ctx context.Context, q *db.Queries, d definition.Definition) (same db.Definition, found bool, err error) {
+	names, err := q.VersionNames(ctx, db.VersionNamesParams{OrgID: d.OrgID, JobType: d.JobType, PublicOnly: true})
+	if err != nil {
+		return same, false, err
+	}
+	i := slices.IndexFunc(names, func(n db.VersionNamesRow) bool { return n.SemVersion == d.SemVersion })
+	if i < 0 {
+		return same, false, nil
+	}
+	row, err := q.DefinitionByID(ctx, db.DefinitionByIDParams{ID: names[i].ID, OrgID: d.OrgID})
+	if err == nil && !bytes.Equal(row.Definition.Sha256, d.SHA256) {
+		err = taken(d)
+	}
+	return row.Definition, err == nil, err
+}
+
+func taken(d definition.Definition) error {
+	return errs.Conflict("SEM_VERSION_TAKEN", "the plugin %s was released as %s with another text; a release is fixed: give the new text another sem_version", d.JobType, d.SemVersion)
 }
 
 // Find implements definition.Store.

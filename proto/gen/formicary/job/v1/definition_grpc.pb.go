@@ -37,7 +37,9 @@ const (
 // google.rpc.BadRequest violations with file:line:column, and nothing is stored when anything is wrong.
 type JobDefinitionServiceClient interface {
 	// CreateJobDefinition checks and stores a definition as the newest version of its job type. The text of the newest
-	// version again makes no new version. Reasons: DEFINITION_INVALID, SEM_VERSION_TAKEN, PLUGIN_TAKEN.
+	// version again makes no new version. The text of a release of a public plugin (its sem_version without a
+	// pre-release part) is fixed; any other text is a new version, also under the sem_version of another.
+	// Reasons: DEFINITION_INVALID, SEM_VERSION_TAKEN, PLUGIN_TAKEN.
 	CreateJobDefinition(ctx context.Context, in *CreateJobDefinitionRequest, opts ...grpc.CallOption) (*CreateJobDefinitionResponse, error)
 	// GetJobDefinition returns one version with its text. Reason: DEFINITION_NOT_FOUND.
 	GetJobDefinition(ctx context.Context, in *GetJobDefinitionRequest, opts ...grpc.CallOption) (*GetJobDefinitionResponse, error)
@@ -152,7 +154,9 @@ func (c *jobDefinitionServiceClient) DeleteJobDefinition(ctx context.Context, in
 // google.rpc.BadRequest violations with file:line:column, and nothing is stored when anything is wrong.
 type JobDefinitionServiceServer interface {
 	// CreateJobDefinition checks and stores a definition as the newest version of its job type. The text of the newest
-	// version again makes no new version. Reasons: DEFINITION_INVALID, SEM_VERSION_TAKEN, PLUGIN_TAKEN.
+	// version again makes no new version. The text of a release of a public plugin (its sem_version without a
+	// pre-release part) is fixed; any other text is a new version, also under the sem_version of another.
+	// Reasons: DEFINITION_INVALID, SEM_VERSION_TAKEN, PLUGIN_TAKEN.
 	CreateJobDefinition(context.Context, *CreateJobDefinitionRequest) (*CreateJobDefinitionResponse, error)
 	// GetJobDefinition returns one version with its text. Reason: DEFINITION_NOT_FOUND.
 	GetJobDefinition(context.Context, *GetJobDefinitionRequest) (*GetJobDefinitionResponse, error)
