@@ -34,7 +34,7 @@ func (s *State) keep(t *Task, kept map[string]Kept, now time.Time) bool {
 	if !ok || !sameValue(k.Value, t.ItemValue) {
 		return false
 	}
-	t.ExitCode, t.Outputs, t.Result, t.Message = k.ExitCode, k.Outputs, k.Reused.Result, completedBefore
+	t.ExitCode, t.Outputs, t.Result, t.Message = k.ExitCode, k.Outputs, k.Result, completedBefore
 	s.move(t, TaskCompleted, "", now)
 	return true
 }

@@ -34,7 +34,7 @@ func Remainder(run, retries int, policy Policy, tasks []Past, now time.Time) *St
 			clean.Tasks, index = append(clean.Tasks, *p.Spec), append(index, i)
 			continue
 		}
-		t.State, t.EndedAt, t.ExitCode, t.Outputs, t.Result = p.State, &now, p.ExitCode, p.Outputs, p.Reused.Result
+		t.State, t.EndedAt, t.ExitCode, t.Outputs, t.Result = p.State, &now, p.ExitCode, p.Outputs, p.Result
 		t.FailureClass, t.ErrorCode, t.Message = p.FailureClass, p.ErrorCode, p.Message
 	}
 	s.connectAs(clean, index)
