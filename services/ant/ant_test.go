@@ -362,7 +362,7 @@ func TestDrainTellsTasksToEnd(t *testing.T) {
 			}
 			res := c.result(uid)
 			same(t, "outcome", res.GetOutcome().String()+" "+res.GetFailureClass(), "LOST infra")
-			c.do(func() { same(t, "log", string(c.logs[uid]), "begun\ntrapped\nafter\n") })
+			c.do(func() { same(t, "log", c.logs[uid], "begun\ntrapped\nafter\n") })
 		})
 	}
 }

@@ -150,14 +150,9 @@ func TestNextRunSweepsAKilledOne(t *testing.T) {
 		t.Errorf("%d directories after a third run, want that of the second", n)
 	}
 	_ = second.Process.Signal(syscall.SIGTERM)
-	ended := make(chan error, 1)
-	go func() { ended <- second.Wait() }()
-	select {
-	case <-ended:
-	case <-time.After(time.Minute):
-		_ = second.Process.Kill()
-		t.Fatal("the second run does not end")
-	}
+	limit := time.AfterFunc(time.Minute, func() { _ = second.Process.Kill() })
+	_ = second.Wait()
+	limit.Stop()
 	if code := second.ProcessState.ExitCode(); code != 7 {
 		t.Errorf("the second run ended with %d: %s", code, stderr)
 	}
