@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -34,12 +33,15 @@ type Submission struct {
 	Parent *Parent `json:",omitempty"`
 }
 
-// check refuses what neither the database nor the environment of a process can hold.
+// check refuses texts that no database holds; the parameters are checked with the definition. Of a call it was done before:
+// templates and tasks submit, too.
 func (s *Submission) check() error {
 	const message = "a text holds the character NUL"
 	var faults []errs.Violation
-	for name, text := range map[string]any{"description": s.Description, "idempotency_key": s.IdempotencyKey, "params": map[string]any(s.Params)} {
-		if holdsNUL(text) {
+	for name, text := range map[string]string{
+		"job_type": s.JobType, "job_version": s.JobVersion, "description": s.Description, "idempotency_key": s.IdempotencyKey,
+	} {
+		if strings.IndexByte(text, 0) >= 0 {
 			faults = append(faults, errs.Violation{Field: name, Description: message, Reason: jobspec.CodeInvalidValue})
 		}
 	}
@@ -47,22 +49,6 @@ func (s *Submission) check() error {
 		return errs.Invalid("PARAMS_INVALID", message).WithViolations(faults...)
 	}
 	return nil
-}
-
-func holdsNUL(v any) bool {
-	switch v := v.(type) {
-	case string:
-		return strings.ContainsRune(v, 0)
-	case []any:
-		return slices.ContainsFunc(v, holdsNUL)
-	case map[string]any:
-		for key, item := range v {
-			if holdsNUL(key) || holdsNUL(item) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // hash is equal for submissions that ask for the same.
