@@ -35,6 +35,8 @@ type hosting struct {
 	host Host
 	// vague says that nothing is to be done yet: results count as unknown.
 	vague          bool
+	// asked says that a result counted as unknown.
+	asked          bool
 	counts, submit int
 	// err is the first error of the host. It ends the rendering and is no fault of the definition.
 	err error
@@ -64,6 +66,9 @@ func hosted(call func(in *invocation, h *hosting, key string, args []any) (any, 
 		}
 		switch h := s.hosting; {
 		case s.vague():
+			if h != nil {
+				h.asked = true
+			}
 			if s.onRead != nil {
 				s.onRead(key, unknown{})
 			}

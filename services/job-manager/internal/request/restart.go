@@ -68,9 +68,11 @@ func (m *Manager) pin(ctx context.Context, rec *Record, w Wish) (*Pin, error) {
 	if err := checkTask(def.Spec, &next, params, w.FromTask); err != nil {
 		return nil, err
 	}
-	return &Pin{
-		DefinitionID: def.ID, DefinitionVersion: def.Version, Params: text, PlacementClass: placement(def.Spec, &next, params),
-	}, nil
+	class, err := m.rehearse(def.Spec, &next, params)
+	if err != nil {
+		return nil, err
+	}
+	return &Pin{DefinitionID: def.ID, DefinitionVersion: def.Version, Params: text, PlacementClass: class}, nil
 }
 
 // recheck fits the parameters that a request has to another version.

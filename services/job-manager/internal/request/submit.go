@@ -154,7 +154,9 @@ func (m *Manager) draft(ctx context.Context, s Submission, hash []byte) (Draft, 
 	if p := s.Parent; p != nil {
 		rec.ParentID, rec.ParentTask, rec.ChildKey, rec.Depth = &p.ID, p.Task, p.Key, p.Depth+1
 	}
-	rec.PlacementClass = placement(def.Spec, &rec, params)
+	if rec.PlacementClass, err = m.rehearse(def.Spec, &rec, params); err != nil {
+		return Draft{}, err
+	}
 	return Draft{Record: rec, Seen: def.Seen, Owner: def.OrgID, Disabled: def.Disabled}, nil
 }
 
@@ -179,6 +181,24 @@ func encodeParams(spec *jobspec.Definition, params jobspec.Vars, err error) (job
 	return params, text, nil
 }
 
+// rehearse renders what the launch will render, and refuses what the launch would. Of a definition that is known to be slow
+// the launch tells.
+func (m *Manager) rehearse(spec *jobspec.Definition, rec *Record, params jobspec.Vars) (string, error) {
+	if m.slow.known(rec.DefinitionID) {
+		return placement(spec, rec, params), nil
+	}
+	began := time.Now()
+	classes, err := spec.Rehearse(Variables(rec, params, began))
+	if took := time.Since(began); took >= slowRender {
+		m.slow.note(rec.DefinitionID, took)
+	}
+	if err != nil {
+		bad := errs.Invalid("PARAMS_INVALID", "job type %s cannot be launched with these parameters", spec.JobType)
+		return "", bad.WithViolations(definition.Violations(err)...)
+	}
+	return joined(classes), nil
+}
+
 // maxPlacement bounds the text of a placement class in bytes; every single class is shorter.
 const maxPlacement = 4096
 
@@ -190,6 +210,10 @@ func placement(spec *jobspec.Definition, rec *Record, params jobspec.Vars) strin
 	if err != nil {
 		return ""
 	}
+	return joined(classes)
+}
+
+func joined(classes []jobspec.Class) string {
 	var texts []string
 	room := maxPlacement
 	for _, c := range classes {
