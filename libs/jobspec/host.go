@@ -34,7 +34,7 @@ const maxHostCalls = 1_000
 type hosting struct {
 	host Host
 	// vague says that nothing is to be done yet: results count as unknown.
-	vague          bool
+	vague bool
 	// asked says that a result counted as unknown.
 	asked          bool
 	counts, submit int
