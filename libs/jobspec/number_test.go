@@ -92,7 +92,7 @@ tasks:
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, part := range strings.Split(strings.Trim(string(raw), "{}"), ",") {
+		for part := range strings.SplitSeq(strings.Trim(string(raw), "{}"), ",") {
 			same("fork "+part, strings.Trim(part[4:], `"`))
 		}
 		raw, err = json.Marshal(read.Tasks[2].FanOut.Items)
