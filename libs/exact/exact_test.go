@@ -13,8 +13,6 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 	"google.golang.org/protobuf/types/known/structpb"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/formicary/formicary/libs/exact"
 )
 
@@ -101,11 +99,11 @@ func messages(t *testing.T) (outer, inner protoreflect.MessageDescriptor) {
 		many = descriptorpb.FieldDescriptorProto_LABEL_REPEATED
 	)
 	file, err := protodesc.NewFile(&descriptorpb.FileDescriptorProto{
-		Name: proto.String("x.proto"), Package: proto.String("x"), Syntax: proto.String("proto3"),
+		Name: new("x.proto"), Package: new("x"), Syntax: new("proto3"),
 		Dependency: []string{"google/protobuf/struct.proto"},
 		MessageType: []*descriptorpb.DescriptorProto{
-			{Name: proto.String("Outer"), Field: []*descriptorpb.FieldDescriptorProto{field("one", 1, msg, ".x.Inner", one), field("many", 2, msg, ".x.Inner", many)}},
-			{Name: proto.String("Inner"), Field: []*descriptorpb.FieldDescriptorProto{
+			{Name: new("Outer"), Field: []*descriptorpb.FieldDescriptorProto{field("one", 1, msg, ".x.Inner", one), field("many", 2, msg, ".x.Inner", many)}},
+			{Name: new("Inner"), Field: []*descriptorpb.FieldDescriptorProto{
 				field("name", 1, text, "", one), field("v", 2, msg, ".google.protobuf.Struct", one), field("v_json", 3, text, "", one),
 			}},
 		},

@@ -18,7 +18,9 @@ import (
 const suffix = "_json"
 
 // Marshal encodes a message as JSON in which a field has the digits of the text beside it. The text itself is left out.
-func Marshal(o protojson.MarshalOptions, m proto.Message) ([]byte, error) { return MarshalAppend(o, nil, m) }
+func Marshal(o protojson.MarshalOptions, m proto.Message) ([]byte, error) {
+	return MarshalAppend(o, nil, m)
+}
 
 // MarshalAppend is Marshal behind b.
 func MarshalAppend(o protojson.MarshalOptions, b []byte, m proto.Message) ([]byte, error) {

@@ -1,37 +1,52 @@
 package jobspec
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
-	"sort"
 	"strings"
 )
 
 // Bounds of a process's environment: execve takes 128 KiB for one variable on Linux and, with the arguments, 2 MiB for
-// all of them. Values beyond that are for templates and files.
+// all of them. Longer values are given in files, as many as maxEnvFiles has room for.
 const (
 	maxEnvValue = 64 << 10
 	maxEnvTotal = 1 << 20
+	maxEnvFiles = 8 << 20
+	// minEnvFile is the length below which a value is no longer than the path of its file.
+	minEnvFile = 512
 )
 
-// Env returns the environment of the task's process: all variables and parameters as text, the task's own variables,
-// and its declared environment on top. Variables whose name no shell can use, or that are longer than a process can
-// take, are left out, and so are those that would change how a program is found or run, unless the definition itself
-// has a variable, a parameter or an entry of environment with that name: whoever may submit a job must not thereby
-// choose what its scripts execute.
-func (t *Task) Env(vars Vars) map[string]string {
-	env := make(map[string]string, len(vars)+len(t.Spec.Variables)+len(t.Spec.Environment))
+// Environment is what a process gets.
+type Environment struct {
+	Vars map[string]string
+	// Files are values that are too long for Vars. Each is given as a file whose path is NAME_FILE.
+	Files map[string]string
+	// Notes tell people, a line each, what is not in Vars.
+	Notes []string
+}
+
+// Env returns the variables of Environment.
+func (t *Task) Env(vars Vars) map[string]string { return t.Environment(vars).Vars }
+
+// Environment returns the environment of the task's process: all variables and parameters as text, the task's own
+// variables, and its declared environment on top. Variables whose name no shell can use are left out, and so are those that
+// would change how a program is found or run, unless the definition itself has a variable, a parameter or an entry of
+// environment with that name: whoever may submit a job must not thereby choose what its scripts execute.
+func (t *Task) Environment(vars Vars) Environment {
+	e := Environment{Vars: make(map[string]string, len(vars)+len(t.Spec.Variables)+len(t.Spec.Environment))}
 	for _, layer := range [...]map[string]any{vars, t.Spec.Variables} {
 		for name, v := range layer {
 			if isEnvName(name) && !isEnvOwn(name) && (!isEnvReserved(name) || t.exports(name)) {
-				setEnv(env, name, textOf(v))
+				setEnv(e.Vars, name, textOf(v))
 			}
 		}
 	}
 	for name, v := range t.Spec.Environment {
-		setEnv(env, name, v)
+		setEnv(e.Vars, name, v)
 	}
-	t.shrink(env)
-	return env
+	t.shrink(&e)
+	return e
 }
 
 // exports reports whether the definition declares a reserved name.
@@ -40,34 +55,79 @@ func (t *Task) exports(name string) bool {
 	return declared
 }
 
-// shrink leaves out the longest variables until the rest fits. What is declared under environment stays.
-func (t *Task) shrink(env map[string]string) {
+// shrink moves values that are too long, and the longest until the rest fits, to files. What is declared under environment
+// stays longest.
+func (t *Task) shrink(e *Environment) {
 	total := 0
-	for name, v := range env {
+	for name, v := range e.Vars {
 		total += len(name) + len(v) + 2
 	}
-	if total <= maxEnvTotal {
+	if total <= maxEnvValue {
 		return
 	}
-	names := sortedKeys(env)
-	sort.SliceStable(names, func(i, j int) bool { return len(env[names[i]]) > len(env[names[j]]) })
+	names := sortedKeys(e.Vars)
+	declared := func(name string) bool { _, ok := t.Spec.Environment[name]; return ok }
+	slices.SortStableFunc(names, func(a, b string) int {
+		if x, y := len(e.Vars[a]) > maxEnvValue, len(e.Vars[b]) > maxEnvValue; x != y {
+			return cmp.Compare(btoi(y), btoi(x))
+		}
+		if x, y := declared(a), declared(b); x != y {
+			return cmp.Compare(btoi(x), btoi(y))
+		}
+		return cmp.Compare(len(e.Vars[b]), len(e.Vars[a]))
+	})
+	room := maxEnvFiles
+	var left []string
 	for _, name := range names {
-		if _, declared := t.Spec.Environment[name]; declared {
+		v := e.Vars[name]
+		if len(v) <= maxEnvValue && total <= maxEnvTotal {
+			break
+		}
+		total -= len(name) + len(v) + 2
+		delete(e.Vars, name)
+		_, taken := e.Vars[name+envFile]
+		if taken || len(v) > room || len(v) < minEnvFile {
+			left = append(left, name)
 			continue
 		}
-		if total <= maxEnvTotal {
-			return
+		if e.Files == nil {
+			e.Files = map[string]string{}
 		}
-		total -= len(name) + len(env[name]) + 2
-		delete(env, name)
+		room -= len(v)
+		e.Files[name] = v
+		e.Notes = append(e.Notes, fmt.Sprintf("$%s is not set: its %d bytes are too many for the environment. They are in the file that $%s%s names.", name, len(v), name, envFile))
+	}
+	if len(left) > 0 {
+		e.Notes = append(e.Notes, NoteLeftOut(len(left), strings.Join(left[:min(len(left), maxNoted)], ", ")))
 	}
 }
 
+const (
+	envFile  = "_FILE"
+	maxNoted = 20
+)
+
+// NoteLeftOut is the note about variables that have no room; names are some of them.
+func NoteLeftOut(count int, names string) string {
+	if names != "" {
+		names = " (" + names + ")"
+	}
+	return fmt.Sprintf("%d variables%s are not set: the environment has no room for them. A script gets the value of a variable by {{.name}}.", count, names)
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// setEnv sets a variable; what no process can hold leaves it out, so that a lower layer does not show through.
 func setEnv(env map[string]string, name, value string) {
-	if len(value) <= maxEnvValue && strings.IndexByte(value, 0) < 0 {
+	if strings.IndexByte(value, 0) < 0 {
 		env[name] = value
 	} else {
-		delete(env, name) // a lower layer must not show through
+		delete(env, name)
 	}
 }
 

@@ -101,3 +101,34 @@ func TestEnvFits(t *testing.T) {
 		t.Errorf("%d bytes in %d variables", total, len(env))
 	}
 }
+
+// TestEnvGivesLongValuesInFiles loses nothing without a word.
+func TestEnvGivesLongValuesInFiles(t *testing.T) {
+	long := strings.Repeat("x", 64<<10+1)
+	p := plan(t, "job_type: j\ntasks:\n  - {task_type: t, method: SHELL, script: env, variables: {own_FILE: mine}, environment: {declared: '{{.p}}'}}\n",
+		jobspec.Vars{"p": long, "fits": long[1:], "own": long, "t_results": []any{long}, "1bad": long})
+	e := p.Tasks[0].Environment(p.Vars)
+	if len(e.Files) != 3 || e.Files["p"] != long || e.Files["declared"] != long || e.Files["t_results"] != `["`+long+`"]` || e.Vars["fits"] != long[1:] || e.Vars["own_FILE"] != "mine" {
+		t.Errorf("%d files, %d variables", len(e.Files), len(e.Vars))
+	}
+	notes := strings.Join(e.Notes, "\n")
+	if len(e.Notes) != 4 || !strings.Contains(notes, "$p is not set: its 65537 bytes are too many for the environment. They are in the file that $p_FILE names.") ||
+		!strings.Contains(notes, "1 variables (own) are not set") {
+		t.Error(notes)
+	}
+	many := jobspec.Vars{}
+	for i := range 30_000 {
+		many[fmt.Sprintf("v%05d", i)] = strings.Repeat("y", 40)
+	}
+	e = p.Tasks[0].Environment(many)
+	total := 0
+	for name, v := range e.Vars {
+		total += len(name) + len(v) + 2
+	}
+	if total > 1<<20 || len(e.Notes) == 0 || !strings.Contains(e.Notes[len(e.Notes)-1], "variables (v") {
+		t.Errorf("%d bytes, %d notes", total, len(e.Notes))
+	}
+	if e := p.Tasks[0].Environment(nil); e.Notes == nil || e.Files["declared"] != long {
+		t.Error("what is declared is lost")
+	}
+}

@@ -388,15 +388,13 @@ func (s *scope) lookup(name string) (any, bool) {
 	}
 	s.lookups.variable(name)
 	if v, ok := s.vars[name]; ok && !s.hides(name, v) {
-		c, ok := canon(v)
-		return c, ok
+		return canonOrUnknown(v)
 	}
 	if v, ok := s.task[name]; ok {
 		return v, true
 	}
 	if v, ok := s.vars[name]; ok {
-		c, ok := canon(v)
-		return c, ok
+		return canonOrUnknown(v)
 	}
 	if v, ok := s.job[name]; ok {
 		return v, true

@@ -35,10 +35,10 @@ const maxHostCalls = 1_000
 type hosting struct {
 	host Host
 	// vague says that nothing is to be done yet: results count as unknown.
-	vague          bool
+	vague bool
+	// asked says that a result counted as unknown.
+	asked          bool
 	counts, submit int
-	// asked says that something was asked for while vague.
-	asked bool
 	// err is the first error of the host. It ends the rendering and is no fault of the definition.
 	err error
 }
@@ -67,11 +67,11 @@ func hosted(call func(in *invocation, h *hosting, key string, args []any) (any, 
 		}
 		switch h := s.hosting; {
 		case s.vague():
-			if s.onRead != nil {
-				s.onRead(key, unknown{})
-			}
 			if h != nil {
 				h.asked = true
+			}
+			if s.onRead != nil {
+				s.onRead(key, unknown{})
 			}
 			return unknown{}, nil
 		case h == nil:

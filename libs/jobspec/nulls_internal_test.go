@@ -43,6 +43,7 @@ func withoutPlaces(n *node) any {
 			out[p.key] = withoutPlaces(p.value)
 		}
 		return out
+	case nodeScalar:
 	}
 	return n.text
 }
@@ -79,7 +80,7 @@ func eachField(n *yaml.Node, rule *shapeRule, path string, do func(path string, 
 	if rule == nil {
 		return
 	}
-	switch n.Kind {
+	switch n.Kind { //nolint:exhaustive // the others hold no fields
 	case yaml.SequenceNode:
 		for _, item := range n.Content {
 			eachField(item, rule.items, path+"[]", do)

@@ -92,7 +92,7 @@ tasks:
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, part := range strings.Split(strings.Trim(string(raw), "{}"), ",") {
+		for part := range strings.SplitSeq(strings.Trim(string(raw), "{}"), ",") {
 			same("fork "+part, strings.Trim(part[4:], `"`))
 		}
 		raw, err = json.Marshal(read.Tasks[2].FanOut.Items)
@@ -125,15 +125,15 @@ tasks: [{task_type: a, method: SHELL, script: x}]
 
 func TestFunctionsCountAllDigits(t *testing.T) {
 	for text, want := range map[string]string{
-		`{{Add 9223372036854775807 1}}`:                                             "9223372036854775808",
-		`{{Add .big 1}}`:                                                            "12345678901234567890124",
-		`{{lt 9007199254740992 9007199254740993}}`:                                  "true",
-		`{{eq 9007199254740993 .near}}`:                                             "false",
-		`{{ge .big "12345678901234567890122"}}`:                                     "true",
-		`{{gt .big "12345678901234567890124"}}`:                                     "false",
-		`{{eq .big .same}}`:                                                         "true",
-		`{{index (fromJson "[12345678901234567890123]") 0}}`:                        manyDigits,
-		`{{.big | printf "%v %s %d" .big .big}}`:                                    manyDigits + " " + manyDigits + " " + manyDigits,
+		`{{Add 9223372036854775807 1}}`:                                               "9223372036854775808",
+		`{{Add .big 1}}`:                                                              "12345678901234567890124",
+		`{{lt 9007199254740992 9007199254740993}}`:                                    "true",
+		`{{eq 9007199254740993 .near}}`:                                               "false",
+		`{{ge .big "12345678901234567890122"}}`:                                       "true",
+		`{{gt .big "12345678901234567890124"}}`:                                       "false",
+		`{{eq .big .same}}`:                                                           "true",
+		`{{index (fromJson "[12345678901234567890123]") 0}}`:                          manyDigits,
+		`{{.big | printf "%v %s %d" .big .big}}`:                                      manyDigits + " " + manyDigits + " " + manyDigits,
 		`{{print .big}} {{len (print .big)}} {{if .big}}yes{{end}} {{.big | toJson}}`: manyDigits + " 23 yes " + manyDigits,
 	} {
 		p := plan(t, "job_type: j\ntasks:\n  - task_type: a\n    method: SHELL\n    script: ['"+text+"']\n", jobspec.Vars{

@@ -202,6 +202,7 @@ func (d *Definition) RecheckParams(params Vars, of *Definition) (Vars, error) {
 func (d *Definition) checkParams(params Vars, read map[string]bool) (Vars, error) {
 	c := &collector{file: d.file}
 	out := make(Vars, len(params)+len(d.Params))
+	refused := map[string]bool{} // given, and no value: such a parameter is not missing
 	for _, name := range sortedKeys(params) {
 		v, ok := deepCanon(params[name], 1)
 		switch {
@@ -217,17 +218,19 @@ func (d *Definition) checkParams(params Vars, read map[string]bool) (Vars, error
 			c.add(Problem{Code: CodeInvalidParam, Field: name, Message: "the parameter " + quoteName(name) + " is of a kind that cannot be used", Expected: "text, a number, true or false, or JSON"})
 		default:
 			out[name] = v
+			continue
 		}
+		refused[name] = true
 	}
 	for i := range d.Params {
-		if p := &d.Params[i]; p.Type != TypeJSON || !read[p.Name] || !p.settled(out) {
+		if p := &d.Params[i]; !refused[p.Name] && (p.Type != TypeJSON || !read[p.Name] || !p.settled(out)) {
 			d.checkParam(p, out, c)
 		}
 	}
 	for _, name := range d.RequiredParams {
 		_, given := out[name]
 		_, own := d.jobVars[name]
-		if !given && !own {
+		if !given && !own && !refused[name] {
 			missingParam(c, name)
 		}
 	}

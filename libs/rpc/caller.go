@@ -48,22 +48,39 @@ func incoming(ctx context.Context) context.Context {
 		return ctx
 	}
 	c := system
-	if v := md.Get(orgKey); len(v) > 0 {
+	if v := get(md, orgKey); len(v) > 0 {
 		c.Org = v[0]
 	}
-	if v := md.Get(userKey); len(v) > 0 {
+	if v := get(md, userKey); len(v) > 0 {
 		c.User = v[0]
 	}
-	c.Roles = ParseRoles(md.Get(rolesKey)...)
+	c.Roles = ParseRoles(get(md, rolesKey)...)
 	return WithCaller(ctx, c)
+}
+
+// Metadata is printable ASCII; what is more travels under the same name with this ending.
+const binary = "-bin"
+
+func get(md metadata.MD, key string) []string {
+	if v := md.Get(key + binary); len(v) > 0 {
+		return v
+	}
+	return md.Get(key)
+}
+
+func put(pairs []string, key, value string) []string {
+	if strings.ContainsFunc(value, func(c rune) bool { return c < ' ' || c > '~' }) {
+		key += binary
+	}
+	return append(pairs, key, value)
 }
 
 // outgoing puts the caller into the metadata of a call.
 func outgoing(ctx context.Context) context.Context {
 	c := CallerFrom(ctx)
-	pairs := []string{orgKey, c.Org, userKey, c.User}
+	pairs := put(put(nil, orgKey, c.Org), userKey, c.User)
 	if len(c.Roles) > 0 {
-		pairs = append(pairs, rolesKey, strings.Join(c.Roles, ","))
+		pairs = put(pairs, rolesKey, strings.Join(c.Roles, ","))
 	}
 	return metadata.AppendToOutgoingContext(ctx, pairs...)
 }

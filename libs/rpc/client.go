@@ -8,8 +8,11 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 )
 
 // Dial returns a connection to the servers of this package at addr: a host:port, of which DNS may name several replicas,
@@ -35,7 +38,13 @@ func Dial(addr string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 
 func unaryClient(ctx context.Context, method string, req, res any, conn *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	ctx = outgoing(ctx)
-	return tooLarge(retry(ctx, method, req, func() error { return next(ctx, method, req, res, conn, opts...) }), req)
+	err := retry(ctx, method, req, func() error { return next(ctx, method, req, res, conn, opts...) })
+	if m, ok := req.(proto.Message); ok && status.Code(err) == codes.Internal { // what is no UTF-8 cannot be encoded
+		if bad := CheckText(m); bad != nil {
+			return bad
+		}
+	}
+	return tooLarge(err, req)
 }
 
 func streamClient(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, next grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {

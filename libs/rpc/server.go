@@ -101,11 +101,14 @@ func ending(ctx context.Context, err error) error {
 	return err
 }
 
-// validate applies the rules that stand in the message's proto.
+// validate applies the rules that stand in the message's proto, and the one for all texts.
 func validate(m any) error {
 	msg, ok := m.(proto.Message)
 	if !ok {
 		return nil
+	}
+	if err := CheckText(msg); err != nil {
+		return err
 	}
 	err := protovalidate.Validate(msg)
 	if err == nil {

@@ -433,6 +433,9 @@ func TestTheCallerIsBelievedWithinTheOrg(t *testing.T) {
 		{nil, rpc.Caller{Org: "default", User: "local"}, ""},
 		{[]string{"X-Formicary-User: ann", "X-Formicary-Roles: lead, qa"}, rpc.Caller{Org: "default", User: "ann", Roles: []string{"lead", "qa"}}, ""},
 		{[]string{"X-Formicary-Org: other", "Grpc-Metadata-X-Formicary-Org: other", "Grpc-Metadata-X-Formicary-User: root", "Authorization: Bearer x"}, rpc.Caller{Org: "default", User: "local"}, ""},
+		{[]string{"X-Formicary-User: jürgen", "X-Formicary-Roles: prüfer"}, rpc.Caller{}, "USER_INVALID"},
+		{[]string{"X-Formicary-User: a\xff"}, rpc.Caller{}, "USER_INVALID"},
+		{[]string{"X-Formicary-Roles: a\xff"}, rpc.Caller{}, "USER_INVALID"},
 		{[]string{"X-Formicary-User: system"}, rpc.Caller{Org: "default", User: "local"}, ""},
 		{[]string{"X-Formicary-User: system:sla-timeout"}, rpc.Caller{}, "USER_INVALID"},
 		{[]string{"X-Formicary-User: " + strings.Repeat("x", 101)}, rpc.Caller{}, "USER_INVALID"},
@@ -455,6 +458,10 @@ func TestTheCallerIsBelievedWithinTheOrg(t *testing.T) {
 	}
 	if got := w.peers.last(t).caller; !reflect.DeepEqual(got, rpc.Caller{Org: "default", User: "ann", Roles: []string{"lead"}}) {
 		t.Errorf("over gRPC: %v", got)
+	}
+	ctx = rpc.WithCaller(t.Context(), rpc.Caller{User: "jürgen", Roles: []string{"prüfer"}})
+	if _, err := jobv1.NewJobRequestServiceClient(w.grpc).GetJobRequest(ctx, &jobv1.GetJobRequestRequest{Id: "x"}); err != nil || w.peers.last(t).caller.User != "jürgen" {
+		t.Errorf("over gRPC: %v, %v", w.peers.last(t).caller, err)
 	}
 	ctx = rpc.WithCaller(t.Context(), rpc.Caller{User: "system:x"})
 	if _, err := jobv1.NewJobRequestServiceClient(w.grpc).GetJobRequest(ctx, &jobv1.GetJobRequestRequest{Id: "x"}); errs.Reason(err) != "USER_INVALID" {

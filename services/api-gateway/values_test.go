@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/formicary/formicary/libs/errs"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 )
@@ -43,5 +44,14 @@ func TestNumbersKeepTheirDigits(t *testing.T) {
 		if body := strings.ReplaceAll(got.body, " ", ""); !strings.Contains(body, want) || strings.Contains(body, "_json") {
 			t.Errorf("%s: %s", path, got.body)
 		}
+	}
+}
+
+// TestBytesThatAreNoMessageAreTheCallersFault sends over gRPC what a client in Go would not.
+func TestBytesThatAreNoMessageAreTheCallersFault(t *testing.T) {
+	w := start(t)
+	_, err := jobv1.NewJobRequestServiceClient(w.grpc).SubmitJob(t.Context(), &jobv1.SubmitJobRequest{JobType: "a\xff"})
+	if errs.CodeOf(err) != errs.CodeInvalid || w.peers.count() != 0 {
+		t.Errorf("%v", err)
 	}
 }

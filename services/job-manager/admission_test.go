@@ -141,7 +141,7 @@ func TestLaunches(t *testing.T) {
 	c := newColony(t)
 	admitted := hearAdmitted(c)
 	c.upload(job("j", ""))
-	c.upload(strings.ReplaceAll(job("bad", ""), `"true"`, `"{{ .undefined_variable }}"`))
+	c.upload(strings.ReplaceAll(job("bad", ""), `"true"`, `'{{CountByJobTypeAndState "j"}} {{.undefined_variable}}'`)) // what counts is known at the launch only
 	r := c.submit(&jobv1.SubmitJobRequest{JobType: "j", Params: params(t, "name", "value")})
 	bad := c.submit(&jobv1.SubmitJobRequest{JobType: "bad"})
 	waiting := c.submit(&jobv1.SubmitJobRequest{JobType: "j"})

@@ -282,7 +282,7 @@ func TestChildrenEnded(t *testing.T) {
 	ended := hearEnded(c)
 	c.upload(job("parent", ""))
 	c.upload(job("j", ""))
-	c.upload(strings.ReplaceAll(job("bad", ""), `"true"`, `"{{ .undefined_variable }}"`))
+	c.upload(strings.ReplaceAll(job("bad", ""), `"true"`, `'{{CountByJobTypeAndState "j"}} {{.undefined_variable}}'`))
 	parent := c.submit(&jobv1.SubmitJobRequest{JobType: "parent"})
 	answers := c.fork(childOf(parent, "retried", "j"), childOf(parent, "skipped", "j"), childOf(parent, "unlaunched", "bad"))
 	id := func(i int) string { return answers[i].GetRequestId() }

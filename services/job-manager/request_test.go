@@ -33,6 +33,19 @@ func TestSubmit(t *testing.T) {
 	}
 	_, err = c.requests.SubmitJob(t.Context(), &jobv1.SubmitJobRequest{JobType: "j", Params: params(t, "name", "a\x00b")})
 	wantReason(t, err, "PARAMS_INVALID")
+	if asTyped(err, &e) && (len(e.Violations) != 1 || e.Violations[0].Field != "name") {
+		t.Errorf("%+v", e.Violations)
+	}
+	for field, bad := range map[string]*jobv1.SubmitJobRequest{
+		"job_type": {JobType: "j\x00"}, "job_version": {JobType: "j", JobVersion: "\x00"}, "idempotency_key": {JobType: "j", IdempotencyKey: "\x00"},
+		"description": {JobType: "j", Description: "\x00"},
+	} {
+		_, err := c.requests.SubmitJob(t.Context(), bad)
+		wantReason(t, err, "REQUEST_INVALID")
+		if asTyped(err, &e) && (len(e.Violations) != 1 || e.Violations[0].Field != field) {
+			t.Errorf("%s: %+v", field, e.Violations)
+		}
+	}
 
 	dry, err := c.requests.SubmitJob(t.Context(), &jobv1.SubmitJobRequest{JobType: "j", Params: params(t, "name", "a"), ValidateOnly: true})
 	if err != nil || dry.GetCreated() || c.count("SELECT count(*) FROM request") != 0 {

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/formicary/formicary/libs/errs"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 )
@@ -76,4 +77,50 @@ func TestJSONParametersAreReadOnceOnTheWay(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestSubmitRefusesWhatTheLaunchWould(t *testing.T) {
+	c := newColony(t)
+	c.upload(job("p", ""))
+	c.upload(job("free", "sem_version: 1.0.0\n"))
+	c.upload("job_type: j\nretry: '{{.tries}}'\ntasks:\n  - {task_type: a, method: SHELL, script: ['{{.who}}'], on_completed: b}\n  - {task_type: b, method: SHELL, script: ['{{.later}}']}\n")
+	refused := func(err error, fields ...string) {
+		t.Helper()
+		wantReason(t, err, "PARAMS_INVALID")
+		var e *errs.Error
+		if !asTyped(err, &e) || len(e.Violations) != len(fields) {
+			t.Fatalf("%v", err)
+		}
+		for i, name := range fields {
+			if v := e.Violations[i]; v.Reason != "UNDEFINED_VARIABLE" || !strings.Contains(v.Description, "the variable "+name+" is not set") || !strings.Contains(v.Field, "j.yaml:") && !strings.Contains(v.Field, "job.yaml:") {
+				t.Errorf("%+v", v)
+			}
+		}
+	}
+	for _, only := range []bool{true, false} {
+		_, err := c.requests.SubmitJob(t.Context(), &jobv1.SubmitJobRequest{JobType: "j", ValidateOnly: only})
+		refused(err, "tries", "who")
+		_, err = c.requests.SubmitJob(t.Context(), &jobv1.SubmitJobRequest{JobType: "j", ValidateOnly: only, Params: params(t, "tries", "3")})
+		refused(err, "who")
+	}
+	_, err := c.requests.SubmitJob(t.Context(), &jobv1.SubmitJobRequest{JobType: "j", Params: params(t, "tries", "many", "who", "x")})
+	wantReason(t, err, "PARAMS_INVALID")
+	parent := c.submit(&jobv1.SubmitJobRequest{JobType: "p"})
+	if a := c.fork(childOf(parent, "f", "j"))[0]; a.GetReason() != "INVALID_PARAMS" || !strings.Contains(a.GetRefused(), "the variable who is not set") {
+		t.Errorf("%v", a)
+	}
+	if n := c.count("SELECT count(*) FROM request"); n != 1 {
+		t.Errorf("%d requests are stored", n)
+	}
+	r := c.submit(&jobv1.SubmitJobRequest{JobType: "j", Params: params(t, "tries", "3", "who", "x")})
+	if l := c.launched(r.GetId(), 1); l.GetErrorCode() != "" {
+		t.Errorf("%v", l)
+	}
+	// Another version that needs more.
+	old := c.submit(&jobv1.SubmitJobRequest{JobType: "free"})
+	c.ended(old.GetId(), 1, executionv1.Execution_FAILED, nil)
+	c.awaitState(old.GetId(), jobv1.JobRequest_FAILED, 1)
+	c.upload(strings.ReplaceAll(job("free", "sem_version: 1.1.0\n"), `"true"`, `"{{.who}}"`))
+	_, err = c.requests.RestartJobRequest(t.Context(), &jobv1.RestartJobRequestRequest{Id: old.GetId(), JobVersion: "1.1.0"})
+	refused(err, "who")
 }

@@ -3,6 +3,7 @@ package attempt
 import (
 	"context"
 	"fmt"
+	"io"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -125,6 +126,9 @@ func (a *attempt) execute() executor.End {
 	e := a.m.methods[spec.GetMethod()]
 	if e == nil {
 		return executor.Refuse(fmt.Sprintf("this ant does not execute method %q", spec.GetMethod()))
+	}
+	for _, note := range spec.GetNotes() {
+		_, _ = io.WriteString(a.log, "formicary: "+note+"\n") // a log that cannot be written is told by itself
 	}
 	x := e.Prepare(toTask(a.work), a.log)
 	a.mu.Lock()

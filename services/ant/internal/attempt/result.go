@@ -35,7 +35,7 @@ func toTask(w *antv1.Work) executor.Task {
 	t := executor.Task{
 		UID: w.GetUid(), JobID: w.GetRequestId(), JobType: w.GetJobType(), Run: int(w.GetRun()), Name: w.GetTask(), Attempt: int(w.GetAttempt()),
 		Timeout: w.GetTimeout().AsDuration(), Method: s.GetMethod(), Before: s.GetBeforeScript(), Script: s.GetScript(), After: s.GetAfterScript(),
-		Environment: env, WorkingDir: s.GetWorkingDir(), URL: s.GetUrl(), Headers: s.GetHeaders(), Query: s.GetQuery(),
+		Environment: env, Files: s.GetFiles(), WorkingDir: s.GetWorkingDir(), URL: s.GetUrl(), Headers: s.GetHeaders(), Query: s.GetQuery(),
 		IdempotencyKey: w.GetIdempotencyKey(), CPUMillis: s.GetCpuMillis(), MemoryBytes: s.GetMemoryBytes(),
 		RequestQueue: s.GetMessagingRequestQueue(), ReplyQueue: s.GetMessagingReplyQueue(), Options: s.GetOptions(),
 	}

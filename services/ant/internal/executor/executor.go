@@ -24,6 +24,8 @@ type Task struct {
 	Before, Script, After []string
 	// Environment of the process, the engine's own variables included.
 	Environment map[string]string
+	// Files are values too long for it, by name: a script gets each as a file whose path is NAME_FILE.
+	Files map[string]string
 	// WorkingDir is relative to the attempt's own directory.
 	WorkingDir string
 	// URL, Headers, Query and Variables make an HTTP request.

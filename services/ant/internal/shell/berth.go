@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 )
 
@@ -34,6 +35,7 @@ const (
 	codeFile   = "code"   // written by the shell before after_script begins
 	outputFile = "output" // $FORMICARY_OUTPUT
 	workDir    = "work"
+	filesDir   = "files" // values that are too long for the environment
 )
 
 func (b *berth) path(name string) string { return filepath.Join(b.dir, name) }
@@ -85,6 +87,23 @@ func (b *berth) write(script, after string) error {
 		return fmt.Errorf("write script: %w", err)
 	}
 	return nil
+}
+
+// file writes a value beside the working directory, where only the task and the ant read it. A berth with files is not used
+// again.
+func (b *berth) file(name, value string) (string, error) {
+	dir := b.path(filesDir)
+	if !filepath.IsLocal(name) || strings.ContainsAny(name, "/=\x00") {
+		return "", fmt.Errorf("the variable %q cannot be the name of a file", name)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("make a directory for variables: %w", err)
+	}
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, []byte(value), 0o600); err != nil {
+		return "", fmt.Errorf("write the variable %s: %w", name, err)
+	}
+	return path, nil
 }
 
 // outputs reads the output file, at most limit bytes and one more.

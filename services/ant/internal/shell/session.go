@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"runtime"
 	"sync"
@@ -87,6 +88,9 @@ func (s *session) place() (err error) {
 		return err
 	}
 	if s.env, err = s.e.environment(s.task, s.berth); err != nil {
+		if _, ours := errors.AsType[*fs.PathError](err); ours {
+			return err
+		}
 		s.fail(executor.Refuse(err.Error()))
 		return nil
 	}

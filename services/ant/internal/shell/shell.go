@@ -270,6 +270,16 @@ func (e *Executor) environment(t executor.Task, b *berth) ([]string, error) {
 			env = append(env, k+"="+v)
 		}
 	}
+	for k, v := range t.Files {
+		path, err := b.file(k, v)
+		if err != nil {
+			return nil, err
+		}
+		if name := k + "_FILE"; !set[name] {
+			set[name] = true
+			env = append(env, name+"="+path)
+		}
+	}
 	for k, v := range e.opts.Environment {
 		if !set[k] {
 			set[k] = true

@@ -501,3 +501,19 @@ func TestBury(t *testing.T) {
 	}
 	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 }
+
+func TestLongValuesAreFiles(t *testing.T) {
+	inBothCages(t, func(t *testing.T, e *Executor) {
+		end, out := execute(t, e, executor.Task{
+			UID: "long", Files: map[string]string{"big": strings.Repeat("x", 300_000), "own": "o"}, Environment: map[string]string{"own_FILE": "mine"},
+			Script: []string{`wc -c < "$big_FILE"`, `echo "$own_FILE ${big-unset}"`, `stat -c %a "$big_FILE"`},
+		}, nil)
+		if end.Class != executor.None || strings.Join(strings.Fields(out), " ") != "300000 mine unset 600" {
+			t.Errorf("%+v %q", end, out)
+		}
+		end, _ = execute(t, e, executor.Task{UID: "bad", Files: map[string]string{"../x": "y"}, Script: []string{"true"}}, nil)
+		if end.Class != executor.Rejected {
+			t.Errorf("%+v", end)
+		}
+	})
+}

@@ -151,5 +151,9 @@ func (p Peer) explain(ctx context.Context, err error) error {
 	if errs.CodeOf(err) == errs.CodeUnavailable && errs.Reason(err) == "" {
 		return errs.Unavailable("PEER_UNAVAILABLE", "%s does not answer just now; try again", p.Name)
 	}
+	// The bytes of a call over gRPC come from outside: it is the caller's fault when the service cannot read them.
+	if s := status.Convert(err); s.Code() == codes.Internal && strings.HasPrefix(s.Message(), "grpc: error unmarshalling request") {
+		return errs.Invalid("REQUEST_MALFORMED", "the request cannot be read: its bytes are no message of this method, or a text in it is no UTF-8")
+	}
 	return err
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/formicary/formicary/libs/exact"
+	"github.com/formicary/formicary/libs/rpc"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 )
 
@@ -68,7 +68,7 @@ func (jsonCodec) Unmarshal(data []byte, v any) error {
 	if err := exact.Unmarshal(protojson.UnmarshalOptions{RecursionLimit: maxNesting}, data, m); err != nil {
 		return fmt.Errorf("%s", place(err.Error()))
 	}
-	return checkFields(m.ProtoReflect())
+	return rpc.CheckText(m)
 }
 
 // inner makes the message that a field of the request holds, where the body is that field: v points to the field.
@@ -86,18 +86,6 @@ func inner(v any) (proto.Message, bool) {
 // maxNesting of messages in a body. A level of JSON in a parameter is two messages, and definitions allow 64 levels;
 // what is nested deeper would only be refused by the decoder of the service.
 const maxNesting = 200
-
-// checkFields refuses NUL in texts, which no database takes. The text of a definition is left to its own checks, which
-// name the place.
-func checkFields(m protoreflect.Message) (err error) {
-	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		if f.Kind() == protoreflect.StringKind && !f.IsList() && !f.IsMap() && f.Name() != "yaml" && strings.IndexByte(v.String(), 0) >= 0 {
-			err = fmt.Errorf("the field %s holds the character NUL", f.Name())
-		}
-		return err == nil
-	})
-	return err
-}
 
 var atLine = regexp.MustCompile(`^\(line (\d+):(\d+)\): `)
 

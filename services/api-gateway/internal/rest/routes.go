@@ -141,12 +141,21 @@ func checkTexts(r *http.Request) error {
 	if !isText(r.URL.Path) || !isText(query) {
 		return errs.Invalid("REQUEST_MALFORMED", "the path or the query holds what is no text: want UTF-8 without NUL")
 	}
+	for _, header := range [...]string{userName, userRoles} { // they would be left out, and the caller be somebody else
+		if slices.ContainsFunc(r.Header.Values(header), notPrintable) {
+			return errs.Invalid("USER_INVALID", "the header %s holds more than printable ASCII", header)
+		}
+	}
 	for _, key := range r.Header[idempotencyKey] {
-		if strings.ContainsFunc(key, func(c rune) bool { return c < ' ' || c > '~' }) {
+		if notPrintable(key) {
 			return errs.Invalid("REQUEST_MALFORMED", "the header Idempotency-Key holds more than printable ASCII; the field idempotency_key of the body takes any text")
 		}
 	}
 	return nil
+}
+
+func notPrintable(s string) bool {
+	return strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c > '~' })
 }
 
 func isText(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }

@@ -286,6 +286,12 @@ func (s *slowness) note(definition uuid.UUID, taken time.Duration) {
 	}
 }
 
+func (s *slowness) known(definition uuid.UUID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.taken[definition] > 0
+}
+
 // sort puts quick runs before slow ones, and one of each definition before the next of any: so many runs of a definition
 // that nobody knows to be slow come after the others, too.
 func (s *slowness) sort(recs []Record) {

@@ -68,7 +68,10 @@ func (m *Manager) pin(ctx context.Context, rec *Record, w Wish) (*Pin, error) {
 	if err := checkTask(def.Spec, &next, params, w.FromTask); err != nil {
 		return nil, err
 	}
-	class, pending := placement(def.Spec, &next, params)
+	class, pending, err := m.rehearse(def.Spec, &next, params)
+	if err != nil {
+		return nil, err
+	}
 	return &Pin{DefinitionID: def.ID, DefinitionVersion: def.Version, Params: text, PlacementClass: class, PendingTimeout: pending}, nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -34,12 +33,15 @@ type Submission struct {
 	Parent *Parent `json:",omitempty"`
 }
 
-// check refuses what neither the database nor the environment of a process can hold.
+// check refuses texts that no database holds; the parameters are checked with the definition. Of a call it was done before:
+// templates and tasks submit, too.
 func (s *Submission) check() error {
 	const message = "a text holds the character NUL"
 	var faults []errs.Violation
-	for name, text := range map[string]any{"description": s.Description, "idempotency_key": s.IdempotencyKey, "params": map[string]any(s.Params)} {
-		if holdsNUL(text) {
+	for name, text := range map[string]string{
+		"job_type": s.JobType, "job_version": s.JobVersion, "description": s.Description, "idempotency_key": s.IdempotencyKey,
+	} {
+		if strings.IndexByte(text, 0) >= 0 {
 			faults = append(faults, errs.Violation{Field: name, Description: message, Reason: jobspec.CodeInvalidValue})
 		}
 	}
@@ -47,22 +49,6 @@ func (s *Submission) check() error {
 		return errs.Invalid("PARAMS_INVALID", message).WithViolations(faults...)
 	}
 	return nil
-}
-
-func holdsNUL(v any) bool {
-	switch v := v.(type) {
-	case string:
-		return strings.ContainsRune(v, 0)
-	case []any:
-		return slices.ContainsFunc(v, holdsNUL)
-	case map[string]any:
-		for key, item := range v {
-			if holdsNUL(key) || holdsNUL(item) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // hash is equal for submissions that ask for the same.
@@ -168,7 +154,9 @@ func (m *Manager) draft(ctx context.Context, s Submission, hash []byte) (Draft, 
 	if p := s.Parent; p != nil {
 		rec.ParentID, rec.ParentTask, rec.ChildKey, rec.Depth = &p.ID, p.Task, p.Key, p.Depth+1
 	}
-	rec.PlacementClass, rec.PendingTimeout = placement(def.Spec, &rec, params)
+	if rec.PlacementClass, rec.PendingTimeout, err = m.rehearse(def.Spec, &rec, params); err != nil {
+		return Draft{}, err
+	}
 	return Draft{Record: rec, Seen: def.Seen, Owner: def.OrgID, Disabled: def.Disabled}, nil
 }
 
@@ -193,27 +181,45 @@ func encodeParams(spec *jobspec.Definition, params jobspec.Vars, err error) (job
 	return params, text, nil
 }
 
+// rehearse renders what the launch will render, and refuses what the launch would. Of a definition that is known to be slow
+// the launch tells.
+func (m *Manager) rehearse(spec *jobspec.Definition, rec *Record, params jobspec.Vars) (class string, pending time.Duration, err error) {
+	began := time.Now()
+	vars := Variables(rec, params, began)
+	var start jobspec.Start
+	if m.slow.known(rec.DefinitionID) {
+		if start, err = spec.Start(vars); err != nil {
+			return "", 0, nil //nolint:nilerr // it is admitted, and its launch fails with the reason
+		}
+		return placement(start.Classes), start.Pending, nil
+	}
+	start, err = spec.Rehearse(vars)
+	if took := time.Since(began); took >= slowRender {
+		m.slow.note(rec.DefinitionID, took)
+	}
+	if err != nil {
+		bad := errs.Invalid("PARAMS_INVALID", "job type %s cannot be launched with these parameters", spec.JobType)
+		return "", 0, bad.WithViolations(definition.Violations(err)...)
+	}
+	return placement(start.Classes), start.Pending, nil
+}
+
 // maxPlacement bounds the text of a placement class in bytes; every single class is shorter.
 const maxPlacement = 4096
 
 // placement joins the classes of the first tasks, as many as there is room for: the others are found to fit or not when
-// their turn comes. A definition that cannot be rendered with these variables has none:
-// it is admitted and its launch fails with the reason. pending is how long the request may wait for the start.
-func placement(spec *jobspec.Definition, rec *Record, params jobspec.Vars) (class string, pending time.Duration) {
-	start, err := spec.Start(Variables(rec, params, time.Now()))
-	if err != nil {
-		return "", 0
-	}
+// their turn comes. A definition that cannot be rendered with these variables has none.
+func placement(classes []jobspec.Class) string {
 	var texts []string
 	room := maxPlacement
-	for _, c := range start.Classes {
+	for _, c := range classes {
 		text := c.String()
 		if room -= len(text) + len(";"); room < 0 {
 			break
 		}
 		texts = append(texts, text)
 	}
-	return strings.Join(texts, ";"), start.Pending
+	return strings.Join(texts, ";")
 }
 
 func (m *Manager) submitBatch(ctx context.Context, drafts []Draft) ([]Stored, []error) {

@@ -105,10 +105,13 @@ func work(w *attempt.Work) (*antv1.Work, error) {
 		out.Timeout = durationpb.New(w.Timeout)
 	}
 	out.Spec = &antv1.Spec{
-		Method: method, BeforeScript: s.BeforeScript, Script: s.Script, AfterScript: s.AfterScript, Environment: w.Environment,
+		Method: method, BeforeScript: s.BeforeScript, Script: s.Script, AfterScript: s.AfterScript, Environment: w.Environment.Vars,
 		WorkingDir: s.WorkingDir, Url: s.URL, Headers: s.Headers, Query: s.Query, Variables: variables, VariablesJson: exactly,
 		CpuMillis: s.CPUMillis, MemoryBytes: s.MemoryBytes, ReportStdout: s.ReportStdout || w.Task.ReportStdout,
 		MessagingRequestQueue: s.RequestQueue, MessagingReplyQueue: s.ReplyQueue, Options: options,
+	}
+	if s.Shell { // others have no files, and no process whose environment would be incomplete
+		out.Spec.Files, out.Spec.Notes = w.Environment.Files, w.Environment.Notes
 	}
 	return out, nil
 }

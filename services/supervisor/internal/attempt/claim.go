@@ -45,7 +45,7 @@ type Work struct {
 	Refused string // why it must not run; the rest is unset then
 	*execution.Claimed
 	Spec        jobspec.Spec
-	Environment map[string]string
+	Environment jobspec.Environment
 	Timeout     time.Duration
 }
 
@@ -117,7 +117,7 @@ func (m *Manager) Claim(ctx context.Context, c execution.Claim) (*Work, error) {
 	case task.Skip:
 		return &Work{UID: c.UID, Refused: "it is skipped by its condition"}, m.end(ctx, x, engine.Outcome{State: engine.AttemptSucceeded})
 	}
-	w.Spec, w.Environment = task.Spec, env
+	w.Spec, w.Environment = task.Spec, *env
 	return w, nil
 }
 

@@ -39,14 +39,14 @@ func TestItemsAreRenderedAtTheirClaim(t *testing.T) {
 	src := &asked{text: fan}
 	m := &Manager{definitions: definition.NewCache(src), store: outputs{}}
 	_, env, err := m.render(t.Context(), item(t, "plain", 1, "b"))
-	if err != nil || env["letter"] != "b" || env[jobspec.EnvItemIndex] != "1" {
+	if err != nil || env.Vars["letter"] != "b" || env.Vars[jobspec.EnvItemIndex] != "1" {
 		t.Errorf("environment %v, %v", env, err)
 	}
 	if src.asked != 0 {
 		t.Error("a section that does not mention the item was rendered again")
 	}
 	task, env, err := m.render(t.Context(), item(t, "pairs", 2, map[string]any{"os": "windows", "arch": "amd64"}))
-	if err != nil || task.Spec.Script[0] != "build windows amd64 2" || env["os"] != "windows" || env[jobspec.EnvItemIndex] != "2" {
+	if err != nil || task.Spec.Script[0] != "build windows amd64 2" || env.Vars["os"] != "windows" || env.Vars[jobspec.EnvItemIndex] != "2" {
 		t.Errorf("%v, environment %v, %v", task, env, err)
 	}
 }

@@ -15,7 +15,7 @@ import (
 
 // render returns the task as the ant executes it and the environment of the process. What the launch rendered is used
 // as it is, unless values that only the claim knows change it: outputs of earlier tasks and, of an item, the item.
-func (m *Manager) render(ctx context.Context, x *execution.Claimed) (*jobspec.Task, map[string]string, error) {
+func (m *Manager) render(ctx context.Context, x *execution.Claimed) (*jobspec.Task, *jobspec.Environment, error) {
 	if x.Fault != nil {
 		return nil, nil, fmt.Errorf("%w: %w", definition.ErrFault, x.Fault)
 	}
@@ -41,11 +41,14 @@ func (m *Manager) render(ctx context.Context, x *execution.Claimed) (*jobspec.Ta
 			return nil, nil, err
 		}
 	}
-	env := task.Env(vars)
-	if x.Item != nil {
-		env[jobspec.EnvItemIndex] = strconv.Itoa(x.Item.Index)
+	env := task.Environment(vars)
+	if x.Job.LeftOut > 0 {
+		env.Notes = append(env.Notes, jobspec.NoteLeftOut(x.Job.LeftOut, ""))
 	}
-	return task, env, nil
+	if x.Item != nil {
+		env.Vars[jobspec.EnvItemIndex] = strconv.Itoa(x.Item.Index)
+	}
+	return task, &env, nil
 }
 
 // mostRounds bounds how often a section is rendered because it has looked at an output that was not read yet. After

@@ -76,7 +76,7 @@ func TestRenderUsesWhatTheClaimKnows(t *testing.T) {
 	if err != nil || spec.Spec.Script[0] != "make" || src.asked != 0 {
 		t.Errorf("%v, %v, definition asked for %d times", spec, err, src.asked)
 	}
-	if env["N"] != "3" || env["F"] != "1.5" || env["Other"] != "x" {
+	if env.Vars["N"] != "3" || env.Vars["F"] != "1.5" || env.Vars["Other"] != "x" {
 		t.Errorf("environment %v", env)
 	}
 	for range 2 {
@@ -85,7 +85,7 @@ func TestRenderUsesWhatTheClaimKnows(t *testing.T) {
 			t.Errorf("task %v, %v", spec, err)
 		}
 	}
-	if env["Version"] != "v7; rm -rf /" || src.asked != 1 {
+	if env.Vars["Version"] != "v7; rm -rf /" || src.asked != 1 {
 		t.Errorf("environment %v, definition asked for %d times", env, src.asked)
 	}
 }
@@ -136,7 +136,7 @@ func TestRenderFindsWhatThePlanDidNotLookAt(t *testing.T) {
 		m := &Manager{definitions: definition.NewCache(&asked{text: text}), store: stored}
 		for range 2 {
 			task, env, err := m.render(t.Context(), claimed(t, text, "report", map[string]string{"Version": "v2"}))
-			if err != nil || task.Spec.Script[0] != want || env["sum"] != "" {
+			if err != nil || task.Spec.Script[0] != want || env.Vars["sum"] != "" {
 				t.Errorf("%s: %v, %v", script, task, err)
 			}
 		}

@@ -178,6 +178,7 @@ type Context struct {
 	Outlook   string            // how it will end as it stands: see engine.Job
 	Vars      []byte            // JSON object
 	Outputs   map[string]string // of the tasks that completed, later ones over earlier; those that somebody asks for
+	LeftOut   int               // outputs that a claim did not read, for the environment has no room for them
 	CreatedAt time.Time
 	StartedAt *time.Time
 	Now       time.Time

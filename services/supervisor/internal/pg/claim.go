@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -182,7 +183,12 @@ func (c *claim) scanOutputs(rows pgx.Rows) error {
 	var id uuid.UUID
 	var name, value string
 	_, err := pgx.ForEachRow(rows, []any{&id, &name, &value}, func() error {
-		if j := c.jobs[id]; j != nil {
+		j := c.jobs[id]
+		switch {
+		case j == nil:
+		case name == leftOut:
+			j.LeftOut, _ = strconv.Atoi(value)
+		default:
 			if j.Outputs == nil {
 				j.Outputs = map[string]string{}
 			}

@@ -38,6 +38,9 @@ const claimedOutputs = `WITH claimed AS (SELECT DISTINCT t.execution_id, coalesc
 	UNION ALL SELECT u.execution_id, x.name, x.value FROM used u CROSS JOIN LATERAL
 		(SELECT o.name, o.value FROM output o WHERE o.execution_id = u.execution_id OFFSET 0) x WHERE u.name = '` + jobspec.UsesAll + `'`
 
+// leftOut is the name under which environment() gives the number of outputs that it has no room for: no output has it.
+const leftOut = ""
+
 // statusSuffix ends the names of variables that say how a task ended: see jobspec.StatusVar.
 const statusSuffix = "-status"
 

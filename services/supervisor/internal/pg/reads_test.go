@@ -98,6 +98,9 @@ func TestAClaimReadsWhatItsTaskUses(t *testing.T) {
 				if size > tt.most {
 					t.Errorf("%d bytes of outputs are read, want at most %d", size, tt.most)
 				}
+				if lacks := x.Job.LeftOut > 0; lacks != (n == 10_000 && what == "a name for each") {
+					t.Errorf("%d outputs are told to be left out", x.Job.LeftOut)
+				}
 				if want := "3"; x.Job.Outputs["sum"] != want && tt.name != `'sum'` {
 					t.Errorf("sum is %q", x.Job.Outputs["sum"])
 				}

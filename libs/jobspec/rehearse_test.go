@@ -1,0 +1,56 @@
+package jobspec_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/formicary/formicary/libs/jobspec"
+)
+
+func TestRehearse(t *testing.T) {
+	const first = "job_type: j\ntasks:\n  - {task_type: a, method: SHELL, script: ['%'], on_completed: b}\n  - {task_type: b, method: SHELL, script: [x]}\n"
+	const second = "job_type: j\ntasks:\n  - {task_type: a, method: SHELL, script: [x], on_completed: b}\n  - {task_type: b, method: SHELL, script: ['%']}\n"
+	for _, c := range []struct{ text, in, want string }{
+		{first, `{{.x}}`, "the variable x is not set"},
+		{second, `{{.x}}`, ""}, // a may give it
+		{second, "'\n    retry: '{{.x}}", "the variable x is not set"},
+		{first, `{{.x | default "y"}}`, ""},
+		{first, `{{if .x}}{{.y}}{{end}}`, ""},
+		{first, `{{if not .x}}{{.y}}{{end}}`, "the variable y is not set"},
+		{first, `{{required "give x" .x}}`, "the variable x is required"},
+		{first, `{{.given}} {{.JobID}} {{.JobRetry}} {{.TaskType}} {{.EpochSecs}} {{now}} {{.UserID}}`, ""},
+		{first, `{{.EpochSecs}} {{.x}}`, "the variable x is not set"},
+		{first, `{{now}} {{.x}}`, "the variable x is not set"},
+		{first, `{{if eq .DateDay 13}}{{.x}}{{end}}`, ""},
+		{first, `{{if eq .DateDay 14}}{{.x}}{{end}}`, ""},
+		{first, `{{if eq (CountByJobTypeAndState "j") 0}}{{.x}}{{end}}`, ""},
+		{first, `{{index .given 0}}`, "index"},
+		{first, `{{fromJson .given}}`, "fromJson"},
+		{first, "'\n    timeout: '{{.given}}", "no duration"},
+		{first, "'\n    timeout: '{{.DateDay}}s", ""},
+		{first, "'\n    timeout: '{{.DateDay}}", ""}, // another day is no duration either, but nobody has looked
+		{first, "'\n    retry: '{{CountByJobTypeAndState \"j\"}}", ""},
+	} {
+		text := strings.Replace(c.text, "%", c.in, 1)
+		if strings.Contains(c.in, "\n") { // a field of its own
+			text = strings.Replace(c.text, "['%']", "'x'", 1)
+			_, field, _ := strings.Cut(c.in, "\n    ")
+			name := map[bool]string{true: "task_type: a,", false: "task_type: b,"}[c.text == first]
+			text = strings.Replace(text, name, name+" "+field+"',", 1)
+		}
+		def := parse(t, text)
+		vars := jobspec.Vars{"given": "v", "JobID": "1", "DateDay": int64(13), "EpochSecs": int64(1_783_000_000), "JobRetry": int64(0)}
+		start, err := def.Rehearse(vars)
+		classes := start.Classes
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.in, err, c.want)
+		}
+		_, launch := def.Plan(vars)
+		if err != nil && launch == nil {
+			t.Errorf("%s: refused, and it could be launched", c.in)
+		}
+		if plain, startErr := def.StartClasses(vars); err == nil && startErr == nil && len(classes) > 0 && len(plain) != len(classes) {
+			t.Errorf("%s: classes %v, want %v", c.in, classes, plain)
+		}
+	}
+}
