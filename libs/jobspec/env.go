@@ -131,19 +131,6 @@ func setEnv(env map[string]string, name, value string) {
 	}
 }
 
-func isEnvName(name string) bool {
-	if name == "" || name[0] >= '0' && name[0] <= '9' {
-		return false
-	}
-	for i := range len(name) {
-		c := name[i]
-		if c != '_' && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') {
-			return false
-		}
-	}
-	return true
-}
-
 // isEnvOwn names what the ant itself tells the task.
 func isEnvOwn(name string) bool { return strings.HasPrefix(name, "FORMICARY_") }
 

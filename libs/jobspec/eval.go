@@ -558,3 +558,11 @@ func (s *scope) isItem(name string) bool {
 	_, ok := s.item[name]
 	return ok
 }
+
+// unset is what a variable is that is not set and is asked for.
+func (m *machine) unset(v missing) (any, error) {
+	if m.scope.empty {
+		return "", nil
+	}
+	return nil, undefined(v)
+}

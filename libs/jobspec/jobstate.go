@@ -16,7 +16,7 @@ const (
 // which is why lint does not trust it as it trusts JobState.
 // state is EXECUTING; FAILED or CANCELLED once the job will end so; COMPLETED when nothing is left of it but clean-up.
 // Templates see it as {{.JobState}}, and, as conditions do, as {{.job.state}}, {{.job.failed}} and {{.job.cancelled}}.
-func (v Vars) SetJob(state string) {
+func SetJob(v Vars, state string) {
 	v[varJobState] = state
 	if _, given := v[varJob]; !given {
 		v[varJob] = map[string]any{"state": state, "failed": state == jobFailed, "cancelled": state == jobCancelled}

@@ -28,7 +28,7 @@ func TestTheJobIsKnownToConditionsAndTemplates(t *testing.T) {
 	}
 	for state, off := range map[string]bool{"EXECUTING": true, "COMPLETED": true, "FAILED": false, "CANCELLED": true} {
 		vars := jobspec.Vars{}
-		vars.SetJob(state)
+		jobspec.SetJob(vars, state)
 		d, err := def.Decide("b", vars, jobspec.Facts{Vars: vars})
 		if err != nil || d.Off != off || d.Fault != "" {
 			t.Errorf("%s: %+v, %v", state, d, err)
@@ -40,7 +40,7 @@ func TestTheJobIsKnownToConditionsAndTemplates(t *testing.T) {
 		}
 	}
 	own := jobspec.Vars{"job": "mine", "JobState": "chosen"}
-	own.SetJob("FAILED")
+	jobspec.SetJob(own, "FAILED")
 	if own["job"] != "mine" || own["JobState"] != "FAILED" {
 		t.Errorf("variables of the definition are replaced: %v", own)
 	}

@@ -2,7 +2,6 @@ package jobspec
 
 import (
 	"net/mail"
-	"net/url"
 	"slices"
 	"strings"
 )
@@ -170,11 +169,6 @@ func validRecipient(channel, text string) bool {
 		return validURL(text)
 	}
 	return true
-}
-
-func validURL(text string) bool {
-	u, err := url.Parse(text)
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
 }
 
 // webhook reads {url, headers, query}, or the URL alone.

@@ -20,9 +20,12 @@ func nodesOf(t *testing.T, doc *yaml.Node) any {
 		t.Fatal(err)
 	}
 	c := &collector{}
-	root := readYAML(text, c, func(line, column int) (int, int) { return line, column })
+	root, nulls := readYAML(text, c, func(line, column int) (int, int) { return line, column })
 	if root == nil {
 		t.Fatal(c.list)
+	}
+	if nulls {
+		root = withoutNulls(root, jobRule())
 	}
 	return withoutPlaces(root)
 }

@@ -573,8 +573,6 @@ func once[V any](r *reader, p *pair, out map[string]V, key string) bool {
 	return !dup
 }
 
-const maxName = 100
-
 const expectedVariable = "1 to 100 characters without spaces, = and control characters"
 
 // name checks the name of a variable.
@@ -584,13 +582,6 @@ func (r *reader) name(name string, line, column int) bool {
 		return false
 	}
 	return true
-}
-
-func validName(name string) bool {
-	if name == "" || len(name) > maxName {
-		return false
-	}
-	return !strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c == '=' || c == 0x7F || c == tokenOpen })
 }
 
 // value reads any value of the text.

@@ -14,6 +14,9 @@ type rendering struct {
 // newRendering reads the text as YAML.
 func newRendering(sh *shape, src *lines) *rendering {
 	sh.parse(src)
+	if sh.nulls {
+		sh.root = withoutNulls(sh.root, jobRule())
+	}
 	return &rendering{shape: sh, exports: findExports(sh.root)}
 }
 

@@ -22,6 +22,7 @@ type shape struct {
 	guessed bool
 
 	root     *node // of the text as YAML
+	nulls    bool  // it holds some
 	problems Problems
 	broken   bool // the text is no YAML, or the template failed
 	rendered *lines
@@ -494,6 +495,6 @@ func (sh *shape) parse(src *lines) {
 		return
 	}
 	c := &collector{}
-	sh.root = readYAML(sh.text, c, func(line, column int) (int, int) { return src.at(sh.source(line, column)) })
+	sh.root, sh.nulls = readYAML(sh.text, c, func(line, column int) (int, int) { return src.at(sh.source(line, column)) })
 	sh.problems = append(sh.problems, c.list...)
 }

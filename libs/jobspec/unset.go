@@ -28,14 +28,6 @@ func (r *reader) undefinedVariables(n *node) bool {
 	return false
 }
 
-// unset is what a variable is that is not set and is asked for.
-func (m *machine) unset(v missing) (any, error) {
-	if m.scope.empty {
-		return "", nil
-	}
-	return nil, undefined(v)
-}
-
 // final reads something of which nothing can be set later: what is not set is empty then, if the job says so.
 func (r *reader) final(read func()) {
 	before := r.settled

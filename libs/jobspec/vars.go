@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"math"
+	"net/url"
 	"slices"
 	"sort"
 	"strconv"
@@ -259,4 +260,35 @@ func merged(layers ...Vars) Vars {
 		maps.Copy(out, l)
 	}
 	return out
+}
+
+// validURL says that the text is an address of HTTP.
+func validURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
+}
+
+// validName says that a variable can have the name.
+func validName(name string) bool {
+	if name == "" || len(name) > maxName {
+		return false
+	}
+	return !strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c == '=' || c == 0x7F || c == tokenOpen })
+}
+
+// maxName bounds names, in bytes.
+const maxName = 100
+
+// isEnvName says that a shell can have a variable of the name.
+func isEnvName(name string) bool {
+	if name == "" || name[0] >= '0' && name[0] <= '9' {
+		return false
+	}
+	for i := range len(name) {
+		c := name[i]
+		if c != '_' && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return true
 }

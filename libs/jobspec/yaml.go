@@ -86,37 +86,34 @@ func (r *yamlReader) problem(line, column int, code, message, expected string) {
 	r.c.add(Problem{Line: line, Column: column, Code: code, Message: message, Expected: expected})
 }
 
-// readYAML parses the text. It returns nil when there are faults that keep it from being read at all.
-func readYAML(text []byte, c *collector, at func(line, column int) (int, int)) *node {
+// readYAML parses the text; nulls says that it holds some. It returns nil when there are faults that keep it from being read at all.
+func readYAML(text []byte, c *collector, at func(line, column int) (int, int)) (root *node, nulls bool) {
 	r := &yamlReader{c: c, at: at, done: map[*yaml.Node]*node{}}
 	if tooManyNodes(text) {
 		c.add(Problem{
 			Code: CodeNodes, Message: "the definition holds too many values",
 			Expected: fmt.Sprintf("at most %d", maxNodes),
 		})
-		return nil
+		return nil, false
 	}
 	doc, more, err := decodeYAML(text)
 	if err != nil {
 		r.syntax(text, err)
-		return nil
+		return nil, false
 	}
 	if doc == nil || len(doc.Content) == 0 {
 		r.problem(1, 1, CodeMissingField, "the definition is empty", "a mapping with job_type and tasks")
-		return nil
+		return nil, false
 	}
 	if more != nil {
 		r.problem(more.Line, more.Column, CodeSyntax, "a second document begins here", "one document")
-		return nil
+		return nil, false
 	}
-	root := r.convert(doc.Content[0], 1)
+	root = r.convert(doc.Content[0], 1)
 	if r.full {
-		return nil
+		return nil, false
 	}
-	if r.nulls {
-		return withoutNulls(root, jobRule())
-	}
-	return root
+	return root, r.nulls
 }
 
 // decodeYAML reads the first document, and the beginning of a second one if there is any. The library reports what it

@@ -45,7 +45,7 @@ func Decide(def *jobspec.Definition, q Question) *jobspec.Decision {
 // setJob adds what a rendering knows of the job, which is no variable of the process.
 func (q *Question) setJob() {
 	if state, ok := q.Vars["JobState"].(string); ok {
-		q.Vars.SetJob(state)
+		jobspec.SetJob(q.Vars, state)
 	}
 }
 

@@ -418,7 +418,7 @@ func (p *player) vars() jobspec.Vars {
 	for k, v := range p.outputs() {
 		vars[k] = v
 	}
-	vars.SetJob(p.state.Job.Outlook())
+	jobspec.SetJob(vars, p.state.Job.Outlook())
 	return vars
 }
 
