@@ -15,7 +15,7 @@ func TestParametersKeepTheirDigits(t *testing.T) {
 	c := newColony(t)
 	const digits = "9007199254740993"
 	c.upload("job_type: j\nparams:\n  - {name: n, type: int, default: " + digits + "}\n  - {name: j, type: json}\n" +
-		"tasks:\n  - {task_type: a, method: SHELL, script: ['{{.n}} {{.free}} {{.sixteen}} {{.j | toJson}}']}\n")
+		"tasks:\n  - {task_type: a, method: SHELL, script: ['{{.n}} {{.free}} {{.sixteen | default 0}} {{.j | default 0 | toJson}}']}\n")
 	given := `{"free":12345678901234567890123,"j":"[` + digits + `]"}`
 	req := &jobv1.SubmitJobRequest{JobType: "j", ParamsJson: &given, IdempotencyKey: "k", Params: &structpb.Struct{}}
 	r := c.submit(req)
