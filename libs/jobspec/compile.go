@@ -367,6 +367,9 @@ func (k *compiler) operand(n parse.Node) *expr {
 	case *parse.BoolNode:
 		return &expr{kind: exprConst, pos: pos, value: n.True}
 	case *parse.StringNode:
+		if !storable(n.Text) {
+			k.fail(pos, CodeEncoding, "the text holds the character NUL, or bytes that are no text", "UTF-8 without NUL")
+		}
 		return &expr{kind: exprConst, pos: pos, value: n.Text}
 	case *parse.NumberNode:
 		return k.number(n)

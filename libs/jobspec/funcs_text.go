@@ -130,6 +130,9 @@ func shellquote(s string) string {
 
 var errNumberRange = errors.New("the value holds a number that is too large or too small")
 
+// errNoText is what a function fails with that would make a text which nothing can store of texts which can be stored.
+var errNoText = errors.New("it gives the character NUL, or bytes that are no text")
+
 func fromJSON(s string) (any, error) {
 	v, err := exact.Decode([]byte(s))
 	switch {
@@ -137,6 +140,8 @@ func fromJSON(s string) (any, error) {
 		return nil, errors.New("the value is no JSON")
 	case !exact.InRange(v):
 		return nil, errNumberRange
+	case !storable(v) && storable(s):
+		return nil, errNoText
 	}
 	v, ok := deepCanon(v, 1)
 	if !ok {
@@ -255,7 +260,11 @@ func printf(in *invocation, args []any) (any, error) {
 	if size*(1+strings.Count(format, "[")) > maxOutput {
 		return nil, errors.New("the text grows too long")
 	}
-	return fmt.Sprintf(format, values...), nil
+	out := fmt.Sprintf(format, values...)
+	if !storable(out) && storable(args) {
+		return nil, errNoText
+	}
+	return out, nil
 }
 
 // verbsOf lists the verbs of a format that takes its arguments in their order.

@@ -133,10 +133,6 @@ func (r *reader) resolve(n *node) (scalar, bool) {
 			b.WriteString(r.shape.sourceOf(r.p, id))
 			continue
 		}
-		if !storable(v) {
-			r.fault(n, CodeEncoding, "the template gives the character NUL, or bytes that are no text", "UTF-8 without NUL")
-			return scalar{}, false
-		}
 		r.output += sizeOf(v, maxOutput)
 		if !r.bounded(n) {
 			return scalar{}, false

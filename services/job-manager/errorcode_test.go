@@ -28,7 +28,6 @@ func TestErrorCodes(t *testing.T) {
 	}
 	bad := map[string]*jobv1.ErrorCode{
 		"regex":     {ErrorCode: "ERR_X", Regex: "("},
-		"NUL":       {ErrorCode: "ERR_X", Regex: "a", Description: "a\x00b"},
 		"exit code": {ErrorCode: "ERR_X", ExitCode: "x-y"},
 		"action":    {ErrorCode: "ERR_X", Action: "EXPLODE"},
 		"both":      {ErrorCode: "ERR_X", Action: "RETRY_JOB", HardFailure: true},
@@ -40,6 +39,9 @@ func TestErrorCodes(t *testing.T) {
 			wantReason(t, err, "INVALID_ERROR_CODE")
 		}
 	}
+	// What is true of every text is refused before the rule is looked at.
+	_, err := c.errorCodes.SaveErrorCode(t.Context(), &jobv1.SaveErrorCodeRequest{ErrorCode: &jobv1.ErrorCode{ErrorCode: "ERR_X", Regex: "a", Description: "a\x00b"}})
+	wantReason(t, err, "REQUEST_INVALID")
 	list := func(jobType string) (codes []string) {
 		req := &jobv1.ListErrorCodesRequest{PageSize: 2, JobType: jobType}
 		for {

@@ -4,7 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/formicary/formicary/libs/errs"
@@ -16,7 +15,7 @@ func TestParametersKeepTheirDigits(t *testing.T) {
 	c := newColony(t)
 	const digits = "9007199254740993"
 	c.upload("job_type: j\nparams:\n  - {name: n, type: int, default: " + digits + "}\n  - {name: j, type: json}\n" +
-		"tasks:\n  - {task_type: a, method: SHELL, script: ['{{.n}} {{.free}} {{.sixteen}} {{.j | toJson}}']}\n")
+		"tasks:\n  - {task_type: a, method: SHELL, script: ['{{.n}} {{.free}} {{.sixteen | default 0}} {{.j | default 0 | toJson}}']}\n")
 	given := `{"free":12345678901234567890123,"j":"[` + digits + `]"}`
 	req := &jobv1.SubmitJobRequest{JobType: "j", ParamsJson: &given, IdempotencyKey: "k", Params: &structpb.Struct{}}
 	r := c.submit(req)
@@ -39,11 +38,11 @@ func TestParametersKeepTheirDigits(t *testing.T) {
 	c.upload(job("p", ""))
 	parent := c.submit(&jobv1.SubmitJobRequest{JobType: "p"})
 	fork := childOf(parent, "f", "j")
-	fork.ParamsJson = proto.String(`{"n":` + digits + `,"free":1}`)
+	fork.ParamsJson = new(`{"n":` + digits + `,"free":1}`)
 	broken := childOf(parent, "g", "j")
-	broken.ParamsJson = proto.String(`[`)
+	broken.ParamsJson = new(`[`)
 	large := childOf(parent, "h", "j")
-	large.ParamsJson = proto.String(`{"x":1e400}`)
+	large.ParamsJson = new(`{"x":1e400}`)
 	answers := c.fork(fork, broken, large)
 	if got := c.get(answers[0].GetRequestId()).GetParamsJson(); got != `{"free":1,"n":`+digits+`}` {
 		t.Errorf("child: %s", got)
