@@ -10,13 +10,6 @@ import (
 // What holds values of any kind reads them so that numbers keep their digits.
 
 // UnmarshalJSON implements json.Unmarshaler.
-func (v *Vars) UnmarshalJSON(raw []byte) error {
-	m, err := exact.DecodeObject(raw)
-	*v = m
-	return err //nolint:wrapcheck // it says what it did
-}
-
-// UnmarshalJSON implements json.Unmarshaler.
 func (s *Spec) UnmarshalJSON(raw []byte) error {
 	type bare Spec
 	out := struct {

@@ -21,8 +21,8 @@ type Lookups struct {
 	HostErr error
 }
 
-// host is what answers the functions of a section at its claim; nil when nothing does.
-func (l *Lookups) host() *hosting {
+// hosting is what answers the functions of a section at its claim; nil when nothing does.
+func (l *Lookups) hosting() *hosting {
 	if l == nil || !l.Hosts {
 		return nil
 	}

@@ -197,7 +197,7 @@ func (d *Definition) section(name string, vars Vars, l *Lookups) (*section, erro
 // hosted lets the host of l answer while the section is read, and notes what became of that. What stands around the
 // section was rendered without one: every claim renders it.
 func (s *section) hosted(l *Lookups) (note func()) {
-	h := l.host()
+	h := l.hosting()
 	s.m.scope.hosting = h
 	return func() {
 		if h != nil {

@@ -292,3 +292,10 @@ func isEnvName(name string) bool {
 	}
 	return true
 }
+
+// UnmarshalJSON implements json.Unmarshaler: numbers keep their digits.
+func (v *Vars) UnmarshalJSON(raw []byte) error {
+	m, err := exact.DecodeObject(raw)
+	*v = m
+	return err //nolint:wrapcheck // it says what it did
+}
