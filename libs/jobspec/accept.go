@@ -3,49 +3,51 @@ package jobspec
 import (
 	"fmt"
 	"strings"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
 // What files of the existing system hold, and it ignores or reads in its own way, is accepted here with a warning that
 // says how it is read.
 
 // readAs warns of what is accepted in a form that the language does not have.
-func (r *reader) readAs(n *node, message, expected string) {
-	r.warn(n.line, n.column, CodeReadAs, message, expected)
+func (r *reader) readAs(n *source.Node, message, expected string) {
+	r.warn(n.Line, n.Column, source.CodeReadAs, message, expected)
 }
 
 // mergedVariables checks variables beside job_variables: both count, and a name may be in one of them only.
-func (r *reader) mergedVariables(root *node) {
-	first, second := root.get("job_variables"), root.get("variables")
+func (r *reader) mergedVariables(root *source.Node) {
+	first, second := root.Get("job_variables"), root.Get("variables")
 	if first == nil || second == nil {
 		return
 	}
 	r.readAs(second, "job_variables and variables are both given: they are read as one", "job_variables with all of them")
-	given := map[string]*node{}
-	eachVariable(first, func(name string, at *node) { given[name] = at })
-	eachVariable(second, func(name string, at *node) {
+	given := map[string]*source.Node{}
+	eachVariable(first, func(name string, at *source.Node) { given[name] = at })
+	eachVariable(second, func(name string, at *source.Node) {
 		if before := given[name]; before != nil {
-			line, _ := r.at(before.line, before.column)
-			r.fault(at, CodeDuplicateKey, fmt.Sprintf("the variable %s stands in job_variables in line %d already", quoteName(name), line), "each name once")
+			line, _ := r.at(before.Line, before.Column)
+			r.fault(at, source.CodeDuplicateKey, fmt.Sprintf("the variable %s stands in job_variables in line %d already", source.QuoteName(name), line), "each name once")
 		}
 	})
 }
 
 // eachVariable calls back for the names of variables that are written out, with their places.
-func eachVariable(n *node, each func(name string, at *node)) {
-	for i := range n.pairs {
-		if p := &n.pairs[i]; !isToken(p.key) {
-			each(p.key, &node{kind: nodeScalar, text: p.key, line: p.line, column: p.column})
+func eachVariable(n *source.Node, each func(name string, at *source.Node)) {
+	for i := range n.Pairs {
+		if p := &n.Pairs[i]; !isToken(p.Key) {
+			each(p.Key, &source.Node{Kind: source.Scalar, Text: p.Key, Line: p.Line, Column: p.Column})
 		}
 	}
-	for _, item := range n.items {
-		if name := item.get("name"); name != nil && !name.templated {
-			each(name.text, name)
+	for _, item := range n.Items {
+		if name := item.Get("name"); name != nil && !name.Templated {
+			each(name.Text, name)
 		}
 	}
 }
 
 // moments reads one of whens, or a word that files in the wild have for it.
-func (r *reader) moments(n *node, otherwise string) string {
+func (r *reader) moments(n *source.Node, otherwise string) string {
 	text, known := r.text(n)
 	if !known {
 		return otherwise
@@ -81,30 +83,30 @@ func (r *taskFieldReader) ownDependency(it item, name string) bool {
 }
 
 // outcome reads a key of on_exit_code. States may be written in any case, as in the existing system.
-func (r *taskFieldReader) outcome(key string, at *node) (string, routeKey, error) {
+func (r *taskFieldReader) outcome(key string, at *source.Node) (string, routeKey, error) {
 	parsed, err := parseKey(key)
 	if err == nil {
 		return key, parsed, nil
 	}
 	upper := strings.ToUpper(strings.TrimSpace(key))
 	if parsed, upperErr := parseKey(upper); upperErr == nil && parsed.state != "" {
-		r.readAs(at, "the outcome "+quoteName(key)+" is read as "+upper, upper)
+		r.readAs(at, "the outcome "+source.QuoteName(key)+" is read as "+upper, upper)
 		return upper, parsed, nil
 	}
 	return key, parsed, err
 }
 
 // cacheKey checks what names a cache.
-func (r *taskFieldReader) cacheKey(c *Cache, n *node) {
-	hasPaths := n.get("key_paths") != nil || n.get("keys") != nil
+func (r *taskFieldReader) cacheKey(c *Cache, n *source.Node) {
+	hasPaths := n.Get("key_paths") != nil || n.Get("keys") != nil
 	switch {
-	case n.kind != nodeMap:
-	case n.get("key") == nil && !hasPaths:
+	case n.Kind != source.Map:
+	case n.Get("key") == nil && !hasPaths:
 		c.Key = r.t.task.Name
 		r.readAs(n, "the cache has no key: it is that of the task", "key, or key_paths: files whose digest is the key")
-	case n.get("key") != nil && hasPaths:
+	case n.Get("key") != nil && hasPaths:
 		c.Key = ""
-		r.readAs(n.get("key"), "key and key_paths are both given: key_paths goes before key", "one of them")
+		r.readAs(n.Get("key"), "key and key_paths are both given: key_paths goes before key", "one of them")
 	}
 }
 

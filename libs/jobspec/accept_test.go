@@ -7,6 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // TestFilesOfTheExistingSystem reads what such files hold: each line is accepted with a warning that says how it is read.
@@ -101,7 +103,7 @@ func TestFilesOfTheExistingSystem(t *testing.T) {
 			}
 			var got []string
 			for _, w := range warnings {
-				if w.Code == jobspec.CodeReadAs || w.Code == jobspec.CodeMisspelledField {
+				if w.Code == source.CodeReadAs || w.Code == source.CodeMisspelledField {
 					got = append(got, w.String())
 				}
 			}
@@ -117,8 +119,8 @@ func TestFilesOfTheExistingSystem(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			value, want := c.check(p)
-			if diff := cmp.Diff(want, value); diff != "" {
+			val, want := c.check(p)
+			if diff := cmp.Diff(want, val); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -134,7 +136,7 @@ func TestNotifyExcept(t *testing.T) {
 	for _, except := range []string{"'params.quiet == true'", "'{{.quiet}}'", "{{if .quiet}} true {{end}}"} {
 		def := parse(t, "job_type: j\nparams: [{name: quiet, type: bool, default: false}]\nnotify: {email: [a@example.com], except: "+except+"}\ntasks:\n  - {task_type: t, method: SHELL, script: x}\n")
 		for quiet, want := range map[bool]int{true: 0, false: 1} {
-			p, err := def.Plan(jobspec.Vars{"quiet": quiet})
+			p, err := def.Plan(value.Vars{"quiet": quiet})
 			if err != nil || len(p.Notify) != want {
 				t.Errorf("%s, quiet %v: %v, %v", except, quiet, p, err)
 			}

@@ -4,6 +4,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // Whether the engine acts on a field is in the tables of the fields. From there come the warnings INACTIVE_FIELD, what the
@@ -50,7 +53,7 @@ func refsOf(v any) []string {
 	var out []string
 	switch v := v.(type) {
 	case form:
-		for _, key := range sortedKeys(v) {
+		for _, key := range value.SortedKeys(v) {
 			if text, ok := v[key].(string); ok && key == "$ref" {
 				out = append(out, strings.TrimPrefix(text, "#/$defs/"))
 			}
@@ -65,44 +68,44 @@ func refsOf(v any) []string {
 }
 
 // checkActs warns of fields that nothing acts on. method is that of the task; empty: it is not known, or there is none.
-func (r *reader) checkActs(n *node, level, method string) {
-	if n.kind == nodeList {
-		for _, item := range n.items {
+func (r *reader) checkActs(n *source.Node, level, method string) {
+	if n.Kind == source.List {
+		for _, item := range n.Items {
 			r.checkActs(item, level, method)
 		}
 		return
 	}
 	table := activities()[level]
-	for i := range n.pairs {
-		p := &n.pairs[i]
-		a, known := table[misspelling(level, p.key)]
+	for i := range n.Pairs {
+		p := &n.Pairs[i]
+		a, known := table[misspelling(level, p.Key)]
 		elsewhere := method != "" && len(a.methods) > 0 && !slices.Contains(a.methods, method)
 		switch {
-		case !known || a.means(p.value):
+		case !known || a.means(p.Value):
 		case a.inactive:
-			r.warn(p.line, p.column, CodeInactiveField, "the field "+p.key+" is stored, but this version does not act on it", "")
+			r.warn(p.Line, p.Column, source.CodeInactiveField, "the field "+p.Key+" is stored, but this version does not act on it", "")
 		case elsewhere:
-			r.warn(p.line, p.column, CodeInactiveField, "the field "+p.key+" is stored, but the method "+method+" does not act on it", "the method "+strings.Join(a.methods, " or "))
+			r.warn(p.Line, p.Column, source.CodeInactiveField, "the field "+p.Key+" is stored, but the method "+method+" does not act on it", "the method "+strings.Join(a.methods, " or "))
 		default:
 			for _, next := range a.levels {
-				r.checkActs(p.value, next, method)
+				r.checkActs(p.Value, next, method)
 			}
-			if p.key == "container" && p.value.kind == nodeScalar && method != "" && !slices.Contains(podMethods(), method) {
-				r.warn(p.line, p.column, CodeInactiveField, "the image of container is stored, but the method "+method+" does not act on it", "the method "+strings.Join(podMethods(), " or "))
+			if p.Key == "container" && p.Value.Kind == source.Scalar && method != "" && !slices.Contains(podMethods(), method) {
+				r.warn(p.Line, p.Column, source.CodeInactiveField, "the image of container is stored, but the method "+method+" does not act on it", "the method "+strings.Join(podMethods(), " or "))
 			}
 		}
 	}
 }
 
 // means says that a value asks for nothing more than there is without it.
-func (a *activity) means(n *node) bool {
-	if n.kind == nodeNull {
+func (a *activity) means(n *source.Node) bool {
+	if n.Kind == source.Null {
 		return true
 	}
-	if n.kind != nodeScalar || n.templated {
+	if n.Kind != source.Scalar || n.Templated {
 		return false
 	}
-	switch strings.ToLower(n.text) {
+	switch strings.ToLower(n.Text) {
 	case "false", "no", "off":
 		return true
 	case a.idle:
@@ -125,7 +128,7 @@ func (g *graph) downloads() {
 				continue
 			}
 			if options := g.tasks[from].task.Spec.Options; options != nil && options.Artifacts != nil {
-				g.r.warn(e.node.line, e.node.column, CodeInactiveField, "the task waits for "+g.tasks[from].shown+", but this version does not download its artifacts", "")
+				g.r.warn(e.node.Line, e.node.Column, source.CodeInactiveField, "the task waits for "+g.tasks[from].shown+", but this version does not download its artifacts", "")
 			}
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // activeFields lists the fields that the engine acts on, as far as definitions without containers and pods reach them.
@@ -20,7 +22,7 @@ func activeFields() []string {
 			return
 		}
 		seen[level] = true
-		for _, name := range sortedKeys(tables[level]) {
+		for _, name := range value.SortedKeys(tables[level]) {
 			a := tables[level][name]
 			if a.inactive || len(a.methods) > 0 {
 				continue

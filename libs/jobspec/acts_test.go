@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
 // TestInactiveFields warns of what is stored and not acted on, and of nothing else.
@@ -66,7 +67,7 @@ func TestInactiveFields(t *testing.T) {
 		}
 		var got []string
 		for _, w := range warnings {
-			if w.Code != jobspec.CodeInactiveField || w.Line == 4 { // of the task before
+			if w.Code != source.CodeInactiveField || w.Line == 4 { // of the task before
 				continue
 			}
 			said := strings.NewReplacer("the field ", "", "the image", "image", " is stored", "", ", but this version does not act on it", "", " does not act on it", "",

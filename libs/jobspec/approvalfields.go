@@ -4,6 +4,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // Bounds of an approval policy.
@@ -15,18 +18,18 @@ const (
 func timeoutActions() []string { return []string{AutoApprove, AutoReject, Escalate} }
 
 // approval reads a policy. Who may vote can depend on outputs of earlier tasks.
-func (r *taskFieldReader) approval(n *node, at *pair) {
+func (r *taskFieldReader) approval(n *source.Node, at *source.Pair) {
 	a := DefaultApproval()
 	emptied := false // a value, or a loop of the template, left nobody where the definition names somebody
-	voters := func(v *node) []string {
+	voters := func(v *source.Node) []string {
 		names, known := r.names(v)
-		writtenSo := r.p == nil || v.kind == nodeScalar && !v.templated
+		writtenSo := r.p == nil || v.Kind == source.Scalar && !v.Templated
 		emptied = emptied || known && len(names) == 0 && !writtenSo && !r.checking
 		return names
 	}
-	r.mapping(n, func(p *pair) {
-		v := p.value
-		switch p.key {
+	r.mapping(n, func(p *source.Pair) {
+		v := p.Value
+		switch p.Key {
 		case "min_approvals":
 			if least, ok := r.lateInteger(v, 1, maxApprovals); ok {
 				a.MinApprovals = least
@@ -51,21 +54,21 @@ func (r *taskFieldReader) approval(n *node, at *pair) {
 			r.unknown(p, approvalFields)
 		}
 	}, at)
-	if users := len(a.AllowedUsers); users > 0 && len(a.AllowedRoles) == 0 && n.get("allowed_roles") == nil && a.MinApprovals > users {
-		r.fault(n.get("min_approvals"), CodeInvalidValue, "more approvals are needed than there are allowed_users", "at most "+textOf(users))
+	if users := len(a.AllowedUsers); users > 0 && len(a.AllowedRoles) == 0 && n.Get("allowed_roles") == nil && a.MinApprovals > users {
+		r.fault(n.Get("min_approvals"), source.CodeInvalidValue, "more approvals are needed than there are allowed_users", "at most "+value.Text(users))
 	}
 	if emptied && len(a.AllowedUsers)+len(a.AllowedRoles) == 0 {
 		// Without names everyone may vote: an empty value must not open what the definition closes.
-		r.fault(n, CodeInvalidValue, "the templates name nobody who may vote", "a user or a role, or neither field for everyone")
+		r.fault(n, source.CodeInvalidValue, "the templates name nobody who may vote", "a user or a role, or neither field for everyone")
 	}
 	r.t.task.Approval = a
 }
 
-func (r *taskFieldReader) timeoutAction(n *node) string {
+func (r *taskFieldReader) timeoutAction(n *source.Node) string {
 	text, known := r.text(n)
 	text = strings.ToUpper(strings.TrimSpace(text))
 	if known && text != "" && !slices.Contains(timeoutActions(), text) {
-		r.fault(n, CodeInvalidValue, r.show(n)+" is no action", "one of "+strings.Join(timeoutActions(), ", "))
+		r.fault(n, source.CodeInvalidValue, r.show(n)+" is no action", "one of "+strings.Join(timeoutActions(), ", "))
 	}
 	if !known || !slices.Contains(timeoutActions(), text) {
 		return Escalate
@@ -75,7 +78,7 @@ func (r *taskFieldReader) timeoutAction(n *node) string {
 
 // names reads texts, each of which can hold several with commas between them. known is false when some are known only
 // later.
-func (r *taskFieldReader) names(n *node) (out []string, known bool) {
+func (r *taskFieldReader) names(n *source.Node) (out []string, known bool) {
 	known = true
 	seen := map[string]bool{}
 	for _, it := range r.list(n) {
@@ -89,7 +92,7 @@ func (r *taskFieldReader) names(n *node) (out []string, known bool) {
 				continue
 			}
 			if len(out) == maxVoters {
-				r.fault(n, CodeInvalidValue, "there are too many names", "at most "+textOf(maxVoters))
+				r.fault(n, source.CodeInvalidValue, "there are too many names", "at most "+value.Text(maxVoters))
 				return nil, false
 			}
 			seen[name] = true
@@ -100,14 +103,14 @@ func (r *taskFieldReader) names(n *node) (out []string, known bool) {
 }
 
 // lateInteger and lateDuration are integer and duration for what may be known only when the task starts.
-func (r *taskFieldReader) lateInteger(n *node, low, high int) (value int, known bool) {
+func (r *taskFieldReader) lateInteger(n *source.Node, low, high int) (val int, known bool) {
 	if s, ok := r.scalar(n); !ok || !s.known {
 		return low, false
 	}
 	return r.integer(n, low, high)
 }
 
-func (r *taskFieldReader) lateDuration(n *node) time.Duration {
+func (r *taskFieldReader) lateDuration(n *source.Node) time.Duration {
 	if s, ok := r.scalar(n); !ok || !s.known {
 		return 0
 	}

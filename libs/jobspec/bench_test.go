@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 const oneTask = `job_type: one
@@ -51,7 +51,7 @@ func BenchmarkPlan(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			def := parse(b, c.text)
-			vars := jobspec.Vars{"JobID": "j", "x": "y"}
+			vars := value.Vars{"JobID": "j", "x": "y"}
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := def.Plan(vars); err != nil {
@@ -63,7 +63,7 @@ func BenchmarkPlan(b *testing.B) {
 }
 
 func BenchmarkPlanCold(b *testing.B) {
-	vars := jobspec.Vars{"JobID": "j"}
+	vars := value.Vars{"JobID": "j"}
 	for b.Loop() {
 		b.StopTimer()
 		def := parse(b, strings.Replace(wide, "5000", "$.n", 1))
@@ -77,7 +77,7 @@ func BenchmarkPlanCold(b *testing.B) {
 
 func BenchmarkTask(b *testing.B) {
 	def := parse(b, wide)
-	vars := jobspec.Vars{"JobID": "j"}
+	vars := value.Vars{"JobID": "j"}
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := def.Task("t4000", vars); err != nil {
@@ -129,7 +129,7 @@ tasks:
 // BenchmarkTaskOfFifty is what a claim pays; it should stay below half a millisecond.
 func BenchmarkTaskOfFifty(b *testing.B) {
 	def := parse(b, fifty)
-	plan, err := def.Plan(jobspec.Vars{"JobID": "j", "Region": "eu", "Debug": false})
+	plan, err := def.Plan(value.Vars{"JobID": "j", "Region": "eu", "Debug": false})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -3,7 +3,8 @@ package jobspec_test
 import (
 	"testing"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 func TestDecideRendersTheVariablesOfChores(t *testing.T) {
@@ -16,18 +17,18 @@ tasks:
   method: EXPIRE_ARTIFACTS
   variables: {retention_days: "{{.days}}"}
 `)
-	p, err := def.Plan(jobspec.Vars{})
+	p, err := def.Plan(value.Vars{})
 	if err != nil || !p.Tasks[1].Decide {
 		t.Fatalf("%+v, %v", p, err)
 	}
-	d, err := def.Decide("expire", jobspec.Vars{"days": "7"}, jobspec.Facts{})
+	d, err := def.Decide("expire", value.Vars{"days": "7"}, condition.Facts{})
 	if err != nil || d.Variables["retention_days"] != "7" {
 		t.Errorf("%+v, %v", d, err)
 	}
-	if d, err = def.Decide("expire", jobspec.Vars{}, jobspec.Facts{}); err == nil {
+	if d, err = def.Decide("expire", value.Vars{}, condition.Facts{}); err == nil {
 		t.Errorf("decided without the value: %+v", d)
 	}
-	if p, err = parse(t, "job_type: job\ntasks:\n- {task_type: e, method: EXPIRE_ARTIFACTS, variables: {retention_days: 3}}\n").Plan(jobspec.Vars{}); err != nil || p.Tasks[0].Decide {
+	if p, err = parse(t, "job_type: job\ntasks:\n- {task_type: e, method: EXPIRE_ARTIFACTS, variables: {retention_days: 3}}\n").Plan(value.Vars{}); err != nil || p.Tasks[0].Decide {
 		t.Errorf("what is known is asked for: %v", err)
 	}
 }

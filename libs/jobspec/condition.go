@@ -3,13 +3,17 @@ package jobspec
 import (
 	"strings"
 	"unicode"
+
+	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // moment is what conditions can know in a rendering.
 type moment struct {
-	conditions *conditions
+	conditions *condition.Set
 	// facts are set once a task is about to start.
-	facts *Facts
+	facts *condition.Facts
 	// deciding says that the rendering is that of Definition.Decide: what decides about the task must be known now, the
 	// rest (secrets, items) may still be missing.
 	deciding bool
@@ -24,21 +28,21 @@ type moment struct {
 // taskRef is a task that an expression or a fan-out names.
 type taskRef struct {
 	name string
-	at   *node
+	at   *source.Node
 }
 
 // condition reads skip_if or except: a CEL expression or a template that renders true. What is not known counts as no.
-func (r *reader) condition(n *node, field string) bool {
+func (r *reader) condition(n *source.Node, field string) bool {
 	holds, _ := r.holds(n, field)
 	return holds
 }
 
 // holds reads a condition. known is false when only a later moment can tell.
-func (r *reader) holds(n *node, field string) (holds, known bool) {
-	if n.kind != nodeScalar || n.templated {
+func (r *reader) holds(n *source.Node, field string) (holds, known bool) {
+	if n.Kind != source.Scalar || n.Templated {
 		return r.templateHolds(n)
 	}
-	text := strings.TrimSpace(n.text)
+	text := strings.TrimSpace(n.Text)
 	switch {
 	case text == "", strings.EqualFold(text, "false"):
 		return false, true
@@ -56,18 +60,18 @@ func (r *reader) holds(n *node, field string) (holds, known bool) {
 	// Before a task is about to start, a variable that is not set may be the output of another one. For the whole job
 	// there is no later moment.
 	waits := r.later && r.moment.facts == nil && !ofLaunch(field)
-	activation, state := c.uses.activation(r.m.scope, r.moment.facts, waits)
+	activation, state := c.Uses.Activation(r.m.Scope, r.moment.facts, waits)
 	switch state {
-	case conditionWaits:
+	case condition.Waits:
 		return false, false
-	case conditionLarge:
-		r.fault(n, CodeCondition, "the condition asks for a value that is too large", "texts of up to 64 KiB, lists and mappings of up to 1 MiB")
+	case condition.Large:
+		r.fault(n, source.CodeCondition, "the condition asks for a value that is too large", "texts of up to 64 KiB, lists and mappings of up to 1 MiB")
 		return false, true
-	case conditionReady:
+	case condition.Ready:
 	}
-	holds, err := c.holds(activation)
+	holds, err := c.Holds(activation)
 	if err != nil {
-		r.fault(n, CodeCondition, err.Error(), "an expression that is true or false for all values")
+		r.fault(n, source.CodeCondition, err.Error(), "an expression that is true or false for all values")
 	}
 	return holds, true
 }
@@ -76,9 +80,9 @@ func (r *reader) holds(n *node, field string) (holds, known bool) {
 func ofLaunch(field string) bool { return field == "skip_if" || field == "notify."+notifyExcept }
 
 // templateHolds reads a template that renders true.
-func (r *reader) templateHolds(n *node) (holds, known bool) {
-	if r.checking && n.templated && isExpression(n.text) {
-		r.warn(n.line, n.column, CodeCondition, "the template renders an expression, which is not read as one: it holds only where it renders true",
+func (r *reader) templateHolds(n *source.Node) (holds, known bool) {
+	if r.checking && n.Templated && isExpression(n.Text) {
+		r.warn(n.Line, n.Column, source.CodeCondition, "the template renders an expression, which is not read as one: it holds only where it renders true",
 			"a CEL expression without a template, such as vars.n == 5, or a template that renders true, such as {{eq .n 5}}")
 	}
 	s, ok := r.scalar(n)
@@ -91,7 +95,7 @@ func (r *reader) templateHolds(n *node) (holds, known bool) {
 	if v, ok := s.value.(bool); ok {
 		return v, true
 	}
-	for word := range strings.FieldsSeq(textOf(s.value)) {
+	for word := range strings.FieldsSeq(value.Text(s.value)) {
 		if strings.EqualFold(word, "true") {
 			return true, true
 		}
@@ -103,12 +107,12 @@ func (r *reader) templateHolds(n *node) (holds, known bool) {
 func isExpression(text string) bool {
 	var b strings.Builder
 	for rest := text; rest != ""; {
-		before, after, found := strings.Cut(rest, tokenBytes)
+		before, after, found := strings.Cut(rest, source.TokenPrefix)
 		b.WriteString(before)
 		if !found {
 			break
 		}
-		_, rest, _ = strings.Cut(after, string(tokenClose))
+		_, rest, _ = strings.Cut(after, string(source.TokenClose))
 	}
 	for word := range strings.FieldsSeq(b.String()) {
 		if !strings.EqualFold(word, "true") && !strings.EqualFold(word, "false") {
@@ -119,66 +123,66 @@ func isExpression(text string) bool {
 }
 
 // expression compiles a CEL expression and reports its faults at their places. It returns nil when there are some.
-func (r *reader) expression(n *node, field string) *celCondition {
-	c, err := r.moment.conditions.get(n.text, r.items)
+func (r *reader) expression(n *source.Node, field string) *condition.Condition {
+	c, err := r.moment.conditions.Get(n.Text, r.items)
 	if err != nil {
-		r.fault(n, CodeCondition, "conditions cannot be read here", "a template that renders true")
+		r.fault(n, source.CodeCondition, "conditions cannot be read here", "a template that renders true")
 		return nil
 	}
 	const expected = "a CEL expression that is true or false"
-	for _, issue := range c.issues {
-		r.faultInside(n, issue.at, issue.message, expected)
+	for _, issue := range c.Issues {
+		r.faultInside(n, issue.At, issue.Message, expected)
 	}
 	if ofLaunch(field) {
-		for name, use := range c.uses.tasks {
-			r.faultInside(n, use.at, "the task "+quoteName(name)+" has not run when "+field+" is asked", "params, vars or job")
+		for name, use := range c.Uses.Tasks {
+			r.faultInside(n, use.At, "the task "+source.QuoteName(name)+" has not run when "+field+" is asked", "params, vars or job")
 		}
-		if c.uses.allTasks {
-			r.fault(n, CodeCondition, "no task has run when "+field+" is asked", "params, vars or job")
+		if c.Uses.AllTasks {
+			r.fault(n, source.CodeCondition, "no task has run when "+field+" is asked", "params, vars or job")
 		}
 	}
-	if len(c.issues) > 0 || ofLaunch(field) && (c.uses.allTasks || len(c.uses.tasks) > 0) {
+	if len(c.Issues) > 0 || ofLaunch(field) && (c.Uses.AllTasks || len(c.Uses.Tasks) > 0) {
 		return nil
 	}
-	for _, name := range sortedKeys(c.uses.tasks) {
-		line, column := r.inside(n, c.uses.tasks[name].at)
-		r.moment.refs = append(r.moment.refs, taskRef{name: name, at: &node{kind: nodeScalar, line: line, column: column, text: name}})
+	for _, name := range value.SortedKeys(c.Uses.Tasks) {
+		line, column := r.inside(n, c.Uses.Tasks[name].At)
+		r.moment.refs = append(r.moment.refs, taskRef{name: name, at: &source.Node{Kind: source.Scalar, Line: line, Column: column, Text: name}})
 	}
 	return c
 }
 
-func (r *reader) faultInside(n *node, at int, message, expected string) {
-	if r.c.full() {
+func (r *reader) faultInside(n *source.Node, at int, message, expected string) {
+	if r.c.Full() {
 		return
 	}
 	line, column := r.inside(n, at)
-	r.add(line, column, CodeCondition, message, expected)
+	r.add(line, column, source.CodeCondition, message, expected)
 }
 
 // inside finds the place in the rendered text of a character of a scalar, whatever way the scalar is written in: it
 // walks both texts and looks for each character of the scalar that is no space.
-func (r *reader) inside(n *node, at int) (line, column int) {
-	text := r.shape.text
-	from := r.shape.offset(n.line, n.column)
+func (r *reader) inside(n *source.Node, at int) (line, column int) {
+	text := r.shape.Text
+	from := r.shape.Offset(n.Line, n.Column)
 	if from >= len(text) {
-		return n.line, n.column
+		return n.Line, n.Column
 	}
-	raw := string(text[from:min(len(text), from+8*len(n.text)+1000)])
+	raw := string(text[from:min(len(text), from+8*len(n.Text)+1000)])
 	i := 0
 	switch first := raw[0]; {
 	case first == '|' || first == '>':
 		if i = strings.IndexByte(raw, '\n') + 1; i == 0 {
-			return n.line, n.column
+			return n.Line, n.Column
 		}
-	case n.quoted && (first == '"' || first == '\''):
+	case n.Quoted && (first == '"' || first == '\''):
 		i = 1
 	}
 	seen := 0
-	for _, want := range n.text {
+	for _, want := range n.Text {
 		if !unicode.IsSpace(want) {
 			next := strings.IndexRune(raw[i:], want)
 			if next < 0 {
-				return n.line, n.column
+				return n.Line, n.Column
 			}
 			i += next
 			if seen >= at {
@@ -188,5 +192,5 @@ func (r *reader) inside(n *node, at int) (line, column int) {
 		}
 		seen++
 	}
-	return r.shape.place(from + min(i, len(raw)))
+	return r.shape.Place(from + min(i, len(raw)))
 }

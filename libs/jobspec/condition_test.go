@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // conditional is a job with a condition of a task; the task `build` ends before it.
@@ -23,14 +26,14 @@ tasks:
     ` + field + `: ` + text + "\n"
 }
 
-func facts() jobspec.Facts {
-	return jobspec.Facts{Tasks: map[string]jobspec.TaskFact{
+func facts() condition.Facts {
+	return condition.Facts{Tasks: map[string]condition.TaskFact{
 		"build": {State: "COMPLETED", ExitCode: 3, Outputs: map[string]string{"version": "1.2", "empty": ""}, Result: "log"},
 	}}
 }
 
 func TestWhen(t *testing.T) {
-	vars := jobspec.Vars{
+	vars := value.Vars{
 		"branch": "main", "n": 3, "f": 2.5, "yes": true, "no": false, "word": "true", "list": []any{"a", "b"},
 		"config": map[string]any{"regions": []any{map[string]any{"name": "eu"}}}, "a-b": "x", "JobID": "7", "JobRetry": 2,
 	}
@@ -130,12 +133,12 @@ func TestConditionsOfPlans(t *testing.T) {
 	text := "job_type: j\nskip_if: params.branch != 'main'\ntasks:\n  - {task_type: a, method: SHELL, script: x, except: params.fast == true}\n"
 	def := parse(t, text)
 	for _, c := range []struct {
-		vars         jobspec.Vars
+		vars         value.Vars
 		skip, except bool
 		decide       bool
 	}{
-		{jobspec.Vars{"branch": "main", "fast": true}, false, true, false},
-		{jobspec.Vars{"branch": "dev", "fast": false}, true, false, false},
+		{value.Vars{"branch": "main", "fast": true}, false, true, false},
+		{value.Vars{"branch": "dev", "fast": false}, true, false, false},
 		{nil, true, false, true}, // fast may be an output
 	} {
 		p, err := def.Plan(c.vars)
@@ -143,7 +146,7 @@ func TestConditionsOfPlans(t *testing.T) {
 			t.Errorf("%v: %+v, %v", c.vars, p, err)
 		}
 	}
-	task, err := def.Task("a", jobspec.Vars{"fast": true})
+	task, err := def.Task("a", value.Vars{"fast": true})
 	if err != nil || !task.Skip {
 		t.Errorf("%+v, %v", task, err)
 	}
@@ -152,7 +155,7 @@ func TestConditionsOfPlans(t *testing.T) {
 func TestExceptIsLateWithOutputs(t *testing.T) {
 	for _, text := range []string{`tasks.build.outputs.version == '1.2'`, `params.version == '1.2'`, `'{{eq .version "1.2"}}'`} {
 		def := parse(t, conditional("except", text))
-		p, err := def.Plan(jobspec.Vars{"x": 1})
+		p, err := def.Plan(value.Vars{"x": 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -161,7 +164,7 @@ func TestExceptIsLateWithOutputs(t *testing.T) {
 		if ship.Skip || ship.Decide == lenient {
 			t.Errorf("%s: %+v", text, ship)
 		}
-		d, err := def.Decide("ship", jobspec.Vars{"version": "1.2"}, facts())
+		d, err := def.Decide("ship", value.Vars{"version": "1.2"}, facts())
 		if err != nil || !d.Skip || d.Off {
 			t.Errorf("%s: %+v, %v", text, d, err)
 		}
@@ -174,7 +177,7 @@ func TestHostileConditionsEnd(t *testing.T) {
 	for i := range ten {
 		ten[i] = int64(i)
 	}
-	vars := jobspec.Vars{"big": big, "huge": big + "x", "ten": ten, "s": strings.Repeat("ab", 8<<10), "pattern": "(a*)*$"}
+	vars := value.Vars{"big": big, "huge": big + "x", "ten": ten, "s": strings.Repeat("ab", 8<<10), "pattern": "(a*)*$"}
 	for _, text := range []string{
 		"params.ten.all(a, params.ten.all(b, params.ten.all(c, c >= 0)))",
 		"params.ten.all(a, size(params.big) > 0)",
@@ -227,14 +230,14 @@ func TestLargeListsAreNoHostility(t *testing.T) {
 		list[i] = map[string]any{"name": fmt.Sprint("region-", i), "on": i%2 == 0}
 	}
 	def := parse(t, conditional("when", "params.list.filter(x, x.on).exists(x, x.name == 'region-9998')"))
-	d, err := def.Decide("ship", jobspec.Vars{"list": list}, facts())
+	d, err := def.Decide("ship", value.Vars{"list": list}, facts())
 	if err != nil || d.Off {
 		t.Errorf("%+v, %v", d, err)
 	}
 }
 
 func TestConditionErrorsHoldNoValues(t *testing.T) {
-	vars := jobspec.Vars{"secret": "canary-8472", "m": map[string]any{}}
+	vars := value.Vars{"secret": "canary-8472", "m": map[string]any{}}
 	for _, text := range []string{"params.m[params.secret] == 1", "int(params.secret) == 1", "params.secret > 1", "params.secret", "timestamp(params.secret) == timestamp(params.secret)", "1 / size(params.m) == 1"} {
 		_, err := parse(t, conditional("when", text)).Decide("ship", vars, facts())
 		if err == nil || strings.Contains(err.Error(), "canary") {
@@ -259,7 +262,7 @@ func FuzzCondition(f *testing.F) {
 		whole := conditional("when", "'"+strings.ReplaceAll(text, "'", "''")+"'")
 		def, _, err := jobspec.Parse("f", []byte(whole))
 		if err == nil {
-			vars := jobspec.Vars{"x": secret + x, "l": []any{secret, "a"}, "m": map[string]any{"k": secret}}
+			vars := value.Vars{"x": secret + x, "l": []any{secret, "a"}, "m": map[string]any{"k": secret}}
 			start := time.Now()
 			_, err = def.Decide("ship", vars, facts())
 			if took := time.Since(start); took > 20*limitOfHostile {
@@ -305,11 +308,11 @@ func TestTemplatesThatRenderExpressions(t *testing.T) {
 	}
 }
 
-func checkExpressionWarning(t *testing.T, what string, warnings jobspec.Problems, want bool) {
+func checkExpressionWarning(t *testing.T, what string, warnings source.Problems, want bool) {
 	t.Helper()
 	found := false
 	for _, w := range warnings {
-		found = found || w.Code == jobspec.CodeCondition && strings.Contains(w.Message, "renders an expression") && w.Line > 0
+		found = found || w.Code == source.CodeCondition && strings.Contains(w.Message, "renders an expression") && w.Line > 0
 	}
 	if found != want {
 		t.Errorf("%s: %v, want a warning %v", what, warnings, want)

@@ -1,5 +1,7 @@
 package jobspec
 
+import "github.com/formicary/formicary/libs/jobspec/value"
+
 // Decision is what becomes of a task that is about to start.
 type Decision struct {
 	// Off says that `when` does not hold: the task is SKIPPED and leads nowhere.
@@ -14,7 +16,7 @@ type Decision struct {
 	Fork     *Fork     `json:"fork,omitempty"`
 	Approval *Approval `json:"approval,omitempty"`
 	// Variables are those of an EXPIRE_ARTIFACTS task: no claim renders it.
-	Variables Vars `json:"variables,omitempty"`
+	Variables value.Vars `json:"variables,omitempty"`
 	// Class is the placement when it is known only now; nil: that of the plan.
 	Class *Class `json:"class,omitempty"`
 }

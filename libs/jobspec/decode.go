@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/formicary/formicary/libs/exact"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // What holds values of any kind reads them so that numbers keep their digits.
@@ -15,7 +16,7 @@ func (s *Spec) UnmarshalJSON(raw []byte) error {
 	out := struct {
 		*bare
 
-		Variables Vars `json:"variables"`
+		Variables value.Vars `json:"variables"`
 	}{bare: (*bare)(s)}
 	err := json.Unmarshal(raw, &out)
 	s.Variables = out.Variables
@@ -28,7 +29,7 @@ func (f *Fork) UnmarshalJSON(raw []byte) error {
 	out := struct {
 		*bare
 
-		Params Vars `json:"params"`
+		Params value.Vars `json:"params"`
 	}{bare: (*bare)(f)}
 	err := json.Unmarshal(raw, &out)
 	f.Params = out.Params

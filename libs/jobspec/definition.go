@@ -5,6 +5,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/template"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // Definition is a checked job definition. It is immutable and safe for concurrent use.
@@ -35,23 +40,23 @@ type Definition struct {
 	Audience Audience
 
 	file    string
-	lines   *lines
-	blank   bool     // undefined_variables: empty
-	program *program // nil when the text has no template
-	taint   *taint   // of the program, while it is checked
+	lines   *source.Lines
+	blank   bool              // undefined_variables: empty
+	program *template.Program // nil when the text has no template
+	taint   *template.Taint   // of the program, while it is checked
 	// static is the plan of a text without templates; its Vars are not set. index finds its tasks.
 	static *Plan
 	index  map[string]int
 	// own are the names of all tasks' variables in a static plan: a request that gives one of them changes the plan.
 	own map[string]bool
 	// jobVars are the job's variables as far as they depend on nothing.
-	jobVars Vars
+	jobVars value.Vars
 	// start is what the job needs to start, when no variable decides it.
 	start *Start
 	fixed *rendering // of a text without templates
 	// conditions are the compiled expressions. conditional says that the plan of a text without templates depends on
 	// them.
-	conditions  conditions
+	conditions  condition.Set
 	conditional bool
 
 	mu     sync.Mutex
@@ -61,7 +66,7 @@ type Definition struct {
 // kept is a shape of an earlier rendering.
 type kept struct {
 	shape  *rendering
-	assume guess
+	assume template.Guess
 }
 
 // Bounds of the shapes of a definition that are kept: how many, and the text of those after the newest.
@@ -72,31 +77,31 @@ const (
 
 // Parse reads and checks a definition. err is Problems, all faults at once; warnings do not keep the definition from
 // being used. file is the name in the problems.
-func Parse(file string, text []byte) (def *Definition, warnings Problems, err error) {
+func Parse(file string, text []byte) (def *Definition, warnings source.Problems, err error) {
 	return parseFrom(file, text, 1)
 }
 
 // parseFrom is Parse of a text that begins on a line of its file.
-func parseFrom(file string, text []byte, first int) (def *Definition, warnings Problems, err error) {
-	c := &collector{file: file}
-	text, ok := checkText(text, first, c)
+func parseFrom(file string, text []byte, first int) (def *Definition, warnings source.Problems, err error) {
+	c := &source.Collector{File: file}
+	text, ok := source.CheckText(text, first, c)
 	if !ok {
-		warnings, err = c.split()
+		warnings, err = c.Split()
 		return nil, warnings, err
 	}
 	text = maskTriggers(text)
-	d := &Definition{file: file, lines: newLines(text), blank: blankField.Match(text)}
-	d.lines.before = first - 1
+	d := &Definition{file: file, lines: source.NewLines(text), blank: blankField.Match(text)}
+	d.lines.Before = first - 1
 	var out *draft
 	if bytes.Contains(text, []byte("{{")) {
-		d.program = compileTemplate(string(text), c, d.lines)
+		d.program = template.Compile(string(text), c, d.lines)
 		if d.program != nil {
 			out = d.checkTemplated(c)
 		}
 	} else {
 		out = d.checkStatic(bytes.Clone(text), c)
 	}
-	warnings, err = c.split()
+	warnings, err = c.Split()
 	if err != nil {
 		return nil, warnings, err
 	}
@@ -118,18 +123,18 @@ func (d *Definition) take(out *draft) {
 }
 
 // checkStatic reads a text without templates: once, for all runs.
-func (d *Definition) checkStatic(text []byte, c *collector) *draft {
-	d.fixed = newRendering(&shape{text: text}, d.lines)
-	r := d.reader(c, d.fixed, &scope{})
+func (d *Definition) checkStatic(text []byte, c *source.Collector) *draft {
+	d.fixed = newRendering(&template.Shape{Text: text}, d.lines)
+	r := d.reader(c, d.fixed, &template.Scope{})
 	r.checking = true // nothing is unknown but what conditions ask for
 	out := r.whole()
 	if out == nil {
 		return nil
 	}
 	d.conditional = r.moment.asked
-	d.jobVars = Vars{}
-	if hasJobVariables(d.fixed.root) {
-		d.jobVars = d.reader(&collector{}, d.fixed, &scope{}).jobVariables(d.fixed.root)
+	d.jobVars = value.Vars{}
+	if hasJobVariables(d.fixed.Root) {
+		d.jobVars = d.reader(&source.Collector{}, d.fixed, &template.Scope{}).jobVariables(d.fixed.Root)
 	}
 	d.static = &out.plan
 	d.index = make(map[string]int, len(out.plan.Tasks))
@@ -146,33 +151,33 @@ func (d *Definition) checkStatic(text []byte, c *collector) *draft {
 // checkTemplated reads a text with templates while every variable is unknown. Where the structure depends on variables,
 // it is read under several guesses: a fault of a part stands, a fault of the whole (a task that is not there, a key that
 // comes twice) stands only when every guess has it, because only some combinations ever happen.
-func (d *Definition) checkTemplated(c *collector) *draft {
-	d.taint = taintOf(d.program)
+func (d *Definition) checkTemplated(c *source.Collector) *draft {
+	d.taint = template.TaintOf(d.program)
 	defer func() { d.taint = nil }()
-	first, sh := d.attempt(guessYes, Vars{}, Vars{})
-	if !sh.guessed {
-		c.list = append(c.list, first.c.list...)
+	first, sh := d.attempt(template.GuessYes, value.Vars{}, value.Vars{})
+	if !sh.Guessed {
+		c.List = append(c.List, first.c.List...)
 		d.jobVars = first.jobVars
 		return first.draft
 	}
-	tried := d.guesses(first, len(sh.text))
+	tried := d.guesses(first, len(sh.Text))
 	d.judge(tried, c)
 	out := pick(tried)
-	if out.draft == nil && !c.faulty() {
+	if out.draft == nil && !c.Faulty() {
 		out = d.header(sh, c)
 	}
 	if out.draft == nil {
-		if !c.faulty() { // no guess can be read, and they fail in different ways: the first one speaks
-			for _, p := range first.c.list {
-				c.add(p)
+		if !c.Faulty() { // no guess can be read, and they fail in different ways: the first one speaks
+			for _, p := range first.c.List {
+				c.Add(p)
 			}
 		}
 		return nil
 	}
 	d.jobVars = out.jobVars
 	if !d.checkDefaults(out, c) && !out.clean() {
-		c.add(Problem{
-			Code: CodePartialCheck, Warning: true,
+		c.Add(source.Problem{
+			Code: source.CodePartialCheck, Warning: true,
 			Message:  "the structure depends on parameters in a way that could be checked in part only",
 			Expected: "defaults for the parameters that decide it; the launch checks the rest",
 		})
@@ -185,13 +190,13 @@ const maxGuessed = 1 << 20
 
 // guesses reads the text under further guesses, until one is without faults of the whole.
 func (d *Definition) guesses(first attempt, size int) []attempt {
-	no, sh := d.attempt(guessNo, Vars{}, Vars{})
+	no, sh := d.attempt(template.GuessNo, value.Vars{}, value.Vars{})
 	tried := []attempt{first, no}
-	size += len(sh.text)
-	for g := guessNo + 1; g < guesses && size < maxGuessed && !pick(tried).clean(); g++ {
-		next, sh := d.attempt(g, Vars{}, Vars{})
+	size += len(sh.Text)
+	for g := template.GuessNo + 1; g < template.Guesses && size < maxGuessed && !pick(tried).clean(); g++ {
+		next, sh := d.attempt(g, value.Vars{}, value.Vars{})
 		tried = append(tried, next)
-		size += len(sh.text)
+		size += len(sh.Text)
 	}
 	return tried
 }
@@ -212,39 +217,39 @@ func pick(tried []attempt) attempt {
 }
 
 // judge reports what is wrong under all guesses, and what is wrong with parts under the two plain ones.
-func (d *Definition) judge(tried []attempt, c *collector) {
-	count := map[Problem]int{}
+func (d *Definition) judge(tried []attempt, c *source.Collector) {
+	count := map[source.Problem]int{}
 	for _, a := range tried {
-		for _, p := range a.c.list {
+		for _, p := range a.c.List {
 			count[p]++
 		}
 	}
 	for _, a := range tried[:2] {
-		for _, p := range a.c.list {
+		for _, p := range a.c.List {
 			if !ofWhole(p.Code) || count[p] == len(tried) {
-				c.add(p)
+				c.Add(p)
 			}
 		}
 	}
 }
 
 // header reads what stands before the tasks, of a text that can be read as a whole only when its variables are known.
-func (d *Definition) header(sh *rendering, c *collector) attempt {
+func (d *Definition) header(sh *rendering, c *source.Collector) attempt {
 	end := 0
-	if !bytes.HasPrefix(sh.text, []byte("tasks:")) {
-		end = 1 + bytes.Index(sh.text, []byte("\ntasks:"))
+	if !bytes.HasPrefix(sh.Text, []byte("tasks:")) {
+		end = 1 + bytes.Index(sh.Text, []byte("\ntasks:"))
 	}
 	if end == 0 {
 		return attempt{}
 	}
-	head := newRendering(&shape{text: sh.text[:end], tokens: sh.tokens, segments: sh.segments, guessed: true}, d.lines)
-	a := d.read(head, &scope{vars: Vars{}, job: Vars{}, lenient: true})
+	head := newRendering(&template.Shape{Text: sh.Text[:end], Tokens: sh.Tokens, Segments: sh.Segments, Guessed: true}, d.lines)
+	a := d.read(head, &template.Scope{Vars: value.Vars{}, Job: value.Vars{}, Lenient: true})
 	if a.draft == nil || a.draft.plan.JobType == "" {
 		return attempt{}
 	}
-	for _, p := range a.c.list {
+	for _, p := range a.c.List {
 		if !ofWhole(p.Code) {
-			c.add(p)
+			c.Add(p)
 		}
 	}
 	return a
@@ -252,23 +257,23 @@ func (d *Definition) header(sh *rendering, c *collector) attempt {
 
 // checkDefaults reads the text once more with the values that are used when a request gives none. If they settle the
 // structure it returns true: faults of the whole are certain then.
-func (d *Definition) checkDefaults(out attempt, c *collector) bool {
-	defaults := Vars{}
+func (d *Definition) checkDefaults(out attempt, c *source.Collector) bool {
+	defaults := value.Vars{}
 	for i := range out.draft.params {
 		if p := &out.draft.params[i]; p.Default != nil {
 			defaults[p.Name] = p.Default
 		}
 	}
-	if len(defaults)+len(out.jobVars) == 0 || c.faulty() {
+	if len(defaults)+len(out.jobVars) == 0 || c.Faulty() {
 		return false
 	}
-	again, sh := d.attempt(guessYes, defaults, out.jobVars)
-	if sh.guessed {
+	again, sh := d.attempt(template.GuessYes, defaults, out.jobVars)
+	if sh.Guessed {
 		return false
 	}
-	for _, p := range again.c.list {
-		if p.Code != CodeMissingField {
-			c.add(p)
+	for _, p := range again.c.List {
+		if p.Code != source.CodeMissingField {
+			c.Add(p)
 		}
 	}
 	return true
@@ -276,39 +281,39 @@ func (d *Definition) checkDefaults(out attempt, c *collector) bool {
 
 // attempt is one reading of a text whose variables are not known.
 type attempt struct {
-	c       *collector
+	c       *source.Collector
 	draft   *draft // nil when the text cannot be read
-	jobVars Vars
+	jobVars value.Vars
 }
 
 // clean says that nothing is wrong between the parts.
 func (a attempt) clean() bool {
-	return a.draft != nil && !slices.ContainsFunc(a.c.list, func(p Problem) bool { return !p.Warning && ofWhole(p.Code) })
+	return a.draft != nil && !slices.ContainsFunc(a.c.List, func(p source.Problem) bool { return !p.Warning && ofWhole(p.Code) })
 }
 
-func (d *Definition) attempt(assume guess, vars, job Vars) (attempt, *rendering) {
-	s := &scope{vars: vars, job: job, lenient: true}
+func (d *Definition) attempt(assume template.Guess, vars, job value.Vars) (attempt, *rendering) {
+	s := &template.Scope{Vars: vars, Job: job, Lenient: true}
 	sh := d.shapeFor(s, assume)
 	return d.read(sh, s), sh
 }
 
-func (d *Definition) read(sh *rendering, s *scope) attempt {
-	a := attempt{c: &collector{file: d.file}}
+func (d *Definition) read(sh *rendering, s *template.Scope) attempt {
+	a := attempt{c: &source.Collector{File: d.file}}
 	r := d.reader(a.c, sh, s)
 	r.checking = true
 	if a.draft = r.whole(); a.draft != nil {
 		d.lint(a.c, sh, s, a.draft)
 	}
-	if hasJobVariables(sh.root) && a.draft != nil {
-		a.jobVars = known(d.quiet(sh, s).jobVariables(sh.root))
+	if hasJobVariables(sh.Root) && a.draft != nil {
+		a.jobVars = known(d.quiet(sh, s).jobVariables(sh.Root))
 	}
 	return a
 }
 
 // known drops what is not known.
-func known(vars Vars) Vars {
+func known(vars value.Vars) value.Vars {
 	for name, v := range vars {
-		if hasUnknown(v) {
+		if template.HasUnknown(v) {
 			delete(vars, name)
 		}
 	}
@@ -318,8 +323,8 @@ func known(vars Vars) Vars {
 // ofWhole lists the faults that are between parts of a definition.
 func ofWhole(code string) bool {
 	switch code {
-	case CodeSyntax, CodeDuplicateKey, CodeMissingField, CodeDuplicateTask, CodeUnknownTask, CodeSelfEdge, CodeCycle,
-		CodeUnreachable, CodeConflict, CodeTooManyEdges, CodeTooManyTasks, CodeInvalidType, CodeDepth:
+	case source.CodeSyntax, source.CodeDuplicateKey, source.CodeMissingField, source.CodeDuplicateTask, source.CodeUnknownTask, source.CodeSelfEdge, source.CodeCycle,
+		source.CodeUnreachable, source.CodeConflict, source.CodeTooManyEdges, source.CodeTooManyTasks, source.CodeInvalidType, source.CodeDepth:
 		return true
 	}
 	return false
@@ -327,15 +332,15 @@ func ofWhole(code string) bool {
 
 // declares says that all values which actions print are declared by the definition: parameters that are no secrets, and
 // variables of the job that nobody replaced.
-func (d *Definition) declares(printed []*stmt, s *scope) bool {
-	t := taintOf(d.program)
+func (d *Definition) declares(printed []*template.Stmt, s *template.Scope) bool {
+	t := template.TaintOf(d.program)
 	for _, action := range printed {
-		for _, name := range t.prints[action] {
+		for _, name := range t.Prints[action] {
 			base, _, _ := strings.Cut(name, ".")
 			_, own := d.jobVars[base]
-			_, replaced := s.vars[base]
+			_, replaced := s.Vars[base]
 			param := slices.ContainsFunc(d.Params, func(p Param) bool { return p.Name == base && p.Type != typeSecret })
-			if !param && (!own || replaced) && !isBuiltin(base) {
+			if !param && (!own || replaced) && !template.IsBuiltin(base) {
 				return false
 			}
 		}
@@ -343,32 +348,32 @@ func (d *Definition) declares(printed []*stmt, s *scope) bool {
 	return true
 }
 
-func (d *Definition) reader(c *collector, sh *rendering, s *scope) *reader {
-	return &reader{c: c, p: d.program, def: d, src: d.lines, shape: sh, m: newMachine(s), blank: d.blank, moment: moment{conditions: &d.conditions}}
+func (d *Definition) reader(c *source.Collector, sh *rendering, s *template.Scope) *reader {
+	return &reader{c: c, p: d.program, def: d, src: d.lines, shape: sh, m: template.NewMachine(s), blank: d.blank, moment: moment{conditions: &d.conditions}}
 }
 
 // quiet is a reader whose problems are told elsewhere.
-func (d *Definition) quiet(sh *rendering, s *scope) *reader {
-	r := d.reader(&collector{}, sh, s)
+func (d *Definition) quiet(sh *rendering, s *template.Scope) *reader {
+	r := d.reader(&source.Collector{}, sh, s)
 	r.checking = true
 	return r
 }
 
 // whole reads the shape as a job and checks it. It returns nil when the text cannot be read at all.
 func (r *reader) whole() *draft {
-	for _, p := range r.shape.problems {
-		r.c.add(p)
+	for _, p := range r.shape.Problems {
+		r.c.Add(p)
 	}
-	if r.shape.root == nil {
+	if r.shape.Root == nil {
 		return nil
 	}
-	out := r.job(r.shape.root)
+	out := r.job(r.shape.Root)
 	r.checkGraph(out)
 	return out
 }
 
 // shapeFor runs the template, or finds an earlier run that would be the same.
-func (d *Definition) shapeFor(s *scope, assume guess) *rendering {
+func (d *Definition) shapeFor(s *template.Scope, assume template.Guess) *rendering {
 	if d.program == nil {
 		return d.fixed
 	}
@@ -376,18 +381,18 @@ func (d *Definition) shapeFor(s *scope, assume guess) *rendering {
 	candidates := append([]*kept{}, d.shapes...)
 	d.mu.Unlock()
 	for _, k := range candidates {
-		if (k.assume == assume || !k.shape.guessed) && k.shape.serves(s) {
+		if (k.assume == assume || !k.shape.Guessed) && k.shape.Serves(s) {
 			return k.shape
 		}
 	}
-	s.empty = d.blank
-	sh := newRendering(run(d.program, s, assume, d.lines), d.lines)
+	s.Empty = d.blank
+	sh := newRendering(template.Run(d.program, s, assume, d.lines), d.lines)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	shapes := []*kept{{sh, assume}}
 	size := 0
 	for _, k := range d.shapes {
-		if size += len(k.shape.text); len(shapes) < maxKept && size <= maxKeptText {
+		if size += len(k.shape.Text); len(shapes) < maxKept && size <= maxKeptText {
 			shapes = append(shapes, k)
 		}
 	}

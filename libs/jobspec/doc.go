@@ -2,6 +2,19 @@
 // launch, and renders single tasks again at their claim. It is pure: no I/O, no clock, no state but a few renderings
 // that a Definition keeps.
 //
+// # The rooms
+//
+//	source     the text: lines and columns, YAML nodes, problems at places
+//	value      values of variables: kinds, comparison, text
+//	template   templates: compile, execute, functions, hosts, guesses
+//	condition  CEL: compile, what an expression looks at, what it costs
+//	cron       cron text
+//	jobspec    the language: fields and their tables, Definition, Plan, Task, Decide
+//
+// Each imports only those above it. Here definition.go is the beginning of everything, reader.go reads values of nodes,
+// job.go and task.go read the two large mappings, fields*.go are the tables behind the schema and the unknown fields,
+// render.go and item.go render a plan, a task and an item, graph.go checks the edges, lint.go warns.
+//
 // # Templates choose structure, values cannot change it
 //
 // A definition is YAML with Go templates around and inside of it. Were the values of variables pasted into the text

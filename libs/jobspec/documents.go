@@ -3,6 +3,8 @@ package jobspec
 import (
 	"bytes"
 	"fmt"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
 // Document is one definition of a file that holds several, with lines "---" between them.
@@ -31,8 +33,8 @@ func Documents(file string, text []byte) ([]Document, error) {
 	}
 	s.cut(len(text))
 	if len(s.out) > maxDocuments {
-		return nil, Problems{{
-			File: file, Line: s.out[maxDocuments].Line, Column: 1, Code: CodeSize,
+		return nil, source.Problems{{
+			File: file, Line: s.out[maxDocuments].Line, Column: 1, Code: source.CodeSize,
 			Message: "the file has too many documents", Expected: fmt.Sprintf("at most %d", maxDocuments),
 		}}
 	}
@@ -40,7 +42,7 @@ func Documents(file string, text []byte) ([]Document, error) {
 }
 
 // Parse is the function Parse for the document: the lines of problems are those of the file.
-func (d Document) Parse(file string) (def *Definition, warnings Problems, err error) {
+func (d Document) Parse(file string) (def *Definition, warnings source.Problems, err error) {
 	return parseFrom(file, d.Text, d.Line)
 }
 

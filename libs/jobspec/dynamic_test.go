@@ -9,6 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // outline is a plan in few words: for each task its name, where it leads and its script.
@@ -30,7 +32,7 @@ func outline(p *jobspec.Plan) string {
 
 type dynamic struct {
 	name, text string
-	vars       jobspec.Vars
+	vars       value.Vars
 	want       string
 	// partial says that the upload can check it in part only.
 	partial bool
@@ -100,7 +102,7 @@ tasks:
   - task_type: report
     method: SHELL
     script: ['collect {{.Phones}}']
-`, vars: jobspec.Vars{"Phones": 2}, want: `
+`, vars: value.Vars{"Phones": 2}, want: `
 phone0 COMPLETED>report: xcodebuild -destination 0
 phone1 COMPLETED>report: xcodebuild -destination 1
 report: collect 2`},
@@ -119,7 +121,7 @@ tasks:
   - task_type: verify
     method: SHELL
     script: [check]
-`, vars: jobspec.Vars{"Tables": "users,orders"}, want: `
+`, vars: value.Vars{"Tables": "users,orders"}, want: `
 extract-users COMPLETED>load-users: pull 'users'
 load-users COMPLETED>verify: push 'users'
 extract-orders COMPLETED>load-orders: pull 'orders'
@@ -142,7 +144,7 @@ tasks:
     method: SHELL
     script: [undo]
 {{- end}}
-`, vars: jobspec.Vars{"Deploy": true}, want: `
+`, vars: value.Vars{"Deploy": true}, want: `
 build COMPLETED>deploy: make
 deploy FAILED>rollback: ship
 rollback: undo`},
@@ -163,7 +165,7 @@ tasks:
       - report
       {{- end}}
       - end
-`, vars: jobspec.Vars{"Env": "stage", "Quiet": false}, want: `a: begin; copy-data; report; end`},
+`, vars: value.Vars{"Env": "stage", "Quiet": false}, want: `a: begin; copy-data; report; end`},
 		{name: "opposite conditions around one key", text: `job_type: opposite
 tasks:
   - task_type: a
@@ -186,7 +188,7 @@ tasks:
   {{- else}}
   - {task_type: c, method: SHELL, script: z}
   {{- end}}
-`, vars: jobspec.Vars{"Fast": true, "Next": "b"}, want: "a COMPLETED>b: x\nb: y"},
+`, vars: value.Vars{"Fast": true, "Next": "b"}, want: "a COMPLETED>b: x\nb: y"},
 		{name: "a list with separators", text: `job_type: separators
 tasks:
   - task_type: a
@@ -197,7 +199,7 @@ tasks:
 {{range .Regions}}
   - {task_type: r-{{.}}, method: SHELL, script: 'deploy {{.}}'}
 {{end}}
-`, vars: jobspec.Vars{"Tags": []any{"x", "y"}, "Regions": []any{"eu", "us"}}, want: `
+`, vars: value.Vars{"Tags": []any{"x", "y"}, "Regions": []any{"eu", "us"}}, want: `
 a COMPLETED>r-eu+r-us: x
 r-eu: deploy eu
 r-us: deploy us`},
@@ -217,7 +219,7 @@ tasks:
     {{- end}}
 {{- end}}
 {{- end}}
-`, vars: jobspec.Vars{"Macs": 1}, want: `
+`, vars: value.Vars{"Macs": 1}, want: `
 plan COMPLETED>linux-0+mac-0: plan
 linux-0 COMPLETED>linux-1: test linux 0
 linux-1: test linux 1
@@ -232,7 +234,7 @@ tasks:
     {{if $previous}}depends_on: [{{$previous}}]{{end}}
 {{$previous = .name}}
 {{end}}
-`, vars: jobspec.Vars{"Steps": []any{
+`, vars: value.Vars{"Steps": []any{
 			map[string]any{"name": "one", "run": "1"}, map[string]any{"name": "two", "run": "2"}, map[string]any{"name": "three", "run": "3"},
 		}}, want: "one: 1\ntwo after one: 2\nthree after two: 3"},
 		{name: "a template of a task", text: `job_type: define
@@ -246,7 +248,7 @@ tasks:
 {{template "step" (Dict "name" "a" "next" "b")}}
 {{template "step" (Dict "name" "b" "next" .Last)}}
 {{if .Last}}{{template "step" (Dict "name" .Last "next" "")}}{{end}}
-`, vars: jobspec.Vars{"Last": "c"}, want: "a COMPLETED>b: run a\nb COMPLETED>c: run b\nc: run c"},
+`, vars: value.Vars{"Last": "c"}, want: "a COMPLETED>b: run a\nb COMPLETED>c: run b\nc: run c"},
 		{name: "an environment of a mapping", text: `job_type: env
 tasks:
   - task_type: a
@@ -260,7 +262,7 @@ tasks:
     {{- range $k, $v := .Env}}
       - 'echo $APP_{{$k}}'
     {{- end}}
-`, vars: jobspec.Vars{"Env": map[string]any{"A": "1: 2", "B": "x\nprivileged: true"}}, want: "a: echo $APP_A; echo $APP_B"},
+`, vars: value.Vars{"Env": map[string]any{"A": "1: 2", "B": "x\nprivileged: true"}}, want: "a: echo $APP_A; echo $APP_B"},
 		{name: "no tasks without a parameter", text: `job_type: only-loop
 tasks:
 {{range $i, $x := .Items}}
@@ -268,7 +270,7 @@ tasks:
     method: SHELL
     script: ['{{$x}}']
 {{end}}
-`, vars: jobspec.Vars{"Items": []any{"p", "q"}}, want: "item-0: p\nitem-1: q"},
+`, vars: value.Vars{"Items": []any{"p", "q"}}, want: "item-0: p\nitem-1: q"},
 		{name: "JSON of a parameter", text: `job_type: from-json
 tasks:
 {{range fromJson .Plan}}
@@ -278,12 +280,12 @@ tasks:
     {{if .lines}}script: {{.lines}}{{end}}
     {{with .after}}depends_on: {{.}}{{end}}
 {{end}}
-`, vars: jobspec.Vars{"Plan": `[{"id": "a", "lines": ["x", "y"]}, {"id": "b", "lines": ["z"], "after": ["a"]}]`}, want: "a: x; y\nb after a: z"},
+`, vars: value.Vars{"Plan": `[{"id": "a", "lines": ["x", "y"]}, {"id": "b", "lines": ["z"], "after": ["a"]}]`}, want: "a: x; y\nb after a: z"},
 		{name: "a flow mapping in pieces", text: `job_type: flow
 tasks: [{{range $i, $n := .Names}}{{if $i}},{{end}}
   {task_type: {{$n}}, method: SHELL, script: [x]{{if $.After}}, depends_on: [{{index $.Names 0}}]{{end}}}{{end}}
 ]
-`, vars: jobspec.Vars{"Names": []any{"a", "b"}}, want: "a: x\nb: x"},
+`, vars: value.Vars{"Names": []any{"a", "b"}}, want: "a: x\nb: x"},
 		{name: "a key whose value is always there", text: `job_type: value
 tasks:
   - task_type: a
@@ -292,7 +294,7 @@ tasks:
     retry: {{if .Careful}}3{{else}}0{{end}}
     timeout: {{if .Careful}}2{{else}}1{{end}}h
     {{if .Careful}}allow_failure: false{{else}}allow_failure: true{{end}}
-`, vars: jobspec.Vars{"Careful": true}, want: "a: x"},
+`, vars: value.Vars{"Careful": true}, want: "a: x"},
 		{name: "steps that exclude each other, many ways", text: `job_type: modes
 tasks:
   - task_type: start
@@ -309,7 +311,7 @@ tasks:
   - {task_type: audit, method: SHELL, script: a, depends_on: slow}
 {{end}}
   - {task_type: end, method: SHELL, script: e}
-`, vars: jobspec.Vars{"Mode": "slow", "Audit": true}, want: `
+`, vars: value.Vars{"Mode": "slow", "Audit": true}, want: `
 start COMPLETED>slow: x
 slow COMPLETED>end: s
 audit after slow: a
@@ -332,15 +334,15 @@ tasks:
   method: SHELL
   script: y
 {{end}}{{range .More}}{{if $.Wrap}} {{end}}- {task_type: {{.}}, method: SHELL, script: z}
-{{end}}`, vars: jobspec.Vars{"Wrap": true, "More": []any{"c"}}, want: "a: x\nb: y\nc: z"},
+{{end}}`, vars: value.Vars{"Wrap": true, "More": []any{"c"}}, want: "a: x\nb: y\nc: z"},
 		{name: "braces of a parameter", text: `job_type: braces
 tasks:
 {{if .Open}}  - {task_type: a, method: SHELL,{{end}}
 {{if not .Closed}}    script: x}{{end}}
 {{if .Closed}}    script: y}{{end}}
 {{if eq .Open "no"}}  ]{{end}}
-`, vars: jobspec.Vars{"Open": "yes", "Closed": false}, want: "a: x"},
-		{name: "one of many", partial: true, text: oneOfMany, vars: jobspec.Vars{"Mode": "m7"}, want: "a: run m7"},
+`, vars: value.Vars{"Open": "yes", "Closed": false}, want: "a: x"},
+		{name: "one of many", partial: true, text: oneOfMany, vars: value.Vars{"Mode": "m7"}, want: "a: run m7"},
 		{name: "one of many with a default", text: strings.Replace(oneOfMany, "tasks:", "params: [{name: Mode, default: m3}]\ntasks:", 1), want: "a: run m3"},
 	}
 }
@@ -352,7 +354,7 @@ func TestDynamicTasks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if partial := strings.Contains(warnings.Error(), jobspec.CodePartialCheck); partial != c.partial {
+			if partial := strings.Contains(warnings.Error(), source.CodePartialCheck); partial != c.partial {
 				t.Errorf("warnings: %v", warnings)
 			}
 			vars, err := def.CheckParams(c.vars)
@@ -385,7 +387,7 @@ tasks:
     environment: {'P_{{.k}}': '{{.v}}', FIXED: 1}
     variables: {deep: {'{{.k}}': {'{{.k}}x': 1}}, '{{.k}}': [2]}
 `
-	p := plan(t, text, jobspec.Vars{"k": "K", "v": "\nx: y"})
+	p := plan(t, text, value.Vars{"k": "K", "v": "\nx: y"})
 	raw, _ := json.Marshal([]any{p.Tasks[0].Spec.Environment, p.Tasks[0].Spec.Variables})
 	if want := `[{"FIXED":"1","P_K":"\nx: y"},{"K":[2],"deep":{"K":{"Kx":1}}}]`; string(raw) != want {
 		t.Errorf("%s", raw)
@@ -393,7 +395,7 @@ tasks:
 	for k, want := range map[string]string{
 		"a b": `cannot be used`, "x\nprivileged: true": `cannot be used`, "a=b": "cannot be used", "": `the name "{{.k}}" cannot be used`,
 	} {
-		_, err := parse(t, text).Plan(jobspec.Vars{"k": k, "v": ""})
+		_, err := parse(t, text).Plan(value.Vars{"k": k, "v": ""})
 		if err == nil || !strings.Contains(err.Error(), want) || k != "" && strings.Contains(err.Error(), k) {
 			t.Errorf("%q: %v", k, err)
 		}
@@ -405,7 +407,7 @@ tasks:
 		{"LD_PRELOAD", "B", "changes how programs run"},
 		{"A", "FORMICARY_OUTPUT", "changes how programs run"},
 	} {
-		if _, err := parse(t, env).Plan(jobspec.Vars{"k": c.k, "l": c.l}); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := parse(t, env).Plan(value.Vars{"k": c.k, "l": c.l}); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s %s: %v", c.k, c.l, err)
 		}
 	}
@@ -426,11 +428,11 @@ tasks:
     script: ['{{if .fork.ForkedJobID}}forked{{else}}not{{end}}']
     depends_on: fork
 `)
-	p, err := def.Plan(jobspec.Vars{"JobID": "j"})
+	p, err := def.Plan(value.Vars{"JobID": "j"})
 	if err != nil || !p.Tasks[1].Late {
 		t.Fatalf("%+v, %v", p, err)
 	}
-	outputs := jobspec.Vars{"fork.ForkedJobID": "child", "fork-status": "COMPLETED", "fork_ArtifactURL_0": "https://x"}
+	outputs := value.Vars{"fork.ForkedJobID": "child", "fork-status": "COMPLETED", "fork_ArtifactURL_0": "https://x"}
 	if p.Tasks[0].NeedsRender(outputs) || !p.Tasks[2].NeedsRender(outputs) {
 		t.Errorf("uses %v, %v", p.Tasks[0].Uses, p.Tasks[2].Uses)
 	}
@@ -452,10 +454,10 @@ func TestPartialCheck(t *testing.T) {
 	if err != nil || def.JobType != "one-of-many" || len(warnings) != 1 {
 		t.Fatalf("%+v, %v, %v", def, warnings, err)
 	}
-	if _, err := def.Plan(jobspec.Vars{"Mode": "none"}); err == nil || !strings.Contains(err.Error(), "[YAML_SYNTAX]") {
+	if _, err := def.Plan(value.Vars{"Mode": "none"}); err == nil || !strings.Contains(err.Error(), "[YAML_SYNTAX]") {
 		t.Errorf("%v", err)
 	}
-	if _, err := def.StartClasses(jobspec.Vars{"Mode": "m1"}); err != nil {
+	if _, err := def.StartClasses(value.Vars{"Mode": "m1"}); err != nil {
 		t.Error(err)
 	}
 	for text, want := range map[string]string{

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // Bounds of a process's environment: execve takes 128 KiB for one variable on Linux and, with the arguments, 2 MiB for
@@ -27,18 +30,18 @@ type Environment struct {
 }
 
 // Env returns the variables of Environment.
-func (t *Task) Env(vars Vars) map[string]string { return t.Environment(vars).Vars }
+func (t *Task) Env(vars value.Vars) map[string]string { return t.Environment(vars).Vars }
 
 // Environment returns the environment of the task's process: all variables and parameters as text, the task's own
 // variables, and its declared environment on top. Variables whose name no shell can use are left out, and so are those that
 // would change how a program is found or run, unless the definition itself has a variable, a parameter or an entry of
 // environment with that name: whoever may submit a job must not thereby choose what its scripts execute.
-func (t *Task) Environment(vars Vars) Environment {
+func (t *Task) Environment(vars value.Vars) Environment {
 	e := Environment{Vars: make(map[string]string, len(vars)+len(t.Spec.Variables)+len(t.Spec.Environment))}
 	for _, layer := range [...]map[string]any{vars, t.Spec.Variables} {
 		for name, v := range layer {
-			if isEnvName(name) && !isEnvOwn(name) && (!isEnvReserved(name) || t.exports(name)) {
-				setEnv(e.Vars, name, textOf(v))
+			if value.IsEnvName(name) && !isEnvOwn(name) && (!isEnvReserved(name) || t.exports(name)) {
+				setEnv(e.Vars, name, value.Text(v))
 			}
 		}
 	}
@@ -65,7 +68,7 @@ func (t *Task) shrink(e *Environment) {
 	if total <= maxEnvValue {
 		return
 	}
-	names := sortedKeys(e.Vars)
+	names := value.SortedKeys(e.Vars)
 	declared := func(name string) bool { _, ok := t.Spec.Environment[name]; return ok }
 	slices.SortStableFunc(names, func(a, b string) int {
 		if x, y := len(e.Vars[a]) > maxEnvValue, len(e.Vars[b]) > maxEnvValue; x != y {
@@ -123,9 +126,9 @@ func btoi(b bool) int {
 }
 
 // setEnv sets a variable; what no process can hold leaves it out, so that a lower layer does not show through.
-func setEnv(env map[string]string, name, value string) {
-	if strings.IndexByte(value, 0) < 0 {
-		env[name] = value
+func setEnv(env map[string]string, name, val string) {
+	if strings.IndexByte(val, 0) < 0 {
+		env[name] = val
 	} else {
 		delete(env, name)
 	}
@@ -182,23 +185,23 @@ func isEnvReserved(name string) bool {
 }
 
 // findExports lists the reserved names that the job declares as a variable or a parameter, in order.
-func findExports(root *node) (exports []string) {
+func findExports(root *source.Node) (exports []string) {
 	add := func(name string) {
 		if isEnvReserved(name) {
 			exports = append(exports, name)
 		}
 	}
 	for _, field := range [...]string{"configs", "variables", "job_variables", "params"} {
-		n := root.get(field)
+		n := root.Get(field)
 		if n == nil {
 			continue
 		}
-		for i := range n.pairs {
-			add(n.pairs[i].key)
+		for i := range n.Pairs {
+			add(n.Pairs[i].Key)
 		}
-		for _, item := range n.items {
-			if name := item.get("name"); name != nil && !name.templated {
-				add(name.text)
+		for _, item := range n.Items {
+			if name := item.Get("name"); name != nil && !name.Templated {
+				add(name.Text)
 			}
 		}
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 func TestEnv(t *testing.T) {
@@ -20,7 +20,7 @@ tasks:
     variables: {b: task, c: task, d: task}
     environment: {c: declared, PATH: /bin, FLAG: True, N: 1.10, EMPTY: }
 `)
-	vars := jobspec.Vars{
+	vars := value.Vars{
 		"b": "param", "n": 5.0, "yes": true, "JobID": "id", "PATH": "/evil", "LD_PRELOAD": "x", "a-b": "x", "1x": "x", "none": nil,
 		"nul": "a\x00b", "long": strings.Repeat("x", 65<<10), "FORMICARY_OUTPUT": "x", "PYTHONPATH": "/evil", "BASH_ENV": "/evil",
 		"https_proxy": "evil", "GIT_SSH_COMMAND": "evil", "GIT_BRANCH": "main",
@@ -37,13 +37,13 @@ tasks:
 		t.Error(diff)
 	}
 	// At the claim the job's variables come back among the others and stay below the task's.
-	claim := jobspec.Vars{"c": "output"}
+	claim := value.Vars{"c": "output"}
 	for name, v := range p.Vars {
 		if name != "c" {
 			claim[name] = v
 		}
 	}
-	if !p.Tasks[0].NeedsRender(jobspec.Vars{"d": 1}) || p.Tasks[0].NeedsRender(jobspec.Vars{"z": 1}) {
+	if !p.Tasks[0].NeedsRender(value.Vars{"d": 1}) || p.Tasks[0].NeedsRender(value.Vars{"z": 1}) {
 		t.Errorf("uses %v", p.Tasks[0].Uses)
 	}
 	task, err := def.Task("t", claim)
@@ -67,16 +67,16 @@ tasks:
 `
 	for _, c := range []struct {
 		name, job, task string
-		vars            jobspec.Vars
+		vars            value.Vars
 		want            string
 	}{
-		{"from the request", "", "", jobspec.Vars{"NODE_OPTIONS": "--require /tmp/x"}, ""},
-		{"declared parameter", "params: [{name: NODE_OPTIONS}]", "", jobspec.Vars{"NODE_OPTIONS": "x"}, "x"},
+		{"from the request", "", "", value.Vars{"NODE_OPTIONS": "--require /tmp/x"}, ""},
+		{"declared parameter", "params: [{name: NODE_OPTIONS}]", "", value.Vars{"NODE_OPTIONS": "x"}, "x"},
 		{"job variable", "job_variables: {NODE_OPTIONS: a}", "", nil, "a"},
 		{"job variable, list form", "job_variables: [{name: NODE_OPTIONS, value: a}]", "", nil, "a"},
 		{"task variable", "", "    variables: {NODE_OPTIONS: a}", nil, "a"},
-		{"environment", "", "    environment: {NODE_OPTIONS: a}", jobspec.Vars{"NODE_OPTIONS": "x"}, "a"},
-		{"another name", "job_variables: {PYTHONPATH: a}", "", jobspec.Vars{"NODE_OPTIONS": "x"}, ""},
+		{"environment", "", "    environment: {NODE_OPTIONS: a}", value.Vars{"NODE_OPTIONS": "x"}, "a"},
+		{"another name", "job_variables: {PYTHONPATH: a}", "", value.Vars{"NODE_OPTIONS": "x"}, ""},
 	} {
 		p := plan(t, fmt.Sprintf(text, c.job, c.task), c.vars)
 		if got := p.Tasks[0].Env(p.Vars)["NODE_OPTIONS"]; got != c.want {
@@ -87,7 +87,7 @@ tasks:
 
 // TestEnvFits leaves out what a process cannot take, the longest first.
 func TestEnvFits(t *testing.T) {
-	vars := jobspec.Vars{"short": "x"}
+	vars := value.Vars{"short": "x"}
 	for i := range 40 {
 		vars[fmt.Sprintf("v%02d", i)] = strings.Repeat("x", 60_000+i)
 	}
@@ -106,7 +106,7 @@ func TestEnvFits(t *testing.T) {
 func TestEnvGivesLongValuesInFiles(t *testing.T) {
 	long := strings.Repeat("x", 64<<10+1)
 	p := plan(t, "job_type: j\ntasks:\n  - {task_type: t, method: SHELL, script: env, variables: {own_FILE: mine}, environment: {declared: '{{.p}}'}}\n",
-		jobspec.Vars{"p": long, "fits": long[1:], "own": long, "t_results": []any{long}, "1bad": long})
+		value.Vars{"p": long, "fits": long[1:], "own": long, "t_results": []any{long}, "1bad": long})
 	e := p.Tasks[0].Environment(p.Vars)
 	if len(e.Files) != 3 || e.Files["p"] != long || e.Files["declared"] != long || e.Files["t_results"] != `["`+long+`"]` || e.Vars["fits"] != long[1:] || e.Vars["own_FILE"] != "mine" {
 		t.Errorf("%d files, %d variables", len(e.Files), len(e.Vars))
@@ -116,7 +116,7 @@ func TestEnvGivesLongValuesInFiles(t *testing.T) {
 		!strings.Contains(notes, "1 variables (own) are not set") {
 		t.Error(notes)
 	}
-	many := jobspec.Vars{}
+	many := value.Vars{}
 	for i := range 30_000 {
 		many[fmt.Sprintf("v%05d", i)] = strings.Repeat("y", 40)
 	}

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // Actions of error rules.
@@ -62,7 +64,7 @@ func ruleActions() []string {
 // Check reports what is wrong with a rule, all of it at once.
 func (r *ErrorRule) Check() error {
 	var wrong []string
-	if !validName(r.ErrorCode) {
+	if !value.ValidName(r.ErrorCode) {
 		wrong = append(wrong, "error_code is missing or no name")
 	}
 	for _, text := range [...]struct{ field, value string }{

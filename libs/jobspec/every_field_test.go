@@ -10,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // everyField is the definition that uses all of the language.
@@ -25,16 +27,16 @@ func everyField(t *testing.T) (text []byte, def *jobspec.Definition, p *jobspec.
 	}
 	for _, w := range warnings {
 		switch w.Code {
-		case jobspec.CodeInactiveField:
+		case source.CodeInactiveField:
 		default:
 			t.Logf("%v", w)
 		}
 	}
-	params, err := def.CheckParams(jobspec.Vars{"branch": "main/a"})
+	params, err := def.CheckParams(value.Vars{"branch": "main/a"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	maps.Copy(params, jobspec.Vars{
+	maps.Copy(params, value.Vars{
 		"JobID": "1", "UserID": "ann", "OrganizationID": "org", "DateYear": 2026, "DateMonth": 7, "DateDay": 1, "YearDay": 182,
 		"FullDate": "2026-07-01", "EpochSecs": 1_783_000_000, "WorkflowVersion": 7,
 	})
@@ -116,7 +118,7 @@ func TestEveryFieldIsUsed(t *testing.T) {
 }
 
 // cover notes which fields of the schema a value uses.
-func cover(schema, at map[string]any, level string, value any, used map[string]bool) {
+func cover(schema, at map[string]any, level string, val any, used map[string]bool) {
 	if ref, ok := at["$ref"].(string); ok {
 		level = strings.TrimPrefix(ref, "#/$defs/")
 		defs, _ := schema["$defs"].(map[string]any)
@@ -125,18 +127,18 @@ func cover(schema, at map[string]any, level string, value any, used map[string]b
 	forms, _ := at["anyOf"].([]any)
 	for _, f := range forms {
 		f, _ := f.(map[string]any)
-		cover(schema, f, level, value, used)
+		cover(schema, f, level, val, used)
 	}
-	switch value := value.(type) {
+	switch val := val.(type) {
 	case []any:
 		if items, ok := at["items"].(map[string]any); ok {
-			for _, item := range value {
+			for _, item := range val {
 				cover(schema, items, level, item, used)
 			}
 		}
 	case map[string]any:
 		rest, _ := at["additionalProperties"].(map[string]any)
-		for key, item := range value {
+		for key, item := range val {
 			field, ok := properties(at)[key].(map[string]any)
 			if ok {
 				used[level+"."+key] = true

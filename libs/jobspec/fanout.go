@@ -1,6 +1,10 @@
 package jobspec
 
-import "strconv"
+import (
+	"strconv"
+
+	"github.com/formicary/formicary/libs/jobspec/value"
+)
 
 // FanOut makes one task run once for each of a list of items.
 type FanOut struct {
@@ -86,7 +90,7 @@ func GroupOutputs(t *Task, mode string, results []ItemResult) map[string]string 
 		results = []ItemResult{}
 	}
 	out := map[string]string{
-		ResultsVar(t.Name): jsonOf(results),
+		ResultsVar(t.Name): value.JSON(results),
 		varFanOutItemCount: strconv.Itoa(len(results)),
 		varFanOutMode:      mode,
 		varFanOutSource:    "",

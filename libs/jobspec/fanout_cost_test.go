@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // TestAnItemCostsTheSameInALongList renders single items: their list must not be read again for each of them.
@@ -20,14 +22,14 @@ tasks:
 		if err != nil {
 			t.Fatal(err)
 		}
-		vars := jobspec.Vars{"hosts": string(hosts)}
+		vars := value.Vars{"hosts": string(hosts)}
 		it := jobspec.Item{Name: "work[1]", Value: "b"}
 		item = testing.AllocsPerRun(10, func() { _, err = def.Item("work", it, 1, vars) })
 		if err != nil {
 			t.Fatal(err)
 		}
 		var d *jobspec.Decision
-		decision = testing.AllocsPerRun(10, func() { d, err = def.DecideItem("work", it, 1, vars, jobspec.Facts{Vars: vars}) })
+		decision = testing.AllocsPerRun(10, func() { d, err = def.DecideItem("work", it, 1, vars, condition.Facts{Vars: vars}) })
 		if err != nil || d.Fork.JobType != "other" {
 			t.Fatal(err)
 		}

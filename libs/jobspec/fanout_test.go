@@ -9,6 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // values of items, for comparisons.
@@ -24,28 +26,28 @@ func TestFanOutSources(t *testing.T) {
 	object := map[string]any{"name": "a", "n": int64(1)}
 	for _, c := range []struct {
 		fan  string
-		vars jobspec.Vars
+		vars value.Vars
 		want []any
 		plan bool // known at the plan
 	}{
 		{"items: [a, 1, {name: a, n: 1}]", nil, []any{"a", int64(1), object}, true},
-		{"items: '{{.list}}'", jobspec.Vars{"list": `["a"]`}, []any{"a"}, true},
-		{"items: {{.list}}", jobspec.Vars{"list": []any{"a", object}}, []any{"a", object}, true},
-		{"items: [a, '{{.x}}']", jobspec.Vars{"x": "b"}, []any{"a", "b"}, true},
-		{"source: list", jobspec.Vars{"list": []string{"a", "b"}}, []any{"a", "b"}, true},
-		{"source: list", jobspec.Vars{"list": `["a", {"name": "a", "n": 1}]`}, []any{"a", object}, true},
-		{"source: build.files", jobspec.Vars{"build.files": `[1]`}, []any{int64(1)}, true},
-		{"source: config.regions", jobspec.Vars{"config": map[string]any{"regions": []any{"eu"}}}, []any{"eu"}, true},
-		{"source: '{{.name}}'", jobspec.Vars{"name": "list", "list": "[2]"}, []any{int64(2)}, true},
-		{"source: {{.list}}", jobspec.Vars{"list": []any{"z"}}, []any{"z"}, true},
-		{"source: list", jobspec.Vars{"list": "[]"}, []any{}, true},
+		{"items: '{{.list}}'", value.Vars{"list": `["a"]`}, []any{"a"}, true},
+		{"items: {{.list}}", value.Vars{"list": []any{"a", object}}, []any{"a", object}, true},
+		{"items: [a, '{{.x}}']", value.Vars{"x": "b"}, []any{"a", "b"}, true},
+		{"source: list", value.Vars{"list": []string{"a", "b"}}, []any{"a", "b"}, true},
+		{"source: list", value.Vars{"list": `["a", {"name": "a", "n": 1}]`}, []any{"a", object}, true},
+		{"source: build.files", value.Vars{"build.files": `[1]`}, []any{int64(1)}, true},
+		{"source: config.regions", value.Vars{"config": map[string]any{"regions": []any{"eu"}}}, []any{"eu"}, true},
+		{"source: '{{.name}}'", value.Vars{"name": "list", "list": "[2]"}, []any{int64(2)}, true},
+		{"source: {{.list}}", value.Vars{"list": []any{"z"}}, []any{"z"}, true},
+		{"source: list", value.Vars{"list": "[]"}, []any{}, true},
 	} {
 		def := parse(t, flowJob("method: SHELL\nscript: x\nfan_out:\n  "+c.fan))
 		p, err := def.Plan(c.vars)
 		if err != nil || !p.Tasks[0].Decide {
 			t.Fatalf("%s: %+v, %v", c.fan, p, err)
 		}
-		d, err := def.Decide("a", c.vars, jobspec.Facts{})
+		d, err := def.Decide("a", c.vars, condition.Facts{})
 		if err != nil {
 			t.Fatalf("%s: %v", c.fan, err)
 		}
@@ -58,18 +60,18 @@ func TestFanOutSources(t *testing.T) {
 func TestFanOutFaultsAtItsStart(t *testing.T) {
 	many := make([]any, jobspec.MaxItems+1)
 	for _, c := range []struct {
-		vars jobspec.Vars
+		vars value.Vars
 		want string
 	}{
 		{nil, "job.yaml:6:23: the variable list is not set"},
-		{jobspec.Vars{"list": "canary"}, "job.yaml:6:23: the list of the fan-out is no JSON list"},
-		{jobspec.Vars{"list": `{"a": 1}`}, "job.yaml:6:23: the list of the fan-out is no JSON list"},
-		{jobspec.Vars{"list": map[string]any{}}, "job.yaml:6:23: the variable list holds no list"},
-		{jobspec.Vars{"list": 3}, "job.yaml:6:23: the variable list holds no list"},
-		{jobspec.Vars{"list": many}, "job.yaml:6:23: the fan-out has 10001 items, expected at most 10000"},
-		{jobspec.Vars{"list": []any{strings.Repeat("x", 5<<20)}}, "job.yaml:6:23: the items of the fan-out are too large"},
+		{value.Vars{"list": "canary"}, "job.yaml:6:23: the list of the fan-out is no JSON list"},
+		{value.Vars{"list": `{"a": 1}`}, "job.yaml:6:23: the list of the fan-out is no JSON list"},
+		{value.Vars{"list": map[string]any{}}, "job.yaml:6:23: the variable list holds no list"},
+		{value.Vars{"list": 3}, "job.yaml:6:23: the variable list holds no list"},
+		{value.Vars{"list": many}, "job.yaml:6:23: the fan-out has 10001 items, expected at most 10000"},
+		{value.Vars{"list": []any{strings.Repeat("x", 5<<20)}}, "job.yaml:6:23: the items of the fan-out are too large"},
 	} {
-		_, err := parse(t, flowJob("method: SHELL\nscript: x\nfan_out: {source: list}")).Decide("a", c.vars, jobspec.Facts{})
+		_, err := parse(t, flowJob("method: SHELL\nscript: x\nfan_out: {source: list}")).Decide("a", c.vars, condition.Facts{})
 		expectProblems(t, err, c.want)
 	}
 }
@@ -93,7 +95,7 @@ tasks:
     fan_out: {source: files, item_var: file, max_parallel: 2, fail_fast: true, min_success: 90%}
 `)
 	files := []any{map[string]any{"name": "one", "os": "linux", "slots": 2}, map[string]any{"name": "skip", "os": "mac", "slots": 1}}
-	vars := jobspec.Vars{"files": files, "mode": "fast"}
+	vars := value.Vars{"files": files, "mode": "fast"}
 	p, err := def.Plan(vars)
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +108,7 @@ tasks:
 	if diff := cmp.Diff(want, group.FanOut); diff != "" {
 		t.Error(diff)
 	}
-	d, err := def.Decide("a", vars, jobspec.Facts{})
+	d, err := def.Decide("a", vars, condition.Facts{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,11 +140,11 @@ tasks:
 
 func TestItemsOfATextWithoutTemplates(t *testing.T) {
 	def := parse(t, flowJob("method: SHELL\nscript: echo $item\nenvironment: {A: b}\nfan_out: {items: [x, y]}"))
-	d, err := def.Decide("a", nil, jobspec.Facts{})
+	d, err := def.Decide("a", nil, condition.Facts{})
 	if err != nil || len(d.Items) != 2 || d.Items[1].Name != "a[1]" || d.Items[1].Class != nil {
 		t.Fatalf("%+v, %v", d, err)
 	}
-	task, err := def.Item("a", d.Items[1], 1, jobspec.Vars{"x": 1})
+	task, err := def.Item("a", d.Items[1], 1, value.Vars{"x": 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +179,7 @@ fan_out: {max_parallel: 2}
 	if !f.Matrix || f.ItemVar != "matrix" || f.MaxParallel != 2 || len(f.Items) != 4 || !p.Tasks[0].ItemClass {
 		t.Errorf("%+v", f)
 	}
-	d, err := def.Decide("a", nil, jobspec.Facts{})
+	d, err := def.Decide("a", nil, condition.Facts{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,17 +202,17 @@ fan_out: {max_parallel: 2}
 
 func TestMatrixOfTemplates(t *testing.T) {
 	def := parse(t, flowJob("method: SHELL\nscript: x\nmatrix: {os: '{{.none}}', go: {{.versions}}}"))
-	_, err := def.Plan(jobspec.Vars{"versions": []any{"1", "2"}})
+	_, err := def.Plan(value.Vars{"versions": []any{"1", "2"}})
 	expectProblems(t, err, "job.yaml:6:21: the variable none is not set")
 	def = parse(t, flowJob("method: SHELL\nscript: x\nmatrix: {os: [a], go: {{.versions}}}"))
 	for _, versions := range []any{[]any{"1", "2"}, `["1", "2"]`} {
-		p, err := def.Plan(jobspec.Vars{"versions": versions})
+		p, err := def.Plan(value.Vars{"versions": versions})
 		if err != nil || len(p.Tasks[0].FanOut.Items) != 2 {
 			t.Errorf("%+v, %v", p, err)
 		}
 	}
 	for _, versions := range []any{"1", `{"a": 1}`, "[1", 1} {
-		_, err = def.Plan(jobspec.Vars{"versions": versions})
+		_, err = def.Plan(value.Vars{"versions": versions})
 		expectProblems(t, err, "job.yaml:6:27: go of the matrix is no list")
 	}
 }
@@ -223,16 +225,16 @@ func TestJobMode(t *testing.T) {
   fork_job_version: ~2
 sub_workflow: {input_params: {zone: "{{.region}}-a"}, output_variables: [url]}
 `))
-	vars := jobspec.Vars{"regions": []any{"eu", "us"}}
+	vars := value.Vars{"regions": []any{"eu", "us"}}
 	p, err := def.Plan(vars)
 	if err != nil || p.Tasks[0].Method != jobspec.MethodForkJob || !p.Tasks[0].Decide {
 		t.Fatalf("%+v, %v", p, err)
 	}
-	d, err := def.Decide("a", vars, jobspec.Facts{})
+	d, err := def.Decide("a", vars, condition.Facts{})
 	if err != nil || len(d.Items) != 2 || d.Fork != nil {
 		t.Fatalf("%+v, %v", d, err)
 	}
-	d, err = def.DecideItem("a", d.Items[1], 1, vars, jobspec.Facts{})
+	d, err = def.DecideItem("a", d.Items[1], 1, vars, condition.Facts{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,8 +298,8 @@ func FuzzFanOut(f *testing.F) {
 	}
 	def := parse(f, flowJob("method: SHELL\nscript: run {{.item}}\nfan_out: {source: list, item_var: item}"))
 	f.Fuzz(func(t *testing.T, text string) {
-		vars := jobspec.Vars{"list": text}
-		d, err := def.Decide("a", vars, jobspec.Facts{})
+		vars := value.Vars{"list": text}
+		d, err := def.Decide("a", vars, condition.Facts{})
 		if err != nil {
 			checkPlaces(t, strings.Repeat("\n", 10)+strings.Repeat("x", 200), err)
 			return

@@ -4,44 +4,48 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/template"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 const defaultMatrixVar = "matrix"
 
 // itemNames lists the variables of the items of a task: they are not known before an item is rendered, whatever else has
 // their names. It is nil for a task without fan-out.
-func (r *reader) itemNames(n *node) []string {
-	fan, matrix := n.get("fan_out"), n.get("matrix")
-	if (fan == nil || fan.kind == nodeNull) && (matrix == nil || matrix.kind == nodeNull) {
+func (r *reader) itemNames(n *source.Node) []string {
+	fan, matrix := n.Get("fan_out"), n.Get("matrix")
+	if (fan == nil || fan.Kind == source.Null) && (matrix == nil || matrix.Kind == source.Null) {
 		return nil
 	}
-	names := []string{r.itemVar(n), VarFanOutIndex}
-	if matrix == nil || matrix.kind != nodeMap {
+	names := []string{r.itemVar(n), template.VarFanOutIndex}
+	if matrix == nil || matrix.Kind != source.Map {
 		return names
 	}
-	for i := range matrix.pairs {
-		p := &matrix.pairs[i]
-		switch p.key {
+	for i := range matrix.Pairs {
+		p := &matrix.Pairs[i]
+		switch p.Key {
 		case matrixInclude:
-			for _, entry := range p.value.items {
-				for k := range entry.pairs {
-					names = append(names, entry.pairs[k].key)
+			for _, entry := range p.Value.Items {
+				for k := range entry.Pairs {
+					names = append(names, entry.Pairs[k].Key)
 				}
 			}
 		case matrixExclude:
 		default:
-			names = append(names, p.key)
+			names = append(names, p.Key)
 		}
 	}
 	return names
 }
 
 // itemVar is the variable that holds the whole item.
-func (r *reader) itemVar(n *node) string {
-	if at := n.get("fan_out").get("item_var"); at != nil && at.kind == nodeScalar && !at.templated && validName(at.text) {
-		return at.text
+func (r *reader) itemVar(n *source.Node) string {
+	if at := n.Get("fan_out").Get("item_var"); at != nil && at.Kind == source.Scalar && !at.Templated && value.ValidName(at.Text) {
+		return at.Text
 	}
-	if at := n.get("matrix"); at != nil && at.kind != nodeNull {
+	if at := n.Get("matrix"); at != nil && at.Kind != source.Null {
 		return defaultMatrixVar
 	}
 	return defaultItemVar
@@ -49,58 +53,58 @@ func (r *reader) itemVar(n *node) string {
 
 // hideItems makes the variables of the items unknown while the section of the group is read.
 func (r *reader) hideItems(names []string) {
-	if len(names) == 0 || r.m.scope.item != nil {
+	if len(names) == 0 || r.m.Scope.Item != nil {
 		return // none, or an item is being rendered
 	}
-	r.m.scope.item = make(Vars, len(names))
+	r.m.Scope.Item = make(value.Vars, len(names))
 	for _, name := range names {
-		r.m.scope.item[name] = unknown{}
+		r.m.Scope.Item[name] = template.Unknown{}
 	}
 }
 
 // fanOut reads fan_out and matrix together.
-func (r *taskFieldReader) fanOut(n *node) {
-	at, matrix := n.get("fan_out"), n.get("matrix")
+func (r *taskFieldReader) fanOut(n *source.Node) {
+	at, matrix := n.Get("fan_out"), n.Get("matrix")
 	if r.flow.itemNames == nil {
 		return
 	}
-	f := &FanOut{ItemVar: r.itemVar(n), Matrix: matrix != nil && matrix.kind != nodeNull}
+	f := &FanOut{ItemVar: r.itemVar(n), Matrix: matrix != nil && matrix.Kind != source.Null}
 	r.t.task.FanOut = f
 	if at != nil {
-		r.mapping(at, func(p *pair) { r.fanOutField(f, p) }, &pair{key: "fan_out"})
+		r.mapping(at, func(p *source.Pair) { r.fanOutField(f, p) }, &source.Pair{Key: "fan_out"})
 	}
 	if r.moment.item {
 		return // the list would be read once for each of its items
 	}
-	source, items := at.get("source"), at.get("items")
+	src, items := at.Get("source"), at.Get("items")
 	switch {
 	case f.Matrix:
-		if source != nil || items != nil {
-			r.fault(at, CodeConflict, "matrix and a list of fan_out are both given", "one of them")
+		if src != nil || items != nil {
+			r.fault(at, source.CodeConflict, "matrix and a list of fan_out are both given", "one of them")
 		}
 		r.matrix(matrix, f)
-	case source == nil && items == nil:
-		r.fault(at, CodeMissingField, "the field source is missing", "source, the variable with the list, or items, the list itself")
-	case source != nil && items != nil:
-		r.fault(source, CodeConflict, "source and items are both given", "one of them")
+	case src == nil && items == nil:
+		r.fault(at, source.CodeMissingField, "the field source is missing", "source, the variable with the list, or items, the list itself")
+	case src != nil && items != nil:
+		r.fault(src, source.CodeConflict, "source and items are both given", "one of them")
 	case items != nil:
 		r.decidedBy(func() { f.Items, r.flow.itemsKnown = r.inlineItems(items) })
 	default:
-		r.decidedBy(func() { r.source(source, f) })
+		r.decidedBy(func() { r.source(src, f) })
 	}
 	if f.MinSuccess > 0 && r.flow.itemsKnown && f.MinSuccess > len(f.Items) {
-		r.warn(at.line, at.column, CodeInvalidValue, "min_success is more than there are items", fmt.Sprintf("at most %d", len(f.Items)))
+		r.warn(at.Line, at.Column, source.CodeInvalidValue, "min_success is more than there are items", fmt.Sprintf("at most %d", len(f.Items)))
 	}
 }
 
-func (r *taskFieldReader) fanOutField(f *FanOut, p *pair) {
-	n := p.value
-	switch p.key {
+func (r *taskFieldReader) fanOutField(f *FanOut, p *source.Pair) {
+	n := p.Value
+	switch p.Key {
 	case "source", "items":
 	case "item_var":
-		name := r.literal(n, "item_var", maxName)
-		if name != "" && r.name(name, n.line, n.column) && isBuiltin(name) {
-			r.fault(n, CodeInvalidName, quoteName(name)+" is a built-in variable", "another name")
+		name := r.literal(n, "item_var", value.MaxName)
+		if name != "" && r.name(name, n.Line, n.Column) && template.IsBuiltin(name) {
+			r.fault(n, source.CodeInvalidName, source.QuoteName(name)+" is a built-in variable", "another name")
 		}
 	case "max_parallel":
 		f.MaxParallel, _ = r.integer(n, 0, MaxItems)
@@ -119,7 +123,7 @@ func (r *taskFieldReader) fanOutField(f *FanOut, p *pair) {
 }
 
 // minSuccess reads a number of items, or a part of them such as 90%.
-func (r *taskFieldReader) minSuccess(f *FanOut, n *node) {
+func (r *taskFieldReader) minSuccess(f *FanOut, n *source.Node) {
 	text, ok := r.planned(n)
 	if !ok {
 		return
@@ -131,7 +135,7 @@ func (r *taskFieldReader) minSuccess(f *FanOut, n *node) {
 		most = 100
 	}
 	if err != nil || i < 1 || i > most {
-		r.fault(n, CodeInvalidValue, r.show(n)+" is no number of items", "1 to "+textOf(MaxItems)+", or a part such as 90%")
+		r.fault(n, source.CodeInvalidValue, r.show(n)+" is no number of items", "1 to "+value.Text(MaxItems)+", or a part such as 90%")
 		return
 	}
 	if percent {
@@ -142,7 +146,7 @@ func (r *taskFieldReader) minSuccess(f *FanOut, n *node) {
 }
 
 // source reads where the list comes from: the name of a variable, or a template with the list.
-func (r *taskFieldReader) source(n *node, f *FanOut) {
+func (r *taskFieldReader) source(n *source.Node, f *FanOut) {
 	s, ok := r.scalar(n)
 	if !ok || !s.known {
 		return
@@ -151,13 +155,13 @@ func (r *taskFieldReader) source(n *node, f *FanOut) {
 		f.Items, r.flow.itemsKnown = r.checkedItems(n, list)
 		return
 	}
-	text := strings.TrimSpace(textOf(s.value))
-	if n.templated && strings.HasPrefix(text, "[") {
+	text := strings.TrimSpace(value.Text(s.value))
+	if n.Templated && strings.HasPrefix(text, "[") {
 		f.Items, r.flow.itemsKnown = r.parsedItems(n, text)
 		return
 	}
-	if !validName(text) {
-		r.fault(n, CodeInvalidValue, r.show(n)+" is no variable", "the name of the variable that holds the list")
+	if !value.ValidName(text) {
+		r.fault(n, source.CodeInvalidValue, r.show(n)+" is no variable", "the name of the variable that holds the list")
 		return
 	}
 	f.Source = text
@@ -171,12 +175,12 @@ func (r *taskFieldReader) source(n *node, f *FanOut) {
 }
 
 // fromVariable takes the list out of the variable. Before the task is about to start it may not be there yet.
-func (r *taskFieldReader) fromVariable(n *node, f *FanOut) {
+func (r *taskFieldReader) fromVariable(n *source.Node, f *FanOut) {
 	shown := f.Source
-	if n.templated {
+	if n.Templated {
 		shown = r.show(n) // the name is a value
 	}
-	v, rest := r.m.scope.field(strings.Split(f.Source, "."), 0)
+	v, rest := r.m.Scope.Field(strings.Split(f.Source, "."), 0)
 	for _, key := range rest {
 		m, ok := v.(map[string]any)
 		if !ok {
@@ -184,42 +188,42 @@ func (r *taskFieldReader) fromVariable(n *node, f *FanOut) {
 		}
 		item, found := m[key]
 		if !found {
-			v = missing{name: f.Source}
+			v = template.Missing{Name: f.Source}
 			break
 		}
-		v, _ = canon(item)
+		v, _ = value.Canon(item)
 	}
 	switch v := v.(type) {
-	case unknown, missing:
+	case template.Unknown, template.Missing:
 		if r.moment.deciding {
-			r.fault(n, CodeUndefinedVariable, "the variable "+shown+" is not set", "a list, or JSON text of one")
+			r.fault(n, source.CodeUndefinedVariable, "the variable "+shown+" is not set", "a list, or JSON text of one")
 		}
 	case []any:
 		f.Items, r.flow.itemsKnown = r.checkedItems(n, v)
 	case string:
 		f.Items, r.flow.itemsKnown = r.parsedItems(n, v)
 	default:
-		r.fault(n, CodeInvalidType, "the variable "+shown+" holds no list", "a list, or JSON text of one")
+		r.fault(n, source.CodeInvalidType, "the variable "+shown+" holds no list", "a list, or JSON text of one")
 	}
 }
 
-func (r *taskFieldReader) parsedItems(n *node, text string) ([]any, bool) {
-	if len(text) > maxOutput {
-		r.fault(n, CodeTemplateLimit, "the list is too long", fmt.Sprintf("at most %d bytes", maxOutput))
+func (r *taskFieldReader) parsedItems(n *source.Node, text string) ([]any, bool) {
+	if len(text) > template.MaxOutput {
+		r.fault(n, source.CodeTemplateLimit, "the list is too long", fmt.Sprintf("at most %d bytes", template.MaxOutput))
 		return nil, false
 	}
-	v, err := fromJSON(text)
+	v, err := template.FromJSON(text)
 	list, ok := v.([]any)
 	if err != nil || !ok {
-		r.fault(n, CodeInvalidType, "the list of the fan-out is no JSON list", `such as ["a", "b"] or [{"name": "a"}]`)
+		r.fault(n, source.CodeInvalidType, "the list of the fan-out is no JSON list", `such as ["a", "b"] or [{"name": "a"}]`)
 		return nil, false
 	}
 	return r.checkedItems(n, list)
 }
 
 // inlineItems reads items that are written down, or a template with a list.
-func (r *taskFieldReader) inlineItems(n *node) ([]any, bool) {
-	if n.kind == nodeScalar {
+func (r *taskFieldReader) inlineItems(n *source.Node) ([]any, bool) {
+	if n.Kind == source.Scalar {
 		s, ok := r.scalar(n)
 		switch v := s.value.(type) {
 		case []any:
@@ -230,35 +234,35 @@ func (r *taskFieldReader) inlineItems(n *node) ([]any, bool) {
 			}
 		}
 		if ok && s.known {
-			r.fault(n, CodeInvalidType, "items is no list", "a list")
+			r.fault(n, source.CodeInvalidType, "items is no list", "a list")
 		}
 		return nil, false
 	}
-	if n.kind != nodeList {
-		r.fault(n, CodeInvalidType, "items is "+n.kind.String(), "a list")
+	if n.Kind != source.List {
+		r.fault(n, source.CodeInvalidType, "items is "+n.Kind.String(), "a list")
 		return nil, false
 	}
 	list, _ := r.value(n).([]any)
-	if hasUnknown(list) {
+	if template.HasUnknown(list) {
 		return nil, false
 	}
 	return r.checkedItems(n, list)
 }
 
 // checkedItems bounds a list of items.
-func (r *taskFieldReader) checkedItems(n *node, list []any) ([]any, bool) {
+func (r *taskFieldReader) checkedItems(n *source.Node, list []any) ([]any, bool) {
 	if len(list) > MaxItems {
-		r.fault(n, CodeInvalidValue, fmt.Sprintf("the fan-out has %d items", len(list)), fmt.Sprintf("at most %d", MaxItems))
+		r.fault(n, source.CodeInvalidValue, fmt.Sprintf("the fan-out has %d items", len(list)), fmt.Sprintf("at most %d", MaxItems))
 		return nil, false
 	}
-	if sizeOf(list, maxOutput) > maxOutput {
-		r.fault(n, CodeTemplateLimit, "the items of the fan-out are too large", fmt.Sprintf("at most %d bytes together", maxOutput))
+	if value.Size(list, template.MaxOutput) > template.MaxOutput {
+		r.fault(n, source.CodeTemplateLimit, "the items of the fan-out are too large", fmt.Sprintf("at most %d bytes together", template.MaxOutput))
 		return nil, false
 	}
-	out, ok := deepCanon(list, 1)
+	out, ok := value.DeepCanon(list, 1)
 	items, isList := out.([]any)
 	if !ok || !isList {
-		r.fault(n, CodeInvalidType, "an item is of a kind that cannot be used", "text, a number, true or false, a list or a mapping")
+		r.fault(n, source.CodeInvalidType, "an item is of a kind that cannot be used", "text, a number, true or false, a list or a mapping")
 		return nil, false
 	}
 	return items, true

@@ -1,5 +1,7 @@
 package jobspec
 
+import "github.com/formicary/formicary/libs/jobspec/source"
+
 // The fields of the language are data: one table for each mapping that a definition can hold. From the tables come the
 // names that are suggested for unknown fields, and the JSON Schema.
 
@@ -57,34 +59,34 @@ func misspelling(level, name string) string {
 }
 
 // unknown reports a key that the mapping does not have.
-func (r *reader) unknown(p *pair, table func() []field) {
-	if r.c.full() {
+func (r *reader) unknown(p *source.Pair, table func() []field) {
+	if r.c.Full() {
 		return
 	}
 	var known []string
-	if r.c.suggests() { // a loop can repeat an unknown field thousands of times, and the table is long
+	if r.c.Suggests() { // a loop can repeat an unknown field thousands of times, and the table is long
 		known = namesOf(table())
 	}
 	r.unknownField(p, known)
 }
 
 // unknownField reports a key that is none of the known names.
-func (r *reader) unknownField(p *pair, known []string) {
+func (r *reader) unknownField(p *source.Pair, known []string) {
 	expected := "a field of the language"
-	if near := r.c.suggest(p.key, known); near != "" {
+	if near := r.c.Suggest(p.Key, known); near != "" {
 		expected = near
 	}
-	r.add(p.line, p.column, CodeUnknownField, "the field "+quoteName(p.key)+" is not known", expected)
+	r.add(p.Line, p.Column, source.CodeUnknownField, "the field "+source.QuoteName(p.Key)+" is not known", expected)
 }
 
 // misspelled warns of a misspelled key of a mapping and returns the name that was meant.
-func (r *reader) misspelled(p *pair, in *node, level string) string {
-	name := misspelling(level, p.key)
-	if name != p.key {
-		if in.get(name) != nil {
-			r.add(p.line, p.column, CodeConflict, name+" and "+p.key+" are both given", "one of them")
+func (r *reader) misspelled(p *source.Pair, in *source.Node, level string) string {
+	name := misspelling(level, p.Key)
+	if name != p.Key {
+		if in.Get(name) != nil {
+			r.add(p.Line, p.Column, source.CodeConflict, name+" and "+p.Key+" are both given", "one of them")
 		}
-		r.warn(p.line, p.column, CodeMisspelledField, "the field "+p.key+" is misspelled", name)
+		r.warn(p.Line, p.Column, source.CodeMisspelledField, "the field "+p.Key+" is misspelled", name)
 	}
 	return name
 }

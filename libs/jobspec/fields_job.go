@@ -1,9 +1,11 @@
 package jobspec
 
+import "github.com/formicary/formicary/libs/jobspec/value"
+
 // jobTable are the fields of a definition.
 func jobTable() []field {
 	fields := []field{
-		{name: "job_type", form: form{"type": "string", "pattern": `^[A-Za-z0-9_][A-Za-z0-9_.-]*$`, "maxLength": maxName}, doc: "The name of the job; of a plugin in reverse-DNS style."},
+		{name: "job_type", form: form{"type": "string", "pattern": `^[A-Za-z0-9_][A-Za-z0-9_.-]*$`, "maxLength": value.MaxName}, doc: "The name of the job; of a plugin in reverse-DNS style."},
 		{name: "description", form: aText(), doc: "Text for people."},
 		{name: "sem_version", form: aName(), doc: "The version for people, such as 1.2.3 or 1.2.3-rc1."},
 		{name: "version", form: aName(), doc: "Ignored: versions are counted by the server."},
@@ -159,10 +161,10 @@ func extractFields() []field {
 func scheduleFields() []field {
 	return []field{
 		{name: "cron", form: cronForm(), doc: "Cron text of 5 to 7 fields, or a name such as @daily."},
-		{name: "timezone", form: written(maxName), doc: "A name of the IANA database; UTC when not given."},
+		{name: "timezone", form: written(value.MaxName), doc: "A name of the IANA database; UTC when not given."},
 		{name: "overlap", form: aWord(overlaps()...), doc: "What happens when the last run has not ended; queue when not given."},
 		{name: "catch_up", form: aWord(catchUps()...), doc: "Which missed runs are made up for; none when not given."},
-		{name: "calendar", form: written(maxName), doc: "A calendar of days without runs."},
+		{name: "calendar", form: written(value.MaxName), doc: "A calendar of days without runs."},
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // TestEveryField reads a definition with all fields.
@@ -77,7 +78,7 @@ tasks:
     depends_on: [fetch, retry-later]
     container: {cpu_limit: 2, memory_limit: 1G}
 `)
-	p, err := def.Plan(jobspec.Vars{"path": "a b"})
+	p, err := def.Plan(value.Vars{"path": "a b"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +89,7 @@ tasks:
 		JobType: "io.formicary.every-field", Timeout: 3 * time.Hour, PendingTimeout: 10 * time.Minute, CleanupTimeout: time.Minute,
 		Grace: 5 * time.Second, FailFast: true, Retry: 2, RetryGiven: true, PauseTime: 36 * time.Hour, MaxConcurrency: 4, HardResetAfterRetries: 3,
 		Backoff: jobspec.Backoff{Min: time.Second, Max: time.Minute, Factor: 1.5, Jitter: true},
-		Vars:    jobspec.Vars{"path": "a b"},
+		Vars:    value.Vars{"path": "a b"},
 		Tasks: []jobspec.Task{
 			{
 				Name: "fetch", Method: "HTTP_POST_JSON", Slots: 1, Timeout: time.Hour, Grace: 5 * time.Second,
@@ -184,7 +185,7 @@ func TestHiddenKeys(t *testing.T) {
 	if err != nil || len(warnings) > 1 { // of the value that becomes part of a script
 		t.Fatal(warnings, err)
 	}
-	p, err := def.Plan(jobspec.Vars{"c": "d"})
+	p, err := def.Plan(value.Vars{"c": "d"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,12 +214,12 @@ func TestHiddenKeys(t *testing.T) {
 func TestStartClasses(t *testing.T) {
 	for _, c := range []struct {
 		name, text string
-		vars       jobspec.Vars
+		vars       value.Vars
 		want       string
 	}{
 		{"values elsewhere", "job_type: j\ntasks:\n  - {task_type: a, method: SHELL, script: 'echo {{.x}}', on_completed: b}\n  - {task_type: b, method: HTTP_GET, url: x}\n", nil, "SHELL||1"},
-		{"tags of a variable", "job_type: j\ntasks:\n  - {task_type: a, method: SHELL, script: x, tags: '{{.x}}'}\n", jobspec.Vars{"x": "B, a"}, "SHELL|a,b|1"},
-		{"structure", "job_type: j\ntasks:\n  - task_type: a\n    method: {{if .x}}HTTP_GET{{else}}SHELL{{end}}\n    url: x\n    script: x\n", jobspec.Vars{"x": true}, "HTTP_GET||1"},
+		{"tags of a variable", "job_type: j\ntasks:\n  - {task_type: a, method: SHELL, script: x, tags: '{{.x}}'}\n", value.Vars{"x": "B, a"}, "SHELL|a,b|1"},
+		{"structure", "job_type: j\ntasks:\n  - task_type: a\n    method: {{if .x}}HTTP_GET{{else}}SHELL{{end}}\n    url: x\n    script: x\n", value.Vars{"x": true}, "HTTP_GET||1"},
 		{"clean-up comes last", "job_type: j\ntasks:\n  - {task_type: a, method: SHELL, script: x, slots: 2}\n  - {task_type: b, method: HTTP_GET, url: x, always_run: true}\n", nil, "SHELL||2"},
 	} {
 		classes, err := parse(t, c.text).StartClasses(c.vars)
@@ -241,12 +242,12 @@ tasks:
 	for n := range 8 {
 		group.Go(func() {
 			for range 50 {
-				p, err := def.Plan(jobspec.Vars{"n": n + 1})
+				p, err := def.Plan(value.Vars{"n": n + 1})
 				if err != nil || len(p.Tasks) != n+1 {
 					t.Errorf("%d: %v", n, err)
 					return
 				}
-				task, err := def.Task("x0", jobspec.Vars{"n": n + 1, "prefix": "q"})
+				task, err := def.Task("x0", value.Vars{"n": n + 1, "prefix": "q"})
 				if err != nil || task.Spec.Script[0] != "echo q "+string(rune('1'+n))+" 0" {
 					t.Errorf("%d: %v %v", n, task, err)
 					return

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // longJob is a definition of about 2,000 lines with everything that costs something: templates, conditions, routes.
@@ -61,7 +63,7 @@ func fiftyTasks() string {
 
 func BenchmarkClaim50(b *testing.B) {
 	def := parse(b, fiftyTasks())
-	vars := jobspec.Vars{"JobID": "j", "version": "1"}
+	vars := value.Vars{"JobID": "j", "version": "1"}
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := def.Task("t40", vars); err != nil {
@@ -72,10 +74,10 @@ func BenchmarkClaim50(b *testing.B) {
 
 func BenchmarkDecide(b *testing.B) {
 	def := parse(b, longJob())
-	vars := jobspec.Vars{"JobID": "j"}
+	vars := value.Vars{"JobID": "j"}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := def.Decide("t40", vars, jobspec.Facts{}); err != nil {
+		if _, err := def.Decide("t40", vars, condition.Facts{}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -88,10 +90,10 @@ func BenchmarkItems(b *testing.B) {
 		for i := range list {
 			list[i] = map[string]any{"name": fmt.Sprint("n", i), "os": "linux"}
 		}
-		vars := jobspec.Vars{"list": list}
+		vars := value.Vars{"list": list}
 		b.Run(fmt.Sprintf("decide%d", n), func(b *testing.B) {
 			for b.Loop() {
-				if _, err := def.Decide("a", vars, jobspec.Facts{}); err != nil {
+				if _, err := def.Decide("a", vars, condition.Facts{}); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -99,7 +101,7 @@ func BenchmarkItems(b *testing.B) {
 		})
 	}
 	b.Run("render", func(b *testing.B) {
-		vars := jobspec.Vars{"list": []any{}}
+		vars := value.Vars{"list": []any{}}
 		item := jobspec.Item{Name: "a[1]", Value: map[string]any{"name": "n", "os": "linux"}}
 		b.ReportAllocs()
 		for b.Loop() {

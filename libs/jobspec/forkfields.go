@@ -4,15 +4,18 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // maxSubject bounds a subject of NATS.
 const maxSubject = 255
 
 // forkField reads the fields of FORK_JOB, AWAIT_FORKED_JOB and MESSAGING. It returns false for any other.
-func (r *taskFieldReader) forkField(p *pair) bool {
-	n, t := p.value, &r.t.task
-	switch p.key {
+func (r *taskFieldReader) forkField(p *source.Pair) bool {
+	n, t := p.Value, &r.t.task
+	switch p.Key {
 	case "fork_job_type":
 		r.decidedBy(func() { r.forkType(n) })
 	case "fork_job_version", "job_version":
@@ -35,34 +38,34 @@ func (r *taskFieldReader) forkField(p *pair) bool {
 }
 
 // forkType reads the job to submit. It may be known only when the task starts.
-func (r *taskFieldReader) forkType(n *node) {
+func (r *taskFieldReader) forkType(n *source.Node) {
 	text, known := r.text(n)
 	if !known {
 		return
 	}
 	if !validTaskName(text) {
-		r.fault(n, CodeInvalidName, r.show(n)+" cannot name a job", expectedName)
+		r.fault(n, source.CodeInvalidName, r.show(n)+" cannot name a job", expectedName)
 		return
 	}
 	if first := r.flow.forkType; first != nil && r.flow.fork.JobType != text {
-		r.fault(n, CodeConflict, "two jobs to submit are given", "one fork_job_type")
+		r.fault(n, source.CodeConflict, "two jobs to submit are given", "one fork_job_type")
 		return
 	}
 	r.flow.forkType, r.flow.fork.JobType = n, text
 }
 
 // forkVersion reads a number, a version or a range of versions. What exists, only the submit can tell.
-func (r *taskFieldReader) forkVersion(p *pair) {
-	text, known := r.text(p.value)
+func (r *taskFieldReader) forkVersion(p *source.Pair) {
+	text, known := r.text(p.Value)
 	if !known || text == "" {
 		return
 	}
-	if len(text) > maxName || !validRange(text) {
-		r.fault(p.value, CodeInvalidValue, r.show(p.value)+" is no version", "a number, a version such as 1.2.3, or a range such as ^1.2, ~1.2 or >=1.2 <2")
+	if len(text) > value.MaxName || !validRange(text) {
+		r.fault(p.Value, source.CodeInvalidValue, r.show(p.Value)+" is no version", "a number, a version such as 1.2.3, or a range such as ^1.2, ~1.2 or >=1.2 <2")
 		return
 	}
 	if before := r.flow.fork.Version; before != "" && before != text {
-		r.add(p.line, p.column, CodeConflict, "two versions of the job to submit are given", "fork_job_version alone")
+		r.add(p.Line, p.Column, source.CodeConflict, "two versions of the job to submit are given", "fork_job_version alone")
 		return
 	}
 	r.flow.fork.Version = text
@@ -76,18 +79,18 @@ func validRange(text string) bool {
 var versionRange = regexp.MustCompile(`^[\s,|]*((\^|~>?|=|!=|>=?|<=?|=>|=<)?\s*v?([0-9]+|[xX*])(\.([0-9]+|[xX*]))*(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?[\s,|-]*)+$`)
 
 // subWorkflow reads what goes into the child and what comes out of it.
-func (r *taskFieldReader) subWorkflow(n *node, at *pair) {
+func (r *taskFieldReader) subWorkflow(n *source.Node, at *source.Pair) {
 	fork := &r.flow.fork
-	r.mapping(n, func(p *pair) {
-		switch p.key {
+	r.mapping(n, func(p *source.Pair) {
+		switch p.Key {
 		case "input_params":
-			r.flow.params = known(r.variables(p.value))
+			r.flow.params = known(r.variables(p.Value))
 		case "output_variables":
-			fork.Outputs = r.outputNames(p.value)
+			fork.Outputs = r.outputNames(p.Value)
 		case "wait_for_completion":
-			fork.Wait = r.boolean(p.value)
+			fork.Wait = r.boolean(p.Value)
 		case "cascade_cancel":
-			fork.CascadeCancel = r.boolean(p.value)
+			fork.CascadeCancel = r.boolean(p.Value)
 		default:
 			r.unknown(p, subWorkflowFields)
 		}
@@ -95,30 +98,30 @@ func (r *taskFieldReader) subWorkflow(n *node, at *pair) {
 }
 
 // outputNames reads a mapping of the child's outputs to their names here, or a list of {name, value} or names.
-func (r *taskFieldReader) outputNames(n *node) []OutputName {
+func (r *taskFieldReader) outputNames(n *source.Node) []OutputName {
 	var out []OutputName
-	add := func(at *node, name, as string) {
+	add := func(at *source.Node, name, as string) {
 		if as == "" {
 			as = name
 		}
-		if !validName(name) || !validName(as) {
-			r.fault(at, CodeInvalidName, "the name of an output cannot be used", expectedVariable)
+		if !value.ValidName(name) || !value.ValidName(as) {
+			r.fault(at, source.CodeInvalidName, "the name of an output cannot be used", expectedVariable)
 			return
 		}
 		out = append(out, OutputName{Name: name, As: as})
 	}
-	switch n.kind {
-	case nodeNull:
-	case nodeMap:
-		for i := range n.pairs {
-			p := &n.pairs[i]
-			if as, ok := r.text(p.value); ok {
-				add(p.value, p.key, as)
+	switch n.Kind {
+	case source.Null:
+	case source.Map:
+		for i := range n.Pairs {
+			p := &n.Pairs[i]
+			if as, ok := r.text(p.Value); ok {
+				add(p.Value, p.Key, as)
 			}
 		}
-	case nodeList:
-		for _, item := range n.items {
-			if item.kind == nodeMap {
+	case source.List:
+		for _, item := range n.Items {
+			if item.Kind == source.Map {
 				name, as := r.namedOutput(item)
 				if name != "" {
 					add(item, name, as)
@@ -127,26 +130,26 @@ func (r *taskFieldReader) outputNames(n *node) []OutputName {
 				add(item, name, "")
 			}
 		}
-	case nodeScalar:
-		r.fault(n, CodeInvalidType, "output_variables is "+n.kind.String(), "a mapping of the child's outputs to names here, or a list of name and value")
+	case source.Scalar:
+		r.fault(n, source.CodeInvalidType, "output_variables is "+n.Kind.String(), "a mapping of the child's outputs to names here, or a list of name and value")
 	}
 	return out
 }
 
-func (r *taskFieldReader) namedOutput(item *node) (name, as string) {
+func (r *taskFieldReader) namedOutput(item *source.Node) (name, as string) {
 	nameKnown, asKnown := true, true
-	for i := range item.pairs {
-		switch p := &item.pairs[i]; p.key {
+	for i := range item.Pairs {
+		switch p := &item.Pairs[i]; p.Key {
 		case "name":
-			name, nameKnown = r.text(p.value)
+			name, nameKnown = r.text(p.Value)
 		case "value":
-			as, asKnown = r.text(p.value)
+			as, asKnown = r.text(p.Value)
 		default:
 			r.unknownField(p, []string{"name", "value"})
 		}
 	}
-	if item.get("name") == nil {
-		r.fault(item, CodeMissingField, "the field name is missing", "the name of an output of the child")
+	if item.Get("name") == nil {
+		r.fault(item, source.CodeMissingField, "the field name is missing", "the name of an output of the child")
 	}
 	if !nameKnown || !asKnown {
 		return "", ""
@@ -156,7 +159,7 @@ func (r *taskFieldReader) namedOutput(item *node) (name, as string) {
 
 // awaited reads the FORK_JOB tasks whose jobs are waited for. The graph checks them. As with edges, those that a loop
 // of the template writes are not counted.
-func (r *taskFieldReader) awaited(n *node) {
+func (r *taskFieldReader) awaited(n *source.Node) {
 	seen := map[string]bool{}
 	written := 0
 	items := r.plannedList(n)
@@ -176,7 +179,7 @@ func (r *taskFieldReader) awaited(n *node) {
 				written++
 			}
 			if written > maxIncoming || len(seen) > maxTargets {
-				r.fault(n, CodeTooManyEdges, "there are too many names", fmt.Sprintf("at most %d that are not made by a loop", maxIncoming))
+				r.fault(n, source.CodeTooManyEdges, "there are too many names", fmt.Sprintf("at most %d that are not made by a loop", maxIncoming))
 				r.t.awaits = nil
 				return
 			}
@@ -187,10 +190,10 @@ func (r *taskFieldReader) awaited(n *node) {
 }
 
 // subject reads a subject of NATS that tasks may use.
-func (r *taskFieldReader) subject(n *node) string {
+func (r *taskFieldReader) subject(n *source.Node) string {
 	text, known := r.text(n)
 	if known && !validSubject(text) {
-		r.fault(n, CodeInvalidValue, r.show(n)+" is no subject for tasks", "words with points between them, without spaces, * and >, not beginning with formicary., $ or _INBOX")
+		r.fault(n, source.CodeInvalidValue, r.show(n)+" is no subject for tasks", "words with points between them, without spaces, * and >, not beginning with formicary., $ or _INBOX")
 		return ""
 	}
 	return text

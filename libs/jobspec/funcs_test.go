@@ -7,10 +7,11 @@ import (
 	"text/template"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // rendered renders a template in the place of a text and returns the text.
-func rendered(t testing.TB, text string, vars jobspec.Vars) (string, error) {
+func rendered(t testing.TB, text string, vars value.Vars) (string, error) {
 	t.Helper()
 	def, _, err := jobspec.Parse("job.yaml", []byte("job_type: j\ntasks:\n- task_type: a\n  method: SHELL\n  working_dir: |2-\n    "+strings.ReplaceAll(text, "\n", "\n    ")+"\n  script: x\n"))
 	if err != nil {
@@ -63,7 +64,7 @@ func TestTemplatesAsTextTemplate(t *testing.T) {
 }
 
 func TestFunctions(t *testing.T) {
-	vars := jobspec.Vars{
+	vars := value.Vars{
 		"s": "héllo wörld", "list": []any{"a", 2, true}, "json": `{"a":[1,{"b":null}]}`, "JobID": "id", "EpochSecs": 1700000000,
 		"v": "1.4.2", "count": "5", "big": 12345678901, "zero": 0, "no": false, "sub.ForkedJobID": "child", "call_result": `{"id": 7, "who": {"name": "ann"}}`,
 	}
@@ -132,7 +133,7 @@ func TestFunctionsFail(t *testing.T) {
 		`{{nil}}`:                           "",
 		`{{99999999999999999999999999999}}`: "",
 	} {
-		_, err := rendered(t, text, jobspec.Vars{"s": "x", "list": []any{1}})
+		_, err := rendered(t, text, value.Vars{"s": "x", "list": []any{1}})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)
 		}
@@ -142,13 +143,13 @@ func TestFunctionsFail(t *testing.T) {
 // TestRandomIsRepeatable renders a number again, and in another attempt.
 func TestRandomIsRepeatable(t *testing.T) {
 	text := `{{range Iterate 20}}{{Random 1 6}} {{end}}`
-	first, err := rendered(t, text, jobspec.Vars{"JobID": "a"})
+	first, err := rendered(t, text, value.Vars{"JobID": "a"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, _ := rendered(t, text, jobspec.Vars{"JobID": "a"})
-	other, _ := rendered(t, text, jobspec.Vars{"JobID": "b"})
-	retried, _ := rendered(t, text, jobspec.Vars{"JobID": "a", "TaskRetry": 1})
+	again, _ := rendered(t, text, value.Vars{"JobID": "a"})
+	other, _ := rendered(t, text, value.Vars{"JobID": "b"})
+	retried, _ := rendered(t, text, value.Vars{"JobID": "a", "TaskRetry": 1})
 	if first != again || first == other || first == retried || strings.Count(first, first[:2]) == 20 {
 		t.Errorf("%q %q %q %q", first, again, other, retried)
 	}

@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/formicary/formicary/libs/jobspec/template"
 )
 
 var updateDocs = flag.Bool("update-docs", false, "write the tables of docs/ that are made of the tables of the language")
@@ -25,7 +27,7 @@ func TestEveryFunctionIsUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	words := regexp.MustCompile(`\w+`).FindAllString(string(text), -1)
-	for _, name := range functionNames() {
+	for _, name := range template.FunctionNames() {
 		if !slices.Contains(words, name) {
 			t.Errorf("the function %s is not used", name)
 		}
@@ -44,34 +46,34 @@ func (h *docHost) Submit(string, string, map[string]any) (string, error) {
 
 // TestFunctionExamples runs the example of every function.
 func TestFunctionExamples(t *testing.T) {
-	for _, f := range functionTable() {
-		text := "job_type: j\ntasks:\n  - task_type: a\n    method: SHELL\n    script: x\n    environment:\n      OUT: |-\n        " + f.example + "|\n"
+	for _, f := range template.FunctionTable() {
+		text := "job_type: j\ntasks:\n  - task_type: a\n    method: SHELL\n    script: x\n    environment:\n      OUT: |-\n        " + f.Example + "|\n"
 		def, warnings, err := Parse("job.yaml", []byte(text))
 		if err != nil || len(warnings) > 0 {
-			t.Errorf("%s: %v %v", f.name, err, warnings)
+			t.Errorf("%s: %v %v", f.Name, err, warnings)
 			continue
 		}
-		plan, err := def.PlanWith(&docHost{}, exampleVars())
+		plan, err := def.PlanWith(&docHost{}, template.ExampleVars())
 		if err != nil {
-			t.Errorf("%s: %v", f.name, err)
+			t.Errorf("%s: %v", f.Name, err)
 			continue
 		}
-		if got := strings.TrimSuffix(plan.Tasks[0].Spec.Environment["OUT"], "|"); got != f.gives {
-			t.Errorf("%s gives %q, want %q", f.example, got, f.gives)
+		if got := strings.TrimSuffix(plan.Tasks[0].Spec.Environment["OUT"], "|"); got != f.Gives {
+			t.Errorf("%s gives %q, want %q", f.Example, got, f.Gives)
 		}
-		if !strings.Contains(f.example, f.name) {
-			t.Errorf("the example of %s does not use it", f.name)
+		if !strings.Contains(f.Example, f.Name) {
+			t.Errorf("the example of %s does not use it", f.Name)
 		}
-		if own, known := functionNamed(f.name); known {
+		if own, known := template.FunctionNamed(f.Name); known {
 			checkArguments(t, f, own)
 		}
 	}
 }
 
 // checkArguments holds the arguments that are documented against those that are taken.
-func checkArguments(t *testing.T, f functionDoc, own function) {
+func checkArguments(t *testing.T, f template.FunctionDoc, own template.Function) {
 	t.Helper()
-	words := strings.Fields(f.args)
+	words := strings.Fields(f.Args)
 	least, most := 0, len(words)
 	for _, word := range words {
 		if !strings.HasPrefix(word, "[") && !strings.HasSuffix(word, "…") {
@@ -81,9 +83,9 @@ func checkArguments(t *testing.T, f functionDoc, own function) {
 			most = -1
 		}
 	}
-	repeats := most == -1 && (own.least == least+1 || f.name == "Dict")
-	if own.most != most || own.least != least && !repeats {
-		t.Errorf("%s takes %d to %d arguments, its documentation says %q", f.name, own.least, own.most, f.args)
+	repeats := most == -1 && (own.Least == least+1 || f.Name == "Dict")
+	if own.Most != most || own.Least != least && !repeats {
+		t.Errorf("%s takes %d to %d arguments, its documentation says %q", f.Name, own.Least, own.Most, f.Args)
 	}
 }
 
@@ -103,7 +105,7 @@ func TestEveryFunctionIsDocumented(t *testing.T) {
 	}
 	coded = append(coded, "and", "or")
 	slices.Sort(coded)
-	documented := functionNames()
+	documented := template.FunctionNames()
 	slices.Sort(documented)
 	if diff := cmp.Diff(coded, documented); diff != "" {
 		t.Errorf("functions of the code and of the table: %s", diff)
@@ -140,8 +142,8 @@ func functionsTable() string {
 	}
 	var b strings.Builder
 	b.WriteString("| function | what it gives | example | prints |\n|---|---|---|---|\n")
-	for _, f := range functionTable() {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", code(strings.TrimSpace(f.name+" "+f.args)), strings.ReplaceAll(f.doc, "|", `\|`), code(f.example), code(f.gives))
+	for _, f := range template.FunctionTable() {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", code(strings.TrimSpace(f.Name+" "+f.Args)), strings.ReplaceAll(f.Doc, "|", `\|`), code(f.Example), code(f.Gives))
 	}
 	return b.String()
 }

@@ -10,6 +10,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // seeds are definitions of all kinds, right and wrong.
@@ -43,7 +46,7 @@ func FuzzParse(f *testing.F) {
 			checkPlaces(t, text, err)
 			return
 		}
-		vars := jobspec.Vars{"x": "a: b\n- c", "y": []any{"1", 2}, "n": 2, "JobID": "j", "EpochSecs": 1}
+		vars := value.Vars{"x": "a: b\n- c", "y": []any{"1", 2}, "n": 2, "JobID": "j", "EpochSecs": 1}
 		p, err := def.Plan(vars)
 		if err != nil {
 			checkPlaces(t, text, err)
@@ -67,9 +70,9 @@ func FuzzParse(f *testing.F) {
 }
 
 // decideAny decides a task and renders its first item.
-func decideAny(t *testing.T, text string, def *jobspec.Definition, name string, vars jobspec.Vars) {
+func decideAny(t *testing.T, text string, def *jobspec.Definition, name string, vars value.Vars) {
 	t.Helper()
-	d, err := def.Decide(name, vars, jobspec.Facts{Vars: vars})
+	d, err := def.Decide(name, vars, condition.Facts{Vars: vars})
 	if err != nil {
 		checkPlaces(t, text, err)
 		return
@@ -80,7 +83,7 @@ func decideAny(t *testing.T, text string, def *jobspec.Definition, name string, 
 	for _, render := range []func() error{
 		func() error { _, err := def.Item(name, d.Items[0], 0, vars); return err },
 		func() error {
-			_, err := def.DecideItem(name, d.Items[0], 0, vars, jobspec.Facts{Vars: vars})
+			_, err := def.DecideItem(name, d.Items[0], 0, vars, condition.Facts{Vars: vars})
 			return err
 		},
 	} {
@@ -92,7 +95,7 @@ func decideAny(t *testing.T, text string, def *jobspec.Definition, name string, 
 
 func checkPlaces(t *testing.T, text string, err error) {
 	t.Helper()
-	var ps jobspec.Problems
+	var ps source.Problems
 	if !errors.As(err, &ps) || len(ps) == 0 {
 		t.Fatalf("no problems: %v", err)
 	}
@@ -134,7 +137,7 @@ tasks:
 		if len(x) > 100_000 {
 			t.Skip()
 		}
-		p, err := def.Plan(jobspec.Vars{"x": x})
+		p, err := def.Plan(value.Vars{"x": x})
 		if !utf8.ValidString(x) || strings.Contains(x, "\x00") {
 			if err == nil {
 				t.Fatal("what is no text is taken")
@@ -174,7 +177,7 @@ func FuzzTemplate(f *testing.F) {
 		text := "job_type: j\ntasks:\n  - task_type: a\n    method: SHELL\n    script: x\n    description: '{{" + expression + "}}'\n"
 		def, _, err := jobspec.Parse("f", []byte(text))
 		if err == nil {
-			_, err = def.Plan(jobspec.Vars{"x": secret + x, "m": map[string]any{"k": secret}})
+			_, err = def.Plan(value.Vars{"x": secret + x, "m": map[string]any{"k": secret}})
 		}
 		if err != nil && strings.Contains(err.Error(), secret) && !strings.Contains(expression, secret) {
 			t.Errorf("the value is shown: %v", err)
@@ -192,7 +195,7 @@ func FuzzKey(f *testing.F) {
 		f.Add(x)
 	}
 	f.Fuzz(func(t *testing.T, x string) {
-		p, err := def.Plan(jobspec.Vars{"x": x})
+		p, err := def.Plan(value.Vars{"x": x})
 		if err != nil {
 			if len(x) > 8 && strings.Contains(err.Error(), x) {
 				t.Errorf("the value is shown: %v", err)

@@ -3,6 +3,9 @@ package jobspec
 import (
 	"fmt"
 	"strings"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // Bounds of the graph and of what is said about it.
@@ -55,8 +58,8 @@ func (g *graph) names() {
 			g.index[t.task.Name] = i
 			continue
 		}
-		line, _ := g.r.at(g.tasks[first].node.line, g.tasks[first].node.column)
-		g.r.fault(t.node, CodeDuplicateTask, fmt.Sprintf("the task %s is defined in line %d already", t.shown, line), "each task name once")
+		line, _ := g.r.at(g.tasks[first].node.Line, g.tasks[first].node.Column)
+		g.r.fault(t.node, source.CodeDuplicateTask, fmt.Sprintf("the task %s is defined in line %d already", t.shown, line), "each task name once")
 	}
 }
 
@@ -81,7 +84,7 @@ func (g *graph) connect() {
 				g.unknownTarget(e)
 				continue
 			case to == i:
-				g.r.fault(e.node, CodeSelfEdge, "the task "+t.shown+" leads to itself", "another task, or the action RESTART_TASK or EXECUTING")
+				g.r.fault(e.node, source.CodeSelfEdge, "the task "+t.shown+" leads to itself", "another task, or the action RESTART_TASK or EXECUTING")
 				continue
 			}
 			from, into := i, to
@@ -91,7 +94,7 @@ func (g *graph) connect() {
 			g.next[from] = append(g.next[from], arc{into, e})
 			if !e.loop {
 				if written[into]++; written[into] == maxIncoming+1 {
-					g.r.fault(e.node, CodeTooManyEdges, "too many edges lead into the task "+g.tasks[into].shown, fmt.Sprintf("at most %d that are not made by a loop", maxIncoming))
+					g.r.fault(e.node, source.CodeTooManyEdges, "too many edges lead into the task "+g.tasks[into].shown, fmt.Sprintf("at most %d that are not made by a loop", maxIncoming))
 				}
 			}
 		}
@@ -101,24 +104,24 @@ func (g *graph) connect() {
 // sorted returns the names of the tasks.
 func (g *graph) sorted() []string {
 	if g.known == nil {
-		g.known = sortedKeys(g.index)
+		g.known = value.SortedKeys(g.index)
 	}
 	return g.known
 }
 
 func (g *graph) unknownTarget(e *edge) {
-	if g.r.c.full() {
+	if g.r.c.Full() {
 		return
 	}
 	expected := "the name of a task"
-	if near := g.r.c.suggest(e.target, g.sorted()); near != "" && !e.node.templated {
+	if near := g.r.c.Suggest(e.target, g.sorted()); near != "" && !e.node.Templated {
 		expected = near
 	}
-	shown := quoteName(e.target)
-	if e.node.templated {
+	shown := source.QuoteName(e.target)
+	if e.node.Templated {
 		shown = g.r.showName(e.node)
 	}
-	g.r.fault(e.node, CodeUnknownTask, "the task "+shown+" does not exist", expected)
+	g.r.fault(e.node, source.CodeUnknownTask, "the task "+shown+" does not exist", expected)
 }
 
 // cycles walks the graph depth first; an edge to a task on the way closes a cycle.
@@ -176,7 +179,7 @@ func (g *graph) reportCycle(way []int, closing arc) {
 		b.WriteString(g.tasks[i].task.Name + " → ")
 	}
 	b.WriteString(g.tasks[closing.to].task.Name)
-	g.r.fault(closing.at.node, CodeCycle, "the tasks wait for each other: "+b.String(), "no way back; loops are retry, EXECUTING and RESTART_JOB")
+	g.r.fault(closing.at.node, source.CodeCycle, "the tasks wait for each other: "+b.String(), "no way back; loops are retry, EXECUTING and RESTART_JOB")
 }
 
 // cleanup finds tasks that can never start: an always_run task that nothing leads to begins when all tasks without
@@ -206,7 +209,7 @@ func (g *graph) cleanup() {
 			waits[a.to] = true
 			queue = append(queue, a.to)
 			if t := &g.tasks[a.to]; !t.task.AlwaysRun {
-				g.r.fault(a.at.node, CodeUnreachable, "the task "+t.shown+" can never start: it waits for "+g.tasks[i].shown+", which always_run puts after all others", "always_run on both, or an edge that leads to the first")
+				g.r.fault(a.at.node, source.CodeUnreachable, "the task "+t.shown+" can never start: it waits for "+g.tasks[i].shown+", which always_run puts after all others", "always_run on both, or an edge that leads to the first")
 			}
 		}
 	}
@@ -258,7 +261,7 @@ func (g *graph) references(d *draft) {
 			g.asked(i, ref, before)
 		}
 		if k, ok := g.index[t.flow.resultsOf]; ok && g.tasks[k].task.FanOut != nil && before != nil && !before[k] {
-			g.r.warn(t.flow.resultsAt.line, t.flow.resultsAt.column, CodeNotUpstream, "the fan-out is over results of "+g.tasks[k].shown+", which does not end before", "an edge from it")
+			g.r.warn(t.flow.resultsAt.Line, t.flow.resultsAt.Column, source.CodeNotUpstream, "the fan-out is over results of "+g.tasks[k].shown+", which does not end before", "an edge from it")
 		}
 		for _, ref := range t.awaits {
 			g.await(d, i, ref, before)
@@ -274,9 +277,9 @@ func (g *graph) asked(i int, ref taskRef, before map[int]bool) {
 	case !ok:
 		g.unknownTarget(&edge{target: ref.name, node: ref.at})
 	case k == i:
-		g.r.fault(ref.at, CodeCondition, "the task "+g.tasks[i].shown+" asks for itself", "a task before it")
+		g.r.fault(ref.at, source.CodeCondition, "the task "+g.tasks[i].shown+" asks for itself", "a task before it")
 	case before != nil && !before[k]:
-		g.r.warn(ref.at.line, ref.at.column, CodeNotUpstream, "the task "+g.tasks[k].shown+" does not end before "+g.tasks[i].shown+" starts", "an edge from it")
+		g.r.warn(ref.at.Line, ref.at.Column, source.CodeNotUpstream, "the task "+g.tasks[k].shown+" does not end before "+g.tasks[i].shown+" starts", "an edge from it")
 	}
 }
 
@@ -290,7 +293,7 @@ func (g *graph) await(d *draft, i int, ref taskRef, before map[int]bool) {
 		g.unknownTarget(&edge{target: ref.name, node: ref.at})
 		return
 	case k == i || g.tasks[k].methodKnown && g.tasks[k].task.Method != MethodForkJob:
-		g.r.fault(ref.at, CodeInvalidValue, "the task "+g.tasks[k].shown+" submits no job", "a task of the method "+MethodForkJob)
+		g.r.fault(ref.at, source.CodeInvalidValue, "the task "+g.tasks[k].shown+" submits no job", "a task of the method "+MethodForkJob)
 		return
 	case before != nil && before[k]:
 		return

@@ -3,22 +3,25 @@ package jobspec
 import (
 	"slices"
 	"strings"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // headers reads the headers of a request. One that no message can hold is refused here, with its place, and not by each
 // attempt to send it. Values may be secret: they are not shown.
-func (r *reader) headers(n *node) map[string]string {
+func (r *reader) headers(n *source.Node) map[string]string {
 	all := r.texts(n)
-	for _, name := range sortedKeys(all) {
+	for _, name := range value.SortedKeys(all) {
 		at := n
-		if v := n.get(name); v != nil {
+		if v := n.Get(name); v != nil {
 			at = v
 		}
 		switch {
 		case !validHeaderName(name):
-			r.fault(at, CodeInvalidName, quoteName(name)+" cannot name a header", "letters, digits and -")
+			r.fault(at, source.CodeInvalidName, source.QuoteName(name)+" cannot name a header", "letters, digits and -")
 		case strings.ContainsFunc(all[name], func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7F }):
-			r.fault(at, CodeInvalidValue, "the value of the header "+name+" holds a line break or another control character", "one line of text")
+			r.fault(at, source.CodeInvalidValue, "the value of the header "+name+" holds a line break or another control character", "one line of text")
 		}
 	}
 	return all

@@ -10,6 +10,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/template"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // host submits to nowhere. The same key is the same submission.
@@ -30,8 +33,8 @@ func (h *host) Submit(jobType, description string, params map[string]any) (strin
 	if h.err != nil {
 		return "", h.err
 	}
-	key, _ := params[jobspec.SubmitUserKey].(string)
-	delete(params, jobspec.SubmitUserKey)
+	key, _ := params[template.SubmitUserKey].(string)
+	delete(params, template.SubmitUserKey)
 	raw, _ := json.Marshal(params)
 	h.calls = append(h.calls, jobType+" "+description+" "+string(raw))
 	if h.byKey == nil {
@@ -67,7 +70,7 @@ tasks:
 // TestHost launches a job that submits others: each submission happens once, whatever is rendered again.
 func TestHost(t *testing.T) {
 	def := parse(t, submitting)
-	vars := jobspec.Vars{"JobID": "j", "items": `[{"x": 1, "_description": "one", "_user_key": "mine"}, {"ALL": 2}]`}
+	vars := value.Vars{"JobID": "j", "items": `[{"x": 1, "_description": "one", "_user_key": "mine"}, {"ALL": 2}]`}
 	h := &host{}
 	p, err := def.PlanWith(h, vars)
 	if err != nil {
@@ -91,7 +94,7 @@ func TestHost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	known := jobspec.Vars{}
+	known := value.Vars{}
 	if err := json.Unmarshal(raw, &known); err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +138,7 @@ func TestHostRefusals(t *testing.T) {
 	} {
 		def, _, err := jobspec.Parse("job.yaml", []byte(line(action)))
 		if err == nil {
-			_, err = def.PlanWith(&host{}, jobspec.Vars{"JobID": "j"})
+			_, err = def.PlanWith(&host{}, value.Vars{"JobID": "j"})
 		}
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", action, err, want)
@@ -144,7 +147,7 @@ func TestHostRefusals(t *testing.T) {
 	// What fails outside of the definition is no fault of it.
 	failure := errors.New("no connection")
 	_, err = parse(t, line(`SubmitJob "a" "b"`)).PlanWith(&host{err: failure}, nil)
-	if problems := (jobspec.Problems{}); !errors.Is(err, failure) || errors.As(err, &problems) {
+	if problems := (source.Problems{}); !errors.Is(err, failure) || errors.As(err, &problems) {
 		t.Errorf("%v", err)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 const mebibyte = 1 << 20
@@ -73,24 +75,24 @@ func oneScript(line string) string {
 func hostile() []struct{ name, text, code string } {
 	const bombLoop = `{{range Iterate 10000}}{{range Iterate 10000}}{{end}}{{end}}`
 	return []struct{ name, text, code string }{
-		{"too large", strings.Repeat("a", mebibyte+1), jobspec.CodeSize},
-		{"unknown fields of a loop", "job_type: j\ntasks:\n{{range Iterate 9000}}\n  - aa: x\n    bb: x\n    cc: x\n    dd: x\n{{end}}\n", jobspec.CodeUnknownField},
-		{"binary garbage", garbage(), jobspec.CodeEncoding},
+		{"too large", strings.Repeat("a", mebibyte+1), source.CodeSize},
+		{"unknown fields of a loop", "job_type: j\ntasks:\n{{range Iterate 9000}}\n  - aa: x\n    bb: x\n    cc: x\n    dd: x\n{{end}}\n", source.CodeUnknownField},
+		{"binary garbage", garbage(), source.CodeEncoding},
 		{"garbage", printableGarbage(), ""},
-		{"alias bomb", aliasBomb(), jobspec.CodeAliases},
-		{"merge bomb", mergeBomb(), jobspec.CodeAliases},
-		{"alias of itself", "job_type: j\ntasks: &t [*t]\n", jobspec.CodeAliases},
-		{"merge of itself", "a: &a\n  <<: *a\n", jobspec.CodeAliases},
+		{"alias bomb", aliasBomb(), source.CodeAliases},
+		{"merge bomb", mergeBomb(), source.CodeAliases},
+		{"alias of itself", "job_type: j\ntasks: &t [*t]\n", source.CodeAliases},
+		{"merge of itself", "a: &a\n  <<: *a\n", source.CodeAliases},
 		{"deep lists", fill("["), ""},
 		{"deep mappings", fill("{"), ""},
-		{"deep in bounds of the reader", strings.Repeat("[", 5000) + strings.Repeat("]", 5000), jobspec.CodeDepth},
+		{"deep in bounds of the reader", strings.Repeat("[", 5000) + strings.Repeat("]", 5000), source.CodeDepth},
 		{"deep block", fill("- "), ""},
-		{"many items", "job_type: j\nx: [" + strings.Repeat("a,", 500_000) + "]", jobspec.CodeNodes},
-		{"many keys", fill("a: b\n"), jobspec.CodeNodes},
-		{"many question marks", fill("?\n"), jobspec.CodeNodes},
-		{"many comments", fill("#\n"), jobspec.CodeNodes},
+		{"many items", "job_type: j\nx: [" + strings.Repeat("a,", 500_000) + "]", source.CodeNodes},
+		{"many keys", fill("a: b\n"), source.CodeNodes},
+		{"many question marks", fill("?\n"), source.CodeNodes},
+		{"many comments", fill("#\n"), source.CodeNodes},
 		{"many documents", fill("---\n"), ""},
-		{"open quote", "a: \"" + fill("x\n")[8:], jobspec.CodeSyntax},
+		{"open quote", "a: \"" + fill("x\n")[8:], source.CodeSyntax},
 		{"huge number", "job_type: j\nretry: " + strings.Repeat("9", 900_000) + "\ntasks: []\n", ""},
 		{"huge exponent", "job_type: j\nretry_backoff_policy: {factor: 1e99999999}\ntasks: []\n", ""},
 		{"blank", fill(" "), ""},
@@ -98,37 +100,37 @@ func hostile() []struct{ name, text, code string } {
 		{"tabs", fill("\t"), ""},
 		{"open braces", fill("{{"), ""},
 		{"braces", fill("{{}}"), ""},
-		{"many actions", fill("{{.a}} "), jobspec.CodeTemplateLimit},
-		{"many variables", fill("{{$a := 1}}"), jobspec.CodeTemplateLimit},
-		{"uses of many variables", strings.Repeat("{{$a:=1}}", 20_000) + strings.Repeat("{{$a}}", 20_000), jobspec.CodeTemplateLimit},
-		{"deep blocks", strings.Repeat("{{if 1}}", 50_000), jobspec.CodeTemplateLimit},
-		{"else chain", "{{if 1}}" + strings.Repeat("{{else if 1}}", 40_000) + "{{end}}", jobspec.CodeTemplateLimit},
-		{"deep parentheses", "{{" + strings.Repeat("(", 500_000), jobspec.CodeTemplateSyntax},
-		{"many unknown functions", strings.Repeat("{{iterrate}}", 40_000), jobspec.CodeTemplateSyntax},
-		{"nested loops", bombLoop, jobspec.CodeTemplateLimit},
-		{"loop without a body", `{{range 9223372036854775807}}{{end}}`, jobspec.CodeTemplateLimit},
-		{"long loop", `{{range Iterate 9999}}` + strings.Repeat("{{$x := 1}}", 1000) + `{{end}}`, jobspec.CodeTemplateLimit},
-		{"recursive template", `{{define "a"}}{{template "a" .}}{{end}}{{template "a" .}}`, jobspec.CodeTemplateLimit},
-		{"branching template", `{{define "a"}}{{template "b"}}{{template "b"}}{{end}}{{define "b"}}{{template "a"}}{{template "a"}}{{end}}{{template "a"}}`, jobspec.CodeTemplateLimit},
-		{"output", `{{range Iterate 10000}}` + strings.Repeat("x", 1000) + `{{end}}`, jobspec.CodeTemplateLimit},
-		{"doubling", `{{$x := "aaaaaaaaaaaaaaaa"}}{{range Iterate 40}}{{$x = print $x $x}}{{end}}` + oneScript("{{$x}}"), jobspec.CodeTemplateLimit},
+		{"many actions", fill("{{.a}} "), source.CodeTemplateLimit},
+		{"many variables", fill("{{$a := 1}}"), source.CodeTemplateLimit},
+		{"uses of many variables", strings.Repeat("{{$a:=1}}", 20_000) + strings.Repeat("{{$a}}", 20_000), source.CodeTemplateLimit},
+		{"deep blocks", strings.Repeat("{{if 1}}", 50_000), source.CodeTemplateLimit},
+		{"else chain", "{{if 1}}" + strings.Repeat("{{else if 1}}", 40_000) + "{{end}}", source.CodeTemplateLimit},
+		{"deep parentheses", "{{" + strings.Repeat("(", 500_000), source.CodeTemplateSyntax},
+		{"many unknown functions", strings.Repeat("{{iterrate}}", 40_000), source.CodeTemplateSyntax},
+		{"nested loops", bombLoop, source.CodeTemplateLimit},
+		{"loop without a body", `{{range 9223372036854775807}}{{end}}`, source.CodeTemplateLimit},
+		{"long loop", `{{range Iterate 9999}}` + strings.Repeat("{{$x := 1}}", 1000) + `{{end}}`, source.CodeTemplateLimit},
+		{"recursive template", `{{define "a"}}{{template "a" .}}{{end}}{{template "a" .}}`, source.CodeTemplateLimit},
+		{"branching template", `{{define "a"}}{{template "b"}}{{template "b"}}{{end}}{{define "b"}}{{template "a"}}{{template "a"}}{{end}}{{template "a"}}`, source.CodeTemplateLimit},
+		{"output", `{{range Iterate 10000}}` + strings.Repeat("x", 1000) + `{{end}}`, source.CodeTemplateLimit},
+		{"doubling", `{{$x := "aaaaaaaaaaaaaaaa"}}{{range Iterate 40}}{{$x = print $x $x}}{{end}}` + oneScript("{{$x}}"), source.CodeTemplateLimit},
 		{"doubling by replace", `{{$x := "aaaaaaaaaaaaaaaa"}}{{range Iterate 40}}{{$x = replace $x "a" "aa"}}{{end}}` + oneScript("{{$x}}"), ""},
-		{"work on long text", `{{$x := "` + strings.Repeat("a", 500_000) + `"}}{{range Iterate 10000}}{{$y := lower $x}}{{end}}`, jobspec.CodeTemplateLimit},
-		{"wide printf", oneScript(`{{printf "%999999999d" 1}}`), jobspec.CodeTemplateLimit},
-		{"starred printf", oneScript(`{{printf "%*d" 999999999 1}}`), jobspec.CodeTemplateLimit},
-		{"Iterate", `{{range Iterate 10001}}{{end}}`, jobspec.CodeTemplateLimit},
-		{"growing lists", `{{$x := Iterate 10000}}{{range Iterate 10000}}{{$x = Dict "a" $x "b" $x}}{{end}}`, jobspec.CodeTemplateLimit},
-		{"duplicate tasks", manyTasks(3_000, "  - {task_type: a, method: SHELL, script: x}\n"), jobspec.CodeDuplicateTask},
-		{"cycle", manyTasks(9_999, "  - {task_type: t%i, method: SHELL, script: x, on_completed: t%j}\n") + "  - {task_type: t9999, method: SHELL, script: x, on_completed: t0}\n", jobspec.CodeCycle},
-		{"unknown targets", manyTasks(3_000, "  - {task_type: t%i, method: SHELL, script: x, on_completed: x%i}\n"), jobspec.CodeUnknownTask},
-		{"self edges", manyTasks(3_000, "  - {task_type: t%i, method: SHELL, script: x, on_completed: t%i}\n"), jobspec.CodeSelfEdge},
-		{"too many tasks", manyTasks(10_001, "  - {task_type: t%i, method: SHELL}\n"), jobspec.CodeTooManyTasks},
-		{"one long line", "job_type: jé\nskip_if: {{if .x}}true{{end}}\ntasks: [" + strings.Repeat("{task_type: t, method: SHELL, script: x, on_completed: b, dependencies: [c, d]},", 3_000) + "]", jobspec.CodeDuplicateTask},
-		{"approvers", flowJob("method: MANUAL\napproval_policy: {allowed_users: '" + names(100_000, ",") + "'}"), jobspec.CodeInvalidValue},
-		{"awaited", flowJob("method: AWAIT_FORKED_JOB\nawait_forked_tasks: [" + names(30_000, ", ") + "]"), jobspec.CodeTooManyEdges},
-		{"awaited by many", manyTasks(3_000, "  - {task_type: t%i, method: AWAIT_FORKED_JOB, await_forked_tasks: [x%i]}\n"), jobspec.CodeUnknownTask},
-		{"include of a matrix", flowJob("method: SHELL\nscript: x\nmatrix:\n  a: [" + names(1_000, ", ") + "]\n  include: [{" + names(10_000, ": 1, ") + "}]"), jobspec.CodeInvalidValue},
-		{"unknown fields", manyTasks(3_000, "  - {tusk_type: t%i, mehtod: SHELL}\n"), jobspec.CodeUnknownField},
+		{"work on long text", `{{$x := "` + strings.Repeat("a", 500_000) + `"}}{{range Iterate 10000}}{{$y := lower $x}}{{end}}`, source.CodeTemplateLimit},
+		{"wide printf", oneScript(`{{printf "%999999999d" 1}}`), source.CodeTemplateLimit},
+		{"starred printf", oneScript(`{{printf "%*d" 999999999 1}}`), source.CodeTemplateLimit},
+		{"Iterate", `{{range Iterate 10001}}{{end}}`, source.CodeTemplateLimit},
+		{"growing lists", `{{$x := Iterate 10000}}{{range Iterate 10000}}{{$x = Dict "a" $x "b" $x}}{{end}}`, source.CodeTemplateLimit},
+		{"duplicate tasks", manyTasks(3_000, "  - {task_type: a, method: SHELL, script: x}\n"), source.CodeDuplicateTask},
+		{"cycle", manyTasks(9_999, "  - {task_type: t%i, method: SHELL, script: x, on_completed: t%j}\n") + "  - {task_type: t9999, method: SHELL, script: x, on_completed: t0}\n", source.CodeCycle},
+		{"unknown targets", manyTasks(3_000, "  - {task_type: t%i, method: SHELL, script: x, on_completed: x%i}\n"), source.CodeUnknownTask},
+		{"self edges", manyTasks(3_000, "  - {task_type: t%i, method: SHELL, script: x, on_completed: t%i}\n"), source.CodeSelfEdge},
+		{"too many tasks", manyTasks(10_001, "  - {task_type: t%i, method: SHELL}\n"), source.CodeTooManyTasks},
+		{"one long line", "job_type: jé\nskip_if: {{if .x}}true{{end}}\ntasks: [" + strings.Repeat("{task_type: t, method: SHELL, script: x, on_completed: b, dependencies: [c, d]},", 3_000) + "]", source.CodeDuplicateTask},
+		{"approvers", flowJob("method: MANUAL\napproval_policy: {allowed_users: '" + names(100_000, ",") + "'}"), source.CodeInvalidValue},
+		{"awaited", flowJob("method: AWAIT_FORKED_JOB\nawait_forked_tasks: [" + names(30_000, ", ") + "]"), source.CodeTooManyEdges},
+		{"awaited by many", manyTasks(3_000, "  - {task_type: t%i, method: AWAIT_FORKED_JOB, await_forked_tasks: [x%i]}\n"), source.CodeUnknownTask},
+		{"include of a matrix", flowJob("method: SHELL\nscript: x\nmatrix:\n  a: [" + names(1_000, ", ") + "]\n  include: [{" + names(10_000, ": 1, ") + "}]"), source.CodeInvalidValue},
+		{"unknown fields", manyTasks(3_000, "  - {tusk_type: t%i, mehtod: SHELL}\n"), source.CodeUnknownField},
 	}
 }
 
@@ -145,7 +147,7 @@ func names(n int, separator string) string {
 // list of all took ten seconds.
 func TestManyVariablesOfATask(t *testing.T) {
 	var printed, reserved strings.Builder
-	vars := jobspec.Vars{}
+	vars := value.Vars{}
 	for i := range 40_000 {
 		vars["a"+strconv.Itoa(i)] = "x"
 		fmt.Fprintf(&printed, "  - {{.a%d}}\n", i)
@@ -225,18 +227,18 @@ tasks:
 {{end}}
 `)
 	for name, v := range map[string]any{"deep": deep, "func": func() {}, "channel": make(chan int), "not JSON": complex(1, 1)} {
-		if _, err := def.CheckParams(jobspec.Vars{"items": v}); err == nil {
+		if _, err := def.CheckParams(value.Vars{"items": v}); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
 	for name, v := range map[string]any{"wide": wide, "number": int64(1) << 62, "func": func() {}} {
-		if _, err := def.Plan(jobspec.Vars{"items": v}); err == nil {
+		if _, err := def.Plan(value.Vars{"items": v}); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
 	long := parse(t, oneScript(strings.Repeat("{{.x}}", 1000)))
-	_, err := long.Plan(jobspec.Vars{"x": strings.Repeat("y", 1<<20)})
-	if err == nil || !strings.Contains(err.Error(), jobspec.CodeTemplateLimit) {
+	_, err := long.Plan(value.Vars{"x": strings.Repeat("y", 1<<20)})
+	if err == nil || !strings.Contains(err.Error(), source.CodeTemplateLimit) {
 		t.Errorf("long: %v", err)
 	}
 }

@@ -5,6 +5,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/template"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // EnvItemIndex is the environment variable that holds the number of the item.
@@ -12,7 +17,7 @@ const EnvItemIndex = "FORMICARY_ITEM_INDEX"
 
 // Decide says what becomes of a task that is about to start. vars are what is known now, outputs of earlier tasks
 // included. err is Problems: the task cannot be decided and fails.
-func (d *Definition) Decide(name string, vars Vars, facts Facts) (*Decision, error) {
+func (d *Definition) Decide(name string, vars value.Vars, facts condition.Facts) (*Decision, error) {
 	s, err := d.deciding(name, vars, &facts)
 	if err != nil {
 		return nil, err
@@ -41,7 +46,7 @@ func (d *Definition) Decide(name string, vars Vars, facts Facts) (*Decision, err
 }
 
 // DecideItem says which job an item of a fan-out in job mode submits. err is Problems.
-func (d *Definition) DecideItem(name string, item Item, index int, vars Vars, facts Facts) (*Decision, error) {
+func (d *Definition) DecideItem(name string, item Item, index int, vars value.Vars, facts condition.Facts) (*Decision, error) {
 	s, err := d.deciding(name, vars, &facts)
 	if err != nil {
 		return nil, err
@@ -61,12 +66,12 @@ func (d *Definition) DecideItem(name string, item Item, index int, vars Vars, fa
 
 // Item renders the section of a fan-out for one of its items, at its claim. The item is among the variables and the
 // environment of the result. err is Problems.
-func (d *Definition) Item(name string, item Item, index int, vars Vars) (*Task, error) {
+func (d *Definition) Item(name string, item Item, index int, vars value.Vars) (*Task, error) {
 	return d.ItemWith(name, item, index, vars, nil)
 }
 
 // ItemWith is Item and notes what it looks at of the variables.
-func (d *Definition) ItemWith(name string, item Item, index int, vars Vars, l *Lookups) (*Task, error) {
+func (d *Definition) ItemWith(name string, item Item, index int, vars value.Vars, l *template.Lookups) (*Task, error) {
 	s, err := d.section(name, vars, l)
 	if err != nil {
 		return nil, err
@@ -78,7 +83,7 @@ func (d *Definition) ItemWith(name string, item Item, index int, vars Vars, l *L
 		return nil, err
 	}
 	task := &t.task
-	task.Spec.Variables = merged(task.Spec.Variables, own)
+	task.Spec.Variables = value.Merged(task.Spec.Variables, own)
 	environment := make(map[string]string, len(task.Spec.Environment)+1)
 	maps.Copy(environment, task.Spec.Environment)
 	environment[EnvItemIndex] = strconv.Itoa(index)
@@ -88,7 +93,7 @@ func (d *Definition) ItemWith(name string, item Item, index int, vars Vars, l *L
 }
 
 // deciding finds a section for a decision: what does not decide may still be missing.
-func (d *Definition) deciding(name string, vars Vars, facts *Facts) (*section, error) {
+func (d *Definition) deciding(name string, vars value.Vars, facts *condition.Facts) (*section, error) {
 	if vars == nil {
 		vars = facts.Vars
 	}
@@ -102,29 +107,29 @@ func (d *Definition) deciding(name string, vars Vars, facts *Facts) (*section, e
 }
 
 // itemVars are the variables of an item: the item itself, the entries of a combination, and its number.
-func (s *section) itemVars(value any, index int) Vars {
-	own := Vars{}
-	if s.node.get("matrix") != nil {
-		if m, ok := value.(map[string]any); ok {
+func (s *section) itemVars(val any, index int) value.Vars {
+	own := value.Vars{}
+	if s.node.Get("matrix") != nil {
+		if m, ok := val.(map[string]any); ok {
 			for key, v := range m {
-				own[key], _ = canon(v)
+				own[key], _ = value.Canon(v)
 			}
 		}
 	}
-	own[s.itemVar(s.node)], _ = canon(value)
-	own[VarFanOutIndex] = int64(index)
+	own[s.itemVar(s.node)], _ = value.Canon(val)
+	own[template.VarFanOutIndex] = int64(index)
 	return own
 }
 
 // variables are those of a task that nothing renders later: all of them must be known.
-func (s *section) variables(t *taskDraft) (Vars, error) {
+func (s *section) variables(t *taskDraft) (value.Vars, error) {
 	for i := range t.unset {
 		if !s.blank {
-			addFault(s.c, s.src, &t.unset[i])
+			template.AddFault(s.c, s.src, &t.unset[i])
 		}
 	}
-	_, err := s.c.split()
-	return merged(t.task.Spec.Variables), err
+	_, err := s.c.Split()
+	return value.Merged(t.task.Spec.Variables), err
 }
 
 // checkFork refuses what can never be submitted.
@@ -132,8 +137,8 @@ func (s *section) checkFork(f *Fork) error {
 	if f.JobType != "" {
 		return nil
 	}
-	s.fault(s.node, CodeMissingField, "the job to submit is empty", "the name of a job")
-	_, err := s.c.split()
+	s.fault(s.node, source.CodeMissingField, "the job to submit is empty", "the name of a job")
+	_, err := s.c.Split()
 	return err
 }
 
@@ -141,8 +146,8 @@ func (s *section) checkFork(f *Fork) error {
 func (s *section) items(t *taskDraft) ([]Item, error) {
 	f := t.task.FanOut
 	if !t.flow.itemsKnown {
-		s.fault(s.node, CodeUndefinedVariable, "the items of the fan-out are not known", "a list, or JSON text of one")
-		_, err := s.c.split()
+		s.fault(s.node, source.CodeUndefinedVariable, "the items of the fan-out are not known", "a list, or JSON text of one")
+		_, err := s.c.Split()
 		return nil, err
 	}
 	items := make([]Item, len(f.Items))
@@ -175,15 +180,15 @@ func (s *section) items(t *taskDraft) ([]Item, error) {
 // whenOf asks the condition of the task about each item.
 func (s *section) whenOf(t *taskDraft, items []Item) error {
 	s.reader.items = t.flow.itemNames
-	s.m.scope.task, s.m.scope.taskType = t.task.Spec.Variables, t.task.Name
+	s.m.Scope.Task, s.m.Scope.TaskType = t.task.Spec.Variables, t.task.Name
 	defer s.end()
 	for i := range items {
-		s.m.scope.item = s.itemVars(items[i].Value, i)
+		s.m.Scope.Item = s.itemVars(items[i].Value, i)
 		holds, known := s.holds(t.flow.whenItem, "when")
 		if !known {
-			s.fault(t.flow.whenItem, CodeUndefinedVariable, "the condition depends on what is not known when the task starts", "")
+			s.fault(t.flow.whenItem, source.CodeUndefinedVariable, "the condition depends on what is not known when the task starts", "")
 		}
-		if _, err := s.c.split(); err != nil {
+		if _, err := s.c.Split(); err != nil {
 			return err
 		}
 		items[i].Off = !holds
@@ -215,10 +220,10 @@ func labelled(task string, label []any) (string, bool) {
 		case []any, map[string]any:
 			return "", false
 		}
-		parts[i] = strings.Map(plainChar, textOf(v))
+		parts[i] = strings.Map(plainChar, value.Text(v))
 	}
 	name := task + "[" + strings.Join(parts, ",") + "]"
-	return name, len(name) <= maxName
+	return name, len(name) <= value.MaxName
 }
 
 // plainChar keeps the characters that names of tasks can have everywhere: in paths, subjects and logs.
@@ -230,21 +235,21 @@ func plainChar(c rune) rune {
 }
 
 // classOf reads the fields that decide the placement, for one item.
-func (s *section) classOf(t *taskDraft, value any, index int) (*Class, error) {
+func (s *section) classOf(t *taskDraft, val any, index int) (*Class, error) {
 	own := &taskDraft{task: Task{Method: t.task.Method, Tags: t.task.Tags, Slots: t.task.Slots}, methodKnown: true}
 	fields := taskFieldReader{reader: s.reader, t: own}
-	s.m.scope.task, s.m.scope.taskType = t.task.Spec.Variables, t.task.Name
-	s.m.scope.item = s.itemVars(value, index)
+	s.m.Scope.Task, s.m.Scope.TaskType = t.task.Spec.Variables, t.task.Name
+	s.m.Scope.Item = s.itemVars(val, index)
 	defer s.end()
 	later := s.later
 	s.later = false
-	for i := range s.node.pairs {
-		if p := &s.node.pairs[i]; slices.Contains([]string{"method", "tags", "slots"}, p.key) {
+	for i := range s.node.Pairs {
+		if p := &s.node.Pairs[i]; slices.Contains([]string{"method", "tags", "slots"}, p.Key) {
 			fields.read(p, s.node)
 		}
 	}
 	s.later = later
-	if _, err := s.c.split(); err != nil {
+	if _, err := s.c.Split(); err != nil {
 		return nil, err
 	}
 	class := own.task.Class()

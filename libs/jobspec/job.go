@@ -5,6 +5,10 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/template"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // Defaults of a job.
@@ -57,25 +61,25 @@ type draft struct {
 }
 
 // job reads a whole definition.
-func (r *reader) job(root *node) *draft {
-	d := &draft{settled: !r.shape.guessed, retention: DefaultRetention()}
+func (r *reader) job(root *source.Node) *draft {
+	d := &draft{settled: !r.shape.Guessed, retention: DefaultRetention()}
 	d.plan = Plan{
 		Timeout: defaultJobTimeout, CleanupTimeout: defaultCleanupTimeout, Grace: defaultGrace, PauseTime: defaultPauseTime,
 		Priority: defaultPriority, HardResetAfterRetries: defaultHardReset,
 	}
-	if root.kind != nodeMap {
-		r.fault(root, CodeInvalidType, "the definition is "+root.kind.String(), "a mapping with job_type and tasks")
+	if root.Kind != source.Map {
+		r.fault(root, source.CodeInvalidType, "the definition is "+root.Kind.String(), "a mapping with job_type and tasks")
 		return d
 	}
 	waits := waitsOf(defaultJobDelay)
 	r.final(func() {
-		for i := range root.pairs {
-			r.jobField(d, &waits, root, &root.pairs[i])
+		for i := range root.Pairs {
+			r.jobField(d, &waits, root, &root.Pairs[i])
 		}
 	})
 	d.plan.Backoff = r.backoff(&waits)
-	if root.get("job_type") == nil {
-		r.fault(root, CodeMissingField, "the field job_type is missing", "the name of the job")
+	if root.Get("job_type") == nil {
+		r.fault(root, source.CodeMissingField, "the field job_type is missing", "the name of the job")
 	}
 	r.checkJob(d, root)
 	if r.checking {
@@ -86,22 +90,22 @@ func (r *reader) job(root *node) *draft {
 	return d
 }
 
-func (r *reader) jobField(d *draft, waits *waits, root *node, p *pair) {
-	n, plan := p.value, &d.plan
+func (r *reader) jobField(d *draft, waits *waits, root *source.Node, p *source.Pair) {
+	n, plan := p.Value, &d.plan
 	switch r.misspelled(p, root, "job") {
 	case "job_type":
-		plan.JobType = r.literal(n, "job_type", maxName)
-		if !n.templated && !validTaskName(plan.JobType) {
-			r.fault(n, CodeInvalidName, r.show(n)+" cannot name a job", expectedName)
+		plan.JobType = r.literal(n, "job_type", value.MaxName)
+		if !n.Templated && !validTaskName(plan.JobType) {
+			r.fault(n, source.CodeInvalidName, r.show(n)+" cannot name a job", expectedName)
 		}
 	case "description":
 		d.description = r.longText(n, "description", maxDescription)
 	case "sem_version":
-		d.semVersion = r.literal(n, "sem_version", maxName)
-		if v, ok := parseVersion(d.semVersion); ok {
+		d.semVersion = r.literal(n, "sem_version", value.MaxName)
+		if v, ok := template.ParseVersion(d.semVersion); ok {
 			d.semVersion = v.String() // 1, 1.0 and v1.0.0 are 1.0.0
 		} else if d.semVersion != "" {
-			r.fault(n, CodeInvalidValue, r.show(n)+" is no version", "a version such as 1.2, 1.2.3 or 1.2.3-rc1")
+			r.fault(n, source.CodeInvalidValue, r.show(n)+" is no version", "a version such as 1.2, 1.2.3 or 1.2.3-rc1")
 		}
 	case "url":
 		d.url = r.longText(n, "url", maxURL)
@@ -115,7 +119,7 @@ func (r *reader) jobField(d *draft, waits *waits, root *node, p *pair) {
 		plan.Timeout = r.positive(n, plan.Timeout)
 	case "timeouts":
 		r.jobTimeouts(plan, n, p)
-		if pending := n.get("pending"); pending != nil && pending.templated {
+		if pending := n.Get("pending"); pending != nil && pending.Templated {
 			d.settled = false
 		}
 	case "retry":
@@ -145,16 +149,16 @@ func (r *reader) jobField(d *draft, waits *waits, root *node, p *pair) {
 	case "dynamic_template_tasks":
 		r.boolean(n) // every definition may make its tasks by a template
 	default:
-		if !strings.HasPrefix(p.key, hiddenKey) && !r.jobStanding(d, p) && !r.jobReach(d, p) {
+		if !strings.HasPrefix(p.Key, hiddenKey) && !r.jobStanding(d, p) && !r.jobReach(d, p) {
 			r.unknown(p, jobTable)
 		}
 	}
 }
 
 // jobStanding reads the fields about when a job is started and how long it is kept.
-func (r *reader) jobStanding(d *draft, p *pair) bool {
-	n := p.value
-	switch p.key {
+func (r *reader) jobStanding(d *draft, p *source.Pair) bool {
+	n := p.Value
+	switch p.Key {
 	case "cron_trigger":
 		if cron := r.cron(n); cron != "" {
 			d.schedules = append(d.schedules, Schedule{Cron: cron, Timezone: "UTC", Overlap: OverlapQueue, CatchUp: CatchUpNone})
@@ -166,13 +170,13 @@ func (r *reader) jobStanding(d *draft, p *pair) bool {
 			d.triggers = r.triggers(n)
 		}
 	case "retention_days_for_failed":
-		d.retention.Failed = r.literalInt(n, p.key, maxRetention)
+		d.retention.Failed = r.literalInt(n, p.Key, maxRetention)
 	case "retention_days_for_completed":
-		d.retention.Completed = r.literalInt(n, p.key, maxRetention)
+		d.retention.Completed = r.literalInt(n, p.Key, maxRetention)
 	case "retention_days_for_cancelled":
-		d.retention.Cancelled = r.literalInt(n, p.key, maxRetention)
+		d.retention.Cancelled = r.literalInt(n, p.Key, maxRetention)
 	case "public_plugin":
-		d.publicPlugin = r.literalFlag(n, p.key)
+		d.publicPlugin = r.literalFlag(n, p.Key)
 	case "hard_reset_after_retries":
 		d.plan.HardResetAfterRetries, _ = r.integer(n, 0, maxRetry)
 	default:
@@ -182,21 +186,21 @@ func (r *reader) jobStanding(d *draft, p *pair) bool {
 }
 
 // jobReach reads the fields about what a run needs and whom it tells. No task can give their values.
-func (r *reader) jobReach(d *draft, p *pair) bool {
+func (r *reader) jobReach(d *draft, p *source.Pair) bool {
 	unset := len(r.unset)
 	defer func() {
 		for i := unset; i < len(r.unset); i++ {
-			addFault(r.c, r.src, &r.unset[i])
+			template.AddFault(r.c, r.src, &r.unset[i])
 		}
 	}()
-	n, plan := p.value, &d.plan
+	n, plan := p.Value, &d.plan
 	if r.checking {
-		scalars(n, func(n *node) { r.unknownNow(n, false) })
+		scalars(n, func(n *source.Node) { r.unknownNow(n, false) })
 	}
-	switch p.key {
+	switch p.Key {
 	case "platform":
 		if plan.Platform = r.short(n); len(plan.Platform) > maxPlatform {
-			r.fault(n, CodeInvalidValue, "the platform is too long", "at most "+textOf(maxPlatform)+" bytes")
+			r.fault(n, source.CodeInvalidValue, "the platform is too long", "at most "+value.Text(maxPlatform)+" bytes")
 		}
 	case "webhook":
 		if plan.Webhook = r.webhook(p); writtenOut(n) {
@@ -219,11 +223,11 @@ func (r *reader) jobReach(d *draft, p *pair) bool {
 }
 
 // checkJob checks what fields of a job say together.
-func (r *reader) checkJob(d *draft, root *node) {
+func (r *reader) checkJob(d *draft, root *source.Node) {
 	if c := d.plan.Concurrency; c != nil {
-		at := root.get("concurrency")
-		if given := root.get("max_concurrency"); given != nil && d.plan.MaxConcurrency != c.Limit {
-			r.fault(at, CodeConflict, "max_concurrency and concurrency.limit differ", "one of them")
+		at := root.Get("concurrency")
+		if given := root.Get("max_concurrency"); given != nil && d.plan.MaxConcurrency != c.Limit {
+			r.fault(at, source.CodeConflict, "max_concurrency and concurrency.limit differ", "one of them")
 		}
 		d.plan.MaxConcurrency = c.Limit
 	}
@@ -231,12 +235,12 @@ func (r *reader) checkJob(d *draft, root *node) {
 	if !d.publicPlugin {
 		return
 	}
-	at := root.get("public_plugin")
+	at := root.Get("public_plugin")
 	if d.semVersion == "" {
-		r.fault(at, CodeMissingField, "a public plugin has no sem_version", "sem_version, such as 1.2.3")
+		r.fault(at, source.CodeMissingField, "a public plugin has no sem_version", "sem_version, such as 1.2.3")
 	}
 	if !isReverseDNS(d.plan.JobType) {
-		r.fault(at, CodeInvalidName, "the job_type of a public plugin is no name in reverse-DNS style", "three or more parts with dots between, such as io.example.build")
+		r.fault(at, source.CodeInvalidName, "the job_type of a public plugin is no name in reverse-DNS style", "three or more parts with dots between, such as io.example.build")
 	}
 }
 
@@ -246,77 +250,77 @@ func isReverseDNS(name string) bool {
 }
 
 // jobVariables reads the variables of all tasks: configs below job_variables, which can be called variables too.
-func (r *reader) jobVariables(root *node) Vars {
-	out := Vars{}
+func (r *reader) jobVariables(root *source.Node) value.Vars {
+	out := value.Vars{}
 	for _, key := range [...]string{"configs", "variables", "job_variables"} {
-		if n := root.get(key); n != nil {
+		if n := root.Get(key); n != nil {
 			maps.Copy(out, r.variables(n))
 		}
 	}
 	return out
 }
 
-func hasJobVariables(root *node) bool {
-	return root.get("job_variables") != nil || root.get("variables") != nil || root.get("configs") != nil
+func hasJobVariables(root *source.Node) bool {
+	return root.Get("job_variables") != nil || root.Get("variables") != nil || root.Get("configs") != nil
 }
 
 // longText reads text that people read; what is not known in it shows as written.
-func (r *reader) longText(n *node, field string, longest int) string {
+func (r *reader) longText(n *source.Node, field string, longest int) string {
 	text, known := r.text(n)
 	if known && len(text) > longest {
-		r.fault(n, CodeInvalidValue, "the "+field+" is too long", "at most "+textOf(longest)+" bytes")
+		r.fault(n, source.CodeInvalidValue, "the "+field+" is too long", "at most "+value.Text(longest)+" bytes")
 		return ""
 	}
 	return text
 }
 
-func (r *reader) literalInt(n *node, field string, high int) int {
-	if n.templated {
-		r.literal(n, field, maxName)
+func (r *reader) literalInt(n *source.Node, field string, high int) int {
+	if n.Templated {
+		r.literal(n, field, value.MaxName)
 		return 0
 	}
 	i, _ := r.integer(n, 0, high)
 	return i
 }
 
-func (r *reader) literalFlag(n *node, field string) bool {
-	if n.templated {
-		r.literal(n, field, maxName)
+func (r *reader) literalFlag(n *source.Node, field string) bool {
+	if n.Templated {
+		r.literal(n, field, value.MaxName)
 		return false
 	}
 	return r.boolean(n)
 }
 
 // positive reads a duration that replaces a default. Nothing may run for 0 seconds.
-func (r *reader) positive(n *node, otherwise time.Duration) time.Duration {
-	if n.kind == nodeNull {
+func (r *reader) positive(n *source.Node, otherwise time.Duration) time.Duration {
+	if n.Kind == source.Null {
 		return otherwise
 	}
-	before := len(r.c.list)
+	before := len(r.c.List)
 	d := r.duration(n)
 	if d == 0 {
-		if text, known := r.text(n); known && len(r.c.list) == before && !r.nothing(n, text) {
-			r.fault(n, CodeInvalidValue, "a timeout of nothing", "a duration above 0")
+		if text, known := r.text(n); known && len(r.c.List) == before && !r.nothing(n, text) {
+			r.fault(n, source.CodeInvalidValue, "a timeout of nothing", "a duration above 0")
 		}
 		return otherwise
 	}
 	return d
 }
 
-func (r *reader) jobTimeouts(plan *Plan, n *node, at *pair) {
-	r.mapping(n, func(p *pair) {
-		switch p.key {
+func (r *reader) jobTimeouts(plan *Plan, n *source.Node, at *source.Pair) {
+	r.mapping(n, func(p *source.Pair) {
+		switch p.Key {
 		case "pending":
-			plan.PendingTimeout = r.duration(p.value)
+			plan.PendingTimeout = r.duration(p.Value)
 		case "run":
-			if r.shape.root.get("timeout") != nil {
-				r.add(p.line, p.column, CodeConflict, "timeout and timeouts.run are both given", "one of them")
+			if r.shape.Root.Get("timeout") != nil {
+				r.add(p.Line, p.Column, source.CodeConflict, "timeout and timeouts.run are both given", "one of them")
 			}
-			plan.Timeout = r.positive(p.value, plan.Timeout)
+			plan.Timeout = r.positive(p.Value, plan.Timeout)
 		case "grace":
-			plan.Grace = r.duration(p.value)
+			plan.Grace = r.duration(p.Value)
 		case "total":
-			plan.TotalTimeout = r.duration(p.value)
+			plan.TotalTimeout = r.duration(p.Value)
 		default:
 			r.unknown(p, timeoutFields)
 		}
@@ -324,22 +328,22 @@ func (r *reader) jobTimeouts(plan *Plan, n *node, at *pair) {
 }
 
 // mapping calls back for each key of a mapping.
-func (r *reader) mapping(n *node, field func(p *pair), at *pair) {
-	switch n.kind {
-	case nodeNull:
-	case nodeMap:
-		for i := range n.pairs {
-			field(&n.pairs[i])
+func (r *reader) mapping(n *source.Node, field func(p *source.Pair), at *source.Pair) {
+	switch n.Kind {
+	case source.Null:
+	case source.Map:
+		for i := range n.Pairs {
+			field(&n.Pairs[i])
 		}
 	default:
-		r.fault(n, CodeInvalidType, at.key+" is "+n.kind.String(), "a mapping")
+		r.fault(n, source.CodeInvalidType, at.Key+" is "+n.Kind.String(), "a mapping")
 	}
 }
 
 // waits gathers the fields about delays between attempts.
 type waits struct {
 	delay                    time.Duration
-	policy                   *pair
+	policy                   *source.Pair
 	given                    bool
 	min, max                 time.Duration
 	factor                   float64
@@ -348,26 +352,26 @@ type waits struct {
 
 func waitsOf(delay time.Duration) waits { return waits{delay: delay} }
 
-func (w *waits) set(r *reader, p *pair) {
-	if p.key == "delay_between_retries" || p.key == "delay" {
-		w.delay, w.hasDelay = r.duration(p.value), true
+func (w *waits) set(r *reader, p *source.Pair) {
+	if p.Key == "delay_between_retries" || p.Key == "delay" {
+		w.delay, w.hasDelay = r.duration(p.Value), true
 		return
 	}
 	if w.policy != nil {
-		r.add(p.line, p.column, CodeConflict, w.policy.key+" and "+p.key+" are both given", "one of them")
+		r.add(p.Line, p.Column, source.CodeConflict, w.policy.Key+" and "+p.Key+" are both given", "one of them")
 	}
 	w.policy, w.factor = p, 2
-	r.mapping(p.value, func(f *pair) {
+	r.mapping(p.Value, func(f *source.Pair) {
 		w.given = true
-		switch f.key {
+		switch f.Key {
 		case "min":
-			w.min, w.hasMin = r.duration(f.value), true
+			w.min, w.hasMin = r.duration(f.Value), true
 		case "max":
-			w.max = r.duration(f.value)
+			w.max = r.duration(f.Value)
 		case "factor":
-			w.factor = r.number(f.value, 1, 1000)
+			w.factor = r.number(f.Value, 1, 1000)
 		case "jitter":
-			w.jitter = r.boolean(f.value)
+			w.jitter = r.boolean(f.Value)
 		default:
 			r.unknown(f, backoffFields)
 		}
@@ -384,7 +388,7 @@ func (r *reader) backoff(w *waits) Backoff {
 		b.Min = w.delay
 	}
 	if b.Max > 0 && b.Max < b.Min {
-		r.add(w.policy.line, w.policy.column, CodeInvalidValue, "max is below min", "max of at least min, or none")
+		r.add(w.policy.Line, w.policy.Column, source.CodeInvalidValue, "max is below min", "max of at least min, or none")
 	}
 	return b
 }

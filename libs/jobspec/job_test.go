@@ -8,6 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // definition puts fields of a job before one task.
@@ -24,7 +26,7 @@ func stored(t *testing.T, text string) (*jobspec.Definition, []string) {
 	}
 	var fields []string
 	for _, w := range warnings {
-		if w.Code != jobspec.CodeInactiveField || w.Line == 0 {
+		if w.Code != source.CodeInactiveField || w.Line == 0 {
 			t.Errorf("warning %v", w)
 		}
 		fields = append(fields, strings.Fields(w.Message)[2])
@@ -92,7 +94,7 @@ notify:
   webhook: https://example.com/hook?a=1,2
 webhook: {url: 'https://example.com/{{.owner}}', headers: {Authorization: x}, query: {job: '{{.JobID}}'}}
 `)
-	p := plan(t, text, jobspec.Vars{"os": "linux", "owner": "ann@example.com", "JobID": "7"})
+	p := plan(t, text, value.Vars{"os": "linux", "owner": "ann@example.com", "JobID": "7"})
 	if p.HardResetAfterRetries != 5 || p.TotalTimeout != 24*time.Hour || p.Platform != "linux" || p.MaxConcurrency != 3 {
 		t.Errorf("%+v", p)
 	}
@@ -108,11 +110,11 @@ webhook: {url: 'https://example.com/{{.owner}}', headers: {Authorization: x}, qu
 	}, p.Webhook); diff != "" {
 		t.Error(diff)
 	}
-	_, err := parse(t, text).Plan(jobspec.Vars{"os": "linux", "JobID": "7"})
+	_, err := parse(t, text).Plan(value.Vars{"os": "linux", "JobID": "7"})
 	if err == nil || !strings.Contains(err.Error(), "the variable owner is not set") {
 		t.Errorf("a recipient that nothing gives: %v", err)
 	}
-	_, err = parse(t, text).Plan(jobspec.Vars{"os": "linux", "JobID": "7", "owner": "no address\nBcc: x"})
+	_, err = parse(t, text).Plan(value.Vars{"os": "linux", "JobID": "7", "owner": "no address\nBcc: x"})
 	if err == nil || !strings.Contains(err.Error(), "is no recipient of email") || strings.Contains(err.Error(), "Bcc") {
 		t.Errorf("a recipient that is none: %v", err)
 	}
@@ -180,7 +182,7 @@ tasks:
 	}, def.Triggers); diff != "" {
 		t.Error(diff)
 	}
-	p, err := def.Plan(jobspec.Vars{"x": "1"})
+	p, err := def.Plan(value.Vars{"x": "1"})
 	if err != nil || p.Tasks[0].Description != "echo 1" {
 		t.Errorf("%v %v", p, err)
 	}

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // parse reads a definition that has to be right.
@@ -17,8 +19,8 @@ func parse(t testing.TB, text string) *jobspec.Definition {
 	}
 	for _, w := range warnings {
 		switch w.Code {
-		case jobspec.CodeUntrustedInScript: // most tests paste values
-		case jobspec.CodeInactiveField: // and are about the reading
+		case source.CodeUntrustedInScript: // most tests paste values
+		case source.CodeInactiveField: // and are about the reading
 		default:
 			t.Fatalf("warnings: %v", warnings)
 		}
@@ -27,7 +29,7 @@ func parse(t testing.TB, text string) *jobspec.Definition {
 }
 
 // plan renders a definition that has to be right.
-func plan(t testing.TB, text string, vars jobspec.Vars) *jobspec.Plan {
+func plan(t testing.TB, text string, vars value.Vars) *jobspec.Plan {
 	t.Helper()
 	p, err := parse(t, text).Plan(vars)
 	if err != nil {
@@ -42,7 +44,7 @@ func problems(t testing.TB, err error) []string {
 	if err == nil {
 		return nil
 	}
-	var ps jobspec.Problems
+	var ps source.Problems
 	if !errors.As(err, &ps) {
 		t.Fatalf("the error is no Problems: %v", err)
 	}

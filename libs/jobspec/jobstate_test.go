@@ -5,6 +5,9 @@ import (
 	"testing"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/template"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 const exitHandler = `job_type: j
@@ -22,14 +25,14 @@ func TestTheJobIsKnownToConditionsAndTemplates(t *testing.T) {
 	if err != nil || len(problems) > 0 {
 		t.Fatalf("%v, %v", problems, err)
 	}
-	p, err := def.Plan(jobspec.Vars{})
+	p, err := def.Plan(value.Vars{})
 	if err != nil || !p.Tasks[1].Decide || !p.Tasks[1].Late {
 		t.Fatalf("%+v, %v", p, err)
 	}
 	for state, off := range map[string]bool{"EXECUTING": true, "COMPLETED": true, "FAILED": false, "CANCELLED": true} {
-		vars := jobspec.Vars{}
-		jobspec.SetJob(vars, state)
-		d, err := def.Decide("b", vars, jobspec.Facts{Vars: vars})
+		vars := value.Vars{}
+		template.SetJob(vars, state)
+		d, err := def.Decide("b", vars, condition.Facts{Vars: vars})
 		if err != nil || d.Off != off || d.Fault != "" {
 			t.Errorf("%s: %+v, %v", state, d, err)
 		}
@@ -39,8 +42,8 @@ func TestTheJobIsKnownToConditionsAndTemplates(t *testing.T) {
 			t.Errorf("%s: %v, %v", state, task, err)
 		}
 	}
-	own := jobspec.Vars{"job": "mine", "JobState": "chosen"}
-	jobspec.SetJob(own, "FAILED")
+	own := value.Vars{"job": "mine", "JobState": "chosen"}
+	template.SetJob(own, "FAILED")
 	if own["job"] != "mine" || own["JobState"] != "FAILED" {
 		t.Errorf("variables of the definition are replaced: %v", own)
 	}

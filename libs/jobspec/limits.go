@@ -1,14 +1,16 @@
 package jobspec
 
+import "github.com/formicary/formicary/libs/jobspec/source"
+
 // limits adapts the bounds of time to the method, when all fields of a task are read. What no ant executes waits for a
 // job or for people, who have bounds of their own: it has a timeout only where one is written.
-func (r *taskFieldReader) limits(n *node) {
+func (r *taskFieldReader) limits(n *source.Node) {
 	t := &r.t.task
 	waits := r.t.methodKnown && !NeedsAnt(t.Method) || r.flow.jobMode
-	if waits && !given(n.get("timeout")) && !given(n.get("timeouts").get("run")) {
+	if waits && !given(n.Get("timeout")) && !given(n.Get("timeouts").Get("run")) {
 		t.Timeout = 0
 	}
-	if at := n.get("allow_failure"); t.PendingTimeout > 0 && at != nil {
+	if at := n.Get("allow_failure"); t.PendingTimeout > 0 && at != nil {
 		r.decisive(at) // whether the job may wait for the task as long as it likes, see Plan.start
 	}
 	if !r.t.methodKnown || r.moment.item {
@@ -30,17 +32,17 @@ func (r *taskFieldReader) limits(n *node) {
 }
 
 // idle warns of a bound in timeouts that means nothing to the method.
-func (r *taskFieldReader) idle(n *node, field, why, expected string) {
-	bounds := n.get("timeouts")
+func (r *taskFieldReader) idle(n *source.Node, field, why, expected string) {
+	bounds := n.Get("timeouts")
 	if bounds == nil {
 		return
 	}
-	for _, p := range bounds.pairs {
-		if p.key == field && given(p.value) {
-			r.warn(p.line, p.column, CodeInactiveField, "timeouts."+field+" does nothing here: "+why, expected)
+	for _, p := range bounds.Pairs {
+		if p.Key == field && given(p.Value) {
+			r.warn(p.Line, p.Column, source.CodeInactiveField, "timeouts."+field+" does nothing here: "+why, expected)
 		}
 	}
 }
 
 // given says that a field is written and not null.
-func given(n *node) bool { return n != nil && n.kind != nodeNull }
+func given(n *source.Node) bool { return n != nil && n.Kind != source.Null }

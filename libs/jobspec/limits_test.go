@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // What no ant executes has the timeout that is written, and none otherwise: it waits for a job or for people.
@@ -57,7 +60,7 @@ func TestBoundsThatDoNothing(t *testing.T) {
 		}
 		var got []string
 		for _, p := range problems {
-			if p.Code != CodeInactiveField || !p.Warning || !strings.Contains(p.Message, "does nothing here") {
+			if p.Code != source.CodeInactiveField || !p.Warning || !strings.Contains(p.Message, "does nothing here") {
 				t.Errorf("%s: %v", section, p)
 			}
 			got = append(got, fmt.Sprintf("%d:%d", p.Line, p.Column))
@@ -89,7 +92,7 @@ func TestHowLongAJobMayWaitForItsStart(t *testing.T) {
 			t.Errorf("%s: %v", text, err)
 			continue
 		}
-		start, err := d.Start(Vars{"wait": "7s", "yes": true})
+		start, err := d.Start(value.Vars{"wait": "7s", "yes": true})
 		if err != nil || start.Pending != want || len(start.Classes) == 0 {
 			t.Errorf("%s: %+v, %v, want %s", text, start, err, want)
 		}
@@ -118,7 +121,7 @@ tasks:
 	} {
 		d, _, err := Parse("", fmt.Appendf(nil, text, "", tt.job, tt.task, tt.hook))
 		if err == nil {
-			_, err = d.Plan(Vars{"v": "v", "bad": "secret\nX-D: 1"})
+			_, err = d.Plan(value.Vars{"v": "v", "bad": "secret\nX-D: 1"})
 		}
 		got := ""
 		if err != nil {

@@ -4,6 +4,10 @@ import (
 	"regexp/syntax"
 	"slices"
 	"strings"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/template"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // maxPasted bounds the warnings about scripts: they must not crowd faults out.
@@ -12,10 +16,10 @@ const maxPasted = 50
 // linter warns of values that whoever submits a job chooses, and that become text of a script.
 type linter struct {
 	*reader
-	taint  *taint
+	taint  *template.Taint
 	params map[string]*Param
 	// job and own are the variables to which the job and the task give a value: their nodes.
-	job, own map[string]*node
+	job, own map[string]*source.Node
 	outputs  map[string]bool // names that tasks give, as far as it can be seen
 	judged   map[string]bool // what untrusted said of the variables of the task, and of the job
 	warned   int
@@ -24,27 +28,27 @@ type linter struct {
 }
 
 // lint adds warnings to the problems of a reading.
-func (d *Definition) lint(c *collector, sh *rendering, s *scope, out *draft) {
-	list := sh.root.get("tasks")
+func (d *Definition) lint(c *source.Collector, sh *rendering, s *template.Scope, out *draft) {
+	list := sh.Root.Get("tasks")
 	if d.taint == nil || list == nil {
 		return
 	}
-	l := &linter{reader: d.reader(c, sh, s), taint: d.taint, params: map[string]*Param{}, job: map[string]*node{}}
+	l := &linter{reader: d.reader(c, sh, s), taint: d.taint, params: map[string]*Param{}, job: map[string]*source.Node{}}
 	for i := range out.params {
 		l.params[out.params[i].Name] = &out.params[i]
 	}
 	for _, field := range [...]string{"configs", "variables", "job_variables"} {
-		l.define(sh.root.get(field), l.job)
+		l.define(sh.Root.Get(field), l.job)
 	}
 	l.outputs = l.outputNames(list)
 	l.all, l.required = map[string]bool{}, map[string]bool{}
 	for _, name := range out.requiredParams {
 		l.required[name] = true
 	}
-	for _, n := range list.items {
-		l.own, l.judged = map[string]*node{}, map[string]bool{}
-		l.define(n.get("task_variables"), l.own)
-		l.define(n.get("variables"), l.own)
+	for _, n := range list.Items {
+		l.own, l.judged = map[string]*source.Node{}, map[string]bool{}
+		l.define(n.Get("task_variables"), l.own)
+		l.define(n.Get("variables"), l.own)
 		l.items(n)
 		l.task(n)
 		for name := range l.own {
@@ -56,22 +60,22 @@ func (d *Definition) lint(c *collector, sh *rendering, s *scope, out *draft) {
 }
 
 // define takes the variables of a mapping, or of a list of {name, value}.
-func (l *linter) define(n *node, into map[string]*node) {
+func (l *linter) define(n *source.Node, into map[string]*source.Node) {
 	if n == nil {
 		return
 	}
-	for i := range n.pairs {
-		into[n.pairs[i].key] = n.pairs[i].value
+	for i := range n.Pairs {
+		into[n.Pairs[i].Key] = n.Pairs[i].Value
 	}
-	for _, item := range n.items {
-		if name := item.get("name"); name != nil {
-			into[name.text] = item.get("value")
+	for _, item := range n.Items {
+		if name := item.Get("name"); name != nil {
+			into[name.Text] = item.Get("value")
 		}
 	}
 }
 
 // given returns the value that the definition gives a variable.
-func (l *linter) given(name string) (*node, bool) {
+func (l *linter) given(name string) (*source.Node, bool) {
 	if n, ok := l.own[name]; ok {
 		return n, true
 	}
@@ -80,24 +84,24 @@ func (l *linter) given(name string) (*node, bool) {
 }
 
 // items takes the variables of a fan-out's items: as far to be trusted as the list that they come from.
-func (l *linter) items(n *node) {
-	if matrix := n.get("matrix"); matrix != nil {
+func (l *linter) items(n *source.Node) {
+	if matrix := n.Get("matrix"); matrix != nil {
 		l.own["matrix"] = matrix
-		for i := range matrix.pairs {
-			l.own[matrix.pairs[i].key] = matrix.pairs[i].value
+		for i := range matrix.Pairs {
+			l.own[matrix.Pairs[i].Key] = matrix.Pairs[i].Value
 		}
 	}
-	fan := n.get("fan_out")
+	fan := n.Get("fan_out")
 	if fan == nil {
 		return
 	}
 	name := "item"
-	if v := fan.get("item_var"); v != nil {
-		name = v.text
+	if v := fan.Get("item_var"); v != nil {
+		name = v.Text
 	}
-	list := fan.get("items")
-	if source := fan.get("source"); source != nil {
-		if source.kind == nodeScalar && l.untrusted(source.text) {
+	list := fan.Get("items")
+	if src := fan.Get("source"); src != nil {
+		if src.Kind == source.Scalar && l.untrusted(src.Text) {
 			return // and so are the items
 		}
 		list = nil
@@ -106,22 +110,22 @@ func (l *linter) items(n *node) {
 }
 
 // outputNames finds what scripts say to set, and what tasks declare.
-func (l *linter) outputNames(list *node) map[string]bool {
+func (l *linter) outputNames(list *source.Node) map[string]bool {
 	out := map[string]bool{}
-	for _, n := range list.items {
-		if declared := n.get("outputs"); declared != nil {
-			for i := range declared.pairs {
-				out[declared.pairs[i].key] = true
+	for _, n := range list.Items {
+		if declared := n.Get("outputs"); declared != nil {
+			for i := range declared.Pairs {
+				out[declared.Pairs[i].Key] = true
 			}
-			for _, item := range declared.items {
-				out[item.text] = true
-				if name := item.get("name"); name != nil {
-					out[name.text] = true
+			for _, item := range declared.Items {
+				out[item.Text] = true
+				if name := item.Get("name"); name != nil {
+					out[name.Text] = true
 				}
 			}
 		}
 		for _, field := range scriptFields() {
-			scalars(n.get(field), func(line *node) { outputsOf(line.text, out) })
+			scalars(n.Get(field), func(line *source.Node) { outputsOf(line.Text, out) })
 		}
 	}
 	delete(out, "")
@@ -152,30 +156,30 @@ func outputsOf(line string, out map[string]bool) {
 func scriptFields() [3]string { return [...]string{"before_script", "script", "after_script"} }
 
 // scalars calls back for each single value in and below a node.
-func scalars(n *node, each func(n *node)) {
+func scalars(n *source.Node, each func(n *source.Node)) {
 	switch {
 	case n == nil:
-	case n.kind == nodeScalar:
+	case n.Kind == source.Scalar:
 		each(n)
 	default:
-		for _, item := range n.items {
+		for _, item := range n.Items {
 			scalars(item, each)
 		}
-		for i := range n.pairs {
-			scalars(n.pairs[i].value, each)
+		for i := range n.Pairs {
+			scalars(n.Pairs[i].Value, each)
 		}
 	}
 }
 
 // task looks at the scripts of one task.
-func (l *linter) task(n *node) {
-	if m := n.get("method"); m != nil && m.kind == nodeScalar && !m.templated && !isScript(strings.ToUpper(m.text)) {
+func (l *linter) task(n *source.Node) {
+	if m := n.Get("method"); m != nil && m.Kind == source.Scalar && !m.Templated && !isScript(strings.ToUpper(m.Text)) {
 		return
 	}
 	for _, field := range scriptFields() {
-		scalars(n.get(field), func(line *node) {
+		scalars(n.Get(field), func(line *source.Node) {
 			for _, s := range l.printed(line) {
-				for _, name := range l.taint.prints[s] {
+				for _, name := range l.taint.Prints[s] {
 					if l.untrusted(name) {
 						l.pasted(s, name)
 					}
@@ -186,30 +190,30 @@ func (l *linter) task(n *node) {
 }
 
 // printed lists the actions whose values stand in a node.
-func (l *linter) printed(n *node) []*stmt { return l.shape.sources(n.text) }
+func (l *linter) printed(n *source.Node) []*template.Stmt { return l.shape.Sources(n.Text) }
 
-func (l *linter) pasted(s *stmt, name string) {
+func (l *linter) pasted(s *template.Stmt, name string) {
 	if l.warned++; l.warned > maxPasted {
 		return
 	}
-	line, column := l.src.at(s.from)
-	p := Problem{
-		Line: line, Column: column, Code: CodeUntrustedInScript, Field: name, Warning: true,
+	line, column := l.src.At(s.From)
+	p := source.Problem{
+		Line: line, Column: column, Code: source.CodeUntrustedInScript, Field: name, Warning: true,
 		Message:  "the value of " + name + " becomes part of a script: whoever gives it can run commands of their own",
 		Expected: "shellquote",
 	}
-	if name == everything {
+	if name == template.Everything {
 		p.Field, p.Message = "", "the values of variables become part of a script: whoever gives them can run commands of their own"
 	}
-	if isEnvName(name) && !isEnvReserved(name) && !isEnvOwn(name) {
+	if value.IsEnvName(name) && !isEnvReserved(name) && !isEnvOwn(name) {
 		p.Expected += `, or the variable of the environment: "$` + name + `"`
 	}
-	l.c.add(p)
+	l.c.Add(p)
 }
 
 // untrusted says that a variable's text is chosen by whoever submits the job or fires its trigger.
 func (l *linter) untrusted(name string) bool {
-	if name == everything {
+	if name == template.Everything {
 		return true
 	}
 	if said, ok := l.judged[name]; ok {
@@ -229,19 +233,19 @@ func (l *linter) judge(name string) bool {
 		}
 	}
 	for _, n := range [...]string{name, base} {
-		if value, ok := l.given(n); ok {
-			return l.carries(value)
+		if val, ok := l.given(n); ok {
+			return l.carries(val)
 		}
 	}
-	return !isBuiltin(base) && !l.outputs[base] && !setByEngine(name)
+	return !template.IsBuiltin(base) && !l.outputs[base] && !setByEngine(name)
 }
 
 // carries says that a value of the definition is made of one that is not to be trusted.
-func (l *linter) carries(n *node) bool {
+func (l *linter) carries(n *source.Node) bool {
 	found := false
-	scalars(n, func(n *node) {
+	scalars(n, func(n *source.Node) {
 		for _, s := range l.printed(n) {
-			found = found || slices.ContainsFunc(l.taint.prints[s], l.untrusted)
+			found = found || slices.ContainsFunc(l.taint.Prints[s], l.untrusted)
 		}
 	})
 	return found
@@ -249,7 +253,7 @@ func (l *linter) carries(n *node) bool {
 
 // setByEngine names the outputs that no script chooses.
 func setByEngine(name string) bool {
-	if _, ok := artifactTask(name); ok {
+	if _, ok := template.ArtifactTask(name); ok {
 		return true
 	}
 	switch name {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
 const linted = `job_type: j
@@ -60,7 +61,7 @@ func TestUntrustedInScript(t *testing.T) {
 				name = "*"
 			}
 			got = append(got, name)
-			if w.Code != jobspec.CodeUntrustedInScript || w.Line != 21 || w.Column < 21 || !strings.Contains(w.Expected, "shellquote") {
+			if w.Code != source.CodeUntrustedInScript || w.Line != 21 || w.Column < 21 || !strings.Contains(w.Expected, "shellquote") {
 				t.Errorf("%s: %s", action, w)
 			}
 		}
@@ -92,7 +93,7 @@ func TestUntrustedItems(t *testing.T) {
 		if err != nil {
 			t.Logf("%s: %v", fan, err)
 		}
-		n := strings.Count(warnings.Error(), jobspec.CodeUntrustedInScript)
+		n := strings.Count(warnings.Error(), source.CodeUntrustedInScript)
 		if n != want {
 			t.Errorf("%s: %d warnings: %v", fan, n, warnings)
 		}

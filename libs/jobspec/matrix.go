@@ -4,6 +4,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/template"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // Entries of a matrix that are no lists of values.
@@ -25,17 +29,17 @@ type matrixAxis struct {
 }
 
 // matrix reads a mapping of lists with include and exclude. Its combinations are known when the job starts.
-func (r *taskFieldReader) matrix(n *node, f *FanOut) {
-	if n.kind != nodeMap {
-		r.fault(n, CodeInvalidType, "matrix is "+n.kind.String(), "a mapping of names to lists, with include and exclude")
+func (r *taskFieldReader) matrix(n *source.Node, f *FanOut) {
+	if n.Kind != source.Map {
+		r.fault(n, source.CodeInvalidType, "matrix is "+n.Kind.String(), "a mapping of names to lists, with include and exclude")
 		return
 	}
 	var axes []matrixAxis
 	var include, exclude []map[string]any
 	whole := true
 	size := 1
-	for i := range n.pairs {
-		p := &n.pairs[i]
+	for i := range n.Pairs {
+		p := &n.Pairs[i]
 		var list []any
 		known := false
 		r.final(func() { list, known = r.matrixList(p) })
@@ -43,16 +47,16 @@ func (r *taskFieldReader) matrix(n *node, f *FanOut) {
 			whole = false
 			continue
 		}
-		switch p.key {
+		switch p.Key {
 		case matrixInclude:
 			include = r.entries(p, list)
 		case matrixExclude:
 			exclude = r.entries(p, list)
 		default:
-			if r.name(p.key, p.line, p.column) && isBuiltin(p.key) {
-				r.add(p.line, p.column, CodeInvalidName, quoteName(p.key)+" is a built-in variable", "another name")
+			if r.name(p.Key, p.Line, p.Column) && template.IsBuiltin(p.Key) {
+				r.add(p.Line, p.Column, source.CodeInvalidName, source.QuoteName(p.Key)+" is a built-in variable", "another name")
 			}
-			axes = append(axes, matrixAxis{p.key, list})
+			axes = append(axes, matrixAxis{p.Key, list})
 			size = min(size*len(list), maxMatrix+1)
 		}
 	}
@@ -60,23 +64,23 @@ func (r *taskFieldReader) matrix(n *node, f *FanOut) {
 		return
 	}
 	if size > maxMatrix || len(include) > maxMatrix || len(exclude) > maxMatrix {
-		r.fault(n, CodeInvalidValue, "the matrix has too many combinations", fmt.Sprintf("at most %d", maxMatrix))
+		r.fault(n, source.CodeInvalidValue, "the matrix has too many combinations", fmt.Sprintf("at most %d", maxMatrix))
 		return
 	}
 	if work(size, len(axes), include, exclude) > maxMatrixWork {
-		r.fault(n, CodeInvalidValue, "include and exclude of the matrix are too long", fmt.Sprintf("at most %d entries times combinations", maxMatrixWork))
+		r.fault(n, source.CodeInvalidValue, "include and exclude of the matrix are too long", fmt.Sprintf("at most %d entries times combinations", maxMatrixWork))
 		return
 	}
 	items, names := combine(axes, include, exclude)
 	if len(items) > maxMatrix {
-		r.fault(n, CodeInvalidValue, "the matrix has too many combinations", fmt.Sprintf("at most %d", maxMatrix))
+		r.fault(n, source.CodeInvalidValue, "the matrix has too many combinations", fmt.Sprintf("at most %d", maxMatrix))
 		return
 	}
 	if len(items) == 0 {
-		r.fault(n, CodeInvalidValue, "the matrix has no combination", "at least one")
+		r.fault(n, source.CodeInvalidValue, "the matrix has no combination", "at least one")
 		return
 	}
-	if f.Items, r.flow.itemsKnown = r.checkedItems(n, anyList(items)); r.flow.itemsKnown {
+	if f.Items, r.flow.itemsKnown = r.checkedItems(n, value.List(items)); r.flow.itemsKnown {
 		r.flow.matrixNames = names
 	}
 }
@@ -94,48 +98,48 @@ func work(size, axes int, include, exclude []map[string]any) int {
 }
 
 // matrixList reads a list of a matrix: written down, or one template with a list or with JSON text of one.
-func (r *taskFieldReader) matrixList(p *pair) (list []any, known bool) {
-	n := p.value
-	if n.kind == nodeList {
+func (r *taskFieldReader) matrixList(p *source.Pair) (list []any, known bool) {
+	n := p.Value
+	if n.Kind == source.List {
 		list, _ = r.value(n).([]any)
 	} else {
 		s, ok := r.scalar(n)
 		if ok && s.known {
 			v := s.value
-			if text, isText := v.(string); isText && n.templated && len(text) <= maxOutput {
-				v, _ = fromJSON(text)
+			if text, isText := v.(string); isText && n.Templated && len(text) <= template.MaxOutput {
+				v, _ = template.FromJSON(text)
 			}
 			if list, ok = v.([]any); !ok {
-				r.fault(n, CodeInvalidType, p.key+" of the matrix is no list", "a list")
+				r.fault(n, source.CodeInvalidType, p.Key+" of the matrix is no list", "a list")
 				return nil, false
 			}
 		} else {
-			list = []any{unknown{}}
+			list = []any{template.Unknown{}}
 		}
 	}
-	if hasUnknown(list) {
+	if template.HasUnknown(list) {
 		r.unknownNow(n, false)
-		for _, item := range n.items {
+		for _, item := range n.Items {
 			if r.checking {
 				r.unknownNow(item, false)
 			}
 		}
 		return nil, false
 	}
-	out, ok := deepCanon(list, 1)
+	out, ok := value.DeepCanon(list, 1)
 	list, _ = out.([]any)
 	if !ok {
-		r.fault(n, CodeInvalidType, "a value of the matrix is of a kind that cannot be used", "text, a number, true or false")
+		r.fault(n, source.CodeInvalidType, "a value of the matrix is of a kind that cannot be used", "text, a number, true or false")
 	}
 	return list, ok
 }
 
-func (r *taskFieldReader) entries(p *pair, list []any) []map[string]any {
+func (r *taskFieldReader) entries(p *source.Pair, list []any) []map[string]any {
 	out := make([]map[string]any, 0, len(list))
 	for _, v := range list {
 		m, ok := v.(map[string]any)
 		if !ok || len(m) == 0 {
-			r.fault(p.value, CodeInvalidType, "an entry of "+p.key+" is no mapping", "a mapping of names to values")
+			r.fault(p.Value, source.CodeInvalidType, "an entry of "+p.Key+" is no mapping", "a mapping of names to values")
 			return nil
 		}
 		out = append(out, m)
@@ -191,7 +195,7 @@ func label(axes []matrixAxis, entry map[string]any) []any {
 			values = append(values, v)
 		}
 	}
-	for _, key := range sortedKeys(entry) {
+	for _, key := range value.SortedKeys(entry) {
 		if !ofAxis[key] {
 			values = append(values, entry[key])
 		}
@@ -230,7 +234,7 @@ func excluded(item map[string]any, exclude []map[string]any) bool {
 func hasAll(item, entry map[string]any) bool {
 	for key, v := range entry {
 		own, ok := item[key]
-		if !ok || !sameValue(own, v) {
+		if !ok || !value.Same(own, v) {
 			return false
 		}
 	}
@@ -240,7 +244,7 @@ func hasAll(item, entry map[string]any) bool {
 // fitsAxes reports whether an entry changes none of the values of a combination.
 func fitsAxes(item, entry map[string]any) bool {
 	for key, v := range entry {
-		if own, ok := item[key]; ok && !sameValue(own, v) {
+		if own, ok := item[key]; ok && !value.Same(own, v) {
 			return false
 		}
 	}

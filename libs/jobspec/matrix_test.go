@@ -5,7 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/condition"
 )
 
 // TestMatrixNamesHaveOneOrder names the combinations of include like those of the lists.
@@ -17,7 +17,7 @@ func TestMatrixNamesHaveOneOrder(t *testing.T) {
 		"{include: [{b: 1, a: 2}]}": {"t[2,1]"},
 	} {
 		def := parse(t, "job_type: j\ntasks:\n  - {task_type: t, method: SHELL, script: x, matrix: "+text+"}\n")
-		d, err := def.Decide("t", nil, jobspec.Facts{})
+		d, err := def.Decide("t", nil, condition.Facts{})
 		if err != nil {
 			t.Fatal(err)
 		}

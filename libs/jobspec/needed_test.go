@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
 // TestTemplatesThatCanNeverBeRendered looks for values that are asked for before they can be known.
@@ -47,7 +48,7 @@ func TestTemplatesThatCanNeverBeRendered(t *testing.T) {
 		_, warnings, err := jobspec.Parse("job.yaml", []byte(strings.Replace(head, "JOB", job, 1)+own+"\n"))
 		got := ""
 		for _, w := range warnings {
-			if w.Code == jobspec.CodeUndefinedVariable {
+			if w.Code == source.CodeUndefinedVariable {
 				got += w.Message
 			}
 		}

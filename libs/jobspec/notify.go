@@ -4,6 +4,9 @@ import (
 	"net/mail"
 	"slices"
 	"strings"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // When notifications are sent.
@@ -48,17 +51,17 @@ type Audience struct {
 func (a Audience) Empty() bool { return len(a.Notify) == 0 && a.Webhook == nil }
 
 // writtenOut says that no template takes part in n.
-func writtenOut(n *node) bool {
-	if n.templated || n.keyed {
+func writtenOut(n *source.Node) bool {
+	if n.Templated || n.Keyed {
 		return false
 	}
-	for _, item := range n.items {
+	for _, item := range n.Items {
 		if !writtenOut(item) {
 			return false
 		}
 	}
-	for i := range n.pairs {
-		if !writtenOut(n.pairs[i].value) {
+	for i := range n.Pairs {
+		if !writtenOut(n.Pairs[i].Value) {
 			return false
 		}
 	}
@@ -73,46 +76,46 @@ const notifyExcept = "except"
 const maxRecipients = 200
 
 // notifications reads the mapping of channels to {recipients, when}, or a list of {channel, recipients, when}.
-func (r *reader) notifications(at *pair) []Notify {
+func (r *reader) notifications(at *source.Pair) []Notify {
 	var out []Notify
-	if at.value.kind != nodeList {
+	if at.Value.Kind != source.List {
 		except := false
-		r.mapping(at.value, func(p *pair) {
-			if p.key == notifyExcept {
-				except = r.condition(p.value, "notify."+notifyExcept)
+		r.mapping(at.Value, func(p *source.Pair) {
+			if p.Key == notifyExcept {
+				except = r.condition(p.Value, "notify."+notifyExcept)
 				return
 			}
-			if !slices.Contains(channels(), p.key) {
+			if !slices.Contains(channels(), p.Key) {
 				r.unknownField(p, channels())
 				return
 			}
-			out = append(out, r.notification(Notify{Channel: p.key, When: Always}, p.value))
+			out = append(out, r.notification(Notify{Channel: p.Key, When: Always}, p.Value))
 		}, at)
 		if except {
 			return nil
 		}
 		return out
 	}
-	for _, item := range r.mappings(at.value, "a notification") {
+	for _, item := range r.mappings(at.Value, "a notification") {
 		r.required(item, "channel", "email, slack or webhook")
 		out = append(out, r.notification(Notify{When: Always}, item))
 	}
 	return out
 }
 
-func (r *reader) notification(n Notify, at *node) Notify {
+func (r *reader) notification(n Notify, at *source.Node) Notify {
 	recipients := at // the short form holds recipients only
-	if at.kind == nodeMap {
+	if at.Kind == source.Map {
 		recipients = nil
 		listed := n.Channel == ""
-		for i := range at.pairs {
-			switch p := &at.pairs[i]; {
-			case p.key == "channel" && listed:
-				n.Channel = r.oneOf(p.value, "", channels())
-			case p.key == "recipients":
-				recipients = p.value
-			case p.key == "when":
-				n.When = r.moments(p.value, Always)
+		for i := range at.Pairs {
+			switch p := &at.Pairs[i]; {
+			case p.Key == "channel" && listed:
+				n.Channel = r.oneOf(p.Value, "", channels())
+			case p.Key == "recipients":
+				recipients = p.Value
+			case p.Key == "when":
+				n.When = r.moments(p.Value, Always)
 			case listed:
 				r.unknown(p, notificationFields)
 			default:
@@ -120,13 +123,13 @@ func (r *reader) notification(n Notify, at *node) Notify {
 			}
 		}
 	}
-	if recipients == nil || recipients.kind == nodeNull {
-		r.fault(at, CodeMissingField, "the field recipients is missing", "addresses, Slack channels or URLs")
+	if recipients == nil || recipients.Kind == source.Null {
+		r.fault(at, source.CodeMissingField, "the field recipients is missing", "addresses, Slack channels or URLs")
 		return n
 	}
 	items := r.list(recipients)
 	if len(items) > maxRecipients {
-		r.fault(recipients, CodeInvalidValue, "there are too many recipients", "at most "+textOf(maxRecipients))
+		r.fault(recipients, source.CodeInvalidValue, "there are too many recipients", "at most "+value.Text(maxRecipients))
 		return n
 	}
 	for _, it := range items {
@@ -147,7 +150,7 @@ func (r *reader) recipients(channel string, it item) []string {
 			one = strings.TrimSpace(it.text)
 		}
 		if !validRecipient(channel, one) {
-			r.fault(it.node, CodeInvalidValue, r.show(it.node)+" is no recipient of "+channel, "an address (email), a channel (slack) or a URL (webhook)")
+			r.fault(it.node, source.CodeInvalidValue, r.show(it.node)+" is no recipient of "+channel, "an address (email), a channel (slack) or a URL (webhook)")
 			return nil
 		}
 		if out = append(out, one); channel == ChannelWebhook {
@@ -166,42 +169,42 @@ func validRecipient(channel, text string) bool {
 		a, err := mail.ParseAddress(text)
 		return err == nil && a.Address == text
 	case ChannelWebhook:
-		return validURL(text)
+		return value.ValidURL(text)
 	}
 	return true
 }
 
 // webhook reads {url, headers, query}, or the URL alone.
-func (r *reader) webhook(at *pair) *Webhook {
-	if at.value.kind == nodeNull {
+func (r *reader) webhook(at *source.Pair) *Webhook {
+	if at.Value.Kind == source.Null {
 		return nil
 	}
 	w := &Webhook{}
-	if at.value.kind == nodeScalar {
-		w.URL = r.url(at.value)
+	if at.Value.Kind == source.Scalar {
+		w.URL = r.url(at.Value)
 		return w
 	}
-	r.mapping(at.value, func(p *pair) {
-		switch p.key {
+	r.mapping(at.Value, func(p *source.Pair) {
+		switch p.Key {
 		case "url":
-			w.URL = r.url(p.value)
+			w.URL = r.url(p.Value)
 		case "headers":
-			w.Headers = r.headers(p.value)
+			w.Headers = r.headers(p.Value)
 		case "query":
-			w.Query = r.texts(p.value)
+			w.Query = r.texts(p.Value)
 		default:
 			r.unknown(p, webhookFields)
 		}
 	}, at)
-	r.required(at.value, "url", "what is called")
+	r.required(at.Value, "url", "what is called")
 	return w
 }
 
 // url reads an address of the web.
-func (r *reader) url(n *node) string {
+func (r *reader) url(n *source.Node) string {
 	text, known := r.text(n)
-	if known && (len(text) > maxURL || !validURL(text)) {
-		r.fault(n, CodeInvalidValue, r.show(n)+" is no URL", "https://host/path")
+	if known && (len(text) > maxURL || !value.ValidURL(text)) {
+		r.fault(n, source.CodeInvalidValue, r.show(n)+" is no URL", "https://host/path")
 		return ""
 	}
 	return text

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 func TestNULIsRefusedWhereItStands(t *testing.T) {
@@ -38,23 +40,23 @@ func TestNULIsRefusedWhereItStands(t *testing.T) {
 			_, _, err := jobspec.Parse("job.yaml", []byte(text+"\n"))
 			lines := strings.Split(before, "\n")
 			place := "job.yaml:" + strconv.Itoa(len(lines)) + ":" + strconv.Itoa(len(lines[len(lines)-1])+1) + ": "
-			if err == nil || !strings.Contains(err.Error(), place) || !strings.Contains(err.Error(), jobspec.CodeEncoding) {
+			if err == nil || !strings.Contains(err.Error(), place) || !strings.Contains(err.Error(), source.CodeEncoding) {
 				t.Errorf("%q: %v, want %s", text, err, place)
 			}
 		}
 	}
 	for _, text := range []string{"job_type: j\njob_variables: {\"a\\0\": 1}" + tasks, task + "environment: {\"A\\0\": x}\n", "job_type: j\n\"b\\0\": 1" + tasks} {
-		if _, _, err := jobspec.Parse("job.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), jobspec.CodeEncoding) {
+		if _, _, err := jobspec.Parse("job.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), source.CodeEncoding) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
 }
 
 func TestTemplatesGiveNoNUL(t *testing.T) {
-	for _, value := range []string{`"a\x00"`, `"\u0000"`, `(fromJson "[\"\\u0000\"]")`, `"\xff"`, `(printf "%c" 0)`, `(Dict "\x00" 1)`} {
-		_, _, err := jobspec.Parse("job.yaml", []byte("job_type: j\ntasks:\n  - task_type: a\n    method: SHELL\n    script: ['echo {{"+value+"}}']\n"))
+	for _, val := range []string{`"a\x00"`, `"\u0000"`, `(fromJson "[\"\\u0000\"]")`, `"\xff"`, `(printf "%c" 0)`, `(Dict "\x00" 1)`} {
+		_, _, err := jobspec.Parse("job.yaml", []byte("job_type: j\ntasks:\n  - task_type: a\n    method: SHELL\n    script: ['echo {{"+val+"}}']\n"))
 		if err == nil || !strings.Contains(err.Error(), "job.yaml:5:") || !strings.Contains(err.Error(), "the character NUL") {
-			t.Errorf("%s: %v", value, err)
+			t.Errorf("%s: %v", val, err)
 		}
 	}
 }
@@ -62,7 +64,7 @@ func TestTemplatesGiveNoNUL(t *testing.T) {
 func TestParametersHoldNoNUL(t *testing.T) {
 	def := parse(t, hello)
 	for name, v := range map[string]any{"a": "\x00", "b": []any{"\xff"}, "c": map[string]any{"\x00": 1}, "d": map[string]any{"x": []any{"a\x00"}}} {
-		if _, err := def.CheckParams(jobspec.Vars{name: v}); err == nil || !strings.Contains(err.Error(), "holds the character NUL") {
+		if _, err := def.CheckParams(value.Vars{name: v}); err == nil || !strings.Contains(err.Error(), "holds the character NUL") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

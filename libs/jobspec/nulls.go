@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
 // A field of the language that is null is a field that is not there. What has keys of the user's own choice (variables,
@@ -109,48 +111,48 @@ func together(rules []*shapeRule) *shapeRule {
 
 // withoutNulls returns n without the fields that are null. What an alias names may stand elsewhere too, so a node that
 // changes is another one.
-func withoutNulls(n *node, rule *shapeRule) *node {
+func withoutNulls(n *source.Node, rule *shapeRule) *source.Node {
 	if n == nil || rule == nil {
 		return n
 	}
-	switch n.kind {
-	case nodeList:
-		items := n.items
-		for i, item := range n.items {
+	switch n.Kind {
+	case source.List:
+		items := n.Items
+		for i, item := range n.Items {
 			if next := withoutNulls(item, rule.items); next != item {
-				if &items[0] == &n.items[0] {
+				if &items[0] == &n.Items[0] {
 					items = slices.Clone(items)
 				}
 				items[i] = next
 			}
 		}
-		if len(items) > 0 && &items[0] != &n.items[0] {
+		if len(items) > 0 && &items[0] != &n.Items[0] {
 			other := *n
-			other.items = items
+			other.Items = items
 			return &other
 		}
-	case nodeMap:
-		pairs, changed := make([]pair, 0, len(n.pairs)), false
-		for _, p := range n.pairs {
-			of, isField := rule.fields[p.key]
+	case source.Map:
+		pairs, changed := make([]source.Pair, 0, len(n.Pairs)), false
+		for _, p := range n.Pairs {
+			of, isField := rule.fields[p.Key]
 			if !isField {
 				of = rule.values
 			}
-			if isField && p.value.kind == nodeNull {
+			if isField && p.Value.Kind == source.Null {
 				changed = true
 				continue
 			}
-			if next := withoutNulls(p.value, of); next != p.value {
-				p.value, changed = next, true
+			if next := withoutNulls(p.Value, of); next != p.Value {
+				p.Value, changed = next, true
 			}
 			pairs = append(pairs, p)
 		}
 		if changed {
 			other := *n
-			other.pairs = pairs
+			other.Pairs = pairs
 			return &other
 		}
-	case nodeNull, nodeScalar:
+	case source.Null, source.Scalar:
 	}
 	return n
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
 // nodesOf is what the reader makes of a document, without places.
@@ -19,10 +21,10 @@ func nodesOf(t *testing.T, doc *yaml.Node) any {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &collector{}
-	root, nulls := readYAML(text, c, func(line, column int) (int, int) { return line, column })
+	c := &source.Collector{}
+	root, nulls := source.ReadYAML(text, c, func(line, column int) (int, int) { return line, column })
 	if root == nil {
-		t.Fatal(c.list)
+		t.Fatal(c.List)
 	}
 	if nulls {
 		root = withoutNulls(root, jobRule())
@@ -30,32 +32,32 @@ func nodesOf(t *testing.T, doc *yaml.Node) any {
 	return withoutPlaces(root)
 }
 
-func withoutPlaces(n *node) any {
-	switch n.kind {
-	case nodeNull:
+func withoutPlaces(n *source.Node) any {
+	switch n.Kind {
+	case source.Null:
 		return nil
-	case nodeList:
+	case source.List:
 		out := []any{}
-		for _, item := range n.items {
+		for _, item := range n.Items {
 			out = append(out, withoutPlaces(item))
 		}
 		return out
-	case nodeMap:
+	case source.Map:
 		out := map[string]any{}
-		for _, p := range n.pairs {
-			out[p.key] = withoutPlaces(p.value)
+		for _, p := range n.Pairs {
+			out[p.Key] = withoutPlaces(p.Value)
 		}
 		return out
-	case nodeScalar:
+	case source.Scalar:
 	}
-	return n.text
+	return n.Text
 }
 
 // fateOf is what becomes of a text, without places.
 func fateOf(t *testing.T, text string) []string {
 	t.Helper()
 	def, warnings, err := Parse("job.yaml", []byte(text))
-	var problems Problems
+	var problems source.Problems
 	if err != nil && !errors.As(err, &problems) {
 		t.Fatal(err)
 	}
@@ -157,7 +159,7 @@ func TestNullFieldsAreTaken(t *testing.T) {
 		}
 	}
 	for _, missing := range []string{"job_type: ~\ntasks: [{task_type: a, method: SHELL, script: x}]\n", "job_type: j\ntasks: ~\n", "job_type: j\ntasks: [{task_type: ~, method: SHELL, script: x}]\n"} {
-		if fate := fateOf(t, missing); len(fate) == 0 || !strings.HasPrefix(fate[0], CodeMissingField) {
+		if fate := fateOf(t, missing); len(fate) == 0 || !strings.HasPrefix(fate[0], source.CodeMissingField) {
 			t.Errorf("%s: %v", missing, fate)
 		}
 	}
@@ -165,7 +167,7 @@ func TestNullFieldsAreTaken(t *testing.T) {
 
 func TestNullOfOtherKeysStays(t *testing.T) {
 	_, _, err := Parse("job.yaml", []byte("job_type: j\nfoo: ~\nretry: ~\ntimeout:\ntimeouts: {bar: ~, run: null}\ntasks: [{task_type: a, method: SHELL, script: x, retry: ~, nothing: ~}]\n"))
-	if err == nil || strings.Count(err.Error(), CodeUnknownField) != 3 {
+	if err == nil || strings.Count(err.Error(), source.CodeUnknownField) != 3 {
 		t.Error(err)
 	}
 	def, _, err := Parse("job.yaml", []byte(`job_type: j

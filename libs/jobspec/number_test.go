@@ -6,16 +6,17 @@ import (
 	"testing"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // throughJSON is what becomes of values between the services: JSON.
-func throughJSON(t *testing.T, vars jobspec.Vars) jobspec.Vars {
+func throughJSON(t *testing.T, vars value.Vars) value.Vars {
 	t.Helper()
 	raw, err := json.Marshal(vars)
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := jobspec.Vars{}
+	out := value.Vars{}
 	if err := json.Unmarshal(raw, &out); err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +51,7 @@ tasks:
     script: x
 `)
 		// p: a number of JSON, t: text.
-		params, err := def.CheckParams(jobspec.Vars{"p": json.Number(digits), "t": digits, "j": `{"a":[` + digits + `]}`})
+		params, err := def.CheckParams(value.Vars{"p": json.Number(digits), "t": digits, "j": `{"a":[` + digits + `]}`})
 		if err != nil {
 			t.Errorf("%s: %v", digits, err)
 			continue
@@ -115,7 +116,7 @@ tasks: [{task_type: a, method: SHELL, script: x}]
 params: [{name: n, type: int}, {name: m, type: number}, {name: j, type: json}]
 tasks: [{task_type: a, method: SHELL, script: x}]
 `)
-	_, err = def.CheckParams(jobspec.Vars{"n": 1e16, "m": "1e400", "j": `{"x":1e400}`, "free": json.Number("1e400")})
+	_, err = def.CheckParams(value.Vars{"n": 1e16, "m": "1e400", "j": `{"x":1e400}`, "free": json.Number("1e400")})
 	expectProblems(t, err,
 		`job.yaml: the parameter "free" holds a number that is too large or too small, expected numbers of at most 1.8e308, or text [INVALID_PARAM]`,
 		`job.yaml: the parameter "n" has a value that is not allowed, expected a whole number; one of this size as text, so that it keeps its digits`,
@@ -136,7 +137,7 @@ func TestFunctionsCountAllDigits(t *testing.T) {
 		`{{.big | printf "%v %s %d" .big .big}}`:                                      manyDigits + " " + manyDigits + " " + manyDigits,
 		`{{print .big}} {{len (print .big)}} {{if .big}}yes{{end}} {{.big | toJson}}`: manyDigits + " 23 yes " + manyDigits,
 	} {
-		p := plan(t, "job_type: j\ntasks:\n  - task_type: a\n    method: SHELL\n    script: ['"+text+"']\n", jobspec.Vars{
+		p := plan(t, "job_type: j\ntasks:\n  - task_type: a\n    method: SHELL\n    script: ['"+text+"']\n", value.Vars{
 			"big": json.Number(manyDigits), "same": json.Number("1234567890123456789012.3e1"), "near": 9007199254740992.0,
 		})
 		if got := p.Tasks[0].Spec.Script[0]; got != want {
@@ -147,7 +148,7 @@ func TestFunctionsCountAllDigits(t *testing.T) {
 
 func TestConditionsSeeLargeNumbers(t *testing.T) {
 	def := parse(t, "job_type: j\nskip_if: params.n > 12345678901234567889u && params.l.exists(x, x > 1e22)\ntasks: [{task_type: a, method: SHELL, script: x}]\n")
-	p, err := def.Plan(jobspec.Vars{"n": json.Number("12345678901234567890"), "l": []any{json.Number(manyDigits)}})
+	p, err := def.Plan(value.Vars{"n": json.Number("12345678901234567890"), "l": []any{json.Number(manyDigits)}})
 	if err != nil || !p.Skip {
 		t.Error(p, err)
 	}
@@ -159,7 +160,7 @@ func TestJSONParametersAreReadOnce(t *testing.T) {
 	for text, want := range map[string]string{
 		`"123"`: `"123"`, `"[1]"`: `"[1]"`, `"null"`: `"null"`, `"str"`: `"str"`, `""`: `""`, `"\"1\""`: `"\"1\""`, `null`: `null`, `123`: `123`, `[1]`: `[1]`, `{"a":"1"}`: `{"a":"1"}`,
 	} {
-		params, err := old.CheckParams(jobspec.Vars{"v": text, "w": `"7"`})
+		params, err := old.CheckParams(value.Vars{"v": text, "w": `"7"`})
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 			continue
@@ -182,7 +183,7 @@ func TestJSONParametersAreReadOnce(t *testing.T) {
 			t.Errorf("%s: %v %v", text, p, err)
 		}
 	}
-	if _, err := old.CheckParams(jobspec.Vars{"v": "str"}); err == nil {
+	if _, err := old.CheckParams(value.Vars{"v": "str"}); err == nil {
 		t.Error("what is no JSON is taken")
 	}
 }

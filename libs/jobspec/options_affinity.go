@@ -1,6 +1,10 @@
 package jobspec
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
+)
 
 // The long names are those of Kubernetes, in the spelling of the language.
 const (
@@ -12,13 +16,13 @@ func nodeOperators() []string {
 	return []string{"In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"}
 }
 
-func (r *reader) affinity(at *pair) *Affinity {
-	if at.value.kind == nodeNull {
+func (r *reader) affinity(at *source.Pair) *Affinity {
+	if at.Value.Kind == source.Null {
 		return nil
 	}
 	a := &Affinity{}
-	r.mapping(at.value, func(p *pair) {
-		switch p.key {
+	r.mapping(at.Value, func(p *source.Pair) {
+		switch p.Key {
 		case "node_affinity":
 			if inner := r.affinity(p); inner != nil {
 				*a = *inner
@@ -26,7 +30,7 @@ func (r *reader) affinity(at *pair) *Affinity {
 		case requiredAffinity:
 			a.Required = r.requiredTerms(p)
 		case preferredAffinity:
-			a.Preferred = r.preferredTerms(p.value)
+			a.Preferred = r.preferredTerms(p.Value)
 		default:
 			r.unknown(p, affinityFields)
 		}
@@ -34,34 +38,34 @@ func (r *reader) affinity(at *pair) *Affinity {
 	return a
 }
 
-func (r *reader) requiredTerms(at *pair) []NodeTerm {
+func (r *reader) requiredTerms(at *source.Pair) []NodeTerm {
 	var out []NodeTerm
-	r.mapping(at.value, func(p *pair) {
-		if p.key != "node_selector_terms" {
+	r.mapping(at.Value, func(p *source.Pair) {
+		if p.Key != "node_selector_terms" {
 			r.unknown(p, requiredAffinityFields)
 			return
 		}
-		for _, item := range r.mappings(p.value, "a term") {
+		for _, item := range r.mappings(p.Value, "a term") {
 			out = append(out, r.nodeTerm(item))
 		}
 	}, at)
 	return out
 }
 
-func (r *reader) preferredTerms(n *node) []PreferredTerm {
+func (r *reader) preferredTerms(n *source.Node) []PreferredTerm {
 	var out []PreferredTerm
 	for _, item := range r.mappings(n, "a term") {
 		t := PreferredTerm{Weight: 1}
-		for i := range item.pairs {
-			switch p := &item.pairs[i]; p.key {
+		for i := range item.Pairs {
+			switch p := &item.Pairs[i]; p.Key {
 			case "weight":
-				t.Weight, _ = r.integer(p.value, 1, 100)
+				t.Weight, _ = r.integer(p.Value, 1, 100)
 			case "preference":
-				if p.value.kind != nodeMap {
-					r.fault(p.value, CodeInvalidType, "a preference is "+p.value.kind.String(), "a mapping")
+				if p.Value.Kind != source.Map {
+					r.fault(p.Value, source.CodeInvalidType, "a preference is "+p.Value.Kind.String(), "a mapping")
 					continue
 				}
-				t.Term = r.nodeTerm(p.value)
+				t.Term = r.nodeTerm(p.Value)
 			default:
 				r.unknown(p, preferredFields)
 			}
@@ -71,14 +75,14 @@ func (r *reader) preferredTerms(n *node) []PreferredTerm {
 	return out
 }
 
-func (r *reader) nodeTerm(n *node) NodeTerm {
+func (r *reader) nodeTerm(n *source.Node) NodeTerm {
 	t := NodeTerm{}
-	for i := range n.pairs {
-		switch p := &n.pairs[i]; p.key {
+	for i := range n.Pairs {
+		switch p := &n.Pairs[i]; p.Key {
 		case "match_expressions":
-			t.Expressions = r.nodeExpressions(p.value)
+			t.Expressions = r.nodeExpressions(p.Value)
 		case "match_fields":
-			t.Fields = r.nodeExpressions(p.value)
+			t.Fields = r.nodeExpressions(p.Value)
 		default:
 			r.unknown(p, nodeTermFields)
 		}
@@ -86,18 +90,18 @@ func (r *reader) nodeTerm(n *node) NodeTerm {
 	return t
 }
 
-func (r *reader) nodeExpressions(n *node) []NodeExpression {
+func (r *reader) nodeExpressions(n *source.Node) []NodeExpression {
 	var out []NodeExpression
 	for _, item := range r.mappings(n, "an expression") {
 		e := NodeExpression{Operator: "In"}
-		for i := range item.pairs {
-			switch p := &item.pairs[i]; p.key {
+		for i := range item.Pairs {
+			switch p := &item.Pairs[i]; p.Key {
 			case "key":
-				e.Key = r.short(p.value)
+				e.Key = r.short(p.Value)
 			case "operator":
-				e.Operator = r.oneOf(p.value, "In", nodeOperators())
+				e.Operator = r.oneOf(p.Value, "In", nodeOperators())
 			case "values":
-				e.Values = textsOf(r.list(p.value))
+				e.Values = textsOf(r.list(p.Value))
 			default:
 				r.unknown(p, nodeExpressionFields)
 			}
@@ -111,13 +115,13 @@ func (r *reader) nodeExpressions(n *node) []NodeExpression {
 func taintEffects() []string { return []string{"NoSchedule", "PreferNoSchedule", "NoExecute"} }
 
 // tolerations reads the mapping of key=value to an effect, or a list of {key, operator, value, effect}.
-func (r *reader) tolerations(n *node) []Toleration {
+func (r *reader) tolerations(n *source.Node) []Toleration {
 	var out []Toleration
-	if n.kind == nodeMap {
-		for i := range n.pairs {
-			p := &n.pairs[i]
-			t := Toleration{Operator: "Exists", Effect: r.oneOf(p.value, "", taintEffects())}
-			key, value, found := strings.Cut(p.key, "=")
+	if n.Kind == source.Map {
+		for i := range n.Pairs {
+			p := &n.Pairs[i]
+			t := Toleration{Operator: "Exists", Effect: r.oneOf(p.Value, "", taintEffects())}
+			key, value, found := strings.Cut(p.Key, "=")
 			if t.Key = key; found && value != "" {
 				t.Operator, t.Value = "Equal", value
 			}
@@ -127,8 +131,8 @@ func (r *reader) tolerations(n *node) []Toleration {
 	}
 	for _, item := range r.mappings(n, "a toleration") {
 		t := Toleration{}
-		for i := range item.pairs {
-			r.tolerationField(&t, &item.pairs[i])
+		for i := range item.Pairs {
+			r.tolerationField(&t, &item.Pairs[i])
 		}
 		if t.Operator == "" {
 			t.Operator = "Equal"
@@ -141,18 +145,18 @@ func (r *reader) tolerations(n *node) []Toleration {
 	return out
 }
 
-func (r *reader) tolerationField(t *Toleration, p *pair) {
-	switch p.key {
+func (r *reader) tolerationField(t *Toleration, p *source.Pair) {
+	switch p.Key {
 	case "key":
-		t.Key = r.short(p.value)
+		t.Key = r.short(p.Value)
 	case "operator":
-		t.Operator = r.oneOf(p.value, "", []string{"Equal", "Exists"})
+		t.Operator = r.oneOf(p.Value, "", []string{"Equal", "Exists"})
 	case "value":
-		t.Value = r.short(p.value)
+		t.Value = r.short(p.Value)
 	case "effect":
-		t.Effect = r.oneOf(p.value, "", taintEffects())
+		t.Effect = r.oneOf(p.Value, "", taintEffects())
 	case "toleration_seconds":
-		seconds, _ := r.integer(p.value, 0, maxTokenSeconds)
+		seconds, _ := r.integer(p.Value, 0, maxTokenSeconds)
 		t.Seconds = int64(seconds)
 	default:
 		r.unknown(p, tolerationFields)

@@ -4,31 +4,33 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
 // container reads container or helper.
-func (r *reader) container(at *pair) *Container {
-	if at.value.kind == nodeNull {
+func (r *reader) container(at *source.Pair) *Container {
+	if at.Value.Kind == source.Null {
 		return nil
 	}
-	if at.value.kind == nodeScalar { // the short form names the image
-		return &Container{Image: r.short(at.value)}
+	if at.Value.Kind == source.Scalar { // the short form names the image
+		return &Container{Image: r.short(at.Value)}
 	}
 	c := &Container{}
-	r.mapping(at.value, func(p *pair) {
+	r.mapping(at.Value, func(p *source.Pair) {
 		if !r.limit(&c.Limits, p) && !r.image(c, p) && !r.containerMount(c, p) {
 			r.unknown(p, containerFields)
 		}
 	}, at)
-	r.checkLimits(&c.Limits, at.value)
+	r.checkLimits(&c.Limits, at.Value)
 	return c
 }
 
-func (r *reader) image(c *Container, p *pair) bool {
-	n := p.value
-	switch p.key {
+func (r *reader) image(c *Container, p *source.Pair) bool {
+	n := p.Value
+	switch p.Key {
 	case "image":
-		if n.kind == nodeMap {
+		if n.Kind == source.Map {
 			r.imageDefinition(c, p)
 			return true
 		}
@@ -49,9 +51,9 @@ func (r *reader) image(c *Container, p *pair) bool {
 	return true
 }
 
-func (r *reader) containerMount(c *Container, p *pair) bool {
-	n := p.value
-	switch p.key {
+func (r *reader) containerMount(c *Container, p *source.Pair) bool {
+	n := p.Value
+	switch p.Key {
 	case "volumes":
 		c.Volumes = r.volumes(n)
 	case "volume_driver":
@@ -68,21 +70,21 @@ func (r *reader) containerMount(c *Container, p *pair) bool {
 	return true
 }
 
-func (r *reader) imageDefinition(c *Container, at *pair) {
-	r.mapping(at.value, func(p *pair) {
-		switch p.key {
+func (r *reader) imageDefinition(c *Container, at *source.Pair) {
+	r.mapping(at.Value, func(p *source.Pair) {
+		switch p.Key {
 		case "name":
 			if c.Image == "" {
-				c.Image = r.short(p.value)
+				c.Image = r.short(p.Value)
 			}
 		case "alias":
-			c.Alias = r.short(p.value)
+			c.Alias = r.short(p.Value)
 		case "command":
-			c.Command = textsOf(r.list(p.value))
+			c.Command = textsOf(r.list(p.Value))
 		case "entrypoint":
-			c.Entrypoint = textsOf(r.list(p.value))
+			c.Entrypoint = textsOf(r.list(p.Value))
 		case "ports":
-			c.Ports = r.ports(p.value)
+			c.Ports = r.ports(p.Value)
 		default:
 			r.unknown(p, imageFields)
 		}
@@ -90,34 +92,34 @@ func (r *reader) imageDefinition(c *Container, at *pair) {
 }
 
 // limit reads one of the limits and requests.
-func (r *reader) limit(l *Limits, p *pair) bool {
-	switch p.key {
+func (r *reader) limit(l *Limits, p *source.Pair) bool {
+	switch p.Key {
 	case "cpu_limit":
-		l.CPULimit = r.cpu(p.value)
+		l.CPULimit = r.cpu(p.Value)
 	case "cpu_request":
-		l.CPURequest = r.cpu(p.value)
+		l.CPURequest = r.cpu(p.Value)
 	case "memory_limit":
-		l.MemoryLimit = r.memory(p.value)
+		l.MemoryLimit = r.memory(p.Value)
 	case "memory_request":
-		l.MemoryRequest = r.memory(p.value)
+		l.MemoryRequest = r.memory(p.Value)
 	case "ephemeral_storage_limit":
-		l.EphemeralLimit = r.memory(p.value)
+		l.EphemeralLimit = r.memory(p.Value)
 	case "ephemeral_storage_request":
-		l.EphemeralRequest = r.memory(p.value)
+		l.EphemeralRequest = r.memory(p.Value)
 	default:
 		return false
 	}
 	return true
 }
 
-func (r *reader) checkLimits(l *Limits, n *node) {
+func (r *reader) checkLimits(l *Limits, n *source.Node) {
 	for _, c := range [...]struct {
 		name           string
 		limit, request int64
 	}{{"cpu", l.CPULimit, l.CPURequest}, {"memory", l.MemoryLimit, l.MemoryRequest}, {"ephemeral_storage", l.EphemeralLimit, l.EphemeralRequest}} {
 		if c.limit > 0 && c.request > c.limit {
-			at := n.get(c.name + "_request")
-			r.fault(at, CodeInvalidValue, c.name+"_request is above "+c.name+"_limit", "a request up to the limit")
+			at := n.Get(c.name + "_request")
+			r.fault(at, source.CodeInvalidValue, c.name+"_request is above "+c.name+"_limit", "a request up to the limit")
 		}
 	}
 }
@@ -127,28 +129,28 @@ func protocols() []string { return []string{"TCP", "UDP", "SCTP"} }
 const maxPort = 65_535
 
 // ports reads numbers, or {number, protocol, name}.
-func (r *reader) ports(n *node) []Port {
+func (r *reader) ports(n *source.Node) []Port {
 	items := r.entries(n, "a port")
 	if len(items) > maxPorts {
-		r.fault(n, CodeInvalidValue, "there are too many ports", fmt.Sprintf("at most %d", maxPorts))
+		r.fault(n, source.CodeInvalidValue, "there are too many ports", fmt.Sprintf("at most %d", maxPorts))
 		return nil
 	}
 	out := make([]Port, 0, len(items))
 	for _, item := range items {
 		p := Port{Protocol: "TCP"}
-		if item.kind != nodeMap {
+		if item.Kind != source.Map {
 			p.Number, _ = r.integer(item, 1, maxPort)
 			out = append(out, p)
 			continue
 		}
-		for i := range item.pairs {
-			switch f := &item.pairs[i]; f.key {
+		for i := range item.Pairs {
+			switch f := &item.Pairs[i]; f.Key {
 			case "number":
-				p.Number, _ = r.integer(f.value, 1, maxPort)
+				p.Number, _ = r.integer(f.Value, 1, maxPort)
 			case "protocol":
-				p.Protocol = r.oneOf(f.value, "TCP", protocols())
+				p.Protocol = r.oneOf(f.Value, "TCP", protocols())
 			case "name":
-				p.Name = r.short(f.value)
+				p.Name = r.short(f.Value)
 			default:
 				r.unknown(f, portFields)
 			}
@@ -160,18 +162,18 @@ func (r *reader) ports(n *node) []Port {
 }
 
 // envFrom reads {secret_ref or config_map_ref, prefix}. A reference is a name, or {name}.
-func (r *reader) envFrom(n *node) []EnvFrom {
+func (r *reader) envFrom(n *source.Node) []EnvFrom {
 	var out []EnvFrom
 	for _, item := range r.mappings(n, "an entry of env_from") {
 		e := EnvFrom{}
-		for i := range item.pairs {
-			switch p := &item.pairs[i]; p.key {
+		for i := range item.Pairs {
+			switch p := &item.Pairs[i]; p.Key {
 			case "secret_ref":
 				e.Secret = r.reference(p)
 			case "config_map_ref":
 				e.ConfigMap = r.reference(p)
 			case "prefix":
-				e.Prefix = r.short(p.value)
+				e.Prefix = r.short(p.Value)
 			default:
 				r.unknown(p, envFromFields)
 			}
@@ -182,20 +184,20 @@ func (r *reader) envFrom(n *node) []EnvFrom {
 	return out
 }
 
-func (r *reader) envValueFrom(n *node) []EnvValueFrom {
+func (r *reader) envValueFrom(n *source.Node) []EnvValueFrom {
 	var out []EnvValueFrom
 	for _, item := range r.mappings(n, "an entry of env_value_from") {
 		e := EnvValueFrom{}
-		for i := range item.pairs {
-			switch p := &item.pairs[i]; p.key {
+		for i := range item.Pairs {
+			switch p := &item.Pairs[i]; p.Key {
 			case "name":
-				e.Name = r.short(p.value)
+				e.Name = r.short(p.Value)
 			case "secret_name":
-				e.Secret = r.short(p.value)
+				e.Secret = r.short(p.Value)
 			case "config_map_name":
-				e.ConfigMap = r.short(p.value)
+				e.ConfigMap = r.short(p.Value)
 			case "key":
-				e.Key = r.short(p.value)
+				e.Key = r.short(p.Value)
 			default:
 				r.unknown(p, envValueFields)
 			}
@@ -209,41 +211,41 @@ func (r *reader) envValueFrom(n *node) []EnvValueFrom {
 }
 
 // reference reads a name, or a mapping with a name.
-func (r *reader) reference(at *pair) string {
-	if at.value.kind != nodeMap {
-		return r.short(at.value)
+func (r *reader) reference(at *source.Pair) string {
+	if at.Value.Kind != source.Map {
+		return r.short(at.Value)
 	}
 	name := ""
-	r.mapping(at.value, func(p *pair) {
-		if p.key == "name" {
-			name = r.short(p.value)
+	r.mapping(at.Value, func(p *source.Pair) {
+		if p.Key == "name" {
+			name = r.short(p.Value)
 			return
 		}
 		r.unknown(p, referenceFields)
 	}, at)
-	r.required(at.value, "name", "the name of what it refers to")
+	r.required(at.Value, "name", "the name of what it refers to")
 	return name
 }
 
 // either reports a mapping that does not hold exactly one of two keys.
-func (r *reader) either(n *node, first, second string) {
-	switch has := n.get(first) != nil; {
-	case has && n.get(second) != nil:
-		r.fault(n, CodeConflict, first+" and "+second+" are both given", "one of them")
-	case !has && n.get(second) == nil:
-		r.fault(n, CodeMissingField, "neither "+first+" nor "+second+" is given", "one of them")
+func (r *reader) either(n *source.Node, first, second string) {
+	switch has := n.Get(first) != nil; {
+	case has && n.Get(second) != nil:
+		r.fault(n, source.CodeConflict, first+" and "+second+" are both given", "one of them")
+	case !has && n.Get(second) == nil:
+		r.fault(n, source.CodeMissingField, "neither "+first+" nor "+second+" is given", "one of them")
 	}
 }
 
 // services reads the list of sidecars; in the form of a mapping the keys are their names.
-func (r *reader) services(n *node) []Sidecar {
+func (r *reader) services(n *source.Node) []Sidecar {
 	var out []Sidecar
-	add := func(name string, item *node) {
+	add := func(name string, item *source.Node) {
 		out = append(out, r.service(name, item))
 	}
-	if n.kind == nodeMap && !slices.ContainsFunc(n.pairs, func(p pair) bool { return p.value.kind != nodeMap }) {
-		for i := range n.pairs {
-			add(n.pairs[i].key, n.pairs[i].value)
+	if n.Kind == source.Map && !slices.ContainsFunc(n.Pairs, func(p source.Pair) bool { return p.Value.Kind != source.Map }) {
+		for i := range n.Pairs {
+			add(n.Pairs[i].Key, n.Pairs[i].Value)
 		}
 	} else {
 		for _, item := range r.mappings(n, "a service") {
@@ -251,23 +253,23 @@ func (r *reader) services(n *node) []Sidecar {
 		}
 	}
 	if len(out) > maxServices {
-		r.fault(n, CodeInvalidValue, "there are too many services", fmt.Sprintf("at most %d", maxServices))
+		r.fault(n, source.CodeInvalidValue, "there are too many services", fmt.Sprintf("at most %d", maxServices))
 		return nil
 	}
 	seen := map[string]bool{}
 	for _, s := range out {
 		if seen[s.Name] && s.Name != "" {
-			r.fault(n, CodeDuplicateKey, "a service is defined twice: "+quoteName(s.Name), "each name once")
+			r.fault(n, source.CodeDuplicateKey, "a service is defined twice: "+source.QuoteName(s.Name), "each name once")
 		}
 		seen[s.Name] = true
 	}
 	return out
 }
 
-func (r *reader) service(name string, n *node) Sidecar {
+func (r *reader) service(name string, n *source.Node) Sidecar {
 	s := Sidecar{Name: name, Instances: 1}
-	for i := range n.pairs {
-		if p := &n.pairs[i]; !r.limit(&s.Limits, p) && !r.serviceField(&s, p) {
+	for i := range n.Pairs {
+		if p := &n.Pairs[i]; !r.limit(&s.Limits, p) && !r.serviceField(&s, p) {
 			r.unknown(p, serviceFields)
 		}
 	}
@@ -279,9 +281,9 @@ func (r *reader) service(name string, n *node) Sidecar {
 	return s
 }
 
-func (r *reader) serviceField(s *Sidecar, p *pair) bool {
-	n := p.value
-	switch p.key {
+func (r *reader) serviceField(s *Sidecar, p *source.Pair) bool {
+	n := p.Value
+	switch p.Key {
 	case "name":
 		if s.Name == "" {
 			s.Name = strings.TrimSpace(r.short(n))

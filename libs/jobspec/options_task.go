@@ -5,6 +5,9 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // Bounds of options.
@@ -17,16 +20,16 @@ const (
 )
 
 // option reads a field about containers, pods, artifacts or the cache. It returns false when the key is none of these.
-func (r *taskFieldReader) option(p *pair) bool {
-	switch p.key {
+func (r *taskFieldReader) option(p *source.Pair) bool {
+	switch p.Key {
 	case "container":
 		r.mainContainer(p)
 	case "webhook":
 		r.t.task.Webhook = r.webhook(p)
 	case "secrets":
-		r.t.task.Secrets = r.secrets(p.value)
+		r.t.task.Secrets = r.secrets(p.Value)
 	case "resources":
-		r.t.task.Resources = r.resources(p.value)
+		r.t.task.Resources = r.resources(p.Value)
 	default:
 		return r.podOption(p) || r.fileOption(p)
 	}
@@ -40,9 +43,9 @@ func (r *taskFieldReader) options() *Options {
 	return r.t.task.Spec.Options
 }
 
-func (r *taskFieldReader) podOption(p *pair) bool {
-	n := p.value
-	switch p.key {
+func (r *taskFieldReader) podOption(p *source.Pair) bool {
+	n := p.Value
+	switch p.Key {
 	case "name":
 		r.options().Name = r.short(n)
 	case "helper":
@@ -79,9 +82,9 @@ func (r *taskFieldReader) podOption(p *pair) bool {
 	return true
 }
 
-func (r *taskFieldReader) fileOption(p *pair) bool {
-	n := p.value
-	switch p.key {
+func (r *taskFieldReader) fileOption(p *source.Pair) bool {
+	n := p.Value
+	switch p.Key {
 	case "artifacts":
 		r.options().Artifacts = r.artifacts(p)
 	case "artifacts_dir":
@@ -101,7 +104,7 @@ func (r *taskFieldReader) fileOption(p *pair) bool {
 }
 
 // mainContainer reads the container of the script. The limits of any process are in the Spec as well.
-func (r *taskFieldReader) mainContainer(p *pair) {
+func (r *taskFieldReader) mainContainer(p *source.Pair) {
 	c := r.container(p)
 	if c == nil {
 		return
@@ -115,60 +118,60 @@ func (r *taskFieldReader) mainContainer(p *pair) {
 	}
 }
 
-func (r *reader) artifacts(at *pair) *Artifacts {
-	if at.value.kind == nodeNull {
+func (r *reader) artifacts(at *source.Pair) *Artifacts {
+	if at.Value.Kind == source.Null {
 		return nil
 	}
 	a := &Artifacts{When: OnSuccess}
-	r.mapping(at.value, func(p *pair) {
-		switch r.misspelled(p, at.value, "artifacts") {
+	r.mapping(at.Value, func(p *source.Pair) {
+		switch r.misspelled(p, at.Value, "artifacts") {
 		case "paths":
-			a.Paths = r.paths(p.value)
+			a.Paths = r.paths(p.Value)
 		case "when":
-			a.When = r.moments(p.value, OnSuccess)
+			a.When = r.moments(p.Value, OnSuccess)
 		case "expires_after":
-			a.ExpiresAfter = r.durationUpTo(p.value, maxExpiry)
+			a.ExpiresAfter = r.durationUpTo(p.Value, maxExpiry)
 		default:
 			r.unknown(p, artifactFields)
 		}
 	}, at)
-	r.required(at.value, "paths", "the files to keep")
+	r.required(at.Value, "paths", "the files to keep")
 	return a
 }
 
-func (r *taskFieldReader) cache(at *pair) *Cache {
-	if at.value.kind == nodeNull {
+func (r *taskFieldReader) cache(at *source.Pair) *Cache {
+	if at.Value.Kind == source.Null {
 		return nil
 	}
 	c := &Cache{}
-	r.mapping(at.value, func(p *pair) {
-		switch r.misspelled(p, at.value, "cache") {
+	r.mapping(at.Value, func(p *source.Pair) {
+		switch r.misspelled(p, at.Value, "cache") {
 		case "key":
-			c.Key = r.short(p.value)
+			c.Key = r.short(p.Value)
 		case "key_paths":
-			c.KeyPaths = r.paths(p.value)
+			c.KeyPaths = r.paths(p.Value)
 		case "paths":
-			c.Paths = r.paths(p.value)
+			c.Paths = r.paths(p.Value)
 		case "expires_after":
-			c.ExpiresAfter = r.durationUpTo(p.value, maxExpiry)
+			c.ExpiresAfter = r.durationUpTo(p.Value, maxExpiry)
 		default:
 			r.unknown(p, cacheFields)
 		}
 	}, at)
-	r.required(at.value, "paths", "the files to keep")
-	r.cacheKey(c, at.value)
+	r.required(at.Value, "paths", "the files to keep")
+	r.cacheKey(c, at.Value)
 	return c
 }
 
 // secrets reads names, or {name, env, file}. A name alone is delivered in a variable: of the same name, or of the name
 // in capitals with _ for what no variable can hold.
-func (r *reader) secrets(n *node) []Secret {
+func (r *reader) secrets(n *source.Node) []Secret {
 	var out []Secret
 	for _, item := range r.entries(n, "a secret") {
 		s := Secret{}
-		if item.kind == nodeMap {
-			for i := range item.pairs {
-				r.secretField(&s, &item.pairs[i])
+		if item.Kind == source.Map {
+			for i := range item.Pairs {
+				r.secretField(&s, &item.Pairs[i])
 			}
 			r.required(item, "name", "the name of the secret")
 		} else {
@@ -178,28 +181,28 @@ func (r *reader) secrets(n *node) []Secret {
 			s.Env = envNameOf(s.Name)
 		}
 		if slices.ContainsFunc(out, func(o Secret) bool { return o.Name == s.Name && o.Env == s.Env && o.File == s.File }) {
-			r.fault(item, CodeDuplicateKey, "the secret is named twice", "each once")
+			r.fault(item, source.CodeDuplicateKey, "the secret is named twice", "each once")
 		}
 		out = append(out, s)
 	}
 	return out
 }
 
-func (r *reader) secretField(s *Secret, p *pair) {
-	switch p.key {
+func (r *reader) secretField(s *Secret, p *source.Pair) {
+	switch p.Key {
 	case "name":
-		s.Name = r.short(p.value)
+		s.Name = r.short(p.Value)
 	case "env":
-		text, known := r.text(p.value)
-		if known && (!isEnvName(text) || isEnvReserved(text)) {
-			r.fault(p.value, CodeInvalidName, r.show(p.value)+" cannot name a variable for a secret", "letters, digits and _, no variable of the system")
+		text, known := r.text(p.Value)
+		if known && (!value.IsEnvName(text) || isEnvReserved(text)) {
+			r.fault(p.Value, source.CodeInvalidName, r.show(p.Value)+" cannot name a variable for a secret", "letters, digits and _, no variable of the system")
 			return
 		}
 		s.Env = text
 	case "file":
-		text, known := r.text(p.value)
+		text, known := r.text(p.Value)
 		if known && !isInside(text) {
-			r.fault(p.value, CodeInvalidValue, r.show(p.value)+" is no path inside the working directory", "a relative path without ..")
+			r.fault(p.Value, source.CodeInvalidValue, r.show(p.Value)+" is no path inside the working directory", "a relative path without ..")
 			return
 		}
 		s.File = text
@@ -216,7 +219,7 @@ func isInside(name string) bool {
 }
 
 func envNameOf(name string) string {
-	if isEnvName(name) && !isEnvReserved(name) {
+	if value.IsEnvName(name) && !isEnvReserved(name) {
 		return name
 	}
 	var b strings.Builder
@@ -231,48 +234,48 @@ func envNameOf(name string) string {
 			b.WriteByte('_')
 		}
 	}
-	if out := b.String(); isEnvName(out) && !isEnvReserved(out) {
+	if out := b.String(); value.IsEnvName(out) && !isEnvReserved(out) {
 		return out
 	}
 	return "SECRET_" + b.String()
 }
 
 // short reads text of a name or label.
-func (r *reader) short(n *node) string {
+func (r *reader) short(n *source.Node) string {
 	text, known := r.text(n)
 	if known && (len(text) > maxURL || strings.ContainsAny(text, "\x00\n\r")) {
-		r.fault(n, CodeInvalidValue, r.show(n)+" cannot stand here", fmt.Sprintf("one line of at most %d bytes", maxURL))
+		r.fault(n, source.CodeInvalidValue, r.show(n)+" cannot stand here", fmt.Sprintf("one line of at most %d bytes", maxURL))
 		return ""
 	}
 	return text
 }
 
 // path reads the name of a file or directory.
-func (r *reader) path(n *node) string {
+func (r *reader) path(n *source.Node) string {
 	text, known := r.text(n)
 	if known && (len(text) > maxPath || strings.ContainsAny(text, "\x00\n\r")) {
-		r.fault(n, CodeInvalidValue, r.show(n)+" is no path", fmt.Sprintf("one line of at most %d bytes", maxPath))
+		r.fault(n, source.CodeInvalidValue, r.show(n)+" is no path", fmt.Sprintf("one line of at most %d bytes", maxPath))
 		return ""
 	}
 	return text
 }
 
-func (r *reader) paths(n *node) []string {
+func (r *reader) paths(n *source.Node) []string {
 	items := r.list(n)
 	if len(items) > maxPaths {
-		r.fault(n, CodeInvalidValue, "there are too many paths", fmt.Sprintf("at most %d", maxPaths))
+		r.fault(n, source.CodeInvalidValue, "there are too many paths", fmt.Sprintf("at most %d", maxPaths))
 		return nil
 	}
 	for _, it := range items {
 		if it.known && (it.text == "" || len(it.text) > maxPath || strings.ContainsAny(it.text, "\x00\n\r")) {
-			r.fault(it.node, CodeInvalidValue, r.show(it.node)+" is no path", fmt.Sprintf("one line of 1 to %d bytes", maxPath))
+			r.fault(it.node, source.CodeInvalidValue, r.show(it.node)+" is no path", fmt.Sprintf("one line of 1 to %d bytes", maxPath))
 		}
 	}
 	return textsOf(items)
 }
 
 // oneOf reads one of a few words, in any case. What is not known yet is otherwise.
-func (r *reader) oneOf(n *node, otherwise string, words []string) string {
+func (r *reader) oneOf(n *source.Node, otherwise string, words []string) string {
 	text, known := r.text(n)
 	if !known || text == "" {
 		return otherwise
@@ -282,50 +285,50 @@ func (r *reader) oneOf(n *node, otherwise string, words []string) string {
 			return word
 		}
 	}
-	r.fault(n, CodeInvalidValue, r.show(n)+" is not known here", "one of "+strings.Join(words, ", "))
+	r.fault(n, source.CodeInvalidValue, r.show(n)+" is not known here", "one of "+strings.Join(words, ", "))
 	return otherwise
 }
 
 // required reports a key that a mapping has to hold.
-func (r *reader) required(n *node, key, expected string) {
-	if n.kind != nodeMap {
+func (r *reader) required(n *source.Node, key, expected string) {
+	if n.Kind != source.Map {
 		return
 	}
-	if v := n.get(key); v == nil || v.kind == nodeNull {
-		r.fault(n, CodeMissingField, "the field "+key+" is missing", expected)
+	if v := n.Get(key); v == nil || v.Kind == source.Null {
+		r.fault(n, source.CodeMissingField, "the field "+key+" is missing", expected)
 	}
 }
 
 // entries returns the items of a list; a single mapping or value counts as a list of one.
-func (r *reader) entries(n *node, what string) []*node {
-	switch n.kind {
-	case nodeNull:
+func (r *reader) entries(n *source.Node, what string) []*source.Node {
+	switch n.Kind {
+	case source.Null:
 		return nil
-	case nodeList:
-		if len(n.items) > maxPaths {
-			r.fault(n, CodeInvalidValue, "the list is too long", fmt.Sprintf("at most %d", maxPaths))
+	case source.List:
+		if len(n.Items) > maxPaths {
+			r.fault(n, source.CodeInvalidValue, "the list is too long", fmt.Sprintf("at most %d", maxPaths))
 			return nil
 		}
-		out := make([]*node, 0, len(n.items))
-		for _, item := range n.items {
-			if item.kind == nodeNull || item.kind == nodeList {
-				r.fault(item, CodeInvalidType, what+" is "+item.kind.String(), "a mapping or text")
+		out := make([]*source.Node, 0, len(n.Items))
+		for _, item := range n.Items {
+			if item.Kind == source.Null || item.Kind == source.List {
+				r.fault(item, source.CodeInvalidType, what+" is "+item.Kind.String(), "a mapping or text")
 				continue
 			}
 			out = append(out, item)
 		}
 		return out
 	default:
-		return []*node{n}
+		return []*source.Node{n}
 	}
 }
 
 // mappings is entries for lists that hold mappings only.
-func (r *reader) mappings(n *node, what string) []*node {
+func (r *reader) mappings(n *source.Node, what string) []*source.Node {
 	items := r.entries(n, what)
-	return slices.DeleteFunc(items, func(item *node) bool {
-		if item.kind != nodeMap {
-			r.fault(item, CodeInvalidType, what+" is "+item.kind.String(), "a mapping")
+	return slices.DeleteFunc(items, func(item *source.Node) bool {
+		if item.Kind != source.Map {
+			r.fault(item, source.CodeInvalidType, what+" is "+item.Kind.String(), "a mapping")
 			return true
 		}
 		return false

@@ -9,6 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // podTask puts fields into a task of a pod.
@@ -208,15 +210,15 @@ tasks:
     container: {image: '{{.IMAGE}}', cpu_limit: '{{.CPU}}'}
     cache: {key: '{{.KEY}}', paths: [x]}
 `)
-	p, err := def.Plan(jobspec.Vars{"KEY": "x\nprivileged: true"})
+	p, err := def.Plan(value.Vars{"KEY": "x\nprivileged: true"})
 	if err == nil || !strings.Contains(err.Error(), "cannot stand here") {
 		t.Errorf("a key of two lines: %+v %v", p, err)
 	}
-	p, err = def.Plan(jobspec.Vars{"KEY": "k"})
+	p, err = def.Plan(value.Vars{"KEY": "k"})
 	if err != nil || !p.Tasks[1].Late {
 		t.Fatalf("%+v %v", p, err)
 	}
-	task, err := def.Task("b", jobspec.Vars{"KEY": "k", "IMAGE": "alpine:3", "CPU": "250m"})
+	task, err := def.Task("b", value.Vars{"KEY": "k", "IMAGE": "alpine:3", "CPU": "250m"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,7 +269,7 @@ func TestProblemsOfOptions(t *testing.T) {
 
 func TestCacheKeys(t *testing.T) {
 	def, warnings, err := jobspec.Parse("job.yaml", []byte(podTask("cache: {keys: [go.sum], paths: [a]}")))
-	if err != nil || len(warnings) != 2 || warnings[0].Code != jobspec.CodeInactiveField || warnings[1].Code != jobspec.CodeMisspelledField {
+	if err != nil || len(warnings) != 2 || warnings[0].Code != source.CodeInactiveField || warnings[1].Code != source.CodeMisspelledField {
 		t.Fatalf("%v %v", warnings, err)
 	}
 	p, err := def.Plan(nil)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
 func volumeKinds() []string {
@@ -15,57 +17,57 @@ const bindMark = "bind-mount"
 
 // volumes reads the mapping of kinds to lists (Kubernetes), the mapping of names to paths (Docker), or Docker's list of
 // "name:path[:ro]". Kinds and names can stand in one mapping: a kind has a list or a mapping, a name a path.
-func (r *reader) volumes(n *node) []Volume {
+func (r *reader) volumes(n *source.Node) []Volume {
 	var out []Volume
-	switch n.kind {
-	case nodeNull:
-	case nodeMap:
-		for i := range n.pairs {
-			out = append(out, r.volumesOf(&n.pairs[i])...)
+	switch n.Kind {
+	case source.Null:
+	case source.Map:
+		for i := range n.Pairs {
+			out = append(out, r.volumesOf(&n.Pairs[i])...)
 		}
 	default:
 		for _, it := range r.list(n) {
 			name, at, found := strings.Cut(it.text, ":")
 			if it.node != n && r.divides(it.node, ":") || it.known && !found {
-				r.fault(it.node, CodeInvalidValue, r.show(it.node)+" is no volume", "name:path or /directory:path, with :ro to read only")
+				r.fault(it.node, source.CodeInvalidValue, r.show(it.node)+" is no volume", "name:path or /directory:path, with :ro to read only")
 				continue
 			}
 			out = append(out, dockerVolume(name, at))
 		}
 	}
 	if len(out) > maxVolumes {
-		r.fault(n, CodeInvalidValue, "there are too many volumes", fmt.Sprintf("at most %d", maxVolumes))
+		r.fault(n, source.CodeInvalidValue, "there are too many volumes", fmt.Sprintf("at most %d", maxVolumes))
 		return nil
 	}
 	return out
 }
 
-func (r *reader) volumesOf(p *pair) []Volume {
-	if p.value.kind == nodeNull {
+func (r *reader) volumesOf(p *source.Pair) []Volume {
+	if p.Value.Kind == source.Null {
 		return nil
 	}
-	if p.value.kind == nodeScalar {
-		at := r.path(p.value)
-		if r.divides(p.value, ":") {
-			r.fault(p.value, CodeInvalidValue, r.show(p.value)+" is no path", "values without :")
+	if p.Value.Kind == source.Scalar {
+		at := r.path(p.Value)
+		if r.divides(p.Value, ":") {
+			r.fault(p.Value, source.CodeInvalidValue, r.show(p.Value)+" is no path", "values without :")
 			return nil
 		}
-		if at == "" && !p.value.templated {
-			r.fault(p.value, CodeInvalidValue, "the volume "+quoteName(p.key)+" has no path", "the path in the container")
+		if at == "" && !p.Value.Templated {
+			r.fault(p.Value, source.CodeInvalidValue, "the volume "+source.QuoteName(p.Key)+" has no path", "the path in the container")
 		}
-		return []Volume{dockerVolume(p.key, at)}
+		return []Volume{dockerVolume(p.Key, at)}
 	}
-	if !slices.Contains(volumeKinds(), p.key) {
+	if !slices.Contains(volumeKinds(), p.Key) {
 		expected := "one of " + strings.Join(volumeKinds(), ", ")
-		if near := r.c.suggest(p.key, volumeKinds()); near != "" {
+		if near := r.c.Suggest(p.Key, volumeKinds()); near != "" {
 			expected = near
 		}
-		r.add(p.line, p.column, CodeUnknownField, quoteName(p.key)+" is no kind of volumes", expected)
+		r.add(p.Line, p.Column, source.CodeUnknownField, source.QuoteName(p.Key)+" is no kind of volumes", expected)
 		return nil
 	}
 	var out []Volume
-	for _, item := range r.mappings(p.value, "a volume") {
-		out = append(out, r.volume(p.key, item))
+	for _, item := range r.mappings(p.Value, "a volume") {
+		out = append(out, r.volume(p.Key, item))
 	}
 	return out
 }
@@ -91,20 +93,20 @@ func dockerVolume(name, at string) Volume {
 	return v
 }
 
-func (r *reader) volume(kind string, n *node) Volume {
+func (r *reader) volume(kind string, n *source.Node) Volume {
 	v := Volume{Kind: kind}
-	for i := range n.pairs {
-		p := &n.pairs[i]
+	for i := range n.Pairs {
+		p := &n.Pairs[i]
 		switch {
 		case r.volumeField(&v, p):
-		case p.key == "items" && (kind == VolumeConfigMap || kind == VolumeSecret):
-			v.Items = r.texts(p.value)
-		case p.key == "host_path" && kind == VolumeHostPath:
-			v.HostPath = r.path(p.value)
-		case p.key == "medium" && kind == VolumeEmptyDir:
-			v.Medium = r.oneOf(p.value, "", []string{"Memory"})
-		case p.key == "sources" && kind == VolumeProjected:
-			v.Sources = r.volumeSources(p.value)
+		case p.Key == "items" && (kind == VolumeConfigMap || kind == VolumeSecret):
+			v.Items = r.texts(p.Value)
+		case p.Key == "host_path" && kind == VolumeHostPath:
+			v.HostPath = r.path(p.Value)
+		case p.Key == "medium" && kind == VolumeEmptyDir:
+			v.Medium = r.oneOf(p.Value, "", []string{"Memory"})
+		case p.Key == "sources" && kind == VolumeProjected:
+			v.Sources = r.volumeSources(p.Value)
 		default:
 			r.unknown(p, func() []field { return volumeFields(kind) })
 		}
@@ -120,31 +122,31 @@ func (r *reader) volume(kind string, n *node) Volume {
 	return v
 }
 
-func (r *reader) volumeField(v *Volume, p *pair) bool {
-	switch p.key {
+func (r *reader) volumeField(v *Volume, p *source.Pair) bool {
+	switch p.Key {
 	case "name":
-		v.Name = r.short(p.value)
+		v.Name = r.short(p.Value)
 	case "mount_path":
-		v.MountPath = r.path(p.value)
+		v.MountPath = r.path(p.Value)
 	case "sub_path":
-		v.SubPath = r.path(p.value)
+		v.SubPath = r.path(p.Value)
 	case "read_only":
-		v.ReadOnly = r.boolean(p.value)
+		v.ReadOnly = r.boolean(p.Value)
 	default:
 		return false
 	}
 	return true
 }
 
-func (r *reader) volumeSources(n *node) []VolumeSource {
+func (r *reader) volumeSources(n *source.Node) []VolumeSource {
 	var out []VolumeSource
 	for _, item := range r.mappings(n, "a source") {
-		if len(item.pairs) != 1 {
-			r.fault(item, CodeInvalidValue, "a source has several kinds or none", "one of secret, config_map, service_account_token")
+		if len(item.Pairs) != 1 {
+			r.fault(item, source.CodeInvalidValue, "a source has several kinds or none", "one of secret, config_map, service_account_token")
 			continue
 		}
 		s := VolumeSource{}
-		switch p := &item.pairs[0]; p.key {
+		switch p := &item.Pairs[0]; p.Key {
 		case "secret":
 			s.Secret, s.Items = r.itemsOf(p)
 		case "config_map":
@@ -160,21 +162,21 @@ func (r *reader) volumeSources(n *node) []VolumeSource {
 }
 
 // itemsOf reads the name of a secret or config map, or {name, items}.
-func (r *reader) itemsOf(at *pair) (name string, items map[string]string) {
-	if at.value.kind != nodeMap {
-		return r.short(at.value), nil
+func (r *reader) itemsOf(at *source.Pair) (name string, items map[string]string) {
+	if at.Value.Kind != source.Map {
+		return r.short(at.Value), nil
 	}
-	r.mapping(at.value, func(p *pair) {
-		switch p.key {
+	r.mapping(at.Value, func(p *source.Pair) {
+		switch p.Key {
 		case "name":
-			name = r.short(p.value)
+			name = r.short(p.Value)
 		case "items":
-			items = r.texts(p.value)
+			items = r.texts(p.Value)
 		default:
 			r.unknown(p, sourceItemFields)
 		}
 	}, at)
-	r.required(at.value, "name", "the name of the "+at.key)
+	r.required(at.Value, "name", "the name of the "+at.Key)
 	return name, items
 }
 
@@ -184,21 +186,21 @@ const (
 	maxTokenSeconds = 1 << 32
 )
 
-func (r *reader) tokenSource(at *pair) *TokenSource {
+func (r *reader) tokenSource(at *source.Pair) *TokenSource {
 	t := &TokenSource{}
-	r.mapping(at.value, func(p *pair) {
-		switch p.key {
+	r.mapping(at.Value, func(p *source.Pair) {
+		switch p.Key {
 		case "audience":
-			t.Audience = r.short(p.value)
+			t.Audience = r.short(p.Value)
 		case "expiration_seconds":
-			seconds, _ := r.integer(p.value, minTokenSeconds, maxTokenSeconds)
+			seconds, _ := r.integer(p.Value, minTokenSeconds, maxTokenSeconds)
 			t.ExpirationSeconds = int64(seconds)
 		case "path":
-			t.Path = r.path(p.value)
+			t.Path = r.path(p.Value)
 		default:
 			r.unknown(p, tokenFields)
 		}
 	}, at)
-	r.required(at.value, "path", "the path of the token in the volume")
+	r.required(at.Value, "path", "the path of the token in the volume")
 	return t
 }

@@ -4,64 +4,67 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 const maxOutputs = 200
 
 // outputs reads what a task promises to give: a mapping of names to types, or a list of names or {name, type, required}.
-func (r *taskFieldReader) outputs(n *node) {
+func (r *taskFieldReader) outputs(n *source.Node) {
 	var out []Output
-	switch n.kind {
-	case nodeNull:
-	case nodeMap:
-		for i := range n.pairs {
-			p := &n.pairs[i]
-			if p.value.kind == nodeMap {
-				out = append(out, r.output(p.key, p.value))
+	switch n.Kind {
+	case source.Null:
+	case source.Map:
+		for i := range n.Pairs {
+			p := &n.Pairs[i]
+			if p.Value.Kind == source.Map {
+				out = append(out, r.output(p.Key, p.Value))
 				continue
 			}
-			out = append(out, Output{Name: p.key, Type: r.outputType(p.value)})
+			out = append(out, Output{Name: p.Key, Type: r.outputType(p.Value)})
 		}
-	case nodeList:
-		for _, item := range n.items {
-			if item.kind == nodeMap {
+	case source.List:
+		for _, item := range n.Items {
+			if item.Kind == source.Map {
 				out = append(out, r.output("", item))
 				continue
 			}
-			out = append(out, Output{Name: r.literal(item, "the name", maxName), Type: TypeString})
+			out = append(out, Output{Name: r.literal(item, "the name", value.MaxName), Type: TypeString})
 		}
-	case nodeScalar:
-		r.fault(n, CodeInvalidType, "outputs is "+n.kind.String(), "a mapping of names to types, or a list of name, type and required")
+	case source.Scalar:
+		r.fault(n, source.CodeInvalidType, "outputs is "+n.Kind.String(), "a mapping of names to types, or a list of name, type and required")
 	}
 	if len(out) > maxOutputs {
-		r.fault(n, CodeInvalidValue, "there are too many outputs", fmt.Sprintf("at most %d", maxOutputs))
+		r.fault(n, source.CodeInvalidValue, "there are too many outputs", fmt.Sprintf("at most %d", maxOutputs))
 		return
 	}
 	seen := map[string]bool{}
 	for _, o := range out {
-		if !r.name(o.Name, n.line, n.column) {
+		if !r.name(o.Name, n.Line, n.Column) {
 			continue
 		}
 		if seen[o.Name] {
-			r.fault(n, CodeDuplicateKey, "the output "+quoteName(o.Name)+" is given twice", "each name once")
+			r.fault(n, source.CodeDuplicateKey, "the output "+source.QuoteName(o.Name)+" is given twice", "each name once")
 		}
 		seen[o.Name] = true
 	}
 	r.t.task.Outputs = out
 }
 
-func (r *taskFieldReader) output(name string, n *node) Output {
+func (r *taskFieldReader) output(name string, n *source.Node) Output {
 	o := Output{Name: name, Type: TypeString}
-	for i := range n.pairs {
-		switch p := &n.pairs[i]; {
-		case p.key == "name" && name == "":
-			o.Name = r.literal(p.value, "the name", maxName)
-		case p.key == "type":
-			o.Type = r.outputType(p.value)
-		case p.key == "required":
-			o.Required = r.boolean(p.value)
-		case p.key == "description":
-			r.longText(p.value, "description", maxDescription)
+	for i := range n.Pairs {
+		switch p := &n.Pairs[i]; {
+		case p.Key == "name" && name == "":
+			o.Name = r.literal(p.Value, "the name", value.MaxName)
+		case p.Key == "type":
+			o.Type = r.outputType(p.Value)
+		case p.Key == "required":
+			o.Required = r.boolean(p.Value)
+		case p.Key == "description":
+			r.longText(p.Value, "description", maxDescription)
 		default:
 			r.unknown(p, outputFields)
 		}
@@ -69,15 +72,15 @@ func (r *taskFieldReader) output(name string, n *node) Output {
 	return o
 }
 
-func (r *taskFieldReader) outputType(n *node) string {
-	name := r.literal(n, "the type", maxName)
+func (r *taskFieldReader) outputType(n *source.Node) string {
+	name := r.literal(n, "the type", value.MaxName)
 	switch {
 	case name == "":
 		return TypeString
 	case slices.Contains(outputTypes(), name):
 		return name
-	case !n.templated:
-		r.fault(n, CodeInvalidValue, r.show(n)+" is no type of outputs", "one of "+strings.Join(outputTypes(), ", "))
+	case !n.Templated:
+		r.fault(n, source.CodeInvalidValue, r.show(n)+" is no type of outputs", "one of "+strings.Join(outputTypes(), ", "))
 	}
 	return TypeString
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // TestJobsThatForkThemselves: certain recursion is refused, recursion under a condition is a warning, and a job that
@@ -49,7 +51,7 @@ func TestJobsThatForkThemselves(t *testing.T) {
 		}
 		var got []string
 		for _, w := range warnings {
-			if w.Code == jobspec.CodeOwnFork {
+			if w.Code == source.CodeOwnFork {
 				got = append(got, w.Message)
 			}
 		}
@@ -60,7 +62,7 @@ func TestJobsThatForkThemselves(t *testing.T) {
 		if !ok {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
-		if _, err := def.Plan(jobspec.Vars{"n": 1, "list": []any{1}, "stop": false}); err != nil {
+		if _, err := def.Plan(value.Vars{"n": 1, "list": []any{1}, "stop": false}); err != nil {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}

@@ -10,6 +10,9 @@ import (
 	"strings"
 
 	"github.com/formicary/formicary/libs/exact"
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/template"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // Types of parameters.
@@ -46,20 +49,20 @@ type Param struct {
 }
 
 // params reads the list of typed parameters.
-func (r *reader) params(n *node) []Param {
-	if n.kind == nodeNull {
+func (r *reader) params(n *source.Node) []Param {
+	if n.Kind == source.Null {
 		return nil
 	}
-	if n.kind != nodeList || len(n.items) > maxParams {
-		r.fault(n, CodeInvalidType, "params is "+n.kind.String(), fmt.Sprintf("a list of at most %d parameters", maxParams))
+	if n.Kind != source.List || len(n.Items) > maxParams {
+		r.fault(n, source.CodeInvalidType, "params is "+n.Kind.String(), fmt.Sprintf("a list of at most %d parameters", maxParams))
 		return nil
 	}
 	seen := map[string]bool{}
-	out := make([]Param, 0, len(n.items))
-	for _, item := range n.items {
+	out := make([]Param, 0, len(n.Items))
+	for _, item := range n.Items {
 		p := r.param(item)
 		if seen[p.Name] && p.Name != "" {
-			r.fault(item, CodeDuplicateKey, "the parameter "+quoteName(p.Name)+" is given twice", "each name once")
+			r.fault(item, source.CodeDuplicateKey, "the parameter "+source.QuoteName(p.Name)+" is given twice", "each name once")
 		}
 		seen[p.Name] = true
 		out = append(out, p)
@@ -67,40 +70,40 @@ func (r *reader) params(n *node) []Param {
 	return out
 }
 
-func (r *reader) param(n *node) Param {
+func (r *reader) param(n *source.Node) Param {
 	p := Param{}
-	if n.kind != nodeMap {
-		r.fault(n, CodeInvalidType, "a parameter is "+n.kind.String(), "a mapping with name and type")
+	if n.Kind != source.Map {
+		r.fault(n, source.CodeInvalidType, "a parameter is "+n.Kind.String(), "a mapping with name and type")
 		return p
 	}
-	var fallback *node
-	for i := range n.pairs {
-		switch f := &n.pairs[i]; f.key {
+	var fallback *source.Node
+	for i := range n.Pairs {
+		switch f := &n.Pairs[i]; f.Key {
 		case "name":
-			p.Name = r.literal(f.value, "the name", maxName)
-			r.name(p.Name, f.value.line, f.value.column)
+			p.Name = r.literal(f.Value, "the name", value.MaxName)
+			r.name(p.Name, f.Value.Line, f.Value.Column)
 		case "type":
-			p.Type = r.paramType(f.value)
+			p.Type = r.paramType(f.Value)
 		case "default":
-			fallback = f.value
+			fallback = f.Value
 		case "required":
-			p.Required = r.literalFlag(f.value, "required")
+			p.Required = r.literalFlag(f.Value, "required")
 		case "pattern":
-			p.Pattern = r.literal(f.value, "the pattern", maxPattern)
-			p.pattern = r.compile(p.Pattern, f.value)
+			p.Pattern = r.literal(f.Value, "the pattern", maxPattern)
+			p.pattern = r.compile(p.Pattern, f.Value)
 		case "enum":
-			p.Enum = textsOf(r.list(f.value))
-			if f.value.templated {
-				r.literal(f.value, "enum", maxPattern)
+			p.Enum = textsOf(r.list(f.Value))
+			if f.Value.Templated {
+				r.literal(f.Value, "enum", maxPattern)
 			}
 		case "description":
-			p.Description = r.longText(f.value, "description", maxDescription)
+			p.Description = r.longText(f.Value, "description", maxDescription)
 		default:
 			r.unknown(f, paramFields)
 		}
 	}
-	if n.get("name") == nil {
-		r.fault(n, CodeMissingField, "the field name is missing", "the name of the parameter")
+	if n.Get("name") == nil {
+		r.fault(n, source.CodeMissingField, "the field name is missing", "the name of the parameter")
 	}
 	r.paramDefaults(&p, n, fallback)
 	return p
@@ -108,28 +111,28 @@ func (r *reader) param(n *node) Param {
 
 const maxPattern = 1000
 
-func (r *reader) compile(pattern string, at *node) *regexp.Regexp {
+func (r *reader) compile(pattern string, at *source.Node) *regexp.Regexp {
 	if pattern == "" {
 		return nil
 	}
 	re, err := regexp.Compile(`^(?:` + pattern + `)$`)
 	if err != nil {
-		r.fault(at, CodeInvalidValue, "the pattern is no regular expression", "a regular expression of Go (RE2)")
+		r.fault(at, source.CodeInvalidValue, "the pattern is no regular expression", "a regular expression of Go (RE2)")
 	}
 	return re
 }
 
-func (r *reader) paramType(n *node) string {
-	name := r.literal(n, "the type", maxName)
+func (r *reader) paramType(n *source.Node) string {
+	name := r.literal(n, "the type", value.MaxName)
 	switch {
 	case name == typeSecret:
-		r.fault(n, CodeUnsupportedField, "parameters of type secret are not supported yet", "another type")
-	case !slices.Contains(paramTypes(), name) && !n.templated:
+		r.fault(n, source.CodeUnsupportedField, "parameters of type secret are not supported yet", "another type")
+	case !slices.Contains(paramTypes(), name) && !n.Templated:
 		expected := "one of " + strings.Join(paramTypes(), ", ")
-		if near := r.c.suggest(name, paramTypes()); near != "" {
+		if near := r.c.Suggest(name, paramTypes()); near != "" {
 			expected = near
 		}
-		r.fault(n, CodeInvalidValue, r.show(n)+" is no type", expected)
+		r.fault(n, source.CodeInvalidValue, r.show(n)+" is no type", expected)
 	default:
 		return name
 	}
@@ -137,7 +140,7 @@ func (r *reader) paramType(n *node) string {
 }
 
 // paramDefaults completes a parameter and checks what it says of itself.
-func (r *reader) paramDefaults(p *Param, n, fallback *node) {
+func (r *reader) paramDefaults(p *Param, n, fallback *source.Node) {
 	if p.Type == "" {
 		p.Type = TypeString
 		if len(p.Enum) > 0 {
@@ -145,38 +148,38 @@ func (r *reader) paramDefaults(p *Param, n, fallback *node) {
 		}
 	}
 	if p.Type == TypeEnum && len(p.Enum) == 0 {
-		r.fault(n, CodeMissingField, "the field enum is missing", "the list of allowed values")
+		r.fault(n, source.CodeMissingField, "the field enum is missing", "the list of allowed values")
 		return
 	}
-	if fallback == nil || fallback.kind == nodeNull {
+	if fallback == nil || fallback.Kind == source.Null {
 		return
 	}
-	if fallback.templated {
-		r.literal(fallback, "the default", maxText)
+	if fallback.Templated {
+		r.literal(fallback, "the default", source.MaxText)
 		return
 	}
 	v, wrong := p.convert(r.value(fallback))
 	if wrong != "" {
-		r.fault(fallback, CodeInvalidValue, "the default of "+quoteName(p.Name)+" is not allowed", wrong)
+		r.fault(fallback, source.CodeInvalidValue, "the default of "+source.QuoteName(p.Name)+" is not allowed", wrong)
 		return
 	}
 	p.Default = v
 }
 
-func (r *reader) requiredParams(n *node) []string {
+func (r *reader) requiredParams(n *source.Node) []string {
 	var names []string
 	seen := map[string]bool{}
 	for _, it := range r.list(n) {
-		if it.node.templated {
-			r.literal(it.node, "the name", maxName)
+		if it.node.Templated {
+			r.literal(it.node, "the name", value.MaxName)
 			continue
 		}
-		if r.name(it.text, it.node.line, it.node.column) && !seen[it.text] {
+		if r.name(it.text, it.node.Line, it.node.Column) && !seen[it.text] {
 			seen[it.text] = true
 			names = append(names, it.text)
 		}
 		if len(names) > maxParams {
-			r.fault(n, CodeInvalidValue, "there are too many parameters", fmt.Sprintf("at most %d", maxParams))
+			r.fault(n, source.CodeInvalidValue, "there are too many parameters", fmt.Sprintf("at most %d", maxParams))
 			break
 		}
 	}
@@ -186,11 +189,13 @@ func (r *reader) requiredParams(n *node) []string {
 // CheckParams checks the parameters of a request, fills defaults and converts values to the declared types. Parameters
 // that the definition does not declare are allowed. A text that is given for a json parameter is its JSON: it is read here,
 // once. err is Problems that name the parameters and hold no values.
-func (d *Definition) CheckParams(params Vars) (Vars, error) { return d.checkParams(params, nil) }
+func (d *Definition) CheckParams(params value.Vars) (value.Vars, error) {
+	return d.checkParams(params, nil)
+}
 
 // RecheckParams is CheckParams for what CheckParams of a version of the definition has returned before: a text in a json
 // parameter of that version is a value by now, and no JSON.
-func (d *Definition) RecheckParams(params Vars, of *Definition) (Vars, error) {
+func (d *Definition) RecheckParams(params value.Vars, of *Definition) (value.Vars, error) {
 	read := map[string]bool{}
 	for i := range of.Params {
 		read[of.Params[i].Name] = of.Params[i].Type == TypeJSON
@@ -199,23 +204,23 @@ func (d *Definition) RecheckParams(params Vars, of *Definition) (Vars, error) {
 }
 
 // checkParams checks parameters; read are those whose JSON has been read.
-func (d *Definition) checkParams(params Vars, read map[string]bool) (Vars, error) {
-	c := &collector{file: d.file}
-	out := make(Vars, len(params)+len(d.Params))
+func (d *Definition) checkParams(params value.Vars, read map[string]bool) (value.Vars, error) {
+	c := &source.Collector{File: d.file}
+	out := make(value.Vars, len(params)+len(d.Params))
 	refused := map[string]bool{} // given, and no value: such a parameter is not missing
-	for _, name := range sortedKeys(params) {
-		v, ok := deepCanon(params[name], 1)
+	for _, name := range value.SortedKeys(params) {
+		v, ok := value.DeepCanon(params[name], 1)
 		switch {
-		case !validName(name):
-			c.add(Problem{Code: CodeInvalidParam, Field: name, Message: "the name of the parameter cannot be used", Expected: "1 to 100 characters without spaces and ="})
-		case !storable(name):
-			c.add(Problem{Code: CodeInvalidParam, Field: name, Message: "the name of a parameter is no text", Expected: "UTF-8 without NUL"})
-		case !storable(v):
-			c.add(Problem{Code: CodeInvalidParam, Field: name, Message: "the parameter " + quoteName(name) + " holds the character NUL, or bytes that are no text", Expected: "UTF-8 without NUL"})
+		case !value.ValidName(name):
+			c.Add(source.Problem{Code: source.CodeInvalidParam, Field: name, Message: "the name of the parameter cannot be used", Expected: "1 to 100 characters without spaces and ="})
+		case !value.Storable(name):
+			c.Add(source.Problem{Code: source.CodeInvalidParam, Field: name, Message: "the name of a parameter is no text", Expected: "UTF-8 without NUL"})
+		case !value.Storable(v):
+			c.Add(source.Problem{Code: source.CodeInvalidParam, Field: name, Message: "the parameter " + source.QuoteName(name) + " holds the character NUL, or bytes that are no text", Expected: "UTF-8 without NUL"})
 		case !exact.InRange(params[name]):
-			c.add(Problem{Code: CodeInvalidParam, Field: name, Message: "the parameter " + quoteName(name) + " holds a number that is too large or too small", Expected: "numbers of at most 1.8e308, or text"})
+			c.Add(source.Problem{Code: source.CodeInvalidParam, Field: name, Message: "the parameter " + source.QuoteName(name) + " holds a number that is too large or too small", Expected: "numbers of at most 1.8e308, or text"})
 		case !ok:
-			c.add(Problem{Code: CodeInvalidParam, Field: name, Message: "the parameter " + quoteName(name) + " is of a kind that cannot be used", Expected: "text, a number, true or false, or JSON"})
+			c.Add(source.Problem{Code: source.CodeInvalidParam, Field: name, Message: "the parameter " + source.QuoteName(name) + " is of a kind that cannot be used", Expected: "text, a number, true or false, or JSON"})
 		default:
 			out[name] = v
 			continue
@@ -234,23 +239,23 @@ func (d *Definition) checkParams(params Vars, read map[string]bool) (Vars, error
 			missingParam(c, name)
 		}
 	}
-	if _, err := c.split(); err != nil {
+	if _, err := c.Split(); err != nil {
 		return nil, err
 	}
 	return out, nil
 }
 
 // settled reports whether a JSON value that was read before stays as it is.
-func (p *Param) settled(vars Vars) bool {
+func (p *Param) settled(vars value.Vars) bool {
 	v, given := vars[p.Name]
 	return given && p.fits(v) == ""
 }
 
-func missingParam(c *collector, name string) {
-	c.add(Problem{Code: CodeMissingParam, Field: name, Message: "the parameter " + quoteName(name) + " is missing", Expected: "a value for it"})
+func missingParam(c *source.Collector, name string) {
+	c.Add(source.Problem{Code: source.CodeMissingParam, Field: name, Message: "the parameter " + source.QuoteName(name) + " is missing", Expected: "a value for it"})
 }
 
-func (d *Definition) checkParam(p *Param, out Vars, c *collector) {
+func (d *Definition) checkParam(p *Param, out value.Vars, c *source.Collector) {
 	v := out[p.Name]
 	if v == nil || v == "" && p.Type != TypeString {
 		delete(out, p.Name)
@@ -268,7 +273,7 @@ func (d *Definition) checkParam(p *Param, out Vars, c *collector) {
 	}
 	converted, wrong := p.convert(v)
 	if wrong != "" {
-		c.add(Problem{Code: CodeInvalidParam, Field: p.Name, Message: "the parameter " + quoteName(p.Name) + " has a value that is not allowed", Expected: wrong})
+		c.Add(source.Problem{Code: source.CodeInvalidParam, Field: p.Name, Message: "the parameter " + source.QuoteName(p.Name) + " has a value that is not allowed", Expected: wrong})
 		return
 	}
 	out[p.Name] = converted
@@ -276,7 +281,7 @@ func (d *Definition) checkParam(p *Param, out Vars, c *collector) {
 
 // convert gives a value the type of the parameter; wrong says what would be right.
 func (p *Param) convert(v any) (out any, wrong string) {
-	v, ok := canon(v)
+	v, ok := value.Canon(v)
 	if !ok {
 		return nil, "a value of the type " + p.Type
 	}
@@ -292,10 +297,10 @@ func (p *Param) convert(v any) (out any, wrong string) {
 
 // fits says what would be right where a value of the right type is not allowed.
 func (p *Param) fits(v any) (wrong string) {
-	if len(p.Enum) > 0 && !slices.Contains(p.Enum, textOf(v)) {
+	if len(p.Enum) > 0 && !slices.Contains(p.Enum, value.Text(v)) {
 		return "one of " + strings.Join(p.Enum, ", ")
 	}
-	if p.pattern != nil && !p.pattern.MatchString(textOf(v)) {
+	if p.pattern != nil && !p.pattern.MatchString(value.Text(v)) {
 		return "text that matches " + p.Pattern
 	}
 	return ""
@@ -304,10 +309,10 @@ func (p *Param) fits(v any) (wrong string) {
 func convertTo(kind string, v any) (out any, wrong string) {
 	switch kind {
 	case TypeInt:
-		if i, ok := asInt(v); ok {
+		if i, ok := template.AsInt(v); ok {
 			return i, ""
 		}
-		n, isNumber := asNumber(v)
+		n, isNumber := template.AsNumber(v)
 		switch f, isFloat := n.(float64); {
 		case isFloat && f == math.Trunc(f):
 			return nil, "a whole number; one of this size as text, so that it keeps its digits"
@@ -316,10 +321,10 @@ func convertTo(kind string, v any) (out any, wrong string) {
 		}
 		return nil, "a whole number"
 	case TypeNumber:
-		if i, ok := asInt(v); ok {
+		if i, ok := template.AsInt(v); ok {
 			return i, ""
 		}
-		if n, ok := asNumber(v); ok {
+		if n, ok := template.AsNumber(v); ok {
 			return n, ""
 		}
 		return nil, "a number, at most 1.8e308"
@@ -334,7 +339,7 @@ func convertTo(kind string, v any) (out any, wrong string) {
 		}
 		return nil, "true or false"
 	case TypeDuration:
-		if s := textOf(v); s != "" {
+		if s := value.Text(v); s != "" {
 			if _, err := parseDuration(s); err == nil {
 				return s, ""
 			}
@@ -345,9 +350,9 @@ func convertTo(kind string, v any) (out any, wrong string) {
 		if !ok {
 			return v, ""
 		}
-		parsed, err := fromJSON(s)
+		parsed, err := template.FromJSON(s)
 		switch {
-		case errors.Is(err, errNumberRange):
+		case errors.Is(err, template.ErrNumberRange):
 			return nil, "JSON with numbers of at most 1.8e308"
 		case err != nil:
 			return nil, "JSON"
@@ -358,5 +363,5 @@ func convertTo(kind string, v any) (out any, wrong string) {
 	case []any, map[string]any:
 		return nil, "text"
 	}
-	return textOf(v), ""
+	return value.Text(v), ""
 }

@@ -6,7 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 const typedParams = `job_type: j
@@ -28,16 +28,16 @@ func TestCheckParams(t *testing.T) {
 	def := parse(t, typedParams)
 	for _, c := range []struct {
 		name string
-		in   jobspec.Vars
-		want jobspec.Vars
+		in   value.Vars
+		want value.Vars
 	}{
-		{"text", jobspec.Vars{
+		{"text", value.Vars{
 			"branch": "main", "tag": "v1", "count": "5", "ratio": "0.5", "dry": "true", "size": "large", "wait": "1m", "data": `{"a":[1]}`, "more": "x",
-		}, jobspec.Vars{
+		}, value.Vars{
 			"branch": "main", "tag": "v1", "count": int64(5), "ratio": 0.5, "dry": true, "size": "large", "wait": "1m",
 			"data": map[string]any{"a": []any{int64(1)}}, "more": "x",
 		}},
-		{"defaults and numbers of JSON", jobspec.Vars{"branch": json.Number("7"), "tag": "v22", "ratio": 2.0, "wait": "", "data": []string{"x"}}, jobspec.Vars{
+		{"defaults and numbers of JSON", value.Vars{"branch": json.Number("7"), "tag": "v22", "ratio": 2.0, "wait": "", "data": []string{"x"}}, value.Vars{
 			"branch": int64(7), "tag": "v22", "count": int64(3), "ratio": int64(2), "dry": false, "size": "small", "data": []any{"x"},
 		}},
 	} {
@@ -49,7 +49,7 @@ func TestCheckParams(t *testing.T) {
 			t.Errorf("%s: %s", c.name, diff)
 		}
 	}
-	_, err := def.CheckParams(jobspec.Vars{
+	_, err := def.CheckParams(value.Vars{
 		"tag": "hunter2", "count": "hunter2", "ratio": "hunter2", "dry": "hunter2", "size": "hunter2", "wait": "hunter2", "data": "hunter2", "a b": 1, "f": func() {},
 	})
 	expectProblems(t, err,
@@ -69,10 +69,10 @@ func TestCheckParams(t *testing.T) {
 
 func TestParamsOfTemplatedDefinition(t *testing.T) {
 	def := parse(t, "job_type: j\nrequired_params: [x, y, z]\njob_variables: {x: 1, y: '{{.z}}'}\ntasks:\n  - {task_type: a, method: SHELL, script: 'echo {{.x}} {{.y}}'}\n")
-	if _, err := def.CheckParams(jobspec.Vars{"z": 1}); err == nil {
+	if _, err := def.CheckParams(value.Vars{"z": 1}); err == nil {
 		t.Error("y has no value of its own")
 	}
-	p, err := def.Plan(jobspec.Vars{"z": 5})
+	p, err := def.Plan(value.Vars{"z": 5})
 	if err != nil || p.Tasks[0].Spec.Script[0] != "echo 1 5" || p.Vars["y"] != "5" {
 		t.Errorf("%+v %v", p, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"sort"
 	"time"
 
+	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/libs/placement"
 )
 
@@ -53,7 +54,7 @@ type Plan struct {
 	Tasks []Task `json:"tasks"`
 	// Vars are the variables of the rendering (job variables below those of the caller, without secrets). They are not
 	// part of the JSON: they are stored beside it.
-	Vars Vars `json:"-"`
+	Vars value.Vars `json:"-"`
 }
 
 // StartClasses returns the distinct placement classes of the tasks that start at once, sorted by their text.

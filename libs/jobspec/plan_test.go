@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 func TestStaticPlan(t *testing.T) {
@@ -16,7 +17,7 @@ func TestStaticPlan(t *testing.T) {
 	if def.JobType != "hello" || def.MaxConcurrency != 1 || def.Priority != 50 || def.Description != "says hello" {
 		t.Errorf("definition: %+v", def)
 	}
-	p, err := def.Plan(jobspec.Vars{"JobID": "1"})
+	p, err := def.Plan(value.Vars{"JobID": "1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +88,7 @@ tasks:
 		"v\n    privileged: true", "a: b", "- x", "\"", "'", "{a: b}", "[1]", "# c", "&a", "*a", "!t", "|", "\n---\n", "{{.y}}",
 		"\ttab", "%", "@", "`", "true", "5", "", "~", "\uE0F00\uE0F1",
 	} {
-		p := plan(t, text, jobspec.Vars{"x": x})
+		p := plan(t, text, value.Vars{"x": x})
 		spec := p.Tasks[0].Spec
 		want := map[string]string{"A": x, "B": x, "C": x, "D": "pre " + x + " post"}
 		if diff := cmp.Diff(want, spec.Environment); diff != "" {
@@ -117,7 +118,7 @@ tasks:
       mode: 0644
       int: 12
     script: {{.tags}}
-`, jobspec.Vars{"n": 3, "t": "90s", "tags": []string{"a", "B"}, "b": true})
+`, value.Vars{"n": 3, "t": "90s", "tags": []string{"a", "B"}, "b": true})
 	task := p.Tasks[0]
 	if task.Retry != 3 || task.Timeout != 90*time.Second || strings.Join(task.Tags, ",") != "a,b" {
 		t.Errorf("%+v", task)
@@ -153,7 +154,7 @@ tasks:
       - echo again
       {{end}}
 `)
-	p, err := def.Plan(jobspec.Vars{"JobID": "x"})
+	p, err := def.Plan(value.Vars{"JobID": "x"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +165,7 @@ tasks:
 	if !ship.Late || !ship.NeedsRender(nil) || ship.Spec.Script[0] != "deploy {{.version}} to us" {
 		t.Errorf("ship: %+v", ship)
 	}
-	claim := jobspec.Vars{"version": "1.2", "JobRetry": 2}
+	claim := value.Vars{"version": "1.2", "JobRetry": 2}
 	maps.Copy(claim, p.Vars)
 	task, err := def.Task("ship", claim)
 	if err != nil {
@@ -193,9 +194,9 @@ tasks:
       - echo {{.known}} {{default "x" .absent}} {{if .absent}}never{{end}}
       - echo {{upper .secretName}}
 `)
-	_, err := def.Plan(jobspec.Vars{"known": "topsecret"})
+	_, err := def.Plan(value.Vars{"known": "topsecret"})
 	expectProblems(t, err, "job.yaml:7:22: the variable secretName is not set")
-	p, err := def.Plan(jobspec.Vars{"known": 1, "secretName": "s"})
+	p, err := def.Plan(value.Vars{"known": 1, "secretName": "s"})
 	if err != nil || p.Tasks[0].Spec.Script[0] != "echo 1 x" || p.Tasks[0].Spec.Script[1] != "echo S" {
 		t.Errorf("%v %v", p, err)
 	}
@@ -218,9 +219,9 @@ tasks:
     script: [join]
 `)
 	for _, c := range []struct {
-		vars jobspec.Vars
+		vars value.Vars
 		want int
-	}{{nil, 4}, {jobspec.Vars{"count": "200"}, 201}, {jobspec.Vars{"count": 1.0}, 2}, {nil, 4}} {
+	}{{nil, 4}, {value.Vars{"count": "200"}, 201}, {value.Vars{"count": 1.0}, 2}, {nil, 4}} {
 		p, err := def.Plan(c.vars)
 		if err != nil || len(p.Tasks) != c.want {
 			t.Errorf("%v: %v", c, err)
@@ -237,11 +238,11 @@ tasks:
     except: '{{eq .branch "main"}}'
     script: x
 `
-	p := plan(t, text, jobspec.Vars{"branch": "dev"})
+	p := plan(t, text, value.Vars{"branch": "dev"})
 	if !p.Skip || p.Tasks[0].Skip {
 		t.Errorf("%+v", p)
 	}
-	p = plan(t, text, jobspec.Vars{"branch": "main"})
+	p = plan(t, text, value.Vars{"branch": "main"})
 	if p.Skip || !p.Tasks[0].Skip {
 		t.Errorf("%+v", p)
 	}

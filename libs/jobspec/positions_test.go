@@ -10,6 +10,10 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // everyPosition are definitions that together use every field of the language.
@@ -248,7 +252,7 @@ func hostileValues() []string {
 
 // positions calls back for each place of a scalar in a definition (a value, an item of a list or a key), with a template
 // there: once plain and once in another way, in turn.
-func positions(t *testing.T, text string, each func(where, source string)) {
+func positions(t *testing.T, text string, each func(where, src string)) {
 	t.Helper()
 	doc := &yaml.Node{}
 	if err := yaml.Unmarshal([]byte(text), doc); err != nil {
@@ -265,11 +269,11 @@ func positions(t *testing.T, text string, each func(where, source string)) {
 		visited++
 		for _, form := range []way{{placeOfValue, 0}, others[visited%len(others)]} {
 			*n = yaml.Node{Kind: yaml.ScalarNode, Value: form.value, Style: form.style}
-			source, err := yaml.Marshal(doc)
+			src, err := yaml.Marshal(doc)
 			if err != nil {
 				t.Fatal(err)
 			}
-			each(fmt.Sprintf("%s as %q %d", path, form.value, form.style), strings.ReplaceAll(string(source), placeOfValue, "{{.Hostile}}"))
+			each(fmt.Sprintf("%s as %q %d", path, form.value, form.style), strings.ReplaceAll(string(src), placeOfValue, "{{.Hostile}}"))
 		}
 		*n = before
 	}
@@ -294,18 +298,18 @@ func positions(t *testing.T, text string, each func(where, source string)) {
 }
 
 // outcome is all that a definition becomes with a value: its plan, and its tasks when they start.
-func outcome(def *Definition, value string) ([]any, error) {
-	vars := Vars{"Hostile": value, "Secret": leaked, "v": "text", "JobID": "j", "EpochSecs": 1}
+func outcome(def *Definition, val string) ([]any, error) {
+	vars := value.Vars{"Hostile": val, "Secret": leaked, "v": "text", "JobID": "j", "EpochSecs": 1}
 	plan, err := def.Plan(vars)
 	if err != nil {
 		return nil, err
 	}
 	out := []any{plan, def.JobType, def.Description, def.URL}
-	claim := merged(plan.Vars, Vars{"JobRetry": 1})
+	claim := value.Merged(plan.Vars, value.Vars{"JobRetry": 1})
 	for i := range plan.Tasks {
 		task := &plan.Tasks[i]
 		if task.Decide {
-			d, err := def.Decide(task.Name, claim, Facts{Vars: claim})
+			d, err := def.Decide(task.Name, claim, condition.Facts{Vars: claim})
 			if err != nil {
 				return nil, err
 			}
@@ -330,7 +334,7 @@ func outcome(def *Definition, value string) ([]any, error) {
 }
 
 // differ compares two outcomes that differ in one value. It returns where they differ in more.
-func differ(x, y reflect.Value, value, path string) string {
+func differ(x, y reflect.Value, val, path string) string {
 	if x.Kind() != y.Kind() || !x.IsValid() {
 		if x.IsValid() || y.IsValid() {
 			return path
@@ -339,33 +343,33 @@ func differ(x, y reflect.Value, value, path string) string {
 	}
 	switch x.Kind() {
 	case reflect.Pointer, reflect.Interface:
-		return differ(x.Elem(), y.Elem(), value, path)
+		return differ(x.Elem(), y.Elem(), val, path)
 	case reflect.Struct:
 		for i := range x.NumField() {
 			if f := x.Type().Field(i); f.IsExported() && f.Name != "Vars" {
-				if at := differ(x.Field(i), y.Field(i), value, path+"."+f.Name); at != "" {
+				if at := differ(x.Field(i), y.Field(i), val, path+"."+f.Name); at != "" {
 					return at
 				}
 			}
 		}
 		return ""
 	case reflect.Map:
-		return differInMap(x, y, value, path)
+		return differInMap(x, y, val, path)
 	case reflect.Slice:
 		same := x.Len() == y.Len()
 		for i := 0; same && i < x.Len(); i++ {
-			at := differ(x.Index(i), y.Index(i), value, fmt.Sprintf("%s[%d]", path, i))
-			if at != "" && !sameWords(x, y, value) {
+			at := differ(x.Index(i), y.Index(i), val, fmt.Sprintf("%s[%d]", path, i))
+			if at != "" && !sameWords(x, y, val) {
 				return at
 			}
 		}
-		if !same && !sameWords(x, y, value) { // a list of words with commas between them, such as tags
+		if !same && !sameWords(x, y, val) { // a list of words with commas between them, such as tags
 			return path
 		}
 		return ""
 	case reflect.String:
 		a, b := x.String(), y.String()
-		if a != b && !nameOfItem.MatchString(path) && plainly(strings.ReplaceAll(a, harmlessValue, value)) != plainly(b) {
+		if a != b && !nameOfItem.MatchString(path) && plainly(strings.ReplaceAll(a, harmlessValue, val)) != plainly(b) {
 			return path
 		}
 		return ""
@@ -377,16 +381,16 @@ func differ(x, y reflect.Value, value, path string) string {
 	return ""
 }
 
-func differInMap(x, y reflect.Value, value, path string) string {
+func differInMap(x, y reflect.Value, val, path string) string {
 	if x.Len() != y.Len() {
 		return path
 	}
 	for _, k := range x.MapKeys() {
 		other := y.MapIndex(k)
 		if !other.IsValid() {
-			other = y.MapIndex(reflect.ValueOf(strings.ReplaceAll(k.String(), harmlessValue, value)).Convert(k.Type()))
+			other = y.MapIndex(reflect.ValueOf(strings.ReplaceAll(k.String(), harmlessValue, val)).Convert(k.Type()))
 		}
-		if at := differ(x.MapIndex(k), other, value, path+"."+k.String()); at != "" {
+		if at := differ(x.MapIndex(k), other, val, path+"."+k.String()); at != "" {
 			return at
 		}
 	}
@@ -399,7 +403,7 @@ var nameOfItem = regexp.MustCompile(`\.Items\[\d+\]\.Name$|\.Secrets\[\d+\]\.Env
 func plainly(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
 
 // sameWords compares lists of names, whatever their order and division.
-func sameWords(a, b reflect.Value, value string) bool {
+func sameWords(a, b reflect.Value, val string) bool {
 	words := func(list reflect.Value, replace bool) []string {
 		out := []string{}
 		for i := range list.Len() {
@@ -408,7 +412,7 @@ func sameWords(a, b reflect.Value, value string) bool {
 			}
 			text := list.Index(i).String()
 			if replace {
-				text = strings.ReplaceAll(text, harmlessValue, value)
+				text = strings.ReplaceAll(text, harmlessValue, val)
 			}
 			for word := range strings.SplitSeq(text, ",") {
 				if word = plainly(word); word != "" && !slices.Contains(out, word) {
@@ -430,10 +434,10 @@ func TestValuesCannotChangeAnything(t *testing.T) {
 	places, taken, refused := 0, 0, 0
 	long := strings.Repeat("0123456789abcde\n", 1<<16)
 	for name, text := range everyPosition() {
-		positions(t, text, func(where, source string) {
+		positions(t, text, func(where, src string) {
 			where = name + where
 			places++
-			def, _, err := Parse("f", []byte(source))
+			def, _, err := Parse("f", []byte(src))
 			if err != nil {
 				properlyRefused(t, where, err, "")
 				refused++
@@ -448,25 +452,25 @@ func TestValuesCannotChangeAnything(t *testing.T) {
 			if wantErr == nil && plain {
 				values = append(values, long)
 			}
-			for _, value := range values {
-				got, err := outcome(def, value)
+			for _, val := range values {
+				got, err := outcome(def, val)
 				if err != nil {
 					refused++
-					if !properlyRefused(t, where, err, value) {
+					if !properlyRefused(t, where, err, val) {
 						return
 					}
 					continue
 				}
 				taken++
-				if strings.Contains(value, "true") && isCondition(where) {
+				if strings.Contains(val, "true") && isCondition(where) {
 					continue // it holds when it renders true
 				}
 				if wantErr != nil {
-					t.Errorf("%s: %.20q is accepted, %q is not: %v", where, value, harmlessValue, wantErr)
+					t.Errorf("%s: %.20q is accepted, %q is not: %v", where, val, harmlessValue, wantErr)
 					continue
 				}
-				if at := differ(reflect.ValueOf(want), reflect.ValueOf(got), value, ""); at != "" {
-					t.Errorf("%s with %.20q differs at %s", where, value, at)
+				if at := differ(reflect.ValueOf(want), reflect.ValueOf(got), val, ""); at != "" {
+					t.Errorf("%s with %.20q differs at %s", where, val, at)
 					return
 				}
 			}
@@ -483,9 +487,9 @@ func isCondition(where string) bool {
 }
 
 // properlyRefused checks that an error is told as problems with places, and without values.
-func properlyRefused(t *testing.T, where string, err error, value string) bool {
+func properlyRefused(t *testing.T, where string, err error, val string) bool {
 	t.Helper()
-	var ps Problems
+	var ps source.Problems
 	if !errors.As(err, &ps) {
 		t.Errorf("%s: no problems: %v", where, err)
 		return false
@@ -497,7 +501,7 @@ func properlyRefused(t *testing.T, where string, err error, value string) bool {
 			return false
 		}
 	}
-	if strings.Contains(text, leaked) || strings.Contains(text, tokenBytes) || len(value) > 4 && strings.Contains(text, value) {
+	if strings.Contains(text, leaked) || strings.Contains(text, source.TokenPrefix) || len(val) > 4 && strings.Contains(text, val) {
 		t.Errorf("%s: a value is shown: %.300s", where, text)
 		return false
 	}

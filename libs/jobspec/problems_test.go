@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // TestProblems reads faulty definitions and compares what is said of them, with places.
@@ -213,7 +214,7 @@ tasks:
 	if got := warnings.Error(); got != strings.Join(want, "\n") {
 		t.Errorf("warnings:\n%s", got)
 	}
-	p, err := def.Plan(jobspec.Vars{"branch": "dev"})
+	p, err := def.Plan(value.Vars{"branch": "dev"})
 	if err != nil || !p.Skip || p.Tasks[0].Spec.Variables["x"] != int64(1) {
 		t.Errorf("%+v, %v", p, err)
 	}
@@ -251,15 +252,15 @@ tasks:
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := def.Plan(jobspec.Vars{"deploy": true, "regions": []string{"eu", "us"}})
+	p, err := def.Plan(value.Vars{"deploy": true, "regions": []string{"eu", "us"}})
 	if err != nil || len(p.Tasks) != 6 {
 		t.Errorf("%+v %v", p, err)
 	}
-	_, err = def.Plan(jobspec.Vars{"regions": []string{"top secret"}})
+	_, err = def.Plan(value.Vars{"regions": []string{"top secret"}})
 	expectProblems(t, err,
 		`job.yaml:18:16: "region-{{.}}" cannot name a task`,
 		`job.yaml:22:16: "done-{{.}}" cannot name a task`)
-	_, err = def.Plan(jobspec.Vars{"regions": []string{"x", "x"}})
+	_, err = def.Plan(value.Vars{"regions": []string{"x", "x"}})
 	expectProblems(t, err,
 		`job.yaml:18:16: the task "region-{{.}}" is defined in line 18 already`,
 		`job.yaml:22:16: the task "done-{{.}}" is defined in line 22 already`)
@@ -282,7 +283,7 @@ func TestProblemsHoldNoValues(t *testing.T) {
 	} {
 		def, _, err := jobspec.Parse("job.yaml", []byte("job_type: j\ntasks:\n  - task_type: a\n    script: x\n    "+field+"\n"))
 		if err == nil {
-			_, err = def.Plan(jobspec.Vars{"x": "hunter2"})
+			_, err = def.Plan(value.Vars{"x": "hunter2"})
 		}
 		if err == nil {
 			t.Errorf("%s: accepted", field)
@@ -297,16 +298,16 @@ func TestNamesOfALaunch(t *testing.T) {
 	text := "job_type: j\nparams: [{name: oses}]\njob_variables: {suffix: '!'}\ntasks:\n{{range $o := split .oses \",\"}}\n  - {task_type: 'PRE-{{$o}}-A', method: SHELL, script: x, on_completed: 'after-{{$o}}'}\n{{end}}\n  - {task_type: last, method: SHELL, script: x}\n"
 	for name, c := range map[string]struct {
 		pre  string
-		vars jobspec.Vars
+		vars value.Vars
 		want []string
 	}{
-		"a parameter":   {"", jobspec.Vars{"oses": "A B"}, []string{`job.yaml:6:17: "-{{$o}}-A" ("-A B-A") cannot name a task`}},
-		"a target":      {"x", jobspec.Vars{"oses": "b"}, []string{`job.yaml:6:71: the task "after-{{$o}}" ("after-b") does not exist`}},
-		"twice":         {"x", jobspec.Vars{"oses": "a,a"}, []string{`job.yaml:6:17: the task "x-{{$o}}-A" ("x-a-A") is defined in line 6 already`}},
-		"own variable":  {"{{$.suffix}}", jobspec.Vars{"oses": "a"}, []string{`job.yaml:6:17: "{{$.suffix}}-{{$o}}-A" ("!-a-A") cannot name a task`}},
-		"replaced":      {"{{$.suffix}}", jobspec.Vars{"oses": "a", "suffix": "? ?"}, []string{`job.yaml:6:17: "{{$.suffix}}-{{$o}}-A" cannot name a task`}},
-		"no parameter":  {"{{$.other}}", jobspec.Vars{"oses": "a", "other": "hunter 2"}, []string{`job.yaml:6:17: "{{$.other}}-{{$o}}-A" cannot name a task`}},
-		"all variables": {"{{print $}}", jobspec.Vars{"oses": "a"}, []string{`job.yaml:6:17: "{{print $}}-{{$o}}-A" cannot name a task`}},
+		"a parameter":   {"", value.Vars{"oses": "A B"}, []string{`job.yaml:6:17: "-{{$o}}-A" ("-A B-A") cannot name a task`}},
+		"a target":      {"x", value.Vars{"oses": "b"}, []string{`job.yaml:6:71: the task "after-{{$o}}" ("after-b") does not exist`}},
+		"twice":         {"x", value.Vars{"oses": "a,a"}, []string{`job.yaml:6:17: the task "x-{{$o}}-A" ("x-a-A") is defined in line 6 already`}},
+		"own variable":  {"{{$.suffix}}", value.Vars{"oses": "a"}, []string{`job.yaml:6:17: "{{$.suffix}}-{{$o}}-A" ("!-a-A") cannot name a task`}},
+		"replaced":      {"{{$.suffix}}", value.Vars{"oses": "a", "suffix": "? ?"}, []string{`job.yaml:6:17: "{{$.suffix}}-{{$o}}-A" cannot name a task`}},
+		"no parameter":  {"{{$.other}}", value.Vars{"oses": "a", "other": "hunter 2"}, []string{`job.yaml:6:17: "{{$.other}}-{{$o}}-A" cannot name a task`}},
+		"all variables": {"{{print $}}", value.Vars{"oses": "a"}, []string{`job.yaml:6:17: "{{print $}}-{{$o}}-A" cannot name a task`}},
 	} {
 		def, _, err := jobspec.Parse("job.yaml", []byte(strings.Replace(text, "PRE", c.pre, 1)))
 		if err != nil {

@@ -4,6 +4,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
 // Bounds of limits.
@@ -13,7 +15,7 @@ const (
 )
 
 // cpu reads processors, such as 2, 0.5 or 500m, in thousandths.
-func (r *reader) cpu(n *node) int64 {
+func (r *reader) cpu(n *source.Node) int64 {
 	text, ok := r.text(n)
 	if !ok || text == "" {
 		return 0
@@ -26,12 +28,12 @@ func (r *reader) cpu(n *node) int64 {
 	if millis := math.Round(f * unit); err == nil && millis >= 1 && millis <= maxCPUMillis {
 		return int64(millis)
 	}
-	r.fault(n, CodeInvalidValue, r.show(n)+" is no number of processors", "such as 2, 0.5 or 500m")
+	r.fault(n, source.CodeInvalidValue, r.show(n)+" is no number of processors", "such as 2, 0.5 or 500m")
 	return 0
 }
 
 // memory reads an amount of memory, such as 512Mi, 1G or plain bytes.
-func (r *reader) memory(n *node) int64 {
+func (r *reader) memory(n *source.Node) int64 {
 	text, ok := r.text(n)
 	if !ok || text == "" {
 		return 0
@@ -69,6 +71,6 @@ func (r *reader) memory(n *node) int64 {
 		}
 		return int64(bytes)
 	}
-	r.fault(n, CodeInvalidValue, r.show(n)+" is no amount of memory", "bytes with a unit, such as 512Mi or 1G")
+	r.fault(n, source.CodeInvalidValue, r.show(n)+" is no amount of memory", "bytes with a unit, such as 512Mi or 1G")
 	return 0
 }

@@ -1,6 +1,12 @@
 package jobspec
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/template"
+	"github.com/formicary/formicary/libs/jobspec/value"
+)
 
 // timeVars are the built-in variables that another moment of the launch changes.
 func timeVars() []string {
@@ -10,7 +16,7 @@ func timeVars() []string {
 // Rehearse says at the submit what the launch will say: what the job needs to start, as Start does, or
 // why there is no plan. err is Problems, and certain: what depends on the host or on the time of the launch is left to the
 // launch, and so are variables that a task before may still set.
-func (d *Definition) Rehearse(vars Vars) (Start, error) {
+func (d *Definition) Rehearse(vars value.Vars) (Start, error) {
 	if d.static != nil && !d.conditional && !d.overridden(vars) {
 		return d.Start(vars)
 	}
@@ -22,14 +28,14 @@ func (d *Definition) Rehearse(vars Vars) (Start, error) {
 		return Start{}, nil
 	}
 	if now.timed {
-		later := merged(vars)
+		later := value.Merged(vars)
 		for _, name := range timeVars() {
 			if _, given := vars[name]; given {
-				later[name] = unknown{}
+				later[name] = template.Unknown{}
 			}
 		}
 		other := d.rehearse(later)
-		now.problems = slices.DeleteFunc(now.problems, func(p Problem) bool { return !slices.Contains(other.problems, p) })
+		now.problems = slices.DeleteFunc(now.problems, func(p source.Problem) bool { return !slices.Contains(other.problems, p) })
 		if other.uncertain || len(now.problems) == 0 {
 			return Start{}, nil
 		}
@@ -40,23 +46,23 @@ func (d *Definition) Rehearse(vars Vars) (Start, error) {
 // rehearsal is one rendering in which the host does nothing.
 type rehearsal struct {
 	plan     *Plan // nil when there is none
-	problems Problems
+	problems source.Problems
 	// uncertain says that what the host would answer, or what is not known, decides; timed that the time was looked at.
 	uncertain, timed bool
 }
 
-func (d *Definition) rehearse(vars Vars) rehearsal {
-	c, l, h := &collector{file: d.file}, &Lookups{}, &hosting{vague: true}
-	s, sh := d.openIn(&scope{vars: vars, jobType: d.JobType, hosting: h, lookups: l}, c)
+func (d *Definition) rehearse(vars value.Vars) rehearsal {
+	c, l, h := &source.Collector{File: d.file}, &template.Lookups{}, &template.Hosting{Vague: true}
+	s, sh := d.openIn(&template.Scope{Vars: vars, JobType: d.JobType, Hosting: h, Lookups: l}, c)
 	r := d.reader(c, sh, s)
 	r.later = true
 	out := r.whole()
 	if out != nil {
 		r.checkStarts(out)
 	}
-	_, err := c.split()
-	problems, _ := err.(Problems) //nolint:errorlint // split returns this very type
-	got := rehearsal{problems: problems, uncertain: h.asked || sh.guessed || out == nil && len(problems) == 0}
+	_, err := c.Split()
+	problems, _ := err.(source.Problems) //nolint:errorlint // split returns this very type
+	got := rehearsal{problems: problems, uncertain: h.Asked || sh.Guessed || out == nil && len(problems) == 0}
 	got.timed = l.All || slices.ContainsFunc(timeVars(), func(name string) bool { return l.Vars[name] })
 	if out != nil && len(problems) == 0 {
 		got.plan = &out.plan

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 func TestRehearse(t *testing.T) {
@@ -39,7 +39,7 @@ func TestRehearse(t *testing.T) {
 			text = strings.Replace(text, name, name+" "+field+"',", 1)
 		}
 		def := parse(t, text)
-		vars := jobspec.Vars{"given": "v", "JobID": "1", "DateDay": int64(13), "EpochSecs": int64(1_783_000_000), "JobRetry": int64(0)}
+		vars := value.Vars{"given": "v", "JobID": "1", "DateDay": int64(13), "EpochSecs": int64(1_783_000_000), "JobRetry": int64(0)}
 		start, err := def.Rehearse(vars)
 		classes := start.Classes
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {

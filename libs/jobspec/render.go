@@ -1,31 +1,37 @@
 package jobspec
 
-import "time"
+import (
+	"time"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/template"
+	"github.com/formicary/formicary/libs/jobspec/value"
+)
 
 // Plan renders the definition for one run. vars are the parameters and the built-in variables. err is Problems.
-func (d *Definition) Plan(vars Vars) (*Plan, error) { return d.plan(vars, nil) }
+func (d *Definition) Plan(vars value.Vars) (*Plan, error) { return d.plan(vars, nil) }
 
 // PlanWith is Plan with a host for the functions that count and submit jobs. An error of the host is returned as it is;
 // other errors are Problems.
-func (d *Definition) PlanWith(host Host, vars Vars) (*Plan, error) {
+func (d *Definition) PlanWith(host template.Host, vars value.Vars) (*Plan, error) {
 	if host == nil || d.program == nil {
 		return d.Plan(vars)
 	}
-	h := &hosting{host: host}
-	plan, err := d.plan(merged(vars), h)
-	if h.err != nil {
-		return nil, h.err
+	h := &template.Hosting{Host: host}
+	plan, err := d.plan(value.Merged(vars), h)
+	if h.Err != nil {
+		return nil, h.Err
 	}
 	return plan, err
 }
 
-func (d *Definition) plan(vars Vars, h *hosting) (*Plan, error) {
+func (d *Definition) plan(vars value.Vars, h *template.Hosting) (*Plan, error) {
 	if d.static != nil && !d.conditional && !d.overridden(vars) {
 		plan := *d.static
-		plan.Vars = merged(d.jobVars, vars)
+		plan.Vars = value.Merged(d.jobVars, vars)
 		return &plan, nil
 	}
-	c := &collector{file: d.file}
+	c := &source.Collector{File: d.file}
 	s, sh := d.openWith(vars, h, c)
 	r := d.reader(c, sh, s)
 	r.later = true
@@ -33,15 +39,15 @@ func (d *Definition) plan(vars Vars, h *hosting) (*Plan, error) {
 	if out != nil {
 		r.checkStarts(out)
 	}
-	if _, err := c.split(); err != nil || out == nil {
+	if _, err := c.Split(); err != nil || out == nil {
 		return nil, err
 	}
-	out.plan.Vars = merged(s.job, vars)
+	out.plan.Vars = value.Merged(s.Job, vars)
 	return &out.plan, nil
 }
 
 // overridden reports whether a request gives a variable that a task of a static plan sets too.
-func (d *Definition) overridden(vars Vars) bool {
+func (d *Definition) overridden(vars value.Vars) bool {
 	if len(d.own) == 0 {
 		return false
 	}
@@ -55,43 +61,43 @@ func (d *Definition) overridden(vars Vars) bool {
 
 // open finds the job's variables and the shape of the text for a rendering. The job's variables stand in the text that
 // is rendered with them, so they are read first from a rendering without them.
-func (d *Definition) open(vars Vars, l *Lookups, c *collector) (*scope, *rendering) {
-	return d.openIn(&scope{vars: vars, jobType: d.JobType, lookups: l}, c)
+func (d *Definition) open(vars value.Vars, l *template.Lookups, c *source.Collector) (*template.Scope, *rendering) {
+	return d.openIn(&template.Scope{Vars: vars, JobType: d.JobType, Lookups: l}, c)
 }
 
-func (d *Definition) openWith(vars Vars, h *hosting, c *collector) (*scope, *rendering) {
-	return d.openIn(&scope{vars: vars, jobType: d.JobType, hosting: h}, c)
+func (d *Definition) openWith(vars value.Vars, h *template.Hosting, c *source.Collector) (*template.Scope, *rendering) {
+	return d.openIn(&template.Scope{Vars: vars, JobType: d.JobType, Hosting: h}, c)
 }
 
-func (d *Definition) openIn(s *scope, c *collector) (*scope, *rendering) {
-	h := s.hosting
+func (d *Definition) openIn(s *template.Scope, c *source.Collector) (*template.Scope, *rendering) {
+	h := s.Hosting
 	if d.program == nil {
-		s.job = d.jobVars
+		s.Job = d.jobVars
 		return s, d.fixed
 	}
 	first := d.firstShape(s)
-	if first.root == nil {
-		first = d.shapeFor(&scope{vars: s.vars, jobType: d.JobType, lenient: true, lookups: s.lookups}, guessYes)
+	if first.Root == nil {
+		first = d.shapeFor(&template.Scope{Vars: s.Vars, JobType: d.JobType, Lenient: true, Lookups: s.Lookups}, template.GuessYes)
 	}
-	if !hasJobVariables(first.root) {
-		return s, d.shapeFor(s, guessYes)
+	if !hasJobVariables(first.Root) {
+		return s, d.shapeFor(s, template.GuessYes)
 	}
 	r := d.reader(c, first, s)
-	s.job = r.jobVariables(first.root)
-	if h == nil || !h.vague {
-		s.job = known(s.job)
+	s.Job = r.jobVariables(first.Root)
+	if h == nil || !h.Vague {
+		s.Job = known(s.Job)
 	}
-	return s, d.shapeFor(s, guessYes)
+	return s, d.shapeFor(s, template.GuessYes)
 }
 
 // firstShape is the shape without the job's variables. A host does nothing for it: what is asked for may depend on them.
-func (d *Definition) firstShape(s *scope) *rendering {
-	if h := s.hosting; h != nil {
-		vague := h.vague
-		h.vague = true
-		defer func() { h.vague = vague }()
+func (d *Definition) firstShape(s *template.Scope) *rendering {
+	if h := s.Hosting; h != nil {
+		vague := h.Vague
+		h.Vague = true
+		defer func() { h.Vague = vague }()
 	}
-	return d.shapeFor(s, guessYes)
+	return d.shapeFor(s, template.GuessYes)
 }
 
 // checkStarts reports variables that are not set and that no task can set, because none ends before.
@@ -101,14 +107,14 @@ func (r *reader) checkStarts(out *draft) {
 			continue
 		}
 		for k := range out.tasks[i].unset {
-			addFault(r.c, r.src, &out.tasks[i].unset[k])
+			template.AddFault(r.c, r.src, &out.tasks[i].unset[k])
 		}
 	}
 }
 
 // StartClasses returns the placement classes of the tasks that start at once. It is cheap when no template decides
 // method, tags or structure. The result is read only.
-func (d *Definition) StartClasses(vars Vars) ([]Class, error) {
+func (d *Definition) StartClasses(vars value.Vars) ([]Class, error) {
 	s, err := d.Start(vars)
 	return s.Classes, err
 }
@@ -122,11 +128,11 @@ type Start struct {
 }
 
 // Start returns what the job needs to start. It is as cheap as StartClasses. The result is read only.
-func (d *Definition) Start(vars Vars) (Start, error) {
+func (d *Definition) Start(vars value.Vars) (Start, error) {
 	if d.start != nil {
 		return *d.start, nil
 	}
-	plan, err := d.plan(vars, &hosting{vague: true})
+	plan, err := d.plan(vars, &template.Hosting{Vague: true})
 	if err != nil {
 		return Start{}, err
 	}
@@ -136,10 +142,12 @@ func (d *Definition) Start(vars Vars) (Start, error) {
 // Task renders one task at its claim. vars are those of the plan and what is known since: outputs of earlier tasks and
 // counters such as JobRetry. Of the result the Spec and Skip are new; name, edges and placement stay those of the plan.
 // err is Problems.
-func (d *Definition) Task(name string, vars Vars) (*Task, error) { return d.TaskWith(name, vars, nil) }
+func (d *Definition) Task(name string, vars value.Vars) (*Task, error) {
+	return d.TaskWith(name, vars, nil)
+}
 
 // TaskWith is Task and notes what it looks at of the variables.
-func (d *Definition) TaskWith(name string, vars Vars, l *Lookups) (*Task, error) {
+func (d *Definition) TaskWith(name string, vars value.Vars, l *template.Lookups) (*Task, error) {
 	if d.static != nil && !d.conditional && !d.overridden(vars) {
 		if i, ok := d.index[name]; ok {
 			t := d.static.Tasks[i]
@@ -163,21 +171,21 @@ func (d *Definition) TaskWith(name string, vars Vars, l *Lookups) (*Task, error)
 // section is one task's part of the text, found for a rendering.
 type section struct {
 	*reader
-	node   *node
+	node   *source.Node
 	within span
 	grace  time.Duration
 }
 
 // section finds the section of a task. err is Problems.
-func (d *Definition) section(name string, vars Vars, l *Lookups) (*section, error) {
-	c := &collector{file: d.file}
+func (d *Definition) section(name string, vars value.Vars, l *template.Lookups) (*section, error) {
+	c := &source.Collector{File: d.file}
 	s, sh := d.open(vars, l, c)
-	for _, p := range sh.problems {
-		c.add(p)
+	for _, p := range sh.Problems {
+		c.Add(p)
 	}
-	list := sh.root.get("tasks")
+	list := sh.Root.Get("tasks")
 	if list == nil {
-		if _, err := c.split(); err != nil {
+		if _, err := c.Split(); err != nil {
 			return nil, err
 		}
 		return nil, d.notRendered(name)
@@ -188,52 +196,52 @@ func (d *Definition) section(name string, vars Vars, l *Lookups) (*section, erro
 		return nil, d.notRendered(name)
 	}
 	grace := defaultGrace
-	if n := sh.root.get("timeouts").get("grace"); n != nil {
+	if n := sh.Root.Get("timeouts").Get("grace"); n != nil {
 		grace = r.duration(n)
 	}
-	return &section{reader: r, node: list.items[i], within: r.extent(list, i), grace: grace}, nil
+	return &section{reader: r, node: list.Items[i], within: r.extent(list, i), grace: grace}, nil
 }
 
 // hosted lets the host of l answer while the section is read, and notes what became of that. What stands around the
 // section was rendered without one: every claim renders it.
-func (s *section) hosted(l *Lookups) (note func()) {
-	h := l.hosting()
-	s.m.scope.hosting = h
+func (s *section) hosted(l *template.Lookups) (note func()) {
+	h := l.Hosting()
+	s.m.Scope.Hosting = h
 	return func() {
 		if h != nil {
-			l.Asked, l.HostErr = h.asked, h.err
+			l.Asked, l.HostErr = h.Asked, h.Err
 		}
 	}
 }
 
 // read reads the section; item are the variables of an item, if it is one. err is Problems.
-func (s *section) read(item Vars) (*taskDraft, error) {
-	s.m.scope.item = item
+func (s *section) read(item value.Vars) (*taskDraft, error) {
+	s.m.Scope.Item = item
 	s.moment.item = item != nil
 	t := s.task(s.node, s.within, s.grace)
-	if _, err := s.c.split(); err != nil {
+	if _, err := s.c.Split(); err != nil {
 		return nil, err
 	}
 	return &t, nil
 }
 
 func (d *Definition) notRendered(name string) error {
-	return Problems{{
-		File: d.file, Code: CodeTaskNotInRendering, Field: name,
-		Message: "the task " + quoteName(name) + " is not in the rendered definition", Expected: "a task of the plan",
+	return source.Problems{{
+		File: d.file, Code: source.CodeTaskNotInRendering, Field: name,
+		Message: "the task " + source.QuoteName(name) + " is not in the rendered definition", Expected: "a task of the plan",
 	}}
 }
 
 // find returns the number of a task. Where names depend on no variable they are looked up in a table.
-func (r *reader) find(list *node, name string) (int, bool) {
+func (r *reader) find(list *source.Node, name string) (int, bool) {
 	if table := r.shape.table(r, list); table != nil {
 		i, ok := table[name]
 		return i, ok
 	}
 	quiet := *r
-	quiet.c = &collector{}
-	for i, n := range list.items {
-		if at := n.get("task_type"); at != nil {
+	quiet.c = &source.Collector{}
+	for i, n := range list.Items {
+		if at := n.Get("task_type"); at != nil {
 			if text, ok := quiet.planned(at); ok && text == name {
 				return i, true
 			}

@@ -1,10 +1,15 @@
 package jobspec
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/template"
+)
 
 // rendering is the text that a template gave, with what the language finds in it once.
 type rendering struct {
-	*shape
+	*template.Shape
 	exports []string // see Task.Exports
 	// names are the tasks by name, when no name depends on variables; once fills them.
 	once  sync.Once
@@ -12,24 +17,24 @@ type rendering struct {
 }
 
 // newRendering reads the text as YAML.
-func newRendering(sh *shape, src *lines) *rendering {
-	sh.parse(src)
-	if sh.nulls {
-		sh.root = withoutNulls(sh.root, jobRule())
+func newRendering(sh *template.Shape, src *source.Lines) *rendering {
+	sh.Parse(src)
+	if sh.Nulls {
+		sh.Root = withoutNulls(sh.Root, jobRule())
 	}
-	return &rendering{shape: sh, exports: findExports(sh.root)}
+	return &rendering{Shape: sh, exports: findExports(sh.Root)}
 }
 
 // table finds tasks by name, or is nil when a name depends on variables.
-func (sh *rendering) table(r *reader, list *node) map[string]int {
+func (sh *rendering) table(r *reader, list *source.Node) map[string]int {
 	sh.once.Do(func() {
 		dependent := false
-		s := *r.m.scope
-		s.onRead = func(string, any) { dependent = true }
-		quiet := &reader{c: &collector{}, p: r.p, src: r.src, shape: sh, m: newMachine(&s)}
-		names := make(map[string]int, len(list.items))
-		for i, n := range list.items {
-			at := n.get("task_type")
+		s := *r.m.Scope
+		s.OnRead = func(string, any) { dependent = true }
+		quiet := &reader{c: &source.Collector{}, p: r.p, src: r.src, shape: sh, m: template.NewMachine(&s)}
+		names := make(map[string]int, len(list.Items))
+		for i, n := range list.Items {
+			at := n.Get("task_type")
 			if at == nil {
 				continue
 			}

@@ -1,5 +1,7 @@
 package jobspec
 
+import "github.com/formicary/formicary/libs/jobspec/source"
+
 // Resource is a virtual resource that a job or task needs: a counted thing such as a licence or a device.
 type Resource struct {
 	Type        string   `json:"resource_type"`
@@ -17,24 +19,24 @@ type Resource struct {
 const maxResource = 1_000_000
 
 // resources reads one resource or a list of them.
-func (r *reader) resources(n *node) []Resource {
+func (r *reader) resources(n *source.Node) []Resource {
 	var out []Resource
 	for _, item := range r.mappings(n, "a resource") {
 		s := Resource{Value: 1}
-		for i := range item.pairs {
-			switch p := &item.pairs[i]; p.key {
+		for i := range item.Pairs {
+			switch p := &item.Pairs[i]; p.Key {
 			case "resource_type":
-				s.Type = r.short(p.value)
+				s.Type = r.short(p.Value)
 			case "description":
-				s.Description = r.longText(p.value, "description", maxDescription)
+				s.Description = r.longText(p.Value, "description", maxDescription)
 			case "platform":
-				s.Platform = r.short(p.value)
+				s.Platform = r.short(p.Value)
 			case "category":
-				s.Category = r.short(p.value)
+				s.Category = r.short(p.Value)
 			case "tags":
-				s.Tags = textsOf(r.list(p.value))
+				s.Tags = textsOf(r.list(p.Value))
 			case "value":
-				s.Value, _ = r.integer(p.value, 1, maxResource)
+				s.Value, _ = r.integer(p.Value, 1, maxResource)
 			case "extract_config":
 				r.extractConfig(&s, p)
 			default:
@@ -47,13 +49,13 @@ func (r *reader) resources(n *node) []Resource {
 	return out
 }
 
-func (r *reader) extractConfig(s *Resource, at *pair) {
-	r.mapping(at.value, func(p *pair) {
-		switch p.key {
+func (r *reader) extractConfig(s *Resource, at *source.Pair) {
+	r.mapping(at.Value, func(p *source.Pair) {
+		switch p.Key {
 		case "properties":
-			s.Properties = textsOf(r.list(p.value))
+			s.Properties = textsOf(r.list(p.Value))
 		case "context_prefix":
-			s.ContextPrefix = r.short(p.value)
+			s.ContextPrefix = r.short(p.Value)
 		default:
 			r.unknown(p, extractFields)
 		}

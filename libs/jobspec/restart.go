@@ -1,6 +1,10 @@
 package jobspec
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
+)
 
 // MaxRestarts is how often RESTART_TASK starts a task again, and RESTART_JOB a job, where no retry is written, and how
 // often a job pauses itself by PAUSE_JOB in any case.
@@ -15,18 +19,18 @@ func Restarts(retry int, given bool) int {
 }
 
 // restarts warns of actions that are bounded by the engine only.
-func (r *reader) restarts(root, n *node, t *Task) {
+func (r *reader) restarts(root, n *source.Node, t *Task) {
 	for _, route := range t.Routes {
 		switch target := route.Targets[0]; {
-		case target == ActionRestartTask && n.get("retry") == nil:
+		case target == ActionRestartTask && n.Get("retry") == nil:
 			r.unbounded(n, route.Key, "the task", target, "retry of the task")
-		case target == ActionRestartJob && root.get("retry") == nil:
+		case target == ActionRestartJob && root.Get("retry") == nil:
 			r.unbounded(n, route.Key, "the job", target, "retry of the job")
 		}
 	}
 }
 
-func (r *reader) unbounded(n *node, key, what, action, expected string) {
+func (r *reader) unbounded(n *source.Node, key, what, action, expected string) {
 	at := routeNode(n, key)
-	r.warn(at.line, at.column, CodeUnboundedRestart, fmt.Sprintf("%s starts %s again at most %d times: no retry is written", action, what, MaxRestarts), expected)
+	r.warn(at.Line, at.Column, source.CodeUnboundedRestart, fmt.Sprintf("%s starts %s again at most %d times: no retry is written", action, what, MaxRestarts), expected)
 }

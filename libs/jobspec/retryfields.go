@@ -3,6 +3,8 @@ package jobspec
 import (
 	"fmt"
 	"strings"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
 // maxCodes bounds the keys of retry_on.
@@ -11,14 +13,14 @@ const maxCodes = 200
 // retryOn reads which failures are tried again. What is not named is not tried again, but lost attempts: these have
 // DefaultInfra of their own when nothing is said. In the list form the names share retry, in the mapping a number is a
 // budget of its own and true shares retry.
-func (r *taskFieldReader) retryOn(n *node) {
+func (r *taskFieldReader) retryOn(n *source.Node) {
 	on := &RetryOn{Infra: Budget{Own: DefaultInfra}}
-	switch n.kind {
-	case nodeNull:
+	switch n.Kind {
+	case source.Null:
 		return
-	case nodeMap:
-		for i := range n.pairs {
-			r.retryBudget(on, &n.pairs[i])
+	case source.Map:
+		for i := range n.Pairs {
+			r.retryBudget(on, &n.Pairs[i])
 		}
 	default:
 		for _, it := range r.plannedList(n) {
@@ -26,7 +28,7 @@ func (r *taskFieldReader) retryOn(n *node) {
 		}
 	}
 	if len(on.Codes) > maxCodes {
-		r.fault(n, CodeInvalidValue, "there are too many codes", fmt.Sprintf("at most %d", maxCodes))
+		r.fault(n, source.CodeInvalidValue, "there are too many codes", fmt.Sprintf("at most %d", maxCodes))
 		return
 	}
 	r.t.task.RetryOn = on
@@ -53,16 +55,16 @@ func (r *taskFieldReader) retryWord(on *RetryOn, it item) {
 func (r *taskFieldReader) retryCode(on *RetryOn, it item) {
 	code := strings.TrimSpace(it.text)
 	if k, err := parseKey(code); err != nil || k.state != "" || k.any {
-		r.fault(it.node, CodeInvalidValue, r.show(it.node)+" is no failure", "an exit code, a range such as 64-78 or 5xx, user, timeout, oom or infra")
+		r.fault(it.node, source.CodeInvalidValue, r.show(it.node)+" is no failure", "an exit code, a range such as 64-78 or 5xx, user, timeout, oom or infra")
 		return
 	}
 	on.Codes = append(on.Codes, code)
 }
 
-func (r *taskFieldReader) retryBudget(on *RetryOn, p *pair) {
-	switch p.key {
+func (r *taskFieldReader) retryBudget(on *RetryOn, p *source.Pair) {
+	switch p.Key {
 	case "codes":
-		for _, it := range r.plannedList(p.value) {
+		for _, it := range r.plannedList(p.Value) {
 			if it.known && strings.TrimSpace(it.text) == "*" {
 				on.Any = true
 				continue
@@ -74,20 +76,20 @@ func (r *taskFieldReader) retryBudget(on *RetryOn, p *pair) {
 			}
 		}
 	case ClassUser:
-		on.Any = r.boolean(p.value)
+		on.Any = r.boolean(p.Value)
 	case ClassTimeout:
-		on.Timeout = r.budget(p.value)
+		on.Timeout = r.budget(p.Value)
 	case ClassOOM:
-		on.OOM = r.budget(p.value)
+		on.OOM = r.budget(p.Value)
 	case ClassInfra:
-		on.Infra = r.budget(p.value)
+		on.Infra = r.budget(p.Value)
 	default:
 		r.unknown(p, retryOnFields)
 	}
 }
 
 // budget reads a number of its own, or whether retry is shared.
-func (r *taskFieldReader) budget(n *node) Budget {
+func (r *taskFieldReader) budget(n *source.Node) Budget {
 	text, ok := r.planned(n)
 	switch {
 	case !ok:

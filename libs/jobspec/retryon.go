@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 	"strings"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
 // RetryOn says which failures of a task are tried again.
@@ -97,12 +99,12 @@ func CheckOutputs(t *Task, outputs map[string]string) error {
 		v, given := outputs[o.Name]
 		if !given {
 			if o.Required {
-				wrong = append(wrong, "the output "+quoteName(o.Name)+" is missing")
+				wrong = append(wrong, "the output "+source.QuoteName(o.Name)+" is missing")
 			}
 			continue
 		}
 		if _, expected := convertTo(o.Type, v); expected != "" {
-			wrong = append(wrong, "the output "+quoteName(o.Name)+" is not "+expected)
+			wrong = append(wrong, "the output "+source.QuoteName(o.Name)+" is not "+expected)
 		}
 	}
 	if len(wrong) == 0 {

@@ -6,6 +6,8 @@ import (
 	_ "time/tzdata" // zones are the same on every machine
 
 	"github.com/formicary/formicary/libs/jobspec/cron"
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // What happens when a job is due while its last run has not ended.
@@ -81,22 +83,22 @@ func conflicts() []string {
 }
 
 // schedules reads the list of schedules.
-func (r *reader) schedules(n *node) []Schedule {
+func (r *reader) schedules(n *source.Node) []Schedule {
 	var out []Schedule
 	for _, item := range r.mappings(n, "a schedule") {
 		s := Schedule{Timezone: "UTC", Overlap: OverlapQueue, CatchUp: CatchUpNone}
-		for i := range item.pairs {
-			switch p := &item.pairs[i]; p.key {
+		for i := range item.Pairs {
+			switch p := &item.Pairs[i]; p.Key {
 			case "cron":
-				s.Cron = r.cron(p.value)
+				s.Cron = r.cron(p.Value)
 			case "timezone":
-				s.Timezone = r.timezone(p.value)
+				s.Timezone = r.timezone(p.Value)
 			case "overlap":
-				s.Overlap = r.oneOf(p.value, OverlapQueue, overlaps())
+				s.Overlap = r.oneOf(p.Value, OverlapQueue, overlaps())
 			case "catch_up":
-				s.CatchUp = r.oneOf(p.value, CatchUpNone, catchUps())
+				s.CatchUp = r.oneOf(p.Value, CatchUpNone, catchUps())
 			case "calendar":
-				s.Calendar = r.literal(p.value, "the calendar", maxName)
+				s.Calendar = r.literal(p.Value, "the calendar", value.MaxName)
 			default:
 				r.unknown(p, scheduleFields)
 			}
@@ -108,25 +110,25 @@ func (r *reader) schedules(n *node) []Schedule {
 }
 
 // cron reads cron text that must be known before anything is rendered.
-func (r *reader) cron(n *node) string {
+func (r *reader) cron(n *source.Node) string {
 	text := strings.TrimSpace(r.literal(n, "cron text", cron.MaxText))
-	if n.templated {
+	if n.Templated {
 		return ""
 	}
 	if err := cron.Check(text); err != nil {
-		r.fault(n, CodeInvalidValue, r.show(n)+" is no cron text: "+err.Error(), "5 to 7 fields such as 0 6 * * 1-5, or a name such as @daily")
+		r.fault(n, source.CodeInvalidValue, r.show(n)+" is no cron text: "+err.Error(), "5 to 7 fields such as 0 6 * * 1-5, or a name such as @daily")
 		return ""
 	}
 	return text
 }
 
-func (r *reader) timezone(n *node) string {
-	name := r.literal(n, "the time zone", maxName)
-	if n.templated {
+func (r *reader) timezone(n *source.Node) string {
+	name := r.literal(n, "the time zone", value.MaxName)
+	if n.Templated {
 		return "UTC"
 	}
 	if !validZone(name) {
-		r.fault(n, CodeInvalidValue, r.show(n)+" is no time zone", "a name of the IANA database, such as Europe/Berlin or UTC")
+		r.fault(n, source.CodeInvalidValue, r.show(n)+" is no time zone", "a name of the IANA database, such as Europe/Berlin or UTC")
 		return "UTC"
 	}
 	return name
@@ -141,7 +143,7 @@ func validZone(name string) bool {
 	return err == nil
 }
 
-func (r *reader) deadline(n *node) *Deadline {
+func (r *reader) deadline(n *source.Node) *Deadline {
 	text, known := r.planned(n)
 	if !known || text == "" {
 		return nil
@@ -158,25 +160,25 @@ func (r *reader) deadline(n *node) *Deadline {
 			return &Deadline{At: at.Format("15:04"), Timezone: zone}
 		}
 	}
-	r.fault(n, CodeInvalidValue, r.show(n)+" is no deadline", "a duration such as 2h, or a time of day such as 06:30 Europe/Berlin")
+	r.fault(n, source.CodeInvalidValue, r.show(n)+" is no deadline", "a duration such as 2h, or a time of day such as 06:30 Europe/Berlin")
 	return nil
 }
 
 // concurrency reads the mapping, or the limit alone.
-func (r *reader) concurrency(at *pair) *Concurrency {
+func (r *reader) concurrency(at *source.Pair) *Concurrency {
 	c := &Concurrency{OnConflict: ConflictQueue}
-	if at.value.kind == nodeScalar {
-		c.Limit = r.literalInt(at.value, at.key, maxConcurrency)
+	if at.Value.Kind == source.Scalar {
+		c.Limit = r.literalInt(at.Value, at.Key, maxConcurrency)
 		return c
 	}
-	r.mapping(at.value, func(p *pair) {
-		switch p.key {
+	r.mapping(at.Value, func(p *source.Pair) {
+		switch p.Key {
 		case "limit":
-			c.Limit = r.literalInt(p.value, p.key, maxConcurrency)
+			c.Limit = r.literalInt(p.Value, p.Key, maxConcurrency)
 		case "key":
-			c.Key = r.short(p.value)
+			c.Key = r.short(p.Value)
 		case "on_conflict":
-			c.OnConflict = r.oneOf(p.value, ConflictQueue, conflicts())
+			c.OnConflict = r.oneOf(p.Value, ConflictQueue, conflicts())
 		default:
 			r.unknown(p, concurrencyFields)
 		}

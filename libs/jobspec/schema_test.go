@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
 // compiledSchema is the schema as a validator.
@@ -252,7 +253,7 @@ func TestEveryFieldOfTheTablesIsRead(t *testing.T) {
 		for _, field := range append(slices.Sorted(maps.Keys(fields)), "fieldOfNoLevel") {
 			_, warnings, err := jobspec.Parse("job.yaml", []byte(fmt.Sprintf(place, field)))
 			text := strings.Join(append(problems(t, err), fmt.Sprint(warnings)), "\n")
-			unknown := strings.Contains(text, `"`+field+`" is not known`) || strings.Contains(text, jobspec.CodeUnsupportedField)
+			unknown := strings.Contains(text, `"`+field+`" is not known`) || strings.Contains(text, source.CodeUnsupportedField)
 			if known := field != "fieldOfNoLevel"; unknown == known && level != "matrix" {
 				t.Errorf("%s.%s: %s", level, field, text)
 			}

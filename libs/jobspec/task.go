@@ -6,6 +6,10 @@ import (
 	"sort"
 	"strings"
 	"time"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/template"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // Bounds of a task.
@@ -21,13 +25,13 @@ const expectedName = "1 to 100 letters, digits, _, - and ., beginning with a let
 // taskDraft is a task with what the checks of the graph need.
 type taskDraft struct {
 	task Task
-	node *node // its name, or the task
+	node *source.Node // its name, or the task
 	// named says that the name is known; shown is the name for messages, without values of variables.
 	named bool
 	shown string
 	edges []edge
 	// unset are variables that are neither set nor an output of a task before this one, if there is none.
-	unset []fault
+	unset []template.Fault
 	// settled says that what decides its placement depends on no variable.
 	settled bool
 	// methodKnown says that the method is.
@@ -43,30 +47,30 @@ type edge struct {
 	known  bool
 	data   bool
 	loop   bool // written by a loop of the template
-	node   *node
+	node   *source.Node
 }
 
 // tasks reads the list of tasks.
-func (r *reader) tasks(d *draft, root *node) {
-	list := root.get("tasks")
+func (r *reader) tasks(d *draft, root *source.Node) {
+	list := root.Get("tasks")
 	switch {
-	case list == nil || list.kind == nodeNull || list.kind == nodeList && len(list.items) == 0:
+	case list == nil || list.Kind == source.Null || list.Kind == source.List && len(list.Items) == 0:
 		at := root
 		if list != nil {
 			at = list
 		}
-		r.fault(at, CodeMissingField, "the job has no tasks", "a list of tasks")
+		r.fault(at, source.CodeMissingField, "the job has no tasks", "a list of tasks")
 		return
-	case list.kind != nodeList:
-		r.fault(list, CodeInvalidType, "tasks is "+list.kind.String(), "a list of tasks")
+	case list.Kind != source.List:
+		r.fault(list, source.CodeInvalidType, "tasks is "+list.Kind.String(), "a list of tasks")
 		return
-	case len(list.items) > maxTasks:
-		r.fault(list, CodeTooManyTasks, fmt.Sprintf("the job has %d tasks", len(list.items)), fmt.Sprintf("at most %d", maxTasks))
+	case len(list.Items) > maxTasks:
+		r.fault(list, source.CodeTooManyTasks, fmt.Sprintf("the job has %d tasks", len(list.Items)), fmt.Sprintf("at most %d", maxTasks))
 		return
 	}
-	d.tasks = make([]taskDraft, 0, len(list.items))
-	d.plan.Tasks = make([]Task, 0, len(list.items))
-	for i, n := range list.items {
+	d.tasks = make([]taskDraft, 0, len(list.Items))
+	d.plan.Tasks = make([]Task, 0, len(list.Items))
+	for i, n := range list.Items {
 		d.tasks = append(d.tasks, r.task(n, r.extent(list, i), d.plan.Grace))
 		t := &d.tasks[i]
 		d.settled = d.settled && t.settled
@@ -79,14 +83,14 @@ func (r *reader) tasks(d *draft, root *node) {
 type span struct{ from, to int }
 
 // extent is the part of the rendered text that the i-th task stands in.
-func (r *reader) extent(list *node, i int) span {
-	if len(r.shape.reads) == 0 {
+func (r *reader) extent(list *source.Node, i int) span {
+	if len(r.shape.Reads) == 0 {
 		return span{}
 	}
-	from := list.items[i]
-	s := span{r.shape.offset(from.line, from.column), len(r.shape.text)}
-	if i+1 < len(list.items) {
-		s.to = r.shape.offset(list.items[i+1].line, list.items[i+1].column)
+	from := list.Items[i]
+	s := span{r.shape.Offset(from.Line, from.Column), len(r.shape.Text)}
+	if i+1 < len(list.Items) {
+		s.to = r.shape.Offset(list.Items[i+1].Line, list.Items[i+1].Column)
 	}
 	return s
 }
@@ -94,26 +98,26 @@ func (r *reader) extent(list *node, i int) span {
 // begin prepares for a task: from here on what is read belongs to it.
 func (r *reader) begin(within span) {
 	r.reads, r.late, r.unset, r.items, r.moment.refs = nil, false, nil, nil, nil
-	reads := r.shape.reads
-	for i := sort.Search(len(reads), func(i int) bool { return reads[i].out >= within.from }); i < len(reads) && reads[i].out < within.to; i++ {
-		r.note(reads[i].name, nil)
+	reads := r.shape.Reads
+	for i := sort.Search(len(reads), func(i int) bool { return reads[i].Out >= within.from }); i < len(reads) && reads[i].Out < within.to; i++ {
+		r.note(reads[i].Name, nil)
 	}
-	r.m.scope.task, r.m.scope.taskType = nil, ""
-	r.m.scope.onRead = r.note
+	r.m.Scope.Task, r.m.Scope.TaskType = nil, ""
+	r.m.Scope.OnRead = r.note
 }
 
 func (r *reader) end() {
-	r.m.scope.task, r.m.scope.item, r.m.scope.taskType, r.m.scope.onRead = nil, nil, "", nil
+	r.m.Scope.Task, r.m.Scope.Item, r.m.Scope.TaskType, r.m.Scope.OnRead = nil, nil, "", nil
 }
 
 // task reads one task. Its name and its variables come first: the templates of the other fields see them.
-func (r *reader) task(n *node, within span, grace time.Duration) taskDraft {
+func (r *reader) task(n *source.Node, within span, grace time.Duration) taskDraft {
 	r.begin(within)
 	defer r.end()
 	t := taskDraft{node: n, settled: true, methodKnown: true}
 	t.task = Task{Method: DefaultMethod, Slots: 1, Timeout: defaultTaskTimeout, Grace: grace}
-	if n.kind != nodeMap {
-		r.fault(n, CodeInvalidType, "a task is "+n.kind.String(), "a mapping with task_type")
+	if n.Kind != source.Map {
+		r.fault(n, source.CodeInvalidType, "a task is "+n.Kind.String(), "a mapping with task_type")
 		return t
 	}
 	r.taskName(&t, n)
@@ -123,9 +127,9 @@ func (r *reader) task(n *node, within span, grace time.Duration) taskDraft {
 	r.items = fields.flow.itemNames
 	r.hideItems(fields.flow.itemNames)
 	for _, first := range [...]bool{true, false} {
-		for i := range n.pairs {
-			p := &n.pairs[i]
-			if isVariables := misspelling("task", p.key) == "variables"; isVariables == first {
+		for i := range n.Pairs {
+			p := &n.Pairs[i]
+			if isVariables := misspelling("task", p.Key) == "variables"; isVariables == first {
 				fields.read(p, n)
 			}
 		}
@@ -149,16 +153,16 @@ func (r *reader) task(n *node, within span, grace time.Duration) taskDraft {
 		r.note(name, nil)
 	}
 	if len(r.reads) > 0 {
-		t.task.Uses = sortedKeys(r.reads)
+		t.task.Uses = value.SortedKeys(r.reads)
 	}
 	t.task.Exports = r.exports(t.task.Spec.Variables, fields.flow.itemNames)
 	return t
 }
 
-func (r *reader) taskName(t *taskDraft, n *node) {
-	name := n.get("task_type")
-	if name == nil || name.kind == nodeNull {
-		r.fault(n, CodeMissingField, "the field task_type is missing", "the name of the task")
+func (r *reader) taskName(t *taskDraft, n *source.Node) {
+	name := n.Get("task_type")
+	if name == nil || name.Kind == source.Null {
+		r.fault(n, source.CodeMissingField, "the field task_type is missing", "the name of the task")
 		return
 	}
 	t.node, t.shown = name, r.showName(name)
@@ -169,13 +173,13 @@ func (r *reader) taskName(t *taskDraft, n *node) {
 	}
 	if !validTaskName(t.task.Name) || IsAction(t.task.Name) {
 		t.named = false
-		r.fault(name, CodeInvalidName, t.shown+" cannot name a task", expectedName+"; no name of an action")
+		r.fault(name, source.CodeInvalidName, t.shown+" cannot name a task", expectedName+"; no name of an action")
 	}
-	r.m.scope.taskType = t.task.Name
+	r.m.Scope.TaskType = t.task.Name
 }
 
 func validTaskName(name string) bool {
-	if name == "" || len(name) > maxName || name[0] == '-' || name[0] == '.' {
+	if name == "" || len(name) > value.MaxName || name[0] == '-' || name[0] == '.' {
 		return false
 	}
 	for i := range len(name) {
@@ -196,12 +200,12 @@ type taskFieldReader struct {
 }
 
 // decisive notes whether a field that decides the placement is known without variables.
-func (r *taskFieldReader) decisive(n *node) {
-	if !r.checking || n.kind == nodeNull {
+func (r *taskFieldReader) decisive(n *source.Node) {
+	if !r.checking || n.Kind == source.Null {
 		return
 	}
-	mark := func(n *node) {
-		if n.kind != nodeScalar || !n.templated {
+	mark := func(n *source.Node) {
+		if n.Kind != source.Scalar || !n.Templated {
 			return
 		}
 		if s, ok := r.resolve(n); ok && !s.known {
@@ -209,19 +213,19 @@ func (r *taskFieldReader) decisive(n *node) {
 		}
 	}
 	mark(n)
-	for _, item := range n.items {
+	for _, item := range n.Items {
 		mark(item)
 	}
-	for i := range n.pairs {
-		mark(n.pairs[i].value)
-		for _, item := range n.pairs[i].value.items {
+	for i := range n.Pairs {
+		mark(n.Pairs[i].Value)
+		for _, item := range n.Pairs[i].Value.Items {
 			mark(item)
 		}
 	}
 }
 
-func (r *taskFieldReader) read(p *pair, in *node) {
-	n, t := p.value, &r.t.task
+func (r *taskFieldReader) read(p *source.Pair, in *source.Node) {
+	n, t := p.Value, &r.t.task
 	switch r.misspelled(p, in, "task") {
 	case "task_type":
 	case "variables":
@@ -277,8 +281,8 @@ func (r *taskFieldReader) read(p *pair, in *node) {
 }
 
 // byItem reports whether a value depends on the item of a fan-out, which is not known for the task as a whole.
-func (r *taskFieldReader) byItem(n *node) bool {
-	if len(r.flow.itemNames) == 0 || r.checking || n.kind != nodeScalar || !n.templated {
+func (r *taskFieldReader) byItem(n *source.Node) bool {
+	if len(r.flow.itemNames) == 0 || r.checking || n.Kind != source.Scalar || !n.Templated {
 		return false
 	}
 	unset := len(r.unset)
@@ -291,9 +295,9 @@ func (r *taskFieldReader) byItem(n *node) bool {
 }
 
 // spec reads the fields that the ant executes.
-func (r *taskFieldReader) spec(p *pair) {
-	n, spec := p.value, &r.t.task.Spec
-	switch p.key {
+func (r *taskFieldReader) spec(p *source.Pair) {
+	n, spec := p.Value, &r.t.task.Spec
+	switch p.Key {
 	case "before_script":
 		spec.BeforeScript = textsOf(r.list(n))
 	case "script":
@@ -309,7 +313,7 @@ func (r *taskFieldReader) spec(p *pair) {
 	case "headers":
 		spec.Headers = r.headers(n)
 		if len(spec.Headers) > maxHeaders {
-			r.fault(n, CodeInvalidValue, "there are too many headers", fmt.Sprintf("at most %d", maxHeaders))
+			r.fault(n, source.CodeInvalidValue, "there are too many headers", fmt.Sprintf("at most %d", maxHeaders))
 		}
 	case "query":
 		spec.Query = r.texts(n)
@@ -329,31 +333,31 @@ func (r *taskFieldReader) spec(p *pair) {
 
 // taskVariables reads the task's own variables. What the caller gives under the same name goes before them, so that
 // Spec.Variables holds what the templates see.
-func (r *taskFieldReader) taskVariables(n *node) {
+func (r *taskFieldReader) taskVariables(n *source.Node) {
 	own := r.variables(n)
 	if len(own) == 0 {
 		return
 	}
-	scope := r.m.scope
+	scope := r.m.Scope
 	for name, v := range own {
-		if hasUnknown(v) {
+		if template.HasUnknown(v) {
 			delete(own, name) // not set before the claim
-			if scope.isItem(VarFanOutIndex) {
-				scope.item[name] = unknown{} // nor before there is an item
+			if scope.IsItem(template.VarFanOutIndex) {
+				scope.Item[name] = template.Unknown{} // nor before there is an item
 			}
 		}
 	}
-	scope.task = own
-	effective := make(Vars, len(own))
+	scope.Task = own
+	effective := make(value.Vars, len(own))
 	for name := range own {
-		if v, ok := scope.lookup(name); ok && !hasUnknown(v) {
+		if v, ok := scope.Lookup(name); ok && !template.HasUnknown(v) {
 			effective[name] = v
 		}
 	}
 	r.t.task.Spec.Variables = effective
 }
 
-func (r *taskFieldReader) method(n *node) {
+func (r *taskFieldReader) method(n *source.Node) {
 	if r.byItem(n) {
 		r.t.methodKnown = false
 		return
@@ -371,37 +375,37 @@ func (r *taskFieldReader) method(n *node) {
 	}
 	if !slices.Contains(Methods(), method) {
 		expected := "one of " + strings.Join(Methods(), ", ")
-		if near := r.c.suggest(method, Methods()); near != "" && !n.templated {
+		if near := r.c.Suggest(method, Methods()); near != "" && !n.Templated {
 			expected = near
 		}
-		r.fault(n, CodeInvalidValue, r.show(n)+" is no method", expected)
+		r.fault(n, source.CodeInvalidValue, r.show(n)+" is no method", expected)
 		return
 	}
 	r.t.task.Method = method
 }
 
 // checkMethod checks the fields that the method needs.
-func (r *taskFieldReader) checkMethod(n *node) {
+func (r *taskFieldReader) checkMethod(n *source.Node) {
 	t, spec := &r.t.task, &r.t.task.Spec
 	at := n
-	if m := n.get("method"); m != nil {
+	if m := n.Get("method"); m != nil {
 		at = m
 	}
 	switch {
 	case isHTTP(t.Method):
 		if spec.URL == "" && len(spec.Script) > 0 {
 			if len(spec.Script) > 1 {
-				r.fault(n.get("script"), CodeInvalidValue, "an HTTP task makes one request", "one line, the URL")
+				r.fault(n.Get("script"), source.CodeInvalidValue, "an HTTP task makes one request", "one line, the URL")
 			}
 			spec.URL = strings.TrimSpace(spec.Script[0])
 		}
 		spec.BeforeScript, spec.Script, spec.AfterScript = nil, nil, nil
-		if spec.URL == "" && n.get("url") == nil && n.get("script") == nil {
-			r.fault(at, CodeMissingField, "the field url is missing", "the URL of the request")
+		if spec.URL == "" && n.Get("url") == nil && n.Get("script") == nil {
+			r.fault(at, source.CodeMissingField, "the field url is missing", "the URL of the request")
 		}
 	case t.Method == MethodShell:
-		if len(spec.Script)+len(spec.BeforeScript) == 0 && n.get("script") == nil && n.get("before_script") == nil {
-			r.fault(at, CodeMissingField, "the field script is missing", "the lines to run")
+		if len(spec.Script)+len(spec.BeforeScript) == 0 && n.Get("script") == nil && n.Get("before_script") == nil {
+			r.fault(at, source.CodeMissingField, "the field script is missing", "the lines to run")
 		}
 	case isScript(t.Method): // the image may have a command of its own
 	default:
@@ -410,7 +414,7 @@ func (r *taskFieldReader) checkMethod(n *node) {
 	r.checkForeign(n)
 }
 
-func (r *taskFieldReader) tags(n *node) []string {
+func (r *taskFieldReader) tags(n *source.Node) []string {
 	var tags []string
 	for _, it := range r.plannedList(n) {
 		if !it.known {
@@ -424,8 +428,8 @@ func (r *taskFieldReader) tags(n *node) []string {
 			if tag == "" {
 				continue
 			}
-			if len(tag) > maxName || strings.ContainsFunc(tag, func(c rune) bool { return c <= ' ' || c == '|' || c == ';' }) {
-				r.fault(it.node, CodeInvalidValue, r.show(it.node)+" is no tag", "up to 100 characters without spaces, | and ;")
+			if len(tag) > value.MaxName || strings.ContainsFunc(tag, func(c rune) bool { return c <= ' ' || c == '|' || c == ';' }) {
+				r.fault(it.node, source.CodeInvalidValue, r.show(it.node)+" is no tag", "up to 100 characters without spaces, | and ;")
 				continue
 			}
 			tags = append(tags, tag)
@@ -434,28 +438,28 @@ func (r *taskFieldReader) tags(n *node) []string {
 	slices.Sort(tags)
 	tags = slices.Compact(tags)
 	if len(tags) > maxTags {
-		r.fault(n, CodeInvalidValue, "there are too many tags", fmt.Sprintf("at most %d", maxTags))
+		r.fault(n, source.CodeInvalidValue, "there are too many tags", fmt.Sprintf("at most %d", maxTags))
 	}
 	return tags
 }
 
-func (r *taskFieldReader) timeouts(n *node, at *pair) {
+func (r *taskFieldReader) timeouts(n *source.Node, at *source.Pair) {
 	t := &r.t.task
 	timeout := t.Timeout
-	r.mapping(n, func(p *pair) {
-		switch p.key {
+	r.mapping(n, func(p *source.Pair) {
+		switch p.Key {
 		case "pending":
-			r.decisive(p.value)
-			t.PendingTimeout = r.duration(p.value)
+			r.decisive(p.Value)
+			t.PendingTimeout = r.duration(p.Value)
 		case "run":
-			timeout = r.positive(p.value, timeout)
+			timeout = r.positive(p.Value, timeout)
 			if t.Timeout != defaultTaskTimeout && t.Timeout != timeout {
-				r.add(p.line, p.column, CodeConflict, "timeout and timeouts.run are both given", "one of them")
+				r.add(p.Line, p.Column, source.CodeConflict, "timeout and timeouts.run are both given", "one of them")
 			}
 		case "total":
-			t.TotalTimeout = r.duration(p.value)
+			t.TotalTimeout = r.duration(p.Value)
 		case "grace":
-			t.Grace = r.duration(p.value)
+			t.Grace = r.duration(p.Value)
 		default:
 			r.unknown(p, timeoutFields)
 		}
@@ -463,25 +467,27 @@ func (r *taskFieldReader) timeouts(n *node, at *pair) {
 	t.Timeout = timeout
 }
 
-func (r *taskFieldReader) execution(n *node) {
+func (r *taskFieldReader) execution(n *source.Node) {
 	text, ok := r.planned(n)
 	switch {
 	case !ok || text == "at_least_once" || text == "":
 	case text == "at_most_once":
 		r.t.task.AtMostOnce = true
 	default:
-		r.fault(n, CodeInvalidValue, r.show(n)+" is no kind of execution", "at_least_once or at_most_once")
+		r.fault(n, source.CodeInvalidValue, r.show(n)+" is no kind of execution", "at_least_once or at_most_once")
 	}
 }
 
 // targets reads the task names of an edge.
-func (r *taskFieldReader) targets(n *node, data bool) []string { return r.targetsBut(n, data, false) }
+func (r *taskFieldReader) targets(n *source.Node, data bool) []string {
+	return r.targetsBut(n, data, false)
+}
 
 // targetsBut is targets, with own without the task itself.
-func (r *taskFieldReader) targetsBut(n *node, data, own bool) []string {
+func (r *taskFieldReader) targetsBut(n *source.Node, data, own bool) []string {
 	items := r.plannedList(n)
 	if len(items) > maxTargets {
-		r.fault(n, CodeTooManyEdges, "there are too many names", fmt.Sprintf("at most %d", maxTargets))
+		r.fault(n, source.CodeTooManyEdges, "there are too many names", fmt.Sprintf("at most %d", maxTargets))
 		return nil
 	}
 	names := make([]string, 0, len(items))
@@ -507,18 +513,18 @@ func (r *taskFieldReader) targetsBut(n *node, data, own bool) []string {
 
 // byLoop reports whether one of the items of a field was not written by hand: a loop made it, or the value of a variable
 // that is a list.
-func (r *reader) byLoop(n *node, it item, items []item) bool {
-	return it.node == n && n.kind == nodeScalar && len(items) > 1 || r.inLoop(it.node)
+func (r *reader) byLoop(n *source.Node, it item, items []item) bool {
+	return it.node == n && n.Kind == source.Scalar && len(items) > 1 || r.inLoop(it.node)
 }
 
 // inLoop reports whether a node was written by a loop of the template.
-func (r *reader) inLoop(n *node) bool {
-	s, _ := r.shape.segmentAt(n.line, n.column)
-	return s != nil && s.loop
+func (r *reader) inLoop(n *source.Node) bool {
+	s, _ := r.shape.SegmentAt(n.Line, n.Column)
+	return s != nil && s.Loop
 }
 
 // dependencies reads the tasks that are waited for; own says that the task itself may be among them.
-func (r *taskFieldReader) dependencies(n *node, own bool) []string {
+func (r *taskFieldReader) dependencies(n *source.Node, own bool) []string {
 	t := &r.t.task
 	names := r.targetsBut(n, true, own)
 	if len(t.DependsOn) == 0 {
@@ -538,20 +544,20 @@ func (r *taskFieldReader) dependencies(n *node, own bool) []string {
 }
 
 // routes reads the control edges.
-func (r *taskFieldReader) routes(n *node) {
+func (r *taskFieldReader) routes(n *source.Node) {
 	t := &r.t.task
 	seen := map[routeKey]string{}
-	add := func(key string, at, targets *node) {
+	add := func(key string, at, targets *source.Node) {
 		key, parsed, err := r.outcome(key, at)
 		if err != nil {
-			r.fault(at, CodeInvalidRoute, quoteName(key)+" is no outcome", "an exit code, a range such as 500-599 or 4xx, COMPLETED, FAILED, TIMED_OUT, APPROVED, REJECTED or *")
+			r.fault(at, source.CodeInvalidRoute, source.QuoteName(key)+" is no outcome", "an exit code, a range such as 500-599 or 4xx, COMPLETED, FAILED, TIMED_OUT, APPROVED, REJECTED or *")
 			return
 		}
 		names := r.targets(targets, false)
 		r.checkRoute(names, targets)
 		if first, dup := seen[parsed]; dup {
 			if first != strings.Join(names, "\n") {
-				r.fault(at, CodeConflict, "the outcome "+key+" leads to different tasks", "one place that says what follows")
+				r.fault(at, source.CodeConflict, "the outcome "+key+" leads to different tasks", "one place that says what follows")
 			}
 			return
 		}
@@ -560,26 +566,26 @@ func (r *taskFieldReader) routes(n *node) {
 			t.Routes = append(t.Routes, Route{Key: key, Targets: names})
 		}
 	}
-	if at := n.get("on_completed"); at != nil {
+	if at := n.Get("on_completed"); at != nil {
 		add(OutcomeCompleted, at, at)
 	}
-	if at := n.get("on_failed"); at != nil {
+	if at := n.Get("on_failed"); at != nil {
 		add(OutcomeFailed, at, at)
 	}
-	for i := range n.pairs {
-		if p := &n.pairs[i]; p.key == "on_exit_code" {
-			r.mapping(p.value, func(p *pair) {
-				add(p.key, &node{kind: nodeScalar, line: p.line, column: p.column, text: p.key}, p.value)
+	for i := range n.Pairs {
+		if p := &n.Pairs[i]; p.Key == "on_exit_code" {
+			r.mapping(p.Value, func(p *source.Pair) {
+				add(p.Key, &source.Node{Kind: source.Scalar, Line: p.Line, Column: p.Column, Text: p.Key}, p.Value)
 			}, p)
 		}
 	}
 	sortRoutes(t.Routes)
 }
 
-func (r *taskFieldReader) checkRoute(names []string, targets *node) {
+func (r *taskFieldReader) checkRoute(names []string, targets *source.Node) {
 	for _, name := range names {
 		if IsAction(name) && len(names) > 1 {
-			r.fault(targets, CodeInvalidRoute, "an action stands among other targets", "one action, or task names only")
+			r.fault(targets, source.CodeInvalidRoute, "an action stands among other targets", "one action, or task names only")
 			return
 		}
 	}

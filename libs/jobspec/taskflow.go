@@ -3,13 +3,17 @@ package jobspec
 import (
 	"slices"
 	"strings"
+
+	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // flowDraft gathers what the fields of a task say together.
 type flowDraft struct {
 	fork     Fork
-	forkType *node // where the job to submit is named
-	params   Vars  // of sub_workflow
+	forkType *source.Node // where the job to submit is named
+	params   value.Vars   // of sub_workflow
 	// jobMode says that each item of the fan-out is a job.
 	jobMode bool
 	// itemNames are the variables of the items; nil without a fan-out. itemsKnown says that the list is.
@@ -17,10 +21,10 @@ type flowDraft struct {
 	itemsKnown  bool
 	matrixNames [][]any
 	// whenItem is the condition that each item is asked.
-	whenItem *node
+	whenItem *source.Node
 	// resultsOf is the task whose results the fan-out is over.
 	resultsOf string
-	resultsAt *node
+	resultsAt *source.Node
 	// late says that a part of the decision is known only when the task is about to start.
 	late          bool
 	off           bool // when does not hold
@@ -44,9 +48,9 @@ func (r *taskFieldReader) decidedBy(read func()) {
 }
 
 // flowField reads the fields about when, how often and with whose consent a task runs. It returns false for any other.
-func (r *taskFieldReader) flowField(p *pair) bool {
-	n, t := p.value, &r.t.task
-	switch p.key {
+func (r *taskFieldReader) flowField(p *source.Pair) bool {
+	n, t := p.Value, &r.t.task
+	switch p.Key {
 	case "when":
 		r.decidedBy(func() { r.when(n) })
 	case "except":
@@ -72,20 +76,20 @@ func (r *taskFieldReader) flowField(p *pair) bool {
 }
 
 // when reads the condition of a task. It is asked when the task is about to start.
-func (r *taskFieldReader) when(n *node) {
-	if n.kind == nodeNull || n.kind == nodeScalar && strings.TrimSpace(n.text) == "" {
+func (r *taskFieldReader) when(n *source.Node) {
+	if n.Kind == source.Null || n.Kind == source.Scalar && strings.TrimSpace(n.Text) == "" {
 		if r.p == nil {
-			r.fault(n, CodeMissingField, "the condition is empty", "a CEL expression, or no field when")
+			r.fault(n, source.CodeMissingField, "the condition is empty", "a CEL expression, or no field when")
 			return
 		}
 		r.t.task.When, r.flow.off = "false", true // what is left of a template around it
 		return
 	}
 	holds, known := r.holds(n, "when")
-	if n.kind == nodeScalar && !strings.EqualFold(strings.TrimSpace(n.text), "true") {
-		r.t.task.When = strings.TrimSpace(n.text)
-		if n.templated {
-			r.t.task.When = quoteName(r.written(n))
+	if n.Kind == source.Scalar && !strings.EqualFold(strings.TrimSpace(n.Text), "true") {
+		r.t.task.When = strings.TrimSpace(n.Text)
+		if n.Templated {
+			r.t.task.When = source.QuoteName(r.written(n))
 		}
 	}
 	r.flow.off = r.t.task.When != "" && known && !holds
@@ -94,29 +98,29 @@ func (r *taskFieldReader) when(n *node) {
 	case len(r.flow.itemNames) > 0:
 		r.flow.whenItem = n // each item is asked
 	default:
-		r.fault(n, CodeUndefinedVariable, "the condition depends on what is not known when the task starts", "")
+		r.fault(n, source.CodeUndefinedVariable, "the condition depends on what is not known when the task starts", "")
 	}
 }
 
 // checkExcept refuses a condition about an item and about other tasks: an item that is a task is asked at its claim,
 // which knows what the tasks have given but not how they ended. It would never hold.
-func (r *taskFieldReader) checkExcept(n *node) {
-	if n == nil || n.kind != nodeScalar || n.templated || len(r.flow.itemNames) == 0 || r.flow.jobMode {
+func (r *taskFieldReader) checkExcept(n *source.Node) {
+	if n == nil || n.Kind != source.Scalar || n.Templated || len(r.flow.itemNames) == 0 || r.flow.jobMode {
 		return
 	}
-	c := r.moment.conditions.find(n.text, r.items)
-	if c == nil || !c.uses.allTasks && len(c.uses.tasks) == 0 {
+	c := r.moment.conditions.Find(n.Text, r.items)
+	if c == nil || !c.Uses.AllTasks && len(c.Uses.Tasks) == 0 {
 		return
 	}
-	if _, used := r.itemOf(c); used || c.uses.all {
-		r.fault(n, CodeCondition, "except asks for the item and for a task, and there is no moment that knows both", `an output of that task, or vars["TASK-status"]`)
+	if _, used := r.itemOf(c); used || c.Uses.All {
+		r.fault(n, source.CodeCondition, "except asks for the item and for a task, and there is no moment that knows both", `an output of that task, or vars["TASK-status"]`)
 	}
 }
 
 // itemOf returns the first variable of an item that a condition asks for.
-func (r *taskFieldReader) itemOf(c *celCondition) (name string, used bool) {
+func (r *taskFieldReader) itemOf(c *condition.Condition) (name string, used bool) {
 	for _, name := range r.flow.itemNames {
-		if _, used := c.uses.vars[name]; used {
+		if _, used := c.Uses.Vars[name]; used {
 			return name, true
 		}
 	}
@@ -124,14 +128,14 @@ func (r *taskFieldReader) itemOf(c *celCondition) (name string, used bool) {
 }
 
 // finish checks what the fields say together.
-func (r *taskFieldReader) finish(n *node) {
+func (r *taskFieldReader) finish(n *source.Node) {
 	t := &r.t.task
 	if r.flow.jobMode {
 		switch {
-		case n.get("method") == nil:
+		case n.Get("method") == nil:
 			t.Method = MethodForkJob
 		case t.Method != MethodForkJob:
-			r.fault(n.get("method"), CodeConflict, "fan_out.fork_job_type makes jobs of the items", MethodForkJob)
+			r.fault(n.Get("method"), source.CodeConflict, "fan_out.fork_job_type makes jobs of the items", MethodForkJob)
 		}
 	}
 	waits := r.waitsForApproval()
@@ -139,13 +143,13 @@ func (r *taskFieldReader) finish(n *node) {
 	case t.Method == MethodManual && t.Approval == nil:
 		t.Approval = DefaultApproval()
 	case t.Approval != nil && t.Method != MethodManual && !waits:
-		r.fault(n.get("approval_policy"), CodeConflict, "approval_policy is for the method MANUAL and the action WAIT_FOR_APPROVAL", "one of them, or no policy")
+		r.fault(n.Get("approval_policy"), source.CodeConflict, "approval_policy is for the method MANUAL and the action WAIT_FOR_APPROVAL", "one of them, or no policy")
 	}
 	r.approvalRoutes(n, waits)
 	if t.Method == MethodForkJob {
 		r.forkOf(n)
 	}
-	r.checkExcept(n.get("except"))
+	r.checkExcept(n.Get("except"))
 	ownLate := t.Method == MethodExpireArtifacts && (r.late || len(r.unset) > 0) // no claim renders it
 	t.Decide = t.FanOut != nil || t.Method == MethodForkJob || t.When != "" || r.flow.late || ownLate
 	r.t.flow = r.flow
@@ -154,19 +158,19 @@ func (r *taskFieldReader) finish(n *node) {
 
 // forkOf completes the job that is submitted. The variables of the task are parameters too, as they have always been
 // said to be; those of sub_workflow go before them.
-func (r *taskFieldReader) forkOf(n *node) {
+func (r *taskFieldReader) forkOf(n *source.Node) {
 	t := &r.t.task
 	fork := r.flow.fork
 	if len(t.Spec.Variables)+len(r.flow.params) > 0 {
-		fork.Params = merged(known(merged(t.Spec.Variables)), r.flow.params)
+		fork.Params = value.Merged(known(value.Merged(t.Spec.Variables)), r.flow.params)
 	}
 	if t.FanOut != nil {
 		fork.Wait = true
-		fork.Params = merged(fork.Params, known(merged(r.m.scope.item)))
+		fork.Params = value.Merged(fork.Params, known(value.Merged(r.m.Scope.Item)))
 	}
 	t.Fork = &fork
-	if n.get("fork_job_type") == nil && !r.flow.jobMode {
-		r.fault(n, CodeMissingField, "the field fork_job_type is missing", "the job to submit")
+	if n.Get("fork_job_type") == nil && !r.flow.jobMode {
+		r.fault(n, source.CodeMissingField, "the field fork_job_type is missing", "the job to submit")
 	}
 }
 
@@ -176,7 +180,7 @@ func (r *taskFieldReader) waitsForApproval() bool {
 }
 
 // approvalRoutes checks the routes of approvals.
-func (r *taskFieldReader) approvalRoutes(n *node, waits bool) {
+func (r *taskFieldReader) approvalRoutes(n *source.Node, waits bool) {
 	t := &r.t.task
 	for _, route := range t.Routes {
 		ofApproval := route.Key == OutcomeApproved || route.Key == OutcomeRejected
@@ -193,51 +197,51 @@ func (r *taskFieldReader) approvalRoutes(n *node, waits bool) {
 }
 
 // routeFault reports a route at its key.
-func (r *taskFieldReader) routeFault(n *node, key, message, expected string) {
-	r.fault(routeNode(n, key), CodeInvalidRoute, message, expected)
+func (r *taskFieldReader) routeFault(n *source.Node, key, message, expected string) {
+	r.fault(routeNode(n, key), source.CodeInvalidRoute, message, expected)
 }
 
 // routeNode is where the route of a key is written.
-func routeNode(n *node, key string) *node {
+func routeNode(n *source.Node, key string) *source.Node {
 	at := n
-	if codes := n.get("on_exit_code"); codes != nil {
-		for i := range codes.pairs {
-			if p := &codes.pairs[i]; strings.EqualFold(p.key, key) {
-				at = &node{kind: nodeScalar, line: p.line, column: p.column, text: key}
+	if codes := n.Get("on_exit_code"); codes != nil {
+		for i := range codes.Pairs {
+			if p := &codes.Pairs[i]; strings.EqualFold(p.Key, key) {
+				at = &source.Node{Kind: source.Scalar, Line: p.Line, Column: p.Column, Text: key}
 			}
 		}
 	}
 	switch {
-	case at == n && key == OutcomeCompleted && n.get("on_completed") != nil:
-		at = n.get("on_completed")
-	case at == n && key == OutcomeFailed && n.get("on_failed") != nil:
-		at = n.get("on_failed")
+	case at == n && key == OutcomeCompleted && n.Get("on_completed") != nil:
+		at = n.Get("on_completed")
+	case at == n && key == OutcomeFailed && n.Get("on_failed") != nil:
+		at = n.Get("on_failed")
 	}
 	return at
 }
 
 // checkOwnMethod checks the fields that the methods of the engine, and those of messages, need.
-func (r *taskFieldReader) checkOwnMethod(n, at *node) {
+func (r *taskFieldReader) checkOwnMethod(n, at *source.Node) {
 	t := &r.t.task
 	switch t.Method {
 	case MethodAwaitForkedJob:
 		if len(t.AwaitForkedTasks) == 0 && !r.flow.awaitsUnknown {
-			r.fault(at, CodeMissingField, "the field await_forked_tasks is missing", "names of FORK_JOB tasks")
+			r.fault(at, source.CodeMissingField, "the field await_forked_tasks is missing", "names of FORK_JOB tasks")
 		}
 	case MethodMessaging:
-		if n.get("messaging_request_queue") == nil {
-			r.fault(at, CodeMissingField, "the field messaging_request_queue is missing", "the subject that the request is sent to")
+		if n.Get("messaging_request_queue") == nil {
+			r.fault(at, source.CodeMissingField, "the field messaging_request_queue is missing", "the subject that the request is sent to")
 		}
 		if t.Spec.RequestQueue != "" && t.Spec.RequestQueue == t.Spec.ReplyQueue {
-			r.fault(n.get("messaging_reply_queue"), CodeConflict, "requests and replies are on the same subject", "two subjects")
+			r.fault(n.Get("messaging_reply_queue"), source.CodeConflict, "requests and replies are on the same subject", "two subjects")
 		}
 	case MethodFanOutJob:
-		r.fault(at, CodeUnsupportedMethod, "the method FAN_OUT_JOB is internal", "fan_out on a task of the method that the items have")
+		r.fault(at, source.CodeUnsupportedMethod, "the method FAN_OUT_JOB is internal", "fan_out on a task of the method that the items have")
 	}
 }
 
 // checkForeign refuses fields of other methods: they would do nothing.
-func (r *taskFieldReader) checkForeign(n *node) {
+func (r *taskFieldReader) checkForeign(n *source.Node) {
 	if !r.t.methodKnown {
 		return
 	}
@@ -248,8 +252,8 @@ func (r *taskFieldReader) checkForeign(n *node) {
 		{"messaging_request_queue", MethodMessaging},
 		{"messaging_reply_queue", MethodMessaging},
 	} {
-		if v := n.get(of.field); v != nil && v.kind != nodeNull && r.t.task.Method != of.method {
-			r.fault(v, CodeConflict, "the field "+of.field+" is for the method "+of.method, "that method, or no such field")
+		if v := n.Get(of.field); v != nil && v.Kind != source.Null && r.t.task.Method != of.method {
+			r.fault(v, source.CodeConflict, "the field "+of.field+" is for the method "+of.method, "that method, or no such field")
 		}
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // task returns the first task of a job that has only what is given (and a fork to await).
@@ -55,11 +57,11 @@ func TestApprovalThatDependsOnOutputs(t *testing.T) {
 	if err != nil || !p.Tasks[1].Decide {
 		t.Fatalf("%+v, %v", p, err)
 	}
-	d, err := def.Decide("ask", jobspec.Vars{"owners": "ann,bob", "needed": "2"}, jobspec.Facts{})
+	d, err := def.Decide("ask", value.Vars{"owners": "ann,bob", "needed": "2"}, condition.Facts{})
 	if err != nil || d.Approval.MinApprovals != 2 || len(d.Approval.AllowedUsers) != 2 {
 		t.Errorf("%+v, %v", d, err)
 	}
-	_, err = def.Decide("ask", jobspec.Vars{"owners": "ann"}, jobspec.Facts{})
+	_, err = def.Decide("ask", value.Vars{"owners": "ann"}, condition.Facts{})
 	expectProblems(t, err, "job.yaml:6:71: the variable needed is not set")
 }
 
@@ -75,7 +77,7 @@ func TestNobodyMayVote(t *testing.T) {
 		"escalation_recipients: '{{.owners}}', escalation_message: '{{.none}}'": true,
 	} {
 		def := parse(t, flowJob("method: MANUAL\napproval_policy: {"+fields+"}"))
-		vars := jobspec.Vars{"owners": " , ", "none": ""}
+		vars := value.Vars{"owners": " , ", "none": ""}
 		if strings.Contains(fields, "range") {
 			vars["none"] = []any{}
 		}
@@ -104,11 +106,11 @@ tasks:
   - {task_type: join, method: AWAIT_FORKED_JOB, await_forked_tasks: [fork, other]}
 `
 	def := parse(t, text)
-	p, err := def.Plan(jobspec.Vars{"color_of": "blue"})
+	p, err := def.Plan(value.Vars{"color_of": "blue"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := def.Decide("fork", jobspec.Vars{"color_of": "green"}, jobspec.Facts{})
+	d, err := def.Decide("fork", value.Vars{"color_of": "green"}, condition.Facts{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,14 +134,14 @@ func TestForkThatIsKnownLate(t *testing.T) {
 	if _, err := def.Plan(nil); err != nil {
 		t.Fatal(err)
 	}
-	d, err := def.Decide("fork", jobspec.Vars{"next_job": "k"}, jobspec.Facts{})
+	d, err := def.Decide("fork", value.Vars{"next_job": "k"}, condition.Facts{})
 	if err != nil || d.Fork.JobType != "k" {
 		t.Errorf("%+v, %v", d, err)
 	}
-	if d, err = def.Decide("fork", jobspec.Vars{"next_job": "j"}, jobspec.Facts{}); err != nil || d.Fork.JobType != "j" {
+	if d, err = def.Decide("fork", value.Vars{"next_job": "j"}, condition.Facts{}); err != nil || d.Fork.JobType != "j" {
 		t.Errorf("a fork of itself: %+v, %v", d, err)
 	}
-	_, err = def.Decide("fork", nil, jobspec.Facts{})
+	_, err = def.Decide("fork", nil, condition.Facts{})
 	expectProblems(t, err, "job.yaml:4:59: the variable next_job is not set")
 }
 

@@ -3,6 +3,9 @@ package jobspec
 import (
 	"slices"
 	"time"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // Types of triggers.
@@ -78,42 +81,42 @@ func authMethods() []string  { return []string{AuthHMAC, AuthBearer, AuthAPIKey}
 func s3Modes() []string      { return []string{S3Poll, S3Notification} }
 
 // triggers reads the list of triggers. Their templates are over events, so they are read at the upload only.
-func (r *reader) triggers(n *node) []Trigger {
+func (r *reader) triggers(n *source.Node) []Trigger {
 	var out []Trigger
 	seen := map[string]bool{}
 	for _, item := range r.mappings(n, "a trigger") {
 		t := r.trigger(unmasked(item))
 		if seen[t.Name] && t.Name != "" {
-			r.fault(item, CodeDuplicateKey, "the trigger "+quoteName(t.Name)+" is defined twice", "each name once")
+			r.fault(item, source.CodeDuplicateKey, "the trigger "+source.QuoteName(t.Name)+" is defined twice", "each name once")
 		}
 		seen[t.Name] = true
 		out = append(out, t)
 	}
 	if len(out) > maxTriggers {
-		r.fault(n, CodeInvalidValue, "there are too many triggers", "at most "+textOf(maxTriggers))
+		r.fault(n, source.CodeInvalidValue, "there are too many triggers", "at most "+value.Text(maxTriggers))
 		return nil
 	}
 	return out
 }
 
-func (r *reader) trigger(n *node) Trigger {
+func (r *reader) trigger(n *source.Node) Trigger {
 	t := Trigger{}
-	for i := range n.pairs {
-		p := &n.pairs[i]
-		switch p.key {
+	for i := range n.Pairs {
+		p := &n.Pairs[i]
+		switch p.Key {
 		case "type":
-			t.Type = r.oneOf(p.value, "", triggerTypes())
+			t.Type = r.oneOf(p.Value, "", triggerTypes())
 		case "name":
-			t.Name = r.literal(p.value, "the name", maxName)
-			if !p.value.templated && !validTaskName(t.Name) {
-				r.fault(p.value, CodeInvalidName, r.show(p.value)+" cannot name a trigger", expectedName)
+			t.Name = r.literal(p.Value, "the name", value.MaxName)
+			if !p.Value.Templated && !validTaskName(t.Name) {
+				r.fault(p.Value, source.CodeInvalidName, r.show(p.Value)+" cannot name a trigger", expectedName)
 			}
 		case "params":
-			t.Params = r.texts(p.value)
+			t.Params = r.texts(p.Value)
 		case "filter":
-			t.Filter, _ = r.text(p.value)
+			t.Filter, _ = r.text(p.Value)
 		case "dedup_key":
-			t.DedupKey, _ = r.text(p.value)
+			t.DedupKey, _ = r.text(p.Value)
 		case "rate_limit":
 			t.RateLimit = r.rateLimit(p)
 		default:
@@ -126,9 +129,9 @@ func (r *reader) trigger(n *node) Trigger {
 	return t
 }
 
-func (r *reader) triggerField(t *Trigger, p *pair) bool {
-	n := p.value
-	switch p.key {
+func (r *reader) triggerField(t *Trigger, p *source.Pair) bool {
+	n := p.Value
+	switch p.Key {
 	case "path":
 		t.Path = r.path(n)
 	case "auth":
@@ -156,7 +159,7 @@ func (r *reader) triggerField(t *Trigger, p *pair) bool {
 }
 
 // checkTrigger checks that a trigger has what its type needs, and nothing of another type.
-func (r *reader) checkTrigger(t *Trigger, n *node) {
+func (r *reader) checkTrigger(t *Trigger, n *source.Node) {
 	r.required(n, "type", "webhook, s3 or queue")
 	r.required(n, "name", "the name of the trigger")
 	own := map[string][]string{
@@ -165,11 +168,11 @@ func (r *reader) checkTrigger(t *Trigger, n *node) {
 		TriggerQueue:   {"topic", "group", "shared"},
 	}
 	common := []string{"type", "name", "params", "filter", "dedup_key", "rate_limit"}
-	for i := range n.pairs {
-		p := &n.pairs[i]
-		known := slices.ContainsFunc(triggerFields(), func(f field) bool { return f.name == p.key })
-		if t.Type != "" && known && !slices.Contains(common, p.key) && !slices.Contains(own[t.Type], p.key) {
-			r.add(p.line, p.column, CodeConflict, "the field "+p.key+" is not one of a trigger of type "+t.Type, "a trigger without it")
+	for i := range n.Pairs {
+		p := &n.Pairs[i]
+		known := slices.ContainsFunc(triggerFields(), func(f field) bool { return f.name == p.Key })
+		if t.Type != "" && known && !slices.Contains(common, p.Key) && !slices.Contains(own[t.Type], p.Key) {
+			r.add(p.Line, p.Column, source.CodeConflict, "the field "+p.Key+" is not one of a trigger of type "+t.Type, "a trigger without it")
 		}
 	}
 	switch t.Type {
@@ -188,37 +191,37 @@ func (r *reader) checkTrigger(t *Trigger, n *node) {
 	}
 }
 
-func (r *reader) rateLimit(at *pair) *RateLimit {
+func (r *reader) rateLimit(at *source.Pair) *RateLimit {
 	l := &RateLimit{Window: defaultRateWindow}
-	r.mapping(at.value, func(p *pair) {
-		switch p.key {
+	r.mapping(at.Value, func(p *source.Pair) {
+		switch p.Key {
 		case "max":
-			l.Max, _ = r.integer(p.value, 1, maxRate)
+			l.Max, _ = r.integer(p.Value, 1, maxRate)
 		case "window":
-			l.Window = r.positive(p.value, defaultRateWindow)
+			l.Window = r.positive(p.Value, defaultRateWindow)
 		default:
 			r.unknown(p, rateFields)
 		}
 	}, at)
-	r.required(at.value, "max", "how many requests")
+	r.required(at.Value, "max", "how many requests")
 	return l
 }
 
-func (r *reader) triggerAuth(at *pair) *TriggerAuth {
+func (r *reader) triggerAuth(at *source.Pair) *TriggerAuth {
 	a := &TriggerAuth{}
-	r.mapping(at.value, func(p *pair) {
-		switch p.key {
+	r.mapping(at.Value, func(p *source.Pair) {
+		switch p.Key {
 		case "method":
-			a.Method = r.oneOf(p.value, "", authMethods())
+			a.Method = r.oneOf(p.Value, "", authMethods())
 		case "secret_config":
-			a.SecretConfig = r.short(p.value)
+			a.SecretConfig = r.short(p.Value)
 		case "header":
-			a.Header = r.short(p.value)
+			a.Header = r.short(p.Value)
 		default:
 			r.unknown(p, authFields)
 		}
 	}, at)
-	r.required(at.value, "method", "hmac_sha256, bearer_token or api_key_header")
-	r.required(at.value, "secret_config", "the config that holds the secret")
+	r.required(at.Value, "method", "hmac_sha256, bearer_token or api_key_header")
+	r.required(at.Value, "secret_config", "the config that holds the secret")
 	return a
 }

@@ -3,6 +3,8 @@ package jobspec
 import (
 	"bytes"
 	"strings"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
 // The templates of triggers are over events: they are not rendered with the job but kept as written. Before a text is
@@ -22,8 +24,8 @@ func maskTriggers(text []byte) []byte {
 			inside = bytes.HasPrefix(line, []byte(triggersKey))
 		}
 		if inside {
-			line = bytes.ReplaceAll(line, []byte("{{"), []byte(string(maskOpen)+string(maskOpen)))
-			line = bytes.ReplaceAll(line, []byte("}}"), []byte(string(maskClose)+string(maskClose)))
+			line = bytes.ReplaceAll(line, []byte("{{"), []byte(string(source.MaskOpen)+string(source.MaskOpen)))
+			line = bytes.ReplaceAll(line, []byte("}}"), []byte(string(source.MaskClose)+string(source.MaskClose)))
 		}
 		out = append(out, line...)
 	}
@@ -32,24 +34,24 @@ func maskTriggers(text []byte) []byte {
 
 // unmask shows the braces again.
 func unmask(text string) string {
-	if !strings.ContainsRune(text, maskOpen) && !strings.ContainsRune(text, maskClose) {
+	if !strings.ContainsRune(text, source.MaskOpen) && !strings.ContainsRune(text, source.MaskClose) {
 		return text
 	}
-	return strings.NewReplacer(string(maskOpen), "{", string(maskClose), "}").Replace(text)
+	return strings.NewReplacer(string(source.MaskOpen), "{", string(source.MaskClose), "}").Replace(text)
 }
 
 // unmasked copies a node with the braces of its texts. Nodes that aliases share are copied each time: what they expand
 // to is bounded.
-func unmasked(n *node) *node {
+func unmasked(n *source.Node) *source.Node {
 	out := *n
-	out.text = unmask(n.text)
-	out.items = make([]*node, len(n.items))
-	for i, item := range n.items {
-		out.items[i] = unmasked(item)
+	out.Text = unmask(n.Text)
+	out.Items = make([]*source.Node, len(n.Items))
+	for i, item := range n.Items {
+		out.Items[i] = unmasked(item)
 	}
-	out.pairs = make([]pair, len(n.pairs))
-	for i, p := range n.pairs {
-		out.pairs[i] = pair{key: unmask(p.key), line: p.line, column: p.column, value: unmasked(p.value)}
+	out.Pairs = make([]source.Pair, len(n.Pairs))
+	for i, p := range n.Pairs {
+		out.Pairs[i] = source.Pair{Key: unmask(p.Key), Line: p.Line, Column: p.Column, Value: unmasked(p.Value)}
 	}
 	return &out
 }

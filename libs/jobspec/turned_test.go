@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
 // TestArgumentsTurnedRound looks for calls that are written in the order of other template languages.
@@ -50,7 +51,7 @@ func TestArgumentsTurnedRound(t *testing.T) {
 		}
 		found := false
 		for _, w := range warnings {
-			found = found || w.Code == jobspec.CodeArgumentOrder && w.Line == 6 && strings.HasPrefix(line[w.Column-1:], strings.Fields(w.Expected)[0])
+			found = found || w.Code == source.CodeArgumentOrder && w.Line == 6 && strings.HasPrefix(line[w.Column-1:], strings.Fields(w.Expected)[0])
 		}
 		if found != want {
 			t.Errorf("%s: %v, %v; want %v", action, found, warnings, want)

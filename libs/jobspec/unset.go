@@ -4,6 +4,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/template"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // What becomes of a printed variable that is not set: undefined_variables of the job.
@@ -16,15 +20,15 @@ const (
 var blankField = regexp.MustCompile(`(?m)^[ \t{]*["']?undefined_variables["']?[ \t]*:[ \t]*["']?empty\b`)
 
 // undefinedVariables reads the field. It is needed before anything is rendered.
-func (r *reader) undefinedVariables(n *node) bool {
-	text := r.literal(n, "undefined_variables", maxName)
+func (r *reader) undefinedVariables(n *source.Node) bool {
+	text := r.literal(n, "undefined_variables", value.MaxName)
 	switch {
-	case n.templated, text == "", strings.EqualFold(text, UndefinedStrict):
+	case n.Templated, text == "", strings.EqualFold(text, UndefinedStrict):
 		return false
 	case strings.EqualFold(text, UndefinedEmpty):
 		return true
 	}
-	r.fault(n, CodeInvalidValue, r.show(n)+" is not known here", "strict or empty")
+	r.fault(n, source.CodeInvalidValue, r.show(n)+" is not known here", "strict or empty")
 	return false
 }
 
@@ -37,33 +41,35 @@ func (r *reader) final(read func()) {
 }
 
 // plannedList is list for what the plan needs.
-func (r *reader) plannedList(n *node) (items []item) {
+func (r *reader) plannedList(n *source.Node) (items []item) {
 	r.final(func() { items = r.list(n) })
 	return items
 }
 
 // nothing says that a field is empty because its variable is not set: it counts as not given.
-func (r *reader) nothing(n *node, text string) bool {
-	return r.blank && n.templated && strings.TrimSpace(text) == ""
+func (r *reader) nothing(n *source.Node, text string) bool {
+	return r.blank && n.Templated && strings.TrimSpace(text) == ""
 }
 
 // hintUnset tells once of a variable that nothing in the definition gives, if the file is one of the existing system:
 // there it would be printed as no value, and the task would go on.
-func (l *linter) hintUnset(list *node) {
-	if l.blank || !slices.ContainsFunc(l.c.list, func(p Problem) bool { return p.Code == CodeReadAs || p.Code == CodeMisspelledField }) {
+func (l *linter) hintUnset(list *source.Node) {
+	if l.blank || !slices.ContainsFunc(l.c.List, func(p source.Problem) bool {
+		return p.Code == source.CodeReadAs || p.Code == source.CodeMisspelledField
+	}) {
 		return
 	}
 	told := false
-	scalars(list, func(n *node) {
+	scalars(list, func(n *source.Node) {
 		for _, s := range l.printed(n) {
-			for _, name := range l.taint.prints[s] {
-				if told || l.declared(name) || strings.Contains(l.p.text[s.from:s.to], "default") {
+			for _, name := range l.taint.Prints[s] {
+				if told || l.declared(name) || strings.Contains(l.p.Text[s.From:s.To], "default") {
 					continue
 				}
 				told = true
-				line, column := l.src.at(s.from)
-				l.c.add(Problem{
-					Line: line, Column: column, Code: CodeUndefinedVariable, Field: name, Warning: true,
+				line, column := l.src.At(s.From)
+				l.c.Add(source.Problem{
+					Line: line, Column: column, Code: source.CodeUndefinedVariable, Field: name, Warning: true,
 					Message:  "nothing in the definition gives the variable " + name + ": when it is not set, the task fails",
 					Expected: "a parameter or an output that is declared, default, or undefined_variables: empty at the job",
 				})
@@ -75,7 +81,7 @@ func (l *linter) hintUnset(list *node) {
 // declared says that the definition gives a variable, as far as it can be seen.
 func (l *linter) declared(name string) bool {
 	base, _, _ := strings.Cut(name, ".")
-	if name == everything || isBuiltin(base) || l.outputs[base] || l.outputs[name] || setByEngine(name) || l.required[base] || l.all[base] {
+	if name == template.Everything || template.IsBuiltin(base) || l.outputs[base] || l.outputs[name] || setByEngine(name) || l.required[base] || l.all[base] {
 		return true
 	}
 	_, given := l.job[base]

@@ -7,6 +7,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 const unsetJob = `job_type: j
@@ -33,7 +36,7 @@ func unsetText(field string) string { return strings.Replace(unsetJob, "UNDEFINE
 // TestUndefinedVariablesAreEmpty renders a job whose variables nobody sets.
 func TestUndefinedVariablesAreEmpty(t *testing.T) {
 	def := parse(t, unsetText("undefined_variables: empty"))
-	p, err := def.Plan(jobspec.Vars{"JobID": "1"})
+	p, err := def.Plan(value.Vars{"JobID": "1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +54,7 @@ func TestUndefinedVariablesAreEmpty(t *testing.T) {
 	if got, want := first.Spec.Script[0], "echo hello  [] "; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
-	vars := jobspec.Vars{"JobRetry": 1}
+	vars := value.Vars{"JobRetry": 1}
 	second, err := def.Task("put", vars)
 	if err != nil {
 		t.Fatal(err)
@@ -94,11 +97,11 @@ func TestUndefinedVariablesOfDecisions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fork, err := def.Decide("f", p.Vars, jobspec.Facts{})
+	fork, err := def.Decide("f", p.Vars, condition.Facts{})
 	if err != nil || fork.Fork.JobType != "child" || fork.Fork.Params["rows"] != "" {
 		t.Errorf("%+v %v", fork, err)
 	}
-	items, err := def.Decide("i", p.Vars, jobspec.Facts{})
+	items, err := def.Decide("i", p.Vars, condition.Facts{})
 	if err != nil || len(items.Items) != 2 || items.Items[0].Value != "" {
 		t.Fatalf("%+v %v", items, err)
 	}
@@ -106,7 +109,7 @@ func TestUndefinedVariablesOfDecisions(t *testing.T) {
 	if err != nil || item.Spec.Script[0] != "echo y " {
 		t.Errorf("%+v %v", item, err)
 	}
-	manual, err := def.Decide("m", p.Vars, jobspec.Facts{})
+	manual, err := def.Decide("m", p.Vars, condition.Facts{})
 	if err != nil || !manual.Off {
 		t.Errorf("%+v %v", manual, err)
 	}
@@ -122,7 +125,7 @@ func TestHintOfUndefinedVariables(t *testing.T) {
 		}
 		found := 0
 		for _, w := range warnings {
-			if w.Code == jobspec.CodeUndefinedVariable {
+			if w.Code == source.CodeUndefinedVariable {
 				found++
 				if w.Field != "Rows" || w.Line != 8 || !strings.Contains(w.Expected, "undefined_variables: empty") {
 					t.Errorf("%v", w)
@@ -136,7 +139,7 @@ func TestHintOfUndefinedVariables(t *testing.T) {
 	for _, text := range []string{strings.Replace(text, "task_variables", "variables", 1)} { // a file of this language
 		_, warnings, _ := jobspec.Parse("job.yaml", []byte(strings.Replace(text, "FIELD", "", 1)))
 		for _, w := range warnings {
-			if w.Code == jobspec.CodeUndefinedVariable {
+			if w.Code == source.CodeUndefinedVariable {
 				t.Errorf("%v", w)
 			}
 		}

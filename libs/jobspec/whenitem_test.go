@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // A condition that names the item is asked for each of them, whichever way it names it.
@@ -39,12 +41,12 @@ tasks:
 			}
 			continue
 		}
-		vars := jobspec.Vars{"pick": "c"}
+		vars := value.Vars{"pick": "c"}
 		if _, err := def.Plan(vars); err != nil {
 			t.Errorf("%s: %v", when, err)
 			continue
 		}
-		d, err := def.Decide("m", vars, jobspec.Facts{Vars: vars, Tasks: map[string]jobspec.TaskFact{"a": {State: "COMPLETED", Outputs: map[string]string{"go": "yes"}}}})
+		d, err := def.Decide("m", vars, condition.Facts{Vars: vars, Tasks: map[string]condition.TaskFact{"a": {State: "COMPLETED", Outputs: map[string]string{"go": "yes"}}}})
 		got := fmt.Sprint(err)
 		if err == nil {
 			var off []string
@@ -75,7 +77,7 @@ tasks:
 	if err != nil || len(problems) > 0 {
 		t.Fatal(problems, err)
 	}
-	d, err := def.Decide("m", jobspec.Vars{}, jobspec.Facts{})
+	d, err := def.Decide("m", value.Vars{}, condition.Facts{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +85,7 @@ tasks:
 		if off := item.Name == "m[darwin,1.25]"; item.Off != off {
 			t.Errorf("%s: off %t", item.Name, item.Off)
 		}
-		task, err := def.Item("m", item, 0, jobspec.Vars{})
+		task, err := def.Item("m", item, 0, value.Vars{})
 		if err != nil || task.Spec.Script[0] != "x" {
 			t.Errorf("%s: %v", item.Name, err)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/libs/testkit"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
@@ -33,7 +34,7 @@ func (w *world) planOf(text string) *jobspec.Plan {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	p, err := def.Plan(jobspec.Vars{})
+	p, err := def.Plan(value.Vars{})
 	if err != nil {
 		w.t.Fatal(err)
 	}

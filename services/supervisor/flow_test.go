@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/libs/testkit"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
@@ -285,7 +286,7 @@ func TestOutputsReachLaterTasks(t *testing.T) {
 		return &antv1.Result{Outcome: antv1.Result_SUCCEEDED, Outputs: map[string]string{"v_" + work.GetTask(): "of " + work.GetTask()}, Body: "bo\x00dy"}
 	})
 	p := plan(task("a", "b"), task("b"))
-	p.Vars = jobspec.Vars{"Region": "north", "N": 3}
+	p.Vars = value.Vars{"Region": "north", "N": 3}
 	id := w.admit(p)
 	w.becomes(id, executionv1.Execution_COMPLETED)
 	env := a.worked[1].GetSpec().GetEnvironment()

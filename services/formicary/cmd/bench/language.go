@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // items runs one job with a fan-out over a list that its first task finds, for growing numbers of items.
@@ -65,7 +66,7 @@ func language(_ context.Context, _ *colony, rep report) error {
 	if err != nil {
 		return err
 	}
-	vars := jobspec.Vars{"JobID": "x", "branch": "main", "t0_out": "value"}
+	vars := value.Vars{"JobID": "x", "branch": "main", "t0_out": "value"}
 	claim, err := median(200, func() error {
 		_, err := def.Task("t25", vars)
 		return err

@@ -17,6 +17,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/services/supervisor"
 )
 
@@ -246,7 +247,7 @@ func (tc *testCase) judge(def *jobspec.Definition) verdict {
 		v.Faults = strings.Split(err.Error(), "\n")
 		return v
 	}
-	vars := jobspec.Vars{}
+	vars := value.Vars{}
 	maps.Copy(vars, tc.Vars)
 	maps.Copy(vars, params)
 	got, err := supervisor.Rehearse(def, vars, tc.fake)

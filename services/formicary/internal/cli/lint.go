@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
 func (a *app) jobLintCmd() *cobra.Command {
@@ -29,7 +30,7 @@ Exit code 2 when a definition is faulty, with --strict also when there are warni
 
 // lint checks files here.
 func (a *app) lint(files []string, strict bool) error {
-	all := jobspec.Problems{}
+	all := source.Problems{}
 	bad := false
 	for _, file := range files {
 		text, err := readFile(file)
@@ -63,7 +64,7 @@ func (a *app) lint(files []string, strict bool) error {
 }
 
 // check parses a text; a faulty one gives no definition.
-func check(file, text string) (*jobspec.Definition, jobspec.Problems, error) {
+func check(file, text string) (*jobspec.Definition, source.Problems, error) {
 	return checkDocument(file, jobspec.Document{Text: []byte(text), Line: 1})
 }
 
@@ -80,16 +81,16 @@ func documents(file, text string) ([]jobspec.Document, error) {
 }
 
 // checkDocument is check for one of the definitions of a file.
-func checkDocument(file string, doc jobspec.Document) (*jobspec.Definition, jobspec.Problems, error) {
+func checkDocument(file string, doc jobspec.Document) (*jobspec.Definition, source.Problems, error) {
 	def, warnings, err := doc.Parse(file)
-	var faults jobspec.Problems
+	var faults source.Problems
 	if err != nil && !errors.As(err, &faults) {
 		return nil, nil, err
 	}
 	return def, append(faults, warnings...), nil
 }
 
-func (a *app) showProblems(all jobspec.Problems) error {
+func (a *app) showProblems(all source.Problems) error {
 	switch a.output {
 	case "json", "yaml":
 		raw, err := json.Marshal(map[string]any{"problems": all})
@@ -114,7 +115,7 @@ func (a *app) showProblems(all jobspec.Problems) error {
 }
 
 // github prints workflow commands, which become annotations of the lines.
-func github(w io.Writer, all jobspec.Problems) {
+func github(w io.Writer, all source.Problems) {
 	value := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
 	property := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
 	for _, p := range all {
@@ -174,7 +175,7 @@ type (
 	}
 )
 
-func sarif(version string, all jobspec.Problems) sarifLog {
+func sarif(version string, all source.Problems) sarifLog {
 	run := sarifRun{Results: []sarifResult{}}
 	run.Tool.Driver = sarifDriver{Name: "formicary", Version: version, Rules: []sarifRule{}}
 	known := map[string]bool{}

@@ -16,6 +16,8 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 	resourcev1 "github.com/formicary/formicary/proto/gen/formicary/resource/v1"
 	"github.com/formicary/formicary/services/formicary/internal/draw"
@@ -94,13 +96,13 @@ func (a *app) render(file, text string, params []string) (*jobspec.Definition, *
 	checked, err := def.CheckParams(values)
 	if err == nil {
 		var plan *jobspec.Plan
-		vars := jobspec.Vars{"JobID": "00000000-0000-0000-0000-000000000000", "JobType": def.JobType, "JobRetry": int64(0)}
+		vars := value.Vars{"JobID": "00000000-0000-0000-0000-000000000000", "JobType": def.JobType, "JobRetry": int64(0)}
 		maps.Copy(vars, checked)
 		if plan, err = def.Plan(vars); err == nil {
 			return def, plan, nil
 		}
 	}
-	var faults jobspec.Problems
+	var faults source.Problems
 	if !errors.As(err, &faults) {
 		return nil, nil, err
 	}

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/source"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 )
 
@@ -53,7 +53,7 @@ func (a *app) readJobs(file string) ([]fileJob, error) {
 	return jobs, nil
 }
 
-func (a *app) tellFaults(problems jobspec.Problems) {
+func (a *app) tellFaults(problems source.Problems) {
 	for _, p := range problems {
 		if !p.Warning {
 			line(a.Err, p)

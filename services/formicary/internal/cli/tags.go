@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // hintTags says which tasks no ant will take: the only one there is owns what --tags says. They wait, since an ant that owns
@@ -43,7 +44,7 @@ func unowned(file, text string, params map[string]any, owned []string) (tasks, m
 	if err != nil {
 		return nil, nil
 	}
-	vars := jobspec.Vars{"JobID": "00000000-0000-0000-0000-000000000000", "JobType": def.JobType, "JobRetry": int64(0)}
+	vars := value.Vars{"JobID": "00000000-0000-0000-0000-000000000000", "JobType": def.JobType, "JobRetry": int64(0)}
 	maps.Copy(vars, checked)
 	plan, err := def.Plan(vars)
 	if err != nil {

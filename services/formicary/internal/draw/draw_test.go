@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/services/formicary/internal/draw"
 )
 
@@ -96,11 +97,11 @@ func TestDrawTheDefinitionWithEverything(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	params, err := def.CheckParams(jobspec.Vars{"branch": "main/a"})
+	params, err := def.CheckParams(value.Vars{"branch": "main/a"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	maps.Copy(params, jobspec.Vars{"FullDate": "2026-07-01", "JobID": "1", "UserID": "ann", "OrganizationID": "org"})
+	maps.Copy(params, value.Vars{"FullDate": "2026-07-01", "JobID": "1", "UserID": "ann", "OrganizationID": "org"})
 	p, err := def.Plan(params)
 	if err != nil {
 		t.Fatal(err)

@@ -7,7 +7,7 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/exact"
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/rpc"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
@@ -51,7 +51,7 @@ func (s *requests) SubmitJob(ctx context.Context, req *jobv1.SubmitJobRequest) (
 
 func badParams(err error) error {
 	message := "params_json: " + err.Error()
-	return errs.Invalid("PARAMS_INVALID", "%s", message).WithViolations(errs.Violation{Field: "params_json", Description: err.Error(), Reason: jobspec.CodeInvalidValue})
+	return errs.Invalid("PARAMS_INVALID", "%s", message).WithViolations(errs.Violation{Field: "params_json", Description: err.Error(), Reason: source.CodeInvalidValue})
 }
 
 func (s *requests) GetJobRequest(ctx context.Context, req *jobv1.GetJobRequestRequest) (*jobv1.GetJobRequestResponse, error) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
 // Definition is one stored version of a job type.
@@ -123,7 +124,7 @@ func NotFound(name string) error {
 const defaultFile = "job.yaml"
 
 // parse checks the text and returns what would be stored. All faults are reported at once.
-func parse(u Upload) (Definition, jobspec.Problems, error) {
+func parse(u Upload) (Definition, source.Problems, error) {
 	if u.File == "" {
 		u.File = defaultFile
 	}
@@ -146,7 +147,7 @@ func invalid(file string, err error) error {
 
 // Violations turns the faults that jobspec found into those of a request.
 func Violations(err error) []errs.Violation {
-	problems, ok := err.(jobspec.Problems) //nolint:errorlint // jobspec returns this very type
+	problems, ok := err.(source.Problems) //nolint:errorlint // jobspec returns this very type
 	if !ok {
 		return []errs.Violation{{Description: err.Error()}}
 	}

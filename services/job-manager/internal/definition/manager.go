@@ -9,6 +9,7 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
 // Manager is what people and other services do with definitions.
@@ -38,7 +39,7 @@ func NewManager(store Store, cached int) *Manager {
 
 // Upload checks a text and stores it as the newest version of its job type; created is false when the newest version
 // has the same text.
-func (m *Manager) Upload(ctx context.Context, u Upload) (d Definition, created bool, warnings jobspec.Problems, err error) {
+func (m *Manager) Upload(ctx context.Context, u Upload) (d Definition, created bool, warnings source.Problems, err error) {
 	d, warnings, err = parse(u)
 	if err != nil {
 		return Definition{}, false, nil, err

@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/formicary/formicary/libs/errs"
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/services/job-manager/internal/definition"
 )
 
@@ -33,7 +33,7 @@ type Fork struct {
 	Task       string
 	JobType    string
 	JobVersion string
-	Params     jobspec.Vars
+	Params     value.Vars
 	// Priority nil takes the definition's.
 	Priority *int
 	// User submitted the parent; empty takes who is stored with it.

@@ -10,7 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/formicary/formicary/libs/errs"
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/template"
 )
 
 // host does what templates ask for at the launch of a run: it counts and submits jobs of the organisation.
@@ -41,16 +41,16 @@ func (h *host) CountByState(jobType string, names []string) (int, error) {
 // is repeated finds what it has submitted, and a restart submits again.
 func (h *host) Submit(jobType, description string, params map[string]any) (string, error) {
 	defer h.since(time.Now())
-	key := fmt.Sprint(params[jobspec.SubmitUserKey])
+	key := fmt.Sprint(params[template.SubmitUserKey])
 	if rest, own := strings.CutPrefix(key, h.rec.ID.String()+"/"); own {
 		key = fmt.Sprintf("%s/%d/%s", h.rec.ID, h.rec.Run, rest)
 	}
-	parent, err := h.parent(params[jobspec.SubmitParentID])
+	parent, err := h.parent(params[template.SubmitParentID])
 	if err != nil {
 		return "", err
 	}
-	delete(params, jobspec.SubmitUserKey)
-	delete(params, jobspec.SubmitParentID)
+	delete(params, template.SubmitUserKey)
+	delete(params, template.SubmitParentID)
 	rec, _, err := h.manager.Submit(h.ctx, Submission{
 		OrgID: h.rec.OrgID, User: h.rec.CreatedBy, JobType: jobType, Params: params, Description: description, IdempotencyKey: key, Parent: parent,
 	})

@@ -10,6 +10,9 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/template"
+	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/services/job-manager/internal/errorcode"
 )
 
@@ -68,13 +71,13 @@ func (l *Launch) TotalDeadline() time.Time {
 
 // NewLaunch renders the definition for the current run of rec. What is wrong with it stands in the launch: trying again
 // would not help. An error is one of the host that is not for people.
-func NewLaunch(rec Record, def *jobspec.Definition, host jobspec.Host, now time.Time) (Launch, error) {
+func NewLaunch(rec Record, def *jobspec.Definition, host template.Host, now time.Time) (Launch, error) {
 	l := Launch{Record: rec}
 	err := l.render(def, host, now)
 	if err == nil {
 		return l, nil
 	}
-	if _, ok := errors.AsType[jobspec.Problems](err); ok || forGood(err) {
+	if _, ok := errors.AsType[source.Problems](err); ok || forGood(err) {
 		l = failedLaunch(rec, err)
 		l.Audience = def.Audience
 		return l, nil
@@ -124,8 +127,8 @@ func (r *Record) Unwanted() bool {
 	return r.State == Cancelled || r.CancelRequestedAt != nil && !r.State.Terminal()
 }
 
-func (l *Launch) render(def *jobspec.Definition, host jobspec.Host, now time.Time) error {
-	params := jobspec.Vars{}
+func (l *Launch) render(def *jobspec.Definition, host template.Host, now time.Time) error {
+	params := value.Vars{}
 	if err := json.Unmarshal(l.Record.Params, &params); err != nil {
 		return fmt.Errorf("read the parameters: %w", err)
 	}
@@ -150,9 +153,9 @@ func (l *Launch) render(def *jobspec.Definition, host jobspec.Host, now time.Tim
 
 // Variables are the built-in variables of a run and above them the parameters of its request. Those of tasks
 // (TaskType, TaskRetry) are added where a task is rendered.
-func Variables(rec *Record, params jobspec.Vars, now time.Time) jobspec.Vars {
+func Variables(rec *Record, params value.Vars, now time.Time) value.Vars {
 	now = now.UTC()
-	vars := jobspec.Vars{
+	vars := value.Vars{
 		"JobID":           rec.ID.String(),
 		"JobType":         rec.JobType,
 		"JobRetry":        int64(rec.Retries),

@@ -9,6 +9,7 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/services/job-manager/internal/definition"
 )
 
@@ -42,7 +43,7 @@ func (m *Manager) Restart(ctx context.Context, org, name string, w Wish) (Record
 
 // pin finds the version that is wished for and checks the task to begin with; nil stays with the version of rec.
 func (m *Manager) pin(ctx context.Context, rec *Record, w Wish) (*Pin, error) {
-	params := jobspec.Vars{}
+	params := value.Vars{}
 	if err := json.Unmarshal(rec.Params, &params); err != nil {
 		return nil, fmt.Errorf("read the parameters of request %s: %w", rec.ID, err)
 	}
@@ -76,7 +77,7 @@ func (m *Manager) pin(ctx context.Context, rec *Record, w Wish) (*Pin, error) {
 }
 
 // recheck fits the parameters that a request has to another version.
-func (m *Manager) recheck(ctx context.Context, rec *Record, spec *jobspec.Definition, params jobspec.Vars) (jobspec.Vars, json.RawMessage, error) {
+func (m *Manager) recheck(ctx context.Context, rec *Record, spec *jobspec.Definition, params value.Vars) (value.Vars, json.RawMessage, error) {
 	before := spec
 	switch old, err := m.definitions.Parsed(ctx, rec.DefinitionID); {
 	case err == nil:
@@ -89,7 +90,7 @@ func (m *Manager) recheck(ctx context.Context, rec *Record, spec *jobspec.Defini
 }
 
 // checkTask refuses a task that the plan does not have. A plan that only the launch can make is not looked at.
-func checkTask(spec *jobspec.Definition, rec *Record, params jobspec.Vars, task string) error {
+func checkTask(spec *jobspec.Definition, rec *Record, params value.Vars, task string) error {
 	if task == "" {
 		return nil
 	}

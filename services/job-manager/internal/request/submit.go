@@ -13,6 +13,8 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/services/job-manager/internal/definition"
 )
 
@@ -22,7 +24,7 @@ type Submission struct {
 	JobType     string
 	// JobVersion pins a version; empty takes the newest.
 	JobVersion string
-	Params     jobspec.Vars
+	Params     value.Vars
 	// Priority nil takes the definition's.
 	Priority       *int
 	ScheduledAt    *time.Time
@@ -42,7 +44,7 @@ func (s *Submission) check() error {
 		"job_type": s.JobType, "job_version": s.JobVersion, "description": s.Description, "idempotency_key": s.IdempotencyKey,
 	} {
 		if strings.IndexByte(text, 0) >= 0 {
-			faults = append(faults, errs.Violation{Field: name, Description: message, Reason: jobspec.CodeInvalidValue})
+			faults = append(faults, errs.Violation{Field: name, Description: message, Reason: source.CodeInvalidValue})
 		}
 	}
 	if len(faults) > 0 {
@@ -161,12 +163,12 @@ func (m *Manager) draft(ctx context.Context, s Submission, hash []byte) (Draft, 
 }
 
 // checkParams returns the parameters with their defaults, and their JSON.
-func checkParams(spec *jobspec.Definition, given jobspec.Vars) (jobspec.Vars, json.RawMessage, error) {
+func checkParams(spec *jobspec.Definition, given value.Vars) (value.Vars, json.RawMessage, error) {
 	params, err := spec.CheckParams(given)
 	return encodeParams(spec, params, err)
 }
 
-func encodeParams(spec *jobspec.Definition, params jobspec.Vars, err error) (jobspec.Vars, json.RawMessage, error) {
+func encodeParams(spec *jobspec.Definition, params value.Vars, err error) (value.Vars, json.RawMessage, error) {
 	if err != nil {
 		bad := errs.Invalid("PARAMS_INVALID", "the parameters do not fit job type %s", spec.JobType)
 		return nil, nil, bad.WithViolations(definition.Violations(err)...)
@@ -183,7 +185,7 @@ func encodeParams(spec *jobspec.Definition, params jobspec.Vars, err error) (job
 
 // rehearse renders what the launch will render, and refuses what the launch would. Of a definition that is known to be slow
 // the launch tells.
-func (m *Manager) rehearse(spec *jobspec.Definition, rec *Record, params jobspec.Vars) (class string, pending time.Duration, err error) {
+func (m *Manager) rehearse(spec *jobspec.Definition, rec *Record, params value.Vars) (class string, pending time.Duration, err error) {
 	began := time.Now()
 	vars := Variables(rec, params, began)
 	var start jobspec.Start

@@ -10,8 +10,8 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/formicary/formicary/libs/placement"
 	"github.com/formicary/formicary/libs/exact"
+	"github.com/formicary/formicary/libs/placement"
 	"github.com/formicary/formicary/libs/rpc"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	"github.com/formicary/formicary/services/supervisor/internal/events"

@@ -14,6 +14,8 @@ import (
 	"github.com/formicary/formicary/libs/batch"
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/run"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
@@ -37,7 +39,7 @@ type Definitions interface {
 }
 
 // Hosts answer the functions of templates that count and submit jobs; nil: nobody does.
-type Hosts func(ctx context.Context, x *execution.Claimed) jobspec.Host
+type Hosts func(ctx context.Context, x *execution.Claimed) template.Host
 
 // Work is the answer to a claim.
 type Work struct {
@@ -123,7 +125,7 @@ func (m *Manager) Claim(ctx context.Context, c execution.Claim) (*Work, error) {
 
 // isFault says that the task can never be rendered, whoever tries it and when.
 func isFault(err error) bool {
-	var bad jobspec.Problems
+	var bad source.Problems
 	return errors.As(err, &bad) || errors.Is(err, definition.ErrFault) || errs.CodeOf(err) == errs.CodeNotFound
 }
 

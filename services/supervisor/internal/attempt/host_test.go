@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/formicary/formicary/libs/errs"
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -50,7 +50,7 @@ func TestTemplatesSubmitAtTheClaim(t *testing.T) {
 	b := &board{}
 	m := &Manager{
 		definitions: definition.NewCache(&asked{text: submitting}), store: outputs{"Late": "late"},
-		hosts: func(context.Context, *execution.Claimed) jobspec.Host { return b },
+		hosts: func(context.Context, *execution.Claimed) template.Host { return b },
 	}
 	x := func(task string) *execution.Claimed {
 		return claimed(t, submitting, task, map[string]string{"Rows": `[{"N":1},{"N":2}]`})

@@ -9,6 +9,8 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/template"
+	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -28,7 +30,7 @@ func (m *Manager) render(ctx context.Context, x *execution.Claimed) (*jobspec.Ta
 		known[k] = v
 	}
 	q := definition.Question{Task: x.Task.Name, Item: x.Item, Vars: vars}
-	var own jobspec.Vars // of the item
+	var own value.Vars // of the item
 	if x.Item != nil {
 		own = definition.ItemVariables(x.Task.FanOut, x.Item)
 		maps.Copy(known, own)
@@ -58,7 +60,7 @@ const mostRounds = 8
 // again renders the section with the outputs that it looks at. The claim has read those that the plan looked at and
 // those that replace variables of the run; a branch that is taken only now may look at others. They do not become part
 // of the environment: what fits there was read by the claim.
-func (m *Manager) again(ctx context.Context, x *execution.Claimed, q definition.Question, own jobspec.Vars) (*jobspec.Task, error) {
+func (m *Manager) again(ctx context.Context, x *execution.Claimed, q definition.Question, own value.Vars) (*jobspec.Task, error) {
 	def, err := m.definitions.Get(ctx, definition.Key{Org: x.Job.Org, ID: x.Job.Definition})
 	if err != nil {
 		return nil, err
@@ -68,9 +70,9 @@ func (m *Manager) again(ctx context.Context, x *execution.Claimed, q definition.
 		return nil, err
 	}
 	q.Vars = maps.Clone(q.Vars)
-	var host jobspec.Host // it answers when all that is looked at is there
+	var host template.Host // it answers when all that is looked at is there
 	for round := 1; ; round++ {
-		seen := jobspec.Lookups{Hosts: m.hosts != nil, Host: host}
+		seen := template.Lookups{Hosts: m.hosts != nil, Host: host}
 		q.Lookups = &seen
 		task, err := definition.Task(def, q)
 		missing := lacking(&seen, asked, round >= mostRounds)
@@ -125,8 +127,8 @@ func askedFor(x *execution.Claimed) (map[string]bool, error) {
 }
 
 // lacking returns the names that were looked at and not asked for yet, and notes that they are now.
-func lacking(seen *jobspec.Lookups, asked map[string]bool, last bool) []string {
-	if asked[jobspec.UsesAll] {
+func lacking(seen *template.Lookups, asked map[string]bool, last bool) []string {
+	if asked[template.UsesAll] {
 		return nil
 	}
 	var names []string
@@ -137,8 +139,8 @@ func lacking(seen *jobspec.Lookups, asked map[string]bool, last bool) []string {
 		}
 	}
 	if seen.All || last && len(names) > 0 {
-		asked[jobspec.UsesAll] = true
-		return []string{jobspec.UsesAll}
+		asked[template.UsesAll] = true
+		return []string{template.UsesAll}
 	}
 	slices.Sort(names)
 	return names

@@ -11,6 +11,9 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/template"
+	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
@@ -52,7 +55,7 @@ func claimed(t *testing.T, text, task string, outputs map[string]string) *execut
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := def.Plan(jobspec.Vars{"JobRetry": int64(0), "Version": "none"})
+	plan, err := def.Plan(value.Vars{"JobRetry": int64(0), "Version": "none"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +113,7 @@ func (outputs) LogKeys(context.Context, []uuid.UUID) (map[uuid.UUID]execution.Lo
 }
 
 func (o outputs) OutputsOf(_ context.Context, _ uuid.UUID, names []string) (map[string]string, error) {
-	if slices.Contains(names, jobspec.UsesAll) {
+	if slices.Contains(names, template.UsesAll) {
 		return o, nil
 	}
 	found := map[string]string{}
@@ -146,7 +149,7 @@ func TestRenderFindsWhatThePlanDidNotLookAt(t *testing.T) {
 func TestRenderTellsFaultsFromOutages(t *testing.T) {
 	x := claimed(t, text, "report", map[string]string{"Version": "v"})
 	m := &Manager{definitions: definition.NewCache(&asked{err: errors.New("no job-manager")})}
-	var bad jobspec.Problems
+	var bad source.Problems
 	if _, _, err := m.render(t.Context(), x); err == nil || errors.As(err, &bad) {
 		t.Errorf("outage: %v", err)
 	}

@@ -7,6 +7,9 @@ import (
 
 	"github.com/formicary/formicary/libs/exact"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/template"
+	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
 
@@ -19,18 +22,18 @@ type Question struct {
 	Task string
 	// Item is set for an item of a fan-out in job mode; Task is the name of its group then.
 	Item *execution.Item
-	Vars jobspec.Vars
+	Vars value.Vars
 	// Tasks that have ended, by name.
-	Tasks map[string]jobspec.TaskFact
+	Tasks map[string]condition.TaskFact
 	// Lookups, if set, notes what is looked at.
-	Lookups *jobspec.Lookups
+	Lookups *template.Lookups
 }
 
 // Decide answers. A task that cannot be decided is decided to fail, whatever the reason is.
 func Decide(def *jobspec.Definition, q Question) *jobspec.Decision {
 	q.setJob()
 	d, err := safely(func() (*jobspec.Decision, error) {
-		facts := jobspec.Facts{Vars: q.Vars, Tasks: q.Tasks, Lookups: q.Lookups}
+		facts := condition.Facts{Vars: q.Vars, Tasks: q.Tasks, Lookups: q.Lookups}
 		if q.Item != nil {
 			return def.DecideItem(q.Task, q.Item.Item, q.Item.Index, q.Vars, facts)
 		}
@@ -45,7 +48,7 @@ func Decide(def *jobspec.Definition, q Question) *jobspec.Decision {
 // setJob adds what a rendering knows of the job, which is no variable of the process.
 func (q *Question) setJob() {
 	if state, ok := q.Vars["JobState"].(string); ok {
-		jobspec.SetJob(q.Vars, state)
+		template.SetJob(q.Vars, state)
 	}
 }
 
@@ -75,7 +78,7 @@ func safely[T any](f func() (*T, error)) (v *T, err error) {
 }
 
 // Variables are those of the run, what only its state knows and, above all, the outputs of earlier tasks.
-func Variables(c *execution.Context, task string, retries int) (jobspec.Vars, error) {
+func Variables(c *execution.Context, task string, retries int) (value.Vars, error) {
 	vars, err := Decode(c.Vars)
 	if err != nil {
 		return nil, fmt.Errorf("%w: read variables of execution %s: %w", ErrFault, c.ID, err)
@@ -97,8 +100,8 @@ func Variables(c *execution.Context, task string, retries int) (jobspec.Vars, er
 }
 
 // ItemVariables are what an item adds to the variables of its run; of a matrix each dimension is one, too.
-func ItemVariables(f *jobspec.FanOut, item *execution.Item) jobspec.Vars {
-	vars := jobspec.Vars{jobspec.VarFanOutIndex: int64(item.Index)}
+func ItemVariables(f *jobspec.FanOut, item *execution.Item) value.Vars {
+	vars := value.Vars{template.VarFanOutIndex: int64(item.Index)}
 	if dims, ok := item.Value.(map[string]any); ok && f.Matrix {
 		maps.Copy(vars, dims)
 	}
@@ -107,9 +110,9 @@ func ItemVariables(f *jobspec.FanOut, item *execution.Item) jobspec.Vars {
 }
 
 // Decode reads a JSON object. Numbers keep their digits.
-func Decode(raw []byte) (jobspec.Vars, error) {
+func Decode(raw []byte) (value.Vars, error) {
 	if len(raw) == 0 {
-		return jobspec.Vars{}, nil
+		return value.Vars{}, nil
 	}
 	vars, err := exact.DecodeObject(raw)
 	if vars == nil {

@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/template"
+	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -24,7 +27,7 @@ type ended struct {
 	idx  int
 	name string
 	at   time.Time
-	fact jobspec.TaskFact
+	fact condition.TaskFact
 }
 
 type output struct {
@@ -37,7 +40,7 @@ type output struct {
 type Wants struct {
 	Outputs    map[string]bool // by name
 	AllOutputs bool
-	Tasks      map[string]jobspec.TaskFields // by name
+	Tasks      map[string]template.TaskFields // by name
 	AllTasks   bool
 }
 
@@ -47,7 +50,7 @@ func (w *Wants) Empty() bool {
 }
 
 // Add takes a task that has ended.
-func (p *Past) Add(idx int, name string, at time.Time, fact jobspec.TaskFact) {
+func (p *Past) Add(idx int, name string, at time.Time, fact condition.TaskFact) {
 	if p.tasks == nil {
 		p.tasks = map[int]ended{}
 	}
@@ -55,15 +58,15 @@ func (p *Past) Add(idx int, name string, at time.Time, fact jobspec.TaskFact) {
 }
 
 // AddOutput takes an output that was asked for: the newest of its name.
-func (p *Past) AddOutput(name, value string, idx int, at time.Time) {
+func (p *Past) AddOutput(name, val string, idx int, at time.Time) {
 	if p.outputs == nil {
 		p.outputs = map[string]output{}
 	}
-	p.outputs[name] = output{idx: idx, at: at, value: value}
+	p.outputs[name] = output{idx: idx, at: at, value: val}
 }
 
 // AddFact takes what was asked for of a task that has ended. Of one that is given twice the outputs are put together.
-func (p *Past) AddFact(idx int, name string, at time.Time, fact jobspec.TaskFact) {
+func (p *Past) AddFact(idx int, name string, at time.Time, fact condition.TaskFact) {
 	if p.facts == nil {
 		p.facts = map[string]ended{}
 	}
@@ -85,14 +88,14 @@ func (p *Past) See(s *engine.State) {
 		if t.EndedAt == nil || !t.State.Terminal() || t.IsItem() {
 			continue
 		}
-		p.Add(t.Idx, t.Spec.Name, *t.EndedAt, jobspec.TaskFact{
+		p.Add(t.Idx, t.Spec.Name, *t.EndedAt, condition.TaskFact{
 			State: string(t.State), ExitCode: t.ExitCode, FailureClass: t.FailureClass, Message: t.Message, Outputs: t.Outputs, Result: t.Result,
 		})
 	}
 }
 
 // Lacks returns what a rendering has looked at and nobody has asked for yet; it counts as asked for from then on.
-func (p *Past) Lacks(l *jobspec.Lookups) Wants {
+func (p *Past) Lacks(l *template.Lookups) Wants {
 	var w Wants
 	if l.All && !p.asked.AllOutputs {
 		w.AllOutputs, p.asked.AllOutputs = true, true
@@ -125,7 +128,7 @@ func put[V any](m *map[string]V, key string, v V) {
 }
 
 // covers says that a task of which known was asked holds all of fields.
-func covers(known, fields jobspec.TaskFields) bool {
+func covers(known, fields template.TaskFields) bool {
 	if fields.Result && !known.Result || fields.AllOutputs && !known.AllOutputs {
 		return false
 	}
@@ -137,11 +140,11 @@ func covers(known, fields jobspec.TaskFields) bool {
 	return true
 }
 
-func together(a, b jobspec.TaskFields) jobspec.TaskFields {
+func together(a, b template.TaskFields) template.TaskFields {
 	outputs := make(map[string]bool, len(a.Outputs)+len(b.Outputs))
 	maps.Copy(outputs, a.Outputs)
 	maps.Copy(outputs, b.Outputs)
-	return jobspec.TaskFields{Result: a.Result || b.Result, AllOutputs: a.AllOutputs || b.AllOutputs, Outputs: outputs}
+	return template.TaskFields{Result: a.Result || b.Result, AllOutputs: a.AllOutputs || b.AllOutputs, Outputs: outputs}
 }
 
 // Outputs are those of the tasks that have ended, however they did, later ones over earlier.
@@ -169,8 +172,8 @@ func (p *Past) Outputs() map[string]string {
 }
 
 // Facts are the tasks by their names.
-func (p *Past) Facts() map[string]jobspec.TaskFact {
-	facts := make(map[string]jobspec.TaskFact, len(p.tasks)+len(p.facts))
+func (p *Past) Facts() map[string]condition.TaskFact {
+	facts := make(map[string]condition.TaskFact, len(p.tasks)+len(p.facts))
 	for name, t := range p.facts {
 		facts[name] = t.fact
 	}
@@ -183,8 +186,8 @@ func (p *Past) Facts() map[string]jobspec.TaskFact {
 // Asker answers what the engine asks about tasks of one run that are about to start.
 type Asker struct {
 	job   *execution.Context
-	vars  jobspec.Vars
-	facts map[string]jobspec.TaskFact
+	vars  value.Vars
+	facts map[string]condition.TaskFact
 }
 
 // NewAsker prepares the answers. Outputs of job are set to those of the past.
@@ -199,7 +202,7 @@ func NewAsker(job *execution.Context, past *Past) (*Asker, error) {
 
 // Ask answers for a task. What it looks at is noted in l, if that is given: the answer is wrong when the past lacks any
 // of it.
-func (a *Asker) Ask(def *jobspec.Definition, t *engine.Task, l *jobspec.Lookups) *jobspec.Decision {
+func (a *Asker) Ask(def *jobspec.Definition, t *engine.Task, l *template.Lookups) *jobspec.Decision {
 	q := Question{Task: t.Spec.Name, Vars: maps.Clone(a.vars), Tasks: a.facts, Lookups: l}
 	q.Vars["TaskType"], q.Vars["TaskRetry"] = t.Spec.Name, int64(t.Tries())
 	if t.IsItem() {

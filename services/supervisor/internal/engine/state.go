@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // Policy is the part of a plan that decides about the job as a whole. It is stored with the execution.
@@ -146,7 +147,7 @@ type Extra struct {
 	Fork    *jobspec.Fork `json:"fork,omitempty"`
 	ChildID string        `json:"child_id,omitempty"`
 	// Variables are those of a chore when the plan did not know them.
-	Variables jobspec.Vars `json:"variables,omitempty"`
+	Variables value.Vars `json:"variables,omitempty"`
 	// Approval is the policy of the newest request for approval.
 	Approval *jobspec.Approval `json:"approval,omitempty"`
 	// Accepted is how the attempt ended whose outcome is to be approved (WAIT_FOR_APPROVAL); "" of a MANUAL task.

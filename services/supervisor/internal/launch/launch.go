@@ -15,6 +15,7 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/run"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
@@ -344,7 +345,7 @@ func (l *Launcher) answer(ctx context.Context, r *execution.NewRun, now time.Tim
 // decide asks the definition, for which a run may have to wait. One that can never be read fails the tasks that need it.
 func (l *Launcher) decide(ctx context.Context, r *execution.NewRun, tasks []int, now time.Time) error {
 	def, err := l.Definitions.Get(ctx, definition.Key{Org: r.Org, ID: r.Definition})
-	var bad jobspec.Problems
+	var bad source.Problems
 	if err != nil && !errors.As(err, &bad) && errs.CodeOf(err) != errs.CodeNotFound {
 		return fmt.Errorf("decide about %d tasks of request %s: %w", len(tasks), r.Request, err)
 	}

@@ -7,14 +7,14 @@ import (
 	"strings"
 	"time"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/template"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
 
 // Host answers the template of a claimed task. What it submits has a key of the task in its run: a claim, or an attempt,
 // that comes again finds what was submitted first.
-func (c *Children) Host(ctx context.Context, x *execution.Claimed) jobspec.Host {
+func (c *Children) Host(ctx context.Context, x *execution.Claimed) template.Host {
 	return &templateHost{ctx: ctx, client: c.client, job: x.Job, task: x.Task.Name}
 }
 
@@ -44,8 +44,8 @@ func (h *templateHost) Submit(jobType, description string, params map[string]any
 	ctx, cancel := context.WithTimeout(h.ctx, hostTime)
 	defer cancel()
 	own := h.job.Request.String() + "/"
-	if rest, ok := strings.CutPrefix(fmt.Sprint(params[jobspec.SubmitUserKey]), own); ok {
-		params[jobspec.SubmitUserKey] = own + h.task + "/" + rest
+	if rest, ok := strings.CutPrefix(fmt.Sprint(params[template.SubmitUserKey]), own); ok {
+		params[template.SubmitUserKey] = own + h.task + "/" + rest
 	}
 	raw, err := json.Marshal(params)
 	if err != nil {

@@ -10,6 +10,8 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 )
 
@@ -98,7 +100,7 @@ const fetchTime = 2 * time.Second
 func (a *answers) fetch(ctx context.Context, w *wanted) error {
 	for k, runs := range w.by {
 		def, err := a.get(ctx, k)
-		var bad jobspec.Problems
+		var bad source.Problems
 		switch {
 		case err == nil:
 			a.keep(k, def)
@@ -172,7 +174,7 @@ func (st *step) decide(r *run, tasks []int) error {
 		if lacking[t.Spec.Name] {
 			continue
 		}
-		var seen jobspec.Lookups
+		var seen template.Lookups
 		d := asker.Ask(def, t, &seen)
 		if want := r.past.Lacks(&seen); !want.Empty() {
 			r.want.add(want)

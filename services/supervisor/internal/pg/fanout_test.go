@@ -14,6 +14,7 @@ import (
 
 	"github.com/formicary/formicary/libs/audit"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/libs/outbox"
 	"github.com/formicary/formicary/libs/testkit"
 	"github.com/formicary/formicary/services/supervisor"
@@ -70,7 +71,7 @@ func newColony(t testing.TB, text string) *colony {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := def.Plan(jobspec.Vars{})
+	plan, err := def.Plan(value.Vars{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/template"
 )
 
 // mostEnvironment is what a process takes as environment, in bytes. See jobspec.Task.Env, which leaves out what is more.
@@ -36,7 +36,7 @@ const claimedOutputs = `WITH claimed AS (SELECT DISTINCT t.execution_id, coalesc
 	UNION ALL SELECT w.execution_id, w.name, x.value FROM wanted w CROSS JOIN LATERAL
 		(SELECT o.value FROM output o WHERE o.execution_id = w.execution_id AND o.name = w.name LIMIT 1) x
 	UNION ALL SELECT u.execution_id, x.name, x.value FROM used u CROSS JOIN LATERAL
-		(SELECT o.name, o.value FROM output o WHERE o.execution_id = u.execution_id OFFSET 0) x WHERE u.name = '` + jobspec.UsesAll + `'`
+		(SELECT o.name, o.value FROM output o WHERE o.execution_id = u.execution_id OFFSET 0) x WHERE u.name = '` + template.UsesAll + `'`
 
 // leftOut is the name under which environment() gives the number of outputs that it has no room for: no output has it.
 const leftOut = ""
@@ -65,7 +65,7 @@ func (s *Store) OutputsOf(ctx context.Context, id uuid.UUID, names []string) (ma
 		WHERE u.name LIKE '%`+statusSuffix+`' AND t.ended_at IS NOT NULL`, id, clean).Query(collect)
 	b.Queue(`SELECT u.name, x.value FROM unnest($2::text[]) AS u (name) CROSS JOIN LATERAL
 			(SELECT o.value FROM output o WHERE o.execution_id = $1 AND o.name = u.name LIMIT 1) x
-		UNION ALL SELECT o.name, o.value FROM output o WHERE o.execution_id = $1 AND '`+jobspec.UsesAll+`' = ANY($2::text[])`, id, clean).Query(collect)
+		UNION ALL SELECT o.name, o.value FROM output o WHERE o.execution_id = $1 AND '`+template.UsesAll+`' = ANY($2::text[])`, id, clean).Query(collect)
 	if err := s.pool.SendBatch(ctx, b).Close(); err != nil {
 		return nil, fmt.Errorf("read outputs of execution %s: %w", id, err)
 	}

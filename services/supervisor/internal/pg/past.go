@@ -7,7 +7,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -30,7 +31,7 @@ func (w *wants) add(more definition.Wants) {
 	}
 	for name, fields := range more.Tasks {
 		if w.Tasks == nil {
-			w.Tasks = map[string]jobspec.TaskFields{}
+			w.Tasks = map[string]template.TaskFields{}
 		}
 		w.Tasks[name] = fields
 	}
@@ -39,7 +40,7 @@ func (w *wants) add(more definition.Wants) {
 // begin prepares the decisions about tasks of a run: the variables that the plan was rendered with are looked at again.
 func (r *run) begin(tasks []int) {
 	r.past = &definition.Past{}
-	seen := jobspec.Lookups{Vars: map[string]bool{}}
+	seen := template.Lookups{Vars: map[string]bool{}}
 	for _, idx := range tasks {
 		if t := r.state.Tasks[idx]; t != nil {
 			for _, name := range t.Spec.Uses {
@@ -159,7 +160,7 @@ func (st *step) scanFacts(rows pgx.Rows) error {
 		var idx int
 		var name string
 		var at time.Time
-		var f jobspec.TaskFact
+		var f condition.TaskFact
 		var outputs []byte
 		if err := rows.Scan(&id, &idx, &name, &at, &f.State, &f.ExitCode, &f.FailureClass, &f.Message, &outputs, &f.Result); err != nil {
 			return fmt.Errorf("read ended task: %w", err)

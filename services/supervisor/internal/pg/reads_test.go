@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -260,7 +260,7 @@ func TestOutputsAreFoundByName(t *testing.T) {
 	for want, names := range map[string][]string{
 		"map[k:v]":                    {"k", "none"},
 		"map[first-status:COMPLETED]": {"first-status", "last-status"},
-		"map[k:v sum:3]":              {jobspec.UsesAll},
+		"map[k:v sum:3]":              {template.UsesAll},
 		"map[]":                       nil,
 	} {
 		got, err := c.store.OutputsOf(context.WithoutCancel(t.Context()), c.run.ID, names)

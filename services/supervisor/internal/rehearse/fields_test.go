@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/services/supervisor/internal/rehearse"
 )
 
@@ -124,7 +124,7 @@ func TestFieldsAreActedOn(t *testing.T) {
 // outcome is how the job ended, then its tasks with their attempts, then what happened.
 func outcome(t *testing.T, c fieldCase, field string) string {
 	t.Helper()
-	r, err := play(t, strings.Replace(c.text, "@", field, 1), jobspec.Vars{}, c.fakes)
+	r, err := play(t, strings.Replace(c.text, "@", field, 1), value.Vars{}, c.fakes)
 	if err != nil {
 		t.Fatal(err)
 	}

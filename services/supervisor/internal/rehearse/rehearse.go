@@ -12,6 +12,9 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/template"
+	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 )
 
@@ -82,7 +85,7 @@ type player struct {
 }
 
 // Play runs the job to its end. vars are the parameters and what else templates see.
-func Play(def *jobspec.Definition, vars jobspec.Vars, script Script) (*Result, error) {
+func Play(def *jobspec.Definition, vars value.Vars, script Script) (*Result, error) {
 	vars = maps.Clone(vars)
 	builtIn(vars, def)
 	plan, err := def.Plan(vars)
@@ -118,8 +121,8 @@ func Play(def *jobspec.Definition, vars jobspec.Vars, script Script) (*Result, e
 // start is the time of every rehearsal.
 func start() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
 
-func builtIn(vars jobspec.Vars, def *jobspec.Definition) {
-	known := jobspec.Vars{
+func builtIn(vars value.Vars, def *jobspec.Definition) {
+	known := value.Vars{
 		"JobID": uuid.Nil.String(), "JobType": def.JobType, "UserID": "tester", "OrganizationID": "default", "WorkflowVersion": int64(1),
 		"JobElapsedSecs": int64(0), "DateYear": int64(2026), "DateMonth": int64(1), "DateDay": int64(1), "YearDay": int64(1),
 		"FullDate": "2026-01-01", "EpochSecs": int64(1767225600),
@@ -390,10 +393,10 @@ func (p *player) results(group *engine.Task) []jobspec.ItemResult {
 }
 
 func (p *player) decide(t *engine.Task) *jobspec.Decision {
-	facts := jobspec.Facts{Vars: p.vars(), Tasks: map[string]jobspec.TaskFact{}}
+	facts := condition.Facts{Vars: p.vars(), Tasks: map[string]condition.TaskFact{}}
 	for _, i := range p.order() {
 		if o := p.state.Tasks[i]; o.State.Terminal() && !o.IsItem() {
-			facts.Tasks[o.Name()] = jobspec.TaskFact{
+			facts.Tasks[o.Name()] = condition.TaskFact{
 				State: string(o.State), ExitCode: o.ExitCode, FailureClass: o.FailureClass, Message: o.Message, Outputs: o.Outputs, Result: o.Result,
 			}
 		}
@@ -412,13 +415,13 @@ func (p *player) decide(t *engine.Task) *jobspec.Decision {
 }
 
 // vars are those of the run with the outputs of what has ended.
-func (p *player) vars() jobspec.Vars {
+func (p *player) vars() value.Vars {
 	vars := maps.Clone(p.plan.Vars)
 	vars["JobRetry"] = int64(p.state.Job.Retries + p.state.Job.Policy.Pauses)
 	for k, v := range p.outputs() {
 		vars[k] = v
 	}
-	jobspec.SetJob(vars, p.state.Job.Outlook())
+	template.SetJob(vars, p.state.Job.Outlook())
 	return vars
 }
 

@@ -5,10 +5,11 @@ import (
 	"testing"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/services/supervisor/internal/rehearse"
 )
 
-func play(t *testing.T, text string, vars jobspec.Vars, fakes map[string][]rehearse.Fake) (*rehearse.Result, error) {
+func play(t *testing.T, text string, vars value.Vars, fakes map[string][]rehearse.Fake) (*rehearse.Result, error) {
 	t.Helper()
 	def, _, err := jobspec.Parse("job.yaml", []byte(text))
 	if err != nil {
@@ -123,7 +124,7 @@ func TestPlay(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := play(t, tt.text, jobspec.Vars{}, tt.fakes)
+			got, err := play(t, tt.text, value.Vars{}, tt.fakes)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -140,17 +141,17 @@ func TestPlay(t *testing.T) {
 }
 
 func TestPlayEndsEvenIfTheJobDoesNot(t *testing.T) {
-	got, err := play(t, "job_type: j\ntasks:\n- {task_type: a, method: SHELL, script: ['true'], on_exit_code: {1: RESTART_JOB}}\n", jobspec.Vars{},
+	got, err := play(t, "job_type: j\ntasks:\n- {task_type: a, method: SHELL, script: ['true'], on_exit_code: {1: RESTART_JOB}}\n", value.Vars{},
 		map[string][]rehearse.Fake{"a": {{ExitCode: 1}}})
 	if err != nil || got.State != "FAILED" || got.Runs != jobspec.MaxRestarts+1 {
 		t.Errorf("a job that restarts itself: %v %v, want FAILED after %d runs", got, err, jobspec.MaxRestarts+1)
 	}
-	got, err = play(t, "job_type: j\ntasks:\n- {task_type: a, method: SHELL, script: ['true'], on_exit_code: {1: PAUSE_JOB}}\n", jobspec.Vars{},
+	got, err = play(t, "job_type: j\ntasks:\n- {task_type: a, method: SHELL, script: ['true'], on_exit_code: {1: PAUSE_JOB}}\n", value.Vars{},
 		map[string][]rehearse.Fake{"a": {{ExitCode: 1}}})
 	if err != nil || got.State != "FAILED" || got.Tasks["a"].Attempts != jobspec.MaxRestarts+1 {
 		t.Errorf("a job that pauses itself: %v %v, want FAILED after %d pauses", got, err, jobspec.MaxRestarts)
 	}
-	got, err = play(t, "job_type: j\ntasks:\n- {task_type: a, method: SHELL, script: ['true'], timeout: 1h, on_exit_code: {1: EXECUTING}}\n", jobspec.Vars{},
+	got, err = play(t, "job_type: j\ntasks:\n- {task_type: a, method: SHELL, script: ['true'], timeout: 1h, on_exit_code: {1: EXECUTING}}\n", value.Vars{},
 		map[string][]rehearse.Fake{"a": {{ExitCode: 1}}})
 	if err != nil || got.State != "FAILED" {
 		t.Errorf("a sensor that never fires: %v %v, want FAILED by its timeout", got, err)

@@ -1,8 +1,12 @@
-package jobspec
+// Package template runs the templates of definitions, in the language of text/template: compile.go makes statements of
+// a text, shape.go executes them into text in which each printed value is a token, eval.go evaluates expressions with
+// the variables of a moment, funcs*.go are the functions, host.go those that ask a host, guess.go decides at the upload
+// what depends on values that nobody knows, taint.go follows values to where they are printed.
+package template
 
 import "strings"
 
-// Built-in variables. Those of the claim count as 0 before it; a task that looks at them is rendered again then.
+// IsBuiltin names the built-in variables. Those of the claim count as 0 before it; a task that looks at them is rendered again then.
 //
 //	JobID            id of the request                                             launch
 //	JobType          name of the job                                               always
@@ -33,19 +37,19 @@ import "strings"
 //	{item_var}_{index}_{key}  an output of an item, and its status, exit_code, error_code and error_message
 //
 // Until such a variable is set, the task that prints it is Late.
-func isBuiltin(name string) bool {
+func IsBuiltin(name string) bool {
 	switch name {
 	case "JobID", "JobType", "UserID", "OrganizationID", "TaskType", "DateYear", "DateMonth", "DateDay", "YearDay",
 		"FullDate", "EpochSecs", "UnescapeHTML", "debug", "log_interval", "WorkflowVersion":
 		return true
 	}
-	return isCounter(name)
+	return IsCounter(name)
 }
 
-// isCounter names the built-in variables that are known at the claim only.
-func isCounter(name string) bool {
+// IsCounter names the built-in variables that are known at the claim only.
+func IsCounter(name string) bool {
 	switch name {
-	case "JobRetry", "TaskRetry", "JobElapsedSecs", varJobState, VarFanOutIndex:
+	case "JobRetry", "TaskRetry", "JobElapsedSecs", VarJobState, VarFanOutIndex:
 		return true
 	}
 	return false
@@ -58,17 +62,17 @@ func builtinDefault(name string) (any, bool) {
 		return "", true
 	case "UnescapeHTML", "debug":
 		return false, true
-	case varJobState:
+	case VarJobState:
 		return jobExecuting, true
 	}
-	if isCounter(name) {
+	if IsCounter(name) {
 		return int64(0), true
 	}
 	return nil, false
 }
 
-// artifactTask returns the name of the task in {task}_ArtifactURL_{n}.
-func artifactTask(name string) (task string, ok bool) {
+// ArtifactTask returns the name of the task in {task}_ArtifactURL_{n}.
+func ArtifactTask(name string) (task string, ok bool) {
 	task, number, ok := strings.Cut(name, "_ArtifactURL_")
 	if !ok || task == "" || number == "" || strings.Trim(number, "0123456789") != "" {
 		return "", false

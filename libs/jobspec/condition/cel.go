@@ -1,4 +1,7 @@
-package jobspec
+// Package condition compiles and evaluates the expressions of a definition: when, except, skip_if. They are CEL over
+// parameters, variables, the job and the tasks that have ended. cel.go compiles, celuses.go finds what an expression looks
+// at and gathers it, celcost.go bounds what its evaluation costs.
+package condition
 
 import (
 	"errors"
@@ -13,6 +16,8 @@ import (
 	"cel.dev/cel-go/common/types"
 	celref "cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/ext"
+
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // Bounds of conditions. An expression is small, each value that it sees is, and what it does is counted: the cost is in
@@ -62,33 +67,33 @@ type celJobFacts struct {
 	Organization string `cel:"organization_id"`
 }
 
-// conditions compiles the expressions of a definition, each once. It is safe for concurrent use.
-type conditions struct {
+// Set compiles the expressions of a definition, each once. It is safe for concurrent use.
+type Set struct {
 	mu   sync.Mutex
 	env  *cel.Env
 	err  error
-	list map[string]*celCondition
+	list map[string]*Condition
 	size int // of their texts
 	// extended counts expressions of tasks with items.
 	extended int
 }
 
-// celCondition is a compiled expression, or what is wrong with its text.
-type celCondition struct {
+// Condition is a compiled expression, or what is wrong with its text.
+type Condition struct {
 	program cel.Program
-	uses    celUses
-	issues  []celIssue
+	Uses    Uses
+	Issues  []Issue
 }
 
-// celIssue is a fault of an expression; at counts characters of its text.
-type celIssue struct {
-	at      int
-	message string
+// Issue is a fault of an expression; at counts characters of its text.
+type Issue struct {
+	At      int
+	Message string
 }
 
-// get compiles an expression or returns it as compiled before. The texts are those of the definition, never values, so
+// Get compiles an expression or returns it as compiled before. The texts are those of the definition, never values, so
 // that their number is bounded.
-func (c *conditions) get(text string, items []string) (*celCondition, error) {
+func (c *Set) Get(text string, items []string) (*Condition, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	key := conditionKey(text, items)
@@ -97,13 +102,13 @@ func (c *conditions) get(text string, items []string) (*celCondition, error) {
 	}
 	if c.env == nil && c.err == nil {
 		c.env, c.err = newCELEnv()
-		c.list = map[string]*celCondition{}
+		c.list = map[string]*Condition{}
 	}
 	if c.err != nil {
 		return nil, c.err
 	}
 	if c.size += len(text); c.size > maxExpressions {
-		return &celCondition{issues: []celIssue{{message: "the definition has too many expressions"}}}, nil
+		return &Condition{Issues: []Issue{{Message: "the definition has too many expressions"}}}, nil
 	}
 	environment, err := c.withItems(text, items)
 	if err != nil {
@@ -114,8 +119,8 @@ func (c *conditions) get(text string, items []string) (*celCondition, error) {
 	return compiled, nil
 }
 
-// find returns an expression that was compiled before, or nil.
-func (c *conditions) find(text string, items []string) *celCondition {
+// Find returns an expression that was compiled before, or nil.
+func (c *Set) Find(text string, items []string) *Condition {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.list[conditionKey(text, items)]
@@ -130,10 +135,10 @@ func conditionKey(text string, items []string) string {
 const maxItemEnvs = 1000
 
 // withItems lets an expression name the variables of items without vars before them.
-func (c *conditions) withItems(text string, items []string) (*cel.Env, error) {
+func (c *Set) withItems(text string, items []string) (*cel.Env, error) {
 	var names []cel.EnvOption
 	for _, name := range items {
-		if strings.Contains(text, name) && isEnvName(name) && !slices.Contains([]string{celParams, celVars, celTasks, celJob}, name) && !celReserved(name) {
+		if strings.Contains(text, name) && value.IsEnvName(name) && !slices.Contains([]string{celParams, celVars, celTasks, celJob}, name) && !celReserved(name) {
 			names = append(names, cel.Variable(name, cel.DynType))
 		}
 	}
@@ -193,8 +198,8 @@ func celMatches(text, pattern celref.Val) celref.Val {
 }
 
 // compileCondition parses and checks an expression. Faults of the text are in the result.
-func compileCondition(environment *cel.Env, text string, items []string) *celCondition {
-	c := &celCondition{}
+func compileCondition(environment *cel.Env, text string, items []string) *Condition {
+	c := &Condition{}
 	ast, issues := environment.Compile(text)
 	if issues.Err() != nil {
 		for _, e := range issues.Errors() {
@@ -202,7 +207,7 @@ func compileCondition(environment *cel.Env, text string, items []string) *celCon
 			if e.Location != nil {
 				at = runeOffset(text, e.Location.Line(), e.Location.Column())
 			}
-			c.issues = append(c.issues, celIssue{at: at, message: celMessage(e.Message)})
+			c.Issues = append(c.Issues, Issue{At: at, Message: celMessage(e.Message)})
 			if strings.HasPrefix(e.Message, celSyntax) {
 				break // what follows is mostly a consequence
 			}
@@ -210,16 +215,16 @@ func compileCondition(environment *cel.Env, text string, items []string) *celCon
 		return c
 	}
 	if out := ast.OutputType(); !out.IsExactType(cel.BoolType) && !out.IsExactType(cel.DynType) {
-		c.issues = append(c.issues, celIssue{message: "the expression is " + out.String() + " and not true or false"})
+		c.Issues = append(c.Issues, Issue{Message: "the expression is " + out.String() + " and not true or false"})
 		return c
 	}
-	c.uses = usesOf(ast, text, items)
-	if c.issues = c.uses.issues; len(c.issues) > 0 {
+	c.Uses = usesOf(ast, text, items)
+	if c.Issues = c.Uses.issues; len(c.Issues) > 0 {
 		return c
 	}
 	program, err := environment.Program(ast, cel.CustomDecoratorV2(countSteps))
 	if err != nil {
-		c.issues = append(c.issues, celIssue{message: "the expression cannot be used"})
+		c.Issues = append(c.Issues, Issue{Message: "the expression cannot be used"})
 		return c
 	}
 	c.program = program
@@ -265,8 +270,8 @@ var (
 	errConditionBool  = errors.New("the condition is neither true nor false")
 )
 
-// holds evaluates the expression.
-func (c *celCondition) holds(activation map[string]any) (bool, error) {
+// Holds evaluates the expression.
+func (c *Condition) Holds(activation map[string]any) (bool, error) {
 	budget := &celBudget{left: maxConditionCost}
 	activation[celBudgetVar] = budget
 	out, _, err := c.program.Eval(activation)

@@ -1,4 +1,4 @@
-package jobspec
+package condition
 
 import (
 	"cel.dev/cel-go/common/operators"
@@ -6,6 +6,8 @@ import (
 	celref "cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
 	"cel.dev/cel-go/interpreter"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
 // The evaluator's own counting looks through a stack that grows with every step of a loop, so that a loop of 100,000
@@ -57,13 +59,13 @@ func deepSize(v celref.Val, depth, limit int) int {
 	case types.String, types.Bytes:
 		n += sizeOfStep(v)
 	case traits.Mapper:
-		for it := v.Iterator(); depth < maxDepth && n < limit && it.HasNext() == types.True; {
+		for it := v.Iterator(); depth < source.MaxDepth && n < limit && it.HasNext() == types.True; {
 			key := it.Next()
 			n += deepSize(key, depth+1, limit-n) + deepSize(v.Get(key), depth+1, limit-n)
 		}
 	case traits.Lister:
 		size, _ := v.Size().(types.Int)
-		for i := types.Int(0); i < size && depth < maxDepth && n < limit; i++ {
+		for i := types.Int(0); i < size && depth < source.MaxDepth && n < limit; i++ {
 			n += deepSize(v.Get(i), depth+1, limit-n)
 		}
 	}

@@ -1,4 +1,4 @@
-package jobspec
+package condition
 
 import (
 	"encoding/json"
@@ -9,24 +9,27 @@ import (
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
+
+	"github.com/formicary/formicary/libs/jobspec/template"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
-// celUses is what an expression looks at. A variable that is not set counts as null there, an output that was not given
+// Uses is what an expression looks at. A variable that is not set counts as null there, an output that was not given
 // as empty and a task that has not ended as one without a state, unless the expression asks for it with has().
-type celUses struct {
-	vars     map[string]bool // true: only by has()
-	all      bool            // variables whose names it computes
-	tasks    map[string]*taskUse
-	allTasks bool
+type Uses struct {
+	Vars     map[string]bool // true: only by has()
+	All      bool            // variables whose names it computes
+	Tasks    map[string]*taskUse
+	AllTasks bool
 	job      bool
 	counters bool     // what changes while the job runs
 	items    []string // variables of items that are named without vars before them
-	issues   []celIssue
+	issues   []Issue
 }
 
 // taskUse is a task that an expression names.
 type taskUse struct {
-	at      int             // where, in characters of the text
+	At      int             // where, in characters of the text
 	probed  bool            // only by has()
 	outputs map[string]bool // true: only by has()
 	// result and allOutputs say that it looks at the result, and at outputs whose names it does not say.
@@ -34,15 +37,15 @@ type taskUse struct {
 }
 
 // usesOf walks an expression.
-func usesOf(a *cel.Ast, text string, items []string) celUses {
+func usesOf(a *cel.Ast, text string, items []string) Uses {
 	w := &useWalk{text: text, items: items, info: a.NativeRep().SourceInfo(), below: map[int64]bool{}}
-	w.uses = celUses{vars: map[string]bool{}, tasks: map[string]*taskUse{}}
+	w.uses = Uses{Vars: map[string]bool{}, Tasks: map[string]*taskUse{}}
 	ast.PreOrderVisit(a.NativeRep().Expr(), ast.NewExprVisitor(w.visit))
 	return w.uses
 }
 
 type useWalk struct {
-	uses  celUses
+	uses  Uses
 	text  string
 	items []string
 	info  *ast.SourceInfo
@@ -55,7 +58,7 @@ func (w *useWalk) at(e ast.Expr) int {
 }
 
 func (w *useWalk) fault(e ast.Expr, message string) {
-	w.uses.issues = append(w.uses.issues, celIssue{at: w.at(e), message: message})
+	w.uses.issues = append(w.uses.issues, Issue{At: w.at(e), Message: message})
 }
 
 func (w *useWalk) visit(e ast.Expr) {
@@ -152,26 +155,26 @@ func literalText(e ast.Expr) (string, bool) {
 
 func (w *useWalk) variable(keys []string, probed bool) {
 	if len(keys) == 0 {
-		w.uses.all = true
+		w.uses.All = true
 		return
 	}
-	onlyProbed, seen := w.uses.vars[keys[0]]
+	onlyProbed, seen := w.uses.Vars[keys[0]]
 	probed = probed && len(keys) == 1
-	w.uses.vars[keys[0]] = probed && (onlyProbed || !seen)
-	if isCounter(keys[0]) {
+	w.uses.Vars[keys[0]] = probed && (onlyProbed || !seen)
+	if template.IsCounter(keys[0]) {
 		w.uses.counters = true
 	}
 }
 
 func (w *useWalk) task(e ast.Expr, keys []string, probed bool) {
 	if len(keys) == 0 {
-		w.uses.allTasks = true
+		w.uses.AllTasks = true
 		return
 	}
-	use := w.uses.tasks[keys[0]]
+	use := w.uses.Tasks[keys[0]]
 	if use == nil {
-		use = &taskUse{at: w.at(e), probed: true, outputs: map[string]bool{}}
-		w.uses.tasks[keys[0]] = use
+		use = &taskUse{At: w.at(e), probed: true, outputs: map[string]bool{}}
+		w.uses.Tasks[keys[0]] = use
 	}
 	if !probed || len(keys) > 1 {
 		use.probed = false
@@ -185,67 +188,68 @@ func (w *useWalk) task(e ast.Expr, keys []string, probed bool) {
 	}
 }
 
-// known says what an expression can be told.
-type conditionKnown uint8
+// Known says what an expression can be told.
+type Known uint8
 
+// What an expression can be told.
 const (
-	conditionReady conditionKnown = iota
-	conditionWaits                // for what only a later moment knows
-	conditionLarge                // a variable is too large
+	Ready Known = iota
+	Waits       // for what only a later moment knows
+	Large       // a variable is too large
 )
 
-// activation gathers what an expression looks at. facts are nil before the task is about to start. waits says that a
+// Activation gathers what an expression looks at. facts are nil before the task is about to start. waits says that a
 // variable which is not set may still be given by a task.
-func (u *celUses) activation(s *scope, facts *Facts, waits bool) (map[string]any, conditionKnown) {
+func (u *Uses) Activation(s *template.Scope, facts *Facts, waits bool) (map[string]any, Known) {
 	vars := map[string]any{}
-	if u.all {
-		all, ok := s.all().(map[string]any)
+	if u.All {
+		all, ok := s.All().(map[string]any)
 		if !ok {
-			return nil, conditionWaits
+			return nil, Waits
 		}
-		if sizeOf(all, maxConditionValue) > maxConditionValue {
-			return nil, conditionLarge
+		if value.Size(all, maxConditionValue) > maxConditionValue {
+			return nil, Large
 		}
 		vars, _ = celValue(all).(map[string]any)
 	}
-	for _, name := range sortedKeys(u.vars) {
-		v := s.get(name, 0)
+	for _, name := range value.SortedKeys(u.Vars) {
+		v := s.Get(name, 0)
 		switch x := v.(type) {
-		case unknown:
-			return nil, conditionWaits
-		case missing:
+		case template.Unknown:
+			return nil, Waits
+		case template.Missing:
 			if waits {
-				return nil, conditionWaits
+				return nil, Waits
 			}
-			if !u.vars[name] {
+			if !u.Vars[name] {
 				vars[name] = nil
 			}
 			continue
 		case string:
 			if len(x) > maxConditionText {
-				return nil, conditionLarge
+				return nil, Large
 			}
 		}
-		if sizeOf(v, maxConditionValue) > maxConditionValue {
-			return nil, conditionLarge
+		if value.Size(v, maxConditionValue) > maxConditionValue {
+			return nil, Large
 		}
 		vars[name] = celValue(v)
 	}
 	if facts != nil {
 		u.note(facts.Lookups)
 	}
-	if waits && u.counters || facts == nil && (len(u.tasks) > 0 || u.allTasks) {
-		return nil, conditionWaits
+	if waits && u.counters || facts == nil && (len(u.Tasks) > 0 || u.AllTasks) {
+		return nil, Waits
 	}
 	tasks, fits := u.taskFacts(facts)
 	if !fits {
-		return nil, conditionLarge
+		return nil, Large
 	}
 	known := map[string]any{celParams: vars, celVars: vars, celTasks: tasks, celJob: u.jobFacts(s)}
 	for _, name := range u.items {
 		known[name] = vars[name]
 	}
-	return known, conditionReady
+	return known, Ready
 }
 
 // celValue gives numbers that expressions do not know the nearest kind that they do.
@@ -292,7 +296,7 @@ func hasNumber(v any) bool {
 	return false
 }
 
-func (u *celUses) taskFacts(facts *Facts) (tasks map[string]*celTask, fits bool) {
+func (u *Uses) taskFacts(facts *Facts) (tasks map[string]*celTask, fits bool) {
 	tasks = map[string]*celTask{}
 	if facts == nil {
 		return tasks, true
@@ -316,17 +320,17 @@ func (u *celUses) taskFacts(facts *Facts) (tasks map[string]*celTask, fits bool)
 		}
 		tasks[name] = t
 	}
-	if u.allTasks {
+	if u.AllTasks {
 		for name := range facts.Tasks {
 			put(name, facts.Tasks[name], nil)
 		}
 	}
-	for name, use := range u.tasks {
+	for name, use := range u.Tasks {
 		f, ended := facts.Tasks[name]
 		if !ended && use.probed {
 			continue
 		}
-		if !u.allTasks || !ended {
+		if !u.AllTasks || !ended {
 			put(name, f, use)
 		}
 		for key, probed := range use.outputs {
@@ -338,39 +342,39 @@ func (u *celUses) taskFacts(facts *Facts) (tasks map[string]*celTask, fits bool)
 	return tasks, size <= maxConditionValue
 }
 
-func (u *celUses) jobFacts(s *scope) *celJobFacts {
+func (u *Uses) jobFacts(s *template.Scope) *celJobFacts {
 	if !u.job {
 		return &celJobFacts{}
 	}
 	text := func(name string) string {
-		switch v := s.get(name, 0).(type) {
-		case unknown, missing:
+		switch v := s.Get(name, 0).(type) {
+		case template.Unknown, template.Missing:
 			return ""
 		default:
-			return textOf(v)
+			return value.Text(v)
 		}
 	}
 	number := func(name string) int64 {
-		n, _ := asInt(s.get(name, 0))
+		n, _ := template.AsInt(s.Get(name, 0))
 		return n
 	}
-	state := text(varJobState)
+	state := text(template.VarJobState)
 	return &celJobFacts{
-		State: state, Failed: state == jobFailed, Cancelled: state == jobCancelled,
+		State: state, Failed: state == template.JobFailed, Cancelled: state == template.JobCancelled,
 		ID: text("JobID"), Type: text("JobType"), Retry: number("JobRetry"), Elapsed: number("JobElapsedSecs"),
 		User: text("UserID"), Organization: text("OrganizationID"),
 	}
 }
 
 // note notes what an expression asks of tasks.
-func (u *celUses) note(l *Lookups) {
+func (u *Uses) note(l *template.Lookups) {
 	if l == nil {
 		return
 	}
-	l.AllTasks = l.AllTasks || u.allTasks
-	for name, use := range u.tasks {
+	l.AllTasks = l.AllTasks || u.AllTasks
+	for name, use := range u.Tasks {
 		if l.Tasks == nil {
-			l.Tasks = map[string]TaskFields{}
+			l.Tasks = map[string]template.TaskFields{}
 		}
 		f := l.Tasks[name]
 		f.Result, f.AllOutputs = f.Result || use.result, f.AllOutputs || use.allOutputs

@@ -1,4 +1,4 @@
-package jobspec
+package template
 
 // Lookups is what a rendering has looked at, so that only that has to be there: whoever renders with a part of the
 // outputs and tasks of a run sees whether it was enough, and renders again with what was missing. A rendering looks at
@@ -21,12 +21,12 @@ type Lookups struct {
 	HostErr error
 }
 
-// hosting is what answers the functions of a section at its claim; nil when nothing does.
-func (l *Lookups) hosting() *hosting {
+// Hosting is what answers the functions of a section at its claim; nil when nothing does.
+func (l *Lookups) Hosting() *Hosting {
 	if l == nil || !l.Hosts {
 		return nil
 	}
-	return &hosting{host: l.Host, vague: l.Host == nil}
+	return &Hosting{Host: l.Host, Vague: l.Host == nil}
 }
 
 // TaskFields is what is asked of a task beside its state, exit code, failure class and message.
@@ -37,7 +37,7 @@ type TaskFields struct {
 }
 
 func (l *Lookups) variable(name string) {
-	if l == nil || l.Vars[name] || isResultName(name) {
+	if l == nil || l.Vars[name] || IsResultName(name) {
 		return
 	}
 	if l.Vars == nil {

@@ -1,4 +1,6 @@
-package jobspec
+// Package source is the text of a definition: its lines and columns, the nodes that YAML makes of it, and the problems
+// that are found at places in it. It knows no field of the language.
+package source
 
 import (
 	"fmt"
@@ -112,21 +114,21 @@ const (
 // maxSuggestions bounds the work for names that are close to known ones.
 const maxSuggestions = 20
 
-// collector gathers problems while a text is read.
-type collector struct {
-	file   string
-	list   Problems
+// Collector gathers problems while a text is read.
+type Collector struct {
+	File   string
+	List   Problems
 	seen   map[Problem]bool
 	warned int
 	sought int
 }
 
-// add takes a problem once: the body of a loop would say the same a thousand times.
-func (c *collector) add(p Problem) {
-	p.File = c.file
+// Add takes a problem once: the body of a loop would say the same a thousand times.
+func (c *Collector) Add(p Problem) {
+	p.File = c.File
 	same := p
 	same.Expected = ""
-	if c.full() || c.seen[same] || p.Warning && c.warned >= maxWarnings {
+	if c.Full() || c.seen[same] || p.Warning && c.warned >= maxWarnings {
 		return
 	}
 	if p.Warning {
@@ -136,15 +138,15 @@ func (c *collector) add(p Problem) {
 		c.seen = map[Problem]bool{}
 	}
 	c.seen[same] = true
-	c.list = append(c.list, p)
+	c.List = append(c.List, p)
 }
 
-// full says that nothing more will be taken.
-func (c *collector) full() bool { return len(c.list) >= maxProblems }
+// Full says that nothing more will be taken.
+func (c *Collector) Full() bool { return len(c.List) >= maxProblems }
 
-// faulty says that something other than a warning was found.
-func (c *collector) faulty() bool {
-	for _, p := range c.list {
+// Faulty says that something other than a warning was found.
+func (c *Collector) Faulty() bool {
+	for _, p := range c.List {
 		if !p.Warning {
 			return true
 		}
@@ -152,26 +154,26 @@ func (c *collector) faulty() bool {
 	return false
 }
 
-// suggests says that suggest still looks for names.
-func (c *collector) suggests() bool { return c.sought < maxSuggestions }
+// Suggests says that suggest still looks for names.
+func (c *Collector) Suggests() bool { return c.sought < maxSuggestions }
 
-// suggest is nearest for the first names that are asked for.
-func (c *collector) suggest(name string, candidates []string) string {
-	if !c.suggests() || len(candidates) > 2000 {
+// Suggest is nearest for the first names that are asked for.
+func (c *Collector) Suggest(name string, candidates []string) string {
+	if !c.Suggests() || len(candidates) > 2000 {
 		return ""
 	}
 	c.sought++
 	return nearest(name, candidates)
 }
 
-// split sorts the problems and parts faults from warnings; the error is nil without faults.
-func (c *collector) split() (warnings Problems, err error) {
-	sort.SliceStable(c.list, func(i, j int) bool {
-		a, b := c.list[i], c.list[j]
+// Split sorts the problems and parts faults from warnings; the error is nil without faults.
+func (c *Collector) Split() (warnings Problems, err error) {
+	sort.SliceStable(c.List, func(i, j int) bool {
+		a, b := c.List[i], c.List[j]
 		return a.Line < b.Line || a.Line == b.Line && a.Column < b.Column
 	})
 	var faults Problems
-	for _, p := range c.list {
+	for _, p := range c.List {
 		if p.Warning {
 			warnings = append(warnings, p)
 		} else {

@@ -1,15 +1,17 @@
-package jobspec
+package template
 
 import (
 	"slices"
 	"strings"
+
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
-// taint finds, without running a template, whose values each printing action shows: the names of variables that flow
+// Taint finds, without running a template, whose values each printing action shows: the names of variables that flow
 // into it. It looks at the text only, so what a local variable may hold is what all assignments to its name may give.
-type taint struct {
-	program *program
-	prints  map[*stmt]names
+type Taint struct {
+	program *Program
+	Prints  map[*Stmt]names
 	locals  map[string]flowing
 	blocks  map[string]flowing // what each block is called with
 	changed bool
@@ -31,7 +33,7 @@ func (n names) with(other names) names {
 	for _, name := range other {
 		if i, ok := slices.BinarySearch(n, name); !ok {
 			if len(n) >= maxNames {
-				return names{everything}
+				return names{Everything}
 			}
 			n = slices.Insert(slices.Clip(n), i, name)
 		}
@@ -46,7 +48,7 @@ func (f flowing) with(other flowing) flowing {
 // text is what is printed of it.
 func (f flowing) text() names {
 	if f.root {
-		return f.from.with(names{everything})
+		return f.from.with(names{Everything})
 	}
 	return f.from
 }
@@ -54,12 +56,13 @@ func (f flowing) text() names {
 // maxRounds bounds how often assignments are followed around loops.
 const maxRounds = 8
 
-func taintOf(p *program) *taint {
-	t := &taint{program: p, prints: map[*stmt]names{}, locals: map[string]flowing{}, blocks: map[string]flowing{}}
+// TaintOf follows the variables of a template to the actions that print them.
+func TaintOf(p *Program) *Taint {
+	t := &Taint{program: p, Prints: map[*Stmt]names{}, locals: map[string]flowing{}, blocks: map[string]flowing{}}
 	for range maxRounds {
 		t.changed = false
 		t.list(p.body, flowing{root: true}, flowing{root: true})
-		for _, name := range sortedKeys(p.blocks) {
+		for _, name := range value.SortedKeys(p.blocks) {
 			if arg, ok := t.blocks[name]; ok {
 				t.list(p.blocks[name], arg, arg)
 			}
@@ -72,7 +75,7 @@ func taintOf(p *program) *taint {
 }
 
 // merge widens an entry and notes whether it grew.
-func (t *taint) merge(into map[string]flowing, name string, f flowing) {
+func (t *Taint) merge(into map[string]flowing, name string, f flowing) {
 	old, ok := into[name]
 	wider := old.with(f)
 	if !ok || wider.root != old.root || !slices.Equal(wider.from, old.from) {
@@ -81,7 +84,7 @@ func (t *taint) merge(into map[string]flowing, name string, f flowing) {
 	}
 }
 
-func (t *taint) list(stmts []*stmt, dot, root flowing) {
+func (t *Taint) list(stmts []*Stmt, dot, root flowing) {
 	for _, s := range stmts {
 		var f flowing
 		if s.expr != nil {
@@ -89,7 +92,7 @@ func (t *taint) list(stmts []*stmt, dot, root flowing) {
 		}
 		switch s.kind {
 		case stmtPrint:
-			t.prints[s] = t.prints[s].with(f.text())
+			t.Prints[s] = t.Prints[s].with(f.text())
 		case stmtCall:
 			t.merge(t.blocks, s.block, f)
 		case stmtSet, stmtIf, stmtWith:
@@ -111,7 +114,7 @@ func (t *taint) list(stmts []*stmt, dot, root flowing) {
 	}
 }
 
-func (t *taint) expr(e *expr, dot, root flowing) flowing {
+func (t *Taint) expr(e *expr, dot, root flowing) flowing {
 	switch e.kind {
 	case exprConst:
 		return flowing{}
@@ -149,7 +152,7 @@ func (t *taint) expr(e *expr, dot, root flowing) flowing {
 }
 
 // indexed recognizes index . "name".
-func (t *taint) indexed(e *expr, dot, root flowing) (string, bool) {
+func (t *Taint) indexed(e *expr, dot, root flowing) (string, bool) {
 	if e.name != "index" || len(e.args) < 2 || e.args[1].kind != exprConst || !t.expr(e.args[0], dot, root).root {
 		return "", false
 	}

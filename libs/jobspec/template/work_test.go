@@ -1,8 +1,10 @@
-package jobspec
+package template
 
 import (
 	"strings"
 	"testing"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
 // TestWorkIsCounted runs templates without end and looks at what they did before they were stopped.
@@ -15,21 +17,21 @@ func TestWorkIsCounted(t *testing.T) {
 		"long text": `{{$x := "` + strings.Repeat("a", 100_000) + `"}}{{range Iterate 10000}}{{$y := upper $x}}{{end}}`,
 		"numbers":   `{{range 1000000000000}}{{end}}`,
 	} {
-		c := &collector{}
-		l := newLines([]byte(text))
-		p := compileTemplate(text, c, l)
+		c := &source.Collector{}
+		l := source.NewLines([]byte(text))
+		p := Compile(text, c, l)
 		if p == nil {
-			t.Fatalf("%s: %v", name, c.list)
+			t.Fatalf("%s: %v", name, c.List)
 		}
-		s := &scope{}
-		x := &exec{machine: newMachine(s), program: p, shape: &shape{}}
+		s := &Scope{}
+		x := &exec{Machine: NewMachine(s), program: p, shape: &Shape{}}
 		_, err := x.list(p.body, &frame{rootDot: true, rootRoot: true})
 		if err == nil {
 			t.Errorf("%s: ran to its end", name)
 		}
 		const slack = 100_000 // of the step that passed the bound
-		if x.steps > maxSteps+1 || x.work > maxWork+slack || x.text > maxOutput+slack || len(x.shape.text) > maxOutput || x.depth > maxCalls+1 {
-			t.Errorf("%s: steps %d work %d text %d depth %d", name, x.steps, x.work, x.text, x.depth)
+		if x.steps > maxSteps+1 || x.Work > maxWork+slack || x.text > MaxOutput+slack || len(x.shape.Text) > MaxOutput || x.depth > maxCalls+1 {
+			t.Errorf("%s: steps %d work %d text %d depth %d", name, x.steps, x.Work, x.text, x.depth)
 		}
 	}
 }

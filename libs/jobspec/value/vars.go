@@ -1,4 +1,5 @@
-package jobspec
+// Package value holds the values of variables: their kinds, how they are compared, measured and written as text.
+package value
 
 import (
 	"encoding/json"
@@ -12,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/formicary/formicary/libs/exact"
+	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
 // Vars are the values that templates see, by name: text, bool, int64, float64, nil, and lists and maps of those; a number
@@ -19,8 +21,8 @@ import (
 // a caller's literals produce (int, []string …) count as the nearest of these.
 type Vars map[string]any
 
-// canon returns v as one of the kinds that Vars lists; ok is false when it is of no such kind.
-func canon(v any) (out any, ok bool) {
+// Canon returns v as one of the kinds that Vars lists; ok is false when it is of no such kind.
+func Canon(v any) (out any, ok bool) {
 	switch v := v.(type) {
 	case nil, string, bool, int64, float64, []any, map[string]any:
 		return v, true
@@ -49,7 +51,7 @@ func canon(v any) (out any, ok bool) {
 	case Vars:
 		return map[string]any(v), true
 	case []string:
-		return anyList(v), true
+		return List(v), true
 	case map[string]string:
 		m := make(map[string]any, len(v))
 		for k, s := range v {
@@ -67,7 +69,8 @@ func canonUint(u uint64) any {
 	return int64(u)
 }
 
-func anyList[T any](list []T) []any {
+// List returns the items as a list of any.
+func List[T any](list []T) []any {
 	out := make([]any, len(list))
 	for i, v := range list {
 		out[i] = v
@@ -75,17 +78,17 @@ func anyList[T any](list []T) []any {
 	return out
 }
 
-// deepCanon is canon for lists and maps too, down to maxDepth levels.
-func deepCanon(v any, depth int) (any, bool) {
-	v, ok := canon(v)
-	if !ok || depth > maxDepth {
+// DeepCanon is canon for lists and maps too, down to maxDepth levels.
+func DeepCanon(v any, depth int) (any, bool) {
+	v, ok := Canon(v)
+	if !ok || depth > source.MaxDepth {
 		return nil, false
 	}
 	switch v := v.(type) {
 	case []any:
 		out := make([]any, len(v))
 		for i, item := range v {
-			if out[i], ok = deepCanon(item, depth+1); !ok {
+			if out[i], ok = DeepCanon(item, depth+1); !ok {
 				return nil, false
 			}
 		}
@@ -93,7 +96,7 @@ func deepCanon(v any, depth int) (any, bool) {
 	case map[string]any:
 		out := make(map[string]any, len(v))
 		for k, item := range v {
-			if out[k], ok = deepCanon(item, depth+1); !ok {
+			if out[k], ok = DeepCanon(item, depth+1); !ok {
 				return nil, false
 			}
 		}
@@ -102,9 +105,9 @@ func deepCanon(v any, depth int) (any, bool) {
 	return v, true
 }
 
-// textOf formats a value as it appears inside a longer text, in environments and in forms: lists and maps as JSON.
-func textOf(v any) string {
-	v, _ = canon(v)
+// Text formats a value as it appears inside a longer text, in environments and in forms: lists and maps as JSON.
+func Text(v any) string {
+	v, _ = Canon(v)
 	switch v := v.(type) {
 	case nil:
 		return ""
@@ -119,11 +122,12 @@ func textOf(v any) string {
 	case json.Number:
 		return v.String()
 	default:
-		return jsonOf(v)
+		return JSON(v)
 	}
 }
 
-func jsonOf(v any) string {
+// JSON formats a value as JSON.
+func JSON(v any) string {
 	raw, err := json.Marshal(v)
 	if err != nil { // NaN and infinities only
 		return ""
@@ -131,10 +135,10 @@ func jsonOf(v any) string {
 	return string(raw)
 }
 
-// sameValue compares values; numbers are equal whatever their Go type.
-func sameValue(a, b any) bool {
-	a, _ = canon(a)
-	b, _ = canon(b)
+// Same compares values; numbers are equal whatever their Go type.
+func Same(a, b any) bool {
+	a, _ = Canon(a)
+	b, _ = Canon(b)
 	switch x := a.(type) {
 	case nil:
 		return b == nil
@@ -167,7 +171,7 @@ func sameValue(a, b any) bool {
 			return false
 		}
 		for i := range x {
-			if !sameValue(x[i], y[i]) {
+			if !Same(x[i], y[i]) {
 				return false
 			}
 		}
@@ -179,7 +183,7 @@ func sameValue(a, b any) bool {
 		}
 		for k := range x {
 			other, ok := y[k]
-			if !ok || !sameValue(x[k], other) {
+			if !ok || !Same(x[k], other) {
 				return false
 			}
 		}
@@ -193,16 +197,16 @@ func sameNumber(i int64, f float64) bool {
 	return float64(i) == f && (f < math.MaxInt64 && int64(f) == i)
 }
 
-// storable reports whether the texts of a value are UTF-8 without NUL: neither a database nor a process takes others.
-func storable(v any) bool {
+// Storable reports whether the texts of a value are UTF-8 without NUL: neither a database nor a process takes others.
+func Storable(v any) bool {
 	switch v := v.(type) {
 	case string:
 		return strings.IndexByte(v, 0) < 0 && utf8.ValidString(v)
 	case []any:
-		return !slices.ContainsFunc(v, func(item any) bool { return !storable(item) })
+		return !slices.ContainsFunc(v, func(item any) bool { return !Storable(item) })
 	case map[string]any:
 		for k, item := range v {
-			if !storable(k) || !storable(item) {
+			if !Storable(k) || !Storable(item) {
 				return false
 			}
 		}
@@ -210,9 +214,9 @@ func storable(v any) bool {
 	return true
 }
 
-// sizeOf estimates the bytes of a value's JSON. It stops counting soon after limit.
-func sizeOf(v any, limit int) int {
-	v, _ = canon(v)
+// Size estimates the bytes of a value's JSON. It stops counting soon after limit.
+func Size(v any, limit int) int {
+	v, _ = Canon(v)
 	switch v := v.(type) {
 	case string:
 		return len(v) + 2
@@ -224,7 +228,7 @@ func sizeOf(v any, limit int) int {
 			if n > limit {
 				break
 			}
-			n += 1 + sizeOf(item, limit-n)
+			n += 1 + Size(item, limit-n)
 		}
 		return n
 	case map[string]any:
@@ -233,14 +237,15 @@ func sizeOf(v any, limit int) int {
 			if n > limit {
 				break
 			}
-			n += len(k) + 4 + sizeOf(item, limit-n)
+			n += len(k) + 4 + Size(item, limit-n)
 		}
 		return n
 	}
 	return 8
 }
 
-func sortedKeys[V any](m map[string]V) []string {
+// SortedKeys returns the keys of a map in order.
+func SortedKeys[V any](m map[string]V) []string {
 	keys := make([]string, 0, len(m))
 	for k := range m {
 		keys = append(keys, k)
@@ -249,8 +254,8 @@ func sortedKeys[V any](m map[string]V) []string {
 	return keys
 }
 
-// merged returns the maps laid over each other, later ones on top.
-func merged(layers ...Vars) Vars {
+// Merged returns the maps laid over each other, later ones on top.
+func Merged(layers ...Vars) Vars {
 	n := 0
 	for _, l := range layers {
 		n += len(l)
@@ -262,25 +267,25 @@ func merged(layers ...Vars) Vars {
 	return out
 }
 
-// validURL says that the text is an address of HTTP.
-func validURL(text string) bool {
+// ValidURL says that the text is an address of HTTP.
+func ValidURL(text string) bool {
 	u, err := url.Parse(text)
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
 }
 
-// validName says that a variable can have the name.
-func validName(name string) bool {
-	if name == "" || len(name) > maxName {
+// ValidName says that a variable can have the name.
+func ValidName(name string) bool {
+	if name == "" || len(name) > MaxName {
 		return false
 	}
-	return !strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c == '=' || c == 0x7F || c == tokenOpen })
+	return !strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c == '=' || c == 0x7F || c == source.TokenOpen })
 }
 
-// maxName bounds names, in bytes.
-const maxName = 100
+// MaxName bounds names, in bytes.
+const MaxName = 100
 
-// isEnvName says that a shell can have a variable of the name.
-func isEnvName(name string) bool {
+// IsEnvName says that a shell can have a variable of the name.
+func IsEnvName(name string) bool {
 	if name == "" || name[0] >= '0' && name[0] <= '9' {
 		return false
 	}

@@ -1,14 +1,17 @@
-package jobspec
+package template
+
+import "github.com/formicary/formicary/libs/jobspec/value"
 
 // States that JobState can have.
 const (
 	jobExecuting = "EXECUTING"
-	jobFailed    = "FAILED"
-	jobCancelled = "CANCELLED"
+	JobFailed    = "FAILED"
+	JobCancelled = "CANCELLED"
 )
 
+// Variables that tell of the job.
 const (
-	varJobState = "JobState"
+	VarJobState = "JobState"
 	varJob      = "job"
 )
 
@@ -16,9 +19,9 @@ const (
 // which is why lint does not trust it as it trusts JobState.
 // state is EXECUTING; FAILED or CANCELLED once the job will end so; COMPLETED when nothing is left of it but clean-up.
 // Templates see it as {{.JobState}}, and, as conditions do, as {{.job.state}}, {{.job.failed}} and {{.job.cancelled}}.
-func SetJob(v Vars, state string) {
-	v[varJobState] = state
+func SetJob(v value.Vars, state string) {
+	v[VarJobState] = state
 	if _, given := v[varJob]; !given {
-		v[varJob] = map[string]any{"state": state, "failed": state == jobFailed, "cancelled": state == jobCancelled}
+		v[varJob] = map[string]any{"state": state, "failed": state == JobFailed, "cancelled": state == JobCancelled}
 	}
 }

@@ -1,4 +1,4 @@
-package jobspec
+package source
 
 import (
 	"fmt"
@@ -8,13 +8,13 @@ import (
 
 func TestLines(t *testing.T) {
 	text := []byte("aé\n\nüü\r\nx" + strings.Repeat("é", 500) + "y\n")
-	l := newLines(text)
+	l := NewLines(text)
 	line, column := 1, 1
 	for i, r := range string(text) {
-		if a, b := l.at(i); a != line || b != column {
+		if a, b := l.At(i); a != line || b != column {
 			t.Fatalf("offset %d: %d:%d, want %d:%d", i, a, b, line, column)
 		}
-		if got := l.offset(line, column); got != i {
+		if got := l.Offset(line, column); got != i {
 			t.Fatalf("%d:%d is at %d, want %d", line, column, got, i)
 		}
 		if column++; r == '\n' {
@@ -22,8 +22,8 @@ func TestLines(t *testing.T) {
 		}
 	}
 	for _, breaks := range []string{"\r", "\u0085", "\u2028", "\u2029", "\r\n"} {
-		y := newYAMLLines([]byte("a" + breaks + "b" + breaks + "c"))
-		if len(y.starts) != 3 || y.offset(3, 1) != 2+2*len(breaks) {
+		y := NewYAMLLines([]byte("a" + breaks + "b" + breaks + "c"))
+		if len(y.starts) != 3 || y.Offset(3, 1) != 2+2*len(breaks) {
 			t.Errorf("%q: %v", breaks, y.starts)
 		}
 	}
@@ -38,12 +38,12 @@ func TestNearest(t *testing.T) {
 }
 
 func TestProblemsAreBounded(t *testing.T) {
-	c := &collector{file: "f"}
+	c := &Collector{File: "f"}
 	for i := range 1000 {
-		c.add(Problem{Line: 1000 - i, Message: fmt.Sprint(i)})
-		c.add(Problem{Line: 1000 - i, Message: fmt.Sprint(i)})
+		c.Add(Problem{Line: 1000 - i, Message: fmt.Sprint(i)})
+		c.Add(Problem{Line: 1000 - i, Message: fmt.Sprint(i)})
 	}
-	_, err := c.split()
+	_, err := c.Split()
 	if ps, ok := err.(Problems); !ok || len(ps) != maxProblems || ps[0].Line > ps[1].Line { //nolint:errorlint // split returns it so
 		t.Errorf("%v", err)
 	}

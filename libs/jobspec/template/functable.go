@@ -1,33 +1,35 @@
-package jobspec
+package template
 
-// functionDoc documents one function of the templates: the page docs/functions.md is made of these, and a test runs the
+import "github.com/formicary/formicary/libs/jobspec/value"
+
+// FunctionDoc documents one function of the templates: the page docs/functions.md is made of these, and a test runs the
 // examples.
-type functionDoc struct {
-	name string
-	// args as they are written; … repeats the last one, brackets hold what may be left out.
-	args string
-	doc  string
-	// example is a template over the variables of exampleVars, gives what it prints.
-	example, gives string
+type FunctionDoc struct {
+	Name string
+	// Args as they are written; … repeats the last one, brackets hold what may be left out.
+	Args string
+	Doc  string
+	// Example is a template over the variables of exampleVars, gives what it prints.
+	Example, Gives string
 }
 
-// exampleVars are the variables of the examples.
-func exampleVars() Vars {
-	return Vars{
+// ExampleVars are the variables of the examples.
+func ExampleVars() value.Vars {
+	return value.Vars{
 		"branch": "refs/heads/main", "name": "it's", "count": 3, "regions": []any{"eu", "us"}, "version": "1.4.2",
 		"rows": `[{"id":1},{"id":2}]`, "map": map[string]any{"k": "v"}, "JobID": "42", "EpochSecs": 1_700_000_000,
 	}
 }
 
-// functionTable lists the functions of the language. Text comes first and what is looked for in it after, as in the
+// FunctionTable lists the functions of the language. Text comes first and what is looked for in it after, as in the
 // existing system.
-func functionTable() []functionDoc {
+func FunctionTable() []FunctionDoc {
 	return append(append(textDocs(), valueDocs()...), goDocs()...)
 }
 
 // textDocs are the functions about text.
-func textDocs() []functionDoc {
-	return []functionDoc{
+func textDocs() []FunctionDoc {
+	return []FunctionDoc{
 		{"trimPrefix", "text prefix", "The text without the prefix.", `{{trimPrefix .branch "refs/heads/"}}`, "main"},
 		{"trimSuffix", "text suffix", "The text without the suffix.", `{{trimSuffix "job.yaml" ".yaml"}}`, "job"},
 		{"hasPrefix", "text prefix", "Whether the text begins so.", `{{hasPrefix .branch "refs/"}}`, "true"},
@@ -51,8 +53,8 @@ func textDocs() []functionDoc {
 }
 
 // valueDocs are the functions about values, time and jobs.
-func valueDocs() []functionDoc {
-	return []functionDoc{
+func valueDocs() []FunctionDoc {
+	return []FunctionDoc{
 		{"default", "otherwise value", "The value, or otherwise when it is not set, null or empty text.", `{{default "none" .unset}} {{.count | default 5}}`, "none 3"},
 		{"required", "message value", "The value; the template fails when it is not set, null or empty text.", `{{required "which branch?" .branch}}`, "refs/heads/main"},
 		{"Dict", "key value…", "A mapping of keys and values.", `{{(Dict "a" 1 "b" 2).b}}`, "2"},
@@ -74,8 +76,8 @@ func valueDocs() []functionDoc {
 }
 
 // goDocs are the functions that Go's templates have.
-func goDocs() []functionDoc {
-	return []functionDoc{
+func goDocs() []FunctionDoc {
+	return []FunctionDoc{
 		{"and", "a b…", "The first value that does not hold, else the last.", `{{and .count .version}}`, "1.4.2"},
 		{"or", "a b…", "The first value that holds, else the last.", `{{or "" .branch}}`, "refs/heads/main"},
 		{"not", "a", "Whether a value does not hold: false, 0, nothing or empty.", `{{not .unset}}`, "true"},
@@ -94,21 +96,21 @@ func goDocs() []functionDoc {
 	}
 }
 
-// functionNames lists the functions of the language.
-func functionNames() []string {
-	table := functionTable()
+// FunctionNames lists the functions of the language.
+func FunctionNames() []string {
+	table := FunctionTable()
 	out := make([]string, len(table))
 	for i := range table {
-		out[i] = table[i].name
+		out[i] = table[i].Name
 	}
 	return out
 }
 
 // usageOf is how a function is written.
 func usageOf(name string) string {
-	for _, f := range functionTable() {
-		if f.name == name && f.args != "" {
-			return name + " " + f.args
+	for _, f := range FunctionTable() {
+		if f.Name == name && f.Args != "" {
+			return name + " " + f.Args
 		}
 	}
 	return name

@@ -1,4 +1,4 @@
-package jobspec
+package template
 
 import (
 	"cmp"
@@ -13,12 +13,14 @@ import (
 	"time"
 
 	"github.com/formicary/formicary/libs/exact"
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
-// function is one function of the template language. Arguments are of the kinds that Vars lists; with lenient also
+// Function is one function of the template language. Arguments are of the kinds that Vars lists; with lenient also
 // unknown and missing. Errors say what is wrong and never hold a value.
-type function struct {
-	least, most int // number of arguments; most -1: any
+type Function struct {
+	Least, Most int // number of arguments; most -1: any
 	lenient     bool
 	open        bool // looks at variables by itself
 	call        func(in *invocation, args []any) (any, error)
@@ -26,7 +28,7 @@ type function struct {
 
 // invocation is what a function knows of where it is called.
 type invocation struct {
-	m    *machine
+	m    *Machine
 	pos  int
 	name string
 }
@@ -37,37 +39,37 @@ const (
 	maxWidth   = 1_000 // of printf
 )
 
-// functionNamed finds a function; and, or and call belong to the compiler.
-func functionNamed(name string) (function, bool) {
+// FunctionNamed finds a function; and, or and call belong to the compiler.
+func FunctionNamed(name string) (Function, bool) {
 	switch name {
 	case "default":
-		return function{2, 2, true, false, defaultTo}, true
+		return Function{2, 2, true, false, defaultTo}, true
 	case "required":
-		return function{2, 2, true, false, required}, true
+		return Function{2, 2, true, false, required}, true
 	case "not":
-		return function{1, 1, true, false, not}, true
+		return Function{1, 1, true, false, not}, true
 	case "eq":
-		return function{2, -1, true, false, eq}, true
+		return Function{2, -1, true, false, eq}, true
 	case "ne":
-		return function{2, 2, true, false, ne}, true
+		return Function{2, 2, true, false, ne}, true
 	case "lt", "le", "gt", "ge":
-		return function{2, 2, false, false, order}, true
+		return Function{2, 2, false, false, order}, true
 	case "index":
-		return function{1, -1, false, false, index}, true
+		return Function{1, -1, false, false, index}, true
 	case "len":
-		return function{1, 1, false, false, length}, true
+		return Function{1, 1, false, false, length}, true
 	case "slice":
-		return function{1, 3, false, false, slice}, true
+		return Function{1, 3, false, false, slice}, true
 	case "Dict":
-		return function{0, -1, true, false, dict}, true
+		return Function{0, -1, true, false, dict}, true
 	case "Iterate":
-		return function{1, 1, false, false, iterate}, true
+		return Function{1, 1, false, false, iterate}, true
 	case "Add":
-		return function{2, 2, false, false, add}, true
+		return Function{2, 2, false, false, add}, true
 	case "Random":
-		return function{2, 2, false, true, random}, true
+		return Function{2, 2, false, true, random}, true
 	case "now":
-		return function{0, 0, false, true, now}, true
+		return Function{0, 0, false, true, now}, true
 	}
 	if f, ok := hostFunction(name); ok {
 		return f, true
@@ -81,7 +83,7 @@ func defaultTo(_ *invocation, args []any) (any, error) {
 	case nil, "":
 		return args[0], nil
 	}
-	if _, unset := args[1].(missing); unset {
+	if _, unset := args[1].(Missing); unset {
 		return args[0], nil
 	}
 	return args[1], nil
@@ -89,8 +91,8 @@ func defaultTo(_ *invocation, args []any) (any, error) {
 
 func required(in *invocation, args []any) (any, error) {
 	switch v := args[1].(type) {
-	case missing:
-		return nil, &fault{pos: in.pos, code: CodeUndefinedVariable, field: v.name, message: "the variable " + v.name + " is required"}
+	case Missing:
+		return nil, &Fault{pos: in.pos, Code: source.CodeUndefinedVariable, field: v.Name, message: "the variable " + v.Name + " is required"}
 	case nil:
 		return nil, errors.New("the value is required")
 	case string:
@@ -104,7 +106,7 @@ func required(in *invocation, args []any) (any, error) {
 func not(_ *invocation, args []any) (any, error) {
 	holds, known := truth(args[0])
 	if !known {
-		return unknown{}, nil
+		return Unknown{}, nil
 	}
 	return !holds, nil
 }
@@ -113,14 +115,14 @@ func not(_ *invocation, args []any) (any, error) {
 func eq(_ *invocation, args []any) (any, error) {
 	for i, a := range args {
 		switch a.(type) {
-		case unknown:
-			return unknown{}, nil
-		case missing:
+		case Unknown:
+			return Unknown{}, nil
+		case Missing:
 			args[i] = nil
 		}
 	}
 	for _, b := range args[1:] {
-		if sameValue(args[0], b) {
+		if value.Same(args[0], b) {
 			return true, nil
 		}
 	}
@@ -163,8 +165,8 @@ func order(in *invocation, args []any) (any, error) {
 
 // compareNumbers orders two numbers, or texts that are numbers, by all of their digits.
 func compareNumbers(a, b any) (order int, ok bool) {
-	if i, whole := asInt(a); whole {
-		if k, whole := asInt(b); whole {
+	if i, whole := AsInt(a); whole {
+		if k, whole := AsInt(b); whole {
 			return cmp.Compare(i, k), true
 		}
 	}
@@ -173,8 +175,8 @@ func compareNumbers(a, b any) (order int, ok bool) {
 	if !isX || !isY || x != y || x == 0 {
 		return cmp.Compare(x, y), isX && isY
 	}
-	p, isX := new(big.Rat).SetString(textOf(a))
-	q, isY := new(big.Rat).SetString(textOf(b))
+	p, isX := new(big.Rat).SetString(value.Text(a))
+	q, isY := new(big.Rat).SetString(value.Text(b))
 	if !isX || !isY {
 		return 0, true
 	}
@@ -193,19 +195,19 @@ func index(in *invocation, args []any) (any, error) {
 			}
 			item, found := x[name]
 			if !found {
-				return missing{name: name, pos: in.pos}, nil
+				return Missing{Name: name, pos: in.pos}, nil
 			}
 			v, ok = canonOrUnknown(item)
 		case []any:
-			i, isInt := asInt(key)
+			i, isInt := AsInt(key)
 			if !isInt || i < 0 || i >= int64(len(x)) {
 				return nil, errors.New("the index is out of range")
 			}
 			v, ok = canonOrUnknown(x[i])
-		case unknown:
+		case Unknown:
 			return x, nil
 		case nil:
-			return missing{name: textName(key), pos: in.pos}, nil
+			return Missing{Name: textName(key), pos: in.pos}, nil
 		}
 		if !ok {
 			return nil, errors.New("the value is no list and no mapping")
@@ -242,7 +244,7 @@ func slice(_ *invocation, args []any) (any, error) {
 	}
 	from, to := int64(0), size.(int64) //nolint:forcetypeassert // of length, three lines above
 	for i, arg := range args[1:] {
-		n, ok := asInt(arg)
+		n, ok := AsInt(arg)
 		if !ok || n < 0 || n > to {
 			return nil, errors.New("the index is out of range")
 		}
@@ -271,19 +273,19 @@ func dict(in *invocation, args []any) (any, error) {
 	}
 	out := make(map[string]any, len(args)/2)
 	for i := 0; i < len(args); i += 2 {
-		value := args[i+1]
-		if m, ok := value.(missing); ok {
+		val := args[i+1]
+		if m, ok := val.(Missing); ok {
 			var err error
-			if value, err = in.m.unset(m); err != nil {
+			if val, err = in.m.unset(m); err != nil {
 				return nil, err
 			}
 		}
 		switch key := args[i].(type) {
 		case string:
-			out[key] = value
-		case unknown:
-			return unknown{}, nil
-		case missing:
+			out[key] = val
+		case Unknown:
+			return Unknown{}, nil
+		case Missing:
 			return nil, undefined(key)
 		default:
 			return nil, errors.New("keys are text")
@@ -294,12 +296,12 @@ func dict(in *invocation, args []any) (any, error) {
 
 // iterate gives the numbers from 0 to below n.
 func iterate(in *invocation, args []any) (any, error) {
-	n, ok := asInt(args[0])
+	n, ok := AsInt(args[0])
 	if !ok || n < 0 {
 		return nil, errors.New("the count is no number")
 	}
 	if n > maxIterate {
-		return nil, &fault{pos: in.pos, code: CodeTemplateLimit, message: fmt.Sprintf("Iterate goes beyond %d", maxIterate)}
+		return nil, &Fault{pos: in.pos, Code: source.CodeTemplateLimit, message: fmt.Sprintf("Iterate goes beyond %d", maxIterate)}
 	}
 	out := make([]any, n)
 	for i := range out {
@@ -314,7 +316,7 @@ func add(_ *invocation, args []any) (any, error) {
 	if ok && ok2 {
 		n, ok := exact.Number(json.Number(a.Add(a, b).String()))
 		if !ok {
-			return nil, errNumberRange
+			return nil, ErrNumberRange
 		}
 		return n, nil
 	}
@@ -328,11 +330,11 @@ func add(_ *invocation, args []any) (any, error) {
 
 // wholeOf reads a whole number of any size.
 func wholeOf(v any) (*big.Int, bool) {
-	if i, ok := asInt(v); ok {
+	if i, ok := AsInt(v); ok {
 		return big.NewInt(i), true
 	}
-	text := textOf(v)
-	if _, isNumber := asNumber(v); !isNumber || strings.Trim(text, "-0123456789") != "" {
+	text := value.Text(v)
+	if _, isNumber := AsNumber(v); !isNumber || strings.Trim(text, "-0123456789") != "" {
 		return nil, false
 	}
 	return new(big.Int).SetString(text, 10)
@@ -342,8 +344,8 @@ func wholeOf(v any) (*big.Int, bool) {
 // only: rendering a task again gives the same number. Where it decides the structure it does not depend on the attempt:
 // the plan of a run does not change.
 func random(in *invocation, args []any) (any, error) {
-	low, ok := asInt(args[0])
-	high, ok2 := asInt(args[1])
+	low, ok := AsInt(args[0])
+	high, ok2 := AsInt(args[1])
 	if !ok || !ok2 || high < low || high-low < 0 || high-low == math.MaxInt64 {
 		return nil, errors.New("the bounds are no numbers in order")
 	}
@@ -353,24 +355,24 @@ func random(in *invocation, args []any) (any, error) {
 		seeds = seeds[:1]
 	}
 	for _, name := range seeds {
-		v := in.m.scope.get(name, in.pos)
-		if _, ok := v.(unknown); ok {
+		v := in.m.Scope.Get(name, in.pos)
+		if _, ok := v.(Unknown); ok {
 			return v, nil
 		}
-		if _, ok := v.(missing); !ok {
-			h.Write([]byte(textOf(v) + "\x00"))
+		if _, ok := v.(Missing); !ok {
+			h.Write([]byte(value.Text(v) + "\x00"))
 		}
 	}
-	source := rand.New(rand.NewPCG(h.Sum64(), in.m.path+uint64(in.pos))) //nolint:gosec // repeatable by design
-	return low + source.Int64N(high-low+1), nil
+	src := rand.New(rand.NewPCG(h.Sum64(), in.m.path+uint64(in.pos))) //nolint:gosec // repeatable by design
+	return low + src.Int64N(high-low+1), nil
 }
 
 // now is the time of the rendering: this package has no clock, EpochSecs says it.
 func now(in *invocation, _ []any) (any, error) {
-	switch v := in.m.scope.get("EpochSecs", in.pos).(type) {
-	case unknown:
+	switch v := in.m.Scope.Get("EpochSecs", in.pos).(type) {
+	case Unknown:
 		return v, nil
-	case missing:
+	case Missing:
 		return nil, undefined(v)
 	default:
 		return formatTime(v, time.RFC3339)
@@ -379,7 +381,7 @@ func now(in *invocation, _ []any) (any, error) {
 
 // formatTime writes a time that is given as seconds since 1970 or as RFC 3339 text.
 func formatTime(v any, layout string) (string, error) {
-	if secs, ok := asInt(v); ok {
+	if secs, ok := AsInt(v); ok {
 		if secs < -62135596800 || secs > 253402300799 { // years 1 to 9999
 			return "", errors.New("the time is out of range")
 		}
@@ -395,8 +397,8 @@ func formatTime(v any, layout string) (string, error) {
 
 // percent100 is how many hundredths of a whole a part is, at most 100.
 func percent100(_ *invocation, args []any) (any, error) {
-	part, ok := asInt(args[0])
-	whole, ok2 := asInt(args[1])
+	part, ok := AsInt(args[0])
+	whole, ok2 := AsInt(args[1])
 	switch {
 	case !ok || !ok2:
 		return nil, errors.New("the values are no integers")

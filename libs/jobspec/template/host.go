@@ -1,4 +1,4 @@
-package jobspec
+package template
 
 import (
 	"errors"
@@ -6,6 +6,9 @@ import (
 	"maps"
 	"strconv"
 	"strings"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // Host does what three functions of templates ask for and text alone cannot do: CountByJobTypeAndState, SubmitJob and
@@ -31,64 +34,64 @@ const (
 // maxHostCalls bounds the counts and, apart from them, the submissions of one rendering.
 const maxHostCalls = 1_000
 
-// hosting is the host of one rendering.
-type hosting struct {
-	host Host
-	// vague says that nothing is to be done yet: results count as unknown.
-	vague bool
-	// asked says that a result counted as unknown.
-	asked          bool
+// Hosting is the host of one rendering.
+type Hosting struct {
+	Host Host
+	// Vague says that nothing is to be done yet: results count as unknown.
+	Vague bool
+	// Asked says that a result counted as unknown.
+	Asked          bool
 	counts, submit int
-	// err is the first error of the host. It ends the rendering and is no fault of the definition.
-	err error
+	// Err is the first error of the host. It ends the rendering and is no fault of the definition.
+	Err error
 }
 
 // hostFunction finds a function that needs a host.
-func hostFunction(name string) (function, bool) {
+func hostFunction(name string) (Function, bool) {
 	switch name {
 	case "CountByJobTypeAndState":
-		return function{1, -1, false, true, hosted(countByState)}, true
+		return Function{1, -1, false, true, hosted(countByState)}, true
 	case "SubmitJob":
-		return function{2, -1, false, true, hosted(submitJob)}, true
+		return Function{2, -1, false, true, hosted(submitJob)}, true
 	case "SubmitJobsFromJSON":
-		return function{2, -1, false, true, hosted(submitJobs)}, true
+		return Function{2, -1, false, true, hosted(submitJobs)}, true
 	}
-	return function{}, false
+	return Function{}, false
 }
 
 // hosted calls the host once for each place in the text (and each turn of the loops around it) and keeps the result
 // among the variables. No parameter can have the name of such a variable: there is a space in it.
-func hosted(call func(in *invocation, h *hosting, key string, args []any) (any, error)) func(in *invocation, args []any) (any, error) {
+func hosted(call func(in *invocation, h *Hosting, key string, args []any) (any, error)) func(in *invocation, args []any) (any, error) {
 	return func(in *invocation, args []any) (any, error) {
-		s := in.m.scope
+		s := in.m.Scope
 		key := resultName(in)
-		if _, ok := s.lookup(key); ok {
-			return s.get(key, in.pos), nil
+		if _, ok := s.Lookup(key); ok {
+			return s.Get(key, in.pos), nil
 		}
-		switch h := s.hosting; {
-		case s.vague():
+		switch h := s.Hosting; {
+		case s.Vague():
 			if h != nil {
-				h.asked = true
+				h.Asked = true
 			}
-			if s.onRead != nil {
-				s.onRead(key, unknown{})
+			if s.OnRead != nil {
+				s.OnRead(key, Unknown{})
 			}
-			return unknown{}, nil
+			return Unknown{}, nil
 		case h == nil:
-			return nil, faultf(in.pos, CodeTemplateFailed,
+			return nil, faultf(in.pos, source.CodeTemplateFailed,
 				"the function %s is available at the launch of a job only, with values that are known then; a task of method FORK_JOB submits a job later, durably", in.name)
-		case h.err != nil:
+		case h.Err != nil:
 			return nil, errors.New("the host failed before")
 		default:
 			v, err := call(in, h, key, args)
 			if err != nil {
 				return nil, err
 			}
-			if s.vars == nil {
-				s.vars = Vars{}
+			if s.Vars == nil {
+				s.Vars = value.Vars{}
 			}
-			s.vars[key] = v
-			return s.get(key, in.pos), nil
+			s.Vars[key] = v
+			return s.Get(key, in.pos), nil
 		}
 	}
 }
@@ -98,43 +101,43 @@ func resultName(in *invocation) string {
 	return in.name + " " + strconv.Itoa(in.pos) + "." + strconv.FormatUint(in.m.path, 36)
 }
 
-// isResultName tells variables that hold results of a host from those of people.
-func isResultName(name string) bool { return strings.IndexByte(name, ' ') >= 0 }
+// IsResultName tells variables that hold results of a host from those of people.
+func IsResultName(name string) bool { return strings.IndexByte(name, ' ') >= 0 }
 
-func countByState(in *invocation, h *hosting, _ string, args []any) (any, error) {
+func countByState(in *invocation, h *Hosting, _ string, args []any) (any, error) {
 	if h.counts++; h.counts > maxHostCalls {
-		return nil, faultf(in.pos, CodeTemplateLimit, "the template counts jobs more than %d times", maxHostCalls)
+		return nil, faultf(in.pos, source.CodeTemplateLimit, "the template counts jobs more than %d times", maxHostCalls)
 	}
 	var states []string
 	for _, a := range args[1:] {
-		for state := range strings.SplitSeq(textOf(a), ",") {
+		for state := range strings.SplitSeq(value.Text(a), ",") {
 			if state = strings.ToUpper(strings.TrimSpace(state)); state != "" {
 				states = append(states, state)
 			}
 		}
 	}
-	n, err := h.host.CountByState(textOf(args[0]), states)
+	n, err := h.Host.CountByState(value.Text(args[0]), states)
 	if err != nil {
-		h.err = fmt.Errorf("count jobs of type %s: %w", quoteName(textOf(args[0])), err)
+		h.Err = fmt.Errorf("count jobs of type %s: %w", source.QuoteName(value.Text(args[0])), err)
 		return nil, errors.New("the host failed")
 	}
 	return int64(n), nil
 }
 
-func submitJob(in *invocation, h *hosting, key string, args []any) (any, error) {
+func submitJob(in *invocation, h *Hosting, key string, args []any) (any, error) {
 	params := map[string]any{}
 	if err := pairsOf(args[2:], params); err != nil {
 		return nil, err
 	}
-	return h.submitOne(in, key, textOf(args[0]), textOf(args[1]), params)
+	return h.submitOne(in, key, value.Text(args[0]), value.Text(args[1]), params)
 }
 
 // submitJobs submits one job for each object of a list and returns the list of their ids.
-func submitJobs(in *invocation, h *hosting, key string, args []any) (any, error) {
+func submitJobs(in *invocation, h *Hosting, key string, args []any) (any, error) {
 	v := args[1]
 	if text, ok := v.(string); ok {
 		var err error
-		if v, err = fromJSON(text); err != nil {
+		if v, err = FromJSON(text); err != nil {
 			return nil, err
 		}
 	}
@@ -159,9 +162,9 @@ func submitJobs(in *invocation, h *hosting, key string, args []any) (any, error)
 	}
 	ids := make([]any, len(all))
 	for i, params := range all {
-		description := textOf(params[SubmitDescription])
+		description := value.Text(params[SubmitDescription])
 		delete(params, SubmitDescription)
-		id, err := h.submitOne(in, key+"/"+strconv.Itoa(i), textOf(args[0]), description, params)
+		id, err := h.submitOne(in, key+"/"+strconv.Itoa(i), value.Text(args[0]), description, params)
 		if err != nil {
 			return nil, err
 		}
@@ -171,23 +174,23 @@ func submitJobs(in *invocation, h *hosting, key string, args []any) (any, error)
 }
 
 func tooManySubmissions(in *invocation) error {
-	return faultf(in.pos, CodeTemplateLimit, "the template submits more than %d jobs", maxHostCalls)
+	return faultf(in.pos, source.CodeTemplateLimit, "the template submits more than %d jobs", maxHostCalls)
 }
 
-func (h *hosting) submitOne(in *invocation, key, jobType, description string, params map[string]any) (any, error) {
+func (h *Hosting) submitOne(in *invocation, key, jobType, description string, params map[string]any) (any, error) {
 	if h.submit++; h.submit > maxHostCalls {
 		return nil, tooManySubmissions(in)
 	}
 	if jobType == "" {
 		return nil, errors.New("the type of the job is empty")
 	}
-	if textOf(params[SubmitUserKey]) == "" {
-		job, _ := in.m.scope.lookup("JobID")
-		params[SubmitUserKey] = textOf(job) + "/" + strings.ReplaceAll(key, " ", "/")
+	if value.Text(params[SubmitUserKey]) == "" {
+		job, _ := in.m.Scope.Lookup("JobID")
+		params[SubmitUserKey] = value.Text(job) + "/" + strings.ReplaceAll(key, " ", "/")
 	}
-	id, err := h.host.Submit(jobType, description, params)
+	id, err := h.Host.Submit(jobType, description, params)
 	if err != nil {
-		h.err = fmt.Errorf("submit a job of type %s: %w", quoteName(jobType), err)
+		h.Err = fmt.Errorf("submit a job of type %s: %w", source.QuoteName(jobType), err)
 		return nil, errors.New("the host failed")
 	}
 	return id, nil
@@ -196,11 +199,11 @@ func (h *hosting) submitOne(in *invocation, key, jobType, description string, pa
 // pairsOf reads arguments of the form "NAME=VALUE".
 func pairsOf(args []any, out map[string]any) error {
 	for _, a := range args {
-		name, value, ok := strings.Cut(textOf(a), "=")
-		if name = strings.TrimSpace(name); !ok || !validName(name) {
+		name, val, ok := strings.Cut(value.Text(a), "=")
+		if name = strings.TrimSpace(name); !ok || !value.ValidName(name) {
 			return errors.New("a parameter is not written NAME=VALUE")
 		}
-		out[name] = value
+		out[name] = val
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package jobspec
+package template
 
 import (
 	"encoding/json"
@@ -10,50 +10,52 @@ import (
 	"strings"
 
 	"github.com/formicary/formicary/libs/exact"
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // Bounds of one rendering.
 const (
 	maxSteps  = 100_000   // iterations and template calls
 	maxWork   = 2_000_000 // statements, parts of expressions, and 16-byte pieces of text that functions handle
-	maxOutput = 4 << 20   // text, tokens replaced
+	MaxOutput = 4 << 20   // text, tokens replaced
 
 	pieceOfWork = 16
 	maxCalls    = 100 // template calls inside of each other
 )
 
-// unknown is a value that only a later rendering knows. What is computed from it is unknown too.
-type unknown struct{}
+// Unknown is a value that only a later rendering knows. What is computed from it is unknown too.
+type Unknown struct{}
 
-// missing is a variable that is not set. It counts as nil in conditions and for the functions that ask for it; to print
+// Missing is a variable that is not set. It counts as nil in conditions and for the functions that ask for it; to print
 // it or to compute with it is a fault.
-type missing struct {
-	name string
+type Missing struct {
+	Name string
 	pos  int
 }
 
-// fault ends a rendering, or the evaluation of one printed value.
-type fault struct {
+// Fault ends a rendering, or the evaluation of one printed value.
+type Fault struct {
 	pos     int
-	code    string
+	Code    string
 	field   string // the variable
 	message string
 }
 
-func (f *fault) Error() string { return f.message }
+func (f *Fault) Error() string { return f.message }
 
 func faultf(pos int, code, format string, args ...any) error {
-	return &fault{pos: pos, code: code, message: fmt.Sprintf(format, args...)}
+	return &Fault{pos: pos, Code: code, message: fmt.Sprintf(format, args...)}
 }
 
-func undefined(m missing) error {
-	return &fault{pos: m.pos, code: CodeUndefinedVariable, field: m.name, message: "the variable " + m.name + " is not set"}
+func undefined(m Missing) error {
+	return &Fault{pos: m.pos, Code: source.CodeUndefinedVariable, field: m.Name, message: "the variable " + m.Name + " is not set"}
 }
 
-// machine evaluates expressions for one rendering and counts what it costs.
-type machine struct {
-	scope             *scope
-	steps, work, text int
+// Machine evaluates expressions for one rendering and counts what it costs.
+type Machine struct {
+	Scope             *Scope
+	steps, Work, text int
 	// structural says that what is evaluated decides the structure, and is no printed value.
 	structural bool
 	// path tells the turns of loops and the calls of templates around an expression from each other.
@@ -66,13 +68,14 @@ func deeper(path uint64, pos, turn int) uint64 {
 	return ((path*prime)^uint64(pos+1))*prime ^ uint64(turn+1)
 }
 
-func newMachine(s *scope) *machine { return &machine{scope: s} }
+// NewMachine returns a machine that evaluates with the variables of the scope.
+func NewMachine(s *Scope) *Machine { return &Machine{Scope: s} }
 
 var errWork = errors.New("too much work")
 
 // spend counts work; its error has no position yet.
-func (m *machine) spend(n int) error {
-	if m.work += n; m.work > maxWork {
+func (m *Machine) spend(n int) error {
+	if m.Work += n; m.Work > maxWork {
 		return errWork
 	}
 	return nil
@@ -105,9 +108,9 @@ func (f *frame) find(name string) *local {
 type rootValue struct{}
 
 // eval returns the value of an expression: of a kind that Vars lists, or unknown, missing or rootValue.
-func (m *machine) eval(e *expr, f *frame) (any, error) {
+func (m *Machine) eval(e *expr, f *frame) (any, error) {
 	if err := m.spend(1); err != nil {
-		return nil, faultf(e.pos, CodeTemplateLimit, "the template works too much")
+		return nil, faultf(e.pos, source.CodeTemplateLimit, "the template works too much")
 	}
 	switch e.kind {
 	case exprConst:
@@ -128,7 +131,7 @@ func (m *machine) eval(e *expr, f *frame) (any, error) {
 	}
 }
 
-func (m *machine) local(e *expr, f *frame) (any, error) {
+func (m *Machine) local(e *expr, f *frame) (any, error) {
 	if e.name == "$" {
 		if f.rootRoot {
 			return rootValue{}, nil
@@ -138,7 +141,7 @@ func (m *machine) local(e *expr, f *frame) (any, error) {
 	l := f.find(e.name)
 	switch {
 	case l == nil:
-		return nil, faultf(e.pos, CodeTemplateFailed, "the variable %s is not declared here", e.name)
+		return nil, faultf(e.pos, source.CodeTemplateFailed, "the variable %s is not declared here", e.name)
 	case l.root:
 		return rootValue{}, nil
 	}
@@ -146,58 +149,58 @@ func (m *machine) local(e *expr, f *frame) (any, error) {
 }
 
 // fieldOfText returns a field of a text that is a JSON object.
-func (m *machine) fieldOfText(text, name string, pos int) (any, error) {
+func (m *Machine) fieldOfText(text, name string, pos int) (any, error) {
 	if err := m.spend(1 + len(text)/pieceOfWork); err != nil {
-		return nil, faultf(pos, CodeTemplateLimit, "the template works too much")
+		return nil, faultf(pos, source.CodeTemplateLimit, "the template works too much")
 	}
-	parsed, err := fromJSON(text)
+	parsed, err := FromJSON(text)
 	object, ok := parsed.(map[string]any)
 	if err != nil || !ok {
-		return nil, faultf(pos, CodeTemplateFailed, "the field %s is asked of what is no mapping", name)
+		return nil, faultf(pos, source.CodeTemplateFailed, "the field %s is asked of what is no mapping", name)
 	}
 	if v, ok := object[name]; ok {
 		return v, nil
 	}
-	return missing{name: name, pos: pos}, nil
+	return Missing{Name: name, pos: pos}, nil
 }
 
-func (m *machine) fields(e *expr, f *frame) (any, error) {
+func (m *Machine) fields(e *expr, f *frame) (any, error) {
 	v, err := m.eval(e.args[0], f)
 	if err != nil {
 		return nil, err
 	}
 	fields := e.fields
 	if _, ok := v.(rootValue); ok {
-		v, fields = m.scope.field(fields, e.pos)
+		v, fields = m.Scope.Field(fields, e.pos)
 	}
 	for _, name := range fields {
 		switch x := v.(type) {
-		case unknown, missing:
+		case Unknown, Missing:
 			return v, nil
 		case map[string]any:
 			item, ok := x[name]
 			if !ok {
-				return missing{name: name, pos: e.pos}, nil
+				return Missing{Name: name, pos: e.pos}, nil
 			}
 			if v, ok = canonOrUnknown(item); !ok {
-				return nil, faultf(e.pos, CodeTemplateFailed, "the field %s is of a kind that templates cannot use", name)
+				return nil, faultf(e.pos, source.CodeTemplateFailed, "the field %s is of a kind that templates cannot use", name)
 			}
 		case nil:
-			return missing{name: name, pos: e.pos}, nil
+			return Missing{Name: name, pos: e.pos}, nil
 		case string: // an output, or the body of an HTTP task
 			if v, err = m.fieldOfText(x, name, e.pos); err != nil {
 				return nil, err
 			}
 		default:
-			return nil, faultf(e.pos, CodeTemplateFailed, "the field %s is asked of what is no mapping", name)
+			return nil, faultf(e.pos, source.CodeTemplateFailed, "the field %s is asked of what is no mapping", name)
 		}
 	}
 	return v, nil
 }
 
-func (m *machine) andOr(e *expr, f *frame) (any, error) {
+func (m *Machine) andOr(e *expr, f *frame) (any, error) {
 	if len(e.args) == 0 {
-		return nil, faultf(e.pos, CodeTemplateFailed, "and and or need a value")
+		return nil, faultf(e.pos, source.CodeTemplateFailed, "and and or need a value")
 	}
 	var v any
 	for _, arg := range e.args {
@@ -207,7 +210,7 @@ func (m *machine) andOr(e *expr, f *frame) (any, error) {
 		}
 		holds, known := truth(v)
 		if !known {
-			return unknown{}, nil
+			return Unknown{}, nil
 		}
 		if holds == (e.kind == exprOr) {
 			return v, nil
@@ -216,7 +219,7 @@ func (m *machine) andOr(e *expr, f *frame) (any, error) {
 	return v, nil
 }
 
-func (m *machine) call(e *expr, f *frame) (any, error) {
+func (m *Machine) call(e *expr, f *frame) (any, error) {
 	if e.name == "index" && len(e.args) > 1 && isRoot(e.args[0], f) {
 		return m.indexRoot(e, f)
 	}
@@ -229,39 +232,39 @@ func (m *machine) call(e *expr, f *frame) (any, error) {
 			return nil, err
 		}
 		switch x := v.(type) {
-		case unknown:
+		case Unknown:
 			unk = true
-		case missing:
+		case Missing:
 			if !lenient {
 				if v, err = m.unset(x); err != nil {
 					return nil, err
 				}
 			}
 		case rootValue:
-			v = m.scope.all()
-			if _, ok := v.(unknown); ok {
+			v = m.Scope.All()
+			if _, ok := v.(Unknown); ok {
 				unk = true
 			}
 		case string:
 			size += len(x)
 		case []any, map[string]any:
-			size += sizeOf(x, maxOutput)
-			unk = unk || e.name != "index" && e.name != "len" && m.scope.vague() && hasUnknown(x)
+			size += value.Size(x, MaxOutput)
+			unk = unk || e.name != "index" && e.name != "len" && m.Scope.Vague() && HasUnknown(x)
 		}
 		args[i] = v
 	}
 	if unk && !lenient {
-		return unknown{}, nil
+		return Unknown{}, nil
 	}
 	if err := m.spend(1 + size/pieceOfWork); err != nil {
-		return nil, faultf(e.pos, CodeTemplateLimit, "the template works too much")
+		return nil, faultf(e.pos, source.CodeTemplateLimit, "the template works too much")
 	}
 	v, err := e.fn.call(&invocation{m: m, pos: e.pos, name: e.name}, args)
 	if err != nil {
 		return nil, positioned(err, e)
 	}
-	if err := m.spend(sizeOf(v, maxOutput) / pieceOfWork); err != nil {
-		return nil, faultf(e.pos, CodeTemplateLimit, "the template works too much")
+	if err := m.spend(value.Size(v, MaxOutput) / pieceOfWork); err != nil {
+		return nil, faultf(e.pos, source.CodeTemplateLimit, "the template works too much")
 	}
 	return v, nil
 }
@@ -281,14 +284,14 @@ func isRoot(e *expr, f *frame) bool {
 }
 
 // indexRoot looks up one variable by its name: index . "build-status". The others do not matter then.
-func (m *machine) indexRoot(e *expr, f *frame) (any, error) {
+func (m *Machine) indexRoot(e *expr, f *frame) (any, error) {
 	args := make([]any, len(e.args)-1)
 	for i, a := range e.args[1:] {
 		v, err := m.eval(a, f)
 		switch x := v.(type) {
-		case unknown:
+		case Unknown:
 			return v, err
-		case missing:
+		case Missing:
 			v, err = m.unset(x)
 		}
 		if err != nil {
@@ -298,11 +301,11 @@ func (m *machine) indexRoot(e *expr, f *frame) (any, error) {
 	}
 	name, ok := args[0].(string)
 	if !ok {
-		return nil, faultf(e.pos, CodeTemplateFailed, "the function index failed: the name of a variable is text")
+		return nil, faultf(e.pos, source.CodeTemplateFailed, "the function index failed: the name of a variable is text")
 	}
-	args[0] = m.scope.get(name, e.pos)
+	args[0] = m.Scope.Get(name, e.pos)
 	switch args[0].(type) {
-	case unknown, missing:
+	case Unknown, Missing:
 		return args[0], nil
 	}
 	v, err := index(&invocation{m: m, pos: e.pos, name: e.name}, args)
@@ -314,18 +317,18 @@ func (m *machine) indexRoot(e *expr, f *frame) (any, error) {
 
 // positioned gives the error of a function its place. Errors of functions never hold values.
 func positioned(err error, e *expr) error {
-	if _, ok := errors.AsType[*fault](err); ok {
+	if _, ok := errors.AsType[*Fault](err); ok {
 		return err
 	}
-	return faultf(e.pos, CodeTemplateFailed, "the function %s failed: %s", e.name, err)
+	return faultf(e.pos, source.CodeTemplateFailed, "the function %s failed: %s", e.name, err)
 }
 
 // truth is what if and its like see in a value; known is false for unknown ones.
 func truth(v any) (holds, known bool) {
 	switch v := v.(type) {
-	case unknown:
+	case Unknown:
 		return false, false
-	case nil, missing:
+	case nil, Missing:
 		return false, true
 	case bool:
 		return v, true
@@ -343,69 +346,70 @@ func truth(v any) (holds, known bool) {
 	return true, true
 }
 
-// scope is the variables by name, in their order of precedence. It is used by one goroutine.
-type scope struct {
-	item Vars // of a fan-out, while its section is read: the item's variables; unknown before an item is rendered
-	vars Vars // of the caller: parameters, built-ins, outputs, and (after the launch) the job's variables again
-	job  Vars // the job's own variables
-	task Vars // the task's own variables, while its section is read
-	// jobType and taskType are the built-ins that the definition knows itself.
-	jobType, taskType string
-	// empty gives empty text for a variable that is not set where strict would be a fault: see undefined_variables.
-	empty bool
-	// lenient gives what is not set as unknown instead of missing.
-	lenient bool
-	// hosting does what functions ask of the host; nil: there is none.
-	hosting *hosting
-	// lookups notes what of vars is looked at; nil: nobody asks.
-	lookups *Lookups
-	// onRead is told of each variable that is looked up.
-	onRead func(name string, value any)
+// Scope is the variables by name, in their order of precedence. It is used by one goroutine.
+type Scope struct {
+	Item value.Vars // of a fan-out, while its section is read: the item's variables; unknown before an item is rendered
+	Vars value.Vars // of the caller: parameters, built-ins, outputs, and (after the launch) the job's variables again
+	Job  value.Vars // the job's own variables
+	Task value.Vars // the task's own variables, while its section is read
+	// JobType and taskType are the built-ins that the definition knows itself.
+	JobType, TaskType string
+	// Empty gives empty text for a variable that is not set where strict would be a fault: see undefined_variables.
+	Empty bool
+	// Lenient gives what is not set as unknown instead of missing.
+	Lenient bool
+	// Hosting does what functions ask of the host; nil: there is none.
+	Hosting *Hosting
+	// Lookups notes what of vars is looked at; nil: nobody asks.
+	Lookups *Lookups
+	// OnRead is told of each variable that is looked up.
+	OnRead func(name string, val any)
 }
 
-// vague says that values can be unknown.
-func (s *scope) vague() bool { return s.lenient || s.hosting != nil && s.hosting.vague }
+// Vague says that values can be unknown.
+func (s *Scope) Vague() bool { return s.Lenient || s.Hosting != nil && s.Hosting.Vague }
 
-// get looks a variable up.
-func (s *scope) get(name string, pos int) any {
-	v, ok := s.lookup(name)
+// Get looks a variable up.
+func (s *Scope) Get(name string, pos int) any {
+	v, ok := s.Lookup(name)
 	switch {
 	case ok:
-	case s.lenient:
-		v = unknown{}
+	case s.Lenient:
+		v = Unknown{}
 	default:
-		v = missing{name: name, pos: pos}
+		v = Missing{Name: name, pos: pos}
 	}
-	if s.onRead != nil {
-		s.onRead(name, v)
+	if s.OnRead != nil {
+		s.OnRead(name, v)
 	}
 	return v
 }
 
-func (s *scope) lookup(name string) (any, bool) {
-	if v, ok := s.item[name]; ok {
+// Lookup finds a variable without noting that it was looked at.
+func (s *Scope) Lookup(name string) (any, bool) {
+	if v, ok := s.Item[name]; ok {
 		return v, true
 	}
-	s.lookups.variable(name)
-	if v, ok := s.vars[name]; ok && !s.hides(name, v) {
+	s.Lookups.variable(name)
+	if v, ok := s.Vars[name]; ok && !s.hides(name, v) {
 		return canonOrUnknown(v)
 	}
-	if v, ok := s.task[name]; ok {
+	if v, ok := s.Task[name]; ok {
 		return v, true
 	}
-	if v, ok := s.vars[name]; ok {
+	if v, ok := s.Vars[name]; ok {
 		return canonOrUnknown(v)
 	}
-	if v, ok := s.job[name]; ok {
+	if v, ok := s.Job[name]; ok {
 		return v, true
 	}
-	if name == "TaskType" && s.taskType != "" {
-		return s.taskType, true
+	if name == "TaskType" && s.TaskType != "" {
+		return s.TaskType, true
 	}
-	if name == "JobType" && s.jobType != "" {
-		return s.jobType, true
+	if name == "JobType" && s.JobType != "" {
+		return s.JobType, true
 	}
-	if !s.lenient {
+	if !s.Lenient {
 		return builtinDefault(name)
 	}
 	return nil, false
@@ -413,63 +417,64 @@ func (s *scope) lookup(name string) (any, bool) {
 
 // hides says that the task's own variable goes before the value that the caller gives: that is a built-in, or (after
 // the launch the caller cannot tell them apart) the job's own variable.
-func (s *scope) hides(name string, value any) bool {
-	own, ok := s.task[name]
-	if !ok || sameValue(own, value) {
+func (s *Scope) hides(name string, val any) bool {
+	own, ok := s.Task[name]
+	if !ok || value.Same(own, val) {
 		return false
 	}
-	if isBuiltin(name) {
+	if IsBuiltin(name) {
 		return true
 	}
-	job, ok := s.job[name]
-	return ok && sameValue(job, value)
+	job, ok := s.Job[name]
+	return ok && value.Same(job, val)
 }
 
 // maxDotted bounds the points in the name of a variable.
 const maxDotted = 6
 
-// field looks up a name with fields. Names with a point in them, such as the ForkedJobID of a task, are variables too.
-func (s *scope) field(fields []string, pos int) (any, []string) {
+// Field looks up a name with fields. Names with a point in them, such as the ForkedJobID of a task, are variables too.
+func (s *Scope) Field(fields []string, pos int) (any, []string) {
 	if len(fields) > 1 {
 		for n := 2; n <= min(len(fields), maxDotted); n++ {
 			joined := strings.Join(fields[:n], ".")
-			if _, ok := s.lookup(joined); ok {
-				return s.get(joined, pos), fields[n:]
+			if _, ok := s.Lookup(joined); ok {
+				return s.Get(joined, pos), fields[n:]
 			}
 		}
-		if _, ok := s.lookup(fields[0]); !ok && s.onRead != nil && !s.lenient {
+		if _, ok := s.Lookup(fields[0]); !ok && s.OnRead != nil && !s.Lenient {
 			// An output of this name may come later and decide: it has been looked for.
 			for n := 2; n <= min(len(fields), maxDotted); n++ {
-				s.get(strings.Join(fields[:n], "."), pos)
+				s.Get(strings.Join(fields[:n], "."), pos)
 			}
 		}
 	}
-	return s.get(fields[0], pos), fields[1:]
+	return s.Get(fields[0], pos), fields[1:]
 }
 
-// everything is the name under which a template that looks at all variables at once is recorded.
-const everything = UsesAll
+// Everything is the name under which a template that looks at all variables at once is recorded.
+const Everything = UsesAll
 
 // UsesAll stands for all variables in Task.Uses. No variable has this name.
 const UsesAll = "*"
 
-func (s *scope) all() any {
-	if s.onRead != nil {
-		s.onRead(everything, nil)
+// All returns all variables at once.
+func (s *Scope) All() any {
+	if s.OnRead != nil {
+		s.OnRead(Everything, nil)
 	}
-	s.lookups.everything()
-	if s.lenient {
-		return unknown{}
+	s.Lookups.everything()
+	if s.Lenient {
+		return Unknown{}
 	}
-	out := make(map[string]any, len(s.vars)+len(s.job))
-	for _, v := range s.item {
-		if _, ok := v.(unknown); ok {
-			return unknown{}
+	out := make(map[string]any, len(s.Vars)+len(s.Job))
+	for _, v := range s.Item {
+		if _, ok := v.(Unknown); ok {
+			return Unknown{}
 		}
 	}
-	for _, layer := range []Vars{s.job, s.vars, s.task, s.item} {
+	for _, layer := range []value.Vars{s.Job, s.Vars, s.Task, s.Item} {
 		for name := range layer {
-			if v, ok := s.lookup(name); ok && !isResultName(name) {
+			if v, ok := s.Lookup(name); ok && !IsResultName(name) {
 				out[name] = v
 			}
 		}
@@ -477,8 +482,8 @@ func (s *scope) all() any {
 	return out
 }
 
-// asInt converts a number or a text that is one.
-func asInt(v any) (int64, bool) {
+// AsInt converts a number or a text that is one.
+func AsInt(v any) (int64, bool) {
 	switch v := v.(type) {
 	case int64:
 		return v, true
@@ -495,8 +500,8 @@ func asInt(v any) (int64, bool) {
 	return 0, false
 }
 
-// asNumber converts a number, or a text that is one, without a change of its digits.
-func asNumber(v any) (any, bool) {
+// AsNumber converts a number, or a text that is one, without a change of its digits.
+func AsNumber(v any) (any, bool) {
 	switch v := v.(type) {
 	case int64, json.Number:
 		return v, true
@@ -536,16 +541,16 @@ func asFloat(v any) (float64, bool) {
 	return 0, false
 }
 
-// hasUnknown says that a value is unknown or holds one that is.
-func hasUnknown(v any) bool {
+// HasUnknown says that a value is unknown or holds one that is.
+func HasUnknown(v any) bool {
 	switch v := v.(type) {
-	case unknown:
+	case Unknown:
 		return true
 	case []any:
-		return slices.ContainsFunc(v, hasUnknown)
+		return slices.ContainsFunc(v, HasUnknown)
 	case map[string]any:
 		for _, item := range v {
-			if hasUnknown(item) {
+			if HasUnknown(item) {
 				return true
 			}
 		}
@@ -553,15 +558,15 @@ func hasUnknown(v any) bool {
 	return false
 }
 
-// isItem reports whether a variable is one of the item of a fan-out.
-func (s *scope) isItem(name string) bool {
-	_, ok := s.item[name]
+// IsItem reports whether a variable is one of the item of a fan-out.
+func (s *Scope) IsItem(name string) bool {
+	_, ok := s.Item[name]
 	return ok
 }
 
 // unset is what a variable is that is not set and is asked for.
-func (m *machine) unset(v missing) (any, error) {
-	if m.scope.empty {
+func (m *Machine) unset(v Missing) (any, error) {
+	if m.Scope.Empty {
 		return "", nil
 	}
 	return nil, undefined(v)

@@ -1,4 +1,4 @@
-package jobspec
+package source
 
 import (
 	"bytes"
@@ -13,47 +13,50 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-type nodeKind uint8
+// Kind of a node.
+type Kind uint8
 
+// The kinds of nodes.
 const (
-	nodeNull nodeKind = iota
-	nodeScalar
-	nodeList
-	nodeMap
+	Null Kind = iota
+	Scalar
+	List
+	Map
 )
 
-func (k nodeKind) String() string {
+func (k Kind) String() string {
 	return [...]string{"nothing", "a single value", "a list", "a mapping"}[k]
 }
 
-// node is one node of the rendered text. Nodes that an alias names are shared, and all of them are read only.
-type node struct {
-	kind nodeKind
-	// quoted says that a scalar is text whatever it looks like; templated, that its text holds tokens.
-	quoted, templated bool
-	// keyed says that a key in or below the mapping holds a token; see freeKeys.
-	keyed        bool
-	line, column int // in the rendered text
-	text         string
-	items        []*node // of a list
-	pairs        []pair  // of a mapping, in the order of the text
+// Node is one node of the rendered text. Nodes that an alias names are shared, and all of them are read only.
+type Node struct {
+	Kind Kind
+	// Quoted says that a scalar is text whatever it looks like; templated, that its text holds tokens.
+	Quoted, Templated bool
+	// Keyed says that a key in or below the mapping holds a token; see freeKeys.
+	Keyed        bool
+	Line, Column int // in the rendered text
+	Text         string
+	Items        []*Node // of a list
+	Pairs        []Pair  // of a mapping, in the order of the text
 	expanded     int     // nodes below and including this one, aliases followed
 }
 
-type pair struct {
-	key          string
-	line, column int // of the key
-	value        *node
+// Pair is a key of a mapping with its value.
+type Pair struct {
+	Key          string
+	Line, Column int // of the key
+	Value        *Node
 }
 
-// get returns the value of a key, or nil.
-func (n *node) get(key string) *node {
+// Get returns the value of a key, or nil.
+func (n *Node) Get(key string) *Node {
 	if n == nil {
 		return nil
 	}
-	for i := range n.pairs {
-		if n.pairs[i].key == key {
-			return n.pairs[i].value
+	for i := range n.Pairs {
+		if n.Pairs[i].Key == key {
+			return n.Pairs[i].Value
 		}
 	}
 	return nil
@@ -61,9 +64,9 @@ func (n *node) get(key string) *node {
 
 // yamlReader turns rendered text into nodes. at translates positions of the rendered text for problems.
 type yamlReader struct {
-	c      *collector
+	c      *Collector
 	at     func(line, column int) (int, int)
-	done   map[*yaml.Node]*node // anchored nodes; nil while they are being read
+	done   map[*yaml.Node]*Node // anchored nodes; nil while they are being read
 	full   bool                 // a bound was passed: stop
 	copied int                  // keys copied by merges
 	free   int                  // fields of freeKeys around the node
@@ -83,14 +86,14 @@ func freeKeys(field string) bool {
 
 func (r *yamlReader) problem(line, column int, code, message, expected string) {
 	line, column = r.at(line, column)
-	r.c.add(Problem{Line: line, Column: column, Code: code, Message: message, Expected: expected})
+	r.c.Add(Problem{Line: line, Column: column, Code: code, Message: message, Expected: expected})
 }
 
-// readYAML parses the text; nulls says that it holds some. It returns nil when there are faults that keep it from being read at all.
-func readYAML(text []byte, c *collector, at func(line, column int) (int, int)) (root *node, nulls bool) {
-	r := &yamlReader{c: c, at: at, done: map[*yaml.Node]*node{}}
+// ReadYAML parses the text; nulls says that it holds some. It returns nil when there are faults that keep it from being read at all.
+func ReadYAML(text []byte, c *Collector, at func(line, column int) (int, int)) (root *Node, nulls bool) {
+	r := &yamlReader{c: c, at: at, done: map[*yaml.Node]*Node{}}
 	if tooManyNodes(text) {
-		c.add(Problem{
+		c.Add(Problem{
 			Code: CodeNodes, Message: "the definition holds too many values",
 			Expected: fmt.Sprintf("at most %d", maxNodes),
 		})
@@ -152,7 +155,7 @@ const maxSearched = 32 << 10
 func (r *yamlReader) syntax(text []byte, err error) {
 	line, message := yamlFault(err)
 	if len(text) <= maxSearched {
-		l := newYAMLLines(text)
+		l := NewYAMLLines(text)
 		line = 1 + sort.Search(len(l.starts)-1, func(i int) bool {
 			_, _, err := decodeYAML(text[:l.starts[i+1]])
 			if err == nil {
@@ -163,7 +166,7 @@ func (r *yamlReader) syntax(text []byte, err error) {
 		})
 	}
 	column := 1
-	if l := newYAMLLines(text); line <= len(l.starts) {
+	if l := NewYAMLLines(text); line <= len(l.starts) {
 		for _, b := range text[l.starts[line-1]:] {
 			if b != ' ' {
 				break
@@ -171,7 +174,7 @@ func (r *yamlReader) syntax(text []byte, err error) {
 			column++
 		}
 	}
-	if strings.ContainsRune(message, tokenOpen) {
+	if strings.ContainsRune(message, TokenOpen) {
 		message = "a template stands where YAML expects a name"
 	}
 	r.problem(line, column, CodeSyntax, "the text is no YAML: "+message, "")
@@ -193,19 +196,19 @@ func yamlFault(err error) (line int, message string) {
 }
 
 // convert copies a node of the library, checks the bounds and counts what aliases expand to.
-func (r *yamlReader) convert(y *yaml.Node, depth int) *node {
+func (r *yamlReader) convert(y *yaml.Node, depth int) *Node {
 	if r.full {
-		return &node{}
+		return &Node{}
 	}
-	if depth > maxDepth {
+	if depth > MaxDepth {
 		r.full = true
-		r.problem(y.Line, y.Column, CodeDepth, "the definition is nested too deeply", fmt.Sprintf("at most %d levels", maxDepth))
-		return &node{}
+		r.problem(y.Line, y.Column, CodeDepth, "the definition is nested too deeply", fmt.Sprintf("at most %d levels", MaxDepth))
+		return &Node{}
 	}
 	if y.Kind == yaml.AliasNode {
 		return r.alias(y)
 	}
-	n := &node{line: y.Line, column: y.Column, expanded: 1}
+	n := &Node{Line: y.Line, Column: y.Column, expanded: 1}
 	if y.Anchor != "" {
 		r.done[y] = nil
 	}
@@ -224,16 +227,16 @@ func (r *yamlReader) convert(y *yaml.Node, depth int) *node {
 	return n
 }
 
-func (r *yamlReader) alias(y *yaml.Node) *node {
+func (r *yamlReader) alias(y *yaml.Node) *Node {
 	n, ok := r.done[y.Alias]
 	if !ok || n == nil {
 		r.full = true
 		r.problem(y.Line, y.Column, CodeAliases, "the alias stands inside of what it names", "an anchor that is complete")
-		return &node{}
+		return &Node{}
 	}
-	if n.keyed && r.free == 0 {
+	if n.Keyed && r.free == 0 {
 		r.problem(y.Line, y.Column, CodeTemplateKey, "the alias names a mapping with templates as keys", "a mapping with keys written out")
-		return &node{kind: nodeMap}
+		return &Node{Kind: Map}
 	}
 	return n
 }
@@ -250,16 +253,16 @@ func (r *yamlReader) checkTag(y *yaml.Node) {
 	}
 }
 
-func (r *yamlReader) scalar(n *node, y *yaml.Node) {
-	n.kind, n.text = nodeScalar, y.Value
+func (r *yamlReader) scalar(n *Node, y *yaml.Node) {
+	n.Kind, n.Text = Scalar, y.Value
 	r.checkNUL(y)
-	n.quoted = y.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0 ||
+	n.Quoted = y.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0 ||
 		y.Style&yaml.TaggedStyle != 0 && y.Tag == "!!str"
-	n.templated = strings.Contains(y.Value, tokenBytes)
-	if !n.quoted && !n.templated {
+	n.Templated = strings.Contains(y.Value, TokenPrefix)
+	if !n.Quoted && !n.Templated {
 		switch y.Value {
 		case "", "~", "null", "Null", "NULL":
-			n.kind, r.nulls = nodeNull, true
+			n.Kind, r.nulls = Null, true
 		}
 	}
 }
@@ -271,13 +274,13 @@ func (r *yamlReader) checkNUL(y *yaml.Node) {
 	}
 }
 
-func (r *yamlReader) list(n *node, y *yaml.Node, depth int) {
-	n.kind = nodeList
-	n.items = make([]*node, 0, len(y.Content))
+func (r *yamlReader) list(n *Node, y *yaml.Node, depth int) {
+	n.Kind = List
+	n.Items = make([]*Node, 0, len(y.Content))
 	for _, child := range y.Content {
 		item := r.convert(child, depth+1)
-		n.items = append(n.items, item)
-		n.keyed = n.keyed || item.keyed
+		n.Items = append(n.Items, item)
+		n.Keyed = n.Keyed || item.Keyed
 		n.expanded += item.expanded
 		if r.tooMany(n.expanded, child) {
 			return
@@ -294,11 +297,11 @@ func (r *yamlReader) tooMany(count int, y *yaml.Node) bool {
 	return r.full
 }
 
-func (r *yamlReader) mapping(n *node, y *yaml.Node, depth int) {
-	n.kind = nodeMap
-	n.pairs = make([]pair, 0, len(y.Content)/2)
+func (r *yamlReader) mapping(n *Node, y *yaml.Node, depth int) {
+	n.Kind = Map
+	n.Pairs = make([]Pair, 0, len(y.Content)/2)
 	seen := newKeySet(len(y.Content) / 2)
-	var merges []*node
+	var merges []*Node
 	for i := 0; i+1 < len(y.Content) && !r.full; i += 2 {
 		key := y.Content[i]
 		r.checkNUL(key)
@@ -321,42 +324,42 @@ func (r *yamlReader) mapping(n *node, y *yaml.Node, depth int) {
 		case key.Kind != yaml.ScalarNode:
 			r.problem(key.Line, key.Column, CodeInvalidType, "the key is no plain text", "a name")
 			continue
-		case strings.Contains(key.Value, tokenBytes) && r.free > 0:
-			n.keyed = true
-		case strings.Contains(key.Value, tokenBytes):
+		case strings.Contains(key.Value, TokenPrefix) && r.free > 0:
+			n.Keyed = true
+		case strings.Contains(key.Value, TokenPrefix):
 			r.problem(key.Line, key.Column, CodeTemplateKey, "a template cannot name a field", "a key written out")
 			continue
 		}
 		if first, dup := seen.add(key.Value, key.Line, key.Column); dup {
 			line, _ := r.at(first.line, first.column)
-			r.problem(key.Line, key.Column, CodeDuplicateKey, fmt.Sprintf("the key %s stands in line %d already", quoteName(key.Value), line), "each key once")
+			r.problem(key.Line, key.Column, CodeDuplicateKey, fmt.Sprintf("the key %s stands in line %d already", QuoteName(key.Value), line), "each key once")
 			continue
 		}
-		n.keyed = n.keyed || value.keyed && r.free > 0
-		n.pairs = append(n.pairs, pair{key: key.Value, line: key.Line, column: key.Column, value: value})
+		n.Keyed = n.Keyed || value.Keyed && r.free > 0
+		n.Pairs = append(n.Pairs, Pair{Key: key.Value, Line: key.Line, Column: key.Column, Value: value})
 	}
 	for _, m := range merges {
-		r.copied += len(m.pairs)
+		r.copied += len(m.Pairs)
 		if r.tooMany(r.copied, y) {
 			return
 		}
-		n.keyed = n.keyed || m.keyed
-		for _, p := range m.pairs {
-			if _, dup := seen.add(p.key, p.line, p.column); !dup {
-				n.pairs = append(n.pairs, p)
+		n.Keyed = n.Keyed || m.Keyed
+		for _, p := range m.Pairs {
+			if _, dup := seen.add(p.Key, p.Line, p.Column); !dup {
+				n.Pairs = append(n.Pairs, p)
 			}
 		}
 	}
 }
 
 // merge returns the mappings that a << key names.
-func (r *yamlReader) merge(key *yaml.Node, value *node) []*node {
-	list := []*node{value}
-	if value.kind == nodeList {
-		list = value.items
+func (r *yamlReader) merge(key *yaml.Node, value *Node) []*Node {
+	list := []*Node{value}
+	if value.Kind == List {
+		list = value.Items
 	}
 	for _, m := range list {
-		if m.kind != nodeMap {
+		if m.Kind != Map {
 			r.problem(key.Line, key.Column, CodeInvalidType, "<< does not name a mapping", "an alias of a mapping, or a list of them")
 			return nil
 		}
@@ -404,8 +407,8 @@ func (s *keySet) add(key string, line, column int) (first keyAt, dup bool) {
 	return keyAt{}, false
 }
 
-// quoteName quotes a name of the text for a message, shortened.
-func quoteName(s string) string {
+// QuoteName quotes a name of the text for a message, shortened.
+func QuoteName(s string) string {
 	const longest = 60
 	if r := []rune(s); len(r) > longest {
 		s = string(r[:longest]) + "…"

@@ -1,8 +1,10 @@
-package jobspec
+package template
 
 import (
 	"fmt"
 	"strings"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
 // textFirst tells the functions that take the text first and what is looked for in it after. Other template languages
@@ -24,8 +26,8 @@ func (k *compiler) arguments(e *expr, piped bool) {
 	if e.kind != exprCall || e.fn.call == nil {
 		return
 	}
-	if n := len(e.args); n < e.fn.least || e.fn.most >= 0 && n > e.fn.most {
-		k.fail(e.pos, CodeTemplateFailed, fmt.Sprintf("the function %s has the wrong number of arguments", e.name), usageOf(e.name))
+	if n := len(e.args); n < e.fn.Least || e.fn.Most >= 0 && n > e.fn.Most {
+		k.fail(e.pos, source.CodeTemplateFailed, fmt.Sprintf("the function %s has the wrong number of arguments", e.name), usageOf(e.name))
 		return
 	}
 	if !textFirst(e.name) || !turned(e, piped) {
@@ -35,8 +37,8 @@ func (k *compiler) arguments(e *expr, piped bool) {
 	if piped {
 		message = "the arguments of " + e.name + " look turned round: a pipe gives the last argument, and the text comes first"
 	}
-	line, column := k.lines.at(e.pos)
-	k.c.add(Problem{Line: line, Column: column, Code: CodeArgumentOrder, Message: message, Expected: usageOf(e.name), Warning: true})
+	line, column := k.lines.At(e.pos)
+	k.c.Add(source.Problem{Line: line, Column: column, Code: source.CodeArgumentOrder, Message: message, Expected: usageOf(e.name), Warning: true})
 }
 
 // turned says that a call has what is looked for where the text belongs.

@@ -1,4 +1,4 @@
-package jobspec
+package template
 
 import (
 	"fmt"
@@ -6,6 +6,9 @@ import (
 	"strconv"
 	"strings"
 	"text/template/parse"
+
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // Bounds of the template's text, before anything runs.
@@ -15,11 +18,11 @@ const (
 	maxDeclarations = 5_000_000 // variables declared × actions: the parser looks each use up in a list
 )
 
-// program is a checked template.
-type program struct {
-	text   string
-	body   []*stmt
-	blocks map[string][]*stmt // bodies of define and block
+// Program is a checked template.
+type Program struct {
+	Text   string
+	body   []*Stmt
+	blocks map[string][]*Stmt // bodies of define and block
 }
 
 type stmtKind uint8
@@ -36,18 +39,18 @@ const (
 	stmtContinue
 )
 
-// stmt is a piece of text or an action.
-type stmt struct {
+// Stmt is a piece of text or an action.
+type Stmt struct {
 	kind stmtKind
-	// from and to bound it in the source: the text itself, or the action with its braces.
-	from, to int
+	// From and to bound it in the source: the text itself, or the action with its braces.
+	From, To int
 	text     []byte
 	expr     *expr
 	names    []string // variables that the expression assigns to ("$x")
 	declare  bool     // := and not =
 	uses     []string // local variables that a printed expression reads
-	body     []*stmt
-	other    []*stmt // else
+	body     []*Stmt
+	other    []*Stmt // else
 	block    string  // name of the template that is called
 	blockPos int
 }
@@ -71,23 +74,23 @@ type expr struct {
 	value  any      // of a constant
 	name   string   // of a local variable or a function
 	fields []string // of exprField
-	fn     function
+	fn     Function
 	args   []*expr
 }
 
 // compiler turns the parse tree of text/template into a program. It keeps no values: a compiled template cannot call
 // methods, and reaches no function but those of the table.
 type compiler struct {
-	c      *collector
-	lines  *lines
+	c      *source.Collector
+	lines  *source.Lines
 	text   string
 	failed bool
 	uses   map[string]bool // of the action that is being compiled
 	open   int             // where the innermost block begins that is not closed
 }
 
-// compileTemplate parses and checks a template. It returns nil when there are faults.
-func compileTemplate(text string, c *collector, l *lines) *program {
+// Compile parses and checks a template. It returns nil when there are faults.
+func Compile(text string, c *source.Collector, l *source.Lines) *Program {
 	k := &compiler{c: c, lines: l, text: text}
 	if !k.measure() {
 		return nil
@@ -99,7 +102,7 @@ func compileTemplate(text string, c *collector, l *lines) *program {
 		k.syntax(err)
 		return nil
 	}
-	p := &program{text: text, blocks: map[string][]*stmt{}}
+	p := &Program{Text: text, blocks: map[string][]*Stmt{}}
 	for name, t := range trees {
 		if name != rootTemplate {
 			p.blocks[name] = k.list(t.Root)
@@ -114,11 +117,11 @@ func compileTemplate(text string, c *collector, l *lines) *program {
 
 func (k *compiler) fail(pos int, code, message, expected string) {
 	k.failed = true
-	if k.c.full() {
+	if k.c.Full() {
 		return
 	}
-	line, column := k.lines.at(pos)
-	k.c.add(Problem{Line: line, Column: column, Code: code, Message: message, Expected: expected})
+	line, column := k.lines.At(pos)
+	k.c.Add(source.Problem{Line: line, Column: column, Code: code, Message: message, Expected: expected})
 }
 
 var actionStart = regexp.MustCompile(`^-?\s*(if|range|with|define|block|end|else)?\b`)
@@ -159,7 +162,7 @@ func (k *compiler) measure() bool {
 			open = open[:len(open)-1]
 		}
 		if depth > maxBlockNesting {
-			k.fail(at-2, CodeTemplateLimit, "the template is nested too deeply", fmt.Sprintf("at most %d levels", maxBlockNesting))
+			k.fail(at-2, source.CodeTemplateLimit, "the template is nested too deeply", fmt.Sprintf("at most %d levels", maxBlockNesting))
 			return false
 		}
 	}
@@ -167,7 +170,7 @@ func (k *compiler) measure() bool {
 		k.open = open[len(open)-1].at
 	}
 	if actions > maxActions || declarations*actions > maxDeclarations {
-		k.fail(0, CodeTemplateLimit, "the template has too many actions or variables", fmt.Sprintf("at most %d actions", maxActions))
+		k.fail(0, source.CodeTemplateLimit, "the template has too many actions or variables", fmt.Sprintf("at most %d actions", maxActions))
 		return false
 	}
 	return true
@@ -186,10 +189,10 @@ func (k *compiler) syntax(err error) {
 		line, _ = strconv.Atoi(m[1])
 		message = m[2]
 	}
-	from := k.lines.offset(line, 1)
-	to := k.lines.offset(line+1, 1)
+	from := k.lines.Offset(line, 1)
+	to := k.lines.Offset(line+1, 1)
 	if message == "unexpected EOF" {
-		k.fail(k.open, CodeTemplateSyntax, "the block of the template is not closed", "{{end}}")
+		k.fail(k.open, source.CodeTemplateSyntax, "the block of the template is not closed", "{{end}}")
 		return
 	}
 	const attempts = 100
@@ -217,14 +220,14 @@ func (k *compiler) syntax(err error) {
 		}
 		at += end + 2
 	}
-	k.fail(pos, CodeTemplateSyntax, "the template cannot be read: "+message, "")
+	k.fail(pos, source.CodeTemplateSyntax, "the template cannot be read: "+message, "")
 }
 
-func (k *compiler) list(l *parse.ListNode) []*stmt {
+func (k *compiler) list(l *parse.ListNode) []*Stmt {
 	if l == nil {
 		return nil
 	}
-	out := make([]*stmt, 0, len(l.Nodes))
+	out := make([]*Stmt, 0, len(l.Nodes))
 	for _, n := range l.Nodes {
 		if s := k.stmt(n); s != nil {
 			out = append(out, s)
@@ -233,10 +236,10 @@ func (k *compiler) list(l *parse.ListNode) []*stmt {
 	return out
 }
 
-func (k *compiler) stmt(n parse.Node) *stmt {
+func (k *compiler) stmt(n parse.Node) *Stmt {
 	switch n := n.(type) {
 	case *parse.TextNode:
-		return &stmt{kind: stmtText, from: int(n.Pos), to: int(n.Pos) + len(n.Text), text: n.Text}
+		return &Stmt{kind: stmtText, From: int(n.Pos), To: int(n.Pos) + len(n.Text), text: n.Text}
 	case *parse.ActionNode:
 		return k.action(n)
 	case *parse.IfNode:
@@ -261,22 +264,22 @@ func (k *compiler) stmt(n parse.Node) *stmt {
 }
 
 // at makes the statement of the action around pos.
-func (k *compiler) at(kind stmtKind, pos int) *stmt {
-	s := &stmt{kind: kind, from: pos, to: pos}
+func (k *compiler) at(kind stmtKind, pos int) *Stmt {
+	s := &Stmt{kind: kind, From: pos, To: pos}
 	if i := strings.LastIndex(k.text[:pos], "{{"); i >= 0 {
-		s.from = i
+		s.From = i
 	}
 	if i := strings.Index(k.text[pos:], "}}"); i >= 0 {
-		s.to = pos + i + 2
+		s.To = pos + i + 2
 	}
 	return s
 }
 
-func (k *compiler) action(n *parse.ActionNode) *stmt {
+func (k *compiler) action(n *parse.ActionNode) *Stmt {
 	k.uses = map[string]bool{}
 	s := k.at(stmtPrint, int(n.Pos))
 	s.expr = k.pipe(n.Pipe)
-	s.uses = sortedKeys(k.uses)
+	s.uses = value.SortedKeys(k.uses)
 	k.declarations(s, n.Pipe)
 	if len(s.names) > 0 {
 		s.kind = stmtSet
@@ -284,14 +287,14 @@ func (k *compiler) action(n *parse.ActionNode) *stmt {
 	return s
 }
 
-func (k *compiler) declarations(s *stmt, pipe *parse.PipeNode) {
+func (k *compiler) declarations(s *Stmt, pipe *parse.PipeNode) {
 	for _, v := range pipe.Decl {
 		s.names = append(s.names, v.Ident[0])
 	}
 	s.declare = !pipe.IsAssign
 }
 
-func (k *compiler) branch(kind stmtKind, n *parse.BranchNode) *stmt {
+func (k *compiler) branch(kind stmtKind, n *parse.BranchNode) *Stmt {
 	s := k.at(kind, int(n.Pos))
 	s.expr = k.pipe(n.Pipe)
 	k.declarations(s, n.Pipe)
@@ -323,10 +326,10 @@ func (k *compiler) command(n *parse.CommandNode, final *expr) *expr {
 	}
 	e := k.operand(first)
 	if _, ok := first.(*parse.NilNode); ok {
-		k.fail(e.pos, CodeTemplateSyntax, "nil stands alone", "a value")
+		k.fail(e.pos, source.CodeTemplateSyntax, "nil stands alone", "a value")
 	}
 	if len(n.Args) > 1 || final != nil {
-		k.fail(int(first.Position()), CodeTemplateSyntax, "arguments are given to what is no function", "")
+		k.fail(int(first.Position()), source.CodeTemplateSyntax, "arguments are given to what is no function", "")
 	}
 	return e
 }
@@ -342,16 +345,16 @@ func (k *compiler) function(id *parse.IdentifierNode) *expr {
 		e.kind = exprOr
 		return e
 	case "call":
-		k.fail(pos, CodeTemplateSyntax, "the function call is not allowed", "")
+		k.fail(pos, source.CodeTemplateSyntax, "the function call is not allowed", "")
 		return e
 	}
-	fn, ok := functionNamed(id.Ident)
+	fn, ok := FunctionNamed(id.Ident)
 	if !ok {
 		expected := "a function of the language"
-		if n := k.c.suggest(id.Ident, functionNames()); n != "" {
+		if n := k.c.Suggest(id.Ident, FunctionNames()); n != "" {
 			expected = n
 		}
-		k.fail(pos, CodeTemplateSyntax, "the template function "+quoteName(id.Ident)+" does not exist", expected)
+		k.fail(pos, source.CodeTemplateSyntax, "the template function "+source.QuoteName(id.Ident)+" does not exist", expected)
 	}
 	e.fn = fn
 	return e
@@ -367,8 +370,8 @@ func (k *compiler) operand(n parse.Node) *expr {
 	case *parse.BoolNode:
 		return &expr{kind: exprConst, pos: pos, value: n.True}
 	case *parse.StringNode:
-		if !storable(n.Text) {
-			k.fail(pos, CodeEncoding, "the text holds the character NUL, or bytes that are no text", "UTF-8 without NUL")
+		if !value.Storable(n.Text) {
+			k.fail(pos, source.CodeEncoding, "the text holds the character NUL, or bytes that are no text", "UTF-8 without NUL")
 		}
 		return &expr{kind: exprConst, pos: pos, value: n.Text}
 	case *parse.NumberNode:
@@ -388,7 +391,7 @@ func (k *compiler) operand(n parse.Node) *expr {
 		return &expr{kind: exprField, pos: pos, fields: n.Field, args: []*expr{k.operand(n.Node)}}
 	case *parse.PipeNode:
 		if len(n.Decl) > 0 {
-			k.fail(pos, CodeTemplateSyntax, "a variable is declared inside of an expression", "")
+			k.fail(pos, source.CodeTemplateSyntax, "a variable is declared inside of an expression", "")
 		}
 		return k.pipe(n)
 	case *parse.IdentifierNode:
@@ -396,7 +399,7 @@ func (k *compiler) operand(n parse.Node) *expr {
 		k.arguments(e, false)
 		return e
 	}
-	k.fail(pos, CodeTemplateSyntax, "the expression cannot be read", "")
+	k.fail(pos, source.CodeTemplateSyntax, "the expression cannot be read", "")
 	return &expr{}
 }
 
@@ -408,7 +411,7 @@ func (k *compiler) number(n *parse.NumberNode) *expr {
 	case n.IsFloat:
 		e.value = n.Float64
 	default:
-		k.fail(e.pos, CodeTemplateSyntax, "the number is out of range", "")
+		k.fail(e.pos, source.CodeTemplateSyntax, "the number is out of range", "")
 	}
 	return e
 }

@@ -1,4 +1,4 @@
-package jobspec
+package template
 
 import (
 	"bytes"
@@ -19,21 +19,23 @@ import (
 	"github.com/Masterminds/semver/v3"
 
 	"github.com/formicary/formicary/libs/exact"
+	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // textFunction finds a function that works on text. The text comes first, what is looked for, taken off or put between
 // after it: see textFirst.
-func textFunction(name string) (function, bool) {
-	one := func(f func(s string) (any, error)) (function, bool) {
-		return function{1, 1, false, false, func(_ *invocation, args []any) (any, error) { return f(textOf(args[0])) }}, true
+func textFunction(name string) (Function, bool) {
+	one := func(f func(s string) (any, error)) (Function, bool) {
+		return Function{1, 1, false, false, func(_ *invocation, args []any) (any, error) { return f(value.Text(args[0])) }}, true
 	}
-	two := func(f func(s, a string) any) (function, bool) {
-		return function{2, 2, false, false, func(_ *invocation, args []any) (any, error) {
-			return f(textOf(args[0]), textOf(args[1])), nil
+	two := func(f func(s, a string) any) (Function, bool) {
+		return Function{2, 2, false, false, func(_ *invocation, args []any) (any, error) {
+			return f(value.Text(args[0]), value.Text(args[1])), nil
 		}}, true
 	}
-	many := func(f func(args []any) (any, error)) (function, bool) {
-		return function{0, -1, false, false, func(_ *invocation, args []any) (any, error) { return f(args) }}, true
+	many := func(f func(args []any) (any, error)) (Function, bool) {
+		return Function{0, -1, false, false, func(_ *invocation, args []any) (any, error) { return f(args) }}, true
 	}
 	switch name {
 	case "lower":
@@ -49,7 +51,7 @@ func textFunction(name string) (function, bool) {
 	case "Unescape":
 		return one(func(s string) (any, error) { return html.UnescapeString(s), nil })
 	case "fromJson":
-		return one(fromJSON)
+		return one(FromJSON)
 	case "atoi":
 		return one(atoi)
 	case "atof":
@@ -75,25 +77,25 @@ func textFunction(name string) (function, bool) {
 	case "urlquery":
 		return many(func(args []any) (any, error) { return url.QueryEscape(fmt.Sprint(printable(args)...)), nil })
 	case "toJson":
-		return function{1, 1, false, false, func(_ *invocation, args []any) (any, error) { return jsonOf(args[0]), nil }}, true
+		return Function{1, 1, false, false, func(_ *invocation, args []any) (any, error) { return value.JSON(args[0]), nil }}, true
 	case "contains":
-		return function{2, 2, false, false, contains}, true
+		return Function{2, 2, false, false, contains}, true
 	case "replace":
-		return function{3, 3, false, false, replace}, true
+		return Function{3, 3, false, false, replace}, true
 	case "split":
-		return function{2, 2, false, false, split}, true
+		return Function{2, 2, false, false, split}, true
 	case "join":
-		return function{2, 2, false, false, join}, true
+		return Function{2, 2, false, false, join}, true
 	case "printf":
-		return function{1, -1, false, false, printf}, true
+		return Function{1, -1, false, false, printf}, true
 	case "Percent100":
-		return function{2, 2, false, false, percent100}, true
+		return Function{2, 2, false, false, percent100}, true
 	case "FormatTime", "formatTime":
-		return function{1, 2, false, false, formatTimeCall}, true
+		return Function{1, 2, false, false, formatTimeCall}, true
 	case "semverCompare":
-		return function{2, 2, false, false, semverCompare}, true
+		return Function{2, 2, false, false, semverCompare}, true
 	}
-	return function{}, false
+	return Function{}, false
 }
 
 // printable gives lists and mappings their JSON text and leaves the rest to fmt.
@@ -102,7 +104,7 @@ func printable(args []any) []any {
 	for i, a := range args {
 		switch a.(type) {
 		case []any, map[string]any, float64, nil:
-			out[i] = textOf(a)
+			out[i] = value.Text(a)
 		default:
 			out[i] = a
 		}
@@ -128,22 +130,24 @@ func shellquote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-var errNumberRange = errors.New("the value holds a number that is too large or too small")
+// ErrNumberRange says that a JSON text holds a number that no variable can have.
+var ErrNumberRange = errors.New("the value holds a number that is too large or too small")
 
 // errNoText is what a function fails with that would make a text which nothing can store of texts which can be stored.
 var errNoText = errors.New("it gives the character NUL, or bytes that are no text")
 
-func fromJSON(s string) (any, error) {
+// FromJSON reads a JSON text as a value.
+func FromJSON(s string) (any, error) {
 	v, err := exact.Decode([]byte(s))
 	switch {
 	case err != nil:
 		return nil, errors.New("the value is no JSON")
 	case !exact.InRange(v):
-		return nil, errNumberRange
-	case !storable(v) && storable(s):
+		return nil, ErrNumberRange
+	case !value.Storable(v) && value.Storable(s):
 		return nil, errNoText
 	}
-	v, ok := deepCanon(v, 1)
+	v, ok := value.DeepCanon(v, 1)
 	if !ok {
 		return nil, errors.New("the value is nested too deeply")
 	}
@@ -170,34 +174,34 @@ func atof(s string) (any, error) {
 func contains(_ *invocation, args []any) (any, error) {
 	if list, ok := args[0].([]any); ok {
 		for _, item := range list {
-			if sameValue(item, args[1]) {
+			if value.Same(item, args[1]) {
 				return true, nil
 			}
 		}
 		return false, nil
 	}
-	return strings.Contains(textOf(args[0]), textOf(args[1])), nil
+	return strings.Contains(value.Text(args[0]), value.Text(args[1])), nil
 }
 
 func replace(_ *invocation, args []any) (any, error) {
-	s, from, to := textOf(args[0]), textOf(args[1]), textOf(args[2])
+	s, from, to := value.Text(args[0]), value.Text(args[1]), value.Text(args[2])
 	count := strings.Count(s, from)
-	if len(s)+count*(len(to)-len(from)) > maxOutput {
+	if len(s)+count*(len(to)-len(from)) > MaxOutput {
 		return nil, errors.New("the text grows too long")
 	}
 	return strings.ReplaceAll(s, from, to), nil
 }
 
 func split(_ *invocation, args []any) (any, error) {
-	s, sep := textOf(args[0]), textOf(args[1])
+	s, sep := value.Text(args[0]), value.Text(args[1])
 	if s == "" {
 		return []any{}, nil
 	}
-	return anyList(strings.Split(s, sep)), nil
+	return value.List(strings.Split(s, sep)), nil
 }
 
 func join(_ *invocation, args []any) (any, error) {
-	sep := textOf(args[1])
+	sep := value.Text(args[1])
 	list, ok := args[0].([]any)
 	if !ok {
 		return nil, errors.New("the first value is no list")
@@ -207,8 +211,8 @@ func join(_ *invocation, args []any) (any, error) {
 		if i > 0 {
 			b.WriteString(sep)
 		}
-		b.WriteString(textOf(item))
-		if b.Len() > maxOutput {
+		b.WriteString(value.Text(item))
+		if b.Len() > MaxOutput {
 			return nil, errors.New("the text grows too long")
 		}
 	}
@@ -224,7 +228,7 @@ func markdownLink(s string) string {
 	if m := linkText.FindStringSubmatch(s); m != nil {
 		text, target = m[1], m[2]
 	}
-	if !validURL(target) {
+	if !value.ValidURL(target) {
 		return html.EscapeString(s)
 	}
 	return `<a href="` + html.EscapeString(target) + `">` + html.EscapeString(text) + `</a>`
@@ -237,12 +241,12 @@ func printf(in *invocation, args []any) (any, error) {
 		return nil, errors.New("the format is no text")
 	}
 	if !boundedFormat(format) {
-		return nil, &fault{
-			pos: in.pos, code: CodeTemplateLimit,
+		return nil, &Fault{
+			pos: in.pos, Code: source.CodeTemplateLimit,
 			message: fmt.Sprintf("printf takes widths and precisions up to %d, written as digits", maxWidth),
 		}
 	}
-	if strings.Count(format, "%")*maxWidth > 4*maxOutput {
+	if strings.Count(format, "%")*maxWidth > 4*MaxOutput {
 		return nil, errors.New("the format is too long")
 	}
 	values := make([]any, len(args)-1)
@@ -254,14 +258,14 @@ func printf(in *invocation, args []any) (any, error) {
 			verb = verbs[i]
 		}
 		values[i] = forVerb(a, verb)
-		size += sizeOf(a, maxOutput)
+		size += value.Size(a, MaxOutput)
 	}
 	// Indexes such as %[1]s repeat an argument as often as the format has verbs.
-	if size*(1+strings.Count(format, "[")) > maxOutput {
+	if size*(1+strings.Count(format, "[")) > MaxOutput {
 		return nil, errors.New("the text grows too long")
 	}
 	out := fmt.Sprintf(format, values...)
-	if !storable(out) && storable(args) {
+	if !value.Storable(out) && value.Storable(args) {
 		return nil, errNoText
 	}
 	return out, nil
@@ -294,7 +298,7 @@ func forVerb(v any, verb byte) any {
 		if _, isText := v.(string); isText && verb != 'd' {
 			return v
 		}
-		if i, ok := asInt(v); ok {
+		if i, ok := AsInt(v); ok {
 			return i
 		}
 		if n, isLarge := v.(json.Number); isLarge && verb != 'c' {
@@ -309,10 +313,10 @@ func forVerb(v any, verb byte) any {
 	}
 	switch v.(type) {
 	case []any, map[string]any, nil:
-		return textOf(v)
+		return value.Text(v)
 	case float64:
 		if verb == 'v' || verb == 's' {
-			return textOf(v)
+			return value.Text(v)
 		}
 	}
 	return v
@@ -347,7 +351,7 @@ func boundedFormat(format string) bool {
 func formatTimeCall(_ *invocation, args []any) (any, error) {
 	layout := "2006-01-02T15:04:05Z07:00"
 	if len(args) == 2 {
-		layout = textOf(args[1])
+		layout = value.Text(args[1])
 	}
 	if len(layout) > maxWidth || !utf8.ValidString(layout) {
 		return nil, errors.New("the layout is too long")
@@ -357,11 +361,11 @@ func formatTimeCall(_ *invocation, args []any) (any, error) {
 
 // semverCompare reports whether a version fulfils a constraint such as "^1.2" or ">=1.2, <2 || 3.x".
 func semverCompare(_ *invocation, args []any) (any, error) {
-	version, ok := parseVersion(textOf(args[1]))
+	version, ok := ParseVersion(value.Text(args[1]))
 	if !ok {
 		return nil, errors.New("the value is no semantic version")
 	}
-	constraint := textOf(args[0])
+	constraint := value.Text(args[0])
 	if len(constraint) > maxVersion {
 		return nil, errors.New("the constraint is too long")
 	}
@@ -375,8 +379,8 @@ func semverCompare(_ *invocation, args []any) (any, error) {
 // maxVersion bounds the text of versions and of constraints.
 const maxVersion = 200
 
-// parseVersion reads a version; its minor and patch numbers may be left out.
-func parseVersion(s string) (*semver.Version, bool) {
+// ParseVersion reads a version; its minor and patch numbers may be left out.
+func ParseVersion(s string) (*semver.Version, bool) {
 	if len(s) > maxVersion {
 		return nil, false
 	}

@@ -1,4 +1,4 @@
-package jobspec
+package source
 
 import (
 	"bytes"
@@ -9,32 +9,32 @@ import (
 
 // Bounds of a definition's text and of what it renders to.
 const (
-	maxText  = 1 << 20
-	maxDepth = 64
+	MaxText  = 1 << 20
+	MaxDepth = 64
 	maxNodes = 200_000
 )
 
 // The token that stands for a printed value while the text is read as YAML: a number between two characters of
 // Unicode's private area, which no definition may contain. To YAML they are letters without any meaning.
 const (
-	tokenOpen  = '\uE0F0'
-	tokenClose = '\uE0F1'
-	tokenBytes = "\uE0F0"
+	TokenOpen   = '\uE0F0'
+	TokenClose  = '\uE0F1'
+	TokenPrefix = "\uE0F0"
 )
 
 // Characters that stand for braces while those around are read as templates. No definition may contain them either.
 const (
-	maskOpen  = '\uE0F2'
-	maskClose = '\uE0F3'
+	MaskOpen  = '\uE0F2'
+	MaskClose = '\uE0F3'
 )
 
-// checkText refuses what is too large or not text. It returns the text without a byte order mark. first is the line of
+// CheckText refuses what is too large or not text. It returns the text without a byte order mark. first is the line of
 // the file on which it begins.
-func checkText(text []byte, first int, c *collector) ([]byte, bool) {
-	if len(text) > maxText {
-		c.add(Problem{
+func CheckText(text []byte, first int, c *Collector) ([]byte, bool) {
+	if len(text) > MaxText {
+		c.Add(Problem{
 			Code: CodeSize, Message: fmt.Sprintf("the definition has %d bytes", len(text)),
-			Expected: fmt.Sprintf("at most %d", maxText),
+			Expected: fmt.Sprintf("at most %d", MaxText),
 		})
 		return nil, false
 	}
@@ -46,9 +46,9 @@ func checkText(text []byte, first int, c *collector) ([]byte, bool) {
 			continue
 		}
 		r, size := utf8.DecodeRune(text[i:])
-		if r == utf8.RuneError && size <= 1 || r < 0x20 || r == 0x7F || r >= tokenOpen && r <= maskClose {
-			line, column := newLines(text).at(i)
-			c.add(Problem{
+		if r == utf8.RuneError && size <= 1 || r < 0x20 || r == 0x7F || r >= TokenOpen && r <= MaskClose {
+			line, column := NewLines(text).At(i)
+			c.Add(Problem{
 				Line: line + first - 1, Column: column, Code: CodeEncoding, Message: "a byte here is no printable text",
 				Expected: "UTF-8 without control characters",
 			})
@@ -59,12 +59,12 @@ func checkText(text []byte, first int, c *collector) ([]byte, bool) {
 	return text, true
 }
 
-// lines finds the line and column of an offset, and the other way round.
-type lines struct {
+// Lines finds the line and column of an offset, and the other way round.
+type Lines struct {
 	text   []byte
 	starts []int
-	// before are the lines of the file before the text: at counts them, offset does not.
-	before int
+	// Before are the lines of the file before the text: at counts them, offset does not.
+	Before int
 	// runes counts the characters before each piece of pieceBytes; nil when each character is one byte. Without it a
 	// definition in one long line would be walked through for each position.
 	runes []int
@@ -72,9 +72,9 @@ type lines struct {
 
 const pieceBytes = 256
 
-// newLines counts a line after each line feed: the lines that editors show.
-func newLines(text []byte) *lines {
-	l := &lines{text: text, starts: append(make([]int, 0, 1+bytes.Count(text, []byte("\n"))), 0)}
+// NewLines counts a line after each line feed: the lines that editors show.
+func NewLines(text []byte) *Lines {
+	l := &Lines{text: text, starts: append(make([]int, 0, 1+bytes.Count(text, []byte("\n"))), 0)}
 	for at := 0; ; {
 		i := bytes.IndexByte(text[at:], '\n')
 		if i < 0 {
@@ -87,7 +87,7 @@ func newLines(text []byte) *lines {
 	return l
 }
 
-func (l *lines) count() {
+func (l *Lines) count() {
 	if utf8.RuneCount(l.text) == len(l.text) {
 		return
 	}
@@ -102,13 +102,13 @@ func (l *lines) count() {
 	}
 }
 
-// newYAMLLines counts lines as the YAML reader does: it also breaks at a lone CR, NEL, LS and PS.
-func newYAMLLines(text []byte) *lines {
+// NewYAMLLines counts lines as the YAML reader does: it also breaks at a lone CR, NEL, LS and PS.
+func NewYAMLLines(text []byte) *Lines {
 	if bytes.IndexByte(text, '\r') < 0 && !bytes.Contains(text, []byte("\u0085")) && !bytes.Contains(text, []byte("\u2028")) &&
 		!bytes.Contains(text, []byte("\u2029")) {
-		return newLines(text)
+		return NewLines(text)
 	}
-	l := &lines{text: text, starts: append(make([]int, 0, 1+bytes.Count(text, []byte("\n"))), 0)}
+	l := &Lines{text: text, starts: append(make([]int, 0, 1+bytes.Count(text, []byte("\n"))), 0)}
 	for i := range len(text) {
 		switch b := text[i]; {
 		case b == '\n':
@@ -125,15 +125,15 @@ func newYAMLLines(text []byte) *lines {
 	return l
 }
 
-// at returns the line and column, from 1, of an offset in bytes.
-func (l *lines) at(offset int) (line, column int) {
+// At returns the line and column, from 1, of an offset in bytes.
+func (l *Lines) At(offset int) (line, column int) {
 	offset = max(0, min(offset, len(l.text)))
 	line = sort.SearchInts(l.starts, offset+1)
-	return line + l.before, 1 + l.charsBefore(offset) - l.charsBefore(l.starts[line-1])
+	return line + l.Before, 1 + l.charsBefore(offset) - l.charsBefore(l.starts[line-1])
 }
 
 // charsBefore counts characters.
-func (l *lines) charsBefore(offset int) int {
+func (l *Lines) charsBefore(offset int) int {
 	if len(l.runes) == 0 {
 		return offset
 	}
@@ -147,8 +147,8 @@ func (l *lines) charsBefore(offset int) int {
 	return n
 }
 
-// offset is the inverse of at, of lines of the text; positions outside the text give the nearest one inside.
-func (l *lines) offset(line, column int) int {
+// Offset is the inverse of at, of lines of the text; positions outside the text give the nearest one inside.
+func (l *Lines) Offset(line, column int) int {
 	if line < 1 {
 		return 0
 	}

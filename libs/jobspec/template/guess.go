@@ -1,4 +1,4 @@
-package jobspec
+package template
 
 import (
 	"hash/fnv"
@@ -6,26 +6,27 @@ import (
 	"strings"
 )
 
-// guess says what conditions and loops do that depend on what is not known. At the upload a text is read under several
+// Guess says what conditions and loops do that depend on what is not known. At the upload a text is read under several
 // guesses: some combinations of answers never happen (both sides of "if .a … if not .a", a separator without what it
 // separates), so a fault of the whole counts only when no guess is without it.
-type guess uint8
+type Guess uint8
 
+// The guesses.
 const (
-	guessYes   guess = iota // conditions hold, loops run once
-	guessNo                 // conditions do not hold, loops do not run
+	GuessYes   Guess = iota // conditions hold, loops run once
+	GuessNo                 // conditions do not hold, loops do not run
 	guessLoops              // loops run once, conditions do not hold
 	guessOuter              // conditions hold unless a loop that is not known either stands around them
 	guessMixed              // from here on each condition has its own answer, the same wherever it stands
-	guesses    = guessMixed + 8
+	Guesses    = guessMixed + 8
 )
 
 // holds answers a condition; source is its action.
-func (g guess) holds(source string, inLoop bool) bool {
+func (g Guess) holds(source string, inLoop bool) bool {
 	switch g {
-	case guessYes:
+	case GuessYes:
 		return true
-	case guessNo, guessLoops:
+	case GuessNo, guessLoops:
 		return false
 	case guessOuter:
 		return !inLoop
@@ -39,7 +40,7 @@ func (g guess) holds(source string, inLoop bool) bool {
 }
 
 // runs answers whether a loop has turns.
-func (g guess) runs() bool { return g != guessNo }
+func (g Guess) runs() bool { return g != GuessNo }
 
 var conditionText = regexp.MustCompile(`^\{\{-?\s*(?:else\s+)?(?:if|with)\s+(.*?)\s*-?\}\}$`)
 
