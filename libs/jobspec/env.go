@@ -3,6 +3,7 @@ package jobspec
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -69,6 +70,12 @@ func (t *Task) shrink(e *Environment) {
 		return
 	}
 	names := value.SortedKeys(e.Vars)
+	given := maps.Clone(e.Vars)
+	// A name that is reserved stays so: AWS_CONFIG must not become a file that AWS_CONFIG_FILE names.
+	taken := func(name string) bool {
+		_, own := given[name]
+		return own || isEnvReserved(name) && !t.exports(name)
+	}
 	declared := func(name string) bool { _, ok := t.Spec.Environment[name]; return ok }
 	slices.SortStableFunc(names, func(a, b string) int {
 		if x, y := len(e.Vars[a]) > maxEnvValue, len(e.Vars[b]) > maxEnvValue; x != y {
@@ -88,8 +95,7 @@ func (t *Task) shrink(e *Environment) {
 		}
 		total -= len(name) + len(v) + 2
 		delete(e.Vars, name)
-		_, taken := e.Vars[name+envFile]
-		if taken || len(v) > room || len(v) < minEnvFile {
+		if taken(name+envFile) || len(v) > room || len(v) < minEnvFile {
 			left = append(left, name)
 			continue
 		}

@@ -116,6 +116,10 @@ func TestEnvGivesLongValuesInFiles(t *testing.T) {
 		!strings.Contains(notes, "1 variables (own) are not set") {
 		t.Error(notes)
 	}
+	reserved := p.Tasks[0].Environment(value.Vars{"AWS_CONFIG": long, "SSL_CERT": long, "aws": long})
+	if len(reserved.Files) != 2 || reserved.Files["aws"] == "" {
+		t.Errorf("a submitter chooses what %v name", reserved.Files)
+	}
 	many := value.Vars{}
 	for i := range 30_000 {
 		many[fmt.Sprintf("v%05d", i)] = strings.Repeat("y", 40)

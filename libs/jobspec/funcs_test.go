@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 	"text/template"
 
 	"github.com/formicary/formicary/libs/jobspec"
@@ -157,5 +158,17 @@ func TestRandomIsRepeatable(t *testing.T) {
 		if n < "1" || n > "6" {
 			t.Errorf("%s", n)
 		}
+	}
+}
+
+// Texts are compared by all of their digits only as far as that costs little.
+func TestLongNumbersAreComparedInTime(t *testing.T) {
+	long := "1" + strings.Repeat("0", 900_000) + "7e-900001"
+	began := time.Now()
+	if _, err := rendered(t, `{{range Iterate 20}}{{if gt $.long 1}}a{{end}}{{end}}`, value.Vars{"long": long}); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it took %s", took)
 	}
 }

@@ -10,6 +10,7 @@ func (r *taskFieldReader) limits(n *source.Node) {
 	if waits && !given(n.Get("timeout")) && !given(n.Get("timeouts").Get("run")) {
 		t.Timeout = 0
 	}
+	t.WaitBounded = waits && t.Timeout > 0
 	if at := n.Get("allow_failure"); t.PendingTimeout > 0 && at != nil {
 		r.decisive(at) // whether the job may wait for the task as long as it likes, see Plan.start
 	}

@@ -74,7 +74,10 @@ type Task struct {
 	// Timeout of one attempt, which of a task without an ant is one child, one wait for approval; 0 means no bound. Grace
 	// between TERM and KILL.
 	Timeout time.Duration `json:"timeout"`
-	Grace   time.Duration `json:"grace"`
+	// WaitBounded says that Timeout holds for what the task waits for without an ant. Plans of older versions have a Timeout
+	// there that nobody wrote.
+	WaitBounded bool          `json:"wait_bounded,omitempty"`
+	Grace       time.Duration `json:"grace"`
 	// PendingTimeout bounds the wait for an ant, TotalTimeout all attempts together; 0 means no bound.
 	PendingTimeout time.Duration `json:"pending_timeout,omitempty"`
 	TotalTimeout   time.Duration `json:"total_timeout,omitempty"`

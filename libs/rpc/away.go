@@ -25,8 +25,10 @@ func away(err error) bool {
 			return false
 		}
 		switch state[:2] {
-		case "08", "40", "53", "58": // connection, lost a conflict, resources, system
+		case "08", "40": // connection, lost a conflict
 			return true
+		case "53": // resources; a full disk is not free again in a moment
+			return state != "53100"
 		}
 		// 57P: it is ended or ends connections; a transaction that idled too long, a lock that did not come
 		return state[:3] == "57P" || state == "25P03" || state == "55P03"
@@ -37,9 +39,16 @@ func away(err error) bool {
 	}](err); ok && r.SafeToRetry() {
 		return true
 	}
+	if no, ok := errors.AsType[syscall.Errno](err); ok { // a file's error is one, too
+		switch no {
+		case syscall.EPIPE, syscall.ECONNRESET, syscall.ECONNREFUSED, syscall.ECONNABORTED, syscall.ETIMEDOUT, syscall.EHOSTUNREACH,
+			syscall.ENETUNREACH:
+			return true
+		}
+		return false
+	}
 	_, network := errors.AsType[net.Error](err)
-	return network || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
-		errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
+	return network || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
 }
 
 // slow says that a statement took longer than statements may.

@@ -68,10 +68,10 @@ func (i *interruption) listen(stop <-chan struct{}) {
 			return
 		}
 		again := n > 0 && (sig == syscall.SIGHUP || time.Since(last) < sameSignal)
-		last = time.Now()
 		if again {
 			continue
 		}
+		last = time.Now()
 		n++
 		switch {
 		case n == 1:

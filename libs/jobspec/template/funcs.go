@@ -163,6 +163,9 @@ func order(in *invocation, args []any) (any, error) {
 	}
 }
 
+// maxCompared bounds numbers that are compared by all of their digits.
+const maxCompared = 1000
+
 // compareNumbers orders two numbers, or texts that are numbers, by all of their digits.
 func compareNumbers(a, b any) (order int, ok bool) {
 	if i, whole := AsInt(a); whole {
@@ -175,8 +178,12 @@ func compareNumbers(a, b any) (order int, ok bool) {
 	if !isX || !isY || x != y || x == 0 {
 		return cmp.Compare(x, y), isX && isY
 	}
-	p, isX := new(big.Rat).SetString(value.Text(a))
-	q, isY := new(big.Rat).SetString(value.Text(b))
+	s, t := value.Text(a), value.Text(b)
+	if len(s) > maxCompared || len(t) > maxCompared { // their exponents could be anything
+		return 0, true
+	}
+	p, isX := new(big.Rat).SetString(s)
+	q, isY := new(big.Rat).SetString(t)
 	if !isX || !isY {
 		return 0, true
 	}

@@ -66,7 +66,13 @@ func (a *account) makeSocketDir(socket string) error {
 	if !ok || !info.IsDir() || info.Mode().Perm()&0o077 != 0 || st.Uid != uid && (!a.change || st.Uid != a.uid) {
 		return fmt.Errorf("%s is there and not ours alone: the database socket would lie in it; remove it, or choose another --data", socket)
 	}
-	return a.own(socket)
+	if !a.change {
+		return nil
+	}
+	if err := os.Lchown(socket, int(a.uid), int(a.gid)); err != nil { // its owner may have put a link there since
+		return fmt.Errorf("give the directory of the database socket to its user: %w", err)
+	}
+	return nil
 }
 
 // removeSocketDir removes a directory that is not beside the data.

@@ -68,7 +68,7 @@ func (a *attempt) result(end executor.End, why *stopped) *antv1.Result {
 		}
 	}
 	r.Body, r.BodyCut = a.text(end.Body), end.BodyCut
-	if a.work.GetSpec().GetReportStdout() {
+	if a.work.GetSpec().GetReportStdout() && end.Body == "" { // the answer of a server is the result of an HTTP task
 		r.Body = clean(a.log.Head())
 	}
 	if len(r.GetBody()) > maxBody { // what stands for bytes that are no text is longer than they are

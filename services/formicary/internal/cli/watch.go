@@ -171,7 +171,7 @@ func (a *app) oneRun(ctx context.Context, cl *client, req *executionv1.WatchTask
 		_, err := out.Write(m.GetData())
 		return err
 	})
-	if _, limited := ctx.Deadline(); limited && status.Code(err) == codes.DeadlineExceeded {
+	if end, limited := ctx.Deadline(); limited && status.Code(err) == codes.DeadlineExceeded && time.Until(end) < time.Second {
 		<-ctx.Done() // the server's clock was faster
 	}
 	if err != nil && ctx.Err() != nil {

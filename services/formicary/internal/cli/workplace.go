@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -24,7 +25,7 @@ type workplace struct {
 const (
 	workplaces = "formicary-run-" // what their names begin with
 	unlocked   = ".new-"          // while one has no lock yet; nobody looks at those
-	lockName   = "lock"
+	lockName   = "run.lock"       // it holds the name of its directory: a copy is not a workplace
 	buryTime   = 20 * time.Second
 )
 
@@ -38,7 +39,11 @@ func takePlace() (*workplace, error) {
 	if err == nil {
 		err = os.Chmod(fresh, 0o711) // #nosec G302 -- PostgreSQL may run as another user below it
 	}
-	final := filepath.Join(filepath.Dir(fresh), strings.TrimPrefix(filepath.Base(fresh), unlocked))
+	name := strings.TrimPrefix(filepath.Base(fresh), unlocked)
+	final := filepath.Join(filepath.Dir(fresh), name)
+	if err == nil {
+		_, err = p.lock.WriteString(name)
+	}
 	if err == nil {
 		err = os.Rename(fresh, final)
 	}
@@ -95,11 +100,22 @@ func (p *workplace) sweep(ctx context.Context) {
 		if err != nil {
 			continue // it lives
 		}
+		if !dead.ours(e.Name()) {
+			_ = dead.lock.Close()
+			continue
+		}
 		if err := up.Bury(ctx, dead.data()); err == nil {
 			_ = dead.leave()
 		}
 		_ = dead.lock.Close()
 	}
+}
+
+// ours says that the lock is the one of a workplace with this name.
+func (p *workplace) ours(name string) bool {
+	text := make([]byte, len(name)+1)
+	n, err := p.lock.ReadAt(text, 0)
+	return errors.Is(err, io.EOF) && string(text[:n]) == name
 }
 
 // own says whether path is a directory that belongs to this user.

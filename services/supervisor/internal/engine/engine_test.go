@@ -404,6 +404,11 @@ func TestTimeoutsOfWhatWaits(t *testing.T) {
 			t.Errorf("%s: %s are left", plan, left)
 		}
 	}
+	old := short(t, "x fork timeout=2s", "x=never . stop").task("x")
+	old.Spec.WaitBounded = false // a plan from when each task had a timeout, whatever its method
+	if limit := old.Limit(); limit != nil {
+		t.Errorf("a limit that nobody wrote: %+v", limit)
+	}
 	for plan, script := range map[string]string{"x timeout=2s": "", "x c=WAIT_FOR_APPROVAL timeout=2s": ".", "x timeout=2s retry=1 delay=1h": "x=1 !x"} {
 		if left := at(short(t, plan, script+" stop"), "x"); left != 0 {
 			t.Errorf("%s: %s are left", plan, left)
@@ -448,6 +453,13 @@ func TestTimeToStart(t *testing.T) {
 	a.resume()
 	if at := a.job.DeadlineAt; at == nil || !at.Equal(a.now.Add(10*time.Second)) {
 		t.Errorf("the run that goes on ends at %v", at)
+	}
+	a = waits("a c=b", "b")
+	began := a.now.Add(time.Second)
+	a.job.StartedAt = &began // by a version that knows nothing of the bound
+	a.deadline()
+	if at := a.job.DeadlineAt; a.job.State.Terminal() || at == nil || !at.Equal(began.Add(time.Hour)) {
+		t.Errorf("the run that had begun: %+v", a.job)
 	}
 	if a = waits("m manual"); a.job.DeadlineAt != nil || a.job.State != engine.JobApproval {
 		t.Errorf("a run that waits for people: %+v", a.job)

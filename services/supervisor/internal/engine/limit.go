@@ -33,7 +33,9 @@ func (t *Task) Limit() *Limit {
 	if t.State == TaskReady {
 		bound(t.ReadyAt, t.Spec.PendingTimeout, false, "no ant took it within %s")
 	}
-	bound(t.Since, t.Spec.Timeout, true, "it did not end within its timeout of %s")
+	if t.Spec.WaitBounded {
+		bound(t.Since, t.Spec.Timeout, true, "it did not end within its timeout of %s")
+	}
 	return first
 }
 

@@ -151,7 +151,7 @@ func drawBegin(t *rapid.T) engine.Begin {
 
 func drawTask(t *rapid.T, p *jobspec.Plan, i, n int) jobspec.Task {
 	task := jobspec.Task{
-		Name: fmt.Sprint("t", i), Method: "SHELL", Slots: 1, Timeout: time.Minute,
+		Name: fmt.Sprint("t", i), Method: "SHELL", Slots: 1, Timeout: time.Minute, WaitBounded: true,
 		AlwaysRun: one(t, 6, "always"), AllowFailure: one(t, 4, "allow"), Retry: rapid.IntRange(0, 2).Draw(t, "retry"),
 		RetryGiven: rapid.Bool().Draw(t, "retry given"),
 		Skip:       one(t, 12, "skip"), AtMostOnce: one(t, 6, "once"),

@@ -45,7 +45,7 @@ func draw(lines ...string) *sketch {
 			}
 			continue
 		}
-		t := jobspec.Task{Name: words[0], Method: "SHELL", Slots: 1, Timeout: time.Minute}
+		t := jobspec.Task{Name: words[0], Method: "SHELL", Slots: 1, Timeout: time.Minute, WaitBounded: true}
 		for _, w := range words[1:] {
 			d.taskWord(&t, w)
 		}

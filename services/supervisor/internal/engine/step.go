@@ -91,6 +91,13 @@ func (s *State) Deadline(reason string, now time.Time) {
 		return
 	}
 	s.JobChanged = true
+	if j := &s.Job; j.StartedAt != nil && j.Policy.PendingUntil != nil && !j.Stopping { // whoever started it did not know of the bound
+		s.PolicyChanged, j.Policy.PendingUntil = true, nil
+		if j.DeadlineAt = j.timeout(*j.StartedAt); j.DeadlineAt == nil || j.DeadlineAt.After(now) {
+			s.run(now)
+			return
+		}
+	}
 	if s.Job.Stopping {
 		s.Job.DeadlineAt = nil
 		s.Job.Policy.Ending, s.PolicyChanged = false, true
@@ -107,7 +114,7 @@ func (s *State) Deadline(reason string, now time.Time) {
 
 // late says that the run has not started in time.
 func (j *Job) late(now time.Time) bool {
-	return j.Policy.PendingUntil != nil && !j.Policy.PendingUntil.After(now)
+	return j.StartedAt == nil && j.Policy.PendingUntil != nil && !j.Policy.PendingUntil.After(now)
 }
 
 func (j *Job) tooLong(reason string, now time.Time) string {
