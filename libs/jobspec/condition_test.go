@@ -250,7 +250,7 @@ func TestConditionErrorsHoldNoValues(t *testing.T) {
 func FuzzCondition(f *testing.F) {
 	for _, text := range []string{
 		"params.x == 'a'", "tasks.build.exit_code in [1, 2]", "has(params.x) && params.x.matches('a+')", "vars.l.exists(x, x == 'a')", "job.id", "true ? false : true",
-		"params.l.map(x, x + x).filter(y, y != '')", "[", "'", "\"\\u0041\"", "1 +", "timestamp('2020-01-01T00:00:00Z').getFullYear() > 1", "params[params.x]", "tasks.all(t, tasks[t].state == '')", "jobspec.celTask{exit_code: 1}.exit_code == 1", "\u00e9 == 1",
+		"params.l.map(x, x + x).filter(y, y != '')", "[", "'", "\"\\u0041\"", "1 +", "timestamp('2020-01-01T00:00:00Z').getFullYear() > 1", "params[params.x]", "tasks.all(t, tasks[t].state == '')", "condition.celTask{exit_code: 1}.exit_code == 1", "\u00e9 == 1",
 	} {
 		f.Add(text, "v")
 	}

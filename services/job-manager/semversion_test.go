@@ -10,18 +10,19 @@ import (
 
 func TestAVersionHasOneName(t *testing.T) {
 	c := newColony(t)
-	first := c.upload(job("j", "sem_version: \"1.0\"\n"))
+	plugin := func(more string) string { return job("io.acme.j", "public_plugin: true\n"+more) } // whose releases are fixed
+	first := c.upload(plugin("sem_version: \"1.0\"\n"))
 	if first.GetSemVersion() != "1.0.0" {
 		t.Errorf("%q", first.GetSemVersion())
 	}
 	for _, same := range []string{"1.0.0", "1", "v1.0", "1.0"} {
-		_, err := c.definitions.CreateJobDefinition(t.Context(), &jobv1.CreateJobDefinitionRequest{Yaml: job("j", "priority: 1\nsem_version: \""+same+"\"\n")})
+		_, err := c.definitions.CreateJobDefinition(t.Context(), &jobv1.CreateJobDefinitionRequest{Yaml: plugin("priority: 1\nsem_version: \"" + same + "\"\n")})
 		wantReason(t, err, "SEM_VERSION_TAKEN")
 	}
-	c.upload(job("j", "sem_version: 1.0.0-rc1\n"))
-	c.upload(job("j", "sem_version: 2\n"))
+	c.upload(plugin("sem_version: 1.0.0-rc1\n"))
+	c.upload(plugin("sem_version: 2\n"))
 	for wanted, version := range map[string]int32{"1.0": 1, "1.0.0": 1, "=1.0.0": 1, "=1": 1, "v1": 1, "1.0.0-rc1": 2, "2.0": 3, "^2": 3} {
-		if r := c.submit(&jobv1.SubmitJobRequest{JobType: "j", JobVersion: wanted}); r.GetDefinitionVersion() != version {
+		if r := c.submit(&jobv1.SubmitJobRequest{JobType: "io.acme.j", JobVersion: wanted}); r.GetDefinitionVersion() != version {
 			t.Errorf("%s: version %d, want %d", wanted, r.GetDefinitionVersion(), version)
 		}
 	}
