@@ -18,7 +18,7 @@ func TestTimeoutsOfTasksWithoutAnAnt(t *testing.T) {
 	const short = time.Second
 	loose := func(f *jobspec.Fork) { f.Wait = false }
 	timed := func(x jobspec.Task) jobspec.Task {
-		x.Timeout = short
+		x.Timeout, x.WaitBounded = short, true
 		return x
 	}
 	for name, tasks := range map[string][]jobspec.Task{
