@@ -159,23 +159,17 @@ func mark(m protoreflect.Message) (err error) {
 }
 
 func withMarks(v any) any {
-	switch x := v.(type) {
-	case int64:
-		if !fits(x) {
-			return numberMark + fmt.Sprint(x)
+	return leaves(v, func(v any) any {
+		switch x := v.(type) {
+		case int64:
+			if !fits(x) {
+				return numberMark + fmt.Sprint(x)
+			}
+		case json.Number:
+			return numberMark + x.String()
 		}
-	case json.Number:
-		return numberMark + x.String()
-	case []any:
-		for i := range x {
-			x[i] = withMarks(x[i])
-		}
-	case map[string]any:
-		for k := range x {
-			x[k] = withMarks(x[k])
-		}
-	}
-	return v
+		return v
+	})
 }
 
 // longDigits are from how many on a float64 may not hold all digits of a number.

@@ -122,21 +122,31 @@ func DecodeObject(raw []byte) (map[string]any, error) {
 
 // settle replaces the numbers of a value that was just read.
 func settle(v any) any {
-	switch x := v.(type) {
-	case json.Number:
-		if n, ok := Number(x); ok {
-			return n
+	return leaves(v, func(v any) any {
+		if x, ok := v.(json.Number); ok {
+			if n, ok := Number(x); ok {
+				return n
+			}
 		}
+		return v
+	})
+}
+
+// leaves replaces what is no list and no mapping, in place.
+func leaves(v any, replace func(any) any) any {
+	switch x := v.(type) {
 	case []any:
 		for i := range x {
-			x[i] = settle(x[i])
+			x[i] = leaves(x[i], replace)
 		}
+		return x
 	case map[string]any:
 		for k := range x {
-			x[k] = settle(x[k])
+			x[k] = leaves(x[k], replace)
 		}
+		return x
 	}
-	return v
+	return replace(v)
 }
 
 // InRange reports whether Number takes all numbers of a value that Decode has read.

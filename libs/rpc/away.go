@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"syscall"
 
 	"github.com/formicary/formicary/libs/errs"
@@ -40,12 +41,10 @@ func away(err error) bool {
 		return true
 	}
 	if no, ok := errors.AsType[syscall.Errno](err); ok { // a file's error is one, too
-		switch no {
-		case syscall.EPIPE, syscall.ECONNRESET, syscall.ECONNREFUSED, syscall.ECONNABORTED, syscall.ETIMEDOUT, syscall.EHOSTUNREACH,
-			syscall.ENETUNREACH:
-			return true
-		}
-		return false
+		return slices.Contains([]syscall.Errno{
+			syscall.EPIPE, syscall.ECONNRESET, syscall.ECONNREFUSED, syscall.ECONNABORTED, syscall.ETIMEDOUT, syscall.EHOSTUNREACH,
+			syscall.ENETUNREACH,
+		}, no)
 	}
 	_, network := errors.AsType[net.Error](err)
 	return network || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)

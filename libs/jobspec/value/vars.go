@@ -10,10 +10,10 @@ import (
 	"sort"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/formicary/formicary/libs/exact"
 	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/storable"
 )
 
 // Vars are the values that templates see, by name: text, bool, int64, float64, nil, and lists and maps of those; a number
@@ -201,7 +201,7 @@ func sameNumber(i int64, f float64) bool {
 func Storable(v any) bool {
 	switch v := v.(type) {
 	case string:
-		return strings.IndexByte(v, 0) < 0 && utf8.ValidString(v)
+		return storable.Is(v)
 	case []any:
 		return !slices.ContainsFunc(v, func(item any) bool { return !Storable(item) })
 	case map[string]any:

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/formicary/formicary/libs/exact"
+	"github.com/formicary/formicary/libs/storable"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	"github.com/formicary/formicary/services/ant/internal/executor"
 )
@@ -64,12 +65,12 @@ func (a *attempt) result(end executor.End, why *stopped) *antv1.Result {
 	if len(end.Outputs) > 0 {
 		r.Outputs = make(map[string]string, len(end.Outputs))
 		for k, v := range end.Outputs {
-			r.Outputs[clean(k)] = a.text(v)
+			r.Outputs[storable.Text(k)] = a.text(v)
 		}
 	}
 	r.Body, r.BodyCut = a.text(end.Body), end.BodyCut
 	if a.work.GetSpec().GetReportStdout() && end.Body == "" { // the answer of a server is the result of an HTTP task
-		r.Body = clean(a.log.Head())
+		r.Body = storable.Text(a.log.Head())
 	}
 	if len(r.GetBody()) > maxBody { // what stands for bytes that are no text is longer than they are
 		r.Body, r.BodyCut = strings.ToValidUTF8(r.GetBody()[:shortBody], ""), true
@@ -78,13 +79,7 @@ func (a *attempt) result(end executor.End, why *stopped) *antv1.Result {
 }
 
 // text masks and cleans.
-func (a *attempt) text(s string) string { return clean(a.masks.String(s)) }
-
-// clean makes a text of a task, or of a worker, what a message and a database take: UTF-8 without NUL, U+FFFD standing for
-// the rest.
-func clean(s string) string {
-	return strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD")
-}
+func (a *attempt) text(s string) string { return storable.Text(a.masks.String(s)) }
 
 // message of a failure.
 func (a *attempt) message(summary string) string {
@@ -92,7 +87,7 @@ func (a *attempt) message(summary string) string {
 		summary = strings.ToValidUTF8(summary[:maxMessage/2], "")
 	}
 	if tail := a.log.Tail(maxMessage - len(summary) - 1); tail != "" {
-		return strings.ToValidUTF8(summary+"\n"+clean(tail), "")
+		return strings.ToValidUTF8(summary+"\n"+storable.Text(tail), "")
 	}
 	return summary
 }

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"unicode/utf8"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/genproto/googleapis/api/annotations"
@@ -19,6 +18,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/storable"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 )
@@ -138,7 +138,7 @@ func (rt *route) prepare(w http.ResponseWriter, r *http.Request) error {
 // way: a client that believes in it would submit twice.
 func checkTexts(r *http.Request) error {
 	query, _ := url.QueryUnescape(r.URL.RawQuery)
-	if !isText(r.URL.Path) || !isText(query) {
+	if !storable.Is(r.URL.Path) || !storable.Is(query) {
 		return errs.Invalid("REQUEST_MALFORMED", "the path or the query holds what is no text: want UTF-8 without NUL")
 	}
 	for _, header := range [...]string{userName, userRoles} { // they would be left out, and the caller be somebody else
@@ -146,10 +146,8 @@ func checkTexts(r *http.Request) error {
 			return errs.Invalid("USER_INVALID", "the header %s holds more than printable ASCII", header)
 		}
 	}
-	for _, key := range r.Header[idempotencyKey] {
-		if notPrintable(key) {
-			return errs.Invalid("REQUEST_MALFORMED", "the header Idempotency-Key holds more than printable ASCII; the field idempotency_key of the body takes any text")
-		}
+	if slices.ContainsFunc(r.Header[idempotencyKey], notPrintable) {
+		return errs.Invalid("REQUEST_MALFORMED", "the header Idempotency-Key holds more than printable ASCII; the field idempotency_key of the body takes any text")
 	}
 	return nil
 }
@@ -157,8 +155,6 @@ func checkTexts(r *http.Request) error {
 func notPrintable(s string) bool {
 	return strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c > '~' })
 }
-
-func isText(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
 
 // choose returns the first media type of the client's list in which a stream can be sent.
 func (rt *route) choose(accepted []string) string {

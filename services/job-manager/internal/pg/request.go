@@ -11,6 +11,7 @@ import (
 
 	"github.com/formicary/formicary/libs/outbox"
 	"github.com/formicary/formicary/libs/pgdb"
+	"github.com/formicary/formicary/libs/storable"
 	"github.com/formicary/formicary/services/job-manager/internal/notify"
 	"github.com/formicary/formicary/services/job-manager/internal/pg/db"
 	"github.com/formicary/formicary/services/job-manager/internal/request"
@@ -149,11 +150,11 @@ func recordArgs(recs []request.Record) []any {
 		column(recs, func(r record) *time.Time { return r.StartedAt }),
 		column(recs, func(r record) *time.Time { return r.EndedAt }),
 		column(recs, func(r record) *time.Time { return r.CancelRequestedAt }),
-		column(recs, func(r record) string { return storable(r.CancelReason) }),
+		column(recs, func(r record) string { return storable.Text(r.CancelReason) }),
 		column(recs, func(r record) *time.Time { return r.PauseRequestedAt }),
 		column(recs, func(r record) *time.Time { return r.ResumeAt }),
-		column(recs, func(r record) string { return storable(r.ErrorCode) }),
-		column(recs, func(r record) string { return storable(r.ErrorMessage) }),
+		column(recs, func(r record) string { return storable.Text(r.ErrorCode) }),
+		column(recs, func(r record) string { return storable.Text(r.ErrorMessage) }),
 		column(recs, func(r record) *time.Time { return r.PendingUntil }),
 	}
 }

@@ -3,11 +3,11 @@ package pg
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/formicary/formicary/libs/storable"
 	"github.com/formicary/formicary/services/job-manager/internal/pg/db"
 	"github.com/formicary/formicary/services/job-manager/internal/request"
 )
@@ -74,7 +74,7 @@ func (s *Store) AddUp(ctx context.Context) error {
 
 // Failed counts a failure of something that was tried alone, and returns how often it has failed.
 func (s *Store) Failed(ctx context.Context, kind, key, reason string) (int, error) {
-	n, err := s.q.RecordFailure(ctx, db.RecordFailureParams{Kind: kind, Key: key, Reason: storable(reason)})
+	n, err := s.q.RecordFailure(ctx, db.RecordFailureParams{Kind: kind, Key: key, Reason: storable.Text(reason)})
 	if err != nil {
 		return 0, fmt.Errorf("count a failure of %s: %w", key, err)
 	}
@@ -83,16 +83,11 @@ func (s *Store) Failed(ctx context.Context, kind, key, reason string) (int, erro
 
 // Quarantine keeps a message that cannot be handled.
 func (s *Store) Quarantine(ctx context.Context, subject string, payload []byte, delivered uint64, reason string) error {
-	err := s.q.InsertPoison(ctx, db.InsertPoisonParams{ID: uuid.New(), Subject: subject, Payload: payload, Delivered: int64(delivered), Reason: storable(reason)})
+	err := s.q.InsertPoison(ctx, db.InsertPoisonParams{ID: uuid.New(), Subject: subject, Payload: payload, Delivered: int64(delivered), Reason: storable.Text(reason)})
 	if err != nil {
 		return fmt.Errorf("keep a poisonous message: %w", err)
 	}
 	return nil
-}
-
-// storable drops from a text what PostgreSQL refuses: the reason of a failure may quote what was wrong.
-func storable(text string) string {
-	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "\uFFFD"), "\uFFFD")
 }
 
 // Depth returns how many requests are queued and how old the oldest is.

@@ -13,6 +13,7 @@ import (
 	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/outbox"
 	"github.com/formicary/formicary/libs/pgdb"
+	"github.com/formicary/formicary/libs/storable"
 	"github.com/formicary/formicary/services/supervisor/internal/approval"
 	"github.com/formicary/formicary/services/supervisor/internal/child"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
@@ -137,7 +138,7 @@ func (v *vote) cast(ctx context.Context) error {
 		return err
 	}
 	v.t.Queue(`INSERT INTO vote (execution_id, task_idx, round, voter, approve, comment, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		a.ID, a.Idx, a.Round, text(v.ballot.User), v.ballot.Approve, text(v.ballot.Comment), v.now)
+		a.ID, a.Idx, a.Round, storable.Text(v.ballot.User), v.ballot.Approve, storable.Text(v.ballot.Comment), v.now)
 	if !decided {
 		for _, r := range v.order {
 			r.events = nil

@@ -12,6 +12,7 @@ import (
 
 	"github.com/formicary/formicary/libs/outbox"
 	"github.com/formicary/formicary/libs/pgdb"
+	"github.com/formicary/formicary/libs/storable"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -318,7 +319,7 @@ func (s *Store) Releases(ctx context.Context, age time.Duration, limit int) ([]u
 func (s *Store) Explain(ctx context.Context, waits []execution.Wait, gone []string) error {
 	classes, gates, reasons := make([]string, len(waits)), make([]string, len(waits)), make([]string, len(waits))
 	for i, w := range waits {
-		classes[i], gates[i], reasons[i] = w.Class, w.Gate, text(w.Reason)
+		classes[i], gates[i], reasons[i] = w.Class, w.Gate, storable.Text(w.Reason)
 	}
 	b := &pgx.Batch{}
 	if len(waits) > 0 {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/pgdb"
+	"github.com/formicary/formicary/libs/storable"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -144,7 +145,7 @@ func (f *effects) queueChildren(t *pgdb.Pipeline, now time.Time) error {
 	waits, cascades := make([]bool, n), make([]bool, n)
 	for i, c := range f.children {
 		ids[i], idx[i], rounds[i], kinds[i] = c.execution, int32(c.idx), int32(c.round), c.kind
-		types[i], versions[i], waits[i], cascades[i] = text(c.fork.JobType), text(c.fork.Version), c.fork.Wait, c.fork.CascadeCancel
+		types[i], versions[i], waits[i], cascades[i] = storable.Text(c.fork.JobType), storable.Text(c.fork.Version), c.fork.Wait, c.fork.CascadeCancel
 		if len(c.fork.Params) > 0 {
 			var err error
 			if params[i], err = encode(c.fork.Params); err != nil {
@@ -170,7 +171,7 @@ func (f *effects) queueNews(t *pgdb.Pipeline, now time.Time) error {
 	messages, outputs, unsubmitted, exits := make([]string, n), make([]*string, n), make([]bool, n), make([]int32, n)
 	for i, c := range f.childNews {
 		ids[i], idx[i], rounds[i], states[i] = c.execution, int32(c.idx), int32(c.round), c.state
-		outcomes[i], codes[i], messages[i] = c.outcome, text(c.code), text(c.message)
+		outcomes[i], codes[i], messages[i] = c.outcome, storable.Text(c.code), storable.Text(c.message)
 		unsubmitted[i], exits[i] = c.unsubmitted, int32(c.exit)
 		if c.request != uuid.Nil {
 			requests[i] = &f.childNews[i].request

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/formicary/formicary/libs/pgdb"
+	"github.com/formicary/formicary/libs/storable"
 )
 
 // faults are stored values that cannot be read. One of them must not keep a batch from being handled: the run goes on
@@ -30,7 +31,7 @@ func decodeInto[T any](f *faults, raw []byte, to *T, what string, id fmt.Stringe
 
 func (f *faults) add(raw []byte, err error, what string, id fmt.Stringer, idx int) {
 	f.keys = append(f.keys, fmt.Sprintf("%s %s %d", what, id, idx))
-	f.reasons, f.payloads = append(f.reasons, text(err.Error())), append(f.payloads, bytes.Clone(raw))
+	f.reasons, f.payloads = append(f.reasons, storable.Text(err.Error())), append(f.payloads, bytes.Clone(raw))
 }
 
 // queue keeps them for a person.

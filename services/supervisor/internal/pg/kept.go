@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/formicary/formicary/libs/storable"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
@@ -110,7 +111,7 @@ func (st *step) queueKept(runs []*run) {
 	var names []string
 	for _, r := range runs {
 		for _, g := range r.keeps(r.state.Need()) {
-			requests, numbers, names = append(requests, g.Request), append(numbers, int32(g.Run)), append(names, text(g.name))
+			requests, numbers, names = append(requests, g.Request), append(numbers, int32(g.Run)), append(names, storable.Text(g.name))
 		}
 	}
 	st.kept = kept{}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/formicary/formicary/libs/outbox"
 	"github.com/formicary/formicary/libs/pgdb"
+	"github.com/formicary/formicary/libs/storable"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -89,7 +90,7 @@ func queueExecutions(t *pgdb.Pipeline, runs []*execution.NewRun, inserted map[uu
 		}
 		requests[i], orgs[i], types[i], definitions[i], vars[i] = r.Request, r.Org, r.JobType, r.Definition, "{}"
 		numbers[i], priorities[i], ages[i] = int32(r.Run.Run), int32(r.Priority), r.AgeAt
-		retries[i], submitters[i] = int32(r.Retries), text(r.SubmittedBy)
+		retries[i], submitters[i] = int32(r.Retries), storable.Text(r.SubmittedBy)
 		if r.State != nil {
 			planned[i] = int32(len(r.State.Tasks) - len(r.State.New))
 		}

@@ -3,12 +3,12 @@ package pg
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/formicary/formicary/libs/jobspec/template"
+	"github.com/formicary/formicary/libs/storable"
 )
 
 // mostEnvironment is what a process takes as environment, in bytes. See jobspec.Task.Env, which leaves out what is more.
@@ -57,7 +57,7 @@ func (s *Store) OutputsOf(ctx context.Context, id uuid.UUID, names []string) (ma
 	}
 	clean := make([]string, len(names))
 	for i, name := range names {
-		clean[i] = strings.ToValidUTF8(text(name), "")
+		clean[i] = storable.Text(name)
 	}
 	b := &pgx.Batch{}
 	b.Queue(`SELECT u.name, t.state FROM unnest($2::text[]) AS u (name) JOIN task t ON t.execution_id = $1

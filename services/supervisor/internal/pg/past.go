@@ -9,6 +9,7 @@ import (
 
 	"github.com/formicary/formicary/libs/jobspec/condition"
 	"github.com/formicary/formicary/libs/jobspec/template"
+	"github.com/formicary/formicary/libs/storable"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -118,7 +119,7 @@ type pairs struct {
 }
 
 func (p *pairs) add(id uuid.UUID, name string) {
-	p.ids, p.names = append(p.ids, id), append(p.names, text(name))
+	p.ids, p.names = append(p.ids, id), append(p.names, storable.Text(name))
 }
 
 func (st *step) queueContexts(ids []uuid.UUID) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/pgdb"
+	"github.com/formicary/formicary/libs/storable"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 	"github.com/formicary/formicary/services/supervisor/internal/pg/db"
@@ -90,7 +91,7 @@ func (s *Store) noteUploads(ctx context.Context, places map[uuid.UUID]execution.
 	var keys []string
 	for uid, p := range places {
 		if p.Live {
-			given, keys = append(given, uid), append(keys, text(p.ObjectKey()))
+			given, keys = append(given, uid), append(keys, storable.Text(p.ObjectKey()))
 		}
 	}
 	if len(given) == 0 {
@@ -145,7 +146,7 @@ func (s *Store) Log(ctx context.Context, id uuid.UUID, task string, attempt int)
 // Quarantine keeps a message that can never be handled.
 func (s *Store) Quarantine(ctx context.Context, kind, key string, payload []byte, reason string) error {
 	_, err := s.pool.Exec(ctx, `INSERT INTO quarantine (kind, key, payload, reason) VALUES ($1, $2, $3, $4) ON CONFLICT (kind, key) DO NOTHING`,
-		kind, key, payload, text(reason))
+		kind, key, payload, storable.Text(reason))
 	if err != nil {
 		return fmt.Errorf("quarantine %s: %w", key, err)
 	}
@@ -158,7 +159,7 @@ func (s *Store) Failed(ctx context.Context, kind, key, reason string) (n int, er
 	err = s.pool.QueryRow(ctx, `WITH old AS (DELETE FROM failure o WHERE o.at < now() - interval '1 day' AND (o.kind, o.key) <> ($1, $2))
 		INSERT INTO failure AS f (kind, key, count, reason, at) VALUES ($1, $2, 1, $3, now())
 		ON CONFLICT (kind, key) DO UPDATE SET count = f.count + 1, reason = excluded.reason, at = excluded.at RETURNING count`,
-		kind, key, text(reason)).Scan(&n)
+		kind, key, storable.Text(reason)).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("record a failure of %s %s: %w", kind, key, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/storable"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
@@ -102,7 +103,7 @@ func (r *jobRows) add(id uuid.UUID, j *engine.Job, withPolicy bool) error {
 	}
 	r.ids, r.states, r.policies = append(r.ids, id), append(r.states, string(j.State)), append(r.policies, policy)
 	r.active, r.approvals = append(r.active, int32(j.Active)), append(r.approvals, int32(j.Approvals))
-	r.codes, r.messages, r.versions = append(r.codes, text(j.ErrorCode)), append(r.messages, text(j.ErrorMessage)), append(r.versions, j.Version)
+	r.codes, r.messages, r.versions = append(r.codes, storable.Text(j.ErrorCode)), append(r.messages, storable.Text(j.ErrorMessage)), append(r.versions, j.Version)
 	r.total, r.open = append(r.total, int32(j.TasksTotal)), append(r.open, int32(j.TasksOpen))
 	r.normal, r.running = append(r.normal, int32(j.NormalOpen)), append(r.running, int32(j.Running))
 	r.failing, r.stopping = append(r.failing, j.Failing), append(r.stopping, j.Stopping)
@@ -165,16 +166,16 @@ func (r *taskRows) add(id uuid.UUID, t *engine.Task) error {
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return fmt.Errorf("encode task %s: %w", t.Name(), err)
 	}
-	r.items, r.extras, r.errorCodes, r.reuse = append(r.items, items), append(r.extras, extra), append(r.errorCodes, text(t.ErrorCode)), append(r.reuse, t.Reuse)
+	r.items, r.extras, r.errorCodes, r.reuse = append(r.items, items), append(r.extras, extra), append(r.errorCodes, storable.Text(t.ErrorCode)), append(r.reuse, t.Reuse)
 	r.trails = append(r.trails, t.Trailing)
 	r.ids, r.idx, r.states = append(r.ids, id), append(r.idx, int32(t.Idx)), append(r.states, string(state))
 	r.waiting, r.taken = append(r.waiting, int32(t.Waiting)), append(r.taken, int32(t.Taken))
 	r.broken, r.handler = append(r.broken, t.Broken), append(r.handler, t.Handler)
 	r.attempts, r.user, r.infra = append(r.attempts, int32(t.Attempts)), append(r.user, int32(t.UserTries)), append(r.infra, int32(t.InfraTries))
 	r.ready, r.wake, r.overdue = append(r.ready, t.ReadyAt), append(r.wake, t.WakeAt), append(r.overdue, overdue(t))
-	r.codes, r.classes, r.messages = append(r.codes, int32(t.ExitCode)), append(r.classes, t.FailureClass), append(r.messages, text(t.Message))
-	r.outputs, r.results = append(r.outputs, outputs), append(r.results, text(t.Result))
-	r.gates, r.reasons = append(r.gates, t.WaitGate), append(r.reasons, text(t.WaitReason))
+	r.codes, r.classes, r.messages = append(r.codes, int32(t.ExitCode)), append(r.classes, t.FailureClass), append(r.messages, storable.Text(t.Message))
+	r.outputs, r.results = append(r.outputs, outputs), append(r.results, storable.Text(t.Result))
+	r.gates, r.reasons = append(r.gates, t.WaitGate), append(r.reasons, storable.Text(t.WaitReason))
 	r.started, r.ended = append(r.started, t.StartedAt), append(r.ended, t.EndedAt)
 	return nil
 }
@@ -251,7 +252,7 @@ func (r *newTaskRows) add(run *execution.Run, t *engine.Task) error {
 		}
 	}
 	s, class := t.Spec, t.Class()
-	r.names, r.methods, r.class = append(r.names, text(t.Name())), append(r.methods, t.Method()), append(r.class, execution.Class(run.Org, class))
+	r.names, r.methods, r.class = append(r.names, storable.Text(t.Name())), append(r.methods, t.Method()), append(r.class, execution.Class(run.Org, class))
 	r.specs, r.slots, r.control = append(r.specs, spec), append(r.slots, int32(max(class.Slots, 1))), append(r.control, int32(t.Control))
 	r.priority, r.always, r.allow = append(r.priority, int32(run.Priority)), append(r.always, s.AlwaysRun), append(r.allow, s.AllowFailure)
 	r.groups, r.item, r.values = append(r.groups, group), append(r.item, int32(t.Item)), append(r.values, value)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/formicary/formicary/libs/outbox"
 	"github.com/formicary/formicary/libs/pgdb"
+	"github.com/formicary/formicary/libs/storable"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
@@ -607,8 +608,8 @@ func (st *step) queueEnds() {
 	for i, e := range st.ends {
 		o := e.end.Outcome
 		uids[i], states[i], codes[i], classes[i] = e.a.UID, string(o.State), int32(o.ExitCode), o.FailureClass
-		messages[i], digests[i] = text(o.Message), e.end.Digest
-		keys[i], sizes[i], sums[i] = text(e.end.LogKey), e.end.LogBytes, text(e.end.LogSHA256)
+		messages[i], digests[i] = storable.Text(o.Message), e.end.Digest
+		keys[i], sizes[i], sums[i] = storable.Text(e.end.LogKey), e.end.LogBytes, storable.Text(e.end.LogSHA256)
 		if keys[i] != "" {
 			orgs[i], named = st.runs[e.a.Execution].Org, append(named, e.a.UID)
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/formicary/formicary/libs/storable"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -37,8 +38,8 @@ func Apply(ctx context.Context, store Store, results []Result) ([]execution.Verd
 		r := &results[i]
 		sum := sha256.Sum256(r.Canonical)
 		events[i] = execution.Event{Kind: execution.AttemptEnded, UID: r.UID, End: execution.End{
-			Outcome: judge(cleaned(r.Outcome)), Ant: clean(r.Ant), Digest: sum[:],
-			LogKey: key(r.LogKey), LogBytes: r.LogBytes, LogSHA256: clean(r.LogSHA256),
+			Outcome: judge(cleaned(r.Outcome)), Ant: storable.Text(r.Ant), Digest: sum[:],
+			LogKey: key(r.LogKey), LogBytes: r.LogBytes, LogSHA256: storable.Text(r.LogSHA256),
 		}}
 	}
 	return store.Step(ctx, events)
