@@ -8,6 +8,8 @@ type Decision struct {
 	Off bool `json:"off,omitempty"`
 	// Skip says that `except` holds: the task is COMPLETED at once.
 	Skip bool `json:"skip,omitempty"`
+	// AllowFailure keeps a failure of the task from failing the job.
+	AllowFailure bool `json:"allow_failure,omitempty"`
 	// Fault says why it cannot be decided: the task fails.
 	Fault string `json:"fault,omitempty"`
 	// Items of a fan-out, in order; empty for a task without.

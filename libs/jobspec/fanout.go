@@ -47,6 +47,8 @@ type Item struct {
 	Value any `json:"value"`
 	// Off says that `when` does not hold for the item: it is SKIPPED, and counts for nothing.
 	Off bool `json:"off,omitempty"`
+	// AllowFailure says that it may fail: then it counts for nothing either.
+	AllowFailure bool `json:"allow_failure,omitempty"`
 	// Class is its placement when that depends on the item; nil: that of the task.
 	Class *Class `json:"class,omitempty"`
 }
@@ -58,6 +60,7 @@ type ItemResult struct {
 	ExitCode     int               `json:"exit_code"`
 	ErrorCode    string            `json:"error_code,omitempty"`
 	ErrorMessage string            `json:"error_message,omitempty"`
+	AllowFailure bool              `json:"allow_failure,omitempty"` // its own: its failure counts for nothing
 	Outputs      map[string]string `json:"outputs,omitempty"`
 }
 

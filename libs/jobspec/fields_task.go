@@ -33,7 +33,7 @@ func taskFlow() []field {
 		{name: "artifact_ids", form: oneOrMore(aName()), doc: "Artifacts of other jobs that are downloaded.", inactive: true},
 		{name: "when", form: conditionForm(), doc: "A CEL expression, or a template that renders true: else the task is skipped and leads nowhere."},
 		{name: "except", form: conditionForm(), doc: "A CEL expression, or a template that renders true: the task counts as completed at once."},
-		{name: "allow_failure", form: aFlag(), doc: "A failure does not fail the job; on_completed follows."},
+		{name: "allow_failure", form: conditionForm(), doc: "A failure does not fail the job; on_completed follows. A switch, or a CEL expression; of a fan-out, one over the item."},
 		{name: "always_run", form: aFlag(), doc: "Runs whatever the outcome of the job: clean-up."},
 		{name: "allow_start_if_completed", form: aFlag(), doc: "Runs again in a restarted job even if it completed before."},
 		{name: "execution", form: aWord("at_least_once", "at_most_once"), doc: "Whether a lost attempt is tried again."},

@@ -89,6 +89,8 @@ type Task struct {
 	RetryGiven bool `json:"retry_given,omitempty"`
 	// AllowFailure keeps a failure from failing the job; the flow then follows on_completed.
 	AllowFailure bool `json:"allow_failure,omitempty"`
+	// AllowDecided says that AllowFailure is known only when the task is about to start; of a fan-out, maybe of each item.
+	AllowDecided bool `json:"allow_decided,omitempty"`
 	// AlwaysRun marks clean-up that runs whatever the outcome of the job.
 	AlwaysRun bool `json:"always_run,omitempty"`
 	// AllowStartIfCompleted runs it again in a restarted job even if it completed before.
@@ -204,7 +206,7 @@ func (p *Plan) start() Start {
 	waits := targeted(p.Tasks)
 	for i := range p.Tasks {
 		t := &p.Tasks[i]
-		if !startsAtOnce(t, waits) || t.PendingTimeout == 0 || t.AllowFailure || t.foresees(OutcomeTimedOut) {
+		if !startsAtOnce(t, waits) || t.PendingTimeout == 0 || t.AllowFailure || t.AllowDecided || t.foresees(OutcomeTimedOut) {
 			continue
 		}
 		if s.Pending == 0 || t.PendingTimeout < s.Pending {

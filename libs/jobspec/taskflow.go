@@ -20,8 +20,10 @@ type flowDraft struct {
 	itemNames   []string
 	itemsKnown  bool
 	matrixNames [][]any
-	// whenItem is the condition that each item is asked.
-	whenItem *source.Node
+	// whenItem and allowItem are the conditions that each item is asked; whenBlocks and allowBlocks say that blocks of the
+	// template over the item write them.
+	whenItem, allowItem     *source.Node
+	whenBlocks, allowBlocks bool
 	// resultsOf is the task whose results the fan-out is over.
 	resultsOf string
 	resultsAt *source.Node
@@ -82,7 +84,7 @@ func (r *taskFieldReader) when(n *source.Node) {
 			r.fault(n, source.CodeMissingField, "the condition is empty", "a CEL expression, or no field when")
 			return
 		}
-		r.t.task.When, r.flow.off = "false", true // what is left of a template around it
+		r.t.task.When, r.flow.off = "false", !r.flow.whenBlocks // what is left of a template around it
 		return
 	}
 	holds, known := r.holds(n, "when")
@@ -92,7 +94,7 @@ func (r *taskFieldReader) when(n *source.Node) {
 			r.t.task.When = source.QuoteName(r.written(n))
 		}
 	}
-	r.flow.off = r.t.task.When != "" && known && !holds
+	r.flow.off = r.t.task.When != "" && known && !holds && !r.flow.whenBlocks
 	switch {
 	case !r.moment.deciding || known:
 	case len(r.flow.itemNames) > 0:

@@ -82,6 +82,7 @@ func (s *State) decided(t *Task, d *jobspec.Decision, now time.Time) {
 	if d.Class != nil {
 		t.Place = d.Class
 	}
+	t.MayFail = t.MayFail || d.AllowFailure && !t.Spec.AllowFailure
 	switch {
 	case d.Fault != "":
 		s.fault(t, d.Fault, now)

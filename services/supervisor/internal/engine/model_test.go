@@ -261,7 +261,7 @@ func drawRoutes(t *rapid.T, task *jobspec.Task, i, n int) {
 }
 
 func drawDecision(t *rapid.T, task *jobspec.Task) *jobspec.Decision {
-	d := &jobspec.Decision{}
+	d := &jobspec.Decision{AllowFailure: task.AllowFailure || one(t, 6, "may fail")}
 	switch rapid.IntRange(0, 11).Draw(t, "decision") {
 	case 0:
 		d.Off = true
@@ -274,6 +274,7 @@ func drawDecision(t *rapid.T, task *jobspec.Task) *jobspec.Decision {
 		d.Items = items(task.Name, rapid.IntRange(0, 5).Draw(t, "items"))
 		for i := range d.Items {
 			d.Items[i].Off = one(t, 5, "item off")
+			d.Items[i].AllowFailure = one(t, 5, "item may fail")
 		}
 	}
 	return d

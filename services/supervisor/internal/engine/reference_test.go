@@ -58,6 +58,7 @@ type refTask struct {
 	post      bool // taken are post-processing of its failure
 	halted    bool
 	off       bool      // an item whose condition does not hold
+	mayFail   bool      // by a decision
 	postponed bool      // clean-up that runs if no other run follows
 	noMore    bool      // of a group: releases no further item
 	late      bool      // of a group: took too long
@@ -124,8 +125,11 @@ func (r *reference) edges(t *refTask) (control, data []*refTask) {
 
 // usable says that what depends on a task alone may run.
 func usable(t *refTask) bool {
-	return t.state == engine.TaskCompleted || t.state == engine.TaskFailed && t.spec.AllowFailure
+	return t.state == engine.TaskCompleted || t.state == engine.TaskFailed && allowed(t)
 }
+
+// allowed says that the failure of a task that is no item does not fail the job.
+func allowed(t *refTask) bool { return t.mayFail || t.spec.AllowFailure }
 
 // handler says that the task is post-processing of a failure, or follows one that is.
 func (r *reference) handler(t *refTask) bool {
@@ -371,6 +375,7 @@ func (r *reference) decisions() (changed bool) {
 }
 
 func (r *reference) decided(t *refTask, d *jobspec.Decision) {
+	t.mayFail = t.mayFail || d.AllowFailure
 	switch {
 	case d.Fault != "":
 		r.judge(t, "FAILED", 0, engine.ClassRejected)
@@ -401,7 +406,7 @@ func (r *reference) expand(g *refTask, items []jobspec.Item) {
 	g.made = true
 	r.set(g, engine.TaskWaiting, engine.GateItems)
 	for i := range items {
-		t := &refTask{spec: g.spec, group: g, place: i, state: engine.TaskBlocked, tries: map[string]int{}}
+		t := &refTask{spec: g.spec, group: g, place: i, state: engine.TaskBlocked, mayFail: items[i].AllowFailure, tries: map[string]int{}}
 		switch {
 		case items[i].Off:
 			t.state, t.off = engine.TaskSkipped, true
@@ -430,7 +435,9 @@ func (r *reference) groups() (changed bool) {
 			continue
 		}
 		f := g.spec.FanOut
-		lost := count(g.items, func(t *refTask) bool { return t.state == engine.TaskFailed || t.state == engine.TaskCancelled })
+		lost := count(g.items, func(t *refTask) bool {
+			return t.state == engine.TaskFailed && !t.mayFail || t.state == engine.TaskCancelled
+		})
 		if f.FailFast && !g.noMore && asked(g)-lost < f.Needed(asked(g)) {
 			r.stopItems(g)
 			return true
@@ -458,8 +465,10 @@ func (r *reference) groups() (changed bool) {
 	return changed
 }
 
-// asked is how many items there are whose condition holds.
-func asked(g *refTask) int { return count(g.items, func(t *refTask) bool { return !t.off }) }
+// asked is how many items there are that count for something.
+func asked(g *refTask) int {
+	return count(g.items, func(t *refTask) bool { return !t.off && (t.state != engine.TaskFailed || !t.mayFail) })
+}
 
 func (r *reference) stopItems(g *refTask) {
 	g.noMore = true
@@ -473,7 +482,7 @@ func (r *reference) stopItems(g *refTask) {
 
 func (r *reference) endGroup(g *refTask) {
 	good := count(g.items, func(t *refTask) bool { return t.state == engine.TaskCompleted })
-	failed := slices.IndexFunc(g.items, func(t *refTask) bool { return t.state == engine.TaskFailed })
+	failed := slices.IndexFunc(g.items, func(t *refTask) bool { return t.state == engine.TaskFailed && !t.mayFail })
 	switch {
 	case g.late:
 		r.judge(g, "TIMED_OUT", 0, engine.ClassTimeout)
@@ -649,10 +658,10 @@ func (r *reference) fail(t *refTask, outcome string, targets []string, coded boo
 	branch := coded && len(targets) > 0
 	if t.group == nil {
 		t.taken, t.post = targets, len(targets) > 0 && !branch
-		if t.spec.AllowFailure && len(targets) == 0 {
+		if allowed(t) && len(targets) == 0 {
 			t.taken = r.tasksOf(t, "COMPLETED")
 		}
-		if !t.spec.AllowFailure && !branch {
+		if !allowed(t) && !branch {
 			r.failJob(t.errorCode)
 		}
 	}

@@ -25,10 +25,10 @@ type sketch struct {
 //	dep= need=         dependencies, depends_on
 //	always allow once skip again           flags
 //	retry=N delay=D on=CODES oom=N timeouts=N infra=N total=D timeout=D grace=D     retries, retry_on, timeouts
-//	off except fault                       what is decided when it is about to start
+//	off except may fault                       what is decided when it is about to start
 //	manual sla=approve|reject|escalate     approvals
 //	fork fork=nowait await= chore          children
-//	items=N offs=PLACE,… max=N ff min=N pct=N jobs      a fan-out
+//	items=N offs=PLACE,… mays=PLACE,… max=N ff min=N pct=N jobs      a fan-out
 //	out=NAME script=TEXT                   a declared output, a script
 //
 // The line "job" has: pauses= (before this run) retry= ff hard= timeout= retries= from= reuse= total= (runs together), kept=GROUP:PLACE,… (items), and
@@ -149,6 +149,12 @@ func (d *sketch) taskWord(t *jobspec.Task, w string) {
 	case key == "offs": // after items
 		for _, place := range list {
 			decision().Items[number(place)].Off = true
+		}
+	case key == "may":
+		decision().AllowFailure = true
+	case key == "mays": // after items
+		for _, place := range list {
+			decision().Items[number(place)].AllowFailure = true
 		}
 	default:
 		d.flag(t, key, value, list)

@@ -284,7 +284,7 @@ func (st *step) queueResults(groups *refs) {
 		r.state.Results[int(groups.idx[i])] = nil
 	}
 	size := 0
-	st.t.Queue(`WITH `+itemsOf+` SELECT t.execution_id, item.group_idx, t.idx, t.item, t.state, t.exit_code, t.error_code, t.message, t.outputs
+	st.t.Queue(`WITH `+itemsOf+` SELECT t.execution_id, item.group_idx, t.idx, t.item, t.state, t.exit_code, t.error_code, t.message, coalesce((t.extra ->> 'may_fail')::bool, false), t.outputs
 		FROM item JOIN task t ON t.execution_id = item.execution_id AND t.idx BETWEEN item.first AND item.last ORDER BY t.execution_id, t.idx`,
 		groups.ids, groups.idx).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
@@ -292,7 +292,7 @@ func (st *step) queueResults(groups *refs) {
 			var group, idx int
 			var x jobspec.ItemResult
 			var outputs []byte
-			if err := rows.Scan(&id, &group, &idx, &x.Index, &x.Status, &x.ExitCode, &x.ErrorCode, &x.ErrorMessage, &outputs); err != nil {
+			if err := rows.Scan(&id, &group, &idx, &x.Index, &x.Status, &x.ExitCode, &x.ErrorCode, &x.ErrorMessage, &x.AllowFailure, &outputs); err != nil {
 				return fmt.Errorf("read item: %w", err)
 			}
 			if size += len(outputs) + len(x.ErrorMessage); size <= maxResults {

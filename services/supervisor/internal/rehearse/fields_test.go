@@ -65,6 +65,7 @@ func fields() []fieldCase {
 		{"task.when", own, ", when: 'false'", "", nil, "a:SKIPPED", "a:COMPLETED"},
 		{"task.except", own, ", except: 'true'", "", fails(1), "a:COMPLETED/0", "a:FAILED/1"},
 		{"task.allow_failure", own, ", allow_failure: true", "", fails(1), "COMPLETED", "FAILED"},
+		{"task.allow_failure", own, ", fan_out: {items: [x, y]}, allow_failure: item == 'x'", ", fan_out: {items: [x, y]}, allow_failure: item == 'y'", map[string][]rehearse.Fake{"a[0]": {{ExitCode: 1}}}, "COMPLETED after 1 in 0s: a:COMPLETED/0 a[0]:FAILED", "FAILED"},
 		{"task.always_run", "job_type: j\ntasks:\n- {task_type: a, " + aTask + "}\n- {task_type: b, " + aTask + ", depends_on: [a]@}\n", ", always_run: true", "", fails(1), "a:FAILED/1 b:COMPLETED", "a:FAILED/1 b:SKIPPED"},
 		{"task.retry", own, ", retry: 1", "", twice, "a:COMPLETED/2", "a:FAILED/1"},
 		{"task.delay_between_retries", own, ", retry: 1, delay_between_retries: 10m", ", retry: 1, delay_between_retries: 1s", twice, "in 10m", "in 0s"},

@@ -383,7 +383,7 @@ func (p *player) results(group *engine.Task) []jobspec.ItemResult {
 	out := make([]jobspec.ItemResult, 0, group.Items.Total)
 	for i := range group.Items.Total {
 		t := p.state.Tasks[group.Items.First+i]
-		r := jobspec.ItemResult{Index: i, Status: string(t.State), ExitCode: t.ExitCode, Outputs: t.Outputs}
+		r := jobspec.ItemResult{Index: i, Status: string(t.State), ExitCode: t.ExitCode, AllowFailure: t.MayFail, Outputs: t.Outputs}
 		if t.State == engine.TaskFailed {
 			r.ErrorCode, r.ErrorMessage = t.ErrorCode, t.Message
 		}
