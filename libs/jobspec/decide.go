@@ -1,6 +1,10 @@
 package jobspec
 
-import "github.com/formicary/formicary/libs/jobspec/value"
+import (
+	"time"
+
+	"github.com/formicary/formicary/libs/jobspec/value"
+)
 
 // Decision is what becomes of a task that is about to start.
 type Decision struct {
@@ -14,6 +18,8 @@ type Decision struct {
 	Fault string `json:"fault,omitempty"`
 	// Items of a fan-out, in order; empty for a task without.
 	Items []Item `json:"items,omitempty"`
+	// Wait is the time of a WAIT task.
+	Wait time.Duration `json:"wait,omitempty"`
 	// Fork and Approval are rendered with what is known now.
 	Fork     *Fork     `json:"fork,omitempty"`
 	Approval *Approval `json:"approval,omitempty"`

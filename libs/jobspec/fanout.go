@@ -2,6 +2,7 @@ package jobspec
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -49,6 +50,8 @@ type Item struct {
 	Off bool `json:"off,omitempty"`
 	// AllowFailure says that it may fail: then it counts for nothing either.
 	AllowFailure bool `json:"allow_failure,omitempty"`
+	// Wait is the time of an item of a WAIT task when that depends on the item.
+	Wait time.Duration `json:"wait,omitempty"`
 	// Class is its placement when that depends on the item; nil: that of the task.
 	Class *Class `json:"class,omitempty"`
 }

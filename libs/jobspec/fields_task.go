@@ -40,6 +40,7 @@ func taskFlow() []field {
 		{name: "fan_out", form: ref("fan_out"), doc: "Runs the task once for each item of a list."},
 		{name: "matrix", form: ref("matrix"), doc: "Runs the task once for each combination of lists."},
 		{name: "approval_policy", form: ref("approval_policy"), doc: "MANUAL: who has to agree."},
+		{name: "wait", form: aDuration(), doc: "WAIT: how long the task waits."},
 		{name: "fork_job_type", form: aText(), doc: "FORK_JOB: the job to submit."},
 		{name: "fork_job_version", form: aName(), doc: "FORK_JOB: its version, or a range such as ^1.2."},
 		{name: "job_version", form: aName(), doc: "Another name of fork_job_version."},

@@ -26,7 +26,7 @@ func (d *Definition) Decide(name string, vars value.Vars, facts condition.Facts)
 	if err != nil {
 		return nil, err
 	}
-	out := &Decision{Off: t.flow.off, Skip: t.task.Skip, AllowFailure: t.task.AllowFailure, Fork: t.task.Fork, Approval: t.task.Approval}
+	out := &Decision{Off: t.flow.off, Skip: t.task.Skip, AllowFailure: t.task.AllowFailure, Wait: t.task.Wait, Fork: t.task.Fork, Approval: t.task.Approval}
 	if out.Off || out.Skip {
 		return out, nil
 	}

@@ -19,7 +19,7 @@ func (r *taskFieldReader) allowFailure(n *source.Node) {
 	case !r.moment.deciding:
 		r.flow.late, r.t.task.AllowDecided = true, true
 	case len(r.flow.itemNames) > 0:
-		r.flow.allowItem = n // each item is asked
+		r.flow.ask.allow = n // each item is asked
 	default:
 		r.fault(n, source.CodeUndefinedVariable, "allow_failure depends on what is not known when the task starts", "")
 	}
@@ -93,7 +93,7 @@ const maxItemText = 4 << 20
 func (s *section) askItems(t *taskDraft, items []Item) error {
 	f := &t.flow
 	blocks := f.whenBlocks || f.allowBlocks
-	if f.whenItem == nil && f.allowItem == nil && !blocks {
+	if f.ask == (itemFieldsOf{}) && !blocks {
 		return nil
 	}
 	if blocks && len(items)*len(s.p.Text) > maxItemText {
@@ -103,23 +103,35 @@ func (s *section) askItems(t *taskDraft, items []Item) error {
 		return err
 	}
 	for i := range items {
-		at, when, allow := s, f.whenItem, f.allowItem
+		at, ask := s, f.ask
 		own := s.itemVars(items[i].Value, i)
 		if blocks {
 			var err error
 			if at, err = s.forItem(t.task.Name, own); err != nil {
 				return err
 			}
-			when = at.node.Get("when")
-			if f.allowBlocks || allow != nil {
-				allow = at.node.Get("allow_failure")
-			}
+			ask = at.again(ask, f)
 		}
-		if err := at.askItem(t, &items[i], own, when, allow); err != nil {
+		if err := at.askItem(t, &items[i], own, ask); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// itemFieldsOf are the fields that each item is asked; nil: it is not.
+type itemFieldsOf struct{ when, allow, wait *source.Node }
+
+// again are the same fields in the section of an item, and those that blocks of the template write.
+func (s *section) again(ask itemFieldsOf, f *flowDraft) itemFieldsOf {
+	own := itemFieldsOf{when: s.node.Get("when")}
+	if f.allowBlocks || ask.allow != nil {
+		own.allow = s.node.Get("allow_failure")
+	}
+	if ask.wait != nil {
+		own.wait = s.node.Get("wait")
+	}
+	return own
 }
 
 // forItem is the section as the template writes it for an item.
@@ -127,18 +139,20 @@ func (s *section) forItem(name string, own value.Vars) (*section, error) {
 	return s.def.deciding(name, value.Merged(s.m.Scope.Vars, own), s.moment.facts)
 }
 
-func (s *section) askItem(t *taskDraft, item *Item, own value.Vars, when, allow *source.Node) error {
+func (s *section) askItem(t *taskDraft, item *Item, own value.Vars, ask itemFieldsOf) error {
 	s.reader.items = t.flow.itemNames
 	s.m.Scope.Task, s.m.Scope.TaskType, s.m.Scope.Item = t.task.Spec.Variables, t.task.Name, own
 	defer s.end()
-	known := true
-	if when != nil {
-		var holds bool
-		holds, known = s.holds(when, "when")
+	holds, known := true, true
+	if ask.when != nil {
+		holds, known = s.holds(ask.when, "when")
 		item.Off = !holds
 	}
-	if allow != nil && known && !item.Off {
-		item.AllowFailure, known = s.allows(allow)
+	if ask.allow != nil && known && holds {
+		item.AllowFailure, known = s.allows(ask.allow)
+	}
+	if ask.wait != nil && known && holds {
+		item.Wait, known = s.timeToWait(ask.wait)
 	}
 	if !known {
 		s.fault(s.node, source.CodeUndefinedVariable, "a condition depends on what is not known when the task starts", "")

@@ -118,6 +118,8 @@ type Task struct {
 	FanOut *FanOut `json:"fan_out,omitempty"`
 	// Fork is the job that FORK_JOB submits; of a task with FanOut each item does. Complete only after Decide.
 	Fork *Fork `json:"fork,omitempty"`
+	// Wait is how long a task of the method WAIT waits; 0: known only when it is about to start.
+	Wait time.Duration `json:"wait,omitempty"`
 	// AwaitForkedTasks are the FORK_JOB tasks whose jobs AWAIT_FORKED_JOB waits for.
 	AwaitForkedTasks []string `json:"await_forked_tasks,omitempty"`
 	// Approval is the policy of MANUAL, and of the action WAIT_FOR_APPROVAL (nil there: the defaults of Approval).

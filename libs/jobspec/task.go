@@ -76,6 +76,7 @@ func (r *reader) tasks(d *draft, root *source.Node) {
 		d.settled = d.settled && t.settled
 		d.plan.Tasks = append(d.plan.Tasks, t.task)
 		r.restarts(root, n, &t.task)
+		r.checkWait(&d.plan, root, n, &t.task)
 	}
 }
 

@@ -20,9 +20,9 @@ type flowDraft struct {
 	itemNames   []string
 	itemsKnown  bool
 	matrixNames [][]any
-	// whenItem and allowItem are the conditions that each item is asked; whenBlocks and allowBlocks say that blocks of the
-	// template over the item write them.
-	whenItem, allowItem     *source.Node
+	// ask is what each item is asked; whenBlocks and allowBlocks say that blocks of the template over the item write the
+	// conditions.
+	ask                     itemFieldsOf
 	whenBlocks, allowBlocks bool
 	// resultsOf is the task whose results the fan-out is over.
 	resultsOf string
@@ -65,6 +65,8 @@ func (r *taskFieldReader) flowField(p *source.Pair) bool {
 		r.decisive(n) // read together by fanOut
 	case "approval_policy":
 		r.decidedBy(func() { r.approval(n, p) })
+	case "wait":
+		r.decidedBy(func() { r.wait(n) })
 	case "retry_on":
 		r.retryOn(n)
 	case "outputs":
@@ -98,7 +100,7 @@ func (r *taskFieldReader) when(n *source.Node) {
 	switch {
 	case !r.moment.deciding || known:
 	case len(r.flow.itemNames) > 0:
-		r.flow.whenItem = n // each item is asked
+		r.flow.ask.when = n // each item is asked
 	default:
 		r.fault(n, source.CodeUndefinedVariable, "the condition depends on what is not known when the task starts", "")
 	}
@@ -230,6 +232,10 @@ func (r *taskFieldReader) checkOwnMethod(n, at *source.Node) {
 		if len(t.AwaitForkedTasks) == 0 && !r.flow.awaitsUnknown {
 			r.fault(at, source.CodeMissingField, "the field await_forked_tasks is missing", "names of FORK_JOB tasks")
 		}
+	case MethodWait:
+		if !given(n.Get("wait")) {
+			r.fault(at, source.CodeMissingField, "the field wait is missing", "how long it waits, such as 10m")
+		}
 	case MethodMessaging:
 		if n.Get("messaging_request_queue") == nil {
 			r.fault(at, source.CodeMissingField, "the field messaging_request_queue is missing", "the subject that the request is sent to")
@@ -248,6 +254,7 @@ func (r *taskFieldReader) checkForeign(n *source.Node) {
 		return
 	}
 	for _, of := range [...]struct{ field, method string }{
+		{"wait", MethodWait},
 		{"fork_job_type", MethodForkJob},
 		{"sub_workflow", MethodForkJob},
 		{"await_forked_tasks", MethodAwaitForkedJob},

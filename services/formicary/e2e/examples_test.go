@@ -64,6 +64,7 @@ func stories(service string) []story {
 		{example: "infra-provision", want: done},
 		{example: "infra-machine", params: map[string]any{"size": "large"}, want: done},
 		{example: "infra-wait-for-service", want: done},
+		{example: "infra-cool-down", want: done, tasks: map[string]string{"cool-down": done, "stop": done}},
 		{example: "infra-maintenance-pause", want: done, tasks: map[string]string{"patch": done}},
 		{example: "infra-rolling-update", want: "FAILED", code: "ERR_TASK_EXECUTE", tasks: map[string]string{"update": "FAILED", "roll-back": done, "announce": "SKIPPED"}},
 		{example: "infra-rolling-update", params: map[string]any{"broken": ""}, want: done, tasks: map[string]string{"announce": done}},

@@ -99,6 +99,9 @@ func fields() []fieldCase {
 		{"fan_out.item_var", "job_type: j\ntasks:\n- {task_type: a, " + aTask + ", fan_out: {items: [x]@}, on_completed: b}\n- {task_type: b, " + aTask + ", when: vars.r_0_status == 'COMPLETED'}\n", ", item_var: r", ", item_var: s", nil, "a:COMPLETED/0 a[0]:COMPLETED/1 b:COMPLETED", "a:COMPLETED/0 a[0]:COMPLETED/1 b:SKIPPED"},
 		{"fan_out.fork_job_type", "job_type: j\ntasks:\n- {task_type: a, fan_out: {items: [x], fork_job_type: @}}\n", "k", "l", nil, "forks k", "forks l"},
 
+		{"task.wait", "job_type: j\ntasks:\n- {task_type: a, method: WAIT, wait: @}\n", "20m", "10m", nil, "in 20m", "in 10m"},
+		{"task.wait", "job_type: j\ntasks:\n- {task_type: b, " + aTask + ", on_completed: a}\n- {task_type: a, method: WAIT, wait: '@'}\n", "{{.x}}m", "10m", map[string][]rehearse.Fake{"b": {{Outputs: map[string]string{"x": "30"}}}}, "in 30m", "in 10m"},
+		{"task.wait", "job_type: j\ntasks:\n- {task_type: a, method: WAIT, wait: '@', fan_out: {items: [20, 40], max_parallel: 1}}\n", "{{.item}}m", "10m", nil, "in 1h0m", "in 20m"},
 		{"task.fork_job_type", "job_type: j\ntasks:\n- {task_type: a, method: FORK_JOB, fork_job_type: @}\n", "k", "l", nil, "forks k", "forks l"},
 		{"task.sub_workflow", "job_type: j\ntasks:\n- {task_type: a, method: FORK_JOB, fork_job_type: k@}\n", ", sub_workflow: {wait_for_completion: true}", "", map[string][]rehearse.Fake{failed: {{Child: "FAILED"}}}, "FAILED", "COMPLETED"},
 		{"sub_workflow.wait_for_completion", "job_type: j\ntasks:\n- {task_type: a, method: FORK_JOB, fork_job_type: k, sub_workflow: {wait_for_completion: @}}\n", "true", "false", map[string][]rehearse.Fake{failed: {{Child: "FAILED"}}}, "FAILED", "COMPLETED"},

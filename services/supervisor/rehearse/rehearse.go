@@ -333,6 +333,9 @@ func (p *player) pass() bool {
 		return false
 	}
 	p.now = later(p.now, *at)
+	if t := p.state.Tasks[idx]; t.Method() == jobspec.MethodWait {
+		p.say("%s has waited", t.Name())
+	}
 	p.state.Wake(idx, p.now)
 	return true
 }

@@ -162,7 +162,7 @@ func (p *planned) list(plan *jobspec.Plan) {
 // placement says whether an ant could take the task now.
 func (p *planned) placement(t *jobspec.Task) string {
 	switch t.Method {
-	case jobspec.MethodManual, jobspec.MethodForkJob, jobspec.MethodAwaitForkedJob, jobspec.MethodExpireArtifacts:
+	case jobspec.MethodManual, jobspec.MethodForkJob, jobspec.MethodAwaitForkedJob, jobspec.MethodExpireArtifacts, jobspec.MethodWait:
 		return "needs no ant"
 	}
 	if p.Server != "" {

@@ -100,7 +100,7 @@ func (s *State) decided(t *Task, d *jobspec.Decision, now time.Time) {
 		if d.Approval != nil {
 			t.Approval = d.Approval
 		}
-		t.Variables = d.Variables
+		t.Variables, t.Wait = d.Variables, d.Wait
 		s.launch(t, now)
 	}
 }

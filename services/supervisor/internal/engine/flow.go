@@ -114,6 +114,8 @@ func (s *State) launch(t *Task, now time.Time) {
 		s.ask(t, now)
 	case jobspec.MethodForkJob:
 		s.fork(t, now)
+	case jobspec.MethodWait:
+		s.wait(t, now)
 	case jobspec.MethodExpireArtifacts:
 		s.chore(t, now)
 	case jobspec.MethodAwaitForkedJob:

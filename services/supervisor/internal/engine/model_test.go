@@ -209,6 +209,11 @@ func drawKind(t *rapid.T, p *jobspec.Plan, task *jobspec.Task) {
 		}
 	case 7:
 		task.Method = jobspec.MethodExpireArtifacts
+	case 8:
+		task.Method, task.Wait = jobspec.MethodWait, time.Minute
+		if rapid.Bool().Draw(t, "waits") {
+			task.FanOut = fan()
+		}
 	}
 	if !jobspec.NeedsAnt(task.Method) && rapid.Bool().Draw(t, "no timeout") {
 		task.Timeout = 0

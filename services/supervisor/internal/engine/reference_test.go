@@ -59,6 +59,7 @@ type refTask struct {
 	halted    bool
 	off       bool      // an item whose condition does not hold
 	mayFail   bool      // by a decision
+	waiting   bool      // its own time passes
 	postponed bool      // clean-up that runs if no other run follows
 	noMore    bool      // of a group: releases no further item
 	late      bool      // of a group: took too long
@@ -158,7 +159,7 @@ func (r *reference) mayStart(t *refTask) bool {
 }
 
 func (r *reference) set(t *refTask, state engine.TaskState, gate string) {
-	t.state, t.gate, t.wakes = state, gate, false
+	t.state, t.gate, t.wakes, t.waiting = state, gate, false, false
 }
 
 // settle repeats the rules until nothing changes.
@@ -332,6 +333,11 @@ func (r *reference) launch(t *refTask) {
 		t.since = r.now
 	case jobspec.MethodAwaitForkedJob:
 		t.asking = true
+	case jobspec.MethodWait:
+		r.begin(t)
+		t.round++
+		r.set(t, engine.TaskWaiting, engine.GateSchedule)
+		t.wakes, t.waiting = true, true
 	default:
 		r.set(t, engine.TaskReady, "")
 	}
@@ -942,6 +948,8 @@ func (r *reference) voted(t *refTask, approve bool) {
 
 func (r *reference) wake(t *refTask) {
 	switch {
+	case t.waiting:
+		r.judge(t, "COMPLETED", 0, "")
 	case t.gate != engine.GateApproval:
 		r.start(t)
 	case t.spec.Approval.TimeoutAction == jobspec.AutoApprove:

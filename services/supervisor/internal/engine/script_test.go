@@ -28,6 +28,7 @@ type sketch struct {
 //	off except may fault                       what is decided when it is about to start
 //	manual sla=approve|reject|escalate     approvals
 //	fork fork=nowait await= chore          children
+//	wait=D                                 a task that waits
 //	items=N offs=PLACE,… mays=PLACE,… max=N ff min=N pct=N jobs      a fan-out
 //	out=NAME script=TEXT                   a declared output, a script
 //
@@ -229,6 +230,8 @@ func (d *sketch) flag(t *jobspec.Task, key, value string, list []string) {
 		t.Fork = &jobspec.Fork{JobType: "child", Wait: value != "nowait", Outputs: []jobspec.OutputName{{Name: "out", As: "mapped"}}}
 	case "await":
 		t.Method, t.AwaitForkedTasks = jobspec.MethodAwaitForkedJob, list
+	case "wait":
+		t.Method, t.Timeout, t.Wait = jobspec.MethodWait, 0, span(value)
 	case "chore":
 		t.Method = jobspec.MethodExpireArtifacts
 	case "jobs":
