@@ -16,7 +16,7 @@ func TestNoTableGrows(t *testing.T) {
 		Bounded: map[string]string{
 			"ant":    "the ants of the colony",
 			"hold":   "deleted when its attempt ends",
-			"hunger": "one row",
+			"slot_wait": "one row",
 		},
 	})
 }

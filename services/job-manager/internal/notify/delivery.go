@@ -38,7 +38,7 @@ type Delivery struct {
 	CreatedAt time.Time
 	// NextAt is when it is tried next, SettledAt when it was SENT or FAILED.
 	NextAt    time.Time
-	SettledAt *time.Time
+	EndedAt *time.Time
 	// Broken says why the row cannot be read.
 	Broken error
 }
