@@ -10,16 +10,16 @@ import (
 type reachability struct {
 	beat func() // is called when they reach it again
 
-	mu    sync.Mutex
-	since time.Time // when they no longer reached it; zero while they do
-	why   string
-	reported  bool
+	mu       sync.Mutex
+	since    time.Time // when they no longer reached it; zero while they do
+	why      string
+	reported bool
 }
 
 const (
 	// deafAfter keeps a restart of NATS, which every ant notices, from taking all ants away.
 	unreachableAfter = 5 * time.Second
-	longWhy   = 300
+	longWhy          = 300
 )
 
 // report is given what the consumer of doorbells says.

@@ -14,8 +14,8 @@ func TestNoTableGrows(t *testing.T) {
 	plantest.Run(t, testkit.Pool(t, "resource", resourcemanager.Migrate), plantest.Case{
 		Folders: []string{"internal/pg", "internal/pg/db"},
 		Bounded: map[string]string{
-			"ant":    "the ants of the colony",
-			"hold":   "deleted when its attempt ends",
+			"ant":       "the ants of the colony",
+			"hold":      "deleted when its attempt ends",
 			"slot_wait": "one row",
 		},
 	})

@@ -86,14 +86,14 @@ type Deps struct {
 
 // Service is one replica.
 type Service struct {
-	conf      Config
-	deps      Deps
-	store     *pg.Store
-	hints     *events.Hints
-	doorbells *doorbell.Keeper
-	reservations      *reserve.Batcher
-	beats     *beat.Batcher
-	sweeper   *sweep.Sweeper
+	conf         Config
+	deps         Deps
+	store        *pg.Store
+	hints        *events.Hints
+	doorbells    *doorbell.Keeper
+	reservations *reserve.Batcher
+	beats        *beat.Batcher
+	sweeper      *sweep.Sweeper
 }
 
 // New returns a replica that does nothing before Run.

@@ -71,12 +71,12 @@ type Execution struct {
 	grace *time.Duration // of the stop that was asked for, the shortest
 
 	// State of the conversation, of the goroutine in Wait only.
-	worker  string // that has accepted
-	assigned   bool
-	away    bool
-	stopped bool
-	warned  bool // that nobody accepts
-	due     time.Time
+	worker   string // that has accepted
+	assigned bool
+	away     bool
+	stopped  bool
+	warned   bool // that nobody accepts
+	due      time.Time
 }
 
 type event struct {

@@ -25,18 +25,18 @@ const outputFileLimit = 2 * output.Limit
 
 // session is one attempt.
 type session struct {
-	e       *Executor
-	task    executor.Task
-	out     io.Writer
-	outputs output.Set
-	scanner *output.Scanner
-	workspace   *workspace
-	cage    cage
-	limits  limits
-	dir     string
-	env     []string
-	failed  *executor.End // it could not be started
-	empty   bool          // nothing is left of it
+	e         *Executor
+	task      executor.Task
+	out       io.Writer
+	outputs   output.Set
+	scanner   *output.Scanner
+	workspace *workspace
+	cage      cage
+	limits    limits
+	dir       string
+	env       []string
+	failed    *executor.End // it could not be started
+	empty     bool          // nothing is left of it
 
 	mu      sync.Mutex
 	shell   *child

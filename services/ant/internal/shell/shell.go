@@ -52,13 +52,13 @@ type Options struct {
 
 // Executor runs scripts.
 type Executor struct {
-	opts      Options
-	workspaces    workspaces
-	groups    *cgroups
-	null      *os.File
-	caged     bool // attempts get a control group
-	subreaper bool // orphans of attempts become children of this process
-	buffers   sync.Pool
+	opts       Options
+	workspaces workspaces
+	groups     *cgroups
+	null       *os.File
+	caged      bool // attempts get a control group
+	subreaper  bool // orphans of attempts become children of this process
+	buffers    sync.Pool
 }
 
 // New returns an executor. Recover must be called before the first task.

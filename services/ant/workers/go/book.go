@@ -33,7 +33,7 @@ const remembered = 1000
 type job struct {
 	cancel context.CancelFunc
 	reply  *wire.Message // how it ended; nil while it runs
-	send    func(*wire.Message)
+	send   func(*wire.Message)
 }
 
 // book is what the worker knows of attempts. It speaks through the function that came with the last message about each.

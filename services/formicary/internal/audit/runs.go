@@ -15,7 +15,7 @@ type request struct {
 	id, org, state string
 	run            int
 	terminal       bool
-	quiet        bool // nothing has changed for longer than events take
+	quiet          bool // nothing has changed for longer than events take
 }
 
 // execution is what supervisor says of a run.
@@ -23,7 +23,7 @@ type execution struct {
 	request, org, state string
 	run                 int
 	terminal            bool
-	quiet             bool
+	quiet               bool
 }
 
 // Each statement reads a page by key, so that no size of the history takes one of them over its time.

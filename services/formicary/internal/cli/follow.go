@@ -22,11 +22,11 @@ type follower struct {
 	// logs streams the output of tasks; nil streams nothing.
 	logs *streamer
 
-	printed   map[string]string // what was said last, by task; "" is the request itself
-	change time.Time         // of the last change
-	reason string            // why it waits, as said last
-	calls  int               // streams that failed in a row
-	run    int32             // the newest that was heard of
+	printed map[string]string // what was said last, by task; "" is the request itself
+	change  time.Time         // of the last change
+	reason  string            // why it waits, as said last
+	calls   int               // streams that failed in a row
+	run     int32             // the newest that was heard of
 }
 
 const (

@@ -92,9 +92,9 @@ type launching struct {
 	until       time.Time
 	each        time.Duration
 
-	mu    sync.Mutex
+	mu      sync.Mutex
 	started []bool // of each record
-	bytes int
+	bytes   int
 	// busy counts the runs of a definition that are being rendered, quick has those that did not take long.
 	busy  map[uuid.UUID]int
 	quick map[uuid.UUID]bool

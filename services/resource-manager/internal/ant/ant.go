@@ -65,7 +65,7 @@ type Ant struct {
 	LeaseUntil    time.Time
 	Braked        bool
 	OfflineAt     *time.Time
-	Unreachable          string // why it does not hear of work, by its own word
+	Unreachable   string // why it does not hear of work, by its own word
 	Heard         int64  // claims of its process that were answered
 	Doubt         Doubt
 }
@@ -108,12 +108,12 @@ func ofWorker(methods []string) bool {
 
 // Pulse is what an ant says in a beat.
 type Pulse struct {
-	Session    uuid.UUID
-	Generation int64 // of the session; 0 when it does not say
-	Unhealthy  []string
-	Draining   bool
-	Unreachable       string
-	Heard      int64
+	Session     uuid.UUID
+	Generation  int64 // of the session; 0 when it does not say
+	Unhealthy   []string
+	Draining    bool
+	Unreachable string
+	Heard       int64
 }
 
 // Beat keeps the lease. A late beat brings an OFFLINE ant back: nobody took its session.

@@ -14,7 +14,7 @@ import (
 type Reservation struct {
 	resourcev1.UnsafeReservationServiceServer
 	batcher *reserve.Batcher
-	ants Ants
+	ants    Ants
 }
 
 // NewReservation returns the service.

@@ -72,11 +72,11 @@ type pass struct {
 	out      *reserve.Outcome
 	hold     time.Duration
 
-	classes []*class               // in the order of their first asks
-	existing   map[uuid.UUID]existing    // the holds that exist
-	chosen  map[int]bool           // asks that an ant was chosen for
-	placed  map[int]reserve.Answer // told to out only when the holds are committed
-	left    []int                  // asks that may be placed in a further pass
+	classes  []*class               // in the order of their first asks
+	existing map[uuid.UUID]existing // the holds that exist
+	chosen   map[int]bool           // asks that an ant was chosen for
+	placed   map[int]reserve.Answer // told to out only when the holds are committed
+	left     []int                  // asks that may be placed in a further pass
 }
 
 // existing is a hold that an ask has already. When its ant is gone the ask is placed anew.

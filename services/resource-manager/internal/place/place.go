@@ -16,13 +16,13 @@ import (
 
 // Kind is what ants that cannot be told apart offer.
 type Kind struct {
-	Draining  bool
-	Unreachable      bool // it does not hear of work
-	Avoided   bool // it left too many attempts unclaimed, and is not tried now
-	Methods   []string
-	Unhealthy []string // methods
-	Tags      []string
-	Slots     int
+	Draining    bool
+	Unreachable bool // it does not hear of work
+	Avoided     bool // it left too many attempts unclaimed, and is not tried now
+	Methods     []string
+	Unhealthy   []string // methods
+	Tags        []string
+	Slots       int
 }
 
 // Takes says whether ants of the kind take work like the ask, be it that they have slots free or not.

@@ -47,7 +47,9 @@ type fixture struct {
 	shown map[string]bool
 }
 
-func newFixture(ants []ant) *fixture { return &fixture{place.NewBoard(), slices.Clone(ants), map[string]bool{}} }
+func newFixture(ants []ant) *fixture {
+	return &fixture{place.NewBoard(), slices.Clone(ants), map[string]bool{}}
+}
 
 func (d *fixture) place(k placement.Class) place.Answer {
 	k.Slots = max(k.Slots, 1)

@@ -53,7 +53,7 @@ type Sweeper struct {
 	conf     Config
 	store    Store
 	attempts executionv1.ExecutionStateServiceClient
-	listener     Listener
+	listener Listener
 	log      *slog.Logger
 
 	expired   time.Time // when leases were last looked at and all went well, else when the first look began
