@@ -50,7 +50,8 @@ func (r *reader) checkWait(plan *Plan, root, n *source.Node, t *Task) {
 		most time.Duration
 		in   *source.Node
 	}{{"task", t.Timeout, n}, {"task", t.TotalTimeout, n}, {"job", plan.Timeout, root}, {"job", plan.TotalTimeout, root}} {
-		if bound.most > 0 && t.Wait >= bound.most && !(r.checking && (templated(bound.in.Get("timeout")) || templated(bound.in.Get("timeouts")))) {
+		known := !r.checking || !templated(bound.in.Get("timeout")) && !templated(bound.in.Get("timeouts"))
+		if known && bound.most > 0 && t.Wait >= bound.most {
 			r.fault(at, source.CodeConflict, fmt.Sprintf("the task waits %s, and the timeout of the %s is %s", t.Wait, bound.of, bound.most), "a shorter wait, or a longer timeout of the "+bound.of)
 			return
 		}
