@@ -37,7 +37,7 @@ func (m *Manager) Adopt(ctx context.Context) (uids []string) {
 				m.postponed(ctx, w)
 				continue
 			}
-			m.take(ctx, w)
+			m.accept(ctx, w)
 			answered = append(answered, w.GetUid())
 			if w.GetRefused() == "" {
 				uids = append(uids, w.GetUid())

@@ -72,7 +72,7 @@ func (m *Manager) claim(ctx context.Context, bells []bell) {
 	var later map[string]bool
 	if len(uids) > 0 { // else an earlier claim named them all
 		var err error
-		if later, err = m.ask(ctx, uids); err != nil {
+		if later, err = m.claimUIDs(ctx, uids); err != nil {
 			if half := len(bells) / 2; half > 0 && ctx.Err() == nil && together(err) {
 				m.deps.Log.Warn("claim failed; its halves are tried", "attempts", len(uids), "error", err)
 				m.claim(ctx, bells[:half])
@@ -104,8 +104,8 @@ func together(err error) bool {
 	return errs.CodeOf(err) == errs.CodeExhausted || status.Code(err) == codes.Internal
 }
 
-// ask claims attempts, starts those that it gets and returns those that are to be asked for again.
-func (m *Manager) ask(ctx context.Context, uids []string) (later map[string]bool, err error) {
+// claimUIDs claims attempts, starts those that it gets and returns those that are to be asked for again.
+func (m *Manager) claimUIDs(ctx context.Context, uids []string) (later map[string]bool, err error) {
 	m.mu.Lock()
 	session := m.session
 	m.mu.Unlock()
@@ -123,7 +123,7 @@ func (m *Manager) ask(ctx context.Context, uids []string) (later map[string]bool
 			later[w.GetUid()] = true
 			continue
 		}
-		m.take(ctx, w)
+		m.accept(ctx, w)
 	}
 	return later, nil
 }
@@ -163,7 +163,7 @@ func (m *Manager) wanted(msgs []jetstream.Msg) (bells []bell) {
 	return bells
 }
 
-func (m *Manager) take(ctx context.Context, w *antv1.Work) {
+func (m *Manager) accept(ctx context.Context, w *antv1.Work) {
 	if w.GetRefused() != "" {
 		m.metrics.claims.Add(ctx, 1, claimRefused)
 		m.deps.Log.Debug("claim refused", "attempt", w.GetUid(), "reason", w.GetRefused())
