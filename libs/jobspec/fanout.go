@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"github.com/formicary/formicary/libs/jobspec/value"
+	"github.com/formicary/formicary/libs/placement"
 )
 
 // FanOut makes one task run once for each of a list of items.
@@ -48,7 +49,7 @@ type Item struct {
 	// Off says that `when` does not hold for the item: it is SKIPPED, and counts for nothing.
 	Off bool `json:"off,omitempty"`
 	// Class is its placement when that depends on the item; nil: that of the task.
-	Class *Class `json:"class,omitempty"`
+	Class *placement.Class `json:"class,omitempty"`
 }
 
 // ItemResult is how an item ended: one entry of the list in {task}_results.

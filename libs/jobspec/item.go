@@ -10,6 +10,7 @@ import (
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
+	"github.com/formicary/formicary/libs/placement"
 )
 
 // EnvItemIndex is the environment variable that holds the number of the item.
@@ -235,7 +236,7 @@ func plainChar(c rune) rune {
 }
 
 // classOf reads the fields that decide the placement, for one item.
-func (s *section) classOf(t *taskDraft, val any, index int) (*Class, error) {
+func (s *section) classOf(t *taskDraft, val any, index int) (*placement.Class, error) {
 	own := &taskDraft{task: Task{Method: t.task.Method, Tags: t.task.Tags, Slots: t.task.Slots}, methodKnown: true}
 	fields := taskFieldReader{reader: s.reader, t: own}
 	s.m.Scope.Task, s.m.Scope.TaskType = t.task.Spec.Variables, t.task.Name

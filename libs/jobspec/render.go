@@ -6,6 +6,7 @@ import (
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
+	"github.com/formicary/formicary/libs/placement"
 )
 
 // Plan renders the definition for one run. vars are the parameters and the built-in variables. err is Problems.
@@ -114,7 +115,7 @@ func (r *reader) checkStarts(out *draft) {
 
 // StartClasses returns the placement classes of the tasks that start at once. It is cheap when no template decides
 // method, tags or structure. The result is read only.
-func (d *Definition) StartClasses(vars value.Vars) ([]Class, error) {
+func (d *Definition) StartClasses(vars value.Vars) ([]placement.Class, error) {
 	s, err := d.Start(vars)
 	return s.Classes, err
 }
@@ -122,7 +123,7 @@ func (d *Definition) StartClasses(vars value.Vars) ([]Class, error) {
 // Start is what a job needs to start.
 type Start struct {
 	// Classes are the placement classes of the tasks that start at once.
-	Classes []Class
+	Classes []placement.Class
 	// Pending is how long it may wait for that; 0 means no bound.
 	Pending time.Duration
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/placement"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 )
 
@@ -298,7 +299,7 @@ func TestGroups(t *testing.T) {
 
 func TestPlacementOfItems(t *testing.T) {
 	d := draw("g items=2")
-	class := jobspec.Class{Method: "DOCKER", Tags: []string{"arm"}, Slots: 2}
+	class := placement.Class{Method: "DOCKER", Tags: []string{"arm"}, Slots: 2}
 	d.decisions["g"].Items[1].Class = &class
 	a := play(t, d, "stop", false)
 	if got := a.task("g[0]").Class(); got.String() != "SHELL||1" {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/jobspec/value"
+	"github.com/formicary/formicary/libs/placement"
 )
 
 // Policy is the part of a plan that decides about the job as a whole. It is stored with the execution.
@@ -139,7 +140,7 @@ type Task struct {
 // Extra is what few tasks have. The row holds it as one JSON value, NULL when IsZero says so.
 type Extra struct {
 	// Place is the placement when it is not that of Spec: by a Decision, or of an item.
-	Place *jobspec.Class `json:"place,omitempty"`
+	Place *placement.Class `json:"place,omitempty"`
 	// Round counts the children, chores and requests for approval of the task: the key of their rows is (execution,
 	// idx, round). Events about them name it, so that a late answer of an earlier round changes nothing.
 	Round int `json:"round,omitempty"`
@@ -220,7 +221,7 @@ func (t *Task) Method() string {
 }
 
 // Class is its placement.
-func (t *Task) Class() jobspec.Class {
+func (t *Task) Class() placement.Class {
 	if t.Place != nil {
 		return *t.Place
 	}

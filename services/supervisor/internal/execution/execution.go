@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/placement"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 )
 
@@ -63,7 +64,7 @@ const (
 )
 
 // Class is a placement class as it is stored: org, method, tags and slots.
-func Class(org string, c jobspec.Class) string { return org + "|" + c.String() }
+func Class(org string, c placement.Class) string { return org + "|" + c.String() }
 
 // Candidate is a READY task.
 type Candidate struct {
