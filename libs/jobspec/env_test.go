@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
@@ -33,7 +34,7 @@ tasks:
 		"a": "job", "b": "param", "c": "declared", "d": "task", "list": `[1,"x"]`, "n": "5", "yes": "true", "JobID": "id", "none": "",
 		"GIT_BRANCH": "main", "PATH": "/bin", "FLAG": "True", "N": "1.10", "EMPTY": "",
 	}
-	if diff := cmp.Diff(want, p.Tasks[0].Env(p.Vars)); diff != "" {
+	if diff := cmp.Diff(want, jobspec.EnvironOf(&p.Tasks[0], p.Vars).Vars); diff != "" {
 		t.Error(diff)
 	}
 	// At the claim the job's variables come back among the others and stay below the task's.
@@ -78,8 +79,8 @@ tasks:
 		{"environment", "", "    environment: {NODE_OPTIONS: a}", value.Vars{"NODE_OPTIONS": "x"}, "a"},
 		{"another name", "job_variables: {PYTHONPATH: a}", "", value.Vars{"NODE_OPTIONS": "x"}, ""},
 	} {
-		p := plan(t, fmt.Sprintf(text, c.job, c.task), c.vars)
-		if got := p.Tasks[0].Env(p.Vars)["NODE_OPTIONS"]; got != c.want {
+		p := planOf(t, fmt.Sprintf(text, c.job, c.task), c.vars)
+		if got := jobspec.EnvironOf(&p.Tasks[0], p.Vars).Vars["NODE_OPTIONS"]; got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
@@ -91,8 +92,8 @@ func TestEnvFits(t *testing.T) {
 	for i := range 40 {
 		vars[fmt.Sprintf("v%02d", i)] = strings.Repeat("x", 60_000+i)
 	}
-	p := plan(t, "job_type: j\ntasks:\n  - {task_type: t, method: SHELL, script: env, environment: {kept: "+strings.Repeat("y", 64_000)+", v00: z}}\n", vars)
-	env := p.Tasks[0].Env(p.Vars)
+	p := planOf(t, "job_type: j\ntasks:\n  - {task_type: t, method: SHELL, script: env, environment: {kept: "+strings.Repeat("y", 64_000)+", v00: z}}\n", vars)
+	env := jobspec.EnvironOf(&p.Tasks[0], p.Vars).Vars
 	total := 0
 	for name, v := range env {
 		total += len(name) + len(v) + 2
@@ -105,9 +106,9 @@ func TestEnvFits(t *testing.T) {
 // TestEnvGivesLongValuesInFiles loses nothing without a word.
 func TestEnvGivesLongValuesInFiles(t *testing.T) {
 	long := strings.Repeat("x", 64<<10+1)
-	p := plan(t, "job_type: j\ntasks:\n  - {task_type: t, method: SHELL, script: env, variables: {own_FILE: mine}, environment: {declared: '{{.p}}'}}\n",
+	p := planOf(t, "job_type: j\ntasks:\n  - {task_type: t, method: SHELL, script: env, variables: {own_FILE: mine}, environment: {declared: '{{.p}}'}}\n",
 		value.Vars{"p": long, "fits": long[1:], "own": long, "t_results": []any{long}, "1bad": long})
-	e := p.Tasks[0].Environment(p.Vars)
+	e := jobspec.EnvironOf(&p.Tasks[0], p.Vars)
 	if len(e.Files) != 3 || e.Files["p"] != long || e.Files["declared"] != long || e.Files["t_results"] != `["`+long+`"]` || e.Vars["fits"] != long[1:] || e.Vars["own_FILE"] != "mine" {
 		t.Errorf("%d files, %d variables", len(e.Files), len(e.Vars))
 	}
@@ -116,7 +117,7 @@ func TestEnvGivesLongValuesInFiles(t *testing.T) {
 		!strings.Contains(notes, "1 variables (own) are not set") {
 		t.Error(notes)
 	}
-	reserved := p.Tasks[0].Environment(value.Vars{"AWS_CONFIG": long, "SSL_CERT": long, "aws": long})
+	reserved := jobspec.EnvironOf(&p.Tasks[0], value.Vars{"AWS_CONFIG": long, "SSL_CERT": long, "aws": long})
 	if len(reserved.Files) != 2 || reserved.Files["aws"] == "" {
 		t.Errorf("a submitter chooses what %v name", reserved.Files)
 	}
@@ -124,7 +125,7 @@ func TestEnvGivesLongValuesInFiles(t *testing.T) {
 	for i := range 30_000 {
 		many[fmt.Sprintf("v%05d", i)] = strings.Repeat("y", 40)
 	}
-	e = p.Tasks[0].Environment(many)
+	e = jobspec.EnvironOf(&p.Tasks[0], many)
 	total := 0
 	for name, v := range e.Vars {
 		total += len(name) + len(v) + 2
@@ -132,7 +133,7 @@ func TestEnvGivesLongValuesInFiles(t *testing.T) {
 	if total > 1<<20 || len(e.Notes) == 0 || !strings.Contains(e.Notes[len(e.Notes)-1], "variables (v") {
 		t.Errorf("%d bytes, %d notes", total, len(e.Notes))
 	}
-	if e := p.Tasks[0].Environment(nil); e.Notes == nil || e.Files["declared"] != long {
+	if e := jobspec.EnvironOf(&p.Tasks[0], nil); e.Notes == nil || e.Files["declared"] != long {
 		t.Error("what is declared is lost")
 	}
 }

@@ -60,7 +60,7 @@ func FuzzParse(f *testing.F) {
 			if err == nil && task.Name != p.Tasks[i].Name {
 				t.Errorf("asked for %q, got %q", p.Tasks[i].Name, task.Name)
 			}
-			p.Tasks[i].Env(p.Vars)
+			jobspec.EnvironOf(&p.Tasks[i], p.Vars)
 			decideAny(t, text, def, p.Tasks[i].Name, p.Vars)
 		}
 		if _, err := def.StartClasses(vars); err != nil {

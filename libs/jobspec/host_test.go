@@ -103,7 +103,7 @@ func TestHost(t *testing.T) {
 	if err != nil || task.Spec.Script[0] != "echo 2 1" || task.Spec.Variables["ids"] != `["id4","id5"]` {
 		t.Errorf("%+v, %v", task, err)
 	}
-	for name := range task.Env(known) {
+	for name := range jobspec.EnvironOf(task, known).Vars {
 		if strings.Contains(name, "Submit") {
 			t.Errorf("%s is in the environment", name)
 		}

@@ -165,7 +165,7 @@ func TestManyVariablesOfATask(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		p.Tasks[0].Env(p.Vars)
+		jobspec.EnvironOf(&p.Tasks[0], p.Vars)
 		if took := time.Since(begin); took > 30*limitOfHostile {
 			t.Errorf("%s: %s", name, took)
 		}

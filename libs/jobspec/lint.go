@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -173,7 +174,7 @@ func scalars(n *source.Node, each func(n *source.Node)) {
 
 // task looks at the scripts of one task.
 func (l *linter) task(n *source.Node) {
-	if m := n.Get("method"); m != nil && m.Kind == source.Scalar && !m.Templated && !isScript(strings.ToUpper(m.Text)) {
+	if m := n.Get("method"); m != nil && m.Kind == source.Scalar && !m.Templated && !plan.IsScript(strings.ToUpper(m.Text)) {
 		return
 	}
 	for _, field := range scriptFields() {
@@ -260,7 +261,7 @@ func setByEngine(name string) bool {
 	case "FanOutItemCount", "FanOutSource", "FanOutMode":
 		return true
 	}
-	return strings.HasSuffix(name, ".ForkedJobID") || strings.HasSuffix(name, statusSuffix) || strings.HasSuffix(name, resultsSuffix)
+	return strings.HasSuffix(name, ".ForkedJobID") || strings.HasSuffix(name, plan.StatusSuffix) || strings.HasSuffix(name, plan.ResultsSuffix)
 }
 
 // narrow says that the values a parameter allows mean nothing to a shell.

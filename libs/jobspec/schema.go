@@ -2,6 +2,7 @@ package jobspec
 
 import (
 	"encoding/json"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"maps"
 	"slices"
 )
@@ -64,9 +65,9 @@ func optionLevels() []level {
 	for _, kind := range volumeKinds() {
 		required := []string{"name", "mount_path"}
 		switch kind {
-		case VolumeHostPath:
+		case plan.VolumeHostPath:
 			required = append(required, "host_path")
-		case VolumeProjected:
+		case plan.VolumeProjected:
 			required = append(required, "sources")
 		}
 		fields := func() []field { return volumeFields(kind) }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/libs/placement"
@@ -189,7 +190,7 @@ func encodeParams(spec *jobspec.Definition, params value.Vars, err error) (value
 func (m *Manager) rehearse(spec *jobspec.Definition, rec *Record, params value.Vars) (class string, pending time.Duration, err error) {
 	began := time.Now()
 	vars := Variables(rec, params, began)
-	var start jobspec.Start
+	var start plan.Start
 	if m.slow.known(rec.DefinitionID) {
 		if start, err = spec.Start(vars); err != nil {
 			return "", 0, nil //nolint:nilerr // it is admitted, and its launch fails with the reason

@@ -15,7 +15,7 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/exact"
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	"github.com/formicary/formicary/services/supervisor/internal/attempt"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
@@ -117,7 +117,7 @@ func work(w *attempt.Work) (*antv1.Work, error) {
 }
 
 // optionsOf encodes what executors of containers and pods are told; nil when nothing is set.
-func optionsOf(s *jobspec.Spec) ([]byte, error) {
+func optionsOf(s *plan.Spec) ([]byte, error) {
 	if s.Options == nil {
 		return nil, nil
 	}

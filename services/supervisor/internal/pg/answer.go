@@ -10,6 +10,7 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
@@ -153,7 +154,7 @@ func (st *step) decide(r *run, tasks []int) error {
 	def, _ := st.answers.definition(r)
 	if def == nil {
 		for _, idx := range tasks {
-			r.state.Decide(idx, &jobspec.Decision{Fault: st.answers.faults[keyOf(r)]})
+			r.state.Decide(idx, &plan.Decision{Fault: st.answers.faults[keyOf(r)]})
 		}
 		return nil
 	}
@@ -168,7 +169,7 @@ func (st *step) decide(r *run, tasks []int) error {
 	for _, idx := range tasks {
 		t := r.state.Tasks[idx]
 		if err != nil {
-			r.state.Decide(idx, &jobspec.Decision{Fault: err.Error()})
+			r.state.Decide(idx, &plan.Decision{Fault: err.Error()})
 			continue
 		}
 		if lacking[t.Spec.Name] {

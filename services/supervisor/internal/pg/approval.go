@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/formicary/formicary/libs/errs"
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/outbox"
 	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/libs/storable"
@@ -35,7 +35,7 @@ const votesOf = `SELECT execution_id, task_idx, round, voter, approve, comment, 
 	WHERE (execution_id, task_idx, round) IN (SELECT unnest($1::uuid[]), unnest($2::int[]), unnest($3::int[])) ORDER BY created_at, voter`
 
 func scanApproval(rows pgx.Rows) (*approval.Approval, error) {
-	a := &approval.Approval{Policy: &jobspec.Approval{}}
+	a := &approval.Approval{Policy: &plan.Approval{}}
 	var policy []byte
 	err := rows.Scan(&a.ID, &a.Request, &a.Run.Run, &a.Org, &a.JobType, &a.SubmittedBy, &a.Idx, &a.Round, &a.Task,
 		&a.Description, &a.State, &policy, &a.RequestedAt, &a.DueAt, &a.EscalatedAt, &a.DecidedAt)
@@ -164,7 +164,7 @@ func (v *vote) cast(ctx context.Context) error {
 // verdict says who decided.
 func verdict(b approval.Ballot, outcome string) string {
 	what := "approved by "
-	if outcome == jobspec.OutcomeRejected {
+	if outcome == plan.OutcomeRejected {
 		what = "rejected by "
 	}
 	if b.Comment == "" {

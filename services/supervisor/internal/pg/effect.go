@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/libs/storable"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
@@ -36,7 +36,7 @@ type childRow struct {
 	execution     uuid.UUID
 	idx, round    int
 	kind, state   string
-	fork          *jobspec.Fork
+	fork          *plan.Fork
 	request       uuid.UUID
 	outcome, code string
 	exit          int
@@ -48,7 +48,7 @@ type childRow struct {
 type approvalRow struct {
 	roundRef
 	org    string
-	policy *jobspec.Approval
+	policy *plan.Approval
 	due    *time.Time
 }
 
@@ -67,7 +67,7 @@ func (f *effects) take(r execution.Run, s *engine.State, now time.Time, c *execu
 		f.children = append(f.children, childRow{execution: r.ID, idx: idx, round: t.Round, kind: "job", fork: t.Fork})
 	}
 	for _, idx := range s.Chores {
-		f.children = append(f.children, childRow{execution: r.ID, idx: idx, round: s.Tasks[idx].Round, kind: "chore", fork: &jobspec.Fork{Wait: true, Params: s.Tasks[idx].Variables}})
+		f.children = append(f.children, childRow{execution: r.ID, idx: idx, round: s.Tasks[idx].Round, kind: "chore", fork: &plan.Fork{Wait: true, Params: s.Tasks[idx].Variables}})
 	}
 	for _, idx := range s.Approvals {
 		t := s.Tasks[idx]
@@ -77,9 +77,9 @@ func (f *effects) take(r execution.Run, s *engine.State, now time.Time, c *execu
 		}
 	}
 	for _, idx := range s.Lapsed {
-		t, state := s.Tasks[idx], jobspec.OutcomeRejected
-		if t.Approval.TimeoutAction == jobspec.AutoApprove {
-			state = jobspec.OutcomeApproved
+		t, state := s.Tasks[idx], plan.OutcomeRejected
+		if t.Approval.TimeoutAction == plan.AutoApprove {
+			state = plan.OutcomeApproved
 		}
 		f.decided = append(f.decided, decision{ref(t), state, true})
 	}
@@ -238,7 +238,7 @@ func (f *effects) queueDecided(t *pgdb.Pipeline, now time.Time) {
 	for _, d := range f.decided {
 		refs, states = append(refs, d.roundRef), append(states, d.state)
 		if d.vote {
-			voted, approve = append(voted, d.roundRef), append(approve, d.state == jobspec.OutcomeApproved)
+			voted, approve = append(voted, d.roundRef), append(approve, d.state == plan.OutcomeApproved)
 		}
 	}
 	ids, idx, rounds := roundColumns(refs)
@@ -249,6 +249,6 @@ func (f *effects) queueDecided(t *pgdb.Pipeline, now time.Time) {
 		ids, idx, rounds := roundColumns(voted)
 		t.Queue(`INSERT INTO vote (execution_id, task_idx, round, voter, approve, comment, created_at)
 			SELECT unnest($1::uuid[]), unnest($2::int[]), unnest($3::int[]), $5, unnest($4::bool[]), 'nobody decided in time', $6 ON CONFLICT DO NOTHING`,
-			ids, idx, rounds, approve, jobspec.SystemVoter, now)
+			ids, idx, rounds, approve, plan.SystemVoter, now)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -67,7 +67,7 @@ func (f *family) of(idx int) engine.Children {
 	}
 	c.Open = all.open
 	for _, k := range all.ended {
-		c.Outputs[jobspec.StatusVar(k.name)] = k.outcome
+		c.Outputs[plan.StatusVar(k.name)] = k.outcome
 		if k.outcome == string(engine.JobCompleted) {
 			maps.Copy(c.Outputs, k.outputs)
 			continue
@@ -205,7 +205,7 @@ func (st *step) join(r *run) (missing bool) {
 		r.family = family{}
 		for _, idx := range sorted(s.Tasks) {
 			t := s.Tasks[idx]
-			if t.State == engine.TaskWaiting && t.WaitGate == engine.GateChild && t.Method() == jobspec.MethodAwaitForkedJob {
+			if t.State == engine.TaskWaiting && t.WaitGate == engine.GateChild && t.Method() == plan.MethodAwaitForkedJob {
 				r.family.tell = append(r.family.tell, idx)
 			}
 		}

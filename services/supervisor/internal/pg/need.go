@@ -7,7 +7,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -279,7 +279,7 @@ func (st *step) queueResults(groups *refs) {
 	for i, id := range groups.ids {
 		r := st.runs[id]
 		if r.state.Results == nil {
-			r.state.Results = map[int][]jobspec.ItemResult{}
+			r.state.Results = map[int][]plan.ItemResult{}
 		}
 		r.state.Results[int(groups.idx[i])] = nil
 	}
@@ -290,7 +290,7 @@ func (st *step) queueResults(groups *refs) {
 		for rows.Next() {
 			var id uuid.UUID
 			var group, idx int
-			var x jobspec.ItemResult
+			var x plan.ItemResult
 			var outputs []byte
 			if err := rows.Scan(&id, &group, &idx, &x.Index, &x.Status, &x.ExitCode, &x.ErrorCode, &x.ErrorMessage, &outputs); err != nil {
 				return fmt.Errorf("read item: %w", err)

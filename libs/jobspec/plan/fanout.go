@@ -1,4 +1,4 @@
-package jobspec
+package plan
 
 import (
 	"strconv"
@@ -63,10 +63,10 @@ type ItemResult struct {
 }
 
 // Suffix of the variable that holds the results of a fan-out: a list with one ItemResult for each item, in order.
-const resultsSuffix = "_results"
+const ResultsSuffix = "_results"
 
 // ResultsVar names the variable that holds the results of a fan-out.
-func ResultsVar(task string) string { return task + resultsSuffix }
+func ResultsVar(task string) string { return task + ResultsSuffix }
 
 // Modes of a fan-out: its items are tasks of this job, or jobs of their own.
 const (
@@ -96,7 +96,7 @@ func GroupOutputs(t *Task, mode string, results []ItemResult) map[string]string 
 		varFanOutMode:      mode,
 		varFanOutSource:    "",
 	}
-	item := defaultItemVar
+	item := DefaultItemVar
 	if t.FanOut != nil {
 		out[varFanOutSource], item = t.FanOut.Source, t.FanOut.ItemVar
 	}
@@ -118,4 +118,4 @@ func GroupOutputs(t *Task, mode string, results []ItemResult) map[string]string 
 	return out
 }
 
-const defaultItemVar = "item"
+const DefaultItemVar = "item"

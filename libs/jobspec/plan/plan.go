@@ -1,4 +1,4 @@
-package jobspec
+package plan
 
 import (
 	"sort"
@@ -194,9 +194,9 @@ type Spec struct {
 	Options *Options `json:"options,omitempty"`
 }
 
-// start is what the plan needs to start. The job waits no longer than it may itself, nor than one of its first tasks may
+// Start is what the plan needs to start. The job waits no longer than it may itself, nor than one of its first tasks may
 // whose failure fails it: a failure that is foreseen needs the launch.
-func (p *Plan) start() Start {
+func (p *Plan) Start() Start {
 	s := Start{Classes: p.StartClasses(), Pending: p.PendingTimeout}
 	waits := targeted(p.Tasks)
 	for i := range p.Tasks {
@@ -253,4 +253,12 @@ func startClasses(tasks []Task) []placement.Class {
 	}
 	sort.Slice(classes, func(i, j int) bool { return classes[i].String() < classes[j].String() })
 	return classes
+}
+
+// Start is what a job needs to start.
+type Start struct {
+	// Classes are the placement classes of the tasks that start at once.
+	Classes []placement.Class
+	// Pending is how long it may wait for that; 0 means no bound.
+	Pending time.Duration
 }

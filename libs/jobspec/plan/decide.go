@@ -1,4 +1,4 @@
-package jobspec
+package plan
 
 import (
 	"github.com/formicary/formicary/libs/jobspec/value"
