@@ -3,13 +3,14 @@ package jobspec
 import (
 	"slices"
 
+	"github.com/formicary/formicary/libs/jobspec/environ"
 	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
 // findExports lists the reserved names that the job declares as a variable or a parameter, in order.
 func findExports(root *source.Node) (exports []string) {
 	add := func(name string) {
-		if isEnvReserved(name) {
+		if environ.Reserved(name) {
 			exports = append(exports, name)
 		}
 	}
@@ -36,12 +37,12 @@ func findExports(root *source.Node) (exports []string) {
 func (r *reader) exports(own map[string]any, items []string) []string {
 	names := slices.Clip(r.shape.exports) // shared by all tasks: what is appended goes elsewhere
 	for name := range own {
-		if isEnvReserved(name) {
+		if environ.Reserved(name) {
 			names = append(names, name)
 		}
 	}
 	for _, name := range items {
-		if isEnvReserved(name) {
+		if environ.Reserved(name) {
 			names = append(names, name)
 		}
 	}

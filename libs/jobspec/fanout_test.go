@@ -8,8 +8,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/environ"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -129,7 +129,7 @@ tasks:
 		if task.Late || task.Skip != (i == 1) || task.Spec.Script[0] != want {
 			t.Errorf("%+v", task)
 		}
-		env := jobspec.EnvironOf(task, vars).Vars
+		env := environ.Of(task, vars).Vars
 		if env["FORMICARY_ITEM_INDEX"] != fmt.Sprint(i) || !strings.Contains(env["file"], `"name"`) || env["FanOutIndex"] != fmt.Sprint(i) {
 			t.Errorf("%v", env)
 		}
@@ -149,7 +149,7 @@ func TestItemsOfATextWithoutTemplates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if env := jobspec.EnvironOf(task, nil).Vars; env["item"] != "y" || env["A"] != "b" || env["FORMICARY_ITEM_INDEX"] != "1" {
+	if env := environ.Of(task, nil).Vars; env["item"] != "y" || env["A"] != "b" || env["FORMICARY_ITEM_INDEX"] != "1" {
 		t.Errorf("%v", env)
 	}
 	p, err := def.Plan(nil)
@@ -321,7 +321,7 @@ func TestMatrixOfReservedNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := jobspec.EnvironOf(task, nil).Vars
+	env := environ.Of(task, nil).Vars
 	if _, given := env["LD_PRELOAD"]; env["CC"] != "tcc" || env["LD"] != "ld.tcc" || given {
 		t.Errorf("%v", env)
 	}

@@ -1,9 +1,8 @@
 package jobspec
 
 import (
-	"github.com/formicary/formicary/libs/jobspec/value"
-
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // jobTable are the fields of a definition.

@@ -29,7 +29,7 @@ func parse(t testing.TB, text string) *jobspec.Definition {
 	return def
 }
 
-// plan renders a definition that has to be right.
+// planOf renders a definition that has to be right.
 func planOf(t testing.TB, text string, vars value.Vars) *plan.Plan {
 	t.Helper()
 	p, err := parse(t, text).Plan(vars)

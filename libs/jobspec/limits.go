@@ -1,9 +1,8 @@
 package jobspec
 
 import (
-	"github.com/formicary/formicary/libs/jobspec/source"
-
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
 // limits adapts the bounds of time to the method, when all fields of a task are read. What no ant executes waits for a

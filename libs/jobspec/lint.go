@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/formicary/formicary/libs/jobspec/environ"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
@@ -206,7 +207,7 @@ func (l *linter) pasted(s *template.Stmt, name string) {
 	if name == template.Everything {
 		p.Field, p.Message = "", "the values of variables become part of a script: whoever gives them can run commands of their own"
 	}
-	if value.IsEnvName(name) && !isEnvReserved(name) && !isEnvOwn(name) {
+	if value.IsEnvName(name) && !environ.Reserved(name) && !environ.Own(name) {
 		p.Expected += `, or the variable of the environment: "$` + name + `"`
 	}
 	l.c.Add(p)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/environ"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -85,7 +86,7 @@ tasks:
 		for i, word := range words {
 			same("word "+string(rune('0'+i)), strings.TrimSuffix(strings.TrimPrefix(word, `{"a":[`), `]}`))
 		}
-		env := jobspec.EnvironOf(&read.Tasks[0], throughJSON(t, rendered.Vars)).Vars
+		env := environ.Of(&read.Tasks[0], throughJSON(t, rendered.Vars)).Vars
 		for _, name := range []string{"v", "n", "p", "t", "own"} {
 			same("$"+name, env[name])
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/formicary/formicary/libs/jobspec/environ"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -195,7 +196,7 @@ func (r *reader) secretField(s *plan.Secret, p *source.Pair) {
 		s.Name = r.short(p.Value)
 	case "env":
 		text, known := r.text(p.Value)
-		if known && (!value.IsEnvName(text) || isEnvReserved(text)) {
+		if known && (!value.IsEnvName(text) || environ.Reserved(text)) {
 			r.fault(p.Value, source.CodeInvalidName, r.show(p.Value)+" cannot name a variable for a secret", "letters, digits and _, no variable of the system")
 			return
 		}
@@ -220,7 +221,7 @@ func isInside(name string) bool {
 }
 
 func envNameOf(name string) string {
-	if value.IsEnvName(name) && !isEnvReserved(name) {
+	if value.IsEnvName(name) && !environ.Reserved(name) {
 		return name
 	}
 	var b strings.Builder
@@ -235,7 +236,7 @@ func envNameOf(name string) string {
 			b.WriteByte('_')
 		}
 	}
-	if out := b.String(); value.IsEnvName(out) && !isEnvReserved(out) {
+	if out := b.String(); value.IsEnvName(out) && !environ.Reserved(out) {
 		return out
 	}
 	return "SECRET_" + b.String()

@@ -1,9 +1,8 @@
 package jobspec
 
 import (
-	"github.com/formicary/formicary/libs/jobspec/source"
-
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
 const maxResource = 1_000_000

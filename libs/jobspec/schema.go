@@ -2,9 +2,10 @@ package jobspec
 
 import (
 	"encoding/json"
-	"github.com/formicary/formicary/libs/jobspec/plan"
 	"maps"
 	"slices"
+
+	"github.com/formicary/formicary/libs/jobspec/plan"
 )
 
 const (

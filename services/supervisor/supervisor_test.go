@@ -9,7 +9,7 @@ import (
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 )
 
-// plan makes a plan of tasks; a chain follows the order when next is set.
+// planOf makes a plan of tasks; a chain follows the order when next is set.
 func planOf(tasks ...plan.Task) *plan.Plan {
 	p := &plan.Plan{JobType: "job", Timeout: time.Hour, CleanupTimeout: time.Minute, PauseTime: time.Minute, Priority: 50}
 	for _, t := range tasks {

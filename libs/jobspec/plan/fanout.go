@@ -62,7 +62,7 @@ type ItemResult struct {
 	Outputs      map[string]string `json:"outputs,omitempty"`
 }
 
-// Suffix of the variable that holds the results of a fan-out: a list with one ItemResult for each item, in order.
+// ResultsSuffix ends the name of the variable that holds the results of a fan-out: a list with one ItemResult for each item, in order.
 const ResultsSuffix = "_results"
 
 // ResultsVar names the variable that holds the results of a fan-out.
@@ -118,4 +118,5 @@ func GroupOutputs(t *Task, mode string, results []ItemResult) map[string]string 
 	return out
 }
 
+// DefaultItemVar is the variable that holds the item when none is given.
 const DefaultItemVar = "item"

@@ -35,6 +35,7 @@ func ForkedJobVar(task string) string { return task + ".ForkedJobID" }
 // StatusVar names the variable that says how a task ended, or the child of one that forked it.
 func StatusVar(task string) string { return task + StatusSuffix }
 
+// StatusSuffix ends the names of variables that say how a task ended.
 const StatusSuffix = "-status"
 
 // StatusOf returns the task whose status a variable is.

@@ -82,6 +82,7 @@ type Key struct {
 // MaxCode bounds exit codes and HTTP statuses in keys.
 const MaxCode = 99999
 
+// ParseKey reads a key of on_exit_code.
 func ParseKey(key string) (Key, error) {
 	switch key {
 	case "*":

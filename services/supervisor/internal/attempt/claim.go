@@ -14,6 +14,7 @@ import (
 	"github.com/formicary/formicary/libs/batch"
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/environ"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
@@ -48,7 +49,7 @@ type Work struct {
 	Refused string // why it must not run; the rest is unset then
 	*execution.Claimed
 	Spec        plan.Spec
-	Environment jobspec.Environment
+	Environment environ.Env
 	Timeout     time.Duration
 }
 

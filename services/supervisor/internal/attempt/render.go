@@ -9,6 +9,7 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/environ"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -18,7 +19,7 @@ import (
 
 // render returns the task as the ant executes it and the environment of the process. What the launch rendered is used
 // as it is, unless values that only the claim knows change it: outputs of earlier tasks and, of an item, the item.
-func (m *Manager) render(ctx context.Context, x *execution.Claimed) (*plan.Task, *jobspec.Environment, error) {
+func (m *Manager) render(ctx context.Context, x *execution.Claimed) (*plan.Task, *environ.Env, error) {
 	if x.Fault != nil {
 		return nil, nil, fmt.Errorf("%w: %w", definition.ErrFault, x.Fault)
 	}
@@ -44,9 +45,9 @@ func (m *Manager) render(ctx context.Context, x *execution.Claimed) (*plan.Task,
 			return nil, nil, err
 		}
 	}
-	env := jobspec.EnvironOf(task, vars)
+	env := environ.Of(task, vars)
 	if x.Job.LeftOut > 0 {
-		env.Notes = append(env.Notes, jobspec.NoteLeftOut(x.Job.LeftOut, ""))
+		env.Notes = append(env.Notes, environ.NoteLeftOut(x.Job.LeftOut, ""))
 	}
 	if x.Item != nil {
 		env.Vars[jobspec.EnvItemIndex] = strconv.Itoa(x.Item.Index)

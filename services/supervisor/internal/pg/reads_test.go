@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/environ"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
@@ -171,7 +171,7 @@ func TestTheEnvironmentIsThatOfAllOutputs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return jobspec.EnvironOf(x.Task, vars).Vars
+			return environ.Of(x.Task, vars).Vars
 		}
 		got, want := env(x.Job.Outputs), env(all)
 		if !maps.Equal(got, want) {
