@@ -37,6 +37,7 @@ import (
 	"github.com/formicary/formicary/services/supervisor/internal/pg"
 	"github.com/formicary/formicary/services/supervisor/internal/reconcile"
 	"github.com/formicary/formicary/services/supervisor/internal/result"
+	"github.com/formicary/formicary/services/supervisor/internal/step"
 	"github.com/formicary/formicary/services/supervisor/migrations"
 )
 
@@ -135,8 +136,9 @@ func New(cfg Config, d Deps) (*Service, error) {
 	s.slots = peer.NewResourceManager(d.ResourceManager)
 	jobs := peer.NewJobManager(d.JobManager)
 	definitions := definition.NewCache(jobs)
-	store := pg.New(d.Pool, &events.Publisher{Relay: s.relay, NATS: d.NATS, Log: d.Log, Wake: s.wake}, definitions, d.Log)
-	store.Apart(d.Leases, d.Reads)
+	rows := pg.New(d.Pool, &events.Publisher{Relay: s.relay, NATS: d.NATS, Log: d.Log, Wake: s.wake})
+	rows.Apart(d.Leases, d.Reads)
+	store := runs{rows, step.New(rows, definitions, d.Log)}
 	s.dispatcher = dispatch.New(store, s.slots, s.hints.ClassesWait, d.Log, cfg.DispatchBatch)
 	s.hints.AntChanged, s.hints.OthersWait = s.dispatcher.AntChanged, s.dispatcher.OthersWait
 	var err error
@@ -177,6 +179,12 @@ func New(cfg Config, d Deps) (*Service, error) {
 		})
 	}
 	return s, nil
+}
+
+// runs are the rows of the schema and what happens to them.
+type runs struct {
+	*pg.Store
+	*step.Stepper
 }
 
 // wake tells the loops what a commit means for them.

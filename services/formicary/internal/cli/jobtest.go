@@ -19,7 +19,7 @@ import (
 	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/value"
-	"github.com/formicary/formicary/services/supervisor"
+	"github.com/formicary/formicary/services/supervisor/rehearse"
 )
 
 const testHelp = `Check what a definition does, without running anything. The cases stand beside it: those of job.yaml in job_test.yaml.
@@ -251,7 +251,7 @@ func (tc *testCase) judge(def *jobspec.Definition) verdict {
 	vars := value.Vars{}
 	maps.Copy(vars, tc.Vars)
 	maps.Copy(vars, params)
-	got, err := supervisor.Rehearse(def, vars, tc.fake)
+	got, err := rehearse.Play(def, vars, tc.fake)
 	if err != nil {
 		v.Faults = strings.Split(err.Error(), "\n")
 		return v
@@ -263,18 +263,18 @@ func (tc *testCase) judge(def *jobspec.Definition) verdict {
 }
 
 // fake is how an attempt of a task ends.
-func (tc *testCase) fake(task, group string, attempt int) supervisor.Fake {
+func (tc *testCase) fake(task, group string, attempt int) rehearse.Fake {
 	list, ok := tc.Tasks[task]
 	if !ok {
 		list = tc.Tasks[group]
 	}
 	if len(list) == 0 {
-		return supervisor.Fake{}
+		return rehearse.Fake{}
 	}
-	return supervisor.Fake(list[min(attempt, len(list))-1])
+	return rehearse.Fake(list[min(attempt, len(list))-1])
 }
 
-func (tc *testCase) compare(v *verdict, got *supervisor.Rehearsal) {
+func (tc *testCase) compare(v *verdict, got *rehearse.Result) {
 	differ := func(what, got, want string) {
 		if got != want {
 			v.Faults = append(v.Faults, fmt.Sprintf("%s is %s, want %s", what, orNone(got), orNone(want)))

@@ -50,6 +50,17 @@ func (w *Wants) Empty() bool {
 	return len(w.Outputs)+len(w.Tasks) == 0 && !w.AllOutputs && !w.AllTasks
 }
 
+// Add adds what more is wanted.
+func (w *Wants) Add(more Wants) {
+	w.AllOutputs, w.AllTasks = w.AllOutputs || more.AllOutputs, w.AllTasks || more.AllTasks
+	for name := range more.Outputs {
+		put(&w.Outputs, name, true)
+	}
+	for name, fields := range more.Tasks {
+		put(&w.Tasks, name, fields)
+	}
+}
+
 // Add takes a task that has ended.
 func (p *Past) Add(idx int, name string, at time.Time, fact condition.TaskFact) {
 	if p.tasks == nil {

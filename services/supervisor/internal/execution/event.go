@@ -25,8 +25,18 @@ const (
 	ChildRefused               // Execution, Idx, Round, Child: it can never be submitted
 	ChildEnded                 // Execution, Idx, Round, Child: it, or a chore, has ended
 	Rejoined                   // Execution: what awaits children of the run must look again how they stand
-	Voted                      // Execution, Idx, Round, Outcome, Reason: people decided; only by way of Store.Vote
+	Voted                      // Execution, Idx, Round, Outcome, Reason: people decided; only by way of a vote
 )
+
+// OfTask says that events of the kind are about one task.
+func (k Kind) OfTask() bool {
+	switch k {
+	case AttemptEnded, TaskWakes, TaskOverdue, ChildSubmitted, ChildRefused, ChildEnded, Voted:
+		return true
+	case Cancelled, Paused, Resumed, Deadline, Nudged, Rejoined:
+	}
+	return false
+}
 
 // Event is something that happens to a run. What it assumes is checked again under the run's lock.
 type Event struct {

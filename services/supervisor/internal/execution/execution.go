@@ -77,6 +77,20 @@ type Candidate struct {
 	Priority  int
 }
 
+// CandidateOf is a READY task as it is placed.
+func CandidateOf(r *Run, t *engine.Task) Candidate {
+	c := t.Class()
+	return Candidate{Execution: r.ID, Idx: t.Idx, Class: Class(r.Org, c), Method: c.Method, Slots: max(c.Slots, 1), Priority: r.Priority}
+}
+
+// OverdueAt is when a task without a live attempt has waited longer than it may; nil: never.
+func OverdueAt(t *engine.Task) *time.Time {
+	if limit := t.Limit(); limit != nil {
+		return &limit.At
+	}
+	return nil
+}
+
 // Window is what a look at some of the classes found.
 type Window struct {
 	Heads []Candidate
@@ -101,6 +115,14 @@ type NewRun struct {
 	State       *engine.State
 	Job         engine.Job
 	Placed      []Placed // attempts of its first tasks; State knows them as dispatched
+}
+
+// JobOf is the run as the engine has begun it, or as it ended at its launch.
+func (r *NewRun) JobOf() *engine.Job {
+	if r.State != nil {
+		return &r.State.Job
+	}
+	return &r.Job
 }
 
 // Attempt is one try of a task.

@@ -411,10 +411,7 @@ func (l *Launcher) place(ctx context.Context, runs []*execution.NewRun, now time
 		byID[r.ID] = r
 		for idx := range len(r.State.Tasks) {
 			if t := r.State.Tasks[idx]; t.State == engine.TaskReady {
-				c := t.Class()
-				first = append(first, execution.Candidate{
-					Execution: r.ID, Idx: idx, Class: execution.Class(r.Org, c), Method: c.Method, Slots: max(c.Slots, 1), Priority: r.Priority,
-				})
+				first = append(first, execution.CandidateOf(&r.Run, t))
 			}
 		}
 	}

@@ -11,12 +11,10 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec/plan"
-	"github.com/formicary/formicary/libs/outbox"
-	"github.com/formicary/formicary/libs/pgdb"
-	"github.com/formicary/formicary/libs/storable"
 	"github.com/formicary/formicary/services/supervisor/internal/approval"
 	"github.com/formicary/formicary/services/supervisor/internal/child"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
+	"github.com/formicary/formicary/services/supervisor/internal/step"
 )
 
 // The statements about approvals are written by hand: the same ones run in the transaction of a vote, pipelined, and
@@ -48,133 +46,35 @@ func scanApproval(rows pgx.Rows) (*approval.Approval, error) {
 	return a, nil
 }
 
-// Vote casts a ballot and goes on with the run when that decides, in one transaction: of a vote, a cancel and another
-// vote the first to hold the run's lock decides.
-func (s *Store) Vote(ctx context.Context, b approval.Ballot) (*approval.Approval, error) {
-	id, idx, err := s.findTask(ctx, b.Org, b.Key, b.Task)
-	if err != nil {
-		return nil, err
-	}
-	var v *vote
-	var msgs []outbox.Message
-	e := execution.Event{Kind: execution.Voted, Execution: id, Idx: idx}
-	// What follows the task has to be decided, too: no lock is held while somebody is asked.
-	err = s.informed(ctx, func(a *answers) (err error) {
-		v, msgs, err = s.vote(ctx, b, e, a)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("vote on task %s: %w", b.Task, err)
-	}
-	s.listener.Committed(&v.changes, msgs)
-	return v.approval, nil
-}
-
-// vote is the transaction of a vote.
-func (s *Store) vote(ctx context.Context, b approval.Ballot, e execution.Event, a *answers) (v *vote, msgs []outbox.Message, err error) {
-	err = s.tx(ctx, func(ctx context.Context, t *pgdb.Pipeline) (err error) {
-		v = &vote{step: newStep(t, []execution.Event{e}, a), ballot: b}
-		if err := v.load(ctx, false); err != nil {
-			return err
-		}
-		if err := v.read(ctx, e.Execution, e.Idx); err != nil {
-			return err
-		}
-		if err := v.cast(ctx); err != nil {
-			return err
-		}
-		msgs, err = v.save(s)
-		return err
-	})
-	return v, msgs, err
-}
-
-// vote is a step that a ballot may make.
-type vote struct {
-	*step
-	ballot   approval.Ballot
-	approval *approval.Approval
-}
-
-// read reads the approval as it is under the lock of its run.
-func (v *vote) read(ctx context.Context, id uuid.UUID, idx int) error {
-	v.t.Queue(newestApproval, id, idx).Query(func(rows pgx.Rows) (err error) {
+// queueApproval reads the newest approval of a task with its votes.
+func (x *tx) queueApproval(t step.Task, l *step.Loaded) {
+	x.t.Queue(newestApproval, t.Execution, t.Idx).Query(func(rows pgx.Rows) (err error) {
 		for rows.Next() {
-			if v.approval, err = scanApproval(rows); err != nil {
+			if l.Approval, err = scanApproval(rows); err != nil {
 				return err
 			}
 		}
 		return rows.Err()
 	})
 	// The votes of all rounds are few.
-	v.t.Queue(`SELECT round, voter, approve, comment, created_at FROM vote WHERE execution_id = $1 AND task_idx = $2 ORDER BY created_at, voter`,
-		id, idx).Query(func(rows pgx.Rows) error {
+	x.t.Queue(`SELECT round, voter, approve, comment, created_at FROM vote WHERE execution_id = $1 AND task_idx = $2 ORDER BY created_at, voter`,
+		t.Execution, t.Idx).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			var round int
-			var x approval.Vote
-			if err := rows.Scan(&round, &x.Voter, &x.Approve, &x.Comment, &x.At); err != nil {
+			var v approval.Vote
+			if err := rows.Scan(&round, &v.Voter, &v.Approve, &v.Comment, &v.At); err != nil {
 				return err
 			}
-			if v.approval != nil && round == v.approval.Round {
-				v.approval.Votes = append(v.approval.Votes, x)
+			if l.Approval != nil && round == l.Approval.Round {
+				l.Approval.Votes = append(l.Approval.Votes, v)
 			}
 		}
 		return rows.Err()
 	})
-	if err := v.t.Flush(ctx); err != nil {
-		return fmt.Errorf("read approval of task %d of execution %s: %w", idx, id, err)
-	}
-	if v.approval == nil {
-		return errs.Precondition("APPROVAL_NOT_PENDING", "task %s does not wait for votes", v.ballot.Task)
-	}
-	return nil
 }
 
-// cast casts the ballot and lets the run go on when that decides.
-func (v *vote) cast(ctx context.Context) error {
-	a := v.approval
-	outcome, decided, err := a.Cast(v.ballot, v.now)
-	if err != nil {
-		return err
-	}
-	v.t.Queue(`INSERT INTO vote (execution_id, task_idx, round, voter, approve, comment, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		a.ID, a.Idx, a.Round, storable.Text(v.ballot.User), v.ballot.Approve, storable.Text(v.ballot.Comment), v.now)
-	if !decided {
-		for _, r := range v.order {
-			r.events = nil
-		}
-		return nil
-	}
-	v.t.Queue(`UPDATE approval SET state = $4, decided_at = $5 WHERE execution_id = $1 AND task_idx = $2 AND round = $3`,
-		a.ID, a.Idx, a.Round, a.State, v.now)
-	e := &v.events[0]
-	e.Round, e.Outcome, e.Reason = a.Round, outcome, verdict(v.ballot, outcome)
-	if err := v.advance(ctx); err != nil {
-		return err
-	}
-	switch v.verdicts[0] { //nolint:exhaustive // the others say what the last one does
-	case execution.Applied:
-		return nil
-	case execution.Postponed:
-		return errs.Unavailable("DEFINITION_UNAVAILABLE", "the definition of the job cannot be read just now; vote again")
-	}
-	return errs.Precondition("APPROVAL_NOT_PENDING", "task %s does not wait for votes any more", v.ballot.Task)
-}
-
-// verdict says who decided.
-func verdict(b approval.Ballot, outcome string) string {
-	what := "approved by "
-	if outcome == plan.OutcomeRejected {
-		what = "rejected by "
-	}
-	if b.Comment == "" {
-		return what + b.User
-	}
-	return what + b.User + ": " + b.Comment
-}
-
-// findTask returns the execution and the index of a task; of the newest run when Run is 0.
-func (s *Store) findTask(ctx context.Context, org string, key execution.Key, task string) (id uuid.UUID, idx int, err error) {
+// FindTask returns the execution and the index of a task; of the newest run when Run is 0.
+func (s *Store) FindTask(ctx context.Context, org string, key execution.Key, task string) (id uuid.UUID, idx int, err error) {
 	err = s.reads.QueryRow(ctx, `SELECT e.id, t.idx FROM (SELECT id FROM execution WHERE request_id = $1 AND org_id = $2 AND ($3 = 0 OR run = $3)
 			ORDER BY run DESC LIMIT 1) e JOIN task t ON t.execution_id = e.id WHERE t.name = $4 ORDER BY t.idx LIMIT 1`,
 		key.Request, org, key.Run, task).Scan(&id, &idx)
@@ -189,7 +89,7 @@ func (s *Store) findTask(ctx context.Context, org string, key execution.Key, tas
 
 // Approval returns the newest approval of a task.
 func (s *Store) Approval(ctx context.Context, org string, key execution.Key, task string) (*approval.Approval, error) {
-	id, idx, err := s.findTask(ctx, org, key, task)
+	id, idx, err := s.FindTask(ctx, org, key, task)
 	if errs.Reason(err) == "TASK_NOT_FOUND" {
 		return nil, errs.NotFound("APPROVAL_NOT_FOUND", "request %s has no task %s", key.Request, task)
 	}

@@ -14,6 +14,16 @@ import (
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
 
+// The states of a row of the table child.
+const (
+	childWanted       = "WANTED"
+	childSubmitted    = "SUBMITTED"
+	childRefused      = "REFUSED"
+	childCancelWanted = "CANCEL_WANTED"
+	childCancelling   = "CANCELLING"
+	childEnded        = "ENDED"
+)
+
 // The statements about children are written by hand: they take and change whole batches.
 
 // take hides children that are due for the lease $1, at most $2, and names the columns of those that it took. What

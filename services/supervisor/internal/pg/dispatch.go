@@ -2,7 +2,6 @@ package pg
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -10,18 +9,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/formicary/formicary/libs/outbox"
-	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/libs/storable"
-	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
-
-// ErrLate says that the slots are no longer held for sure: the reservation's deadline has passed.
-var ErrLate = errors.New("the reservation has run out")
-
-// claimTime is what an attempt gets to be claimed.
-const claimTime = 30 * time.Second
 
 // windowClasses is how many classes one look steps through; those behind them are the next look's.
 const windowClasses = 1000
@@ -167,128 +157,6 @@ func (s *Store) Waits(ctx context.Context) ([]execution.Wait, error) {
 		return nil, fmt.Errorf("read why classes wait: %w", err)
 	}
 	return waits, nil
-}
-
-// Dispatch makes attempts for tasks that are still READY, in one transaction before the deadline. The slots of the
-// others are given back. settled are releases that resource-manager has.
-func (s *Store) Dispatch(ctx context.Context, placed []execution.Placed, deadline time.Time, settled []uuid.UUID) error {
-	var d *dispatch
-	var msgs []outbox.Message
-	err := s.tx(ctx, func(ctx context.Context, t *pgdb.Pipeline) (err error) {
-		d = &dispatch{runs: map[uuid.UUID]*run{}}
-		if err := d.load(ctx, t, placed); err != nil {
-			return err
-		}
-		if len(placed) > 0 && !d.changes.Now.Before(deadline) {
-			return ErrLate
-		}
-		if err := d.save(t, placed); err != nil {
-			return err
-		}
-		queueSettled(t, settled)
-		msgs, err = s.publish(t, &d.changes)
-		return err
-	})
-	if err != nil {
-		s.returnAfter(ctx, err, placed)
-		return fmt.Errorf("dispatch %d attempts: %w", len(placed), err)
-	}
-	s.listener.Committed(&d.changes, msgs)
-	return nil
-}
-
-type dispatch struct {
-	runs    map[uuid.UUID]*run
-	order   []*run
-	bad     faults
-	changes execution.Changes
-}
-
-func (d *dispatch) load(ctx context.Context, t *pgdb.Pipeline, placed []execution.Placed) error {
-	ids, idx := make([]uuid.UUID, len(placed)), make([]int32, len(placed))
-	for i, p := range placed {
-		ids[i], idx[i] = p.Execution, int32(p.Idx)
-	}
-	t.Queue(`SELECT `+runColumns+` FROM execution WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE`, ids).Query(func(rows pgx.Rows) error {
-		for rows.Next() {
-			r, j, err := scanRun(rows, &d.bad)
-			if err != nil {
-				return err
-			}
-			x := &run{Run: r, state: &engine.State{Job: j, Tasks: map[int]*engine.Task{}}}
-			d.runs[r.ID] = x
-			d.order = append(d.order, x)
-		}
-		return rows.Err()
-	})
-	// Their state is looked at here: a condition on it would tempt the planner to read the index of all that are READY.
-	t.Queue(`SELECT `+taskColumns+`, NULL::json FROM (SELECT unnest($1::uuid[]) AS execution_id, unnest($2::int[]) AS idx) u
-		JOIN task t USING (execution_id, idx)`, ids, idx).Query(func(rows pgx.Rows) error {
-		for rows.Next() {
-			id, t, err := scanTask(rows, &d.bad)
-			if err != nil {
-				return err
-			}
-			if r := d.runs[id]; r != nil {
-				r.state.Load(t)
-			}
-		}
-		return rows.Err()
-	})
-	t.Queue(`SELECT clock_timestamp()`).QueryRow(func(row pgx.Row) error { return row.Scan(&d.changes.Now) })
-	if err := t.Flush(ctx); err != nil {
-		return fmt.Errorf("load ready tasks: %w", err)
-	}
-	return nil
-}
-
-func (d *dispatch) save(t *pgdb.Pipeline, placed []execution.Placed) error {
-	now := d.changes.Now
-	var made []newAttempt
-	var refused []execution.Placed
-	for _, p := range placed {
-		r := d.runs[p.Execution]
-		var task *engine.Task
-		if r != nil {
-			task = r.state.Tasks[p.Idx]
-		}
-		if task == nil || task.State != engine.TaskReady || r.state.Job.State.Terminal() {
-			refused = append(refused, p)
-			continue
-		}
-		r.state.Dispatched([]int{p.Idx}, now)
-		made = append(made, newAttempt{p, task.Attempts})
-		d.changes.Rings = append(d.changes.Rings, execution.Ring{UID: p.UID, Ant: p.Ant})
-		d.changes.Tasks = append(d.changes.Tasks, taskMoved(r.Run, task, p.Ant))
-	}
-	var jobs jobRows
-	var tasks taskRows
-	for _, r := range d.order {
-		if !r.state.JobChanged {
-			continue
-		}
-		if err := jobs.add(r.ID, &r.state.Job, r.state.PolicyChanged); err != nil {
-			return err
-		}
-		if r.state.JobMoved {
-			d.changes.Jobs = append(d.changes.Jobs, execution.Moved{Run: r.Run, Job: r.state.Job})
-		}
-		for _, idx := range sorted(r.state.Tasks) {
-			if task := r.state.Tasks[idx]; task.Changed {
-				if err := tasks.add(r.ID, task); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	if len(made) > 0 {
-		t.Queue(updateTasks, tasks.args()...)
-		t.Queue(updateJobs, jobs.args()...)
-		queueAttempts(t, made, now)
-	}
-	d.bad.queue(t)
-	returnSlots(t, refused, &d.changes)
-	return nil
 }
 
 // Settle forgets releases that resource-manager has.

@@ -8,11 +8,12 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/pgdb"
+	"github.com/formicary/formicary/services/supervisor/internal/step"
 )
 
 // Temporary says that what failed may work later without any change: a connection, a lock, a service that is away.
 func Temporary(err error) bool {
-	if pgdb.Temporary(err) || errors.Is(err, ErrLate) {
+	if pgdb.Temporary(err) || errors.Is(err, step.ErrLate) {
 		return true
 	}
 	switch errs.CodeOf(err) {

@@ -22,14 +22,21 @@ import (
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 	"github.com/formicary/formicary/services/supervisor/internal/pg"
+	"github.com/formicary/formicary/services/supervisor/internal/step"
 )
 
-// deaf hears of commits and sends nothing.
-type deaf struct{ last *execution.Changes }
+// listener hears of commits and sends nothing.
+type listener struct{ last *execution.Changes }
 
-func (*deaf) Messages(*execution.Changes) ([]outbox.Message, error) { return nil, nil }
+func (*listener) Messages(*execution.Changes) ([]outbox.Message, error) { return nil, nil }
 
-func (d *deaf) Committed(c *execution.Changes, _ []outbox.Message) { d.last = c }
+func (l *listener) Committed(c *execution.Changes, _ []outbox.Message) { l.last = c }
+
+// runs are the rows and what happens to them, as the service puts them together.
+type runs struct {
+	*pg.Store
+	*step.Stepper
+}
 
 // one gives the same definition for every id.
 type one struct{ def *jobspec.Definition }
@@ -40,13 +47,13 @@ func (o one) Definition(context.Context, string, string) (*jobspec.Definition, e
 
 // colony is a store with a run of a job whose second task fans out over what the first has found.
 type colony struct {
-	t     testing.TB
-	pool  *pgxpool.Pool
-	store *pg.Store
-	deaf  *deaf
-	run   *execution.NewRun
-	ant   string
-	sess  uuid.UUID
+	t        testing.TB
+	pool     *pgxpool.Pool
+	store    runs
+	listener *listener
+	run      *execution.NewRun
+	ant      string
+	sess     uuid.UUID
 }
 
 const wide = `job_type: job
@@ -76,10 +83,11 @@ func newColony(t testing.TB, text string) *colony {
 		t.Fatal(err)
 	}
 	pool := testkit.Pool(t, supervisor.Schema, supervisor.Migrate)
-	d := &deaf{}
+	l := &listener{}
+	rows := pg.New(pool, l)
 	c := &colony{
-		t: t, pool: pool, deaf: d, ant: "ant1", sess: uuid.New(),
-		store: pg.New(pool, d, definition.NewCache(one{def}), slog.New(slog.DiscardHandler)),
+		t: t, pool: pool, listener: l, ant: "ant1", sess: uuid.New(),
+		store: runs{rows, step.New(rows, definition.NewCache(one{def}), slog.New(slog.DiscardHandler))},
 	}
 	now := time.Now()
 	c.run = &execution.NewRun{

@@ -13,36 +13,31 @@ import (
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
+	"github.com/formicary/formicary/services/supervisor/internal/step"
 )
 
 // keptItems reads the items of fan-outs that completed in an earlier run.
 const keptItems = `SELECT u.request_id, u.run, u.name, i.name, i.item_value, i.exit_code, i.outputs, i.result
 	FROM (SELECT unnest($1::uuid[]) AS request_id, unnest($2::int[]) AS run, unnest($3::text[]) AS name) u
 	JOIN execution e ON e.request_id = u.request_id AND e.run = u.run
-	JOIN task g ON g.execution_id = e.id AND g.name = u.name AND g.group_idx IS NULL AND g.items IS NOT NULL
+	JOIN task g ON g.execution_id = e.id AND g.Name = u.name AND g.group_idx IS NULL AND g.items IS NOT NULL
 	JOIN task i ON i.execution_id = e.id AND i.idx BETWEEN (g.items ->> 'first')::int AND (g.items ->> 'first')::int + (g.items ->> 'total')::int - 1
 	WHERE i.state = 'COMPLETED'`
 
 // mostKept bounds the outputs and results of items that are kept for a step, in bytes. What is more runs again.
 const mostKept = 32 << 20
 
-// keptGroup names a fan-out of an earlier run.
-type keptGroup struct {
-	execution.Key
-	name string
-}
-
 // kept are the items of fan-outs that completed in an earlier run, by their names.
-type kept map[keptGroup]map[string]engine.Kept
+type kept map[step.KeptGroup]map[string]engine.Kept
 
 func (k kept) scan(rows pgx.Rows) error {
 	size := 0
 	for rows.Next() {
-		var g keptGroup
+		var g step.KeptGroup
 		var name string
 		var value, outputs []byte
 		var x engine.Kept
-		if err := rows.Scan(&g.Request, &g.Run, &g.name, &name, &value, &x.ExitCode, &outputs, &x.Result); err != nil {
+		if err := rows.Scan(&g.Request, &g.Run, &g.Name, &name, &value, &x.ExitCode, &outputs, &x.Result); err != nil {
 			return fmt.Errorf("read kept item: %w", err)
 		}
 		if size += len(outputs) + len(x.Result); size > mostKept {
@@ -80,7 +75,7 @@ func (s *Store) Kept(ctx context.Context, key execution.Key, groups []string) (m
 	}
 	byName := make(map[string]map[string]engine.Kept, len(k))
 	for g, items := range k {
-		byName[g.name] = items
+		byName[g.Name] = items
 	}
 	return byName, nil
 }
@@ -94,26 +89,13 @@ func (s *Store) Pauses(ctx context.Context, key execution.Key) (n int, err error
 	return n, nil
 }
 
-// keeps are the fan-outs whose completed items a run keeps, by index.
-func (r *run) keeps(need engine.Need) map[int]keptGroup {
-	groups := make(map[int]keptGroup, len(need.Kept))
-	for _, idx := range need.Kept {
-		t := r.state.Tasks[idx]
-		groups[idx] = keptGroup{execution.Key{Request: r.Request, Run: t.KeepOf}, t.Spec.Name}
+// queueKept reads what runs want to keep.
+func (x *tx) queueKept(groups []step.KeptGroup, l *step.Loaded) {
+	requests, numbers, names := make([]uuid.UUID, len(groups)), make([]int32, len(groups)), make([]string, len(groups))
+	for i, g := range groups {
+		requests[i], numbers[i], names[i] = g.Request, int32(g.Run), storable.Text(g.Name)
 	}
-	return groups
-}
-
-// queueKept reads what the runs want to keep.
-func (st *step) queueKept(runs []*run) {
-	var requests []uuid.UUID
-	var numbers []int32
-	var names []string
-	for _, r := range runs {
-		for _, g := range r.keeps(r.state.Need()) {
-			requests, numbers, names = append(requests, g.Request), append(numbers, int32(g.Run)), append(names, storable.Text(g.name))
-		}
-	}
-	st.kept = kept{}
-	st.t.Queue(keptItems, requests, numbers, names).Query(st.kept.scan)
+	k := kept{}
+	l.Kept = k
+	x.t.Queue(keptItems, requests, numbers, names).Query(k.scan)
 }

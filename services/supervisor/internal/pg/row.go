@@ -172,7 +172,7 @@ func (r *taskRows) add(id uuid.UUID, t *engine.Task) error {
 	r.waiting, r.taken = append(r.waiting, int32(t.Waiting)), append(r.taken, int32(t.Taken))
 	r.broken, r.handler = append(r.broken, t.Broken), append(r.handler, t.Handler)
 	r.attempts, r.user, r.infra = append(r.attempts, int32(t.Attempts)), append(r.user, int32(t.UserTries)), append(r.infra, int32(t.InfraTries))
-	r.ready, r.wake, r.overdue = append(r.ready, t.ReadyAt), append(r.wake, t.WakeAt), append(r.overdue, overdue(t))
+	r.ready, r.wake, r.overdue = append(r.ready, t.ReadyAt), append(r.wake, t.WakeAt), append(r.overdue, execution.OverdueAt(t))
 	r.codes, r.classes, r.messages = append(r.codes, int32(t.ExitCode)), append(r.classes, t.FailureClass), append(r.messages, storable.Text(t.Message))
 	r.outputs, r.results = append(r.outputs, outputs), append(r.results, storable.Text(t.Result))
 	r.gates, r.reasons = append(r.gates, t.WaitGate), append(r.reasons, storable.Text(t.WaitReason))
@@ -292,14 +292,6 @@ const insertTasks = `INSERT INTO task (execution_id, idx, state, waiting, taken,
 	` + unnestTasks + `, unnest($28::text[]), unnest($29::text[]), unnest($30::int[]), unnest($31::text[]), unnest($32::bool[]),
 	unnest($33::bool[]), unnest($34::int[]), unnest($35::text[])::json, unnest($36::bigint[]),
 	unnest($37::bigint[]), unnest($38::smallint[]), unnest($39::int[]), unnest($40::int[]), unnest($41::text[])::json`
-
-// overdue is when a task without a live attempt has waited longer than it may.
-func overdue(t *engine.Task) *time.Time {
-	if limit := t.Limit(); limit != nil {
-		return &limit.At
-	}
-	return nil
-}
 
 // encode is the JSON of v as PostgreSQL takes it.
 func encode(v any) (*string, error) {

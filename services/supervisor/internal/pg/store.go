@@ -7,16 +7,13 @@ package pg
 
 import (
 	"context"
-	"log/slog"
 	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/outbox"
 	"github.com/formicary/formicary/libs/pgdb"
-	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
 
@@ -28,30 +25,22 @@ type Listener interface {
 	Committed(*execution.Changes, []outbox.Message)
 }
 
-// Definitions answers for pinned versions. Known asks nobody, so that it may be called while locks are held.
-type Definitions interface {
-	Known(k definition.Key) *jobspec.Definition
-	Get(ctx context.Context, k definition.Key) (*jobspec.Definition, error)
-}
-
 // Store is the schema.
 type Store struct {
 	// TurnWait is how long TakeTurn waits for a replica that may hang; New sets what suits one that works.
 	TurnWait time.Duration
 
-	pool        *pgxpool.Pool
-	leases      *pgxpool.Pool // of Sync and Beat alone
-	reads       *pgxpool.Pool // of what people look at
-	listener    Listener
-	definitions Definitions
-	log         *slog.Logger
-	alone       atomic.Int64 // until when turns are not waited for, in Unix nanoseconds
-	ahead       atomic.Int64 // nanoseconds that the database's clock is ahead of this process's
+	pool     *pgxpool.Pool
+	leases   *pgxpool.Pool // of Sync and Beat alone
+	reads    *pgxpool.Pool // of what people look at
+	listener Listener
+	alone    atomic.Int64 // until when turns are not waited for, in Unix nanoseconds
+	ahead    atomic.Int64 // nanoseconds that the database's clock is ahead of this process's
 }
 
 // New returns the schema that pool's search path names.
-func New(pool *pgxpool.Pool, l Listener, d Definitions, log *slog.Logger) *Store {
-	return &Store{TurnWait: turnWait, pool: pool, leases: pool, reads: pool, listener: l, definitions: d, log: log}
+func New(pool *pgxpool.Pool, l Listener) *Store {
+	return &Store{TurnWait: turnWait, pool: pool, leases: pool, reads: pool, listener: l}
 }
 
 // Apart gives connections of their own to the renewal of leases, which nothing may hold up, and to what people look at,

@@ -16,14 +16,15 @@ import (
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 	"github.com/formicary/formicary/services/supervisor/internal/pg"
 	"github.com/formicary/formicary/services/supervisor/internal/reconcile"
+	"github.com/formicary/formicary/services/supervisor/internal/step"
 )
 
-// deaf hears of commits and sends nothing.
-type deaf struct{}
+// listener hears of commits and sends nothing.
+type listener struct{}
 
-func (deaf) Messages(*execution.Changes) ([]outbox.Message, error) { return nil, nil }
+func (listener) Messages(*execution.Changes) ([]outbox.Message, error) { return nil, nil }
 
-func (deaf) Committed(*execution.Changes, []outbox.Message) {}
+func (listener) Committed(*execution.Changes, []outbox.Message) {}
 
 // colony is a schema with runs of one task each that runs, on ants of its own.
 type colony struct {
@@ -63,7 +64,12 @@ func (c *colony) replica() func(context.Context) error {
 	cfg := reconcile.DefaultConfig()
 	cfg.Every = time.Microsecond // it is always its turn
 	log := slog.New(slog.DiscardHandler)
-	r, err := reconcile.New(cfg, pg.New(c.pool, deaf{}, nil, log), pg.Temporary, log, noop.Meter{})
+	rows := pg.New(c.pool, listener{})
+	store := struct {
+		*pg.Store
+		*step.Stepper
+	}{rows, step.New(rows, nil, log)}
+	r, err := reconcile.New(cfg, store, pg.Temporary, log, noop.Meter{})
 	if err != nil {
 		c.t.Fatal(err)
 	}

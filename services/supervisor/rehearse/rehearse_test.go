@@ -7,7 +7,7 @@ import (
 	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/value"
-	"github.com/formicary/formicary/services/supervisor/internal/rehearse"
+	"github.com/formicary/formicary/services/supervisor/rehearse"
 )
 
 func play(t *testing.T, text string, vars value.Vars, fakes map[string][]rehearse.Fake) (*rehearse.Result, error) {

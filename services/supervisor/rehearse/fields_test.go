@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/formicary/formicary/libs/jobspec/value"
-	"github.com/formicary/formicary/services/supervisor/internal/rehearse"
+	"github.com/formicary/formicary/services/supervisor/rehearse"
 )
 
 // fieldCase plays a definition with a field and without it.

@@ -1,5 +1,6 @@
 // Package rehearse plays a job through the engine without running anything: a script says how tasks end, time passes as
-// fast as it is waited for. It is how a definition is tested.
+// fast as it is waited for. It is how a definition is tested: `formicary job test` calls it, so it stands outside of
+// internal; nothing of the engine is to be seen from there.
 package rehearse
 
 import (
@@ -85,7 +86,8 @@ type player struct {
 	events int
 }
 
-// Play runs the job to its end. vars are the parameters and what else templates see.
+// Play runs the job to its end. vars are the parameters and what else templates see. Errors are those of the plan, and
+// jobs that never end.
 func Play(def *jobspec.Definition, vars value.Vars, script Script) (*Result, error) {
 	vars = maps.Clone(vars)
 	builtIn(vars, def)

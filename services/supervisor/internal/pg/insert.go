@@ -1,0 +1,159 @@
+package pg
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/formicary/formicary/libs/storable"
+	"github.com/formicary/formicary/services/supervisor/internal/engine"
+	"github.com/formicary/formicary/services/supervisor/internal/execution"
+)
+
+// Insert adds runs. Those that exist already are left alone and returned, which takes another round trip.
+func (x *tx) Insert(ctx context.Context, runs []*execution.NewRun) (existing []execution.Existing, now time.Time, err error) {
+	inserted := map[uuid.UUID]bool{}
+	if err := x.queueExecutions(runs, inserted); err != nil {
+		return nil, now, err
+	}
+	x.queueClock(&now)
+	if err := x.t.Flush(ctx); err != nil {
+		return nil, now, fmt.Errorf("insert executions: %w", err)
+	}
+	if len(inserted) == len(runs) {
+		return nil, now, nil
+	}
+	x.queueExisting(runs, inserted, &existing)
+	if err := x.t.Flush(ctx); err != nil {
+		return nil, now, fmt.Errorf("read executions: %w", err)
+	}
+	return existing, now, nil
+}
+
+func (x *tx) queueExecutions(runs []*execution.NewRun, inserted map[uuid.UUID]bool) error {
+	var rows jobRows
+	n := len(runs)
+	requests, orgs, types, definitions, vars := make([]uuid.UUID, n), make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+	numbers, priorities, ages := make([]int32, n), make([]int32, n), make([]time.Time, n)
+	planned, retries, submitters := make([]int32, n), make([]int32, n), make([]string, n)
+	for i, r := range runs {
+		if err := rows.add(r.ID, r.JobOf(), true); err != nil {
+			return err
+		}
+		requests[i], orgs[i], types[i], definitions[i], vars[i] = r.Request, r.Org, r.JobType, r.Definition, "{}"
+		numbers[i], priorities[i], ages[i] = int32(r.Run.Run), int32(r.Priority), r.AgeAt
+		retries[i], submitters[i] = int32(r.Retries), storable.Text(r.SubmittedBy)
+		if r.State != nil {
+			planned[i] = int32(len(r.State.Tasks) - len(r.State.New))
+		}
+		if len(r.Vars) > 0 {
+			vars[i] = string(r.Vars)
+		}
+	}
+	x.t.Queue(`INSERT INTO execution (id, state, version, policy, tasks_total, tasks_open, normal_open, running, failing, stopping,
+		cancel_requested, pause_requested, error_code, error_message, started_at, ended_at, deadline_at, restart_at, restart_soft, resume_at, active, approvals,
+		request_id, run, org_id, job_type, definition_id, vars, priority, age_at, tasks_planned, retries, submitted_by, created_at)
+		`+unnestJobs+`, unnest($23::uuid[]), unnest($24::int[]), unnest($25::text[]), unnest($26::text[]), unnest($27::text[]),
+		unnest($28::text[])::json, unnest($29::smallint[]), unnest($30::timestamptz[]), unnest($31::int[]), unnest($32::int[]), unnest($33::text[]), now()
+		ON CONFLICT (request_id, run) DO NOTHING RETURNING id`,
+		append(rows.args(), requests, numbers, orgs, types, definitions, vars, priorities, ages,
+			planned, retries, submitters)...).Query(func(rows pgx.Rows) error {
+		for rows.Next() {
+			var id uuid.UUID
+			if err := rows.Scan(&id); err != nil {
+				return err
+			}
+			inserted[id] = true
+		}
+		return rows.Err()
+	})
+	return nil
+}
+
+// queueExisting reads the runs that were there before.
+func (x *tx) queueExisting(runs []*execution.NewRun, inserted map[uuid.UUID]bool, existing *[]execution.Existing) {
+	var requests []uuid.UUID
+	var numbers []int32
+	for _, r := range runs {
+		if !inserted[r.ID] {
+			requests, numbers = append(requests, r.Request), append(numbers, int32(r.Run.Run))
+		}
+	}
+	x.t.Queue(`SELECT e.id, e.request_id, e.run, e.state FROM (SELECT unnest($1::uuid[]) AS request_id, unnest($2::int[]) AS run) u
+		JOIN execution e USING (request_id, run)`, requests, numbers).Query(func(rows pgx.Rows) error {
+		for rows.Next() {
+			var e execution.Existing
+			if err := rows.Scan(&e.ID, &e.Request, &e.Run, &e.State); err != nil {
+				return err
+			}
+			*existing = append(*existing, e)
+		}
+		return rows.Err()
+	})
+}
+
+// queueInserted inserts the tasks and edges of new runs.
+func (x *tx) queueInserted(runs []*execution.NewRun) error {
+	var rows newTaskRows
+	var of []uuid.UUID
+	var from, to []int32
+	var kinds []string
+	for _, r := range runs {
+		if r.State == nil {
+			continue
+		}
+		for idx := range len(r.State.Tasks) {
+			if err := rows.add(&r.Run, r.State.Tasks[idx]); err != nil {
+				return err
+			}
+			for _, e := range r.State.Out[idx] {
+				kind := "d"
+				if e.Control {
+					kind = "c"
+				}
+				of, from, to, kinds = append(of, r.ID), append(from, int32(e.From)), append(to, int32(e.To)), append(kinds, kind)
+			}
+		}
+	}
+	if len(rows.ids) > 0 {
+		x.t.Queue(insertTasks, rows.args()...)
+	}
+	if len(of) > 0 {
+		x.t.Queue(`INSERT INTO edge (execution_id, from_idx, to_idx, kind)
+			SELECT unnest($1::uuid[]), unnest($2::int[]), unnest($3::int[]), unnest($4::text[])::"char"`, of, from, to, kinds)
+	}
+	return nil
+}
+
+// Reused returns how the tasks of an earlier run completed, by name.
+func (s *Store) Reused(ctx context.Context, key execution.Key) (map[string]engine.Reused, error) {
+	rows, err := s.pool.Query(ctx, `SELECT t.name, t.exit_code, t.outputs, t.result FROM execution e JOIN task t ON t.execution_id = e.id
+		WHERE e.request_id = $1 AND e.run = $2 AND t.state = 'COMPLETED' AND t.group_idx IS NULL`, key.Request, key.Run)
+	if err != nil {
+		return nil, fmt.Errorf("read run %d of request %s: %w", key.Run, key.Request, err)
+	}
+	reuse := map[string]engine.Reused{}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		var r engine.Reused
+		var outputs []byte
+		if err := rows.Scan(&name, &r.ExitCode, &outputs, &r.Result); err != nil {
+			return nil, fmt.Errorf("read run %d of request %s: %w", key.Run, key.Request, err)
+		}
+		if len(outputs) > 0 {
+			if err := json.Unmarshal(outputs, &r.Outputs); err != nil {
+				return nil, fmt.Errorf("read outputs of task %s of request %s: %w", name, key.Request, err)
+			}
+		}
+		reuse[name] = r
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read run %d of request %s: %w", key.Run, key.Request, err)
+	}
+	return reuse, nil
+}

@@ -1,0 +1,132 @@
+package pg
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/formicary/formicary/libs/storable"
+	"github.com/formicary/formicary/services/supervisor/internal/step"
+)
+
+// Save queues the rows that changed.
+func (x *tx) Save(w *step.Writes) error {
+	if err := x.queueInserted(w.Inserted); err != nil {
+		return err
+	}
+	if w.Vote != nil {
+		x.queueVote(w.Vote)
+	}
+	if err := x.queueEffects(&w.Effects, w.Now); err != nil {
+		return err
+	}
+	x.queueEnds(w.Ends, w.Now)
+	if len(w.Stops) > 0 {
+		x.t.Queue(`UPDATE attempt SET stop_requested_at = $2 WHERE uid = ANY($1::uuid[])`, w.Stops, w.Now)
+	}
+	if err := x.queueChanged(w); err != nil {
+		return err
+	}
+	x.queueAttempts(w.Attempts, w.Now)
+	if len(w.Settled) > 0 {
+		x.t.Queue(`DELETE FROM slot_release WHERE attempt_uid = ANY($1::uuid[])`, w.Settled)
+	}
+	x.queueReleases(w.Released, w.Now)
+	return nil
+}
+
+// queueChanged writes tasks and runs.
+func (x *tx) queueChanged(w *step.Writes) error {
+	var jobs jobRows
+	var tasks taskRows
+	var made newTaskRows
+	var placed placeRows
+	for _, r := range w.Runs {
+		if err := jobs.add(r.ID, r.Job, r.WithPolicy); err != nil {
+			return err
+		}
+	}
+	for _, t := range w.Tasks {
+		if t.New {
+			if err := made.add(t.Run, t.Task); err != nil {
+				return err
+			}
+			continue
+		}
+		if t.Place != nil && !t.IsItem() {
+			placed.add(t.Run, t.Task)
+		}
+		if err := tasks.add(t.Run.ID, t.Task); err != nil {
+			return err
+		}
+	}
+	if len(made.ids) > 0 {
+		x.t.Queue(insertTasks, made.args()...)
+	}
+	if len(placed.ids) > 0 {
+		x.t.Queue(updatePlaces, placed.ids, placed.idx, placed.classes, placed.methods, placed.slots)
+	}
+	if len(tasks.ids) > 0 {
+		x.t.Queue(updateTasks, tasks.args()...)
+	}
+	if len(jobs.ids) > 0 {
+		x.t.Queue(updateJobs, jobs.args()...)
+	}
+	return nil
+}
+
+// queueAttempts inserts attempts.
+func (x *tx) queueAttempts(all []step.NewAttempt, now time.Time) {
+	if len(all) == 0 {
+		return
+	}
+	n := len(all)
+	uids, ids, sessions, ants := make([]uuid.UUID, n), make([]uuid.UUID, n), make([]uuid.UUID, n), make([]string, n)
+	idx, numbers, slots, until := make([]int32, n), make([]int32, n), make([]int32, n), make([]time.Time, n)
+	for i, a := range all {
+		uids[i], ids[i], sessions[i], ants[i] = a.UID, a.Execution, a.Session, a.Ant
+		idx[i], numbers[i], slots[i], until[i] = int32(a.Idx), int32(a.Number), int32(a.Slots), a.ClaimUntil
+	}
+	x.t.Queue(`INSERT INTO attempt (uid, execution_id, task_idx, number, state, ant_id, session, slots, lease_until, dispatched_at)
+		SELECT unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::int[]), unnest($4::int[]), 'DISPATCHED', unnest($5::text[]),
+			unnest($6::uuid[]), unnest($7::int[]), unnest($8::timestamptz[]), $9::timestamptz`,
+		uids, ids, idx, numbers, ants, sessions, slots, until, now)
+}
+
+// queueReleases gives back the slots of attempts.
+func (x *tx) queueReleases(uids []uuid.UUID, now time.Time) {
+	if len(uids) > 0 {
+		x.t.Queue(`INSERT INTO slot_release (attempt_uid, created_at) SELECT unnest($1::uuid[]), $2 ON CONFLICT DO NOTHING`, uids, now)
+	}
+}
+
+// queueEnds queues the ends of attempts and the release of their slots.
+func (x *tx) queueEnds(all []step.EndedAttempt, now time.Time) {
+	if len(all) == 0 {
+		return
+	}
+	n := len(all)
+	uids, states, codes, classes := make([]uuid.UUID, n), make([]string, n), make([]int32, n), make([]string, n)
+	messages, digests, keys, sizes, sums := make([]string, n), make([][]byte, n), make([]string, n), make([]int64, n), make([]string, n)
+	orgs := make([]string, n)
+	var named []uuid.UUID // attempts whose log is named from now on
+	for i, e := range all {
+		o := e.Outcome
+		uids[i], states[i], codes[i], classes[i] = e.UID, string(o.State), int32(o.ExitCode), o.FailureClass
+		messages[i], digests[i] = storable.Text(o.Message), e.Digest
+		keys[i], sizes[i], sums[i] = storable.Text(e.LogKey), e.LogBytes, storable.Text(e.LogSHA256)
+		if keys[i] != "" {
+			orgs[i], named = e.Org, append(named, e.UID)
+		}
+	}
+	x.t.Queue(`UPDATE attempt a SET state = u.state, exit_code = u.exit_code, failure_class = u.failure_class, message = u.message,
+		result_digest = u.result_digest, log_key = u.log_key, log_bytes = u.log_bytes, log_sha256 = u.log_sha256, org_id = u.org_id, ended_at = $10
+		FROM (SELECT unnest($1::uuid[]) AS uid, unnest($2::text[]) AS state, unnest($3::int[]) AS exit_code, unnest($4::text[]) AS failure_class,
+			unnest($5::text[]) AS message, unnest($6::bytea[]) AS result_digest, unnest($7::text[]) AS log_key, unnest($8::bigint[]) AS log_bytes,
+			unnest($9::text[]) AS log_sha256, unnest($11::text[]) AS org_id) u WHERE a.uid = u.uid`,
+		uids, states, codes, classes, messages, digests, keys, sizes, sums, now, orgs)
+	if len(named) > 0 {
+		x.t.Queue(`DELETE FROM upload WHERE attempt_uid = ANY($1::uuid[])`, named)
+	}
+	x.queueReleases(uids, now)
+}
