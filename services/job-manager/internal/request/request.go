@@ -168,10 +168,11 @@ type Again struct {
 	Pin *Pin
 }
 
-// waitFrom begins the time that the run may wait for its start. A run that has begun has had it.
+// waitFrom begins the time that the run may wait for its start, anew after a pause before it. A run that has started has
+// had it.
 func (r *Record) waitFrom(now time.Time) {
 	r.PendingUntil = nil
-	if r.PendingTimeout == 0 || r.Begun() {
+	if r.PendingTimeout == 0 || r.StartedAt != nil {
 		return
 	}
 	if r.ScheduledAt != nil && r.ScheduledAt.After(now) {
@@ -195,7 +196,12 @@ func (r *Request) Overdue(now time.Time, reason string) {
 	if !r.rec.overdue(now) {
 		return
 	}
-	r.end(now, Failed, errorcode.JobTimeout, short(fmt.Sprintf("it did not start within %s: %s", r.rec.PendingTimeout, reason)))
+	why := short(fmt.Sprintf("it did not start within %s: %s", r.rec.PendingTimeout, reason))
+	r.end(now, Failed, errorcode.JobTimeout, why)
+	if r.rec.Begun() { // supervisor holds the run since a pause; nothing of it has started
+		r.rec.CancelReason = why
+		r.control(now, Cancel)
+	}
 }
 
 func (r *Record) overdue(now time.Time) bool {

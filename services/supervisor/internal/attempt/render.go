@@ -81,7 +81,7 @@ func (m *Manager) again(ctx context.Context, x *execution.Claimed, q definition.
 		switch {
 		case len(missing) > 0:
 		case seen.Asked:
-			host = m.hosts(ctx, x)
+			host = m.answers.host(x.UID, m.hosts(ctx, x))
 			continue
 		case seen.HostErr != nil:
 			return nil, hostFault(seen.HostErr)
