@@ -64,7 +64,7 @@ func TestApprovalByQuorum(t *testing.T) {
 	a := w.newAnt("ant1", 4, nil)
 	ok := manual("ok", &plan.Approval{MinApprovals: 2, AllowedUsers: []string{"alice", "bob", "sam"}, AllowedRoles: []string{"lead"}}, "deploy")
 	ok.Description = "Ship it?"
-	id := w.admit(plan(task("build", "ok"), ok, task("deploy")))
+	id := w.admit(planOf(task("build", "ok"), ok, task("deploy")))
 	got := w.asked(id, "ok")
 	if got.GetWaitReason() != "waits for 2 approvals; alice, bob and role lead may vote" {
 		t.Errorf("reason %q", got.GetWaitReason())
@@ -104,7 +104,7 @@ func TestApprovalByQuorum(t *testing.T) {
 func TestRejectionFailsTheJob(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	id := w.admit(plan(manual("ok", nil, "deploy"), task("deploy")))
+	id := w.admit(planOf(manual("ok", nil, "deploy"), task("deploy")))
 	w.asked(id, "ok")
 	ctx := rpc.WithCaller(t.Context(), rpc.Caller{Org: "default", User: "bob"})
 	req := &executionv1.VoteOnApprovalRequest{RequestId: id, Task: "ok", Decision: "REJECTED"}
@@ -123,7 +123,7 @@ func TestRejectionFailsTheJob(t *testing.T) {
 func TestApprovalsOfOthersAreNotSeen(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	id := w.admit(plan(manual("ok", nil), task("x")))
+	id := w.admit(planOf(manual("ok", nil), task("x")))
 	w.asked(id, "ok")
 	other := rpc.WithCaller(t.Context(), rpc.Caller{Org: "other", User: "bob"})
 	if _, err := w.approvals.VoteOnApproval(other, &executionv1.VoteOnApprovalRequest{RequestId: id, Task: "ok", Decision: "APPROVED"}); errs.Reason(err) != "TASK_NOT_FOUND" {
@@ -150,7 +150,7 @@ func TestPendingApprovalsArePaged(t *testing.T) {
 	for i := range 7 {
 		tasks = append(tasks, manual(fmt.Sprint("ok", i), nil))
 	}
-	id := w.admit(plan(tasks...))
+	id := w.admit(planOf(tasks...))
 	w.becomes(id, executionv1.Execution_MANUAL_APPROVAL_REQUIRED)
 	var seen []string
 	req := &executionv1.ListPendingApprovalsRequest{PageSize: 3}
@@ -178,7 +178,7 @@ func TestPendingApprovalsArePaged(t *testing.T) {
 func TestCancelWithdrawsApprovals(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	id := w.admit(plan(manual("ok", nil)))
+	id := w.admit(planOf(manual("ok", nil)))
 	w.asked(id, "ok")
 	w.control(id, jobv1.RequestControl_CANCEL)
 	w.becomes(id, executionv1.Execution_CANCELLED)
@@ -195,7 +195,7 @@ func TestCancelWithdrawsApprovals(t *testing.T) {
 func TestOneOfManyVotersDecides(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	id := w.admit(plan(manual("ok", &plan.Approval{MinApprovals: 1})))
+	id := w.admit(planOf(manual("ok", &plan.Approval{MinApprovals: 1})))
 	w.asked(id, "ok")
 	var mu sync.Mutex
 	decided := 0
@@ -258,9 +258,9 @@ func TestTheTimeToDecideEnds(t *testing.T) {
 	sla := func(action string) *plan.Approval {
 		return &plan.Approval{MinApprovals: 1, SLA: 200 * time.Millisecond, TimeoutAction: action, EscalationRecipients: []string{"#ops"}}
 	}
-	approved := w.admit(plan(manual("ok", sla(plan.AutoApprove))))
-	rejected := w.admit(plan(manual("ok", sla(plan.AutoReject))))
-	escalated := w.admit(plan(manual("ok", sla(plan.Escalate))))
+	approved := w.admit(planOf(manual("ok", sla(plan.AutoApprove))))
+	rejected := w.admit(planOf(manual("ok", sla(plan.AutoReject))))
+	escalated := w.admit(planOf(manual("ok", sla(plan.Escalate))))
 	w.becomes(approved, executionv1.Execution_COMPLETED)
 	if e := w.becomes(rejected, executionv1.Execution_FAILED); e.GetErrorCode() != "ERR_MANUAL_REJECTION" {
 		t.Errorf("%s", e.GetErrorCode())
@@ -294,7 +294,7 @@ func TestPeopleAreToldOfTasks(t *testing.T) {
 	hook := task("build", "ok")
 	hook.Webhook = &plan.Webhook{URL: "https://example.com/hook", Headers: map[string]string{"a": "b"}}
 	quiet := manual("quiet", &plan.Approval{MinApprovals: 1, AllowedUsers: []string{"bob"}})
-	id := w.admit(plan(hook, manual("ok", &plan.Approval{MinApprovals: 1, AllowedUsers: []string{"bob", "ann@example.com"}, EscalationRecipients: []string{"#ops"}}), quiet))
+	id := w.admit(planOf(hook, manual("ok", &plan.Approval{MinApprovals: 1, AllowedUsers: []string{"bob", "ann@example.com"}, EscalationRecipients: []string{"#ops"}}), quiet))
 	w.asked(id, "ok")
 	w.asked(id, "quiet")
 	w.settled()
