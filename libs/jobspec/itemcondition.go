@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -90,7 +91,7 @@ func valueEnd(text string, at int) int {
 const maxItemText = 4 << 20
 
 // askItems asks the conditions of the task about each item.
-func (s *section) askItems(t *taskDraft, items []Item) error {
+func (s *section) askItems(t *taskDraft, items []plan.Item) error {
 	f := &t.flow
 	blocks := f.whenBlocks || f.allowBlocks
 	if f.ask == (itemFieldsOf{}) && !blocks {
@@ -139,7 +140,7 @@ func (s *section) forItem(name string, own value.Vars) (*section, error) {
 	return s.def.deciding(name, value.Merged(s.m.Scope.Vars, own), s.moment.facts)
 }
 
-func (s *section) askItem(t *taskDraft, item *Item, own value.Vars, ask itemFieldsOf) error {
+func (s *section) askItem(t *taskDraft, item *plan.Item, own value.Vars, ask itemFieldsOf) error {
 	s.reader.items = t.flow.itemNames
 	s.m.Scope.Task, s.m.Scope.TaskType, s.m.Scope.Item = t.task.Spec.Variables, t.task.Name, own
 	defer s.end()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -40,7 +41,7 @@ func (r *reader) timeToWait(n *source.Node) (d time.Duration, known bool) {
 }
 
 // checkWait refuses a wait that the bounds of the task or of the job end before it is over.
-func (r *reader) checkWait(plan *Plan, root, n *source.Node, t *Task) {
+func (r *reader) checkWait(p *plan.Plan, root, n *source.Node, t *plan.Task) {
 	at := n.Get("wait")
 	if at == nil || t.Wait == 0 {
 		return
@@ -49,7 +50,7 @@ func (r *reader) checkWait(plan *Plan, root, n *source.Node, t *Task) {
 		of   string
 		most time.Duration
 		in   *source.Node
-	}{{"task", t.Timeout, n}, {"task", t.TotalTimeout, n}, {"job", plan.Timeout, root}, {"job", plan.TotalTimeout, root}} {
+	}{{"task", t.Timeout, n}, {"task", t.TotalTimeout, n}, {"job", p.Timeout, root}, {"job", p.TotalTimeout, root}} {
 		known := !r.checking || !templated(bound.in.Get("timeout")) && !templated(bound.in.Get("timeouts"))
 		if known && bound.most > 0 && t.Wait >= bound.most {
 			r.fault(at, source.CodeConflict, fmt.Sprintf("the task waits %s, and the timeout of the %s is %s", t.Wait, bound.of, bound.most), "a shorter wait, or a longer timeout of the "+bound.of)

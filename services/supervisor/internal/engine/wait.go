@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 )
 
 // wait lets the time of a WAIT task pass.
@@ -19,4 +19,4 @@ func (s *State) wait(t *Task, now time.Time) {
 }
 
 // waited says that what has passed is the time of a WAIT task, and not a delay before it.
-func (t *Task) waited() bool { return t.Method() == jobspec.MethodWait && t.Since != nil }
+func (t *Task) waited() bool { return t.Method() == plan.MethodWait && t.Since != nil }
