@@ -16,7 +16,7 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/exact"
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/rpc"
 	"github.com/formicary/formicary/libs/run"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
@@ -176,7 +176,7 @@ func work(w *attempt.Work) (*antv1.Work, error) {
 }
 
 // optionsOf encodes what executors of containers and pods are told; nil when nothing is set.
-func optionsOf(s *jobspec.Spec) ([]byte, error) {
+func optionsOf(s *plan.Spec) ([]byte, error) {
 	if s.Options == nil {
 		return nil, nil
 	}
