@@ -13,8 +13,8 @@ func TestTemplatesThatCanNeverBeRendered(t *testing.T) {
 	head := "job_type: j\nparams: [{name: p, default: a}]\nJOB\ntasks:\n  - task_type: list\n    method: SHELL\n    script: ['echo \"::set-output name=oses::[1]\"', 'echo \"n=1\" >> \"$FORMICARY_OUTPUT\"']\n    on_completed: t\n  - task_type: t\n    method: SHELL\n    script: x\n    "
 	const output, item = "is an output of a task, and this must be known when the job starts", "is one of an item, and this is one value for all items"
 	for field, want := range map[string]string{
-		`matrix: {os: "{{ .oses }}"}`:                   output,
-		`matrix: {os: ["{{ .oses }}", b]}`:              output,
+		`matrix: {os: "{{ .oses }}"}`:                   "",
+		`matrix: {os: ["{{ .oses }}", b]}`:              "",
 		`retry: "{{.n}}"`:                               output,
 		`timeout: "{{.n}}s"`:                            output,
 		`timeouts: {run: "{{.n}}s"}`:                    output,
@@ -26,6 +26,7 @@ func TestTemplatesThatCanNeverBeRendered(t *testing.T) {
 		`matrix: {experimental: [true]}` + "\n    " + `retry: "{{ .matrix.experimental }}"`: item,
 		`matrix: {a: [1], include: [{soft: 1}]}` + "\n    " + `retry: "{{ .soft }}"`:        item,
 		`fan_out: {items: [a], item_var: region}` + "\n    " + `timeout: "{{.region}}"`:     item,
+		`matrix: {os: [a], go: ["{{ .os }}"]}`:                                              item,
 		// what can be known
 		`matrix: {os: "{{ .p }}"}`:                           "",
 		`retry: "{{.other}}"`:                                "",

@@ -30,6 +30,8 @@ func stories(service string) []story {
 	return []story{
 		{example: "ci-build-test", want: done, tasks: map[string]string{"package": done, "clean": done}},
 		{example: "ci-matrix", want: done, tasks: map[string]string{"report": done}},
+		{example: "ci-changed-services", want: done, tasks: map[string]string{"build": done, "report": done}},
+		{example: "ci-changed-services", params: map[string]any{"changed": []string{}}, want: done, tasks: map[string]string{"build": done, "report": done}},
 		{example: "ci-experimental", want: done, tasks: map[string]string{"test": done, "report": done}},
 		{example: "ci-deploy-approval", want: done, task: "approve", votes: [][2]string{{"alice", "APPROVED"}}, tasks: map[string]string{"deploy": done, "discard": "SKIPPED"}},
 		{example: "ci-deploy-approval", want: "FAILED", code: "ERR_MANUAL_REJECTION", task: "approve", votes: [][2]string{{"alice", "REJECTED"}}, tasks: map[string]string{"deploy": "SKIPPED", "discard": done}},

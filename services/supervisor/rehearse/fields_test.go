@@ -92,6 +92,7 @@ func fields() []fieldCase {
 
 		{"task.fan_out", own, ", fan_out: {items: [x, y]}", "", nil, "a:COMPLETED/0 a[0]:COMPLETED/1 a[1]:COMPLETED/1", "a:COMPLETED/1"},
 		{"task.matrix", own, ", matrix: {x: [1, 2]}", "", nil, "a:COMPLETED/0 a[1]:COMPLETED/1 a[2]:COMPLETED/1", "a:COMPLETED/1"},
+		{"task.matrix", "job_type: j\ntasks:\n- {task_type: b, " + aTask + ", on_completed: a}\n- {task_type: a, " + aTask + ", matrix: {x: @, y: [u, v]}}\n", "'{{.l}}'", "[1]", map[string][]rehearse.Fake{"b": {{Outputs: map[string]string{"l": "[2, 3]"}}}}, "a[2,u]:COMPLETED/1 a[2,v]:COMPLETED/1 a[3,u]:COMPLETED/1 a[3,v]:COMPLETED/1 b", "a[1,u]:COMPLETED/1 a[1,v]:COMPLETED/1 b"},
 		{"fan_out.items", own, ", fan_out: {items: [x]}", ", fan_out: {items: [x, y]}", nil, "a:COMPLETED/0 a[0]:COMPLETED/1", "a:COMPLETED/0 a[0]:COMPLETED/1 a[1]"},
 		{"fan_out.source", "job_type: j\njob_variables: {l: [1], m: [1, 2]}\ntasks:\n- {task_type: a, " + aTask + ", fan_out: {source: @}}\n", "l", "m", nil, "a:COMPLETED/0 a[0]:COMPLETED/1", "a:COMPLETED/0 a[0]:COMPLETED/1 a[1]"},
 		{"fan_out.min_success", items, ", min_success: 1", "", map[string][]rehearse.Fake{"a[0]": {{ExitCode: 1}}}, "a:COMPLETED", "a:FAILED"},
