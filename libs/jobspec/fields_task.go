@@ -148,6 +148,7 @@ func outputFields() []field {
 		{name: "name", form: aName(), doc: "The name of the output."},
 		{name: "type", form: form{"enum": anys(outputTypes())}, doc: "Its type; string when not given."},
 		{name: "required", form: aFlag(), doc: "The task fails without it."},
+		{name: "enum", form: oneOrMore(aText()), doc: "The texts that it may be."},
 		{name: "description", form: aText(), doc: "Text for people."},
 	}
 }

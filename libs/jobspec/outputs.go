@@ -64,6 +64,8 @@ func (r *taskFieldReader) output(name string, n *source.Node) plan.Output {
 			o.Type = r.outputType(p.Value)
 		case p.Key == "required":
 			o.Required = r.boolean(p.Value)
+		case p.Key == "enum":
+			o.Enum = r.outputEnum(p.Value)
 		case p.Key == "description":
 			r.longText(p.Value, "description", maxDescription)
 		default:
@@ -71,6 +73,16 @@ func (r *taskFieldReader) output(name string, n *source.Node) plan.Output {
 		}
 	}
 	return o
+}
+
+// outputEnum reads the texts that an output may be.
+func (r *taskFieldReader) outputEnum(n *source.Node) []string {
+	items := r.plannedList(n)
+	if len(items) > maxOutputs {
+		r.fault(n, source.CodeInvalidValue, "there are too many values", fmt.Sprintf("at most %d", maxOutputs))
+		return nil
+	}
+	return textsOf(items)
 }
 
 func (r *taskFieldReader) outputType(n *source.Node) string {
