@@ -83,7 +83,7 @@ func (r *taskFieldReader) outputEnum(n *source.Node) []string {
 		r.Fault(n, source.CodeInvalidValue, "there are too many values", fmt.Sprintf("at most %d", maxOutputs))
 		return nil
 	}
-	return read.TextsOf(items)
+	return read.Texts(items)
 }
 
 func (r *taskFieldReader) outputType(n *source.Node) string {
