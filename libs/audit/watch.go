@@ -49,7 +49,7 @@ type watch struct {
 }
 
 func (w *watch) round(ctx context.Context) error {
-	turn, err := take(ctx, w.pool)
+	turn, err := tryLock(ctx, w.pool)
 	if err != nil || turn == nil {
 		return err
 	}
@@ -83,9 +83,9 @@ func (w *watch) round(ctx context.Context) error {
 	return nil
 }
 
-// take lets one replica of the schema audit at a time; without a turn it returns nil. The lock is the session's and not
+// tryLock lets one replica of the schema audit at a time; without a turn it returns nil. The lock is the session's and not
 // a transaction's, which the server would end as idle meanwhile.
-func take(ctx context.Context, pool *pgxpool.Pool) (release func(), err error) {
+func tryLock(ctx context.Context, pool *pgxpool.Pool) (release func(), err error) {
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("acquire connection: %w", err)

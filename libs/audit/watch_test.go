@@ -12,15 +12,15 @@ import (
 // TestOneReplicaAuditsAtATime: what all replicas did at once would cost as many times the work.
 func TestOneReplicaAuditsAtATime(t *testing.T) {
 	pool := testkit.Pool(t, "public", func(context.Context, *pgxpool.Pool) error { return nil })
-	first, err := take(t.Context(), pool)
+	first, err := tryLock(t.Context(), pool)
 	if err != nil || first == nil {
 		t.Fatalf("no turn: %v", err)
 	}
-	if second, err := take(t.Context(), pool); err != nil || second != nil {
+	if second, err := tryLock(t.Context(), pool); err != nil || second != nil {
 		t.Errorf("two have a turn: %v", err)
 	}
 	first()
-	again, err := take(t.Context(), pool)
+	again, err := tryLock(t.Context(), pool)
 	if err != nil || again == nil {
 		t.Fatalf("no turn after the first was over: %v", err)
 	}

@@ -134,9 +134,9 @@ func TestAStreamOfAnotherStorageIsMadeAgain(t *testing.T) {
 	}
 }
 
-// TestOneDeafAntDoesNotFillTheDoorbells: what nobody takes is bounded for each ant, also in a stream that another
+// TestOneUnreachableAntDoesNotFillTheDoorbells: what nobody takes is bounded for each ant, also in a stream that another
 // version made and that holds more.
-func TestOneDeafAntDoesNotFillTheDoorbells(t *testing.T) {
+func TestOneUnreachableAntDoesNotFillTheDoorbells(t *testing.T) {
 	_, js := testkit.NATS(t)
 	if err := js.DeleteStream(t.Context(), bus.Tasks); err != nil {
 		t.Fatal(err)
@@ -150,7 +150,7 @@ func TestOneDeafAntDoesNotFillTheDoorbells(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range before {
-		if _, err := js.PublishAsync("formicary.task.deaf", []byte("x")); err != nil {
+		if _, err := js.PublishAsync("formicary.task.idle", []byte("x")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -173,13 +173,13 @@ func TestOneDeafAntDoesNotFillTheDoorbells(t *testing.T) {
 		t.Errorf("doorbells are kept for %s", info.Config.MaxAge)
 	}
 	for i := range 1100 {
-		_, err = js.Publish(t.Context(), "formicary.task.deaf", []byte("x"))
+		_, err = js.Publish(t.Context(), "formicary.task.idle", []byte("x"))
 		if err != nil && i < 10 {
 			t.Logf("refused after %d more: %v", i, err)
 		}
 	}
 	if err == nil {
-		t.Error("the deaf ant has no bound")
+		t.Error("the ant that pulls nothing has no bound")
 	}
 	if _, err := js.Publish(t.Context(), "formicary.task.other", []byte("x")); err != nil {
 		t.Errorf("a doorbell of another ant is refused: %v", err)

@@ -104,7 +104,7 @@ func Decode(raw []byte) (any, error) {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("read JSON: something follows it")
 	}
-	return settle(v), nil
+	return numbers(v), nil
 }
 
 // DecodeObject reads a JSON object as Decode does. null is nil.
@@ -120,8 +120,8 @@ func DecodeObject(raw []byte) (map[string]any, error) {
 	return m, nil
 }
 
-// settle replaces the numbers of a value that was just read.
-func settle(v any) any {
+// numbers replaces the numbers of a value that was just read.
+func numbers(v any) any {
 	return leaves(v, func(v any) any {
 		if x, ok := v.(json.Number); ok {
 			if n, ok := Number(x); ok {

@@ -56,14 +56,10 @@ func TestEveryFieldHasATest(t *testing.T) {
 		}
 		tests[field] = test
 	}
-	active := activeFields()
-	var open []string
-	for _, field := range active {
+	for _, field := range activeFields() {
 		switch test := tests[field]; {
 		case test == "":
 			t.Errorf("%s has no test that fails when the engine ignores it: name one in testdata/field_tests.txt, or mark the field as inactive", field)
-		case test == "TODO":
-			open = append(open, field)
 		case !strings.HasPrefix(test, "- "):
 			checkTest(t, field, test)
 		}
@@ -71,10 +67,6 @@ func TestEveryFieldHasATest(t *testing.T) {
 	}
 	for field := range tests {
 		t.Errorf("%s is no field that the engine acts on", field)
-	}
-	const most = 15 // to be made smaller, not larger
-	if len(open) > most {
-		t.Errorf("%d fields have no test yet, at most %d may: %s", len(open), most, strings.Join(open, ", "))
 	}
 }
 

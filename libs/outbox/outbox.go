@@ -114,7 +114,7 @@ func (r *Relay) Publish(msgs []Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.over { // otherwise the rows stay and are sent again
-		r.busy.Go(func() { r.settle(msgs, futures, ackWait) })
+		r.busy.Go(func() { r.awaitAcks(msgs, futures, ackWait) })
 	}
 }
 
@@ -144,8 +144,8 @@ func (r *Relay) send(msgs []Message) []jetstream.PubAckFuture {
 	return futures
 }
 
-// settle waits for the acknowledgements, notes the rows that may be deleted and returns them.
-func (r *Relay) settle(msgs []Message, futures []jetstream.PubAckFuture, wait time.Duration) []uuid.UUID {
+// awaitAcks waits for the acknowledgements, notes the rows that may be deleted and returns them.
+func (r *Relay) awaitAcks(msgs []Message, futures []jetstream.PubAckFuture, wait time.Duration) []uuid.UUID {
 	timeout := time.NewTimer(wait)
 	defer timeout.Stop()
 	var sent []uuid.UUID
@@ -228,7 +228,7 @@ func (r *Relay) sweep(ctx context.Context) error {
 			}
 			futures := r.send(msgs)
 			tried := len(futures)
-			ids := r.settle(msgs[:tried], futures, sweepAckWait)
+			ids := r.awaitAcks(msgs[:tried], futures, sweepAckWait)
 			sent = len(ids)
 			if sent == tried || !r.js.Conn().IsConnected() {
 				return nil

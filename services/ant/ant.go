@@ -194,9 +194,9 @@ func (s *Service) serve(ctx context.Context, executors []executor.Executor, atte
 	if s.worker != nil {
 		attempts.Hope(s.worker.Claims())
 	}
-	ears := &hearing{}
+	ears := &reachability{}
 	ses := session.New(session.Options{
-		Ant: s.registration(executors), Beat: s.conf.Beat, FenceAfter: s.conf.FenceAfter, Unhealthy: unhealthy(executors), Deaf: ears.deaf, Heard: attempts.Heard,
+		Ant: s.registration(executors), Beat: s.conf.Beat, FenceAfter: s.conf.FenceAfter, Unhealthy: unhealthy(executors), Unreachable: ears.unreachable, Heard: attempts.Heard,
 	},
 		antv1.NewRegistrationServiceClient(s.deps.ResourceManager), antv1.NewAttemptServiceClient(s.deps.Supervisor), attempts, s.deps.Log)
 	ears.beat = ses.Beat
@@ -250,7 +250,7 @@ func runExecutors(ctx context.Context, executors []executor.Executor) error {
 }
 
 // work takes attempts until ctx ends, then drains. It ends early when life does.
-func (s *Service) work(ctx, life context.Context, ses *session.Session, attempts *attempt.Manager, ears *hearing) error {
+func (s *Service) work(ctx, life context.Context, ses *session.Session, attempts *attempt.Manager, ears *reachability) error {
 	taking, stop := context.WithCancel(life)
 	defer stop()
 	defer context.AfterFunc(ctx, stop)()
@@ -274,7 +274,7 @@ func (s *Service) work(ctx, life context.Context, ses *session.Session, attempts
 	defer func() { _ = hints.Unsubscribe() }()
 	err = bus.Consume(taking, s.deps.Log, s.deps.JS, bus.Consumption{
 		Stream: bus.Tasks, Bind: true, Max: maxBells, Consumer: jetstream.ConsumerConfig{Durable: "ant-" + s.conf.ID}, Handle: attempts.Ring,
-		Missing: func(ctx context.Context) { s.missing(ctx, ses) }, Listening: ears.listening,
+		Missing: func(ctx context.Context) { s.missing(ctx, ses) }, Listening: ears.report,
 	})
 	if err != nil || life.Err() != nil {
 		return err

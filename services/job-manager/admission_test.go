@@ -112,6 +112,32 @@ func TestExplainNamesTheHolder(t *testing.T) {
 	}
 }
 
+// TestFieldsThatHoldRequests: what a definition says of its own requests.
+func TestFieldsThatHoldRequests(t *testing.T) {
+	for field, tt := range map[string]struct {
+		yaml string
+		gate jobv1.Gate
+	}{
+		"job.disabled":        {"disabled: true\n", jobv1.Gate_GATE_DISABLED},
+		"job.max_concurrency": {"max_concurrency: 1\n", jobv1.Gate_GATE_CONCURRENCY},
+		"job.concurrency":     {"concurrency: 1\n", jobv1.Gate_GATE_CONCURRENCY},
+		"concurrency.limit":   {"concurrency: {limit: 1}\n", jobv1.Gate_GATE_CONCURRENCY},
+	} {
+		t.Run(field, func(t *testing.T) {
+			c := newColony(t)
+			c.upload(job("j", tt.yaml))
+			if field != "job.disabled" {
+				c.executing()
+			}
+			r := c.submit(&jobv1.SubmitJobRequest{JobType: "j"})
+			res, err := c.requests.ExplainJobRequest(t.Context(), &jobv1.ExplainJobRequestRequest{Id: r.GetId()})
+			if gate := res.GetRequest().GetWait().GetGate(); err != nil || gate != tt.gate {
+				t.Errorf("%s, %v; want %s", gate, err, tt.gate)
+			}
+		})
+	}
+}
+
 func TestGatesOfAClass(t *testing.T) {
 	c := newColony(t)
 	c.upload(job("j", ""))

@@ -27,7 +27,9 @@ func TestDefinitionVersions(t *testing.T) {
 	if second.GetVersion() != 2 {
 		t.Errorf("version %d after a dry run", second.GetVersion())
 	}
-	c.upload(job("j", "description: third\n"))
+	if third := c.upload(job("j", "description: third\n")); third.GetDescription() != "third" {
+		t.Errorf("described as %q", third.GetDescription())
+	}
 
 	for ref, want := range map[string]int32{"j": 3, "j@1": 1, "j@1.2.0": 2, first.GetId(): 1} {
 		res, err := c.definitions.GetJobDefinition(t.Context(), &jobv1.GetJobDefinitionRequest{Id: ref})

@@ -14,9 +14,9 @@ func TestNoTableGrows(t *testing.T) {
 	plantest.Run(t, testkit.Pool(t, "resource", resourcemanager.Migrate), plantest.Case{
 		Folders: []string{"internal/pg", "internal/pg/db"},
 		Bounded: map[string]string{
-			"ant":    "the ants of the colony",
-			"hold":   "deleted when its attempt ends",
-			"hunger": "one row",
+			"ant":       "the ants of the colony",
+			"hold":      "deleted when its attempt ends",
+			"slot_wait": "one row",
 		},
 	})
 }

@@ -86,14 +86,14 @@ type Deps struct {
 
 // Service is one replica.
 type Service struct {
-	conf      Config
-	deps      Deps
-	store     *pg.Store
-	hints     *events.Hints
-	doorbells *doorbell.Keeper
-	desk      *reserve.Desk
-	beats     *beat.Desk
-	sweeper   *sweep.Sweeper
+	conf         Config
+	deps         Deps
+	store        *pg.Store
+	hints        *events.Hints
+	doorbells    *doorbell.Keeper
+	reservations *reserve.Batcher
+	beats        *beat.Batcher
+	sweeper      *sweep.Sweeper
 }
 
 // New returns a replica that does nothing before Run.
@@ -103,12 +103,12 @@ func New(conf Config, deps Deps) (*Service, error) {
 	}
 	s := &Service{conf: conf, deps: deps, store: pg.NewStore(deps.Pool, conf.Hold), hints: events.NewHints(deps.NATS, deps.Log)}
 	s.doorbells = doorbell.NewKeeper(deps.JS, s.store, deps.Log)
-	s.desk = reserve.NewDesk(s.store, func(id string) { s.hints.Changed(id, ant.Online) })
-	s.beats = beat.NewDesk(s.store, conf.Lease)
+	s.reservations = reserve.NewBatcher(s.store, func(id string) { s.hints.Changed(id, ant.Online) })
+	s.beats = beat.NewBatcher(s.store, conf.Lease)
 	var err error
 	s.sweeper, err = sweep.New(sweep.Config{
 		Every: conf.Sweep, Lease: conf.Lease, HoldSlack: conf.HoldSlack, GoneAfter: conf.GoneAfter, CallTimeout: conf.CallTimeout,
-	}, s.store, deps.Supervisor, told{s}, deps.Log, deps.Meter)
+	}, s.store, deps.Supervisor, sweepListener{s}, deps.Log, deps.Meter)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
 func (s *Service) Register(r grpc.ServiceRegistrar) {
 	antv1.RegisterRegistrationServiceServer(r, api.NewRegistration(s.store, s.beats, s.doorbells, s.hints, s.conf.Lease, s.conf.Beat))
 	resourcev1.RegisterAntServiceServer(r, api.NewAnt(s.store, s.hints))
-	resourcev1.RegisterReservationServiceServer(r, api.NewReservation(s.desk, s.store))
+	resourcev1.RegisterReservationServiceServer(r, api.NewReservation(s.reservations, s.store))
 }
 
 // Run reserves and sweeps until ctx ends.
@@ -139,7 +139,7 @@ func (s *Service) Run(ctx context.Context) error {
 		}}
 	}
 	return run.Group(ctx,
-		run.Member{Name: "reserve", Run: s.desk.Run},
+		run.Member{Name: "reserve", Run: s.reservations.Run},
 		run.Member{Name: "beats", Run: s.beats.Run},
 		loop("sweep of leases", s.sweeper.Leases),
 		loop("sweep of holds", s.sweeper.Holds),
@@ -154,9 +154,9 @@ func (s *Service) Run(ctx context.Context) error {
 	)
 }
 
-// told passes on what the sweep did.
-type told struct{ s *Service }
+// sweepListener passes on what the sweep did.
+type sweepListener struct{ s *Service }
 
-func (t told) Offline(id string) { t.s.hints.Changed(id, ant.Offline) }
+func (t sweepListener) Offline(id string) { t.s.hints.Changed(id, ant.Offline) }
 
-func (t told) Freed(out reserve.Outcome) { t.s.desk.Note(out) }
+func (t sweepListener) Freed(out reserve.Outcome) { t.s.reservations.NotifyFreed(out) }

@@ -751,22 +751,22 @@ func TestFreedSlotIsToldByAnotherReplica(t *testing.T) {
 	}
 }
 
-func TestDeafAntGetsNothing(t *testing.T) {
+func TestUnreachableAntGetsNothing(t *testing.T) {
 	c := start(t, nil)
 	session := c.register("a", 4).GetSession()
 	hints := c.hints()
-	say := func(deaf string) {
+	say := func(why string) {
 		t.Helper()
-		if _, err := c.ants.Heartbeat(t.Context(), &antv1.HeartbeatRequest{AntId: "a", Session: session, Deaf: deaf}); err != nil {
+		if _, err := c.ants.Heartbeat(t.Context(), &antv1.HeartbeatRequest{AntId: "a", Session: session, Unreachable: why}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	say("no connection to NATS")
 	c.eventually("others hear of it", func() bool { return hints("a", resourcev1.Ant_ONLINE) })
 	if p := c.reserve(nil, shell()).GetPlacements()[0]; p.GetGate() != "no_ant" || !strings.Contains(p.GetReason(), "does not hear") {
-		t.Errorf("placed on a deaf ant: %v", p)
+		t.Errorf("placed on an unreachable ant: %v", p)
 	}
-	if got := c.get("a").GetDeaf(); got != "no connection to NATS" {
+	if got := c.get("a").GetUnreachable(); got != "no connection to NATS" {
 		t.Errorf("shown as %q", got)
 	}
 	if caps, err := c.desk.GetCapacity(t.Context(), &resourcev1.GetCapacityRequest{}); err != nil || len(caps.GetAnts()) != 0 {
@@ -779,7 +779,7 @@ func TestDeafAntGetsNothing(t *testing.T) {
 	}
 }
 
-// An ant that is deaf without knowing must not draw the work of all others, and must not be given up either.
+// An ant that doorbells do not reach without its knowledge must not draw the work of all others, and must not be given up either.
 func TestUnclaimedAttemptsWeighAgainstTheirAnt(t *testing.T) {
 	c := start(t, nil)
 	session := c.register("deaf", 8, "only").GetSession()

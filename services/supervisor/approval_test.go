@@ -62,7 +62,9 @@ func TestApprovalByQuorum(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	a := w.newAnt("ant1", 4, nil)
-	id := w.admit(plan(task("build", "ok"), manual("ok", &jobspec.Approval{MinApprovals: 2, AllowedUsers: []string{"alice", "bob", "sam"}, AllowedRoles: []string{"lead"}}, "deploy"), task("deploy")))
+	ok := manual("ok", &jobspec.Approval{MinApprovals: 2, AllowedUsers: []string{"alice", "bob", "sam"}, AllowedRoles: []string{"lead"}}, "deploy")
+	ok.Description = "Ship it?"
+	id := w.admit(plan(task("build", "ok"), ok, task("deploy")))
 	got := w.asked(id, "ok")
 	if got.GetWaitReason() != "waits for 2 approvals; alice, bob and role lead may vote" {
 		t.Errorf("reason %q", got.GetWaitReason())
@@ -73,7 +75,7 @@ func TestApprovalByQuorum(t *testing.T) {
 			t.Errorf("%s: %s", user, reason)
 		}
 	}
-	if ap, reason := w.vote(id, "ok", "alice", "APPROVED"); reason != "" || ap.GetState() != executionv1.Approval_PENDING || len(ap.GetVotes()) != 1 {
+	if ap, reason := w.vote(id, "ok", "alice", "APPROVED"); reason != "" || ap.GetState() != executionv1.Approval_PENDING || len(ap.GetVotes()) != 1 || ap.GetDescription() != "Ship it?" {
 		t.Errorf("alice: %s, %v", reason, ap)
 	}
 	if _, reason := w.vote(id, "ok", "alice", "APPROVED"); reason != "ALREADY_VOTED" {

@@ -34,6 +34,7 @@ func TestCancelCascades(t *testing.T) {
 				"  - {task_type: w, method: AWAIT_FORKED_JOB, await_forked_tasks: [f]}\n", "EXECUTING", "CANCELLED",
 		},
 		{"cascade", forks("f", "    fork_job_type: e2e-long\n    cascade_cancel: true\n    on_completed: long\n") + after, "EXECUTING", "CANCELLED"},
+		{"cascade-of-sub-workflow", forks("f", "    fork_job_type: e2e-long\n    sub_workflow: {cascade_cancel: true}\n    on_completed: long\n") + after, "EXECUTING", "CANCELLED"},
 		{"free", forks("f", "    fork_job_type: e2e-short\n    on_completed: long\n") + after, "EXECUTING", "COMPLETED"},
 	}
 	for _, tt := range tests {

@@ -99,6 +99,9 @@ func fields() []fieldCase {
 		{"fan_out.fork_job_type", "job_type: j\ntasks:\n- {task_type: a, fan_out: {items: [x], fork_job_type: @}}\n", "k", "l", nil, "forks k", "forks l"},
 
 		{"task.fork_job_type", "job_type: j\ntasks:\n- {task_type: a, method: FORK_JOB, fork_job_type: @}\n", "k", "l", nil, "forks k", "forks l"},
+		{"task.fork_job_version", "job_type: j\ntasks:\n- {task_type: a, method: FORK_JOB, fork_job_type: k, fork_job_version: @}\n", "^1.2", "2", nil, "forks k ^1.2", "forks k 2"},
+		{"task.job_version", "job_type: j\ntasks:\n- {task_type: a, method: FORK_JOB, fork_job_type: k, job_version: @}\n", "^1.2", "2", nil, "forks k ^1.2", "forks k 2"},
+		{"fan_out.fork_job_version", "job_type: j\ntasks:\n- {task_type: a, fan_out: {items: [x], fork_job_type: k, fork_job_version: @}}\n", "^1.2", "2", nil, "forks k ^1.2", "forks k 2"},
 		{"task.sub_workflow", "job_type: j\ntasks:\n- {task_type: a, method: FORK_JOB, fork_job_type: k@}\n", ", sub_workflow: {wait_for_completion: true}", "", map[string][]rehearse.Fake{failed: {{Child: "FAILED"}}}, "FAILED", "COMPLETED"},
 		{"sub_workflow.wait_for_completion", "job_type: j\ntasks:\n- {task_type: a, method: FORK_JOB, fork_job_type: k, sub_workflow: {wait_for_completion: @}}\n", "true", "false", map[string][]rehearse.Fake{failed: {{Child: "FAILED"}}}, "FAILED", "COMPLETED"},
 		{"sub_workflow.output_variables", fork, ", output_variables: {y: x}", "", map[string][]rehearse.Fake{failed: {{Outputs: map[string]string{"y": "1"}}}}, "a:COMPLETED/0 b:COMPLETED", "a:COMPLETED/0 b:SKIPPED"},

@@ -262,7 +262,7 @@ func (p *player) child(t *engine.Task) {
 		p.state.ChildEnded(t.Idx, t.Round, engine.ChildOutcome{State: string(engine.JobCompleted)}, p.now)
 	case t.ChildID == "":
 		id := uuid.NewSHA1(uuid.Nil, []byte(t.Name())).String()
-		p.say("%s forks %s", t.Name(), t.Fork.JobType)
+		p.say("%s forks %s", t.Name(), strings.TrimSpace(t.Fork.JobType+" "+t.Fork.Version))
 		if !t.Fork.Wait {
 			p.forked[t.Idx] = p.fake(t)
 		}

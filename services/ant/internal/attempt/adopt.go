@@ -30,7 +30,7 @@ func (m *Manager) Adopt(ctx context.Context) (uids []string) {
 		works, err := m.reclaim(ctx, hoped)
 		if err == nil {
 			for _, w := range works {
-				m.take(ctx, w)
+				m.accept(ctx, w)
 				if w.GetRefused() == "" {
 					uids = append(uids, w.GetUid())
 				}

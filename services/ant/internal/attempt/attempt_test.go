@@ -67,7 +67,7 @@ func TestPanicsStayInTheAttempt(t *testing.T) {
 		"close": antv1.Result_SUCCEEDED, "nowhere": antv1.Result_SUCCEEDED,
 	}
 	for at := range want {
-		m.take(ctx, &antv1.Work{Uid: at, Spec: &antv1.Spec{Method: "CLUMSY", Script: []string{at}}})
+		m.accept(ctx, &antv1.Work{Uid: at, Spec: &antv1.Spec{Method: "CLUMSY", Script: []string{at}}})
 	}
 	testkit.Eventually(t, 20*time.Second, "all have ended", func() bool { return len(m.Running()) == 0 && len(m.Spooled()) == len(want) })
 	due, err := journal.Due(time.Now().Add(time.Hour), 10)
@@ -84,7 +84,7 @@ func TestPanicsStayInTheAttempt(t *testing.T) {
 		}
 	}
 	m.Shut()
-	m.take(ctx, &antv1.Work{Uid: "late", Spec: &antv1.Spec{Method: "CLUMSY", Script: []string{"nowhere"}}})
+	m.accept(ctx, &antv1.Work{Uid: "late", Spec: &antv1.Spec{Method: "CLUMSY", Script: []string{"nowhere"}}})
 	due, _ = journal.Due(time.Now().Add(2*time.Hour), 10)
 	var r antv1.Result
 	if err := proto.Unmarshal(due["late"], &r); err != nil || r.GetOutcome() != antv1.Result_LOST {

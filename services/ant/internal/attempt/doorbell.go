@@ -69,7 +69,7 @@ func (m *Manager) claim(ctx context.Context, bells []bell) {
 		uids = append(uids, b.uids...)
 	}
 	if len(uids) > 0 { // else an earlier claim named them all
-		if err := m.ask(ctx, uids); err != nil {
+		if err := m.claimUIDs(ctx, uids); err != nil {
 			if half := len(bells) / 2; half > 0 && ctx.Err() == nil && together(err) {
 				m.deps.Log.Warn("claim failed; its halves are tried", "attempts", len(uids), "error", err)
 				m.claim(ctx, bells[:half])
@@ -97,7 +97,7 @@ func together(err error) bool {
 	return errs.CodeOf(err) == errs.CodeExhausted || status.Code(err) == codes.Internal
 }
 
-func (m *Manager) ask(ctx context.Context, uids []string) error {
+func (m *Manager) claimUIDs(ctx context.Context, uids []string) error {
 	m.mu.Lock()
 	session := m.session
 	m.mu.Unlock()
@@ -109,7 +109,7 @@ func (m *Manager) ask(ctx context.Context, uids []string) error {
 	}
 	m.heard.Add(1)
 	for _, w := range res.GetWorks() {
-		m.take(ctx, w)
+		m.accept(ctx, w)
 	}
 	return nil
 }
@@ -144,7 +144,7 @@ func (m *Manager) wanted(msgs []jetstream.Msg) (bells []bell) {
 	return bells
 }
 
-func (m *Manager) take(ctx context.Context, w *antv1.Work) {
+func (m *Manager) accept(ctx context.Context, w *antv1.Work) {
 	if w.GetRefused() != "" {
 		m.metrics.claims.Add(ctx, 1, claimRefused)
 		m.deps.Log.Debug("claim refused", "attempt", w.GetUid(), "reason", w.GetRefused())

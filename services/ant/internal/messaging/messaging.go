@@ -113,7 +113,7 @@ func (e *Executor) Open(x *relay.Execution) (replyTo string, err error) {
 	subject, replyTo := e.subjects(x)
 	s := e.subs[subject]
 	if s == nil {
-		sub, err := e.nc.Subscribe(subject, e.take)
+		sub, err := e.nc.Subscribe(subject, e.deliver)
 		if err != nil {
 			return "", fmt.Errorf("subscribe to replies: %w", err)
 		}
@@ -163,9 +163,9 @@ func (e *Executor) remember(x *relay.Execution) {
 	e.order = append(e.order, x.Task.UID)
 }
 
-// take hands a message to its attempt. A reply subject may be shared with other ants and with strangers: what is for no
+// deliver hands a message to its attempt. A reply subject may be shared with other ants and with strangers: what is for no
 // attempt of this one is passed over.
-func (e *Executor) take(msg *nats.Msg) {
+func (e *Executor) deliver(msg *nats.Msg) {
 	m, err := wire.Decode(msg.Data)
 	if err != nil {
 		if len(msg.Data) > 0 { // an empty one says that nobody listens; the task is sent again anyway

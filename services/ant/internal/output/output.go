@@ -189,13 +189,13 @@ func (s *Scanner) piece(p []byte) {
 func (s *Scanner) finish() {
 	s.number++
 	if !s.skip && len(s.line) >= len(command) {
-		s.fail(s.take(strings.TrimSuffix(string(s.line[len(command):]), "\r")))
+		s.fail(s.setOutput(strings.TrimSuffix(string(s.line[len(command):]), "\r")))
 	}
 	s.skip, s.line = false, s.line[:0]
 }
 
-// take sets the output of a command; the value is kept as it stands.
-func (s *Scanner) take(arg string) error {
+// setOutput sets the output of a command; the value is kept as it stands.
+func (s *Scanner) setOutput(arg string) error {
 	name, value, ok := strings.Cut(strings.TrimLeft(arg, " \t"), "::")
 	name, named := strings.CutPrefix(name, "name=")
 	if !ok || !named {

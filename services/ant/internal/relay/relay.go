@@ -71,12 +71,12 @@ type Execution struct {
 	grace *time.Duration // of the stop that was asked for, the shortest
 
 	// State of the conversation, of the goroutine in Wait only.
-	worker  string // that has accepted
-	taken   bool
-	away    bool
-	stopped bool
-	warned  bool // that nobody accepts
-	due     time.Time
+	worker   string // that has accepted
+	assigned bool
+	away     bool
+	stopped  bool
+	warned   bool // that nobody accepts
+	due      time.Time
 }
 
 type event struct {
@@ -111,7 +111,7 @@ func (x *Execution) post(e event) {
 }
 
 // Adopt says, before Start, that a worker has the task already: it is not sent.
-func (x *Execution) Adopt(worker string) { x.take(worker) }
+func (x *Execution) Adopt(worker string) { x.assign(worker) }
 
 // Start sends the task.
 func (x *Execution) Start() string {
@@ -124,9 +124,9 @@ func (x *Execution) Start() string {
 		x.failed = new(executor.Refuse("the task cannot be sent to a worker: " + err.Error()))
 		return ""
 	}
-	if x.taken {
+	if x.assigned {
 		x.wait(x.times.Silence)
-		x.say("worker %s has come from another bridge with this task; what it printed before is not known here", x.worker)
+		x.note("worker %s has come from another bridge with this task; what it printed before is not known here", x.worker)
 	} else {
 		x.send()
 	}
@@ -148,12 +148,12 @@ func (x *Execution) send() {
 	case errors.Is(err, wire.ErrTooLarge):
 		x.failed = new(executor.Refuse("the task cannot be sent to a worker: " + err.Error()))
 	case err != nil:
-		x.say("the task could not be sent and will be sent again: %v", err)
+		x.note("the task could not be sent and will be sent again: %v", err)
 	}
 }
 
-// say writes a line of the ant's own into the log.
-func (x *Execution) say(format string, args ...any) {
+// note writes a line of the ant's own into the log.
+func (x *Execution) note(format string, args ...any) {
 	_, _ = fmt.Fprintf(x.out, "["+format+"]\n", args...)
 }
 
@@ -202,7 +202,7 @@ func (x *Execution) stopping() *executor.End {
 	grace := *x.grace
 	x.mu.Unlock()
 	x.cancel(x.worker, grace)
-	if grace <= 0 || !x.taken {
+	if grace <= 0 || !x.assigned {
 		return new(executor.Break("stopped"))
 	}
 	if at := time.Now().Add(grace); !x.stopped || at.Before(x.due) {
@@ -223,13 +223,13 @@ func (x *Execution) late() *executor.End {
 		return new(executor.Break("stopped; the worker did not end in time"))
 	case x.away:
 		return new(executor.Lose(fmt.Sprintf("the connection of the worker was gone for %s", x.times.Away)))
-	case x.taken:
+	case x.assigned:
 		x.cancel(x.worker, 0)
 		return new(executor.Lose(fmt.Sprintf("worker %s said nothing for %s", x.worker, x.times.Silence)))
 	}
 	if !x.warned {
 		x.warned = true
-		x.say("no worker has accepted the task within %s; it is sent again until one does", x.times.Accept)
+		x.note("no worker has accepted the task within %s; it is sent again until one does", x.times.Accept)
 	}
 	x.send()
 	return nil
@@ -259,12 +259,12 @@ func (x *Execution) wait(d time.Duration) {
 func (x *Execution) returned(worker string, known bool) *executor.End {
 	x.away = false
 	switch {
-	case x.taken && !known:
+	case x.assigned && !known:
 		return new(executor.Lose("the worker connected again without the attempt"))
 	case x.stopped:
 		x.cancel(x.worker, time.Until(x.due))
 	case known:
-		x.take(worker)
+		x.assign(worker)
 		x.wait(x.times.Silence)
 	default:
 		x.send()
@@ -274,7 +274,7 @@ func (x *Execution) returned(worker string, known bool) *executor.End {
 
 // hear takes what a worker said.
 func (x *Execution) hear(m *wire.Message) *executor.End {
-	if x.taken && m.Worker != x.worker {
+	if x.assigned && m.Worker != x.worker {
 		if m.Type == wire.TypeAccept || m.Type == wire.TypeHeartbeat {
 			x.cancel(m.Worker, 0) // it works for nothing
 		}
@@ -282,20 +282,20 @@ func (x *Execution) hear(m *wire.Message) *executor.End {
 	}
 	switch m.Type {
 	case wire.TypeAccept:
-		x.take(m.Worker)
+		x.assign(m.Worker)
 	case wire.TypeHeartbeat:
-		if !x.taken {
+		if !x.assigned {
 			return nil
 		}
 	case wire.TypeLog:
-		if !x.taken {
+		if !x.assigned {
 			return nil
 		}
 		for _, line := range m.Lines {
 			_, _ = io.WriteString(x.out, line+"\n")
 		}
 	case wire.TypeReply:
-		x.take(m.Worker)
+		x.assign(m.Worker)
 		return new(x.reply(m))
 	default:
 		return nil
@@ -304,7 +304,7 @@ func (x *Execution) hear(m *wire.Message) *executor.End {
 	return nil
 }
 
-func (x *Execution) take(worker string) { x.worker, x.taken = worker, true }
+func (x *Execution) assign(worker string) { x.worker, x.assigned = worker, true }
 
 // Bounds of what a reply may say.
 const (

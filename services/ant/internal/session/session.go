@@ -48,8 +48,8 @@ type Options struct {
 	FenceAfter time.Duration
 	// Unhealthy lists methods that cannot be executed now.
 	Unhealthy func() []string
-	// Deaf says why doorbells do not reach the ant; empty when they do.
-	Deaf func() string
+	// Unreachable says why doorbells do not reach the ant; empty when they do.
+	Unreachable func() string
 	// Heard counts the claims that were answered.
 	Heard func() int64
 }
@@ -242,7 +242,7 @@ func (s *Session) heartbeat(ctx context.Context) (fatal, err error) {
 	defer cancel()
 	res, err := s.rm.Heartbeat(ctx, &antv1.HeartbeatRequest{
 		AntId: s.opts.Ant.GetAntId(), Session: session, UnhealthyMethods: s.opts.Unhealthy(), Draining: draining,
-		Deaf: s.opts.Deaf(), Heard: s.opts.Heard(), Generation: number,
+		Unreachable: s.opts.Unreachable(), Heard: s.opts.Heard(), Generation: number,
 	})
 	if err != nil {
 		return s.over(session, err), fmt.Errorf("heartbeat: %w", err)

@@ -125,7 +125,7 @@ func playWith(t *testing.T, prepare func(*fake), script func(f *fake, s *Session
 	synctest.Test(t, func(t *testing.T) {
 		f = &fake{begun: time.Now()}
 		prepare(f)
-		s := New(Options{Ant: &antv1.RegisterRequest{AntId: "a"}, Beat: 5 * time.Second, FenceAfter: 20 * time.Second, Unhealthy: func() []string { return []string{"SHELL"} }, Deaf: hears, Heard: never},
+		s := New(Options{Ant: &antv1.RegisterRequest{AntId: "a"}, Beat: 5 * time.Second, FenceAfter: 20 * time.Second, Unhealthy: func() []string { return []string{"SHELL"} }, Unreachable: hears, Heard: never},
 			f, f, f, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
@@ -213,7 +213,7 @@ func TestFence(t *testing.T) {
 // An answer that comes while the fence closes opens it afterwards, not before: else it would be closed for ever.
 func TestAnswerWhileFencing(t *testing.T) {
 	f := &fake{begun: time.Now(), killing: make(chan struct{})}
-	s := New(Options{Ant: &antv1.RegisterRequest{AntId: "a"}, Beat: time.Second, FenceAfter: 20 * time.Second, Unhealthy: func() []string { return nil }, Deaf: hears, Heard: never}, f, f, f, slog.New(slog.DiscardHandler))
+	s := New(Options{Ant: &antv1.RegisterRequest{AntId: "a"}, Beat: time.Second, FenceAfter: 20 * time.Second, Unhealthy: func() []string { return nil }, Unreachable: hears, Heard: never}, f, f, f, slog.New(slog.DiscardHandler))
 	close(s.ready) // there was a good Sync
 	s.id, s.lastGood = "s1", time.Now().Add(-time.Minute)
 	var wg sync.WaitGroup

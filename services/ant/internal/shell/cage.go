@@ -16,9 +16,9 @@ type cage interface {
 	// kill kills what is in the cage and reports whether something was alive in it. shell is the process that was
 	// started in it: dead but not reaped, so its number is still its own.
 	kill(shell int) (alive bool)
-	// ask sends TERM to what is alive in it outside the process group of shell, which has had it, and reports whether
-	// anything is alive. told remembers who was asked: nobody is twice.
-	ask(shell int, told map[process]bool) (alive bool)
+	// terminate sends TERM to what is alive in it outside the process group of shell, which has had it, and reports whether
+	// anything is alive. asked remembers them: nobody is twice.
+	terminate(shell int, asked map[process]bool) (alive bool)
 	// free gives the cage back, empty or not.
 	free(empty bool)
 }
@@ -43,18 +43,18 @@ func clear(c cage, shell int) (empty bool) {
 	return true
 }
 
-// kinship is the cage where no cgroup can be made. The ant is a subreaper, so whatever loses its parent becomes its
+// processTree is the cage where no cgroup can be made. The ant is a subreaper, so whatever loses its parent becomes its
 // child; it belongs to the attempt when it is in the shell's session, carries the attempt's uid in its environment, or
 // descends from one that does. A process that left the session and cleaned its environment escapes until the ant's end.
-type kinship struct {
+type processTree struct {
 	mark      string // FORMICARY_ATTEMPT_UID=…
 	subreaper bool
 }
 
-func (k *kinship) enter(*syscall.SysProcAttr) {}
-func (k *kinship) free(bool)                  {}
+func (k *processTree) enter(*syscall.SysProcAttr) {}
+func (k *processTree) free(bool)                  {}
 
-func (k *kinship) kill(shell int) bool {
+func (k *processTree) kill(shell int) bool {
 	_ = unix.Kill(-shell, unix.SIGKILL)
 	all := k.members(shell)
 	for _, p := range all {
@@ -67,27 +67,27 @@ func (k *kinship) kill(shell int) bool {
 	return len(all) > 0
 }
 
-func (k *kinship) ask(shell int, told map[process]bool) bool {
+func (k *processTree) terminate(shell int, asked map[process]bool) bool {
 	all := k.members(shell)
 	for _, p := range all {
 		for _, pid := range append([]int{p.pid}, descendants(p.pid)...) {
-			term(pid, shell, told)
+			term(pid, shell, asked)
 		}
 	}
 	return len(all) > 0
 }
 
 // term asks a process to end that was not asked yet.
-func term(pid, shell int, told map[process]bool) {
+func term(pid, shell int, asked map[process]bool) {
 	p, ok := readProcess(pid)
-	if who := (process{pid: p.pid, start: p.start}); ok && !p.zombie && p.group != shell && !told[who] {
-		told[who] = true
+	if who := (process{pid: p.pid, start: p.start}); ok && !p.zombie && p.group != shell && !asked[who] {
+		asked[who] = true
 		_ = unix.Kill(pid, unix.SIGTERM)
 	}
 }
 
 // members are the living processes that lost their parents; they stand for their descendants. The dead are reaped.
-func (k *kinship) members(shell int) []process {
+func (k *processTree) members(shell int) []process {
 	var alive []process
 	for _, pid := range k.candidates() {
 		if pid == shell || pid == os.Getpid() {
@@ -108,9 +108,9 @@ func (k *kinship) members(shell int) []process {
 	return alive
 }
 
-func (k *kinship) candidates() []int {
+func (k *processTree) candidates() []int {
 	if k.subreaper {
-		if list, err := adopted(); err == nil {
+		if list, err := orphans(); err == nil {
 			return list
 		}
 	}
@@ -122,14 +122,14 @@ func becomeSubreaper() bool {
 	return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == nil
 }
 
-// buried remembers dead children between two rounds of the sexton.
-type buried map[process]struct{}
+// zombies remembers dead children between two rounds.
+type zombies map[process]struct{}
 
-// bury reaps adopted children that have been dead for a whole round, in another session than our own: orphans of tasks
+// reap reaps orphans that have been dead for a whole round, in another session than our own: orphans of tasks
 // that died before anybody looked at them. Whoever forked a child itself waits for it at once, so nobody's status is
 // taken.
-func (b buried) bury() {
-	list, err := adopted()
+func (b zombies) reap() {
+	list, err := orphans()
 	if err != nil {
 		return
 	}

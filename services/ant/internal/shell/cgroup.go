@@ -31,7 +31,7 @@ type cgroups struct {
 	made int
 }
 
-// maxIdle bounds the groups, and the berths, that are kept for later.
+// maxIdle bounds the groups, and the workspaces, that are kept for later.
 const maxIdle = 64
 
 // findCgroups looks for hierarchies in which groups can be made. Groups are named after the ant's directory: the
@@ -137,7 +137,7 @@ type cgroup struct {
 	once atomic.Bool
 }
 
-func (g *cgroups) take() (*cgroup, error) {
+func (g *cgroups) acquire() (*cgroup, error) {
 	g.mu.Lock()
 	if n := len(g.idle); n > 0 {
 		c := g.idle[n-1]
@@ -181,13 +181,13 @@ func (c *cgroup) kill(shell int) bool {
 	return true
 }
 
-func (c *cgroup) ask(shell int, told map[process]bool) (alive bool) {
+func (c *cgroup) terminate(shell int, asked map[process]bool) (alive bool) {
 	for _, pid := range pids(trimmed(filepath.Join(c.dir, "cgroup.procs"))) {
 		if p, ok := readProcess(pid); pid == shell || !ok || p.zombie {
 			continue
 		}
 		alive = true
-		term(pid, shell, told)
+		term(pid, shell, asked)
 	}
 	return alive
 }

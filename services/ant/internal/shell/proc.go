@@ -57,9 +57,9 @@ func variable(env []byte, prefix string) bool {
 	return bytes.Contains(env, append([]byte{0}, prefix...))
 }
 
-// adopted lists the children that the kernel gave to this process when their parents died: it hands them to the main
+// orphans lists the children that the kernel gave to this process when their parents died: it hands them to the main
 // thread. Children that were forked by the main thread are among them.
-func adopted() ([]int, error) {
+func orphans() ([]int, error) {
 	pid := os.Getpid()
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
 	if err != nil {

@@ -3,7 +3,7 @@ package shell
 import "strings"
 
 // compose makes the script of a session. The functions of after_script carry names that a script does not use.
-func compose(b *berth, before, script []string, after bool, prelude string) string {
+func compose(b *workspace, before, script []string, after bool, prelude string) string {
 	var s strings.Builder
 	s.WriteString(prelude)
 	if after {

@@ -25,18 +25,18 @@ const outputFileLimit = 2 * output.Limit
 
 // session is one attempt.
 type session struct {
-	e       *Executor
-	task    executor.Task
-	out     io.Writer
-	outputs output.Set
-	scanner *output.Scanner
-	berth   *berth
-	cage    cage
-	limits  limits
-	dir     string
-	env     []string
-	failed  *executor.End // it could not be started
-	empty   bool          // nothing is left of it
+	e         *Executor
+	task      executor.Task
+	out       io.Writer
+	outputs   output.Set
+	scanner   *output.Scanner
+	workspace *workspace
+	cage      cage
+	limits    limits
+	dir       string
+	env       []string
+	failed    *executor.End // it could not be started
+	empty     bool          // nothing is left of it
 
 	mu      sync.Mutex
 	shell   *child
@@ -73,7 +73,7 @@ func (s *session) Start() string {
 		return ""
 	}
 	since := uptime()
-	pid := s.spawn(s.berth.path(scriptFile))
+	pid := s.spawn(s.workspace.path(scriptFile))
 	if pid == 0 {
 		return ""
 	}
@@ -84,17 +84,17 @@ func (s *session) fail(end executor.End) { s.failed = &end }
 
 // place makes everything that the shell needs.
 func (s *session) place() (err error) {
-	if s.berth, err = s.e.berths.take(); err != nil {
+	if s.workspace, err = s.e.workspaces.acquire(); err != nil {
 		return err
 	}
-	if s.env, err = s.e.environment(s.task, s.berth); err != nil {
+	if s.env, err = s.e.environment(s.task, s.workspace); err != nil {
 		if _, ours := errors.AsType[*fs.PathError](err); ours {
 			return err
 		}
 		s.fail(executor.Refuse(err.Error()))
 		return nil
 	}
-	if s.dir, err = s.berth.directory(s.task.WorkingDir); err != nil {
+	if s.dir, err = s.workspace.directory(s.task.WorkingDir); err != nil {
 		s.fail(executor.Refuse(err.Error()))
 		return nil
 	}
@@ -108,7 +108,7 @@ func (s *session) place() (err error) {
 			_, _ = fmt.Fprintf(s.out, "[this ant cannot limit %s: no control group]\n", what)
 		}
 	}
-	return s.berth.write(compose(s.berth, s.task.Before, s.task.Script, len(s.task.After) > 0, s.limits.prelude), lines(s.task.After))
+	return s.workspace.write(compose(s.workspace, s.task.Before, s.task.Script, len(s.task.After) > 0, s.limits.prelude), lines(s.task.After))
 }
 
 // spawn starts a shell with a script; 0 means that it could not, or must not any more.
@@ -171,7 +171,7 @@ func (s *session) Wait() executor.End {
 		return executor.Break(err.Error())
 	}
 	oom := s.limits.oom()
-	code, noted := s.berth.readCode()
+	code, noted := s.workspace.readCode()
 	switch {
 	case len(s.task.After) == 0:
 	case noted:
@@ -188,7 +188,7 @@ func (s *session) Wait() executor.End {
 // after runs after_script in a shell of its own: the session was killed, or the script replaced the exit trap or the
 // shell itself.
 func (s *session) after() {
-	if s.recage() != nil || s.spawn(s.berth.path(afterFile)) == 0 {
+	if s.recage() != nil || s.spawn(s.workspace.path(afterFile)) == 0 {
 		s.failed = nil
 		return
 	}
@@ -210,7 +210,7 @@ func (s *session) recage() error {
 	s.cage.free(s.empty)
 	c, _, err := s.e.cage(s.task.UID)
 	if err != nil {
-		s.cage = &kinship{mark: uidVariable + s.task.UID}
+		s.cage = &processTree{mark: uidVariable + s.task.UID}
 		return err
 	}
 	s.cage = c
@@ -224,7 +224,7 @@ func (s *session) await() (*os.ProcessState, error) {
 	s.mu.Unlock()
 	err := untilDead(c.process.Pid)
 	if err == nil {
-		s.settle(c)
+		s.finish(c)
 	}
 	s.mu.Lock()
 	c.dead = true
@@ -250,9 +250,9 @@ func untilDead(pid int) error {
 	}
 }
 
-// settle ends what the dead shell left: background processes may hold the output open for a moment, then everything in
+// finish ends what the dead shell left: background processes may hold the output open for a moment, then everything in
 // the cage is killed and the output is cut. Of a session that was stopped they get the grace that the shell did not need.
-func (s *session) settle(c *child) {
+func (s *session) finish(c *child) {
 	s.leave(c)
 	hold := time.NewTimer(s.e.opts.Hold)
 	defer hold.Stop()
@@ -278,9 +278,9 @@ func (s *session) leave(c *child) {
 	s.mu.Lock()
 	deadline := s.deadline
 	s.mu.Unlock()
-	told := map[process]bool{}
+	asked := map[process]bool{}
 	pause := firstPause
-	for time.Now().Before(deadline) && s.cage.ask(c.process.Pid, told) {
+	for time.Now().Before(deadline) && s.cage.terminate(c.process.Pid, asked) {
 		time.Sleep(pause) // the kernel gives no event for this that were cheaper
 		pause = min(2*pause, leavePause)
 	}
@@ -290,7 +290,7 @@ func (s *session) leave(c *child) {
 func (s *session) end(code int, sig syscall.Signal, oom bool) executor.End {
 	end := executor.End{ExitCode: code}
 	err := s.scanner.Close()
-	text, readErr := s.berth.outputs(outputFileLimit)
+	text, readErr := s.workspace.outputs(outputFileLimit)
 	switch err = errors.Join(err, readErr); {
 	case err != nil:
 	case len(text) > outputFileLimit: // a part of it would hold old values
@@ -358,7 +358,7 @@ func (s *session) Close() {
 	if s.cage != nil {
 		s.cage.free(s.empty)
 	}
-	if s.berth != nil {
-		s.e.berths.free(s.berth, s.empty)
+	if s.workspace != nil {
+		s.e.workspaces.release(s.workspace, s.empty)
 	}
 }

@@ -52,13 +52,13 @@ type Options struct {
 
 // Executor runs scripts.
 type Executor struct {
-	opts      Options
-	berths    berths
-	groups    *cgroups
-	null      *os.File
-	caged     bool // attempts get a control group
-	subreaper bool // orphans of attempts become children of this process
-	buffers   sync.Pool
+	opts       Options
+	workspaces workspaces
+	groups     *cgroups
+	null       *os.File
+	caged      bool // attempts get a control group
+	subreaper  bool // orphans of attempts become children of this process
+	buffers    sync.Pool
 }
 
 // New returns an executor. Recover must be called before the first task.
@@ -75,7 +75,7 @@ func New(o Options) (*Executor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", os.DevNull, err)
 	}
-	e := &Executor{opts: o, berths: berths{root: dir}, groups: findCgroups(dir), null: null}
+	e := &Executor{opts: o, workspaces: workspaces{root: dir}, groups: findCgroups(dir), null: null}
 	e.buffers.New = func() any { b := make([]byte, readSize); return &b }
 	return e, nil
 }
@@ -108,7 +108,7 @@ func (e *Executor) Healthy() error {
 func (e *Executor) Run(ctx context.Context) error {
 	tick := time.NewTicker(30 * time.Second)
 	defer tick.Stop()
-	dead := buried{}
+	dead := zombies{}
 	for {
 		select {
 		case <-ctx.Done():
@@ -116,14 +116,14 @@ func (e *Executor) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 			if e.subreaper || os.Getpid() == 1 {
-				dead.bury()
+				dead.reap()
 			}
 		}
 	}
 }
 
 func (e *Executor) close() {
-	e.berths.remove()
+	e.workspaces.remove()
 	e.groups.remove()
 	_ = e.null.Close()
 }
@@ -247,9 +247,9 @@ func (e *Executor) Prepare(t executor.Task, out io.Writer) executor.Execution {
 // cage returns a cage for an attempt, and its group if it is one.
 func (e *Executor) cage(uid string) (cage, *cgroup, error) {
 	if !e.caged {
-		return &kinship{mark: uidVariable + uid, subreaper: e.subreaper}, nil, nil
+		return &processTree{mark: uidVariable + uid, subreaper: e.subreaper}, nil, nil
 	}
-	c, err := e.groups.take()
+	c, err := e.groups.acquire()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -257,7 +257,7 @@ func (e *Executor) cage(uid string) (cage, *cgroup, error) {
 }
 
 // environment of the process; the attempt's own variables win.
-func (e *Executor) environment(t executor.Task, b *berth) ([]string, error) {
+func (e *Executor) environment(t executor.Task, b *workspace) ([]string, error) {
 	env := make([]string, 0, len(e.opts.Environment)+len(t.Environment)+6)
 	set := map[string]bool{"FORMICARY_OUTPUT": true, "FORMICARY_WORKDIR": true, "FORMICARY_ATTEMPT_UID": true, "PWD": true}
 	env = append(env, "FORMICARY_OUTPUT="+b.path(outputFile), dirVariable+b.path(workDir), uidVariable+t.UID)
@@ -293,7 +293,7 @@ func (e *Executor) environment(t executor.Task, b *berth) ([]string, error) {
 }
 
 // directory makes the task's working directory.
-func (b *berth) directory(rel string) (string, error) {
+func (b *workspace) directory(rel string) (string, error) {
 	dir := b.path(workDir)
 	if rel == "" {
 		return dir, nil
@@ -309,7 +309,7 @@ func (b *berth) directory(rel string) (string, error) {
 func tooLarge(err error) bool { return errors.Is(err, unix.E2BIG) }
 
 // readCode reads the exit code that the shell wrote before after_script began.
-func (b *berth) readCode() (int, bool) {
+func (b *workspace) readCode() (int, bool) {
 	code, err := strconv.Atoi(trimmed(b.path(codeFile)))
 	return code, err == nil
 }

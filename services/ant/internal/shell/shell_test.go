@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 }
 
 // modes are the two cages; every behaviour is tested in both.
-var modes = map[string]bool{"cgroup": false, "kinship": true}
+var modes = map[string]bool{"cgroup": false, "processTree": true}
 
 func start(t testing.TB, dir string, withoutCgroups bool) *Executor {
 	t.Helper()
@@ -477,7 +477,7 @@ func TestBury(t *testing.T) {
 	if !becomeSubreaper() {
 		t.Skip("cannot be a subreaper")
 	}
-	before, err := adopted()
+	before, err := orphans()
 	if err != nil {
 		t.Skip(err)
 	}
@@ -490,12 +490,12 @@ func TestBury(t *testing.T) {
 		p, ok := readProcess(pid)
 		return ok && p.zombie && p.parent == os.Getpid()
 	})
-	b := buried{}
-	b.bury()
+	b := zombies{}
+	b.reap()
 	if _, ok := readProcess(pid); !ok {
 		t.Error("reaped in the first round")
 	}
-	b.bury()
+	b.reap()
 	if _, ok := readProcess(pid); ok {
 		t.Errorf("not reaped; adopted before: %v", before)
 	}

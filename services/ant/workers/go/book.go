@@ -33,7 +33,7 @@ const remembered = 1000
 type job struct {
 	cancel context.CancelFunc
 	reply  *wire.Message // how it ended; nil while it runs
-	say    func(*wire.Message)
+	send   func(*wire.Message)
 }
 
 // book is what the worker knows of attempts. It speaks through the function that came with the last message about each.
@@ -71,7 +71,7 @@ func (b *book) task(m *wire.Message, say func(*wire.Message)) (more bool) {
 	defer b.mu.Unlock()
 	accept := &wire.Message{Type: wire.TypeAccept, UID: m.UID, Worker: b.conf.ID}
 	if j := b.jobs[m.UID]; j != nil {
-		j.say = say
+		j.send = say
 		say(accept)
 		if j.reply != nil {
 			say(j.reply)
@@ -92,7 +92,7 @@ func (b *book) task(m *wire.Message, say func(*wire.Message)) (more bool) {
 // start begins a task. b.mu is held.
 func (b *book) start(m *wire.Message, say func(*wire.Message)) {
 	ctx, cancel := context.WithCancel(b.life)
-	j := &job{cancel: cancel, say: say}
+	j := &job{cancel: cancel, send: say}
 	b.jobs[m.UID] = j
 	b.running++
 	say(&wire.Message{Type: wire.TypeAccept, UID: m.UID, Worker: b.conf.ID})
@@ -123,7 +123,7 @@ func (b *book) run(ctx context.Context, m *wire.Message, j *job) {
 		UID: m.UID, JobID: m.Task.JobID, JobType: m.Task.JobType, Run: m.Task.Run, Name: m.Task.Name, Attempt: m.Task.Attempt,
 		IdempotencyKey: m.Task.IdempotencyKey, Variables: m.Task.Variables, Environment: m.Task.Environment, Script: m.Task.Script,
 		log: func(lines ...string) {
-			b.tell(j, &wire.Message{Type: wire.TypeLog, UID: m.UID, Worker: b.conf.ID, Lines: lines})
+			b.send(j, &wire.Message{Type: wire.TypeLog, UID: m.UID, Worker: b.conf.ID, Lines: lines})
 		},
 	}
 	result, err := b.handle(ctx, t)
@@ -137,7 +137,7 @@ func (b *book) run(ctx context.Context, m *wire.Message, j *job) {
 		delete(b.jobs, b.ended[0])
 		b.ended = b.ended[1:]
 	}
-	j.say(reply)
+	j.send(reply)
 	b.next()
 	b.mu.Unlock()
 	if b.free != nil {
@@ -154,10 +154,10 @@ func (b *book) handle(ctx context.Context, t Task) (r Result, err error) {
 	return b.conf.Handler(ctx, t)
 }
 
-func (b *book) tell(j *job, m *wire.Message) {
+func (b *book) send(j *job, m *wire.Message) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	j.say(m)
+	j.send(m)
 }
 
 func (b *book) beat(m *wire.Message, j *job, until <-chan struct{}) {
@@ -172,7 +172,7 @@ func (b *book) beat(m *wire.Message, j *job, until <-chan struct{}) {
 		case <-until:
 			return
 		case <-tick.C:
-			b.tell(j, &wire.Message{Type: wire.TypeHeartbeat, UID: m.UID, Worker: b.conf.ID})
+			b.send(j, &wire.Message{Type: wire.TypeHeartbeat, UID: m.UID, Worker: b.conf.ID})
 		}
 	}
 }
@@ -244,8 +244,8 @@ func (b *book) room() bool {
 	return b.running < b.conf.Slots
 }
 
-// known lists the attempts that the worker can still answer for.
-func (b *book) known() []string {
+// uids lists the attempts that the worker can still answer for.
+func (b *book) uids() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	uids := make([]string, 0, len(b.jobs))
@@ -261,7 +261,7 @@ func (b *book) resume(m *wire.Message, say func(*wire.Message)) {
 	defer b.mu.Unlock()
 	for _, uid := range m.Resumed {
 		if j := b.jobs[uid]; j != nil {
-			j.say = say
+			j.send = say
 			if j.reply != nil {
 				say(j.reply)
 			}

@@ -10,8 +10,8 @@ import (
 	"github.com/formicary/formicary/services/ant/internal/wire"
 )
 
-// taker takes tasks from a subject. It listens only while it has a free slot: so NATS gives them to others meanwhile.
-type taker struct {
+// queueListener takes tasks from a subject. It listens only while it has a free slot: so NATS gives them to others meanwhile.
+type queueListener struct {
 	conf Config
 	book *book
 	nc   *nats.Conn
@@ -28,7 +28,7 @@ func overNATS(ctx context.Context, c Config, b *book) error {
 		return fmt.Errorf("connect to NATS: %w", err)
 	}
 	defer nc.Close()
-	t := &taker{conf: c, book: b, nc: nc, free: make(chan struct{}, 1)}
+	t := &queueListener{conf: c, book: b, nc: nc, free: make(chan struct{}, 1)}
 	b.free = func() {
 		select {
 		case t.free <- struct{}{}:
@@ -51,19 +51,19 @@ func overNATS(ctx context.Context, c Config, b *book) error {
 }
 
 // listen takes one task after the other.
-func (t *taker) listen(ctx context.Context) error {
+func (t *queueListener) listen(ctx context.Context) error {
 	for {
 		msgs := make(chan *nats.Msg, queued)
 		sub, err := t.nc.ChanQueueSubscribe(t.conf.Queue, t.conf.Group, msgs)
 		if err != nil {
 			return fmt.Errorf("subscribe to %s: %w", t.conf.Queue, err)
 		}
-		t.takeAll(ctx, msgs)
+		t.acceptAll(ctx, msgs)
 		_ = sub.Unsubscribe()
 		for more := true; more; { // what came in the meantime may be a task that the worker has already
 			select {
 			case msg := <-msgs:
-				t.take(msg)
+				t.accept(msg)
 			default:
 				more = false
 			}
@@ -80,30 +80,30 @@ func (t *taker) listen(ctx context.Context) error {
 	}
 }
 
-// takeAll takes tasks until there is no slot left for another.
-func (t *taker) takeAll(ctx context.Context, msgs <-chan *nats.Msg) {
+// acceptAll takes tasks until there is no slot left for another.
+func (t *queueListener) acceptAll(ctx context.Context, msgs <-chan *nats.Msg) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case msg := <-msgs:
-			if !t.take(msg) {
+			if !t.accept(msg) {
 				return
 			}
 		}
 	}
 }
 
-func (t *taker) take(msg *nats.Msg) (more bool) {
+func (t *queueListener) accept(msg *nats.Msg) (more bool) {
 	m, err := wire.Decode(msg.Data)
 	if err != nil || m.Type != wire.TypeTask || m.ReplyTo == "" {
 		t.conf.Log.Warn("no task", "subject", msg.Subject, "error", err)
 		return true
 	}
-	return t.book.task(m, func(answer *wire.Message) { t.say(m.ReplyTo, answer) })
+	return t.book.task(m, func(answer *wire.Message) { t.send(m.ReplyTo, answer) })
 }
 
-func (t *taker) say(subject string, m *wire.Message) {
+func (t *queueListener) send(subject string, m *wire.Message) {
 	data, err := wire.Encode(m)
 	if errors.Is(err, wire.ErrTooLarge) && m.Type == wire.TypeReply {
 		data, err = wire.Encode(tooLarge(m))

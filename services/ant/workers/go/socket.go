@@ -72,7 +72,7 @@ func connect(ctx context.Context, c Config, b *book) error {
 		}
 	}
 	hello := &wire.Message{
-		Type: wire.TypeRegister, WorkerID: c.ID, Methods: []string{wire.MethodWebsocket}, Tags: c.Tags, Slots: c.Slots, Token: c.Token, Resume: b.known(),
+		Type: wire.TypeRegister, WorkerID: c.ID, Methods: []string{wire.MethodWebsocket}, Tags: c.Tags, Slots: c.Slots, Token: c.Token, Resume: b.uids(),
 	}
 	if err := write(life, ws, hello); err != nil {
 		return err

@@ -123,7 +123,7 @@ func (h *Hub) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case m := <-inbox:
-			h.take(m)
+			h.receive(m)
 		case <-connected:
 			h.missed()
 		case <-drops.C:

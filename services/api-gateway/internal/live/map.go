@@ -22,8 +22,8 @@ const (
 	kindTask      = "task"
 )
 
-// take publishes what a message of the bus tells.
-func (h *Hub) take(m *nats.Msg) {
+// receive publishes what a message of the bus tells.
+func (h *Hub) receive(m *nats.Msg) {
 	switch m.Subject {
 	case changedSubject:
 		var cs jobv1.RequestChanges

@@ -152,7 +152,7 @@ func (w *Watch) Next() (*jobv1.WatchEventsResponse, error) {
 		if w.ending {
 			return nil, io.EOF
 		}
-		if err := w.take(); err != nil {
+		if err := w.drain(); err != nil {
 			return nil, err
 		}
 		if len(w.out) == 0 && !w.ending {
@@ -161,14 +161,14 @@ func (w *Watch) Next() (*jobv1.WatchEventsResponse, error) {
 	}
 }
 
-// take moves what has come into out.
-func (w *Watch) take() error {
+// drain moves what has come into out.
+func (w *Watch) drain() error {
 	w.mu.Lock()
 	queue, over, missed := w.queue, w.over, w.missed
 	w.queue, w.missed = nil, false
 	w.mu.Unlock()
 	for _, e := range queue {
-		w.tell(e.msg)
+		w.send(e.msg)
 		if w.ending {
 			return nil
 		}
@@ -184,8 +184,8 @@ func (w *Watch) take() error {
 	return nil
 }
 
-// tell puts the event into out unless a newer one was told.
-func (w *Watch) tell(m *jobv1.WatchEventsResponse) {
+// send puts the event into out unless a newer one is there already, or was.
+func (w *Watch) send(m *jobv1.WatchEventsResponse) {
 	if w.request == "" {
 		w.out = append(w.out, m)
 		return
@@ -255,7 +255,7 @@ func (w *Watch) read() error {
 		return err
 	}
 	w.ofType = res.GetRequest().GetJobType()
-	w.tell(fromRequest(id, res.GetRequest()))
+	w.send(fromRequest(id, res.GetRequest()))
 	return nil
 }
 

@@ -15,7 +15,7 @@ type request struct {
 	id, org, state string
 	run            int
 	terminal       bool
-	settled        bool // nothing has changed for longer than events take
+	quiet          bool // nothing has changed for longer than events take
 }
 
 // execution is what supervisor says of a run.
@@ -23,7 +23,7 @@ type execution struct {
 	request, org, state string
 	run                 int
 	terminal            bool
-	settled             bool
+	quiet               bool
 }
 
 // Each statement reads a page by key, so that no size of the history takes one of them over its time.
@@ -44,7 +44,7 @@ func compareRuns(ctx context.Context, job, exec *pgxpool.Pool) ([]audit.Violatio
 	var found findings
 	for from := firstID; from != lastID; {
 		requests, err := read(ctx, job, requestsSQL, func(r *request) []any {
-			return []any{&r.id, &r.org, &r.state, &r.run, &r.terminal, &r.settled}
+			return []any{&r.id, &r.org, &r.state, &r.run, &r.terminal, &r.quiet}
 		}, lag.String(), from, pageSize)
 		if err != nil {
 			return found.list, fmt.Errorf("read requests after %s: %w", from, err)
@@ -54,7 +54,7 @@ func compareRuns(ctx context.Context, job, exec *pgxpool.Pool) ([]audit.Violatio
 			to = requests[pageSize-1].id
 		}
 		executions, err := read(ctx, exec, executionsSQL, func(e *execution) []any {
-			return []any{&e.request, &e.org, &e.state, &e.run, &e.terminal, &e.settled}
+			return []any{&e.request, &e.org, &e.state, &e.run, &e.terminal, &e.quiet}
 		}, lag.String(), from, to)
 		if err != nil {
 			return found.list, fmt.Errorf("read executions after %s: %w", from, err)
@@ -124,11 +124,11 @@ func (f *findings) pair(r request, e execution) {
 		f.add("same_org", "request %s belongs to %s, its execution to %s", r.id, r.org, e.org)
 	}
 	switch {
-	case r.terminal && r.settled && !e.terminal:
+	case r.terminal && r.quiet && !e.terminal:
 		f.add("terminal_request_terminal_execution", "request %s is %s, run %d is %s", r.id, r.state, e.run, e.state)
-	case e.terminal && e.settled && !r.terminal && r.settled:
+	case e.terminal && e.quiet && !r.terminal && r.quiet:
 		f.add("terminal_execution_terminal_request", "run %d of request %s is %s, the request is %s", e.run, r.id, e.state, r.state)
-	case r.terminal && e.terminal && r.settled && e.settled && r.state != e.state:
+	case r.terminal && e.terminal && r.quiet && e.quiet && r.state != e.state:
 		f.add("same_outcome", "request %s is %s, run %d is %s", r.id, r.state, e.run, e.state)
 	}
 }
@@ -138,21 +138,21 @@ func (f *findings) other(r request, e execution) {
 	if r.org != e.org {
 		f.add("same_org", "request %s belongs to %s, its execution to %s", r.id, r.org, e.org)
 	}
-	if e.run > r.run && e.settled {
+	if e.run > r.run && e.quiet {
 		f.add("execution_of_known_run", "run %d exists of request %s, which is at run %d", e.run, r.id, r.run)
 	}
 }
 
 // alone judges a request whose current run has no execution: right while it waits, and when it was cancelled before.
 func (f *findings) alone(r request) {
-	if r.terminal && r.settled && r.state != "CANCELLED" {
+	if r.terminal && r.quiet && r.state != "CANCELLED" {
 		f.add("terminal_request_terminal_execution", "request %s is %s, run %d was never executed", r.id, r.state, r.run)
 	}
 }
 
 // orphan judges an execution without a request.
 func (f *findings) orphan(e execution) {
-	if e.settled {
+	if e.quiet {
 		f.add("execution_of_known_run", "run %d exists of request %s, which does not exist", e.run, e.request)
 	}
 }

@@ -23,7 +23,7 @@ func TestPairs(t *testing.T) {
 	running, running2 := settled("EXECUTING")
 	failed, failed2 := settled("FAILED")
 	young := r
-	young.settled = false
+	young.quiet = false
 	foreign := e
 	foreign.org = "other"
 	for _, c := range []struct {
@@ -72,7 +72,7 @@ func TestRequestsWithoutExecution(t *testing.T) {
 func TestFindingsOfAKindAreBounded(t *testing.T) {
 	var f findings
 	for range 3 * mostOfAKind {
-		f.orphan(execution{settled: true})
+		f.orphan(execution{quiet: true})
 	}
 	if len(f.list) != mostOfAKind {
 		t.Errorf("kept %d findings", len(f.list))

@@ -22,11 +22,11 @@ type follower struct {
 	// logs streams the output of tasks; nil streams nothing.
 	logs *streamer
 
-	told   map[string]string // what was said last, by task; "" is the request itself
-	change time.Time         // of the last change
-	reason string            // why it waits, as said last
-	calls  int               // streams that failed in a row
-	run    int32             // the newest that was heard of
+	printed map[string]string // what was said last, by task; "" is the request itself
+	change  time.Time         // of the last change
+	reason  string            // why it waits, as said last
+	calls   int               // streams that failed in a row
+	run     int32             // the newest that was heard of
 }
 
 const (
@@ -38,8 +38,8 @@ const (
 
 // until follows the request and returns it in its terminal state.
 func (f *follower) until(ctx context.Context) (*jobv1.JobRequest, error) {
-	if f.told == nil {
-		f.told = map[string]string{}
+	if f.printed == nil {
+		f.printed = map[string]string{}
 	}
 	f.change = time.Now()
 	for {
@@ -55,7 +55,7 @@ func (f *follower) until(ctx context.Context) (*jobv1.JobRequest, error) {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case err == nil && terminal(r.GetState()):
-			f.say("", r.GetState().String(), requestLine(r.GetJobType(), r.GetState().String(), r.GetErrorCode(), r.GetErrorMessage()), r.GetEndedAt())
+			f.printState("", r.GetState().String(), requestLine(r.GetJobType(), r.GetState().String(), r.GetErrorCode(), r.GetErrorMessage()), r.GetEndedAt())
 			return r, nil
 		case err != nil && !f.bearable(err):
 			return nil, err
@@ -129,12 +129,12 @@ func (f *follower) event(ctx context.Context, e *jobv1.WatchEventsResponse) bool
 	switch e.GetKind() {
 	case "request":
 		f.change, f.reason = time.Now(), ""
-		f.say("", e.GetState(), requestLine(e.GetJobType(), e.GetState(), e.GetErrorCode(), e.GetMessage()), e.GetTime())
+		f.printState("", e.GetState(), requestLine(e.GetJobType(), e.GetState(), e.GetErrorCode(), e.GetMessage()), e.GetTime())
 		return terminal(jobv1.JobRequest_State(jobv1.JobRequest_State_value[e.GetState()]))
 	case "task":
 		f.change, f.reason = time.Now(), ""
 		state := fmt.Sprintf("%s %d", e.GetState(), e.GetAttempt())
-		f.say(e.GetTask(), state, taskLine(e), e.GetTime())
+		f.printState(e.GetTask(), state, taskLine(e), e.GetTime())
 		if f.logs != nil {
 			f.print(ctx, e)
 		}
@@ -175,12 +175,12 @@ func (f *follower) fill(ctx context.Context, run int32) {
 	}
 }
 
-// say prints a line unless the same state of the same thing was said last.
-func (f *follower) say(what, state, line string, at *timestamppb.Timestamp) {
-	if f.progress == nil || f.told[what] == state || state == "BLOCKED 0" {
+// printState prints a line unless the same state of the same thing was printed last.
+func (f *follower) printState(what, state, line string, at *timestamppb.Timestamp) {
+	if f.progress == nil || f.printed[what] == state || state == "BLOCKED 0" {
 		return
 	}
-	f.told[what] = state
+	f.printed[what] = state
 	t := time.Now()
 	if at != nil {
 		t = at.AsTime().Local()

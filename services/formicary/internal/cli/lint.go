@@ -208,6 +208,6 @@ func (a *app) precheck(file, text string) error {
 	if err != nil || def != nil {
 		return err
 	}
-	a.tellFaults(problems)
+	a.printFaults(problems)
 	return &exit{code: exitUsage}
 }

@@ -160,12 +160,12 @@ func requestTable(w io.Writer, list []*jobv1.JobRequest) {
 		if r.GetStartedAt() != nil {
 			took = between(r.GetStartedAt(), r.GetEndedAt())
 		}
-		row(w, short(r.GetId()), r.GetJobType(), r.GetState(), r.GetRun(), since(r.GetCreatedAt()), took, note(r))
+		row(w, short(r.GetId()), r.GetJobType(), r.GetState(), r.GetRun(), since(r.GetCreatedAt()), took, remark(r))
 	}
 }
 
-// note is why a request waits or failed.
-func note(r *jobv1.JobRequest) string {
+// remark is why a request waits or failed.
+func remark(r *jobv1.JobRequest) string {
 	const width = 80
 	text := r.GetWait().GetReason()
 	if text == "" {

@@ -182,7 +182,7 @@ func (a *app) abandon(ctx context.Context, f *follower, o runOptions) error {
 
 // embedded starts a colony for one command. The colony outlives ctx until f has returned.
 func (a *app) embedded(ctx context.Context, o runOptions, f func(context.Context, *client) error) (err error) {
-	place, err := takePlace()
+	place, err := newWorkplace()
 	if err != nil {
 		return err
 	}

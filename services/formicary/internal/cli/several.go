@@ -38,7 +38,7 @@ func (a *app) readJobs(file string) ([]fileJob, error) {
 		jobs[i] = fileJob{text: string(doc.Text), line: doc.Line}
 		if def == nil {
 			bad = true
-			a.tellFaults(problems)
+			a.printFaults(problems)
 			continue
 		}
 		if n := slices.IndexFunc(jobs[:i], func(j fileJob) bool { return j.jobType == def.JobType }); n >= 0 {
@@ -53,7 +53,7 @@ func (a *app) readJobs(file string) ([]fileJob, error) {
 	return jobs, nil
 }
 
-func (a *app) tellFaults(problems source.Problems) {
+func (a *app) printFaults(problems source.Problems) {
 	for _, p := range problems {
 		if !p.Warning {
 			line(a.Err, p)

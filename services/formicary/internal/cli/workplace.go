@@ -29,8 +29,8 @@ const (
 	buryTime   = 20 * time.Second
 )
 
-// takePlace makes a workplace.
-func takePlace() (*workplace, error) {
+// newWorkplace makes a workplace.
+func newWorkplace() (*workplace, error) {
 	fresh, err := os.MkdirTemp("", unlocked+workplaces)
 	if err != nil {
 		return nil, fmt.Errorf("make temporary directory: %w", err)

@@ -9,12 +9,12 @@ import (
 // Only what a killed run left under its own name is swept: neither the data of a colony nor a copy.
 func TestOnlyWorkplacesAreSwept(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
-	mine, err := takePlace()
+	mine, err := newWorkplace()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = mine.leave() }()
-	killed, err := takePlace()
+	killed, err := newWorkplace()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -202,7 +202,7 @@ func (l *layout) coordinates() {
 			if sweep%2 == 1 {
 				layer = l.layers[len(l.layers)-1-k]
 			}
-			l.settle(layer, sweep%2 == 0)
+			l.relax(layer, sweep%2 == 0)
 		}
 	}
 	least, most := 0.0, 0.0
@@ -228,8 +228,8 @@ func (l *layout) coordinates() {
 	l.height = float64(len(l.layers))*(nodeHeight+layerGap) - layerGap + 2*margin
 }
 
-// settle moves the places of a layer towards their neighbours and keeps their order and distance.
-func (l *layout) settle(layer []int, down bool) {
+// relax moves the places of a layer towards their neighbours and keeps their order and distance.
+func (l *layout) relax(layer []int, down bool) {
 	if len(layer) == 0 {
 		return
 	}

@@ -87,7 +87,7 @@ func fromDelivery(d *notify.Delivery) *jobv1.Notification {
 	case notify.Pending:
 		out.NextAt = timestamppb.New(d.NextAt)
 	case notify.Sent:
-		out.SentAt = stamp(d.SettledAt)
+		out.SentAt = stamp(d.EndedAt)
 	case notify.Failed:
 	}
 	return out

@@ -93,7 +93,7 @@ func (c *Notices) Unheard(ctx context.Context) error {
 		if err != nil || len(some) == 0 {
 			return err
 		}
-		if err := c.take(ctx, some); err != nil {
+		if err := c.store(ctx, some); err != nil {
 			return err
 		}
 		stored = stored[:0]
@@ -105,8 +105,8 @@ func (c *Notices) Unheard(ctx context.Context) error {
 	return err
 }
 
-// take stores notices, or each by itself when that is refused. One that can never be stored is kept for a person.
-func (c *Notices) take(ctx context.Context, some []*executionv1.TaskNotice) error {
+// store stores notices, or each by itself when that is refused. One that can never be stored is kept for a person.
+func (c *Notices) store(ctx context.Context, some []*executionv1.TaskNotice) error {
 	var all []notify.Delivery
 	for _, n := range some {
 		ds, err := ofNotice(n)

@@ -61,7 +61,7 @@ func changed(e *request.Event) *jobv1.RequestChanged {
 	rec := &e.Record
 	return &jobv1.RequestChanged{
 		RequestId: rec.ID.String(), OrgId: rec.OrgID, JobType: rec.JobType, Run: int32(rec.Run), Version: rec.Version, State: State(rec.State),
-		ErrorCode: rec.ErrorCode, ErrorMessage: rec.Told(), Time: timestamppb.New(e.At),
+		ErrorCode: rec.ErrorCode, ErrorMessage: rec.StateReason(), Time: timestamppb.New(e.At),
 	}
 }
 

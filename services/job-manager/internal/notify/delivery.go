@@ -37,8 +37,8 @@ type Delivery struct {
 	Error     string
 	CreatedAt time.Time
 	// NextAt is when it is tried next, SettledAt when it was SENT or FAILED.
-	NextAt    time.Time
-	SettledAt *time.Time
+	NextAt  time.Time
+	EndedAt *time.Time
 	// Broken says why the row cannot be read.
 	Broken error
 }

@@ -27,9 +27,9 @@ type Store interface {
 	Due(ctx context.Context, t Take) ([]Delivery, error)
 	// Next is how long it takes until one is due that is not for a busy host.
 	Next(ctx context.Context, busy []string) (time.Duration, error)
-	// Settle writes how attempts ended.
-	Settle(ctx context.Context, outcomes []Outcome) error
-	// Forget deletes up to limit deliveries that were settled longer ago than kept, and says how many.
+	// SaveOutcomes writes how attempts ended.
+	SaveOutcomes(ctx context.Context, outcomes []Outcome) error
+	// Forget deletes up to limit deliveries that ended longer ago than kept, and says how many.
 	Forget(ctx context.Context, kept time.Duration, limit int) (int, error)
 }
 
@@ -47,7 +47,7 @@ type Options struct {
 	Pace    Pace
 	// SweepEvery is the pause between two looks for what no wake-up told of.
 	SweepEvery time.Duration
-	// Keep is how long settled deliveries can be seen.
+	// Keep is how long ended deliveries can be seen.
 	Keep time.Duration
 }
 
@@ -155,7 +155,7 @@ func (d *Dispatcher) send(ctx context.Context) error {
 func (d *Dispatcher) turn(ctx context.Context, r *round) (time.Duration, error) {
 	r.drain()
 	if len(r.unsaved) > 0 {
-		if err := d.store.Settle(ctx, r.unsaved); err != nil {
+		if err := d.store.SaveOutcomes(ctx, r.unsaved); err != nil {
 			return 0, err
 		}
 		r.unsaved = nil
@@ -223,7 +223,7 @@ func (d *Dispatcher) finish(ctx context.Context, r *round) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTime)
 	defer cancel()
-	if err := d.store.Settle(ctx, r.unsaved); err != nil {
+	if err := d.store.SaveOutcomes(ctx, r.unsaved); err != nil {
 		d.log.Warn("deliveries may be sent twice", "deliveries", len(r.unsaved), "error", err)
 	}
 }

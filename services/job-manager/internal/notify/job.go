@@ -13,8 +13,8 @@ import (
 // Move is a request before and after a change of its state or run.
 type Move struct{ Before, After request.Record }
 
-// Told says that a move is one that people see: the begin of a run, a halt, or an end that no retry follows.
-func (m *Move) Told() bool {
+// Announced says that a move is one that people see: the begin of a run, a halt, or an end that no retry follows.
+func (m *Move) Announced() bool {
 	switch m.After.State {
 	case request.Executing, request.Paused, request.Manual:
 		return true
@@ -26,9 +26,9 @@ func (m *Move) Told() bool {
 // BeforeLaunch says that the plan was never known, so that the definition says who hears of it.
 func (m *Move) BeforeLaunch() bool { return m.After.Audience == nil && !m.After.Begun() }
 
-// AskPrevious says that it has to be looked up whether this success follows a failure: somebody is to be told of it, and
+// NeedsPrevious says that it has to be looked up whether this success follows a failure: somebody is to be told of it, and
 // it is not known from an earlier run of the same request.
-func AskPrevious(rec *request.Record, a jobspec.Audience) bool {
+func NeedsPrevious(rec *request.Record, a jobspec.Audience) bool {
 	if rec.State != request.Completed || rec.RestartedFrom == request.Failed || rec.RestartedFrom == request.Completed {
 		return false
 	}

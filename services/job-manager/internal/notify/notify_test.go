@@ -32,7 +32,7 @@ func TestWhoHears(t *testing.T) {
 		request.Completed: "hook good@x #all", request.Failed: "hook bad@x #all", request.Cancelled: "hook bad@x #all", request.Skipped: "hook #all",
 	} {
 		var got []string
-		if (&Move{After: *rec(state)}).Told() {
+		if (&Move{After: *rec(state)}).Announced() {
 			for _, d := range OfJob(rec(state), a, false) {
 				if d.Channel == "webhook" {
 					d.Recipient = strings.ReplaceAll(d.Recipient, "https://h.example/p", "hook")
@@ -87,7 +87,7 @@ func TestFixed(t *testing.T) {
 	} {
 		r := rec(c.state)
 		r.RestartedFrom = c.from
-		if got := AskPrevious(r, a); got != c.ask {
+		if got := NeedsPrevious(r, a); got != c.ask {
 			t.Errorf("%+v: asks %v", c, got)
 		}
 		d := OfJob(r, a, c.before)[0]
@@ -95,7 +95,7 @@ func TestFixed(t *testing.T) {
 			t.Errorf("%+v: %+v", c, d)
 		}
 	}
-	if AskPrevious(rec(request.Completed), jobspec.Audience{Notify: []jobspec.Notify{{Channel: "slack", Recipients: []string{"#a"}, When: "onFailure"}}}) {
+	if NeedsPrevious(rec(request.Completed), jobspec.Audience{Notify: []jobspec.Notify{{Channel: "slack", Recipients: []string{"#a"}, When: "onFailure"}}}) {
 		t.Error("it is asked though nobody is told")
 	}
 }

@@ -69,7 +69,7 @@ func (s *Store) submitChildren(ctx context.Context, drafts []request.Draft) ([]r
 				out[i].Stale = true
 				continue
 			}
-			out[i] = take(d, m)
+			out[i] = stored(d, m)
 			rec := out[i].Record
 			events = append(events,
 				request.Event{Kind: request.Submitted, Record: rec, At: rec.CreatedAt}, request.Event{Kind: request.Changed, Record: rec, At: rec.CreatedAt})

@@ -43,8 +43,8 @@ CROSS JOIN LATERAL (
 WHERE last.state = 'FAILED'`
 )
 
-// telling is a move that somebody hears of.
-type telling struct {
+// heardMove is a move that somebody hears of.
+type heardMove struct {
 	rec      request.Record
 	audience jobspec.Audience
 }
@@ -52,17 +52,17 @@ type telling struct {
 // announce stores what is to be told of moves, in their transaction, and says whether there is anything. Moves of jobs that
 // nobody hears of cost nothing here.
 func announce(ctx context.Context, p *pgdb.Pipeline, moves []notify.Move) (told bool, err error) {
-	tellings, err := listen(ctx, p, moves)
-	if err != nil || len(tellings) == 0 {
+	heard, err := listen(ctx, p, moves)
+	if err != nil || len(heard) == 0 {
 		return false, err
 	}
-	failed, err := failedBefore(ctx, p, tellings)
+	failed, err := failedBefore(ctx, p, heard)
 	if err != nil {
 		return false, err
 	}
 	var all []notify.Delivery
-	for i := range tellings {
-		t := &tellings[i]
+	for i := range heard {
+		t := &heard[i]
 		all = append(all, notify.OfJob(&t.rec, t.audience, failed[t.rec.ID])...)
 	}
 	if len(all) == 0 {
@@ -77,11 +77,11 @@ func announce(ctx context.Context, p *pgdb.Pipeline, moves []notify.Move) (told 
 }
 
 // listen finds who hears of the moves. Of a job that was never launched its definition knows.
-func listen(ctx context.Context, p *pgdb.Pipeline, moves []notify.Move) ([]telling, error) {
+func listen(ctx context.Context, p *pgdb.Pipeline, moves []notify.Move) ([]heardMove, error) {
 	said := map[uuid.UUID][]byte{}
 	var ids []uuid.UUID
 	for i := range moves {
-		if m := &moves[i]; m.Told() && m.BeforeLaunch() {
+		if m := &moves[i]; m.Announced() && m.BeforeLaunch() {
 			ids = append(ids, m.After.DefinitionID)
 		}
 	}
@@ -99,17 +99,17 @@ func listen(ctx context.Context, p *pgdb.Pipeline, moves []notify.Move) ([]telli
 			return nil, err
 		}
 	}
-	var out []telling
+	var out []heardMove
 	for i := range moves {
 		m := &moves[i]
 		text := []byte(m.After.Audience)
 		if m.BeforeLaunch() {
 			text = said[m.After.DefinitionID]
 		}
-		if !m.Told() || text == nil {
+		if !m.Announced() || text == nil {
 			continue
 		}
-		t := telling{rec: m.After}
+		t := heardMove{rec: m.After}
 		if err := json.Unmarshal(text, &t.audience); err != nil {
 			continue // written by another version: it must not keep the request from moving
 		}
@@ -119,11 +119,11 @@ func listen(ctx context.Context, p *pgdb.Pipeline, moves []notify.Move) ([]telli
 }
 
 // failedBefore finds the successes that follow a failure.
-func failedBefore(ctx context.Context, p *pgdb.Pipeline, tellings []telling) (map[uuid.UUID]bool, error) {
+func failedBefore(ctx context.Context, p *pgdb.Pipeline, heard []heardMove) (map[uuid.UUID]bool, error) {
 	var ids []uuid.UUID
 	var orgs, types []string
-	for i := range tellings {
-		if rec := &tellings[i].rec; notify.AskPrevious(rec, tellings[i].audience) {
+	for i := range heard {
+		if rec := &heard[i].rec; notify.NeedsPrevious(rec, heard[i].audience) {
 			ids, orgs, types = append(ids, rec.ID), append(orgs, rec.OrgID), append(types, rec.JobType)
 		}
 	}
@@ -219,7 +219,7 @@ func interval(d time.Duration) pgtype.Interval {
 func toDelivery(r *db.Delivery) notify.Delivery {
 	d := notify.Delivery{
 		ID: r.ID, Channel: r.Channel, Recipient: r.Recipient, Host: r.Host, Subject: r.Subject, State: notify.State(r.State),
-		Attempts: int(r.Attempts), Error: r.Error, CreatedAt: r.CreatedAt, NextAt: r.NextAt, SettledAt: r.SettledAt,
+		Attempts: int(r.Attempts), Error: r.Error, CreatedAt: r.CreatedAt, NextAt: r.NextAt, EndedAt: r.SettledAt,
 	}
 	d.Broken = errors.Join(json.Unmarshal(r.Target, &d.Target), json.Unmarshal(r.Message, &d.Message))
 	return d
@@ -234,10 +234,10 @@ func (d *Deliveries) Next(ctx context.Context, busy []string) (time.Duration, er
 	return time.Duration(seconds * float64(time.Second)), nil
 }
 
-// Settle implements notify.Store.
-func (d *Deliveries) Settle(ctx context.Context, outcomes []notify.Outcome) error {
+// SaveOutcomes implements notify.Store.
+func (d *Deliveries) SaveOutcomes(ctx context.Context, outcomes []notify.Outcome) error {
 	type outcome = notify.Outcome
-	err := d.s.q.SettleDeliveries(ctx, db.SettleDeliveriesParams{
+	err := d.s.q.SaveOutcomes(ctx, db.SaveOutcomesParams{
 		Ids:      column(outcomes, func(o outcome) uuid.UUID { return o.ID }),
 		Attempts: column(outcomes, func(o outcome) int32 { return int32(o.Attempt) }),
 		States:   column(outcomes, func(o outcome) string { return string(o.State) }),
@@ -271,7 +271,7 @@ func (d *Deliveries) List(ctx context.Context, p notify.Page) ([]notify.Delivery
 	for i, r := range rows {
 		out[i] = notify.Delivery{
 			ID: r.ID, Channel: r.Channel, Recipient: r.Recipient, Subject: r.Subject, State: notify.State(r.State), Attempts: int(r.Attempts),
-			Error: r.Error, CreatedAt: r.CreatedAt, NextAt: r.NextAt, SettledAt: r.SettledAt,
+			Error: r.Error, CreatedAt: r.CreatedAt, NextAt: r.NextAt, EndedAt: r.SettledAt,
 			Message: notify.Message{OrgID: p.OrgID, RequestID: r.RequestID, Run: int(r.Run), Task: r.Task},
 		}
 	}

@@ -21,9 +21,9 @@ import (
 
 // The picture of the queue is read at every pass of the scheduler, so its statements are sent together.
 const (
-	// settledSQL waits for the admissions that are under way, also for one whose leader has given up on it and looks
+	// admissionsDoneSQL waits for the admissions that are under way, also for one whose leader has given up on it and looks
 	// again: what it admits must not be seen as waiting, nor the place that it takes as free.
-	settledSQL = `SELECT pg_advisory_xact_lock(hashtext(current_schema() || '.admission'))`
+	admissionsDoneSQL = `SELECT pg_advisory_xact_lock(hashtext(current_schema() || '.admission'))`
 
 	// awakeSQL puts into the queues what has become due; without any it is one look into a small index.
 	awakeSQL = `
@@ -102,7 +102,7 @@ const (
 func (s *Store) Queue(ctx context.Context, l admission.Look) (admission.Queue, error) {
 	q := admission.Queue{Loads: map[string]int{}}
 	b := &pgx.Batch{}
-	b.Queue(settledSQL)
+	b.Queue(admissionsDoneSQL)
 	b.Queue(awakeSQL)
 	queueHeads(b, l, &q)
 	standing := map[typeKey]admission.Type{}
@@ -269,7 +269,7 @@ func (s *Store) Admit(ctx context.Context, d admission.Decision) (admitted []uui
 			return nil, errFenced
 		}
 		var events []request.Event
-		admitted, events = tell(d.Admit, moved)
+		admitted, events = admissions(d.Admit, moved)
 		if !d.Unchanged {
 			args := gateArgs(d)
 			p.Queue(openSQL, args[1:4]...)
@@ -295,8 +295,8 @@ func scanAdmitted(rows pgx.Rows, moved map[uuid.UUID]request.Record) error {
 	return err
 }
 
-// tell returns what was admitted of what was to be, and the events of it.
-func tell(wanted []uuid.UUID, moved map[uuid.UUID]request.Record) ([]uuid.UUID, []request.Event) {
+// admissions returns what was admitted of what was to be, and the events of it.
+func admissions(wanted []uuid.UUID, moved map[uuid.UUID]request.Record) ([]uuid.UUID, []request.Event) {
 	// In the order of the decision, so that the best is launched first.
 	var ids []uuid.UUID
 	var events []request.Event

@@ -178,8 +178,8 @@ func scanMade(rows pgx.Rows) (map[uuid.UUID]request.Record, error) {
 	return made, err
 }
 
-// take completes a draft that was made.
-func take(d request.Draft, made request.Record) request.Stored {
+// stored completes a draft that was made.
+func stored(d request.Draft, made request.Record) request.Stored {
 	rec := d.Record
 	rec.CreatedAt, rec.UpdatedAt, rec.AgeAt, rec.Queued = made.CreatedAt, made.CreatedAt, made.CreatedAt, made.Queued
 	return request.Stored{Record: rec, Created: true}
@@ -192,7 +192,7 @@ func (s *Store) outcome(ctx context.Context, drafts []request.Draft, made map[uu
 	for i := range drafts {
 		rec := drafts[i].Record
 		if m, ok := made[rec.ID]; ok {
-			out[i] = take(drafts[i], m)
+			out[i] = stored(drafts[i], m)
 			continue
 		}
 		out[i].Stale = true

@@ -65,7 +65,7 @@ func (m *Manager) Launches(ctx context.Context, runs []Run, patient bool) ([]Lau
 	})
 	m.slow.sort(recs)
 	c := &launching{
-		Manager: m, recs: recs, out: make([]Launch, len(recs)), taken: make([]bool, len(recs)), busy: map[uuid.UUID]int{}, quick: map[uuid.UUID]bool{},
+		Manager: m, recs: recs, out: make([]Launch, len(recs)), started: make([]bool, len(recs)), busy: map[uuid.UUID]int{}, quick: map[uuid.UUID]bool{},
 		ruleChanges: ruleChanges, until: time.Now().Add(m.times.Call), each: m.times.Shared,
 	}
 	if patient {
@@ -92,9 +92,9 @@ type launching struct {
 	until       time.Time
 	each        time.Duration
 
-	mu    sync.Mutex
-	taken []bool // of each record
-	bytes int
+	mu      sync.Mutex
+	started []bool // of each record
+	bytes   int
 	// busy counts the runs of a definition that are being rendered, quick has those that did not take long.
 	busy  map[uuid.UUID]int
 	quick map[uuid.UUID]bool
@@ -103,7 +103,7 @@ type launching struct {
 // work renders one run after the other.
 func (c *launching) work(ctx context.Context) {
 	for ctx.Err() == nil {
-		i, late := c.take()
+		i, late := c.next()
 		switch {
 		case i < 0:
 			return
@@ -117,16 +117,16 @@ func (c *launching) work(ctx context.Context) {
 	}
 }
 
-// take returns the next run, -1 for none: one of a definition that is not being rendered just now, or known to be quick,
+// next returns the next run, -1 for none: one of a definition that is not being rendered just now, or known to be quick,
 // comes before the others, so that slow ones do not take all places. late says that time or size are used up; the first
 // run never is, so that every call gets something done.
-func (c *launching) take() (next int, late bool) {
+func (c *launching) next() (next int, late bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	next = -1
 	first := true
 	for i := range c.recs {
-		if c.taken[i] {
+		if c.started[i] {
 			first = false
 			continue
 		}
@@ -141,7 +141,7 @@ func (c *launching) take() (next int, late bool) {
 	if next < 0 {
 		return -1, false
 	}
-	c.taken[next] = true
+	c.started[next] = true
 	c.busy[c.recs[next].DefinitionID]++
 	return next, !first && (time.Now().After(c.until) || c.bytes > launchBytes)
 }
@@ -153,7 +153,7 @@ func (c *launching) done(i int, l Launch, took time.Duration) {
 	def := c.recs[i].DefinitionID
 	c.busy[def]--
 	c.quick[def] = took < slowRender
-	c.slow.note(def, took)
+	c.slow.record(def, took)
 	switch size := len(l.Plan) + len(l.Vars) + len(l.ErrorRules); {
 	case size > mostBytes:
 		large := failedLaunch(l.Record, errs.Invalid("PLAN_TOO_LARGE", "its plan and variables have %d MiB, at most %d are possible", size>>20, mostBytes>>20))
@@ -273,7 +273,7 @@ type slowness struct {
 	taken map[uuid.UUID]time.Duration
 }
 
-func (s *slowness) note(definition uuid.UUID, taken time.Duration) {
+func (s *slowness) record(definition uuid.UUID, taken time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -286,7 +286,7 @@ func (s *slowness) note(definition uuid.UUID, taken time.Duration) {
 	}
 }
 
-func (s *slowness) known(definition uuid.UUID) bool {
+func (s *slowness) slow(definition uuid.UUID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.taken[definition] > 0

@@ -102,7 +102,7 @@ func (r *Request) Reconcile(now time.Time, found *Execution) {
 	if r.rec.State == Ready {
 		switch {
 		case found == nil || found.State == Paused:
-			r.tell(now, Event{Kind: Admitted})
+			r.emit(now, Event{Kind: Admitted})
 		case found.State != Ready:
 			// What it waits for, or does, was heard of while the request was PENDING and could not show it.
 			r.changed = true

@@ -255,7 +255,7 @@ func (r *Request) end(now time.Time, to State, code, message string) {
 	r.rec.ErrorCode, r.rec.ErrorMessage, r.rec.MissingAt = code, message, nil
 	r.move(now, to)
 	if r.rec.ChildKey != "" && r.rec.State == to {
-		r.tell(now, Event{Kind: ChildEnded})
+		r.emit(now, Event{Kind: ChildEnded})
 	}
 }
 
@@ -271,9 +271,9 @@ func (r *Request) enter(now time.Time, to State) {
 	}
 	r.touch(now)
 	if to == Pending {
-		r.tell(now, Event{Kind: Submitted})
+		r.emit(now, Event{Kind: Submitted})
 	}
-	r.tell(now, Event{Kind: Changed})
+	r.emit(now, Event{Kind: Changed})
 }
 
 func (r *Request) touch(now time.Time) {
@@ -283,10 +283,10 @@ func (r *Request) touch(now time.Time) {
 }
 
 func (r *Request) control(now time.Time, a Action) {
-	r.tell(now, Event{Kind: Control, Action: a})
+	r.emit(now, Event{Kind: Control, Action: a})
 }
 
-func (r *Request) tell(now time.Time, e Event) {
+func (r *Request) emit(now time.Time, e Event) {
 	e.Record, e.At = r.rec, now
 	r.events = append(r.events, e)
 }

@@ -335,7 +335,7 @@ func TestAPauseSaysWhatItIs(t *testing.T) {
 			t.Errorf("explained by %q, want %q", w.Reason, want)
 		}
 		events := r.Events()
-		if told := events[len(events)-1].Record.Told(); !strings.Contains(told, want) {
+		if told := events[len(events)-1].Record.StateReason(); !strings.Contains(told, want) {
 			t.Errorf("told %q, want %q", told, want)
 		}
 	}

@@ -189,7 +189,7 @@ func (m *Manager) rehearse(spec *jobspec.Definition, rec *Record, params value.V
 	began := time.Now()
 	vars := Variables(rec, params, began)
 	var start jobspec.Start
-	if m.slow.known(rec.DefinitionID) {
+	if m.slow.slow(rec.DefinitionID) {
 		if start, err = spec.Start(vars); err != nil {
 			return "", 0, nil //nolint:nilerr // it is admitted, and its launch fails with the reason
 		}
@@ -197,7 +197,7 @@ func (m *Manager) rehearse(spec *jobspec.Definition, rec *Record, params value.V
 	}
 	start, err = spec.Rehearse(vars)
 	if took := time.Since(began); took >= slowRender {
-		m.slow.note(rec.DefinitionID, took)
+		m.slow.record(rec.DefinitionID, took)
 	}
 	if err != nil {
 		bad := errs.Invalid("PARAMS_INVALID", "job type %s cannot be launched with these parameters", spec.JobType)

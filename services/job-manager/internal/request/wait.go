@@ -86,8 +86,8 @@ func running(jobType string, s Standing) string {
 	return text
 }
 
-// Told is what is told of its state: why it ended, or why it is paused.
-func (r *Record) Told() string {
+// StateReason is why it is in its state: why it ended, or why it is paused.
+func (r *Record) StateReason() string {
 	if r.State == Paused && r.ErrorMessage == "" {
 		return pausedUntil(r)
 	}

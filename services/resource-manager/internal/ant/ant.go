@@ -65,7 +65,7 @@ type Ant struct {
 	LeaseUntil    time.Time
 	Braked        bool
 	OfflineAt     *time.Time
-	Deaf          string // why it does not hear of work, by its own word
+	Unreachable   string // why it does not hear of work, by its own word
 	Heard         int64  // claims of its process that were answered
 	Doubt         Doubt
 }
@@ -94,11 +94,11 @@ func (a *Ant) Register(o Offer, session uuid.UUID, lease time.Duration, now time
 	a.DrainReported = false
 	a.Methods, a.Tags, a.Unhealthy = clean(o.Methods, strings.ToUpper), clean(o.Tags, strings.ToLower), []string{}
 	a.Offered, a.Slots = o.Slots, max(o.Slots, a.Used)
-	a.Deaf, a.Heard, a.Doubt = "", 0, Doubt{}
+	a.Unreachable, a.Heard, a.Doubt = "", 0, Doubt{}
 	a.Version, a.Labels = o.Version, o.Labels
 	a.RegisteredAt, a.HeartbeatAt = now, now
 	a.LeaseUntil, a.Braked = now.Add(lease), false
-	return a.settle(now)
+	return a.updateState(now)
 }
 
 // ofWorker says that an ant stands for a worker of a bridge.
@@ -108,12 +108,12 @@ func ofWorker(methods []string) bool {
 
 // Pulse is what an ant says in a beat.
 type Pulse struct {
-	Session    uuid.UUID
-	Generation int64 // of the session; 0 when it does not say
-	Unhealthy  []string
-	Draining   bool
-	Deaf       string
-	Heard      int64
+	Session     uuid.UUID
+	Generation  int64 // of the session; 0 when it does not say
+	Unhealthy   []string
+	Draining    bool
+	Unreachable string
+	Heard       int64
 }
 
 // Beat keeps the lease. A late beat brings an OFFLINE ant back: nobody took its session.
@@ -124,13 +124,13 @@ func (a *Ant) Beat(p Pulse, lease time.Duration, now time.Time) error {
 	if err := a.own(p.Session); err != nil {
 		return err
 	}
-	if p.Heard > a.Heard || a.Deaf != "" && p.Deaf == "" {
+	if p.Heard > a.Heard || a.Unreachable != "" && p.Unreachable == "" {
 		a.Doubt = Doubt{}
 	}
-	a.Unhealthy, a.DrainReported, a.Deaf, a.Heard = clean(p.Unhealthy, strings.ToUpper), p.Draining, p.Deaf, p.Heard
+	a.Unhealthy, a.DrainReported, a.Unreachable, a.Heard = clean(p.Unhealthy, strings.ToUpper), p.Draining, p.Unreachable, p.Heard
 	a.HeartbeatAt = now
 	a.LeaseUntil, a.Braked = now.Add(lease), false
-	return a.settle(now)
+	return a.updateState(now)
 }
 
 // Leave ends the session.
@@ -139,19 +139,19 @@ func (a *Ant) Leave(session uuid.UUID, now time.Time) error {
 		return err
 	}
 	a.Session, a.LeaseUntil = nil, now
-	return a.settle(now)
+	return a.updateState(now)
 }
 
 // Drain and Resume are an operator's wish; they take effect on an OFFLINE ant when it is back.
 func (a *Ant) Drain(now time.Time) error {
 	a.DrainWanted = true
-	return a.settle(now)
+	return a.updateState(now)
 }
 
 // Resume ends the drain that an operator wanted.
 func (a *Ant) Resume(now time.Time) error {
 	a.DrainWanted = false
-	return a.settle(now)
+	return a.updateState(now)
 }
 
 // own says whether the session is the newest of the ant.
@@ -165,9 +165,9 @@ func (a *Ant) own(session uuid.UUID) error {
 	return nil
 }
 
-// settle moves the ant to the state that its lease and wishes ask for. A state that is right already stays, also
+// updateState moves the ant to the state that its lease and wishes ask for. A state that is right already stays, also
 // OFFLINE past its lease.
-func (a *Ant) settle(now time.Time) error {
+func (a *Ant) updateState(now time.Time) error {
 	want := Online
 	switch {
 	case a.Session == nil, !a.LeaseUntil.After(now):

@@ -207,13 +207,13 @@ func TestDoubt(t *testing.T) {
 		t.Errorf("after a claim: %+v", a.Doubt)
 	}
 	a.Doubt.Missed(9, now)
-	beat(ant.Pulse{Heard: 6, Deaf: "no connection"})
-	if a.Deaf == "" || a.Doubt.Unclaimed != 9 {
-		t.Errorf("deaf: %q, %+v", a.Deaf, a.Doubt)
+	beat(ant.Pulse{Heard: 6, Unreachable: "no connection"})
+	if a.Unreachable == "" || a.Doubt.Unclaimed != 9 {
+		t.Errorf("unreachable: %q, %+v", a.Unreachable, a.Doubt)
 	}
 	beat(ant.Pulse{Heard: 6})
-	if a.Deaf != "" || a.Doubt != (ant.Doubt{}) {
-		t.Errorf("hears again: %q, %+v", a.Deaf, a.Doubt)
+	if a.Unreachable != "" || a.Doubt != (ant.Doubt{}) {
+		t.Errorf("hears again: %q, %+v", a.Unreachable, a.Doubt)
 	}
 	a.Doubt.Missed(9, now)
 	a.Doubt.Missed(1, now.Add(time.Hour))

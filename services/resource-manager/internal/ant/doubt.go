@@ -3,7 +3,7 @@ package ant
 import "time"
 
 // Doubt is what speaks against an ant that beats in health: attempts that were placed on it and that it did not claim.
-// It may be deaf without knowing.
+// Doorbells may not reach it, and it need not know.
 //
 // One that left any unclaimed is placed on after all others. From AvoidFrom in a row on it is avoided for a while that
 // doubles with each further round, then gets one attempt at a time. Any claim that is answered ends the doubt, so an

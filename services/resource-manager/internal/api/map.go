@@ -19,7 +19,7 @@ func toProto(a ant.Ant) *resourcev1.Ant {
 		Id: a.ID, State: events.State(a.State), Methods: a.Methods, Tags: a.Tags, Slots: int32(a.Offered), Used: int32(a.Used),
 		Version: a.Version, Labels: a.Labels, Generation: a.Generation, RegisteredAt: timestamppb.New(a.RegisteredAt),
 		HeartbeatAt: timestamppb.New(a.HeartbeatAt), UnhealthyMethods: a.Unhealthy,
-		Deaf: a.Deaf, Unclaimed: int32(a.Doubt.Unclaimed),
+		Unreachable: a.Unreachable, Unclaimed: int32(a.Doubt.Unclaimed),
 	}
 	if a.Doubt.Until != nil {
 		out.AvoidedUntil = timestamppb.New(*a.Doubt.Until)

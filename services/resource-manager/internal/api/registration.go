@@ -68,7 +68,7 @@ func (s *Registration) Heartbeat(ctx context.Context, r *antv1.HeartbeatRequest)
 		return nil, fmt.Errorf("read session: %w", err)
 	}
 	a, err := s.beats.Beat(ctx, beat.Beat{Ant: r.GetAntId(), Pulse: ant.Pulse{
-		Session: own, Generation: r.GetGeneration(), Unhealthy: r.GetUnhealthyMethods(), Draining: r.GetDraining(), Deaf: r.GetDeaf(), Heard: r.GetHeard(),
+		Session: own, Generation: r.GetGeneration(), Unhealthy: r.GetUnhealthyMethods(), Draining: r.GetDraining(), Unreachable: r.GetUnreachable(), Heard: r.GetHeard(),
 	}})
 	if err != nil {
 		return nil, session(err, r.GetAntId())

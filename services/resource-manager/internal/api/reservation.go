@@ -13,13 +13,13 @@ import (
 // Reservation implements ReservationService.
 type Reservation struct {
 	resourcev1.UnsafeReservationServiceServer
-	desk *reserve.Desk
-	ants Ants
+	batcher *reserve.Batcher
+	ants    Ants
 }
 
 // NewReservation returns the service.
-func NewReservation(desk *reserve.Desk, ants Ants) *Reservation {
-	return &Reservation{desk: desk, ants: ants}
+func NewReservation(batcher *reserve.Batcher, ants Ants) *Reservation {
+	return &Reservation{batcher: batcher, ants: ants}
 }
 
 // Reserve frees and places.
@@ -28,7 +28,7 @@ func (s *Reservation) Reserve(ctx context.Context, r *resourcev1.ReserveRequest)
 	if err != nil {
 		return nil, errs.Invalid("REQUEST_INVALID", "attempt_uid: %v", err)
 	}
-	out, err := s.desk.Reserve(ctx, call)
+	out, err := s.batcher.Reserve(ctx, call)
 	if err != nil {
 		return nil, err
 	}

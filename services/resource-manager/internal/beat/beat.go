@@ -32,8 +32,8 @@ type Store interface {
 	Beat(ctx context.Context, beats []Beat, lease time.Duration) ([]Answer, []error)
 }
 
-// Desk joins beats.
-type Desk struct {
+// Batcher joins beats.
+type Batcher struct {
 	group *batch.Group[Beat, Answer]
 }
 
@@ -43,19 +43,19 @@ const (
 	gather = 50 * time.Millisecond
 )
 
-// NewDesk returns a desk that works while Run does.
-func NewDesk(store Store, lease time.Duration) *Desk {
+// NewBatcher returns a batcher that works while Run does.
+func NewBatcher(store Store, lease time.Duration) *Batcher {
 	// One flusher: two beats of an ant keep their order.
-	return &Desk{batch.New(batch.Options{Max: most, Flushers: 1, Gather: gather}, func(ctx context.Context, beats []Beat) ([]Answer, []error) {
+	return &Batcher{batch.New(batch.Options{Max: most, Flushers: 1, Gather: gather}, func(ctx context.Context, beats []Beat) ([]Answer, []error) {
 		return store.Beat(ctx, beats, lease)
 	})}
 }
 
 // Run answers beats until ctx ends.
-func (d *Desk) Run(ctx context.Context) error { return d.group.Run(ctx) }
+func (d *Batcher) Run(ctx context.Context) error { return d.group.Run(ctx) }
 
 // Beat keeps the lease of an ant.
-func (d *Desk) Beat(ctx context.Context, b Beat) (Answer, error) {
+func (d *Batcher) Beat(ctx context.Context, b Beat) (Answer, error) {
 	a, err := d.group.Do(ctx, b)
 	if err != nil {
 		return Answer{}, fmt.Errorf("beat of ant %s: %w", b.Ant, err)

@@ -101,7 +101,7 @@ func (r *round) apply(b beat.Beat, lease time.Duration, now time.Time) (beat.Ans
 		return beat.Answer{}, err
 	}
 	r.beaten = append(r.beaten, a.ID)
-	works := a.State != before.State || a.Deaf != before.Deaf || a.Doubt != before.Doubt || !slices.Equal(a.Unhealthy, before.Unhealthy)
+	works := a.State != before.State || a.Unreachable != before.Unreachable || a.Doubt != before.Doubt || !slices.Equal(a.Unhealthy, before.Unhealthy)
 	if works || a.DrainReported != before.DrainReported {
 		r.changed[a.ID] = true
 	}

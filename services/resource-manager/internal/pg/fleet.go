@@ -66,7 +66,7 @@ func (f *fleet) read(ctx context.Context) (place.Fleet, error) {
 		t.Queue(walk) // grouping by hash: sorting so many lists takes ten times as long
 		t.Queue(readFleet).Query(func(rows pgx.Rows) error {
 			var k place.Kinds
-			_, err := pgx.ForEachRow(rows, []any{&k.Draining, &k.Deaf, &k.Avoided, &k.Methods, &k.Unhealthy, &k.Tags, &k.Slots, &k.Ants, &k.Used}, func() error {
+			_, err := pgx.ForEachRow(rows, []any{&k.Draining, &k.Unreachable, &k.Avoided, &k.Methods, &k.Unhealthy, &k.Tags, &k.Slots, &k.Ants, &k.Used}, func() error {
 				kinds = append(kinds, k)
 				k = place.Kinds{} // its slices belong to the one appended
 				return nil

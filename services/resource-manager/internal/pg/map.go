@@ -14,7 +14,7 @@ func fromRow(r db.Ant) (ant.Ant, error) {
 		ID: r.ID, Session: r.Session, Generation: r.Generation, State: ant.State(r.State), DrainWanted: r.DrainWanted, DrainReported: r.DrainReported,
 		Methods: r.Methods, Tags: r.Tags, Unhealthy: r.Unhealthy, Offered: int(r.Offered), Slots: int(r.Slots), Used: int(r.Used),
 		Version: r.Version, RegisteredAt: r.RegisteredAt, HeartbeatAt: r.HeartbeatAt, LeaseUntil: r.LeaseUntil, Braked: r.Braked, OfflineAt: r.OfflineAt,
-		Deaf: r.Deaf, Heard: r.Heard,
+		Unreachable: r.Unreachable, Heard: r.Heard,
 		Doubt: ant.Doubt{Unclaimed: int(r.Unclaimed), UnclaimedAt: r.UnclaimedAt, Avoid: time.Duration(r.AvoidMs) * time.Millisecond, Until: r.AvoidedUntil},
 	}
 	if err := json.Unmarshal(r.Labels, &a.Labels); err != nil {
@@ -35,7 +35,7 @@ func toRow(a ant.Ant) (db.SaveAntParams, error) {
 		ID: a.ID, Session: a.Session, Generation: a.Generation, State: string(a.State), DrainWanted: a.DrainWanted, DrainReported: a.DrainReported,
 		Methods: a.Methods, Tags: a.Tags, Unhealthy: a.Unhealthy, Offered: int32(a.Offered), Slots: int32(a.Slots),
 		Version: a.Version, Labels: labels, RegisteredAt: a.RegisteredAt, HeartbeatAt: a.HeartbeatAt, LeaseUntil: a.LeaseUntil, Braked: a.Braked, OfflineAt: a.OfflineAt,
-		Deaf: a.Deaf, Heard: a.Heard,
+		Unreachable: a.Unreachable, Heard: a.Heard,
 		Unclaimed: int32(a.Doubt.Unclaimed), UnclaimedAt: a.Doubt.UnclaimedAt, AvoidMs: a.Doubt.Avoid.Milliseconds(), AvoidedUntil: a.Doubt.Until,
 	}, nil
 }

@@ -72,15 +72,15 @@ type pass struct {
 	out      *reserve.Outcome
 	hold     time.Duration
 
-	classes []*class               // in the order of their first asks
-	known   map[uuid.UUID]known    // the holds that exist
-	chosen  map[int]bool           // asks that an ant was chosen for
-	placed  map[int]reserve.Answer // told to out only when the holds are committed
-	left    []int                  // asks that may be placed in a further pass
+	classes  []*class               // in the order of their first asks
+	existing map[uuid.UUID]existing // the holds that exist
+	chosen   map[int]bool           // asks that an ant was chosen for
+	placed   map[int]reserve.Answer // told to out only when the holds are committed
+	left     []int                  // asks that may be placed in a further pass
 }
 
-// known is a hold that an ask has already. When its ant is gone the ask is placed anew.
-type known struct {
+// existing is a hold that an ask has already. When its ant is gone the ask is placed anew.
+type existing struct {
 	ant  string
 	live bool
 }
@@ -122,7 +122,7 @@ func (p *pass) uids() []uuid.UUID {
 // look frees what was released, then reads what choosing needs.
 func (p *pass) look(ctx context.Context, pool *pgxpool.Pool) error {
 	return pgdb.Pipelined(ctx, pool, func(_ context.Context, t *pgdb.Pipeline) error {
-		p.classes, p.known = nil, map[uuid.UUID]known{}
+		p.classes, p.existing = nil, map[uuid.UUID]existing{}
 		if len(p.releases) > 0 {
 			t.Queue(lockHolders, p.releases)
 			t.Queue(free, p.releases).Query(func(rows pgx.Rows) error {
@@ -181,9 +181,9 @@ func (p *pass) scanDeadline(row pgx.Row) error {
 
 func (p *pass) scanHolds(rows pgx.Rows) error {
 	var uid uuid.UUID
-	var k known
+	var k existing
 	_, err := pgx.ForEachRow(rows, []any{&uid, &k.ant, &k.live}, func() error {
-		p.known[uid] = k
+		p.existing[uid] = k
 		return nil
 	})
 	return err
@@ -202,7 +202,7 @@ func (p *pass) choose() []string {
 	p.chosen = map[int]bool{}
 	need := map[string]bool{}
 	for _, i := range p.open {
-		hold, held := p.known[p.asks[i].UID]
+		hold, held := p.existing[p.asks[i].UID]
 		if held {
 			need[hold.ant] = true
 		}
@@ -216,11 +216,11 @@ func (p *pass) choose() []string {
 	return slices.Collect(maps.Keys(need))
 }
 
-// take locks the chosen ants and places the asks on what they are now. A transaction that was rolled back, or that is
+// lockAndPlace locks the chosen ants and places the asks on what they are now. A transaction that was rolled back, or that is
 // repeated, answers nothing: a place without a hold would be given to somebody else, too.
-func (p *pass) take(ctx context.Context, pool *pgxpool.Pool, chosen []string) error {
+func (p *pass) lockAndPlace(ctx context.Context, pool *pgxpool.Pool, chosen []string) error {
 	err := pgdb.Pipelined(ctx, pool, func(ctx context.Context, t *pgdb.Pipeline) error {
-		p.left, p.known, p.placed = nil, map[uuid.UUID]known{}, map[int]reserve.Answer{}
+		p.left, p.existing, p.placed = nil, map[uuid.UUID]existing{}, map[int]reserve.Answer{}
 		locked := map[string]candidate{}
 		t.Queue(lockChosen, chosen).Query(func(rows pgx.Rows) error {
 			found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c candidate, err error) {
@@ -272,7 +272,7 @@ func (p *pass) place(locked map[string]candidate) *writes {
 	}
 	for _, i := range p.open {
 		k := p.asks[i]
-		hold, held := p.known[k.UID]
+		hold, held := p.existing[k.UID]
 		at, here := locked[hold.ant]
 		switch {
 		case held && !here: // it was made since
@@ -284,13 +284,13 @@ func (p *pass) place(locked map[string]candidate) *writes {
 			continue
 		case held:
 			w.drop = append(w.drop, k.UID)
-			delete(p.known, k.UID)
+			delete(p.existing, k.UID)
 		}
 		id := board.Place(k.Class)
 		switch {
 		case id != "":
 			w.add(k, id)
-			p.known[k.UID] = known{id, true} // the same uid again gets the same place
+			p.existing[k.UID] = existing{id, true} // the same uid again gets the same place
 			p.placed[i] = reserve.Answer{Answer: place.Answer{Ant: id}, Session: locked[id].session}
 		case p.chosen[i] || cut[k.String()]: // others took the slots, or there are ants that were not looked at
 			p.left = append(p.left, i)

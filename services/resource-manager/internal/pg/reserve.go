@@ -37,7 +37,7 @@ func (s *Store) Reserve(ctx context.Context, c reserve.Call) (reserve.Outcome, e
 		err = s.refuse(ctx, c.Asks, &out)
 	}
 	if err == nil {
-		err = s.hunger(ctx, c.Asks, &out)
+		err = s.wakeWaiting(ctx, c.Asks, &out)
 	}
 	if err != nil && !slices.ContainsFunc(out.Answers, func(a reserve.Answer) bool { return a.Ant != "" }) {
 		return reserve.Outcome{}, err
@@ -62,7 +62,7 @@ func (s *Store) passes(ctx context.Context, releases []uuid.UUID, asks []reserve
 		if len(chosen) == 0 {
 			return nil
 		}
-		err := p.take(ctx, s.pool, chosen)
+		err := p.lockAndPlace(ctx, s.pool, chosen)
 		if pgdb.IsUnique(err, "hold_pkey") {
 			continue // the same ask came to another replica, which has placed it
 		}
@@ -99,9 +99,9 @@ func (s *Store) refuse(ctx context.Context, asks []reserve.Ask, out *reserve.Out
 	return nil
 }
 
-// hunger has whoever waits for slots told when some became free. Refusals are noted before slots are looked for once
+// wakeWaiting has whoever waits for slots told when some became free. Refusals are noted before slots are looked for once
 // more, and releases are committed before the note is looked for: so one of both sees the other, on any two replicas.
-func (s *Store) hunger(ctx context.Context, asks []reserve.Ask, out *reserve.Outcome) error {
+func (s *Store) wakeWaiting(ctx context.Context, asks []reserve.Ask, out *reserve.Outcome) error {
 	var refused []int
 	for i := range out.Answers {
 		if out.Answers[i].Gate == place.Capacity {
@@ -109,9 +109,9 @@ func (s *Store) hunger(ctx context.Context, asks []reserve.Ask, out *reserve.Out
 		}
 	}
 	if len(refused) == 0 {
-		return s.feed(ctx, out)
+		return s.checkWaiting(ctx, out)
 	}
-	noted, err := s.q.NoteHunger(ctx)
+	noted, err := s.q.MarkWaiting(ctx)
 	if err != nil {
 		return fmt.Errorf("note who waits for slots: %w", err)
 	}
@@ -122,12 +122,12 @@ func (s *Store) hunger(ctx context.Context, asks []reserve.Ask, out *reserve.Out
 	return s.passes(ctx, nil, asks, refused, out)
 }
 
-// feed looks whether somebody waits for the slots that became free.
-func (s *Store) feed(ctx context.Context, out *reserve.Outcome) error {
+// checkWaiting looks whether somebody waits for the slots that became free.
+func (s *Store) checkWaiting(ctx context.Context, out *reserve.Outcome) error {
 	if len(out.Freed) == 0 {
 		return nil
 	}
-	ended, err := s.q.EndHunger(ctx)
+	ended, err := s.q.EndWaiting(ctx)
 	if err != nil {
 		return fmt.Errorf("look who waits for slots: %w", err)
 	}

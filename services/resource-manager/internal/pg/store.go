@@ -209,7 +209,7 @@ func (s *Store) FreeOverdue(ctx context.Context, uids []uuid.UUID) (reserve.Outc
 	if err != nil {
 		return out, fmt.Errorf("free %d overdue holds: %w", len(uids), err)
 	}
-	return out, s.feed(ctx, &out)
+	return out, s.checkWaiting(ctx, &out)
 }
 
 // RemoveGone deletes ants that have been OFFLINE for longer than after and hold nothing, and returns their ids.

@@ -16,13 +16,13 @@ import (
 
 // Kind is what ants that cannot be told apart offer.
 type Kind struct {
-	Draining  bool
-	Deaf      bool // it does not hear of work
-	Avoided   bool // it left too many attempts unclaimed, and is not tried now
-	Methods   []string
-	Unhealthy []string // methods
-	Tags      []string
-	Slots     int
+	Draining    bool
+	Unreachable bool // it does not hear of work
+	Avoided     bool // it left too many attempts unclaimed, and is not tried now
+	Methods     []string
+	Unhealthy   []string // methods
+	Tags        []string
+	Slots       int
 }
 
 // Takes says whether ants of the kind take work like the ask, be it that they have slots free or not.
@@ -117,7 +117,7 @@ func misfit(a *Kind, c placement.Class) placement.Mismatch {
 		return placement.TooSmall
 	case slices.Contains(a.Unhealthy, c.Method):
 		return placement.Unhealthy
-	case a.Deaf:
+	case a.Unreachable:
 		return placement.NotReceiving
 	case a.Avoided:
 		return placement.Avoided

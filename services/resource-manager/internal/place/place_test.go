@@ -32,7 +32,7 @@ func drains(a *ant) { a.Draining = true }
 
 func sick(a *ant) { a.Unhealthy = []string{"SHELL"} }
 
-func deaf(a *ant) { a.Deaf = true }
+func unreachable(a *ant) { a.Unreachable = true }
 
 func doubted(a *ant) { a.Doubted = true }
 
@@ -40,16 +40,18 @@ func onTrial(a *ant) { a.Doubted, a.Trial = true, true }
 
 func avoided(a *ant) { a.Doubted, a.Avoided = true, true }
 
-// desk is a board and the fleet behind it.
-type desk struct {
+// fixture is a board and the fleet behind it.
+type fixture struct {
 	board *place.Board
 	ants  []ant
 	shown map[string]bool
 }
 
-func newDesk(ants []ant) *desk { return &desk{place.NewBoard(), slices.Clone(ants), map[string]bool{}} }
+func newFixture(ants []ant) *fixture {
+	return &fixture{place.NewBoard(), slices.Clone(ants), map[string]bool{}}
+}
 
-func (d *desk) place(k placement.Class) place.Answer {
+func (d *fixture) place(k placement.Class) place.Answer {
 	k.Slots = max(k.Slots, 1)
 	if !d.shown[k.String()] {
 		d.shown[k.String()] = true
@@ -155,14 +157,14 @@ func TestPlace(t *testing.T) {
 			[]string{"a", "capacity: method SHELL: 3 of 8 slots of 1 matching ant are taken"},
 		},
 		{
-			"deaf and avoided",
-			[]ant{shellAnt("a", 8, 0, deaf), shellAnt("b", 8, 0, avoided), shellAnt("c", 8, 0, avoided)},
+			"unreachable and avoided",
+			[]ant{shellAnt("a", 8, 0, unreachable), shellAnt("b", 8, 0, avoided), shellAnt("c", 8, 0, avoided)},
 			[]placement.Class{shell},
 			[]string{"no_ant: method SHELL: 2 ants that match did not claim what they were given and are tried again soon; 1 ant that matches says that it does not hear of work"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := newDesk(c.ants)
+			d := newFixture(c.ants)
 			for i, k := range c.asks {
 				a := d.place(k)
 				got := a.Ant
@@ -188,7 +190,7 @@ func fleet(r *rapid.T) []ant {
 		ants[i] = ant{
 			place.Ant{ID: fmt.Sprintf("a%d", i), Slots: slots, Used: rapid.IntRange(0, slots+1).Draw(r, "used"), Doubted: rarely("doubted")},
 			place.Kind{
-				Slots: slots, Draining: rarely("draining"), Deaf: rarely("deaf"), Avoided: rarely("avoided"),
+				Slots: slots, Draining: rarely("draining"), Unreachable: rarely("unreachable"), Avoided: rarely("avoided"),
 				Methods: words("methods", "SHELL", "HTTP"), Tags: words("tags", "x", "y"), Unhealthy: words("unhealthy", "HTTP"),
 			},
 		}
@@ -205,7 +207,7 @@ func TestPlaceKeepsItsPromises(t *testing.T) {
 			index[mine[i].ID] = &mine[i]
 		}
 		shuffled := rapid.Permutation(ants).Draw(r, "order")
-		board, again := newDesk(ants), newDesk(shuffled)
+		board, again := newFixture(ants), newFixture(shuffled)
 		for range rapid.IntRange(0, 40).Draw(r, "asks") {
 			k := placement.Class{
 				Method: rapid.SampledFrom([]string{"SHELL", "HTTP", "DOCKER"}).Draw(r, "method"),
@@ -221,7 +223,7 @@ func TestPlaceKeepsItsPromises(t *testing.T) {
 						return false
 					}
 				}
-				return !a.Draining && !a.Deaf && !a.Avoided && slices.Contains(a.Methods, k.Method) && !slices.Contains(a.Unhealthy, k.Method) && a.Ant.Slots-a.Used >= k.Slots
+				return !a.Draining && !a.Unreachable && !a.Avoided && slices.Contains(a.Methods, k.Method) && !slices.Contains(a.Unhealthy, k.Method) && a.Ant.Slots-a.Used >= k.Slots
 			}
 			if got.Ant == "" {
 				if got.Gate == place.Open || !strings.HasPrefix(got.Reason, "method "+k.Method) {

@@ -54,8 +54,8 @@ type Store interface {
 	Reserve(ctx context.Context, c Call) (Outcome, error)
 }
 
-// Desk joins calls.
-type Desk struct {
+// Batcher joins calls.
+type Batcher struct {
 	store Store
 	freed func(ant string)
 	group *batch.Group[Call, Outcome]
@@ -64,20 +64,20 @@ type Desk struct {
 // joined calls at most; each may carry a thousand asks.
 const joined = 16
 
-// NewDesk returns a desk that works while Run does. freed is told when slots of an ant became free after asks were
+// NewBatcher returns a batcher that works while Run does. freed is told when slots of an ant became free after asks were
 // refused for lack of them.
-func NewDesk(store Store, freed func(ant string)) *Desk {
-	d := &Desk{store: store, freed: freed}
+func NewBatcher(store Store, freed func(ant string)) *Batcher {
+	d := &Batcher{store: store, freed: freed}
 	// One flusher: what comes meanwhile should join the next, for transactions on the same few ants wait for each other.
 	d.group = batch.New(batch.Options{Max: joined, Flushers: 1}, d.handle)
 	return d
 }
 
 // Run answers calls until ctx ends.
-func (d *Desk) Run(ctx context.Context) error { return d.group.Run(ctx) }
+func (d *Batcher) Run(ctx context.Context) error { return d.group.Run(ctx) }
 
 // Reserve answers one call. When ctx ends first the slots may be held all the same; their deadline frees them.
-func (d *Desk) Reserve(ctx context.Context, c Call) (Outcome, error) {
+func (d *Batcher) Reserve(ctx context.Context, c Call) (Outcome, error) {
 	out, err := d.group.Do(ctx, c)
 	if err != nil {
 		return Outcome{}, fmt.Errorf("reserve %d, release %d: %w", len(c.Asks), len(c.Releases), err)
@@ -85,7 +85,7 @@ func (d *Desk) Reserve(ctx context.Context, c Call) (Outcome, error) {
 	return out, nil
 }
 
-func (d *Desk) handle(ctx context.Context, calls []Call) ([]Outcome, []error) {
+func (d *Batcher) handle(ctx context.Context, calls []Call) ([]Outcome, []error) {
 	all := calls[0]
 	if len(calls) > 1 {
 		all = Call{}
@@ -99,7 +99,7 @@ func (d *Desk) handle(ctx context.Context, calls []Call) ([]Outcome, []error) {
 	if err != nil {
 		return nil, batch.All(len(calls), err)
 	}
-	d.Note(out)
+	d.NotifyFreed(out)
 	res := make([]Outcome, len(calls))
 	rest := out.Answers
 	for i, c := range calls {
@@ -110,8 +110,8 @@ func (d *Desk) handle(ctx context.Context, calls []Call) ([]Outcome, []error) {
 	return res, nil
 }
 
-// Note tells of slots that became free when somebody waits for them.
-func (d *Desk) Note(out Outcome) {
+// NotifyFreed tells of slots that became free when somebody waits for them.
+func (d *Batcher) NotifyFreed(out Outcome) {
 	if out.Wanted && len(out.Freed) > 0 {
 		d.freed(out.Freed[0])
 	}

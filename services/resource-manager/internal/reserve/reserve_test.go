@@ -54,7 +54,7 @@ func asks(n int) []reserve.Ask {
 
 func TestCallsAreJoinedAndAnsweredApart(t *testing.T) {
 	s := &store{first: make(chan struct{}), begin: make(chan struct{})}
-	d := reserve.NewDesk(s, func(string) {})
+	d := reserve.NewBatcher(s, func(string) {})
 	testkit.Run(t, d.Run)
 	var wg sync.WaitGroup
 	call := func(n int) {
@@ -84,7 +84,7 @@ func TestCallsAreJoinedAndAnsweredApart(t *testing.T) {
 
 func TestFailureReachesEveryCaller(t *testing.T) {
 	s := &store{err: errors.New("down")}
-	d := reserve.NewDesk(s, func(string) {})
+	d := reserve.NewBatcher(s, func(string) {})
 	testkit.Run(t, d.Run)
 	for range 3 {
 		if _, err := d.Reserve(t.Context(), reserve.Call{Asks: asks(1)}); !errors.Is(err, s.err) {
@@ -95,9 +95,9 @@ func TestFailureReachesEveryCaller(t *testing.T) {
 
 func TestFreedSlotsAreToldWhenSomebodyWaits(t *testing.T) {
 	told := ""
-	d := reserve.NewDesk(&store{}, func(ant string) { told += ant })
+	d := reserve.NewBatcher(&store{}, func(ant string) { told += ant })
 	for _, out := range []reserve.Outcome{{Freed: []string{"a"}}, {Wanted: true}, {Freed: []string{"b", "c"}, Wanted: true}} {
-		d.Note(out)
+		d.NotifyFreed(out)
 	}
 	if told != "b" {
 		t.Errorf("told %q, want b", told)

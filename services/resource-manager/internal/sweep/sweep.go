@@ -40,8 +40,8 @@ type Store interface {
 	RemoveGone(ctx context.Context, after time.Duration) ([]string, error)
 }
 
-// Told hears what the sweep did.
-type Told interface {
+// Listener hears what the sweep did.
+type Listener interface {
 	// Offline is called for each ant whose lease ended.
 	Offline(id string)
 	// Freed is called when holds were freed.
@@ -53,7 +53,7 @@ type Sweeper struct {
 	conf     Config
 	store    Store
 	attempts executionv1.ExecutionStateServiceClient
-	told     Told
+	listener Listener
 	log      *slog.Logger
 
 	expired   time.Time // when leases were last looked at and all went well, else when the first look began
@@ -63,8 +63,8 @@ type Sweeper struct {
 }
 
 // New returns a sweeper that asks supervisor about attempts.
-func New(conf Config, store Store, supervisor grpc.ClientConnInterface, told Told, log *slog.Logger, meter metric.Meter) (*Sweeper, error) {
-	s := &Sweeper{conf: conf, store: store, attempts: executionv1.NewExecutionStateServiceClient(supervisor), told: told, log: log}
+func New(conf Config, store Store, supervisor grpc.ClientConnInterface, listener Listener, log *slog.Logger, meter metric.Meter) (*Sweeper, error) {
+	s := &Sweeper{conf: conf, store: store, attempts: executionv1.NewExecutionStateServiceClient(supervisor), listener: listener, log: log}
 	var err error
 	if s.leaked, err = meter.Int64Counter("formicary_holds_swept", metric.WithDescription("holds freed because their attempt was not live")); err != nil {
 		return nil, fmt.Errorf("make metric: %w", err)
@@ -102,7 +102,7 @@ func (s *Sweeper) Leases(ctx context.Context) error {
 	}
 	for _, id := range offline {
 		s.log.Warn("lease ended", "ant", id)
-		s.told.Offline(id)
+		s.listener.Offline(id)
 	}
 	return nil
 }
@@ -123,7 +123,7 @@ func (s *Sweeper) Holds(ctx context.Context) error {
 		if err != nil || len(uids) == 0 {
 			return err
 		}
-		if err := s.settle(ctx, uids); err != nil {
+		if err := s.check(ctx, uids); err != nil {
 			return err
 		}
 		if len(uids) < overdue {
@@ -132,7 +132,7 @@ func (s *Sweeper) Holds(ctx context.Context) error {
 	}
 }
 
-func (s *Sweeper) settle(ctx context.Context, uids []uuid.UUID) error {
+func (s *Sweeper) check(ctx context.Context, uids []uuid.UUID) error {
 	names := make([]string, len(uids))
 	for i, u := range uids {
 		names[i] = u.String()
@@ -169,7 +169,7 @@ func (s *Sweeper) settle(ctx context.Context, uids []uuid.UUID) error {
 	}
 	s.leaked.Add(ctx, int64(len(free)))
 	s.log.Warn("holds without a live attempt are freed", "holds", len(free), "ants", out.Freed)
-	s.told.Freed(out)
+	s.listener.Freed(out)
 	return nil
 }
 

@@ -32,7 +32,7 @@ type sketch struct {
 //	out=NAME script=TEXT                   a declared output, a script
 //
 // The line "job" has: pauses= (before this run) retry= ff hard= timeout= retries= from= reuse= total= (runs together), kept=GROUP:PLACE,… (items), and
-// rule=CODE:ERR[:ACTION[:RETRY]].
+// platform= and rule=CODE:ERR[:ACTION[:RETRY[:PLATFORM]]].
 func draw(lines ...string) *sketch {
 	d := &sketch{decisions: map[string]*jobspec.Decision{}, kept: map[string][]int{}}
 	d.Run = 1
@@ -102,9 +102,11 @@ func (d *sketch) jobWord(w string) {
 		for place := range strings.SplitSeq(places, ",") {
 			d.kept[name] = append(d.kept[name], number(place))
 		}
+	case "platform":
+		p.Platform = value
 	case "rule":
-		parts := append(strings.Split(value, ":"), "", "")
-		r := jobspec.ErrorRule{ExitCode: parts[0], ErrorCode: parts[1], Action: parts[2], Message: "because of the rule"}
+		parts := append(strings.Split(value, ":"), "", "", "")
+		r := jobspec.ErrorRule{ExitCode: parts[0], ErrorCode: parts[1], Action: parts[2], Platform: parts[4], Message: "because of the rule"}
 		if parts[3] != "" {
 			r.Retry = number(parts[3])
 		}

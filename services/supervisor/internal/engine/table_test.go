@@ -234,6 +234,8 @@ var flows = []struct{ name, plan, script, tasks, job string }{
 	// Error rules: inventory 1.16.
 	{"a rule names the code", "job rule=3:ERR_DISK; a", "a=3", "a:F", "FAILED ERR_DISK"},
 	{"a rule for another code", "job rule=3:ERR_DISK; a", "a=4", "a:F", "FAILED ERR_TASK_EXECUTE"},
+	{"a rule for the platform", "job platform=linux rule=3:ERR_DISK:::linux; a", "a=3", "a:F", "FAILED ERR_DISK"},
+	{"a rule for another platform", "job platform=darwin rule=3:ERR_DISK:::linux; a", "a=3", "a:F", "FAILED ERR_TASK_EXECUTE"},
 	{"RETRY_TASK", "job rule=3:ERR_NET:RETRY_TASK:2; a", "a=3,3,0", "a:C", "COMPLETED"},
 	{"RETRY_TASK used up", "job rule=3:ERR_NET:RETRY_TASK:2; a", "a=3,3,3,0", "a:F", "FAILED ERR_NET"},
 	{"RETRY_TASK at least once", "job rule=3:ERR_NET:RETRY_TASK; a", "a=3,0", "a:C", "COMPLETED"},

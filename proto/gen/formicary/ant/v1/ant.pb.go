@@ -267,8 +267,8 @@ type HeartbeatRequest struct {
 	UnhealthyMethods []string `protobuf:"bytes,3,rep,name=unhealthy_methods,json=unhealthyMethods,proto3" json:"unhealthy_methods,omitempty"`
 	// draining is set by an ant that wants no more work.
 	Draining bool `protobuf:"varint,4,opt,name=draining,proto3" json:"draining,omitempty"`
-	// deaf says why the ant does not hear its doorbells; nothing is placed on it until it is empty again.
-	Deaf string `protobuf:"bytes,5,opt,name=deaf,proto3" json:"deaf,omitempty"`
+	// unreachable says why doorbells do not reach the ant; nothing is placed on it until it is empty again.
+	Unreachable string `protobuf:"bytes,5,opt,name=unreachable,proto3" json:"unreachable,omitempty"`
 	// heard counts the claims of this process that supervisor has answered: each proves that doorbells arrive.
 	Heard int64 `protobuf:"varint,6,opt,name=heard,proto3" json:"heard,omitempty"`
 	// generation of the session; 0 from an ant that does not say. When it is higher than what resource-manager knows, that
@@ -336,9 +336,9 @@ func (x *HeartbeatRequest) GetDraining() bool {
 	return false
 }
 
-func (x *HeartbeatRequest) GetDeaf() string {
+func (x *HeartbeatRequest) GetUnreachable() string {
 	if x != nil {
-		return x.Deaf
+		return x.Unreachable
 	}
 	return ""
 }
@@ -1585,13 +1585,13 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"generation\x18\x02 \x01(\x03R\n" +
 	"generation\x12/\n" +
 	"\x05lease\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x05lease\x12B\n" +
-	"\x0fheartbeat_every\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x0eheartbeatEvery\"\xa5\x02\n" +
+	"\x0fheartbeat_every\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x0eheartbeatEvery\"\xb3\x02\n" +
 	"\x10HeartbeatRequest\x12>\n" +
 	"\x06ant_id\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$R\x05antId\x12\"\n" +
 	"\asession\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\asession\x12+\n" +
 	"\x11unhealthy_methods\x18\x03 \x03(\tR\x10unhealthyMethods\x12\x1a\n" +
-	"\bdraining\x18\x04 \x01(\bR\bdraining\x12\x1c\n" +
-	"\x04deaf\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\xe8\aR\x04deaf\x12\x1d\n" +
+	"\bdraining\x18\x04 \x01(\bR\bdraining\x12*\n" +
+	"\vunreachable\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\xe8\aR\vunreachable\x12\x1d\n" +
 	"\x05heard\x18\x06 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x05heard\x12'\n" +
 	"\n" +
 	"generation\x18\a \x01(\x03B\a\xbaH\x04\"\x02(\x00R\n" +

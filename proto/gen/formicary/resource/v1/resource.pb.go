@@ -109,8 +109,8 @@ type Ant struct {
 	HeartbeatAt *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=heartbeat_at,json=heartbeatAt,proto3" json:"heartbeat_at,omitempty"`
 	// unhealthy_methods as last reported.
 	UnhealthyMethods []string `protobuf:"bytes,12,rep,name=unhealthy_methods,json=unhealthyMethods,proto3" json:"unhealthy_methods,omitempty"`
-	// deaf says why it does not hear of work, as last reported; nothing is placed on it meanwhile.
-	Deaf string `protobuf:"bytes,13,opt,name=deaf,proto3" json:"deaf,omitempty"`
+	// unreachable says why doorbells do not reach it, as last reported; nothing is placed on it meanwhile.
+	Unreachable string `protobuf:"bytes,13,opt,name=unreachable,proto3" json:"unreachable,omitempty"`
 	// unclaimed counts the attempts in a row that it did not claim in time.
 	Unclaimed int32 `protobuf:"varint,14,opt,name=unclaimed,proto3" json:"unclaimed,omitempty"`
 	// avoided_until is when it gets work again after too many of them.
@@ -233,9 +233,9 @@ func (x *Ant) GetUnhealthyMethods() []string {
 	return nil
 }
 
-func (x *Ant) GetDeaf() string {
+func (x *Ant) GetUnreachable() string {
 	if x != nil {
-		return x.Deaf
+		return x.Unreachable
 	}
 	return ""
 }
@@ -1147,7 +1147,7 @@ var File_formicary_resource_v1_resource_proto protoreflect.FileDescriptor
 
 const file_formicary_resource_v1_resource_proto_rawDesc = "" +
 	"\n" +
-	"$formicary/resource/v1/resource.proto\x12\x15formicary.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\"formicary/identity/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc1\x05\n" +
+	"$formicary/resource/v1/resource.proto\x12\x15formicary.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\"formicary/identity/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcf\x05\n" +
 	"\x03Ant\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x126\n" +
 	"\x05state\x18\x02 \x01(\x0e2 .formicary.resource.v1.Ant.StateR\x05state\x12\x18\n" +
@@ -1163,8 +1163,8 @@ const file_formicary_resource_v1_resource_proto_rawDesc = "" +
 	"\rregistered_at\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\fregisteredAt\x12=\n" +
 	"\fheartbeat_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\vheartbeatAt\x12+\n" +
-	"\x11unhealthy_methods\x18\f \x03(\tR\x10unhealthyMethods\x12\x12\n" +
-	"\x04deaf\x18\r \x01(\tR\x04deaf\x12\x1c\n" +
+	"\x11unhealthy_methods\x18\f \x03(\tR\x10unhealthyMethods\x12 \n" +
+	"\vunreachable\x18\r \x01(\tR\vunreachable\x12\x1c\n" +
 	"\tunclaimed\x18\x0e \x01(\x05R\tunclaimed\x12?\n" +
 	"\ravoided_until\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\favoidedUntil\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +

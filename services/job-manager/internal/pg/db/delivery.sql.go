@@ -196,7 +196,7 @@ func (q *Queries) NextDelivery(ctx context.Context, busy []string) (float64, err
 	return seconds, err
 }
 
-const settleDeliveries = `-- name: SettleDeliveries :exec
+const saveOutcomes = `-- name: SaveOutcomes :exec
 UPDATE delivery u SET state = n.state, error = n.error, next_at = now() + n.pause * interval '1 millisecond', leased_until = NULL,
     settled_at = CASE WHEN n.state <> 'PENDING' THEN now() END, target = CASE WHEN n.state = 'PENDING' THEN u.target END
 FROM (SELECT q.id, w.state, w.error, w.pause FROM delivery q
@@ -208,7 +208,7 @@ FROM (SELECT q.id, w.state, w.error, w.pause FROM delivery q
 WHERE u.id = n.id
 `
 
-type SettleDeliveriesParams struct {
+type SaveOutcomesParams struct {
 	Ids      []uuid.UUID
 	Attempts []int32
 	States   []string
@@ -217,8 +217,8 @@ type SettleDeliveriesParams struct {
 }
 
 // Writes how attempts ended, unless a later one has begun. What is settled keeps nothing that may be secret.
-func (q *Queries) SettleDeliveries(ctx context.Context, arg SettleDeliveriesParams) error {
-	_, err := q.db.Exec(ctx, settleDeliveries,
+func (q *Queries) SaveOutcomes(ctx context.Context, arg SaveOutcomesParams) error {
+	_, err := q.db.Exec(ctx, saveOutcomes,
 		arg.Ids,
 		arg.Attempts,
 		arg.States,

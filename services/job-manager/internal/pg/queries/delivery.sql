@@ -24,7 +24,7 @@ RETURNING sqlc.embed(u);
 SELECT coalesce(extract(epoch FROM min(greatest(next_at, leased_until)) - now()), 86400)::float8 AS seconds FROM delivery
 WHERE state = 'PENDING' AND host <> ALL(sqlc.arg(busy)::text[]);
 
--- name: SettleDeliveries :exec
+-- name: SaveOutcomes :exec
 -- Writes how attempts ended, unless a later one has begun. What is settled keeps nothing that may be secret.
 UPDATE delivery u SET state = n.state, error = n.error, next_at = now() + n.pause * interval '1 millisecond', leased_until = NULL,
     settled_at = CASE WHEN n.state <> 'PENDING' THEN now() END, target = CASE WHEN n.state = 'PENDING' THEN u.target END

@@ -141,7 +141,7 @@ func (q *Queries) GetAnt(ctx context.Context, id string) (Ant, error) {
 		&i.LeaseUntil,
 		&i.Braked,
 		&i.OfflineAt,
-		&i.Deaf,
+		&i.Unreachable,
 		&i.Heard,
 		&i.Unclaimed,
 		&i.UnclaimedAt,
@@ -189,7 +189,7 @@ func (q *Queries) ListAnts(ctx context.Context, arg ListAntsParams) ([]Ant, erro
 			&i.LeaseUntil,
 			&i.Braked,
 			&i.OfflineAt,
-			&i.Deaf,
+			&i.Unreachable,
 			&i.Heard,
 			&i.Unclaimed,
 			&i.UnclaimedAt,
@@ -233,7 +233,7 @@ func (q *Queries) LockAnt(ctx context.Context, id string) (Ant, error) {
 		&i.LeaseUntil,
 		&i.Braked,
 		&i.OfflineAt,
-		&i.Deaf,
+		&i.Unreachable,
 		&i.Heard,
 		&i.Unclaimed,
 		&i.UnclaimedAt,
@@ -276,7 +276,7 @@ func (q *Queries) LockAnts(ctx context.Context, ids []string) ([]Ant, error) {
 			&i.LeaseUntil,
 			&i.Braked,
 			&i.OfflineAt,
-			&i.Deaf,
+			&i.Unreachable,
 			&i.Heard,
 			&i.Unclaimed,
 			&i.UnclaimedAt,
@@ -372,7 +372,7 @@ type SaveAntParams struct {
 	LeaseUntil    time.Time
 	Braked        bool
 	OfflineAt     *time.Time
-	Deaf          string
+	Unreachable   string
 	Heard         int64
 	Unclaimed     int32
 	UnclaimedAt   *time.Time
@@ -401,7 +401,7 @@ func (q *Queries) SaveAnt(ctx context.Context, arg SaveAntParams) error {
 		arg.LeaseUntil,
 		arg.Braked,
 		arg.OfflineAt,
-		arg.Deaf,
+		arg.Unreachable,
 		arg.Heard,
 		arg.Unclaimed,
 		arg.UnclaimedAt,

@@ -42,12 +42,12 @@ func (q *Queries) CountMissed(ctx context.Context, uids []uuid.UUID) ([]CountMis
 	return items, nil
 }
 
-const endHunger = `-- name: EndHunger :many
-UPDATE hunger SET waiting = false WHERE waiting RETURNING waiting
+const endWaiting = `-- name: EndWaiting :many
+UPDATE slot_wait SET waiting = false WHERE waiting RETURNING waiting
 `
 
-func (q *Queries) EndHunger(ctx context.Context) ([]bool, error) {
-	rows, err := q.db.Query(ctx, endHunger)
+func (q *Queries) EndWaiting(ctx context.Context) ([]bool, error) {
+	rows, err := q.db.Query(ctx, endWaiting)
 	if err != nil {
 		return nil, err
 	}
@@ -129,14 +129,14 @@ func (q *Queries) LockOverdue(ctx context.Context, uids []uuid.UUID) ([]uuid.UUI
 	return items, nil
 }
 
-const noteHunger = `-- name: NoteHunger :many
-UPDATE hunger SET waiting = true WHERE NOT waiting RETURNING waiting
+const markWaiting = `-- name: MarkWaiting :many
+UPDATE slot_wait SET waiting = true WHERE NOT waiting RETURNING waiting
 `
 
-// Like EndHunger it returns a row when it changed something: what returns none is not prepared by the driver, but planned
+// Like EndWaiting it returns a row when it changed something: what returns none is not prepared by the driver, but planned
 // at each call.
-func (q *Queries) NoteHunger(ctx context.Context) ([]bool, error) {
-	rows, err := q.db.Query(ctx, noteHunger)
+func (q *Queries) MarkWaiting(ctx context.Context) ([]bool, error) {
+	rows, err := q.db.Query(ctx, markWaiting)
 	if err != nil {
 		return nil, err
 	}

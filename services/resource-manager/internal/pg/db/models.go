@@ -30,7 +30,7 @@ type Ant struct {
 	LeaseUntil    time.Time
 	Braked        bool
 	OfflineAt     *time.Time
-	Deaf          string
+	Unreachable   string
 	Heard         int64
 	Unclaimed     int32
 	UnclaimedAt   *time.Time
@@ -48,6 +48,11 @@ type Hold struct {
 }
 
 type Hunger struct {
+	One     bool
+	Waiting bool
+}
+
+type SlotWait struct {
 	One     bool
 	Waiting bool
 }

@@ -12,13 +12,13 @@ SELECT DISTINCT ant_id FROM hold WHERE attempt_uid = ANY(sqlc.arg(uids)::uuid[])
 SELECT h.ant_id, count(*)::int AS missed FROM hold h JOIN ant a ON a.id = h.ant_id
 WHERE h.attempt_uid = ANY(sqlc.arg(uids)::uuid[]) AND h.created_at >= a.registered_at GROUP BY h.ant_id;
 
--- name: NoteHunger :many
--- Like EndHunger it returns a row when it changed something: what returns none is not prepared by the driver, but planned
+-- name: MarkWaiting :many
+-- Like EndWaiting it returns a row when it changed something: what returns none is not prepared by the driver, but planned
 -- at each call.
-UPDATE hunger SET waiting = true WHERE NOT waiting RETURNING waiting;
+UPDATE slot_wait SET waiting = true WHERE NOT waiting RETURNING waiting;
 
--- name: EndHunger :many
-UPDATE hunger SET waiting = false WHERE waiting RETURNING waiting;
+-- name: EndWaiting :many
+UPDATE slot_wait SET waiting = false WHERE waiting RETURNING waiting;
 
 -- name: LockOverdue :many
 -- who asks for one again meanwhile moves its deadline first, or makes it anew

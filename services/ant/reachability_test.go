@@ -28,9 +28,9 @@ func startBus(t *testing.T, dir string, port int) *embedded.Server {
 	return s
 }
 
-// TestDeafAntSaysSo: while the ant cannot hear its doorbells its beats tell why, and the first one after tells that it
+// TestAntThatDoorbellsDoNotReachSaysSo: while doorbells do not reach the ant its beats say why, and the first one after says that they do
 // can again.
-func TestDeafAntSaysSo(t *testing.T) {
+func TestAntThatDoorbellsDoNotReachSaysSo(t *testing.T) {
 	c := newColony(t)
 	dir := t.TempDir()
 	server := startBus(t, dir, -1)
@@ -76,15 +76,15 @@ func TestDeafAntSaysSo(t *testing.T) {
 		return b
 	}
 	testkit.Eventually(t, 10*time.Second, "a beat", func() bool { return last() != nil && last().GetGeneration() > 0 })
-	if why := last().GetDeaf(); why != "" {
+	if why := last().GetUnreachable(); why != "" {
 		t.Errorf("deaf at the start: %s", why)
 	}
 	server.Stop()
-	testkit.Eventually(t, 60*time.Second, "it says that it is deaf", func() bool { return last().GetDeaf() != "" })
-	t.Logf("it says: %s", last().GetDeaf())
+	testkit.Eventually(t, 60*time.Second, "it says that it is deaf", func() bool { return last().GetUnreachable() != "" })
+	t.Logf("it says: %s", last().GetUnreachable())
 	server = startBus(t, dir, port)
 	listen()
-	testkit.Eventually(t, 60*time.Second, "it hears again", func() bool { return last().GetDeaf() == "" })
+	testkit.Eventually(t, 60*time.Second, "it hears again", func() bool { return last().GetUnreachable() == "" })
 }
 
 // TestClaimsThatFailTogetherAreMadeApart: an answer that is too large, or one attempt that cannot be answered, keeps no

@@ -12,20 +12,20 @@ import (
 	"sync"
 )
 
-// berth is the place on disk of one attempt: an empty working directory, its script and its output file. Making and
-// removing these costs more than a short task, so a berth whose directory is empty again, and whose files are still
+// workspace is the place on disk of one attempt: an empty working directory, its script and its output file. Making and
+// removing these costs more than a short task, so a workspace whose directory is empty again, and whose files are still
 // the same, is used again.
-type berth struct {
+type workspace struct {
 	dir    string
 	script *os.File
 	output *os.File
 }
 
-// berths below one directory.
-type berths struct {
+// workspaces below one directory.
+type workspaces struct {
 	root string
 	mu   sync.Mutex
-	idle []*berth
+	idle []*workspace
 	made int
 }
 
@@ -38,10 +38,10 @@ const (
 	filesDir   = "files" // values that are too long for the environment
 )
 
-func (b *berth) path(name string) string { return filepath.Join(b.dir, name) }
+func (b *workspace) path(name string) string { return filepath.Join(b.dir, name) }
 
-// take returns a berth whose working directory is empty.
-func (s *berths) take() (*berth, error) {
+// acquire returns a workspace whose working directory is empty.
+func (s *workspaces) acquire() (*workspace, error) {
 	s.mu.Lock()
 	if n := len(s.idle); n > 0 {
 		b := s.idle[n-1]
@@ -50,7 +50,7 @@ func (s *berths) take() (*berth, error) {
 		return b, nil
 	}
 	s.made++
-	b := &berth{dir: filepath.Join(s.root, strconv.Itoa(s.made))}
+	b := &workspace{dir: filepath.Join(s.root, strconv.Itoa(s.made))}
 	s.mu.Unlock()
 	if err := b.make(); err != nil {
 		b.remove()
@@ -59,7 +59,7 @@ func (s *berths) take() (*berth, error) {
 	return b, nil
 }
 
-func (b *berth) make() error {
+func (b *workspace) make() error {
 	if err := os.MkdirAll(b.path(workDir), 0o700); err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func (b *berth) make() error {
 }
 
 // write puts the scripts in place. It does not truncate first: ext4 would write the new content out at once.
-func (b *berth) write(script, after string) error {
+func (b *workspace) write(script, after string) error {
 	if _, err := b.script.WriteAt([]byte(script), 0); err != nil {
 		return fmt.Errorf("write script: %w", err)
 	}
@@ -89,9 +89,9 @@ func (b *berth) write(script, after string) error {
 	return nil
 }
 
-// file writes a value beside the working directory, where only the task and the ant read it. A berth with files is not used
+// file writes a value beside the working directory, where only the task and the ant read it. A workspace with files is not used
 // again.
-func (b *berth) file(name, value string) (string, error) {
+func (b *workspace) file(name, value string) (string, error) {
 	dir := b.path(filesDir)
 	if !filepath.IsLocal(name) || strings.ContainsAny(name, "/=\x00") {
 		return "", fmt.Errorf("the variable %q cannot be the name of a file", name)
@@ -107,7 +107,7 @@ func (b *berth) file(name, value string) (string, error) {
 }
 
 // outputs reads the output file, at most limit bytes and one more.
-func (b *berth) outputs(limit int) (string, error) {
+func (b *workspace) outputs(limit int) (string, error) {
 	f := b.output
 	if !same(f, b.path(outputFile)) { // the task put another file in its place
 		info, err := os.Lstat(b.path(outputFile))
@@ -139,8 +139,8 @@ func same(f *os.File, path string) bool {
 	return err == nil && os.SameFile(open, named)
 }
 
-// free gives the berth back. One that the task has changed is removed.
-func (s *berths) free(b *berth, unused bool) {
+// release gives the workspace back. One that the task has changed is removed.
+func (s *workspaces) release(b *workspace, unused bool) {
 	if unused && b.pristine() {
 		s.mu.Lock()
 		if len(s.idle) < maxIdle {
@@ -153,8 +153,8 @@ func (s *berths) free(b *berth, unused bool) {
 	b.remove()
 }
 
-// pristine reports whether the berth is as it was made.
-func (b *berth) pristine() bool {
+// pristine reports whether the workspace is as it was made.
+func (b *workspace) pristine() bool {
 	info, err := b.output.Stat()
 	if err != nil || info.Size() > 0 || !same(b.output, b.path(outputFile)) || !same(b.script, b.path(scriptFile)) {
 		return false
@@ -184,7 +184,7 @@ func holds(dir string, n int) bool {
 	return len(names) == n && (err == nil || errors.Is(err, io.EOF))
 }
 
-func (b *berth) remove() {
+func (b *workspace) remove() {
 	if b.script != nil {
 		_ = b.script.Close()
 	}
@@ -208,7 +208,7 @@ func removeAll(dir string) {
 	_ = os.RemoveAll(dir)
 }
 
-func (s *berths) remove() {
+func (s *workspaces) remove() {
 	s.mu.Lock()
 	idle := s.idle
 	s.idle = nil
