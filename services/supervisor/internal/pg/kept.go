@@ -3,7 +3,6 @@ package pg
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
@@ -78,15 +77,6 @@ func (s *Store) Kept(ctx context.Context, key execution.Key, groups []string) (m
 		byName[g.Name] = items
 	}
 	return byName, nil
-}
-
-// Pauses returns how often a job had paused itself when a run ended; 0 of a run that never began.
-func (s *Store) Pauses(ctx context.Context, key execution.Key) (n int, err error) {
-	err = s.pool.QueryRow(ctx, `SELECT coalesce((policy ->> 'pauses')::int, 0) FROM execution WHERE request_id = $1 AND run = $2`, key.Request, key.Run).Scan(&n)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return 0, fmt.Errorf("read pauses of run %d of request %s: %w", key.Run, key.Request, err)
-	}
-	return n, nil
 }
 
 // queueKept reads what runs want to keep.
