@@ -1,12 +1,15 @@
 package jobspec
 
-import "github.com/formicary/formicary/libs/jobspec/source"
+import (
+	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/source"
+)
 
 // limits adapts the bounds of time to the method, when all fields of a task are read. What no ant executes waits for a
 // job or for people, who have bounds of their own: it has a timeout only where one is written.
 func (r *taskFieldReader) limits(n *source.Node) {
 	t := &r.t.task
-	waits := r.t.methodKnown && !NeedsAnt(t.Method) || r.flow.jobMode
+	waits := r.t.methodKnown && !plan.NeedsAnt(t.Method) || r.flow.jobMode
 	if waits && !given(n.Get("timeout")) && !given(n.Get("timeouts").Get("run")) {
 		t.Timeout = 0
 	}
@@ -19,7 +22,7 @@ func (r *taskFieldReader) limits(n *source.Node) {
 	}
 	method := t.Method
 	if r.flow.jobMode {
-		method = MethodForkJob
+		method = plan.MethodForkJob
 	}
 	if waits {
 		r.idle(n, "pending", "no ant takes a task of method "+method, "timeout, the time that it may wait")
@@ -27,7 +30,7 @@ func (r *taskFieldReader) limits(n *source.Node) {
 	switch {
 	case waits:
 		r.idle(n, "grace", "a task of method "+method+" has no process", "timeouts of the job that it waits for, or none")
-	case isHTTP(method):
+	case plan.IsHTTP(method):
 		r.idle(n, "grace", "a request is given up at once", "")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -29,7 +30,7 @@ type matrixAxis struct {
 }
 
 // matrix reads a mapping of lists with include and exclude. Its combinations are known when the job starts.
-func (r *taskFieldReader) matrix(n *source.Node, f *FanOut) {
+func (r *taskFieldReader) matrix(n *source.Node, f *plan.FanOut) {
 	if n.Kind != source.Map {
 		r.fault(n, source.CodeInvalidType, "matrix is "+n.Kind.String(), "a mapping of names to lists, with include and exclude")
 		return

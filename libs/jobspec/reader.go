@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/formicary/formicary/libs/exact"
+	"github.com/formicary/formicary/libs/jobspec/environ"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -546,7 +547,7 @@ func freeKey[V any](r *reader, p *source.Pair, out map[string]V) (string, bool) 
 	case !value.ValidName(key):
 		r.add(p.Line, p.Column, source.CodeInvalidName, "the name "+r.show(keyNode(p))+" cannot be used", expectedVariable)
 		return "", false
-	case isEnvReserved(key) || isEnvOwn(key):
+	case environ.Reserved(key) || environ.Own(key):
 		r.add(p.Line, p.Column, source.CodeInvalidName, "the name "+r.show(keyNode(p))+" changes how programs run", "a name written out, or another one")
 		return "", false
 	}

@@ -231,3 +231,32 @@ func TestServeThatEndsBeforeItBegins(t *testing.T) {
 		}
 	}
 }
+
+// TestTriesDoNotMultiply: of a chain of servers whose last one is away each is asked as often as the outermost caller tries.
+func TestTriesDoNotMultiply(t *testing.T) {
+	last := startReplica(t, func(context.Context) error { return errs.ErrShutdown })
+	next := func(to *replica) func(context.Context) error {
+		conn := connect(t, to.addr)
+		return func(ctx context.Context) error { return call(ctx, conn, read) }
+	}
+	middle := startReplica(t, next(last))
+	first := startReplica(t, next(middle))
+	conn := connect(t, first.addr)
+	for _, c := range []struct {
+		method string
+		want   [3]int64
+	}{
+		{read, [3]int64{5, 5, 5}},
+		{write, [3]int64{1, 5, 5}}, // who may not try again leaves it to the next one
+	} {
+		for _, r := range []*replica{first, middle, last} {
+			r.calls.Store(0)
+		}
+		if err := call(t.Context(), conn, c.method); errs.Reason(err) != "SHUTTING_DOWN" {
+			t.Errorf("%s: %v", c.method, err)
+		}
+		if got := [3]int64{first.calls.Load(), middle.calls.Load(), last.calls.Load()}; got != c.want {
+			t.Errorf("%s: the servers were called %v times, want %v", c.method, got, c.want)
+		}
+	}
+}

@@ -41,7 +41,7 @@ func CallerFrom(ctx context.Context) Caller {
 	return system
 }
 
-// incoming takes the caller from the metadata of a call.
+// incoming takes the caller from the metadata of a call, and whether that is made again when it fails.
 func incoming(ctx context.Context) context.Context {
 	md, ok := metadata.FromIncomingContext(ctx)
 	if !ok {
@@ -55,6 +55,9 @@ func incoming(ctx context.Context) context.Context {
 		c.User = v[0]
 	}
 	c.Roles = ParseRoles(get(md, rolesKey)...)
+	if len(md.Get(retriedKey)) > 0 {
+		ctx = context.WithValue(ctx, retriedCall{}, true)
+	}
 	return WithCaller(ctx, c)
 }
 

@@ -38,7 +38,7 @@ func Dial(addr string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 
 func unaryClient(ctx context.Context, method string, req, res any, conn *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	ctx = outgoing(ctx)
-	err := retry(ctx, method, req, func() error { return next(ctx, method, req, res, conn, opts...) })
+	err := retry(ctx, method, req, func(ctx context.Context) error { return next(ctx, method, req, res, conn, opts...) })
 	if m, ok := req.(proto.Message); ok && status.Code(err) == codes.Internal { // what is no UTF-8 cannot be encoded
 		if bad := CheckText(m); bad != nil {
 			return bad

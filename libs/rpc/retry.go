@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
@@ -25,11 +26,19 @@ type Keyed interface{ IdempotencyKey() bool }
 
 // retry makes a call again that found no replica, or one that died or is ending, when making it twice does no harm: its
 // method says so in its proto (idempotency_level), or the request carries an idempotency_key.
-func retry(ctx context.Context, method string, req any, call func() error) error {
+//
+// Of the calls that a call leads to only the outermost is made again: the servers between would multiply the tries, while
+// what they all need is away. So a call that would be made again says so, and calls that are made for it are not.
+func retry(ctx context.Context, method string, req any, call func(context.Context) error) error {
+	outermost := !retried(ctx)
+	again := outermost && repeatable(method, req)
+	if again || !outermost {
+		ctx = metadata.AppendToOutgoingContext(ctx, retriedKey, "1")
+	}
 	pause := firstPause
 	for try := 1; ; try++ {
-		err := FromStatus(call())
-		if err == nil || errs.CodeOf(err) != errs.CodeUnavailable || try == tries || !repeatable(method, req) {
+		err := FromStatus(call(ctx))
+		if err == nil || errs.CodeOf(err) != errs.CodeUnavailable || try == tries || !again {
 			return err
 		}
 		wait := time.NewTimer(pause/2 + rand.N(pause)) // #nosec G404 -- spreads the callers, hides nothing
@@ -42,6 +51,13 @@ func retry(ctx context.Context, method string, req any, call func() error) error
 		pause *= 2
 	}
 }
+
+// retriedKey says in the metadata of a call that it, or one that led to it, is made again when it fails.
+const retriedKey = "x-formicary-retried"
+
+type retriedCall struct{}
+
+func retried(ctx context.Context) bool { return ctx.Value(retriedCall{}) != nil }
 
 func repeatable(method string, req any) bool {
 	if idempotent(method) {

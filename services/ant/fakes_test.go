@@ -58,8 +58,9 @@ type colony struct {
 	syncError  error
 	beatError  error
 	claimError error
-	claimMost  int    // more are refused, as when their answer is too large; 0: none
-	poison     string // a claim that names it fails
+	claimMost  int            // more are refused, as when their answer is too large; 0: none
+	poison     string         // a claim that names it fails
+	postpone   map[string]int // attempt → how often it is to be asked for again
 	uploadCode int
 	logs       map[string]string
 	beats      []*antv1.HeartbeatRequest
@@ -205,6 +206,11 @@ func (c *colony) Claim(_ context.Context, r *antv1.ClaimRequest) (*antv1.ClaimRe
 	}
 	res := &antv1.ClaimResponse{}
 	for _, uid := range r.GetUids() {
+		if c.postpone[uid] > 0 && r.GetPartial() {
+			c.postpone[uid]--
+			res.Works = append(res.Works, &antv1.Work{Uid: uid, Later: "its host is slow"})
+			continue
+		}
 		c.claims = append(c.claims, uid)
 		w := c.works[uid]
 		switch {

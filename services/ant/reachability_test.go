@@ -150,3 +150,37 @@ func TestManyDoorbellsAreClaimedInCallsThatAreTaken(t *testing.T) {
 		return len(c.beats) > 0 && c.beats[len(c.beats)-1].GetHeard() > 0
 	}))
 }
+
+// TestAWorkThatIsNotReadyKeepsNoOther: an attempt whose work cannot be handed out yet is asked for again, and what stands
+// beside it in the same call begins at once.
+func TestAWorkThatIsNotReadyKeepsNoOther(t *testing.T) {
+	c := newColony(t)
+	slow, quick := uuid.NewString(), uuid.NewString()
+	c.do(func() {
+		c.postpone = map[string]int{slow: 2}
+		for _, uid := range []string{slow, quick} {
+			w := script("true")
+			w.Uid = uid
+			c.works[uid] = w
+		}
+	})
+	data, err := proto.Marshal(&antv1.Doorbell{Uids: []string{slow, quick}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.js.Publish(t.Context(), "formicary.task."+antID, data); err != nil {
+		t.Fatal(err)
+	}
+	c.start(c.config())
+	if r := c.result(quick); r.GetOutcome() != antv1.Result_SUCCEEDED {
+		t.Errorf("%v", r)
+	}
+	c.do(func() {
+		if len(c.results[slow]) > 0 {
+			t.Error("the other waited for it")
+		}
+	})
+	if r := c.result(slow); r.GetOutcome() != antv1.Result_SUCCEEDED {
+		t.Errorf("%v", r)
+	}
+}

@@ -49,3 +49,41 @@ func TestRequestsThatWaitTooLong(t *testing.T) {
 		t.Errorf("one that may wait was due at %s", l.GetDueAt().AsTime())
 	}
 }
+
+// A job-manager of an earlier version knows nothing of the limit: what it puts back into the queue has its time again, and
+// is not ended for a wait of long ago.
+func TestAnotherVersionBeginsTheWaitAnew(t *testing.T) {
+	c := newColony(t)
+	c.upload("job_type: j\ntimeouts: {pending: 1h}\ntasks:\n- {task_type: a, method: SHELL, script: [x]}\n")
+	c.lead()
+	id := c.submit(&jobv1.SubmitJobRequest{JobType: "j"}).GetId()
+	left := func() time.Duration {
+		var until time.Time
+		if err := c.pool.QueryRow(t.Context(), `SELECT pending_until FROM request WHERE id = $1`, id).Scan(&until); err != nil {
+			t.Fatal(err)
+		}
+		return time.Until(until)
+	}
+	write := func(set string) {
+		if _, err := c.pool.Exec(t.Context(), `UPDATE request SET version = version + 1, `+set+` WHERE id = $1`, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, way := range [][]string{
+		{`state = 'READY', queued = false`, `state = 'EXECUTING'`, `state = 'PENDING', run = 2, retries = 1, scheduled_at = now() + interval '1 minute'`},
+		{`state = 'PAUSED', queued = false`, `state = 'PENDING'`},
+	} {
+		write(`pending_until = pending_until - interval '90 minutes', scheduled_at = now() + interval '1 day', cancel_requested_at = now()`)
+		for _, set := range way {
+			write(set)
+		}
+		if d := left(); d < 59*time.Minute {
+			t.Errorf("after %v it may wait for %s", way, d)
+		}
+	}
+	write(`state = 'PAUSED', pending_until = NULL`)
+	write(`state = 'PENDING'`)
+	if n := c.count(`SELECT count(*) FROM request WHERE id = $1 AND pending_until IS NULL`, id); n != 1 {
+		t.Error("one that may wait for ever got a limit")
+	}
+}

@@ -28,12 +28,16 @@ type childService struct {
 	lose     int // how many calls are done but not answered
 	submits  int // submissions that were asked for, repeated ones included
 
+	templates func(ctx context.Context, jobType string) error // what a submission of a template waits for
+	asked     map[string]int                                  // submissions of templates, by job type
+
 	submitted func(key, request string) // is called with each child that was submitted
 }
 
 func newChildService() *childService {
 	return &childService{
 		known: map[string]*jobv1.ChildSubmission{}, requests: map[string]string{}, refuse: map[string]string{}, ended: map[string]*jobv1.ChildEnded{},
+		asked: map[string]int{},
 	}
 }
 
@@ -136,4 +140,17 @@ func (w *world) childEnds(key, request string, state jobv1.JobRequest_State, cod
 
 func (w *world) childEnded(key, request string, state jobv1.JobRequest_State, code, message string) *jobv1.ChildEnded {
 	return &jobv1.ChildEnded{Key: key, RequestId: request, Run: 1, State: state, ErrorCode: code, ErrorMessage: message}
+}
+
+func (c *childService) SubmitForTemplate(ctx context.Context, req *jobv1.SubmitForTemplateRequest) (*jobv1.SubmitForTemplateResponse, error) {
+	c.mu.Lock()
+	c.asked[req.GetJobType()]++
+	wait := c.templates
+	c.mu.Unlock()
+	if wait != nil {
+		if err := wait(ctx, req.GetJobType()); err != nil {
+			return nil, err
+		}
+	}
+	return &jobv1.SubmitForTemplateResponse{RequestId: req.GetJobType() + "-id"}, nil
 }

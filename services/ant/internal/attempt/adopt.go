@@ -2,6 +2,7 @@ package attempt
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
@@ -20,25 +21,39 @@ func (m *Manager) Hope(uids []string) {
 }
 
 // Adopt claims what was hoped for, once supervisor has accepted the session, and returns what it got. It tries until
-// there is an answer or ctx ends.
+// there is an answer or ctx ends. What alone makes a claim fail is given up after a few tries: the others wait for it.
 func (m *Manager) Adopt(ctx context.Context) (uids []string) {
+	tries := map[string]int{}
 	for {
 		hoped := m.hopes()
 		if len(hoped) == 0 {
-			return nil
-		}
-		works, err := m.reclaim(ctx, hoped)
-		if err == nil {
-			for _, w := range works {
-				m.accept(ctx, w)
-				if w.GetRefused() == "" {
-					uids = append(uids, w.GetUid())
-				}
-			}
-			m.giveUp(hoped)
 			return uids
 		}
-		m.deps.Log.Warn("attempts of an earlier session are not adopted yet", "attempts", len(hoped), "error", err)
+		alone := map[string]error{}
+		works, err := m.reclaim(ctx, hoped, alone)
+		var answered []string
+		for _, w := range works {
+			if w.GetLater() != "" {
+				m.postponed(ctx, w)
+				continue
+			}
+			m.accept(ctx, w)
+			answered = append(answered, w.GetUid())
+			if w.GetRefused() == "" {
+				uids = append(uids, w.GetUid())
+			}
+		}
+		for uid, why := range alone {
+			if tries[uid]++; tries[uid] >= mostAlone {
+				m.deps.Log.Error("an attempt of an earlier session is given up", "attempt", uid, "error", why)
+				answered = append(answered, uid)
+			}
+		}
+		m.giveUp(answered)
+		if len(answered) == len(hoped) {
+			return uids
+		}
+		m.deps.Log.Warn("attempts of an earlier session are not adopted yet", "attempts", len(hoped)-len(answered), "error", err)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -47,25 +62,43 @@ func (m *Manager) Adopt(ctx context.Context) (uids []string) {
 	}
 }
 
-func (m *Manager) reclaim(ctx context.Context, uids []string) ([]*antv1.Work, error) {
-	ctx, cancel := context.WithTimeout(ctx, claimTime)
-	defer cancel()
-	var works []*antv1.Work
-	session := m.current()
-	for len(uids) > 0 {
-		some := uids[:min(len(uids), maxAdopted)]
-		uids = uids[len(some):]
-		res, err := m.deps.Supervisor.Claim(ctx, &antv1.ClaimRequest{AntId: m.opts.Ant, Session: session, Uids: some})
-		if err != nil {
-			return nil, err
+const (
+	// maxAdopted is how many attempts one call claims.
+	maxAdopted = 256
+	// mostAlone is how often an attempt is asked for whose claim fails though nothing else is in it.
+	mostAlone = 5
+)
+
+// reclaim returns what is answered. A call that fails for what it names together is made again in halves, and what fails
+// alone is noted; any other error ends the round.
+func (m *Manager) reclaim(ctx context.Context, uids []string, alone map[string]error) (works []*antv1.Work, err error) {
+	for some := range slices.Chunk(uids, maxAdopted) {
+		res, err := m.reclaimOnce(ctx, some)
+		switch {
+		case err == nil:
+			works = append(works, res.GetWorks()...)
+		case !together(err) || ctx.Err() != nil:
+			return works, err
+		case len(some) == 1:
+			alone[some[0]] = err
+		default:
+			m.deps.Log.Warn("claim failed; its halves are tried", "attempts", len(some), "error", err)
+			for _, half := range [][]string{some[:len(some)/2], some[len(some)/2:]} {
+				more, err := m.reclaim(ctx, half, alone)
+				if works = append(works, more...); err != nil {
+					return works, err
+				}
+			}
 		}
-		works = append(works, res.GetWorks()...)
 	}
 	return works, nil
 }
 
-// maxAdopted is how many attempts one call claims.
-const maxAdopted = 256
+func (m *Manager) reclaimOnce(ctx context.Context, uids []string) (*antv1.ClaimResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, claimTime)
+	defer cancel()
+	return m.deps.Supervisor.Claim(ctx, &antv1.ClaimRequest{AntId: m.opts.Ant, Session: m.current(), Uids: uids, Partial: true})
+}
 
 func (m *Manager) hopes() (uids []string) {
 	m.mu.Lock()

@@ -3,6 +3,7 @@ package attempt
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -68,8 +69,10 @@ func (m *Manager) claim(ctx context.Context, bells []bell) {
 	for _, b := range bells {
 		uids = append(uids, b.uids...)
 	}
+	var later map[string]bool
 	if len(uids) > 0 { // else an earlier claim named them all
-		if err := m.claimUIDs(ctx, uids); err != nil {
+		var err error
+		if later, err = m.claimUIDs(ctx, uids); err != nil {
 			if half := len(bells) / 2; half > 0 && ctx.Err() == nil && together(err) {
 				m.deps.Log.Warn("claim failed; its halves are tried", "attempts", len(uids), "error", err)
 				m.claim(ctx, bells[:half])
@@ -87,7 +90,11 @@ func (m *Manager) claim(ctx context.Context, bells []bell) {
 		}
 	}
 	for _, b := range bells {
-		_ = b.msg.Ack()
+		if slices.ContainsFunc(b.uids, func(uid string) bool { return later[uid] }) {
+			_ = b.msg.NakWithDelay(ringAgain) // what has begun is known then, what was refused is again
+		} else {
+			_ = b.msg.Ack()
+		}
 	}
 }
 
@@ -97,21 +104,33 @@ func together(err error) bool {
 	return errs.CodeOf(err) == errs.CodeExhausted || status.Code(err) == codes.Internal
 }
 
-func (m *Manager) claimUIDs(ctx context.Context, uids []string) error {
+// claimUIDs claims attempts, starts those that it gets and returns those that are to be asked for again.
+func (m *Manager) claimUIDs(ctx context.Context, uids []string) (later map[string]bool, err error) {
 	m.mu.Lock()
 	session := m.session
 	m.mu.Unlock()
 	call, cancel := context.WithTimeout(ctx, claimTime)
 	defer cancel()
-	res, err := m.deps.Supervisor.Claim(call, &antv1.ClaimRequest{AntId: m.opts.Ant, Session: session, Uids: uids})
+	res, err := m.deps.Supervisor.Claim(call, &antv1.ClaimRequest{AntId: m.opts.Ant, Session: session, Uids: uids, Partial: true})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	m.heard.Add(1)
+	later = map[string]bool{}
 	for _, w := range res.GetWorks() {
+		if w.GetLater() != "" {
+			m.postponed(ctx, w)
+			later[w.GetUid()] = true
+			continue
+		}
 		m.accept(ctx, w)
 	}
-	return nil
+	return later, nil
+}
+
+func (m *Manager) postponed(ctx context.Context, w *antv1.Work) {
+	m.metrics.claims.Add(ctx, 1, claimFailed)
+	m.deps.Log.Warn("a claimed attempt cannot begin yet; it is asked for again", "attempt", w.GetUid(), "reason", w.GetLater())
 }
 
 // wanted returns the doorbells whose attempts are to be claimed; it answers those that need no claim.

@@ -74,7 +74,7 @@ type Record struct {
 	PendingUntil   *time.Time
 	// MissingAt is when supervisor first answered that it knows nothing of the run.
 	MissingAt *time.Time
-	// Audience is who hears of the request, as JSON of jobspec.Audience; nil for nobody, and before its launch.
+	// Audience is who hears of the request, as JSON of plan.Audience; nil for nobody, and before its launch.
 	Audience json.RawMessage
 	// RestartedFrom is the state that a person last restarted it from; empty when nobody did.
 	RestartedFrom State
@@ -168,10 +168,11 @@ type Again struct {
 	Pin *Pin
 }
 
-// waitFrom begins the time that the run may wait for its start. A run that has begun has had it.
+// waitFrom begins the time that the run may wait for its start, anew after a pause before it. A run that has started has
+// had it.
 func (r *Record) waitFrom(now time.Time) {
 	r.PendingUntil = nil
-	if r.PendingTimeout == 0 || r.Begun() {
+	if r.PendingTimeout == 0 || r.StartedAt != nil {
 		return
 	}
 	if r.ScheduledAt != nil && r.ScheduledAt.After(now) {
@@ -197,14 +198,18 @@ func (r *Request) Overdue(now time.Time, reason string) {
 	if !r.rec.overdue(now) {
 		return
 	}
-	message := short(fmt.Sprintf("it did not start within %s: %s", r.rec.PendingTimeout, reason))
-	if r.rec.Retries == 0 {
-		r.end(now, Failed, errorcode.JobTimeout, message)
+	why := short(fmt.Sprintf("it did not start within %s: %s", r.rec.PendingTimeout, reason))
+	if r.rec.Retries > 0 && !r.rec.Begun() {
+		r.rec.ErrorCode, r.rec.ErrorMessage = errorcode.JobTimeout, why
+		r.move(now, Ready)
+		r.emit(now, Event{Kind: Admitted})
 		return
 	}
-	r.rec.ErrorCode, r.rec.ErrorMessage = errorcode.JobTimeout, message
-	r.move(now, Ready)
-	r.emit(now, Event{Kind: Admitted})
+	r.end(now, Failed, errorcode.JobTimeout, why)
+	if r.rec.Begun() { // supervisor holds the run since a pause; nothing of it has started
+		r.rec.CancelReason = why
+		r.control(now, Cancel)
+	}
 }
 
 // Lapsed says that the run is not to be begun: it has not started in time.

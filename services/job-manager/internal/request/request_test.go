@@ -369,3 +369,40 @@ func TestAPauseSaysWhatItIs(t *testing.T) {
 		}
 	}
 }
+
+// A pause of a run that has not started ends no limit: its wait begins anew, and at its end supervisor, which holds the
+// run since the pause, hears of it.
+func TestTheWaitForTheStartBeginsAnewAfterAPause(t *testing.T) {
+	limited := func(r *request.Record) { r.PendingTimeout = time.Minute }
+	started := func(r *request.Record) { at := start(); r.StartedAt = &at }
+	for _, c := range []struct {
+		name   string
+		r      *request.Request
+		limit  bool
+		events []string
+	}{
+		{"it was not admitted", in(request.Paused, limited, fresh), true, []string{"submitted", "changed", "changed"}},
+		{"it was launched", in(request.Paused, limited, begun), true, []string{"submitted", "changed", "changed", "cancel"}},
+		{"it has started", in(request.Paused, limited, begun, started), false, []string{"submitted", "changed"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			later := start().Add(time.Hour)
+			if err := c.r.Resume(later); err != nil {
+				t.Fatal(err)
+			}
+			if until := c.r.Record().PendingUntil; (until != nil) != c.limit || until != nil && !until.Equal(later.Add(time.Minute)) {
+				t.Fatalf("it may wait until %v", until)
+			}
+			c.r.Overdue(later.Add(time.Minute-1), "held")
+			if s := c.r.Record().State; s != request.Pending {
+				t.Errorf("too early it is %s", s)
+			}
+			c.r.Overdue(later.Add(time.Minute), "held")
+			state := request.Pending
+			if c.limit {
+				state = request.Failed
+			}
+			check(t, c.r, nil, want{state, 1, c.events, ""})
+		})
+	}
+}

@@ -6,16 +6,19 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/exact"
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/rpc"
+	"github.com/formicary/formicary/libs/run"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	"github.com/formicary/formicary/services/supervisor/internal/attempt"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
@@ -35,45 +38,101 @@ type Attempts struct {
 
 const uploadTime = 15 * time.Minute
 
-// Claim answers with the work of each attempt. The uids of one call share a transaction, and with those of others.
+// Claim answers with the work of each attempt. The uids of one call share a transaction, and with those of others. What
+// cannot be answered is left for later, if the ant knows that, and keeps nothing else from being answered.
 func (a *Attempts) Claim(ctx context.Context, req *antv1.ClaimRequest) (*antv1.ClaimResponse, error) {
 	session, err := uuid.Parse(req.GetSession())
 	if err != nil {
 		return nil, badID("session", err)
 	}
-	works := make([]*antv1.Work, len(req.GetUids()))
-	claims := make([]execution.Claim, len(works))
+	claims := make([]execution.Claim, len(req.GetUids()))
 	for i, s := range req.GetUids() {
 		uid, _ := uuid.Parse(s) // what is none names no attempt
 		claims[i] = execution.Claim{UID: uid, Ant: req.GetAntId(), Session: session}
 	}
-	if err := a.claim(ctx, claims, works); err != nil {
-		a.Manager.Keep(ctx, claims)
-		return nil, err
+	works, faults := a.claim(ctx, claims)
+	var later []execution.Claim
+	for i, fault := range faults {
+		if fault == nil {
+			continue
+		}
+		if err == nil {
+			err = fault
+		}
+		later = append(later, claims[i])
+	}
+	if err != nil {
+		a.Manager.Keep(ctx, later)
+		if !req.GetPartial() || len(later) == len(claims) {
+			return nil, err
+		}
 	}
 	for i, uid := range req.GetUids() {
+		if faults[i] != nil {
+			works[i] = &antv1.Work{Later: a.Manager.Later(claims[i], faults[i])}
+		}
 		works[i].Uid = uid
 	}
 	return &antv1.ClaimResponse{Works: works}, nil
 }
 
-func (a *Attempts) claim(ctx context.Context, claims []execution.Claim, works []*antv1.Work) error {
-	one := func(ctx context.Context, i int) error {
-		w, err := a.Manager.Claim(ctx, claims[i])
-		if err != nil {
+// claim returns the work or the fault of each.
+func (a *Attempts) claim(ctx context.Context, claims []execution.Claim) ([]*antv1.Work, []error) {
+	ctx, cancel := inTime(ctx)
+	defer cancel()
+	works, faults := make([]*antv1.Work, len(claims)), make([]error, len(claims))
+	one := func(i int) {
+		faults[i] = run.Safely(ctx, func(ctx context.Context) (err error) {
+			works[i], err = a.work(ctx, claims[i])
 			return err
-		}
-		works[i], err = work(w)
-		return err
+		})
 	}
 	if len(works) == 1 {
-		return one(ctx, 0)
+		one(0)
+		return works, faults
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	var all sync.WaitGroup
 	for i := range works {
-		g.Go(func() error { return one(ctx, i) })
+		all.Go(func() { one(i) })
 	}
-	return g.Wait()
+	all.Wait()
+	return works, faults
+}
+
+// inTime leaves a fifth of the time of a call for its answer: when the ant has stopped waiting nothing of it arrives.
+func inTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, end.Add(-time.Until(end)/5))
+}
+
+func (a *Attempts) work(ctx context.Context, c execution.Claim) (*antv1.Work, error) {
+	w, err := a.Manager.Claim(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	out, err := work(w)
+	if err == nil {
+		err = sendable(out)
+	}
+	if err != nil {
+		return &antv1.Work{Refused: "it cannot be handed out"}, a.Manager.Unfit(ctx, w, err)
+	}
+	return out, nil
+}
+
+// sendable says why a work fits no message; sent again it would be the same.
+func sendable(w *antv1.Work) error {
+	if err := rpc.CheckText(w); err != nil {
+		return err
+	}
+	const frame = 1 << 10 // of the answer around it
+	if size := proto.Size(w); size > rpc.MaxMessage-frame {
+		return fmt.Errorf("it has %d bytes, at most %d can be sent", size, rpc.MaxMessage-frame)
+	}
+	return nil
 }
 
 func badID(what string, err error) error {
@@ -117,7 +176,7 @@ func work(w *attempt.Work) (*antv1.Work, error) {
 }
 
 // optionsOf encodes what executors of containers and pods are told; nil when nothing is set.
-func optionsOf(s *jobspec.Spec) ([]byte, error) {
+func optionsOf(s *plan.Spec) ([]byte, error) {
 	if s.Options == nil {
 		return nil, nil
 	}

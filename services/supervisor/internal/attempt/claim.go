@@ -14,6 +14,8 @@ import (
 	"github.com/formicary/formicary/libs/batch"
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/environ"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/run"
@@ -46,8 +48,8 @@ type Work struct {
 	UID     uuid.UUID
 	Refused string // why it must not run; the rest is unset then
 	*execution.Claimed
-	Spec        jobspec.Spec
-	Environment jobspec.Environment
+	Spec        plan.Spec
+	Environment environ.Env
 	Timeout     time.Duration
 }
 
@@ -61,6 +63,7 @@ type Manager struct {
 	store       Store
 	definitions Definitions
 	hosts       Hosts
+	answers     answers
 	log         *slog.Logger
 	gone        func([]uuid.UUID)
 	claims      *batch.Group[execution.Claim, *execution.Claimed]
@@ -115,7 +118,7 @@ func (m *Manager) Claim(ctx context.Context, c execution.Claim) (*Work, error) {
 	case err != nil:
 		m.log.Warn("a claim cannot be answered now", "attempt", c.UID, "error", err)
 		// The attempt is claimed and the same claim again gets the same answer.
-		return nil, errs.Unavailable("DEFINITION_UNAVAILABLE", "the definition of %s cannot be read now", x.Job.JobType)
+		return nil, errs.Unavailable("WORK_UNAVAILABLE", "what task %s of %s needs from job-manager is not there yet", x.Task.Name, x.Job.JobType)
 	case task.Skip:
 		return &Work{UID: c.UID, Refused: "it is skipped by its condition"}, m.end(ctx, x, engine.Outcome{State: engine.AttemptSucceeded})
 	}
@@ -127,6 +130,23 @@ func (m *Manager) Claim(ctx context.Context, c execution.Claim) (*Work, error) {
 func isFault(err error) bool {
 	var bad source.Problems
 	return errors.As(err, &bad) || errors.Is(err, definition.ErrFault) || errs.CodeOf(err) == errs.CodeNotFound
+}
+
+// Unfit ends the attempt of a work that no ant can be told of.
+func (m *Manager) Unfit(ctx context.Context, w *Work, why error) error {
+	m.log.Warn("a claimed task cannot be handed out", "attempt", w.UID, "error", why)
+	return m.end(ctx, w.Claimed, engine.Outcome{
+		State: engine.AttemptFailed, FailureClass: engine.ClassRejected, Message: "it cannot be handed to an ant: " + why.Error(),
+	})
+}
+
+// Later says why a claim was not answered, to an ant that will ask again.
+func (m *Manager) Later(c execution.Claim, err error) string {
+	if errs.CodeOf(err) != errs.CodeUnknown {
+		return err.Error()
+	}
+	m.log.Warn("a claim cannot be answered now", "attempt", c.UID, "error", err)
+	return "it cannot be answered now"
 }
 
 // keepTime bounds the renewal of attempts whose claim was not answered.

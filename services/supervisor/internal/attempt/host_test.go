@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
+
+	"github.com/google/uuid"
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec/template"
@@ -78,5 +81,93 @@ func TestTemplatesSubmitAtTheClaim(t *testing.T) {
 	b.err = errors.New("lost")
 	if _, _, err = m.render(t.Context(), x("put")); err == nil || isFault(err) {
 		t.Errorf("a host that fails: %v", err)
+	}
+}
+
+// tired is a host that answers a few times only, as one whose claim has no time left.
+type tired struct {
+	board
+	left int
+}
+
+func (b *tired) CountByState(jobType string, states []string) (int, error) {
+	if b.left--; b.left < 0 {
+		return 0, context.DeadlineExceeded
+	}
+	n, err := b.board.CountByState(jobType, states)
+	return n + len(b.asked), err
+}
+
+func (b *tired) Submit(jobType, description string, params map[string]any) (string, error) {
+	if b.left--; b.left < 0 {
+		return "", context.DeadlineExceeded
+	}
+	return b.board.Submit(jobType, description, params)
+}
+
+// A claim that has no time for all that a template asks is made again: it goes on where the last one ended, and what has
+// been counted stays as it was.
+func TestAClaimGoesOnWhereTheLastOneEnded(t *testing.T) {
+	text := `job_type: job
+tasks:
+- task_type: find
+  method: SHELL
+  script: [find]
+  on_completed: put
+- task_type: put
+  method: SHELL
+  script:
+  - 'echo {{if .Rows}}{{CountByJobTypeAndState "one"}} {{SubmitJobsFromJSON "other" .Rows}} {{range $i := Iterate 3}}{{SubmitJob "one" "d" (printf "A=%v" $i)}} {{end}}{{CountByJobTypeAndState "one"}}{{end}}'
+`
+	b := &tired{}
+	m := &Manager{
+		definitions: definition.NewCache(&asked{text: text}), store: outputs{},
+		hosts: func(context.Context, *execution.Claimed) template.Host { return b },
+	}
+	x := claimed(t, text, "put", map[string]string{"Rows": `[{"N":1},{"N":2},{"N":3},{"N":4}]`})
+	var scripts []string
+	for range 12 {
+		b.left = 2
+		task, _, err := m.render(t.Context(), x)
+		if err == nil {
+			scripts = append(scripts, task.Spec.Script[0])
+		} else if isFault(err) {
+			t.Fatal(err)
+		}
+	}
+	const want = `echo 6 ["other-id","other-id","other-id","other-id"] one-id one-id one-id 14`
+	if len(scripts) < 5 || slices.ContainsFunc(scripts, func(s string) bool { return s != want }) {
+		t.Errorf("rendered %q, want %q", scripts, want)
+	}
+	if len(b.asked) != 9 {
+		t.Errorf("asked %q", b.asked)
+	}
+	other := *x
+	other.UID = uuid.New()
+	b.left = 100
+	if _, _, err := m.render(t.Context(), &other); err != nil || len(b.asked) != 18 {
+		t.Errorf("another attempt: %v, asked %d times", err, len(b.asked))
+	}
+}
+
+// What hosts answer is forgotten, the oldest first, before it is too much.
+func TestAnswersAreBounded(t *testing.T) {
+	var a answers
+	first, last := uuid.New(), uuid.Nil
+	a.put(first, "q", 1)
+	for range 60 {
+		last = uuid.New()
+		for i := range 1000 {
+			a.put(last, strconv.Itoa(i), i)
+		}
+	}
+	sum := 0
+	for _, own := range a.of {
+		sum += len(own)
+	}
+	_, old := a.get(first, "q")
+	_, young := a.get(last, "7")
+	if sum > mostAnswers || sum != a.count || len(a.of) != len(a.order) || old || !young {
+		t.Errorf("%d answers, %d counted, of %d attempts; the first known: %t, the last: %t", sum, a.count, len(a.of), old, young)
 	}
 }

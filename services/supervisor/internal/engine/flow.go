@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 )
 
 // Gates of tasks, as they are stored and shown.
@@ -56,9 +56,9 @@ func (s *State) activate(t *Task, now time.Time) {
 	case t.Spec.Skip:
 		s.skip(t, now)
 	case t.Reuse:
-		route, _ := t.Spec.Match(jobspec.OutcomeCompleted, t.ExitCode)
+		route, _ := t.Spec.Match(plan.OutcomeCompleted, t.ExitCode)
 		if isAction(route) {
-			route.Targets = t.tasksOf(jobspec.OutcomeCompleted)
+			route.Targets = t.tasksOf(plan.OutcomeCompleted)
 		}
 		t.Message, t.taken = completedBefore, route.Targets
 		s.move(t, TaskCompleted, "", now)
@@ -70,7 +70,7 @@ func (s *State) activate(t *Task, now time.Time) {
 // skip completes a task whose `except` holds.
 func (s *State) skip(t *Task, now time.Time) {
 	s.dontReuse(t)
-	t.Message, t.taken = "skipped by its condition", t.tasksOf(jobspec.OutcomeCompleted)
+	t.Message, t.taken = "skipped by its condition", t.tasksOf(plan.OutcomeCompleted)
 	s.move(t, TaskCompleted, "", now)
 }
 
@@ -113,13 +113,13 @@ func (s *State) start(t *Task, now time.Time) {
 // launch starts a task in the way of its method.
 func (s *State) launch(t *Task, now time.Time) {
 	switch t.Method() {
-	case jobspec.MethodManual:
+	case plan.MethodManual:
 		s.ask(t, now)
-	case jobspec.MethodForkJob:
+	case plan.MethodForkJob:
 		s.fork(t, now)
-	case jobspec.MethodExpireArtifacts:
+	case plan.MethodExpireArtifacts:
 		s.chore(t, now)
-	case jobspec.MethodAwaitForkedJob:
+	case plan.MethodAwaitForkedJob:
 		s.joining = append(s.joining, t.Idx)
 	default:
 		s.move(t, TaskReady, "", now)
@@ -321,7 +321,7 @@ func (s *State) leave(t *Task) {
 	case t.State != TaskWaiting:
 	case t.WaitGate == GateApproval:
 		s.Dismissed = append(s.Dismissed, t.Idx)
-	case t.WaitGate == GateChild && t.Method() != jobspec.MethodAwaitForkedJob:
+	case t.WaitGate == GateChild && t.Method() != plan.MethodAwaitForkedJob:
 		s.CancelChildren = append(s.CancelChildren, Abandoned{t.Idx, t.Round})
 	}
 }

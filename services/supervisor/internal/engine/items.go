@@ -6,11 +6,11 @@ import (
 	"slices"
 	"time"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 )
 
 // expand makes the items of a group and releases the first ones.
-func (s *State) expand(g *Task, items []jobspec.Item, now time.Time) {
+func (s *State) expand(g *Task, items []plan.Item, now time.Time) {
 	if s.Job.TasksTotal+len(items) > MaxTasks {
 		s.fault(g, fmt.Sprintf("%d items would make more than %d tasks in the run", len(items), MaxTasks), now)
 		return
@@ -231,8 +231,8 @@ func (s *State) wholeGroup(g *Task) bool {
 }
 
 // results are those that were loaded, with what this step has changed over them.
-func (s *State) results(g *Task) []jobspec.ItemResult {
-	results := make([]jobspec.ItemResult, g.Items.Total)
+func (s *State) results(g *Task) []plan.ItemResult {
+	results := make([]plan.ItemResult, g.Items.Total)
 	for _, r := range s.Results[g.Idx] {
 		if r.Index >= 0 && r.Index < len(results) {
 			results[r.Index] = r
@@ -240,7 +240,7 @@ func (s *State) results(g *Task) []jobspec.ItemResult {
 	}
 	for i := range results {
 		if t := s.Tasks[g.Items.First+i]; t != nil {
-			results[i] = jobspec.ItemResult{
+			results[i] = plan.ItemResult{
 				Status: string(t.State), ExitCode: t.ExitCode, ErrorCode: t.ErrorCode, ErrorMessage: t.Message, Outputs: t.Outputs,
 			}
 		}
@@ -253,13 +253,13 @@ func (s *State) results(g *Task) []jobspec.ItemResult {
 func (s *State) finishGroup(g *Task, now time.Time) {
 	results := s.results(g)
 	delete(s.Results, g.Idx)
-	failed := slices.IndexFunc(results, func(r jobspec.ItemResult) bool { return r.Status == string(TaskFailed) })
+	failed := slices.IndexFunc(results, func(r plan.ItemResult) bool { return r.Status == string(TaskFailed) })
 	it := g.Items
-	mode := jobspec.ModeTask
+	mode := plan.ModeTask
 	if g.Spec.Fork != nil {
-		mode = jobspec.ModeJob
+		mode = plan.ModeJob
 	}
-	o := Outcome{State: AttemptSucceeded, Claimed: true, Outputs: jobspec.GroupOutputs(g.Spec, mode, results)}
+	o := Outcome{State: AttemptSucceeded, Claimed: true, Outputs: plan.GroupOutputs(g.Spec, mode, results)}
 	needed := g.Spec.FanOut.Needed(it.asked())
 	switch good := it.Succeeded >= needed; {
 	case it.Overdue:

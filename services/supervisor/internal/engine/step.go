@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 )
 
 // Dispatched says that attempts of READY tasks were made.
@@ -406,7 +406,7 @@ func (j *Job) Outlook() string {
 // tries are how many further runs the job may have after its first one.
 func (j *Job) tries() int {
 	if j.Policy.Restart {
-		return jobspec.Restarts(j.Policy.Retry, j.Policy.RetryGiven)
+		return plan.Restarts(j.Policy.Retry, j.Policy.RetryGiven)
 	}
 	return j.Policy.Retry
 }

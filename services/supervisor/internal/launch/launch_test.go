@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
@@ -21,23 +22,23 @@ tasks:
 - {task_type: tell, method: SHELL, always_run: true, depends_on: down, script: [tell]}
 `
 
-func parsed(t *testing.T) (*jobspec.Definition, *jobspec.Plan) {
+func parsed(t *testing.T) (*jobspec.Definition, *plan.Plan) {
 	t.Helper()
 	def, _, err := jobspec.Parse("job.yaml", []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := def.Plan(value.Vars{})
+	p, err := def.Plan(value.Vars{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return def, plan
+	return def, p
 }
 
 // failedBefore is a store with a run that failed, and left its clean-up or has none.
 type failedBefore struct {
 	Store
-	plan   *jobspec.Plan
+	plan   *plan.Plan
 	before *engine.Before
 }
 
@@ -67,7 +68,7 @@ func (g given) Get(context.Context, definition.Key) (*jobspec.Definition, error)
 
 // A retry that is not begun does the clean-up that was left to it, and the job ends with the error that it had.
 func TestARetryThatIsNotBegunCleansUp(t *testing.T) {
-	def, plan := parsed(t)
+	def, parsed := parsed(t)
 	left := &engine.Before{Code: "ERR_BEFORE", Message: "it broke", Left: true}
 	none := &engine.Before{Code: "ERR_BEFORE", Message: "it broke"}
 	for _, tt := range []struct {
@@ -80,13 +81,13 @@ func TestARetryThatIsNotBegunCleansUp(t *testing.T) {
 	}{
 		{"too late", execution.Launch{Error: "ERR_JOB_TIMEOUT", Message: "no slot"}, left, engine.JobExecuting, "ERR_BEFORE it broke; its next run did not begin: no slot", engine.TaskReady},
 		{"skipped", execution.Launch{Skipped: true}, left, engine.JobExecuting, "ERR_BEFORE it broke; its next run did not begin: skip_if holds", engine.TaskReady},
-		{"an empty plan", execution.Launch{Plan: &jobspec.Plan{}}, left, engine.JobExecuting, "ERR_BEFORE it broke; its next run did not begin: its plan has no tasks", engine.TaskReady},
+		{"an empty plan", execution.Launch{Plan: &plan.Plan{}}, left, engine.JobExecuting, "ERR_BEFORE it broke; its next run did not begin: its plan has no tasks", engine.TaskReady},
 		{"cancelled", execution.Launch{Cancelled: true}, left, engine.JobExecuting, " ", engine.TaskBlocked}, // until the order comes
 		{"too late, nothing left", execution.Launch{Error: "ERR_JOB_TIMEOUT", Message: "no slot"}, none, engine.JobFailed, "ERR_BEFORE it broke; its next run did not begin: no slot", ""},
 		{"skipped, nothing left", execution.Launch{Skipped: true}, none, engine.JobSkipped, " skip_if holds", ""},
 		{"the first run", execution.Launch{Error: "ERR_JOB_LAUNCH", Message: "no"}, nil, engine.JobFailed, "ERR_JOB_LAUNCH no", ""},
 	} {
-		l := New(Launcher{Store: &failedBefore{plan: plan, before: tt.before}, Definitions: given{def}, Log: slog.New(slog.DiscardHandler)})
+		l := New(Launcher{Store: &failedBefore{plan: parsed, before: tt.before}, Definitions: given{def}, Log: slog.New(slog.DiscardHandler)})
 		x := tt.launch
 		x.Key.Run, x.Retries = 2, 1
 		if tt.before == nil {
@@ -109,10 +110,10 @@ func TestARetryThatIsNotBegunCleansUp(t *testing.T) {
 
 // A run knows how the one failed that it is a retry of.
 func TestARetryKnowsTheRunBefore(t *testing.T) {
-	def, plan := parsed(t)
+	def, parsed := parsed(t)
 	before := &engine.Before{Code: "ERR_BEFORE", Left: true}
 	l := New(Launcher{Store: &failedBefore{before: before}, Definitions: given{def}, Log: slog.New(slog.DiscardHandler)})
-	x := execution.Launch{Plan: plan, Retries: 1}
+	x := execution.Launch{Plan: parsed, Retries: 1}
 	x.Key.Run = 2
 	r, err := l.prepare(t.Context(), &x, time.Now())
 	if err != nil || r.State.Job.Policy.Before != before || r.State.Job.Policy.Pauses != 3 {

@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/storable"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
@@ -46,7 +46,7 @@ func scanTask(rows pgx.Rows, bad *faults) (uuid.UUID, *engine.Task, error) {
 	var id uuid.UUID
 	var outputs, value, items, extra, raw []byte
 	var group *int
-	t, spec := &engine.Task{}, jobspec.Task{}
+	t, spec := &engine.Task{}, plan.Task{}
 	err := rows.Scan(&id, &t.Idx, &spec.Name, &spec.AlwaysRun, &spec.AllowFailure, &t.State, &t.Trailing, &t.Waiting, &t.Control, &t.Taken, &t.Broken, &t.Handler, &t.Reuse,
 		&t.Attempts, &t.UserTries, &t.InfraTries, &t.ReadyAt, &t.WakeAt, &t.ExitCode, &t.FailureClass, &t.ErrorCode, &t.Message, &outputs, &t.Result,
 		&t.WaitGate, &t.WaitReason, &t.StartedAt, &t.EndedAt, &group, &t.Item, &value, &items, &extra, &raw)

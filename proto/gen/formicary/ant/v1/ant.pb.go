@@ -503,7 +503,9 @@ type ClaimRequest struct {
 	// session of the caller.
 	Session string `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
 	// uids from doorbells.
-	Uids          []string `protobuf:"bytes,3,rep,name=uids,proto3" json:"uids,omitempty"`
+	Uids []string `protobuf:"bytes,3,rep,name=uids,proto3" json:"uids,omitempty"`
+	// partial says that the ant knows Work.later: what cannot be answered now keeps nothing else from being answered.
+	Partial       bool `protobuf:"varint,4,opt,name=partial,proto3" json:"partial,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -557,6 +559,13 @@ func (x *ClaimRequest) GetUids() []string {
 		return x.Uids
 	}
 	return nil
+}
+
+func (x *ClaimRequest) GetPartial() bool {
+	if x != nil {
+		return x.Partial
+	}
+	return false
 }
 
 // ClaimResponse has one answer per uid, in order.
@@ -631,7 +640,10 @@ type Work struct {
 	// grace between TERM and KILL.
 	Grace *durationpb.Duration `protobuf:"bytes,11,opt,name=grace,proto3" json:"grace,omitempty"`
 	// masks are values that must not appear in logs, results or outputs.
-	Masks         []string `protobuf:"bytes,12,rep,name=masks,proto3" json:"masks,omitempty"`
+	Masks []string `protobuf:"bytes,12,rep,name=masks,proto3" json:"masks,omitempty"`
+	// later says why the work cannot be handed out now, to an ant that said partial: the attempt lives, is claimed and
+	// waits for the same claim again. Other fields are unset then.
+	Later         string `protobuf:"bytes,13,opt,name=later,proto3" json:"later,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -748,6 +760,13 @@ func (x *Work) GetMasks() []string {
 		return x.Masks
 	}
 	return nil
+}
+
+func (x *Work) GetLater() string {
+	if x != nil {
+		return x.Later
+	}
+	return ""
 }
 
 // Spec is the executable part of a task.
@@ -1601,13 +1620,14 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\fLeaveRequest\x12>\n" +
 	"\x06ant_id\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$R\x05antId\x12\"\n" +
 	"\asession\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\asession\"\x0f\n" +
-	"\rLeaveResponse\"\x93\x01\n" +
+	"\rLeaveResponse\"\xad\x01\n" +
 	"\fClaimRequest\x12>\n" +
 	"\x06ant_id\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$R\x05antId\x12\"\n" +
 	"\asession\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\asession\x12\x1f\n" +
-	"\x04uids\x18\x03 \x03(\tB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x04uids\"=\n" +
+	"\x04uids\x18\x03 \x03(\tB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x04uids\x12\x18\n" +
+	"\apartial\x18\x04 \x01(\bR\apartial\"=\n" +
 	"\rClaimResponse\x12,\n" +
-	"\x05works\x18\x01 \x03(\v2\x16.formicary.ant.v1.WorkR\x05works\"\xfd\x02\n" +
+	"\x05works\x18\x01 \x03(\v2\x16.formicary.ant.v1.WorkR\x05works\"\x93\x03\n" +
 	"\x04Work\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x18\n" +
 	"\arefused\x18\x02 \x01(\tR\arefused\x12\x1d\n" +
@@ -1622,7 +1642,8 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\atimeout\x18\n" +
 	" \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12/\n" +
 	"\x05grace\x18\v \x01(\v2\x19.google.protobuf.DurationR\x05grace\x12\x14\n" +
-	"\x05masks\x18\f \x03(\tR\x05masks\"\x96\b\n" +
+	"\x05masks\x18\f \x03(\tR\x05masks\x12\x14\n" +
+	"\x05later\x18\r \x01(\tR\x05later\"\x96\b\n" +
 	"\x04Spec\x12\x16\n" +
 	"\x06method\x18\x01 \x01(\tR\x06method\x12#\n" +
 	"\rbefore_script\x18\x02 \x03(\tR\fbeforeScript\x12\x16\n" +

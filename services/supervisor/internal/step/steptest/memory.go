@@ -14,8 +14,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/formicary/formicary/libs/errs"
-	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/services/supervisor/internal/approval"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
@@ -224,7 +224,7 @@ func (x *memoryTx) loadTasks(l *step.Loaded, r *run, bare bool, want func(*engin
 		}
 		c := copyOf(t)
 		if bare || t.IsItem() {
-			c.Spec = &jobspec.Task{Name: t.Name(), AlwaysRun: t.Spec.AlwaysRun, AllowFailure: t.Spec.AllowFailure}
+			c.Spec = &plan.Task{Name: t.Name(), AlwaysRun: t.Spec.AlwaysRun, AllowFailure: t.Spec.AllowFailure}
 		}
 		l.Tasks = append(l.Tasks, step.LoadedTask{Execution: r.ID, Task: c})
 	}
@@ -293,7 +293,7 @@ func (x *memoryTx) Lock(_ context.Context, s *step.Subjects) (*step.Loaded, erro
 	for _, id := range s.Awaiting {
 		if r := x.state.runs[id]; r != nil {
 			x.loadTasks(l, r, false, func(t *engine.Task) bool {
-				return t.State == engine.TaskWaiting && t.WaitGate == engine.GateChild && t.Method() == jobspec.MethodAwaitForkedJob
+				return t.State == engine.TaskWaiting && t.WaitGate == engine.GateChild && t.Method() == plan.MethodAwaitForkedJob
 			})
 		}
 	}
@@ -368,7 +368,7 @@ func (x *memoryTx) loadResults(l *step.Loaded, g step.Task) {
 	r := x.state.runs[g.Execution]
 	for _, idx := range slices.Sorted(maps.Keys(r.tasks)) {
 		if t := r.tasks[idx]; t.IsItem() && t.Group == g.Idx {
-			l.Results = append(l.Results, step.LoadedResult{Group: g, ItemResult: jobspec.ItemResult{
+			l.Results = append(l.Results, step.LoadedResult{Group: g, ItemResult: plan.ItemResult{
 				Index: t.Item, Status: string(stored(t.State)), ExitCode: t.ExitCode, ErrorCode: t.ErrorCode, ErrorMessage: t.Message, Outputs: t.Outputs,
 			}})
 		}
@@ -624,7 +624,7 @@ func (x *memoryTx) saveEffects(f *step.Effects, now time.Time) {
 		}
 		a.State, a.DecidedAt = d.State, &now
 		if d.Vote {
-			a.Votes = append(slices.Clone(a.Votes), approval.Vote{Voter: jobspec.SystemVoter, Approve: d.State == approval.Approved, At: now})
+			a.Votes = append(slices.Clone(a.Votes), approval.Vote{Voter: plan.SystemVoter, Approve: d.State == approval.Approved, At: now})
 		}
 		x.state.approvals[d.Round] = &a
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/services/supervisor/internal/approval"
@@ -46,7 +47,7 @@ func NewRun(t testing.TB, text string, number int) *execution.NewRun {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := def.Plan(value.Vars{})
+	p, err := def.Plan(value.Vars{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +56,7 @@ func NewRun(t testing.TB, text string, number int) *execution.NewRun {
 		Run: execution.Run{
 			ID: uuid.New(), Key: execution.Key{Request: uuid.New(), Run: number}, Org: "o", JobType: "job", Definition: uuid.NewString(), Priority: 50, AgeAt: now,
 		},
-		Vars: []byte(`{"N":1}`), SubmittedBy: "ann", State: engine.New(engine.Begin{Run: number, Plan: plan}, now),
+		Vars: []byte(`{"N":1}`), SubmittedBy: "ann", State: engine.New(engine.Begin{Run: number, Plan: p}, now),
 	}
 }
 
@@ -242,13 +243,13 @@ func (s *seam) expand(r *execution.NewRun, items ...string) {
 	s.Helper()
 	now := time.Now()
 	st := r.State
-	list := make([]jobspec.Item, len(items))
+	list := make([]plan.Item, len(items))
 	for i, name := range items {
-		list[i] = jobspec.Item{Name: "work[" + name + "]", Value: name}
+		list[i] = plan.Item{Name: "work[" + name + "]", Value: name}
 	}
 	st.Dispatched([]int{0}, now)
 	st.TaskEnded(0, engine.Outcome{State: engine.AttemptSucceeded, Claimed: true}, now)
-	st.Decide(1, &jobspec.Decision{Items: list})
+	st.Decide(1, &plan.Decision{Items: list})
 	st.Continue(now)
 	w := &step.Writes{Runs: []step.ChangedRun{{ID: r.ID, Job: &st.Job, WithPolicy: st.PolicyChanged}}}
 	for idx := range len(st.Tasks) {
@@ -333,7 +334,7 @@ func (s *seam) forked() (*execution.NewRun, [2]step.Round) {
 	var w step.Writes
 	for i := range rounds {
 		rounds[i] = step.Round{Task: at(r, i), Round: 1}
-		w.Children = append(w.Children, step.NewChild{Round: rounds[i], Fork: &jobspec.Fork{JobType: "other", Wait: true}})
+		w.Children = append(w.Children, step.NewChild{Round: rounds[i], Fork: &plan.Fork{JobType: "other", Wait: true}})
 	}
 	s.save(r.ID, &w)
 	return r, rounds
@@ -382,7 +383,7 @@ func countsNewest(_ *testing.T, s *seam) {
 	}
 	again := rounds[0]
 	again.Round = 2
-	s.save(r.ID, &step.Writes{Effects: step.Effects{Children: []step.NewChild{{Round: again, Fork: &jobspec.Fork{JobType: "other", Wait: true}}}}})
+	s.save(r.ID, &step.Writes{Effects: step.Effects{Children: []step.NewChild{{Round: again, Fork: &plan.Fork{JobType: "other", Wait: true}}}}})
 	l := s.awaited(r)
 	s.ok("the new round is not open", l.Open[at(r, 2)] == 1 && len(l.Ended) == 0)
 	s.ended(again, execution.ChildNews{State: "COMPLETED"})
@@ -442,7 +443,7 @@ func readsPast(_ *testing.T, s *seam) {
 		s.save(r.ID, &step.Writes{Tasks: []step.ChangedTask{{Run: &r.Run, Task: t}}})
 	}
 	end(0, map[string]string{"A": "1", "B": "2"})
-	r.State.Decide(1, &jobspec.Decision{Off: true})
+	r.State.Decide(1, &plan.Decision{Off: true})
 	r.State.Continue(now)
 	end(2, map[string]string{"A": "3"})
 	l := s.load(step.Needs{Contexts: []uuid.UUID{r.ID}, Past: []step.Past{{Execution: r.ID, Wants: definition.Wants{

@@ -1,4 +1,4 @@
-package jobspec
+package plan
 
 // Methods by which an ant, or the engine itself, executes a task.
 const (
@@ -42,8 +42,8 @@ func NeedsAnt(method string) bool {
 	return true
 }
 
-// isHTTP reports whether the method is one request to a URL.
-func isHTTP(method string) bool {
+// IsHTTP reports whether the method is one request to a URL.
+func IsHTTP(method string) bool {
 	switch method {
 	case MethodHTTPGet, MethodHTTPPostForm, MethodHTTPPostJSON, MethodHTTPPutForm, MethodHTTPPutJSON, MethodHTTPPatch,
 		MethodHTTPDelete:
@@ -53,13 +53,13 @@ func isHTTP(method string) bool {
 }
 
 // GivesBody reports whether what a task of the method answers becomes the variable ResultVar.
-func GivesBody(method string) bool { return isHTTP(method) }
+func GivesBody(method string) bool { return IsHTTP(method) }
 
 // ResultVar names the variable that holds the body which the HTTP task of a name was answered with. Of an item of a
 // fan-out it is one of its outputs, by the name of the task.
 func ResultVar(task string) string { return task + "_result" }
 
-// isScript reports whether the method runs script lines.
-func isScript(method string) bool {
+// IsScript reports whether the method runs script lines.
+func IsScript(method string) bool {
 	return method == MethodShell || method == MethodDocker || method == MethodKubernetes
 }

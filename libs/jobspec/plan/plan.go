@@ -1,4 +1,4 @@
-package jobspec
+package plan
 
 import (
 	"sort"
@@ -58,7 +58,7 @@ type Plan struct {
 }
 
 // StartClasses returns the distinct placement classes of the tasks that start at once, sorted by their text.
-func (p *Plan) StartClasses() []Class {
+func (p *Plan) StartClasses() []placement.Class {
 	return startClasses(p.Tasks)
 }
 
@@ -159,8 +159,8 @@ func (t *Task) NeedsRender(outputs map[string]any) bool {
 }
 
 // Class returns what placement needs to know of the task.
-func (t *Task) Class() Class {
-	return Class{Method: t.Method, Tags: t.Tags, Slots: t.Slots}
+func (t *Task) Class() placement.Class {
+	return placement.Class{Method: t.Method, Tags: t.Tags, Slots: t.Slots}
 }
 
 // Spec is the executable part of a task.
@@ -194,12 +194,9 @@ type Spec struct {
 	Options *Options `json:"options,omitempty"`
 }
 
-// Class is what decides on which ants a task can be placed.
-type Class = placement.Class
-
-// start is what the plan needs to start. The job waits no longer than it may itself, nor than one of its first tasks may
+// Start is what the plan needs to start. The job waits no longer than it may itself, nor than one of its first tasks may
 // whose failure fails it: a failure that is foreseen needs the launch.
-func (p *Plan) start() Start {
+func (p *Plan) Start() Start {
 	s := Start{Classes: p.StartClasses(), Pending: p.PendingTimeout}
 	waits := targeted(p.Tasks)
 	for i := range p.Tasks {
@@ -240,10 +237,10 @@ func startsAtOnce(t *Task, waits map[string]bool) bool {
 
 // startClasses are the classes of the tasks without incoming edges that ants execute; trailing clean-up does not start at
 // once, and neither do the items of a fan-out whose placement is not known yet.
-func startClasses(tasks []Task) []Class {
+func startClasses(tasks []Task) []placement.Class {
 	waits := targeted(tasks)
 	seen := make(map[string]bool)
-	var classes []Class
+	var classes []placement.Class
 	for i := range tasks {
 		t := &tasks[i]
 		if !startsAtOnce(t, waits) {
@@ -256,4 +253,12 @@ func startClasses(tasks []Task) []Class {
 	}
 	sort.Slice(classes, func(i, j int) bool { return classes[i].String() < classes[j].String() })
 	return classes
+}
+
+// Start is what a job needs to start.
+type Start struct {
+	// Classes are the placement classes of the tasks that start at once.
+	Classes []placement.Class
+	// Pending is how long it may wait for that; 0 means no bound.
+	Pending time.Duration
 }

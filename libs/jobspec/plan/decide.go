@@ -1,6 +1,9 @@
-package jobspec
+package plan
 
-import "github.com/formicary/formicary/libs/jobspec/value"
+import (
+	"github.com/formicary/formicary/libs/jobspec/value"
+	"github.com/formicary/formicary/libs/placement"
+)
 
 // Decision is what becomes of a task that is about to start.
 type Decision struct {
@@ -18,5 +21,5 @@ type Decision struct {
 	// Variables are those of an EXPIRE_ARTIFACTS task: no claim renders it.
 	Variables value.Vars `json:"variables,omitempty"`
 	// Class is the placement when it is known only now; nil: that of the plan.
-	Class *Class `json:"class,omitempty"`
+	Class *placement.Class `json:"class,omitempty"`
 }
