@@ -15,22 +15,22 @@ import (
 	"github.com/formicary/formicary/services/supervisor/internal/step"
 )
 
-// keptItems reads the items of fan-outs that completed in an earlier run.
+// keptItems reads the items of fan-outs that completed in an earlier run, the newest first.
 const keptItems = `SELECT u.request_id, u.run, u.name, i.name, i.item_value, i.exit_code, i.outputs, i.result
 	FROM (SELECT unnest($1::uuid[]) AS request_id, unnest($2::int[]) AS run, unnest($3::text[]) AS name) u
 	JOIN execution e ON e.request_id = u.request_id AND e.run = u.run
-	JOIN task g ON g.execution_id = e.id AND g.Name = u.name AND g.group_idx IS NULL AND g.items IS NOT NULL
+	JOIN task g ON g.execution_id = e.id AND g.name = u.name AND g.group_idx IS NULL AND g.items IS NOT NULL
 	JOIN task i ON i.execution_id = e.id AND i.idx BETWEEN (g.items ->> 'first')::int AND (g.items ->> 'first')::int + (g.items ->> 'total')::int - 1
-	WHERE i.state = 'COMPLETED'`
+	WHERE i.state = 'COMPLETED' ORDER BY i.ended_at DESC, i.idx DESC`
 
-// mostKept bounds the outputs and results of items that are kept for a step, in bytes. What is more runs again.
+// mostKept bounds the outputs and results of items that are kept of a run, in bytes. What is more runs again.
 const mostKept = 32 << 20
 
 // kept are the items of fan-outs that completed in an earlier run, by their names.
 type kept map[step.KeptGroup]map[string]engine.Kept
 
 func (k kept) scan(rows pgx.Rows) error {
-	size := 0
+	size := map[execution.Key]int{}
 	for rows.Next() {
 		var g step.KeptGroup
 		var name string
@@ -39,7 +39,7 @@ func (k kept) scan(rows pgx.Rows) error {
 		if err := rows.Scan(&g.Request, &g.Run, &g.Name, &name, &value, &x.ExitCode, &outputs, &x.Result); err != nil {
 			return fmt.Errorf("read kept item: %w", err)
 		}
-		if size += len(outputs) + len(x.Result); size > mostKept {
+		if size[g.Key] += len(outputs) + len(x.Result); size[g.Key] > mostKept {
 			continue
 		}
 		var err error

@@ -53,7 +53,8 @@ func (s *Store) Remainder(ctx context.Context, key execution.Key) (*execution.Ne
 	if err := json.Unmarshal(policy, &p); err != nil {
 		return nil, fmt.Errorf("read policy of run %d of request %s: %w", key.Run-1, key.Request, err)
 	}
-	rows, err := s.pool.Query(ctx, `SELECT t.spec, t.state, t.exit_code, t.failure_class, t.error_code, t.message, t.outputs, t.result
+	// How the others ended is all that is wanted of them: what they ran is not.
+	rows, err := s.pool.Query(ctx, `SELECT CASE WHEN t.always_run THEN t.spec ELSE json_build_object('name', t.name, 'method', t.method) END, t.state, t.exit_code, t.failure_class, t.error_code, t.message, t.outputs, t.result
 		FROM execution e JOIN task t ON t.execution_id = e.id AND t.idx < e.tasks_planned WHERE e.id = $1 ORDER BY t.idx`, before)
 	if err != nil {
 		return nil, fmt.Errorf("read tasks of execution %s: %w", before, err)
