@@ -83,7 +83,7 @@ func (r *taskFieldReader) fanOut(n *source.Node) {
 		if src != nil || items != nil {
 			r.fault(at, source.CodeConflict, "matrix and a list of fan_out are both given", "one of them")
 		}
-		r.matrix(matrix, f)
+		r.decidedBy(func() { r.matrix(matrix, f) })
 	case src == nil && items == nil:
 		r.fault(at, source.CodeMissingField, "the field source is missing", "source, the variable with the list, or items, the list itself")
 	case src != nil && items != nil:

@@ -28,7 +28,7 @@ func (d *Definition) Decide(name string, vars value.Vars, facts condition.Facts)
 	if err != nil {
 		return nil, err
 	}
-	out := &plan.Decision{Off: t.flow.off, Skip: t.task.Skip, Fork: t.task.Fork, Approval: t.task.Approval}
+	out := &plan.Decision{Off: t.flow.off, Skip: t.task.Skip, AllowFailure: t.task.AllowFailure, Wait: t.task.Wait, Fork: t.task.Fork, Approval: t.task.Approval}
 	if out.Off || out.Skip {
 		return out, nil
 	}
@@ -161,10 +161,8 @@ func (s *section) items(t *taskDraft) ([]plan.Item, error) {
 		}
 		items[i] = plan.Item{Name: itemName(t.task.Name, label, i, used), Value: v}
 	}
-	if t.flow.whenItem != nil {
-		if err := s.whenOf(t, items); err != nil {
-			return nil, err
-		}
+	if err := s.askItems(t, items); err != nil {
+		return nil, err
 	}
 	if !t.task.ItemClass {
 		return items, nil
@@ -177,25 +175,6 @@ func (s *section) items(t *taskDraft) ([]plan.Item, error) {
 		items[i].Class = class
 	}
 	return items, nil
-}
-
-// whenOf asks the condition of the task about each item.
-func (s *section) whenOf(t *taskDraft, items []plan.Item) error {
-	s.reader.items = t.flow.itemNames
-	s.m.Scope.Task, s.m.Scope.TaskType = t.task.Spec.Variables, t.task.Name
-	defer s.end()
-	for i := range items {
-		s.m.Scope.Item = s.itemVars(items[i].Value, i)
-		holds, known := s.holds(t.flow.whenItem, "when")
-		if !known {
-			s.fault(t.flow.whenItem, source.CodeUndefinedVariable, "the condition depends on what is not known when the task starts", "")
-		}
-		if _, err := s.c.Split(); err != nil {
-			return err
-		}
-		items[i].Off = !holds
-	}
-	return nil
 }
 
 // itemName is the name of an item's task: its values in brackets when they are short and its own, else its number.

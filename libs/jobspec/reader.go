@@ -318,14 +318,26 @@ func (r *reader) boolean(n *source.Node) bool {
 	if !ok {
 		return false
 	}
+	return r.switched(n, text)
+}
+
+// switched is what a text says as a switch.
+func (r *reader) switched(n *source.Node, text string) bool {
+	on, ok := switchOf(text)
+	if !ok {
+		r.fault(n, source.CodeInvalidValue, r.show(n)+" is no switch", "true or false")
+	}
+	return on
+}
+
+func switchOf(text string) (on, ok bool) {
 	switch strings.ToLower(text) {
 	case "true", "yes", "on":
-		return true
+		return true, true
 	case "false", "no", "off", "":
-		return false
+		return false, true
 	}
-	r.fault(n, source.CodeInvalidValue, r.show(n)+" is no switch", "true or false")
-	return false
+	return false, false
 }
 
 // integer reads a whole number within bounds; known is false when there is none.

@@ -77,6 +77,7 @@ func (r *reader) tasks(d *draft, root *source.Node) {
 		d.settled = d.settled && t.settled
 		d.plan.Tasks = append(d.plan.Tasks, t.task)
 		r.restarts(root, n, &t.task)
+		r.checkWait(&d.plan, root, n, &t.task)
 	}
 }
 
@@ -126,6 +127,8 @@ func (r *reader) task(n *source.Node, within span, grace time.Duration) taskDraf
 	fields := taskFieldReader{reader: r, t: &t, waits: &waits}
 	fields.flow.itemNames = r.itemNames(n)
 	r.items = fields.flow.itemNames
+	fields.flow.whenBlocks, fields.flow.allowBlocks = r.itemBlocks(n, within, r.items)
+	t.task.AllowDecided = fields.flow.allowBlocks
 	r.hideItems(fields.flow.itemNames)
 	for _, first := range [...]bool{true, false} {
 		for i := range n.Pairs {
@@ -258,7 +261,7 @@ func (r *taskFieldReader) read(p *source.Pair, in *source.Node) {
 	case "delay_between_retries", "retry_backoff_policy", "backoff":
 		r.waits.set(r.reader, p)
 	case "allow_failure":
-		t.AllowFailure = r.boolean(n)
+		r.decidedBy(func() { r.allowFailure(n) })
 	case "always_run":
 		r.decisive(n)
 		t.AlwaysRun = r.boolean(n)

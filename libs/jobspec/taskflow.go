@@ -21,8 +21,10 @@ type flowDraft struct {
 	itemNames   []string
 	itemsKnown  bool
 	matrixNames [][]any
-	// whenItem is the condition that each item is asked.
-	whenItem *source.Node
+	// ask is what each item is asked; whenBlocks and allowBlocks say that blocks of the template over the item write the
+	// conditions.
+	ask                     itemFieldsOf
+	whenBlocks, allowBlocks bool
 	// resultsOf is the task whose results the fan-out is over.
 	resultsOf string
 	resultsAt *source.Node
@@ -64,6 +66,8 @@ func (r *taskFieldReader) flowField(p *source.Pair) bool {
 		r.decisive(n) // read together by fanOut
 	case "approval_policy":
 		r.decidedBy(func() { r.approval(n, p) })
+	case "wait":
+		r.decidedBy(func() { r.wait(n) })
 	case "retry_on":
 		r.retryOn(n)
 	case "outputs":
@@ -83,7 +87,7 @@ func (r *taskFieldReader) when(n *source.Node) {
 			r.fault(n, source.CodeMissingField, "the condition is empty", "a CEL expression, or no field when")
 			return
 		}
-		r.t.task.When, r.flow.off = "false", true // what is left of a template around it
+		r.t.task.When, r.flow.off = "false", !r.flow.whenBlocks // what is left of a template around it
 		return
 	}
 	holds, known := r.holds(n, "when")
@@ -93,11 +97,11 @@ func (r *taskFieldReader) when(n *source.Node) {
 			r.t.task.When = source.QuoteName(r.written(n))
 		}
 	}
-	r.flow.off = r.t.task.When != "" && known && !holds
+	r.flow.off = r.t.task.When != "" && known && !holds && !r.flow.whenBlocks
 	switch {
 	case !r.moment.deciding || known:
 	case len(r.flow.itemNames) > 0:
-		r.flow.whenItem = n // each item is asked
+		r.flow.ask.when = n // each item is asked
 	default:
 		r.fault(n, source.CodeUndefinedVariable, "the condition depends on what is not known when the task starts", "")
 	}
@@ -229,6 +233,10 @@ func (r *taskFieldReader) checkOwnMethod(n, at *source.Node) {
 		if len(t.AwaitForkedTasks) == 0 && !r.flow.awaitsUnknown {
 			r.fault(at, source.CodeMissingField, "the field await_forked_tasks is missing", "names of FORK_JOB tasks")
 		}
+	case plan.MethodWait:
+		if !given(n.Get("wait")) {
+			r.fault(at, source.CodeMissingField, "the field wait is missing", "how long it waits, such as 10m")
+		}
 	case plan.MethodMessaging:
 		if n.Get("messaging_request_queue") == nil {
 			r.fault(at, source.CodeMissingField, "the field messaging_request_queue is missing", "the subject that the request is sent to")
@@ -247,6 +255,7 @@ func (r *taskFieldReader) checkForeign(n *source.Node) {
 		return
 	}
 	for _, of := range [...]struct{ field, method string }{
+		{"wait", plan.MethodWait},
 		{"fork_job_type", plan.MethodForkJob},
 		{"sub_workflow", plan.MethodForkJob},
 		{"await_forked_tasks", plan.MethodAwaitForkedJob},

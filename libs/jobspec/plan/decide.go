@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"time"
+
 	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/libs/placement"
 )
@@ -11,10 +13,14 @@ type Decision struct {
 	Off bool `json:"off,omitempty"`
 	// Skip says that `except` holds: the task is COMPLETED at once.
 	Skip bool `json:"skip,omitempty"`
+	// AllowFailure keeps a failure of the task from failing the job.
+	AllowFailure bool `json:"allow_failure,omitempty"`
 	// Fault says why it cannot be decided: the task fails.
 	Fault string `json:"fault,omitempty"`
 	// Items of a fan-out, in order; empty for a task without.
 	Items []Item `json:"items,omitempty"`
+	// Wait is the time of a WAIT task.
+	Wait time.Duration `json:"wait,omitempty"`
 	// Fork and Approval are rendered with what is known now.
 	Fork     *Fork     `json:"fork,omitempty"`
 	Approval *Approval `json:"approval,omitempty"`

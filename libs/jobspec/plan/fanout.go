@@ -2,6 +2,7 @@ package plan
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/libs/placement"
@@ -48,6 +49,10 @@ type Item struct {
 	Value any `json:"value"`
 	// Off says that `when` does not hold for the item: it is SKIPPED, and counts for nothing.
 	Off bool `json:"off,omitempty"`
+	// AllowFailure says that it may fail: then it counts for nothing either.
+	AllowFailure bool `json:"allow_failure,omitempty"`
+	// Wait is the time of an item of a WAIT task when that depends on the item.
+	Wait time.Duration `json:"wait,omitempty"`
 	// Class is its placement when that depends on the item; nil: that of the task.
 	Class *placement.Class `json:"class,omitempty"`
 }
@@ -59,6 +64,7 @@ type ItemResult struct {
 	ExitCode     int               `json:"exit_code"`
 	ErrorCode    string            `json:"error_code,omitempty"`
 	ErrorMessage string            `json:"error_message,omitempty"`
+	AllowFailure bool              `json:"allow_failure,omitempty"` // its own: its failure counts for nothing
 	Outputs      map[string]string `json:"outputs,omitempty"`
 }
 

@@ -19,6 +19,7 @@ const (
 	MethodAwaitForkedJob  = "AWAIT_FORKED_JOB"
 	MethodFanOutJob       = "FAN_OUT_JOB"
 	MethodExpireArtifacts = "EXPIRE_ARTIFACTS"
+	MethodWait            = "WAIT"
 )
 
 // DefaultMethod executes a task that names none.
@@ -29,14 +30,14 @@ func Methods() []string {
 	return []string{
 		MethodKubernetes, MethodDocker, MethodShell, MethodHTTPGet, MethodHTTPPostForm, MethodHTTPPostJSON,
 		MethodHTTPPutForm, MethodHTTPPutJSON, MethodHTTPPatch, MethodHTTPDelete, MethodWebsocket, MethodMessaging,
-		MethodManual, MethodForkJob, MethodAwaitForkedJob, MethodFanOutJob, MethodExpireArtifacts,
+		MethodManual, MethodForkJob, MethodAwaitForkedJob, MethodFanOutJob, MethodExpireArtifacts, MethodWait,
 	}
 }
 
 // NeedsAnt reports whether tasks of the method are executed by ants; the others are done by the engine and hold no slot.
 func NeedsAnt(method string) bool {
 	switch method {
-	case MethodManual, MethodForkJob, MethodAwaitForkedJob, MethodFanOutJob, MethodExpireArtifacts:
+	case MethodManual, MethodForkJob, MethodAwaitForkedJob, MethodFanOutJob, MethodExpireArtifacts, MethodWait:
 		return false
 	}
 	return true

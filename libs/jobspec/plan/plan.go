@@ -89,6 +89,8 @@ type Task struct {
 	RetryGiven bool `json:"retry_given,omitempty"`
 	// AllowFailure keeps a failure from failing the job; the flow then follows on_completed.
 	AllowFailure bool `json:"allow_failure,omitempty"`
+	// AllowDecided says that AllowFailure is known only when the task is about to start; of a fan-out, maybe of each item.
+	AllowDecided bool `json:"allow_decided,omitempty"`
 	// AlwaysRun marks clean-up that runs whatever the outcome of the job.
 	AlwaysRun bool `json:"always_run,omitempty"`
 	// AllowStartIfCompleted runs it again in a restarted job even if it completed before.
@@ -116,6 +118,8 @@ type Task struct {
 	FanOut *FanOut `json:"fan_out,omitempty"`
 	// Fork is the job that FORK_JOB submits; of a task with FanOut each item does. Complete only after Decide.
 	Fork *Fork `json:"fork,omitempty"`
+	// Wait is how long a task of the method WAIT waits; 0: known only when it is about to start.
+	Wait time.Duration `json:"wait,omitempty"`
 	// AwaitForkedTasks are the FORK_JOB tasks whose jobs AWAIT_FORKED_JOB waits for.
 	AwaitForkedTasks []string `json:"await_forked_tasks,omitempty"`
 	// Approval is the policy of MANUAL, and of the action WAIT_FOR_APPROVAL (nil there: the defaults of Approval).
@@ -201,7 +205,7 @@ func (p *Plan) Start() Start {
 	waits := targeted(p.Tasks)
 	for i := range p.Tasks {
 		t := &p.Tasks[i]
-		if !startsAtOnce(t, waits) || t.PendingTimeout == 0 || t.AllowFailure || t.foresees(OutcomeTimedOut) {
+		if !startsAtOnce(t, waits) || t.PendingTimeout == 0 || t.AllowFailure || t.AllowDecided || t.foresees(OutcomeTimedOut) {
 			continue
 		}
 		if s.Pending == 0 || t.PendingTimeout < s.Pending {

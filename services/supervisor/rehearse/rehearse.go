@@ -334,6 +334,9 @@ func (p *player) pass() bool {
 		return false
 	}
 	p.now = later(p.now, *at)
+	if t := p.state.Tasks[idx]; t.Method() == plan.MethodWait {
+		p.say("%s has waited", t.Name())
+	}
 	p.state.Wake(idx, p.now)
 	return true
 }
@@ -386,7 +389,7 @@ func (p *player) results(group *engine.Task) []plan.ItemResult {
 	out := make([]plan.ItemResult, 0, group.Items.Total)
 	for i := range group.Items.Total {
 		t := p.state.Tasks[group.Items.First+i]
-		r := plan.ItemResult{Index: i, Status: string(t.State), ExitCode: t.ExitCode, Outputs: t.Outputs}
+		r := plan.ItemResult{Index: i, Status: string(t.State), ExitCode: t.ExitCode, AllowFailure: t.MayFail, Outputs: t.Outputs}
 		if t.State == engine.TaskFailed {
 			r.ErrorCode, r.ErrorMessage = t.ErrorCode, t.Message
 		}

@@ -163,7 +163,7 @@ func (p *planned) list(rendered *plan.Plan) {
 // placement says whether an ant could take the task now.
 func (p *planned) placement(t *plan.Task) string {
 	switch t.Method {
-	case plan.MethodManual, plan.MethodForkJob, plan.MethodAwaitForkedJob, plan.MethodExpireArtifacts:
+	case plan.MethodManual, plan.MethodForkJob, plan.MethodAwaitForkedJob, plan.MethodExpireArtifacts, plan.MethodWait:
 		return "needs no ant"
 	}
 	if p.Server != "" {

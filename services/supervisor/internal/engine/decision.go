@@ -82,6 +82,7 @@ func (s *State) decided(t *Task, d *plan.Decision, now time.Time) {
 	if d.Class != nil {
 		t.Place = d.Class
 	}
+	t.MayFail = t.MayFail || d.AllowFailure && !t.Spec.AllowFailure
 	switch {
 	case d.Fault != "":
 		s.fault(t, d.Fault, now)
@@ -99,7 +100,7 @@ func (s *State) decided(t *Task, d *plan.Decision, now time.Time) {
 		if d.Approval != nil {
 			t.Approval = d.Approval
 		}
-		t.Variables = d.Variables
+		t.Variables, t.Wait = d.Variables, d.Wait
 		s.launch(t, now)
 	}
 }

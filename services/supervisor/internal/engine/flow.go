@@ -117,6 +117,8 @@ func (s *State) launch(t *Task, now time.Time) {
 		s.ask(t, now)
 	case plan.MethodForkJob:
 		s.fork(t, now)
+	case plan.MethodWait:
+		s.wait(t, now)
 	case plan.MethodExpireArtifacts:
 		s.chore(t, now)
 	case plan.MethodAwaitForkedJob:
@@ -201,10 +203,16 @@ func (s *State) resolve(t *Task, edges []Edge, now time.Time) {
 	}
 }
 
+// mayFail says that a failure of the task is allowed.
+func (t *Task) mayFail() bool { return t.MayFail || t.Spec.AllowFailure && !t.IsItem() }
+
+// forgiven says that the task failed and was allowed to.
+func (t *Task) forgiven() bool { return t.State == TaskFailed && t.mayFail() }
+
 // breaks says that a task has ended in a way that keeps one from running that waits for it. Beside control edges
 // `dependencies` only delay, and `depends_on` does not contradict an edge that was taken from the same task.
 func (t *Task) breaks(next *Task, taken bool) bool {
-	usable := t.State == TaskCompleted || t.State == TaskFailed && t.Spec.AllowFailure
+	usable := t.State == TaskCompleted || t.forgiven()
 	if next.Control == 0 {
 		return !usable
 	}

@@ -34,7 +34,7 @@ func (s *State) expand(g *Task, items []plan.Item, now time.Time) {
 		t := &Task{
 			Idx: g.Items.First + i, State: TaskBlocked, Spec: g.Spec, Handler: g.Handler,
 			Group: g.Idx, Item: i, ItemName: item.Name, ItemValue: item.Value,
-			Extra: Extra{Place: item.Class}, Changed: true, From: TaskBlocked, New: true,
+			Extra: Extra{Place: item.Class, MayFail: item.AllowFailure, Wait: item.Wait}, Changed: true, From: TaskBlocked, New: true,
 		}
 		s.Tasks[t.Idx] = t
 		s.New = append(s.New, t)
@@ -74,7 +74,7 @@ const keptAtOnce = 64
 // running is how many items are released and have not ended.
 func (it *Items) running() int { return it.Next + it.Ahead - (it.Total - it.Open) }
 
-// asked is how many items there are without those whose condition does not hold.
+// asked is how many items there are without those that count for nothing.
 func (it *Items) asked() int { return it.Total - it.Off }
 
 // releaseNext starts the next items of a group, as many as may run beside each other. It says whether they were loaded.
@@ -150,7 +150,11 @@ func (s *State) countItem(g, t *Task) {
 	case TaskCompleted:
 		it.Succeeded++
 	case TaskFailed, TaskCancelled:
-		it.Failed++
+		if t.forgiven() {
+			it.Off++
+		} else {
+			it.Failed++
+		}
 	case TaskSkipped, TaskBlocked, TaskReady, TaskDispatched, TaskRunning, TaskWaiting:
 	}
 	f := g.Spec.FanOut
@@ -241,7 +245,7 @@ func (s *State) results(g *Task) []plan.ItemResult {
 	for i := range results {
 		if t := s.Tasks[g.Items.First+i]; t != nil {
 			results[i] = plan.ItemResult{
-				Status: string(t.State), ExitCode: t.ExitCode, ErrorCode: t.ErrorCode, ErrorMessage: t.Message, Outputs: t.Outputs,
+				Status: string(t.State), ExitCode: t.ExitCode, ErrorCode: t.ErrorCode, ErrorMessage: t.Message, AllowFailure: t.MayFail, Outputs: t.Outputs,
 			}
 		}
 		results[i].Index = i
@@ -253,7 +257,7 @@ func (s *State) results(g *Task) []plan.ItemResult {
 func (s *State) finishGroup(g *Task, now time.Time) {
 	results := s.results(g)
 	delete(s.Results, g.Idx)
-	failed := slices.IndexFunc(results, func(r plan.ItemResult) bool { return r.Status == string(TaskFailed) })
+	failed := slices.IndexFunc(results, func(r plan.ItemResult) bool { return r.Status == string(TaskFailed) && !r.AllowFailure })
 	it := g.Items
 	mode := plan.ModeTask
 	if g.Spec.Fork != nil {

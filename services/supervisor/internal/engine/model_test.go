@@ -213,6 +213,11 @@ func drawKind(t *rapid.T, p *plan.Plan, task *plan.Task) {
 		}
 	case 7:
 		task.Method = plan.MethodExpireArtifacts
+	case 8:
+		task.Method, task.Wait = plan.MethodWait, time.Minute
+		if rapid.Bool().Draw(t, "waits") {
+			task.FanOut = fan()
+		}
 	}
 	if !plan.NeedsAnt(task.Method) && rapid.Bool().Draw(t, "no timeout") {
 		task.Timeout = 0
@@ -265,7 +270,7 @@ func drawRoutes(t *rapid.T, task *plan.Task, i, n int) {
 }
 
 func drawDecision(t *rapid.T, task *plan.Task) *plan.Decision {
-	d := &plan.Decision{}
+	d := &plan.Decision{AllowFailure: task.AllowFailure || one(t, 6, "may fail")}
 	switch rapid.IntRange(0, 11).Draw(t, "decision") {
 	case 0:
 		d.Off = true
@@ -278,6 +283,7 @@ func drawDecision(t *rapid.T, task *plan.Task) *plan.Decision {
 		d.Items = items(task.Name, rapid.IntRange(0, 5).Draw(t, "items"))
 		for i := range d.Items {
 			d.Items[i].Off = one(t, 5, "item off")
+			d.Items[i].AllowFailure = one(t, 5, "item may fail")
 		}
 	}
 	return d

@@ -295,10 +295,10 @@ func (s *State) failWith(t *Task, o Outcome, targets []string, foreseen bool, no
 		t.taken = targets
 	case len(targets) > 0:
 		t.taken, t.post = targets, true
-	case t.Spec.AllowFailure:
+	case t.mayFail():
 		t.taken = t.tasksOf(plan.OutcomeCompleted)
 	}
-	if !foreseen && !t.IsItem() && !t.Spec.AllowFailure {
+	if !foreseen && !t.IsItem() && !t.mayFail() {
 		s.failTask(t, code, o, now)
 		return
 	}

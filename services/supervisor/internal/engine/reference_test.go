@@ -59,6 +59,8 @@ type refTask struct {
 	post      bool // taken are post-processing of its failure
 	halted    bool
 	off       bool      // an item whose condition does not hold
+	mayFail   bool      // by a decision
+	waiting   bool      // its own time passes
 	postponed bool      // clean-up that runs if no other run follows
 	noMore    bool      // of a group: releases no further item
 	late      bool      // of a group: took too long
@@ -125,8 +127,11 @@ func (r *reference) edges(t *refTask) (control, data []*refTask) {
 
 // usable says that what depends on a task alone may run.
 func usable(t *refTask) bool {
-	return t.state == engine.TaskCompleted || t.state == engine.TaskFailed && t.spec.AllowFailure
+	return t.state == engine.TaskCompleted || t.state == engine.TaskFailed && allowed(t)
 }
+
+// allowed says that the failure of a task that is no item does not fail the job.
+func allowed(t *refTask) bool { return t.mayFail || t.spec.AllowFailure }
 
 // handler says that the task is post-processing of a failure, or follows one that is.
 func (r *reference) handler(t *refTask) bool {
@@ -155,7 +160,7 @@ func (r *reference) mayStart(t *refTask) bool {
 }
 
 func (r *reference) set(t *refTask, state engine.TaskState, gate string) {
-	t.state, t.gate, t.wakes = state, gate, false
+	t.state, t.gate, t.wakes, t.waiting = state, gate, false, false
 }
 
 // settle repeats the rules until nothing changes.
@@ -329,6 +334,11 @@ func (r *reference) launch(t *refTask) {
 		t.since = r.now
 	case plan.MethodAwaitForkedJob:
 		t.asking = true
+	case plan.MethodWait:
+		r.begin(t)
+		t.round++
+		r.set(t, engine.TaskWaiting, engine.GateSchedule)
+		t.wakes, t.waiting = true, true
 	default:
 		r.set(t, engine.TaskReady, "")
 	}
@@ -372,6 +382,7 @@ func (r *reference) decisions() (changed bool) {
 }
 
 func (r *reference) decided(t *refTask, d *plan.Decision) {
+	t.mayFail = t.mayFail || d.AllowFailure
 	switch {
 	case d.Fault != "":
 		r.judge(t, "FAILED", 0, engine.ClassRejected)
@@ -402,7 +413,7 @@ func (r *reference) expand(g *refTask, items []plan.Item) {
 	g.made = true
 	r.set(g, engine.TaskWaiting, engine.GateItems)
 	for i := range items {
-		t := &refTask{spec: g.spec, group: g, place: i, state: engine.TaskBlocked, tries: map[string]int{}}
+		t := &refTask{spec: g.spec, group: g, place: i, state: engine.TaskBlocked, mayFail: items[i].AllowFailure, tries: map[string]int{}}
 		switch {
 		case items[i].Off:
 			t.state, t.off = engine.TaskSkipped, true
@@ -431,7 +442,9 @@ func (r *reference) groups() (changed bool) {
 			continue
 		}
 		f := g.spec.FanOut
-		lost := count(g.items, func(t *refTask) bool { return t.state == engine.TaskFailed || t.state == engine.TaskCancelled })
+		lost := count(g.items, func(t *refTask) bool {
+			return t.state == engine.TaskFailed && !t.mayFail || t.state == engine.TaskCancelled
+		})
 		if f.FailFast && !g.noMore && asked(g)-lost < f.Needed(asked(g)) {
 			r.stopItems(g)
 			return true
@@ -459,8 +472,10 @@ func (r *reference) groups() (changed bool) {
 	return changed
 }
 
-// asked is how many items there are whose condition holds.
-func asked(g *refTask) int { return count(g.items, func(t *refTask) bool { return !t.off }) }
+// asked is how many items there are that count for something.
+func asked(g *refTask) int {
+	return count(g.items, func(t *refTask) bool { return !t.off && (t.state != engine.TaskFailed || !t.mayFail) })
+}
 
 func (r *reference) stopItems(g *refTask) {
 	g.noMore = true
@@ -474,7 +489,7 @@ func (r *reference) stopItems(g *refTask) {
 
 func (r *reference) endGroup(g *refTask) {
 	good := count(g.items, func(t *refTask) bool { return t.state == engine.TaskCompleted })
-	failed := slices.IndexFunc(g.items, func(t *refTask) bool { return t.state == engine.TaskFailed })
+	failed := slices.IndexFunc(g.items, func(t *refTask) bool { return t.state == engine.TaskFailed && !t.mayFail })
 	switch {
 	case g.late:
 		r.judge(g, "TIMED_OUT", 0, engine.ClassTimeout)
@@ -650,10 +665,10 @@ func (r *reference) fail(t *refTask, outcome string, targets []string, coded boo
 	branch := coded && len(targets) > 0
 	if t.group == nil {
 		t.taken, t.post = targets, len(targets) > 0 && !branch
-		if t.spec.AllowFailure && len(targets) == 0 {
+		if allowed(t) && len(targets) == 0 {
 			t.taken = r.tasksOf(t, "COMPLETED")
 		}
-		if !t.spec.AllowFailure && !branch {
+		if !allowed(t) && !branch {
 			r.failJob(t.errorCode)
 		}
 	}
@@ -934,6 +949,8 @@ func (r *reference) voted(t *refTask, approve bool) {
 
 func (r *reference) wake(t *refTask) {
 	switch {
+	case t.waiting:
+		r.judge(t, "COMPLETED", 0, "")
 	case t.gate != engine.GateApproval:
 		r.start(t)
 	case t.spec.Approval.TimeoutAction == plan.AutoApprove:

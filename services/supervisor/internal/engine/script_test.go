@@ -26,10 +26,11 @@ type sketch struct {
 //	dep= need=         dependencies, depends_on
 //	always allow once skip again           flags
 //	retry=N delay=D on=CODES oom=N timeouts=N infra=N total=D timeout=D grace=D     retries, retry_on, timeouts
-//	off except fault                       what is decided when it is about to start
+//	off except may fault                       what is decided when it is about to start
 //	manual sla=approve|reject|escalate     approvals
 //	fork fork=nowait await= chore          children
-//	items=N offs=PLACE,… max=N ff min=N pct=N jobs      a fan-out
+//	wait=D                                 a task that waits
+//	items=N offs=PLACE,… mays=PLACE,… max=N ff min=N pct=N jobs      a fan-out
 //	out=NAME script=TEXT                   a declared output, a script
 //
 // The line "job" has: pauses= (before this run) retry= ff hard= timeout= retries= from= reuse= left pending= total= (runs together), kept=GROUP:PLACE,… (items), and
@@ -157,6 +158,12 @@ func (d *sketch) taskWord(t *plan.Task, w string) {
 		for _, place := range list {
 			decision().Items[number(place)].Off = true
 		}
+	case key == "may":
+		decision().AllowFailure = true
+	case key == "mays": // after items
+		for _, place := range list {
+			decision().Items[number(place)].AllowFailure = true
+		}
 	default:
 		d.flag(t, key, value, list)
 	}
@@ -230,6 +237,8 @@ func (d *sketch) flag(t *plan.Task, key, value string, list []string) {
 		t.Fork = &plan.Fork{JobType: "child", Wait: value != "nowait", Outputs: []plan.OutputName{{Name: "out", As: "mapped"}}}
 	case "await":
 		t.Method, t.AwaitForkedTasks = plan.MethodAwaitForkedJob, list
+	case "wait":
+		t.Method, t.Timeout, t.Wait = plan.MethodWait, 0, span(value)
 	case "chore":
 		t.Method = plan.MethodExpireArtifacts
 	case "jobs":

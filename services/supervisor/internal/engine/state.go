@@ -183,7 +183,11 @@ type Extra struct {
 	Postponed bool `json:"postponed,omitempty"`
 	// Halted: an item that its group has told to stop. It is not tried again.
 	Halted bool `json:"halted,omitempty"`
-	// Since is when the task began to wait for its child, its children, its chore or its approval: what Spec.Timeout
+	// MayFail: its failure is allowed, by the decision about it or, of an item, about its group.
+	MayFail bool `json:"may_fail,omitempty"`
+	// Wait is the time of a WAIT task when Spec does not know it.
+	Wait time.Duration `json:"wait,omitempty"`
+	// Since is when the task began to wait for its time, its child, its children, its chore or its approval: what Spec.Timeout
 	// counts from. Nil while it waits for nothing of the kind.
 	Since *time.Time `json:"since,omitempty"`
 }
@@ -191,7 +195,7 @@ type Extra struct {
 // IsZero says that there is nothing to keep.
 func (e *Extra) IsZero() bool {
 	return e.Place == nil && e.Round == 0 && e.Fork == nil && e.ChildID == "" && e.Approval == nil && e.Accepted == "" &&
-		len(e.ClassTries) == 0 && len(e.Variables) == 0 && e.KeepOf == 0 && e.Unstarted == 0 && !e.Postponed && !e.Halted && e.Since == nil
+		len(e.ClassTries) == 0 && len(e.Variables) == 0 && e.KeepOf == 0 && e.Unstarted == 0 && !e.Postponed && !e.Halted && !e.MayFail && e.Wait == 0 && e.Since == nil
 }
 
 // Items are the counters of a group. The row of the group holds them as one JSON value.
@@ -204,7 +208,7 @@ type Items struct {
 	// Failed counts items that are FAILED or CANCELLED, Succeeded those COMPLETED.
 	Failed    int `json:"failed,omitempty"`
 	Succeeded int `json:"succeeded,omitempty"`
-	// Off counts those that are SKIPPED because their condition does not hold: they count for nothing.
+	// Off counts those that count for nothing: SKIPPED because their condition does not hold, or FAILED and allowed to.
 	Off int `json:"off,omitempty"`
 	// Stopping: no further item is released. Overdue: because the group has taken longer than it may.
 	Stopping bool `json:"stopping,omitempty"`

@@ -64,10 +64,13 @@ func (s *State) Wake(idx int, now time.Time) {
 	if t == nil || t.State != TaskWaiting || t.WakeAt == nil || s.Job.State.Terminal() {
 		return
 	}
-	if t.WaitGate == GateApproval {
+	switch {
+	case t.WaitGate == GateApproval:
 		s.reopen()
 		s.lapse(t, now)
-	} else {
+	case t.waited():
+		s.conclude(t, Outcome{State: AttemptSucceeded, Claimed: true}, now)
+	default:
 		s.start(t, now)
 	}
 	s.run(now)

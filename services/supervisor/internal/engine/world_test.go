@@ -188,7 +188,7 @@ func (w *world) results(g int) []plan.ItemResult {
 	for _, i := range slices.Sorted(maps.Keys(w.tasks)) {
 		if t := w.tasks[i]; t.IsItem() && t.Group == g {
 			results = append(results, plan.ItemResult{
-				Index: t.Item, Status: string(t.State), ExitCode: t.ExitCode, ErrorCode: t.ErrorCode, ErrorMessage: t.Message, Outputs: t.Outputs,
+				Index: t.Item, Status: string(t.State), ExitCode: t.ExitCode, ErrorCode: t.ErrorCode, ErrorMessage: t.Message, AllowFailure: t.MayFail, Outputs: t.Outputs,
 			})
 		}
 	}
@@ -488,6 +488,7 @@ func (w *world) recountItem(groups map[int]*engine.Items, t *engine.Task) {
 		}
 	case t.State == engine.TaskCompleted:
 		it.Succeeded++
+	case t.State == engine.TaskFailed && t.MayFail:
 	case t.State == engine.TaskFailed || t.State == engine.TaskCancelled:
 		it.Failed++
 	}

@@ -64,7 +64,7 @@ func Invariants() []audit.Check {
 			GROUP BY e.id, e.tasks_total, e.tasks_open, e.normal_open, e.running, e.active, e.approvals) c WHERE counted <> found LIMIT 20`},
 		{Name: "group_counters", SQL: `SELECT 'group ' || execution_id || ' ' || idx || ' counts ' || counted || ' and has ' || found FROM (
 			SELECT g.execution_id, g.idx, concat_ws('/', g.items ->> 'total', g.items ->> 'open', coalesce(g.items ->> 'failed', '0'), coalesce(g.items ->> 'succeeded', '0')) AS counted,
-				(SELECT concat_ws('/', count(t.idx), count(t.idx) FILTER (WHERE t.ended_at IS NULL), count(t.idx) FILTER (WHERE t.state IN ('FAILED', 'CANCELLED')),
+				(SELECT concat_ws('/', count(t.idx), count(t.idx) FILTER (WHERE t.ended_at IS NULL), count(t.idx) FILTER (WHERE t.state = 'CANCELLED' OR t.state = 'FAILED' AND t.extra ->> 'may_fail' IS NULL),
 					count(t.idx) FILTER (WHERE t.state = 'COMPLETED')) FROM task t WHERE t.execution_id = g.execution_id AND t.group_idx = g.idx
 					AND t.idx >= (g.items ->> 'first')::int AND t.idx < (g.items ->> 'first')::int + (g.items ->> 'total')::int) AS found
 			FROM task g WHERE g.items IS NOT NULL) c WHERE counted <> found LIMIT 20`},

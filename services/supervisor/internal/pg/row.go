@@ -254,7 +254,7 @@ func (r *newTaskRows) add(run *execution.Run, t *engine.Task) error {
 	s, class := t.Spec, t.Class()
 	r.names, r.methods, r.class = append(r.names, storable.Text(t.Name())), append(r.methods, t.Method()), append(r.class, execution.Class(run.Org, class))
 	r.specs, r.slots, r.control = append(r.specs, spec), append(r.slots, int32(max(class.Slots, 1))), append(r.control, int32(t.Control))
-	r.priority, r.always, r.allow = append(r.priority, int32(run.Priority)), append(r.always, s.AlwaysRun), append(r.allow, s.AllowFailure)
+	r.priority, r.always, r.allow = append(r.priority, int32(run.Priority)), append(r.always, s.AlwaysRun), append(r.allow, s.AllowFailure || t.MayFail)
 	r.groups, r.item, r.values = append(r.groups, group), append(r.item, int32(t.Item)), append(r.values, value)
 	timeout := int64(0)
 	if s.Timeout > 0 {

@@ -110,6 +110,7 @@ func taskView(r db.ListTasksRow) (execution.TaskView, error) {
 	if err != nil {
 		return t, fmt.Errorf("read task %s: %w", r.Name, err)
 	}
+	t.AllowFailure = t.AllowFailure || t.MayFail
 	if id, err := uuid.Parse(t.Extra.ChildID); err == nil {
 		t.ChildID = id
 	}
