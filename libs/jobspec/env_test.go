@@ -136,3 +136,18 @@ func TestEnvGivesLongValuesInFiles(t *testing.T) {
 		t.Error("what is declared is lost")
 	}
 }
+
+// TestEnvOfWorkersTellsWhatIsLeftOut: workers have no files, so what is too long is said, and how it is had.
+func TestEnvOfWorkersTellsWhatIsLeftOut(t *testing.T) {
+	long := strings.Repeat("x", 64<<10+1)
+	for _, method := range []string{"MESSAGING, messaging_request_queue: q", "WEBSOCKET"} {
+		p := plan(t, "job_type: j\ntasks:\n  - {task_type: t, method: "+method+", environment: {declared: '{{.p}}'}}\n", value.Vars{"p": long, "fits": long[1:]})
+		task := &p.Tasks[0]
+		e := task.Environment(p.Vars)
+		notes := strings.Join(e.Notes, "\n")
+		if len(e.Files) != 0 || e.Vars["fits"] == "" || e.Vars["p"] != "" || !task.TakesEnvironment() ||
+			notes != "2 variables (p, declared) are not set: the environment has no room for them. A worker gets the value of a variable that its task declares: variables: {name: '{{.name}}'}." {
+			t.Errorf("%s: %d files, %d variables, %s", method, len(e.Files), len(e.Vars), notes)
+		}
+	}
+}

@@ -169,8 +169,9 @@ func work(w *attempt.Work) (*antv1.Work, error) {
 		CpuMillis: s.CPUMillis, MemoryBytes: s.MemoryBytes, ReportStdout: s.ReportStdout || w.Task.ReportStdout,
 		MessagingRequestQueue: s.RequestQueue, MessagingReplyQueue: s.ReplyQueue, Options: options,
 	}
-	if s.Shell { // others have no files, and no process whose environment would be incomplete
-		out.Spec.Files, out.Spec.Notes = w.Environment.Files, w.Environment.Notes
+	out.Spec.Files = w.Environment.Files
+	if w.Task.TakesEnvironment() { // of others nothing is incomplete
+		out.Spec.Notes = w.Environment.Notes
 	}
 	return out, nil
 }

@@ -45,7 +45,7 @@ func (m *Manager) render(ctx context.Context, x *execution.Claimed) (*jobspec.Ta
 	}
 	env := task.Environment(vars)
 	if x.Job.LeftOut > 0 {
-		env.Notes = append(env.Notes, jobspec.NoteLeftOut(x.Job.LeftOut, ""))
+		env.Notes = append(env.Notes, task.NoteLeftOut(x.Job.LeftOut, ""))
 	}
 	if x.Item != nil {
 		env.Vars[jobspec.EnvItemIndex] = strconv.Itoa(x.Item.Index)
