@@ -56,7 +56,7 @@ type Log struct {
 	scratch []byte
 	head    []byte
 	notes   [][2]int // from and to in head
-	tail    []byte // the last bytes, at most twice tailSize
+	tail    []byte   // the last bytes, at most twice tailSize
 	file    *os.File
 	size    int64
 	cut     bool // the limit was reached
