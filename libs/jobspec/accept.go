@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
@@ -55,14 +56,14 @@ func (r *reader) moments(n *source.Node, otherwise string) string {
 	meant := ""
 	switch strings.ToLower(strings.ReplaceAll(strings.ReplaceAll(text, "_", ""), "-", "")) {
 	case "none":
-		meant = Never
+		meant = plan.Never
 	case "onsuccess":
-		meant = OnSuccess
+		meant = plan.OnSuccess
 	case "onfailure":
-		meant = OnFailure
+		meant = plan.OnFailure
 	}
 	if meant == "" || strings.EqualFold(meant, text) {
-		return r.oneOf(n, otherwise, whens())
+		return r.oneOf(n, otherwise, plan.Whens())
 	}
 	r.readAs(n, r.show(n)+" is read as "+meant, meant)
 	return meant
@@ -70,7 +71,7 @@ func (r *reader) moments(n *source.Node, otherwise string) string {
 
 // momentsForm is the form of moments.
 func momentsForm() form {
-	return aWord(append(whens(), "none", "on_success", "on_failure", "on-success", "on-failure")...)
+	return aWord(append(plan.Whens(), "none", "on_success", "on_failure", "on-success", "on-failure")...)
 }
 
 // ownDependency leaves a task out of its own dependencies.
@@ -83,13 +84,13 @@ func (r *taskFieldReader) ownDependency(it item, name string) bool {
 }
 
 // outcome reads a key of on_exit_code. States may be written in any case, as in the existing system.
-func (r *taskFieldReader) outcome(key string, at *source.Node) (string, routeKey, error) {
-	parsed, err := parseKey(key)
+func (r *taskFieldReader) outcome(key string, at *source.Node) (string, plan.Key, error) {
+	parsed, err := plan.ParseKey(key)
 	if err == nil {
 		return key, parsed, nil
 	}
 	upper := strings.ToUpper(strings.TrimSpace(key))
-	if parsed, upperErr := parseKey(upper); upperErr == nil && parsed.state != "" {
+	if parsed, upperErr := plan.ParseKey(upper); upperErr == nil && parsed.State != "" {
 		r.readAs(at, "the outcome "+source.QuoteName(key)+" is read as "+upper, upper)
 		return upper, parsed, nil
 	}
@@ -97,7 +98,7 @@ func (r *taskFieldReader) outcome(key string, at *source.Node) (string, routeKey
 }
 
 // cacheKey checks what names a cache.
-func (r *taskFieldReader) cacheKey(c *Cache, n *source.Node) {
+func (r *taskFieldReader) cacheKey(c *plan.Cache, n *source.Node) {
 	hasPaths := n.Get("key_paths") != nil || n.Get("keys") != nil
 	switch {
 	case n.Kind != source.Map:

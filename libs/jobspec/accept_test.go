@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -17,36 +18,36 @@ func TestFilesOfTheExistingSystem(t *testing.T) {
 	for _, c := range []struct {
 		name, text string
 		warnings   []string
-		check      func(p *jobspec.Plan) (got, want any)
+		check      func(p *plan.Plan) (got, want any)
 	}{
 		{
 			"variables of both names", "job_type: j\njob_variables: {a: 1, b: 2}\nvariables: [{name: c, value: 3}]\ntasks:\n  - {task_type: t, method: SHELL, script: 'echo {{.a}} {{.c}}'}\n",
 			[]string{"job.yaml:3:12: warning: job_variables and variables are both given: they are read as one"},
-			func(p *jobspec.Plan) (got, want any) { return p.Tasks[0].Spec.Script, []string{"echo 1 3"} },
+			func(p *plan.Plan) (got, want any) { return p.Tasks[0].Spec.Script, []string{"echo 1 3"} },
 		},
 		{
 			"expire_after", taskWith("artifacts: {paths: [a], expire_after: 24h}"),
 			[]string{"job.yaml:6:29: warning: the field expire_after is misspelled, expected expires_after"},
-			func(p *jobspec.Plan) (got, want any) {
+			func(p *plan.Plan) (got, want any) {
 				return p.Tasks[0].Spec.Options.Artifacts.ExpiresAfter.String(), "24h0m0s"
 			},
 		},
 		{
 			"expire_after of a cache", taskWith("cache: {key: k, paths: [a], expire_after: 7d}"),
 			[]string{"job.yaml:6:33: warning: the field expire_after is misspelled, expected expires_after"},
-			func(p *jobspec.Plan) (got, want any) {
+			func(p *plan.Plan) (got, want any) {
 				return p.Tasks[0].Spec.Options.Cache.ExpiresAfter.String(), "168h0m0s"
 			},
 		},
 		{
 			"a cache without a key", taskWith("cache: {paths: [a]}"),
 			[]string{"job.yaml:6:12: warning: the cache has no key: it is that of the task"},
-			func(p *jobspec.Plan) (got, want any) { return p.Tasks[0].Spec.Options.Cache.Key, "t" },
+			func(p *plan.Plan) (got, want any) { return p.Tasks[0].Spec.Options.Cache.Key, "t" },
 		},
 		{
 			"a cache with two keys", taskWith("cache: {key: k, key_paths: [go.sum], paths: [a]}"),
 			[]string{"job.yaml:6:18: warning: key and key_paths are both given: key_paths goes before key"},
-			func(p *jobspec.Plan) (got, want any) {
+			func(p *plan.Plan) (got, want any) {
 				c := p.Tasks[0].Spec.Options.Cache
 				return []string{c.Key, c.KeyPaths[0]}, []string{"", "go.sum"}
 			},
@@ -54,43 +55,43 @@ func TestFilesOfTheExistingSystem(t *testing.T) {
 		{
 			"when none", "job_type: j\nnotify: {email: {recipients: [a@example.com], when: none}}\ntasks:\n  - {task_type: t, method: SHELL, script: x}\n",
 			[]string{`job.yaml:2:53: warning: "none" is read as never`},
-			func(p *jobspec.Plan) (got, want any) { return p.Notify[0].When, jobspec.Never },
+			func(p *plan.Plan) (got, want any) { return p.Notify[0].When, plan.Never },
 		},
 		{
 			"when on_failure", taskWith("artifacts: {paths: [a], when: on_failure}"),
 			[]string{`job.yaml:6:35: warning: "on_failure" is read as onFailure`},
-			func(p *jobspec.Plan) (got, want any) {
-				return p.Tasks[0].Spec.Options.Artifacts.When, jobspec.OnFailure
+			func(p *plan.Plan) (got, want any) {
+				return p.Tasks[0].Spec.Options.Artifacts.When, plan.OnFailure
 			},
 		},
 		{
 			"its own dependency", "job_type: j\ntasks:\n  - {task_type: s, method: SHELL, script: x}\n  - {task_type: t, method: SHELL, script: x, dependencies: [s, t]}\n",
 			[]string{`job.yaml:4:64: warning: the task "t" is among its own dependencies: it is left out there`},
-			func(p *jobspec.Plan) (got, want any) {
+			func(p *plan.Plan) (got, want any) {
 				return append(p.Tasks[1].DependsOn, p.Tasks[1].Downloads...), []string{"s", "s"}
 			},
 		},
 		{
 			"outcomes in any case", taskWith("on_exit_code: {completed: ERR_A, Failed: FATAL, 4XX: ERR_B}"),
 			[]string{`job.yaml:6:20: warning: the outcome "completed" is read as COMPLETED`, `job.yaml:6:38: warning: the outcome "Failed" is read as FAILED`},
-			func(p *jobspec.Plan) (got, want any) {
-				return p.Tasks[0].Routes, []jobspec.Route{{Key: "4XX", Targets: []string{"ERR_B"}}, {Key: "COMPLETED", Targets: []string{"ERR_A"}}, {Key: "FAILED", Targets: []string{"FATAL"}}}
+			func(p *plan.Plan) (got, want any) {
+				return p.Tasks[0].Routes, []plan.Route{{Key: "4XX", Targets: []string{"ERR_B"}}, {Key: "COMPLETED", Targets: []string{"ERR_A"}}, {Key: "FAILED", Targets: []string{"FATAL"}}}
 			},
 		},
 		{
 			"a delay", taskWith("delay: 7s"),
 			[]string{"job.yaml:6:5: warning: the field delay is misspelled, expected delay_between_retries"},
-			func(p *jobspec.Plan) (got, want any) { return p.Tasks[0].Backoff.Delay.String(), "7s" },
+			func(p *plan.Plan) (got, want any) { return p.Tasks[0].Backoff.Delay.String(), "7s" },
 		},
 		{
 			"memory of container tools", taskWith("memory_limit: 500m"),
 			[]string{`job.yaml:6:19: warning: "500m" is read with units of 1024`},
-			func(p *jobspec.Plan) (got, want any) { return p.Tasks[0].Spec.MemoryBytes, int64(500 << 20) },
+			func(p *plan.Plan) (got, want any) { return p.Tasks[0].Spec.MemoryBytes, int64(500 << 20) },
 		},
 		{
 			"nobody is told", "job_type: j\nnotify: {email: [a@example.com], except: 'params.quiet == true'}\ntasks:\n  - {task_type: t, method: SHELL, script: x}\n",
 			nil,
-			func(p *jobspec.Plan) (got, want any) { return len(p.Notify), 1 },
+			func(p *plan.Plan) (got, want any) { return len(p.Notify), 1 },
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -14,7 +15,7 @@ import (
 // ignores it.
 
 // podMethods are the methods of containers and pods.
-func podMethods() []string { return []string{MethodDocker, MethodKubernetes} }
+func podMethods() []string { return []string{plan.MethodDocker, plan.MethodKubernetes} }
 
 // ofPods marks fields on which nothing but the executors of containers and pods acts.
 func ofPods(fields ...field) []field {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -15,11 +16,11 @@ const (
 	maxVoters    = 1_000
 )
 
-func timeoutActions() []string { return []string{AutoApprove, AutoReject, Escalate} }
+func timeoutActions() []string { return []string{plan.AutoApprove, plan.AutoReject, plan.Escalate} }
 
 // approval reads a policy. Who may vote can depend on outputs of earlier tasks.
 func (r *taskFieldReader) approval(n *source.Node, at *source.Pair) {
-	a := DefaultApproval()
+	a := plan.DefaultApproval()
 	emptied := false // a value, or a loop of the template, left nobody where the definition names somebody
 	voters := func(v *source.Node) []string {
 		names, known := r.names(v)
@@ -71,7 +72,7 @@ func (r *taskFieldReader) timeoutAction(n *source.Node) string {
 		r.fault(n, source.CodeInvalidValue, r.show(n)+" is no action", "one of "+strings.Join(timeoutActions(), ", "))
 	}
 	if !known || !slices.Contains(timeoutActions(), text) {
-		return Escalate
+		return plan.Escalate
 	}
 	return text
 }

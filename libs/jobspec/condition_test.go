@@ -8,6 +8,7 @@ import (
 
 	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -201,7 +202,7 @@ func TestHostileConditionsEnd(t *testing.T) {
 		if err != nil {
 			continue // refused even earlier
 		}
-		var d *jobspec.Decision
+		var d *plan.Decision
 		took := time.Hour
 		for range 5 { // the best one: the machine may be busy with something else
 			start := time.Now()

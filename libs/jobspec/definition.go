@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -37,7 +38,7 @@ type Definition struct {
 	Triggers  []Trigger
 	Retention Retention
 	// Audience hears of a job that ends before it is rendered: what notify and webhook say without templates.
-	Audience Audience
+	Audience plan.Audience
 
 	file    string
 	lines   *source.Lines
@@ -45,14 +46,14 @@ type Definition struct {
 	program *template.Program // nil when the text has no template
 	taint   *template.Taint   // of the program, while it is checked
 	// static is the plan of a text without templates; its Vars are not set. index finds its tasks.
-	static *Plan
+	static *plan.Plan
 	index  map[string]int
 	// own are the names of all tasks' variables in a static plan: a request that gives one of them changes the plan.
 	own map[string]bool
 	// jobVars are the job's variables as far as they depend on nothing.
 	jobVars value.Vars
 	// start is what the job needs to start, when no variable decides it.
-	start *Start
+	start *plan.Start
 	fixed *rendering // of a text without templates
 	// conditions are the compiled expressions. conditional says that the plan of a text without templates depends on
 	// them.
@@ -117,7 +118,7 @@ func (d *Definition) take(out *draft) {
 	d.PublicPlugin, d.Schedules, d.Triggers, d.Retention = out.publicPlugin, out.schedules, out.triggers, out.retention
 	d.Audience, d.blank = out.audience, out.blank
 	if out.settled {
-		start := out.plan.start()
+		start := out.plan.Start()
 		d.start = &start
 	}
 }

@@ -9,9 +9,11 @@
 //	template   templates: compile, execute, functions, hosts, guesses
 //	condition  CEL: compile, what an expression looks at, what it costs
 //	cron       cron text
-//	jobspec    the language: fields and their tables, Definition, Plan, Task, Decide
+//	plan       what a run does, as plain data: Plan, Task, Spec, Decision (imports value)
+//	environ    the environment of a task's process (imports plan)
+//	jobspec    the language: fields and their tables, Definition, and how a plan is made of it
 //
-// Each imports only those above it. Here definition.go is the beginning of everything, reader.go reads values of nodes,
+// Each imports only those above it. Services read plans by the package plan alone. Here definition.go is the beginning of everything, reader.go reads values of nodes,
 // job.go and task.go read the two large mappings, fields*.go are the tables behind the schema and the unknown fields,
 // render.go and item.go render a plan, a task and an item, graph.go checks the edges, lint.go warns.
 //

@@ -9,12 +9,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // outline is a plan in few words: for each task its name, where it leads and its script.
-func outline(p *jobspec.Plan) string {
+func outline(p *plan.Plan) string {
 	var b strings.Builder
 	for i := range p.Tasks {
 		t := &p.Tasks[i]
@@ -387,7 +388,7 @@ tasks:
     environment: {'P_{{.k}}': '{{.v}}', FIXED: 1}
     variables: {deep: {'{{.k}}': {'{{.k}}x': 1}}, '{{.k}}': [2]}
 `
-	p := plan(t, text, value.Vars{"k": "K", "v": "\nx: y"})
+	p := planOf(t, text, value.Vars{"k": "K", "v": "\nx: y"})
 	raw, _ := json.Marshal([]any{p.Tasks[0].Spec.Environment, p.Tasks[0].Spec.Variables})
 	if want := `[{"FIXED":"1","P_K":"\nx: y"},{"K":[2],"deep":{"K":{"Kx":1}}}]`; string(raw) != want {
 		t.Errorf("%s", raw)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
@@ -84,7 +85,7 @@ func (r *ErrorRule) Check() error {
 		wrong = append(wrong, "regex is no regular expression of Go (RE2)")
 	}
 	if r.ExitCode != "" && r.ExitCode != "*" {
-		if k, err := parseKey(r.ExitCode); err != nil || k.state != "" {
+		if k, err := plan.ParseKey(r.ExitCode); err != nil || k.State != "" {
 			wrong = append(wrong, "exit_code is no code and no range such as 500-599 or 4xx")
 		}
 	}
@@ -115,7 +116,7 @@ func (r *ErrorRule) fits(f *Failure) bool {
 	if !scopeFits(r.JobType, f.JobType) || !scopeFits(r.Task, f.Task) || !scopeFits(r.Platform, f.Platform) {
 		return false
 	}
-	if r.ExitCode != "" && !codeFits(r.ExitCode, f.ExitCode) {
+	if r.ExitCode != "" && !plan.CodeFits(r.ExitCode, f.ExitCode) {
 		return false
 	}
 	if r.Command != "" && !slices.ContainsFunc(f.Script, func(line string) bool { return strings.Contains(line, r.Command) }) {
@@ -149,9 +150,9 @@ func (r *ErrorRule) rank() []int {
 		}
 		return 0
 	}
-	code := 3 * maxCode // wider than any range
-	if k, err := parseKey(r.ExitCode); err == nil && !k.any && k.state == "" {
-		code = k.high - k.low
+	code := 3 * plan.MaxCode // wider than any range
+	if k, err := plan.ParseKey(r.ExitCode); err == nil && !k.Any && k.State == "" {
+		code = k.High - k.Low
 	}
 	return []int{missing(r.JobType), missing(r.Task), code, missing(r.Regex), missing(r.Command), missing(r.Platform)}
 }

@@ -10,12 +10,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // everyField is the definition that uses all of the language.
-func everyField(t *testing.T) (text []byte, def *jobspec.Definition, p *jobspec.Plan) {
+func everyField(t *testing.T) (text []byte, def *jobspec.Definition, p *plan.Plan) {
 	t.Helper()
 	text, err := os.ReadFile("testdata/every_field.yaml")
 	if err != nil {
@@ -53,7 +54,7 @@ func TestTheDefinitionWithEverything(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var back jobspec.Plan
+	var back plan.Plan
 	if err := json.Unmarshal(raw, &back); err != nil {
 		t.Fatal(err)
 	}
@@ -68,8 +69,8 @@ func TestTheDefinitionWithEverything(t *testing.T) {
 	for i := range p.Tasks {
 		methods[p.Tasks[i].Method] = true
 	}
-	for _, method := range jobspec.Methods() {
-		if !methods[method] && method != jobspec.MethodFanOutJob { // which is internal
+	for _, method := range plan.Methods() {
+		if !methods[method] && method != plan.MethodFanOutJob { // which is internal
 			t.Errorf("no task of the method %s", method)
 		}
 	}
@@ -108,8 +109,8 @@ func TestEveryFieldIsUsed(t *testing.T) {
 		}
 	}
 	for _, action := range []string{
-		jobspec.ActionCompleted, jobspec.ActionFailed, jobspec.ActionFatal, jobspec.ActionRestartJob, jobspec.ActionRestartTask,
-		jobspec.ActionPauseJob, jobspec.ActionExecuting, jobspec.ActionWaitForApproval, "ERR_BUSY",
+		plan.ActionCompleted, plan.ActionFailed, plan.ActionFatal, plan.ActionRestartJob, plan.ActionRestartTask,
+		plan.ActionPauseJob, plan.ActionExecuting, plan.ActionWaitForApproval, "ERR_BUSY",
 	} {
 		if !strings.Contains(string(text), ": "+action) {
 			t.Errorf("the action %s is not used", action)

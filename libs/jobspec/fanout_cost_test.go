@@ -4,8 +4,8 @@ import (
 	"encoding/json"
 	"testing"
 
-	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
@@ -23,12 +23,12 @@ tasks:
 			t.Fatal(err)
 		}
 		vars := value.Vars{"hosts": string(hosts)}
-		it := jobspec.Item{Name: "work[1]", Value: "b"}
+		it := plan.Item{Name: "work[1]", Value: "b"}
 		item = testing.AllocsPerRun(10, func() { _, err = def.Item("work", it, 1, vars) })
 		if err != nil {
 			t.Fatal(err)
 		}
-		var d *jobspec.Decision
+		var d *plan.Decision
 		decision = testing.AllocsPerRun(10, func() { d, err = def.DecideItem("work", it, 1, vars, condition.Facts{Vars: vars}) })
 		if err != nil || d.Fork.JobType != "other" {
 			t.Fatal(err)

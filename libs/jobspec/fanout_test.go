@@ -8,13 +8,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/environ"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // values of items, for comparisons.
-func valuesOf(items []jobspec.Item) []any {
+func valuesOf(items []plan.Item) []any {
 	out := make([]any, len(items))
 	for i := range items {
 		out[i] = items[i].Value
@@ -58,7 +59,7 @@ func TestFanOutSources(t *testing.T) {
 }
 
 func TestFanOutFaultsAtItsStart(t *testing.T) {
-	many := make([]any, jobspec.MaxItems+1)
+	many := make([]any, plan.MaxItems+1)
 	for _, c := range []struct {
 		vars value.Vars
 		want string
@@ -104,7 +105,7 @@ tasks:
 	if !group.Late || !group.Decide || !group.ItemClass || group.Skip || strings.Join(group.Spec.Script, "|") != "run {{.file.name}} {{.FanOutIndex}} {{.label}} {{.late}}|fast" {
 		t.Errorf("%+v", group)
 	}
-	want := &jobspec.FanOut{Source: "files", ItemVar: "file", MaxParallel: 2, FailFast: true, MinSuccessPercent: 90, Items: group.FanOut.Items}
+	want := &plan.FanOut{Source: "files", ItemVar: "file", MaxParallel: 2, FailFast: true, MinSuccessPercent: 90, Items: group.FanOut.Items}
 	if diff := cmp.Diff(want, group.FanOut); diff != "" {
 		t.Error(diff)
 	}
@@ -128,7 +129,7 @@ tasks:
 		if task.Late || task.Skip != (i == 1) || task.Spec.Script[0] != want {
 			t.Errorf("%+v", task)
 		}
-		env := task.Env(vars)
+		env := environ.Of(task, vars).Vars
 		if env["FORMICARY_ITEM_INDEX"] != fmt.Sprint(i) || !strings.Contains(env["file"], `"name"`) || env["FanOutIndex"] != fmt.Sprint(i) {
 			t.Errorf("%v", env)
 		}
@@ -148,7 +149,7 @@ func TestItemsOfATextWithoutTemplates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if env := task.Env(nil); env["item"] != "y" || env["A"] != "b" || env["FORMICARY_ITEM_INDEX"] != "1" {
+	if env := environ.Of(task, nil).Vars; env["item"] != "y" || env["A"] != "b" || env["FORMICARY_ITEM_INDEX"] != "1" {
 		t.Errorf("%v", env)
 	}
 	p, err := def.Plan(nil)
@@ -227,7 +228,7 @@ sub_workflow: {input_params: {zone: "{{.region}}-a"}, output_variables: [url]}
 `))
 	vars := value.Vars{"regions": []any{"eu", "us"}}
 	p, err := def.Plan(vars)
-	if err != nil || p.Tasks[0].Method != jobspec.MethodForkJob || !p.Tasks[0].Decide {
+	if err != nil || p.Tasks[0].Method != plan.MethodForkJob || !p.Tasks[0].Decide {
 		t.Fatalf("%+v, %v", p, err)
 	}
 	d, err := def.Decide("a", vars, condition.Facts{})
@@ -238,8 +239,8 @@ sub_workflow: {input_params: {zone: "{{.region}}-a"}, output_variables: [url]}
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &jobspec.Fork{
-		JobType: "deploy-us", Version: "~2", Wait: true, Outputs: []jobspec.OutputName{{Name: "url", As: "url"}},
+	want := &plan.Fork{
+		JobType: "deploy-us", Version: "~2", Wait: true, Outputs: []plan.OutputName{{Name: "url", As: "url"}},
 		Params: map[string]any{"zone": "us-a", "region": "us", "FanOutIndex": int64(1)},
 	}
 	if diff := cmp.Diff(want, d.Fork); diff != "" {
@@ -248,12 +249,12 @@ sub_workflow: {input_params: {zone: "{{.region}}-a"}, output_variables: [url]}
 }
 
 func TestGroupOutputs(t *testing.T) {
-	task := &jobspec.Task{Name: "a", FanOut: &jobspec.FanOut{Source: "list", ItemVar: "file"}}
-	out := jobspec.GroupOutputs(task, jobspec.ModeTask, []jobspec.ItemResult{
+	task := &plan.Task{Name: "a", FanOut: &plan.FanOut{Source: "list", ItemVar: "file"}}
+	out := plan.GroupOutputs(task, plan.ModeTask, []plan.ItemResult{
 		{Index: 0, Status: "COMPLETED", Outputs: map[string]string{"k": "v"}},
 		{Index: 1, Status: "FAILED", ExitCode: 3, ErrorCode: "ERR_X", ErrorMessage: "no"},
 	})
-	var results []jobspec.ItemResult
+	var results []plan.ItemResult
 	if err := json.Unmarshal([]byte(out["a_results"]), &results); err != nil || results[0].Outputs["k"] != "v" {
 		t.Errorf("%v: %v", out["a_results"], err)
 	}
@@ -265,25 +266,25 @@ func TestGroupOutputs(t *testing.T) {
 	if diff := cmp.Diff(want, out); diff != "" {
 		t.Error(diff)
 	}
-	if out = jobspec.GroupOutputs(task, jobspec.ModeJob, nil); out["a_results"] != "[]" || out["FanOutItemCount"] != "0" {
+	if out = plan.GroupOutputs(task, plan.ModeJob, nil); out["a_results"] != "[]" || out["FanOutItemCount"] != "0" {
 		t.Errorf("%v", out)
 	}
-	if out = jobspec.GroupOutputs(task, jobspec.ModeTask, make([]jobspec.ItemResult, 10_000)); len(out) != 404 {
+	if out = plan.GroupOutputs(task, plan.ModeTask, make([]plan.ItemResult, 10_000)); len(out) != 404 {
 		t.Errorf("%d outputs", len(out))
 	}
 }
 
 func TestNeeded(t *testing.T) {
 	for _, c := range []struct {
-		f           jobspec.FanOut
+		f           plan.FanOut
 		total, want int
 	}{
-		{jobspec.FanOut{}, 10, 10},
-		{jobspec.FanOut{MinSuccess: 3}, 10, 3},
-		{jobspec.FanOut{MinSuccess: 30}, 10, 10},
-		{jobspec.FanOut{MinSuccessPercent: 90}, 9, 9},
-		{jobspec.FanOut{MinSuccessPercent: 90}, 10, 9},
-		{jobspec.FanOut{MinSuccessPercent: 1}, 10_000, 100},
+		{plan.FanOut{}, 10, 10},
+		{plan.FanOut{MinSuccess: 3}, 10, 3},
+		{plan.FanOut{MinSuccess: 30}, 10, 10},
+		{plan.FanOut{MinSuccessPercent: 90}, 9, 9},
+		{plan.FanOut{MinSuccessPercent: 90}, 10, 9},
+		{plan.FanOut{MinSuccessPercent: 1}, 10_000, 100},
 	} {
 		if got := c.f.Needed(c.total); got != c.want {
 			t.Errorf("%+v of %d: %d", c.f, c.total, got)
@@ -316,11 +317,11 @@ func FuzzFanOut(f *testing.F) {
 // TestMatrixOfReservedNames builds with two compilers: the definition names CC, so its items have it.
 func TestMatrixOfReservedNames(t *testing.T) {
 	def := parse(t, flowJob("method: SHELL\nscript: make\nmatrix: {CC: [gcc, clang], include: [{CC: tcc, LD: ld.tcc}]}"))
-	task, err := def.Item("a", jobspec.Item{Value: map[string]any{"CC": "tcc", "LD": "ld.tcc", "LD_PRELOAD": "x"}}, 2, nil)
+	task, err := def.Item("a", plan.Item{Value: map[string]any{"CC": "tcc", "LD": "ld.tcc", "LD_PRELOAD": "x"}}, 2, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := task.Env(nil)
+	env := environ.Of(task, nil).Vars
 	if _, given := env["LD_PRELOAD"]; env["CC"] != "tcc" || env["LD"] != "ld.tcc" || given {
 		t.Errorf("%v", env)
 	}
@@ -340,7 +341,7 @@ variables: {item: mine, whole: '{{.item}}', list: ['{{.item}}'], plain: 1}
 	if diff := cmp.Diff(map[string]any{"plain": int64(1)}, p.Tasks[0].Spec.Variables); diff != "" {
 		t.Error(diff)
 	}
-	task, err := def.Item("a", jobspec.Item{Value: "a"}, 0, nil)
+	task, err := def.Item("a", plan.Item{Value: "a"}, 0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -48,7 +49,7 @@ func (r *reader) itemVar(n *source.Node) string {
 	if at := n.Get("matrix"); at != nil && at.Kind != source.Null {
 		return defaultMatrixVar
 	}
-	return defaultItemVar
+	return plan.DefaultItemVar
 }
 
 // hideItems makes the variables of the items unknown while the section of the group is read.
@@ -68,7 +69,7 @@ func (r *taskFieldReader) fanOut(n *source.Node) {
 	if r.flow.itemNames == nil {
 		return
 	}
-	f := &FanOut{ItemVar: r.itemVar(n), Matrix: matrix != nil && matrix.Kind != source.Null}
+	f := &plan.FanOut{ItemVar: r.itemVar(n), Matrix: matrix != nil && matrix.Kind != source.Null}
 	r.t.task.FanOut = f
 	if at != nil {
 		r.mapping(at, func(p *source.Pair) { r.fanOutField(f, p) }, &source.Pair{Key: "fan_out"})
@@ -82,7 +83,7 @@ func (r *taskFieldReader) fanOut(n *source.Node) {
 		if src != nil || items != nil {
 			r.fault(at, source.CodeConflict, "matrix and a list of fan_out are both given", "one of them")
 		}
-		r.matrix(matrix, f)
+		r.decidedBy(func() { r.matrix(matrix, f) })
 	case src == nil && items == nil:
 		r.fault(at, source.CodeMissingField, "the field source is missing", "source, the variable with the list, or items, the list itself")
 	case src != nil && items != nil:
@@ -97,7 +98,7 @@ func (r *taskFieldReader) fanOut(n *source.Node) {
 	}
 }
 
-func (r *taskFieldReader) fanOutField(f *FanOut, p *source.Pair) {
+func (r *taskFieldReader) fanOutField(f *plan.FanOut, p *source.Pair) {
 	n := p.Value
 	switch p.Key {
 	case "source", "items":
@@ -107,7 +108,7 @@ func (r *taskFieldReader) fanOutField(f *FanOut, p *source.Pair) {
 			r.fault(n, source.CodeInvalidName, source.QuoteName(name)+" is a built-in variable", "another name")
 		}
 	case "max_parallel":
-		f.MaxParallel, _ = r.integer(n, 0, MaxItems)
+		f.MaxParallel, _ = r.integer(n, 0, plan.MaxItems)
 	case "fail_fast":
 		f.FailFast = r.boolean(n)
 	case "min_success":
@@ -123,19 +124,19 @@ func (r *taskFieldReader) fanOutField(f *FanOut, p *source.Pair) {
 }
 
 // minSuccess reads a number of items, or a part of them such as 90%.
-func (r *taskFieldReader) minSuccess(f *FanOut, n *source.Node) {
+func (r *taskFieldReader) minSuccess(f *plan.FanOut, n *source.Node) {
 	text, ok := r.planned(n)
 	if !ok {
 		return
 	}
 	digits, percent := strings.CutSuffix(strings.TrimSpace(text), "%")
 	i, err := strconv.Atoi(strings.TrimSpace(digits))
-	most := MaxItems
+	most := plan.MaxItems
 	if percent {
 		most = 100
 	}
 	if err != nil || i < 1 || i > most {
-		r.fault(n, source.CodeInvalidValue, r.show(n)+" is no number of items", "1 to "+value.Text(MaxItems)+", or a part such as 90%")
+		r.fault(n, source.CodeInvalidValue, r.show(n)+" is no number of items", "1 to "+value.Text(plan.MaxItems)+", or a part such as 90%")
 		return
 	}
 	if percent {
@@ -146,7 +147,7 @@ func (r *taskFieldReader) minSuccess(f *FanOut, n *source.Node) {
 }
 
 // source reads where the list comes from: the name of a variable, or a template with the list.
-func (r *taskFieldReader) source(n *source.Node, f *FanOut) {
+func (r *taskFieldReader) source(n *source.Node, f *plan.FanOut) {
 	s, ok := r.scalar(n)
 	if !ok || !s.known {
 		return
@@ -165,7 +166,7 @@ func (r *taskFieldReader) source(n *source.Node, f *FanOut) {
 		return
 	}
 	f.Source = text
-	if task, found := strings.CutSuffix(text, resultsSuffix); found {
+	if task, found := strings.CutSuffix(text, plan.ResultsSuffix); found {
 		r.flow.resultsOf, r.flow.resultsAt = task, n
 	}
 	if r.checking {
@@ -175,7 +176,7 @@ func (r *taskFieldReader) source(n *source.Node, f *FanOut) {
 }
 
 // fromVariable takes the list out of the variable. Before the task is about to start it may not be there yet.
-func (r *taskFieldReader) fromVariable(n *source.Node, f *FanOut) {
+func (r *taskFieldReader) fromVariable(n *source.Node, f *plan.FanOut) {
 	shown := f.Source
 	if n.Templated {
 		shown = r.show(n) // the name is a value
@@ -251,8 +252,8 @@ func (r *taskFieldReader) inlineItems(n *source.Node) ([]any, bool) {
 
 // checkedItems bounds a list of items.
 func (r *taskFieldReader) checkedItems(n *source.Node, list []any) ([]any, bool) {
-	if len(list) > MaxItems {
-		r.fault(n, source.CodeInvalidValue, fmt.Sprintf("the fan-out has %d items", len(list)), fmt.Sprintf("at most %d", MaxItems))
+	if len(list) > plan.MaxItems {
+		r.fault(n, source.CodeInvalidValue, fmt.Sprintf("the fan-out has %d items", len(list)), fmt.Sprintf("at most %d", plan.MaxItems))
 		return nil, false
 	}
 	if value.Size(list, template.MaxOutput) > template.MaxOutput {

@@ -1,6 +1,9 @@
 package jobspec
 
-import "github.com/formicary/formicary/libs/jobspec/value"
+import (
+	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/value"
+)
 
 // jobTable are the fields of a definition.
 func jobTable() []field {
@@ -66,7 +69,7 @@ func webhookForm() form { return anyOf(pattern(`^https?://`), ref("webhook")) }
 
 func notifyMap() form {
 	properties := form{}
-	for _, channel := range channels() {
+	for _, channel := range plan.Channels() {
 		properties[channel] = anyOf(oneOrMore(aText()), ref("notify"))
 	}
 	properties[notifyExcept] = described(conditionForm(), "A condition under which nobody is told, asked at the launch.", false)
@@ -77,7 +80,7 @@ func concurrencyFields() []field {
 	return []field{
 		{name: "limit", form: aWhole(0, maxConcurrency), doc: "How many runs there may be at once; 0 means no limit."},
 		{name: "key", form: aText(), doc: "A template: the limit is for runs with the same text.", inactive: true},
-		{name: "on_conflict", form: aWord(conflicts()...), doc: "What happens to a run beyond the limit; queue when not given.", inactive: true, idle: ConflictQueue},
+		{name: "on_conflict", form: aWord(plan.Conflicts()...), doc: "What happens to a run beyond the limit; queue when not given.", inactive: true, idle: plan.ConflictQueue},
 	}
 }
 
@@ -136,7 +139,7 @@ func notifyFields() []field {
 }
 
 func notificationFields() []field {
-	return append([]field{{name: "channel", form: aWord(channels()...), doc: "How it is sent."}}, notifyFields()...)
+	return append([]field{{name: "channel", form: aWord(plan.Channels()...), doc: "How it is sent."}}, notifyFields()...)
 }
 
 func resourceFields() []field {

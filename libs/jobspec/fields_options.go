@@ -1,5 +1,7 @@
 package jobspec
 
+import "github.com/formicary/formicary/libs/jobspec/plan"
+
 // optionTable are the fields of a task for executors of containers and pods, artifacts and the cache.
 func optionTable() []field {
 	return []field{
@@ -155,13 +157,13 @@ func volumeFields(kind string) []field {
 		{name: "read_only", form: aFlag(), doc: "Mounts it to read only."},
 	}
 	switch kind {
-	case VolumeHostPath:
+	case plan.VolumeHostPath:
 		fields = append(fields, field{name: "host_path", form: aText(), doc: "The path on the node."})
-	case VolumeConfigMap, VolumeSecret:
+	case plan.VolumeConfigMap, plan.VolumeSecret:
 		fields = append(fields, field{name: "items", form: texts(), doc: "Keys that become files: key to path."})
-	case VolumeProjected:
+	case plan.VolumeProjected:
 		fields = append(fields, field{name: "sources", form: listOf(ref("source")), doc: "What is put into the volume."})
-	case VolumeEmptyDir:
+	case plan.VolumeEmptyDir:
 		fields = append(fields, field{name: "medium", form: aWord("Memory"), doc: "Memory, or the disk when not given."})
 	}
 	return fields

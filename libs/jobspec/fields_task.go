@@ -1,13 +1,17 @@
 package jobspec
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/formicary/formicary/libs/jobspec/plan"
+)
 
 // taskTable are the fields of a task.
 func taskTable() []field {
 	fields := []field{
 		{name: "task_type", form: aName(), doc: "The name of the task, unique in the job."},
 		{name: "description", form: aText(), doc: "Text for people; approvers see it."},
-		{name: "method", form: aWord(Methods()...), doc: "How the task is executed; KUBERNETES when not given."},
+		{name: "method", form: aWord(plan.Methods()...), doc: "How the task is executed; KUBERNETES when not given."},
 		{name: "tags", form: oneOrMore(aText()), doc: "Tags that the ant must have."},
 		{name: "slots", form: aWhole(1, maxSlots), doc: "How many slots of the ant it takes."},
 		{name: "variables", form: variablesForm(), doc: "Variables of the task.", aliases: []string{"task_variables"}},
@@ -33,13 +37,14 @@ func taskFlow() []field {
 		{name: "artifact_ids", form: oneOrMore(aName()), doc: "Artifacts of other jobs that are downloaded.", inactive: true},
 		{name: "when", form: conditionForm(), doc: "A CEL expression, or a template that renders true: else the task is skipped and leads nowhere."},
 		{name: "except", form: conditionForm(), doc: "A CEL expression, or a template that renders true: the task counts as completed at once."},
-		{name: "allow_failure", form: aFlag(), doc: "A failure does not fail the job; on_completed follows."},
+		{name: "allow_failure", form: conditionForm(), doc: "A failure does not fail the job; on_completed follows. A switch, or a CEL expression; of a fan-out, one over the item."},
 		{name: "always_run", form: aFlag(), doc: "Runs whatever the outcome of the job: clean-up."},
 		{name: "allow_start_if_completed", form: aFlag(), doc: "Runs again in a restarted job even if it completed before."},
 		{name: "execution", form: aWord("at_least_once", "at_most_once"), doc: "Whether a lost attempt is tried again."},
 		{name: "fan_out", form: ref("fan_out"), doc: "Runs the task once for each item of a list."},
 		{name: "matrix", form: ref("matrix"), doc: "Runs the task once for each combination of lists."},
 		{name: "approval_policy", form: ref("approval_policy"), doc: "MANUAL: who has to agree."},
+		{name: "wait", form: aDuration(), doc: "WAIT: how long the task waits."},
 		{name: "fork_job_type", form: aText(), doc: "FORK_JOB: the job to submit."},
 		{name: "fork_job_version", form: aName(), doc: "FORK_JOB: its version, or a range such as ^1.2."},
 		{name: "job_version", form: aName(), doc: "Another name of fork_job_version."},
@@ -82,7 +87,7 @@ func taskWork() []field {
 }
 
 func routesForm() form {
-	words := states()
+	words := plan.States()
 	for i := range words {
 		words[i] = anyCase(words[i])
 	}
@@ -95,9 +100,9 @@ func fanOutFields() []field {
 		{name: "source", form: aText(), doc: "The variable that holds the list."},
 		{name: "items", form: anyOf(listOf(form{}), pattern(aTemplate)), doc: "The list itself."},
 		{name: "item_var", form: aName(), doc: "The variable that holds the item."},
-		{name: "max_parallel", form: aWhole(0, MaxItems), doc: "How many items run at once; 0 means no limit. Of jobs no more than 500 do."},
+		{name: "max_parallel", form: aWhole(0, plan.MaxItems), doc: "How many items run at once; 0 means no limit. Of jobs no more than 500 do."},
 		{name: "fail_fast", form: aFlag(), doc: "Cancels the other items when one has failed."},
-		{name: "min_success", form: anyOf(aWhole(0, MaxItems), pattern(`^[0-9]+%$`)), doc: "How many items must complete, or how many of a hundred with %."},
+		{name: "min_success", form: anyOf(aWhole(0, plan.MaxItems), pattern(`^[0-9]+%$`)), doc: "How many items must complete, or how many of a hundred with %."},
 		{name: "fork_job_type", form: aText(), doc: "Submits this job for each item."},
 		{name: "fork_job_version", form: aName(), doc: "Its version, or a range such as ^1.2."},
 	}
@@ -112,7 +117,7 @@ func approvalFields() []field {
 		{name: "require_unanimous", form: aFlag(), doc: "One rejection is enough to refuse."},
 		{name: "allow_self_approval", form: aFlag(), doc: "Lets the submitter of the job vote."},
 		{name: "sla_deadline", form: aDuration(), doc: "The time to decide in."},
-		{name: "timeout_action", form: aWord(AutoApprove, AutoReject, Escalate), doc: "What happens when nobody decides in time."},
+		{name: "timeout_action", form: aWord(plan.AutoApprove, plan.AutoReject, plan.Escalate), doc: "What happens when nobody decides in time."},
 		{name: "escalation_recipients", form: people(), doc: "Who hears of it with ESCALATE."},
 		{name: "escalation_message", form: aText(), doc: "What they are told."},
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
@@ -85,16 +86,16 @@ tasks:
 	if !def.Disabled || def.SemVersion != "1.2.3-rc1" || def.URL != "https://example.com" || def.Priority != 0 || def.MaxConcurrency != 4 {
 		t.Errorf("%+v", def)
 	}
-	want := &jobspec.Plan{
+	want := &plan.Plan{
 		JobType: "io.formicary.every-field", Timeout: 3 * time.Hour, PendingTimeout: 10 * time.Minute, CleanupTimeout: time.Minute,
 		Grace: 5 * time.Second, FailFast: true, Retry: 2, RetryGiven: true, PauseTime: 36 * time.Hour, MaxConcurrency: 4, HardResetAfterRetries: 3,
-		Backoff: jobspec.Backoff{Min: time.Second, Max: time.Minute, Factor: 1.5, Jitter: true},
+		Backoff: plan.Backoff{Min: time.Second, Max: time.Minute, Factor: 1.5, Jitter: true},
 		Vars:    value.Vars{"path": "a b"},
-		Tasks: []jobspec.Task{
+		Tasks: []plan.Task{
 			{
 				Name: "fetch", Method: "HTTP_POST_JSON", Slots: 1, Timeout: time.Hour, Grace: 5 * time.Second,
-				Backoff: jobspec.Backoff{Delay: 2 * time.Second}, Uses: []string{"path", "v", "w"},
-				Routes: []jobspec.Route{
+				Backoff: plan.Backoff{Delay: 2 * time.Second}, Uses: []string{"path", "v", "w"},
+				Routes: []plan.Route{
 					{Key: "404", Targets: []string{"EXECUTING"}},
 					{Key: "500", Targets: []string{"FATAL"}},
 					{Key: "5xx", Targets: []string{"retry-later", "note"}},
@@ -102,7 +103,7 @@ tasks:
 					{Key: "TIMED_OUT", Targets: []string{"note"}},
 					{Key: "*", Targets: []string{"ERR_ODD"}},
 				},
-				Spec: jobspec.Spec{
+				Spec: plan.Spec{
 					Method: "HTTP_POST_JSON", URL: "https://example.com/a b", Headers: map[string]string{"X-Id": "1", "Accept": "*/*"},
 					Query:     map[string]string{"a": "b", "c": "2"},
 					Variables: map[string]any{"v": map[string]any{"k": []any{int64(1), "yes"}}, "w": nil},
@@ -111,18 +112,18 @@ tasks:
 			{
 				Name: "retry-later", Description: "again", Method: "SHELL", Tags: []string{"gpu", "linux"}, Slots: 3, Timeout: 90 * time.Second,
 				PendingTimeout: time.Minute, TotalTimeout: time.Hour, Grace: time.Second, Retry: 5, RetryGiven: true,
-				Backoff:      jobspec.Backoff{Min: 2 * time.Second, Factor: 2},
+				Backoff:      plan.Backoff{Min: 2 * time.Second, Factor: 2},
 				AllowFailure: true, AlwaysRun: true, AllowStartIfCompleted: true, AtMostOnce: true, ReportStdout: true,
-				Spec: jobspec.Spec{
+				Spec: plan.Spec{
 					Method: "SHELL", Shell: true, BeforeScript: []string{"a"}, Script: []string{"b", "c"}, AfterScript: []string{"d\ne\n"},
 					Environment: map[string]string{"A": "1"}, WorkingDir: "sub", ReportStdout: true, CPUMillis: 500, MemoryBytes: 64 << 20,
 				},
 			},
 			{
 				Name: "note", Method: "SHELL", Slots: 1, Timeout: time.Hour, Grace: 5 * time.Second, DependsOn: []string{"fetch", "retry-later"}, Requires: []string{"fetch", "retry-later"}, Downloads: []string{"fetch"},
-				Backoff: jobspec.Backoff{Delay: time.Second, Jitter: true},
-				Spec: jobspec.Spec{Method: "SHELL", Shell: true, Script: []string{"x"}, CPUMillis: 2000, MemoryBytes: 1e9, Options: &jobspec.Options{
-					Container: &jobspec.Container{Limits: jobspec.Limits{CPULimit: 2000, MemoryLimit: 1e9}},
+				Backoff: plan.Backoff{Delay: time.Second, Jitter: true},
+				Spec: plan.Spec{Method: "SHELL", Shell: true, Script: []string{"x"}, CPUMillis: 2000, MemoryBytes: 1e9, Options: &plan.Options{
+					Container: &plan.Container{Limits: plan.Limits{CPULimit: 2000, MemoryLimit: 1e9}},
 				}},
 			},
 		},
@@ -134,14 +135,14 @@ tasks:
 	if err != nil {
 		t.Fatal(err)
 	}
-	var back jobspec.Plan
+	var back plan.Plan
 	if err := json.Unmarshal(raw, &back); err != nil || len(back.Tasks) != 3 || back.Tasks[1].Timeout != 90*time.Second {
 		t.Errorf("%v %+v", err, back)
 	}
 }
 
 func TestAnchorsAndMergeKeys(t *testing.T) {
-	p := plan(t, `job_type: j
+	p := planOf(t, `job_type: j
 job_variables:
   common: &common {A: 1, B: 2}
 tasks:

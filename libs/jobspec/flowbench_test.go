@@ -7,6 +7,7 @@ import (
 
 	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
@@ -102,7 +103,7 @@ func BenchmarkItems(b *testing.B) {
 	}
 	b.Run("render", func(b *testing.B) {
 		vars := value.Vars{"list": []any{}}
-		item := jobspec.Item{Name: "a[1]", Value: map[string]any{"name": "n", "os": "linux"}}
+		item := plan.Item{Name: "a[1]", Value: map[string]any{"name": "n", "os": "linux"}}
 		b.ReportAllocs()
 		for b.Loop() {
 			if _, err := def.Item("a", item, 1, vars); err != nil {

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -98,8 +99,8 @@ func (r *taskFieldReader) subWorkflow(n *source.Node, at *source.Pair) {
 }
 
 // outputNames reads a mapping of the child's outputs to their names here, or a list of {name, value} or names.
-func (r *taskFieldReader) outputNames(n *source.Node) []OutputName {
-	var out []OutputName
+func (r *taskFieldReader) outputNames(n *source.Node) []plan.OutputName {
+	var out []plan.OutputName
 	add := func(at *source.Node, name, as string) {
 		if as == "" {
 			as = name
@@ -108,7 +109,7 @@ func (r *taskFieldReader) outputNames(n *source.Node) []OutputName {
 			r.fault(at, source.CodeInvalidName, "the name of an output cannot be used", expectedVariable)
 			return
 		}
-		out = append(out, OutputName{Name: name, As: as})
+		out = append(out, plan.OutputName{Name: name, As: as})
 	}
 	switch n.Kind {
 	case source.Null:

@@ -11,6 +11,7 @@ import (
 
 	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/environ"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -60,7 +61,7 @@ func FuzzParse(f *testing.F) {
 			if err == nil && task.Name != p.Tasks[i].Name {
 				t.Errorf("asked for %q, got %q", p.Tasks[i].Name, task.Name)
 			}
-			p.Tasks[i].Env(p.Vars)
+			environ.Of(&p.Tasks[i], p.Vars)
 			decideAny(t, text, def, p.Tasks[i].Name, p.Vars)
 		}
 		if _, err := def.StartClasses(vars); err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -226,7 +227,7 @@ func (t *taskDraft) open() bool {
 }
 
 // starts reports for each task whether it begins at once, before any other has ended.
-func starts(tasks []Task) []bool {
+func starts(tasks []plan.Task) []bool {
 	waits := make(map[string]bool)
 	for i := range tasks {
 		for _, r := range tasks[i].Routes {
@@ -292,8 +293,8 @@ func (g *graph) await(d *draft, i int, ref taskRef, before map[int]bool) {
 	case !ok:
 		g.unknownTarget(&edge{target: ref.name, node: ref.at})
 		return
-	case k == i || g.tasks[k].methodKnown && g.tasks[k].task.Method != MethodForkJob:
-		g.r.fault(ref.at, source.CodeInvalidValue, "the task "+g.tasks[k].shown+" submits no job", "a task of the method "+MethodForkJob)
+	case k == i || g.tasks[k].methodKnown && g.tasks[k].task.Method != plan.MethodForkJob:
+		g.r.fault(ref.at, source.CodeInvalidValue, "the task "+g.tasks[k].shown+" submits no job", "a task of the method "+plan.MethodForkJob)
 		return
 	case before != nil && before[k]:
 		return

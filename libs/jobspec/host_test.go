@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/environ"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -103,7 +104,7 @@ func TestHost(t *testing.T) {
 	if err != nil || task.Spec.Script[0] != "echo 2 1" || task.Spec.Variables["ids"] != `["id4","id5"]` {
 		t.Errorf("%+v, %v", task, err)
 	}
-	for name := range task.Env(known) {
+	for name := range environ.Of(task, known).Vars {
 		if strings.Contains(name, "Submit") {
 			t.Errorf("%s is in the environment", name)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/environ"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -165,7 +166,7 @@ func TestManyVariablesOfATask(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		p.Tasks[0].Env(p.Vars)
+		environ.Of(&p.Tasks[0], p.Vars)
 		if took := time.Since(begin); took > 30*limitOfHostile {
 			t.Errorf("%s: %s", name, took)
 		}

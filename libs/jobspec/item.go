@@ -7,9 +7,11 @@ import (
 	"strings"
 
 	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
+	"github.com/formicary/formicary/libs/placement"
 )
 
 // EnvItemIndex is the environment variable that holds the number of the item.
@@ -17,7 +19,7 @@ const EnvItemIndex = "FORMICARY_ITEM_INDEX"
 
 // Decide says what becomes of a task that is about to start. vars are what is known now, outputs of earlier tasks
 // included. err is Problems: the task cannot be decided and fails.
-func (d *Definition) Decide(name string, vars value.Vars, facts condition.Facts) (*Decision, error) {
+func (d *Definition) Decide(name string, vars value.Vars, facts condition.Facts) (*plan.Decision, error) {
 	s, err := d.deciding(name, vars, &facts)
 	if err != nil {
 		return nil, err
@@ -26,7 +28,7 @@ func (d *Definition) Decide(name string, vars value.Vars, facts condition.Facts)
 	if err != nil {
 		return nil, err
 	}
-	out := &Decision{Off: t.flow.off, Skip: t.task.Skip, Fork: t.task.Fork, Approval: t.task.Approval}
+	out := &plan.Decision{Off: t.flow.off, Skip: t.task.Skip, AllowFailure: t.task.AllowFailure, Wait: t.task.Wait, Fork: t.task.Fork, Approval: t.task.Approval}
 	if out.Off || out.Skip {
 		return out, nil
 	}
@@ -36,7 +38,7 @@ func (d *Definition) Decide(name string, vars value.Vars, facts condition.Facts)
 		out.Items, err = s.items(t)
 	case t.task.Fork != nil:
 		err = s.checkFork(t.task.Fork)
-	case t.task.Method == MethodExpireArtifacts:
+	case t.task.Method == plan.MethodExpireArtifacts:
 		out.Variables, err = s.variables(t)
 	}
 	if err != nil {
@@ -46,7 +48,7 @@ func (d *Definition) Decide(name string, vars value.Vars, facts condition.Facts)
 }
 
 // DecideItem says which job an item of a fan-out in job mode submits. err is Problems.
-func (d *Definition) DecideItem(name string, item Item, index int, vars value.Vars, facts condition.Facts) (*Decision, error) {
+func (d *Definition) DecideItem(name string, item plan.Item, index int, vars value.Vars, facts condition.Facts) (*plan.Decision, error) {
 	s, err := d.deciding(name, vars, &facts)
 	if err != nil {
 		return nil, err
@@ -56,22 +58,22 @@ func (d *Definition) DecideItem(name string, item Item, index int, vars value.Va
 		return nil, err
 	}
 	if t.task.Fork == nil {
-		return &Decision{Skip: t.task.Skip}, nil
+		return &plan.Decision{Skip: t.task.Skip}, nil
 	}
 	if err := s.checkFork(t.task.Fork); err != nil {
 		return nil, err
 	}
-	return &Decision{Skip: t.task.Skip, Fork: t.task.Fork}, nil
+	return &plan.Decision{Skip: t.task.Skip, Fork: t.task.Fork}, nil
 }
 
 // Item renders the section of a fan-out for one of its items, at its claim. The item is among the variables and the
 // environment of the result. err is Problems.
-func (d *Definition) Item(name string, item Item, index int, vars value.Vars) (*Task, error) {
+func (d *Definition) Item(name string, item plan.Item, index int, vars value.Vars) (*plan.Task, error) {
 	return d.ItemWith(name, item, index, vars, nil)
 }
 
 // ItemWith is Item and notes what it looks at of the variables.
-func (d *Definition) ItemWith(name string, item Item, index int, vars value.Vars, l *template.Lookups) (*Task, error) {
+func (d *Definition) ItemWith(name string, item plan.Item, index int, vars value.Vars, l *template.Lookups) (*plan.Task, error) {
 	s, err := d.section(name, vars, l)
 	if err != nil {
 		return nil, err
@@ -133,7 +135,7 @@ func (s *section) variables(t *taskDraft) (value.Vars, error) {
 }
 
 // checkFork refuses what can never be submitted.
-func (s *section) checkFork(f *Fork) error {
+func (s *section) checkFork(f *plan.Fork) error {
 	if f.JobType != "" {
 		return nil
 	}
@@ -143,26 +145,24 @@ func (s *section) checkFork(f *Fork) error {
 }
 
 // items makes the items of a fan-out.
-func (s *section) items(t *taskDraft) ([]Item, error) {
+func (s *section) items(t *taskDraft) ([]plan.Item, error) {
 	f := t.task.FanOut
 	if !t.flow.itemsKnown {
 		s.fault(s.node, source.CodeUndefinedVariable, "the items of the fan-out are not known", "a list, or JSON text of one")
 		_, err := s.c.Split()
 		return nil, err
 	}
-	items := make([]Item, len(f.Items))
+	items := make([]plan.Item, len(f.Items))
 	used := make(map[string]bool, len(items))
 	for i, v := range f.Items {
 		var label []any
 		if i < len(t.flow.matrixNames) {
 			label = t.flow.matrixNames[i]
 		}
-		items[i] = Item{Name: itemName(t.task.Name, label, i, used), Value: v}
+		items[i] = plan.Item{Name: itemName(t.task.Name, label, i, used), Value: v}
 	}
-	if t.flow.whenItem != nil {
-		if err := s.whenOf(t, items); err != nil {
-			return nil, err
-		}
+	if err := s.askItems(t, items); err != nil {
+		return nil, err
 	}
 	if !t.task.ItemClass {
 		return items, nil
@@ -175,25 +175,6 @@ func (s *section) items(t *taskDraft) ([]Item, error) {
 		items[i].Class = class
 	}
 	return items, nil
-}
-
-// whenOf asks the condition of the task about each item.
-func (s *section) whenOf(t *taskDraft, items []Item) error {
-	s.reader.items = t.flow.itemNames
-	s.m.Scope.Task, s.m.Scope.TaskType = t.task.Spec.Variables, t.task.Name
-	defer s.end()
-	for i := range items {
-		s.m.Scope.Item = s.itemVars(items[i].Value, i)
-		holds, known := s.holds(t.flow.whenItem, "when")
-		if !known {
-			s.fault(t.flow.whenItem, source.CodeUndefinedVariable, "the condition depends on what is not known when the task starts", "")
-		}
-		if _, err := s.c.Split(); err != nil {
-			return err
-		}
-		items[i].Off = !holds
-	}
-	return nil
 }
 
 // itemName is the name of an item's task: its values in brackets when they are short and its own, else its number.
@@ -235,8 +216,8 @@ func plainChar(c rune) rune {
 }
 
 // classOf reads the fields that decide the placement, for one item.
-func (s *section) classOf(t *taskDraft, val any, index int) (*Class, error) {
-	own := &taskDraft{task: Task{Method: t.task.Method, Tags: t.task.Tags, Slots: t.task.Slots}, methodKnown: true}
+func (s *section) classOf(t *taskDraft, val any, index int) (*placement.Class, error) {
+	own := &taskDraft{task: plan.Task{Method: t.task.Method, Tags: t.task.Tags, Slots: t.task.Slots}, methodKnown: true}
 	fields := taskFieldReader{reader: s.reader, t: own}
 	s.m.Scope.Task, s.m.Scope.TaskType = t.task.Spec.Variables, t.task.Name
 	s.m.Scope.Item = s.itemVars(val, index)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -40,7 +41,7 @@ const hiddenKey = "x-"
 
 // draft is what the reading of a job gives. Next to the plan it holds what the checks need.
 type draft struct {
-	plan           Plan
+	plan           plan.Plan
 	description    string
 	semVersion     string
 	url            string
@@ -57,13 +58,13 @@ type draft struct {
 	// settled says that nothing which decides the placement of the first tasks depends on variables.
 	settled bool
 	// audience is what of the plan's Notify and Webhook is written out.
-	audience Audience
+	audience plan.Audience
 }
 
 // job reads a whole definition.
 func (r *reader) job(root *source.Node) *draft {
 	d := &draft{settled: !r.shape.Guessed, retention: DefaultRetention()}
-	d.plan = Plan{
+	d.plan = plan.Plan{
 		Timeout: defaultJobTimeout, CleanupTimeout: defaultCleanupTimeout, Grace: defaultGrace, PauseTime: defaultPauseTime,
 		Priority: defaultPriority, HardResetAfterRetries: defaultHardReset,
 	}
@@ -307,7 +308,7 @@ func (r *reader) positive(n *source.Node, otherwise time.Duration) time.Duration
 	return d
 }
 
-func (r *reader) jobTimeouts(plan *Plan, n *source.Node, at *source.Pair) {
+func (r *reader) jobTimeouts(plan *plan.Plan, n *source.Node, at *source.Pair) {
 	r.mapping(n, func(p *source.Pair) {
 		switch p.Key {
 		case "pending":
@@ -379,11 +380,11 @@ func (w *waits) set(r *reader, p *source.Pair) {
 }
 
 // backoff combines the fields: a policy goes before the constant delay, which without being given is spread.
-func (r *reader) backoff(w *waits) Backoff {
+func (r *reader) backoff(w *waits) plan.Backoff {
 	if !w.given {
-		return Backoff{Delay: w.delay, Jitter: !w.hasDelay}
+		return plan.Backoff{Delay: w.delay, Jitter: !w.hasDelay}
 	}
-	b := Backoff{Min: w.min, Max: w.max, Factor: w.factor, Jitter: w.jitter}
+	b := plan.Backoff{Min: w.min, Max: w.max, Factor: w.factor, Jitter: w.jitter}
 	if !w.hasMin {
 		b.Min = w.delay
 	}

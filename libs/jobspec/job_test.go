@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -70,15 +71,15 @@ max_concurrency: 2
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(&jobspec.Deadline{At: "06:30", Timezone: "America/New_York"}, p.Deadline); diff != "" {
+	if diff := cmp.Diff(&plan.Deadline{At: "06:30", Timezone: "America/New_York"}, p.Deadline); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]jobspec.Resource{{
+	if diff := cmp.Diff([]plan.Resource{{
 		Type: "licence", Description: "d", Platform: "p", Category: "c", Tags: []string{"x", "y"}, Value: 2, Properties: []string{"a", "b"}, ContextPrefix: "L_",
 	}}, p.Resources); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(&jobspec.Concurrency{Limit: 2, Key: "always", OnConflict: jobspec.ConflictCancelNewest}, p.Concurrency); diff != "" || p.MaxConcurrency != 2 {
+	if diff := cmp.Diff(&plan.Concurrency{Limit: 2, Key: "always", OnConflict: plan.ConflictCancelNewest}, p.Concurrency); diff != "" || p.MaxConcurrency != 2 {
 		t.Error(diff, p.MaxConcurrency)
 	}
 }
@@ -94,18 +95,18 @@ notify:
   webhook: https://example.com/hook?a=1,2
 webhook: {url: 'https://example.com/{{.owner}}', headers: {Authorization: x}, query: {job: '{{.JobID}}'}}
 `)
-	p := plan(t, text, value.Vars{"os": "linux", "owner": "ann@example.com", "JobID": "7"})
+	p := planOf(t, text, value.Vars{"os": "linux", "owner": "ann@example.com", "JobID": "7"})
 	if p.HardResetAfterRetries != 5 || p.TotalTimeout != 24*time.Hour || p.Platform != "linux" || p.MaxConcurrency != 3 {
 		t.Errorf("%+v", p)
 	}
-	if diff := cmp.Diff([]jobspec.Notify{
-		{Channel: jobspec.ChannelEmail, Recipients: []string{"ops@example.com", "ann@example.com"}, When: jobspec.OnFailure},
-		{Channel: jobspec.ChannelSlack, Recipients: []string{"#builds"}, When: jobspec.Never},
-		{Channel: jobspec.ChannelWebhook, Recipients: []string{"https://example.com/hook?a=1,2"}, When: jobspec.Always},
+	if diff := cmp.Diff([]plan.Notify{
+		{Channel: plan.ChannelEmail, Recipients: []string{"ops@example.com", "ann@example.com"}, When: plan.OnFailure},
+		{Channel: plan.ChannelSlack, Recipients: []string{"#builds"}, When: plan.Never},
+		{Channel: plan.ChannelWebhook, Recipients: []string{"https://example.com/hook?a=1,2"}, When: plan.Always},
 	}, p.Notify); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(&jobspec.Webhook{
+	if diff := cmp.Diff(&plan.Webhook{
 		URL: "https://example.com/ann@example.com", Headers: map[string]string{"Authorization": "x"}, Query: map[string]string{"job": "7"},
 	}, p.Webhook); diff != "" {
 		t.Error(diff)
@@ -118,21 +119,21 @@ webhook: {url: 'https://example.com/{{.owner}}', headers: {Authorization: x}, qu
 	if err == nil || !strings.Contains(err.Error(), "is no recipient of email") || strings.Contains(err.Error(), "Bcc") {
 		t.Errorf("a recipient that is none: %v", err)
 	}
-	list := plan(t, definition("notify:\n  - {channel: slack, recipients: '#a'}\n  - {channel: slack, recipients: '#b', when: onSuccess}"), nil)
-	if len(list.Notify) != 2 || list.Notify[0].When != jobspec.Always || list.Notify[1].When != jobspec.OnSuccess {
+	list := planOf(t, definition("notify:\n  - {channel: slack, recipients: '#a'}\n  - {channel: slack, recipients: '#b', when: onSuccess}"), nil)
+	if len(list.Notify) != 2 || list.Notify[0].When != plan.Always || list.Notify[1].When != plan.OnSuccess {
 		t.Errorf("%+v", list.Notify)
 	}
-	if p := plan(t, hello, nil); p.HardResetAfterRetries != 3 || p.Notify != nil || p.Webhook != nil || p.Concurrency != nil {
+	if p := planOf(t, hello, nil); p.HardResetAfterRetries != 3 || p.Notify != nil || p.Webhook != nil || p.Concurrency != nil {
 		t.Errorf("%+v", p)
 	}
 }
 
 func TestVariablesOfAJob(t *testing.T) {
 	text := "job_type: j\nconfigs: [{name: a, value: config}, {name: b, value: config}]\nvariables: {b: own}\ntasks:\n  - {task_type: t, method: SHELL, script: 'echo {{.a}} {{.b}}'}\n"
-	if p := plan(t, text, nil); p.Tasks[0].Spec.Script[0] != "echo config own" {
+	if p := planOf(t, text, nil); p.Tasks[0].Spec.Script[0] != "echo config own" {
 		t.Errorf("%v", p.Tasks[0].Spec.Script)
 	}
-	static := plan(t, "job_type: j\nvariables: {b: own}\ntasks:\n  - {task_type: t, method: SHELL, script: x}\n", nil)
+	static := planOf(t, "job_type: j\nvariables: {b: own}\ntasks:\n  - {task_type: t, method: SHELL, script: x}\n", nil)
 	if static.Vars["b"] != "own" {
 		t.Errorf("%v", static.Vars)
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -28,8 +29,8 @@ func parse(t testing.TB, text string) *jobspec.Definition {
 	return def
 }
 
-// plan renders a definition that has to be right.
-func plan(t testing.TB, text string, vars value.Vars) *jobspec.Plan {
+// planOf renders a definition that has to be right.
+func planOf(t testing.TB, text string, vars value.Vars) *plan.Plan {
 	t.Helper()
 	p, err := parse(t, text).Plan(vars)
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/formicary/formicary/libs/jobspec/environ"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -173,7 +175,7 @@ func scalars(n *source.Node, each func(n *source.Node)) {
 
 // task looks at the scripts of one task.
 func (l *linter) task(n *source.Node) {
-	if m := n.Get("method"); m != nil && m.Kind == source.Scalar && !m.Templated && !isScript(strings.ToUpper(m.Text)) {
+	if m := n.Get("method"); m != nil && m.Kind == source.Scalar && !m.Templated && !plan.IsScript(strings.ToUpper(m.Text)) {
 		return
 	}
 	for _, field := range scriptFields() {
@@ -205,7 +207,7 @@ func (l *linter) pasted(s *template.Stmt, name string) {
 	if name == template.Everything {
 		p.Field, p.Message = "", "the values of variables become part of a script: whoever gives them can run commands of their own"
 	}
-	if value.IsEnvName(name) && !isEnvReserved(name) && !isEnvOwn(name) {
+	if value.IsEnvName(name) && !environ.Reserved(name) && !environ.Own(name) {
 		p.Expected += `, or the variable of the environment: "$` + name + `"`
 	}
 	l.c.Add(p)
@@ -260,7 +262,7 @@ func setByEngine(name string) bool {
 	case "FanOutItemCount", "FanOutSource", "FanOutMode":
 		return true
 	}
-	return strings.HasSuffix(name, ".ForkedJobID") || strings.HasSuffix(name, statusSuffix) || strings.HasSuffix(name, resultsSuffix)
+	return strings.HasSuffix(name, ".ForkedJobID") || strings.HasSuffix(name, plan.StatusSuffix) || strings.HasSuffix(name, plan.ResultsSuffix)
 }
 
 // narrow says that the values a parameter allows mean nothing to a shell.

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -28,8 +29,9 @@ type matrixAxis struct {
 	values []any
 }
 
-// matrix reads a mapping of lists with include and exclude. Its combinations are known when the job starts.
-func (r *taskFieldReader) matrix(n *source.Node, f *FanOut) {
+// matrix reads a mapping of lists with include and exclude. Its combinations are known when the task starts: lists may be
+// outputs of earlier tasks.
+func (r *taskFieldReader) matrix(n *source.Node, f *plan.FanOut) {
 	if n.Kind != source.Map {
 		r.fault(n, source.CodeInvalidType, "matrix is "+n.Kind.String(), "a mapping of names to lists, with include and exclude")
 		return
@@ -42,7 +44,7 @@ func (r *taskFieldReader) matrix(n *source.Node, f *FanOut) {
 		p := &n.Pairs[i]
 		var list []any
 		known := false
-		r.final(func() { list, known = r.matrixList(p) })
+		list, known = r.matrixList(p)
 		if !known {
 			whole = false
 			continue
@@ -76,7 +78,7 @@ func (r *taskFieldReader) matrix(n *source.Node, f *FanOut) {
 		r.fault(n, source.CodeInvalidValue, "the matrix has too many combinations", fmt.Sprintf("at most %d", maxMatrix))
 		return
 	}
-	if len(items) == 0 {
+	if len(items) == 0 && !r.moment.deciding { // an output may say that there is nothing to do
 		r.fault(n, source.CodeInvalidValue, "the matrix has no combination", "at least one")
 		return
 	}
@@ -118,10 +120,9 @@ func (r *taskFieldReader) matrixList(p *source.Pair) (list []any, known bool) {
 		}
 	}
 	if template.HasUnknown(list) {
-		r.unknownNow(n, false)
-		for _, item := range n.Items {
-			if r.checking {
-				r.unknownNow(item, false)
+		for _, at := range append([]*source.Node{n}, n.Items...) {
+			if r.checking && at.Templated {
+				r.needed = append(r.needed, needed{node: at, items: r.items, later: true})
 			}
 		}
 		return nil, false

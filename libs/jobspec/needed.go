@@ -7,11 +7,13 @@ import (
 	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
-// needed is a value that must be known when the job starts, and that a template gives.
+// needed is a value that must be known when the job starts, or the task, and that a template gives.
 type needed struct {
 	node *source.Node
 	// items are the variables of the fan-out that the field cannot depend on.
 	items []string
+	// later says that it may be known when the task starts.
+	later bool
 }
 
 // unknownNow is asked for a value that must be known when the job starts and is not: a fault then, at the upload a
@@ -26,7 +28,7 @@ func (r *reader) unknownNow(n *source.Node, byItem bool) {
 		if byItem {
 			items = nil
 		}
-		r.needed = append(r.needed, needed{n, items})
+		r.needed = append(r.needed, needed{node: n, items: items})
 	}
 }
 
@@ -44,7 +46,7 @@ func (l *linter) never(all []needed) {
 						Message:  "the variable " + name + " is one of an item, and this is one value for all items: it can never be rendered",
 						Expected: "a value that does not depend on the item",
 					})
-				case l.outputOnly(base):
+				case !need.later && l.outputOnly(base):
 					l.c.Add(source.Problem{
 						Line: line, Column: column, Code: source.CodeUndefinedVariable, Field: name, Warning: true,
 						Message:  "the variable " + name + " is an output of a task, and this must be known when the job starts",

@@ -5,50 +5,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
-
-// When notifications are sent.
-const (
-	OnSuccess = "onSuccess"
-	OnFailure = "onFailure"
-	Always    = "always"
-	Never     = "never"
-)
-
-// Channels of notifications.
-const (
-	ChannelEmail   = "email"
-	ChannelSlack   = "slack"
-	ChannelWebhook = "webhook"
-)
-
-// Notify is who hears of the outcome of a job.
-type Notify struct {
-	// Channel is one of the Channel constants.
-	Channel string `json:"channel"`
-	// Recipients are addresses, Slack channels or URLs.
-	Recipients []string `json:"recipients"`
-	// When is one of OnSuccess, OnFailure (cancelled and timed out included), Always and Never.
-	When string `json:"when"`
-}
-
-// Webhook is a URL that is called with JSON.
-type Webhook struct {
-	URL     string            `json:"url"`
-	Headers map[string]string `json:"headers,omitempty"`
-	Query   map[string]string `json:"query,omitempty"`
-}
-
-// Audience is who hears of a job.
-type Audience struct {
-	Notify  []Notify `json:"notify,omitempty"`
-	Webhook *Webhook `json:"webhook,omitempty"`
-}
-
-// Empty says that nobody does.
-func (a Audience) Empty() bool { return len(a.Notify) == 0 && a.Webhook == nil }
 
 // writtenOut says that no template takes part in n.
 func writtenOut(n *source.Node) bool {
@@ -68,16 +28,14 @@ func writtenOut(n *source.Node) bool {
 	return true
 }
 
-func channels() []string { return []string{ChannelEmail, ChannelSlack, ChannelWebhook} }
-
 // notifyExcept is the condition under which nobody is told.
 const notifyExcept = "except"
 
 const maxRecipients = 200
 
 // notifications reads the mapping of channels to {recipients, when}, or a list of {channel, recipients, when}.
-func (r *reader) notifications(at *source.Pair) []Notify {
-	var out []Notify
+func (r *reader) notifications(at *source.Pair) []plan.Notify {
+	var out []plan.Notify
 	if at.Value.Kind != source.List {
 		except := false
 		r.mapping(at.Value, func(p *source.Pair) {
@@ -85,11 +43,11 @@ func (r *reader) notifications(at *source.Pair) []Notify {
 				except = r.condition(p.Value, "notify."+notifyExcept)
 				return
 			}
-			if !slices.Contains(channels(), p.Key) {
-				r.unknownField(p, channels())
+			if !slices.Contains(plan.Channels(), p.Key) {
+				r.unknownField(p, plan.Channels())
 				return
 			}
-			out = append(out, r.notification(Notify{Channel: p.Key, When: Always}, p.Value))
+			out = append(out, r.notification(plan.Notify{Channel: p.Key, When: plan.Always}, p.Value))
 		}, at)
 		if except {
 			return nil
@@ -98,12 +56,12 @@ func (r *reader) notifications(at *source.Pair) []Notify {
 	}
 	for _, item := range r.mappings(at.Value, "a notification") {
 		r.required(item, "channel", "email, slack or webhook")
-		out = append(out, r.notification(Notify{When: Always}, item))
+		out = append(out, r.notification(plan.Notify{When: plan.Always}, item))
 	}
 	return out
 }
 
-func (r *reader) notification(n Notify, at *source.Node) Notify {
+func (r *reader) notification(n plan.Notify, at *source.Node) plan.Notify {
 	recipients := at // the short form holds recipients only
 	if at.Kind == source.Map {
 		recipients = nil
@@ -111,11 +69,11 @@ func (r *reader) notification(n Notify, at *source.Node) Notify {
 		for i := range at.Pairs {
 			switch p := &at.Pairs[i]; {
 			case p.Key == "channel" && listed:
-				n.Channel = r.oneOf(p.Value, "", channels())
+				n.Channel = r.oneOf(p.Value, "", plan.Channels())
 			case p.Key == "recipients":
 				recipients = p.Value
 			case p.Key == "when":
-				n.When = r.moments(p.Value, Always)
+				n.When = r.moments(p.Value, plan.Always)
 			case listed:
 				r.unknown(p, notificationFields)
 			default:
@@ -146,14 +104,14 @@ func (r *reader) recipients(channel string, it item) []string {
 	var out []string
 	for one := range strings.SplitSeq(it.text, ",") {
 		one = strings.TrimSpace(one)
-		if channel == ChannelWebhook {
+		if channel == plan.ChannelWebhook {
 			one = strings.TrimSpace(it.text)
 		}
 		if !validRecipient(channel, one) {
 			r.fault(it.node, source.CodeInvalidValue, r.show(it.node)+" is no recipient of "+channel, "an address (email), a channel (slack) or a URL (webhook)")
 			return nil
 		}
-		if out = append(out, one); channel == ChannelWebhook {
+		if out = append(out, one); channel == plan.ChannelWebhook {
 			break
 		}
 	}
@@ -165,21 +123,21 @@ func validRecipient(channel, text string) bool {
 		return false
 	}
 	switch channel {
-	case ChannelEmail:
+	case plan.ChannelEmail:
 		a, err := mail.ParseAddress(text)
 		return err == nil && a.Address == text
-	case ChannelWebhook:
+	case plan.ChannelWebhook:
 		return value.ValidURL(text)
 	}
 	return true
 }
 
 // webhook reads {url, headers, query}, or the URL alone.
-func (r *reader) webhook(at *source.Pair) *Webhook {
+func (r *reader) webhook(at *source.Pair) *plan.Webhook {
 	if at.Value.Kind == source.Null {
 		return nil
 	}
-	w := &Webhook{}
+	w := &plan.Webhook{}
 	if at.Value.Kind == source.Scalar {
 		w.URL = r.url(at.Value)
 		return w

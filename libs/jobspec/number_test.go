@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/environ"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
@@ -61,16 +63,16 @@ tasks:
 			t.Errorf("%s: %v", digits, err)
 			continue
 		}
-		plan, err := def.Plan(params)
+		rendered, err := def.Plan(params)
 		if err != nil {
 			t.Errorf("%s: %v", digits, err)
 			continue
 		}
-		raw, err := json.Marshal(plan)
+		raw, err := json.Marshal(rendered)
 		if err != nil {
 			t.Fatal(err)
 		}
-		read := &jobspec.Plan{}
+		read := &plan.Plan{}
 		if err := json.Unmarshal(raw, read); err != nil {
 			t.Fatal(err)
 		}
@@ -84,7 +86,7 @@ tasks:
 		for i, word := range words {
 			same("word "+string(rune('0'+i)), strings.TrimSuffix(strings.TrimPrefix(word, `{"a":[`), `]}`))
 		}
-		env := read.Tasks[0].Env(throughJSON(t, plan.Vars))
+		env := environ.Of(&read.Tasks[0], throughJSON(t, rendered.Vars)).Vars
 		for _, name := range []string{"v", "n", "p", "t", "own"} {
 			same("$"+name, env[name])
 		}
@@ -137,7 +139,7 @@ func TestFunctionsCountAllDigits(t *testing.T) {
 		`{{.big | printf "%v %s %d" .big .big}}`:                                      manyDigits + " " + manyDigits + " " + manyDigits,
 		`{{print .big}} {{len (print .big)}} {{if .big}}yes{{end}} {{.big | toJson}}`: manyDigits + " 23 yes " + manyDigits,
 	} {
-		p := plan(t, "job_type: j\ntasks:\n  - task_type: a\n    method: SHELL\n    script: ['"+text+"']\n", value.Vars{
+		p := planOf(t, "job_type: j\ntasks:\n  - task_type: a\n    method: SHELL\n    script: ['"+text+"']\n", value.Vars{
 			"big": json.Number(manyDigits), "same": json.Number("1234567890123456789012.3e1"), "near": 9007199254740992.0,
 		})
 		if got := p.Tasks[0].Spec.Script[0]; got != want {

@@ -3,6 +3,7 @@ package jobspec
 import (
 	"strings"
 
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
@@ -16,11 +17,11 @@ func nodeOperators() []string {
 	return []string{"In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"}
 }
 
-func (r *reader) affinity(at *source.Pair) *Affinity {
+func (r *reader) affinity(at *source.Pair) *plan.Affinity {
 	if at.Value.Kind == source.Null {
 		return nil
 	}
-	a := &Affinity{}
+	a := &plan.Affinity{}
 	r.mapping(at.Value, func(p *source.Pair) {
 		switch p.Key {
 		case "node_affinity":
@@ -38,8 +39,8 @@ func (r *reader) affinity(at *source.Pair) *Affinity {
 	return a
 }
 
-func (r *reader) requiredTerms(at *source.Pair) []NodeTerm {
-	var out []NodeTerm
+func (r *reader) requiredTerms(at *source.Pair) []plan.NodeTerm {
+	var out []plan.NodeTerm
 	r.mapping(at.Value, func(p *source.Pair) {
 		if p.Key != "node_selector_terms" {
 			r.unknown(p, requiredAffinityFields)
@@ -52,10 +53,10 @@ func (r *reader) requiredTerms(at *source.Pair) []NodeTerm {
 	return out
 }
 
-func (r *reader) preferredTerms(n *source.Node) []PreferredTerm {
-	var out []PreferredTerm
+func (r *reader) preferredTerms(n *source.Node) []plan.PreferredTerm {
+	var out []plan.PreferredTerm
 	for _, item := range r.mappings(n, "a term") {
-		t := PreferredTerm{Weight: 1}
+		t := plan.PreferredTerm{Weight: 1}
 		for i := range item.Pairs {
 			switch p := &item.Pairs[i]; p.Key {
 			case "weight":
@@ -75,8 +76,8 @@ func (r *reader) preferredTerms(n *source.Node) []PreferredTerm {
 	return out
 }
 
-func (r *reader) nodeTerm(n *source.Node) NodeTerm {
-	t := NodeTerm{}
+func (r *reader) nodeTerm(n *source.Node) plan.NodeTerm {
+	t := plan.NodeTerm{}
 	for i := range n.Pairs {
 		switch p := &n.Pairs[i]; p.Key {
 		case "match_expressions":
@@ -90,10 +91,10 @@ func (r *reader) nodeTerm(n *source.Node) NodeTerm {
 	return t
 }
 
-func (r *reader) nodeExpressions(n *source.Node) []NodeExpression {
-	var out []NodeExpression
+func (r *reader) nodeExpressions(n *source.Node) []plan.NodeExpression {
+	var out []plan.NodeExpression
 	for _, item := range r.mappings(n, "an expression") {
-		e := NodeExpression{Operator: "In"}
+		e := plan.NodeExpression{Operator: "In"}
 		for i := range item.Pairs {
 			switch p := &item.Pairs[i]; p.Key {
 			case "key":
@@ -115,12 +116,12 @@ func (r *reader) nodeExpressions(n *source.Node) []NodeExpression {
 func taintEffects() []string { return []string{"NoSchedule", "PreferNoSchedule", "NoExecute"} }
 
 // tolerations reads the mapping of key=value to an effect, or a list of {key, operator, value, effect}.
-func (r *reader) tolerations(n *source.Node) []Toleration {
-	var out []Toleration
+func (r *reader) tolerations(n *source.Node) []plan.Toleration {
+	var out []plan.Toleration
 	if n.Kind == source.Map {
 		for i := range n.Pairs {
 			p := &n.Pairs[i]
-			t := Toleration{Operator: "Exists", Effect: r.oneOf(p.Value, "", taintEffects())}
+			t := plan.Toleration{Operator: "Exists", Effect: r.oneOf(p.Value, "", taintEffects())}
 			key, value, found := strings.Cut(p.Key, "=")
 			if t.Key = key; found && value != "" {
 				t.Operator, t.Value = "Equal", value
@@ -130,7 +131,7 @@ func (r *reader) tolerations(n *source.Node) []Toleration {
 		return out
 	}
 	for _, item := range r.mappings(n, "a toleration") {
-		t := Toleration{}
+		t := plan.Toleration{}
 		for i := range item.Pairs {
 			r.tolerationField(&t, &item.Pairs[i])
 		}
@@ -145,7 +146,7 @@ func (r *reader) tolerations(n *source.Node) []Toleration {
 	return out
 }
 
-func (r *reader) tolerationField(t *Toleration, p *source.Pair) {
+func (r *reader) tolerationField(t *plan.Toleration, p *source.Pair) {
 	switch p.Key {
 	case "key":
 		t.Key = r.short(p.Value)

@@ -5,18 +5,19 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
 // container reads container or helper.
-func (r *reader) container(at *source.Pair) *Container {
+func (r *reader) container(at *source.Pair) *plan.Container {
 	if at.Value.Kind == source.Null {
 		return nil
 	}
 	if at.Value.Kind == source.Scalar { // the short form names the image
-		return &Container{Image: r.short(at.Value)}
+		return &plan.Container{Image: r.short(at.Value)}
 	}
-	c := &Container{}
+	c := &plan.Container{}
 	r.mapping(at.Value, func(p *source.Pair) {
 		if !r.limit(&c.Limits, p) && !r.image(c, p) && !r.containerMount(c, p) {
 			r.unknown(p, containerFields)
@@ -26,7 +27,7 @@ func (r *reader) container(at *source.Pair) *Container {
 	return c
 }
 
-func (r *reader) image(c *Container, p *source.Pair) bool {
+func (r *reader) image(c *plan.Container, p *source.Pair) bool {
 	n := p.Value
 	switch p.Key {
 	case "image":
@@ -51,7 +52,7 @@ func (r *reader) image(c *Container, p *source.Pair) bool {
 	return true
 }
 
-func (r *reader) containerMount(c *Container, p *source.Pair) bool {
+func (r *reader) containerMount(c *plan.Container, p *source.Pair) bool {
 	n := p.Value
 	switch p.Key {
 	case "volumes":
@@ -70,7 +71,7 @@ func (r *reader) containerMount(c *Container, p *source.Pair) bool {
 	return true
 }
 
-func (r *reader) imageDefinition(c *Container, at *source.Pair) {
+func (r *reader) imageDefinition(c *plan.Container, at *source.Pair) {
 	r.mapping(at.Value, func(p *source.Pair) {
 		switch p.Key {
 		case "name":
@@ -92,7 +93,7 @@ func (r *reader) imageDefinition(c *Container, at *source.Pair) {
 }
 
 // limit reads one of the limits and requests.
-func (r *reader) limit(l *Limits, p *source.Pair) bool {
+func (r *reader) limit(l *plan.Limits, p *source.Pair) bool {
 	switch p.Key {
 	case "cpu_limit":
 		l.CPULimit = r.cpu(p.Value)
@@ -112,7 +113,7 @@ func (r *reader) limit(l *Limits, p *source.Pair) bool {
 	return true
 }
 
-func (r *reader) checkLimits(l *Limits, n *source.Node) {
+func (r *reader) checkLimits(l *plan.Limits, n *source.Node) {
 	for _, c := range [...]struct {
 		name           string
 		limit, request int64
@@ -129,15 +130,15 @@ func protocols() []string { return []string{"TCP", "UDP", "SCTP"} }
 const maxPort = 65_535
 
 // ports reads numbers, or {number, protocol, name}.
-func (r *reader) ports(n *source.Node) []Port {
+func (r *reader) ports(n *source.Node) []plan.Port {
 	items := r.entries(n, "a port")
 	if len(items) > maxPorts {
 		r.fault(n, source.CodeInvalidValue, "there are too many ports", fmt.Sprintf("at most %d", maxPorts))
 		return nil
 	}
-	out := make([]Port, 0, len(items))
+	out := make([]plan.Port, 0, len(items))
 	for _, item := range items {
-		p := Port{Protocol: "TCP"}
+		p := plan.Port{Protocol: "TCP"}
 		if item.Kind != source.Map {
 			p.Number, _ = r.integer(item, 1, maxPort)
 			out = append(out, p)
@@ -162,10 +163,10 @@ func (r *reader) ports(n *source.Node) []Port {
 }
 
 // envFrom reads {secret_ref or config_map_ref, prefix}. A reference is a name, or {name}.
-func (r *reader) envFrom(n *source.Node) []EnvFrom {
-	var out []EnvFrom
+func (r *reader) envFrom(n *source.Node) []plan.EnvFrom {
+	var out []plan.EnvFrom
 	for _, item := range r.mappings(n, "an entry of env_from") {
-		e := EnvFrom{}
+		e := plan.EnvFrom{}
 		for i := range item.Pairs {
 			switch p := &item.Pairs[i]; p.Key {
 			case "secret_ref":
@@ -184,10 +185,10 @@ func (r *reader) envFrom(n *source.Node) []EnvFrom {
 	return out
 }
 
-func (r *reader) envValueFrom(n *source.Node) []EnvValueFrom {
-	var out []EnvValueFrom
+func (r *reader) envValueFrom(n *source.Node) []plan.EnvValueFrom {
+	var out []plan.EnvValueFrom
 	for _, item := range r.mappings(n, "an entry of env_value_from") {
-		e := EnvValueFrom{}
+		e := plan.EnvValueFrom{}
 		for i := range item.Pairs {
 			switch p := &item.Pairs[i]; p.Key {
 			case "name":
@@ -238,8 +239,8 @@ func (r *reader) either(n *source.Node, first, second string) {
 }
 
 // services reads the list of sidecars; in the form of a mapping the keys are their names.
-func (r *reader) services(n *source.Node) []Sidecar {
-	var out []Sidecar
+func (r *reader) services(n *source.Node) []plan.Sidecar {
+	var out []plan.Sidecar
 	add := func(name string, item *source.Node) {
 		out = append(out, r.service(name, item))
 	}
@@ -266,8 +267,8 @@ func (r *reader) services(n *source.Node) []Sidecar {
 	return out
 }
 
-func (r *reader) service(name string, n *source.Node) Sidecar {
-	s := Sidecar{Name: name, Instances: 1}
+func (r *reader) service(name string, n *source.Node) plan.Sidecar {
+	s := plan.Sidecar{Name: name, Instances: 1}
 	for i := range n.Pairs {
 		if p := &n.Pairs[i]; !r.limit(&s.Limits, p) && !r.serviceField(&s, p) {
 			r.unknown(p, serviceFields)
@@ -281,7 +282,7 @@ func (r *reader) service(name string, n *source.Node) Sidecar {
 	return s
 }
 
-func (r *reader) serviceField(s *Sidecar, p *source.Pair) bool {
+func (r *reader) serviceField(s *plan.Sidecar, p *source.Pair) bool {
 	n := p.Value
 	switch p.Key {
 	case "name":

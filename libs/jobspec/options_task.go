@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/formicary/formicary/libs/jobspec/environ"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -36,9 +38,9 @@ func (r *taskFieldReader) option(p *source.Pair) bool {
 	return true
 }
 
-func (r *taskFieldReader) options() *Options {
+func (r *taskFieldReader) options() *plan.Options {
 	if r.t.task.Spec.Options == nil {
-		r.t.task.Spec.Options = &Options{}
+		r.t.task.Spec.Options = &plan.Options{}
 	}
 	return r.t.task.Spec.Options
 }
@@ -118,17 +120,17 @@ func (r *taskFieldReader) mainContainer(p *source.Pair) {
 	}
 }
 
-func (r *reader) artifacts(at *source.Pair) *Artifacts {
+func (r *reader) artifacts(at *source.Pair) *plan.Artifacts {
 	if at.Value.Kind == source.Null {
 		return nil
 	}
-	a := &Artifacts{When: OnSuccess}
+	a := &plan.Artifacts{When: plan.OnSuccess}
 	r.mapping(at.Value, func(p *source.Pair) {
 		switch r.misspelled(p, at.Value, "artifacts") {
 		case "paths":
 			a.Paths = r.paths(p.Value)
 		case "when":
-			a.When = r.moments(p.Value, OnSuccess)
+			a.When = r.moments(p.Value, plan.OnSuccess)
 		case "expires_after":
 			a.ExpiresAfter = r.durationUpTo(p.Value, maxExpiry)
 		default:
@@ -139,11 +141,11 @@ func (r *reader) artifacts(at *source.Pair) *Artifacts {
 	return a
 }
 
-func (r *taskFieldReader) cache(at *source.Pair) *Cache {
+func (r *taskFieldReader) cache(at *source.Pair) *plan.Cache {
 	if at.Value.Kind == source.Null {
 		return nil
 	}
-	c := &Cache{}
+	c := &plan.Cache{}
 	r.mapping(at.Value, func(p *source.Pair) {
 		switch r.misspelled(p, at.Value, "cache") {
 		case "key":
@@ -165,10 +167,10 @@ func (r *taskFieldReader) cache(at *source.Pair) *Cache {
 
 // secrets reads names, or {name, env, file}. A name alone is delivered in a variable: of the same name, or of the name
 // in capitals with _ for what no variable can hold.
-func (r *reader) secrets(n *source.Node) []Secret {
-	var out []Secret
+func (r *reader) secrets(n *source.Node) []plan.Secret {
+	var out []plan.Secret
 	for _, item := range r.entries(n, "a secret") {
-		s := Secret{}
+		s := plan.Secret{}
 		if item.Kind == source.Map {
 			for i := range item.Pairs {
 				r.secretField(&s, &item.Pairs[i])
@@ -180,7 +182,7 @@ func (r *reader) secrets(n *source.Node) []Secret {
 		if s.Env == "" && s.File == "" {
 			s.Env = envNameOf(s.Name)
 		}
-		if slices.ContainsFunc(out, func(o Secret) bool { return o.Name == s.Name && o.Env == s.Env && o.File == s.File }) {
+		if slices.ContainsFunc(out, func(o plan.Secret) bool { return o.Name == s.Name && o.Env == s.Env && o.File == s.File }) {
 			r.fault(item, source.CodeDuplicateKey, "the secret is named twice", "each once")
 		}
 		out = append(out, s)
@@ -188,13 +190,13 @@ func (r *reader) secrets(n *source.Node) []Secret {
 	return out
 }
 
-func (r *reader) secretField(s *Secret, p *source.Pair) {
+func (r *reader) secretField(s *plan.Secret, p *source.Pair) {
 	switch p.Key {
 	case "name":
 		s.Name = r.short(p.Value)
 	case "env":
 		text, known := r.text(p.Value)
-		if known && (!value.IsEnvName(text) || isEnvReserved(text)) {
+		if known && (!value.IsEnvName(text) || environ.Reserved(text)) {
 			r.fault(p.Value, source.CodeInvalidName, r.show(p.Value)+" cannot name a variable for a secret", "letters, digits and _, no variable of the system")
 			return
 		}
@@ -219,7 +221,7 @@ func isInside(name string) bool {
 }
 
 func envNameOf(name string) string {
-	if value.IsEnvName(name) && !isEnvReserved(name) {
+	if value.IsEnvName(name) && !environ.Reserved(name) {
 		return name
 	}
 	var b strings.Builder
@@ -234,7 +236,7 @@ func envNameOf(name string) string {
 			b.WriteByte('_')
 		}
 	}
-	if out := b.String(); value.IsEnvName(out) && !isEnvReserved(out) {
+	if out := b.String(); value.IsEnvName(out) && !environ.Reserved(out) {
 		return out
 	}
 	return "SECRET_" + b.String()
@@ -334,5 +336,3 @@ func (r *reader) mappings(n *source.Node, what string) []*source.Node {
 		return false
 	})
 }
-
-func whens() []string { return []string{OnSuccess, OnFailure, Always, Never} }

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -19,7 +20,7 @@ func podTask(fields string) string {
 }
 
 func TestOptions(t *testing.T) {
-	p := plan(t, podTask(`
+	p := planOf(t, podTask(`
 name: builder
 container:
   image: golang:1.26
@@ -76,55 +77,55 @@ execute_command_without_shell: true
 debug: true
 `), nil)
 	task := p.Tasks[0]
-	if task.Spec.CPUMillis != 2000 || task.Spec.MemoryBytes != 1<<30 || task.Method != jobspec.MethodKubernetes {
+	if task.Spec.CPUMillis != 2000 || task.Spec.MemoryBytes != 1<<30 || task.Method != plan.MethodKubernetes {
 		t.Errorf("%+v", task)
 	}
-	want := &jobspec.Options{
+	want := &plan.Options{
 		Name: "builder",
-		Container: &jobspec.Container{
+		Container: &plan.Container{
 			Image: "golang:1.26", Alias: "go", Command: []string{"a", "b"}, Entrypoint: []string{"c"},
-			Ports: []jobspec.Port{{Number: 8080, Protocol: "TCP"}, {Number: 53, Protocol: "UDP", Name: "dns"}},
-			Limits: jobspec.Limits{
+			Ports: []plan.Port{{Number: 8080, Protocol: "TCP"}, {Number: 53, Protocol: "UDP", Name: "dns"}},
+			Limits: plan.Limits{
 				CPULimit: 2000, CPURequest: 500, MemoryLimit: 1 << 30, MemoryRequest: 512 << 20, EphemeralLimit: 2e9, EphemeralRequest: 1e9,
 			},
-			Volumes: []jobspec.Volume{
+			Volumes: []plan.Volume{
 				{Kind: "host_path", Name: "h", MountPath: "/h", HostPath: "/host", ReadOnly: true},
 				{Kind: "pvc", Name: "claim", MountPath: "/p", SubPath: "s"},
 				{Kind: "config_map", Name: "c", MountPath: "/c", Items: map[string]string{"key": "path"}},
 				{Kind: "secret", Name: "s", MountPath: "/s", Items: map[string]string{"a": "b"}},
-				{Kind: "projected", Name: "p", MountPath: "/pr", Sources: []jobspec.VolumeSource{
+				{Kind: "projected", Name: "p", MountPath: "/pr", Sources: []plan.VolumeSource{
 					{Secret: "s", Items: map[string]string{"a": "b"}},
 					{ConfigMap: "c"},
-					{Token: &jobspec.TokenSource{Audience: "sts", ExpirationSeconds: 3600, Path: "token"}},
+					{Token: &plan.TokenSource{Audience: "sts", ExpirationSeconds: 3600, Path: "token"}},
 				}},
 				{Kind: "empty_dir", Name: "e", MountPath: "/e", Medium: "Memory"},
 			},
 			VolumeDriver: "local", VolumesFrom: []string{"other"}, Devices: []string{"/dev/kvm"}, BindDir: "/srv", ServiceAccount: "builder",
-			EnvFrom:      []jobspec.EnvFrom{{Secret: "s", Prefix: "S_"}, {ConfigMap: "c"}},
-			EnvValueFrom: []jobspec.EnvValueFrom{{Name: "A", Secret: "s", Key: "k"}, {Name: "B", ConfigMap: "c", Key: "k"}},
+			EnvFrom:      []plan.EnvFrom{{Secret: "s", Prefix: "S_"}, {ConfigMap: "c"}},
+			EnvValueFrom: []plan.EnvValueFrom{{Name: "A", Secret: "s", Key: "k"}, {Name: "B", ConfigMap: "c", Key: "k"}},
 		},
-		Helper: &jobspec.Container{Image: "helper:1"}, HelperEnvironment: map[string]string{"A": "b"},
-		Services: []jobspec.Sidecar{{
+		Helper: &plan.Container{Image: "helper:1"}, HelperEnvironment: map[string]string{"A": "b"},
+		Services: []plan.Sidecar{{
 			Name: "db", Image: "postgres", Alias: "pg", Instances: 2, WorkingDirectory: "/w", Command: []string{"a"}, Entrypoint: []string{"b"},
-			Ports: []jobspec.Port{{Number: 5432, Protocol: "TCP"}}, Limits: jobspec.Limits{CPULimit: 1000},
-			Volumes: []jobspec.Volume{{Kind: "volume", Name: "data", MountPath: "/var/lib"}},
+			Ports: []plan.Port{{Number: 5432, Protocol: "TCP"}}, Limits: plan.Limits{CPULimit: 1000},
+			Volumes: []plan.Volume{{Kind: "volume", Name: "data", MountPath: "/var/lib"}},
 		}},
 		Privileged: true, HostNetwork: true, NetworkMode: "bridge",
-		Affinity: &jobspec.Affinity{
-			Required: []jobspec.NodeTerm{{
-				Expressions: []jobspec.NodeExpression{{Key: "k", Operator: "In", Values: []string{"a", "b"}}},
-				Fields:      []jobspec.NodeExpression{{Key: "f", Operator: "Exists"}},
+		Affinity: &plan.Affinity{
+			Required: []plan.NodeTerm{{
+				Expressions: []plan.NodeExpression{{Key: "k", Operator: "In", Values: []string{"a", "b"}}},
+				Fields:      []plan.NodeExpression{{Key: "f", Operator: "Exists"}},
 			}},
-			Preferred: []jobspec.PreferredTerm{{Weight: 5, Term: jobspec.NodeTerm{Expressions: []jobspec.NodeExpression{{Key: "z", Operator: "In", Values: []string{"q"}}}}}},
+			Preferred: []plan.PreferredTerm{{Weight: 5, Term: plan.NodeTerm{Expressions: []plan.NodeExpression{{Key: "z", Operator: "In", Values: []string{"q"}}}}}},
 		},
 		NodeSelector: map[string]string{"disk": "ssd"},
-		Tolerations: []jobspec.Toleration{
+		Tolerations: []plan.Toleration{
 			{Key: "gpu", Operator: "Equal", Value: "yes", Effect: "NoSchedule"}, {Key: "spot", Operator: "Exists", Effect: "NoExecute"},
 		},
 		PodLabels: map[string]string{"team": "a"}, PodAnnotations: map[string]string{"note": "b"},
-		Artifacts:    &jobspec.Artifacts{Paths: []string{"out/*", "log"}, When: jobspec.Always, ExpiresAfter: 1000 * 24 * time.Hour},
+		Artifacts:    &plan.Artifacts{Paths: []string{"out/*", "log"}, When: plan.Always, ExpiresAfter: 1000 * 24 * time.Hour},
 		ArtifactsDir: "/in", ArtifactKeyPrefix: "pre", DependentArtifactIDs: []string{"id1", "id2"},
-		Cache:    &jobspec.Cache{KeyPaths: []string{"go.sum"}, Paths: []string{".cache"}, ExpiresAfter: 24 * time.Hour},
+		Cache:    &plan.Cache{KeyPaths: []string{"go.sum"}, Paths: []string{".cache"}, ExpiresAfter: 24 * time.Hour},
 		CacheDir: "/cache", CostFactor: 1.5, WithoutShell: true, Debug: true,
 	}
 	if diff := cmp.Diff(want, task.Spec.Options); diff != "" {
@@ -134,7 +135,7 @@ debug: true
 	if err != nil {
 		t.Fatal(err)
 	}
-	back := &jobspec.Options{}
+	back := &plan.Options{}
 	if err := json.Unmarshal(raw, back); err != nil {
 		t.Fatal(err)
 	}
@@ -145,30 +146,30 @@ debug: true
 
 // TestOptionForms reads the other forms of options that have several.
 func TestOptionForms(t *testing.T) {
-	for fields, want := range map[string]*jobspec.Options{
-		"container: alpine":                       {Container: &jobspec.Container{Image: "alpine"}},
-		"container: {image: {name: a, alias: b}}": {Container: &jobspec.Container{Image: "a", Alias: "b"}},
-		"services: {db: {image: a}}":              {Services: []jobspec.Sidecar{{Name: "db", Image: "a", Instances: 1}}},
-		"services: {name: db, image: a}":          {Services: []jobspec.Sidecar{{Name: "db", Image: "a", Instances: 1}}},
-		"node_tolerations: [{key: a, value: b, effect: NoExecute, toleration_seconds: 5}]":                    {Tolerations: []jobspec.Toleration{{Key: "a", Operator: "Equal", Value: "b", Effect: "NoExecute", Seconds: 5}}},
-		"node_tolerations: [{operator: Exists}]":                                                              {Tolerations: []jobspec.Toleration{{Operator: "Exists"}}},
+	for fields, want := range map[string]*plan.Options{
+		"container: alpine":                       {Container: &plan.Container{Image: "alpine"}},
+		"container: {image: {name: a, alias: b}}": {Container: &plan.Container{Image: "a", Alias: "b"}},
+		"services: {db: {image: a}}":              {Services: []plan.Sidecar{{Name: "db", Image: "a", Instances: 1}}},
+		"services: {name: db, image: a}":          {Services: []plan.Sidecar{{Name: "db", Image: "a", Instances: 1}}},
+		"node_tolerations: [{key: a, value: b, effect: NoExecute, toleration_seconds: 5}]":                    {Tolerations: []plan.Toleration{{Key: "a", Operator: "Equal", Value: "b", Effect: "NoExecute", Seconds: 5}}},
+		"node_tolerations: [{operator: Exists}]":                                                              {Tolerations: []plan.Toleration{{Operator: "Exists"}}},
 		"node_selector: [disk=ssd, {name: a, value: 1}]":                                                      {NodeSelector: map[string]string{"disk": "ssd", "a": "1"}},
-		"artifacts: {paths: out}":                                                                             {Artifacts: &jobspec.Artifacts{Paths: []string{"out"}, When: jobspec.OnSuccess}},
-		"cache: {key: k, paths: [a]}":                                                                         {Cache: &jobspec.Cache{Key: "k", Paths: []string{"a"}}},
-		"affinity: {node_affinity: {preferred_during_scheduling_ignored_during_execution: {preference: {}}}}": {Affinity: &jobspec.Affinity{Preferred: []jobspec.PreferredTerm{{Weight: 1}}}},
-		"container: {volumes: {my-bind-mount: /srv, other-bind-mount: '/a:/b:ro', named: /c, /host: /d}}": {Container: &jobspec.Container{Volumes: []jobspec.Volume{
+		"artifacts: {paths: out}":                                                                             {Artifacts: &plan.Artifacts{Paths: []string{"out"}, When: plan.OnSuccess}},
+		"cache: {key: k, paths: [a]}":                                                                         {Cache: &plan.Cache{Key: "k", Paths: []string{"a"}}},
+		"affinity: {node_affinity: {preferred_during_scheduling_ignored_during_execution: {preference: {}}}}": {Affinity: &plan.Affinity{Preferred: []plan.PreferredTerm{{Weight: 1}}}},
+		"container: {volumes: {my-bind-mount: /srv, other-bind-mount: '/a:/b:ro', named: /c, /host: /d}}": {Container: &plan.Container{Volumes: []plan.Volume{
 			{Kind: "bind", Name: "my-bind-mount", HostPath: "/srv", MountPath: "/srv"},
 			{Kind: "bind", Name: "other-bind-mount", HostPath: "/a", MountPath: "/b", ReadOnly: true},
 			{Kind: "volume", Name: "named", MountPath: "/c"},
 			{Kind: "bind", HostPath: "/host", MountPath: "/d"},
 		}}},
-		"container: {volumes: ['cache:/c', '/a:/b:ro']}": {Container: &jobspec.Container{Volumes: []jobspec.Volume{
+		"container: {volumes: ['cache:/c', '/a:/b:ro']}": {Container: &plan.Container{Volumes: []plan.Volume{
 			{Kind: "volume", Name: "cache", MountPath: "/c"}, {Kind: "bind", HostPath: "/a", MountPath: "/b", ReadOnly: true},
 		}}},
 		"container:":  nil,
 		"privileged:": nil, // null is absent
 	} {
-		p := plan(t, podTask(fields), nil)
+		p := planOf(t, podTask(fields), nil)
 		if diff := cmp.Diff(want, p.Tasks[0].Spec.Options); diff != "" {
 			t.Errorf("%s: %s", fields, diff)
 		}
@@ -176,8 +177,8 @@ func TestOptionForms(t *testing.T) {
 }
 
 func TestSecrets(t *testing.T) {
-	p := plan(t, podTask("secrets: [TOKEN, db-password, 1st, {name: a, env: A}, {name: a, file: conf/a}]"), nil)
-	if diff := cmp.Diff([]jobspec.Secret{
+	p := planOf(t, podTask("secrets: [TOKEN, db-password, 1st, {name: a, env: A}, {name: a, file: conf/a}]"), nil)
+	if diff := cmp.Diff([]plan.Secret{
 		{Name: "TOKEN", Env: "TOKEN"},
 		{Name: "db-password", Env: "DB_PASSWORD"},
 		{Name: "1st", Env: "SECRET_1ST"},

@@ -5,11 +5,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
 func volumeKinds() []string {
-	return []string{VolumeHostPath, VolumePVC, VolumeConfigMap, VolumeSecret, VolumeProjected, VolumeEmptyDir}
+	return []string{plan.VolumeHostPath, plan.VolumePVC, plan.VolumeConfigMap, plan.VolumeSecret, plan.VolumeProjected, plan.VolumeEmptyDir}
 }
 
 // bindMark in the name of a volume makes it a directory of the host.
@@ -17,8 +18,8 @@ const bindMark = "bind-mount"
 
 // volumes reads the mapping of kinds to lists (Kubernetes), the mapping of names to paths (Docker), or Docker's list of
 // "name:path[:ro]". Kinds and names can stand in one mapping: a kind has a list or a mapping, a name a path.
-func (r *reader) volumes(n *source.Node) []Volume {
-	var out []Volume
+func (r *reader) volumes(n *source.Node) []plan.Volume {
+	var out []plan.Volume
 	switch n.Kind {
 	case source.Null:
 	case source.Map:
@@ -42,7 +43,7 @@ func (r *reader) volumes(n *source.Node) []Volume {
 	return out
 }
 
-func (r *reader) volumesOf(p *source.Pair) []Volume {
+func (r *reader) volumesOf(p *source.Pair) []plan.Volume {
 	if p.Value.Kind == source.Null {
 		return nil
 	}
@@ -55,7 +56,7 @@ func (r *reader) volumesOf(p *source.Pair) []Volume {
 		if at == "" && !p.Value.Templated {
 			r.fault(p.Value, source.CodeInvalidValue, "the volume "+source.QuoteName(p.Key)+" has no path", "the path in the container")
 		}
-		return []Volume{dockerVolume(p.Key, at)}
+		return []plan.Volume{dockerVolume(p.Key, at)}
 	}
 	if !slices.Contains(volumeKinds(), p.Key) {
 		expected := "one of " + strings.Join(volumeKinds(), ", ")
@@ -65,7 +66,7 @@ func (r *reader) volumesOf(p *source.Pair) []Volume {
 		r.add(p.Line, p.Column, source.CodeUnknownField, source.QuoteName(p.Key)+" is no kind of volumes", expected)
 		return nil
 	}
-	var out []Volume
+	var out []plan.Volume
 	for _, item := range r.mappings(p.Value, "a volume") {
 		out = append(out, r.volume(p.Key, item))
 	}
@@ -74,8 +75,8 @@ func (r *reader) volumesOf(p *source.Pair) []Volume {
 
 // dockerVolume is a volume of Docker: what is named as a path, or as a bind mount, is a directory of the host. The
 // path in the container may come with one of the host before it and :ro behind it.
-func dockerVolume(name, at string) Volume {
-	v := Volume{Kind: VolumeNamed, Name: name}
+func dockerVolume(name, at string) plan.Volume {
+	v := plan.Volume{Kind: plan.VolumeNamed, Name: name}
 	if rest, ok := strings.CutSuffix(at, ":ro"); ok {
 		at, v.ReadOnly = rest, true
 	} else {
@@ -84,28 +85,28 @@ func dockerVolume(name, at string) Volume {
 	v.MountPath = at
 	switch host, inside, found := strings.Cut(at, ":"); {
 	case strings.HasPrefix(name, "/"):
-		v.Kind, v.Name, v.HostPath = VolumeBind, "", name
+		v.Kind, v.Name, v.HostPath = plan.VolumeBind, "", name
 	case strings.Contains(name, bindMark) && found:
-		v.Kind, v.HostPath, v.MountPath = VolumeBind, host, inside
+		v.Kind, v.HostPath, v.MountPath = plan.VolumeBind, host, inside
 	case strings.Contains(name, bindMark):
-		v.Kind, v.HostPath = VolumeBind, at
+		v.Kind, v.HostPath = plan.VolumeBind, at
 	}
 	return v
 }
 
-func (r *reader) volume(kind string, n *source.Node) Volume {
-	v := Volume{Kind: kind}
+func (r *reader) volume(kind string, n *source.Node) plan.Volume {
+	v := plan.Volume{Kind: kind}
 	for i := range n.Pairs {
 		p := &n.Pairs[i]
 		switch {
 		case r.volumeField(&v, p):
-		case p.Key == "items" && (kind == VolumeConfigMap || kind == VolumeSecret):
+		case p.Key == "items" && (kind == plan.VolumeConfigMap || kind == plan.VolumeSecret):
 			v.Items = r.texts(p.Value)
-		case p.Key == "host_path" && kind == VolumeHostPath:
+		case p.Key == "host_path" && kind == plan.VolumeHostPath:
 			v.HostPath = r.path(p.Value)
-		case p.Key == "medium" && kind == VolumeEmptyDir:
+		case p.Key == "medium" && kind == plan.VolumeEmptyDir:
 			v.Medium = r.oneOf(p.Value, "", []string{"Memory"})
-		case p.Key == "sources" && kind == VolumeProjected:
+		case p.Key == "sources" && kind == plan.VolumeProjected:
 			v.Sources = r.volumeSources(p.Value)
 		default:
 			r.unknown(p, func() []field { return volumeFields(kind) })
@@ -114,15 +115,15 @@ func (r *reader) volume(kind string, n *source.Node) Volume {
 	r.required(n, "name", "the name of the volume")
 	r.required(n, "mount_path", "the path in the container")
 	switch kind {
-	case VolumeHostPath:
+	case plan.VolumeHostPath:
 		r.required(n, "host_path", "the path on the node")
-	case VolumeProjected:
+	case plan.VolumeProjected:
 		r.required(n, "sources", "what is put into the volume")
 	}
 	return v
 }
 
-func (r *reader) volumeField(v *Volume, p *source.Pair) bool {
+func (r *reader) volumeField(v *plan.Volume, p *source.Pair) bool {
 	switch p.Key {
 	case "name":
 		v.Name = r.short(p.Value)
@@ -138,14 +139,14 @@ func (r *reader) volumeField(v *Volume, p *source.Pair) bool {
 	return true
 }
 
-func (r *reader) volumeSources(n *source.Node) []VolumeSource {
-	var out []VolumeSource
+func (r *reader) volumeSources(n *source.Node) []plan.VolumeSource {
+	var out []plan.VolumeSource
 	for _, item := range r.mappings(n, "a source") {
 		if len(item.Pairs) != 1 {
 			r.fault(item, source.CodeInvalidValue, "a source has several kinds or none", "one of secret, config_map, service_account_token")
 			continue
 		}
-		s := VolumeSource{}
+		s := plan.VolumeSource{}
 		switch p := &item.Pairs[0]; p.Key {
 		case "secret":
 			s.Secret, s.Items = r.itemsOf(p)
@@ -186,8 +187,8 @@ const (
 	maxTokenSeconds = 1 << 32
 )
 
-func (r *reader) tokenSource(at *source.Pair) *TokenSource {
-	t := &TokenSource{}
+func (r *reader) tokenSource(at *source.Pair) *plan.TokenSource {
+	t := &plan.TokenSource{}
 	r.mapping(at.Value, func(p *source.Pair) {
 		switch p.Key {
 		case "audience":

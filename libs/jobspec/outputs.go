@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -13,7 +14,7 @@ const maxOutputs = 200
 
 // outputs reads what a task promises to give: a mapping of names to types, or a list of names or {name, type, required}.
 func (r *taskFieldReader) outputs(n *source.Node) {
-	var out []Output
+	var out []plan.Output
 	switch n.Kind {
 	case source.Null:
 	case source.Map:
@@ -23,7 +24,7 @@ func (r *taskFieldReader) outputs(n *source.Node) {
 				out = append(out, r.output(p.Key, p.Value))
 				continue
 			}
-			out = append(out, Output{Name: p.Key, Type: r.outputType(p.Value)})
+			out = append(out, plan.Output{Name: p.Key, Type: r.outputType(p.Value)})
 		}
 	case source.List:
 		for _, item := range n.Items {
@@ -31,7 +32,7 @@ func (r *taskFieldReader) outputs(n *source.Node) {
 				out = append(out, r.output("", item))
 				continue
 			}
-			out = append(out, Output{Name: r.literal(item, "the name", value.MaxName), Type: TypeString})
+			out = append(out, plan.Output{Name: r.literal(item, "the name", value.MaxName), Type: TypeString})
 		}
 	case source.Scalar:
 		r.fault(n, source.CodeInvalidType, "outputs is "+n.Kind.String(), "a mapping of names to types, or a list of name, type and required")
@@ -53,8 +54,8 @@ func (r *taskFieldReader) outputs(n *source.Node) {
 	r.t.task.Outputs = out
 }
 
-func (r *taskFieldReader) output(name string, n *source.Node) Output {
-	o := Output{Name: name, Type: TypeString}
+func (r *taskFieldReader) output(name string, n *source.Node) plan.Output {
+	o := plan.Output{Name: name, Type: TypeString}
 	for i := range n.Pairs {
 		switch p := &n.Pairs[i]; {
 		case p.Key == "name" && name == "":

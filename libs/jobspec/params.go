@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/formicary/formicary/libs/exact"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -364,4 +365,25 @@ func convertTo(kind string, v any) (out any, wrong string) {
 		return nil, "text"
 	}
 	return value.Text(v), ""
+}
+
+// CheckOutputs compares what a task gave with what it declares. The error is for people and holds no values.
+func CheckOutputs(t *plan.Task, outputs map[string]string) error {
+	var wrong []string
+	for _, o := range t.Outputs {
+		v, given := outputs[o.Name]
+		if !given {
+			if o.Required {
+				wrong = append(wrong, "the output "+source.QuoteName(o.Name)+" is missing")
+			}
+			continue
+		}
+		if _, expected := convertTo(o.Type, v); expected != "" {
+			wrong = append(wrong, "the output "+source.QuoteName(o.Name)+" is not "+expected)
+		}
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(wrong, "; "))
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
@@ -21,17 +21,17 @@ func TestStaticPlan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []jobspec.Task{
+	want := []plan.Task{
 		{
 			Name: "greet", Method: "SHELL", Tags: []string{"amd64", "linux"}, Slots: 1, Timeout: time.Hour, Grace: 10 * time.Second,
-			Backoff: jobspec.Backoff{Delay: time.Second, Jitter: true},
-			Routes:  []jobspec.Route{{Key: "COMPLETED", Targets: []string{"bye"}}},
-			Spec:    jobspec.Spec{Method: "SHELL", Shell: true, Script: []string{"echo hello"}},
+			Backoff: plan.Backoff{Delay: time.Second, Jitter: true},
+			Routes:  []plan.Route{{Key: "COMPLETED", Targets: []string{"bye"}}},
+			Spec:    plan.Spec{Method: "SHELL", Shell: true, Script: []string{"echo hello"}},
 		},
 		{
 			Name: "bye", Method: "SHELL", Slots: 1, Timeout: time.Hour, Grace: 10 * time.Second,
-			Backoff: jobspec.Backoff{Delay: time.Second, Jitter: true},
-			Spec:    jobspec.Spec{Method: "SHELL", Shell: true, Script: []string{"echo bye"}},
+			Backoff: plan.Backoff{Delay: time.Second, Jitter: true},
+			Spec:    plan.Spec{Method: "SHELL", Shell: true, Script: []string{"echo bye"}},
 		},
 	}
 	if diff := cmp.Diff(want, p.Tasks); diff != "" {
@@ -47,7 +47,7 @@ func TestStaticPlan(t *testing.T) {
 }
 
 func TestLoopMakesTasks(t *testing.T) {
-	p := plan(t, `job_type: iterate-job
+	p := planOf(t, `job_type: iterate-job
 dynamic_template_tasks: true
 tasks:
 {{- range $val := Iterate 5 }}
@@ -88,7 +88,7 @@ tasks:
 		"v\n    privileged: true", "a: b", "- x", "\"", "'", "{a: b}", "[1]", "# c", "&a", "*a", "!t", "|", "\n---\n", "{{.y}}",
 		"\ttab", "%", "@", "`", "true", "5", "", "~", "\uE0F00\uE0F1",
 	} {
-		p := plan(t, text, value.Vars{"x": x})
+		p := planOf(t, text, value.Vars{"x": x})
 		spec := p.Tasks[0].Spec
 		want := map[string]string{"A": x, "B": x, "C": x, "D": "pre " + x + " post"}
 		if diff := cmp.Diff(want, spec.Environment); diff != "" {
@@ -101,7 +101,7 @@ tasks:
 }
 
 func TestSingleTokenKeepsItsType(t *testing.T) {
-	p := plan(t, `job_type: j
+	p := planOf(t, `job_type: j
 tasks:
   - task_type: a
     method: SHELL
@@ -238,11 +238,11 @@ tasks:
     except: '{{eq .branch "main"}}'
     script: x
 `
-	p := plan(t, text, value.Vars{"branch": "dev"})
+	p := planOf(t, text, value.Vars{"branch": "dev"})
 	if !p.Skip || p.Tasks[0].Skip {
 		t.Errorf("%+v", p)
 	}
-	p = plan(t, text, value.Vars{"branch": "main"})
+	p = planOf(t, text, value.Vars{"branch": "main"})
 	if p.Skip || !p.Tasks[0].Skip {
 		t.Errorf("%+v", p)
 	}

@@ -121,6 +121,10 @@ tasks:
   - {task_type: b, method: HTTP_GET, script: 'https://example.com', headers: [A=b], query: [a=b]}
   - {task_type: m, method: MESSAGING, messaging_request_queue: work.in, messaging_reply_queue: work.out}
 `,
+		"times": `job_type: times
+tasks:
+  - {task_type: w, method: WAIT, wait: 1m}
+`,
 		"children": `job_type: children
 tasks:
   - task_type: f

@@ -175,7 +175,7 @@ func fanIn(n int) string {
 
 func TestEdgesOfLoopsAreNotCounted(t *testing.T) {
 	parse(t, fanIn(64))
-	p := plan(t, `job_type: j
+	p := planOf(t, `job_type: j
 tasks:
 {{range $i := Iterate 200}}
   - {task_type: t{{$i}}, method: SHELL, script: x, on_completed: join}

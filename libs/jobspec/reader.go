@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/formicary/formicary/libs/exact"
+	"github.com/formicary/formicary/libs/jobspec/environ"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -317,14 +318,26 @@ func (r *reader) boolean(n *source.Node) bool {
 	if !ok {
 		return false
 	}
+	return r.switched(n, text)
+}
+
+// switched is what a text says as a switch.
+func (r *reader) switched(n *source.Node, text string) bool {
+	on, ok := switchOf(text)
+	if !ok {
+		r.fault(n, source.CodeInvalidValue, r.show(n)+" is no switch", "true or false")
+	}
+	return on
+}
+
+func switchOf(text string) (on, ok bool) {
 	switch strings.ToLower(text) {
 	case "true", "yes", "on":
-		return true
+		return true, true
 	case "false", "no", "off", "":
-		return false
+		return false, true
 	}
-	r.fault(n, source.CodeInvalidValue, r.show(n)+" is no switch", "true or false")
-	return false
+	return false, false
 }
 
 // integer reads a whole number within bounds; known is false when there is none.
@@ -546,7 +559,7 @@ func freeKey[V any](r *reader, p *source.Pair, out map[string]V) (string, bool) 
 	case !value.ValidName(key):
 		r.add(p.Line, p.Column, source.CodeInvalidName, "the name "+r.show(keyNode(p))+" cannot be used", expectedVariable)
 		return "", false
-	case isEnvReserved(key) || isEnvOwn(key):
+	case environ.Reserved(key) || environ.Own(key):
 		r.add(p.Line, p.Column, source.CodeInvalidName, "the name "+r.show(keyNode(p))+" changes how programs run", "a name written out, or another one")
 		return "", false
 	}

@@ -3,6 +3,7 @@ package jobspec
 import (
 	"slices"
 
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -16,16 +17,16 @@ func timeVars() []string {
 // Rehearse says at the submit what the launch will say: what the job needs to start, as Start does, or
 // why there is no plan. err is Problems, and certain: what depends on the host or on the time of the launch is left to the
 // launch, and so are variables that a task before may still set.
-func (d *Definition) Rehearse(vars value.Vars) (Start, error) {
+func (d *Definition) Rehearse(vars value.Vars) (plan.Start, error) {
 	if d.static != nil && !d.conditional && !d.overridden(vars) {
 		return d.Start(vars)
 	}
 	now := d.rehearse(vars)
 	if now.plan != nil {
-		return now.plan.start(), nil
+		return now.plan.Start(), nil
 	}
 	if now.uncertain {
-		return Start{}, nil
+		return plan.Start{}, nil
 	}
 	if now.timed {
 		later := value.Merged(vars)
@@ -37,15 +38,15 @@ func (d *Definition) Rehearse(vars value.Vars) (Start, error) {
 		other := d.rehearse(later)
 		now.problems = slices.DeleteFunc(now.problems, func(p source.Problem) bool { return !slices.Contains(other.problems, p) })
 		if other.uncertain || len(now.problems) == 0 {
-			return Start{}, nil
+			return plan.Start{}, nil
 		}
 	}
-	return Start{}, now.problems
+	return plan.Start{}, now.problems
 }
 
 // rehearsal is one rendering in which the host does nothing.
 type rehearsal struct {
-	plan     *Plan // nil when there is none
+	plan     *plan.Plan // nil when there is none
 	problems source.Problems
 	// uncertain says that what the host would answer, or what is not known, decides; timed that the time was looked at.
 	uncertain, timed bool

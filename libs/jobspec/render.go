@@ -3,17 +3,19 @@ package jobspec
 import (
 	"time"
 
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
+	"github.com/formicary/formicary/libs/placement"
 )
 
 // Plan renders the definition for one run. vars are the parameters and the built-in variables. err is Problems.
-func (d *Definition) Plan(vars value.Vars) (*Plan, error) { return d.plan(vars, nil) }
+func (d *Definition) Plan(vars value.Vars) (*plan.Plan, error) { return d.plan(vars, nil) }
 
 // PlanWith is Plan with a host for the functions that count and submit jobs. An error of the host is returned as it is;
 // other errors are Problems.
-func (d *Definition) PlanWith(host template.Host, vars value.Vars) (*Plan, error) {
+func (d *Definition) PlanWith(host template.Host, vars value.Vars) (*plan.Plan, error) {
 	if host == nil || d.program == nil {
 		return d.Plan(vars)
 	}
@@ -25,7 +27,7 @@ func (d *Definition) PlanWith(host template.Host, vars value.Vars) (*Plan, error
 	return plan, err
 }
 
-func (d *Definition) plan(vars value.Vars, h *template.Hosting) (*Plan, error) {
+func (d *Definition) plan(vars value.Vars, h *template.Hosting) (*plan.Plan, error) {
 	if d.static != nil && !d.conditional && !d.overridden(vars) {
 		plan := *d.static
 		plan.Vars = value.Merged(d.jobVars, vars)
@@ -114,40 +116,32 @@ func (r *reader) checkStarts(out *draft) {
 
 // StartClasses returns the placement classes of the tasks that start at once. It is cheap when no template decides
 // method, tags or structure. The result is read only.
-func (d *Definition) StartClasses(vars value.Vars) ([]Class, error) {
+func (d *Definition) StartClasses(vars value.Vars) ([]placement.Class, error) {
 	s, err := d.Start(vars)
 	return s.Classes, err
 }
 
-// Start is what a job needs to start.
-type Start struct {
-	// Classes are the placement classes of the tasks that start at once.
-	Classes []Class
-	// Pending is how long it may wait for that; 0 means no bound.
-	Pending time.Duration
-}
-
 // Start returns what the job needs to start. It is as cheap as StartClasses. The result is read only.
-func (d *Definition) Start(vars value.Vars) (Start, error) {
+func (d *Definition) Start(vars value.Vars) (plan.Start, error) {
 	if d.start != nil {
 		return *d.start, nil
 	}
-	plan, err := d.plan(vars, &template.Hosting{Vague: true})
+	rendered, err := d.plan(vars, &template.Hosting{Vague: true})
 	if err != nil {
-		return Start{}, err
+		return plan.Start{}, err
 	}
-	return plan.start(), nil
+	return rendered.Start(), nil
 }
 
 // Task renders one task at its claim. vars are those of the plan and what is known since: outputs of earlier tasks and
 // counters such as JobRetry. Of the result the Spec and Skip are new; name, edges and placement stay those of the plan.
 // err is Problems.
-func (d *Definition) Task(name string, vars value.Vars) (*Task, error) {
+func (d *Definition) Task(name string, vars value.Vars) (*plan.Task, error) {
 	return d.TaskWith(name, vars, nil)
 }
 
 // TaskWith is Task and notes what it looks at of the variables.
-func (d *Definition) TaskWith(name string, vars value.Vars, l *template.Lookups) (*Task, error) {
+func (d *Definition) TaskWith(name string, vars value.Vars, l *template.Lookups) (*plan.Task, error) {
 	if d.static != nil && !d.conditional && !d.overridden(vars) {
 		if i, ok := d.index[name]; ok {
 			t := d.static.Tasks[i]

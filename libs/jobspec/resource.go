@@ -1,28 +1,17 @@
 package jobspec
 
-import "github.com/formicary/formicary/libs/jobspec/source"
-
-// Resource is a virtual resource that a job or task needs: a counted thing such as a licence or a device.
-type Resource struct {
-	Type        string   `json:"resource_type"`
-	Description string   `json:"description,omitempty"`
-	Platform    string   `json:"platform,omitempty"`
-	Category    string   `json:"category,omitempty"`
-	Tags        []string `json:"tags,omitempty"`
-	// Value is how much of it, at least 1.
-	Value int `json:"value"`
-	// Properties of the resource become variables whose names begin with ContextPrefix.
-	Properties    []string `json:"properties,omitempty"`
-	ContextPrefix string   `json:"context_prefix,omitempty"`
-}
+import (
+	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/source"
+)
 
 const maxResource = 1_000_000
 
 // resources reads one resource or a list of them.
-func (r *reader) resources(n *source.Node) []Resource {
-	var out []Resource
+func (r *reader) resources(n *source.Node) []plan.Resource {
+	var out []plan.Resource
 	for _, item := range r.mappings(n, "a resource") {
-		s := Resource{Value: 1}
+		s := plan.Resource{Value: 1}
 		for i := range item.Pairs {
 			switch p := &item.Pairs[i]; p.Key {
 			case "resource_type":
@@ -49,7 +38,7 @@ func (r *reader) resources(n *source.Node) []Resource {
 	return out
 }
 
-func (r *reader) extractConfig(s *Resource, at *source.Pair) {
+func (r *reader) extractConfig(s *plan.Resource, at *source.Pair) {
 	r.mapping(at.Value, func(p *source.Pair) {
 		switch p.Key {
 		case "properties":

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
@@ -14,7 +15,7 @@ const maxCodes = 200
 // DefaultInfra of their own when nothing is said. In the list form the names share retry, in the mapping a number is a
 // budget of its own and true shares retry.
 func (r *taskFieldReader) retryOn(n *source.Node) {
-	on := &RetryOn{Infra: Budget{Own: DefaultInfra}}
+	on := &plan.RetryOn{Infra: plan.Budget{Own: plan.DefaultInfra}}
 	switch n.Kind {
 	case source.Null:
 		return
@@ -34,34 +35,34 @@ func (r *taskFieldReader) retryOn(n *source.Node) {
 	r.t.task.RetryOn = on
 }
 
-func (r *taskFieldReader) retryWord(on *RetryOn, it item) {
+func (r *taskFieldReader) retryWord(on *plan.RetryOn, it item) {
 	if !it.known {
 		r.unknownNow(it.node, false)
 		return
 	}
 	switch strings.ToLower(strings.TrimSpace(it.text)) {
-	case ClassUser, "*":
+	case plan.ClassUser, "*":
 		on.Any = true
-	case ClassTimeout:
+	case plan.ClassTimeout:
 		on.Timeout.Shared = true
-	case ClassOOM:
+	case plan.ClassOOM:
 		on.OOM.Shared = true
-	case ClassInfra: // its own budget, as without being named
+	case plan.ClassInfra: // its own budget, as without being named
 	default:
 		r.retryCode(on, it)
 	}
 }
 
-func (r *taskFieldReader) retryCode(on *RetryOn, it item) {
+func (r *taskFieldReader) retryCode(on *plan.RetryOn, it item) {
 	code := strings.TrimSpace(it.text)
-	if k, err := parseKey(code); err != nil || k.state != "" || k.any {
+	if k, err := plan.ParseKey(code); err != nil || k.State != "" || k.Any {
 		r.fault(it.node, source.CodeInvalidValue, r.show(it.node)+" is no failure", "an exit code, a range such as 64-78 or 5xx, user, timeout, oom or infra")
 		return
 	}
 	on.Codes = append(on.Codes, code)
 }
 
-func (r *taskFieldReader) retryBudget(on *RetryOn, p *source.Pair) {
+func (r *taskFieldReader) retryBudget(on *plan.RetryOn, p *source.Pair) {
 	switch p.Key {
 	case "codes":
 		for _, it := range r.plannedList(p.Value) {
@@ -75,13 +76,13 @@ func (r *taskFieldReader) retryBudget(on *RetryOn, p *source.Pair) {
 				r.unknownNow(it.node, false)
 			}
 		}
-	case ClassUser:
+	case plan.ClassUser:
 		on.Any = r.boolean(p.Value)
-	case ClassTimeout:
+	case plan.ClassTimeout:
 		on.Timeout = r.budget(p.Value)
-	case ClassOOM:
+	case plan.ClassOOM:
 		on.OOM = r.budget(p.Value)
-	case ClassInfra:
+	case plan.ClassInfra:
 		on.Infra = r.budget(p.Value)
 	default:
 		r.unknown(p, retryOnFields)
@@ -89,16 +90,16 @@ func (r *taskFieldReader) retryBudget(on *RetryOn, p *source.Pair) {
 }
 
 // budget reads a number of its own, or whether retry is shared.
-func (r *taskFieldReader) budget(n *source.Node) Budget {
+func (r *taskFieldReader) budget(n *source.Node) plan.Budget {
 	text, ok := r.planned(n)
 	switch {
 	case !ok:
 	case strings.EqualFold(text, "true"):
-		return Budget{Shared: true}
+		return plan.Budget{Shared: true}
 	case strings.EqualFold(text, "false"), text == "":
 	default:
 		own, _ := r.integer(n, 0, maxRetry)
-		return Budget{Own: own}
+		return plan.Budget{Own: own}
 	}
-	return Budget{}
+	return plan.Budget{}
 }

@@ -6,6 +6,7 @@ import (
 	_ "time/tzdata" // zones are the same on every machine
 
 	"github.com/formicary/formicary/libs/jobspec/cron"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -50,37 +51,8 @@ func DefaultRetention() Retention { return Retention{Failed: 30, Completed: 7, C
 
 const maxRetention = 36_500
 
-// Deadline is the goal to be ready by. Exactly one of After and At is set.
-type Deadline struct {
-	// After the submit.
-	After time.Duration `json:"after,omitempty"`
-	// At is a time of day, "15:04", in Timezone: the next one after the submit.
-	At       string `json:"at,omitempty"`
-	Timezone string `json:"timezone,omitempty"`
-}
-
-// What happens to a run beyond the limit of concurrency.
-const (
-	ConflictQueue            = "queue"
-	ConflictCancelInProgress = "cancel_in_progress"
-	ConflictCancelNewest     = "cancel_newest"
-)
-
-// Concurrency bounds the runs of a job.
-type Concurrency struct {
-	// Limit of runs at once; 0 means no limit.
-	Limit int `json:"limit"`
-	// Key splits the runs into groups, each with the limit of its own; empty: all are one group.
-	Key string `json:"key,omitempty"`
-	// OnConflict is one of the Conflict constants, queue when none is given.
-	OnConflict string `json:"on_conflict"`
-}
-
 func overlaps() []string { return []string{OverlapSkip, OverlapQueue, OverlapCancelRunning} }
 func catchUps() []string { return []string{CatchUpNone, CatchUpLast, CatchUpAll} }
-func conflicts() []string {
-	return []string{ConflictQueue, ConflictCancelInProgress, ConflictCancelNewest}
-}
 
 // schedules reads the list of schedules.
 func (r *reader) schedules(n *source.Node) []Schedule {
@@ -143,13 +115,13 @@ func validZone(name string) bool {
 	return err == nil
 }
 
-func (r *reader) deadline(n *source.Node) *Deadline {
+func (r *reader) deadline(n *source.Node) *plan.Deadline {
 	text, known := r.planned(n)
 	if !known || text == "" {
 		return nil
 	}
 	if d, err := parseDuration(text); err == nil && d > 0 {
-		return &Deadline{After: d}
+		return &plan.Deadline{After: d}
 	}
 	clock, zone, _ := strings.Cut(text, " ")
 	if at, err := time.Parse("15:04", clock); err == nil {
@@ -157,7 +129,7 @@ func (r *reader) deadline(n *source.Node) *Deadline {
 			zone = "UTC"
 		}
 		if validZone(zone) {
-			return &Deadline{At: at.Format("15:04"), Timezone: zone}
+			return &plan.Deadline{At: at.Format("15:04"), Timezone: zone}
 		}
 	}
 	r.fault(n, source.CodeInvalidValue, r.show(n)+" is no deadline", "a duration such as 2h, or a time of day such as 06:30 Europe/Berlin")
@@ -165,8 +137,8 @@ func (r *reader) deadline(n *source.Node) *Deadline {
 }
 
 // concurrency reads the mapping, or the limit alone.
-func (r *reader) concurrency(at *source.Pair) *Concurrency {
-	c := &Concurrency{OnConflict: ConflictQueue}
+func (r *reader) concurrency(at *source.Pair) *plan.Concurrency {
+	c := &plan.Concurrency{OnConflict: plan.ConflictQueue}
 	if at.Value.Kind == source.Scalar {
 		c.Limit = r.literalInt(at.Value, at.Key, maxConcurrency)
 		return c
@@ -178,7 +150,7 @@ func (r *reader) concurrency(at *source.Pair) *Concurrency {
 		case "key":
 			c.Key = r.short(p.Value)
 		case "on_conflict":
-			c.OnConflict = r.oneOf(p.Value, ConflictQueue, conflicts())
+			c.OnConflict = r.oneOf(p.Value, plan.ConflictQueue, plan.Conflicts())
 		default:
 			r.unknown(p, concurrencyFields)
 		}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+
+	"github.com/formicary/formicary/libs/jobspec/plan"
 )
 
 const (
@@ -64,9 +66,9 @@ func optionLevels() []level {
 	for _, kind := range volumeKinds() {
 		required := []string{"name", "mount_path"}
 		switch kind {
-		case VolumeHostPath:
+		case plan.VolumeHostPath:
 			required = append(required, "host_path")
-		case VolumeProjected:
+		case plan.VolumeProjected:
 			required = append(required, "sources")
 		}
 		fields := func() []field { return volumeFields(kind) }

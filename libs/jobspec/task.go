@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -24,7 +25,7 @@ const expectedName = "1 to 100 letters, digits, _, - and ., beginning with a let
 
 // taskDraft is a task with what the checks of the graph need.
 type taskDraft struct {
-	task Task
+	task plan.Task
 	node *source.Node // its name, or the task
 	// named says that the name is known; shown is the name for messages, without values of variables.
 	named bool
@@ -69,13 +70,14 @@ func (r *reader) tasks(d *draft, root *source.Node) {
 		return
 	}
 	d.tasks = make([]taskDraft, 0, len(list.Items))
-	d.plan.Tasks = make([]Task, 0, len(list.Items))
+	d.plan.Tasks = make([]plan.Task, 0, len(list.Items))
 	for i, n := range list.Items {
 		d.tasks = append(d.tasks, r.task(n, r.extent(list, i), d.plan.Grace))
 		t := &d.tasks[i]
 		d.settled = d.settled && t.settled
 		d.plan.Tasks = append(d.plan.Tasks, t.task)
 		r.restarts(root, n, &t.task)
+		r.checkWait(&d.plan, root, n, &t.task)
 	}
 }
 
@@ -115,7 +117,7 @@ func (r *reader) task(n *source.Node, within span, grace time.Duration) taskDraf
 	r.begin(within)
 	defer r.end()
 	t := taskDraft{node: n, settled: true, methodKnown: true}
-	t.task = Task{Method: DefaultMethod, Slots: 1, Timeout: defaultTaskTimeout, Grace: grace}
+	t.task = plan.Task{Method: plan.DefaultMethod, Slots: 1, Timeout: defaultTaskTimeout, Grace: grace}
 	if n.Kind != source.Map {
 		r.fault(n, source.CodeInvalidType, "a task is "+n.Kind.String(), "a mapping with task_type")
 		return t
@@ -125,6 +127,8 @@ func (r *reader) task(n *source.Node, within span, grace time.Duration) taskDraf
 	fields := taskFieldReader{reader: r, t: &t, waits: &waits}
 	fields.flow.itemNames = r.itemNames(n)
 	r.items = fields.flow.itemNames
+	fields.flow.whenBlocks, fields.flow.allowBlocks = r.itemBlocks(n, within, r.items)
+	t.task.AllowDecided = fields.flow.allowBlocks
 	r.hideItems(fields.flow.itemNames)
 	for _, first := range [...]bool{true, false} {
 		for i := range n.Pairs {
@@ -147,7 +151,7 @@ func (r *reader) task(n *source.Node, within span, grace time.Duration) taskDraf
 		}
 		r.checkActs(n, "task", method)
 	}
-	t.task.Spec.Method, t.task.Spec.Shell = t.task.Method, isScript(t.task.Method)
+	t.task.Spec.Method, t.task.Spec.Shell = t.task.Method, plan.IsScript(t.task.Method)
 	t.task.Late, t.unset = r.late, r.unset
 	for name := range t.task.Spec.Variables {
 		r.note(name, nil)
@@ -171,7 +175,7 @@ func (r *reader) taskName(t *taskDraft, n *source.Node) {
 		t.settled = false
 		return
 	}
-	if !validTaskName(t.task.Name) || IsAction(t.task.Name) {
+	if !validTaskName(t.task.Name) || plan.IsAction(t.task.Name) {
 		t.named = false
 		r.fault(name, source.CodeInvalidName, t.shown+" cannot name a task", expectedName+"; no name of an action")
 	}
@@ -257,7 +261,7 @@ func (r *taskFieldReader) read(p *source.Pair, in *source.Node) {
 	case "delay_between_retries", "retry_backoff_policy", "backoff":
 		r.waits.set(r.reader, p)
 	case "allow_failure":
-		t.AllowFailure = r.boolean(n)
+		r.decidedBy(func() { r.allowFailure(n) })
 	case "always_run":
 		r.decisive(n)
 		t.AlwaysRun = r.boolean(n)
@@ -373,9 +377,9 @@ func (r *taskFieldReader) method(n *source.Node) {
 	if r.nothing(n, method) {
 		return
 	}
-	if !slices.Contains(Methods(), method) {
-		expected := "one of " + strings.Join(Methods(), ", ")
-		if near := r.c.Suggest(method, Methods()); near != "" && !n.Templated {
+	if !slices.Contains(plan.Methods(), method) {
+		expected := "one of " + strings.Join(plan.Methods(), ", ")
+		if near := r.c.Suggest(method, plan.Methods()); near != "" && !n.Templated {
 			expected = near
 		}
 		r.fault(n, source.CodeInvalidValue, r.show(n)+" is no method", expected)
@@ -392,7 +396,7 @@ func (r *taskFieldReader) checkMethod(n *source.Node) {
 		at = m
 	}
 	switch {
-	case isHTTP(t.Method):
+	case plan.IsHTTP(t.Method):
 		if spec.URL == "" && len(spec.Script) > 0 {
 			if len(spec.Script) > 1 {
 				r.fault(n.Get("script"), source.CodeInvalidValue, "an HTTP task makes one request", "one line, the URL")
@@ -403,11 +407,11 @@ func (r *taskFieldReader) checkMethod(n *source.Node) {
 		if spec.URL == "" && n.Get("url") == nil && n.Get("script") == nil {
 			r.fault(at, source.CodeMissingField, "the field url is missing", "the URL of the request")
 		}
-	case t.Method == MethodShell:
+	case t.Method == plan.MethodShell:
 		if len(spec.Script)+len(spec.BeforeScript) == 0 && n.Get("script") == nil && n.Get("before_script") == nil {
 			r.fault(at, source.CodeMissingField, "the field script is missing", "the lines to run")
 		}
-	case isScript(t.Method): // the image may have a command of its own
+	case plan.IsScript(t.Method): // the image may have a command of its own
 	default:
 		r.checkOwnMethod(n, at)
 	}
@@ -504,7 +508,7 @@ func (r *taskFieldReader) targetsBut(n *source.Node, data, own bool) []string {
 		}
 		seen[name] = true
 		names = append(names, name)
-		if data || !IsAction(name) {
+		if data || !plan.IsAction(name) {
 			r.t.edges = append(r.t.edges, edge{target: name, known: true, data: data, loop: r.byLoop(n, it, items), node: it.node})
 		}
 	}
@@ -546,7 +550,7 @@ func (r *taskFieldReader) dependencies(n *source.Node, own bool) []string {
 // routes reads the control edges.
 func (r *taskFieldReader) routes(n *source.Node) {
 	t := &r.t.task
-	seen := map[routeKey]string{}
+	seen := map[plan.Key]string{}
 	add := func(key string, at, targets *source.Node) {
 		key, parsed, err := r.outcome(key, at)
 		if err != nil {
@@ -563,14 +567,14 @@ func (r *taskFieldReader) routes(n *source.Node) {
 		}
 		seen[parsed] = strings.Join(names, "\n")
 		if len(names) > 0 {
-			t.Routes = append(t.Routes, Route{Key: key, Targets: names})
+			t.Routes = append(t.Routes, plan.Route{Key: key, Targets: names})
 		}
 	}
 	if at := n.Get("on_completed"); at != nil {
-		add(OutcomeCompleted, at, at)
+		add(plan.OutcomeCompleted, at, at)
 	}
 	if at := n.Get("on_failed"); at != nil {
-		add(OutcomeFailed, at, at)
+		add(plan.OutcomeFailed, at, at)
 	}
 	for i := range n.Pairs {
 		if p := &n.Pairs[i]; p.Key == "on_exit_code" {
@@ -579,12 +583,12 @@ func (r *taskFieldReader) routes(n *source.Node) {
 			}, p)
 		}
 	}
-	sortRoutes(t.Routes)
+	plan.SortRoutes(t.Routes)
 }
 
 func (r *taskFieldReader) checkRoute(names []string, targets *source.Node) {
 	for _, name := range names {
-		if IsAction(name) && len(names) > 1 {
+		if plan.IsAction(name) && len(names) > 1 {
 			r.fault(targets, source.CodeInvalidRoute, "an action stands among other targets", "one action, or task names only")
 			return
 		}

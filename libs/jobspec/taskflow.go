@@ -5,13 +5,14 @@ import (
 	"strings"
 
 	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // flowDraft gathers what the fields of a task say together.
 type flowDraft struct {
-	fork     Fork
+	fork     plan.Fork
 	forkType *source.Node // where the job to submit is named
 	params   value.Vars   // of sub_workflow
 	// jobMode says that each item of the fan-out is a job.
@@ -20,8 +21,10 @@ type flowDraft struct {
 	itemNames   []string
 	itemsKnown  bool
 	matrixNames [][]any
-	// whenItem is the condition that each item is asked.
-	whenItem *source.Node
+	// ask is what each item is asked; whenBlocks and allowBlocks say that blocks of the template over the item write the
+	// conditions.
+	ask                     itemFieldsOf
+	whenBlocks, allowBlocks bool
 	// resultsOf is the task whose results the fan-out is over.
 	resultsOf string
 	resultsAt *source.Node
@@ -63,6 +66,8 @@ func (r *taskFieldReader) flowField(p *source.Pair) bool {
 		r.decisive(n) // read together by fanOut
 	case "approval_policy":
 		r.decidedBy(func() { r.approval(n, p) })
+	case "wait":
+		r.decidedBy(func() { r.wait(n) })
 	case "retry_on":
 		r.retryOn(n)
 	case "outputs":
@@ -82,7 +87,7 @@ func (r *taskFieldReader) when(n *source.Node) {
 			r.fault(n, source.CodeMissingField, "the condition is empty", "a CEL expression, or no field when")
 			return
 		}
-		r.t.task.When, r.flow.off = "false", true // what is left of a template around it
+		r.t.task.When, r.flow.off = "false", !r.flow.whenBlocks // what is left of a template around it
 		return
 	}
 	holds, known := r.holds(n, "when")
@@ -92,11 +97,11 @@ func (r *taskFieldReader) when(n *source.Node) {
 			r.t.task.When = source.QuoteName(r.written(n))
 		}
 	}
-	r.flow.off = r.t.task.When != "" && known && !holds
+	r.flow.off = r.t.task.When != "" && known && !holds && !r.flow.whenBlocks
 	switch {
 	case !r.moment.deciding || known:
 	case len(r.flow.itemNames) > 0:
-		r.flow.whenItem = n // each item is asked
+		r.flow.ask.when = n // each item is asked
 	default:
 		r.fault(n, source.CodeUndefinedVariable, "the condition depends on what is not known when the task starts", "")
 	}
@@ -133,25 +138,25 @@ func (r *taskFieldReader) finish(n *source.Node) {
 	if r.flow.jobMode {
 		switch {
 		case n.Get("method") == nil:
-			t.Method = MethodForkJob
-		case t.Method != MethodForkJob:
-			r.fault(n.Get("method"), source.CodeConflict, "fan_out.fork_job_type makes jobs of the items", MethodForkJob)
+			t.Method = plan.MethodForkJob
+		case t.Method != plan.MethodForkJob:
+			r.fault(n.Get("method"), source.CodeConflict, "fan_out.fork_job_type makes jobs of the items", plan.MethodForkJob)
 		}
 	}
 	waits := r.waitsForApproval()
 	switch {
-	case t.Method == MethodManual && t.Approval == nil:
-		t.Approval = DefaultApproval()
-	case t.Approval != nil && t.Method != MethodManual && !waits:
+	case t.Method == plan.MethodManual && t.Approval == nil:
+		t.Approval = plan.DefaultApproval()
+	case t.Approval != nil && t.Method != plan.MethodManual && !waits:
 		r.fault(n.Get("approval_policy"), source.CodeConflict, "approval_policy is for the method MANUAL and the action WAIT_FOR_APPROVAL", "one of them, or no policy")
 	}
 	r.approvalRoutes(n, waits)
-	if t.Method == MethodForkJob {
+	if t.Method == plan.MethodForkJob {
 		r.forkOf(n)
 	}
 	r.checkExcept(n.Get("except"))
-	ownLate := t.Method == MethodExpireArtifacts && (r.late || len(r.unset) > 0) // no claim renders it
-	t.Decide = t.FanOut != nil || t.Method == MethodForkJob || t.When != "" || r.flow.late || ownLate
+	ownLate := t.Method == plan.MethodExpireArtifacts && (r.late || len(r.unset) > 0) // no claim renders it
+	t.Decide = t.FanOut != nil || t.Method == plan.MethodForkJob || t.When != "" || r.flow.late || ownLate
 	r.t.flow = r.flow
 	r.t.refs = r.moment.refs
 }
@@ -176,21 +181,21 @@ func (r *taskFieldReader) forkOf(n *source.Node) {
 
 // waitsForApproval reports whether an outcome of the task waits for an approval.
 func (r *taskFieldReader) waitsForApproval() bool {
-	return slices.ContainsFunc(r.t.task.Routes, func(route Route) bool { return slices.Contains(route.Targets, ActionWaitForApproval) })
+	return slices.ContainsFunc(r.t.task.Routes, func(route plan.Route) bool { return slices.Contains(route.Targets, plan.ActionWaitForApproval) })
 }
 
 // approvalRoutes checks the routes of approvals.
 func (r *taskFieldReader) approvalRoutes(n *source.Node, waits bool) {
 	t := &r.t.task
 	for _, route := range t.Routes {
-		ofApproval := route.Key == OutcomeApproved || route.Key == OutcomeRejected
+		ofApproval := route.Key == plan.OutcomeApproved || route.Key == plan.OutcomeRejected
 		target := route.Targets[0]
 		switch {
-		case ofApproval && t.Method != MethodManual && !waits:
+		case ofApproval && t.Method != plan.MethodManual && !waits:
 			r.routeFault(n, route.Key, "the outcome "+route.Key+" is that of an approval", "the method MANUAL, or the action WAIT_FOR_APPROVAL for another outcome")
-		case target == ActionWaitForApproval && (ofApproval || t.Method == MethodManual):
+		case target == plan.ActionWaitForApproval && (ofApproval || t.Method == plan.MethodManual):
 			r.routeFault(n, route.Key, "an approval leads to another one of the same task", "a task of the method MANUAL")
-		case target == ActionExecuting && (ofApproval || t.Method == MethodManual):
+		case target == plan.ActionExecuting && (ofApproval || t.Method == plan.MethodManual):
 			r.routeFault(n, route.Key, "an approval is nothing to poll", "another action or a task")
 		}
 	}
@@ -212,9 +217,9 @@ func routeNode(n *source.Node, key string) *source.Node {
 		}
 	}
 	switch {
-	case at == n && key == OutcomeCompleted && n.Get("on_completed") != nil:
+	case at == n && key == plan.OutcomeCompleted && n.Get("on_completed") != nil:
 		at = n.Get("on_completed")
-	case at == n && key == OutcomeFailed && n.Get("on_failed") != nil:
+	case at == n && key == plan.OutcomeFailed && n.Get("on_failed") != nil:
 		at = n.Get("on_failed")
 	}
 	return at
@@ -224,18 +229,22 @@ func routeNode(n *source.Node, key string) *source.Node {
 func (r *taskFieldReader) checkOwnMethod(n, at *source.Node) {
 	t := &r.t.task
 	switch t.Method {
-	case MethodAwaitForkedJob:
+	case plan.MethodAwaitForkedJob:
 		if len(t.AwaitForkedTasks) == 0 && !r.flow.awaitsUnknown {
 			r.fault(at, source.CodeMissingField, "the field await_forked_tasks is missing", "names of FORK_JOB tasks")
 		}
-	case MethodMessaging:
+	case plan.MethodWait:
+		if !given(n.Get("wait")) {
+			r.fault(at, source.CodeMissingField, "the field wait is missing", "how long it waits, such as 10m")
+		}
+	case plan.MethodMessaging:
 		if n.Get("messaging_request_queue") == nil {
 			r.fault(at, source.CodeMissingField, "the field messaging_request_queue is missing", "the subject that the request is sent to")
 		}
 		if t.Spec.RequestQueue != "" && t.Spec.RequestQueue == t.Spec.ReplyQueue {
 			r.fault(n.Get("messaging_reply_queue"), source.CodeConflict, "requests and replies are on the same subject", "two subjects")
 		}
-	case MethodFanOutJob:
+	case plan.MethodFanOutJob:
 		r.fault(at, source.CodeUnsupportedMethod, "the method FAN_OUT_JOB is internal", "fan_out on a task of the method that the items have")
 	}
 }
@@ -246,11 +255,12 @@ func (r *taskFieldReader) checkForeign(n *source.Node) {
 		return
 	}
 	for _, of := range [...]struct{ field, method string }{
-		{"fork_job_type", MethodForkJob},
-		{"sub_workflow", MethodForkJob},
-		{"await_forked_tasks", MethodAwaitForkedJob},
-		{"messaging_request_queue", MethodMessaging},
-		{"messaging_reply_queue", MethodMessaging},
+		{"wait", plan.MethodWait},
+		{"fork_job_type", plan.MethodForkJob},
+		{"sub_workflow", plan.MethodForkJob},
+		{"await_forked_tasks", plan.MethodAwaitForkedJob},
+		{"messaging_request_queue", plan.MethodMessaging},
+		{"messaging_reply_queue", plan.MethodMessaging},
 	} {
 		if v := n.Get(of.field); v != nil && v.Kind != source.Null && r.t.task.Method != of.method {
 			r.fault(v, source.CodeConflict, "the field "+of.field+" is for the method "+of.method, "that method, or no such field")

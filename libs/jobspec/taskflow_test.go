@@ -9,6 +9,7 @@ import (
 
 	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
@@ -26,7 +27,7 @@ func indent(fields string) string {
 }
 
 func TestApprovalPolicy(t *testing.T) {
-	p := plan(t, flowJob(`method: MANUAL
+	p := planOf(t, flowJob(`method: MANUAL
 approval_policy:
   min_approvals: 2
   allowed_users: "ann, bob,ann"
@@ -38,15 +39,15 @@ approval_policy:
   escalation_recipients: a@b.c
   escalation_message: hurry
 on_exit_code: {APPROVED: b, REJECTED: ERR_NO}`)+"  - {task_type: b, method: SHELL, script: x}\n", nil)
-	want := &jobspec.Approval{
+	want := &plan.Approval{
 		MinApprovals: 2, AllowedUsers: []string{"ann", "bob"}, AllowedRoles: []string{"Admin", "Ops", "Sre"}, RequireUnanimous: true, AllowSelfApproval: true,
 		SLA: 26 * time.Hour, TimeoutAction: "AUTO_REJECT", EscalationRecipients: []string{"a@b.c"}, EscalationMessage: "hurry",
 	}
 	if diff := cmp.Diff(want, p.Tasks[0].Approval); diff != "" || p.Tasks[0].Decide {
 		t.Error(diff)
 	}
-	p = plan(t, flowJob("method: MANUAL"), nil)
-	if diff := cmp.Diff(jobspec.DefaultApproval(), p.Tasks[0].Approval); diff != "" || len(p.StartClasses()) != 0 {
+	p = planOf(t, flowJob("method: MANUAL"), nil)
+	if diff := cmp.Diff(plan.DefaultApproval(), p.Tasks[0].Approval); diff != "" || len(p.StartClasses()) != 0 {
 		t.Error(diff)
 	}
 }
@@ -114,9 +115,9 @@ tasks:
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &jobspec.Fork{
+	want := &plan.Fork{
 		JobType: "io.example.child", Version: "^1.2", Params: map[string]any{"shared": int64(1), "color": "green"},
-		Outputs: []jobspec.OutputName{{Name: "result", As: "child_result"}}, Wait: true, CascadeCancel: true,
+		Outputs: []plan.OutputName{{Name: "result", As: "child_result"}}, Wait: true, CascadeCancel: true,
 	}
 	if diff := cmp.Diff(want, d.Fork); diff != "" || !p.Tasks[0].Decide {
 		t.Error(diff)
@@ -148,16 +149,16 @@ func TestForkThatIsKnownLate(t *testing.T) {
 func TestRetryOn(t *testing.T) {
 	for _, c := range []struct {
 		text string
-		want *jobspec.RetryOn
+		want *plan.RetryOn
 	}{
 		{"", nil},
-		{"retry_on: [1, 64-78, 5xx, timeout, oom, infra]", &jobspec.RetryOn{Codes: []string{"1", "64-78", "5xx"}, Timeout: jobspec.Budget{Shared: true}, OOM: jobspec.Budget{Shared: true}, Infra: jobspec.Budget{Own: 3}}},
-		{"retry_on: user", &jobspec.RetryOn{Any: true, Infra: jobspec.Budget{Own: 3}}},
-		{"retry_on: {codes: [3], timeout: 2, oom: true, infra: 0}", &jobspec.RetryOn{Codes: []string{"3"}, Timeout: jobspec.Budget{Own: 2}, OOM: jobspec.Budget{Shared: true}}},
-		{"retry_on: {user: true, infra: true}", &jobspec.RetryOn{Any: true, Infra: jobspec.Budget{Shared: true}}},
-		{"retry_on: {codes: '*'}", &jobspec.RetryOn{Any: true, Infra: jobspec.Budget{Own: 3}}},
+		{"retry_on: [1, 64-78, 5xx, timeout, oom, infra]", &plan.RetryOn{Codes: []string{"1", "64-78", "5xx"}, Timeout: plan.Budget{Shared: true}, OOM: plan.Budget{Shared: true}, Infra: plan.Budget{Own: 3}}},
+		{"retry_on: user", &plan.RetryOn{Any: true, Infra: plan.Budget{Own: 3}}},
+		{"retry_on: {codes: [3], timeout: 2, oom: true, infra: 0}", &plan.RetryOn{Codes: []string{"3"}, Timeout: plan.Budget{Own: 2}, OOM: plan.Budget{Shared: true}}},
+		{"retry_on: {user: true, infra: true}", &plan.RetryOn{Any: true, Infra: plan.Budget{Shared: true}}},
+		{"retry_on: {codes: '*'}", &plan.RetryOn{Any: true, Infra: plan.Budget{Own: 3}}},
 	} {
-		p := plan(t, flowJob("method: SHELL\nscript: x\n"+c.text), nil)
+		p := planOf(t, flowJob("method: SHELL\nscript: x\n"+c.text), nil)
 		if diff := cmp.Diff(c.want, p.Tasks[0].RetryOn); diff != "" {
 			t.Errorf("%s: %s", c.text, diff)
 		}
@@ -166,7 +167,7 @@ func TestRetryOn(t *testing.T) {
 
 func TestBudget(t *testing.T) {
 	for _, c := range []struct {
-		on     *jobspec.RetryOn
+		on     *plan.RetryOn
 		class  string
 		code   int
 		n      int
@@ -177,14 +178,14 @@ func TestBudget(t *testing.T) {
 		{nil, "oom", 137, 5, true},
 		{nil, "infra", 0, 3, false},
 		{nil, "rejected", 0, 0, false},
-		{&jobspec.RetryOn{Codes: []string{"64-78"}}, "user", 70, 5, true},
-		{&jobspec.RetryOn{Codes: []string{"64-78"}}, "user", 1, 0, false},
-		{&jobspec.RetryOn{Any: true}, "user", 1, 5, true},
-		{&jobspec.RetryOn{Timeout: jobspec.Budget{Own: 2}}, "timeout", 0, 2, false},
-		{&jobspec.RetryOn{}, "oom", 137, 0, false},
-		{&jobspec.RetryOn{Infra: jobspec.Budget{Shared: true}}, "infra", 0, 5, true},
+		{&plan.RetryOn{Codes: []string{"64-78"}}, "user", 70, 5, true},
+		{&plan.RetryOn{Codes: []string{"64-78"}}, "user", 1, 0, false},
+		{&plan.RetryOn{Any: true}, "user", 1, 5, true},
+		{&plan.RetryOn{Timeout: plan.Budget{Own: 2}}, "timeout", 0, 2, false},
+		{&plan.RetryOn{}, "oom", 137, 0, false},
+		{&plan.RetryOn{Infra: plan.Budget{Shared: true}}, "infra", 0, 5, true},
 	} {
-		task := &jobspec.Task{Retry: 5, RetryOn: c.on}
+		task := &plan.Task{Retry: 5, RetryOn: c.on}
 		if n, shared := task.Budget(c.class, c.code); n != c.n || shared != c.shared {
 			t.Errorf("%+v %s %d: %d %t", c.on, c.class, c.code, n, shared)
 		}
@@ -193,12 +194,12 @@ func TestBudget(t *testing.T) {
 
 func TestOutputs(t *testing.T) {
 	for _, text := range []string{"outputs: {n: int, s: string}", "outputs: [{name: n, type: int}, {name: s}]", "outputs: {n: {type: int}, s: {}}"} {
-		p := plan(t, flowJob("method: SHELL\nscript: x\n"+text), nil)
-		if diff := cmp.Diff([]jobspec.Output{{Name: "n", Type: "int"}, {Name: "s", Type: "string"}}, p.Tasks[0].Outputs); diff != "" {
+		p := planOf(t, flowJob("method: SHELL\nscript: x\n"+text), nil)
+		if diff := cmp.Diff([]plan.Output{{Name: "n", Type: "int"}, {Name: "s", Type: "string"}}, p.Tasks[0].Outputs); diff != "" {
 			t.Errorf("%s: %s", text, diff)
 		}
 	}
-	task := &jobspec.Task{Outputs: []jobspec.Output{{Name: "n", Type: "int", Required: true}, {Name: "j", Type: "json"}}}
+	task := &plan.Task{Outputs: []plan.Output{{Name: "n", Type: "int", Required: true}, {Name: "j", Type: "json"}}}
 	for _, c := range []struct {
 		outputs map[string]string
 		want    string
@@ -219,7 +220,7 @@ func TestOutputs(t *testing.T) {
 }
 
 func TestMessagingAndOthers(t *testing.T) {
-	p := plan(t, `job_type: j
+	p := planOf(t, `job_type: j
 tasks:
   - {task_type: m, method: MESSAGING, messaging_request_queue: orders.new, messaging_reply_queue: orders.done, tags: [w]}
   - {task_type: w, method: WEBSOCKET, tags: [browser]}

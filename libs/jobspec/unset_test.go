@@ -8,6 +8,7 @@ import (
 
 	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -44,7 +45,7 @@ func TestUndefinedVariablesAreEmpty(t *testing.T) {
 	if find.Retry != 0 || find.Timeout.Hours() != 1 || find.AllowFailure || len(find.Tags) > 0 || !find.Late || !put.Late {
 		t.Errorf("%+v", find)
 	}
-	if diff := cmp.Diff([]jobspec.Route{{Key: "COMPLETED", Targets: []string{"put"}}}, find.Routes); diff != "" {
+	if diff := cmp.Diff([]plan.Route{{Key: "COMPLETED", Targets: []string{"put"}}}, find.Routes); diff != "" {
 		t.Error(diff)
 	}
 	first, err := def.Task("find", p.Vars)

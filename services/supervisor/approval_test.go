@@ -13,7 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/formicary/formicary/libs/errs"
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/rpc"
 	"github.com/formicary/formicary/libs/testkit"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
@@ -21,9 +21,9 @@ import (
 )
 
 // manual is a task that waits for people.
-func manual(name string, p *jobspec.Approval, next ...string) jobspec.Task {
+func manual(name string, p *plan.Approval, next ...string) plan.Task {
 	t := task(name, next...)
-	t.Method, t.Approval = jobspec.MethodManual, p
+	t.Method, t.Approval = plan.MethodManual, p
 	return t
 }
 
@@ -62,9 +62,9 @@ func TestApprovalByQuorum(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	a := w.newAnt("ant1", 4, nil)
-	ok := manual("ok", &jobspec.Approval{MinApprovals: 2, AllowedUsers: []string{"alice", "bob", "sam"}, AllowedRoles: []string{"lead"}}, "deploy")
+	ok := manual("ok", &plan.Approval{MinApprovals: 2, AllowedUsers: []string{"alice", "bob", "sam"}, AllowedRoles: []string{"lead"}}, "deploy")
 	ok.Description = "Ship it?"
-	id := w.admit(plan(task("build", "ok"), ok, task("deploy")))
+	id := w.admit(planOf(task("build", "ok"), ok, task("deploy")))
 	got := w.asked(id, "ok")
 	if got.GetWaitReason() != "waits for 2 approvals; alice, bob and role lead may vote" {
 		t.Errorf("reason %q", got.GetWaitReason())
@@ -104,7 +104,7 @@ func TestApprovalByQuorum(t *testing.T) {
 func TestRejectionFailsTheJob(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	id := w.admit(plan(manual("ok", nil, "deploy"), task("deploy")))
+	id := w.admit(planOf(manual("ok", nil, "deploy"), task("deploy")))
 	w.asked(id, "ok")
 	ctx := rpc.WithCaller(t.Context(), rpc.Caller{Org: "default", User: "bob"})
 	req := &executionv1.VoteOnApprovalRequest{RequestId: id, Task: "ok", Decision: "REJECTED"}
@@ -123,7 +123,7 @@ func TestRejectionFailsTheJob(t *testing.T) {
 func TestApprovalsOfOthersAreNotSeen(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	id := w.admit(plan(manual("ok", nil), task("x")))
+	id := w.admit(planOf(manual("ok", nil), task("x")))
 	w.asked(id, "ok")
 	other := rpc.WithCaller(t.Context(), rpc.Caller{Org: "other", User: "bob"})
 	if _, err := w.approvals.VoteOnApproval(other, &executionv1.VoteOnApprovalRequest{RequestId: id, Task: "ok", Decision: "APPROVED"}); errs.Reason(err) != "TASK_NOT_FOUND" {
@@ -146,11 +146,11 @@ func TestApprovalsOfOthersAreNotSeen(t *testing.T) {
 func TestPendingApprovalsArePaged(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	var tasks []jobspec.Task
+	var tasks []plan.Task
 	for i := range 7 {
 		tasks = append(tasks, manual(fmt.Sprint("ok", i), nil))
 	}
-	id := w.admit(plan(tasks...))
+	id := w.admit(planOf(tasks...))
 	w.becomes(id, executionv1.Execution_MANUAL_APPROVAL_REQUIRED)
 	var seen []string
 	req := &executionv1.ListPendingApprovalsRequest{PageSize: 3}
@@ -178,7 +178,7 @@ func TestPendingApprovalsArePaged(t *testing.T) {
 func TestCancelWithdrawsApprovals(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	id := w.admit(plan(manual("ok", nil)))
+	id := w.admit(planOf(manual("ok", nil)))
 	w.asked(id, "ok")
 	w.control(id, jobv1.RequestControl_CANCEL)
 	w.becomes(id, executionv1.Execution_CANCELLED)
@@ -195,7 +195,7 @@ func TestCancelWithdrawsApprovals(t *testing.T) {
 func TestOneOfManyVotersDecides(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	id := w.admit(plan(manual("ok", &jobspec.Approval{MinApprovals: 1})))
+	id := w.admit(planOf(manual("ok", &plan.Approval{MinApprovals: 1})))
 	w.asked(id, "ok")
 	var mu sync.Mutex
 	decided := 0
@@ -255,19 +255,19 @@ func TestTheTimeToDecideEnds(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	told := w.notices()
-	sla := func(action string) *jobspec.Approval {
-		return &jobspec.Approval{MinApprovals: 1, SLA: 200 * time.Millisecond, TimeoutAction: action, EscalationRecipients: []string{"#ops"}}
+	sla := func(action string) *plan.Approval {
+		return &plan.Approval{MinApprovals: 1, SLA: 200 * time.Millisecond, TimeoutAction: action, EscalationRecipients: []string{"#ops"}}
 	}
-	approved := w.admit(plan(manual("ok", sla(jobspec.AutoApprove))))
-	rejected := w.admit(plan(manual("ok", sla(jobspec.AutoReject))))
-	escalated := w.admit(plan(manual("ok", sla(jobspec.Escalate))))
+	approved := w.admit(planOf(manual("ok", sla(plan.AutoApprove))))
+	rejected := w.admit(planOf(manual("ok", sla(plan.AutoReject))))
+	escalated := w.admit(planOf(manual("ok", sla(plan.Escalate))))
 	w.becomes(approved, executionv1.Execution_COMPLETED)
 	if e := w.becomes(rejected, executionv1.Execution_FAILED); e.GetErrorCode() != "ERR_MANUAL_REJECTION" {
 		t.Errorf("%s", e.GetErrorCode())
 	}
 	for id, want := range map[string]executionv1.Approval_State{approved: executionv1.Approval_APPROVED, rejected: executionv1.Approval_REJECTED} {
 		res, err := w.approvals.GetApproval(t.Context(), &executionv1.GetApprovalRequest{RequestId: id, Task: "ok"})
-		if a := res.GetApproval(); err != nil || a.GetState() != want || len(a.GetVotes()) != 1 || a.GetVotes()[0].GetVoter() != jobspec.SystemVoter {
+		if a := res.GetApproval(); err != nil || a.GetState() != want || len(a.GetVotes()) != 1 || a.GetVotes()[0].GetVoter() != plan.SystemVoter {
 			t.Errorf("%v, %v", res, err)
 		}
 	}
@@ -292,9 +292,9 @@ func TestPeopleAreToldOfTasks(t *testing.T) {
 	told := w.notices()
 	w.newAnt("ant1", 4, nil)
 	hook := task("build", "ok")
-	hook.Webhook = &jobspec.Webhook{URL: "https://example.com/hook", Headers: map[string]string{"a": "b"}}
-	quiet := manual("quiet", &jobspec.Approval{MinApprovals: 1, AllowedUsers: []string{"bob"}})
-	id := w.admit(plan(hook, manual("ok", &jobspec.Approval{MinApprovals: 1, AllowedUsers: []string{"bob", "ann@example.com"}, EscalationRecipients: []string{"#ops"}}), quiet))
+	hook.Webhook = &plan.Webhook{URL: "https://example.com/hook", Headers: map[string]string{"a": "b"}}
+	quiet := manual("quiet", &plan.Approval{MinApprovals: 1, AllowedUsers: []string{"bob"}})
+	id := w.admit(planOf(hook, manual("ok", &plan.Approval{MinApprovals: 1, AllowedUsers: []string{"bob", "ann@example.com"}, EscalationRecipients: []string{"#ops"}}), quiet))
 	w.asked(id, "ok")
 	w.asked(id, "quiet")
 	w.settled()

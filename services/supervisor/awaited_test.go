@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 )
 
@@ -17,9 +17,9 @@ func TestAwaitHearsOfAChildThatWasNeverSubmitted(t *testing.T) {
 	w.children.mu.Unlock()
 	a := fork("a", nil)
 	a.TotalTimeout, a.AllowFailure = time.Second, true
-	a.Routes = []jobspec.Route{{Key: "FAILED", Targets: []string{"join"}}}
-	join := jobspec.Task{Name: "join", Method: jobspec.MethodAwaitForkedJob, AwaitForkedTasks: []string{"a"}}
-	id := w.admit(plan(a, join))
+	a.Routes = []plan.Route{{Key: "FAILED", Targets: []string{"join"}}}
+	join := plan.Task{Name: "join", Method: plan.MethodAwaitForkedJob, AwaitForkedTasks: []string{"a"}}
+	id := w.admit(planOf(a, join))
 	w.taskBecomes(id, "a", executionv1.Task_FAILED)
 	w.taskBecomes(id, "join", executionv1.Task_FAILED)
 	w.becomes(id, executionv1.Execution_FAILED)
@@ -29,10 +29,10 @@ func TestAwaitHearsOfAChildThatWasNeverSubmitted(t *testing.T) {
 func TestALostEndOfAChildIsFound(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	loose := func(f *jobspec.Fork) { f.Wait = false }
-	join := jobspec.Task{Name: "join", Method: jobspec.MethodAwaitForkedJob, AwaitForkedTasks: []string{"a"}}
-	awaits := w.admit(plan(fork("a", loose, "join"), join))
-	waits := w.admit(plan(fork("b", nil)))
+	loose := func(f *plan.Fork) { f.Wait = false }
+	join := plan.Task{Name: "join", Method: plan.MethodAwaitForkedJob, AwaitForkedTasks: []string{"a"}}
+	awaits := w.admit(planOf(fork("a", loose, "join"), join))
+	waits := w.admit(planOf(fork("b", nil)))
 	_, childA := w.submitted(awaits, "a")
 	_, childB := w.submitted(waits, "b")
 	w.waiting(awaits, "join")
@@ -58,8 +58,8 @@ func TestALostAnswerOfAChildIsFound(t *testing.T) {
 	w.children.mu.Lock()
 	w.children.away = 1 << 30
 	w.children.mu.Unlock()
-	refused := w.admit(plan(fork("a", nil)))
-	loose := w.admit(plan(fork("b", func(f *jobspec.Fork) { f.Wait = false })))
+	refused := w.admit(planOf(fork("a", nil)))
+	loose := w.admit(planOf(fork("b", func(f *plan.Fork) { f.Wait = false })))
 	w.taskBecomes(refused, "a", executionv1.Task_WAITING)
 	w.taskBecomes(loose, "b", executionv1.Task_WAITING)
 	for sql, id := range map[string]string{

@@ -18,7 +18,7 @@ func BenchmarkFork(b *testing.B) {
 		w.childEnds(key, request, jobv1.JobRequest_COMPLETED, "", "")
 	}
 	w.children.mu.Unlock()
-	p := plan(fork("a", nil))
+	p := planOf(fork("a", nil))
 	for b.Loop() {
 		id := w.admit(p)
 		for <-ended != id {

@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/testkit"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
@@ -17,9 +17,9 @@ import (
 const waitTime = 20 * time.Second
 
 // fork is a task that submits a job; change makes it another.
-func fork(name string, change func(*jobspec.Fork), next ...string) jobspec.Task {
+func fork(name string, change func(*plan.Fork), next ...string) plan.Task {
 	t := task(name, next...)
-	t.Method, t.Fork = jobspec.MethodForkJob, &jobspec.Fork{JobType: "child-job", Wait: true}
+	t.Method, t.Fork = plan.MethodForkJob, &plan.Fork{JobType: "child-job", Wait: true}
 	if change != nil {
 		change(t.Fork)
 	}
@@ -32,9 +32,9 @@ func TestForkWaitsForItsChild(t *testing.T) {
 	a := w.newAnt("ant1", 4, func(work *antv1.Work) *antv1.Result {
 		return &antv1.Result{Outcome: antv1.Result_SUCCEEDED, Outputs: map[string]string{"image": "app:1", "secret": "x", "from": work.GetTask()}}
 	})
-	id := w.admit(plan(fork("build", func(f *jobspec.Fork) {
+	id := w.admit(planOf(fork("build", func(f *plan.Fork) {
 		f.Params, f.Version = map[string]any{"branch": "main", "n": 3}, "^1.2"
-		f.Outputs = []jobspec.OutputName{{Name: "image", As: "built"}}
+		f.Outputs = []plan.OutputName{{Name: "image", As: "built"}}
 	}, "after"), task("after")))
 	key, child := w.submitted(id, "build")
 	sent := w.children.children(id)["build"]
@@ -48,7 +48,7 @@ func TestForkWaitsForItsChild(t *testing.T) {
 	}
 
 	// The child runs in this supervisor too.
-	w.runChild(child, plan(task("compile")))
+	w.runChild(child, planOf(task("compile")))
 	w.childEnds(key, child, jobv1.JobRequest_COMPLETED, "", "")
 	w.becomes(id, executionv1.Execution_COMPLETED)
 	outputs := w.tasks(id)["build"].GetOutputs().AsMap()
@@ -64,7 +64,7 @@ func TestForkWaitsForItsChild(t *testing.T) {
 }
 
 // runChild lets the child run to its end.
-func (w *world) runChild(request string, p *jobspec.Plan) {
+func (w *world) runChild(request string, p *plan.Plan) {
 	w.t.Helper()
 	w.jobs.add(p, func(l *jobv1.Launch) { l.RequestId = request })
 	w.admitRun(request, 1)
@@ -91,10 +91,10 @@ func TestOutputsOfAChildWithoutMapping(t *testing.T) {
 	w.newAnt("ant1", 4, func(work *antv1.Work) *antv1.Result {
 		return &antv1.Result{Outcome: antv1.Result_SUCCEEDED, Outputs: map[string]string{"image": "app:1", work.GetTask(): strings.Repeat("x", 50_000)}}
 	})
-	id := w.admit(plan(fork("build", nil)))
+	id := w.admit(planOf(fork("build", nil)))
 	key, child := w.submitted(id, "build")
 	w.waiting(id, "build")
-	w.runChild(child, plan(task("compile", "link"), task("link")))
+	w.runChild(child, planOf(task("compile", "link"), task("link")))
 	w.childEnds(key, child, jobv1.JobRequest_COMPLETED, "", "")
 	w.becomes(id, executionv1.Execution_COMPLETED)
 	outputs := w.tasks(id)["build"].GetOutputs().AsMap()
@@ -111,7 +111,7 @@ func TestChildrenThatDoNotCompleteFailTheirTask(t *testing.T) {
 		jobv1.JobRequest_FAILED: executionv1.Execution_FAILED, jobv1.JobRequest_CANCELLED: executionv1.Execution_FAILED,
 		jobv1.JobRequest_SKIPPED: executionv1.Execution_COMPLETED,
 	} {
-		id := w.admit(plan(fork("build", nil)))
+		id := w.admit(planOf(fork("build", nil)))
 		key, child := w.submitted(id, "build")
 		w.childEnds(key, child, state, "ERR_CHILD", "it broke")
 		w.becomes(id, want)
@@ -125,10 +125,10 @@ func TestForkWithoutWait(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.newAnt("ant1", 4, nil)
-	loose := func(f *jobspec.Fork) { f.Wait = false }
-	join := jobspec.Task{Name: "join", Method: jobspec.MethodAwaitForkedJob, AwaitForkedTasks: []string{"a", "b"}}
+	loose := func(f *plan.Fork) { f.Wait = false }
+	join := plan.Task{Name: "join", Method: plan.MethodAwaitForkedJob, AwaitForkedTasks: []string{"a", "b"}}
 	a, b := fork("a", loose, "b"), fork("b", loose, "join")
-	id := w.admit(plan(a, b, join))
+	id := w.admit(planOf(a, b, join))
 	keyA, childA := w.submitted(id, "a")
 	keyB, childB := w.submitted(id, "b")
 	w.taskBecomes(id, "b", executionv1.Task_COMPLETED)
@@ -148,9 +148,9 @@ func TestARefusedChildFailsItsTask(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.children.refuse["nothing"] = "JOB_TYPE_NOT_FOUND"
-	refused := fork("a", func(f *jobspec.Fork) { f.JobType = "nothing" })
+	refused := fork("a", func(f *plan.Fork) { f.JobType = "nothing" })
 	refused.Retry = 5
-	id := w.admit(plan(refused))
+	id := w.admit(planOf(refused))
 	e := w.becomes(id, executionv1.Execution_FAILED)
 	task := w.tasks(id)["a"]
 	if task.GetFailureClass() != "rejected" || !strings.Contains(task.GetMessage(), "JOB_TYPE_NOT_FOUND") || e.GetErrorCode() == "" {
@@ -163,7 +163,7 @@ func TestOneChildWhateverGetsLost(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.children.away, w.children.lose = 2, 2
-	id := w.admit(plan(fork("a", nil)))
+	id := w.admit(planOf(fork("a", nil)))
 	key, child := w.submitted(id, "a")
 	w.waiting(id, "a")
 	if w.children.count() != 1 {
@@ -187,7 +187,7 @@ func TestAReplicaGoesOnWithWhatAnotherLeft(t *testing.T) {
 	w.children.mu.Lock()
 	w.children.away = 1 << 30
 	w.children.mu.Unlock()
-	id := w.admit(plan(fork("a", nil)))
+	id := w.admit(planOf(fork("a", nil)))
 	w.taskBecomes(id, "a", executionv1.Task_WAITING)
 	// It was submitted, and the answer died with the replica: the row says so only by its lease.
 	w.children.mu.Lock()
@@ -215,7 +215,7 @@ func TestAReplicaGoesOnWithWhatAnotherLeft(t *testing.T) {
 func TestTheEndOfAChildIsAskedFor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	id := w.admit(plan(fork("a", nil)))
+	id := w.admit(planOf(fork("a", nil)))
 	key, child := w.submitted(id, "a")
 	w.waiting(id, "a")
 	w.children.mu.Lock()
@@ -236,10 +236,10 @@ func TestCancelReachesTheChildren(t *testing.T) {
 		}
 		return &antv1.Result{Outcome: antv1.Result_SUCCEEDED}
 	})
-	loose := func(cascade bool) func(*jobspec.Fork) {
-		return func(f *jobspec.Fork) { f.Wait, f.CascadeCancel = false, cascade }
+	loose := func(cascade bool) func(*plan.Fork) {
+		return func(f *plan.Fork) { f.Wait, f.CascadeCancel = false, cascade }
 	}
-	id := w.admit(plan(fork("waited", nil), fork("cascading", loose(true)), fork("free", loose(false)), task("long")))
+	id := w.admit(planOf(fork("waited", nil), fork("cascading", loose(true)), fork("free", loose(false)), task("long")))
 	waited, _ := w.submitted(id, "waited")
 	cascading, _ := w.submitted(id, "cascading")
 	free, _ := w.submitted(id, "free")
@@ -257,7 +257,7 @@ func TestCancelReachesTheChildren(t *testing.T) {
 func TestABadMessageAboutChildrenIsSetAside(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	id := w.admit(plan(fork("a", nil)))
+	id := w.admit(planOf(fork("a", nil)))
 	key, child := w.submitted(id, "a")
 	if _, err := w.js.Publish(t.Context(), "formicary.event.job.child", []byte("\xff\xff")); err != nil {
 		t.Fatal(err)

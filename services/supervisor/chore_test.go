@@ -62,7 +62,7 @@ func TestLogsExpire(t *testing.T) {
 		}
 		return r
 	})
-	w.becomes(w.admit(plan(task("old", "new"), task("new"))), executionv1.Execution_COMPLETED)
+	w.becomes(w.admit(planOf(task("old", "new"), task("new"))), executionv1.Execution_COMPLETED)
 	if _, err := w.pool.Exec(t.Context(), `UPDATE attempt SET ended_at = ended_at - interval '8 days' WHERE log_key = 'logs/old'`); err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/libs/testkit"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
@@ -28,7 +29,7 @@ func (w *world) admitText(text string, change ...func(*jobv1.Launch)) string {
 	return id
 }
 
-func (w *world) planOf(text string) *jobspec.Plan {
+func (w *world) planOf(text string) *plan.Plan {
 	w.t.Helper()
 	def, _, err := jobspec.Parse("job.yaml", []byte(text))
 	if err != nil {
@@ -125,7 +126,7 @@ func TestFanOut(t *testing.T) {
 	if got := worked[4].GetSpec().GetScript()[0]; got != "echo 4 images" {
 		t.Errorf("after the fan-out: %q", got)
 	}
-	var results []jobspec.ItemResult
+	var results []plan.ItemResult
 	text, _ := w.tasks(id)["resize"].GetOutputs().AsMap()["resize_results"].(string)
 	if err := json.Unmarshal([]byte(text), &results); err != nil || len(results) != 4 || results[3].Outputs["n"] != "3" || results[3].Status != "COMPLETED" {
 		t.Errorf("results %s: %v", text, err)
@@ -247,7 +248,7 @@ func TestRunsThatLackTheirDefinitionDoNotStopOthers(t *testing.T) {
 	w.jobs.mu.Lock()
 	w.jobs.gone = errs.Unavailable("AWAY", "away")
 	w.jobs.mu.Unlock()
-	other := w.admit(plan(task("other")))
+	other := w.admit(planOf(task("other")))
 	uid := a.live("other")
 	a.end(find, &antv1.Result{Outcome: antv1.Result_SUCCEEDED, Outputs: map[string]string{"hosts": `["a"]`, "count": "1"}})
 	a.end(uid, &antv1.Result{Outcome: antv1.Result_SUCCEEDED})
@@ -268,7 +269,7 @@ func TestARecordThatCannotBeReadFailsItsRunAlone(t *testing.T) {
 	w := newWorld(t)
 	ids := make([]string, 3)
 	for i := range ids {
-		ids[i] = w.admit(plan(task("a", "b"), task("b")))
+		ids[i] = w.admit(planOf(task("a", "b"), task("b")))
 		w.becomes(ids[i], executionv1.Execution_READY)
 	}
 	_, err := w.pool.Exec(t.Context(), `UPDATE task SET spec = '[]' FROM execution e WHERE e.id = execution_id AND idx = 0 AND request_id = $1`, ids[1])
@@ -294,7 +295,7 @@ func TestLaunchCarriesRulesAndRetries(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.newAnt("ant1", 8, func(*antv1.Work) *antv1.Result { return failed(3) })
-	p := plan(task("a"))
+	p := planOf(task("a"))
 	p.Retry = 1
 	for retries, again := range map[int32]bool{0: true, 1: false} {
 		id := w.jobs.add(p, func(l *jobv1.Launch) {
@@ -317,7 +318,7 @@ func TestRestartFromATask(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	a := w.newAnt("ant1", 8, nil)
-	p := plan(task("a", "b"), task("b", "c"), task("c"))
+	p := planOf(task("a", "b"), task("b", "c"), task("c"))
 	id := w.jobs.add(p)
 	w.admitRun(id, 1)
 	w.becomes(id, executionv1.Execution_COMPLETED)

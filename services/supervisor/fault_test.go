@@ -12,7 +12,7 @@ import (
 
 	"github.com/formicary/formicary/libs/bus"
 	"github.com/formicary/formicary/libs/errs"
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/testkit"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
@@ -54,7 +54,7 @@ func TestLateAndRepeatedResultsChangeNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	a := w.newAnt("ant1", 4, func(*antv1.Work) *antv1.Result { return nil })
-	id := w.admit(plan(task("a", "b"), task("b")))
+	id := w.admit(planOf(task("a", "b"), task("b")))
 	first := a.live("a")
 	w.expire(first)
 	testkit.Eventually(t, 10*time.Second, "another attempt runs", func() bool {
@@ -66,7 +66,7 @@ func TestLateAndRepeatedResultsChangeNothing(t *testing.T) {
 	stranger.Uid, stranger.AntId, stranger.Session = second, "ant2", a.session
 	w.publish("formicary.result.0", stranger) // of an ant that does not have it
 	w.publish("formicary.result.0", &antv1.Result{Uid: uuid.NewString(), AntId: a.id, Session: uuid.NewString(), Outcome: antv1.Result_SUCCEEDED})
-	other := w.admit(plan(task("z")))
+	other := w.admit(planOf(task("z")))
 	a.end(a.live("z"), success())
 	w.becomes(other, executionv1.Execution_COMPLETED) // results are handled in order
 	if got := w.tasks(id)["a"].GetState(); got != executionv1.Task_RUNNING {
@@ -93,7 +93,7 @@ func TestBadMessagesAreQuarantined(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w.becomes(w.admit(plan(task("a"))), executionv1.Execution_COMPLETED)
+	w.becomes(w.admit(planOf(task("a"))), executionv1.Execution_COMPLETED)
 	testkit.Eventually(t, 20*time.Second, "all are kept", func() bool {
 		var n int
 		return w.pool.QueryRow(t.Context(), `SELECT count(*) FROM quarantine`).Scan(&n) == nil && n == 3
@@ -105,10 +105,10 @@ func TestUnlaunchableRunEndsAndHoldsUpNobody(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.newAnt("ant1", 1, nil)
-	bad := w.jobs.add(plan(task("a")), func(l *jobv1.Launch) { l.Vars = []byte("{") }) // PostgreSQL refuses it, and its batch
+	bad := w.jobs.add(planOf(task("a")), func(l *jobv1.Launch) { l.Vars = []byte("{") }) // PostgreSQL refuses it, and its batch
 	w.admitRun(bad, 1)
 	for range 3 {
-		w.becomes(w.admit(plan(task("a"))), executionv1.Execution_COMPLETED)
+		w.becomes(w.admit(planOf(task("a"))), executionv1.Execution_COMPLETED)
 	}
 	if e := w.becomes(bad, executionv1.Execution_FAILED); e.GetErrorCode() != "ERR_JOB_LAUNCH" {
 		t.Errorf("error %s: %s", e.GetErrorCode(), e.GetErrorMessage())
@@ -120,13 +120,13 @@ func TestLostAttemptsAreReplacedWithinTheirBudget(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	a := w.newAnt("ant1", 4, func(*antv1.Work) *antv1.Result { return nil })
-	only := w.admit(plan(jobspec.Task{Name: "once", AtMostOnce: true}))
+	only := w.admit(planOf(plan.Task{Name: "once", AtMostOnce: true}))
 	w.expire(a.live("once"))
 	w.becomes(only, executionv1.Execution_FAILED)
 	if got := w.tasks(only)["once"]; len(got.GetAttempts()) != 1 || got.GetFailureClass() != "infra" {
 		t.Errorf("at_most_once: %v", got)
 	}
-	id := w.admit(plan(task("a")))
+	id := w.admit(planOf(task("a")))
 	for n := range 4 {
 		testkit.Eventually(t, 10*time.Second, "the next attempt runs", func() bool {
 			s := w.attemptStates(id, "a")
@@ -151,7 +151,7 @@ func TestRestartedAntAdoptsWhatItHas(t *testing.T) {
 		}
 		return nil
 	})
-	id := w.admit(plan(task("alive"), task("spooled"), task("gone")))
+	id := w.admit(planOf(task("alive"), task("spooled"), task("gone")))
 	alive, spooled, gone := a.live("alive"), a.live("spooled"), a.live("gone")
 	a.sync(true)
 	old := a.session
@@ -196,7 +196,7 @@ func TestAnEndedAttemptDoesNotTimeOut(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	a := w.newAnt("ant1", 8, func(*antv1.Work) *antv1.Result { return nil })
-	id := w.admit(plan(task("a")))
+	id := w.admit(planOf(task("a")))
 	uid := a.live("a")
 	if _, err := w.pool.Exec(t.Context(), `UPDATE attempt SET timeout_at = now() + interval '1 hour' WHERE uid = $1`, uid); err != nil {
 		t.Fatal(err)
@@ -231,7 +231,7 @@ func TestAClaimWithoutAnAnswerIsNotLost(t *testing.T) {
 	a := w.newAnt("ant1", 8, nil)
 	late := task("a")
 	late.Late = true
-	id := w.admit(plan(late))
+	id := w.admit(planOf(late))
 	missed := func(want int) func() bool {
 		return func() bool {
 			var n int
@@ -265,7 +265,7 @@ func TestATaskWithoutItsDefinitionFails(t *testing.T) {
 	w.newAnt("ant1", 8, nil)
 	late := task("a")
 	late.Late = true
-	id := w.admit(plan(late))
+	id := w.admit(planOf(late))
 	w.becomes(id, executionv1.Execution_FAILED)
 	if got := w.tasks(id)["a"]; got.GetFailureClass() != "rejected" {
 		t.Errorf("task %v", got)
@@ -282,7 +282,7 @@ func TestUnlistedAttemptIsLostAfterTwoSyncs(t *testing.T) {
 		}
 		return nil
 	})
-	id := w.admit(plan(task("a")))
+	id := w.admit(planOf(task("a")))
 	uid := a.live("a")
 	a.sync(false)
 	if _, err := w.pool.Exec(t.Context(), `UPDATE attempt SET started_at = started_at - interval '5 seconds' WHERE uid = $1`, uid); err != nil {
@@ -319,7 +319,7 @@ func TestAnAntThatWasForgottenSyncsAgain(t *testing.T) {
 	w := newWorld(t)
 	a := w.newAnt("ant1", 1, func(*antv1.Work) *antv1.Result { return nil })
 	a.generation = 9
-	id := w.admit(plan(task("a")))
+	id := w.admit(planOf(task("a")))
 	a.live("a")
 	a.sync(true)
 	for range 2 {
@@ -354,7 +354,7 @@ func TestStaleSessionsGetNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	a := w.newAnt("ant1", 1, func(*antv1.Work) *antv1.Result { return nil })
-	id := w.admit(plan(task("a/b c")))
+	id := w.admit(planOf(task("a/b c")))
 	uid := a.live("a/b c")
 	claim := func(ant, session string) *antv1.Work {
 		res, err := w.attempts.Claim(t.Context(), &antv1.ClaimRequest{AntId: ant, Session: session, Uids: []string{uid}})
@@ -404,7 +404,7 @@ func TestBusWiped(t *testing.T) {
 	w.slots.set("ant1", uuid.NewString(), 20)
 	var ids []string
 	for range 20 {
-		ids = append(ids, w.admit(plan(task("a", "b"), task("b"))))
+		ids = append(ids, w.admit(planOf(task("a", "b"), task("b"))))
 	}
 	for _, id := range ids {
 		w.becomes(id, executionv1.Execution_EXECUTING) // rung for, and nobody has come
@@ -433,7 +433,7 @@ func TestUnclaimedAttemptIsReplaced(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.slots.set("deaf", uuid.NewString(), 1)
-	id := w.admit(plan(task("a")))
+	id := w.admit(planOf(task("a")))
 	uid := w.taskBecomes(id, "a", executionv1.Task_DISPATCHED).GetAttempts()[0].GetUid()
 	w.slots.set("deaf", uuid.NewString(), 0)
 	w.newAnt("ant1", 1, nil)
@@ -459,7 +459,7 @@ func TestLateReservationIsNotUsed(t *testing.T) {
 	w.slots.mu.Lock()
 	w.slots.late = true
 	w.slots.mu.Unlock()
-	id := w.admit(plan(task("a")))
+	id := w.admit(planOf(task("a")))
 	testkit.Eventually(t, 10*time.Second, "it was tried", func() bool {
 		w.slots.mu.Lock()
 		defer w.slots.mu.Unlock()
@@ -493,11 +493,11 @@ func TestReplicasShareTheWork(t *testing.T) {
 	}
 	var ids []string
 	for range 60 {
-		ids = append(ids, w.admit(plan(
-			jobspec.Task{Name: "a", Retry: 5, Routes: []jobspec.Route{{Key: "COMPLETED", Targets: []string{"b", "c"}}}},
-			jobspec.Task{Name: "b", Retry: 5, Routes: []jobspec.Route{{Key: "COMPLETED", Targets: []string{"d"}}}},
-			jobspec.Task{Name: "c", AllowFailure: true, Routes: []jobspec.Route{{Key: "COMPLETED", Targets: []string{"d"}}}},
-			jobspec.Task{Name: "d", Retry: 5}, jobspec.Task{Name: "clean", AlwaysRun: true, AllowFailure: true})))
+		ids = append(ids, w.admit(planOf(
+			plan.Task{Name: "a", Retry: 5, Routes: []plan.Route{{Key: "COMPLETED", Targets: []string{"b", "c"}}}},
+			plan.Task{Name: "b", Retry: 5, Routes: []plan.Route{{Key: "COMPLETED", Targets: []string{"d"}}}},
+			plan.Task{Name: "c", AllowFailure: true, Routes: []plan.Route{{Key: "COMPLETED", Targets: []string{"d"}}}},
+			plan.Task{Name: "d", Retry: 5}, plan.Task{Name: "clean", AlwaysRun: true, AllowFailure: true})))
 	}
 	for i, id := range ids {
 		if i%10 == 9 {
@@ -522,11 +522,11 @@ func TestLargeJob(t *testing.T) {
 	w := newWorld(t)
 	const n = 1500 // several batches of everything
 	w.newAnt("ant1", 100, nil)
-	tasks := make([]jobspec.Task, n)
+	tasks := make([]plan.Task, n)
 	for i := range tasks {
 		tasks[i] = task(fmt.Sprintf("task%d", i), "join")
 	}
-	id := w.jobs.add(plan(append(tasks, task("join"))...))
+	id := w.jobs.add(planOf(append(tasks, task("join"))...))
 	began := time.Now()
 	w.admitRun(id, 1)
 	testkit.Eventually(t, 30*time.Second, "the launch", func() bool { return w.execution(id) != nil })
@@ -543,7 +543,7 @@ func BenchmarkJobs(b *testing.B) {
 		b.Run(fmt.Sprintf("in_flight=%d", width), func(b *testing.B) {
 			w := newWorld(b)
 			w.newAnt("ant1", 2*width, nil)
-			p := plan(task("a"))
+			p := planOf(task("a"))
 			warm := w.admit(p)
 			w.becomes(warm, executionv1.Execution_COMPLETED)
 			done := make(chan string, 10*width)
@@ -570,14 +570,14 @@ func BenchmarkChain(b *testing.B) {
 	sub := w.onEnd(func(id string) { done <- id })
 	defer sub()
 	const hops = 50
-	tasks := make([]jobspec.Task, hops)
+	tasks := make([]plan.Task, hops)
 	for i := range tasks {
 		tasks[i] = task(fmt.Sprintf("t%d", i))
 		if i < hops-1 {
 			tasks[i] = task(fmt.Sprintf("t%d", i), fmt.Sprintf("t%d", i+1))
 		}
 	}
-	p := plan(tasks...)
+	p := planOf(tasks...)
 	b.ResetTimer()
 	for range b.N {
 		w.admit(p)

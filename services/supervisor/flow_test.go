@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/libs/testkit"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
@@ -25,42 +25,42 @@ func failed(code int32) *antv1.Result {
 func TestOutcomes(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
-		plan  *jobspec.Plan
+		plan  *plan.Plan
 		fail  map[string]int // how many attempts of a task fail; -1 all
 		state executionv1.Execution_State
 		code  string
 		ran   []string // sorted
 		tasks map[string]string
 	}{
-		"one": {plan: plan(task("a")), state: executionv1.Execution_COMPLETED, ran: []string{"a"}},
+		"one": {plan: planOf(task("a")), state: executionv1.Execution_COMPLETED, ran: []string{"a"}},
 		"diamond": {
-			plan:  plan(task("a", "b", "c"), task("b", "d"), task("c", "d"), task("d")),
+			plan:  planOf(task("a", "b", "c"), task("b", "d"), task("c", "d"), task("d")),
 			state: executionv1.Execution_COMPLETED, ran: []string{"a", "b", "c", "d"},
 		},
 		"dependencies": {
-			plan:  plan(task("a"), task("b"), jobspec.Task{Name: "c", DependsOn: []string{"a", "b"}}),
+			plan:  planOf(task("a"), task("b"), plan.Task{Name: "c", DependsOn: []string{"a", "b"}}),
 			state: executionv1.Execution_COMPLETED, ran: []string{"a", "b", "c"},
 		},
 		"failure skips what follows": {
-			plan: plan(task("a", "b"), task("b", "c"), task("c")), fail: map[string]int{"a": -1},
+			plan: planOf(task("a", "b"), task("b", "c"), task("c")), fail: map[string]int{"a": -1},
 			state: executionv1.Execution_FAILED, code: "ERR_TASK_EXECUTE", ran: []string{"a"},
 			tasks: map[string]string{"a": "FAILED", "b": "SKIPPED", "c": "SKIPPED"},
 		},
 		"retry then success": {
-			plan: plan(jobspec.Task{Name: "a", Retry: 2}), fail: map[string]int{"a": 2},
+			plan: planOf(plan.Task{Name: "a", Retry: 2}), fail: map[string]int{"a": 2},
 			state: executionv1.Execution_COMPLETED, ran: []string{"a", "a", "a"},
 		},
 		"allow_failure": {
-			plan:  plan(jobspec.Task{Name: "a", AllowFailure: true, Routes: []jobspec.Route{{Key: "COMPLETED", Targets: []string{"b"}}}}, task("b")),
+			plan:  planOf(plan.Task{Name: "a", AllowFailure: true, Routes: []plan.Route{{Key: "COMPLETED", Targets: []string{"b"}}}}, task("b")),
 			fail:  map[string]int{"a": -1},
 			state: executionv1.Execution_COMPLETED, ran: []string{"a", "b"}, tasks: map[string]string{"a": "FAILED"},
 		},
 		"always_run after failure": {
-			plan: plan(task("a", "b"), task("b"), jobspec.Task{Name: "clean", AlwaysRun: true}), fail: map[string]int{"a": -1},
+			plan: planOf(task("a", "b"), task("b"), plan.Task{Name: "clean", AlwaysRun: true}), fail: map[string]int{"a": -1},
 			state: executionv1.Execution_FAILED, ran: []string{"a", "clean"}, tasks: map[string]string{"clean": "COMPLETED"},
 		},
 		"branch by exit code": {
-			plan: plan(jobspec.Task{Name: "a", Routes: []jobspec.Route{
+			plan: planOf(plan.Task{Name: "a", Routes: []plan.Route{
 				{Key: "3", Targets: []string{"three"}}, {Key: "COMPLETED", Targets: []string{"ok"}},
 			}}, task("three"), task("ok")),
 			fail:  map[string]int{"a": -1},
@@ -117,7 +117,7 @@ func TestRunsThatEndAtLaunch(t *testing.T) {
 		"cancelled":          {func(l *jobv1.Launch) { l.Cancelled = true }, executionv1.Execution_CANCELLED, "ERR_JOB_CANCELLED"},
 	}
 	for name, tt := range tests {
-		id := w.jobs.add(plan(task("a")), tt.change)
+		id := w.jobs.add(planOf(task("a")), tt.change)
 		w.admitRun(id, 1)
 		e := w.becomes(id, tt.state)
 		if e.GetErrorCode() != tt.code {
@@ -131,13 +131,13 @@ func TestLaunchTwiceIsOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	a := w.newAnt("ant1", 4, nil)
-	id := w.jobs.add(plan(task("a", "b"), task("b")))
+	id := w.jobs.add(planOf(task("a", "b"), task("b")))
 	for range 3 {
 		w.admitRun(id, 1)
 	}
 	w.becomes(id, executionv1.Execution_COMPLETED)
 	w.admitRun(id, 1)
-	other := w.admit(plan(task("z")))
+	other := w.admit(planOf(task("z")))
 	w.becomes(other, executionv1.Execution_COMPLETED)
 	w.settled()
 	if got := a.ran(); len(got) != 3 {
@@ -149,11 +149,11 @@ func TestCancelBeforeLaunch(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	a := w.newAnt("ant1", 4, nil)
-	id := w.jobs.add(plan(task("a")))
+	id := w.jobs.add(planOf(task("a")))
 	w.control(id, jobv1.RequestControl_CANCEL)
 	w.becomes(id, executionv1.Execution_CANCELLED)
 	w.admitRun(id, 1)
-	w.becomes(w.admit(plan(task("z"))), executionv1.Execution_COMPLETED)
+	w.becomes(w.admit(planOf(task("z"))), executionv1.Execution_COMPLETED)
 	if e := w.execution(id); e.GetState() != executionv1.Execution_CANCELLED {
 		t.Errorf("the launch went on: %s", e.GetState())
 	}
@@ -176,7 +176,7 @@ func TestCancelStopsWhatRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id := w.admit(plan(task("a", "b"), task("b"), jobspec.Task{Name: "clean", AlwaysRun: true}))
+	id := w.admit(planOf(task("a", "b"), task("b"), plan.Task{Name: "clean", AlwaysRun: true}))
 	uid := a.live("a")
 	w.control(id, jobv1.RequestControl_CANCEL)
 	if _, err := stops.NextMsg(5 * time.Second); err != nil {
@@ -201,7 +201,7 @@ func TestCancelBeforeClaimDiesAtTheClaim(t *testing.T) {
 	w := newWorld(t)
 	session := uuid.NewString()
 	w.slots.set("ant1", session, 1)
-	id := w.admit(plan(task("a")))
+	id := w.admit(planOf(task("a")))
 	uid := w.taskBecomes(id, "a", executionv1.Task_DISPATCHED).GetAttempts()[0].GetUid()
 	w.control(id, jobv1.RequestControl_CANCEL)
 	w.becomes(id, executionv1.Execution_CANCELLED)
@@ -224,7 +224,7 @@ func TestPauseAndResume(t *testing.T) {
 		}
 		return &antv1.Result{Outcome: antv1.Result_SUCCEEDED}
 	})
-	id := w.admit(plan(task("a", "b"), task("b")))
+	id := w.admit(planOf(task("a", "b"), task("b")))
 	uid := a.live("a")
 	w.control(id, jobv1.RequestControl_PAUSE)
 	testkit.Eventually(t, 20*time.Second, "the pause is noted", func() bool {
@@ -259,7 +259,7 @@ func TestRestartKeepsWhatCompleted(t *testing.T) {
 		}
 		return &antv1.Result{Outcome: antv1.Result_SUCCEEDED, Outputs: map[string]string{"from_" + work.GetTask(): "x"}}
 	})
-	p := plan(task("a", "b"), task("b", "c"), task("c"))
+	p := planOf(task("a", "b"), task("b", "c"), task("c"))
 	id := w.admit(p)
 	w.becomes(id, executionv1.Execution_FAILED)
 	w.jobs.mu.Lock()
@@ -285,7 +285,7 @@ func TestOutputsReachLaterTasks(t *testing.T) {
 	a := w.newAnt("ant1", 2, func(work *antv1.Work) *antv1.Result {
 		return &antv1.Result{Outcome: antv1.Result_SUCCEEDED, Outputs: map[string]string{"v_" + work.GetTask(): "of " + work.GetTask()}, Body: "bo\x00dy"}
 	})
-	p := plan(task("a", "b"), task("b"))
+	p := planOf(task("a", "b"), task("b"))
 	p.Vars = value.Vars{"Region": "north", "N": 3}
 	id := w.admit(p)
 	w.becomes(id, executionv1.Execution_COMPLETED)
@@ -305,7 +305,7 @@ func TestTimeouts(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		a := w.newAnt("ant1", 2, func(*antv1.Work) *antv1.Result { return nil })
-		p := plan(task("a", "b"), task("b"))
+		p := planOf(task("a", "b"), task("b"))
 		p.Timeout = 200 * time.Millisecond
 		id := w.admit(p)
 		uid := a.live("a")
@@ -320,11 +320,11 @@ func TestTimeouts(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		w.newAnt("ant1", 0, nil)
-		id := w.admit(plan(jobspec.Task{Name: "a", PendingTimeout: 3 * time.Second}))
+		id := w.admit(planOf(plan.Task{Name: "a", PendingTimeout: 3 * time.Second}))
 		if e := w.becomes(id, executionv1.Execution_FAILED); e.GetErrorCode() != "ERR_TASK_TIMED_OUT" || !strings.Contains(e.GetErrorMessage(), "within 3s: ") {
 			t.Errorf("error %s: %s", e.GetErrorCode(), e.GetErrorMessage())
 		}
-		p := plan(task("a"))
+		p := planOf(task("a"))
 		p.PendingTimeout = 3 * time.Second
 		id = w.admit(p)
 		e := w.becomes(id, executionv1.Execution_FAILED)
@@ -337,7 +337,7 @@ func TestTimeouts(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		a := w.newAnt("ant1", 1, func(*antv1.Work) *antv1.Result { return nil })
-		id := w.admit(plan(task("a")))
+		id := w.admit(planOf(task("a")))
 		uid := a.live("a")
 		if _, err := w.pool.Exec(t.Context(), `UPDATE attempt SET timeout_at = now() WHERE uid = $1`, uid); err != nil {
 			t.Fatal(err)
@@ -352,7 +352,7 @@ func TestTimeouts(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		w.newAnt("ant1", 1, func(*antv1.Work) *antv1.Result { return failed(1) })
-		id := w.admit(plan(jobspec.Task{Name: "a", Retry: 1, Backoff: jobspec.Backoff{Delay: 300 * time.Millisecond}}))
+		id := w.admit(planOf(plan.Task{Name: "a", Retry: 1, Backoff: plan.Backoff{Delay: 300 * time.Millisecond}}))
 		got := w.taskBecomes(id, "a", executionv1.Task_WAITING)
 		if got.GetWaitGate() != "schedule" || !strings.Contains(got.GetWaitReason(), "attempt 1 failed and is tried again") {
 			t.Errorf("waits at %s: %s", got.GetWaitGate(), got.GetWaitReason())
@@ -366,7 +366,7 @@ func TestGatesAreExplained(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	a := w.newAnt("ant1", 1, func(*antv1.Work) *antv1.Result { return nil })
-	id := w.admit(plan(task("a", "c"), task("b"), task("c"), jobspec.Task{Name: "x", Method: "HTTP_GET"}, jobspec.Task{Name: "last", AlwaysRun: true}))
+	id := w.admit(planOf(task("a", "c"), task("b"), task("c"), plan.Task{Name: "x", Method: "HTTP_GET"}, plan.Task{Name: "last", AlwaysRun: true}))
 	uid := a.live("a")
 	testkit.Eventually(t, 20*time.Second, "the reasons are stored", func() bool {
 		tasks := w.tasks(id)
@@ -395,11 +395,11 @@ func TestGatesAreExplained(t *testing.T) {
 func TestTasksArePaged(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	var tasks []jobspec.Task
+	var tasks []plan.Task
 	for i := range 25 {
 		tasks = append(tasks, task(fmt.Sprintf("t%d", i)))
 	}
-	id := w.admit(plan(tasks...))
+	id := w.admit(planOf(tasks...))
 	w.becomes(id, executionv1.Execution_READY)
 	var names []string
 	token := ""

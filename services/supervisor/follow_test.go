@@ -11,7 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/formicary/formicary/libs/errs"
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/testkit"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
@@ -51,7 +51,7 @@ func TestFollowGoesOnWithTheNextAttempt(t *testing.T) {
 	t.Cleanup(s3.Close)
 	w := newWorldWith(t, strings.TrimPrefix(s3.URL, "http://"))
 	a := w.newAnt("ant1", 1, func(*antv1.Work) *antv1.Result { return nil })
-	id := w.admit(plan(jobspec.Task{Name: "a", Retry: 1, Backoff: jobspec.Backoff{Delay: 200 * time.Millisecond}}))
+	id := w.admit(planOf(plan.Task{Name: "a", Retry: 1, Backoff: plan.Backoff{Delay: 200 * time.Millisecond}}))
 	first := a.live("a")
 	whole := make(chan []*executionv1.WatchTaskLogResponse, 1)
 	go func() {
@@ -133,7 +133,7 @@ func TestLogIsFollowedBeforeTheLaunch(t *testing.T) {
 		return done
 	}
 	a := w.newAnt("ant1", 1, func(*antv1.Work) *antv1.Result { return nil })
-	id := w.jobs.add(plan(task("a")))
+	id := w.jobs.add(planOf(task("a")))
 	w.requests.set(id, jobv1.JobRequest_PENDING)
 	for name, req := range map[string]*executionv1.WatchTaskLogRequest{
 		"EXECUTION_NOT_FOUND": {RequestId: id, Task: "a"},

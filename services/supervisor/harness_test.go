@@ -23,7 +23,7 @@ import (
 	"github.com/formicary/formicary/libs/audit"
 	"github.com/formicary/formicary/libs/bus"
 	"github.com/formicary/formicary/libs/errs"
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/rpc"
 	"github.com/formicary/formicary/libs/testkit"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
@@ -166,7 +166,7 @@ func (w *world) publish(subject string, m proto.Message) {
 }
 
 // admit makes a request of the plan and admits it.
-func (w *world) admit(p *jobspec.Plan) string {
+func (w *world) admit(p *plan.Plan) string {
 	id := w.jobs.add(p)
 	w.admitRun(id, 1)
 	return id
@@ -272,7 +272,7 @@ func (j *jobManager) fault(id string, f func(ctx context.Context, patient bool) 
 	j.faults[id] = f
 }
 
-func (j *jobManager) add(p *jobspec.Plan, change ...func(*jobv1.Launch)) string {
+func (j *jobManager) add(p *plan.Plan, change ...func(*jobv1.Launch)) string {
 	raw, err := json.Marshal(p)
 	if err != nil {
 		panic(err)

@@ -27,7 +27,7 @@ func TestSlowLaunchesHoldUpNobody(t *testing.T) {
 	w.newAnt("ant1", 1, nil)
 	var alone atomic.Int64
 	for range 40 {
-		id := w.jobs.add(plan(task("a")))
+		id := w.jobs.add(planOf(task("a")))
 		w.jobs.fault(id, func(ctx context.Context, patient bool) (*jobv1.LaunchFault, error) {
 			if patient {
 				alone.Add(1)
@@ -38,9 +38,9 @@ func TestSlowLaunchesHoldUpNobody(t *testing.T) {
 		})
 		w.admitRun(id, 1)
 	}
-	w.becomes(w.admit(plan(task("a"))), executionv1.Execution_COMPLETED)
+	w.becomes(w.admit(planOf(task("a"))), executionv1.Execution_COMPLETED)
 	testkit.Eventually(t, waitTime, "slow ones are asked for alone", func() bool { return alone.Load() > 0 })
-	w.becomes(w.admit(plan(task("a"))), executionv1.Execution_COMPLETED) // also while they are asked for
+	w.becomes(w.admit(planOf(task("a"))), executionv1.Execution_COMPLETED) // also while they are asked for
 	if n := alone.Load(); n > 2 {
 		t.Errorf("%d slow ones are asked for at once", n)
 	}
@@ -52,7 +52,7 @@ func TestLaunchesComeAgain(t *testing.T) {
 	w := newWorld(t)
 	w.newAnt("ant1", 1, nil)
 	for _, kind := range []jobv1.LaunchFault_Kind{jobv1.LaunchFault_NOT_REACHED, jobv1.LaunchFault_AWAY, jobv1.LaunchFault_SLOW} {
-		id := w.jobs.add(plan(task("a")))
+		id := w.jobs.add(planOf(task("a")))
 		var calls atomic.Int64
 		enough := int64(8)
 		if kind == jobv1.LaunchFault_AWAY {
@@ -78,7 +78,7 @@ func TestABrokenLaunchFailsItsRun(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.newAnt("ant1", 1, nil)
-	id := w.jobs.add(plan(task("a")))
+	id := w.jobs.add(planOf(task("a")))
 	var alone atomic.Int64
 	w.jobs.fault(id, func(_ context.Context, patient bool) (*jobv1.LaunchFault, error) {
 		if patient {
@@ -87,7 +87,7 @@ func TestABrokenLaunchFailsItsRun(t *testing.T) {
 		return faultOf(jobv1.LaunchFault_BROKEN, "its template takes longer than 10s")
 	})
 	w.admitRun(id, 1)
-	w.becomes(w.admit(plan(task("a"))), executionv1.Execution_COMPLETED)
+	w.becomes(w.admit(planOf(task("a"))), executionv1.Execution_COMPLETED)
 	e := w.becomes(id, executionv1.Execution_FAILED)
 	if e.GetErrorCode() != "ERR_JOB_LAUNCH" || !strings.Contains(e.GetErrorMessage(), "its template takes longer than 10s") {
 		t.Errorf("%v", e)
@@ -103,14 +103,14 @@ func TestALaunchThatBreaksTheCall(t *testing.T) {
 	for _, code := range []codes.Code{codes.Internal, codes.DeadlineExceeded} {
 		w := newWorld(t)
 		w.newAnt("ant1", 1, nil)
-		bad := w.jobs.add(plan(task("a")))
+		bad := w.jobs.add(planOf(task("a")))
 		w.jobs.fault(bad, func(context.Context, bool) (*jobv1.LaunchFault, error) { return nil, status.Error(code, "") })
 		var good []string
 		for i := range 20 {
 			if i == 10 {
 				w.admitRun(bad, 1)
 			}
-			good = append(good, w.admit(plan(task("a"))))
+			good = append(good, w.admit(planOf(task("a"))))
 		}
 		for _, id := range good {
 			w.becomes(id, executionv1.Execution_COMPLETED)

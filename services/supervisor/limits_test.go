@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/testkit"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
@@ -16,17 +16,17 @@ import (
 func TestTimeoutsOfTasksWithoutAnAnt(t *testing.T) {
 	t.Parallel()
 	const short = time.Second
-	loose := func(f *jobspec.Fork) { f.Wait = false }
-	timed := func(x jobspec.Task) jobspec.Task {
+	loose := func(f *plan.Fork) { f.Wait = false }
+	timed := func(x plan.Task) plan.Task {
 		x.Timeout, x.WaitBounded = short, true
 		return x
 	}
-	for name, tasks := range map[string][]jobspec.Task{
+	for name, tasks := range map[string][]plan.Task{
 		"fork":       {timed(fork("x", nil))},
-		"await":      {fork("f", loose, "x"), timed(jobspec.Task{Name: "x", Method: jobspec.MethodAwaitForkedJob, AwaitForkedTasks: []string{"f"}})},
-		"manual":     {timed(jobspec.Task{Name: "x", Method: jobspec.MethodManual})},
+		"await":      {fork("f", loose, "x"), timed(plan.Task{Name: "x", Method: plan.MethodAwaitForkedJob, AwaitForkedTasks: []string{"f"}})},
+		"manual":     {timed(plan.Task{Name: "x", Method: plan.MethodManual})},
 		"fan-out":    nil,
-		"both tries": {func() jobspec.Task { x := timed(fork("x", nil)); x.Retry = 1; return x }()},
+		"both tries": {func() plan.Task { x := timed(fork("x", nil)); x.Retry = 1; return x }()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -35,7 +35,7 @@ func TestTimeoutsOfTasksWithoutAnAnt(t *testing.T) {
 			if tasks == nil {
 				id = w.admitText("job_type: job\ntasks:\n- {task_type: x, method: FORK_JOB, fan_out: {items: [1, 2], fork_job_type: child-job}, timeout: 1s}\n")
 			} else {
-				id = w.admit(plan(tasks...))
+				id = w.admit(planOf(tasks...))
 			}
 			e := w.becomes(id, executionv1.Execution_FAILED)
 			if e.GetErrorCode() != "ERR_TASK_TIMED_OUT" || !strings.Contains(e.GetErrorMessage(), `"x`) {
@@ -69,18 +69,18 @@ func TestExitCodesOfChildren(t *testing.T) {
 		}
 		return &antv1.Result{Outcome: antv1.Result_SUCCEEDED}
 	})
-	routes := []jobspec.Route{{Key: "42", Targets: []string{"after"}}}
+	routes := []plan.Route{{Key: "42", Targets: []string{"after"}}}
 	waits := fork("f", nil)
 	waits.Routes = routes
-	join := jobspec.Task{Name: "join", Method: jobspec.MethodAwaitForkedJob, AwaitForkedTasks: []string{"f"}, Routes: routes}
-	for name, p := range map[string]*jobspec.Plan{
-		"f":    plan(waits, task("after")),
-		"join": plan(fork("f", func(f *jobspec.Fork) { f.Wait = false }, "join"), join, task("after")),
+	join := plan.Task{Name: "join", Method: plan.MethodAwaitForkedJob, AwaitForkedTasks: []string{"f"}, Routes: routes}
+	for name, p := range map[string]*plan.Plan{
+		"f":    planOf(waits, task("after")),
+		"join": planOf(fork("f", func(f *plan.Fork) { f.Wait = false }, "join"), join, task("after")),
 	} {
 		id := w.admit(p)
 		key, child := w.submitted(id, "f")
 		w.waiting(id, name)
-		w.jobs.add(plan(task("compile")), func(l *jobv1.Launch) { l.RequestId = child })
+		w.jobs.add(planOf(task("compile")), func(l *jobv1.Launch) { l.RequestId = child })
 		w.admitRun(child, 1)
 		e := w.becomes(child, executionv1.Execution_FAILED)
 		w.childEnds(key, child, jobv1.JobRequest_FAILED, e.GetErrorCode(), e.GetErrorMessage())

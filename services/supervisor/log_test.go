@@ -87,7 +87,7 @@ func TestLogIsWholeFromLiveToFinal(t *testing.T) {
 	t.Cleanup(s3.Close)
 	w := newWorldWith(t, strings.TrimPrefix(s3.URL, "http://"))
 	a := w.newAnt("ant1", 2, func(*antv1.Work) *antv1.Result { return nil })
-	id := w.admit(plan(task("a"), task("quiet")))
+	id := w.admit(planOf(task("a"), task("quiet")))
 	uid, quiet := a.live("a"), a.live("quiet")
 	w.say(uid, 0, "one\n")
 	w.say(uid, 4, "two\n")
@@ -137,7 +137,7 @@ func TestLogIsWholeFromLiveToFinal(t *testing.T) {
 func TestLogIsFollowedBeforeItBegins(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	id := w.admit(plan(task("a")))
+	id := w.admit(planOf(task("a")))
 	w.becomes(id, executionv1.Execution_READY)
 	done := make(chan string)
 	go func() {
@@ -161,7 +161,7 @@ func TestViewersAreToldAndDoNotAsk(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	a := w.newAnt("ant1", 2, func(*antv1.Work) *antv1.Result { return nil })
-	id := w.admit(plan(task("a")))
+	id := w.admit(planOf(task("a")))
 	uid := a.live("a")
 	const viewers = 40
 	var all sync.WaitGroup

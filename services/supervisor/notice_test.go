@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/formicary/formicary/libs/bus"
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 )
 
@@ -15,8 +15,8 @@ func TestNoticesAreKeptUntilTheyAreStored(t *testing.T) {
 	w := newWorld(t)
 	w.newAnt("ant1", 4, nil)
 	hook := task("build", "ok")
-	hook.Webhook = &jobspec.Webhook{URL: "https://example.com/hook", Headers: map[string]string{"a": "b"}}
-	id := w.admit(plan(hook, manual("ok", &jobspec.Approval{MinApprovals: 1, AllowedUsers: []string{"ann@example.com"}})))
+	hook.Webhook = &plan.Webhook{URL: "https://example.com/hook", Headers: map[string]string{"a": "b"}}
+	id := w.admit(planOf(hook, manual("ok", &plan.Approval{MinApprovals: 1, AllowedUsers: []string{"ann@example.com"}})))
 	w.asked(id, "ok")
 	w.settled()
 	if err := w.js.DeleteStream(t.Context(), bus.Events); err != nil {

@@ -5,13 +5,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 )
 
-// plan makes a plan of tasks; a chain follows the order when next is set.
-func plan(tasks ...jobspec.Task) *jobspec.Plan {
-	p := &jobspec.Plan{JobType: "job", Timeout: time.Hour, CleanupTimeout: time.Minute, PauseTime: time.Minute, Priority: 50}
+// planOf makes a plan of tasks; a chain follows the order when next is set.
+func planOf(tasks ...plan.Task) *plan.Plan {
+	p := &plan.Plan{JobType: "job", Timeout: time.Hour, CleanupTimeout: time.Minute, PauseTime: time.Minute, Priority: 50}
 	for _, t := range tasks {
 		if t.Method == "" {
 			t.Method = "SHELL"
@@ -26,10 +26,10 @@ func plan(tasks ...jobspec.Task) *jobspec.Plan {
 	return p
 }
 
-func task(name string, next ...string) jobspec.Task {
-	t := jobspec.Task{Name: name}
+func task(name string, next ...string) plan.Task {
+	t := plan.Task{Name: name}
 	if len(next) > 0 {
-		t.Routes = []jobspec.Route{{Key: jobspec.OutcomeCompleted, Targets: next}}
+		t.Routes = []plan.Route{{Key: plan.OutcomeCompleted, Targets: next}}
 	}
 	return t
 }
@@ -38,7 +38,7 @@ func TestChainRunsInOrder(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	a := w.newAnt("ant1", 4, nil)
-	id := w.admit(plan(task("a", "b"), task("b", "c"), task("c")))
+	id := w.admit(planOf(task("a", "b"), task("b", "c"), task("c")))
 	e := w.becomes(id, executionv1.Execution_COMPLETED)
 	if e.GetTasksTotal() != 3 || e.GetTasksOpen() != 0 {
 		t.Errorf("counts %d of %d tasks open", e.GetTasksOpen(), e.GetTasksTotal())

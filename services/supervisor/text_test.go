@@ -8,7 +8,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 )
@@ -38,8 +38,8 @@ func TestResultsThatAreNoText(t *testing.T) {
 		}
 	}
 	f := task("a", "")
-	f.Routes = []jobspec.Route{{Key: "3", Targets: []string{"b"}}}
-	id := w.admit(plan(f, task("b")))
+	f.Routes = []plan.Route{{Key: "3", Targets: []string{"b"}}}
+	id := w.admit(planOf(f, task("b")))
 	send("a", antv1.Result_FAILED)
 	w.taskBecomes(id, "a", executionv1.Task_FAILED)
 	send("b", antv1.Result_SUCCEEDED)
@@ -54,7 +54,7 @@ func TestResultsThatAreNoText(t *testing.T) {
 		}
 	}
 	w.becomes(id, executionv1.Execution_COMPLETED)
-	id = w.admit(plan(task("c")))
+	id = w.admit(planOf(task("c")))
 	send("c", antv1.Result_FAILED)
 	if e := w.becomes(id, executionv1.Execution_FAILED); e.GetErrorMessage() != `task "c" failed with code 3: `+good {
 		t.Errorf("%q", e.GetErrorMessage())

@@ -30,6 +30,9 @@ func stories(service string) []story {
 	return []story{
 		{example: "ci-build-test", want: done, tasks: map[string]string{"package": done, "clean": done}},
 		{example: "ci-matrix", want: done, tasks: map[string]string{"report": done}},
+		{example: "ci-changed-services", want: done, tasks: map[string]string{"build": done, "report": done}},
+		{example: "ci-changed-services", params: map[string]any{"changed": []string{}}, want: done, tasks: map[string]string{"build": done, "report": done}},
+		{example: "ci-experimental", want: done, tasks: map[string]string{"test": done, "report": done}},
 		{example: "ci-deploy-approval", want: done, task: "approve", votes: [][2]string{{"alice", "APPROVED"}}, tasks: map[string]string{"deploy": done, "discard": "SKIPPED"}},
 		{example: "ci-deploy-approval", want: "FAILED", code: "ERR_MANUAL_REJECTION", task: "approve", votes: [][2]string{{"alice", "REJECTED"}}, tasks: map[string]string{"deploy": "SKIPPED", "discard": done}},
 		{example: "ci-canary", want: done, tasks: map[string]string{"extend": "SKIPPED", "promote": done, "rollback": "SKIPPED"}},
@@ -63,6 +66,7 @@ func stories(service string) []story {
 		{example: "infra-provision", want: done},
 		{example: "infra-machine", params: map[string]any{"size": "large"}, want: done},
 		{example: "infra-wait-for-service", want: done},
+		{example: "infra-cool-down", want: done, tasks: map[string]string{"cool-down": done, "stop": done}},
 		{example: "infra-maintenance-pause", want: done, tasks: map[string]string{"patch": done}},
 		{example: "infra-rolling-update", want: "FAILED", code: "ERR_TASK_EXECUTE", tasks: map[string]string{"update": "FAILED", "roll-back": done, "announce": "SKIPPED"}},
 		{example: "infra-rolling-update", params: map[string]any{"broken": ""}, want: done, tasks: map[string]string{"announce": done}},

@@ -65,6 +65,7 @@ func fields() []fieldCase {
 		{"task.when", own, ", when: 'false'", "", nil, "a:SKIPPED", "a:COMPLETED"},
 		{"task.except", own, ", except: 'true'", "", fails(1), "a:COMPLETED/0", "a:FAILED/1"},
 		{"task.allow_failure", own, ", allow_failure: true", "", fails(1), "COMPLETED", "FAILED"},
+		{"task.allow_failure", own, ", fan_out: {items: [x, y]}, allow_failure: item == 'x'", ", fan_out: {items: [x, y]}, allow_failure: item == 'y'", map[string][]rehearse.Fake{"a[0]": {{ExitCode: 1}}}, "COMPLETED after 1 in 0s: a:COMPLETED/0 a[0]:FAILED", "FAILED"},
 		{"task.always_run", "job_type: j\ntasks:\n- {task_type: a, " + aTask + "}\n- {task_type: b, " + aTask + ", depends_on: [a]@}\n", ", always_run: true", "", fails(1), "a:FAILED/1 b:COMPLETED", "a:FAILED/1 b:SKIPPED"},
 		{"task.retry", own, ", retry: 1", "", twice, "a:COMPLETED/2", "a:FAILED/1"},
 		{"task.delay_between_retries", own, ", retry: 1, delay_between_retries: 10m", ", retry: 1, delay_between_retries: 1s", twice, "in 10m", "in 0s"},
@@ -91,6 +92,7 @@ func fields() []fieldCase {
 
 		{"task.fan_out", own, ", fan_out: {items: [x, y]}", "", nil, "a:COMPLETED/0 a[0]:COMPLETED/1 a[1]:COMPLETED/1", "a:COMPLETED/1"},
 		{"task.matrix", own, ", matrix: {x: [1, 2]}", "", nil, "a:COMPLETED/0 a[1]:COMPLETED/1 a[2]:COMPLETED/1", "a:COMPLETED/1"},
+		{"task.matrix", "job_type: j\ntasks:\n- {task_type: b, " + aTask + ", on_completed: a}\n- {task_type: a, " + aTask + ", matrix: {x: @, y: [u, v]}}\n", "'{{.l}}'", "[1]", map[string][]rehearse.Fake{"b": {{Outputs: map[string]string{"l": "[2, 3]"}}}}, "a[2,u]:COMPLETED/1 a[2,v]:COMPLETED/1 a[3,u]:COMPLETED/1 a[3,v]:COMPLETED/1 b", "a[1,u]:COMPLETED/1 a[1,v]:COMPLETED/1 b"},
 		{"fan_out.items", own, ", fan_out: {items: [x]}", ", fan_out: {items: [x, y]}", nil, "a:COMPLETED/0 a[0]:COMPLETED/1", "a:COMPLETED/0 a[0]:COMPLETED/1 a[1]"},
 		{"fan_out.source", "job_type: j\njob_variables: {l: [1], m: [1, 2]}\ntasks:\n- {task_type: a, " + aTask + ", fan_out: {source: @}}\n", "l", "m", nil, "a:COMPLETED/0 a[0]:COMPLETED/1", "a:COMPLETED/0 a[0]:COMPLETED/1 a[1]"},
 		{"fan_out.min_success", items, ", min_success: 1", "", map[string][]rehearse.Fake{"a[0]": {{ExitCode: 1}}}, "a:COMPLETED", "a:FAILED"},
@@ -98,6 +100,9 @@ func fields() []fieldCase {
 		{"fan_out.item_var", "job_type: j\ntasks:\n- {task_type: a, " + aTask + ", fan_out: {items: [x]@}, on_completed: b}\n- {task_type: b, " + aTask + ", when: vars.r_0_status == 'COMPLETED'}\n", ", item_var: r", ", item_var: s", nil, "a:COMPLETED/0 a[0]:COMPLETED/1 b:COMPLETED", "a:COMPLETED/0 a[0]:COMPLETED/1 b:SKIPPED"},
 		{"fan_out.fork_job_type", "job_type: j\ntasks:\n- {task_type: a, fan_out: {items: [x], fork_job_type: @}}\n", "k", "l", nil, "forks k", "forks l"},
 
+		{"task.wait", "job_type: j\ntasks:\n- {task_type: a, method: WAIT, wait: @}\n", "20m", "10m", nil, "in 20m", "in 10m"},
+		{"task.wait", "job_type: j\ntasks:\n- {task_type: b, " + aTask + ", on_completed: a}\n- {task_type: a, method: WAIT, wait: '@'}\n", "{{.x}}m", "10m", map[string][]rehearse.Fake{"b": {{Outputs: map[string]string{"x": "30"}}}}, "in 30m", "in 10m"},
+		{"task.wait", "job_type: j\ntasks:\n- {task_type: a, method: WAIT, wait: '@', fan_out: {items: [20, 40], max_parallel: 1}}\n", "{{.item}}m", "10m", nil, "in 1h0m", "in 20m"},
 		{"task.fork_job_type", "job_type: j\ntasks:\n- {task_type: a, method: FORK_JOB, fork_job_type: @}\n", "k", "l", nil, "forks k", "forks l"},
 		{"task.fork_job_version", "job_type: j\ntasks:\n- {task_type: a, method: FORK_JOB, fork_job_type: k, fork_job_version: @}\n", "^1.2", "2", nil, "forks k ^1.2", "forks k 2"},
 		{"task.job_version", "job_type: j\ntasks:\n- {task_type: a, method: FORK_JOB, fork_job_type: k, job_version: @}\n", "^1.2", "2", nil, "forks k ^1.2", "forks k 2"},

@@ -14,6 +14,7 @@ import (
 
 	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
@@ -67,14 +68,14 @@ type Task struct {
 // Bounds of a rehearsal, against sensors whose script never changes its answer.
 const (
 	maxEvents = 200_000
-	maxRuns   = 2 * jobspec.MaxRestarts
+	maxRuns   = 2 * plan.MaxRestarts
 	maxSteps  = 2_000
 )
 
 // player plays one job.
 type player struct {
 	def    *jobspec.Definition
-	plan   *jobspec.Plan
+	plan   *plan.Plan
 	script Script
 	state  *engine.State
 	before *engine.State // the run before
@@ -236,7 +237,7 @@ func (p *player) vote(t *engine.Task) {
 	}
 	outcome := f.Vote
 	if outcome == "" {
-		outcome = jobspec.OutcomeApproved
+		outcome = plan.OutcomeApproved
 	}
 	p.say("%s is %s", t.Name(), outcome)
 	p.state.Voted(t.Idx, t.Round, outcome, "by the script", p.now)
@@ -256,7 +257,7 @@ func (p *player) late(t *engine.Task) {
 // child lets the child of a task be submitted, then end.
 func (p *player) child(t *engine.Task) {
 	switch {
-	case t.Method() == jobspec.MethodAwaitForkedJob:
+	case t.Method() == plan.MethodAwaitForkedJob:
 		p.state.Children(t.Idx, p.children(t), p.now)
 	case t.Fork == nil: // a chore
 		p.state.ChildEnded(t.Idx, t.Round, engine.ChildOutcome{State: string(engine.JobCompleted)}, p.now)
@@ -333,6 +334,9 @@ func (p *player) pass() bool {
 		return false
 	}
 	p.now = later(p.now, *at)
+	if t := p.state.Tasks[idx]; t.Method() == plan.MethodWait {
+		p.say("%s has waited", t.Name())
+	}
 	p.state.Wake(idx, p.now)
 	return true
 }
@@ -359,7 +363,7 @@ func (p *player) settle() error {
 		}
 		for _, g := range need.Results {
 			if s.Results == nil {
-				s.Results = map[int][]jobspec.ItemResult{}
+				s.Results = map[int][]plan.ItemResult{}
 			}
 			s.Results[g] = p.results(s.Tasks[g])
 		}
@@ -381,11 +385,11 @@ func (p *player) settle() error {
 	return nil
 }
 
-func (p *player) results(group *engine.Task) []jobspec.ItemResult {
-	out := make([]jobspec.ItemResult, 0, group.Items.Total)
+func (p *player) results(group *engine.Task) []plan.ItemResult {
+	out := make([]plan.ItemResult, 0, group.Items.Total)
 	for i := range group.Items.Total {
 		t := p.state.Tasks[group.Items.First+i]
-		r := jobspec.ItemResult{Index: i, Status: string(t.State), ExitCode: t.ExitCode, Outputs: t.Outputs}
+		r := plan.ItemResult{Index: i, Status: string(t.State), ExitCode: t.ExitCode, AllowFailure: t.MayFail, Outputs: t.Outputs}
 		if t.State == engine.TaskFailed {
 			r.ErrorCode, r.ErrorMessage = t.ErrorCode, t.Message
 		}
@@ -394,7 +398,7 @@ func (p *player) results(group *engine.Task) []jobspec.ItemResult {
 	return out
 }
 
-func (p *player) decide(t *engine.Task) *jobspec.Decision {
+func (p *player) decide(t *engine.Task) *plan.Decision {
 	facts := condition.Facts{Vars: p.vars(), Tasks: map[string]condition.TaskFact{}}
 	for _, i := range p.order() {
 		if o := p.state.Tasks[i]; o.State.Terminal() && !o.IsItem() {
@@ -403,15 +407,15 @@ func (p *player) decide(t *engine.Task) *jobspec.Decision {
 			}
 		}
 	}
-	var d *jobspec.Decision
+	var d *plan.Decision
 	var err error
 	if t.IsItem() {
-		d, err = p.def.DecideItem(t.Spec.Name, jobspec.Item{Name: t.ItemName, Value: t.ItemValue}, t.Item, facts.Vars, facts)
+		d, err = p.def.DecideItem(t.Spec.Name, plan.Item{Name: t.ItemName, Value: t.ItemValue}, t.Item, facts.Vars, facts)
 	} else {
 		d, err = p.def.Decide(t.Spec.Name, facts.Vars, facts)
 	}
 	if err != nil {
-		return &jobspec.Decision{Fault: err.Error()}
+		return &plan.Decision{Fault: err.Error()}
 	}
 	return d
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/services/supervisor/rehearse"
 )
@@ -143,13 +144,13 @@ func TestPlay(t *testing.T) {
 func TestPlayEndsEvenIfTheJobDoesNot(t *testing.T) {
 	got, err := play(t, "job_type: j\ntasks:\n- {task_type: a, method: SHELL, script: ['true'], on_exit_code: {1: RESTART_JOB}}\n", value.Vars{},
 		map[string][]rehearse.Fake{"a": {{ExitCode: 1}}})
-	if err != nil || got.State != "FAILED" || got.Runs != jobspec.MaxRestarts+1 {
-		t.Errorf("a job that restarts itself: %v %v, want FAILED after %d runs", got, err, jobspec.MaxRestarts+1)
+	if err != nil || got.State != "FAILED" || got.Runs != plan.MaxRestarts+1 {
+		t.Errorf("a job that restarts itself: %v %v, want FAILED after %d runs", got, err, plan.MaxRestarts+1)
 	}
 	got, err = play(t, "job_type: j\ntasks:\n- {task_type: a, method: SHELL, script: ['true'], on_exit_code: {1: PAUSE_JOB}}\n", value.Vars{},
 		map[string][]rehearse.Fake{"a": {{ExitCode: 1}}})
-	if err != nil || got.State != "FAILED" || got.Tasks["a"].Attempts != jobspec.MaxRestarts+1 {
-		t.Errorf("a job that pauses itself: %v %v, want FAILED after %d pauses", got, err, jobspec.MaxRestarts)
+	if err != nil || got.State != "FAILED" || got.Tasks["a"].Attempts != plan.MaxRestarts+1 {
+		t.Errorf("a job that pauses itself: %v %v, want FAILED after %d pauses", got, err, plan.MaxRestarts)
 	}
 	got, err = play(t, "job_type: j\ntasks:\n- {task_type: a, method: SHELL, script: ['true'], timeout: 1h, on_exit_code: {1: EXECUTING}}\n", value.Vars{},
 		map[string][]rehearse.Fake{"a": {{ExitCode: 1}}})

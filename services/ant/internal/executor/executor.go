@@ -39,7 +39,7 @@ type Task struct {
 	CPUMillis, MemoryBytes int64
 	// RequestQueue and ReplyQueue are the NATS subjects of a task for workers.
 	RequestQueue, ReplyQueue string
-	// Options of containers and pods: JSON of jobspec.Options; empty when there are none.
+	// Options of containers and pods: JSON of plan.Options; empty when there are none.
 	Options []byte
 }
 

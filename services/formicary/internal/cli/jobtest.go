@@ -18,6 +18,7 @@ import (
 
 	"github.com/formicary/formicary/libs/exact"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/services/supervisor/rehearse"
 )
@@ -157,7 +158,7 @@ func readResult(n *yaml.Node) (result, error) {
 	if err := n.Decode(&r); err != nil {
 		return r, err
 	}
-	if votes := []string{"", jobspec.OutcomeApproved, jobspec.OutcomeRejected}; !slices.Contains(votes, r.Vote) {
+	if votes := []string{"", plan.OutcomeApproved, plan.OutcomeRejected}; !slices.Contains(votes, r.Vote) {
 		return r, fault(n.Line, "vote %s: want %s", r.Vote, strings.Join(votes[1:], " or "))
 	}
 	if ends := []string{"", "COMPLETED", "FAILED", "CANCELLED"}; !slices.Contains(ends, r.Child) {

@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/formicary/formicary/libs/errs"
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
@@ -83,7 +83,7 @@ func (a *app) planFile(ctx context.Context, file, jobType string, params []strin
 }
 
 // render plans a job of a text with parameters; faults are told like those of lint.
-func (a *app) render(file, text, jobType string, params []string) (fileJob, *jobspec.Plan, error) {
+func (a *app) render(file, text, jobType string, params []string) (fileJob, *plan.Plan, error) {
 	job, err := a.jobIn(file, text, jobType)
 	if err != nil {
 		return fileJob{}, nil, err
@@ -95,7 +95,7 @@ func (a *app) render(file, text, jobType string, params []string) (fileJob, *job
 	}
 	checked, err := def.CheckParams(values)
 	if err == nil {
-		var plan *jobspec.Plan
+		var plan *plan.Plan
 		vars := value.Vars{"JobID": "00000000-0000-0000-0000-000000000000", "JobType": def.JobType, "JobRetry": int64(0)}
 		maps.Copy(vars, checked)
 		if plan, err = def.Plan(vars); err == nil {
@@ -136,21 +136,21 @@ func (p *planned) compare(ctx context.Context, cl *client, text string) error {
 }
 
 // list says of each task what it waits for and where it could run.
-func (p *planned) list(plan *jobspec.Plan) {
+func (p *planned) list(rendered *plan.Plan) {
 	into := map[string][]string{}
-	for i := range plan.Tasks {
-		t := &plan.Tasks[i]
+	for i := range rendered.Tasks {
+		t := &rendered.Tasks[i]
 		for _, r := range t.Routes {
 			for _, target := range r.Targets {
-				if !jobspec.IsAction(target) {
+				if !plan.IsAction(target) {
 					into[target] = append(into[target], t.Name+" ("+r.Key+")")
 				}
 			}
 		}
 		into[t.Name] = append(into[t.Name], t.DependsOn...)
 	}
-	for i := range plan.Tasks {
-		t := &plan.Tasks[i]
+	for i := range rendered.Tasks {
+		t := &rendered.Tasks[i]
 		pt := plannedTask{Name: t.Name, Method: t.Method, Tags: t.Tags, After: into[t.Name], Placement: p.placement(t)}
 		for _, r := range t.Routes {
 			pt.Then = append(pt.Then, r.Key+" → "+strings.Join(r.Targets, ", "))
@@ -160,9 +160,9 @@ func (p *planned) list(plan *jobspec.Plan) {
 }
 
 // placement says whether an ant could take the task now.
-func (p *planned) placement(t *jobspec.Task) string {
+func (p *planned) placement(t *plan.Task) string {
 	switch t.Method {
-	case jobspec.MethodManual, jobspec.MethodForkJob, jobspec.MethodAwaitForkedJob, jobspec.MethodExpireArtifacts:
+	case plan.MethodManual, plan.MethodForkJob, plan.MethodAwaitForkedJob, plan.MethodExpireArtifacts, plan.MethodWait:
 		return "needs no ant"
 	}
 	if p.Server != "" {
@@ -265,7 +265,7 @@ func (a *app) textOf(ctx context.Context, name string) (string, error) {
 	return text, err
 }
 
-func (a *app) draw(plan *jobspec.Plan) error {
+func (a *app) draw(plan *plan.Plan) error {
 	var text string
 	switch a.output {
 	case "dot":

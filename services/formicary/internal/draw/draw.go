@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 )
 
 // Bounds of a drawing: nobody reads more, and no viewer takes it.
@@ -54,7 +54,7 @@ type drawnEdge struct {
 
 // of collects what to draw. Above the bound tasks with the same neighbours become one node; what is still too much
 // is left out, and a note says so.
-func of(p *jobspec.Plan) *drawing {
+func of(p *plan.Plan) *drawing {
 	b := &drawingBuilder{plan: p, index: make(map[string]int, len(p.Tasks)), actions: map[string]int{}, seen: map[drawnEdge]int{}}
 	for i := range p.Tasks {
 		b.index[p.Tasks[i].Name] = i
@@ -82,7 +82,7 @@ func counted(n int, what string) string {
 }
 
 type drawingBuilder struct {
-	plan    *jobspec.Plan
+	plan    *plan.Plan
 	out     drawing
 	index   map[string]int    // of tasks by name
 	node    []int             // of each task, or -1
@@ -191,7 +191,7 @@ func (b *drawingBuilder) each(edge func(from, to int, action, key string, data b
 				switch {
 				case ok:
 					edge(i, to, "", route.Key, false)
-				case target == jobspec.ActionExecuting || target == jobspec.ActionRestartTask:
+				case target == plan.ActionExecuting || target == plan.ActionRestartTask:
 					edge(i, i, "", route.Key+" "+target, false)
 				default:
 					edge(i, -1, target, route.Key, false)
@@ -251,13 +251,13 @@ func (b *drawingBuilder) action(name string) int {
 	return at
 }
 
-func figureOf(t *jobspec.Task) figure {
+func figureOf(t *plan.Task) figure {
 	switch {
 	case t.FanOut != nil:
 		return figureFanOut
-	case t.Method == jobspec.MethodForkJob || t.Method == jobspec.MethodAwaitForkedJob:
+	case t.Method == plan.MethodForkJob || t.Method == plan.MethodAwaitForkedJob:
 		return figureFork
-	case t.Method == jobspec.MethodManual:
+	case t.Method == plan.MethodManual:
 		return figureApproval
 	case t.AlwaysRun:
 		return figureCleanup
@@ -266,7 +266,7 @@ func figureOf(t *jobspec.Task) figure {
 }
 
 // detailOf says how the task is executed.
-func detailOf(t *jobspec.Task) string {
+func detailOf(t *plan.Task) string {
 	detail := t.Method
 	switch {
 	case t.Fork != nil && t.Fork.JobType != "":

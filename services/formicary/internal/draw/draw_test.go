@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/services/formicary/internal/draw"
 )
@@ -43,14 +44,14 @@ func golden(t *testing.T, name string, got []byte) {
 }
 
 // pictured has every kind of node and edge.
-func pictured() *jobspec.Plan {
-	route := func(key string, targets ...string) jobspec.Route { return jobspec.Route{Key: key, Targets: targets} }
-	return &jobspec.Plan{JobType: "io.formicary.pictured", Tasks: []jobspec.Task{
-		{Name: "fetch", Method: "HTTP_GET", Routes: []jobspec.Route{route("404", "EXECUTING"), route("5xx", "FATAL"), route("COMPLETED", "build", "test"), route("*", "FATAL")}},
-		{Name: "build", Method: "SHELL", FanOut: &jobspec.FanOut{Items: make([]any, 6), Matrix: true}, Routes: []jobspec.Route{route("COMPLETED", "approve")}},
-		{Name: "test", Method: "SHELL", FanOut: &jobspec.FanOut{Source: "suites"}, DependsOn: []string{"fetch"}, Routes: []jobspec.Route{route("COMPLETED", "approve"), route("FAILED", "approve", "report")}},
-		{Name: "approve", Method: "MANUAL", Approval: &jobspec.Approval{MinApprovals: 2}, Routes: []jobspec.Route{route("APPROVED", "deploy"), route("REJECTED", "report")}},
-		{Name: "deploy", Method: "FORK_JOB", Fork: &jobspec.Fork{JobType: "io.formicary.deploy"}},
+func pictured() *plan.Plan {
+	route := func(key string, targets ...string) plan.Route { return plan.Route{Key: key, Targets: targets} }
+	return &plan.Plan{JobType: "io.formicary.pictured", Tasks: []plan.Task{
+		{Name: "fetch", Method: "HTTP_GET", Routes: []plan.Route{route("404", "EXECUTING"), route("5xx", "FATAL"), route("COMPLETED", "build", "test"), route("*", "FATAL")}},
+		{Name: "build", Method: "SHELL", FanOut: &plan.FanOut{Items: make([]any, 6), Matrix: true}, Routes: []plan.Route{route("COMPLETED", "approve")}},
+		{Name: "test", Method: "SHELL", FanOut: &plan.FanOut{Source: "suites"}, DependsOn: []string{"fetch"}, Routes: []plan.Route{route("COMPLETED", "approve"), route("FAILED", "approve", "report")}},
+		{Name: "approve", Method: "MANUAL", Approval: &plan.Approval{MinApprovals: 2}, Routes: []plan.Route{route("APPROVED", "deploy"), route("REJECTED", "report")}},
+		{Name: "deploy", Method: "FORK_JOB", Fork: &plan.Fork{JobType: "io.formicary.deploy"}},
 		{Name: "report", Method: "SHELL", AlwaysRun: true, When: "tasks.fetch.exit_code == 0", DependsOn: []string{"fetch", "deploy"}},
 		{Name: "clean", Method: "SHELL", AlwaysRun: true},
 	}}
@@ -77,9 +78,9 @@ func FuzzDraw(f *testing.F) {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		p := &jobspec.Plan{JobType: name, Tasks: []jobspec.Task{
-			{Name: name, Method: name, Routes: []jobspec.Route{{Key: name, Targets: []string{"other"}}, {Key: "*", Targets: []string{"ERR_" + name}}}},
-			{Name: "other", Method: "FORK_JOB", Fork: &jobspec.Fork{JobType: name}, FanOut: &jobspec.FanOut{Source: name}},
+		p := &plan.Plan{JobType: name, Tasks: []plan.Task{
+			{Name: name, Method: name, Routes: []plan.Route{{Key: name, Targets: []string{"other"}}, {Key: "*", Targets: []string{"ERR_" + name}}}},
+			{Name: "other", Method: "FORK_JOB", Fork: &plan.Fork{JobType: name}, FanOut: &plan.FanOut{Source: name}},
 		}}
 		checkSVG(t, draw.SVG(p))
 		checkLines(t, draw.Mermaid(p), mermaidLine)
@@ -160,14 +161,14 @@ func checkSVG(t *testing.T, text []byte) {
 func TestDrawLarge(t *testing.T) {
 	const n = 10_000
 	named := func(i int) string { return fmt.Sprintf("t%d", i) }
-	plans := map[string]*jobspec.Plan{"chain": {}, "fan": {}, "pairs": {}, "layers": {}, "cycle": {}}
+	plans := map[string]*plan.Plan{"chain": {}, "fan": {}, "pairs": {}, "layers": {}, "cycle": {}}
 	for i := range n {
-		add := func(plan string, targets ...string) {
-			task := jobspec.Task{Name: named(i), Method: "SHELL"}
+		add := func(rendered string, targets ...string) {
+			task := plan.Task{Name: named(i), Method: "SHELL"}
 			if len(targets) > 0 {
-				task.Routes = []jobspec.Route{{Key: "COMPLETED", Targets: targets}}
+				task.Routes = []plan.Route{{Key: "COMPLETED", Targets: targets}}
 			}
-			plans[plan].Tasks = append(plans[plan].Tasks, task)
+			plans[rendered].Tasks = append(plans[rendered].Tasks, task)
 		}
 		var layer []string
 		for k := range 20 {
@@ -209,7 +210,7 @@ func TestDrawLarge(t *testing.T) {
 }
 
 func TestDrawNothing(t *testing.T) {
-	p := &jobspec.Plan{}
+	p := &plan.Plan{}
 	checkSVG(t, draw.SVG(p))
 	checkLines(t, draw.Mermaid(p), mermaidLine)
 	checkLines(t, draw.DOT(p), dotLine)

@@ -7,7 +7,7 @@ import (
 	"sort"
 	"strings"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 )
 
 // The colours follow the reader's choice of light or dark.
@@ -32,7 +32,7 @@ text{font-family:ui-sans-serif,system-ui,sans-serif;font-size:13px;fill:var(--in
 `
 
 // SVG draws the plan as a picture. It holds no script and refers to nothing outside of it.
-func SVG(p *jobspec.Plan) []byte {
+func SVG(p *plan.Plan) []byte {
 	d := of(p)
 	l := newLayout(d)
 	var b bytes.Buffer

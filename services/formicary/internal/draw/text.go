@@ -6,11 +6,11 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 )
 
 // Mermaid draws the plan as a flowchart in the language of mermaid.js.
-func Mermaid(p *jobspec.Plan) string {
+func Mermaid(p *plan.Plan) string {
 	d := of(p)
 	var b strings.Builder
 	b.WriteString("flowchart TD\n")
@@ -99,7 +99,7 @@ func mermaidText(text string) string {
 }
 
 // DOT draws the plan in the language of Graphviz.
-func DOT(p *jobspec.Plan) string {
+func DOT(p *plan.Plan) string {
 	d := of(p)
 	var b strings.Builder
 	fmt.Fprintf(&b, "digraph %s {\n", dotText(shortened(p.JobType)))

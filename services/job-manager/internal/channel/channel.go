@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/services/job-manager/internal/notify"
 )
 
@@ -34,11 +34,11 @@ func (c *Channels) Close() { c.web.close() }
 // Send implements notify.Sender.
 func (c *Channels) Send(ctx context.Context, d *notify.Delivery) error {
 	switch d.Channel {
-	case jobspec.ChannelWebhook:
+	case plan.ChannelWebhook:
 		return c.webhook(ctx, d)
-	case jobspec.ChannelEmail:
+	case plan.ChannelEmail:
 		return c.mail(ctx, d)
-	case jobspec.ChannelSlack:
+	case plan.ChannelSlack:
 		return c.slack(ctx, d)
 	default:
 		return notify.Refuse("there is no channel %q", d.Channel)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
@@ -35,7 +36,7 @@ type Definition struct {
 	// PublicPlugin lets other organisations fork it.
 	PublicPlugin bool
 	// Audience hears of a job that ends before it is rendered.
-	Audience  jobspec.Audience
+	Audience  plan.Audience
 	CreatedAt time.Time
 	CreatedBy string
 }

@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 )
 
 // State of a delivery.
@@ -113,12 +113,12 @@ const (
 // userinfo; the path of a Slack webhook is one.
 func shown(channel, address string) (recipient, host string) {
 	u, err := url.Parse(address)
-	if channel == jobspec.ChannelEmail || err != nil || u.Host == "" {
+	if channel == plan.ChannelEmail || err != nil || u.Host == "" {
 		return address, channel
 	}
 	host = channel + " " + strings.ToLower(u.Host)
 	u.User, u.RawQuery, u.Fragment, u.RawFragment, u.ForceQuery = nil, "", "", "", false
-	if channel == jobspec.ChannelSlack {
+	if channel == plan.ChannelSlack {
 		u.Path, u.RawPath = "/…", "/…"
 		return u.Scheme + "://" + u.Host + u.Path, host
 	}

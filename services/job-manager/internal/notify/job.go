@@ -6,7 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/services/job-manager/internal/request"
 )
 
@@ -28,7 +28,7 @@ func (m *Move) BeforeLaunch() bool { return m.After.Audience == nil && !m.After.
 
 // NeedsPrevious says that it has to be looked up whether this success follows a failure: somebody is to be told of it, and
 // it is not known from an earlier run of the same request.
-func NeedsPrevious(rec *request.Record, a jobspec.Audience) bool {
+func NeedsPrevious(rec *request.Record, a plan.Audience) bool {
 	if rec.State != request.Completed || rec.RestartedFrom == request.Failed || rec.RestartedFrom == request.Completed {
 		return false
 	}
@@ -37,7 +37,7 @@ func NeedsPrevious(rec *request.Record, a jobspec.Audience) bool {
 
 // OfJob returns what is told of a job that has just moved. failedBefore is the answer to AskPrevious. Jobs that a task or
 // a template submitted notify nobody: their parent does. Their webhook is called.
-func OfJob(rec *request.Record, a jobspec.Audience, failedBefore bool) []Delivery {
+func OfJob(rec *request.Record, a plan.Audience, failedBefore bool) []Delivery {
 	s := source{id: uuid.NewSHA1(rec.ID, fmt.Appendf(nil, "%d/%s", rec.Version, rec.State)), message: ofRecord(rec)}
 	s.message.Fixed = rec.State == request.Completed && (failedBefore || rec.RestartedFrom == request.Failed)
 	s.subject = fmt.Sprintf("Job %s %s", rec.JobType, word(rec.State))
@@ -46,7 +46,7 @@ func OfJob(rec *request.Record, a jobspec.Audience, failedBefore bool) []Deliver
 	}
 	var out []Delivery
 	if a.Webhook != nil {
-		out = append(out, s.to(kindHook, jobspec.ChannelWebhook, Target{Address: a.Webhook.URL, Headers: a.Webhook.Headers, Query: a.Webhook.Query}))
+		out = append(out, s.to(kindHook, plan.ChannelWebhook, Target{Address: a.Webhook.URL, Headers: a.Webhook.Headers, Query: a.Webhook.Query}))
 	}
 	if rec.ParentID != nil {
 		return out
@@ -60,8 +60,8 @@ func OfJob(rec *request.Record, a jobspec.Audience, failedBefore bool) []Deliver
 }
 
 // hearers are those of the audience that want to hear of the end of a job.
-func hearers(rec *request.Record, a jobspec.Audience) []jobspec.Notify {
-	var out []jobspec.Notify
+func hearers(rec *request.Record, a plan.Audience) []plan.Notify {
+	var out []plan.Notify
 	for _, n := range a.Notify {
 		if wants(n.When, rec.State) {
 			out = append(out, n)
@@ -75,11 +75,11 @@ func wants(when string, s request.State) bool {
 		return false
 	}
 	switch when {
-	case jobspec.OnSuccess:
+	case plan.OnSuccess:
 		return s == request.Completed
-	case jobspec.OnFailure:
+	case plan.OnFailure:
 		return s == request.Failed || s == request.Cancelled
-	case jobspec.Always:
+	case plan.Always:
 		return true
 	default:
 		return false

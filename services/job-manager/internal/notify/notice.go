@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 )
 
 // Notice is what supervisor says that people asked to be told about a task.
@@ -56,11 +56,11 @@ func OfNotice(n *Notice) ([]Delivery, error) {
 	}
 	var out []Delivery
 	if len(n.Webhook) > 0 {
-		var hook jobspec.Webhook
+		var hook plan.Webhook
 		if err := json.Unmarshal(n.Webhook, &hook); err != nil {
 			return nil, fmt.Errorf("read the webhook: %w", err)
 		}
-		out = append(out, s.to(kindHook, jobspec.ChannelWebhook, Target{Address: hook.URL, Headers: hook.Headers, Query: hook.Query}))
+		out = append(out, s.to(kindHook, plan.ChannelWebhook, Target{Address: hook.URL, Headers: hook.Headers, Query: hook.Query}))
 	}
 	for _, r := range n.Recipients {
 		channel := channelOf(r)
@@ -77,14 +77,14 @@ const slackHooks = "hooks.slack.com"
 // channelOf tells by an address how it is reached.
 func channelOf(address string) string {
 	if strings.HasPrefix(address, "#") || strings.HasPrefix(address, "@") {
-		return jobspec.ChannelSlack
+		return plan.ChannelSlack
 	}
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" {
-		return jobspec.ChannelEmail // what is no address of mail either fails with that reason, where people see it
+		return plan.ChannelEmail // what is no address of mail either fails with that reason, where people see it
 	}
 	if u.Hostname() == slackHooks {
-		return jobspec.ChannelSlack
+		return plan.ChannelSlack
 	}
-	return jobspec.ChannelWebhook
+	return plan.ChannelWebhook
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/services/job-manager/internal/request"
 )
 
@@ -18,14 +18,14 @@ func rec(state request.State) *request.Record {
 }
 
 func TestWhoHears(t *testing.T) {
-	a := jobspec.Audience{
-		Notify: []jobspec.Notify{
-			{Channel: "email", Recipients: []string{"good@x"}, When: jobspec.OnSuccess},
-			{Channel: "email", Recipients: []string{"bad@x"}, When: jobspec.OnFailure},
-			{Channel: "slack", Recipients: []string{"#all"}, When: jobspec.Always},
-			{Channel: "email", Recipients: []string{"never@x"}, When: jobspec.Never},
+	a := plan.Audience{
+		Notify: []plan.Notify{
+			{Channel: "email", Recipients: []string{"good@x"}, When: plan.OnSuccess},
+			{Channel: "email", Recipients: []string{"bad@x"}, When: plan.OnFailure},
+			{Channel: "slack", Recipients: []string{"#all"}, When: plan.Always},
+			{Channel: "email", Recipients: []string{"never@x"}, When: plan.Never},
 		},
-		Webhook: &jobspec.Webhook{URL: "https://u:p@h.example/p?q=1"},
+		Webhook: &plan.Webhook{URL: "https://u:p@h.example/p?q=1"},
 	}
 	for state, want := range map[request.State]string{
 		request.Pending: "", request.Ready: "", request.Executing: "hook", request.Paused: "hook", request.Manual: "hook",
@@ -52,7 +52,7 @@ func TestWhoHears(t *testing.T) {
 }
 
 func TestIDs(t *testing.T) {
-	a := jobspec.Audience{Notify: []jobspec.Notify{{Channel: "webhook", Recipients: []string{"https://x/1"}, When: "always"}}, Webhook: &jobspec.Webhook{URL: "https://x/1"}}
+	a := plan.Audience{Notify: []plan.Notify{{Channel: "webhook", Recipients: []string{"https://x/1"}, When: "always"}}, Webhook: &plan.Webhook{URL: "https://x/1"}}
 	first, again := OfJob(rec(request.Failed), a, false), OfJob(rec(request.Failed), a, false)
 	later := rec(request.Failed)
 	later.Version++
@@ -71,7 +71,7 @@ func TestIDs(t *testing.T) {
 }
 
 func TestFixed(t *testing.T) {
-	a := jobspec.Audience{Notify: []jobspec.Notify{{Channel: "slack", Recipients: []string{"#a"}, When: "always"}}}
+	a := plan.Audience{Notify: []plan.Notify{{Channel: "slack", Recipients: []string{"#a"}, When: "always"}}}
 	for _, c := range []struct {
 		state, from request.State
 		before      bool
@@ -95,7 +95,7 @@ func TestFixed(t *testing.T) {
 			t.Errorf("%+v: %+v", c, d)
 		}
 	}
-	if NeedsPrevious(rec(request.Completed), jobspec.Audience{Notify: []jobspec.Notify{{Channel: "slack", Recipients: []string{"#a"}, When: "onFailure"}}}) {
+	if NeedsPrevious(rec(request.Completed), plan.Audience{Notify: []plan.Notify{{Channel: "slack", Recipients: []string{"#a"}, When: "onFailure"}}}) {
 		t.Error("it is asked though nobody is told")
 	}
 }

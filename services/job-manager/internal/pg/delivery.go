@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/services/job-manager/internal/notify"
 	"github.com/formicary/formicary/services/job-manager/internal/pg/db"
@@ -46,7 +46,7 @@ WHERE last.state = 'FAILED'`
 // heardMove is a move that somebody hears of.
 type heardMove struct {
 	rec      request.Record
-	audience jobspec.Audience
+	audience plan.Audience
 }
 
 // announce stores what is to be told of moves, in their transaction, and says whether there is anything. Moves of jobs that
@@ -139,7 +139,7 @@ func failedBefore(ctx context.Context, p *pgdb.Pipeline, heard []heardMove) (map
 	return failed, p.Flush(ctx)
 }
 
-func encodeAudience(a jobspec.Audience) ([]byte, error) {
+func encodeAudience(a plan.Audience) ([]byte, error) {
 	if a.Empty() {
 		return nil, nil
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -29,7 +30,7 @@ type Launch struct {
 	// TotalTimeout of the plan; 0 means no bound.
 	TotalTimeout time.Duration
 	// Audience hears of the job: that of the plan, or, where there is none, what the definition says without templates.
-	Audience jobspec.Audience
+	Audience plan.Audience
 	// Fault says that the run could not be rendered in this call, and Reason why; only Record is set beside them.
 	Fault  Fault
 	Reason string
@@ -136,16 +137,16 @@ func (l *Launch) render(def *jobspec.Definition, host template.Host, now time.Ti
 	if err != nil {
 		return err
 	}
-	plan, err := def.PlanWith(host, Variables(&l.Record, params, now))
+	rendered, err := def.PlanWith(host, Variables(&l.Record, params, now))
 	if err != nil {
 		return err
 	}
-	l.Skipped = plan.Skip
-	l.TotalTimeout, l.Audience = plan.TotalTimeout, jobspec.Audience{Notify: plan.Notify, Webhook: plan.Webhook}
-	if l.Plan, err = json.Marshal(plan); err != nil {
+	l.Skipped = rendered.Skip
+	l.TotalTimeout, l.Audience = rendered.TotalTimeout, plan.Audience{Notify: rendered.Notify, Webhook: rendered.Webhook}
+	if l.Plan, err = json.Marshal(rendered); err != nil {
 		return fmt.Errorf("encode the plan: %w", err)
 	}
-	if l.Vars, err = json.Marshal(plan.Vars); err != nil {
+	if l.Vars, err = json.Marshal(rendered.Vars); err != nil {
 		return fmt.Errorf("encode the variables: %w", err)
 	}
 	return nil

@@ -74,7 +74,7 @@ type Record struct {
 	PendingUntil   *time.Time
 	// MissingAt is when supervisor first answered that it knows nothing of the run.
 	MissingAt *time.Time
-	// Audience is who hears of the request, as JSON of jobspec.Audience; nil for nobody, and before its launch.
+	// Audience is who hears of the request, as JSON of plan.Audience; nil for nobody, and before its launch.
 	Audience json.RawMessage
 	// RestartedFrom is the state that a person last restarted it from; empty when nobody did.
 	RestartedFrom State

@@ -9,6 +9,7 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/services/job-manager/internal/definition"
 )
@@ -98,11 +99,11 @@ func checkTask(spec *jobspec.Definition, rec *Record, params value.Vars, task st
 	if err != nil {
 		return nil //nolint:nilerr // the launch says what is wrong
 	}
-	plan, err := spec.Plan(Variables(rec, params, time.Now()))
+	rendered, err := spec.Plan(Variables(rec, params, time.Now()))
 	if err != nil {
 		return nil //nolint:nilerr // the launch says what is wrong
 	}
-	if !slices.ContainsFunc(plan.Tasks, func(t jobspec.Task) bool { return t.Name == task }) {
+	if !slices.ContainsFunc(rendered.Tasks, func(t plan.Task) bool { return t.Name == task }) {
 		return errs.NotFound("TASK_NOT_FOUND", "job type %s version %d has no task %s", rec.JobType, rec.DefinitionVersion, task)
 	}
 	return nil

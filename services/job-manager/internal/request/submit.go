@@ -13,8 +13,10 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
+	"github.com/formicary/formicary/libs/placement"
 	"github.com/formicary/formicary/services/job-manager/internal/definition"
 )
 
@@ -188,12 +190,12 @@ func encodeParams(spec *jobspec.Definition, params value.Vars, err error) (value
 func (m *Manager) rehearse(spec *jobspec.Definition, rec *Record, params value.Vars) (class string, pending time.Duration, err error) {
 	began := time.Now()
 	vars := Variables(rec, params, began)
-	var start jobspec.Start
+	var start plan.Start
 	if m.slow.slow(rec.DefinitionID) {
 		if start, err = spec.Start(vars); err != nil {
 			return "", 0, nil //nolint:nilerr // it is admitted, and its launch fails with the reason
 		}
-		return placement(start.Classes), start.Pending, nil
+		return placementOf(start.Classes), start.Pending, nil
 	}
 	start, err = spec.Rehearse(vars)
 	if took := time.Since(began); took >= slowRender {
@@ -203,15 +205,15 @@ func (m *Manager) rehearse(spec *jobspec.Definition, rec *Record, params value.V
 		bad := errs.Invalid("PARAMS_INVALID", "job type %s cannot be launched with these parameters", spec.JobType)
 		return "", 0, bad.WithViolations(definition.Violations(err)...)
 	}
-	return placement(start.Classes), start.Pending, nil
+	return placementOf(start.Classes), start.Pending, nil
 }
 
 // maxPlacement bounds the text of a placement class in bytes; every single class is shorter.
 const maxPlacement = 4096
 
-// placement joins the classes of the first tasks, as many as there is room for: the others are found to fit or not when
+// placementOf joins the classes of the first tasks, as many as there is room for: the others are found to fit or not when
 // their turn comes. A definition that cannot be rendered with these variables has none.
-func placement(classes []jobspec.Class) string {
+func placementOf(classes []placement.Class) string {
 	var texts []string
 	room := maxPlacement
 	for _, c := range classes {

@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/rpc"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	"github.com/formicary/formicary/services/supervisor/internal/approval"
@@ -30,7 +30,7 @@ func (s *Approvals) VoteOnApproval(ctx context.Context, req *executionv1.VoteOnA
 	who := rpc.CallerFrom(ctx)
 	a, err := s.Store.Vote(ctx, approval.Ballot{
 		Key: execution.Key{Request: id}, Org: who.Org, Task: req.GetTask(), User: who.User, Roles: who.Roles,
-		Approve: req.GetDecision() == jobspec.OutcomeApproved, Comment: req.GetComments(),
+		Approve: req.GetDecision() == plan.OutcomeApproved, Comment: req.GetComments(),
 	})
 	if err != nil {
 		return nil, err

@@ -16,7 +16,8 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/exact"
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/environ"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/rpc"
 	"github.com/formicary/formicary/libs/run"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
@@ -170,14 +171,14 @@ func work(w *attempt.Work) (*antv1.Work, error) {
 		MessagingRequestQueue: s.RequestQueue, MessagingReplyQueue: s.ReplyQueue, Options: options,
 	}
 	out.Spec.Files = w.Environment.Files
-	if w.Task.TakesEnvironment() { // of others nothing is incomplete
+	if environ.Wanted(w.Task) { // of others nothing is incomplete
 		out.Spec.Notes = w.Environment.Notes
 	}
 	return out, nil
 }
 
 // optionsOf encodes what executors of containers and pods are told; nil when nothing is set.
-func optionsOf(s *jobspec.Spec) ([]byte, error) {
+func optionsOf(s *plan.Spec) ([]byte, error) {
 	if s.Options == nil {
 		return nil, nil
 	}

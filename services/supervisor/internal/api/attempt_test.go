@@ -7,7 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/environ"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/rpc"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	"github.com/formicary/formicary/services/supervisor/internal/attempt"
@@ -53,8 +54,8 @@ func TestInTime(t *testing.T) {
 
 // What is missing in an environment is told to whoever gets it.
 func TestNotesGoToWhoTakesTheEnvironment(t *testing.T) {
-	for method, want := range map[string]int{jobspec.MethodMessaging: 1, jobspec.MethodWebsocket: 1, jobspec.MethodHTTPGet: 0} {
-		w := &attempt.Work{Claimed: &execution.Claimed{Task: &jobspec.Task{Method: method}, Job: &execution.Context{}}, Environment: jobspec.Environment{Notes: []string{"left out"}}}
+	for method, want := range map[string]int{plan.MethodMessaging: 1, plan.MethodWebsocket: 1, plan.MethodHTTPGet: 0} {
+		w := &attempt.Work{Claimed: &execution.Claimed{Task: &plan.Task{Method: method}, Job: &execution.Context{}}, Environment: environ.Env{Notes: []string{"left out"}}}
 		out, err := work(w)
 		if err != nil || len(out.GetSpec().GetNotes()) != want {
 			t.Errorf("%s: %v, %v", method, out.GetSpec().GetNotes(), err)

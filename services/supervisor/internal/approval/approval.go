@@ -12,7 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/formicary/formicary/libs/errs"
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
 
@@ -36,7 +36,7 @@ type Approval struct {
 	Description string
 	SubmittedBy string // who submitted the job
 	State       State
-	Policy      *jobspec.Approval
+	Policy      *plan.Approval
 	Votes       []Vote // from the first
 	RequestedAt time.Time
 	DueAt       *time.Time
@@ -131,7 +131,7 @@ func (a *Approval) mayNot(roles []string) string {
 
 // electorate is the policy without the one who cannot vote under the four-eyes rule: a unanimous decision does not
 // wait for it.
-func (a *Approval) electorate() *jobspec.Approval {
+func (a *Approval) electorate() *plan.Approval {
 	if !a.Policy.RequireUnanimous || !slices.ContainsFunc(a.Policy.AllowedUsers, a.ownJob) {
 		return a.Policy
 	}
@@ -143,10 +143,10 @@ func (a *Approval) electorate() *jobspec.Approval {
 	return &p
 }
 
-func (a *Approval) votes() []jobspec.Vote {
-	votes := make([]jobspec.Vote, len(a.Votes))
+func (a *Approval) votes() []plan.Vote {
+	votes := make([]plan.Vote, len(a.Votes))
 	for i, v := range a.Votes {
-		votes[i] = jobspec.Vote{Voter: v.Voter, Approve: v.Approve}
+		votes[i] = plan.Vote{Voter: v.Voter, Approve: v.Approve}
 	}
 	return votes
 }

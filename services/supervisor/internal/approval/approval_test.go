@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/formicary/formicary/libs/errs"
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 )
 
 func TestCast(t *testing.T) {
@@ -18,19 +18,19 @@ func TestCast(t *testing.T) {
 	}
 	two := []string{"alice", "bob"}
 	for name, tt := range map[string]struct {
-		policy jobspec.Approval
+		policy plan.Approval
 		votes  []vote
 	}{
-		"one is enough":                {jobspec.Approval{MinApprovals: 1}, []vote{{"alice", true, "", "APPROVED"}, {"bob", true, "APPROVAL_NOT_PENDING", ""}}},
-		"a rejection decides":          {jobspec.Approval{MinApprovals: 1}, []vote{{"alice", false, "", "REJECTED"}}},
-		"quorum":                       {jobspec.Approval{MinApprovals: 2}, []vote{{"alice", true, "", ""}, {"alice", true, "ALREADY_VOTED", ""}, {"bob", true, "", "APPROVED"}}},
-		"submitter":                    {jobspec.Approval{MinApprovals: 1}, []vote{{"sam", true, "SELF_APPROVAL_FORBIDDEN", ""}}},
-		"submitter who may":            {jobspec.Approval{MinApprovals: 1, AllowSelfApproval: true}, []vote{{"sam", true, "", "APPROVED"}}},
-		"a stranger":                   {jobspec.Approval{MinApprovals: 1, AllowedUsers: two}, []vote{{"eve", true, "NOT_AN_APPROVER", ""}, {"bob", true, "", "APPROVED"}}},
-		"unanimous":                    {jobspec.Approval{MinApprovals: 1, AllowedUsers: two, RequireUnanimous: true}, []vote{{"alice", true, "", ""}, {"bob", true, "", "APPROVED"}}},
-		"unanimous without the one":    {jobspec.Approval{MinApprovals: 1, AllowedUsers: []string{"alice", "sam"}, RequireUnanimous: true}, []vote{{"alice", true, "", "APPROVED"}}},
-		"one rejects a unanimous vote": {jobspec.Approval{MinApprovals: 2, AllowedUsers: two, RequireUnanimous: true}, []vote{{"alice", true, "", ""}, {"bob", false, "", "REJECTED"}}},
-		"the system cannot be played":  {jobspec.Approval{MinApprovals: 1}, []vote{{jobspec.SystemVoter, true, "NOT_AN_APPROVER", ""}}},
+		"one is enough":                {plan.Approval{MinApprovals: 1}, []vote{{"alice", true, "", "APPROVED"}, {"bob", true, "APPROVAL_NOT_PENDING", ""}}},
+		"a rejection decides":          {plan.Approval{MinApprovals: 1}, []vote{{"alice", false, "", "REJECTED"}}},
+		"quorum":                       {plan.Approval{MinApprovals: 2}, []vote{{"alice", true, "", ""}, {"alice", true, "ALREADY_VOTED", ""}, {"bob", true, "", "APPROVED"}}},
+		"submitter":                    {plan.Approval{MinApprovals: 1}, []vote{{"sam", true, "SELF_APPROVAL_FORBIDDEN", ""}}},
+		"submitter who may":            {plan.Approval{MinApprovals: 1, AllowSelfApproval: true}, []vote{{"sam", true, "", "APPROVED"}}},
+		"a stranger":                   {plan.Approval{MinApprovals: 1, AllowedUsers: two}, []vote{{"eve", true, "NOT_AN_APPROVER", ""}, {"bob", true, "", "APPROVED"}}},
+		"unanimous":                    {plan.Approval{MinApprovals: 1, AllowedUsers: two, RequireUnanimous: true}, []vote{{"alice", true, "", ""}, {"bob", true, "", "APPROVED"}}},
+		"unanimous without the one":    {plan.Approval{MinApprovals: 1, AllowedUsers: []string{"alice", "sam"}, RequireUnanimous: true}, []vote{{"alice", true, "", "APPROVED"}}},
+		"one rejects a unanimous vote": {plan.Approval{MinApprovals: 2, AllowedUsers: two, RequireUnanimous: true}, []vote{{"alice", true, "", ""}, {"bob", false, "", "REJECTED"}}},
+		"the system cannot be played":  {plan.Approval{MinApprovals: 1}, []vote{{plan.SystemVoter, true, "NOT_AN_APPROVER", ""}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := &Approval{Task: "ok", SubmittedBy: "sam", State: Pending, Policy: &tt.policy}
@@ -49,14 +49,14 @@ func TestCast(t *testing.T) {
 }
 
 func TestCastAsksForAComment(t *testing.T) {
-	a := &Approval{Task: "ok", State: Pending, Policy: jobspec.DefaultApproval()}
+	a := &Approval{Task: "ok", State: Pending, Policy: plan.DefaultApproval()}
 	if _, _, err := a.Cast(Ballot{User: "bob", Comment: " "}, time.Now()); errs.Reason(err) != "COMMENT_REQUIRED" {
 		t.Error(err)
 	}
 }
 
 func TestRoles(t *testing.T) {
-	a := &Approval{Task: "ok", State: Pending, Policy: &jobspec.Approval{MinApprovals: 1, AllowedRoles: []string{"lead"}}}
+	a := &Approval{Task: "ok", State: Pending, Policy: &plan.Approval{MinApprovals: 1, AllowedRoles: []string{"lead"}}}
 	_, _, err := a.Cast(Ballot{User: "bob", Approve: true}, time.Now())
 	if errs.Reason(err) != "NOT_AN_APPROVER" || !strings.Contains(err.Error(), "role lead may vote; the call names no roles") {
 		t.Error(err)
@@ -69,12 +69,12 @@ func TestRoles(t *testing.T) {
 func TestReason(t *testing.T) {
 	at := time.Unix(1, 0)
 	for want, a := range map[string]Approval{
-		"waits for 1 approval; everybody may vote":                                        {Policy: &jobspec.Approval{MinApprovals: 1}},
-		"waits for 1 approval; everybody but the submitter may vote":                      {Policy: &jobspec.Approval{MinApprovals: 1}, SubmittedBy: "sam"},
-		"waits for 1 more approval of 2; alice and bob may vote":                          {Policy: &jobspec.Approval{MinApprovals: 2, AllowedUsers: []string{"alice", "bob"}}, Votes: []Vote{{Voter: "alice", Approve: true}}},
-		"waits for 2 approvals; alice, bob and role lead may vote":                        {Policy: &jobspec.Approval{MinApprovals: 2, AllowedUsers: []string{"alice", "bob", "sam"}, AllowedRoles: []string{"lead"}}, SubmittedBy: "sam"},
-		"waits for 1 approval; nobody may vote, because only the submitter is allowed to": {Policy: &jobspec.Approval{MinApprovals: 1, AllowedUsers: []string{"sam"}}, SubmittedBy: "sam"},
-		"waits for 1 approval; bob may vote; nobody decided in time, which was escalated": {Policy: &jobspec.Approval{MinApprovals: 1, AllowedUsers: []string{"bob"}}, EscalatedAt: &at},
+		"waits for 1 approval; everybody may vote":                                        {Policy: &plan.Approval{MinApprovals: 1}},
+		"waits for 1 approval; everybody but the submitter may vote":                      {Policy: &plan.Approval{MinApprovals: 1}, SubmittedBy: "sam"},
+		"waits for 1 more approval of 2; alice and bob may vote":                          {Policy: &plan.Approval{MinApprovals: 2, AllowedUsers: []string{"alice", "bob"}}, Votes: []Vote{{Voter: "alice", Approve: true}}},
+		"waits for 2 approvals; alice, bob and role lead may vote":                        {Policy: &plan.Approval{MinApprovals: 2, AllowedUsers: []string{"alice", "bob", "sam"}, AllowedRoles: []string{"lead"}}, SubmittedBy: "sam"},
+		"waits for 1 approval; nobody may vote, because only the submitter is allowed to": {Policy: &plan.Approval{MinApprovals: 1, AllowedUsers: []string{"sam"}}, SubmittedBy: "sam"},
+		"waits for 1 approval; bob may vote; nobody decided in time, which was escalated": {Policy: &plan.Approval{MinApprovals: 1, AllowedUsers: []string{"bob"}}, EscalatedAt: &at},
 	} {
 		if got := a.Reason(); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)

@@ -14,6 +14,8 @@ import (
 	"github.com/formicary/formicary/libs/batch"
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/environ"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/run"
@@ -46,8 +48,8 @@ type Work struct {
 	UID     uuid.UUID
 	Refused string // why it must not run; the rest is unset then
 	*execution.Claimed
-	Spec        jobspec.Spec
-	Environment jobspec.Environment
+	Spec        plan.Spec
+	Environment environ.Env
 	Timeout     time.Duration
 }
 

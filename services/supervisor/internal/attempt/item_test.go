@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -28,7 +29,7 @@ tasks:
 func item(t *testing.T, task string, index int, value any) *execution.Claimed {
 	t.Helper()
 	x := claimed(t, fan, task, nil)
-	x.Item = &execution.Item{Group: task, Index: index, Item: jobspec.Item{Name: task + "[x]", Value: value}}
+	x.Item = &execution.Item{Group: task, Index: index, Item: plan.Item{Name: task + "[x]", Value: value}}
 	own := *x.Task
 	own.Name = x.Item.Name
 	x.Task = &own

@@ -9,6 +9,8 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/environ"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
@@ -17,7 +19,7 @@ import (
 
 // render returns the task as the ant executes it and the environment of the process. What the launch rendered is used
 // as it is, unless values that only the claim knows change it: outputs of earlier tasks and, of an item, the item.
-func (m *Manager) render(ctx context.Context, x *execution.Claimed) (*jobspec.Task, *jobspec.Environment, error) {
+func (m *Manager) render(ctx context.Context, x *execution.Claimed) (*plan.Task, *environ.Env, error) {
 	if x.Fault != nil {
 		return nil, nil, fmt.Errorf("%w: %w", definition.ErrFault, x.Fault)
 	}
@@ -43,9 +45,9 @@ func (m *Manager) render(ctx context.Context, x *execution.Claimed) (*jobspec.Ta
 			return nil, nil, err
 		}
 	}
-	env := task.Environment(vars)
+	env := environ.Of(task, vars)
 	if x.Job.LeftOut > 0 {
-		env.Notes = append(env.Notes, task.NoteLeftOut(x.Job.LeftOut, ""))
+		env.Notes = append(env.Notes, environ.NoteLeftOut(task, x.Job.LeftOut, ""))
 	}
 	if x.Item != nil {
 		env.Vars[jobspec.EnvItemIndex] = strconv.Itoa(x.Item.Index)
@@ -60,7 +62,7 @@ const mostRounds = 8
 // again renders the section with the outputs that it looks at. The claim has read those that the plan looked at and
 // those that replace variables of the run; a branch that is taken only now may look at others. They do not become part
 // of the environment: what fits there was read by the claim.
-func (m *Manager) again(ctx context.Context, x *execution.Claimed, q definition.Question, own value.Vars) (*jobspec.Task, error) {
+func (m *Manager) again(ctx context.Context, x *execution.Claimed, q definition.Question, own value.Vars) (*plan.Task, error) {
 	def, err := m.definitions.Get(ctx, definition.Key{Org: x.Job.Org, ID: x.Job.Definition})
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -173,7 +174,7 @@ func TestTimeoutIsWhatIsLeft(t *testing.T) {
 	}
 	for name, tt := range tests {
 		x := &execution.Claimed{
-			Task: &jobspec.Task{Timeout: tt.timeout, TotalTimeout: tt.total}, StartedAt: &began, Job: &execution.Context{Now: began.Add(tt.after)},
+			Task: &plan.Task{Timeout: tt.timeout, TotalTimeout: tt.total}, StartedAt: &began, Job: &execution.Context{Now: began.Add(tt.after)},
 		}
 		if got := timeout(x); got != tt.want {
 			t.Errorf("%s: %s, want %s", name, got, tt.want)

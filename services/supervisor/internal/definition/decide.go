@@ -8,6 +8,7 @@ import (
 	"github.com/formicary/formicary/libs/exact"
 	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
@@ -30,9 +31,9 @@ type Question struct {
 }
 
 // Decide answers. A task that cannot be decided is decided to fail, whatever the reason is.
-func Decide(def *jobspec.Definition, q Question) *jobspec.Decision {
+func Decide(def *jobspec.Definition, q Question) *plan.Decision {
 	q.setJob()
-	d, err := safely(func() (*jobspec.Decision, error) {
+	d, err := safely(func() (*plan.Decision, error) {
 		facts := condition.Facts{Vars: q.Vars, Tasks: q.Tasks, Lookups: q.Lookups}
 		if q.Item != nil {
 			return def.DecideItem(q.Task, q.Item.Item, q.Item.Index, q.Vars, facts)
@@ -40,7 +41,7 @@ func Decide(def *jobspec.Definition, q Question) *jobspec.Decision {
 		return def.Decide(q.Task, q.Vars, facts)
 	})
 	if err != nil {
-		return &jobspec.Decision{Fault: err.Error()}
+		return &plan.Decision{Fault: err.Error()}
 	}
 	return d
 }
@@ -53,9 +54,9 @@ func (q *Question) setJob() {
 }
 
 // Task renders a task, or an item of it, with what is known now.
-func Task(def *jobspec.Definition, q Question) (*jobspec.Task, error) {
+func Task(def *jobspec.Definition, q Question) (*plan.Task, error) {
 	q.setJob()
-	return safely(func() (*jobspec.Task, error) {
+	return safely(func() (*plan.Task, error) {
 		if q.Item != nil {
 			return def.ItemWith(q.Task, q.Item.Item, q.Item.Index, q.Vars, q.Lookups)
 		}
@@ -100,7 +101,7 @@ func Variables(c *execution.Context, task string, retries int) (value.Vars, erro
 }
 
 // ItemVariables are what an item adds to the variables of its run; of a matrix each dimension is one, too.
-func ItemVariables(f *jobspec.FanOut, item *execution.Item) value.Vars {
+func ItemVariables(f *plan.FanOut, item *execution.Item) value.Vars {
 	vars := value.Vars{template.VarFanOutIndex: int64(item.Index)}
 	if dims, ok := item.Value.(map[string]any); ok && f.Matrix {
 		maps.Copy(vars, dims)

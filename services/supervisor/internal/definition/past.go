@@ -8,6 +8,7 @@ import (
 
 	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
@@ -213,11 +214,11 @@ func NewAsker(job *execution.Context, past *Past) (*Asker, error) {
 
 // Ask answers for a task. What it looks at is noted in l, if that is given: the answer is wrong when the past lacks any
 // of it.
-func (a *Asker) Ask(def *jobspec.Definition, t *engine.Task, l *template.Lookups) *jobspec.Decision {
+func (a *Asker) Ask(def *jobspec.Definition, t *engine.Task, l *template.Lookups) *plan.Decision {
 	q := Question{Task: t.Spec.Name, Vars: maps.Clone(a.vars), Tasks: a.facts, Lookups: l}
 	q.Vars["TaskType"], q.Vars["TaskRetry"] = t.Spec.Name, int64(t.Tries())
 	if t.IsItem() {
-		q.Item = &execution.Item{Item: jobspec.Item{Name: t.ItemName, Value: t.ItemValue}, Group: t.Spec.Name, Index: t.Item}
+		q.Item = &execution.Item{Item: plan.Item{Name: t.ItemName, Value: t.ItemValue}, Group: t.Spec.Name, Index: t.Item}
 		if t.Spec.FanOut != nil {
 			maps.Copy(q.Vars, ItemVariables(t.Spec.FanOut, q.Item))
 		}

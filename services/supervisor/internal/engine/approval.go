@@ -3,7 +3,7 @@ package engine
 import (
 	"time"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 )
 
 // codeRejected is the error of a job that nobody wanted to go on.
@@ -16,7 +16,7 @@ func (s *State) ask(t *Task, now time.Time) {
 		t.Approval = t.Spec.Approval
 	}
 	if t.Approval == nil {
-		t.Approval = jobspec.DefaultApproval()
+		t.Approval = plan.DefaultApproval()
 	}
 	t.Round++
 	s.move(t, TaskWaiting, GateApproval, now)
@@ -30,7 +30,7 @@ func (s *State) ask(t *Task, now time.Time) {
 	s.Approvals = append(s.Approvals, t.Idx)
 }
 
-// Voted says that the votes about a task have decided: outcome is jobspec.OutcomeApproved or OutcomeRejected, message
+// Voted says that the votes about a task have decided: outcome is plan.OutcomeApproved or OutcomeRejected, message
 // says by whom and why.
 func (s *State) Voted(idx, round int, outcome, message string, now time.Time) {
 	t := s.waits(idx, round, GateApproval)
@@ -45,12 +45,12 @@ func (s *State) Voted(idx, round int, outcome, message string, now time.Time) {
 // lapse is what happens when nobody decides in time.
 func (s *State) lapse(t *Task, now time.Time) {
 	switch t.Approval.TimeoutAction {
-	case jobspec.AutoApprove:
+	case plan.AutoApprove:
 		s.Lapsed = append(s.Lapsed, t.Idx)
-		s.voted(t, jobspec.OutcomeApproved, "approved because nobody decided in time", now)
-	case jobspec.AutoReject:
+		s.voted(t, plan.OutcomeApproved, "approved because nobody decided in time", now)
+	case plan.AutoReject:
 		s.Lapsed = append(s.Lapsed, t.Idx)
-		s.voted(t, jobspec.OutcomeRejected, "rejected because nobody decided in time", now)
+		s.voted(t, plan.OutcomeRejected, "rejected because nobody decided in time", now)
 	default:
 		s.touch(t)
 		t.WakeAt, t.WaitReason = nil, "it waits for approval; the time for it is over"
@@ -68,7 +68,7 @@ func (s *State) voted(t *Task, outcome, message string, now time.Time) {
 	manual := t.Accepted == ""
 	t.Message, t.Accepted = message, ""
 	route, ok := t.voteRoute(outcome, manual)
-	if outcome == jobspec.OutcomeApproved {
+	if outcome == plan.OutcomeApproved {
 		t.FailureClass, t.ErrorCode = "", ""
 		if manual {
 			o.State = AttemptSucceeded
@@ -80,7 +80,7 @@ func (s *State) voted(t *Task, outcome, message string, now time.Time) {
 	switch {
 	case ok && isAction(route):
 		s.act(t, o, route.Targets[0], now)
-	case outcome == jobspec.OutcomeApproved:
+	case outcome == plan.OutcomeApproved:
 		s.complete(t, o, route.Targets, now)
 	default:
 		s.failWith(t, o, route.Targets, false, now)
@@ -88,24 +88,24 @@ func (s *State) voted(t *Task, outcome, message string, now time.Time) {
 }
 
 // voteRoute returns what follows a decision: the route of APPROVED or REJECTED, else that of COMPLETED or FAILED.
-func (t *Task) voteRoute(outcome string, manual bool) (jobspec.Route, bool) {
+func (t *Task) voteRoute(outcome string, manual bool) (plan.Route, bool) {
 	for _, r := range t.Spec.Routes {
 		if r.Key == outcome {
 			return r, true
 		}
 	}
-	var route jobspec.Route
+	var route plan.Route
 	var ok bool
 	switch {
-	case outcome != jobspec.OutcomeApproved:
-		route, ok = t.stateRoute(jobspec.OutcomeFailed)
+	case outcome != plan.OutcomeApproved:
+		route, ok = t.stateRoute(plan.OutcomeFailed)
 	case manual:
-		route, ok = t.Spec.Match(jobspec.OutcomeCompleted, 0)
+		route, ok = t.Spec.Match(plan.OutcomeCompleted, 0)
 	default:
-		route, ok = t.stateRoute(jobspec.OutcomeCompleted)
+		route, ok = t.stateRoute(plan.OutcomeCompleted)
 	}
-	if ok && isAction(route) && route.Targets[0] == jobspec.ActionWaitForApproval {
-		return jobspec.Route{}, false // it has waited
+	if ok && isAction(route) && route.Targets[0] == plan.ActionWaitForApproval {
+		return plan.Route{}, false // it has waited
 	}
 	return route, ok
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 )
 
 // childCompleted is the state of the request of a child that went well.
@@ -81,7 +81,7 @@ func (s *State) Refused(idx, round int, reason, message string, now time.Time) {
 // ChildEnded says that the child that a task waits for, or its chore, has ended.
 func (s *State) ChildEnded(idx, round int, c ChildOutcome, now time.Time) {
 	t := s.waits(idx, round, GateChild)
-	if t == nil || t.Method() == jobspec.MethodAwaitForkedJob {
+	if t == nil || t.Method() == plan.MethodAwaitForkedJob {
 		return
 	}
 	s.touch(t)
@@ -135,14 +135,14 @@ func (t *Task) forked() map[string]string {
 	if t.ChildID == "" {
 		return map[string]string{}
 	}
-	return map[string]string{jobspec.ForkedJobVar(t.Name()): t.ChildID}
+	return map[string]string{plan.ForkedJobVar(t.Name()): t.ChildID}
 }
 
 // Children says how the children of an AWAIT_FORKED_JOB task stand: the answer to Need.Children (Continue follows), and
 // called again for each that is WAITING when a child of the run has ended.
 func (s *State) Children(idx int, c Children, now time.Time) {
 	t := s.Tasks[idx]
-	if t == nil || s.Job.State.Terminal() || t.Method() != jobspec.MethodAwaitForkedJob {
+	if t == nil || s.Job.State.Terminal() || t.Method() != plan.MethodAwaitForkedJob {
 		return
 	}
 	switch {

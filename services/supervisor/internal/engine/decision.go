@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 )
 
 // undecided says that the task needs a decision before it starts. What has started once is not asked again.
@@ -19,9 +19,9 @@ func (t *Task) undecided() bool {
 }
 
 // Decide answers Need.Decide about a task; Continue goes on with it.
-func (s *State) Decide(idx int, d *jobspec.Decision) {
+func (s *State) Decide(idx int, d *plan.Decision) {
 	if s.decisions == nil {
-		s.decisions = map[int]*jobspec.Decision{}
+		s.decisions = map[int]*plan.Decision{}
 	}
 	s.decisions[idx] = d
 }
@@ -74,7 +74,7 @@ func (s *State) settleDecisions(now time.Time) (complete bool) {
 }
 
 // decided starts a task by the decision about it.
-func (s *State) decided(t *Task, d *jobspec.Decision, now time.Time) {
+func (s *State) decided(t *Task, d *plan.Decision, now time.Time) {
 	if s.overtaken(t, now) { // by another one of this round
 		return
 	}
@@ -82,6 +82,7 @@ func (s *State) decided(t *Task, d *jobspec.Decision, now time.Time) {
 	if d.Class != nil {
 		t.Place = d.Class
 	}
+	t.MayFail = t.MayFail || d.AllowFailure && !t.Spec.AllowFailure
 	switch {
 	case d.Fault != "":
 		s.fault(t, d.Fault, now)
@@ -99,7 +100,7 @@ func (s *State) decided(t *Task, d *jobspec.Decision, now time.Time) {
 		if d.Approval != nil {
 			t.Approval = d.Approval
 		}
-		t.Variables = d.Variables
+		t.Variables, t.Wait = d.Variables, d.Wait
 		s.launch(t, now)
 	}
 }

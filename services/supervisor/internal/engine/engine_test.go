@@ -7,7 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/placement"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 )
 
@@ -103,7 +104,7 @@ func TestDeadlines(t *testing.T) {
 
 func TestRestartsAreBounded(t *testing.T) {
 	a := short(t, "a x:5=RESTART_TASK", "a=5").task("a")
-	if a.Attempts != jobspec.MaxRestarts+1 || a.Tries() != a.Attempts || !strings.Contains(a.Message, "it was started again 100 times") {
+	if a.Attempts != plan.MaxRestarts+1 || a.Tries() != a.Attempts || !strings.Contains(a.Message, "it was started again 100 times") {
 		t.Errorf("%d attempts: %s", a.Attempts, a.Message)
 	}
 	if a = short(t, "a retry=2 x:5=RESTART_TASK", "a=5").task("a"); a.Attempts != 3 {
@@ -128,7 +129,7 @@ func TestTimesOfPausesAndRestarts(t *testing.T) {
 		t.Errorf("resumed at %v, %s", a.job.ResumeAt, a.task("a").WaitReason)
 	}
 	d := draw("job retry=3 retries=1", "a")
-	d.Plan.Backoff = jobspec.Backoff{Min: time.Second, Factor: 10}
+	d.Plan.Backoff = plan.Backoff{Min: time.Second, Factor: 10}
 	a = play(t, d, "a=1", false)
 	if at := a.job.RestartAt; at == nil || !at.Equal(t0.Add(10*time.Second)) {
 		t.Errorf("the second retry is at %v", at)
@@ -223,16 +224,16 @@ func TestApprovals(t *testing.T) {
 	if m = a.task("m"); m.WakeAt != nil || !slices.Equal(a.escalated, []int{0}) {
 		t.Errorf("escalated %v: %+v", a.escalated, m)
 	}
-	a.vote(0, 1, jobspec.OutcomeRejected)
+	a.vote(0, 1, plan.OutcomeRejected)
 	a.run()
 	if m = a.task("m"); m.Round != 2 {
 		t.Fatalf("asked again: %+v", m)
 	}
-	a.vote(0, 1, jobspec.OutcomeApproved)
+	a.vote(0, 1, plan.OutcomeApproved)
 	if a.task("m").State != engine.TaskWaiting {
 		t.Error("a vote of the first round decided the second")
 	}
-	a.vote(0, 2, jobspec.OutcomeApproved)
+	a.vote(0, 2, plan.OutcomeApproved)
 	if m = a.task("m"); m.State != engine.TaskCompleted || m.Message != "by alice" {
 		t.Errorf("approved: %+v", m)
 	}
@@ -249,7 +250,7 @@ func TestApprovals(t *testing.T) {
 	if a.task("a").Accepted != engine.AttemptFailed {
 		t.Errorf("accepted %+v", a.task("a"))
 	}
-	a.vote(0, 1, jobspec.OutcomeApproved)
+	a.vote(0, 1, plan.OutcomeApproved)
 	if got := a.task("a"); got.State != engine.TaskCompleted || got.ExitCode != 3 || got.FailureClass != "" || got.Accepted != "" {
 		t.Errorf("the outcome that was approved: %+v", got)
 	}
@@ -291,14 +292,14 @@ func TestGroups(t *testing.T) {
 		t.Errorf("results %s", g.Outputs["g_results"])
 	}
 	a = short(t, "g items=2 jobs", "")
-	if g := a.task("g"); g.Outputs["FanOutMode"] != "job" || a.task("g[0]").Method() != jobspec.MethodForkJob {
+	if g := a.task("g"); g.Outputs["FanOutMode"] != "job" || a.task("g[0]").Method() != plan.MethodForkJob {
 		t.Errorf("job mode %v", g.Outputs)
 	}
 }
 
 func TestPlacementOfItems(t *testing.T) {
 	d := draw("g items=2")
-	class := jobspec.Class{Method: "DOCKER", Tags: []string{"arm"}, Slots: 2}
+	class := placement.Class{Method: "DOCKER", Tags: []string{"arm"}, Slots: 2}
 	d.decisions["g"].Items[1].Class = &class
 	a := play(t, d, "stop", false)
 	if got := a.task("g[0]").Class(); got.String() != "SHELL||1" {
@@ -308,7 +309,7 @@ func TestPlacementOfItems(t *testing.T) {
 		t.Errorf("item 1 %s", item.Class())
 	}
 	d = draw("a off")
-	d.decisions["a"] = &jobspec.Decision{Class: &class}
+	d.decisions["a"] = &plan.Decision{Class: &class}
 	a = play(t, d, "stop", false)
 	if got := a.task("a").Class(); got.String() != class.String() {
 		t.Errorf("a %s", got)
@@ -474,7 +475,7 @@ func TestBodiesAreOutputs(t *testing.T) {
 	} {
 		d := draw("a")
 		if name != "of a script" {
-			d.Plan.Tasks[0].Method = jobspec.MethodHTTPGet
+			d.Plan.Tasks[0].Method = plan.MethodHTTPGet
 		}
 		a := play(t, d, ">a stop", false)
 		o.State, o.Claimed = engine.AttemptSucceeded, true

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 )
 
 // Gates of tasks, as they are stored and shown.
@@ -53,9 +53,9 @@ func (s *State) activate(t *Task, now time.Time) {
 	case t.Spec.Skip:
 		s.skip(t, now)
 	case t.Reuse:
-		route, _ := t.Spec.Match(jobspec.OutcomeCompleted, t.ExitCode)
+		route, _ := t.Spec.Match(plan.OutcomeCompleted, t.ExitCode)
 		if isAction(route) {
-			route.Targets = t.tasksOf(jobspec.OutcomeCompleted)
+			route.Targets = t.tasksOf(plan.OutcomeCompleted)
 		}
 		t.Message, t.taken = completedBefore, route.Targets
 		s.move(t, TaskCompleted, "", now)
@@ -67,7 +67,7 @@ func (s *State) activate(t *Task, now time.Time) {
 // skip completes a task whose `except` holds.
 func (s *State) skip(t *Task, now time.Time) {
 	s.dontReuse(t)
-	t.Message, t.taken = "skipped by its condition", t.tasksOf(jobspec.OutcomeCompleted)
+	t.Message, t.taken = "skipped by its condition", t.tasksOf(plan.OutcomeCompleted)
 	s.move(t, TaskCompleted, "", now)
 }
 
@@ -110,13 +110,15 @@ func (s *State) start(t *Task, now time.Time) {
 // launch starts a task in the way of its method.
 func (s *State) launch(t *Task, now time.Time) {
 	switch t.Method() {
-	case jobspec.MethodManual:
+	case plan.MethodManual:
 		s.ask(t, now)
-	case jobspec.MethodForkJob:
+	case plan.MethodForkJob:
 		s.fork(t, now)
-	case jobspec.MethodExpireArtifacts:
+	case plan.MethodWait:
+		s.wait(t, now)
+	case plan.MethodExpireArtifacts:
 		s.chore(t, now)
-	case jobspec.MethodAwaitForkedJob:
+	case plan.MethodAwaitForkedJob:
 		s.joining = append(s.joining, t.Idx)
 	default:
 		s.move(t, TaskReady, "", now)
@@ -198,10 +200,16 @@ func (s *State) resolve(t *Task, edges []Edge, now time.Time) {
 	}
 }
 
+// mayFail says that a failure of the task is allowed.
+func (t *Task) mayFail() bool { return t.MayFail || t.Spec.AllowFailure && !t.IsItem() }
+
+// forgiven says that the task failed and was allowed to.
+func (t *Task) forgiven() bool { return t.State == TaskFailed && t.mayFail() }
+
 // breaks says that a task has ended in a way that keeps one from running that waits for it. Beside control edges
 // `dependencies` only delay, and `depends_on` does not contradict an edge that was taken from the same task.
 func (t *Task) breaks(next *Task, taken bool) bool {
-	usable := t.State == TaskCompleted || t.State == TaskFailed && t.Spec.AllowFailure
+	usable := t.State == TaskCompleted || t.forgiven()
 	if next.Control == 0 {
 		return !usable
 	}
@@ -318,7 +326,7 @@ func (s *State) leave(t *Task) {
 	case t.State != TaskWaiting:
 	case t.WaitGate == GateApproval:
 		s.Dismissed = append(s.Dismissed, t.Idx)
-	case t.WaitGate == GateChild && t.Method() != jobspec.MethodAwaitForkedJob:
+	case t.WaitGate == GateChild && t.Method() != plan.MethodAwaitForkedJob:
 		s.CancelChildren = append(s.CancelChildren, Abandoned{t.Idx, t.Round})
 	}
 }

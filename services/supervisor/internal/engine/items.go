@@ -6,11 +6,11 @@ import (
 	"slices"
 	"time"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 )
 
 // expand makes the items of a group and releases the first ones.
-func (s *State) expand(g *Task, items []jobspec.Item, now time.Time) {
+func (s *State) expand(g *Task, items []plan.Item, now time.Time) {
 	if s.Job.TasksTotal+len(items) > MaxTasks {
 		s.fault(g, fmt.Sprintf("%d items would make more than %d tasks in the run", len(items), MaxTasks), now)
 		return
@@ -34,7 +34,7 @@ func (s *State) expand(g *Task, items []jobspec.Item, now time.Time) {
 		t := &Task{
 			Idx: g.Items.First + i, State: TaskBlocked, Spec: g.Spec, Handler: g.Handler,
 			Group: g.Idx, Item: i, ItemName: item.Name, ItemValue: item.Value,
-			Extra: Extra{Place: item.Class}, Changed: true, From: TaskBlocked, New: true,
+			Extra: Extra{Place: item.Class, MayFail: item.AllowFailure, Wait: item.Wait}, Changed: true, From: TaskBlocked, New: true,
 		}
 		s.Tasks[t.Idx] = t
 		s.New = append(s.New, t)
@@ -74,7 +74,7 @@ const keptAtOnce = 64
 // running is how many items are released and have not ended.
 func (it *Items) running() int { return it.Next + it.Ahead - (it.Total - it.Open) }
 
-// asked is how many items there are without those whose condition does not hold.
+// asked is how many items there are without those that count for nothing.
 func (it *Items) asked() int { return it.Total - it.Off }
 
 // releaseNext starts the next items of a group, as many as may run beside each other. It says whether they were loaded.
@@ -150,7 +150,11 @@ func (s *State) countItem(g, t *Task) {
 	case TaskCompleted:
 		it.Succeeded++
 	case TaskFailed, TaskCancelled:
-		it.Failed++
+		if t.forgiven() {
+			it.Off++
+		} else {
+			it.Failed++
+		}
 	case TaskSkipped, TaskBlocked, TaskReady, TaskDispatched, TaskRunning, TaskWaiting:
 	}
 	f := g.Spec.FanOut
@@ -231,8 +235,8 @@ func (s *State) wholeGroup(g *Task) bool {
 }
 
 // results are those that were loaded, with what this step has changed over them.
-func (s *State) results(g *Task) []jobspec.ItemResult {
-	results := make([]jobspec.ItemResult, g.Items.Total)
+func (s *State) results(g *Task) []plan.ItemResult {
+	results := make([]plan.ItemResult, g.Items.Total)
 	for _, r := range s.Results[g.Idx] {
 		if r.Index >= 0 && r.Index < len(results) {
 			results[r.Index] = r
@@ -240,8 +244,8 @@ func (s *State) results(g *Task) []jobspec.ItemResult {
 	}
 	for i := range results {
 		if t := s.Tasks[g.Items.First+i]; t != nil {
-			results[i] = jobspec.ItemResult{
-				Status: string(t.State), ExitCode: t.ExitCode, ErrorCode: t.ErrorCode, ErrorMessage: t.Message, Outputs: t.Outputs,
+			results[i] = plan.ItemResult{
+				Status: string(t.State), ExitCode: t.ExitCode, ErrorCode: t.ErrorCode, ErrorMessage: t.Message, AllowFailure: t.MayFail, Outputs: t.Outputs,
 			}
 		}
 		results[i].Index = i
@@ -253,13 +257,13 @@ func (s *State) results(g *Task) []jobspec.ItemResult {
 func (s *State) finishGroup(g *Task, now time.Time) {
 	results := s.results(g)
 	delete(s.Results, g.Idx)
-	failed := slices.IndexFunc(results, func(r jobspec.ItemResult) bool { return r.Status == string(TaskFailed) })
+	failed := slices.IndexFunc(results, func(r plan.ItemResult) bool { return r.Status == string(TaskFailed) && !r.AllowFailure })
 	it := g.Items
-	mode := jobspec.ModeTask
+	mode := plan.ModeTask
 	if g.Spec.Fork != nil {
-		mode = jobspec.ModeJob
+		mode = plan.ModeJob
 	}
-	o := Outcome{State: AttemptSucceeded, Claimed: true, Outputs: jobspec.GroupOutputs(g.Spec, mode, results)}
+	o := Outcome{State: AttemptSucceeded, Claimed: true, Outputs: plan.GroupOutputs(g.Spec, mode, results)}
 	needed := g.Spec.FanOut.Needed(it.asked())
 	switch good := it.Succeeded >= needed; {
 	case it.Overdue:

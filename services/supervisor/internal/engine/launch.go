@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 )
 
 // Begin is what a run begins with.
@@ -13,7 +14,7 @@ type Begin struct {
 	Retries int
 	// Pauses are those of earlier runs: how often the job paused itself.
 	Pauses int
-	Plan   *jobspec.Plan
+	Plan   *plan.Plan
 	// Reuse are tasks that completed in the run before: they are not executed again, except From, tasks that follow one
 	// that runs in this run, and those that always run or always start again.
 	Reuse map[string]Reused
@@ -114,7 +115,7 @@ func reusable(b *Begin) map[string]Reused {
 	return reuse
 }
 
-func newTask(idx int, spec *jobspec.Task, reuse map[string]Reused) *Task {
+func newTask(idx int, spec *plan.Task, reuse map[string]Reused) *Task {
 	t := &Task{Idx: idx, State: TaskBlocked, Spec: spec}
 	if r, ok := reuse[spec.Name]; ok {
 		t.Reuse, t.ExitCode, t.Outputs, t.Result = true, r.ExitCode, r.Outputs, r.Result
@@ -123,7 +124,7 @@ func newTask(idx int, spec *jobspec.Task, reuse map[string]Reused) *Task {
 }
 
 // connect makes the edges and counts them at their ends.
-func (s *State) connect(plan *jobspec.Plan) {
+func (s *State) connect(plan *plan.Plan) {
 	index := make(map[string]int, len(plan.Tasks))
 	for i := range plan.Tasks {
 		index[plan.Tasks[i].Name] = i

@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 )
 
@@ -56,22 +57,22 @@ func newModel(t *rapid.T) *model {
 			}
 		}
 	}
-	decisions := map[string]*jobspec.Decision{}
+	decisions := map[string]*plan.Decision{}
 	for i := range b.Plan.Tasks {
 		decisions[b.Plan.Tasks[i].Name] = drawDecision(t, &b.Plan.Tasks[i])
 	}
-	item := &jobspec.Decision{Fork: &jobspec.Fork{JobType: "child", Wait: true}}
+	item := &plan.Decision{Fork: &plan.Fork{JobType: "child", Wait: true}}
 	m := &model{t: t, moves: map[engine.Move]bool{}}
 	for _, move := range engine.Moves() {
 		m.moves[move] = true
 	}
-	m.world = begin(t, b, func(t *engine.Task) *jobspec.Decision {
+	m.world = begin(t, b, func(t *engine.Task) *plan.Decision {
 		if t.IsItem() {
 			return item
 		}
 		return decisions[t.Spec.Name]
 	}, kept)
-	m.ref = newReference(&b, kept, func(t *refTask) *jobspec.Decision {
+	m.ref = newReference(&b, kept, func(t *refTask) *plan.Decision {
 		if t.group != nil {
 			return item
 		}
@@ -93,7 +94,7 @@ func one(t *rapid.T, n int, label string) bool { return rapid.IntRange(1, n).Dra
 // drawBegin makes an acyclic plan: edges lead from lower to higher numbers.
 func drawBegin(t *rapid.T) engine.Begin {
 	n := rapid.IntRange(1, 9).Draw(t, "tasks")
-	p := &jobspec.Plan{
+	p := &plan.Plan{
 		JobType: "job", Timeout: time.Hour, CleanupTimeout: time.Minute, PauseTime: time.Second,
 		FailFast: one(t, 3, "fail_fast"), Retry: rapid.IntRange(0, 1).Draw(t, "job retry"), RetryGiven: rapid.Bool().Draw(t, "job retry given"),
 	}
@@ -149,8 +150,8 @@ func drawBegin(t *rapid.T) engine.Begin {
 	return b
 }
 
-func drawTask(t *rapid.T, p *jobspec.Plan, i, n int) jobspec.Task {
-	task := jobspec.Task{
+func drawTask(t *rapid.T, p *plan.Plan, i, n int) plan.Task {
+	task := plan.Task{
 		Name: fmt.Sprint("t", i), Method: "SHELL", Slots: 1, Timeout: time.Minute, WaitBounded: true,
 		AlwaysRun: one(t, 6, "always"), AllowFailure: one(t, 4, "allow"), Retry: rapid.IntRange(0, 2).Draw(t, "retry"),
 		RetryGiven: rapid.Bool().Draw(t, "retry given"),
@@ -160,8 +161,8 @@ func drawTask(t *rapid.T, p *jobspec.Plan, i, n int) jobspec.Task {
 		task.Backoff.Delay = 5 * time.Second
 	}
 	if one(t, 6, "retry_on") {
-		task.RetryOn = &jobspec.RetryOn{
-			Any: rapid.Bool().Draw(t, "any"), Timeout: jobspec.Budget{Own: 1}, OOM: jobspec.Budget{Shared: true}, Infra: jobspec.Budget{Own: 1},
+		task.RetryOn = &plan.RetryOn{
+			Any: rapid.Bool().Draw(t, "any"), Timeout: plan.Budget{Own: 1}, OOM: plan.Budget{Shared: true}, Infra: plan.Budget{Own: 1},
 		}
 	}
 	drawKind(t, p, &task)
@@ -178,9 +179,9 @@ func drawTask(t *rapid.T, p *jobspec.Plan, i, n int) jobspec.Task {
 }
 
 // drawKind makes a task something other than a script.
-func drawKind(t *rapid.T, p *jobspec.Plan, task *jobspec.Task) {
-	fan := func() *jobspec.FanOut {
-		return &jobspec.FanOut{
+func drawKind(t *rapid.T, p *plan.Plan, task *plan.Task) {
+	fan := func() *plan.FanOut {
+		return &plan.FanOut{
 			ItemVar: "item", MaxParallel: rapid.IntRange(0, 3).Draw(t, "max_parallel"), FailFast: rapid.Bool().Draw(t, "ff"),
 			MinSuccess: rapid.IntRange(0, 3).Draw(t, "min_success"),
 		}
@@ -189,34 +190,39 @@ func drawKind(t *rapid.T, p *jobspec.Plan, task *jobspec.Task) {
 	case 0, 1:
 		task.FanOut = fan()
 	case 2:
-		task.Method, task.FanOut, task.Fork = jobspec.MethodForkJob, fan(), &jobspec.Fork{JobType: "child"}
+		task.Method, task.FanOut, task.Fork = plan.MethodForkJob, fan(), &plan.Fork{JobType: "child"}
 	case 3:
-		task.Method, task.Fork = jobspec.MethodForkJob, &jobspec.Fork{JobType: "child", Wait: rapid.Bool().Draw(t, "wait")}
+		task.Method, task.Fork = plan.MethodForkJob, &plan.Fork{JobType: "child", Wait: rapid.Bool().Draw(t, "wait")}
 	case 4:
-		task.Method = jobspec.MethodAwaitForkedJob
+		task.Method = plan.MethodAwaitForkedJob
 		for i := range p.Tasks {
-			if other := &p.Tasks[i]; other.Method == jobspec.MethodForkJob && other.FanOut == nil {
+			if other := &p.Tasks[i]; other.Method == plan.MethodForkJob && other.FanOut == nil {
 				task.AwaitForkedTasks = append(task.AwaitForkedTasks, other.Name)
 			}
 		}
 	case 5, 6:
-		task.Method = jobspec.MethodManual
+		task.Method = plan.MethodManual
 		if rapid.Bool().Draw(t, "sla") {
-			task.Approval = &jobspec.Approval{
+			task.Approval = &plan.Approval{
 				MinApprovals: 1, SLA: time.Minute,
-				TimeoutAction: rapid.SampledFrom([]string{jobspec.AutoApprove, jobspec.AutoReject, jobspec.Escalate}).Draw(t, "lapse"),
+				TimeoutAction: rapid.SampledFrom([]string{plan.AutoApprove, plan.AutoReject, plan.Escalate}).Draw(t, "lapse"),
 			}
 		}
 	case 7:
-		task.Method = jobspec.MethodExpireArtifacts
+		task.Method = plan.MethodExpireArtifacts
+	case 8:
+		task.Method, task.Wait = plan.MethodWait, time.Minute
+		if rapid.Bool().Draw(t, "waits") {
+			task.FanOut = fan()
+		}
 	}
-	if !jobspec.NeedsAnt(task.Method) && rapid.Bool().Draw(t, "no timeout") {
+	if !plan.NeedsAnt(task.Method) && rapid.Bool().Draw(t, "no timeout") {
 		task.Timeout = 0
 	}
 	task.Decide = task.FanOut != nil || task.Fork != nil || one(t, 3, "decide")
 }
 
-func drawRoutes(t *rapid.T, task *jobspec.Task, i, n int) {
+func drawRoutes(t *rapid.T, task *plan.Task, i, n int) {
 	targets := func(label string) []string {
 		var names []string
 		for j := i + 1; j < n; j++ {
@@ -228,7 +234,7 @@ func drawRoutes(t *rapid.T, task *jobspec.Task, i, n int) {
 	}
 	add := func(key string, to []string) {
 		if len(to) > 0 {
-			task.Routes = append(task.Routes, jobspec.Route{Key: key, Targets: to})
+			task.Routes = append(task.Routes, plan.Route{Key: key, Targets: to})
 		}
 	}
 	if one(t, 4, "code route") {
@@ -239,7 +245,7 @@ func drawRoutes(t *rapid.T, task *jobspec.Task, i, n int) {
 		}
 		add("7", to)
 	}
-	if task.Method == jobspec.MethodManual && rapid.Bool().Draw(t, "votes") {
+	if task.Method == plan.MethodManual && rapid.Bool().Draw(t, "votes") {
 		add("APPROVED", targets("approved"))
 		add("REJECTED", targets("rejected"))
 	}
@@ -260,8 +266,8 @@ func drawRoutes(t *rapid.T, task *jobspec.Task, i, n int) {
 	}
 }
 
-func drawDecision(t *rapid.T, task *jobspec.Task) *jobspec.Decision {
-	d := &jobspec.Decision{}
+func drawDecision(t *rapid.T, task *plan.Task) *plan.Decision {
+	d := &plan.Decision{AllowFailure: task.AllowFailure || one(t, 6, "may fail")}
 	switch rapid.IntRange(0, 11).Draw(t, "decision") {
 	case 0:
 		d.Off = true
@@ -274,6 +280,7 @@ func drawDecision(t *rapid.T, task *jobspec.Task) *jobspec.Decision {
 		d.Items = items(task.Name, rapid.IntRange(0, 5).Draw(t, "items"))
 		for i := range d.Items {
 			d.Items[i].Off = one(t, 5, "item off")
+			d.Items[i].AllowFailure = one(t, 5, "item may fail")
 		}
 	}
 	return d
@@ -370,7 +377,7 @@ func (m *model) possible(i int) func() {
 				return
 			}
 			approve := m.calm() || rapid.Bool().Draw(m.t, "approve")
-			m.vote(i, t.Round, map[bool]string{true: jobspec.OutcomeApproved, false: jobspec.OutcomeRejected}[approve])
+			m.vote(i, t.Round, map[bool]string{true: plan.OutcomeApproved, false: plan.OutcomeRejected}[approve])
 			m.ref.voted(r, approve)
 		}
 	case t.WaitGate == engine.GateChild:
@@ -429,7 +436,7 @@ func (m *model) child(i int) {
 	t, r := m.tasks[i], m.ref.tasks[i]
 	states := []string{"COMPLETED", "COMPLETED", "FAILED", "CANCELLED"}
 	switch {
-	case t.Method() == jobspec.MethodAwaitForkedJob:
+	case t.Method() == plan.MethodAwaitForkedJob:
 		m.joined(i)
 		m.ref.joined(r, m.await(t.Spec))
 		m.ref.settle()
@@ -505,7 +512,7 @@ func (m *model) late() {
 	}
 	if t.Round > 0 || t.WaitGate == "" {
 		stale := t.Round - 1
-		m.step(func(s *engine.State) { s.Voted(i, stale, jobspec.OutcomeRejected, "too late", m.now) }, i)
+		m.step(func(s *engine.State) { s.Voted(i, stale, plan.OutcomeRejected, "too late", m.now) }, i)
 		m.step(func(s *engine.State) { s.ChildEnded(i, stale, engine.ChildOutcome{State: "FAILED"}, m.now) }, i)
 		m.step(func(s *engine.State) { s.Refused(i, stale, "X", "too late", m.now) }, i)
 		m.step(func(s *engine.State) { s.Submitted(i, stale, "another", m.now) }, i)

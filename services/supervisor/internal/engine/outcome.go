@@ -8,14 +8,15 @@ import (
 	"time"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 )
 
 // Failure classes that the engine itself looks at.
 const (
-	ClassUser      = jobspec.ClassUser
-	ClassTimeout   = jobspec.ClassTimeout
-	ClassOOM       = jobspec.ClassOOM
-	ClassInfra     = jobspec.ClassInfra
+	ClassUser      = plan.ClassUser
+	ClassTimeout   = plan.ClassTimeout
+	ClassOOM       = plan.ClassOOM
+	ClassInfra     = plan.ClassInfra
 	ClassCancelled = "cancelled"
 	ClassRejected  = "rejected"
 )
@@ -53,14 +54,14 @@ const maxBody = 64 << 10
 
 // withBody are the outputs of an attempt, the body of an HTTP task among them unless only a part of it is known.
 func (t *Task) withBody(o *Outcome) map[string]string {
-	if o.Body == "" || o.BodyCut || len(o.Body) > maxBody || !jobspec.GivesBody(t.Method()) {
+	if o.Body == "" || o.BodyCut || len(o.Body) > maxBody || !plan.GivesBody(t.Method()) {
 		return o.Outputs
 	}
 	outputs := maps.Clone(o.Outputs)
 	if outputs == nil {
 		outputs = map[string]string{}
 	}
-	outputs[jobspec.ResultVar(t.Spec.Name)] = o.Body
+	outputs[plan.ResultVar(t.Spec.Name)] = o.Body
 	return outputs
 }
 
@@ -68,12 +69,12 @@ func (t *Task) withBody(o *Outcome) map[string]string {
 func (o *Outcome) outcome() string {
 	switch o.State {
 	case AttemptSucceeded:
-		return jobspec.OutcomeCompleted
+		return plan.OutcomeCompleted
 	case AttemptTimedOut:
-		return jobspec.OutcomeTimedOut
+		return plan.OutcomeTimedOut
 	case AttemptFailed, AttemptLost, AttemptCancelled, AttemptDispatched, AttemptRunning:
 	}
-	return jobspec.OutcomeFailed
+	return plan.OutcomeFailed
 }
 
 // vanished handles an attempt that was lost, taken back or stopped. Unless the job stops the task, that was not its
@@ -144,10 +145,10 @@ func (s *State) decide(t *Task, o Outcome, now time.Time) {
 
 // route returns the route of an outcome and whether it is one for its very code. Of a fan-out, what runs something
 // again and actions for a code are the items' affair; what leads on from it, and actions for a state, the group's.
-func (t *Task) route(o *Outcome) (route jobspec.Route, coded bool) {
+func (t *Task) route(o *Outcome) (route plan.Route, coded bool) {
 	route, ok := t.Spec.Match(o.outcome(), o.ExitCode)
 	if !ok {
-		return jobspec.Route{}, false
+		return plan.Route{}, false
 	}
 	coded = isCode(route.Key)
 	if t.Spec.FanOut == nil || !t.IsItem() && t.Items == nil {
@@ -165,11 +166,11 @@ func (t *Task) route(o *Outcome) (route jobspec.Route, coded bool) {
 }
 
 // isAction says that a route names an action and not tasks.
-func isAction(r jobspec.Route) bool { return len(r.Targets) == 1 && jobspec.IsAction(r.Targets[0]) }
+func isAction(r plan.Route) bool { return len(r.Targets) == 1 && plan.IsAction(r.Targets[0]) }
 
 // repeats says that an action runs the task again.
 func repeats(action string) bool {
-	return action == jobspec.ActionRestartTask || action == jobspec.ActionExecuting || action == jobspec.ActionPauseJob
+	return action == plan.ActionRestartTask || action == plan.ActionExecuting || action == plan.ActionPauseJob
 }
 
 // again tries a failed task again, or does what an error rule says, if that is to be.
@@ -196,7 +197,7 @@ func (s *State) again(t *Task, o *Outcome, coded bool, now time.Time) bool {
 // isCode says that a route names exit codes and not a state.
 func isCode(key string) bool {
 	switch key {
-	case jobspec.OutcomeCompleted, jobspec.OutcomeFailed, jobspec.OutcomeTimedOut, "APPROVED", "REJECTED", "*":
+	case plan.OutcomeCompleted, plan.OutcomeFailed, plan.OutcomeTimedOut, "APPROVED", "REJECTED", "*":
 		return false
 	}
 	return true
@@ -242,7 +243,7 @@ func (s *State) complete(t *Task, o Outcome, targets []string, now time.Time) {
 			failed.ExitCode = 0
 			s.decide(t, failed, now)
 		} else {
-			s.failWith(t, failed, t.tasksOf(jobspec.OutcomeFailed), false, now)
+			s.failWith(t, failed, t.tasksOf(plan.OutcomeFailed), false, now)
 		}
 		return
 	}
@@ -266,7 +267,7 @@ func (s *State) fail(t *Task, o Outcome, now time.Time) {
 		return
 	}
 	action := route.Targets[0]
-	waited := action == jobspec.ActionWaitForApproval && t.WaitGate == GateApproval
+	waited := action == plan.ActionWaitForApproval && t.WaitGate == GateApproval
 	if t.IsItem() || repeats(action) || waited {
 		s.failWith(t, o, nil, false, now)
 		return
@@ -294,10 +295,10 @@ func (s *State) failWith(t *Task, o Outcome, targets []string, foreseen bool, no
 		t.taken = targets
 	case len(targets) > 0:
 		t.taken, t.post = targets, true
-	case t.Spec.AllowFailure:
-		t.taken = t.tasksOf(jobspec.OutcomeCompleted)
+	case t.mayFail():
+		t.taken = t.tasksOf(plan.OutcomeCompleted)
 	}
-	if !foreseen && !t.IsItem() && !t.Spec.AllowFailure {
+	if !foreseen && !t.IsItem() && !t.mayFail() {
 		s.failTask(t, code, o, now)
 		return
 	}
@@ -347,13 +348,13 @@ func describe(t *Task, o Outcome) string {
 }
 
 // stateRoute returns the route of a state.
-func (t *Task) stateRoute(outcome string) (jobspec.Route, bool) {
+func (t *Task) stateRoute(outcome string) (plan.Route, bool) {
 	for _, r := range t.Spec.Routes {
-		if r.Key == outcome || r.Key == "*" || r.Key == jobspec.OutcomeFailed && outcome == jobspec.OutcomeTimedOut {
+		if r.Key == outcome || r.Key == "*" || r.Key == plan.OutcomeFailed && outcome == plan.OutcomeTimedOut {
 			return r, true
 		}
 	}
-	return jobspec.Route{}, false
+	return plan.Route{}, false
 }
 
 // tasksOf returns the tasks that the route of a state names; an action is none.
@@ -369,20 +370,20 @@ func (t *Task) tasksOf(outcome string) []string {
 func (s *State) act(t *Task, o Outcome, action string, now time.Time) {
 	s.touch(t)
 	switch action {
-	case jobspec.ActionCompleted:
-		s.complete(t, o, t.tasksOf(jobspec.OutcomeCompleted), now)
-	case jobspec.ActionFailed:
-		s.failWith(t, o, t.tasksOf(jobspec.OutcomeFailed), false, now)
-	case jobspec.ActionFatal:
+	case plan.ActionCompleted:
+		s.complete(t, o, t.tasksOf(plan.OutcomeCompleted), now)
+	case plan.ActionFailed:
+		s.failWith(t, o, t.tasksOf(plan.OutcomeFailed), false, now)
+	case plan.ActionFatal:
 		s.noRestart()
 		s.refuse(t, codeFatal, o, now)
-	case jobspec.ActionRestartJob:
+	case plan.ActionRestartJob:
 		s.JobChanged, s.PolicyChanged = true, true
 		s.Job.Policy.Restart = true
 		s.refuse(t, codeRestart, o, now)
-	case jobspec.ActionWaitForApproval:
+	case plan.ActionWaitForApproval:
 		s.submitForApproval(t, o, now)
-	case jobspec.ActionRestartTask, jobspec.ActionExecuting, jobspec.ActionPauseJob:
+	case plan.ActionRestartTask, plan.ActionExecuting, plan.ActionPauseJob:
 		s.repeat(t, o, action, now)
 	default:
 		s.refuse(t, action, o, now) // ERR_…
@@ -421,19 +422,19 @@ func (s *State) repeat(t *Task, o Outcome, action string, now time.Time) {
 	switch {
 	case !s.mayStart(t), hopeless, t.IsGroup() && t.Items != nil: // a group does not run
 		s.failWith(t, o, nil, false, now)
-	case action == jobspec.ActionPauseJob && s.Job.Policy.Pauses >= jobspec.MaxRestarts:
+	case action == plan.ActionPauseJob && s.Job.Policy.Pauses >= plan.MaxRestarts:
 		s.exhausted(t, o, fmt.Sprintf("the job has paused itself %d times", s.Job.Policy.Pauses), now)
-	case action == jobspec.ActionPauseJob:
+	case action == plan.ActionPauseJob:
 		s.JobChanged, s.PolicyChanged = true, true
 		s.Job.Policy.Pauses++
 		s.pauseFor(t, now)
-	case action == jobspec.ActionExecuting && spent:
+	case action == plan.ActionExecuting && spent:
 		o.State, o.FailureClass = AttemptTimedOut, ClassTimeout
 		t.FailureClass = ClassTimeout
 		s.fail(t, o, now)
-	case action == jobspec.ActionRestartTask && t.UserTries >= jobspec.Restarts(t.Spec.Retry, t.Spec.RetryGiven):
+	case action == plan.ActionRestartTask && t.UserTries >= plan.Restarts(t.Spec.Retry, t.Spec.RetryGiven):
 		s.exhausted(t, o, fmt.Sprintf("it was started again %d times", t.UserTries), now)
-	case action == jobspec.ActionRestartTask:
+	case action == plan.ActionRestartTask:
 		t.UserTries++
 		s.runAgain(t, o, now)
 	default:

@@ -7,15 +7,16 @@ import (
 	"time"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 )
 
 // reference decides like the engine in the slow, obvious way: it keeps no counters and no edges, looks at the whole run
 // after every event, and repeats every rule until nothing changes.
 type reference struct {
-	plan    *jobspec.Plan
+	plan    *plan.Plan
 	rules   []jobspec.ErrorRule
-	decide  func(t *refTask) *jobspec.Decision
+	decide  func(t *refTask) *plan.Decision
 	await   func(t *refTask) engine.Children
 	kept    map[string][]int
 	from    string
@@ -34,7 +35,7 @@ type reference struct {
 
 // refTask is a task of a reference.
 type refTask struct {
-	spec  *jobspec.Task
+	spec  *plan.Task
 	group *refTask // of an item
 	items []*refTask
 	made  bool // a group whose items are made
@@ -49,7 +50,7 @@ type refTask struct {
 	tries     map[string]int
 	attempts  int
 	round     int
-	fork      *jobspec.Fork
+	fork      *plan.Fork
 	accepted  string // outcome that waits for approval
 	code      int
 	errorCode string
@@ -58,13 +59,15 @@ type refTask struct {
 	post      bool // taken are post-processing of its failure
 	halted    bool
 	off       bool      // an item whose condition does not hold
+	mayFail   bool      // by a decision
+	waiting   bool      // its own time passes
 	postponed bool      // clean-up that runs if no other run follows
 	noMore    bool      // of a group: releases no further item
 	late      bool      // of a group: took too long
 	since     time.Time // it waits for a child or a vote
 }
 
-func newReference(b *engine.Begin, kept map[string][]int, decide func(*refTask) *jobspec.Decision, await func(*refTask) engine.Children) *reference {
+func newReference(b *engine.Begin, kept map[string][]int, decide func(*refTask) *plan.Decision, await func(*refTask) engine.Children) *reference {
 	r := &reference{
 		kept: kept, from: b.From, plan: b.Plan, rules: b.Rules, decide: decide, await: await, retries: b.Retries, now: t0,
 		state: engine.JobReady, jobRetry: b.Plan.Retry, pauses: b.Pauses,
@@ -99,7 +102,7 @@ func (t *refTask) isGroup() bool { return t.spec.FanOut != nil && t.group == nil
 
 func (t *refTask) method() string {
 	if t.group != nil && t.spec.Fork != nil {
-		return jobspec.MethodForkJob
+		return plan.MethodForkJob
 	}
 	return t.spec.Method
 }
@@ -124,8 +127,11 @@ func (r *reference) edges(t *refTask) (control, data []*refTask) {
 
 // usable says that what depends on a task alone may run.
 func usable(t *refTask) bool {
-	return t.state == engine.TaskCompleted || t.state == engine.TaskFailed && t.spec.AllowFailure
+	return t.state == engine.TaskCompleted || t.state == engine.TaskFailed && allowed(t)
 }
+
+// allowed says that the failure of a task that is no item does not fail the job.
+func allowed(t *refTask) bool { return t.mayFail || t.spec.AllowFailure }
 
 // handler says that the task is post-processing of a failure, or follows one that is.
 func (r *reference) handler(t *refTask) bool {
@@ -154,7 +160,7 @@ func (r *reference) mayStart(t *refTask) bool {
 }
 
 func (r *reference) set(t *refTask, state engine.TaskState, gate string) {
-	t.state, t.gate, t.wakes = state, gate, false
+	t.state, t.gate, t.wakes, t.waiting = state, gate, false, false
 }
 
 // settle repeats the rules until nothing changes.
@@ -191,7 +197,7 @@ func (r *reference) again() bool {
 // most is how often an action may start something again.
 func most(retry int, given bool) int {
 	if retry == 0 && !given {
-		return jobspec.MaxRestarts
+		return plan.MaxRestarts
 	}
 	return retry
 }
@@ -297,7 +303,7 @@ func (r *reference) start(t *refTask) {
 	case r.pausing:
 		r.held = true
 		r.set(t, engine.TaskWaiting, engine.GatePause)
-	case t.method() == jobspec.MethodAwaitForkedJob:
+	case t.method() == plan.MethodAwaitForkedJob:
 		t.asking = true
 	case t.begun == nil && (t.group != nil && t.spec.Fork != nil || t.group == nil && (t.spec.Decide || t.spec.FanOut != nil)):
 		t.asking = true
@@ -319,15 +325,20 @@ func (r *reference) begin(t *refTask) {
 
 func (r *reference) launch(t *refTask) {
 	switch t.method() {
-	case jobspec.MethodManual:
+	case plan.MethodManual:
 		r.ask(t)
-	case jobspec.MethodForkJob, jobspec.MethodExpireArtifacts:
+	case plan.MethodForkJob, plan.MethodExpireArtifacts:
 		r.begin(t)
 		t.round++
 		r.set(t, engine.TaskWaiting, engine.GateChild)
 		t.since = r.now
-	case jobspec.MethodAwaitForkedJob:
+	case plan.MethodAwaitForkedJob:
 		t.asking = true
+	case plan.MethodWait:
+		r.begin(t)
+		t.round++
+		r.set(t, engine.TaskWaiting, engine.GateSchedule)
+		t.wakes, t.waiting = true, true
 	default:
 		r.set(t, engine.TaskReady, "")
 	}
@@ -344,7 +355,7 @@ func (r *reference) ask(t *refTask) {
 func (r *reference) decisions() (changed bool) {
 	for _, kind := range []bool{false, true} {
 		for _, t := range slices.Clone(r.tasks) {
-			await := t.method() == jobspec.MethodAwaitForkedJob && (t.begun != nil || !t.spec.Decide || t.fork != nil)
+			await := t.method() == plan.MethodAwaitForkedJob && (t.begun != nil || !t.spec.Decide || t.fork != nil)
 			if !t.asking || await != kind {
 				continue
 			}
@@ -370,7 +381,8 @@ func (r *reference) decisions() (changed bool) {
 	return false
 }
 
-func (r *reference) decided(t *refTask, d *jobspec.Decision) {
+func (r *reference) decided(t *refTask, d *plan.Decision) {
+	t.mayFail = t.mayFail || d.AllowFailure
 	switch {
 	case d.Fault != "":
 		r.judge(t, "FAILED", 0, engine.ClassRejected)
@@ -385,14 +397,14 @@ func (r *reference) decided(t *refTask, d *jobspec.Decision) {
 		if d.Fork != nil || t.fork == nil {
 			t.fork = d.Fork
 		}
-		if t.method() == jobspec.MethodAwaitForkedJob {
-			t.fork = &jobspec.Fork{} // decided
+		if t.method() == plan.MethodAwaitForkedJob {
+			t.fork = &plan.Fork{} // decided
 		}
 		r.launch(t)
 	}
 }
 
-func (r *reference) expand(g *refTask, items []jobspec.Item) {
+func (r *reference) expand(g *refTask, items []plan.Item) {
 	if g.begun == nil {
 		now := r.now
 		g.begun = &now
@@ -401,7 +413,7 @@ func (r *reference) expand(g *refTask, items []jobspec.Item) {
 	g.made = true
 	r.set(g, engine.TaskWaiting, engine.GateItems)
 	for i := range items {
-		t := &refTask{spec: g.spec, group: g, place: i, state: engine.TaskBlocked, tries: map[string]int{}}
+		t := &refTask{spec: g.spec, group: g, place: i, state: engine.TaskBlocked, mayFail: items[i].AllowFailure, tries: map[string]int{}}
 		switch {
 		case items[i].Off:
 			t.state, t.off = engine.TaskSkipped, true
@@ -430,7 +442,9 @@ func (r *reference) groups() (changed bool) {
 			continue
 		}
 		f := g.spec.FanOut
-		lost := count(g.items, func(t *refTask) bool { return t.state == engine.TaskFailed || t.state == engine.TaskCancelled })
+		lost := count(g.items, func(t *refTask) bool {
+			return t.state == engine.TaskFailed && !t.mayFail || t.state == engine.TaskCancelled
+		})
 		if f.FailFast && !g.noMore && asked(g)-lost < f.Needed(asked(g)) {
 			r.stopItems(g)
 			return true
@@ -458,8 +472,10 @@ func (r *reference) groups() (changed bool) {
 	return changed
 }
 
-// asked is how many items there are whose condition holds.
-func asked(g *refTask) int { return count(g.items, func(t *refTask) bool { return !t.off }) }
+// asked is how many items there are that count for something.
+func asked(g *refTask) int {
+	return count(g.items, func(t *refTask) bool { return !t.off && (t.state != engine.TaskFailed || !t.mayFail) })
+}
 
 func (r *reference) stopItems(g *refTask) {
 	g.noMore = true
@@ -473,7 +489,7 @@ func (r *reference) stopItems(g *refTask) {
 
 func (r *reference) endGroup(g *refTask) {
 	good := count(g.items, func(t *refTask) bool { return t.state == engine.TaskCompleted })
-	failed := slices.IndexFunc(g.items, func(t *refTask) bool { return t.state == engine.TaskFailed })
+	failed := slices.IndexFunc(g.items, func(t *refTask) bool { return t.state == engine.TaskFailed && !t.mayFail })
 	switch {
 	case g.late:
 		r.judge(g, "TIMED_OUT", 0, engine.ClassTimeout)
@@ -575,7 +591,7 @@ func (r *reference) route(t *refTask, outcome string, code int) (targets []strin
 }
 
 func action(targets []string) string {
-	if len(targets) == 1 && jobspec.IsAction(targets[0]) {
+	if len(targets) == 1 && plan.IsAction(targets[0]) {
 		return targets[0]
 	}
 	return ""
@@ -649,10 +665,10 @@ func (r *reference) fail(t *refTask, outcome string, targets []string, coded boo
 	branch := coded && len(targets) > 0
 	if t.group == nil {
 		t.taken, t.post = targets, len(targets) > 0 && !branch
-		if t.spec.AllowFailure && len(targets) == 0 {
+		if allowed(t) && len(targets) == 0 {
 			t.taken = r.tasksOf(t, "COMPLETED")
 		}
-		if !t.spec.AllowFailure && !branch {
+		if !allowed(t) && !branch {
 			r.failJob(t.errorCode)
 		}
 	}
@@ -787,7 +803,7 @@ func (r *reference) repeat(t *refTask, what, outcome string) {
 	switch {
 	case !r.mayStart(t) || t.made || t.class == engine.ClassRejected:
 		r.fail(t, outcome, nil, false)
-	case what == "PAUSE_JOB" && r.pauses >= jobspec.MaxRestarts, what == "RESTART_TASK" && t.tries["retry"] >= most(t.spec.Retry, t.spec.RetryGiven):
+	case what == "PAUSE_JOB" && r.pauses >= plan.MaxRestarts, what == "RESTART_TASK" && t.tries["retry"] >= most(t.spec.Retry, t.spec.RetryGiven):
 		if outcome == "COMPLETED" {
 			outcome = "FAILED"
 		}
@@ -813,7 +829,7 @@ func (r *reference) repeat(t *refTask, what, outcome string) {
 func (r *reference) failFinally(t *refTask, outcome string) {
 	var targets []string
 	for _, key := range []string{outcome, "FAILED", "*"} {
-		i := slices.IndexFunc(t.spec.Routes, func(route jobspec.Route) bool { return route.Key == key })
+		i := slices.IndexFunc(t.spec.Routes, func(route plan.Route) bool { return route.Key == key })
 		if i >= 0 {
 			targets = t.spec.Routes[i].Targets
 			break
@@ -910,7 +926,7 @@ func (r *reference) voted(t *refTask, approve bool) {
 	}
 	var targets []string
 	for _, key := range keys {
-		i := slices.IndexFunc(t.spec.Routes, func(route jobspec.Route) bool { return route.Key == key })
+		i := slices.IndexFunc(t.spec.Routes, func(route plan.Route) bool { return route.Key == key })
 		if i >= 0 {
 			targets = t.spec.Routes[i].Targets
 			break
@@ -933,12 +949,14 @@ func (r *reference) voted(t *refTask, approve bool) {
 
 func (r *reference) wake(t *refTask) {
 	switch {
+	case t.waiting:
+		r.judge(t, "COMPLETED", 0, "")
 	case t.gate != engine.GateApproval:
 		r.start(t)
-	case t.spec.Approval.TimeoutAction == jobspec.AutoApprove:
+	case t.spec.Approval.TimeoutAction == plan.AutoApprove:
 		r.voted(t, true)
 		return
-	case t.spec.Approval.TimeoutAction == jobspec.AutoReject:
+	case t.spec.Approval.TimeoutAction == plan.AutoReject:
 		r.voted(t, false)
 		return
 	default:

@@ -3,12 +3,12 @@ package engine
 import (
 	"time"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 )
 
 // Past is how a task of the run before ended.
 type Past struct {
-	Spec  *jobspec.Task
+	Spec  *plan.Task
 	State TaskState
 	Reused
 	FailureClass, ErrorCode, Message string
@@ -23,7 +23,7 @@ func Remainder(run, retries int, policy Policy, tasks []Past, now time.Time) *St
 		Tasks: make(map[int]*Task, len(tasks)), Out: make(map[int][]Edge, len(tasks)),
 		AllOpen: true, TrailingLoaded: true, JobChanged: true, JobMoved: true, PolicyChanged: true,
 	}
-	clean := &jobspec.Plan{}
+	clean := &plan.Plan{}
 	var index []int // of the tasks of clean
 	for i := range tasks {
 		p := &tasks[i]
@@ -46,7 +46,7 @@ func Remainder(run, retries int, policy Policy, tasks []Past, now time.Time) *St
 }
 
 // connectAs makes the edges of a plan whose tasks have other indices in the run.
-func (s *State) connectAs(plan *jobspec.Plan, index []int) {
+func (s *State) connectAs(plan *plan.Plan, index []int) {
 	part := &State{Tasks: make(map[int]*Task, len(index)), Out: map[int][]Edge{}}
 	for k, i := range index {
 		part.Tasks[k] = s.Tasks[i]

@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 )
 
 // sketch is a definition in short.
 type sketch struct {
 	engine.Begin
-	decisions map[string]*jobspec.Decision
+	decisions map[string]*plan.Decision
 	kept      map[string][]int
 }
 
@@ -25,18 +26,19 @@ type sketch struct {
 //	dep= need=         dependencies, depends_on
 //	always allow once skip again           flags
 //	retry=N delay=D on=CODES oom=N timeouts=N infra=N total=D timeout=D grace=D     retries, retry_on, timeouts
-//	off except fault                       what is decided when it is about to start
+//	off except may fault                       what is decided when it is about to start
 //	manual sla=approve|reject|escalate     approvals
 //	fork fork=nowait await= chore          children
-//	items=N offs=PLACE,… max=N ff min=N pct=N jobs      a fan-out
+//	wait=D                                 a task that waits
+//	items=N offs=PLACE,… mays=PLACE,… max=N ff min=N pct=N jobs      a fan-out
 //	out=NAME script=TEXT                   a declared output, a script
 //
 // The line "job" has: pauses= (before this run) retry= ff hard= timeout= retries= from= reuse= total= (runs together), kept=GROUP:PLACE,… (items), and
 // platform= and rule=CODE:ERR[:ACTION[:RETRY[:PLATFORM]]].
 func draw(lines ...string) *sketch {
-	d := &sketch{decisions: map[string]*jobspec.Decision{}, kept: map[string][]int{}}
+	d := &sketch{decisions: map[string]*plan.Decision{}, kept: map[string][]int{}}
 	d.Run = 1
-	d.Plan = &jobspec.Plan{JobType: "job", Timeout: time.Hour, CleanupTimeout: 5 * time.Minute, PauseTime: time.Minute}
+	d.Plan = &plan.Plan{JobType: "job", Timeout: time.Hour, CleanupTimeout: 5 * time.Minute, PauseTime: time.Minute}
 	for _, line := range lines {
 		words := strings.Fields(line)
 		if words[0] == "job" {
@@ -45,7 +47,7 @@ func draw(lines ...string) *sketch {
 			}
 			continue
 		}
-		t := jobspec.Task{Name: words[0], Method: "SHELL", Slots: 1, Timeout: time.Minute, WaitBounded: true}
+		t := plan.Task{Name: words[0], Method: "SHELL", Slots: 1, Timeout: time.Minute, WaitBounded: true}
 		for _, w := range words[1:] {
 			d.taskWord(&t, w)
 		}
@@ -116,29 +118,29 @@ func (d *sketch) jobWord(w string) {
 	}
 }
 
-func (d *sketch) taskWord(t *jobspec.Task, w string) {
+func (d *sketch) taskWord(t *plan.Task, w string) {
 	key, value, _ := strings.Cut(w, "=")
 	list := strings.Split(value, ",")
 	states := map[string]string{"c": "COMPLETED", "f": "FAILED", "t": "TIMED_OUT", "ok": "APPROVED", "no": "REJECTED"}
-	decision := func() *jobspec.Decision {
+	decision := func() *plan.Decision {
 		t.Decide = true
 		if d.decisions[t.Name] == nil {
-			d.decisions[t.Name] = &jobspec.Decision{}
+			d.decisions[t.Name] = &plan.Decision{}
 		}
 		return d.decisions[t.Name]
 	}
 	switch {
 	case states[key] != "":
-		r := jobspec.Route{Key: states[key], Targets: list}
+		r := plan.Route{Key: states[key], Targets: list}
 		if key == "t" || key == "ok" || key == "no" { // before FAILED
-			t.Routes = append([]jobspec.Route{r}, t.Routes...)
+			t.Routes = append([]plan.Route{r}, t.Routes...)
 			return
 		}
 		t.Routes = append(t.Routes, r)
 	case key == "x:*":
-		t.Routes = append(t.Routes, jobspec.Route{Key: "*", Targets: list})
+		t.Routes = append(t.Routes, plan.Route{Key: "*", Targets: list})
 	case strings.HasPrefix(key, "x:"):
-		t.Routes = append([]jobspec.Route{{Key: key[2:], Targets: list}}, t.Routes...)
+		t.Routes = append([]plan.Route{{Key: key[2:], Targets: list}}, t.Routes...)
 	case key == "off":
 		decision().Off = true
 	case key == "except":
@@ -152,35 +154,41 @@ func (d *sketch) taskWord(t *jobspec.Task, w string) {
 		for _, place := range list {
 			decision().Items[number(place)].Off = true
 		}
+	case key == "may":
+		decision().AllowFailure = true
+	case key == "mays": // after items
+		for _, place := range list {
+			decision().Items[number(place)].AllowFailure = true
+		}
 	default:
 		d.flag(t, key, value, list)
 	}
 }
 
 // items are the first n items of a fan-out.
-func items(name string, n int) []jobspec.Item {
-	list := make([]jobspec.Item, n)
+func items(name string, n int) []plan.Item {
+	list := make([]plan.Item, n)
 	for i := range list {
-		list[i] = jobspec.Item{Name: fmt.Sprintf("%s[%d]", name, i), Value: i}
+		list[i] = plan.Item{Name: fmt.Sprintf("%s[%d]", name, i), Value: i}
 	}
 	return list
 }
 
-func (d *sketch) fan(t *jobspec.Task) *jobspec.FanOut {
+func (d *sketch) fan(t *plan.Task) *plan.FanOut {
 	if t.FanOut == nil {
-		t.FanOut = &jobspec.FanOut{ItemVar: "item", Source: "list"}
+		t.FanOut = &plan.FanOut{ItemVar: "item", Source: "list"}
 	}
 	return t.FanOut
 }
 
-func (d *sketch) retryOn(t *jobspec.Task) *jobspec.RetryOn {
+func (d *sketch) retryOn(t *plan.Task) *plan.RetryOn {
 	if t.RetryOn == nil {
-		t.RetryOn = &jobspec.RetryOn{Infra: jobspec.Budget{Own: jobspec.DefaultInfra}}
+		t.RetryOn = &plan.RetryOn{Infra: plan.Budget{Own: plan.DefaultInfra}}
 	}
 	return t.RetryOn
 }
 
-func (d *sketch) flag(t *jobspec.Task, key, value string, list []string) {
+func (d *sketch) flag(t *plan.Task, key, value string, list []string) {
 	switch key {
 	case "dep":
 		t.DependsOn = append(t.DependsOn, list...)
@@ -215,20 +223,22 @@ func (d *sketch) flag(t *jobspec.Task, key, value string, list []string) {
 	case "infra":
 		d.retryOn(t).Infra.Own = number(value)
 	case "manual":
-		t.Method = jobspec.MethodManual
+		t.Method = plan.MethodManual
 	case "sla":
-		t.Approval = &jobspec.Approval{MinApprovals: 1, SLA: time.Hour, TimeoutAction: map[string]string{
-			"approve": jobspec.AutoApprove, "reject": jobspec.AutoReject, "escalate": jobspec.Escalate,
+		t.Approval = &plan.Approval{MinApprovals: 1, SLA: time.Hour, TimeoutAction: map[string]string{
+			"approve": plan.AutoApprove, "reject": plan.AutoReject, "escalate": plan.Escalate,
 		}[value]}
 	case "fork":
-		t.Method = jobspec.MethodForkJob
-		t.Fork = &jobspec.Fork{JobType: "child", Wait: value != "nowait", Outputs: []jobspec.OutputName{{Name: "out", As: "mapped"}}}
+		t.Method = plan.MethodForkJob
+		t.Fork = &plan.Fork{JobType: "child", Wait: value != "nowait", Outputs: []plan.OutputName{{Name: "out", As: "mapped"}}}
 	case "await":
-		t.Method, t.AwaitForkedTasks = jobspec.MethodAwaitForkedJob, list
+		t.Method, t.AwaitForkedTasks = plan.MethodAwaitForkedJob, list
+	case "wait":
+		t.Method, t.Timeout, t.Wait = plan.MethodWait, 0, span(value)
 	case "chore":
-		t.Method = jobspec.MethodExpireArtifacts
+		t.Method = plan.MethodExpireArtifacts
 	case "jobs":
-		t.Method, t.Fork = jobspec.MethodForkJob, &jobspec.Fork{JobType: "child"}
+		t.Method, t.Fork = plan.MethodForkJob, &plan.Fork{JobType: "child"}
 	case "max":
 		d.fan(t).MaxParallel = number(value)
 	case "ff":
@@ -238,21 +248,21 @@ func (d *sketch) flag(t *jobspec.Task, key, value string, list []string) {
 	case "pct":
 		d.fan(t).MinSuccessPercent = number(value)
 	case "out":
-		t.Outputs = []jobspec.Output{{Name: value, Type: "string", Required: true}}
+		t.Outputs = []plan.Output{{Name: value, Type: "string", Required: true}}
 	default:
 		panic(key)
 	}
 }
 
 // decide is what the definition says about a task that is about to start.
-func (d *sketch) decide(t *engine.Task) *jobspec.Decision {
+func (d *sketch) decide(t *engine.Task) *plan.Decision {
 	if t.IsItem() {
-		return &jobspec.Decision{Fork: &jobspec.Fork{JobType: "child", Wait: true}}
+		return &plan.Decision{Fork: &plan.Fork{JobType: "child", Wait: true}}
 	}
 	if known := d.decisions[t.Spec.Name]; known != nil {
 		return known
 	}
-	return &jobspec.Decision{}
+	return &plan.Decision{}
 }
 
 // actor plays a script.
@@ -348,14 +358,14 @@ func (a *actor) finishTask(i int) bool {
 			end = "cancelled"
 		}
 		a.end(i, outcome(end, t.State == engine.TaskRunning, a.now))
-	case t.WaitGate == engine.GateChild && t.Method() != jobspec.MethodAwaitForkedJob:
+	case t.WaitGate == engine.GateChild && t.Method() != plan.MethodAwaitForkedJob:
 		return a.finishChild(i, &t)
 	case t.WaitGate == engine.GateApproval:
 		vote := a.next(t.Name())
 		if vote == "" || vote == "wait" {
 			return false
 		}
-		a.vote(i, t.Round, map[string]string{"yes": jobspec.OutcomeApproved, "no": jobspec.OutcomeRejected}[vote])
+		a.vote(i, t.Round, map[string]string{"yes": plan.OutcomeApproved, "no": plan.OutcomeRejected}[vote])
 	default:
 		return false
 	}

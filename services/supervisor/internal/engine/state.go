@@ -4,19 +4,21 @@ import (
 	"time"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/value"
+	"github.com/formicary/formicary/libs/placement"
 )
 
 // Policy is the part of a plan that decides about the job as a whole. It is stored with the execution.
 type Policy struct {
-	JobType        string          `json:"job_type,omitempty"`
-	Platform       string          `json:"platform,omitempty"` // what error rules are matched with, beside JobType
-	FailFast       bool            `json:"fail_fast,omitempty"`
-	Retry          int             `json:"retry,omitempty"` // further runs after a failed one
-	Backoff        jobspec.Backoff `json:"backoff"`         // delay before such a run
-	Timeout        time.Duration   `json:"timeout,omitempty"`
-	CleanupTimeout time.Duration   `json:"cleanup_timeout,omitempty"`
-	PauseTime      time.Duration   `json:"pause_time,omitempty"`
+	JobType        string        `json:"job_type,omitempty"`
+	Platform       string        `json:"platform,omitempty"` // what error rules are matched with, beside JobType
+	FailFast       bool          `json:"fail_fast,omitempty"`
+	Retry          int           `json:"retry,omitempty"` // further runs after a failed one
+	Backoff        plan.Backoff  `json:"backoff"`         // delay before such a run
+	Timeout        time.Duration `json:"timeout,omitempty"`
+	CleanupTimeout time.Duration `json:"cleanup_timeout,omitempty"`
+	PauseTime      time.Duration `json:"pause_time,omitempty"`
 	// HardReset is after how many retries of the job a new run no longer keeps completed tasks; 0: never.
 	HardReset int `json:"hard_reset,omitempty"`
 	// TotalDeadline is when all runs of the request together must have ended; nil: no bound.
@@ -95,7 +97,7 @@ type Task struct {
 	// follows has run in this run.
 	Reuse bool
 	// Spec is the planned task; read only. That of an item is its group's: its own row holds none.
-	Spec *jobspec.Task
+	Spec *plan.Task
 	// Attempts made so far; UserTries and InfraTries are spent of retry and of the budget for lost attempts.
 	Attempts   int
 	UserTries  int
@@ -139,17 +141,17 @@ type Task struct {
 // Extra is what few tasks have. The row holds it as one JSON value, NULL when IsZero says so.
 type Extra struct {
 	// Place is the placement when it is not that of Spec: by a Decision, or of an item.
-	Place *jobspec.Class `json:"place,omitempty"`
+	Place *placement.Class `json:"place,omitempty"`
 	// Round counts the children, chores and requests for approval of the task: the key of their rows is (execution,
 	// idx, round). Events about them name it, so that a late answer of an earlier round changes nothing.
 	Round int `json:"round,omitempty"`
 	// Fork is the job that the task submits, complete; ChildID the request that it became in this round.
-	Fork    *jobspec.Fork `json:"fork,omitempty"`
-	ChildID string        `json:"child_id,omitempty"`
+	Fork    *plan.Fork `json:"fork,omitempty"`
+	ChildID string     `json:"child_id,omitempty"`
 	// Variables are those of a chore when the plan did not know them.
 	Variables value.Vars `json:"variables,omitempty"`
 	// Approval is the policy of the newest request for approval.
-	Approval *jobspec.Approval `json:"approval,omitempty"`
+	Approval *plan.Approval `json:"approval,omitempty"`
 	// Accepted is how the attempt ended whose outcome is to be approved (WAIT_FOR_APPROVAL); "" of a MANUAL task.
 	Accepted AttemptState `json:"accepted,omitempty"`
 	// ClassTries are spent of the own budgets of failure classes other than infra: timeout, oom.
@@ -163,7 +165,11 @@ type Extra struct {
 	Postponed bool `json:"postponed,omitempty"`
 	// Halted: an item that its group has told to stop. It is not tried again.
 	Halted bool `json:"halted,omitempty"`
-	// Since is when the task began to wait for its child, its children, its chore or its approval: what Spec.Timeout
+	// MayFail: its failure is allowed, by the decision about it or, of an item, about its group.
+	MayFail bool `json:"may_fail,omitempty"`
+	// Wait is the time of a WAIT task when Spec does not know it.
+	Wait time.Duration `json:"wait,omitempty"`
+	// Since is when the task began to wait for its time, its child, its children, its chore or its approval: what Spec.Timeout
 	// counts from. Nil while it waits for nothing of the kind.
 	Since *time.Time `json:"since,omitempty"`
 }
@@ -171,7 +177,7 @@ type Extra struct {
 // IsZero says that there is nothing to keep.
 func (e *Extra) IsZero() bool {
 	return e.Place == nil && e.Round == 0 && e.Fork == nil && e.ChildID == "" && e.Approval == nil && e.Accepted == "" &&
-		len(e.ClassTries) == 0 && len(e.Variables) == 0 && e.KeepOf == 0 && e.Unstarted == 0 && !e.Postponed && !e.Halted && e.Since == nil
+		len(e.ClassTries) == 0 && len(e.Variables) == 0 && e.KeepOf == 0 && e.Unstarted == 0 && !e.Postponed && !e.Halted && !e.MayFail && e.Wait == 0 && e.Since == nil
 }
 
 // Items are the counters of a group. The row of the group holds them as one JSON value.
@@ -184,7 +190,7 @@ type Items struct {
 	// Failed counts items that are FAILED or CANCELLED, Succeeded those COMPLETED.
 	Failed    int `json:"failed,omitempty"`
 	Succeeded int `json:"succeeded,omitempty"`
-	// Off counts those that are SKIPPED because their condition does not hold: they count for nothing.
+	// Off counts those that count for nothing: SKIPPED because their condition does not hold, or FAILED and allowed to.
 	Off int `json:"off,omitempty"`
 	// Stopping: no further item is released. Overdue: because the group has taken longer than it may.
 	Stopping bool `json:"stopping,omitempty"`
@@ -214,13 +220,13 @@ func (t *Task) Name() string {
 // Method is how the task is executed. The items of a fan-out with a fork are FORK_JOB.
 func (t *Task) Method() string {
 	if t.IsItem() && t.Spec.Fork != nil {
-		return jobspec.MethodForkJob
+		return plan.MethodForkJob
 	}
 	return t.Class().Method
 }
 
 // Class is its placement.
-func (t *Task) Class() jobspec.Class {
+func (t *Task) Class() placement.Class {
 	if t.Place != nil {
 		return *t.Place
 	}
@@ -252,7 +258,7 @@ type State struct {
 	ItemsLoaded map[int]bool
 	// Results are the results of the items of groups, in order, as their rows say; see Need.Results. Items that are
 	// among Tasks may be stale here.
-	Results map[int][]jobspec.ItemResult
+	Results map[int][]plan.ItemResult
 
 	// What follows is to be done by the caller in the transaction that saves the step, in this order. Lists name tasks
 	// by Idx and grow until the caller empties them.
@@ -264,7 +270,7 @@ type State struct {
 	Chores []int
 	// Approvals are tasks that wait for approval by their policy Approval, in Round, until WakeAt when that is set.
 	Approvals []int
-	// Lapsed are approvals that the time decided: the vote of jobspec.SystemVoter is stored.
+	// Lapsed are approvals that the time decided: the vote of plan.SystemVoter is stored.
 	Lapsed []int
 	// Escalations are approvals that nobody decided in time and that go on waiting: their recipients are told.
 	Escalations []int
@@ -286,7 +292,7 @@ type State struct {
 	finished  []int // groups whose items have all ended
 	undecided []int // tasks that are about to start and need a decision
 	joining   []int // AWAIT_FORKED_JOB tasks that are about to start
-	decisions map[int]*jobspec.Decision
+	decisions map[int]*plan.Decision
 	children  map[int]Children
 	kept      map[int]map[string]Kept
 	sweeping  sweep

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 )
 
 // Dispatched says that attempts of READY tasks were made.
@@ -64,10 +64,13 @@ func (s *State) Wake(idx int, now time.Time) {
 	if t == nil || t.State != TaskWaiting || t.WakeAt == nil || s.Job.State.Terminal() {
 		return
 	}
-	if t.WaitGate == GateApproval {
+	switch {
+	case t.WaitGate == GateApproval:
 		s.reopen()
 		s.lapse(t, now)
-	} else {
+	case t.waited():
+		s.conclude(t, Outcome{State: AttemptSucceeded, Claimed: true}, now)
+	default:
 		s.start(t, now)
 	}
 	s.run(now)
@@ -404,7 +407,7 @@ func (j *Job) Outlook() string {
 // tries are how many further runs the job may have after its first one.
 func (j *Job) tries() int {
 	if j.Policy.Restart {
-		return jobspec.Restarts(j.Policy.Retry, j.Policy.RetryGiven)
+		return plan.Restarts(j.Policy.Retry, j.Policy.RetryGiven)
 	}
 	return j.Policy.Retry
 }

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 )
 
@@ -33,7 +33,7 @@ type world struct {
 	tasks map[int]engine.Task
 	out   map[int][]engine.Edge
 	// decide answers Need.Decide.
-	decide func(t *engine.Task) *jobspec.Decision
+	decide func(t *engine.Task) *plan.Decision
 	// children are the open children and chores by task, votes the open requests for approval.
 	children map[int]string // id of the request, "" while it is not submitted
 	votes    map[int]bool
@@ -53,7 +53,7 @@ type world struct {
 }
 
 // begin starts a run.
-func begin(t fataler, b engine.Begin, decide func(*engine.Task) *jobspec.Decision, kept map[string][]int) *world {
+func begin(t fataler, b engine.Begin, decide func(*engine.Task) *plan.Decision, kept map[string][]int) *world {
 	w := &world{
 		t: t, now: t0, decide: decide, kept: kept, tasks: map[int]engine.Task{}, children: map[int]string{}, votes: map[int]bool{},
 		forked: map[string]string{}, stops: map[int]bool{},
@@ -162,7 +162,7 @@ func (w *world) answer(s *engine.State, need engine.Need) {
 	}
 	for _, g := range need.Results {
 		if s.Results == nil {
-			s.Results = map[int][]jobspec.ItemResult{}
+			s.Results = map[int][]plan.ItemResult{}
 		}
 		s.Results[g] = w.results(g)
 	}
@@ -183,12 +183,12 @@ func (w *world) answer(s *engine.State, need engine.Need) {
 }
 
 // results are the rows of the items of a group.
-func (w *world) results(g int) []jobspec.ItemResult {
-	var results []jobspec.ItemResult
+func (w *world) results(g int) []plan.ItemResult {
+	var results []plan.ItemResult
 	for _, i := range slices.Sorted(maps.Keys(w.tasks)) {
 		if t := w.tasks[i]; t.IsItem() && t.Group == g {
-			results = append(results, jobspec.ItemResult{
-				Index: t.Item, Status: string(t.State), ExitCode: t.ExitCode, ErrorCode: t.ErrorCode, ErrorMessage: t.Message, Outputs: t.Outputs,
+			results = append(results, plan.ItemResult{
+				Index: t.Item, Status: string(t.State), ExitCode: t.ExitCode, ErrorCode: t.ErrorCode, ErrorMessage: t.Message, AllowFailure: t.MayFail, Outputs: t.Outputs,
 			})
 		}
 	}
@@ -196,7 +196,7 @@ func (w *world) results(g int) []jobspec.ItemResult {
 }
 
 // await says how the children stand that a task waits for.
-func (w *world) await(t *jobspec.Task) engine.Children {
+func (w *world) await(t *plan.Task) engine.Children {
 	c := engine.Children{Outputs: map[string]string{}}
 	for _, name := range t.AwaitForkedTasks {
 		state, ok := w.forked[name]
@@ -366,7 +366,7 @@ func (w *world) childEnded(i, round int, state string) {
 // tell tells the tasks that await children how these stand.
 func (w *world) tell() {
 	for _, i := range w.gated(engine.GateChild) {
-		if t := w.tasks[i]; t.Method() == jobspec.MethodAwaitForkedJob {
+		if t := w.tasks[i]; t.Method() == plan.MethodAwaitForkedJob {
 			w.joined(i)
 		}
 	}
@@ -488,6 +488,7 @@ func (w *world) recountItem(groups map[int]*engine.Items, t *engine.Task) {
 		}
 	case t.State == engine.TaskCompleted:
 		it.Succeeded++
+	case t.State == engine.TaskFailed && t.MayFail:
 	case t.State == engine.TaskFailed || t.State == engine.TaskCancelled:
 		it.Failed++
 	}
@@ -514,7 +515,7 @@ func (w *world) auditTask(i int, t *engine.Task, waiting int, items *engine.Item
 	case t.IsGroup() && t.Attempts > 0:
 		w.t.Fatalf("the group %d ran", i)
 	}
-	if _, ok := w.children[i]; t.WaitGate == engine.GateChild && !ok && t.Method() != jobspec.MethodAwaitForkedJob {
+	if _, ok := w.children[i]; t.WaitGate == engine.GateChild && !ok && t.Method() != plan.MethodAwaitForkedJob {
 		w.t.Fatalf("task %d waits for no child", i)
 	}
 	if items == nil {

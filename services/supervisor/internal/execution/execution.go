@@ -11,6 +11,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/placement"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 )
 
@@ -34,7 +36,7 @@ type Run struct {
 // Launch is what job-manager says about an admitted request.
 type Launch struct {
 	Run
-	Plan        *jobspec.Plan
+	Plan        *plan.Plan
 	Vars        []byte              // JSON object
 	DueAt       *time.Time          // from when on the run could have started, where a bound counts from it; else nil
 	ReuseRun    int                 // completed tasks of this run are kept; 0 for none
@@ -63,7 +65,7 @@ const (
 )
 
 // Class is a placement class as it is stored: org, method, tags and slots.
-func Class(org string, c jobspec.Class) string { return org + "|" + c.String() }
+func Class(org string, c placement.Class) string { return org + "|" + c.String() }
 
 // Candidate is a READY task.
 type Candidate struct {
@@ -177,8 +179,8 @@ type Claim struct {
 // Claimed is an attempt as a claim finds it.
 type Claimed struct {
 	Attempt
-	Task      *jobspec.Task // of an item that of its group, under the name of the item
-	Item      *Item         // nil for a task of the plan
+	Task      *plan.Task // of an item that of its group, under the name of the item
+	Item      *Item      // nil for a task of the plan
 	Job       *Context
 	Stopped   bool       // it was told to stop
 	Retries   int        // number of the attempt, from 0
@@ -188,7 +190,7 @@ type Claimed struct {
 
 // Item is one of the runs of a fan-out.
 type Item struct {
-	jobspec.Item
+	plan.Item
 	Group string // name of the task that fans out
 	Index int
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 )
 
@@ -27,7 +27,7 @@ type Notice struct {
 	State      engine.TaskState
 	ExitCode   int
 	Message    string
-	Webhook    []byte // JSON of jobspec.Webhook
+	Webhook    []byte // JSON of plan.Webhook
 	Recipients []string
 	// ID is the same whenever the same thing is told.
 	ID uuid.UUID
@@ -61,7 +61,7 @@ func Ended(r Run, t *engine.Task, at time.Time) (*Notice, error) {
 }
 
 // Requested returns the notice that a task waits for votes; nil when nobody who may vote has an address.
-func Requested(r Run, t *engine.Task, p *jobspec.Approval, round int, at time.Time) *Notice {
+func Requested(r Run, t *engine.Task, p *plan.Approval, round int, at time.Time) *Notice {
 	to := addresses(p.AllowedUsers)
 	if len(to) == 0 {
 		to = p.EscalationRecipients
@@ -80,7 +80,7 @@ func Requested(r Run, t *engine.Task, p *jobspec.Approval, round int, at time.Ti
 }
 
 // Escalated returns the notice that nobody voted in time; nil when nobody is to hear of it.
-func Escalated(r Run, t *engine.Task, p *jobspec.Approval, round int, at time.Time) *Notice {
+func Escalated(r Run, t *engine.Task, p *plan.Approval, round int, at time.Time) *Notice {
 	if len(p.EscalationRecipients) == 0 {
 		return nil
 	}

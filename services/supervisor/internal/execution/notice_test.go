@@ -8,23 +8,23 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 )
 
 func TestEndedTellsWhatRan(t *testing.T) {
 	r := Run{ID: uuid.New(), Org: "default", JobType: "etl"}
-	hook := &jobspec.Webhook{URL: "https://example.com"}
+	hook := &plan.Webhook{URL: "https://example.com"}
 	for name, tt := range map[string]struct {
 		task engine.Task
 		told bool
 	}{
-		"completed":    {engine.Task{State: engine.TaskCompleted, Spec: &jobspec.Task{Name: "a", Webhook: hook}}, true},
-		"failed":       {engine.Task{State: engine.TaskFailed, Spec: &jobspec.Task{Name: "a", Webhook: hook}}, true},
-		"without hook": {engine.Task{State: engine.TaskCompleted, Spec: &jobspec.Task{Name: "a"}}, false},
-		"not ended":    {engine.Task{State: engine.TaskReady, Spec: &jobspec.Task{Name: "a", Webhook: hook}}, false},
-		"never ran":    {engine.Task{State: engine.TaskSkipped, Spec: &jobspec.Task{Name: "a", Webhook: hook}}, false},
-		"ran before":   {engine.Task{State: engine.TaskCompleted, Reuse: true, Spec: &jobspec.Task{Name: "a", Webhook: hook}}, false},
+		"completed":    {engine.Task{State: engine.TaskCompleted, Spec: &plan.Task{Name: "a", Webhook: hook}}, true},
+		"failed":       {engine.Task{State: engine.TaskFailed, Spec: &plan.Task{Name: "a", Webhook: hook}}, true},
+		"without hook": {engine.Task{State: engine.TaskCompleted, Spec: &plan.Task{Name: "a"}}, false},
+		"not ended":    {engine.Task{State: engine.TaskReady, Spec: &plan.Task{Name: "a", Webhook: hook}}, false},
+		"never ran":    {engine.Task{State: engine.TaskSkipped, Spec: &plan.Task{Name: "a", Webhook: hook}}, false},
+		"ran before":   {engine.Task{State: engine.TaskCompleted, Reuse: true, Spec: &plan.Task{Name: "a", Webhook: hook}}, false},
 	} {
 		n, err := Ended(r, &tt.task, time.Unix(1, 0))
 		if err != nil || (n != nil) != tt.told {
@@ -35,7 +35,7 @@ func TestEndedTellsWhatRan(t *testing.T) {
 
 func TestTheSameNoticeHasTheSameID(t *testing.T) {
 	r := Run{ID: uuid.New()}
-	task := engine.Task{State: engine.TaskCompleted, Attempts: 1, Spec: &jobspec.Task{Name: "a", Webhook: &jobspec.Webhook{}}}
+	task := engine.Task{State: engine.TaskCompleted, Attempts: 1, Spec: &plan.Task{Name: "a", Webhook: &plan.Webhook{}}}
 	first, _ := Ended(r, &task, time.Unix(1, 0))
 	again, _ := Ended(r, &task, time.Unix(2, 0))
 	task.Attempts = 2
@@ -43,21 +43,21 @@ func TestTheSameNoticeHasTheSameID(t *testing.T) {
 	if first.ID != again.ID || first.ID == later.ID {
 		t.Error(first.ID, again.ID, later.ID)
 	}
-	p := &jobspec.Approval{EscalationRecipients: []string{"#ops"}}
+	p := &plan.Approval{EscalationRecipients: []string{"#ops"}}
 	if Requested(r, &task, p, 1, time.Unix(1, 0)).ID == Escalated(r, &task, p, 1, time.Unix(1, 0)).ID {
 		t.Error("two kinds have one id")
 	}
 }
 
 func TestWhoIsAskedForApproval(t *testing.T) {
-	task := engine.Task{Spec: &jobspec.Task{Name: "ok", Description: "go live?"}}
+	task := engine.Task{Spec: &plan.Task{Name: "ok", Description: "go live?"}}
 	for name, tt := range map[string]struct {
-		policy jobspec.Approval
+		policy plan.Approval
 		want   []string
 	}{
-		"addresses":          {jobspec.Approval{AllowedUsers: []string{"bob", "ann@example.com", "#team", "@", "ann@"}, EscalationRecipients: []string{"boss@example.com"}}, []string{"ann@example.com", "#team"}},
-		"who hears it later": {jobspec.Approval{AllowedUsers: []string{"bob"}, EscalationRecipients: []string{"boss@example.com"}}, []string{"boss@example.com"}},
-		"nobody":             {jobspec.Approval{AllowedUsers: []string{"bob"}}, nil},
+		"addresses":          {plan.Approval{AllowedUsers: []string{"bob", "ann@example.com", "#team", "@", "ann@"}, EscalationRecipients: []string{"boss@example.com"}}, []string{"ann@example.com", "#team"}},
+		"who hears it later": {plan.Approval{AllowedUsers: []string{"bob"}, EscalationRecipients: []string{"boss@example.com"}}, []string{"boss@example.com"}},
+		"nobody":             {plan.Approval{AllowedUsers: []string{"bob"}}, nil},
 	} {
 		var got []string
 		if n := Requested(Run{JobType: "etl"}, &task, &tt.policy, 1, time.Unix(1, 0)); n != nil {
@@ -73,8 +73,8 @@ func TestWhoIsAskedForApproval(t *testing.T) {
 }
 
 func TestEscalationSaysWhatIsConfigured(t *testing.T) {
-	task := engine.Task{Spec: &jobspec.Task{Name: "ok"}}
-	p := &jobspec.Approval{SLA: time.Hour, EscalationRecipients: []string{"#ops"}}
+	task := engine.Task{Spec: &plan.Task{Name: "ok"}}
+	p := &plan.Approval{SLA: time.Hour, EscalationRecipients: []string{"#ops"}}
 	if n := Escalated(Run{JobType: "etl"}, &task, p, 1, time.Unix(1, 0)); !strings.Contains(n.Message, "nobody has decided within 1h0m0s") {
 		t.Error(n.Message)
 	}
@@ -82,7 +82,7 @@ func TestEscalationSaysWhatIsConfigured(t *testing.T) {
 	if n := Escalated(Run{}, &task, p, 1, time.Unix(1, 0)); n.Message != "please look" {
 		t.Error(n.Message)
 	}
-	if n := Escalated(Run{}, &task, &jobspec.Approval{}, 1, time.Unix(1, 0)); n != nil {
+	if n := Escalated(Run{}, &task, &plan.Approval{}, 1, time.Unix(1, 0)); n != nil {
 		t.Error("nobody is to hear of it")
 	}
 }

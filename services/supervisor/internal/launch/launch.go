@@ -15,6 +15,7 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/run"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
@@ -327,7 +328,7 @@ func (l *Launcher) answer(ctx context.Context, r *execution.NewRun, now time.Tim
 		}
 		for _, idx := range need.Results {
 			if s.Results == nil {
-				s.Results = map[int][]jobspec.ItemResult{}
+				s.Results = map[int][]plan.ItemResult{}
 			}
 			s.Results[idx] = results(s, s.Tasks[idx])
 		}
@@ -356,7 +357,7 @@ func (l *Launcher) decide(ctx context.Context, r *execution.NewRun, tasks []int,
 		asker, err = definition.NewAsker(&execution.Context{Run: r.Run, Retries: r.Retries + r.State.Job.Policy.Pauses, Outlook: r.State.Job.Outlook(), Vars: r.Vars, CreatedAt: now, Now: now}, past)
 	}
 	for _, idx := range tasks {
-		d := &jobspec.Decision{}
+		d := &plan.Decision{}
 		if err != nil {
 			d.Fault = err.Error()
 		} else {
@@ -388,11 +389,11 @@ func (l *Launcher) keep(ctx context.Context, r *execution.NewRun, groups []int) 
 }
 
 // results are those of a group whose items all ended before anything ran.
-func results(s *engine.State, g *engine.Task) []jobspec.ItemResult {
-	all := make([]jobspec.ItemResult, g.Items.Total)
+func results(s *engine.State, g *engine.Task) []plan.ItemResult {
+	all := make([]plan.ItemResult, g.Items.Total)
 	for i := range all {
 		t := s.Tasks[g.Items.First+i]
-		all[i] = jobspec.ItemResult{
+		all[i] = plan.ItemResult{
 			Index: i, Status: string(t.State), ExitCode: t.ExitCode, ErrorCode: t.ErrorCode, ErrorMessage: t.Message, Outputs: t.Outputs,
 		}
 	}

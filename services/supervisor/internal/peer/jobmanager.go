@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/rpc"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
@@ -108,7 +109,7 @@ func launch(l *jobv1.Launch) (execution.Launch, error) {
 	if x.Error != "" || x.Skipped || x.Cancelled {
 		return x, nil
 	}
-	x.Plan = &jobspec.Plan{}
+	x.Plan = &plan.Plan{}
 	if unreadable(l.GetPlan(), x.Plan) {
 		x.Plan, x.Error, x.Message = nil, "ERR_JOB_LAUNCH", "its plan cannot be read"
 		return x, nil

@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/formicary/formicary/libs/errs"
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/services/supervisor/internal/approval"
 	"github.com/formicary/formicary/services/supervisor/internal/child"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
@@ -33,7 +33,7 @@ const votesOf = `SELECT execution_id, task_idx, round, voter, approve, comment, 
 	WHERE (execution_id, task_idx, round) IN (SELECT unnest($1::uuid[]), unnest($2::int[]), unnest($3::int[])) ORDER BY created_at, voter`
 
 func scanApproval(rows pgx.Rows) (*approval.Approval, error) {
-	a := &approval.Approval{Policy: &jobspec.Approval{}}
+	a := &approval.Approval{Policy: &plan.Approval{}}
 	var policy []byte
 	err := rows.Scan(&a.ID, &a.Request, &a.Run.Run, &a.Org, &a.JobType, &a.SubmittedBy, &a.Idx, &a.Round, &a.Task,
 		&a.Description, &a.State, &policy, &a.RequestedAt, &a.DueAt, &a.EscalatedAt, &a.DecidedAt)

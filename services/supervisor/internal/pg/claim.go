@@ -10,7 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
@@ -40,7 +40,7 @@ func (s *Store) Claim(ctx context.Context, claims []execution.Claim) (map[uuid.U
 	err := s.tx(ctx, func(_ context.Context, t *pgdb.Pipeline) error {
 		c = &claim{
 			found: map[uuid.UUID]*execution.Claimed{}, jobs: map[uuid.UUID]*execution.Context{}, fresh: map[uuid.UUID]bool{},
-			groups: map[taskKey]*jobspec.Task{},
+			groups: map[taskKey]*plan.Task{},
 		}
 		t.Queue(`SELECT count(*) FROM (SELECT FROM attempt WHERE uid = ANY($1::uuid[]) ORDER BY uid FOR NO KEY UPDATE) l`, uids)
 		// The state is a parameter so that the attempts are found by their uids: the index of live attempts also fits, but
@@ -93,7 +93,7 @@ type claim struct {
 	found   map[uuid.UUID]*execution.Claimed
 	fresh   map[uuid.UUID]bool
 	jobs    map[uuid.UUID]*execution.Context
-	groups  map[taskKey]*jobspec.Task // specs of groups, each read once for all of its items
+	groups  map[taskKey]*plan.Task // specs of groups, each read once for all of its items
 	changes execution.Changes
 }
 
@@ -135,7 +135,7 @@ func (c *claim) scanClaimed(rows pgx.Rows) error {
 
 // readTask reads what the attempt executes.
 func (c *claim) readTask(x *execution.Claimed, name string, spec []byte, group *int, item int, value []byte) error {
-	x.Task = &jobspec.Task{Name: name}
+	x.Task = &plan.Task{Name: name}
 	if group == nil {
 		if err := json.Unmarshal(spec, x.Task); err != nil {
 			return fmt.Errorf("read spec of task %s: %w", name, err)
@@ -145,7 +145,7 @@ func (c *claim) readTask(x *execution.Claimed, name string, spec []byte, group *
 	key := taskKey{x.Execution, *group}
 	g := c.groups[key]
 	if g == nil {
-		g = &jobspec.Task{}
+		g = &plan.Task{}
 		if err := json.Unmarshal(spec, g); err != nil {
 			return fmt.Errorf("read spec of the group of task %s: %w", name, err)
 		}
@@ -160,7 +160,7 @@ func (c *claim) readTask(x *execution.Claimed, name string, spec []byte, group *
 	}
 	own := *g
 	own.Name = name
-	x.Task, x.Item = &own, &execution.Item{Item: jobspec.Item{Name: name, Value: v}, Group: g.Name, Index: item}
+	x.Task, x.Item = &own, &execution.Item{Item: plan.Item{Name: name, Value: v}, Group: g.Name, Index: item}
 	return nil
 }
 

@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/storable"
 	"github.com/formicary/formicary/services/supervisor/internal/approval"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
@@ -170,7 +170,7 @@ func (x *tx) queueDecided(decided []step.Decided, now time.Time) {
 		ids, idx, rounds := roundColumns(voted)
 		x.t.Queue(`INSERT INTO vote (execution_id, task_idx, round, voter, approve, comment, created_at)
 			SELECT unnest($1::uuid[]), unnest($2::int[]), unnest($3::int[]), $5, unnest($4::bool[]), 'nobody decided in time', $6 ON CONFLICT DO NOTHING`,
-			ids, idx, rounds, approve, jobspec.SystemVoter, now)
+			ids, idx, rounds, approve, plan.SystemVoter, now)
 	}
 }
 

@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/formicary/formicary/libs/audit"
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 )
 
 // lately puts the oldest that are open and the last that ended in the place of the whole tables: a sample whose size
@@ -64,7 +64,7 @@ func Invariants() []audit.Check {
 			GROUP BY e.id, e.tasks_total, e.tasks_open, e.normal_open, e.running, e.active, e.approvals) c WHERE counted <> found LIMIT 20`},
 		{Name: "group_counters", SQL: `SELECT 'group ' || execution_id || ' ' || idx || ' counts ' || counted || ' and has ' || found FROM (
 			SELECT g.execution_id, g.idx, concat_ws('/', g.items ->> 'total', g.items ->> 'open', coalesce(g.items ->> 'failed', '0'), coalesce(g.items ->> 'succeeded', '0')) AS counted,
-				(SELECT concat_ws('/', count(t.idx), count(t.idx) FILTER (WHERE t.ended_at IS NULL), count(t.idx) FILTER (WHERE t.state IN ('FAILED', 'CANCELLED')),
+				(SELECT concat_ws('/', count(t.idx), count(t.idx) FILTER (WHERE t.ended_at IS NULL), count(t.idx) FILTER (WHERE t.state = 'CANCELLED' OR t.state = 'FAILED' AND t.extra ->> 'may_fail' IS NULL),
 					count(t.idx) FILTER (WHERE t.state = 'COMPLETED')) FROM task t WHERE t.execution_id = g.execution_id AND t.group_idx = g.idx
 					AND t.idx >= (g.items ->> 'first')::int AND t.idx < (g.items ->> 'first')::int + (g.items ->> 'total')::int) AS found
 			FROM task g WHERE g.items IS NOT NULL) c WHERE counted <> found LIMIT 20`},
@@ -101,8 +101,8 @@ func Invariants() []audit.Check {
 		{Name: "task_retries", SQL: `SELECT 'task ' || t.execution_id || ' ' || t.idx || ' was retried ' || t.user_tries || ' times of ' || s.most FROM task t
 			JOIN execution e ON e.id = t.execution_id LEFT JOIN task g ON g.execution_id = t.execution_id AND g.idx = t.group_idx
 			CROSS JOIN LATERAL (SELECT coalesce((coalesce(g.spec, t.spec) ->> 'retry')::int, CASE
-				WHEN coalesce(g.spec, t.spec) ->> 'retry_given' IS NULL AND coalesce(g.spec, t.spec)::text LIKE '%` + jobspec.ActionRestartTask + `%'
-				THEN ` + strconv.Itoa(jobspec.MaxRestarts) + ` ELSE 0 END) AS most) s
+				WHEN coalesce(g.spec, t.spec) ->> 'retry_given' IS NULL AND coalesce(g.spec, t.spec)::text LIKE '%` + plan.ActionRestartTask + `%'
+				THEN ` + strconv.Itoa(plan.MaxRestarts) + ` ELSE 0 END) AS most) s
 			WHERE t.user_tries > 0 AND t.user_tries > s.most AND e.policy -> 'rules' IS NULL LIMIT 20`},
 		{Name: "outbox_age", SQL: `SELECT 'message ' || id || ' to ' || subject || ' waits since ' || created_at FROM outbox
 			WHERE created_at < now() - interval '60 seconds' LIMIT 20`},

@@ -11,7 +11,7 @@ import (
 	"github.com/formicary/formicary/libs/storable"
 )
 
-// mostEnvironment is what a process takes as environment, in bytes. See jobspec.Task.Env, which leaves out what is more.
+// mostEnvironment is what a process takes as environment, in bytes. See plan.Task.Env, which leaves out what is more.
 const mostEnvironment = 1 << 20
 
 // claimedOutputs reads what attempts that are claimed see of earlier tasks, and nothing else: what their sections were
@@ -41,7 +41,7 @@ const claimedOutputs = `WITH claimed AS (SELECT DISTINCT t.execution_id, coalesc
 // leftOut is the name under which environment() gives the number of outputs that it has no room for: no output has it.
 const leftOut = ""
 
-// statusSuffix ends the names of variables that say how a task ended: see jobspec.StatusVar.
+// statusSuffix ends the names of variables that say how a task ended: see plan.StatusVar.
 const statusSuffix = "-status"
 
 // OutputsOf returns outputs of a run by name, as claimedOutputs does; all of them when names holds jobspec.UsesAll.

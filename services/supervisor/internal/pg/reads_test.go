@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/formicary/formicary/libs/jobspec/environ"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
@@ -170,7 +171,7 @@ func TestTheEnvironmentIsThatOfAllOutputs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return x.Task.Env(vars)
+			return environ.Of(x.Task, vars).Vars
 		}
 		got, want := env(x.Job.Outputs), env(all)
 		if !maps.Equal(got, want) {

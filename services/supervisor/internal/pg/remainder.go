@@ -8,7 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -42,7 +42,7 @@ func (s *Store) Remainder(ctx context.Context, key execution.Key) (*execution.Ne
 	defer rows.Close()
 	var tasks []engine.Past
 	for rows.Next() {
-		t := engine.Past{Spec: &jobspec.Task{}}
+		t := engine.Past{Spec: &plan.Task{}}
 		var spec, outputs []byte
 		if err := rows.Scan(&spec, &t.State, &t.ExitCode, &t.FailureClass, &t.ErrorCode, &t.Message, &outputs, &t.Result); err != nil {
 			return nil, fmt.Errorf("read tasks of execution %s: %w", before, err)

@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/storable"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
@@ -46,7 +46,7 @@ func scanTask(rows pgx.Rows, bad *faults) (uuid.UUID, *engine.Task, error) {
 	var id uuid.UUID
 	var outputs, value, items, extra, raw []byte
 	var group *int
-	t, spec := &engine.Task{}, jobspec.Task{}
+	t, spec := &engine.Task{}, plan.Task{}
 	err := rows.Scan(&id, &t.Idx, &spec.Name, &spec.AlwaysRun, &spec.AllowFailure, &t.State, &t.Trailing, &t.Waiting, &t.Control, &t.Taken, &t.Broken, &t.Handler, &t.Reuse,
 		&t.Attempts, &t.UserTries, &t.InfraTries, &t.ReadyAt, &t.WakeAt, &t.ExitCode, &t.FailureClass, &t.ErrorCode, &t.Message, &outputs, &t.Result,
 		&t.WaitGate, &t.WaitReason, &t.StartedAt, &t.EndedAt, &group, &t.Item, &value, &items, &extra, &raw)
@@ -254,7 +254,7 @@ func (r *newTaskRows) add(run *execution.Run, t *engine.Task) error {
 	s, class := t.Spec, t.Class()
 	r.names, r.methods, r.class = append(r.names, storable.Text(t.Name())), append(r.methods, t.Method()), append(r.class, execution.Class(run.Org, class))
 	r.specs, r.slots, r.control = append(r.specs, spec), append(r.slots, int32(max(class.Slots, 1))), append(r.control, int32(t.Control))
-	r.priority, r.always, r.allow = append(r.priority, int32(run.Priority)), append(r.always, s.AlwaysRun), append(r.allow, s.AllowFailure)
+	r.priority, r.always, r.allow = append(r.priority, int32(run.Priority)), append(r.always, s.AlwaysRun), append(r.allow, s.AllowFailure || t.MayFail)
 	r.groups, r.item, r.values = append(r.groups, group), append(r.item, int32(t.Item)), append(r.values, value)
 	timeout := int64(0)
 	if s.Timeout > 0 {

@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/formicary/formicary/libs/errs"
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
@@ -90,7 +90,7 @@ func (l *listing) note(t *execution.TaskView, idx int32) {
 	case t.State != engine.TaskWaiting:
 	case t.WaitGate == engine.GateApproval:
 		l.approvals = append(l.approvals, idx)
-	case t.WaitGate == engine.GateChild && t.Method == jobspec.MethodAwaitForkedJob:
+	case t.WaitGate == engine.GateChild && t.Method == plan.MethodAwaitForkedJob:
 		l.awaiting = append(l.awaiting, idx)
 	case t.WaitGate == engine.GateChild:
 		l.parents = append(l.parents, idx)
@@ -110,6 +110,7 @@ func taskView(r db.ListTasksRow) (execution.TaskView, error) {
 	if err != nil {
 		return t, fmt.Errorf("read task %s: %w", r.Name, err)
 	}
+	t.AllowFailure = t.AllowFailure || t.MayFail
 	if id, err := uuid.Parse(t.Extra.ChildID); err == nil {
 		t.ChildID = id
 	}

@@ -5,7 +5,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 )
 
@@ -69,7 +69,7 @@ func (c *children) of(idx int) engine.Children {
 	a := c.by[idx]
 	s := engine.Children{Open: a.open, Outputs: map[string]string{}}
 	for _, child := range a.ended {
-		s.Outputs[jobspec.StatusVar(child.Name)] = child.Outcome
+		s.Outputs[plan.StatusVar(child.Name)] = child.Outcome
 		if child.Outcome == string(engine.JobCompleted) {
 			if child.Fork != nil && !child.Item {
 				maps.Copy(s.Outputs, child.Fork.Given(child.Outputs))
@@ -93,7 +93,7 @@ func (b *batch) tellAwaiting(r *runState) (missing bool) {
 		*c = children{}
 		for _, idx := range sorted(s.Tasks) {
 			t := s.Tasks[idx]
-			if t.State == engine.TaskWaiting && t.WaitGate == engine.GateChild && t.Method() == jobspec.MethodAwaitForkedJob {
+			if t.State == engine.TaskWaiting && t.WaitGate == engine.GateChild && t.Method() == plan.MethodAwaitForkedJob {
 				c.pending = append(c.pending, idx)
 			}
 		}

@@ -3,7 +3,7 @@ package step
 import (
 	"fmt"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 )
@@ -83,7 +83,7 @@ func (b *batch) decide(r *runState, tasks []int) error {
 	def, _ := b.known.definition(r)
 	if def == nil {
 		for _, idx := range tasks {
-			r.state.Decide(idx, &jobspec.Decision{Fault: b.known.faults[keyOf(r)]})
+			r.state.Decide(idx, &plan.Decision{Fault: b.known.faults[keyOf(r)]})
 		}
 		return nil
 	}
@@ -98,7 +98,7 @@ func (b *batch) decide(r *runState, tasks []int) error {
 	for _, idx := range tasks {
 		t := r.state.Tasks[idx]
 		if err != nil {
-			r.state.Decide(idx, &jobspec.Decision{Fault: err.Error()})
+			r.state.Decide(idx, &plan.Decision{Fault: err.Error()})
 			continue
 		}
 		if lacking[t.Spec.Name] {

@@ -3,7 +3,7 @@ package step
 import (
 	"time"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/services/supervisor/internal/approval"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
@@ -18,7 +18,7 @@ func (f *Effects) collect(r execution.Run, s *engine.State, now time.Time, c *ex
 	}
 	for _, idx := range s.Chores {
 		t := s.Tasks[idx]
-		f.Children = append(f.Children, NewChild{Round: round(t), Chore: true, Fork: &jobspec.Fork{Wait: true, Params: t.Variables}})
+		f.Children = append(f.Children, NewChild{Round: round(t), Chore: true, Fork: &plan.Fork{Wait: true, Params: t.Variables}})
 	}
 	for _, idx := range s.Approvals {
 		t := s.Tasks[idx]
@@ -29,7 +29,7 @@ func (f *Effects) collect(r execution.Run, s *engine.State, now time.Time, c *ex
 	}
 	for _, idx := range s.Lapsed {
 		t, state := s.Tasks[idx], approval.Rejected
-		if t.Approval.TimeoutAction == jobspec.AutoApprove {
+		if t.Approval.TimeoutAction == plan.AutoApprove {
 			state = approval.Approved
 		}
 		f.Decided = append(f.Decided, Decided{round(t), state, true})

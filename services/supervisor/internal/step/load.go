@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -74,7 +74,7 @@ func needsOf(runs []*runState) *Needs {
 		n.Results = append(n.Results, r.tasks(need.Results)...)
 		for _, g := range need.Results {
 			if r.state.Results == nil {
-				r.state.Results = map[int][]jobspec.ItemResult{}
+				r.state.Results = map[int][]plan.ItemResult{}
 			}
 			r.state.Results[g] = nil
 		}

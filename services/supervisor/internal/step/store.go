@@ -7,8 +7,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/services/supervisor/internal/approval"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
@@ -148,7 +148,7 @@ type LoadedTask struct {
 // LoadedResult is how an item of a group ended.
 type LoadedResult struct {
 	Group Task
-	jobspec.ItemResult
+	plan.ItemResult
 }
 
 // LoadedOutput is the newest output of a name.
@@ -175,7 +175,7 @@ type EndedChild struct {
 	Message string
 	Code    string
 	Exit    int
-	Fork    *jobspec.Fork
+	Fork    *plan.Fork
 	Outputs map[string]string
 }
 
@@ -238,7 +238,7 @@ type EndedAttempt struct {
 type NewChild struct {
 	Round
 	Chore bool
-	Fork  *jobspec.Fork
+	Fork  *plan.Fork
 }
 
 // ChildNews is what is new of a child that exists: Kind is ChildSubmitted, ChildRefused or ChildEnded.
@@ -252,7 +252,7 @@ type ChildNews struct {
 type NewApproval struct {
 	Round
 	Org    string
-	Policy *jobspec.Approval
+	Policy *plan.Approval
 	Due    *time.Time
 }
 

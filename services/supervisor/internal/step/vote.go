@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/formicary/formicary/libs/errs"
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/services/supervisor/internal/approval"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -93,7 +93,7 @@ func (v *vote) cast(ctx context.Context) error {
 // decidedBy says who decided.
 func decidedBy(b approval.Ballot, outcome string) string {
 	what := "approved by "
-	if outcome == jobspec.OutcomeRejected {
+	if outcome == plan.OutcomeRejected {
 		what = "rejected by "
 	}
 	if b.Comment == "" {

@@ -1,4 +1,4 @@
-package jobspec
+package plan
 
 import (
 	"math"

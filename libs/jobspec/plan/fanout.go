@@ -1,9 +1,11 @@
-package jobspec
+package plan
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/formicary/formicary/libs/jobspec/value"
+	"github.com/formicary/formicary/libs/placement"
 )
 
 // FanOut makes one task run once for each of a list of items.
@@ -47,8 +49,12 @@ type Item struct {
 	Value any `json:"value"`
 	// Off says that `when` does not hold for the item: it is SKIPPED, and counts for nothing.
 	Off bool `json:"off,omitempty"`
+	// AllowFailure says that it may fail: then it counts for nothing either.
+	AllowFailure bool `json:"allow_failure,omitempty"`
+	// Wait is the time of an item of a WAIT task when that depends on the item.
+	Wait time.Duration `json:"wait,omitempty"`
 	// Class is its placement when that depends on the item; nil: that of the task.
-	Class *Class `json:"class,omitempty"`
+	Class *placement.Class `json:"class,omitempty"`
 }
 
 // ItemResult is how an item ended: one entry of the list in {task}_results.
@@ -58,14 +64,15 @@ type ItemResult struct {
 	ExitCode     int               `json:"exit_code"`
 	ErrorCode    string            `json:"error_code,omitempty"`
 	ErrorMessage string            `json:"error_message,omitempty"`
+	AllowFailure bool              `json:"allow_failure,omitempty"` // its own: its failure counts for nothing
 	Outputs      map[string]string `json:"outputs,omitempty"`
 }
 
-// Suffix of the variable that holds the results of a fan-out: a list with one ItemResult for each item, in order.
-const resultsSuffix = "_results"
+// ResultsSuffix ends the name of the variable that holds the results of a fan-out: a list with one ItemResult for each item, in order.
+const ResultsSuffix = "_results"
 
 // ResultsVar names the variable that holds the results of a fan-out.
-func ResultsVar(task string) string { return task + resultsSuffix }
+func ResultsVar(task string) string { return task + ResultsSuffix }
 
 // Modes of a fan-out: its items are tasks of this job, or jobs of their own.
 const (
@@ -95,7 +102,7 @@ func GroupOutputs(t *Task, mode string, results []ItemResult) map[string]string 
 		varFanOutMode:      mode,
 		varFanOutSource:    "",
 	}
-	item := defaultItemVar
+	item := DefaultItemVar
 	if t.FanOut != nil {
 		out[varFanOutSource], item = t.FanOut.Source, t.FanOut.ItemVar
 	}
@@ -117,4 +124,5 @@ func GroupOutputs(t *Task, mode string, results []ItemResult) map[string]string 
 	return out
 }
 
-const defaultItemVar = "item"
+// DefaultItemVar is the variable that holds the item when none is given.
+const DefaultItemVar = "item"

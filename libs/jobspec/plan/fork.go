@@ -1,4 +1,4 @@
-package jobspec
+package plan
 
 import (
 	"maps"
@@ -33,13 +33,14 @@ type OutputName struct {
 func ForkedJobVar(task string) string { return task + ".ForkedJobID" }
 
 // StatusVar names the variable that says how a task ended, or the child of one that forked it.
-func StatusVar(task string) string { return task + statusSuffix }
+func StatusVar(task string) string { return task + StatusSuffix }
 
-const statusSuffix = "-status"
+// StatusSuffix ends the names of variables that say how a task ended.
+const StatusSuffix = "-status"
 
 // StatusOf returns the task whose status a variable is.
 func StatusOf(variable string) (task string, ok bool) {
-	task, ok = strings.CutSuffix(variable, statusSuffix)
+	task, ok = strings.CutSuffix(variable, StatusSuffix)
 	return task, ok && task != ""
 }
 

@@ -1,4 +1,4 @@
-package jobspec
+package plan
 
 import (
 	"sort"
@@ -58,7 +58,7 @@ type Plan struct {
 }
 
 // StartClasses returns the distinct placement classes of the tasks that start at once, sorted by their text.
-func (p *Plan) StartClasses() []Class {
+func (p *Plan) StartClasses() []placement.Class {
 	return startClasses(p.Tasks)
 }
 
@@ -89,6 +89,8 @@ type Task struct {
 	RetryGiven bool `json:"retry_given,omitempty"`
 	// AllowFailure keeps a failure from failing the job; the flow then follows on_completed.
 	AllowFailure bool `json:"allow_failure,omitempty"`
+	// AllowDecided says that AllowFailure is known only when the task is about to start; of a fan-out, maybe of each item.
+	AllowDecided bool `json:"allow_decided,omitempty"`
 	// AlwaysRun marks clean-up that runs whatever the outcome of the job.
 	AlwaysRun bool `json:"always_run,omitempty"`
 	// AllowStartIfCompleted runs it again in a restarted job even if it completed before.
@@ -116,6 +118,8 @@ type Task struct {
 	FanOut *FanOut `json:"fan_out,omitempty"`
 	// Fork is the job that FORK_JOB submits; of a task with FanOut each item does. Complete only after Decide.
 	Fork *Fork `json:"fork,omitempty"`
+	// Wait is how long a task of the method WAIT waits; 0: known only when it is about to start.
+	Wait time.Duration `json:"wait,omitempty"`
 	// AwaitForkedTasks are the FORK_JOB tasks whose jobs AWAIT_FORKED_JOB waits for.
 	AwaitForkedTasks []string `json:"await_forked_tasks,omitempty"`
 	// Approval is the policy of MANUAL, and of the action WAIT_FOR_APPROVAL (nil there: the defaults of Approval).
@@ -159,8 +163,8 @@ func (t *Task) NeedsRender(outputs map[string]any) bool {
 }
 
 // Class returns what placement needs to know of the task.
-func (t *Task) Class() Class {
-	return Class{Method: t.Method, Tags: t.Tags, Slots: t.Slots}
+func (t *Task) Class() placement.Class {
+	return placement.Class{Method: t.Method, Tags: t.Tags, Slots: t.Slots}
 }
 
 // Spec is the executable part of a task.
@@ -194,17 +198,14 @@ type Spec struct {
 	Options *Options `json:"options,omitempty"`
 }
 
-// Class is what decides on which ants a task can be placed.
-type Class = placement.Class
-
-// start is what the plan needs to start. The job waits no longer than it may itself, nor than one of its first tasks may
+// Start is what the plan needs to start. The job waits no longer than it may itself, nor than one of its first tasks may
 // whose failure fails it: a failure that is foreseen needs the launch.
-func (p *Plan) start() Start {
+func (p *Plan) Start() Start {
 	s := Start{Classes: p.StartClasses(), Pending: p.PendingTimeout}
 	waits := targeted(p.Tasks)
 	for i := range p.Tasks {
 		t := &p.Tasks[i]
-		if !startsAtOnce(t, waits) || t.PendingTimeout == 0 || t.AllowFailure || t.foresees(OutcomeTimedOut) {
+		if !startsAtOnce(t, waits) || t.PendingTimeout == 0 || t.AllowFailure || t.AllowDecided || t.foresees(OutcomeTimedOut) {
 			continue
 		}
 		if s.Pending == 0 || t.PendingTimeout < s.Pending {
@@ -240,10 +241,10 @@ func startsAtOnce(t *Task, waits map[string]bool) bool {
 
 // startClasses are the classes of the tasks without incoming edges that ants execute; trailing clean-up does not start at
 // once, and neither do the items of a fan-out whose placement is not known yet.
-func startClasses(tasks []Task) []Class {
+func startClasses(tasks []Task) []placement.Class {
 	waits := targeted(tasks)
 	seen := make(map[string]bool)
-	var classes []Class
+	var classes []placement.Class
 	for i := range tasks {
 		t := &tasks[i]
 		if !startsAtOnce(t, waits) {
@@ -256,4 +257,12 @@ func startClasses(tasks []Task) []Class {
 	}
 	sort.Slice(classes, func(i, j int) bool { return classes[i].String() < classes[j].String() })
 	return classes
+}
+
+// Start is what a job needs to start.
+type Start struct {
+	// Classes are the placement classes of the tasks that start at once.
+	Classes []placement.Class
+	// Pending is how long it may wait for that; 0 means no bound.
+	Pending time.Duration
 }

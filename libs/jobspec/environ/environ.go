@@ -1,4 +1,4 @@
-package jobspec
+package environ
 
 import (
 	"cmp"
@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
@@ -21,8 +21,8 @@ const (
 	minEnvFile = 512
 )
 
-// Environment is what a process gets.
-type Environment struct {
+// Env is what a process gets.
+type Env struct {
 	Vars map[string]string
 	// Files are values that are too long for Vars. Each is given as a file whose path is NAME_FILE.
 	Files map[string]string
@@ -30,18 +30,15 @@ type Environment struct {
 	Notes []string
 }
 
-// Env returns the variables of Environment.
-func (t *Task) Env(vars value.Vars) map[string]string { return t.Environment(vars).Vars }
-
-// Environment returns the environment of the task's process: all variables and parameters as text, the task's own
+// Of returns the environment of the task's process: all variables and parameters as text, the task's own
 // variables, and its declared environment on top. Variables whose name no shell can use are left out, and so are those that
 // would change how a program is found or run, unless the definition itself has a variable, a parameter or an entry of
 // environment with that name: whoever may submit a job must not thereby choose what its scripts execute.
-func (t *Task) Environment(vars value.Vars) Environment {
-	e := Environment{Vars: make(map[string]string, len(vars)+len(t.Spec.Variables)+len(t.Spec.Environment))}
+func Of(t *plan.Task, vars value.Vars) Env {
+	e := Env{Vars: make(map[string]string, len(vars)+len(t.Spec.Variables)+len(t.Spec.Environment))}
 	for _, layer := range [...]map[string]any{vars, t.Spec.Variables} {
 		for name, v := range layer {
-			if value.IsEnvName(name) && !isEnvOwn(name) && (!isEnvReserved(name) || t.exports(name)) {
+			if value.IsEnvName(name) && !Own(name) && (!Reserved(name) || exports(t, name)) {
 				setEnv(e.Vars, name, value.Text(v))
 			}
 		}
@@ -49,19 +46,19 @@ func (t *Task) Environment(vars value.Vars) Environment {
 	for name, v := range t.Spec.Environment {
 		setEnv(e.Vars, name, v)
 	}
-	t.shrink(&e)
+	shrink(t, &e)
 	return e
 }
 
 // exports reports whether the definition declares a reserved name.
-func (t *Task) exports(name string) bool {
+func exports(t *plan.Task, name string) bool {
 	_, declared := slices.BinarySearch(t.Exports, name)
 	return declared
 }
 
 // shrink moves values that are too long, and the longest until the rest fits, to files. What is declared under environment
 // stays longest.
-func (t *Task) shrink(e *Environment) {
+func shrink(t *plan.Task, e *Env) {
 	total := 0
 	for name, v := range e.Vars {
 		total += len(name) + len(v) + 2
@@ -74,7 +71,7 @@ func (t *Task) shrink(e *Environment) {
 	// A name that is reserved stays so: AWS_CONFIG must not become a file that AWS_CONFIG_FILE names.
 	taken := func(name string) bool {
 		_, own := given[name]
-		return own || isEnvReserved(name) && !t.exports(name)
+		return own || Reserved(name) && !exports(t, name)
 	}
 	declared := func(name string) bool { _, ok := t.Spec.Environment[name]; return ok }
 	slices.SortStableFunc(names, func(a, b string) int {
@@ -107,7 +104,7 @@ func (t *Task) shrink(e *Environment) {
 		e.Notes = append(e.Notes, fmt.Sprintf("$%s is not set: its %d bytes are too many for the environment. They are in the file that $%s%s names.", name, len(v), name, envFile))
 	}
 	if len(left) > 0 {
-		e.Notes = append(e.Notes, t.NoteLeftOut(len(left), strings.Join(left[:min(len(left), maxNoted)], ", ")))
+		e.Notes = append(e.Notes, NoteLeftOut(t, len(left), strings.Join(left[:min(len(left), maxNoted)], ", ")))
 	}
 }
 
@@ -117,7 +114,7 @@ const (
 )
 
 // NoteLeftOut is the note about variables that have no room; names are some of them.
-func (t *Task) NoteLeftOut(count int, names string) string {
+func NoteLeftOut(t *plan.Task, count int, names string) string {
 	if names != "" {
 		names = " (" + names + ")"
 	}
@@ -128,9 +125,9 @@ func (t *Task) NoteLeftOut(count int, names string) string {
 	return fmt.Sprintf("%d variables%s are not set: the environment has no room for them. %s", count, names, how)
 }
 
-// TakesEnvironment reports whether whoever executes the task gets its environment: a script, or a worker.
-func (t *Task) TakesEnvironment() bool {
-	return t.Spec.Shell || t.Method == MethodMessaging || t.Method == MethodWebsocket
+// Wanted reports whether whoever executes the task gets its environment: a script, or a worker.
+func Wanted(t *plan.Task) bool {
+	return t.Spec.Shell || t.Method == plan.MethodMessaging || t.Method == plan.MethodWebsocket
 }
 
 func btoi(b bool) int {
@@ -149,12 +146,12 @@ func setEnv(env map[string]string, name, val string) {
 	}
 }
 
-// isEnvOwn names what the ant itself tells the task.
-func isEnvOwn(name string) bool { return strings.HasPrefix(name, "FORMICARY_") }
+// Own names what the ant itself tells the task.
+func Own(name string) bool { return strings.HasPrefix(name, "FORMICARY_") }
 
-// isEnvReserved names what a parameter must not set behind the back of the definition: with these a value becomes a
+// Reserved names what a parameter must not set behind the back of the definition: with these a value becomes a
 // command, a library or a server that the task did not choose.
-func isEnvReserved(name string) bool {
+func Reserved(name string) bool {
 	switch name {
 	case // Where the shell finds programs and how it reads its script.
 		"PATH", "HOME", "SHELL", "IFS", "ENV", "BASH_ENV", "SHELLOPTS", "BASHOPTS", "PS4", "CDPATH", "GLOBIGNORE",
@@ -197,50 +194,4 @@ func isEnvReserved(name string) bool {
 		return true
 	}
 	return false
-}
-
-// findExports lists the reserved names that the job declares as a variable or a parameter, in order.
-func findExports(root *source.Node) (exports []string) {
-	add := func(name string) {
-		if isEnvReserved(name) {
-			exports = append(exports, name)
-		}
-	}
-	for _, field := range [...]string{"configs", "variables", "job_variables", "params"} {
-		n := root.Get(field)
-		if n == nil {
-			continue
-		}
-		for i := range n.Pairs {
-			add(n.Pairs[i].Key)
-		}
-		for _, item := range n.Items {
-			if name := item.Get("name"); name != nil && !name.Templated {
-				add(name.Text)
-			}
-		}
-	}
-	slices.Sort(exports)
-	return slices.Compact(exports)
-}
-
-// exports lists the reserved names that the job or the task declares, in order: by its own variables and as variables of
-// its items.
-func (r *reader) exports(own map[string]any, items []string) []string {
-	names := slices.Clip(r.shape.exports) // shared by all tasks: what is appended goes elsewhere
-	for name := range own {
-		if isEnvReserved(name) {
-			names = append(names, name)
-		}
-	}
-	for _, name := range items {
-		if isEnvReserved(name) {
-			names = append(names, name)
-		}
-	}
-	if len(names) == len(r.shape.exports) {
-		return r.shape.exports
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
 }

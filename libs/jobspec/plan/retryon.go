@@ -1,12 +1,6 @@
-package jobspec
+package plan
 
-import (
-	"errors"
-	"slices"
-	"strings"
-
-	"github.com/formicary/formicary/libs/jobspec/source"
-)
+import "slices"
 
 // RetryOn says which failures of a task are tried again.
 type RetryOn struct {
@@ -83,32 +77,11 @@ func (r *RetryOn) code(exitCode int) bool {
 	if r.Any {
 		return true
 	}
-	return slices.ContainsFunc(r.Codes, func(code string) bool { return codeFits(code, exitCode) })
+	return slices.ContainsFunc(r.Codes, func(code string) bool { return CodeFits(code, exitCode) })
 }
 
-// codeFits reports whether a code or a range, as a key of on_exit_code, holds an exit code.
-func codeFits(key string, exitCode int) bool {
-	k, err := parseKey(key)
-	return err == nil && (k.any || k.state == "" && k.low <= exitCode && exitCode <= k.high)
-}
-
-// CheckOutputs compares what a task gave with what it declares. The error is for people and holds no values.
-func CheckOutputs(t *Task, outputs map[string]string) error {
-	var wrong []string
-	for _, o := range t.Outputs {
-		v, given := outputs[o.Name]
-		if !given {
-			if o.Required {
-				wrong = append(wrong, "the output "+source.QuoteName(o.Name)+" is missing")
-			}
-			continue
-		}
-		if _, expected := convertTo(o.Type, v); expected != "" {
-			wrong = append(wrong, "the output "+source.QuoteName(o.Name)+" is not "+expected)
-		}
-	}
-	if len(wrong) == 0 {
-		return nil
-	}
-	return errors.New(strings.Join(wrong, "; "))
+// CodeFits reports whether a code or a range, as a key of on_exit_code, holds an exit code.
+func CodeFits(key string, exitCode int) bool {
+	k, err := ParseKey(key)
+	return err == nil && (k.Any || k.State == "" && k.Low <= exitCode && exitCode <= k.High)
 }

@@ -1,4 +1,4 @@
-package jobspec
+package plan
 
 // Methods by which an ant, or the engine itself, executes a task.
 const (
@@ -19,6 +19,7 @@ const (
 	MethodAwaitForkedJob  = "AWAIT_FORKED_JOB"
 	MethodFanOutJob       = "FAN_OUT_JOB"
 	MethodExpireArtifacts = "EXPIRE_ARTIFACTS"
+	MethodWait            = "WAIT"
 )
 
 // DefaultMethod executes a task that names none.
@@ -29,21 +30,21 @@ func Methods() []string {
 	return []string{
 		MethodKubernetes, MethodDocker, MethodShell, MethodHTTPGet, MethodHTTPPostForm, MethodHTTPPostJSON,
 		MethodHTTPPutForm, MethodHTTPPutJSON, MethodHTTPPatch, MethodHTTPDelete, MethodWebsocket, MethodMessaging,
-		MethodManual, MethodForkJob, MethodAwaitForkedJob, MethodFanOutJob, MethodExpireArtifacts,
+		MethodManual, MethodForkJob, MethodAwaitForkedJob, MethodFanOutJob, MethodExpireArtifacts, MethodWait,
 	}
 }
 
 // NeedsAnt reports whether tasks of the method are executed by ants; the others are done by the engine and hold no slot.
 func NeedsAnt(method string) bool {
 	switch method {
-	case MethodManual, MethodForkJob, MethodAwaitForkedJob, MethodFanOutJob, MethodExpireArtifacts:
+	case MethodManual, MethodForkJob, MethodAwaitForkedJob, MethodFanOutJob, MethodExpireArtifacts, MethodWait:
 		return false
 	}
 	return true
 }
 
-// isHTTP reports whether the method is one request to a URL.
-func isHTTP(method string) bool {
+// IsHTTP reports whether the method is one request to a URL.
+func IsHTTP(method string) bool {
 	switch method {
 	case MethodHTTPGet, MethodHTTPPostForm, MethodHTTPPostJSON, MethodHTTPPutForm, MethodHTTPPutJSON, MethodHTTPPatch,
 		MethodHTTPDelete:
@@ -53,13 +54,13 @@ func isHTTP(method string) bool {
 }
 
 // GivesBody reports whether what a task of the method answers becomes the variable ResultVar.
-func GivesBody(method string) bool { return isHTTP(method) }
+func GivesBody(method string) bool { return IsHTTP(method) }
 
 // ResultVar names the variable that holds the body which the HTTP task of a name was answered with. Of an item of a
 // fan-out it is one of its outputs, by the name of the task.
 func ResultVar(task string) string { return task + "_result" }
 
-// isScript reports whether the method runs script lines.
-func isScript(method string) bool {
+// IsScript reports whether the method runs script lines.
+func IsScript(method string) bool {
 	return method == MethodShell || method == MethodDocker || method == MethodKubernetes
 }

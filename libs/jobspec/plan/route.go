@@ -1,4 +1,4 @@
-package jobspec
+package plan
 
 import (
 	"fmt"
@@ -14,8 +14,8 @@ const (
 	OutcomeTimedOut  = "TIMED_OUT"
 )
 
-// states are the outcomes that no code tells.
-func states() []string {
+// States are the outcomes that no code tells.
+func States() []string {
 	return []string{OutcomeCompleted, OutcomeFailed, OutcomeTimedOut, OutcomeApproved, OutcomeRejected}
 }
 
@@ -58,56 +58,57 @@ func IsAction(target string) bool {
 func (t *Task) Match(outcome string, exitCode int) (Route, bool) {
 	hasCode := outcome != OutcomeTimedOut && (outcome == OutcomeCompleted || exitCode != 0)
 	for _, r := range t.Routes {
-		key, err := parseKey(r.Key)
+		key, err := ParseKey(r.Key)
 		if err != nil {
 			continue
 		}
 		switch {
-		case key.any, key.state == outcome && outcome != "",
-			key.state == OutcomeFailed && outcome == OutcomeTimedOut,
-			key.state == "" && hasCode && key.low <= exitCode && exitCode <= key.high:
+		case key.Any, key.State == outcome && outcome != "",
+			key.State == OutcomeFailed && outcome == OutcomeTimedOut,
+			key.State == "" && hasCode && key.Low <= exitCode && exitCode <= key.High:
 			return r, true
 		}
 	}
 	return Route{}, false
 }
 
-// routeKey is a parsed key: a state, any, or a range of codes.
-type routeKey struct {
-	state     string
-	any       bool
-	low, high int
+// Key is a parsed key: a state, any, or a range of codes.
+type Key struct {
+	State     string
+	Any       bool
+	Low, High int
 }
 
-// maxCode bounds exit codes and HTTP statuses in keys.
-const maxCode = 99999
+// MaxCode bounds exit codes and HTTP statuses in keys.
+const MaxCode = 99999
 
-func parseKey(key string) (routeKey, error) {
+// ParseKey reads a key of on_exit_code.
+func ParseKey(key string) (Key, error) {
 	switch key {
 	case "*":
-		return routeKey{any: true}, nil
+		return Key{Any: true}, nil
 	case OutcomeCompleted, OutcomeFailed, OutcomeTimedOut, OutcomeApproved, OutcomeRejected:
-		return routeKey{state: key}, nil
+		return Key{State: key}, nil
 	}
 	if low, high, ok := parseClass(key); ok {
-		return routeKey{low: low, high: high}, nil
+		return Key{Low: low, High: high}, nil
 	}
 	if low, err := parseCode(key); err == nil {
-		return routeKey{low: low, high: low}, nil
+		return Key{Low: low, High: low}, nil
 	}
 	first, second, ok := strings.Cut(key, "-")
 	if !ok {
-		return routeKey{}, fmt.Errorf("key %q", key)
+		return Key{}, fmt.Errorf("key %q", key)
 	}
 	low, err := parseCode(strings.TrimSpace(first))
 	if err != nil {
-		return routeKey{}, err
+		return Key{}, err
 	}
 	high, err := parseCode(strings.TrimSpace(second))
 	if err != nil || high < low {
-		return routeKey{}, fmt.Errorf("range %q", key)
+		return Key{}, fmt.Errorf("range %q", key)
 	}
-	return routeKey{low: low, high: high}, nil
+	return Key{Low: low, High: high}, nil
 }
 
 // parseClass reads "4xx".
@@ -121,32 +122,32 @@ func parseClass(key string) (low, high int, ok bool) {
 
 func parseCode(s string) (int, error) {
 	code, err := strconv.Atoi(s)
-	if err != nil || code > maxCode || code < -maxCode || s[0] == '+' {
+	if err != nil || code > MaxCode || code < -MaxCode || s[0] == '+' {
 		return 0, fmt.Errorf("code %q", s)
 	}
 	return code, nil
 }
 
 // rank orders keys from the most to the least specific.
-func (k routeKey) rank() int {
-	const states = 4 * maxCode
+func (k Key) rank() int {
+	const states = 4 * MaxCode
 	switch {
-	case k.any:
+	case k.Any:
 		return states + 2
-	case k.state == OutcomeFailed:
+	case k.State == OutcomeFailed:
 		return states + 1 // after TIMED_OUT, which falls back to it
-	case k.state != "":
+	case k.State != "":
 		return states
 	}
-	return k.high - k.low
+	return k.High - k.Low
 }
 
-// sortRoutes puts routes into the order in which Match tries them.
-func sortRoutes(routes []Route) {
+// SortRoutes puts routes into the order in which Match tries them.
+func SortRoutes(routes []Route) {
 	rank := func(r Route) int {
-		key, err := parseKey(r.Key)
+		key, err := ParseKey(r.Key)
 		if err != nil {
-			return 5 * maxCode
+			return 5 * MaxCode
 		}
 		return key.rank()
 	}
