@@ -15,7 +15,7 @@ func (r *taskFieldReader) limits(n *source.Node) {
 	}
 	t.WaitBounded = waits && t.Timeout > 0
 	if at := n.Get("allow_failure"); t.PendingTimeout > 0 && at != nil {
-		r.decisive(at) // whether the job may wait for the task as long as it likes, see Plan.start
+		r.decisive(at) // whether the job waits for the task before its start, see plan.Task
 		r.t.settled = r.t.settled && !t.AllowDecided
 	}
 	if !r.t.methodKnown || r.moment.item {

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"encoding/base64"
+	"fmt"
 	"strings"
 
 	"github.com/formicary/formicary/libs/errs"
@@ -13,6 +14,11 @@ const pageForm = "2"
 // PageToken names the place behind which the next page of a list begins. It is opaque, so that nobody builds one by hand.
 func PageToken(list, place string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(pageForm + list + "\x00" + place))
+}
+
+// PartOf names what of a list a call asks for: the place of a page is one among those that its filters let through.
+func PartOf(list string, filters ...any) string {
+	return fmt.Sprintf("%s%q", list, filters)
 }
 
 // PagePlace returns the place that a token names, "" for the first page. A token of another list is refused: its place
@@ -31,5 +37,5 @@ func PagePlace(list, token string) (string, error) {
 
 // BadPageToken refuses a token.
 func BadPageToken() error {
-	return errs.Invalid("PAGE_TOKEN_INVALID", "page_token is not one that this list gave; leave it out to begin with the first page")
+	return errs.Invalid("PAGE_TOKEN_INVALID", "page_token is not one that this list gave for the same filters; leave it out to begin with the first page")
 }

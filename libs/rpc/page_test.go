@@ -23,6 +23,12 @@ func TestPageTokensBelongToTheirList(t *testing.T) {
 	if got, err := rpc.PagePlace("ants", ""); err != nil || got != "" {
 		t.Errorf("the first page begins at %q, %v", got, err)
 	}
+	part := rpc.PartOf("jobs", "j", []string{"A", "B"})
+	for _, other := range []string{"jobs", rpc.PartOf("jobs", "j", []string(nil)), rpc.PartOf("jobs", "k", []string{"A", "B"}), rpc.PartOf("jobs", "j", []string{"A B"})} {
+		if _, err := rpc.PagePlace(other, rpc.PageToken(part, "a")); errs.Reason(err) != "PAGE_TOKEN_INVALID" {
+			t.Errorf("%q takes a token of %q: %v", other, part, err)
+		}
+	}
 	for _, bad := range []string{"!", "a", base64.RawURLEncoding.EncodeToString([]byte("1ants\x00a")), rpc.PageToken("ants", "")} {
 		if _, err := rpc.PagePlace("ants", bad); errs.Reason(err) != "PAGE_TOKEN_INVALID" {
 			t.Errorf("%q: %v", bad, err)

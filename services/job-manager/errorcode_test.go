@@ -57,6 +57,12 @@ func TestErrorCodes(t *testing.T) {
 			}
 		}
 	}
+	some, err := c.errorCodes.ListErrorCodes(t.Context(), &jobv1.ListErrorCodesRequest{PageSize: 1})
+	if err != nil || some.GetNextPageToken() == "" {
+		t.Fatalf("%v, %v", some, err)
+	}
+	_, err = c.errorCodes.ListErrorCodes(t.Context(), &jobv1.ListErrorCodesRequest{JobType: "j", PageToken: some.GetNextPageToken()})
+	wantReason(t, err, "PAGE_TOKEN_INVALID")
 	if got := fmt.Sprint(list("")); got != "[ERR_1 ERR_2 ERR_0 ERR_OOM]" {
 		t.Error(got)
 	}

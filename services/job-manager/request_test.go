@@ -209,6 +209,12 @@ func TestListByKeyset(t *testing.T) {
 	if got := list(&jobv1.ListJobRequestsRequest{PageSize: 2, JobType: "k"}); !slices.Equal(got, []string{want[1], want[3], want[5]}) {
 		t.Errorf("by type: %v", got)
 	}
+	some, err := c.requests.ListJobRequests(t.Context(), &jobv1.ListJobRequestsRequest{PageSize: 1, JobType: "k"})
+	if err != nil || some.GetNextPageToken() == "" {
+		t.Fatalf("%v, %v", some, err)
+	}
+	_, err = c.requests.ListJobRequests(t.Context(), &jobv1.ListJobRequestsRequest{JobType: "j", PageToken: some.GetNextPageToken()})
+	wantReason(t, err, "PAGE_TOKEN_INVALID")
 	cancelled := []jobv1.JobRequest_State{jobv1.JobRequest_CANCELLED, jobv1.JobRequest_FAILED}
 	if got := list(&jobv1.ListJobRequestsRequest{States: cancelled}); !slices.Equal(got, want[:1]) {
 		t.Errorf("by state: %v", got)

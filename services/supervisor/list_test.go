@@ -65,6 +65,11 @@ tasks:
 			break
 		}
 	}
+	if all, err := w.executions.ListTasks(t.Context(), &executionv1.ListTasksRequest{RequestId: id, PageSize: 1}); err != nil || all.GetNextPageToken() == "" {
+		t.Errorf("a page of the tasks: %v, %v", all, err)
+	} else if res, err := w.executions.ListTasks(t.Context(), &executionv1.ListTasksRequest{RequestId: id, ItemsOf: "resize", PageToken: all.GetNextPageToken()}); errs.Reason(err) != "PAGE_TOKEN_INVALID" {
+		t.Errorf("the items take a token of the tasks: %v, %v", res, err)
+	}
 	if got := strings.Join(names, " "); got != "resize[0] resize[1] resize[2] resize[3] resize[4]" {
 		t.Errorf("items %s", got)
 	}

@@ -198,14 +198,13 @@ type Spec struct {
 	Options *Options `json:"options,omitempty"`
 }
 
-// Start is what the plan needs to start. The job waits no longer than it may itself, nor than one of its first tasks may
-// whose failure fails it: a failure that is foreseen needs the launch.
+// Start is what the plan needs to start. The job waits no longer than it may itself, nor than one of its first tasks may.
 func (p *Plan) Start() Start {
 	s := Start{Classes: p.StartClasses(), Pending: p.PendingTimeout}
 	waits := targeted(p.Tasks)
 	for i := range p.Tasks {
 		t := &p.Tasks[i]
-		if !startsAtOnce(t, waits) || t.PendingTimeout == 0 || t.AllowFailure || t.AllowDecided || t.foresees(OutcomeTimedOut) {
+		if !startsAtOnce(t, waits) || t.PendingTimeout == 0 {
 			continue
 		}
 		if s.Pending == 0 || t.PendingTimeout < s.Pending {
@@ -234,9 +233,15 @@ func targeted(tasks []Task) map[string]bool {
 	return waits
 }
 
-// startsAtOnce says that an ant is wanted for the task as soon as the job starts.
+// startsAtOnce says that an ant is wanted for the task as soon as the job starts, and that the job waits for that ant.
 func startsAtOnce(t *Task, waits map[string]bool) bool {
-	return !waits[t.Name] && len(t.DependsOn) == 0 && !t.AlwaysRun && !t.ItemClass && NeedsAnt(t.Method)
+	return !waits[t.Name] && len(t.DependsOn) == 0 && !t.AlwaysRun && !t.ItemClass && NeedsAnt(t.Method) && !t.dispensable()
+}
+
+// dispensable says that the definition foresees that no ant takes the task in time. What follows then needs the launch, so
+// the job does not wait for the ant before.
+func (t *Task) dispensable() bool {
+	return t.PendingTimeout > 0 && (t.AllowFailure || t.AllowDecided || t.foresees(OutcomeTimedOut))
 }
 
 // startClasses are the classes of the tasks without incoming edges that ants execute; trailing clean-up does not start at

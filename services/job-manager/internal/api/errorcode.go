@@ -25,7 +25,8 @@ const (
 )
 
 func (s *errorCodes) ListErrorCodes(ctx context.Context, req *jobv1.ListErrorCodesRequest) (*jobv1.ListErrorCodesResponse, error) {
-	token, err := rpc.PagePlace(ruleList, req.GetPageToken())
+	part := rpc.PartOf(ruleList, req.GetJobType())
+	token, err := rpc.PagePlace(part, req.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +50,7 @@ func (s *errorCodes) ListErrorCodes(ctx context.Context, req *jobv1.ListErrorCod
 		res.ErrorCodes[i] = fromRule(&rules[i])
 	}
 	if more {
-		res.NextPageToken = rpc.PageToken(ruleList, strconv.Itoa(skip+size))
+		res.NextPageToken = rpc.PageToken(part, strconv.Itoa(skip+size))
 	}
 	return res, nil
 }

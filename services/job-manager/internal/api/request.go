@@ -69,7 +69,8 @@ const requestList = "requests"
 
 func (s *requests) ListJobRequests(ctx context.Context, req *jobv1.ListJobRequestsRequest) (*jobv1.ListJobRequestsResponse, error) {
 	f := request.Filter{OrgID: rpc.CallerFrom(ctx).Org, JobType: req.GetJobType(), Limit: pageSize(req.GetPageSize()) + 1}
-	token, err := rpc.PagePlace(requestList, req.GetPageToken())
+	part := rpc.PartOf(requestList, req.GetJobType(), req.GetParentRequestId(), req.GetStates())
+	token, err := rpc.PagePlace(part, req.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +105,7 @@ func (s *requests) ListJobRequests(ctx context.Context, req *jobv1.ListJobReques
 		res.Requests = append(res.Requests, out)
 	}
 	if more {
-		res.NextPageToken = rpc.PageToken(requestList, last.ID.String())
+		res.NextPageToken = rpc.PageToken(part, last.ID.String())
 	}
 	return res, nil
 }

@@ -69,7 +69,7 @@ func (s *shelf) Next(_ context.Context, busy []string) (time.Duration, error) {
 	return next, nil
 }
 
-func (s *shelf) Settle(_ context.Context, outcomes []Outcome) error {
+func (s *shelf) SaveOutcomes(_ context.Context, outcomes []Outcome) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.failing(); err != nil {

@@ -67,7 +67,7 @@ func (e *Executions) ListTasks(ctx context.Context, req *executionv1.ListTasksRe
 		return nil, err
 	}
 	run, after := v.Key.Run, -1
-	list := "tasks/" + v.Request.String()
+	list := rpc.PartOf("tasks/"+v.Request.String(), req.GetRun(), req.GetItemsOf(), req.GetStates())
 	place, err := rpc.PagePlace(list, req.GetPageToken())
 	if err != nil {
 		return nil, err
