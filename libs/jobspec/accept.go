@@ -4,17 +4,14 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/formicary/formicary/libs/jobspec/field"
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
 // What files of the existing system hold, and it ignores or reads in its own way, is accepted here with a warning that
 // says how it is read.
-
-// readAs warns of what is accepted in a form that the language does not have.
-func (r *reader) readAs(n *source.Node, message, expected string) {
-	r.warn(n.Line, n.Column, source.CodeReadAs, message, expected)
-}
 
 // mergedVariables checks variables beside job_variables: both count, and a name may be in one of them only.
 func (r *reader) mergedVariables(root *source.Node) {
@@ -22,13 +19,13 @@ func (r *reader) mergedVariables(root *source.Node) {
 	if first == nil || second == nil {
 		return
 	}
-	r.readAs(second, "job_variables and variables are both given: they are read as one", "job_variables with all of them")
+	r.ReadAs(second, "job_variables and variables are both given: they are read as one", "job_variables with all of them")
 	given := map[string]*source.Node{}
 	eachVariable(first, func(name string, at *source.Node) { given[name] = at })
 	eachVariable(second, func(name string, at *source.Node) {
 		if before := given[name]; before != nil {
-			line, _ := r.at(before.Line, before.Column)
-			r.fault(at, source.CodeDuplicateKey, fmt.Sprintf("the variable %s stands in job_variables in line %d already", source.QuoteName(name), line), "each name once")
+			line, _ := r.At(before.Line, before.Column)
+			r.Fault(at, source.CodeDuplicateKey, fmt.Sprintf("the variable %s stands in job_variables in line %d already", source.QuoteName(name), line), "each name once")
 		}
 	})
 }
@@ -36,7 +33,7 @@ func (r *reader) mergedVariables(root *source.Node) {
 // eachVariable calls back for the names of variables that are written out, with their places.
 func eachVariable(n *source.Node, each func(name string, at *source.Node)) {
 	for i := range n.Pairs {
-		if p := &n.Pairs[i]; !isToken(p.Key) {
+		if p := &n.Pairs[i]; !read.IsToken(p.Key) {
 			each(p.Key, &source.Node{Kind: source.Scalar, Text: p.Key, Line: p.Line, Column: p.Column})
 		}
 	}
@@ -47,39 +44,17 @@ func eachVariable(n *source.Node, each func(name string, at *source.Node)) {
 	}
 }
 
-// moments reads one of whens, or a word that files in the wild have for it.
-func (r *reader) moments(n *source.Node, otherwise string) string {
-	text, known := r.text(n)
-	if !known {
-		return otherwise
-	}
-	meant := ""
-	switch strings.ToLower(strings.ReplaceAll(strings.ReplaceAll(text, "_", ""), "-", "")) {
-	case "none":
-		meant = plan.Never
-	case "onsuccess":
-		meant = plan.OnSuccess
-	case "onfailure":
-		meant = plan.OnFailure
-	}
-	if meant == "" || strings.EqualFold(meant, text) {
-		return r.oneOf(n, otherwise, plan.Whens())
-	}
-	r.readAs(n, r.show(n)+" is read as "+meant, meant)
-	return meant
-}
-
 // momentsForm is the form of moments.
-func momentsForm() form {
-	return aWord(append(plan.Whens(), "none", "on_success", "on_failure", "on-success", "on-failure")...)
+func momentsForm() field.Form {
+	return field.Word(append(plan.Whens(), "none", "on_success", "on_failure", "on-success", "on-failure")...)
 }
 
 // ownDependency leaves a task out of its own dependencies.
-func (r *taskFieldReader) ownDependency(it item, name string) bool {
+func (r *taskFieldReader) ownDependency(it read.Item, name string) bool {
 	if !r.t.named || name != r.t.task.Name {
 		return false
 	}
-	r.readAs(it.node, "the task "+r.t.shown+" is among its own dependencies: it is left out there", "tasks that end before it")
+	r.ReadAs(it.Node, "the task "+r.t.shown+" is among its own dependencies: it is left out there", "tasks that end before it")
 	return true
 }
 
@@ -91,7 +66,7 @@ func (r *taskFieldReader) outcome(key string, at *source.Node) (string, plan.Key
 	}
 	upper := strings.ToUpper(strings.TrimSpace(key))
 	if parsed, upperErr := plan.ParseKey(upper); upperErr == nil && parsed.State != "" {
-		r.readAs(at, "the outcome "+source.QuoteName(key)+" is read as "+upper, upper)
+		r.ReadAs(at, "the outcome "+source.QuoteName(key)+" is read as "+upper, upper)
 		return upper, parsed, nil
 	}
 	return key, parsed, err
@@ -104,27 +79,9 @@ func (r *taskFieldReader) cacheKey(c *plan.Cache, n *source.Node) {
 	case n.Kind != source.Map:
 	case n.Get("key") == nil && !hasPaths:
 		c.Key = r.t.task.Name
-		r.readAs(n, "the cache has no key: it is that of the task", "key, or key_paths: files whose digest is the key")
+		r.ReadAs(n, "the cache has no key: it is that of the task", "key, or key_paths: files whose digest is the key")
 	case n.Get("key") != nil && hasPaths:
 		c.Key = ""
-		r.readAs(n.Get("key"), "key and key_paths are both given: key_paths goes before key", "one of them")
+		r.ReadAs(n.Get("key"), "key and key_paths are both given: key_paths goes before key", "one of them")
 	}
-}
-
-// containerUnit is the unit of an amount of memory as tools of containers write it: k, m, g and t in any case with a b
-// after it, all of them powers of 1024. It returns 0 for any other text.
-func containerUnit(unit string) float64 {
-	switch strings.ToLower(strings.TrimSpace(unit)) {
-	case "b":
-		return 1
-	case "kb", "kib":
-		return 1 << 10
-	case "m", "mb", "mi", "mib":
-		return 1 << 20
-	case "g", "gb", "gi", "gib":
-		return 1 << 30
-	case "t", "tb", "ti", "tib":
-		return 1 << 40
-	}
-	return 0
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/formicary/formicary/libs/jobspec/field"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -18,32 +19,32 @@ import (
 func podMethods() []string { return []string{plan.MethodDocker, plan.MethodKubernetes} }
 
 // ofPods marks fields on which nothing but the executors of containers and pods acts.
-func ofPods(fields ...field) []field {
+func ofPods(fields ...field.Field) []field.Field {
 	for i := range fields {
-		fields[i].methods = podMethods()
+		fields[i].Methods = podMethods()
 	}
 	return fields
 }
 
 // activity is what the tables say of a field, and the kinds of mappings that it can hold.
 type activity struct {
-	field
+	field.Field
 	levels []string
 }
 
 // activities are the tables by level and name, made once.
 var activities = sync.OnceValue(func() map[string]map[string]activity {
 	out := map[string]map[string]activity{}
-	for _, l := range append([]level{{name: "job", fields: jobTable}}, levels()...) {
-		out[l.name] = map[string]activity{}
-		for _, f := range l.fields() {
-			a := activity{field: f}
-			for _, name := range refsOf(f.form) {
+	for _, l := range append([]field.Level{{Name: "job", Fields: jobTable}}, levels()...) {
+		out[l.Name] = map[string]activity{}
+		for _, f := range l.Fields() {
+			a := activity{Field: f}
+			for _, name := range refsOf(f.Form) {
 				if name != "task" { // each task is looked at by itself, when its method is known
 					a.levels = append(a.levels, name)
 				}
 			}
-			out[l.name][f.name] = a
+			out[l.Name][f.Name] = a
 		}
 	}
 	return out
@@ -53,7 +54,7 @@ var activities = sync.OnceValue(func() map[string]map[string]activity {
 func refsOf(v any) []string {
 	var out []string
 	switch v := v.(type) {
-	case form:
+	case field.Form:
 		for _, key := range value.SortedKeys(v) {
 			if text, ok := v[key].(string); ok && key == "$ref" {
 				out = append(out, strings.TrimPrefix(text, "#/$defs/"))
@@ -79,20 +80,20 @@ func (r *reader) checkActs(n *source.Node, level, method string) {
 	table := activities()[level]
 	for i := range n.Pairs {
 		p := &n.Pairs[i]
-		a, known := table[misspelling(level, p.Key)]
-		elsewhere := method != "" && len(a.methods) > 0 && !slices.Contains(a.methods, method)
+		a, known := table[field.Misspelling(level, p.Key)]
+		elsewhere := method != "" && len(a.Methods) > 0 && !slices.Contains(a.Methods, method)
 		switch {
 		case !known || a.means(p.Value):
-		case a.inactive:
-			r.warn(p.Line, p.Column, source.CodeInactiveField, "the field "+p.Key+" is stored, but this version does not act on it", "")
+		case a.Inactive:
+			r.Warn(p.Line, p.Column, source.CodeInactiveField, "the field "+p.Key+" is stored, but this version does not act on it", "")
 		case elsewhere:
-			r.warn(p.Line, p.Column, source.CodeInactiveField, "the field "+p.Key+" is stored, but the method "+method+" does not act on it", "the method "+strings.Join(a.methods, " or "))
+			r.Warn(p.Line, p.Column, source.CodeInactiveField, "the field "+p.Key+" is stored, but the method "+method+" does not act on it", "the method "+strings.Join(a.Methods, " or "))
 		default:
 			for _, next := range a.levels {
 				r.checkActs(p.Value, next, method)
 			}
 			if p.Key == "container" && p.Value.Kind == source.Scalar && method != "" && !slices.Contains(podMethods(), method) {
-				r.warn(p.Line, p.Column, source.CodeInactiveField, "the image of container is stored, but the method "+method+" does not act on it", "the method "+strings.Join(podMethods(), " or "))
+				r.Warn(p.Line, p.Column, source.CodeInactiveField, "the image of container is stored, but the method "+method+" does not act on it", "the method "+strings.Join(podMethods(), " or "))
 			}
 		}
 	}
@@ -109,15 +110,15 @@ func (a *activity) means(n *source.Node) bool {
 	switch strings.ToLower(n.Text) {
 	case "false", "no", "off":
 		return true
-	case a.idle:
-		return a.idle != ""
+	case a.Idle:
+		return a.Idle != ""
 	}
 	return false
 }
 
 // downloads warns of dependencies whose artifacts a task does not get.
 func (g *graph) downloads() {
-	if !g.r.checking || !activities()["task"]["artifacts"].inactive {
+	if !g.r.Checking || !activities()["task"]["artifacts"].Inactive {
 		return
 	}
 	for i := range g.tasks {
@@ -129,19 +130,8 @@ func (g *graph) downloads() {
 				continue
 			}
 			if options := g.tasks[from].task.Spec.Options; options != nil && options.Artifacts != nil {
-				g.r.warn(e.node.Line, e.node.Column, source.CodeInactiveField, "the task waits for "+g.tasks[from].shown+", but this version does not download its artifacts", "")
+				g.r.Warn(e.node.Line, e.node.Column, source.CodeInactiveField, "the task waits for "+g.tasks[from].shown+", but this version does not download its artifacts", "")
 			}
 		}
 	}
-}
-
-// activityNote is what the documentation of a field says besides.
-func (f *field) activityNote() string {
-	switch {
-	case f.inactive:
-		return " Not acted on by this version."
-	case len(f.methods) > 0:
-		return " Acted on by the methods " + strings.Join(f.methods, " and ") + " only."
-	}
-	return ""
 }

@@ -24,7 +24,7 @@ func activeFields() []string {
 		seen[level] = true
 		for _, name := range value.SortedKeys(tables[level]) {
 			a := tables[level][name]
-			if a.inactive || len(a.methods) > 0 {
+			if a.Inactive || len(a.Methods) > 0 {
 				continue
 			}
 			out = append(out, level+"."+name)
@@ -108,11 +108,11 @@ func TestInactiveFieldsAreDocumented(t *testing.T) {
 				shown = "`" + level + "." + name + "`"
 			}
 			switch {
-			case a.inactive && a.idle != "":
-				inactive = append(inactive, shown+" other than `"+a.idle+"`")
-			case a.inactive:
+			case a.Inactive && a.Idle != "":
+				inactive = append(inactive, shown+" other than `"+a.Idle+"`")
+			case a.Inactive:
 				inactive = append(inactive, shown)
-			case len(a.methods) > 0:
+			case len(a.Methods) > 0:
 				ofPods = append(ofPods, shown)
 			}
 		}

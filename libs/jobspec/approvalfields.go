@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -24,11 +25,11 @@ func (r *taskFieldReader) approval(n *source.Node, at *source.Pair) {
 	emptied := false // a value, or a loop of the template, left nobody where the definition names somebody
 	voters := func(v *source.Node) []string {
 		names, known := r.names(v)
-		writtenSo := r.p == nil || v.Kind == source.Scalar && !v.Templated
-		emptied = emptied || known && len(names) == 0 && !writtenSo && !r.checking
+		writtenSo := r.Program == nil || v.Kind == source.Scalar && !v.Templated
+		emptied = emptied || known && len(names) == 0 && !writtenSo && !r.Checking
 		return names
 	}
-	r.mapping(n, func(p *source.Pair) {
+	r.Mapping(n, func(p *source.Pair) {
 		v := p.Value
 		switch p.Key {
 		case "min_approvals":
@@ -40,9 +41,9 @@ func (r *taskFieldReader) approval(n *source.Node, at *source.Pair) {
 		case "allowed_roles":
 			a.AllowedRoles = voters(v)
 		case "require_unanimous":
-			a.RequireUnanimous = r.boolean(v)
+			a.RequireUnanimous = r.Flag(v)
 		case "allow_self_approval":
-			a.AllowSelfApproval = r.boolean(v)
+			a.AllowSelfApproval = r.Flag(v)
 		case "sla_deadline":
 			a.SLA = r.lateDuration(v)
 		case "timeout_action":
@@ -50,26 +51,26 @@ func (r *taskFieldReader) approval(n *source.Node, at *source.Pair) {
 		case "escalation_recipients":
 			a.EscalationRecipients, _ = r.names(v)
 		case "escalation_message":
-			a.EscalationMessage = r.longText(v, "escalation_message", maxDescription)
+			a.EscalationMessage = r.LongText(v, "escalation_message", read.MaxDescription)
 		default:
-			r.unknown(p, approvalFields)
+			r.Unknown(p, approvalFields)
 		}
 	}, at)
 	if users := len(a.AllowedUsers); users > 0 && len(a.AllowedRoles) == 0 && n.Get("allowed_roles") == nil && a.MinApprovals > users {
-		r.fault(n.Get("min_approvals"), source.CodeInvalidValue, "more approvals are needed than there are allowed_users", "at most "+value.Text(users))
+		r.Fault(n.Get("min_approvals"), source.CodeInvalidValue, "more approvals are needed than there are allowed_users", "at most "+value.Text(users))
 	}
 	if emptied && len(a.AllowedUsers)+len(a.AllowedRoles) == 0 {
 		// Without names everyone may vote: an empty value must not open what the definition closes.
-		r.fault(n, source.CodeInvalidValue, "the templates name nobody who may vote", "a user or a role, or neither field for everyone")
+		r.Fault(n, source.CodeInvalidValue, "the templates name nobody who may vote", "a user or a role, or neither field for everyone")
 	}
 	r.t.task.Approval = a
 }
 
 func (r *taskFieldReader) timeoutAction(n *source.Node) string {
-	text, known := r.text(n)
+	text, known := r.Text(n)
 	text = strings.ToUpper(strings.TrimSpace(text))
 	if known && text != "" && !slices.Contains(timeoutActions(), text) {
-		r.fault(n, source.CodeInvalidValue, r.show(n)+" is no action", "one of "+strings.Join(timeoutActions(), ", "))
+		r.Fault(n, source.CodeInvalidValue, r.Show(n)+" is no action", "one of "+strings.Join(timeoutActions(), ", "))
 	}
 	if !known || !slices.Contains(timeoutActions(), text) {
 		return plan.Escalate
@@ -82,18 +83,18 @@ func (r *taskFieldReader) timeoutAction(n *source.Node) string {
 func (r *taskFieldReader) names(n *source.Node) (out []string, known bool) {
 	known = true
 	seen := map[string]bool{}
-	for _, it := range r.list(n) {
-		if !it.known {
+	for _, it := range r.List(n) {
+		if !it.Known {
 			known = false
 			continue
 		}
-		for name := range strings.SplitSeq(it.text, ",") {
+		for name := range strings.SplitSeq(it.Text, ",") {
 			name = strings.TrimSpace(name)
 			if name == "" || seen[name] {
 				continue
 			}
 			if len(out) == maxVoters {
-				r.fault(n, source.CodeInvalidValue, "there are too many names", "at most "+value.Text(maxVoters))
+				r.Fault(n, source.CodeInvalidValue, "there are too many names", "at most "+value.Text(maxVoters))
 				return nil, false
 			}
 			seen[name] = true
@@ -105,15 +106,15 @@ func (r *taskFieldReader) names(n *source.Node) (out []string, known bool) {
 
 // lateInteger and lateDuration are integer and duration for what may be known only when the task starts.
 func (r *taskFieldReader) lateInteger(n *source.Node, low, high int) (val int, known bool) {
-	if s, ok := r.scalar(n); !ok || !s.known {
+	if s, ok := r.Scalar(n); !ok || !s.Known {
 		return low, false
 	}
-	return r.integer(n, low, high)
+	return r.Integer(n, low, high)
 }
 
 func (r *taskFieldReader) lateDuration(n *source.Node) time.Duration {
-	if s, ok := r.scalar(n); !ok || !s.known {
+	if s, ok := r.Scalar(n); !ok || !s.Known {
 		return 0
 	}
-	return r.duration(n)
+	return r.Duration(n)
 }

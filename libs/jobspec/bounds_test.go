@@ -39,8 +39,8 @@ tasks:
 	list := sh.Root.Get("tasks")
 	i, ok := r.find(list, "t777")
 	task := r.task(list.Items[i], r.extent(list, i), 0)
-	if !ok || task.task.Spec.Script[0] != "echo hello a" || r.m.Work > 20 {
-		t.Errorf("%v %+v, work %d", ok, task.task.Spec, r.m.Work)
+	if !ok || task.task.Spec.Script[0] != "echo hello a" || r.Machine.Work > 20 {
+		t.Errorf("%v %+v, work %d", ok, task.task.Spec, r.Machine.Work)
 	}
 	for n := range 20 {
 		shapeOf(value.Vars{"n": n})

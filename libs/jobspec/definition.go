@@ -8,6 +8,7 @@ import (
 
 	"github.com/formicary/formicary/libs/jobspec/condition"
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -127,12 +128,12 @@ func (d *Definition) take(out *draft) {
 func (d *Definition) checkStatic(text []byte, c *source.Collector) *draft {
 	d.fixed = newRendering(&template.Shape{Text: text}, d.lines)
 	r := d.reader(c, d.fixed, &template.Scope{})
-	r.checking = true // nothing is unknown but what conditions ask for
+	r.Checking = true // nothing is unknown but what conditions ask for
 	out := r.whole()
 	if out == nil {
 		return nil
 	}
-	d.conditional = r.moment.asked
+	d.conditional = r.Moment.Asked
 	d.jobVars = value.Vars{}
 	if hasJobVariables(d.fixed.Root) {
 		d.jobVars = d.reader(&source.Collector{}, d.fixed, &template.Scope{}).jobVariables(d.fixed.Root)
@@ -301,24 +302,14 @@ func (d *Definition) attempt(assume template.Guess, vars, job value.Vars) (attem
 func (d *Definition) read(sh *rendering, s *template.Scope) attempt {
 	a := attempt{c: &source.Collector{File: d.file}}
 	r := d.reader(a.c, sh, s)
-	r.checking = true
+	r.Checking = true
 	if a.draft = r.whole(); a.draft != nil {
 		d.lint(a.c, sh, s, a.draft)
 	}
 	if hasJobVariables(sh.Root) && a.draft != nil {
-		a.jobVars = known(d.quiet(sh, s).jobVariables(sh.Root))
+		a.jobVars = read.Known(d.quiet(sh, s).jobVariables(sh.Root))
 	}
 	return a
-}
-
-// known drops what is not known.
-func known(vars value.Vars) value.Vars {
-	for name, v := range vars {
-		if template.HasUnknown(v) {
-			delete(vars, name)
-		}
-	}
-	return vars
 }
 
 // ofWhole lists the faults that are between parts of a definition.
@@ -350,25 +341,31 @@ func (d *Definition) declares(printed []*template.Stmt, s *template.Scope) bool 
 }
 
 func (d *Definition) reader(c *source.Collector, sh *rendering, s *template.Scope) *reader {
-	return &reader{c: c, p: d.program, def: d, src: d.lines, shape: sh, m: template.NewMachine(s), blank: d.blank, moment: moment{conditions: &d.conditions}}
+	return &reader{
+		Reader: &read.Reader{
+			Collector: c, Program: d.program, Declares: d.declares, Source: d.lines, Shape: sh.Shape, Machine: template.NewMachine(s), Blank: d.blank,
+			Moment: read.Moment{Conditions: &d.conditions},
+		},
+		def: d, rendering: sh,
+	}
 }
 
 // quiet is a reader whose problems are told elsewhere.
 func (d *Definition) quiet(sh *rendering, s *template.Scope) *reader {
 	r := d.reader(&source.Collector{}, sh, s)
-	r.checking = true
+	r.Checking = true
 	return r
 }
 
 // whole reads the shape as a job and checks it. It returns nil when the text cannot be read at all.
 func (r *reader) whole() *draft {
-	for _, p := range r.shape.Problems {
-		r.c.Add(p)
+	for _, p := range r.Shape.Problems {
+		r.Collector.Add(p)
 	}
-	if r.shape.Root == nil {
+	if r.Shape.Root == nil {
 		return nil
 	}
-	out := r.job(r.shape.Root)
+	out := r.job(r.Shape.Root)
 	r.checkGraph(out)
 	return out
 }

@@ -11,11 +11,13 @@
 //	cron       cron text
 //	plan       what a run does, as plain data: Plan, Task, Spec, Decision (imports value)
 //	environ    the environment of a task's process (imports plan)
-//	jobspec    the language: fields and their tables, Definition, and how a plan is made of it
+//	field      how tables of fields are written, and their JSON Schema
+//	read       the values of nodes with what one rendering knows (imports field, environ)
+//	jobspec    the language: the tables of fields, Definition, and how a plan is made of it
 //
-// Each imports only those above it. Services read plans by the package plan alone. Here definition.go is the beginning of everything, reader.go reads values of nodes,
-// job.go and task.go read the two large mappings, fields*.go are the tables behind the schema and the unknown fields,
-// render.go and item.go render a plan, a task and an item, graph.go checks the edges, lint.go warns.
+// Each imports only those above it. Services read plans by the package plan alone. Here definition.go is the beginning of
+// everything, job.go and task.go read the two large mappings, fields_*.go are the tables behind the schema and the unknown
+// fields, render.go and item.go render a plan, a task and an item, graph.go checks the edges, lint.go warns.
 //
 // # Templates choose structure, values cannot change it
 //

@@ -35,7 +35,7 @@ func findExports(root *source.Node) (exports []string) {
 // exports lists the reserved names that the job or the task declares, in order: by its own variables and as variables of
 // its items.
 func (r *reader) exports(own map[string]any, items []string) []string {
-	names := slices.Clip(r.shape.exports) // shared by all tasks: what is appended goes elsewhere
+	names := slices.Clip(r.rendering.exports) // shared by all tasks: what is appended goes elsewhere
 	for name := range own {
 		if environ.Reserved(name) {
 			names = append(names, name)
@@ -46,8 +46,8 @@ func (r *reader) exports(own map[string]any, items []string) []string {
 			names = append(names, name)
 		}
 	}
-	if len(names) == len(r.shape.exports) {
-		return r.shape.exports
+	if len(names) == len(r.rendering.exports) {
+		return r.rendering.exports
 	}
 	slices.Sort(names)
 	return slices.Compact(names)

@@ -54,12 +54,12 @@ func (r *reader) itemVar(n *source.Node) string {
 
 // hideItems makes the variables of the items unknown while the section of the group is read.
 func (r *reader) hideItems(names []string) {
-	if len(names) == 0 || r.m.Scope.Item != nil {
+	if len(names) == 0 || r.Machine.Scope.Item != nil {
 		return // none, or an item is being rendered
 	}
-	r.m.Scope.Item = make(value.Vars, len(names))
+	r.Machine.Scope.Item = make(value.Vars, len(names))
 	for _, name := range names {
-		r.m.Scope.Item[name] = template.Unknown{}
+		r.Machine.Scope.Item[name] = template.Unknown{}
 	}
 }
 
@@ -72,29 +72,29 @@ func (r *taskFieldReader) fanOut(n *source.Node) {
 	f := &plan.FanOut{ItemVar: r.itemVar(n), Matrix: matrix != nil && matrix.Kind != source.Null}
 	r.t.task.FanOut = f
 	if at != nil {
-		r.mapping(at, func(p *source.Pair) { r.fanOutField(f, p) }, &source.Pair{Key: "fan_out"})
+		r.Mapping(at, func(p *source.Pair) { r.fanOutField(f, p) }, &source.Pair{Key: "fan_out"})
 	}
-	if r.moment.item {
+	if r.Moment.Item {
 		return // the list would be read once for each of its items
 	}
 	src, items := at.Get("source"), at.Get("items")
 	switch {
 	case f.Matrix:
 		if src != nil || items != nil {
-			r.fault(at, source.CodeConflict, "matrix and a list of fan_out are both given", "one of them")
+			r.Fault(at, source.CodeConflict, "matrix and a list of fan_out are both given", "one of them")
 		}
 		r.decidedBy(func() { r.matrix(matrix, f) })
 	case src == nil && items == nil:
-		r.fault(at, source.CodeMissingField, "the field source is missing", "source, the variable with the list, or items, the list itself")
+		r.Fault(at, source.CodeMissingField, "the field source is missing", "source, the variable with the list, or items, the list itself")
 	case src != nil && items != nil:
-		r.fault(src, source.CodeConflict, "source and items are both given", "one of them")
+		r.Fault(src, source.CodeConflict, "source and items are both given", "one of them")
 	case items != nil:
 		r.decidedBy(func() { f.Items, r.flow.itemsKnown = r.inlineItems(items) })
 	default:
 		r.decidedBy(func() { r.source(src, f) })
 	}
 	if f.MinSuccess > 0 && r.flow.itemsKnown && f.MinSuccess > len(f.Items) {
-		r.warn(at.Line, at.Column, source.CodeInvalidValue, "min_success is more than there are items", fmt.Sprintf("at most %d", len(f.Items)))
+		r.Warn(at.Line, at.Column, source.CodeInvalidValue, "min_success is more than there are items", fmt.Sprintf("at most %d", len(f.Items)))
 	}
 }
 
@@ -103,14 +103,14 @@ func (r *taskFieldReader) fanOutField(f *plan.FanOut, p *source.Pair) {
 	switch p.Key {
 	case "source", "items":
 	case "item_var":
-		name := r.literal(n, "item_var", value.MaxName)
-		if name != "" && r.name(name, n.Line, n.Column) && template.IsBuiltin(name) {
-			r.fault(n, source.CodeInvalidName, source.QuoteName(name)+" is a built-in variable", "another name")
+		name := r.Literal(n, "item_var", value.MaxName)
+		if name != "" && r.Name(name, n.Line, n.Column) && template.IsBuiltin(name) {
+			r.Fault(n, source.CodeInvalidName, source.QuoteName(name)+" is a built-in variable", "another name")
 		}
 	case "max_parallel":
-		f.MaxParallel, _ = r.integer(n, 0, plan.MaxItems)
+		f.MaxParallel, _ = r.Integer(n, 0, plan.MaxItems)
 	case "fail_fast":
-		f.FailFast = r.boolean(n)
+		f.FailFast = r.Flag(n)
 	case "min_success":
 		r.minSuccess(f, n)
 	case "fork_job_type":
@@ -119,13 +119,13 @@ func (r *taskFieldReader) fanOutField(f *plan.FanOut, p *source.Pair) {
 	case "fork_job_version":
 		r.decidedBy(func() { r.forkVersion(p) })
 	default:
-		r.unknown(p, fanOutFields)
+		r.Unknown(p, fanOutFields)
 	}
 }
 
 // minSuccess reads a number of items, or a part of them such as 90%.
 func (r *taskFieldReader) minSuccess(f *plan.FanOut, n *source.Node) {
-	text, ok := r.planned(n)
+	text, ok := r.Planned(n)
 	if !ok {
 		return
 	}
@@ -136,7 +136,7 @@ func (r *taskFieldReader) minSuccess(f *plan.FanOut, n *source.Node) {
 		most = 100
 	}
 	if err != nil || i < 1 || i > most {
-		r.fault(n, source.CodeInvalidValue, r.show(n)+" is no number of items", "1 to "+value.Text(plan.MaxItems)+", or a part such as 90%")
+		r.Fault(n, source.CodeInvalidValue, r.Show(n)+" is no number of items", "1 to "+value.Text(plan.MaxItems)+", or a part such as 90%")
 		return
 	}
 	if percent {
@@ -148,28 +148,28 @@ func (r *taskFieldReader) minSuccess(f *plan.FanOut, n *source.Node) {
 
 // source reads where the list comes from: the name of a variable, or a template with the list.
 func (r *taskFieldReader) source(n *source.Node, f *plan.FanOut) {
-	s, ok := r.scalar(n)
-	if !ok || !s.known {
+	s, ok := r.Scalar(n)
+	if !ok || !s.Known {
 		return
 	}
-	if list, isList := s.value.([]any); isList {
+	if list, isList := s.Value.([]any); isList {
 		f.Items, r.flow.itemsKnown = r.checkedItems(n, list)
 		return
 	}
-	text := strings.TrimSpace(value.Text(s.value))
+	text := strings.TrimSpace(value.Text(s.Value))
 	if n.Templated && strings.HasPrefix(text, "[") {
 		f.Items, r.flow.itemsKnown = r.parsedItems(n, text)
 		return
 	}
 	if !value.ValidName(text) {
-		r.fault(n, source.CodeInvalidValue, r.show(n)+" is no variable", "the name of the variable that holds the list")
+		r.Fault(n, source.CodeInvalidValue, r.Show(n)+" is no variable", "the name of the variable that holds the list")
 		return
 	}
 	f.Source = text
 	if task, found := strings.CutSuffix(text, plan.ResultsSuffix); found {
 		r.flow.resultsOf, r.flow.resultsAt = task, n
 	}
-	if r.checking {
+	if r.Checking {
 		return
 	}
 	r.fromVariable(n, f)
@@ -179,9 +179,9 @@ func (r *taskFieldReader) source(n *source.Node, f *plan.FanOut) {
 func (r *taskFieldReader) fromVariable(n *source.Node, f *plan.FanOut) {
 	shown := f.Source
 	if n.Templated {
-		shown = r.show(n) // the name is a value
+		shown = r.Show(n) // the name is a value
 	}
-	v, rest := r.m.Scope.Field(strings.Split(f.Source, "."), 0)
+	v, rest := r.Machine.Scope.Field(strings.Split(f.Source, "."), 0)
 	for _, key := range rest {
 		m, ok := v.(map[string]any)
 		if !ok {
@@ -196,27 +196,27 @@ func (r *taskFieldReader) fromVariable(n *source.Node, f *plan.FanOut) {
 	}
 	switch v := v.(type) {
 	case template.Unknown, template.Missing:
-		if r.moment.deciding {
-			r.fault(n, source.CodeUndefinedVariable, "the variable "+shown+" is not set", "a list, or JSON text of one")
+		if r.Moment.Deciding {
+			r.Fault(n, source.CodeUndefinedVariable, "the variable "+shown+" is not set", "a list, or JSON text of one")
 		}
 	case []any:
 		f.Items, r.flow.itemsKnown = r.checkedItems(n, v)
 	case string:
 		f.Items, r.flow.itemsKnown = r.parsedItems(n, v)
 	default:
-		r.fault(n, source.CodeInvalidType, "the variable "+shown+" holds no list", "a list, or JSON text of one")
+		r.Fault(n, source.CodeInvalidType, "the variable "+shown+" holds no list", "a list, or JSON text of one")
 	}
 }
 
 func (r *taskFieldReader) parsedItems(n *source.Node, text string) ([]any, bool) {
 	if len(text) > template.MaxOutput {
-		r.fault(n, source.CodeTemplateLimit, "the list is too long", fmt.Sprintf("at most %d bytes", template.MaxOutput))
+		r.Fault(n, source.CodeTemplateLimit, "the list is too long", fmt.Sprintf("at most %d bytes", template.MaxOutput))
 		return nil, false
 	}
 	v, err := template.FromJSON(text)
 	list, ok := v.([]any)
 	if err != nil || !ok {
-		r.fault(n, source.CodeInvalidType, "the list of the fan-out is no JSON list", `such as ["a", "b"] or [{"name": "a"}]`)
+		r.Fault(n, source.CodeInvalidType, "the list of the fan-out is no JSON list", `such as ["a", "b"] or [{"name": "a"}]`)
 		return nil, false
 	}
 	return r.checkedItems(n, list)
@@ -225,25 +225,25 @@ func (r *taskFieldReader) parsedItems(n *source.Node, text string) ([]any, bool)
 // inlineItems reads items that are written down, or a template with a list.
 func (r *taskFieldReader) inlineItems(n *source.Node) ([]any, bool) {
 	if n.Kind == source.Scalar {
-		s, ok := r.scalar(n)
-		switch v := s.value.(type) {
+		s, ok := r.Scalar(n)
+		switch v := s.Value.(type) {
 		case []any:
 			return r.checkedItems(n, v)
 		case string:
-			if ok && s.known {
+			if ok && s.Known {
 				return r.parsedItems(n, strings.TrimSpace(v))
 			}
 		}
-		if ok && s.known {
-			r.fault(n, source.CodeInvalidType, "items is no list", "a list")
+		if ok && s.Known {
+			r.Fault(n, source.CodeInvalidType, "items is no list", "a list")
 		}
 		return nil, false
 	}
 	if n.Kind != source.List {
-		r.fault(n, source.CodeInvalidType, "items is "+n.Kind.String(), "a list")
+		r.Fault(n, source.CodeInvalidType, "items is "+n.Kind.String(), "a list")
 		return nil, false
 	}
-	list, _ := r.value(n).([]any)
+	list, _ := r.Value(n).([]any)
 	if template.HasUnknown(list) {
 		return nil, false
 	}
@@ -253,17 +253,17 @@ func (r *taskFieldReader) inlineItems(n *source.Node) ([]any, bool) {
 // checkedItems bounds a list of items.
 func (r *taskFieldReader) checkedItems(n *source.Node, list []any) ([]any, bool) {
 	if len(list) > plan.MaxItems {
-		r.fault(n, source.CodeInvalidValue, fmt.Sprintf("the fan-out has %d items", len(list)), fmt.Sprintf("at most %d", plan.MaxItems))
+		r.Fault(n, source.CodeInvalidValue, fmt.Sprintf("the fan-out has %d items", len(list)), fmt.Sprintf("at most %d", plan.MaxItems))
 		return nil, false
 	}
 	if value.Size(list, template.MaxOutput) > template.MaxOutput {
-		r.fault(n, source.CodeTemplateLimit, "the items of the fan-out are too large", fmt.Sprintf("at most %d bytes together", template.MaxOutput))
+		r.Fault(n, source.CodeTemplateLimit, "the items of the fan-out are too large", fmt.Sprintf("at most %d bytes together", template.MaxOutput))
 		return nil, false
 	}
 	out, ok := value.DeepCanon(list, 1)
 	items, isList := out.([]any)
 	if !ok || !isList {
-		r.fault(n, source.CodeInvalidType, "an item is of a kind that cannot be used", "text, a number, true or false, a list or a mapping")
+		r.Fault(n, source.CodeInvalidType, "an item is of a kind that cannot be used", "text, a number, true or false, a list or a mapping")
 		return nil, false
 	}
 	return items, true

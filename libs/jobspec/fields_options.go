@@ -1,238 +1,243 @@
 package jobspec
 
-import "github.com/formicary/formicary/libs/jobspec/plan"
+import (
+	"github.com/formicary/formicary/libs/jobspec/field"
+	"github.com/formicary/formicary/libs/jobspec/plan"
+)
 
 // optionTable are the fields of a task for executors of containers and pods, artifacts and the cache.
-func optionTable() []field {
-	return []field{
-		{name: "name", form: aText(), doc: "The name of the container or pod.", methods: podMethods()},
-		{name: "container", form: anyOf(ref("container"), aText()), doc: "The container of the script; a text is its image."},
-		{name: "helper", form: anyOf(ref("container"), aText()), doc: "The container that moves artifacts and the cache.", methods: podMethods()},
-		{name: "services", form: anyOf(listOf(ref("service")), mapOf(ref("service")), ref("service")), doc: "Containers beside the task in its pod.", methods: podMethods()},
-		{name: "privileged", form: aFlag(), doc: "Runs with the rights of the host.", methods: podMethods()},
-		{name: "host_network", form: aFlag(), doc: "Shares the network of the node.", methods: podMethods()},
-		{name: "network_mode", form: aText(), doc: "Docker's network: bridge, host, none or container:NAME.", methods: podMethods()},
-		{name: "affinity", form: ref("affinity"), doc: "The nodes that the pod must or should be on.", methods: podMethods()},
-		{name: "node_selector", form: texts(), doc: "Labels that the node must have.", methods: podMethods()},
-		{name: "node_tolerations", form: anyOf(mapOf(form{"type": []any{"string", "null"}}), listOf(ref("toleration"))), doc: "Taints that the pod tolerates: key=value to an effect.", methods: podMethods()},
-		{name: "pod_labels", form: texts(), doc: "Labels of the pod.", methods: podMethods()},
-		{name: "pod_annotations", form: texts(), doc: "Annotations of the pod.", methods: podMethods()},
-		{name: "helper_environment", form: texts(), doc: "Variables of the helper.", methods: podMethods()},
-		{name: "artifacts", form: ref("artifacts"), doc: "Files that are kept after the task.", inactive: true},
-		{name: "artifacts_dir", form: aText(), doc: "Where the artifacts of earlier tasks are put.", inactive: true},
-		{name: "artifact_key_prefix", form: aText(), doc: "Put before the keys of artifacts.", inactive: true},
-		{name: "dependent_artifact_ids", form: oneOrMore(aName()), doc: "Artifacts of other jobs that are put there too.", inactive: true},
-		{name: "cache", form: ref("cache"), doc: "Files that later runs find again.", inactive: true},
-		{name: "cache_dir", form: aText(), doc: "Where the archive of the cache is packed.", inactive: true},
-		{name: "cost_factor", form: aNumber(0, 1e6), doc: "What a second of the task costs.", inactive: true},
-		{name: "execute_command_without_shell", form: aFlag(), doc: "Executes each line of the script as a command.", inactive: true},
-		{name: "debug", form: aFlag(), doc: "Keeps what the executor would remove.", inactive: true},
+func optionTable() []field.Field {
+	return []field.Field{
+		{Name: "name", Form: field.Text(), Doc: "The name of the container or pod.", Methods: podMethods()},
+		{Name: "container", Form: field.AnyOf(field.Ref("container"), field.Text()), Doc: "The container of the script; a text is its image."},
+		{Name: "helper", Form: field.AnyOf(field.Ref("container"), field.Text()), Doc: "The container that moves artifacts and the cache.", Methods: podMethods()},
+		{Name: "services", Form: field.AnyOf(field.ListOf(field.Ref("service")), field.MapOf(field.Ref("service")), field.Ref("service")), Doc: "Containers beside the task in its pod.", Methods: podMethods()},
+		{Name: "privileged", Form: field.Flag(), Doc: "Runs with the rights of the host.", Methods: podMethods()},
+		{Name: "host_network", Form: field.Flag(), Doc: "Shares the network of the node.", Methods: podMethods()},
+		{Name: "network_mode", Form: field.Text(), Doc: "Docker's network: bridge, host, none or container:NAME.", Methods: podMethods()},
+		{Name: "affinity", Form: field.Ref("affinity"), Doc: "The nodes that the pod must or should be on.", Methods: podMethods()},
+		{Name: "node_selector", Form: field.Texts(), Doc: "Labels that the node must have.", Methods: podMethods()},
+		{Name: "node_tolerations", Form: field.AnyOf(field.MapOf(field.Form{"type": []any{"string", "null"}}), field.ListOf(field.Ref("toleration"))), Doc: "Taints that the pod tolerates: key=value to an effect.", Methods: podMethods()},
+		{Name: "pod_labels", Form: field.Texts(), Doc: "Labels of the pod.", Methods: podMethods()},
+		{Name: "pod_annotations", Form: field.Texts(), Doc: "Annotations of the pod.", Methods: podMethods()},
+		{Name: "helper_environment", Form: field.Texts(), Doc: "Variables of the helper.", Methods: podMethods()},
+		{Name: "artifacts", Form: field.Ref("artifacts"), Doc: "Files that are kept after the task.", Inactive: true},
+		{Name: "artifacts_dir", Form: field.Text(), Doc: "Where the artifacts of earlier tasks are put.", Inactive: true},
+		{Name: "artifact_key_prefix", Form: field.Text(), Doc: "Put before the keys of artifacts.", Inactive: true},
+		{Name: "dependent_artifact_ids", Form: field.OneOrMore(field.Name()), Doc: "Artifacts of other jobs that are put there too.", Inactive: true},
+		{Name: "cache", Form: field.Ref("cache"), Doc: "Files that later runs find again.", Inactive: true},
+		{Name: "cache_dir", Form: field.Text(), Doc: "Where the archive of the cache is packed.", Inactive: true},
+		{Name: "cost_factor", Form: field.Number(0, 1e6), Doc: "What a second of the task costs.", Inactive: true},
+		{Name: "execute_command_without_shell", Form: field.Flag(), Doc: "Executes each line of the script as a command.", Inactive: true},
+		{Name: "debug", Form: field.Flag(), Doc: "Keeps what the executor would remove.", Inactive: true},
 	}
 }
 
-func artifactFields() []field {
-	return []field{
-		{name: "paths", form: oneOrMore(aText()), doc: "Patterns of files in the working directory."},
-		{name: "when", form: momentsForm(), doc: "After which outcomes; onSuccess when not given."},
-		{name: "expires_after", form: aDuration(), doc: "When they are removed.", aliases: []string{"expire_after"}},
+func artifactFields() []field.Field {
+	return []field.Field{
+		{Name: "paths", Form: field.OneOrMore(field.Text()), Doc: "Patterns of files in the working directory."},
+		{Name: "when", Form: momentsForm(), Doc: "After which outcomes; onSuccess when not given."},
+		{Name: "expires_after", Form: field.Duration(), Doc: "When they are removed.", Aliases: []string{"expire_after"}},
 	}
 }
 
-func cacheFields() []field {
-	return []field{
-		{name: "key", form: aText(), doc: "The key under which the files are found again."},
-		{name: "key_paths", form: oneOrMore(aText()), doc: "Files whose digest is the key.", aliases: []string{"keys"}},
-		{name: "paths", form: oneOrMore(aText()), doc: "Files in the working directory that are kept."},
-		{name: "expires_after", form: aDuration(), doc: "When the entry is removed.", aliases: []string{"expire_after"}},
+func cacheFields() []field.Field {
+	return []field.Field{
+		{Name: "key", Form: field.Text(), Doc: "The key under which the files are found again."},
+		{Name: "key_paths", Form: field.OneOrMore(field.Text()), Doc: "Files whose digest is the key.", Aliases: []string{"keys"}},
+		{Name: "paths", Form: field.OneOrMore(field.Text()), Doc: "Files in the working directory that are kept."},
+		{Name: "expires_after", Form: field.Duration(), Doc: "When the entry is removed.", Aliases: []string{"expire_after"}},
 	}
 }
 
 // limitFields are those of any container.
-func limitFields() []field {
-	return []field{
-		{name: "cpu_limit", form: aCPU(), doc: "Processors at most, such as 2, 0.5 or 500m."},
-		{name: "cpu_request", form: aCPU(), doc: "Processors that are set aside."},
-		{name: "memory_limit", form: aMemory(), doc: "Memory at most, such as 512Mi or 1G."},
-		{name: "memory_request", form: aMemory(), doc: "Memory that is set aside."},
-		{name: "ephemeral_storage_limit", form: aMemory(), doc: "Disk at most."},
-		{name: "ephemeral_storage_request", form: aMemory(), doc: "Disk that is set aside."},
+func limitFields() []field.Field {
+	return []field.Field{
+		{Name: "cpu_limit", Form: field.CPU(), Doc: "Processors at most, such as 2, 0.5 or 500m."},
+		{Name: "cpu_request", Form: field.CPU(), Doc: "Processors that are set aside."},
+		{Name: "memory_limit", Form: field.Memory(), Doc: "Memory at most, such as 512Mi or 1G."},
+		{Name: "memory_request", Form: field.Memory(), Doc: "Memory that is set aside."},
+		{Name: "ephemeral_storage_limit", Form: field.Memory(), Doc: "Disk at most."},
+		{Name: "ephemeral_storage_request", Form: field.Memory(), Doc: "Disk that is set aside."},
 	}
 }
 
-func containerFields() []field {
+func containerFields() []field.Field {
 	limits := limitFields()
 	for i := range limits {
-		if limits[i].name != "cpu_limit" && limits[i].name != "memory_limit" { // any process has these
-			limits[i].methods = podMethods()
+		if limits[i].Name != "cpu_limit" && limits[i].Name != "memory_limit" { // any process has these
+			limits[i].Methods = podMethods()
 		}
 	}
 	return append(ofPods(
-		field{name: "image", form: anyOf(aText(), ref("image")), doc: "The image to run."},
-		field{name: "imageDefinition", form: ref("image"), doc: "The image with alias, command, entrypoint and ports."},
-		field{name: "image_definition", form: ref("image"), doc: "Another name of imageDefinition."},
-		field{name: "volumes", form: volumesForm(), doc: "Volumes: kinds with lists (Kubernetes), or names with paths (Docker)."},
-		field{name: "volume_driver", form: aText(), doc: "Docker's driver of named volumes."},
-		field{name: "volumes_from", form: oneOrMore(aText()), doc: "Containers whose volumes are shared."},
-		field{name: "devices", form: oneOrMore(aText()), doc: "Devices of the host."},
-		field{name: "bind_dir", form: aText(), doc: "A directory of the host for the working directory."},
-		field{name: "service_account", form: aText(), doc: "The account of the pod in the cluster."},
-		field{name: "env_from", form: oneOrMore(ref("env_from")), doc: "Secrets and config maps whose entries become variables."},
-		field{name: "env_value_from", form: oneOrMore(ref("env_value_from")), doc: "Single entries of secrets and config maps that become variables."},
+		field.Field{Name: "image", Form: field.AnyOf(field.Text(), field.Ref("image")), Doc: "The image to run."},
+		field.Field{Name: "imageDefinition", Form: field.Ref("image"), Doc: "The image with alias, command, entrypoint and ports."},
+		field.Field{Name: "image_definition", Form: field.Ref("image"), Doc: "Another name of imageDefinition."},
+		field.Field{Name: "volumes", Form: volumesForm(), Doc: "Volumes: kinds with lists (Kubernetes), or names with paths (Docker)."},
+		field.Field{Name: "volume_driver", Form: field.Text(), Doc: "Docker's driver of named volumes."},
+		field.Field{Name: "volumes_from", Form: field.OneOrMore(field.Text()), Doc: "Containers whose volumes are shared."},
+		field.Field{Name: "devices", Form: field.OneOrMore(field.Text()), Doc: "Devices of the host."},
+		field.Field{Name: "bind_dir", Form: field.Text(), Doc: "A directory of the host for the working directory."},
+		field.Field{Name: "service_account", Form: field.Text(), Doc: "The account of the pod in the cluster."},
+		field.Field{Name: "env_from", Form: field.OneOrMore(field.Ref("env_from")), Doc: "Secrets and config maps whose entries become variables."},
+		field.Field{Name: "env_value_from", Form: field.OneOrMore(field.Ref("env_value_from")), Doc: "Single entries of secrets and config maps that become variables."},
 	), limits...)
 }
 
-func imageFields() []field {
-	return []field{
-		{name: "name", form: aText(), doc: "The image."},
-		{name: "alias", form: aText(), doc: "Another name of the container in the network."},
-		{name: "command", form: oneOrMore(aText()), doc: "The command."},
-		{name: "entrypoint", form: oneOrMore(aText()), doc: "The entry point."},
-		{name: "ports", form: portsForm(), doc: "Ports that it listens on."},
+func imageFields() []field.Field {
+	return []field.Field{
+		{Name: "name", Form: field.Text(), Doc: "The image."},
+		{Name: "alias", Form: field.Text(), Doc: "Another name of the container in the network."},
+		{Name: "command", Form: field.OneOrMore(field.Text()), Doc: "The command."},
+		{Name: "entrypoint", Form: field.OneOrMore(field.Text()), Doc: "The entry point."},
+		{Name: "ports", Form: portsForm(), Doc: "Ports that it listens on."},
 	}
 }
 
-func portsForm() form { return oneOrMore(anyOf(aWhole(1, maxPort), ref("port"))) }
+func portsForm() field.Form {
+	return field.OneOrMore(field.AnyOf(field.Whole(1, maxPort), field.Ref("port")))
+}
 
-func portFields() []field {
-	return []field{
-		{name: "number", form: aWhole(1, maxPort), doc: "The number of the port."},
-		{name: "protocol", form: aWord(protocols()...), doc: "TCP when not given."},
-		{name: "name", form: aText(), doc: "The name of the port."},
+func portFields() []field.Field {
+	return []field.Field{
+		{Name: "number", Form: field.Whole(1, maxPort), Doc: "The number of the port."},
+		{Name: "protocol", Form: field.Word(protocols()...), Doc: "TCP when not given."},
+		{Name: "name", Form: field.Text(), Doc: "The name of the port."},
 	}
 }
 
-func serviceFields() []field {
-	return append([]field{
-		{name: "name", form: aText(), doc: "The name of the service."},
-		{name: "instances", form: aWhole(1, maxServices), doc: "How many of it; each finds its number in SERVICE_INSTANCE."},
-		{name: "alias", form: aText(), doc: "The host name under which it is reached."},
-		{name: "working_directory", form: aText(), doc: "Its directory."},
-		{name: "image", form: aText(), doc: "The image to run."},
-		{name: "command", form: oneOrMore(aText()), doc: "The command."},
-		{name: "entrypoint", form: oneOrMore(aText()), doc: "The entry point."},
-		{name: "volumes", form: volumesForm(), doc: "Its volumes."},
-		{name: "ports", form: portsForm(), doc: "Ports that it listens on."},
+func serviceFields() []field.Field {
+	return append([]field.Field{
+		{Name: "name", Form: field.Text(), Doc: "The name of the service."},
+		{Name: "instances", Form: field.Whole(1, maxServices), Doc: "How many of it; each finds its number in SERVICE_INSTANCE."},
+		{Name: "alias", Form: field.Text(), Doc: "The host name under which it is reached."},
+		{Name: "working_directory", Form: field.Text(), Doc: "Its directory."},
+		{Name: "image", Form: field.Text(), Doc: "The image to run."},
+		{Name: "command", Form: field.OneOrMore(field.Text()), Doc: "The command."},
+		{Name: "entrypoint", Form: field.OneOrMore(field.Text()), Doc: "The entry point."},
+		{Name: "volumes", Form: volumesForm(), Doc: "Its volumes."},
+		{Name: "ports", Form: portsForm(), Doc: "Ports that it listens on."},
 	}, limitFields()...)
 }
 
-func envFromFields() []field {
-	reference := func() form { return anyOf(aText(), ref("reference")) }
-	return []field{
-		{name: "secret_ref", form: reference(), doc: "The secret."},
-		{name: "config_map_ref", form: reference(), doc: "The config map."},
-		{name: "prefix", form: aText(), doc: "Put before the names of the variables."},
+func envFromFields() []field.Field {
+	reference := func() field.Form { return field.AnyOf(field.Text(), field.Ref("reference")) }
+	return []field.Field{
+		{Name: "secret_ref", Form: reference(), Doc: "The secret."},
+		{Name: "config_map_ref", Form: reference(), Doc: "The config map."},
+		{Name: "prefix", Form: field.Text(), Doc: "Put before the names of the variables."},
 	}
 }
 
-func envValueFields() []field {
-	return []field{
-		{name: "name", form: aText(), doc: "The name of the variable."},
-		{name: "secret_name", form: aText(), doc: "The secret."},
-		{name: "config_map_name", form: aText(), doc: "The config map."},
-		{name: "key", form: aText(), doc: "The key in it."},
+func envValueFields() []field.Field {
+	return []field.Field{
+		{Name: "name", Form: field.Text(), Doc: "The name of the variable."},
+		{Name: "secret_name", Form: field.Text(), Doc: "The secret."},
+		{Name: "config_map_name", Form: field.Text(), Doc: "The config map."},
+		{Name: "key", Form: field.Text(), Doc: "The key in it."},
 	}
 }
 
-func referenceFields() []field {
-	return []field{{name: "name", form: aText(), doc: "The name of the secret or config map."}}
+func referenceFields() []field.Field {
+	return []field.Field{{Name: "name", Form: field.Text(), Doc: "The name of the secret or config map."}}
 }
 
 // volumesForm is the mapping of kinds and names, or Docker's list.
-func volumesForm() form {
-	properties := form{}
+func volumesForm() field.Form {
+	properties := field.Form{}
 	for _, kind := range volumeKinds() {
-		properties[kind] = anyOf(aText(), oneOrMore(ref("volume_"+kind)))
+		properties[kind] = field.AnyOf(field.Text(), field.OneOrMore(field.Ref("volume_"+kind)))
 	}
-	return anyOf(
-		form{"type": "object", "properties": properties, "additionalProperties": aText()},
-		oneOrMore(pattern(`^[^:]+:.`)),
+	return field.AnyOf(
+		field.Form{"type": "object", "properties": properties, "additionalProperties": field.Text()},
+		field.OneOrMore(field.Pattern(`^[^:]+:.`)),
 	)
 }
 
-func volumeFields(kind string) []field {
-	fields := []field{
-		{name: "name", form: aText(), doc: "The name of the volume, or of what it is made of."},
-		{name: "mount_path", form: aText(), doc: "The path in the container."},
-		{name: "sub_path", form: aText(), doc: "The path in the volume."},
-		{name: "read_only", form: aFlag(), doc: "Mounts it to read only."},
+func volumeFields(kind string) []field.Field {
+	fields := []field.Field{
+		{Name: "name", Form: field.Text(), Doc: "The name of the volume, or of what it is made of."},
+		{Name: "mount_path", Form: field.Text(), Doc: "The path in the container."},
+		{Name: "sub_path", Form: field.Text(), Doc: "The path in the volume."},
+		{Name: "read_only", Form: field.Flag(), Doc: "Mounts it to read only."},
 	}
 	switch kind {
 	case plan.VolumeHostPath:
-		fields = append(fields, field{name: "host_path", form: aText(), doc: "The path on the node."})
+		fields = append(fields, field.Field{Name: "host_path", Form: field.Text(), Doc: "The path on the node."})
 	case plan.VolumeConfigMap, plan.VolumeSecret:
-		fields = append(fields, field{name: "items", form: texts(), doc: "Keys that become files: key to path."})
+		fields = append(fields, field.Field{Name: "items", Form: field.Texts(), Doc: "Keys that become files: key to path."})
 	case plan.VolumeProjected:
-		fields = append(fields, field{name: "sources", form: listOf(ref("source")), doc: "What is put into the volume."})
+		fields = append(fields, field.Field{Name: "sources", Form: field.ListOf(field.Ref("source")), Doc: "What is put into the volume."})
 	case plan.VolumeEmptyDir:
-		fields = append(fields, field{name: "medium", form: aWord("Memory"), doc: "Memory, or the disk when not given."})
+		fields = append(fields, field.Field{Name: "medium", Form: field.Word("Memory"), Doc: "Memory, or the disk when not given."})
 	}
 	return fields
 }
 
-func sourceFields() []field {
-	item := func() form { return anyOf(aText(), ref("source_items")) }
-	return []field{
-		{name: "secret", form: item(), doc: "A secret."},
-		{name: "config_map", form: item(), doc: "A config map."},
-		{name: "service_account_token", form: ref("token"), doc: "A token of the pod's service account."},
+func sourceFields() []field.Field {
+	item := func() field.Form { return field.AnyOf(field.Text(), field.Ref("source_items")) }
+	return []field.Field{
+		{Name: "secret", Form: item(), Doc: "A secret."},
+		{Name: "config_map", Form: item(), Doc: "A config map."},
+		{Name: "service_account_token", Form: field.Ref("token"), Doc: "A token of the pod's service account."},
 	}
 }
 
-func sourceItemFields() []field {
-	return []field{
-		{name: "name", form: aText(), doc: "The name of the secret or config map."},
-		{name: "items", form: texts(), doc: "Keys that become files: key to path."},
+func sourceItemFields() []field.Field {
+	return []field.Field{
+		{Name: "name", Form: field.Text(), Doc: "The name of the secret or config map."},
+		{Name: "items", Form: field.Texts(), Doc: "Keys that become files: key to path."},
 	}
 }
 
-func tokenFields() []field {
-	return []field{
-		{name: "audience", form: aText(), doc: "Who the token is for."},
-		{name: "expiration_seconds", form: aWhole(minTokenSeconds, maxTokenSeconds), doc: "How long it is valid."},
-		{name: "path", form: aText(), doc: "The path of the token in the volume."},
+func tokenFields() []field.Field {
+	return []field.Field{
+		{Name: "audience", Form: field.Text(), Doc: "Who the token is for."},
+		{Name: "expiration_seconds", Form: field.Whole(minTokenSeconds, maxTokenSeconds), Doc: "How long it is valid."},
+		{Name: "path", Form: field.Text(), Doc: "The path of the token in the volume."},
 	}
 }
 
-func affinityFields() []field {
-	return []field{
-		{name: "node_affinity", form: ref("affinity"), doc: "The same, one level deeper."},
-		{name: requiredAffinity, form: ref("required_affinity"), doc: "Terms of which one must hold."},
-		{name: preferredAffinity, form: oneOrMore(ref("preferred_term")), doc: "Terms that add weight."},
+func affinityFields() []field.Field {
+	return []field.Field{
+		{Name: "node_affinity", Form: field.Ref("affinity"), Doc: "The same, one level deeper."},
+		{Name: requiredAffinity, Form: field.Ref("required_affinity"), Doc: "Terms of which one must hold."},
+		{Name: preferredAffinity, Form: field.OneOrMore(field.Ref("preferred_term")), Doc: "Terms that add weight."},
 	}
 }
 
-func requiredAffinityFields() []field {
-	return []field{{name: "node_selector_terms", form: oneOrMore(ref("node_term")), doc: "Terms of which one must hold."}}
+func requiredAffinityFields() []field.Field {
+	return []field.Field{{Name: "node_selector_terms", Form: field.OneOrMore(field.Ref("node_term")), Doc: "Terms of which one must hold."}}
 }
 
-func preferredFields() []field {
-	return []field{
-		{name: "weight", form: aWhole(1, 100), doc: "What the term counts."},
-		{name: "preference", form: ref("node_term"), doc: "The term."},
+func preferredFields() []field.Field {
+	return []field.Field{
+		{Name: "weight", Form: field.Whole(1, 100), Doc: "What the term counts."},
+		{Name: "preference", Form: field.Ref("node_term"), Doc: "The term."},
 	}
 }
 
-func nodeTermFields() []field {
-	return []field{
-		{name: "match_expressions", form: oneOrMore(ref("node_expression")), doc: "Labels of the node."},
-		{name: "match_fields", form: oneOrMore(ref("node_expression")), doc: "Fields of the node."},
+func nodeTermFields() []field.Field {
+	return []field.Field{
+		{Name: "match_expressions", Form: field.OneOrMore(field.Ref("node_expression")), Doc: "Labels of the node."},
+		{Name: "match_fields", Form: field.OneOrMore(field.Ref("node_expression")), Doc: "Fields of the node."},
 	}
 }
 
-func nodeExpressionFields() []field {
-	return []field{
-		{name: "key", form: aText(), doc: "The label or field."},
-		{name: "operator", form: aWord(nodeOperators()...), doc: "How it is compared; In when not given."},
-		{name: "values", form: oneOrMore(aText()), doc: "What it is compared with."},
+func nodeExpressionFields() []field.Field {
+	return []field.Field{
+		{Name: "key", Form: field.Text(), Doc: "The label or field."},
+		{Name: "operator", Form: field.Word(nodeOperators()...), Doc: "How it is compared; In when not given."},
+		{Name: "values", Form: field.OneOrMore(field.Text()), Doc: "What it is compared with."},
 	}
 }
 
-func tolerationFields() []field {
-	return []field{
-		{name: "key", form: aText(), doc: "The key of the taint."},
-		{name: "operator", form: aWord("Equal", "Exists"), doc: "How it is compared."},
-		{name: "value", form: aText(), doc: "The value of the taint."},
-		{name: "effect", form: aWord(taintEffects()...), doc: "The effect of the taint; all when not given."},
-		{name: "toleration_seconds", form: aWhole(0, maxTokenSeconds), doc: "How long the pod stays after the taint appears."},
+func tolerationFields() []field.Field {
+	return []field.Field{
+		{Name: "key", Form: field.Text(), Doc: "The key of the taint."},
+		{Name: "operator", Form: field.Word("Equal", "Exists"), Doc: "How it is compared."},
+		{Name: "value", Form: field.Text(), Doc: "The value of the taint."},
+		{Name: "effect", Form: field.Word(taintEffects()...), Doc: "The effect of the taint; all when not given."},
+		{Name: "toleration_seconds", Form: field.Whole(0, maxTokenSeconds), Doc: "How long the pod stays after the taint appears."},
 	}
 }

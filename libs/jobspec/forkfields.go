@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -24,7 +25,7 @@ func (r *taskFieldReader) forkField(p *source.Pair) bool {
 	case "sub_workflow":
 		r.decidedBy(func() { r.subWorkflow(n, p) })
 	case "cascade_cancel":
-		r.flow.fork.CascadeCancel = r.boolean(n)
+		r.flow.fork.CascadeCancel = r.Flag(n)
 	case "await_forked_tasks":
 		r.decisive(n)
 		r.awaited(n)
@@ -40,16 +41,16 @@ func (r *taskFieldReader) forkField(p *source.Pair) bool {
 
 // forkType reads the job to submit. It may be known only when the task starts.
 func (r *taskFieldReader) forkType(n *source.Node) {
-	text, known := r.text(n)
+	text, known := r.Text(n)
 	if !known {
 		return
 	}
-	if !validTaskName(text) {
-		r.fault(n, source.CodeInvalidName, r.show(n)+" cannot name a job", expectedName)
+	if !read.ValidTaskName(text) {
+		r.Fault(n, source.CodeInvalidName, r.Show(n)+" cannot name a job", read.ExpectedName)
 		return
 	}
 	if first := r.flow.forkType; first != nil && r.flow.fork.JobType != text {
-		r.fault(n, source.CodeConflict, "two jobs to submit are given", "one fork_job_type")
+		r.Fault(n, source.CodeConflict, "two jobs to submit are given", "one fork_job_type")
 		return
 	}
 	r.flow.forkType, r.flow.fork.JobType = n, text
@@ -57,16 +58,16 @@ func (r *taskFieldReader) forkType(n *source.Node) {
 
 // forkVersion reads a number, a version or a range of versions. What exists, only the submit can tell.
 func (r *taskFieldReader) forkVersion(p *source.Pair) {
-	text, known := r.text(p.Value)
+	text, known := r.Text(p.Value)
 	if !known || text == "" {
 		return
 	}
 	if len(text) > value.MaxName || !validRange(text) {
-		r.fault(p.Value, source.CodeInvalidValue, r.show(p.Value)+" is no version", "a number, a version such as 1.2.3, or a range such as ^1.2, ~1.2 or >=1.2 <2")
+		r.Fault(p.Value, source.CodeInvalidValue, r.Show(p.Value)+" is no version", "a number, a version such as 1.2.3, or a range such as ^1.2, ~1.2 or >=1.2 <2")
 		return
 	}
 	if before := r.flow.fork.Version; before != "" && before != text {
-		r.add(p.Line, p.Column, source.CodeConflict, "two versions of the job to submit are given", "fork_job_version alone")
+		r.Add(p.Line, p.Column, source.CodeConflict, "two versions of the job to submit are given", "fork_job_version alone")
 		return
 	}
 	r.flow.fork.Version = text
@@ -82,18 +83,18 @@ var versionRange = regexp.MustCompile(`^[\s,|]*((\^|~>?|=|!=|>=?|<=?|=>|=<)?\s*v
 // subWorkflow reads what goes into the child and what comes out of it.
 func (r *taskFieldReader) subWorkflow(n *source.Node, at *source.Pair) {
 	fork := &r.flow.fork
-	r.mapping(n, func(p *source.Pair) {
+	r.Mapping(n, func(p *source.Pair) {
 		switch p.Key {
 		case "input_params":
-			r.flow.params = known(r.variables(p.Value))
+			r.flow.params = read.Known(r.Variables(p.Value))
 		case "output_variables":
 			fork.Outputs = r.outputNames(p.Value)
 		case "wait_for_completion":
-			fork.Wait = r.boolean(p.Value)
+			fork.Wait = r.Flag(p.Value)
 		case "cascade_cancel":
-			fork.CascadeCancel = r.boolean(p.Value)
+			fork.CascadeCancel = r.Flag(p.Value)
 		default:
-			r.unknown(p, subWorkflowFields)
+			r.Unknown(p, subWorkflowFields)
 		}
 	}, at)
 }
@@ -106,7 +107,7 @@ func (r *taskFieldReader) outputNames(n *source.Node) []plan.OutputName {
 			as = name
 		}
 		if !value.ValidName(name) || !value.ValidName(as) {
-			r.fault(at, source.CodeInvalidName, "the name of an output cannot be used", expectedVariable)
+			r.Fault(at, source.CodeInvalidName, "the name of an output cannot be used", read.ExpectedVariable)
 			return
 		}
 		out = append(out, plan.OutputName{Name: name, As: as})
@@ -116,7 +117,7 @@ func (r *taskFieldReader) outputNames(n *source.Node) []plan.OutputName {
 	case source.Map:
 		for i := range n.Pairs {
 			p := &n.Pairs[i]
-			if as, ok := r.text(p.Value); ok {
+			if as, ok := r.Text(p.Value); ok {
 				add(p.Value, p.Key, as)
 			}
 		}
@@ -127,12 +128,12 @@ func (r *taskFieldReader) outputNames(n *source.Node) []plan.OutputName {
 				if name != "" {
 					add(item, name, as)
 				}
-			} else if name, ok := r.text(item); ok {
+			} else if name, ok := r.Text(item); ok {
 				add(item, name, "")
 			}
 		}
 	case source.Scalar:
-		r.fault(n, source.CodeInvalidType, "output_variables is "+n.Kind.String(), "a mapping of the child's outputs to names here, or a list of name and value")
+		r.Fault(n, source.CodeInvalidType, "output_variables is "+n.Kind.String(), "a mapping of the child's outputs to names here, or a list of name and value")
 	}
 	return out
 }
@@ -142,15 +143,15 @@ func (r *taskFieldReader) namedOutput(item *source.Node) (name, as string) {
 	for i := range item.Pairs {
 		switch p := &item.Pairs[i]; p.Key {
 		case "name":
-			name, nameKnown = r.text(p.Value)
+			name, nameKnown = r.Text(p.Value)
 		case "value":
-			as, asKnown = r.text(p.Value)
+			as, asKnown = r.Text(p.Value)
 		default:
-			r.unknownField(p, []string{"name", "value"})
+			r.UnknownField(p, []string{"name", "value"})
 		}
 	}
 	if item.Get("name") == nil {
-		r.fault(item, source.CodeMissingField, "the field name is missing", "the name of an output of the child")
+		r.Fault(item, source.CodeMissingField, "the field name is missing", "the name of an output of the child")
 	}
 	if !nameKnown || !asKnown {
 		return "", ""
@@ -163,14 +164,14 @@ func (r *taskFieldReader) namedOutput(item *source.Node) (name, as string) {
 func (r *taskFieldReader) awaited(n *source.Node) {
 	seen := map[string]bool{}
 	written := 0
-	items := r.plannedList(n)
+	items := r.PlannedList(n)
 	for _, it := range items {
-		if !it.known {
-			r.unknownNow(it.node, false)
+		if !it.Known {
+			r.UnknownNow(it.Node, false)
 			r.flow.awaitsUnknown = true
 			continue
 		}
-		for name := range strings.SplitSeq(it.text, ",") {
+		for name := range strings.SplitSeq(it.Text, ",") {
 			name = strings.TrimSpace(name)
 			if name == "" || seen[name] {
 				continue
@@ -180,21 +181,21 @@ func (r *taskFieldReader) awaited(n *source.Node) {
 				written++
 			}
 			if written > maxIncoming || len(seen) > maxTargets {
-				r.fault(n, source.CodeTooManyEdges, "there are too many names", fmt.Sprintf("at most %d that are not made by a loop", maxIncoming))
+				r.Fault(n, source.CodeTooManyEdges, "there are too many names", fmt.Sprintf("at most %d that are not made by a loop", maxIncoming))
 				r.t.awaits = nil
 				return
 			}
 			r.t.task.AwaitForkedTasks = append(r.t.task.AwaitForkedTasks, name)
-			r.t.awaits = append(r.t.awaits, taskRef{name: name, at: it.node})
+			r.t.awaits = append(r.t.awaits, read.TaskRef{Name: name, At: it.Node})
 		}
 	}
 }
 
 // subject reads a subject of NATS that tasks may use.
 func (r *taskFieldReader) subject(n *source.Node) string {
-	text, known := r.text(n)
+	text, known := r.Text(n)
 	if known && !validSubject(text) {
-		r.fault(n, source.CodeInvalidValue, r.show(n)+" is no subject for tasks", "words with points between them, without spaces, * and >, not beginning with formicary., $ or _INBOX")
+		r.Fault(n, source.CodeInvalidValue, r.Show(n)+" is no subject for tasks", "words with points between them, without spaces, * and >, not beginning with formicary., $ or _INBOX")
 		return ""
 	}
 	return text

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -59,8 +60,8 @@ func (g *graph) names() {
 			g.index[t.task.Name] = i
 			continue
 		}
-		line, _ := g.r.at(g.tasks[first].node.Line, g.tasks[first].node.Column)
-		g.r.fault(t.node, source.CodeDuplicateTask, fmt.Sprintf("the task %s is defined in line %d already", t.shown, line), "each task name once")
+		line, _ := g.r.At(g.tasks[first].node.Line, g.tasks[first].node.Column)
+		g.r.Fault(t.node, source.CodeDuplicateTask, fmt.Sprintf("the task %s is defined in line %d already", t.shown, line), "each task name once")
 	}
 }
 
@@ -85,7 +86,7 @@ func (g *graph) connect() {
 				g.unknownTarget(e)
 				continue
 			case to == i:
-				g.r.fault(e.node, source.CodeSelfEdge, "the task "+t.shown+" leads to itself", "another task, or the action RESTART_TASK or EXECUTING")
+				g.r.Fault(e.node, source.CodeSelfEdge, "the task "+t.shown+" leads to itself", "another task, or the action RESTART_TASK or EXECUTING")
 				continue
 			}
 			from, into := i, to
@@ -95,7 +96,7 @@ func (g *graph) connect() {
 			g.next[from] = append(g.next[from], arc{into, e})
 			if !e.loop {
 				if written[into]++; written[into] == maxIncoming+1 {
-					g.r.fault(e.node, source.CodeTooManyEdges, "too many edges lead into the task "+g.tasks[into].shown, fmt.Sprintf("at most %d that are not made by a loop", maxIncoming))
+					g.r.Fault(e.node, source.CodeTooManyEdges, "too many edges lead into the task "+g.tasks[into].shown, fmt.Sprintf("at most %d that are not made by a loop", maxIncoming))
 				}
 			}
 		}
@@ -111,18 +112,18 @@ func (g *graph) sorted() []string {
 }
 
 func (g *graph) unknownTarget(e *edge) {
-	if g.r.c.Full() {
+	if g.r.Collector.Full() {
 		return
 	}
 	expected := "the name of a task"
-	if near := g.r.c.Suggest(e.target, g.sorted()); near != "" && !e.node.Templated {
+	if near := g.r.Collector.Suggest(e.target, g.sorted()); near != "" && !e.node.Templated {
 		expected = near
 	}
 	shown := source.QuoteName(e.target)
 	if e.node.Templated {
-		shown = g.r.showName(e.node)
+		shown = g.r.ShowName(e.node)
 	}
-	g.r.fault(e.node, source.CodeUnknownTask, "the task "+shown+" does not exist", expected)
+	g.r.Fault(e.node, source.CodeUnknownTask, "the task "+shown+" does not exist", expected)
 }
 
 // cycles walks the graph depth first; an edge to a task on the way closes a cycle.
@@ -180,7 +181,7 @@ func (g *graph) reportCycle(way []int, closing arc) {
 		b.WriteString(g.tasks[i].task.Name + " → ")
 	}
 	b.WriteString(g.tasks[closing.to].task.Name)
-	g.r.fault(closing.at.node, source.CodeCycle, "the tasks wait for each other: "+b.String(), "no way back; loops are retry, EXECUTING and RESTART_JOB")
+	g.r.Fault(closing.at.node, source.CodeCycle, "the tasks wait for each other: "+b.String(), "no way back; loops are retry, EXECUTING and RESTART_JOB")
 }
 
 // cleanup finds tasks that can never start: an always_run task that nothing leads to begins when all tasks without
@@ -210,7 +211,7 @@ func (g *graph) cleanup() {
 			waits[a.to] = true
 			queue = append(queue, a.to)
 			if t := &g.tasks[a.to]; !t.task.AlwaysRun {
-				g.r.fault(a.at.node, source.CodeUnreachable, "the task "+t.shown+" can never start: it waits for "+g.tasks[i].shown+", which always_run puts after all others", "always_run on both, or an edge that leads to the first")
+				g.r.Fault(a.at.node, source.CodeUnreachable, "the task "+t.shown+" can never start: it waits for "+g.tasks[i].shown+", which always_run puts after all others", "always_run on both, or an edge that leads to the first")
 			}
 		}
 	}
@@ -262,7 +263,7 @@ func (g *graph) references(d *draft) {
 			g.asked(i, ref, before)
 		}
 		if k, ok := g.index[t.flow.resultsOf]; ok && g.tasks[k].task.FanOut != nil && before != nil && !before[k] {
-			g.r.warn(t.flow.resultsAt.Line, t.flow.resultsAt.Column, source.CodeNotUpstream, "the fan-out is over results of "+g.tasks[k].shown+", which does not end before", "an edge from it")
+			g.r.Warn(t.flow.resultsAt.Line, t.flow.resultsAt.Column, source.CodeNotUpstream, "the fan-out is over results of "+g.tasks[k].shown+", which does not end before", "an edge from it")
 		}
 		for _, ref := range t.awaits {
 			g.await(d, i, ref, before)
@@ -271,40 +272,40 @@ func (g *graph) references(d *draft) {
 }
 
 // asked checks a task that a condition names.
-func (g *graph) asked(i int, ref taskRef, before map[int]bool) {
-	k, ok := g.index[ref.name]
+func (g *graph) asked(i int, ref read.TaskRef, before map[int]bool) {
+	k, ok := g.index[ref.Name]
 	switch {
 	case !ok && g.vague:
 	case !ok:
-		g.unknownTarget(&edge{target: ref.name, node: ref.at})
+		g.unknownTarget(&edge{target: ref.Name, node: ref.At})
 	case k == i:
-		g.r.fault(ref.at, source.CodeCondition, "the task "+g.tasks[i].shown+" asks for itself", "a task before it")
+		g.r.Fault(ref.At, source.CodeCondition, "the task "+g.tasks[i].shown+" asks for itself", "a task before it")
 	case before != nil && !before[k]:
-		g.r.warn(ref.at.Line, ref.at.Column, source.CodeNotUpstream, "the task "+g.tasks[k].shown+" does not end before "+g.tasks[i].shown+" starts", "an edge from it")
+		g.r.Warn(ref.At.Line, ref.At.Column, source.CodeNotUpstream, "the task "+g.tasks[k].shown+" does not end before "+g.tasks[i].shown+" starts", "an edge from it")
 	}
 }
 
 // await checks a task whose job is waited for. Where no edge leads from it, one is added.
-func (g *graph) await(d *draft, i int, ref taskRef, before map[int]bool) {
-	k, ok := g.index[ref.name]
+func (g *graph) await(d *draft, i int, ref read.TaskRef, before map[int]bool) {
+	k, ok := g.index[ref.Name]
 	switch {
 	case !ok && g.vague:
 		return
 	case !ok:
-		g.unknownTarget(&edge{target: ref.name, node: ref.at})
+		g.unknownTarget(&edge{target: ref.Name, node: ref.At})
 		return
 	case k == i || g.tasks[k].methodKnown && g.tasks[k].task.Method != plan.MethodForkJob:
-		g.r.fault(ref.at, source.CodeInvalidValue, "the task "+g.tasks[k].shown+" submits no job", "a task of the method "+plan.MethodForkJob)
+		g.r.Fault(ref.At, source.CodeInvalidValue, "the task "+g.tasks[k].shown+" submits no job", "a task of the method "+plan.MethodForkJob)
 		return
 	case before != nil && before[k]:
 		return
 	}
 	t := &g.tasks[i]
-	t.task.DependsOn = append(t.task.DependsOn, ref.name)
+	t.task.DependsOn = append(t.task.DependsOn, ref.Name)
 	if i < len(d.plan.Tasks) {
 		d.plan.Tasks[i].DependsOn = t.task.DependsOn
 	}
-	t.edges = append(t.edges, edge{target: ref.name, known: true, data: true, node: ref.at})
+	t.edges = append(t.edges, edge{target: ref.Name, known: true, data: true, node: ref.At})
 	g.next[k] = append(g.next[k], arc{i, &t.edges[len(t.edges)-1]})
 	if g.prev != nil {
 		g.prev[i] = append(g.prev[i], k)

@@ -103,8 +103,8 @@ func (d *Definition) deciding(name string, vars value.Vars, facts *condition.Fac
 	if err != nil {
 		return nil, err
 	}
-	s.later = true
-	s.moment.deciding, s.moment.facts = true, facts
+	s.Later = true
+	s.Moment.Deciding, s.Moment.Facts = true, facts
 	return s, nil
 }
 
@@ -126,11 +126,11 @@ func (s *section) itemVars(val any, index int) value.Vars {
 // variables are those of a task that nothing renders later: all of them must be known.
 func (s *section) variables(t *taskDraft) (value.Vars, error) {
 	for i := range t.unset {
-		if !s.blank {
-			template.AddFault(s.c, s.src, &t.unset[i])
+		if !s.Blank {
+			template.AddFault(s.Collector, s.Source, &t.unset[i])
 		}
 	}
-	_, err := s.c.Split()
+	_, err := s.Collector.Split()
 	return value.Merged(t.task.Spec.Variables), err
 }
 
@@ -139,8 +139,8 @@ func (s *section) checkFork(f *plan.Fork) error {
 	if f.JobType != "" {
 		return nil
 	}
-	s.fault(s.node, source.CodeMissingField, "the job to submit is empty", "the name of a job")
-	_, err := s.c.Split()
+	s.Fault(s.node, source.CodeMissingField, "the job to submit is empty", "the name of a job")
+	_, err := s.Collector.Split()
 	return err
 }
 
@@ -148,8 +148,8 @@ func (s *section) checkFork(f *plan.Fork) error {
 func (s *section) items(t *taskDraft) ([]plan.Item, error) {
 	f := t.task.FanOut
 	if !t.flow.itemsKnown {
-		s.fault(s.node, source.CodeUndefinedVariable, "the items of the fan-out are not known", "a list, or JSON text of one")
-		_, err := s.c.Split()
+		s.Fault(s.node, source.CodeUndefinedVariable, "the items of the fan-out are not known", "a list, or JSON text of one")
+		_, err := s.Collector.Split()
 		return nil, err
 	}
 	items := make([]plan.Item, len(f.Items))
@@ -219,18 +219,18 @@ func plainChar(c rune) rune {
 func (s *section) classOf(t *taskDraft, val any, index int) (*placement.Class, error) {
 	own := &taskDraft{task: plan.Task{Method: t.task.Method, Tags: t.task.Tags, Slots: t.task.Slots}, methodKnown: true}
 	fields := taskFieldReader{reader: s.reader, t: own}
-	s.m.Scope.Task, s.m.Scope.TaskType = t.task.Spec.Variables, t.task.Name
-	s.m.Scope.Item = s.itemVars(val, index)
+	s.Machine.Scope.Task, s.Machine.Scope.TaskType = t.task.Spec.Variables, t.task.Name
+	s.Machine.Scope.Item = s.itemVars(val, index)
 	defer s.end()
-	later := s.later
-	s.later = false
+	later := s.Later
+	s.Later = false
 	for i := range s.node.Pairs {
 		if p := &s.node.Pairs[i]; slices.Contains([]string{"method", "tags", "slots"}, p.Key) {
 			fields.read(p, s.node)
 		}
 	}
-	s.later = later
-	if _, err := s.c.Split(); err != nil {
+	s.Later = later
+	if _, err := s.Collector.Split(); err != nil {
 		return nil, err
 	}
 	class := own.task.Class()

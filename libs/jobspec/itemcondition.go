@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -17,30 +18,30 @@ func (r *taskFieldReader) allowFailure(n *source.Node) {
 	r.t.task.AllowFailure = known && allowed && !r.flow.allowBlocks
 	switch {
 	case known && !r.flow.allowBlocks:
-	case !r.moment.deciding:
+	case !r.Moment.Deciding:
 		r.flow.late, r.t.task.AllowDecided = true, true
 	case len(r.flow.itemNames) > 0:
 		r.flow.ask.allow = n // each item is asked
 	default:
-		r.fault(n, source.CodeUndefinedVariable, "allow_failure depends on what is not known when the task starts", "")
+		r.Fault(n, source.CodeUndefinedVariable, "allow_failure depends on what is not known when the task starts", "")
 	}
 }
 
 // allows is what allow_failure says. known is false when only a later moment can tell.
 func (r *reader) allows(n *source.Node) (allowed, known bool) {
 	if n.Kind == source.Scalar && !n.Templated {
-		if _, ok := switchOf(n.Text); !ok {
-			return r.holds(n, "allow_failure")
+		if _, ok := read.SwitchOf(n.Text); !ok {
+			return r.Holds(n, "allow_failure")
 		}
 	}
-	s, ok := r.scalar(n)
+	s, ok := r.Scalar(n)
 	switch {
 	case !ok:
 		return false, true
-	case !s.known:
+	case !s.Known:
 		return false, false
 	}
-	return r.switched(n, value.Text(s.value)), true
+	return r.Switched(n, value.Text(s.Value)), true
 }
 
 // itemFields finds the fields that are asked for each item.
@@ -49,16 +50,16 @@ var itemFields = regexp.MustCompile(`\b(when|allow_failure)["']?\s*:`)
 // itemBlocks says of the conditions of a task whether blocks of the template that look at the item write them. It is
 // called when nothing but the shape has been read of the task.
 func (r *reader) itemBlocks(n *source.Node, within span, names []string) (when, allow bool) {
-	if r.p == nil || !slices.ContainsFunc(names, func(name string) bool { return r.reads[name] }) {
+	if r.Program == nil || !slices.ContainsFunc(names, func(name string) bool { return r.Reads[name] }) {
 		return false, false
 	}
-	from, to := r.shape.Source(n.Line, n.Column), len(r.p.Text)
-	if end := r.shape.Source(r.shape.Place(within.to)); end > from {
+	from, to := r.Shape.Source(n.Line, n.Column), len(r.Program.Text)
+	if end := r.Shape.Source(r.Shape.Place(within.to)); end > from {
 		to = end
 	}
-	text := r.p.Text[from:to]
+	text := r.Program.Text[from:to]
 	for _, at := range itemFields.FindAllStringSubmatchIndex(text, -1) {
-		looksAt := r.p.Deciding(from+at[0], from+at[1]+valueEnd(text, at[1]))
+		looksAt := r.Program.Deciding(from+at[0], from+at[1]+valueEnd(text, at[1]))
 		if !slices.ContainsFunc(looksAt, func(name string) bool { return slices.Contains(names, name) }) {
 			continue
 		}
@@ -97,10 +98,10 @@ func (s *section) askItems(t *taskDraft, items []plan.Item) error {
 	if f.ask == (itemFieldsOf{}) && !blocks {
 		return nil
 	}
-	if blocks && len(items)*len(s.p.Text) > maxItemText {
-		s.fault(s.node, source.CodeTemplateLimit, fmt.Sprintf("a block of the template that looks at the item would be rendered for each of %d items", len(items)),
+	if blocks && len(items)*len(s.Program.Text) > maxItemText {
+		s.Fault(s.node, source.CodeTemplateLimit, fmt.Sprintf("a block of the template that looks at the item would be rendered for each of %d items", len(items)),
 			"when and allow_failure as expressions over the item")
-		_, err := s.c.Split()
+		_, err := s.Collector.Split()
 		return err
 	}
 	for i := range items {
@@ -137,16 +138,16 @@ func (s *section) again(ask itemFieldsOf, f *flowDraft) itemFieldsOf {
 
 // forItem is the section as the template writes it for an item.
 func (s *section) forItem(name string, own value.Vars) (*section, error) {
-	return s.def.deciding(name, value.Merged(s.m.Scope.Vars, own), s.moment.facts)
+	return s.def.deciding(name, value.Merged(s.Machine.Scope.Vars, own), s.Moment.Facts)
 }
 
 func (s *section) askItem(t *taskDraft, item *plan.Item, own value.Vars, ask itemFieldsOf) error {
-	s.reader.items = t.flow.itemNames
-	s.m.Scope.Task, s.m.Scope.TaskType, s.m.Scope.Item = t.task.Spec.Variables, t.task.Name, own
+	s.Items = t.flow.itemNames
+	s.Machine.Scope.Task, s.Machine.Scope.TaskType, s.Machine.Scope.Item = t.task.Spec.Variables, t.task.Name, own
 	defer s.end()
 	holds, known := true, true
 	if ask.when != nil {
-		holds, known = s.holds(ask.when, "when")
+		holds, known = s.Holds(ask.when, "when")
 		item.Off = !holds
 	}
 	if ask.allow != nil && known && holds {
@@ -156,8 +157,8 @@ func (s *section) askItem(t *taskDraft, item *plan.Item, own value.Vars, ask ite
 		item.Wait, known = s.timeToWait(ask.wait)
 	}
 	if !known {
-		s.fault(s.node, source.CodeUndefinedVariable, "a condition depends on what is not known when the task starts", "")
+		s.Fault(s.node, source.CodeUndefinedVariable, "a condition depends on what is not known when the task starts", "")
 	}
-	_, err := s.c.Split()
+	_, err := s.Collector.Split()
 	return err
 }

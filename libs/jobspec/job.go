@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -31,8 +32,6 @@ const (
 	maxRetry       = 1_000
 	maxConcurrency = 100_000
 	maxParams      = 1_000
-	maxDescription = 4_000
-	maxURL         = 2_000
 	maxPlatform    = 100
 )
 
@@ -54,7 +53,7 @@ type draft struct {
 	params         []Param
 	requiredParams []string
 	tasks          []taskDraft
-	needed         []needed // what must be known when the job starts
+	needed         []read.Needed // what must be known when the job starts
 	// settled says that nothing which decides the placement of the first tasks depends on variables.
 	settled bool
 	// audience is what of the plan's Notify and Webhook is written out.
@@ -63,95 +62,95 @@ type draft struct {
 
 // job reads a whole definition.
 func (r *reader) job(root *source.Node) *draft {
-	d := &draft{settled: !r.shape.Guessed, retention: DefaultRetention()}
+	d := &draft{settled: !r.Shape.Guessed, retention: DefaultRetention()}
 	d.plan = plan.Plan{
 		Timeout: defaultJobTimeout, CleanupTimeout: defaultCleanupTimeout, Grace: defaultGrace, PauseTime: defaultPauseTime,
 		Priority: defaultPriority, HardResetAfterRetries: defaultHardReset,
 	}
 	if root.Kind != source.Map {
-		r.fault(root, source.CodeInvalidType, "the definition is "+root.Kind.String(), "a mapping with job_type and tasks")
+		r.Fault(root, source.CodeInvalidType, "the definition is "+root.Kind.String(), "a mapping with job_type and tasks")
 		return d
 	}
 	waits := waitsOf(defaultJobDelay)
-	r.final(func() {
+	r.Final(func() {
 		for i := range root.Pairs {
 			r.jobField(d, &waits, root, &root.Pairs[i])
 		}
 	})
 	d.plan.Backoff = r.backoff(&waits)
 	if root.Get("job_type") == nil {
-		r.fault(root, source.CodeMissingField, "the field job_type is missing", "the name of the job")
+		r.Fault(root, source.CodeMissingField, "the field job_type is missing", "the name of the job")
 	}
 	r.checkJob(d, root)
-	if r.checking {
+	if r.Checking {
 		r.checkActs(root, "job", "")
 	}
 	r.tasks(d, root)
-	d.needed = r.needed
+	d.needed = r.Needed
 	return d
 }
 
 func (r *reader) jobField(d *draft, waits *waits, root *source.Node, p *source.Pair) {
 	n, plan := p.Value, &d.plan
-	switch r.misspelled(p, root, "job") {
+	switch r.Misspelled(p, root, "job") {
 	case "job_type":
-		plan.JobType = r.literal(n, "job_type", value.MaxName)
-		if !n.Templated && !validTaskName(plan.JobType) {
-			r.fault(n, source.CodeInvalidName, r.show(n)+" cannot name a job", expectedName)
+		plan.JobType = r.Literal(n, "job_type", value.MaxName)
+		if !n.Templated && !read.ValidTaskName(plan.JobType) {
+			r.Fault(n, source.CodeInvalidName, r.Show(n)+" cannot name a job", read.ExpectedName)
 		}
 	case "description":
-		d.description = r.longText(n, "description", maxDescription)
+		d.description = r.LongText(n, "description", read.MaxDescription)
 	case "sem_version":
-		d.semVersion = r.literal(n, "sem_version", value.MaxName)
+		d.semVersion = r.Literal(n, "sem_version", value.MaxName)
 		if v, ok := template.ParseVersion(d.semVersion); ok {
 			d.semVersion = v.String() // 1, 1.0 and v1.0.0 are 1.0.0
 		} else if d.semVersion != "" {
-			r.fault(n, source.CodeInvalidValue, r.show(n)+" is no version", "a version such as 1.2, 1.2.3 or 1.2.3-rc1")
+			r.Fault(n, source.CodeInvalidValue, r.Show(n)+" is no version", "a version such as 1.2, 1.2.3 or 1.2.3-rc1")
 		}
 	case "url":
-		d.url = r.longText(n, "url", maxURL)
+		d.url = r.LongText(n, "url", read.MaxURL)
 	case "undefined_variables":
 		d.blank = r.undefinedVariables(n)
 	case "version", "tags", "methods", "tasks":
 		// Informational or derived; tasks are read last, when the defaults are known.
 	case "disabled":
-		d.disabled = r.literalFlag(n, "disabled")
+		d.disabled = r.LiteralFlag(n, "disabled")
 	case "timeout":
-		plan.Timeout = r.positive(n, plan.Timeout)
+		plan.Timeout = r.Positive(n, plan.Timeout)
 	case "timeouts":
 		r.jobTimeouts(plan, n, p)
 		if pending := n.Get("pending"); pending != nil && pending.Templated {
 			d.settled = false
 		}
 	case "retry":
-		plan.Retry, plan.RetryGiven = r.integer(n, 0, maxRetry)
+		plan.Retry, plan.RetryGiven = r.Integer(n, 0, maxRetry)
 	case "delay_between_retries", "retry_backoff_policy", "backoff":
 		waits.set(r, p)
 	case "max_concurrency":
-		plan.MaxConcurrency = r.literalInt(n, "max_concurrency", maxConcurrency)
+		plan.MaxConcurrency = r.LiteralInt(n, "max_concurrency", maxConcurrency)
 	case "priority":
-		plan.Priority = r.literalInt(n, "priority", 100)
+		plan.Priority = r.LiteralInt(n, "priority", 100)
 	case "fail_fast":
-		plan.FailFast = r.boolean(n)
+		plan.FailFast = r.Flag(n)
 	case "cleanup_timeout":
-		plan.CleanupTimeout = r.positive(n, plan.CleanupTimeout)
+		plan.CleanupTimeout = r.Positive(n, plan.CleanupTimeout)
 	case "pause_time":
-		plan.PauseTime = r.duration(n)
+		plan.PauseTime = r.Duration(n)
 	case "job_variables", "variables", "configs":
-		if r.checking || r.p == nil { // else they were read before the rest
-			r.variables(n)
+		if r.Checking || r.Program == nil { // else they were read before the rest
+			r.Variables(n)
 		}
 	case "params":
 		d.params = r.params(n)
 	case "required_params":
 		d.requiredParams = r.requiredParams(n)
 	case "skip_if":
-		plan.Skip = r.condition(n, "skip_if")
+		plan.Skip = r.Condition(n, "skip_if")
 	case "dynamic_template_tasks":
-		r.boolean(n) // every definition may make its tasks by a template
+		r.Flag(n) // every definition may make its tasks by a template
 	default:
 		if !strings.HasPrefix(p.Key, hiddenKey) && !r.jobStanding(d, p) && !r.jobReach(d, p) {
-			r.unknown(p, jobTable)
+			r.Unknown(p, jobTable)
 		}
 	}
 }
@@ -167,19 +166,19 @@ func (r *reader) jobStanding(d *draft, p *source.Pair) bool {
 	case "schedule":
 		d.schedules = append(d.schedules, r.schedules(n)...)
 	case "triggers":
-		if r.checking || r.p == nil { // their templates are over events
+		if r.Checking || r.Program == nil { // their templates are over events
 			d.triggers = r.triggers(n)
 		}
 	case "retention_days_for_failed":
-		d.retention.Failed = r.literalInt(n, p.Key, maxRetention)
+		d.retention.Failed = r.LiteralInt(n, p.Key, read.MaxRetention)
 	case "retention_days_for_completed":
-		d.retention.Completed = r.literalInt(n, p.Key, maxRetention)
+		d.retention.Completed = r.LiteralInt(n, p.Key, read.MaxRetention)
 	case "retention_days_for_cancelled":
-		d.retention.Cancelled = r.literalInt(n, p.Key, maxRetention)
+		d.retention.Cancelled = r.LiteralInt(n, p.Key, read.MaxRetention)
 	case "public_plugin":
-		d.publicPlugin = r.literalFlag(n, p.Key)
+		d.publicPlugin = r.LiteralFlag(n, p.Key)
 	case "hard_reset_after_retries":
-		d.plan.HardResetAfterRetries, _ = r.integer(n, 0, maxRetry)
+		d.plan.HardResetAfterRetries, _ = r.Integer(n, 0, maxRetry)
 	default:
 		return false
 	}
@@ -188,20 +187,20 @@ func (r *reader) jobStanding(d *draft, p *source.Pair) bool {
 
 // jobReach reads the fields about what a run needs and whom it tells. No task can give their values.
 func (r *reader) jobReach(d *draft, p *source.Pair) bool {
-	unset := len(r.unset)
+	unset := len(r.Unset)
 	defer func() {
-		for i := unset; i < len(r.unset); i++ {
-			template.AddFault(r.c, r.src, &r.unset[i])
+		for i := unset; i < len(r.Unset); i++ {
+			template.AddFault(r.Collector, r.Source, &r.Unset[i])
 		}
 	}()
 	n, plan := p.Value, &d.plan
-	if r.checking {
-		scalars(n, func(n *source.Node) { r.unknownNow(n, false) })
+	if r.Checking {
+		scalars(n, func(n *source.Node) { r.UnknownNow(n, false) })
 	}
 	switch p.Key {
 	case "platform":
-		if plan.Platform = r.short(n); len(plan.Platform) > maxPlatform {
-			r.fault(n, source.CodeInvalidValue, "the platform is too long", "at most "+value.Text(maxPlatform)+" bytes")
+		if plan.Platform = r.Short(n); len(plan.Platform) > maxPlatform {
+			r.Fault(n, source.CodeInvalidValue, "the platform is too long", "at most "+value.Text(maxPlatform)+" bytes")
 		}
 	case "webhook":
 		if plan.Webhook = r.webhook(p); writtenOut(n) {
@@ -228,7 +227,7 @@ func (r *reader) checkJob(d *draft, root *source.Node) {
 	if c := d.plan.Concurrency; c != nil {
 		at := root.Get("concurrency")
 		if given := root.Get("max_concurrency"); given != nil && d.plan.MaxConcurrency != c.Limit {
-			r.fault(at, source.CodeConflict, "max_concurrency and concurrency.limit differ", "one of them")
+			r.Fault(at, source.CodeConflict, "max_concurrency and concurrency.limit differ", "one of them")
 		}
 		d.plan.MaxConcurrency = c.Limit
 	}
@@ -238,10 +237,10 @@ func (r *reader) checkJob(d *draft, root *source.Node) {
 	}
 	at := root.Get("public_plugin")
 	if d.semVersion == "" {
-		r.fault(at, source.CodeMissingField, "a public plugin has no sem_version", "sem_version, such as 1.2.3")
+		r.Fault(at, source.CodeMissingField, "a public plugin has no sem_version", "sem_version, such as 1.2.3")
 	}
 	if !isReverseDNS(d.plan.JobType) {
-		r.fault(at, source.CodeInvalidName, "the job_type of a public plugin is no name in reverse-DNS style", "three or more parts with dots between, such as io.example.build")
+		r.Fault(at, source.CodeInvalidName, "the job_type of a public plugin is no name in reverse-DNS style", "three or more parts with dots between, such as io.example.build")
 	}
 }
 
@@ -255,7 +254,7 @@ func (r *reader) jobVariables(root *source.Node) value.Vars {
 	out := value.Vars{}
 	for _, key := range [...]string{"configs", "variables", "job_variables"} {
 		if n := root.Get(key); n != nil {
-			maps.Copy(out, r.variables(n))
+			maps.Copy(out, r.Variables(n))
 		}
 	}
 	return out
@@ -265,80 +264,24 @@ func hasJobVariables(root *source.Node) bool {
 	return root.Get("job_variables") != nil || root.Get("variables") != nil || root.Get("configs") != nil
 }
 
-// longText reads text that people read; what is not known in it shows as written.
-func (r *reader) longText(n *source.Node, field string, longest int) string {
-	text, known := r.text(n)
-	if known && len(text) > longest {
-		r.fault(n, source.CodeInvalidValue, "the "+field+" is too long", "at most "+value.Text(longest)+" bytes")
-		return ""
-	}
-	return text
-}
-
-func (r *reader) literalInt(n *source.Node, field string, high int) int {
-	if n.Templated {
-		r.literal(n, field, value.MaxName)
-		return 0
-	}
-	i, _ := r.integer(n, 0, high)
-	return i
-}
-
-func (r *reader) literalFlag(n *source.Node, field string) bool {
-	if n.Templated {
-		r.literal(n, field, value.MaxName)
-		return false
-	}
-	return r.boolean(n)
-}
-
-// positive reads a duration that replaces a default. Nothing may run for 0 seconds.
-func (r *reader) positive(n *source.Node, otherwise time.Duration) time.Duration {
-	if n.Kind == source.Null {
-		return otherwise
-	}
-	before := len(r.c.List)
-	d := r.duration(n)
-	if d == 0 {
-		if text, known := r.text(n); known && len(r.c.List) == before && !r.nothing(n, text) {
-			r.fault(n, source.CodeInvalidValue, "a timeout of nothing", "a duration above 0")
-		}
-		return otherwise
-	}
-	return d
-}
-
 func (r *reader) jobTimeouts(plan *plan.Plan, n *source.Node, at *source.Pair) {
-	r.mapping(n, func(p *source.Pair) {
+	r.Mapping(n, func(p *source.Pair) {
 		switch p.Key {
 		case "pending":
-			plan.PendingTimeout = r.duration(p.Value)
+			plan.PendingTimeout = r.Duration(p.Value)
 		case "run":
-			if r.shape.Root.Get("timeout") != nil {
-				r.add(p.Line, p.Column, source.CodeConflict, "timeout and timeouts.run are both given", "one of them")
+			if r.Shape.Root.Get("timeout") != nil {
+				r.Add(p.Line, p.Column, source.CodeConflict, "timeout and timeouts.run are both given", "one of them")
 			}
-			plan.Timeout = r.positive(p.Value, plan.Timeout)
+			plan.Timeout = r.Positive(p.Value, plan.Timeout)
 		case "grace":
-			plan.Grace = r.duration(p.Value)
+			plan.Grace = r.Duration(p.Value)
 		case "total":
-			plan.TotalTimeout = r.duration(p.Value)
+			plan.TotalTimeout = r.Duration(p.Value)
 		default:
-			r.unknown(p, timeoutFields)
+			r.Unknown(p, timeoutFields)
 		}
 	}, at)
-}
-
-// mapping calls back for each key of a mapping.
-func (r *reader) mapping(n *source.Node, field func(p *source.Pair), at *source.Pair) {
-	switch n.Kind {
-	case source.Null:
-	case source.Map:
-		for i := range n.Pairs {
-			field(&n.Pairs[i])
-		}
-	default:
-		r.fault(n, source.CodeInvalidType, at.Key+" is "+n.Kind.String(), "a mapping")
-	}
 }
 
 // waits gathers the fields about delays between attempts.
@@ -355,26 +298,26 @@ func waitsOf(delay time.Duration) waits { return waits{delay: delay} }
 
 func (w *waits) set(r *reader, p *source.Pair) {
 	if p.Key == "delay_between_retries" || p.Key == "delay" {
-		w.delay, w.hasDelay = r.duration(p.Value), true
+		w.delay, w.hasDelay = r.Duration(p.Value), true
 		return
 	}
 	if w.policy != nil {
-		r.add(p.Line, p.Column, source.CodeConflict, w.policy.Key+" and "+p.Key+" are both given", "one of them")
+		r.Add(p.Line, p.Column, source.CodeConflict, w.policy.Key+" and "+p.Key+" are both given", "one of them")
 	}
 	w.policy, w.factor = p, 2
-	r.mapping(p.Value, func(f *source.Pair) {
+	r.Mapping(p.Value, func(f *source.Pair) {
 		w.given = true
 		switch f.Key {
 		case "min":
-			w.min, w.hasMin = r.duration(f.Value), true
+			w.min, w.hasMin = r.Duration(f.Value), true
 		case "max":
-			w.max = r.duration(f.Value)
+			w.max = r.Duration(f.Value)
 		case "factor":
-			w.factor = r.number(f.Value, 1, 1000)
+			w.factor = r.Number(f.Value, 1, 1000)
 		case "jitter":
-			w.jitter = r.boolean(f.Value)
+			w.jitter = r.Flag(f.Value)
 		default:
-			r.unknown(f, backoffFields)
+			r.Unknown(f, backoffFields)
 		}
 	}, p)
 }
@@ -389,7 +332,7 @@ func (r *reader) backoff(w *waits) plan.Backoff {
 		b.Min = w.delay
 	}
 	if b.Max > 0 && b.Max < b.Min {
-		r.add(w.policy.Line, w.policy.Column, source.CodeInvalidValue, "max is below min", "max of at least min, or none")
+		r.Add(w.policy.Line, w.policy.Column, source.CodeInvalidValue, "max is below min", "max of at least min, or none")
 	}
 	return b
 }

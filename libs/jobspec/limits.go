@@ -18,7 +18,7 @@ func (r *taskFieldReader) limits(n *source.Node) {
 		r.decisive(at) // whether the job waits for the task before its start, see plan.Task
 		r.t.settled = r.t.settled && !t.AllowDecided
 	}
-	if !r.t.methodKnown || r.moment.item {
+	if !r.t.methodKnown || r.Moment.Item {
 		return
 	}
 	method := t.Method
@@ -44,7 +44,7 @@ func (r *taskFieldReader) idle(n *source.Node, field, why, expected string) {
 	}
 	for _, p := range bounds.Pairs {
 		if p.Key == field && given(p.Value) {
-			r.warn(p.Line, p.Column, source.CodeInactiveField, "timeouts."+field+" does nothing here: "+why, expected)
+			r.Warn(p.Line, p.Column, source.CodeInactiveField, "timeouts."+field+" does nothing here: "+why, expected)
 		}
 	}
 }

@@ -192,13 +192,13 @@ func (l *linter) task(n *source.Node) {
 }
 
 // printed lists the actions whose values stand in a node.
-func (l *linter) printed(n *source.Node) []*template.Stmt { return l.shape.Sources(n.Text) }
+func (l *linter) printed(n *source.Node) []*template.Stmt { return l.Shape.Sources(n.Text) }
 
 func (l *linter) pasted(s *template.Stmt, name string) {
 	if l.warned++; l.warned > maxPasted {
 		return
 	}
-	line, column := l.src.At(s.From)
+	line, column := l.Source.At(s.From)
 	p := source.Problem{
 		Line: line, Column: column, Code: source.CodeUntrustedInScript, Field: name, Warning: true,
 		Message:  "the value of " + name + " becomes part of a script: whoever gives it can run commands of their own",
@@ -210,7 +210,7 @@ func (l *linter) pasted(s *template.Stmt, name string) {
 	if value.IsEnvName(name) && !environ.Reserved(name) && !environ.Own(name) {
 		p.Expected += `, or the variable of the environment: "$` + name + `"`
 	}
-	l.c.Add(p)
+	l.Collector.Add(p)
 }
 
 // untrusted says that a variable's text is chosen by whoever submits the job or fires its trigger.

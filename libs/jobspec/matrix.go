@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -33,7 +34,7 @@ type matrixAxis struct {
 // outputs of earlier tasks.
 func (r *taskFieldReader) matrix(n *source.Node, f *plan.FanOut) {
 	if n.Kind != source.Map {
-		r.fault(n, source.CodeInvalidType, "matrix is "+n.Kind.String(), "a mapping of names to lists, with include and exclude")
+		r.Fault(n, source.CodeInvalidType, "matrix is "+n.Kind.String(), "a mapping of names to lists, with include and exclude")
 		return
 	}
 	var axes []matrixAxis
@@ -55,8 +56,8 @@ func (r *taskFieldReader) matrix(n *source.Node, f *plan.FanOut) {
 		case matrixExclude:
 			exclude = r.entries(p, list)
 		default:
-			if r.name(p.Key, p.Line, p.Column) && template.IsBuiltin(p.Key) {
-				r.add(p.Line, p.Column, source.CodeInvalidName, source.QuoteName(p.Key)+" is a built-in variable", "another name")
+			if r.Name(p.Key, p.Line, p.Column) && template.IsBuiltin(p.Key) {
+				r.Add(p.Line, p.Column, source.CodeInvalidName, source.QuoteName(p.Key)+" is a built-in variable", "another name")
 			}
 			axes = append(axes, matrixAxis{p.Key, list})
 			size = min(size*len(list), maxMatrix+1)
@@ -66,20 +67,20 @@ func (r *taskFieldReader) matrix(n *source.Node, f *plan.FanOut) {
 		return
 	}
 	if size > maxMatrix || len(include) > maxMatrix || len(exclude) > maxMatrix {
-		r.fault(n, source.CodeInvalidValue, "the matrix has too many combinations", fmt.Sprintf("at most %d", maxMatrix))
+		r.Fault(n, source.CodeInvalidValue, "the matrix has too many combinations", fmt.Sprintf("at most %d", maxMatrix))
 		return
 	}
 	if work(size, len(axes), include, exclude) > maxMatrixWork {
-		r.fault(n, source.CodeInvalidValue, "include and exclude of the matrix are too long", fmt.Sprintf("at most %d entries times combinations", maxMatrixWork))
+		r.Fault(n, source.CodeInvalidValue, "include and exclude of the matrix are too long", fmt.Sprintf("at most %d entries times combinations", maxMatrixWork))
 		return
 	}
 	items, names := combine(axes, include, exclude)
 	if len(items) > maxMatrix {
-		r.fault(n, source.CodeInvalidValue, "the matrix has too many combinations", fmt.Sprintf("at most %d", maxMatrix))
+		r.Fault(n, source.CodeInvalidValue, "the matrix has too many combinations", fmt.Sprintf("at most %d", maxMatrix))
 		return
 	}
-	if len(items) == 0 && !r.moment.deciding { // an output may say that there is nothing to do
-		r.fault(n, source.CodeInvalidValue, "the matrix has no combination", "at least one")
+	if len(items) == 0 && !r.Moment.Deciding { // an output may say that there is nothing to do
+		r.Fault(n, source.CodeInvalidValue, "the matrix has no combination", "at least one")
 		return
 	}
 	if f.Items, r.flow.itemsKnown = r.checkedItems(n, value.List(items)); r.flow.itemsKnown {
@@ -103,16 +104,16 @@ func work(size, axes int, include, exclude []map[string]any) int {
 func (r *taskFieldReader) matrixList(p *source.Pair) (list []any, known bool) {
 	n := p.Value
 	if n.Kind == source.List {
-		list, _ = r.value(n).([]any)
+		list, _ = r.Value(n).([]any)
 	} else {
-		s, ok := r.scalar(n)
-		if ok && s.known {
-			v := s.value
+		s, ok := r.Scalar(n)
+		if ok && s.Known {
+			v := s.Value
 			if text, isText := v.(string); isText && n.Templated && len(text) <= template.MaxOutput {
 				v, _ = template.FromJSON(text)
 			}
 			if list, ok = v.([]any); !ok {
-				r.fault(n, source.CodeInvalidType, p.Key+" of the matrix is no list", "a list")
+				r.Fault(n, source.CodeInvalidType, p.Key+" of the matrix is no list", "a list")
 				return nil, false
 			}
 		} else {
@@ -121,8 +122,8 @@ func (r *taskFieldReader) matrixList(p *source.Pair) (list []any, known bool) {
 	}
 	if template.HasUnknown(list) {
 		for _, at := range append([]*source.Node{n}, n.Items...) {
-			if r.checking && at.Templated {
-				r.needed = append(r.needed, needed{node: at, items: r.items, later: true})
+			if r.Checking && at.Templated {
+				r.Needed = append(r.Needed, read.Needed{Node: at, Items: r.Items, Later: true})
 			}
 		}
 		return nil, false
@@ -130,7 +131,7 @@ func (r *taskFieldReader) matrixList(p *source.Pair) (list []any, known bool) {
 	out, ok := value.DeepCanon(list, 1)
 	list, _ = out.([]any)
 	if !ok {
-		r.fault(n, source.CodeInvalidType, "a value of the matrix is of a kind that cannot be used", "text, a number, true or false")
+		r.Fault(n, source.CodeInvalidType, "a value of the matrix is of a kind that cannot be used", "text, a number, true or false")
 	}
 	return list, ok
 }
@@ -140,7 +141,7 @@ func (r *taskFieldReader) entries(p *source.Pair, list []any) []map[string]any {
 	for _, v := range list {
 		m, ok := v.(map[string]any)
 		if !ok || len(m) == 0 {
-			r.fault(p.Value, source.CodeInvalidType, "an entry of "+p.Key+" is no mapping", "a mapping of names to values")
+			r.Fault(p.Value, source.CodeInvalidType, "an entry of "+p.Key+" is no mapping", "a mapping of names to values")
 			return nil
 		}
 		out = append(out, m)

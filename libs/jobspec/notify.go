@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -28,9 +29,6 @@ func writtenOut(n *source.Node) bool {
 	return true
 }
 
-// notifyExcept is the condition under which nobody is told.
-const notifyExcept = "except"
-
 const maxRecipients = 200
 
 // notifications reads the mapping of channels to {recipients, when}, or a list of {channel, recipients, when}.
@@ -38,13 +36,13 @@ func (r *reader) notifications(at *source.Pair) []plan.Notify {
 	var out []plan.Notify
 	if at.Value.Kind != source.List {
 		except := false
-		r.mapping(at.Value, func(p *source.Pair) {
-			if p.Key == notifyExcept {
-				except = r.condition(p.Value, "notify."+notifyExcept)
+		r.Mapping(at.Value, func(p *source.Pair) {
+			if p.Key == read.NotifyExcept {
+				except = r.Condition(p.Value, "notify."+read.NotifyExcept)
 				return
 			}
 			if !slices.Contains(plan.Channels(), p.Key) {
-				r.unknownField(p, plan.Channels())
+				r.UnknownField(p, plan.Channels())
 				return
 			}
 			out = append(out, r.notification(plan.Notify{Channel: p.Key, When: plan.Always}, p.Value))
@@ -54,8 +52,8 @@ func (r *reader) notifications(at *source.Pair) []plan.Notify {
 		}
 		return out
 	}
-	for _, item := range r.mappings(at.Value, "a notification") {
-		r.required(item, "channel", "email, slack or webhook")
+	for _, item := range r.Mappings(at.Value, "a notification") {
+		r.Required(item, "channel", "email, slack or webhook")
 		out = append(out, r.notification(plan.Notify{When: plan.Always}, item))
 	}
 	return out
@@ -69,25 +67,25 @@ func (r *reader) notification(n plan.Notify, at *source.Node) plan.Notify {
 		for i := range at.Pairs {
 			switch p := &at.Pairs[i]; {
 			case p.Key == "channel" && listed:
-				n.Channel = r.oneOf(p.Value, "", plan.Channels())
+				n.Channel = r.OneOf(p.Value, "", plan.Channels())
 			case p.Key == "recipients":
 				recipients = p.Value
 			case p.Key == "when":
-				n.When = r.moments(p.Value, plan.Always)
+				n.When = r.Moments(p.Value, plan.Always)
 			case listed:
-				r.unknown(p, notificationFields)
+				r.Unknown(p, notificationFields)
 			default:
-				r.unknown(p, notifyFields)
+				r.Unknown(p, notifyFields)
 			}
 		}
 	}
 	if recipients == nil || recipients.Kind == source.Null {
-		r.fault(at, source.CodeMissingField, "the field recipients is missing", "addresses, Slack channels or URLs")
+		r.Fault(at, source.CodeMissingField, "the field recipients is missing", "addresses, Slack channels or URLs")
 		return n
 	}
-	items := r.list(recipients)
+	items := r.List(recipients)
 	if len(items) > maxRecipients {
-		r.fault(recipients, source.CodeInvalidValue, "there are too many recipients", "at most "+value.Text(maxRecipients))
+		r.Fault(recipients, source.CodeInvalidValue, "there are too many recipients", "at most "+value.Text(maxRecipients))
 		return n
 	}
 	for _, it := range items {
@@ -97,18 +95,18 @@ func (r *reader) notification(n plan.Notify, at *source.Node) plan.Notify {
 }
 
 // recipients reads one text; addresses and channels can be several, with commas between them.
-func (r *reader) recipients(channel string, it item) []string {
-	if !it.known {
-		return []string{it.text}
+func (r *reader) recipients(channel string, it read.Item) []string {
+	if !it.Known {
+		return []string{it.Text}
 	}
 	var out []string
-	for one := range strings.SplitSeq(it.text, ",") {
+	for one := range strings.SplitSeq(it.Text, ",") {
 		one = strings.TrimSpace(one)
 		if channel == plan.ChannelWebhook {
-			one = strings.TrimSpace(it.text)
+			one = strings.TrimSpace(it.Text)
 		}
 		if !validRecipient(channel, one) {
-			r.fault(it.node, source.CodeInvalidValue, r.show(it.node)+" is no recipient of "+channel, "an address (email), a channel (slack) or a URL (webhook)")
+			r.Fault(it.Node, source.CodeInvalidValue, r.Show(it.Node)+" is no recipient of "+channel, "an address (email), a channel (slack) or a URL (webhook)")
 			return nil
 		}
 		if out = append(out, one); channel == plan.ChannelWebhook {
@@ -119,7 +117,7 @@ func (r *reader) recipients(channel string, it item) []string {
 }
 
 func validRecipient(channel, text string) bool {
-	if text == "" || len(text) > maxURL || strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c == 0x7F }) {
+	if text == "" || len(text) > read.MaxURL || strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c == 0x7F }) {
 		return false
 	}
 	switch channel {
@@ -142,27 +140,27 @@ func (r *reader) webhook(at *source.Pair) *plan.Webhook {
 		w.URL = r.url(at.Value)
 		return w
 	}
-	r.mapping(at.Value, func(p *source.Pair) {
+	r.Mapping(at.Value, func(p *source.Pair) {
 		switch p.Key {
 		case "url":
 			w.URL = r.url(p.Value)
 		case "headers":
-			w.Headers = r.headers(p.Value)
+			w.Headers = r.Headers(p.Value)
 		case "query":
-			w.Query = r.texts(p.Value)
+			w.Query = r.Texts(p.Value)
 		default:
-			r.unknown(p, webhookFields)
+			r.Unknown(p, webhookFields)
 		}
 	}, at)
-	r.required(at.Value, "url", "what is called")
+	r.Required(at.Value, "url", "what is called")
 	return w
 }
 
 // url reads an address of the web.
 func (r *reader) url(n *source.Node) string {
-	text, known := r.text(n)
-	if known && (len(text) > maxURL || !value.ValidURL(text)) {
-		r.fault(n, source.CodeInvalidValue, r.show(n)+" is no URL", "https://host/path")
+	text, known := r.Text(n)
+	if known && (len(text) > read.MaxURL || !value.ValidURL(text)) {
+		r.Fault(n, source.CodeInvalidValue, r.Show(n)+" is no URL", "https://host/path")
 		return ""
 	}
 	return text

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/formicary/formicary/libs/jobspec/field"
 	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
@@ -23,27 +24,27 @@ type shapeRule struct {
 
 // jobRule is that of a whole definition.
 var jobRule = sync.OnceValue(func() *shapeRule {
-	m := &ruleMaker{levels: map[string]level{}, rules: map[string]*shapeRule{}}
+	m := &ruleMaker{levels: map[string]field.Level{}, rules: map[string]*shapeRule{}}
 	for _, l := range levels() {
-		m.levels[l.name] = l
+		m.levels[l.Name] = l
 	}
-	return m.level(&level{name: "job", fields: jobTable})
+	return m.level(&field.Level{Name: "job", Fields: jobTable})
 })
 
 type ruleMaker struct {
-	levels map[string]level
+	levels map[string]field.Level
 	rules  map[string]*shapeRule
 }
 
-func (m *ruleMaker) level(l *level) *shapeRule {
-	if known := m.rules[l.name]; known != nil {
+func (m *ruleMaker) level(l *field.Level) *shapeRule {
+	if known := m.rules[l.Name]; known != nil {
 		return known
 	}
 	r := &shapeRule{fields: map[string]*shapeRule{}}
-	m.rules[l.name] = r
-	for _, f := range l.fields() {
-		rule := m.of(f.form)
-		for _, name := range append([]string{f.name}, f.aliases...) {
+	m.rules[l.Name] = r
+	for _, f := range l.Fields() {
+		rule := m.of(f.Form)
+		for _, name := range append([]string{f.Name}, f.Aliases...) {
 			r.fields[name] = rule
 		}
 	}
@@ -51,7 +52,7 @@ func (m *ruleMaker) level(l *level) *shapeRule {
 }
 
 // of returns the rule of a value; nil when nothing in it has fields.
-func (m *ruleMaker) of(f form) *shapeRule {
+func (m *ruleMaker) of(f field.Form) *shapeRule {
 	var rules []*shapeRule
 	if name, ok := f["$ref"].(string); ok {
 		name = strings.TrimPrefix(name, "#/$defs/")
@@ -63,22 +64,22 @@ func (m *ruleMaker) of(f form) *shapeRule {
 	}
 	if options, ok := f["anyOf"].([]any); ok {
 		for _, option := range options {
-			if of, ok := option.(form); ok {
+			if of, ok := option.(field.Form); ok {
 				rules = append(rules, m.of(of))
 			}
 		}
 	}
 	own := &shapeRule{}
-	if items, ok := f["items"].(form); ok {
+	if items, ok := f["items"].(field.Form); ok {
 		own.items = m.of(items)
 	}
-	if values, ok := f["additionalProperties"].(form); ok {
+	if values, ok := f["additionalProperties"].(field.Form); ok {
 		own.values = m.of(values)
 	}
-	if properties, ok := f["properties"].(form); ok {
+	if properties, ok := f["properties"].(field.Form); ok {
 		own.fields = map[string]*shapeRule{}
 		for name, of := range properties {
-			if of, ok := of.(form); ok {
+			if of, ok := of.(field.Form); ok {
 				own.fields[name] = m.of(of)
 			}
 		}

@@ -130,12 +130,12 @@ func TestNullIsAbsent(t *testing.T) {
 		}
 	})
 	for _, f := range taskTable() {
-		if path := ".tasks[]." + f.name; !tried[path] && f.name != "backoff" {
+		if path := ".tasks[]." + f.Name; !tried[path] && f.Name != "backoff" {
 			t.Errorf("%s was not tried", path)
 		}
 	}
 	for _, f := range jobTable() {
-		if path := "." + f.name; !tried[path] && !slices.Contains([]string{"backoff", "variables"}, f.name) {
+		if path := "." + f.Name; !tried[path] && !slices.Contains([]string{"backoff", "variables"}, f.Name) {
 			t.Errorf("%s was not tried", path)
 		}
 	}
@@ -145,16 +145,16 @@ func TestNullIsAbsent(t *testing.T) {
 func TestNullFieldsAreTaken(t *testing.T) {
 	const job, task = "job_type: j\ntasks:\n  - {task_type: a, method: SHELL, script: x}\n", "job_type: j\ntasks:\n  - task_type: a\n    method: SHELL\n    script: x\n"
 	for _, f := range jobTable() {
-		if f.name != "job_type" && f.name != "tasks" {
-			if diff := cmp.Diff(fateOf(t, job), fateOf(t, job+f.name+": ~\n")); diff != "" {
-				t.Errorf("%s of the job: %s", f.name, diff)
+		if f.Name != "job_type" && f.Name != "tasks" {
+			if diff := cmp.Diff(fateOf(t, job), fateOf(t, job+f.Name+": ~\n")); diff != "" {
+				t.Errorf("%s of the job: %s", f.Name, diff)
 			}
 		}
 	}
 	for _, f := range taskTable() {
-		if !slices.Contains([]string{"task_type", "method", "script"}, f.name) {
-			if diff := cmp.Diff(fateOf(t, task), fateOf(t, task+"    "+f.name+": ~\n")); diff != "" {
-				t.Errorf("%s of a task: %s", f.name, diff)
+		if !slices.Contains([]string{"task_type", "method", "script"}, f.Name) {
+			if diff := cmp.Diff(fateOf(t, task), fateOf(t, task+"    "+f.Name+": ~\n")); diff != "" {
+				t.Errorf("%s of a task: %s", f.Name, diff)
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
@@ -22,7 +23,7 @@ func (r *reader) affinity(at *source.Pair) *plan.Affinity {
 		return nil
 	}
 	a := &plan.Affinity{}
-	r.mapping(at.Value, func(p *source.Pair) {
+	r.Mapping(at.Value, func(p *source.Pair) {
 		switch p.Key {
 		case "node_affinity":
 			if inner := r.affinity(p); inner != nil {
@@ -33,7 +34,7 @@ func (r *reader) affinity(at *source.Pair) *plan.Affinity {
 		case preferredAffinity:
 			a.Preferred = r.preferredTerms(p.Value)
 		default:
-			r.unknown(p, affinityFields)
+			r.Unknown(p, affinityFields)
 		}
 	}, at)
 	return a
@@ -41,12 +42,12 @@ func (r *reader) affinity(at *source.Pair) *plan.Affinity {
 
 func (r *reader) requiredTerms(at *source.Pair) []plan.NodeTerm {
 	var out []plan.NodeTerm
-	r.mapping(at.Value, func(p *source.Pair) {
+	r.Mapping(at.Value, func(p *source.Pair) {
 		if p.Key != "node_selector_terms" {
-			r.unknown(p, requiredAffinityFields)
+			r.Unknown(p, requiredAffinityFields)
 			return
 		}
-		for _, item := range r.mappings(p.Value, "a term") {
+		for _, item := range r.Mappings(p.Value, "a term") {
 			out = append(out, r.nodeTerm(item))
 		}
 	}, at)
@@ -55,20 +56,20 @@ func (r *reader) requiredTerms(at *source.Pair) []plan.NodeTerm {
 
 func (r *reader) preferredTerms(n *source.Node) []plan.PreferredTerm {
 	var out []plan.PreferredTerm
-	for _, item := range r.mappings(n, "a term") {
+	for _, item := range r.Mappings(n, "a term") {
 		t := plan.PreferredTerm{Weight: 1}
 		for i := range item.Pairs {
 			switch p := &item.Pairs[i]; p.Key {
 			case "weight":
-				t.Weight, _ = r.integer(p.Value, 1, 100)
+				t.Weight, _ = r.Integer(p.Value, 1, 100)
 			case "preference":
 				if p.Value.Kind != source.Map {
-					r.fault(p.Value, source.CodeInvalidType, "a preference is "+p.Value.Kind.String(), "a mapping")
+					r.Fault(p.Value, source.CodeInvalidType, "a preference is "+p.Value.Kind.String(), "a mapping")
 					continue
 				}
 				t.Term = r.nodeTerm(p.Value)
 			default:
-				r.unknown(p, preferredFields)
+				r.Unknown(p, preferredFields)
 			}
 		}
 		out = append(out, t)
@@ -85,7 +86,7 @@ func (r *reader) nodeTerm(n *source.Node) plan.NodeTerm {
 		case "match_fields":
 			t.Fields = r.nodeExpressions(p.Value)
 		default:
-			r.unknown(p, nodeTermFields)
+			r.Unknown(p, nodeTermFields)
 		}
 	}
 	return t
@@ -93,21 +94,21 @@ func (r *reader) nodeTerm(n *source.Node) plan.NodeTerm {
 
 func (r *reader) nodeExpressions(n *source.Node) []plan.NodeExpression {
 	var out []plan.NodeExpression
-	for _, item := range r.mappings(n, "an expression") {
+	for _, item := range r.Mappings(n, "an expression") {
 		e := plan.NodeExpression{Operator: "In"}
 		for i := range item.Pairs {
 			switch p := &item.Pairs[i]; p.Key {
 			case "key":
-				e.Key = r.short(p.Value)
+				e.Key = r.Short(p.Value)
 			case "operator":
-				e.Operator = r.oneOf(p.Value, "In", nodeOperators())
+				e.Operator = r.OneOf(p.Value, "In", nodeOperators())
 			case "values":
-				e.Values = textsOf(r.list(p.Value))
+				e.Values = read.Texts(r.List(p.Value))
 			default:
-				r.unknown(p, nodeExpressionFields)
+				r.Unknown(p, nodeExpressionFields)
 			}
 		}
-		r.required(item, "key", "the label of the node")
+		r.Required(item, "key", "the label of the node")
 		out = append(out, e)
 	}
 	return out
@@ -121,7 +122,7 @@ func (r *reader) tolerations(n *source.Node) []plan.Toleration {
 	if n.Kind == source.Map {
 		for i := range n.Pairs {
 			p := &n.Pairs[i]
-			t := plan.Toleration{Operator: "Exists", Effect: r.oneOf(p.Value, "", taintEffects())}
+			t := plan.Toleration{Operator: "Exists", Effect: r.OneOf(p.Value, "", taintEffects())}
 			key, value, found := strings.Cut(p.Key, "=")
 			if t.Key = key; found && value != "" {
 				t.Operator, t.Value = "Equal", value
@@ -130,7 +131,7 @@ func (r *reader) tolerations(n *source.Node) []plan.Toleration {
 		}
 		return out
 	}
-	for _, item := range r.mappings(n, "a toleration") {
+	for _, item := range r.Mappings(n, "a toleration") {
 		t := plan.Toleration{}
 		for i := range item.Pairs {
 			r.tolerationField(&t, &item.Pairs[i])
@@ -149,17 +150,17 @@ func (r *reader) tolerations(n *source.Node) []plan.Toleration {
 func (r *reader) tolerationField(t *plan.Toleration, p *source.Pair) {
 	switch p.Key {
 	case "key":
-		t.Key = r.short(p.Value)
+		t.Key = r.Short(p.Value)
 	case "operator":
-		t.Operator = r.oneOf(p.Value, "", []string{"Equal", "Exists"})
+		t.Operator = r.OneOf(p.Value, "", []string{"Equal", "Exists"})
 	case "value":
-		t.Value = r.short(p.Value)
+		t.Value = r.Short(p.Value)
 	case "effect":
-		t.Effect = r.oneOf(p.Value, "", taintEffects())
+		t.Effect = r.OneOf(p.Value, "", taintEffects())
 	case "toleration_seconds":
-		seconds, _ := r.integer(p.Value, 0, maxTokenSeconds)
+		seconds, _ := r.Integer(p.Value, 0, maxTokenSeconds)
 		t.Seconds = int64(seconds)
 	default:
-		r.unknown(p, tolerationFields)
+		r.Unknown(p, tolerationFields)
 	}
 }

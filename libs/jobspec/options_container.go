@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
@@ -15,12 +16,12 @@ func (r *reader) container(at *source.Pair) *plan.Container {
 		return nil
 	}
 	if at.Value.Kind == source.Scalar { // the short form names the image
-		return &plan.Container{Image: r.short(at.Value)}
+		return &plan.Container{Image: r.Short(at.Value)}
 	}
 	c := &plan.Container{}
-	r.mapping(at.Value, func(p *source.Pair) {
+	r.Mapping(at.Value, func(p *source.Pair) {
 		if !r.limit(&c.Limits, p) && !r.image(c, p) && !r.containerMount(c, p) {
-			r.unknown(p, containerFields)
+			r.Unknown(p, containerFields)
 		}
 	}, at)
 	r.checkLimits(&c.Limits, at.Value)
@@ -35,13 +36,13 @@ func (r *reader) image(c *plan.Container, p *source.Pair) bool {
 			r.imageDefinition(c, p)
 			return true
 		}
-		if image := r.short(n); image != "" {
+		if image := r.Short(n); image != "" {
 			c.Image = image
 		}
 	case "imageDefinition", "image_definition":
 		r.imageDefinition(c, p)
 	case "service_account":
-		c.ServiceAccount = r.short(n)
+		c.ServiceAccount = r.Short(n)
 	case "env_from":
 		c.EnvFrom = r.envFrom(n)
 	case "env_value_from":
@@ -58,13 +59,13 @@ func (r *reader) containerMount(c *plan.Container, p *source.Pair) bool {
 	case "volumes":
 		c.Volumes = r.volumes(n)
 	case "volume_driver":
-		c.VolumeDriver = r.short(n)
+		c.VolumeDriver = r.Short(n)
 	case "volumes_from":
-		c.VolumesFrom = textsOf(r.list(n))
+		c.VolumesFrom = read.Texts(r.List(n))
 	case "devices":
-		c.Devices = r.paths(n)
+		c.Devices = r.Paths(n)
 	case "bind_dir":
-		c.BindDir = r.path(n)
+		c.BindDir = r.Path(n)
 	default:
 		return false
 	}
@@ -72,22 +73,22 @@ func (r *reader) containerMount(c *plan.Container, p *source.Pair) bool {
 }
 
 func (r *reader) imageDefinition(c *plan.Container, at *source.Pair) {
-	r.mapping(at.Value, func(p *source.Pair) {
+	r.Mapping(at.Value, func(p *source.Pair) {
 		switch p.Key {
 		case "name":
 			if c.Image == "" {
-				c.Image = r.short(p.Value)
+				c.Image = r.Short(p.Value)
 			}
 		case "alias":
-			c.Alias = r.short(p.Value)
+			c.Alias = r.Short(p.Value)
 		case "command":
-			c.Command = textsOf(r.list(p.Value))
+			c.Command = read.Texts(r.List(p.Value))
 		case "entrypoint":
-			c.Entrypoint = textsOf(r.list(p.Value))
+			c.Entrypoint = read.Texts(r.List(p.Value))
 		case "ports":
 			c.Ports = r.ports(p.Value)
 		default:
-			r.unknown(p, imageFields)
+			r.Unknown(p, imageFields)
 		}
 	}, at)
 }
@@ -96,17 +97,17 @@ func (r *reader) imageDefinition(c *plan.Container, at *source.Pair) {
 func (r *reader) limit(l *plan.Limits, p *source.Pair) bool {
 	switch p.Key {
 	case "cpu_limit":
-		l.CPULimit = r.cpu(p.Value)
+		l.CPULimit = r.CPU(p.Value)
 	case "cpu_request":
-		l.CPURequest = r.cpu(p.Value)
+		l.CPURequest = r.CPU(p.Value)
 	case "memory_limit":
-		l.MemoryLimit = r.memory(p.Value)
+		l.MemoryLimit = r.Memory(p.Value)
 	case "memory_request":
-		l.MemoryRequest = r.memory(p.Value)
+		l.MemoryRequest = r.Memory(p.Value)
 	case "ephemeral_storage_limit":
-		l.EphemeralLimit = r.memory(p.Value)
+		l.EphemeralLimit = r.Memory(p.Value)
 	case "ephemeral_storage_request":
-		l.EphemeralRequest = r.memory(p.Value)
+		l.EphemeralRequest = r.Memory(p.Value)
 	default:
 		return false
 	}
@@ -120,7 +121,7 @@ func (r *reader) checkLimits(l *plan.Limits, n *source.Node) {
 	}{{"cpu", l.CPULimit, l.CPURequest}, {"memory", l.MemoryLimit, l.MemoryRequest}, {"ephemeral_storage", l.EphemeralLimit, l.EphemeralRequest}} {
 		if c.limit > 0 && c.request > c.limit {
 			at := n.Get(c.name + "_request")
-			r.fault(at, source.CodeInvalidValue, c.name+"_request is above "+c.name+"_limit", "a request up to the limit")
+			r.Fault(at, source.CodeInvalidValue, c.name+"_request is above "+c.name+"_limit", "a request up to the limit")
 		}
 	}
 }
@@ -131,32 +132,32 @@ const maxPort = 65_535
 
 // ports reads numbers, or {number, protocol, name}.
 func (r *reader) ports(n *source.Node) []plan.Port {
-	items := r.entries(n, "a port")
+	items := r.Entries(n, "a port")
 	if len(items) > maxPorts {
-		r.fault(n, source.CodeInvalidValue, "there are too many ports", fmt.Sprintf("at most %d", maxPorts))
+		r.Fault(n, source.CodeInvalidValue, "there are too many ports", fmt.Sprintf("at most %d", maxPorts))
 		return nil
 	}
 	out := make([]plan.Port, 0, len(items))
 	for _, item := range items {
 		p := plan.Port{Protocol: "TCP"}
 		if item.Kind != source.Map {
-			p.Number, _ = r.integer(item, 1, maxPort)
+			p.Number, _ = r.Integer(item, 1, maxPort)
 			out = append(out, p)
 			continue
 		}
 		for i := range item.Pairs {
 			switch f := &item.Pairs[i]; f.Key {
 			case "number":
-				p.Number, _ = r.integer(f.Value, 1, maxPort)
+				p.Number, _ = r.Integer(f.Value, 1, maxPort)
 			case "protocol":
-				p.Protocol = r.oneOf(f.Value, "TCP", protocols())
+				p.Protocol = r.OneOf(f.Value, "TCP", protocols())
 			case "name":
-				p.Name = r.short(f.Value)
+				p.Name = r.Short(f.Value)
 			default:
-				r.unknown(f, portFields)
+				r.Unknown(f, portFields)
 			}
 		}
-		r.required(item, "number", "the number of the port")
+		r.Required(item, "number", "the number of the port")
 		out = append(out, p)
 	}
 	return out
@@ -165,7 +166,7 @@ func (r *reader) ports(n *source.Node) []plan.Port {
 // envFrom reads {secret_ref or config_map_ref, prefix}. A reference is a name, or {name}.
 func (r *reader) envFrom(n *source.Node) []plan.EnvFrom {
 	var out []plan.EnvFrom
-	for _, item := range r.mappings(n, "an entry of env_from") {
+	for _, item := range r.Mappings(n, "an entry of env_from") {
 		e := plan.EnvFrom{}
 		for i := range item.Pairs {
 			switch p := &item.Pairs[i]; p.Key {
@@ -174,9 +175,9 @@ func (r *reader) envFrom(n *source.Node) []plan.EnvFrom {
 			case "config_map_ref":
 				e.ConfigMap = r.reference(p)
 			case "prefix":
-				e.Prefix = r.short(p.Value)
+				e.Prefix = r.Short(p.Value)
 			default:
-				r.unknown(p, envFromFields)
+				r.Unknown(p, envFromFields)
 			}
 		}
 		r.either(item, "secret_ref", "config_map_ref")
@@ -187,24 +188,24 @@ func (r *reader) envFrom(n *source.Node) []plan.EnvFrom {
 
 func (r *reader) envValueFrom(n *source.Node) []plan.EnvValueFrom {
 	var out []plan.EnvValueFrom
-	for _, item := range r.mappings(n, "an entry of env_value_from") {
+	for _, item := range r.Mappings(n, "an entry of env_value_from") {
 		e := plan.EnvValueFrom{}
 		for i := range item.Pairs {
 			switch p := &item.Pairs[i]; p.Key {
 			case "name":
-				e.Name = r.short(p.Value)
+				e.Name = r.Short(p.Value)
 			case "secret_name":
-				e.Secret = r.short(p.Value)
+				e.Secret = r.Short(p.Value)
 			case "config_map_name":
-				e.ConfigMap = r.short(p.Value)
+				e.ConfigMap = r.Short(p.Value)
 			case "key":
-				e.Key = r.short(p.Value)
+				e.Key = r.Short(p.Value)
 			default:
-				r.unknown(p, envValueFields)
+				r.Unknown(p, envValueFields)
 			}
 		}
-		r.required(item, "name", "the name of the variable")
-		r.required(item, "key", "the key in the secret or config map")
+		r.Required(item, "name", "the name of the variable")
+		r.Required(item, "key", "the key in the secret or config map")
 		r.either(item, "secret_name", "config_map_name")
 		out = append(out, e)
 	}
@@ -214,17 +215,17 @@ func (r *reader) envValueFrom(n *source.Node) []plan.EnvValueFrom {
 // reference reads a name, or a mapping with a name.
 func (r *reader) reference(at *source.Pair) string {
 	if at.Value.Kind != source.Map {
-		return r.short(at.Value)
+		return r.Short(at.Value)
 	}
 	name := ""
-	r.mapping(at.Value, func(p *source.Pair) {
+	r.Mapping(at.Value, func(p *source.Pair) {
 		if p.Key == "name" {
-			name = r.short(p.Value)
+			name = r.Short(p.Value)
 			return
 		}
-		r.unknown(p, referenceFields)
+		r.Unknown(p, referenceFields)
 	}, at)
-	r.required(at.Value, "name", "the name of what it refers to")
+	r.Required(at.Value, "name", "the name of what it refers to")
 	return name
 }
 
@@ -232,9 +233,9 @@ func (r *reader) reference(at *source.Pair) string {
 func (r *reader) either(n *source.Node, first, second string) {
 	switch has := n.Get(first) != nil; {
 	case has && n.Get(second) != nil:
-		r.fault(n, source.CodeConflict, first+" and "+second+" are both given", "one of them")
+		r.Fault(n, source.CodeConflict, first+" and "+second+" are both given", "one of them")
 	case !has && n.Get(second) == nil:
-		r.fault(n, source.CodeMissingField, "neither "+first+" nor "+second+" is given", "one of them")
+		r.Fault(n, source.CodeMissingField, "neither "+first+" nor "+second+" is given", "one of them")
 	}
 }
 
@@ -249,18 +250,18 @@ func (r *reader) services(n *source.Node) []plan.Sidecar {
 			add(n.Pairs[i].Key, n.Pairs[i].Value)
 		}
 	} else {
-		for _, item := range r.mappings(n, "a service") {
+		for _, item := range r.Mappings(n, "a service") {
 			add("", item)
 		}
 	}
 	if len(out) > maxServices {
-		r.fault(n, source.CodeInvalidValue, "there are too many services", fmt.Sprintf("at most %d", maxServices))
+		r.Fault(n, source.CodeInvalidValue, "there are too many services", fmt.Sprintf("at most %d", maxServices))
 		return nil
 	}
 	seen := map[string]bool{}
 	for _, s := range out {
 		if seen[s.Name] && s.Name != "" {
-			r.fault(n, source.CodeDuplicateKey, "a service is defined twice: "+source.QuoteName(s.Name), "each name once")
+			r.Fault(n, source.CodeDuplicateKey, "a service is defined twice: "+source.QuoteName(s.Name), "each name once")
 		}
 		seen[s.Name] = true
 	}
@@ -271,13 +272,13 @@ func (r *reader) service(name string, n *source.Node) plan.Sidecar {
 	s := plan.Sidecar{Name: name, Instances: 1}
 	for i := range n.Pairs {
 		if p := &n.Pairs[i]; !r.limit(&s.Limits, p) && !r.serviceField(&s, p) {
-			r.unknown(p, serviceFields)
+			r.Unknown(p, serviceFields)
 		}
 	}
 	if name == "" {
-		r.required(n, "name", "the name of the service")
+		r.Required(n, "name", "the name of the service")
 	}
-	r.required(n, "image", "the image of the service")
+	r.Required(n, "image", "the image of the service")
 	r.checkLimits(&s.Limits, n)
 	return s
 }
@@ -287,20 +288,20 @@ func (r *reader) serviceField(s *plan.Sidecar, p *source.Pair) bool {
 	switch p.Key {
 	case "name":
 		if s.Name == "" {
-			s.Name = strings.TrimSpace(r.short(n))
+			s.Name = strings.TrimSpace(r.Short(n))
 		}
 	case "instances":
-		s.Instances, _ = r.integer(n, 1, maxServices)
+		s.Instances, _ = r.Integer(n, 1, maxServices)
 	case "alias":
-		s.Alias = r.short(n)
+		s.Alias = r.Short(n)
 	case "working_directory":
-		s.WorkingDirectory = r.path(n)
+		s.WorkingDirectory = r.Path(n)
 	case "image":
-		s.Image = r.short(n)
+		s.Image = r.Short(n)
 	case "command":
-		s.Command = textsOf(r.list(n))
+		s.Command = read.Texts(r.List(n))
 	case "entrypoint":
-		s.Entrypoint = textsOf(r.list(n))
+		s.Entrypoint = read.Texts(r.List(n))
 	case "volumes":
 		s.Volumes = r.volumes(n)
 	case "ports":

@@ -1,21 +1,19 @@
 package jobspec
 
 import (
-	"fmt"
 	"path"
 	"slices"
 	"strings"
 
 	"github.com/formicary/formicary/libs/jobspec/environ"
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // Bounds of options.
 const (
-	maxPath     = 4_096
-	maxPaths    = 1_000
 	maxServices = 50
 	maxPorts    = 100
 	maxVolumes  = 100
@@ -49,35 +47,35 @@ func (r *taskFieldReader) podOption(p *source.Pair) bool {
 	n := p.Value
 	switch p.Key {
 	case "name":
-		r.options().Name = r.short(n)
+		r.options().Name = r.Short(n)
 	case "helper":
 		r.options().Helper = r.container(p)
 	case "services":
 		r.options().Services = r.services(n)
 	case "privileged":
-		r.options().Privileged = r.boolean(n)
+		r.options().Privileged = r.Flag(n)
 	case "host_network":
-		r.options().HostNetwork = r.boolean(n)
+		r.options().HostNetwork = r.Flag(n)
 	case "network_mode":
-		r.options().NetworkMode = r.short(n)
+		r.options().NetworkMode = r.Short(n)
 	case "affinity":
 		r.options().Affinity = r.affinity(p)
 	case "node_selector":
-		r.options().NodeSelector = r.texts(n)
+		r.options().NodeSelector = r.Texts(n)
 	case "node_tolerations":
 		r.options().Tolerations = r.tolerations(n)
 	case "pod_labels":
-		r.options().PodLabels = r.texts(n)
+		r.options().PodLabels = r.Texts(n)
 	case "pod_annotations":
-		r.options().PodAnnotations = r.texts(n)
+		r.options().PodAnnotations = r.Texts(n)
 	case "helper_environment":
-		r.options().HelperEnvironment = r.texts(n)
+		r.options().HelperEnvironment = r.Texts(n)
 	case "cost_factor":
-		r.options().CostFactor = r.number(n, 0, 1e6)
+		r.options().CostFactor = r.Number(n, 0, 1e6)
 	case "execute_command_without_shell":
-		r.options().WithoutShell = r.boolean(n)
+		r.options().WithoutShell = r.Flag(n)
 	case "debug":
-		r.options().Debug = r.boolean(n)
+		r.options().Debug = r.Flag(n)
 	default:
 		return false
 	}
@@ -90,15 +88,15 @@ func (r *taskFieldReader) fileOption(p *source.Pair) bool {
 	case "artifacts":
 		r.options().Artifacts = r.artifacts(p)
 	case "artifacts_dir":
-		r.options().ArtifactsDir = r.path(n)
+		r.options().ArtifactsDir = r.Path(n)
 	case "artifact_key_prefix":
-		r.options().ArtifactKeyPrefix = r.short(n)
+		r.options().ArtifactKeyPrefix = r.Short(n)
 	case "dependent_artifact_ids":
-		r.options().DependentArtifactIDs = textsOf(r.list(n))
+		r.options().DependentArtifactIDs = read.Texts(r.List(n))
 	case "cache":
 		r.options().Cache = r.cache(p)
 	case "cache_dir":
-		r.options().CacheDir = r.path(n)
+		r.options().CacheDir = r.Path(n)
 	default:
 		return false
 	}
@@ -125,19 +123,19 @@ func (r *reader) artifacts(at *source.Pair) *plan.Artifacts {
 		return nil
 	}
 	a := &plan.Artifacts{When: plan.OnSuccess}
-	r.mapping(at.Value, func(p *source.Pair) {
-		switch r.misspelled(p, at.Value, "artifacts") {
+	r.Mapping(at.Value, func(p *source.Pair) {
+		switch r.Misspelled(p, at.Value, "artifacts") {
 		case "paths":
-			a.Paths = r.paths(p.Value)
+			a.Paths = r.Paths(p.Value)
 		case "when":
-			a.When = r.moments(p.Value, plan.OnSuccess)
+			a.When = r.Moments(p.Value, plan.OnSuccess)
 		case "expires_after":
-			a.ExpiresAfter = r.durationUpTo(p.Value, maxExpiry)
+			a.ExpiresAfter = r.DurationUpTo(p.Value, read.MaxExpiry)
 		default:
-			r.unknown(p, artifactFields)
+			r.Unknown(p, artifactFields)
 		}
 	}, at)
-	r.required(at.Value, "paths", "the files to keep")
+	r.Required(at.Value, "paths", "the files to keep")
 	return a
 }
 
@@ -146,21 +144,21 @@ func (r *taskFieldReader) cache(at *source.Pair) *plan.Cache {
 		return nil
 	}
 	c := &plan.Cache{}
-	r.mapping(at.Value, func(p *source.Pair) {
-		switch r.misspelled(p, at.Value, "cache") {
+	r.Mapping(at.Value, func(p *source.Pair) {
+		switch r.Misspelled(p, at.Value, "cache") {
 		case "key":
-			c.Key = r.short(p.Value)
+			c.Key = r.Short(p.Value)
 		case "key_paths":
-			c.KeyPaths = r.paths(p.Value)
+			c.KeyPaths = r.Paths(p.Value)
 		case "paths":
-			c.Paths = r.paths(p.Value)
+			c.Paths = r.Paths(p.Value)
 		case "expires_after":
-			c.ExpiresAfter = r.durationUpTo(p.Value, maxExpiry)
+			c.ExpiresAfter = r.DurationUpTo(p.Value, read.MaxExpiry)
 		default:
-			r.unknown(p, cacheFields)
+			r.Unknown(p, cacheFields)
 		}
 	}, at)
-	r.required(at.Value, "paths", "the files to keep")
+	r.Required(at.Value, "paths", "the files to keep")
 	r.cacheKey(c, at.Value)
 	return c
 }
@@ -169,21 +167,21 @@ func (r *taskFieldReader) cache(at *source.Pair) *plan.Cache {
 // in capitals with _ for what no variable can hold.
 func (r *reader) secrets(n *source.Node) []plan.Secret {
 	var out []plan.Secret
-	for _, item := range r.entries(n, "a secret") {
+	for _, item := range r.Entries(n, "a secret") {
 		s := plan.Secret{}
 		if item.Kind == source.Map {
 			for i := range item.Pairs {
 				r.secretField(&s, &item.Pairs[i])
 			}
-			r.required(item, "name", "the name of the secret")
+			r.Required(item, "name", "the name of the secret")
 		} else {
-			s.Name = r.short(item)
+			s.Name = r.Short(item)
 		}
 		if s.Env == "" && s.File == "" {
 			s.Env = envNameOf(s.Name)
 		}
 		if slices.ContainsFunc(out, func(o plan.Secret) bool { return o.Name == s.Name && o.Env == s.Env && o.File == s.File }) {
-			r.fault(item, source.CodeDuplicateKey, "the secret is named twice", "each once")
+			r.Fault(item, source.CodeDuplicateKey, "the secret is named twice", "each once")
 		}
 		out = append(out, s)
 	}
@@ -193,30 +191,30 @@ func (r *reader) secrets(n *source.Node) []plan.Secret {
 func (r *reader) secretField(s *plan.Secret, p *source.Pair) {
 	switch p.Key {
 	case "name":
-		s.Name = r.short(p.Value)
+		s.Name = r.Short(p.Value)
 	case "env":
-		text, known := r.text(p.Value)
+		text, known := r.Text(p.Value)
 		if known && (!value.IsEnvName(text) || environ.Reserved(text)) {
-			r.fault(p.Value, source.CodeInvalidName, r.show(p.Value)+" cannot name a variable for a secret", "letters, digits and _, no variable of the system")
+			r.Fault(p.Value, source.CodeInvalidName, r.Show(p.Value)+" cannot name a variable for a secret", "letters, digits and _, no variable of the system")
 			return
 		}
 		s.Env = text
 	case "file":
-		text, known := r.text(p.Value)
+		text, known := r.Text(p.Value)
 		if known && !isInside(text) {
-			r.fault(p.Value, source.CodeInvalidValue, r.show(p.Value)+" is no path inside the working directory", "a relative path without ..")
+			r.Fault(p.Value, source.CodeInvalidValue, r.Show(p.Value)+" is no path inside the working directory", "a relative path without ..")
 			return
 		}
 		s.File = text
 	default:
-		r.unknown(p, secretFields)
+		r.Unknown(p, secretFields)
 	}
 }
 
 // isInside reports whether a path stays below the directory that it is relative to.
 func isInside(name string) bool {
 	clean := path.Clean(name)
-	return name != "" && len(name) <= maxPath && name[0] != '/' && clean != "." && clean != ".." &&
+	return name != "" && len(name) <= read.MaxPath && name[0] != '/' && clean != "." && clean != ".." &&
 		!strings.HasPrefix(clean, "../") && !strings.ContainsAny(name, "\x00\\")
 }
 
@@ -240,99 +238,4 @@ func envNameOf(name string) string {
 		return out
 	}
 	return "SECRET_" + b.String()
-}
-
-// short reads text of a name or label.
-func (r *reader) short(n *source.Node) string {
-	text, known := r.text(n)
-	if known && (len(text) > maxURL || strings.ContainsAny(text, "\x00\n\r")) {
-		r.fault(n, source.CodeInvalidValue, r.show(n)+" cannot stand here", fmt.Sprintf("one line of at most %d bytes", maxURL))
-		return ""
-	}
-	return text
-}
-
-// path reads the name of a file or directory.
-func (r *reader) path(n *source.Node) string {
-	text, known := r.text(n)
-	if known && (len(text) > maxPath || strings.ContainsAny(text, "\x00\n\r")) {
-		r.fault(n, source.CodeInvalidValue, r.show(n)+" is no path", fmt.Sprintf("one line of at most %d bytes", maxPath))
-		return ""
-	}
-	return text
-}
-
-func (r *reader) paths(n *source.Node) []string {
-	items := r.list(n)
-	if len(items) > maxPaths {
-		r.fault(n, source.CodeInvalidValue, "there are too many paths", fmt.Sprintf("at most %d", maxPaths))
-		return nil
-	}
-	for _, it := range items {
-		if it.known && (it.text == "" || len(it.text) > maxPath || strings.ContainsAny(it.text, "\x00\n\r")) {
-			r.fault(it.node, source.CodeInvalidValue, r.show(it.node)+" is no path", fmt.Sprintf("one line of 1 to %d bytes", maxPath))
-		}
-	}
-	return textsOf(items)
-}
-
-// oneOf reads one of a few words, in any case. What is not known yet is otherwise.
-func (r *reader) oneOf(n *source.Node, otherwise string, words []string) string {
-	text, known := r.text(n)
-	if !known || text == "" {
-		return otherwise
-	}
-	for _, word := range words {
-		if strings.EqualFold(word, text) {
-			return word
-		}
-	}
-	r.fault(n, source.CodeInvalidValue, r.show(n)+" is not known here", "one of "+strings.Join(words, ", "))
-	return otherwise
-}
-
-// required reports a key that a mapping has to hold.
-func (r *reader) required(n *source.Node, key, expected string) {
-	if n.Kind != source.Map {
-		return
-	}
-	if v := n.Get(key); v == nil || v.Kind == source.Null {
-		r.fault(n, source.CodeMissingField, "the field "+key+" is missing", expected)
-	}
-}
-
-// entries returns the items of a list; a single mapping or value counts as a list of one.
-func (r *reader) entries(n *source.Node, what string) []*source.Node {
-	switch n.Kind {
-	case source.Null:
-		return nil
-	case source.List:
-		if len(n.Items) > maxPaths {
-			r.fault(n, source.CodeInvalidValue, "the list is too long", fmt.Sprintf("at most %d", maxPaths))
-			return nil
-		}
-		out := make([]*source.Node, 0, len(n.Items))
-		for _, item := range n.Items {
-			if item.Kind == source.Null || item.Kind == source.List {
-				r.fault(item, source.CodeInvalidType, what+" is "+item.Kind.String(), "a mapping or text")
-				continue
-			}
-			out = append(out, item)
-		}
-		return out
-	default:
-		return []*source.Node{n}
-	}
-}
-
-// mappings is entries for lists that hold mappings only.
-func (r *reader) mappings(n *source.Node, what string) []*source.Node {
-	items := r.entries(n, what)
-	return slices.DeleteFunc(items, func(item *source.Node) bool {
-		if item.Kind != source.Map {
-			r.fault(item, source.CodeInvalidType, what+" is "+item.Kind.String(), "a mapping")
-			return true
-		}
-		return false
-	})
 }

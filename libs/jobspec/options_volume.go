@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/formicary/formicary/libs/jobspec/field"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 )
@@ -27,17 +28,17 @@ func (r *reader) volumes(n *source.Node) []plan.Volume {
 			out = append(out, r.volumesOf(&n.Pairs[i])...)
 		}
 	default:
-		for _, it := range r.list(n) {
-			name, at, found := strings.Cut(it.text, ":")
-			if it.node != n && r.divides(it.node, ":") || it.known && !found {
-				r.fault(it.node, source.CodeInvalidValue, r.show(it.node)+" is no volume", "name:path or /directory:path, with :ro to read only")
+		for _, it := range r.List(n) {
+			name, at, found := strings.Cut(it.Text, ":")
+			if it.Node != n && r.Divides(it.Node, ":") || it.Known && !found {
+				r.Fault(it.Node, source.CodeInvalidValue, r.Show(it.Node)+" is no volume", "name:path or /directory:path, with :ro to read only")
 				continue
 			}
 			out = append(out, dockerVolume(name, at))
 		}
 	}
 	if len(out) > maxVolumes {
-		r.fault(n, source.CodeInvalidValue, "there are too many volumes", fmt.Sprintf("at most %d", maxVolumes))
+		r.Fault(n, source.CodeInvalidValue, "there are too many volumes", fmt.Sprintf("at most %d", maxVolumes))
 		return nil
 	}
 	return out
@@ -48,26 +49,26 @@ func (r *reader) volumesOf(p *source.Pair) []plan.Volume {
 		return nil
 	}
 	if p.Value.Kind == source.Scalar {
-		at := r.path(p.Value)
-		if r.divides(p.Value, ":") {
-			r.fault(p.Value, source.CodeInvalidValue, r.show(p.Value)+" is no path", "values without :")
+		at := r.Path(p.Value)
+		if r.Divides(p.Value, ":") {
+			r.Fault(p.Value, source.CodeInvalidValue, r.Show(p.Value)+" is no path", "values without :")
 			return nil
 		}
 		if at == "" && !p.Value.Templated {
-			r.fault(p.Value, source.CodeInvalidValue, "the volume "+source.QuoteName(p.Key)+" has no path", "the path in the container")
+			r.Fault(p.Value, source.CodeInvalidValue, "the volume "+source.QuoteName(p.Key)+" has no path", "the path in the container")
 		}
 		return []plan.Volume{dockerVolume(p.Key, at)}
 	}
 	if !slices.Contains(volumeKinds(), p.Key) {
 		expected := "one of " + strings.Join(volumeKinds(), ", ")
-		if near := r.c.Suggest(p.Key, volumeKinds()); near != "" {
+		if near := r.Collector.Suggest(p.Key, volumeKinds()); near != "" {
 			expected = near
 		}
-		r.add(p.Line, p.Column, source.CodeUnknownField, source.QuoteName(p.Key)+" is no kind of volumes", expected)
+		r.Add(p.Line, p.Column, source.CodeUnknownField, source.QuoteName(p.Key)+" is no kind of volumes", expected)
 		return nil
 	}
 	var out []plan.Volume
-	for _, item := range r.mappings(p.Value, "a volume") {
+	for _, item := range r.Mappings(p.Value, "a volume") {
 		out = append(out, r.volume(p.Key, item))
 	}
 	return out
@@ -101,24 +102,24 @@ func (r *reader) volume(kind string, n *source.Node) plan.Volume {
 		switch {
 		case r.volumeField(&v, p):
 		case p.Key == "items" && (kind == plan.VolumeConfigMap || kind == plan.VolumeSecret):
-			v.Items = r.texts(p.Value)
+			v.Items = r.Texts(p.Value)
 		case p.Key == "host_path" && kind == plan.VolumeHostPath:
-			v.HostPath = r.path(p.Value)
+			v.HostPath = r.Path(p.Value)
 		case p.Key == "medium" && kind == plan.VolumeEmptyDir:
-			v.Medium = r.oneOf(p.Value, "", []string{"Memory"})
+			v.Medium = r.OneOf(p.Value, "", []string{"Memory"})
 		case p.Key == "sources" && kind == plan.VolumeProjected:
 			v.Sources = r.volumeSources(p.Value)
 		default:
-			r.unknown(p, func() []field { return volumeFields(kind) })
+			r.Unknown(p, func() []field.Field { return volumeFields(kind) })
 		}
 	}
-	r.required(n, "name", "the name of the volume")
-	r.required(n, "mount_path", "the path in the container")
+	r.Required(n, "name", "the name of the volume")
+	r.Required(n, "mount_path", "the path in the container")
 	switch kind {
 	case plan.VolumeHostPath:
-		r.required(n, "host_path", "the path on the node")
+		r.Required(n, "host_path", "the path on the node")
 	case plan.VolumeProjected:
-		r.required(n, "sources", "what is put into the volume")
+		r.Required(n, "sources", "what is put into the volume")
 	}
 	return v
 }
@@ -126,13 +127,13 @@ func (r *reader) volume(kind string, n *source.Node) plan.Volume {
 func (r *reader) volumeField(v *plan.Volume, p *source.Pair) bool {
 	switch p.Key {
 	case "name":
-		v.Name = r.short(p.Value)
+		v.Name = r.Short(p.Value)
 	case "mount_path":
-		v.MountPath = r.path(p.Value)
+		v.MountPath = r.Path(p.Value)
 	case "sub_path":
-		v.SubPath = r.path(p.Value)
+		v.SubPath = r.Path(p.Value)
 	case "read_only":
-		v.ReadOnly = r.boolean(p.Value)
+		v.ReadOnly = r.Flag(p.Value)
 	default:
 		return false
 	}
@@ -141,9 +142,9 @@ func (r *reader) volumeField(v *plan.Volume, p *source.Pair) bool {
 
 func (r *reader) volumeSources(n *source.Node) []plan.VolumeSource {
 	var out []plan.VolumeSource
-	for _, item := range r.mappings(n, "a source") {
+	for _, item := range r.Mappings(n, "a source") {
 		if len(item.Pairs) != 1 {
-			r.fault(item, source.CodeInvalidValue, "a source has several kinds or none", "one of secret, config_map, service_account_token")
+			r.Fault(item, source.CodeInvalidValue, "a source has several kinds or none", "one of secret, config_map, service_account_token")
 			continue
 		}
 		s := plan.VolumeSource{}
@@ -155,7 +156,7 @@ func (r *reader) volumeSources(n *source.Node) []plan.VolumeSource {
 		case "service_account_token":
 			s.Token = r.tokenSource(p)
 		default:
-			r.unknown(p, sourceFields)
+			r.Unknown(p, sourceFields)
 		}
 		out = append(out, s)
 	}
@@ -165,19 +166,19 @@ func (r *reader) volumeSources(n *source.Node) []plan.VolumeSource {
 // itemsOf reads the name of a secret or config map, or {name, items}.
 func (r *reader) itemsOf(at *source.Pair) (name string, items map[string]string) {
 	if at.Value.Kind != source.Map {
-		return r.short(at.Value), nil
+		return r.Short(at.Value), nil
 	}
-	r.mapping(at.Value, func(p *source.Pair) {
+	r.Mapping(at.Value, func(p *source.Pair) {
 		switch p.Key {
 		case "name":
-			name = r.short(p.Value)
+			name = r.Short(p.Value)
 		case "items":
-			items = r.texts(p.Value)
+			items = r.Texts(p.Value)
 		default:
-			r.unknown(p, sourceItemFields)
+			r.Unknown(p, sourceItemFields)
 		}
 	}, at)
-	r.required(at.Value, "name", "the name of the "+at.Key)
+	r.Required(at.Value, "name", "the name of the "+at.Key)
 	return name, items
 }
 
@@ -189,19 +190,19 @@ const (
 
 func (r *reader) tokenSource(at *source.Pair) *plan.TokenSource {
 	t := &plan.TokenSource{}
-	r.mapping(at.Value, func(p *source.Pair) {
+	r.Mapping(at.Value, func(p *source.Pair) {
 		switch p.Key {
 		case "audience":
-			t.Audience = r.short(p.Value)
+			t.Audience = r.Short(p.Value)
 		case "expiration_seconds":
-			seconds, _ := r.integer(p.Value, minTokenSeconds, maxTokenSeconds)
+			seconds, _ := r.Integer(p.Value, minTokenSeconds, maxTokenSeconds)
 			t.ExpirationSeconds = int64(seconds)
 		case "path":
-			t.Path = r.path(p.Value)
+			t.Path = r.Path(p.Value)
 		default:
-			r.unknown(p, tokenFields)
+			r.Unknown(p, tokenFields)
 		}
 	}, at)
-	r.required(at.Value, "path", "the path of the token in the volume")
+	r.Required(at.Value, "path", "the path of the token in the volume")
 	return t
 }

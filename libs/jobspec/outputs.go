@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -32,22 +33,22 @@ func (r *taskFieldReader) outputs(n *source.Node) {
 				out = append(out, r.output("", item))
 				continue
 			}
-			out = append(out, plan.Output{Name: r.literal(item, "the name", value.MaxName), Type: TypeString})
+			out = append(out, plan.Output{Name: r.Literal(item, "the name", value.MaxName), Type: TypeString})
 		}
 	case source.Scalar:
-		r.fault(n, source.CodeInvalidType, "outputs is "+n.Kind.String(), "a mapping of names to types, or a list of name, type and required")
+		r.Fault(n, source.CodeInvalidType, "outputs is "+n.Kind.String(), "a mapping of names to types, or a list of name, type and required")
 	}
 	if len(out) > maxOutputs {
-		r.fault(n, source.CodeInvalidValue, "there are too many outputs", fmt.Sprintf("at most %d", maxOutputs))
+		r.Fault(n, source.CodeInvalidValue, "there are too many outputs", fmt.Sprintf("at most %d", maxOutputs))
 		return
 	}
 	seen := map[string]bool{}
 	for _, o := range out {
-		if !r.name(o.Name, n.Line, n.Column) {
+		if !r.Name(o.Name, n.Line, n.Column) {
 			continue
 		}
 		if seen[o.Name] {
-			r.fault(n, source.CodeDuplicateKey, "the output "+source.QuoteName(o.Name)+" is given twice", "each name once")
+			r.Fault(n, source.CodeDuplicateKey, "the output "+source.QuoteName(o.Name)+" is given twice", "each name once")
 		}
 		seen[o.Name] = true
 	}
@@ -59,29 +60,29 @@ func (r *taskFieldReader) output(name string, n *source.Node) plan.Output {
 	for i := range n.Pairs {
 		switch p := &n.Pairs[i]; {
 		case p.Key == "name" && name == "":
-			o.Name = r.literal(p.Value, "the name", value.MaxName)
+			o.Name = r.Literal(p.Value, "the name", value.MaxName)
 		case p.Key == "type":
 			o.Type = r.outputType(p.Value)
 		case p.Key == "required":
-			o.Required = r.boolean(p.Value)
+			o.Required = r.Flag(p.Value)
 		case p.Key == "description":
-			r.longText(p.Value, "description", maxDescription)
+			r.LongText(p.Value, "description", read.MaxDescription)
 		default:
-			r.unknown(p, outputFields)
+			r.Unknown(p, outputFields)
 		}
 	}
 	return o
 }
 
 func (r *taskFieldReader) outputType(n *source.Node) string {
-	name := r.literal(n, "the type", value.MaxName)
+	name := r.Literal(n, "the type", value.MaxName)
 	switch {
 	case name == "":
 		return TypeString
 	case slices.Contains(outputTypes(), name):
 		return name
 	case !n.Templated:
-		r.fault(n, source.CodeInvalidValue, r.show(n)+" is no type of outputs", "one of "+strings.Join(outputTypes(), ", "))
+		r.Fault(n, source.CodeInvalidValue, r.Show(n)+" is no type of outputs", "one of "+strings.Join(outputTypes(), ", "))
 	}
 	return TypeString
 }

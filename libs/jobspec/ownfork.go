@@ -14,21 +14,21 @@ const maxAncestors = 10
 // worth a warning. At the launch it is a fork like any other, bounded by the number of ancestors.
 func (g *graph) ownFork(d *draft, i int) {
 	t := &g.tasks[i]
-	if !g.r.checking || t.task.Fork == nil || d.plan.JobType == "" || t.task.Fork.JobType != d.plan.JobType {
+	if !g.r.Checking || t.task.Fork == nil || d.plan.JobType == "" || t.task.Fork.JobType != d.plan.JobType {
 		return
 	}
 	at := t.flow.forkType
 	if !g.heldBack(i) {
-		g.r.fault(at, source.CodeInvalidValue, "the job would submit itself", "another job, or a condition that ends the chain")
+		g.r.Fault(at, source.CodeInvalidValue, "the job would submit itself", "another job, or a condition that ends the chain")
 		return
 	}
-	g.r.warn(at.Line, at.Column, source.CodeOwnFork, "the job submits itself", fmt.Sprintf("a condition that ends the chain: a job has at most %d ancestors", maxAncestors))
+	g.r.Warn(at.Line, at.Column, source.CodeOwnFork, "the job submits itself", fmt.Sprintf("a condition that ends the chain: a job has at most %d ancestors", maxAncestors))
 	limit := d.plan.MaxConcurrency
 	keyed := d.plan.Concurrency != nil && d.plan.Concurrency.Key != ""
 	if limit == 0 || limit > maxAncestors || keyed || !g.waitsFor(t) {
 		return
 	}
-	g.r.warn(at.Line, at.Column, source.CodeOwnFork,
+	g.r.Warn(at.Line, at.Column, source.CodeOwnFork,
 		fmt.Sprintf("the job waits for runs of itself, and there may be %d at once: when %d wait for each other, none goes on", limit, limit+1),
 		fmt.Sprintf("max_concurrency of more than %d, or a fork that nobody waits for", maxAncestors))
 }
@@ -36,7 +36,7 @@ func (g *graph) ownFork(d *draft, i int) {
 // heldBack says that something may keep a task from running: a condition, a template, an edge, or an empty list.
 func (g *graph) heldBack(i int) bool {
 	t := &g.tasks[i]
-	if g.r.shape.Guessed || t.task.When != "" || t.flow.late || t.task.Skip || t.task.FanOut != nil || len(t.task.DependsOn) > 0 {
+	if g.r.Shape.Guessed || t.task.When != "" || t.flow.late || t.task.Skip || t.task.FanOut != nil || len(t.task.DependsOn) > 0 {
 		return true
 	}
 	return slices.ContainsFunc(g.next, func(arcs []arc) bool {

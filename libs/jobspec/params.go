@@ -11,6 +11,7 @@ import (
 
 	"github.com/formicary/formicary/libs/exact"
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -55,7 +56,7 @@ func (r *reader) params(n *source.Node) []Param {
 		return nil
 	}
 	if n.Kind != source.List || len(n.Items) > maxParams {
-		r.fault(n, source.CodeInvalidType, "params is "+n.Kind.String(), fmt.Sprintf("a list of at most %d parameters", maxParams))
+		r.Fault(n, source.CodeInvalidType, "params is "+n.Kind.String(), fmt.Sprintf("a list of at most %d parameters", maxParams))
 		return nil
 	}
 	seen := map[string]bool{}
@@ -63,7 +64,7 @@ func (r *reader) params(n *source.Node) []Param {
 	for _, item := range n.Items {
 		p := r.param(item)
 		if seen[p.Name] && p.Name != "" {
-			r.fault(item, source.CodeDuplicateKey, "the parameter "+source.QuoteName(p.Name)+" is given twice", "each name once")
+			r.Fault(item, source.CodeDuplicateKey, "the parameter "+source.QuoteName(p.Name)+" is given twice", "each name once")
 		}
 		seen[p.Name] = true
 		out = append(out, p)
@@ -74,37 +75,37 @@ func (r *reader) params(n *source.Node) []Param {
 func (r *reader) param(n *source.Node) Param {
 	p := Param{}
 	if n.Kind != source.Map {
-		r.fault(n, source.CodeInvalidType, "a parameter is "+n.Kind.String(), "a mapping with name and type")
+		r.Fault(n, source.CodeInvalidType, "a parameter is "+n.Kind.String(), "a mapping with name and type")
 		return p
 	}
 	var fallback *source.Node
 	for i := range n.Pairs {
 		switch f := &n.Pairs[i]; f.Key {
 		case "name":
-			p.Name = r.literal(f.Value, "the name", value.MaxName)
-			r.name(p.Name, f.Value.Line, f.Value.Column)
+			p.Name = r.Literal(f.Value, "the name", value.MaxName)
+			r.Name(p.Name, f.Value.Line, f.Value.Column)
 		case "type":
 			p.Type = r.paramType(f.Value)
 		case "default":
 			fallback = f.Value
 		case "required":
-			p.Required = r.literalFlag(f.Value, "required")
+			p.Required = r.LiteralFlag(f.Value, "required")
 		case "pattern":
-			p.Pattern = r.literal(f.Value, "the pattern", maxPattern)
+			p.Pattern = r.Literal(f.Value, "the pattern", maxPattern)
 			p.pattern = r.compile(p.Pattern, f.Value)
 		case "enum":
-			p.Enum = textsOf(r.list(f.Value))
+			p.Enum = read.Texts(r.List(f.Value))
 			if f.Value.Templated {
-				r.literal(f.Value, "enum", maxPattern)
+				r.Literal(f.Value, "enum", maxPattern)
 			}
 		case "description":
-			p.Description = r.longText(f.Value, "description", maxDescription)
+			p.Description = r.LongText(f.Value, "description", read.MaxDescription)
 		default:
-			r.unknown(f, paramFields)
+			r.Unknown(f, paramFields)
 		}
 	}
 	if n.Get("name") == nil {
-		r.fault(n, source.CodeMissingField, "the field name is missing", "the name of the parameter")
+		r.Fault(n, source.CodeMissingField, "the field name is missing", "the name of the parameter")
 	}
 	r.paramDefaults(&p, n, fallback)
 	return p
@@ -118,22 +119,22 @@ func (r *reader) compile(pattern string, at *source.Node) *regexp.Regexp {
 	}
 	re, err := regexp.Compile(`^(?:` + pattern + `)$`)
 	if err != nil {
-		r.fault(at, source.CodeInvalidValue, "the pattern is no regular expression", "a regular expression of Go (RE2)")
+		r.Fault(at, source.CodeInvalidValue, "the pattern is no regular expression", "a regular expression of Go (RE2)")
 	}
 	return re
 }
 
 func (r *reader) paramType(n *source.Node) string {
-	name := r.literal(n, "the type", value.MaxName)
+	name := r.Literal(n, "the type", value.MaxName)
 	switch {
 	case name == typeSecret:
-		r.fault(n, source.CodeUnsupportedField, "parameters of type secret are not supported yet", "another type")
+		r.Fault(n, source.CodeUnsupportedField, "parameters of type secret are not supported yet", "another type")
 	case !slices.Contains(paramTypes(), name) && !n.Templated:
 		expected := "one of " + strings.Join(paramTypes(), ", ")
-		if near := r.c.Suggest(name, paramTypes()); near != "" {
+		if near := r.Collector.Suggest(name, paramTypes()); near != "" {
 			expected = near
 		}
-		r.fault(n, source.CodeInvalidValue, r.show(n)+" is no type", expected)
+		r.Fault(n, source.CodeInvalidValue, r.Show(n)+" is no type", expected)
 	default:
 		return name
 	}
@@ -149,19 +150,19 @@ func (r *reader) paramDefaults(p *Param, n, fallback *source.Node) {
 		}
 	}
 	if p.Type == TypeEnum && len(p.Enum) == 0 {
-		r.fault(n, source.CodeMissingField, "the field enum is missing", "the list of allowed values")
+		r.Fault(n, source.CodeMissingField, "the field enum is missing", "the list of allowed values")
 		return
 	}
 	if fallback == nil || fallback.Kind == source.Null {
 		return
 	}
 	if fallback.Templated {
-		r.literal(fallback, "the default", source.MaxText)
+		r.Literal(fallback, "the default", source.MaxText)
 		return
 	}
-	v, wrong := p.convert(r.value(fallback))
+	v, wrong := p.convert(r.Value(fallback))
 	if wrong != "" {
-		r.fault(fallback, source.CodeInvalidValue, "the default of "+source.QuoteName(p.Name)+" is not allowed", wrong)
+		r.Fault(fallback, source.CodeInvalidValue, "the default of "+source.QuoteName(p.Name)+" is not allowed", wrong)
 		return
 	}
 	p.Default = v
@@ -170,17 +171,17 @@ func (r *reader) paramDefaults(p *Param, n, fallback *source.Node) {
 func (r *reader) requiredParams(n *source.Node) []string {
 	var names []string
 	seen := map[string]bool{}
-	for _, it := range r.list(n) {
-		if it.node.Templated {
-			r.literal(it.node, "the name", value.MaxName)
+	for _, it := range r.List(n) {
+		if it.Node.Templated {
+			r.Literal(it.Node, "the name", value.MaxName)
 			continue
 		}
-		if r.name(it.text, it.node.Line, it.node.Column) && !seen[it.text] {
-			seen[it.text] = true
-			names = append(names, it.text)
+		if r.Name(it.Text, it.Node.Line, it.Node.Column) && !seen[it.Text] {
+			seen[it.Text] = true
+			names = append(names, it.Text)
 		}
 		if len(names) > maxParams {
-			r.fault(n, source.CodeInvalidValue, "there are too many parameters", fmt.Sprintf("at most %d", maxParams))
+			r.Fault(n, source.CodeInvalidValue, "there are too many parameters", fmt.Sprintf("at most %d", maxParams))
 			break
 		}
 	}
@@ -344,7 +345,7 @@ func convertTo(kind string, v any) (out any, wrong string) {
 		return nil, "true or false"
 	case TypeDuration:
 		if s := value.Text(v); s != "" {
-			if _, err := parseDuration(s); err == nil {
+			if _, err := read.ParseDuration(s); err == nil {
 				return s, ""
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/field"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -227,11 +228,11 @@ func TestEveryPositionIsListed(t *testing.T) {
 			t.Errorf("%s", err)
 		}
 	}
-	tables := append([]level{{name: "job", fields: jobTable}}, levels()...)
+	tables := append([]field.Level{{Name: "job", Fields: jobTable}}, levels()...)
 	for _, l := range tables {
-		for _, f := range l.fields() {
-			if !strings.Contains(all, f.name+":") && f.name != "secret" {
-				t.Errorf("%s.%s is not in any definition", l.name, f.name)
+		for _, f := range l.Fields() {
+			if !strings.Contains(all, f.Name+":") && f.Name != "secret" {
+				t.Errorf("%s.%s is not in any definition", l.Name, f.Name)
 			}
 		}
 	}

@@ -56,7 +56,7 @@ func (d *Definition) rehearse(vars value.Vars) rehearsal {
 	c, l, h := &source.Collector{File: d.file}, &template.Lookups{}, &template.Hosting{Vague: true}
 	s, sh := d.openIn(&template.Scope{Vars: vars, JobType: d.JobType, Hosting: h, Lookups: l}, c)
 	r := d.reader(c, sh, s)
-	r.later = true
+	r.Later = true
 	out := r.whole()
 	if out != nil {
 		r.checkStarts(out)

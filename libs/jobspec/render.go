@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -36,7 +37,7 @@ func (d *Definition) plan(vars value.Vars, h *template.Hosting) (*plan.Plan, err
 	c := &source.Collector{File: d.file}
 	s, sh := d.openWith(vars, h, c)
 	r := d.reader(c, sh, s)
-	r.later = true
+	r.Later = true
 	out := r.whole()
 	if out != nil {
 		r.checkStarts(out)
@@ -87,7 +88,7 @@ func (d *Definition) openIn(s *template.Scope, c *source.Collector) (*template.S
 	r := d.reader(c, first, s)
 	s.Job = r.jobVariables(first.Root)
 	if h == nil || !h.Vague {
-		s.Job = known(s.Job)
+		s.Job = read.Known(s.Job)
 	}
 	return s, d.shapeFor(s, template.GuessYes)
 }
@@ -105,11 +106,11 @@ func (d *Definition) firstShape(s *template.Scope) *rendering {
 // checkStarts reports variables that are not set and that no task can set, because none ends before.
 func (r *reader) checkStarts(out *draft) {
 	for i, first := range starts(out.plan.Tasks) {
-		if !first || r.blank {
+		if !first || r.Blank {
 			continue
 		}
 		for k := range out.tasks[i].unset {
-			template.AddFault(r.c, r.src, &out.tasks[i].unset[k])
+			template.AddFault(r.Collector, r.Source, &out.tasks[i].unset[k])
 		}
 	}
 }
@@ -191,7 +192,7 @@ func (d *Definition) section(name string, vars value.Vars, l *template.Lookups) 
 	}
 	grace := defaultGrace
 	if n := sh.Root.Get("timeouts").Get("grace"); n != nil {
-		grace = r.duration(n)
+		grace = r.Duration(n)
 	}
 	return &section{reader: r, node: list.Items[i], within: r.extent(list, i), grace: grace}, nil
 }
@@ -200,7 +201,7 @@ func (d *Definition) section(name string, vars value.Vars, l *template.Lookups) 
 // section was rendered without one: every claim renders it.
 func (s *section) hosted(l *template.Lookups) (note func()) {
 	h := l.Hosting()
-	s.m.Scope.Hosting = h
+	s.Machine.Scope.Hosting = h
 	return func() {
 		if h != nil {
 			l.Asked, l.HostErr = h.Asked, h.Err
@@ -210,10 +211,10 @@ func (s *section) hosted(l *template.Lookups) (note func()) {
 
 // read reads the section; item are the variables of an item, if it is one. err is Problems.
 func (s *section) read(item value.Vars) (*taskDraft, error) {
-	s.m.Scope.Item = item
-	s.moment.item = item != nil
+	s.Machine.Scope.Item = item
+	s.Moment.Item = item != nil
 	t := s.task(s.node, s.within, s.grace)
-	if _, err := s.c.Split(); err != nil {
+	if _, err := s.Collector.Split(); err != nil {
 		return nil, err
 	}
 	return &t, nil
@@ -228,15 +229,15 @@ func (d *Definition) notRendered(name string) error {
 
 // find returns the number of a task. Where names depend on no variable they are looked up in a table.
 func (r *reader) find(list *source.Node, name string) (int, bool) {
-	if table := r.shape.table(r, list); table != nil {
+	if table := r.rendering.table(r, list); table != nil {
 		i, ok := table[name]
 		return i, ok
 	}
-	quiet := *r
-	quiet.c = &source.Collector{}
+	quiet := *r.Reader
+	quiet.Collector = &source.Collector{}
 	for i, n := range list.Items {
 		if at := n.Get("task_type"); at != nil {
-			if text, ok := quiet.planned(at); ok && text == name {
+			if text, ok := quiet.Planned(at); ok && text == name {
 				return i, true
 			}
 		}

@@ -3,6 +3,7 @@ package jobspec
 import (
 	"sync"
 
+	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 )
@@ -29,16 +30,16 @@ func newRendering(sh *template.Shape, src *source.Lines) *rendering {
 func (sh *rendering) table(r *reader, list *source.Node) map[string]int {
 	sh.once.Do(func() {
 		dependent := false
-		s := *r.m.Scope
+		s := *r.Machine.Scope
 		s.OnRead = func(string, any) { dependent = true }
-		quiet := &reader{c: &source.Collector{}, p: r.p, src: r.src, shape: sh, m: template.NewMachine(&s)}
+		quiet := &read.Reader{Collector: &source.Collector{}, Program: r.Program, Source: r.Source, Shape: sh.Shape, Machine: template.NewMachine(&s)}
 		names := make(map[string]int, len(list.Items))
 		for i, n := range list.Items {
 			at := n.Get("task_type")
 			if at == nil {
 				continue
 			}
-			text, ok := quiet.planned(at)
+			text, ok := quiet.Planned(at)
 			if !ok || dependent {
 				return
 			}
@@ -47,4 +48,12 @@ func (sh *rendering) table(r *reader, list *source.Node) map[string]int {
 		sh.names = names
 	})
 	return sh.names
+}
+
+// reader reads the language: the values of one rendering, and what the language finds in its text.
+type reader struct {
+	*read.Reader
+
+	def       *Definition
+	rendering *rendering
 }

@@ -21,5 +21,5 @@ func (r *reader) restarts(root, n *source.Node, t *plan.Task) {
 
 func (r *reader) unbounded(n *source.Node, key, what, action, expected string) {
 	at := routeNode(n, key)
-	r.warn(at.Line, at.Column, source.CodeUnboundedRestart, fmt.Sprintf("%s starts %s again at most %d times: no retry is written", action, what, plan.MaxRestarts), expected)
+	r.Warn(at.Line, at.Column, source.CodeUnboundedRestart, fmt.Sprintf("%s starts %s again at most %d times: no retry is written", action, what, plan.MaxRestarts), expected)
 }

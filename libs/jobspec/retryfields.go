@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
@@ -24,23 +25,23 @@ func (r *taskFieldReader) retryOn(n *source.Node) {
 			r.retryBudget(on, &n.Pairs[i])
 		}
 	default:
-		for _, it := range r.plannedList(n) {
+		for _, it := range r.PlannedList(n) {
 			r.retryWord(on, it)
 		}
 	}
 	if len(on.Codes) > maxCodes {
-		r.fault(n, source.CodeInvalidValue, "there are too many codes", fmt.Sprintf("at most %d", maxCodes))
+		r.Fault(n, source.CodeInvalidValue, "there are too many codes", fmt.Sprintf("at most %d", maxCodes))
 		return
 	}
 	r.t.task.RetryOn = on
 }
 
-func (r *taskFieldReader) retryWord(on *plan.RetryOn, it item) {
-	if !it.known {
-		r.unknownNow(it.node, false)
+func (r *taskFieldReader) retryWord(on *plan.RetryOn, it read.Item) {
+	if !it.Known {
+		r.UnknownNow(it.Node, false)
 		return
 	}
-	switch strings.ToLower(strings.TrimSpace(it.text)) {
+	switch strings.ToLower(strings.TrimSpace(it.Text)) {
 	case plan.ClassUser, "*":
 		on.Any = true
 	case plan.ClassTimeout:
@@ -53,10 +54,10 @@ func (r *taskFieldReader) retryWord(on *plan.RetryOn, it item) {
 	}
 }
 
-func (r *taskFieldReader) retryCode(on *plan.RetryOn, it item) {
-	code := strings.TrimSpace(it.text)
+func (r *taskFieldReader) retryCode(on *plan.RetryOn, it read.Item) {
+	code := strings.TrimSpace(it.Text)
 	if k, err := plan.ParseKey(code); err != nil || k.State != "" || k.Any {
-		r.fault(it.node, source.CodeInvalidValue, r.show(it.node)+" is no failure", "an exit code, a range such as 64-78 or 5xx, user, timeout, oom or infra")
+		r.Fault(it.Node, source.CodeInvalidValue, r.Show(it.Node)+" is no failure", "an exit code, a range such as 64-78 or 5xx, user, timeout, oom or infra")
 		return
 	}
 	on.Codes = append(on.Codes, code)
@@ -65,19 +66,19 @@ func (r *taskFieldReader) retryCode(on *plan.RetryOn, it item) {
 func (r *taskFieldReader) retryBudget(on *plan.RetryOn, p *source.Pair) {
 	switch p.Key {
 	case "codes":
-		for _, it := range r.plannedList(p.Value) {
-			if it.known && strings.TrimSpace(it.text) == "*" {
+		for _, it := range r.PlannedList(p.Value) {
+			if it.Known && strings.TrimSpace(it.Text) == "*" {
 				on.Any = true
 				continue
 			}
-			if it.known {
+			if it.Known {
 				r.retryCode(on, it)
 			} else {
-				r.unknownNow(it.node, false)
+				r.UnknownNow(it.Node, false)
 			}
 		}
 	case plan.ClassUser:
-		on.Any = r.boolean(p.Value)
+		on.Any = r.Flag(p.Value)
 	case plan.ClassTimeout:
 		on.Timeout = r.budget(p.Value)
 	case plan.ClassOOM:
@@ -85,20 +86,20 @@ func (r *taskFieldReader) retryBudget(on *plan.RetryOn, p *source.Pair) {
 	case plan.ClassInfra:
 		on.Infra = r.budget(p.Value)
 	default:
-		r.unknown(p, retryOnFields)
+		r.Unknown(p, retryOnFields)
 	}
 }
 
 // budget reads a number of its own, or whether retry is shared.
 func (r *taskFieldReader) budget(n *source.Node) plan.Budget {
-	text, ok := r.planned(n)
+	text, ok := r.Planned(n)
 	switch {
 	case !ok:
 	case strings.EqualFold(text, "true"):
 		return plan.Budget{Shared: true}
 	case strings.EqualFold(text, "false"), text == "":
 	default:
-		own, _ := r.integer(n, 0, maxRetry)
+		own, _ := r.Integer(n, 0, maxRetry)
 		return plan.Budget{Own: own}
 	}
 	return plan.Budget{}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/formicary/formicary/libs/jobspec/cron"
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -49,15 +50,13 @@ type Retention struct {
 // DefaultRetention is how long runs of a job that says nothing are kept.
 func DefaultRetention() Retention { return Retention{Failed: 30, Completed: 7, Cancelled: 30} }
 
-const maxRetention = 36_500
-
 func overlaps() []string { return []string{OverlapSkip, OverlapQueue, OverlapCancelRunning} }
 func catchUps() []string { return []string{CatchUpNone, CatchUpLast, CatchUpAll} }
 
 // schedules reads the list of schedules.
 func (r *reader) schedules(n *source.Node) []Schedule {
 	var out []Schedule
-	for _, item := range r.mappings(n, "a schedule") {
+	for _, item := range r.Mappings(n, "a schedule") {
 		s := Schedule{Timezone: "UTC", Overlap: OverlapQueue, CatchUp: CatchUpNone}
 		for i := range item.Pairs {
 			switch p := &item.Pairs[i]; p.Key {
@@ -66,16 +65,16 @@ func (r *reader) schedules(n *source.Node) []Schedule {
 			case "timezone":
 				s.Timezone = r.timezone(p.Value)
 			case "overlap":
-				s.Overlap = r.oneOf(p.Value, OverlapQueue, overlaps())
+				s.Overlap = r.OneOf(p.Value, OverlapQueue, overlaps())
 			case "catch_up":
-				s.CatchUp = r.oneOf(p.Value, CatchUpNone, catchUps())
+				s.CatchUp = r.OneOf(p.Value, CatchUpNone, catchUps())
 			case "calendar":
-				s.Calendar = r.literal(p.Value, "the calendar", value.MaxName)
+				s.Calendar = r.Literal(p.Value, "the calendar", value.MaxName)
 			default:
-				r.unknown(p, scheduleFields)
+				r.Unknown(p, scheduleFields)
 			}
 		}
-		r.required(item, "cron", "cron text, such as 0 6 * * 1-5")
+		r.Required(item, "cron", "cron text, such as 0 6 * * 1-5")
 		out = append(out, s)
 	}
 	return out
@@ -83,24 +82,24 @@ func (r *reader) schedules(n *source.Node) []Schedule {
 
 // cron reads cron text that must be known before anything is rendered.
 func (r *reader) cron(n *source.Node) string {
-	text := strings.TrimSpace(r.literal(n, "cron text", cron.MaxText))
+	text := strings.TrimSpace(r.Literal(n, "cron text", cron.MaxText))
 	if n.Templated {
 		return ""
 	}
 	if err := cron.Check(text); err != nil {
-		r.fault(n, source.CodeInvalidValue, r.show(n)+" is no cron text: "+err.Error(), "5 to 7 fields such as 0 6 * * 1-5, or a name such as @daily")
+		r.Fault(n, source.CodeInvalidValue, r.Show(n)+" is no cron text: "+err.Error(), "5 to 7 fields such as 0 6 * * 1-5, or a name such as @daily")
 		return ""
 	}
 	return text
 }
 
 func (r *reader) timezone(n *source.Node) string {
-	name := r.literal(n, "the time zone", value.MaxName)
+	name := r.Literal(n, "the time zone", value.MaxName)
 	if n.Templated {
 		return "UTC"
 	}
 	if !validZone(name) {
-		r.fault(n, source.CodeInvalidValue, r.show(n)+" is no time zone", "a name of the IANA database, such as Europe/Berlin or UTC")
+		r.Fault(n, source.CodeInvalidValue, r.Show(n)+" is no time zone", "a name of the IANA database, such as Europe/Berlin or UTC")
 		return "UTC"
 	}
 	return name
@@ -116,11 +115,11 @@ func validZone(name string) bool {
 }
 
 func (r *reader) deadline(n *source.Node) *plan.Deadline {
-	text, known := r.planned(n)
+	text, known := r.Planned(n)
 	if !known || text == "" {
 		return nil
 	}
-	if d, err := parseDuration(text); err == nil && d > 0 {
+	if d, err := read.ParseDuration(text); err == nil && d > 0 {
 		return &plan.Deadline{After: d}
 	}
 	clock, zone, _ := strings.Cut(text, " ")
@@ -132,7 +131,7 @@ func (r *reader) deadline(n *source.Node) *plan.Deadline {
 			return &plan.Deadline{At: at.Format("15:04"), Timezone: zone}
 		}
 	}
-	r.fault(n, source.CodeInvalidValue, r.show(n)+" is no deadline", "a duration such as 2h, or a time of day such as 06:30 Europe/Berlin")
+	r.Fault(n, source.CodeInvalidValue, r.Show(n)+" is no deadline", "a duration such as 2h, or a time of day such as 06:30 Europe/Berlin")
 	return nil
 }
 
@@ -140,19 +139,19 @@ func (r *reader) deadline(n *source.Node) *plan.Deadline {
 func (r *reader) concurrency(at *source.Pair) *plan.Concurrency {
 	c := &plan.Concurrency{OnConflict: plan.ConflictQueue}
 	if at.Value.Kind == source.Scalar {
-		c.Limit = r.literalInt(at.Value, at.Key, maxConcurrency)
+		c.Limit = r.LiteralInt(at.Value, at.Key, maxConcurrency)
 		return c
 	}
-	r.mapping(at.Value, func(p *source.Pair) {
+	r.Mapping(at.Value, func(p *source.Pair) {
 		switch p.Key {
 		case "limit":
-			c.Limit = r.literalInt(p.Value, p.Key, maxConcurrency)
+			c.Limit = r.LiteralInt(p.Value, p.Key, maxConcurrency)
 		case "key":
-			c.Key = r.short(p.Value)
+			c.Key = r.Short(p.Value)
 		case "on_conflict":
-			c.OnConflict = r.oneOf(p.Value, plan.ConflictQueue, plan.Conflicts())
+			c.OnConflict = r.OneOf(p.Value, plan.ConflictQueue, plan.Conflicts())
 		default:
-			r.unknown(p, concurrencyFields)
+			r.Unknown(p, concurrencyFields)
 		}
 	}, at)
 	return c

@@ -7,7 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/formicary/formicary/libs/jobspec/field"
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -20,8 +22,6 @@ const (
 	maxTargets = 10_000
 	maxHeaders = 200
 )
-
-const expectedName = "1 to 100 letters, digits, _, - and ., beginning with a letter, a digit or _"
 
 // taskDraft is a task with what the checks of the graph need.
 type taskDraft struct {
@@ -38,8 +38,8 @@ type taskDraft struct {
 	// methodKnown says that the method is.
 	methodKnown bool
 	flow        flowDraft
-	refs        []taskRef // tasks that conditions name
-	awaits      []taskRef // tasks whose jobs are waited for
+	refs        []read.TaskRef // tasks that conditions name
+	awaits      []read.TaskRef // tasks whose jobs are waited for
 }
 
 // edge leads from a task to another one that it names: to the next one, or back to one that it depends on.
@@ -60,13 +60,13 @@ func (r *reader) tasks(d *draft, root *source.Node) {
 		if list != nil {
 			at = list
 		}
-		r.fault(at, source.CodeMissingField, "the job has no tasks", "a list of tasks")
+		r.Fault(at, source.CodeMissingField, "the job has no tasks", "a list of tasks")
 		return
 	case list.Kind != source.List:
-		r.fault(list, source.CodeInvalidType, "tasks is "+list.Kind.String(), "a list of tasks")
+		r.Fault(list, source.CodeInvalidType, "tasks is "+list.Kind.String(), "a list of tasks")
 		return
 	case len(list.Items) > maxTasks:
-		r.fault(list, source.CodeTooManyTasks, fmt.Sprintf("the job has %d tasks", len(list.Items)), fmt.Sprintf("at most %d", maxTasks))
+		r.Fault(list, source.CodeTooManyTasks, fmt.Sprintf("the job has %d tasks", len(list.Items)), fmt.Sprintf("at most %d", maxTasks))
 		return
 	}
 	d.tasks = make([]taskDraft, 0, len(list.Items))
@@ -86,30 +86,30 @@ type span struct{ from, to int }
 
 // extent is the part of the rendered text that the i-th task stands in.
 func (r *reader) extent(list *source.Node, i int) span {
-	if len(r.shape.Reads) == 0 {
+	if len(r.Shape.Reads) == 0 {
 		return span{}
 	}
 	from := list.Items[i]
-	s := span{r.shape.Offset(from.Line, from.Column), len(r.shape.Text)}
+	s := span{r.Shape.Offset(from.Line, from.Column), len(r.Shape.Text)}
 	if i+1 < len(list.Items) {
-		s.to = r.shape.Offset(list.Items[i+1].Line, list.Items[i+1].Column)
+		s.to = r.Shape.Offset(list.Items[i+1].Line, list.Items[i+1].Column)
 	}
 	return s
 }
 
 // begin prepares for a task: from here on what is read belongs to it.
 func (r *reader) begin(within span) {
-	r.reads, r.late, r.unset, r.items, r.moment.refs = nil, false, nil, nil, nil
-	reads := r.shape.Reads
+	r.Reads, r.Late, r.Unset, r.Items, r.Moment.Refs = nil, false, nil, nil, nil
+	reads := r.Shape.Reads
 	for i := sort.Search(len(reads), func(i int) bool { return reads[i].Out >= within.from }); i < len(reads) && reads[i].Out < within.to; i++ {
-		r.note(reads[i].Name, nil)
+		r.Note(reads[i].Name, nil)
 	}
-	r.m.Scope.Task, r.m.Scope.TaskType = nil, ""
-	r.m.Scope.OnRead = r.note
+	r.Machine.Scope.Task, r.Machine.Scope.TaskType = nil, ""
+	r.Machine.Scope.OnRead = r.Note
 }
 
 func (r *reader) end() {
-	r.m.Scope.Task, r.m.Scope.Item, r.m.Scope.TaskType, r.m.Scope.OnRead = nil, nil, "", nil
+	r.Machine.Scope.Task, r.Machine.Scope.Item, r.Machine.Scope.TaskType, r.Machine.Scope.OnRead = nil, nil, "", nil
 }
 
 // task reads one task. Its name and its variables come first: the templates of the other fields see them.
@@ -119,21 +119,21 @@ func (r *reader) task(n *source.Node, within span, grace time.Duration) taskDraf
 	t := taskDraft{node: n, settled: true, methodKnown: true}
 	t.task = plan.Task{Method: plan.DefaultMethod, Slots: 1, Timeout: defaultTaskTimeout, Grace: grace}
 	if n.Kind != source.Map {
-		r.fault(n, source.CodeInvalidType, "a task is "+n.Kind.String(), "a mapping with task_type")
+		r.Fault(n, source.CodeInvalidType, "a task is "+n.Kind.String(), "a mapping with task_type")
 		return t
 	}
 	r.taskName(&t, n)
 	waits := waitsOf(defaultTaskDelay)
 	fields := taskFieldReader{reader: r, t: &t, waits: &waits}
 	fields.flow.itemNames = r.itemNames(n)
-	r.items = fields.flow.itemNames
-	fields.flow.whenBlocks, fields.flow.allowBlocks = r.itemBlocks(n, within, r.items)
+	r.Items = fields.flow.itemNames
+	fields.flow.whenBlocks, fields.flow.allowBlocks = r.itemBlocks(n, within, r.Items)
 	t.task.AllowDecided = fields.flow.allowBlocks
 	r.hideItems(fields.flow.itemNames)
 	for _, first := range [...]bool{true, false} {
 		for i := range n.Pairs {
 			p := &n.Pairs[i]
-			if isVariables := misspelling("task", p.Key) == "variables"; isVariables == first {
+			if isVariables := field.Misspelling("task", p.Key) == "variables"; isVariables == first {
 				fields.read(p, n)
 			}
 		}
@@ -144,7 +144,7 @@ func (r *reader) task(n *source.Node, within span, grace time.Duration) taskDraf
 	fields.finish(n)
 	fields.checkMethod(n)
 	fields.limits(n)
-	if r.checking {
+	if r.Checking {
 		method := t.task.Method
 		if !t.methodKnown {
 			method = ""
@@ -152,12 +152,12 @@ func (r *reader) task(n *source.Node, within span, grace time.Duration) taskDraf
 		r.checkActs(n, "task", method)
 	}
 	t.task.Spec.Method, t.task.Spec.Shell = t.task.Method, plan.IsScript(t.task.Method)
-	t.task.Late, t.unset = r.late, r.unset
+	t.task.Late, t.unset = r.Late, r.Unset
 	for name := range t.task.Spec.Variables {
-		r.note(name, nil)
+		r.Note(name, nil)
 	}
-	if len(r.reads) > 0 {
-		t.task.Uses = value.SortedKeys(r.reads)
+	if len(r.Reads) > 0 {
+		t.task.Uses = value.SortedKeys(r.Reads)
 	}
 	t.task.Exports = r.exports(t.task.Spec.Variables, fields.flow.itemNames)
 	return t
@@ -166,33 +166,20 @@ func (r *reader) task(n *source.Node, within span, grace time.Duration) taskDraf
 func (r *reader) taskName(t *taskDraft, n *source.Node) {
 	name := n.Get("task_type")
 	if name == nil || name.Kind == source.Null {
-		r.fault(n, source.CodeMissingField, "the field task_type is missing", "the name of the task")
+		r.Fault(n, source.CodeMissingField, "the field task_type is missing", "the name of the task")
 		return
 	}
-	t.node, t.shown = name, r.showName(name)
-	t.task.Name, t.named = r.planned(name)
+	t.node, t.shown = name, r.ShowName(name)
+	t.task.Name, t.named = r.Planned(name)
 	if !t.named {
 		t.settled = false
 		return
 	}
-	if !validTaskName(t.task.Name) || plan.IsAction(t.task.Name) {
+	if !read.ValidTaskName(t.task.Name) || plan.IsAction(t.task.Name) {
 		t.named = false
-		r.fault(name, source.CodeInvalidName, t.shown+" cannot name a task", expectedName+"; no name of an action")
+		r.Fault(name, source.CodeInvalidName, t.shown+" cannot name a task", read.ExpectedName+"; no name of an action")
 	}
-	r.m.Scope.TaskType = t.task.Name
-}
-
-func validTaskName(name string) bool {
-	if name == "" || len(name) > value.MaxName || name[0] == '-' || name[0] == '.' {
-		return false
-	}
-	for i := range len(name) {
-		c := name[i]
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' && c != '-' && c != '.' {
-			return false
-		}
-	}
-	return true
+	r.Machine.Scope.TaskType = t.task.Name
 }
 
 // taskFieldReader reads the fields of one task.
@@ -205,14 +192,14 @@ type taskFieldReader struct {
 
 // decisive notes whether a field that decides the placement is known without variables.
 func (r *taskFieldReader) decisive(n *source.Node) {
-	if !r.checking || n.Kind == source.Null {
+	if !r.Checking || n.Kind == source.Null {
 		return
 	}
 	mark := func(n *source.Node) {
 		if n.Kind != source.Scalar || !n.Templated {
 			return
 		}
-		if s, ok := r.resolve(n); ok && !s.known {
+		if s, ok := r.Resolve(n); ok && !s.Known {
 			r.t.settled = false
 		}
 	}
@@ -230,12 +217,12 @@ func (r *taskFieldReader) decisive(n *source.Node) {
 
 func (r *taskFieldReader) read(p *source.Pair, in *source.Node) {
 	n, t := p.Value, &r.t.task
-	switch r.misspelled(p, in, "task") {
+	switch r.Misspelled(p, in, "task") {
 	case "task_type":
 	case "variables":
 		r.taskVariables(n)
 	case "description":
-		t.Description = r.longText(n, "description", maxDescription)
+		t.Description = r.LongText(n, "description", read.MaxDescription)
 	case "method":
 		r.decisive(n)
 		r.method(n)
@@ -247,26 +234,26 @@ func (r *taskFieldReader) read(p *source.Pair, in *source.Node) {
 		if r.byItem(n) {
 			break
 		}
-		r.placing = true
-		if slots, ok := r.integer(n, 1, maxSlots); ok {
+		r.Placing = true
+		if slots, ok := r.Integer(n, 1, maxSlots); ok {
 			t.Slots = slots
 		}
-		r.placing = false
+		r.Placing = false
 	case "timeout":
-		t.Timeout = r.positive(n, t.Timeout)
+		t.Timeout = r.Positive(n, t.Timeout)
 	case "timeouts":
 		r.timeouts(n, p)
 	case "retry":
-		t.Retry, t.RetryGiven = r.integer(n, 0, maxRetry)
+		t.Retry, t.RetryGiven = r.Integer(n, 0, maxRetry)
 	case "delay_between_retries", "retry_backoff_policy", "backoff":
 		r.waits.set(r.reader, p)
 	case "allow_failure":
 		r.decidedBy(func() { r.allowFailure(n) })
 	case "always_run":
 		r.decisive(n)
-		t.AlwaysRun = r.boolean(n)
+		t.AlwaysRun = r.Flag(n)
 	case "allow_start_if_completed":
-		t.AllowStartIfCompleted = r.boolean(n)
+		t.AllowStartIfCompleted = r.Flag(n)
 	case "execution":
 		r.execution(n)
 	case "dependencies":
@@ -286,12 +273,12 @@ func (r *taskFieldReader) read(p *source.Pair, in *source.Node) {
 
 // byItem reports whether a value depends on the item of a fan-out, which is not known for the task as a whole.
 func (r *taskFieldReader) byItem(n *source.Node) bool {
-	if len(r.flow.itemNames) == 0 || r.checking || n.Kind != source.Scalar || !n.Templated {
+	if len(r.flow.itemNames) == 0 || r.Checking || n.Kind != source.Scalar || !n.Templated {
 		return false
 	}
-	unset := len(r.unset)
-	s, ok := r.resolve(n)
-	if !ok || s.known || len(r.unset) > unset {
+	unset := len(r.Unset)
+	s, ok := r.Resolve(n)
+	if !ok || s.Known || len(r.Unset) > unset {
 		return false
 	}
 	r.t.task.ItemClass = true
@@ -303,34 +290,34 @@ func (r *taskFieldReader) spec(p *source.Pair) {
 	n, spec := p.Value, &r.t.task.Spec
 	switch p.Key {
 	case "before_script":
-		spec.BeforeScript = textsOf(r.list(n))
+		spec.BeforeScript = read.Texts(r.List(n))
 	case "script":
-		spec.Script = textsOf(r.list(n))
+		spec.Script = read.Texts(r.List(n))
 	case "after_script":
-		spec.AfterScript = textsOf(r.list(n))
+		spec.AfterScript = read.Texts(r.List(n))
 	case "environment":
-		spec.Environment = r.texts(n)
+		spec.Environment = r.Texts(n)
 	case "working_dir":
-		spec.WorkingDir, _ = r.text(n)
+		spec.WorkingDir, _ = r.Text(n)
 	case "url":
-		spec.URL, _ = r.text(n)
+		spec.URL, _ = r.Text(n)
 	case "headers":
-		spec.Headers = r.headers(n)
+		spec.Headers = r.Headers(n)
 		if len(spec.Headers) > maxHeaders {
-			r.fault(n, source.CodeInvalidValue, "there are too many headers", fmt.Sprintf("at most %d", maxHeaders))
+			r.Fault(n, source.CodeInvalidValue, "there are too many headers", fmt.Sprintf("at most %d", maxHeaders))
 		}
 	case "query":
-		spec.Query = r.texts(n)
+		spec.Query = r.Texts(n)
 	case "report_stdout":
-		spec.ReportStdout = r.boolean(n)
+		spec.ReportStdout = r.Flag(n)
 		r.t.task.ReportStdout = spec.ReportStdout
 	case "cpu_limit":
-		spec.CPUMillis = r.cpu(n)
+		spec.CPUMillis = r.CPU(n)
 	case "memory_limit":
-		spec.MemoryBytes = r.memory(n)
+		spec.MemoryBytes = r.Memory(n)
 	default:
 		if !r.option(p) {
-			r.unknown(p, taskTable)
+			r.Unknown(p, taskTable)
 		}
 	}
 }
@@ -338,11 +325,11 @@ func (r *taskFieldReader) spec(p *source.Pair) {
 // taskVariables reads the task's own variables. What the caller gives under the same name goes before them, so that
 // Spec.Variables holds what the templates see.
 func (r *taskFieldReader) taskVariables(n *source.Node) {
-	own := r.variables(n)
+	own := r.Variables(n)
 	if len(own) == 0 {
 		return
 	}
-	scope := r.m.Scope
+	scope := r.Machine.Scope
 	for name, v := range own {
 		if template.HasUnknown(v) {
 			delete(own, name) // not set before the claim
@@ -366,23 +353,23 @@ func (r *taskFieldReader) method(n *source.Node) {
 		r.t.methodKnown = false
 		return
 	}
-	r.placing = true
-	method, ok := r.planned(n)
-	r.placing = false
+	r.Placing = true
+	method, ok := r.Planned(n)
+	r.Placing = false
 	if !ok {
 		r.t.methodKnown = false
 		return
 	}
 	method = strings.ToUpper(strings.TrimSpace(method))
-	if r.nothing(n, method) {
+	if r.Nothing(n, method) {
 		return
 	}
 	if !slices.Contains(plan.Methods(), method) {
 		expected := "one of " + strings.Join(plan.Methods(), ", ")
-		if near := r.c.Suggest(method, plan.Methods()); near != "" && !n.Templated {
+		if near := r.Collector.Suggest(method, plan.Methods()); near != "" && !n.Templated {
 			expected = near
 		}
-		r.fault(n, source.CodeInvalidValue, r.show(n)+" is no method", expected)
+		r.Fault(n, source.CodeInvalidValue, r.Show(n)+" is no method", expected)
 		return
 	}
 	r.t.task.Method = method
@@ -399,17 +386,17 @@ func (r *taskFieldReader) checkMethod(n *source.Node) {
 	case plan.IsHTTP(t.Method):
 		if spec.URL == "" && len(spec.Script) > 0 {
 			if len(spec.Script) > 1 {
-				r.fault(n.Get("script"), source.CodeInvalidValue, "an HTTP task makes one request", "one line, the URL")
+				r.Fault(n.Get("script"), source.CodeInvalidValue, "an HTTP task makes one request", "one line, the URL")
 			}
 			spec.URL = strings.TrimSpace(spec.Script[0])
 		}
 		spec.BeforeScript, spec.Script, spec.AfterScript = nil, nil, nil
 		if spec.URL == "" && n.Get("url") == nil && n.Get("script") == nil {
-			r.fault(at, source.CodeMissingField, "the field url is missing", "the URL of the request")
+			r.Fault(at, source.CodeMissingField, "the field url is missing", "the URL of the request")
 		}
 	case t.Method == plan.MethodShell:
 		if len(spec.Script)+len(spec.BeforeScript) == 0 && n.Get("script") == nil && n.Get("before_script") == nil {
-			r.fault(at, source.CodeMissingField, "the field script is missing", "the lines to run")
+			r.Fault(at, source.CodeMissingField, "the field script is missing", "the lines to run")
 		}
 	case plan.IsScript(t.Method): // the image may have a command of its own
 	default:
@@ -420,20 +407,20 @@ func (r *taskFieldReader) checkMethod(n *source.Node) {
 
 func (r *taskFieldReader) tags(n *source.Node) []string {
 	var tags []string
-	for _, it := range r.plannedList(n) {
-		if !it.known {
-			if !r.byItem(it.node) {
-				r.unknownNow(it.node, true)
+	for _, it := range r.PlannedList(n) {
+		if !it.Known {
+			if !r.byItem(it.Node) {
+				r.UnknownNow(it.Node, true)
 			}
 			continue
 		}
-		for tag := range strings.SplitSeq(it.text, ",") {
+		for tag := range strings.SplitSeq(it.Text, ",") {
 			tag = strings.ToLower(strings.TrimSpace(tag))
 			if tag == "" {
 				continue
 			}
 			if len(tag) > value.MaxName || strings.ContainsFunc(tag, func(c rune) bool { return c <= ' ' || c == '|' || c == ';' }) {
-				r.fault(it.node, source.CodeInvalidValue, r.show(it.node)+" is no tag", "up to 100 characters without spaces, | and ;")
+				r.Fault(it.Node, source.CodeInvalidValue, r.Show(it.Node)+" is no tag", "up to 100 characters without spaces, | and ;")
 				continue
 			}
 			tags = append(tags, tag)
@@ -442,7 +429,7 @@ func (r *taskFieldReader) tags(n *source.Node) []string {
 	slices.Sort(tags)
 	tags = slices.Compact(tags)
 	if len(tags) > maxTags {
-		r.fault(n, source.CodeInvalidValue, "there are too many tags", fmt.Sprintf("at most %d", maxTags))
+		r.Fault(n, source.CodeInvalidValue, "there are too many tags", fmt.Sprintf("at most %d", maxTags))
 	}
 	return tags
 }
@@ -450,35 +437,35 @@ func (r *taskFieldReader) tags(n *source.Node) []string {
 func (r *taskFieldReader) timeouts(n *source.Node, at *source.Pair) {
 	t := &r.t.task
 	timeout := t.Timeout
-	r.mapping(n, func(p *source.Pair) {
+	r.Mapping(n, func(p *source.Pair) {
 		switch p.Key {
 		case "pending":
 			r.decisive(p.Value)
-			t.PendingTimeout = r.duration(p.Value)
+			t.PendingTimeout = r.Duration(p.Value)
 		case "run":
-			timeout = r.positive(p.Value, timeout)
+			timeout = r.Positive(p.Value, timeout)
 			if t.Timeout != defaultTaskTimeout && t.Timeout != timeout {
-				r.add(p.Line, p.Column, source.CodeConflict, "timeout and timeouts.run are both given", "one of them")
+				r.Add(p.Line, p.Column, source.CodeConflict, "timeout and timeouts.run are both given", "one of them")
 			}
 		case "total":
-			t.TotalTimeout = r.duration(p.Value)
+			t.TotalTimeout = r.Duration(p.Value)
 		case "grace":
-			t.Grace = r.duration(p.Value)
+			t.Grace = r.Duration(p.Value)
 		default:
-			r.unknown(p, timeoutFields)
+			r.Unknown(p, timeoutFields)
 		}
 	}, at)
 	t.Timeout = timeout
 }
 
 func (r *taskFieldReader) execution(n *source.Node) {
-	text, ok := r.planned(n)
+	text, ok := r.Planned(n)
 	switch {
 	case !ok || text == "at_least_once" || text == "":
 	case text == "at_most_once":
 		r.t.task.AtMostOnce = true
 	default:
-		r.fault(n, source.CodeInvalidValue, r.show(n)+" is no kind of execution", "at_least_once or at_most_once")
+		r.Fault(n, source.CodeInvalidValue, r.Show(n)+" is no kind of execution", "at_least_once or at_most_once")
 	}
 }
 
@@ -489,19 +476,19 @@ func (r *taskFieldReader) targets(n *source.Node, data bool) []string {
 
 // targetsBut is targets, with own without the task itself.
 func (r *taskFieldReader) targetsBut(n *source.Node, data, own bool) []string {
-	items := r.plannedList(n)
+	items := r.PlannedList(n)
 	if len(items) > maxTargets {
-		r.fault(n, source.CodeTooManyEdges, "there are too many names", fmt.Sprintf("at most %d", maxTargets))
+		r.Fault(n, source.CodeTooManyEdges, "there are too many names", fmt.Sprintf("at most %d", maxTargets))
 		return nil
 	}
 	names := make([]string, 0, len(items))
 	seen := make(map[string]bool, len(items))
 	for _, it := range items {
-		name := strings.TrimSpace(it.text)
+		name := strings.TrimSpace(it.Text)
 		switch {
-		case !it.known:
-			r.t.edges = append(r.t.edges, edge{node: it.node, data: data})
-			r.unknownNow(it.node, false)
+		case !it.Known:
+			r.t.edges = append(r.t.edges, edge{node: it.Node, data: data})
+			r.UnknownNow(it.Node, false)
 			continue
 		case name == "" || seen[name] || own && r.ownDependency(it, name):
 			continue
@@ -509,7 +496,7 @@ func (r *taskFieldReader) targetsBut(n *source.Node, data, own bool) []string {
 		seen[name] = true
 		names = append(names, name)
 		if data || !plan.IsAction(name) {
-			r.t.edges = append(r.t.edges, edge{target: name, known: true, data: data, loop: r.byLoop(n, it, items), node: it.node})
+			r.t.edges = append(r.t.edges, edge{target: name, known: true, data: data, loop: r.byLoop(n, it, items), node: it.Node})
 		}
 	}
 	return names
@@ -517,13 +504,13 @@ func (r *taskFieldReader) targetsBut(n *source.Node, data, own bool) []string {
 
 // byLoop reports whether one of the items of a field was not written by hand: a loop made it, or the value of a variable
 // that is a list.
-func (r *reader) byLoop(n *source.Node, it item, items []item) bool {
-	return it.node == n && n.Kind == source.Scalar && len(items) > 1 || r.inLoop(it.node)
+func (r *reader) byLoop(n *source.Node, it read.Item, items []read.Item) bool {
+	return it.Node == n && n.Kind == source.Scalar && len(items) > 1 || r.inLoop(it.Node)
 }
 
 // inLoop reports whether a node was written by a loop of the template.
 func (r *reader) inLoop(n *source.Node) bool {
-	s, _ := r.shape.SegmentAt(n.Line, n.Column)
+	s, _ := r.Shape.SegmentAt(n.Line, n.Column)
 	return s != nil && s.Loop
 }
 
@@ -554,14 +541,14 @@ func (r *taskFieldReader) routes(n *source.Node) {
 	add := func(key string, at, targets *source.Node) {
 		key, parsed, err := r.outcome(key, at)
 		if err != nil {
-			r.fault(at, source.CodeInvalidRoute, source.QuoteName(key)+" is no outcome", "an exit code, a range such as 500-599 or 4xx, COMPLETED, FAILED, TIMED_OUT, APPROVED, REJECTED or *")
+			r.Fault(at, source.CodeInvalidRoute, source.QuoteName(key)+" is no outcome", "an exit code, a range such as 500-599 or 4xx, COMPLETED, FAILED, TIMED_OUT, APPROVED, REJECTED or *")
 			return
 		}
 		names := r.targets(targets, false)
 		r.checkRoute(names, targets)
 		if first, dup := seen[parsed]; dup {
 			if first != strings.Join(names, "\n") {
-				r.fault(at, source.CodeConflict, "the outcome "+key+" leads to different tasks", "one place that says what follows")
+				r.Fault(at, source.CodeConflict, "the outcome "+key+" leads to different tasks", "one place that says what follows")
 			}
 			return
 		}
@@ -578,7 +565,7 @@ func (r *taskFieldReader) routes(n *source.Node) {
 	}
 	for i := range n.Pairs {
 		if p := &n.Pairs[i]; p.Key == "on_exit_code" {
-			r.mapping(p.Value, func(p *source.Pair) {
+			r.Mapping(p.Value, func(p *source.Pair) {
 				add(p.Key, &source.Node{Kind: source.Scalar, Line: p.Line, Column: p.Column, Text: p.Key}, p.Value)
 			}, p)
 		}
@@ -589,7 +576,7 @@ func (r *taskFieldReader) routes(n *source.Node) {
 func (r *taskFieldReader) checkRoute(names []string, targets *source.Node) {
 	for _, name := range names {
 		if plan.IsAction(name) && len(names) > 1 {
-			r.fault(targets, source.CodeInvalidRoute, "an action stands among other targets", "one action, or task names only")
+			r.Fault(targets, source.CodeInvalidRoute, "an action stands among other targets", "one action, or task names only")
 			return
 		}
 	}

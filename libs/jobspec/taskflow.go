@@ -6,6 +6,7 @@ import (
 
 	"github.com/formicary/formicary/libs/jobspec/condition"
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -36,18 +37,18 @@ type flowDraft struct {
 
 // decidedBy reads a field that Decide needs: it notes when the value is known only later, and asks for it in Decide.
 func (r *taskFieldReader) decidedBy(read func()) {
-	if r.moment.deciding {
-		later := r.later
-		r.later = false
+	if r.Moment.Deciding {
+		later := r.Later
+		r.Later = false
 		read()
-		r.later = later
+		r.Later = later
 		return
 	}
-	late, unset := r.late, len(r.unset)
-	r.late = false
+	late, unset := r.Late, len(r.Unset)
+	r.Late = false
 	read()
-	r.flow.late = r.flow.late || r.late || len(r.unset) > unset
-	r.late = r.late || late
+	r.flow.late = r.flow.late || r.Late || len(r.Unset) > unset
+	r.Late = r.Late || late
 }
 
 // flowField reads the fields about when, how often and with whose consent a task runs. It returns false for any other.
@@ -58,9 +59,9 @@ func (r *taskFieldReader) flowField(p *source.Pair) bool {
 		r.decidedBy(func() { r.when(n) })
 	case "except":
 		r.decidedBy(func() {
-			holds, known := r.holds(n, "except")
+			holds, known := r.Holds(n, "except")
 			t.Skip = holds
-			r.flow.late = r.flow.late || !known && !r.moment.deciding
+			r.flow.late = r.flow.late || !known && !r.Moment.Deciding
 		})
 	case "fan_out", "matrix":
 		r.decisive(n) // read together by fanOut
@@ -73,7 +74,7 @@ func (r *taskFieldReader) flowField(p *source.Pair) bool {
 	case "outputs":
 		r.outputs(n)
 	case "artifact_ids":
-		t.ArtifactIDs = textsOf(r.list(n))
+		t.ArtifactIDs = read.Texts(r.List(n))
 	default:
 		return r.forkField(p)
 	}
@@ -83,27 +84,27 @@ func (r *taskFieldReader) flowField(p *source.Pair) bool {
 // when reads the condition of a task. It is asked when the task is about to start.
 func (r *taskFieldReader) when(n *source.Node) {
 	if n.Kind == source.Null || n.Kind == source.Scalar && strings.TrimSpace(n.Text) == "" {
-		if r.p == nil {
-			r.fault(n, source.CodeMissingField, "the condition is empty", "a CEL expression, or no field when")
+		if r.Program == nil {
+			r.Fault(n, source.CodeMissingField, "the condition is empty", "a CEL expression, or no field when")
 			return
 		}
 		r.t.task.When, r.flow.off = "false", !r.flow.whenBlocks // what is left of a template around it
 		return
 	}
-	holds, known := r.holds(n, "when")
+	holds, known := r.Holds(n, "when")
 	if n.Kind == source.Scalar && !strings.EqualFold(strings.TrimSpace(n.Text), "true") {
 		r.t.task.When = strings.TrimSpace(n.Text)
 		if n.Templated {
-			r.t.task.When = source.QuoteName(r.written(n))
+			r.t.task.When = source.QuoteName(r.Written(n))
 		}
 	}
 	r.flow.off = r.t.task.When != "" && known && !holds && !r.flow.whenBlocks
 	switch {
-	case !r.moment.deciding || known:
+	case !r.Moment.Deciding || known:
 	case len(r.flow.itemNames) > 0:
 		r.flow.ask.when = n // each item is asked
 	default:
-		r.fault(n, source.CodeUndefinedVariable, "the condition depends on what is not known when the task starts", "")
+		r.Fault(n, source.CodeUndefinedVariable, "the condition depends on what is not known when the task starts", "")
 	}
 }
 
@@ -113,12 +114,12 @@ func (r *taskFieldReader) checkExcept(n *source.Node) {
 	if n == nil || n.Kind != source.Scalar || n.Templated || len(r.flow.itemNames) == 0 || r.flow.jobMode {
 		return
 	}
-	c := r.moment.conditions.Find(n.Text, r.items)
+	c := r.Moment.Conditions.Find(n.Text, r.Items)
 	if c == nil || !c.Uses.AllTasks && len(c.Uses.Tasks) == 0 {
 		return
 	}
 	if _, used := r.itemOf(c); used || c.Uses.All {
-		r.fault(n, source.CodeCondition, "except asks for the item and for a task, and there is no moment that knows both", `an output of that task, or vars["TASK-status"]`)
+		r.Fault(n, source.CodeCondition, "except asks for the item and for a task, and there is no moment that knows both", `an output of that task, or vars["TASK-status"]`)
 	}
 }
 
@@ -140,7 +141,7 @@ func (r *taskFieldReader) finish(n *source.Node) {
 		case n.Get("method") == nil:
 			t.Method = plan.MethodForkJob
 		case t.Method != plan.MethodForkJob:
-			r.fault(n.Get("method"), source.CodeConflict, "fan_out.fork_job_type makes jobs of the items", plan.MethodForkJob)
+			r.Fault(n.Get("method"), source.CodeConflict, "fan_out.fork_job_type makes jobs of the items", plan.MethodForkJob)
 		}
 	}
 	waits := r.waitsForApproval()
@@ -148,17 +149,17 @@ func (r *taskFieldReader) finish(n *source.Node) {
 	case t.Method == plan.MethodManual && t.Approval == nil:
 		t.Approval = plan.DefaultApproval()
 	case t.Approval != nil && t.Method != plan.MethodManual && !waits:
-		r.fault(n.Get("approval_policy"), source.CodeConflict, "approval_policy is for the method MANUAL and the action WAIT_FOR_APPROVAL", "one of them, or no policy")
+		r.Fault(n.Get("approval_policy"), source.CodeConflict, "approval_policy is for the method MANUAL and the action WAIT_FOR_APPROVAL", "one of them, or no policy")
 	}
 	r.approvalRoutes(n, waits)
 	if t.Method == plan.MethodForkJob {
 		r.forkOf(n)
 	}
 	r.checkExcept(n.Get("except"))
-	ownLate := t.Method == plan.MethodExpireArtifacts && (r.late || len(r.unset) > 0) // no claim renders it
+	ownLate := t.Method == plan.MethodExpireArtifacts && (r.Late || len(r.Unset) > 0) // no claim renders it
 	t.Decide = t.FanOut != nil || t.Method == plan.MethodForkJob || t.When != "" || r.flow.late || ownLate
 	r.t.flow = r.flow
-	r.t.refs = r.moment.refs
+	r.t.refs = r.Moment.Refs
 }
 
 // forkOf completes the job that is submitted. The variables of the task are parameters too, as they have always been
@@ -167,15 +168,15 @@ func (r *taskFieldReader) forkOf(n *source.Node) {
 	t := &r.t.task
 	fork := r.flow.fork
 	if len(t.Spec.Variables)+len(r.flow.params) > 0 {
-		fork.Params = value.Merged(known(value.Merged(t.Spec.Variables)), r.flow.params)
+		fork.Params = value.Merged(read.Known(value.Merged(t.Spec.Variables)), r.flow.params)
 	}
 	if t.FanOut != nil {
 		fork.Wait = true
-		fork.Params = value.Merged(fork.Params, known(value.Merged(r.m.Scope.Item)))
+		fork.Params = value.Merged(fork.Params, read.Known(value.Merged(r.Machine.Scope.Item)))
 	}
 	t.Fork = &fork
 	if n.Get("fork_job_type") == nil && !r.flow.jobMode {
-		r.fault(n, source.CodeMissingField, "the field fork_job_type is missing", "the job to submit")
+		r.Fault(n, source.CodeMissingField, "the field fork_job_type is missing", "the job to submit")
 	}
 }
 
@@ -203,7 +204,7 @@ func (r *taskFieldReader) approvalRoutes(n *source.Node, waits bool) {
 
 // routeFault reports a route at its key.
 func (r *taskFieldReader) routeFault(n *source.Node, key, message, expected string) {
-	r.fault(routeNode(n, key), source.CodeInvalidRoute, message, expected)
+	r.Fault(routeNode(n, key), source.CodeInvalidRoute, message, expected)
 }
 
 // routeNode is where the route of a key is written.
@@ -231,21 +232,21 @@ func (r *taskFieldReader) checkOwnMethod(n, at *source.Node) {
 	switch t.Method {
 	case plan.MethodAwaitForkedJob:
 		if len(t.AwaitForkedTasks) == 0 && !r.flow.awaitsUnknown {
-			r.fault(at, source.CodeMissingField, "the field await_forked_tasks is missing", "names of FORK_JOB tasks")
+			r.Fault(at, source.CodeMissingField, "the field await_forked_tasks is missing", "names of FORK_JOB tasks")
 		}
 	case plan.MethodWait:
 		if !given(n.Get("wait")) {
-			r.fault(at, source.CodeMissingField, "the field wait is missing", "how long it waits, such as 10m")
+			r.Fault(at, source.CodeMissingField, "the field wait is missing", "how long it waits, such as 10m")
 		}
 	case plan.MethodMessaging:
 		if n.Get("messaging_request_queue") == nil {
-			r.fault(at, source.CodeMissingField, "the field messaging_request_queue is missing", "the subject that the request is sent to")
+			r.Fault(at, source.CodeMissingField, "the field messaging_request_queue is missing", "the subject that the request is sent to")
 		}
 		if t.Spec.RequestQueue != "" && t.Spec.RequestQueue == t.Spec.ReplyQueue {
-			r.fault(n.Get("messaging_reply_queue"), source.CodeConflict, "requests and replies are on the same subject", "two subjects")
+			r.Fault(n.Get("messaging_reply_queue"), source.CodeConflict, "requests and replies are on the same subject", "two subjects")
 		}
 	case plan.MethodFanOutJob:
-		r.fault(at, source.CodeUnsupportedMethod, "the method FAN_OUT_JOB is internal", "fan_out on a task of the method that the items have")
+		r.Fault(at, source.CodeUnsupportedMethod, "the method FAN_OUT_JOB is internal", "fan_out on a task of the method that the items have")
 	}
 }
 
@@ -263,7 +264,7 @@ func (r *taskFieldReader) checkForeign(n *source.Node) {
 		{"messaging_reply_queue", plan.MethodMessaging},
 	} {
 		if v := n.Get(of.field); v != nil && v.Kind != source.Null && r.t.task.Method != of.method {
-			r.fault(v, source.CodeConflict, "the field "+of.field+" is for the method "+of.method, "that method, or no such field")
+			r.Fault(v, source.CodeConflict, "the field "+of.field+" is for the method "+of.method, "that method, or no such field")
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/formicary/formicary/libs/jobspec/field"
+	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -84,16 +86,16 @@ func s3Modes() []string      { return []string{S3Poll, S3Notification} }
 func (r *reader) triggers(n *source.Node) []Trigger {
 	var out []Trigger
 	seen := map[string]bool{}
-	for _, item := range r.mappings(n, "a trigger") {
+	for _, item := range r.Mappings(n, "a trigger") {
 		t := r.trigger(unmasked(item))
 		if seen[t.Name] && t.Name != "" {
-			r.fault(item, source.CodeDuplicateKey, "the trigger "+source.QuoteName(t.Name)+" is defined twice", "each name once")
+			r.Fault(item, source.CodeDuplicateKey, "the trigger "+source.QuoteName(t.Name)+" is defined twice", "each name once")
 		}
 		seen[t.Name] = true
 		out = append(out, t)
 	}
 	if len(out) > maxTriggers {
-		r.fault(n, source.CodeInvalidValue, "there are too many triggers", "at most "+value.Text(maxTriggers))
+		r.Fault(n, source.CodeInvalidValue, "there are too many triggers", "at most "+value.Text(maxTriggers))
 		return nil
 	}
 	return out
@@ -105,23 +107,23 @@ func (r *reader) trigger(n *source.Node) Trigger {
 		p := &n.Pairs[i]
 		switch p.Key {
 		case "type":
-			t.Type = r.oneOf(p.Value, "", triggerTypes())
+			t.Type = r.OneOf(p.Value, "", triggerTypes())
 		case "name":
-			t.Name = r.literal(p.Value, "the name", value.MaxName)
-			if !p.Value.Templated && !validTaskName(t.Name) {
-				r.fault(p.Value, source.CodeInvalidName, r.show(p.Value)+" cannot name a trigger", expectedName)
+			t.Name = r.Literal(p.Value, "the name", value.MaxName)
+			if !p.Value.Templated && !read.ValidTaskName(t.Name) {
+				r.Fault(p.Value, source.CodeInvalidName, r.Show(p.Value)+" cannot name a trigger", read.ExpectedName)
 			}
 		case "params":
-			t.Params = r.texts(p.Value)
+			t.Params = r.Texts(p.Value)
 		case "filter":
-			t.Filter, _ = r.text(p.Value)
+			t.Filter, _ = r.Text(p.Value)
 		case "dedup_key":
-			t.DedupKey, _ = r.text(p.Value)
+			t.DedupKey, _ = r.Text(p.Value)
 		case "rate_limit":
 			t.RateLimit = r.rateLimit(p)
 		default:
 			if !r.triggerField(&t, p) {
-				r.unknown(p, triggerFields)
+				r.Unknown(p, triggerFields)
 			}
 		}
 	}
@@ -133,25 +135,25 @@ func (r *reader) triggerField(t *Trigger, p *source.Pair) bool {
 	n := p.Value
 	switch p.Key {
 	case "path":
-		t.Path = r.path(n)
+		t.Path = r.Path(n)
 	case "auth":
 		t.Auth = r.triggerAuth(p)
 	case "mode":
-		t.Mode = r.oneOf(n, "", s3Modes())
+		t.Mode = r.OneOf(n, "", s3Modes())
 	case "bucket":
-		t.Bucket = r.short(n)
+		t.Bucket = r.Short(n)
 	case "prefix":
-		t.Prefix = r.path(n)
+		t.Prefix = r.Path(n)
 	case "suffix":
-		t.Suffix = r.path(n)
+		t.Suffix = r.Path(n)
 	case "poll_interval":
-		t.PollInterval = r.positive(n, defaultPollInterval)
+		t.PollInterval = r.Positive(n, defaultPollInterval)
 	case "topic":
-		t.Topic = r.short(n)
+		t.Topic = r.Short(n)
 	case "group":
-		t.Group = r.short(n)
+		t.Group = r.Short(n)
 	case "shared":
-		t.Shared = r.boolean(n)
+		t.Shared = r.Flag(n)
 	default:
 		return false
 	}
@@ -160,8 +162,8 @@ func (r *reader) triggerField(t *Trigger, p *source.Pair) bool {
 
 // checkTrigger checks that a trigger has what its type needs, and nothing of another type.
 func (r *reader) checkTrigger(t *Trigger, n *source.Node) {
-	r.required(n, "type", "webhook, s3 or queue")
-	r.required(n, "name", "the name of the trigger")
+	r.Required(n, "type", "webhook, s3 or queue")
+	r.Required(n, "name", "the name of the trigger")
 	own := map[string][]string{
 		TriggerWebhook: {"path", "auth"},
 		TriggerS3:      {"mode", "bucket", "prefix", "suffix", "poll_interval", "topic"},
@@ -170,58 +172,58 @@ func (r *reader) checkTrigger(t *Trigger, n *source.Node) {
 	common := []string{"type", "name", "params", "filter", "dedup_key", "rate_limit"}
 	for i := range n.Pairs {
 		p := &n.Pairs[i]
-		known := slices.ContainsFunc(triggerFields(), func(f field) bool { return f.name == p.Key })
+		known := slices.ContainsFunc(triggerFields(), func(f field.Field) bool { return f.Name == p.Key })
 		if t.Type != "" && known && !slices.Contains(common, p.Key) && !slices.Contains(own[t.Type], p.Key) {
-			r.add(p.Line, p.Column, source.CodeConflict, "the field "+p.Key+" is not one of a trigger of type "+t.Type, "a trigger without it")
+			r.Add(p.Line, p.Column, source.CodeConflict, "the field "+p.Key+" is not one of a trigger of type "+t.Type, "a trigger without it")
 		}
 	}
 	switch t.Type {
 	case TriggerS3:
-		r.required(n, "bucket", "the bucket")
+		r.Required(n, "bucket", "the bucket")
 		if t.Mode == "" {
 			t.Mode = S3Poll
 		}
 		if t.Mode == S3Notification {
-			r.required(n, "topic", "the subject of the notifications")
+			r.Required(n, "topic", "the subject of the notifications")
 		} else if t.PollInterval == 0 {
 			t.PollInterval = defaultPollInterval
 		}
 	case TriggerQueue:
-		r.required(n, "topic", "the subject to listen on")
+		r.Required(n, "topic", "the subject to listen on")
 	}
 }
 
 func (r *reader) rateLimit(at *source.Pair) *RateLimit {
 	l := &RateLimit{Window: defaultRateWindow}
-	r.mapping(at.Value, func(p *source.Pair) {
+	r.Mapping(at.Value, func(p *source.Pair) {
 		switch p.Key {
 		case "max":
-			l.Max, _ = r.integer(p.Value, 1, maxRate)
+			l.Max, _ = r.Integer(p.Value, 1, maxRate)
 		case "window":
-			l.Window = r.positive(p.Value, defaultRateWindow)
+			l.Window = r.Positive(p.Value, defaultRateWindow)
 		default:
-			r.unknown(p, rateFields)
+			r.Unknown(p, rateFields)
 		}
 	}, at)
-	r.required(at.Value, "max", "how many requests")
+	r.Required(at.Value, "max", "how many requests")
 	return l
 }
 
 func (r *reader) triggerAuth(at *source.Pair) *TriggerAuth {
 	a := &TriggerAuth{}
-	r.mapping(at.Value, func(p *source.Pair) {
+	r.Mapping(at.Value, func(p *source.Pair) {
 		switch p.Key {
 		case "method":
-			a.Method = r.oneOf(p.Value, "", authMethods())
+			a.Method = r.OneOf(p.Value, "", authMethods())
 		case "secret_config":
-			a.SecretConfig = r.short(p.Value)
+			a.SecretConfig = r.Short(p.Value)
 		case "header":
-			a.Header = r.short(p.Value)
+			a.Header = r.Short(p.Value)
 		default:
-			r.unknown(p, authFields)
+			r.Unknown(p, authFields)
 		}
 	}, at)
-	r.required(at.Value, "method", "hmac_sha256, bearer_token or api_key_header")
-	r.required(at.Value, "secret_config", "the config that holds the secret")
+	r.Required(at.Value, "method", "hmac_sha256, bearer_token or api_key_header")
+	r.Required(at.Value, "secret_config", "the config that holds the secret")
 	return a
 }

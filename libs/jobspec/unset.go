@@ -21,40 +21,21 @@ var blankField = regexp.MustCompile(`(?m)^[ \t{]*["']?undefined_variables["']?[ 
 
 // undefinedVariables reads the field. It is needed before anything is rendered.
 func (r *reader) undefinedVariables(n *source.Node) bool {
-	text := r.literal(n, "undefined_variables", value.MaxName)
+	text := r.Literal(n, "undefined_variables", value.MaxName)
 	switch {
 	case n.Templated, text == "", strings.EqualFold(text, UndefinedStrict):
 		return false
 	case strings.EqualFold(text, UndefinedEmpty):
 		return true
 	}
-	r.fault(n, source.CodeInvalidValue, r.show(n)+" is not known here", "strict or empty")
+	r.Fault(n, source.CodeInvalidValue, r.Show(n)+" is not known here", "strict or empty")
 	return false
-}
-
-// final reads something of which nothing can be set later: what is not set is empty then, if the job says so.
-func (r *reader) final(read func()) {
-	before := r.settled
-	r.settled = true
-	read()
-	r.settled = before
-}
-
-// plannedList is list for what the plan needs.
-func (r *reader) plannedList(n *source.Node) (items []item) {
-	r.final(func() { items = r.list(n) })
-	return items
-}
-
-// nothing says that a field is empty because its variable is not set: it counts as not given.
-func (r *reader) nothing(n *source.Node, text string) bool {
-	return r.blank && n.Templated && strings.TrimSpace(text) == ""
 }
 
 // hintUnset tells once of a variable that nothing in the definition gives, if the file is one of the existing system:
 // there it would be printed as no value, and the task would go on.
 func (l *linter) hintUnset(list *source.Node) {
-	if l.blank || !slices.ContainsFunc(l.c.List, func(p source.Problem) bool {
+	if l.Blank || !slices.ContainsFunc(l.Collector.List, func(p source.Problem) bool {
 		return p.Code == source.CodeReadAs || p.Code == source.CodeMisspelledField
 	}) {
 		return
@@ -63,12 +44,12 @@ func (l *linter) hintUnset(list *source.Node) {
 	scalars(list, func(n *source.Node) {
 		for _, s := range l.printed(n) {
 			for _, name := range l.taint.Prints[s] {
-				if told || l.declared(name) || strings.Contains(l.p.Text[s.From:s.To], "default") {
+				if told || l.declared(name) || strings.Contains(l.Program.Text[s.From:s.To], "default") {
 					continue
 				}
 				told = true
-				line, column := l.src.At(s.From)
-				l.c.Add(source.Problem{
+				line, column := l.Source.At(s.From)
+				l.Collector.Add(source.Problem{
 					Line: line, Column: column, Code: source.CodeUndefinedVariable, Field: name, Warning: true,
 					Message:  "nothing in the definition gives the variable " + name + ": when it is not set, the task fails",
 					Expected: "a parameter or an output that is declared, default, or undefined_variables: empty at the job",

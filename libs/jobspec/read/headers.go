@@ -1,4 +1,4 @@
-package jobspec
+package read
 
 import (
 	"slices"
@@ -8,10 +8,10 @@ import (
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
-// headers reads the headers of a request. One that no message can hold is refused here, with its place, and not by each
+// Headers reads the headers of a request. One that no message can hold is refused here, with its place, and not by each
 // attempt to send it. Values may be secret: they are not shown.
-func (r *reader) headers(n *source.Node) map[string]string {
-	all := r.texts(n)
+func (r *Reader) Headers(n *source.Node) map[string]string {
+	all := r.Texts(n)
 	for _, name := range value.SortedKeys(all) {
 		at := n
 		if v := n.Get(name); v != nil {
@@ -19,9 +19,9 @@ func (r *reader) headers(n *source.Node) map[string]string {
 		}
 		switch {
 		case !validHeaderName(name):
-			r.fault(at, source.CodeInvalidName, source.QuoteName(name)+" cannot name a header", "letters, digits and -")
+			r.Fault(at, source.CodeInvalidName, source.QuoteName(name)+" cannot name a header", "letters, digits and -")
 		case strings.ContainsFunc(all[name], func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7F }):
-			r.fault(at, source.CodeInvalidValue, "the value of the header "+name+" holds a line break or another control character", "one line of text")
+			r.Fault(at, source.CodeInvalidValue, "the value of the header "+name+" holds a line break or another control character", "one line of text")
 		}
 	}
 	return all

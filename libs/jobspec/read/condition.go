@@ -1,4 +1,4 @@
-package jobspec
+package read
 
 import (
 	"strings"
@@ -9,36 +9,36 @@ import (
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
-// moment is what conditions can know in a rendering.
-type moment struct {
-	conditions *condition.Set
-	// facts are set once a task is about to start.
-	facts *condition.Facts
-	// deciding says that the rendering is that of Definition.Decide: what decides about the task must be known now, the
+// Moment is what conditions can know in a rendering.
+type Moment struct {
+	Conditions *condition.Set
+	// Facts are set once a task is about to start.
+	Facts *condition.Facts
+	// Deciding says that the rendering is that of Definition.Decide: what decides about the task must be known now, the
 	// rest (secrets, items) may still be missing.
-	deciding bool
-	// item says that one item of a fan-out is rendered: the list that it stands in does not matter any more.
-	item bool
-	// asked notes that an expression steers the plan.
-	asked bool
-	// refs are the tasks that the expressions of the task name.
-	refs []taskRef
+	Deciding bool
+	// Item says that one item of a fan-out is rendered: the list that it stands in does not matter any more.
+	Item bool
+	// Asked notes that an expression steers the plan.
+	Asked bool
+	// Refs are the tasks that the expressions of the task name.
+	Refs []TaskRef
 }
 
-// taskRef is a task that an expression or a fan-out names.
-type taskRef struct {
-	name string
-	at   *source.Node
+// TaskRef is a task that an expression or a fan-out names.
+type TaskRef struct {
+	Name string
+	At   *source.Node
 }
 
-// condition reads skip_if or except: a CEL expression or a template that renders true. What is not known counts as no.
-func (r *reader) condition(n *source.Node, field string) bool {
-	holds, _ := r.holds(n, field)
+// Condition reads skip_if or except: a CEL expression or a template that renders true. What is not known counts as no.
+func (r *Reader) Condition(n *source.Node, field string) bool {
+	holds, _ := r.Holds(n, field)
 	return holds
 }
 
-// holds reads a condition. known is false when only a later moment can tell.
-func (r *reader) holds(n *source.Node, field string) (holds, known bool) {
+// Holds reads a condition. known is false when only a later moment can tell.
+func (r *Reader) Holds(n *source.Node, field string) (holds, known bool) {
 	if n.Kind != source.Scalar || n.Templated {
 		return r.templateHolds(n)
 	}
@@ -53,49 +53,49 @@ func (r *reader) holds(n *source.Node, field string) (holds, known bool) {
 	if c == nil {
 		return false, true
 	}
-	r.moment.asked = true
-	if r.checking {
+	r.Moment.Asked = true
+	if r.Checking {
 		return false, false
 	}
 	// Before a task is about to start, a variable that is not set may be the output of another one. For the whole job
 	// there is no later moment.
-	waits := r.later && r.moment.facts == nil && !ofLaunch(field)
-	activation, state := c.Uses.Activation(r.m.Scope, r.moment.facts, waits)
+	waits := r.Later && r.Moment.Facts == nil && !ofLaunch(field)
+	activation, state := c.Uses.Activation(r.Machine.Scope, r.Moment.Facts, waits)
 	switch state {
 	case condition.Waits:
 		return false, false
 	case condition.Large:
-		r.fault(n, source.CodeCondition, "the condition asks for a value that is too large", "texts of up to 64 KiB, lists and mappings of up to 1 MiB")
+		r.Fault(n, source.CodeCondition, "the condition asks for a value that is too large", "texts of up to 64 KiB, lists and mappings of up to 1 MiB")
 		return false, true
 	case condition.Ready:
 	}
 	holds, err := c.Holds(activation)
 	if err != nil {
-		r.fault(n, source.CodeCondition, err.Error(), "an expression that is true or false for all values")
+		r.Fault(n, source.CodeCondition, err.Error(), "an expression that is true or false for all values")
 	}
 	return holds, true
 }
 
 // ofLaunch says that a condition is asked once for the whole job, at its launch.
-func ofLaunch(field string) bool { return field == "skip_if" || field == "notify."+notifyExcept }
+func ofLaunch(field string) bool { return field == "skip_if" || field == "notify."+NotifyExcept }
 
 // templateHolds reads a template that renders true.
-func (r *reader) templateHolds(n *source.Node) (holds, known bool) {
-	if r.checking && n.Templated && isExpression(n.Text) {
-		r.warn(n.Line, n.Column, source.CodeCondition, "the template renders an expression, which is not read as one: it holds only where it renders true",
+func (r *Reader) templateHolds(n *source.Node) (holds, known bool) {
+	if r.Checking && n.Templated && isExpression(n.Text) {
+		r.Warn(n.Line, n.Column, source.CodeCondition, "the template renders an expression, which is not read as one: it holds only where it renders true",
 			"a CEL expression without a template, such as vars.n == 5, or a template that renders true, such as {{eq .n 5}}")
 	}
-	s, ok := r.scalar(n)
+	s, ok := r.Scalar(n)
 	switch {
 	case !ok:
 		return false, true
-	case !s.known:
+	case !s.Known:
 		return false, false
 	}
-	if v, ok := s.value.(bool); ok {
+	if v, ok := s.Value.(bool); ok {
 		return v, true
 	}
-	for word := range strings.FieldsSeq(value.Text(s.value)) {
+	for word := range strings.FieldsSeq(value.Text(s.Value)) {
 		if strings.EqualFold(word, "true") {
 			return true, true
 		}
@@ -123,10 +123,10 @@ func isExpression(text string) bool {
 }
 
 // expression compiles a CEL expression and reports its faults at their places. It returns nil when there are some.
-func (r *reader) expression(n *source.Node, field string) *condition.Condition {
-	c, err := r.moment.conditions.Get(n.Text, r.items)
+func (r *Reader) expression(n *source.Node, field string) *condition.Condition {
+	c, err := r.Moment.Conditions.Get(n.Text, r.Items)
 	if err != nil {
-		r.fault(n, source.CodeCondition, "conditions cannot be read here", "a template that renders true")
+		r.Fault(n, source.CodeCondition, "conditions cannot be read here", "a template that renders true")
 		return nil
 	}
 	const expected = "a CEL expression that is true or false"
@@ -138,7 +138,7 @@ func (r *reader) expression(n *source.Node, field string) *condition.Condition {
 			r.faultInside(n, use.At, "the task "+source.QuoteName(name)+" has not run when "+field+" is asked", "params, vars or job")
 		}
 		if c.Uses.AllTasks {
-			r.fault(n, source.CodeCondition, "no task has run when "+field+" is asked", "params, vars or job")
+			r.Fault(n, source.CodeCondition, "no task has run when "+field+" is asked", "params, vars or job")
 		}
 	}
 	if len(c.Issues) > 0 || ofLaunch(field) && (c.Uses.AllTasks || len(c.Uses.Tasks) > 0) {
@@ -146,24 +146,24 @@ func (r *reader) expression(n *source.Node, field string) *condition.Condition {
 	}
 	for _, name := range value.SortedKeys(c.Uses.Tasks) {
 		line, column := r.inside(n, c.Uses.Tasks[name].At)
-		r.moment.refs = append(r.moment.refs, taskRef{name: name, at: &source.Node{Kind: source.Scalar, Line: line, Column: column, Text: name}})
+		r.Moment.Refs = append(r.Moment.Refs, TaskRef{Name: name, At: &source.Node{Kind: source.Scalar, Line: line, Column: column, Text: name}})
 	}
 	return c
 }
 
-func (r *reader) faultInside(n *source.Node, at int, message, expected string) {
-	if r.c.Full() {
+func (r *Reader) faultInside(n *source.Node, at int, message, expected string) {
+	if r.Collector.Full() {
 		return
 	}
 	line, column := r.inside(n, at)
-	r.add(line, column, source.CodeCondition, message, expected)
+	r.Add(line, column, source.CodeCondition, message, expected)
 }
 
 // inside finds the place in the rendered text of a character of a scalar, whatever way the scalar is written in: it
 // walks both texts and looks for each character of the scalar that is no space.
-func (r *reader) inside(n *source.Node, at int) (line, column int) {
-	text := r.shape.Text
-	from := r.shape.Offset(n.Line, n.Column)
+func (r *Reader) inside(n *source.Node, at int) (line, column int) {
+	text := r.Shape.Text
+	from := r.Shape.Offset(n.Line, n.Column)
 	if from >= len(text) {
 		return n.Line, n.Column
 	}
@@ -192,5 +192,8 @@ func (r *reader) inside(n *source.Node, at int) (line, column int) {
 		}
 		seen++
 	}
-	return r.shape.Place(from + min(i, len(raw)))
+	return r.Shape.Place(from + min(i, len(raw)))
 }
+
+// NotifyExcept is the condition under which nobody is told.
+const NotifyExcept = "except"

@@ -1,4 +1,4 @@
-package jobspec
+package read
 
 import (
 	"math"
@@ -14,9 +14,9 @@ const (
 	maxMemoryBytes = 1 << 46
 )
 
-// cpu reads processors, such as 2, 0.5 or 500m, in thousandths.
-func (r *reader) cpu(n *source.Node) int64 {
-	text, ok := r.text(n)
+// CPU reads processors, such as 2, 0.5 or 500m, in thousandths.
+func (r *Reader) CPU(n *source.Node) int64 {
+	text, ok := r.Text(n)
 	if !ok || text == "" {
 		return 0
 	}
@@ -28,13 +28,13 @@ func (r *reader) cpu(n *source.Node) int64 {
 	if millis := math.Round(f * unit); err == nil && millis >= 1 && millis <= maxCPUMillis {
 		return int64(millis)
 	}
-	r.fault(n, source.CodeInvalidValue, r.show(n)+" is no number of processors", "such as 2, 0.5 or 500m")
+	r.Fault(n, source.CodeInvalidValue, r.Show(n)+" is no number of processors", "such as 2, 0.5 or 500m")
 	return 0
 }
 
-// memory reads an amount of memory, such as 512Mi, 1G or plain bytes.
-func (r *reader) memory(n *source.Node) int64 {
-	text, ok := r.text(n)
+// Memory reads an amount of memory, such as 512Mi, 1G or plain bytes.
+func (r *Reader) Memory(n *source.Node) int64 {
+	text, ok := r.Text(n)
 	if !ok || text == "" {
 		return 0
 	}
@@ -67,10 +67,28 @@ func (r *reader) memory(n *source.Node) int64 {
 	f, err := strconv.ParseFloat(number, 64)
 	if bytes := math.Round(f * unit); err == nil && bytes >= 1 && bytes <= maxMemoryBytes {
 		if asContainers {
-			r.readAs(n, r.show(n)+" is read with units of 1024, as tools of containers do", "a unit such as Mi or Gi")
+			r.ReadAs(n, r.Show(n)+" is read with units of 1024, as tools of containers do", "a unit such as Mi or Gi")
 		}
 		return int64(bytes)
 	}
-	r.fault(n, source.CodeInvalidValue, r.show(n)+" is no amount of memory", "bytes with a unit, such as 512Mi or 1G")
+	r.Fault(n, source.CodeInvalidValue, r.Show(n)+" is no amount of memory", "bytes with a unit, such as 512Mi or 1G")
+	return 0
+}
+
+// containerUnit is the unit of an amount of memory as tools of containers write it: k, m, g and t in any case with a b
+// after it, all of them powers of 1024. It returns 0 for any other text.
+func containerUnit(unit string) float64 {
+	switch strings.ToLower(strings.TrimSpace(unit)) {
+	case "b":
+		return 1
+	case "kb", "kib":
+		return 1 << 10
+	case "m", "mb", "mi", "mib":
+		return 1 << 20
+	case "g", "gb", "gi", "gib":
+		return 1 << 30
+	case "t", "tb", "ti", "tib":
+		return 1 << 40
+	}
 	return 0
 }
