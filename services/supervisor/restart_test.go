@@ -3,6 +3,7 @@ package supervisor_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/formicary/formicary/libs/testkit"
@@ -222,4 +223,48 @@ tasks:
 		}
 		w.settled()
 	}
+}
+
+// A retry that cannot begin does the clean-up that was left to it, and the job keeps the error that it had.
+func TestCleanUpOfAJobWhoseRetryIsNotBegun(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.newAnt("ant1", 4, func(work *antv1.Work) *antv1.Result {
+		if work.GetTask() == "work" {
+			return failed(9)
+		}
+		return &antv1.Result{Outcome: antv1.Result_SUCCEEDED, Outputs: map[string]string{"of": work.GetTask()}}
+	})
+	id := w.admitText(`job_type: job
+retry: 2
+tasks:
+- {task_type: up, method: SHELL, script: [up], on_completed: work}
+- {task_type: work, method: SHELL, script: [work], on_completed: down}
+- {task_type: down, method: SHELL, always_run: true, when: job.failed, script: ["{{.of}} {{.JobState}}"]}
+- {task_type: tell, method: SHELL, always_run: true, depends_on: down, script: [tell]}
+`)
+	w.becomes(id, executionv1.Execution_FAILED)
+	w.jobs.mu.Lock()
+	first := w.jobs.launches[fmt.Sprint(id, 1)]
+	w.jobs.mu.Unlock()
+	w.jobs.set(&jobv1.Launch{
+		RequestId: id, Run: 2, OrgId: "default", JobType: "job", DefinitionId: first.GetDefinitionId(), AgeAt: first.GetAgeAt(), Retries: 1, ReuseRun: 1,
+		ErrorCode: "ERR_JOB_TIMEOUT", ErrorMessage: "it did not start within 1m",
+	})
+	w.admitRun(id, 2)
+	testkit.Eventually(t, waitTime, "the second run has failed", func() bool {
+		e := w.execution(id)
+		return e.GetRun() == 2 && e.GetState() == executionv1.Execution_FAILED
+	})
+	if want := []string{"up", "work", "down", "tell"}; !slices.Equal(a.ran(), want) {
+		t.Errorf("ran %v, want %v", a.ran(), want)
+	}
+	if got := a.first("down"); got != "up FAILED" {
+		t.Errorf("down runs %q", got)
+	}
+	e := w.execution(id)
+	if e.GetErrorCode() != "ERR_TASK_EXECUTE" || !strings.HasSuffix(e.GetErrorMessage(), "its next run did not begin: it did not start within 1m") {
+		t.Errorf("%s: %s", e.GetErrorCode(), e.GetErrorMessage())
+	}
+	w.settled()
 }

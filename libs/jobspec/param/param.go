@@ -228,7 +228,10 @@ func convertTo(kind string, v any) (out any, wrong string) {
 			return i, ""
 		}
 		n, isNumber := template.AsNumber(v)
+		_, isText := v.(string)
 		switch f, isFloat := n.(float64); {
+		case isText && isFloat && f == math.Trunc(f):
+			return nil, "a whole number without point and exponent"
 		case isFloat && f == math.Trunc(f):
 			return nil, "a whole number; one of this size as text, so that it keeps its digits"
 		case isNumber && !isFloat:
@@ -294,6 +297,9 @@ func CheckOutputs(t *plan.Task, outputs map[string]string) error {
 		}
 		if _, expected := convertTo(o.Type, v); expected != "" {
 			wrong = append(wrong, "the output "+source.QuoteName(o.Name)+" is not "+expected)
+		}
+		if len(o.Enum) > 0 && !slices.Contains(o.Enum, v) {
+			wrong = append(wrong, "the output "+source.QuoteName(o.Name)+" is not one of "+strings.Join(o.Enum, ", "))
 		}
 	}
 	if len(wrong) == 0 {

@@ -178,6 +178,9 @@ func (c *launching) render(ctx context.Context, rec Record) (l Launch) {
 	if rec.Unwanted() {
 		return c.unwanted(ctx, rec)
 	}
+	if rec.Lapsed() {
+		return Launch{Record: rec, ErrorCode: rec.ErrorCode, ErrorMessage: rec.ErrorMessage}
+	}
 	own, cancel := context.WithTimeout(ctx, c.each)
 	defer cancel()
 	l, err := c.launch(own, rec, c.ruleChanges)

@@ -212,6 +212,16 @@ func TestEachLaunchHasItsOwnAnswer(t *testing.T) {
 	}
 }
 
+// A retry that has not started in time is not begun: its launch answers with what kept it.
+func TestALapsedLaunchAnswersWithItsError(t *testing.T) {
+	s := &shelf{}
+	run := s.add("plain", 1)[0]
+	s.recs[0].ErrorCode, s.recs[0].ErrorMessage = "ERR_JOB_TIMEOUT", "it did not start within 1m: no slot"
+	if l := launch(t, s.manager(t), false, run)[run.ID]; l.ErrorCode != "ERR_JOB_TIMEOUT" || l.ErrorMessage == "" || l.Plan != nil || l.Fault != request.NoFault {
+		t.Errorf("%+v", l)
+	}
+}
+
 // What is too much for one message comes in several, and what is too much for any fails: it must not keep the runs that
 // are asked for beside it from being launched.
 func TestLargeLaunchesFitIntoMessages(t *testing.T) {

@@ -191,18 +191,29 @@ func (r *Record) DueAt() *time.Time {
 	return &at
 }
 
-// Overdue ends a request that has waited for its start longer than it may; reason is what held it.
+// Overdue ends a request that has waited for its start longer than it may; reason is what held it. A run that follows one
+// that failed is ended by supervisor, which knows how that one failed and whether it left clean-up to this one: it is
+// admitted with the error that its launch answers with.
 func (r *Request) Overdue(now time.Time, reason string) {
 	if !r.rec.overdue(now) {
 		return
 	}
 	why := short(fmt.Sprintf("it did not start within %s: %s", r.rec.PendingTimeout, reason))
+	if r.rec.Retries > 0 && !r.rec.Begun() {
+		r.rec.ErrorCode, r.rec.ErrorMessage = errorcode.JobTimeout, why
+		r.move(now, Ready)
+		r.emit(now, Event{Kind: Admitted})
+		return
+	}
 	r.end(now, Failed, errorcode.JobTimeout, why)
 	if r.rec.Begun() { // supervisor holds the run since a pause; nothing of it has started
 		r.rec.CancelReason = why
 		r.control(now, Cancel)
 	}
 }
+
+// Lapsed says that the run is not to be begun: it has not started in time.
+func (r *Record) Lapsed() bool { return r.State == Ready && r.ErrorCode != "" }
 
 func (r *Record) overdue(now time.Time) bool {
 	return r.State == Pending && r.PendingUntil != nil && !r.PendingUntil.After(now) && r.CancelRequestedAt == nil

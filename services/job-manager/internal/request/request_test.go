@@ -109,6 +109,35 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// What waits too long ends; what is a retry is ended by supervisor, which knows of the clean-up that may be left to it.
+func TestOverdue(t *testing.T) {
+	due := func(r *request.Record) {
+		at := start()
+		r.PendingUntil, r.PendingTimeout = &at, time.Minute
+	}
+	retry := func(r *request.Record) { r.Run, r.Retries = 2, 1 }
+	for _, c := range []struct {
+		name, error string
+		r           *request.Request
+		want        want
+	}{
+		{"first run", "ERR_JOB_TIMEOUT", in(request.Pending, due), want{request.Failed, 1, []string{"changed"}, ""}},
+		{"retry", "ERR_JOB_TIMEOUT", in(request.Pending, due, retry), want{request.Ready, 2, []string{"changed", "admitted"}, ""}},
+		{"cancelled", "", in(request.Pending, due, retry, cancelled), want{request.Pending, 2, nil, ""}},
+		{"admitted meanwhile", "", in(request.Ready, due, retry), want{request.Ready, 2, nil, ""}},
+		{"in time", "", in(request.Pending, retry), want{request.Pending, 2, nil, ""}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.r.Overdue(start(), "no slot")
+			check(t, c.r, nil, c.want)
+			rec := c.r.Record()
+			if rec.ErrorCode != c.error || (c.error != "") != strings.Contains(rec.ErrorMessage, "no slot") || rec.Lapsed() != (c.name == "retry") {
+				t.Errorf("%q %q, lapsed %v", rec.ErrorCode, rec.ErrorMessage, rec.Lapsed())
+			}
+		})
+	}
+}
+
 func TestPauseResumeRestart(t *testing.T) {
 	pause := func(r *request.Request) error { return r.Pause(start()) }
 	resume := func(r *request.Request) error { return r.Resume(start()) }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -106,6 +107,9 @@ func (m *Manager) Claim(ctx context.Context, c execution.Claim) (*Work, error) {
 	}
 	if why := refusal(x, c); why != "" {
 		return &Work{UID: c.UID, Refused: why}, nil
+	}
+	if x.Job.Cut && !strings.HasPrefix(x.Task.Method, "HTTP_") {
+		return nil, errs.Unavailable("CLAIM_AGAIN", "too many long outputs are claimed at once; ask again")
 	}
 	w := &Work{UID: c.UID, Claimed: x, Timeout: timeout(x)}
 	task, env, err := m.render(ctx, x)

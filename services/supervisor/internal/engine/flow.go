@@ -22,12 +22,15 @@ func (s *State) mayStart(t *Task) bool {
 	case t.Halted:
 		return false
 	case s.Job.Stopping:
-		return t.Spec.AlwaysRun && s.Job.StartedAt != nil && !s.over()
+		return t.Spec.AlwaysRun && (s.Job.StartedAt != nil || s.leftCleanUp()) && !s.over()
 	case s.Job.Failing:
 		return t.Spec.AlwaysRun || t.Handler
 	}
 	return true
 }
+
+// leftCleanUp says that the run before has left its clean-up to this one.
+func (s *State) leftCleanUp() bool { return s.Job.Policy.Before != nil && s.Job.Policy.Before.Left }
 
 // over says that the time of the clean-up has passed too. While a job waits for people no time passes.
 func (s *State) over() bool {

@@ -12,8 +12,9 @@ type Begin struct {
 	// Run is its number, Retries the automatic retries of the job before it.
 	Run     int
 	Retries int
-	// Pauses are those of earlier runs: how often the job paused itself.
+	// Pauses are those of earlier runs: how often the job paused itself. Before see Policy.
 	Pauses int
+	Before *Before
 	Plan   *plan.Plan
 	// Reuse are tasks that completed in the run before: they are not executed again, except From, tasks that follow one
 	// that runs in this run, and those that always run or always start again.
@@ -49,7 +50,7 @@ func New(b Begin, now time.Time) *State {
 				JobType: plan.JobType, Platform: plan.Platform,
 				FailFast: plan.FailFast, Retry: plan.Retry, Backoff: plan.Backoff, HardReset: plan.HardResetAfterRetries,
 				Timeout: plan.Timeout, CleanupTimeout: plan.CleanupTimeout, PauseTime: plan.PauseTime, TotalDeadline: b.ReqTotalDeadline, Rules: b.Rules,
-				RetryGiven: plan.RetryGiven, Pauses: b.Pauses,
+				RetryGiven: plan.RetryGiven, Pauses: b.Pauses, Before: b.Before,
 			},
 		},
 		Tasks: make(map[int]*Task, len(plan.Tasks)), Out: make(map[int][]Edge, len(plan.Tasks)),

@@ -129,6 +129,9 @@ func drawBegin(t *rapid.T) engine.Begin {
 		}
 	}
 	b := engine.Begin{Run: 1, Retries: rapid.IntRange(0, 1).Draw(t, "retries"), Plan: p, Pauses: rapid.SampledFrom([]int{0, 99}).Draw(t, "pauses")}
+	if one(t, 4, "left") {
+		b.Before = &engine.Before{Code: "ERR_BEFORE", Left: true}
+	}
 	if one(t, 3, "reuse") {
 		b.Reuse, b.ReuseRun = map[string]engine.Reused{}, 1
 		for i := range p.Tasks {
@@ -512,7 +515,7 @@ func (m *model) late() {
 	}
 	if t.Round > 0 || t.WaitGate == "" {
 		stale := t.Round - 1
-		m.step(func(s *engine.State) { s.Voted(i, stale, plan.OutcomeRejected, "too late", m.now) }, i)
+		m.step(func(s *engine.State) { s.Voted(i, stale, plan.OutcomeRejected, "too late", nil, m.now) }, i)
 		m.step(func(s *engine.State) { s.ChildEnded(i, stale, engine.ChildOutcome{State: "FAILED"}, m.now) }, i)
 		m.step(func(s *engine.State) { s.Refused(i, stale, "X", "too late", m.now) }, i)
 		m.step(func(s *engine.State) { s.Submitted(i, stale, "another", m.now) }, i)

@@ -27,7 +27,7 @@ type reference struct {
 	state                                 engine.JobState
 	code                                  string
 	failing, stopping, cancelled, pausing bool
-	auto, started, over                   bool
+	auto, started, over, left             bool
 	reopened, held                        bool
 	jobRetry, pauses                      int
 	restart, final                        bool
@@ -70,7 +70,7 @@ type refTask struct {
 func newReference(b *engine.Begin, kept map[string][]int, decide func(*refTask) *plan.Decision, await func(*refTask) engine.Children) *reference {
 	r := &reference{
 		kept: kept, from: b.From, plan: b.Plan, rules: b.Rules, decide: decide, await: await, retries: b.Retries, now: t0,
-		state: engine.JobReady, jobRetry: b.Plan.Retry, pauses: b.Pauses,
+		state: engine.JobReady, jobRetry: b.Plan.Retry, pauses: b.Pauses, left: b.Before != nil && b.Before.Left,
 	}
 	for i := range b.Plan.Tasks {
 		t := &refTask{spec: &b.Plan.Tasks[i], state: engine.TaskBlocked, tries: map[string]int{}}
@@ -152,7 +152,7 @@ func (r *reference) mayStart(t *refTask) bool {
 	case t.halted:
 		return false
 	case r.stopping:
-		return t.spec.AlwaysRun && r.started && !r.over
+		return t.spec.AlwaysRun && (r.started || r.left) && !r.over
 	case r.failing:
 		return t.spec.AlwaysRun || r.handler(t)
 	}

@@ -17,7 +17,7 @@ type Past struct {
 // Remainder is the run after one that left its clean-up to it, when nothing but that is wanted of it any more: it holds
 // how the other tasks ended, and clean-up that begins when the run is cancelled.
 func Remainder(run, retries int, policy Policy, tasks []Past, now time.Time) *State {
-	policy.Restart, policy.Final = false, false
+	policy.Restart, policy.Final, policy.PendingUntil = false, false, nil
 	s := &State{
 		Job:   Job{Run: run, Retries: retries, State: JobExecuting, Version: 1, Policy: policy, TasksTotal: len(tasks), StartedAt: &now},
 		Tasks: make(map[int]*Task, len(tasks)), Out: make(map[int][]Edge, len(tasks)),
@@ -43,6 +43,13 @@ func Remainder(run, retries int, policy Policy, tasks []Past, now time.Time) *St
 		t.Trailing = t.Waiting == 0
 	}
 	return s
+}
+
+// Fail fails a run that is only a Remainder: its clean-up begins, and no run follows. As after New, Need must be answered.
+func (s *State) Fail(code, message string, now time.Time) {
+	s.noRestart()
+	s.failJob(code, message)
+	s.run(now)
 }
 
 // connectAs makes the edges of a plan whose tasks have other indices in the run.

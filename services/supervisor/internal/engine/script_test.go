@@ -33,7 +33,7 @@ type sketch struct {
 //	items=N offs=PLACE,… mays=PLACE,… max=N ff min=N pct=N jobs      a fan-out
 //	out=NAME script=TEXT                   a declared output, a script
 //
-// The line "job" has: pauses= (before this run) retry= ff hard= timeout= retries= from= reuse= total= (runs together), kept=GROUP:PLACE,… (items), and
+// The line "job" has: pauses= (before this run) retry= ff hard= timeout= retries= from= reuse= left pending= total= (runs together), kept=GROUP:PLACE,… (items), and
 // platform= and rule=CODE:ERR[:ACTION[:RETRY[:PLATFORM]]].
 func draw(lines ...string) *sketch {
 	d := &sketch{decisions: map[string]*plan.Decision{}, kept: map[string][]int{}}
@@ -86,6 +86,10 @@ func (d *sketch) jobWord(w string) {
 		d.Retries, d.Run = number(value), number(value)+1
 	case "timeout":
 		p.Timeout = span(value)
+	case "left": // clean-up, by the run before
+		d.Before = &engine.Before{Code: "ERR_BEFORE", Message: "no", Left: true}
+	case "pending":
+		p.PendingTimeout = span(value)
 	case "pauses":
 		d.Pauses = number(value)
 	case "total":

@@ -38,11 +38,29 @@ type Policy struct {
 	// Pending is how long the run may wait for its start, PendingUntil when that passes; nil: it has begun, or may wait.
 	Pending      time.Duration `json:"pending,omitempty"`
 	PendingUntil *time.Time    `json:"pending_until,omitempty"`
+	// Before is how the run failed that this one is a retry of.
+	Before *Before `json:"before,omitempty"`
 	// Ending says that what ran when the job was stopped has not ended yet: the time of the clean-up begins then.
 	Ending bool `json:"ending,omitempty"`
 	// AutoResume is set by PAUSE_JOB, and by a vote that ends the wait for approvals: the pause ends by itself, at
 	// Job.ResumeAt.
 	AutoResume bool `json:"auto_resume,omitempty"`
+}
+
+// Before is how a run failed that another one follows. Left: it left its clean-up to that, which is done whatever becomes
+// of it.
+type Before struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Left    bool   `json:"left,omitempty"`
+}
+
+// Then is the error when the next run does not begin: that of the run before, if there is one, is kept.
+func (b *Before) Then(code, message string) (string, string) {
+	if b == nil {
+		return code, message
+	}
+	return b.Code, b.Message + "; its next run did not begin: " + message
 }
 
 // Job is an execution: one run of a request.

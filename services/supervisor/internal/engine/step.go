@@ -106,10 +106,12 @@ func (s *State) Deadline(reason string, now time.Time) {
 		s.Job.Policy.Ending, s.PolicyChanged = false, true
 		s.sweeping |= sweepEnd
 	} else {
+		code, message := codeJobTimeout, s.Job.tooLong(reason, now)
 		if s.Job.late(now) {
 			s.noRestart() // the next run would wait as this one did
+			code, message = s.Job.Policy.Before.Then(code, message)
 		}
-		s.failJob(codeJobTimeout, s.Job.tooLong(reason, now))
+		s.failJob(code, message)
 		s.stop(now)
 	}
 	s.run(now)

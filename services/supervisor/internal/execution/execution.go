@@ -203,6 +203,7 @@ type Context struct {
 	Vars      []byte            // JSON object
 	Outputs   map[string]string // of the tasks that completed, later ones over earlier; those that somebody asks for
 	LeftOut   int               // outputs that a claim did not read, for the environment has no room for them
+	Cut       bool              // the claim had no room for what the processes of the run get: it has to be asked for again
 	CreatedAt time.Time
 	StartedAt *time.Time
 	Now       time.Time

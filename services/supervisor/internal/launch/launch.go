@@ -41,8 +41,8 @@ type Store interface {
 	Now() time.Time // by the database's clock, nearly
 	Launch(ctx context.Context, runs []*execution.NewRun, deadline time.Time, settled []uuid.UUID) ([]execution.Existing, error)
 	Reused(ctx context.Context, key execution.Key) (map[string]engine.Reused, error)
-	// Pauses returns how often a job had paused itself when a run ended.
-	Pauses(ctx context.Context, key execution.Key) (int, error)
+	// Before returns how a run failed that is to be tried again, nil when none did, and how often the job had paused itself.
+	Before(ctx context.Context, key execution.Key) (b *engine.Before, pauses int, err error)
 	// Remainder returns the run after one that left its clean-up to it; nil where there is none.
 	Remainder(ctx context.Context, key execution.Key) (*execution.NewRun, error)
 	Kept(ctx context.Context, key execution.Key, groups []string) (map[string]map[string]engine.Kept, error)
@@ -268,27 +268,15 @@ func (l *Launcher) prepare(ctx context.Context, x *execution.Launch, now time.Ti
 	r := &execution.NewRun{Run: x.Run, Vars: x.Vars, Retries: x.Retries, SubmittedBy: x.SubmittedBy}
 	r.ID = id
 	number := x.Key.Run
-	switch {
-	case x.Cancelled:
-		left, err := l.Store.Remainder(ctx, x.Key)
-		if err != nil {
+	var before *engine.Before
+	var pauses int
+	if x.Retries > 0 {
+		if before, pauses, err = l.Store.Before(ctx, execution.Key{Request: x.Request, Run: number - 1}); err != nil {
 			return nil, err
 		}
-		if left != nil { // the order to cancel comes, too: then the clean-up that is left begins
-			left.ID = id
-			return left, nil
-		}
-		r.Job = engine.Ended(number, engine.JobCancelled, "ERR_JOB_CANCELLED", x.Message, now)
-		return r, nil
-	case x.Error != "":
-		r.Job = engine.Ended(number, engine.JobFailed, x.Error, x.Message, now)
-		return r, nil
-	case x.Skipped || x.Plan.Skip:
-		r.Job = engine.Ended(number, engine.JobSkipped, "", "skip_if holds", now)
-		return r, nil
-	case len(x.Plan.Tasks) == 0:
-		r.Job = engine.Ended(number, engine.JobFailed, codeLaunch, "its plan has no tasks", now)
-		return r, nil
+	}
+	if ended(x, r, now) {
+		return l.endWith(ctx, x, r, before, now)
 	}
 	b := engine.Begin{Run: number, Retries: x.Retries, Plan: x.Plan, From: x.From, ReuseRun: x.ReuseRun, Rules: x.Rules}
 	if x.Plan.TotalTimeout > 0 && x.AgeAt.Unix() > 0 {
@@ -296,11 +284,7 @@ func (l *Launcher) prepare(ctx context.Context, x *execution.Launch, now time.Ti
 		b.ReqTotalDeadline = &end
 	}
 	b.DueAt = x.DueAt
-	if x.Retries > 0 {
-		if b.Pauses, err = l.Store.Pauses(ctx, execution.Key{Request: x.Request, Run: number - 1}); err != nil {
-			return nil, err
-		}
-	}
+	b.Pauses, b.Before = pauses, before
 	if x.ReuseRun > 0 {
 		if b.Reuse, err = l.Store.Reused(ctx, execution.Key{Request: x.Request, Run: x.ReuseRun}); err != nil {
 			return nil, err
@@ -308,6 +292,47 @@ func (l *Launcher) prepare(ctx context.Context, x *execution.Launch, now time.Ti
 	}
 	r.State = engine.New(b, now)
 	return r, l.answer(ctx, r, now)
+}
+
+// ended sets how a run ends that is not begun; it says whether that is so.
+func ended(x *execution.Launch, r *execution.NewRun, now time.Time) bool {
+	end := func(state engine.JobState, code, message string) bool {
+		r.Job = engine.Ended(x.Key.Run, state, code, message, now)
+		return true
+	}
+	switch {
+	case x.Cancelled:
+		return end(engine.JobCancelled, "ERR_JOB_CANCELLED", x.Message)
+	case x.Error != "":
+		return end(engine.JobFailed, x.Error, x.Message)
+	case x.Skipped || x.Plan.Skip:
+		return end(engine.JobSkipped, "", "skip_if holds")
+	case len(x.Plan.Tasks) == 0:
+		return end(engine.JobFailed, codeLaunch, "its plan has no tasks")
+	}
+	return false
+}
+
+// endWith ends a run that is not begun. When the run before has left its clean-up to it that is done, and the job fails
+// as that one did, unless it is cancelled: the order to cancel comes, too, and the clean-up begins then.
+func (l *Launcher) endWith(ctx context.Context, x *execution.Launch, r *execution.NewRun, before *engine.Before, now time.Time) (*execution.NewRun, error) {
+	j := &r.Job
+	if j.State == engine.JobFailed || j.State == engine.JobSkipped && before != nil && before.Left {
+		j.ErrorCode, j.ErrorMessage = before.Then(j.ErrorCode, j.ErrorMessage)
+	}
+	left, err := l.Store.Remainder(ctx, x.Key)
+	if err != nil {
+		return nil, err
+	}
+	if left == nil {
+		return r, nil
+	}
+	left.ID = r.ID
+	if x.Cancelled {
+		return left, nil
+	}
+	left.State.Fail(j.ErrorCode, j.ErrorMessage, now)
+	return left, l.answer(ctx, left, now)
 }
 
 // answer decides about the first tasks of a run before it exists.

@@ -58,7 +58,7 @@ func (s *Store) Claim(ctx context.Context, claims []execution.Claim) (map[uuid.U
 			WHERE a.uid = ANY($1::uuid[])`, uids).Query(c.scanClaimed)
 		t.Queue(`SELECT id, request_id, run, org_id, job_type, definition_id, `+jobRetry+`, vars, started_at, created_at, now(), cancel_requested, failing, normal_open FROM execution
 			WHERE id = ANY(ARRAY(SELECT execution_id FROM attempt WHERE uid = ANY($1::uuid[])))`, uids).Query(c.scanJobs)
-		t.Queue(claimedOutputs, uids, mostEnvironment).Query(c.scanOutputs)
+		t.Queue(claimedOutputs, uids, mostEnvironment, mostFiles).Query(c.scanOutputs)
 		return nil
 	})
 	if err != nil {
@@ -186,6 +186,8 @@ func (c *claim) scanOutputs(rows pgx.Rows) error {
 		j := c.jobs[id]
 		switch {
 		case j == nil:
+		case name == leftOut && value == "":
+			j.Cut = true
 		case name == leftOut:
 			j.LeftOut, _ = strconv.Atoi(value)
 		default:

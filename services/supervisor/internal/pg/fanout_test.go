@@ -221,41 +221,6 @@ func TestFanOutJoins(t *testing.T) {
 	c.audit()
 }
 
-const forks = `job_type: job
-tasks:
-- task_type: find
-  method: SHELL
-  script: [find]
-  on_completed: work
-- task_type: work
-  method: FORK_JOB
-  fan_out: {source: hosts, item_var: host, fork_job_type: other}
-`
-
-// TestJobsOfAFanOutAreReleasedInChunks forks many jobs without max_parallel: a step decides about a bounded number.
-func TestJobsOfAFanOutAreReleasedInChunks(t *testing.T) {
-	c := newColony(t, forks)
-	c.end(c.start(1), map[string]string{"hosts": hosts(700)})
-	wanted, err := c.store.TakeWanted(t.Context(), time.Minute, 1000)
-	if err != nil || len(wanted) != 500 {
-		t.Fatalf("%d jobs are to be submitted: %v", len(wanted), err)
-	}
-	events := make([]execution.Event, 200)
-	for i := range events {
-		events[i] = execution.Event{
-			Kind: execution.ChildEnded, Execution: c.run.ID, Idx: wanted[i].Idx, Round: wanted[i].Round,
-			Child: execution.ChildNews{Request: uuid.New(), State: "COMPLETED"},
-		}
-	}
-	if _, err := c.store.Step(t.Context(), events); err != nil {
-		t.Fatal(err)
-	}
-	if wanted, err = c.store.TakeWanted(t.Context(), time.Minute, 1000); err != nil || len(wanted) != 200 {
-		t.Errorf("%d more jobs are to be submitted: %v", len(wanted), err)
-	}
-	c.audit()
-}
-
 // TestResultsOfAFanOutAreBounded fails items with long messages: every later task would read them all.
 func TestResultsOfAFanOutAreBounded(t *testing.T) {
 	c := newColony(t, fmt.Sprintf(wide, 0))

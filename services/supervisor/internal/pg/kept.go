@@ -3,7 +3,6 @@ package pg
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
@@ -16,22 +15,22 @@ import (
 	"github.com/formicary/formicary/services/supervisor/internal/step"
 )
 
-// keptItems reads the items of fan-outs that completed in an earlier run.
+// keptItems reads the items of fan-outs that completed in an earlier run, the newest first.
 const keptItems = `SELECT u.request_id, u.run, u.name, i.name, i.item_value, i.exit_code, i.outputs, i.result
 	FROM (SELECT unnest($1::uuid[]) AS request_id, unnest($2::int[]) AS run, unnest($3::text[]) AS name) u
 	JOIN execution e ON e.request_id = u.request_id AND e.run = u.run
-	JOIN task g ON g.execution_id = e.id AND g.Name = u.name AND g.group_idx IS NULL AND g.items IS NOT NULL
+	JOIN task g ON g.execution_id = e.id AND g.name = u.name AND g.group_idx IS NULL AND g.items IS NOT NULL
 	JOIN task i ON i.execution_id = e.id AND i.idx BETWEEN (g.items ->> 'first')::int AND (g.items ->> 'first')::int + (g.items ->> 'total')::int - 1
-	WHERE i.state = 'COMPLETED'`
+	WHERE i.state = 'COMPLETED' ORDER BY i.ended_at DESC, i.idx DESC`
 
-// mostKept bounds the outputs and results of items that are kept for a step, in bytes. What is more runs again.
+// mostKept bounds the outputs and results of items that are kept of a run, in bytes. What is more runs again.
 const mostKept = 32 << 20
 
 // kept are the items of fan-outs that completed in an earlier run, by their names.
 type kept map[step.KeptGroup]map[string]engine.Kept
 
 func (k kept) scan(rows pgx.Rows) error {
-	size := 0
+	size := map[execution.Key]int{}
 	for rows.Next() {
 		var g step.KeptGroup
 		var name string
@@ -40,7 +39,7 @@ func (k kept) scan(rows pgx.Rows) error {
 		if err := rows.Scan(&g.Request, &g.Run, &g.Name, &name, &value, &x.ExitCode, &outputs, &x.Result); err != nil {
 			return fmt.Errorf("read kept item: %w", err)
 		}
-		if size += len(outputs) + len(x.Result); size > mostKept {
+		if size[g.Key] += len(outputs) + len(x.Result); size[g.Key] > mostKept {
 			continue
 		}
 		var err error
@@ -78,15 +77,6 @@ func (s *Store) Kept(ctx context.Context, key execution.Key, groups []string) (m
 		byName[g.Name] = items
 	}
 	return byName, nil
-}
-
-// Pauses returns how often a job had paused itself when a run ended; 0 of a run that never began.
-func (s *Store) Pauses(ctx context.Context, key execution.Key) (n int, err error) {
-	err = s.pool.QueryRow(ctx, `SELECT coalesce((policy ->> 'pauses')::int, 0) FROM execution WHERE request_id = $1 AND run = $2`, key.Request, key.Run).Scan(&n)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return 0, fmt.Errorf("read pauses of run %d of request %s: %w", key.Run, key.Request, err)
-	}
-	return n, nil
 }
 
 // queueKept reads what runs want to keep.

@@ -17,6 +17,7 @@ import (
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
+	"github.com/formicary/formicary/services/supervisor/internal/step/steptest"
 )
 
 // fill puts completed tasks into the run as if they had run: name and size of the output of each are SQL over g.
@@ -268,5 +269,74 @@ func TestOutputsAreFoundByName(t *testing.T) {
 		if err != nil || fmt.Sprint(got) != want {
 			t.Errorf("%v: %v, %v, want %s", names, got, err, want)
 		}
+	}
+}
+
+// What the claims of one call read together is bounded: those that find no room ask again. HTTP tasks read none of it.
+func TestLongOutputsOfACallAreBounded(t *testing.T) {
+	c := newColony(t, "job_type: job\ntasks:\n- {task_type: work, method: SHELL, script: [x]}\n- {task_type: get, method: HTTP_GET, url: 'http://x'}\n")
+	for range 7 {
+		r := steptest.NewRun(t, "job_type: job\ntasks:\n- {task_type: work, method: SHELL, script: [x]}\n", 1)
+		if _, err := c.store.Launch(t.Context(), []*execution.NewRun{r}, time.Time{}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, sql := range []string{
+		`INSERT INTO task (execution_id, idx, name, method, class, state, spec, attempts, started_at, ended_at, ready_at, outputs)
+			SELECT id, 1000 + g, 't' || g, 'SHELL', 'c', 'COMPLETED', '{}', 1, now(), now(), now(), json_build_object('OUT_' || g, repeat('a', 1000000))
+			FROM execution, generate_series(1, 8) g`,
+		`UPDATE execution SET tasks_total = tasks_total + 1`, `ANALYZE`,
+	} {
+		if _, err := c.pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	placed := c.start(20)
+	claims := make([]execution.Claim, len(placed))
+	for i, p := range placed {
+		claims[i] = execution.Claim{UID: p.UID, Ant: c.ant, Session: c.sess}
+	}
+	asked := 0
+	for len(claims) > 0 {
+		found, err := c.store.Claim(t.Context(), claims)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size := map[uuid.UUID]int{} // by run
+		for _, x := range found {
+			if size[x.Execution] = 0; !x.Job.Cut && x.Task.Method == "SHELL" && len(x.Job.Outputs) != 8 {
+				t.Errorf("%s reads %d outputs", x.Task.Name, len(x.Job.Outputs))
+			}
+			for _, v := range x.Job.Outputs {
+				size[x.Execution] += len(v)
+			}
+		}
+		total := 0
+		for _, n := range size {
+			total += n
+		}
+		if total > 40<<20 {
+			t.Errorf("%d bytes are read at once", total)
+		}
+		claims = slices.DeleteFunc(claims, func(x execution.Claim) bool { return !found[x.UID].Job.Cut })
+		if asked++; asked > 5 {
+			t.Fatalf("%d claims are never answered", len(claims))
+		}
+	}
+	if asked != 2 {
+		t.Errorf("asked %d times", asked)
+	}
+	http := 0
+	for _, p := range placed {
+		if p.Method == "HTTP_GET" {
+			http++
+			found, err := c.store.Claim(t.Context(), []execution.Claim{{UID: p.UID, Ant: c.ant, Session: c.sess}})
+			if err != nil || len(found[p.UID].Job.Outputs) > 0 || found[p.UID].Job.Cut {
+				t.Errorf("an HTTP task reads %v, %v", found, err)
+			}
+		}
+	}
+	if http != 1 {
+		t.Errorf("%d HTTP tasks", http)
 	}
 }

@@ -1,0 +1,17 @@
+package pg_test
+
+import (
+	"testing"
+
+	"github.com/formicary/formicary/libs/testkit"
+	"github.com/formicary/formicary/services/supervisor"
+	"github.com/formicary/formicary/services/supervisor/internal/pg"
+	"github.com/formicary/formicary/services/supervisor/internal/step"
+	"github.com/formicary/formicary/services/supervisor/internal/step/steptest"
+)
+
+func TestStore(t *testing.T) {
+	steptest.Suite(t, func(t testing.TB) step.Store {
+		return pg.New(testkit.Pool(t, supervisor.Schema, supervisor.Migrate), &listener{})
+	})
+}
