@@ -149,6 +149,7 @@ func outputFields() []field.Field {
 		{Name: "name", Form: field.Name(), Doc: "The name of the output."},
 		{Name: "type", Form: field.Form{"enum": field.Anys(outputTypes())}, Doc: "Its type; string when not given."},
 		{Name: "required", Form: field.Flag(), Doc: "The task fails without it."},
+		{Name: "enum", Form: field.OneOrMore(field.Text()), Doc: "The texts that it may be."},
 		{Name: "description", Form: field.Text(), Doc: "Text for people."},
 	}
 }

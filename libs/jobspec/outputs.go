@@ -65,6 +65,8 @@ func (r *taskFieldReader) output(name string, n *source.Node) plan.Output {
 			o.Type = r.outputType(p.Value)
 		case p.Key == "required":
 			o.Required = r.Flag(p.Value)
+		case p.Key == "enum":
+			o.Enum = r.outputEnum(p.Value)
 		case p.Key == "description":
 			r.LongText(p.Value, "description", read.MaxDescription)
 		default:
@@ -72,6 +74,16 @@ func (r *taskFieldReader) output(name string, n *source.Node) plan.Output {
 		}
 	}
 	return o
+}
+
+// outputEnum reads the texts that an output may be.
+func (r *taskFieldReader) outputEnum(n *source.Node) []string {
+	items := r.PlannedList(n)
+	if len(items) > maxOutputs {
+		r.Fault(n, source.CodeInvalidValue, "there are too many values", fmt.Sprintf("at most %d", maxOutputs))
+		return nil
+	}
+	return read.Texts(items)
 }
 
 func (r *taskFieldReader) outputType(n *source.Node) string {

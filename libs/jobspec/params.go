@@ -382,6 +382,9 @@ func CheckOutputs(t *plan.Task, outputs map[string]string) error {
 		if _, expected := convertTo(o.Type, v); expected != "" {
 			wrong = append(wrong, "the output "+source.QuoteName(o.Name)+" is not "+expected)
 		}
+		if len(o.Enum) > 0 && !slices.Contains(o.Enum, v) {
+			wrong = append(wrong, "the output "+source.QuoteName(o.Name)+" is not one of "+strings.Join(o.Enum, ", "))
+		}
 	}
 	if len(wrong) == 0 {
 		return nil

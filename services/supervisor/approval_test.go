@@ -101,6 +101,37 @@ func TestApprovalByQuorum(t *testing.T) {
 	}
 }
 
+// TestValuesOfAVote gives values with votes: they are outputs of the task, and stand in the history of the votes.
+func TestValuesOfAVote(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.newAnt("ant1", 4, nil)
+	ok := manual("ok", &plan.Approval{MinApprovals: 2}, "deploy")
+	ok.Outputs = []plan.Output{{Name: "version", Type: "string", Required: true}, {Name: "n", Type: "int"}}
+	id := w.admit(planOf(ok, task("deploy")))
+	w.asked(id, "ok")
+	vote := func(user string, values map[string]string) (*executionv1.Approval, string) {
+		ctx := rpc.WithCaller(t.Context(), rpc.Caller{Org: "default", User: user})
+		res, err := w.approvals.VoteOnApproval(ctx, &executionv1.VoteOnApprovalRequest{RequestId: id, Task: "ok", Decision: "APPROVED", Values: values})
+		return res.GetApproval(), errs.Reason(err)
+	}
+	if _, reason := vote("alice", map[string]string{"other": "1"}); reason != "VALUE_UNKNOWN" {
+		t.Errorf("an unknown value: %q", reason)
+	}
+	if _, reason := vote("alice", map[string]string{"version": "1", "n": "3"}); reason != "" {
+		t.Errorf("alice: %q", reason)
+	}
+	a, reason := vote("bob", map[string]string{"version": "2"})
+	if reason != "" || len(a.GetVotes()) != 2 || a.GetVotes()[0].GetValues()["version"] != "1" || a.GetVotes()[1].GetValues()["version"] != "2" {
+		t.Errorf("bob: %q, %v", reason, a)
+	}
+	w.goesOn(id)
+	w.becomes(id, executionv1.Execution_COMPLETED)
+	if got := w.tasks(id)["ok"].GetOutputs().AsMap(); fmt.Sprint(got) != "map[n:3 version:2]" {
+		t.Errorf("outputs %v", got)
+	}
+}
+
 func TestRejectionFailsTheJob(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

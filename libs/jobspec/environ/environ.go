@@ -92,7 +92,7 @@ func shrink(t *plan.Task, e *Env) {
 		}
 		total -= len(name) + len(v) + 2
 		delete(e.Vars, name)
-		if taken(name+envFile) || len(v) > room || len(v) < minEnvFile {
+		if !t.Spec.Shell || taken(name+envFile) || len(v) > room || len(v) < minEnvFile { // only scripts get files
 			left = append(left, name)
 			continue
 		}
@@ -104,7 +104,7 @@ func shrink(t *plan.Task, e *Env) {
 		e.Notes = append(e.Notes, fmt.Sprintf("$%s is not set: its %d bytes are too many for the environment. They are in the file that $%s%s names.", name, len(v), name, envFile))
 	}
 	if len(left) > 0 {
-		e.Notes = append(e.Notes, NoteLeftOut(len(left), strings.Join(left[:min(len(left), maxNoted)], ", ")))
+		e.Notes = append(e.Notes, NoteLeftOut(t, len(left), strings.Join(left[:min(len(left), maxNoted)], ", ")))
 	}
 }
 
@@ -114,11 +114,20 @@ const (
 )
 
 // NoteLeftOut is the note about variables that have no room; names are some of them.
-func NoteLeftOut(count int, names string) string {
+func NoteLeftOut(t *plan.Task, count int, names string) string {
 	if names != "" {
 		names = " (" + names + ")"
 	}
-	return fmt.Sprintf("%d variables%s are not set: the environment has no room for them. A script gets the value of a variable by {{.name}}.", count, names)
+	how := "A script gets the value of a variable by {{.name}}."
+	if !t.Spec.Shell {
+		how = "A worker gets the value of a variable that its task declares: variables: {name: '{{.name}}'}."
+	}
+	return fmt.Sprintf("%d variables%s are not set: the environment has no room for them. %s", count, names, how)
+}
+
+// Wanted reports whether whoever executes the task gets its environment: a script, or a worker.
+func Wanted(t *plan.Task) bool {
+	return t.Spec.Shell || t.Method == plan.MethodMessaging || t.Method == plan.MethodWebsocket
 }
 
 func btoi(b bool) int {

@@ -16,7 +16,7 @@ func TestEnvFits(t *testing.T) {
 	for i := range 40 {
 		vars[fmt.Sprintf("v%02d", i)] = strings.Repeat("x", 60_000+i)
 	}
-	task := plan.Task{Spec: plan.Spec{Environment: map[string]string{"kept": strings.Repeat("y", 64_000), "v00": "z"}}}
+	task := plan.Task{Spec: plan.Spec{Shell: true, Environment: map[string]string{"kept": strings.Repeat("y", 64_000), "v00": "z"}}}
 	env := environ.Of(&task, vars).Vars
 	total := 0
 	for name, v := range env {
@@ -30,7 +30,7 @@ func TestEnvFits(t *testing.T) {
 // TestEnvGivesLongValuesInFiles loses nothing without a word.
 func TestEnvGivesLongValuesInFiles(t *testing.T) {
 	long := strings.Repeat("x", 64<<10+1)
-	task := plan.Task{Spec: plan.Spec{Variables: map[string]any{"own_FILE": "mine"}, Environment: map[string]string{"declared": long}}}
+	task := plan.Task{Spec: plan.Spec{Shell: true, Variables: map[string]any{"own_FILE": "mine"}, Environment: map[string]string{"declared": long}}}
 	e := environ.Of(&task, value.Vars{"p": long, "fits": long[1:], "own": long, "t_results": []any{long}, "1bad": long})
 	if len(e.Files) != 3 || e.Files["p"] != long || e.Files["declared"] != long || e.Files["t_results"] != `["`+long+`"]` || e.Vars["fits"] != long[1:] || e.Vars["own_FILE"] != "mine" {
 		t.Errorf("%d files, %d variables", len(e.Files), len(e.Vars))
@@ -58,6 +58,23 @@ func TestEnvGivesLongValuesInFiles(t *testing.T) {
 	}
 	if e := environ.Of(&task, nil); e.Notes == nil || e.Files["declared"] != long {
 		t.Error("what is declared is lost")
+	}
+}
+
+// TestEnvOfWorkersTellsWhatIsLeftOut: workers have no files, so what is too long is said, and how it is had.
+func TestEnvOfWorkersTellsWhatIsLeftOut(t *testing.T) {
+	long := strings.Repeat("x", 64<<10+1)
+	for _, method := range []string{plan.MethodMessaging, plan.MethodWebsocket} {
+		task := &plan.Task{Method: method, Spec: plan.Spec{Environment: map[string]string{"declared": long}}}
+		e := environ.Of(task, value.Vars{"p": long, "fits": long[1:]})
+		notes := strings.Join(e.Notes, "\n")
+		if len(e.Files) != 0 || e.Vars["fits"] == "" || e.Vars["p"] != "" || !environ.Wanted(task) ||
+			notes != "2 variables (p, declared) are not set: the environment has no room for them. A worker gets the value of a variable that its task declares: variables: {name: '{{.name}}'}." {
+			t.Errorf("%s: %d files, %d variables, %s", method, len(e.Files), len(e.Vars), notes)
+		}
+	}
+	if environ.Wanted(&plan.Task{Method: plan.MethodHTTPGet}) {
+		t.Error("a request has no environment")
 	}
 }
 

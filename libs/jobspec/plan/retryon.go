@@ -30,6 +30,8 @@ type Output struct {
 	// Type is a type of parameters.
 	Type     string `json:"type"`
 	Required bool   `json:"required,omitempty"`
+	// Enum lists the texts that it may be; empty: any.
+	Enum []string `json:"enum,omitempty"`
 }
 
 // Secret is a secret that a task names.

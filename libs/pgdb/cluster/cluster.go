@@ -96,7 +96,9 @@ func start(ctx context.Context, bin, dir string, o Options) (*Cluster, error) {
 			return nil, err
 		}
 	}
-	removeStalePid(data)
+	if err := removeStalePid(ctx, data); err != nil {
+		return nil, err
+	}
 	return serve(ctx, bin, dir, data, socket, as, o)
 }
 
@@ -160,29 +162,49 @@ func initialise(ctx context.Context, bin, data string, as *account, throwaway bo
 }
 
 // removeStalePid removes the pid file of a server that is gone; the directory is locked, so a live server with this
-// directory is one that outlives a killed parent for a moment: it is waited for.
-func removeStalePid(data string) {
+// directory is one that outlives a killed parent for a moment: it is told to end and waited for.
+func removeStalePid(ctx context.Context, data string) error {
 	path := filepath.Join(data, "postmaster.pid")
-	for range 200 {
-		raw, err := os.ReadFile(path)
+	ctx, cancel := context.WithTimeout(ctx, staleTime)
+	defer cancel()
+	for {
+		raw, err := os.ReadFile(path) // #nosec G304 -- below the data directory
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
 		if err != nil {
-			return
+			return fmt.Errorf("read the pid of an earlier database server: %w", err)
 		}
 		first, _, _ := strings.Cut(string(raw), "\n")
 		pid, err := strconv.Atoi(first)
 		if err != nil || !isServer(pid, data) {
-			_ = os.Remove(path)
-			return
+			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return fmt.Errorf("remove the pid file of an earlier database server: %w", err)
+			}
+			return nil
 		}
 		_ = syscall.Kill(pid, syscall.SIGINT)
-		time.Sleep(50 * time.Millisecond)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the database server %d of %s still runs and was told to end: %w", pid, data, ctx.Err())
+		case <-time.After(stalePause):
+		}
 	}
 }
 
+const (
+	// staleTime is how long the server of a process that was killed may take to end.
+	staleTime  = 10 * time.Second
+	stalePause = 50 * time.Millisecond
+)
+
 // Bury ends the server of a process that was killed; dir is that of its Options, which nobody uses.
-func Bury(dir string) {
-	removeStalePid(filepath.Join(dir, "d"))
+func Bury(ctx context.Context, dir string) error {
+	if err := removeStalePid(ctx, filepath.Join(dir, "d")); err != nil {
+		return err
+	}
 	removeSocketDir(dir, socketDir(dir))
+	return nil
 }
 
 func isServer(pid int, data string) bool {

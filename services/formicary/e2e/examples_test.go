@@ -21,6 +21,8 @@ type story struct {
 	// votes are given to the task that waits for them: user and decision.
 	task  string
 	votes [][2]string
+	// values are given with the votes.
+	values map[string]string
 	// tasks are states that some of its tasks must have.
 	tasks map[string]string
 }
@@ -35,6 +37,7 @@ func stories(service string) []story {
 		{example: "ci-experimental", want: done, tasks: map[string]string{"test": done, "report": done}},
 		{example: "ci-deploy-approval", want: done, task: "approve", votes: [][2]string{{"alice", "APPROVED"}}, tasks: map[string]string{"deploy": done, "discard": "SKIPPED"}},
 		{example: "ci-deploy-approval", want: "FAILED", code: "ERR_MANUAL_REJECTION", task: "approve", votes: [][2]string{{"alice", "REJECTED"}}, tasks: map[string]string{"deploy": "SKIPPED", "discard": done}},
+		{example: "ci-release-version", want: done, task: "release", votes: [][2]string{{"alice", "APPROVED"}}, values: map[string]string{"version": "1.2.0", "replicas": "3"}, tasks: map[string]string{"deploy": done}},
 		{example: "ci-canary", want: done, tasks: map[string]string{"extend": "SKIPPED", "promote": done, "rollback": "SKIPPED"}},
 		{example: "ci-canary", params: map[string]any{"errors": 5}, want: done, tasks: map[string]string{"extend": done, "promote": done}},
 		{example: "ci-canary", params: map[string]any{"errors": 50}, want: done, tasks: map[string]string{"promote": "SKIPPED", "rollback": done}},
@@ -136,7 +139,7 @@ func (w *world) tell(t *testing.T, id string, s story) {
 		})
 	}
 	for _, v := range s.votes {
-		w.vote(t, id, s.task, v[0], v[1])
+		w.vote(t, id, s.task, v[0], v[1], s.values)
 	}
 	r := w.ends(90*time.Second, id)
 	if r.State != s.want || s.code != "" && r.ErrorCode != s.code {
@@ -150,9 +153,13 @@ func (w *world) tell(t *testing.T, id string, s story) {
 	}
 }
 
-func (w *world) vote(t *testing.T, id, task, user, decision string) {
+func (w *world) vote(t *testing.T, id, task, user, decision string, values ...map[string]string) {
 	t.Helper()
-	body, err := json.Marshal(map[string]string{"decision": decision, "comments": "by the test"})
+	vote := map[string]any{"decision": decision, "comments": "by the test"}
+	if len(values) > 0 && values[0] != nil {
+		vote["values"] = values[0]
+	}
+	body, err := json.Marshal(vote)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -85,6 +85,8 @@ func fields() []fieldCase {
 		{"output.required", own, ", outputs: [{name: x, required: true}]", ", outputs: [{name: x, required: false}]", nil, "", ""},
 		{"output.name", own, ", outputs: [{name: y, required: true}]", ", outputs: [{name: x, required: true}]", gives, "a:FAILED", "a:COMPLETED"},
 		{"output.type", own, ", outputs: [{name: x, type: json}]", ", outputs: [{name: x, type: int}]", map[string][]rehearse.Fake{failed: {{Outputs: map[string]string{"x": "{}"}}}}, "a:COMPLETED", "a:FAILED"},
+		{"output.enum", own, ", outputs: [{name: x, enum: ['1', '2']}]", ", outputs: [{name: x, enum: ['2']}]", gives, "a:COMPLETED", "a:FAILED"},
+		{"task.outputs", "job_type: j\ntasks:\n- {task_type: a, method: MANUAL, on_completed: b@}\n- {task_type: b, " + aTask + ", when: vars.x == '1'}\n", ", outputs: {x: int}", ", outputs: {x: duration}", gives, "a:COMPLETED/0 b:COMPLETED", "a:FAILED"},
 		{"task.method", "job_type: j\ntasks:\n- {task_type: a, method: @, url: x, script: ['true']}\n", "HTTP_GET", "SHELL", fails(200), "a:COMPLETED", "a:FAILED"},
 		{"task.timeout", own, ", on_exit_code: {1: EXECUTING}, delay_between_retries: 1m, timeout: 10m", ", on_exit_code: {1: EXECUTING}, delay_between_retries: 1m, timeout: 20m", fails(1), "", ""},
 		{"timeouts.run", own, ", on_exit_code: {1: EXECUTING}, delay_between_retries: 1m, timeouts: {run: 10m}", ", on_exit_code: {1: EXECUTING}, delay_between_retries: 1m, timeouts: {run: 20m}", fails(1), "", ""},

@@ -240,7 +240,7 @@ func (p *player) vote(t *engine.Task) {
 		outcome = plan.OutcomeApproved
 	}
 	p.say("%s is %s", t.Name(), outcome)
-	p.state.Voted(t.Idx, t.Round, outcome, "by the script", p.now)
+	p.state.Voted(t.Idx, t.Round, outcome, "by the script", f.Outputs, p.now)
 }
 
 // late lets the time pass that a task has for what it waits for.

@@ -3,7 +3,6 @@ package attempt
 import (
 	"context"
 	"fmt"
-	"io"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -128,7 +127,7 @@ func (a *attempt) execute() executor.End {
 		return executor.Refuse(fmt.Sprintf("this ant does not execute method %q", spec.GetMethod()))
 	}
 	for _, note := range spec.GetNotes() {
-		_, _ = io.WriteString(a.log, "formicary: "+note+"\n") // a log that cannot be written is told by itself
+		a.log.Note("formicary: " + note)
 	}
 	x := e.Prepare(toTask(a.work), a.log)
 	a.mu.Lock()

@@ -112,3 +112,12 @@ type Execution interface {
 	// Close removes what Start made.
 	Close()
 }
+
+// Note writes a line of the ant's own into what a task prints. A log tells it from the output of the task.
+func Note(out io.Writer, line string) {
+	if log, ok := out.(interface{ Note(line string) }); ok {
+		log.Note(line)
+		return
+	}
+	_, _ = io.WriteString(out, line+"\n")
+}

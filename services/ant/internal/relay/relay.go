@@ -154,7 +154,7 @@ func (x *Execution) send() {
 
 // note writes a line of the ant's own into the log.
 func (x *Execution) note(format string, args ...any) {
-	_, _ = fmt.Fprintf(x.out, "["+format+"]\n", args...)
+	executor.Note(x.out, "["+fmt.Sprintf(format, args...)+"]")
 }
 
 // Wait listens until the attempt has ended.

@@ -182,7 +182,7 @@ func (c *cgroup) kill(shell int) bool {
 }
 
 func (c *cgroup) terminate(shell int, asked map[process]bool) (alive bool) {
-	for _, pid := range pids(trimmed(filepath.Join(c.dir, "cgroup.procs"))) {
+	for _, pid := range groupPIDs(c.dir) {
 		if p, ok := readProcess(pid); pid == shell || !ok || p.zombie {
 			continue
 		}
@@ -197,14 +197,53 @@ func killGroup(dir string) {
 	if write(filepath.Join(dir, "cgroup.kill"), "1") == nil {
 		return
 	}
-	for _, pid := range pids(trimmed(filepath.Join(dir, "cgroup.procs"))) {
+	for _, pid := range groupPIDs(dir) {
 		kill(pid)
 	}
 }
 
+// groupPIDs are the processes in a group and in the groups below it, which a task may make for itself.
+func groupPIDs(dir string) (all []int) {
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() { // what is gone holds nobody
+			all = append(all, pids(trimmed(filepath.Join(path, "cgroup.procs")))...)
+		}
+		return nil
+	})
+	return all
+}
+
+// removeGroup removes an empty group and those below it, the deepest first.
+func removeGroup(dir string) {
+	if os.Remove(dir) == nil {
+		return
+	}
+	below, _ := os.ReadDir(dir)
+	for _, d := range below {
+		if d.IsDir() {
+			removeGroup(filepath.Join(dir, d.Name()))
+		}
+	}
+	_ = os.Remove(dir)
+}
+
+// divided reports whether a group has groups below it.
+func (c *cgroup) divided() bool {
+	if c.handle == nil {
+		return false
+	}
+	info, err := c.handle.Stat()
+	if err != nil {
+		return true
+	}
+	s, ok := info.Sys().(*syscall.Stat_t)
+	return !ok || s.Nlink > 2 // a directory names itself, is named, and is named by each below it
+}
+
 func (c *cgroup) free(empty bool) {
+	again := empty && !c.once.Load() && !c.divided()
 	c.owner.mu.Lock()
-	if empty && !c.once.Load() && len(c.owner.idle) < maxIdle {
+	if again && len(c.owner.idle) < maxIdle {
 		c.owner.idle = append(c.owner.idle, c)
 		c.owner.mu.Unlock()
 		return
@@ -216,7 +255,7 @@ func (c *cgroup) free(empty bool) {
 	if c.handle != nil {
 		_ = c.handle.Close()
 	}
-	_ = os.Remove(c.dir)
+	removeGroup(c.dir)
 }
 
 // recover kills what an earlier life left in the groups, and removes them. It reports whether something was alive.
@@ -225,11 +264,11 @@ func (g *cgroups) recover() (alive bool) {
 		groups, _ := filepath.Glob(filepath.Join(base, "*", "cgroup.procs"))
 		for _, procs := range groups {
 			dir := filepath.Dir(procs)
-			if len(pids(trimmed(procs))) > 0 {
+			if len(groupPIDs(dir)) > 0 {
 				alive = true
 				killGroup(dir)
 			}
-			_ = os.Remove(dir)
+			removeGroup(dir)
 		}
 	}
 	return alive

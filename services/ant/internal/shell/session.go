@@ -105,7 +105,7 @@ func (s *session) place() (err error) {
 	if s.task.CPUMillis > 0 || s.task.MemoryBytes > 0 {
 		s.limits = s.e.groups.limit(group, s.task.UID, s.task.CPUMillis, s.task.MemoryBytes)
 		for _, what := range s.limits.missing {
-			_, _ = fmt.Fprintf(s.out, "[this ant cannot limit %s: no control group]\n", what)
+			executor.Note(s.out, "[this ant cannot limit "+what+": no control group]")
 		}
 	}
 	return s.workspace.write(compose(s.workspace, s.task.Before, s.task.Script, len(s.task.After) > 0, s.limits.prelude), lines(s.task.After))
@@ -262,7 +262,7 @@ func (s *session) finish(c *child) {
 	}
 	s.empty = clear(s.cage, c.process.Pid)
 	if !s.empty {
-		_, _ = io.WriteString(s.out, "[a process of the task cannot be killed]\n")
+		executor.Note(s.out, "[a process of the task cannot be killed]")
 	}
 	select {
 	case <-c.drained:

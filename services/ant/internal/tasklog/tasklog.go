@@ -55,7 +55,8 @@ type Log struct {
 	masks   *mask.Stream
 	scratch []byte
 	head    []byte
-	tail    []byte // the last bytes, at most twice tailSize
+	notes   [][2]int // from and to in head
+	tail    []byte   // the last bytes, at most twice tailSize
 	file    *os.File
 	size    int64
 	cut     bool // the limit was reached
@@ -93,6 +94,23 @@ func (l *Log) Write(p []byte) (int, error) {
 	l.scratch = l.masks.Append(l.scratch[:0], p)
 	l.keep(l.scratch)
 	return len(p), nil
+}
+
+// Note keeps a line of the ant's own, which is no output of the task: Head is without it.
+func (l *Log) Note(line string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
+	if l.opts.Masks != nil {
+		line = l.opts.Masks.String(line)
+	}
+	from := len(l.head)
+	l.keep([]byte(line + "\n"))
+	if to := len(l.head); to > from {
+		l.notes = append(l.notes, [2]int{from, to})
+	}
 }
 
 func (l *Log) keep(p []byte) {
@@ -224,11 +242,18 @@ func (l *Log) Size() int64 {
 	return l.size
 }
 
-// Head returns the first HeadSize bytes as text.
+// Head returns what the task printed of the first HeadSize bytes, as text.
 func (l *Log) Head() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return strings.ToValidUTF8(string(l.head), "\uFFFD")
+	var said strings.Builder
+	from := 0
+	for _, note := range l.notes {
+		_, _ = said.Write(l.head[from:note[0]])
+		from = note[1]
+	}
+	_, _ = said.Write(l.head[from:])
+	return strings.ToValidUTF8(said.String(), "\uFFFD")
 }
 
 // Tail returns the last whole lines within limit bytes as text.

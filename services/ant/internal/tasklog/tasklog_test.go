@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/formicary/formicary/services/ant/internal/executor"
 	"github.com/formicary/formicary/services/ant/internal/mask"
 )
 
@@ -167,4 +168,22 @@ func TestLiveTailDelayAndRate(t *testing.T) {
 			t.Errorf("last chunk at %d of %d, end %v", last.Offset, l.Size(), last.End)
 		}
 	})
+}
+
+// What the ant says itself is in the log, and is no output of the task.
+func TestNotesAreNoOutput(t *testing.T) {
+	l, _ := newLog(t, 1<<20)
+	var out io.Writer = l
+	executor.Note(out, "formicary: first")
+	_, _ = io.WriteString(l, "one\n")
+	executor.Note(out, "[between]")
+	_, _ = io.WriteString(l, "two\n"+strings.Repeat("x", HeadSize))
+	executor.Note(out, "[late]")
+	l.Finish()
+	if got, want := read(t, l), "formicary: first\none\n[between]\ntwo\n"+strings.Repeat("x", HeadSize)+"[late]\n"; got != want {
+		t.Errorf("the log is %.60q… of %d bytes", got, len(got))
+	}
+	if got, want := l.Head(), "one\ntwo\n"+strings.Repeat("x", HeadSize)[:HeadSize-len("formicary: first\none\n[between]\ntwo\n")]; got != want {
+		t.Errorf("the task printed %.60q… of %d bytes, want %d", got, len(got), len(want))
+	}
 }

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/formicary/formicary/libs/exact"
 )
 
 // Version of the protocol.
@@ -103,7 +105,7 @@ type Task struct {
 	// IdempotencyKey is the same for all attempts of the task in its run.
 	IdempotencyKey string `json:"idempotency_key"`
 	// Variables declared by the task.
-	Variables map[string]any `json:"variables,omitempty"`
+	Variables Variables `json:"variables,omitempty"`
 	// Environment holds all variables as text.
 	Environment map[string]string `json:"environment,omitempty"`
 	// Script lines, if the task has any; their meaning is the worker's affair.
@@ -112,6 +114,19 @@ type Task struct {
 	TimeoutSeconds float64 `json:"timeout_seconds,omitempty"`
 	// HeartbeatSeconds is the wished interval of heartbeats.
 	HeartbeatSeconds float64 `json:"heartbeat_seconds"`
+}
+
+// Variables keep the digits of their numbers: each is an int64, a float64 or, where neither says the same, a json.Number.
+type Variables map[string]any
+
+// UnmarshalJSON reads an object, or null.
+func (v *Variables) UnmarshalJSON(raw []byte) error {
+	m, err := exact.DecodeObject(raw)
+	if err != nil {
+		return fmt.Errorf("read variables: %w", err)
+	}
+	*v = m
+	return nil
 }
 
 // ErrTooLarge says that a message passes MaxMessage.

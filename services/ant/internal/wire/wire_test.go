@@ -112,3 +112,25 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// Numbers arrive with the digits that they were written with.
+func TestVariablesKeepTheirDigits(t *testing.T) {
+	const vars = `{"big":9007199254740993,"f":1.5,"huge":123456789012345678901234567890,"list":[9007199254740993,"x"],"n":3}`
+	m, err := Decode([]byte(`{"v":1,"type":"task","uid":"u","task":{"variables":` + vars + `}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := m.Task.Variables
+	if v["n"] != int64(3) || v["f"] != 1.5 || v["big"] != int64(9007199254740993) || v["huge"] != json.Number("123456789012345678901234567890") {
+		t.Errorf("%#v", v)
+	}
+	if again, err := json.Marshal(v); err != nil || string(again) != vars {
+		t.Errorf("%s, %v", again, err)
+	}
+	for _, text := range []string{`null`, `[1]`} {
+		m, err := Decode([]byte(`{"v":1,"type":"task","task":{"variables":` + text + `}}`))
+		if (err == nil) != (text == `null`) {
+			t.Errorf("%s: %+v, %v", text, m, err)
+		}
+	}
+}

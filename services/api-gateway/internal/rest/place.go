@@ -39,10 +39,14 @@ func parsePlace(id string) (p logPlace, ok bool) {
 }
 
 // resumeLog lets a client that comes back go on where it was. What names no place is refused: begun at a guess, the log
-// would lack a part or say one twice.
+// would lack a part or say one twice. The id of a version before named an offset alone, without saying of which attempt:
+// such a client gets the log from its start, as every client may that has lost its place.
 func resumeLog(r *http.Request) error {
 	id := r.Header.Get(lastEventID)
 	if id == "" {
+		return nil
+	}
+	if _, err := strconv.ParseUint(id, 10, 63); err == nil {
 		return nil
 	}
 	p, ok := parsePlace(id)

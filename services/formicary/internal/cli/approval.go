@@ -18,11 +18,16 @@ func (a *app) voteCmd(approve bool) *cobra.Command {
 		verb, short, decision, why = "approve", "Vote for a task that waits for approval", "APPROVED", "looked at the plan"
 	}
 	var comment string
+	var given []string
 	c := &cobra.Command{
 		Use: verb + " ID [TASK]", Short: short, Args: cobra.RangeArgs(1, 2),
 		Long:    short + ". TASK may be left out when one task waits. You vote as --user. " + idHelp,
 		Example: fmt.Sprintf("  formicary request %[1]s @latest --comment %[2]q\n  formicary request %[1]s 0198f2c1 deploy --user alice --comment %[2]q", verb, why),
 		RunE: func(c *cobra.Command, args []string) error {
+			values, err := valuesOf(given)
+			if err != nil {
+				return err
+			}
 			return a.with(c.Context(), func(ctx context.Context, cl *client) error {
 				r, err := cl.request(ctx, args[0])
 				if err != nil {
@@ -35,7 +40,7 @@ func (a *app) voteCmd(approve bool) *cobra.Command {
 					return err
 				}
 				res, err := cl.approvals.VoteOnApproval(ctx, &executionv1.VoteOnApprovalRequest{
-					RequestId: r.GetId(), Task: task, Decision: decision, Comments: comment,
+					RequestId: r.GetId(), Task: task, Decision: decision, Comments: comment, Values: values,
 				})
 				if err != nil {
 					return err
@@ -46,7 +51,21 @@ func (a *app) voteCmd(approve bool) *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&comment, "comment", "", "`text` that people see; a rejection needs one")
+	c.Flags().StringArrayVar(&given, "value", nil, "`name=value` of an output that the task declares, may be repeated; later tasks see it as a variable")
 	return c
+}
+
+// valuesOf reads name=value.
+func valuesOf(given []string) (map[string]string, error) {
+	values := make(map[string]string, len(given))
+	for _, text := range given {
+		name, v, ok := strings.Cut(text, "=")
+		if _, twice := values[name]; !ok || name == "" || twice {
+			return nil, usageError(fmt.Errorf("--value %s: want name=value, each name once", text))
+		}
+		values[name] = v
+	}
+	return values, nil
 }
 
 // waitsForApproval finds the one task of a request that can be voted on.

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/formicary/formicary/libs/exact"
 	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -44,8 +45,8 @@ A case gives parameters, says how tasks end, and what must come of it. A task th
 // testCase is a story about a definition.
 type testCase struct {
 	Name   string             `yaml:"name"`
-	Params map[string]any     `yaml:"params"`
-	Vars   map[string]any     `yaml:"vars"`
+	Params values             `yaml:"params"`
+	Vars   values             `yaml:"vars"`
 	Tasks  map[string]results `yaml:"tasks"`
 	Expect struct {
 		State     string            `yaml:"state"`
@@ -54,6 +55,53 @@ type testCase struct {
 		Attempts  map[string]int    `yaml:"attempts"`
 		Outputs   map[string]string `yaml:"outputs"`
 	} `yaml:"expect"`
+}
+
+// values are parameters; their numbers keep their digits.
+type values map[string]any
+
+// UnmarshalYAML reads numbers as JSON does where they are written alike.
+func (v *values) UnmarshalYAML(n *yaml.Node) error {
+	plain := map[string]any{}
+	if err := n.Decode(&plain); err != nil {
+		return err
+	}
+	for n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if _, ok := plain[n.Content[i].Value]; ok { // not so behind a merge key
+			plain[n.Content[i].Value] = exactly(plain[n.Content[i].Value], n.Content[i+1])
+		}
+	}
+	*v = plain
+	return nil
+}
+
+// exactly replaces the numbers of a value by those that were written.
+func exactly(v any, n *yaml.Node) any {
+	for n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	switch v := v.(type) {
+	case []any:
+		for i := range v {
+			v[i] = exactly(v[i], n.Content[i])
+		}
+	case map[string]any:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if own, ok := v[n.Content[i].Value]; ok {
+				v[n.Content[i].Value] = exactly(own, n.Content[i+1])
+			}
+		}
+	case int, int64, uint64, float64:
+		if raw := json.RawMessage(n.Value); json.Valid(raw) {
+			if number, ok := exact.Number(json.Number(n.Value)); ok {
+				return number
+			}
+		}
+	}
+	return v
 }
 
 // results are one result, or one for each attempt.
@@ -159,7 +207,7 @@ type verdict struct {
 }
 
 func (a *app) jobTestCmd() *cobra.Command {
-	var casesFile, only string
+	var casesFile, only, jobType string
 	var verbose bool
 	c := &cobra.Command{
 		Use: "test FILE", Short: "Check the cases beside a definition, without running anything", Long: testHelp, Args: cobra.ExactArgs(1),
@@ -169,24 +217,22 @@ func (a *app) jobTestCmd() *cobra.Command {
 				ext := filepath.Ext(args[0])
 				casesFile = strings.TrimSuffix(args[0], ext) + "_test" + ext
 			}
-			return a.testJob(args[0], casesFile, only, verbose)
+			return a.testJob(args[0], jobType, casesFile, only, verbose)
 		},
 	}
 	c.Flags().StringVar(&casesFile, "cases", "", "`file` with the cases; job_test.yaml of job.yaml unless given")
+	c.Flags().StringVar(&jobType, "job-type", "", jobTypeHelp)
 	c.Flags().StringVar(&only, "only", "", "only cases whose name contains this `text`")
 	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "tell the steps of every case, not only of those that fail")
 	return c
 }
 
-func (a *app) testJob(file, casesFile, only string, verbose bool) error {
+func (a *app) testJob(file, jobType, casesFile, only string, verbose bool) error {
 	text, err := readFile(file)
 	if err != nil {
 		return err
 	}
-	if err := a.precheck(file, text); err != nil {
-		return err
-	}
-	def, _, err := jobspec.Parse(file, []byte(text))
+	job, err := a.jobIn(file, text, jobType)
 	if err != nil {
 		return err
 	}
@@ -201,7 +247,7 @@ func (a *app) testJob(file, casesFile, only string, verbose bool) error {
 	verdicts := []verdict{}
 	failed := 0
 	for _, tc := range cases {
-		v := tc.judge(def)
+		v := tc.judge(job.def)
 		if !v.Passed {
 			failed++
 		}
@@ -243,7 +289,7 @@ func readCases(file string) ([]testCase, error) {
 // judge rehearses the case and compares.
 func (tc *testCase) judge(def *jobspec.Definition) verdict {
 	v := verdict{Name: tc.Name}
-	params, err := def.CheckParams(tc.Params)
+	params, err := def.CheckParams(value.Vars(tc.Params))
 	if err != nil {
 		v.Faults = strings.Split(err.Error(), "\n")
 		return v

@@ -63,11 +63,6 @@ func (a *app) lint(files []string, strict bool) error {
 	return nil
 }
 
-// check parses a text; a faulty one gives no definition.
-func check(file, text string) (*jobspec.Definition, source.Problems, error) {
-	return checkDocument(file, jobspec.Document{Text: []byte(text), Line: 1})
-}
-
 // documents divides a file into its definitions; an empty one is one that is faulty.
 func documents(file, text string) ([]jobspec.Document, error) {
 	docs, err := jobspec.Documents(file, []byte(text))
@@ -200,14 +195,4 @@ func sarif(version string, all source.Problems) sarifLog {
 		run.Results = append(run.Results, r)
 	}
 	return sarifLog{Schema: "https://json.schemastore.org/sarif-2.1.0.json", Version: "2.1.0", Runs: []sarifRun{run}}
-}
-
-// precheck reports the faults of a text without sending it anywhere.
-func (a *app) precheck(file, text string) error {
-	def, problems, err := check(file, text)
-	if err != nil || def != nil {
-		return err
-	}
-	a.printFaults(problems)
-	return &exit{code: exitUsage}
 }

@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/formicary/formicary/libs/errs"
-	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -26,16 +25,18 @@ import (
 
 func (a *app) jobPlanCmd() *cobra.Command {
 	var params []string
+	var jobType string
 	c := &cobra.Command{
 		Use: "plan FILE", Short: "Show what applying and running a definition would do", Args: cobra.ExactArgs(1),
 		Long: `Show what applying and running a definition would do, and do nothing: how it differs from the stored version, its tasks and
 what leads to them, and whether the ants of the server could take each task now. Without a server only the tasks are shown.`,
 		Example: "  formicary job plan job.yaml\n  formicary job plan job.yaml -p branch=main -o json",
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.planFile(c.Context(), args[0], params)
+			return a.planFile(c.Context(), args[0], jobType, params)
 		},
 	}
 	c.Flags().StringArrayVarP(&params, "param", "p", nil, "parameter `name=value`, may be repeated")
+	c.Flags().StringVar(&jobType, "job-type", "", jobTypeHelp)
 	return c
 }
 
@@ -59,17 +60,17 @@ type plannedTask struct {
 	Placement string   `json:"placement"`
 }
 
-func (a *app) planFile(ctx context.Context, file string, params []string) error {
+func (a *app) planFile(ctx context.Context, file, jobType string, params []string) error {
 	text, err := readFile(file)
 	if err != nil {
 		return err
 	}
-	def, plan, err := a.render(file, text, params)
+	job, plan, err := a.render(file, text, jobType, params)
 	if err != nil {
 		return err
 	}
-	p := &planned{JobType: def.JobType, Skip: plan.Skip}
-	err = a.with(ctx, func(ctx context.Context, cl *client) error { return p.compare(ctx, cl, text) })
+	p := &planned{JobType: job.jobType, Skip: plan.Skip}
+	err = a.with(ctx, func(ctx context.Context, cl *client) error { return p.compare(ctx, cl, job.text) })
 	switch {
 	case err == nil:
 	case errs.CodeOf(err) == errs.CodeUnavailable && !a.named():
@@ -81,18 +82,16 @@ func (a *app) planFile(ctx context.Context, file string, params []string) error 
 	return a.showPlan(p)
 }
 
-// render plans a text with parameters; faults are told like those of lint.
-func (a *app) render(file, text string, params []string) (*jobspec.Definition, *plan.Plan, error) {
-	if err := a.precheck(file, text); err != nil {
-		return nil, nil, err
-	}
-	def, _, err := jobspec.Parse(file, []byte(text))
+// render plans a job of a text with parameters; faults are told like those of lint.
+func (a *app) render(file, text, jobType string, params []string) (fileJob, *plan.Plan, error) {
+	job, err := a.jobIn(file, text, jobType)
 	if err != nil {
-		return nil, nil, err
+		return fileJob{}, nil, err
 	}
+	def := job.def
 	values, err := keyValues(params)
 	if err != nil {
-		return nil, nil, err
+		return fileJob{}, nil, err
 	}
 	checked, err := def.CheckParams(values)
 	if err == nil {
@@ -100,17 +99,17 @@ func (a *app) render(file, text string, params []string) (*jobspec.Definition, *
 		vars := value.Vars{"JobID": "00000000-0000-0000-0000-000000000000", "JobType": def.JobType, "JobRetry": int64(0)}
 		maps.Copy(vars, checked)
 		if plan, err = def.Plan(vars); err == nil {
-			return def, plan, nil
+			return job, plan, nil
 		}
 	}
 	var faults source.Problems
 	if !errors.As(err, &faults) {
-		return nil, nil, err
+		return fileJob{}, nil, err
 	}
 	for _, p := range faults {
 		line(a.Err, p)
 	}
-	return nil, nil, &exit{code: exitUsage}
+	return fileJob{}, nil, &exit{code: exitUsage}
 }
 
 // compare asks the server for the stored version and the ants.
@@ -227,6 +226,7 @@ func (a *app) showPlan(p *planned) error {
 
 func (a *app) jobGraphCmd() *cobra.Command {
 	var params []string
+	var jobType string
 	c := &cobra.Command{
 		Use: "graph FILE|JOB[@VERSION]", Short: "Draw the tasks of a definition", Args: cobra.ExactArgs(1),
 		Long:    "Draw the tasks of a definition, of a file or, when there is no such file, of one that the server stores.",
@@ -236,7 +236,7 @@ func (a *app) jobGraphCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, plan, err := a.render(args[0], text, params)
+			_, plan, err := a.render(args[0], text, jobType, params)
 			if err != nil {
 				return err
 			}
@@ -244,6 +244,7 @@ func (a *app) jobGraphCmd() *cobra.Command {
 		},
 	}
 	c.Flags().StringArrayVarP(&params, "param", "p", nil, "parameter `name=value`, may be repeated")
+	c.Flags().StringVar(&jobType, "job-type", "", jobTypeHelp)
 	return printsIn(c, "mermaid", "dot", "svg")
 }
 

@@ -7,12 +7,14 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 )
 
 // fileJob is one of the definitions of a file.
 type fileJob struct {
+	def     *jobspec.Definition
 	text    string
 	line    int // of the file, on which it begins
 	jobType string
@@ -24,6 +26,10 @@ func (a *app) readJobs(file string) ([]fileJob, error) {
 	if err != nil {
 		return nil, err
 	}
+	return a.jobsIn(file, text)
+}
+
+func (a *app) jobsIn(file, text string) ([]fileJob, error) {
 	docs, err := documents(file, text)
 	if err != nil {
 		return nil, err
@@ -45,7 +51,7 @@ func (a *app) readJobs(file string) ([]fileJob, error) {
 			bad = true
 			printf(a.Err, "%s:%d: the job %s is defined in line %d already: only one of them would be used\n", file, doc.Line, def.JobType, jobs[n].line)
 		}
-		jobs[i].jobType = def.JobType
+		jobs[i].def, jobs[i].jobType = def, def.JobType
 	}
 	if bad {
 		return nil, &exit{code: exitUsage}
@@ -112,6 +118,25 @@ func (a *app) apply(ctx context.Context, cl *client, file string) error {
 	}
 	return nil
 }
+
+// jobIn returns the job of a text that a command is about: the first, or the one that is named. Where there are others it
+// says which one that is.
+func (a *app) jobIn(file, text, jobType string) (fileJob, error) {
+	jobs, err := a.jobsIn(file, text)
+	if err != nil {
+		return fileJob{}, err
+	}
+	i, err := choose(file, jobs, jobType)
+	if err != nil {
+		return fileJob{}, err
+	}
+	if len(jobs) > 1 && jobType == "" {
+		printf(a.Err, "%s defines %d jobs; this is the first, %s: --job-type chooses another\n", file, len(jobs), jobs[i].jobType)
+	}
+	return jobs[i], nil
+}
+
+const jobTypeHelp = "`job` of a file that defines several; the first unless given"
 
 // choose returns the index of the job of a file that is to run: the first, or the one that is named.
 func choose(file string, jobs []fileJob, jobType string) (int, error) {

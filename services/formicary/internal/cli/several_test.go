@@ -2,6 +2,8 @@ package cli
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -62,5 +64,42 @@ func TestApplyOfSeveralDefinitions(t *testing.T) {
 		if _, _, code := on(t, "job", "get", "bad-parent"); code != exitNotFound {
 			t.Errorf("%s: the first definition was stored", name)
 		}
+	}
+}
+
+// TestOneOfSeveralDefinitions is planned, drawn and tested: the first, and it is said which, or the one that is named.
+func TestOneOfSeveralDefinitions(t *testing.T) {
+	file := writeText("one-of", fmt.Sprintf(family, "one"))
+	cases := filepath.Join(t.TempDir(), "cases.yaml")
+	if err := os.WriteFile(cases, []byte("cases:\n- {name: a, expect: {state: COMPLETED, tasks: {c: COMPLETED}}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range [][]string{{"job", "plan", file}, {"job", "graph", file}, {"job", "test", file, "--cases", cases}} {
+		stdout, stderr, code := try(t.Context(), append(command, "--job-type", "one-child")...)
+		if code != exitOK || strings.Contains(stderr, "definitions") || strings.Contains(stdout, "FORK_JOB") {
+			t.Errorf("%v: exit code %d\n%s%s", command, code, stdout, stderr)
+		}
+		if _, stderr, _ := try(t.Context(), command...); !strings.Contains(stderr, "defines 2 jobs; this is the first, one-parent: --job-type chooses another") {
+			t.Errorf("%v: %s", command, stderr)
+		}
+		if _, stderr, code := try(t.Context(), append(command, "--job-type", "other")...); code != exitUsage || !strings.Contains(stderr, "one-parent, one-child") {
+			t.Errorf("%v: exit code %d: %s", command, code, stderr)
+		}
+	}
+}
+
+// TestCasesKeepTheDigitsOfNumbers: a parameter of a case is the one that a request would have.
+func TestCasesKeepTheDigitsOfNumbers(t *testing.T) {
+	file := writeText("digits", "job_type: digits\n"+
+		"skip_if: '{{if and (eq (printf \"%v\" .n) \"123456789012345678901234567890\") (eq (printf \"%v\" .list) \"[18446744073709551617]\")}}true{{end}}'\n"+
+		"tasks:\n- {task_type: a, method: SHELL, script: ['true']}\n")
+	cases := filepath.Join(t.TempDir(), "cases.yaml")
+	text := "cases:\n- {name: a, params: {n: 123456789012345678901234567890, list: [18446744073709551617]}, expect: {state: SKIPPED}}\n" +
+		"- {name: b, params: {n: 123456789012345678901234567891, list: [18446744073709551617]}, expect: {state: COMPLETED}}\n"
+	if err := os.WriteFile(cases, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if stdout, stderr, code := try(t.Context(), "job", "test", file, "--cases", cases, "-v"); code != exitOK {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 }

@@ -2,6 +2,7 @@ package up
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 
 	"github.com/formicary/formicary/libs/pgdb/cluster"
@@ -16,6 +17,6 @@ func Bury(ctx context.Context, dir string) error {
 		return err
 	}
 	defer func() { _ = lock.Close() }()
-	cluster.Bury(filepath.Join(dir, "pg"))
-	return ant.Bury(ctx, filepath.Join(dir, antDir))
+	// Neither waits for the other: what can be ended is.
+	return errors.Join(ant.Bury(ctx, filepath.Join(dir, antDir)), cluster.Bury(ctx, filepath.Join(dir, "pg")))
 }

@@ -30,7 +30,7 @@ func (s *Approvals) VoteOnApproval(ctx context.Context, req *executionv1.VoteOnA
 	who := rpc.CallerFrom(ctx)
 	a, err := s.Store.Vote(ctx, approval.Ballot{
 		Key: execution.Key{Request: id}, Org: who.Org, Task: req.GetTask(), User: who.User, Roles: who.Roles,
-		Approve: req.GetDecision() == plan.OutcomeApproved, Comment: req.GetComments(),
+		Approve: req.GetDecision() == plan.OutcomeApproved, Comment: req.GetComments(), Values: req.GetValues(),
 	})
 	if err != nil {
 		return nil, err
@@ -111,7 +111,7 @@ func approvalOf(a *approval.Approval) *executionv1.Approval {
 		DecidedAt: stamp(a.DecidedAt), SubmittedBy: a.SubmittedBy,
 	}
 	for _, v := range a.Votes {
-		out.Votes = append(out.Votes, &executionv1.Vote{Voter: v.Voter, Approve: v.Approve, Comment: v.Comment, Time: timestamppb.New(v.At)})
+		out.Votes = append(out.Votes, &executionv1.Vote{Voter: v.Voter, Approve: v.Approve, Comment: v.Comment, Values: v.Values, Time: timestamppb.New(v.At)})
 	}
 	return out
 }

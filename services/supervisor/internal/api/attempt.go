@@ -16,6 +16,7 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/exact"
+	"github.com/formicary/formicary/libs/jobspec/environ"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/rpc"
 	"github.com/formicary/formicary/libs/run"
@@ -169,8 +170,9 @@ func work(w *attempt.Work) (*antv1.Work, error) {
 		CpuMillis: s.CPUMillis, MemoryBytes: s.MemoryBytes, ReportStdout: s.ReportStdout || w.Task.ReportStdout,
 		MessagingRequestQueue: s.RequestQueue, MessagingReplyQueue: s.ReplyQueue, Options: options,
 	}
-	if s.Shell { // others have no files, and no process whose environment would be incomplete
-		out.Spec.Files, out.Spec.Notes = w.Environment.Files, w.Environment.Notes
+	out.Spec.Files = w.Environment.Files
+	if environ.Wanted(w.Task) { // of others nothing is incomplete
+		out.Spec.Notes = w.Environment.Notes
 	}
 	return out, nil
 }

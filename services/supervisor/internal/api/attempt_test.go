@@ -7,8 +7,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/formicary/formicary/libs/jobspec/environ"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/rpc"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
+	"github.com/formicary/formicary/services/supervisor/internal/attempt"
+	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
 
 // A work that fits no message must not be claimed again and again.
@@ -46,4 +50,15 @@ func TestInTime(t *testing.T) {
 			end()
 		}
 	})
+}
+
+// What is missing in an environment is told to whoever gets it.
+func TestNotesGoToWhoTakesTheEnvironment(t *testing.T) {
+	for method, want := range map[string]int{plan.MethodMessaging: 1, plan.MethodWebsocket: 1, plan.MethodHTTPGet: 0} {
+		w := &attempt.Work{Claimed: &execution.Claimed{Task: &plan.Task{Method: method}, Job: &execution.Context{}}, Environment: environ.Env{Notes: []string{"left out"}}}
+		out, err := work(w)
+		if err != nil || len(out.GetSpec().GetNotes()) != want {
+			t.Errorf("%s: %v, %v", method, out.GetSpec().GetNotes(), err)
+		}
+	}
 }

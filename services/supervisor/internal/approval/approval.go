@@ -42,6 +42,8 @@ type Approval struct {
 	DueAt       *time.Time
 	EscalatedAt *time.Time
 	DecidedAt   *time.Time
+	// Takes are the outputs that votes may give; none but those of a MANUAL task.
+	Takes []plan.Output
 }
 
 // Vote is one person's decision.
@@ -49,6 +51,7 @@ type Vote struct {
 	Voter   string
 	Approve bool
 	Comment string
+	Values  map[string]string // for the outputs of the task
 	At      time.Time
 }
 
@@ -61,6 +64,7 @@ type Ballot struct {
 	Roles   []string
 	Approve bool
 	Comment string
+	Values  map[string]string
 }
 
 // Page asks for a page of pending approvals of an organisation.
@@ -92,8 +96,12 @@ func (a *Approval) Cast(b Ballot, now time.Time) (outcome string, decided bool, 
 	if err := a.check(b); err != nil {
 		return "", false, err
 	}
-	a.Votes = append(a.Votes, Vote{Voter: b.User, Approve: b.Approve, Comment: b.Comment, At: now})
+	a.Votes = append(a.Votes, Vote{Voter: b.User, Approve: b.Approve, Comment: b.Comment, Values: b.Values, At: now})
 	outcome, decided = a.electorate().Outcome(a.votes())
+	if err := a.checkGiven(decided && outcome == plan.OutcomeApproved); err != nil {
+		a.Votes = a.Votes[:len(a.Votes)-1]
+		return "", false, err
+	}
 	if decided {
 		a.State, a.DecidedAt = State(outcome), &now
 	}
@@ -113,7 +121,7 @@ func (a *Approval) check(b Ballot) error {
 	case slices.ContainsFunc(a.Votes, func(v Vote) bool { return v.Voter == b.User }):
 		return errs.Conflict("ALREADY_VOTED", "%s has voted on task %s already", b.User, a.Task)
 	}
-	return nil
+	return a.checkValues(b.Values)
 }
 
 // ownJob says that the four-eyes rule keeps the user from voting.

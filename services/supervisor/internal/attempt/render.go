@@ -47,7 +47,7 @@ func (m *Manager) render(ctx context.Context, x *execution.Claimed) (*plan.Task,
 	}
 	env := environ.Of(task, vars)
 	if x.Job.LeftOut > 0 {
-		env.Notes = append(env.Notes, environ.NoteLeftOut(x.Job.LeftOut, ""))
+		env.Notes = append(env.Notes, environ.NoteLeftOut(task, x.Job.LeftOut, ""))
 	}
 	if x.Item != nil {
 		env.Vars[jobspec.EnvItemIndex] = strconv.Itoa(x.Item.Index)

@@ -31,13 +31,16 @@ func (s *State) ask(t *Task, now time.Time) {
 }
 
 // Voted says that the votes about a task have decided: outcome is plan.OutcomeApproved or OutcomeRejected, message
-// says by whom and why.
-func (s *State) Voted(idx, round int, outcome, message string, now time.Time) {
+// says by whom and why, given are the outputs that the votes give a MANUAL task.
+func (s *State) Voted(idx, round int, outcome, message string, given map[string]string, now time.Time) {
 	t := s.waits(idx, round, GateApproval)
 	if t == nil {
 		return
 	}
 	s.reopen()
+	if t.Accepted == "" {
+		t.Outputs = given
+	}
 	s.voted(t, outcome, message, now)
 	s.run(now)
 }

@@ -516,7 +516,7 @@ func (m *model) late() {
 	}
 	if t.Round > 0 || t.WaitGate == "" {
 		stale := t.Round - 1
-		m.step(func(s *engine.State) { s.Voted(i, stale, plan.OutcomeRejected, "too late", m.now) }, i)
+		m.step(func(s *engine.State) { s.Voted(i, stale, plan.OutcomeRejected, "too late", nil, m.now) }, i)
 		m.step(func(s *engine.State) { s.ChildEnded(i, stale, engine.ChildOutcome{State: "FAILED"}, m.now) }, i)
 		m.step(func(s *engine.State) { s.Refused(i, stale, "X", "too late", m.now) }, i)
 		m.step(func(s *engine.State) { s.Submitted(i, stale, "another", m.now) }, i)

@@ -381,7 +381,7 @@ func (w *world) vote(i, round int, outcome string) {
 	if t := w.tasks[i]; t.WaitGate == engine.GateApproval && t.Round == round {
 		delete(w.votes, i)
 	}
-	w.step(func(s *engine.State) { s.Voted(i, round, outcome, "by alice", w.now) }, i)
+	w.step(func(s *engine.State) { s.Voted(i, round, outcome, "by alice", map[string]string{"made": "yes"}, w.now) }, i)
 }
 
 func (w *world) wake(i int) {

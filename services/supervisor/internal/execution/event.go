@@ -25,7 +25,7 @@ const (
 	ChildRefused               // Execution, Idx, Round, Child: it can never be submitted
 	ChildEnded                 // Execution, Idx, Round, Child: it, or a chore, has ended
 	Rejoined                   // Execution: what awaits children of the run must look again how they stand
-	Voted                      // Execution, Idx, Round, Outcome, Reason: people decided; only by way of a vote
+	Voted                      // Execution, Idx, Round, Outcome, Reason, Values: people decided; only by way of a vote
 )
 
 // OfTask says that events of the kind are about one task.
@@ -44,6 +44,7 @@ type Event struct {
 	Execution uuid.UUID
 	Idx       int
 	Reason    string
+	Values    map[string]string // that the votes give
 	UID       uuid.UUID
 	End       End
 	Round     int // of the task, see Task.Round

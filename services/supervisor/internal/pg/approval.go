@@ -29,7 +29,7 @@ const approvalTables = ` FROM approval a JOIN execution e ON e.id = a.execution_
 // newestApproval finds the last round of a task's approvals.
 const newestApproval = `SELECT ` + approvalColumns + approvalTables + `WHERE a.execution_id = $1 AND a.task_idx = $2 ORDER BY a.round DESC LIMIT 1`
 
-const votesOf = `SELECT execution_id, task_idx, round, voter, approve, comment, created_at FROM vote
+const votesOf = `SELECT execution_id, task_idx, round, voter, approve, comment, created_at, given FROM vote
 	WHERE (execution_id, task_idx, round) IN (SELECT unnest($1::uuid[]), unnest($2::int[]), unnest($3::int[])) ORDER BY created_at, voter`
 
 func scanApproval(rows pgx.Rows) (*approval.Approval, error) {
@@ -57,12 +57,12 @@ func (x *tx) queueApproval(t step.Task, l *step.Loaded) {
 		return rows.Err()
 	})
 	// The votes of all rounds are few.
-	x.t.Queue(`SELECT round, voter, approve, comment, created_at FROM vote WHERE execution_id = $1 AND task_idx = $2 ORDER BY created_at, voter`,
+	x.t.Queue(`SELECT round, voter, approve, comment, created_at, given FROM vote WHERE execution_id = $1 AND task_idx = $2 ORDER BY created_at, voter`,
 		t.Execution, t.Idx).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			var round int
 			var v approval.Vote
-			if err := rows.Scan(&round, &v.Voter, &v.Approve, &v.Comment, &v.At); err != nil {
+			if err := rows.Scan(&round, &v.Voter, &v.Approve, &v.Comment, &v.At, &v.Values); err != nil {
 				return err
 			}
 			if l.Approval != nil && round == l.Approval.Round {
@@ -152,7 +152,7 @@ func (s *Store) approvals(ctx context.Context, sql string, args ...any) ([]*appr
 	for votes.Next() {
 		var k child.Key
 		var v approval.Vote
-		if err := votes.Scan(&k.Execution, &k.Idx, &k.Round, &v.Voter, &v.Approve, &v.Comment, &v.At); err != nil {
+		if err := votes.Scan(&k.Execution, &k.Idx, &k.Round, &v.Voter, &v.Approve, &v.Comment, &v.At, &v.Values); err != nil {
 			return nil, fmt.Errorf("read votes: %w", err)
 		}
 		if a := at[k]; a != nil {

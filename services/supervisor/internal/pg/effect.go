@@ -176,8 +176,12 @@ func (x *tx) queueDecided(decided []step.Decided, now time.Time) {
 
 // queueVote stores a vote and what it decided.
 func (x *tx) queueVote(v *step.CastVote) {
-	x.t.Queue(`INSERT INTO vote (execution_id, task_idx, round, voter, approve, comment, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		v.Execution, v.Idx, v.Round.Round, storable.Text(v.Voter), v.Approve, storable.Text(v.Comment), v.At)
+	var given map[string]string // NULL when there is none
+	if len(v.Values) > 0 {
+		given = v.Values
+	}
+	x.t.Queue(`INSERT INTO vote (execution_id, task_idx, round, voter, approve, comment, created_at, given) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		v.Execution, v.Idx, v.Round.Round, storable.Text(v.Voter), v.Approve, storable.Text(v.Comment), v.At, given)
 	if v.Decided {
 		x.t.Queue(`UPDATE approval SET state = $4, decided_at = $5 WHERE execution_id = $1 AND task_idx = $2 AND round = $3`,
 			v.Execution, v.Idx, v.Round.Round, v.State, v.At)

@@ -29,7 +29,7 @@ func (b *batch) apply(r *runState, e *execution.Event) execution.Verdict {
 		if t == nil || t.State != engine.TaskWaiting || t.WaitGate != engine.GateApproval || t.Round != e.Round {
 			return execution.Ignored
 		}
-		s.Voted(e.Idx, e.Round, e.Outcome, e.Reason, b.now)
+		s.Voted(e.Idx, e.Round, e.Outcome, e.Reason, e.Values, b.now)
 	case execution.TaskWakes:
 		if t == nil || t.State != engine.TaskWaiting || t.WakeAt == nil || t.WakeAt.After(b.now) {
 			return execution.Ignored

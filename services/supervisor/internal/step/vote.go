@@ -63,6 +63,7 @@ func (v *vote) read(ctx context.Context, t Task) error {
 // cast casts the ballot and lets the run go on when that decides.
 func (v *vote) cast(ctx context.Context) error {
 	a := v.approval
+	a.Takes = v.takes()
 	outcome, decided, err := a.Cast(v.ballot, v.now)
 	if err != nil {
 		return err
@@ -77,7 +78,7 @@ func (v *vote) cast(ctx context.Context) error {
 		return nil
 	}
 	e := &v.events[0]
-	e.Round, e.Outcome, e.Reason = a.Round, outcome, decidedBy(v.ballot, outcome)
+	e.Round, e.Outcome, e.Reason, e.Values = a.Round, outcome, decidedBy(v.ballot, outcome), a.Given()
 	if err := v.advance(ctx); err != nil {
 		return err
 	}
@@ -88,6 +89,16 @@ func (v *vote) cast(ctx context.Context) error {
 		return errs.Unavailable("DEFINITION_UNAVAILABLE", "the definition of the job cannot be read just now; vote again")
 	}
 	return errs.Precondition("APPROVAL_NOT_PENDING", "task %s does not wait for votes any more", v.ballot.Task)
+}
+
+// takes are the outputs that votes may give: those that a MANUAL task declares.
+func (v *vote) takes() []plan.Output {
+	for _, r := range v.order {
+		if t := r.state.Tasks[v.events[0].Idx]; t != nil && t.Method() == plan.MethodManual && t.Accepted == "" {
+			return t.Spec.Outputs
+		}
+	}
+	return nil
 }
 
 // decidedBy says who decided.

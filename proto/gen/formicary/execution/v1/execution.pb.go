@@ -1201,7 +1201,9 @@ type Vote struct {
 	// comment of the voter.
 	Comment string `protobuf:"bytes,3,opt,name=comment,proto3" json:"comment,omitempty"`
 	// time of the vote.
-	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	Time *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	// values that the voter gave, by the names of the outputs of the task.
+	Values        map[string]string `protobuf:"bytes,5,rep,name=values,proto3" json:"values,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1264,6 +1266,13 @@ func (x *Vote) GetTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Vote) GetValues() map[string]string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
 // VoteOnApprovalRequest is a vote.
 type VoteOnApprovalRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1274,7 +1283,11 @@ type VoteOnApprovalRequest struct {
 	// decision: APPROVED or REJECTED.
 	Decision string `protobuf:"bytes,3,opt,name=decision,proto3" json:"decision,omitempty"`
 	// comments are compulsory for a rejection.
-	Comments      string `protobuf:"bytes,4,opt,name=comments,proto3" json:"comments,omitempty"`
+	Comments string `protobuf:"bytes,4,opt,name=comments,proto3" json:"comments,omitempty"`
+	// values for the outputs that a MANUAL task declares, as text: later tasks see them as variables. VALUE_UNKNOWN when the
+	// task declares no such output, VALUE_INVALID when it cannot be one, VALUE_REQUIRED when the vote decides without one
+	// that is required.
+	Values        map[string]string `protobuf:"bytes,5,rep,name=values,proto3" json:"values,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1335,6 +1348,13 @@ func (x *VoteOnApprovalRequest) GetComments() string {
 		return x.Comments
 	}
 	return ""
+}
+
+func (x *VoteOnApprovalRequest) GetValues() map[string]string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
 }
 
 // VoteOnApprovalResponse answers with the approval after the vote.
@@ -2993,19 +3013,27 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\aPENDING\x10\x01\x12\f\n" +
 	"\bAPPROVED\x10\x02\x12\f\n" +
 	"\bREJECTED\x10\x03\x12\r\n" +
-	"\tWITHDRAWN\x10\x04\"\x80\x01\n" +
+	"\tWITHDRAWN\x10\x04\"\xfd\x01\n" +
 	"\x04Vote\x12\x14\n" +
 	"\x05voter\x18\x01 \x01(\tR\x05voter\x12\x18\n" +
 	"\aapprove\x18\x02 \x01(\bR\aapprove\x12\x18\n" +
 	"\acomment\x18\x03 \x01(\tR\acomment\x12.\n" +
-	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xbd\x01\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12@\n" +
+	"\x06values\x18\x05 \x03(\v2(.formicary.execution.v1.Vote.ValuesEntryR\x06values\x1a9\n" +
+	"\vValuesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd6\x02\n" +
 	"\x15VoteOnApprovalRequest\x12'\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\trequestId\x12\x1e\n" +
 	"\x04task\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x04task\x125\n" +
 	"\bdecision\x18\x03 \x01(\tB\x19\xbaH\x16r\x14R\bAPPROVEDR\bREJECTEDR\bdecision\x12$\n" +
-	"\bcomments\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\bcomments\"V\n" +
+	"\bcomments\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\bcomments\x12\\\n" +
+	"\x06values\x18\x05 \x03(\v29.formicary.execution.v1.VoteOnApprovalRequest.ValuesEntryB\t\xbaH\x06\x9a\x01\x03\x10\xc8\x01R\x06values\x1a9\n" +
+	"\vValuesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"V\n" +
 	"\x16VoteOnApprovalResponse\x12<\n" +
 	"\bapproval\x18\x01 \x01(\v2 .formicary.execution.v1.ApprovalR\bapproval\"]\n" +
 	"\x12GetApprovalRequest\x12'\n" +
@@ -3166,7 +3194,7 @@ func file_formicary_execution_v1_execution_proto_rawDescGZIP() []byte {
 }
 
 var file_formicary_execution_v1_execution_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_formicary_execution_v1_execution_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_formicary_execution_v1_execution_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_formicary_execution_v1_execution_proto_goTypes = []any{
 	(Execution_State)(0),                 // 0: formicary.execution.v1.Execution.State
 	(Attempt_State)(0),                   // 1: formicary.execution.v1.Attempt.State
@@ -3203,77 +3231,81 @@ var file_formicary_execution_v1_execution_proto_goTypes = []any{
 	(*TaskChanges)(nil),                  // 32: formicary.execution.v1.TaskChanges
 	(*TaskNotices)(nil),                  // 33: formicary.execution.v1.TaskNotices
 	(*TaskNotice)(nil),                   // 34: formicary.execution.v1.TaskNotice
-	(*timestamppb.Timestamp)(nil),        // 35: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),              // 36: google.protobuf.Struct
-	(*structpb.Value)(nil),               // 37: google.protobuf.Value
+	nil,                                  // 35: formicary.execution.v1.Vote.ValuesEntry
+	nil,                                  // 36: formicary.execution.v1.VoteOnApprovalRequest.ValuesEntry
+	(*timestamppb.Timestamp)(nil),        // 37: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),              // 38: google.protobuf.Struct
+	(*structpb.Value)(nil),               // 39: google.protobuf.Value
 }
 var file_formicary_execution_v1_execution_proto_depIdxs = []int32{
 	34, // 0: formicary.execution.v1.TakeNoticesResponse.notices:type_name -> formicary.execution.v1.TaskNotice
 	0,  // 1: formicary.execution.v1.Execution.state:type_name -> formicary.execution.v1.Execution.State
-	35, // 2: formicary.execution.v1.Execution.created_at:type_name -> google.protobuf.Timestamp
-	35, // 3: formicary.execution.v1.Execution.started_at:type_name -> google.protobuf.Timestamp
-	35, // 4: formicary.execution.v1.Execution.ended_at:type_name -> google.protobuf.Timestamp
+	37, // 2: formicary.execution.v1.Execution.created_at:type_name -> google.protobuf.Timestamp
+	37, // 3: formicary.execution.v1.Execution.started_at:type_name -> google.protobuf.Timestamp
+	37, // 4: formicary.execution.v1.Execution.ended_at:type_name -> google.protobuf.Timestamp
 	1,  // 5: formicary.execution.v1.Attempt.state:type_name -> formicary.execution.v1.Attempt.State
-	35, // 6: formicary.execution.v1.Attempt.dispatched_at:type_name -> google.protobuf.Timestamp
-	35, // 7: formicary.execution.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
-	35, // 8: formicary.execution.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
+	37, // 6: formicary.execution.v1.Attempt.dispatched_at:type_name -> google.protobuf.Timestamp
+	37, // 7: formicary.execution.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
+	37, // 8: formicary.execution.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
 	2,  // 9: formicary.execution.v1.Task.state:type_name -> formicary.execution.v1.Task.State
 	7,  // 10: formicary.execution.v1.Task.attempts:type_name -> formicary.execution.v1.Attempt
-	36, // 11: formicary.execution.v1.Task.outputs:type_name -> google.protobuf.Struct
-	35, // 12: formicary.execution.v1.Task.started_at:type_name -> google.protobuf.Timestamp
-	35, // 13: formicary.execution.v1.Task.ended_at:type_name -> google.protobuf.Timestamp
-	37, // 14: formicary.execution.v1.Task.item_value:type_name -> google.protobuf.Value
+	38, // 11: formicary.execution.v1.Task.outputs:type_name -> google.protobuf.Struct
+	37, // 12: formicary.execution.v1.Task.started_at:type_name -> google.protobuf.Timestamp
+	37, // 13: formicary.execution.v1.Task.ended_at:type_name -> google.protobuf.Timestamp
+	39, // 14: formicary.execution.v1.Task.item_value:type_name -> google.protobuf.Value
 	9,  // 15: formicary.execution.v1.Task.items:type_name -> formicary.execution.v1.ItemCounts
 	3,  // 16: formicary.execution.v1.Approval.state:type_name -> formicary.execution.v1.Approval.State
 	11, // 17: formicary.execution.v1.Approval.votes:type_name -> formicary.execution.v1.Vote
-	35, // 18: formicary.execution.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
-	35, // 19: formicary.execution.v1.Approval.due_at:type_name -> google.protobuf.Timestamp
-	35, // 20: formicary.execution.v1.Approval.decided_at:type_name -> google.protobuf.Timestamp
-	35, // 21: formicary.execution.v1.Vote.time:type_name -> google.protobuf.Timestamp
-	10, // 22: formicary.execution.v1.VoteOnApprovalResponse.approval:type_name -> formicary.execution.v1.Approval
-	10, // 23: formicary.execution.v1.GetApprovalResponse.approval:type_name -> formicary.execution.v1.Approval
-	10, // 24: formicary.execution.v1.ListPendingApprovalsResponse.approvals:type_name -> formicary.execution.v1.Approval
-	6,  // 25: formicary.execution.v1.GetExecutionResponse.execution:type_name -> formicary.execution.v1.Execution
-	2,  // 26: formicary.execution.v1.ListTasksRequest.states:type_name -> formicary.execution.v1.Task.State
-	8,  // 27: formicary.execution.v1.ListTasksResponse.tasks:type_name -> formicary.execution.v1.Task
-	24, // 28: formicary.execution.v1.GetExecutionStatesRequest.runs:type_name -> formicary.execution.v1.RunKey
-	30, // 29: formicary.execution.v1.GetExecutionStatesResponse.states:type_name -> formicary.execution.v1.ExecutionChanged
-	30, // 30: formicary.execution.v1.ExecutionChanges.changes:type_name -> formicary.execution.v1.ExecutionChanged
-	0,  // 31: formicary.execution.v1.ExecutionChanged.state:type_name -> formicary.execution.v1.Execution.State
-	35, // 32: formicary.execution.v1.ExecutionChanged.started_at:type_name -> google.protobuf.Timestamp
-	35, // 33: formicary.execution.v1.ExecutionChanged.ended_at:type_name -> google.protobuf.Timestamp
-	35, // 34: formicary.execution.v1.ExecutionChanged.restart_at:type_name -> google.protobuf.Timestamp
-	35, // 35: formicary.execution.v1.ExecutionChanged.resume_at:type_name -> google.protobuf.Timestamp
-	2,  // 36: formicary.execution.v1.TaskChanged.state:type_name -> formicary.execution.v1.Task.State
-	35, // 37: formicary.execution.v1.TaskChanged.time:type_name -> google.protobuf.Timestamp
-	31, // 38: formicary.execution.v1.TaskChanges.changes:type_name -> formicary.execution.v1.TaskChanged
-	34, // 39: formicary.execution.v1.TaskNotices.notices:type_name -> formicary.execution.v1.TaskNotice
-	35, // 40: formicary.execution.v1.TaskNotice.time:type_name -> google.protobuf.Timestamp
-	35, // 41: formicary.execution.v1.TaskNotice.started_at:type_name -> google.protobuf.Timestamp
-	35, // 42: formicary.execution.v1.TaskNotice.ended_at:type_name -> google.protobuf.Timestamp
-	18, // 43: formicary.execution.v1.ExecutionService.GetExecution:input_type -> formicary.execution.v1.GetExecutionRequest
-	20, // 44: formicary.execution.v1.ExecutionService.ListTasks:input_type -> formicary.execution.v1.ListTasksRequest
-	12, // 45: formicary.execution.v1.ApprovalService.VoteOnApproval:input_type -> formicary.execution.v1.VoteOnApprovalRequest
-	14, // 46: formicary.execution.v1.ApprovalService.GetApproval:input_type -> formicary.execution.v1.GetApprovalRequest
-	16, // 47: formicary.execution.v1.ApprovalService.ListPendingApprovals:input_type -> formicary.execution.v1.ListPendingApprovalsRequest
-	22, // 48: formicary.execution.v1.LogService.WatchTaskLog:input_type -> formicary.execution.v1.WatchTaskLogRequest
-	25, // 49: formicary.execution.v1.ExecutionStateService.GetExecutionStates:input_type -> formicary.execution.v1.GetExecutionStatesRequest
-	27, // 50: formicary.execution.v1.ExecutionStateService.CheckAttempts:input_type -> formicary.execution.v1.CheckAttemptsRequest
-	4,  // 51: formicary.execution.v1.ExecutionStateService.TakeNotices:input_type -> formicary.execution.v1.TakeNoticesRequest
-	19, // 52: formicary.execution.v1.ExecutionService.GetExecution:output_type -> formicary.execution.v1.GetExecutionResponse
-	21, // 53: formicary.execution.v1.ExecutionService.ListTasks:output_type -> formicary.execution.v1.ListTasksResponse
-	13, // 54: formicary.execution.v1.ApprovalService.VoteOnApproval:output_type -> formicary.execution.v1.VoteOnApprovalResponse
-	15, // 55: formicary.execution.v1.ApprovalService.GetApproval:output_type -> formicary.execution.v1.GetApprovalResponse
-	17, // 56: formicary.execution.v1.ApprovalService.ListPendingApprovals:output_type -> formicary.execution.v1.ListPendingApprovalsResponse
-	23, // 57: formicary.execution.v1.LogService.WatchTaskLog:output_type -> formicary.execution.v1.WatchTaskLogResponse
-	26, // 58: formicary.execution.v1.ExecutionStateService.GetExecutionStates:output_type -> formicary.execution.v1.GetExecutionStatesResponse
-	28, // 59: formicary.execution.v1.ExecutionStateService.CheckAttempts:output_type -> formicary.execution.v1.CheckAttemptsResponse
-	5,  // 60: formicary.execution.v1.ExecutionStateService.TakeNotices:output_type -> formicary.execution.v1.TakeNoticesResponse
-	52, // [52:61] is the sub-list for method output_type
-	43, // [43:52] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	37, // 18: formicary.execution.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
+	37, // 19: formicary.execution.v1.Approval.due_at:type_name -> google.protobuf.Timestamp
+	37, // 20: formicary.execution.v1.Approval.decided_at:type_name -> google.protobuf.Timestamp
+	37, // 21: formicary.execution.v1.Vote.time:type_name -> google.protobuf.Timestamp
+	35, // 22: formicary.execution.v1.Vote.values:type_name -> formicary.execution.v1.Vote.ValuesEntry
+	36, // 23: formicary.execution.v1.VoteOnApprovalRequest.values:type_name -> formicary.execution.v1.VoteOnApprovalRequest.ValuesEntry
+	10, // 24: formicary.execution.v1.VoteOnApprovalResponse.approval:type_name -> formicary.execution.v1.Approval
+	10, // 25: formicary.execution.v1.GetApprovalResponse.approval:type_name -> formicary.execution.v1.Approval
+	10, // 26: formicary.execution.v1.ListPendingApprovalsResponse.approvals:type_name -> formicary.execution.v1.Approval
+	6,  // 27: formicary.execution.v1.GetExecutionResponse.execution:type_name -> formicary.execution.v1.Execution
+	2,  // 28: formicary.execution.v1.ListTasksRequest.states:type_name -> formicary.execution.v1.Task.State
+	8,  // 29: formicary.execution.v1.ListTasksResponse.tasks:type_name -> formicary.execution.v1.Task
+	24, // 30: formicary.execution.v1.GetExecutionStatesRequest.runs:type_name -> formicary.execution.v1.RunKey
+	30, // 31: formicary.execution.v1.GetExecutionStatesResponse.states:type_name -> formicary.execution.v1.ExecutionChanged
+	30, // 32: formicary.execution.v1.ExecutionChanges.changes:type_name -> formicary.execution.v1.ExecutionChanged
+	0,  // 33: formicary.execution.v1.ExecutionChanged.state:type_name -> formicary.execution.v1.Execution.State
+	37, // 34: formicary.execution.v1.ExecutionChanged.started_at:type_name -> google.protobuf.Timestamp
+	37, // 35: formicary.execution.v1.ExecutionChanged.ended_at:type_name -> google.protobuf.Timestamp
+	37, // 36: formicary.execution.v1.ExecutionChanged.restart_at:type_name -> google.protobuf.Timestamp
+	37, // 37: formicary.execution.v1.ExecutionChanged.resume_at:type_name -> google.protobuf.Timestamp
+	2,  // 38: formicary.execution.v1.TaskChanged.state:type_name -> formicary.execution.v1.Task.State
+	37, // 39: formicary.execution.v1.TaskChanged.time:type_name -> google.protobuf.Timestamp
+	31, // 40: formicary.execution.v1.TaskChanges.changes:type_name -> formicary.execution.v1.TaskChanged
+	34, // 41: formicary.execution.v1.TaskNotices.notices:type_name -> formicary.execution.v1.TaskNotice
+	37, // 42: formicary.execution.v1.TaskNotice.time:type_name -> google.protobuf.Timestamp
+	37, // 43: formicary.execution.v1.TaskNotice.started_at:type_name -> google.protobuf.Timestamp
+	37, // 44: formicary.execution.v1.TaskNotice.ended_at:type_name -> google.protobuf.Timestamp
+	18, // 45: formicary.execution.v1.ExecutionService.GetExecution:input_type -> formicary.execution.v1.GetExecutionRequest
+	20, // 46: formicary.execution.v1.ExecutionService.ListTasks:input_type -> formicary.execution.v1.ListTasksRequest
+	12, // 47: formicary.execution.v1.ApprovalService.VoteOnApproval:input_type -> formicary.execution.v1.VoteOnApprovalRequest
+	14, // 48: formicary.execution.v1.ApprovalService.GetApproval:input_type -> formicary.execution.v1.GetApprovalRequest
+	16, // 49: formicary.execution.v1.ApprovalService.ListPendingApprovals:input_type -> formicary.execution.v1.ListPendingApprovalsRequest
+	22, // 50: formicary.execution.v1.LogService.WatchTaskLog:input_type -> formicary.execution.v1.WatchTaskLogRequest
+	25, // 51: formicary.execution.v1.ExecutionStateService.GetExecutionStates:input_type -> formicary.execution.v1.GetExecutionStatesRequest
+	27, // 52: formicary.execution.v1.ExecutionStateService.CheckAttempts:input_type -> formicary.execution.v1.CheckAttemptsRequest
+	4,  // 53: formicary.execution.v1.ExecutionStateService.TakeNotices:input_type -> formicary.execution.v1.TakeNoticesRequest
+	19, // 54: formicary.execution.v1.ExecutionService.GetExecution:output_type -> formicary.execution.v1.GetExecutionResponse
+	21, // 55: formicary.execution.v1.ExecutionService.ListTasks:output_type -> formicary.execution.v1.ListTasksResponse
+	13, // 56: formicary.execution.v1.ApprovalService.VoteOnApproval:output_type -> formicary.execution.v1.VoteOnApprovalResponse
+	15, // 57: formicary.execution.v1.ApprovalService.GetApproval:output_type -> formicary.execution.v1.GetApprovalResponse
+	17, // 58: formicary.execution.v1.ApprovalService.ListPendingApprovals:output_type -> formicary.execution.v1.ListPendingApprovalsResponse
+	23, // 59: formicary.execution.v1.LogService.WatchTaskLog:output_type -> formicary.execution.v1.WatchTaskLogResponse
+	26, // 60: formicary.execution.v1.ExecutionStateService.GetExecutionStates:output_type -> formicary.execution.v1.GetExecutionStatesResponse
+	28, // 61: formicary.execution.v1.ExecutionStateService.CheckAttempts:output_type -> formicary.execution.v1.CheckAttemptsResponse
+	5,  // 62: formicary.execution.v1.ExecutionStateService.TakeNotices:output_type -> formicary.execution.v1.TakeNoticesResponse
+	54, // [54:63] is the sub-list for method output_type
+	45, // [45:54] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_formicary_execution_v1_execution_proto_init() }
@@ -3288,7 +3320,7 @@ func file_formicary_execution_v1_execution_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_formicary_execution_v1_execution_proto_rawDesc), len(file_formicary_execution_v1_execution_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   31,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

@@ -253,4 +253,5 @@ type Vote struct {
 	Approve     bool
 	Comment     string
 	CreatedAt   time.Time
+	Given       []byte
 }
