@@ -124,6 +124,10 @@ tasks: [{task_type: a, method: SHELL, script: x}]
 		`job.yaml: the parameter "n" has a value that is not allowed, expected a whole number; one of this size as text, so that it keeps its digits`,
 		`job.yaml: the parameter "m" has a value that is not allowed, expected a number, at most 1.8e308`,
 		`job.yaml: the parameter "j" has a value that is not allowed, expected JSON with numbers of at most 1.8e308`)
+	for _, text := range []string{"5.0", "1e3"} { // of these no text would help
+		_, err = def.CheckParams(value.Vars{"n": text, "m": 1, "j": 1})
+		expectProblems(t, err, `job.yaml: the parameter "n" has a value that is not allowed, expected a whole number without point and exponent`)
+	}
 }
 
 func TestFunctionsCountAllDigits(t *testing.T) {

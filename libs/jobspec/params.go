@@ -315,7 +315,10 @@ func convertTo(kind string, v any) (out any, wrong string) {
 			return i, ""
 		}
 		n, isNumber := template.AsNumber(v)
+		_, isText := v.(string)
 		switch f, isFloat := n.(float64); {
+		case isText && isFloat && f == math.Trunc(f):
+			return nil, "a whole number without point and exponent"
 		case isFloat && f == math.Trunc(f):
 			return nil, "a whole number; one of this size as text, so that it keeps its digits"
 		case isNumber && !isFloat:
