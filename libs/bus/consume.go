@@ -2,10 +2,12 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/formicary/formicary/libs/run"
@@ -67,12 +69,18 @@ func Consume(ctx context.Context, log *slog.Logger, js jetstream.JetStream, c Co
 	return nil //nolint:nilerr // the end of ctx is no error
 }
 
+var errLost = errors.New("the connection to NATS is lost")
+
 // consumeOnce consumes until something is wrong with the source.
 func consumeOnce(ctx context.Context, log *slog.Logger, js jetstream.JetStream, c Consumption) error {
 	cons, err := source(ctx, js, c)
 	if err != nil {
 		return err
 	}
+	// While the connection is lost the library waits in silence: nobody would hear that nothing is heard.
+	conn := js.Conn()
+	lost := conn.StatusChanged(nats.RECONNECTING)
+	defer conn.RemoveStatusListener(lost)
 	broken := make(chan error, 1)
 	msgs := make(chan jetstream.Msg, 2*c.Max)
 	stopped := make(chan struct{})
@@ -110,6 +118,8 @@ func consumeOnce(ctx context.Context, log *slog.Logger, js jetstream.JetStream, 
 			return ctx.Err()
 		case err := <-broken:
 			return err
+		case <-lost:
+			return errLost
 		case <-feed.Closed():
 			return fmt.Errorf("consumer of %s was closed", c.Stream)
 		case first := <-msgs:

@@ -43,9 +43,7 @@ func (r *taskFieldReader) matrix(n *source.Node, f *plan.FanOut) {
 	size := 1
 	for i := range n.Pairs {
 		p := &n.Pairs[i]
-		var list []any
-		known := false
-		list, known = r.matrixList(p)
+		list, known := r.matrixList(p)
 		if !known {
 			whole = false
 			continue
