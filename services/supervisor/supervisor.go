@@ -3,6 +3,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,8 @@ import (
 	"github.com/formicary/formicary/services/supervisor/internal/launch"
 	"github.com/formicary/formicary/services/supervisor/internal/peer"
 	"github.com/formicary/formicary/services/supervisor/internal/pg"
+	"github.com/formicary/formicary/services/supervisor/internal/pg/lease"
+	"github.com/formicary/formicary/services/supervisor/internal/pg/view"
 	"github.com/formicary/formicary/services/supervisor/internal/reconcile"
 	"github.com/formicary/formicary/services/supervisor/internal/result"
 	"github.com/formicary/formicary/services/supervisor/internal/step"
@@ -136,9 +139,10 @@ func New(cfg Config, d Deps) (*Service, error) {
 	s.slots = peer.NewResourceManager(d.ResourceManager)
 	jobs := peer.NewJobManager(d.JobManager)
 	definitions := definition.NewCache(jobs)
-	rows := pg.New(d.Pool, &events.Publisher{Relay: s.relay, NATS: d.NATS, Log: d.Log, Wake: s.wake})
-	rows.Apart(d.Leases, d.Reads)
-	store := runs{rows, step.New(rows, definitions, d.Log)}
+	publisher := &events.Publisher{Relay: s.relay, NATS: d.NATS, Log: d.Log, Wake: s.wake}
+	reads := cmp.Or(d.Reads, d.Pool)
+	rows := pg.New(d.Pool, reads, publisher)
+	store := runs{rows, lease.New(d.Pool, cmp.Or(d.Leases, d.Pool), publisher, rows.Saw), view.New(reads, rows), step.New(rows, definitions, d.Log)}
 	s.dispatcher = dispatch.New(store, s.slots, s.hints.ClassesWait, d.Log, cfg.DispatchBatch)
 	s.hints.AntChanged, s.hints.OthersWait = s.dispatcher.AntChanged, s.dispatcher.OthersWait
 	var err error
@@ -184,8 +188,15 @@ func New(cfg Config, d Deps) (*Service, error) {
 // runs are the rows of the schema and what happens to them.
 type runs struct {
 	*pg.Store
+	*leases
+	*views
 	*step.Stepper
 }
+
+type (
+	leases = lease.Store
+	views  = view.Store
+)
 
 // wake tells the loops what a commit means for them.
 func (s *Service) wake(c *execution.Changes) {

@@ -14,6 +14,7 @@ import (
 	"github.com/formicary/formicary/libs/jobspec/errorrule"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
+	"github.com/formicary/formicary/services/supervisor/internal/move"
 )
 
 // defaultRuns are the runs of the model when nothing else is asked for.
@@ -43,7 +44,7 @@ type model struct {
 	*world
 	t     *rapid.T
 	ref   *reference
-	moves map[engine.Move]bool
+	moves map[move.Move]bool
 	round int
 }
 
@@ -62,9 +63,9 @@ func newModel(t *rapid.T) *model {
 		decisions[b.Plan.Tasks[i].Name] = drawDecision(t, &b.Plan.Tasks[i])
 	}
 	item := &plan.Decision{Fork: &plan.Fork{JobType: "child", Wait: true}}
-	m := &model{t: t, moves: map[engine.Move]bool{}}
-	for _, move := range engine.Moves() {
-		m.moves[move] = true
+	m := &model{t: t, moves: map[move.Move]bool{}}
+	for _, allowed := range move.All() {
+		m.moves[allowed] = true
 	}
 	m.world = begin(t, b, func(t *engine.Task) *plan.Decision {
 		if t.IsItem() {
@@ -557,11 +558,11 @@ func (m *model) compare() {
 func (m *model) checkMoves(was map[int]engine.Task, job engine.JobState) {
 	m.t.Helper()
 	for i, t := range was {
-		if move := (engine.Move{Entity: "task", From: string(t.State), To: string(m.tasks[i].State)}); move.From != move.To && !m.moves[move] {
+		if move := (move.Move{Entity: "task", From: string(t.State), To: string(m.tasks[i].State)}); move.From != move.To && !m.moves[move] {
 			m.t.Fatalf("move %v", move)
 		}
 	}
-	if move := (engine.Move{Entity: "execution", From: string(job), To: string(m.job.State)}); move.From != move.To && !m.moves[move] {
+	if move := (move.Move{Entity: "execution", From: string(job), To: string(m.job.State)}); move.From != move.To && !m.moves[move] {
 		m.t.Fatalf("move %v", move)
 	}
 }

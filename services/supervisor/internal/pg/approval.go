@@ -113,8 +113,8 @@ func (s *Store) Pending(ctx context.Context, p approval.Page) ([]*approval.Appro
 		p.Org, p.After.RequestedAt, p.After.Execution, p.After.Idx, p.Size)
 }
 
-// pendingOf returns what tasks of a run wait for.
-func (s *Store) pendingOf(ctx context.Context, id uuid.UUID, idx []int32) ([]*approval.Approval, error) {
+// PendingOf returns what tasks of a run wait for.
+func (s *Store) PendingOf(ctx context.Context, id uuid.UUID, idx []int32) ([]*approval.Approval, error) {
 	return s.approvals(ctx, `SELECT `+approvalColumns+approvalTables+`WHERE a.execution_id = $1 AND a.task_idx = ANY($2::int[]) AND a.state = 'PENDING'`, id, idx)
 }
 

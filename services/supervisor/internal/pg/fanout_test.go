@@ -22,6 +22,7 @@ import (
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 	"github.com/formicary/formicary/services/supervisor/internal/pg"
+	"github.com/formicary/formicary/services/supervisor/internal/pg/lease"
 	"github.com/formicary/formicary/services/supervisor/internal/step"
 )
 
@@ -35,7 +36,15 @@ func (l *listener) Committed(c *execution.Changes, _ []outbox.Message) { l.last 
 // runs are the rows and what happens to them, as the service puts them together.
 type runs struct {
 	*pg.Store
+	*leases
 	*step.Stepper
+}
+
+type leases = lease.Store
+
+func newRuns(pool, leases, reads *pgxpool.Pool, l pg.Listener, d step.Definitions) runs {
+	rows := pg.New(pool, reads, l)
+	return runs{rows, lease.New(pool, leases, l, rows.Saw), step.New(rows, d, slog.New(slog.DiscardHandler))}
 }
 
 // one gives the same definition for every id.
@@ -84,10 +93,9 @@ func newColony(t testing.TB, text string) *colony {
 	}
 	pool := testkit.Pool(t, supervisor.Schema, supervisor.Migrate)
 	l := &listener{}
-	rows := pg.New(pool, l)
 	c := &colony{
 		t: t, pool: pool, listener: l, ant: "ant1", sess: uuid.New(),
-		store: runs{rows, step.New(rows, definition.NewCache(one{def}), slog.New(slog.DiscardHandler))},
+		store: newRuns(pool, pool, pool, l, definition.NewCache(one{def})),
 	}
 	now := time.Now()
 	c.run = &execution.NewRun{

@@ -11,10 +11,13 @@ import (
 	"github.com/formicary/formicary/services/supervisor/internal/step"
 )
 
+// JobRetry is what the variable says: a pause of the job by itself counts as a retry.
+const JobRetry = `retries + coalesce((policy ->> 'pauses')::int, 0)`
+
 // queuePast reads the variables of runs and what is wanted of their past.
 func (x *tx) queuePast(n *step.Needs, r reader) {
 	if len(n.Contexts) > 0 {
-		x.t.Queue(`SELECT id, `+jobRetry+`, vars, started_at, created_at FROM execution WHERE id = ANY($1::uuid[])`, n.Contexts).Query(r.contexts)
+		x.t.Queue(`SELECT id, `+JobRetry+`, vars, started_at, created_at FROM execution WHERE id = ANY($1::uuid[])`, n.Contexts).Query(r.contexts)
 	}
 	var allOutputs, allTasks []uuid.UUID
 	var outputs, facts, keys pairs

@@ -2,13 +2,10 @@ package pg
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 
-	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/libs/storable"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
@@ -107,40 +104,6 @@ func (s *Store) noteUploads(ctx context.Context, places map[uuid.UUID]execution.
 		return fmt.Errorf("note %d uploads: %w", len(given), err)
 	}
 	return nil
-}
-
-// Get returns a run of an org; run 0 is the newest.
-func (s *Store) Get(ctx context.Context, org string, key execution.Key) (execution.View, error) {
-	r, err := db.New().GetExecution(ctx, s.reads, db.GetExecutionParams{RequestID: key.Request, OrgID: org, Run: int32(key.Run)})
-	if errors.Is(err, pgx.ErrNoRows) {
-		return execution.View{}, errs.NotFound("EXECUTION_NOT_FOUND", "request %s has no such run (yet)", key.Request)
-	}
-	if err != nil {
-		return execution.View{}, fmt.Errorf("read execution of request %s: %w", key.Request, err)
-	}
-	return execution.View{
-		Run: execution.Run{ID: r.ID, Key: execution.Key{Request: r.RequestID, Run: int(r.Run)}, Org: r.OrgID, JobType: r.JobType},
-		Job: engine.Job{
-			Run: int(r.Run), State: engine.JobState(r.State), Version: r.Version, TasksTotal: int(r.TasksTotal), TasksOpen: int(r.TasksOpen),
-			ErrorCode: r.ErrorCode, ErrorMessage: r.ErrorMessage, StartedAt: r.StartedAt, EndedAt: r.EndedAt,
-		},
-		Planned: int(r.TasksPlanned), CreatedAt: r.CreatedAt,
-	}, nil
-}
-
-// Log returns what is known of the log of a task's attempt; attempt 0 is the newest.
-func (s *Store) Log(ctx context.Context, id uuid.UUID, task string, attempt int) (execution.Log, error) {
-	r, err := db.New().FindTaskLog(ctx, s.reads, db.FindTaskLogParams{ExecutionID: id, Task: task, Attempt: int32(attempt)})
-	if errors.Is(err, pgx.ErrNoRows) {
-		return execution.Log{}, errs.NotFound("TASK_NOT_FOUND", "no task %s", task)
-	}
-	if err != nil {
-		return execution.Log{}, fmt.Errorf("find log of task %s: %w", task, err)
-	}
-	return execution.Log{
-		TaskState: engine.TaskState(r.TaskState), UID: uuid.UUID(r.Uid.Bytes), Exists: r.Uid.Valid, Attempt: int(r.Number.Int32),
-		State: engine.AttemptState(r.State.String), Key: r.LogKey.String, Size: r.LogBytes.Int64,
-	}, nil
 }
 
 // Quarantine keeps a message that can never be handled.

@@ -12,6 +12,7 @@ import (
 
 func TestStore(t *testing.T) {
 	steptest.Suite(t, func(t testing.TB) step.Store {
-		return pg.New(testkit.Pool(t, supervisor.Schema, supervisor.Migrate), &listener{})
+		pool := testkit.Pool(t, supervisor.Schema, supervisor.Migrate)
+		return pg.New(pool, pool, &listener{})
 	})
 }

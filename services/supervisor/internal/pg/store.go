@@ -31,34 +31,23 @@ type Store struct {
 	TurnWait time.Duration
 
 	pool     *pgxpool.Pool
-	leases   *pgxpool.Pool // of Sync and Beat alone
 	reads    *pgxpool.Pool // of what people look at
 	listener Listener
 	alone    atomic.Int64 // until when turns are not waited for, in Unix nanoseconds
 	ahead    atomic.Int64 // nanoseconds that the database's clock is ahead of this process's
 }
 
-// New returns the schema that pool's search path names.
-func New(pool *pgxpool.Pool, l Listener) *Store {
-	return &Store{TurnWait: turnWait, pool: pool, leases: pool, reads: pool, listener: l}
-}
-
-// Apart gives connections of their own to the renewal of leases, which nothing may hold up, and to what people look at,
-// which may hold up nothing. Nil leaves them as they are.
-func (s *Store) Apart(leases, reads *pgxpool.Pool) {
-	if leases != nil {
-		s.leases = leases
-	}
-	if reads != nil {
-		s.reads = reads
-	}
+// New returns the schema that pool's search path names. What people look at, which may hold up nothing, is read through
+// reads.
+func New(pool, reads *pgxpool.Pool, l Listener) *Store {
+	return &Store{TurnWait: turnWait, pool: pool, reads: reads, listener: l}
 }
 
 // Now is the time by the database's clock, as far as the last transaction showed it.
 func (s *Store) Now() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
 
-// saw notes the database's clock. Half a round trip of error does not matter to what it is used for.
-func (s *Store) saw(now time.Time) { s.ahead.Store(int64(time.Until(now))) }
+// Saw takes the time by the database's clock. Half a round trip of error does not matter to what it is used for.
+func (s *Store) Saw(now time.Time) { s.ahead.Store(int64(time.Until(now))) }
 
 // tx runs f in a transaction and commits what f leaves queued. It may be repeated, so f must not change anything
 // outside before it returns.
@@ -72,7 +61,7 @@ func (s *Store) publish(t *pgdb.Pipeline, c *execution.Changes) ([]outbox.Messag
 	if err != nil {
 		return nil, err
 	}
-	s.saw(c.Now)
+	s.Saw(c.Now)
 	if len(msgs) > 0 {
 		t.Queue(outbox.InsertSQL, outbox.Args(msgs)...)
 	}

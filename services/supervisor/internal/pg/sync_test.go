@@ -36,7 +36,7 @@ func TestLeasesWaitForNobody(t *testing.T) {
 	}
 	defer leases.Close()
 	defer reads.Close()
-	c.store.Apart(leases, reads)
+	c.store = newRuns(c.pool, leases, reads, c.listener, nil)
 	gone := make(chan []uuid.UUID, 10)
 	m := attempt.New(c.store, noDefinitions{}, nil, func(uids []uuid.UUID) { gone <- uids }, slog.New(slog.DiscardHandler))
 	testkit.Run(t, m.Run)

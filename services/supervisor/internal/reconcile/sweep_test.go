@@ -15,6 +15,7 @@ import (
 	"github.com/formicary/formicary/services/supervisor"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 	"github.com/formicary/formicary/services/supervisor/internal/pg"
+	"github.com/formicary/formicary/services/supervisor/internal/pg/lease"
 	"github.com/formicary/formicary/services/supervisor/internal/reconcile"
 	"github.com/formicary/formicary/services/supervisor/internal/step"
 )
@@ -31,6 +32,8 @@ type colony struct {
 	t    testing.TB
 	pool *pgxpool.Pool
 }
+
+type leases = lease.Store
 
 func newColony(t testing.TB, runs int) *colony {
 	c := &colony{t: t, pool: testkit.Pool(t, supervisor.Schema, supervisor.Migrate)}
@@ -64,11 +67,12 @@ func (c *colony) replica() func(context.Context) error {
 	cfg := reconcile.DefaultConfig()
 	cfg.Every = time.Microsecond // it is always its turn
 	log := slog.New(slog.DiscardHandler)
-	rows := pg.New(c.pool, listener{})
+	rows := pg.New(c.pool, c.pool, listener{})
 	store := struct {
 		*pg.Store
+		*leases
 		*step.Stepper
-	}{rows, step.New(rows, nil, log)}
+	}{rows, lease.New(c.pool, c.pool, listener{}, rows.Saw), step.New(rows, nil, log)}
 	r, err := reconcile.New(cfg, store, pg.Temporary, log, noop.Meter{})
 	if err != nil {
 		c.t.Fatal(err)

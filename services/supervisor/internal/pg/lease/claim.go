@@ -1,4 +1,4 @@
-package pg
+package lease
 
 import (
 	"context"
@@ -15,14 +15,12 @@ import (
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
+	"github.com/formicary/formicary/services/supervisor/internal/pg"
 )
 
-// jobRetry is what JobRetry says: a pause of the job by itself counts as a retry.
-const jobRetry = `retries + coalesce((policy ->> 'pauses')::int, 0)`
-
 const (
-	// lease is how long an attempt lives without a sign of its ant.
-	lease = 30 * time.Second
+	// leaseTime is how long an attempt lives without a sign of its ant.
+	leaseTime = 30 * time.Second
 	// overtime is how much later than the ant supervisor itself ends an attempt that ran too long.
 	overtime = 15 * time.Second
 )
@@ -37,7 +35,7 @@ func (s *Store) Claim(ctx context.Context, claims []execution.Claim) (map[uuid.U
 	}
 	var c *claim
 	// All of it travels with the COMMIT, in one round trip: a claim whose answer cannot be read is asked for again.
-	err := s.tx(ctx, func(_ context.Context, t *pgdb.Pipeline) error {
+	err := pgdb.Pipelined(ctx, s.pool, func(_ context.Context, t *pgdb.Pipeline) error {
 		c = &claim{
 			found: map[uuid.UUID]*execution.Claimed{}, jobs: map[uuid.UUID]*execution.Context{}, fresh: map[uuid.UUID]bool{},
 			groups: map[taskKey]*plan.Task{},
@@ -50,13 +48,13 @@ func (s *Store) Claim(ctx context.Context, claims []execution.Claim) (map[uuid.U
 					CASE WHEN t.total_ms > 0 THEN t.started_at + t.total_ms * interval '1 millisecond' END) + $5::interval
 			FROM (SELECT unnest($1::uuid[]) AS uid, unnest($2::uuid[]) AS session, unnest($3::text[]) AS ant_id) u, task t
 			WHERE a.uid = u.uid AND a.session = u.session AND a.ant_id = u.ant_id AND a.state = $6
-				AND t.execution_id = a.execution_id AND t.idx = a.task_idx RETURNING a.uid`, uids, sessions, ants, lease, overtime, engine.AttemptDispatched).Query(c.scanFresh)
+				AND t.execution_id = a.execution_id AND t.idx = a.task_idx RETURNING a.uid`, uids, sessions, ants, leaseTime, overtime, engine.AttemptDispatched).Query(c.scanFresh)
 		t.Queue(`SELECT a.uid, a.state, a.ant_id, a.session, a.number, a.execution_id, a.task_idx, a.stop_requested_at IS NOT NULL,
 				CASE WHEN t.group_idx IS NULL THEN t.spec ELSE g.spec END, a.number - 1 - coalesce((t.extra ->> 'unstarted')::int, 0), t.started_at, t.name, t.group_idx, t.item, t.item_value
 			FROM attempt a JOIN task t ON t.execution_id = a.execution_id AND t.idx = a.task_idx
 			LEFT JOIN task g ON g.execution_id = t.execution_id AND g.idx = t.group_idx
 			WHERE a.uid = ANY($1::uuid[])`, uids).Query(c.scanClaimed)
-		t.Queue(`SELECT id, request_id, run, org_id, job_type, definition_id, `+jobRetry+`, vars, started_at, created_at, now(), cancel_requested, failing, normal_open FROM execution
+		t.Queue(`SELECT id, request_id, run, org_id, job_type, definition_id, `+pg.JobRetry+`, vars, started_at, created_at, now(), cancel_requested, failing, normal_open FROM execution
 			WHERE id = ANY(ARRAY(SELECT execution_id FROM attempt WHERE uid = ANY($1::uuid[])))`, uids).Query(c.scanJobs)
 		t.Queue(claimedOutputs, uids, mostEnvironment, mostFiles).Query(c.scanOutputs)
 		return nil
@@ -82,7 +80,7 @@ func (s *Store) Keep(ctx context.Context, claims []execution.Claim) error {
 	_, err := s.pool.Exec(ctx, `UPDATE attempt SET missed = 0, lease_until = now() + $4::interval WHERE uid IN (SELECT a.uid FROM attempt a
 		JOIN (SELECT unnest($1::uuid[]) AS uid, unnest($2::uuid[]) AS session, unnest($3::text[]) AS ant_id) u USING (uid)
 		WHERE a.session = u.session AND a.ant_id = u.ant_id AND a.state = $5 FOR NO KEY UPDATE OF a SKIP LOCKED)`,
-		uids, sessions, ants, lease, engine.AttemptRunning)
+		uids, sessions, ants, leaseTime, engine.AttemptRunning)
 	if err != nil {
 		return fmt.Errorf("keep %d attempts: %w", n, err)
 	}

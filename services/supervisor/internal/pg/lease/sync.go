@@ -1,4 +1,4 @@
-package pg
+package lease
 
 import (
 	"context"
@@ -138,13 +138,13 @@ func (y *sync) renew(t *pgdb.Pipeline) {
 	all = append(append(all, running...), spooled...)
 	if len(running) > 0 {
 		t.Queue(reported+` UPDATE attempt a SET lease_until = now() + $5::interval, missed = 0, session = u.session FROM u WHERE a.uid = u.uid`,
-			running, runAnts, runSessions, engine.AttemptRunning, lease)
+			running, runAnts, runSessions, engine.AttemptRunning, leaseTime)
 	}
 	if len(spooled) > 0 {
 		// The result is on its way; it is not awaited for ever. The attempt has ended, so its timeout means nothing more.
 		t.Queue(reported+` UPDATE attempt a SET lease_until = greatest(a.lease_until, least(now() + $5::interval, coalesce(a.spooled_at, now()) + $6::interval)),
 			spooled_at = coalesce(a.spooled_at, now()), timeout_at = NULL, missed = 0, session = u.session FROM u WHERE a.uid = u.uid`,
-			spooled, spoolAnts, spoolSessions, engine.AttemptRunning, lease, spoolTime)
+			spooled, spoolAnts, spoolSessions, engine.AttemptRunning, leaseTime, spoolTime)
 	}
 	if len(fresh) > 0 {
 		t.Queue(`UPDATE attempt SET missed = $4 WHERE uid IN (SELECT a.uid FROM attempt a JOIN unnest($1::text[], $2::uuid[]) AS u (ant_id, session)

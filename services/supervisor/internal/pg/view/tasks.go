@@ -1,4 +1,4 @@
-package pg
+package view
 
 import (
 	"context"
@@ -168,7 +168,7 @@ func (s *Store) listApprovals(ctx context.Context, l *listing) error {
 	if len(l.approvals) == 0 {
 		return nil
 	}
-	pending, err := s.pendingOf(ctx, l.id, l.approvals)
+	pending, err := s.rows.PendingOf(ctx, l.id, l.approvals)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package pg
+package lease
 
 import (
 	"context"
@@ -43,7 +43,7 @@ func (s *Store) Slept(ctx context.Context, d time.Duration) error {
 	// What is locked by somebody is being claimed, renewed or ended right now.
 	_, err := s.pool.Exec(ctx, `UPDATE attempt SET timeout_at = timeout_at + $1::interval, lease_until = least(lease_until, now() + $2::interval)
 		WHERE uid IN (SELECT uid FROM attempt WHERE state = 'RUNNING' AND (timeout_at IS NOT NULL OR lease_until > now() + $2::interval)
-			ORDER BY uid FOR NO KEY UPDATE SKIP LOCKED)`, d, lease)
+			ORDER BY uid FOR NO KEY UPDATE SKIP LOCKED)`, d, leaseTime)
 	if err != nil {
 		return fmt.Errorf("move what measures the time of attempts by %s: %w", d, err)
 	}
@@ -69,7 +69,7 @@ func (s *Store) Census(ctx context.Context) (c execution.Census, err error) {
 	err = s.pool.QueryRow(ctx, `SELECT
 		(SELECT count(DISTINCT ant_id) FROM attempt a WHERE state = 'RUNNING' AND lease_until < now()
 			AND NOT EXISTS (SELECT FROM ant_session s WHERE s.ant_id = a.ant_id AND s.synced_at >= now() - $1::interval)),
-		(SELECT count(*) FROM ant_session WHERE synced_at >= now() - $1::interval), brake_until, now() FROM pulse`, lease).
+		(SELECT count(*) FROM ant_session WHERE synced_at >= now() - $1::interval), brake_until, now() FROM pulse`, leaseTime).
 		Scan(&c.Silent, &c.Heard, &c.BrakeUntil, &c.Now)
 	if err != nil {
 		return c, fmt.Errorf("count ants: %w", err)

@@ -1,4 +1,4 @@
-package pg_test
+package move_test
 
 import (
 	"cmp"
@@ -9,32 +9,31 @@ import (
 
 	"github.com/formicary/formicary/libs/testkit"
 	"github.com/formicary/formicary/services/supervisor"
-	"github.com/formicary/formicary/services/supervisor/internal/engine"
-	"github.com/formicary/formicary/services/supervisor/internal/pg"
+	"github.com/formicary/formicary/services/supervisor/internal/move"
 )
 
 func TestMain(m *testing.M) { testkit.Main(m) }
 
-func TestMovesAreTheEnginesAndGuarded(t *testing.T) {
+func TestMovesAreThoseOfTheSchema(t *testing.T) {
 	pool := testkit.Pool(t, supervisor.Schema, supervisor.Migrate)
 	rows, err := pool.Query(t.Context(), `SELECT entity, from_state, to_state FROM move`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	stored, err := pgx.CollectRows(rows, pgx.RowToStructByPos[engine.Move])
+	stored, err := pgx.CollectRows(rows, pgx.RowToStructByPos[move.Move])
 	if err != nil {
 		t.Fatal(err)
 	}
-	order := func(a, b engine.Move) int {
+	order := func(a, b move.Move) int {
 		return cmp.Or(cmp.Compare(a.Entity, b.Entity), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To))
 	}
-	want := pg.Moves()
+	want := move.All()
 	slices.SortFunc(stored, order)
 	slices.SortFunc(want, order)
 	if !slices.Equal(stored, want) {
-		t.Errorf("stored moves %v\nengine's moves %v", stored, want)
+		t.Errorf("stored moves %v\nwant %v", stored, want)
 	}
-	allowed := map[engine.Move]bool{}
+	allowed := map[move.Move]bool{}
 	states := map[string][]string{}
 	for _, m := range want {
 		allowed[m] = true
@@ -60,7 +59,7 @@ func TestMovesAreTheEnginesAndGuarded(t *testing.T) {
 				if from == to {
 					continue
 				}
-				m := engine.Move{Entity: entity, From: from, To: to}
+				m := move.Move{Entity: entity, From: from, To: to}
 				// The state is set past the guard first.
 				b := &pgx.Batch{}
 				table := pgx.Identifier{entity}.Sanitize()

@@ -70,28 +70,3 @@ func (s TaskState) Gives() bool { return s == TaskCompleted || s == TaskFailed |
 
 // Terminal says that the attempt has ended.
 func (s AttemptState) Terminal() bool { return s != AttemptDispatched && s != AttemptRunning }
-
-// Move is an allowed change of state. The table `move` of the schema holds the same rows and a trigger refuses others.
-type Move struct{ Entity, From, To string }
-
-// Moves returns every allowed change of state.
-func Moves() []Move {
-	var all []Move
-	add := func(entity, from string, to ...string) {
-		for _, t := range to {
-			all = append(all, Move{entity, from, t})
-		}
-	}
-	add("execution", "READY", "EXECUTING", "PAUSED", "MANUAL_APPROVAL_REQUIRED", "COMPLETED", "FAILED", "CANCELLED")
-	add("execution", "EXECUTING", "PAUSED", "MANUAL_APPROVAL_REQUIRED", "COMPLETED", "FAILED", "CANCELLED")
-	add("execution", "PAUSED", "READY", "EXECUTING", "MANUAL_APPROVAL_REQUIRED", "COMPLETED", "FAILED", "CANCELLED")
-	add("execution", "MANUAL_APPROVAL_REQUIRED", "EXECUTING", "PAUSED", "COMPLETED", "FAILED", "CANCELLED")
-	add("task", "BLOCKED", "READY", "WAITING", "COMPLETED", "FAILED", "SKIPPED", "CANCELLED")
-	add("task", "READY", "DISPATCHED", "WAITING", "COMPLETED", "SKIPPED", "CANCELLED", "FAILED")
-	add("task", "DISPATCHED", "RUNNING", "READY", "WAITING", "COMPLETED", "FAILED", "SKIPPED", "CANCELLED")
-	add("task", "RUNNING", "READY", "WAITING", "COMPLETED", "FAILED", "CANCELLED")
-	add("task", "WAITING", "READY", "COMPLETED", "FAILED", "SKIPPED", "CANCELLED")
-	add("attempt", "DISPATCHED", "RUNNING", "FAILED", "LOST", "CANCELLED")
-	add("attempt", "RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "LOST", "CANCELLED")
-	return all
-}
