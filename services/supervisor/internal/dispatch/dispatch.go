@@ -83,15 +83,15 @@ type Dispatcher struct {
 	ants    run.Signal // an ant has changed
 	news    run.Signal // the others are to be told
 
-	mu      sync.Mutex
-	ready   bool                  // tasks may be READY in the store that were not looked at
-	offers  []execution.Candidate // tasks that just became READY, when no others wait before them
-	closed  map[string]*closed
-	stored  map[string]execution.Wait
-	told    map[string]bool // closed classes that the others were told of
-	freed   []uuid.UUID     // to be told to resource-manager
-	since   since
-	settled []uuid.UUID // it knows them; their rows are still there
+	mu        sync.Mutex
+	ready     bool                  // tasks may be READY in the store that were not looked at
+	offers    []execution.Candidate // tasks that just became READY, when no others wait before them
+	closed    map[string]*closed
+	stored    map[string]execution.Wait
+	announced map[string]bool // closed classes that the others were told of
+	freed     []uuid.UUID     // to be told to resource-manager
+	since     since
+	settled   []uuid.UUID // it knows them; their rows are still there
 	// unanswered are asks that it may have placed: what is held for them would be missed until their deadline.
 	unanswered []uuid.UUID
 }
@@ -109,15 +109,15 @@ type closed struct {
 }
 
 const (
-	sweepEvery   = 5 * time.Second
-	heirEvery    = 150 * time.Millisecond
-	heirAge      = 150 * time.Millisecond // a replica that lives has dispatched by then
-	releaseAge   = 300 * time.Millisecond // and released by then
-	heirClasses  = 100                    // that are closed; with more of them there is hardly a free slot
-	settleEvery  = 100 * time.Millisecond
-	releasePause = 3 * time.Millisecond // collects what ends together; only when nobody waits for the slots
-	releaseLimit = 5000
-	capacity     = "capacity"
+	sweepEvery      = 5 * time.Second
+	takeOverEvery   = 150 * time.Millisecond
+	takeOverAge     = 150 * time.Millisecond // a replica that lives has dispatched by then
+	releaseAge      = 300 * time.Millisecond // and released by then
+	takeOverClasses = 100                    // that are closed; with more of them there is hardly a free slot
+	settleEvery     = 100 * time.Millisecond
+	releasePause    = 3 * time.Millisecond // collects what ends together; only when nobody waits for the slots
+	releaseLimit    = 5000
+	capacity        = "capacity"
 
 	windowTries = 16 // questions for one window before the next has its turn
 	antPause    = 100 * time.Millisecond
@@ -130,7 +130,7 @@ func New(store Store, slots Slots, tell func(), log *slog.Logger, batch int) *Di
 	return &Dispatcher{
 		store: store, slots: slots, tell: tell, log: log, batch: batch,
 		wake: run.NewSignal(), release: run.NewSignal(), ants: run.NewSignal(), news: run.NewSignal(),
-		closed: map[string]*closed{}, stored: map[string]execution.Wait{}, told: map[string]bool{},
+		closed: map[string]*closed{}, stored: map[string]execution.Wait{}, announced: map[string]bool{},
 	}
 }
 
@@ -146,8 +146,8 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		run.Member{Name: "dispatch sweep", Run: func(ctx context.Context) error {
 			return run.Loop(ctx, d.log, "dispatch sweep", sweepEvery, run.NewSignal(), d.sweep)
 		}},
-		run.Member{Name: "dispatch heir", Run: func(ctx context.Context) error {
-			return run.Loop(ctx, d.log, "dispatch heir", heirEvery, run.NewSignal(), d.inherit)
+		run.Member{Name: "dispatch take-over", Run: func(ctx context.Context) error {
+			return run.Loop(ctx, d.log, "dispatch take-over", takeOverEvery, run.NewSignal(), d.takeOver)
 		}},
 		run.Member{Name: "dispatch ants", Run: func(ctx context.Context) error { return follow(ctx, d.ants, antPause, d.Reopen) }},
 		run.Member{Name: "dispatch news", Run: func(ctx context.Context) error { return follow(ctx, d.news, newsPause, d.tell) }},
@@ -241,9 +241,9 @@ func (d *Dispatcher) Reopen() {
 	d.wake.Set()
 }
 
-// inherit takes up what a replica left that died between a commit and what follows from it: slots that were freed and
+// takeOver takes up what a replica left that died between a commit and what follows from it: slots that were freed and
 // not told, tasks that were made READY and not looked at. Slots would be idle until the sweep.
-func (d *Dispatcher) inherit(ctx context.Context) error {
+func (d *Dispatcher) takeOver(ctx context.Context) error {
 	uids, err := d.store.Releases(ctx, releaseAge, releaseLimit)
 	if err != nil {
 		return err
@@ -257,10 +257,10 @@ func (d *Dispatcher) inherit(ctx context.Context) error {
 	if len(uids) > 0 {
 		d.release.Set()
 	}
-	if len(refused) > heirClasses {
+	if len(refused) > takeOverClasses {
 		return nil
 	}
-	left, err := d.store.Overlooked(ctx, heirAge, refused)
+	left, err := d.store.Overlooked(ctx, takeOverAge, refused)
 	if left {
 		d.look()
 	}
@@ -382,9 +382,9 @@ func (d *Dispatcher) forget(ctx context.Context) error {
 	for _, class := range classes {
 		delete(d.closed, class)
 	}
-	for class := range d.told {
+	for class := range d.announced {
 		if d.closed[class] == nil {
-			delete(d.told, class)
+			delete(d.announced, class)
 		}
 	}
 	return nil
@@ -473,8 +473,8 @@ func (d *Dispatcher) judge(tasks []execution.Candidate, places []Place, before s
 				c.budget, d.ready = missed, true
 			}
 			d.closed[t.Class] = c
-			if p.Gate == capacity && !d.told[t.Class] {
-				d.told[t.Class] = true
+			if p.Gate == capacity && !d.announced[t.Class] {
+				d.announced[t.Class] = true
 				d.news.Set()
 			}
 		case c != nil && !refused[t.Class]:

@@ -363,7 +363,7 @@ func TestAReplicaInheritsWhatAnotherLeft(t *testing.T) {
 	d, store, slots := setUp(1, "a", "none")
 	store.unreleased = []uuid.UUID{uuid.New()}
 	for range 3 {
-		if err := d.inherit(t.Context()); err != nil {
+		if err := d.takeOver(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		round(t, d)
@@ -381,7 +381,7 @@ func TestReleasesDoNotPileUp(t *testing.T) {
 	d, store, slots := setUp(0)
 	store.unreleased, slots.err = []uuid.UUID{uuid.New(), uuid.New()}, errors.New("away")
 	for range 3 {
-		if err := d.inherit(t.Context()); err != nil {
+		if err := d.takeOver(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if err := d.giveBack(t.Context()); err == nil {

@@ -112,7 +112,7 @@ func (s *State) ChildEnded(idx, round int, c ChildOutcome, now time.Time) {
 	}
 	if c.State != childCompleted {
 		o.State, o.FailureClass = failedAs(c.ErrorCode)
-		o.ExitCode, o.ErrorCode, o.Message = c.ExitCode, c.ErrorCode, c.told()
+		o.ExitCode, o.ErrorCode, o.Message = c.ExitCode, c.ErrorCode, c.describe()
 	}
 	s.conclude(t, o, now)
 	s.run(now)
@@ -132,9 +132,9 @@ const (
 	belowEnded = "a job below it ended as "
 )
 
-// told says how a child failed. Of a chain of jobs that failed one because of the other only the first cause is kept:
+// describe says how a child failed. Of a chain of jobs that failed one because of the other only the first cause is kept:
 // every link would add to the text until the cause is cut off.
-func (c *ChildOutcome) told() string {
+func (c *ChildOutcome) describe() string {
 	for _, link := range [...]string{belowEnded, childEnded} {
 		if at := strings.LastIndex(c.Message, link); at >= 0 {
 			return childEnded + c.State + ": " + belowEnded + c.Message[at+len(link):]

@@ -10,7 +10,7 @@ func TestTheFirstCauseOfAChainIsTold(t *testing.T) {
 		"its job ended as FAILED: a job below it ended as FAILED: ERR_X disk full",
 	} {
 		c := ChildOutcome{State: "FAILED", ErrorCode: "ERR_X", Message: message}
-		got := c.told()
+		got := c.describe()
 		if got != want {
 			t.Errorf("link %d: %q, want %q", i, got, want)
 		}

@@ -49,9 +49,9 @@ func (s *State) overtaken(t *Task, now time.Time) bool {
 	return true
 }
 
-// settleDecisions applies the decisions about all tasks that need one, once all are there: their order is that of the
+// applyDecisions applies the decisions about all tasks that need one, once all are there: their order is that of the
 // plan then, whatever was loaded when.
-func (s *State) settleDecisions(now time.Time) (complete bool) {
+func (s *State) applyDecisions(now time.Time) (complete bool) {
 	round := s.starting(&s.undecided, now)
 	for _, i := range round {
 		if s.decisions[i] == nil {

@@ -226,25 +226,25 @@ func (s *State) sweep(now time.Time) {
 	case what&sweepEnd != 0:
 		s.sweeping, each = sweepNone, s.halt
 	case what&sweepStop != 0:
-		s.sweeping, each = sweepNone, s.wind
+		s.sweeping, each = sweepNone, s.stopTask
 	case what&sweepFail != 0:
-		s.sweeping, each = what&^sweepFail, s.hold
+		s.sweeping, each = what&^sweepFail, s.skipAfterFailure
 	case what&sweepPause != 0:
-		s.sweeping, each = what&^sweepPause, s.freeze
+		s.sweeping, each = what&^sweepPause, s.pauseTask
 	default:
-		s.sweeping, each = sweepNone, s.thaw
+		s.sweeping, each = sweepNone, s.resumeTask
 	}
 	for _, i := range s.open() {
 		each(s.Tasks[i], now)
 	}
 }
 
-// wind applies a cancel or the job's timeout to a task.
-func (s *State) wind(t *Task, now time.Time) {
+// stopTask applies a cancel or the job's timeout to a task.
+func (s *State) stopTask(t *Task, now time.Time) {
 	switch {
 	case !t.Spec.AlwaysRun:
 		if t.State == TaskRunning {
-			s.spare(t, now)
+			s.waitForGrace(t, now)
 		}
 		s.halt(t, now)
 	case !s.mayStart(t) && !t.State.live():
@@ -254,22 +254,22 @@ func (s *State) wind(t *Task, now time.Time) {
 	}
 }
 
-// freeze applies a pause to a task.
-func (s *State) freeze(t *Task, now time.Time) {
+// pauseTask applies a pause to a task.
+func (s *State) pauseTask(t *Task, now time.Time) {
 	if t.State == TaskReady {
 		s.start(t, now)
 	}
 }
 
-// thaw applies the end of a pause to a task.
-func (s *State) thaw(t *Task, now time.Time) {
+// resumeTask applies the end of a pause to a task.
+func (s *State) resumeTask(t *Task, now time.Time) {
 	if t.State == TaskWaiting && t.WaitGate == GatePause {
 		s.start(t, now)
 	}
 }
 
-// hold applies the failure of the job to a task. What goes on in a child goes on like what runs.
-func (s *State) hold(t *Task, now time.Time) {
+// skipAfterFailure applies the failure of the job to a task. What goes on in a child goes on like what runs.
+func (s *State) skipAfterFailure(t *Task, now time.Time) {
 	goes := t.State.live() || t.State == TaskWaiting && t.WaitGate == GateChild
 	switch {
 	case s.mayStart(t) || t.State == TaskBlocked && !t.IsItem():
@@ -305,7 +305,7 @@ func (s *State) drop(t *Task, now time.Time) {
 		t.Items.Stopping = true
 		return
 	}
-	s.leave(t)
+	s.stopWaiting(t)
 	s.discard(t, now)
 }
 
@@ -323,8 +323,8 @@ func (s *State) discard(t *Task, now time.Time) {
 	s.move(t, TaskCancelled, "", now)
 }
 
-// leave gives up what a WAITING task waits for.
-func (s *State) leave(t *Task) {
+// stopWaiting gives up what a WAITING task waits for.
+func (s *State) stopWaiting(t *Task) {
 	switch {
 	case t.State != TaskWaiting:
 	case t.WaitGate == GateApproval:

@@ -282,7 +282,7 @@ func (s *State) finishGroup(g *Task, now time.Time) {
 			o.Message += fmt.Sprintf("; the first was item %d: %s", failed, results[failed].ErrorMessage)
 		}
 	}
-	s.note(g, o)
+	s.record(g, o)
 	if o.State == AttemptFailed && failed >= 0 {
 		g.ErrorCode = results[failed].ErrorCode
 	}

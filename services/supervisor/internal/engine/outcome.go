@@ -32,8 +32,8 @@ const (
 	codeJobTimeout = "ERR_JOB_TIMEOUT"
 )
 
-// note keeps what is known of the last attempt with the task.
-func (s *State) note(t *Task, o Outcome) {
+// record keeps what is known of the last attempt with the task.
+func (s *State) record(t *Task, o Outcome) {
 	s.touch(t)
 	t.ExitCode, t.FailureClass, t.ErrorCode, t.Message = o.ExitCode, o.FailureClass, o.ErrorCode, o.Message
 	t.Outputs, t.Result = o.Outputs, o.Body
@@ -42,9 +42,9 @@ func (s *State) note(t *Task, o Outcome) {
 // conclude decides what the end of an attempt means for its task.
 func (s *State) conclude(t *Task, o Outcome, now time.Time) {
 	o.Outputs = t.withBody(&o)
-	s.note(t, o)
+	s.record(t, o)
 	if o.State == AttemptLost || o.State == AttemptCancelled {
-		s.vanished(t, o, now)
+		s.replaceAttempt(t, o, now)
 		return
 	}
 	s.decide(t, o, now)
@@ -78,9 +78,9 @@ func (o *Outcome) outcome() string {
 	return plan.OutcomeFailed
 }
 
-// vanished handles an attempt that was lost, taken back or stopped. Unless the job stops the task, that was not its
+// replaceAttempt handles an attempt that was lost, taken back or stopped. Unless the job stops the task, that was not its
 // fault.
-func (s *State) vanished(t *Task, o Outcome, now time.Time) {
+func (s *State) replaceAttempt(t *Task, o Outcome, now time.Time) {
 	switch {
 	case !s.mayStart(t):
 		s.drop(t, now)

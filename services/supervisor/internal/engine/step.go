@@ -47,11 +47,11 @@ func (s *State) TaskOverdue(idx int, o Outcome, now time.Time) {
 	} else {
 		limit := t.Limit()
 		s.reopen()
-		s.leave(t)
+		s.stopWaiting(t)
 		if limit != nil && limit.Attempt && t.WaitGate == GateChild && !limit.At.After(now) {
 			s.conclude(t, o, now)
 		} else {
-			s.note(t, o)
+			s.record(t, o)
 			s.fail(t, o, now)
 		}
 	}
@@ -154,8 +154,8 @@ func (s *State) stop(now time.Time) {
 // keeps a job from waiting for ever for what should have ended.
 const stopTime = time.Minute
 
-// spare lets the clean-up wait for a task that gets its grace to end.
-func (s *State) spare(t *Task, now time.Time) {
+// waitForGrace lets the clean-up wait for a task that gets its grace to end.
+func (s *State) waitForGrace(t *Task, now time.Time) {
 	if at := later(now, t.Spec.Grace+stopTime+s.Job.Policy.CleanupTimeout); s.Job.Policy.Ending && s.Job.DeadlineAt != nil && at.After(*s.Job.DeadlineAt) {
 		s.Job.DeadlineAt = at
 	}
@@ -265,17 +265,17 @@ func (s *State) run(now time.Time) {
 		case len(s.finished) > 0:
 			more = s.finishGroups(now)
 		case len(s.undecided) > 0:
-			more = s.settleDecisions(now)
+			more = s.applyDecisions(now)
 		case len(s.joining) > 0:
 			more = s.join(now)
 		default:
-			more = s.settle(now)
+			more = s.rollUp(now)
 		}
 	}
 }
 
-// settle draws the conclusions from the counters; it says whether there is more to do.
-func (s *State) settle(now time.Time) (more bool) {
+// rollUp draws the conclusions from the counters; it says whether there is more to do.
+func (s *State) rollUp(now time.Time) (more bool) {
 	j := &s.Job
 	if j.TasksOpen == 0 {
 		s.end(now)
@@ -293,12 +293,12 @@ func (s *State) settle(now time.Time) (more bool) {
 			return true
 		}
 	}
-	s.rest(now)
+	s.moveIdle(now)
 	return false
 }
 
-// rest moves a job of which nothing runs.
-func (s *State) rest(now time.Time) {
+// moveIdle moves a job of which nothing runs.
+func (s *State) moveIdle(now time.Time) {
 	j := &s.Job
 	switch {
 	case s.reopened && !s.held: // others are still to be approved, nothing follows from this one

@@ -91,7 +91,7 @@ func careful[T any](c *Consumer, kind string, f func(context.Context, []bus.Item
 			if giveUp != nil {
 				err = errors.Join(err, giveUp(ctx, it.Value))
 			}
-			c.bury(ctx, kind, it.Msg, err)
+			c.quarantine(ctx, kind, it.Msg, err)
 		},
 	}
 }
@@ -102,7 +102,7 @@ func read[T any](ctx context.Context, c *Consumer, kind string, msgs []jetstream
 	for _, m := range msgs {
 		v, err := parse(m.Data())
 		if err != nil {
-			c.bury(ctx, kind, m, err)
+			c.quarantine(ctx, kind, m, err)
 			continue
 		}
 		items = append(items, bus.Item[T]{Msg: m, Value: v})
@@ -118,8 +118,8 @@ func deliveries(m jetstream.Msg) uint64 {
 	return meta.NumDelivered
 }
 
-// bury records a message for a person to see and stops its delivery.
-func (c *Consumer) bury(ctx context.Context, kind string, m jetstream.Msg, reason error) {
+// quarantine records a message for a person to see and stops its delivery.
+func (c *Consumer) quarantine(ctx context.Context, kind string, m jetstream.Msg, reason error) {
 	key := bus.MessageKey(m)
 	if err := c.Quarantine(ctx, kind, key, m.Data(), reason.Error()); err != nil {
 		c.Log.Error("message was not quarantined", "kind", kind, "error", err)

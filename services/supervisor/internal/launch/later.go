@@ -11,9 +11,9 @@ import (
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
 
-// later holds the runs that could not be launched beside the others. They are kept in memory only: of what is lost with
+// deferrals are the runs that could not be launched beside the others. They are kept in memory only: of what is lost with
 // it, job-manager tells again after some seconds of silence.
-type later struct {
+type deferrals struct {
 	mu    sync.Mutex
 	runs  map[execution.Key]*late
 	some  run.Signal // runs that are asked for together
@@ -24,11 +24,11 @@ type late struct {
 	at    time.Time
 	alone bool
 	tries int // in a row that were nobody's fault
-	taken bool
+	begun bool
 }
 
-func newLater() *later {
-	return &later{runs: map[execution.Key]*late{}, some: run.NewSignal(), alone: run.NewSignal()}
+func newDeferrals() *deferrals {
+	return &deferrals{runs: map[execution.Key]*late{}, some: run.NewSignal(), alone: run.NewSignal()}
 }
 
 const (
@@ -40,7 +40,7 @@ const (
 )
 
 // put lets runs be launched later: at once, or after a pause that grows with the tries.
-func (l *later) put(keys []execution.Key, alone, paused bool) {
+func (l *deferrals) put(keys []execution.Key, alone, paused bool) {
 	l.mu.Lock()
 	for _, k := range keys {
 		x := l.runs[k]
@@ -48,7 +48,7 @@ func (l *later) put(keys []execution.Key, alone, paused bool) {
 			x = &late{}
 			l.runs[k] = x
 		}
-		x.alone, x.taken, x.at = alone, false, time.Now()
+		x.alone, x.begun, x.at = alone, false, time.Now()
 		if paused {
 			x.at = x.at.Add(min(latePause<<min(x.tries, 5), longestWait))
 			x.tries++
@@ -64,26 +64,26 @@ func (l *later) put(keys []execution.Key, alone, paused bool) {
 	}
 }
 
-// take returns runs that are due, at most limit; the others are taken next.
-func (l *later) take(alone bool, limit int) []execution.Key {
+// due returns runs that are due, at most limit; the others are begun next.
+func (l *deferrals) due(alone bool, limit int) []execution.Key {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var due []execution.Key
 	for k, x := range l.runs {
-		if len(due) < limit && x.alone == alone && !x.taken && !x.at.After(time.Now()) {
-			x.taken = true
+		if len(due) < limit && x.alone == alone && !x.begun && !x.at.After(time.Now()) {
+			x.begun = true
 			due = append(due, k)
 		}
 	}
 	return due
 }
 
-// done forgets the runs that were taken and not put again.
-func (l *later) done(keys []execution.Key) {
+// done forgets the runs that were begun and not put again.
+func (l *deferrals) done(keys []execution.Key) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, k := range keys {
-		if x := l.runs[k]; x != nil && x.taken {
+		if x := l.runs[k]; x != nil && x.begun {
 			delete(l.runs, k)
 		}
 	}
@@ -93,10 +93,10 @@ func (l *later) done(keys []execution.Key) {
 func (l *Launcher) Run(ctx context.Context) error {
 	return run.Group(ctx,
 		run.Member{Name: "late launches", Run: func(ctx context.Context) error {
-			return run.Loop(ctx, l.Log, "late launches", lateEvery, l.later.some, l.launchLate)
+			return run.Loop(ctx, l.Log, "late launches", lateEvery, l.deferred.some, l.launchLate)
 		}},
 		run.Member{Name: "slow launches", Run: func(ctx context.Context) error {
-			return run.Loop(ctx, l.Log, "slow launches", lateEvery, l.later.alone, l.launchSlow)
+			return run.Loop(ctx, l.Log, "slow launches", lateEvery, l.deferred.alone, l.launchSlow)
 		}},
 	)
 }
@@ -104,7 +104,7 @@ func (l *Launcher) Run(ctx context.Context) error {
 // launchLate asks again for runs that were not reached, or that needed what was away.
 func (l *Launcher) launchLate(ctx context.Context) error {
 	for {
-		keys := l.later.take(false, perCall)
+		keys := l.deferred.due(false, perCall)
 		if len(keys) == 0 || ctx.Err() != nil {
 			return nil //nolint:nilerr // the end of ctx is no error
 		}
@@ -115,7 +115,7 @@ func (l *Launcher) launchLate(ctx context.Context) error {
 // launchSlow asks for each run alone.
 func (l *Launcher) launchSlow(ctx context.Context) error {
 	for {
-		keys := l.later.take(true, slowAtOnce)
+		keys := l.deferred.due(true, slowAtOnce)
 		if len(keys) == 0 || ctx.Err() != nil {
 			return nil //nolint:nilerr // the end of ctx is no error
 		}
@@ -130,14 +130,14 @@ func (l *Launcher) launchSlow(ctx context.Context) error {
 	}
 }
 
-// again tries runs that were taken. Whose fault an error is was decided where it happened; what is left comes again.
+// again tries runs that were begun. Whose fault an error is was decided where it happened; what is left comes again.
 func (l *Launcher) again(ctx context.Context, keys []execution.Key, alone bool) {
 	err := run.Safely(ctx, func(ctx context.Context) error { return l.launch(ctx, keys, alone) })
 	if err != nil {
 		if ctx.Err() == nil {
 			l.Log.Warn("late launches failed", "runs", len(keys), "error", err)
 		}
-		l.later.put(keys, alone || len(keys) > 1 && !l.Temporary(err), true)
+		l.deferred.put(keys, alone || len(keys) > 1 && !l.Temporary(err), true)
 	}
-	l.later.done(keys)
+	l.deferred.done(keys)
 }

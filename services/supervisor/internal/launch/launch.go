@@ -66,12 +66,12 @@ type Launcher struct {
 	Temporary func(error) bool
 	Log       *slog.Logger
 
-	later *later
+	deferred *deferrals
 }
 
 // New returns a launcher. What it cannot launch at once it launches while Run does.
 func New(l Launcher) *Launcher {
-	l.later = newLater()
+	l.deferred = newDeferrals()
 	return &l
 }
 
@@ -110,12 +110,12 @@ func (l *Launcher) launch(ctx context.Context, keys []execution.Key, alone bool)
 		case execution.NoFault:
 			good = append(good, *x)
 		case execution.NotReached:
-			l.later.put(key, false, false)
+			l.deferred.put(key, false, false)
 		case execution.SlowLaunch:
-			l.later.put(key, true, false)
+			l.deferred.put(key, true, false)
 		case execution.LaunchAway:
 			l.Log.Warn("launch waits", "request", x.Request, "run", x.Key.Run, "reason", x.Message)
-			l.later.put(key, alone, true)
+			l.deferred.put(key, alone, true)
 		case execution.BrokenLaunch:
 			if err := l.broken(ctx, x, alone, errors.New(x.Message)); err != nil {
 				return err
@@ -130,7 +130,7 @@ func (l *Launcher) launch(ctx context.Context, keys []execution.Key, alone bool)
 func (l *Launcher) broken(ctx context.Context, x *execution.Launch, alone bool, reason error) error {
 	key := []execution.Key{x.Key}
 	if !alone {
-		l.later.put(key, true, false)
+		l.deferred.put(key, true, false)
 		return nil
 	}
 	n, err := l.Store.Failed(ctx, "launch", fmt.Sprintf("%s/%d", x.Request, x.Key.Run), reason.Error())
@@ -139,7 +139,7 @@ func (l *Launcher) broken(ctx context.Context, x *execution.Launch, alone bool, 
 	}
 	l.Log.Error("launch failed", "request", x.Request, "run", x.Key.Run, "failures", n, "error", reason)
 	if n < maxFailures {
-		l.later.put(key, true, true)
+		l.deferred.put(key, true, true)
 		return nil
 	}
 	return l.fail(ctx, x, "it could not be launched: "+x.Message)
@@ -189,7 +189,7 @@ func (l *Launcher) begin(ctx context.Context, launches []execution.Launch, alone
 			return err
 		case l.Temporary(err): // a definition that cannot be read now is needed by this run, not by the others
 			l.Log.Warn("launch waits", "request", x.Request, "run", x.Key.Run, "error", err)
-			l.later.put([]execution.Key{x.Key}, alone, true)
+			l.deferred.put([]execution.Key{x.Key}, alone, true)
 		default:
 			x.Message = "its plan cannot be begun"
 			if err := l.broken(ctx, x, alone, err); err != nil {
@@ -253,7 +253,7 @@ func (l *Launcher) resume(ctx context.Context, existing []execution.Existing) er
 	}
 	for i, v := range verdicts {
 		if v == execution.Postponed {
-			l.later.put(keys[i:i+1], false, true)
+			l.deferred.put(keys[i:i+1], false, true)
 		}
 	}
 	return nil

@@ -52,8 +52,8 @@ func (r *ResourceManager) missed(releases []uuid.UUID) (uids []string) {
 	return uids
 }
 
-// told forgets releases that resource-manager has.
-func (r *ResourceManager) told(releases []uuid.UUID) {
+// forget forgets releases that resource-manager has.
+func (r *ResourceManager) forget(releases []uuid.UUID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, uid := range releases {
@@ -81,7 +81,7 @@ func (r *ResourceManager) Reserve(ctx context.Context, releases []uuid.UUID, ask
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("reserve %d places: %w", len(asks), err)
 	}
-	r.told(releases)
+	r.forget(releases)
 	if len(res.GetPlacements()) != len(asks) {
 		return nil, time.Time{}, fmt.Errorf("reserve %d places: got %d answers", len(asks), len(res.GetPlacements()))
 	}

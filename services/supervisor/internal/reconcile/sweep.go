@@ -149,8 +149,8 @@ func (c Config) end(d *execution.Doubt) execution.Event {
 	}}
 }
 
-// brake takes out what would be LOST for its lease while too many ants are silent at once: then it is rather we who are
-// deaf. It counts over all ants and holds for all replicas.
+// brake takes out what would be LOST for its lease while too many ants are silent at once: then the fault is rather
+// supervisor's. It counts over all ants and holds for all replicas.
 func (r *Reconciler) brake(ctx context.Context, doubts []execution.Doubt) ([]execution.Doubt, error) {
 	c, err := r.store.Census(ctx)
 	if err != nil {

@@ -33,10 +33,10 @@ func (s *Store) Claim(ctx context.Context, claims []execution.Claim) (map[uuid.U
 	for i, c := range claims {
 		uids[i], sessions[i], ants[i] = c.UID, c.Session, c.Ant
 	}
-	var c *claim
+	var c *claimBatch
 	// All of it travels with the COMMIT, in one round trip: a claim whose answer cannot be read is asked for again.
 	err := pgdb.Pipelined(ctx, s.pool, func(_ context.Context, t *pgdb.Pipeline) error {
-		c = &claim{
+		c = &claimBatch{
 			found: map[uuid.UUID]*execution.Claimed{}, jobs: map[uuid.UUID]*execution.Context{}, fresh: map[uuid.UUID]bool{},
 			groups: map[taskKey]*plan.Task{},
 		}
@@ -87,7 +87,7 @@ func (s *Store) Keep(ctx context.Context, claims []execution.Claim) error {
 	return nil
 }
 
-type claim struct {
+type claimBatch struct {
 	found   map[uuid.UUID]*execution.Claimed
 	fresh   map[uuid.UUID]bool
 	jobs    map[uuid.UUID]*execution.Context
@@ -101,7 +101,7 @@ type taskKey struct {
 	idx       int
 }
 
-func (c *claim) scanFresh(rows pgx.Rows) error {
+func (c *claimBatch) scanFresh(rows pgx.Rows) error {
 	for rows.Next() {
 		var uid uuid.UUID
 		if err := rows.Scan(&uid); err != nil {
@@ -112,7 +112,7 @@ func (c *claim) scanFresh(rows pgx.Rows) error {
 	return rows.Err()
 }
 
-func (c *claim) scanClaimed(rows pgx.Rows) error {
+func (c *claimBatch) scanClaimed(rows pgx.Rows) error {
 	for rows.Next() {
 		x := &execution.Claimed{}
 		var spec, value []byte
@@ -132,7 +132,7 @@ func (c *claim) scanClaimed(rows pgx.Rows) error {
 }
 
 // readTask reads what the attempt executes.
-func (c *claim) readTask(x *execution.Claimed, name string, spec []byte, group *int, item int, value []byte) error {
+func (c *claimBatch) readTask(x *execution.Claimed, name string, spec []byte, group *int, item int, value []byte) error {
 	x.Task = &plan.Task{Name: name}
 	if group == nil {
 		if err := json.Unmarshal(spec, x.Task); err != nil {
@@ -162,7 +162,7 @@ func (c *claim) readTask(x *execution.Claimed, name string, spec []byte, group *
 	return nil
 }
 
-func (c *claim) scanJobs(rows pgx.Rows) error {
+func (c *claimBatch) scanJobs(rows pgx.Rows) error {
 	for rows.Next() {
 		j := &execution.Context{}
 		var x engine.Job
@@ -177,7 +177,7 @@ func (c *claim) scanJobs(rows pgx.Rows) error {
 	return rows.Err()
 }
 
-func (c *claim) scanOutputs(rows pgx.Rows) error {
+func (c *claimBatch) scanOutputs(rows pgx.Rows) error {
 	var id uuid.UUID
 	var name, value string
 	_, err := pgx.ForEachRow(rows, []any{&id, &name, &value}, func() error {
@@ -203,7 +203,7 @@ func (c *claim) scanOutputs(rows pgx.Rows) error {
 }
 
 // connect gives each attempt its job and notes what live views must hear.
-func (c *claim) connect() {
+func (c *claimBatch) connect() {
 	for uid, x := range c.found {
 		x.Job = c.jobs[x.Execution]
 		if x.Job != nil && x.Fault == nil {

@@ -18,14 +18,14 @@ import (
 // task has done would be done again.
 const spoolTime = 10 * time.Minute
 
-// Sync renews the leases of what ants report as running, adopts attempts of their earlier sessions and answers each
+// Sync renews the leases of what ants report as running, beginsSession attempts of their earlier sessions and answers each
 // report. It waits for nobody: an attempt that is locked is being claimed, renewed or ended right now, and the next
 // report comes in seconds. gone are attempts that the reports prove to be lost. They are marked, so that the sweep
 // finds them whatever the caller does.
 func (s *Store) Sync(ctx context.Context, reports []execution.Report) (answers []execution.Answer, gone []uuid.UUID, err error) {
-	var y *sync
+	var y *syncBatch
 	err = pgdb.Pipelined(ctx, s.leases, func(ctx context.Context, t *pgdb.Pipeline) error {
-		y = &sync{reports: reports, answers: make([]execution.Answer, len(reports)), live: map[uuid.UUID]liveAttempt{}, risen: map[string]bool{}}
+		y = &syncBatch{reports: reports, answers: make([]execution.Answer, len(reports)), live: map[uuid.UUID]liveAttempt{}, newGeneration: map[string]bool{}}
 		if err := y.sessions(ctx, t); err != nil {
 			return err
 		}
@@ -42,12 +42,12 @@ func (s *Store) Sync(ctx context.Context, reports []execution.Report) (answers [
 	return y.answers, y.gone, nil
 }
 
-type sync struct {
-	reports []execution.Report
-	answers []execution.Answer
-	risen   map[string]bool // ants whose generation is new
-	live    map[uuid.UUID]liveAttempt
-	gone    []uuid.UUID
+type syncBatch struct {
+	reports       []execution.Report
+	answers       []execution.Answer
+	newGeneration map[string]bool // ants whose generation is new
+	live          map[uuid.UUID]liveAttempt
+	gone          []uuid.UUID
 }
 
 type liveAttempt struct {
@@ -57,7 +57,7 @@ type liveAttempt struct {
 }
 
 // sessions notes the newest session of each ant and finds reports of superseded ones.
-func (y *sync) sessions(ctx context.Context, t *pgdb.Pipeline) error {
+func (y *syncBatch) sessions(ctx context.Context, t *pgdb.Pipeline) error {
 	newest := map[string]execution.Report{}
 	for _, r := range y.reports {
 		if old, ok := newest[r.Ant]; !ok || r.Generation >= old.Generation {
@@ -107,7 +107,7 @@ func (y *sync) sessions(ctx context.Context, t *pgdb.Pipeline) error {
 		now := current[r.Ant]
 		y.answers[i].Superseded = now.Generation != r.Generation || now.Session != r.Session
 		if before, ok := stored[r.Ant]; !ok || before.Generation < now.Generation {
-			y.risen[r.Ant] = true
+			y.newGeneration[r.Ant] = true
 		}
 	}
 	return nil
@@ -115,7 +115,7 @@ func (y *sync) sessions(ctx context.Context, t *pgdb.Pipeline) error {
 
 // renew queues the lease of everything that current sessions report. What the current session of its ant has belongs to
 // that session: adoption is nothing else.
-func (y *sync) renew(t *pgdb.Pipeline) {
+func (y *syncBatch) renew(t *pgdb.Pipeline) {
 	var running, spooled []uuid.UUID
 	all := []uuid.UUID{} // never NULL: nothing is unequal to it
 	var runAnts, spoolAnts, ants, fresh []string
@@ -125,7 +125,7 @@ func (y *sync) renew(t *pgdb.Pipeline) {
 			continue
 		}
 		ants = append(ants, r.Ant)
-		if y.adopts(r) {
+		if y.beginsSession(r) {
 			fresh, freshSessions = append(fresh, r.Ant), append(freshSessions, r.Session)
 		}
 		for _, uid := range r.Running {
@@ -174,7 +174,7 @@ func (y *sync) renew(t *pgdb.Pipeline) {
 const reported = `WITH u AS MATERIALIZED (SELECT a.uid, r.session FROM unnest($1::uuid[], $2::text[], $3::uuid[]) AS r (uid, ant_id, session)
 	JOIN attempt a ON a.uid = r.uid AND a.ant_id = r.ant_id WHERE a.state = $4 ORDER BY a.uid FOR NO KEY UPDATE OF a SKIP LOCKED)`
 
-func (y *sync) scanGone(rows pgx.Rows) error {
+func (y *syncBatch) scanGone(rows pgx.Rows) error {
 	for rows.Next() {
 		var uid uuid.UUID
 		var missed int
@@ -188,11 +188,11 @@ func (y *sync) scanGone(rows pgx.Rows) error {
 	return rows.Err()
 }
 
-// adopts says that the report begins a session: what it does not list of earlier ones is lost.
-func (y *sync) adopts(r execution.Report) bool { return r.First || y.risen[r.Ant] }
+// beginsSession says that the report begins a session: what it does not list of earlier ones is lost.
+func (y *syncBatch) beginsSession(r execution.Report) bool { return r.First || y.newGeneration[r.Ant] }
 
 // answer says what to stop and what is settled.
-func (y *sync) answer() {
+func (y *syncBatch) answer() {
 	for i, r := range y.reports {
 		if y.answers[i].Superseded {
 			continue

@@ -39,7 +39,7 @@ func (s *Store) Tasks(ctx context.Context, p execution.Page) ([]execution.TaskVi
 			return nil, err
 		}
 		l.tasks[i].Group = p.Group
-		l.note(&l.tasks[i], r.Idx)
+		l.add(&l.tasks[i], r.Idx)
 	}
 	for _, more := range []func(context.Context, *listing) error{s.listAttempts, s.listBlocked, s.listApprovals, s.listChildren, s.listAwaited} {
 		if err := more(ctx, l); err != nil {
@@ -79,7 +79,7 @@ type listing struct {
 	tried, blocked, approvals, parents, awaiting []int32
 }
 
-func (l *listing) note(t *execution.TaskView, idx int32) {
+func (l *listing) add(t *execution.TaskView, idx int32) {
 	l.at[idx] = t
 	if t.StartedAt != nil {
 		l.tried = append(l.tried, idx)
