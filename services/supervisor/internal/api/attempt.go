@@ -52,6 +52,7 @@ func (a *Attempts) Claim(ctx context.Context, req *antv1.ClaimRequest) (*antv1.C
 		claims[i] = execution.Claim{UID: uid, Ant: req.GetAntId(), Session: session}
 	}
 	works, faults := a.claim(ctx, claims)
+	fit(works, faults)
 	var later []execution.Claim
 	for i, fault := range faults {
 		if fault == nil {
@@ -62,11 +63,15 @@ func (a *Attempts) Claim(ctx context.Context, req *antv1.ClaimRequest) (*antv1.C
 		}
 		later = append(later, claims[i])
 	}
-	if err != nil {
-		a.Manager.Keep(ctx, later)
-		if !req.GetPartial() || len(later) == len(claims) {
-			return nil, err
+	if err != nil && (!req.GetPartial() || len(later) == len(claims)) {
+		a.Manager.Keep(ctx, claims) // the ant hears of none of them
+		if !req.GetPartial() && errs.Reason(err) == attempt.ClaimAgain {
+			return nil, errs.Exhausted(attempt.ClaimAgain, "%v", err) // asked for together again it would be the same: such an ant halves
 		}
+		return nil, err
+	}
+	if len(later) > 0 {
+		a.Manager.Keep(ctx, later)
 	}
 	for i, uid := range req.GetUids() {
 		if faults[i] != nil {
@@ -75,6 +80,29 @@ func (a *Attempts) Claim(ctx context.Context, req *antv1.ClaimRequest) (*antv1.C
 		works[i].Uid = uid
 	}
 	return &antv1.ClaimResponse{Works: works}, nil
+}
+
+// aside is what one work leaves of a message for the answers that hold none, workFrame what is added to each.
+const (
+	aside     = 1 << 20
+	workFrame = 1 << 8
+)
+
+// fit leaves the works for later that find no room in the message. What works share is in it as often as they are, so it must
+// be known before one is made of them.
+func fit(works []*antv1.Work, faults []error) {
+	room := rpc.MaxMessage
+	for i, w := range works {
+		if faults[i] != nil {
+			continue
+		}
+		size := proto.Size(w) + workFrame
+		if size > room {
+			works[i], faults[i] = nil, errs.Unavailable(attempt.ClaimAgain, "the answer has no room for it; ask again")
+			continue
+		}
+		room -= size
+	}
 }
 
 // claim returns the work or the fault of each.
@@ -129,9 +157,8 @@ func sendable(w *antv1.Work) error {
 	if err := rpc.CheckText(w); err != nil {
 		return err
 	}
-	const frame = 1 << 10 // of the answer around it
-	if size := proto.Size(w); size > rpc.MaxMessage-frame {
-		return fmt.Errorf("it has %d bytes, at most %d can be sent", size, rpc.MaxMessage-frame)
+	if size := proto.Size(w); size > rpc.MaxMessage-aside {
+		return fmt.Errorf("it has %d bytes, at most %d can be sent", size, rpc.MaxMessage-aside)
 	}
 	return nil
 }

@@ -99,6 +99,9 @@ func (m *Manager) Run(ctx context.Context) error {
 	)
 }
 
+// ClaimAgain is the reason why an attempt is not answered that finds no room beside what is claimed with it.
+const ClaimAgain = "CLAIM_AGAIN"
+
 // Claim answers with the work of an attempt.
 func (m *Manager) Claim(ctx context.Context, c execution.Claim) (*Work, error) {
 	x, err := m.claims.Do(ctx, c)
@@ -109,7 +112,7 @@ func (m *Manager) Claim(ctx context.Context, c execution.Claim) (*Work, error) {
 		return &Work{UID: c.UID, Refused: why}, nil
 	}
 	if x.Job.Cut && !strings.HasPrefix(x.Task.Method, "HTTP_") {
-		return nil, errs.Unavailable("CLAIM_AGAIN", "too many long outputs are claimed at once; ask again")
+		return nil, errs.Unavailable(ClaimAgain, "too many long outputs are claimed at once; ask again")
 	}
 	w := &Work{UID: c.UID, Claimed: x, Timeout: timeout(x)}
 	task, env, err := m.render(ctx, x)
