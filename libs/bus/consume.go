@@ -73,14 +73,14 @@ var errLost = errors.New("the connection to NATS is lost")
 
 // consumeOnce consumes until something is wrong with the source.
 func consumeOnce(ctx context.Context, log *slog.Logger, js jetstream.JetStream, c Consumption) error {
-	cons, err := source(ctx, js, c)
-	if err != nil {
-		return err
-	}
 	// While the connection is lost the library waits in silence: nobody would hear that nothing is heard.
 	conn := js.Conn()
 	lost := conn.StatusChanged(nats.RECONNECTING)
 	defer conn.RemoveStatusListener(lost)
+	cons, err := source(ctx, js, c)
+	if err != nil {
+		return err
+	}
 	broken := make(chan error, 1)
 	msgs := make(chan jetstream.Msg, 2*c.Max)
 	stopped := make(chan struct{})
