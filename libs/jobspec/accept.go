@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/formicary/formicary/libs/jobspec/field"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
@@ -44,11 +43,6 @@ func eachVariable(n *source.Node, each func(name string, at *source.Node)) {
 	}
 }
 
-// momentsForm is the form of moments.
-func momentsForm() field.Form {
-	return field.Word(append(plan.Whens(), "none", "on_success", "on_failure", "on-success", "on-failure")...)
-}
-
 // ownDependency leaves a task out of its own dependencies.
 func (r *taskFieldReader) ownDependency(it read.Item, name string) bool {
 	if !r.t.named || name != r.t.task.Name {
@@ -70,18 +64,4 @@ func (r *taskFieldReader) outcome(key string, at *source.Node) (string, plan.Key
 		return upper, parsed, nil
 	}
 	return key, parsed, err
-}
-
-// cacheKey checks what names a cache.
-func (r *taskFieldReader) cacheKey(c *plan.Cache, n *source.Node) {
-	hasPaths := n.Get("key_paths") != nil || n.Get("keys") != nil
-	switch {
-	case n.Kind != source.Map:
-	case n.Get("key") == nil && !hasPaths:
-		c.Key = r.t.task.Name
-		r.ReadAs(n, "the cache has no key: it is that of the task", "key, or key_paths: files whose digest is the key")
-	case n.Get("key") != nil && hasPaths:
-		c.Key = ""
-		r.ReadAs(n.Get("key"), "key and key_paths are both given: key_paths goes before key", "one of them")
-	}
 }

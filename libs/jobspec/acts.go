@@ -6,7 +6,7 @@ import (
 	"sync"
 
 	"github.com/formicary/formicary/libs/jobspec/field"
-	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/option"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -14,17 +14,6 @@ import (
 // Whether the engine acts on a field is in the tables of the fields. From there come the warnings INACTIVE_FIELD, what the
 // schema says and the list in docs/language.md; a test demands of every other field a test that fails when the engine
 // ignores it.
-
-// podMethods are the methods of containers and pods.
-func podMethods() []string { return []string{plan.MethodDocker, plan.MethodKubernetes} }
-
-// ofPods marks fields on which nothing but the executors of containers and pods acts.
-func ofPods(fields ...field.Field) []field.Field {
-	for i := range fields {
-		fields[i].Methods = podMethods()
-	}
-	return fields
-}
 
 // activity is what the tables say of a field, and the kinds of mappings that it can hold.
 type activity struct {
@@ -92,8 +81,8 @@ func (r *reader) checkActs(n *source.Node, level, method string) {
 			for _, next := range a.levels {
 				r.checkActs(p.Value, next, method)
 			}
-			if p.Key == "container" && p.Value.Kind == source.Scalar && method != "" && !slices.Contains(podMethods(), method) {
-				r.Warn(p.Line, p.Column, source.CodeInactiveField, "the image of container is stored, but the method "+method+" does not act on it", "the method "+strings.Join(podMethods(), " or "))
+			if p.Key == "container" && p.Value.Kind == source.Scalar && method != "" && !slices.Contains(option.PodMethods(), method) {
+				r.Warn(p.Line, p.Column, source.CodeInactiveField, "the image of container is stored, but the method "+method+" does not act on it", "the method "+strings.Join(option.PodMethods(), " or "))
 			}
 		}
 	}

@@ -7,10 +7,13 @@ import (
 	"sync"
 
 	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/param"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/read"
+	"github.com/formicary/formicary/libs/jobspec/schedule"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
+	"github.com/formicary/formicary/libs/jobspec/trigger"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
@@ -30,14 +33,14 @@ type Definition struct {
 	Disabled bool
 	// RequiredParams are names that a request has to give; Params are the typed parameters.
 	RequiredParams []string
-	Params         []Param
+	Params         []param.Param
 	// PublicPlugin lets other organisations fork the job.
 	PublicPlugin bool
 	// Schedules start the job at times, Triggers at events; Retention is how long its runs are kept. They are checked and
 	// stored, but nothing acts on them yet.
-	Schedules []Schedule
-	Triggers  []Trigger
-	Retention Retention
+	Schedules []schedule.Schedule
+	Triggers  []trigger.Trigger
+	Retention schedule.Retention
 	// Audience hears of a job that ends before it is rendered: what notify and webhook say without templates.
 	Audience plan.Audience
 
@@ -91,7 +94,7 @@ func parseFrom(file string, text []byte, first int) (def *Definition, warnings s
 		warnings, err = c.Split()
 		return nil, warnings, err
 	}
-	text = maskTriggers(text)
+	text = trigger.Mask(text)
 	d := &Definition{file: file, lines: source.NewLines(text), blank: blankField.Match(text)}
 	d.lines.Before = first - 1
 	var out *draft
@@ -331,7 +334,7 @@ func (d *Definition) declares(printed []*template.Stmt, s *template.Scope) bool 
 			base, _, _ := strings.Cut(name, ".")
 			_, own := d.jobVars[base]
 			_, replaced := s.Vars[base]
-			param := slices.ContainsFunc(d.Params, func(p Param) bool { return p.Name == base && p.Type != typeSecret })
+			param := slices.ContainsFunc(d.Params, func(p param.Param) bool { return p.Name == base && p.Type != param.TypeSecret })
 			if !param && (!own || replaced) && !template.IsBuiltin(base) {
 				return false
 			}

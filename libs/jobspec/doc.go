@@ -13,6 +13,12 @@
 //	environ    the environment of a task's process (imports plan)
 //	field      how tables of fields are written, and their JSON Schema
 //	read       the values of nodes with what one rendering knows (imports field, environ)
+//	option     options of executors: containers, volumes, placement, artifacts, cache (imports plan, read)
+//	notify     who hears of a job (imports plan, read)
+//	param      typed parameters and the types of outputs (imports plan, read)
+//	schedule   when a job runs and how long runs are kept (imports cron, plan, read)
+//	trigger    events that make requests (imports read)
+//	errorrule  rules that turn failures into error codes and actions (imports plan)
 //	jobspec    the language: the tables of fields, Definition, and how a plan is made of it
 //
 // Each imports only those above it. Services read plans by the package plan alone. Here definition.go is the beginning of

@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	"github.com/formicary/formicary/libs/jobspec/field"
+	"github.com/formicary/formicary/libs/jobspec/notify"
+	"github.com/formicary/formicary/libs/jobspec/option"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 )
 
@@ -19,12 +21,12 @@ func taskTable() []field.Field {
 		{Name: "outputs", Form: field.AnyOf(field.ListOf(field.AnyOf(field.Form{"type": "string"}, field.Ref("output"))), field.MapOf(field.AnyOf(field.Form{"type": "string"}, field.Ref("output")))), Doc: "Values that the task promises to give."},
 		{Name: "secrets", Form: field.AnyOf(field.ListOf(field.AnyOf(field.Form{"type": "string"}, field.Ref("secret"))), field.Ref("secret"), field.Form{"type": "string"}), Doc: "Secrets that are delivered to this task only.", Inactive: true},
 		{Name: "resources", Form: field.OneOrMore(field.Ref("resource")), Doc: "Virtual resources that the task needs.", Inactive: true},
-		{Name: "webhook", Form: webhookForm(), Doc: "Called with JSON when the task ends."},
+		{Name: "webhook", Form: notify.WebhookForm(), Doc: "Called with JSON when the task ends."},
 	}
 	fields = append(fields, taskFlow()...)
 	fields = append(fields, taskTimes()...)
 	fields = append(fields, taskWork()...)
-	return append(fields, optionTable()...)
+	return append(fields, option.Fields()...)
 }
 
 // taskFlow are the fields about what comes before and after a task.

@@ -6,10 +6,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/formicary/formicary/libs/jobspec/notify"
+	"github.com/formicary/formicary/libs/jobspec/param"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/read"
+	"github.com/formicary/formicary/libs/jobspec/schedule"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
+	"github.com/formicary/formicary/libs/jobspec/trigger"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
@@ -28,11 +32,9 @@ const (
 
 // Bounds of a job.
 const (
-	maxTasks       = 10_000
-	maxRetry       = 1_000
-	maxConcurrency = 100_000
-	maxParams      = 1_000
-	maxPlatform    = 100
+	maxTasks    = 10_000
+	maxRetry    = 1_000
+	maxPlatform = 100
 )
 
 // hiddenKey begins the keys of a definition that are for people and for anchors: nothing reads them.
@@ -47,10 +49,10 @@ type draft struct {
 	disabled       bool
 	publicPlugin   bool
 	blank          bool // undefined_variables: empty
-	schedules      []Schedule
-	triggers       []Trigger
-	retention      Retention
-	params         []Param
+	schedules      []schedule.Schedule
+	triggers       []trigger.Trigger
+	retention      schedule.Retention
+	params         []param.Param
 	requiredParams []string
 	tasks          []taskDraft
 	needed         []read.Needed // what must be known when the job starts
@@ -62,7 +64,7 @@ type draft struct {
 
 // job reads a whole definition.
 func (r *reader) job(root *source.Node) *draft {
-	d := &draft{settled: !r.Shape.Guessed, retention: DefaultRetention()}
+	d := &draft{settled: !r.Shape.Guessed, retention: schedule.DefaultRetention()}
 	d.plan = plan.Plan{
 		Timeout: defaultJobTimeout, CleanupTimeout: defaultCleanupTimeout, Grace: defaultGrace, PauseTime: defaultPauseTime,
 		Priority: defaultPriority, HardResetAfterRetries: defaultHardReset,
@@ -127,7 +129,7 @@ func (r *reader) jobField(d *draft, waits *waits, root *source.Node, p *source.P
 	case "delay_between_retries", "retry_backoff_policy", "backoff":
 		waits.set(r, p)
 	case "max_concurrency":
-		plan.MaxConcurrency = r.LiteralInt(n, "max_concurrency", maxConcurrency)
+		plan.MaxConcurrency = r.LiteralInt(n, "max_concurrency", schedule.MaxConcurrency)
 	case "priority":
 		plan.Priority = r.LiteralInt(n, "priority", 100)
 	case "fail_fast":
@@ -141,9 +143,9 @@ func (r *reader) jobField(d *draft, waits *waits, root *source.Node, p *source.P
 			r.Variables(n)
 		}
 	case "params":
-		d.params = r.params(n)
+		d.params = param.Read(r.Reader, n)
 	case "required_params":
-		d.requiredParams = r.requiredParams(n)
+		d.requiredParams = param.Required(r.Reader, n)
 	case "skip_if":
 		plan.Skip = r.Condition(n, "skip_if")
 	case "dynamic_template_tasks":
@@ -160,14 +162,14 @@ func (r *reader) jobStanding(d *draft, p *source.Pair) bool {
 	n := p.Value
 	switch p.Key {
 	case "cron_trigger":
-		if cron := r.cron(n); cron != "" {
-			d.schedules = append(d.schedules, Schedule{Cron: cron, Timezone: "UTC", Overlap: OverlapQueue, CatchUp: CatchUpNone})
+		if cron := schedule.Cron(r.Reader, n); cron != "" {
+			d.schedules = append(d.schedules, schedule.Schedule{Cron: cron, Timezone: "UTC", Overlap: schedule.OverlapQueue, CatchUp: schedule.CatchUpNone})
 		}
 	case "schedule":
-		d.schedules = append(d.schedules, r.schedules(n)...)
+		d.schedules = append(d.schedules, schedule.Read(r.Reader, n)...)
 	case "triggers":
 		if r.Checking || r.Program == nil { // their templates are over events
-			d.triggers = r.triggers(n)
+			d.triggers = trigger.Read(r.Reader, n)
 		}
 	case "retention_days_for_failed":
 		d.retention.Failed = r.LiteralInt(n, p.Key, read.MaxRetention)
@@ -203,19 +205,19 @@ func (r *reader) jobReach(d *draft, p *source.Pair) bool {
 			r.Fault(n, source.CodeInvalidValue, "the platform is too long", "at most "+value.Text(maxPlatform)+" bytes")
 		}
 	case "webhook":
-		if plan.Webhook = r.webhook(p); writtenOut(n) {
+		if plan.Webhook = notify.Webhook(r.Reader, p); writtenOut(n) {
 			d.audience.Webhook = plan.Webhook
 		}
 	case "notify":
-		if plan.Notify = r.notifications(p); writtenOut(n) {
+		if plan.Notify = notify.Read(r.Reader, p); writtenOut(n) {
 			d.audience.Notify = plan.Notify
 		}
 	case "resources":
 		plan.Resources = r.resources(n)
 	case "concurrency":
-		plan.Concurrency = r.concurrency(p)
+		plan.Concurrency = schedule.Concurrency(r.Reader, p)
 	case "deadline":
-		plan.Deadline = r.deadline(n)
+		plan.Deadline = schedule.Deadline(r.Reader, n)
 	default:
 		return false
 	}
@@ -335,4 +337,22 @@ func (r *reader) backoff(w *waits) plan.Backoff {
 		r.Add(w.policy.Line, w.policy.Column, source.CodeInvalidValue, "max is below min", "max of at least min, or none")
 	}
 	return b
+}
+
+// writtenOut says that no template takes part in n.
+func writtenOut(n *source.Node) bool {
+	if n.Templated || n.Keyed {
+		return false
+	}
+	for _, item := range n.Items {
+		if !writtenOut(item) {
+			return false
+		}
+	}
+	for i := range n.Pairs {
+		if !writtenOut(n.Pairs[i].Value) {
+			return false
+		}
+	}
+	return true
 }

@@ -9,7 +9,9 @@ import (
 
 	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/schedule"
 	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/trigger"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
@@ -57,14 +59,14 @@ max_concurrency: 2
 	if diff := cmp.Diff(want, inactive); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]jobspec.Schedule{
-		{Cron: "0 6 * * 1-5", Timezone: "UTC", Overlap: jobspec.OverlapQueue, CatchUp: jobspec.CatchUpNone},
-		{Cron: "@daily", Timezone: "Europe/Berlin", Overlap: jobspec.OverlapSkip, CatchUp: jobspec.CatchUpLast, Calendar: "holidays"},
-		{Cron: "0 0/30 * * * * *", Timezone: "UTC", Overlap: jobspec.OverlapQueue, CatchUp: jobspec.CatchUpNone},
+	if diff := cmp.Diff([]schedule.Schedule{
+		{Cron: "0 6 * * 1-5", Timezone: "UTC", Overlap: schedule.OverlapQueue, CatchUp: schedule.CatchUpNone},
+		{Cron: "@daily", Timezone: "Europe/Berlin", Overlap: schedule.OverlapSkip, CatchUp: schedule.CatchUpLast, Calendar: "holidays"},
+		{Cron: "0 0/30 * * * * *", Timezone: "UTC", Overlap: schedule.OverlapQueue, CatchUp: schedule.CatchUpNone},
 	}, def.Schedules); diff != "" {
 		t.Error(diff)
 	}
-	if !def.PublicPlugin || def.MaxConcurrency != 2 || def.Retention != (jobspec.Retention{Failed: 90, Completed: 3}) {
+	if !def.PublicPlugin || def.MaxConcurrency != 2 || def.Retention != (schedule.Retention{Failed: 90, Completed: 3}) {
 		t.Errorf("%+v", def)
 	}
 	p, err := def.Plan(nil)
@@ -171,11 +173,11 @@ tasks:
 	if diff := cmp.Diff([]string{"triggers"}, inactive); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]jobspec.Trigger{
+	if diff := cmp.Diff([]trigger.Trigger{
 		{
 			Type: "webhook", Name: "push", Path: "/push", Params: map[string]string{"branch": `{{trimPrefix .Body.ref "refs/heads/"}}`, "n": "1"},
-			Auth: &jobspec.TriggerAuth{Method: jobspec.AuthHMAC, SecretConfig: "hook", Header: "X-Signature"}, Filter: `{{if eq .Body.action "opened"}}true{{end}}`,
-			DedupKey: "{{.Headers.Delivery}}", RateLimit: &jobspec.RateLimit{Max: 10, Window: time.Minute},
+			Auth: &trigger.Auth{Method: trigger.AuthHMAC, SecretConfig: "hook", Header: "X-Signature"}, Filter: `{{if eq .Body.action "opened"}}true{{end}}`,
+			DedupKey: "{{.Headers.Delivery}}", RateLimit: &trigger.RateLimit{Max: 10, Window: time.Minute},
 		},
 		{Type: "s3", Name: "files", Mode: "poll", Bucket: "b", Prefix: "in/", Suffix: ".csv", PollInterval: time.Minute},
 		{Type: "s3", Name: "told", Mode: "notification", Bucket: "b", Topic: "t"},

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/formicary/formicary/libs/jobspec/environ"
+	"github.com/formicary/formicary/libs/jobspec/param"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
@@ -19,7 +20,7 @@ const maxPasted = 50
 type linter struct {
 	*reader
 	taint  *template.Taint
-	params map[string]*Param
+	params map[string]*param.Param
 	// job and own are the variables to which the job and the task give a value: their nodes.
 	job, own map[string]*source.Node
 	outputs  map[string]bool // names that tasks give, as far as it can be seen
@@ -35,7 +36,7 @@ func (d *Definition) lint(c *source.Collector, sh *rendering, s *template.Scope,
 	if d.taint == nil || list == nil {
 		return
 	}
-	l := &linter{reader: d.reader(c, sh, s), taint: d.taint, params: map[string]*Param{}, job: map[string]*source.Node{}}
+	l := &linter{reader: d.reader(c, sh, s), taint: d.taint, params: map[string]*param.Param{}, job: map[string]*source.Node{}}
 	for i := range out.params {
 		l.params[out.params[i].Name] = &out.params[i]
 	}
@@ -231,7 +232,7 @@ func (l *linter) judge(name string) bool {
 	base, _, _ := strings.Cut(name, ".")
 	for _, n := range [...]string{name, base} {
 		if p := l.params[n]; p != nil {
-			return !p.narrow()
+			return !narrow(p)
 		}
 	}
 	for _, n := range [...]string{name, base} {
@@ -266,9 +267,9 @@ func setByEngine(name string) bool {
 }
 
 // narrow says that the values a parameter allows mean nothing to a shell.
-func (p *Param) narrow() bool {
+func narrow(p *param.Param) bool {
 	switch p.Type {
-	case TypeInt, TypeNumber, TypeBool, TypeEnum, TypeDuration:
+	case param.TypeInt, param.TypeNumber, param.TypeBool, param.TypeEnum, param.TypeDuration:
 		return true
 	}
 	if len(p.Enum) > 0 {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/formicary/formicary/libs/jobspec/param"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
@@ -33,7 +34,7 @@ func (r *taskFieldReader) outputs(n *source.Node) {
 				out = append(out, r.output("", item))
 				continue
 			}
-			out = append(out, plan.Output{Name: r.Literal(item, "the name", value.MaxName), Type: TypeString})
+			out = append(out, plan.Output{Name: r.Literal(item, "the name", value.MaxName), Type: param.TypeString})
 		}
 	case source.Scalar:
 		r.Fault(n, source.CodeInvalidType, "outputs is "+n.Kind.String(), "a mapping of names to types, or a list of name, type and required")
@@ -56,7 +57,7 @@ func (r *taskFieldReader) outputs(n *source.Node) {
 }
 
 func (r *taskFieldReader) output(name string, n *source.Node) plan.Output {
-	o := plan.Output{Name: name, Type: TypeString}
+	o := plan.Output{Name: name, Type: param.TypeString}
 	for i := range n.Pairs {
 		switch p := &n.Pairs[i]; {
 		case p.Key == "name" && name == "":
@@ -90,16 +91,16 @@ func (r *taskFieldReader) outputType(n *source.Node) string {
 	name := r.Literal(n, "the type", value.MaxName)
 	switch {
 	case name == "":
-		return TypeString
+		return param.TypeString
 	case slices.Contains(outputTypes(), name):
 		return name
 	case !n.Templated:
 		r.Fault(n, source.CodeInvalidValue, r.Show(n)+" is no type of outputs", "one of "+strings.Join(outputTypes(), ", "))
 	}
-	return TypeString
+	return param.TypeString
 }
 
 // outputTypes are the types of parameters that say something without more.
 func outputTypes() []string {
-	return []string{TypeString, TypeInt, TypeNumber, TypeBool, TypeDuration, TypeJSON}
+	return []string{param.TypeString, param.TypeInt, param.TypeNumber, param.TypeBool, param.TypeDuration, param.TypeJSON}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/param"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -210,7 +211,7 @@ func TestOutputs(t *testing.T) {
 		{map[string]string{"n": "canary", "j": "{"}, `the output "n" is not a whole number; the output "j" is not JSON`},
 	} {
 		got := ""
-		if err := jobspec.CheckOutputs(task, c.outputs); err != nil {
+		if err := param.CheckOutputs(task, c.outputs); err != nil {
 			got = err.Error()
 		}
 		if got != c.want {

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/errorrule"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 )
 
@@ -105,7 +105,7 @@ func TestLaunchesCarryRules(t *testing.T) {
 		if len(l.GetErrorRules()) == 0 {
 			return nil
 		}
-		var list []jobspec.ErrorRule
+		var list []errorrule.Rule
 		if err := json.Unmarshal(l.GetErrorRules(), &list); err != nil {
 			t.Fatal(err)
 		}

@@ -82,3 +82,8 @@ func (r *Reader) Moments(n *source.Node, otherwise string) string {
 	r.ReadAs(n, r.Show(n)+" is read as "+meant, meant)
 	return meant
 }
+
+// MomentsForm is the form of what Moments reads.
+func MomentsForm() field.Form {
+	return field.Word(append(plan.Whens(), "none", "on_success", "on_failure", "on-success", "on-failure")...)
+}

@@ -8,7 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/formicary/formicary/libs/errs"
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/errorrule"
 	"github.com/formicary/formicary/libs/rpc"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 	"github.com/formicary/formicary/services/job-manager/internal/errorcode"
@@ -84,17 +84,17 @@ func (s *errorCodes) DeleteErrorCode(ctx context.Context, req *jobv1.DeleteError
 func toRule(m *jobv1.ErrorCode) (errorcode.Rule, error) {
 	rule := errorcode.Rule{
 		Description: m.GetDescription(),
-		ErrorRule: jobspec.ErrorRule{
+		Rule: errorrule.Rule{
 			JobType: m.GetJobType(), Task: m.GetTaskTypeScope(), Platform: m.GetPlatformScope(), Command: m.GetCommandScope(),
 			Regex: m.GetRegex(), ExitCode: m.GetExitCode(), ErrorCode: m.GetErrorCode(), Message: m.GetDisplayMessage(),
 			DisplayCode: m.GetDisplayCode(), Action: m.GetAction(), Retry: int(m.GetRetry()),
 		},
 	}
 	if m.GetHardFailure() {
-		if rule.Action != "" && rule.Action != jobspec.ActionHardFailure {
+		if rule.Action != "" && rule.Action != errorrule.ActionHardFailure {
 			return rule, errs.Invalid("INVALID_ERROR_CODE", "hard_failure and the action %s exclude each other", rule.Action)
 		}
-		rule.Action = jobspec.ActionHardFailure
+		rule.Action = errorrule.ActionHardFailure
 	}
 	if m.GetId() != "" {
 		id, err := uuid.Parse(m.GetId())
@@ -110,6 +110,6 @@ func fromRule(r *errorcode.Rule) *jobv1.ErrorCode {
 	return &jobv1.ErrorCode{
 		Id: r.ID.String(), JobType: r.JobType, TaskTypeScope: r.Task, PlatformScope: r.Platform, CommandScope: r.Command, Regex: r.Regex,
 		ExitCode: r.ExitCode, ErrorCode: r.ErrorCode, Description: r.Description, DisplayMessage: r.Message, DisplayCode: r.DisplayCode,
-		Action: r.Action, Retry: int32(r.Retry), HardFailure: r.Action == jobspec.ActionHardFailure, UpdatedAt: timestamppb.New(r.UpdatedAt),
+		Action: r.Action, Retry: int32(r.Retry), HardFailure: r.Action == errorrule.ActionHardFailure, UpdatedAt: timestamppb.New(r.UpdatedAt),
 	}
 }

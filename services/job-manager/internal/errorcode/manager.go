@@ -136,7 +136,7 @@ func encode(rules []Rule, jobType string) ([]byte, error) {
 	}
 	list := make([]any, len(fit))
 	for i := range fit {
-		list[i] = fit[i].ErrorRule
+		list[i] = fit[i].Rule
 	}
 	text, err := json.Marshal(list)
 	if err != nil {

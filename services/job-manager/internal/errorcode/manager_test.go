@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/formicary/formicary/libs/errs"
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/errorrule"
 )
 
 // memory keeps rules of one organisation and counts how often they are read.
@@ -31,7 +31,7 @@ func (m *memory) Save(_ context.Context, r Rule, _ int) (Rule, error) {
 func (m *memory) Delete(context.Context, string, uuid.UUID) error { return nil }
 
 func rule(code, jobType, exitCode string) Rule {
-	return Rule{ErrorRule: jobspec.ErrorRule{ErrorCode: code, JobType: jobType, ExitCode: exitCode}}
+	return Rule{Rule: errorrule.Rule{ErrorCode: code, JobType: jobType, ExitCode: exitCode}}
 }
 
 func TestSortedKeepsRulesWhole(t *testing.T) {

@@ -15,14 +15,14 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/formicary/formicary/libs/errs"
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/errorrule"
 )
 
 // Rule is a stored rule.
 type Rule struct {
 	ID    uuid.UUID
 	OrgID string
-	jobspec.ErrorRule
+	errorrule.Rule
 	// Description is for operators.
 	Description string
 	UpdatedAt   time.Time
@@ -54,12 +54,12 @@ func (r *Rule) applies(jobType string) bool {
 // sorted puts the most specific rules first.
 func sorted(rules []Rule) []Rule {
 	// The rank of a rule follows from its conditions, so its code can carry the place that it had.
-	keys := make([]jobspec.ErrorRule, len(rules))
+	keys := make([]errorrule.Rule, len(rules))
 	for i := range rules {
-		keys[i] = rules[i].ErrorRule
+		keys[i] = rules[i].Rule
 		keys[i].ErrorCode = strconv.Itoa(i)
 	}
-	jobspec.SortRules(keys)
+	errorrule.Sort(keys)
 	out := make([]Rule, len(rules))
 	for i := range keys {
 		place, _ := strconv.Atoi(keys[i].ErrorCode) // written above

@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/formicary/formicary/libs/errs"
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/errorrule"
 	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/services/job-manager/internal/errorcode"
 	"github.com/formicary/formicary/services/job-manager/internal/pg/db"
@@ -112,7 +112,7 @@ func (s *ErrorRules) change(ctx context.Context, f func(q *db.Queries) error) er
 func toRule(r db.ErrorRule) errorcode.Rule {
 	return errorcode.Rule{
 		ID: r.ID, OrgID: r.OrgID, Description: r.Description, UpdatedAt: r.UpdatedAt, UpdatedBy: r.UpdatedBy,
-		ErrorRule: jobspec.ErrorRule{
+		Rule: errorrule.Rule{
 			JobType: r.JobType, Task: r.Task, Platform: r.Platform, Command: r.Command, Regex: r.Regex, ExitCode: r.ExitCode,
 			ErrorCode: r.ErrorCode, Message: r.DisplayMessage, DisplayCode: r.DisplayCode, Action: r.Action, Retry: int(r.Retry),
 		},

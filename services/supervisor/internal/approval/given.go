@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/formicary/formicary/libs/errs"
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/param"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/libs/storable"
@@ -35,7 +35,7 @@ func (a *Approval) checkValues(values map[string]string) error {
 		case !storable.Is(values[name]):
 			return errs.Invalid("VALUE_INVALID", "the value %s is no text: it holds NUL, or is not UTF-8", name)
 		}
-		if err := jobspec.CheckOutputs(&plan.Task{Outputs: a.Takes[i : i+1]}, values); err != nil {
+		if err := param.CheckOutputs(&plan.Task{Outputs: a.Takes[i : i+1]}, values); err != nil {
 			return errs.Invalid("VALUE_INVALID", "%s", err)
 		}
 	}
@@ -55,7 +55,7 @@ func (a *Approval) checkGiven(approved bool) error {
 	if !approved {
 		return nil
 	}
-	if err := jobspec.CheckOutputs(&plan.Task{Outputs: a.Takes}, given); err != nil {
+	if err := param.CheckOutputs(&plan.Task{Outputs: a.Takes}, given); err != nil {
 		return errs.Invalid("VALUE_REQUIRED", "%s: the vote that approves must give it", err)
 	}
 	return nil

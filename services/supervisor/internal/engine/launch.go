@@ -3,7 +3,7 @@ package engine
 import (
 	"time"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/errorrule"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 )
 
@@ -24,7 +24,7 @@ type Begin struct {
 	// items are kept that did: see Need.Kept.
 	ReuseRun int
 	// Rules are the error rules, the most specific first.
-	Rules []jobspec.ErrorRule
+	Rules []errorrule.Rule
 	// ReqTotalDeadline is when all runs of the request together must have ended; nil: no bound.
 	ReqTotalDeadline *time.Time
 	// DueAt is from when on it could have started, where that is known: what waits for its start has waited since. Nil: now.

@@ -11,7 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/errorrule"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/move"
@@ -145,7 +145,7 @@ func drawBegin(t *rapid.T) engine.Begin {
 	}
 	for _, code := range []string{"1", "7", "*"} {
 		if one(t, 8, "rule") {
-			b.Rules = append(b.Rules, jobspec.ErrorRule{
+			b.Rules = append(b.Rules, errorrule.Rule{
 				ExitCode: code, ErrorCode: "ERR_RULE_" + code, Retry: rapid.IntRange(0, 2).Draw(t, "rule retry"),
 				Action: rapid.SampledFrom([]string{"", "RETRY_TASK", "RETRY_JOB", "SUSPEND_JOB", "HARD_FAILURE"}).Draw(t, "rule action"),
 			})

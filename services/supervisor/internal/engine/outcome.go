@@ -7,7 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/errorrule"
+	"github.com/formicary/formicary/libs/jobspec/param"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 )
 
@@ -178,7 +179,7 @@ func (s *State) again(t *Task, o *Outcome, coded bool, now time.Time) bool {
 	if t.IsGroup() && t.Items != nil {
 		return false // the items were
 	}
-	rule := jobspec.MatchRule(s.Job.Policy.Rules, jobspec.Failure{
+	rule := errorrule.Match(s.Job.Policy.Rules, errorrule.Failure{
 		JobType: s.Job.Policy.JobType, Task: t.Spec.Name, Platform: s.Job.Policy.Platform, Script: t.Spec.Spec.Script,
 		ExitCode: o.ExitCode, Message: o.Message,
 	})
@@ -256,7 +257,7 @@ func (s *State) checkOutputs(t *Task) error {
 	if t.IsGroup() {
 		return nil
 	}
-	return jobspec.CheckOutputs(t.Spec, t.Outputs)
+	return param.CheckOutputs(t.Spec, t.Outputs)
 }
 
 // fail ends a task that failed and is not tried again, by the route for its state.

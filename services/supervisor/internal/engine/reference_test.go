@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/errorrule"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 )
@@ -15,7 +15,7 @@ import (
 // after every event, and repeats every rule until nothing changes.
 type reference struct {
 	plan    *plan.Plan
-	rules   []jobspec.ErrorRule
+	rules   []errorrule.Rule
 	decide  func(t *refTask) *plan.Decision
 	await   func(t *refTask) engine.Children
 	kept    map[string][]int
@@ -683,7 +683,7 @@ func (r *reference) failJob(code string) {
 }
 
 func (r *reference) tryAgain(t *refTask, outcome string, code int, class string, coded bool) bool {
-	var rule *jobspec.ErrorRule
+	var rule *errorrule.Rule
 	for i := range r.rules {
 		if e := r.rules[i].ExitCode; rule == nil && (e == "*" || e == strconv.Itoa(code)) {
 			rule = &r.rules[i]
@@ -728,9 +728,9 @@ func (r *reference) later(t *refTask, delay bool) {
 	t.wakes = true
 }
 
-func (r *reference) obey(t *refTask, rule *jobspec.ErrorRule, class string) bool {
+func (r *reference) obey(t *refTask, rule *errorrule.Rule, class string) bool {
 	switch rule.Action {
-	case jobspec.ActionRetryTask:
+	case errorrule.ActionRetryTask:
 		most := rule.Retry
 		if most == 0 {
 			most = max(t.spec.Retry, 1)
@@ -740,13 +740,13 @@ func (r *reference) obey(t *refTask, rule *jobspec.ErrorRule, class string) bool
 		}
 		t.tries["retry"]++
 		r.later(t, t.spec.Backoff.Delay > 0)
-	case jobspec.ActionSuspendJob:
+	case errorrule.ActionSuspendJob:
 		if !r.mayStart(t) || r.stopping {
 			return false
 		}
 		r.pause(false)
 		r.start(t)
-	case jobspec.ActionRetryJob:
+	case errorrule.ActionRetryJob:
 		if r.jobRetry = max(r.jobRetry, 1); rule.Retry > 0 {
 			r.jobRetry = rule.Retry
 		}

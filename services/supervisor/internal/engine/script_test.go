@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/errorrule"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 )
@@ -112,7 +112,7 @@ func (d *sketch) jobWord(w string) {
 		p.Platform = value
 	case "rule":
 		parts := append(strings.Split(value, ":"), "", "", "")
-		r := jobspec.ErrorRule{ExitCode: parts[0], ErrorCode: parts[1], Action: parts[2], Platform: parts[4], Message: "because of the rule"}
+		r := errorrule.Rule{ExitCode: parts[0], ErrorCode: parts[1], Action: parts[2], Platform: parts[4], Message: "because of the rule"}
 		if parts[3] != "" {
 			r.Retry = number(parts[3])
 		}

@@ -3,7 +3,7 @@ package engine
 import (
 	"time"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/errorrule"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/libs/placement"
@@ -24,7 +24,7 @@ type Policy struct {
 	// TotalDeadline is when all runs of the request together must have ended; nil: no bound.
 	TotalDeadline *time.Time `json:"total_deadline,omitempty"`
 	// Rules turn failures into codes and actions, the most specific first.
-	Rules []jobspec.ErrorRule `json:"rules,omitempty"`
+	Rules []errorrule.Rule `json:"rules,omitempty"`
 	// Restart is set by RESTART_JOB: the run ends FAILED and a new one is asked for, which keeps completed tasks.
 	Restart bool `json:"restart,omitempty"`
 	// Final is set by FATAL and HARD_FAILURE: whatever else happens, no other run follows.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/errorrule"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/placement"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
@@ -37,12 +37,12 @@ type Run struct {
 type Launch struct {
 	Run
 	Plan        *plan.Plan
-	Vars        []byte              // JSON object
-	DueAt       *time.Time          // from when on the run could have started, where a bound counts from it; else nil
-	ReuseRun    int                 // completed tasks of this run are kept; 0 for none
-	From        string              // the first task that is not kept; empty keeps all
-	Retries     int                 // automatic retries of the job before this run
-	Rules       []jobspec.ErrorRule // the most specific first
+	Vars        []byte           // JSON object
+	DueAt       *time.Time       // from when on the run could have started, where a bound counts from it; else nil
+	ReuseRun    int              // completed tasks of this run are kept; 0 for none
+	From        string           // the first task that is not kept; empty keeps all
+	Retries     int              // automatic retries of the job before this run
+	Rules       []errorrule.Rule // the most specific first
 	SubmittedBy string
 	Error       string // code; the run cannot be launched
 	Message     string

@@ -1,4 +1,4 @@
-package jobspec
+package option
 
 import (
 	"strings"
@@ -18,7 +18,7 @@ func nodeOperators() []string {
 	return []string{"In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"}
 }
 
-func (r *reader) affinity(at *source.Pair) *plan.Affinity {
+func (r reader) affinity(at *source.Pair) *plan.Affinity {
 	if at.Value.Kind == source.Null {
 		return nil
 	}
@@ -40,7 +40,7 @@ func (r *reader) affinity(at *source.Pair) *plan.Affinity {
 	return a
 }
 
-func (r *reader) requiredTerms(at *source.Pair) []plan.NodeTerm {
+func (r reader) requiredTerms(at *source.Pair) []plan.NodeTerm {
 	var out []plan.NodeTerm
 	r.Mapping(at.Value, func(p *source.Pair) {
 		if p.Key != "node_selector_terms" {
@@ -54,7 +54,7 @@ func (r *reader) requiredTerms(at *source.Pair) []plan.NodeTerm {
 	return out
 }
 
-func (r *reader) preferredTerms(n *source.Node) []plan.PreferredTerm {
+func (r reader) preferredTerms(n *source.Node) []plan.PreferredTerm {
 	var out []plan.PreferredTerm
 	for _, item := range r.Mappings(n, "a term") {
 		t := plan.PreferredTerm{Weight: 1}
@@ -77,7 +77,7 @@ func (r *reader) preferredTerms(n *source.Node) []plan.PreferredTerm {
 	return out
 }
 
-func (r *reader) nodeTerm(n *source.Node) plan.NodeTerm {
+func (r reader) nodeTerm(n *source.Node) plan.NodeTerm {
 	t := plan.NodeTerm{}
 	for i := range n.Pairs {
 		switch p := &n.Pairs[i]; p.Key {
@@ -92,7 +92,7 @@ func (r *reader) nodeTerm(n *source.Node) plan.NodeTerm {
 	return t
 }
 
-func (r *reader) nodeExpressions(n *source.Node) []plan.NodeExpression {
+func (r reader) nodeExpressions(n *source.Node) []plan.NodeExpression {
 	var out []plan.NodeExpression
 	for _, item := range r.Mappings(n, "an expression") {
 		e := plan.NodeExpression{Operator: "In"}
@@ -117,7 +117,7 @@ func (r *reader) nodeExpressions(n *source.Node) []plan.NodeExpression {
 func taintEffects() []string { return []string{"NoSchedule", "PreferNoSchedule", "NoExecute"} }
 
 // tolerations reads the mapping of key=value to an effect, or a list of {key, operator, value, effect}.
-func (r *reader) tolerations(n *source.Node) []plan.Toleration {
+func (r reader) tolerations(n *source.Node) []plan.Toleration {
 	var out []plan.Toleration
 	if n.Kind == source.Map {
 		for i := range n.Pairs {
@@ -147,7 +147,7 @@ func (r *reader) tolerations(n *source.Node) []plan.Toleration {
 	return out
 }
 
-func (r *reader) tolerationField(t *plan.Toleration, p *source.Pair) {
+func (r reader) tolerationField(t *plan.Toleration, p *source.Pair) {
 	switch p.Key {
 	case "key":
 		t.Key = r.Short(p.Value)

@@ -1,4 +1,4 @@
-package jobspec
+package option
 
 import (
 	"fmt"
@@ -19,7 +19,7 @@ const bindMark = "bind-mount"
 
 // volumes reads the mapping of kinds to lists (Kubernetes), the mapping of names to paths (Docker), or Docker's list of
 // "name:path[:ro]". Kinds and names can stand in one mapping: a kind has a list or a mapping, a name a path.
-func (r *reader) volumes(n *source.Node) []plan.Volume {
+func (r reader) volumes(n *source.Node) []plan.Volume {
 	var out []plan.Volume
 	switch n.Kind {
 	case source.Null:
@@ -44,7 +44,7 @@ func (r *reader) volumes(n *source.Node) []plan.Volume {
 	return out
 }
 
-func (r *reader) volumesOf(p *source.Pair) []plan.Volume {
+func (r reader) volumesOf(p *source.Pair) []plan.Volume {
 	if p.Value.Kind == source.Null {
 		return nil
 	}
@@ -95,7 +95,7 @@ func dockerVolume(name, at string) plan.Volume {
 	return v
 }
 
-func (r *reader) volume(kind string, n *source.Node) plan.Volume {
+func (r reader) volume(kind string, n *source.Node) plan.Volume {
 	v := plan.Volume{Kind: kind}
 	for i := range n.Pairs {
 		p := &n.Pairs[i]
@@ -124,7 +124,7 @@ func (r *reader) volume(kind string, n *source.Node) plan.Volume {
 	return v
 }
 
-func (r *reader) volumeField(v *plan.Volume, p *source.Pair) bool {
+func (r reader) volumeField(v *plan.Volume, p *source.Pair) bool {
 	switch p.Key {
 	case "name":
 		v.Name = r.Short(p.Value)
@@ -140,7 +140,7 @@ func (r *reader) volumeField(v *plan.Volume, p *source.Pair) bool {
 	return true
 }
 
-func (r *reader) volumeSources(n *source.Node) []plan.VolumeSource {
+func (r reader) volumeSources(n *source.Node) []plan.VolumeSource {
 	var out []plan.VolumeSource
 	for _, item := range r.Mappings(n, "a source") {
 		if len(item.Pairs) != 1 {
@@ -164,7 +164,7 @@ func (r *reader) volumeSources(n *source.Node) []plan.VolumeSource {
 }
 
 // itemsOf reads the name of a secret or config map, or {name, items}.
-func (r *reader) itemsOf(at *source.Pair) (name string, items map[string]string) {
+func (r reader) itemsOf(at *source.Pair) (name string, items map[string]string) {
 	if at.Value.Kind != source.Map {
 		return r.Short(at.Value), nil
 	}
@@ -188,7 +188,7 @@ const (
 	maxTokenSeconds = 1 << 32
 )
 
-func (r *reader) tokenSource(at *source.Pair) *plan.TokenSource {
+func (r reader) tokenSource(at *source.Pair) *plan.TokenSource {
 	t := &plan.TokenSource{}
 	r.Mapping(at.Value, func(p *source.Pair) {
 		switch p.Key {

@@ -1,4 +1,4 @@
-package jobspec
+package param
 
 import (
 	"errors"
@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/formicary/formicary/libs/exact"
+	"github.com/formicary/formicary/libs/jobspec/field"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
@@ -26,7 +26,7 @@ const (
 	TypeEnum     = "enum"
 	TypeDuration = "duration"
 	TypeJSON     = "json"
-	typeSecret   = "secret"
+	TypeSecret   = "secret"
 )
 
 func paramTypes() []string {
@@ -51,7 +51,7 @@ type Param struct {
 }
 
 // params reads the list of typed parameters.
-func (r *reader) params(n *source.Node) []Param {
+func (r reader) params(n *source.Node) []Param {
 	if n.Kind == source.Null {
 		return nil
 	}
@@ -72,7 +72,7 @@ func (r *reader) params(n *source.Node) []Param {
 	return out
 }
 
-func (r *reader) param(n *source.Node) Param {
+func (r reader) param(n *source.Node) Param {
 	p := Param{}
 	if n.Kind != source.Map {
 		r.Fault(n, source.CodeInvalidType, "a parameter is "+n.Kind.String(), "a mapping with name and type")
@@ -101,7 +101,7 @@ func (r *reader) param(n *source.Node) Param {
 		case "description":
 			p.Description = r.LongText(f.Value, "description", read.MaxDescription)
 		default:
-			r.Unknown(f, paramFields)
+			r.Unknown(f, Fields)
 		}
 	}
 	if n.Get("name") == nil {
@@ -113,7 +113,7 @@ func (r *reader) param(n *source.Node) Param {
 
 const maxPattern = 1000
 
-func (r *reader) compile(pattern string, at *source.Node) *regexp.Regexp {
+func (r reader) compile(pattern string, at *source.Node) *regexp.Regexp {
 	if pattern == "" {
 		return nil
 	}
@@ -124,10 +124,10 @@ func (r *reader) compile(pattern string, at *source.Node) *regexp.Regexp {
 	return re
 }
 
-func (r *reader) paramType(n *source.Node) string {
+func (r reader) paramType(n *source.Node) string {
 	name := r.Literal(n, "the type", value.MaxName)
 	switch {
-	case name == typeSecret:
+	case name == TypeSecret:
 		r.Fault(n, source.CodeUnsupportedField, "parameters of type secret are not supported yet", "another type")
 	case !slices.Contains(paramTypes(), name) && !n.Templated:
 		expected := "one of " + strings.Join(paramTypes(), ", ")
@@ -142,7 +142,7 @@ func (r *reader) paramType(n *source.Node) string {
 }
 
 // paramDefaults completes a parameter and checks what it says of itself.
-func (r *reader) paramDefaults(p *Param, n, fallback *source.Node) {
+func (r reader) paramDefaults(p *Param, n, fallback *source.Node) {
 	if p.Type == "" {
 		p.Type = TypeString
 		if len(p.Enum) > 0 {
@@ -160,7 +160,7 @@ func (r *reader) paramDefaults(p *Param, n, fallback *source.Node) {
 		r.Literal(fallback, "the default", source.MaxText)
 		return
 	}
-	v, wrong := p.convert(r.Value(fallback))
+	v, wrong := p.Convert(r.Value(fallback))
 	if wrong != "" {
 		r.Fault(fallback, source.CodeInvalidValue, "the default of "+source.QuoteName(p.Name)+" is not allowed", wrong)
 		return
@@ -168,7 +168,7 @@ func (r *reader) paramDefaults(p *Param, n, fallback *source.Node) {
 	p.Default = v
 }
 
-func (r *reader) requiredParams(n *source.Node) []string {
+func (r reader) requiredParams(n *source.Node) []string {
 	var names []string
 	seen := map[string]bool{}
 	for _, it := range r.List(n) {
@@ -188,101 +188,14 @@ func (r *reader) requiredParams(n *source.Node) []string {
 	return names
 }
 
-// CheckParams checks the parameters of a request, fills defaults and converts values to the declared types. Parameters
-// that the definition does not declare are allowed. A text that is given for a json parameter is its JSON: it is read here,
-// once. err is Problems that name the parameters and hold no values.
-func (d *Definition) CheckParams(params value.Vars) (value.Vars, error) {
-	return d.checkParams(params, nil)
-}
-
-// RecheckParams is CheckParams for what CheckParams of a version of the definition has returned before: a text in a json
-// parameter of that version is a value by now, and no JSON.
-func (d *Definition) RecheckParams(params value.Vars, of *Definition) (value.Vars, error) {
-	read := map[string]bool{}
-	for i := range of.Params {
-		read[of.Params[i].Name] = of.Params[i].Type == TypeJSON
-	}
-	return d.checkParams(params, read)
-}
-
-// checkParams checks parameters; read are those whose JSON has been read.
-func (d *Definition) checkParams(params value.Vars, read map[string]bool) (value.Vars, error) {
-	c := &source.Collector{File: d.file}
-	out := make(value.Vars, len(params)+len(d.Params))
-	refused := map[string]bool{} // given, and no value: such a parameter is not missing
-	for _, name := range value.SortedKeys(params) {
-		v, ok := value.DeepCanon(params[name], 1)
-		switch {
-		case !value.ValidName(name):
-			c.Add(source.Problem{Code: source.CodeInvalidParam, Field: name, Message: "the name of the parameter cannot be used", Expected: "1 to 100 characters without spaces and ="})
-		case !value.Storable(name):
-			c.Add(source.Problem{Code: source.CodeInvalidParam, Field: name, Message: "the name of a parameter is no text", Expected: "UTF-8 without NUL"})
-		case !value.Storable(v):
-			c.Add(source.Problem{Code: source.CodeInvalidParam, Field: name, Message: "the parameter " + source.QuoteName(name) + " holds the character NUL, or bytes that are no text", Expected: "UTF-8 without NUL"})
-		case !exact.InRange(params[name]):
-			c.Add(source.Problem{Code: source.CodeInvalidParam, Field: name, Message: "the parameter " + source.QuoteName(name) + " holds a number that is too large or too small", Expected: "numbers of at most 1.8e308, or text"})
-		case !ok:
-			c.Add(source.Problem{Code: source.CodeInvalidParam, Field: name, Message: "the parameter " + source.QuoteName(name) + " is of a kind that cannot be used", Expected: "text, a number, true or false, or JSON"})
-		default:
-			out[name] = v
-			continue
-		}
-		refused[name] = true
-	}
-	for i := range d.Params {
-		if p := &d.Params[i]; !refused[p.Name] && (p.Type != TypeJSON || !read[p.Name] || !p.settled(out)) {
-			d.checkParam(p, out, c)
-		}
-	}
-	for _, name := range d.RequiredParams {
-		_, given := out[name]
-		_, own := d.jobVars[name]
-		if !given && !own && !refused[name] {
-			missingParam(c, name)
-		}
-	}
-	if _, err := c.Split(); err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-// settled reports whether a JSON value that was read before stays as it is.
-func (p *Param) settled(vars value.Vars) bool {
+// Settled reports whether a JSON value that was read before stays as it is.
+func (p *Param) Settled(vars value.Vars) bool {
 	v, given := vars[p.Name]
 	return given && p.fits(v) == ""
 }
 
-func missingParam(c *source.Collector, name string) {
-	c.Add(source.Problem{Code: source.CodeMissingParam, Field: name, Message: "the parameter " + source.QuoteName(name) + " is missing", Expected: "a value for it"})
-}
-
-func (d *Definition) checkParam(p *Param, out value.Vars, c *source.Collector) {
-	v := out[p.Name]
-	if v == nil || v == "" && p.Type != TypeString {
-		delete(out, p.Name)
-		switch {
-		case p.Default != nil:
-			out[p.Name] = p.Default
-		case p.Required:
-			missingParam(c, p.Name)
-		}
-		return
-	}
-	if v == "" && p.Required {
-		missingParam(c, p.Name)
-		return
-	}
-	converted, wrong := p.convert(v)
-	if wrong != "" {
-		c.Add(source.Problem{Code: source.CodeInvalidParam, Field: p.Name, Message: "the parameter " + source.QuoteName(p.Name) + " has a value that is not allowed", Expected: wrong})
-		return
-	}
-	out[p.Name] = converted
-}
-
-// convert gives a value the type of the parameter; wrong says what would be right.
-func (p *Param) convert(v any) (out any, wrong string) {
+// Convert gives a value the type of the parameter; wrong says what would be right.
+func (p *Param) Convert(v any) (out any, wrong string) {
 	v, ok := value.Canon(v)
 	if !ok {
 		return nil, "a value of the type " + p.Type
@@ -394,3 +307,28 @@ func CheckOutputs(t *plan.Task, outputs map[string]string) error {
 	}
 	return errors.New(strings.Join(wrong, "; "))
 }
+
+// Fields are those of a parameter.
+func Fields() []field.Field {
+	return []field.Field{
+		{Name: "name", Form: field.Name(), Doc: "The name of the parameter."},
+		{Name: "type", Form: field.Form{"enum": field.Anys(paramTypes())}, Doc: "Its type; string when not given."},
+		{Name: "default", Form: field.Form{}, Doc: "The value when a request gives none."},
+		{Name: "required", Form: field.Flag(), Doc: "A request has to give it."},
+		{Name: "pattern", Form: field.Literal(maxPattern), Doc: "A regular expression (RE2) for the whole text."},
+		{Name: "enum", Form: field.OneOrMore(field.Text()), Doc: "The values that are allowed."},
+		{Name: "description", Form: field.Text(), Doc: "Text for people."},
+	}
+}
+
+// maxParams bounds the parameters of a job.
+const maxParams = 1_000
+
+// reader reads parameters.
+type reader struct{ *read.Reader }
+
+// Read reads the list of typed parameters.
+func Read(r *read.Reader, n *source.Node) []Param { return reader{r}.params(n) }
+
+// Required reads names of parameters that a request has to give.
+func Required(r *read.Reader, n *source.Node) []string { return reader{r}.requiredParams(n) }

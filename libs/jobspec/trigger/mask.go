@@ -1,4 +1,4 @@
-package jobspec
+package trigger
 
 import (
 	"bytes"
@@ -11,9 +11,9 @@ import (
 // compiled their braces are replaced by characters that no text holds, one for one, so that places stay what they are.
 const triggersKey = "triggers:"
 
-// maskTriggers hides the templates below a key triggers at the beginning of a line. A template that begins a line
+// Mask hides the templates below a key triggers at the beginning of a line. A template that begins a line
 // itself is one of the job: it makes triggers.
-func maskTriggers(text []byte) []byte {
+func Mask(text []byte) []byte {
 	if !bytes.Contains(text, []byte(triggersKey)) || !bytes.Contains(text, []byte("{{")) {
 		return text
 	}

@@ -1,26 +1,27 @@
-package jobspec
+package option
 
 import (
 	"github.com/formicary/formicary/libs/jobspec/field"
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/read"
 )
 
-// optionTable are the fields of a task for executors of containers and pods, artifacts and the cache.
-func optionTable() []field.Field {
+// Fields are the fields of a task for executors of containers and pods, artifacts and the cache.
+func Fields() []field.Field {
 	return []field.Field{
-		{Name: "name", Form: field.Text(), Doc: "The name of the container or pod.", Methods: podMethods()},
+		{Name: "name", Form: field.Text(), Doc: "The name of the container or pod.", Methods: PodMethods()},
 		{Name: "container", Form: field.AnyOf(field.Ref("container"), field.Text()), Doc: "The container of the script; a text is its image."},
-		{Name: "helper", Form: field.AnyOf(field.Ref("container"), field.Text()), Doc: "The container that moves artifacts and the cache.", Methods: podMethods()},
-		{Name: "services", Form: field.AnyOf(field.ListOf(field.Ref("service")), field.MapOf(field.Ref("service")), field.Ref("service")), Doc: "Containers beside the task in its pod.", Methods: podMethods()},
-		{Name: "privileged", Form: field.Flag(), Doc: "Runs with the rights of the host.", Methods: podMethods()},
-		{Name: "host_network", Form: field.Flag(), Doc: "Shares the network of the node.", Methods: podMethods()},
-		{Name: "network_mode", Form: field.Text(), Doc: "Docker's network: bridge, host, none or container:NAME.", Methods: podMethods()},
-		{Name: "affinity", Form: field.Ref("affinity"), Doc: "The nodes that the pod must or should be on.", Methods: podMethods()},
-		{Name: "node_selector", Form: field.Texts(), Doc: "Labels that the node must have.", Methods: podMethods()},
-		{Name: "node_tolerations", Form: field.AnyOf(field.MapOf(field.Form{"type": []any{"string", "null"}}), field.ListOf(field.Ref("toleration"))), Doc: "Taints that the pod tolerates: key=value to an effect.", Methods: podMethods()},
-		{Name: "pod_labels", Form: field.Texts(), Doc: "Labels of the pod.", Methods: podMethods()},
-		{Name: "pod_annotations", Form: field.Texts(), Doc: "Annotations of the pod.", Methods: podMethods()},
-		{Name: "helper_environment", Form: field.Texts(), Doc: "Variables of the helper.", Methods: podMethods()},
+		{Name: "helper", Form: field.AnyOf(field.Ref("container"), field.Text()), Doc: "The container that moves artifacts and the cache.", Methods: PodMethods()},
+		{Name: "services", Form: field.AnyOf(field.ListOf(field.Ref("service")), field.MapOf(field.Ref("service")), field.Ref("service")), Doc: "Containers beside the task in its pod.", Methods: PodMethods()},
+		{Name: "privileged", Form: field.Flag(), Doc: "Runs with the rights of the host.", Methods: PodMethods()},
+		{Name: "host_network", Form: field.Flag(), Doc: "Shares the network of the node.", Methods: PodMethods()},
+		{Name: "network_mode", Form: field.Text(), Doc: "Docker's network: bridge, host, none or container:NAME.", Methods: PodMethods()},
+		{Name: "affinity", Form: field.Ref("affinity"), Doc: "The nodes that the pod must or should be on.", Methods: PodMethods()},
+		{Name: "node_selector", Form: field.Texts(), Doc: "Labels that the node must have.", Methods: PodMethods()},
+		{Name: "node_tolerations", Form: field.AnyOf(field.MapOf(field.Form{"type": []any{"string", "null"}}), field.ListOf(field.Ref("toleration"))), Doc: "Taints that the pod tolerates: key=value to an effect.", Methods: PodMethods()},
+		{Name: "pod_labels", Form: field.Texts(), Doc: "Labels of the pod.", Methods: PodMethods()},
+		{Name: "pod_annotations", Form: field.Texts(), Doc: "Annotations of the pod.", Methods: PodMethods()},
+		{Name: "helper_environment", Form: field.Texts(), Doc: "Variables of the helper.", Methods: PodMethods()},
 		{Name: "artifacts", Form: field.Ref("artifacts"), Doc: "Files that are kept after the task.", Inactive: true},
 		{Name: "artifacts_dir", Form: field.Text(), Doc: "Where the artifacts of earlier tasks are put.", Inactive: true},
 		{Name: "artifact_key_prefix", Form: field.Text(), Doc: "Put before the keys of artifacts.", Inactive: true},
@@ -36,7 +37,7 @@ func optionTable() []field.Field {
 func artifactFields() []field.Field {
 	return []field.Field{
 		{Name: "paths", Form: field.OneOrMore(field.Text()), Doc: "Patterns of files in the working directory."},
-		{Name: "when", Form: momentsForm(), Doc: "After which outcomes; onSuccess when not given."},
+		{Name: "when", Form: read.MomentsForm(), Doc: "After which outcomes; onSuccess when not given."},
 		{Name: "expires_after", Form: field.Duration(), Doc: "When they are removed.", Aliases: []string{"expire_after"}},
 	}
 }
@@ -66,7 +67,7 @@ func containerFields() []field.Field {
 	limits := limitFields()
 	for i := range limits {
 		if limits[i].Name != "cpu_limit" && limits[i].Name != "memory_limit" { // any process has these
-			limits[i].Methods = podMethods()
+			limits[i].Methods = PodMethods()
 		}
 	}
 	return append(ofPods(

@@ -1,4 +1,4 @@
-package jobspec
+package schedule
 
 import (
 	"strings"
@@ -6,6 +6,7 @@ import (
 	_ "time/tzdata" // zones are the same on every machine
 
 	"github.com/formicary/formicary/libs/jobspec/cron"
+	"github.com/formicary/formicary/libs/jobspec/field"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
@@ -54,7 +55,7 @@ func overlaps() []string { return []string{OverlapSkip, OverlapQueue, OverlapCan
 func catchUps() []string { return []string{CatchUpNone, CatchUpLast, CatchUpAll} }
 
 // schedules reads the list of schedules.
-func (r *reader) schedules(n *source.Node) []Schedule {
+func (r reader) schedules(n *source.Node) []Schedule {
 	var out []Schedule
 	for _, item := range r.Mappings(n, "a schedule") {
 		s := Schedule{Timezone: "UTC", Overlap: OverlapQueue, CatchUp: CatchUpNone}
@@ -71,7 +72,7 @@ func (r *reader) schedules(n *source.Node) []Schedule {
 			case "calendar":
 				s.Calendar = r.Literal(p.Value, "the calendar", value.MaxName)
 			default:
-				r.Unknown(p, scheduleFields)
+				r.Unknown(p, Fields)
 			}
 		}
 		r.Required(item, "cron", "cron text, such as 0 6 * * 1-5")
@@ -81,7 +82,7 @@ func (r *reader) schedules(n *source.Node) []Schedule {
 }
 
 // cron reads cron text that must be known before anything is rendered.
-func (r *reader) cron(n *source.Node) string {
+func (r reader) cron(n *source.Node) string {
 	text := strings.TrimSpace(r.Literal(n, "cron text", cron.MaxText))
 	if n.Templated {
 		return ""
@@ -93,7 +94,7 @@ func (r *reader) cron(n *source.Node) string {
 	return text
 }
 
-func (r *reader) timezone(n *source.Node) string {
+func (r reader) timezone(n *source.Node) string {
 	name := r.Literal(n, "the time zone", value.MaxName)
 	if n.Templated {
 		return "UTC"
@@ -114,7 +115,7 @@ func validZone(name string) bool {
 	return err == nil
 }
 
-func (r *reader) deadline(n *source.Node) *plan.Deadline {
+func (r reader) deadline(n *source.Node) *plan.Deadline {
 	text, known := r.Planned(n)
 	if !known || text == "" {
 		return nil
@@ -136,23 +137,70 @@ func (r *reader) deadline(n *source.Node) *plan.Deadline {
 }
 
 // concurrency reads the mapping, or the limit alone.
-func (r *reader) concurrency(at *source.Pair) *plan.Concurrency {
+func (r reader) concurrency(at *source.Pair) *plan.Concurrency {
 	c := &plan.Concurrency{OnConflict: plan.ConflictQueue}
 	if at.Value.Kind == source.Scalar {
-		c.Limit = r.LiteralInt(at.Value, at.Key, maxConcurrency)
+		c.Limit = r.LiteralInt(at.Value, at.Key, MaxConcurrency)
 		return c
 	}
 	r.Mapping(at.Value, func(p *source.Pair) {
 		switch p.Key {
 		case "limit":
-			c.Limit = r.LiteralInt(p.Value, p.Key, maxConcurrency)
+			c.Limit = r.LiteralInt(p.Value, p.Key, MaxConcurrency)
 		case "key":
 			c.Key = r.Short(p.Value)
 		case "on_conflict":
 			c.OnConflict = r.OneOf(p.Value, plan.ConflictQueue, plan.Conflicts())
 		default:
-			r.Unknown(p, concurrencyFields)
+			r.Unknown(p, ConcurrencyFields)
 		}
 	}, at)
 	return c
+}
+
+// Fields are those of a schedule.
+func Fields() []field.Field {
+	return []field.Field{
+		{Name: "cron", Form: CronForm(), Doc: "Cron text of 5 to 7 fields, or a name such as @daily."},
+		{Name: "timezone", Form: field.Literal(value.MaxName), Doc: "A name of the IANA database; UTC when not given."},
+		{Name: "overlap", Form: field.Word(overlaps()...), Doc: "What happens when the last run has not ended; queue when not given."},
+		{Name: "catch_up", Form: field.Word(catchUps()...), Doc: "Which missed runs are made up for; none when not given."},
+		{Name: "calendar", Form: field.Literal(value.MaxName), Doc: "A calendar of days without runs."},
+	}
+}
+
+// ConcurrencyFields are those of concurrency.
+func ConcurrencyFields() []field.Field {
+	return []field.Field{
+		{Name: "limit", Form: field.Whole(0, MaxConcurrency), Doc: "How many runs there may be at once; 0 means no limit."},
+		{Name: "key", Form: field.Text(), Doc: "A template: the limit is for runs with the same text.", Inactive: true},
+		{Name: "on_conflict", Form: field.Word(plan.Conflicts()...), Doc: "What happens to a run beyond the limit; queue when not given.", Inactive: true, Idle: plan.ConflictQueue},
+	}
+}
+
+// CronForm is the form of cron text.
+func CronForm() field.Form {
+	return field.Form{"type": "string", "pattern": `^\s*(@[A-Za-z0-9]+|\S+(\s+\S+){4,6})\s*$`}
+}
+
+// MaxConcurrency bounds the runs at once.
+const MaxConcurrency = 100_000
+
+// reader reads when a job runs.
+type reader struct{ *read.Reader }
+
+// Read reads the list of schedules.
+func Read(r *read.Reader, n *source.Node) []Schedule { return reader{r}.schedules(n) }
+
+// Cron reads cron text, the short form of a schedule.
+func Cron(r *read.Reader, n *source.Node) string { return reader{r}.cron(n) }
+
+// Deadline reads the goal to be ready by.
+func Deadline(r *read.Reader, n *source.Node) *plan.Deadline {
+	return reader{r}.deadline(n)
+}
+
+// Concurrency reads the limit of runs: a mapping, or the number alone.
+func Concurrency(r *read.Reader, at *source.Pair) *plan.Concurrency {
+	return reader{r}.concurrency(at)
 }

@@ -1,4 +1,4 @@
-package jobspec
+package trigger
 
 import (
 	"slices"
@@ -12,9 +12,9 @@ import (
 
 // Types of triggers.
 const (
-	TriggerWebhook = "webhook"
-	TriggerS3      = "s3"
-	TriggerQueue   = "queue"
+	Webhook = "webhook"
+	S3      = "s3"
+	Queue   = "queue"
 )
 
 // Ways in which a webhook trigger authenticates a call.
@@ -42,8 +42,8 @@ type Trigger struct {
 	// RateLimit bounds the requests; nil: no bound.
 	RateLimit *RateLimit `json:"rate_limit,omitempty"`
 	// Path and Auth of webhook.
-	Path string       `json:"path,omitempty"`
-	Auth *TriggerAuth `json:"auth,omitempty"`
+	Path string `json:"path,omitempty"`
+	Auth *Auth  `json:"auth,omitempty"`
 	// Mode, Bucket, Prefix, Suffix and PollInterval of s3.
 	Mode         string        `json:"mode,omitempty"`
 	Bucket       string        `json:"bucket,omitempty"`
@@ -62,8 +62,8 @@ type RateLimit struct {
 	Window time.Duration `json:"window"`
 }
 
-// TriggerAuth says who may call a webhook.
-type TriggerAuth struct {
+// Auth says who may call a webhook.
+type Auth struct {
 	// Method is one of the Auth constants.
 	Method string `json:"method"`
 	// SecretConfig names the config that holds the secret, Header where the signature or the key stands.
@@ -78,12 +78,12 @@ const (
 	defaultRateWindow   = time.Minute
 )
 
-func triggerTypes() []string { return []string{TriggerWebhook, TriggerS3, TriggerQueue} }
+func triggerTypes() []string { return []string{Webhook, S3, Queue} }
 func authMethods() []string  { return []string{AuthHMAC, AuthBearer, AuthAPIKey} }
 func s3Modes() []string      { return []string{S3Poll, S3Notification} }
 
 // triggers reads the list of triggers. Their templates are over events, so they are read at the upload only.
-func (r *reader) triggers(n *source.Node) []Trigger {
+func (r reader) triggers(n *source.Node) []Trigger {
 	var out []Trigger
 	seen := map[string]bool{}
 	for _, item := range r.Mappings(n, "a trigger") {
@@ -101,7 +101,7 @@ func (r *reader) triggers(n *source.Node) []Trigger {
 	return out
 }
 
-func (r *reader) trigger(n *source.Node) Trigger {
+func (r reader) trigger(n *source.Node) Trigger {
 	t := Trigger{}
 	for i := range n.Pairs {
 		p := &n.Pairs[i]
@@ -123,7 +123,7 @@ func (r *reader) trigger(n *source.Node) Trigger {
 			t.RateLimit = r.rateLimit(p)
 		default:
 			if !r.triggerField(&t, p) {
-				r.Unknown(p, triggerFields)
+				r.Unknown(p, Fields)
 			}
 		}
 	}
@@ -131,7 +131,7 @@ func (r *reader) trigger(n *source.Node) Trigger {
 	return t
 }
 
-func (r *reader) triggerField(t *Trigger, p *source.Pair) bool {
+func (r reader) triggerField(t *Trigger, p *source.Pair) bool {
 	n := p.Value
 	switch p.Key {
 	case "path":
@@ -161,24 +161,24 @@ func (r *reader) triggerField(t *Trigger, p *source.Pair) bool {
 }
 
 // checkTrigger checks that a trigger has what its type needs, and nothing of another type.
-func (r *reader) checkTrigger(t *Trigger, n *source.Node) {
+func (r reader) checkTrigger(t *Trigger, n *source.Node) {
 	r.Required(n, "type", "webhook, s3 or queue")
 	r.Required(n, "name", "the name of the trigger")
 	own := map[string][]string{
-		TriggerWebhook: {"path", "auth"},
-		TriggerS3:      {"mode", "bucket", "prefix", "suffix", "poll_interval", "topic"},
-		TriggerQueue:   {"topic", "group", "shared"},
+		Webhook: {"path", "auth"},
+		S3:      {"mode", "bucket", "prefix", "suffix", "poll_interval", "topic"},
+		Queue:   {"topic", "group", "shared"},
 	}
 	common := []string{"type", "name", "params", "filter", "dedup_key", "rate_limit"}
 	for i := range n.Pairs {
 		p := &n.Pairs[i]
-		known := slices.ContainsFunc(triggerFields(), func(f field.Field) bool { return f.Name == p.Key })
+		known := slices.ContainsFunc(Fields(), func(f field.Field) bool { return f.Name == p.Key })
 		if t.Type != "" && known && !slices.Contains(common, p.Key) && !slices.Contains(own[t.Type], p.Key) {
 			r.Add(p.Line, p.Column, source.CodeConflict, "the field "+p.Key+" is not one of a trigger of type "+t.Type, "a trigger without it")
 		}
 	}
 	switch t.Type {
-	case TriggerS3:
+	case S3:
 		r.Required(n, "bucket", "the bucket")
 		if t.Mode == "" {
 			t.Mode = S3Poll
@@ -188,12 +188,12 @@ func (r *reader) checkTrigger(t *Trigger, n *source.Node) {
 		} else if t.PollInterval == 0 {
 			t.PollInterval = defaultPollInterval
 		}
-	case TriggerQueue:
+	case Queue:
 		r.Required(n, "topic", "the subject to listen on")
 	}
 }
 
-func (r *reader) rateLimit(at *source.Pair) *RateLimit {
+func (r reader) rateLimit(at *source.Pair) *RateLimit {
 	l := &RateLimit{Window: defaultRateWindow}
 	r.Mapping(at.Value, func(p *source.Pair) {
 		switch p.Key {
@@ -202,15 +202,15 @@ func (r *reader) rateLimit(at *source.Pair) *RateLimit {
 		case "window":
 			l.Window = r.Positive(p.Value, defaultRateWindow)
 		default:
-			r.Unknown(p, rateFields)
+			r.Unknown(p, RateFields)
 		}
 	}, at)
 	r.Required(at.Value, "max", "how many requests")
 	return l
 }
 
-func (r *reader) triggerAuth(at *source.Pair) *TriggerAuth {
-	a := &TriggerAuth{}
+func (r reader) triggerAuth(at *source.Pair) *Auth {
+	a := &Auth{}
 	r.Mapping(at.Value, func(p *source.Pair) {
 		switch p.Key {
 		case "method":
@@ -220,10 +220,55 @@ func (r *reader) triggerAuth(at *source.Pair) *TriggerAuth {
 		case "header":
 			a.Header = r.Short(p.Value)
 		default:
-			r.Unknown(p, authFields)
+			r.Unknown(p, AuthFields)
 		}
 	}, at)
 	r.Required(at.Value, "method", "hmac_sha256, bearer_token or api_key_header")
 	r.Required(at.Value, "secret_config", "the config that holds the secret")
 	return a
 }
+
+// Fields are those of a trigger.
+func Fields() []field.Field {
+	return []field.Field{
+		{Name: "type", Form: field.Word(triggerTypes()...), Doc: "Where the events come from."},
+		{Name: "name", Form: field.Name(), Doc: "Unique in the definition."},
+		{Name: "params", Form: field.Texts(), Doc: "Parameters of the request, templates over the event."},
+		{Name: "filter", Form: field.Text(), Doc: "A template that renders true for events that count."},
+		{Name: "dedup_key", Form: field.Text(), Doc: "A template: events with the same text make one request."},
+		{Name: "rate_limit", Form: field.Ref("rate_limit"), Doc: "How many requests at most."},
+		{Name: "path", Form: field.Text(), Doc: "webhook: the path below the trigger's own."},
+		{Name: "auth", Form: field.Ref("trigger_auth"), Doc: "webhook: who may call."},
+		{Name: "mode", Form: field.Word(s3Modes()...), Doc: "s3: poll, or be told."},
+		{Name: "bucket", Form: field.Text(), Doc: "s3: the bucket."},
+		{Name: "prefix", Form: field.Text(), Doc: "s3: how keys begin."},
+		{Name: "suffix", Form: field.Text(), Doc: "s3: how keys end."},
+		{Name: "poll_interval", Form: field.Duration(), Doc: "s3: between two polls, 30s when not given."},
+		{Name: "topic", Form: field.Text(), Doc: "s3 and queue: the subject to listen on."},
+		{Name: "group", Form: field.Text(), Doc: "queue: listeners that share messages."},
+		{Name: "shared", Form: field.Flag(), Doc: "queue: messages are shared with other listeners of the group."},
+	}
+}
+
+// RateFields are those of a rate limit.
+func RateFields() []field.Field {
+	return []field.Field{
+		{Name: "max", Form: field.Whole(1, maxRate), Doc: "How many requests in a window."},
+		{Name: "window", Form: field.Duration(), Doc: "The length of the window."},
+	}
+}
+
+// AuthFields are those of the authentication of a webhook.
+func AuthFields() []field.Field {
+	return []field.Field{
+		{Name: "method", Form: field.Word(authMethods()...), Doc: "How a call is authenticated."},
+		{Name: "secret_config", Form: field.Text(), Doc: "The config that holds the secret."},
+		{Name: "header", Form: field.Text(), Doc: "The header with the signature or key."},
+	}
+}
+
+// reader reads triggers.
+type reader struct{ *read.Reader }
+
+// Read reads the list of triggers. Their templates are over events, so they are read at the upload only.
+func Read(r *read.Reader, n *source.Node) []Trigger { return reader{r}.triggers(n) }

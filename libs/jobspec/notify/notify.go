@@ -1,38 +1,21 @@
-package jobspec
+package notify
 
 import (
 	"net/mail"
 	"slices"
 	"strings"
 
+	"github.com/formicary/formicary/libs/jobspec/field"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
-// writtenOut says that no template takes part in n.
-func writtenOut(n *source.Node) bool {
-	if n.Templated || n.Keyed {
-		return false
-	}
-	for _, item := range n.Items {
-		if !writtenOut(item) {
-			return false
-		}
-	}
-	for i := range n.Pairs {
-		if !writtenOut(n.Pairs[i].Value) {
-			return false
-		}
-	}
-	return true
-}
-
 const maxRecipients = 200
 
 // notifications reads the mapping of channels to {recipients, when}, or a list of {channel, recipients, when}.
-func (r *reader) notifications(at *source.Pair) []plan.Notify {
+func (r reader) notifications(at *source.Pair) []plan.Notify {
 	var out []plan.Notify
 	if at.Value.Kind != source.List {
 		except := false
@@ -59,7 +42,7 @@ func (r *reader) notifications(at *source.Pair) []plan.Notify {
 	return out
 }
 
-func (r *reader) notification(n plan.Notify, at *source.Node) plan.Notify {
+func (r reader) notification(n plan.Notify, at *source.Node) plan.Notify {
 	recipients := at // the short form holds recipients only
 	if at.Kind == source.Map {
 		recipients = nil
@@ -73,9 +56,9 @@ func (r *reader) notification(n plan.Notify, at *source.Node) plan.Notify {
 			case p.Key == "when":
 				n.When = r.Moments(p.Value, plan.Always)
 			case listed:
-				r.Unknown(p, notificationFields)
+				r.Unknown(p, NotificationFields)
 			default:
-				r.Unknown(p, notifyFields)
+				r.Unknown(p, Fields)
 			}
 		}
 	}
@@ -95,7 +78,7 @@ func (r *reader) notification(n plan.Notify, at *source.Node) plan.Notify {
 }
 
 // recipients reads one text; addresses and channels can be several, with commas between them.
-func (r *reader) recipients(channel string, it read.Item) []string {
+func (r reader) recipients(channel string, it read.Item) []string {
 	if !it.Known {
 		return []string{it.Text}
 	}
@@ -131,7 +114,7 @@ func validRecipient(channel, text string) bool {
 }
 
 // webhook reads {url, headers, query}, or the URL alone.
-func (r *reader) webhook(at *source.Pair) *plan.Webhook {
+func (r reader) webhook(at *source.Pair) *plan.Webhook {
 	if at.Value.Kind == source.Null {
 		return nil
 	}
@@ -149,7 +132,7 @@ func (r *reader) webhook(at *source.Pair) *plan.Webhook {
 		case "query":
 			w.Query = r.Texts(p.Value)
 		default:
-			r.Unknown(p, webhookFields)
+			r.Unknown(p, WebhookFields)
 		}
 	}, at)
 	r.Required(at.Value, "url", "what is called")
@@ -157,7 +140,7 @@ func (r *reader) webhook(at *source.Pair) *plan.Webhook {
 }
 
 // url reads an address of the web.
-func (r *reader) url(n *source.Node) string {
+func (r reader) url(n *source.Node) string {
 	text, known := r.Text(n)
 	if known && (len(text) > read.MaxURL || !value.ValidURL(text)) {
 		r.Fault(n, source.CodeInvalidValue, r.Show(n)+" is no URL", "https://host/path")
@@ -165,3 +148,49 @@ func (r *reader) url(n *source.Node) string {
 	}
 	return text
 }
+
+// Fields are those of one channel.
+func Fields() []field.Field {
+	return []field.Field{
+		{Name: "recipients", Form: field.OneOrMore(field.Text()), Doc: "Addresses, Slack channels or URLs."},
+		{Name: "when", Form: read.MomentsForm(), Doc: "After which outcomes; always when not given."},
+	}
+}
+
+// NotificationFields are those of an entry of the list form.
+func NotificationFields() []field.Field {
+	return append([]field.Field{{Name: "channel", Form: field.Word(plan.Channels()...), Doc: "How it is sent."}}, Fields()...)
+}
+
+// WebhookFields are those of a webhook.
+func WebhookFields() []field.Field {
+	return []field.Field{
+		{Name: "url", Form: field.Pattern(`^https?://`), Doc: "What is called by POST."},
+		{Name: "headers", Form: field.Texts(), Doc: "Headers of the call."},
+		{Name: "query", Form: field.Texts(), Doc: "Parameters of the URL."},
+	}
+}
+
+// WebhookForm is the form of a webhook.
+func WebhookForm() field.Form { return field.AnyOf(field.Pattern(`^https?://`), field.Ref("webhook")) }
+
+// Form is the form of the mapping of channels.
+func Form() field.Form {
+	properties := field.Form{}
+	for _, channel := range plan.Channels() {
+		properties[channel] = field.AnyOf(field.OneOrMore(field.Text()), field.Ref("notify"))
+	}
+	properties[read.NotifyExcept] = field.Described(field.Condition(), "A condition under which nobody is told, asked at the launch.", false)
+	return field.Form{"type": "object", "properties": properties, "additionalProperties": false}
+}
+
+// reader reads who hears of a job.
+type reader struct{ *read.Reader }
+
+// Read reads who hears of a job, by channel.
+func Read(r *read.Reader, at *source.Pair) []plan.Notify {
+	return reader{r}.notifications(at)
+}
+
+// Webhook reads a URL that is called: a mapping, or the URL alone.
+func Webhook(r *read.Reader, at *source.Pair) *plan.Webhook { return reader{r}.webhook(at) }

@@ -1,4 +1,4 @@
-package jobspec
+package errorrule
 
 import (
 	"errors"
@@ -19,8 +19,8 @@ const (
 	ActionHardFailure = "HARD_FAILURE"
 )
 
-// ErrorRule turns a failure of a task into an error code and an action. All conditions that are set must hold.
-type ErrorRule struct {
+// Rule turns a failure of a task into an error code and an action. All conditions that are set must hold.
+type Rule struct {
 	// JobType, Task and Platform it is for; empty or "*": all.
 	JobType  string `json:"job_type,omitempty"`
 	Task     string `json:"task,omitempty"`
@@ -54,7 +54,7 @@ type Failure struct {
 // Bounds of a rule.
 const (
 	maxRuleText  = 1000
-	maxRuleRetry = maxRetry
+	maxRuleRetry = 1_000
 )
 
 // ruleActions lists the actions of rules.
@@ -63,7 +63,7 @@ func ruleActions() []string {
 }
 
 // Check reports what is wrong with a rule, all of it at once.
-func (r *ErrorRule) Check() error {
+func (r *Rule) Check() error {
 	var wrong []string
 	if !value.ValidName(r.ErrorCode) {
 		wrong = append(wrong, "error_code is missing or no name")
@@ -101,8 +101,8 @@ func (r *ErrorRule) Check() error {
 	return errors.New(strings.Join(wrong, "; "))
 }
 
-// MatchRule returns the first rule that fits, or nil. SortRules makes the first the most specific one.
-func MatchRule(rules []ErrorRule, f Failure) *ErrorRule {
+// Match returns the first rule that fits, or nil. SortRules makes the first the most specific one.
+func Match(rules []Rule, f Failure) *Rule {
 	for i := range rules {
 		if rules[i].fits(&f) {
 			return &rules[i]
@@ -112,7 +112,7 @@ func MatchRule(rules []ErrorRule, f Failure) *ErrorRule {
 }
 
 // fits compares the regular expression last: it is the only condition that costs something.
-func (r *ErrorRule) fits(f *Failure) bool {
+func (r *Rule) fits(f *Failure) bool {
 	if !scopeFits(r.JobType, f.JobType) || !scopeFits(r.Task, f.Task) || !scopeFits(r.Platform, f.Platform) {
 		return false
 	}
@@ -130,20 +130,20 @@ func (r *ErrorRule) fits(f *Failure) bool {
 }
 
 // pattern is the regular expression: ^ and $ are the ends of a line, as for those who search a log.
-func (r *ErrorRule) pattern() (*regexp.Regexp, error) { return regexp.Compile("(?m)" + r.Regex) }
+func (r *Rule) pattern() (*regexp.Regexp, error) { return regexp.Compile("(?m)" + r.Regex) }
 
 func scopeFits(scope, name string) bool { return scope == "" || scope == "*" || scope == name }
 
-// SortRules puts the most specific rules first: those of a job type, then those of a task, of an exact exit code, of a
+// Sort puts the most specific rules first: those of a job type, then those of a task, of an exact exit code, of a
 // range (the narrowest first), with a regular expression, with a command, of a platform. Equal ones keep their order.
-func SortRules(rules []ErrorRule) {
-	slices.SortStableFunc(rules, func(a, b ErrorRule) int {
+func Sort(rules []Rule) {
+	slices.SortStableFunc(rules, func(a, b Rule) int {
 		return slices.Compare(a.rank(), b.rank())
 	})
 }
 
 // rank is smaller the more specific a rule is.
-func (r *ErrorRule) rank() []int {
+func (r *Rule) rank() []int {
 	missing := func(text string) int {
 		if text == "" || text == "*" {
 			return 1

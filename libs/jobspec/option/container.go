@@ -1,4 +1,4 @@
-package jobspec
+package option
 
 import (
 	"fmt"
@@ -11,7 +11,7 @@ import (
 )
 
 // container reads container or helper.
-func (r *reader) container(at *source.Pair) *plan.Container {
+func (r reader) container(at *source.Pair) *plan.Container {
 	if at.Value.Kind == source.Null {
 		return nil
 	}
@@ -28,7 +28,7 @@ func (r *reader) container(at *source.Pair) *plan.Container {
 	return c
 }
 
-func (r *reader) image(c *plan.Container, p *source.Pair) bool {
+func (r reader) image(c *plan.Container, p *source.Pair) bool {
 	n := p.Value
 	switch p.Key {
 	case "image":
@@ -53,7 +53,7 @@ func (r *reader) image(c *plan.Container, p *source.Pair) bool {
 	return true
 }
 
-func (r *reader) containerMount(c *plan.Container, p *source.Pair) bool {
+func (r reader) containerMount(c *plan.Container, p *source.Pair) bool {
 	n := p.Value
 	switch p.Key {
 	case "volumes":
@@ -72,7 +72,7 @@ func (r *reader) containerMount(c *plan.Container, p *source.Pair) bool {
 	return true
 }
 
-func (r *reader) imageDefinition(c *plan.Container, at *source.Pair) {
+func (r reader) imageDefinition(c *plan.Container, at *source.Pair) {
 	r.Mapping(at.Value, func(p *source.Pair) {
 		switch p.Key {
 		case "name":
@@ -94,7 +94,7 @@ func (r *reader) imageDefinition(c *plan.Container, at *source.Pair) {
 }
 
 // limit reads one of the limits and requests.
-func (r *reader) limit(l *plan.Limits, p *source.Pair) bool {
+func (r reader) limit(l *plan.Limits, p *source.Pair) bool {
 	switch p.Key {
 	case "cpu_limit":
 		l.CPULimit = r.CPU(p.Value)
@@ -114,7 +114,7 @@ func (r *reader) limit(l *plan.Limits, p *source.Pair) bool {
 	return true
 }
 
-func (r *reader) checkLimits(l *plan.Limits, n *source.Node) {
+func (r reader) checkLimits(l *plan.Limits, n *source.Node) {
 	for _, c := range [...]struct {
 		name           string
 		limit, request int64
@@ -131,7 +131,7 @@ func protocols() []string { return []string{"TCP", "UDP", "SCTP"} }
 const maxPort = 65_535
 
 // ports reads numbers, or {number, protocol, name}.
-func (r *reader) ports(n *source.Node) []plan.Port {
+func (r reader) ports(n *source.Node) []plan.Port {
 	items := r.Entries(n, "a port")
 	if len(items) > maxPorts {
 		r.Fault(n, source.CodeInvalidValue, "there are too many ports", fmt.Sprintf("at most %d", maxPorts))
@@ -164,7 +164,7 @@ func (r *reader) ports(n *source.Node) []plan.Port {
 }
 
 // envFrom reads {secret_ref or config_map_ref, prefix}. A reference is a name, or {name}.
-func (r *reader) envFrom(n *source.Node) []plan.EnvFrom {
+func (r reader) envFrom(n *source.Node) []plan.EnvFrom {
 	var out []plan.EnvFrom
 	for _, item := range r.Mappings(n, "an entry of env_from") {
 		e := plan.EnvFrom{}
@@ -186,7 +186,7 @@ func (r *reader) envFrom(n *source.Node) []plan.EnvFrom {
 	return out
 }
 
-func (r *reader) envValueFrom(n *source.Node) []plan.EnvValueFrom {
+func (r reader) envValueFrom(n *source.Node) []plan.EnvValueFrom {
 	var out []plan.EnvValueFrom
 	for _, item := range r.Mappings(n, "an entry of env_value_from") {
 		e := plan.EnvValueFrom{}
@@ -213,7 +213,7 @@ func (r *reader) envValueFrom(n *source.Node) []plan.EnvValueFrom {
 }
 
 // reference reads a name, or a mapping with a name.
-func (r *reader) reference(at *source.Pair) string {
+func (r reader) reference(at *source.Pair) string {
 	if at.Value.Kind != source.Map {
 		return r.Short(at.Value)
 	}
@@ -230,7 +230,7 @@ func (r *reader) reference(at *source.Pair) string {
 }
 
 // either reports a mapping that does not hold exactly one of two keys.
-func (r *reader) either(n *source.Node, first, second string) {
+func (r reader) either(n *source.Node, first, second string) {
 	switch has := n.Get(first) != nil; {
 	case has && n.Get(second) != nil:
 		r.Fault(n, source.CodeConflict, first+" and "+second+" are both given", "one of them")
@@ -240,7 +240,7 @@ func (r *reader) either(n *source.Node, first, second string) {
 }
 
 // services reads the list of sidecars; in the form of a mapping the keys are their names.
-func (r *reader) services(n *source.Node) []plan.Sidecar {
+func (r reader) services(n *source.Node) []plan.Sidecar {
 	var out []plan.Sidecar
 	add := func(name string, item *source.Node) {
 		out = append(out, r.service(name, item))
@@ -268,7 +268,7 @@ func (r *reader) services(n *source.Node) []plan.Sidecar {
 	return out
 }
 
-func (r *reader) service(name string, n *source.Node) plan.Sidecar {
+func (r reader) service(name string, n *source.Node) plan.Sidecar {
 	s := plan.Sidecar{Name: name, Instances: 1}
 	for i := range n.Pairs {
 		if p := &n.Pairs[i]; !r.limit(&s.Limits, p) && !r.serviceField(&s, p) {
@@ -283,7 +283,7 @@ func (r *reader) service(name string, n *source.Node) plan.Sidecar {
 	return s
 }
 
-func (r *reader) serviceField(s *plan.Sidecar, p *source.Pair) bool {
+func (r reader) serviceField(s *plan.Sidecar, p *source.Pair) bool {
 	n := p.Value
 	switch p.Key {
 	case "name":

@@ -6,17 +6,12 @@ import (
 	"strings"
 
 	"github.com/formicary/formicary/libs/jobspec/environ"
+	"github.com/formicary/formicary/libs/jobspec/notify"
+	"github.com/formicary/formicary/libs/jobspec/option"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
-)
-
-// Bounds of options.
-const (
-	maxServices = 50
-	maxPorts    = 100
-	maxVolumes  = 100
 )
 
 // option reads a field about containers, pods, artifacts or the cache. It returns false when the key is none of these.
@@ -25,13 +20,13 @@ func (r *taskFieldReader) option(p *source.Pair) bool {
 	case "container":
 		r.mainContainer(p)
 	case "webhook":
-		r.t.task.Webhook = r.webhook(p)
+		r.t.task.Webhook = notify.Webhook(r.Reader, p)
 	case "secrets":
 		r.t.task.Secrets = r.secrets(p.Value)
 	case "resources":
 		r.t.task.Resources = r.resources(p.Value)
 	default:
-		return r.podOption(p) || r.fileOption(p)
+		return option.Read(r.Reader, p, r.t.task.Name, r.options)
 	}
 	return true
 }
@@ -43,69 +38,9 @@ func (r *taskFieldReader) options() *plan.Options {
 	return r.t.task.Spec.Options
 }
 
-func (r *taskFieldReader) podOption(p *source.Pair) bool {
-	n := p.Value
-	switch p.Key {
-	case "name":
-		r.options().Name = r.Short(n)
-	case "helper":
-		r.options().Helper = r.container(p)
-	case "services":
-		r.options().Services = r.services(n)
-	case "privileged":
-		r.options().Privileged = r.Flag(n)
-	case "host_network":
-		r.options().HostNetwork = r.Flag(n)
-	case "network_mode":
-		r.options().NetworkMode = r.Short(n)
-	case "affinity":
-		r.options().Affinity = r.affinity(p)
-	case "node_selector":
-		r.options().NodeSelector = r.Texts(n)
-	case "node_tolerations":
-		r.options().Tolerations = r.tolerations(n)
-	case "pod_labels":
-		r.options().PodLabels = r.Texts(n)
-	case "pod_annotations":
-		r.options().PodAnnotations = r.Texts(n)
-	case "helper_environment":
-		r.options().HelperEnvironment = r.Texts(n)
-	case "cost_factor":
-		r.options().CostFactor = r.Number(n, 0, 1e6)
-	case "execute_command_without_shell":
-		r.options().WithoutShell = r.Flag(n)
-	case "debug":
-		r.options().Debug = r.Flag(n)
-	default:
-		return false
-	}
-	return true
-}
-
-func (r *taskFieldReader) fileOption(p *source.Pair) bool {
-	n := p.Value
-	switch p.Key {
-	case "artifacts":
-		r.options().Artifacts = r.artifacts(p)
-	case "artifacts_dir":
-		r.options().ArtifactsDir = r.Path(n)
-	case "artifact_key_prefix":
-		r.options().ArtifactKeyPrefix = r.Short(n)
-	case "dependent_artifact_ids":
-		r.options().DependentArtifactIDs = read.Texts(r.List(n))
-	case "cache":
-		r.options().Cache = r.cache(p)
-	case "cache_dir":
-		r.options().CacheDir = r.Path(n)
-	default:
-		return false
-	}
-	return true
-}
-
 // mainContainer reads the container of the script. The limits of any process are in the Spec as well.
 func (r *taskFieldReader) mainContainer(p *source.Pair) {
-	c := r.container(p)
+	c := option.Container(r.Reader, p)
 	if c == nil {
 		return
 	}
@@ -116,51 +51,6 @@ func (r *taskFieldReader) mainContainer(p *source.Pair) {
 	if c.MemoryLimit > 0 {
 		r.t.task.Spec.MemoryBytes = c.MemoryLimit
 	}
-}
-
-func (r *reader) artifacts(at *source.Pair) *plan.Artifacts {
-	if at.Value.Kind == source.Null {
-		return nil
-	}
-	a := &plan.Artifacts{When: plan.OnSuccess}
-	r.Mapping(at.Value, func(p *source.Pair) {
-		switch r.Misspelled(p, at.Value, "artifacts") {
-		case "paths":
-			a.Paths = r.Paths(p.Value)
-		case "when":
-			a.When = r.Moments(p.Value, plan.OnSuccess)
-		case "expires_after":
-			a.ExpiresAfter = r.DurationUpTo(p.Value, read.MaxExpiry)
-		default:
-			r.Unknown(p, artifactFields)
-		}
-	}, at)
-	r.Required(at.Value, "paths", "the files to keep")
-	return a
-}
-
-func (r *taskFieldReader) cache(at *source.Pair) *plan.Cache {
-	if at.Value.Kind == source.Null {
-		return nil
-	}
-	c := &plan.Cache{}
-	r.Mapping(at.Value, func(p *source.Pair) {
-		switch r.Misspelled(p, at.Value, "cache") {
-		case "key":
-			c.Key = r.Short(p.Value)
-		case "key_paths":
-			c.KeyPaths = r.Paths(p.Value)
-		case "paths":
-			c.Paths = r.Paths(p.Value)
-		case "expires_after":
-			c.ExpiresAfter = r.DurationUpTo(p.Value, read.MaxExpiry)
-		default:
-			r.Unknown(p, cacheFields)
-		}
-	}, at)
-	r.Required(at.Value, "paths", "the files to keep")
-	r.cacheKey(c, at.Value)
-	return c
 }
 
 // secrets reads names, or {name, env, file}. A name alone is delivered in a variable: of the same name, or of the name

@@ -1,0 +1,2 @@
+// Package errorrule turns failures of tasks into error codes and actions by rules.
+package errorrule

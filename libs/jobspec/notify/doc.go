@@ -1,0 +1,2 @@
+// Package notify reads who hears of a job: channels with recipients, and URLs that are called.
+package notify
