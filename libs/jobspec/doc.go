@@ -12,17 +12,17 @@
 //	plan       what a run does, as plain data: Plan, Task, Spec, Decision (imports value)
 //	environ    the environment of a task's process (imports plan)
 //	field      how tables of fields are written, and their JSON Schema
-//	read       the values of nodes with what one rendering knows (imports field, environ)
-//	option     options of executors: containers, volumes, placement, artifacts, cache (imports plan, read)
-//	notify     who hears of a job (imports plan, read)
-//	param      typed parameters and the types of outputs (imports plan, read)
-//	schedule   when a job runs and how long runs are kept (imports cron, plan, read)
-//	trigger    events that make requests (imports read)
+//	read       the values of nodes with what one rendering knows (imports condition, environ, field, plan)
+//	option     options of executors: containers, volumes, placement, artifacts, cache (imports field, plan, read)
+//	notify     who hears of a job (imports field, plan, read)
+//	param      typed parameters and the types of outputs (imports field, plan, read)
+//	schedule   when a job runs and how long runs are kept (imports cron, field, plan, read)
+//	trigger    events that make requests (imports field, read)
 //	errorrule  rules that turn failures into error codes and actions (imports plan)
 //	jobspec    the language: the tables of fields, Definition, and how a plan is made of it
 //
-// Each imports only those above it. Services read plans by the package plan alone. Here definition.go is the beginning of
-// everything, job.go and task.go read the two large mappings, fields_*.go are the tables behind the schema and the unknown
+// Each imports only those above it; most import source, value and template. Services read plans by the package plan alone.
+// Here definition.go is the beginning of everything, job.go and task.go read the two large mappings, fields_*.go are the tables behind the schema and the unknown
 // fields, render.go and item.go render a plan, a task and an item, graph.go checks the edges, lint.go warns.
 //
 // # Templates choose structure, values cannot change it

@@ -192,7 +192,7 @@ func (s *Service) serve(ctx context.Context, executors []executor.Executor, atte
 	}()
 	attempts.Shut() // until supervisor knows the session
 	if s.worker != nil {
-		attempts.Hope(s.worker.Claims())
+		attempts.Expect(s.worker.Claims())
 	}
 	ears := &reachability{}
 	ses := session.New(session.Options{
@@ -219,18 +219,18 @@ func (s *Service) serve(ctx context.Context, executors []executor.Executor, atte
 	return errors.Join(err, <-inner)
 }
 
-// attend adopts what the worker brought along, then tells resource-manager whenever its health changes.
+// attend reclaims what the worker brought along, then tells resource-manager whenever its health changes.
 func (s *Service) attend(life context.Context, ses *session.Session, attempts *attempt.Manager) error {
 	select {
 	case <-life.Done():
 		return nil
 	case <-ses.Ready():
 	}
-	adopted := attempts.Adopt(life)
+	reclaimed := attempts.Reclaim(life)
 	if life.Err() != nil {
 		return nil //nolint:nilerr // the end of life is no error
 	}
-	s.worker.Grant(adopted)
+	s.worker.Grant(reclaimed)
 	for {
 		select {
 		case <-life.Done():

@@ -198,8 +198,8 @@ const (
 	stalePause = 50 * time.Millisecond
 )
 
-// Bury ends the server of a process that was killed; dir is that of its Options, which nobody uses.
-func Bury(ctx context.Context, dir string) error {
+// KillLeftover ends the server of a process that was killed; dir is that of its Options, which nobody uses.
+func KillLeftover(ctx context.Context, dir string) error {
 	if err := removeStalePid(ctx, filepath.Join(dir, "d")); err != nil {
 		return err
 	}

@@ -35,13 +35,13 @@ func deaf(t *testing.T, data string) *exec.Cmd {
 }
 
 // A server that is not to be ended is told of, and nobody waits for it longer than the caller does.
-func TestBuryTellsOfAServerThatStays(t *testing.T) {
+func TestKillLeftoverTellsOfAServerThatStays(t *testing.T) {
 	dir := t.TempDir()
 	data := filepath.Join(dir, "d")
 	if err := os.Mkdir(data, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := Bury(t.Context(), dir); err != nil {
+	if err := KillLeftover(t.Context(), dir); err != nil {
 		t.Errorf("without a server: %v", err)
 	}
 	pid := filepath.Join(data, "postmaster.pid")
@@ -52,7 +52,7 @@ func TestBuryTellsOfAServerThatStays(t *testing.T) {
 	}
 	for _, gone := range []string{"rubbish", "999999999\n", fmt.Sprintln(os.Getpid())} {
 		write(gone)
-		if err := Bury(t.Context(), dir); err != nil {
+		if err := KillLeftover(t.Context(), dir); err != nil {
 			t.Errorf("%q: %v", gone, err)
 		}
 		if _, err := os.Stat(pid); !errors.Is(err, os.ErrNotExist) {
@@ -64,7 +64,7 @@ func TestBuryTellsOfAServerThatStays(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	began := time.Now()
-	err := Bury(ctx, dir)
+	err := KillLeftover(ctx, dir)
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), fmt.Sprint("server ", cmd.Process.Pid)) || time.Since(began) > 5*time.Second {
 		t.Errorf("after %s: %v", time.Since(began), err)
 	}

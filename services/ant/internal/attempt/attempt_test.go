@@ -61,7 +61,7 @@ func TestPanicsStayInTheAttempt(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- m.Run(ctx) }()
 	m.Begin("session")
-	m.Adopted()
+	m.SessionAccepted()
 	want := map[string]antv1.Result_Outcome{
 		"prepare": antv1.Result_FAILED, "start": antv1.Result_FAILED, "wait": antv1.Result_FAILED,
 		"close": antv1.Result_SUCCEEDED, "nowhere": antv1.Result_SUCCEEDED,

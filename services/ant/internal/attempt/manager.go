@@ -64,21 +64,21 @@ type Manager struct {
 	end  context.CancelFunc
 	all  sync.WaitGroup
 
-	mu      sync.Mutex
-	running map[string]*attempt
-	hoped   map[string]bool // attempts of an earlier session that Adopt asks for; Sync lists them as running
-	given   bool            // another ant has the id: what is killed here is not reported
-	session string
-	adopted chan struct{} // closed when supervisor has accepted the session
-	closed  bool          // no attempt may begin: fenced, draining or ended
-	idle    chan struct{} // closed when running gets empty; nil when nobody waits
+	mu              sync.Mutex
+	running         map[string]*attempt
+	expected        map[string]bool // attempts of an earlier session that Reclaim asks for; Sync lists them as running
+	given           bool            // another ant has the id: what is killed here is not reported
+	session         string
+	sessionAccepted chan struct{} // closed when supervisor has accepted the session
+	closed          bool          // no attempt may begin: fenced, draining or ended
+	idle            chan struct{} // closed when running gets empty; nil when nobody waits
 }
 
 // New returns a manager; Run must run while it is used.
 func New(o Options, d Deps) (*Manager, error) {
 	m := &Manager{
-		opts: o, deps: d, methods: map[string]executor.Executor{}, running: map[string]*attempt{}, hoped: map[string]bool{},
-		chunks: make(chan liveChunk, maxChunks), sent: make(chan sentResult, maxSent), adopted: make(chan struct{}),
+		opts: o, deps: d, methods: map[string]executor.Executor{}, running: map[string]*attempt{}, expected: map[string]bool{},
+		chunks: make(chan liveChunk, maxChunks), sent: make(chan sentResult, maxSent), sessionAccepted: make(chan struct{}),
 	}
 	m.life, m.end = context.WithCancel(context.Background())
 	for _, e := range d.Executors {
@@ -104,27 +104,27 @@ func (m *Manager) Run(ctx context.Context) error {
 	return nil
 }
 
-// Begin starts to use a session. Until Adopted no attempt ends: its result must carry the session that supervisor
+// Begin starts to use a session. Until SessionAccepted no attempt ends: its result must carry the session that supervisor
 // knows it by.
 func (m *Manager) Begin(session string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.session = session
 	select {
-	case <-m.adopted:
-		m.adopted = make(chan struct{})
+	case <-m.sessionAccepted:
+		m.sessionAccepted = make(chan struct{})
 	default:
 	}
 }
 
-// Adopted says that supervisor has accepted the session and moved the running attempts to it.
-func (m *Manager) Adopted() {
+// SessionAccepted says that supervisor has accepted the session and moved the running attempts to it.
+func (m *Manager) SessionAccepted() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	select {
-	case <-m.adopted:
+	case <-m.sessionAccepted:
 	default:
-		close(m.adopted)
+		close(m.sessionAccepted)
 	}
 }
 
@@ -132,10 +132,10 @@ func (m *Manager) Adopted() {
 func (m *Manager) current() string {
 	for {
 		m.mu.Lock()
-		session, adopted := m.session, m.adopted
+		session, accepted := m.session, m.sessionAccepted
 		m.mu.Unlock()
 		select {
-		case <-adopted:
+		case <-accepted:
 		case <-m.life.Done():
 			return session
 		}
@@ -159,7 +159,7 @@ func (m *Manager) Running() []string {
 	for uid := range m.running {
 		uids = append(uids, uid)
 	}
-	for uid := range m.hoped {
+	for uid := range m.expected {
 		uids = append(uids, uid)
 	}
 	slices.Sort(uids)
@@ -200,7 +200,7 @@ func (m *Manager) find(uids []string) []*attempt {
 	return out
 }
 
-// Disown is Kill when another ant has the id. It says what becomes of the attempts, which it may have adopted: nothing
+// Disown is Kill when another ant has the id. It says what becomes of the attempts, which it may have claimed: nothing
 // that is killed here is reported.
 func (m *Manager) Disown(why string) {
 	m.mu.Lock()
@@ -213,7 +213,7 @@ func (m *Manager) Disown(why string) {
 func (m *Manager) Kill(why string) {
 	m.mu.Lock()
 	m.closed = true
-	clear(m.hoped)
+	clear(m.expected)
 	m.mu.Unlock()
 	for _, a := range m.find(m.Running()) {
 		a.stop(lost(why), 0)
@@ -259,11 +259,11 @@ func (m *Manager) add(a *attempt) error {
 	switch {
 	case m.running[a.uid] != nil:
 		return errTwice
-	case m.closed && !m.hoped[a.uid]:
+	case m.closed && !m.expected[a.uid]:
 		return errShut
 	}
 	m.running[a.uid] = a
-	delete(m.hoped, a.uid)
+	delete(m.expected, a.uid)
 	m.all.Add(1)
 	m.metrics.running.Add(m.life, 1)
 	return nil

@@ -110,8 +110,8 @@ func (x *Execution) post(e event) {
 	}
 }
 
-// Adopt says, before Start, that a worker has the task already: it is not sent.
-func (x *Execution) Adopt(worker string) { x.assign(worker) }
+// AssignTo says, before Start, that a worker has the task already: it is not sent.
+func (x *Execution) AssignTo(worker string) { x.assign(worker) }
 
 // Start sends the task.
 func (x *Execution) Start() string {

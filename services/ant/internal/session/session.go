@@ -19,9 +19,9 @@ import (
 
 // Attempts are what the session speaks for.
 type Attempts interface {
-	// Begin starts to use a session, Adopted says that supervisor has accepted it.
+	// Begin starts to use a session, SessionAccepted says that supervisor has accepted it.
 	Begin(session string)
-	Adopted()
+	SessionAccepted()
 	// Running, then Spooled, list what Sync reports.
 	Running() []string
 	Spooled() []string
@@ -32,7 +32,7 @@ type Attempts interface {
 	// Kill ends everything and lets nothing begin until Open.
 	Kill(why string)
 	Open()
-	// Disown is Kill for good: another ant has the id, and speaks for what it has adopted.
+	// Disown is Kill for good: another ant has the id, and speaks for what it has claimed.
 	Disown(why string)
 	// Shut lets nothing begin until Open; what runs goes on.
 	Shut()
@@ -322,7 +322,7 @@ func (s *Session) accepted(session string, sent time.Time) bool {
 	fenced := s.fenced
 	s.fenced = false
 	s.mu.Unlock()
-	s.attempts.Adopted()
+	s.attempts.SessionAccepted()
 	if fenced {
 		s.log.Info("supervisor answers again")
 	}

@@ -84,7 +84,7 @@ func (f *fake) answer(sync func(context.Context, *antv1.SyncRequest) (*antv1.Syn
 }
 
 func (f *fake) Begin(session string)        { f.note("begin %s", session) }
-func (f *fake) Adopted()                    {}
+func (f *fake) SessionAccepted()            {}
 func (f *fake) Running() []string           { return []string{"r"} }
 func (f *fake) Spooled() []string           { return []string{"s"} }
 func (f *fake) Cancel(uids []string)        { f.noteAll("cancel", uids) }

@@ -142,8 +142,8 @@ func (e *Executor) Kill(ctx context.Context, traces map[string]string) error {
 	return nil
 }
 
-// Bury kills what an earlier life left running and removes its control groups; no task follows.
-func (e *Executor) Bury(ctx context.Context, traces map[string]string) error {
+// KillLeftovers kills what an earlier life left running and removes its control groups; no task follows.
+func (e *Executor) KillLeftovers(ctx context.Context, traces map[string]string) error {
 	err := e.Kill(ctx, traces)
 	e.groups.remove()
 	_ = e.null.Close()

@@ -473,7 +473,7 @@ func BenchmarkBare(b *testing.B) {
 	}
 }
 
-func TestBury(t *testing.T) {
+func TestZombiesAreReaped(t *testing.T) {
 	if !becomeSubreaper() {
 		t.Skip("cannot be a subreaper")
 	}
@@ -497,7 +497,7 @@ func TestBury(t *testing.T) {
 	}
 	b.reap()
 	if _, ok := readProcess(pid); ok {
-		t.Errorf("not reaped; adopted before: %v", before)
+		t.Errorf("not reaped; orphans before: %v", before)
 	}
 	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 }

@@ -292,7 +292,7 @@ func (w *Worker) Run(ctx context.Context) error {
 func (w *Worker) Prepare(t executor.Task, out io.Writer) executor.Execution {
 	x := relay.New(t, out, w, w.times)
 	if w.claims[t.UID] {
-		x.Adopt(w.id)
+		x.AssignTo(w.id)
 	}
 	return x
 }

@@ -23,10 +23,10 @@ type workplace struct {
 }
 
 const (
-	workplaces = "formicary-run-" // what their names begin with
-	unlocked   = ".new-"          // while one has no lock yet; nobody looks at those
-	lockName   = "run.lock"       // it holds the name of its directory: a copy is not a workplace
-	buryTime   = 20 * time.Second
+	workplaces   = "formicary-run-" // what their names begin with
+	unlocked     = ".new-"          // while one has no lock yet; nobody looks at those
+	lockName     = "run.lock"       // it holds the name of its directory: a copy is not a workplace
+	leftoverTime = 20 * time.Second
 )
 
 // newWorkplace makes a workplace.
@@ -81,7 +81,7 @@ func (p *workplace) leave() error {
 
 // sweep ends and removes what killed runs of this user left beside p. Runs that live hold their locks.
 func (p *workplace) sweep(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, buryTime)
+	ctx, cancel := context.WithTimeout(ctx, leftoverTime)
 	defer cancel()
 	parent := filepath.Dir(p.dir)
 	entries, err := os.ReadDir(parent)
@@ -104,7 +104,7 @@ func (p *workplace) sweep(ctx context.Context) {
 			_ = dead.lock.Close()
 			continue
 		}
-		if err := up.Bury(ctx, dead.data()); err == nil {
+		if err := up.KillLeftovers(ctx, dead.data()); err == nil {
 			_ = dead.leave()
 		}
 		_ = dead.lock.Close()

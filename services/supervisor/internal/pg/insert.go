@@ -9,7 +9,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/formicary/formicary/libs/storable"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -35,33 +34,22 @@ func (x *tx) Insert(ctx context.Context, runs []*execution.NewRun) (existing []e
 }
 
 func (x *tx) queueExecutions(runs []*execution.NewRun, inserted map[uuid.UUID]bool) error {
-	var rows jobRows
-	n := len(runs)
-	requests, orgs, types, definitions, vars := make([]uuid.UUID, n), make([]string, n), make([]string, n), make([]string, n), make([]string, n)
-	numbers, priorities, ages := make([]int32, n), make([]int32, n), make([]time.Time, n)
-	planned, retries, submitters := make([]int32, n), make([]int32, n), make([]string, n)
+	rows := make([]*runRow, len(runs))
 	for i, r := range runs {
-		if err := rows.add(r.ID, r.JobOf(), true); err != nil {
+		row, err := changedRun(r.ID, r.JobOf(), true)
+		if err != nil {
 			return err
 		}
-		requests[i], orgs[i], types[i], definitions[i], vars[i] = r.Request, r.Org, r.JobType, r.Definition, "{}"
-		numbers[i], priorities[i], ages[i] = int32(r.Run.Run), int32(r.Priority), r.AgeAt
-		retries[i], submitters[i] = int32(r.Retries), storable.Text(r.SubmittedBy)
+		row.Run, row.fresh, row.vars = r.Run, *r, "{}"
 		if r.State != nil {
-			planned[i] = int32(len(r.State.Tasks) - len(r.State.New))
+			row.planned = len(r.State.Tasks) - len(r.State.New)
 		}
 		if len(r.Vars) > 0 {
-			vars[i] = string(r.Vars)
+			row.vars = string(r.Vars)
 		}
+		rows[i] = row
 	}
-	x.t.Queue(`INSERT INTO execution (id, state, version, policy, tasks_total, tasks_open, normal_open, running, failing, stopping,
-		cancel_requested, pause_requested, error_code, error_message, started_at, ended_at, deadline_at, restart_at, restart_soft, resume_at, active, approvals,
-		request_id, run, org_id, job_type, definition_id, vars, priority, age_at, tasks_planned, retries, submitted_by, created_at)
-		`+unnestJobs+`, unnest($23::uuid[]), unnest($24::int[]), unnest($25::text[]), unnest($26::text[]), unnest($27::text[]),
-		unnest($28::text[])::json, unnest($29::smallint[]), unnest($30::timestamptz[]), unnest($31::int[]), unnest($32::int[]), unnest($33::text[]), now()
-		ON CONFLICT (request_id, run) DO NOTHING RETURNING id`,
-		append(rows.args(), requests, numbers, orgs, types, definitions, vars, priorities, ages,
-			planned, retries, submitters)...).Query(func(rows pgx.Rows) error {
+	x.t.Queue(insertRuns+` ON CONFLICT (request_id, run) DO NOTHING RETURNING id`, newRuns.Args(rows)...).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			var id uuid.UUID
 			if err := rows.Scan(&id); err != nil {
@@ -98,7 +86,7 @@ func (x *tx) queueExisting(runs []*execution.NewRun, inserted map[uuid.UUID]bool
 
 // queueInserted inserts the tasks and edges of new runs.
 func (x *tx) queueInserted(runs []*execution.NewRun) error {
-	var rows newTaskRows
+	var rows []*taskRow
 	var of []uuid.UUID
 	var from, to []int32
 	var kinds []string
@@ -107,9 +95,11 @@ func (x *tx) queueInserted(runs []*execution.NewRun) error {
 			continue
 		}
 		for idx := range len(r.State.Tasks) {
-			if err := rows.add(&r.Run, r.State.Tasks[idx]); err != nil {
+			row, err := newTask(&r.Run, r.State.Tasks[idx])
+			if err != nil {
 				return err
 			}
+			rows = append(rows, row)
 			for _, e := range r.State.Out[idx] {
 				kind := "d"
 				if e.Control {
@@ -119,8 +109,8 @@ func (x *tx) queueInserted(runs []*execution.NewRun) error {
 			}
 		}
 	}
-	if len(rows.ids) > 0 {
-		x.t.Queue(insertTasks, rows.args()...)
+	if len(rows) > 0 {
+		x.t.Queue(insertTasks, newTasks.Args(rows)...)
 	}
 	if len(of) > 0 {
 		x.t.Queue(`INSERT INTO edge (execution_id, from_idx, to_idx, kind)

@@ -43,15 +43,15 @@ func (x *tx) queueTasks(n *step.Needs, r reader) {
 		x.t.Queue(from+` SELECT e.execution_id, e.from_idx, e.to_idx, e.kind::text FROM src JOIN edge e ON e.execution_id = src.execution_id
 			AND e.from_idx = src.idx ORDER BY 1, 2, 3, 4`, ids, idx).Query(r.edges)
 		x.t.Queue(from+`, wanted AS (SELECT DISTINCT e.execution_id, e.to_idx AS idx FROM src JOIN edge e ON e.execution_id = src.execution_id
-			AND e.from_idx = src.idx) SELECT `+taskColumns+`, t.spec FROM wanted JOIN task t USING (execution_id, idx)`, ids, idx).Query(r.tasks)
+			AND e.from_idx = src.idx) SELECT `+readTask+`, t.spec FROM wanted JOIN task t USING (execution_id, idx)`, ids, idx).Query(r.tasks)
 	}
 	if len(n.Tasks) > 0 {
 		ids, idx := columnsOf(n.Tasks)
-		x.t.Queue(`SELECT `+taskColumns+`, t.spec FROM (SELECT unnest($1::uuid[]) AS execution_id, unnest($2::int[]) AS idx) u
+		x.t.Queue(`SELECT `+readTask+`, t.spec FROM (SELECT unnest($1::uuid[]) AS execution_id, unnest($2::int[]) AS idx) u
 			JOIN task t USING (execution_id, idx)`, ids, idx).Query(r.tasks)
 	}
 	if len(n.Trailing) > 0 {
-		x.t.Queue(`SELECT `+taskColumns+`, t.spec FROM task t WHERE t.execution_id = ANY($1::uuid[]) AND t.trails AND t.state = 'BLOCKED'`,
+		x.t.Queue(`SELECT `+readTask+`, t.spec FROM task t WHERE t.execution_id = ANY($1::uuid[]) AND t.trails AND t.state = 'BLOCKED'`,
 			n.Trailing).Query(r.tasks)
 	}
 }
@@ -65,14 +65,14 @@ func (x *tx) queueOpen(n *step.Needs, r reader) {
 	if len(n.Open) > 0 {
 		x.t.Queue(`SELECT `+attemptColumns+` FROM attempt WHERE execution_id = ANY($1::uuid[]) AND state IN ('DISPATCHED', 'RUNNING')
 			ORDER BY uid FOR NO KEY UPDATE`, n.Open).Query(r.attempts)
-		x.t.Queue(`SELECT `+taskColumns+`, t.spec FROM task t WHERE t.execution_id = ANY($1::uuid[]) AND t.ended_at IS NULL`, n.Open).Query(r.tasks)
+		x.t.Queue(`SELECT `+readTask+`, t.spec FROM task t WHERE t.execution_id = ANY($1::uuid[]) AND t.ended_at IS NULL`, n.Open).Query(r.tasks)
 	}
 	if len(n.Items) > 0 {
 		ids, idx := columnsOf(n.Items)
 		x.t.Queue(`WITH `+itemsOf+` SELECT `+attemptColumns+` FROM attempt WHERE uid IN (SELECT a.uid FROM item
 			JOIN attempt a ON a.execution_id = item.execution_id AND a.task_idx BETWEEN item.first AND item.last
 			WHERE a.state IN ('DISPATCHED', 'RUNNING')) ORDER BY uid FOR NO KEY UPDATE`, ids, idx).Query(r.attempts)
-		x.t.Queue(`WITH `+itemsOf+` SELECT `+taskColumns+`, NULL::json FROM item
+		x.t.Queue(`WITH `+itemsOf+` SELECT `+readTask+`, NULL::json FROM item
 			JOIN task t ON t.execution_id = item.execution_id AND t.idx BETWEEN item.first AND item.last WHERE t.ended_at IS NULL`,
 			ids, idx).Query(r.tasks)
 	}

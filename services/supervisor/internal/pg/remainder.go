@@ -24,10 +24,12 @@ func (s *Store) Before(ctx context.Context, key execution.Key) (b *engine.Before
 	var again bool
 	err = s.pool.QueryRow(ctx, `SELECT coalesce((e.policy ->> 'pauses')::int, 0), e.restart_at IS NOT NULL, e.error_code, e.error_message, `+leftCleanUp+`
 		FROM execution e WHERE e.request_id = $1 AND e.run = $2`, key.Request, key.Run).Scan(&pauses, &again, &b.Code, &b.Message, &b.Left)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil, 0, nil
+	case err != nil:
 		return nil, 0, fmt.Errorf("read run %d of request %s: %w", key.Run, key.Request, err)
-	}
-	if err != nil || !again {
+	case !again:
 		return nil, pauses, nil
 	}
 	return b, pauses, nil

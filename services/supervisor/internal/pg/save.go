@@ -37,40 +37,45 @@ func (x *tx) Save(w *step.Writes) error {
 
 // queueChanged writes tasks and runs.
 func (x *tx) queueChanged(w *step.Writes) error {
-	var jobs jobRows
-	var tasks taskRows
-	var made newTaskRows
+	var runs []*runRow
+	var tasks, made []*taskRow
 	var placed placeRows
-	for _, r := range w.Runs {
-		if err := jobs.add(r.ID, r.Job, r.WithPolicy); err != nil {
+	for _, c := range w.Runs {
+		r, err := changedRun(c.ID, c.Job, c.WithPolicy)
+		if err != nil {
 			return err
 		}
+		runs = append(runs, r)
 	}
 	for _, t := range w.Tasks {
 		if t.New {
-			if err := made.add(t.Run, t.Task); err != nil {
+			r, err := newTask(t.Run, t.Task)
+			if err != nil {
 				return err
 			}
+			made = append(made, r)
 			continue
 		}
 		if t.Place != nil && !t.IsItem() {
 			placed.add(t.Run, t.Task)
 		}
-		if err := tasks.add(t.Run.ID, t.Task); err != nil {
+		r, err := changedTask(t.Run.ID, t.Task)
+		if err != nil {
 			return err
 		}
+		tasks = append(tasks, r)
 	}
-	if len(made.ids) > 0 {
-		x.t.Queue(insertTasks, made.args()...)
+	if len(made) > 0 {
+		x.t.Queue(insertTasks, newTasks.Args(made)...)
 	}
 	if len(placed.ids) > 0 {
 		x.t.Queue(updatePlaces, placed.ids, placed.idx, placed.classes, placed.methods, placed.slots)
 	}
-	if len(tasks.ids) > 0 {
-		x.t.Queue(updateTasks, tasks.args()...)
+	if len(tasks) > 0 {
+		x.t.Queue(updateTasks, changedTasks.Args(tasks)...)
 	}
-	if len(jobs.ids) > 0 {
-		x.t.Queue(updateJobs, jobs.args()...)
+	if len(runs) > 0 {
+		x.t.Queue(updateRuns, changedRuns.Args(runs)...)
 	}
 	return nil
 }

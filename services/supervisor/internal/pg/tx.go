@@ -68,7 +68,7 @@ func (x *tx) Lock(ctx context.Context, s *step.Subjects) (*step.Loaded, error) {
 	if s.Idle { // attempts too: those of runs that somebody else holds would be locked in the wrong order
 		lock += " SKIP LOCKED"
 	}
-	x.t.Queue(`SELECT `+runColumns+` FROM execution WHERE id = ANY(ARRAY(
+	x.t.Queue(`SELECT `+readRun+` FROM execution WHERE id = ANY(ARRAY(
 		SELECT execution_id FROM attempt WHERE uid = ANY($1::uuid[]) UNION SELECT unnest($2::uuid[]))) ORDER BY id `+lock, s.Attempts, s.Runs).Query(r.runs)
 	x.t.Queue(`SELECT `+attemptColumns+` FROM attempt WHERE uid = ANY($1::uuid[]) ORDER BY uid `+lock, s.Attempts).Query(r.attempts)
 	x.t.Queue(sources+` SELECT e.execution_id, e.from_idx, e.to_idx, e.kind::text FROM src JOIN edge e ON e.execution_id = src.execution_id AND e.from_idx = src.idx
@@ -77,13 +77,13 @@ func (x *tx) Lock(ctx context.Context, s *step.Subjects) (*step.Loaded, error) {
 	x.t.Queue(sources+`, wanted AS (SELECT execution_id, idx FROM src UNION
 		SELECT e.execution_id, e.to_idx FROM src JOIN edge e ON e.execution_id = src.execution_id AND e.from_idx = src.idx UNION
 		SELECT i.execution_id, i.group_idx FROM src JOIN task i USING (execution_id, idx) WHERE i.group_idx IS NOT NULL)
-		SELECT `+taskColumns+`, t.spec FROM wanted JOIN task t USING (execution_id, idx)`, s.Attempts, ids, idx).Query(r.tasks)
+		SELECT `+readTask+`, t.spec FROM wanted JOIN task t USING (execution_id, idx)`, s.Attempts, ids, idx).Query(r.tasks)
 	// The last ordinary task of a run starts the trailing ones: they are read when that may happen in this batch.
-	x.t.Queue(sources+` SELECT `+taskColumns+`, t.spec FROM task t JOIN execution x ON x.id = t.execution_id
+	x.t.Queue(sources+` SELECT `+readTask+`, t.spec FROM task t JOIN execution x ON x.id = t.execution_id
 		WHERE t.execution_id = ANY(ARRAY(SELECT execution_id FROM src)) AND t.trails AND t.state = 'BLOCKED' AND x.normal_open <= $4`,
 		s.Attempts, ids, idx, s.Ends).Query(r.tasks)
 	if len(s.Awaiting) > 0 {
-		x.t.Queue(`SELECT `+taskColumns+`, t.spec FROM task t WHERE t.execution_id = ANY($1::uuid[])
+		x.t.Queue(`SELECT `+readTask+`, t.spec FROM task t WHERE t.execution_id = ANY($1::uuid[])
 			AND t.state = 'WAITING' AND t.wait_gate = 'child' AND t.method = 'AWAIT_FORKED_JOB'`, s.Awaiting).Query(r.tasks)
 	}
 	x.queueClock(&l.Now)
@@ -98,9 +98,9 @@ func (x *tx) LockReady(ctx context.Context, tasks []step.Task) (*step.Loaded, er
 	l := &step.Loaded{}
 	r := reader{l, &x.bad}
 	ids, idx := columnsOf(tasks)
-	x.t.Queue(`SELECT `+runColumns+` FROM execution WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE`, ids).Query(r.runs)
+	x.t.Queue(`SELECT `+readRun+` FROM execution WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE`, ids).Query(r.runs)
 	// Their state is looked at later: a condition on it would tempt the planner to read the index of all that are READY.
-	x.t.Queue(`SELECT `+taskColumns+`, NULL::json FROM (SELECT unnest($1::uuid[]) AS execution_id, unnest($2::int[]) AS idx) u
+	x.t.Queue(`SELECT `+readTask+`, NULL::json FROM (SELECT unnest($1::uuid[]) AS execution_id, unnest($2::int[]) AS idx) u
 		JOIN task t USING (execution_id, idx)`, ids, idx).Query(r.tasks)
 	x.queueClock(&l.Now)
 	if err := x.t.Flush(ctx); err != nil {

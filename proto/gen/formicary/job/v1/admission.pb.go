@@ -995,7 +995,7 @@ type Launch struct {
 	JobType string `protobuf:"bytes,4,opt,name=job_type,json=jobType,proto3" json:"job_type,omitempty"`
 	// definition_id that is pinned.
 	DefinitionId string `protobuf:"bytes,5,opt,name=definition_id,json=definitionId,proto3" json:"definition_id,omitempty"`
-	// plan is the JSON of jobspec.Plan.
+	// plan is the JSON of plan.Plan of libs/jobspec.
 	Plan []byte `protobuf:"bytes,6,opt,name=plan,proto3" json:"plan,omitempty"`
 	// vars is the JSON object of the variables that the plan was rendered with (params, job variables, built-ins).
 	Vars []byte `protobuf:"bytes,7,opt,name=vars,proto3" json:"vars,omitempty"`

@@ -8,29 +8,29 @@ import (
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 )
 
-// Hope lists attempts as running that an ant of the same id has claimed elsewhere and that go on here, so that the first
-// Sync of the session moves them to it. Adopt must follow.
-func (m *Manager) Hope(uids []string) {
+// Expect lists attempts as running that an ant of the same id has claimed elsewhere and that go on here, so that the first
+// Sync of the session moves them to it. Reclaim must follow.
+func (m *Manager) Expect(uids []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, uid := range uids {
 		if !m.deps.Spool.Holds(uid) { // those have ended here
-			m.hoped[uid] = true
+			m.expected[uid] = true
 		}
 	}
 }
 
-// Adopt claims what was hoped for, once supervisor has accepted the session, and returns what it got. It tries until
+// Reclaim claims what is expected, once supervisor has accepted the session, and returns what it got. It tries until
 // there is an answer or ctx ends. What alone makes a claim fail is given up after a few tries: the others wait for it.
-func (m *Manager) Adopt(ctx context.Context) (uids []string) {
+func (m *Manager) Reclaim(ctx context.Context) (uids []string) {
 	tries := map[string]int{}
 	for {
-		hoped := m.hopes()
-		if len(hoped) == 0 {
+		expected := m.stillExpected()
+		if len(expected) == 0 {
 			return uids
 		}
 		alone := map[string]error{}
-		works, err := m.reclaim(ctx, hoped, alone)
+		works, err := m.claimAgain(ctx, expected, alone)
 		var answered []string
 		for _, w := range works {
 			if w.GetLater() != "" {
@@ -49,11 +49,11 @@ func (m *Manager) Adopt(ctx context.Context) (uids []string) {
 				answered = append(answered, uid)
 			}
 		}
-		m.giveUp(answered)
-		if len(answered) == len(hoped) {
+		m.forgetExpected(answered)
+		if len(answered) == len(expected) {
 			return uids
 		}
-		m.deps.Log.Warn("attempts of an earlier session are not adopted yet", "attempts", len(hoped)-len(answered), "error", err)
+		m.deps.Log.Warn("attempts of an earlier session are not claimed yet", "attempts", len(expected)-len(answered), "error", err)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -69,11 +69,11 @@ const (
 	mostAlone = 5
 )
 
-// reclaim returns what is answered. A call that fails for what it names together is made again in halves, and what fails
+// claimAgain returns what is answered. A call that fails for what it names together is made again in halves, and what fails
 // alone is noted; any other error ends the round.
-func (m *Manager) reclaim(ctx context.Context, uids []string, alone map[string]error) (works []*antv1.Work, err error) {
+func (m *Manager) claimAgain(ctx context.Context, uids []string, alone map[string]error) (works []*antv1.Work, err error) {
 	for some := range slices.Chunk(uids, maxAdopted) {
-		res, err := m.reclaimOnce(ctx, some)
+		res, err := m.claimOnce(ctx, some)
 		switch {
 		case err == nil:
 			works = append(works, res.GetWorks()...)
@@ -84,7 +84,7 @@ func (m *Manager) reclaim(ctx context.Context, uids []string, alone map[string]e
 		default:
 			m.deps.Log.Warn("claim failed; its halves are tried", "attempts", len(some), "error", err)
 			for _, half := range [][]string{some[:len(some)/2], some[len(some)/2:]} {
-				more, err := m.reclaim(ctx, half, alone)
+				more, err := m.claimAgain(ctx, half, alone)
 				if works = append(works, more...); err != nil {
 					return works, err
 				}
@@ -94,27 +94,27 @@ func (m *Manager) reclaim(ctx context.Context, uids []string, alone map[string]e
 	return works, nil
 }
 
-func (m *Manager) reclaimOnce(ctx context.Context, uids []string) (*antv1.ClaimResponse, error) {
+func (m *Manager) claimOnce(ctx context.Context, uids []string) (*antv1.ClaimResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, claimTime)
 	defer cancel()
 	return m.deps.Supervisor.Claim(ctx, &antv1.ClaimRequest{AntId: m.opts.Ant, Session: m.current(), Uids: uids, Partial: true})
 }
 
-func (m *Manager) hopes() (uids []string) {
+func (m *Manager) stillExpected() (uids []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for uid := range m.hoped {
+	for uid := range m.expected {
 		uids = append(uids, uid)
 	}
 	return uids
 }
 
 // giveUp forgets what was not granted.
-func (m *Manager) giveUp(uids []string) {
+func (m *Manager) forgetExpected(uids []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, uid := range uids {
-		delete(m.hoped, uid)
+		delete(m.expected, uid)
 	}
 }
 

@@ -50,8 +50,8 @@ func (c *counter) Claim(_ context.Context, req *antv1.ClaimRequest, _ ...grpc.Ca
 	return res, nil
 }
 
-// One attempt that cannot be answered keeps no other from being adopted, and none waits for it for ever.
-func TestAdoptGoesOnWithoutWhatFailsAlone(t *testing.T) {
+// One attempt that cannot be answered keeps no other from being claimed again, and none waits for it for ever.
+func TestReclaimGoesOnWithoutWhatFailsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		journal, _, err := spool.Open(t.TempDir())
 		if err != nil {
@@ -64,13 +64,13 @@ func TestAdoptGoesOnWithoutWhatFailsAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 		m.Begin("session")
-		m.Adopted()
+		m.SessionAccepted()
 		var uids []string
 		for i := range 600 {
 			uids = append(uids, fmt.Sprint("u", i))
 		}
-		m.Hope(uids)
-		m.Adopt(t.Context())
+		m.Expect(uids)
+		m.Reclaim(t.Context())
 		if n := len(c.answered); n != len(uids)-1 || slices.Contains(c.answered, c.poison) {
 			t.Errorf("%d of %d are answered", n, len(uids))
 		}

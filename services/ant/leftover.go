@@ -10,9 +10,9 @@ import (
 	"github.com/formicary/formicary/services/ant/internal/spool"
 )
 
-// Bury kills what an ant left running that was killed and has no next life. dir is its data directory, which nobody uses;
+// KillLeftovers kills what an ant left running that was killed and has no next life. dir is its data directory, which nobody uses;
 // it is to be removed afterwards.
-func Bury(ctx context.Context, dir string) error {
+func KillLeftovers(ctx context.Context, dir string) error {
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
 		return nil // it had not begun
 	}
@@ -29,5 +29,5 @@ func Bury(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	return e.Bury(ctx, traces)
+	return e.KillLeftovers(ctx, traces)
 }
