@@ -89,11 +89,14 @@ func TestReferences(t *testing.T) {
 		set   func(of []graph.Node)
 		want  string
 	}{
-		"a task before":          {"a>b b", func(of []graph.Node) { of[1].Asked = []read.TaskRef{{Name: "a", At: of[1].At}} }, ""},
-		"a task beside":          {"a b", func(of []graph.Node) { of[1].Asked = []read.TaskRef{{Name: "a", At: of[1].At}} }, "2 " + source.CodeNotUpstream},
-		"itself":                 {"a", func(of []graph.Node) { of[0].Asked = []read.TaskRef{{Name: "a", At: of[0].At}} }, "1 " + source.CodeCondition},
-		"no task":                {"a", func(of []graph.Node) { of[0].Asked = []read.TaskRef{{Name: "z", At: of[0].At}} }, "1 " + source.CodeUnknownTask},
-		"results of one beside":  {"a b", func(of []graph.Node) { of[0].Task.FanOut = &plan.FanOut{}; of[1].ResultsOf, of[1].ResultsAt = "a", of[1].At }, "2 " + source.CodeNotUpstream},
+		"a task before": {"a>b b", func(of []graph.Node) { of[1].Asked = []read.TaskRef{{Name: "a", At: of[1].At}} }, ""},
+		"a task beside": {"a b", func(of []graph.Node) { of[1].Asked = []read.TaskRef{{Name: "a", At: of[1].At}} }, "2 " + source.CodeNotUpstream},
+		"itself":        {"a", func(of []graph.Node) { of[0].Asked = []read.TaskRef{{Name: "a", At: of[0].At}} }, "1 " + source.CodeCondition},
+		"no task":       {"a", func(of []graph.Node) { of[0].Asked = []read.TaskRef{{Name: "z", At: of[0].At}} }, "1 " + source.CodeUnknownTask},
+		"results of one beside": {"a b", func(of []graph.Node) {
+			of[0].Task.FanOut = &plan.FanOut{}
+			of[1].ResultsOf, of[1].ResultsAt = "a", of[1].At
+		}, "2 " + source.CodeNotUpstream},
 		"a task without a job":   {"a b", func(of []graph.Node) { of[1].Awaited = []read.TaskRef{{Name: "a", At: of[1].At}} }, "2 " + source.CodeInvalidValue},
 		"its own job":            {"a", func(of []graph.Node) { of[0].Task.Fork, of[0].ForkAt = &plan.Fork{JobType: "own"}, of[0].At }, "1 " + source.CodeInvalidValue},
 		"its own job after some": {"a>b b", func(of []graph.Node) { of[1].Task.Fork, of[1].ForkAt = &plan.Fork{JobType: "own"}, of[1].At }, "2 " + source.CodeOwnFork},
@@ -125,8 +128,11 @@ func TestAwaitedTasks(t *testing.T) {
 
 func TestStarts(t *testing.T) {
 	tasks := []plan.Task{
-		{Name: "first", Routes: []plan.Route{{Targets: []string{"next"}}}}, {Name: "next"}, {Name: "after", DependsOn: []string{"first"}},
-		{Name: "cleanup", AlwaysRun: true}, {Name: "alone"},
+		{Name: "first", Routes: []plan.Route{{Targets: []string{"next"}}}},
+		{Name: "next"},
+		{Name: "after", DependsOn: []string{"first"}},
+		{Name: "cleanup", AlwaysRun: true},
+		{Name: "alone"},
 	}
 	if diff := cmp.Diff([]bool{true, false, false, false, true}, graph.Starts(tasks)); diff != "" {
 		t.Error(diff)
