@@ -18,6 +18,7 @@
 //	param      typed parameters and the types of outputs (imports field, plan, read)
 //	schedule   when a job runs and how long runs are kept (imports cron, field, plan, read)
 //	trigger    events that make requests (imports field, read)
+//	fanout     the items of a list and the combinations of a matrix (imports plan, read)
 //	graph      what the tasks of a job say of each other: edges, cycles, order (imports field, option, plan, read)
 //	errorrule  rules that turn failures into error codes and actions (imports plan)
 //	lint       warnings about what templates print and when it is known (imports environ, param, plan, read)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/fanout"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
@@ -118,7 +119,7 @@ func (s *section) itemVars(val any, index int) value.Vars {
 			}
 		}
 	}
-	own[s.itemVar(s.node)], _ = value.Canon(val)
+	own[fanout.ItemVar(s.node)], _ = value.Canon(val)
 	own[template.VarFanOutIndex] = int64(index)
 	return own
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/formicary/formicary/libs/jobspec/fanout"
 	"github.com/formicary/formicary/libs/jobspec/field"
 	"github.com/formicary/formicary/libs/jobspec/graph"
 	"github.com/formicary/formicary/libs/jobspec/plan"
@@ -130,11 +131,11 @@ func (r *reader) task(n *source.Node, within span, grace time.Duration) taskDraf
 	r.taskName(&t, n)
 	waits := waitsOf(defaultTaskDelay)
 	fields := taskFieldReader{reader: r, t: &t, waits: &waits}
-	fields.flow.itemNames = r.itemNames(n)
+	fields.flow.itemNames = fanout.Variables(n)
 	r.Items = fields.flow.itemNames
 	fields.flow.whenBlocks, fields.flow.allowBlocks = r.itemBlocks(n, within, r.Items)
 	t.task.AllowDecided = fields.flow.allowBlocks
-	r.hideItems(fields.flow.itemNames)
+	fanout.Hide(r.Reader, fields.flow.itemNames)
 	for _, first := range [...]bool{true, false} {
 		for i := range n.Pairs {
 			p := &n.Pairs[i]

@@ -1,11 +1,10 @@
-package jobspec
+package fanout
 
 import (
 	"fmt"
 	"maps"
 	"slices"
 
-	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
@@ -14,76 +13,78 @@ import (
 
 // Entries of a matrix that are no lists of values.
 const (
-	matrixInclude = "include"
-	matrixExclude = "exclude"
+	keyInclude = "include"
+	keyExclude = "exclude"
 )
 
-// maxMatrix bounds the combinations of a matrix, maxMatrixWork those times the values of include and exclude.
+// maxCombinations bounds the combinations of a matrix, maxWork those times the values of include and exclude.
 const (
-	maxMatrix     = 1_000
-	maxMatrixWork = 1_000_000
+	maxCombinations = 1_000
+	maxWork         = 1_000_000
 )
 
-// matrixAxis is one list of a matrix.
-type matrixAxis struct {
+// axis is one list of a matrix.
+type axis struct {
 	name   string
 	values []any
 }
 
-// matrix reads a mapping of lists with include and exclude. Its combinations are known when the task starts: lists may be
+// Matrix reads a mapping of lists with include and exclude. Its combinations are known when the task starts: lists may be
 // outputs of earlier tasks.
-func (r *taskFieldReader) matrix(n *source.Node, f *plan.FanOut) {
+func Matrix(r *read.Reader, n *source.Node) List {
 	if n.Kind != source.Map {
 		r.Fault(n, source.CodeInvalidType, "matrix is "+n.Kind.String(), "a mapping of names to lists, with include and exclude")
-		return
+		return List{}
 	}
-	var axes []matrixAxis
+	var axes []axis
 	var include, exclude []map[string]any
 	whole := true
 	size := 1
 	for i := range n.Pairs {
 		p := &n.Pairs[i]
-		list, known := r.matrixList(p)
+		list, known := readList(r, p)
 		if !known {
 			whole = false
 			continue
 		}
 		switch p.Key {
-		case matrixInclude:
-			include = r.entries(p, list)
-		case matrixExclude:
-			exclude = r.entries(p, list)
+		case keyInclude:
+			include = readEntries(r, p, list)
+		case keyExclude:
+			exclude = readEntries(r, p, list)
 		default:
 			if r.Name(p.Key, p.Line, p.Column) && template.IsBuiltin(p.Key) {
 				r.Add(p.Line, p.Column, source.CodeInvalidName, source.QuoteName(p.Key)+" is a built-in variable", "another name")
 			}
-			axes = append(axes, matrixAxis{p.Key, list})
-			size = min(size*len(list), maxMatrix+1)
+			axes = append(axes, axis{p.Key, list})
+			size = min(size*len(list), maxCombinations+1)
 		}
 	}
 	if !whole {
-		return
+		return List{}
 	}
-	if size > maxMatrix || len(include) > maxMatrix || len(exclude) > maxMatrix {
-		r.Fault(n, source.CodeInvalidValue, "the matrix has too many combinations", fmt.Sprintf("at most %d", maxMatrix))
-		return
+	if size > maxCombinations || len(include) > maxCombinations || len(exclude) > maxCombinations {
+		r.Fault(n, source.CodeInvalidValue, "the matrix has too many combinations", fmt.Sprintf("at most %d", maxCombinations))
+		return List{}
 	}
-	if work(size, len(axes), include, exclude) > maxMatrixWork {
-		r.Fault(n, source.CodeInvalidValue, "include and exclude of the matrix are too long", fmt.Sprintf("at most %d entries times combinations", maxMatrixWork))
-		return
+	if work(size, len(axes), include, exclude) > maxWork {
+		r.Fault(n, source.CodeInvalidValue, "include and exclude of the matrix are too long", fmt.Sprintf("at most %d entries times combinations", maxWork))
+		return List{}
 	}
-	items, names := combine(axes, include, exclude)
-	if len(items) > maxMatrix {
-		r.Fault(n, source.CodeInvalidValue, "the matrix has too many combinations", fmt.Sprintf("at most %d", maxMatrix))
-		return
+	items, labels := combine(axes, include, exclude)
+	if len(items) > maxCombinations {
+		r.Fault(n, source.CodeInvalidValue, "the matrix has too many combinations", fmt.Sprintf("at most %d", maxCombinations))
+		return List{}
 	}
 	if len(items) == 0 && !r.Moment.Deciding { // an output may say that there is nothing to do
 		r.Fault(n, source.CodeInvalidValue, "the matrix has no combination", "at least one")
-		return
+		return List{}
 	}
-	if f.Items, r.flow.itemsKnown = r.checkedItems(n, value.List(items)); r.flow.itemsKnown {
-		r.flow.matrixNames = names
+	list := checked(r, n, value.List(items))
+	if list.Known {
+		list.Labels = labels
 	}
+	return list
 }
 
 // work is what combine does at most: each combination is compared with each value of include and exclude, and may take
@@ -98,8 +99,8 @@ func work(size, axes int, include, exclude []map[string]any) int {
 	return size * values
 }
 
-// matrixList reads a list of a matrix: written down, or one template with a list or with JSON text of one.
-func (r *taskFieldReader) matrixList(p *source.Pair) (list []any, known bool) {
+// readList reads a list of a matrix: written down, or one template with a list or with JSON text of one.
+func readList(r *read.Reader, p *source.Pair) (list []any, known bool) {
 	n := p.Value
 	if n.Kind == source.List {
 		list, _ = r.Value(n).([]any)
@@ -134,7 +135,8 @@ func (r *taskFieldReader) matrixList(p *source.Pair) (list []any, known bool) {
 	return list, ok
 }
 
-func (r *taskFieldReader) entries(p *source.Pair, list []any) []map[string]any {
+// readEntries reads the mappings of include or exclude.
+func readEntries(r *read.Reader, p *source.Pair, list []any) []map[string]any {
 	out := make([]map[string]any, 0, len(list))
 	for _, v := range list {
 		m, ok := v.(map[string]any)
@@ -151,7 +153,7 @@ func (r *taskFieldReader) entries(p *source.Pair, list []any) []map[string]any {
 // that have all the values of an entry of exclude; then each entry of include is added to all combinations of the
 // product that it changes no axis of, or is a combination of its own when there is none such. names are the values that
 // a combination is called by.
-func combine(axes []matrixAxis, include, exclude []map[string]any) (items []map[string]any, names [][]any) {
+func combine(axes []axis, include, exclude []map[string]any) (items []map[string]any, names [][]any) {
 	if len(axes) > 0 {
 		items, names = product(axes)
 	}
@@ -186,7 +188,7 @@ func combine(axes []matrixAxis, include, exclude []map[string]any) (items []map[
 
 // label orders the values of an entry of include as those of the product: by the lists of the matrix; further keys come
 // after, by their names.
-func label(axes []matrixAxis, entry map[string]any) []any {
+func label(axes []axis, entry map[string]any) []any {
 	values := make([]any, 0, len(entry))
 	ofAxis := make(map[string]bool, len(axes))
 	for _, axis := range axes {
@@ -203,7 +205,7 @@ func label(axes []matrixAxis, entry map[string]any) []any {
 	return values
 }
 
-func product(axes []matrixAxis) (items []map[string]any, names [][]any) {
+func product(axes []axis) (items []map[string]any, names [][]any) {
 	items, names = []map[string]any{{}}, [][]any{nil}
 	for _, axis := range axes {
 		nextItems := make([]map[string]any, 0, len(items)*len(axis.values))
