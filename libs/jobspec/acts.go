@@ -7,6 +7,7 @@ import (
 
 	"github.com/formicary/formicary/libs/jobspec/field"
 	"github.com/formicary/formicary/libs/jobspec/option"
+	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -59,10 +60,10 @@ func refsOf(v any) []string {
 }
 
 // checkActs warns of fields that nothing acts on. method is that of the task; empty: it is not known, or there is none.
-func (r *reader) checkActs(n *source.Node, level, method string) {
+func checkActs(r *read.Reader, n *source.Node, level, method string) {
 	if n.Kind == source.List {
 		for _, item := range n.Items {
-			r.checkActs(item, level, method)
+			checkActs(r, item, level, method)
 		}
 		return
 	}
@@ -79,7 +80,7 @@ func (r *reader) checkActs(n *source.Node, level, method string) {
 			r.Warn(p.Line, p.Column, source.CodeInactiveField, "the field "+p.Key+" is stored, but the method "+method+" does not act on it", "the method "+strings.Join(a.Methods, " or "))
 		default:
 			for _, next := range a.levels {
-				r.checkActs(p.Value, next, method)
+				checkActs(r, p.Value, next, method)
 			}
 			if p.Key == "container" && p.Value.Kind == source.Scalar && method != "" && !slices.Contains(option.PodMethods(), method) {
 				r.Warn(p.Line, p.Column, source.CodeInactiveField, "the image of container is stored, but the method "+method+" does not act on it", "the method "+strings.Join(option.PodMethods(), " or "))
@@ -105,22 +106,5 @@ func (a *activity) means(n *source.Node) bool {
 	return false
 }
 
-// downloads warns of dependencies whose artifacts a task does not get.
-func (g *graph) downloads() {
-	if !g.r.Checking || !activities()["task"]["artifacts"].Inactive {
-		return
-	}
-	for i := range g.tasks {
-		t := &g.tasks[i]
-		for k := range t.edges {
-			e := &t.edges[k]
-			from, ok := g.index[e.target]
-			if !ok || !e.data || !slices.Contains(t.task.Downloads, e.target) {
-				continue
-			}
-			if options := g.tasks[from].task.Spec.Options; options != nil && options.Artifacts != nil {
-				g.r.Warn(e.node.Line, e.node.Column, source.CodeInactiveField, "the task waits for "+g.tasks[from].shown+", but this version does not download its artifacts", "")
-			}
-		}
-	}
-}
+// inactive says that nothing acts on a field yet.
+func inactive(level, name string) bool { return activities()[level][name].Inactive }

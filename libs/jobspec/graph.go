@@ -2,6 +2,7 @@ package jobspec
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/formicary/formicary/libs/jobspec/plan"
@@ -336,4 +337,24 @@ func (g *graph) upstream(i int, budget *int) map[int]bool {
 		}
 	}
 	return before
+}
+
+// downloads warns of dependencies whose artifacts a task does not get.
+func (g *graph) downloads() {
+	if !g.r.Checking || !inactive("task", "artifacts") {
+		return
+	}
+	for i := range g.tasks {
+		t := &g.tasks[i]
+		for k := range t.edges {
+			e := &t.edges[k]
+			from, ok := g.index[e.target]
+			if !ok || !e.data || !slices.Contains(t.task.Downloads, e.target) {
+				continue
+			}
+			if options := g.tasks[from].task.Spec.Options; options != nil && options.Artifacts != nil {
+				g.r.Warn(e.node.Line, e.node.Column, source.CodeInactiveField, "the task waits for "+g.tasks[from].shown+", but this version does not download its artifacts", "")
+			}
+		}
+	}
 }

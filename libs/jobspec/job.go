@@ -32,13 +32,8 @@ const (
 
 // Bounds of a job.
 const (
-	maxTasks    = 10_000
-	maxRetry    = 1_000
 	maxPlatform = 100
 )
-
-// hiddenKey begins the keys of a definition that are for people and for anchors: nothing reads them.
-const hiddenKey = "x-"
 
 // draft is what the reading of a job gives. Next to the plan it holds what the checks need.
 type draft struct {
@@ -85,7 +80,7 @@ func (r *reader) job(root *source.Node) *draft {
 	}
 	r.checkJob(d, root)
 	if r.Checking {
-		r.checkActs(root, "job", "")
+		checkActs(r.Reader, root, "job", "")
 	}
 	r.tasks(d, root)
 	d.needed = r.Needed

@@ -99,8 +99,3 @@ func (r *taskFieldReader) outputType(n *source.Node) string {
 	}
 	return param.TypeString
 }
-
-// outputTypes are the types of parameters that say something without more.
-func outputTypes() []string {
-	return []string{param.TypeString, param.TypeInt, param.TypeNumber, param.TypeBool, param.TypeDuration, param.TypeJSON}
-}

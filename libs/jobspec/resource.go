@@ -6,8 +6,6 @@ import (
 	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
-const maxResource = 1_000_000
-
 // resources reads one resource or a list of them.
 func (r *reader) resources(n *source.Node) []plan.Resource {
 	var out []plan.Resource

@@ -17,7 +17,6 @@ import (
 
 // Bounds of a task.
 const (
-	maxSlots   = 10_000
 	maxTags    = 32
 	maxTargets = 10_000
 	maxHeaders = 200
@@ -149,7 +148,7 @@ func (r *reader) task(n *source.Node, within span, grace time.Duration) taskDraf
 		if !t.methodKnown {
 			method = ""
 		}
-		r.checkActs(n, "task", method)
+		checkActs(r.Reader, n, "task", method)
 	}
 	t.task.Spec.Method, t.task.Spec.Shell = t.task.Method, plan.IsScript(t.task.Method)
 	t.task.Late, t.unset = r.Late, r.Unset

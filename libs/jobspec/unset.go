@@ -10,12 +10,6 @@ import (
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
-// What becomes of a printed variable that is not set: undefined_variables of the job.
-const (
-	UndefinedStrict = "strict" // it is a fault, the default
-	UndefinedEmpty  = "empty"  // it is empty text, for files of the existing system
-)
-
 // blankField finds the field before the text is read: templates are run first.
 var blankField = regexp.MustCompile(`(?m)^[ \t{]*["']?undefined_variables["']?[ \t]*:[ \t]*["']?empty\b`)
 
