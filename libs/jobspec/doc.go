@@ -19,11 +19,12 @@
 //	schedule   when a job runs and how long runs are kept (imports cron, field, plan, read)
 //	trigger    events that make requests (imports field, read)
 //	errorrule  rules that turn failures into error codes and actions (imports plan)
-//	jobspec    the language: the tables of fields, Definition, and how a plan is made of it
+//	schema     the fields of jobs and tasks, and what is made of all tables: JSON Schema, nulls, warnings (imports the rooms above)
+//	jobspec    the language: Definition, and how a plan is made of it
 //
 // Each imports only those above it; most import source, value and template. Services read plans by the package plan alone.
-// Here definition.go is the beginning of everything, job.go and task.go read the two large mappings, fields_*.go are the tables behind the schema and the unknown
-// fields, render.go and item.go render a plan, a task and an item, graph.go checks the edges, lint.go warns.
+// Here definition.go is the beginning of everything, job.go and task.go read the two large mappings, render.go
+// and item.go render a plan, a task and an item, graph.go checks the edges, lint.go warns.
 //
 // # Templates choose structure, values cannot change it
 //

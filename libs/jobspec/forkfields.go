@@ -7,6 +7,7 @@ import (
 
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/read"
+	"github.com/formicary/formicary/libs/jobspec/schema"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -94,7 +95,7 @@ func (r *taskFieldReader) subWorkflow(n *source.Node, at *source.Pair) {
 		case "cascade_cancel":
 			fork.CascadeCancel = r.Flag(p.Value)
 		default:
-			r.Unknown(p, subWorkflowFields)
+			r.Unknown(p, schema.SubWorkflow)
 		}
 	}, at)
 }

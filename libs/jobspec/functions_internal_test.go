@@ -2,7 +2,6 @@ package jobspec
 
 import (
 	"fmt"
-	"github.com/formicary/formicary/libs/testkit/doctest"
 	"go/ast"
 	"go/parser"
 	gotoken "go/token"
@@ -16,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/formicary/formicary/libs/jobspec/template"
+	"github.com/formicary/formicary/libs/testkit/doctest"
 )
 
 // TestEveryFunctionIsUsed holds the definition with everything against the list of functions.

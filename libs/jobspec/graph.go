@@ -7,6 +7,7 @@ import (
 
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/read"
+	"github.com/formicary/formicary/libs/jobspec/schema"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -341,7 +342,7 @@ func (g *graph) upstream(i int, budget *int) map[int]bool {
 
 // downloads warns of dependencies whose artifacts a task does not get.
 func (g *graph) downloads() {
-	if !g.r.Checking || !inactive("task", "artifacts") {
+	if !g.r.Checking || !schema.Inactive("task", "artifacts") {
 		return
 	}
 	for i := range g.tasks {

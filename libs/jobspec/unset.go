@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/formicary/formicary/libs/jobspec/schema"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -17,9 +18,9 @@ var blankField = regexp.MustCompile(`(?m)^[ \t{]*["']?undefined_variables["']?[ 
 func (r *reader) undefinedVariables(n *source.Node) bool {
 	text := r.Literal(n, "undefined_variables", value.MaxName)
 	switch {
-	case n.Templated, text == "", strings.EqualFold(text, UndefinedStrict):
+	case n.Templated, text == "", strings.EqualFold(text, schema.UndefinedStrict):
 		return false
-	case strings.EqualFold(text, UndefinedEmpty):
+	case strings.EqualFold(text, schema.UndefinedEmpty):
 		return true
 	}
 	r.Fault(n, source.CodeInvalidValue, r.Show(n)+" is not known here", "strict or empty")

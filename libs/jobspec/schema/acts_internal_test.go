@@ -1,7 +1,6 @@
-package jobspec
+package schema
 
 import (
-	"github.com/formicary/formicary/libs/testkit/doctest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -10,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/formicary/formicary/libs/jobspec/value"
+	"github.com/formicary/formicary/libs/testkit/doctest"
 )
 
 // activeFields lists the fields that the engine acts on, as far as definitions without containers and pods reach them.
@@ -29,7 +29,7 @@ func activeFields() []string {
 				continue
 			}
 			out = append(out, level+"."+name)
-			for _, next := range a.levels {
+			for _, next := range a.Levels {
 				walk(next)
 			}
 		}

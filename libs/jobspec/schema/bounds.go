@@ -1,17 +1,17 @@
-package jobspec
+package schema
 
 import "github.com/formicary/formicary/libs/jobspec/param"
 
 // Bounds that the tables state and the readers hold.
 const (
-	maxTasks    = 10_000
-	maxRetry    = 1_000
-	maxSlots    = 10_000
-	maxResource = 1_000_000
+	MaxTasks    = 10_000
+	MaxRetry    = 1_000
+	MaxSlots    = 10_000
+	MaxResource = 1_000_000
 )
 
-// hiddenKey begins the keys of a definition that are for people and for anchors: nothing reads them.
-const hiddenKey = "x-"
+// HiddenKey begins the keys of a definition that are for people and for anchors: nothing reads them.
+const HiddenKey = "x-"
 
 // What becomes of a printed variable that is not set: undefined_variables of the job.
 const (
@@ -19,7 +19,7 @@ const (
 	UndefinedEmpty  = "empty"  // it is empty text, for files of the existing system
 )
 
-// outputTypes are the types of parameters that say something without more.
-func outputTypes() []string {
+// OutputTypes are the types of parameters that say something without more.
+func OutputTypes() []string {
 	return []string{param.TypeString, param.TypeInt, param.TypeNumber, param.TypeBool, param.TypeDuration, param.TypeJSON}
 }
