@@ -44,10 +44,11 @@ func (a *Approval) checkValues(values map[string]string) error {
 
 // checkGiven refuses what the votes give together: too much, or, when they approve, too little.
 func (a *Approval) checkGiven(approved bool) error {
-	given := a.Given()
 	size := 0
-	for name, v := range given {
-		size += len(name) + len(v)
+	for _, vote := range a.Votes { // all of them are kept and shown, also what a later one replaces
+		for name, v := range vote.Values {
+			size += len(name) + len(v)
+		}
 	}
 	if size > maxGiven {
 		return errs.Invalid("VALUE_INVALID", "the values of all votes together have %d bytes, at most %d may be given", size, maxGiven)
@@ -55,7 +56,7 @@ func (a *Approval) checkGiven(approved bool) error {
 	if !approved {
 		return nil
 	}
-	if err := param.CheckOutputs(&plan.Task{Outputs: a.Takes}, given); err != nil {
+	if err := param.CheckOutputs(&plan.Task{Outputs: a.Takes}, a.Given()); err != nil {
 		return errs.Invalid("VALUE_REQUIRED", "%s: the vote that approves must give it", err)
 	}
 	return nil

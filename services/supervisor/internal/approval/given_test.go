@@ -41,6 +41,7 @@ func TestValuesOfVotes(t *testing.T) {
 		"NUL":                   {takes, []vote{{"a", true, given("version", "1\x00"), "VALUE_INVALID"}}, given()},
 		"no UTF-8":              {takes, []vote{{"a", true, given("version", "\xff"), "VALUE_INVALID"}}, given()},
 		"too long":              {takes, []vote{{"a", true, given("version", strings.Repeat("x", maxGiven)), "VALUE_INVALID"}}, given()},
+		"too long together":     {takes, []vote{{"a", true, given("version", strings.Repeat("x", maxGiven/2)), ""}, {"b", true, given("version", strings.Repeat("y", maxGiven/2)), "VALUE_INVALID"}}, given("version", strings.Repeat("x", maxGiven/2))},
 		"two votes":             {takes, []vote{{"a", true, given("version", "1", "n", "1"), ""}, {"b", true, given("version", "2"), ""}}, given("version", "2", "n", "1")},
 		"the second gives it":   {takes, []vote{{"a", true, nil, ""}, {"b", true, given("version", "2"), ""}}, given("version", "2")},
 		"nobody gives it":       {takes, []vote{{"a", true, nil, ""}, {"b", true, given("n", "2"), "VALUE_REQUIRED"}}, given()},

@@ -50,14 +50,14 @@ func (w *Wants) Empty() bool {
 	return len(w.Outputs)+len(w.Tasks) == 0 && !w.AllOutputs && !w.AllTasks
 }
 
-// Add adds what more is wanted.
+// Add adds what more is wanted. Of one task several may want different things.
 func (w *Wants) Add(more Wants) {
 	w.AllOutputs, w.AllTasks = w.AllOutputs || more.AllOutputs, w.AllTasks || more.AllTasks
 	for name := range more.Outputs {
 		put(&w.Outputs, name, true)
 	}
 	for name, fields := range more.Tasks {
-		put(&w.Tasks, name, fields)
+		put(&w.Tasks, name, together(w.Tasks[name], fields))
 	}
 }
 

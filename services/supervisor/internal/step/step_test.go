@@ -395,3 +395,18 @@ func TestSlotsComeBack(t *testing.T) {
 		t.Errorf("a launch that is too late: %v", err)
 	}
 }
+
+// Tasks that are decided together may each look at something else of the same earlier task.
+func TestTasksThatAreDecidedTogetherSeeWhatEachLooksAt(t *testing.T) {
+	w := newWorld(t, `job_type: job
+tasks:
+- {task_type: build, method: SHELL, script: [x], on_completed: check}
+- {task_type: check, method: SHELL, script: [x], on_completed: [one, two, three]}
+- {task_type: one, method: SHELL, script: [x], when: "tasks.build.outputs.a == '1'"}
+- {task_type: two, method: SHELL, script: [x], when: "tasks.build.outputs.b == '2'"}
+- {task_type: three, method: SHELL, script: [x], when: "tasks.build.outputs.c == '4'"}
+`)
+	w.end(w.start("build"), map[string]string{"a": "1", "b": "2", "c": "3"})
+	w.end(w.start("check"), nil)
+	w.want(engine.JobExecuting, map[string]engine.TaskState{"one": engine.TaskReady, "two": engine.TaskReady, "three": engine.TaskSkipped})
+}
