@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/lint"
 	"github.com/formicary/formicary/libs/jobspec/param"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/read"
@@ -95,7 +96,7 @@ func parseFrom(file string, text []byte, first int) (def *Definition, warnings s
 		return nil, warnings, err
 	}
 	text = trigger.Mask(text)
-	d := &Definition{file: file, lines: source.NewLines(text), blank: blankField.Match(text)}
+	d := &Definition{file: file, lines: source.NewLines(text), blank: read.BlankText(text)}
 	d.lines.Before = first - 1
 	var out *draft
 	if bytes.Contains(text, []byte("{{")) {
@@ -307,7 +308,7 @@ func (d *Definition) read(sh *rendering, s *template.Scope) attempt {
 	r := d.reader(a.c, sh, s)
 	r.Checking = true
 	if a.draft = r.whole(); a.draft != nil {
-		d.lint(a.c, sh, s, a.draft)
+		lint.Warn(d.reader(a.c, sh, s).Reader, d.taint, lint.Job{Params: a.draft.params, Required: a.draft.requiredParams, Needed: a.draft.needed})
 	}
 	if hasJobVariables(sh.Root) && a.draft != nil {
 		a.jobVars = read.Known(d.quiet(sh, s).jobVariables(sh.Root))

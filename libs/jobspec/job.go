@@ -108,7 +108,7 @@ func (r *reader) jobField(d *draft, waits *waits, root *source.Node, p *source.P
 	case "url":
 		d.url = r.LongText(n, "url", read.MaxURL)
 	case "undefined_variables":
-		d.blank = r.undefinedVariables(n)
+		d.blank = r.UndefinedVariables(n)
 	case "version", "tags", "methods", "tasks":
 		// Informational or derived; tasks are read last, when the defaults are known.
 	case "disabled":
@@ -193,7 +193,7 @@ func (r *reader) jobReach(d *draft, p *source.Pair) bool {
 	}()
 	n, plan := p.Value, &d.plan
 	if r.Checking {
-		scalars(n, func(n *source.Node) { r.UnknownNow(n, false) })
+		n.EachScalar(func(n *source.Node) { r.UnknownNow(n, false) })
 	}
 	switch p.Key {
 	case "platform":

@@ -125,3 +125,24 @@ func TestHeaders(t *testing.T) {
 		}
 	}
 }
+
+func TestUndefinedVariables(t *testing.T) {
+	for text, want := range map[string]struct {
+		blank bool
+		fault string
+	}{"empty": {true, ""}, "'Strict'": {false, ""}, "blank": {false, source.CodeInvalidValue}} {
+		r, n := open(t, "v: "+text)
+		blank, fault := r.UndefinedVariables(n), ""
+		for _, p := range r.Collector.List {
+			fault += p.Code
+		}
+		if blank != want.blank || fault != want.fault {
+			t.Errorf("%s: %v %q", text, blank, fault)
+		}
+	}
+	for text, want := range map[string]bool{"a: 1\nundefined_variables: empty\n": true, `{"undefined_variables": "empty"}`: true, "undefined_variables: strict": false, "# undefined_variables: empty": false} {
+		if read.BlankText([]byte(text)) != want {
+			t.Errorf("%q: %v", text, !want)
+		}
+	}
+}

@@ -13,12 +13,6 @@ const (
 // HiddenKey begins the keys of a definition that are for people and for anchors: nothing reads them.
 const HiddenKey = "x-"
 
-// What becomes of a printed variable that is not set: undefined_variables of the job.
-const (
-	UndefinedStrict = "strict" // it is a fault, the default
-	UndefinedEmpty  = "empty"  // it is empty text, for files of the existing system
-)
-
 // OutputTypes are the types of parameters that say something without more.
 func OutputTypes() []string {
 	return []string{param.TypeString, param.TypeInt, param.TypeNumber, param.TypeBool, param.TypeDuration, param.TypeJSON}

@@ -29,7 +29,7 @@ func Job() []field.Field {
 		{Name: "job_variables", Form: field.Variables(), Doc: "Variables for all tasks."},
 		{Name: "variables", Form: field.Variables(), Doc: "Another name of job_variables; both may be given."},
 		{Name: "configs", Form: field.Variables(), Doc: "Variables below job_variables."},
-		{Name: "undefined_variables", Form: field.Word(UndefinedStrict, UndefinedEmpty), Doc: "What a printed variable is that is not set: a fault (strict, when not given) or empty text, as files of the existing system expect."},
+		{Name: "undefined_variables", Form: field.Word(read.UndefinedStrict, read.UndefinedEmpty), Doc: "What a printed variable is that is not set: a fault (strict, when not given) or empty text, as files of the existing system expect."},
 		{Name: "dynamic_template_tasks", Form: field.Flag(), Doc: "Says that tasks are made by a template; every definition may do so."},
 		{Name: "skip_if", Form: field.Condition(), Doc: "A CEL expression, or a template that renders true: the run is skipped.", Aliases: []string{"filter"}},
 		{Name: "fail_fast", Form: field.Flag(), Doc: "Cancels what runs when a task fails the job."},

@@ -62,6 +62,22 @@ func (n *Node) Get(key string) *Node {
 	return nil
 }
 
+// EachScalar calls back for each single value in and below a node, or none.
+func (n *Node) EachScalar(each func(n *Node)) {
+	switch {
+	case n == nil:
+	case n.Kind == Scalar:
+		each(n)
+	default:
+		for _, item := range n.Items {
+			item.EachScalar(each)
+		}
+		for i := range n.Pairs {
+			n.Pairs[i].Value.EachScalar(each)
+		}
+	}
+}
+
 // yamlReader turns rendered text into nodes. at translates positions of the rendered text for problems.
 type yamlReader struct {
 	c      *Collector

@@ -1,4 +1,4 @@
-package jobspec
+package lint
 
 import (
 	"slices"

@@ -1,4 +1,4 @@
-package jobspec
+package lint
 
 import (
 	"regexp/syntax"
@@ -8,6 +8,7 @@ import (
 	"github.com/formicary/formicary/libs/jobspec/environ"
 	"github.com/formicary/formicary/libs/jobspec/param"
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -18,7 +19,7 @@ const maxPasted = 50
 
 // linter warns of values that whoever submits a job chooses, and that become text of a script.
 type linter struct {
-	*reader
+	*read.Reader
 	taint  *template.Taint
 	params map[string]*param.Param
 	// job and own are the variables to which the job and the task give a value: their nodes.
@@ -30,22 +31,30 @@ type linter struct {
 	all, required map[string]bool
 }
 
-// lint adds warnings to the problems of a reading.
-func (d *Definition) lint(c *source.Collector, sh *rendering, s *template.Scope, out *draft) {
-	list := sh.Root.Get("tasks")
-	if d.taint == nil || list == nil {
+// Job is what the reading of a job gave.
+type Job struct {
+	Params   []param.Param
+	Required []string      // the parameters that a request has to give
+	Needed   []read.Needed // what must be known when the job starts
+}
+
+// Warn adds to the problems of a job that r has read: warnings, and a fault for what can never be rendered. taint is of the
+// program that gave the shape; without one there is nothing to say.
+func Warn(r *read.Reader, taint *template.Taint, job Job) {
+	list := r.Shape.Root.Get("tasks")
+	if taint == nil || list == nil {
 		return
 	}
-	l := &linter{reader: d.reader(c, sh, s), taint: d.taint, params: map[string]*param.Param{}, job: map[string]*source.Node{}}
-	for i := range out.params {
-		l.params[out.params[i].Name] = &out.params[i]
+	l := &linter{Reader: r, taint: taint, params: map[string]*param.Param{}, job: map[string]*source.Node{}}
+	for i := range job.Params {
+		l.params[job.Params[i].Name] = &job.Params[i]
 	}
 	for _, field := range [...]string{"configs", "variables", "job_variables"} {
-		l.define(sh.Root.Get(field), l.job)
+		l.define(r.Shape.Root.Get(field), l.job)
 	}
 	l.outputs = l.outputNames(list)
 	l.all, l.required = map[string]bool{}, map[string]bool{}
-	for _, name := range out.requiredParams {
+	for _, name := range job.Required {
 		l.required[name] = true
 	}
 	for _, n := range list.Items {
@@ -59,7 +68,7 @@ func (d *Definition) lint(c *source.Collector, sh *rendering, s *template.Scope,
 		}
 	}
 	l.hintUnset(list)
-	l.never(out.needed)
+	l.never(job.Needed)
 }
 
 // define takes the variables of a mapping, or of a list of {name, value}.
@@ -128,7 +137,7 @@ func (l *linter) outputNames(list *source.Node) map[string]bool {
 			}
 		}
 		for _, field := range scriptFields() {
-			scalars(n.Get(field), func(line *source.Node) { outputsOf(line.Text, out) })
+			n.Get(field).EachScalar(func(line *source.Node) { outputsOf(line.Text, out) })
 		}
 	}
 	delete(out, "")
@@ -158,29 +167,13 @@ func outputsOf(line string, out map[string]bool) {
 
 func scriptFields() [3]string { return [...]string{"before_script", "script", "after_script"} }
 
-// scalars calls back for each single value in and below a node.
-func scalars(n *source.Node, each func(n *source.Node)) {
-	switch {
-	case n == nil:
-	case n.Kind == source.Scalar:
-		each(n)
-	default:
-		for _, item := range n.Items {
-			scalars(item, each)
-		}
-		for i := range n.Pairs {
-			scalars(n.Pairs[i].Value, each)
-		}
-	}
-}
-
 // task looks at the scripts of one task.
 func (l *linter) task(n *source.Node) {
 	if m := n.Get("method"); m != nil && m.Kind == source.Scalar && !m.Templated && !plan.IsScript(strings.ToUpper(m.Text)) {
 		return
 	}
 	for _, field := range scriptFields() {
-		scalars(n.Get(field), func(line *source.Node) {
+		n.Get(field).EachScalar(func(line *source.Node) {
 			for _, s := range l.printed(line) {
 				for _, name := range l.taint.Prints[s] {
 					if l.untrusted(name) {
@@ -246,7 +239,7 @@ func (l *linter) judge(name string) bool {
 // carries says that a value of the definition is made of one that is not to be trusted.
 func (l *linter) carries(n *source.Node) bool {
 	found := false
-	scalars(n, func(n *source.Node) {
+	n.EachScalar(func(n *source.Node) {
 		for _, s := range l.printed(n) {
 			found = found || slices.ContainsFunc(l.taint.Prints[s], l.untrusted)
 		}

@@ -1,31 +1,12 @@
-package jobspec
+package lint
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
-	"github.com/formicary/formicary/libs/jobspec/schema"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
-	"github.com/formicary/formicary/libs/jobspec/value"
 )
-
-// blankField finds the field before the text is read: templates are run first.
-var blankField = regexp.MustCompile(`(?m)^[ \t{]*["']?undefined_variables["']?[ \t]*:[ \t]*["']?empty\b`)
-
-// undefinedVariables reads the field. It is needed before anything is rendered.
-func (r *reader) undefinedVariables(n *source.Node) bool {
-	text := r.Literal(n, "undefined_variables", value.MaxName)
-	switch {
-	case n.Templated, text == "", strings.EqualFold(text, schema.UndefinedStrict):
-		return false
-	case strings.EqualFold(text, schema.UndefinedEmpty):
-		return true
-	}
-	r.Fault(n, source.CodeInvalidValue, r.Show(n)+" is not known here", "strict or empty")
-	return false
-}
 
 // hintUnset tells once of a variable that nothing in the definition gives, if the file is one of the existing system:
 // there it would be printed as no value, and the task would go on.
@@ -36,7 +17,7 @@ func (l *linter) hintUnset(list *source.Node) {
 		return
 	}
 	told := false
-	scalars(list, func(n *source.Node) {
+	list.EachScalar(func(n *source.Node) {
 		for _, s := range l.printed(n) {
 			for _, name := range l.taint.Prints[s] {
 				if told || l.declared(name) || strings.Contains(l.Program.Text[s.From:s.To], "default") {
