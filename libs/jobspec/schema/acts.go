@@ -105,6 +105,3 @@ func (a *activity) means(n *source.Node) bool {
 	}
 	return false
 }
-
-// Inactive says that nothing acts on a field yet.
-func Inactive(level, name string) bool { return activities()[level][name].Inactive }
