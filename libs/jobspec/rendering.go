@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/formicary/formicary/libs/jobspec/read"
+	"github.com/formicary/formicary/libs/jobspec/schema"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 )
@@ -21,7 +22,7 @@ type rendering struct {
 func newRendering(sh *template.Shape, src *source.Lines) *rendering {
 	sh.Parse(src)
 	if sh.Nulls {
-		sh.Root = withoutNulls(sh.Root, jobRule())
+		sh.Root = schema.WithoutNulls(sh.Root, schema.JobRule())
 	}
 	return &rendering{Shape: sh, exports: findExports(sh.Root)}
 }
