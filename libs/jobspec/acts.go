@@ -104,23 +104,3 @@ func (a *activity) means(n *source.Node) bool {
 	}
 	return false
 }
-
-// downloads warns of dependencies whose artifacts a task does not get.
-func (g *graph) downloads() {
-	if !g.r.Checking || !activities()["task"]["artifacts"].Inactive {
-		return
-	}
-	for i := range g.tasks {
-		t := &g.tasks[i]
-		for k := range t.edges {
-			e := &t.edges[k]
-			from, ok := g.index[e.target]
-			if !ok || !e.data || !slices.Contains(t.task.Downloads, e.target) {
-				continue
-			}
-			if options := g.tasks[from].task.Spec.Options; options != nil && options.Artifacts != nil {
-				g.r.Warn(e.node.Line, e.node.Column, source.CodeInactiveField, "the task waits for "+g.tasks[from].shown+", but this version does not download its artifacts", "")
-			}
-		}
-	}
-}

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/formicary/formicary/libs/jobspec/condition"
+	"github.com/formicary/formicary/libs/jobspec/graph"
 	"github.com/formicary/formicary/libs/jobspec/lint"
 	"github.com/formicary/formicary/libs/jobspec/param"
 	"github.com/formicary/formicary/libs/jobspec/plan"
@@ -370,7 +371,7 @@ func (r *reader) whole() *draft {
 		return nil
 	}
 	out := r.job(r.Shape.Root)
-	r.checkGraph(out)
+	graph.Check(r.Reader, &out.plan, out.nodes())
 	return out
 }
 

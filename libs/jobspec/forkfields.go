@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/formicary/formicary/libs/jobspec/graph"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
@@ -180,8 +181,8 @@ func (r *taskFieldReader) awaited(n *source.Node) {
 			if !r.byLoop(n, it, items) {
 				written++
 			}
-			if written > maxIncoming || len(seen) > maxTargets {
-				r.Fault(n, source.CodeTooManyEdges, "there are too many names", fmt.Sprintf("at most %d that are not made by a loop", maxIncoming))
+			if written > graph.MaxIncoming || len(seen) > maxTargets {
+				r.Fault(n, source.CodeTooManyEdges, "there are too many names", fmt.Sprintf("at most %d that are not made by a loop", graph.MaxIncoming))
 				r.t.awaits = nil
 				return
 			}

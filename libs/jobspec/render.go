@@ -3,6 +3,7 @@ package jobspec
 import (
 	"time"
 
+	"github.com/formicary/formicary/libs/jobspec/graph"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
@@ -105,7 +106,7 @@ func (d *Definition) firstShape(s *template.Scope) *rendering {
 
 // checkStarts reports variables that are not set and that no task can set, because none ends before.
 func (r *reader) checkStarts(out *draft) {
-	for i, first := range starts(out.plan.Tasks) {
+	for i, first := range graph.Starts(out.plan.Tasks) {
 		if !first || r.Blank {
 			continue
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/formicary/formicary/libs/jobspec/environ"
 	"github.com/formicary/formicary/libs/jobspec/field"
+	"github.com/formicary/formicary/libs/jobspec/graph"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
@@ -31,7 +32,7 @@ type taskDraft struct {
 	// named says that the name is known; shown is the name for messages, without values of variables.
 	named bool
 	shown string
-	edges []edge
+	edges []graph.Edge
 	// unset are variables that are neither set nor an output of a task before this one, if there is none.
 	unset []template.Fault
 	// settled says that what decides its placement depends on no variable.
@@ -41,15 +42,6 @@ type taskDraft struct {
 	flow        flowDraft
 	refs        []read.TaskRef // tasks that conditions name
 	awaits      []read.TaskRef // tasks whose jobs are waited for
-}
-
-// edge leads from a task to another one that it names: to the next one, or back to one that it depends on.
-type edge struct {
-	target string
-	known  bool
-	data   bool
-	loop   bool // written by a loop of the template
-	node   *source.Node
 }
 
 // tasks reads the list of tasks.
@@ -80,6 +72,19 @@ func (r *reader) tasks(d *draft, root *source.Node) {
 		r.restarts(root, n, &t.task)
 		r.checkWait(&d.plan, root, n, &t.task)
 	}
+}
+
+// nodes are the tasks as the checks of the graph see them.
+func (d *draft) nodes() []graph.Node {
+	out := make([]graph.Node, len(d.tasks))
+	for i := range d.tasks {
+		t := &d.tasks[i]
+		out[i] = graph.Node{
+			Task: &t.task, At: t.node, Named: t.named, Shown: t.shown, Edges: t.edges, MethodKnown: t.methodKnown, Asked: t.refs, Awaited: t.awaits,
+			ResultsOf: t.flow.resultsOf, ResultsAt: t.flow.resultsAt, ForkAt: t.flow.forkType, Late: t.flow.late,
+		}
+	}
+	return out
 }
 
 // span is a part of the rendered text.
@@ -488,7 +493,7 @@ func (r *taskFieldReader) targetsBut(n *source.Node, data, own bool) []string {
 		name := strings.TrimSpace(it.Text)
 		switch {
 		case !it.Known:
-			r.t.edges = append(r.t.edges, edge{node: it.Node, data: data})
+			r.t.edges = append(r.t.edges, graph.Edge{At: it.Node, Data: data})
 			r.UnknownNow(it.Node, false)
 			continue
 		case name == "" || seen[name] || own && r.ownDependency(it, name):
@@ -497,7 +502,7 @@ func (r *taskFieldReader) targetsBut(n *source.Node, data, own bool) []string {
 		seen[name] = true
 		names = append(names, name)
 		if data || !plan.IsAction(name) {
-			r.t.edges = append(r.t.edges, edge{target: name, known: true, data: data, loop: r.byLoop(n, it, items), node: it.Node})
+			r.t.edges = append(r.t.edges, graph.Edge{Target: name, Known: true, Data: data, Loop: r.byLoop(n, it, items), At: it.Node})
 		}
 	}
 	return names

@@ -1,9 +1,10 @@
-package jobspec
+package graph
 
 import (
 	"fmt"
 	"slices"
 
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
@@ -12,19 +13,19 @@ const maxAncestors = 10
 
 // ownFork tells of a task that submits its own job: one that nothing holds back is refused, and one under a condition is
 // worth a warning. At the launch it is a fork like any other, bounded by the number of ancestors.
-func (g *graph) ownFork(d *draft, i int) {
-	t := &g.tasks[i]
-	if !g.r.Checking || t.task.Fork == nil || d.plan.JobType == "" || t.task.Fork.JobType != d.plan.JobType {
+func (g *graph) ownFork(job *plan.Plan, i int) {
+	t := &g.nodes[i]
+	if !g.r.Checking || t.Task.Fork == nil || job.JobType == "" || t.Task.Fork.JobType != job.JobType {
 		return
 	}
-	at := t.flow.forkType
+	at := t.ForkAt
 	if !g.heldBack(i) {
 		g.r.Fault(at, source.CodeInvalidValue, "the job would submit itself", "another job, or a condition that ends the chain")
 		return
 	}
 	g.r.Warn(at.Line, at.Column, source.CodeOwnFork, "the job submits itself", fmt.Sprintf("a condition that ends the chain: a job has at most %d ancestors", maxAncestors))
-	limit := d.plan.MaxConcurrency
-	keyed := d.plan.Concurrency != nil && d.plan.Concurrency.Key != ""
+	limit := job.MaxConcurrency
+	keyed := job.Concurrency != nil && job.Concurrency.Key != ""
 	if limit == 0 || limit > maxAncestors || keyed || !g.waitsFor(t) {
 		return
 	}
@@ -35,8 +36,8 @@ func (g *graph) ownFork(d *draft, i int) {
 
 // heldBack says that something may keep a task from running: a condition, a template, an edge, or an empty list.
 func (g *graph) heldBack(i int) bool {
-	t := &g.tasks[i]
-	if g.r.Shape.Guessed || t.task.When != "" || t.flow.late || t.task.Skip || t.task.FanOut != nil || len(t.task.DependsOn) > 0 {
+	t := &g.nodes[i]
+	if g.r.Shape.Guessed || t.Task.When != "" || t.Late || t.Task.Skip || t.Task.FanOut != nil || len(t.Task.DependsOn) > 0 {
 		return true
 	}
 	return slices.ContainsFunc(g.next, func(arcs []arc) bool {
@@ -45,8 +46,8 @@ func (g *graph) heldBack(i int) bool {
 }
 
 // waitsFor says that the job waits for what a task submits.
-func (g *graph) waitsFor(t *taskDraft) bool {
-	return t.task.Fork.Wait || slices.ContainsFunc(g.tasks, func(other taskDraft) bool {
-		return slices.Contains(other.task.AwaitForkedTasks, t.task.Name)
+func (g *graph) waitsFor(t *Node) bool {
+	return t.Task.Fork.Wait || slices.ContainsFunc(g.nodes, func(other Node) bool {
+		return slices.Contains(other.Task.AwaitForkedTasks, t.Task.Name)
 	})
 }
