@@ -7,6 +7,7 @@ import (
 
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/read"
+	"github.com/formicary/formicary/libs/jobspec/schema"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -53,7 +54,7 @@ func (r *taskFieldReader) approval(n *source.Node, at *source.Pair) {
 		case "escalation_message":
 			a.EscalationMessage = r.LongText(v, "escalation_message", read.MaxDescription)
 		default:
-			r.Unknown(p, approvalFields)
+			r.Unknown(p, schema.Approval)
 		}
 	}, at)
 	if users := len(a.AllowedUsers); users > 0 && len(a.AllowedRoles) == 0 && n.Get("allowed_roles") == nil && a.MinApprovals > users {

@@ -20,12 +20,13 @@
 //	trigger    events that make requests (imports field, read)
 //	graph      what the tasks of a job say of each other: edges, cycles, order (imports field, option, plan, read)
 //	errorrule  rules that turn failures into error codes and actions (imports plan)
+//	schema     the fields of jobs and tasks, and what is made of all tables: JSON Schema, nulls, warnings (imports the rooms above)
 //	lint       warnings about what templates print and when it is known (imports environ, param, plan, read)
-//	jobspec    the language: the tables of fields, Definition, and how a plan is made of it
+//	jobspec    the language: Definition, and how a plan is made of it
 //
 // Each imports only those above it; most import source, value and template. Services read plans by the package plan alone.
-// Here definition.go is the beginning of everything, job.go and task.go read the two large mappings, fields_*.go are the tables behind the schema and the unknown
-// fields, render.go and item.go render a plan, a task and an item.
+// Here definition.go is the beginning of everything, job.go and task.go read the two large mappings, render.go
+// and item.go render a plan, a task and an item.
 //
 // # Templates choose structure, values cannot change it
 //

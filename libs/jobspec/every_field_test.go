@@ -11,6 +11,7 @@ import (
 
 	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/schema"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -83,12 +84,12 @@ func TestEveryFieldIsUsed(t *testing.T) {
 	if !ok {
 		t.Fatal("it is YAML only when it is rendered")
 	}
-	var schema map[string]any
-	if err := json.Unmarshal(jobspec.Schema(), &schema); err != nil {
+	var sch map[string]any
+	if err := json.Unmarshal(schema.JSON(), &sch); err != nil {
 		t.Fatal(err)
 	}
 	used := map[string]bool{}
-	cover(schema, schema, "job", doc, used)
+	cover(sch, sch, "job", doc, used)
 	for level, fields := range schemaLevels(t) {
 		for name, f := range fields {
 			f, _ := f.(map[string]any)

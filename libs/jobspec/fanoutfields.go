@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/schema"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -119,7 +120,7 @@ func (r *taskFieldReader) fanOutField(f *plan.FanOut, p *source.Pair) {
 	case "fork_job_version":
 		r.decidedBy(func() { r.forkVersion(p) })
 	default:
-		r.Unknown(p, fanOutFields)
+		r.Unknown(p, schema.FanOut)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/formicary/formicary/libs/jobspec/graph"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/read"
+	"github.com/formicary/formicary/libs/jobspec/schema"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -95,7 +96,7 @@ func (r *taskFieldReader) subWorkflow(n *source.Node, at *source.Pair) {
 		case "cascade_cancel":
 			fork.CascadeCancel = r.Flag(p.Value)
 		default:
-			r.Unknown(p, subWorkflowFields)
+			r.Unknown(p, schema.SubWorkflow)
 		}
 	}, at)
 }

@@ -1,7 +1,6 @@
 package jobspec
 
 import (
-	"flag"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -16,9 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/formicary/formicary/libs/jobspec/template"
+	"github.com/formicary/formicary/libs/testkit/doctest"
 )
-
-var updateDocs = flag.Bool("update-docs", false, "write the tables of docs/ that are made of the tables of the language")
 
 // TestEveryFunctionIsUsed holds the definition with everything against the list of functions.
 func TestEveryFunctionIsUsed(t *testing.T) {
@@ -110,7 +108,7 @@ func TestEveryFunctionIsDocumented(t *testing.T) {
 	if diff := cmp.Diff(coded, documented); diff != "" {
 		t.Errorf("functions of the code and of the table: %s", diff)
 	}
-	holdDocs(t, "../../docs/functions.md", "functions", functionsTable())
+	doctest.Hold(t, "../../docs/functions.md", "functions", functionsTable())
 }
 
 func casesOf(fn *ast.FuncDecl) []string {
@@ -146,28 +144,4 @@ func functionsTable() string {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", code(strings.TrimSpace(f.Name+" "+f.Args)), strings.ReplaceAll(f.Doc, "|", `\|`), code(f.Example), code(f.Gives))
 	}
 	return b.String()
-}
-
-// holdDocs compares the part of a page between two markers with what it should be; -update-docs writes it.
-func holdDocs(t *testing.T, page, name, want string) {
-	t.Helper()
-	text, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	begin, end := "<!-- "+name+" -->\n", "<!-- end of "+name+" -->"
-	before, rest, found := strings.Cut(string(text), begin)
-	got, after, ended := strings.Cut(rest, end)
-	if !found || !ended {
-		t.Fatalf("%s has no part %s", page, name)
-	}
-	if *updateDocs {
-		if err := os.WriteFile(page, []byte(before+begin+want+end+after), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("%s is not made of the tables, -update-docs writes it: %s", page, diff)
-	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/schedule"
+	"github.com/formicary/formicary/libs/jobspec/schema"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/trigger"
@@ -32,13 +33,8 @@ const (
 
 // Bounds of a job.
 const (
-	maxTasks    = 10_000
-	maxRetry    = 1_000
 	maxPlatform = 100
 )
-
-// hiddenKey begins the keys of a definition that are for people and for anchors: nothing reads them.
-const hiddenKey = "x-"
 
 // draft is what the reading of a job gives. Next to the plan it holds what the checks need.
 type draft struct {
@@ -85,7 +81,7 @@ func (r *reader) job(root *source.Node) *draft {
 	}
 	r.checkJob(d, root)
 	if r.Checking {
-		r.checkActs(root, "job", "")
+		schema.Check(r.Reader, root, "job", "")
 	}
 	r.tasks(d, root)
 	d.needed = r.Needed
@@ -125,7 +121,7 @@ func (r *reader) jobField(d *draft, waits *waits, root *source.Node, p *source.P
 			d.settled = false
 		}
 	case "retry":
-		plan.Retry, plan.RetryGiven = r.Integer(n, 0, maxRetry)
+		plan.Retry, plan.RetryGiven = r.Integer(n, 0, schema.MaxRetry)
 	case "delay_between_retries", "retry_backoff_policy", "backoff":
 		waits.set(r, p)
 	case "max_concurrency":
@@ -151,8 +147,8 @@ func (r *reader) jobField(d *draft, waits *waits, root *source.Node, p *source.P
 	case "dynamic_template_tasks":
 		r.Flag(n) // every definition may make its tasks by a template
 	default:
-		if !strings.HasPrefix(p.Key, hiddenKey) && !r.jobStanding(d, p) && !r.jobReach(d, p) {
-			r.Unknown(p, jobTable)
+		if !strings.HasPrefix(p.Key, schema.HiddenKey) && !r.jobStanding(d, p) && !r.jobReach(d, p) {
+			r.Unknown(p, schema.Job)
 		}
 	}
 }
@@ -180,7 +176,7 @@ func (r *reader) jobStanding(d *draft, p *source.Pair) bool {
 	case "public_plugin":
 		d.publicPlugin = r.LiteralFlag(n, p.Key)
 	case "hard_reset_after_retries":
-		d.plan.HardResetAfterRetries, _ = r.Integer(n, 0, maxRetry)
+		d.plan.HardResetAfterRetries, _ = r.Integer(n, 0, schema.MaxRetry)
 	default:
 		return false
 	}
@@ -281,7 +277,7 @@ func (r *reader) jobTimeouts(plan *plan.Plan, n *source.Node, at *source.Pair) {
 		case "total":
 			plan.TotalTimeout = r.Duration(p.Value)
 		default:
-			r.Unknown(p, timeoutFields)
+			r.Unknown(p, schema.Timeouts)
 		}
 	}, at)
 }
@@ -319,7 +315,7 @@ func (w *waits) set(r *reader, p *source.Pair) {
 		case "jitter":
 			w.jitter = r.Flag(f.Value)
 		default:
-			r.Unknown(f, backoffFields)
+			r.Unknown(f, schema.Backoff)
 		}
 	}, p)
 }

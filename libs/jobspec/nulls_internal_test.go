@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/formicary/formicary/libs/jobspec/schema"
 	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
@@ -27,7 +28,7 @@ func nodesOf(t *testing.T, doc *yaml.Node) any {
 		t.Fatal(c.List)
 	}
 	if nulls {
-		root = withoutNulls(root, jobRule())
+		root = schema.WithoutNulls(root, schema.JobRule())
 	}
 	return withoutPlaces(root)
 }
@@ -81,21 +82,21 @@ func fateOf(t *testing.T, text string) []string {
 }
 
 // eachField calls back for each field of the language in a document, with the mapping and the place of its key.
-func eachField(n *yaml.Node, rule *shapeRule, path string, do func(path string, m *yaml.Node, at int)) {
+func eachField(n *yaml.Node, rule *schema.Rule, path string, do func(path string, m *yaml.Node, at int)) {
 	if rule == nil {
 		return
 	}
 	switch n.Kind { //nolint:exhaustive // the others hold no fields
 	case yaml.SequenceNode:
 		for _, item := range n.Content {
-			eachField(item, rule.items, path+"[]", do)
+			eachField(item, rule.Items, path+"[]", do)
 		}
 	case yaml.MappingNode:
 		for i := 0; i < len(n.Content); i += 2 {
 			key := n.Content[i].Value
-			of, isField := rule.fields[key]
+			of, isField := rule.Fields[key]
 			if !isField {
-				of = rule.values
+				of = rule.Values
 			}
 			eachField(n.Content[i+1], of, path+"."+key, do)
 			if isField {
@@ -116,7 +117,7 @@ func TestNullIsAbsent(t *testing.T) {
 		t.Fatal(err)
 	}
 	tried := map[string]bool{}
-	eachField(doc.Content[0], jobRule(), "", func(path string, m *yaml.Node, at int) {
+	eachField(doc.Content[0], schema.JobRule(), "", func(path string, m *yaml.Node, at int) {
 		tried[path] = true
 		value, content := m.Content[at+1], m.Content
 		m.Content[at+1] = &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Value: "~"}
@@ -129,12 +130,12 @@ func TestNullIsAbsent(t *testing.T) {
 			t.Errorf("%s: null is not as without it: %s", path[1:], diff)
 		}
 	})
-	for _, f := range taskTable() {
+	for _, f := range schema.Task() {
 		if path := ".tasks[]." + f.Name; !tried[path] && f.Name != "backoff" {
 			t.Errorf("%s was not tried", path)
 		}
 	}
-	for _, f := range jobTable() {
+	for _, f := range schema.Job() {
 		if path := "." + f.Name; !tried[path] && !slices.Contains([]string{"backoff", "variables"}, f.Name) {
 			t.Errorf("%s was not tried", path)
 		}
@@ -144,14 +145,14 @@ func TestNullIsAbsent(t *testing.T) {
 // TestNullFieldsAreTaken reads each field alone.
 func TestNullFieldsAreTaken(t *testing.T) {
 	const job, task = "job_type: j\ntasks:\n  - {task_type: a, method: SHELL, script: x}\n", "job_type: j\ntasks:\n  - task_type: a\n    method: SHELL\n    script: x\n"
-	for _, f := range jobTable() {
+	for _, f := range schema.Job() {
 		if f.Name != "job_type" && f.Name != "tasks" {
 			if diff := cmp.Diff(fateOf(t, job), fateOf(t, job+f.Name+": ~\n")); diff != "" {
 				t.Errorf("%s of the job: %s", f.Name, diff)
 			}
 		}
 	}
-	for _, f := range taskTable() {
+	for _, f := range schema.Task() {
 		if !slices.Contains([]string{"task_type", "method", "script"}, f.Name) {
 			if diff := cmp.Diff(fateOf(t, task), fateOf(t, task+"    "+f.Name+": ~\n")); diff != "" {
 				t.Errorf("%s of a task: %s", f.Name, diff)

@@ -8,6 +8,7 @@ import (
 	"github.com/formicary/formicary/libs/jobspec/param"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/read"
+	"github.com/formicary/formicary/libs/jobspec/schema"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -71,7 +72,7 @@ func (r *taskFieldReader) output(name string, n *source.Node) plan.Output {
 		case p.Key == "description":
 			r.LongText(p.Value, "description", read.MaxDescription)
 		default:
-			r.Unknown(p, outputFields)
+			r.Unknown(p, schema.Output)
 		}
 	}
 	return o
@@ -92,15 +93,10 @@ func (r *taskFieldReader) outputType(n *source.Node) string {
 	switch {
 	case name == "":
 		return param.TypeString
-	case slices.Contains(outputTypes(), name):
+	case slices.Contains(schema.OutputTypes(), name):
 		return name
 	case !n.Templated:
-		r.Fault(n, source.CodeInvalidValue, r.Show(n)+" is no type of outputs", "one of "+strings.Join(outputTypes(), ", "))
+		r.Fault(n, source.CodeInvalidValue, r.Show(n)+" is no type of outputs", "one of "+strings.Join(schema.OutputTypes(), ", "))
 	}
 	return param.TypeString
-}
-
-// outputTypes are the types of parameters that say something without more.
-func outputTypes() []string {
-	return []string{param.TypeString, param.TypeInt, param.TypeNumber, param.TypeBool, param.TypeDuration, param.TypeJSON}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/formicary/formicary/libs/jobspec/condition"
 	"github.com/formicary/formicary/libs/jobspec/field"
+	"github.com/formicary/formicary/libs/jobspec/schema"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -228,7 +229,7 @@ func TestEveryPositionIsListed(t *testing.T) {
 			t.Errorf("%s", err)
 		}
 	}
-	tables := append([]field.Level{{Name: "job", Fields: jobTable}}, levels()...)
+	tables := append([]field.Level{{Name: "job", Fields: schema.Job}}, schema.Levels()...)
 	for _, l := range tables {
 		for _, f := range l.Fields() {
 			if !strings.Contains(all, f.Name+":") && f.Name != "secret" {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/formicary/formicary/libs/jobspec/environ"
 	"github.com/formicary/formicary/libs/jobspec/read"
+	"github.com/formicary/formicary/libs/jobspec/schema"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 )
@@ -22,7 +23,7 @@ type rendering struct {
 func newRendering(sh *template.Shape, src *source.Lines) *rendering {
 	sh.Parse(src)
 	if sh.Nulls {
-		sh.Root = withoutNulls(sh.Root, jobRule())
+		sh.Root = schema.WithoutNulls(sh.Root, schema.JobRule())
 	}
 	return &rendering{Shape: sh, exports: environ.Declared(sh.Root)}
 }

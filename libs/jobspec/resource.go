@@ -3,10 +3,9 @@ package jobspec
 import (
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/read"
+	"github.com/formicary/formicary/libs/jobspec/schema"
 	"github.com/formicary/formicary/libs/jobspec/source"
 )
-
-const maxResource = 1_000_000
 
 // resources reads one resource or a list of them.
 func (r *reader) resources(n *source.Node) []plan.Resource {
@@ -26,11 +25,11 @@ func (r *reader) resources(n *source.Node) []plan.Resource {
 			case "tags":
 				s.Tags = read.Texts(r.List(p.Value))
 			case "value":
-				s.Value, _ = r.Integer(p.Value, 1, maxResource)
+				s.Value, _ = r.Integer(p.Value, 1, schema.MaxResource)
 			case "extract_config":
 				r.extractConfig(&s, p)
 			default:
-				r.Unknown(p, resourceFields)
+				r.Unknown(p, schema.Resource)
 			}
 		}
 		r.Required(item, "resource_type", "the type of the resource")
@@ -47,7 +46,7 @@ func (r *reader) extractConfig(s *plan.Resource, at *source.Pair) {
 		case "context_prefix":
 			s.ContextPrefix = r.Short(p.Value)
 		default:
-			r.Unknown(p, extractFields)
+			r.Unknown(p, schema.Extract)
 		}
 	}, at)
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/read"
+	"github.com/formicary/formicary/libs/jobspec/schema"
 	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
@@ -86,7 +87,7 @@ func (r *taskFieldReader) retryBudget(on *plan.RetryOn, p *source.Pair) {
 	case plan.ClassInfra:
 		on.Infra = r.budget(p.Value)
 	default:
-		r.Unknown(p, retryOnFields)
+		r.Unknown(p, schema.RetryOn)
 	}
 }
 
@@ -99,7 +100,7 @@ func (r *taskFieldReader) budget(n *source.Node) plan.Budget {
 		return plan.Budget{Shared: true}
 	case strings.EqualFold(text, "false"), text == "":
 	default:
-		own, _ := r.Integer(n, 0, maxRetry)
+		own, _ := r.Integer(n, 0, schema.MaxRetry)
 		return plan.Budget{Own: own}
 	}
 	return plan.Budget{}

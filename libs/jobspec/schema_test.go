@@ -15,13 +15,14 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/schema"
 	"github.com/formicary/formicary/libs/jobspec/source"
 )
 
 // compiledSchema is the schema as a validator.
 func compiledSchema(t *testing.T) *jsonschema.Schema {
 	t.Helper()
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(jobspec.Schema()))
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema.JSON()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +170,7 @@ func TestSchemaRefuses(t *testing.T) {
 func schemaLevels(t *testing.T) map[string]map[string]any {
 	t.Helper()
 	var doc map[string]any
-	if err := json.Unmarshal(jobspec.Schema(), &doc); err != nil {
+	if err := json.Unmarshal(schema.JSON(), &doc); err != nil {
 		t.Fatal(err)
 	}
 	out := map[string]map[string]any{"job": properties(doc)}
@@ -271,7 +272,7 @@ func TestSchemaIsDocumented(t *testing.T) {
 			}
 		}
 	}
-	if !bytes.Equal(jobspec.Schema(), jobspec.Schema()) {
+	if !bytes.Equal(schema.JSON(), schema.JSON()) {
 		t.Error("the schema differs from one time to the next")
 	}
 }

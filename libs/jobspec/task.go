@@ -12,6 +12,7 @@ import (
 	"github.com/formicary/formicary/libs/jobspec/graph"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/read"
+	"github.com/formicary/formicary/libs/jobspec/schema"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -19,7 +20,6 @@ import (
 
 // Bounds of a task.
 const (
-	maxSlots   = 10_000
 	maxTags    = 32
 	maxTargets = 10_000
 	maxHeaders = 200
@@ -58,8 +58,8 @@ func (r *reader) tasks(d *draft, root *source.Node) {
 	case list.Kind != source.List:
 		r.Fault(list, source.CodeInvalidType, "tasks is "+list.Kind.String(), "a list of tasks")
 		return
-	case len(list.Items) > maxTasks:
-		r.Fault(list, source.CodeTooManyTasks, fmt.Sprintf("the job has %d tasks", len(list.Items)), fmt.Sprintf("at most %d", maxTasks))
+	case len(list.Items) > schema.MaxTasks:
+		r.Fault(list, source.CodeTooManyTasks, fmt.Sprintf("the job has %d tasks", len(list.Items)), fmt.Sprintf("at most %d", schema.MaxTasks))
 		return
 	}
 	d.tasks = make([]taskDraft, 0, len(list.Items))
@@ -155,7 +155,7 @@ func (r *reader) task(n *source.Node, within span, grace time.Duration) taskDraf
 		if !t.methodKnown {
 			method = ""
 		}
-		r.checkActs(n, "task", method)
+		schema.Check(r.Reader, n, "task", method)
 	}
 	t.task.Spec.Method, t.task.Spec.Shell = t.task.Method, plan.IsScript(t.task.Method)
 	t.task.Late, t.unset = r.Late, r.Unset
@@ -241,7 +241,7 @@ func (r *taskFieldReader) read(p *source.Pair, in *source.Node) {
 			break
 		}
 		r.Placing = true
-		if slots, ok := r.Integer(n, 1, maxSlots); ok {
+		if slots, ok := r.Integer(n, 1, schema.MaxSlots); ok {
 			t.Slots = slots
 		}
 		r.Placing = false
@@ -250,7 +250,7 @@ func (r *taskFieldReader) read(p *source.Pair, in *source.Node) {
 	case "timeouts":
 		r.timeouts(n, p)
 	case "retry":
-		t.Retry, t.RetryGiven = r.Integer(n, 0, maxRetry)
+		t.Retry, t.RetryGiven = r.Integer(n, 0, schema.MaxRetry)
 	case "delay_between_retries", "retry_backoff_policy", "backoff":
 		r.waits.set(r.reader, p)
 	case "allow_failure":
@@ -323,7 +323,7 @@ func (r *taskFieldReader) spec(p *source.Pair) {
 		spec.MemoryBytes = r.Memory(n)
 	default:
 		if !r.option(p) {
-			r.Unknown(p, taskTable)
+			r.Unknown(p, schema.Task)
 		}
 	}
 }
@@ -458,7 +458,7 @@ func (r *taskFieldReader) timeouts(n *source.Node, at *source.Pair) {
 		case "grace":
 			t.Grace = r.Duration(p.Value)
 		default:
-			r.Unknown(p, timeoutFields)
+			r.Unknown(p, schema.Timeouts)
 		}
 	}, at)
 	t.Timeout = timeout

@@ -10,6 +10,7 @@ import (
 	"github.com/formicary/formicary/libs/jobspec/option"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/read"
+	"github.com/formicary/formicary/libs/jobspec/schema"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -97,7 +98,7 @@ func (r *reader) secretField(s *plan.Secret, p *source.Pair) {
 		}
 		s.File = text
 	default:
-		r.Unknown(p, secretFields)
+		r.Unknown(p, schema.Secret)
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"google.golang.org/grpc"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/schema"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 	resourcev1 "github.com/formicary/formicary/proto/gen/formicary/resource/v1"
@@ -69,8 +69,8 @@ func New(o Options) (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/", api)
 	mux.HandleFunc("GET /openapi.json", document)
-	mux.HandleFunc("GET /api/v1/jobs/schema", schema)
-	mux.HandleFunc("GET /schemas/job.v1.json", schema) // the address that editors are given
+	mux.HandleFunc("GET /api/v1/jobs/schema", serveSchema)
+	mux.HandleFunc("GET /schemas/job.v1.json", serveSchema) // the address that editors are given
 	mux.HandleFunc("GET /livez", live)
 	mux.HandleFunc("GET /readyz", ready(o.Ready))
 	if o.Workers != nil {
@@ -129,10 +129,10 @@ func document(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write([]byte(openapi.JSON()))
 }
 
-// schema is what editors check definitions with.
-func schema(w http.ResponseWriter, _ *http.Request) {
+// serveSchema is what editors check definitions with.
+func serveSchema(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/schema+json")
-	_, _ = w.Write(jobspec.Schema())
+	_, _ = w.Write(schema.JSON())
 }
 
 func live(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/libs/jobspec/schema"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 	"github.com/formicary/formicary/services/formicary/examples"
 )
@@ -115,7 +115,7 @@ func (a *app) schemaCmd() *cobra.Command {
 A server serves it at /schemas/job.v1.json; formicary job init writes the line.`,
 		Example: "  formicary schema > formicary.schema.json",
 		RunE: func(*cobra.Command, []string) error {
-			_, err := a.Out.Write(jobspec.Schema())
+			_, err := a.Out.Write(schema.JSON())
 			return err
 		},
 	}

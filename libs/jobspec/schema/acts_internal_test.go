@@ -1,4 +1,4 @@
-package jobspec
+package schema
 
 import (
 	"os"
@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/formicary/formicary/libs/jobspec/value"
+	"github.com/formicary/formicary/libs/testkit/doctest"
 )
 
 // activeFields lists the fields that the engine acts on, as far as definitions without containers and pods reach them.
@@ -28,7 +29,7 @@ func activeFields() []string {
 				continue
 			}
 			out = append(out, level+"."+name)
-			for _, next := range a.levels {
+			for _, next := range a.Levels {
 				walk(next)
 			}
 		}
@@ -41,7 +42,7 @@ func activeFields() []string {
 // TestEveryFieldHasATest demands for each field of the language a test that fails when the engine ignores it, unless the
 // tables say that nothing acts on it.
 func TestEveryFieldHasATest(t *testing.T) {
-	list, err := os.ReadFile("testdata/field_tests.txt")
+	list, err := os.ReadFile("../testdata/field_tests.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +75,7 @@ func TestEveryFieldHasATest(t *testing.T) {
 func checkTest(t *testing.T, field, test string) {
 	t.Helper()
 	dir, name, _ := strings.Cut(test, ".")
-	files, err := filepath.Glob(filepath.Join("../..", dir, "*_test.go"))
+	files, err := filepath.Glob(filepath.Join("../../..", dir, "*_test.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +120,7 @@ func TestInactiveFieldsAreDocumented(t *testing.T) {
 	}
 	slices.Sort(inactive)
 	slices.Sort(ofPods)
-	holdDocs(t, "../../docs/language.md", "inactive fields",
+	doctest.Hold(t, "../../../docs/language.md", "inactive fields",
 		"- "+strings.Join(slices.Compact(inactive), ", ")+"\n- of other methods than `DOCKER` and `KUBERNETES`: "+strings.Join(slices.Compact(ofPods), ", ")+
 			"; the image of `container`\n- the downloads of `dependencies`: the task waits for them\n")
 }

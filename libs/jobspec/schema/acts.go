@@ -1,4 +1,4 @@
-package jobspec
+package schema
 
 import (
 	"slices"
@@ -7,6 +7,7 @@ import (
 
 	"github.com/formicary/formicary/libs/jobspec/field"
 	"github.com/formicary/formicary/libs/jobspec/option"
+	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -18,19 +19,19 @@ import (
 // activity is what the tables say of a field, and the kinds of mappings that it can hold.
 type activity struct {
 	field.Field
-	levels []string
+	Levels []string
 }
 
 // activities are the tables by level and name, made once.
 var activities = sync.OnceValue(func() map[string]map[string]activity {
 	out := map[string]map[string]activity{}
-	for _, l := range append([]field.Level{{Name: "job", Fields: jobTable}}, levels()...) {
+	for _, l := range append([]field.Level{{Name: "job", Fields: Job}}, Levels()...) {
 		out[l.Name] = map[string]activity{}
 		for _, f := range l.Fields() {
 			a := activity{Field: f}
 			for _, name := range refsOf(f.Form) {
 				if name != "task" { // each task is looked at by itself, when its method is known
-					a.levels = append(a.levels, name)
+					a.Levels = append(a.Levels, name)
 				}
 			}
 			out[l.Name][f.Name] = a
@@ -58,11 +59,11 @@ func refsOf(v any) []string {
 	return out
 }
 
-// checkActs warns of fields that nothing acts on. method is that of the task; empty: it is not known, or there is none.
-func (r *reader) checkActs(n *source.Node, level, method string) {
+// Check warns of fields that nothing acts on. method is that of the task; empty: it is not known, or there is none.
+func Check(r *read.Reader, n *source.Node, level, method string) {
 	if n.Kind == source.List {
 		for _, item := range n.Items {
-			r.checkActs(item, level, method)
+			Check(r, item, level, method)
 		}
 		return
 	}
@@ -78,8 +79,8 @@ func (r *reader) checkActs(n *source.Node, level, method string) {
 		case elsewhere:
 			r.Warn(p.Line, p.Column, source.CodeInactiveField, "the field "+p.Key+" is stored, but the method "+method+" does not act on it", "the method "+strings.Join(a.Methods, " or "))
 		default:
-			for _, next := range a.levels {
-				r.checkActs(p.Value, next, method)
+			for _, next := range a.Levels {
+				Check(r, p.Value, next, method)
 			}
 			if p.Key == "container" && p.Value.Kind == source.Scalar && method != "" && !slices.Contains(option.PodMethods(), method) {
 				r.Warn(p.Line, p.Column, source.CodeInactiveField, "the image of container is stored, but the method "+method+" does not act on it", "the method "+strings.Join(option.PodMethods(), " or "))

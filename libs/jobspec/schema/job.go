@@ -1,4 +1,4 @@
-package jobspec
+package schema
 
 import (
 	"github.com/formicary/formicary/libs/jobspec/field"
@@ -8,8 +8,8 @@ import (
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
-// jobTable are the fields of a definition.
-func jobTable() []field.Field {
+// Job are the fields of a definition.
+func Job() []field.Field {
 	fields := []field.Field{
 		{Name: "job_type", Form: field.Form{"type": "string", "pattern": `^[A-Za-z0-9_][A-Za-z0-9_.-]*$`, "maxLength": value.MaxName}, Doc: "The name of the job; of a plugin in reverse-DNS style."},
 		{Name: "description", Form: field.Text(), Doc: "Text for people."},
@@ -37,7 +37,7 @@ func jobTable() []field.Field {
 		{Name: "notify", Form: field.AnyOf(notify.Form(), field.ListOf(field.Ref("notification"))), Doc: "Who hears of the outcome, by channel."},
 		{Name: "resources", Form: field.OneOrMore(field.Ref("resource")), Doc: "Virtual resources that the job needs.", Inactive: true},
 		{Name: "triggers", Form: field.OneOrMore(field.Ref("trigger")), Doc: "Events that make requests.", Inactive: true},
-		{Name: "tasks", Form: field.Form{"type": "array", "items": field.Ref("task"), "minItems": 1, "maxItems": maxTasks}, Doc: "The steps."},
+		{Name: "tasks", Form: field.Form{"type": "array", "items": field.Ref("task"), "minItems": 1, "maxItems": MaxTasks}, Doc: "The steps."},
 	}
 	return append(fields, jobTimes()...)
 }
@@ -51,8 +51,8 @@ func jobTimes() []field.Field {
 		{Name: "cleanup_timeout", Form: field.Duration(), Doc: "The time of always_run tasks after a failure, timeout or cancel."},
 		{Name: "pause_time", Form: field.Duration(), Doc: "How long a paused job waits before it resumes."},
 		{Name: "deadline", Form: field.AnyOf(field.Duration(), field.Pattern(`^([01]?[0-9]|2[0-3]):[0-5][0-9]( [A-Za-z0-9_+/-]+)?$`)), Doc: "The goal to be ready by: a time after the submit, or a time of day with a zone.", Inactive: true},
-		{Name: "retry", Form: field.Whole(0, maxRetry), Doc: "How often a failed job is started again, by RESTART_JOB too; that is bounded by 100 when not given."},
-		{Name: "hard_reset_after_retries", Form: field.Whole(0, maxRetry), Doc: "After so many retries completed tasks run again too; 3 when not given, 0 means never."},
+		{Name: "retry", Form: field.Whole(0, MaxRetry), Doc: "How often a failed job is started again, by RESTART_JOB too; that is bounded by 100 when not given."},
+		{Name: "hard_reset_after_retries", Form: field.Whole(0, MaxRetry), Doc: "After so many retries completed tasks run again too; 3 when not given, 0 means never."},
 		{Name: "delay_between_retries", Form: field.Duration(), Doc: "A constant delay between retries."},
 		{Name: "retry_backoff_policy", Form: field.Ref("backoff"), Doc: "A growing delay between retries."},
 		{Name: "backoff", Form: field.Ref("backoff"), Doc: "Another name of retry_backoff_policy."},
@@ -64,7 +64,8 @@ func jobTimes() []field.Field {
 	}
 }
 
-func timeoutFields() []field.Field {
+// Timeouts are the fields of timeouts.
+func Timeouts() []field.Field {
 	return []field.Field{
 		{Name: "pending", Form: field.Duration(), Doc: "The longest wait before the start."},
 		{Name: "run", Form: field.Duration(), Doc: "The longest run or attempt; timeout is the short form."},
@@ -73,7 +74,8 @@ func timeoutFields() []field.Field {
 	}
 }
 
-func backoffFields() []field.Field {
+// Backoff are the fields of a growing delay.
+func Backoff() []field.Field {
 	return []field.Field{
 		{Name: "min", Form: field.Duration(), Doc: "The first delay."},
 		{Name: "max", Form: field.Duration(), Doc: "The longest delay."},
@@ -82,7 +84,7 @@ func backoffFields() []field.Field {
 	}
 }
 
-func variableFields() []field.Field {
+func variables() []field.Field {
 	return []field.Field{
 		{Name: "name", Form: field.Name(), Doc: "The name of the variable."},
 		{Name: "value", Form: field.Form{}, Doc: "Its value."},
@@ -91,19 +93,21 @@ func variableFields() []field.Field {
 	}
 }
 
-func resourceFields() []field.Field {
+// Resource are the fields of a virtual resource.
+func Resource() []field.Field {
 	return []field.Field{
 		{Name: "resource_type", Form: field.Text(), Doc: "The type of the resource."},
 		{Name: "description", Form: field.Text(), Doc: "Text for people."},
 		{Name: "platform", Form: field.Text(), Doc: "The platform that it must have."},
 		{Name: "category", Form: field.Text(), Doc: "The category that it must have."},
 		{Name: "tags", Form: field.OneOrMore(field.Text()), Doc: "Tags that it must have."},
-		{Name: "value", Form: field.Whole(1, maxResource), Doc: "How much of it, 1 when not given."},
+		{Name: "value", Form: field.Whole(1, MaxResource), Doc: "How much of it, 1 when not given."},
 		{Name: "extract_config", Form: field.Ref("extract_config"), Doc: "Which of its properties become variables."},
 	}
 }
 
-func extractFields() []field.Field {
+// Extract are the fields of extract_config.
+func Extract() []field.Field {
 	return []field.Field{
 		{Name: "properties", Form: field.OneOrMore(field.Text()), Doc: "Names of properties."},
 		{Name: "context_prefix", Form: field.Text(), Doc: "What is put before the names of the variables."},

@@ -1,4 +1,4 @@
-package jobspec
+package schema
 
 import (
 	"strings"
@@ -9,14 +9,14 @@ import (
 	"github.com/formicary/formicary/libs/jobspec/plan"
 )
 
-// taskTable are the fields of a task.
-func taskTable() []field.Field {
+// Task are the fields of a task.
+func Task() []field.Field {
 	fields := []field.Field{
 		{Name: "task_type", Form: field.Name(), Doc: "The name of the task, unique in the job."},
 		{Name: "description", Form: field.Text(), Doc: "Text for people; approvers see it."},
 		{Name: "method", Form: field.Word(plan.Methods()...), Doc: "How the task is executed; KUBERNETES when not given."},
 		{Name: "tags", Form: field.OneOrMore(field.Text()), Doc: "Tags that the ant must have."},
-		{Name: "slots", Form: field.Whole(1, maxSlots), Doc: "How many slots of the ant it takes."},
+		{Name: "slots", Form: field.Whole(1, MaxSlots), Doc: "How many slots of the ant it takes."},
 		{Name: "variables", Form: field.Variables(), Doc: "Variables of the task.", Aliases: []string{"task_variables"}},
 		{Name: "outputs", Form: field.AnyOf(field.ListOf(field.AnyOf(field.Form{"type": "string"}, field.Ref("output"))), field.MapOf(field.AnyOf(field.Form{"type": "string"}, field.Ref("output")))), Doc: "Values that the task promises to give."},
 		{Name: "secrets", Form: field.AnyOf(field.ListOf(field.AnyOf(field.Form{"type": "string"}, field.Ref("secret"))), field.Ref("secret"), field.Form{"type": "string"}), Doc: "Secrets that are delivered to this task only.", Inactive: true},
@@ -62,7 +62,7 @@ func taskTimes() []field.Field {
 	return []field.Field{
 		{Name: "timeout", Form: field.Duration(), Doc: "The time of one attempt, 1h when not given."},
 		{Name: "timeouts", Form: field.Ref("timeouts"), Doc: "Bounds of the waiting, of one attempt, of all attempts together, and the time to end."},
-		{Name: "retry", Form: field.Whole(0, maxRetry), Doc: "How many further attempts a failed one gets, by RESTART_TASK too; that is bounded by 100 when not given. Polls (EXECUTING) do not count."},
+		{Name: "retry", Form: field.Whole(0, MaxRetry), Doc: "How many further attempts a failed one gets, by RESTART_TASK too; that is bounded by 100 when not given. Polls (EXECUTING) do not count."},
 		{Name: "retry_on", Form: field.AnyOf(field.OneOrMore(field.Name()), field.Ref("retry_on")), Doc: "Which failures are tried again."},
 		{Name: "delay_between_retries", Form: field.Duration(), Doc: "A constant delay between attempts, and between polls of a sensor.", Aliases: []string{"delay"}},
 		{Name: "retry_backoff_policy", Form: field.Ref("backoff"), Doc: "A growing delay between attempts."},
@@ -98,7 +98,8 @@ func routesForm() field.Form {
 	return field.Form{"type": "object", "propertyNames": field.Form{"pattern": keys}, "additionalProperties": field.Targets()}
 }
 
-func fanOutFields() []field.Field {
+// FanOut are the fields of fan_out.
+func FanOut() []field.Field {
 	return []field.Field{
 		{Name: "source", Form: field.Text(), Doc: "The variable that holds the list."},
 		{Name: "items", Form: field.AnyOf(field.ListOf(field.Form{}), field.Pattern(field.Template)), Doc: "The list itself."},
@@ -111,7 +112,8 @@ func fanOutFields() []field.Field {
 	}
 }
 
-func approvalFields() []field.Field {
+// Approval are the fields of an approval policy.
+func Approval() []field.Field {
 	people := func() field.Form { return field.OneOrMore(field.Text()) }
 	return []field.Field{
 		{Name: "min_approvals", Form: field.Whole(1, 1000), Doc: "How many have to approve."},
@@ -126,7 +128,8 @@ func approvalFields() []field.Field {
 	}
 }
 
-func subWorkflowFields() []field.Field {
+// SubWorkflow are the fields of sub_workflow.
+func SubWorkflow() []field.Field {
 	return []field.Field{
 		{Name: "input_params", Form: field.Variables(), Doc: "Parameters of the child."},
 		{Name: "output_variables", Form: field.AnyOf(field.MapOf(field.Text()), field.ListOf(field.AnyOf(field.Text(), field.Ref("variable")))), Doc: "Outputs of the child (name) that become outputs of the task (value)."},
@@ -135,8 +138,9 @@ func subWorkflowFields() []field.Field {
 	}
 }
 
-func retryOnFields() []field.Field {
-	budget := func() field.Form { return field.AnyOf(field.Whole(0, maxRetry), field.Flag()) }
+// RetryOn are the fields of retry_on.
+func RetryOn() []field.Field {
+	budget := func() field.Form { return field.AnyOf(field.Whole(0, MaxRetry), field.Flag()) }
 	return []field.Field{
 		{Name: "codes", Form: field.OneOrMore(field.Name()), Doc: "Exit codes, statuses or ranges that use up retry; * for all."},
 		{Name: "user", Form: field.Flag(), Doc: "Failures of the task itself use up retry, whatever their code."},
@@ -146,17 +150,19 @@ func retryOnFields() []field.Field {
 	}
 }
 
-func outputFields() []field.Field {
+// Output are the fields of an output.
+func Output() []field.Field {
 	return []field.Field{
 		{Name: "name", Form: field.Name(), Doc: "The name of the output."},
-		{Name: "type", Form: field.Form{"enum": field.Anys(outputTypes())}, Doc: "Its type; string when not given."},
+		{Name: "type", Form: field.Form{"enum": field.Anys(OutputTypes())}, Doc: "Its type; string when not given."},
 		{Name: "required", Form: field.Flag(), Doc: "The task fails without it."},
 		{Name: "enum", Form: field.OneOrMore(field.Text()), Doc: "The texts that it may be."},
 		{Name: "description", Form: field.Text(), Doc: "Text for people."},
 	}
 }
 
-func secretFields() []field.Field {
+// Secret are the fields of a secret.
+func Secret() []field.Field {
 	return []field.Field{
 		{Name: "name", Form: field.Text(), Doc: "The name of the secret."},
 		{Name: "env", Form: field.Text(), Doc: "The variable that it is delivered in."},

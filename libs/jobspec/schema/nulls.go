@@ -1,4 +1,4 @@
-package jobspec
+package schema
 
 import (
 	"maps"
@@ -15,48 +15,48 @@ import (
 //
 // The nulls are taken out before anything is read, by the tables of fields, so that no reader has to think of them.
 
-// shapeRule says which keys of a mapping are fields, and what their values are.
-type shapeRule struct {
-	fields map[string]*shapeRule
-	// items of a list, values of a mapping with keys of the user's own choice; nil: nothing below has fields.
-	items, values *shapeRule
+// Rule says which keys of a mapping are fields, and what their values are.
+type Rule struct {
+	Fields map[string]*Rule
+	// Items of a list, values of a mapping with keys of the user's own choice; nil: nothing below has fields.
+	Items, Values *Rule
 }
 
-// jobRule is that of a whole definition.
-var jobRule = sync.OnceValue(func() *shapeRule {
-	m := &ruleMaker{levels: map[string]field.Level{}, rules: map[string]*shapeRule{}}
-	for _, l := range levels() {
-		m.levels[l.Name] = l
+// JobRule is that of a whole definition.
+var JobRule = sync.OnceValue(func() *Rule {
+	m := &ruleMaker{Levels: map[string]field.Level{}, rules: map[string]*Rule{}}
+	for _, l := range Levels() {
+		m.Levels[l.Name] = l
 	}
-	return m.level(&field.Level{Name: "job", Fields: jobTable})
+	return m.level(&field.Level{Name: "job", Fields: Job})
 })
 
 type ruleMaker struct {
-	levels map[string]field.Level
-	rules  map[string]*shapeRule
+	Levels map[string]field.Level
+	rules  map[string]*Rule
 }
 
-func (m *ruleMaker) level(l *field.Level) *shapeRule {
+func (m *ruleMaker) level(l *field.Level) *Rule {
 	if known := m.rules[l.Name]; known != nil {
 		return known
 	}
-	r := &shapeRule{fields: map[string]*shapeRule{}}
+	r := &Rule{Fields: map[string]*Rule{}}
 	m.rules[l.Name] = r
 	for _, f := range l.Fields() {
 		rule := m.of(f.Form)
 		for _, name := range append([]string{f.Name}, f.Aliases...) {
-			r.fields[name] = rule
+			r.Fields[name] = rule
 		}
 	}
 	return r
 }
 
 // of returns the rule of a value; nil when nothing in it has fields.
-func (m *ruleMaker) of(f field.Form) *shapeRule {
-	var rules []*shapeRule
+func (m *ruleMaker) of(f field.Form) *Rule {
+	var rules []*Rule
 	if name, ok := f["$ref"].(string); ok {
 		name = strings.TrimPrefix(name, "#/$defs/")
-		if l, known := m.levels[name]; known {
+		if l, known := m.Levels[name]; known {
 			rules = append(rules, m.level(&l))
 		} else if name == "matrix" {
 			rules = append(rules, m.of(matrixForm()))
@@ -69,50 +69,50 @@ func (m *ruleMaker) of(f field.Form) *shapeRule {
 			}
 		}
 	}
-	own := &shapeRule{}
+	own := &Rule{}
 	if items, ok := f["items"].(field.Form); ok {
-		own.items = m.of(items)
+		own.Items = m.of(items)
 	}
 	if values, ok := f["additionalProperties"].(field.Form); ok {
-		own.values = m.of(values)
+		own.Values = m.of(values)
 	}
 	if properties, ok := f["properties"].(field.Form); ok {
-		own.fields = map[string]*shapeRule{}
+		own.Fields = map[string]*Rule{}
 		for name, of := range properties {
 			if of, ok := of.(field.Form); ok {
-				own.fields[name] = m.of(of)
+				own.Fields[name] = m.of(of)
 			}
 		}
 	}
-	if own.fields != nil || own.items != nil || own.values != nil {
+	if own.Fields != nil || own.Items != nil || own.Values != nil {
 		rules = append(rules, own)
 	}
 	return together(rules)
 }
 
-func together(rules []*shapeRule) *shapeRule {
-	rules = slices.DeleteFunc(rules, func(r *shapeRule) bool { return r == nil })
+func together(rules []*Rule) *Rule {
+	rules = slices.DeleteFunc(rules, func(r *Rule) bool { return r == nil })
 	switch len(rules) {
 	case 0:
 		return nil
 	case 1:
 		return rules[0]
 	}
-	out := &shapeRule{}
+	out := &Rule{}
 	for _, r := range rules {
-		if r.fields != nil && out.fields == nil {
-			out.fields = map[string]*shapeRule{}
+		if r.Fields != nil && out.Fields == nil {
+			out.Fields = map[string]*Rule{}
 		}
-		maps.Copy(out.fields, r.fields)
-		out.items = together([]*shapeRule{out.items, r.items})
-		out.values = together([]*shapeRule{out.values, r.values})
+		maps.Copy(out.Fields, r.Fields)
+		out.Items = together([]*Rule{out.Items, r.Items})
+		out.Values = together([]*Rule{out.Values, r.Values})
 	}
 	return out
 }
 
-// withoutNulls returns n without the fields that are null. What an alias names may stand elsewhere too, so a node that
+// WithoutNulls returns n without the fields that are null. What an alias names may stand elsewhere too, so a node that
 // changes is another one.
-func withoutNulls(n *source.Node, rule *shapeRule) *source.Node {
+func WithoutNulls(n *source.Node, rule *Rule) *source.Node {
 	if n == nil || rule == nil {
 		return n
 	}
@@ -120,7 +120,7 @@ func withoutNulls(n *source.Node, rule *shapeRule) *source.Node {
 	case source.List:
 		items := n.Items
 		for i, item := range n.Items {
-			if next := withoutNulls(item, rule.items); next != item {
+			if next := WithoutNulls(item, rule.Items); next != item {
 				if &items[0] == &n.Items[0] {
 					items = slices.Clone(items)
 				}
@@ -135,15 +135,15 @@ func withoutNulls(n *source.Node, rule *shapeRule) *source.Node {
 	case source.Map:
 		pairs, changed := make([]source.Pair, 0, len(n.Pairs)), false
 		for _, p := range n.Pairs {
-			of, isField := rule.fields[p.Key]
+			of, isField := rule.Fields[p.Key]
 			if !isField {
-				of = rule.values
+				of = rule.Values
 			}
 			if isField && p.Value.Kind == source.Null {
 				changed = true
 				continue
 			}
-			if next := withoutNulls(p.Value, of); next != p.Value {
+			if next := WithoutNulls(p.Value, of); next != p.Value {
 				p.Value, changed = next, true
 			}
 			pairs = append(pairs, p)
