@@ -1,7 +1,6 @@
 package jobspec
 
 import (
-	"github.com/formicary/formicary/libs/exact"
 	"github.com/formicary/formicary/libs/jobspec/param"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -27,69 +26,9 @@ func (d *Definition) RecheckParams(params value.Vars, of *Definition) (value.Var
 // checkParams checks parameters; read are those whose JSON has been read.
 func (d *Definition) checkParams(params value.Vars, read map[string]bool) (value.Vars, error) {
 	c := &source.Collector{File: d.file}
-	out := make(value.Vars, len(params)+len(d.Params))
-	refused := map[string]bool{} // given, and no value: such a parameter is not missing
-	for _, name := range value.SortedKeys(params) {
-		v, ok := value.DeepCanon(params[name], 1)
-		switch {
-		case !value.ValidName(name):
-			c.Add(source.Problem{Code: source.CodeInvalidParam, Field: name, Message: "the name of the parameter cannot be used", Expected: "1 to 100 characters without spaces and ="})
-		case !value.Storable(name):
-			c.Add(source.Problem{Code: source.CodeInvalidParam, Field: name, Message: "the name of a parameter is no text", Expected: "UTF-8 without NUL"})
-		case !value.Storable(v):
-			c.Add(source.Problem{Code: source.CodeInvalidParam, Field: name, Message: "the parameter " + source.QuoteName(name) + " holds the character NUL, or bytes that are no text", Expected: "UTF-8 without NUL"})
-		case !exact.InRange(params[name]):
-			c.Add(source.Problem{Code: source.CodeInvalidParam, Field: name, Message: "the parameter " + source.QuoteName(name) + " holds a number that is too large or too small", Expected: "numbers of at most 1.8e308, or text"})
-		case !ok:
-			c.Add(source.Problem{Code: source.CodeInvalidParam, Field: name, Message: "the parameter " + source.QuoteName(name) + " is of a kind that cannot be used", Expected: "text, a number, true or false, or JSON"})
-		default:
-			out[name] = v
-			continue
-		}
-		refused[name] = true
-	}
-	for i := range d.Params {
-		if p := &d.Params[i]; !refused[p.Name] && (p.Type != param.TypeJSON || !read[p.Name] || !p.Settled(out)) {
-			d.checkParam(p, out, c)
-		}
-	}
-	for _, name := range d.RequiredParams {
-		_, given := out[name]
-		_, own := d.jobVars[name]
-		if !given && !own && !refused[name] {
-			missingParam(c, name)
-		}
-	}
+	out := param.Check(c, params, param.Declared{Params: d.Params, Required: d.RequiredParams, Given: d.jobVars}, read)
 	if _, err := c.Split(); err != nil {
 		return nil, err
 	}
 	return out, nil
-}
-
-func missingParam(c *source.Collector, name string) {
-	c.Add(source.Problem{Code: source.CodeMissingParam, Field: name, Message: "the parameter " + source.QuoteName(name) + " is missing", Expected: "a value for it"})
-}
-
-func (d *Definition) checkParam(p *param.Param, out value.Vars, c *source.Collector) {
-	v := out[p.Name]
-	if v == nil || v == "" && p.Type != param.TypeString {
-		delete(out, p.Name)
-		switch {
-		case p.Default != nil:
-			out[p.Name] = p.Default
-		case p.Required:
-			missingParam(c, p.Name)
-		}
-		return
-	}
-	if v == "" && p.Required {
-		missingParam(c, p.Name)
-		return
-	}
-	converted, wrong := p.Convert(v)
-	if wrong != "" {
-		c.Add(source.Problem{Code: source.CodeInvalidParam, Field: p.Name, Message: "the parameter " + source.QuoteName(p.Name) + " has a value that is not allowed", Expected: wrong})
-		return
-	}
-	out[p.Name] = converted
 }

@@ -229,7 +229,7 @@ func (r *reader) checkJob(d *draft, root *source.Node) {
 		}
 		d.plan.MaxConcurrency = c.Limit
 	}
-	r.mergedVariables(root)
+	r.MergedVariables(root)
 	if !d.publicPlugin {
 		return
 	}

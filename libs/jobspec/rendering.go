@@ -3,6 +3,7 @@ package jobspec
 import (
 	"sync"
 
+	"github.com/formicary/formicary/libs/jobspec/environ"
 	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/schema"
 	"github.com/formicary/formicary/libs/jobspec/source"
@@ -24,7 +25,7 @@ func newRendering(sh *template.Shape, src *source.Lines) *rendering {
 	if sh.Nulls {
 		sh.Root = schema.WithoutNulls(sh.Root, schema.JobRule())
 	}
-	return &rendering{Shape: sh, exports: findExports(sh.Root)}
+	return &rendering{Shape: sh, exports: environ.Declared(sh.Root)}
 }
 
 // table finds tasks by name, or is nil when a name depends on variables.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/formicary/formicary/libs/jobspec/environ"
 	"github.com/formicary/formicary/libs/jobspec/fanout"
 	"github.com/formicary/formicary/libs/jobspec/field"
 	"github.com/formicary/formicary/libs/jobspec/graph"
@@ -165,7 +166,7 @@ func (r *reader) task(n *source.Node, within span, grace time.Duration) taskDraf
 	if len(r.Reads) > 0 {
 		t.task.Uses = value.SortedKeys(r.Reads)
 	}
-	t.task.Exports = r.exports(t.task.Spec.Variables, fields.flow.itemNames)
+	t.task.Exports = environ.WithTask(r.rendering.exports, t.task.Spec.Variables, fields.flow.itemNames)
 	return t
 }
 
@@ -508,6 +509,15 @@ func (r *taskFieldReader) targetsBut(n *source.Node, data, own bool) []string {
 	return names
 }
 
+// ownDependency leaves a task out of its own dependencies.
+func (r *taskFieldReader) ownDependency(it read.Item, name string) bool {
+	if !r.t.named || name != r.t.task.Name {
+		return false
+	}
+	r.ReadAs(it.Node, "the task "+r.t.shown+" is among its own dependencies: it is left out there", "tasks that end before it")
+	return true
+}
+
 // byLoop reports whether one of the items of a field was not written by hand: a loop made it, or the value of a variable
 // that is a list.
 func (r *reader) byLoop(n *source.Node, it read.Item, items []read.Item) bool {
@@ -545,7 +555,7 @@ func (r *taskFieldReader) routes(n *source.Node) {
 	t := &r.t.task
 	seen := map[plan.Key]string{}
 	add := func(key string, at, targets *source.Node) {
-		key, parsed, err := r.outcome(key, at)
+		key, parsed, err := r.Outcome(key, at)
 		if err != nil {
 			r.Fault(at, source.CodeInvalidRoute, source.QuoteName(key)+" is no outcome", "an exit code, a range such as 500-599 or 4xx, COMPLETED, FAILED, TIMED_OUT, APPROVED, REJECTED or *")
 			return

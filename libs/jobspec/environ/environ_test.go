@@ -5,8 +5,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/formicary/formicary/libs/jobspec/environ"
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
@@ -87,6 +90,29 @@ func TestReserved(t *testing.T) {
 	for _, name := range []string{"GIT_BRANCH", "path", "AWS_REGION", "FORMICARY_JOB"} {
 		if environ.Reserved(name) {
 			t.Errorf("%s is reserved", name)
+		}
+	}
+}
+
+func TestDeclared(t *testing.T) {
+	text := []byte("{variables: {PATH: x, a: 1}, params: [{name: LD_PRELOAD}, {name: b}], job_variables: {PATH: y}}")
+	root, _ := source.ReadYAML(text, &source.Collector{}, func(line, column int) (int, int) { return line, column })
+	job := environ.Declared(root)
+	if diff := cmp.Diff([]string{"LD_PRELOAD", "PATH"}, job); diff != "" {
+		t.Error(diff)
+	}
+	for _, c := range []struct {
+		own   map[string]any
+		items []string
+		want  []string
+	}{
+		{nil, nil, job},
+		{map[string]any{"a": 1}, []string{"b"}, job},
+		{map[string]any{"BASH_ENV": 1, "PATH": 1}, nil, []string{"BASH_ENV", "LD_PRELOAD", "PATH"}},
+		{nil, []string{"IFS"}, []string{"IFS", "LD_PRELOAD", "PATH"}},
+	} {
+		if diff := cmp.Diff(c.want, environ.WithTask(job, c.own, c.items)); diff != "" {
+			t.Errorf("%v %v: %s", c.own, c.items, diff)
 		}
 	}
 }

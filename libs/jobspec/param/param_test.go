@@ -3,11 +3,14 @@ package param_test
 import (
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/formicary/formicary/libs/jobspec/param"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // open reads a text without templates: the node of its key v.
@@ -74,6 +77,41 @@ func TestCheckOutputs(t *testing.T) {
 		}
 		if err := param.CheckOutputs(task, nil); err == nil {
 			t.Error("a required output is missing and nobody says so")
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	d := param.Declared{
+		Params:   []param.Param{{Name: "n", Type: param.TypeInt, Default: int64(3)}, {Name: "r", Type: param.TypeString, Required: true}, {Name: "j", Type: param.TypeJSON}},
+		Required: []string{"id", "own"}, Given: value.Vars{"own": 1},
+	}
+	for _, c := range []struct {
+		params, want value.Vars
+		fault        string
+	}{
+		{value.Vars{"id": "1", "r": "x"}, value.Vars{"id": "1", "r": "x", "n": int64(3)}, ""},
+		{value.Vars{"id": "1", "r": "x", "n": "7", "free": true}, value.Vars{"id": "1", "r": "x", "n": int64(7), "free": true}, ""},
+		{value.Vars{"id": "1"}, nil, source.CodeMissingParam + " r"},
+		{value.Vars{"r": "x"}, nil, source.CodeMissingParam + " id"},
+		{value.Vars{"id": "1", "r": "x", "n": "seven"}, nil, source.CodeInvalidParam + " n"},
+		{value.Vars{"id": "1", "r": "a\x00"}, nil, source.CodeInvalidParam + " r"},
+		{value.Vars{"id": "1", "r": "x", "a=b": 1}, nil, source.CodeInvalidParam + " a=b"},
+	} {
+		got, fault := &source.Collector{}, ""
+		out := param.Check(got, c.params, d, nil)
+		for _, p := range got.List {
+			fault += p.Code + " " + p.Field
+		}
+		if fault != c.fault || c.want != nil && !cmp.Equal(c.want, out) {
+			t.Errorf("%v: %v %q", c.params, out, fault)
+		}
+	}
+	// What is parsed already is no JSON.
+	given := value.Vars{"id": "1", "r": "x", "j": "[1]"}
+	for parsed, want := range map[bool]any{true: "[1]", false: []any{int64(1)}} {
+		if out := param.Check(&source.Collector{}, given, d, map[string]bool{"j": parsed}); !cmp.Equal(want, out["j"]) {
+			t.Errorf("%v: %v", parsed, out["j"])
 		}
 	}
 }

@@ -2,6 +2,7 @@ package read_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -143,6 +144,36 @@ func TestUndefinedVariables(t *testing.T) {
 	for text, want := range map[string]bool{"a: 1\nundefined_variables: empty\n": true, `{"undefined_variables": "empty"}`: true, "undefined_variables: strict": false, "# undefined_variables: empty": false} {
 		if read.BlankText([]byte(text)) != want {
 			t.Errorf("%q: %v", text, !want)
+		}
+	}
+}
+
+func TestOutcomes(t *testing.T) {
+	for text, want := range map[string]string{"COMPLETED": "COMPLETED", "completed": "COMPLETED READ_AS", "3": "3", "exit:x": ""} {
+		r, n := open(t, "v: "+text)
+		key, _, err := r.Outcome(n.Text, n)
+		for _, p := range r.Collector.List {
+			key += " " + p.Code
+		}
+		if (err != nil) != (want == "") || err == nil && key != want {
+			t.Errorf("%s: %q %v", text, key, err)
+		}
+	}
+}
+
+// TestMergedVariables refuses a name that stands in both mappings.
+func TestMergedVariables(t *testing.T) {
+	for text, want := range map[string]string{
+		"{variables: {a: 1}}": "", "{job_variables: {a: 1}, variables: {b: 1}}": "READ_AS", "{job_variables: {a: 1}, variables: [{name: a, value: 1}]}": "READ_AS DUPLICATE_KEY",
+	} {
+		r, n := open(t, "v: "+text)
+		r.MergedVariables(n)
+		var got []string
+		for _, p := range r.Collector.List {
+			got = append(got, p.Code)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %v", text, got)
 		}
 	}
 }
