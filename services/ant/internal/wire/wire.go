@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -116,7 +117,8 @@ type Task struct {
 	HeartbeatSeconds float64 `json:"heartbeat_seconds"`
 }
 
-// Variables keep the digits of their numbers: each is an int64, a float64 or, where neither says the same, a json.Number.
+// Variables keep the digits of their numbers: each is a float64, as handlers expect of JSON, or a json.Number where a
+// float64 would change it.
 type Variables map[string]any
 
 // UnmarshalJSON reads an object, or null.
@@ -125,8 +127,32 @@ func (v *Variables) UnmarshalJSON(raw []byte) error {
 	if err != nil {
 		return fmt.Errorf("read variables: %w", err)
 	}
+	for name, value := range m {
+		m[name] = plain(value)
+	}
 	*v = m
 	return nil
+}
+
+// plain replaces whole numbers, also in lists and mappings.
+func plain(v any) any {
+	const exactly = 1 << 53 // up to here a float64 has every whole number
+	switch x := v.(type) {
+	case int64:
+		if -exactly <= x && x <= exactly {
+			return float64(x)
+		}
+		return json.Number(strconv.FormatInt(x, 10))
+	case []any:
+		for i := range x {
+			x[i] = plain(x[i])
+		}
+	case map[string]any:
+		for name := range x {
+			x[name] = plain(x[name])
+		}
+	}
+	return v
 }
 
 // ErrTooLarge says that a message passes MaxMessage.

@@ -121,7 +121,7 @@ func TestVariablesKeepTheirDigits(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := m.Task.Variables
-	if v["n"] != int64(3) || v["f"] != 1.5 || v["big"] != int64(9007199254740993) || v["huge"] != json.Number("123456789012345678901234567890") {
+	if v["n"] != 3.0 || v["f"] != 1.5 || v["big"] != json.Number("9007199254740993") || v["huge"] != json.Number("123456789012345678901234567890") {
 		t.Errorf("%#v", v)
 	}
 	if again, err := json.Marshal(v); err != nil || string(again) != vars {

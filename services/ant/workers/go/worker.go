@@ -28,8 +28,8 @@ type Task struct {
 	Attempt        int
 	// IdempotencyKey is the same for all attempts of the task in its run: hand it on to what must not happen twice.
 	IdempotencyKey string
-	// Variables declared by the task, Environment all variables as text, Script its lines. A number is an int64, a float64
-	// or, where these would change its digits, a json.Number.
+	// Variables declared by the task, Environment all variables as text, Script its lines. A number is a float64 or,
+	// where that would change its digits, a json.Number.
 	Variables   map[string]any
 	Environment map[string]string
 	Script      []string
