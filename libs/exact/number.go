@@ -132,6 +132,21 @@ func numbers(v any) any {
 	})
 }
 
+// Floats gives the whole numbers of a value that Decode has read as float64, as readers of JSON expect them, or as
+// json.Number where a float64 would change them. It works in place.
+func Floats(v any) any {
+	return leaves(v, func(v any) any {
+		switch n, whole := v.(int64); {
+		case !whole:
+			return v
+		case fits(n):
+			return float64(n)
+		default:
+			return json.Number(strconv.FormatInt(n, 10))
+		}
+	})
+}
+
 // leaves replaces what is no list and no mapping, in place.
 func leaves(v any, replace func(any) any) any {
 	switch x := v.(type) {

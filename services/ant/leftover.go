@@ -10,8 +10,8 @@ import (
 	"github.com/formicary/formicary/services/ant/internal/spool"
 )
 
-// KillLeftovers kills what an ant left running that was killed and has no next life. dir is its data directory, which nobody uses;
-// it is to be removed afterwards.
+// KillLeftovers kills what an ant left running that was killed and has no next life. dir is its data directory, which
+// nobody uses; it is to be removed afterwards.
 func KillLeftovers(ctx context.Context, dir string) error {
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
 		return nil // it had not begun

@@ -7,22 +7,22 @@ import (
 	"time"
 )
 
-func TestHearing(t *testing.T) {
+func TestReachability(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		beats := 0
 		h := &reachability{beat: func() { beats++ }}
 		if why := h.unreachable(); why != "" {
-			t.Errorf("deaf before it listens: %s", why)
+			t.Errorf("unreachable before anything was reported: %s", why)
 		}
 		h.report(errors.New("no connection"))
 		time.Sleep(unreachableAfter - time.Second)
 		h.report(errors.New("no answer"))
 		if why := h.unreachable(); why != "" {
-			t.Errorf("deaf after a moment: %s", why)
+			t.Errorf("unreachable after a moment: %s", why)
 		}
 		h.report(nil)
 		if beats != 0 {
-			t.Error("nobody was told that it was deaf")
+			t.Error("nobody was told that it was unreachable")
 		}
 		h.report(errors.New("no connection"))
 		time.Sleep(unreachableAfter)
@@ -32,7 +32,7 @@ func TestHearing(t *testing.T) {
 		}
 		h.report(nil)
 		if why := h.unreachable(); why != "" || beats != 1 {
-			t.Errorf("it hears again and says %q, after %d beats", why, beats)
+			t.Errorf("it is reached again and says %q, after %d beats", why, beats)
 		}
 	})
 }

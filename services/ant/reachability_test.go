@@ -28,8 +28,8 @@ func startBus(t *testing.T, dir string, port int) *embedded.Server {
 	return s
 }
 
-// TestAntThatDoorbellsDoNotReachSaysSo: while doorbells do not reach the ant its beats say why, and the first one after says that they do
-// can again.
+// TestAntThatDoorbellsDoNotReachSaysSo: while doorbells do not reach the ant its beats say why, and the first one after
+// says that they do can again.
 func TestAntThatDoorbellsDoNotReachSaysSo(t *testing.T) {
 	c := newColony(t)
 	dir := t.TempDir()

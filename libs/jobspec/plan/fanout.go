@@ -68,7 +68,8 @@ type ItemResult struct {
 	Outputs      map[string]string `json:"outputs,omitempty"`
 }
 
-// ResultsSuffix ends the name of the variable that holds the results of a fan-out: a list with one ItemResult for each item, in order.
+// ResultsSuffix ends the name of the variable that holds the results of a fan-out: a list with one ItemResult for each
+// item, in order.
 const ResultsSuffix = "_results"
 
 // ResultsVar names the variable that holds the results of a fan-out.

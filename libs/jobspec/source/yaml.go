@@ -105,7 +105,8 @@ func (r *yamlReader) problem(line, column int, code, message, expected string) {
 	r.c.Add(Problem{Line: line, Column: column, Code: code, Message: message, Expected: expected})
 }
 
-// ReadYAML parses the text; nulls says that it holds some. It returns nil when there are faults that keep it from being read at all.
+// ReadYAML parses the text; nulls says that it holds some. It returns nil when there are faults that keep it from being
+// read at all.
 func ReadYAML(text []byte, c *Collector, at func(line, column int) (int, int)) (root *Node, nulls bool) {
 	r := &yamlReader{c: c, at: at, done: map[*yaml.Node]*Node{}}
 	if tooManyNodes(text) {

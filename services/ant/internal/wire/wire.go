@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -127,32 +126,9 @@ func (v *Variables) UnmarshalJSON(raw []byte) error {
 	if err != nil {
 		return fmt.Errorf("read variables: %w", err)
 	}
-	for name, value := range m {
-		m[name] = plain(value)
-	}
+	exact.Floats(m)
 	*v = m
 	return nil
-}
-
-// plain replaces whole numbers, also in lists and mappings.
-func plain(v any) any {
-	const exactly = 1 << 53 // up to here a float64 has every whole number
-	switch x := v.(type) {
-	case int64:
-		if -exactly <= x && x <= exactly {
-			return float64(x)
-		}
-		return json.Number(strconv.FormatInt(x, 10))
-	case []any:
-		for i := range x {
-			x[i] = plain(x[i])
-		}
-	case map[string]any:
-		for name := range x {
-			x[name] = plain(x[name])
-		}
-	}
-	return v
 }
 
 // ErrTooLarge says that a message passes MaxMessage.

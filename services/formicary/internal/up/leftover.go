@@ -9,8 +9,8 @@ import (
 	"github.com/formicary/formicary/services/ant"
 )
 
-// KillLeftovers ends what a colony left running that was killed and is not to come back: its tasks and its database. dir is its data
-// directory.
+// KillLeftovers ends what a colony left running that was killed and is not to come back: its tasks and its database. dir
+// is its data directory.
 func KillLeftovers(ctx context.Context, dir string) error {
 	lock, err := lockData(dir)
 	if err != nil {

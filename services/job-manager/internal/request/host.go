@@ -24,7 +24,7 @@ type host struct {
 // since notes how long an answer took that was asked for at a time.
 func (h *host) since(asked time.Time) { h.longest = max(h.longest, time.Since(asked)) }
 
-// CountByState implements jobspec.Host.
+// CountByState implements template.Host.
 func (h *host) CountByState(jobType string, names []string) (int, error) {
 	states := make([]State, len(names))
 	for i, name := range names {
@@ -37,7 +37,7 @@ func (h *host) CountByState(jobType string, names []string) (int, error) {
 	return h.manager.store.Count(h.ctx, h.rec.OrgID, jobType, states)
 }
 
-// Submit implements jobspec.Host. A key that the template does not choose itself is one of this run, so a rendering that
+// Submit implements template.Host. A key that the template does not choose itself is one of this run, so a rendering that
 // is repeated finds what it has submitted, and a restart submits again.
 func (h *host) Submit(jobType, description string, params map[string]any) (string, error) {
 	defer h.since(time.Now())

@@ -31,7 +31,7 @@ type Store interface {
 	Keep(ctx context.Context, claims []execution.Claim) error
 	Sync(ctx context.Context, reports []execution.Report) ([]execution.Answer, []uuid.UUID, error)
 	Step(ctx context.Context, events []execution.Event) ([]execution.Verdict, error)
-	// OutputsOf returns outputs of a run by name; all of them when names holds jobspec.UsesAll.
+	// OutputsOf returns outputs of a run by name; all of them when names holds template.UsesAll.
 	OutputsOf(ctx context.Context, id uuid.UUID, names []string) (map[string]string, error)
 	LogKeys(ctx context.Context, uids []uuid.UUID) (map[uuid.UUID]execution.LogPlace, error)
 }

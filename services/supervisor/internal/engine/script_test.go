@@ -33,8 +33,8 @@ type sketch struct {
 //	items=N offs=PLACE,… mays=PLACE,… max=N ff min=N pct=N jobs      a fan-out
 //	out=NAME script=TEXT                   a declared output, a script
 //
-// The line "job" has: pauses= (before this run) retry= ff hard= timeout= retries= from= reuse= left pending= total= (runs together), kept=GROUP:PLACE,… (items), and
-// platform= and rule=CODE:ERR[:ACTION[:RETRY[:PLATFORM]]].
+// The line "job" has: pauses= (before this run) retry= ff hard= timeout= retries= from= reuse= left pending= total= (runs
+// together), kept=GROUP:PLACE,… (items), and platform= and rule=CODE:ERR[:ACTION[:RETRY[:PLATFORM]]].
 func draw(lines ...string) *sketch {
 	d := &sketch{decisions: map[string]*plan.Decision{}, kept: map[string][]int{}}
 	d.Run = 1

@@ -28,7 +28,7 @@ type templateHost struct {
 	task   string
 }
 
-// CountByState implements jobspec.Host.
+// CountByState implements template.Host.
 func (h *templateHost) CountByState(jobType string, states []string) (int, error) {
 	ctx, cancel := context.WithTimeout(h.ctx, hostTime)
 	defer cancel()
@@ -39,7 +39,7 @@ func (h *templateHost) CountByState(jobType string, states []string) (int, error
 	return int(res.GetCount()), nil
 }
 
-// Submit implements jobspec.Host.
+// Submit implements template.Host.
 func (h *templateHost) Submit(jobType, description string, params map[string]any) (string, error) {
 	ctx, cancel := context.WithTimeout(h.ctx, hostTime)
 	defer cancel()

@@ -802,7 +802,7 @@ type Spec struct {
 	MessagingRequestQueue string `protobuf:"bytes,14,opt,name=messaging_request_queue,json=messagingRequestQueue,proto3" json:"messaging_request_queue,omitempty"`
 	// messaging_reply_queue is the subject on which its worker replies; empty: one of the ant's own.
 	MessagingReplyQueue string `protobuf:"bytes,15,opt,name=messaging_reply_queue,json=messagingReplyQueue,proto3" json:"messaging_reply_queue,omitempty"`
-	// options of containers and pods: JSON of jobspec.Options; empty when none is set.
+	// options of containers and pods: JSON of plan.Options; empty when none is set.
 	Options []byte `protobuf:"bytes,16,opt,name=options,proto3" json:"options,omitempty"`
 	// variables_json is variables as JSON. Set only when variables cannot say it: numbers with more digits than a double holds.
 	VariablesJson *string `protobuf:"bytes,30,opt,name=variables_json,json=variablesJson,proto3,oneof" json:"variables_json,omitempty"`

@@ -1017,7 +1017,7 @@ type Launch struct {
 	Retries int32 `protobuf:"varint,15,opt,name=retries,proto3" json:"retries,omitempty"`
 	// from_task is the first task that is not kept although it completed; empty keeps all.
 	FromTask string `protobuf:"bytes,16,opt,name=from_task,json=fromTask,proto3" json:"from_task,omitempty"`
-	// error_rules that apply to the job: JSON list of jobspec.ErrorRule, the most specific first; empty for none.
+	// error_rules that apply to the job: JSON list of errorrule.Rule, the most specific first; empty for none.
 	ErrorRules []byte `protobuf:"bytes,17,opt,name=error_rules,json=errorRules,proto3" json:"error_rules,omitempty"`
 	// submitted_by is who submitted the request.
 	SubmittedBy string `protobuf:"bytes,18,opt,name=submitted_by,json=submittedBy,proto3" json:"submitted_by,omitempty"`

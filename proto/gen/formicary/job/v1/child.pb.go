@@ -35,7 +35,7 @@ type SubmitForTemplateRequest struct {
 	JobType string `protobuf:"bytes,3,opt,name=job_type,json=jobType,proto3" json:"job_type,omitempty"`
 	// description of the request.
 	Description string `protobuf:"bytes,4,opt,name=description,proto3" json:"description,omitempty"`
-	// params is a JSON object: parameters, and _user_key and _parent_id as in jobspec.Host.
+	// params is a JSON object: parameters, and _user_key and _parent_id as in template.Host.
 	Params        []byte `protobuf:"bytes,5,opt,name=params,proto3" json:"params,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

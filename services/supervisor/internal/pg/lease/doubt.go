@@ -11,8 +11,8 @@ import (
 )
 
 // doubtful are the live attempts that something is to be done about now, by kind. They are found in one look at what is
-// live, which is bounded by slots; nothing that a Sync changes has an index. The grace of an item is that of its group. Nothing ends for the passing of
-// time while that rests.
+// live, which is bounded by slots; nothing that a Sync changes has an index. The grace of an item is that of its group.
+// Nothing ends for the passing of time while that rests.
 const doubtful = `SELECT uid, kind, ant_id, lease_until, now() FROM (
 	SELECT uid, kind, ant_id, lease_until, row_number() OVER (PARTITION BY kind ORDER BY CASE kind
 		WHEN 'stop' THEN stop_requested_at WHEN 'timeout' THEN timeout_at WHEN 'lease' THEN lease_until ELSE dispatched_at END, uid) AS place

@@ -11,7 +11,7 @@ import (
 	"github.com/formicary/formicary/libs/storable"
 )
 
-// mostEnvironment is what a process takes as environment, in bytes. See plan.Task.Env, which leaves out what is more.
+// mostEnvironment is what a process takes as environment, in bytes. See environ.Of, which leaves out what is more.
 const mostEnvironment = 1 << 20
 
 // mostFiles bounds the long outputs that one call of Claim reads for all of its runs together, in bytes: beyond the first
@@ -20,8 +20,9 @@ const mostFiles = 32 << 20
 
 // claimedOutputs reads what attempts that are claimed see of earlier tasks, and nothing else: what their sections were
 // rendered with, what replaces variables of the run, and what fits into the environment of a process. "*" among the
-// former asks for everything. HTTP methods have no process: they get no environment. Of a task whose status is asked for, and not given by an output, it is the state. In a run
-// none of whose tasks has ended there is nothing to read.
+// former asks for everything. HTTP methods have no process: they get no
+// environment. Of a task whose status is asked for, and not given by an output, it is the state. In a run none of whose tasks
+// has ended there is nothing to read.
 //
 // The joins are lateral, so that an estimate can never make a scan of the whole table of one of them.
 const claimedOutputs = `WITH claimed AS (SELECT DISTINCT t.execution_id, coalesce(t.group_idx, t.idx) AS idx, t.method LIKE 'HTTP\_%' AS http
@@ -54,7 +55,7 @@ const leftOut = ""
 // statusSuffix ends the names of variables that say how a task ended: see plan.StatusVar.
 const statusSuffix = "-status"
 
-// OutputsOf returns outputs of a run by name, as claimedOutputs does; all of them when names holds jobspec.UsesAll.
+// OutputsOf returns outputs of a run by name, as claimedOutputs does; all of them when names holds template.UsesAll.
 func (s *Store) OutputsOf(ctx context.Context, id uuid.UUID, names []string) (map[string]string, error) {
 	out := map[string]string{}
 	collect := func(rows pgx.Rows) error {
