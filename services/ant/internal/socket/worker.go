@@ -33,22 +33,23 @@ type Worker struct {
 	gone    chan struct{} // closed when its ant has ended
 	changed run.Signal    // it became healthy, or is no longer
 
-	// claims are the attempts that it says it has, which it took over another bridge. Which of them its ant may go on
-	// with is known when met is closed; no connection is attached before.
+	// claims are the attempts that it says it has, which it took over another bridge. met is closed when it is known with
+	// which of them its ant goes on, and those listen to it; no connection is attached before.
 	claims map[string]bool
 	met    chan struct{}
 
 	turn sync.Mutex // held while connections change, so that attempts see it in this order
 
-	mu     sync.Mutex
-	conn   *conn
-	newest *conn           // of those that wait for met
-	kept   map[string]bool // claims that are granted and about to be opened
-	fault  error           // of its ant
-	left   *time.Timer     // runs while there is no connection
-	bye    bool            // the last one said goodbye
-	ending bool
-	live   map[string]*relay.Execution
+	mu      sync.Mutex
+	conn    *conn
+	newest  *conn // of those that wait for met
+	granted bool
+	kept    map[string]bool // claims that are granted and about to be opened
+	fault   error           // of its ant
+	left    *time.Timer     // runs while there is no connection
+	bye     bool            // the last one said goodbye
+	ending  bool
+	live    map[string]*relay.Execution
 }
 
 func newWorker(m *wire.Message, times relay.Times, log *slog.Logger) *Worker {
@@ -63,6 +64,7 @@ func newWorker(m *wire.Message, times relay.Times, log *slog.Logger) *Worker {
 		}
 	}
 	if len(w.claims) == 0 {
+		w.granted = true
 		close(w.met)
 	}
 	w.life, w.leave = context.WithCancel(context.Background())
@@ -75,17 +77,29 @@ func (w *Worker) Claims() []string { return slices.Collect(maps.Keys(w.claims)) 
 
 // Grant lets it go on with some of its claims.
 func (w *Worker) Grant(uids []string) {
-	if len(w.claims) == 0 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.granted {
 		return
 	}
-	w.mu.Lock()
+	w.granted = true
 	for _, uid := range uids {
 		if w.live[uid] == nil {
 			w.kept[uid] = true
 		}
 	}
-	w.mu.Unlock()
-	close(w.met)
+	w.opened()
+}
+
+// opened closes met when everything that was granted listens: what the worker says earlier would be lost.
+func (w *Worker) opened() {
+	if w.granted && len(w.kept) == 0 {
+		select {
+		case <-w.met:
+		default:
+			close(w.met)
+		}
+	}
 }
 
 // errSilent says that the colony did not answer what becomes of the claims.
@@ -104,12 +118,9 @@ func (w *Worker) meet(ctx context.Context, c *conn) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-limit.C:
-		w.mu.Lock()
-		if w.conn == nil && w.left == nil {
-			w.left = time.AfterFunc(w.times.Away, w.leave)
+		if !w.goOnWithoutKept() {
+			return errSilent
 		}
-		w.mu.Unlock()
-		return errSilent
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -117,6 +128,21 @@ func (w *Worker) meet(ctx context.Context, c *conn) error {
 		return errOlder
 	}
 	return nil
+}
+
+// goOnWithoutKept lets the worker in though some of what was granted never listened; false when nothing is granted yet.
+func (w *Worker) goOnWithoutKept() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.granted {
+		if w.conn == nil && w.left == nil {
+			w.left = time.AfterFunc(w.times.Away, w.leave)
+		}
+		return false
+	}
+	clear(w.kept)
+	w.opened()
+	return true
 }
 
 // meetTime bounds how long a worker waits for the answer to its registration.
@@ -160,7 +186,7 @@ func (w *Worker) attach(c *conn, m *wire.Message) bool {
 	live := maps.Clone(w.live)
 	var answer wire.Message
 	for _, uid := range m.Resume {
-		if live[uid] != nil || w.kept[uid] {
+		if live[uid] != nil {
 			answer.Resumed = append(answer.Resumed, uid)
 		} else {
 			answer.Gone = append(answer.Gone, uid)
@@ -309,6 +335,7 @@ func (w *Worker) Open(x *relay.Execution) (string, error) {
 	w.live[x.Task.UID] = x
 	delete(w.kept, x.Task.UID)
 	away := w.conn == nil
+	w.opened()
 	w.mu.Unlock()
 	if away {
 		x.Away()
