@@ -64,15 +64,21 @@ func (s *shared) start() {
 	s.c, s.err = cluster.Start(context.Background(), cluster.Options{Dir: filepath.Join(s.dir, "pg"), Throwaway: true})
 }
 
+// Missing skips a test for what the machine lacks, and fails it when CI is set: a run that proves nothing must not be green.
+func Missing(t testing.TB, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
+}
+
 // Postgres returns the address of an empty database that only this test uses.
 func Postgres(t testing.TB) string {
 	t.Helper()
 	server.once.Do(server.start)
 	if server.err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("PostgreSQL: %v", server.err)
-		}
-		t.Skipf("PostgreSQL: %v", server.err)
+		Missing(t, "PostgreSQL: %v", server.err)
 	}
 	name := fmt.Sprintf("t%d", server.next.Add(1))
 	if err := server.c.EnsureDatabase(t.Context(), name); err != nil {

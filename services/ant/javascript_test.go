@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/formicary/formicary/libs/testkit"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	"github.com/formicary/formicary/services/ant"
 )
@@ -29,10 +30,7 @@ func (c *colony) jsWorker(t *testing.T, env []string, args ...string) {
 func node(t *testing.T, env []string, code int, args ...string) {
 	t.Helper()
 	if _, err := os.Stat(filepath.Join(jsDir, "node_modules", "ws")); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("the packages of the JavaScript worker are missing: run make setup-test: %v", err)
-		}
-		t.Skipf("the packages of the JavaScript worker are missing: run make setup-test: %v", err)
+		testkit.Missing(t, "the packages of the JavaScript worker are missing: run make setup-test: %v", err)
 	}
 	cmd := exec.CommandContext(t.Context(), "node", args...)
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = jsDir, append(os.Environ(), env...), t.Output(), t.Output()
