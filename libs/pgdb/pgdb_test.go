@@ -36,7 +36,7 @@ func TestSchemasMigrateSideBySide(t *testing.T) {
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(began); took > 900*time.Millisecond {
+	if took := time.Since(began); took > 2500*time.Millisecond {
 		t.Errorf("four schemas took %s", took)
 	}
 }
