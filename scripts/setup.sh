@@ -23,6 +23,18 @@ apt_install() {
   as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" >/dev/null
 }
 
+# Installs packages whose programs are wanted, and not the server that they would start at once.
+apt_install_stopped() {
+  local policy=/usr/sbin/policy-rc.d
+  [ ! -e "$policy" ] || { apt_install "$@"; return; }
+  printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+  as_root chmod +x "$policy"
+  local failed=0
+  apt_install "$@" || failed=1
+  as_root rm -f "$policy"
+  return "$failed"
+}
+
 have_postgres() {
   [ -n "${FORMICARY_PG_BIN:-}" ] || command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null
 }
@@ -60,6 +72,13 @@ node_is_new_enough() {
 }
 [ "${1:-}" != test ] || node_is_new_enough || missing+=(nodejs npm)
 [ "${#missing[@]}" = 0 ] || apt_install "${missing[@]}"
+# The tests start a Docker engine of their own where none runs, with images made of busybox.
+if [ "${1:-}" = test ]; then
+  missing=()
+  { [ -S /var/run/docker.sock ] || command -v dockerd; } >/dev/null || missing+=(docker.io)
+  command -v busybox >/dev/null || missing+=(busybox-static)
+  [ "${#missing[@]}" = 0 ] || apt_install_stopped "${missing[@]}"
+fi
 
 if [ "${1:-}" = test ]; then
   workers=services/ant/workers/javascript
