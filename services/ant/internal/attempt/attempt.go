@@ -140,6 +140,9 @@ func (a *attempt) execute() executor.End {
 		timer := time.AfterFunc(d.AsDuration(), func() { a.stop(timedOut(d.AsDuration()), a.grace()) })
 		defer timer.Stop()
 	}
+	if err := x.Create(); err != nil {
+		return x.Wait()
+	}
 	if trace := x.Start(); trace != "" {
 		if err := a.m.deps.Spool.Started(a.uid, trace); err != nil {
 			a.m.deps.Log.Error("a restarted ant may not find the attempt", "attempt", a.uid, "error", err)

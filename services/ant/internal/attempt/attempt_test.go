@@ -2,7 +2,6 @@ package attempt
 
 import (
 	"context"
-	"io"
 	"testing"
 	"time"
 
@@ -25,7 +24,7 @@ func (c clumsy) Healthy() error                                   { return nil }
 func (c clumsy) Recover(context.Context, map[string]string) error { return nil }
 func (c clumsy) Run(ctx context.Context) error                    { <-ctx.Done(); return nil }
 
-func (c clumsy) Prepare(t executor.Task, _ io.Writer) executor.Execution {
+func (c clumsy) Prepare(t executor.Task, _ executor.Output) executor.Execution {
 	c.at = t.Script[0]
 	c.panics("prepare")
 	return c
@@ -37,6 +36,7 @@ func (c clumsy) panics(at string) {
 	}
 }
 
+func (c clumsy) Create() error      { c.panics("create"); return nil }
 func (c clumsy) Start() string      { c.panics("start"); return "" }
 func (c clumsy) Stop(time.Duration) {}
 func (c clumsy) Close()             { c.panics("close") }
@@ -63,7 +63,7 @@ func TestPanicsStayInTheAttempt(t *testing.T) {
 	m.Begin("session")
 	m.SessionAccepted()
 	want := map[string]antv1.Result_Outcome{
-		"prepare": antv1.Result_FAILED, "start": antv1.Result_FAILED, "wait": antv1.Result_FAILED,
+		"prepare": antv1.Result_FAILED, "create": antv1.Result_FAILED, "start": antv1.Result_FAILED, "wait": antv1.Result_FAILED,
 		"close": antv1.Result_SUCCEEDED, "nowhere": antv1.Result_SUCCEEDED,
 	}
 	for at := range want {

@@ -90,8 +90,8 @@ type Executor interface {
 	Methods() []string
 	// Healthy returns why it cannot execute anything now.
 	Healthy() error
-	// Prepare takes a task; what it prints goes to out.
-	Prepare(t Task, out io.Writer) Execution
+	// Prepare takes a task; what it prints goes to out. Nothing is made yet.
+	Prepare(t Task, out Output) Execution
 	// Recover kills what an earlier life of the ant left running; traces are what Start returned then, by uid. It
 	// returns when nothing of it runs any more.
 	Recover(ctx context.Context, traces map[string]string) error
@@ -99,9 +99,12 @@ type Executor interface {
 	Run(ctx context.Context) error
 }
 
-// Execution is one task on its way. Start, Wait and Close are called once, in this order, by one goroutine; Stop may
-// be called by any goroutine at any time.
+// Execution is one task on its way. Create, Start, Wait and Close are called once, in this order, by one goroutine; Stop
+// may be called by any goroutine at any time.
 type Execution interface {
+	// Create makes the place where the task will run: a directory, a container; nothing of the task runs. After an error
+	// only Wait, which tells whose failure it is, and Close may follow.
+	Create() error
 	// Start begins the execution. The trace finds what was started after a restart of the ant; without one there is
 	// nothing to find. When the start fails Wait tells why.
 	Start() (trace string)
@@ -109,15 +112,38 @@ type Execution interface {
 	Wait() End
 	// Stop asks the task to end and kills it after grace; it returns at once.
 	Stop(grace time.Duration)
-	// Close removes what Start made.
+	// Close removes what Create made.
 	Close()
 }
 
-// Note writes a line of the ant's own into what a task prints. A log tells it from the output of the task.
-func Note(out io.Writer, line string) {
-	if log, ok := out.(interface{ Note(line string) }); ok {
-		log.Note(line)
-		return
-	}
-	_, _ = io.WriteString(out, line+"\n")
+// Filer is an Execution with files of its own. Its names are those of package io/fs, relative to the directory in which
+// the task starts. Both sides of an exchange are tar streams of directories, regular files and symbolic links: those are
+// what an engine of containers speaks. Who chooses, compresses and hashes is none of its business.
+type Filer interface {
+	// Put unpacks a tar stream into dir, which is made if it is missing. What leads out of the directory in which the task
+	// starts, by a name or by a link, is refused. It is for the time between Create and Start.
+	Put(ctx context.Context, dir string, tar io.Reader) error
+	// Get writes a tar stream of root, a file or a directory, and of all that is below it and that keep accepts; keep is
+	// asked by name, and whatever it refuses is not read, but what is below a refused directory may still be kept. A
+	// root that does not exist yields an empty stream, and links are written as they are. It is for the time between Wait
+	// and Close.
+	Get(ctx context.Context, root string, keep func(name string) bool, tar io.Writer) error
 }
+
+// Output takes what a task prints. Its methods, and those of its writers, are never called at the same time.
+type Output interface {
+	// Stdout and Stderr take the two streams of the task, in pieces of any size. Their writes do not fail.
+	Stdout() io.Writer
+	Stderr() io.Writer
+	// Note takes a line of the ant's own, without line break: it is no output of the task.
+	Note(line string)
+}
+
+// Merge returns an Output that writes everything to one writer.
+func Merge(w io.Writer) Output { return merged{w} }
+
+type merged struct{ w io.Writer }
+
+func (m merged) Stdout() io.Writer { return m.w }
+func (m merged) Stderr() io.Writer { return m.w }
+func (m merged) Note(line string)  { _, _ = io.WriteString(m.w, line+"\n") }

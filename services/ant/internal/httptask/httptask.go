@@ -138,7 +138,7 @@ func (e *Executor) Run(ctx context.Context) error {
 }
 
 // Prepare takes a task.
-func (e *Executor) Prepare(t executor.Task, out io.Writer) executor.Execution {
+func (e *Executor) Prepare(t executor.Task, out executor.Output) executor.Execution {
 	x := &execution{e: e, task: t, out: out, stopped: make(chan struct{})}
 	x.stop = sync.OnceFunc(func() { close(x.stopped) })
 	return x
@@ -147,10 +147,13 @@ func (e *Executor) Prepare(t executor.Task, out io.Writer) executor.Execution {
 type execution struct {
 	e       *Executor
 	task    executor.Task
-	out     io.Writer
+	out     executor.Output
 	stop    func()
 	stopped chan struct{}
 }
+
+// Create does nothing.
+func (x *execution) Create() error { return nil }
 
 // Start does nothing: the request is made by Wait.
 func (x *execution) Start() string { return "" }
@@ -313,7 +316,7 @@ func (x *execution) answer(res *http.Response) executor.End {
 	end.Body = string(raw)
 	if len(raw) > keptWhole {
 		end.Body, end.BodyCut = string(raw[:keptOfLong]), true
-		_, _ = x.out.Write(raw)
+		_, _ = x.out.Stdout().Write(raw)
 	}
 	return end
 }

@@ -25,7 +25,7 @@ func start(t *testing.T, allowPrivate bool) *Executor {
 
 func execute(e *Executor, task executor.Task) (executor.End, string) {
 	var log bytes.Buffer
-	x := e.Prepare(task, &log)
+	x := e.Prepare(task, executor.Merge(&log))
 	x.Start()
 	defer x.Close()
 	return x.Wait(), log.String()
@@ -227,7 +227,7 @@ func TestStop(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	defer s.Close()
-	x := start(t, true).Prepare(executor.Task{Method: "HTTP_GET", URL: s.URL}, io.Discard)
+	x := start(t, true).Prepare(executor.Task{Method: "HTTP_GET", URL: s.URL}, executor.Merge(io.Discard))
 	go func() {
 		<-asked
 		x.Stop(time.Hour)

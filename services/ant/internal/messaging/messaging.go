@@ -5,7 +5,6 @@ package messaging
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"strings"
 	"sync"
@@ -87,7 +86,7 @@ func (e *Executor) Run(ctx context.Context) error {
 }
 
 // Prepare takes a task.
-func (e *Executor) Prepare(t executor.Task, out io.Writer) executor.Execution {
+func (e *Executor) Prepare(t executor.Task, out executor.Output) executor.Execution {
 	return relay.New(t, out, e, e.times)
 }
 

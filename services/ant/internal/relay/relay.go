@@ -59,7 +59,7 @@ type Execution struct {
 
 	link    Link
 	times   Times
-	out     io.Writer
+	out     executor.Output
 	outputs output.Set
 	data    []byte // the encoded task
 	failed  *executor.End
@@ -87,7 +87,7 @@ type event struct {
 }
 
 // New returns the execution of a task.
-func New(task executor.Task, out io.Writer, link Link, times Times) *Execution {
+func New(task executor.Task, out executor.Output, link Link, times Times) *Execution {
 	return &Execution{
 		Task: task, link: link, times: times, out: out,
 		events: make(chan event, maxQueued), done: make(chan struct{}), stop: run.NewSignal(),
@@ -112,6 +112,9 @@ func (x *Execution) post(e event) {
 
 // AssignTo says, before Start, that a worker has the task already: it is not sent.
 func (x *Execution) AssignTo(worker string) { x.assign(worker) }
+
+// Create does nothing: the worker has its own place.
+func (x *Execution) Create() error { return nil }
 
 // Start sends the task.
 func (x *Execution) Start() string {
@@ -154,7 +157,7 @@ func (x *Execution) send() {
 
 // note writes a line of the ant's own into the log.
 func (x *Execution) note(format string, args ...any) {
-	executor.Note(x.out, "["+fmt.Sprintf(format, args...)+"]")
+	x.out.Note("[" + fmt.Sprintf(format, args...) + "]")
 }
 
 // Wait listens until the attempt has ended.
@@ -292,7 +295,7 @@ func (x *Execution) hear(m *wire.Message) *executor.End {
 			return nil
 		}
 		for _, line := range m.Lines {
-			_, _ = io.WriteString(x.out, line+"\n")
+			_, _ = io.WriteString(x.out.Stdout(), line+"\n")
 		}
 	case wire.TypeReply:
 		x.assign(m.Worker)
@@ -352,7 +355,7 @@ func (x *Execution) body(text string) string {
 	if len(text) <= keptWhole {
 		return text
 	}
-	_, _ = io.WriteString(x.out, text+"\n")
+	_, _ = io.WriteString(x.out.Stdout(), text+"\n")
 	return text[:keptOfLong]
 }
 

@@ -75,7 +75,7 @@ func playWith(t *testing.T, l *link, task executor.Task, script func(x *Executio
 	synctest.Test(t, func(t *testing.T) {
 		l.begun = time.Now()
 		var out bytes.Buffer
-		x := New(task, &out, l, DefaultTimes())
+		x := New(task, executor.Merge(&out), l, DefaultTimes())
 		go script(x)
 		x.Start()
 		e = x.Wait()

@@ -27,9 +27,11 @@ const outputFileLimit = 2 * output.Limit
 type session struct {
 	e         *Executor
 	task      executor.Task
-	out       io.Writer
+	out       executor.Output
 	outputs   output.Set
-	scanner   *output.Scanner
+	turn      sync.Mutex // of what is read from the two streams
+	stdout    *output.Scanner
+	stderr    *output.Scanner
 	workspace *workspace
 	cage      cage
 	limits    limits
@@ -37,6 +39,7 @@ type session struct {
 	env       []string
 	failed    *executor.End // it could not be started
 	empty     bool          // nothing is left of it
+	locked    bool          // to its thread
 
 	mu      sync.Mutex
 	shell   *child
@@ -50,28 +53,39 @@ type session struct {
 // child is a shell on its way.
 type child struct {
 	process *os.Process
-	read    *os.File
+	streams [2]*os.File   // what is read of its output
 	drained chan struct{} // its output is read to the end
 	dead    bool          // guarded by session.mu: no signal may be sent any more
 }
 
-func (e *Executor) prepare(t executor.Task, out io.Writer) *session {
+func (e *Executor) prepare(t executor.Task, out executor.Output) *session {
 	s := &session{e: e, task: t, out: out, empty: true}
-	s.scanner = output.NewScanner(&s.outputs)
+	s.stdout, s.stderr = output.NewScanner(&s.outputs), output.NewScanner(&s.outputs)
 	return s
 }
+
+// Create makes everything that the shell needs.
+func (s *session) Create() error {
+	err := s.place()
+	if err == nil {
+		return nil
+	}
+	if refused, ok := errors.AsType[refusal](err); ok {
+		s.fail(executor.Refuse(refused.Error()))
+	} else {
+		s.fail(executor.Break(err.Error()))
+	}
+	return err
+}
+
+// refusal is an error of the task.
+type refusal struct{ error }
 
 // Start begins the session. It binds the goroutine to its thread until Wait returns: the kernel kills the shell when
 // the thread that started it ends.
 func (s *session) Start() string {
 	runtime.LockOSThread()
-	if err := s.place(); err != nil {
-		s.fail(executor.Break(err.Error()))
-		return ""
-	}
-	if s.failed != nil {
-		return ""
-	}
+	s.locked = true
 	since := uptime()
 	pid := s.spawn(s.workspace.path(scriptFile))
 	if pid == 0 {
@@ -82,7 +96,6 @@ func (s *session) Start() string {
 
 func (s *session) fail(end executor.End) { s.failed = &end }
 
-// place makes everything that the shell needs.
 func (s *session) place() (err error) {
 	if s.workspace, err = s.e.workspaces.acquire(); err != nil {
 		return err
@@ -91,12 +104,10 @@ func (s *session) place() (err error) {
 		if _, ours := errors.AsType[*fs.PathError](err); ours {
 			return err
 		}
-		s.fail(executor.Refuse(err.Error()))
-		return nil
+		return refusal{err}
 	}
 	if s.dir, err = s.workspace.directory(s.task.WorkingDir); err != nil {
-		s.fail(executor.Refuse(err.Error()))
-		return nil
+		return refusal{err}
 	}
 	var group *cgroup
 	if s.cage, group, err = s.e.cage(s.task.UID); err != nil {
@@ -105,7 +116,7 @@ func (s *session) place() (err error) {
 	if s.task.CPUMillis > 0 || s.task.MemoryBytes > 0 {
 		s.limits = s.e.groups.limit(group, s.task.UID, s.task.CPUMillis, s.task.MemoryBytes)
 		for _, what := range s.limits.missing {
-			executor.Note(s.out, "[this ant cannot limit "+what+": no control group]")
+			s.out.Note("[this ant cannot limit " + what + ": no control group]")
 		}
 	}
 	return s.workspace.write(compose(s.workspace, s.task.Before, s.task.Script, len(s.task.After) > 0, s.limits.prelude), lines(s.task.After))
@@ -113,24 +124,28 @@ func (s *session) place() (err error) {
 
 // spawn starts a shell with a script; 0 means that it could not, or must not any more.
 func (s *session) spawn(script string) int {
-	r, w, err := os.Pipe()
-	if err != nil {
-		s.fail(executor.Break(fmt.Sprintf("make pipe: %v", err)))
-		return 0
+	var read, write [2]*os.File
+	for i := range read {
+		var err error
+		if read[i], write[i], err = os.Pipe(); err != nil {
+			closeAll(read, write)
+			s.fail(executor.Break(fmt.Sprintf("make pipe: %v", err)))
+			return 0
+		}
 	}
-	defer func() { _ = w.Close() }()
+	defer closeAll(write)
 	attr := &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 	s.cage.enter(attr)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.killed || s.stopped && s.shell == nil {
-		_ = r.Close()
+		closeAll(read)
 		s.fail(executor.Break("stopped before it began"))
 		return 0
 	}
-	p, err := os.StartProcess(shell, []string{"sh", script}, &os.ProcAttr{Dir: s.dir, Env: s.env, Files: []*os.File{s.e.null, w, w}, Sys: attr})
+	p, err := os.StartProcess(shell, []string{"sh", script}, &os.ProcAttr{Dir: s.dir, Env: s.env, Files: []*os.File{s.e.null, write[0], write[1]}, Sys: attr})
 	if err != nil {
-		_ = r.Close()
+		closeAll(read)
 		if tooLarge(err) {
 			s.fail(executor.Refuse("the environment of the task is larger than the system allows"))
 		} else {
@@ -138,21 +153,45 @@ func (s *session) spawn(script string) int {
 		}
 		return 0
 	}
-	s.shell = &child{process: p, read: r, drained: make(chan struct{})}
+	s.shell = &child{process: p, streams: read, drained: make(chan struct{})}
 	go s.read(s.shell)
 	return p.Pid
 }
 
-// read copies the output in order until every writer is gone, or until it is cut.
+func closeAll(pipes ...[2]*os.File) {
+	for _, p := range pipes {
+		for _, f := range p {
+			if f != nil {
+				_ = f.Close()
+			}
+		}
+	}
+}
+
+// read copies the two streams until every writer is gone, or until they are cut.
 func (s *session) read(c *child) {
 	defer close(c.drained)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.copy(c.streams[1], s.stderr, s.out.Stderr())
+	}()
+	s.copy(c.streams[0], s.stdout, s.out.Stdout())
+	<-done
+}
+
+// copy hands on what is read of one stream, a piece at a time: the kernel wakes the readers of both in the order in which
+// the task wrote.
+func (s *session) copy(from *os.File, scanner *output.Scanner, to io.Writer) {
 	buf := s.e.buffers.Get().(*[]byte)
 	defer s.e.buffers.Put(buf)
 	for {
-		n, err := c.read.Read(*buf)
+		n, err := from.Read(*buf)
 		if n > 0 {
-			_, _ = s.scanner.Write((*buf)[:n])
-			_, _ = s.out.Write((*buf)[:n])
+			s.turn.Lock()
+			_, _ = scanner.Write((*buf)[:n])
+			_, _ = to.Write((*buf)[:n])
+			s.turn.Unlock()
 		}
 		if err != nil {
 			return
@@ -162,7 +201,9 @@ func (s *session) read(c *child) {
 
 // Wait returns when the session has ended.
 func (s *session) Wait() executor.End {
-	defer runtime.UnlockOSThread()
+	if s.locked {
+		defer runtime.UnlockOSThread()
+	}
 	if s.failed != nil {
 		return *s.failed
 	}
@@ -230,7 +271,7 @@ func (s *session) await() (*os.ProcessState, error) {
 	c.dead = true
 	s.mu.Unlock()
 	state, waitErr := c.process.Wait()
-	_ = c.read.Close()
+	closeAll(c.streams)
 	if err = errors.Join(err, waitErr); err != nil {
 		return nil, fmt.Errorf("wait for shell: %w", err)
 	}
@@ -262,14 +303,23 @@ func (s *session) finish(c *child) {
 	}
 	s.empty = clear(s.cage, c.process.Pid)
 	if !s.empty {
-		executor.Note(s.out, "[a process of the task cannot be killed]")
+		s.note("[a process of the task cannot be killed]")
 	}
 	select {
 	case <-c.drained:
 	case <-time.After(s.e.opts.Hold / 4): // what was in the pipe is read by now
-		_ = c.read.SetReadDeadline(time.Now())
+		for _, f := range c.streams {
+			_ = f.SetReadDeadline(time.Now())
+		}
 		<-c.drained
 	}
+}
+
+// note writes a line of the ant's own while the task may print.
+func (s *session) note(line string) {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	s.out.Note(line)
 }
 
 // leave asks what a stopped session has left in other process groups to end, and waits until nothing of it lives or the
@@ -289,7 +339,7 @@ func (s *session) leave(c *child) {
 // end makes the result of an exit code.
 func (s *session) end(code int, sig syscall.Signal, oom bool) executor.End {
 	end := executor.End{ExitCode: code}
-	err := s.scanner.Close()
+	err := errors.Join(s.stdout.Close(), s.stderr.Close())
 	text, readErr := s.workspace.outputs(outputFileLimit)
 	switch err = errors.Join(err, readErr); {
 	case err != nil:

@@ -233,14 +233,16 @@ func (e *Executor) probe() bool {
 		return false
 	}
 	e.caged = true
-	r := e.prepare(executor.Task{UID: "probe", Script: []string{":"}}, io.Discard)
-	r.Start()
+	r := e.prepare(executor.Task{UID: "probe", Script: []string{":"}}, executor.Merge(io.Discard))
 	defer r.Close()
+	if r.Create() == nil {
+		r.Start()
+	}
 	return r.Wait().Class == executor.None
 }
 
 // Prepare takes a task.
-func (e *Executor) Prepare(t executor.Task, out io.Writer) executor.Execution {
+func (e *Executor) Prepare(t executor.Task, out executor.Output) executor.Execution {
 	return e.prepare(t, out)
 }
 

@@ -3,7 +3,6 @@ package socket
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"maps"
 	"slices"
@@ -315,7 +314,7 @@ func (w *Worker) Run(ctx context.Context) error {
 }
 
 // Prepare takes a task.
-func (w *Worker) Prepare(t executor.Task, out io.Writer) executor.Execution {
+func (w *Worker) Prepare(t executor.Task, out executor.Output) executor.Execution {
 	x := relay.New(t, out, w, w.times)
 	if w.claims[t.UID] {
 		x.AssignTo(w.id)

@@ -31,7 +31,7 @@ func TestWorkerIsLetInWhenItsTasksListen(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorker(&wire.Message{WorkerID: "w", Resume: []string{uid}}, relay.DefaultTimes(), testkit.Logger(t))
-				x := w.Prepare(executor.Task{UID: uid}, t.Output())
+				x := w.Prepare(executor.Task{UID: uid}, executor.Merge(t.Output()))
 				if c.opens == 0 {
 					x.Start()
 				}

@@ -47,12 +47,13 @@ type Options struct {
 	Live func(Chunk)
 }
 
-// Log is the log of one attempt. Write is called by one goroutine at a time.
+// Log is the log of one attempt.
 type Log struct {
 	opts Options
 
 	mu      sync.Mutex
-	masks   *mask.Stream
+	out     stream
+	errs    stream
 	scratch []byte
 	head    []byte
 	notes   [][2]int // from and to in head
@@ -74,24 +75,38 @@ type Log struct {
 // New returns an empty log; it makes nothing until something is printed.
 func New(o Options) *Log {
 	l := &Log{opts: o}
+	l.out.log, l.errs.log = l, l
 	if o.Masks != nil {
-		l.masks = o.Masks.Stream()
+		l.out.masks, l.errs.masks = o.Masks.Stream(), o.Masks.Stream()
 	}
 	return l
 }
 
+// Stdout is where the task prints to; Stderr is the other stream. Values are hidden in each by itself.
+func (l *Log) Stdout() io.Writer { return &l.out }
+
+// Stderr is the other stream.
+func (l *Log) Stderr() io.Writer { return &l.errs }
+
+// stream is one of the two that a task prints.
+type stream struct {
+	log   *Log
+	masks *mask.Stream // nil hides nothing
+}
+
 // Write keeps p. It never fails: a task must not end because its log cannot be kept.
-func (l *Log) Write(p []byte) (int, error) {
+func (s *stream) Write(p []byte) (int, error) {
+	l := s.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return len(p), nil
 	}
-	if l.masks == nil {
+	if s.masks == nil {
 		l.keep(p)
 		return len(p), nil
 	}
-	l.scratch = l.masks.Append(l.scratch[:0], p)
+	l.scratch = s.masks.Append(l.scratch[:0], p)
 	l.keep(l.scratch)
 	return len(p), nil
 }
@@ -223,8 +238,10 @@ func (l *Log) Finish() {
 	if l.closed {
 		return
 	}
-	if l.masks != nil {
-		l.keep(l.masks.Flush(nil))
+	for _, s := range []*stream{&l.out, &l.errs} {
+		if s.masks != nil {
+			l.keep(s.masks.Flush(nil))
+		}
 	}
 	l.closed = true
 	if l.timer != nil {

@@ -82,7 +82,7 @@ func TestNothingPrinted(t *testing.T) {
 func TestSmallLogNeedsNoFile(t *testing.T) {
 	l, live := newLog(t, 1<<20, "secret")
 	for _, p := range []string{"a sec", "ret b\n", "last"} {
-		_, _ = io.WriteString(l, p)
+		_, _ = io.WriteString(l.Stdout(), p)
 	}
 	l.Finish()
 	const want = "a *** b\nlast"
@@ -102,7 +102,7 @@ func TestLongLogGoesToTheFile(t *testing.T) {
 	var want bytes.Buffer
 	for i := range 40 {
 		p := bytes.Repeat([]byte{byte('a' + i%26)}, 7919)
-		_, _ = l.Write(p)
+		_, _ = l.Stdout().Write(p)
 		want.Write(p)
 	}
 	l.Finish()
@@ -117,7 +117,7 @@ func TestLongLogGoesToTheFile(t *testing.T) {
 func TestLimitIsMarked(t *testing.T) {
 	l, _ := newLog(t, 10)
 	for range 5 {
-		_, _ = io.WriteString(l, "12345678")
+		_, _ = io.WriteString(l.Stdout(), "12345678")
 	}
 	l.Finish()
 	if got := read(t, l); got != "1234567812\n[log ends here: the limit of 10 bytes is reached]\n" {
@@ -131,9 +131,9 @@ func TestLimitIsMarked(t *testing.T) {
 func TestTailIsWholeLines(t *testing.T) {
 	l, _ := newLog(t, 1<<20)
 	for range 2000 {
-		_, _ = io.WriteString(l, "0123456789\n")
+		_, _ = io.WriteString(l.Stdout(), "0123456789\n")
 	}
-	_, _ = io.WriteString(l, "the end\xff\n\n")
+	_, _ = io.WriteString(l.Stdout(), "the end\xff\n\n")
 	if got := l.Tail(25); got != "0123456789\nthe end\uFFFD" {
 		t.Errorf("tail %q", got)
 	}
@@ -142,7 +142,7 @@ func TestTailIsWholeLines(t *testing.T) {
 func TestLiveTailDelayAndRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, live := newLog(t, 1<<30)
-		_, _ = io.WriteString(l, "hello")
+		_, _ = io.WriteString(l.Stdout(), "hello")
 		if live.len() != 0 {
 			t.Fatal("shown at once")
 		}
@@ -153,7 +153,7 @@ func TestLiveTailDelayAndRate(t *testing.T) {
 		}
 		block := make([]byte, chunkSize)
 		for range 10 * liveRate / chunkSize {
-			_, _ = l.Write(block)
+			_, _ = l.Stdout().Write(block)
 		}
 		l.Finish()
 		shown := 0
@@ -173,12 +173,12 @@ func TestLiveTailDelayAndRate(t *testing.T) {
 // What the ant says itself is in the log, and is no output of the task.
 func TestNotesAreNoOutput(t *testing.T) {
 	l, _ := newLog(t, 1<<20)
-	var out io.Writer = l
-	executor.Note(out, "formicary: first")
-	_, _ = io.WriteString(l, "one\n")
-	executor.Note(out, "[between]")
-	_, _ = io.WriteString(l, "two\n"+strings.Repeat("x", HeadSize))
-	executor.Note(out, "[late]")
+	var _ executor.Output = l
+	l.Note("formicary: first")
+	_, _ = io.WriteString(l.Stdout(), "one\n")
+	l.Note("[between]")
+	_, _ = io.WriteString(l.Stdout(), "two\n"+strings.Repeat("x", HeadSize))
+	l.Note("[late]")
 	l.Finish()
 	if got, want := read(t, l), "formicary: first\none\n[between]\ntwo\n"+strings.Repeat("x", HeadSize)+"[late]\n"; got != want {
 		t.Errorf("the log is %.60q… of %d bytes", got, len(got))
