@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/formicary/formicary/services/ant/internal/script"
 )
 
 // cgroups makes the control groups of attempts below one directory of the ant. Groups of the unified hierarchy are
@@ -349,7 +351,7 @@ func (l *limits) old(base, uid, file, value, events string) bool {
 	if write(filepath.Join(dir, file), value) != nil {
 		return false
 	}
-	l.prelude += "echo $$ >" + quote(filepath.Join(dir, "cgroup.procs")) + "; "
+	l.prelude += "echo $$ >" + script.Quote(filepath.Join(dir, "cgroup.procs")) + "; "
 	if events != "" {
 		_ = write(filepath.Join(dir, "memory.memsw.limit_in_bytes"), value)
 		l.events = append(l.events, filepath.Join(dir, events))
@@ -379,6 +381,3 @@ func (l *limits) remove() {
 		}
 	}
 }
-
-// quote makes one word of s for the shell.
-func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/formicary/formicary/services/ant/internal/executor"
 	"github.com/formicary/formicary/services/ant/internal/output"
+	"github.com/formicary/formicary/services/ant/internal/script"
 )
 
 // afterLimit bounds an after_script that has to run in a shell of its own because the session was killed.
@@ -119,11 +120,15 @@ func (s *session) place() (err error) {
 			s.out.Note("[this ant cannot limit " + what + ": no control group]")
 		}
 	}
-	return s.workspace.write(compose(s.workspace, s.task.Before, s.task.Script, len(s.task.After) > 0, s.limits.prelude), lines(s.task.After))
+	var after *script.After
+	if len(s.task.After) > 0 {
+		after = &script.After{File: s.workspace.path(afterFile), Code: s.workspace.path(codeFile)}
+	}
+	return s.workspace.write(script.Compose(s.limits.prelude, s.task.Before, s.task.Script, after), script.Lines(s.task.After))
 }
 
 // spawn starts a shell with a script; 0 means that it could not, or must not any more.
-func (s *session) spawn(script string) int {
+func (s *session) spawn(path string) int {
 	var read, write [2]*os.File
 	for i := range read {
 		var err error
@@ -143,7 +148,7 @@ func (s *session) spawn(script string) int {
 		s.fail(executor.Break("stopped before it began"))
 		return 0
 	}
-	p, err := os.StartProcess(shell, []string{"sh", script}, &os.ProcAttr{Dir: s.dir, Env: s.env, Files: []*os.File{s.e.null, write[0], write[1]}, Sys: attr})
+	p, err := os.StartProcess(shell, []string{"sh", path}, &os.ProcAttr{Dir: s.dir, Env: s.env, Files: []*os.File{s.e.null, write[0], write[1]}, Sys: attr})
 	if err != nil {
 		closeAll(read)
 		if tooLarge(err) {

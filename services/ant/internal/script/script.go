@@ -1,36 +1,44 @@
-package shell
+// Package script makes the text of a shell session from the lines of a task. What a task's script means is decided here, for
+// every executor that has a shell.
+package script
 
 import "strings"
 
-// compose makes the script of a session. The functions of after_script carry names that a script does not use.
-func compose(b *workspace, before, script []string, after bool, prelude string) string {
+// After is where the parts of an after_script are.
+type After struct {
+	// File holds its lines; Code gets the exit code of the session, written before after_script can change it.
+	File, Code string
+}
+
+// Compose makes the script of a session: prelude, then before and script under set -e, with after_script in the exit trap,
+// whose functions carry names that a script does not use. after is nil when there is none.
+func Compose(prelude string, before, script []string, after *After) string {
 	var s strings.Builder
 	s.WriteString(prelude)
-	if after {
-		// The exit code is noted before after_script can change it; TERM must end the shell by its exit trap.
+	if after != nil {
+		// TERM must end the shell by its exit trap.
 		s.WriteString("__formicary_after() { __formicary_code=$?; trap - EXIT TERM; set +e; " +
-			"echo $__formicary_code >" + quote(b.path(codeFile)) + "; . " + quote(b.path(afterFile)) + "; exit $__formicary_code; }; " +
+			"echo $__formicary_code >" + Quote(after.Code) + "; . " + Quote(after.File) + "; exit $__formicary_code; }; " +
 			"trap __formicary_after EXIT; trap 'exit 143' TERM; ")
 	}
 	s.WriteString("set -e\n")
-	for _, lines := range [][]string{before, script} {
-		for _, line := range lines {
-			s.WriteString(exported(line))
-			s.WriteByte('\n')
-		}
-	}
+	s.WriteString(Lines(before))
+	s.WriteString(Lines(script))
 	return s.String()
 }
 
-// lines joins the lines of a script.
-func lines(l []string) string {
+// Lines joins the lines of a script.
+func Lines(lines []string) string {
 	var s strings.Builder
-	for _, line := range l {
+	for _, line := range lines {
 		s.WriteString(exported(line))
 		s.WriteByte('\n')
 	}
 	return s.String()
 }
+
+// Quote makes one word of s for the shell.
+func Quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // exported makes of a line `env NAME=VALUE` what existing definitions mean by it: a change of the environment of the
 // lines that follow. Run as a command it would print the environment. Any other line, `env NAME=VALUE command` among
