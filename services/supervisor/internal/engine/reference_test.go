@@ -464,12 +464,17 @@ func (r *reference) groups() (changed bool) {
 			r.start(t)
 			changed = true
 		}
-		if !slices.ContainsFunc(g.items, func(t *refTask) bool { return !t.state.Terminal() }) {
+	}
+	if changed {
+		return true // items that may start do so before the end of another group can keep them from it
+	}
+	for _, g := range r.tasks {
+		if g.gate == engine.GateItems && g.state == engine.TaskWaiting && !slices.ContainsFunc(g.items, func(t *refTask) bool { return !t.state.Terminal() }) {
 			r.endGroup(g)
 			return true
 		}
 	}
-	return changed
+	return false
 }
 
 // asked is how many items there are that count for something.
