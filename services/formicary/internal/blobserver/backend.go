@@ -290,15 +290,20 @@ func (f *files) PutObject(ctx context.Context, bucket, key string, meta map[stri
 	if len(raw) > maxMeta {
 		return gofakes3.PutObjectResult{}, gofakes3.ErrMetadataTooLarge
 	}
+	return gofakes3.PutObjectResult{}, f.place(bucket, key, func(file *os.File) error { return writeObject(file, raw, body, size) })
+}
+
+// place writes an object beside its place and moves it there.
+func (f *files) place(bucket, key string, write func(*os.File) error) error {
 	path := f.path(bucket, key)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return gofakes3.PutObjectResult{}, fmt.Errorf("make folder of object %s: %w", key, err)
+		return fmt.Errorf("make folder of object %s: %w", key, err)
 	}
 	temp, err := os.CreateTemp(filepath.Dir(path), tempStart)
 	if err != nil {
-		return gofakes3.PutObjectResult{}, fmt.Errorf("create object %s: %w", key, err)
+		return fmt.Errorf("create object %s: %w", key, err)
 	}
-	err = writeObject(temp, raw, body, size)
+	err = write(temp)
 	if closeErr := temp.Close(); err == nil {
 		err = closeErr
 	}
@@ -307,16 +312,23 @@ func (f *files) PutObject(ctx context.Context, bucket, key string, meta map[stri
 	}
 	if err != nil {
 		_ = os.Remove(temp.Name())
-		return gofakes3.PutObjectResult{}, fmt.Errorf("write object %s: %w", key, err)
+		return fmt.Errorf("write object %s: %w", key, err)
 	}
-	return gofakes3.PutObjectResult{}, nil
+	return nil
+}
+
+// writeHead writes the header of an object.
+func writeHead(file *os.File, meta, sum []byte) error {
+	head := make([]byte, headLen, headLen+len(meta))
+	copy(head, sum)
+	binary.BigEndian.PutUint32(head[sumLen:], uint32(len(meta))) // #nosec G115 -- at most maxMeta
+	_, err := file.Write(append(head, meta...))
+	return err
 }
 
 // writeObject writes header and body; the sum goes in last, when it is known.
 func writeObject(file *os.File, meta []byte, body io.Reader, size int64) error {
-	head := make([]byte, headLen, headLen+len(meta))
-	binary.BigEndian.PutUint32(head[sumLen:], uint32(len(meta))) // #nosec G115 -- at most maxMeta
-	if _, err := file.Write(append(head, meta...)); err != nil {
+	if err := writeHead(file, meta, nil); err != nil {
 		return err
 	}
 	sum := md5.New() // #nosec G401 -- see the import

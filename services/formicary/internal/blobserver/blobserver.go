@@ -45,6 +45,9 @@ func Start(dir, listen string) (*Server, error) {
 	if err := os.MkdirAll(filepath.Join(dir, Bucket), 0o700); err != nil {
 		return nil, fmt.Errorf("make blob directory: %w", err)
 	}
+	if err := os.RemoveAll(filepath.Join(dir, partsDir)); err != nil { // of uploads that no server knows any more
+		return nil, fmt.Errorf("remove unfinished uploads: %w", err)
+	}
 	k, err := loadKeys(filepath.Join(dir, ".keys.json"))
 	if err != nil {
 		return nil, err
