@@ -471,10 +471,10 @@ func (r *reference) groups() (changed bool) {
 	for _, g := range r.tasks {
 		if g.gate == engine.GateItems && g.state == engine.TaskWaiting && !slices.ContainsFunc(g.items, func(t *refTask) bool { return !t.state.Terminal() }) {
 			r.endGroup(g)
-			return true
+			changed = true
 		}
 	}
-	return false
+	return changed // what follows from their ends comes after all of them
 }
 
 // asked is how many items there are that count for something.
