@@ -73,7 +73,7 @@ func (w *Writer) Skip(offset, line int64) error {
 		return fmt.Errorf("skip to offset %d, line %d of a log: it is at %d, %d", offset, line, w.x.end, w.x.lines)
 	}
 	w.flush()
-	w.x.end, w.x.lines, w.x.open = offset, line, false
+	w.x.end, w.x.lines = offset, line
 	return w.err
 }
 

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/formicary/formicary/libs/bus"
+	"github.com/formicary/formicary/libs/logfile"
 	"github.com/formicary/formicary/libs/testkit"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	"github.com/formicary/formicary/services/ant"
@@ -42,7 +43,8 @@ func TestSuccess(t *testing.T) {
 	c.do(func() {
 		same(t, "log", c.logs[r.GetLogKey()], log)
 		same(t, "digest", r.GetLogSha256(), c.logs[r.GetLogKey()+".sha256"])
-		same(t, "bytes", r.GetLogBytes(), len(log))
+		same(t, "bytes", r.GetLogBytes(), len(c.logs[r.GetLogKey()+".records"]))
+		same(t, "format", r.GetLogFormat(), antv1.LogFormat_LOG_FORMAT_RECORDS)
 		same(t, "claims", len(c.claims), 1)
 		same(t, "first sync", c.syncs[0].GetGeneration(), 1)
 		same(t, "results", len(c.results[uid]), 1)
@@ -86,35 +88,83 @@ func TestFailureTellsTheLastLines(t *testing.T) {
 }
 
 func TestLiveLog(t *testing.T) {
+	for name, plain := range map[string]bool{"records": false, "text for an older supervisor": true} {
+		t.Run(name, func(t *testing.T) { testLiveLog(t, plain) })
+	}
+}
+
+func testLiveLog(t *testing.T, plain bool) {
 	c := newColony(t)
+	c.plain = plain
 	c.start(c.config())
 	sub, err := c.nc.SubscribeSync("formicary.log.*")
 	if err != nil {
 		t.Fatal(err)
 	}
 	flag := filepath.Join(t.TempDir(), "flag")
-	uid := c.dispatch(script("echo one", "while [ ! -e "+flag+" ]; do sleep 0.02; done", "echo two"))
-	var text strings.Builder
+	uid := c.dispatch(script("printf 'one '", "while [ ! -e "+flag+" ]; do sleep 0.02; done", "echo two >&2"))
+	var all []byte
+	text := func() string {
+		if plain {
+			return string(all)
+		}
+		return c.text(all)
+	}
 	for end := false; !end; {
 		m, err := sub.NextMsg(5 * time.Second)
 		if err != nil {
-			t.Fatalf("after %q: %v", text.String(), err)
+			t.Fatalf("after %q: %v", text(), err)
 		}
 		var chunk antv1.LogChunk
 		if err := proto.Unmarshal(m.Data, &chunk); err != nil {
 			t.Fatal(err)
 		}
 		same(t, "subject", m.Subject, "formicary.log."+uid)
-		same(t, "offset", chunk.GetOffset(), text.Len())
-		text.Write(chunk.GetData())
+		same(t, "offset", chunk.GetOffset(), len(all))
+		same(t, "format", chunk.GetFormat() == antv1.LogFormat_LOG_FORMAT_UNSPECIFIED, plain)
+		all = append(all, chunk.GetData()...)
 		end = chunk.GetEnd()
-		if text.String() == "one\n" {
+		if text() == "one " {
 			if err := os.WriteFile(flag, nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	same(t, "text", text.String(), "one\ntwo\n")
+	same(t, "text", text(), "one two\n")
+	r := c.result(uid)
+	c.do(func() { same(t, "log", c.logs[uid], "one two\n") })
+	same(t, "bytes", r.GetLogBytes(), len(all))
+	if plain {
+		same(t, "format", fmt.Sprint(r.GetLogFormat(), r.GetLogStoredBytes()), "LOG_FORMAT_UNSPECIFIED 0")
+		return
+	}
+	only, err := logfile.AppendText(nil, all, logfile.Stderr)
+	same(t, "stderr", fmt.Sprint(string(only), err), "two\n<nil>")
+}
+
+func TestLogLimitOfATask(t *testing.T) {
+	c := newColony(t)
+	conf := c.config()
+	conf.LogLimit = 100_000
+	c.start(conf)
+	for _, limit := range []int64{0, 20_000, 1 << 40} {
+		w := script("i=0; while [ $i -lt 5000 ]; do echo line $i; i=$((i+1)); done")
+		w.Spec.LogLimit = limit
+		uid := c.dispatch(w)
+		same(t, "outcome", c.result(uid).GetOutcome(), antv1.Result_SUCCEEDED)
+		want := 100_000
+		if limit == 20_000 {
+			want = 20_000
+		}
+		c.do(func() {
+			if n := len(c.logs[uid+".records"]); n > want+512 || n < want/2 {
+				t.Errorf("%d bytes are kept, want %d", n, want)
+			}
+			if log := c.logs[uid]; !strings.HasPrefix(log, "line 0\n") || !strings.HasSuffix(log, "line 4999\n") || !strings.Contains(log, "left out here") {
+				t.Errorf("log %.100q", log)
+			}
+		})
+	}
 }
 
 func TestRejected(t *testing.T) {
@@ -449,15 +499,23 @@ func TestOneGigabyteWithoutNewline(t *testing.T) {
 		t.Skip("long")
 	}
 	c := newColony(t)
-	c.start(c.config())
+	c.large = true
+	conf := c.config()
+	conf.LogLimit = 2 << 30
+	c.start(conf)
 	c.result(c.dispatch(script("true")))
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	begun := time.Now()
-	r := c.resultWithin(3*time.Minute, c.dispatch(script("head -c 1G /dev/zero")))
+	w := script("head -c 1G /dev/zero")
+	w.Spec.LogLimit = 2 << 30
+	r := c.resultWithin(3*time.Minute, c.dispatch(w))
 	runtime.ReadMemStats(&after)
-	same(t, "outcome", fmt.Sprint(r.GetOutcome(), r.GetLogBytes()), "SUCCEEDED 1073741824")
+	same(t, "outcome", r.GetOutcome(), antv1.Result_SUCCEEDED)
+	if n := r.GetLogBytes(); n < 1<<30 || n > 1<<30+1<<22 {
+		t.Errorf("the log has %d bytes", n)
+	}
 	c.do(func() { same(t, "digest", r.GetLogSha256(), c.logs[r.GetLogKey()+".sha256"]) })
 	grown := int64(after.Sys) - int64(before.Sys)
 	t.Logf("took %s, memory grew by %d MiB", time.Since(begun), grown>>20)

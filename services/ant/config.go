@@ -40,7 +40,8 @@ type Config struct {
 	// WithoutCgroups does without control groups even where they can be made: no limits, and a task that hides its
 	// processes well can leave some.
 	WithoutCgroups bool
-	// LogLimit is the most that is kept of the log of one attempt, in bytes.
+	// LogLimit is the most that a task may have kept of the log of one attempt, in bytes. Without a log_limit of its own it
+	// gets 64 MiB, or this when it is less.
 	LogLimit int64
 	// Beat is the interval of Heartbeat and Sync.
 	Beat time.Duration

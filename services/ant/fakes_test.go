@@ -1,6 +1,7 @@
 package ant_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -25,6 +26,7 @@ import (
 	"github.com/formicary/formicary/libs/bus"
 	"github.com/formicary/formicary/libs/bus/embedded"
 	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/logfile"
 	"github.com/formicary/formicary/libs/rpc"
 	"github.com/formicary/formicary/libs/testkit"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
@@ -63,6 +65,8 @@ type colony struct {
 	postpone   map[string]int // attempt → how often it is to be asked for again
 	uploadCode int
 	logs       map[string]string
+	plain      bool // it is a supervisor that reads no records of logs
+	large      bool // logs are too large to be looked at
 	beats      []*antv1.HeartbeatRequest
 	left       int
 	drain      bool // an operator's wish
@@ -147,7 +151,41 @@ func (c *colony) put(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.logs[r.URL.Path[1:]] = string(kept.b)
+	if !c.plain && !c.large {
+		c.logs[r.URL.Path[1:]], c.logs[r.URL.Path[1:]+".records"] = c.unpack(kept.b)
+	}
 	c.logs[r.URL.Path[1:]+".sha256"] = hex.EncodeToString(sum.Sum(nil))
+}
+
+// Range makes a source of a stored log.
+func (s sink) Range(_ context.Context, offset, length int64) (io.ReadCloser, error) {
+	return io.NopCloser(bytes.NewReader(s.b[offset : offset+length])), nil
+}
+
+// unpack returns the text and the records of a stored log.
+func (c *colony) unpack(raw []byte) (text, records string) {
+	r, err := logfile.Open(c.t.Context(), sink{raw}, int64(len(raw)))
+	if err != nil {
+		c.t.Error(err)
+		return "", ""
+	}
+	var all []byte
+	err = r.Records(c.t.Context(), 0, func(p logfile.Piece) (bool, error) {
+		all = append(all, p.Records...)
+		return false, nil
+	})
+	if err != nil {
+		c.t.Error(err)
+	}
+	return c.text(all), string(all)
+}
+
+func (c *colony) text(records []byte) string {
+	text, err := logfile.AppendText(nil, records, logfile.Merged)
+	if err != nil {
+		c.t.Error(err)
+	}
+	return string(text)
 }
 
 // sink keeps the first megabyte.
@@ -220,6 +258,9 @@ func (c *colony) Claim(_ context.Context, r *antv1.ClaimRequest) (*antv1.ClaimRe
 			w = c.taken[uid]
 		default:
 			w = &antv1.Work{Uid: uid, Refused: "not live"}
+		}
+		if !c.plain {
+			w.LogFormat = antv1.LogFormat_LOG_FORMAT_RECORDS
 		}
 		delete(c.works, uid)
 		res.Works = append(res.Works, w)

@@ -56,10 +56,27 @@ type attempt struct {
 func (m *Manager) newAttempt(w *antv1.Work) *attempt {
 	a := &attempt{m: m, uid: w.GetUid(), work: w, masks: mask.New(w.GetMasks()), began: time.Now()}
 	a.log = tasklog.New(tasklog.Options{
-		Path: filepath.Join(m.opts.LogDir, a.uid), Limit: m.opts.LogLimit, Masks: a.masks,
-		Live: func(c tasklog.Chunk) { m.show(a.uid, c) },
+		Path: filepath.Join(m.opts.LogDir, a.uid), Limit: m.logLimit(w), Masks: a.masks,
+		Live:  func(c tasklog.Chunk) { m.show(liveChunk{uid: a.uid, chunk: c, format: a.logFormat()}) },
+		Plain: a.logFormat() != antv1.LogFormat_LOG_FORMAT_RECORDS, Head: w.GetSpec().GetReportStdout(),
 	})
 	return a
+}
+
+// defaultLogLimit is for tasks that name none.
+const defaultLogLimit = 64 << 20
+
+func (m *Manager) logLimit(w *antv1.Work) int64 {
+	limit := w.GetSpec().GetLogLimit()
+	if limit <= 0 {
+		limit = defaultLogLimit
+	}
+	return min(limit, m.opts.LogLimit)
+}
+
+// logFormat is records, unless supervisor does not read them.
+func (a *attempt) logFormat() antv1.LogFormat {
+	return min(a.work.GetLogFormat(), antv1.LogFormat_LOG_FORMAT_RECORDS)
 }
 
 func (a *attempt) grace() time.Duration {

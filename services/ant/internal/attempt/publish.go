@@ -66,14 +66,15 @@ func (m *Manager) Flush(ctx context.Context) {
 }
 
 type liveChunk struct {
-	uid   string
-	chunk tasklog.Chunk
+	uid    string
+	chunk  tasklog.Chunk
+	format antv1.LogFormat
 }
 
 // show queues a chunk of a live log. A slow bus must not slow down the task, so it is dropped when the queue is full.
-func (m *Manager) show(uid string, c tasklog.Chunk) {
+func (m *Manager) show(c liveChunk) {
 	select {
-	case m.chunks <- liveChunk{uid, c}:
+	case m.chunks <- c:
 	default:
 		m.metrics.chunksDropped.Add(m.life, 1)
 	}
@@ -81,7 +82,7 @@ func (m *Manager) show(uid string, c tasklog.Chunk) {
 
 func (m *Manager) publishLive() {
 	for c := range m.chunks {
-		data, err := proto.Marshal(&antv1.LogChunk{Offset: c.chunk.Offset, Data: c.chunk.Data, End: c.chunk.End})
+		data, err := proto.Marshal(&antv1.LogChunk{Offset: c.chunk.Offset, Line: c.chunk.Line, Data: c.chunk.Data, End: c.chunk.End, Format: c.format})
 		if err == nil {
 			err = m.deps.NATS.Publish(logSubject+c.uid, data)
 		}

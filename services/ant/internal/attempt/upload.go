@@ -9,6 +9,7 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
+	"github.com/formicary/formicary/services/ant/internal/tasklog"
 )
 
 const (
@@ -20,16 +21,24 @@ const (
 
 // upload stores the log and names it in the result. The result does not wait for it for ever.
 func (a *attempt) upload(ctx context.Context, res *antv1.Result) {
+	log, err := a.log.Pack()
+	if err != nil {
+		a.unstored(ctx, err)
+		return
+	}
+	defer log.Close()
 	giveUp := time.Now().Add(a.m.opts.UploadPatience)
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
-		key, err := a.uploadOnce(ctx)
+		key, err := a.uploadOnce(ctx, log)
 		if err == nil {
-			res.LogKey, res.LogBytes, res.LogSha256 = key, a.log.Size(), a.log.Sum()
+			res.LogKey, res.LogBytes, res.LogSha256 = key, log.End, log.Sum
+			if res.LogFormat = a.logFormat(); res.GetLogFormat() == antv1.LogFormat_LOG_FORMAT_RECORDS {
+				res.LogStoredBytes = log.Size
+			}
 			return
 		}
 		if ctx.Err() != nil || errs.Reason(err) == "STALE_ATTEMPT" || time.Now().Add(pause).After(giveUp) {
-			a.m.metrics.uploadFailures.Add(ctx, 1)
-			a.m.deps.Log.Warn("the log of an attempt is lost", "attempt", a.uid, "bytes", a.log.Size(), "error", err)
+			a.unstored(ctx, err)
 			return
 		}
 		select {
@@ -39,23 +48,23 @@ func (a *attempt) upload(ctx context.Context, res *antv1.Result) {
 	}
 }
 
-func (a *attempt) uploadOnce(ctx context.Context) (key string, err error) {
-	size := a.log.Size()
-	body, err := a.log.Reader()
-	if err != nil {
-		return "", err
-	}
-	ctx, cancel := context.WithTimeout(ctx, uploadTime+time.Duration(size/uploadRate)*time.Second)
+func (a *attempt) unstored(ctx context.Context, err error) {
+	a.m.metrics.uploadFailures.Add(ctx, 1)
+	a.m.deps.Log.Warn("the log of an attempt is lost", "attempt", a.uid, "bytes", a.log.Size(), "error", err)
+}
+
+func (a *attempt) uploadOnce(ctx context.Context, log *tasklog.Packed) (key string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, uploadTime+time.Duration(log.Size/uploadRate)*time.Second)
 	defer cancel()
-	res, err := a.m.deps.Supervisor.CreateLogUpload(ctx, &antv1.CreateLogUploadRequest{AntId: a.m.opts.Ant, Session: a.m.current(), Uid: a.uid, Size: size})
+	res, err := a.m.deps.Supervisor.CreateLogUpload(ctx, &antv1.CreateLogUploadRequest{AntId: a.m.opts.Ant, Session: a.m.current(), Uid: a.uid, Size: log.Size})
 	if err != nil {
 		return "", fmt.Errorf("ask where to put the log: %w", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, res.GetUrl(), body)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, res.GetUrl(), log.Reader())
 	if err != nil {
 		return "", fmt.Errorf("put log: %w", err)
 	}
-	req.ContentLength = size
+	req.ContentLength = log.Size
 	put, err := a.m.deps.HTTP.Do(req)
 	if err != nil {
 		return "", fmt.Errorf("put log: %w", err)

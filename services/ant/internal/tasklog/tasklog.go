@@ -1,100 +1,106 @@
-// Package tasklog keeps what one attempt prints. Everything is masked before it is kept or shown. The beginning stays
-// in memory; a log that grows goes on in a file, up to a limit. Somebody who watches gets the live tail as chunks, and
-// loses some when the task prints faster than the tail may: the offsets show the gap, the kept log has none.
+// Package tasklog keeps what one attempt prints. Everything is masked before it is kept or shown, each stream by itself,
+// and becomes records (libs/logfile) in the order in which it came. A short log stays in memory; one that grows goes on in
+// a file, up to a limit: the beginning and the end are kept, and what is between them is left out. Somebody who watches
+// gets the live tail as chunks, and loses some when the task prints faster than the tail may: the offsets show the gap.
+//
+// For a supervisor that reads no records the log is the text itself, and ends where its limit is.
 package tasklog
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
-	"hash"
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/formicary/formicary/libs/logfile"
 	"github.com/formicary/formicary/services/ant/internal/mask"
 )
 
 const (
-	// HeadSize is how much of the log is kept in memory; a log that is not longer needs no file.
+	// HeadSize is how much of stdout is kept for Head, when it is wanted.
 	HeadSize = 64 << 10
 	tailSize = 4 << 10
 
-	chunkSize  = 32 << 10
-	chunkDelay = 100 * time.Millisecond
-	liveRate   = 1 << 20 // bytes per second, and the burst
-)
+	// MinLimit is the smallest limit of a log, in bytes.
+	MinLimit = 4 << 10
 
-// Chunk is a piece of the live tail.
-type Chunk struct {
-	Offset int64
-	Data   []byte
-	End    bool
-}
+	// pieceSize is the longest text that is taken at once, and the longest part of a line that waits for its end.
+	pieceSize = 32 << 10
+	// delay is how long what was printed waits for more of it before it is shown.
+	delay = 100 * time.Millisecond
+)
 
 // Options of a log.
 type Options struct {
 	// Path of the file that a long log goes to.
 	Path string
-	// Limit of bytes that are kept; what comes after is read and dropped.
+	// Limit of bytes that are kept, in the format of the log: a record has some 30 bytes more than its line.
 	Limit int64
 	// Masks hides values; nil hides none.
 	Masks *mask.Masker
 	// Live gets the tail; it must not block.
 	Live func(Chunk)
+	// Plain makes a log of text instead of records.
+	Plain bool
+	// Head keeps the beginning of stdout for Head.
+	Head bool
 }
 
-// Log is the log of one attempt.
+// Log is the log of one attempt. Its methods and writers may be called by several goroutines; what they write is kept in
+// the order of the calls.
 type Log struct {
 	opts Options
 
-	mu      sync.Mutex
-	out     stream
-	errs    stream
-	scratch []byte
-	head    []byte
-	notes   [][2]int // from and to in head
-	tail    []byte   // the last bytes, at most twice tailSize
-	file    *os.File
-	size    int64
-	cut     bool // the limit was reached
-	sum     hash.Hash
-	err     error // the file failed
-
-	pending   []byte // of the live tail
-	pendingAt int64
-	timer     *time.Timer
-	allowed   float64
-	refilled  time.Time
-	closed    bool
+	mu     sync.Mutex
+	stdout stream
+	stderr stream
+	scratch,
+	head,
+	tail []byte // the last bytes, at most twice tailSize
+	size   int64 // offset of what comes next
+	lines  int64 // that have ended
+	now    int64 // time of the last block
+	store  store
+	live   live
+	timer  *time.Timer
+	closed bool
 }
 
 // New returns an empty log; it makes nothing until something is printed.
 func New(o Options) *Log {
+	o.Limit = max(o.Limit, MinLimit)
 	l := &Log{opts: o}
-	l.out.log, l.errs.log = l, l
+	l.stdout = stream{log: l, id: logfile.Stdout}
+	l.stderr = stream{log: l, id: logfile.Stderr}
 	if o.Masks != nil {
-		l.out.masks, l.errs.masks = o.Masks.Stream(), o.Masks.Stream()
+		l.stdout.masks, l.stderr.masks = o.Masks.Stream(), o.Masks.Stream()
 	}
+	l.store = store{path: o.Path, most: o.Limit}
+	if !o.Plain {
+		l.store.most = o.Limit / 2
+		l.store.last = o.Limit - l.store.most
+	}
+	l.live = live{show: o.Live, plain: o.Plain}
 	return l
 }
 
-// Stdout is where the task prints to; Stderr is the other stream. Values are hidden in each by itself.
-func (l *Log) Stdout() io.Writer { return &l.out }
-
-// Stderr is the other stream.
-func (l *Log) Stderr() io.Writer { return &l.errs }
-
-// stream is one of the two that a task prints.
+// stream is what the task prints to one of its two.
 type stream struct {
 	log   *Log
-	masks *mask.Stream // nil hides nothing
+	id    logfile.Stream
+	masks *mask.Stream
+	open  []byte // the beginning of a line, which waits for more for a moment
+	since int64  // when it began
 }
 
-// Write keeps p. It never fails: a task must not end because its log cannot be kept.
+// Stdout takes what the task prints there. Its writes do not fail: a task must not end because its log cannot be kept.
+func (l *Log) Stdout() io.Writer { return &l.stdout }
+
+// Stderr is Stdout for the other stream.
+func (l *Log) Stderr() io.Writer { return &l.stderr }
+
+// Write is described at Stdout.
 func (s *stream) Write(p []byte) (int, error) {
 	l := s.log
 	l.mu.Lock()
@@ -102,103 +108,136 @@ func (s *stream) Write(p []byte) (int, error) {
 	if l.closed {
 		return len(p), nil
 	}
-	if s.masks == nil {
-		l.keep(p)
-		return len(p), nil
+	text := p
+	if s.masks != nil {
+		l.scratch = s.masks.Append(l.scratch[:0], p)
+		text = l.scratch
 	}
-	l.scratch = s.masks.Append(l.scratch[:0], p)
-	l.keep(l.scratch)
+	l.print(s, text)
 	return len(p), nil
 }
 
-// Note keeps a line of the ant's own, which is no output of the task: Head is without it.
+// Note keeps a line of the ant's own, which is no output of the task.
 func (l *Log) Note(line string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return
 	}
-	if l.opts.Masks != nil {
-		line = l.opts.Masks.String(line)
+	l.endPieces()
+	l.keep(logfile.Note, l.clock(), []byte(l.opts.Masks.String(line)+"\n"))
+}
+
+// clock never goes back, so that a time has one place in the log.
+func (l *Log) clock() int64 {
+	l.now = max(l.now, time.Now().UnixMicro())
+	return l.now
+}
+
+// print takes what was printed. The last line of it waits for its end for a moment, unless something else comes first.
+func (l *Log) print(s *stream, text []byte) {
+	if len(text) == 0 {
+		return
 	}
-	from := len(l.head)
-	l.keep([]byte(line + "\n"))
-	if to := len(l.head); to > from {
-		l.notes = append(l.notes, [2]int{from, to})
+	now := l.clock()
+	if other := l.other(s); len(other.open) > 0 {
+		other.flush()
+	}
+	if len(s.open) > 0 {
+		end := bytes.IndexByte(text, '\n') + 1
+		n := end
+		if end == 0 {
+			n = len(text)
+		}
+		if len(s.open)+n <= pieceSize {
+			s.open = append(s.open, text[:n]...)
+			text = text[n:]
+		}
+		if end == 0 && len(text) == 0 {
+			return
+		}
+		s.flush()
+	}
+	whole := bytes.LastIndexByte(text, '\n') + 1
+	if len(text)-whole >= pieceSize {
+		whole = len(text)
+	}
+	l.keep(s.id, now, text[:whole])
+	if whole < len(text) {
+		s.open, s.since = append(s.open, text[whole:]...), now
+		l.wake()
 	}
 }
 
-func (l *Log) keep(p []byte) {
-	if len(p) == 0 {
-		return
+func (l *Log) other(s *stream) *stream {
+	if s == &l.stdout {
+		return &l.stderr
 	}
-	l.remember(p)
-	if l.cut {
-		return
-	}
-	if room := l.opts.Limit - l.size; int64(len(p)) > room {
-		p = append(p[:room:room], fmt.Sprintf("\n[log ends here: the limit of %d bytes is reached]\n", l.opts.Limit)...)
-		l.cut = true
-	}
-	if l.sum == nil {
-		l.sum = sha256.New()
-		l.refilled, l.allowed = time.Now(), liveRate
-	}
-	l.store(p)
-	l.live(p)
-	l.size += int64(len(p))
+	return &l.stdout
 }
 
-// remember keeps the last bytes for the message of a failure.
-func (l *Log) remember(p []byte) {
-	if len(p) >= tailSize {
-		l.tail = append(l.tail[:0], p[len(p)-tailSize:]...)
-		return
+func (s *stream) flush() {
+	s.log.keep(s.id, s.since, s.open)
+	s.open = s.open[:0]
+}
+
+// endPieces keeps what waits for the end of its line.
+func (l *Log) endPieces() {
+	l.stdout.flush()
+	l.stderr.flush()
+}
+
+// keep takes text into the log.
+func (l *Log) keep(id logfile.Stream, at int64, text []byte) {
+	for len(text) > 0 {
+		n, size, lines := l.fit(text)
+		b := block{offset: l.size, line: l.lines, time: at, stream: id, text: text[:n]}
+		text = text[n:]
+		l.remember(b)
+		l.store.add(b, size)
+		if !l.opts.Plain || l.store.left == 0 { // a text ends at its limit
+			l.live.add(b, size)
+			l.size, l.lines = l.size+size, l.lines+lines
+		}
 	}
+	if len(l.live.pending) > 0 {
+		l.wake()
+	}
+}
+
+// fit says how much of a text makes a block, at a line feed if there is one, and its size and lines in the format.
+func (l *Log) fit(text []byte) (n int, size, lines int64) {
+	n = len(text)
+	for most := pieceSize; ; most = n / 2 {
+		if n > most {
+			if n = bytes.LastIndexByte(text[:most], '\n') + 1; n == 0 {
+				n = most
+			}
+		}
+		if l.opts.Plain {
+			return n, int64(n), 0
+		}
+		if size, lines = logfile.Size(text[:n]); size <= l.store.last/8 { // so that little of the limit stays unused
+			return n, size, lines
+		}
+	}
+}
+
+// remember keeps what messages and results are made of.
+func (l *Log) remember(b block) {
+	if l.opts.Head && b.stream == logfile.Stdout {
+		l.head = append(l.head, b.text[:min(HeadSize-len(l.head), len(b.text))]...)
+	}
+	p := b.text[max(0, len(b.text)-tailSize):]
 	if len(l.tail)+len(p) > 2*tailSize {
 		l.tail = l.tail[:copy(l.tail, l.tail[len(l.tail)-tailSize:])]
 	}
 	l.tail = append(l.tail, p...)
 }
 
-func (l *Log) store(p []byte) {
-	_, _ = l.sum.Write(p)
-	if room := HeadSize - len(l.head); room > 0 {
-		l.head = append(l.head, p[:min(room, len(p))]...)
-	}
-	if l.size+int64(len(p)) <= HeadSize || l.err != nil {
-		return
-	}
-	if l.file == nil {
-		if l.file, l.err = os.OpenFile(l.opts.Path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600); l.err != nil {
-			return
-		}
-		if _, l.err = l.file.Write(l.head[:min(int64(len(l.head)), l.size)]); l.err != nil {
-			return
-		}
-	}
-	_, l.err = l.file.Write(p)
-}
-
-// live adds p to what is to be shown.
-func (l *Log) live(p []byte) {
-	at := l.size
-	for len(p) > 0 {
-		if len(l.pending) == 0 {
-			l.pendingAt = at
-			if l.pending == nil {
-				l.pending = make([]byte, 0, min(chunkSize, max(512, len(p))))
-			}
-		}
-		n := min(chunkSize-len(l.pending), len(p))
-		l.pending = append(l.pending, p[:n]...)
-		p, at = p[n:], at+int64(n)
-		if len(l.pending) == chunkSize {
-			l.show(false)
-		}
-	}
-	if len(l.pending) > 0 && l.timer == nil {
-		l.timer = time.AfterFunc(chunkDelay, l.tick)
+func (l *Log) wake() {
+	if l.timer == nil {
+		l.timer = time.AfterFunc(delay, l.tick)
 	}
 }
 
@@ -206,71 +245,51 @@ func (l *Log) tick() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.timer = nil
-	if !l.closed && len(l.pending) > 0 {
-		l.show(false)
-	}
-}
-
-// show hands the pending bytes on, or drops them when the task prints too fast.
-func (l *Log) show(end bool) {
-	now := time.Now()
-	l.allowed = min(liveRate, l.allowed+now.Sub(l.refilled).Seconds()*liveRate)
-	l.refilled = now
-	if l.allowed < float64(len(l.pending)) {
-		l.pending = l.pending[:0]
-		if end {
-			l.opts.Live(Chunk{Offset: l.size, End: true})
-		}
+	if l.closed {
 		return
 	}
-	l.allowed -= float64(len(l.pending))
-	if len(l.pending) == 0 {
-		l.pendingAt = l.size
+	l.endPieces()
+	l.live.send(l.size, l.lines, false)
+	if l.timer != nil { // nothing waits any more
+		l.timer.Stop()
+		l.timer = nil
 	}
-	l.opts.Live(Chunk{Offset: l.pendingAt, Data: l.pending, End: end})
-	l.pending = nil // belongs to the receiver now
 }
 
-// Finish keeps what the masker held back and ends the live tail; later writes are ignored.
+// Finish keeps what the maskers held back and ends the live tail; later writes are ignored.
 func (l *Log) Finish() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return
 	}
-	for _, s := range []*stream{&l.out, &l.errs} {
+	for _, s := range []*stream{&l.stdout, &l.stderr} {
 		if s.masks != nil {
-			l.keep(s.masks.Flush(nil))
+			l.print(s, s.masks.Flush(nil))
 		}
 	}
+	l.endPieces()
 	l.closed = true
 	if l.timer != nil {
 		l.timer.Stop()
 	}
 	if l.size > 0 {
-		l.show(true)
+		l.live.send(l.size, l.lines, true)
 	}
 }
 
-// Size of the log in bytes.
+// Size of the log: the offset that follows what was printed.
 func (l *Log) Size() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.size
 }
 
-// Head returns what the task printed of the first HeadSize bytes, as text.
+// Head returns the first HeadSize bytes that the task printed to stdout, as text, when they are wanted.
 func (l *Log) Head() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var said strings.Builder
-	from := 0
-	for _, note := range l.notes {
-		_, _ = said.Write(l.head[from:note[0]])
-		from = note[1]
-	}
-	_, _ = said.Write(l.head[from:])
-	return strings.ToValidUTF8(said.String(), "\uFFFD")
+	return strings.ToValidUTF8(string(l.head), "\uFFFD")
 }
 
 // Tail returns the last whole lines within limit bytes as text.
@@ -287,36 +306,9 @@ func (l *Log) Tail(limit int) string {
 	return strings.ToValidUTF8(string(t), "\uFFFD")
 }
 
-// Sum is the SHA-256 of the log in hex.
-func (l *Log) Sum() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.sum == nil {
-		return ""
-	}
-	return hex.EncodeToString(l.sum.Sum(nil))
-}
-
-// Reader reads the whole log from the start, after Finish. It fails when the log could not be kept.
-func (l *Log) Reader() (io.Reader, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch {
-	case l.err != nil:
-		return nil, fmt.Errorf("keep log: %w", l.err)
-	case l.file != nil:
-		return io.NewSectionReader(l.file, 0, l.size), nil
-	}
-	return bytes.NewReader(l.head), nil
-}
-
-// Remove deletes the file.
+// Remove deletes the files.
 func (l *Log) Remove() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.file != nil {
-		_ = l.file.Close()
-		_ = os.Remove(l.opts.Path)
-		l.file = nil
-	}
+	l.store.remove()
 }

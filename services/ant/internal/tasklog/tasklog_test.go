@@ -2,18 +2,22 @@ package tasklog
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/formicary/formicary/services/ant/internal/executor"
+	"github.com/formicary/formicary/libs/logfile"
 	"github.com/formicary/formicary/services/ant/internal/mask"
 )
 
@@ -49,32 +53,70 @@ func (t *tail) text(tb testing.TB) string {
 
 func newLog(t testing.TB, limit int64, masks ...string) (*Log, *tail) {
 	live := &tail{}
-	l := New(Options{Path: filepath.Join(t.TempDir(), "log"), Limit: limit, Masks: mask.New(masks), Live: live.add})
+	l := New(Options{Path: filepath.Join(t.TempDir(), "log"), Limit: limit, Masks: mask.New(masks), Live: live.add, Head: true})
 	t.Cleanup(l.Remove)
 	return l, live
 }
 
-func read(t testing.TB, l *Log) string {
+// object reads what was packed.
+type object []byte
+
+func (o object) Range(_ context.Context, offset, length int64) (io.ReadCloser, error) {
+	return io.NopCloser(bytes.NewReader(o[offset : offset+length])), nil
+}
+
+// read packs the log and returns what was printed, and the records.
+func read(t testing.TB, l *Log) (text string, records []byte) {
 	t.Helper()
-	r, err := l.Reader()
+	p, err := l.Pack()
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := io.ReadAll(r)
+	defer p.Close()
+	raw, err := io.ReadAll(p.Reader())
 	if err != nil {
 		t.Fatal(err)
 	}
 	sum := sha256.Sum256(raw)
-	if hex.EncodeToString(sum[:]) != l.Sum() || int64(len(raw)) != l.Size() {
-		t.Errorf("sum %s, size %d do not fit %d bytes", l.Sum(), l.Size(), len(raw))
+	if hex.EncodeToString(sum[:]) != p.Sum || int64(len(raw)) != p.Size {
+		t.Errorf("sum %s, size %d do not fit %d bytes", p.Sum, p.Size, len(raw))
 	}
-	return string(raw)
+	if l.opts.Plain {
+		if int64(len(raw)) != p.End {
+			t.Errorf("%d bytes, the end is %d", len(raw), p.End)
+		}
+		return string(raw), raw
+	}
+	r, err := logfile.Open(t.Context(), object(raw), p.Size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.End() != l.Size() || p.End != l.Size() {
+		t.Errorf("end %d, %d, want %d", r.End(), p.End, l.Size())
+	}
+	err = r.Records(t.Context(), 0, func(p logfile.Piece) (bool, error) {
+		records = append(records, p.Records...)
+		return false, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return show(t, records), records
+}
+
+func show(t testing.TB, records []byte) string {
+	t.Helper()
+	text, err := logfile.AppendText(nil, records, logfile.Merged)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func TestNothingPrinted(t *testing.T) {
-	l, live := newLog(t, 1000)
+	l, live := newLog(t, 1<<20)
 	l.Finish()
-	if l.Size() != 0 || len(live.chunks) != 0 || l.Sum() != "" {
+	if l.Size() != 0 || len(live.chunks) != 0 {
 		t.Errorf("size %d, chunks %v", l.Size(), live.chunks)
 	}
 }
@@ -85,15 +127,52 @@ func TestSmallLogNeedsNoFile(t *testing.T) {
 		_, _ = io.WriteString(l.Stdout(), p)
 	}
 	l.Finish()
-	const want = "a *** b\nlast"
-	if got := read(t, l); got != want {
-		t.Errorf("log %q", got)
+	text, records := read(t, l)
+	if text != "a *** b\nlast" {
+		t.Errorf("log %q", text)
 	}
-	if got := live.text(t); got != want || !live.chunks[len(live.chunks)-1].End {
+	if got := live.text(t); got != string(records) || !live.chunks[len(live.chunks)-1].End {
 		t.Errorf("live %+v", live.chunks)
 	}
 	if _, err := os.Stat(l.opts.Path); !os.IsNotExist(err) {
 		t.Errorf("a file was made: %v", err)
+	}
+}
+
+func TestStreamsAreToldApartAndKeepTheirOrder(t *testing.T) {
+	l, _ := newLog(t, 1<<20, "secret")
+	for i, p := range []string{"one\ntwo", "err\n", " goes on\n", "sec", "and\x00\xff", "ret\n"} {
+		to := l.Stdout()
+		if i%2 == 1 {
+			to = l.Stderr()
+		}
+		_, _ = io.WriteString(to, p)
+		if i == 2 {
+			l.Note("said by the ant")
+		}
+	}
+	l.Finish()
+	_, records := read(t, l)
+	var got []string
+	for last := (time.Time{}); len(records) > 0; {
+		r, rest, err := logfile.Cut(records)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if records = rest; r.Time().Before(last) {
+			t.Errorf("%q was printed before what precedes it", r.Text)
+		}
+		last = r.Time()
+		got = append(got, fmt.Sprintf("%c %t %q", r.Stream, r.Ends, r.Text))
+	}
+	want := []string{
+		`O true "one"`, `O false "two"`, `E true "err"`, `O true " goes on"`, `N true "said by the ant"`, `O false "and\x00\xff"`, `E true "***"`,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("records %q", got)
+	}
+	if l.Head() != "one\ntwo goes on\nand\x00\uFFFD" {
+		t.Errorf("the task printed %q", l.Head())
 	}
 }
 
@@ -106,24 +185,93 @@ func TestLongLogGoesToTheFile(t *testing.T) {
 		want.Write(p)
 	}
 	l.Finish()
-	if got := read(t, l); got != want.String() {
+	if got, _ := read(t, l); got != want.String() {
 		t.Errorf("log differs: %d bytes, want %d", len(got), want.Len())
 	}
 	if l.Head() != want.String()[:HeadSize] {
 		t.Error("head differs")
 	}
+	l.Remove()
+	if left, _ := os.ReadDir(filepath.Dir(l.opts.Path)); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
 }
 
-func TestLimitIsMarked(t *testing.T) {
-	l, _ := newLog(t, 10)
-	for range 5 {
-		_, _ = io.WriteString(l.Stdout(), "12345678")
+// What is kept of a log that passes its limit are its first and its last lines, whatever the lines are like and however
+// they come.
+func TestLimitKeepsTheBeginningAndTheEnd(t *testing.T) {
+	for name, at := range map[string]func(i int) string{
+		"lines":       func(i int) string { return fmt.Sprintf("line %d\n", i) },
+		"empty lines": func(int) string { return "\n" },
+		"many lines":  func(i int) string { return strings.Repeat(fmt.Sprintf("%d\n", i), i%3000+1) },
+		"one line":    func(i int) string { return fmt.Sprintf("%d ", i) },
+		"long pieces": func(i int) string { return strings.Repeat(strconv.Itoa(i), 20000) },
+		"long lines":  func(i int) string { return strings.Repeat(strconv.Itoa(i), 9000) + "\n" },
+	} {
+		for _, limit := range []int64{0, 5000, 100_000, 1 << 20} {
+			t.Run(fmt.Sprint(name, " ", limit), func(t *testing.T) {
+				l, _ := newLog(t, limit)
+				var all strings.Builder
+				for i := 0; l.Size() < 3*l.opts.Limit; i++ {
+					p := at(i)
+					_, _ = io.WriteString(l.Stdout(), p)
+					all.WriteString(p)
+				}
+				l.Finish()
+				if info, err := os.Stat(l.opts.Path); err == nil && info.Size() > l.opts.Limit {
+					t.Errorf("the file has %d bytes, the limit is %d", info.Size(), l.opts.Limit)
+				}
+				text, records := read(t, l)
+				if int64(len(records)) > l.opts.Limit+markSize {
+					t.Errorf("%d bytes of records are kept", len(records))
+				}
+				first, rest, cut := strings.Cut(text, "[formicary: ")
+				_, last, _ := strings.Cut(rest, "]")
+				last = strings.TrimPrefix(last, "\n")
+				whole := all.String()
+				if !cut || !strings.HasPrefix(whole, strings.TrimSuffix(first, "\n")) || !strings.HasSuffix(whole, last) {
+					t.Fatalf("cut %t: %d bytes, then %d, of %d", cut, len(first), len(last), len(whole))
+				}
+				if least := int(l.opts.Limit) / 40; len(first)*31 < least || len(last)*31 < least {
+					t.Errorf("%d bytes, then %d", len(first), len(last))
+				}
+			})
+		}
+	}
+}
+
+func TestNothingIsCutWithinTheLimit(t *testing.T) {
+	l, _ := newLog(t, 100_000)
+	line := strings.Repeat("x", 69) + "\n" // a record of 100 bytes
+	for range 1000 - pieceSize/100/2 {
+		_, _ = io.WriteString(l.Stdout(), line)
 	}
 	l.Finish()
-	if got := read(t, l); got != "1234567812\n[log ends here: the limit of 10 bytes is reached]\n" {
-		t.Errorf("log %q", got)
+	if text, _ := read(t, l); strings.Contains(text, "formicary") || l.store.file == nil {
+		t.Errorf("cut: %t", l.store.file != nil)
 	}
-	if got := l.Tail(8); got != "12345678" {
+}
+
+func TestTextEndsAtTheLimit(t *testing.T) {
+	live := &tail{}
+	l := New(Options{Path: filepath.Join(t.TempDir(), "log"), Limit: MinLimit, Live: live.add, Plain: true})
+	defer l.Remove()
+	for i := range 1000 {
+		to := l.Stdout()
+		if i%2 == 0 {
+			to = l.Stderr()
+		}
+		_, _ = io.WriteString(to, "1234567\n")
+	}
+	l.Finish()
+	want := strings.Repeat("1234567\n", MinLimit/8)
+	if text, _ := read(t, l); text != want+"\n[log ends here: the limit of 4096 bytes is reached]\n" {
+		t.Errorf("log %q", text)
+	}
+	if got := live.text(t); got != want {
+		t.Errorf("live %d bytes, want %d", len(got), len(want))
+	}
+	if got := l.Tail(8); got != "1234567" {
 		t.Errorf("tail %q", got)
 	}
 }
@@ -133,7 +281,7 @@ func TestTailIsWholeLines(t *testing.T) {
 	for range 2000 {
 		_, _ = io.WriteString(l.Stdout(), "0123456789\n")
 	}
-	_, _ = io.WriteString(l.Stdout(), "the end\xff\n\n")
+	_, _ = io.WriteString(l.Stderr(), "the end\xff\n\n")
 	if got := l.Tail(25); got != "0123456789\nthe end\uFFFD" {
 		t.Errorf("tail %q", got)
 	}
@@ -142,23 +290,27 @@ func TestTailIsWholeLines(t *testing.T) {
 func TestLiveTailDelayAndRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, live := newLog(t, 1<<30)
-		_, _ = io.WriteString(l.Stdout(), "hello")
+		_, _ = io.WriteString(l.Stdout(), "Password: ")
 		if live.len() != 0 {
 			t.Fatal("shown at once")
 		}
-		time.Sleep(chunkDelay + time.Millisecond)
+		time.Sleep(delay + time.Millisecond)
 		synctest.Wait()
-		if got := live.text(t); got != "hello" {
+		if got := show(t, []byte(live.text(t))); got != "Password: " {
 			t.Fatalf("after the delay: %q", got)
 		}
-		block := make([]byte, chunkSize)
-		for range 10 * liveRate / chunkSize {
+		block := bytes.Repeat([]byte("0123456789abcde\n"), pieceSize/16)
+		for range 10 * liveRate / len(block) {
 			_, _ = l.Stdout().Write(block)
 		}
 		l.Finish()
 		shown := 0
 		for _, c := range live.chunks {
 			shown += len(c.Data)
+			_ = show(t, c.Data) // each is whole records
+			if len(c.Data) > 64<<10 {
+				t.Errorf("a chunk of %d bytes", len(c.Data))
+			}
 		}
 		if shown > 2*liveRate || shown < liveRate/2 {
 			t.Errorf("%d bytes shown of %d printed in no time", shown, l.Size())
@@ -170,20 +322,67 @@ func TestLiveTailDelayAndRate(t *testing.T) {
 	})
 }
 
-// What the ant says itself is in the log, and is no output of the task.
-func TestNotesAreNoOutput(t *testing.T) {
-	l, _ := newLog(t, 1<<20)
-	var _ executor.Output = l
-	l.Note("formicary: first")
-	_, _ = io.WriteString(l.Stdout(), "one\n")
-	l.Note("[between]")
-	_, _ = io.WriteString(l.Stdout(), "two\n"+strings.Repeat("x", HeadSize))
-	l.Note("[late]")
-	l.Finish()
-	if got, want := read(t, l), "formicary: first\none\n[between]\ntwo\n"+strings.Repeat("x", HeadSize)+"[late]\n"; got != want {
-		t.Errorf("the log is %.60q… of %d bytes", got, len(got))
+// What is shown is what is kept: viewers go on in the final log where the tail ended.
+func TestChunksHaveTheirPlaceInTheLog(t *testing.T) {
+	l, live := newLog(t, 1<<24)
+	for i := range 2000 {
+		to := l.Stdout()
+		if i%3 == 0 {
+			to = l.Stderr()
+		}
+		_, _ = io.WriteString(to, strings.Repeat(fmt.Sprintf("%d\n", i), i%50)+"rest")
 	}
-	if got, want := l.Head(), "one\ntwo\n"+strings.Repeat("x", HeadSize)[:HeadSize-len("formicary: first\none\n[between]\ntwo\n")]; got != want {
-		t.Errorf("the task printed %.60q… of %d bytes, want %d", got, len(got), len(want))
+	l.Finish()
+	_, records := read(t, l)
+	for _, c := range live.chunks {
+		if !bytes.Equal(records[c.Offset:c.Offset+int64(len(c.Data))], c.Data) {
+			t.Fatalf("the chunk at %d is not in the log", c.Offset)
+		}
+		text := show(t, records[:c.Offset])
+		if lines := int64(strings.Count(text, "\n")); lines != c.Line {
+			t.Fatalf("the chunk at %d says that %d lines ended before it: %d did", c.Offset, c.Line, lines)
+		}
+	}
+}
+
+// A secret that is printed to one stream is hidden whatever is printed to the other in between.
+func TestSecretsAreHiddenInEachStream(t *testing.T) {
+	l, live := newLog(t, 1<<20, "correct-horse")
+	_, _ = io.WriteString(l.Stdout(), "correct-")
+	_, _ = io.WriteString(l.Stderr(), "horse correct")
+	_, _ = io.WriteString(l.Stdout(), "horse\n")
+	_, _ = io.WriteString(l.Stderr(), "-horse\n")
+	l.Finish()
+	for _, only := range []logfile.Stream{logfile.Merged, logfile.Stdout, logfile.Stderr} {
+		text, err := logfile.AppendText(nil, []byte(live.text(t)), only)
+		if err != nil || strings.Contains(string(text), "correct-horse") {
+			t.Errorf("%q shows it: %v", text, err)
+		}
+	}
+	if text, _ := read(t, l); text != "horse ***\n***\n" {
+		t.Errorf("log %q", text)
+	}
+}
+
+func BenchmarkWrite(b *testing.B) {
+	for name, line := range map[string]string{"lines of 80": strings.Repeat("0123456789 abcde", 5)[:79] + "\n", "yes": "y\n", "one line": "0123456789abcdef"} {
+		b.Run(name, func(b *testing.B) {
+			block := []byte(strings.Repeat(line, 32<<10/len(line)))
+			b.SetBytes(int64(len(block)))
+			l := New(Options{Path: filepath.Join(b.TempDir(), "log"), Limit: 64 << 20, Masks: mask.New([]string{"correct-horse"}), Live: func(Chunk) {}})
+			for b.Loop() {
+				_, _ = l.Stdout().Write(block)
+			}
+			b.StopTimer()
+			began := time.Now()
+			l.Finish()
+			p, err := l.Pack()
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(time.Since(began).Seconds()*1000, "ms-to-pack")
+			p.Close()
+			l.Remove()
+		})
 	}
 }

@@ -26,6 +26,55 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// LogFormat is how a log is sent and stored.
+type LogFormat int32
+
+const (
+	// LOG_FORMAT_UNSPECIFIED is the bytes that were printed.
+	LogFormat_LOG_FORMAT_UNSPECIFIED LogFormat = 0
+	// LOG_FORMAT_RECORDS is a record per line with its time and its stream, stored in frames with an index: libs/logfile.
+	LogFormat_LOG_FORMAT_RECORDS LogFormat = 1
+)
+
+// Enum value maps for LogFormat.
+var (
+	LogFormat_name = map[int32]string{
+		0: "LOG_FORMAT_UNSPECIFIED",
+		1: "LOG_FORMAT_RECORDS",
+	}
+	LogFormat_value = map[string]int32{
+		"LOG_FORMAT_UNSPECIFIED": 0,
+		"LOG_FORMAT_RECORDS":     1,
+	}
+)
+
+func (x LogFormat) Enum() *LogFormat {
+	p := new(LogFormat)
+	*p = x
+	return p
+}
+
+func (x LogFormat) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (LogFormat) Descriptor() protoreflect.EnumDescriptor {
+	return file_formicary_ant_v1_ant_proto_enumTypes[0].Descriptor()
+}
+
+func (LogFormat) Type() protoreflect.EnumType {
+	return &file_formicary_ant_v1_ant_proto_enumTypes[0]
+}
+
+func (x LogFormat) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use LogFormat.Descriptor instead.
+func (LogFormat) EnumDescriptor() ([]byte, []int) {
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{0}
+}
+
 // Outcome of an attempt.
 type Result_Outcome int32
 
@@ -75,11 +124,11 @@ func (x Result_Outcome) String() string {
 }
 
 func (Result_Outcome) Descriptor() protoreflect.EnumDescriptor {
-	return file_formicary_ant_v1_ant_proto_enumTypes[0].Descriptor()
+	return file_formicary_ant_v1_ant_proto_enumTypes[1].Descriptor()
 }
 
 func (Result_Outcome) Type() protoreflect.EnumType {
-	return &file_formicary_ant_v1_ant_proto_enumTypes[0]
+	return &file_formicary_ant_v1_ant_proto_enumTypes[1]
 }
 
 func (x Result_Outcome) Number() protoreflect.EnumNumber {
@@ -643,7 +692,9 @@ type Work struct {
 	Masks []string `protobuf:"bytes,12,rep,name=masks,proto3" json:"masks,omitempty"`
 	// later says why the work cannot be handed out now, to an ant that said partial: the attempt lives, is claimed and
 	// waits for the same claim again. Other fields are unset then.
-	Later         string `protobuf:"bytes,13,opt,name=later,proto3" json:"later,omitempty"`
+	Later string `protobuf:"bytes,13,opt,name=later,proto3" json:"later,omitempty"`
+	// log_format is the newest in which supervisor reads the log.
+	LogFormat     LogFormat `protobuf:"varint,40,opt,name=log_format,json=logFormat,proto3,enum=formicary.ant.v1.LogFormat" json:"log_format,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -769,6 +820,13 @@ func (x *Work) GetLater() string {
 	return ""
 }
 
+func (x *Work) GetLogFormat() LogFormat {
+	if x != nil {
+		return x.LogFormat
+	}
+	return LogFormat_LOG_FORMAT_UNSPECIFIED
+}
+
 // Spec is the executable part of a task.
 type Spec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -810,7 +868,9 @@ type Spec struct {
 	// directory and gives its path as NAME_FILE.
 	Files map[string]string `protobuf:"bytes,31,rep,name=files,proto3" json:"files,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// notes are lines about the task's environment that its log begins with.
-	Notes         []string `protobuf:"bytes,32,rep,name=notes,proto3" json:"notes,omitempty"`
+	Notes []string `protobuf:"bytes,32,rep,name=notes,proto3" json:"notes,omitempty"`
+	// log_limit is how many bytes of its log are kept; 0 leaves it to the ant, which also sets the most.
+	LogLimit      int64 `protobuf:"varint,40,opt,name=log_limit,json=logLimit,proto3" json:"log_limit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -978,6 +1038,13 @@ func (x *Spec) GetNotes() []string {
 	return nil
 }
 
+func (x *Spec) GetLogLimit() int64 {
+	if x != nil {
+		return x.LogLimit
+	}
+	return 0
+}
+
 // SyncRequest reports what the ant runs.
 type SyncRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1134,7 +1201,7 @@ type CreateLogUploadRequest struct {
 	Session string `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
 	// uid of the attempt.
 	Uid string `protobuf:"bytes,3,opt,name=uid,proto3" json:"uid,omitempty"`
-	// size of the log in bytes.
+	// size of the object in bytes.
 	Size          int64 `protobuf:"varint,4,opt,name=size,proto3" json:"size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1353,7 +1420,11 @@ type LogChunk struct {
 	// data, at most 64 KiB.
 	Data []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
 	// end marks the last chunk.
-	End           bool `protobuf:"varint,3,opt,name=end,proto3" json:"end,omitempty"`
+	End bool `protobuf:"varint,3,opt,name=end,proto3" json:"end,omitempty"`
+	// format of data; offsets are those of the same.
+	Format LogFormat `protobuf:"varint,4,opt,name=format,proto3,enum=formicary.ant.v1.LogFormat" json:"format,omitempty"`
+	// line is how many lines have ended before data.
+	Line          int64 `protobuf:"varint,5,opt,name=line,proto3" json:"line,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1409,6 +1480,20 @@ func (x *LogChunk) GetEnd() bool {
 	return false
 }
 
+func (x *LogChunk) GetFormat() LogFormat {
+	if x != nil {
+		return x.Format
+	}
+	return LogFormat_LOG_FORMAT_UNSPECIFIED
+}
+
+func (x *LogChunk) GetLine() int64 {
+	if x != nil {
+		return x.Line
+	}
+	return 0
+}
+
 // Result: subject formicary.result.<shard>, stream RESULTS. The end of an attempt.
 type Result struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1432,18 +1517,22 @@ type Result struct {
 	Body string `protobuf:"bytes,9,opt,name=body,proto3" json:"body,omitempty"`
 	// log_key of the final log; empty when the log is empty.
 	LogKey string `protobuf:"bytes,10,opt,name=log_key,json=logKey,proto3" json:"log_key,omitempty"`
-	// log_bytes of it.
+	// log_bytes is the offset that follows the last byte of the log in its format.
 	LogBytes int64 `protobuf:"varint,11,opt,name=log_bytes,json=logBytes,proto3" json:"log_bytes,omitempty"`
-	// log_sha256 of it, hex.
+	// log_sha256 of the object, hex.
 	LogSha256 string `protobuf:"bytes,12,opt,name=log_sha256,json=logSha256,proto3" json:"log_sha256,omitempty"`
 	// started_at by the ant's clock, for people only.
 	StartedAt *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
 	// ended_at by the ant's clock, for people only.
 	EndedAt *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
 	// body_cut says that body is the beginning of a longer one: it becomes no variable of later tasks.
-	BodyCut       bool `protobuf:"varint,15,opt,name=body_cut,json=bodyCut,proto3" json:"body_cut,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	BodyCut bool `protobuf:"varint,15,opt,name=body_cut,json=bodyCut,proto3" json:"body_cut,omitempty"`
+	// log_format of the log.
+	LogFormat LogFormat `protobuf:"varint,40,opt,name=log_format,json=logFormat,proto3,enum=formicary.ant.v1.LogFormat" json:"log_format,omitempty"`
+	// log_stored_bytes is the size of the object; 0 says that it is log_bytes.
+	LogStoredBytes int64 `protobuf:"varint,41,opt,name=log_stored_bytes,json=logStoredBytes,proto3" json:"log_stored_bytes,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Result) Reset() {
@@ -1581,6 +1670,20 @@ func (x *Result) GetBodyCut() bool {
 	return false
 }
 
+func (x *Result) GetLogFormat() LogFormat {
+	if x != nil {
+		return x.LogFormat
+	}
+	return LogFormat_LOG_FORMAT_UNSPECIFIED
+}
+
+func (x *Result) GetLogStoredBytes() int64 {
+	if x != nil {
+		return x.LogStoredBytes
+	}
+	return 0
+}
+
 var File_formicary_ant_v1_ant_proto protoreflect.FileDescriptor
 
 const file_formicary_ant_v1_ant_proto_rawDesc = "" +
@@ -1627,7 +1730,7 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\x04uids\x18\x03 \x03(\tB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x04uids\x12\x18\n" +
 	"\apartial\x18\x04 \x01(\bR\apartial\"=\n" +
 	"\rClaimResponse\x12,\n" +
-	"\x05works\x18\x01 \x03(\v2\x16.formicary.ant.v1.WorkR\x05works\"\x93\x03\n" +
+	"\x05works\x18\x01 \x03(\v2\x16.formicary.ant.v1.WorkR\x05works\"\xcf\x03\n" +
 	"\x04Work\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x18\n" +
 	"\arefused\x18\x02 \x01(\tR\arefused\x12\x1d\n" +
@@ -1643,7 +1746,9 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	" \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12/\n" +
 	"\x05grace\x18\v \x01(\v2\x19.google.protobuf.DurationR\x05grace\x12\x14\n" +
 	"\x05masks\x18\f \x03(\tR\x05masks\x12\x14\n" +
-	"\x05later\x18\r \x01(\tR\x05later\"\x96\b\n" +
+	"\x05later\x18\r \x01(\tR\x05later\x12:\n" +
+	"\n" +
+	"log_format\x18( \x01(\x0e2\x1b.formicary.ant.v1.LogFormatR\tlogFormat\"\xb3\b\n" +
 	"\x04Spec\x12\x16\n" +
 	"\x06method\x18\x01 \x01(\tR\x06method\x12#\n" +
 	"\rbefore_script\x18\x02 \x03(\tR\fbeforeScript\x12\x16\n" +
@@ -1666,7 +1771,8 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\aoptions\x18\x10 \x01(\fR\aoptions\x12*\n" +
 	"\x0evariables_json\x18\x1e \x01(\tH\x00R\rvariablesJson\x88\x01\x01\x127\n" +
 	"\x05files\x18\x1f \x03(\v2!.formicary.ant.v1.Spec.FilesEntryR\x05files\x12\x14\n" +
-	"\x05notes\x18  \x03(\tR\x05notes\x1a>\n" +
+	"\x05notes\x18  \x03(\tR\x05notes\x12\x1b\n" +
+	"\tlog_limit\x18( \x01(\x03R\blogLimit\x1a>\n" +
 	"\x10EnvironmentEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
@@ -1705,11 +1811,13 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\bDoorbell\x12\x12\n" +
 	"\x04uids\x18\x01 \x03(\tR\x04uids\"\x1e\n" +
 	"\bStopHint\x12\x12\n" +
-	"\x04uids\x18\x01 \x03(\tR\x04uids\"H\n" +
+	"\x04uids\x18\x01 \x03(\tR\x04uids\"\x91\x01\n" +
 	"\bLogChunk\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x10\n" +
-	"\x03end\x18\x03 \x01(\bR\x03end\"\xbd\x05\n" +
+	"\x03end\x18\x03 \x01(\bR\x03end\x123\n" +
+	"\x06format\x18\x04 \x01(\x0e2\x1b.formicary.ant.v1.LogFormatR\x06format\x12\x12\n" +
+	"\x04line\x18\x05 \x01(\x03R\x04line\"\xa3\x06\n" +
 	"\x06Result\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x15\n" +
 	"\x06ant_id\x18\x02 \x01(\tR\x05antId\x12\x18\n" +
@@ -1728,7 +1836,10 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\n" +
 	"started_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x125\n" +
 	"\bended_at\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12\x19\n" +
-	"\bbody_cut\x18\x0f \x01(\bR\abodyCut\x1a:\n" +
+	"\bbody_cut\x18\x0f \x01(\bR\abodyCut\x12:\n" +
+	"\n" +
+	"log_format\x18( \x01(\x0e2\x1b.formicary.ant.v1.LogFormatR\tlogFormat\x12(\n" +
+	"\x10log_stored_bytes\x18) \x01(\x03R\x0elogStoredBytes\x1a:\n" +
 	"\fOutputsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"e\n" +
@@ -1739,7 +1850,10 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\x06FAILED\x10\x02\x12\r\n" +
 	"\tTIMED_OUT\x10\x03\x12\r\n" +
 	"\tCANCELLED\x10\x04\x12\b\n" +
-	"\x04LOST\x10\x052\xa6\x02\n" +
+	"\x04LOST\x10\x05*?\n" +
+	"\tLogFormat\x12\x1a\n" +
+	"\x16LOG_FORMAT_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12LOG_FORMAT_RECORDS\x10\x012\xa6\x02\n" +
 	"\x13RegistrationService\x12Y\n" +
 	"\bRegister\x12!.formicary.ant.v1.RegisterRequest\x1a\".formicary.ant.v1.RegisterResponse\"\x06\xaa\xbb\x18\x02 \x01\x12_\n" +
 	"\tHeartbeat\x12\".formicary.ant.v1.HeartbeatRequest\x1a#.formicary.ant.v1.HeartbeatResponse\"\t\xaa\xbb\x18\x02 \x01\x90\x02\x02\x12S\n" +
@@ -1762,72 +1876,76 @@ func file_formicary_ant_v1_ant_proto_rawDescGZIP() []byte {
 	return file_formicary_ant_v1_ant_proto_rawDescData
 }
 
-var file_formicary_ant_v1_ant_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_formicary_ant_v1_ant_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_formicary_ant_v1_ant_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_formicary_ant_v1_ant_proto_goTypes = []any{
-	(Result_Outcome)(0),             // 0: formicary.ant.v1.Result.Outcome
-	(*RegisterRequest)(nil),         // 1: formicary.ant.v1.RegisterRequest
-	(*RegisterResponse)(nil),        // 2: formicary.ant.v1.RegisterResponse
-	(*HeartbeatRequest)(nil),        // 3: formicary.ant.v1.HeartbeatRequest
-	(*HeartbeatResponse)(nil),       // 4: formicary.ant.v1.HeartbeatResponse
-	(*LeaveRequest)(nil),            // 5: formicary.ant.v1.LeaveRequest
-	(*LeaveResponse)(nil),           // 6: formicary.ant.v1.LeaveResponse
-	(*ClaimRequest)(nil),            // 7: formicary.ant.v1.ClaimRequest
-	(*ClaimResponse)(nil),           // 8: formicary.ant.v1.ClaimResponse
-	(*Work)(nil),                    // 9: formicary.ant.v1.Work
-	(*Spec)(nil),                    // 10: formicary.ant.v1.Spec
-	(*SyncRequest)(nil),             // 11: formicary.ant.v1.SyncRequest
-	(*SyncResponse)(nil),            // 12: formicary.ant.v1.SyncResponse
-	(*CreateLogUploadRequest)(nil),  // 13: formicary.ant.v1.CreateLogUploadRequest
-	(*CreateLogUploadResponse)(nil), // 14: formicary.ant.v1.CreateLogUploadResponse
-	(*Doorbell)(nil),                // 15: formicary.ant.v1.Doorbell
-	(*StopHint)(nil),                // 16: formicary.ant.v1.StopHint
-	(*LogChunk)(nil),                // 17: formicary.ant.v1.LogChunk
-	(*Result)(nil),                  // 18: formicary.ant.v1.Result
-	nil,                             // 19: formicary.ant.v1.RegisterRequest.LabelsEntry
-	nil,                             // 20: formicary.ant.v1.Spec.EnvironmentEntry
-	nil,                             // 21: formicary.ant.v1.Spec.HeadersEntry
-	nil,                             // 22: formicary.ant.v1.Spec.QueryEntry
-	nil,                             // 23: formicary.ant.v1.Spec.FilesEntry
-	nil,                             // 24: formicary.ant.v1.Result.OutputsEntry
-	(*durationpb.Duration)(nil),     // 25: google.protobuf.Duration
-	(*structpb.Struct)(nil),         // 26: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil),   // 27: google.protobuf.Timestamp
+	(LogFormat)(0),                  // 0: formicary.ant.v1.LogFormat
+	(Result_Outcome)(0),             // 1: formicary.ant.v1.Result.Outcome
+	(*RegisterRequest)(nil),         // 2: formicary.ant.v1.RegisterRequest
+	(*RegisterResponse)(nil),        // 3: formicary.ant.v1.RegisterResponse
+	(*HeartbeatRequest)(nil),        // 4: formicary.ant.v1.HeartbeatRequest
+	(*HeartbeatResponse)(nil),       // 5: formicary.ant.v1.HeartbeatResponse
+	(*LeaveRequest)(nil),            // 6: formicary.ant.v1.LeaveRequest
+	(*LeaveResponse)(nil),           // 7: formicary.ant.v1.LeaveResponse
+	(*ClaimRequest)(nil),            // 8: formicary.ant.v1.ClaimRequest
+	(*ClaimResponse)(nil),           // 9: formicary.ant.v1.ClaimResponse
+	(*Work)(nil),                    // 10: formicary.ant.v1.Work
+	(*Spec)(nil),                    // 11: formicary.ant.v1.Spec
+	(*SyncRequest)(nil),             // 12: formicary.ant.v1.SyncRequest
+	(*SyncResponse)(nil),            // 13: formicary.ant.v1.SyncResponse
+	(*CreateLogUploadRequest)(nil),  // 14: formicary.ant.v1.CreateLogUploadRequest
+	(*CreateLogUploadResponse)(nil), // 15: formicary.ant.v1.CreateLogUploadResponse
+	(*Doorbell)(nil),                // 16: formicary.ant.v1.Doorbell
+	(*StopHint)(nil),                // 17: formicary.ant.v1.StopHint
+	(*LogChunk)(nil),                // 18: formicary.ant.v1.LogChunk
+	(*Result)(nil),                  // 19: formicary.ant.v1.Result
+	nil,                             // 20: formicary.ant.v1.RegisterRequest.LabelsEntry
+	nil,                             // 21: formicary.ant.v1.Spec.EnvironmentEntry
+	nil,                             // 22: formicary.ant.v1.Spec.HeadersEntry
+	nil,                             // 23: formicary.ant.v1.Spec.QueryEntry
+	nil,                             // 24: formicary.ant.v1.Spec.FilesEntry
+	nil,                             // 25: formicary.ant.v1.Result.OutputsEntry
+	(*durationpb.Duration)(nil),     // 26: google.protobuf.Duration
+	(*structpb.Struct)(nil),         // 27: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil),   // 28: google.protobuf.Timestamp
 }
 var file_formicary_ant_v1_ant_proto_depIdxs = []int32{
-	19, // 0: formicary.ant.v1.RegisterRequest.labels:type_name -> formicary.ant.v1.RegisterRequest.LabelsEntry
-	25, // 1: formicary.ant.v1.RegisterResponse.lease:type_name -> google.protobuf.Duration
-	25, // 2: formicary.ant.v1.RegisterResponse.heartbeat_every:type_name -> google.protobuf.Duration
-	9,  // 3: formicary.ant.v1.ClaimResponse.works:type_name -> formicary.ant.v1.Work
-	10, // 4: formicary.ant.v1.Work.spec:type_name -> formicary.ant.v1.Spec
-	25, // 5: formicary.ant.v1.Work.timeout:type_name -> google.protobuf.Duration
-	25, // 6: formicary.ant.v1.Work.grace:type_name -> google.protobuf.Duration
-	20, // 7: formicary.ant.v1.Spec.environment:type_name -> formicary.ant.v1.Spec.EnvironmentEntry
-	21, // 8: formicary.ant.v1.Spec.headers:type_name -> formicary.ant.v1.Spec.HeadersEntry
-	22, // 9: formicary.ant.v1.Spec.query:type_name -> formicary.ant.v1.Spec.QueryEntry
-	26, // 10: formicary.ant.v1.Spec.variables:type_name -> google.protobuf.Struct
-	23, // 11: formicary.ant.v1.Spec.files:type_name -> formicary.ant.v1.Spec.FilesEntry
-	0,  // 12: formicary.ant.v1.Result.outcome:type_name -> formicary.ant.v1.Result.Outcome
-	24, // 13: formicary.ant.v1.Result.outputs:type_name -> formicary.ant.v1.Result.OutputsEntry
-	27, // 14: formicary.ant.v1.Result.started_at:type_name -> google.protobuf.Timestamp
-	27, // 15: formicary.ant.v1.Result.ended_at:type_name -> google.protobuf.Timestamp
-	1,  // 16: formicary.ant.v1.RegistrationService.Register:input_type -> formicary.ant.v1.RegisterRequest
-	3,  // 17: formicary.ant.v1.RegistrationService.Heartbeat:input_type -> formicary.ant.v1.HeartbeatRequest
-	5,  // 18: formicary.ant.v1.RegistrationService.Leave:input_type -> formicary.ant.v1.LeaveRequest
-	7,  // 19: formicary.ant.v1.AttemptService.Claim:input_type -> formicary.ant.v1.ClaimRequest
-	11, // 20: formicary.ant.v1.AttemptService.Sync:input_type -> formicary.ant.v1.SyncRequest
-	13, // 21: formicary.ant.v1.AttemptService.CreateLogUpload:input_type -> formicary.ant.v1.CreateLogUploadRequest
-	2,  // 22: formicary.ant.v1.RegistrationService.Register:output_type -> formicary.ant.v1.RegisterResponse
-	4,  // 23: formicary.ant.v1.RegistrationService.Heartbeat:output_type -> formicary.ant.v1.HeartbeatResponse
-	6,  // 24: formicary.ant.v1.RegistrationService.Leave:output_type -> formicary.ant.v1.LeaveResponse
-	8,  // 25: formicary.ant.v1.AttemptService.Claim:output_type -> formicary.ant.v1.ClaimResponse
-	12, // 26: formicary.ant.v1.AttemptService.Sync:output_type -> formicary.ant.v1.SyncResponse
-	14, // 27: formicary.ant.v1.AttemptService.CreateLogUpload:output_type -> formicary.ant.v1.CreateLogUploadResponse
-	22, // [22:28] is the sub-list for method output_type
-	16, // [16:22] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	20, // 0: formicary.ant.v1.RegisterRequest.labels:type_name -> formicary.ant.v1.RegisterRequest.LabelsEntry
+	26, // 1: formicary.ant.v1.RegisterResponse.lease:type_name -> google.protobuf.Duration
+	26, // 2: formicary.ant.v1.RegisterResponse.heartbeat_every:type_name -> google.protobuf.Duration
+	10, // 3: formicary.ant.v1.ClaimResponse.works:type_name -> formicary.ant.v1.Work
+	11, // 4: formicary.ant.v1.Work.spec:type_name -> formicary.ant.v1.Spec
+	26, // 5: formicary.ant.v1.Work.timeout:type_name -> google.protobuf.Duration
+	26, // 6: formicary.ant.v1.Work.grace:type_name -> google.protobuf.Duration
+	0,  // 7: formicary.ant.v1.Work.log_format:type_name -> formicary.ant.v1.LogFormat
+	21, // 8: formicary.ant.v1.Spec.environment:type_name -> formicary.ant.v1.Spec.EnvironmentEntry
+	22, // 9: formicary.ant.v1.Spec.headers:type_name -> formicary.ant.v1.Spec.HeadersEntry
+	23, // 10: formicary.ant.v1.Spec.query:type_name -> formicary.ant.v1.Spec.QueryEntry
+	27, // 11: formicary.ant.v1.Spec.variables:type_name -> google.protobuf.Struct
+	24, // 12: formicary.ant.v1.Spec.files:type_name -> formicary.ant.v1.Spec.FilesEntry
+	0,  // 13: formicary.ant.v1.LogChunk.format:type_name -> formicary.ant.v1.LogFormat
+	1,  // 14: formicary.ant.v1.Result.outcome:type_name -> formicary.ant.v1.Result.Outcome
+	25, // 15: formicary.ant.v1.Result.outputs:type_name -> formicary.ant.v1.Result.OutputsEntry
+	28, // 16: formicary.ant.v1.Result.started_at:type_name -> google.protobuf.Timestamp
+	28, // 17: formicary.ant.v1.Result.ended_at:type_name -> google.protobuf.Timestamp
+	0,  // 18: formicary.ant.v1.Result.log_format:type_name -> formicary.ant.v1.LogFormat
+	2,  // 19: formicary.ant.v1.RegistrationService.Register:input_type -> formicary.ant.v1.RegisterRequest
+	4,  // 20: formicary.ant.v1.RegistrationService.Heartbeat:input_type -> formicary.ant.v1.HeartbeatRequest
+	6,  // 21: formicary.ant.v1.RegistrationService.Leave:input_type -> formicary.ant.v1.LeaveRequest
+	8,  // 22: formicary.ant.v1.AttemptService.Claim:input_type -> formicary.ant.v1.ClaimRequest
+	12, // 23: formicary.ant.v1.AttemptService.Sync:input_type -> formicary.ant.v1.SyncRequest
+	14, // 24: formicary.ant.v1.AttemptService.CreateLogUpload:input_type -> formicary.ant.v1.CreateLogUploadRequest
+	3,  // 25: formicary.ant.v1.RegistrationService.Register:output_type -> formicary.ant.v1.RegisterResponse
+	5,  // 26: formicary.ant.v1.RegistrationService.Heartbeat:output_type -> formicary.ant.v1.HeartbeatResponse
+	7,  // 27: formicary.ant.v1.RegistrationService.Leave:output_type -> formicary.ant.v1.LeaveResponse
+	9,  // 28: formicary.ant.v1.AttemptService.Claim:output_type -> formicary.ant.v1.ClaimResponse
+	13, // 29: formicary.ant.v1.AttemptService.Sync:output_type -> formicary.ant.v1.SyncResponse
+	15, // 30: formicary.ant.v1.AttemptService.CreateLogUpload:output_type -> formicary.ant.v1.CreateLogUploadResponse
+	25, // [25:31] is the sub-list for method output_type
+	19, // [19:25] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_formicary_ant_v1_ant_proto_init() }
@@ -1841,7 +1959,7 @@ func file_formicary_ant_v1_ant_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_formicary_ant_v1_ant_proto_rawDesc), len(file_formicary_ant_v1_ant_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   2,
