@@ -73,7 +73,12 @@ func (s *Service) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	journal, err := s.recover(ctx, executors)
+	last, err := openLease(s.conf.Dir)
+	if err != nil {
+		return err
+	}
+	defer last.close()
+	journal, past, err := s.recover(ctx, executors, last)
 	if err != nil {
 		return err
 	}
@@ -92,7 +97,8 @@ func (s *Service) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.serve(ctx, executors, attempts)
+	attempts.Found(past.found)
+	return s.serve(ctx, executors, attempts, past, last)
 }
 
 // tidy removes the data directory of a worker's ant that has nothing to remember. Worker ids come and go.
@@ -139,11 +145,22 @@ func (s *Service) lock() (unlock func(), err error) {
 	}, nil
 }
 
-// recover opens the spool and kills what an earlier life left running. Only then may a Sync say that it is gone.
-func (s *Service) recover(ctx context.Context, executors []executor.Executor) (*spool.Spool, error) {
+// past is what goes on of an earlier life of the ant.
+type past struct {
+	found  map[string]executor.Adopter // by uid
+	synced time.Time                   // when it had its last answer from supervisor; zero when nothing goes on
+}
+
+// margin is how much of the time without an answer must be left for tasks to be adopted.
+const margin = time.Second
+
+// recover opens the spool, finds what goes on of an earlier life and kills the rest. Only then may a Sync say that it is
+// gone. What has been without an answer from supervisor for too long does not go on.
+func (s *Service) recover(ctx context.Context, executors []executor.Executor, last *lease) (*spool.Spool, past, error) {
+	p := past{found: map[string]executor.Adopter{}}
 	journal, left, err := spool.Open(s.conf.Dir)
 	if err != nil {
-		return nil, err
+		return nil, p, err
 	}
 	traces := make(map[string]string, len(left))
 	uids := make([]string, 0, len(left))
@@ -151,22 +168,33 @@ func (s *Service) recover(ctx context.Context, executors []executor.Executor) (*
 		traces[a.UID] = a.Trace
 		uids = append(uids, a.UID)
 	}
-	if len(left) > 0 {
-		s.deps.Log.Warn("an earlier life of this ant left attempts; they are ended", "attempts", uids)
-	}
 	ctx, cancel := context.WithTimeout(ctx, recoverTime)
 	defer cancel()
+	age, known := last.age()
+	for _, e := range executors {
+		adopter, ok := e.(executor.Adopter)
+		if !ok || !s.conf.Adopt || !known || len(left) == 0 || age > s.conf.FenceAfter-margin {
+			continue
+		}
+		for _, uid := range adopter.Find(ctx, traces) {
+			p.found[uid], p.synced = adopter, time.Now().Add(-age)
+		}
+	}
+	gone := slices.DeleteFunc(uids, func(uid string) bool { return p.found[uid] != nil })
+	if len(left) > 0 {
+		s.deps.Log.Warn("an earlier life of this ant left attempts", "ended", gone, "found", len(p.found))
+	}
 	for _, e := range executors {
 		if err := e.Recover(ctx, traces); err != nil {
 			_ = journal.Close()
-			return nil, err
+			return nil, p, err
 		}
 	}
-	if err := journal.Forget(uids...); err != nil {
+	if err := journal.Forget(gone...); err != nil {
 		_ = journal.Close()
-		return nil, err
+		return nil, p, err
 	}
-	return journal, nil
+	return journal, p, nil
 }
 
 const (
@@ -177,7 +205,7 @@ const (
 
 // serve runs the ant in three layers that end from the outside in: the consumer with ctx, the session when nothing
 // runs any more, the attempts and executors last.
-func (s *Service) serve(ctx context.Context, executors []executor.Executor, attempts *attempt.Manager) error {
+func (s *Service) serve(ctx context.Context, executors []executor.Executor, attempts *attempt.Manager, before past, last *lease) error {
 	base, endBase := context.WithCancel(context.WithoutCancel(ctx))
 	defer endBase()
 	inner := make(chan error, 1)
@@ -197,6 +225,7 @@ func (s *Service) serve(ctx context.Context, executors []executor.Executor, atte
 	ears := &reachability{}
 	ses := session.New(session.Options{
 		Ant: s.registration(executors), Beat: s.conf.Beat, FenceAfter: s.conf.FenceAfter, Unhealthy: unhealthy(executors), Unreachable: ears.unreachable, Heard: attempts.Heard,
+		LastGood: before.synced, Synced: last.renew,
 	},
 		antv1.NewRegistrationServiceClient(s.deps.ResourceManager), antv1.NewAttemptServiceClient(s.deps.Supervisor), attempts, s.deps.Log)
 	ears.beat = ses.Beat
@@ -214,9 +243,26 @@ func (s *Service) serve(ctx context.Context, executors []executor.Executor, atte
 			return s.attend(life, ses, attempts)
 		}})
 	}
+	if len(before.found) > 0 {
+		members = append(members, run.Member{Name: "adoption", Run: func(life context.Context) error {
+			return adopt(life, ses, attempts)
+		}})
+	}
 	err := run.Group(life, members...)
 	endBase()
 	return errors.Join(err, <-inner)
+}
+
+// adopt claims what goes on of an earlier life, once supervisor knows the session.
+func adopt(life context.Context, ses *session.Session, attempts *attempt.Manager) error {
+	select {
+	case <-life.Done():
+		return nil
+	case <-ses.Ready():
+	}
+	attempts.Reclaim(life)
+	<-life.Done()
+	return nil
 }
 
 // attend reclaims what the worker brought along, then tells resource-manager whenever its health changes.

@@ -200,7 +200,7 @@ func TestWorkerComesBackAndGoesOn(t *testing.T) {
 	c.isRunning(uid)
 	_ = s.ws.CloseNow()
 	testkit.Eventually(t, 20*time.Second, "the method is unhealthy", c.is(func() bool {
-		return slices.Equal(c.beats[len(c.beats)-1].GetUnhealthyMethods(), []string{"WEBSOCKET"})
+		return len(c.beats) > 0 && slices.Equal(c.beats[len(c.beats)-1].GetUnhealthyMethods(), []string{"WEBSOCKET"})
 	}))
 	s, hello = enter(t, url, &wire.Message{WorkerID: "w", Resume: []string{uid, "old"}})
 	same(t, "resumed", fmt.Sprint(hello.Resumed, hello.Gone), fmt.Sprintf("[%s] [old]", uid))

@@ -48,6 +48,9 @@ type Config struct {
 	// FenceAfter is how long the ant keeps its tasks without an answer from supervisor; it must be well below
 	// supervisor's lease of 30 s.
 	FenceAfter time.Duration
+	// Adopt lets tasks go on when the ant is killed: one that comes back within FenceAfter goes on with them. Otherwise, or
+	// after that, they are ended. The end of Run ends them always.
+	Adopt bool
 	// ResendAfter is how long a result may be unsettled before it is sent again.
 	ResendAfter time.Duration
 	// UploadPatience is how long a result waits for its log when the log cannot be stored.
@@ -70,7 +73,7 @@ func DefaultConfig() Config {
 	}
 	return Config{
 		Slots: max(32, 8*runtime.NumCPU()), Environment: env, LogLimit: 1 << 30, Version: "dev",
-		Beat: 5 * time.Second, FenceAfter: 20 * time.Second, ResendAfter: 10 * time.Second,
+		Beat: 5 * time.Second, FenceAfter: 20 * time.Second, Adopt: true, ResendAfter: 10 * time.Second,
 		UploadPatience: 10 * time.Second, DrainTimeout: 20 * time.Second, StopTimeout: 5 * time.Minute,
 	}
 }
@@ -119,7 +122,11 @@ func (s *Service) executors() ([]executor.Executor, error) {
 	}
 	var out []executor.Executor
 	if slices.Contains(s.conf.Methods, shell.Method) {
-		e, err := shell.New(shell.Options{Dir: filepath.Join(s.conf.Dir, workDir), Environment: s.conf.Environment, WithoutCgroups: s.conf.WithoutCgroups})
+		o := shell.Options{Dir: filepath.Join(s.conf.Dir, workDir), Environment: s.conf.Environment, WithoutCgroups: s.conf.WithoutCgroups}
+		if s.conf.Adopt {
+			o.Lease, o.LeaseTime = leasePath(s.conf.Dir), s.conf.FenceAfter
+		}
+		e, err := shell.New(o)
 		if err != nil {
 			return nil, err
 		}

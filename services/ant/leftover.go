@@ -25,7 +25,7 @@ func KillLeftovers(ctx context.Context, dir string) error {
 	for _, a := range left {
 		traces[a.UID] = a.Trace
 	}
-	e, err := shell.New(shell.Options{Dir: filepath.Join(dir, workDir)})
+	e, err := shell.New(shell.Options{Dir: filepath.Join(dir, workDir)}) // without a lease nothing is adopted
 	if err != nil {
 		return err
 	}

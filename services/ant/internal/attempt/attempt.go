@@ -146,7 +146,7 @@ func (a *attempt) execute() executor.End {
 	for _, note := range spec.GetNotes() {
 		a.log.Note("formicary: " + note)
 	}
-	x := e.Prepare(toTask(a.work), a.log)
+	x, adopted := a.execution(e)
 	a.mu.Lock()
 	a.x = x
 	if a.reason != nil {
@@ -157,7 +157,7 @@ func (a *attempt) execute() executor.End {
 		timer := time.AfterFunc(d.AsDuration(), func() { a.stop(timedOut(d.AsDuration()), a.grace()) })
 		defer timer.Stop()
 	}
-	if err := x.Create(); err != nil {
+	if !adopted && x.Create() != nil {
 		return x.Wait()
 	}
 	if trace := x.Start(); trace != "" {
@@ -166,6 +166,16 @@ func (a *attempt) execute() executor.End {
 		}
 	}
 	return x.Wait()
+}
+
+// execution of the attempt: a new one, or one that an earlier life of the ant has begun.
+func (a *attempt) execution(e executor.Executor) (x executor.Execution, adopted bool) {
+	task := toTask(a.work)
+	if adopter := a.m.adopter(a.uid); adopter != nil {
+		a.m.deps.Log.Info("an attempt of an earlier life of this ant goes on", "attempt", a.uid)
+		return adopter.Adopt(task, a.log), true
+	}
+	return e.Prepare(task, a.log), false
 }
 
 // report stores the log, spools the result and publishes it.

@@ -2,10 +2,12 @@ package attempt
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
+	"github.com/formicary/formicary/services/ant/internal/executor"
 )
 
 // Expect lists attempts as running that an ant of the same id has claimed elsewhere and that go on here, so that the first
@@ -17,6 +19,48 @@ func (m *Manager) Expect(uids []string) {
 		if !m.deps.Spool.Holds(uid) { // those have ended here
 			m.expected[uid] = true
 		}
+	}
+}
+
+// Found is Expect for what an earlier life of this ant has begun and goes on: each is adopted when it is claimed, or removed.
+func (m *Manager) Found(found map[string]executor.Adopter) {
+	m.mu.Lock()
+	maps.Copy(m.found, found)
+	m.mu.Unlock()
+	m.Expect(slices.Collect(maps.Keys(found)))
+}
+
+// adopter returns who adopts the attempt, once; nil when nothing of it runs yet.
+func (m *Manager) adopter(uid string) executor.Adopter {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	a := m.found[uid]
+	delete(m.found, uid)
+	return a
+}
+
+// removeTime bounds the end of what is not adopted.
+const removeTime = 30 * time.Second
+
+// abandonLocked removes what was found and is not expected any more. m.mu is held.
+func (m *Manager) abandonLocked() {
+	for uid, adopter := range m.found {
+		if m.expected[uid] || m.running[uid] != nil {
+			continue
+		}
+		delete(m.found, uid)
+		m.all.Go(func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(m.life), removeTime)
+			defer cancel()
+			m.deps.Log.Warn("an attempt of an earlier life of this ant is ended", "attempt", uid)
+			err := adopter.Remove(ctx, uid)
+			if err == nil {
+				err = m.deps.Spool.Forget(uid)
+			}
+			if err != nil {
+				m.deps.Log.Error("an attempt of an earlier life may still run", "attempt", uid, "error", err)
+			}
+		})
 	}
 }
 
@@ -116,6 +160,7 @@ func (m *Manager) forgetExpected(uids []string) {
 	for _, uid := range uids {
 		delete(m.expected, uid)
 	}
+	m.abandonLocked()
 }
 
 // disowned says that another ant has the id.

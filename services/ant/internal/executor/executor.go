@@ -71,6 +71,18 @@ type End struct {
 	Body string
 	// BodyCut says that Body is the beginning of a longer one.
 	BodyCut bool
+	// Usage is what it used.
+	Usage Usage
+}
+
+// Usage of an execution; what is not known is 0.
+type Usage struct {
+	// CPU is the time of processors that all its processes used together.
+	CPU time.Duration
+	// PeakMemory is the most memory that they had at once, in bytes.
+	PeakMemory int64
+	// Pull is how long an image took to come.
+	Pull time.Duration
 }
 
 // Refuse is the end of a task that asks for what no ant can do.
@@ -92,11 +104,46 @@ type Executor interface {
 	Healthy() error
 	// Prepare takes a task; what it prints goes to out. Nothing is made yet.
 	Prepare(t Task, out Output) Execution
-	// Recover kills what an earlier life of the ant left running; traces are what Start returned then, by uid. It
-	// returns when nothing of it runs any more.
+	// Recover kills what an earlier life of the ant left running, but for what Adopter.Find has found; traces are what
+	// Start returned then, by uid. It returns when nothing of it runs any more.
 	Recover(ctx context.Context, traces map[string]string) error
 	// Run does the housekeeping until ctx ends.
 	Run(ctx context.Context) error
+}
+
+// Adopter is an Executor whose executions go on when the ant is killed.
+type Adopter interface {
+	Lister
+	// Find returns the uids of those traces whose execution goes on, or has ended in a way that can still be told. It comes
+	// before Recover, which spares them; each of them is adopted then, or removed.
+	Find(ctx context.Context, traces map[string]string) (uids []string)
+	// Adopt takes over, instead of Prepare, what Find has found. Start goes on and Create is not called. Everything that the
+	// task has printed since its beginning goes to out again; when out is a Replayer, with the times of then.
+	Adopt(t Task, out Output) Execution
+}
+
+// Replayer is an Output that can be told when something was printed.
+type Replayer interface {
+	// At says that what comes next was printed at t; the zero time ends that.
+	At(t time.Time)
+}
+
+// Lister is an Executor that can tell what of its own runs on the host, whoever knows of it.
+type Lister interface {
+	// List returns what runs.
+	List(ctx context.Context) ([]Running, error)
+	// Remove kills what runs of an attempt, and removes what was made for it. It is no error when there is nothing.
+	Remove(ctx context.Context, uid string) error
+}
+
+// Running is what runs of one attempt.
+type Running struct {
+	// UID of the attempt.
+	UID string
+	// ID is what the host calls it: the number of a process, the name of a container.
+	ID string
+	// Since is when it was started.
+	Since time.Time
 }
 
 // Execution is one task on its way. Create, Start, Wait and Close are called once, in this order, by one goroutine; Stop

@@ -6,7 +6,7 @@ import "strings"
 
 // After is where the parts of an after_script are.
 type After struct {
-	// File holds its lines; Code gets the exit code of the session, written before after_script can change it.
+	// File holds its lines; Code gets the exit code of the session as a line, added before after_script can change it.
 	File, Code string
 }
 
@@ -18,13 +18,19 @@ func Compose(prelude string, before, script []string, after *After) string {
 	if after != nil {
 		// TERM must end the shell by its exit trap.
 		s.WriteString("__formicary_after() { __formicary_code=$?; trap - EXIT TERM; set +e; " +
-			"echo $__formicary_code >" + Quote(after.Code) + "; . " + Quote(after.File) + "; exit $__formicary_code; }; " +
+			"echo $__formicary_code >>" + Quote(after.Code) + "; . " + Quote(after.File) + "; exit $__formicary_code; }; " +
 			"trap __formicary_after EXIT; trap 'exit 143' TERM; ")
 	}
 	s.WriteString("set -e\n")
 	s.WriteString(Lines(before))
 	s.WriteString(Lines(script))
 	return s.String()
+}
+
+// Noting is a prelude for a session without after_script: it adds its exit code to a file, unless it is killed or the script
+// has an exit trap of its own.
+func Noting(file string) string {
+	return "trap " + Quote("{ __formicary_code=$?; set +ex; echo $__formicary_code >>"+Quote(file)+"; } 2>/dev/null; exit $__formicary_code") + " EXIT; "
 }
 
 // Lines joins the lines of a script.

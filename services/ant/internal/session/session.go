@@ -52,6 +52,10 @@ type Options struct {
 	Unreachable func() string
 	// Heard counts the claims that were answered.
 	Heard func() int64
+	// LastGood is when an earlier life of the ant sent its last good Sync, of which tasks go on; zero when there are none.
+	LastGood time.Time
+	// Synced is told when each good Sync was sent; nil is not.
+	Synced func(sent time.Time)
 }
 
 // Session is the ant's standing in the colony.
@@ -85,7 +89,7 @@ type Session struct {
 func New(o Options, rm antv1.RegistrationServiceClient, supervisor antv1.AttemptServiceClient, attempts Attempts, log *slog.Logger) *Session {
 	return &Session{
 		opts: o, rm: rm, supervisor: supervisor, attempts: attempts, log: log, clock: time.Now,
-		registered: make(chan struct{}), ready: make(chan struct{}), beatNow: run.NewSignal(), syncNow: run.NewSignal(), again: run.NewSignal(), good: run.NewSignal(),
+		lastGood: o.LastGood, registered: make(chan struct{}), ready: make(chan struct{}), beatNow: run.NewSignal(), syncNow: run.NewSignal(), again: run.NewSignal(), good: run.NewSignal(),
 	}
 }
 
@@ -103,15 +107,22 @@ const (
 // Run registers and keeps the session until ctx ends. It fails when another ant has taken the id; then everything that
 // ran here has been killed.
 func (s *Session) Run(ctx context.Context) error {
+	if !s.opts.LastGood.IsZero() { // what goes on must not wait for the registration to be ended
+		return run.Group(ctx, run.Member{Name: "fence", Run: s.fence}, run.Member{Name: "keep", Run: func(ctx context.Context) error { return s.keep(ctx) }})
+	}
+	return s.keep(ctx, run.Member{Name: "fence", Run: s.fence})
+}
+
+// keep registers and keeps the session, and runs what else it takes.
+func (s *Session) keep(ctx context.Context, more ...run.Member) error {
 	if err := s.register(ctx); err != nil {
 		return err
 	}
-	return run.Group(ctx,
+	return run.Group(ctx, append(more,
 		run.Member{Name: "heartbeat", Run: func(ctx context.Context) error { return s.beats(ctx, s.beatNow, s.heartbeat) }},
 		run.Member{Name: "sync", Run: func(ctx context.Context) error { return s.beats(ctx, s.syncNow, s.sync) }},
-		run.Member{Name: "fence", Run: s.fence},
 		run.Member{Name: "register", Run: s.reregister},
-	)
+	)...)
 }
 
 // register opens a session and tries until it has one.
@@ -323,6 +334,9 @@ func (s *Session) accepted(session string, sent time.Time) bool {
 	s.fenced = false
 	s.mu.Unlock()
 	s.attempts.SessionAccepted()
+	if s.opts.Synced != nil {
+		s.opts.Synced(sent)
+	}
 	if fenced {
 		s.log.Info("supervisor answers again")
 	}

@@ -30,7 +30,7 @@ type cgroups struct {
 
 	mu   sync.Mutex
 	idle []*cgroup
-	made int
+	made int // the newest number, of earlier lives too
 }
 
 // maxIdle bounds the groups, and the workspaces, that are kept for later.
@@ -260,12 +260,16 @@ func (c *cgroup) free(empty bool) {
 	removeGroup(c.dir)
 }
 
-// recover kills what an earlier life left in the groups, and removes them. It reports whether something was alive.
-func (g *cgroups) recover() (alive bool) {
+// recover kills what an earlier life left in the groups, but for those that are spared by name, and removes them. It
+// reports whether something was alive.
+func (g *cgroups) recover(spared map[string]bool) (alive bool) {
 	for _, base := range g.bases() {
 		groups, _ := filepath.Glob(filepath.Join(base, "*", "cgroup.procs"))
 		for _, procs := range groups {
 			dir := filepath.Dir(procs)
+			if spared[filepath.Base(dir)] {
+				continue
+			}
 			if len(groupPIDs(dir)) > 0 {
 				alive = true
 				killGroup(dir)
@@ -285,7 +289,7 @@ func (g *cgroups) remove() {
 	for _, c := range idle {
 		c.free(false)
 	}
-	_ = g.recover()
+	_ = g.recover(nil)
 	for _, base := range g.bases() {
 		_ = os.Remove(base)
 	}
@@ -380,4 +384,41 @@ func (l *limits) remove() {
 			time.Sleep(time.Millisecond) // the last process is still on its way out
 		}
 	}
+}
+
+// adopt takes over the group of an earlier life; nil when there is none.
+func (g *cgroups) adopt(number int) *cgroup {
+	if g.base == "" || number == 0 {
+		return nil
+	}
+	c := &cgroup{owner: g, dir: filepath.Join(g.base, strconv.Itoa(number))}
+	c.once.Store(true)
+	var err error
+	if c.handle, err = os.Open(c.dir); err == nil {
+		c.events, err = os.Open(filepath.Join(c.dir, "cgroup.events"))
+	}
+	if err != nil {
+		c.free(false)
+		return nil
+	}
+	return c
+}
+
+// limited finds the limits again that an earlier life has set.
+func (g *cgroups) limited(c *cgroup, uid string, memory int64) (l limits) {
+	for _, base := range g.v1 {
+		if dir := filepath.Join(base, uid); uid != "" && exists(dir) {
+			l.dirs = append(l.dirs, dir)
+			l.events = append(l.events, filepath.Join(dir, "memory.oom_control"))
+		}
+	}
+	if c != nil && memory > 0 {
+		l.events = append(l.events, filepath.Join(c.dir, "memory.events"))
+	}
+	return l
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,7 +16,8 @@ import (
 type process struct {
 	pid, parent, group, session int
 	zombie                      bool
-	start                       uint64 // clock ticks since boot
+	start                       uint64             // clock ticks since boot
+	status                      syscall.WaitStatus // of a zombie
 }
 
 // ticksPerSecond is USER_HZ, the unit of start times; it is 100 on every architecture that Go runs on.
@@ -31,7 +33,7 @@ func readProcess(pid int) (process, bool) {
 		return process{}, false
 	}
 	f := strings.Fields(string(raw[end+1:]))
-	const state, parent, group, session, start = 0, 1, 2, 3, 19
+	const state, parent, group, session, start, status = 0, 1, 2, 3, 19, 49
 	if len(f) <= start {
 		return process{}, false
 	}
@@ -40,6 +42,10 @@ func readProcess(pid int) (process, bool) {
 	p.group, _ = strconv.Atoi(f[group])
 	p.session, _ = strconv.Atoi(f[session])
 	p.start, _ = strconv.ParseUint(f[start], 10, 64)
+	if len(f) > status {
+		code, _ := strconv.Atoi(f[status])
+		p.status = syscall.WaitStatus(code)
+	}
 	return p, true
 }
 

@@ -41,11 +41,16 @@ type session struct {
 	failed    *executor.End // it could not be started
 	empty     bool          // nothing is left of it
 	locked    bool          // to its thread
+	cut       bool          // somebody outside of the cage may still hold the pipes; guarded by turn
+	remnant   *remnant      // what an earlier life of the ant has begun; nil for a session of this one
+	trace     trace
 
 	mu      sync.Mutex
 	shell   *child
 	stopped bool
-	killed  bool
+	killed  bool          // it is to be killed
+	forced  bool          // it was
+	early   time.Duration // the grace of a stop that came before the shell was there
 	// deadline is the end of the grace: timer kills then.
 	deadline time.Time
 	timer    *time.Timer
@@ -53,7 +58,8 @@ type session struct {
 
 // child is a shell on its way.
 type child struct {
-	process *os.Process
+	pid     int
+	process *os.Process   // nil when an earlier life of the ant has started it
 	streams [2]*os.File   // what is read of its output
 	drained chan struct{} // its output is read to the end
 	dead    bool          // guarded by session.mu: no signal may be sent any more
@@ -82,23 +88,35 @@ func (s *session) Create() error {
 // refusal is an error of the task.
 type refusal struct{ error }
 
-// Start begins the session. It binds the goroutine to its thread until Wait returns: the kernel kills the shell when
-// the thread that started it ends.
+// Start begins the session. If it is to end with the ant the goroutine is bound to its thread until Wait returns: the kernel
+// kills the shell when the thread that started it ends.
 func (s *session) Start() string {
-	runtime.LockOSThread()
-	s.locked = true
+	if s.remnant != nil {
+		return s.resume()
+	}
+	if s.lasting() == nil {
+		runtime.LockOSThread()
+		s.locked = true
+	}
 	since := uptime()
 	pid := s.spawn(s.workspace.path(scriptFile))
 	if pid == 0 {
 		return ""
 	}
-	return trace{pid: pid, since: since, before: uptime() + 1}.String()
+	s.trace.pid, s.trace.since, s.trace.before = pid, since, uptime()+1
+	return s.trace.String()
 }
+
+// lasting returns the record of a session that may outlive the ant; nil of another.
+func (s *session) lasting() *record { return s.workspace.record }
 
 func (s *session) fail(end executor.End) { s.failed = &end }
 
 func (s *session) place() (err error) {
 	if s.workspace, err = s.e.workspaces.acquire(); err != nil {
+		return err
+	}
+	if err = s.workspace.begin(); err != nil {
 		return err
 	}
 	if s.env, err = s.e.environment(s.task, s.workspace); err != nil {
@@ -114,43 +132,47 @@ func (s *session) place() (err error) {
 	if s.cage, group, err = s.e.cage(s.task.UID); err != nil {
 		return err
 	}
+	s.trace = s.workspace.trace(group)
 	if s.task.CPUMillis > 0 || s.task.MemoryBytes > 0 {
 		s.limits = s.e.groups.limit(group, s.task.UID, s.task.CPUMillis, s.task.MemoryBytes)
 		for _, what := range s.limits.missing {
 			s.out.Note("[this ant cannot limit " + what + ": no control group]")
 		}
 	}
+	prelude, code := s.limits.prelude, s.workspace.path(codeFile)
 	var after *script.After
-	if len(s.task.After) > 0 {
-		after = &script.After{File: s.workspace.path(afterFile), Code: s.workspace.path(codeFile)}
+	switch {
+	case len(s.task.After) > 0:
+		after = &script.After{File: s.workspace.path(afterFile), Code: code}
+	case s.lasting() != nil: // whoever adopts the session is not told by the kernel
+		prelude += script.Noting(code)
 	}
-	return s.workspace.write(script.Compose(s.limits.prelude, s.task.Before, s.task.Script, after), script.Lines(s.task.After))
+	return s.workspace.write(script.Compose(prelude, s.task.Before, s.task.Script, after), script.Lines(s.task.After))
 }
 
 // spawn starts a shell with a script; 0 means that it could not, or must not any more.
 func (s *session) spawn(path string) int {
-	var read, write [2]*os.File
-	for i := range read {
-		var err error
-		if read[i], write[i], err = os.Pipe(); err != nil {
-			closeAll(read, write)
-			s.fail(executor.Break(fmt.Sprintf("make pipe: %v", err)))
-			return 0
-		}
+	read, write, err := s.workspace.open()
+	if err != nil {
+		s.fail(executor.Break(err.Error()))
+		return 0
 	}
 	defer closeAll(write)
-	attr := &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	attr := &syscall.SysProcAttr{Setsid: true}
+	if s.lasting() == nil {
+		attr.Pdeathsig = syscall.SIGKILL
+	}
 	s.cage.enter(attr)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.killed || s.stopped && s.shell == nil {
-		closeAll(read)
+		s.workspace.shut(read)
 		s.fail(executor.Break("stopped before it began"))
 		return 0
 	}
 	p, err := os.StartProcess(shell, []string{"sh", path}, &os.ProcAttr{Dir: s.dir, Env: s.env, Files: []*os.File{s.e.null, write[0], write[1]}, Sys: attr})
 	if err != nil {
-		closeAll(read)
+		s.workspace.shut(read)
 		if tooLarge(err) {
 			s.fail(executor.Refuse("the environment of the task is larger than the system allows"))
 		} else {
@@ -158,17 +180,15 @@ func (s *session) spawn(path string) int {
 		}
 		return 0
 	}
-	s.shell = &child{process: p, streams: read, drained: make(chan struct{})}
+	s.shell = &child{pid: p.Pid, process: p, streams: read, drained: make(chan struct{})}
 	go s.read(s.shell)
 	return p.Pid
 }
 
-func closeAll(pipes ...[2]*os.File) {
-	for _, p := range pipes {
-		for _, f := range p {
-			if f != nil {
-				_ = f.Close()
-			}
+func closeAll(pipes [2]*os.File) {
+	for _, f := range pipes {
+		if f != nil {
+			_ = f.Close()
 		}
 	}
 }
@@ -179,27 +199,74 @@ func (s *session) read(c *child) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s.copy(c.streams[1], s.stderr, s.out.Stderr())
+		s.copy(c.streams[fromStderr], fromStderr)
 	}()
-	s.copy(c.streams[0], s.stdout, s.out.Stdout())
+	s.copy(c.streams[fromStdout], fromStdout)
 	<-done
+}
+
+// say hands on what one stream has said.
+func (s *session) say(kind int, p []byte) {
+	scanner, to := s.stdout, s.out.Stdout()
+	if kind == fromStderr {
+		scanner, to = s.stderr, s.out.Stderr()
+	}
+	_, _ = scanner.Write(p)
+	_, _ = to.Write(p)
 }
 
 // copy hands on what is read of one stream, a piece at a time: the kernel wakes the readers of both in the order in which
 // the task wrote.
-func (s *session) copy(from *os.File, scanner *output.Scanner, to io.Writer) {
+func (s *session) copy(from *os.File, kind int) {
 	buf := s.e.buffers.Get().(*[]byte)
 	defer s.e.buffers.Put(buf)
+	if s.lasting() != nil && s.copyKept(from, kind, *buf) {
+		return
+	}
 	for {
 		n, err := from.Read(*buf)
+		s.turn.Lock()
 		if n > 0 {
-			s.turn.Lock()
-			_, _ = scanner.Write((*buf)[:n])
-			_, _ = to.Write((*buf)[:n])
-			s.turn.Unlock()
+			s.say(kind, (*buf)[:n])
 		}
+		s.cut = s.cut || err != nil && !errors.Is(err, io.EOF)
+		s.turn.Unlock()
 		if err != nil {
 			return
+		}
+	}
+}
+
+// copyKept is copy by way of the record. It is not done when that cannot be kept any more: the task must go on, but no
+// later life of the ant can go on with it.
+func (s *session) copyKept(from *os.File, kind int, buf []byte) (done bool) {
+	conn, err := from.SyscallConn()
+	if err != nil {
+		return false
+	}
+	for {
+		var fault error
+		err := conn.Read(func(pipe uintptr) bool {
+			s.turn.Lock()
+			defer s.turn.Unlock()
+			var piece []byte
+			if piece, fault = s.workspace.record.take(int(pipe), kind, buf); fault == nil {
+				s.say(kind, piece)
+			}
+			return !errors.Is(fault, errEmpty)
+		})
+		switch {
+		case err != nil: // it was cut
+			s.turn.Lock()
+			s.cut = true
+			s.turn.Unlock()
+			return true
+		case errors.Is(fault, io.EOF):
+			return true
+		case fault != nil:
+			_ = os.Remove(s.workspace.path(recordFile))
+			s.note(fmt.Sprintf("[a restarted ant could not go on with this task: %v]", fault))
+			return false
 		}
 	}
 }
@@ -212,7 +279,7 @@ func (s *session) Wait() executor.End {
 	if s.failed != nil {
 		return *s.failed
 	}
-	state, err := s.await()
+	how, err := s.await()
 	if err != nil {
 		return executor.Break(err.Error())
 	}
@@ -225,10 +292,21 @@ func (s *session) Wait() executor.End {
 	default:
 		s.after()
 	}
-	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-		return s.end(128+int(ws.Signal()), ws.Signal(), oom)
+	switch {
+	case !how.known && noted:
+		return s.end(code, 0, oom)
+	case !how.known:
+		return executor.Lose("the ant was restarted, and nobody saw how the task ended")
+	case how.status.Signaled():
+		return s.end(128+int(how.status.Signal()), how.status.Signal(), oom)
 	}
-	return s.end(state.ExitCode(), 0, oom)
+	return s.end(how.status.ExitStatus(), 0, oom)
+}
+
+// ending is how a shell ended.
+type ending struct {
+	status syscall.WaitStatus
+	known  bool
 }
 
 // after runs after_script in a shell of its own: the session was killed, or the script replaced the exit trap or the
@@ -264,23 +342,54 @@ func (s *session) recage() error {
 }
 
 // await waits for the shell, kills what it leaves behind and reaps it.
-func (s *session) await() (*os.ProcessState, error) {
+func (s *session) await() (ending, error) {
 	s.mu.Lock()
 	c := s.shell
 	s.mu.Unlock()
-	err := untilDead(c.process.Pid)
+	var err error
+	if c.process == nil {
+		err = s.remnant.untilDead()
+	} else {
+		err = untilDead(c.pid)
+	}
 	if err == nil {
 		s.finish(c)
 	}
 	s.mu.Lock()
 	c.dead = true
 	s.mu.Unlock()
-	state, waitErr := c.process.Wait()
-	closeAll(c.streams)
+	how, waitErr := s.reap(c)
+	s.workspace.shut(c.streams)
 	if err = errors.Join(err, waitErr); err != nil {
-		return nil, fmt.Errorf("wait for shell: %w", err)
+		return ending{}, fmt.Errorf("wait for shell: %w", err)
 	}
-	return state, nil
+	return how, nil
+}
+
+// reap takes the status of a dead shell.
+func (s *session) reap(c *child) (ending, error) {
+	if c.process == nil {
+		return s.remnant.ending(s.stopSignal()), nil
+	}
+	state, err := c.process.Wait()
+	if err != nil {
+		return ending{}, err
+	}
+	status, ok := state.Sys().(syscall.WaitStatus)
+	return ending{status, ok}, nil
+}
+
+// stopSignal is what a session was stopped by; 0 when it was not.
+func (s *session) stopSignal() syscall.Signal {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.forced:
+		return syscall.SIGKILL
+	case s.stopped:
+		return syscall.SIGTERM
+	}
+	return 0
 }
 
 // untilDead waits until the process has ended and leaves it unreaped.
@@ -306,7 +415,7 @@ func (s *session) finish(c *child) {
 	case <-c.drained:
 	case <-hold.C:
 	}
-	s.empty = clear(s.cage, c.process.Pid)
+	s.empty = clear(s.cage, c.pid)
 	if !s.empty {
 		s.note("[a process of the task cannot be killed]")
 	}
@@ -335,7 +444,7 @@ func (s *session) leave(c *child) {
 	s.mu.Unlock()
 	asked := map[process]bool{}
 	pause := firstPause
-	for time.Now().Before(deadline) && s.cage.terminate(c.process.Pid, asked) {
+	for time.Now().Before(deadline) && s.cage.terminate(c.pid, asked) {
 		time.Sleep(pause) // the kernel gives no event for this that were cheaper
 		pause = min(2*pause, leavePause)
 	}
@@ -377,16 +486,22 @@ func (s *session) Stop(grace time.Duration) {
 		s.killed = true
 	}
 	if s.shell == nil || s.shell.dead {
+		s.early = max(grace, 0)
 		return
 	}
 	switch {
 	case grace <= 0:
 		s.killLocked()
 	case !again:
-		_ = unix.Kill(-s.shell.process.Pid, unix.SIGTERM)
-		s.deadline = time.Now().Add(grace)
-		s.timer = time.AfterFunc(grace, s.kill)
+		s.terminateLocked(grace)
 	}
+}
+
+// terminateLocked asks the session to end, and kills it after grace. s.mu is held.
+func (s *session) terminateLocked(grace time.Duration) {
+	_ = unix.Kill(-s.shell.pid, unix.SIGTERM)
+	s.deadline = time.Now().Add(grace)
+	s.timer = time.AfterFunc(grace, s.kill)
 }
 
 func (s *session) kill() {
@@ -396,9 +511,10 @@ func (s *session) kill() {
 }
 
 func (s *session) killLocked() {
+	s.forced = true
 	if s.shell != nil && !s.shell.dead {
-		_ = unix.Kill(-s.shell.process.Pid, unix.SIGKILL)
-		s.cage.kill(s.shell.process.Pid)
+		_ = unix.Kill(-s.shell.pid, unix.SIGKILL)
+		s.cage.kill(s.shell.pid)
 	}
 }
 
@@ -414,6 +530,6 @@ func (s *session) Close() {
 		s.cage.free(s.empty)
 	}
 	if s.workspace != nil {
-		s.e.workspaces.release(s.workspace, s.empty)
+		s.e.workspaces.release(s.workspace, s.empty && !s.cut && s.remnant == nil)
 	}
 }

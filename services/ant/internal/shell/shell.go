@@ -7,11 +7,14 @@
 // What a session that was stopped has left in other process groups is asked to end first, and gets what is left of the
 // grace; the attempt ends when nothing of it lives.
 //
-// If the ant is killed, the kernel kills the shell (parent death signal), and the ant's next life kills the rest by the
+// If the ant is killed, its sessions go on for a while where Options.Lease says that they may: what they print is kept in
+// files and pipes, a guard ends them when no ant takes them over in time, and the ant's next life adopts them (adopt.go,
+// record.go, guard.go). Otherwise the kernel kills the shell (parent death signal). The next life kills the rest by the
 // cage, by the traces in its spool and by the mark in the environment.
 package shell
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -46,6 +49,10 @@ type Options struct {
 	Environment map[string]string
 	// WithoutCgroups does without control groups even where they can be made.
 	WithoutCgroups bool
+	// Lease is a file that begins with the time of the ant's last good answer from supervisor, in seconds since boot. With
+	// it sessions outlive an ant that is killed, for LeaseTime since then.
+	Lease     string
+	LeaseTime time.Duration
 	// Hold is how long a pipe may be held open by background processes after the shell has ended; 0 means 1 s.
 	Hold time.Duration
 }
@@ -59,6 +66,10 @@ type Executor struct {
 	caged      bool // attempts get a control group
 	subreaper  bool // orphans of attempts become children of this process
 	buffers    sync.Pool
+	guard      *guard // of sessions that outlive the ant; nil when they do not
+
+	mu    sync.Mutex
+	found map[string]*remnant // what an earlier life began, and nobody has adopted or removed yet
 }
 
 // New returns an executor. Recover must be called before the first task.
@@ -75,7 +86,7 @@ func New(o Options) (*Executor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", os.DevNull, err)
 	}
-	e := &Executor{opts: o, workspaces: workspaces{root: dir}, groups: findCgroups(dir), null: null}
+	e := &Executor{opts: o, workspaces: workspaces{root: dir}, groups: findCgroups(dir), null: null, found: map[string]*remnant{}}
 	e.buffers.New = func() any { b := make([]byte, readSize); return &b }
 	return e, nil
 }
@@ -123,6 +134,9 @@ func (e *Executor) Run(ctx context.Context) error {
 }
 
 func (e *Executor) close() {
+	if e.guard != nil {
+		e.guard.close()
+	}
 	e.workspaces.remove()
 	e.groups.remove()
 	_ = e.null.Close()
@@ -131,7 +145,7 @@ func (e *Executor) close() {
 // Kill kills what an earlier life left running.
 func (e *Executor) Kill(ctx context.Context, traces map[string]string) error {
 	pause := firstPause
-	for e.groups.recover() || e.killMarked(traces) {
+	for e.groups.recover(e.foundGroups()) || e.killMarked(traces) {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("kill what an earlier ant left running: %w", ctx.Err())
@@ -163,13 +177,34 @@ func (e *Executor) Recover(ctx context.Context, traces map[string]string) error 
 		return fmt.Errorf("empty working directories: %w", err)
 	}
 	for _, d := range old {
-		removeAll(filepath.Join(e.opts.Dir, d.Name()))
+		if !e.foundPlace(d.Name()) && d.Name() != guardFile {
+			removeAll(filepath.Join(e.opts.Dir, d.Name()))
+		}
+	}
+	if e.opts.Lease != "" {
+		if err := e.makeGuard(); err != nil {
+			return err
+		}
 	}
 	e.caged = !e.opts.WithoutCgroups && e.probe()
 	if !e.caged {
 		e.subreaper = becomeSubreaper()
 	}
 	return nil
+}
+
+// makeGuard starts the guard, once.
+func (e *Executor) makeGuard() (err error) {
+	if e.guard != nil {
+		return nil
+	}
+	base := e.groups.base
+	if e.opts.WithoutCgroups {
+		base = ""
+	}
+	e.guard, err = newGuard(e.opts.Dir, base, e.opts.Lease, e.opts.LeaseTime)
+	e.workspaces.guard = e.guard
+	return err
 }
 
 // killMarked kills the processes of the traced sessions and those whose environment names the ant's directories. It
@@ -184,6 +219,9 @@ func (e *Executor) killMarked(traces map[string]string) (alive bool) {
 	for _, pid := range everyone() {
 		p, ok := readProcess(pid)
 		if !ok || p.zombie || pid == os.Getpid() {
+			continue
+		}
+		if e.ofFound(p) {
 			continue
 		}
 		if e.ofSession(p, sessions) || variable(environ(pid), dirVariable+e.opts.Dir+"/") {
@@ -208,18 +246,24 @@ func (e *Executor) ofSession(p process, sessions map[int]trace) bool {
 	return err == nil && strings.HasPrefix(dir, e.opts.Dir+"/")
 }
 
-// trace is what finds a shell again: its number, and when it was started, in clock ticks since boot.
+// trace is what finds a shell again: its number, and when it was started, in clock ticks since boot; then, when it can be
+// adopted, its workspace with the places at which its record and its exit code begin there, and its control group.
 type trace struct {
 	pid           int
 	since, before uint64
+	place         int
+	record, code  int64
+	group         int
 }
 
-func (t trace) String() string { return fmt.Sprintf("%d %d %d", t.pid, t.since, t.before) }
+func (t trace) String() string {
+	return fmt.Sprintf("%d %d %d %d %d %d %d", t.pid, t.since, t.before, t.place, t.record, t.code, t.group)
+}
 
 func parseTrace(s string) (trace, bool) {
 	var t trace
-	n, err := fmt.Sscanf(s, "%d %d %d", &t.pid, &t.since, &t.before)
-	return t, err == nil && n == 3 && t.pid > 1
+	n, _ := fmt.Sscanf(s, "%d %d %d %d %d %d %d", &t.pid, &t.since, &t.before, &t.place, &t.record, &t.code, &t.group)
+	return t, n >= 3 && t.pid > 1
 }
 
 // of reports whether the trace is that of p.
@@ -310,8 +354,17 @@ func (b *workspace) directory(rel string) (string, error) {
 // tooLarge reports whether a process could not be started for the size of its environment.
 func tooLarge(err error) bool { return errors.Is(err, unix.E2BIG) }
 
-// readCode reads the exit code that the shell wrote before after_script began.
+// readCode reads the exit code that the shell wrote before after_script began, or at its end.
 func (b *workspace) readCode() (int, bool) {
-	code, err := strconv.Atoi(trimmed(b.path(codeFile)))
+	f, err := os.Open(b.path(codeFile))
+	if err != nil {
+		return 0, false
+	}
+	defer func() { _ = f.Close() }()
+	line, err := bufio.NewReader(io.NewSectionReader(f, b.code, 16)).ReadString('\n')
+	if err != nil {
+		return 0, false
+	}
+	code, err := strconv.Atoi(strings.TrimSpace(line))
 	return code, err == nil
 }

@@ -3,6 +3,7 @@ package shell
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -25,6 +26,16 @@ func TestMain(m *testing.M) {
 		victim(dir)
 		return
 	}
+	if raw := os.Getenv("SHELL_TEST_EARLIER"); raw != "" {
+		var l earlier
+		if err := json.Unmarshal([]byte(raw), &l); err != nil {
+			panic(err)
+		}
+		if traces := os.Getenv("SHELL_TEST_ADOPT"); traces != "" {
+			l.adoptAll(traces)
+		}
+		l.live()
+	}
 	testkit.Main(m)
 }
 
@@ -33,7 +44,24 @@ var modes = map[string]bool{"cgroup": false, "processTree": true}
 
 func start(t testing.TB, dir string, withoutCgroups bool) *Executor {
 	t.Helper()
-	e, err := New(Options{Dir: dir, Environment: map[string]string{"PATH": os.Getenv("PATH")}, WithoutCgroups: withoutCgroups, Hold: 300 * time.Millisecond})
+	return startWith(t, Options{Dir: dir, WithoutCgroups: withoutCgroups, Lease: lease(t, 0), LeaseTime: time.Minute})
+}
+
+// lease makes the file of an ant that had its last answer some time ago.
+func lease(t testing.TB, ago time.Duration) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "lease")
+	if err := os.WriteFile(path, []byte(fmt.Sprintf("%d\n", uptime()/ticksPerSecond-uint64(ago.Seconds()))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func startWith(t testing.TB, o Options) *Executor {
+	t.Helper()
+	o.Environment, o.Hold = map[string]string{"PATH": os.Getenv("PATH")}, 300*time.Millisecond
+	withoutCgroups := o.WithoutCgroups
+	e, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,14 +217,14 @@ func TestEveryAttemptFindsAnEmptyPlace(t *testing.T) {
 	e := start(t, filepath.Join(t.TempDir(), "work"), true)
 	for i, mess := range []string{
 		"echo x >file", "mkdir -p a/b && chmod 500 a/b a", "chmod 000 .", "touch .hidden", `cd .. && rm -rf work && ln -s /tmp work`,
-		`rm ../script && ln -s /dev/null ../script`, `echo a=b >"$FORMICARY_OUTPUT"`, `mkdir ../code`, "true",
+		`rm ../script && ln -s /dev/null ../script`, `echo a=b >"$FORMICARY_OUTPUT"`, `rm -f ../code; mkdir ../code`, "true",
 		`chmod 444 "$FORMICARY_OUTPUT"`, "chmod 755 ../script", "touch ../left", "chmod 777 ..",
 	} {
 		if end, out := execute(t, e, executor.Task{Script: []string{mess}}, nil); end.Class != executor.None {
 			t.Fatalf("mess %d: %+v %s", i, end, out)
 		}
 		end, out := execute(t, e, executor.Task{Script: []string{`ls -A; cat "$FORMICARY_OUTPUT"; stat -c %a . .. ../script "$FORMICARY_OUTPUT"; ls -A ..`}}, nil)
-		if out != "700\n700\n600\n600\noutput\nscript\nwork\n" || len(end.Outputs) > 0 {
+		if out != "700\n700\n600\n600\ncode\noutput\nrecord\nscript\nstderr\nstdout\nwork\n" || len(end.Outputs) > 0 {
 			t.Errorf("after %q: %q %v", mess, out, end.Outputs)
 		}
 	}

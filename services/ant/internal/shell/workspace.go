@@ -10,6 +10,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // workspace is the place on disk of one attempt: an empty working directory, its script and its output file. Making and
@@ -19,24 +22,35 @@ type workspace struct {
 	dir    string
 	script *os.File
 	output *os.File
+
+	// Of those that are adopted when the ant is killed. The pipes are files too: their names lead the next life to them.
+	record  *record
+	pipes   [2]int // what is read from
+	streams [2]*os.File
+	code    int64 // where the exit code of this attempt begins in its file
 }
 
 // workspaces below one directory.
 type workspaces struct {
-	root string
-	mu   sync.Mutex
-	idle []*workspace
-	made int
+	root  string
+	guard *guard // nil when nothing is adopted
+	mu    sync.Mutex
+	idle  []*workspace
+	made  int
 }
 
 const (
 	scriptFile = "script"
 	afterFile  = "after"  // the after_script
-	codeFile   = "code"   // written by the shell before after_script begins
+	codeFile   = "code"   // to which the shell adds its exit code
+	recordFile = "record" // of what is printed
 	outputFile = "output" // $FORMICARY_OUTPUT
 	workDir    = "work"
 	filesDir   = "files" // values that are too long for the environment
 )
+
+// pipeFiles are the two streams.
+var pipeFiles = [2]string{"stdout", "stderr"} //nolint:gochecknoglobals // a constant
 
 func (b *workspace) path(name string) string { return filepath.Join(b.dir, name) }
 
@@ -52,8 +66,12 @@ func (s *workspaces) acquire() (*workspace, error) {
 	s.made++
 	b := &workspace{dir: filepath.Join(s.root, strconv.Itoa(s.made))}
 	s.mu.Unlock()
-	if err := b.make(); err != nil {
-		b.remove()
+	err := b.make()
+	if err == nil && s.guard != nil {
+		err = b.makeLasting(s.guard)
+	}
+	if err != nil {
+		s.drop(b)
 		return nil, fmt.Errorf("make working directory: %w", err)
 	}
 	return b, nil
@@ -69,6 +87,93 @@ func (b *workspace) make() error {
 	}
 	b.output, err = os.OpenFile(b.path(outputFile), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	return err
+}
+
+// makeLasting makes what an attempt needs that is to be adopted.
+func (b *workspace) makeLasting(g *guard) error {
+	for _, name := range pipeFiles {
+		if err := unix.Mkfifo(b.path(name), 0o600); err != nil {
+			return fmt.Errorf("make pipe: %w", err)
+		}
+	}
+	for name, flags := range map[string]int{recordFile: os.O_CREATE | os.O_EXCL, codeFile: os.O_CREATE | os.O_EXCL} {
+		f, err := os.OpenFile(b.path(name), os.O_RDWR|flags, 0o600)
+		if err != nil {
+			return err
+		}
+		_ = f.Close()
+	}
+	return b.openLasting(g)
+}
+
+// openLasting opens it.
+func (b *workspace) openLasting(g *guard) error {
+	f, err := os.OpenFile(b.path(recordFile), os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	b.record = &record{file: f}
+	for i, name := range pipeFiles {
+		if b.pipes[i], err = unix.Open(b.path(name), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err != nil {
+			return fmt.Errorf("open pipe: %w", err)
+		}
+		b.streams[i] = os.NewFile(uintptr(b.pipes[i]), name)
+	}
+	return g.hold(b)
+}
+
+// begin says that a new attempt uses the workspace.
+func (b *workspace) begin() error {
+	if b.record == nil {
+		return nil
+	}
+	info, err := os.Stat(b.path(codeFile))
+	if err != nil {
+		return err
+	}
+	b.code = info.Size()
+	b.record.base = b.record.size
+	return nil
+}
+
+// trace says where the attempt is that has begun.
+func (b *workspace) trace(group *cgroup) (t trace) {
+	if b.record == nil {
+		return t
+	}
+	t.place, _ = strconv.Atoi(filepath.Base(b.dir))
+	t.record, t.code = b.record.base, b.code
+	if group != nil {
+		t.group, _ = strconv.Atoi(filepath.Base(group.dir))
+	}
+	return t
+}
+
+// open returns the pipes for a shell, and what is read from them.
+func (b *workspace) open() (read, write [2]*os.File, err error) {
+	for i, name := range pipeFiles {
+		if b.record == nil {
+			read[i], write[i], err = os.Pipe()
+		} else {
+			read[i] = b.streams[i]
+			if err = read[i].SetReadDeadline(time.Time{}); err == nil {
+				write[i], err = os.OpenFile(b.path(name), os.O_WRONLY, 0)
+			}
+		}
+		if err != nil {
+			b.shut(read)
+			closeAll(write)
+			return read, write, fmt.Errorf("make pipe: %w", err)
+		}
+	}
+	return read, write, nil
+}
+
+// shut closes what is read from, unless it belongs to the workspace.
+func (b *workspace) shut(read [2]*os.File) {
+	if b.record == nil {
+		closeAll(read)
+	}
 }
 
 // write puts the scripts in place. It does not truncate first: ext4 would write the new content out at once.
@@ -141,7 +246,7 @@ func same(f *os.File, path string) bool {
 
 // release gives the workspace back. One that the task has changed is removed.
 func (s *workspaces) release(b *workspace, unused bool) {
-	if unused && b.pristine() {
+	if unused && b.pristine() && (b.record == nil || b.record.size < maxRecord) {
 		s.mu.Lock()
 		if len(s.idle) < maxIdle {
 			s.idle = append(s.idle, b)
@@ -149,6 +254,17 @@ func (s *workspaces) release(b *workspace, unused bool) {
 			return
 		}
 		s.mu.Unlock()
+	}
+	s.drop(b)
+}
+
+// maxRecord is how long the record may be of a workspace that is used again.
+const maxRecord = 1 << 20
+
+// drop removes a workspace.
+func (s *workspaces) drop(b *workspace) {
+	if s.guard != nil {
+		s.guard.forget(b)
 	}
 	b.remove()
 }
@@ -169,8 +285,20 @@ func (b *workspace) pristine() bool {
 	if err != nil || work.Mode() != fs.ModeDir|0o700 {
 		return false
 	}
-	// Beside the working directory there are the script and the output file, and nothing that a task left.
-	return holds(b.path(workDir), 0) && holds(b.dir, 3)
+	// Beside the working directory there are the files of the ant, and nothing that a task left.
+	files := 3
+	if b.record != nil {
+		files += 2 + len(pipeFiles)
+		for i, name := range pipeFiles {
+			if !same(b.streams[i], b.path(name)) {
+				return false
+			}
+		}
+		if code, err := os.Lstat(b.path(codeFile)); err != nil || !code.Mode().IsRegular() || code.Mode() != 0o600 || !same(b.record.file, b.path(recordFile)) {
+			return false
+		}
+	}
+	return holds(b.path(workDir), 0) && holds(b.dir, files)
 }
 
 // holds reports whether a directory has exactly n entries.
@@ -185,13 +313,22 @@ func holds(dir string, n int) bool {
 }
 
 func (b *workspace) remove() {
+	b.close()
+	removeAll(b.dir)
+}
+
+// close lets the workspace go; its files stay.
+func (b *workspace) close() {
 	if b.script != nil {
 		_ = b.script.Close()
 	}
 	if b.output != nil {
 		_ = b.output.Close()
 	}
-	removeAll(b.dir)
+	if b.record != nil {
+		_ = b.record.file.Close()
+		closeAll(b.streams)
+	}
 }
 
 // removeAll deletes a tree, also where a task has left directories without write permission (as Go's module cache has).
