@@ -66,6 +66,8 @@ type ItemResult struct {
 	ErrorMessage string            `json:"error_message,omitempty"`
 	AllowFailure bool              `json:"allow_failure,omitempty"` // its own: its failure counts for nothing
 	Outputs      map[string]string `json:"outputs,omitempty"`
+	// TimedOut says of a failed item that its time was over; it is not told.
+	TimedOut bool `json:"-"`
 }
 
 // ResultsSuffix ends the name of the variable that holds the results of a fan-out: a list with one ItemResult for each

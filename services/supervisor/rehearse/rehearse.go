@@ -388,12 +388,7 @@ func (p *player) settle() error {
 func (p *player) results(group *engine.Task) []plan.ItemResult {
 	out := make([]plan.ItemResult, 0, group.Items.Total)
 	for i := range group.Items.Total {
-		t := p.state.Tasks[group.Items.First+i]
-		r := plan.ItemResult{Index: i, Status: string(t.State), ExitCode: t.ExitCode, AllowFailure: t.MayFail, Outputs: t.Outputs}
-		if t.State == engine.TaskFailed {
-			r.ErrorCode, r.ErrorMessage = t.ErrorCode, t.Message
-		}
-		out = append(out, r)
+		out = append(out, p.state.Tasks[group.Items.First+i].ItemResult())
 	}
 	return out
 }

@@ -117,6 +117,24 @@ func TestPlay(t *testing.T) {
 			tasks: map[string]string{"a": "FAILED", "b": "COMPLETED"},
 		},
 		{
+			name: "a code of items that is an action, and what handles the failure", state: "FAILED", code: "ERR_TASK_EXECUTE", runs: 1,
+			text:  "job_type: j\ntasks:\n- {task_type: a, " + shell + ", fan_out: {items: [x, y]}, on_exit_code: {1: FAILED}, on_failed: b}\n- {task_type: b, " + shell + "}\n",
+			fakes: map[string][]rehearse.Fake{"a[1]": {{ExitCode: 1}}},
+			tasks: map[string]string{"a": "FAILED", "b": "COMPLETED"},
+		},
+		{
+			name: "items that time out", state: "FAILED", code: "ERR_TASK_TIMED_OUT", runs: 1,
+			text:  "job_type: j\ntasks:\n- {task_type: a, " + shell + ", fan_out: {items: [x, y]}, on_exit_code: {TIMED_OUT: z, '*': b}}\n- {task_type: b, " + shell + "}\n- {task_type: z, " + shell + "}\n",
+			fakes: map[string][]rehearse.Fake{"a": {{TimedOut: true}}},
+			tasks: map[string]string{"a": "FAILED", "b": "SKIPPED", "z": "COMPLETED"},
+		},
+		{
+			name: "results of a fan-out without a list", state: "FAILED", code: "ERR_TASK_EXECUTE", runs: 1,
+			text:  "job_type: j\ntasks:\n- {task_type: a, " + shell + ", on_completed: b}\n- {task_type: b, " + shell + ", fan_out: {source: list}, on_failed: c}\n- {task_type: c, " + shell + ", when: \"vars.b_results == '[]'\"}\n",
+			fakes: map[string][]rehearse.Fake{"a": {{Outputs: map[string]string{"list": "none"}}}},
+			tasks: map[string]string{"b": "FAILED", "c": "COMPLETED"},
+		},
+		{
 			name: "a pause by itself", state: "COMPLETED", runs: 1,
 			text:  "job_type: j\ntasks:\n- {task_type: a, " + shell + ", on_exit_code: {9: PAUSE_JOB}}\n",
 			fakes: map[string][]rehearse.Fake{"a": {{ExitCode: 9}, {}}},

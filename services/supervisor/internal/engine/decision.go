@@ -107,7 +107,11 @@ func (s *State) decided(t *Task, d *plan.Decision, now time.Time) {
 
 const notHeld = "its condition does not hold"
 
-// fault fails a task that cannot be started.
+// fault fails a task that cannot be started. The results of a group are there even so, for what handles its failure: none.
 func (s *State) fault(t *Task, message string, now time.Time) {
-	s.conclude(t, Outcome{State: AttemptFailed, Claimed: true, FailureClass: ClassRejected, Message: message}, now)
+	o := Outcome{State: AttemptFailed, Claimed: true, FailureClass: ClassRejected, Message: message}
+	if t.IsGroup() {
+		o.Outputs = t.groupOutputs(nil)
+	}
+	s.conclude(t, o, now)
 }

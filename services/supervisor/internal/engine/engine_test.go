@@ -297,6 +297,74 @@ func TestGroups(t *testing.T) {
 	}
 }
 
+// Results tell an error of what failed only, and are there when the items could not be made.
+func TestResultsOfItems(t *testing.T) {
+	results := func(plan, script string) string { return short(t, plan, script).task("g").Outputs["g_results"] }
+	for what, got := range map[string]string{
+		"kept":    results("job kept=g:0 retries=1; g items=2 f=h; h", "g[1]=1"),
+		"off":     results("g items=2 offs=0 f=h; h", "g[1]=1"),
+		"counted": results("g items=2 x:4=COMPLETED f=h; h", "g[0]=4 g[1]=1"),
+	} {
+		if n := strings.Count(got, `"error_message"`); n != 1 || !strings.Contains(got, `"error_code":"ERR_TASK_EXECUTE","error_message":"it broke"`) {
+			t.Errorf("an item that is %s: %s", what, got)
+		}
+	}
+	if got := results("g items=2 fault f=h; h", ""); got != "[]" {
+		t.Errorf("a list that is none: %q", got)
+	}
+	if got := results("g items=20001 f=h; h", ""); got != "[]" {
+		t.Errorf("a list that is too long: %q", got)
+	}
+}
+
+// What is told of a failure begins with its cause, whatever the log says in the end.
+func TestErrorsBeginWithTheCause(t *testing.T) {
+	failed := engine.Outcome{State: engine.AttemptFailed, Claimed: true, FailureClass: engine.ClassUser}
+	for message, want := range map[string]string{
+		"":                        `task "a" failed`,
+		"it broke":                `task "a" failed: it broke`,
+		"no name\nx\nall is well": `task "a" failed: no name … all is well`,
+	} {
+		a := short(t, "a", ">a stop")
+		failed.Message = message
+		a.end(0, failed)
+		if a.job.ErrorMessage != want {
+			t.Errorf("%q, want %q", a.job.ErrorMessage, want)
+		}
+	}
+	a := short(t, "a", ">a stop")
+	failed.ExitCode, failed.Message = 3, "exit code 3\nx\nno such file"
+	a.end(0, failed)
+	if want := `task "a" failed with code 3: no such file`; a.job.ErrorMessage != want {
+		t.Errorf("%q, want %q", a.job.ErrorMessage, want)
+	}
+	a = short(t, "g items=1", ">g[0] stop")
+	a.end(1, failed)
+	if want := `task "g" failed with code 3: 1 of 1 items failed, 1 must complete; the first was item 0: exit code 3 … no such file`; a.job.ErrorMessage != want {
+		t.Errorf("%q, want %q", a.job.ErrorMessage, want)
+	}
+	a = short(t, "a", ">a stop")
+	late := outcome("timeout", true, a.now)
+	late.Message = "it ran for 2s\nx\nall is well"
+	a.end(0, late)
+	if want := `task "a" did not end within its timeout: it ran for 2s … all is well`; a.job.ErrorMessage != want {
+		t.Errorf("%q, want %q", a.job.ErrorMessage, want)
+	}
+}
+
+// What waited when the job failed is not said to have never begun.
+func TestWhyAWaitWasStopped(t *testing.T) {
+	for plan, want := range map[string]string{
+		"x manual; a": "it was stopped because the job failed", "x wait=1m; a": "it was stopped because the job failed",
+		"x dep=b; b; a": "a task it depends on did not complete", "x; a": "the job failed before it could start",
+	} {
+		a := short(t, plan, ">a a=1 !a")
+		if got := a.task("x").Message; got != want {
+			t.Errorf("%s: %q, want %q", plan, got, want)
+		}
+	}
+}
+
 func TestPlacementOfItems(t *testing.T) {
 	d := draw("g items=2")
 	class := placement.Class{Method: "DOCKER", Tags: []string{"arm"}, Slots: 2}

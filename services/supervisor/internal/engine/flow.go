@@ -340,6 +340,8 @@ func (s *State) whyNot(t *Task) string {
 		return "the job was cancelled"
 	case s.Job.Stopping:
 		return "the job is being stopped"
+	case s.Job.Failing && t.StartedAt != nil && t.State != TaskDispatched:
+		return "it was stopped because the job failed"
 	case s.Job.Failing:
 		return "the job failed before it could start"
 	case t.IsItem():

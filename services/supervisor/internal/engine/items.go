@@ -244,13 +244,29 @@ func (s *State) results(g *Task) []plan.ItemResult {
 	}
 	for i := range results {
 		if t := s.Tasks[g.Items.First+i]; t != nil {
-			results[i] = plan.ItemResult{
-				Status: string(t.State), ExitCode: t.ExitCode, ErrorCode: t.ErrorCode, ErrorMessage: t.Message, AllowFailure: t.MayFail, Outputs: t.Outputs,
-			}
+			results[i] = t.ItemResult()
 		}
 		results[i].Index = i
 	}
 	return results
+}
+
+// ItemResult is how an item stands. Only what failed has an error: other messages say what else became of it.
+func (t *Task) ItemResult() plan.ItemResult {
+	r := plan.ItemResult{Index: t.Item, Status: string(t.State), ExitCode: t.ExitCode, AllowFailure: t.MayFail, Outputs: t.Outputs}
+	if t.State == TaskFailed {
+		r.ErrorCode, r.ErrorMessage, r.TimedOut = t.ErrorCode, t.Message, t.FailureClass == ClassTimeout
+	}
+	return r
+}
+
+// groupOutputs are the outputs of a group whose items ended so.
+func (t *Task) groupOutputs(results []plan.ItemResult) map[string]string {
+	mode := plan.ModeTask
+	if t.Spec.Fork != nil {
+		mode = plan.ModeJob
+	}
+	return plan.GroupOutputs(t.Spec, mode, results)
 }
 
 // finishGroup decides what the ends of its items mean for a group.
@@ -259,11 +275,7 @@ func (s *State) finishGroup(g *Task, now time.Time) {
 	delete(s.Results, g.Idx)
 	failed := slices.IndexFunc(results, func(r plan.ItemResult) bool { return r.Status == string(TaskFailed) && !r.AllowFailure })
 	it := g.Items
-	mode := plan.ModeTask
-	if g.Spec.Fork != nil {
-		mode = plan.ModeJob
-	}
-	o := Outcome{State: AttemptSucceeded, Claimed: true, Outputs: plan.GroupOutputs(g.Spec, mode, results)}
+	o := Outcome{State: AttemptSucceeded, Claimed: true, Outputs: g.groupOutputs(results)}
 	needed := g.Spec.FanOut.Needed(it.asked())
 	switch good := it.Succeeded >= needed; {
 	case it.Overdue:
@@ -278,13 +290,14 @@ func (s *State) finishGroup(g *Task, now time.Time) {
 		o.State, o.FailureClass = AttemptFailed, ClassUser
 		o.Message = fmt.Sprintf("%d of %d items failed, %d must complete", it.Failed, it.asked(), needed)
 		if failed >= 0 {
-			o.ExitCode = results[failed].ExitCode
-			o.Message += fmt.Sprintf("; the first was item %d: %s", failed, results[failed].ErrorMessage)
+			first := &results[failed]
+			if first.TimedOut {
+				o.State, o.FailureClass = AttemptTimedOut, ClassTimeout
+			}
+			o.ExitCode, o.ErrorCode = first.ExitCode, first.ErrorCode
+			o.Message += fmt.Sprintf("; the first was item %d: %s", failed, first.ErrorMessage)
 		}
 	}
 	s.record(g, o)
-	if o.State == AttemptFailed && failed >= 0 {
-		g.ErrorCode = results[failed].ErrorCode
-	}
 	s.decide(g, o, now)
 }

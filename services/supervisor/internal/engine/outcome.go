@@ -158,8 +158,8 @@ func (t *Task) route(o *Outcome) (route plan.Route, coded bool) {
 	items := isAction(route) && (coded || repeats(route.Targets[0]))
 	switch {
 	case items == t.IsItem():
-	case items:
-		route.Targets = t.tasksOf(o.outcome())
+	case items: // the code has had its answer: what follows the group is what follows its state
+		route.Targets, coded = t.tasksOf(o.outcome()), false
 	default:
 		route.Targets = nil
 	}
@@ -321,7 +321,7 @@ func (s *State) failTask(t *Task, code string, o Outcome, now time.Time) {
 	s.move(t, TaskFailed, "", now)
 }
 
-// describe says in one line what happened to a task.
+// describe says in one line what happened to a task: the cause, and what was said last.
 func describe(t *Task, o Outcome) string {
 	what := fmt.Sprintf("task %q failed", t.Name())
 	switch {
@@ -334,18 +334,36 @@ func describe(t *Task, o Outcome) string {
 	case o.ExitCode != 0:
 		what = fmt.Sprintf("task %q failed with code %d", t.Name(), o.ExitCode)
 	}
-	last := strings.TrimSpace(o.Message)
-	if i := strings.LastIndexByte(last, '\n'); i >= 0 {
-		last = strings.TrimSpace(last[i:])
+	cause, last := ends(o.Message)
+	if o.ExitCode != 0 && cause == fmt.Sprintf("exit code %d", o.ExitCode) { // it says so already
+		cause, last = last, ""
 	}
+	if cause != "" {
+		what += ": " + cause
+	}
+	if last != "" {
+		what += " … " + last
+	}
+	return what
+}
+
+// ends are the first line of a message, which says why, and the last one when it has several: most often that of the log.
+func ends(message string) (first, last string) {
+	lines := strings.Split(strings.TrimSpace(message), "\n")
+	first = cut(lines[0])
+	if len(lines) > 1 {
+		last = cut(lines[len(lines)-1])
+	}
+	return first, last
+}
+
+// cut bounds a line of a message.
+func cut(line string) string {
 	const most = 300
-	if len(last) > most {
-		last = strings.ToValidUTF8(last[:most], "") + "…"
+	if line = strings.TrimSpace(line); len(line) > most {
+		return strings.ToValidUTF8(line[:most], "") + "…"
 	}
-	if last == "" {
-		return what
-	}
-	return what + ": " + last
+	return line
 }
 
 // stateRoute returns the route of a state.
@@ -467,7 +485,7 @@ func (s *State) exhausted(t *Task, o Outcome, why string, now time.Time) {
 	if o.State == AttemptSucceeded {
 		o.State = AttemptFailed
 	}
-	o.Message = strings.TrimSpace(o.Message + "\n" + why)
+	o.Message = strings.TrimSpace(why + "\n" + o.Message)
 	t.Message = o.Message
 	s.fail(t, o, now)
 }

@@ -505,7 +505,11 @@ func (r *reference) endGroup(g *refTask) {
 		r.drop(g)
 	case failed >= 0:
 		g.errorCode = g.items[failed].errorCode
-		r.judge(g, "FAILED", g.items[failed].code, engine.ClassUser)
+		if first := g.items[failed]; first.class == engine.ClassTimeout {
+			r.judge(g, "TIMED_OUT", 0, engine.ClassTimeout)
+		} else {
+			r.judge(g, "FAILED", first.code, engine.ClassUser)
+		}
 	default:
 		r.judge(g, "FAILED", 0, engine.ClassUser)
 	}
@@ -633,7 +637,7 @@ func (r *reference) judge(t *refTask, outcome string, code int, class string) {
 		affair := what != "" && (coded || repeating(what)) // of the items
 		switch {
 		case affair && t.group == nil:
-			targets, what = r.tasksOf(t, outcome), ""
+			targets, what, coded = r.tasksOf(t, outcome), "", false
 		case !affair && t.group != nil:
 			targets, what = nil, ""
 		}
@@ -824,6 +828,7 @@ func (r *reference) repeat(t *refTask, what, outcome string) {
 		t.tries["retry"]++
 		r.later(t, true)
 	case what == "EXECUTING" && t.spec.Timeout > 0 && t.begun != nil && !r.now.Before(t.begun.Add(t.spec.Timeout)):
+		t.class = engine.ClassTimeout
 		r.failFinally(t, "TIMED_OUT")
 	default:
 		r.later(t, true)
@@ -871,7 +876,7 @@ func (r *reference) dispatched(t *refTask) {
 }
 
 func (r *reference) ended(t *refTask, o engine.Outcome) {
-	t.code, t.errorCode = o.ExitCode, ""
+	t.code, t.errorCode, t.class = o.ExitCode, "", o.FailureClass
 	switch o.State {
 	case engine.AttemptSucceeded:
 		r.judge(t, "COMPLETED", o.ExitCode, "")
@@ -976,7 +981,7 @@ func (r *reference) overdue(t *refTask) {
 		t.late = true
 		r.stopItems(t)
 	} else {
-		t.code, t.errorCode = 0, ""
+		t.code, t.errorCode, t.class = 0, "", engine.ClassTimeout
 		if limit := t.spec.Timeout; limit > 0 && t.gate == engine.GateChild && !r.now.Before(t.since.Add(limit)) {
 			r.judge(t, "TIMED_OUT", 0, engine.ClassTimeout)
 		} else {

@@ -187,9 +187,7 @@ func (w *world) results(g int) []plan.ItemResult {
 	var results []plan.ItemResult
 	for _, i := range slices.Sorted(maps.Keys(w.tasks)) {
 		if t := w.tasks[i]; t.IsItem() && t.Group == g {
-			results = append(results, plan.ItemResult{
-				Index: t.Item, Status: string(t.State), ExitCode: t.ExitCode, ErrorCode: t.ErrorCode, ErrorMessage: t.Message, AllowFailure: t.MayFail, Outputs: t.Outputs,
-			})
+			results = append(results, t.ItemResult())
 		}
 	}
 	return results

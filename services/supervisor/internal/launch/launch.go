@@ -417,10 +417,7 @@ func (l *Launcher) keep(ctx context.Context, r *execution.NewRun, groups []int) 
 func results(s *engine.State, g *engine.Task) []plan.ItemResult {
 	all := make([]plan.ItemResult, g.Items.Total)
 	for i := range all {
-		t := s.Tasks[g.Items.First+i]
-		all[i] = plan.ItemResult{
-			Index: i, Status: string(t.State), ExitCode: t.ExitCode, ErrorCode: t.ErrorCode, ErrorMessage: t.Message, Outputs: t.Outputs,
-		}
+		all[i] = s.Tasks[g.Items.First+i].ItemResult()
 	}
 	return all
 }

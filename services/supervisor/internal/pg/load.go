@@ -86,15 +86,16 @@ const maxResults = 4 << 20
 func (x *tx) queueResults(groups []step.Task, r reader) {
 	ids, idx := columnsOf(groups)
 	size := 0
-	x.t.Queue(`WITH `+itemsOf+` SELECT t.execution_id, item.group_idx, t.idx, t.item, t.state, t.exit_code, t.error_code, t.message,
-			coalesce((t.extra ->> 'may_fail')::bool, false), t.outputs
+	x.t.Queue(`WITH `+itemsOf+` SELECT t.execution_id, item.group_idx, t.idx, t.item, t.state, t.exit_code,
+			CASE WHEN t.state = 'FAILED' THEN t.error_code ELSE '' END, CASE WHEN t.state = 'FAILED' THEN t.message ELSE '' END,
+			t.state = 'FAILED' AND t.failure_class = 'timeout', coalesce((t.extra ->> 'may_fail')::bool, false), t.outputs
 		FROM item JOIN task t ON t.execution_id = item.execution_id AND t.idx BETWEEN item.first AND item.last ORDER BY t.execution_id, t.idx`,
 		ids, idx).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			var i step.LoadedResult
 			var idx int
 			var outputs []byte
-			if err := rows.Scan(&i.Group.Execution, &i.Group.Idx, &idx, &i.Index, &i.Status, &i.ExitCode, &i.ErrorCode, &i.ErrorMessage, &i.AllowFailure, &outputs); err != nil {
+			if err := rows.Scan(&i.Group.Execution, &i.Group.Idx, &idx, &i.Index, &i.Status, &i.ExitCode, &i.ErrorCode, &i.ErrorMessage, &i.TimedOut, &i.AllowFailure, &outputs); err != nil {
 				return fmt.Errorf("read item: %w", err)
 			}
 			if size += len(outputs) + len(i.ErrorMessage); size <= maxResults {

@@ -368,9 +368,9 @@ func (x *memoryTx) loadResults(l *step.Loaded, g step.Task) {
 	r := x.state.runs[g.Execution]
 	for _, idx := range slices.Sorted(maps.Keys(r.tasks)) {
 		if t := r.tasks[idx]; t.IsItem() && t.Group == g.Idx {
-			l.Results = append(l.Results, step.LoadedResult{Group: g, ItemResult: plan.ItemResult{
-				Index: t.Item, Status: string(stored(t.State)), ExitCode: t.ExitCode, ErrorCode: t.ErrorCode, ErrorMessage: t.Message, Outputs: t.Outputs,
-			}})
+			result := t.ItemResult()
+			result.Status = string(stored(t.State))
+			l.Results = append(l.Results, step.LoadedResult{Group: g, ItemResult: result})
 		}
 	}
 }

@@ -280,6 +280,15 @@ func readsItems(_ *testing.T, s *seam) {
 	s.want("items", names(l), []string{"work[a]", "work[b]"})
 	s.ok("not their attempt", len(l.Attempts) == 1 && l.Attempts[0].UID == uid)
 	s.ok("not their results", len(l.Results) == 2 && l.Results[0].Status == "DISPATCHED" && l.Results[1].Index == 1 && l.Results[1].Status == "BLOCKED")
+	now := time.Now()
+	for i, state := range map[int]engine.TaskState{4: engine.TaskFailed, 5: engine.TaskCompleted} {
+		t := r.State.Tasks[i]
+		t.State, t.Message, t.FailureClass, t.ErrorCode, t.EndedAt, t.Changed = state, "said", engine.ClassTimeout, "E", &now, true
+		s.save(r.ID, &step.Writes{Tasks: []step.ChangedTask{{Run: &r.Run, Task: t}}})
+	}
+	l = s.load(step.Needs{Results: []step.Task{at(r, 1)}})
+	s.ok("not what failed", len(l.Results) == 2 && l.Results[0].ErrorMessage == "said" && l.Results[0].ErrorCode == "E" && l.Results[0].TimedOut)
+	s.ok("an error of what did not fail", len(l.Results) == 2 && l.Results[1].ErrorMessage == "" && l.Results[1].ErrorCode == "" && !l.Results[1].TimedOut)
 }
 
 func keepsPolicy(_ *testing.T, s *seam) {
