@@ -293,24 +293,24 @@ func ended(f Fake) engine.ChildOutcome {
 
 // children is how the children stand that a task awaits: they have all ended.
 func (p *player) children(t *engine.Task) engine.Children {
-	var c engine.Children
+	c := engine.Children{Outputs: map[string]string{}}
 	for _, i := range p.order() {
 		f, ok := p.forked[i]
-		if !ok || !slices.Contains(t.Spec.AwaitForkedTasks, p.state.Tasks[i].Spec.Name) {
+		fork := p.state.Tasks[i]
+		if !ok || !slices.Contains(t.Spec.AwaitForkedTasks, fork.Spec.Name) {
 			continue
 		}
 		o := ended(f)
+		c.Outputs[plan.StatusVar(fork.Spec.Name)] = o.State
+		if !fork.IsItem() {
+			maps.Copy(c.Outputs, fork.Fork.Given(o.Outputs))
+		}
 		if o.State != string(engine.JobCompleted) {
 			c.Failed++
 			if c.Message == "" {
-				c.Message, c.ExitCode = fmt.Sprintf("the job of %s is %s", p.state.Tasks[i].Name(), o.State), o.ExitCode
+				c.Message, c.ExitCode = fmt.Sprintf("the job of %s is %s", fork.Name(), o.State), o.ExitCode
 			}
-			continue
 		}
-		if c.Outputs == nil {
-			c.Outputs = map[string]string{}
-		}
-		maps.Copy(c.Outputs, o.Outputs)
 	}
 	return c
 }

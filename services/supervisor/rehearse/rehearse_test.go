@@ -135,6 +135,24 @@ func TestPlay(t *testing.T) {
 			tasks: map[string]string{"b": "FAILED", "c": "COMPLETED"},
 		},
 		{
+			name: "outputs of a child that failed", state: "COMPLETED", runs: 1,
+			text:  "job_type: j\ntasks:\n- {task_type: a, method: FORK_JOB, fork_job_type: k, sub_workflow: {wait_for_completion: true, output_variables: {Out: mine}}, on_exit_code: {42: z}}\n- {task_type: z, " + shell + ", when: \"vars.mine == 'yes'\"}\n",
+			fakes: map[string][]rehearse.Fake{"a": {{ExitCode: 42, Outputs: map[string]string{"Out": "yes"}}}},
+			tasks: map[string]string{"a": "FAILED", "z": "COMPLETED"},
+		},
+		{
+			name: "outputs of an awaited child that failed", state: "COMPLETED", runs: 1,
+			text:  "job_type: j\ntasks:\n- {task_type: a, method: FORK_JOB, fork_job_type: k, sub_workflow: {output_variables: {Out: mine}}, on_completed: b}\n- {task_type: b, method: AWAIT_FORKED_JOB, await_forked_tasks: [a], on_exit_code: {42: z}}\n- {task_type: z, " + shell + ", when: \"vars.mine == 'yes'\"}\n",
+			fakes: map[string][]rehearse.Fake{"a": {{ExitCode: 42, Outputs: map[string]string{"Out": "yes"}}}},
+			tasks: map[string]string{"b": "FAILED", "z": "COMPLETED"},
+		},
+		{
+			name: "outputs of a job of a fan-out that failed", state: "FAILED", code: "ERR_TASK_EXECUTE", runs: 1,
+			text:  "job_type: j\ntasks:\n- {task_type: a, method: FORK_JOB, fan_out: {items: [x, y], item_var: i, fork_job_type: k}, on_failed: z}\n- {task_type: z, " + shell + ", when: \"vars.i_1_Out == 'yes'\"}\n",
+			fakes: map[string][]rehearse.Fake{"a[1]": {{ExitCode: 42, Outputs: map[string]string{"Out": "yes"}}}},
+			tasks: map[string]string{"a": "FAILED", "z": "COMPLETED"},
+		},
+		{
 			name: "a pause by itself", state: "COMPLETED", runs: 1,
 			text:  "job_type: j\ntasks:\n- {task_type: a, " + shell + ", on_exit_code: {9: PAUSE_JOB}}\n",
 			fakes: map[string][]rehearse.Fake{"a": {{ExitCode: 9}, {}}},

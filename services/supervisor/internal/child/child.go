@@ -141,14 +141,12 @@ func events(ended []Ended, outputs map[execution.Key]map[string]string, codes ma
 	all := make([]execution.Event, 0, len(ended))
 	for i := range ended {
 		e := &ended[i]
-		news := execution.ChildNews{Request: e.Request, State: e.State, ErrorCode: e.Code, Message: e.Message}
-		switch e.State {
-		case stateSkipped:
+		run := execution.Key{Request: e.Request, Run: e.Run}
+		news := execution.ChildNews{
+			Request: e.Request, State: e.State, ErrorCode: e.Code, Message: e.Message, Outputs: outputs[run], ExitCode: codes[run],
+		}
+		if e.State == stateSkipped {
 			news.State = stateCompleted
-		case stateCompleted:
-			news.Outputs = outputs[execution.Key{Request: e.Request, Run: e.Run}]
-		default:
-			news.ExitCode = codes[execution.Key{Request: e.Request, Run: e.Run}]
 		}
 		all = append(all, execution.Event{Kind: execution.ChildEnded, Execution: e.Execution, Idx: e.Idx, Round: e.Round, Child: news})
 	}

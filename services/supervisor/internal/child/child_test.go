@@ -52,6 +52,7 @@ type memory struct {
 	applied        []execution.Event
 	later          []Key
 	outputs        map[execution.Key]map[string]string
+	codes          map[execution.Key]int
 	submit         func([]Wanted) ([]Answer, error)
 	step           func([]execution.Event) error
 	calls          int
@@ -90,7 +91,7 @@ func (m *memory) Unheard(_ context.Context, after Place, _ int) ([]execution.Eve
 }
 
 func (m *memory) ExitCodes(context.Context, []execution.Key) (map[execution.Key]int, error) {
-	return nil, nil
+	return m.codes, nil
 }
 
 func (m *memory) Outputs(context.Context, []execution.Key) (map[execution.Key]map[string]string, error) {
@@ -215,15 +216,26 @@ func TestABadEventIsAppliedAlone(t *testing.T) {
 	}
 }
 
-func TestOutputsOfCompletedChildrenOnly(t *testing.T) {
+func TestOutputsOfChildrenHoweverTheyEnd(t *testing.T) {
 	done, failed := uuid.New(), uuid.New()
-	m := &memory{outputs: map[execution.Key]map[string]string{{Request: done, Run: 2}: {"a": "1"}, {Request: failed, Run: 1}: {"a": "2"}}}
-	err := Apply(t.Context(), m, temporary, []Ended{{Request: done, Run: 2, State: "COMPLETED"}, {Request: failed, Run: 1, State: "FAILED", Code: "ERR_X"}})
+	m := &memory{
+		outputs: map[execution.Key]map[string]string{{Request: done, Run: 2}: {"a": "1"}, {Request: failed, Run: 1}: {"a": "2"}},
+		codes:   map[execution.Key]int{{Request: failed, Run: 1}: 42},
+	}
+	err := Apply(t.Context(), m, temporary, []Ended{
+		{Request: done, Run: 2, State: "COMPLETED"}, {Request: failed, Run: 1, State: "FAILED", Code: "ERR_X"}, {Request: uuid.New(), State: "CANCELLED"},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.applied[0].Child.Outputs["a"] != "1" || m.applied[1].Child.Outputs != nil || m.applied[1].Child.ErrorCode != "ERR_X" {
-		t.Errorf("%+v", m.applied)
+	if c := m.applied[0].Child; c.Outputs["a"] != "1" || c.ExitCode != 0 {
+		t.Errorf("completed: %+v", c)
+	}
+	if c := m.applied[1].Child; c.Outputs["a"] != "2" || c.ExitCode != 42 || c.ErrorCode != "ERR_X" {
+		t.Errorf("failed: %+v", c)
+	}
+	if c := m.applied[2].Child; c.Outputs != nil || c.State != "CANCELLED" {
+		t.Errorf("never began: %+v", c)
 	}
 }
 

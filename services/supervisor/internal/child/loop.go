@@ -267,11 +267,11 @@ func Apply(ctx context.Context, store Store, temporary func(error) bool, ended [
 	var runs, failed []execution.Key
 	for i := range ended {
 		key := execution.Key{Request: ended[i].Request, Run: ended[i].Run}
-		switch {
-		case key.Run <= 0:
-		case ended[i].State == stateCompleted:
-			runs = append(runs, key)
-		default:
+		if key.Run <= 0 {
+			continue
+		}
+		runs = append(runs, key)
+		if ended[i].State != stateCompleted {
 			failed = append(failed, key)
 		}
 	}

@@ -70,10 +70,10 @@ func (c *children) of(idx int) engine.Children {
 	s := engine.Children{Open: a.open, Outputs: map[string]string{}}
 	for _, child := range a.ended {
 		s.Outputs[plan.StatusVar(child.Name)] = child.Outcome
+		if child.Fork != nil && !child.Item {
+			maps.Copy(s.Outputs, child.Fork.Given(child.Outputs))
+		}
 		if child.Outcome == string(engine.JobCompleted) {
-			if child.Fork != nil && !child.Item {
-				maps.Copy(s.Outputs, child.Fork.Given(child.Outputs))
-			}
 			continue
 		}
 		s.Failed++
