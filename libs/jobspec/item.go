@@ -29,7 +29,7 @@ func (d *Definition) Decide(name string, vars value.Vars, facts condition.Facts)
 	if err != nil {
 		return nil, err
 	}
-	out := &plan.Decision{Off: t.flow.off, Skip: t.task.Skip, AllowFailure: t.task.AllowFailure, Wait: t.task.Wait, Fork: t.task.Fork, Approval: t.task.Approval}
+	out := &plan.Decision{Off: t.flow.off, Skip: t.task.Skip, AllowFailure: t.task.AllowFailure, Wait: t.task.Wait, Fork: t.task.Fork, Approval: t.task.Approval, Webhook: t.task.Webhook}
 	if out.Off || out.Skip {
 		return out, nil
 	}

@@ -2,7 +2,9 @@ package jobspec
 
 import (
 	"slices"
+	"strings"
 
+	"github.com/formicary/formicary/libs/jobspec/graph"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
@@ -19,10 +21,16 @@ func timeVars() []string {
 // launch, and so are variables that a task before may still set.
 func (d *Definition) Rehearse(vars value.Vars) (plan.Start, error) {
 	if d.static != nil && !d.conditional && !d.overridden(vars) {
+		if err := d.checkSources(d.static, value.Merged(d.jobVars, vars)); err != nil {
+			return plan.Start{}, err
+		}
 		return d.Start(vars)
 	}
 	now := d.rehearse(vars)
 	if now.plan != nil {
+		if err := d.checkSources(now.plan, value.Merged(now.plan.Vars, vars)); err != nil {
+			return plan.Start{}, err
+		}
 		return now.plan.Start(), nil
 	}
 	if now.uncertain {
@@ -42,6 +50,34 @@ func (d *Definition) Rehearse(vars value.Vars) (plan.Start, error) {
 		}
 	}
 	return plan.Start{}, now.problems
+}
+
+// checkSources refuses fan-outs of the first tasks whose list is a variable that nobody has given: no task can.
+func (d *Definition) checkSources(p *plan.Plan, known value.Vars) error {
+	var problems source.Problems
+	for i, first := range graph.Starts(p.Tasks) {
+		t := &p.Tasks[i]
+		if !first || d.blank || t.FanOut == nil || t.FanOut.Source == "" || len(t.FanOut.Items) > 0 {
+			continue
+		}
+		name, _, _ := strings.Cut(t.FanOut.Source, ".")
+		_, ofJob := known[t.FanOut.Source]
+		if _, whole := known[name]; ofJob || whole || t.Spec.Variables[name] != nil || template.IsBuiltin(name) {
+			continue
+		}
+		shown := " " + name
+		if d.static == nil { // a template may have written it
+			name, shown = "", ""
+		}
+		problems = append(problems, source.Problem{
+			File: d.file, Code: source.CodeUndefinedVariable, Field: name,
+			Message: "the variable" + shown + " with the items of the task " + source.QuoteName(t.Name) + " is not set", Expected: "a list, or JSON text of one",
+		})
+	}
+	if len(problems) > 0 {
+		return problems
+	}
+	return nil
 }
 
 // rehearsal is one rendering in which the host does nothing.

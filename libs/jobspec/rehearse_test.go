@@ -1,6 +1,7 @@
 package jobspec_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -51,6 +52,30 @@ func TestRehearse(t *testing.T) {
 		}
 		if plain, startErr := def.StartClasses(vars); err == nil && startErr == nil && len(classes) > 0 && len(plain) != len(classes) {
 			t.Errorf("%s: classes %v, want %v", c.in, classes, plain)
+		}
+	}
+}
+
+// TestRehearsalKnowsTheItems refuses a fan-out at the start of a job whose list nobody gives.
+func TestRehearsalKnowsTheItems(t *testing.T) {
+	const first = "job_type: j\n%s\ntasks:\n  - {task_type: a, method: SHELL, script: [x], fan_out: {source: hosts, item_var: h}%s}\n"
+	for name, c := range map[string]struct {
+		text string
+		vars value.Vars
+		want string
+	}{
+		"nobody":       {fmt.Sprintf(first, "", ""), nil, "the variable hosts with the items of the task \"a\" is not set"},
+		"with others":  {fmt.Sprintf(first, "description: '{{.JobType}}'", ""), nil, "the items of the task \"a\" is not set"},
+		"the request":  {fmt.Sprintf(first, "", ""), value.Vars{"hosts": []any{"a"}}, ""},
+		"the job":      {fmt.Sprintf(first, "job_variables: {hosts: [a]}", ""), nil, ""},
+		"the task":     {fmt.Sprintf(first, "", ", variables: {hosts: [a]}"), nil, ""},
+		"empty":        {fmt.Sprintf(first, "undefined_variables: empty", ""), nil, ""},
+		"task before":  {strings.Replace(fmt.Sprintf(first, "", ", depends_on: b"), "tasks:\n", "tasks:\n  - {task_type: b, method: SHELL, script: [x]}\n", 1), nil, ""},
+		"part of list": {strings.Replace(fmt.Sprintf(first, "", ""), "source: hosts", "source: hosts.eu", 1), value.Vars{"hosts": map[string]any{"eu": []any{"a"}}}, ""},
+	} {
+		_, err := parse(t, c.text).Rehearse(c.vars)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 	}
 }

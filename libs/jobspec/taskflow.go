@@ -1,6 +1,7 @@
 package jobspec
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -143,6 +144,10 @@ func (r *taskFieldReader) finish(n *source.Node) {
 		case t.Method != plan.MethodForkJob:
 			r.Fault(n.Get("method"), source.CodeConflict, "fan_out.fork_job_type makes jobs of the items", plan.MethodForkJob)
 		}
+	}
+	if dir := t.Spec.WorkingDir; t.Method == plan.MethodShell && dir != "" && !filepath.IsLocal(dir) {
+		at := n.Get("working_dir")
+		r.Fault(at, source.CodeInvalidValue, "the working directory "+r.Show(at)+" is outside of that of the attempt", "a path below it, such as build")
 	}
 	waits := r.waitsForApproval()
 	switch {

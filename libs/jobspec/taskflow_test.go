@@ -314,3 +314,28 @@ tasks:
 		t.Errorf("%v, %v", warnings, err)
 	}
 }
+
+// TestWebhooksAreRenderedWhenTheTaskStarts: what they are sent may depend on the tasks before, and is no text of a template.
+func TestWebhooksAreRenderedWhenTheTaskStarts(t *testing.T) {
+	def := parse(t, "job_type: j\ntasks:\n  - {task_type: a, method: SHELL, script: x, on_completed: b, webhook: 'https://h/{{.JobID}}'}\n"+
+		"  - {task_type: b, method: SHELL, script: x, webhook: {url: 'https://h/?x={{.out}}', headers: {X-B: '{{.out}}'}}}\n")
+	p, err := def.Plan(value.Vars{"JobID": "7"})
+	if err != nil || p.Tasks[0].Decide || !p.Tasks[1].Decide || !p.Tasks[1].Webhook.Late {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	if diff := cmp.Diff(&plan.Webhook{URL: "https://h/7"}, p.Tasks[0].Webhook); diff != "" {
+		t.Error(diff)
+	}
+	d, err := def.Decide("b", value.Vars{"out": "1"}, condition.Facts{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(&plan.Webhook{URL: "https://h/?x=1", Headers: map[string]string{"X-B": "1"}}, d.Webhook); diff != "" {
+		t.Error(diff)
+	}
+	for _, bad := range []value.Vars{nil, {"out": "1\r\nX-C: 2"}} {
+		if _, err := def.Decide("b", bad, condition.Facts{}); err == nil {
+			t.Errorf("%v is sent", bad)
+		}
+	}
+}

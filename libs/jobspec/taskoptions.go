@@ -21,7 +21,7 @@ func (r *taskFieldReader) option(p *source.Pair) bool {
 	case "container":
 		r.mainContainer(p)
 	case "webhook":
-		r.t.task.Webhook = notify.Webhook(r.Reader, p)
+		r.decidedBy(func() { r.webhook(p) })
 	case "secrets":
 		r.t.task.Secrets = r.secrets(p.Value)
 	case "resources":
@@ -30,6 +30,16 @@ func (r *taskFieldReader) option(p *source.Pair) bool {
 		return option.Read(r.Reader, p, r.t.task.Name, r.options)
 	}
 	return true
+}
+
+// webhook reads whom the end of the task is told. What is sent is known before the task starts.
+func (r *taskFieldReader) webhook(p *source.Pair) {
+	unset := len(r.Unset)
+	w := notify.Webhook(r.Reader, p)
+	if w != nil {
+		w.Late = !r.Moment.Deciding && (r.Late || len(r.Unset) > unset)
+	}
+	r.t.task.Webhook = w
 }
 
 func (r *taskFieldReader) options() *plan.Options {

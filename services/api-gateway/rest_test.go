@@ -436,6 +436,7 @@ func TestTheCallerIsBelievedWithinTheOrg(t *testing.T) {
 		{[]string{"X-Formicary-User: jürgen", "X-Formicary-Roles: prüfer"}, rpc.Caller{}, "USER_INVALID"},
 		{[]string{"X-Formicary-User: a\xff"}, rpc.Caller{}, "USER_INVALID"},
 		{[]string{"X-Formicary-Roles: a\xff"}, rpc.Caller{}, "USER_INVALID"},
+		{[]string{"X-Formicary-User: a", "X-Formicary-User: b"}, rpc.Caller{}, "USER_INVALID"},
 		{[]string{"X-Formicary-User: system"}, rpc.Caller{Org: "default", User: "local"}, ""},
 		{[]string{"X-Formicary-User: system:sla-timeout"}, rpc.Caller{}, "USER_INVALID"},
 		{[]string{"X-Formicary-User: " + strings.Repeat("x", 101)}, rpc.Caller{}, "USER_INVALID"},

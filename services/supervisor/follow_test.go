@@ -173,3 +173,36 @@ func TestLogIsFollowedBeforeTheLaunch(t *testing.T) {
 	}
 	w.settled()
 }
+
+// TestLogsOfWhatIsNotThere waits for an item whose fan-out has not begun, and refuses what will never be.
+func TestLogsOfWhatIsNotThere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.newAnt("ant1", 2, func(*antv1.Work) *antv1.Result { return nil })
+	id := w.admitText("job_type: job\ntasks:\n- {task_type: first, method: SHELL, script: [x], on_completed: fan}\n- {task_type: fan, method: SHELL, script: [x], fan_out: {items: [a], item_var: i}}\n")
+	first := a.live("first")
+	for name, req := range map[string]*executionv1.WatchTaskLogRequest{
+		"TASK_NOT_FOUND":    {RequestId: id, Task: "fan[0]"},
+		"ATTEMPT_NOT_FOUND": {RequestId: id, Task: "first", Attempt: 9},
+	} {
+		if err := w.refused(req); errs.Reason(err) != name {
+			t.Errorf("%v, want %s", err, name)
+		}
+	}
+	if err := w.refused(&executionv1.WatchTaskLogRequest{RequestId: id, Task: "none[0]", Follow: true}); errs.Reason(err) != "TASK_NOT_FOUND" {
+		t.Errorf("an item of nothing: %v", err)
+	}
+	done := make(chan string, 1)
+	go func() {
+		got, _ := w.watch(&executionv1.WatchTaskLogRequest{RequestId: id, Task: "fan[0]", Follow: true}, 0)
+		done <- got
+	}()
+	a.end(first, success())
+	item := a.live("fan[0]")
+	w.say(item, 0, "hello\n")
+	a.end(item, success())
+	if got := <-done; got != "hello\n" {
+		t.Errorf("followed: %q", got)
+	}
+	w.settled()
+}

@@ -30,6 +30,8 @@ type Webhook struct {
 	URL     string            `json:"url"`
 	Headers map[string]string `json:"headers,omitempty"`
 	Query   map[string]string `json:"query,omitempty"`
+	// Late says that it is known only when the task is about to start: Decision has it then.
+	Late bool `json:"late,omitempty"`
 }
 
 // Audience is who hears of a job.

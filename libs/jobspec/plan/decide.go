@@ -21,9 +21,10 @@ type Decision struct {
 	Items []Item `json:"items,omitempty"`
 	// Wait is the time of a WAIT task.
 	Wait time.Duration `json:"wait,omitempty"`
-	// Fork and Approval are rendered with what is known now.
+	// Fork, Approval and Webhook are rendered with what is known now.
 	Fork     *Fork     `json:"fork,omitempty"`
 	Approval *Approval `json:"approval,omitempty"`
+	Webhook  *Webhook  `json:"webhook,omitempty"`
 	// Variables are those of an EXPIRE_ARTIFACTS task: no claim renders it.
 	Variables value.Vars `json:"variables,omitempty"`
 	// Class is the placement when it is known only now; nil: that of the plan.

@@ -3,6 +3,7 @@ package trigger
 import (
 	"bytes"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/formicary/formicary/libs/jobspec/source"
 )
@@ -12,24 +13,41 @@ import (
 const triggersKey = "triggers:"
 
 // Mask hides the templates below a key triggers at the beginning of a line. A template that begins a line
-// itself is one of the job: it makes triggers.
+// itself is one of the job: it makes triggers. A template ends where its braces do: further ones belong to mappings.
 func Mask(text []byte) []byte {
 	if !bytes.Contains(text, []byte(triggersKey)) || !bytes.Contains(text, []byte("{{")) {
 		return text
 	}
 	out := make([]byte, 0, len(text))
-	inside := false
+	inside, open := false, false
 	for line := range bytes.Lines(text) {
 		if !strings.ContainsRune(" \t-#\r\n", rune(line[0])) {
-			inside = bytes.HasPrefix(line, []byte(triggersKey))
+			inside, open = bytes.HasPrefix(line, []byte(triggersKey)), false
 		}
 		if inside {
-			line = bytes.ReplaceAll(line, []byte("{{"), []byte(string(source.MaskOpen)+string(source.MaskOpen)))
-			line = bytes.ReplaceAll(line, []byte("}}"), []byte(string(source.MaskClose)+string(source.MaskClose)))
+			out, open = maskLine(out, line, open)
+		} else {
+			out = append(out, line...)
 		}
-		out = append(out, line...)
 	}
 	return out
+}
+
+// maskLine appends a line with the braces of its templates hidden; open says that one goes on from the line before, or in
+// the next one.
+func maskLine(out, line []byte, open bool) ([]byte, bool) {
+	for {
+		braces, hidden := "{{", source.MaskOpen
+		if open {
+			braces, hidden = "}}", source.MaskClose
+		}
+		before, after, found := bytes.Cut(line, []byte(braces))
+		out = append(out, before...)
+		if !found {
+			return out, open
+		}
+		out, line, open = utf8.AppendRune(utf8.AppendRune(out, hidden), hidden), after, !open
+	}
 }
 
 // unmask shows the braces again.

@@ -49,6 +49,16 @@ func TestTriggers(t *testing.T) {
 
 // TestMask hides the templates of triggers and no others, and moves nothing.
 func TestMask(t *testing.T) {
+	for text, want := range map[string]string{
+		"triggers:\n- {params: {a: '{{.x}}'}}\n":       "triggers:\n- {params: {a: '<<.x>>'}}\n",
+		"triggers:\n- {a: {b: {{.x}}}}\n":              "triggers:\n- {a: {b: <<.x>>}}\n",
+		"triggers:\n- a: {{.x\n   }} {{.y}}\nb: {{c}}": "triggers:\n- a: <<.x\n   >> <<.y>>\nb: {{c}}",
+	} {
+		got := strings.NewReplacer(string(source.MaskOpen), "<", string(source.MaskClose), ">").Replace(string(trigger.Mask([]byte(text))))
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
 	const text = "a: {{.x}}\ntriggers:\n- filter: {{.y}}\n# c\n  params: {{.z}}\ntasks: {{.t}}\n"
 	got := string(trigger.Mask([]byte(text)))
 	if n := strings.Count(got, "{{"); n != 2 || strings.Contains(got, "{{.y}}") || !strings.Contains(got, "{{.x}}") || !strings.Contains(got, "{{.t}}") {

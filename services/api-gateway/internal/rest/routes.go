@@ -142,8 +142,12 @@ func checkTexts(r *http.Request) error {
 		return errs.Invalid("REQUEST_MALFORMED", "the path or the query holds what is no text: want UTF-8 without NUL")
 	}
 	for _, header := range [...]string{userName, userRoles} { // they would be left out, and the caller be somebody else
-		if slices.ContainsFunc(r.Header.Values(header), notPrintable) {
+		values := r.Header.Values(header)
+		if slices.ContainsFunc(values, notPrintable) {
 			return errs.Invalid("USER_INVALID", "the header %s holds more than printable ASCII", header)
+		}
+		if slices.ContainsFunc(values, func(v string) bool { return v != values[0] }) {
+			return errs.Invalid("USER_INVALID", "the header %s is given twice with different values: one of them would be ignored", header)
 		}
 	}
 	if slices.ContainsFunc(r.Header[idempotencyKey], notPrintable) {

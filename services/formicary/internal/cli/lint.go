@@ -41,10 +41,18 @@ func (a *app) lint(files []string, strict bool) error {
 		if err != nil {
 			return err
 		}
+		var jobs []fileJob
 		for _, doc := range docs {
 			def, problems, err := checkDocument(file, doc)
 			if err != nil {
 				return err
+			}
+			if def != nil {
+				if twice := definedTwice(jobs, def.JobType, file, doc.Line); twice != nil {
+					problems, def = append(problems, *twice), nil
+				} else {
+					jobs = append(jobs, fileJob{jobType: def.JobType, line: doc.Line})
+				}
 			}
 			all = append(all, problems...)
 			if def == nil || strict && len(problems) > 0 {

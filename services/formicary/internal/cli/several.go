@@ -47,9 +47,9 @@ func (a *app) jobsIn(file, text string) ([]fileJob, error) {
 			a.printFaults(problems)
 			continue
 		}
-		if n := slices.IndexFunc(jobs[:i], func(j fileJob) bool { return j.jobType == def.JobType }); n >= 0 {
+		if twice := definedTwice(jobs[:i], def.JobType, file, doc.Line); twice != nil {
 			bad = true
-			printf(a.Err, "%s:%d: the job %s is defined in line %d already: only one of them would be used\n", file, doc.Line, def.JobType, jobs[n].line)
+			line(a.Err, *twice)
 		}
 		jobs[i].def, jobs[i].jobType = def, def.JobType
 	}
@@ -57,6 +57,18 @@ func (a *app) jobsIn(file, text string) ([]fileJob, error) {
 		return nil, &exit{code: exitUsage}
 	}
 	return jobs, nil
+}
+
+// definedTwice is what is wrong with a job that another one of its file is already; nil when none is.
+func definedTwice(jobs []fileJob, jobType, file string, at int) *source.Problem {
+	n := slices.IndexFunc(jobs, func(j fileJob) bool { return j.jobType == jobType })
+	if n < 0 {
+		return nil
+	}
+	return &source.Problem{
+		File: file, Line: at, Column: 1, Code: source.CodeDuplicateKey, Field: jobType,
+		Message: fmt.Sprintf("the job %s is defined in line %d already", jobType, jobs[n].line), Expected: "each job once: only one of them would be used",
+	}
 }
 
 func (a *app) printFaults(problems source.Problems) {

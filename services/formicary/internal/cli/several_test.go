@@ -52,7 +52,7 @@ func TestApplyOfSeveralDefinitions(t *testing.T) {
 	text := fmt.Sprintf(family, "bad")
 	for name, tt := range map[string]struct{ text, want string }{
 		"fault in the second": {strings.Replace(text, "script:", "skript:", 1), ".yaml:11:"},
-		"twice":               {strings.Replace(text, "bad-child\ntasks", "bad-parent\ntasks", 1), ".yaml:9: the job bad-parent is defined in line 1 already"},
+		"twice":               {strings.Replace(text, "bad-child\ntasks", "bad-parent\ntasks", 1), ".yaml:9:1: the job bad-parent is defined in line 1 already"},
 	} {
 		file := writeText("bad", tt.text)
 		for _, command := range [][]string{{"job", "apply", file}, {"run", file}} {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -83,13 +84,32 @@ func (w *watch) attempts(ctx context.Context) error {
 func (w *watch) begin(ctx context.Context) (execution.Log, error) {
 	for {
 		log, err := w.ask(ctx)
-		if err != nil || log.Exists || !w.req.GetFollow() || log.TaskState.Terminal() {
+		age := askEvery
+		switch {
+		case err != nil && w.itemToCome(ctx, err):
+			age = launchEvery // nobody tells of a task that is not there yet
+		case err != nil, log.Exists:
 			return log, err
+		case !w.req.GetFollow(), log.TaskState.Terminal():
+			if n := w.req.GetAttempt(); n > 0 {
+				return log, errs.NotFound("ATTEMPT_NOT_FOUND", "task %s has no attempt %d in run %d", w.req.GetTask(), n, w.run.Key.Run)
+			}
+			return log, nil
 		}
-		if err := w.pause(ctx, askEvery); err != nil {
+		if err := w.pause(ctx, age); err != nil {
 			return log, err
 		}
 	}
+}
+
+// itemToCome says that what was not found may be an item that its fan-out is yet to make.
+func (w *watch) itemToCome(ctx context.Context, err error) bool {
+	group, _, ok := strings.Cut(w.req.GetTask(), "[")
+	if !ok || !w.req.GetFollow() || errs.CodeOf(err) != errs.CodeNotFound {
+		return false
+	}
+	log, err := w.Reader.Log(ctx, w.run.ID, group, 0)
+	return err == nil && !log.TaskState.Terminal()
 }
 
 // whole sends what an attempt printed from w.next on, and with follow what it prints until it ends.

@@ -82,6 +82,9 @@ func (s *State) decided(t *Task, d *plan.Decision, now time.Time) {
 	if d.Class != nil {
 		t.Place = d.Class
 	}
+	if t.Spec.Webhook != nil && t.Spec.Webhook.Late {
+		t.Webhook = d.Webhook
+	}
 	t.MayFail = t.MayFail || d.AllowFailure && !t.Spec.AllowFailure
 	switch {
 	case d.Fault != "":

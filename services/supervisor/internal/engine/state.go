@@ -170,6 +170,8 @@ type Extra struct {
 	Variables value.Vars `json:"variables,omitempty"`
 	// Approval is the policy of the newest request for approval.
 	Approval *plan.Approval `json:"approval,omitempty"`
+	// Webhook is that of the task when Spec does not know it.
+	Webhook *plan.Webhook `json:"webhook,omitempty"`
 	// Accepted is how the attempt ended whose outcome is to be approved (WAIT_FOR_APPROVAL); "" of a MANUAL task.
 	Accepted AttemptState `json:"accepted,omitempty"`
 	// ClassTries are spent of the own budgets of failure classes other than infra: timeout, oom.
@@ -194,7 +196,7 @@ type Extra struct {
 
 // IsZero says that there is nothing to keep.
 func (e *Extra) IsZero() bool {
-	return e.Place == nil && e.Round == 0 && e.Fork == nil && e.ChildID == "" && e.Approval == nil && e.Accepted == "" &&
+	return e.Place == nil && e.Round == 0 && e.Fork == nil && e.ChildID == "" && e.Approval == nil && e.Webhook == nil && e.Accepted == "" &&
 		len(e.ClassTries) == 0 && len(e.Variables) == 0 && e.KeepOf == 0 && e.Unstarted == 0 && !e.Postponed && !e.Halted && !e.MayFail && e.Wait == 0 && e.Since == nil
 }
 

@@ -1,6 +1,7 @@
 package execution
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -45,12 +46,17 @@ func noticeID(execution uuid.UUID, idx, round int, kind string) uuid.UUID {
 }
 
 // Ended returns the notice that a task with a webhook owes when it ends; nil when it owes none. What never ran is not
-// told, and neither is every item of a fan-out: the task that made them tells how it ended.
+// told, and neither is every item of a fan-out: the task that made them tells how it ended. Nobody is told either when
+// the webhook itself could not be rendered.
 func Ended(r Run, t *engine.Task, at time.Time) (*Notice, error) {
 	if t.Spec == nil || t.Spec.Webhook == nil || t.State == engine.TaskSkipped || !t.State.Terminal() || t.Reuse {
 		return nil, nil
 	}
-	hook, err := json.Marshal(t.Spec.Webhook)
+	w := cmp.Or(t.Webhook, t.Spec.Webhook)
+	if w.Late {
+		return nil, nil
+	}
+	hook, err := json.Marshal(w)
 	if err != nil {
 		return nil, fmt.Errorf("encode webhook of task %s: %w", t.Name(), err)
 	}

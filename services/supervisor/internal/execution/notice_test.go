@@ -24,11 +24,16 @@ func TestEndedTellsWhatRan(t *testing.T) {
 		"without hook": {engine.Task{State: engine.TaskCompleted, Spec: &plan.Task{Name: "a"}}, false},
 		"not ended":    {engine.Task{State: engine.TaskReady, Spec: &plan.Task{Name: "a", Webhook: hook}}, false},
 		"never ran":    {engine.Task{State: engine.TaskSkipped, Spec: &plan.Task{Name: "a", Webhook: hook}}, false},
+		"decided":      {engine.Task{State: engine.TaskCompleted, Spec: &plan.Task{Name: "a", Webhook: &plan.Webhook{URL: "{{.x}}", Late: true}}, Extra: engine.Extra{Webhook: hook}}, true},
+		"unknown":      {engine.Task{State: engine.TaskFailed, Spec: &plan.Task{Name: "a", Webhook: &plan.Webhook{URL: "{{.x}}", Late: true}}}, false},
 		"ran before":   {engine.Task{State: engine.TaskCompleted, Reuse: true, Spec: &plan.Task{Name: "a", Webhook: hook}}, false},
 	} {
 		n, err := Ended(r, &tt.task, time.Unix(1, 0))
 		if err != nil || (n != nil) != tt.told {
 			t.Errorf("%s: %v, %v", name, n, err)
+		}
+		if n != nil && !strings.Contains(string(n.Webhook), "https://example.com") {
+			t.Errorf("%s: %s", name, n.Webhook)
 		}
 	}
 }
