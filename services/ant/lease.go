@@ -40,7 +40,7 @@ func (l *lease) renew(sent time.Time) {
 	if err != nil {
 		return
 	}
-	_, _ = fmt.Fprintf(at{l.file}, "%015.2f\n", max(0, up-time.Since(sent).Seconds()))
+	_, _ = fmt.Fprintf(at{l.file}, "%-15.2f\n", max(0, up-time.Since(sent).Seconds()))
 }
 
 func (l *lease) close() { _ = l.file.Close() }

@@ -51,7 +51,7 @@ func start(t testing.TB, dir string, withoutCgroups bool) *Executor {
 func lease(t testing.TB, ago time.Duration) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "lease")
-	if err := os.WriteFile(path, []byte(fmt.Sprintf("%d\n", uptime()/ticksPerSecond-uint64(ago.Seconds()))), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(fmt.Sprintf("%-15.2f\n", float64(uptime())/ticksPerSecond-ago.Seconds())), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path
