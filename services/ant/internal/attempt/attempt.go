@@ -143,10 +143,10 @@ func (a *attempt) execute() executor.End {
 	if e == nil {
 		return executor.Refuse(fmt.Sprintf("this ant does not execute method %q", spec.GetMethod()))
 	}
+	x, adopted := a.execution(e)
 	for _, note := range spec.GetNotes() {
 		a.log.Note("formicary: " + note)
 	}
-	x, adopted := a.execution(e)
 	a.mu.Lock()
 	a.x = x
 	if a.reason != nil {

@@ -118,7 +118,8 @@ type Adopter interface {
 	// before Recover, which spares them; each of them is adopted then, or removed.
 	Find(ctx context.Context, traces map[string]string) (uids []string)
 	// Adopt takes over, instead of Prepare, what Find has found. Start goes on and Create is not called. Everything that the
-	// task has printed since its beginning goes to out again; when out is a Replayer, with the times of then.
+	// task has printed since its beginning goes to out again; when out is a Replayer, with the times of
+	// then, which begin at once.
 	Adopt(t Task, out Output) Execution
 }
 

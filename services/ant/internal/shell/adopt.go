@@ -166,6 +166,9 @@ func (e *Executor) Adopt(t executor.Task, out executor.Output) executor.Executio
 		return s
 	}
 	s.workspace, s.trace = s.remnant.workspace, s.remnant.trace
+	if clock, ok := out.(executor.Replayer); ok {
+		clock.At(bootTime(s.trace.since))
+	}
 	s.dir = filepath.Join(s.workspace.path(workDir), t.WorkingDir)
 	group := e.groups.adopt(s.trace.group)
 	if group != nil {
@@ -280,11 +283,9 @@ func (e *Executor) List(context.Context) ([]executor.Running, error) {
 			oldest[uid] = p
 		}
 	}
-	now, up := time.Now(), uptime()
 	var all []executor.Running
 	for uid, p := range oldest {
-		since := now.Add(-time.Duration(up-min(up, p.start)) * (time.Second / ticksPerSecond))
-		all = append(all, executor.Running{UID: uid, ID: strconv.Itoa(p.pid), Since: since})
+		all = append(all, executor.Running{UID: uid, ID: strconv.Itoa(p.pid), Since: bootTime(p.start)})
 	}
 	slices.SortFunc(all, func(a, b executor.Running) int { return strings.Compare(a.UID, b.UID) })
 	return all, nil

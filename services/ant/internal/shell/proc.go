@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -124,4 +125,10 @@ func uptime() uint64 {
 		return 0
 	}
 	return uint64(ts.Sec)*ticksPerSecond + uint64(ts.Nsec)/(1e9/ticksPerSecond)
+}
+
+// bootTime is when it was ticks after the boot.
+func bootTime(ticks uint64) time.Time {
+	up := uptime()
+	return time.Now().Add(-time.Duration(up-min(up, ticks)) * (time.Second / ticksPerSecond))
 }

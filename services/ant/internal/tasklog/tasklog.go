@@ -58,9 +58,10 @@ type Log struct {
 	scratch,
 	head,
 	tail []byte // the last bytes, at most twice tailSize
-	size   int64 // offset of what comes next
-	lines  int64 // that have ended
-	now    int64 // time of the last block
+	size   int64     // offset of what comes next
+	lines  int64     // that have ended
+	now    int64     // time of the last block
+	then   time.Time // of what is printed again; zero when that is new
 	store  store
 	live   live
 	timer  *time.Timer
@@ -128,9 +129,20 @@ func (l *Log) Note(line string) {
 	l.keep(logfile.Note, l.clock(), []byte(l.opts.Masks.String(line)+"\n"))
 }
 
+// At says that what comes next was printed at t; the zero time ends that.
+func (l *Log) At(t time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.then = t
+}
+
 // clock never goes back, so that a time has one place in the log.
 func (l *Log) clock() int64 {
-	l.now = max(l.now, time.Now().UnixMicro())
+	now := l.then
+	if now.IsZero() {
+		now = time.Now()
+	}
+	l.now = max(l.now, now.UnixMicro())
 	return l.now
 }
 

@@ -386,3 +386,22 @@ func BenchmarkWrite(b *testing.B) {
 		})
 	}
 }
+
+// What an adopted task has printed before has its times of then; what comes after it has its own.
+func TestPrintedAgain(t *testing.T) {
+	l, _ := newLog(t, 1<<20)
+	then := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+	begun := time.Now()
+	l.At(then)
+	l.Note("note")
+	l.At(then.Add(time.Second))
+	_, _ = io.WriteString(l.Stdout(), "before\n")
+	l.At(time.Time{})
+	_, _ = io.WriteString(l.Stderr(), "after\n")
+	l.Finish()
+	_, raw := read(t, l)
+	records := strings.Split(string(raw), "\n")
+	if !strings.HasPrefix(records[0], "2026-11-29T12:00:00.000000Z") || !strings.HasPrefix(records[1], "2026-11-29T12:00:01.000000Z") || records[2] < begun.UTC().Format("2006-01-02T15:04:05") {
+		t.Errorf("%q", records)
+	}
+}
