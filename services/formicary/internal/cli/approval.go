@@ -21,8 +21,8 @@ func (a *app) voteCmd(approve bool) *cobra.Command {
 	var given []string
 	c := &cobra.Command{
 		Use: verb + " ID [TASK]", Short: short, Args: cobra.RangeArgs(1, 2),
-		Long:    short + ". TASK may be left out when one task waits. You vote as --user. " + idHelp,
-		Example: fmt.Sprintf("  formicary request %[1]s @latest --comment %[2]q\n  formicary request %[1]s 0198f2c1 deploy --user alice --comment %[2]q", verb, why),
+		Long:    short + ". TASK may be left out when one task waits. You vote as --user; nobody votes on a job that they submitted,\nunless its approval_policy says allow_self_approval: true. " + idHelp,
+		Example: fmt.Sprintf("  formicary request %[1]s @latest --user alice --comment %[2]q\n  formicary request %[1]s 0198f2c1 deploy --user alice --comment %[2]q", verb, why),
 		RunE: func(c *cobra.Command, args []string) error {
 			values, err := valuesOf(given)
 			if err != nil {
@@ -76,7 +76,7 @@ func (c *client) waitsForApproval(ctx context.Context, r *jobv1.JobRequest) (str
 	}
 	var names []string
 	for _, t := range tasks {
-		if t.GetWaitGate() == "approval" {
+		if t.GetWaitGate() == approvalGate {
 			names = append(names, t.GetName())
 		}
 	}
@@ -91,7 +91,7 @@ func (c *client) waitsForApproval(ctx context.Context, r *jobv1.JobRequest) (str
 
 func (a *app) approvalsCmd() *cobra.Command {
 	return &cobra.Command{
-		Use: "approvals", Short: "List what waits for approval, the oldest first", Args: cobra.NoArgs,
+		Use: "approvals", Short: "List what waits for approval, the oldest first", Args: cobra.NoArgs, Example: "  formicary request approvals",
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.with(c.Context(), func(ctx context.Context, cl *client) error {
 				all := &executionv1.ListPendingApprovalsResponse{}
@@ -130,17 +130,6 @@ func approvalTable(w io.Writer, list []*executionv1.Approval) {
 		}
 		row(w, short(p.GetRequestId()), p.GetJobType(), p.GetTask(), p.GetState(), votes, whoMay(p), since(p.GetRequestedAt()), clock(p.GetDueAt()), firstLine(p.GetDescription()))
 	}
-}
-
-func whoMay(p *executionv1.Approval) string {
-	who := append([]string{}, p.GetAllowedUsers()...)
-	for _, role := range p.GetAllowedRoles() {
-		who = append(who, "role "+role)
-	}
-	if len(who) == 0 {
-		return "anyone"
-	}
-	return strings.Join(who, ", ")
 }
 
 func (a *app) itemsCmd() *cobra.Command {
@@ -188,7 +177,8 @@ func (a *app) itemsCmd() *cobra.Command {
 func (a *app) notificationsCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "notifications ID", Short: "List who was told about a request, and what could not be delivered", Args: cobra.ExactArgs(1),
-		Long: "List who was told about a request, and what could not be delivered. " + idHelp,
+		Long:    "List who was told about a request, and what could not be delivered. " + idHelp,
+		Example: "  formicary request notifications @latest",
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.with(c.Context(), func(ctx context.Context, cl *client) error {
 				r, err := cl.request(ctx, args[0])

@@ -56,6 +56,17 @@ func (a *app) named() bool {
 	return a.server != "" || a.colony != "" || a.Getenv("FORMICARY_SERVER") != "" || a.Getenv("FORMICARY_COLONY") != ""
 }
 
+// flagsOf names the server in a command that is printed, as the user did; the environment goes without saying.
+func (a *app) flagsOf() string {
+	switch {
+	case a.server != "":
+		return " --server " + word(a.server)
+	case a.colony != "":
+		return " --colony " + word(a.colony)
+	}
+	return ""
+}
+
 // target chooses the server.
 func (a *app) target() (target, error) {
 	switch {
@@ -140,7 +151,7 @@ func (a *app) dial() (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.used = t
+	a.used, a.flags = t, a.flagsOf()
 	return dial(t.grpc)
 }
 
@@ -166,19 +177,24 @@ func dial(addr string) (*client, error) {
 
 func (c *client) close() { _ = c.conn.Close() }
 
+// who is the name to act under; empty when it is not known.
+func (a *app) who() string {
+	if a.user != "" {
+		return a.user
+	}
+	if name := a.Getenv("FORMICARY_USER"); name != "" {
+		return name
+	}
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return ""
+}
+
 // as makes calls in the name of the user.
 func (a *app) as(ctx context.Context) context.Context {
-	name := a.user
-	if name == "" {
-		name = a.Getenv("FORMICARY_USER")
-	}
-	if name == "" {
-		if u, err := user.Current(); err == nil {
-			name = u.Username
-		}
-	}
 	caller := rpc.CallerFrom(ctx)
-	if name != "" {
+	if name := a.who(); name != "" {
 		caller.User = name
 	}
 	return rpc.WithCaller(ctx, caller)

@@ -19,6 +19,8 @@ type follower struct {
 	id string
 	// progress takes one line per change of state; nil tells nothing.
 	progress io.Writer
+	// user would vote; flags name the colony in a command.
+	user, flags string
 	// logs streams the output of tasks; nil streams nothing.
 	logs *streamer
 
@@ -27,6 +29,11 @@ type follower struct {
 	reason  string            // why it waits, as said last
 	calls   int               // streams that failed in a row
 	run     int32             // the newest that was heard of
+}
+
+// follower of a request whose commands the user could give.
+func (a *app) follower(c *client, id string) *follower {
+	return &follower{c: c, id: id, user: a.who(), flags: a.flags}
 }
 
 const (
@@ -129,12 +136,18 @@ func (f *follower) event(ctx context.Context, e *jobv1.WatchEventsResponse) bool
 	switch e.GetKind() {
 	case "request":
 		f.change, f.reason = time.Now(), ""
+		if e.GetState() == jobv1.JobRequest_MANUAL_APPROVAL_REQUIRED.String() {
+			defer f.ballot(ctx)
+		}
 		f.printState("", e.GetState(), requestLine(e.GetJobType(), e.GetState(), e.GetErrorCode(), e.GetMessage()), e.GetTime())
 		return terminal(jobv1.JobRequest_State(jobv1.JobRequest_State_value[e.GetState()]))
 	case "task":
 		f.change, f.reason = time.Now(), ""
 		state := fmt.Sprintf("%s %d", e.GetState(), e.GetAttempt())
 		f.printState(e.GetTask(), state, taskLine(e), e.GetTime())
+		if e.GetState() == "WAITING" {
+			f.ballot(ctx)
+		}
 		if f.logs != nil {
 			f.print(ctx, e)
 		}

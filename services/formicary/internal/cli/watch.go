@@ -21,6 +21,7 @@ func (a *app) watchCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use: "watch ID", Short: "Follow a request to its end; the exit code is its outcome",
 		Long: "Follow a request to its end; the exit code is its outcome. " + idHelp, Args: cobra.ExactArgs(1),
+		Example: "  formicary request watch @latest --logs",
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.patiently(c.Context(), func(ctx context.Context, cl *client) error {
 				return a.watch(ctx, cl, args[0], true, logs)
@@ -35,6 +36,7 @@ func (a *app) waitCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "wait ID", Short: "Wait for the end of a request and say nothing; the exit code is its outcome",
 		Long: "Wait for the end of a request and say nothing; the exit code is its outcome, 8 after --timeout. " + idHelp, Args: cobra.ExactArgs(1),
+		Example: "  formicary request wait 0198f2c1 --timeout 10m && echo done",
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.patiently(c.Context(), func(ctx context.Context, cl *client) error {
 				return a.watch(ctx, cl, args[0], false, false)
@@ -49,7 +51,7 @@ func (a *app) watch(ctx context.Context, cl *client, id string, progress, logs b
 	if err != nil {
 		return err
 	}
-	f := &follower{c: cl, id: r.GetId()}
+	f := a.follower(cl, r.GetId())
 	if progress {
 		f.progress = a.Err
 	}

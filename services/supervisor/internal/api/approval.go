@@ -108,7 +108,7 @@ func approvalOf(a *approval.Approval) *executionv1.Approval {
 		MinApprovals: int32(max(a.Policy.MinApprovals, 1)), RequireUnanimous: a.Policy.RequireUnanimous,
 		AllowedUsers: a.Policy.AllowedUsers, AllowedRoles: a.Policy.AllowedRoles,
 		RequestedAt: timestamppb.New(a.RequestedAt), DueAt: stamp(a.DueAt), TimeoutAction: a.Policy.TimeoutAction, Escalated: a.EscalatedAt != nil,
-		DecidedAt: stamp(a.DecidedAt), SubmittedBy: a.SubmittedBy,
+		DecidedAt: stamp(a.DecidedAt), SubmittedBy: a.SubmittedBy, AllowSelfApproval: a.Policy.AllowSelfApproval,
 	}
 	for _, v := range a.Votes {
 		out.Votes = append(out.Votes, &executionv1.Vote{Voter: v.Voter, Approve: v.Approve, Comment: v.Comment, Values: v.Values, Time: timestamppb.New(v.At)})

@@ -115,7 +115,7 @@ func (a *Approval) check(b Ballot) error {
 	case !b.Approve && strings.TrimSpace(b.Comment) == "":
 		return errs.Invalid("COMMENT_REQUIRED", "a rejection needs a comment")
 	case a.ownJob(b.User):
-		return errs.Denied("SELF_APPROVAL_FORBIDDEN", "%s submitted the job and cannot decide about it", b.User)
+		return errs.Denied("SELF_APPROVAL_FORBIDDEN", "%s submitted the job and cannot decide about it: another person votes (formicary request approve … --user NAME), or the task has approval_policy: {allow_self_approval: true}", b.User)
 	case !a.Policy.MayVote(b.User, b.Roles):
 		return errs.Denied("NOT_AN_APPROVER", "%s %s", b.User, a.mayNot(b.Roles))
 	case slices.ContainsFunc(a.Votes, func(v Vote) bool { return v.Voter == b.User }):

@@ -1037,9 +1037,11 @@ type Approval struct {
 	// decided_at is set when it is no longer PENDING.
 	DecidedAt *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=decided_at,json=decidedAt,proto3" json:"decided_at,omitempty"`
 	// submitted_by is who submitted the job.
-	SubmittedBy   string `protobuf:"bytes,17,opt,name=submitted_by,json=submittedBy,proto3" json:"submitted_by,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	SubmittedBy string `protobuf:"bytes,17,opt,name=submitted_by,json=submittedBy,proto3" json:"submitted_by,omitempty"`
+	// allow_self_approval lets submitted_by vote as well.
+	AllowSelfApproval bool `protobuf:"varint,18,opt,name=allow_self_approval,json=allowSelfApproval,proto3" json:"allow_self_approval,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Approval) Reset() {
@@ -1189,6 +1191,13 @@ func (x *Approval) GetSubmittedBy() string {
 		return x.SubmittedBy
 	}
 	return ""
+}
+
+func (x *Approval) GetAllowSelfApproval() bool {
+	if x != nil {
+		return x.AllowSelfApproval
+	}
+	return false
 }
 
 // Vote is one person's decision.
@@ -2986,7 +2995,7 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"ItemCounts\x12\x14\n" +
 	"\x05total\x18\x01 \x01(\x05R\x05total\x12\x12\n" +
 	"\x04open\x18\x02 \x01(\x05R\x04open\x12\x16\n" +
-	"\x06failed\x18\x03 \x01(\x05R\x06failed\"\x87\x06\n" +
+	"\x06failed\x18\x03 \x01(\x05R\x06failed\"\xb7\x06\n" +
 	"\bApproval\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x10\n" +
@@ -3007,7 +3016,8 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\tescalated\x18\x0f \x01(\bR\tescalated\x129\n" +
 	"\n" +
 	"decided_at\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\tdecidedAt\x12!\n" +
-	"\fsubmitted_by\x18\x11 \x01(\tR\vsubmittedBy\"V\n" +
+	"\fsubmitted_by\x18\x11 \x01(\tR\vsubmittedBy\x12.\n" +
+	"\x13allow_self_approval\x18\x12 \x01(\bR\x11allowSelfApproval\"V\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aPENDING\x10\x01\x12\f\n" +
