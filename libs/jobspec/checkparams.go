@@ -23,6 +23,14 @@ func (d *Definition) RecheckParams(params value.Vars, of *Definition) (value.Var
 	return d.checkParams(params, read)
 }
 
+// UnknownParams warns of the parameters of a request that a definition with params does not name, neither there nor under
+// its variables. They are variables like others, but a name that is close to a declared one is misspelled.
+func (d *Definition) UnknownParams(params value.Vars) source.Problems {
+	c := &source.Collector{File: d.file}
+	param.Unknown(c, d.JobType, params, param.Declared{Params: d.Params, Required: d.RequiredParams, Given: d.jobVars})
+	return c.List
+}
+
 // checkParams checks parameters; read are those whose JSON has been read.
 func (d *Definition) checkParams(params value.Vars, read map[string]bool) (value.Vars, error) {
 	c := &source.Collector{File: d.file}

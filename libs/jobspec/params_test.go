@@ -77,3 +77,16 @@ func TestParamsOfTemplatedDefinition(t *testing.T) {
 		t.Errorf("%+v %v", p, err)
 	}
 }
+
+func TestUnknownParams(t *testing.T) {
+	def := parse(t, typedParams)
+	got := def.UnknownParams(value.Vars{"cuont": 1, "branch": "x", "region": "us", "tag": "v1", "whatever": 1, "debug": true})
+	expectProblems(t, got,
+		`job.yaml: warning: "cuont" is no parameter of j; did you mean count? [UNKNOWN_PARAM]`,
+		`job.yaml: warning: "whatever" is no parameter of j [UNKNOWN_PARAM]`,
+	)
+	free := parse(t, "job_type: j\ntasks:\n  - {task_type: a, method: SHELL, script: x}\n")
+	if got := free.UnknownParams(value.Vars{"x": 1}); got != nil {
+		t.Errorf("a job without params: %v", got)
+	}
+}

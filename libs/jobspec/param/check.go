@@ -1,8 +1,11 @@
 package param
 
 import (
+	"slices"
+
 	"github.com/formicary/formicary/libs/exact"
 	"github.com/formicary/formicary/libs/jobspec/source"
+	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
@@ -50,6 +53,27 @@ func Check(c *source.Collector, params value.Vars, d Declared, parsed map[string
 		}
 	}
 	return out
+}
+
+// Unknown warns of parameters that a job which declares some does not know.
+func Unknown(c *source.Collector, job string, params value.Vars, d Declared) {
+	if len(d.Params) == 0 {
+		return
+	}
+	names := slices.Clone(d.Required)
+	for i := range d.Params {
+		names = append(names, d.Params[i].Name)
+	}
+	for _, name := range value.SortedKeys(params) {
+		if _, own := d.Given[name]; own || slices.Contains(names, name) || template.IsBuiltin(name) {
+			continue
+		}
+		p := source.Problem{Code: source.CodeUnknownParam, Field: name, Warning: true, Message: source.QuoteName(name) + " is no parameter of " + job}
+		if near := c.Suggest(name, names); near != "" {
+			p.Message += "; did you mean " + near + "?"
+		}
+		c.Add(p)
+	}
 }
 
 func missingParam(c *source.Collector, name string) {

@@ -95,6 +95,7 @@ const (
 	CodeNotUpstream        = "NOT_UPSTREAM"
 	CodeMissingParam       = "MISSING_PARAM"
 	CodeInvalidParam       = "INVALID_PARAM"
+	CodeUnknownParam       = "UNKNOWN_PARAM"
 	CodeTaskNotInRendering = "TASK_NOT_RENDERED"
 	CodePartialCheck       = "PARTIAL_CHECK"
 	CodeUnboundedRestart   = "UNBOUNDED_RESTART"

@@ -23,13 +23,7 @@ func (s *definitions) CreateJobDefinition(ctx context.Context, req *jobv1.Create
 	if err != nil {
 		return nil, err
 	}
-	res := &jobv1.CreateJobDefinitionResponse{Definition: fromDefinition(d), Created: created}
-	for _, w := range warnings {
-		res.Warnings = append(res.Warnings, &jobv1.Problem{
-			File: w.File, Line: int32(w.Line), Column: int32(w.Column), Code: w.Code, Message: w.Message, Expected: w.Expected, Warning: true,
-		})
-	}
-	return res, nil
+	return &jobv1.CreateJobDefinitionResponse{Definition: fromDefinition(d), Created: created, Warnings: fromWarnings(warnings)}, nil
 }
 
 func (s *definitions) GetJobDefinition(ctx context.Context, req *jobv1.GetJobDefinitionRequest) (*jobv1.GetJobDefinitionResponse, error) {

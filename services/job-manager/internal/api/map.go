@@ -12,6 +12,7 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/exact"
+	"github.com/formicary/formicary/libs/jobspec/source"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 	"github.com/formicary/formicary/services/job-manager/internal/definition"
 	"github.com/formicary/formicary/services/job-manager/internal/request"
@@ -102,4 +103,14 @@ func fromGate(g request.Gate) jobv1.Gate {
 
 func toGate(g jobv1.Gate) request.Gate {
 	return request.Gate(strings.TrimPrefix(g.String(), gatePrefix))
+}
+
+func fromWarnings(warnings source.Problems) []*jobv1.Problem {
+	var out []*jobv1.Problem
+	for _, w := range warnings {
+		out = append(out, &jobv1.Problem{
+			File: w.File, Line: int32(w.Line), Column: int32(w.Column), Code: w.Code, Message: w.Message, Expected: w.Expected, Warning: true,
+		})
+	}
+	return out
 }

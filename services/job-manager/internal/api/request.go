@@ -46,7 +46,7 @@ func (s *requests) SubmitJob(ctx context.Context, req *jobv1.SubmitJobRequest) (
 	if err != nil {
 		return nil, err
 	}
-	return &jobv1.SubmitJobResponse{Request: out, Created: created}, nil
+	return &jobv1.SubmitJobResponse{Request: out, Created: created, Warnings: fromWarnings(s.manager.Advise(ctx, submission))}, nil
 }
 
 func badParams(err error) error {

@@ -107,6 +107,18 @@ func (m *Manager) Submit(ctx context.Context, s Submission) (rec Record, created
 	return Record{}, false, errs.Aborted("DEFINITION_CHANGING", "the definition of %s is being replaced all the time; send the request again", s.JobType)
 }
 
+// Advise warns of what a submission that was accepted may not mean.
+func (m *Manager) Advise(ctx context.Context, s Submission) source.Problems {
+	if len(s.Params) == 0 {
+		return nil
+	}
+	def, err := m.definitions.Resolve(ctx, definition.Query{OrgID: s.OrgID, JobType: s.JobType, Version: s.JobVersion})
+	if err != nil {
+		return nil // it was accepted: a warning is not worth a failure
+	}
+	return def.Spec.UnknownParams(s.Params)
+}
+
 // orKnown answers a submission that is refused now but was accepted before under the same key.
 func (m *Manager) orKnown(ctx context.Context, s Submission, hash []byte, refused error) (Record, bool, error) {
 	if s.IdempotencyKey == "" || errs.CodeOf(refused) == errs.CodeUnknown {

@@ -667,7 +667,9 @@ type SubmitJobResponse struct {
 	// request as stored.
 	Request *JobRequest `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
 	// created is false when the idempotency key was known.
-	Created       bool `protobuf:"varint,2,opt,name=created,proto3" json:"created,omitempty"`
+	Created bool `protobuf:"varint,2,opt,name=created,proto3" json:"created,omitempty"`
+	// warnings name parameters that the job does not declare: they are variables like others, unless they are misspelled.
+	Warnings      []*Problem `protobuf:"bytes,3,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -714,6 +716,13 @@ func (x *SubmitJobResponse) GetCreated() bool {
 		return x.Created
 	}
 	return false
+}
+
+func (x *SubmitJobResponse) GetWarnings() []*Problem {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
 }
 
 // GetJobRequestRequest names a request.
@@ -1520,7 +1529,7 @@ var File_formicary_job_v1_request_proto protoreflect.FileDescriptor
 
 const file_formicary_job_v1_request_proto_rawDesc = "" +
 	"\n" +
-	"\x1eformicary/job/v1/request.proto\x12\x10formicary.job.v1\x1a\x1bbuf/validate/validate.proto\x1a\"formicary/identity/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"x\n" +
+	"\x1eformicary/job/v1/request.proto\x12\x10formicary.job.v1\x1a\x1bbuf/validate/validate.proto\x1a\"formicary/identity/v1/access.proto\x1a!formicary/job/v1/definition.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"x\n" +
 	"\x04Wait\x12*\n" +
 	"\x04gate\x18\x01 \x01(\x0e2\x16.formicary.job.v1.GateR\x04gate\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
@@ -1589,10 +1598,11 @@ const file_formicary_job_v1_request_proto_rawDesc = "" +
 	"\vparams_json\x18\x14 \x01(\tH\x01R\n" +
 	"paramsJson\x88\x01\x01B\v\n" +
 	"\t_priorityB\x0e\n" +
-	"\f_params_json\"e\n" +
+	"\f_params_json\"\x9c\x01\n" +
 	"\x11SubmitJobResponse\x126\n" +
 	"\arequest\x18\x01 \x01(\v2\x1c.formicary.job.v1.JobRequestR\arequest\x12\x18\n" +
-	"\acreated\x18\x02 \x01(\bR\acreated\"1\n" +
+	"\acreated\x18\x02 \x01(\bR\acreated\x125\n" +
+	"\bwarnings\x18\x03 \x03(\v2\x19.formicary.job.v1.ProblemR\bwarnings\"1\n" +
 	"\x14GetJobRequestRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"O\n" +
 	"\x15GetJobRequestResponse\x126\n" +
@@ -1713,6 +1723,7 @@ var file_formicary_job_v1_request_proto_goTypes = []any{
 	(*ExplainJobRequestResponse)(nil), // 20: formicary.job.v1.ExplainJobRequestResponse
 	(*structpb.Struct)(nil),           // 21: google.protobuf.Struct
 	(*timestamppb.Timestamp)(nil),     // 22: google.protobuf.Timestamp
+	(*Problem)(nil),                   // 23: formicary.job.v1.Problem
 }
 var file_formicary_job_v1_request_proto_depIdxs = []int32{
 	0,  // 0: formicary.job.v1.Wait.gate:type_name -> formicary.job.v1.Gate
@@ -1728,37 +1739,38 @@ var file_formicary_job_v1_request_proto_depIdxs = []int32{
 	21, // 10: formicary.job.v1.SubmitJobRequest.params:type_name -> google.protobuf.Struct
 	22, // 11: formicary.job.v1.SubmitJobRequest.scheduled_at:type_name -> google.protobuf.Timestamp
 	3,  // 12: formicary.job.v1.SubmitJobResponse.request:type_name -> formicary.job.v1.JobRequest
-	3,  // 13: formicary.job.v1.GetJobRequestResponse.request:type_name -> formicary.job.v1.JobRequest
-	1,  // 14: formicary.job.v1.ListJobRequestsRequest.states:type_name -> formicary.job.v1.JobRequest.State
-	3,  // 15: formicary.job.v1.ListJobRequestsResponse.requests:type_name -> formicary.job.v1.JobRequest
-	3,  // 16: formicary.job.v1.CancelJobRequestResponse.request:type_name -> formicary.job.v1.JobRequest
-	3,  // 17: formicary.job.v1.PauseJobRequestResponse.request:type_name -> formicary.job.v1.JobRequest
-	3,  // 18: formicary.job.v1.ResumeJobRequestResponse.request:type_name -> formicary.job.v1.JobRequest
-	3,  // 19: formicary.job.v1.RestartJobRequestResponse.request:type_name -> formicary.job.v1.JobRequest
-	2,  // 20: formicary.job.v1.TaskWait.wait:type_name -> formicary.job.v1.Wait
-	3,  // 21: formicary.job.v1.ExplainJobRequestResponse.request:type_name -> formicary.job.v1.JobRequest
-	19, // 22: formicary.job.v1.ExplainJobRequestResponse.tasks:type_name -> formicary.job.v1.TaskWait
-	4,  // 23: formicary.job.v1.JobRequestService.SubmitJob:input_type -> formicary.job.v1.SubmitJobRequest
-	6,  // 24: formicary.job.v1.JobRequestService.GetJobRequest:input_type -> formicary.job.v1.GetJobRequestRequest
-	8,  // 25: formicary.job.v1.JobRequestService.ListJobRequests:input_type -> formicary.job.v1.ListJobRequestsRequest
-	10, // 26: formicary.job.v1.JobRequestService.CancelJobRequest:input_type -> formicary.job.v1.CancelJobRequestRequest
-	12, // 27: formicary.job.v1.JobRequestService.PauseJobRequest:input_type -> formicary.job.v1.PauseJobRequestRequest
-	14, // 28: formicary.job.v1.JobRequestService.ResumeJobRequest:input_type -> formicary.job.v1.ResumeJobRequestRequest
-	16, // 29: formicary.job.v1.JobRequestService.RestartJobRequest:input_type -> formicary.job.v1.RestartJobRequestRequest
-	18, // 30: formicary.job.v1.JobRequestService.ExplainJobRequest:input_type -> formicary.job.v1.ExplainJobRequestRequest
-	5,  // 31: formicary.job.v1.JobRequestService.SubmitJob:output_type -> formicary.job.v1.SubmitJobResponse
-	7,  // 32: formicary.job.v1.JobRequestService.GetJobRequest:output_type -> formicary.job.v1.GetJobRequestResponse
-	9,  // 33: formicary.job.v1.JobRequestService.ListJobRequests:output_type -> formicary.job.v1.ListJobRequestsResponse
-	11, // 34: formicary.job.v1.JobRequestService.CancelJobRequest:output_type -> formicary.job.v1.CancelJobRequestResponse
-	13, // 35: formicary.job.v1.JobRequestService.PauseJobRequest:output_type -> formicary.job.v1.PauseJobRequestResponse
-	15, // 36: formicary.job.v1.JobRequestService.ResumeJobRequest:output_type -> formicary.job.v1.ResumeJobRequestResponse
-	17, // 37: formicary.job.v1.JobRequestService.RestartJobRequest:output_type -> formicary.job.v1.RestartJobRequestResponse
-	20, // 38: formicary.job.v1.JobRequestService.ExplainJobRequest:output_type -> formicary.job.v1.ExplainJobRequestResponse
-	31, // [31:39] is the sub-list for method output_type
-	23, // [23:31] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	23, // 13: formicary.job.v1.SubmitJobResponse.warnings:type_name -> formicary.job.v1.Problem
+	3,  // 14: formicary.job.v1.GetJobRequestResponse.request:type_name -> formicary.job.v1.JobRequest
+	1,  // 15: formicary.job.v1.ListJobRequestsRequest.states:type_name -> formicary.job.v1.JobRequest.State
+	3,  // 16: formicary.job.v1.ListJobRequestsResponse.requests:type_name -> formicary.job.v1.JobRequest
+	3,  // 17: formicary.job.v1.CancelJobRequestResponse.request:type_name -> formicary.job.v1.JobRequest
+	3,  // 18: formicary.job.v1.PauseJobRequestResponse.request:type_name -> formicary.job.v1.JobRequest
+	3,  // 19: formicary.job.v1.ResumeJobRequestResponse.request:type_name -> formicary.job.v1.JobRequest
+	3,  // 20: formicary.job.v1.RestartJobRequestResponse.request:type_name -> formicary.job.v1.JobRequest
+	2,  // 21: formicary.job.v1.TaskWait.wait:type_name -> formicary.job.v1.Wait
+	3,  // 22: formicary.job.v1.ExplainJobRequestResponse.request:type_name -> formicary.job.v1.JobRequest
+	19, // 23: formicary.job.v1.ExplainJobRequestResponse.tasks:type_name -> formicary.job.v1.TaskWait
+	4,  // 24: formicary.job.v1.JobRequestService.SubmitJob:input_type -> formicary.job.v1.SubmitJobRequest
+	6,  // 25: formicary.job.v1.JobRequestService.GetJobRequest:input_type -> formicary.job.v1.GetJobRequestRequest
+	8,  // 26: formicary.job.v1.JobRequestService.ListJobRequests:input_type -> formicary.job.v1.ListJobRequestsRequest
+	10, // 27: formicary.job.v1.JobRequestService.CancelJobRequest:input_type -> formicary.job.v1.CancelJobRequestRequest
+	12, // 28: formicary.job.v1.JobRequestService.PauseJobRequest:input_type -> formicary.job.v1.PauseJobRequestRequest
+	14, // 29: formicary.job.v1.JobRequestService.ResumeJobRequest:input_type -> formicary.job.v1.ResumeJobRequestRequest
+	16, // 30: formicary.job.v1.JobRequestService.RestartJobRequest:input_type -> formicary.job.v1.RestartJobRequestRequest
+	18, // 31: formicary.job.v1.JobRequestService.ExplainJobRequest:input_type -> formicary.job.v1.ExplainJobRequestRequest
+	5,  // 32: formicary.job.v1.JobRequestService.SubmitJob:output_type -> formicary.job.v1.SubmitJobResponse
+	7,  // 33: formicary.job.v1.JobRequestService.GetJobRequest:output_type -> formicary.job.v1.GetJobRequestResponse
+	9,  // 34: formicary.job.v1.JobRequestService.ListJobRequests:output_type -> formicary.job.v1.ListJobRequestsResponse
+	11, // 35: formicary.job.v1.JobRequestService.CancelJobRequest:output_type -> formicary.job.v1.CancelJobRequestResponse
+	13, // 36: formicary.job.v1.JobRequestService.PauseJobRequest:output_type -> formicary.job.v1.PauseJobRequestResponse
+	15, // 37: formicary.job.v1.JobRequestService.ResumeJobRequest:output_type -> formicary.job.v1.ResumeJobRequestResponse
+	17, // 38: formicary.job.v1.JobRequestService.RestartJobRequest:output_type -> formicary.job.v1.RestartJobRequestResponse
+	20, // 39: formicary.job.v1.JobRequestService.ExplainJobRequest:output_type -> formicary.job.v1.ExplainJobRequestResponse
+	32, // [32:40] is the sub-list for method output_type
+	24, // [24:32] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_formicary_job_v1_request_proto_init() }
@@ -1766,6 +1778,7 @@ func file_formicary_job_v1_request_proto_init() {
 	if File_formicary_job_v1_request_proto != nil {
 		return
 	}
+	file_formicary_job_v1_definition_proto_init()
 	file_formicary_job_v1_request_proto_msgTypes[1].OneofWrappers = []any{}
 	file_formicary_job_v1_request_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
