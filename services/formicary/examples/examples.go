@@ -16,12 +16,14 @@ var files embed.FS
 type Example struct {
 	// Name is its job_type.
 	Name string
-	// Category is CI/CD, ETL, Batch or Infrastructure.
+	// Category is Start, CI/CD, ETL, Batch or Infrastructure.
 	Category string
 	// Title says in one sentence what it shows.
 	Title string
 	// Text of the definition.
 	Text string
+	// Run says how to run it where its file alone is not enough: a command, or what to do before.
+	Run string
 }
 
 // List returns all examples by category and name.
@@ -36,15 +38,34 @@ func List() ([]Example, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the example %s: %w", e.Name(), err)
 		}
-		first, _, _ := strings.Cut(strings.TrimPrefix(string(text), "# "), "\n")
+		first, rest, _ := strings.Cut(strings.TrimPrefix(string(text), "# "), "\n")
+		run := ""
+		if after, ok := strings.CutPrefix(rest, "# Run: "); ok {
+			run, _, _ = strings.Cut(after, "\n")
+		}
 		category, title, _ := strings.Cut(first, ": ")
-		list = append(list, Example{Name: strings.TrimSuffix(e.Name(), ".yaml"), Category: category, Title: title, Text: string(text)})
+		list = append(list, Example{Name: strings.TrimSuffix(e.Name(), ".yaml"), Category: category, Title: title, Text: string(text), Run: run})
 	}
-	order := []string{"CI/CD", "ETL", "Batch", "Infrastructure"}
+	order := []string{"Start", "CI/CD", "ETL", "Batch", "Infrastructure"}
 	slices.SortStableFunc(list, func(a, b Example) int {
 		return slices.Index(order, a.Category) - slices.Index(order, b.Category)
 	})
 	return list, nil
+}
+
+// Whole returns the text of an example with the examples that it forks behind it, each as a document of its own.
+func (e Example) Whole() (string, error) {
+	list, err := List()
+	if err != nil {
+		return "", err
+	}
+	text := e.Text
+	for _, child := range list {
+		if child.Name != e.Name && strings.Contains(e.Text, "fork_job_type: "+child.Name+"\n") {
+			text += "---\n" + child.Text
+		}
+	}
+	return text, nil
 }
 
 // Find returns an example by its name.

@@ -20,8 +20,9 @@ func (a *app) jobInitCmd() *cobra.Command {
 	var list, stdout bool
 	c := &cobra.Command{
 		Use: "init [EXAMPLE]", Short: "Write an example to begin with", Args: cobra.MaximumNArgs(1),
-		Long:    "Write an example to a file of its name in the current directory, or list them. A file that exists stays as it is.",
-		Example: "  formicary job init --list\n  formicary job init ci-build-test && formicary run ci-build-test.yaml\n  formicary job init etl-partitions --stdout",
+		Long: `Write an example to a file of its name in the current directory, or list them. A file that exists stays as it is. The jobs
+that it forks are in the same file.`,
+		Example: "  formicary job init hello && formicary run hello.yaml\n  formicary job init --list\n  formicary job init ci-build-test && formicary run ci-build-test.yaml\n  formicary job init etl-partitions --stdout",
 		RunE: func(_ *cobra.Command, args []string) error {
 			if list || len(args) == 0 {
 				return a.listExamples()
@@ -76,8 +77,13 @@ func (a *app) writeExample(name string, stdout bool) error {
 		return err
 	case !ok:
 		return usageError(fmt.Errorf("no example is named %q; formicary job init --list shows them", name))
-	case stdout:
-		_, err := io.WriteString(raw(a.Out), e.Text)
+	}
+	text, err := e.Whole()
+	if err != nil {
+		return err
+	}
+	if stdout {
+		_, err := io.WriteString(raw(a.Out), text)
 		return err
 	}
 	file := name + ".yaml"
@@ -88,13 +94,17 @@ func (a *app) writeExample(name string, stdout bool) error {
 	if err != nil {
 		return fmt.Errorf("write example: %w", err)
 	}
-	if _, err := f.WriteString(a.editorLine() + e.Text); err != nil {
+	if _, err := f.WriteString(a.editorLine() + text); err != nil {
 		return errors.Join(fmt.Errorf("write example: %w", err), f.Close())
 	}
 	if err := f.Close(); err != nil {
 		return fmt.Errorf("write example: %w", err)
 	}
-	printf(a.Err, "%s written. Run it with:  formicary run %s\n", file, file)
+	how := e.Run
+	if how == "" {
+		how = "formicary run " + file
+	}
+	printf(a.Err, "%s written. Run it with:  %s\n", file, how)
 	return nil
 }
 
@@ -123,7 +133,7 @@ A server serves it at /schemas/job.v1.json; formicary job init writes the line.`
 
 func (a *app) jobPluginsCmd() *cobra.Command {
 	return &cobra.Command{
-		Use: "plugins", Short: "List the jobs that are published for others to fork", Args: cobra.NoArgs,
+		Use: "plugins", Short: "List the jobs that are published for others to fork", Args: cobra.NoArgs, Example: "  formicary job plugins",
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.with(c.Context(), func(ctx context.Context, cl *client) error {
 				all := &jobv1.ListPluginsResponse{}

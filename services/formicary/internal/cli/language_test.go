@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -71,6 +73,7 @@ func TestInitListsAndWritesEveryExample(t *testing.T) {
 		if _, stderr, code := try(t.Context(), "job", "init", e.Name); code != exitOK {
 			t.Fatalf("init %s: exit code %d: %s", e.Name, code, stderr)
 		}
+		runsAlone(t, e)
 		out, _, code := try(t.Context(), "job", "lint", "--strict", e.Name+".yaml")
 		if code != exitOK {
 			t.Errorf("the example %s has problems:\n%s", e.Name, out)
@@ -81,6 +84,24 @@ func TestInitListsAndWritesEveryExample(t *testing.T) {
 	}
 	if _, _, code := try(t.Context(), "job", "init", "no-such"); code != exitUsage {
 		t.Errorf("init of an unknown example: exit code %d", code)
+	}
+}
+
+// runsAlone checks that the file of an example has what a run of it needs, or that the example says how it is run.
+func runsAlone(t *testing.T, e examples.Example) {
+	t.Helper()
+	a, _, _ := testApp(nil)
+	jobs, err := a.readJobs(e.Name + ".yaml")
+	if err != nil {
+		t.Fatalf("%s: %v", e.Name, err)
+	}
+	if _, err := jobs[0].def.CheckParams(nil); err != nil && e.Run == "" {
+		t.Errorf("%s does not say how it is run: %v", e.Name, err)
+	}
+	for _, child := range regexp.MustCompile(`fork_job_type: (\S+)`).FindAllStringSubmatch(e.Text, -1) {
+		if !slices.ContainsFunc(jobs, func(j fileJob) bool { return j.jobType == child[1] }) {
+			t.Errorf("the file of %s lacks the job %s", e.Name, child[1])
+		}
 	}
 }
 
