@@ -482,10 +482,17 @@ func TestPages(t *testing.T) {
 	w := start(t)
 	got := w.do("GET", "/openapi.json", "")
 	var doc struct {
+		Info  struct{ Title string }
 		Paths map[string]any
+		Tags  []struct{ Name string }
 	}
-	if err := json.Unmarshal([]byte(got.body), &doc); err != nil || len(doc.Paths) < 20 {
-		t.Errorf("%d paths, %v", len(doc.Paths), err)
+	if err := json.Unmarshal([]byte(got.body), &doc); err != nil || len(doc.Paths) < 20 || doc.Info.Title != "Formicary" {
+		t.Errorf("%q, %d paths, %v", doc.Info.Title, len(doc.Paths), err)
+	}
+	for _, tag := range doc.Tags {
+		if tag.Name == "AdmissionService" || tag.Name == "RegistrationService" {
+			t.Errorf("the document tells of %s, which REST does not serve", tag.Name)
+		}
 	}
 	for _, path := range []string{"/api/v1/jobs/schema", "/schemas/job.v1.json"} {
 		got = w.do("GET", path, "")
