@@ -1,6 +1,7 @@
 package ant_test
 
 import (
+	"bufio"
 	"fmt"
 	"os"
 	"os/exec"
@@ -172,4 +173,33 @@ func (c *colony) jsTasks(t *testing.T, method string, dispatch func(*antv1.Work)
 		t.Errorf("the handler was not ended: %s", took)
 	}
 	c.settled()
+}
+
+// A worker whose NATS does not answer says so, and ends when it is told to.
+func TestJavaScriptEndsWhileNothingAnswers(t *testing.T) {
+	t.Parallel()
+	if _, err := os.Stat(filepath.Join(jsDir, "node_modules", "ws")); err != nil {
+		testkit.Missing(t, "the packages of the JavaScript worker are missing: run make setup-test: %v", err)
+	}
+	cmd := exec.CommandContext(t.Context(), "node", "example.mjs", "nats://127.0.0.1:1", "nobody")
+	cmd.Dir = jsDir
+	said, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(said)
+	if !lines.Scan() || !strings.Contains(lines.Text(), "no connection to NATS at 127.0.0.1:1") {
+		t.Errorf("it says %q", lines.Text())
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for lines.Scan() { // until it has ended
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("it ended with %v", err)
+	}
 }

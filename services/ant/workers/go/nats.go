@@ -23,7 +23,13 @@ func overNATS(ctx context.Context, c Config, b *book) error {
 	if err := wire.CheckSubject(c.Queue); err != nil {
 		return fmt.Errorf("queue of the worker: %w", err)
 	}
-	nc, err := nats.Connect(c.URL, nats.Name(c.ID), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true))
+	nc, err := nats.Connect(c.URL, nats.Name(c.ID), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { c.Log.Warn("no connection to NATS", "error", err) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				c.Log.Warn("the connection to NATS is lost", "error", err)
+			}
+		}))
 	if err != nil {
 		return fmt.Errorf("connect to NATS: %w", err)
 	}

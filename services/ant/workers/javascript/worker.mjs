@@ -255,10 +255,24 @@ function connect(WebSocket, conf, book) {
   })
 }
 
+/** Connects to NATS, and tells of every try that fails; null when the worker is to end before one succeeds. */
+async function reach(connect, conf) {
+  for (let pause = 100; !conf.signal.aborted; pause = Math.min(2 * pause, MAX_PAUSE)) {
+    try {
+      return await connect({ servers: conf.url, name: conf.id, maxReconnectAttempts: -1, timeout: MAX_PAUSE })
+    } catch (error) {
+      conf.log(`no connection to NATS at ${new URL(conf.url).host}: ${error.message}`)
+    }
+    await sleep(pause, conf.signal)
+  }
+  return null
+}
+
 /** Listens while there is a free slot: meanwhile NATS gives tasks to others. */
 async function overNATS(conf, book) {
   const { connect } = await import('@nats-io/transport-node')
-  const nc = await connect({ servers: conf.url, name: conf.id, maxReconnectAttempts: -1, waitOnFirstConnect: true })
+  const nc = await reach(connect, conf)
+  if (!nc) return book.end()
   nc.subscribe(`${conf.queue}.cancel`, {
     callback: (error, msg) => {
       if (error) return
