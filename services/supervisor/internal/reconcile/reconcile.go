@@ -87,6 +87,8 @@ type Reconciler struct {
 	actions metric.Int64Counter
 	braked  metric.Int64Gauge
 	rests   metric.Int64Counter
+
+	beaten atomic.Bool // this process has shown that leases can be renewed
 	backlog metric.Float64Gauge
 }
 

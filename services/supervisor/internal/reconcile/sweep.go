@@ -38,10 +38,18 @@ func (c Config) gap() time.Duration { return c.Lease / 3 }
 // beat proves that leases can be renewed.
 func (r *Reconciler) beat(ctx context.Context) error {
 	slept, err := r.store.Beat(ctx, r.cfg.gap(), r.cfg.Lease)
-	if err != nil || slept == 0 {
+	if err != nil {
 		return err
 	}
+	first := !r.beaten.Swap(true)
+	if slept == 0 {
+		return nil
+	}
 	r.rests.Add(ctx, 1)
+	if first { // of this process: there was nobody to renew a lease
+		r.log.Info("the colony was down: nothing is ended for the passing of time for one lease", "for", slept)
+		return r.store.Slept(ctx, slept)
+	}
 	r.log.Error("the clock moved while no lease could be renewed: nothing is ended for the passing of time for one lease", "by", slept)
 	return r.store.Slept(ctx, slept)
 }
