@@ -111,6 +111,35 @@ func TestEveryFunctionIsDocumented(t *testing.T) {
 	doctest.Hold(t, "../../docs/functions.md", "functions", functionsTable())
 }
 
+// TestEveryBuiltinIsDocumented holds the built-in variables that the code knows against their table, and the page.
+func TestEveryBuiltinIsDocumented(t *testing.T) {
+	parsed, err := parser.ParseFile(gotoken.NewFileSet(), "template/builtin.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	coded := []string{template.VarJobState, template.VarFanOutIndex}
+	for _, d := range parsed.Decls {
+		if fn, ok := d.(*ast.FuncDecl); ok && slices.Contains([]string{"IsBuiltin", "IsCounter"}, fn.Name.Name) {
+			coded = append(coded, casesOf(fn)...)
+		}
+	}
+	var documented []string
+	var page strings.Builder
+	page.WriteString("| variable | what it is | known from |\n|---|---|---|\n")
+	for _, b := range template.BuiltinTable() {
+		fmt.Fprintf(&page, "| `%s` | %s | %s |\n", b.Name, b.Doc, b.Known)
+		if template.IsBuiltin(b.Name) {
+			documented = append(documented, b.Name)
+		}
+	}
+	slices.Sort(coded)
+	slices.Sort(documented)
+	if diff := cmp.Diff(coded, documented); diff != "" {
+		t.Errorf("built-in variables of the code and of the table: %s", diff)
+	}
+	doctest.Hold(t, "../../docs/language.md", "built-in variables", page.String())
+}
+
 func casesOf(fn *ast.FuncDecl) []string {
 	var out []string
 	ast.Inspect(fn, func(n ast.Node) bool {

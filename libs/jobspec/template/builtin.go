@@ -6,37 +6,8 @@ package template
 
 import "strings"
 
-// IsBuiltin names the built-in variables. Those of the claim count as 0 before it; a task that looks at them is rendered again then.
-//
-//	JobID            id of the request                                             launch
-//	JobType          name of the job                                               always
-//	JobRetry         retries and PAUSE_JOBs of the job, 0 at first                 claim
-//	JobElapsedSecs   seconds since the run began                                   claim
-//	JobState         what becomes of the job as it stands: see Vars.SetJob         claim
-//	UserID           who submitted, may be empty                                   launch
-//	OrganizationID   whose job it is, may be empty                                 launch
-//	TaskType         name of the task                                              in its section
-//	TaskRetry        number of the attempt, 0 for the first                        claim
-//	FanOutIndex      number of the item, from 0                                    claim of an item
-//	DateYear, DateMonth, DateDay, YearDay   numbers of the day (UTC) of the launch launch
-//	FullDate         the same day as 2006-01-02                                    launch
-//	EpochSecs        seconds since 1970 at the launch; what now and Random rest on launch
-//	WorkflowVersion  number of the definition's version                            launch
-//	UnescapeHTML     false unless given; values are never escaped, so it changes nothing
-//	debug            false unless given; for scripts
-//	log_interval     empty unless given; for scripts
-//
-// Besides them earlier tasks set, as outputs:
-//
-//	{task}.ForkedJobID       id of the job that a FORK_JOB task submitted: {{.fork.ForkedJobID}}, or
-//	                         {{index . "my-fork.ForkedJobID"}} when the name is no identifier
-//	{task}_result            the body of an HTTP task; of a JSON object {{.call_result.id}} is a field
-//	{task}-status            how a task ended: {{index . "build-status"}}
-//	{task}_ArtifactURL_{n}   a URL of the n-th artifact of a task
-//	{task}_results, FanOutItemCount, FanOutSource, FanOutMode   of a fan-out
-//	{item_var}_{index}_{key}  an output of an item, and its status, exit_code, error_code and error_message
-//
-// Until such a variable is set, the task that prints it is Late.
+// IsBuiltin names the built-in variables; BuiltinTable says what they are. Those of the claim count as 0 before it; a task
+// that looks at them is rendered again then. Until a variable that earlier tasks set is there, the task that prints it is Late.
 func IsBuiltin(name string) bool {
 	switch name {
 	case "JobID", "JobType", "UserID", "OrganizationID", "TaskType", "DateYear", "DateMonth", "DateDay", "YearDay",
