@@ -12,12 +12,12 @@ import (
 )
 
 func (a *app) antCmd() *cobra.Command {
-	return group("ant", "Ants: the workers that execute tasks", a.antStartCmd(), a.antListCmd(), a.antGetCmd(), a.antDrainCmd(), a.antResumeCmd())
+	return group("ant", "Ants: the workers that execute tasks", "formicary ant list", a.antStartCmd(), a.antListCmd(), a.antGetCmd(), a.antDrainCmd(), a.antResumeCmd())
 }
 
 func (a *app) antListCmd() *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Short: "List the ants", Args: cobra.NoArgs,
+		Use: "list", Short: "List the ants", Args: cobra.NoArgs, Example: "  formicary ant list\n  formicary ant list -o json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.with(c.Context(), func(ctx context.Context, cl *client) error {
 				res, err := cl.ants.ListAnts(ctx, &resourcev1.ListAntsRequest{PageSize: pageSize})
@@ -63,7 +63,7 @@ func methodsText(methods []string) string {
 // oneAnt is a command about one ant.
 func (a *app) oneAnt(use, short string, call func(context.Context, *client, string) (*resourcev1.Ant, error)) *cobra.Command {
 	return &cobra.Command{
-		Use: use, Short: short, Args: cobra.ExactArgs(1),
+		Use: use, Short: short, Args: cobra.ExactArgs(1), Example: "  formicary ant " + strings.Replace(use, "ANT", "ant-1", 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.with(c.Context(), func(ctx context.Context, cl *client) error {
 				x, err := call(ctx, cl, args[0])

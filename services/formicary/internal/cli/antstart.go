@@ -36,8 +36,8 @@ func (a *app) antStartCmd() *cobra.Command {
 	f.StringToStringVar(&conf.Labels, "labels", nil, "labels for people: name=value,…")
 	f.StringVar(&conf.Dir, "data", "", "`directory` of its spool and of the tasks; ant-ID in the colony's data directory unless given")
 	f.BoolVar(&conf.AllowPrivate, "allow-private", false, "let HTTP tasks reach this host and private networks")
-	f.DurationVar(&conf.DrainTimeout, "drain-timeout", conf.DrainTimeout, "how `long` running tasks may go on at the end before they get TERM, their grace and after_script")
-	f.DurationVar(&conf.StopTimeout, "stop-timeout", conf.StopTimeout, "the `longest` grace that a task gets then; 0 kills at once")
+	f.DurationVar(&conf.DrainTimeout, "drain-timeout", conf.DrainTimeout, "the `time` that running tasks may go on at the end, before they get TERM, their grace and after_script")
+	f.DurationVar(&conf.StopTimeout, "stop-timeout", conf.StopTimeout, "the longest `grace` that a task gets then; 0 kills at once")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&format, "log-format", "text", "text or json")
 	return c

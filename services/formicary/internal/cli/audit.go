@@ -16,8 +16,9 @@ func (a *app) auditCmd() *cobra.Command {
 		Long: `Prove the invariants of a colony on its databases: those of each service's schema, and those between the schemas.
 It reads the addresses from --colony, $FORMICARY_COLONY or ./formicary-data/colony.json. Exit code 1 when anything is
 violated, 6 when nothing is but a check could not be made.`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return a.audit(c.Context()) },
+		Example: "  formicary audit --colony formicary-data/colony.json",
+		Args:    cobra.NoArgs,
+		RunE:    func(c *cobra.Command, _ []string) error { return a.audit(c.Context()) },
 	}
 }
 

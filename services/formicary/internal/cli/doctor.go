@@ -25,7 +25,8 @@ func (a *app) doctorCmd() *cobra.Command {
 		Use: "doctor", Short: "Check this machine and the colony, with advice",
 		Long: `Check what a colony needs from this machine, and whether the colony in use is well: each service answers, the
 scheduler leads, ants are there. With --quiet only the exit code tells whether the colony takes work.`,
-		Args: cobra.NoArgs,
+		Example: "  formicary doctor\n  formicary doctor --quiet && formicary job apply job.yaml",
+		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if quiet {
 				if doctor.Failed(a.checkColony(c.Context())) {

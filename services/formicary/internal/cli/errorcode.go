@@ -2,21 +2,23 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"io"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 )
 
 func (a *app) errorCodeCmd() *cobra.Command {
-	return group("error-code", "Rules that name failures and say what follows", a.errorCodeListCmd(), a.errorCodeSaveCmd(), a.errorCodeDeleteCmd())
+	return group("error-code", "Rules that name failures and say what follows", "formicary error-code list --job build", a.errorCodeListCmd(), a.errorCodeSaveCmd(), a.errorCodeDeleteCmd())
 }
 
 func (a *app) errorCodeListCmd() *cobra.Command {
 	var jobType string
 	c := &cobra.Command{
-		Use: "list", Short: "List the rules, the most specific first", Args: cobra.NoArgs,
+		Use: "list", Short: "List the rules, the most specific first", Args: cobra.NoArgs, Example: "  formicary error-code list --job build",
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.with(c.Context(), func(ctx context.Context, cl *client) error {
 				all := &jobv1.ListErrorCodesResponse{}
@@ -87,8 +89,13 @@ it without any retry. Without conditions every failure fits.`,
 func (a *app) errorCodeDeleteCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "delete ID", Short: "Remove a rule", Args: cobra.ExactArgs(1),
+		Long:    "Remove a rule. ID is the first column of: formicary error-code list",
+		Example: "  formicary error-code delete 0198f2c1-7d3f-7abc-8000-000000000000",
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.with(c.Context(), func(ctx context.Context, cl *client) error {
+				if _, err := uuid.Parse(args[0]); err != nil {
+					return usageError(fmt.Errorf("%q is no id of a rule; formicary error-code list shows the ids", args[0]))
+				}
 				if _, err := cl.errorCodes.DeleteErrorCode(ctx, &jobv1.DeleteErrorCodeRequest{Id: args[0]}); err != nil {
 					return err
 				}

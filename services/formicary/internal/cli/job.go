@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -11,13 +12,14 @@ import (
 )
 
 func (a *app) jobCmd() *cobra.Command {
-	return group("job", "Definitions of jobs",
-		a.jobListCmd(), a.jobGetCmd(), a.jobApplyCmd(), a.jobLintCmd(), a.jobTestCmd(), a.jobPlanCmd(), a.jobGraphCmd(), a.jobInitCmd(), a.jobPluginsCmd(), a.jobDeleteCmd(), a.jobSwitchCmd(true), a.jobSwitchCmd(false), a.jobVersionsCmd())
+	return group("job", "Definitions of jobs", "formicary job apply job.yaml",
+		a.jobListCmd(), alsoCalled(a.jobGetCmd(), "show", "cat"), alsoCalled(a.jobApplyCmd(), "create", "save", "upload"), alsoCalled(a.jobLintCmd(), "validate", "check"), a.jobTestCmd(), a.jobPlanCmd(), a.jobGraphCmd(), a.jobInitCmd(), a.jobPluginsCmd(), a.jobDeleteCmd(), a.jobSwitchCmd(true), a.jobSwitchCmd(false), a.jobVersionsCmd())
 }
 
 func (a *app) jobListCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the newest version of every job", Args: cobra.NoArgs,
+		Example: "  formicary job list",
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.with(c.Context(), func(ctx context.Context, cl *client) error {
 				all := &jobv1.ListJobDefinitionsResponse{}
@@ -107,15 +109,24 @@ func (a *app) upload(ctx context.Context, cl *client, file, text string) (*jobv1
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range res.GetWarnings() {
-		printf(a.Err, "%s:%d:%d: warning: %s [%s]\n", p.GetFile(), p.GetLine(), p.GetColumn(), p.GetMessage(), p.GetCode())
-	}
+	a.printWarnings(res.GetWarnings())
 	return res, nil
+}
+
+func (a *app) printWarnings(list []*jobv1.Problem) {
+	for _, p := range list {
+		at := ""
+		if p.GetLine() > 0 {
+			at = fmt.Sprintf("%s:%d:%d: ", p.GetFile(), p.GetLine(), p.GetColumn())
+		}
+		printf(a.Err, "%swarning: %s [%s]\n", at, p.GetMessage(), p.GetCode())
+	}
 }
 
 func (a *app) jobDeleteCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "delete JOB", Short: "Remove all versions of a job; its requests keep theirs", Args: cobra.ExactArgs(1),
+		Example: "  formicary job delete build",
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.with(c.Context(), func(ctx context.Context, cl *client) error {
 				if _, err := cl.definitions.DeleteJobDefinition(ctx, &jobv1.DeleteJobDefinitionRequest{Id: args[0]}); err != nil {
@@ -135,6 +146,7 @@ func (a *app) jobSwitchCmd(on bool) *cobra.Command {
 	}
 	return &cobra.Command{
 		Use: use, Short: short, Args: cobra.ExactArgs(1),
+		Example: "  formicary job " + strings.Replace(use, "JOB", "build", 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.with(c.Context(), func(ctx context.Context, cl *client) error {
 				d, err := cl.switchJob(ctx, args[0], on)
@@ -160,6 +172,7 @@ func (c *client) switchJob(ctx context.Context, id string, on bool) (*jobv1.JobD
 func (a *app) jobVersionsCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "versions JOB", Short: "List the versions of a job, newest first", Args: cobra.ExactArgs(1),
+		Example: "  formicary job versions build",
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.with(c.Context(), func(ctx context.Context, cl *client) error {
 				res, err := cl.definitions.ListJobDefinitionVersions(ctx, &jobv1.ListJobDefinitionVersionsRequest{JobType: args[0], PageSize: pageSize})

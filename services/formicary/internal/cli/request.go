@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -20,9 +21,9 @@ import (
 const idHelp = "ID is a request's id, a unique beginning of it (8 characters or more), @latest or @failed."
 
 func (a *app) requestCmd() *cobra.Command {
-	return group("request", "Requests: jobs that run, ran or wait",
-		a.submitCmd(), a.requestListCmd(), a.requestGetCmd(), a.watchCmd(), a.waitCmd(), a.logsCmd(), a.explainCmd(),
-		a.cancelCmd(), a.pauseCmd(), a.resumeCmd(), a.restartCmd(),
+	return group("request", "Requests: jobs that run, ran or wait", "formicary request list --state FAILED",
+		alsoCalled(a.submitCmd(), "create", "start"), a.requestListCmd(), alsoCalled(a.requestGetCmd(), "show", "status"), alsoCalled(a.watchCmd(), "follow"), a.waitCmd(), alsoCalled(a.logsCmd(), "log"), a.explainCmd(),
+		alsoCalled(a.cancelCmd(), "stop", "kill"), a.pauseCmd(), a.resumeCmd(), alsoCalled(a.restartCmd(), "retry", "rerun"),
 		a.itemsCmd(), a.approvalsCmd(), a.voteCmd(true), a.voteCmd(false), a.notificationsCmd())
 }
 
@@ -56,6 +57,7 @@ func (a *app) submitCmd() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				a.printWarnings(res.GetWarnings())
 				id := res.GetRequest().GetId()
 				return a.show(res.GetRequest(), []string{id}, func(w io.Writer) {
 					line(w, id)
@@ -183,6 +185,7 @@ func remark(r *jobv1.JobRequest) string {
 func (a *app) requestGetCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "get ID", Short: "Show a request with its tasks", Long: "Show a request with its tasks. " + idHelp, Args: cobra.ExactArgs(1),
+		Example: "  formicary request get @latest\n  formicary request get 0198f2c1 -o json",
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.with(c.Context(), func(ctx context.Context, cl *client) error {
 				r, err := cl.request(ctx, args[0])
@@ -233,10 +236,15 @@ func requestFacts(w io.Writer, r *jobv1.JobRequest) {
 	waitFacts(w, r.GetWait())
 }
 
-// paramText writes a number as it was given.
+// paramText writes a number as it was given, a list or a mapping as JSON.
 func paramText(v any) any {
-	if f, ok := v.(float64); ok {
-		return exact.Float(f)
+	switch v := v.(type) {
+	case float64:
+		return exact.Float(v)
+	case []any, map[string]any:
+		if raw, err := json.Marshal(v); err == nil {
+			return string(raw)
+		}
 	}
 	return v
 }

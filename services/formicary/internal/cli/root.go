@@ -38,6 +38,7 @@ type app struct {
 	user    string
 	timeout time.Duration
 
+	flags   string // that name the colony in a command that is printed
 	used    target // the server that was asked, for the error when it does not answer
 	command string // that was asked for
 	started bool   // a command has begun: what fails from here on is no fault of usage
@@ -85,7 +86,14 @@ Which server is used: --server, --colony, $FORMICARY_SERVER, $FORMICARY_COLONY, 
 ./formicary-data, 127.0.0.1:7777. A server is named by its HTTP address; gRPC is spoken to the next port, or to
 $FORMICARY_GRPC. Exit codes: 0 ok, 1 the job failed, 2 usage or invalid YAML, 3 not found, 4 denied, 5 conflict,
 6 unavailable, 7 cancelled, 8 still running, 130 detached.`,
-		SilenceErrors: true, SilenceUsage: true,
+		SilenceErrors: true, SilenceUsage: true, Version: a.Version,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return c.Help()
+			}
+			return unknownCommand(c, args[0])
+		},
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
 			own := formatsOf(c)
 			if !slices.Contains(own, a.output) {
@@ -99,6 +107,7 @@ $FORMICARY_GRPC. Exit codes: 0 ok, 1 the job failed, 2 usage or invalid YAML, 3 
 			return nil
 		},
 	}
+	root.SetVersionTemplate(a.versionLine())
 	f := root.PersistentFlags()
 	f.StringVar(&a.server, "server", "", "HTTP `address` of the server, for example 127.0.0.1:7777")
 	f.StringVar(&a.colony, "colony", "", "`file` with the colony's addresses, DATA/colony.json")
@@ -127,27 +136,58 @@ func formatsOf(c *cobra.Command) []string {
 }
 
 // group is a command that only holds others.
-func group(use, short string, subs ...*cobra.Command) *cobra.Command {
+func group(use, short, example string, subs ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{
-		Use: use, Short: short, Args: cobra.ArbitraryArgs,
+		Use: use, Short: short, Example: "  " + example, Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return c.Help()
 			}
-			err := fmt.Errorf("unknown command %q of %q", args[0], c.CommandPath())
-			if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-				err = fmt.Errorf("%w, did you mean %s?", err, strings.Join(near, ", "))
-			}
-			return usageError(err)
+			return unknownCommand(c, args[0])
 		},
 	}
 	c.AddCommand(subs...)
 	return c
 }
 
+func unknownCommand(c *cobra.Command, typed string) error {
+	err := fmt.Errorf("unknown command %q of %q", typed, c.CommandPath())
+	if near := meant(c, typed); len(near) > 0 {
+		err = fmt.Errorf("%w, did you mean %s?", err, strings.Join(near, ", "))
+	}
+	return usageError(err)
+}
+
+// meant are the commands below c that a word could mean: those that other tools call so, those of a group, and those that
+// are spelled nearly so.
+func meant(c *cobra.Command, typed string) []string {
+	var names []string
+	for _, sub := range c.Commands() {
+		if slices.Contains(sub.SuggestFor, typed) {
+			names = append(names, sub.Name())
+		}
+		for _, below := range sub.Commands() {
+			if below.Name() == typed || slices.Contains(below.SuggestFor, typed) {
+				names = append(names, sub.Name()+" "+below.Name())
+			}
+		}
+	}
+	if len(names) == 0 {
+		c.SuggestionsMinimumDistance = 2
+		names = c.SuggestionsFor(typed)
+	}
+	return names
+}
+
+// alsoCalled gives a command the words that other tools have for it.
+func alsoCalled(c *cobra.Command, words ...string) *cobra.Command {
+	c.SuggestFor = words
+	return c
+}
+
 func (a *app) versionCmd() *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs, Example: "  formicary version -o json",
 		RunE: func(*cobra.Command, []string) error { return a.showVersion() },
 	}
 }

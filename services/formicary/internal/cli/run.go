@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -39,11 +40,18 @@ prefixed with the task, and the result go to stdout.
 
 A file may define several jobs, with lines "---" between them: a job and those that it forks. All are stored, the first is run.
 
+When a task waits for an approval the command that gives it is printed, for another terminal.
+
 Ctrl-C cancels the job: its tasks get TERM and their grace, what is to run always runs, and a second Ctrl-C kills them. When
 the job runs on a server it goes on and the command says how to come back. SIGTERM, SIGHUP, SIGQUIT and the end of whoever
 reads the output (run job.yaml | head) do the same.`,
 		Example: "  formicary run job.yaml\n  formicary run job.yaml --tags builder,linux\n  formicary run job.yaml -p branch=main -p depth=2\n  formicary run job.yaml --server 127.0.0.1:7777 -o json",
-		Args:    cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return errors.New("which FILE? One is wanted; formicary job init hello writes one to begin with")
+			}
+			return nil
+		},
 		RunE: func(c *cobra.Command, args []string) error {
 			o.file = args[0]
 			a.heard()
@@ -118,12 +126,13 @@ func (a *app) start(ctx context.Context, cl *client, o runOptions, params *struc
 	res, err := cl.requests.SubmitJob(ctx, &jobv1.SubmitJobRequest{
 		JobType: def.GetDefinition().GetJobType(), JobVersion: fmt.Sprint(def.GetDefinition().GetVersion()), Params: params,
 	})
+	a.printWarnings(res.GetWarnings())
 	return res.GetRequest().GetId(), err
 }
 
 // runAndTell follows the request; left says what an interruption means.
 func (a *app) runAndTell(ctx context.Context, cl *client, id string, o runOptions, left func(context.Context, error, *follower) error) error {
-	f := &follower{c: cl, id: id}
+	f := a.follower(cl, id)
 	if !o.quiet {
 		f.progress = a.Err
 	}
@@ -209,6 +218,7 @@ func (a *app) embedded(ctx context.Context, o runOptions, f func(context.Context
 	if err != nil {
 		return err
 	}
+	a.flags = " --colony " + word(filepath.Join(place.data(), colonyFile))
 	work := func(col colony.Colony) error {
 		cl, err := dial(col.GRPC)
 		if err != nil {

@@ -170,6 +170,10 @@ func span(d time.Duration) string {
 // since is the age of a moment.
 func since(t *timestamppb.Timestamp) string { return between(t, nil) }
 
+func (a *app) versionLine() string {
+	return fmt.Sprintf("formicary %s (%s, %s/%s)\n", a.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
 func (a *app) showVersion() error {
 	v := struct {
 		Version  string `json:"version"`
@@ -186,7 +190,7 @@ func (a *app) showVersion() error {
 	}
 	switch a.output {
 	case "table":
-		printf(a.Out, "formicary %s (%s, %s)\n", v.Version, v.Go, v.Platform)
+		printf(a.Out, "%s", a.versionLine())
 		return nil
 	case "name":
 		line(a.Out, v.Version)
