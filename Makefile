@@ -85,7 +85,7 @@ fresh: generate ## fail when committed generated code differs from what its sour
 	@git diff --exit-code --stat -- proto/gen 'services/*/internal/pg/db' || { echo 'generated code is stale: run make generate and commit'; exit 1; }
 
 .PHONY: lint
-lint: $(TOOLS)/golangci-lint ## golangci-lint over every module, buf lint over the protos
+lint: $(TOOLS)/buf $(TOOLS)/golangci-lint ## golangci-lint over every module, buf lint over the protos
 	@$(TOOLS)/buf lint
 	@for m in $(filter-out proto/gen,$(MODULES)); do echo "lint $$m"; (cd $$m && $(TOOLS)/golangci-lint run --config $(CURDIR)/.golangci.yaml ./...); done
 
