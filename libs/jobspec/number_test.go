@@ -112,18 +112,18 @@ params: [{name: n, type: int, default: 12345678901234567890}, {name: m, type: nu
 tasks: [{task_type: a, method: SHELL, script: x}]
 `))
 	expectProblems(t, err, `job.yaml:2:40: the default of "n" is not allowed, expected a whole number from -2^63 to 2^63-1 [INVALID_VALUE]`,
-		`job.yaml:2:96: the default of "m" is not allowed, expected a number, at most 1.8e308 [INVALID_VALUE]`,
-		`job.yaml:2:135: the default of "j" is not allowed, expected JSON with numbers of at most 1.8e308 [INVALID_VALUE]`)
+		`job.yaml:2:96: the default of "m" is not allowed, expected a number that is 0 or between 4.9e-324 and 1.8e308 [INVALID_VALUE]`,
+		`job.yaml:2:135: the default of "j" is not allowed, expected JSON with numbers that are 0 or between 4.9e-324 and 1.8e308 [INVALID_VALUE]`)
 	def := parse(t, `job_type: j
 params: [{name: n, type: int}, {name: m, type: number}, {name: j, type: json}]
 tasks: [{task_type: a, method: SHELL, script: x}]
 `)
 	_, err = def.CheckParams(value.Vars{"n": 1e16, "m": "1e400", "j": `{"x":1e400}`, "free": json.Number("1e400")})
 	expectProblems(t, err,
-		`job.yaml: the parameter "free" holds a number that is too large or too small, expected numbers of at most 1.8e308, or text [INVALID_PARAM]`,
+		`job.yaml: the parameter "free" holds a number that is too large or too small, expected numbers that are 0 or between 4.9e-324 and 1.8e308, or text [INVALID_PARAM]`,
 		`job.yaml: the parameter "n" has a value that is not allowed, expected a whole number; one of this size as text, so that it keeps its digits`,
-		`job.yaml: the parameter "m" has a value that is not allowed, expected a number, at most 1.8e308`,
-		`job.yaml: the parameter "j" has a value that is not allowed, expected JSON with numbers of at most 1.8e308`)
+		`job.yaml: the parameter "m" has a value that is not allowed, expected a number that is 0 or between 4.9e-324 and 1.8e308`,
+		`job.yaml: the parameter "j" has a value that is not allowed, expected JSON with numbers that are 0 or between 4.9e-324 and 1.8e308`)
 	for _, text := range []string{"5.0", "1e3"} { // of these no text would help
 		_, err = def.CheckParams(value.Vars{"n": text, "m": 1, "j": 1})
 		expectProblems(t, err, `job.yaml: the parameter "n" has a value that is not allowed, expected a whole number without point and exponent`)

@@ -31,7 +31,7 @@ func Check(c *source.Collector, params value.Vars, d Declared, parsed map[string
 		case !value.Storable(v):
 			c.Add(source.Problem{Code: source.CodeInvalidParam, Field: name, Message: "the parameter " + source.QuoteName(name) + " holds the character NUL, or bytes that are no text", Expected: "UTF-8 without NUL"})
 		case !exact.InRange(params[name]):
-			c.Add(source.Problem{Code: source.CodeInvalidParam, Field: name, Message: "the parameter " + source.QuoteName(name) + " holds a number that is too large or too small", Expected: "numbers of at most 1.8e308, or text"})
+			c.Add(source.Problem{Code: source.CodeInvalidParam, Field: name, Message: "the parameter " + source.QuoteName(name) + " holds a number that is too large or too small", Expected: "numbers that are 0 or between 4.9e-324 and 1.8e308, or text"})
 		case !ok:
 			c.Add(source.Problem{Code: source.CodeInvalidParam, Field: name, Message: "the parameter " + source.QuoteName(name) + " is of a kind that cannot be used", Expected: "text, a number, true or false, or JSON"})
 		default:

@@ -245,7 +245,7 @@ func convertTo(kind string, v any) (out any, wrong string) {
 		if n, ok := template.AsNumber(v); ok {
 			return n, ""
 		}
-		return nil, "a number, at most 1.8e308"
+		return nil, "a number that is 0 or between 4.9e-324 and 1.8e308"
 	case TypeBool:
 		if b, ok := v.(bool); ok {
 			return b, ""
@@ -271,7 +271,7 @@ func convertTo(kind string, v any) (out any, wrong string) {
 		parsed, err := template.FromJSON(s)
 		switch {
 		case errors.Is(err, template.ErrNumberRange):
-			return nil, "JSON with numbers of at most 1.8e308"
+			return nil, "JSON with numbers that are 0 or between 4.9e-324 and 1.8e308"
 		case err != nil:
 			return nil, "JSON"
 		}
