@@ -345,10 +345,16 @@ func (d *Definition) declares(printed []*template.Stmt, s *template.Scope) bool 
 	return true
 }
 
+// hides says that a secret may be among the values which actions print: a parameter, or what was made of one.
+func (d *Definition) hides(printed []*template.Stmt, s *template.Scope) bool {
+	secret := func(p param.Param) bool { return p.Type == param.TypeSecret }
+	return slices.ContainsFunc(d.Params, secret) && !d.declares(printed, s)
+}
+
 func (d *Definition) reader(c *source.Collector, sh *rendering, s *template.Scope) *reader {
 	return &reader{
 		Reader: &read.Reader{
-			Collector: c, Program: d.program, Declares: d.declares, Source: d.lines, Shape: sh.Shape, Machine: template.NewMachine(s), Blank: d.blank,
+			Collector: c, Program: d.program, Declares: d.declares, Hides: d.hides, Source: d.lines, Shape: sh.Shape, Machine: template.NewMachine(s), Blank: d.blank,
 			Moment: read.Moment{Conditions: &d.conditions},
 		},
 		def: d, rendering: sh,

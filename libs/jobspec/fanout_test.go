@@ -67,6 +67,8 @@ func TestFanOutFaultsAtItsStart(t *testing.T) {
 		{nil, "job.yaml:6:23: the variable list is not set"},
 		{value.Vars{"list": "canary"}, "job.yaml:6:23: the list of the fan-out is no JSON list"},
 		{value.Vars{"list": `{"a": 1}`}, "job.yaml:6:23: the list of the fan-out is no JSON list"},
+		{value.Vars{"list": `["a\u0000"]`}, "job.yaml:6:23: the list of the fan-out cannot be used: it gives the character NUL"},
+		{value.Vars{"list": `[1e400]`}, "job.yaml:6:23: the list of the fan-out cannot be used: the value holds a number that is too large or too small"},
 		{value.Vars{"list": map[string]any{}}, "job.yaml:6:23: the variable list holds no list"},
 		{value.Vars{"list": 3}, "job.yaml:6:23: the variable list holds no list"},
 		{value.Vars{"list": many}, "job.yaml:6:23: the fan-out has 10001 items, expected at most 10000"},

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/read"
@@ -154,11 +155,23 @@ func (s *section) askItem(t *taskDraft, item *plan.Item, own value.Vars, ask ite
 		item.AllowFailure, known = s.allows(ask.allow)
 	}
 	if ask.wait != nil && known && holds {
-		item.Wait, known = s.timeToWait(ask.wait)
+		item.Wait, item.Fault, known = s.itemWait(ask.wait)
 	}
 	if !known {
 		s.Fault(s.node, source.CodeUndefinedVariable, "a condition depends on what is not known when the task starts", "")
 	}
 	_, err := s.Collector.Split()
 	return err
+}
+
+// itemWait reads the time of an item. One that is none is the fault of the item alone.
+func (s *section) itemWait(n *source.Node) (d time.Duration, fault string, known bool) {
+	all := s.Collector
+	defer func() { s.Collector = all }()
+	s.Collector = &source.Collector{File: all.File}
+	d, known = s.timeToWait(n)
+	if _, err := s.Collector.Split(); err != nil {
+		fault = err.Error()
+	}
+	return d, fault, known
 }

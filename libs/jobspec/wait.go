@@ -36,7 +36,7 @@ func (r *reader) timeToWait(n *source.Node) (d time.Duration, known bool) {
 	}
 	d, err := read.ParseDuration(value.Text(s.Value))
 	if err != nil || d <= 0 {
-		r.Fault(n, source.CodeInvalidValue, r.Show(n)+" is no time to wait", "more than 0 and up to 365 days, such as 90s, 10m or 1h30m")
+		r.Fault(n, source.CodeInvalidValue, r.ShowGiven(n)+" is no time to wait", "more than 0 and up to 365 days, such as 90s, 10m or 1h30m")
 	}
 	return d, true
 }

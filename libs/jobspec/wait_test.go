@@ -28,14 +28,16 @@ func TestWait(t *testing.T) {
 		`wait: soon`:                                   "is no time to wait",
 		`wait: 366d`:                                   "is no time to wait",
 		`wait: "{{.name}}"`:                            "is no time to wait",
-		`wait: "{{.nothing}}"`:                         "the variable nothing is not set",
-		`wait: 2h`:                                     "the timeout of the job is 2h0m0s",
-		`wait: 10m, JOB timeout: 10m`:                  "the timeout of the job is 10m0s",
-		`wait: 10m, JOB timeouts: {total: 5m}`:         "the timeout of the job is 5m0s",
-		`wait: 10m, timeout: 5m`:                       "the timeout of the task is 5m0s",
-		`wait: 10m, timeouts: {total: 5m}`:             "the timeout of the task is 5m0s",
-		`wait: "{{.min}}m", JOB timeout: "{{.min}}m"`: "the timeout of the job is 5m0s",
-		`wait: 10m, script: x, method: SHELL`:         "the field wait is for the method WAIT",
+		`wait: "{{.out}}x"`:                            `"{{.out}}x" ("7x") is no time to wait`,
+		`wait: "{{.item}}", fan_out: {items: [1s, xy]}`: `1s job.yaml:5:38: "{{.item}}" ("xy") is no time to wait`,
+		`wait: "{{.nothing}}"`:                          "the variable nothing is not set",
+		`wait: 2h`:                                      "the timeout of the job is 2h0m0s",
+		`wait: 10m, JOB timeout: 10m`:                   "the timeout of the job is 10m0s",
+		`wait: 10m, JOB timeouts: {total: 5m}`:          "the timeout of the job is 5m0s",
+		`wait: 10m, timeout: 5m`:                        "the timeout of the task is 5m0s",
+		`wait: 10m, timeouts: {total: 5m}`:              "the timeout of the task is 5m0s",
+		`wait: "{{.min}}m", JOB timeout: "{{.min}}m"`:   "the timeout of the job is 5m0s",
+		`wait: 10m, script: x, method: SHELL`:           "the field wait is for the method WAIT",
 	} {
 		own, job, _ := strings.Cut(fields, ", JOB ")
 		if !strings.Contains(own, "method") {
@@ -73,6 +75,10 @@ func waitOf(text string) string {
 	}
 	out := d.Wait.String()
 	for _, item := range d.Items {
+		if item.Fault != "" {
+			out += " " + item.Fault
+			continue
+		}
 		out += " " + item.Wait.String()
 	}
 	return out

@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -86,7 +87,11 @@ func parsed(r *read.Reader, n *source.Node, text string) List {
 	}
 	v, err := template.FromJSON(text)
 	list, ok := v.([]any)
-	if err != nil || !ok {
+	switch {
+	case err != nil && !errors.Is(err, template.ErrNoJSON):
+		r.Fault(n, source.CodeInvalidValue, "the list of the fan-out cannot be used: "+err.Error(), "")
+		return List{}
+	case !ok:
 		r.Fault(n, source.CodeInvalidType, "the list of the fan-out is no JSON list", `such as ["a", "b"] or [{"name": "a"}]`)
 		return List{}
 	}

@@ -53,6 +53,8 @@ type Item struct {
 	AllowFailure bool `json:"allow_failure,omitempty"`
 	// Wait is the time of an item of a WAIT task when that depends on the item.
 	Wait time.Duration `json:"wait,omitempty"`
+	// Fault says why the item cannot be started, which fails it alone: what it is given is of no use.
+	Fault string `json:"fault,omitempty"`
 	// Class is its placement when that depends on the item; nil: that of the task.
 	Class *placement.Class `json:"class,omitempty"`
 }

@@ -18,9 +18,11 @@ type Reader struct {
 	Program   *template.Program // nil when the text has no template
 	// Declares says that actions print nothing but what the definition declares; nil: it is not known yet.
 	Declares func(printed []*template.Stmt, s *template.Scope) bool
-	Source   *source.Lines
-	Shape    *template.Shape
-	Machine  *template.Machine
+	// Hides says that a secret may be among what actions print; nil: it is not known yet.
+	Hides   func(printed []*template.Stmt, s *template.Scope) bool
+	Source  *source.Lines
+	Shape   *template.Shape
+	Machine *template.Machine
 	// Checking says that variables are not known yet, at the upload: unknown values pass.
 	Checking bool
 	// Later says that a variable which is not set may be an output of a task that has not run yet.
@@ -225,6 +227,15 @@ func (r *Reader) ShowName(n *source.Node) string {
 		return shown
 	}
 	return shown + r.given(n)
+}
+
+// ShowGiven is ShowName for a value that may be known only when the task starts: then it is made of what earlier tasks and
+// items gave, and told too unless a secret is among it.
+func (r *Reader) ShowGiven(n *source.Node) string {
+	if !r.Moment.Deciding || r.Checking || !n.Templated || r.Hides == nil || r.Hides(r.Shape.Sources(n.Text), r.Machine.Scope) {
+		return r.ShowName(n)
+	}
+	return r.Show(n) + r.given(n)
 }
 
 // Written is the text of a node as it stands in the source.

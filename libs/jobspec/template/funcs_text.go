@@ -133,6 +133,9 @@ func shellquote(s string) string {
 // ErrNumberRange says that a JSON text holds a number that no variable can have.
 var ErrNumberRange = errors.New("the value holds a number that is too large or too small")
 
+// ErrNoJSON says that a text is no JSON.
+var ErrNoJSON = errors.New("the value is no JSON")
+
 // errNoText is what a function fails with that would make a text which nothing can store of texts which can be stored.
 var errNoText = errors.New("it gives the character NUL, or bytes that are no text")
 
@@ -141,7 +144,7 @@ func FromJSON(s string) (any, error) {
 	v, err := exact.Decode([]byte(s))
 	switch {
 	case err != nil:
-		return nil, errors.New("the value is no JSON")
+		return nil, ErrNoJSON
 	case !exact.InRange(v):
 		return nil, ErrNumberRange
 	case !value.Storable(v) && value.Storable(s):

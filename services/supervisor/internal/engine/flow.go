@@ -112,6 +112,10 @@ func (s *State) start(t *Task, now time.Time) {
 
 // launch starts a task in the way of its method.
 func (s *State) launch(t *Task, now time.Time) {
+	if t.Fault != "" {
+		s.fault(t, t.Fault, now)
+		return
+	}
 	switch t.Method() {
 	case plan.MethodManual:
 		s.ask(t, now)

@@ -34,7 +34,7 @@ func (s *State) expand(g *Task, items []plan.Item, now time.Time) {
 		t := &Task{
 			Idx: g.Items.First + i, State: TaskBlocked, Spec: g.Spec, Handler: g.Handler,
 			Group: g.Idx, Item: i, ItemName: item.Name, ItemValue: item.Value,
-			Extra: Extra{Place: item.Class, MayFail: item.AllowFailure, Wait: item.Wait}, Changed: true, From: TaskBlocked, New: true,
+			Extra: Extra{Place: item.Class, MayFail: item.AllowFailure, Fault: item.Fault, Wait: item.Wait}, Changed: true, From: TaskBlocked, New: true,
 		}
 		s.Tasks[t.Idx] = t
 		s.New = append(s.New, t)

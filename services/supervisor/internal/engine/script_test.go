@@ -30,7 +30,7 @@ type sketch struct {
 //	manual sla=approve|reject|escalate     approvals
 //	fork fork=nowait await= chore          children
 //	wait=D                                 a task that waits
-//	items=N offs=PLACE,… mays=PLACE,… max=N ff min=N pct=N jobs      a fan-out
+//	items=N offs=PLACE,… mays=PLACE,… faults=PLACE,… max=N ff min=N pct=N jobs      a fan-out
 //	out=NAME script=TEXT                   a declared output, a script
 //
 // The line "job" has: pauses= (before this run) retry= ff hard= timeout= retries= from= reuse= left pending= total= (runs
@@ -157,6 +157,10 @@ func (d *sketch) taskWord(t *plan.Task, w string) {
 	case key == "offs": // after items
 		for _, place := range list {
 			decision().Items[number(place)].Off = true
+		}
+	case key == "faults": // after items
+		for _, place := range list {
+			decision().Items[number(place)].Fault = "no time to wait"
 		}
 	case key == "may":
 		decision().AllowFailure = true

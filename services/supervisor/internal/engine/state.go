@@ -187,6 +187,8 @@ type Extra struct {
 	Halted bool `json:"halted,omitempty"`
 	// MayFail: its failure is allowed, by the decision about it or, of an item, about its group.
 	MayFail bool `json:"may_fail,omitempty"`
+	// Fault of an item: why it cannot be started.
+	Fault string `json:"fault,omitempty"`
 	// Wait is the time of a WAIT task when Spec does not know it.
 	Wait time.Duration `json:"wait,omitempty"`
 	// Since is when the task began to wait for its time, its child, its children, its chore or its approval: what Spec.Timeout
@@ -197,7 +199,7 @@ type Extra struct {
 // IsZero says that there is nothing to keep.
 func (e *Extra) IsZero() bool {
 	return e.Place == nil && e.Round == 0 && e.Fork == nil && e.ChildID == "" && e.Approval == nil && e.Webhook == nil && e.Accepted == "" &&
-		len(e.ClassTries) == 0 && len(e.Variables) == 0 && e.KeepOf == 0 && e.Unstarted == 0 && !e.Postponed && !e.Halted && !e.MayFail && e.Wait == 0 && e.Since == nil
+		len(e.ClassTries) == 0 && len(e.Variables) == 0 && e.KeepOf == 0 && e.Unstarted == 0 && !e.Postponed && !e.Halted && !e.MayFail && e.Fault == "" && e.Wait == 0 && e.Since == nil
 }
 
 // Items are the counters of a group. The row of the group holds them as one JSON value.
