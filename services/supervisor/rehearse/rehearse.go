@@ -395,6 +395,7 @@ func (p *player) results(group *engine.Task) []plan.ItemResult {
 
 func (p *player) decide(t *engine.Task) *plan.Decision {
 	facts := condition.Facts{Vars: p.vars(), Tasks: map[string]condition.TaskFact{}}
+	facts.Vars["TaskType"], facts.Vars["TaskRetry"] = t.Spec.Name, int64(t.Tries())
 	for _, i := range p.order() {
 		if o := p.state.Tasks[i]; o.State.Terminal() && !o.IsItem() {
 			facts.Tasks[o.Name()] = condition.TaskFact{

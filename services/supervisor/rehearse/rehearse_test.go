@@ -1,6 +1,7 @@
 package rehearse_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -192,5 +193,22 @@ func TestPlayEndsEvenIfTheJobDoesNot(t *testing.T) {
 		map[string][]rehearse.Fake{"a": {{ExitCode: 1}}})
 	if err != nil || got.State != "FAILED" {
 		t.Errorf("a sensor that never fires: %v %v, want FAILED by its timeout", got, err)
+	}
+}
+
+// What no ant renders is rendered for each attempt, too.
+func TestEachAttemptIsRendered(t *testing.T) {
+	for text, want := range map[string]string{
+		"method: FORK_JOB, fork_job_type: 'k{{.TaskRetry}}', sub_workflow: {wait_for_completion: true}": "a forks k0, a forks k1",
+		"method: FORK_JOB, fan_out: {items: [x], fork_job_type: 'k{{.TaskRetry}}'}":                     "a[0] forks k0, a[0] forks k1",
+	} {
+		got, err := play(t, "job_type: j\ntasks:\n- {task_type: a, retry: 1, "+text+"}\n", value.Vars{}, map[string][]rehearse.Fake{"a": {{ExitCode: 1}, {}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		forks := slices.DeleteFunc(got.Steps, func(s string) bool { return !strings.Contains(s, "forks") })
+		if got.State != "COMPLETED" || strings.Join(forks, ", ") != want {
+			t.Errorf("%s: %s, %v, want %s", text, got.State, forks, want)
+		}
 	}
 }

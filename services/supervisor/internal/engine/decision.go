@@ -7,15 +7,27 @@ import (
 	"github.com/formicary/formicary/libs/jobspec/plan"
 )
 
-// undecided says that the task needs a decision before it starts. What has started once is not asked again.
+// undecided says that the task needs a decision before it starts. What has started once is asked again only for what it
+// does by then, as an ant renders each attempt anew.
 func (t *Task) undecided() bool {
 	switch {
 	case t.StartedAt != nil:
-		return false
+		return t.Spec.Decide && t.Spec.Late && t.rendered()
 	case t.IsItem():
 		return t.Spec.Fork != nil
 	}
 	return t.Spec.Decide || t.Spec.FanOut != nil
+}
+
+// rendered says that what the task does stands in the decision about it: no ant renders it.
+func (t *Task) rendered() bool {
+	switch t.Method() {
+	case plan.MethodForkJob:
+		return !t.IsGroup()
+	case plan.MethodManual, plan.MethodWait, plan.MethodExpireArtifacts:
+		return t.Spec.FanOut == nil
+	}
+	return false
 }
 
 // Decide answers Need.Decide about a task; Continue goes on with it.
@@ -79,16 +91,19 @@ func (s *State) decided(t *Task, d *plan.Decision, now time.Time) {
 		return
 	}
 	s.touch(t)
-	if d.Class != nil {
+	again := t.StartedAt != nil // whether it runs, and may fail, is decided
+	if d.Class != nil && !again {
 		t.Place = d.Class
 	}
 	if t.Spec.Webhook != nil && t.Spec.Webhook.Late {
 		t.Webhook = d.Webhook
 	}
-	t.MayFail = t.MayFail || d.AllowFailure && !t.Spec.AllowFailure
+	t.MayFail = t.MayFail || d.AllowFailure && !t.Spec.AllowFailure && !again
 	switch {
 	case d.Fault != "":
 		s.fault(t, d.Fault, now)
+	case again:
+		s.launchAs(t, d, now)
 	case d.Off:
 		t.Message = notHeld
 		s.move(t, TaskSkipped, "", now)
@@ -97,15 +112,20 @@ func (s *State) decided(t *Task, d *plan.Decision, now time.Time) {
 	case t.IsGroup():
 		s.expand(t, d.Items, now)
 	default:
-		if d.Fork != nil {
-			t.Fork = d.Fork
-		}
-		if d.Approval != nil {
-			t.Approval = d.Approval
-		}
-		t.Variables, t.Wait = d.Variables, d.Wait
-		s.launch(t, now)
+		s.launchAs(t, d, now)
 	}
+}
+
+// launchAs starts a task with what the decision about it says that it does.
+func (s *State) launchAs(t *Task, d *plan.Decision, now time.Time) {
+	if d.Fork != nil {
+		t.Fork = d.Fork
+	}
+	if d.Approval != nil {
+		t.Approval = d.Approval
+	}
+	t.Variables, t.Wait = d.Variables, d.Wait
+	s.launch(t, now)
 }
 
 const notHeld = "its condition does not hold"

@@ -365,6 +365,39 @@ func TestWhyAWaitWasStopped(t *testing.T) {
 	}
 }
 
+// What no ant renders is decided anew for each attempt; whether it runs is not.
+func TestEachAttemptIsDecided(t *testing.T) {
+	for method, tt := range map[string]struct{ plan, script string }{
+		"fork": {"x fork retry=1 delay=1s", "x=FAILED,COMPLETED"}, "wait": {"x wait=1m x:0=RESTART_TASK retry=1", ""}, "chore": {"x chore retry=1", "x=FAILED,COMPLETED"},
+		"manual": {"x manual no=RESTART_TASK", "x=no,yes"}, "job of a fan-out": {"x items=1 jobs retry=1", "x[0]=FAILED,COMPLETED"},
+	} {
+		for _, late := range []bool{false, true} {
+			d := draw(tt.plan)
+			d.Plan.Tasks[0].Decide, d.Plan.Tasks[0].Late = true, late
+			if d.decisions["x"] == nil {
+				d.decisions["x"] = &plan.Decision{}
+			}
+			asked := 0
+			a := &actor{ends: map[string][]string{}, used: map[string]int{}}
+			if name, ends, ok := strings.Cut(tt.script, "="); ok {
+				a.ends[name] = strings.Split(ends, ",")
+			}
+			a.world = begin(t, d.Begin, func(x *engine.Task) *plan.Decision {
+				if x.IsItem() || !x.IsGroup() {
+					asked++
+				}
+				own := *d.decide(x)
+				own.Off = x.StartedAt != nil // it is too late for that
+				return &own
+			}, nil)
+			a.run()
+			if want := map[bool]int{false: 1, true: 2}[late]; asked != want || a.task("x").State == engine.TaskSkipped {
+				t.Errorf("%s, late %v: asked %d times, want %d; it is %s", method, late, asked, want, a.task("x").State)
+			}
+		}
+	}
+}
+
 func TestPlacementOfItems(t *testing.T) {
 	d := draw("g items=2")
 	class := placement.Class{Method: "DOCKER", Tags: []string{"arm"}, Slots: 2}

@@ -223,6 +223,7 @@ func drawKind(t *rapid.T, p *plan.Plan, task *plan.Task) {
 	if !plan.NeedsAnt(task.Method) && rapid.Bool().Draw(t, "no timeout") {
 		task.Timeout = 0
 	}
+	task.Late = one(t, 3, "late")
 	task.Decide = task.FanOut != nil || task.Fork != nil || one(t, 3, "decide")
 }
 
@@ -285,6 +286,9 @@ func drawDecision(t *rapid.T, task *plan.Task) *plan.Decision {
 		for i := range d.Items {
 			d.Items[i].Off = one(t, 5, "item off")
 			d.Items[i].AllowFailure = one(t, 5, "item may fail")
+			if one(t, 10, "item fault") {
+				d.Items[i].Fault = "no time to wait"
+			}
 		}
 	}
 	return d

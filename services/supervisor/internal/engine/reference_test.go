@@ -58,6 +58,7 @@ type refTask struct {
 	taken     []string
 	post      bool // taken are post-processing of its failure
 	halted    bool
+	fault     bool      // an item that cannot be started
 	off       bool      // an item whose condition does not hold
 	mayFail   bool      // by a decision
 	waiting   bool      // its own time passes
@@ -105,6 +106,17 @@ func (t *refTask) method() string {
 		return plan.MethodForkJob
 	}
 	return t.spec.Method
+}
+
+// asksAgain says that each attempt is decided about.
+func (t *refTask) asksAgain() bool {
+	switch {
+	case !t.spec.Late || !t.spec.Decide:
+		return false
+	case t.spec.FanOut != nil:
+		return t.group != nil && t.spec.Fork != nil
+	}
+	return slices.Contains([]string{plan.MethodForkJob, plan.MethodManual, plan.MethodWait, plan.MethodExpireArtifacts}, t.method())
 }
 
 // edges returns the tasks of the plan that lead to t, and whether by a route.
@@ -305,7 +317,7 @@ func (r *reference) start(t *refTask) {
 		r.set(t, engine.TaskWaiting, engine.GatePause)
 	case t.method() == plan.MethodAwaitForkedJob:
 		t.asking = true
-	case t.begun == nil && (t.group != nil && t.spec.Fork != nil || t.group == nil && (t.spec.Decide || t.spec.FanOut != nil)):
+	case t.begun != nil && t.asksAgain(), t.begun == nil && (t.group != nil && t.spec.Fork != nil || t.group == nil && (t.spec.Decide || t.spec.FanOut != nil)):
 		t.asking = true
 	default:
 		r.launch(t)
@@ -324,6 +336,10 @@ func (r *reference) begin(t *refTask) {
 }
 
 func (r *reference) launch(t *refTask) {
+	if t.fault {
+		r.judge(t, "FAILED", 0, engine.ClassRejected)
+		return
+	}
 	switch t.method() {
 	case plan.MethodManual:
 		r.ask(t)
@@ -382,6 +398,10 @@ func (r *reference) decisions() (changed bool) {
 }
 
 func (r *reference) decided(t *refTask, d *plan.Decision) {
+	if t.begun != nil {
+		r.launch(t)
+		return
+	}
 	t.mayFail = t.mayFail || d.AllowFailure
 	switch {
 	case d.Fault != "":
@@ -413,7 +433,7 @@ func (r *reference) expand(g *refTask, items []plan.Item) {
 	g.made = true
 	r.set(g, engine.TaskWaiting, engine.GateItems)
 	for i := range items {
-		t := &refTask{spec: g.spec, group: g, place: i, state: engine.TaskBlocked, mayFail: items[i].AllowFailure, tries: map[string]int{}}
+		t := &refTask{spec: g.spec, group: g, place: i, state: engine.TaskBlocked, mayFail: items[i].AllowFailure, fault: items[i].Fault != "", tries: map[string]int{}}
 		switch {
 		case items[i].Off:
 			t.state, t.off = engine.TaskSkipped, true
