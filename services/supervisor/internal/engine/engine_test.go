@@ -522,6 +522,30 @@ func TestTimeoutsOfWhatWaits(t *testing.T) {
 	}
 }
 
+// What all attempts of a task may take together bounds the wait for an ant, too.
+func TestTotalOfWhatNoAntTakes(t *testing.T) {
+	d := draw("a total=10s retry=3 f=h", "h")
+	due := t0.Add(-4 * time.Second)
+	d.DueAt = &due
+	a := play(t, d, "stop", false)
+	task := a.task("a")
+	if limit := task.Limit(); limit == nil || !limit.At.Equal(t0.Add(6*time.Second)) || limit.Attempt {
+		t.Fatalf("limit %+v", limit)
+	}
+	a.overdue(0)
+	if task = a.task("a"); task.State != engine.TaskFailed || task.ErrorCode != "ERR_TASK_TIMED_OUT" || a.task("h").State != engine.TaskReady {
+		t.Errorf("a is %s %s, h %s", task.State, task.ErrorCode, a.task("h").State)
+	}
+	a = short(t, "a total=10s retry=1 delay=1s", "a=1 >a stop")
+	a.now = a.now.Add(time.Second)
+	began := *a.task("a").StartedAt
+	a.finishTask(0)
+	a.wake(0)
+	if task = a.task("a"); task.State != engine.TaskReady || !task.Limit().At.Equal(began.Add(10*time.Second)) {
+		t.Errorf("a is %s until %+v, began %v", task.State, task.Limit(), began)
+	}
+}
+
 // The wait for the start of a run is bounded from when it could have started; a pause is no wait.
 func TestTimeToStart(t *testing.T) {
 	waits := func(lines ...string) *actor {

@@ -87,7 +87,7 @@ func New(b Begin, now time.Time) *State {
 	}
 	s.run(now)
 	for _, t := range s.Tasks {
-		if t.State == TaskReady && t.Spec.PendingTimeout > 0 && !t.IsItem() {
+		if t.State == TaskReady && t.Spec.PendingTimeout+t.Spec.TotalTimeout > 0 && !t.IsItem() {
 			t.ReadyAt = &due // it could have started then
 		}
 	}

@@ -30,6 +30,9 @@ func (t *Task) Limit() *Limit {
 		}
 	}
 	bound(t.StartedAt, t.Spec.TotalTimeout, false, "its attempts together did not end within %s")
+	if t.State == TaskReady && t.StartedAt == nil { // the wait for an ant is a part of it
+		bound(t.ReadyAt, t.Spec.TotalTimeout, false, "no ant took it within the %s that it may take in all")
+	}
 	if t.State == TaskReady {
 		bound(t.ReadyAt, t.Spec.PendingTimeout, false, "no ant took it within %s")
 	}
