@@ -148,7 +148,7 @@ func (r *reader) jobField(d *draft, waits *waits, root *source.Node, p *source.P
 		r.Flag(n) // every definition may make its tasks by a template
 	default:
 		if !strings.HasPrefix(p.Key, schema.HiddenKey) && !r.jobStanding(d, p) && !r.jobReach(d, p) {
-			r.Unknown(p, schema.Job)
+			r.UnknownIn(p, "the job", schema.Job, "a task", schema.Task)
 		}
 	}
 }

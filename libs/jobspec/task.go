@@ -324,7 +324,7 @@ func (r *taskFieldReader) spec(p *source.Pair) {
 		spec.MemoryBytes = r.Memory(n)
 	default:
 		if !r.option(p) {
-			r.Unknown(p, schema.Task)
+			r.UnknownIn(p, "a task", schema.Task, "the job", schema.Job)
 		}
 	}
 }

@@ -39,6 +39,23 @@ func Names(fields []Field) []string {
 	return out
 }
 
+// Elsewhere returns the field that a word of other systems means; empty when it is none.
+func Elsewhere(word string) string {
+	switch word {
+	case "command", "commands", "cmd", "run":
+		return "script"
+	case "env":
+		return "environment"
+	case "image":
+		return "container.image"
+	case "needs":
+		return "dependencies"
+	case "task", "name":
+		return "task_type"
+	}
+	return ""
+}
+
 // Misspelling returns the right name of a field that is found misspelled in the wild, or the name itself. It is asked
 // for every field of a text; a test holds it against the aliases in the tables.
 func Misspelling(level, name string) string {

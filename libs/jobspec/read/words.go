@@ -1,6 +1,7 @@
 package read
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/formicary/formicary/libs/jobspec/field"
@@ -20,9 +21,29 @@ func (r *Reader) Unknown(p *source.Pair, table func() []field.Field) {
 	r.UnknownField(p, known)
 }
 
+// UnknownIn is Unknown for a mapping that is easily confused with another, such as a job and its tasks, and for the words
+// that other systems have.
+func (r *Reader) UnknownIn(p *source.Pair, here string, table func() []field.Field, there string, other func() []field.Field) {
+	switch {
+	case r.Collector.Full():
+	case r.Collector.Suggests() && slices.Contains(field.Names(other()), p.Key):
+		r.Add(p.Line, p.Column, source.CodeUnknownField, "the field "+source.QuoteName(p.Key)+" is one of "+there+", not of "+here, "")
+	case field.Elsewhere(p.Key) != "" && (strings.Contains(field.Elsewhere(p.Key), ".") || slices.Contains(field.Names(table()), field.Elsewhere(p.Key))):
+		r.Add(p.Line, p.Column, source.CodeUnknownField, "the field "+source.QuoteName(p.Key)+" is not known", field.Elsewhere(p.Key))
+	default:
+		r.Unknown(p, table)
+	}
+}
+
+// fewFields is how many a mapping has that are all listed for a field that it does not have.
+const fewFields = 8
+
 // UnknownField reports a key that is none of the known names.
 func (r *Reader) UnknownField(p *source.Pair, known []string) {
 	expected := "a field of the language"
+	if len(known) > 0 && len(known) <= fewFields {
+		expected = "one of " + strings.Join(known, ", ")
+	}
 	if near := r.Collector.Suggest(p.Key, known); near != "" {
 		expected = near
 	}
