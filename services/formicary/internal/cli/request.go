@@ -170,6 +170,9 @@ func requestTable(w io.Writer, list []*jobv1.JobRequest) {
 func remark(r *jobv1.JobRequest) string {
 	const width = 80
 	text := r.GetWait().GetReason()
+	if r.GetCancelRequestedAt() != nil && !terminal(r.GetState()) {
+		text = "cancel asked"
+	}
 	if text == "" {
 		text = r.GetErrorMessage()
 	}

@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/formicary/formicary/libs/colony"
+	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/run"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 	"github.com/formicary/formicary/services/formicary/internal/up"
@@ -127,7 +130,30 @@ func (a *app) start(ctx context.Context, cl *client, o runOptions, params *struc
 		JobType: def.GetDefinition().GetJobType(), JobVersion: fmt.Sprint(def.GetDefinition().GetVersion()), Params: params,
 	})
 	a.printWarnings(res.GetWarnings())
-	return res.GetRequest().GetId(), err
+	return res.GetRequest().GetId(), inFile(err, o.file)
+}
+
+// storedName is what the server calls the file of a definition that it has stored.
+const storedName = "job.yaml:"
+
+// inFile names the user's own file in the faults that the server tells of a stored definition.
+func inFile(err error, file string) error {
+	var typed *errs.Error
+	if !errors.As(err, &typed) {
+		return err
+	}
+	own := *typed
+	own.Violations = slices.Clone(typed.Violations)
+	for i := range own.Violations {
+		v := &own.Violations[i]
+		if at, found := strings.CutPrefix(v.Field, storedName); found {
+			v.Field = file + ":" + at
+		}
+		if at, found := strings.CutPrefix(v.Description, storedName); found {
+			v.Description = file + ":" + at
+		}
+	}
+	return &own
 }
 
 // runAndTell follows the request; left says what an interruption means.
@@ -150,6 +176,9 @@ func (a *app) runAndTell(ctx context.Context, cl *client, id string, o runOption
 			return err
 		}
 		f.logs.finish(ctx, r, tasks)
+		if err := outcome(r.GetState()); err != nil && len(begun(tasks)) == 0 { // nothing else tells why
+			printf(a.Err, "%s %s: %s\n", r.GetJobType(), r.GetState(), strings.TrimSpace(r.GetErrorCode()+" "+r.GetErrorMessage()))
+		}
 		return outcome(r.GetState())
 	}
 	return a.conclude(ctx, f, r)

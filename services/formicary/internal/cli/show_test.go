@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/formicary/formicary/libs/colony"
 	"github.com/formicary/formicary/libs/errs"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
@@ -226,5 +228,26 @@ func TestSpans(t *testing.T) {
 		if got := span(d); got != want {
 			t.Errorf("%v: %s, want %s", d, got, want)
 		}
+	}
+}
+
+func TestFaultsNameTheUsersFile(t *testing.T) {
+	a, _, errOut := testApp(nil)
+	a.report(inFile(errs.Invalid("PARAMS_INVALID", "x").WithViolations(errs.Violation{Field: "job.yaml:5:22", Description: "the variable is not set"}), "a2.yaml"))
+	if !strings.Contains(errOut.String(), "a2.yaml:5:22: the variable is not set") {
+		t.Error(errOut)
+	}
+	if inFile(nil, "a2.yaml") != nil {
+		t.Error("no fault became one")
+	}
+}
+
+func TestACancelThatIsAskedForIsSeen(t *testing.T) {
+	r := &jobv1.JobRequest{State: jobv1.JobRequest_EXECUTING, CancelRequestedAt: timestamppb.Now()}
+	if got := remark(r); got != "cancel asked" {
+		t.Errorf("%q", got)
+	}
+	if r.State = jobv1.JobRequest_CANCELLED; remark(r) != "" {
+		t.Errorf("%q", remark(r))
 	}
 }
