@@ -48,6 +48,7 @@ type attempt struct {
 
 	mu     sync.Mutex
 	x      executor.Execution
+	ran    time.Duration
 	reason *stopped
 	now    bool // stop without grace
 	ended  bool
@@ -165,7 +166,18 @@ func (a *attempt) execute() executor.End {
 			a.m.deps.Log.Error("a restarted ant may not find the attempt", "attempt", a.uid, "error", err)
 		}
 	}
-	return x.Wait()
+	began := time.Now()
+	end := x.Wait()
+	a.ran = time.Since(began)
+	return end
+}
+
+// stored is the size of the log's object.
+func stored(res *antv1.Result) int64 {
+	if n := res.GetLogStoredBytes(); n > 0 {
+		return n
+	}
+	return res.GetLogBytes()
 }
 
 // execution of the attempt: a new one, or one that an earlier life of the ant has begun.
@@ -185,7 +197,10 @@ func (a *attempt) report(end executor.End, why *stopped, killed bool) {
 	}
 	res := a.result(end, why)
 	if fenced := killed && res.GetOutcome() == antv1.Result_LOST; a.log.Size() > 0 && !fenced { // what is fenced does not wait
+		began := time.Now()
 		a.upload(a.m.life, res)
+		res.Usage.UploadMillis += time.Since(began).Milliseconds()
+		res.Usage.BytesOut += stored(res)
 	}
 	res.Session = a.m.current()
 	data, err := proto.Marshal(res)

@@ -50,6 +50,9 @@ func (a *attempt) result(end executor.End, why *stopped) *antv1.Result {
 		Uid: a.uid, AntId: a.m.opts.Ant, Outcome: antv1.Result_SUCCEEDED, ExitCode: int32(end.ExitCode), FailureClass: string(end.Class),
 		StartedAt: timestamppb.New(a.began), EndedAt: timestamppb.New(time.Now()),
 	}
+	r.Usage = &antv1.Usage{
+		CpuMillis: end.Usage.CPU.Milliseconds(), PeakMemoryBytes: end.Usage.PeakMemory, PullMillis: end.Usage.Pull.Milliseconds(), RunMillis: a.ran.Milliseconds(),
+	}
 	summary := a.text(end.Message)
 	switch {
 	case why != nil:

@@ -79,7 +79,8 @@ type End struct {
 type Usage struct {
 	// CPU is the time of processors that all its processes used together.
 	CPU time.Duration
-	// PeakMemory is the most memory that they had at once, in bytes.
+	// PeakMemory is the most memory that one of its processes, or all of them where they are counted together, had, in
+	// bytes.
 	PeakMemory int64
 	// Pull is how long an image took to come.
 	Pull time.Duration

@@ -375,6 +375,18 @@ func (l *limits) oom() bool {
 	return false
 }
 
+// peak is the most memory that a limited group had; 0 when it has no limit, or none that counts.
+func (l *limits) peak() int64 {
+	for _, events := range l.events {
+		for _, name := range []string{"memory.peak", "memory.max_usage_in_bytes"} {
+			if n, err := strconv.ParseInt(trimmed(filepath.Join(filepath.Dir(events), name)), 10, 64); err == nil {
+				return n
+			}
+		}
+	}
+	return 0
+}
+
 func (l *limits) remove() {
 	for _, dir := range l.dirs {
 		for range 20 {

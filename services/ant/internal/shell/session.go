@@ -44,6 +44,7 @@ type session struct {
 	cut       bool          // somebody outside of the cage may still hold the pipes; guarded by turn
 	remnant   *remnant      // what an earlier life of the ant has begun; nil for a session of this one
 	trace     trace
+	usage     executor.Usage
 
 	mu      sync.Mutex
 	shell   *child
@@ -284,6 +285,7 @@ func (s *session) Wait() executor.End {
 		return executor.Break(err.Error())
 	}
 	oom := s.limits.oom()
+	s.usage.PeakMemory = max(s.usage.PeakMemory, s.limits.peak())
 	code, noted := s.workspace.readCode()
 	switch {
 	case len(s.task.After) == 0:
@@ -375,8 +377,22 @@ func (s *session) reap(c *child) (ending, error) {
 	if err != nil {
 		return ending{}, err
 	}
+	if used, ok := state.SysUsage().(*syscall.Rusage); ok { // of the shell and of what it has waited for
+		s.usage.CPU += state.UserTime() + state.SystemTime()
+		s.usage.PeakMemory = max(s.usage.PeakMemory, peak(used))
+	}
 	status, ok := state.Sys().(syscall.WaitStatus)
 	return ending{status, ok}, nil
+}
+
+// peak is the most memory that a process of the session had. Between fork and exec the shell had the memory of the ant, and
+// the kernel counts that: what is not more than it is not known.
+func peak(used *syscall.Rusage) int64 {
+	var own syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &own) != nil || used.Maxrss <= own.Maxrss {
+		return 0
+	}
+	return used.Maxrss << 10
 }
 
 // stopSignal is what a session was stopped by; 0 when it was not.
@@ -452,7 +468,7 @@ func (s *session) leave(c *child) {
 
 // end makes the result of an exit code.
 func (s *session) end(code int, sig syscall.Signal, oom bool) executor.End {
-	end := executor.End{ExitCode: code}
+	end := executor.End{ExitCode: code, Usage: s.usage}
 	err := errors.Join(s.stdout.Close(), s.stderr.Close())
 	text, readErr := s.workspace.outputs(outputFileLimit)
 	switch err = errors.Join(err, readErr); {

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -552,4 +553,15 @@ func TestLongValuesAreFiles(t *testing.T) {
 			t.Errorf("%+v", end)
 		}
 	})
+}
+
+func TestUsage(t *testing.T) {
+	e := start(t, filepath.Join(t.TempDir(), "work"), true)
+	end, _ := execute(t, e, executor.Task{UID: "usage", Script: []string{"i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"}}, nil)
+	if end.Usage.CPU < 10*time.Millisecond || end.Usage.PeakMemory != 0 {
+		t.Errorf("%+v: the loop counts, the memory of the ant does not", end.Usage)
+	}
+	if got := peak(&syscall.Rusage{Maxrss: 1 << 30}); got != 1<<40 {
+		t.Errorf("%d bytes", got)
+	}
 }

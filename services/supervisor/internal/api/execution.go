@@ -129,7 +129,7 @@ func task(t *execution.TaskView) (*executionv1.Task, error) {
 		out.Attempts = append(out.Attempts, &executionv1.Attempt{
 			Uid: a.UID.String(), Number: int32(a.Number), State: executionv1.Attempt_State(executionv1.Attempt_State_value[string(a.State)]),
 			AntId: a.Ant, ExitCode: int32(a.ExitCode), FailureClass: a.FailureClass, Message: a.Message,
-			DispatchedAt: timestamppb.New(a.DispatchedAt), StartedAt: stamp(a.StartedAt), EndedAt: stamp(a.EndedAt), LogBytes: a.LogBytes,
+			DispatchedAt: timestamppb.New(a.DispatchedAt), StartedAt: stamp(a.StartedAt), EndedAt: stamp(a.EndedAt), LogBytes: a.LogBytes, Usage: toUsage(a.Usage),
 		})
 	}
 	if t.ChildID != uuid.Nil {
@@ -223,4 +223,14 @@ func (s *States) CheckAttempts(ctx context.Context, req *executionv1.CheckAttemp
 		return nil, err
 	}
 	return &executionv1.CheckAttemptsResponse{Live: names(live)}, nil
+}
+
+func toUsage(u *execution.Usage) *executionv1.Usage {
+	if u == nil {
+		return nil
+	}
+	return &executionv1.Usage{
+		CpuMillis: u.CPUMillis, PeakMemoryBytes: u.PeakMemoryBytes, BytesIn: u.BytesIn, BytesOut: u.BytesOut,
+		PullMillis: u.PullMillis, DownloadMillis: u.DownloadMillis, RunMillis: u.RunMillis, UploadMillis: u.UploadMillis,
+	}
 }

@@ -268,6 +268,7 @@ func parseResult(payload []byte) (result.Result, error) {
 	}
 	x := result.Result{
 		UID: uid, Ant: r.GetAntId(), Canonical: canonical, LogKey: r.GetLogKey(), LogBytes: r.GetLogBytes(), LogSHA256: r.GetLogSha256(),
+		Usage: usage(r.GetUsage()),
 		Outcome: engine.Outcome{
 			ExitCode: int(r.GetExitCode()), FailureClass: r.GetFailureClass(), Message: r.GetMessage(),
 			Outputs: r.GetOutputs(), Body: r.GetBody(), BodyCut: r.GetBodyCut(),
@@ -288,4 +289,15 @@ func parseResult(payload []byte) (result.Result, error) {
 		return x, fmt.Errorf("no outcome")
 	}
 	return x, nil
+}
+
+// usage as the ant tells it; an older one does not.
+func usage(u *antv1.Usage) *execution.Usage {
+	if u == nil {
+		return nil
+	}
+	return &execution.Usage{
+		CPUMillis: u.GetCpuMillis(), PeakMemoryBytes: u.GetPeakMemoryBytes(), BytesIn: u.GetBytesIn(), BytesOut: u.GetBytesOut(),
+		PullMillis: u.GetPullMillis(), DownloadMillis: u.GetDownloadMillis(), RunMillis: u.GetRunMillis(), UploadMillis: u.GetUploadMillis(),
+	}
 }

@@ -79,6 +79,19 @@ type End struct {
 	LogKey    string
 	LogBytes  int64
 	LogSHA256 string
+	Usage     *Usage
+}
+
+// Usage of an attempt: what it used, and how long its steps took in milliseconds. What is not known is 0.
+type Usage struct {
+	CPUMillis       int64 `json:"cpu_millis,omitzero"`
+	PeakMemoryBytes int64 `json:"peak_memory_bytes,omitzero"`
+	BytesIn         int64 `json:"bytes_in,omitzero"`
+	BytesOut        int64 `json:"bytes_out,omitzero"`
+	PullMillis      int64 `json:"pull_millis,omitzero"`
+	DownloadMillis  int64 `json:"download_millis,omitzero"`
+	RunMillis       int64 `json:"run_millis,omitzero"`
+	UploadMillis    int64 `json:"upload_millis,omitzero"`
 }
 
 // Verdict says what became of an event.

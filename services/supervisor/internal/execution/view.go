@@ -64,6 +64,7 @@ type AttemptView struct {
 	StartedAt    *time.Time
 	EndedAt      *time.Time
 	LogBytes     int64
+	Usage        *Usage // nil when its ant did not tell
 }
 
 // Log is where the output of an attempt is.

@@ -1531,8 +1531,10 @@ type Result struct {
 	LogFormat LogFormat `protobuf:"varint,40,opt,name=log_format,json=logFormat,proto3,enum=formicary.ant.v1.LogFormat" json:"log_format,omitempty"`
 	// log_stored_bytes is the size of the object; 0 says that it is log_bytes.
 	LogStoredBytes int64 `protobuf:"varint,41,opt,name=log_stored_bytes,json=logStoredBytes,proto3" json:"log_stored_bytes,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// usage of the attempt.
+	Usage         *Usage `protobuf:"bytes,50,opt,name=usage,proto3" json:"usage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Result) Reset() {
@@ -1684,6 +1686,122 @@ func (x *Result) GetLogStoredBytes() int64 {
 	return 0
 }
 
+func (x *Result) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+// Usage of an attempt: what it used, and how long its steps took. What is not known is 0.
+type Usage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// cpu_millis is the time of processors that all its processes used together, in milliseconds.
+	CpuMillis int64 `protobuf:"varint,1,opt,name=cpu_millis,json=cpuMillis,proto3" json:"cpu_millis,omitempty"`
+	// peak_memory_bytes is the most memory that one of its processes, or all of them where they are counted together, had.
+	PeakMemoryBytes int64 `protobuf:"varint,2,opt,name=peak_memory_bytes,json=peakMemoryBytes,proto3" json:"peak_memory_bytes,omitempty"`
+	// bytes_in came as artifacts and caches.
+	BytesIn int64 `protobuf:"varint,3,opt,name=bytes_in,json=bytesIn,proto3" json:"bytes_in,omitempty"`
+	// bytes_out went as artifacts, caches and log.
+	BytesOut int64 `protobuf:"varint,4,opt,name=bytes_out,json=bytesOut,proto3" json:"bytes_out,omitempty"`
+	// pull_millis is how long its images took to come.
+	PullMillis int64 `protobuf:"varint,5,opt,name=pull_millis,json=pullMillis,proto3" json:"pull_millis,omitempty"`
+	// download_millis is how long artifacts and caches took to come.
+	DownloadMillis int64 `protobuf:"varint,6,opt,name=download_millis,json=downloadMillis,proto3" json:"download_millis,omitempty"`
+	// run_millis is how long the task ran.
+	RunMillis int64 `protobuf:"varint,7,opt,name=run_millis,json=runMillis,proto3" json:"run_millis,omitempty"`
+	// upload_millis is how long artifacts, caches and log took to be stored.
+	UploadMillis  int64 `protobuf:"varint,8,opt,name=upload_millis,json=uploadMillis,proto3" json:"upload_millis,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Usage) Reset() {
+	*x = Usage{}
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Usage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Usage) ProtoMessage() {}
+
+func (x *Usage) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Usage.ProtoReflect.Descriptor instead.
+func (*Usage) Descriptor() ([]byte, []int) {
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Usage) GetCpuMillis() int64 {
+	if x != nil {
+		return x.CpuMillis
+	}
+	return 0
+}
+
+func (x *Usage) GetPeakMemoryBytes() int64 {
+	if x != nil {
+		return x.PeakMemoryBytes
+	}
+	return 0
+}
+
+func (x *Usage) GetBytesIn() int64 {
+	if x != nil {
+		return x.BytesIn
+	}
+	return 0
+}
+
+func (x *Usage) GetBytesOut() int64 {
+	if x != nil {
+		return x.BytesOut
+	}
+	return 0
+}
+
+func (x *Usage) GetPullMillis() int64 {
+	if x != nil {
+		return x.PullMillis
+	}
+	return 0
+}
+
+func (x *Usage) GetDownloadMillis() int64 {
+	if x != nil {
+		return x.DownloadMillis
+	}
+	return 0
+}
+
+func (x *Usage) GetRunMillis() int64 {
+	if x != nil {
+		return x.RunMillis
+	}
+	return 0
+}
+
+func (x *Usage) GetUploadMillis() int64 {
+	if x != nil {
+		return x.UploadMillis
+	}
+	return 0
+}
+
 var File_formicary_ant_v1_ant_proto protoreflect.FileDescriptor
 
 const file_formicary_ant_v1_ant_proto_rawDesc = "" +
@@ -1817,7 +1935,7 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x10\n" +
 	"\x03end\x18\x03 \x01(\bR\x03end\x123\n" +
 	"\x06format\x18\x04 \x01(\x0e2\x1b.formicary.ant.v1.LogFormatR\x06format\x12\x12\n" +
-	"\x04line\x18\x05 \x01(\x03R\x04line\"\xa3\x06\n" +
+	"\x04line\x18\x05 \x01(\x03R\x04line\"\xd2\x06\n" +
 	"\x06Result\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x15\n" +
 	"\x06ant_id\x18\x02 \x01(\tR\x05antId\x12\x18\n" +
@@ -1839,7 +1957,8 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\bbody_cut\x18\x0f \x01(\bR\abodyCut\x12:\n" +
 	"\n" +
 	"log_format\x18( \x01(\x0e2\x1b.formicary.ant.v1.LogFormatR\tlogFormat\x12(\n" +
-	"\x10log_stored_bytes\x18) \x01(\x03R\x0elogStoredBytes\x1a:\n" +
+	"\x10log_stored_bytes\x18) \x01(\x03R\x0elogStoredBytes\x12-\n" +
+	"\x05usage\x182 \x01(\v2\x17.formicary.ant.v1.UsageR\x05usage\x1a:\n" +
 	"\fOutputsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"e\n" +
@@ -1850,7 +1969,19 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\x06FAILED\x10\x02\x12\r\n" +
 	"\tTIMED_OUT\x10\x03\x12\r\n" +
 	"\tCANCELLED\x10\x04\x12\b\n" +
-	"\x04LOST\x10\x05*?\n" +
+	"\x04LOST\x10\x05\"\x98\x02\n" +
+	"\x05Usage\x12\x1d\n" +
+	"\n" +
+	"cpu_millis\x18\x01 \x01(\x03R\tcpuMillis\x12*\n" +
+	"\x11peak_memory_bytes\x18\x02 \x01(\x03R\x0fpeakMemoryBytes\x12\x19\n" +
+	"\bbytes_in\x18\x03 \x01(\x03R\abytesIn\x12\x1b\n" +
+	"\tbytes_out\x18\x04 \x01(\x03R\bbytesOut\x12\x1f\n" +
+	"\vpull_millis\x18\x05 \x01(\x03R\n" +
+	"pullMillis\x12'\n" +
+	"\x0fdownload_millis\x18\x06 \x01(\x03R\x0edownloadMillis\x12\x1d\n" +
+	"\n" +
+	"run_millis\x18\a \x01(\x03R\trunMillis\x12#\n" +
+	"\rupload_millis\x18\b \x01(\x03R\fuploadMillis*?\n" +
 	"\tLogFormat\x12\x1a\n" +
 	"\x16LOG_FORMAT_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12LOG_FORMAT_RECORDS\x10\x012\xa6\x02\n" +
@@ -1877,7 +2008,7 @@ func file_formicary_ant_v1_ant_proto_rawDescGZIP() []byte {
 }
 
 var file_formicary_ant_v1_ant_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_formicary_ant_v1_ant_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_formicary_ant_v1_ant_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_formicary_ant_v1_ant_proto_goTypes = []any{
 	(LogFormat)(0),                  // 0: formicary.ant.v1.LogFormat
 	(Result_Outcome)(0),             // 1: formicary.ant.v1.Result.Outcome
@@ -1899,53 +2030,55 @@ var file_formicary_ant_v1_ant_proto_goTypes = []any{
 	(*StopHint)(nil),                // 17: formicary.ant.v1.StopHint
 	(*LogChunk)(nil),                // 18: formicary.ant.v1.LogChunk
 	(*Result)(nil),                  // 19: formicary.ant.v1.Result
-	nil,                             // 20: formicary.ant.v1.RegisterRequest.LabelsEntry
-	nil,                             // 21: formicary.ant.v1.Spec.EnvironmentEntry
-	nil,                             // 22: formicary.ant.v1.Spec.HeadersEntry
-	nil,                             // 23: formicary.ant.v1.Spec.QueryEntry
-	nil,                             // 24: formicary.ant.v1.Spec.FilesEntry
-	nil,                             // 25: formicary.ant.v1.Result.OutputsEntry
-	(*durationpb.Duration)(nil),     // 26: google.protobuf.Duration
-	(*structpb.Struct)(nil),         // 27: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil),   // 28: google.protobuf.Timestamp
+	(*Usage)(nil),                   // 20: formicary.ant.v1.Usage
+	nil,                             // 21: formicary.ant.v1.RegisterRequest.LabelsEntry
+	nil,                             // 22: formicary.ant.v1.Spec.EnvironmentEntry
+	nil,                             // 23: formicary.ant.v1.Spec.HeadersEntry
+	nil,                             // 24: formicary.ant.v1.Spec.QueryEntry
+	nil,                             // 25: formicary.ant.v1.Spec.FilesEntry
+	nil,                             // 26: formicary.ant.v1.Result.OutputsEntry
+	(*durationpb.Duration)(nil),     // 27: google.protobuf.Duration
+	(*structpb.Struct)(nil),         // 28: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil),   // 29: google.protobuf.Timestamp
 }
 var file_formicary_ant_v1_ant_proto_depIdxs = []int32{
-	20, // 0: formicary.ant.v1.RegisterRequest.labels:type_name -> formicary.ant.v1.RegisterRequest.LabelsEntry
-	26, // 1: formicary.ant.v1.RegisterResponse.lease:type_name -> google.protobuf.Duration
-	26, // 2: formicary.ant.v1.RegisterResponse.heartbeat_every:type_name -> google.protobuf.Duration
+	21, // 0: formicary.ant.v1.RegisterRequest.labels:type_name -> formicary.ant.v1.RegisterRequest.LabelsEntry
+	27, // 1: formicary.ant.v1.RegisterResponse.lease:type_name -> google.protobuf.Duration
+	27, // 2: formicary.ant.v1.RegisterResponse.heartbeat_every:type_name -> google.protobuf.Duration
 	10, // 3: formicary.ant.v1.ClaimResponse.works:type_name -> formicary.ant.v1.Work
 	11, // 4: formicary.ant.v1.Work.spec:type_name -> formicary.ant.v1.Spec
-	26, // 5: formicary.ant.v1.Work.timeout:type_name -> google.protobuf.Duration
-	26, // 6: formicary.ant.v1.Work.grace:type_name -> google.protobuf.Duration
+	27, // 5: formicary.ant.v1.Work.timeout:type_name -> google.protobuf.Duration
+	27, // 6: formicary.ant.v1.Work.grace:type_name -> google.protobuf.Duration
 	0,  // 7: formicary.ant.v1.Work.log_format:type_name -> formicary.ant.v1.LogFormat
-	21, // 8: formicary.ant.v1.Spec.environment:type_name -> formicary.ant.v1.Spec.EnvironmentEntry
-	22, // 9: formicary.ant.v1.Spec.headers:type_name -> formicary.ant.v1.Spec.HeadersEntry
-	23, // 10: formicary.ant.v1.Spec.query:type_name -> formicary.ant.v1.Spec.QueryEntry
-	27, // 11: formicary.ant.v1.Spec.variables:type_name -> google.protobuf.Struct
-	24, // 12: formicary.ant.v1.Spec.files:type_name -> formicary.ant.v1.Spec.FilesEntry
+	22, // 8: formicary.ant.v1.Spec.environment:type_name -> formicary.ant.v1.Spec.EnvironmentEntry
+	23, // 9: formicary.ant.v1.Spec.headers:type_name -> formicary.ant.v1.Spec.HeadersEntry
+	24, // 10: formicary.ant.v1.Spec.query:type_name -> formicary.ant.v1.Spec.QueryEntry
+	28, // 11: formicary.ant.v1.Spec.variables:type_name -> google.protobuf.Struct
+	25, // 12: formicary.ant.v1.Spec.files:type_name -> formicary.ant.v1.Spec.FilesEntry
 	0,  // 13: formicary.ant.v1.LogChunk.format:type_name -> formicary.ant.v1.LogFormat
 	1,  // 14: formicary.ant.v1.Result.outcome:type_name -> formicary.ant.v1.Result.Outcome
-	25, // 15: formicary.ant.v1.Result.outputs:type_name -> formicary.ant.v1.Result.OutputsEntry
-	28, // 16: formicary.ant.v1.Result.started_at:type_name -> google.protobuf.Timestamp
-	28, // 17: formicary.ant.v1.Result.ended_at:type_name -> google.protobuf.Timestamp
+	26, // 15: formicary.ant.v1.Result.outputs:type_name -> formicary.ant.v1.Result.OutputsEntry
+	29, // 16: formicary.ant.v1.Result.started_at:type_name -> google.protobuf.Timestamp
+	29, // 17: formicary.ant.v1.Result.ended_at:type_name -> google.protobuf.Timestamp
 	0,  // 18: formicary.ant.v1.Result.log_format:type_name -> formicary.ant.v1.LogFormat
-	2,  // 19: formicary.ant.v1.RegistrationService.Register:input_type -> formicary.ant.v1.RegisterRequest
-	4,  // 20: formicary.ant.v1.RegistrationService.Heartbeat:input_type -> formicary.ant.v1.HeartbeatRequest
-	6,  // 21: formicary.ant.v1.RegistrationService.Leave:input_type -> formicary.ant.v1.LeaveRequest
-	8,  // 22: formicary.ant.v1.AttemptService.Claim:input_type -> formicary.ant.v1.ClaimRequest
-	12, // 23: formicary.ant.v1.AttemptService.Sync:input_type -> formicary.ant.v1.SyncRequest
-	14, // 24: formicary.ant.v1.AttemptService.CreateLogUpload:input_type -> formicary.ant.v1.CreateLogUploadRequest
-	3,  // 25: formicary.ant.v1.RegistrationService.Register:output_type -> formicary.ant.v1.RegisterResponse
-	5,  // 26: formicary.ant.v1.RegistrationService.Heartbeat:output_type -> formicary.ant.v1.HeartbeatResponse
-	7,  // 27: formicary.ant.v1.RegistrationService.Leave:output_type -> formicary.ant.v1.LeaveResponse
-	9,  // 28: formicary.ant.v1.AttemptService.Claim:output_type -> formicary.ant.v1.ClaimResponse
-	13, // 29: formicary.ant.v1.AttemptService.Sync:output_type -> formicary.ant.v1.SyncResponse
-	15, // 30: formicary.ant.v1.AttemptService.CreateLogUpload:output_type -> formicary.ant.v1.CreateLogUploadResponse
-	25, // [25:31] is the sub-list for method output_type
-	19, // [19:25] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	20, // 19: formicary.ant.v1.Result.usage:type_name -> formicary.ant.v1.Usage
+	2,  // 20: formicary.ant.v1.RegistrationService.Register:input_type -> formicary.ant.v1.RegisterRequest
+	4,  // 21: formicary.ant.v1.RegistrationService.Heartbeat:input_type -> formicary.ant.v1.HeartbeatRequest
+	6,  // 22: formicary.ant.v1.RegistrationService.Leave:input_type -> formicary.ant.v1.LeaveRequest
+	8,  // 23: formicary.ant.v1.AttemptService.Claim:input_type -> formicary.ant.v1.ClaimRequest
+	12, // 24: formicary.ant.v1.AttemptService.Sync:input_type -> formicary.ant.v1.SyncRequest
+	14, // 25: formicary.ant.v1.AttemptService.CreateLogUpload:input_type -> formicary.ant.v1.CreateLogUploadRequest
+	3,  // 26: formicary.ant.v1.RegistrationService.Register:output_type -> formicary.ant.v1.RegisterResponse
+	5,  // 27: formicary.ant.v1.RegistrationService.Heartbeat:output_type -> formicary.ant.v1.HeartbeatResponse
+	7,  // 28: formicary.ant.v1.RegistrationService.Leave:output_type -> formicary.ant.v1.LeaveResponse
+	9,  // 29: formicary.ant.v1.AttemptService.Claim:output_type -> formicary.ant.v1.ClaimResponse
+	13, // 30: formicary.ant.v1.AttemptService.Sync:output_type -> formicary.ant.v1.SyncResponse
+	15, // 31: formicary.ant.v1.AttemptService.CreateLogUpload:output_type -> formicary.ant.v1.CreateLogUploadResponse
+	26, // [26:32] is the sub-list for method output_type
+	20, // [20:26] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_formicary_ant_v1_ant_proto_init() }
@@ -1960,7 +2093,7 @@ func file_formicary_ant_v1_ant_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_formicary_ant_v1_ant_proto_rawDesc), len(file_formicary_ant_v1_ant_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   24,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -254,7 +254,7 @@ func (x Task_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Task_State.Descriptor instead.
 func (Task_State) EnumDescriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{4, 0}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{5, 0}
 }
 
 // State of an approval.
@@ -315,7 +315,7 @@ func (x Approval_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Approval_State.Descriptor instead.
 func (Approval_State) EnumDescriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{6, 0}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{7, 0}
 }
 
 // TakeNoticesRequest confirms notices.
@@ -588,7 +588,9 @@ type Attempt struct {
 	// ended_at is set in a terminal state.
 	EndedAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
 	// log_bytes of its final log.
-	LogBytes      int64 `protobuf:"varint,11,opt,name=log_bytes,json=logBytes,proto3" json:"log_bytes,omitempty"`
+	LogBytes int64 `protobuf:"varint,11,opt,name=log_bytes,json=logBytes,proto3" json:"log_bytes,omitempty"`
+	// usage of an ended attempt; not set when its ant did not tell.
+	Usage         *Usage `protobuf:"bytes,20,opt,name=usage,proto3" json:"usage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -700,6 +702,122 @@ func (x *Attempt) GetLogBytes() int64 {
 	return 0
 }
 
+func (x *Attempt) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+// Usage of an attempt: what it used, and how long its steps took. What is not known is 0.
+type Usage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// cpu_millis is the time of processors that all its processes used together, in milliseconds.
+	CpuMillis int64 `protobuf:"varint,1,opt,name=cpu_millis,json=cpuMillis,proto3" json:"cpu_millis,omitempty"`
+	// peak_memory_bytes is the most memory that one of its processes, or all of them where they are counted together, had.
+	PeakMemoryBytes int64 `protobuf:"varint,2,opt,name=peak_memory_bytes,json=peakMemoryBytes,proto3" json:"peak_memory_bytes,omitempty"`
+	// bytes_in came as artifacts and caches.
+	BytesIn int64 `protobuf:"varint,3,opt,name=bytes_in,json=bytesIn,proto3" json:"bytes_in,omitempty"`
+	// bytes_out went as artifacts, caches and log.
+	BytesOut int64 `protobuf:"varint,4,opt,name=bytes_out,json=bytesOut,proto3" json:"bytes_out,omitempty"`
+	// pull_millis is how long its images took to come.
+	PullMillis int64 `protobuf:"varint,5,opt,name=pull_millis,json=pullMillis,proto3" json:"pull_millis,omitempty"`
+	// download_millis is how long artifacts and caches took to come.
+	DownloadMillis int64 `protobuf:"varint,6,opt,name=download_millis,json=downloadMillis,proto3" json:"download_millis,omitempty"`
+	// run_millis is how long the task ran.
+	RunMillis int64 `protobuf:"varint,7,opt,name=run_millis,json=runMillis,proto3" json:"run_millis,omitempty"`
+	// upload_millis is how long artifacts, caches and log took to be stored.
+	UploadMillis  int64 `protobuf:"varint,8,opt,name=upload_millis,json=uploadMillis,proto3" json:"upload_millis,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Usage) Reset() {
+	*x = Usage{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Usage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Usage) ProtoMessage() {}
+
+func (x *Usage) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Usage.ProtoReflect.Descriptor instead.
+func (*Usage) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Usage) GetCpuMillis() int64 {
+	if x != nil {
+		return x.CpuMillis
+	}
+	return 0
+}
+
+func (x *Usage) GetPeakMemoryBytes() int64 {
+	if x != nil {
+		return x.PeakMemoryBytes
+	}
+	return 0
+}
+
+func (x *Usage) GetBytesIn() int64 {
+	if x != nil {
+		return x.BytesIn
+	}
+	return 0
+}
+
+func (x *Usage) GetBytesOut() int64 {
+	if x != nil {
+		return x.BytesOut
+	}
+	return 0
+}
+
+func (x *Usage) GetPullMillis() int64 {
+	if x != nil {
+		return x.PullMillis
+	}
+	return 0
+}
+
+func (x *Usage) GetDownloadMillis() int64 {
+	if x != nil {
+		return x.DownloadMillis
+	}
+	return 0
+}
+
+func (x *Usage) GetRunMillis() int64 {
+	if x != nil {
+		return x.RunMillis
+	}
+	return 0
+}
+
+func (x *Usage) GetUploadMillis() int64 {
+	if x != nil {
+		return x.UploadMillis
+	}
+	return 0
+}
+
 // Task is one node of a run.
 type Task struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -755,7 +873,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[4]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -767,7 +885,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[4]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -780,7 +898,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{4}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Task) GetName() string {
@@ -952,7 +1070,7 @@ type ItemCounts struct {
 
 func (x *ItemCounts) Reset() {
 	*x = ItemCounts{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[5]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -964,7 +1082,7 @@ func (x *ItemCounts) String() string {
 func (*ItemCounts) ProtoMessage() {}
 
 func (x *ItemCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[5]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -977,7 +1095,7 @@ func (x *ItemCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ItemCounts.ProtoReflect.Descriptor instead.
 func (*ItemCounts) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{5}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ItemCounts) GetTotal() int32 {
@@ -1046,7 +1164,7 @@ type Approval struct {
 
 func (x *Approval) Reset() {
 	*x = Approval{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[6]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1058,7 +1176,7 @@ func (x *Approval) String() string {
 func (*Approval) ProtoMessage() {}
 
 func (x *Approval) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[6]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1071,7 +1189,7 @@ func (x *Approval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Approval.ProtoReflect.Descriptor instead.
 func (*Approval) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{6}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Approval) GetRequestId() string {
@@ -1219,7 +1337,7 @@ type Vote struct {
 
 func (x *Vote) Reset() {
 	*x = Vote{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[7]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1231,7 +1349,7 @@ func (x *Vote) String() string {
 func (*Vote) ProtoMessage() {}
 
 func (x *Vote) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[7]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1244,7 +1362,7 @@ func (x *Vote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Vote.ProtoReflect.Descriptor instead.
 func (*Vote) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{7}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Vote) GetVoter() string {
@@ -1303,7 +1421,7 @@ type VoteOnApprovalRequest struct {
 
 func (x *VoteOnApprovalRequest) Reset() {
 	*x = VoteOnApprovalRequest{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[8]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1315,7 +1433,7 @@ func (x *VoteOnApprovalRequest) String() string {
 func (*VoteOnApprovalRequest) ProtoMessage() {}
 
 func (x *VoteOnApprovalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[8]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1328,7 +1446,7 @@ func (x *VoteOnApprovalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VoteOnApprovalRequest.ProtoReflect.Descriptor instead.
 func (*VoteOnApprovalRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{8}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *VoteOnApprovalRequest) GetRequestId() string {
@@ -1377,7 +1495,7 @@ type VoteOnApprovalResponse struct {
 
 func (x *VoteOnApprovalResponse) Reset() {
 	*x = VoteOnApprovalResponse{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[9]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1389,7 +1507,7 @@ func (x *VoteOnApprovalResponse) String() string {
 func (*VoteOnApprovalResponse) ProtoMessage() {}
 
 func (x *VoteOnApprovalResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[9]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1402,7 +1520,7 @@ func (x *VoteOnApprovalResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VoteOnApprovalResponse.ProtoReflect.Descriptor instead.
 func (*VoteOnApprovalResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{9}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *VoteOnApprovalResponse) GetApproval() *Approval {
@@ -1425,7 +1543,7 @@ type GetApprovalRequest struct {
 
 func (x *GetApprovalRequest) Reset() {
 	*x = GetApprovalRequest{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[10]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1437,7 +1555,7 @@ func (x *GetApprovalRequest) String() string {
 func (*GetApprovalRequest) ProtoMessage() {}
 
 func (x *GetApprovalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[10]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1450,7 +1568,7 @@ func (x *GetApprovalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetApprovalRequest.ProtoReflect.Descriptor instead.
 func (*GetApprovalRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{10}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetApprovalRequest) GetRequestId() string {
@@ -1478,7 +1596,7 @@ type GetApprovalResponse struct {
 
 func (x *GetApprovalResponse) Reset() {
 	*x = GetApprovalResponse{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[11]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1490,7 +1608,7 @@ func (x *GetApprovalResponse) String() string {
 func (*GetApprovalResponse) ProtoMessage() {}
 
 func (x *GetApprovalResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[11]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1503,7 +1621,7 @@ func (x *GetApprovalResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetApprovalResponse.ProtoReflect.Descriptor instead.
 func (*GetApprovalResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{11}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetApprovalResponse) GetApproval() *Approval {
@@ -1526,7 +1644,7 @@ type ListPendingApprovalsRequest struct {
 
 func (x *ListPendingApprovalsRequest) Reset() {
 	*x = ListPendingApprovalsRequest{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[12]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1538,7 +1656,7 @@ func (x *ListPendingApprovalsRequest) String() string {
 func (*ListPendingApprovalsRequest) ProtoMessage() {}
 
 func (x *ListPendingApprovalsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[12]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1551,7 +1669,7 @@ func (x *ListPendingApprovalsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPendingApprovalsRequest.ProtoReflect.Descriptor instead.
 func (*ListPendingApprovalsRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{12}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListPendingApprovalsRequest) GetPageSize() int32 {
@@ -1581,7 +1699,7 @@ type ListPendingApprovalsResponse struct {
 
 func (x *ListPendingApprovalsResponse) Reset() {
 	*x = ListPendingApprovalsResponse{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[13]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1593,7 +1711,7 @@ func (x *ListPendingApprovalsResponse) String() string {
 func (*ListPendingApprovalsResponse) ProtoMessage() {}
 
 func (x *ListPendingApprovalsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[13]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1606,7 +1724,7 @@ func (x *ListPendingApprovalsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPendingApprovalsResponse.ProtoReflect.Descriptor instead.
 func (*ListPendingApprovalsResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{13}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListPendingApprovalsResponse) GetApprovals() []*Approval {
@@ -1636,7 +1754,7 @@ type GetExecutionRequest struct {
 
 func (x *GetExecutionRequest) Reset() {
 	*x = GetExecutionRequest{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[14]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1648,7 +1766,7 @@ func (x *GetExecutionRequest) String() string {
 func (*GetExecutionRequest) ProtoMessage() {}
 
 func (x *GetExecutionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[14]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1661,7 +1779,7 @@ func (x *GetExecutionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExecutionRequest.ProtoReflect.Descriptor instead.
 func (*GetExecutionRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{14}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetExecutionRequest) GetRequestId() string {
@@ -1689,7 +1807,7 @@ type GetExecutionResponse struct {
 
 func (x *GetExecutionResponse) Reset() {
 	*x = GetExecutionResponse{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[15]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1701,7 +1819,7 @@ func (x *GetExecutionResponse) String() string {
 func (*GetExecutionResponse) ProtoMessage() {}
 
 func (x *GetExecutionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[15]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1714,7 +1832,7 @@ func (x *GetExecutionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExecutionResponse.ProtoReflect.Descriptor instead.
 func (*GetExecutionResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{15}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetExecutionResponse) GetExecution() *Execution {
@@ -1745,7 +1863,7 @@ type ListTasksRequest struct {
 
 func (x *ListTasksRequest) Reset() {
 	*x = ListTasksRequest{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[16]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1757,7 +1875,7 @@ func (x *ListTasksRequest) String() string {
 func (*ListTasksRequest) ProtoMessage() {}
 
 func (x *ListTasksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[16]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1770,7 +1888,7 @@ func (x *ListTasksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasksRequest.ProtoReflect.Descriptor instead.
 func (*ListTasksRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{16}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListTasksRequest) GetRequestId() string {
@@ -1828,7 +1946,7 @@ type ListTasksResponse struct {
 
 func (x *ListTasksResponse) Reset() {
 	*x = ListTasksResponse{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[17]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1840,7 +1958,7 @@ func (x *ListTasksResponse) String() string {
 func (*ListTasksResponse) ProtoMessage() {}
 
 func (x *ListTasksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[17]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1853,7 +1971,7 @@ func (x *ListTasksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasksResponse.ProtoReflect.Descriptor instead.
 func (*ListTasksResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{17}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListTasksResponse) GetTasks() []*Task {
@@ -1896,7 +2014,7 @@ type WatchTaskLogRequest struct {
 
 func (x *WatchTaskLogRequest) Reset() {
 	*x = WatchTaskLogRequest{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[18]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1908,7 +2026,7 @@ func (x *WatchTaskLogRequest) String() string {
 func (*WatchTaskLogRequest) ProtoMessage() {}
 
 func (x *WatchTaskLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[18]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1921,7 +2039,7 @@ func (x *WatchTaskLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchTaskLogRequest.ProtoReflect.Descriptor instead.
 func (*WatchTaskLogRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{18}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *WatchTaskLogRequest) GetRequestId() string {
@@ -1999,7 +2117,7 @@ type WatchTaskLogResponse struct {
 
 func (x *WatchTaskLogResponse) Reset() {
 	*x = WatchTaskLogResponse{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[19]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2011,7 +2129,7 @@ func (x *WatchTaskLogResponse) String() string {
 func (*WatchTaskLogResponse) ProtoMessage() {}
 
 func (x *WatchTaskLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[19]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2024,7 +2142,7 @@ func (x *WatchTaskLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchTaskLogResponse.ProtoReflect.Descriptor instead.
 func (*WatchTaskLogResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{19}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WatchTaskLogResponse) GetOffset() int64 {
@@ -2075,7 +2193,7 @@ type RunKey struct {
 
 func (x *RunKey) Reset() {
 	*x = RunKey{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[20]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2087,7 +2205,7 @@ func (x *RunKey) String() string {
 func (*RunKey) ProtoMessage() {}
 
 func (x *RunKey) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[20]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2100,7 +2218,7 @@ func (x *RunKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunKey.ProtoReflect.Descriptor instead.
 func (*RunKey) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{20}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RunKey) GetRequestId() string {
@@ -2128,7 +2246,7 @@ type GetExecutionStatesRequest struct {
 
 func (x *GetExecutionStatesRequest) Reset() {
 	*x = GetExecutionStatesRequest{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[21]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2140,7 +2258,7 @@ func (x *GetExecutionStatesRequest) String() string {
 func (*GetExecutionStatesRequest) ProtoMessage() {}
 
 func (x *GetExecutionStatesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[21]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2153,7 +2271,7 @@ func (x *GetExecutionStatesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExecutionStatesRequest.ProtoReflect.Descriptor instead.
 func (*GetExecutionStatesRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{21}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetExecutionStatesRequest) GetRuns() []*RunKey {
@@ -2174,7 +2292,7 @@ type GetExecutionStatesResponse struct {
 
 func (x *GetExecutionStatesResponse) Reset() {
 	*x = GetExecutionStatesResponse{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[22]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2186,7 +2304,7 @@ func (x *GetExecutionStatesResponse) String() string {
 func (*GetExecutionStatesResponse) ProtoMessage() {}
 
 func (x *GetExecutionStatesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[22]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2199,7 +2317,7 @@ func (x *GetExecutionStatesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExecutionStatesResponse.ProtoReflect.Descriptor instead.
 func (*GetExecutionStatesResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{22}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetExecutionStatesResponse) GetStates() []*ExecutionChanged {
@@ -2220,7 +2338,7 @@ type CheckAttemptsRequest struct {
 
 func (x *CheckAttemptsRequest) Reset() {
 	*x = CheckAttemptsRequest{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[23]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2232,7 +2350,7 @@ func (x *CheckAttemptsRequest) String() string {
 func (*CheckAttemptsRequest) ProtoMessage() {}
 
 func (x *CheckAttemptsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[23]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2245,7 +2363,7 @@ func (x *CheckAttemptsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAttemptsRequest.ProtoReflect.Descriptor instead.
 func (*CheckAttemptsRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{23}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CheckAttemptsRequest) GetUids() []string {
@@ -2266,7 +2384,7 @@ type CheckAttemptsResponse struct {
 
 func (x *CheckAttemptsResponse) Reset() {
 	*x = CheckAttemptsResponse{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[24]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2278,7 +2396,7 @@ func (x *CheckAttemptsResponse) String() string {
 func (*CheckAttemptsResponse) ProtoMessage() {}
 
 func (x *CheckAttemptsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[24]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2291,7 +2409,7 @@ func (x *CheckAttemptsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAttemptsResponse.ProtoReflect.Descriptor instead.
 func (*CheckAttemptsResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{24}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CheckAttemptsResponse) GetLive() []string {
@@ -2312,7 +2430,7 @@ type ExecutionChanges struct {
 
 func (x *ExecutionChanges) Reset() {
 	*x = ExecutionChanges{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[25]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2324,7 +2442,7 @@ func (x *ExecutionChanges) String() string {
 func (*ExecutionChanges) ProtoMessage() {}
 
 func (x *ExecutionChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[25]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2337,7 +2455,7 @@ func (x *ExecutionChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecutionChanges.ProtoReflect.Descriptor instead.
 func (*ExecutionChanges) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{25}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ExecutionChanges) GetChanges() []*ExecutionChanged {
@@ -2378,7 +2496,7 @@ type ExecutionChanged struct {
 
 func (x *ExecutionChanged) Reset() {
 	*x = ExecutionChanged{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[26]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2390,7 +2508,7 @@ func (x *ExecutionChanged) String() string {
 func (*ExecutionChanged) ProtoMessage() {}
 
 func (x *ExecutionChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[26]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2403,7 +2521,7 @@ func (x *ExecutionChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecutionChanged.ProtoReflect.Descriptor instead.
 func (*ExecutionChanged) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{26}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ExecutionChanged) GetRequestId() string {
@@ -2514,7 +2632,7 @@ type TaskChanged struct {
 
 func (x *TaskChanged) Reset() {
 	*x = TaskChanged{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[27]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2526,7 +2644,7 @@ func (x *TaskChanged) String() string {
 func (*TaskChanged) ProtoMessage() {}
 
 func (x *TaskChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[27]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2539,7 +2657,7 @@ func (x *TaskChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskChanged.ProtoReflect.Descriptor instead.
 func (*TaskChanged) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{27}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *TaskChanged) GetRequestId() string {
@@ -2630,7 +2748,7 @@ type TaskChanges struct {
 
 func (x *TaskChanges) Reset() {
 	*x = TaskChanges{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[28]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2642,7 +2760,7 @@ func (x *TaskChanges) String() string {
 func (*TaskChanges) ProtoMessage() {}
 
 func (x *TaskChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[28]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2655,7 +2773,7 @@ func (x *TaskChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskChanges.ProtoReflect.Descriptor instead.
 func (*TaskChanges) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{28}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *TaskChanges) GetChanges() []*TaskChanged {
@@ -2676,7 +2794,7 @@ type TaskNotices struct {
 
 func (x *TaskNotices) Reset() {
 	*x = TaskNotices{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[29]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2688,7 +2806,7 @@ func (x *TaskNotices) String() string {
 func (*TaskNotices) ProtoMessage() {}
 
 func (x *TaskNotices) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[29]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2701,7 +2819,7 @@ func (x *TaskNotices) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskNotices.ProtoReflect.Descriptor instead.
 func (*TaskNotices) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{29}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *TaskNotices) GetNotices() []*TaskNotice {
@@ -2750,7 +2868,7 @@ type TaskNotice struct {
 
 func (x *TaskNotice) Reset() {
 	*x = TaskNotice{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[30]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2762,7 +2880,7 @@ func (x *TaskNotice) String() string {
 func (*TaskNotice) ProtoMessage() {}
 
 func (x *TaskNotice) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[30]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2775,7 +2893,7 @@ func (x *TaskNotice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskNotice.ProtoReflect.Descriptor instead.
 func (*TaskNotice) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{30}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *TaskNotice) GetId() string {
@@ -2924,7 +3042,7 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\n" +
 	"\x06FAILED\x10\x06\x12\r\n" +
 	"\tCANCELLED\x10\a\x12\v\n" +
-	"\aSKIPPED\x10\b\"\xb3\x04\n" +
+	"\aSKIPPED\x10\b\"\xe8\x04\n" +
 	"\aAttempt\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x05R\x06number\x12;\n" +
@@ -2938,7 +3056,8 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"started_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x125\n" +
 	"\bended_at\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12\x1b\n" +
-	"\tlog_bytes\x18\v \x01(\x03R\blogBytes\"~\n" +
+	"\tlog_bytes\x18\v \x01(\x03R\blogBytes\x123\n" +
+	"\x05usage\x18\x14 \x01(\v2\x1d.formicary.execution.v1.UsageR\x05usage\"~\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -2949,7 +3068,19 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\x06FAILED\x10\x04\x12\r\n" +
 	"\tTIMED_OUT\x10\x05\x12\b\n" +
 	"\x04LOST\x10\x06\x12\r\n" +
-	"\tCANCELLED\x10\a\"\xf4\a\n" +
+	"\tCANCELLED\x10\a\"\x98\x02\n" +
+	"\x05Usage\x12\x1d\n" +
+	"\n" +
+	"cpu_millis\x18\x01 \x01(\x03R\tcpuMillis\x12*\n" +
+	"\x11peak_memory_bytes\x18\x02 \x01(\x03R\x0fpeakMemoryBytes\x12\x19\n" +
+	"\bbytes_in\x18\x03 \x01(\x03R\abytesIn\x12\x1b\n" +
+	"\tbytes_out\x18\x04 \x01(\x03R\bbytesOut\x12\x1f\n" +
+	"\vpull_millis\x18\x05 \x01(\x03R\n" +
+	"pullMillis\x12'\n" +
+	"\x0fdownload_millis\x18\x06 \x01(\x03R\x0edownloadMillis\x12\x1d\n" +
+	"\n" +
+	"run_millis\x18\a \x01(\x03R\trunMillis\x12#\n" +
+	"\rupload_millis\x18\b \x01(\x03R\fuploadMillis\"\xf4\a\n" +
 	"\x04Task\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x05R\x05index\x12\x16\n" +
@@ -3204,7 +3335,7 @@ func file_formicary_execution_v1_execution_proto_rawDescGZIP() []byte {
 }
 
 var file_formicary_execution_v1_execution_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_formicary_execution_v1_execution_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_formicary_execution_v1_execution_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_formicary_execution_v1_execution_proto_goTypes = []any{
 	(Execution_State)(0),                 // 0: formicary.execution.v1.Execution.State
 	(Attempt_State)(0),                   // 1: formicary.execution.v1.Attempt.State
@@ -3214,108 +3345,110 @@ var file_formicary_execution_v1_execution_proto_goTypes = []any{
 	(*TakeNoticesResponse)(nil),          // 5: formicary.execution.v1.TakeNoticesResponse
 	(*Execution)(nil),                    // 6: formicary.execution.v1.Execution
 	(*Attempt)(nil),                      // 7: formicary.execution.v1.Attempt
-	(*Task)(nil),                         // 8: formicary.execution.v1.Task
-	(*ItemCounts)(nil),                   // 9: formicary.execution.v1.ItemCounts
-	(*Approval)(nil),                     // 10: formicary.execution.v1.Approval
-	(*Vote)(nil),                         // 11: formicary.execution.v1.Vote
-	(*VoteOnApprovalRequest)(nil),        // 12: formicary.execution.v1.VoteOnApprovalRequest
-	(*VoteOnApprovalResponse)(nil),       // 13: formicary.execution.v1.VoteOnApprovalResponse
-	(*GetApprovalRequest)(nil),           // 14: formicary.execution.v1.GetApprovalRequest
-	(*GetApprovalResponse)(nil),          // 15: formicary.execution.v1.GetApprovalResponse
-	(*ListPendingApprovalsRequest)(nil),  // 16: formicary.execution.v1.ListPendingApprovalsRequest
-	(*ListPendingApprovalsResponse)(nil), // 17: formicary.execution.v1.ListPendingApprovalsResponse
-	(*GetExecutionRequest)(nil),          // 18: formicary.execution.v1.GetExecutionRequest
-	(*GetExecutionResponse)(nil),         // 19: formicary.execution.v1.GetExecutionResponse
-	(*ListTasksRequest)(nil),             // 20: formicary.execution.v1.ListTasksRequest
-	(*ListTasksResponse)(nil),            // 21: formicary.execution.v1.ListTasksResponse
-	(*WatchTaskLogRequest)(nil),          // 22: formicary.execution.v1.WatchTaskLogRequest
-	(*WatchTaskLogResponse)(nil),         // 23: formicary.execution.v1.WatchTaskLogResponse
-	(*RunKey)(nil),                       // 24: formicary.execution.v1.RunKey
-	(*GetExecutionStatesRequest)(nil),    // 25: formicary.execution.v1.GetExecutionStatesRequest
-	(*GetExecutionStatesResponse)(nil),   // 26: formicary.execution.v1.GetExecutionStatesResponse
-	(*CheckAttemptsRequest)(nil),         // 27: formicary.execution.v1.CheckAttemptsRequest
-	(*CheckAttemptsResponse)(nil),        // 28: formicary.execution.v1.CheckAttemptsResponse
-	(*ExecutionChanges)(nil),             // 29: formicary.execution.v1.ExecutionChanges
-	(*ExecutionChanged)(nil),             // 30: formicary.execution.v1.ExecutionChanged
-	(*TaskChanged)(nil),                  // 31: formicary.execution.v1.TaskChanged
-	(*TaskChanges)(nil),                  // 32: formicary.execution.v1.TaskChanges
-	(*TaskNotices)(nil),                  // 33: formicary.execution.v1.TaskNotices
-	(*TaskNotice)(nil),                   // 34: formicary.execution.v1.TaskNotice
-	nil,                                  // 35: formicary.execution.v1.Vote.ValuesEntry
-	nil,                                  // 36: formicary.execution.v1.VoteOnApprovalRequest.ValuesEntry
-	(*timestamppb.Timestamp)(nil),        // 37: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),              // 38: google.protobuf.Struct
-	(*structpb.Value)(nil),               // 39: google.protobuf.Value
+	(*Usage)(nil),                        // 8: formicary.execution.v1.Usage
+	(*Task)(nil),                         // 9: formicary.execution.v1.Task
+	(*ItemCounts)(nil),                   // 10: formicary.execution.v1.ItemCounts
+	(*Approval)(nil),                     // 11: formicary.execution.v1.Approval
+	(*Vote)(nil),                         // 12: formicary.execution.v1.Vote
+	(*VoteOnApprovalRequest)(nil),        // 13: formicary.execution.v1.VoteOnApprovalRequest
+	(*VoteOnApprovalResponse)(nil),       // 14: formicary.execution.v1.VoteOnApprovalResponse
+	(*GetApprovalRequest)(nil),           // 15: formicary.execution.v1.GetApprovalRequest
+	(*GetApprovalResponse)(nil),          // 16: formicary.execution.v1.GetApprovalResponse
+	(*ListPendingApprovalsRequest)(nil),  // 17: formicary.execution.v1.ListPendingApprovalsRequest
+	(*ListPendingApprovalsResponse)(nil), // 18: formicary.execution.v1.ListPendingApprovalsResponse
+	(*GetExecutionRequest)(nil),          // 19: formicary.execution.v1.GetExecutionRequest
+	(*GetExecutionResponse)(nil),         // 20: formicary.execution.v1.GetExecutionResponse
+	(*ListTasksRequest)(nil),             // 21: formicary.execution.v1.ListTasksRequest
+	(*ListTasksResponse)(nil),            // 22: formicary.execution.v1.ListTasksResponse
+	(*WatchTaskLogRequest)(nil),          // 23: formicary.execution.v1.WatchTaskLogRequest
+	(*WatchTaskLogResponse)(nil),         // 24: formicary.execution.v1.WatchTaskLogResponse
+	(*RunKey)(nil),                       // 25: formicary.execution.v1.RunKey
+	(*GetExecutionStatesRequest)(nil),    // 26: formicary.execution.v1.GetExecutionStatesRequest
+	(*GetExecutionStatesResponse)(nil),   // 27: formicary.execution.v1.GetExecutionStatesResponse
+	(*CheckAttemptsRequest)(nil),         // 28: formicary.execution.v1.CheckAttemptsRequest
+	(*CheckAttemptsResponse)(nil),        // 29: formicary.execution.v1.CheckAttemptsResponse
+	(*ExecutionChanges)(nil),             // 30: formicary.execution.v1.ExecutionChanges
+	(*ExecutionChanged)(nil),             // 31: formicary.execution.v1.ExecutionChanged
+	(*TaskChanged)(nil),                  // 32: formicary.execution.v1.TaskChanged
+	(*TaskChanges)(nil),                  // 33: formicary.execution.v1.TaskChanges
+	(*TaskNotices)(nil),                  // 34: formicary.execution.v1.TaskNotices
+	(*TaskNotice)(nil),                   // 35: formicary.execution.v1.TaskNotice
+	nil,                                  // 36: formicary.execution.v1.Vote.ValuesEntry
+	nil,                                  // 37: formicary.execution.v1.VoteOnApprovalRequest.ValuesEntry
+	(*timestamppb.Timestamp)(nil),        // 38: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),              // 39: google.protobuf.Struct
+	(*structpb.Value)(nil),               // 40: google.protobuf.Value
 }
 var file_formicary_execution_v1_execution_proto_depIdxs = []int32{
-	34, // 0: formicary.execution.v1.TakeNoticesResponse.notices:type_name -> formicary.execution.v1.TaskNotice
+	35, // 0: formicary.execution.v1.TakeNoticesResponse.notices:type_name -> formicary.execution.v1.TaskNotice
 	0,  // 1: formicary.execution.v1.Execution.state:type_name -> formicary.execution.v1.Execution.State
-	37, // 2: formicary.execution.v1.Execution.created_at:type_name -> google.protobuf.Timestamp
-	37, // 3: formicary.execution.v1.Execution.started_at:type_name -> google.protobuf.Timestamp
-	37, // 4: formicary.execution.v1.Execution.ended_at:type_name -> google.protobuf.Timestamp
+	38, // 2: formicary.execution.v1.Execution.created_at:type_name -> google.protobuf.Timestamp
+	38, // 3: formicary.execution.v1.Execution.started_at:type_name -> google.protobuf.Timestamp
+	38, // 4: formicary.execution.v1.Execution.ended_at:type_name -> google.protobuf.Timestamp
 	1,  // 5: formicary.execution.v1.Attempt.state:type_name -> formicary.execution.v1.Attempt.State
-	37, // 6: formicary.execution.v1.Attempt.dispatched_at:type_name -> google.protobuf.Timestamp
-	37, // 7: formicary.execution.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
-	37, // 8: formicary.execution.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
-	2,  // 9: formicary.execution.v1.Task.state:type_name -> formicary.execution.v1.Task.State
-	7,  // 10: formicary.execution.v1.Task.attempts:type_name -> formicary.execution.v1.Attempt
-	38, // 11: formicary.execution.v1.Task.outputs:type_name -> google.protobuf.Struct
-	37, // 12: formicary.execution.v1.Task.started_at:type_name -> google.protobuf.Timestamp
-	37, // 13: formicary.execution.v1.Task.ended_at:type_name -> google.protobuf.Timestamp
-	39, // 14: formicary.execution.v1.Task.item_value:type_name -> google.protobuf.Value
-	9,  // 15: formicary.execution.v1.Task.items:type_name -> formicary.execution.v1.ItemCounts
-	3,  // 16: formicary.execution.v1.Approval.state:type_name -> formicary.execution.v1.Approval.State
-	11, // 17: formicary.execution.v1.Approval.votes:type_name -> formicary.execution.v1.Vote
-	37, // 18: formicary.execution.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
-	37, // 19: formicary.execution.v1.Approval.due_at:type_name -> google.protobuf.Timestamp
-	37, // 20: formicary.execution.v1.Approval.decided_at:type_name -> google.protobuf.Timestamp
-	37, // 21: formicary.execution.v1.Vote.time:type_name -> google.protobuf.Timestamp
-	35, // 22: formicary.execution.v1.Vote.values:type_name -> formicary.execution.v1.Vote.ValuesEntry
-	36, // 23: formicary.execution.v1.VoteOnApprovalRequest.values:type_name -> formicary.execution.v1.VoteOnApprovalRequest.ValuesEntry
-	10, // 24: formicary.execution.v1.VoteOnApprovalResponse.approval:type_name -> formicary.execution.v1.Approval
-	10, // 25: formicary.execution.v1.GetApprovalResponse.approval:type_name -> formicary.execution.v1.Approval
-	10, // 26: formicary.execution.v1.ListPendingApprovalsResponse.approvals:type_name -> formicary.execution.v1.Approval
-	6,  // 27: formicary.execution.v1.GetExecutionResponse.execution:type_name -> formicary.execution.v1.Execution
-	2,  // 28: formicary.execution.v1.ListTasksRequest.states:type_name -> formicary.execution.v1.Task.State
-	8,  // 29: formicary.execution.v1.ListTasksResponse.tasks:type_name -> formicary.execution.v1.Task
-	24, // 30: formicary.execution.v1.GetExecutionStatesRequest.runs:type_name -> formicary.execution.v1.RunKey
-	30, // 31: formicary.execution.v1.GetExecutionStatesResponse.states:type_name -> formicary.execution.v1.ExecutionChanged
-	30, // 32: formicary.execution.v1.ExecutionChanges.changes:type_name -> formicary.execution.v1.ExecutionChanged
-	0,  // 33: formicary.execution.v1.ExecutionChanged.state:type_name -> formicary.execution.v1.Execution.State
-	37, // 34: formicary.execution.v1.ExecutionChanged.started_at:type_name -> google.protobuf.Timestamp
-	37, // 35: formicary.execution.v1.ExecutionChanged.ended_at:type_name -> google.protobuf.Timestamp
-	37, // 36: formicary.execution.v1.ExecutionChanged.restart_at:type_name -> google.protobuf.Timestamp
-	37, // 37: formicary.execution.v1.ExecutionChanged.resume_at:type_name -> google.protobuf.Timestamp
-	2,  // 38: formicary.execution.v1.TaskChanged.state:type_name -> formicary.execution.v1.Task.State
-	37, // 39: formicary.execution.v1.TaskChanged.time:type_name -> google.protobuf.Timestamp
-	31, // 40: formicary.execution.v1.TaskChanges.changes:type_name -> formicary.execution.v1.TaskChanged
-	34, // 41: formicary.execution.v1.TaskNotices.notices:type_name -> formicary.execution.v1.TaskNotice
-	37, // 42: formicary.execution.v1.TaskNotice.time:type_name -> google.protobuf.Timestamp
-	37, // 43: formicary.execution.v1.TaskNotice.started_at:type_name -> google.protobuf.Timestamp
-	37, // 44: formicary.execution.v1.TaskNotice.ended_at:type_name -> google.protobuf.Timestamp
-	18, // 45: formicary.execution.v1.ExecutionService.GetExecution:input_type -> formicary.execution.v1.GetExecutionRequest
-	20, // 46: formicary.execution.v1.ExecutionService.ListTasks:input_type -> formicary.execution.v1.ListTasksRequest
-	12, // 47: formicary.execution.v1.ApprovalService.VoteOnApproval:input_type -> formicary.execution.v1.VoteOnApprovalRequest
-	14, // 48: formicary.execution.v1.ApprovalService.GetApproval:input_type -> formicary.execution.v1.GetApprovalRequest
-	16, // 49: formicary.execution.v1.ApprovalService.ListPendingApprovals:input_type -> formicary.execution.v1.ListPendingApprovalsRequest
-	22, // 50: formicary.execution.v1.LogService.WatchTaskLog:input_type -> formicary.execution.v1.WatchTaskLogRequest
-	25, // 51: formicary.execution.v1.ExecutionStateService.GetExecutionStates:input_type -> formicary.execution.v1.GetExecutionStatesRequest
-	27, // 52: formicary.execution.v1.ExecutionStateService.CheckAttempts:input_type -> formicary.execution.v1.CheckAttemptsRequest
-	4,  // 53: formicary.execution.v1.ExecutionStateService.TakeNotices:input_type -> formicary.execution.v1.TakeNoticesRequest
-	19, // 54: formicary.execution.v1.ExecutionService.GetExecution:output_type -> formicary.execution.v1.GetExecutionResponse
-	21, // 55: formicary.execution.v1.ExecutionService.ListTasks:output_type -> formicary.execution.v1.ListTasksResponse
-	13, // 56: formicary.execution.v1.ApprovalService.VoteOnApproval:output_type -> formicary.execution.v1.VoteOnApprovalResponse
-	15, // 57: formicary.execution.v1.ApprovalService.GetApproval:output_type -> formicary.execution.v1.GetApprovalResponse
-	17, // 58: formicary.execution.v1.ApprovalService.ListPendingApprovals:output_type -> formicary.execution.v1.ListPendingApprovalsResponse
-	23, // 59: formicary.execution.v1.LogService.WatchTaskLog:output_type -> formicary.execution.v1.WatchTaskLogResponse
-	26, // 60: formicary.execution.v1.ExecutionStateService.GetExecutionStates:output_type -> formicary.execution.v1.GetExecutionStatesResponse
-	28, // 61: formicary.execution.v1.ExecutionStateService.CheckAttempts:output_type -> formicary.execution.v1.CheckAttemptsResponse
-	5,  // 62: formicary.execution.v1.ExecutionStateService.TakeNotices:output_type -> formicary.execution.v1.TakeNoticesResponse
-	54, // [54:63] is the sub-list for method output_type
-	45, // [45:54] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	38, // 6: formicary.execution.v1.Attempt.dispatched_at:type_name -> google.protobuf.Timestamp
+	38, // 7: formicary.execution.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
+	38, // 8: formicary.execution.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
+	8,  // 9: formicary.execution.v1.Attempt.usage:type_name -> formicary.execution.v1.Usage
+	2,  // 10: formicary.execution.v1.Task.state:type_name -> formicary.execution.v1.Task.State
+	7,  // 11: formicary.execution.v1.Task.attempts:type_name -> formicary.execution.v1.Attempt
+	39, // 12: formicary.execution.v1.Task.outputs:type_name -> google.protobuf.Struct
+	38, // 13: formicary.execution.v1.Task.started_at:type_name -> google.protobuf.Timestamp
+	38, // 14: formicary.execution.v1.Task.ended_at:type_name -> google.protobuf.Timestamp
+	40, // 15: formicary.execution.v1.Task.item_value:type_name -> google.protobuf.Value
+	10, // 16: formicary.execution.v1.Task.items:type_name -> formicary.execution.v1.ItemCounts
+	3,  // 17: formicary.execution.v1.Approval.state:type_name -> formicary.execution.v1.Approval.State
+	12, // 18: formicary.execution.v1.Approval.votes:type_name -> formicary.execution.v1.Vote
+	38, // 19: formicary.execution.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
+	38, // 20: formicary.execution.v1.Approval.due_at:type_name -> google.protobuf.Timestamp
+	38, // 21: formicary.execution.v1.Approval.decided_at:type_name -> google.protobuf.Timestamp
+	38, // 22: formicary.execution.v1.Vote.time:type_name -> google.protobuf.Timestamp
+	36, // 23: formicary.execution.v1.Vote.values:type_name -> formicary.execution.v1.Vote.ValuesEntry
+	37, // 24: formicary.execution.v1.VoteOnApprovalRequest.values:type_name -> formicary.execution.v1.VoteOnApprovalRequest.ValuesEntry
+	11, // 25: formicary.execution.v1.VoteOnApprovalResponse.approval:type_name -> formicary.execution.v1.Approval
+	11, // 26: formicary.execution.v1.GetApprovalResponse.approval:type_name -> formicary.execution.v1.Approval
+	11, // 27: formicary.execution.v1.ListPendingApprovalsResponse.approvals:type_name -> formicary.execution.v1.Approval
+	6,  // 28: formicary.execution.v1.GetExecutionResponse.execution:type_name -> formicary.execution.v1.Execution
+	2,  // 29: formicary.execution.v1.ListTasksRequest.states:type_name -> formicary.execution.v1.Task.State
+	9,  // 30: formicary.execution.v1.ListTasksResponse.tasks:type_name -> formicary.execution.v1.Task
+	25, // 31: formicary.execution.v1.GetExecutionStatesRequest.runs:type_name -> formicary.execution.v1.RunKey
+	31, // 32: formicary.execution.v1.GetExecutionStatesResponse.states:type_name -> formicary.execution.v1.ExecutionChanged
+	31, // 33: formicary.execution.v1.ExecutionChanges.changes:type_name -> formicary.execution.v1.ExecutionChanged
+	0,  // 34: formicary.execution.v1.ExecutionChanged.state:type_name -> formicary.execution.v1.Execution.State
+	38, // 35: formicary.execution.v1.ExecutionChanged.started_at:type_name -> google.protobuf.Timestamp
+	38, // 36: formicary.execution.v1.ExecutionChanged.ended_at:type_name -> google.protobuf.Timestamp
+	38, // 37: formicary.execution.v1.ExecutionChanged.restart_at:type_name -> google.protobuf.Timestamp
+	38, // 38: formicary.execution.v1.ExecutionChanged.resume_at:type_name -> google.protobuf.Timestamp
+	2,  // 39: formicary.execution.v1.TaskChanged.state:type_name -> formicary.execution.v1.Task.State
+	38, // 40: formicary.execution.v1.TaskChanged.time:type_name -> google.protobuf.Timestamp
+	32, // 41: formicary.execution.v1.TaskChanges.changes:type_name -> formicary.execution.v1.TaskChanged
+	35, // 42: formicary.execution.v1.TaskNotices.notices:type_name -> formicary.execution.v1.TaskNotice
+	38, // 43: formicary.execution.v1.TaskNotice.time:type_name -> google.protobuf.Timestamp
+	38, // 44: formicary.execution.v1.TaskNotice.started_at:type_name -> google.protobuf.Timestamp
+	38, // 45: formicary.execution.v1.TaskNotice.ended_at:type_name -> google.protobuf.Timestamp
+	19, // 46: formicary.execution.v1.ExecutionService.GetExecution:input_type -> formicary.execution.v1.GetExecutionRequest
+	21, // 47: formicary.execution.v1.ExecutionService.ListTasks:input_type -> formicary.execution.v1.ListTasksRequest
+	13, // 48: formicary.execution.v1.ApprovalService.VoteOnApproval:input_type -> formicary.execution.v1.VoteOnApprovalRequest
+	15, // 49: formicary.execution.v1.ApprovalService.GetApproval:input_type -> formicary.execution.v1.GetApprovalRequest
+	17, // 50: formicary.execution.v1.ApprovalService.ListPendingApprovals:input_type -> formicary.execution.v1.ListPendingApprovalsRequest
+	23, // 51: formicary.execution.v1.LogService.WatchTaskLog:input_type -> formicary.execution.v1.WatchTaskLogRequest
+	26, // 52: formicary.execution.v1.ExecutionStateService.GetExecutionStates:input_type -> formicary.execution.v1.GetExecutionStatesRequest
+	28, // 53: formicary.execution.v1.ExecutionStateService.CheckAttempts:input_type -> formicary.execution.v1.CheckAttemptsRequest
+	4,  // 54: formicary.execution.v1.ExecutionStateService.TakeNotices:input_type -> formicary.execution.v1.TakeNoticesRequest
+	20, // 55: formicary.execution.v1.ExecutionService.GetExecution:output_type -> formicary.execution.v1.GetExecutionResponse
+	22, // 56: formicary.execution.v1.ExecutionService.ListTasks:output_type -> formicary.execution.v1.ListTasksResponse
+	14, // 57: formicary.execution.v1.ApprovalService.VoteOnApproval:output_type -> formicary.execution.v1.VoteOnApprovalResponse
+	16, // 58: formicary.execution.v1.ApprovalService.GetApproval:output_type -> formicary.execution.v1.GetApprovalResponse
+	18, // 59: formicary.execution.v1.ApprovalService.ListPendingApprovals:output_type -> formicary.execution.v1.ListPendingApprovalsResponse
+	24, // 60: formicary.execution.v1.LogService.WatchTaskLog:output_type -> formicary.execution.v1.WatchTaskLogResponse
+	27, // 61: formicary.execution.v1.ExecutionStateService.GetExecutionStates:output_type -> formicary.execution.v1.GetExecutionStatesResponse
+	29, // 62: formicary.execution.v1.ExecutionStateService.CheckAttempts:output_type -> formicary.execution.v1.CheckAttemptsResponse
+	5,  // 63: formicary.execution.v1.ExecutionStateService.TakeNotices:output_type -> formicary.execution.v1.TakeNoticesResponse
+	55, // [55:64] is the sub-list for method output_type
+	46, // [46:55] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_formicary_execution_v1_execution_proto_init() }
@@ -3323,14 +3456,14 @@ func file_formicary_execution_v1_execution_proto_init() {
 	if File_formicary_execution_v1_execution_proto != nil {
 		return
 	}
-	file_formicary_execution_v1_execution_proto_msgTypes[4].OneofWrappers = []any{}
+	file_formicary_execution_v1_execution_proto_msgTypes[5].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_formicary_execution_v1_execution_proto_rawDesc), len(file_formicary_execution_v1_execution_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   33,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

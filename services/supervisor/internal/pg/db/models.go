@@ -58,6 +58,7 @@ type Attempt struct {
 	StartedAt       *time.Time
 	EndedAt         *time.Time
 	OrgID           string
+	Usage           []byte
 }
 
 type Child struct {

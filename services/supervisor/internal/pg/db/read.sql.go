@@ -246,7 +246,7 @@ func (q *Queries) GetExecution(ctx context.Context, db DBTX, arg GetExecutionPar
 }
 
 const listAttempts = `-- name: ListAttempts :many
-SELECT uid, task_idx, number, state, ant_id, exit_code, failure_class, message, dispatched_at, started_at, ended_at, log_bytes
+SELECT uid, task_idx, number, state, ant_id, exit_code, failure_class, message, dispatched_at, started_at, ended_at, log_bytes, usage
 FROM attempt WHERE execution_id = $1 AND task_idx = ANY($2::int[]) ORDER BY task_idx, number
 `
 
@@ -268,6 +268,7 @@ type ListAttemptsRow struct {
 	StartedAt    *time.Time
 	EndedAt      *time.Time
 	LogBytes     int64
+	Usage        []byte
 }
 
 func (q *Queries) ListAttempts(ctx context.Context, db DBTX, arg ListAttemptsParams) ([]ListAttemptsRow, error) {
@@ -292,6 +293,7 @@ func (q *Queries) ListAttempts(ctx context.Context, db DBTX, arg ListAttemptsPar
 			&i.StartedAt,
 			&i.EndedAt,
 			&i.LogBytes,
+			&i.Usage,
 		); err != nil {
 			return nil, err
 		}

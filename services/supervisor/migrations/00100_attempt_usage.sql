@@ -1,0 +1,3 @@
+-- +goose Up
+-- usage: JSON of execution.Usage; NULL while the attempt lives, and when its ant did not tell
+ALTER TABLE attempt ADD COLUMN usage json;
