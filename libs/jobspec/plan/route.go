@@ -72,6 +72,37 @@ func (t *Task) Match(outcome string, exitCode int) (Route, bool) {
 	return Route{}, false
 }
 
+// IsAction says that the route names an action and no tasks.
+func (r Route) IsAction() bool { return len(r.Targets) == 1 && IsAction(r.Targets[0]) }
+
+// OfCode says that its key is a code or a range of codes, and no state.
+func (r Route) OfCode() bool {
+	switch r.Key {
+	case OutcomeCompleted, OutcomeFailed, OutcomeTimedOut, OutcomeApproved, OutcomeRejected, "*":
+		return false
+	}
+	return true
+}
+
+// StateRoute returns the route of a state, whatever the exit code.
+func (t *Task) StateRoute(outcome string) (Route, bool) {
+	for _, r := range t.Routes {
+		if r.Key == outcome || r.Key == "*" || r.Key == OutcomeFailed && outcome == OutcomeTimedOut {
+			return r, true
+		}
+	}
+	return Route{}, false
+}
+
+// TasksOf returns the tasks that the route of a state names; an action is none.
+func (t *Task) TasksOf(outcome string) []string {
+	route, _ := t.StateRoute(outcome)
+	if route.IsAction() {
+		return nil
+	}
+	return route.Targets
+}
+
 // Key is a parsed key: a state, any, or a range of codes.
 type Key struct {
 	State     string

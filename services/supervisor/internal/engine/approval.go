@@ -81,7 +81,7 @@ func (s *State) voted(t *Task, outcome, message string, now time.Time) {
 		o.State, o.FailureClass = AttemptFailed, ClassRejected
 	}
 	switch {
-	case ok && isAction(route):
+	case ok && route.IsAction():
 		s.act(t, o, route.Targets[0], now)
 	case outcome == plan.OutcomeApproved:
 		s.complete(t, o, route.Targets, now)
@@ -101,13 +101,13 @@ func (t *Task) voteRoute(outcome string, manual bool) (plan.Route, bool) {
 	var ok bool
 	switch {
 	case outcome != plan.OutcomeApproved:
-		route, ok = t.stateRoute(plan.OutcomeFailed)
+		route, ok = t.Spec.StateRoute(plan.OutcomeFailed)
 	case manual:
 		route, ok = t.Spec.Match(plan.OutcomeCompleted, 0)
 	default:
-		route, ok = t.stateRoute(plan.OutcomeCompleted)
+		route, ok = t.Spec.StateRoute(plan.OutcomeCompleted)
 	}
-	if ok && isAction(route) && route.Targets[0] == plan.ActionWaitForApproval {
+	if ok && route.IsAction() && route.Targets[0] == plan.ActionWaitForApproval {
 		return plan.Route{}, false // it has waited
 	}
 	return route, ok

@@ -57,8 +57,8 @@ func (s *State) activate(t *Task, now time.Time) {
 		s.skip(t, now)
 	case t.Reuse:
 		route, _ := t.Spec.Match(plan.OutcomeCompleted, t.ExitCode)
-		if isAction(route) {
-			route.Targets = t.tasksOf(plan.OutcomeCompleted)
+		if route.IsAction() {
+			route.Targets = t.Spec.TasksOf(plan.OutcomeCompleted)
 		}
 		t.Message, t.taken = completedBefore, route.Targets
 		s.move(t, TaskCompleted, "", now)
@@ -70,7 +70,7 @@ func (s *State) activate(t *Task, now time.Time) {
 // skip completes a task whose `except` holds.
 func (s *State) skip(t *Task, now time.Time) {
 	s.dontReuse(t)
-	t.Message, t.taken = "skipped by its condition", t.tasksOf(plan.OutcomeCompleted)
+	t.Message, t.taken = "skipped by its condition", t.Spec.TasksOf(plan.OutcomeCompleted)
 	s.move(t, TaskCompleted, "", now)
 }
 

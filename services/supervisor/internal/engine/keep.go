@@ -1,9 +1,9 @@
 package engine
 
 import (
-	"bytes"
-	"encoding/json"
 	"time"
+
+	"github.com/formicary/formicary/libs/jobspec/value"
 )
 
 // Kept is an item of a fan-out that completed in the run before: it need not run again.
@@ -31,7 +31,7 @@ func (s *State) Keep(idx int, kept map[string]Kept) {
 // keep completes an item that completed in the run before; it says whether it did.
 func (s *State) keep(t *Task, kept map[string]Kept, now time.Time) bool {
 	k, ok := kept[t.ItemName]
-	if !ok || !sameValue(k.Value, t.ItemValue) {
+	if !ok || !value.Same(k.Value, t.ItemValue) {
 		return false
 	}
 	t.ExitCode, t.Outputs, t.Result, t.Message = k.ExitCode, k.Outputs, k.Result, completedBefore
@@ -41,10 +41,3 @@ func (s *State) keep(t *Task, kept map[string]Kept, now time.Time) bool {
 
 // completedBefore is the message of what completed in the run before.
 const completedBefore = "completed in an earlier run"
-
-// sameValue compares two values as they are stored.
-func sameValue(a, b any) bool {
-	x, errX := json.Marshal(a)
-	y, errY := json.Marshal(b)
-	return errX == nil && errY == nil && bytes.Equal(x, y)
-}

@@ -10,6 +10,7 @@ import (
 	"github.com/formicary/formicary/libs/jobspec/errorrule"
 	"github.com/formicary/formicary/libs/jobspec/param"
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/services/supervisor/internal/reason"
 )
 
 // Failure classes that the engine itself looks at.
@@ -135,7 +136,7 @@ func (s *State) decide(t *Task, o Outcome, now time.Time) {
 		return
 	}
 	switch {
-	case isAction(route):
+	case route.IsAction():
 		s.act(t, o, route.Targets[0], now)
 	case o.State == AttemptSucceeded:
 		s.complete(t, o, route.Targets, now)
@@ -151,23 +152,20 @@ func (t *Task) route(o *Outcome) (route plan.Route, coded bool) {
 	if !ok {
 		return plan.Route{}, false
 	}
-	coded = isCode(route.Key)
+	coded = route.OfCode()
 	if t.Spec.FanOut == nil || !t.IsItem() && t.Items == nil {
 		return route, coded
 	}
-	items := isAction(route) && (coded || repeats(route.Targets[0]))
+	items := route.IsAction() && (coded || repeats(route.Targets[0]))
 	switch {
 	case items == t.IsItem():
 	case items: // the code has had its answer: what follows the group is what follows its state
-		route.Targets, coded = t.tasksOf(o.outcome()), false
+		route.Targets, coded = t.Spec.TasksOf(o.outcome()), false
 	default:
 		route.Targets = nil
 	}
 	return route, coded
 }
-
-// isAction says that a route names an action and not tasks.
-func isAction(r plan.Route) bool { return len(r.Targets) == 1 && plan.IsAction(r.Targets[0]) }
 
 // repeats says that an action runs the task again.
 func repeats(action string) bool {
@@ -193,15 +191,6 @@ func (s *State) again(t *Task, o *Outcome, coded bool, now time.Time) bool {
 		return s.obey(t, o, rule, now)
 	}
 	return s.retry(t, o, now)
-}
-
-// isCode says that a route names exit codes and not a state.
-func isCode(key string) bool {
-	switch key {
-	case plan.OutcomeCompleted, plan.OutcomeFailed, plan.OutcomeTimedOut, "APPROVED", "REJECTED", "*":
-		return false
-	}
-	return true
 }
 
 // retry starts another attempt of a failed one while the budget of its class lasts.
@@ -244,7 +233,7 @@ func (s *State) complete(t *Task, o Outcome, targets []string, now time.Time) {
 			failed.ExitCode = 0
 			s.decide(t, failed, now)
 		} else {
-			s.failWith(t, failed, t.tasksOf(plan.OutcomeFailed), false, now)
+			s.failWith(t, failed, t.Spec.TasksOf(plan.OutcomeFailed), false, now)
 		}
 		return
 	}
@@ -262,8 +251,8 @@ func (s *State) checkOutputs(t *Task) error {
 
 // fail ends a task that failed and is not tried again, by the route for its state.
 func (s *State) fail(t *Task, o Outcome, now time.Time) {
-	route, _ := t.stateRoute(o.outcome())
-	if !isAction(route) {
+	route, _ := t.Spec.StateRoute(o.outcome())
+	if !route.IsAction() {
 		s.failWith(t, o, route.Targets, false, now)
 		return
 	}
@@ -297,7 +286,7 @@ func (s *State) failWith(t *Task, o Outcome, targets []string, foreseen bool, no
 	case len(targets) > 0:
 		t.taken, t.post = targets, true
 	case t.mayFail():
-		t.taken = t.tasksOf(plan.OutcomeCompleted)
+		t.taken = t.Spec.TasksOf(plan.OutcomeCompleted)
 	}
 	if !foreseen && !t.IsItem() && !t.mayFail() {
 		s.failTask(t, code, o, now)
@@ -334,7 +323,7 @@ func describe(t *Task, o Outcome) string {
 	case o.ExitCode != 0:
 		what = fmt.Sprintf("task %q failed with code %d", t.Name(), o.ExitCode)
 	}
-	cause, last := ends(o.Message)
+	cause, last := reason.Ends(o.Message)
 	if o.ExitCode != 0 && cause == fmt.Sprintf("exit code %d", o.ExitCode) { // it says so already
 		cause, last = last, ""
 	}
@@ -347,52 +336,14 @@ func describe(t *Task, o Outcome) string {
 	return what
 }
 
-// ends are the first line of a message, which says why, and the last one when it has several: most often that of the log.
-func ends(message string) (first, last string) {
-	lines := strings.Split(strings.TrimSpace(message), "\n")
-	first = cut(lines[0])
-	if len(lines) > 1 {
-		last = cut(lines[len(lines)-1])
-	}
-	return first, last
-}
-
-// cut bounds a line of a message.
-func cut(line string) string {
-	const most = 300
-	if line = strings.TrimSpace(line); len(line) > most {
-		return strings.ToValidUTF8(line[:most], "") + "…"
-	}
-	return line
-}
-
-// stateRoute returns the route of a state.
-func (t *Task) stateRoute(outcome string) (plan.Route, bool) {
-	for _, r := range t.Spec.Routes {
-		if r.Key == outcome || r.Key == "*" || r.Key == plan.OutcomeFailed && outcome == plan.OutcomeTimedOut {
-			return r, true
-		}
-	}
-	return plan.Route{}, false
-}
-
-// tasksOf returns the tasks that the route of a state names; an action is none.
-func (t *Task) tasksOf(outcome string) []string {
-	route, _ := t.stateRoute(outcome)
-	if isAction(route) {
-		return nil
-	}
-	return route.Targets
-}
-
 // act does what a route names instead of tasks.
 func (s *State) act(t *Task, o Outcome, action string, now time.Time) {
 	s.touch(t)
 	switch action {
 	case plan.ActionCompleted:
-		s.complete(t, o, t.tasksOf(plan.OutcomeCompleted), now)
+		s.complete(t, o, t.Spec.TasksOf(plan.OutcomeCompleted), now)
 	case plan.ActionFailed:
-		s.failWith(t, o, t.tasksOf(plan.OutcomeFailed), false, now)
+		s.failWith(t, o, t.Spec.TasksOf(plan.OutcomeFailed), false, now)
 	case plan.ActionFatal:
 		s.noRestart()
 		s.refuse(t, codeFatal, o, now)

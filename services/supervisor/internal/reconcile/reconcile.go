@@ -88,7 +88,7 @@ type Reconciler struct {
 	braked  metric.Int64Gauge
 	rests   metric.Int64Counter
 
-	beaten atomic.Bool // this process has shown that leases can be renewed
+	beaten  atomic.Bool // this process has shown that leases can be renewed
 	backlog metric.Float64Gauge
 }
 
