@@ -69,7 +69,7 @@ func (s *Service) Run(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	executors, err := s.executors()
+	executors, err := s.executors(ctx)
 	if err != nil {
 		return err
 	}

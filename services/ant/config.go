@@ -1,6 +1,7 @@
 package ant
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/formicary/formicary/services/ant/internal/docker"
 	"github.com/formicary/formicary/services/ant/internal/executor"
 	"github.com/formicary/formicary/services/ant/internal/httptask"
 	"github.com/formicary/formicary/services/ant/internal/messaging"
@@ -40,6 +42,8 @@ type Config struct {
 	// WithoutCgroups does without control groups even where they can be made: no limits, and a task that hides its
 	// processes well can leave some.
 	WithoutCgroups bool
+	// Docker says which engine DOCKER tasks run in and what they may ask of it.
+	Docker DockerConfig
 	// LogLimit is the most that a task may have kept of the log of one attempt, in bytes. Without a log_limit of its own it
 	// gets 64 MiB, or this when it is less.
 	LogLimit int64
@@ -72,7 +76,7 @@ func DefaultConfig() Config {
 		}
 	}
 	return Config{
-		Slots: max(32, 8*runtime.NumCPU()), Environment: env, LogLimit: 1 << 30, Version: "dev",
+		Slots: max(32, 8*runtime.NumCPU()), Environment: env, Docker: docker.DefaultConfig(), LogLimit: 1 << 30, Version: "dev",
 		Beat: 5 * time.Second, FenceAfter: 20 * time.Second, Adopt: true, ResendAfter: 10 * time.Second,
 		UploadPatience: 10 * time.Second, DrainTimeout: 20 * time.Second, StopTimeout: 5 * time.Minute,
 	}
@@ -98,6 +102,9 @@ func (c Config) Validate() error {
 	for _, m := range c.Methods {
 		check(slices.Contains(known, m), "method %q: want one of %s", m, strings.Join(known, ", "))
 	}
+	if err := c.Docker.Validate(); err != nil {
+		faults = append(faults, err)
+	}
 	check(c.LogLimit > 0, "log limit %d: want more than 0 bytes", c.LogLimit)
 	check(c.Beat > 0, "beat %s: want more than 0", c.Beat)
 	check(c.FenceAfter > c.Beat, "fence after %s: want more than the beat of %s", c.FenceAfter, c.Beat)
@@ -109,16 +116,19 @@ func (c Config) Validate() error {
 }
 
 func knownMethods() []string {
-	return append([]string{shell.Method, messaging.Method}, httptask.New(httptask.Options{}).Methods()...)
+	return append([]string{shell.Method, docker.Method, messaging.Method}, httptask.New(httptask.Options{}).Methods()...)
 }
 
 // executors makes those of the wanted methods.
-func (s *Service) executors() ([]executor.Executor, error) {
+func (s *Service) executors(ctx context.Context) ([]executor.Executor, error) {
 	if s.worker != nil {
 		return []executor.Executor{s.worker}, nil
 	}
 	if len(s.conf.Methods) == 0 {
 		s.conf.Methods = knownMethods()
+		if !docker.Answers(ctx, s.conf.Docker.Host) { // a method that was not asked for is not offered in vain
+			s.conf.Methods = slices.DeleteFunc(s.conf.Methods, func(m string) bool { return m == docker.Method })
+		}
 	}
 	var out []executor.Executor
 	if slices.Contains(s.conf.Methods, shell.Method) {
@@ -127,6 +137,13 @@ func (s *Service) executors() ([]executor.Executor, error) {
 			o.Lease, o.LeaseTime = leasePath(s.conf.Dir), s.conf.FenceAfter
 		}
 		e, err := shell.New(o)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, e)
+	}
+	if slices.Contains(s.conf.Methods, docker.Method) {
+		e, err := docker.New(docker.Options{Config: s.conf.Docker, Ant: s.conf.ID, Dir: s.conf.Dir, Log: s.deps.Log})
 		if err != nil {
 			return nil, err
 		}

@@ -86,6 +86,7 @@ func stories(service string) []story {
 var elsewhere = map[string]bool{
 	"build-formicary":      true, // the demo
 	"batch-message-worker": true, // TestMessageWorker
+	"ci-docker":            true, // TestDocker
 }
 
 func TestExamplesEndAsTheySay(t *testing.T) {

@@ -56,14 +56,15 @@ func exported(line string) string {
 		return line
 	}
 	name, value, ok := strings.Cut(assignment, "=")
-	if !ok || !isName(name) || !isWord(value) {
+	if !ok || !IsName(name) || !isWord(value) {
 		return line
 	}
 	// An assignment is not split at spaces, as the arguments of export are in some shells.
 	return name + "=" + value + "; export " + name
 }
 
-func isName(s string) bool {
+// IsName reports whether s can be the name of a variable of the shell.
+func IsName(s string) bool {
 	for i := range len(s) {
 		switch c := s[i]; {
 		case c == '_', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', i > 0 && c >= '0' && c <= '9':

@@ -3,9 +3,11 @@ package cli
 import (
 	"context"
 	"errors"
+	"flag"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"google.golang.org/grpc"
 
 	"github.com/formicary/formicary/libs/bus"
@@ -38,9 +40,17 @@ func (a *app) antStartCmd() *cobra.Command {
 	f.BoolVar(&conf.AllowPrivate, "allow-private", false, "let HTTP tasks reach this host and private networks")
 	f.DurationVar(&conf.DrainTimeout, "drain-timeout", conf.DrainTimeout, "the `time` that running tasks may go on at the end, before they get TERM, their grace and after_script")
 	f.DurationVar(&conf.StopTimeout, "stop-timeout", conf.StopTimeout, "the longest `grace` that a task gets then; 0 kills at once")
+	addDockerFlags(f, &conf.Docker, a.Getenv)
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&format, "log-format", "text", "text or json")
 	return c
+}
+
+// addDockerFlags adds the settings of the engine of DOCKER tasks.
+func addDockerFlags(f *pflag.FlagSet, conf *ant.DockerConfig, getenv func(string) string) {
+	engine := flag.NewFlagSet("", flag.ContinueOnError)
+	ant.DockerFlags(engine, conf, getenv("DOCKER_HOST"))
+	f.AddGoFlagSet(engine)
 }
 
 func (a *app) startAnt(ctx context.Context, conf ant.Config, level, format string) error {

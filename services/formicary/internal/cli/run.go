@@ -229,10 +229,13 @@ func (a *app) embedded(ctx context.Context, o runOptions, f func(context.Context
 			printf(a.Err, "warning: %v\n", left)
 		}
 	}()
-	place.sweep(ctx)
 	conf := up.DefaultConfig()
 	conf.DataDir, conf.Listen, conf.Throwaway, conf.Slots, conf.Version = place.data(), "127.0.0.1:0", true, o.slots, a.Version
 	conf.Tags = o.tags
+	if engine := a.Getenv("DOCKER_HOST"); engine != "" {
+		conf.Docker.Host = engine
+	}
+	place.sweep(ctx, conf)
 	if err := conf.Validate(); err != nil {
 		return usageError(err)
 	}

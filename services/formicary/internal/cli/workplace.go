@@ -80,7 +80,7 @@ func (p *workplace) leave() error {
 }
 
 // sweep ends and removes what killed runs of this user left beside p. Runs that live hold their locks.
-func (p *workplace) sweep(ctx context.Context) {
+func (p *workplace) sweep(ctx context.Context, conf up.Config) {
 	ctx, cancel := context.WithTimeout(ctx, leftoverTime)
 	defer cancel()
 	parent := filepath.Dir(p.dir)
@@ -104,7 +104,8 @@ func (p *workplace) sweep(ctx context.Context) {
 			_ = dead.lock.Close()
 			continue
 		}
-		if err := up.KillLeftovers(ctx, dead.data()); err == nil {
+		conf.DataDir = dead.data()
+		if err := up.KillLeftovers(ctx, conf); err == nil {
 			_ = dead.leave()
 		}
 		_ = dead.lock.Close()

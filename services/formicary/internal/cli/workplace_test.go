@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/formicary/formicary/services/formicary/internal/up"
 )
 
 // Only what a killed run left under its own name is swept: neither the data of a colony nor a copy.
@@ -30,7 +32,7 @@ func TestOnlyWorkplacesAreSwept(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = killed.lock.Close()
-	mine.sweep(t.Context())
+	mine.sweep(t.Context(), up.DefaultConfig())
 	for dir, stays := range map[string]bool{mine.dir: true, killed.dir: false, copied: true, colony: true} {
 		if _, err := os.Stat(dir); (err == nil) != stays {
 			t.Errorf("%s: %v", filepath.Base(dir), err)

@@ -311,6 +311,7 @@ func (c *composition) ant() (run.Member, error) {
 	conf.ID, conf.Slots, conf.Dir, conf.Version = c.conf.AntID, c.conf.slots(), filepath.Join(c.conf.DataDir, antDir), c.conf.Version
 	conf.DrainTimeout, conf.Tags, conf.Labels = c.conf.DrainTimeout, c.conf.Tags, c.conf.Labels
 	conf.Adopt = !c.conf.Throwaway // whose directory no ant comes back to
+	conf.Docker = c.conf.Docker
 	conf.AllowPrivate = true // scripts run on this machine anyway: refusing it to HTTP tasks would protect nothing
 	svc, err := ant.New(conf, ant.Deps{
 		NATS: nc, JS: js, ResourceManager: c.peers["resource-manager"], Supervisor: c.peers["supervisor"],

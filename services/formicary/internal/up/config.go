@@ -25,6 +25,8 @@ import (
 	"runtime"
 	"strconv"
 	"time"
+
+	"github.com/formicary/formicary/services/ant"
 )
 
 // Config of a colony.
@@ -43,6 +45,8 @@ type Config struct {
 	// Tags that the ant owns, and Labels, which are for people.
 	Tags   []string
 	Labels map[string]string
+	// Docker is the engine of the ant's DOCKER tasks and what they may ask of it.
+	Docker ant.DockerConfig
 	// NoAnt starts no ant.
 	NoAnt bool
 	// DrainTimeout is how long running tasks may go on at the end before they get TERM, their grace and after_script.
@@ -59,7 +63,9 @@ type Config struct {
 
 // DefaultConfig returns what `formicary up` does without flags.
 func DefaultConfig() Config {
-	return Config{DataDir: "formicary-data", Listen: "127.0.0.1:7777", AntID: "ant-1", Version: "dev", DrainTimeout: drainTime}
+	engine := ant.DefaultConfig().Docker
+	engine.AllowRoot = true // scripts run on this machine anyway
+	return Config{DataDir: "formicary-data", Listen: "127.0.0.1:7777", AntID: "ant-1", Version: "dev", DrainTimeout: drainTime, Docker: engine}
 }
 
 // Validate reports every fault.

@@ -1,0 +1,216 @@
+// Package docker executes tasks in containers of a Docker engine.
+//
+// One attempt is one container with a volume of its own at /formicary: the script, the values that are too long for the
+// environment, the output file and the working directory are in it, put there and read by the engine's archive API, so
+// that the engine may be on another machine. The script is the one that a shell of the host would get (package script),
+// run by /bin/sh of the image, of which nothing else is asked. What a task prints comes over the stream that is attached
+// before it starts.
+//
+// Whatever is made carries the uid of its attempt and the owner, which is the ant by its data directory: a later life of
+// the ant removes what an earlier one left. What a task may ask for is decided in spec.go, on the last form of the request.
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/volume"
+	"github.com/docker/docker/client"
+
+	"github.com/formicary/formicary/services/ant/internal/executor"
+)
+
+// Method that this executor executes.
+const Method = "DOCKER"
+
+const (
+	labelUID   = "formicary.uid"
+	labelAnt   = "formicary.ant"
+	labelOwner = "formicary.owner"
+	labelJob   = "formicary.job"
+	labelTask  = "formicary.task"
+
+	callTime = time.Minute
+	pingTime = 3 * time.Second
+	pingEach = 5 * time.Second
+)
+
+// Options of the executor.
+type Options struct {
+	Config
+	// Ant is its id, Dir its data directory: together with the engine they say whose a container is.
+	Ant, Dir string
+	Log      *slog.Logger
+}
+
+// Executor runs tasks in containers.
+type Executor struct {
+	opts  Options
+	owner string
+	api   *client.Client
+
+	mu    sync.Mutex
+	clean bool            // nothing of an earlier life is left
+	left  map[string]bool // uids of attempts that have ended and could not be removed
+	away  error           // why the engine cannot be used
+}
+
+// New returns an executor. The engine need not answer yet.
+func New(o Options) (*Executor, error) {
+	if o.Host == "" {
+		o.Host = client.DefaultDockerHost
+	}
+	api, err := client.NewClientWithOpts(client.WithHost(o.Host), client.WithAPIVersionNegotiation())
+	if err != nil {
+		return nil, fmt.Errorf("docker engine at %s: %w", o.Host, err)
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(o.Ant + "\x00" + o.Dir))
+	return &Executor{opts: o, owner: fmt.Sprintf("%016x", h.Sum64()), api: api, left: map[string]bool{}, away: errors.New("the engine was not asked yet")}, nil
+}
+
+// Answers reports whether an engine answers at the host.
+func Answers(ctx context.Context, host string) bool {
+	e, err := New(Options{Config: Config{Host: host}})
+	if err != nil {
+		return false
+	}
+	defer func() { _ = e.api.Close() }()
+	return e.ping(ctx) == nil
+}
+
+// Methods returns DOCKER.
+func (e *Executor) Methods() []string { return []string{Method} }
+
+// Healthy reports whether the engine answered a moment ago.
+func (e *Executor) Healthy() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.away
+}
+
+// Run looks after the engine until ctx ends.
+func (e *Executor) Run(ctx context.Context) error {
+	defer func() { _ = e.api.Close() }()
+	tick := time.NewTicker(pingEach)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			e.look(ctx)
+		}
+	}
+}
+
+// look asks the engine whether it is there, and removes what an earlier life left as soon as it is.
+func (e *Executor) look(ctx context.Context) {
+	err := e.ping(ctx)
+	e.mu.Lock()
+	clean, left := e.clean, slices.Collect(maps.Keys(e.left))
+	e.mu.Unlock()
+	if err == nil && !clean {
+		err = e.sweep(ctx)
+		clean = err == nil
+	}
+	for _, uid := range left {
+		if err == nil && e.remove(ctx, labelUID+"="+uid) == nil {
+			e.mu.Lock()
+			delete(e.left, uid)
+			e.mu.Unlock()
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if (err == nil) != (e.away == nil) && e.opts.Log != nil {
+		e.opts.Log.Info("docker engine", "host", e.opts.Host, "usable", err == nil, "error", err)
+	}
+	e.clean, e.away = clean, err
+}
+
+func (e *Executor) ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, pingTime)
+	defer cancel()
+	if _, err := e.api.Ping(ctx); err != nil {
+		return fmt.Errorf("docker engine at %s does not answer: %w", e.opts.Host, err)
+	}
+	return nil
+}
+
+// Recover removes what an earlier life of the ant left. An engine that does not answer gets no task before that is done.
+func (e *Executor) Recover(ctx context.Context, _ map[string]string) error {
+	e.look(ctx)
+	return nil
+}
+
+// KillLeftovers removes what an earlier life left; no task follows.
+func (e *Executor) KillLeftovers(ctx context.Context) error {
+	defer func() { _ = e.api.Close() }()
+	if e.ping(ctx) != nil {
+		return nil // it runs nothing that could be found
+	}
+	return e.sweep(ctx)
+}
+
+// sweep removes all containers, networks and volumes of this owner.
+func (e *Executor) sweep(ctx context.Context) error { return e.remove(ctx, labelOwner+"="+e.owner) }
+
+// remove removes all that carries a label.
+func (e *Executor) remove(ctx context.Context, label string) error {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	labelled := filters.NewArgs(filters.Arg("label", label))
+	containers, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: labelled})
+	if err != nil {
+		return fmt.Errorf("list containers: %w", err)
+	}
+	var faults []error
+	for _, c := range containers {
+		faults = append(faults, gone(e.api.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})))
+	}
+	networks, err := e.api.NetworkList(ctx, network.ListOptions{Filters: labelled})
+	faults = append(faults, err)
+	for _, n := range networks {
+		faults = append(faults, gone(e.api.NetworkRemove(ctx, n.ID)))
+	}
+	volumes, err := e.api.VolumeList(ctx, volume.ListOptions{Filters: labelled})
+	faults = append(faults, err)
+	for _, v := range volumes.Volumes {
+		faults = append(faults, gone(e.api.VolumeRemove(ctx, v.Name, true)))
+	}
+	if err := errors.Join(faults...); err != nil {
+		return fmt.Errorf("remove what %s left: %w", label, err)
+	}
+	return nil
+}
+
+// gone is err, unless it says that there is nothing to remove, or that somebody else removes it.
+func gone(err error) error {
+	if cerrdefs.IsNotFound(err) || cerrdefs.IsConflict(err) {
+		return nil
+	}
+	return err
+}
+
+// leave lets the next look at the engine remove what is left of an attempt that has ended.
+func (e *Executor) leave(uid string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.left[uid] = true
+}
+
+func (e *Executor) labels(t executor.Task) map[string]string {
+	return map[string]string{labelUID: t.UID, labelAnt: e.opts.Ant, labelOwner: e.owner, labelJob: t.JobType, labelTask: t.Name}
+}

@@ -1,0 +1,437 @@
+package docker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/pkg/stdcopy"
+
+	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/services/ant/internal/executor"
+	"github.com/formicary/formicary/services/ant/internal/output"
+)
+
+const (
+	afterLimit      = 10 * time.Second // of an after_script in a session of its own, after a stop
+	outputFileLimit = 2 * output.Limit
+	drainTime       = time.Minute // what was printed is read by then
+	awayTime        = time.Minute // the engine may not answer for so long while a task runs
+	awayPause       = 250 * time.Millisecond
+)
+
+// session is one attempt.
+type session struct {
+	e       *Executor
+	task    executor.Task
+	out     executor.Output
+	outputs output.Set
+	stdout  *output.Scanner
+	stderr  *output.Scanner
+	options plan.Options
+	spec    *spec
+	id      string // of the container
+	failed  *executor.End
+	calls   sync.WaitGroup // of Stop
+
+	life  context.Context // ends with Close: what the engine is asked while the task runs
+	end   context.CancelFunc
+	ready context.Context // ends with a stop before the start: pulls and the making of the container
+	give  context.CancelFunc
+
+	mu      sync.Mutex
+	started bool
+	ended   bool
+	stopped bool
+	killed  bool
+	timer   *time.Timer
+	turn    *turn
+}
+
+// turn is one time that the container runs.
+type turn struct {
+	stream  types.HijackedResponse
+	drained chan struct{}
+	status  <-chan container.WaitResponse
+	failed  <-chan error
+}
+
+// close ends the reading of what is printed.
+func (r *turn) close() {
+	r.stream.Close()
+	<-r.drained
+}
+
+// Prepare takes a task.
+func (e *Executor) Prepare(t executor.Task, out executor.Output) executor.Execution {
+	s := &session{e: e, task: t, out: out}
+	s.stdout, s.stderr = output.NewScanner(&s.outputs), output.NewScanner(&s.outputs)
+	s.life, s.end = context.WithCancel(context.Background())
+	s.ready, s.give = context.WithCancel(s.life)
+	return s
+}
+
+// Create makes the container with its files.
+func (s *session) Create() error {
+	err := s.create(s.ready)
+	if err == nil {
+		return nil
+	}
+	if refused, ok := errors.AsType[refusal](err); ok {
+		s.fail(executor.Refuse(refused.Error()))
+	} else if s.ready.Err() != nil {
+		s.fail(executor.Break("stopped before it began"))
+	} else {
+		s.fail(executor.Break(err.Error()))
+	}
+	return err
+}
+
+func (s *session) fail(end executor.End) { s.failed = &end }
+
+func (s *session) create(ctx context.Context) error {
+	if len(s.task.Options) > 0 {
+		if err := json.Unmarshal(s.task.Options, &s.options); err != nil {
+			return refuse("options of the container: %v", err)
+		}
+	}
+	if s.options.Container == nil {
+		s.options.Container = &plan.Container{}
+	}
+	c := s.options.Container
+	if c.Image == "" {
+		c.Image = s.e.opts.Image
+	}
+	if len(s.options.Services) > 0 {
+		return refuse("services: this version does not start containers beside the task")
+	}
+	if c.Image == "" {
+		return refuse("the task names no image (container.image), and this ant has none for such tasks")
+	}
+	if !s.e.opts.allowsImage(c.Image) {
+		return closed("image "+c.Image, "docker-images")
+	}
+	image, err := s.e.image(ctx, c.Image, s.e.opts.Pull, s.out.Note)
+	if err != nil {
+		return err
+	}
+	user := ""
+	if image.Config != nil {
+		user = image.Config.User
+	}
+	if s.spec, err = s.e.spec(s.task, s.options, user); err != nil {
+		return err
+	}
+	files, err := s.files()
+	if err != nil {
+		return err
+	}
+	if err := s.container(ctx); err != nil {
+		return err
+	}
+	if err := s.e.api.CopyToContainer(ctx, s.id, home, files, container.CopyToContainerOptions{}); err != nil {
+		return fmt.Errorf("put the script into the container: %w", err)
+	}
+	return nil
+}
+
+func (s *session) container(ctx context.Context) error {
+	name := "formicary-" + s.task.UID
+	made, err := s.e.api.ContainerCreate(ctx, s.spec.config, s.spec.host, nil, nil, name)
+	switch {
+	case cerrdefs.IsInvalidArgument(err), err != nil && strings.Contains(err.Error(), "No command specified"):
+		return refuse("the engine refuses the container: %v", err)
+	case err != nil:
+		return fmt.Errorf("make the container: %w", err)
+	}
+	s.id = made.ID
+	for _, w := range made.Warnings {
+		s.out.Note("[engine: " + w + "]")
+	}
+	return nil
+}
+
+// Start begins the script. The trace is the id of the container.
+func (s *session) Start() string {
+	if err := s.begin(); err != nil {
+		if s.ready.Err() != nil {
+			s.fail(executor.Break("stopped before it began"))
+		} else {
+			s.fail(executor.Break(err.Error()))
+		}
+		return ""
+	}
+	return s.id
+}
+
+// begin lets the container run.
+func (s *session) begin() error {
+	r := &turn{drained: make(chan struct{})}
+	var err error
+	r.stream, err = s.e.api.ContainerAttach(s.life, s.id, container.AttachOptions{Stream: true, Stdout: true, Stderr: true})
+	if err != nil {
+		return fmt.Errorf("attach to the container: %w", err)
+	}
+	r.status, r.failed = s.e.api.ContainerWait(s.life, s.id, container.WaitConditionNextExit)
+	go s.read(r)
+	s.mu.Lock()
+	s.turn = r
+	if s.killed || s.stopped && !s.started {
+		s.mu.Unlock()
+		r.close()
+		return errors.New("stopped before it began")
+	}
+	before := s.stopped              // of an earlier turn
+	s.started, s.ended = true, false // from here on Stop sends signals
+	s.mu.Unlock()
+	// The start has no limit of its own: it takes as long as the engine is busy, and a stop ends it.
+	if err := s.e.api.ContainerStart(s.ready, s.id, container.StartOptions{}); err != nil {
+		r.close()
+		return fmt.Errorf("start the container: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch { // a signal may have come before there was a process
+	case s.killed:
+		s.signal("KILL")
+	case s.stopped && !before:
+		s.signal("TERM")
+	}
+	return nil
+}
+
+// read copies what the task prints until the stream ends.
+func (s *session) read(r *turn) {
+	defer close(r.drained)
+	_, _ = stdcopy.StdCopy(tee{s.stdout, s.out.Stdout()}, tee{s.stderr, s.out.Stderr()}, r.stream.Reader)
+}
+
+type tee struct {
+	scanner *output.Scanner
+	to      interface{ Write([]byte) (int, error) }
+}
+
+func (t tee) Write(p []byte) (int, error) {
+	_, _ = t.scanner.Write(p)
+	return t.to.Write(p)
+}
+
+// Wait returns when the container has ended.
+func (s *session) Wait() executor.End {
+	if s.failed != nil {
+		return *s.failed
+	}
+	state, err := s.await()
+	if err != nil {
+		return executor.Lose(err.Error())
+	}
+	code, oom := state.ExitCode, state.OOMKilled
+	if len(s.task.After) > 0 {
+		if noted, ok := s.readCode(); ok {
+			code = noted
+		} else {
+			s.after()
+		}
+	}
+	return s.result(code, oom, state.Error)
+}
+
+// await waits until the container has ended and what it printed is read.
+func (s *session) await() (*container.State, error) {
+	r := s.turn
+	var err error
+	select {
+	case <-r.status:
+	case err = <-r.failed:
+	}
+	var state *container.State
+	if err == nil {
+		state, err = s.inspect(s.life)
+	}
+	if err != nil {
+		if state, err = s.reconnect(err); err != nil {
+			return nil, err
+		}
+	}
+	s.mu.Lock()
+	s.ended = true
+	s.mu.Unlock()
+	select {
+	case <-r.drained:
+	case <-time.After(drainTime):
+		s.out.Note("[the end of the output did not come]")
+	}
+	r.close()
+	return state, nil
+}
+
+func (s *session) inspect(ctx context.Context) (*container.State, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	info, err := s.e.api.ContainerInspect(ctx, s.id)
+	if err != nil {
+		return nil, fmt.Errorf("look at the container: %w", err)
+	}
+	return info.State, nil
+}
+
+// reconnect waits for an engine that does not answer any more, and for the end of the container, should it run still.
+func (s *session) reconnect(why error) (*container.State, error) {
+	s.out.Note("[the engine does not answer: " + why.Error() + "]")
+	for since := time.Now(); time.Since(since) < awayTime && s.life.Err() == nil; {
+		state, err := s.inspect(s.life)
+		switch {
+		case cerrdefs.IsNotFound(err):
+			return nil, errors.New("the engine has lost the container")
+		case err != nil:
+			why = err
+		case !state.Running:
+			return state, nil
+		default:
+			since = time.Now()
+			status, failed := s.e.api.ContainerWait(s.life, s.id, container.WaitConditionNotRunning)
+			select {
+			case <-status:
+				continue
+			case why = <-failed:
+			}
+		}
+		time.Sleep(awayPause) // there is no event for an engine that comes back
+	}
+	return nil, fmt.Errorf("the engine does not answer: %w", why)
+}
+
+// after runs after_script in a session of its own: the first one was killed, or the script replaced the exit trap or
+// the shell itself. It is the same container once more, with the same files.
+func (s *session) after() {
+	s.mu.Lock()
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	if s.stopped {
+		s.timer = time.AfterFunc(afterLimit, s.kill)
+	}
+	killed := s.killed
+	s.mu.Unlock()
+	if killed {
+		return
+	}
+	err := s.again()
+	if err == nil {
+		_, err = s.await()
+	}
+	if err != nil {
+		s.out.Note("[after_script could not be run: " + err.Error() + "]")
+	}
+}
+
+func (s *session) again() error {
+	ctx, cancel := context.WithTimeout(s.life, callTime)
+	defer cancel()
+	files, err := pack(s.spec, entry{name: scriptFile, text: s.prelude() + ". " + home + "/" + afterFile + "\n"})
+	if err != nil {
+		return err
+	}
+	if err := s.e.api.CopyToContainer(ctx, s.id, home, files, container.CopyToContainerOptions{}); err != nil {
+		return err
+	}
+	return s.begin()
+}
+
+// result makes the end of an exit code.
+func (s *session) result(code int, oom bool, fault string) executor.End {
+	end := executor.End{ExitCode: code}
+	err := errors.Join(s.stdout.Close(), s.stderr.Close())
+	text, readErr := s.readFile(outputFile, outputFileLimit)
+	switch err = errors.Join(err, readErr); {
+	case err != nil:
+	case len(text) > outputFileLimit:
+		err = output.ErrTooLarge
+	default:
+		err = s.outputs.Parse(text)
+	}
+	end.Outputs = s.outputs.Values()
+	switch {
+	case oom && code != 0:
+		end.Class, end.Message = executor.OOM, fmt.Sprintf("out of memory: the limit is %d bytes", s.spec.host.Memory)
+	case fault != "" && code != 0:
+		end.Class, end.Message = executor.Infra, "the engine: "+fault
+	case code != 0:
+		end.Class, end.Message = executor.User, fmt.Sprintf("exit code %d", code)
+	case err != nil:
+		end.Class, end.Message, end.Outputs = executor.User, err.Error(), nil
+	}
+	return end
+}
+
+// Stop sends TERM, and KILL after grace. What was not started yet is given up.
+func (s *session) Stop(grace time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	again := s.stopped
+	s.stopped = true
+	if grace <= 0 {
+		s.killed = true
+	}
+	switch {
+	case !s.started:
+		s.give()
+	case s.killed && !s.ended:
+		s.signal("KILL")
+	case s.ended || again:
+	default:
+		s.signal("TERM")
+		s.timer = time.AfterFunc(grace, s.kill)
+	}
+}
+
+func (s *session) kill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ended {
+		s.signal("KILL")
+	}
+}
+
+// signal is called with mu held.
+func (s *session) signal(name string) {
+	s.calls.Go(func() {
+		for range 3 {
+			ctx, cancel := context.WithTimeout(s.life, callTime)
+			err := s.e.api.ContainerKill(ctx, s.id, name)
+			cancel()
+			if err == nil || cerrdefs.IsNotFound(err) || cerrdefs.IsConflict(err) || s.life.Err() != nil {
+				return // Conflict: it does not run
+			}
+		}
+		s.give() // a start that hangs as well
+	})
+}
+
+// Close removes the container with all that it has.
+func (s *session) Close() {
+	s.mu.Lock()
+	s.ended = true
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	r := s.turn
+	s.mu.Unlock()
+	s.end()
+	s.calls.Wait()
+	if r != nil {
+		r.close()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), callTime)
+	defer cancel()
+	if s.id != "" && gone(s.e.api.ContainerRemove(ctx, s.id, container.RemoveOptions{Force: true, RemoveVolumes: true})) != nil {
+		s.e.leave(s.task.UID)
+	}
+}
