@@ -112,6 +112,7 @@ tasks:
     environment: {A: text, B: 1}
     working_dir: dir
     report_stdout: true
+    log_limit: 16Mi
     cpu_limit: 500m
     memory_limit: 64Mi
   - {task_type: b, method: SHELL, script: x, environment: [A=b, {name: C, value: d}], dependencies: [a], timeout: 1m}

@@ -322,6 +322,8 @@ func (r *taskFieldReader) spec(p *source.Pair) {
 		spec.CPUMillis = r.CPU(n)
 	case "memory_limit":
 		spec.MemoryBytes = r.Memory(n)
+	case "log_limit":
+		spec.LogLimit = r.Memory(n)
 	default:
 		if !r.option(p) {
 			r.UnknownIn(p, "a task", schema.Task, "the job", schema.Job)

@@ -66,6 +66,7 @@ var paths = []struct{ verb, path, body, peer, method, want string }{
 	{"GET", "/api/v1/jobs/requests/x/explain", ``, "job-manager", jobs + "ExplainJobRequest", `{"id":"x"}`},
 	{"GET", "/api/v1/jobs/requests/" + id + "/execution?run=2", ``, "supervisor", runs + "GetExecution", `{"request_id":"` + id + `","run":2}`},
 	{"GET", "/api/v1/jobs/requests/" + id + "/tasks", ``, "supervisor", runs + "ListTasks", `{"request_id":"` + id + `"}`},
+	{"GET", "/api/v1/jobs/requests/" + id + "/logs/search?pattern=a%7Cb&regexp=true&tasks=a&tasks=b", ``, "supervisor", logs + "SearchLogs", `{"request_id":"` + id + `","pattern":"a|b","regexp":true,"tasks":["a","b"]}`},
 	{"GET", "/api/v1/jobs/requests/" + id + "/tasks/a%20b/log?follow=true&offset=9", ``, "supervisor", logs + "WatchTaskLog", `{"request_id":"` + id + `","task":"a b","follow":true,"offset":"9"}`},
 	{"POST", "/api/v1/jobs/requests/" + id + "/tasks/a%20b/vote", `{"decision":"APPROVED"}`, "supervisor", votes + "VoteOnApproval", `{"request_id":"` + id + `","task":"a b","decision":"APPROVED"}`},
 	{"POST", "/api/jobs/requests/" + id + "/tasks/ok/vote", `{"decision":"REJECTED","comments":"no"}`, "supervisor", votes + "VoteOnApproval", `{"request_id":"` + id + `","task":"ok","decision":"REJECTED","comments":"no"}`},

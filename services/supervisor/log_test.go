@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -13,9 +14,11 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/formicary/formicary/libs/bus"
 	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/logfile"
 	"github.com/formicary/formicary/libs/testkit"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
@@ -59,8 +62,13 @@ func (w *world) watch(req *executionv1.WatchTaskLogRequest, n int) (string, []*e
 	return text.String(), all
 }
 
-// say sends a chunk as an ant does, unacknowledged, and waits until the bus has it.
+// say sends a chunk as an ant of before does, unacknowledged, and waits until the bus has it.
 func (w *world) say(uid string, offset int64, data string) {
+	w.t.Helper()
+	w.sendChunk(uid, &antv1.LogChunk{Offset: offset, Data: []byte(data)})
+}
+
+func (w *world) sendChunk(uid string, c *antv1.LogChunk) {
 	w.t.Helper()
 	stored := func() uint64 {
 		s, err := w.js.Stream(w.t.Context(), bus.Logs)
@@ -70,7 +78,7 @@ func (w *world) say(uid string, offset int64, data string) {
 		return s.CachedInfo().State.Msgs
 	}
 	before := stored()
-	payload, err := proto.Marshal(&antv1.LogChunk{Offset: offset, Data: []byte(data)})
+	payload, err := proto.Marshal(c)
 	if err == nil {
 		err = w.nc.Publish("formicary.log."+uid, payload)
 	}
@@ -188,4 +196,151 @@ func TestViewersAreToldAndDoNotAsk(t *testing.T) {
 	}
 	w.becomes(id, executionv1.Execution_COMPLETED)
 	w.settled()
+}
+
+// printed makes the records of what a task printed a second apart, and the stored log. Line i is the stream and the text
+// of parts[i].
+func printed(t *testing.T, began time.Time, parts ...string) (records []string, stored []byte) {
+	t.Helper()
+	var b bytes.Buffer
+	f := logfile.NewWriter(&b)
+	for i, p := range parts {
+		at := began.Add(time.Duration(i) * time.Second)
+		records = append(records, string(logfile.Append(nil, logfile.Stream(p[0]), at, []byte(p[1:]))))
+		if err := f.Write(logfile.Stream(p[0]), at, []byte(p[1:])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return records, b.Bytes()
+}
+
+// TestLogOfRecords: the parts of a log that is kept as records, while it is printed and after it has ended.
+func TestLogOfRecords(t *testing.T) {
+	t.Parallel()
+	store := objects{}
+	s3 := httptest.NewServer(store)
+	t.Cleanup(s3.Close)
+	w := newWorldWith(t, strings.TrimPrefix(s3.URL, "http://"))
+	a := w.newAnt("ant1", 3, func(*antv1.Work) *antv1.Result { return nil })
+	id := w.admit(planOf(task("a"), task("old"), task("quiet")))
+	uid, old := a.live("a"), a.live("old")
+	began := time.Date(2026, 11, 29, 16, 0, 0, 0, time.UTC)
+	records, stored := printed(t, began, "Oone\n", "Etwo\n", "Othr", "Oee\n", "Nnote\n", "Olast")
+	offset, line := int64(0), int64(0)
+	for _, r := range records {
+		w.sendChunk(uid, &antv1.LogChunk{Offset: offset, Line: line, Data: []byte(r), Format: antv1.LogFormat_LOG_FORMAT_RECORDS})
+		offset += int64(len(r))
+		if r != records[2] {
+			line++
+		}
+	}
+	w.sendChunk(old, &antv1.LogChunk{Data: []byte("one\ntwo\nthree\n")})
+	at := func(n int) (offset int64) {
+		for _, r := range records[:n] {
+			offset += int64(len(r))
+		}
+		return offset
+	}
+	since := timestamppb.New(began.Add(2 * time.Second))
+	check := func(when string) {
+		for name, c := range map[string]struct {
+			req  *executionv1.WatchTaskLogRequest
+			want string
+		}{
+			"all":                 {&executionv1.WatchTaskLogRequest{}, "one\ntwo\nthree\nnote\nlast"},
+			"records":             {&executionv1.WatchTaskLogRequest{Records: true}, strings.Join(records, "")},
+			"offset":              {&executionv1.WatchTaskLogRequest{Offset: at(3)}, "ee\nnote\nlast"},
+			"within a record":     {&executionv1.WatchTaskLogRequest{Offset: at(3) + 5}, "ee\nnote\nlast"},
+			"tail 1":              {&executionv1.WatchTaskLogRequest{Tail: 1}, "last"},
+			"tail 3":              {&executionv1.WatchTaskLogRequest{Tail: 3}, "three\nnote\nlast"},
+			"tail of more":        {&executionv1.WatchTaskLogRequest{Tail: 30}, "one\ntwo\nthree\nnote\nlast"},
+			"since":               {&executionv1.WatchTaskLogRequest{Since: since}, "three\nnote\nlast"},
+			"lines":               {&executionv1.WatchTaskLogRequest{FromLine: 2, ToLine: 3}, "two\nthree\n"},
+			"first line":          {&executionv1.WatchTaskLogRequest{ToLine: 1}, "one\n"},
+			"stderr":              {&executionv1.WatchTaskLogRequest{Stream: "stderr"}, "two\n"},
+			"records of stderr":   {&executionv1.WatchTaskLogRequest{Stream: "stderr", Records: true}, records[1]},
+			"an older ant":        {&executionv1.WatchTaskLogRequest{Task: "old", Records: true, Since: since}, "one\ntwo\nthree\n"},
+			"tail of an older":    {&executionv1.WatchTaskLogRequest{Task: "old", Tail: 2}, "two\nthree\n"},
+			"tail of older, more": {&executionv1.WatchTaskLogRequest{Task: "old", Tail: 20}, "one\ntwo\nthree\n"},
+		} {
+			if c.req.GetTask() == "" {
+				c.req.Task = "a"
+			}
+			c.req.RequestId = id
+			got, all := w.watch(c.req, 0)
+			if got != c.want {
+				t.Errorf("%s, %s: %q, want %q", when, name, got, c.want)
+			}
+			if last := all[len(all)-1]; name == "all" && last.GetNextOffset() != offset {
+				t.Errorf("%s: the next offset is %d, want %d", when, last.GetNextOffset(), offset)
+			}
+		}
+		for pattern, want := range map[string]string{
+			"three": "a 1:3 stdout three, old 1:3 stdout three; 2 in 2", "two": "a 1:2 stderr two, old 1:2 stdout two; 2 in 2", "nothing": "; 0 in 2",
+			"^(no|la)": "a 1:4 note note, a 1:5 stdout last; 2 in 2",
+		} {
+			if got := w.search(&executionv1.SearchLogsRequest{RequestId: id, Pattern: pattern, Regexp: true, Tasks: []string{"a", "old"}}); got != want {
+				t.Errorf("%s, search %s: %q, want %q", when, pattern, got, want)
+			}
+		}
+	}
+	check("running")
+	w.watch(&executionv1.WatchTaskLogRequest{RequestId: id, Task: "a", Follow: true, Tail: 2}, 9) // note, last
+	store["logs/a"], store["logs/old"] = string(stored), "one\ntwo\nthree\n"
+	a.end(uid, &antv1.Result{
+		Outcome: antv1.Result_SUCCEEDED, LogKey: "logs/a", LogBytes: offset, LogFormat: antv1.LogFormat_LOG_FORMAT_RECORDS, LogStoredBytes: int64(len(stored)),
+	})
+	a.end(old, &antv1.Result{Outcome: antv1.Result_SUCCEEDED, LogKey: "logs/old", LogBytes: 14})
+	a.end(a.live("quiet"), success())
+	w.becomes(id, executionv1.Execution_COMPLETED)
+	check("ended")
+	if got := w.search(&executionv1.SearchLogsRequest{RequestId: id, Pattern: "t", Limit: 2}); got != "a 1:2 stderr two, a 1:3 stdout three; 2 in 1, more" {
+		t.Errorf("limited: %q", got)
+	}
+	delete(store, "logs/a")
+	if got := w.search(&executionv1.SearchLogsRequest{RequestId: id, Pattern: "one"}); got != "old 1:1 stdout one; 1 in 2, missing a/1: it cannot be read" {
+		t.Errorf("a log is missing: %q", got)
+	}
+	store["logs/a"] = strings.Repeat("x", len(stored))
+	if got := w.search(&executionv1.SearchLogsRequest{RequestId: id, Pattern: "one"}); got != "old 1:1 stdout one; 1 in 2, missing a/1: it cannot be read" {
+		t.Errorf("a log is damaged: %q", got)
+	}
+	for reason, req := range map[string]*executionv1.SearchLogsRequest{
+		"PATTERN_INVALID": {RequestId: id, Pattern: "(", Regexp: true}, "TASK_NOT_FOUND": {RequestId: id, Pattern: "x", Tasks: []string{"nobody"}},
+	} {
+		if got := w.search(req); got != reason {
+			t.Errorf("want %s, got %s", reason, got)
+		}
+	}
+	w.settled()
+}
+
+// search shows what a search finds, or the reason why it fails.
+func (w *world) search(req *executionv1.SearchLogsRequest) string {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
+	defer cancel()
+	stream, err := w.logs.SearchLogs(ctx, req)
+	var found []string
+	for err == nil {
+		var m *executionv1.SearchLogsResponse
+		if m, err = stream.Recv(); err != nil {
+			break
+		}
+		if e := m.GetEnd(); e != nil {
+			text := fmt.Sprintf("%s; %d in %d", strings.Join(found, ", "), e.GetFound(), e.GetLogs())
+			if e.GetMore() {
+				text += ", more"
+			}
+			for _, missing := range e.GetMissing() {
+				text += ", missing " + missing
+			}
+			return text
+		}
+		found = append(found, fmt.Sprintf("%s %d:%d %s %s", m.GetTask(), m.GetAttempt(), m.GetLine(), m.GetStream(), m.GetText()))
+	}
+	return errs.Reason(err)
 }

@@ -189,6 +189,8 @@ type Spec struct {
 	// CPUMillis limits the processor in thousandths of a core, MemoryBytes the memory; 0 means no limit.
 	CPUMillis   int64 `json:"cpu_millis,omitempty"`
 	MemoryBytes int64 `json:"memory_bytes,omitempty"`
+	// LogLimit is how many bytes of its log are kept; 0 leaves it to the ant.
+	LogLimit int64 `json:"log_limit,omitempty"`
 	// ReportStdout as in Task.
 	ReportStdout bool `json:"report_stdout,omitempty"`
 	// RequestQueue and ReplyQueue are the NATS subjects of MESSAGING.

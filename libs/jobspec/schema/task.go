@@ -84,6 +84,7 @@ func taskWork() []field.Field {
 		{Name: "report_stdout", Form: field.Flag(), Doc: "Puts the beginning of the output into the result."},
 		{Name: "cpu_limit", Form: field.CPU(), Doc: "Processors, such as 2, 0.5 or 500m."},
 		{Name: "memory_limit", Form: field.Memory(), Doc: "Memory, such as 512Mi or 1G."},
+		{Name: "log_limit", Form: field.Memory(), Doc: "How much of the log is kept, its beginning and its end, such as 256Mi; 64Mi without."},
 		{Name: "messaging_request_queue", Form: field.Text(), Doc: "MESSAGING: the subject that the request is sent to."},
 		{Name: "messaging_reply_queue", Form: field.Text(), Doc: "MESSAGING: the subject that the reply is expected on."},
 	}

@@ -166,7 +166,7 @@ func eventID(m proto.Message) string {
 	case interface{ GetId() string }:
 		return m.GetId()
 	case *executionv1.WatchTaskLogResponse:
-		return logPlace{m.GetRun(), m.GetAttempt(), m.GetOffset() + int64(len(m.GetData()))}.String()
+		return logPlace{m.GetRun(), m.GetAttempt(), max(m.GetNextOffset(), m.GetOffset()+int64(len(m.GetData())))}.String() // a supervisor of before says no next
 	}
 	return ""
 }

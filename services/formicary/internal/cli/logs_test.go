@@ -3,10 +3,14 @@ package cli
 import (
 	"context"
 	"errors"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/formicary/formicary/libs/colony"
+	"github.com/formicary/formicary/libs/logfile"
+	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 )
 
 // TestLogsOfATaskAreFollowedToItsEnd follows one task from before it began, over retries of the task and of the job.
@@ -90,5 +94,81 @@ func TestOutcomeIsThatOfTheWork(t *testing.T) {
 		if !errors.Is(err, want) || !errors.Is(stop, context.DeadlineExceeded) {
 			t.Errorf("%v, %v; want %v", err, stop, want)
 		}
+	}
+}
+
+// TestLogsByPart asks for parts of the logs of a run.
+func TestLogsByPart(t *testing.T) {
+	id := submit(t, writeText("parts", `job_type: parts
+tasks:
+  - {task_type: build, method: SHELL, script: ["echo one", "echo two >&2", "sleep 0.3", "echo three"], on_completed: test}
+  - {task_type: test, method: SHELL, script: ["echo three of test"]}
+`), "parts")
+	must(t, "request", "wait", id, "--timeout", "60s")
+	for name, c := range map[string]struct {
+		args []string
+		want string
+		code int
+	}{
+		"tail":             {[]string{"build", "--tail", "1"}, "three\n", exitOK},
+		"tail of all":      {[]string{"--tail", "1"}, "build │ three\ntest │ three of test\n", exitOK},
+		"task":             {[]string{"--task", "test"}, "three of test\n", exitOK},
+		"since":            {[]string{"build", "--since", "1h"}, "one\ntwo\nthree\n", exitOK},
+		"since now":        {[]string{"build", "--since", "0s"}, "", exitOK},
+		"grep":             {[]string{"--grep", "^t(wo|hree)"}, "build:2: two\nbuild:3: three\ntest:1: three of test\n", exitOK},
+		"grep of a task":   {[]string{"test", "--grep", "three"}, "test:1: three of test\n", exitOK},
+		"grep for nothing": {[]string{"--grep", "four"}, "", 1},
+	} {
+		stdout, stderr, code := on(t, append([]string{"request", "logs", id}, c.args...)...)
+		if stdout != c.want || code != c.code {
+			t.Errorf("%s: exit code %d, %q, want %q; %s", name, code, stdout, c.want, stderr)
+		}
+	}
+	stdout, _, _ := on(t, "request", "logs", id, "build", "--timestamps")
+	if !regexp.MustCompile(`(?s)^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z one\n\S+Z two\n\S+Z three\n$`).MatchString(stdout) {
+		t.Errorf("with times: %q", stdout)
+	}
+	for _, bad := range [][]string{{"--grep", "("}, {"--grep", "x", "--follow"}, {"--tail", "-1"}, {"--since", "yesterday"}} {
+		if _, stderr, code := on(t, append([]string{"request", "logs", id}, bad...)...); code == exitOK || code == 1 && stderr == "" {
+			t.Errorf("%q is taken: exit code %d", bad, code)
+		}
+	}
+}
+
+func TestLogLimit(t *testing.T) {
+	id := submit(t, writeText("limited", `job_type: limited
+tasks:
+  - {task_type: only, method: SHELL, log_limit: 20Ki, script: ["seq 10000"]}
+`), "limited")
+	must(t, "request", "wait", id, "--timeout", "60s")
+	stdout, stderr, code := on(t, "request", "logs", id, "only")
+	if code != exitOK || stderr != "" || len(stdout) > 20<<10 || !strings.HasPrefix(stdout, "1\n2\n") || !strings.HasSuffix(stdout, "9999\n10000\n") || !strings.Contains(stdout, "left out here; its log_limit is 20480]\n") {
+		t.Errorf("exit code %d, %d bytes, %.50q %s", code, len(stdout), stdout, stderr)
+	}
+	if stdout, _, _ := on(t, "request", "logs", id, "--grep", "^9999$"); stdout != "only:9999: 9999\n" {
+		t.Errorf("behind what was left out: %q", stdout)
+	}
+}
+
+func TestLogView(t *testing.T) {
+	at := time.Date(2026, 11, 29, 16, 0, 0, 1000, time.UTC)
+	var p []byte
+	for _, r := range []string{"O::group::Build it\n", "Oone\n", "Etw", "Eo\n", "O::endgroup::\n", "Nnote\n", "Ohalf"} {
+		p = logfile.Append(p, logfile.Stream(r[0]), at, []byte(r[1:]))
+	}
+	for _, c := range []struct {
+		view logView
+		want string
+	}{
+		{logView{}, "::group::Build it\none\ntwo\n::endgroup::\nnote\nhalf"},
+		{logView{styled: true}, "\x1b[1m▸ Build it\x1b[0m\none\n\x1b[31mtw\x1b[0m\x1b[31mo\x1b[0m\n\x1b[2mnote\x1b[0m\nhalf"},
+		{logView{times: true}, strings.ReplaceAll("@::group::Build it\n@one\n@two\n@::endgroup::\n@note\n@half", "@", "2026-11-29T16:00:00.000001Z ")},
+	} {
+		if got := string(c.view.text(&executionv1.WatchTaskLogResponse{Records: true}, p)); got != c.want {
+			t.Errorf("%+v: %q, want %q", c.view, got, c.want)
+		}
+	}
+	if got := (&logView{times: true}).text(&executionv1.WatchTaskLogResponse{}, []byte("text of an older ant")); string(got) != "text of an older ant" {
+		t.Errorf("text: %q", got)
 	}
 }

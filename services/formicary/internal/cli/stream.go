@@ -11,11 +11,20 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 )
 
 // streamer prints the logs of many tasks at once, whole lines, each prefixed with its task.
+// logPart is what is wanted of a log.
+type logPart struct {
+	tail       int64                  // its last lines, so many; 0 means all
+	since      *timestamppb.Timestamp // what was printed from then on
+	timestamps bool
+}
+
 type streamer struct {
 	c    *client
 	id   string
@@ -24,6 +33,7 @@ type streamer struct {
 	ctx  context.Context //nolint:containedctx // the streams outlive the calls that begin them
 	stop context.CancelFunc
 	slot chan struct{} // bounds the open streams
+	part logPart       // what is wanted of each log
 
 	mu    sync.Mutex // of out and tails
 	tails map[attemptKey]*tail
@@ -217,19 +227,25 @@ func (s *streamer) copy(ctx context.Context, key attemptKey, follow bool) {
 	defer w.flush()
 	wait := follow
 	for try := 0; try < logTries && ctx.Err() == nil; try++ {
-		err := readLog(ctx, s.c, &executionv1.WatchTaskLogRequest{
-			RequestId: s.id, Run: key.run, Task: key.task, Attempt: key.attempt, Offset: s.printed(key), Follow: follow,
-		}, func(m *executionv1.WatchTaskLogResponse) error {
+		req := &executionv1.WatchTaskLogRequest{
+			RequestId: s.id, Run: key.run, Task: key.task, Attempt: key.attempt, Offset: s.printed(key), Follow: follow, Since: s.part.since,
+			Records: s.part.timestamps,
+		}
+		if req.GetOffset() == 0 {
+			req.Tail = s.part.tail
+		}
+		view := &logView{times: s.part.timestamps}
+		err := readLog(ctx, s.c, req, func(m *executionv1.WatchTaskLogResponse) error {
 			p, at := m.GetData(), m.GetOffset()
-			if lost := at - s.printed(key); lost > 0 {
+			if lost := at - s.printed(key); lost > 0 && m.GetGap() {
 				if wait {
 					return errGap
 				}
 				w.flush()
 				w.write([]byte(missing(lost)))
 			}
-			w.write(p)
-			s.advance(key, at+int64(len(p)))
+			w.write(view.text(m, p))
+			s.advance(key, following(m))
 			return nil
 		})
 		if err == nil {
@@ -245,6 +261,11 @@ func (s *streamer) copy(ctx context.Context, key attemptKey, follow bool) {
 		case <-ctx.Done():
 		}
 	}
+}
+
+// following is the offset that follows a piece. A supervisor of before does not say it.
+func following(m *executionv1.WatchTaskLogResponse) int64 {
+	return max(m.GetNextOffset(), m.GetOffset()+int64(len(m.GetData())))
 }
 
 func missing(bytes int64) string { return fmt.Sprintf("[%d bytes are missing here]\n", bytes) }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
@@ -112,15 +113,30 @@ func (a *app) conclude(ctx context.Context, f *follower, r *jobv1.JobRequest) er
 
 func (a *app) logsCmd() *cobra.Command {
 	var (
-		follow  bool
-		attempt int32
-		run     int32
+		follow       bool
+		attempt, run int32
+		part         logPart
+		since, grep  string
+		tasks        []string
 	)
 	c := &cobra.Command{
-		Use: "logs ID [TASK]", Short: "Print the output of a task, or of all tasks in their order",
-		Long: "Print the output of a task as it is (to a terminal without what would steer it), or of all tasks in their order\nwith a prefix. " + idHelp, Args: cobra.RangeArgs(1, 2),
-		Example: "  formicary request logs @latest\n  formicary request logs @failed build --follow",
+		Use: "logs ID [TASK]", Short: "Print the output of a task, or of all tasks in their order, or search it",
+		Long: "Print the output of a task as it is (to a terminal without what would steer it, stderr in red), or of all tasks in their\norder with a prefix. With --grep print the lines that a regular expression (RE2) matches, as TASK/ATTEMPT:LINE: TEXT; the\nexit code is 1 when there is none. " + idHelp,
+		Args: cobra.RangeArgs(1, 2),
+		Example: "  formicary request logs @latest\n  formicary request logs @failed build --follow\n  formicary request logs @failed build --tail 100 --timestamps\n" +
+			"  formicary request logs @latest --since 10m\n  formicary request logs @latest --grep 'error|panic' --task build --task test",
 		RunE: func(c *cobra.Command, args []string) error {
+			if part.tail < 0 || part.tail > maxTail {
+				return usageError(fmt.Errorf("--tail %d: want 0 to %d", part.tail, maxTail))
+			}
+			var err error
+			if part.since, err = past(since, time.Now()); err != nil {
+				return err
+			}
+			if grep != "" && (follow || part.tail > 0) {
+				return usageError(errors.New("--grep looks at all that is there: it goes with neither --follow nor --tail"))
+			}
+			tasks = append(tasks, args[1:]...)
 			return a.patiently(c.Context(), func(ctx context.Context, cl *client) error {
 				r, err := cl.request(ctx, args[0])
 				if err != nil {
@@ -129,26 +145,52 @@ func (a *app) logsCmd() *cobra.Command {
 				if run > 0 {
 					r.Run = run
 				}
-				if len(args) == 2 {
+				switch {
+				case grep != "":
+					return a.grep(ctx, cl, &executionv1.SearchLogsRequest{
+						RequestId: r.GetId(), Run: r.GetRun(), Pattern: grep, Regexp: true, Tasks: tasks, Attempt: attempt,
+					}, part)
+				case len(tasks) == 1:
 					return a.oneLog(ctx, cl, &executionv1.WatchTaskLogRequest{
-						RequestId: r.GetId(), Run: r.GetRun(), Task: args[1], Attempt: attempt, Follow: follow,
-					}, run == 0)
+						RequestId: r.GetId(), Run: r.GetRun(), Task: tasks[0], Attempt: attempt, Follow: follow,
+						Tail: part.tail, Since: part.since,
+					}, run == 0, part.timestamps)
+				case follow && len(tasks) > 0:
+					return usageError(errors.New("--follow takes one task or all"))
 				}
-				return a.allLogs(ctx, cl, r, follow)
+				return a.allLogs(ctx, cl, r, follow, part, func(task string, number int32) bool {
+					return (len(tasks) == 0 || slices.Contains(tasks, task)) && (attempt == 0 || attempt == number)
+				})
 			})
 		},
 	}
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "wait for more until the end of the task, over its retries and the runs to come")
 	c.Flags().Int32Var(&attempt, "attempt", 0, "`number` of the attempt; the newest unless given")
 	c.Flags().Int32Var(&run, "run", 0, "`number` of the run; the newest unless given")
+	c.Flags().Int64Var(&part.tail, "tail", 0, "only so many of the last `lines` of each log; 0 prints all")
+	c.Flags().StringVar(&since, "since", "", "only what was printed since a `time` as 2006-01-02T15:04:05Z, or that long ago, as 10m")
+	c.Flags().BoolVarP(&part.timestamps, "timestamps", "t", false, "print the time (UTC) of each line")
+	c.Flags().StringVar(&grep, "grep", "", "print the lines that match a `pattern`")
+	c.Flags().StringArrayVar(&tasks, "task", nil, "only this `task`, may be repeated")
 	return c
+}
+
+// maxTail is the most that the server takes.
+const maxTail = 1_000_000
+
+// past reads a time or how long ago it was; "" is none.
+func past(text string, now time.Time) (*timestamppb.Timestamp, error) {
+	if d, err := time.ParseDuration(text); err == nil {
+		return timestamppb.New(now.Add(-d)), nil
+	}
+	return moment(text, now)
 }
 
 // oneLog prints the bytes of one task, with follow of all its attempts from the newest on, also of the runs to come unless
 // one is named. Bytes that cannot be had now are counted on stderr.
-func (a *app) oneLog(ctx context.Context, cl *client, req *executionv1.WatchTaskLogRequest, onward bool) error {
+func (a *app) oneLog(ctx context.Context, cl *client, req *executionv1.WatchTaskLogRequest, onward, times bool) error {
 	for {
-		err := a.oneRun(ctx, cl, req)
+		err := a.oneRun(ctx, cl, req, times)
 		if err != nil || !onward || !req.GetFollow() || req.GetAttempt() > 0 {
 			return err
 		}
@@ -156,21 +198,25 @@ func (a *app) oneLog(ctx context.Context, cl *client, req *executionv1.WatchTask
 		if err != nil || run == 0 {
 			return err
 		}
-		req = &executionv1.WatchTaskLogRequest{RequestId: req.GetRequestId(), Run: run, Task: req.GetTask(), Follow: true, FromRun: run, FromAttempt: 1}
+		req = &executionv1.WatchTaskLogRequest{RequestId: req.GetRequestId(), Run: run, Task: req.GetTask(), Follow: true, FromRun: run, FromAttempt: 1, Since: req.GetSince()}
 	}
 }
 
-func (a *app) oneRun(ctx context.Context, cl *client, req *executionv1.WatchTaskLogRequest) error {
-	out, of, next := raw(a.Out), int32(0), int64(0)
+func (a *app) oneRun(ctx context.Context, cl *client, req *executionv1.WatchTaskLogRequest, times bool) error {
+	out := raw(a.Out)
+	_, terminal := out.(terminalWriter)
+	styled := terminal && a.Getenv("NO_COLOR") == ""
+	req.Records = times || styled
+	view, of, next := &logView{times: times, styled: styled}, int32(0), int64(0)
 	err := readLog(ctx, cl, req, func(m *executionv1.WatchTaskLogResponse) error {
 		if m.GetAttempt() != of {
 			of, next = m.GetAttempt(), 0
 		}
-		if m.GetOffset() > next {
+		if m.GetGap() {
 			printf(a.Err, "%s", missing(m.GetOffset()-next))
 		}
-		next = m.GetOffset() + int64(len(m.GetData()))
-		_, err := out.Write(m.GetData())
+		next = following(m)
+		_, err := out.Write(view.text(m, m.GetData()))
 		return err
 	})
 	if end, limited := ctx.Deadline(); limited && status.Code(err) == codes.DeadlineExceeded && time.Until(end) < time.Second {
@@ -211,9 +257,10 @@ func (a *app) nextRun(ctx context.Context, cl *client, req *executionv1.WatchTas
 	}
 }
 
-// allLogs prints the logs of every attempt so far; with follow those to come as well.
-func (a *app) allLogs(ctx context.Context, cl *client, r *jobv1.JobRequest, follow bool) error {
+// allLogs prints the logs of every wanted attempt so far; with follow of all, and of those to come as well.
+func (a *app) allLogs(ctx context.Context, cl *client, r *jobv1.JobRequest, follow bool, part logPart, wanted func(task string, attempt int32) bool) error {
 	s := newStreamer(ctx, cl, r.GetId(), a.Out, a.Err)
+	s.part = part
 	defer s.end()
 	if follow && !terminal(r.GetState()) {
 		f := &follower{c: cl, id: r.GetId(), logs: s}
@@ -233,7 +280,9 @@ func (a *app) allLogs(ctx context.Context, cl *client, r *jobv1.JobRequest, foll
 	}
 	for _, t := range tasks {
 		for _, at := range t.GetAttempts() {
-			s.copy(ctx, attemptKey{r.GetRun(), t.GetName(), at.GetNumber()}, false)
+			if wanted(t.GetName(), at.GetNumber()) {
+				s.copy(ctx, attemptKey{r.GetRun(), t.GetName(), at.GetNumber()}, false)
+			}
 		}
 	}
 	return nil

@@ -188,6 +188,7 @@ func work(w *attempt.Work) (*antv1.Work, error) {
 	out.RequestId, out.Run, out.JobType = w.Job.Request.String(), int32(w.Job.Key.Run), w.Job.JobType
 	out.Task, out.Attempt, out.IdempotencyKey = w.Task.Name, int32(w.Number), w.IdempotencyKey()
 	out.Grace = durationpb.New(w.Task.Grace)
+	out.LogFormat = antv1.LogFormat_LOG_FORMAT_RECORDS
 	if w.Timeout > 0 {
 		out.Timeout = durationpb.New(w.Timeout)
 	}
@@ -195,7 +196,7 @@ func work(w *attempt.Work) (*antv1.Work, error) {
 		Method: method, BeforeScript: s.BeforeScript, Script: s.Script, AfterScript: s.AfterScript, Environment: w.Environment.Vars,
 		WorkingDir: s.WorkingDir, Url: s.URL, Headers: s.Headers, Query: s.Query, Variables: variables, VariablesJson: exactly,
 		CpuMillis: s.CPUMillis, MemoryBytes: s.MemoryBytes, ReportStdout: s.ReportStdout || w.Task.ReportStdout,
-		MessagingRequestQueue: s.RequestQueue, MessagingReplyQueue: s.ReplyQueue, Options: options,
+		MessagingRequestQueue: s.RequestQueue, MessagingReplyQueue: s.ReplyQueue, Options: options, LogLimit: s.LogLimit,
 	}
 	out.Spec.Files = w.Environment.Files
 	if environ.Wanted(w.Task) { // of others nothing is incomplete

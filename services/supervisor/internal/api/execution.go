@@ -25,6 +25,7 @@ type Reader interface {
 	States(ctx context.Context, keys []execution.Key) ([]execution.Moved, error)
 	Live(ctx context.Context, uids []uuid.UUID) ([]uuid.UUID, error)
 	Log(ctx context.Context, id uuid.UUID, task string, attempt int) (execution.Log, error)
+	Logs(ctx context.Context, id uuid.UUID, tasks []string, attempt int, do func(execution.Log) (enough bool, err error)) error
 }
 
 // Executions shows runs to people.

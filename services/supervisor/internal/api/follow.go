@@ -26,6 +26,8 @@ func position(req *executionv1.WatchTaskLogRequest) error {
 		return errs.Invalid("REQUEST_INVALID", "from_run is %d, but only run %d is asked for", run, req.GetRun())
 	case attempt > 0 && req.GetAttempt() > 0 && attempt != req.GetAttempt():
 		return errs.Invalid("REQUEST_INVALID", "from_attempt is %d, but only attempt %d is asked for", attempt, req.GetAttempt())
+	case req.GetToLine() > 0 && req.GetFollow():
+		return errs.Invalid("REQUEST_INVALID", "to_line ends the log: it cannot be followed")
 	}
 	return nil
 }
@@ -114,6 +116,9 @@ func (w *watch) itemToCome(ctx context.Context, err error) bool {
 
 // whole sends what an attempt printed from w.next on, and with follow what it prints until it ends.
 func (w *watch) whole(ctx context.Context, log execution.Log) error {
+	if err := w.start(ctx, log); err != nil {
+		return err
+	}
 	if w.req.GetFollow() && !log.State.Terminal() {
 		var err error
 		if log, err = w.tail(ctx, log); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
 
+	"github.com/formicary/formicary/libs/logfile"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 	"github.com/formicary/formicary/services/supervisor/internal/events"
@@ -22,9 +23,10 @@ type Tail interface {
 	Read(ctx context.Context, uid uuid.UUID, follow bool, out chan<- events.Chunk) error
 }
 
-// Opener reads final logs.
-type Opener interface {
+// Objects reads final logs.
+type Objects interface {
 	Open(ctx context.Context, key string, offset int64) (io.ReadCloser, error)
+	Range(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error)
 }
 
 // Moves tells who waits for a task that it changed. It may miss one.
@@ -36,7 +38,7 @@ type Moves interface {
 type Logs struct {
 	executionv1.UnimplementedLogServiceServer
 	Reader Reader
-	Blobs  Opener
+	Blobs  Objects
 	Tail   Tail
 	Moves  Moves
 	// Requests tells of requests that were not launched yet.
@@ -61,7 +63,10 @@ func (l *Logs) WatchTaskLog(req *executionv1.WatchTaskLogRequest, stream grpc.Se
 	}
 	w := &watch{Logs: l, stream: stream, req: req, attempt: int(max(req.GetAttempt(), req.GetFromAttempt())), next: req.GetOffset(), beat: time.Now()}
 	defer w.hearNothing()
-	return w.runs(stream.Context())
+	if err := w.runs(stream.Context()); !errors.Is(err, errEnough) {
+		return err
+	}
+	return nil
 }
 
 // watch is one call.
@@ -76,6 +81,7 @@ type watch struct {
 	asked   time.Time       // when the database was asked
 	moved   <-chan struct{} // its task changed
 	leave   func()          // ends moved
+	begun   bool            // the wanted part of the first attempt was found
 }
 
 // ask asks the database about the log.
@@ -166,16 +172,22 @@ func (w *watch) tail(ctx context.Context, log execution.Log) (execution.Log, err
 
 // stored sends what the bus has now.
 func (w *watch) stored(ctx context.Context, log execution.Log) error {
+	return w.each(ctx, log, w.chunk)
+}
+
+// each calls do with the chunks that the bus has now.
+func (l *Logs) each(ctx context.Context, log execution.Log, do func(events.Chunk) error) error {
 	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	chunks, ended := make(chan events.Chunk, 16), make(chan error, 1)
 	go func() {
-		ended <- w.Tail.Read(ctx, log.UID, false, chunks)
+		ended <- l.Tail.Read(ctx, log.UID, false, chunks)
 		close(chunks)
 	}()
 	var failed error
 	for c := range chunks {
 		if failed == nil {
-			failed = w.chunk(c)
+			failed = do(c)
 		}
 		if failed != nil {
 			cancel()
@@ -191,6 +203,16 @@ func (w *watch) stored(ctx context.Context, log execution.Log) error {
 // chunk sends what is new of a chunk.
 func (w *watch) chunk(c events.Chunk) error {
 	gap := c.Offset > w.next
+	if c.Records {
+		if c.Offset+int64(len(c.Data)) <= w.next {
+			return nil
+		}
+		err := w.piece(logfile.Piece{Offset: c.Offset, Line: c.Line, Records: c.Data}, gap)
+		if errors.Is(err, logfile.ErrRecord) {
+			return nil // what an ant sends wrongly is a gap
+		}
+		return err
+	}
 	if !gap {
 		skip := w.next - c.Offset
 		if skip >= int64(len(c.Data)) {
@@ -198,21 +220,29 @@ func (w *watch) chunk(c events.Chunk) error {
 		}
 		c.Data, c.Offset = c.Data[skip:], w.next
 	}
-	return w.send(c.Offset, c.Data, gap)
+	return w.send(&executionv1.WatchTaskLogResponse{Offset: c.Offset, Data: c.Data, Gap: gap}, c.Offset+int64(len(c.Data)))
 }
 
-func (w *watch) send(offset int64, data []byte, gap bool) error {
-	if len(data) == 0 {
+// send sends data that ends at an offset.
+func (w *watch) send(m *executionv1.WatchTaskLogResponse, next int64) error {
+	w.next = next
+	if len(m.GetData()) == 0 {
 		return nil
 	}
-	w.next, w.beat = offset+int64(len(data)), time.Now()
-	return w.stream.Send(&executionv1.WatchTaskLogResponse{Offset: offset, Data: data, Attempt: int32(w.attempt), Run: int32(w.run.Key.Run), Gap: gap})
+	w.beat = time.Now()
+	m.Attempt, m.Run, m.NextOffset = int32(w.attempt), int32(w.run.Key.Run), next
+	return w.stream.Send(m)
 }
 
 // rest sends what is missing from the final object.
 func (w *watch) rest(ctx context.Context, log execution.Log) error {
-	if w.next >= log.Size {
+	switch {
+	case w.next >= log.Bytes:
 		return nil
+	case log.Format == execution.LogRecords:
+		return w.restOfRecords(ctx, log)
+	case log.Format != execution.LogText:
+		return errFormat
 	}
 	object, err := w.Blobs.Open(ctx, log.Key, w.next)
 	if err != nil {
@@ -222,7 +252,7 @@ func (w *watch) rest(ctx context.Context, log execution.Log) error {
 	for {
 		piece := make([]byte, pieceSize) // the stream may keep it
 		n, err := io.ReadFull(object, piece)
-		if serr := w.send(w.next, piece[:n], false); serr != nil {
+		if serr := w.send(&executionv1.WatchTaskLogResponse{Offset: w.next, Data: piece[:n]}, w.next+int64(n)); serr != nil {
 			return serr
 		}
 		switch {

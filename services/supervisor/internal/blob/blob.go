@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -33,6 +34,22 @@ func (s *Store) Open(ctx context.Context, key string, offset int64) (io.ReadClos
 		if err := o.SetRange(offset, 0); err != nil {
 			return nil, fmt.Errorf("read %s from %d: %w", key, offset, err)
 		}
+	}
+	obj, err := s.Client.GetObject(ctx, s.Bucket, key, o)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", key, err)
+	}
+	return obj, nil
+}
+
+// Range returns a part of the object.
+func (s *Store) Range(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {
+	if length == 0 {
+		return io.NopCloser(strings.NewReader("")), nil
+	}
+	var o minio.GetObjectOptions
+	if err := o.SetRange(offset, offset+length-1); err != nil {
+		return nil, fmt.Errorf("read %d bytes of %s from %d: %w", length, key, offset, err)
 	}
 	obj, err := s.Client.GetObject(ctx, s.Bucket, key, o)
 	if err != nil {

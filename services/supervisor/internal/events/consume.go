@@ -267,7 +267,10 @@ func parseResult(payload []byte) (result.Result, error) {
 		return result.Result{}, fmt.Errorf("encode: %w", err)
 	}
 	x := result.Result{
-		UID: uid, Ant: r.GetAntId(), Canonical: canonical, LogKey: r.GetLogKey(), LogBytes: r.GetLogBytes(), LogSHA256: r.GetLogSha256(),
+		UID: uid, Ant: r.GetAntId(), Canonical: canonical,
+		Log: execution.StoredLog{
+			Key: r.GetLogKey(), Bytes: r.GetLogBytes(), SHA256: r.GetLogSha256(), Format: execution.LogFormat(r.GetLogFormat()), Stored: r.GetLogStoredBytes(),
+		},
 		Usage: usage(r.GetUsage()),
 		Outcome: engine.Outcome{
 			ExitCode: int(r.GetExitCode()), FailureClass: r.GetFailureClass(), Message: r.GetMessage(),

@@ -15,9 +15,11 @@ import (
 
 // Chunk is a piece of a log on its way.
 type Chunk struct {
-	Offset int64
-	Data   []byte
-	End    bool // the last one
+	Offset  int64
+	Line    int64 // how many lines ended before it
+	Data    []byte
+	Records bool // data is records: libs/logfile
+	End     bool // the last one
 }
 
 // Tail reads logs from the bus while their attempts run.
@@ -55,7 +57,7 @@ func (t *Tail) Read(ctx context.Context, uid uuid.UUID, follow bool, out chan<- 
 		var c antv1.LogChunk
 		if err := proto.Unmarshal(m.Data(), &c); err == nil {
 			select {
-			case out <- Chunk{c.GetOffset(), c.GetData(), c.GetEnd()}:
+			case out <- Chunk{c.GetOffset(), c.GetLine(), c.GetData(), c.GetFormat() == antv1.LogFormat_LOG_FORMAT_RECORDS, c.GetEnd()}:
 			case <-ctx.Done():
 				return ctx.Err()
 			}

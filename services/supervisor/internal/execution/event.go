@@ -75,11 +75,9 @@ type End struct {
 	// Unclaimed says that its ant did not claim it in time, which speaks against the ant.
 	Unclaimed bool
 	// Digest of the result; equal digests are the same result.
-	Digest    []byte
-	LogKey    string
-	LogBytes  int64
-	LogSHA256 string
-	Usage     *Usage
+	Digest []byte
+	Log    StoredLog
+	Usage  *Usage
 }
 
 // Usage of an attempt: what it used, and how long its steps took in milliseconds. What is not known is 0.

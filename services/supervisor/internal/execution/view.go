@@ -74,6 +74,24 @@ type Log struct {
 	UID       uuid.UUID
 	Attempt   int
 	State     engine.AttemptState
-	Key       string // of the final object; empty when the log is empty
-	Size      int64
+	Task      string // in lists
+	StoredLog
 }
+
+// StoredLog is the final log of an attempt.
+type StoredLog struct {
+	Key    string // of the object; empty when the log is empty
+	Bytes  int64  // the offset that follows the log
+	SHA256 string // of the object, hex
+	Format LogFormat
+	Stored int64 // size of the object
+}
+
+// LogFormat is how a log is kept.
+type LogFormat int16
+
+// The formats.
+const (
+	LogText    LogFormat = 0 // the bytes that were printed
+	LogRecords LogFormat = 1 // records in frames: libs/logfile
+)

@@ -96,7 +96,7 @@ func TestUploadsThatNoEndNamesAreFound(t *testing.T) {
 			t.Fatalf("%v, %v", v, err)
 		}
 	}
-	step(named.UID, execution.End{Ant: c.ant, Digest: []byte{1}, LogKey: named.ObjectKey(), Outcome: engine.Outcome{State: engine.AttemptSucceeded}})
+	step(named.UID, execution.End{Ant: c.ant, Digest: []byte{1}, Log: execution.StoredLog{Key: named.ObjectKey()}, Outcome: engine.Outcome{State: engine.AttemptSucceeded}})
 	step(lost.UID, execution.End{Outcome: engine.Outcome{State: engine.AttemptLost, FailureClass: engine.ClassInfra}})
 	if all, err := c.store.Uploads(t.Context(), chore.Mark{}, time.Hour, 10); err != nil || len(all) != 0 {
 		t.Fatalf("just now: %v, %v", all, err)

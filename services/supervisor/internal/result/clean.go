@@ -3,6 +3,7 @@ package result
 import (
 	"github.com/formicary/formicary/libs/storable"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
+	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
 
 // cleaned is an outcome whose texts can be stored: what a program prints is no reason to do its work again, so nothing is
@@ -29,10 +30,12 @@ func cleaned(o engine.Outcome) engine.Outcome {
 	return o
 }
 
-// key is the key of a log; none where it cannot be one.
-func key(s string) string {
-	if !storable.Is(s) {
-		return ""
+// stored is a log as it can be noted; none where its key cannot be one.
+func stored(l execution.StoredLog) execution.StoredLog {
+	if !storable.Is(l.Key) {
+		l.Key = ""
 	}
-	return s
+	l.SHA256 = storable.Text(l.SHA256)
+	l.Bytes, l.Stored = max(l.Bytes, 0), max(l.Stored, 0)
+	return l
 }

@@ -18,9 +18,7 @@ type Result struct {
 	Ant       string
 	Canonical []byte // the same bytes for the same result
 	Outcome   engine.Outcome
-	LogKey    string
-	LogBytes  int64
-	LogSHA256 string
+	Log       execution.StoredLog
 	Usage     *execution.Usage // nil when the ant did not tell
 }
 
@@ -40,7 +38,7 @@ func Apply(ctx context.Context, store Store, results []Result) ([]execution.Verd
 		sum := sha256.Sum256(r.Canonical)
 		events[i] = execution.Event{Kind: execution.AttemptEnded, UID: r.UID, End: execution.End{
 			Outcome: judge(cleaned(r.Outcome)), Ant: storable.Text(r.Ant), Digest: sum[:],
-			LogKey: key(r.LogKey), LogBytes: r.LogBytes, LogSHA256: storable.Text(r.LogSHA256), Usage: r.Usage,
+			Log: stored(r.Log), Usage: r.Usage,
 		}}
 	}
 	return store.Step(ctx, events)

@@ -2007,7 +2007,20 @@ type WatchTaskLogRequest struct {
 	// has, with offset as what follows that piece. They come together, and agree with run and attempt where those are given.
 	FromRun int32 `protobuf:"varint,7,opt,name=from_run,json=fromRun,proto3" json:"from_run,omitempty"`
 	// from_attempt: see from_run.
-	FromAttempt   int32 `protobuf:"varint,8,opt,name=from_attempt,json=fromAttempt,proto3" json:"from_attempt,omitempty"`
+	FromAttempt int32 `protobuf:"varint,8,opt,name=from_attempt,json=fromAttempt,proto3" json:"from_attempt,omitempty"`
+	// records asks for the records of the log, each a line with its time and its stream, instead of the text that was
+	// printed. Of the log of an older ant there is only text.
+	Records bool `protobuf:"varint,9,opt,name=records,proto3" json:"records,omitempty"`
+	// tail asks for the last lines only, so many; 0 means all.
+	Tail int64 `protobuf:"varint,10,opt,name=tail,proto3" json:"tail,omitempty"`
+	// since asks for what was printed at this time or later. The log of an older ant has no times: it is sent whole.
+	Since *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=since,proto3" json:"since,omitempty"`
+	// from_line is the number of the first line wanted; 0 and 1 are the first one.
+	FromLine int64 `protobuf:"varint,12,opt,name=from_line,json=fromLine,proto3" json:"from_line,omitempty"`
+	// to_line is the number of the last line wanted; 0 is the last one. It cannot be followed.
+	ToLine int64 `protobuf:"varint,13,opt,name=to_line,json=toLine,proto3" json:"to_line,omitempty"`
+	// stream asks for what was printed there only: "stdout", "stderr" or "note"; empty means all.
+	Stream        string `protobuf:"bytes,14,opt,name=stream,proto3" json:"stream,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2098,19 +2111,69 @@ func (x *WatchTaskLogRequest) GetFromAttempt() int32 {
 	return 0
 }
 
+func (x *WatchTaskLogRequest) GetRecords() bool {
+	if x != nil {
+		return x.Records
+	}
+	return false
+}
+
+func (x *WatchTaskLogRequest) GetTail() int64 {
+	if x != nil {
+		return x.Tail
+	}
+	return 0
+}
+
+func (x *WatchTaskLogRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *WatchTaskLogRequest) GetFromLine() int64 {
+	if x != nil {
+		return x.FromLine
+	}
+	return 0
+}
+
+func (x *WatchTaskLogRequest) GetToLine() int64 {
+	if x != nil {
+		return x.ToLine
+	}
+	return 0
+}
+
+func (x *WatchTaskLogRequest) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
 // WatchTaskLogResponse is a piece of a log.
 type WatchTaskLogResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// offset of the first byte of data.
+	// offset of data in the log. Of a log that is kept as records it is that of the first record, whose time and stream the
+	// text lacks: next_offset says where the next piece begins.
 	Offset int64 `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
 	// data, at most 64 KiB; empty in a heartbeat.
 	Data []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
 	// attempt number it belongs to; 0 in a heartbeat before there is one.
 	Attempt int32 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	// gap says that bytes before offset were dropped from the live tail; the final log has them.
+	// gap says that bytes before offset were dropped from the live tail; the final log has them, unless it left them out for
+	// its limit. What a final log left out is no gap: a note stands for it.
 	Gap bool `protobuf:"varint,4,opt,name=gap,proto3" json:"gap,omitempty"`
 	// run number it belongs to; 0 in a heartbeat before there is one.
-	Run           int32 `protobuf:"varint,5,opt,name=run,proto3" json:"run,omitempty"`
+	Run int32 `protobuf:"varint,5,opt,name=run,proto3" json:"run,omitempty"`
+	// next_offset is the offset that follows data.
+	NextOffset int64 `protobuf:"varint,6,opt,name=next_offset,json=nextOffset,proto3" json:"next_offset,omitempty"`
+	// records says that data is records.
+	Records bool `protobuf:"varint,7,opt,name=records,proto3" json:"records,omitempty"`
+	// line is how many lines have ended before data; 0 in a log that is not kept as records.
+	Line          int64 `protobuf:"varint,8,opt,name=line,proto3" json:"line,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2180,6 +2243,327 @@ func (x *WatchTaskLogResponse) GetRun() int32 {
 	return 0
 }
 
+func (x *WatchTaskLogResponse) GetNextOffset() int64 {
+	if x != nil {
+		return x.NextOffset
+	}
+	return 0
+}
+
+func (x *WatchTaskLogResponse) GetRecords() bool {
+	if x != nil {
+		return x.Records
+	}
+	return false
+}
+
+func (x *WatchTaskLogResponse) GetLine() int64 {
+	if x != nil {
+		return x.Line
+	}
+	return 0
+}
+
+// SearchLogsRequest says what is looked for, and where.
+type SearchLogsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// request_id (UUID).
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// pattern that a line holds.
+	Pattern string `protobuf:"bytes,2,opt,name=pattern,proto3" json:"pattern,omitempty"`
+	// regexp says that pattern is a regular expression (RE2).
+	Regexp bool `protobuf:"varint,3,opt,name=regexp,proto3" json:"regexp,omitempty"`
+	// run number; 0 takes the newest.
+	Run int32 `protobuf:"varint,4,opt,name=run,proto3" json:"run,omitempty"`
+	// task names; none means all tasks.
+	Tasks []string `protobuf:"bytes,5,rep,name=tasks,proto3" json:"tasks,omitempty"`
+	// attempt number; 0 means all.
+	Attempt int32 `protobuf:"varint,6,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// limit of lines, at most 10,000; 0 means 1,000.
+	Limit         int32 `protobuf:"varint,7,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchLogsRequest) Reset() {
+	*x = SearchLogsRequest{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchLogsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchLogsRequest) ProtoMessage() {}
+
+func (x *SearchLogsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchLogsRequest.ProtoReflect.Descriptor instead.
+func (*SearchLogsRequest) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *SearchLogsRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *SearchLogsRequest) GetPattern() string {
+	if x != nil {
+		return x.Pattern
+	}
+	return ""
+}
+
+func (x *SearchLogsRequest) GetRegexp() bool {
+	if x != nil {
+		return x.Regexp
+	}
+	return false
+}
+
+func (x *SearchLogsRequest) GetRun() int32 {
+	if x != nil {
+		return x.Run
+	}
+	return 0
+}
+
+func (x *SearchLogsRequest) GetTasks() []string {
+	if x != nil {
+		return x.Tasks
+	}
+	return nil
+}
+
+func (x *SearchLogsRequest) GetAttempt() int32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *SearchLogsRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+// SearchLogsResponse is a line that was found, or the end of the search.
+type SearchLogsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// task name.
+	Task string `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
+	// attempt number.
+	Attempt int32 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// line number in the log of the attempt; the first is 1.
+	Line int64 `protobuf:"varint,3,opt,name=line,proto3" json:"line,omitempty"`
+	// text of the line, at most 1 KiB around what was found.
+	Text string `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
+	// cut says that text is a part of the line.
+	Cut bool `protobuf:"varint,5,opt,name=cut,proto3" json:"cut,omitempty"`
+	// time at which it was printed; unset when the log does not tell.
+	Time *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=time,proto3" json:"time,omitempty"`
+	// stream that it was printed to: stdout, stderr or note.
+	Stream string `protobuf:"bytes,7,opt,name=stream,proto3" json:"stream,omitempty"`
+	// offset at which WatchTaskLog sends it.
+	Offset int64 `protobuf:"varint,8,opt,name=offset,proto3" json:"offset,omitempty"`
+	// run number.
+	Run int32 `protobuf:"varint,9,opt,name=run,proto3" json:"run,omitempty"`
+	// end is set in the last message, which has no line.
+	End           *SearchEnd `protobuf:"bytes,10,opt,name=end,proto3" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchLogsResponse) Reset() {
+	*x = SearchLogsResponse{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchLogsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchLogsResponse) ProtoMessage() {}
+
+func (x *SearchLogsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchLogsResponse.ProtoReflect.Descriptor instead.
+func (*SearchLogsResponse) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *SearchLogsResponse) GetTask() string {
+	if x != nil {
+		return x.Task
+	}
+	return ""
+}
+
+func (x *SearchLogsResponse) GetAttempt() int32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *SearchLogsResponse) GetLine() int64 {
+	if x != nil {
+		return x.Line
+	}
+	return 0
+}
+
+func (x *SearchLogsResponse) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *SearchLogsResponse) GetCut() bool {
+	if x != nil {
+		return x.Cut
+	}
+	return false
+}
+
+func (x *SearchLogsResponse) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *SearchLogsResponse) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *SearchLogsResponse) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *SearchLogsResponse) GetRun() int32 {
+	if x != nil {
+		return x.Run
+	}
+	return 0
+}
+
+func (x *SearchLogsResponse) GetEnd() *SearchEnd {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+// SearchEnd says what a search has looked at.
+type SearchEnd struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// found lines.
+	Found int32 `protobuf:"varint,1,opt,name=found,proto3" json:"found,omitempty"`
+	// more says that there may be more than the limit.
+	More bool `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	// logs that were looked at.
+	Logs int32 `protobuf:"varint,3,opt,name=logs,proto3" json:"logs,omitempty"`
+	// missing logs: they are not kept any more, or cannot be read, each as "task/attempt: why".
+	Missing       []string `protobuf:"bytes,4,rep,name=missing,proto3" json:"missing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchEnd) Reset() {
+	*x = SearchEnd{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchEnd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchEnd) ProtoMessage() {}
+
+func (x *SearchEnd) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchEnd.ProtoReflect.Descriptor instead.
+func (*SearchEnd) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *SearchEnd) GetFound() int32 {
+	if x != nil {
+		return x.Found
+	}
+	return 0
+}
+
+func (x *SearchEnd) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+func (x *SearchEnd) GetLogs() int32 {
+	if x != nil {
+		return x.Logs
+	}
+	return 0
+}
+
+func (x *SearchEnd) GetMissing() []string {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
 // RunKey names a run.
 type RunKey struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2193,7 +2577,7 @@ type RunKey struct {
 
 func (x *RunKey) Reset() {
 	*x = RunKey{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[21]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2205,7 +2589,7 @@ func (x *RunKey) String() string {
 func (*RunKey) ProtoMessage() {}
 
 func (x *RunKey) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[21]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2218,7 +2602,7 @@ func (x *RunKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunKey.ProtoReflect.Descriptor instead.
 func (*RunKey) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{21}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RunKey) GetRequestId() string {
@@ -2246,7 +2630,7 @@ type GetExecutionStatesRequest struct {
 
 func (x *GetExecutionStatesRequest) Reset() {
 	*x = GetExecutionStatesRequest{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[22]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2258,7 +2642,7 @@ func (x *GetExecutionStatesRequest) String() string {
 func (*GetExecutionStatesRequest) ProtoMessage() {}
 
 func (x *GetExecutionStatesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[22]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2271,7 +2655,7 @@ func (x *GetExecutionStatesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExecutionStatesRequest.ProtoReflect.Descriptor instead.
 func (*GetExecutionStatesRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{22}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetExecutionStatesRequest) GetRuns() []*RunKey {
@@ -2292,7 +2676,7 @@ type GetExecutionStatesResponse struct {
 
 func (x *GetExecutionStatesResponse) Reset() {
 	*x = GetExecutionStatesResponse{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[23]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2304,7 +2688,7 @@ func (x *GetExecutionStatesResponse) String() string {
 func (*GetExecutionStatesResponse) ProtoMessage() {}
 
 func (x *GetExecutionStatesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[23]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2317,7 +2701,7 @@ func (x *GetExecutionStatesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExecutionStatesResponse.ProtoReflect.Descriptor instead.
 func (*GetExecutionStatesResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{23}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetExecutionStatesResponse) GetStates() []*ExecutionChanged {
@@ -2338,7 +2722,7 @@ type CheckAttemptsRequest struct {
 
 func (x *CheckAttemptsRequest) Reset() {
 	*x = CheckAttemptsRequest{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[24]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2350,7 +2734,7 @@ func (x *CheckAttemptsRequest) String() string {
 func (*CheckAttemptsRequest) ProtoMessage() {}
 
 func (x *CheckAttemptsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[24]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2363,7 +2747,7 @@ func (x *CheckAttemptsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAttemptsRequest.ProtoReflect.Descriptor instead.
 func (*CheckAttemptsRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{24}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CheckAttemptsRequest) GetUids() []string {
@@ -2384,7 +2768,7 @@ type CheckAttemptsResponse struct {
 
 func (x *CheckAttemptsResponse) Reset() {
 	*x = CheckAttemptsResponse{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[25]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2396,7 +2780,7 @@ func (x *CheckAttemptsResponse) String() string {
 func (*CheckAttemptsResponse) ProtoMessage() {}
 
 func (x *CheckAttemptsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[25]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2409,7 +2793,7 @@ func (x *CheckAttemptsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAttemptsResponse.ProtoReflect.Descriptor instead.
 func (*CheckAttemptsResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{25}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CheckAttemptsResponse) GetLive() []string {
@@ -2430,7 +2814,7 @@ type ExecutionChanges struct {
 
 func (x *ExecutionChanges) Reset() {
 	*x = ExecutionChanges{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[26]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2442,7 +2826,7 @@ func (x *ExecutionChanges) String() string {
 func (*ExecutionChanges) ProtoMessage() {}
 
 func (x *ExecutionChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[26]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2455,7 +2839,7 @@ func (x *ExecutionChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecutionChanges.ProtoReflect.Descriptor instead.
 func (*ExecutionChanges) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{26}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ExecutionChanges) GetChanges() []*ExecutionChanged {
@@ -2496,7 +2880,7 @@ type ExecutionChanged struct {
 
 func (x *ExecutionChanged) Reset() {
 	*x = ExecutionChanged{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[27]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2508,7 +2892,7 @@ func (x *ExecutionChanged) String() string {
 func (*ExecutionChanged) ProtoMessage() {}
 
 func (x *ExecutionChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[27]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2521,7 +2905,7 @@ func (x *ExecutionChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecutionChanged.ProtoReflect.Descriptor instead.
 func (*ExecutionChanged) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{27}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ExecutionChanged) GetRequestId() string {
@@ -2632,7 +3016,7 @@ type TaskChanged struct {
 
 func (x *TaskChanged) Reset() {
 	*x = TaskChanged{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[28]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2644,7 +3028,7 @@ func (x *TaskChanged) String() string {
 func (*TaskChanged) ProtoMessage() {}
 
 func (x *TaskChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[28]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2657,7 +3041,7 @@ func (x *TaskChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskChanged.ProtoReflect.Descriptor instead.
 func (*TaskChanged) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{28}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *TaskChanged) GetRequestId() string {
@@ -2748,7 +3132,7 @@ type TaskChanges struct {
 
 func (x *TaskChanges) Reset() {
 	*x = TaskChanges{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[29]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2760,7 +3144,7 @@ func (x *TaskChanges) String() string {
 func (*TaskChanges) ProtoMessage() {}
 
 func (x *TaskChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[29]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2773,7 +3157,7 @@ func (x *TaskChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskChanges.ProtoReflect.Descriptor instead.
 func (*TaskChanges) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{29}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *TaskChanges) GetChanges() []*TaskChanged {
@@ -2794,7 +3178,7 @@ type TaskNotices struct {
 
 func (x *TaskNotices) Reset() {
 	*x = TaskNotices{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[30]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2806,7 +3190,7 @@ func (x *TaskNotices) String() string {
 func (*TaskNotices) ProtoMessage() {}
 
 func (x *TaskNotices) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[30]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2819,7 +3203,7 @@ func (x *TaskNotices) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskNotices.ProtoReflect.Descriptor instead.
 func (*TaskNotices) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{30}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *TaskNotices) GetNotices() []*TaskNotice {
@@ -2868,7 +3252,7 @@ type TaskNotice struct {
 
 func (x *TaskNotice) Reset() {
 	*x = TaskNotice{}
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[31]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2880,7 +3264,7 @@ func (x *TaskNotice) String() string {
 func (*TaskNotice) ProtoMessage() {}
 
 func (x *TaskNotice) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_execution_v1_execution_proto_msgTypes[31]
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2893,7 +3277,7 @@ func (x *TaskNotice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskNotice.ProtoReflect.Descriptor instead.
 func (*TaskNotice) Descriptor() ([]byte, []int) {
-	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{31}
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *TaskNotice) GetId() string {
@@ -3210,7 +3594,7 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\bitems_of\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18dR\aitemsOf\"o\n" +
 	"\x11ListTasksResponse\x122\n" +
 	"\x05tasks\x18\x01 \x03(\v2\x1c.formicary.execution.v1.TaskR\x05tasks\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa5\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x91\x04\n" +
 	"\x13WatchTaskLogRequest\x12'\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\trequestId\x12\x1e\n" +
@@ -3221,13 +3605,52 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\x06offset\x18\x05 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x06offset\x12\x16\n" +
 	"\x06follow\x18\x06 \x01(\bR\x06follow\x12\"\n" +
 	"\bfrom_run\x18\a \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\afromRun\x12*\n" +
-	"\ffrom_attempt\x18\b \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\vfromAttempt\"\x80\x01\n" +
+	"\ffrom_attempt\x18\b \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\vfromAttempt\x12\x18\n" +
+	"\arecords\x18\t \x01(\bR\arecords\x12\x1f\n" +
+	"\x04tail\x18\n" +
+	" \x01(\x03B\v\xbaH\b\"\x06\x18\xc0\x84=(\x00R\x04tail\x120\n" +
+	"\x05since\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12$\n" +
+	"\tfrom_line\x18\f \x01(\x03B\a\xbaH\x04\"\x02(\x00R\bfromLine\x12 \n" +
+	"\ato_line\x18\r \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x06toLine\x125\n" +
+	"\x06stream\x18\x0e \x01(\tB\x1d\xbaH\x1ar\x18R\x00R\x06stdoutR\x06stderrR\x04noteR\x06stream\"\xcf\x01\n" +
 	"\x14WatchTaskLogResponse\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x18\n" +
 	"\aattempt\x18\x03 \x01(\x05R\aattempt\x12\x10\n" +
 	"\x03gap\x18\x04 \x01(\bR\x03gap\x12\x10\n" +
-	"\x03run\x18\x05 \x01(\x05R\x03run\"C\n" +
+	"\x03run\x18\x05 \x01(\x05R\x03run\x12\x1f\n" +
+	"\vnext_offset\x18\x06 \x01(\x03R\n" +
+	"nextOffset\x12\x18\n" +
+	"\arecords\x18\a \x01(\bR\arecords\x12\x12\n" +
+	"\x04line\x18\b \x01(\x03R\x04line\"\x83\x02\n" +
+	"\x11SearchLogsRequest\x12'\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\trequestId\x12$\n" +
+	"\apattern\x18\x02 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xe8\aR\apattern\x12\x16\n" +
+	"\x06regexp\x18\x03 \x01(\bR\x06regexp\x12\x19\n" +
+	"\x03run\x18\x04 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\x03run\x12'\n" +
+	"\x05tasks\x18\x05 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\xc8\x01R\x05tasks\x12!\n" +
+	"\aattempt\x18\x06 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\aattempt\x12 \n" +
+	"\x05limit\x18\a \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\x90N(\x00R\x05limit\"\xa3\x02\n" +
+	"\x12SearchLogsResponse\x12\x12\n" +
+	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
+	"\aattempt\x18\x02 \x01(\x05R\aattempt\x12\x12\n" +
+	"\x04line\x18\x03 \x01(\x03R\x04line\x12\x12\n" +
+	"\x04text\x18\x04 \x01(\tR\x04text\x12\x10\n" +
+	"\x03cut\x18\x05 \x01(\bR\x03cut\x12.\n" +
+	"\x04time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
+	"\x06stream\x18\a \x01(\tR\x06stream\x12\x16\n" +
+	"\x06offset\x18\b \x01(\x03R\x06offset\x12\x10\n" +
+	"\x03run\x18\t \x01(\x05R\x03run\x123\n" +
+	"\x03end\x18\n" +
+	" \x01(\v2!.formicary.execution.v1.SearchEndR\x03end\"c\n" +
+	"\tSearchEnd\x12\x14\n" +
+	"\x05found\x18\x01 \x01(\x05R\x05found\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\x12\x12\n" +
+	"\x04logs\x18\x03 \x01(\x05R\x04logs\x12\x18\n" +
+	"\amissing\x18\x04 \x03(\tR\amissing\"C\n" +
 	"\x06RunKey\x12'\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\trequestId\x12\x10\n" +
@@ -3310,12 +3733,16 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\vGetApproval\x12*.formicary.execution.v1.GetApprovalRequest\x1a+.formicary.execution.v1.GetApprovalResponse\"\x8e\x01\xaa\xbb\x18\x0e\n" +
 	"\frequest.read\x82\xd3\xe4\x93\x02sZ7\x125/api/jobs/requests/{request_id}/tasks/{task}/approval\x128/api/v1/jobs/requests/{request_id}/tasks/{task}/approval\x90\x02\x01\x12\xd3\x01\n" +
 	"\x14ListPendingApprovals\x123.formicary.execution.v1.ListPendingApprovalsRequest\x1a4.formicary.execution.v1.ListPendingApprovalsResponse\"P\xaa\xbb\x18\x0e\n" +
-	"\frequest.read\x82\xd3\xe4\x93\x025Z\x18\x12\x16/api/approvals/pending\x12\x19/api/v1/approvals/pending\x90\x02\x012\xc8\x01\n" +
+	"\frequest.read\x82\xd3\xe4\x93\x025Z\x18\x12\x16/api/approvals/pending\x12\x19/api/v1/approvals/pending\x90\x02\x012\xf9\x02\n" +
 	"\n" +
 	"LogService\x12\xb9\x01\n" +
 	"\fWatchTaskLog\x12+.formicary.execution.v1.WatchTaskLogRequest\x1a,.formicary.execution.v1.WatchTaskLogResponse\"L\xaa\xbb\x18\n" +
 	"\n" +
-	"\blog.read\x82\xd3\xe4\x93\x025\x123/api/v1/jobs/requests/{request_id}/tasks/{task}/log\x90\x02\x010\x012\x89\x03\n" +
+	"\blog.read\x82\xd3\xe4\x93\x025\x123/api/v1/jobs/requests/{request_id}/tasks/{task}/log\x90\x02\x010\x01\x12\xae\x01\n" +
+	"\n" +
+	"SearchLogs\x12).formicary.execution.v1.SearchLogsRequest\x1a*.formicary.execution.v1.SearchLogsResponse\"G\xaa\xbb\x18\n" +
+	"\n" +
+	"\blog.read\x82\xd3\xe4\x93\x020\x12./api/v1/jobs/requests/{request_id}/logs/search\x90\x02\x010\x012\x89\x03\n" +
 	"\x15ExecutionStateService\x12\x86\x01\n" +
 	"\x12GetExecutionStates\x121.formicary.execution.v1.GetExecutionStatesRequest\x1a2.formicary.execution.v1.GetExecutionStatesResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x01\x12w\n" +
 	"\rCheckAttempts\x12,.formicary.execution.v1.CheckAttemptsRequest\x1a-.formicary.execution.v1.CheckAttemptsResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x01\x12n\n" +
@@ -3335,7 +3762,7 @@ func file_formicary_execution_v1_execution_proto_rawDescGZIP() []byte {
 }
 
 var file_formicary_execution_v1_execution_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_formicary_execution_v1_execution_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_formicary_execution_v1_execution_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_formicary_execution_v1_execution_proto_goTypes = []any{
 	(Execution_State)(0),                 // 0: formicary.execution.v1.Execution.State
 	(Attempt_State)(0),                   // 1: formicary.execution.v1.Attempt.State
@@ -3362,93 +3789,101 @@ var file_formicary_execution_v1_execution_proto_goTypes = []any{
 	(*ListTasksResponse)(nil),            // 22: formicary.execution.v1.ListTasksResponse
 	(*WatchTaskLogRequest)(nil),          // 23: formicary.execution.v1.WatchTaskLogRequest
 	(*WatchTaskLogResponse)(nil),         // 24: formicary.execution.v1.WatchTaskLogResponse
-	(*RunKey)(nil),                       // 25: formicary.execution.v1.RunKey
-	(*GetExecutionStatesRequest)(nil),    // 26: formicary.execution.v1.GetExecutionStatesRequest
-	(*GetExecutionStatesResponse)(nil),   // 27: formicary.execution.v1.GetExecutionStatesResponse
-	(*CheckAttemptsRequest)(nil),         // 28: formicary.execution.v1.CheckAttemptsRequest
-	(*CheckAttemptsResponse)(nil),        // 29: formicary.execution.v1.CheckAttemptsResponse
-	(*ExecutionChanges)(nil),             // 30: formicary.execution.v1.ExecutionChanges
-	(*ExecutionChanged)(nil),             // 31: formicary.execution.v1.ExecutionChanged
-	(*TaskChanged)(nil),                  // 32: formicary.execution.v1.TaskChanged
-	(*TaskChanges)(nil),                  // 33: formicary.execution.v1.TaskChanges
-	(*TaskNotices)(nil),                  // 34: formicary.execution.v1.TaskNotices
-	(*TaskNotice)(nil),                   // 35: formicary.execution.v1.TaskNotice
-	nil,                                  // 36: formicary.execution.v1.Vote.ValuesEntry
-	nil,                                  // 37: formicary.execution.v1.VoteOnApprovalRequest.ValuesEntry
-	(*timestamppb.Timestamp)(nil),        // 38: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),              // 39: google.protobuf.Struct
-	(*structpb.Value)(nil),               // 40: google.protobuf.Value
+	(*SearchLogsRequest)(nil),            // 25: formicary.execution.v1.SearchLogsRequest
+	(*SearchLogsResponse)(nil),           // 26: formicary.execution.v1.SearchLogsResponse
+	(*SearchEnd)(nil),                    // 27: formicary.execution.v1.SearchEnd
+	(*RunKey)(nil),                       // 28: formicary.execution.v1.RunKey
+	(*GetExecutionStatesRequest)(nil),    // 29: formicary.execution.v1.GetExecutionStatesRequest
+	(*GetExecutionStatesResponse)(nil),   // 30: formicary.execution.v1.GetExecutionStatesResponse
+	(*CheckAttemptsRequest)(nil),         // 31: formicary.execution.v1.CheckAttemptsRequest
+	(*CheckAttemptsResponse)(nil),        // 32: formicary.execution.v1.CheckAttemptsResponse
+	(*ExecutionChanges)(nil),             // 33: formicary.execution.v1.ExecutionChanges
+	(*ExecutionChanged)(nil),             // 34: formicary.execution.v1.ExecutionChanged
+	(*TaskChanged)(nil),                  // 35: formicary.execution.v1.TaskChanged
+	(*TaskChanges)(nil),                  // 36: formicary.execution.v1.TaskChanges
+	(*TaskNotices)(nil),                  // 37: formicary.execution.v1.TaskNotices
+	(*TaskNotice)(nil),                   // 38: formicary.execution.v1.TaskNotice
+	nil,                                  // 39: formicary.execution.v1.Vote.ValuesEntry
+	nil,                                  // 40: formicary.execution.v1.VoteOnApprovalRequest.ValuesEntry
+	(*timestamppb.Timestamp)(nil),        // 41: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),              // 42: google.protobuf.Struct
+	(*structpb.Value)(nil),               // 43: google.protobuf.Value
 }
 var file_formicary_execution_v1_execution_proto_depIdxs = []int32{
-	35, // 0: formicary.execution.v1.TakeNoticesResponse.notices:type_name -> formicary.execution.v1.TaskNotice
+	38, // 0: formicary.execution.v1.TakeNoticesResponse.notices:type_name -> formicary.execution.v1.TaskNotice
 	0,  // 1: formicary.execution.v1.Execution.state:type_name -> formicary.execution.v1.Execution.State
-	38, // 2: formicary.execution.v1.Execution.created_at:type_name -> google.protobuf.Timestamp
-	38, // 3: formicary.execution.v1.Execution.started_at:type_name -> google.protobuf.Timestamp
-	38, // 4: formicary.execution.v1.Execution.ended_at:type_name -> google.protobuf.Timestamp
+	41, // 2: formicary.execution.v1.Execution.created_at:type_name -> google.protobuf.Timestamp
+	41, // 3: formicary.execution.v1.Execution.started_at:type_name -> google.protobuf.Timestamp
+	41, // 4: formicary.execution.v1.Execution.ended_at:type_name -> google.protobuf.Timestamp
 	1,  // 5: formicary.execution.v1.Attempt.state:type_name -> formicary.execution.v1.Attempt.State
-	38, // 6: formicary.execution.v1.Attempt.dispatched_at:type_name -> google.protobuf.Timestamp
-	38, // 7: formicary.execution.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
-	38, // 8: formicary.execution.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
+	41, // 6: formicary.execution.v1.Attempt.dispatched_at:type_name -> google.protobuf.Timestamp
+	41, // 7: formicary.execution.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
+	41, // 8: formicary.execution.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
 	8,  // 9: formicary.execution.v1.Attempt.usage:type_name -> formicary.execution.v1.Usage
 	2,  // 10: formicary.execution.v1.Task.state:type_name -> formicary.execution.v1.Task.State
 	7,  // 11: formicary.execution.v1.Task.attempts:type_name -> formicary.execution.v1.Attempt
-	39, // 12: formicary.execution.v1.Task.outputs:type_name -> google.protobuf.Struct
-	38, // 13: formicary.execution.v1.Task.started_at:type_name -> google.protobuf.Timestamp
-	38, // 14: formicary.execution.v1.Task.ended_at:type_name -> google.protobuf.Timestamp
-	40, // 15: formicary.execution.v1.Task.item_value:type_name -> google.protobuf.Value
+	42, // 12: formicary.execution.v1.Task.outputs:type_name -> google.protobuf.Struct
+	41, // 13: formicary.execution.v1.Task.started_at:type_name -> google.protobuf.Timestamp
+	41, // 14: formicary.execution.v1.Task.ended_at:type_name -> google.protobuf.Timestamp
+	43, // 15: formicary.execution.v1.Task.item_value:type_name -> google.protobuf.Value
 	10, // 16: formicary.execution.v1.Task.items:type_name -> formicary.execution.v1.ItemCounts
 	3,  // 17: formicary.execution.v1.Approval.state:type_name -> formicary.execution.v1.Approval.State
 	12, // 18: formicary.execution.v1.Approval.votes:type_name -> formicary.execution.v1.Vote
-	38, // 19: formicary.execution.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
-	38, // 20: formicary.execution.v1.Approval.due_at:type_name -> google.protobuf.Timestamp
-	38, // 21: formicary.execution.v1.Approval.decided_at:type_name -> google.protobuf.Timestamp
-	38, // 22: formicary.execution.v1.Vote.time:type_name -> google.protobuf.Timestamp
-	36, // 23: formicary.execution.v1.Vote.values:type_name -> formicary.execution.v1.Vote.ValuesEntry
-	37, // 24: formicary.execution.v1.VoteOnApprovalRequest.values:type_name -> formicary.execution.v1.VoteOnApprovalRequest.ValuesEntry
+	41, // 19: formicary.execution.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
+	41, // 20: formicary.execution.v1.Approval.due_at:type_name -> google.protobuf.Timestamp
+	41, // 21: formicary.execution.v1.Approval.decided_at:type_name -> google.protobuf.Timestamp
+	41, // 22: formicary.execution.v1.Vote.time:type_name -> google.protobuf.Timestamp
+	39, // 23: formicary.execution.v1.Vote.values:type_name -> formicary.execution.v1.Vote.ValuesEntry
+	40, // 24: formicary.execution.v1.VoteOnApprovalRequest.values:type_name -> formicary.execution.v1.VoteOnApprovalRequest.ValuesEntry
 	11, // 25: formicary.execution.v1.VoteOnApprovalResponse.approval:type_name -> formicary.execution.v1.Approval
 	11, // 26: formicary.execution.v1.GetApprovalResponse.approval:type_name -> formicary.execution.v1.Approval
 	11, // 27: formicary.execution.v1.ListPendingApprovalsResponse.approvals:type_name -> formicary.execution.v1.Approval
 	6,  // 28: formicary.execution.v1.GetExecutionResponse.execution:type_name -> formicary.execution.v1.Execution
 	2,  // 29: formicary.execution.v1.ListTasksRequest.states:type_name -> formicary.execution.v1.Task.State
 	9,  // 30: formicary.execution.v1.ListTasksResponse.tasks:type_name -> formicary.execution.v1.Task
-	25, // 31: formicary.execution.v1.GetExecutionStatesRequest.runs:type_name -> formicary.execution.v1.RunKey
-	31, // 32: formicary.execution.v1.GetExecutionStatesResponse.states:type_name -> formicary.execution.v1.ExecutionChanged
-	31, // 33: formicary.execution.v1.ExecutionChanges.changes:type_name -> formicary.execution.v1.ExecutionChanged
-	0,  // 34: formicary.execution.v1.ExecutionChanged.state:type_name -> formicary.execution.v1.Execution.State
-	38, // 35: formicary.execution.v1.ExecutionChanged.started_at:type_name -> google.protobuf.Timestamp
-	38, // 36: formicary.execution.v1.ExecutionChanged.ended_at:type_name -> google.protobuf.Timestamp
-	38, // 37: formicary.execution.v1.ExecutionChanged.restart_at:type_name -> google.protobuf.Timestamp
-	38, // 38: formicary.execution.v1.ExecutionChanged.resume_at:type_name -> google.protobuf.Timestamp
-	2,  // 39: formicary.execution.v1.TaskChanged.state:type_name -> formicary.execution.v1.Task.State
-	38, // 40: formicary.execution.v1.TaskChanged.time:type_name -> google.protobuf.Timestamp
-	32, // 41: formicary.execution.v1.TaskChanges.changes:type_name -> formicary.execution.v1.TaskChanged
-	35, // 42: formicary.execution.v1.TaskNotices.notices:type_name -> formicary.execution.v1.TaskNotice
-	38, // 43: formicary.execution.v1.TaskNotice.time:type_name -> google.protobuf.Timestamp
-	38, // 44: formicary.execution.v1.TaskNotice.started_at:type_name -> google.protobuf.Timestamp
-	38, // 45: formicary.execution.v1.TaskNotice.ended_at:type_name -> google.protobuf.Timestamp
-	19, // 46: formicary.execution.v1.ExecutionService.GetExecution:input_type -> formicary.execution.v1.GetExecutionRequest
-	21, // 47: formicary.execution.v1.ExecutionService.ListTasks:input_type -> formicary.execution.v1.ListTasksRequest
-	13, // 48: formicary.execution.v1.ApprovalService.VoteOnApproval:input_type -> formicary.execution.v1.VoteOnApprovalRequest
-	15, // 49: formicary.execution.v1.ApprovalService.GetApproval:input_type -> formicary.execution.v1.GetApprovalRequest
-	17, // 50: formicary.execution.v1.ApprovalService.ListPendingApprovals:input_type -> formicary.execution.v1.ListPendingApprovalsRequest
-	23, // 51: formicary.execution.v1.LogService.WatchTaskLog:input_type -> formicary.execution.v1.WatchTaskLogRequest
-	26, // 52: formicary.execution.v1.ExecutionStateService.GetExecutionStates:input_type -> formicary.execution.v1.GetExecutionStatesRequest
-	28, // 53: formicary.execution.v1.ExecutionStateService.CheckAttempts:input_type -> formicary.execution.v1.CheckAttemptsRequest
-	4,  // 54: formicary.execution.v1.ExecutionStateService.TakeNotices:input_type -> formicary.execution.v1.TakeNoticesRequest
-	20, // 55: formicary.execution.v1.ExecutionService.GetExecution:output_type -> formicary.execution.v1.GetExecutionResponse
-	22, // 56: formicary.execution.v1.ExecutionService.ListTasks:output_type -> formicary.execution.v1.ListTasksResponse
-	14, // 57: formicary.execution.v1.ApprovalService.VoteOnApproval:output_type -> formicary.execution.v1.VoteOnApprovalResponse
-	16, // 58: formicary.execution.v1.ApprovalService.GetApproval:output_type -> formicary.execution.v1.GetApprovalResponse
-	18, // 59: formicary.execution.v1.ApprovalService.ListPendingApprovals:output_type -> formicary.execution.v1.ListPendingApprovalsResponse
-	24, // 60: formicary.execution.v1.LogService.WatchTaskLog:output_type -> formicary.execution.v1.WatchTaskLogResponse
-	27, // 61: formicary.execution.v1.ExecutionStateService.GetExecutionStates:output_type -> formicary.execution.v1.GetExecutionStatesResponse
-	29, // 62: formicary.execution.v1.ExecutionStateService.CheckAttempts:output_type -> formicary.execution.v1.CheckAttemptsResponse
-	5,  // 63: formicary.execution.v1.ExecutionStateService.TakeNotices:output_type -> formicary.execution.v1.TakeNoticesResponse
-	55, // [55:64] is the sub-list for method output_type
-	46, // [46:55] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	41, // 31: formicary.execution.v1.WatchTaskLogRequest.since:type_name -> google.protobuf.Timestamp
+	41, // 32: formicary.execution.v1.SearchLogsResponse.time:type_name -> google.protobuf.Timestamp
+	27, // 33: formicary.execution.v1.SearchLogsResponse.end:type_name -> formicary.execution.v1.SearchEnd
+	28, // 34: formicary.execution.v1.GetExecutionStatesRequest.runs:type_name -> formicary.execution.v1.RunKey
+	34, // 35: formicary.execution.v1.GetExecutionStatesResponse.states:type_name -> formicary.execution.v1.ExecutionChanged
+	34, // 36: formicary.execution.v1.ExecutionChanges.changes:type_name -> formicary.execution.v1.ExecutionChanged
+	0,  // 37: formicary.execution.v1.ExecutionChanged.state:type_name -> formicary.execution.v1.Execution.State
+	41, // 38: formicary.execution.v1.ExecutionChanged.started_at:type_name -> google.protobuf.Timestamp
+	41, // 39: formicary.execution.v1.ExecutionChanged.ended_at:type_name -> google.protobuf.Timestamp
+	41, // 40: formicary.execution.v1.ExecutionChanged.restart_at:type_name -> google.protobuf.Timestamp
+	41, // 41: formicary.execution.v1.ExecutionChanged.resume_at:type_name -> google.protobuf.Timestamp
+	2,  // 42: formicary.execution.v1.TaskChanged.state:type_name -> formicary.execution.v1.Task.State
+	41, // 43: formicary.execution.v1.TaskChanged.time:type_name -> google.protobuf.Timestamp
+	35, // 44: formicary.execution.v1.TaskChanges.changes:type_name -> formicary.execution.v1.TaskChanged
+	38, // 45: formicary.execution.v1.TaskNotices.notices:type_name -> formicary.execution.v1.TaskNotice
+	41, // 46: formicary.execution.v1.TaskNotice.time:type_name -> google.protobuf.Timestamp
+	41, // 47: formicary.execution.v1.TaskNotice.started_at:type_name -> google.protobuf.Timestamp
+	41, // 48: formicary.execution.v1.TaskNotice.ended_at:type_name -> google.protobuf.Timestamp
+	19, // 49: formicary.execution.v1.ExecutionService.GetExecution:input_type -> formicary.execution.v1.GetExecutionRequest
+	21, // 50: formicary.execution.v1.ExecutionService.ListTasks:input_type -> formicary.execution.v1.ListTasksRequest
+	13, // 51: formicary.execution.v1.ApprovalService.VoteOnApproval:input_type -> formicary.execution.v1.VoteOnApprovalRequest
+	15, // 52: formicary.execution.v1.ApprovalService.GetApproval:input_type -> formicary.execution.v1.GetApprovalRequest
+	17, // 53: formicary.execution.v1.ApprovalService.ListPendingApprovals:input_type -> formicary.execution.v1.ListPendingApprovalsRequest
+	23, // 54: formicary.execution.v1.LogService.WatchTaskLog:input_type -> formicary.execution.v1.WatchTaskLogRequest
+	25, // 55: formicary.execution.v1.LogService.SearchLogs:input_type -> formicary.execution.v1.SearchLogsRequest
+	29, // 56: formicary.execution.v1.ExecutionStateService.GetExecutionStates:input_type -> formicary.execution.v1.GetExecutionStatesRequest
+	31, // 57: formicary.execution.v1.ExecutionStateService.CheckAttempts:input_type -> formicary.execution.v1.CheckAttemptsRequest
+	4,  // 58: formicary.execution.v1.ExecutionStateService.TakeNotices:input_type -> formicary.execution.v1.TakeNoticesRequest
+	20, // 59: formicary.execution.v1.ExecutionService.GetExecution:output_type -> formicary.execution.v1.GetExecutionResponse
+	22, // 60: formicary.execution.v1.ExecutionService.ListTasks:output_type -> formicary.execution.v1.ListTasksResponse
+	14, // 61: formicary.execution.v1.ApprovalService.VoteOnApproval:output_type -> formicary.execution.v1.VoteOnApprovalResponse
+	16, // 62: formicary.execution.v1.ApprovalService.GetApproval:output_type -> formicary.execution.v1.GetApprovalResponse
+	18, // 63: formicary.execution.v1.ApprovalService.ListPendingApprovals:output_type -> formicary.execution.v1.ListPendingApprovalsResponse
+	24, // 64: formicary.execution.v1.LogService.WatchTaskLog:output_type -> formicary.execution.v1.WatchTaskLogResponse
+	26, // 65: formicary.execution.v1.LogService.SearchLogs:output_type -> formicary.execution.v1.SearchLogsResponse
+	30, // 66: formicary.execution.v1.ExecutionStateService.GetExecutionStates:output_type -> formicary.execution.v1.GetExecutionStatesResponse
+	32, // 67: formicary.execution.v1.ExecutionStateService.CheckAttempts:output_type -> formicary.execution.v1.CheckAttemptsResponse
+	5,  // 68: formicary.execution.v1.ExecutionStateService.TakeNotices:output_type -> formicary.execution.v1.TakeNoticesResponse
+	59, // [59:69] is the sub-list for method output_type
+	49, // [49:59] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_formicary_execution_v1_execution_proto_init() }
@@ -3463,7 +3898,7 @@ func file_formicary_execution_v1_execution_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_formicary_execution_v1_execution_proto_rawDesc), len(file_formicary_execution_v1_execution_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   34,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

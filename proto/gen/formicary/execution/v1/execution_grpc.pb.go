@@ -360,6 +360,7 @@ var ApprovalService_ServiceDesc = grpc.ServiceDesc{
 
 const (
 	LogService_WatchTaskLog_FullMethodName = "/formicary.execution.v1.LogService/WatchTaskLog"
+	LogService_SearchLogs_FullMethodName   = "/formicary.execution.v1.LogService/SearchLogs"
 )
 
 // LogServiceClient is the client API for LogService service.
@@ -368,10 +369,13 @@ const (
 //
 // LogService serves the output of tasks.
 type LogServiceClient interface {
-	// WatchTaskLog sends the bytes of an attempt's log from offset on. With follow it waits for a task that has not begun,
+	// WatchTaskLog sends an attempt's log from offset on, or the part that the request names. With follow it waits for a task that has not begun,
 	// and goes on with the attempts that come after, and with those of later runs that have begun when the task has ended
 	// in its run; a run or an attempt that is named is the only one. Reasons: EXECUTION_NOT_FOUND, TASK_NOT_FOUND.
 	WatchTaskLog(ctx context.Context, in *WatchTaskLogRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchTaskLogResponse], error)
+	// SearchLogs sends the lines of a run's logs that hold a text, task by task in the order of the plan, each attempt after
+	// the one before, then what became of the search. Reasons: EXECUTION_NOT_FOUND, TASK_NOT_FOUND, PATTERN_INVALID.
+	SearchLogs(ctx context.Context, in *SearchLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SearchLogsResponse], error)
 }
 
 type logServiceClient struct {
@@ -401,16 +405,38 @@ func (c *logServiceClient) WatchTaskLog(ctx context.Context, in *WatchTaskLogReq
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type LogService_WatchTaskLogClient = grpc.ServerStreamingClient[WatchTaskLogResponse]
 
+func (c *logServiceClient) SearchLogs(ctx context.Context, in *SearchLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SearchLogsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &LogService_ServiceDesc.Streams[1], LogService_SearchLogs_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[SearchLogsRequest, SearchLogsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type LogService_SearchLogsClient = grpc.ServerStreamingClient[SearchLogsResponse]
+
 // LogServiceServer is the server API for LogService service.
 // All implementations must embed UnimplementedLogServiceServer
 // for forward compatibility.
 //
 // LogService serves the output of tasks.
 type LogServiceServer interface {
-	// WatchTaskLog sends the bytes of an attempt's log from offset on. With follow it waits for a task that has not begun,
+	// WatchTaskLog sends an attempt's log from offset on, or the part that the request names. With follow it waits for a task that has not begun,
 	// and goes on with the attempts that come after, and with those of later runs that have begun when the task has ended
 	// in its run; a run or an attempt that is named is the only one. Reasons: EXECUTION_NOT_FOUND, TASK_NOT_FOUND.
 	WatchTaskLog(*WatchTaskLogRequest, grpc.ServerStreamingServer[WatchTaskLogResponse]) error
+	// SearchLogs sends the lines of a run's logs that hold a text, task by task in the order of the plan, each attempt after
+	// the one before, then what became of the search. Reasons: EXECUTION_NOT_FOUND, TASK_NOT_FOUND, PATTERN_INVALID.
+	SearchLogs(*SearchLogsRequest, grpc.ServerStreamingServer[SearchLogsResponse]) error
 	mustEmbedUnimplementedLogServiceServer()
 }
 
@@ -423,6 +449,9 @@ type UnimplementedLogServiceServer struct{}
 
 func (UnimplementedLogServiceServer) WatchTaskLog(*WatchTaskLogRequest, grpc.ServerStreamingServer[WatchTaskLogResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchTaskLog not implemented")
+}
+func (UnimplementedLogServiceServer) SearchLogs(*SearchLogsRequest, grpc.ServerStreamingServer[SearchLogsResponse]) error {
+	return status.Error(codes.Unimplemented, "method SearchLogs not implemented")
 }
 func (UnimplementedLogServiceServer) mustEmbedUnimplementedLogServiceServer() {}
 func (UnimplementedLogServiceServer) testEmbeddedByValue()                    {}
@@ -456,6 +485,17 @@ func _LogService_WatchTaskLog_Handler(srv interface{}, stream grpc.ServerStream)
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type LogService_WatchTaskLogServer = grpc.ServerStreamingServer[WatchTaskLogResponse]
 
+func _LogService_SearchLogs_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(SearchLogsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(LogServiceServer).SearchLogs(m, &grpc.GenericServerStream[SearchLogsRequest, SearchLogsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type LogService_SearchLogsServer = grpc.ServerStreamingServer[SearchLogsResponse]
+
 // LogService_ServiceDesc is the grpc.ServiceDesc for LogService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -467,6 +507,11 @@ var LogService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "WatchTaskLog",
 			Handler:       _LogService_WatchTaskLog_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "SearchLogs",
+			Handler:       _LogService_SearchLogs_Handler,
 			ServerStreams: true,
 		},
 	},

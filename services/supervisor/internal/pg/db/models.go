@@ -58,6 +58,8 @@ type Attempt struct {
 	StartedAt       *time.Time
 	EndedAt         *time.Time
 	OrgID           string
+	LogFormat       int16
+	LogStored       int64
 	Usage           []byte
 }
 

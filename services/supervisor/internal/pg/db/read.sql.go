@@ -156,7 +156,7 @@ func (q *Queries) FindRuns(ctx context.Context, db DBTX, arg FindRunsParams) ([]
 }
 
 const findTaskLog = `-- name: FindTaskLog :one
-SELECT t.state AS task_state, a.uid, a.number, a.state, a.log_key, a.log_bytes
+SELECT t.state AS task_state, a.uid, a.number, a.state, a.log_key, a.log_bytes, a.log_format, a.log_stored
 FROM task t LEFT JOIN attempt a ON a.execution_id = t.execution_id AND a.task_idx = t.idx AND ($1::int = 0 OR a.number = $1::int)
 WHERE t.execution_id = $2 AND t.name = $3 ORDER BY a.number DESC NULLS LAST LIMIT 1
 `
@@ -174,6 +174,8 @@ type FindTaskLogRow struct {
 	State     pgtype.Text
 	LogKey    pgtype.Text
 	LogBytes  pgtype.Int8
+	LogFormat pgtype.Int2
+	LogStored pgtype.Int8
 }
 
 // The newest attempt when attempt is 0; a task without attempts has a NULL uid.
@@ -187,6 +189,8 @@ func (q *Queries) FindTaskLog(ctx context.Context, db DBTX, arg FindTaskLogParam
 		&i.State,
 		&i.LogKey,
 		&i.LogBytes,
+		&i.LogFormat,
+		&i.LogStored,
 	)
 	return i, err
 }
@@ -294,6 +298,75 @@ func (q *Queries) ListAttempts(ctx context.Context, db DBTX, arg ListAttemptsPar
 			&i.EndedAt,
 			&i.LogBytes,
 			&i.Usage,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listLogs = `-- name: ListLogs :many
+SELECT t.idx, t.name, t.state AS task_state, a.uid, a.number, a.state, a.log_key, a.log_bytes, a.log_format, a.log_stored
+FROM attempt a JOIN task t ON t.execution_id = a.execution_id AND t.idx = a.task_idx
+WHERE a.execution_id = $1 AND (a.task_idx, a.number) > ($2::int, $3::int)
+  AND (cardinality($4::text[]) = 0 OR t.name = ANY($4::text[])) AND ($5::int = 0 OR a.number = $5::int)
+ORDER BY a.task_idx, a.number LIMIT $6
+`
+
+type ListLogsParams struct {
+	ExecutionID uuid.UUID
+	AfterIdx    int32
+	AfterNumber int32
+	Tasks       []string
+	Attempt     int32
+	Most        int32
+}
+
+type ListLogsRow struct {
+	Idx       int32
+	Name      string
+	TaskState string
+	Uid       uuid.UUID
+	Number    int32
+	State     string
+	LogKey    string
+	LogBytes  int64
+	LogFormat int16
+	LogStored int64
+}
+
+// The logs of a run after one of them, task by task; all tasks when none is named, all attempts when attempt is 0.
+func (q *Queries) ListLogs(ctx context.Context, db DBTX, arg ListLogsParams) ([]ListLogsRow, error) {
+	rows, err := db.Query(ctx, listLogs,
+		arg.ExecutionID,
+		arg.AfterIdx,
+		arg.AfterNumber,
+		arg.Tasks,
+		arg.Attempt,
+		arg.Most,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListLogsRow
+	for rows.Next() {
+		var i ListLogsRow
+		if err := rows.Scan(
+			&i.Idx,
+			&i.Name,
+			&i.TaskState,
+			&i.Uid,
+			&i.Number,
+			&i.State,
+			&i.LogKey,
+			&i.LogBytes,
+			&i.LogFormat,
+			&i.LogStored,
 		); err != nil {
 			return nil, err
 		}

@@ -69,6 +69,14 @@ WHERE a.uid = ANY(@uids::uuid[]);
 
 -- name: FindTaskLog :one
 -- The newest attempt when attempt is 0; a task without attempts has a NULL uid.
-SELECT t.state AS task_state, a.uid, a.number, a.state, a.log_key, a.log_bytes
+SELECT t.state AS task_state, a.uid, a.number, a.state, a.log_key, a.log_bytes, a.log_format, a.log_stored
 FROM task t LEFT JOIN attempt a ON a.execution_id = t.execution_id AND a.task_idx = t.idx AND (@attempt::int = 0 OR a.number = @attempt::int)
 WHERE t.execution_id = @execution_id AND t.name = @task ORDER BY a.number DESC NULLS LAST LIMIT 1;
+
+-- name: ListLogs :many
+-- The logs of a run after one of them, task by task; all tasks when none is named, all attempts when attempt is 0.
+SELECT t.idx, t.name, t.state AS task_state, a.uid, a.number, a.state, a.log_key, a.log_bytes, a.log_format, a.log_stored
+FROM attempt a JOIN task t ON t.execution_id = a.execution_id AND t.idx = a.task_idx
+WHERE a.execution_id = @execution_id AND (a.task_idx, a.number) > (@after_idx::int, @after_number::int)
+  AND (cardinality(@tasks::text[]) = 0 OR t.name = ANY(@tasks::text[])) AND (@attempt::int = 0 OR a.number = @attempt::int)
+ORDER BY a.task_idx, a.number LIMIT @most;

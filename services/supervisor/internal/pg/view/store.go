@@ -61,6 +61,38 @@ func (s *Store) Log(ctx context.Context, id uuid.UUID, task string, attempt int)
 	}
 	return execution.Log{
 		TaskState: engine.TaskState(r.TaskState), UID: uuid.UUID(r.Uid.Bytes), Exists: r.Uid.Valid, Attempt: int(r.Number.Int32),
-		State: engine.AttemptState(r.State.String), Key: r.LogKey.String, Size: r.LogBytes.Int64,
+		State: engine.AttemptState(r.State.String), Task: task,
+		StoredLog: storedLog(r.LogKey.String, r.LogBytes.Int64, r.LogFormat.Int16, r.LogStored.Int64),
 	}, nil
+}
+
+func storedLog(key string, bytes int64, format int16, stored int64) execution.StoredLog {
+	if stored == 0 {
+		stored = bytes
+	}
+	return execution.StoredLog{Key: key, Bytes: bytes, Format: execution.LogFormat(format), Stored: stored}
+}
+
+// Logs calls do with the logs of a run, task by task: those of some tasks or all, of one attempt or all.
+func (s *Store) Logs(ctx context.Context, id uuid.UUID, tasks []string, attempt int, do func(execution.Log) (enough bool, err error)) error {
+	p := db.ListLogsParams{ExecutionID: id, AfterIdx: -1, Tasks: append([]string{}, tasks...), Attempt: int32(attempt), Most: 500} // NULL would be no list
+	for {
+		rows, err := db.New().ListLogs(ctx, s.reads, p)
+		if err != nil {
+			return fmt.Errorf("list logs: %w", err)
+		}
+		for _, r := range rows {
+			p.AfterIdx, p.AfterNumber = r.Idx, r.Number
+			enough, err := do(execution.Log{
+				Task: r.Name, TaskState: engine.TaskState(r.TaskState), UID: r.Uid, Exists: true, Attempt: int(r.Number), State: engine.AttemptState(r.State),
+				StoredLog: storedLog(r.LogKey, r.LogBytes, r.LogFormat, r.LogStored),
+			})
+			if enough || err != nil {
+				return err
+			}
+		}
+		if len(rows) < int(p.Most) {
+			return nil
+		}
+	}
 }
