@@ -152,8 +152,11 @@ func TestAdoption(t *testing.T) {
 		"outputs":       {executor.Task{Script: []string{"echo ::set-output name=a::1", `echo b=2 >>"$FORMICARY_OUTPUT"`, `touch "$READY"`, wait, `echo c=3 >>"$FORMICARY_OUTPUT"`}}, true, 0, "", "::set-output name=a::1\n"},
 		"background":    {executor.Task{Script: []string{"setsid sleep 300 >/dev/null 2>&1 &", `touch "$READY"`, wait}}, true, 0, "", ""},
 		"no line break": {executor.Task{Script: []string{"printf a", `touch "$READY"`, wait, "printf b"}}, true, 0, "", "ab"},
-		"to dev-stderr": {executor.Task{Script: []string{"echo 1 >/dev/stderr", `touch "$READY"`, wait, "echo 2 >/dev/stderr; echo 3 >/dev/stderr"}}, false, 0, "",
-			"1\n2\n3\n"},
+		"to dev-stderr": {
+			executor.Task{Script: []string{"echo 1 >/dev/stderr", `touch "$READY"`, wait, "echo 2 >/dev/stderr; echo 3 >/dev/stderr"}},
+			false, 0, "",
+			"1\n2\n3\n",
+		},
 		"as much as no pipe holds": {executor.Task{Script: []string{`touch "$READY"`, wait, "seq 100000", "echo end"}}, false, 0, "", lines100k + "end\n"},
 	}
 	inBothEarlier(t, func(t *testing.T, o Options) {
