@@ -27,7 +27,7 @@ func TestColonyStartsAgainAfterItsAntsWereForgotten(t *testing.T) {
 	w := newWorld(t)
 	up := w.embedded()
 	flag := filepath.Join(w.dir, "flag")
-	w.define(fmt.Sprintf("job_type: e2e-away\ntasks:\n  - task_type: a\n    method: SHELL\n    script: ['test -e %s || sleep 300']\n", flag))
+	w.define(fmt.Sprintf("job_type: e2e-away\ntasks:\n  - task_type: a\n    method: SHELL\n    script: ['until test -e %s; do sleep 0.2; done']\n", flag))
 	for _, sql := range ofForgotten {
 		id := w.submit("e2e-away", sql, nil)
 		w.eventually("the task runs", func() bool {
@@ -63,7 +63,7 @@ func TestLoneAntComesBackAfterItWasForgotten(t *testing.T) {
 	w.separate("ant-1")
 	ant := w.procs["ant-1"]
 	flag := filepath.Join(w.dir, "flag")
-	w.define(fmt.Sprintf("job_type: e2e-lone\ntasks:\n  - task_type: a\n    method: SHELL\n    script: ['test -e %s || sleep 300']\n", flag))
+	w.define(fmt.Sprintf("job_type: e2e-lone\ntasks:\n  - task_type: a\n    method: SHELL\n    script: ['until test -e %s; do sleep 0.2; done']\n", flag))
 	for i, sql := range ofForgotten {
 		id := w.submit("e2e-lone", fmt.Sprint("lone", i), nil)
 		w.eventually("the task runs", func() bool {
