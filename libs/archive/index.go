@@ -52,8 +52,8 @@ type index struct {
 }
 
 func (x *index) add(e Entry) {
-	b := append(x.entries, byte(e.Type))
-	b = binary.AppendUvarint(b, uint64(e.Mode))
+	x.entries = append(x.entries, byte(e.Type))
+	b := binary.AppendUvarint(x.entries, uint64(e.Mode))
 	b = binary.AppendVarint(b, e.ModTime.Unix())
 	b = binary.AppendUvarint(b, uint64(e.Size))      // #nosec G115 -- never negative
 	b = binary.AppendUvarint(b, uint64(e.pos-x.end)) // #nosec G115 -- they follow each other

@@ -40,9 +40,9 @@ func Inside(name, target string) bool {
 	}
 	depth, down := strings.Count(name, "/"), false
 	for part := range strings.SplitSeq(target, "/") {
-		switch {
-		case part == "" || part == ".":
-		case part == "..":
+		switch part {
+		case "", ".":
+		case "..":
 			if depth--; down || depth < 0 {
 				return false
 			}

@@ -13,11 +13,19 @@ import (
 
 func TestCanon(t *testing.T) {
 	for _, c := range []struct{ in, want any }{
-		{nil, nil}, {"a", "a"}, {true, true},
-		{7, int64(7)}, {int8(-7), int64(-7)}, {uint32(7), int64(7)}, {float32(0.5), 0.5},
+		{nil, nil},
+		{"a", "a"},
+		{true, true},
+		{7, int64(7)},
+		{int8(-7), int64(-7)},
+		{uint32(7), int64(7)},
+		{float32(0.5), 0.5},
 		{uint64(math.MaxUint64), json.Number("18446744073709551615")},
-		{json.Number("9007199254740993"), int64(9007199254740993)}, {json.Number("1.50"), 1.5},
-		{[]string{"a"}, []any{"a"}}, {map[string]string{"a": "b"}, map[string]any{"a": "b"}}, {value.Vars{"a": 1}, map[string]any{"a": 1}},
+		{json.Number("9007199254740993"), int64(9007199254740993)},
+		{json.Number("1.50"), 1.5},
+		{[]string{"a"}, []any{"a"}},
+		{map[string]string{"a": "b"}, map[string]any{"a": "b"}},
+		{value.Vars{"a": 1}, map[string]any{"a": 1}},
 	} {
 		if got, ok := value.Canon(c.in); !ok || !cmp.Equal(got, c.want) {
 			t.Errorf("%T %v is %T %v, %v; want %T %v", c.in, c.in, got, got, ok, c.want, c.want)
@@ -51,10 +59,16 @@ func TestText(t *testing.T) {
 		in         any
 		text, json string
 	}{
-		{nil, "", "null"}, {"a\"b", `a"b`, `"a\"b"`}, {true, "true", "true"}, {int64(1) << 60, "1152921504606846976", "1152921504606846976"},
+		{nil, "", "null"},
+		{"a\"b", `a"b`, `"a\"b"`},
+		{true, "true", "true"},
+		{int64(1) << 60, "1152921504606846976", "1152921504606846976"},
 		{json.Number("123456789012345678901"), "123456789012345678901", "123456789012345678901"},
-		{1e20, "100000000000000000000", "100000000000000000000"}, {1e21, "1e+21", "1e+21"}, {0.1, "0.1", "0.1"},
-		{[]any{"a", int64(1)}, `["a",1]`, `["a",1]`}, {map[string]any{"k": nil}, `{"k":null}`, `{"k":null}`},
+		{1e20, "100000000000000000000", "100000000000000000000"},
+		{1e21, "1e+21", "1e+21"},
+		{0.1, "0.1", "0.1"},
+		{[]any{"a", int64(1)}, `["a",1]`, `["a",1]`},
+		{map[string]any{"k": nil}, `{"k":null}`, `{"k":null}`},
 	} {
 		if text, raw := value.Text(c.in), value.JSON(c.in); text != c.text || raw != c.json {
 			t.Errorf("%v: %s and %s, want %s and %s", c.in, text, raw, c.text, c.json)
@@ -68,11 +82,22 @@ func TestSame(t *testing.T) {
 		a, b any
 		want bool
 	}{
-		{nil, nil, true}, {nil, "", false}, {"a", "a", true}, {"1", 1, false}, {true, "true", false},
-		{1, 1.0, true}, {1.0, uint8(1), true}, {big, float64(big), false}, {int64(math.MaxInt64), float64(math.MaxInt64), false},
-		{json.Number("1e400"), json.Number("10e399"), true}, {json.Number("1e400"), math.Inf(1), false},
-		{[]any{1, "a"}, []any{1.0, "a"}, true}, {[]any{1}, []any{1, 2}, false}, {[]string{"a"}, []any{"a"}, true},
-		{map[string]any{"a": 1}, map[string]any{"a": 1.0}, true}, {map[string]any{"a": nil}, map[string]any{"b": nil}, false},
+		{nil, nil, true},
+		{nil, "", false},
+		{"a", "a", true},
+		{"1", 1, false},
+		{true, "true", false},
+		{1, 1.0, true},
+		{1.0, uint8(1), true},
+		{big, float64(big), false},
+		{int64(math.MaxInt64), float64(math.MaxInt64), false},
+		{json.Number("1e400"), json.Number("10e399"), true},
+		{json.Number("1e400"), math.Inf(1), false},
+		{[]any{1, "a"}, []any{1.0, "a"}, true},
+		{[]any{1}, []any{1, 2}, false},
+		{[]string{"a"}, []any{"a"}, true},
+		{map[string]any{"a": 1}, map[string]any{"a": 1.0}, true},
+		{map[string]any{"a": nil}, map[string]any{"b": nil}, false},
 	} {
 		if value.Same(c.a, c.b) != c.want || value.Same(c.b, c.a) != c.want {
 			t.Errorf("%v and %v: want %v", c.a, c.b, c.want)

@@ -66,7 +66,7 @@ func Shared(t testing.TB) *Engine {
 // Private returns an engine that only this test uses, and may end.
 func Private(t testing.TB) *Engine {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "fengine-") // short: the path of a socket has 107 bytes at most
+	dir, err := os.MkdirTemp("", "fengine-") //nolint:usetesting // short: the path of a socket has 107 bytes at most
 	if err != nil {
 		t.Fatal(err)
 	}

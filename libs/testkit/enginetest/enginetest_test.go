@@ -1,6 +1,7 @@
 package enginetest_test
 
 import (
+	"context"
 	"encoding/json"
 	"net"
 	"net/http"
@@ -48,13 +49,13 @@ func get(t *testing.T, e *enginetest.Engine, path string, into any) {
 	t.Helper()
 	socket, ok := strings.CutPrefix(e.Host, "unix://")
 	if !ok {
-		t.Skip("the engine is not on this machine")
+		testkit.Missing(t, "the engine %s is not on this machine", e.Host)
 	}
 	conn, err := net.Dial("unix", socket)
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, Dial: func(string, string) (net.Conn, error) { return conn, nil }}}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}}
 	res, err := client.Get("http://engine" + path)
 	if err != nil {
 		t.Fatal(err)
