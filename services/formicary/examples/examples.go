@@ -59,13 +59,13 @@ func (e Example) Whole() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text := e.Text
+	text := []string{e.Text}
 	for _, child := range list {
 		if child.Name != e.Name && strings.Contains(e.Text, "fork_job_type: "+child.Name+"\n") {
-			text += "---\n" + child.Text
+			text = append(text, child.Text)
 		}
 	}
-	return text, nil
+	return strings.Join(text, "---\n"), nil
 }
 
 // Find returns an example by its name.

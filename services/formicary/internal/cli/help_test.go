@@ -17,7 +17,7 @@ func TestEveryCommandHasAnExample(t *testing.T) {
 			t.Errorf("%s has no example", c.CommandPath())
 		}
 		for line := range strings.SplitSeq(c.Example, "\n") {
-			if at := strings.Index(line, "formicary "); at >= 0 && c.HasParent() && !strings.Contains(line, c.CommandPath()) && !c.HasSubCommands() {
+			if strings.Contains(line, "formicary ") && c.HasParent() && !strings.Contains(line, c.CommandPath()) && !c.HasSubCommands() {
 				t.Errorf("an example of %s shows another command: %s", c.CommandPath(), line)
 			}
 		}

@@ -114,7 +114,7 @@ func (m *Manager) Advise(ctx context.Context, s Submission) source.Problems {
 	}
 	def, err := m.definitions.Resolve(ctx, definition.Query{OrgID: s.OrgID, JobType: s.JobType, Version: s.JobVersion})
 	if err != nil {
-		return nil // it was accepted: a warning is not worth a failure
+		return nil //nolint:nilerr // it was accepted: a warning is not worth a failure
 	}
 	return def.Spec.UnknownParams(s.Params)
 }
