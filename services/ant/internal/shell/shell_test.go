@@ -146,7 +146,7 @@ func TestScripts(t *testing.T) {
 		"syntax error":         {executor.Task{Script: []string{"if"}}, 2, "user", "?"},
 		"signal":               {executor.Task{Script: []string{"kill -9 $$"}}, 137, "user", ""},
 		"one session":          {executor.Task{Before: []string{"mkdir d; cd d; export A=1; B=2"}, Script: []string{"basename $(pwd)", "echo $A$B"}}, 0, "", "d\n12\n"},
-		"both streams":         {executor.Task{Script: []string{"echo 1; sleep 0.05; echo 2 >&2; sleep 0.05; echo 3"}}, 0, "", "1\n2\n3\n"},
+		"both streams":         {executor.Task{Script: []string{"echo 1; sleep 0.3; echo 2 >&2; sleep 0.3; echo 3"}}, 0, "", "1\n2\n3\n"},
 		"no input":             {executor.Task{Script: []string{"cat"}}, 0, "", ""},
 		"after":                {executor.Task{Script: []string{"cd /; A=1"}, After: []string{"echo $A; pwd"}}, 0, "", "1\n/\n"},
 		"after a failure":      {executor.Task{Script: []string{"(exit 3)"}, After: []string{"echo after"}}, 3, "user", "after\n"},
