@@ -147,8 +147,8 @@ func (s *Service) lock() (unlock func(), err error) {
 
 // past is what goes on of an earlier life of the ant.
 type past struct {
-	found  map[string]executor.Adopter // by uid
-	synced time.Time                   // when it had its last answer from supervisor; zero when nothing goes on
+	found  map[string]attempt.Found // by uid
+	synced time.Time                // when it had its last answer from supervisor; zero when nothing goes on
 }
 
 // margin is how much of the time without an answer must be left for tasks to be adopted.
@@ -157,15 +157,15 @@ const margin = time.Second
 // recover opens the spool, finds what goes on of an earlier life and kills the rest. Only then may a Sync say that it is
 // gone. What has been without an answer from supervisor for too long does not go on.
 func (s *Service) recover(ctx context.Context, executors []executor.Executor, last *lease) (*spool.Spool, past, error) {
-	p := past{found: map[string]executor.Adopter{}}
+	p := past{found: map[string]attempt.Found{}}
 	journal, left, err := spool.Open(s.conf.Dir)
 	if err != nil {
 		return nil, p, err
 	}
-	traces := make(map[string]string, len(left))
+	traces, began := make(map[string]string, len(left)), make(map[string]time.Time, len(left))
 	uids := make([]string, 0, len(left))
 	for _, a := range left {
-		traces[a.UID] = a.Trace
+		traces[a.UID], began[a.UID] = a.Trace, a.Began
 		uids = append(uids, a.UID)
 	}
 	ctx, cancel := context.WithTimeout(ctx, recoverTime)
@@ -177,10 +177,10 @@ func (s *Service) recover(ctx context.Context, executors []executor.Executor, la
 			continue
 		}
 		for _, uid := range adopter.Find(ctx, traces) {
-			p.found[uid], p.synced = adopter, time.Now().Add(-age)
+			p.found[uid], p.synced = attempt.Found{By: adopter, Began: began[uid]}, time.Now().Add(-age)
 		}
 	}
-	gone := slices.DeleteFunc(uids, func(uid string) bool { return p.found[uid] != nil })
+	gone := slices.DeleteFunc(uids, func(uid string) bool { return p.found[uid].By != nil })
 	if len(left) > 0 {
 		s.deps.Log.Warn("an earlier life of this ant left attempts", "ended", gone, "found", len(p.found))
 	}

@@ -55,7 +55,7 @@ type attempt struct {
 }
 
 func (m *Manager) newAttempt(w *antv1.Work) *attempt {
-	a := &attempt{m: m, uid: w.GetUid(), work: w, masks: mask.New(w.GetMasks()), began: time.Now()}
+	a := &attempt{m: m, uid: w.GetUid(), work: w, masks: mask.New(w.GetMasks()), began: time.Now().Add(-w.GetAge().AsDuration())}
 	a.log = tasklog.New(tasklog.Options{
 		Path: filepath.Join(m.opts.LogDir, a.uid), Limit: m.logLimit(w), Masks: a.masks,
 		Live:  func(c tasklog.Chunk) { m.show(liveChunk{uid: a.uid, chunk: c, format: a.logFormat()}) },
@@ -145,9 +145,11 @@ func (a *attempt) execute() executor.End {
 		return executor.Refuse(fmt.Sprintf("this ant does not execute method %q", spec.GetMethod()))
 	}
 	x, adopted := a.execution(e)
+	a.log.At(a.began) // a later life of the ant, which adopts it, says the same
 	for _, note := range spec.GetNotes() {
 		a.log.Note("formicary: " + note)
 	}
+	a.log.At(time.Time{})
 	a.mu.Lock()
 	a.x = x
 	if a.reason != nil {
@@ -155,21 +157,33 @@ func (a *attempt) execute() executor.End {
 	}
 	a.mu.Unlock()
 	if d := a.work.GetTimeout(); d != nil {
-		timer := time.AfterFunc(d.AsDuration(), func() { a.stop(timedOut(d.AsDuration()), a.grace()) })
+		timer := time.AfterFunc(d.AsDuration()-a.age(adopted), func() { a.stop(timedOut(d.AsDuration()), a.grace()) })
 		defer timer.Stop()
 	}
 	if !adopted && x.Create() != nil {
 		return x.Wait()
 	}
 	if trace := x.Start(); trace != "" {
-		if err := a.m.deps.Spool.Started(a.uid, trace); err != nil {
+		if err := a.m.deps.Spool.Started(a.uid, a.began, trace); err != nil {
 			a.m.deps.Log.Error("a restarted ant may not find the attempt", "attempt", a.uid, "error", err)
 		}
 	}
 	began := time.Now()
+	if adopted {
+		began = a.began
+	}
 	end := x.Wait()
 	a.ran = time.Since(began)
 	return end
+}
+
+// age is how much of its timeout the attempt has had when it begins here. Supervisor knows when it was claimed first.
+func (a *attempt) age(adopted bool) time.Duration {
+	age := a.work.GetAge().AsDuration()
+	if age == 0 && adopted {
+		age = time.Since(a.began)
+	}
+	return max(age, 0)
 }
 
 // stored is the size of the log's object.
@@ -183,9 +197,12 @@ func stored(res *antv1.Result) int64 {
 // execution of the attempt: a new one, or one that an earlier life of the ant has begun.
 func (a *attempt) execution(e executor.Executor) (x executor.Execution, adopted bool) {
 	task := toTask(a.work)
-	if adopter := a.m.adopter(a.uid); adopter != nil {
+	if f, ok := a.m.takeFound(a.uid); ok {
 		a.m.deps.Log.Info("an attempt of an earlier life of this ant goes on", "attempt", a.uid)
-		return adopter.Adopt(task, a.log), true
+		if !f.Began.IsZero() {
+			a.began = f.Began
+		}
+		return f.By.Adopt(task, a.log), true
 	}
 	return e.Prepare(task, a.log), false
 }

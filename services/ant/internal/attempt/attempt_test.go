@@ -2,11 +2,13 @@ package attempt
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
 	"go.opentelemetry.io/otel/metric/noop"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/formicary/formicary/libs/testkit"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
@@ -45,23 +47,29 @@ func (c clumsy) Wait() executor.End {
 	return executor.End{}
 }
 
-func TestPanicsStayInTheAttempt(t *testing.T) {
+// manager that runs, with a session.
+func manager(t *testing.T, e executor.Executor) (*Manager, *spool.Spool) {
+	t.Helper()
 	nc, js := testkit.NATS(t)
 	journal, _, err := spool.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = journal.Close() }()
+	t.Cleanup(func() { _ = journal.Close() })
 	m, err := New(Options{Ant: "a", LogDir: t.TempDir(), LogLimit: 1000, ResendAfter: time.Minute},
-		Deps{Executors: []executor.Executor{clumsy{}}, Spool: journal, NATS: nc, JS: js, Log: testkit.Logger(t), Meter: noop.Meter{}})
+		Deps{Executors: []executor.Executor{e}, Spool: journal, NATS: nc, JS: js, Log: testkit.Logger(t), Meter: noop.Meter{}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- m.Run(ctx) }()
+	testkit.Run(t, m.Run)
 	m.Begin("session")
 	m.SessionAccepted()
+	return m, journal
+}
+
+func TestPanicsStayInTheAttempt(t *testing.T) {
+	m, journal := manager(t, clumsy{})
+	ctx := t.Context()
 	want := map[string]antv1.Result_Outcome{
 		"prepare": antv1.Result_FAILED, "create": antv1.Result_FAILED, "start": antv1.Result_FAILED, "wait": antv1.Result_FAILED,
 		"close": antv1.Result_SUCCEEDED, "nowhere": antv1.Result_SUCCEEDED,
@@ -90,8 +98,43 @@ func TestPanicsStayInTheAttempt(t *testing.T) {
 	if err := proto.Unmarshal(due["late"], &r); err != nil || r.GetOutcome() != antv1.Result_LOST {
 		t.Errorf("claimed when shut: %v %v", &r, err)
 	}
-	cancel()
-	if err := <-done; err != nil {
-		t.Error(err)
+}
+
+// deaf is an executor whose tasks run until they are stopped.
+type deaf struct{ clumsy }
+
+func (d deaf) Prepare(executor.Task, executor.Output) executor.Execution {
+	return &waiting{stop: make(chan struct{})}
+}
+
+type waiting struct {
+	clumsy
+	once sync.Once
+	stop chan struct{}
+}
+
+func (w *waiting) Stop(time.Duration) { w.once.Do(func() { close(w.stop) }) }
+func (w *waiting) Wait() executor.End {
+	<-w.stop
+	return executor.End{ExitCode: 143, Class: executor.User}
+}
+
+// What was claimed some time ago has had that of its timeout.
+func TestTimeoutCountsFromTheFirstClaim(t *testing.T) {
+	m, journal := manager(t, deaf{})
+	hour := durationpb.New(time.Hour)
+	m.accept(t.Context(), &antv1.Work{Uid: "old", Spec: &antv1.Spec{Method: "CLUMSY"}, Timeout: hour, Age: hour})
+	m.accept(t.Context(), &antv1.Work{Uid: "young", Spec: &antv1.Spec{Method: "CLUMSY"}, Timeout: hour, Age: durationpb.New(time.Minute)})
+	testkit.Eventually(t, 20*time.Second, "one has ended", func() bool { return len(m.Spooled()) == 1 })
+	due, err := journal.Due(time.Now().Add(time.Hour), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r antv1.Result
+	if err := proto.Unmarshal(due["old"], &r); err != nil || r.GetOutcome() != antv1.Result_TIMED_OUT || time.Since(r.GetStartedAt().AsTime()) < time.Hour {
+		t.Errorf("%v, %v", &r, err)
+	}
+	if running := m.Running(); len(running) != 1 || running[0] != "young" {
+		t.Errorf("running %v", running)
 	}
 }

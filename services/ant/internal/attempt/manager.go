@@ -66,9 +66,9 @@ type Manager struct {
 
 	mu              sync.Mutex
 	running         map[string]*attempt
-	expected        map[string]bool             // attempts of an earlier session that Reclaim asks for; Sync lists them as running
-	found           map[string]executor.Adopter // of those, what an earlier life of this ant has begun and goes on here
-	given           bool                        // another ant has the id: what is killed here is not reported
+	expected        map[string]bool  // attempts of an earlier session that Reclaim asks for; Sync lists them as running
+	found           map[string]Found // of those, what an earlier life of this ant has begun and goes on here
+	given           bool             // another ant has the id: what is killed here is not reported
 	session         string
 	sessionAccepted chan struct{} // closed when supervisor has accepted the session
 	closed          bool          // no attempt may begin: fenced, draining or ended
@@ -78,7 +78,7 @@ type Manager struct {
 // New returns a manager; Run must run while it is used.
 func New(o Options, d Deps) (*Manager, error) {
 	m := &Manager{
-		opts: o, deps: d, methods: map[string]executor.Executor{}, running: map[string]*attempt{}, expected: map[string]bool{}, found: map[string]executor.Adopter{},
+		opts: o, deps: d, methods: map[string]executor.Executor{}, running: map[string]*attempt{}, expected: map[string]bool{}, found: map[string]Found{},
 		chunks: make(chan liveChunk, maxChunks), sent: make(chan sentResult, maxSent), sessionAccepted: make(chan struct{}),
 	}
 	m.life, m.end = context.WithCancel(context.Background())

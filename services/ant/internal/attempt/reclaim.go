@@ -22,21 +22,27 @@ func (m *Manager) Expect(uids []string) {
 	}
 }
 
+// Found is an attempt that an earlier life of the ant has begun and that goes on.
+type Found struct {
+	By    executor.Adopter
+	Began time.Time // zero when that is not known
+}
+
 // Found is Expect for what an earlier life of this ant has begun and goes on: each is adopted when it is claimed, or removed.
-func (m *Manager) Found(found map[string]executor.Adopter) {
+func (m *Manager) Found(found map[string]Found) {
 	m.mu.Lock()
 	maps.Copy(m.found, found)
 	m.mu.Unlock()
 	m.Expect(slices.Collect(maps.Keys(found)))
 }
 
-// adopter returns who adopts the attempt, once; nil when nothing of it runs yet.
-func (m *Manager) adopter(uid string) executor.Adopter {
+// takeFound returns what there is of the attempt, once; false when nothing of it runs yet.
+func (m *Manager) takeFound(uid string) (Found, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	a := m.found[uid]
+	f, ok := m.found[uid]
 	delete(m.found, uid)
-	return a
+	return f, ok
 }
 
 // removeTime bounds the end of what is not adopted.
@@ -44,7 +50,7 @@ const removeTime = 30 * time.Second
 
 // abandonLocked removes what was found and is not expected any more. m.mu is held.
 func (m *Manager) abandonLocked() {
-	for uid, adopter := range m.found {
+	for uid, f := range m.found {
 		if m.expected[uid] || m.running[uid] != nil {
 			continue
 		}
@@ -53,7 +59,7 @@ func (m *Manager) abandonLocked() {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(m.life), removeTime)
 			defer cancel()
 			m.deps.Log.Warn("an attempt of an earlier life of this ant is ended", "attempt", uid)
-			err := adopter.Remove(ctx, uid)
+			err := f.By.Remove(ctx, uid)
 			if err == nil {
 				err = m.deps.Spool.Forget(uid)
 			}

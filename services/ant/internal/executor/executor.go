@@ -119,15 +119,22 @@ type Adopter interface {
 	// before Recover, which spares them; each of them is adopted then, or removed.
 	Find(ctx context.Context, traces map[string]string) (uids []string)
 	// Adopt takes over, instead of Prepare, what Find has found. Start goes on and Create is not called. Everything that the
-	// task has printed since its beginning goes to out again; when out is a Replayer, with the times of
-	// then, which begin at once.
+	// task has printed since its beginning goes to out again; when out is a Replayer, with the times of then, and said to be
+	// so from the return of Adopt until everything is repeated.
 	Adopt(t Task, out Output) Execution
 }
 
-// Replayer is an Output that can be told when something was printed.
+// Replayer is an Output that somebody may have seen a part of when it is told again to another one: who tells the same, in
+// the same pieces and with the same times, makes the same of it.
 type Replayer interface {
 	// At says that what comes next was printed at t; the zero time ends that.
 	At(t time.Time)
+	// Again says whether what comes next was told before.
+	Again(yes bool)
+	// Place returns where what comes next will be, and Skip goes on there when what was told in between is not known any
+	// more. A line does not go on over a place.
+	Place() (offset, line int64)
+	Skip(offset, line int64)
 }
 
 // Lister is an Executor that can tell what of its own runs on the host, whoever knows of it.

@@ -166,8 +166,8 @@ func (e *Executor) Adopt(t executor.Task, out executor.Output) executor.Executio
 		return s
 	}
 	s.workspace, s.trace = s.remnant.workspace, s.remnant.trace
-	if clock, ok := out.(executor.Replayer); ok {
-		clock.At(bootTime(s.trace.since))
+	if s.workspace.record.log, _ = out.(executor.Replayer); s.workspace.record.log != nil {
+		s.workspace.record.log.Again(true)
 	}
 	s.dir = filepath.Join(s.workspace.path(workDir), t.WorkingDir)
 	group := e.groups.adopt(s.trace.group)
@@ -191,18 +191,10 @@ func (s *session) resume() string {
 	}
 	buf := s.e.buffers.Get().(*[]byte)
 	defer s.e.buffers.Put(buf)
-	clock, timed := s.out.(executor.Replayer)
-	err := s.workspace.record.replay(s.workspace.pipes, *buf, func(kind int, t time.Time, p []byte, missing int64) {
-		if timed {
-			clock.At(t)
-		}
-		if missing > 0 {
-			s.out.Note(fmt.Sprintf("[%d bytes that were printed here are not kept over a restart of the ant]", missing))
-		}
-		s.say(kind, p)
-	})
-	if timed {
-		clock.At(time.Time{})
+	r := s.workspace.record
+	err := r.replay(s.workspace.pipes, *buf, s.say)
+	if r.log != nil {
+		r.log.Again(false)
 	}
 	if err != nil {
 		s.out.Note(fmt.Sprintf("[what was printed before the restart of the ant is lost: %v]", err))

@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -14,14 +15,31 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/formicary/formicary/libs/testkit"
 	"github.com/formicary/formicary/services/ant/internal/executor"
+	"github.com/formicary/formicary/services/ant/internal/tasklog"
 )
 
 // earlier is what an ant that is killed does: tasks by uid.
 type earlier struct {
 	Options Options
 	Tasks   map[string]executor.Task
+	Log     string // where the log of a task says what it shows
+}
+
+// output of a task, which is printed.
+func (l earlier) output(printed io.Writer) executor.Output {
+	if l.Log == "" {
+		return executor.Merge(printed)
+	}
+	f, err := os.Create(l.Log)
+	if err != nil {
+		panic(err)
+	}
+	shown := json.NewEncoder(f)
+	return tasklog.New(tasklog.Options{Path: l.Log + ".kept", Limit: 64 << 20, Live: func(c tasklog.Chunk) { _ = shown.Encode(c) }})
 }
 
 // live is the life of such an ant, in a process of its own. It prints the traces.
@@ -36,7 +54,7 @@ func (l earlier) live() {
 	}
 	traces := map[string]string{}
 	for uid, task := range l.Tasks {
-		x := e.Prepare(task, executor.Merge(io.Discard))
+		x := e.Prepare(task, l.output(io.Discard))
 		_ = x.Create()
 		started := make(chan string)
 		go func() {
@@ -58,7 +76,12 @@ func killed(t *testing.T, o Options, ready string, tasks map[string]executor.Tas
 		task.Environment = map[string]string{"READY": filepath.Join(ready, uid)}
 		tasks[uid] = task
 	}
-	raw, err := json.Marshal(earlier{o, tasks})
+	return earlier{Options: o, Tasks: tasks}.killed(t, ready, nil)
+}
+
+func (l earlier) killed(t *testing.T, ready string, before func()) map[string]string {
+	t.Helper()
+	raw, err := json.Marshal(l)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,13 +96,16 @@ func killed(t *testing.T, o Options, ready string, tasks map[string]executor.Tas
 	}
 	traces := map[string]string{}
 	testkit.Eventually(t, 30*time.Second, "the tasks run", func() bool {
-		for uid := range tasks {
+		for uid := range l.Tasks {
 			if !exists(filepath.Join(ready, uid)) {
 				return false
 			}
 		}
 		return json.Unmarshal([]byte(out.String()), &traces) == nil
 	})
+	if before != nil {
+		before()
+	}
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
 	return traces
@@ -217,20 +243,7 @@ func TestAdoptionWhileItPrints(t *testing.T) {
 		task := executor.Task{Script: []string{`touch "$READY"; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); echo $i; [ ! -e "$READY.stop" ] || break; done; echo end $i`}}
 		traces := killed(t, o, ready, map[string]executor.Task{"u": task})
 		for range 2 { // lives that only read
-			raw, _ := json.Marshal(earlier{Options: o})
-			cmd := exec.CommandContext(t.Context(), os.Args[0])
-			adoptions, _ := json.Marshal(traces)
-			cmd.Env = append(os.Environ(), "SHELL_TEST_EARLIER="+string(raw), "SHELL_TEST_ADOPT="+string(adoptions))
-			cmd.Stderr = t.Output()
-			var said safe
-			cmd.Stdout = &said
-			cmd.WaitDelay = 100 * time.Millisecond
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			testkit.Eventually(t, 20*time.Second, "it is adopted", func() bool { return len(said.String()) > 20_000 })
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
+			earlier{Options: o}.adopts(t, traces, func(said string) bool { return len(said) > 20_000 })
 		}
 		e, found := adopting(t, o, traces)
 		if len(found) != 1 {
@@ -253,6 +266,25 @@ func TestAdoptionWhileItPrints(t *testing.T) {
 	})
 }
 
+// adopts is a life that adopts, and is killed when it is enough.
+func (l earlier) adopts(t *testing.T, traces map[string]string, enough func(said string) bool) {
+	t.Helper()
+	raw, _ := json.Marshal(l)
+	adoptions, _ := json.Marshal(traces)
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), "SHELL_TEST_EARLIER="+string(raw), "SHELL_TEST_ADOPT="+string(adoptions))
+	cmd.Stderr = t.Output()
+	var said safe
+	cmd.Stdout = &said
+	cmd.WaitDelay = 100 * time.Millisecond
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, 30*time.Second, "it has adopted enough", func() bool { return enough(said.String()) })
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+}
+
 // adoptAll is the life of an ant that adopts and prints what its tasks print, until it is killed.
 func (l earlier) adoptAll(adoptions string) {
 	traces := map[string]string{}
@@ -267,7 +299,7 @@ func (l earlier) adoptAll(adoptions string) {
 		os.Exit(1)
 	}
 	for uid := range traces {
-		x := e.Adopt(executor.Task{UID: uid}, executor.Merge(os.Stdout))
+		x := e.Adopt(executor.Task{UID: uid}, l.output(os.Stdout))
 		x.Start()
 		go x.Wait()
 	}
@@ -335,6 +367,51 @@ func TestWhatIsNotAdoptedEnds(t *testing.T) {
 		o.LeaseTime = 2 * time.Second
 		killed(t, o, t.TempDir(), map[string]executor.Task{"orphan": hidden})
 		ended(t)
+	})
+}
+
+// guardOf is the process that guards the tasks in a directory; 0 when there is none.
+func guardOf(dir string) int {
+	life, err := os.ReadFile(filepath.Join(dir, guardFile))
+	if err != nil {
+		return 0
+	}
+	for _, pid := range everyone() {
+		args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if bytes.Contains(args, bytes.TrimSpace(life)) {
+			return pid
+		}
+	}
+	return 0
+}
+
+// A guard that is killed has a successor while the ant lives. After the ant it takes along only the tasks that print.
+func TestGuardIsKilled(t *testing.T) {
+	inBothEarlier(t, func(t *testing.T, o Options) {
+		ready := t.TempDir()
+		silent := executor.Task{UID: "u", Environment: map[string]string{"READY": filepath.Join(ready, "u")}, Script: []string{`echo before; touch "$READY"; while [ ! -e "$READY.go" ]; do sleep 0.02; done; echo after`}}
+		traces := earlier{Options: o, Tasks: map[string]executor.Task{"u": silent}}.killed(t, ready, func() {
+			first := guardOf(o.Dir)
+			if first == 0 {
+				t.Fatal("there is no guard")
+			}
+			_ = unix.Kill(first, unix.SIGKILL)
+			testkit.Eventually(t, 30*time.Second, "it has a successor", func() bool { p := guardOf(o.Dir); return p != 0 && p != first })
+		})
+		last := guardOf(o.Dir)
+		if last == 0 {
+			t.Fatal("the tasks of the dead ant have no guard")
+		}
+		_ = unix.Kill(last, unix.SIGKILL)
+		testkit.Eventually(t, 30*time.Second, "it is gone", func() bool { return guardOf(o.Dir) == 0 })
+		e, found := adopting(t, o, traces)
+		if len(found) != 1 {
+			t.Fatalf("found %v", found)
+		}
+		end, out := adopt(t, e, silent, func(executor.Execution) { _ = os.WriteFile(filepath.Join(ready, "u.go"), nil, 0o600) })
+		if end.Class != executor.None || out != "before\nafter\n" {
+			t.Errorf("%+v %q", end, out)
+		}
 	})
 }
 

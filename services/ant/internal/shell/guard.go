@@ -20,13 +20,18 @@ import (
 //
 // It holds the reading ends of the pipes of all tasks: without that, what a task prints while no ant is there would be
 // lost when the task ends, and would end the task before. They wait, unread, in a socket of which it has the other end.
+//
+// While the ant lives it has another guard if one is killed.
 type guard struct {
+	args    []string // of the script, behind the life
+	in, out int      // the socket's ends; the guard has a copy of out
+	watched chan struct{}
+
+	mu      sync.Mutex
+	held    map[*workspace]bool
 	process *os.Process
 	alive   *os.File // the guard reads it: it ends when the ant does
-	in, out int      // the socket's ends; the guard has a copy of out
-
-	mu   sync.Mutex
-	held map[*workspace]bool
+	closed  bool
 }
 
 //go:embed guard.sh
@@ -42,40 +47,80 @@ func newGuard(dir, base, lease string, after time.Duration) (*guard, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make guard: %w", err)
 	}
-	g := &guard{in: pair[0], out: pair[1], held: map[*workspace]bool{}}
+	g := &guard{
+		args: []string{dir, base, lease, strconv.Itoa(int(after.Seconds()))}, in: pair[0], out: pair[1],
+		watched: make(chan struct{}), held: map[*workspace]bool{},
+	}
+	if err := g.start(); err != nil {
+		g.closeSocket()
+		return nil, err
+	}
+	go g.watch()
+	return g, nil
+}
+
+// start starts the process.
+func (g *guard) start() error {
 	read, alive, err := os.Pipe()
 	if err != nil {
-		g.closeSocket()
-		return nil, fmt.Errorf("make guard: %w", err)
+		return fmt.Errorf("make guard: %w", err)
 	}
 	defer func() { _ = read.Close() }()
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
-		g.closeSocket()
-		return nil, errors.Join(err, alive.Close())
+		return errors.Join(err, alive.Close())
 	}
 	defer func() { _ = null.Close() }()
 	hold, err := unix.FcntlInt(uintptr(g.out), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
-		g.closeSocket()
-		return nil, errors.Join(err, alive.Close())
+		return errors.Join(err, alive.Close())
 	}
 	end := os.NewFile(uintptr(hold), "socket")
 	defer func() { _ = end.Close() }()
 	life := fmt.Sprintf("%d-%d", os.Getpid(), time.Now().UnixNano())
-	g.alive = alive
-	g.process, err = os.StartProcess(shell, []string{"sh", "-c", guardScript, "formicary-guard", life, dir, base, lease, strconv.Itoa(int(after.Seconds()))},
+	args := append([]string{"sh", "-c", guardScript, "formicary-guard", life}, g.args...)
+	process, err := os.StartProcess(shell, args,
 		&os.ProcAttr{Dir: "/", Env: []string{"PATH=" + defaultPath}, Files: []*os.File{read, null, null, end}, Sys: &syscall.SysProcAttr{Setsid: true}})
 	if err != nil {
-		g.closeSocket()
-		return nil, errors.Join(fmt.Errorf("start guard: %w", err), alive.Close())
+		return errors.Join(fmt.Errorf("start guard: %w", err), alive.Close())
 	}
-	if err := os.WriteFile(filepath.Join(dir, guardFile), []byte(life+"\n"), 0o600); err != nil {
-		g.close()
-		return nil, fmt.Errorf("name guard: %w", err)
+	if err := os.WriteFile(filepath.Join(g.args[0], guardFile), []byte(life+"\n"), 0o600); err != nil {
+		_ = process.Kill()
+		_, _ = process.Wait()
+		return errors.Join(fmt.Errorf("name guard: %w", err), alive.Close())
 	}
-	return g, nil
+	if g.alive != nil {
+		_ = g.alive.Close()
+	}
+	g.process, g.alive = process, alive
+	return nil
 }
+
+// watch starts the process again whenever it ends, until the guard is closed.
+func (g *guard) watch() {
+	defer close(g.watched)
+	for {
+		g.mu.Lock()
+		process := g.process
+		g.mu.Unlock()
+		if process != nil {
+			_, _ = process.Wait()
+		}
+		g.mu.Lock()
+		if g.closed {
+			g.mu.Unlock()
+			return
+		}
+		g.process = nil
+		err := g.start()
+		g.mu.Unlock()
+		if err != nil {
+			time.Sleep(guardAgain)
+		}
+	}
+}
+
+const guardAgain = 100 * time.Millisecond
 
 // hold lets the guard have the pipes of a workspace.
 func (g *guard) hold(b *workspace) error {
@@ -148,8 +193,13 @@ func (g *guard) closeSocket() {
 
 // close ends the guard: the ant ends for good and has ended everything itself.
 func (g *guard) close() {
-	_ = unix.Kill(-g.process.Pid, unix.SIGKILL)
-	_, _ = g.process.Wait()
+	g.mu.Lock()
+	g.closed = true
+	if g.process != nil {
+		_ = unix.Kill(-g.process.Pid, unix.SIGKILL)
+	}
+	g.mu.Unlock()
+	<-g.watched
 	_ = g.alive.Close()
 	g.closeSocket()
 }

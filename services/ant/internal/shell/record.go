@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/formicary/formicary/services/ant/internal/executor"
 )
 
 // record is a file that keeps what a session has printed, so that the next life of the ant has it too. The kernel moves
@@ -19,27 +21,43 @@ import (
 // Of a record that grows beyond what is kept the middle becomes a hole, in which the log has its own cut already.
 type record struct {
 	file *os.File
+	keep kept
 	base int64 // where this attempt begins: a record is used again
 	size int64 // where the next piece begins
 
-	gap     int64   // where the hole begins; 0 when there is none yet
-	borders []int64 // places behind it at which pieces begin, about borderEvery apart
+	gap     int64    // where the hole begins; 0 when there is none yet
+	borders []border // behind it, kept.borders apart
+	log     executor.Replayer
 }
 
 const (
 	pieceHeader = 16
 	kindBits    = 2
-	keptHead    = 64 << 20
-	keptTail    = 64 << 20
-	borderEvery = 16 << 20
 )
 
-// Kinds of pieces: the two streams, and the hole.
+// kept is how much of a record is kept: at least the head and the tail. A hole ends at a border, and those are so far apart.
+type kept struct{ head, tail, borders int64 }
+
+var keptOutput = kept{64 << 20, 64 << 20, 16 << 20} //nolint:gochecknoglobals // a constant
+
+// Kinds of pieces: the two streams, the hole, and notes of the ant.
 const (
 	fromStdout = iota
 	fromStderr
-	hole
+	hole // its first bytes are the place at which the log goes on behind it
+	fromAnt
 )
+
+// place is one of the log: see executor.Replayer.
+type place struct{ offset, line int64 }
+
+const placeSize = 16
+
+// border is the beginning of a piece at which a hole may end.
+type border struct {
+	at  int64
+	log place
+}
 
 // take moves what the pipe holds into the record, at most as much as buf, and returns it. At the end of the stream it is
 // io.EOF; errEmpty says that nothing is there yet.
@@ -49,10 +67,22 @@ func (r *record) take(pipe int, kind int, buf []byte) ([]byte, error) {
 		return nil, err
 	}
 	n = min(n, len(buf))
-	if err := r.begin(kind, time.Now(), int64(n)); err != nil {
+	if err := r.begin(kind, int64(n)); err != nil {
 		return nil, err
 	}
 	return r.fill(pipe, r.size, buf[:n], 0)
+}
+
+// note keeps a line of the ant. What is told after it has its time.
+func (r *record) note(line string) error {
+	if err := r.begin(fromAnt, int64(len(line))); err != nil {
+		return err
+	}
+	if _, err := r.file.WriteAt([]byte(line), r.size); err != nil {
+		return fmt.Errorf("keep output: %w", err)
+	}
+	r.size += int64(len(line))
+	return nil
 }
 
 var errEmpty = errors.New("the pipe is empty")
@@ -78,24 +108,29 @@ func waiting(pipe int) (int, error) {
 	}
 }
 
-// begin writes the header of a piece at the end.
-func (r *record) begin(kind int, at time.Time, length int64) error {
-	if err := r.header(r.size, kind, at, length); err != nil {
-		return err
+// begin writes the header of a piece at the end. The log gets the time that it has.
+func (r *record) begin(kind int, length int64) error {
+	now := time.Now()
+	r.at(now)
+	if _, err := r.file.WriteAt(header(kind, now, length), r.size); err != nil {
+		return fmt.Errorf("keep output: %w", err)
 	}
 	r.punch()
 	r.size += pieceHeader
 	return nil
 }
 
-func (r *record) header(at int64, kind int, t time.Time, length int64) error {
-	var h [pieceHeader]byte
-	binary.LittleEndian.PutUint64(h[:], uint64(t.UnixMicro())<<kindBits|uint64(kind))
-	binary.LittleEndian.PutUint64(h[8:], uint64(length))
-	if _, err := r.file.WriteAt(h[:], at); err != nil {
-		return fmt.Errorf("keep output: %w", err)
+func (r *record) at(t time.Time) {
+	if r.log != nil {
+		r.log.At(t)
 	}
-	return nil
+}
+
+// header of a piece.
+func header(kind int, t time.Time, length int64) []byte {
+	h := make([]byte, 0, pieceHeader+placeSize)
+	h = binary.LittleEndian.AppendUint64(h, uint64(t.UnixMicro())<<kindBits|uint64(kind))
+	return binary.LittleEndian.AppendUint64(h, uint64(length))
 }
 
 // fill moves the bytes of a piece that begins at from and has its first done bytes, and returns it whole.
@@ -124,64 +159,91 @@ func (r *record) fill(pipe int, from int64, piece []byte, done int) ([]byte, err
 // punch takes the middle out of a record that has become too long. The piece that begins at size is the newest.
 func (r *record) punch() {
 	switch {
-	case r.size-r.base < keptHead:
+	case r.size-r.base < r.keep.head:
 		return
 	case r.gap == 0:
 		r.gap = r.size
-	case r.size-r.last() >= borderEvery:
-		r.borders = append(r.borders, r.size)
+		r.place()
+	case r.size-r.last() >= r.keep.borders:
+		r.borders = append(r.borders, border{r.size, r.place()})
 	}
-	for len(r.borders) > 1 && r.size-r.borders[1] >= keptTail {
+	for len(r.borders) > 1 && r.size-r.borders[1].at >= r.keep.tail {
 		r.borders = r.borders[1:]
-		to := r.borders[0]
-		if r.header(r.gap, hole, time.Now(), to-r.gap-pieceHeader) == nil {
-			_ = unix.Fallocate(int(r.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, r.gap+pieceHeader, to-r.gap-pieceHeader)
-		}
+		r.cut(r.borders[0])
+	}
+}
+
+// place is where the log goes on with the piece that begins.
+func (r *record) place() (p place) {
+	if r.log != nil {
+		p.offset, p.line = r.log.Place()
+	}
+	return p
+}
+
+// cut makes the hole reach to a border.
+func (r *record) cut(to border) {
+	length := to.at - r.gap - pieceHeader
+	h := header(hole, time.Now(), length)
+	h = binary.LittleEndian.AppendUint64(h, uint64(to.log.offset))
+	h = binary.LittleEndian.AppendUint64(h, uint64(to.log.line))
+	if _, err := r.file.WriteAt(h, r.gap); err == nil {
+		from := r.gap + int64(len(h))
+		_ = unix.Fallocate(int(r.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, from, to.at-from)
 	}
 }
 
 func (r *record) last() int64 {
 	if n := len(r.borders); n > 0 {
-		return r.borders[n-1]
+		return r.borders[n-1].at
 	}
 	return r.gap
 }
 
 // replay hands on the pieces of an earlier life. Of a last piece that is not whole it moves the rest from its pipe.
-func (r *record) replay(pipes [2]int, buf []byte, say func(kind int, t time.Time, p []byte, missing int64)) error {
+func (r *record) replay(pipes [2]int, buf []byte, say func(kind int, p []byte)) error {
+	defer r.at(time.Time{})
 	for {
-		var h [pieceHeader]byte
-		if n, err := r.file.ReadAt(h[:], r.size); n < pieceHeader {
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			return fmt.Errorf("read kept output: %w", err)
-		}
-		word, length := binary.LittleEndian.Uint64(h[:]), int64(binary.LittleEndian.Uint64(h[8:]))
-		kind, t := int(word&(1<<kindBits-1)), time.UnixMicro(int64(word>>kindBits))
-		from := r.size + pieceHeader
-		if kind == hole {
-			r.gap, r.borders = r.size, []int64{from + length}
-			r.size = from + length
-			say(kind, t, nil, length)
-			continue
-		}
-		if kind > hole || length < 0 || length > int64(len(buf)) {
-			return fmt.Errorf("read kept output: no piece at %d", r.size)
-		}
-		n, err := r.file.ReadAt(buf[:length], from)
+		var h [pieceHeader + placeSize]byte
+		n, err := r.file.ReadAt(h[:], r.size)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return fmt.Errorf("read kept output: %w", err)
 		}
+		if n < pieceHeader {
+			return nil
+		}
+		word, length := binary.LittleEndian.Uint64(h[:]), int64(binary.LittleEndian.Uint64(h[8:]))
+		kind, from := int(word&(1<<kindBits-1)), r.size+pieceHeader
+		r.at(time.UnixMicro(int64(word >> kindBits)))
+		if kind == hole && length >= placeSize {
+			log := place{int64(binary.LittleEndian.Uint64(h[16:])), int64(binary.LittleEndian.Uint64(h[24:]))}
+			r.gap, r.size = r.size, from+length
+			r.borders = []border{{r.size, log}}
+			if r.log != nil && log.offset > 0 {
+				r.log.Skip(log.offset, log.line)
+			} else {
+				say(fromAnt, fmt.Appendf(nil, "[%d bytes that were printed here are not kept over a restart of the ant]", length))
+			}
+			continue
+		}
+		if kind == hole || length < 0 || length > int64(len(buf)) {
+			return fmt.Errorf("read kept output: no piece at %d", r.size)
+		}
 		piece := buf[:length]
+		n, err = r.file.ReadAt(piece, from)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("read kept output: %w", err)
+		}
+		if n < len(piece) && kind == fromAnt {
+			return nil // the log has not got it either
+		}
+		r.punch()
 		if n < len(piece) {
-			piece, err = r.fill(pipes[kind], from, piece, n) // #nosec G602 -- it is no hole
-			if err != nil {
+			if piece, err = r.fill(pipes[kind], from, piece, n); err != nil { // #nosec G602 -- it is no hole
 				return err
 			}
 		}
-		r.punch()
 		r.size = from + length
-		say(kind, t, piece, 0)
+		say(kind, piece)
 	}
 }

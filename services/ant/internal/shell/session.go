@@ -117,7 +117,7 @@ func (s *session) place() (err error) {
 	if s.workspace, err = s.e.workspaces.acquire(); err != nil {
 		return err
 	}
-	if err = s.workspace.begin(); err != nil {
+	if err = s.workspace.begin(s.out); err != nil {
 		return err
 	}
 	if s.env, err = s.e.environment(s.task, s.workspace); err != nil {
@@ -137,7 +137,7 @@ func (s *session) place() (err error) {
 	if s.task.CPUMillis > 0 || s.task.MemoryBytes > 0 {
 		s.limits = s.e.groups.limit(group, s.task.UID, s.task.CPUMillis, s.task.MemoryBytes)
 		for _, what := range s.limits.missing {
-			s.out.Note("[this ant cannot limit " + what + ": no control group]")
+			s.note("[this ant cannot limit " + what + ": no control group]")
 		}
 	}
 	prelude, code := s.limits.prelude, s.workspace.path(codeFile)
@@ -206,8 +206,12 @@ func (s *session) read(c *child) {
 	<-done
 }
 
-// say hands on what one stream has said.
+// say hands on what one stream, or the ant, has said.
 func (s *session) say(kind int, p []byte) {
+	if kind == fromAnt {
+		s.out.Note(string(p))
+		return
+	}
 	scanner, to := s.stdout, s.out.Stdout()
 	if kind == fromStderr {
 		scanner, to = s.stderr, s.out.Stderr()
@@ -254,6 +258,7 @@ func (s *session) copyKept(from *os.File, kind int, buf []byte) (done bool) {
 			if piece, fault = s.workspace.record.take(int(pipe), kind, buf); fault == nil {
 				s.say(kind, piece)
 			}
+			s.workspace.record.at(time.Time{})
 			return !errors.Is(fault, errEmpty)
 		})
 		switch {
@@ -449,6 +454,10 @@ func (s *session) finish(c *child) {
 func (s *session) note(line string) {
 	s.turn.Lock()
 	defer s.turn.Unlock()
+	if r := s.lasting(); r != nil {
+		_ = r.note(line) // it is not told again then
+		defer r.at(time.Time{})
+	}
 	s.out.Note(line)
 }
 

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/formicary/formicary/services/ant/internal/executor"
 )
 
 // workspace is the place on disk of one attempt: an empty working directory, its script and its output file. Making and
@@ -112,7 +114,7 @@ func (b *workspace) openLasting(g *guard) error {
 	if err != nil {
 		return err
 	}
-	b.record = &record{file: f}
+	b.record = &record{file: f, keep: keptOutput}
 	for i, name := range pipeFiles {
 		if b.pipes[i], err = unix.Open(b.path(name), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err != nil {
 			return fmt.Errorf("open pipe: %w", err)
@@ -122,8 +124,8 @@ func (b *workspace) openLasting(g *guard) error {
 	return g.hold(b)
 }
 
-// begin says that a new attempt uses the workspace.
-func (b *workspace) begin() error {
+// begin says that a new attempt uses the workspace, and where it tells what is printed.
+func (b *workspace) begin(out executor.Output) error {
 	if b.record == nil {
 		return nil
 	}
@@ -133,6 +135,7 @@ func (b *workspace) begin() error {
 	}
 	b.code = info.Size()
 	b.record.base = b.record.size
+	b.record.log, _ = out.(executor.Replayer)
 	return nil
 }
 

@@ -23,7 +23,10 @@ const (
 	kindStarted byte = 1 + iota
 	kindEnded
 	kindForgotten
+	kindBegan // kindStarted with the time before its payload
 )
+
+const timeSize = 8
 
 const (
 	header      = 8 // length and checksum
@@ -34,6 +37,8 @@ const (
 // Attempt that an earlier life of the ant started and did not end.
 type Attempt struct {
 	UID string
+	// Began is when it began; zero when that is not known.
+	Began time.Time
 	// Trace finds what was started.
 	Trace string
 }
@@ -132,9 +137,10 @@ func decode(raw []byte) (kind byte, uid string, payload []byte, length int) {
 	return body[0], string(body[2:k]), body[k:], header + n
 }
 
-// Started notes that an attempt has begun and how to find what it started.
-func (s *Spool) Started(uid, trace string) error {
-	return s.append(kindStarted, uid, []byte(trace))
+// Started notes when an attempt has begun and how to find what it started.
+func (s *Spool) Started(uid string, began time.Time, trace string) error {
+	payload := binary.LittleEndian.AppendUint64(make([]byte, 0, timeSize+len(trace)), uint64(began.UnixMicro()))
+	return s.append(kindBegan, uid, append(payload, trace...))
 }
 
 // Ended notes the result of an attempt, handed to the bus now.
@@ -238,14 +244,19 @@ func (s *Spool) payload(e *entry) ([]byte, error) {
 func (s *Spool) started() ([]Attempt, error) {
 	var left []Attempt
 	for uid, e := range s.live {
-		if e.kind != kindStarted {
+		if e.kind != kindStarted && e.kind != kindBegan {
 			continue
 		}
 		trace, err := s.payload(e)
 		if err != nil {
 			return nil, err
 		}
-		left = append(left, Attempt{UID: uid, Trace: string(trace)})
+		a := Attempt{UID: uid}
+		if e.kind == kindBegan && len(trace) >= timeSize {
+			a.Began, trace = time.UnixMicro(int64(binary.LittleEndian.Uint64(trace))), trace[timeSize:]
+		}
+		a.Trace = string(trace)
+		left = append(left, a)
 	}
 	return left, nil
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -33,16 +34,18 @@ func TestReopen(t *testing.T) {
 	if len(left) != 0 {
 		t.Fatalf("a new spool holds %v", left)
 	}
-	now := time.Now()
-	must(t, s.Started("a", "trace a"))
-	must(t, s.Started("b", "trace b"))
-	must(t, s.Started("c", "trace c"))
+	now, began := time.Now(), time.UnixMicro(1_764_443_000_123_456)
+	must(t, s.append(kindStarted, "old", []byte("trace old")))
+	must(t, s.Started("a", began, "trace a"))
+	must(t, s.Started("b", began, "trace b"))
+	must(t, s.Started("c", began, "trace c"))
 	must(t, s.Ended("b", []byte("result b"), now, time.Second))
 	must(t, s.Ended("c", []byte("result c"), now, time.Second))
 	must(t, s.Forget("c", "unknown"))
 
 	again, left := open(t, dir)
-	if want := []Attempt{{"a", "trace a"}}; !slices.Equal(left, want) {
+	slices.SortFunc(left, func(a, b Attempt) int { return strings.Compare(a.UID, b.UID) })
+	if want := []Attempt{{"a", began, "trace a"}, {UID: "old", Trace: "trace old"}}; !slices.Equal(left, want) {
 		t.Errorf("started: %v, want %v", left, want)
 	}
 	if got := again.Unsettled(); !slices.Equal(got, []string{"b"}) {
@@ -102,7 +105,7 @@ func TestRewriteKeepsWhatIsLive(t *testing.T) {
 	dir := t.TempDir()
 	s, _ := open(t, dir)
 	big := bytes.Repeat([]byte("x"), 200<<10)
-	must(t, s.Started("running", "pid 1"))
+	must(t, s.Started("running", time.Now(), "pid 1"))
 	must(t, s.Ended("kept", []byte("kept result"), time.Now(), 0))
 	for i := range 60 {
 		uid := fmt.Sprintf("u%d", i)
@@ -120,7 +123,7 @@ func TestRewriteKeepsWhatIsLive(t *testing.T) {
 		t.Errorf("due: %q", due)
 	}
 	_, left := open(t, dir)
-	if want := []Attempt{{"running", "pid 1"}}; !slices.Equal(left, want) {
+	if len(left) != 1 || left[0].UID != "running" || left[0].Trace != "pid 1" {
 		t.Errorf("started: %v", left)
 	}
 }
@@ -144,7 +147,7 @@ func BenchmarkAttempt(b *testing.B) {
 	result := bytes.Repeat([]byte("r"), 250)
 	for i := 0; b.Loop(); i++ {
 		uid := fmt.Sprintf("0197a3b4-0000-7000-8000-%012d", i)
-		must(b, s.Started(uid, "shell 12345 678"))
+		must(b, s.Started(uid, time.Now(), "shell 12345 678"))
 		must(b, s.Ended(uid, result, time.Now(), time.Second))
 		must(b, s.Forget(uid))
 	}

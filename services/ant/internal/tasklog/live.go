@@ -10,6 +10,7 @@ import (
 const (
 	chunkSize = 32 << 10
 	liveRate  = 1 << 20 // bytes per second, and the burst
+	heldSize  = 1 << 20 // what may not have been shown when an earlier log ended
 )
 
 // Chunk is a piece of the live tail: records, or text of a plain log.
@@ -29,22 +30,42 @@ type live struct {
 	at, line int64 // where pending begins
 	allowed  float64
 	refilled time.Time
+
+	again bool // an earlier log may have shown what comes
+	held  []Chunk
+	size  int // of what is held
+}
+
+// repeat says whether what comes may have been shown. Of that the last is held, and shown when it ends.
+func (v *live) repeat(yes bool) {
+	if len(v.pending) > 0 {
+		v.send(0, 0, false)
+	}
+	v.again = yes
+	if yes {
+		return
+	}
+	for _, c := range v.held {
+		v.show(c)
+	}
+	v.held, v.size = nil, 0
+}
+
+// hold keeps a chunk instead of showing it.
+func (v *live) hold(c Chunk) {
+	v.held, v.size = append(v.held, c), v.size+len(c.Data)
+	for v.size > heldSize {
+		v.size -= len(v.held[0].Data)
+		v.held = v.held[1:]
+	}
 }
 
 // add shows a block whose records have a size, or drops it when the task prints too fast.
 func (v *live) add(b block, size int64) {
-	now := time.Now()
-	if v.refilled.IsZero() {
-		v.allowed = liveRate
-	} else {
-		v.allowed = min(liveRate, v.allowed+now.Sub(v.refilled).Seconds()*liveRate)
-	}
-	v.refilled = now
-	if v.allowed < float64(size) {
+	if !v.again && !v.allow(size) {
 		v.send(b.offset, b.line, false)
 		return
 	}
-	v.allowed -= float64(size)
 	for len(b.text) > 0 {
 		n := len(b.text)
 		if !v.plain {
@@ -69,6 +90,22 @@ func (v *live) add(b block, size int64) {
 	}
 }
 
+// allow reports whether so much may be shown now.
+func (v *live) allow(size int64) bool {
+	now := time.Now()
+	if v.refilled.IsZero() {
+		v.allowed = liveRate
+	} else {
+		v.allowed = min(liveRate, v.allowed+now.Sub(v.refilled).Seconds()*liveRate)
+	}
+	v.refilled = now
+	if v.allowed < float64(size) {
+		return false
+	}
+	v.allowed -= float64(size)
+	return true
+}
+
 // send hands on what is pending; next is what follows it, or a part that is dropped.
 func (v *live) send(next, line int64, end bool) {
 	if len(v.pending) == 0 {
@@ -77,6 +114,11 @@ func (v *live) send(next, line int64, end bool) {
 			return
 		}
 	}
-	v.show(Chunk{Offset: v.at, Line: v.line, Data: v.pending, End: end})
+	c := Chunk{Offset: v.at, Line: v.line, Data: v.pending, End: end}
 	v.pending = nil // belongs to the receiver now
+	if v.again {
+		v.hold(c)
+		return
+	}
+	v.show(c)
 }

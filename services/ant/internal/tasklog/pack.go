@@ -100,7 +100,11 @@ func (l *Log) pack(to io.Writer) (end int64, err error) {
 		if offset == at {
 			return nil
 		}
-		mark := fmt.Sprintf("[formicary: %d bytes of the log are left out here; its log_limit is %d]", offset-at, l.opts.Limit)
+		why := fmt.Sprintf("its log_limit is %d", l.opts.Limit)
+		if l.skipped {
+			why = "the ant was restarted"
+		}
+		mark := fmt.Sprintf("[formicary: %d bytes of the log are left out here; %s]", offset-at, why)
 		if ended := line - lines; ended > 0 { // it has a line of its own where there is one to stand for
 			mark += "\n"
 			if open && ended > 1 {

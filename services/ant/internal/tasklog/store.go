@@ -89,6 +89,20 @@ func (s *store) add(b block, size int64) {
 	s.write(b)
 }
 
+// skip leaves out what is before the offset and after what is kept. It ends the beginning, or empties the ring: the log has
+// one cut.
+func (s *store) skip(offset int64) {
+	if s.last == 0 {
+		return
+	}
+	s.flush()
+	if !s.full {
+		s.full, s.first, s.oldest = true, s.to, s.taken
+	}
+	s.left += offset - s.oldest
+	s.from, s.to, s.oldest, s.end = 0, 0, offset, offset
+}
+
 func (s *store) write(b block) {
 	if s.err != nil {
 		return

@@ -61,11 +61,13 @@ type Log struct {
 	size   int64     // offset of what comes next
 	lines  int64     // that have ended
 	now    int64     // time of the last block
-	then   time.Time // of what is printed again; zero when that is new
+	then   time.Time // of what comes next; zero when that is the time at which it comes
 	store  store
 	live   live
 	timer  *time.Timer
 	closed bool
+
+	skipped bool // a part of the log was not known any more
 }
 
 // New returns an empty log; it makes nothing until something is printed.
@@ -129,11 +131,43 @@ func (l *Log) Note(line string) {
 	l.keep(logfile.Note, l.clock(), []byte(l.opts.Masks.String(line)+"\n"))
 }
 
-// At says that what comes next was printed at t; the zero time ends that.
+// At says that what comes next was printed at t; the zero time ends that. Until then no line is broken because it has waited:
+// whoever tells everything again to a new log, with the same times, gets the same records at the same offsets.
 func (l *Log) At(t time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.then = t
+}
+
+// Again says that what comes next was told to a log before, which may have shown it: only the last of it is shown, when that
+// ends.
+func (l *Log) Again(yes bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.live.repeat(yes)
+}
+
+// Place ends what is open and returns where what comes next will be.
+func (l *Log) Place() (offset, line int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.endPieces()
+	return l.size, l.lines
+}
+
+// Skip goes on at a place of the log that this one repeats. What is between is left out.
+func (l *Log) Skip(offset, line int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.endPieces()
+	if l.opts.Plain || offset < l.size || line < l.lines {
+		l.keep(logfile.Note, l.clock(), []byte("[formicary: a part of the log is left out here]\n"))
+		return
+	}
+	l.live.send(offset, line, false)
+	l.store.skip(offset)
+	l.skipped = true
+	l.size, l.lines = offset, line
 }
 
 // clock never goes back, so that a time has one place in the log.
@@ -154,6 +188,9 @@ func (l *Log) print(s *stream, text []byte) {
 	now := l.clock()
 	if other := l.other(s); len(other.open) > 0 {
 		other.flush()
+	}
+	if now-s.since >= delay.Microseconds() {
+		s.flush()
 	}
 	if len(s.open) > 0 {
 		end := bytes.IndexByte(text, '\n') + 1
@@ -260,12 +297,35 @@ func (l *Log) tick() {
 	if l.closed {
 		return
 	}
-	l.endPieces()
+	if !l.then.IsZero() { // what comes may be older than what waits has waited
+		l.timer = time.AfterFunc(delay/20, l.tick)
+		return
+	}
+	rest := l.endWaited(time.Now().UnixMicro())
 	l.live.send(l.size, l.lines, false)
 	if l.timer != nil { // nothing waits any more
 		l.timer.Stop()
 		l.timer = nil
 	}
+	if rest > 0 {
+		l.timer = time.AfterFunc(rest, l.tick)
+	}
+}
+
+// endWaited keeps what has waited long enough for the end of its line, and returns how long something has to wait yet.
+func (l *Log) endWaited(now int64) (rest time.Duration) {
+	for _, s := range []*stream{&l.stdout, &l.stderr} {
+		if len(s.open) == 0 {
+			continue
+		}
+		switch waited := time.Duration(now-s.since) * time.Microsecond; {
+		case waited >= delay || waited < 0: // the clock was set
+			s.flush()
+		default:
+			rest = delay - waited
+		}
+	}
+	return rest
 }
 
 // Finish keeps what the maskers held back and ends the live tail; later writes are ignored.

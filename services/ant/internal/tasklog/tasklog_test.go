@@ -405,3 +405,54 @@ func TestPrintedAgain(t *testing.T) {
 		t.Errorf("%q", records)
 	}
 }
+
+// A log that is told again in the same pieces, at the same times, is the same, and shows what the first may not have shown:
+// the last of it.
+func TestToldAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first, shown := newLog(t, 1<<24, "correct-horse")
+		type piece struct {
+			at   time.Time
+			text string
+		}
+		var pieces []piece
+		begun := time.Now()
+		tell := func(l *Log, p piece) {
+			l.At(p.at)
+			_, _ = io.WriteString(l.Stdout(), p.text)
+			l.At(time.Time{})
+		}
+		for i := range 3000 {
+			time.Sleep(time.Duration(i%200) * time.Millisecond)
+			p := piece{time.Now(), fmt.Sprintf("%d correct-horse correct-", i) + strings.Repeat("x", i) + strings.Repeat("\n", i%2)}
+			pieces = append(pieces, p)
+			tell(first, p)
+		}
+		first.Finish()
+		_, want := read(t, first)
+
+		again, last := newLog(t, 1<<24, "correct-horse")
+		again.Again(true)
+		for _, p := range pieces {
+			tell(again, p)
+		}
+		time.Sleep(time.Hour)
+		if last.len() > 0 {
+			t.Error("shown while it is told again")
+		}
+		again.Again(false)
+		again.Finish()
+		_, got := read(t, again)
+		if !bytes.Equal(got, want) {
+			t.Errorf("%d bytes, want %d, of %s", len(got), len(want), time.Since(begun))
+		}
+		for _, c := range slices.Concat(shown.chunks, last.chunks) {
+			if !bytes.Equal(c.Data, want[c.Offset:c.Offset+int64(len(c.Data))]) {
+				t.Errorf("shown at %d: %.100q", c.Offset, c.Data)
+			}
+		}
+		if from := last.chunks[0].Offset; from < int64(len(want))-2*heldSize || from > int64(len(want))-heldSize/2 {
+			t.Errorf("shown from %d of %d on", from, len(want))
+		}
+	})
+}

@@ -189,6 +189,9 @@ func work(w *attempt.Work) (*antv1.Work, error) {
 	out.Task, out.Attempt, out.IdempotencyKey = w.Task.Name, int32(w.Number), w.IdempotencyKey()
 	out.Grace = durationpb.New(w.Task.Grace)
 	out.LogFormat = antv1.LogFormat_LOG_FORMAT_RECORDS
+	if w.Age > 0 {
+		out.Age = durationpb.New(w.Age)
+	}
 	if w.Timeout > 0 {
 		out.Timeout = durationpb.New(w.Timeout)
 	}

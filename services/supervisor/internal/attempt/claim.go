@@ -51,7 +51,8 @@ type Work struct {
 	*execution.Claimed
 	Spec        plan.Spec
 	Environment environ.Env
-	Timeout     time.Duration
+	Timeout     time.Duration // from the first claim
+	Age         time.Duration // since then
 }
 
 // IdempotencyKey is the same for all attempts of a task in a run.
@@ -114,7 +115,7 @@ func (m *Manager) Claim(ctx context.Context, c execution.Claim) (*Work, error) {
 	if x.Job.Cut && !strings.HasPrefix(x.Task.Method, "HTTP_") {
 		return nil, errs.Unavailable(ClaimAgain, "too many long outputs are claimed at once; ask again")
 	}
-	w := &Work{UID: c.UID, Claimed: x, Timeout: timeout(x)}
+	w := &Work{UID: c.UID, Claimed: x, Timeout: timeout(x), Age: x.Job.Now.Sub(x.Began)}
 	task, env, err := m.render(ctx, x)
 	switch {
 	case isFault(err):
@@ -203,7 +204,7 @@ func refusal(x *execution.Claimed, c execution.Claim) string {
 func timeout(x *execution.Claimed) time.Duration {
 	limit := x.Task.Timeout
 	if x.Task.TotalTimeout > 0 && x.StartedAt != nil {
-		left := max(x.StartedAt.Add(x.Task.TotalTimeout).Sub(x.Job.Now), time.Second)
+		left := max(x.StartedAt.Add(x.Task.TotalTimeout).Sub(x.Began), time.Second)
 		if limit <= 0 || left < limit {
 			limit = left
 		}

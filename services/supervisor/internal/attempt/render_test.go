@@ -174,7 +174,8 @@ func TestTimeoutIsWhatIsLeft(t *testing.T) {
 	}
 	for name, tt := range tests {
 		x := &execution.Claimed{
-			Task: &plan.Task{Timeout: tt.timeout, TotalTimeout: tt.total}, StartedAt: &began, Job: &execution.Context{Now: began.Add(tt.after)},
+			Task: &plan.Task{Timeout: tt.timeout, TotalTimeout: tt.total}, StartedAt: &began, Began: began.Add(tt.after),
+			Job: &execution.Context{Now: began.Add(2 * time.Hour)}, // the same at every claim
 		}
 		if got := timeout(x); got != tt.want {
 			t.Errorf("%s: %s, want %s", name, got, tt.want)

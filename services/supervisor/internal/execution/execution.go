@@ -183,6 +183,7 @@ type Claimed struct {
 	Item      *Item      // nil for a task of the plan
 	Job       *Context
 	Stopped   bool       // it was told to stop
+	Began     time.Time  // when it was claimed first
 	Retries   int        // number of the attempt, from 0
 	StartedAt *time.Time // first dispatch of the task
 	Fault     error      // the record of the task cannot be read: it can never run

@@ -694,7 +694,9 @@ type Work struct {
 	// waits for the same claim again. Other fields are unset then.
 	Later string `protobuf:"bytes,13,opt,name=later,proto3" json:"later,omitempty"`
 	// log_format is the newest in which supervisor reads the log.
-	LogFormat     LogFormat `protobuf:"varint,40,opt,name=log_format,json=logFormat,proto3,enum=formicary.ant.v1.LogFormat" json:"log_format,omitempty"`
+	LogFormat LogFormat `protobuf:"varint,40,opt,name=log_format,json=logFormat,proto3,enum=formicary.ant.v1.LogFormat" json:"log_format,omitempty"`
+	// age is how long ago the attempt was claimed first; unset when that is now. The timeout counts from then.
+	Age           *durationpb.Duration `protobuf:"bytes,60,opt,name=age,proto3" json:"age,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -825,6 +827,13 @@ func (x *Work) GetLogFormat() LogFormat {
 		return x.LogFormat
 	}
 	return LogFormat_LOG_FORMAT_UNSPECIFIED
+}
+
+func (x *Work) GetAge() *durationpb.Duration {
+	if x != nil {
+		return x.Age
+	}
+	return nil
 }
 
 // Spec is the executable part of a task.
@@ -1848,7 +1857,7 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\x04uids\x18\x03 \x03(\tB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x04uids\x12\x18\n" +
 	"\apartial\x18\x04 \x01(\bR\apartial\"=\n" +
 	"\rClaimResponse\x12,\n" +
-	"\x05works\x18\x01 \x03(\v2\x16.formicary.ant.v1.WorkR\x05works\"\xcf\x03\n" +
+	"\x05works\x18\x01 \x03(\v2\x16.formicary.ant.v1.WorkR\x05works\"\xfc\x03\n" +
 	"\x04Work\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x18\n" +
 	"\arefused\x18\x02 \x01(\tR\arefused\x12\x1d\n" +
@@ -1866,7 +1875,8 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\x05masks\x18\f \x03(\tR\x05masks\x12\x14\n" +
 	"\x05later\x18\r \x01(\tR\x05later\x12:\n" +
 	"\n" +
-	"log_format\x18( \x01(\x0e2\x1b.formicary.ant.v1.LogFormatR\tlogFormat\"\xb3\b\n" +
+	"log_format\x18( \x01(\x0e2\x1b.formicary.ant.v1.LogFormatR\tlogFormat\x12+\n" +
+	"\x03age\x18< \x01(\v2\x19.google.protobuf.DurationR\x03age\"\xb3\b\n" +
 	"\x04Spec\x12\x16\n" +
 	"\x06method\x18\x01 \x01(\tR\x06method\x12#\n" +
 	"\rbefore_script\x18\x02 \x03(\tR\fbeforeScript\x12\x16\n" +
@@ -2050,35 +2060,36 @@ var file_formicary_ant_v1_ant_proto_depIdxs = []int32{
 	27, // 5: formicary.ant.v1.Work.timeout:type_name -> google.protobuf.Duration
 	27, // 6: formicary.ant.v1.Work.grace:type_name -> google.protobuf.Duration
 	0,  // 7: formicary.ant.v1.Work.log_format:type_name -> formicary.ant.v1.LogFormat
-	22, // 8: formicary.ant.v1.Spec.environment:type_name -> formicary.ant.v1.Spec.EnvironmentEntry
-	23, // 9: formicary.ant.v1.Spec.headers:type_name -> formicary.ant.v1.Spec.HeadersEntry
-	24, // 10: formicary.ant.v1.Spec.query:type_name -> formicary.ant.v1.Spec.QueryEntry
-	28, // 11: formicary.ant.v1.Spec.variables:type_name -> google.protobuf.Struct
-	25, // 12: formicary.ant.v1.Spec.files:type_name -> formicary.ant.v1.Spec.FilesEntry
-	0,  // 13: formicary.ant.v1.LogChunk.format:type_name -> formicary.ant.v1.LogFormat
-	1,  // 14: formicary.ant.v1.Result.outcome:type_name -> formicary.ant.v1.Result.Outcome
-	26, // 15: formicary.ant.v1.Result.outputs:type_name -> formicary.ant.v1.Result.OutputsEntry
-	29, // 16: formicary.ant.v1.Result.started_at:type_name -> google.protobuf.Timestamp
-	29, // 17: formicary.ant.v1.Result.ended_at:type_name -> google.protobuf.Timestamp
-	0,  // 18: formicary.ant.v1.Result.log_format:type_name -> formicary.ant.v1.LogFormat
-	20, // 19: formicary.ant.v1.Result.usage:type_name -> formicary.ant.v1.Usage
-	2,  // 20: formicary.ant.v1.RegistrationService.Register:input_type -> formicary.ant.v1.RegisterRequest
-	4,  // 21: formicary.ant.v1.RegistrationService.Heartbeat:input_type -> formicary.ant.v1.HeartbeatRequest
-	6,  // 22: formicary.ant.v1.RegistrationService.Leave:input_type -> formicary.ant.v1.LeaveRequest
-	8,  // 23: formicary.ant.v1.AttemptService.Claim:input_type -> formicary.ant.v1.ClaimRequest
-	12, // 24: formicary.ant.v1.AttemptService.Sync:input_type -> formicary.ant.v1.SyncRequest
-	14, // 25: formicary.ant.v1.AttemptService.CreateLogUpload:input_type -> formicary.ant.v1.CreateLogUploadRequest
-	3,  // 26: formicary.ant.v1.RegistrationService.Register:output_type -> formicary.ant.v1.RegisterResponse
-	5,  // 27: formicary.ant.v1.RegistrationService.Heartbeat:output_type -> formicary.ant.v1.HeartbeatResponse
-	7,  // 28: formicary.ant.v1.RegistrationService.Leave:output_type -> formicary.ant.v1.LeaveResponse
-	9,  // 29: formicary.ant.v1.AttemptService.Claim:output_type -> formicary.ant.v1.ClaimResponse
-	13, // 30: formicary.ant.v1.AttemptService.Sync:output_type -> formicary.ant.v1.SyncResponse
-	15, // 31: formicary.ant.v1.AttemptService.CreateLogUpload:output_type -> formicary.ant.v1.CreateLogUploadResponse
-	26, // [26:32] is the sub-list for method output_type
-	20, // [20:26] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	27, // 8: formicary.ant.v1.Work.age:type_name -> google.protobuf.Duration
+	22, // 9: formicary.ant.v1.Spec.environment:type_name -> formicary.ant.v1.Spec.EnvironmentEntry
+	23, // 10: formicary.ant.v1.Spec.headers:type_name -> formicary.ant.v1.Spec.HeadersEntry
+	24, // 11: formicary.ant.v1.Spec.query:type_name -> formicary.ant.v1.Spec.QueryEntry
+	28, // 12: formicary.ant.v1.Spec.variables:type_name -> google.protobuf.Struct
+	25, // 13: formicary.ant.v1.Spec.files:type_name -> formicary.ant.v1.Spec.FilesEntry
+	0,  // 14: formicary.ant.v1.LogChunk.format:type_name -> formicary.ant.v1.LogFormat
+	1,  // 15: formicary.ant.v1.Result.outcome:type_name -> formicary.ant.v1.Result.Outcome
+	26, // 16: formicary.ant.v1.Result.outputs:type_name -> formicary.ant.v1.Result.OutputsEntry
+	29, // 17: formicary.ant.v1.Result.started_at:type_name -> google.protobuf.Timestamp
+	29, // 18: formicary.ant.v1.Result.ended_at:type_name -> google.protobuf.Timestamp
+	0,  // 19: formicary.ant.v1.Result.log_format:type_name -> formicary.ant.v1.LogFormat
+	20, // 20: formicary.ant.v1.Result.usage:type_name -> formicary.ant.v1.Usage
+	2,  // 21: formicary.ant.v1.RegistrationService.Register:input_type -> formicary.ant.v1.RegisterRequest
+	4,  // 22: formicary.ant.v1.RegistrationService.Heartbeat:input_type -> formicary.ant.v1.HeartbeatRequest
+	6,  // 23: formicary.ant.v1.RegistrationService.Leave:input_type -> formicary.ant.v1.LeaveRequest
+	8,  // 24: formicary.ant.v1.AttemptService.Claim:input_type -> formicary.ant.v1.ClaimRequest
+	12, // 25: formicary.ant.v1.AttemptService.Sync:input_type -> formicary.ant.v1.SyncRequest
+	14, // 26: formicary.ant.v1.AttemptService.CreateLogUpload:input_type -> formicary.ant.v1.CreateLogUploadRequest
+	3,  // 27: formicary.ant.v1.RegistrationService.Register:output_type -> formicary.ant.v1.RegisterResponse
+	5,  // 28: formicary.ant.v1.RegistrationService.Heartbeat:output_type -> formicary.ant.v1.HeartbeatResponse
+	7,  // 29: formicary.ant.v1.RegistrationService.Leave:output_type -> formicary.ant.v1.LeaveResponse
+	9,  // 30: formicary.ant.v1.AttemptService.Claim:output_type -> formicary.ant.v1.ClaimResponse
+	13, // 31: formicary.ant.v1.AttemptService.Sync:output_type -> formicary.ant.v1.SyncResponse
+	15, // 32: formicary.ant.v1.AttemptService.CreateLogUpload:output_type -> formicary.ant.v1.CreateLogUploadResponse
+	27, // [27:33] is the sub-list for method output_type
+	21, // [21:27] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_formicary_ant_v1_ant_proto_init() }

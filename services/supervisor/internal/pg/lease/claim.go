@@ -50,7 +50,7 @@ func (s *Store) Claim(ctx context.Context, claims []execution.Claim) (map[uuid.U
 			WHERE a.uid = u.uid AND a.session = u.session AND a.ant_id = u.ant_id AND a.state = $6
 				AND t.execution_id = a.execution_id AND t.idx = a.task_idx RETURNING a.uid`, uids, sessions, ants, leaseTime, overtime, engine.AttemptDispatched).Query(c.scanFresh)
 		t.Queue(`SELECT a.uid, a.state, a.ant_id, a.session, a.number, a.execution_id, a.task_idx, a.stop_requested_at IS NOT NULL,
-				CASE WHEN t.group_idx IS NULL THEN t.spec ELSE g.spec END, a.number - 1 - coalesce((t.extra ->> 'unstarted')::int, 0), t.started_at, t.name, t.group_idx, t.item, t.item_value
+				CASE WHEN t.group_idx IS NULL THEN t.spec ELSE g.spec END, a.number - 1 - coalesce((t.extra ->> 'unstarted')::int, 0), t.started_at, coalesce(a.started_at, now()), t.name, t.group_idx, t.item, t.item_value
 			FROM attempt a JOIN task t ON t.execution_id = a.execution_id AND t.idx = a.task_idx
 			LEFT JOIN task g ON g.execution_id = t.execution_id AND g.idx = t.group_idx
 			WHERE a.uid = ANY($1::uuid[])`, uids).Query(c.scanClaimed)
@@ -119,7 +119,7 @@ func (c *claimBatch) scanClaimed(rows pgx.Rows) error {
 		var name string
 		var group *int
 		var item int
-		err := rows.Scan(&x.UID, &x.State, &x.Ant, &x.Session, &x.Number, &x.Execution, &x.Idx, &x.Stopped, &spec, &x.Retries, &x.StartedAt,
+		err := rows.Scan(&x.UID, &x.State, &x.Ant, &x.Session, &x.Number, &x.Execution, &x.Idx, &x.Stopped, &spec, &x.Retries, &x.StartedAt, &x.Began,
 			&name, &group, &item, &value)
 		if err != nil {
 			return fmt.Errorf("read attempt: %w", err)
