@@ -19,11 +19,18 @@ func TestDocker(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.define(example.Text)
+	beside, found, err := examples.Find("ci-services")
+	if err != nil || !found {
+		t.Fatal(err)
+	}
+	w.define(beside.Text)
 	w.define(strings.ReplaceAll(privileged, "IMAGE", enginetest.Busybox))
 	build := w.submit("ci-docker", "docker-1", map[string]any{"image": enginetest.Busybox})
 	refused := w.submit("docker-privileged", "docker-2", nil)
+	tested := w.submit("ci-services", "docker-3", map[string]any{"image": enginetest.Busybox})
 	w.tell(t, build, story{want: "COMPLETED", tasks: map[string]string{"build": "COMPLETED", "report": "COMPLETED"}})
 	w.tell(t, refused, story{want: "FAILED"})
+	w.tell(t, tested, story{want: "COMPLETED", tasks: map[string]string{"test": "COMPLETED"}})
 	w.audit()
 }
 

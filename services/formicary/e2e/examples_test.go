@@ -87,6 +87,7 @@ var elsewhere = map[string]bool{
 	"build-formicary":      true, // the demo
 	"batch-message-worker": true, // TestMessageWorker
 	"ci-docker":            true, // TestDocker
+	"ci-services":          true, // TestDocker
 }
 
 func TestExamplesEndAsTheySay(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/docker/docker/client"
 )
@@ -25,6 +26,8 @@ type Config struct {
 	Logins map[string]Login
 	// CPUMillis, MemoryBytes and PIDs limit tasks that name no limits; 0 means none.
 	CPUMillis, MemoryBytes, PIDs int64
+	// ServiceTime is how long the services of a task may take until they can be used; 0 means 2 minutes.
+	ServiceTime time.Duration
 	// Images that tasks may run, as patterns in which '*' stands for anything; none allows all.
 	Images []string
 	// AllowRoot lets tasks be root in their containers where the image or the task says so, with a writable image and the
@@ -54,9 +57,11 @@ const (
 // Login at a registry.
 type Login struct{ Username, Password string }
 
+const serviceTime = 2 * time.Minute
+
 // DefaultConfig allows nothing and limits processes and memory.
 func DefaultConfig() Config {
-	return Config{Host: client.DefaultDockerHost, Pull: PullMissing, MemoryBytes: 4 << 30, PIDs: 4096}
+	return Config{Host: client.DefaultDockerHost, Pull: PullMissing, MemoryBytes: 4 << 30, PIDs: 4096, ServiceTime: serviceTime}
 }
 
 // Validate reports all faults at once.
@@ -69,6 +74,7 @@ func (c Config) Validate() error {
 	}
 	check(slices.Contains([]string{"", PullAlways, PullMissing, PullNever}, c.Pull), "pull %q: want %s, %s or %s", c.Pull, PullAlways, PullMissing, PullNever)
 	check(c.CPUMillis >= 0 && c.MemoryBytes >= 0 && c.PIDs >= 0, "a limit is below 0")
+	check(c.ServiceTime >= 0, "time of services %s: want 0 or more", c.ServiceTime)
 	_, err := client.ParseHostURL(c.Host)
 	check(c.Host == "" || err == nil, "host %q: %v", c.Host, err)
 	for _, dir := range c.AllowBinds {

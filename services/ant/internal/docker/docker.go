@@ -40,6 +40,10 @@ const (
 	labelOwner = "formicary.owner"
 	labelJob   = "formicary.job"
 	labelTask  = "formicary.task"
+	// labelService is on what runs beside the container of a task; its value is the name of the service.
+	labelService = "formicary.service"
+
+	logDriver = "local"
 
 	callTime = time.Minute
 	pingTime = 3 * time.Second
@@ -70,6 +74,9 @@ type Executor struct {
 func New(o Options) (*Executor, error) {
 	if o.Host == "" {
 		o.Host = client.DefaultDockerHost
+	}
+	if o.ServiceTime == 0 {
+		o.ServiceTime = serviceTime
 	}
 	api, err := client.NewClientWithOpts(client.WithHost(o.Host), client.WithAPIVersionNegotiation())
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"time"
@@ -37,9 +38,10 @@ type session struct {
 	stderr  *output.Scanner
 	options plan.Options
 	spec    *spec
-	id      string // of the container
-	failed  *executor.End
-	calls   sync.WaitGroup // of Stop
+	services
+	id     string // of the container
+	failed *executor.End
+	calls  sync.WaitGroup // of Stop
 
 	life  context.Context // ends with Close: what the engine is asked while the task runs
 	end   context.CancelFunc
@@ -51,6 +53,7 @@ type session struct {
 	ended   bool
 	stopped bool
 	killed  bool
+	over    bool // the services are being ended
 	timer   *time.Timer
 	turn    *turn
 }
@@ -71,7 +74,7 @@ func (r *turn) close() {
 
 // Prepare takes a task.
 func (e *Executor) Prepare(t executor.Task, out executor.Output) executor.Execution {
-	s := &session{e: e, task: t, out: out}
+	s := &session{e: e, task: t, out: &orderly{out: out}}
 	s.stdout, s.stderr = output.NewScanner(&s.outputs), output.NewScanner(&s.outputs)
 	s.life, s.end = context.WithCancel(context.Background())
 	s.ready, s.give = context.WithCancel(s.life)
@@ -84,17 +87,22 @@ func (s *session) Create() error {
 	if err == nil {
 		return nil
 	}
-	if refused, ok := errors.AsType[refusal](err); ok {
-		s.fail(executor.Refuse(refused.Error()))
-	} else if s.ready.Err() != nil {
-		s.fail(executor.Break("stopped before it began"))
-	} else {
-		s.fail(executor.Break(err.Error()))
-	}
+	s.fail(err)
 	return err
 }
 
-func (s *session) fail(end executor.End) { s.failed = &end }
+// fail notes how a task ends that does not begin.
+func (s *session) fail(err error) {
+	end := executor.Break(err.Error())
+	if refused, ok := errors.AsType[refusal](err); ok {
+		end = executor.Refuse(refused.Error())
+	} else if s.ready.Err() != nil {
+		end = executor.Break("stopped before it began")
+	} else if bad, ok := errors.AsType[unwell](err); ok {
+		end = executor.End{ExitCode: -1, Class: executor.User, Message: bad.Error()}
+	}
+	s.failed = &end
+}
 
 func (s *session) create(ctx context.Context) error {
 	if len(s.task.Options) > 0 {
@@ -108,9 +116,6 @@ func (s *session) create(ctx context.Context) error {
 	c := s.options.Container
 	if c.Image == "" {
 		c.Image = s.e.opts.Image
-	}
-	if len(s.options.Services) > 0 {
-		return refuse("services: this version does not start containers beside the task")
 	}
 	if c.Image == "" {
 		return refuse("the task names no image (container.image), and this ant has none for such tasks")
@@ -133,6 +138,9 @@ func (s *session) create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.beside(ctx); err != nil {
+		return err
+	}
 	if err := s.container(ctx); err != nil {
 		return err
 	}
@@ -143,13 +151,9 @@ func (s *session) create(ctx context.Context) error {
 }
 
 func (s *session) container(ctx context.Context) error {
-	name := "formicary-" + s.task.UID
-	made, err := s.e.api.ContainerCreate(ctx, s.spec.config, s.spec.host, nil, nil, name)
-	switch {
-	case cerrdefs.IsInvalidArgument(err), err != nil && strings.Contains(err.Error(), "No command specified"):
-		return refuse("the engine refuses the container: %v", err)
-	case err != nil:
-		return fmt.Errorf("make the container: %w", err)
+	made, err := s.e.create(ctx, s.spec, "formicary-"+s.task.UID)
+	if err != nil {
+		return err
 	}
 	s.id = made.ID
 	for _, w := range made.Warnings {
@@ -158,14 +162,26 @@ func (s *session) container(ctx context.Context) error {
 	return nil
 }
 
-// Start begins the script. The trace is the id of the container.
+// create makes a container.
+func (e *Executor) create(ctx context.Context, s *spec, name string) (container.CreateResponse, error) {
+	made, err := e.api.ContainerCreate(ctx, s.config, s.host, s.network, nil, name)
+	switch {
+	case cerrdefs.IsInvalidArgument(err), err != nil && strings.Contains(err.Error(), "No command specified"):
+		return made, refuse("the engine refuses the container: %v", err)
+	case err != nil:
+		return made, fmt.Errorf("make the container: %w", err)
+	}
+	return made, nil
+}
+
+// Start begins the script when the services can be used. The trace is the id of the container.
 func (s *session) Start() string {
-	if err := s.begin(); err != nil {
-		if s.ready.Err() != nil {
-			s.fail(executor.Break("stopped before it began"))
-		} else {
-			s.fail(executor.Break(err.Error()))
-		}
+	err := s.up(s.ready)
+	if err == nil {
+		err = s.begin()
+	}
+	if err != nil {
+		s.fail(err)
 		return ""
 	}
 	return s.id
@@ -225,6 +241,7 @@ func (t tee) Write(p []byte) (int, error) {
 
 // Wait returns when the container has ended.
 func (s *session) Wait() executor.End {
+	defer s.endServices()
 	if s.failed != nil {
 		return *s.failed
 	}
@@ -429,9 +446,58 @@ func (s *session) Close() {
 	if r != nil {
 		r.close()
 	}
+	if s.id != "" {
+		s.discard(s.id)
+	}
+	s.endServices()
+	for _, v := range s.all {
+		<-v.gone
+		v.prints.Wait()
+	}
+	if s.failed != nil && s.ready.Err() != nil {
+		s.e.leave(s.task.UID) // a call that was given up may have made something
+	}
+	if s.network == "" {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), callTime)
 	defer cancel()
-	if s.id != "" && gone(s.e.api.ContainerRemove(ctx, s.id, container.RemoveOptions{Force: true, RemoveVolumes: true})) != nil {
+	if gone(s.e.api.NetworkRemove(ctx, s.network)) != nil {
 		s.e.leave(s.task.UID)
 	}
+}
+
+// discard removes a container.
+func (s *session) discard(id string) {
+	ctx, cancel := context.WithTimeout(context.Background(), callTime)
+	defer cancel()
+	if gone(s.e.api.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})) != nil {
+		s.e.leave(s.task.UID)
+	}
+}
+
+// orderly is an output of several containers, one after the other.
+type orderly struct {
+	mu  sync.Mutex
+	out executor.Output
+}
+
+func (o *orderly) Stdout() io.Writer { return orderlyWriter{o, o.out.Stdout()} }
+func (o *orderly) Stderr() io.Writer { return orderlyWriter{o, o.out.Stderr()} }
+
+func (o *orderly) Note(line string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.out.Note(line)
+}
+
+type orderlyWriter struct {
+	o  *orderly
+	to io.Writer
+}
+
+func (w orderlyWriter) Write(p []byte) (int, error) {
+	w.o.mu.Lock()
+	defer w.o.mu.Unlock()
+	return w.to.Write(p)
 }

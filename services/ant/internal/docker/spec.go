@@ -11,6 +11,7 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
+	"github.com/docker/docker/api/types/network"
 
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/services/ant/internal/executor"
@@ -39,6 +40,8 @@ const (
 type spec struct {
 	config *container.Config
 	host   *container.HostConfig
+	// network is the one that the container joins with a name of its own.
+	network *network.NetworkingConfig
 	// uid and gid own the files of the attempt; known is false when the image names its user by a word.
 	uid, gid int
 	known    bool
@@ -62,7 +65,7 @@ func (e *Executor) spec(t executor.Task, o plan.Options, imageUser string) (*spe
 			Image: c.Image, Labels: map[string]string{}, WorkingDir: path.Join(home, workDir), Env: []string{killGroup},
 		},
 		host: &container.HostConfig{
-			LogConfig: container.LogConfig{Type: "local"}, Init: new(true),
+			LogConfig: container.LogConfig{Type: logDriver}, Init: new(true),
 			Mounts: []mount.Mount{{Type: mount.TypeVolume, Target: home, VolumeOptions: &mount.VolumeOptions{NoCopy: true, Labels: e.labels(t)}}},
 		},
 	}
