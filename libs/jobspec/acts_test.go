@@ -15,11 +15,11 @@ func TestInactiveFields(t *testing.T) {
 	head := "job_type: j\nJOB\ntasks:\n  - {task_type: before, method: SHELL, script: x, artifacts: {paths: [n]}}\n  - {task_type: plain, method: SHELL, script: x}\n  - task_type: a\n    "
 	shell := "method: SHELL\n    script: x\n    "
 	for text, want := range map[string]string{
-		shell + "artifacts: {paths: [a]}":                         "artifacts",
+		shell + "artifacts: {paths: [a]}":                         "",
 		shell + "cache: {paths: [a], key: k}":                     "cache",
-		shell + "artifact_ids: [x]":                               "artifact_ids",
-		shell + "dependent_artifact_ids: [x]":                     "dependent_artifact_ids",
-		shell + "artifacts_dir: x":                                "artifacts_dir",
+		shell + "artifact_ids: [x]":                               "",
+		shell + "dependent_artifact_ids: [x]":                     "",
+		shell + "artifacts_dir: x":                                "",
 		shell + "artifact_key_prefix: x":                          "artifact_key_prefix",
 		shell + "cache_dir: x":                                    "cache_dir",
 		shell + "secrets: [TOKEN]":                                "secrets",
@@ -34,8 +34,8 @@ func TestInactiveFields(t *testing.T) {
 		shell + "container: alpine":                               "image of container, but the method SHELL",
 		shell + "helper: {image: x}":                              "helper, but the method SHELL",
 		shell + "resources: {resource_type: x}":                   "resources",
-		shell + "dependencies: [plain, before]":                   "dependencies of before",
-		"method: DOCKER\n    artifacts: {paths: [a]}":             "artifacts",
+		shell + "dependencies: [plain, before]":                   "",
+		"method: DOCKER\n    artifacts: {paths: [a]}":             "",
 		"method: HTTP_GET\n    url: x\n    privileged: true":      "privileged, but the method HTTP_GET",
 		"JOB schedule: {cron: '@daily'}":                          "schedule",
 		"JOB cron_trigger: 0 0 * * *":                             "cron_trigger",
@@ -70,8 +70,7 @@ func TestInactiveFields(t *testing.T) {
 			if w.Code != source.CodeInactiveField || w.Line == 4 { // of the task before
 				continue
 			}
-			said := strings.NewReplacer("the field ", "", "the image", "image", " is stored", "", ", but this version does not act on it", "", " does not act on it", "",
-				`the task waits for "`, "dependencies of ", `", but this version does not download its artifacts`, "").Replace(w.Message)
+			said := strings.NewReplacer("the field ", "", "the image", "image", " is stored", "", ", but this version does not act on it", "", " does not act on it", "").Replace(w.Message)
 			got = append(got, said)
 		}
 		if diff := cmp.Diff(want, strings.Join(got, "; ")); diff != "" {
@@ -84,7 +83,7 @@ func TestInactiveFields(t *testing.T) {
 func TestSchemaTellsOfInactiveFields(t *testing.T) {
 	levels := schemaLevels(t)
 	for path, want := range map[string]string{
-		"task.artifacts":          "Not acted on by this version.",
+		"task.cache":              "Not acted on by this version.",
 		"concurrency.on_conflict": "Not acted on by this version.",
 		"task.privileged":         "Acted on by the methods DOCKER and KUBERNETES only.",
 	} {

@@ -200,7 +200,7 @@ tasks:
     pod_labels: {l: text}
     pod_annotations: {a: text}
     helper_environment: {H: text}
-    artifacts: {paths: ['*.txt'], when: always, expires_after: 24h}
+    artifacts: {paths: ['*.txt'], when: always, expires_after: 24h, optional: true}
     artifacts_dir: dir
     artifact_key_prefix: pre
     dependent_artifact_ids: [id]

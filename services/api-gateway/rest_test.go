@@ -37,6 +37,7 @@ const (
 	queue   = "/formicary.schedule.v1.QueueService/"
 	watches = "/formicary.job.v1.EventService/"
 	votes   = "/formicary.execution.v1.ApprovalService/"
+	files   = "/formicary.execution.v1.ArtifactService/"
 	codesOf = "/formicary.job.v1.ErrorCodeService/"
 	notices = "/formicary.job.v1.NotificationService/"
 )
@@ -72,6 +73,13 @@ var paths = []struct{ verb, path, body, peer, method, want string }{
 	{"POST", "/api/jobs/requests/" + id + "/tasks/ok/vote", `{"decision":"REJECTED","comments":"no"}`, "supervisor", votes + "VoteOnApproval", `{"request_id":"` + id + `","task":"ok","decision":"REJECTED","comments":"no"}`},
 	{"GET", "/api/v1/jobs/requests/" + id + "/tasks/ok/approval", ``, "supervisor", votes + "GetApproval", `{"request_id":"` + id + `","task":"ok"}`},
 	{"GET", "/api/jobs/requests/" + id + "/tasks/ok/approval", ``, "supervisor", votes + "GetApproval", `{"request_id":"` + id + `","task":"ok"}`},
+	{"GET", "/api/v1/artifacts?task=build&page_size=3", ``, "supervisor", files + "ListArtifacts", `{"task":"build","page_size":3}`},
+	{"GET", "/api/artifacts", ``, "supervisor", files + "ListArtifacts", `{}`},
+	{"GET", "/api/v1/artifacts/" + id, ``, "supervisor", files + "GetArtifact", `{"id":"` + id + `"}`},
+	{"GET", "/api/artifacts/" + id, ``, "supervisor", files + "GetArtifact", `{"id":"` + id + `"}`},
+	{"GET", "/api/v1/artifacts/" + id + "/files", ``, "supervisor", files + "ListArtifactFiles", `{"id":"` + id + `"}`},
+	{"DELETE", "/api/v1/artifacts/" + id, ``, "supervisor", files + "DeleteArtifact", `{"id":"` + id + `"}`},
+	{"DELETE", "/api/artifacts/" + id, ``, "supervisor", files + "DeleteArtifact", `{"id":"` + id + `"}`},
 	{"GET", "/api/v1/approvals/pending?page_size=3", ``, "supervisor", votes + "ListPendingApprovals", `{"page_size":3}`},
 	{"GET", "/api/approvals/pending", ``, "supervisor", votes + "ListPendingApprovals", `{}`},
 	{"GET", "/api/v1/jobs/plugins", ``, "job-manager", defs + "ListPlugins", `{}`},

@@ -24,6 +24,7 @@ import (
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 	"github.com/formicary/formicary/services/supervisor/internal/api"
+	"github.com/formicary/formicary/services/supervisor/internal/artifact"
 	"github.com/formicary/formicary/services/supervisor/internal/attempt"
 	"github.com/formicary/formicary/services/supervisor/internal/blob"
 	"github.com/formicary/formicary/services/supervisor/internal/child"
@@ -174,7 +175,8 @@ func New(cfg Config, d Deps) (*Service, error) {
 	s.children = child.New(cfg.Children, store, peer.NewChildren(d.JobManager), pg.Temporary, d.Log)
 	s.chores = chore.New(store, blobs, d.Log)
 	s.register = func(r grpc.ServiceRegistrar) {
-		antv1.RegisterAttemptServiceServer(r, &api.Attempts{Manager: s.attempts, Signer: blobs})
+		antv1.RegisterAttemptServiceServer(r, &api.Attempts{Manager: s.attempts, Signer: blobs, Artifacts: &artifact.Manager{Store: store, Blobs: blobs}})
+		executionv1.RegisterArtifactServiceServer(r, &api.Artifacts{Reader: store, Store: store, Blobs: blobs})
 		executionv1.RegisterExecutionServiceServer(r, &api.Executions{Reader: store})
 		executionv1.RegisterApprovalServiceServer(r, &api.Approvals{Store: store})
 		executionv1.RegisterExecutionStateServiceServer(r, &api.States{Reader: store, Notices: store})

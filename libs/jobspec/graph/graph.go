@@ -65,7 +65,6 @@ func Check(r *read.Reader, job *plan.Plan, nodes []Node) {
 	g.names()
 	g.connect()
 	g.references(job)
-	g.downloads()
 	onCycle := g.cycles()
 	if !onCycle {
 		g.cleanup()

@@ -100,10 +100,6 @@ func TestReferences(t *testing.T) {
 		"a task without a job":   {"a b", func(of []graph.Node) { of[1].Awaited = []read.TaskRef{{Name: "a", At: of[1].At}} }, "2 " + source.CodeInvalidValue},
 		"its own job":            {"a", func(of []graph.Node) { of[0].Task.Fork, of[0].ForkAt = &plan.Fork{JobType: "own"}, of[0].At }, "1 " + source.CodeInvalidValue},
 		"its own job after some": {"a>b b", func(of []graph.Node) { of[1].Task.Fork, of[1].ForkAt = &plan.Fork{JobType: "own"}, of[1].At }, "2 " + source.CodeOwnFork},
-		"artifacts": {"a b<a", func(of []graph.Node) {
-			of[0].Task.Spec.Options = &plan.Options{Artifacts: &plan.Artifacts{}}
-			of[1].Task.Downloads = []string{"a"}
-		}, "2 " + source.CodeInactiveField},
 	} {
 		of := nodes(strings.Fields(c.words)...)
 		c.set(of)

@@ -1,10 +1,6 @@
 package graph
 
 import (
-	"slices"
-
-	"github.com/formicary/formicary/libs/jobspec/field"
-	"github.com/formicary/formicary/libs/jobspec/option"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/read"
 	"github.com/formicary/formicary/libs/jobspec/source"
@@ -102,24 +98,4 @@ func (g *graph) upstream(i int, budget *int) map[int]bool {
 		}
 	}
 	return before
-}
-
-// downloads warns of dependencies whose artifacts a task does not get.
-func (g *graph) downloads() {
-	if !g.r.Checking || !slices.ContainsFunc(option.Fields(), func(f field.Field) bool { return f.Name == "artifacts" && f.Inactive }) {
-		return
-	}
-	for i := range g.nodes {
-		t := &g.nodes[i]
-		for k := range t.Edges {
-			e := &t.Edges[k]
-			from, ok := g.index[e.Target]
-			if !ok || !e.Data || !slices.Contains(t.Task.Downloads, e.Target) {
-				continue
-			}
-			if options := g.nodes[from].Task.Spec.Options; options != nil && options.Artifacts != nil {
-				g.r.Warn(e.At.Line, e.At.Column, source.CodeInactiveField, "the task waits for "+g.nodes[from].Shown+", but this version does not download its artifacts", "")
-			}
-		}
-	}
 }

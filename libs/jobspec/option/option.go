@@ -87,6 +87,8 @@ func (r reader) artifacts(at *source.Pair) *plan.Artifacts {
 			a.When = r.Moments(p.Value, plan.OnSuccess)
 		case "expires_after":
 			a.ExpiresAfter = r.DurationUpTo(p.Value, read.MaxExpiry)
+		case "optional":
+			a.Optional = r.Flag(p.Value)
 		default:
 			r.Unknown(p, artifactFields)
 		}

@@ -208,6 +208,8 @@ type Artifacts struct {
 	When string `json:"when"`
 	// ExpiresAfter removes them; 0: what the server says.
 	ExpiresAfter time.Duration `json:"expires_after,omitempty"`
+	// Optional says that a path may match nothing.
+	Optional bool `json:"optional,omitempty"`
 }
 
 // Cache are files that later runs of the job find again under the same key.

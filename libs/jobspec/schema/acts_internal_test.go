@@ -122,5 +122,5 @@ func TestInactiveFieldsAreDocumented(t *testing.T) {
 	slices.Sort(ofPods)
 	doctest.Hold(t, "../../../docs/language.md", "inactive fields",
 		"- "+strings.Join(slices.Compact(inactive), ", ")+"\n- of other methods than `DOCKER` and `KUBERNETES`: "+strings.Join(slices.Compact(ofPods), ", ")+
-			"; the image of `container`\n- the downloads of `dependencies`: the task waits for them\n")
+			"; the image of `container`\n")
 }

@@ -79,6 +79,7 @@ func stories(service string) []story {
 		{example: "infra-teardown", want: "FAILED", code: "ERR_TASK_EXECUTE", tasks: map[string]string{"benchmark": "SKIPPED", "destroy": done}},
 		{example: "infra-restart-once", want: done, tasks: map[string]string{"verify": done}},
 		{example: "infra-expire-artifacts", want: done},
+		{example: "ci-artifacts", want: done, tasks: map[string]string{"test": done}},
 	}
 }
 

@@ -2,6 +2,7 @@ package attempt
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -45,10 +46,13 @@ type attempt struct {
 	masks *mask.Masker
 	log   *tasklog.Log
 	began time.Time
+	// artifacts are stored and will be named in the result.
+	artifacts []*antv1.StoredArtifact
 
 	mu     sync.Mutex
 	x      executor.Execution
 	ran    time.Duration
+	halt   context.CancelCauseFunc // ends what moves files
 	reason *stopped
 	now    bool // stop without grace
 	ended  bool
@@ -100,6 +104,9 @@ func (a *attempt) stop(why stopped, grace time.Duration) {
 	a.now = a.now || grace <= 0
 	if a.x != nil {
 		a.x.Stop(grace)
+	}
+	if a.halt != nil {
+		a.halt(errors.New(a.reason.message))
 	}
 }
 
@@ -163,6 +170,12 @@ func (a *attempt) execute() executor.End {
 	if !adopted && x.Create() != nil {
 		return x.Wait()
 	}
+	if end := a.unpack(x, adopted); end != nil {
+		x.Stop(0) // so that nothing starts
+		_ = x.Start()
+		_ = x.Wait()
+		return *end
+	}
 	if trace := x.Start(); trace != "" {
 		if err := a.m.deps.Spool.Started(a.uid, a.began, trace); err != nil {
 			a.m.deps.Log.Error("a restarted ant may not find the attempt", "attempt", a.uid, "error", err)
@@ -174,7 +187,7 @@ func (a *attempt) execute() executor.End {
 	}
 	end := x.Wait()
 	a.ran = time.Since(began)
-	return end
+	return a.keep(x, end)
 }
 
 // age is how much of its timeout the attempt has had when it begins here. Supervisor knows when it was claimed first.

@@ -62,6 +62,7 @@ func (a *attempt) result(end executor.End, why *stopped) *antv1.Result {
 	case end.Class != executor.None:
 		r.Outcome = antv1.Result_FAILED
 	}
+	r.Artifacts = a.artifacts
 	if r.GetOutcome() != antv1.Result_SUCCEEDED {
 		r.Message = a.message(summary)
 	}

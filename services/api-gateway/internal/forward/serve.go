@@ -22,7 +22,8 @@ func (f *Forwarder) describe(sd protoreflect.ServiceDescriptor) *grpc.ServiceDes
 		m := sd.Methods().Get(i)
 		name, full := string(m.Name()), "/"+d.ServiceName+"/"+string(m.Name())
 		switch {
-		case m.IsStreamingClient(): // no contract has one; it would answer as unimplemented
+		case m.IsStreamingClient():
+			d.Streams = append(d.Streams, grpc.StreamDesc{StreamName: name, ClientStreams: true, ServerStreams: m.IsStreamingServer(), Handler: f.serveUpload(full)})
 		case m.IsStreamingServer():
 			d.Streams = append(d.Streams, grpc.StreamDesc{StreamName: name, ServerStreams: true, Handler: f.serveStream(full)})
 		default:
@@ -76,6 +77,36 @@ func (f *Forwarder) serveStream(method string) grpc.StreamHandler {
 		if err := out.CloseSend(); err != nil {
 			return err
 		}
+		return copyAll(ss, out)
+	}
+}
+
+// serveUpload passes on what the caller sends while it sends it.
+func (f *Forwarder) serveUpload(method string) grpc.StreamHandler {
+	return func(_ any, ss grpc.ServerStream) error {
+		ctx, cancel := context.WithCancel(ss.Context()) // so that nothing is sent any more when this returns
+		defer cancel()
+		out, err := f.open(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, method, grpc.ForceCodecV2(Codec()))
+		if err != nil {
+			return err
+		}
+		go func() { // it ends with the call, whose end ends RecvMsg
+			for {
+				in := &frame{}
+				err := ss.RecvMsg(in)
+				if err == io.EOF { //nolint:errorlint // the end of a stream is this very value
+					_ = out.CloseSend()
+					return
+				}
+				if err != nil {
+					cancel()
+					return
+				}
+				if out.SendMsg(in) != nil {
+					return // what is received says why
+				}
+			}
+		}()
 		return copyAll(ss, out)
 	}
 }

@@ -73,6 +73,10 @@ func New(o Options) (http.Handler, error) {
 	mux.HandleFunc("GET /schemas/job.v1.json", serveSchema) // the address that editors are given
 	mux.HandleFunc("GET /livez", live)
 	mux.HandleFunc("GET /readyz", ready(o.Ready))
+	files := artifacts{executionv1.NewArtifactServiceClient(o.Conn)}
+	for _, path := range []string{"/api/v1/artifacts/{id}/download", "/api/artifacts/{id}/download", "/api/artifacts/{id}/download/raw"} {
+		mux.HandleFunc("GET "+path, files.download)
+	}
 	if o.Workers != nil {
 		mux.Handle("GET /ws/ants", o.Workers)
 	}
@@ -80,7 +84,11 @@ func New(o Options) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return observe(o.Log, m, guard(limit(o.MaxBody, mux))), nil
+	all := http.NewServeMux()
+	all.Handle("/", limit(o.MaxBody, mux))
+	all.HandleFunc("POST /api/v1/artifacts", files.upload) // its body is as long as it likes
+	all.HandleFunc("POST /api/artifacts", files.upload)
+	return observe(o.Log, m, guard(all)), nil
 }
 
 // register adds the generated routes of the services for people.
@@ -95,6 +103,7 @@ func register(mux *runtime.ServeMux, conn grpc.ClientConnInterface, events jobv1
 		executionv1.RegisterExecutionServiceHandlerClient(ctx, mux, executionv1.NewExecutionServiceClient(conn)),
 		executionv1.RegisterApprovalServiceHandlerClient(ctx, mux, executionv1.NewApprovalServiceClient(conn)),
 		executionv1.RegisterLogServiceHandlerClient(ctx, mux, executionv1.NewLogServiceClient(conn)),
+		executionv1.RegisterArtifactServiceHandlerClient(ctx, mux, executionv1.NewArtifactServiceClient(conn)),
 		resourcev1.RegisterAntServiceHandlerClient(ctx, mux, resourcev1.NewAntServiceClient(conn)),
 		schedulev1.RegisterQueueServiceHandlerClient(ctx, mux, schedulev1.NewQueueServiceClient(conn)),
 	} {

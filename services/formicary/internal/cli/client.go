@@ -138,6 +138,7 @@ type client struct {
 	events      jobv1.EventServiceClient
 	executions  executionv1.ExecutionServiceClient
 	logs        executionv1.LogServiceClient
+	artifacts   executionv1.ArtifactServiceClient
 	ants        resourcev1.AntServiceClient
 	queue       schedulev1.QueueServiceClient
 	approvals   executionv1.ApprovalServiceClient
@@ -167,6 +168,7 @@ func dial(addr string) (*client, error) {
 		events:      jobv1.NewEventServiceClient(conn),
 		executions:  executionv1.NewExecutionServiceClient(conn),
 		logs:        executionv1.NewLogServiceClient(conn),
+		artifacts:   executionv1.NewArtifactServiceClient(conn),
 		ants:        resourcev1.NewAntServiceClient(conn),
 		queue:       schedulev1.NewQueueServiceClient(conn),
 		approvals:   executionv1.NewApprovalServiceClient(conn),

@@ -21,6 +21,7 @@ import (
 	"github.com/formicary/formicary/libs/rpc"
 	"github.com/formicary/formicary/libs/run"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
+	"github.com/formicary/formicary/services/supervisor/internal/artifact"
 	"github.com/formicary/formicary/services/supervisor/internal/attempt"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -33,8 +34,9 @@ type Signer interface {
 // Attempts serves ants.
 type Attempts struct {
 	antv1.UnimplementedAttemptServiceServer
-	Manager *attempt.Manager
-	Signer  Signer
+	Manager   *attempt.Manager
+	Signer    Signer
+	Artifacts *artifact.Manager
 }
 
 const uploadTime = 15 * time.Minute
@@ -201,6 +203,9 @@ func work(w *attempt.Work) (*antv1.Work, error) {
 		CpuMillis: s.CPUMillis, MemoryBytes: s.MemoryBytes, ReportStdout: s.ReportStdout || w.Task.ReportStdout,
 		MessagingRequestQueue: s.RequestQueue, MessagingReplyQueue: s.ReplyQueue, Options: options, LogLimit: s.LogLimit,
 	}
+	for _, i := range w.Inputs {
+		out.Inputs = append(out.Inputs, &antv1.Input{Id: i.ID.String(), Task: i.Task, Name: i.Name, Bytes: i.Bytes, Sha256: i.SHA256})
+	}
 	out.Spec.Files = w.Environment.Files
 	if environ.Wanted(w.Task) { // of others nothing is incomplete
 		out.Spec.Notes = w.Environment.Notes
@@ -271,15 +276,7 @@ func names(uids []uuid.UUID) []string {
 
 // CreateLogUpload signs an address for the final log.
 func (a *Attempts) CreateLogUpload(ctx context.Context, req *antv1.CreateLogUploadRequest) (*antv1.CreateLogUploadResponse, error) {
-	session, err := uuid.Parse(req.GetSession())
-	if err != nil {
-		return nil, badID("session", err)
-	}
-	uid, err := uuid.Parse(req.GetUid())
-	if err != nil {
-		return nil, badID("uid", err)
-	}
-	place, err := a.Manager.LogPlace(ctx, execution.Claim{UID: uid, Ant: req.GetAntId(), Session: session})
+	place, err := a.place(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -289,4 +286,24 @@ func (a *Attempts) CreateLogUpload(ctx context.Context, req *antv1.CreateLogUplo
 		return nil, err
 	}
 	return &antv1.CreateLogUploadResponse{Url: u.String(), Key: key}, nil
+}
+
+// spoken is what calls about a live attempt have in common.
+type spoken interface {
+	GetAntId() string
+	GetSession() string
+	GetUid() string
+}
+
+// place finds the live attempt that an ant speaks of.
+func (a *Attempts) place(ctx context.Context, req spoken) (execution.LogPlace, error) {
+	session, err := uuid.Parse(req.GetSession())
+	if err != nil {
+		return execution.LogPlace{}, badID("session", err)
+	}
+	uid, err := uuid.Parse(req.GetUid())
+	if err != nil {
+		return execution.LogPlace{}, badID("uid", err)
+	}
+	return a.Manager.LogPlace(ctx, execution.Claim{UID: uid, Ant: req.GetAntId(), Session: session})
 }

@@ -109,6 +109,10 @@ func (outputs) Sync(context.Context, []execution.Report) ([]execution.Answer, []
 
 func (outputs) Step(context.Context, []execution.Event) ([]execution.Verdict, error) { return nil, nil }
 
+func (outputs) Inputs(context.Context, uuid.UUID, string, []string, []uuid.UUID) ([]execution.Input, error) {
+	return nil, nil
+}
+
 func (outputs) LogKeys(context.Context, []uuid.UUID) (map[uuid.UUID]execution.LogPlace, error) {
 	return nil, nil
 }

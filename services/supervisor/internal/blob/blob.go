@@ -1,11 +1,14 @@
-// Package blob is supervisor's use of the object store: the final logs of attempts.
+// Package blob is supervisor's use of the object store: the final logs of attempts, and artifacts.
 package blob
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -42,22 +45,6 @@ func (s *Store) Open(ctx context.Context, key string, offset int64) (io.ReadClos
 	return obj, nil
 }
 
-// Range returns a part of the object.
-func (s *Store) Range(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {
-	if length == 0 {
-		return io.NopCloser(strings.NewReader("")), nil
-	}
-	var o minio.GetObjectOptions
-	if err := o.SetRange(offset, offset+length-1); err != nil {
-		return nil, fmt.Errorf("read %d bytes of %s from %d: %w", length, key, offset, err)
-	}
-	obj, err := s.Client.GetObject(ctx, s.Bucket, key, o)
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", key, err)
-	}
-	return obj, nil
-}
-
 // Remove deletes objects; those that do not exist are no fault.
 func (s *Store) Remove(ctx context.Context, keys []string) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -80,4 +67,89 @@ func (s *Store) Remove(ctx context.Context, keys []string) error {
 		}
 	}
 	return failed
+}
+
+// The objects of artifacts. They are uploaded in parts, so that a cut connection costs one part.
+
+// BeginParts begins an upload in parts.
+func (s *Store) BeginParts(ctx context.Context, key string) (string, error) {
+	id, err := s.core().NewMultipartUpload(ctx, s.Bucket, key, minio.PutObjectOptions{})
+	if err != nil {
+		return "", fmt.Errorf("begin upload of %s: %w", key, err)
+	}
+	return id, nil
+}
+
+func (s *Store) core() minio.Core { return minio.Core{Client: s.Client} }
+
+// SignPart returns an address for one part.
+func (s *Store) SignPart(ctx context.Context, key, id string, number int, valid time.Duration) (*url.URL, error) {
+	u, err := s.Client.Presign(ctx, http.MethodPut, s.Bucket, key, valid, url.Values{"uploadId": {id}, "partNumber": {strconv.Itoa(number)}})
+	if err != nil {
+		return nil, fmt.Errorf("sign part %d of %s: %w", number, key, err)
+	}
+	return u, nil
+}
+
+// JoinParts makes an object of its parts and returns its size. That it was made by an earlier call is no error.
+func (s *Store) JoinParts(ctx context.Context, key, id string, etags []string) (int64, error) {
+	parts := make([]minio.CompletePart, len(etags))
+	for i, tag := range etags {
+		parts[i] = minio.CompletePart{PartNumber: i + 1, ETag: tag}
+	}
+	_, err := s.core().CompleteMultipartUpload(ctx, s.Bucket, key, id, parts, minio.PutObjectOptions{})
+	if err != nil && minio.ToErrorResponse(err).Code != "NoSuchUpload" {
+		return 0, fmt.Errorf("complete upload of %s: %w", key, err)
+	}
+	info, stat := s.Client.StatObject(ctx, s.Bucket, key, minio.StatObjectOptions{})
+	if stat != nil {
+		return 0, fmt.Errorf("complete upload of %s: %w", key, errors.Join(err, stat))
+	}
+	return info.Size, nil
+}
+
+// AbortParts forgets an upload in parts; one that does not exist is no fault.
+func (s *Store) AbortParts(ctx context.Context, key, id string) error {
+	err := s.core().AbortMultipartUpload(ctx, s.Bucket, key, id)
+	if err != nil && minio.ToErrorResponse(err).Code != "NoSuchUpload" {
+		return fmt.Errorf("abort upload of %s: %w", key, err)
+	}
+	return nil
+}
+
+// SignGet returns an address to read an object.
+func (s *Store) SignGet(ctx context.Context, key string, valid time.Duration) (*url.URL, error) {
+	u, err := s.Client.PresignedGetObject(ctx, s.Bucket, key, valid, nil)
+	if err != nil {
+		return nil, fmt.Errorf("sign reading of %s: %w", key, err)
+	}
+	return u, nil
+}
+
+// Range reads n bytes of an object from off on.
+func (s *Store) Range(ctx context.Context, key string, off, n int64) (io.ReadCloser, error) {
+	if n <= 0 {
+		return io.NopCloser(strings.NewReader("")), nil
+	}
+	var o minio.GetObjectOptions
+	if err := o.SetRange(off, off+n-1); err != nil {
+		return nil, fmt.Errorf("read %s from %d: %w", key, off, err)
+	}
+	body, _, _, err := s.core().GetObject(ctx, s.Bucket, key, o)
+	if err != nil {
+		return nil, fmt.Errorf("read %s from %d: %w", key, off, err)
+	}
+	return body, nil
+}
+
+// putPart is how much of a stream is held in memory while it is stored.
+const putPart = 8 << 20
+
+// Put stores a stream.
+func (s *Store) Put(ctx context.Context, key string, r io.Reader) error {
+	_, err := s.Client.PutObject(ctx, s.Bucket, key, r, -1, minio.PutObjectOptions{PartSize: putPart, NumThreads: 1, DisableContentSha256: true})
+	if err != nil {
+		return fmt.Errorf("store %s: %w", key, err)
+	}
+	return nil
 }

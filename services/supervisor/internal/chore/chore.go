@@ -20,6 +20,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/formicary/formicary/libs/run"
+	"github.com/formicary/formicary/services/supervisor/internal/artifact"
 	"github.com/formicary/formicary/services/supervisor/internal/child"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -76,6 +77,12 @@ type Store interface {
 	// ForgetOutputs deletes the outputs by name of runs that ended longer ago than the age, of as many runs as limit says
 	// after one. It returns the last run that it looked at, the zero one at the end.
 	ForgetOutputs(ctx context.Context, after uuid.UUID, age time.Duration, limit int) (uuid.UUID, error)
+	// OldUploads returns uploads of artifacts that were begun longer ago than the age and that no end can name any more.
+	OldUploads(ctx context.Context, age time.Duration, limit int) ([]artifact.Upload, error)
+	ForgetArtifactUploads(ctx context.Context, ids []uuid.UUID) error
+	// ExpiredArtifacts returns artifacts whose time is over; of one organisation, or of all when it is empty.
+	ExpiredArtifacts(ctx context.Context, org string, limit int) ([]artifact.Artifact, error)
+	ForgetArtifacts(ctx context.Context, ids []uuid.UUID) error
 	Step(ctx context.Context, events []execution.Event) ([]execution.Verdict, error)
 }
 
@@ -83,6 +90,8 @@ type Store interface {
 type Blobs interface {
 	// Remove deletes objects; those that do not exist are no fault.
 	Remove(ctx context.Context, keys []string) error
+	// AbortParts forgets an upload in parts; one that does not exist is no fault.
+	AbortParts(ctx context.Context, key, id string) error
 }
 
 // Loop does chores. Any number of processes may run one.
@@ -201,7 +210,11 @@ func (l *Loop) do(ctx context.Context, c *Chore) error {
 // some does a portion of a chore; it says whether there is more. What was deleted is not found again, so that each
 // portion begins where the last one ended.
 func (l *Loop) some(ctx context.Context, c *Chore, before time.Time) (more bool, err error) {
-	n, err := l.store.OwnLogs(ctx, batchSize)
+	n, err := l.expireArtifacts(ctx, c.Org)
+	if c.Done += n; err != nil || n == batchSize {
+		return true, err
+	}
+	n, err = l.store.OwnLogs(ctx, batchSize)
 	if err != nil || n == batchSize {
 		return true, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/formicary/formicary/services/supervisor/internal/artifact"
 	"github.com/formicary/formicary/services/supervisor/internal/child"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -47,6 +48,10 @@ type memory struct {
 	keys     []string // that were removed
 	tidied   int
 	pages    int // of outputs
+
+	artifacts []artifact.Artifact // that are over
+	begun     []artifact.Upload
+	aborted   []string
 }
 
 func (m *memory) Now() time.Time { return time.Unix(0, 0) }
@@ -85,6 +90,34 @@ func (m *memory) Uploads(_ context.Context, after Mark, _ time.Duration, limit i
 		from = 1 + slices.IndexFunc(m.uploads, func(u Upload) bool { return u.Mark == after })
 	}
 	return m.uploads[from:min(from+limit, len(m.uploads))], nil
+}
+
+func (m *memory) OldUploads(context.Context, time.Duration, int) ([]artifact.Upload, error) {
+	return m.begun, nil
+}
+
+func (m *memory) ForgetArtifactUploads(context.Context, []uuid.UUID) error {
+	m.begun = nil
+	return nil
+}
+
+func (m *memory) ExpiredArtifacts(_ context.Context, org string, limit int) (over []artifact.Artifact, err error) {
+	for _, a := range m.artifacts {
+		if len(over) < limit && (org == "" || a.Org == org) {
+			over = append(over, a)
+		}
+	}
+	return over, nil
+}
+
+func (m *memory) ForgetArtifacts(_ context.Context, ids []uuid.UUID) error {
+	m.artifacts = slices.DeleteFunc(m.artifacts, func(a artifact.Artifact) bool { return slices.Contains(ids, a.ID) })
+	return nil
+}
+
+func (m *memory) AbortParts(_ context.Context, key, _ string) error {
+	m.aborted = append(m.aborted, key)
+	return nil
 }
 
 func (m *memory) ForgetUploads(_ context.Context, uids []uuid.UUID) error {

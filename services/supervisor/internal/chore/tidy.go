@@ -23,7 +23,7 @@ const (
 // Tidy deletes what nothing names any more. Every run may have outputs, so a round forgets all of them that are old,
 // however many runs there were.
 func (l *Loop) Tidy(ctx context.Context) error {
-	orphans := l.dropOrphans(ctx)
+	orphans := errors.Join(l.dropOrphans(ctx), l.tidyArtifacts(ctx))
 	for ctx.Err() == nil {
 		var err error
 		if l.tidied, err = l.store.ForgetOutputs(ctx, l.tidied, outputAge, runsAtOnce); err != nil || l.tidied == uuid.Nil {

@@ -277,6 +277,11 @@ func parseResult(payload []byte) (result.Result, error) {
 			Outputs: r.GetOutputs(), Body: r.GetBody(), BodyCut: r.GetBodyCut(),
 		},
 	}
+	for _, a := range r.GetArtifacts() {
+		if upload, err := uuid.Parse(a.GetUpload()); err == nil { // what is none names no upload
+			x.Artifacts = append(x.Artifacts, execution.Kept{Upload: upload, Age: a.GetExpiresAfter().AsDuration()})
+		}
+	}
 	switch r.GetOutcome() {
 	case antv1.Result_SUCCEEDED:
 		x.Outcome.State = engine.AttemptSucceeded

@@ -78,6 +78,8 @@ type End struct {
 	Digest []byte
 	Log    StoredLog
 	Usage  *Usage
+	// Artifacts are complete uploads of the attempt, in the order in which they are shown.
+	Artifacts []Kept
 }
 
 // Usage of an attempt: what it used, and how long its steps took in milliseconds. What is not known is 0.
@@ -90,6 +92,28 @@ type Usage struct {
 	DownloadMillis  int64 `json:"download_millis,omitzero"`
 	RunMillis       int64 `json:"run_millis,omitzero"`
 	UploadMillis    int64 `json:"upload_millis,omitzero"`
+}
+
+// Kept is an upload of an attempt that becomes an artifact with its end.
+type Kept struct {
+	Upload uuid.UUID
+	Age    time.Duration // how long it is kept
+}
+
+const (
+	// ArtifactAge is how long an artifact is kept where nothing else is said, MostArtifactAge at most.
+	ArtifactAge, MostArtifactAge = 30 * 24 * time.Hour, 10 * 365 * 24 * time.Hour
+	// MostArtifacts of one attempt.
+	MostArtifacts = 100
+)
+
+// Input is an artifact that a task gets.
+type Input struct {
+	ID     uuid.UUID
+	Task   string // that made it
+	Name   string
+	Bytes  int64
+	SHA256 string
 }
 
 // Verdict says what became of an event.

@@ -140,5 +140,6 @@ func (x *tx) queueEnds(all []step.EndedAttempt, now time.Time) {
 	if len(named) > 0 {
 		x.t.Queue(`DELETE FROM upload WHERE attempt_uid = ANY($1::uuid[])`, named)
 	}
+	x.queueArtifacts(all, now)
 	x.queueReleases(uids, now)
 }

@@ -20,6 +20,7 @@ type Result struct {
 	Outcome   engine.Outcome
 	Log       execution.StoredLog
 	Usage     *execution.Usage // nil when the ant did not tell
+	Artifacts []execution.Kept
 }
 
 // Store applies what happens.
@@ -38,7 +39,7 @@ func Apply(ctx context.Context, store Store, results []Result) ([]execution.Verd
 		sum := sha256.Sum256(r.Canonical)
 		events[i] = execution.Event{Kind: execution.AttemptEnded, UID: r.UID, End: execution.End{
 			Outcome: judge(cleaned(r.Outcome)), Ant: storable.Text(r.Ant), Digest: sum[:],
-			Log: stored(r.Log), Usage: r.Usage,
+			Log: stored(r.Log), Usage: r.Usage, Artifacts: kept(r.Artifacts),
 		}}
 	}
 	return store.Step(ctx, events)
@@ -72,4 +73,17 @@ func judge(o engine.Outcome) engine.Outcome {
 		o.FailureClass = engine.ClassUser
 	}
 	return o
+}
+
+// kept bounds what an ant may name, and how long it is kept.
+func kept(all []execution.Kept) []execution.Kept {
+	all = all[:min(len(all), execution.MostArtifacts)]
+	out := make([]execution.Kept, len(all))
+	for i, a := range all {
+		if out[i] = a; a.Age <= 0 {
+			out[i].Age = execution.ArtifactAge
+		}
+		out[i].Age = min(out[i].Age, execution.MostArtifactAge)
+	}
+	return out
 }

@@ -137,7 +137,7 @@ func (x Result_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Result_Outcome.Descriptor instead.
 func (Result_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{17, 0}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{26, 0}
 }
 
 // RegisterRequest describes the ant.
@@ -690,6 +690,8 @@ type Work struct {
 	Grace *durationpb.Duration `protobuf:"bytes,11,opt,name=grace,proto3" json:"grace,omitempty"`
 	// masks are values that must not appear in logs, results or outputs.
 	Masks []string `protobuf:"bytes,12,rep,name=masks,proto3" json:"masks,omitempty"`
+	// inputs are artifacts to unpack before the start, in this order.
+	Inputs []*Input `protobuf:"bytes,61,rep,name=inputs,proto3" json:"inputs,omitempty"`
 	// later says why the work cannot be handed out now, to an ant that said partial: the attempt lives, is claimed and
 	// waits for the same claim again. Other fields are unset then.
 	Later string `protobuf:"bytes,13,opt,name=later,proto3" json:"later,omitempty"`
@@ -815,6 +817,13 @@ func (x *Work) GetMasks() []string {
 	return nil
 }
 
+func (x *Work) GetInputs() []*Input {
+	if x != nil {
+		return x.Inputs
+	}
+	return nil
+}
+
 func (x *Work) GetLater() string {
 	if x != nil {
 		return x.Later
@@ -834,6 +843,88 @@ func (x *Work) GetAge() *durationpb.Duration {
 		return x.Age
 	}
 	return nil
+}
+
+// Input is an artifact that a task gets.
+type Input struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id of the artifact.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// task that made it; empty when a user uploaded it.
+	Task string `protobuf:"bytes,2,opt,name=task,proto3" json:"task,omitempty"`
+	// name of it.
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// bytes of the object.
+	Bytes int64 `protobuf:"varint,4,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// sha256 of the object, hex.
+	Sha256        string `protobuf:"bytes,5,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Input) Reset() {
+	*x = Input{}
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Input) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Input) ProtoMessage() {}
+
+func (x *Input) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Input.ProtoReflect.Descriptor instead.
+func (*Input) Descriptor() ([]byte, []int) {
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Input) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Input) GetTask() string {
+	if x != nil {
+		return x.Task
+	}
+	return ""
+}
+
+func (x *Input) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Input) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Input) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
 }
 
 // Spec is the executable part of a task.
@@ -886,7 +977,7 @@ type Spec struct {
 
 func (x *Spec) Reset() {
 	*x = Spec{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[9]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -898,7 +989,7 @@ func (x *Spec) String() string {
 func (*Spec) ProtoMessage() {}
 
 func (x *Spec) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[9]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -911,7 +1002,7 @@ func (x *Spec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Spec.ProtoReflect.Descriptor instead.
 func (*Spec) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{9}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Spec) GetMethod() string {
@@ -1076,7 +1167,7 @@ type SyncRequest struct {
 
 func (x *SyncRequest) Reset() {
 	*x = SyncRequest{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[10]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1088,7 +1179,7 @@ func (x *SyncRequest) String() string {
 func (*SyncRequest) ProtoMessage() {}
 
 func (x *SyncRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[10]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1101,7 +1192,7 @@ func (x *SyncRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncRequest.ProtoReflect.Descriptor instead.
 func (*SyncRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{10}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SyncRequest) GetAntId() string {
@@ -1159,7 +1250,7 @@ type SyncResponse struct {
 
 func (x *SyncResponse) Reset() {
 	*x = SyncResponse{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[11]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1171,7 +1262,7 @@ func (x *SyncResponse) String() string {
 func (*SyncResponse) ProtoMessage() {}
 
 func (x *SyncResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[11]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1184,7 +1275,7 @@ func (x *SyncResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncResponse.ProtoReflect.Descriptor instead.
 func (*SyncResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{11}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SyncResponse) GetStop() []string {
@@ -1218,7 +1309,7 @@ type CreateLogUploadRequest struct {
 
 func (x *CreateLogUploadRequest) Reset() {
 	*x = CreateLogUploadRequest{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[12]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1230,7 +1321,7 @@ func (x *CreateLogUploadRequest) String() string {
 func (*CreateLogUploadRequest) ProtoMessage() {}
 
 func (x *CreateLogUploadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[12]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1243,7 +1334,7 @@ func (x *CreateLogUploadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateLogUploadRequest.ProtoReflect.Descriptor instead.
 func (*CreateLogUploadRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{12}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CreateLogUploadRequest) GetAntId() string {
@@ -1287,7 +1378,7 @@ type CreateLogUploadResponse struct {
 
 func (x *CreateLogUploadResponse) Reset() {
 	*x = CreateLogUploadResponse{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[13]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1299,7 +1390,7 @@ func (x *CreateLogUploadResponse) String() string {
 func (*CreateLogUploadResponse) ProtoMessage() {}
 
 func (x *CreateLogUploadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[13]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1312,7 +1403,7 @@ func (x *CreateLogUploadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateLogUploadResponse.ProtoReflect.Descriptor instead.
 func (*CreateLogUploadResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{13}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CreateLogUploadResponse) GetUrl() string {
@@ -1329,6 +1420,527 @@ func (x *CreateLogUploadResponse) GetKey() string {
 	return ""
 }
 
+// CreateArtifactUploadRequest begins an upload.
+type CreateArtifactUploadRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ant_id of the caller.
+	AntId string `protobuf:"bytes,1,opt,name=ant_id,json=antId,proto3" json:"ant_id,omitempty"`
+	// session of the caller.
+	Session string `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
+	// uid of the attempt.
+	Uid string `protobuf:"bytes,3,opt,name=uid,proto3" json:"uid,omitempty"`
+	// name of the artifact.
+	Name          string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateArtifactUploadRequest) Reset() {
+	*x = CreateArtifactUploadRequest{}
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateArtifactUploadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateArtifactUploadRequest) ProtoMessage() {}
+
+func (x *CreateArtifactUploadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateArtifactUploadRequest.ProtoReflect.Descriptor instead.
+func (*CreateArtifactUploadRequest) Descriptor() ([]byte, []int) {
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *CreateArtifactUploadRequest) GetAntId() string {
+	if x != nil {
+		return x.AntId
+	}
+	return ""
+}
+
+func (x *CreateArtifactUploadRequest) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+func (x *CreateArtifactUploadRequest) GetUid() string {
+	if x != nil {
+		return x.Uid
+	}
+	return ""
+}
+
+func (x *CreateArtifactUploadRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// CreateArtifactUploadResponse carries it.
+type CreateArtifactUploadResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// upload (UUID), to be named in the other calls and in the result.
+	Upload string `protobuf:"bytes,1,opt,name=upload,proto3" json:"upload,omitempty"`
+	// part_bytes is the size of each part but the last.
+	PartBytes     int64 `protobuf:"varint,2,opt,name=part_bytes,json=partBytes,proto3" json:"part_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateArtifactUploadResponse) Reset() {
+	*x = CreateArtifactUploadResponse{}
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateArtifactUploadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateArtifactUploadResponse) ProtoMessage() {}
+
+func (x *CreateArtifactUploadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateArtifactUploadResponse.ProtoReflect.Descriptor instead.
+func (*CreateArtifactUploadResponse) Descriptor() ([]byte, []int) {
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *CreateArtifactUploadResponse) GetUpload() string {
+	if x != nil {
+		return x.Upload
+	}
+	return ""
+}
+
+func (x *CreateArtifactUploadResponse) GetPartBytes() int64 {
+	if x != nil {
+		return x.PartBytes
+	}
+	return 0
+}
+
+// SignArtifactPartsRequest asks for URLs.
+type SignArtifactPartsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ant_id of the caller.
+	AntId string `protobuf:"bytes,1,opt,name=ant_id,json=antId,proto3" json:"ant_id,omitempty"`
+	// session of the caller.
+	Session string `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
+	// uid of the attempt.
+	Uid string `protobuf:"bytes,3,opt,name=uid,proto3" json:"uid,omitempty"`
+	// upload to add to.
+	Upload string `protobuf:"bytes,4,opt,name=upload,proto3" json:"upload,omitempty"`
+	// parts by number.
+	Parts         []int32 `protobuf:"varint,5,rep,packed,name=parts,proto3" json:"parts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignArtifactPartsRequest) Reset() {
+	*x = SignArtifactPartsRequest{}
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignArtifactPartsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignArtifactPartsRequest) ProtoMessage() {}
+
+func (x *SignArtifactPartsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignArtifactPartsRequest.ProtoReflect.Descriptor instead.
+func (*SignArtifactPartsRequest) Descriptor() ([]byte, []int) {
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *SignArtifactPartsRequest) GetAntId() string {
+	if x != nil {
+		return x.AntId
+	}
+	return ""
+}
+
+func (x *SignArtifactPartsRequest) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+func (x *SignArtifactPartsRequest) GetUid() string {
+	if x != nil {
+		return x.Uid
+	}
+	return ""
+}
+
+func (x *SignArtifactPartsRequest) GetUpload() string {
+	if x != nil {
+		return x.Upload
+	}
+	return ""
+}
+
+func (x *SignArtifactPartsRequest) GetParts() []int32 {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+// SignArtifactPartsResponse carries them.
+type SignArtifactPartsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// urls for one PUT each, valid 15 minutes, in the order of the parts.
+	Urls          []string `protobuf:"bytes,1,rep,name=urls,proto3" json:"urls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignArtifactPartsResponse) Reset() {
+	*x = SignArtifactPartsResponse{}
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignArtifactPartsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignArtifactPartsResponse) ProtoMessage() {}
+
+func (x *SignArtifactPartsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignArtifactPartsResponse.ProtoReflect.Descriptor instead.
+func (*SignArtifactPartsResponse) Descriptor() ([]byte, []int) {
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *SignArtifactPartsResponse) GetUrls() []string {
+	if x != nil {
+		return x.Urls
+	}
+	return nil
+}
+
+// CompleteArtifactUploadRequest ends an upload.
+type CompleteArtifactUploadRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ant_id of the caller.
+	AntId string `protobuf:"bytes,1,opt,name=ant_id,json=antId,proto3" json:"ant_id,omitempty"`
+	// session of the caller.
+	Session string `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
+	// uid of the attempt.
+	Uid string `protobuf:"bytes,3,opt,name=uid,proto3" json:"uid,omitempty"`
+	// upload to end.
+	Upload string `protobuf:"bytes,4,opt,name=upload,proto3" json:"upload,omitempty"`
+	// etags of the parts from number 1 on, as the object store answered them.
+	Etags []string `protobuf:"bytes,5,rep,name=etags,proto3" json:"etags,omitempty"`
+	// bytes of the object.
+	Bytes int64 `protobuf:"varint,6,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// sha256 of the object, hex.
+	Sha256 string `protobuf:"bytes,7,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	// files in it, without directories.
+	Files         int32 `protobuf:"varint,8,opt,name=files,proto3" json:"files,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompleteArtifactUploadRequest) Reset() {
+	*x = CompleteArtifactUploadRequest{}
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompleteArtifactUploadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompleteArtifactUploadRequest) ProtoMessage() {}
+
+func (x *CompleteArtifactUploadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompleteArtifactUploadRequest.ProtoReflect.Descriptor instead.
+func (*CompleteArtifactUploadRequest) Descriptor() ([]byte, []int) {
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *CompleteArtifactUploadRequest) GetAntId() string {
+	if x != nil {
+		return x.AntId
+	}
+	return ""
+}
+
+func (x *CompleteArtifactUploadRequest) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+func (x *CompleteArtifactUploadRequest) GetUid() string {
+	if x != nil {
+		return x.Uid
+	}
+	return ""
+}
+
+func (x *CompleteArtifactUploadRequest) GetUpload() string {
+	if x != nil {
+		return x.Upload
+	}
+	return ""
+}
+
+func (x *CompleteArtifactUploadRequest) GetEtags() []string {
+	if x != nil {
+		return x.Etags
+	}
+	return nil
+}
+
+func (x *CompleteArtifactUploadRequest) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *CompleteArtifactUploadRequest) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
+func (x *CompleteArtifactUploadRequest) GetFiles() int32 {
+	if x != nil {
+		return x.Files
+	}
+	return 0
+}
+
+// CompleteArtifactUploadResponse is empty.
+type CompleteArtifactUploadResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompleteArtifactUploadResponse) Reset() {
+	*x = CompleteArtifactUploadResponse{}
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompleteArtifactUploadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompleteArtifactUploadResponse) ProtoMessage() {}
+
+func (x *CompleteArtifactUploadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompleteArtifactUploadResponse.ProtoReflect.Descriptor instead.
+func (*CompleteArtifactUploadResponse) Descriptor() ([]byte, []int) {
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{20}
+}
+
+// SignArtifactReadsRequest asks for URLs.
+type SignArtifactReadsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ant_id of the caller.
+	AntId string `protobuf:"bytes,1,opt,name=ant_id,json=antId,proto3" json:"ant_id,omitempty"`
+	// session of the caller.
+	Session string `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
+	// uid of the attempt.
+	Uid string `protobuf:"bytes,3,opt,name=uid,proto3" json:"uid,omitempty"`
+	// ids of inputs of the work.
+	Ids           []string `protobuf:"bytes,4,rep,name=ids,proto3" json:"ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignArtifactReadsRequest) Reset() {
+	*x = SignArtifactReadsRequest{}
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignArtifactReadsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignArtifactReadsRequest) ProtoMessage() {}
+
+func (x *SignArtifactReadsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignArtifactReadsRequest.ProtoReflect.Descriptor instead.
+func (*SignArtifactReadsRequest) Descriptor() ([]byte, []int) {
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *SignArtifactReadsRequest) GetAntId() string {
+	if x != nil {
+		return x.AntId
+	}
+	return ""
+}
+
+func (x *SignArtifactReadsRequest) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+func (x *SignArtifactReadsRequest) GetUid() string {
+	if x != nil {
+		return x.Uid
+	}
+	return ""
+}
+
+func (x *SignArtifactReadsRequest) GetIds() []string {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+// SignArtifactReadsResponse carries them.
+type SignArtifactReadsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// urls for GET, also of ranges, valid 15 minutes, in the order of the ids.
+	Urls          []string `protobuf:"bytes,1,rep,name=urls,proto3" json:"urls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignArtifactReadsResponse) Reset() {
+	*x = SignArtifactReadsResponse{}
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignArtifactReadsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignArtifactReadsResponse) ProtoMessage() {}
+
+func (x *SignArtifactReadsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignArtifactReadsResponse.ProtoReflect.Descriptor instead.
+func (*SignArtifactReadsResponse) Descriptor() ([]byte, []int) {
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *SignArtifactReadsResponse) GetUrls() []string {
+	if x != nil {
+		return x.Urls
+	}
+	return nil
+}
+
 // Doorbell: subject formicary.task.<ant_id>. Attempts wait for the ant's claim.
 type Doorbell struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1340,7 +1952,7 @@ type Doorbell struct {
 
 func (x *Doorbell) Reset() {
 	*x = Doorbell{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[14]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1352,7 +1964,7 @@ func (x *Doorbell) String() string {
 func (*Doorbell) ProtoMessage() {}
 
 func (x *Doorbell) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[14]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1365,7 +1977,7 @@ func (x *Doorbell) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Doorbell.ProtoReflect.Descriptor instead.
 func (*Doorbell) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{14}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Doorbell) GetUids() []string {
@@ -1386,7 +1998,7 @@ type StopHint struct {
 
 func (x *StopHint) Reset() {
 	*x = StopHint{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[15]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1398,7 +2010,7 @@ func (x *StopHint) String() string {
 func (*StopHint) ProtoMessage() {}
 
 func (x *StopHint) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[15]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1411,7 +2023,7 @@ func (x *StopHint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopHint.ProtoReflect.Descriptor instead.
 func (*StopHint) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{15}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *StopHint) GetUids() []string {
@@ -1440,7 +2052,7 @@ type LogChunk struct {
 
 func (x *LogChunk) Reset() {
 	*x = LogChunk{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[16]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1452,7 +2064,7 @@ func (x *LogChunk) String() string {
 func (*LogChunk) ProtoMessage() {}
 
 func (x *LogChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[16]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1465,7 +2077,7 @@ func (x *LogChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogChunk.ProtoReflect.Descriptor instead.
 func (*LogChunk) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{16}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *LogChunk) GetOffset() int64 {
@@ -1541,14 +2153,16 @@ type Result struct {
 	// log_stored_bytes is the size of the object; 0 says that it is log_bytes.
 	LogStoredBytes int64 `protobuf:"varint,41,opt,name=log_stored_bytes,json=logStoredBytes,proto3" json:"log_stored_bytes,omitempty"`
 	// usage of the attempt.
-	Usage         *Usage `protobuf:"bytes,50,opt,name=usage,proto3" json:"usage,omitempty"`
+	Usage *Usage `protobuf:"bytes,50,opt,name=usage,proto3" json:"usage,omitempty"`
+	// artifacts whose uploads are complete. Their rows are made with the end of the attempt.
+	Artifacts     []*StoredArtifact `protobuf:"bytes,60,rep,name=artifacts,proto3" json:"artifacts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[17]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1560,7 +2174,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[17]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1573,7 +2187,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{17}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Result) GetUid() string {
@@ -1702,6 +2316,13 @@ func (x *Result) GetUsage() *Usage {
 	return nil
 }
 
+func (x *Result) GetArtifacts() []*StoredArtifact {
+	if x != nil {
+		return x.Artifacts
+	}
+	return nil
+}
+
 // Usage of an attempt: what it used, and how long its steps took. What is not known is 0.
 type Usage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1727,7 +2348,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[18]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1739,7 +2360,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[18]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1752,7 +2373,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{18}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Usage) GetCpuMillis() int64 {
@@ -1811,6 +2432,61 @@ func (x *Usage) GetUploadMillis() int64 {
 	return 0
 }
 
+// StoredArtifact names an upload that is complete.
+type StoredArtifact struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// upload (UUID).
+	Upload string `protobuf:"bytes,1,opt,name=upload,proto3" json:"upload,omitempty"`
+	// expires_after: how long it is kept; unset: what supervisor's configuration says.
+	ExpiresAfter  *durationpb.Duration `protobuf:"bytes,2,opt,name=expires_after,json=expiresAfter,proto3" json:"expires_after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoredArtifact) Reset() {
+	*x = StoredArtifact{}
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoredArtifact) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoredArtifact) ProtoMessage() {}
+
+func (x *StoredArtifact) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoredArtifact.ProtoReflect.Descriptor instead.
+func (*StoredArtifact) Descriptor() ([]byte, []int) {
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *StoredArtifact) GetUpload() string {
+	if x != nil {
+		return x.Upload
+	}
+	return ""
+}
+
+func (x *StoredArtifact) GetExpiresAfter() *durationpb.Duration {
+	if x != nil {
+		return x.ExpiresAfter
+	}
+	return nil
+}
+
 var File_formicary_ant_v1_ant_proto protoreflect.FileDescriptor
 
 const file_formicary_ant_v1_ant_proto_rawDesc = "" +
@@ -1857,7 +2533,7 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\x04uids\x18\x03 \x03(\tB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x04uids\x12\x18\n" +
 	"\apartial\x18\x04 \x01(\bR\apartial\"=\n" +
 	"\rClaimResponse\x12,\n" +
-	"\x05works\x18\x01 \x03(\v2\x16.formicary.ant.v1.WorkR\x05works\"\xfc\x03\n" +
+	"\x05works\x18\x01 \x03(\v2\x16.formicary.ant.v1.WorkR\x05works\"\xad\x04\n" +
 	"\x04Work\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x18\n" +
 	"\arefused\x18\x02 \x01(\tR\arefused\x12\x1d\n" +
@@ -1872,11 +2548,18 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\atimeout\x18\n" +
 	" \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12/\n" +
 	"\x05grace\x18\v \x01(\v2\x19.google.protobuf.DurationR\x05grace\x12\x14\n" +
-	"\x05masks\x18\f \x03(\tR\x05masks\x12\x14\n" +
+	"\x05masks\x18\f \x03(\tR\x05masks\x12/\n" +
+	"\x06inputs\x18= \x03(\v2\x17.formicary.ant.v1.InputR\x06inputs\x12\x14\n" +
 	"\x05later\x18\r \x01(\tR\x05later\x12:\n" +
 	"\n" +
 	"log_format\x18( \x01(\x0e2\x1b.formicary.ant.v1.LogFormatR\tlogFormat\x12+\n" +
-	"\x03age\x18< \x01(\v2\x19.google.protobuf.DurationR\x03age\"\xb3\b\n" +
+	"\x03age\x18< \x01(\v2\x19.google.protobuf.DurationR\x03age\"m\n" +
+	"\x05Input\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04task\x18\x02 \x01(\tR\x04task\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x14\n" +
+	"\x05bytes\x18\x04 \x01(\x03R\x05bytes\x12\x16\n" +
+	"\x06sha256\x18\x05 \x01(\tR\x06sha256\"\xb3\b\n" +
 	"\x04Spec\x12\x16\n" +
 	"\x06method\x18\x01 \x01(\tR\x06method\x12#\n" +
 	"\rbefore_script\x18\x02 \x03(\tR\fbeforeScript\x12\x16\n" +
@@ -1935,7 +2618,43 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\x04size\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x04size\"=\n" +
 	"\x17CreateLogUploadResponse\x12\x10\n" +
 	"\x03url\x18\x01 \x01(\tR\x03url\x12\x10\n" +
-	"\x03key\x18\x02 \x01(\tR\x03key\"\x1e\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\"\xbd\x01\n" +
+	"\x1bCreateArtifactUploadRequest\x12>\n" +
+	"\x06ant_id\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$R\x05antId\x12\"\n" +
+	"\asession\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\asession\x12\x1a\n" +
+	"\x03uid\x18\x03 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x03uid\x12\x1e\n" +
+	"\x04name\x18\x04 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x04name\"U\n" +
+	"\x1cCreateArtifactUploadResponse\x12\x16\n" +
+	"\x06upload\x18\x01 \x01(\tR\x06upload\x12\x1d\n" +
+	"\n" +
+	"part_bytes\x18\x02 \x01(\x03R\tpartBytes\"\xe7\x01\n" +
+	"\x18SignArtifactPartsRequest\x12>\n" +
+	"\x06ant_id\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$R\x05antId\x12\"\n" +
+	"\asession\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\asession\x12\x1a\n" +
+	"\x03uid\x18\x03 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x03uid\x12 \n" +
+	"\x06upload\x18\x04 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x06upload\x12)\n" +
+	"\x05parts\x18\x05 \x03(\x05B\x13\xbaH\x10\x92\x01\r\b\x01\x10d\"\a\x1a\x05\x18\x90N(\x01R\x05parts\"/\n" +
+	"\x19SignArtifactPartsResponse\x12\x12\n" +
+	"\x04urls\x18\x01 \x03(\tR\x04urls\"\xd1\x02\n" +
+	"\x1dCompleteArtifactUploadRequest\x12>\n" +
+	"\x06ant_id\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$R\x05antId\x12\"\n" +
+	"\asession\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\asession\x12\x1a\n" +
+	"\x03uid\x18\x03 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x03uid\x12 \n" +
+	"\x06upload\x18\x04 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x06upload\x12!\n" +
+	"\x05etags\x18\x05 \x03(\tB\v\xbaH\b\x92\x01\x05\b\x01\x10\x90NR\x05etags\x12\x1d\n" +
+	"\x05bytes\x18\x06 \x01(\x03B\a\xbaH\x04\"\x02(\x01R\x05bytes\x12-\n" +
+	"\x06sha256\x18\a \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06sha256\x12\x1d\n" +
+	"\x05files\x18\b \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\x05files\" \n" +
+	"\x1eCompleteArtifactUploadResponse\"\xb8\x01\n" +
+	"\x18SignArtifactReadsRequest\x12>\n" +
+	"\x06ant_id\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$R\x05antId\x12\"\n" +
+	"\asession\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\asession\x12\x1a\n" +
+	"\x03uid\x18\x03 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x03uid\x12\x1c\n" +
+	"\x03ids\x18\x04 \x03(\tB\n" +
+	"\xbaH\a\x92\x01\x04\b\x01\x10dR\x03ids\"/\n" +
+	"\x19SignArtifactReadsResponse\x12\x12\n" +
+	"\x04urls\x18\x01 \x03(\tR\x04urls\"\x1e\n" +
 	"\bDoorbell\x12\x12\n" +
 	"\x04uids\x18\x01 \x03(\tR\x04uids\"\x1e\n" +
 	"\bStopHint\x12\x12\n" +
@@ -1945,7 +2664,7 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x10\n" +
 	"\x03end\x18\x03 \x01(\bR\x03end\x123\n" +
 	"\x06format\x18\x04 \x01(\x0e2\x1b.formicary.ant.v1.LogFormatR\x06format\x12\x12\n" +
-	"\x04line\x18\x05 \x01(\x03R\x04line\"\xd2\x06\n" +
+	"\x04line\x18\x05 \x01(\x03R\x04line\"\x92\a\n" +
 	"\x06Result\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x15\n" +
 	"\x06ant_id\x18\x02 \x01(\tR\x05antId\x12\x18\n" +
@@ -1968,7 +2687,8 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\n" +
 	"log_format\x18( \x01(\x0e2\x1b.formicary.ant.v1.LogFormatR\tlogFormat\x12(\n" +
 	"\x10log_stored_bytes\x18) \x01(\x03R\x0elogStoredBytes\x12-\n" +
-	"\x05usage\x182 \x01(\v2\x17.formicary.ant.v1.UsageR\x05usage\x1a:\n" +
+	"\x05usage\x182 \x01(\v2\x17.formicary.ant.v1.UsageR\x05usage\x12>\n" +
+	"\tartifacts\x18< \x03(\v2 .formicary.ant.v1.StoredArtifactR\tartifacts\x1a:\n" +
 	"\fOutputsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"e\n" +
@@ -1991,18 +2711,25 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\x0fdownload_millis\x18\x06 \x01(\x03R\x0edownloadMillis\x12\x1d\n" +
 	"\n" +
 	"run_millis\x18\a \x01(\x03R\trunMillis\x12#\n" +
-	"\rupload_millis\x18\b \x01(\x03R\fuploadMillis*?\n" +
+	"\rupload_millis\x18\b \x01(\x03R\fuploadMillis\"h\n" +
+	"\x0eStoredArtifact\x12\x16\n" +
+	"\x06upload\x18\x01 \x01(\tR\x06upload\x12>\n" +
+	"\rexpires_after\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\fexpiresAfter*?\n" +
 	"\tLogFormat\x12\x1a\n" +
 	"\x16LOG_FORMAT_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12LOG_FORMAT_RECORDS\x10\x012\xa6\x02\n" +
 	"\x13RegistrationService\x12Y\n" +
 	"\bRegister\x12!.formicary.ant.v1.RegisterRequest\x1a\".formicary.ant.v1.RegisterResponse\"\x06\xaa\xbb\x18\x02 \x01\x12_\n" +
 	"\tHeartbeat\x12\".formicary.ant.v1.HeartbeatRequest\x1a#.formicary.ant.v1.HeartbeatResponse\"\t\xaa\xbb\x18\x02 \x01\x90\x02\x02\x12S\n" +
-	"\x05Leave\x12\x1e.formicary.ant.v1.LeaveRequest\x1a\x1f.formicary.ant.v1.LeaveResponse\"\t\xaa\xbb\x18\x02 \x01\x90\x02\x022\xaa\x02\n" +
+	"\x05Leave\x12\x1e.formicary.ant.v1.LeaveRequest\x1a\x1f.formicary.ant.v1.LeaveResponse\"\t\xaa\xbb\x18\x02 \x01\x90\x02\x022\xa4\x06\n" +
 	"\x0eAttemptService\x12S\n" +
 	"\x05Claim\x12\x1e.formicary.ant.v1.ClaimRequest\x1a\x1f.formicary.ant.v1.ClaimResponse\"\t\xaa\xbb\x18\x02 \x01\x90\x02\x02\x12P\n" +
 	"\x04Sync\x12\x1d.formicary.ant.v1.SyncRequest\x1a\x1e.formicary.ant.v1.SyncResponse\"\t\xaa\xbb\x18\x02 \x01\x90\x02\x02\x12q\n" +
-	"\x0fCreateLogUpload\x12(.formicary.ant.v1.CreateLogUploadRequest\x1a).formicary.ant.v1.CreateLogUploadResponse\"\t\xaa\xbb\x18\x02 \x01\x90\x02\x02B\xc3\x01\n" +
+	"\x0fCreateLogUpload\x12(.formicary.ant.v1.CreateLogUploadRequest\x1a).formicary.ant.v1.CreateLogUploadResponse\"\t\xaa\xbb\x18\x02 \x01\x90\x02\x02\x12}\n" +
+	"\x14CreateArtifactUpload\x12-.formicary.ant.v1.CreateArtifactUploadRequest\x1a..formicary.ant.v1.CreateArtifactUploadResponse\"\x06\xaa\xbb\x18\x02 \x01\x12w\n" +
+	"\x11SignArtifactParts\x12*.formicary.ant.v1.SignArtifactPartsRequest\x1a+.formicary.ant.v1.SignArtifactPartsResponse\"\t\xaa\xbb\x18\x02 \x01\x90\x02\x02\x12\x86\x01\n" +
+	"\x16CompleteArtifactUpload\x12/.formicary.ant.v1.CompleteArtifactUploadRequest\x1a0.formicary.ant.v1.CompleteArtifactUploadResponse\"\t\xaa\xbb\x18\x02 \x01\x90\x02\x02\x12w\n" +
+	"\x11SignArtifactReads\x12*.formicary.ant.v1.SignArtifactReadsRequest\x1a+.formicary.ant.v1.SignArtifactReadsResponse\"\t\xaa\xbb\x18\x02 \x01\x90\x02\x02B\xc3\x01\n" +
 	"\x14com.formicary.ant.v1B\bAntProtoP\x01Z?github.com/formicary/formicary/proto/gen/formicary/ant/v1;antv1\xa2\x02\x03FAX\xaa\x02\x10Formicary.Ant.V1\xca\x02\x10Formicary\\Ant\\V1\xe2\x02\x1cFormicary\\Ant\\V1\\GPBMetadata\xea\x02\x12Formicary::Ant::V1b\x06proto3"
 
 var (
@@ -2018,78 +2745,99 @@ func file_formicary_ant_v1_ant_proto_rawDescGZIP() []byte {
 }
 
 var file_formicary_ant_v1_ant_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_formicary_ant_v1_ant_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_formicary_ant_v1_ant_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_formicary_ant_v1_ant_proto_goTypes = []any{
-	(LogFormat)(0),                  // 0: formicary.ant.v1.LogFormat
-	(Result_Outcome)(0),             // 1: formicary.ant.v1.Result.Outcome
-	(*RegisterRequest)(nil),         // 2: formicary.ant.v1.RegisterRequest
-	(*RegisterResponse)(nil),        // 3: formicary.ant.v1.RegisterResponse
-	(*HeartbeatRequest)(nil),        // 4: formicary.ant.v1.HeartbeatRequest
-	(*HeartbeatResponse)(nil),       // 5: formicary.ant.v1.HeartbeatResponse
-	(*LeaveRequest)(nil),            // 6: formicary.ant.v1.LeaveRequest
-	(*LeaveResponse)(nil),           // 7: formicary.ant.v1.LeaveResponse
-	(*ClaimRequest)(nil),            // 8: formicary.ant.v1.ClaimRequest
-	(*ClaimResponse)(nil),           // 9: formicary.ant.v1.ClaimResponse
-	(*Work)(nil),                    // 10: formicary.ant.v1.Work
-	(*Spec)(nil),                    // 11: formicary.ant.v1.Spec
-	(*SyncRequest)(nil),             // 12: formicary.ant.v1.SyncRequest
-	(*SyncResponse)(nil),            // 13: formicary.ant.v1.SyncResponse
-	(*CreateLogUploadRequest)(nil),  // 14: formicary.ant.v1.CreateLogUploadRequest
-	(*CreateLogUploadResponse)(nil), // 15: formicary.ant.v1.CreateLogUploadResponse
-	(*Doorbell)(nil),                // 16: formicary.ant.v1.Doorbell
-	(*StopHint)(nil),                // 17: formicary.ant.v1.StopHint
-	(*LogChunk)(nil),                // 18: formicary.ant.v1.LogChunk
-	(*Result)(nil),                  // 19: formicary.ant.v1.Result
-	(*Usage)(nil),                   // 20: formicary.ant.v1.Usage
-	nil,                             // 21: formicary.ant.v1.RegisterRequest.LabelsEntry
-	nil,                             // 22: formicary.ant.v1.Spec.EnvironmentEntry
-	nil,                             // 23: formicary.ant.v1.Spec.HeadersEntry
-	nil,                             // 24: formicary.ant.v1.Spec.QueryEntry
-	nil,                             // 25: formicary.ant.v1.Spec.FilesEntry
-	nil,                             // 26: formicary.ant.v1.Result.OutputsEntry
-	(*durationpb.Duration)(nil),     // 27: google.protobuf.Duration
-	(*structpb.Struct)(nil),         // 28: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil),   // 29: google.protobuf.Timestamp
+	(LogFormat)(0),                         // 0: formicary.ant.v1.LogFormat
+	(Result_Outcome)(0),                    // 1: formicary.ant.v1.Result.Outcome
+	(*RegisterRequest)(nil),                // 2: formicary.ant.v1.RegisterRequest
+	(*RegisterResponse)(nil),               // 3: formicary.ant.v1.RegisterResponse
+	(*HeartbeatRequest)(nil),               // 4: formicary.ant.v1.HeartbeatRequest
+	(*HeartbeatResponse)(nil),              // 5: formicary.ant.v1.HeartbeatResponse
+	(*LeaveRequest)(nil),                   // 6: formicary.ant.v1.LeaveRequest
+	(*LeaveResponse)(nil),                  // 7: formicary.ant.v1.LeaveResponse
+	(*ClaimRequest)(nil),                   // 8: formicary.ant.v1.ClaimRequest
+	(*ClaimResponse)(nil),                  // 9: formicary.ant.v1.ClaimResponse
+	(*Work)(nil),                           // 10: formicary.ant.v1.Work
+	(*Input)(nil),                          // 11: formicary.ant.v1.Input
+	(*Spec)(nil),                           // 12: formicary.ant.v1.Spec
+	(*SyncRequest)(nil),                    // 13: formicary.ant.v1.SyncRequest
+	(*SyncResponse)(nil),                   // 14: formicary.ant.v1.SyncResponse
+	(*CreateLogUploadRequest)(nil),         // 15: formicary.ant.v1.CreateLogUploadRequest
+	(*CreateLogUploadResponse)(nil),        // 16: formicary.ant.v1.CreateLogUploadResponse
+	(*CreateArtifactUploadRequest)(nil),    // 17: formicary.ant.v1.CreateArtifactUploadRequest
+	(*CreateArtifactUploadResponse)(nil),   // 18: formicary.ant.v1.CreateArtifactUploadResponse
+	(*SignArtifactPartsRequest)(nil),       // 19: formicary.ant.v1.SignArtifactPartsRequest
+	(*SignArtifactPartsResponse)(nil),      // 20: formicary.ant.v1.SignArtifactPartsResponse
+	(*CompleteArtifactUploadRequest)(nil),  // 21: formicary.ant.v1.CompleteArtifactUploadRequest
+	(*CompleteArtifactUploadResponse)(nil), // 22: formicary.ant.v1.CompleteArtifactUploadResponse
+	(*SignArtifactReadsRequest)(nil),       // 23: formicary.ant.v1.SignArtifactReadsRequest
+	(*SignArtifactReadsResponse)(nil),      // 24: formicary.ant.v1.SignArtifactReadsResponse
+	(*Doorbell)(nil),                       // 25: formicary.ant.v1.Doorbell
+	(*StopHint)(nil),                       // 26: formicary.ant.v1.StopHint
+	(*LogChunk)(nil),                       // 27: formicary.ant.v1.LogChunk
+	(*Result)(nil),                         // 28: formicary.ant.v1.Result
+	(*Usage)(nil),                          // 29: formicary.ant.v1.Usage
+	(*StoredArtifact)(nil),                 // 30: formicary.ant.v1.StoredArtifact
+	nil,                                    // 31: formicary.ant.v1.RegisterRequest.LabelsEntry
+	nil,                                    // 32: formicary.ant.v1.Spec.EnvironmentEntry
+	nil,                                    // 33: formicary.ant.v1.Spec.HeadersEntry
+	nil,                                    // 34: formicary.ant.v1.Spec.QueryEntry
+	nil,                                    // 35: formicary.ant.v1.Spec.FilesEntry
+	nil,                                    // 36: formicary.ant.v1.Result.OutputsEntry
+	(*durationpb.Duration)(nil),            // 37: google.protobuf.Duration
+	(*structpb.Struct)(nil),                // 38: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil),          // 39: google.protobuf.Timestamp
 }
 var file_formicary_ant_v1_ant_proto_depIdxs = []int32{
-	21, // 0: formicary.ant.v1.RegisterRequest.labels:type_name -> formicary.ant.v1.RegisterRequest.LabelsEntry
-	27, // 1: formicary.ant.v1.RegisterResponse.lease:type_name -> google.protobuf.Duration
-	27, // 2: formicary.ant.v1.RegisterResponse.heartbeat_every:type_name -> google.protobuf.Duration
+	31, // 0: formicary.ant.v1.RegisterRequest.labels:type_name -> formicary.ant.v1.RegisterRequest.LabelsEntry
+	37, // 1: formicary.ant.v1.RegisterResponse.lease:type_name -> google.protobuf.Duration
+	37, // 2: formicary.ant.v1.RegisterResponse.heartbeat_every:type_name -> google.protobuf.Duration
 	10, // 3: formicary.ant.v1.ClaimResponse.works:type_name -> formicary.ant.v1.Work
-	11, // 4: formicary.ant.v1.Work.spec:type_name -> formicary.ant.v1.Spec
-	27, // 5: formicary.ant.v1.Work.timeout:type_name -> google.protobuf.Duration
-	27, // 6: formicary.ant.v1.Work.grace:type_name -> google.protobuf.Duration
-	0,  // 7: formicary.ant.v1.Work.log_format:type_name -> formicary.ant.v1.LogFormat
-	27, // 8: formicary.ant.v1.Work.age:type_name -> google.protobuf.Duration
-	22, // 9: formicary.ant.v1.Spec.environment:type_name -> formicary.ant.v1.Spec.EnvironmentEntry
-	23, // 10: formicary.ant.v1.Spec.headers:type_name -> formicary.ant.v1.Spec.HeadersEntry
-	24, // 11: formicary.ant.v1.Spec.query:type_name -> formicary.ant.v1.Spec.QueryEntry
-	28, // 12: formicary.ant.v1.Spec.variables:type_name -> google.protobuf.Struct
-	25, // 13: formicary.ant.v1.Spec.files:type_name -> formicary.ant.v1.Spec.FilesEntry
-	0,  // 14: formicary.ant.v1.LogChunk.format:type_name -> formicary.ant.v1.LogFormat
-	1,  // 15: formicary.ant.v1.Result.outcome:type_name -> formicary.ant.v1.Result.Outcome
-	26, // 16: formicary.ant.v1.Result.outputs:type_name -> formicary.ant.v1.Result.OutputsEntry
-	29, // 17: formicary.ant.v1.Result.started_at:type_name -> google.protobuf.Timestamp
-	29, // 18: formicary.ant.v1.Result.ended_at:type_name -> google.protobuf.Timestamp
-	0,  // 19: formicary.ant.v1.Result.log_format:type_name -> formicary.ant.v1.LogFormat
-	20, // 20: formicary.ant.v1.Result.usage:type_name -> formicary.ant.v1.Usage
-	2,  // 21: formicary.ant.v1.RegistrationService.Register:input_type -> formicary.ant.v1.RegisterRequest
-	4,  // 22: formicary.ant.v1.RegistrationService.Heartbeat:input_type -> formicary.ant.v1.HeartbeatRequest
-	6,  // 23: formicary.ant.v1.RegistrationService.Leave:input_type -> formicary.ant.v1.LeaveRequest
-	8,  // 24: formicary.ant.v1.AttemptService.Claim:input_type -> formicary.ant.v1.ClaimRequest
-	12, // 25: formicary.ant.v1.AttemptService.Sync:input_type -> formicary.ant.v1.SyncRequest
-	14, // 26: formicary.ant.v1.AttemptService.CreateLogUpload:input_type -> formicary.ant.v1.CreateLogUploadRequest
-	3,  // 27: formicary.ant.v1.RegistrationService.Register:output_type -> formicary.ant.v1.RegisterResponse
-	5,  // 28: formicary.ant.v1.RegistrationService.Heartbeat:output_type -> formicary.ant.v1.HeartbeatResponse
-	7,  // 29: formicary.ant.v1.RegistrationService.Leave:output_type -> formicary.ant.v1.LeaveResponse
-	9,  // 30: formicary.ant.v1.AttemptService.Claim:output_type -> formicary.ant.v1.ClaimResponse
-	13, // 31: formicary.ant.v1.AttemptService.Sync:output_type -> formicary.ant.v1.SyncResponse
-	15, // 32: formicary.ant.v1.AttemptService.CreateLogUpload:output_type -> formicary.ant.v1.CreateLogUploadResponse
-	27, // [27:33] is the sub-list for method output_type
-	21, // [21:27] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	12, // 4: formicary.ant.v1.Work.spec:type_name -> formicary.ant.v1.Spec
+	37, // 5: formicary.ant.v1.Work.timeout:type_name -> google.protobuf.Duration
+	37, // 6: formicary.ant.v1.Work.grace:type_name -> google.protobuf.Duration
+	11, // 7: formicary.ant.v1.Work.inputs:type_name -> formicary.ant.v1.Input
+	0,  // 8: formicary.ant.v1.Work.log_format:type_name -> formicary.ant.v1.LogFormat
+	37, // 9: formicary.ant.v1.Work.age:type_name -> google.protobuf.Duration
+	32, // 10: formicary.ant.v1.Spec.environment:type_name -> formicary.ant.v1.Spec.EnvironmentEntry
+	33, // 11: formicary.ant.v1.Spec.headers:type_name -> formicary.ant.v1.Spec.HeadersEntry
+	34, // 12: formicary.ant.v1.Spec.query:type_name -> formicary.ant.v1.Spec.QueryEntry
+	38, // 13: formicary.ant.v1.Spec.variables:type_name -> google.protobuf.Struct
+	35, // 14: formicary.ant.v1.Spec.files:type_name -> formicary.ant.v1.Spec.FilesEntry
+	0,  // 15: formicary.ant.v1.LogChunk.format:type_name -> formicary.ant.v1.LogFormat
+	1,  // 16: formicary.ant.v1.Result.outcome:type_name -> formicary.ant.v1.Result.Outcome
+	36, // 17: formicary.ant.v1.Result.outputs:type_name -> formicary.ant.v1.Result.OutputsEntry
+	39, // 18: formicary.ant.v1.Result.started_at:type_name -> google.protobuf.Timestamp
+	39, // 19: formicary.ant.v1.Result.ended_at:type_name -> google.protobuf.Timestamp
+	0,  // 20: formicary.ant.v1.Result.log_format:type_name -> formicary.ant.v1.LogFormat
+	29, // 21: formicary.ant.v1.Result.usage:type_name -> formicary.ant.v1.Usage
+	30, // 22: formicary.ant.v1.Result.artifacts:type_name -> formicary.ant.v1.StoredArtifact
+	37, // 23: formicary.ant.v1.StoredArtifact.expires_after:type_name -> google.protobuf.Duration
+	2,  // 24: formicary.ant.v1.RegistrationService.Register:input_type -> formicary.ant.v1.RegisterRequest
+	4,  // 25: formicary.ant.v1.RegistrationService.Heartbeat:input_type -> formicary.ant.v1.HeartbeatRequest
+	6,  // 26: formicary.ant.v1.RegistrationService.Leave:input_type -> formicary.ant.v1.LeaveRequest
+	8,  // 27: formicary.ant.v1.AttemptService.Claim:input_type -> formicary.ant.v1.ClaimRequest
+	13, // 28: formicary.ant.v1.AttemptService.Sync:input_type -> formicary.ant.v1.SyncRequest
+	15, // 29: formicary.ant.v1.AttemptService.CreateLogUpload:input_type -> formicary.ant.v1.CreateLogUploadRequest
+	17, // 30: formicary.ant.v1.AttemptService.CreateArtifactUpload:input_type -> formicary.ant.v1.CreateArtifactUploadRequest
+	19, // 31: formicary.ant.v1.AttemptService.SignArtifactParts:input_type -> formicary.ant.v1.SignArtifactPartsRequest
+	21, // 32: formicary.ant.v1.AttemptService.CompleteArtifactUpload:input_type -> formicary.ant.v1.CompleteArtifactUploadRequest
+	23, // 33: formicary.ant.v1.AttemptService.SignArtifactReads:input_type -> formicary.ant.v1.SignArtifactReadsRequest
+	3,  // 34: formicary.ant.v1.RegistrationService.Register:output_type -> formicary.ant.v1.RegisterResponse
+	5,  // 35: formicary.ant.v1.RegistrationService.Heartbeat:output_type -> formicary.ant.v1.HeartbeatResponse
+	7,  // 36: formicary.ant.v1.RegistrationService.Leave:output_type -> formicary.ant.v1.LeaveResponse
+	9,  // 37: formicary.ant.v1.AttemptService.Claim:output_type -> formicary.ant.v1.ClaimResponse
+	14, // 38: formicary.ant.v1.AttemptService.Sync:output_type -> formicary.ant.v1.SyncResponse
+	16, // 39: formicary.ant.v1.AttemptService.CreateLogUpload:output_type -> formicary.ant.v1.CreateLogUploadResponse
+	18, // 40: formicary.ant.v1.AttemptService.CreateArtifactUpload:output_type -> formicary.ant.v1.CreateArtifactUploadResponse
+	20, // 41: formicary.ant.v1.AttemptService.SignArtifactParts:output_type -> formicary.ant.v1.SignArtifactPartsResponse
+	22, // 42: formicary.ant.v1.AttemptService.CompleteArtifactUpload:output_type -> formicary.ant.v1.CompleteArtifactUploadResponse
+	24, // 43: formicary.ant.v1.AttemptService.SignArtifactReads:output_type -> formicary.ant.v1.SignArtifactReadsResponse
+	34, // [34:44] is the sub-list for method output_type
+	24, // [24:34] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_formicary_ant_v1_ant_proto_init() }
@@ -2097,14 +2845,14 @@ func file_formicary_ant_v1_ant_proto_init() {
 	if File_formicary_ant_v1_ant_proto != nil {
 		return
 	}
-	file_formicary_ant_v1_ant_proto_msgTypes[9].OneofWrappers = []any{}
+	file_formicary_ant_v1_ant_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_formicary_ant_v1_ant_proto_rawDesc), len(file_formicary_ant_v1_ant_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   25,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -207,9 +207,13 @@ var RegistrationService_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	AttemptService_Claim_FullMethodName           = "/formicary.ant.v1.AttemptService/Claim"
-	AttemptService_Sync_FullMethodName            = "/formicary.ant.v1.AttemptService/Sync"
-	AttemptService_CreateLogUpload_FullMethodName = "/formicary.ant.v1.AttemptService/CreateLogUpload"
+	AttemptService_Claim_FullMethodName                  = "/formicary.ant.v1.AttemptService/Claim"
+	AttemptService_Sync_FullMethodName                   = "/formicary.ant.v1.AttemptService/Sync"
+	AttemptService_CreateLogUpload_FullMethodName        = "/formicary.ant.v1.AttemptService/CreateLogUpload"
+	AttemptService_CreateArtifactUpload_FullMethodName   = "/formicary.ant.v1.AttemptService/CreateArtifactUpload"
+	AttemptService_SignArtifactParts_FullMethodName      = "/formicary.ant.v1.AttemptService/SignArtifactParts"
+	AttemptService_CompleteArtifactUpload_FullMethodName = "/formicary.ant.v1.AttemptService/CompleteArtifactUpload"
+	AttemptService_SignArtifactReads_FullMethodName      = "/formicary.ant.v1.AttemptService/SignArtifactReads"
 )
 
 // AttemptServiceClient is the client API for AttemptService service.
@@ -226,6 +230,15 @@ type AttemptServiceClient interface {
 	Sync(ctx context.Context, in *SyncRequest, opts ...grpc.CallOption) (*SyncResponse, error)
 	// CreateLogUpload returns a presigned URL for the attempt's final log. Reason: STALE_ATTEMPT.
 	CreateLogUpload(ctx context.Context, in *CreateLogUploadRequest, opts ...grpc.CallOption) (*CreateLogUploadResponse, error)
+	// CreateArtifactUpload begins the upload of an artifact of a live attempt. Reason: STALE_ATTEMPT.
+	CreateArtifactUpload(ctx context.Context, in *CreateArtifactUploadRequest, opts ...grpc.CallOption) (*CreateArtifactUploadResponse, error)
+	// SignArtifactParts returns a presigned URL for each part. Reasons: STALE_ATTEMPT, UPLOAD_NOT_FOUND.
+	SignArtifactParts(ctx context.Context, in *SignArtifactPartsRequest, opts ...grpc.CallOption) (*SignArtifactPartsResponse, error)
+	// CompleteArtifactUpload makes the object of its parts. Only what is complete can be named in a result.
+	// Reasons: STALE_ATTEMPT, UPLOAD_NOT_FOUND, UPLOAD_INCOMPLETE.
+	CompleteArtifactUpload(ctx context.Context, in *CompleteArtifactUploadRequest, opts ...grpc.CallOption) (*CompleteArtifactUploadResponse, error)
+	// SignArtifactReads returns a presigned URL for each input of an attempt. Reasons: STALE_ATTEMPT, ARTIFACT_NOT_FOUND.
+	SignArtifactReads(ctx context.Context, in *SignArtifactReadsRequest, opts ...grpc.CallOption) (*SignArtifactReadsResponse, error)
 }
 
 type attemptServiceClient struct {
@@ -266,6 +279,46 @@ func (c *attemptServiceClient) CreateLogUpload(ctx context.Context, in *CreateLo
 	return out, nil
 }
 
+func (c *attemptServiceClient) CreateArtifactUpload(ctx context.Context, in *CreateArtifactUploadRequest, opts ...grpc.CallOption) (*CreateArtifactUploadResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateArtifactUploadResponse)
+	err := c.cc.Invoke(ctx, AttemptService_CreateArtifactUpload_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *attemptServiceClient) SignArtifactParts(ctx context.Context, in *SignArtifactPartsRequest, opts ...grpc.CallOption) (*SignArtifactPartsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SignArtifactPartsResponse)
+	err := c.cc.Invoke(ctx, AttemptService_SignArtifactParts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *attemptServiceClient) CompleteArtifactUpload(ctx context.Context, in *CompleteArtifactUploadRequest, opts ...grpc.CallOption) (*CompleteArtifactUploadResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CompleteArtifactUploadResponse)
+	err := c.cc.Invoke(ctx, AttemptService_CompleteArtifactUpload_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *attemptServiceClient) SignArtifactReads(ctx context.Context, in *SignArtifactReadsRequest, opts ...grpc.CallOption) (*SignArtifactReadsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SignArtifactReadsResponse)
+	err := c.cc.Invoke(ctx, AttemptService_SignArtifactReads_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AttemptServiceServer is the server API for AttemptService service.
 // All implementations must embed UnimplementedAttemptServiceServer
 // for forward compatibility.
@@ -280,6 +333,15 @@ type AttemptServiceServer interface {
 	Sync(context.Context, *SyncRequest) (*SyncResponse, error)
 	// CreateLogUpload returns a presigned URL for the attempt's final log. Reason: STALE_ATTEMPT.
 	CreateLogUpload(context.Context, *CreateLogUploadRequest) (*CreateLogUploadResponse, error)
+	// CreateArtifactUpload begins the upload of an artifact of a live attempt. Reason: STALE_ATTEMPT.
+	CreateArtifactUpload(context.Context, *CreateArtifactUploadRequest) (*CreateArtifactUploadResponse, error)
+	// SignArtifactParts returns a presigned URL for each part. Reasons: STALE_ATTEMPT, UPLOAD_NOT_FOUND.
+	SignArtifactParts(context.Context, *SignArtifactPartsRequest) (*SignArtifactPartsResponse, error)
+	// CompleteArtifactUpload makes the object of its parts. Only what is complete can be named in a result.
+	// Reasons: STALE_ATTEMPT, UPLOAD_NOT_FOUND, UPLOAD_INCOMPLETE.
+	CompleteArtifactUpload(context.Context, *CompleteArtifactUploadRequest) (*CompleteArtifactUploadResponse, error)
+	// SignArtifactReads returns a presigned URL for each input of an attempt. Reasons: STALE_ATTEMPT, ARTIFACT_NOT_FOUND.
+	SignArtifactReads(context.Context, *SignArtifactReadsRequest) (*SignArtifactReadsResponse, error)
 	mustEmbedUnimplementedAttemptServiceServer()
 }
 
@@ -298,6 +360,18 @@ func (UnimplementedAttemptServiceServer) Sync(context.Context, *SyncRequest) (*S
 }
 func (UnimplementedAttemptServiceServer) CreateLogUpload(context.Context, *CreateLogUploadRequest) (*CreateLogUploadResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateLogUpload not implemented")
+}
+func (UnimplementedAttemptServiceServer) CreateArtifactUpload(context.Context, *CreateArtifactUploadRequest) (*CreateArtifactUploadResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateArtifactUpload not implemented")
+}
+func (UnimplementedAttemptServiceServer) SignArtifactParts(context.Context, *SignArtifactPartsRequest) (*SignArtifactPartsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SignArtifactParts not implemented")
+}
+func (UnimplementedAttemptServiceServer) CompleteArtifactUpload(context.Context, *CompleteArtifactUploadRequest) (*CompleteArtifactUploadResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CompleteArtifactUpload not implemented")
+}
+func (UnimplementedAttemptServiceServer) SignArtifactReads(context.Context, *SignArtifactReadsRequest) (*SignArtifactReadsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SignArtifactReads not implemented")
 }
 func (UnimplementedAttemptServiceServer) mustEmbedUnimplementedAttemptServiceServer() {}
 func (UnimplementedAttemptServiceServer) testEmbeddedByValue()                        {}
@@ -374,6 +448,78 @@ func _AttemptService_CreateLogUpload_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AttemptService_CreateArtifactUpload_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateArtifactUploadRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AttemptServiceServer).CreateArtifactUpload(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AttemptService_CreateArtifactUpload_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AttemptServiceServer).CreateArtifactUpload(ctx, req.(*CreateArtifactUploadRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AttemptService_SignArtifactParts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SignArtifactPartsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AttemptServiceServer).SignArtifactParts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AttemptService_SignArtifactParts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AttemptServiceServer).SignArtifactParts(ctx, req.(*SignArtifactPartsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AttemptService_CompleteArtifactUpload_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CompleteArtifactUploadRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AttemptServiceServer).CompleteArtifactUpload(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AttemptService_CompleteArtifactUpload_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AttemptServiceServer).CompleteArtifactUpload(ctx, req.(*CompleteArtifactUploadRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AttemptService_SignArtifactReads_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SignArtifactReadsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AttemptServiceServer).SignArtifactReads(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AttemptService_SignArtifactReads_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AttemptServiceServer).SignArtifactReads(ctx, req.(*SignArtifactReadsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AttemptService_ServiceDesc is the grpc.ServiceDesc for AttemptService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -392,6 +538,22 @@ var AttemptService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CreateLogUpload",
 			Handler:    _AttemptService_CreateLogUpload_Handler,
+		},
+		{
+			MethodName: "CreateArtifactUpload",
+			Handler:    _AttemptService_CreateArtifactUpload_Handler,
+		},
+		{
+			MethodName: "SignArtifactParts",
+			Handler:    _AttemptService_SignArtifactParts_Handler,
+		},
+		{
+			MethodName: "CompleteArtifactUpload",
+			Handler:    _AttemptService_CompleteArtifactUpload_Handler,
+		},
+		{
+			MethodName: "SignArtifactReads",
+			Handler:    _AttemptService_SignArtifactReads_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

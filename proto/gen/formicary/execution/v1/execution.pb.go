@@ -318,6 +318,59 @@ func (Approval_State) EnumDescriptor() ([]byte, []int) {
 	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{7, 0}
 }
 
+// Format of what is sent.
+type ReadArtifactRequest_Format int32
+
+const (
+	// FORMAT_UNSPECIFIED: the object as it is stored, or the bytes of the file that is named.
+	ReadArtifactRequest_FORMAT_UNSPECIFIED ReadArtifactRequest_Format = 0
+	// FORMAT_TAR: a plain tar stream.
+	ReadArtifactRequest_FORMAT_TAR ReadArtifactRequest_Format = 1
+	// FORMAT_ZIP: a zip file.
+	ReadArtifactRequest_FORMAT_ZIP ReadArtifactRequest_Format = 2
+)
+
+// Enum value maps for ReadArtifactRequest_Format.
+var (
+	ReadArtifactRequest_Format_name = map[int32]string{
+		0: "FORMAT_UNSPECIFIED",
+		1: "FORMAT_TAR",
+		2: "FORMAT_ZIP",
+	}
+	ReadArtifactRequest_Format_value = map[string]int32{
+		"FORMAT_UNSPECIFIED": 0,
+		"FORMAT_TAR":         1,
+		"FORMAT_ZIP":         2,
+	}
+)
+
+func (x ReadArtifactRequest_Format) Enum() *ReadArtifactRequest_Format {
+	p := new(ReadArtifactRequest_Format)
+	*p = x
+	return p
+}
+
+func (x ReadArtifactRequest_Format) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ReadArtifactRequest_Format) Descriptor() protoreflect.EnumDescriptor {
+	return file_formicary_execution_v1_execution_proto_enumTypes[4].Descriptor()
+}
+
+func (ReadArtifactRequest_Format) Type() protoreflect.EnumType {
+	return &file_formicary_execution_v1_execution_proto_enumTypes[4]
+}
+
+func (x ReadArtifactRequest_Format) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ReadArtifactRequest_Format.Descriptor instead.
+func (ReadArtifactRequest_Format) EnumDescriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{43, 0}
+}
+
 // TakeNoticesRequest confirms notices.
 type TakeNoticesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3385,6 +3438,956 @@ func (x *TaskNotice) GetEndedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+// Artifact is files that are kept together.
+type Artifact struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id (UUID).
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// name: "files" of a task's paths, "response" of a long HTTP body, or what the user called it.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// kind: TASK or USER.
+	Kind string `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
+	// request_id (UUID) of the job; empty for an upload of a user.
+	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// run of the job.
+	Run int32 `protobuf:"varint,5,opt,name=run,proto3" json:"run,omitempty"`
+	// job_type of the job.
+	JobType string `protobuf:"bytes,6,opt,name=job_type,json=jobType,proto3" json:"job_type,omitempty"`
+	// task that made it.
+	Task string `protobuf:"bytes,7,opt,name=task,proto3" json:"task,omitempty"`
+	// attempt of the task.
+	Attempt int32 `protobuf:"varint,8,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// bytes of the object: a tar stream in zstd frames.
+	Bytes int64 `protobuf:"varint,9,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// files in it, without directories.
+	Files int32 `protobuf:"varint,10,opt,name=files,proto3" json:"files,omitempty"`
+	// sha256 of the object, hex.
+	Sha256 string `protobuf:"bytes,11,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	// created_at is when the attempt ended, or the upload.
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// expires_at is when it will be deleted.
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Artifact) Reset() {
+	*x = Artifact{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Artifact) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Artifact) ProtoMessage() {}
+
+func (x *Artifact) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Artifact.ProtoReflect.Descriptor instead.
+func (*Artifact) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *Artifact) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Artifact) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Artifact) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Artifact) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *Artifact) GetRun() int32 {
+	if x != nil {
+		return x.Run
+	}
+	return 0
+}
+
+func (x *Artifact) GetJobType() string {
+	if x != nil {
+		return x.JobType
+	}
+	return ""
+}
+
+func (x *Artifact) GetTask() string {
+	if x != nil {
+		return x.Task
+	}
+	return ""
+}
+
+func (x *Artifact) GetAttempt() int32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *Artifact) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Artifact) GetFiles() int32 {
+	if x != nil {
+		return x.Files
+	}
+	return 0
+}
+
+func (x *Artifact) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
+func (x *Artifact) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
+func (x *Artifact) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+// ListArtifactsRequest filters; empty fields let everything through.
+type ListArtifactsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// request_id (UUID) of a job.
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// run of it; 0 lets all through.
+	Run int32 `protobuf:"varint,2,opt,name=run,proto3" json:"run,omitempty"`
+	// job_type of jobs.
+	JobType string `protobuf:"bytes,3,opt,name=job_type,json=jobType,proto3" json:"job_type,omitempty"`
+	// task, or the task of which it is an item.
+	Task string `protobuf:"bytes,4,opt,name=task,proto3" json:"task,omitempty"`
+	// name of the artifact.
+	Name string `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
+	// page_size, 1 to 1000; 0 means 100.
+	PageSize int32 `protobuf:"varint,6,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// page_token from the page before.
+	PageToken     string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListArtifactsRequest) Reset() {
+	*x = ListArtifactsRequest{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListArtifactsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListArtifactsRequest) ProtoMessage() {}
+
+func (x *ListArtifactsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListArtifactsRequest.ProtoReflect.Descriptor instead.
+func (*ListArtifactsRequest) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ListArtifactsRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ListArtifactsRequest) GetRun() int32 {
+	if x != nil {
+		return x.Run
+	}
+	return 0
+}
+
+func (x *ListArtifactsRequest) GetJobType() string {
+	if x != nil {
+		return x.JobType
+	}
+	return ""
+}
+
+func (x *ListArtifactsRequest) GetTask() string {
+	if x != nil {
+		return x.Task
+	}
+	return ""
+}
+
+func (x *ListArtifactsRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ListArtifactsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListArtifactsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListArtifactsResponse is a page.
+type ListArtifactsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// artifacts of the page.
+	Artifacts []*Artifact `protobuf:"bytes,1,rep,name=artifacts,proto3" json:"artifacts,omitempty"`
+	// next_page_token is empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListArtifactsResponse) Reset() {
+	*x = ListArtifactsResponse{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListArtifactsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListArtifactsResponse) ProtoMessage() {}
+
+func (x *ListArtifactsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListArtifactsResponse.ProtoReflect.Descriptor instead.
+func (*ListArtifactsResponse) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ListArtifactsResponse) GetArtifacts() []*Artifact {
+	if x != nil {
+		return x.Artifacts
+	}
+	return nil
+}
+
+func (x *ListArtifactsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// GetArtifactRequest names one.
+type GetArtifactRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id (UUID).
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetArtifactRequest) Reset() {
+	*x = GetArtifactRequest{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetArtifactRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetArtifactRequest) ProtoMessage() {}
+
+func (x *GetArtifactRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetArtifactRequest.ProtoReflect.Descriptor instead.
+func (*GetArtifactRequest) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *GetArtifactRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// GetArtifactResponse carries it.
+type GetArtifactResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// artifact asked for.
+	Artifact      *Artifact `protobuf:"bytes,1,opt,name=artifact,proto3" json:"artifact,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetArtifactResponse) Reset() {
+	*x = GetArtifactResponse{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetArtifactResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetArtifactResponse) ProtoMessage() {}
+
+func (x *GetArtifactResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetArtifactResponse.ProtoReflect.Descriptor instead.
+func (*GetArtifactResponse) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *GetArtifactResponse) GetArtifact() *Artifact {
+	if x != nil {
+		return x.Artifact
+	}
+	return nil
+}
+
+// ArtifactFile is one in an artifact.
+type ArtifactFile struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name below the root of the artifact.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// type: file, directory or link.
+	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	// mode: permission bits.
+	Mode uint32 `protobuf:"varint,3,opt,name=mode,proto3" json:"mode,omitempty"`
+	// bytes of it.
+	Bytes int64 `protobuf:"varint,4,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// modified_at as the file system said.
+	ModifiedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=modified_at,json=modifiedAt,proto3" json:"modified_at,omitempty"`
+	// target of a link.
+	Target        string `protobuf:"bytes,6,opt,name=target,proto3" json:"target,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ArtifactFile) Reset() {
+	*x = ArtifactFile{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ArtifactFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ArtifactFile) ProtoMessage() {}
+
+func (x *ArtifactFile) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ArtifactFile.ProtoReflect.Descriptor instead.
+func (*ArtifactFile) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *ArtifactFile) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ArtifactFile) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *ArtifactFile) GetMode() uint32 {
+	if x != nil {
+		return x.Mode
+	}
+	return 0
+}
+
+func (x *ArtifactFile) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *ArtifactFile) GetModifiedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ModifiedAt
+	}
+	return nil
+}
+
+func (x *ArtifactFile) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+// ListArtifactFilesRequest names an artifact.
+type ListArtifactFilesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id (UUID).
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// page_size, 1 to 1000; 0 means 1000.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// page_token from the page before.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListArtifactFilesRequest) Reset() {
+	*x = ListArtifactFilesRequest{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListArtifactFilesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListArtifactFilesRequest) ProtoMessage() {}
+
+func (x *ListArtifactFilesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListArtifactFilesRequest.ProtoReflect.Descriptor instead.
+func (*ListArtifactFilesRequest) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ListArtifactFilesRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ListArtifactFilesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListArtifactFilesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListArtifactFilesResponse is a page.
+type ListArtifactFilesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// files of the page.
+	Files []*ArtifactFile `protobuf:"bytes,1,rep,name=files,proto3" json:"files,omitempty"`
+	// next_page_token is empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListArtifactFilesResponse) Reset() {
+	*x = ListArtifactFilesResponse{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListArtifactFilesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListArtifactFilesResponse) ProtoMessage() {}
+
+func (x *ListArtifactFilesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListArtifactFilesResponse.ProtoReflect.Descriptor instead.
+func (*ListArtifactFilesResponse) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *ListArtifactFilesResponse) GetFiles() []*ArtifactFile {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *ListArtifactFilesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// ReadArtifactRequest says what to read.
+type ReadArtifactRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id (UUID).
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// file in the artifact; empty: all of it.
+	File string `protobuf:"bytes,2,opt,name=file,proto3" json:"file,omitempty"`
+	// format; of a file only unspecified.
+	Format ReadArtifactRequest_Format `protobuf:"varint,3,opt,name=format,proto3,enum=formicary.execution.v1.ReadArtifactRequest_Format" json:"format,omitempty"`
+	// offset of the first byte, where the format is unspecified.
+	Offset int64 `protobuf:"varint,4,opt,name=offset,proto3" json:"offset,omitempty"`
+	// length in bytes; 0: to the end.
+	Length        int64 `protobuf:"varint,5,opt,name=length,proto3" json:"length,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadArtifactRequest) Reset() {
+	*x = ReadArtifactRequest{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadArtifactRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadArtifactRequest) ProtoMessage() {}
+
+func (x *ReadArtifactRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadArtifactRequest.ProtoReflect.Descriptor instead.
+func (*ReadArtifactRequest) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *ReadArtifactRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ReadArtifactRequest) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *ReadArtifactRequest) GetFormat() ReadArtifactRequest_Format {
+	if x != nil {
+		return x.Format
+	}
+	return ReadArtifactRequest_FORMAT_UNSPECIFIED
+}
+
+func (x *ReadArtifactRequest) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *ReadArtifactRequest) GetLength() int64 {
+	if x != nil {
+		return x.Length
+	}
+	return 0
+}
+
+// ReadArtifactResponse is a piece.
+type ReadArtifactResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// data, at most 256 KiB.
+	Data []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	// total of all that could be read of the file or object, in the first piece; -1: it is not known before its end.
+	Total int64 `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
+	// name for a file to save it to, in the first piece.
+	Name          string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadArtifactResponse) Reset() {
+	*x = ReadArtifactResponse{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadArtifactResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadArtifactResponse) ProtoMessage() {}
+
+func (x *ReadArtifactResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadArtifactResponse.ProtoReflect.Descriptor instead.
+func (*ReadArtifactResponse) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *ReadArtifactResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *ReadArtifactResponse) GetTotal() int64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *ReadArtifactResponse) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// UploadArtifactRequest is what it is, or a piece of it.
+type UploadArtifactRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name of the artifact, in the first message.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// expires_after_seconds from now on, in the first message; 0: what the configuration says.
+	ExpiresAfterSeconds int64 `protobuf:"varint,2,opt,name=expires_after_seconds,json=expiresAfterSeconds,proto3" json:"expires_after_seconds,omitempty"`
+	// data of the tar or zip file.
+	Data          []byte `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UploadArtifactRequest) Reset() {
+	*x = UploadArtifactRequest{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UploadArtifactRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UploadArtifactRequest) ProtoMessage() {}
+
+func (x *UploadArtifactRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UploadArtifactRequest.ProtoReflect.Descriptor instead.
+func (*UploadArtifactRequest) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *UploadArtifactRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UploadArtifactRequest) GetExpiresAfterSeconds() int64 {
+	if x != nil {
+		return x.ExpiresAfterSeconds
+	}
+	return 0
+}
+
+func (x *UploadArtifactRequest) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// UploadArtifactResponse carries what was made.
+type UploadArtifactResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// artifact as it is stored.
+	Artifact      *Artifact `protobuf:"bytes,1,opt,name=artifact,proto3" json:"artifact,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UploadArtifactResponse) Reset() {
+	*x = UploadArtifactResponse{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UploadArtifactResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UploadArtifactResponse) ProtoMessage() {}
+
+func (x *UploadArtifactResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UploadArtifactResponse.ProtoReflect.Descriptor instead.
+func (*UploadArtifactResponse) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *UploadArtifactResponse) GetArtifact() *Artifact {
+	if x != nil {
+		return x.Artifact
+	}
+	return nil
+}
+
+// DeleteArtifactRequest names one.
+type DeleteArtifactRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id (UUID).
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteArtifactRequest) Reset() {
+	*x = DeleteArtifactRequest{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteArtifactRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteArtifactRequest) ProtoMessage() {}
+
+func (x *DeleteArtifactRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteArtifactRequest.ProtoReflect.Descriptor instead.
+func (*DeleteArtifactRequest) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *DeleteArtifactRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// DeleteArtifactResponse is empty.
+type DeleteArtifactResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteArtifactResponse) Reset() {
+	*x = DeleteArtifactResponse{}
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteArtifactResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteArtifactResponse) ProtoMessage() {}
+
+func (x *DeleteArtifactResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_execution_v1_execution_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteArtifactResponse.ProtoReflect.Descriptor instead.
+func (*DeleteArtifactResponse) Descriptor() ([]byte, []int) {
+	return file_formicary_execution_v1_execution_proto_rawDescGZIP(), []int{48}
+}
+
 var File_formicary_execution_v1_execution_proto protoreflect.FileDescriptor
 
 const file_formicary_execution_v1_execution_proto_rawDesc = "" +
@@ -3721,7 +4724,85 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\x04time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x129\n" +
 	"\n" +
 	"started_at\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x125\n" +
-	"\bended_at\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt2\xf3\x02\n" +
+	"\bended_at\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\"\xf6\x02\n" +
+	"\bArtifact\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04kind\x18\x03 \x01(\tR\x04kind\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\x12\x10\n" +
+	"\x03run\x18\x05 \x01(\x05R\x03run\x12\x19\n" +
+	"\bjob_type\x18\x06 \x01(\tR\ajobType\x12\x12\n" +
+	"\x04task\x18\a \x01(\tR\x04task\x12\x18\n" +
+	"\aattempt\x18\b \x01(\x05R\aattempt\x12\x14\n" +
+	"\x05bytes\x18\t \x01(\x03R\x05bytes\x12\x14\n" +
+	"\x05files\x18\n" +
+	" \x01(\x05R\x05files\x12\x16\n" +
+	"\x06sha256\x18\v \x01(\tR\x06sha256\x129\n" +
+	"\n" +
+	"created_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
+	"\n" +
+	"expires_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\x86\x02\n" +
+	"\x14ListArtifactsRequest\x12*\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\x12\x19\n" +
+	"\x03run\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\x03run\x12#\n" +
+	"\bjob_type\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\ajobType\x12\x1c\n" +
+	"\x04task\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x04task\x12\x1c\n" +
+	"\x04name\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12'\n" +
+	"\tpage_size\x18\x06 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\a \x01(\tR\tpageToken\"\x7f\n" +
+	"\x15ListArtifactsResponse\x12>\n" +
+	"\tartifacts\x18\x01 \x03(\v2 .formicary.execution.v1.ArtifactR\tartifacts\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\".\n" +
+	"\x12GetArtifactRequest\x12\x18\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x02id\"S\n" +
+	"\x13GetArtifactResponse\x12<\n" +
+	"\bartifact\x18\x01 \x01(\v2 .formicary.execution.v1.ArtifactR\bartifact\"\xb5\x01\n" +
+	"\fArtifactFile\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12\x12\n" +
+	"\x04mode\x18\x03 \x01(\rR\x04mode\x12\x14\n" +
+	"\x05bytes\x18\x04 \x01(\x03R\x05bytes\x12;\n" +
+	"\vmodified_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"modifiedAt\x12\x16\n" +
+	"\x06target\x18\x06 \x01(\tR\x06target\"|\n" +
+	"\x18ListArtifactFilesRequest\x12\x18\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x02id\x12'\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"\x7f\n" +
+	"\x19ListArtifactFilesResponse\x12:\n" +
+	"\x05files\x18\x01 \x03(\v2$.formicary.execution.v1.ArtifactFileR\x05files\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa7\x02\n" +
+	"\x13ReadArtifactRequest\x12\x18\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x02id\x12\x1c\n" +
+	"\x04file\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x04file\x12T\n" +
+	"\x06format\x18\x03 \x01(\x0e22.formicary.execution.v1.ReadArtifactRequest.FormatB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06format\x12\x1f\n" +
+	"\x06offset\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x06offset\x12\x1f\n" +
+	"\x06length\x18\x05 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x06length\"@\n" +
+	"\x06Format\x12\x16\n" +
+	"\x12FORMAT_UNSPECIFIED\x10\x00\x12\x0e\n" +
+	"\n" +
+	"FORMAT_TAR\x10\x01\x12\x0e\n" +
+	"\n" +
+	"FORMAT_ZIP\x10\x02\"T\n" +
+	"\x14ReadArtifactResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x12\x14\n" +
+	"\x05total\x18\x02 \x01(\x03R\x05total\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\"\x86\x01\n" +
+	"\x15UploadArtifactRequest\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12;\n" +
+	"\x15expires_after_seconds\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x13expiresAfterSeconds\x12\x12\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\"V\n" +
+	"\x16UploadArtifactResponse\x12<\n" +
+	"\bartifact\x18\x01 \x01(\v2 .formicary.execution.v1.ArtifactR\bartifact\"1\n" +
+	"\x15DeleteArtifactRequest\x12\x18\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x02id\"\x18\n" +
+	"\x16DeleteArtifactResponse2\xf3\x02\n" +
 	"\x10ExecutionService\x12\xb4\x01\n" +
 	"\fGetExecution\x12+.formicary.execution.v1.GetExecutionRequest\x1a,.formicary.execution.v1.GetExecutionResponse\"I\xaa\xbb\x18\x0e\n" +
 	"\frequest.read\x82\xd3\xe4\x93\x02.\x12,/api/v1/jobs/requests/{request_id}/execution\x90\x02\x01\x12\xa7\x01\n" +
@@ -3742,7 +4823,20 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\n" +
 	"SearchLogs\x12).formicary.execution.v1.SearchLogsRequest\x1a*.formicary.execution.v1.SearchLogsResponse\"G\xaa\xbb\x18\n" +
 	"\n" +
-	"\blog.read\x82\xd3\xe4\x93\x020\x12./api/v1/jobs/requests/{request_id}/logs/search\x90\x02\x010\x012\x89\x03\n" +
+	"\blog.read\x82\xd3\xe4\x93\x020\x12./api/v1/jobs/requests/{request_id}/logs/search\x90\x02\x010\x012\x80\b\n" +
+	"\x0fArtifactService\x12\xaf\x01\n" +
+	"\rListArtifacts\x12,.formicary.execution.v1.ListArtifactsRequest\x1a-.formicary.execution.v1.ListArtifactsResponse\"A\xaa\xbb\x18\x0f\n" +
+	"\rartifact.read\x82\xd3\xe4\x93\x02%Z\x10\x12\x0e/api/artifacts\x12\x11/api/v1/artifacts\x90\x02\x01\x12\xb3\x01\n" +
+	"\vGetArtifact\x12*.formicary.execution.v1.GetArtifactRequest\x1a+.formicary.execution.v1.GetArtifactResponse\"K\xaa\xbb\x18\x0f\n" +
+	"\rartifact.read\x82\xd3\xe4\x93\x02/Z\x15\x12\x13/api/artifacts/{id}\x12\x16/api/v1/artifacts/{id}\x90\x02\x01\x12\xb4\x01\n" +
+	"\x11ListArtifactFiles\x120.formicary.execution.v1.ListArtifactFilesRequest\x1a1.formicary.execution.v1.ListArtifactFilesResponse\":\xaa\xbb\x18\x0f\n" +
+	"\rartifact.read\x82\xd3\xe4\x93\x02\x1e\x12\x1c/api/v1/artifacts/{id}/files\x90\x02\x01\x12\x83\x01\n" +
+	"\fReadArtifact\x12+.formicary.execution.v1.ReadArtifactRequest\x1a,.formicary.execution.v1.ReadArtifactResponse\"\x16\xaa\xbb\x18\x0f\n" +
+	"\rartifact.read\x90\x02\x010\x01\x12\x87\x01\n" +
+	"\x0eUploadArtifact\x12-.formicary.execution.v1.UploadArtifactRequest\x1a..formicary.execution.v1.UploadArtifactResponse\"\x14\xaa\xbb\x18\x10\n" +
+	"\x0eartifact.write(\x01\x12\xbd\x01\n" +
+	"\x0eDeleteArtifact\x12-.formicary.execution.v1.DeleteArtifactRequest\x1a..formicary.execution.v1.DeleteArtifactResponse\"L\xaa\xbb\x18\x10\n" +
+	"\x0eartifact.write\x82\xd3\xe4\x93\x02/Z\x15*\x13/api/artifacts/{id}*\x16/api/v1/artifacts/{id}\x90\x02\x022\x89\x03\n" +
 	"\x15ExecutionStateService\x12\x86\x01\n" +
 	"\x12GetExecutionStates\x121.formicary.execution.v1.GetExecutionStatesRequest\x1a2.formicary.execution.v1.GetExecutionStatesResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x01\x12w\n" +
 	"\rCheckAttempts\x12,.formicary.execution.v1.CheckAttemptsRequest\x1a-.formicary.execution.v1.CheckAttemptsResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x01\x12n\n" +
@@ -3761,129 +4855,164 @@ func file_formicary_execution_v1_execution_proto_rawDescGZIP() []byte {
 	return file_formicary_execution_v1_execution_proto_rawDescData
 }
 
-var file_formicary_execution_v1_execution_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_formicary_execution_v1_execution_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_formicary_execution_v1_execution_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_formicary_execution_v1_execution_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_formicary_execution_v1_execution_proto_goTypes = []any{
 	(Execution_State)(0),                 // 0: formicary.execution.v1.Execution.State
 	(Attempt_State)(0),                   // 1: formicary.execution.v1.Attempt.State
 	(Task_State)(0),                      // 2: formicary.execution.v1.Task.State
 	(Approval_State)(0),                  // 3: formicary.execution.v1.Approval.State
-	(*TakeNoticesRequest)(nil),           // 4: formicary.execution.v1.TakeNoticesRequest
-	(*TakeNoticesResponse)(nil),          // 5: formicary.execution.v1.TakeNoticesResponse
-	(*Execution)(nil),                    // 6: formicary.execution.v1.Execution
-	(*Attempt)(nil),                      // 7: formicary.execution.v1.Attempt
-	(*Usage)(nil),                        // 8: formicary.execution.v1.Usage
-	(*Task)(nil),                         // 9: formicary.execution.v1.Task
-	(*ItemCounts)(nil),                   // 10: formicary.execution.v1.ItemCounts
-	(*Approval)(nil),                     // 11: formicary.execution.v1.Approval
-	(*Vote)(nil),                         // 12: formicary.execution.v1.Vote
-	(*VoteOnApprovalRequest)(nil),        // 13: formicary.execution.v1.VoteOnApprovalRequest
-	(*VoteOnApprovalResponse)(nil),       // 14: formicary.execution.v1.VoteOnApprovalResponse
-	(*GetApprovalRequest)(nil),           // 15: formicary.execution.v1.GetApprovalRequest
-	(*GetApprovalResponse)(nil),          // 16: formicary.execution.v1.GetApprovalResponse
-	(*ListPendingApprovalsRequest)(nil),  // 17: formicary.execution.v1.ListPendingApprovalsRequest
-	(*ListPendingApprovalsResponse)(nil), // 18: formicary.execution.v1.ListPendingApprovalsResponse
-	(*GetExecutionRequest)(nil),          // 19: formicary.execution.v1.GetExecutionRequest
-	(*GetExecutionResponse)(nil),         // 20: formicary.execution.v1.GetExecutionResponse
-	(*ListTasksRequest)(nil),             // 21: formicary.execution.v1.ListTasksRequest
-	(*ListTasksResponse)(nil),            // 22: formicary.execution.v1.ListTasksResponse
-	(*WatchTaskLogRequest)(nil),          // 23: formicary.execution.v1.WatchTaskLogRequest
-	(*WatchTaskLogResponse)(nil),         // 24: formicary.execution.v1.WatchTaskLogResponse
-	(*SearchLogsRequest)(nil),            // 25: formicary.execution.v1.SearchLogsRequest
-	(*SearchLogsResponse)(nil),           // 26: formicary.execution.v1.SearchLogsResponse
-	(*SearchEnd)(nil),                    // 27: formicary.execution.v1.SearchEnd
-	(*RunKey)(nil),                       // 28: formicary.execution.v1.RunKey
-	(*GetExecutionStatesRequest)(nil),    // 29: formicary.execution.v1.GetExecutionStatesRequest
-	(*GetExecutionStatesResponse)(nil),   // 30: formicary.execution.v1.GetExecutionStatesResponse
-	(*CheckAttemptsRequest)(nil),         // 31: formicary.execution.v1.CheckAttemptsRequest
-	(*CheckAttemptsResponse)(nil),        // 32: formicary.execution.v1.CheckAttemptsResponse
-	(*ExecutionChanges)(nil),             // 33: formicary.execution.v1.ExecutionChanges
-	(*ExecutionChanged)(nil),             // 34: formicary.execution.v1.ExecutionChanged
-	(*TaskChanged)(nil),                  // 35: formicary.execution.v1.TaskChanged
-	(*TaskChanges)(nil),                  // 36: formicary.execution.v1.TaskChanges
-	(*TaskNotices)(nil),                  // 37: formicary.execution.v1.TaskNotices
-	(*TaskNotice)(nil),                   // 38: formicary.execution.v1.TaskNotice
-	nil,                                  // 39: formicary.execution.v1.Vote.ValuesEntry
-	nil,                                  // 40: formicary.execution.v1.VoteOnApprovalRequest.ValuesEntry
-	(*timestamppb.Timestamp)(nil),        // 41: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),              // 42: google.protobuf.Struct
-	(*structpb.Value)(nil),               // 43: google.protobuf.Value
+	(ReadArtifactRequest_Format)(0),      // 4: formicary.execution.v1.ReadArtifactRequest.Format
+	(*TakeNoticesRequest)(nil),           // 5: formicary.execution.v1.TakeNoticesRequest
+	(*TakeNoticesResponse)(nil),          // 6: formicary.execution.v1.TakeNoticesResponse
+	(*Execution)(nil),                    // 7: formicary.execution.v1.Execution
+	(*Attempt)(nil),                      // 8: formicary.execution.v1.Attempt
+	(*Usage)(nil),                        // 9: formicary.execution.v1.Usage
+	(*Task)(nil),                         // 10: formicary.execution.v1.Task
+	(*ItemCounts)(nil),                   // 11: formicary.execution.v1.ItemCounts
+	(*Approval)(nil),                     // 12: formicary.execution.v1.Approval
+	(*Vote)(nil),                         // 13: formicary.execution.v1.Vote
+	(*VoteOnApprovalRequest)(nil),        // 14: formicary.execution.v1.VoteOnApprovalRequest
+	(*VoteOnApprovalResponse)(nil),       // 15: formicary.execution.v1.VoteOnApprovalResponse
+	(*GetApprovalRequest)(nil),           // 16: formicary.execution.v1.GetApprovalRequest
+	(*GetApprovalResponse)(nil),          // 17: formicary.execution.v1.GetApprovalResponse
+	(*ListPendingApprovalsRequest)(nil),  // 18: formicary.execution.v1.ListPendingApprovalsRequest
+	(*ListPendingApprovalsResponse)(nil), // 19: formicary.execution.v1.ListPendingApprovalsResponse
+	(*GetExecutionRequest)(nil),          // 20: formicary.execution.v1.GetExecutionRequest
+	(*GetExecutionResponse)(nil),         // 21: formicary.execution.v1.GetExecutionResponse
+	(*ListTasksRequest)(nil),             // 22: formicary.execution.v1.ListTasksRequest
+	(*ListTasksResponse)(nil),            // 23: formicary.execution.v1.ListTasksResponse
+	(*WatchTaskLogRequest)(nil),          // 24: formicary.execution.v1.WatchTaskLogRequest
+	(*WatchTaskLogResponse)(nil),         // 25: formicary.execution.v1.WatchTaskLogResponse
+	(*SearchLogsRequest)(nil),            // 26: formicary.execution.v1.SearchLogsRequest
+	(*SearchLogsResponse)(nil),           // 27: formicary.execution.v1.SearchLogsResponse
+	(*SearchEnd)(nil),                    // 28: formicary.execution.v1.SearchEnd
+	(*RunKey)(nil),                       // 29: formicary.execution.v1.RunKey
+	(*GetExecutionStatesRequest)(nil),    // 30: formicary.execution.v1.GetExecutionStatesRequest
+	(*GetExecutionStatesResponse)(nil),   // 31: formicary.execution.v1.GetExecutionStatesResponse
+	(*CheckAttemptsRequest)(nil),         // 32: formicary.execution.v1.CheckAttemptsRequest
+	(*CheckAttemptsResponse)(nil),        // 33: formicary.execution.v1.CheckAttemptsResponse
+	(*ExecutionChanges)(nil),             // 34: formicary.execution.v1.ExecutionChanges
+	(*ExecutionChanged)(nil),             // 35: formicary.execution.v1.ExecutionChanged
+	(*TaskChanged)(nil),                  // 36: formicary.execution.v1.TaskChanged
+	(*TaskChanges)(nil),                  // 37: formicary.execution.v1.TaskChanges
+	(*TaskNotices)(nil),                  // 38: formicary.execution.v1.TaskNotices
+	(*TaskNotice)(nil),                   // 39: formicary.execution.v1.TaskNotice
+	(*Artifact)(nil),                     // 40: formicary.execution.v1.Artifact
+	(*ListArtifactsRequest)(nil),         // 41: formicary.execution.v1.ListArtifactsRequest
+	(*ListArtifactsResponse)(nil),        // 42: formicary.execution.v1.ListArtifactsResponse
+	(*GetArtifactRequest)(nil),           // 43: formicary.execution.v1.GetArtifactRequest
+	(*GetArtifactResponse)(nil),          // 44: formicary.execution.v1.GetArtifactResponse
+	(*ArtifactFile)(nil),                 // 45: formicary.execution.v1.ArtifactFile
+	(*ListArtifactFilesRequest)(nil),     // 46: formicary.execution.v1.ListArtifactFilesRequest
+	(*ListArtifactFilesResponse)(nil),    // 47: formicary.execution.v1.ListArtifactFilesResponse
+	(*ReadArtifactRequest)(nil),          // 48: formicary.execution.v1.ReadArtifactRequest
+	(*ReadArtifactResponse)(nil),         // 49: formicary.execution.v1.ReadArtifactResponse
+	(*UploadArtifactRequest)(nil),        // 50: formicary.execution.v1.UploadArtifactRequest
+	(*UploadArtifactResponse)(nil),       // 51: formicary.execution.v1.UploadArtifactResponse
+	(*DeleteArtifactRequest)(nil),        // 52: formicary.execution.v1.DeleteArtifactRequest
+	(*DeleteArtifactResponse)(nil),       // 53: formicary.execution.v1.DeleteArtifactResponse
+	nil,                                  // 54: formicary.execution.v1.Vote.ValuesEntry
+	nil,                                  // 55: formicary.execution.v1.VoteOnApprovalRequest.ValuesEntry
+	(*timestamppb.Timestamp)(nil),        // 56: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),              // 57: google.protobuf.Struct
+	(*structpb.Value)(nil),               // 58: google.protobuf.Value
 }
 var file_formicary_execution_v1_execution_proto_depIdxs = []int32{
-	38, // 0: formicary.execution.v1.TakeNoticesResponse.notices:type_name -> formicary.execution.v1.TaskNotice
+	39, // 0: formicary.execution.v1.TakeNoticesResponse.notices:type_name -> formicary.execution.v1.TaskNotice
 	0,  // 1: formicary.execution.v1.Execution.state:type_name -> formicary.execution.v1.Execution.State
-	41, // 2: formicary.execution.v1.Execution.created_at:type_name -> google.protobuf.Timestamp
-	41, // 3: formicary.execution.v1.Execution.started_at:type_name -> google.protobuf.Timestamp
-	41, // 4: formicary.execution.v1.Execution.ended_at:type_name -> google.protobuf.Timestamp
+	56, // 2: formicary.execution.v1.Execution.created_at:type_name -> google.protobuf.Timestamp
+	56, // 3: formicary.execution.v1.Execution.started_at:type_name -> google.protobuf.Timestamp
+	56, // 4: formicary.execution.v1.Execution.ended_at:type_name -> google.protobuf.Timestamp
 	1,  // 5: formicary.execution.v1.Attempt.state:type_name -> formicary.execution.v1.Attempt.State
-	41, // 6: formicary.execution.v1.Attempt.dispatched_at:type_name -> google.protobuf.Timestamp
-	41, // 7: formicary.execution.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
-	41, // 8: formicary.execution.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
-	8,  // 9: formicary.execution.v1.Attempt.usage:type_name -> formicary.execution.v1.Usage
+	56, // 6: formicary.execution.v1.Attempt.dispatched_at:type_name -> google.protobuf.Timestamp
+	56, // 7: formicary.execution.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
+	56, // 8: formicary.execution.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
+	9,  // 9: formicary.execution.v1.Attempt.usage:type_name -> formicary.execution.v1.Usage
 	2,  // 10: formicary.execution.v1.Task.state:type_name -> formicary.execution.v1.Task.State
-	7,  // 11: formicary.execution.v1.Task.attempts:type_name -> formicary.execution.v1.Attempt
-	42, // 12: formicary.execution.v1.Task.outputs:type_name -> google.protobuf.Struct
-	41, // 13: formicary.execution.v1.Task.started_at:type_name -> google.protobuf.Timestamp
-	41, // 14: formicary.execution.v1.Task.ended_at:type_name -> google.protobuf.Timestamp
-	43, // 15: formicary.execution.v1.Task.item_value:type_name -> google.protobuf.Value
-	10, // 16: formicary.execution.v1.Task.items:type_name -> formicary.execution.v1.ItemCounts
+	8,  // 11: formicary.execution.v1.Task.attempts:type_name -> formicary.execution.v1.Attempt
+	57, // 12: formicary.execution.v1.Task.outputs:type_name -> google.protobuf.Struct
+	56, // 13: formicary.execution.v1.Task.started_at:type_name -> google.protobuf.Timestamp
+	56, // 14: formicary.execution.v1.Task.ended_at:type_name -> google.protobuf.Timestamp
+	58, // 15: formicary.execution.v1.Task.item_value:type_name -> google.protobuf.Value
+	11, // 16: formicary.execution.v1.Task.items:type_name -> formicary.execution.v1.ItemCounts
 	3,  // 17: formicary.execution.v1.Approval.state:type_name -> formicary.execution.v1.Approval.State
-	12, // 18: formicary.execution.v1.Approval.votes:type_name -> formicary.execution.v1.Vote
-	41, // 19: formicary.execution.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
-	41, // 20: formicary.execution.v1.Approval.due_at:type_name -> google.protobuf.Timestamp
-	41, // 21: formicary.execution.v1.Approval.decided_at:type_name -> google.protobuf.Timestamp
-	41, // 22: formicary.execution.v1.Vote.time:type_name -> google.protobuf.Timestamp
-	39, // 23: formicary.execution.v1.Vote.values:type_name -> formicary.execution.v1.Vote.ValuesEntry
-	40, // 24: formicary.execution.v1.VoteOnApprovalRequest.values:type_name -> formicary.execution.v1.VoteOnApprovalRequest.ValuesEntry
-	11, // 25: formicary.execution.v1.VoteOnApprovalResponse.approval:type_name -> formicary.execution.v1.Approval
-	11, // 26: formicary.execution.v1.GetApprovalResponse.approval:type_name -> formicary.execution.v1.Approval
-	11, // 27: formicary.execution.v1.ListPendingApprovalsResponse.approvals:type_name -> formicary.execution.v1.Approval
-	6,  // 28: formicary.execution.v1.GetExecutionResponse.execution:type_name -> formicary.execution.v1.Execution
+	13, // 18: formicary.execution.v1.Approval.votes:type_name -> formicary.execution.v1.Vote
+	56, // 19: formicary.execution.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
+	56, // 20: formicary.execution.v1.Approval.due_at:type_name -> google.protobuf.Timestamp
+	56, // 21: formicary.execution.v1.Approval.decided_at:type_name -> google.protobuf.Timestamp
+	56, // 22: formicary.execution.v1.Vote.time:type_name -> google.protobuf.Timestamp
+	54, // 23: formicary.execution.v1.Vote.values:type_name -> formicary.execution.v1.Vote.ValuesEntry
+	55, // 24: formicary.execution.v1.VoteOnApprovalRequest.values:type_name -> formicary.execution.v1.VoteOnApprovalRequest.ValuesEntry
+	12, // 25: formicary.execution.v1.VoteOnApprovalResponse.approval:type_name -> formicary.execution.v1.Approval
+	12, // 26: formicary.execution.v1.GetApprovalResponse.approval:type_name -> formicary.execution.v1.Approval
+	12, // 27: formicary.execution.v1.ListPendingApprovalsResponse.approvals:type_name -> formicary.execution.v1.Approval
+	7,  // 28: formicary.execution.v1.GetExecutionResponse.execution:type_name -> formicary.execution.v1.Execution
 	2,  // 29: formicary.execution.v1.ListTasksRequest.states:type_name -> formicary.execution.v1.Task.State
-	9,  // 30: formicary.execution.v1.ListTasksResponse.tasks:type_name -> formicary.execution.v1.Task
-	41, // 31: formicary.execution.v1.WatchTaskLogRequest.since:type_name -> google.protobuf.Timestamp
-	41, // 32: formicary.execution.v1.SearchLogsResponse.time:type_name -> google.protobuf.Timestamp
-	27, // 33: formicary.execution.v1.SearchLogsResponse.end:type_name -> formicary.execution.v1.SearchEnd
-	28, // 34: formicary.execution.v1.GetExecutionStatesRequest.runs:type_name -> formicary.execution.v1.RunKey
-	34, // 35: formicary.execution.v1.GetExecutionStatesResponse.states:type_name -> formicary.execution.v1.ExecutionChanged
-	34, // 36: formicary.execution.v1.ExecutionChanges.changes:type_name -> formicary.execution.v1.ExecutionChanged
+	10, // 30: formicary.execution.v1.ListTasksResponse.tasks:type_name -> formicary.execution.v1.Task
+	56, // 31: formicary.execution.v1.WatchTaskLogRequest.since:type_name -> google.protobuf.Timestamp
+	56, // 32: formicary.execution.v1.SearchLogsResponse.time:type_name -> google.protobuf.Timestamp
+	28, // 33: formicary.execution.v1.SearchLogsResponse.end:type_name -> formicary.execution.v1.SearchEnd
+	29, // 34: formicary.execution.v1.GetExecutionStatesRequest.runs:type_name -> formicary.execution.v1.RunKey
+	35, // 35: formicary.execution.v1.GetExecutionStatesResponse.states:type_name -> formicary.execution.v1.ExecutionChanged
+	35, // 36: formicary.execution.v1.ExecutionChanges.changes:type_name -> formicary.execution.v1.ExecutionChanged
 	0,  // 37: formicary.execution.v1.ExecutionChanged.state:type_name -> formicary.execution.v1.Execution.State
-	41, // 38: formicary.execution.v1.ExecutionChanged.started_at:type_name -> google.protobuf.Timestamp
-	41, // 39: formicary.execution.v1.ExecutionChanged.ended_at:type_name -> google.protobuf.Timestamp
-	41, // 40: formicary.execution.v1.ExecutionChanged.restart_at:type_name -> google.protobuf.Timestamp
-	41, // 41: formicary.execution.v1.ExecutionChanged.resume_at:type_name -> google.protobuf.Timestamp
+	56, // 38: formicary.execution.v1.ExecutionChanged.started_at:type_name -> google.protobuf.Timestamp
+	56, // 39: formicary.execution.v1.ExecutionChanged.ended_at:type_name -> google.protobuf.Timestamp
+	56, // 40: formicary.execution.v1.ExecutionChanged.restart_at:type_name -> google.protobuf.Timestamp
+	56, // 41: formicary.execution.v1.ExecutionChanged.resume_at:type_name -> google.protobuf.Timestamp
 	2,  // 42: formicary.execution.v1.TaskChanged.state:type_name -> formicary.execution.v1.Task.State
-	41, // 43: formicary.execution.v1.TaskChanged.time:type_name -> google.protobuf.Timestamp
-	35, // 44: formicary.execution.v1.TaskChanges.changes:type_name -> formicary.execution.v1.TaskChanged
-	38, // 45: formicary.execution.v1.TaskNotices.notices:type_name -> formicary.execution.v1.TaskNotice
-	41, // 46: formicary.execution.v1.TaskNotice.time:type_name -> google.protobuf.Timestamp
-	41, // 47: formicary.execution.v1.TaskNotice.started_at:type_name -> google.protobuf.Timestamp
-	41, // 48: formicary.execution.v1.TaskNotice.ended_at:type_name -> google.protobuf.Timestamp
-	19, // 49: formicary.execution.v1.ExecutionService.GetExecution:input_type -> formicary.execution.v1.GetExecutionRequest
-	21, // 50: formicary.execution.v1.ExecutionService.ListTasks:input_type -> formicary.execution.v1.ListTasksRequest
-	13, // 51: formicary.execution.v1.ApprovalService.VoteOnApproval:input_type -> formicary.execution.v1.VoteOnApprovalRequest
-	15, // 52: formicary.execution.v1.ApprovalService.GetApproval:input_type -> formicary.execution.v1.GetApprovalRequest
-	17, // 53: formicary.execution.v1.ApprovalService.ListPendingApprovals:input_type -> formicary.execution.v1.ListPendingApprovalsRequest
-	23, // 54: formicary.execution.v1.LogService.WatchTaskLog:input_type -> formicary.execution.v1.WatchTaskLogRequest
-	25, // 55: formicary.execution.v1.LogService.SearchLogs:input_type -> formicary.execution.v1.SearchLogsRequest
-	29, // 56: formicary.execution.v1.ExecutionStateService.GetExecutionStates:input_type -> formicary.execution.v1.GetExecutionStatesRequest
-	31, // 57: formicary.execution.v1.ExecutionStateService.CheckAttempts:input_type -> formicary.execution.v1.CheckAttemptsRequest
-	4,  // 58: formicary.execution.v1.ExecutionStateService.TakeNotices:input_type -> formicary.execution.v1.TakeNoticesRequest
-	20, // 59: formicary.execution.v1.ExecutionService.GetExecution:output_type -> formicary.execution.v1.GetExecutionResponse
-	22, // 60: formicary.execution.v1.ExecutionService.ListTasks:output_type -> formicary.execution.v1.ListTasksResponse
-	14, // 61: formicary.execution.v1.ApprovalService.VoteOnApproval:output_type -> formicary.execution.v1.VoteOnApprovalResponse
-	16, // 62: formicary.execution.v1.ApprovalService.GetApproval:output_type -> formicary.execution.v1.GetApprovalResponse
-	18, // 63: formicary.execution.v1.ApprovalService.ListPendingApprovals:output_type -> formicary.execution.v1.ListPendingApprovalsResponse
-	24, // 64: formicary.execution.v1.LogService.WatchTaskLog:output_type -> formicary.execution.v1.WatchTaskLogResponse
-	26, // 65: formicary.execution.v1.LogService.SearchLogs:output_type -> formicary.execution.v1.SearchLogsResponse
-	30, // 66: formicary.execution.v1.ExecutionStateService.GetExecutionStates:output_type -> formicary.execution.v1.GetExecutionStatesResponse
-	32, // 67: formicary.execution.v1.ExecutionStateService.CheckAttempts:output_type -> formicary.execution.v1.CheckAttemptsResponse
-	5,  // 68: formicary.execution.v1.ExecutionStateService.TakeNotices:output_type -> formicary.execution.v1.TakeNoticesResponse
-	59, // [59:69] is the sub-list for method output_type
-	49, // [49:59] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	56, // 43: formicary.execution.v1.TaskChanged.time:type_name -> google.protobuf.Timestamp
+	36, // 44: formicary.execution.v1.TaskChanges.changes:type_name -> formicary.execution.v1.TaskChanged
+	39, // 45: formicary.execution.v1.TaskNotices.notices:type_name -> formicary.execution.v1.TaskNotice
+	56, // 46: formicary.execution.v1.TaskNotice.time:type_name -> google.protobuf.Timestamp
+	56, // 47: formicary.execution.v1.TaskNotice.started_at:type_name -> google.protobuf.Timestamp
+	56, // 48: formicary.execution.v1.TaskNotice.ended_at:type_name -> google.protobuf.Timestamp
+	56, // 49: formicary.execution.v1.Artifact.created_at:type_name -> google.protobuf.Timestamp
+	56, // 50: formicary.execution.v1.Artifact.expires_at:type_name -> google.protobuf.Timestamp
+	40, // 51: formicary.execution.v1.ListArtifactsResponse.artifacts:type_name -> formicary.execution.v1.Artifact
+	40, // 52: formicary.execution.v1.GetArtifactResponse.artifact:type_name -> formicary.execution.v1.Artifact
+	56, // 53: formicary.execution.v1.ArtifactFile.modified_at:type_name -> google.protobuf.Timestamp
+	45, // 54: formicary.execution.v1.ListArtifactFilesResponse.files:type_name -> formicary.execution.v1.ArtifactFile
+	4,  // 55: formicary.execution.v1.ReadArtifactRequest.format:type_name -> formicary.execution.v1.ReadArtifactRequest.Format
+	40, // 56: formicary.execution.v1.UploadArtifactResponse.artifact:type_name -> formicary.execution.v1.Artifact
+	20, // 57: formicary.execution.v1.ExecutionService.GetExecution:input_type -> formicary.execution.v1.GetExecutionRequest
+	22, // 58: formicary.execution.v1.ExecutionService.ListTasks:input_type -> formicary.execution.v1.ListTasksRequest
+	14, // 59: formicary.execution.v1.ApprovalService.VoteOnApproval:input_type -> formicary.execution.v1.VoteOnApprovalRequest
+	16, // 60: formicary.execution.v1.ApprovalService.GetApproval:input_type -> formicary.execution.v1.GetApprovalRequest
+	18, // 61: formicary.execution.v1.ApprovalService.ListPendingApprovals:input_type -> formicary.execution.v1.ListPendingApprovalsRequest
+	24, // 62: formicary.execution.v1.LogService.WatchTaskLog:input_type -> formicary.execution.v1.WatchTaskLogRequest
+	26, // 63: formicary.execution.v1.LogService.SearchLogs:input_type -> formicary.execution.v1.SearchLogsRequest
+	41, // 64: formicary.execution.v1.ArtifactService.ListArtifacts:input_type -> formicary.execution.v1.ListArtifactsRequest
+	43, // 65: formicary.execution.v1.ArtifactService.GetArtifact:input_type -> formicary.execution.v1.GetArtifactRequest
+	46, // 66: formicary.execution.v1.ArtifactService.ListArtifactFiles:input_type -> formicary.execution.v1.ListArtifactFilesRequest
+	48, // 67: formicary.execution.v1.ArtifactService.ReadArtifact:input_type -> formicary.execution.v1.ReadArtifactRequest
+	50, // 68: formicary.execution.v1.ArtifactService.UploadArtifact:input_type -> formicary.execution.v1.UploadArtifactRequest
+	52, // 69: formicary.execution.v1.ArtifactService.DeleteArtifact:input_type -> formicary.execution.v1.DeleteArtifactRequest
+	30, // 70: formicary.execution.v1.ExecutionStateService.GetExecutionStates:input_type -> formicary.execution.v1.GetExecutionStatesRequest
+	32, // 71: formicary.execution.v1.ExecutionStateService.CheckAttempts:input_type -> formicary.execution.v1.CheckAttemptsRequest
+	5,  // 72: formicary.execution.v1.ExecutionStateService.TakeNotices:input_type -> formicary.execution.v1.TakeNoticesRequest
+	21, // 73: formicary.execution.v1.ExecutionService.GetExecution:output_type -> formicary.execution.v1.GetExecutionResponse
+	23, // 74: formicary.execution.v1.ExecutionService.ListTasks:output_type -> formicary.execution.v1.ListTasksResponse
+	15, // 75: formicary.execution.v1.ApprovalService.VoteOnApproval:output_type -> formicary.execution.v1.VoteOnApprovalResponse
+	17, // 76: formicary.execution.v1.ApprovalService.GetApproval:output_type -> formicary.execution.v1.GetApprovalResponse
+	19, // 77: formicary.execution.v1.ApprovalService.ListPendingApprovals:output_type -> formicary.execution.v1.ListPendingApprovalsResponse
+	25, // 78: formicary.execution.v1.LogService.WatchTaskLog:output_type -> formicary.execution.v1.WatchTaskLogResponse
+	27, // 79: formicary.execution.v1.LogService.SearchLogs:output_type -> formicary.execution.v1.SearchLogsResponse
+	42, // 80: formicary.execution.v1.ArtifactService.ListArtifacts:output_type -> formicary.execution.v1.ListArtifactsResponse
+	44, // 81: formicary.execution.v1.ArtifactService.GetArtifact:output_type -> formicary.execution.v1.GetArtifactResponse
+	47, // 82: formicary.execution.v1.ArtifactService.ListArtifactFiles:output_type -> formicary.execution.v1.ListArtifactFilesResponse
+	49, // 83: formicary.execution.v1.ArtifactService.ReadArtifact:output_type -> formicary.execution.v1.ReadArtifactResponse
+	51, // 84: formicary.execution.v1.ArtifactService.UploadArtifact:output_type -> formicary.execution.v1.UploadArtifactResponse
+	53, // 85: formicary.execution.v1.ArtifactService.DeleteArtifact:output_type -> formicary.execution.v1.DeleteArtifactResponse
+	31, // 86: formicary.execution.v1.ExecutionStateService.GetExecutionStates:output_type -> formicary.execution.v1.GetExecutionStatesResponse
+	33, // 87: formicary.execution.v1.ExecutionStateService.CheckAttempts:output_type -> formicary.execution.v1.CheckAttemptsResponse
+	6,  // 88: formicary.execution.v1.ExecutionStateService.TakeNotices:output_type -> formicary.execution.v1.TakeNoticesResponse
+	73, // [73:89] is the sub-list for method output_type
+	57, // [57:73] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_formicary_execution_v1_execution_proto_init() }
@@ -3897,10 +5026,10 @@ func file_formicary_execution_v1_execution_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_formicary_execution_v1_execution_proto_rawDesc), len(file_formicary_execution_v1_execution_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   37,
+			NumEnums:      5,
+			NumMessages:   51,
 			NumExtensions: 0,
-			NumServices:   4,
+			NumServices:   5,
 		},
 		GoTypes:           file_formicary_execution_v1_execution_proto_goTypes,
 		DependencyIndexes: file_formicary_execution_v1_execution_proto_depIdxs,

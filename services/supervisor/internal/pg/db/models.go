@@ -31,6 +31,41 @@ type Approval struct {
 	DecidedAt   *time.Time
 }
 
+type Artifact struct {
+	ID         uuid.UUID
+	OrgID      string
+	Kind       string
+	RequestID  pgtype.UUID
+	Run        int32
+	JobType    string
+	Task       string
+	GroupTask  string
+	AttemptUid pgtype.UUID
+	Attempt    int32
+	Number     int32
+	Name       string
+	Key        string
+	Bytes      int64
+	Files      int32
+	Sha256     string
+	CreatedAt  time.Time
+	ExpiresAt  time.Time
+}
+
+type ArtifactUpload struct {
+	ID          uuid.UUID
+	AttemptUid  pgtype.UUID
+	OrgID       string
+	Name        string
+	Key         string
+	StoreID     string
+	GivenAt     time.Time
+	CompletedAt *time.Time
+	Bytes       int64
+	Files       int32
+	Sha256      string
+}
+
 type Attempt struct {
 	Uid             uuid.UUID
 	ExecutionID     uuid.UUID

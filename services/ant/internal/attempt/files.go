@@ -1,0 +1,295 @@
+package attempt
+
+import (
+	"archive/tar"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/formicary/formicary/libs/archive"
+	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/jobspec/plan"
+	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
+	"github.com/formicary/formicary/services/ant/internal/executor"
+	"github.com/formicary/formicary/services/ant/internal/transfer"
+)
+
+const (
+	// transferPatience is how long the object store, or supervisor, may be away while files are moved.
+	transferPatience = 2 * time.Minute
+	// askTime bounds one question to supervisor about files.
+	askTime = 30 * time.Second
+	// filesName is the name of the artifact that a task's paths make.
+	filesName = "files"
+)
+
+// options of the task about its files.
+func (a *attempt) options() (*plan.Options, error) {
+	o := &plan.Options{}
+	if raw := a.work.GetSpec().GetOptions(); len(raw) > 0 {
+		if err := json.Unmarshal(raw, o); err != nil {
+			return nil, fmt.Errorf("read options: %w", err)
+		}
+	}
+	return o, nil
+}
+
+func (a *attempt) mover() *transfer.Mover {
+	return &transfer.Mover{HTTP: a.m.deps.HTTP, Store: signer{a}, Patience: transferPatience}
+}
+
+// stopping is a context that ends when the attempt is told to stop, with the reason.
+func (a *attempt) stopping() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(a.m.life)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.reason != nil {
+		cancel(errors.New(a.reason.message))
+	}
+	a.halt = cancel
+	return ctx, func() { cancel(nil) }
+}
+
+// unpack puts the files of earlier tasks where the task will start; one that was adopted has them. It returns the end of the
+// attempt when it cannot.
+func (a *attempt) unpack(x executor.Execution, adopted bool) *executor.End {
+	if adopted || len(a.work.GetInputs()) == 0 {
+		return nil
+	}
+	filer, ok := x.(executor.Filer)
+	if !ok {
+		a.log.Note("formicary: the files of earlier tasks are not unpacked: a task of the method " + a.work.GetSpec().GetMethod() + " has no directory")
+		return nil
+	}
+	options, err := a.options()
+	if err != nil {
+		return new(executor.Break(err.Error()))
+	}
+	dir := path.Clean(options.ArtifactsDir) // of nothing it is "."
+	ctx, done := a.stopping()
+	defer done()
+	for _, in := range a.work.GetInputs() {
+		err := a.mover().Download(ctx, transfer.Input{ID: in.GetId(), Bytes: in.GetBytes(), SHA256: in.GetSha256()}, func(r io.Reader) error {
+			return filer.Put(ctx, dir, r)
+		})
+		if err != nil {
+			return new(executor.Break(fmt.Sprintf("the artifact %s of %s could not be unpacked: %v", in.GetName(), origin(in), err)))
+		}
+		a.log.Note(fmt.Sprintf("formicary: unpacked the artifact %s of %s (%s)", in.GetName(), origin(in), sized(in.GetBytes())))
+	}
+	return nil
+}
+
+func origin(in *antv1.Input) string {
+	if in.GetTask() == "" {
+		return "a user"
+	}
+	return "task " + in.GetTask()
+}
+
+func sized(n int64) string {
+	switch {
+	case n >= 1<<30:
+		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	case n >= 1<<10:
+		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	}
+	return fmt.Sprintf("%d bytes", n)
+}
+
+// keep stores the files that the task names, and returns how the attempt ends after that: a task that succeeded fails when a
+// path names nothing or when the files cannot be stored; one that failed keeps its failure.
+func (a *attempt) keep(x executor.Execution, end executor.End) executor.End {
+	options, err := a.options()
+	if err != nil || options.Artifacts == nil || len(options.Artifacts.Paths) == 0 {
+		return end // what cannot be read was refused before the start
+	}
+	filer, ok := x.(executor.Filer)
+	if !ok {
+		a.log.Note("formicary: no artifacts are kept: a task of the method " + a.work.GetSpec().GetMethod() + " has no directory")
+		return end
+	}
+	a.mu.Lock()
+	why, killed := a.reason, a.now
+	a.mu.Unlock()
+	succeeded := why == nil && end.Class == executor.None
+	if killed || end.Lost || !wanted(options.Artifacts.When, succeeded) {
+		return end
+	}
+	ctx, done := a.stopping()
+	if !succeeded { // told to stop already: the files of what failed are waited for a little
+		done()
+		ctx, done = context.WithTimeout(a.m.life, a.m.opts.UploadPatience)
+	}
+	defer done()
+	failure := a.store(ctx, filer, options.Artifacts)
+	switch {
+	case failure == nil:
+	case succeeded:
+		end.ExitCode, end.Class, end.Message = max(end.ExitCode, 1), failure.Class, failure.Message
+	default:
+		a.log.Note("formicary: " + failure.Message)
+	}
+	return end
+}
+
+func wanted(when string, succeeded bool) bool {
+	switch when {
+	case plan.Always:
+		return true
+	case plan.Never:
+		return false
+	case plan.OnFailure:
+		return !succeeded
+	default:
+		return succeeded
+	}
+}
+
+// store uploads what the paths name; it returns why it could not.
+func (a *attempt) store(ctx context.Context, filer executor.Filer, what *plan.Artifacts) *executor.End {
+	patterns, err := archive.Compile(what.Paths)
+	if err != nil {
+		return &executor.End{Class: executor.User, Message: "artifacts: " + err.Error()}
+	}
+	upload, sum, err := a.mover().Upload(ctx, filesName, func(w *archive.Writer) error { return a.collect(ctx, filer, patterns, w, what.Optional) })
+	missing, isMissing := errors.AsType[missing](err)
+	switch {
+	case isMissing:
+		return &executor.End{Class: executor.User, Message: missing.Error()}
+	case errors.Is(err, errNothing):
+		return nil
+	case errors.Is(err, archive.ErrLimit), errors.Is(err, archive.ErrUnsafe):
+		return &executor.End{Class: executor.User, Message: "artifacts: " + err.Error()}
+	case err != nil:
+		return &executor.End{Class: executor.Infra, Message: "the artifacts could not be stored: " + err.Error()}
+	}
+	a.artifacts = append(a.artifacts, &antv1.StoredArtifact{Upload: upload, ExpiresAfter: durationpb.New(what.ExpiresAfter)})
+	a.log.Note(fmt.Sprintf("formicary: kept %d files (%s, packed %s)", sum.Files, sized(sum.Raw), sized(sum.Bytes)))
+	return nil
+}
+
+// errNothing says that no path named anything and that this is no fault.
+var errNothing = errors.New("nothing to keep")
+
+// missing are paths that name nothing.
+type missing []string
+
+func (m missing) Error() string {
+	return "artifacts: nothing in the working directory matches " + strings.Join(m, ", ") + "; write `optional: true` beside the paths where that is no fault"
+}
+
+// collect adds what the patterns name.
+func (a *attempt) collect(ctx context.Context, filer executor.Filer, patterns *archive.Patterns, w *archive.Writer, optional bool) error {
+	found := 0
+	for _, root := range patterns.Roots() {
+		r, pw := io.Pipe()
+		got := make(chan error, 1)
+		go func() {
+			err := filer.Get(ctx, root, patterns.Match, pw)
+			_ = pw.CloseWithError(err)
+			got <- err
+		}()
+		n, err := a.add(w, r)
+		if err == nil {
+			_, err = io.Copy(io.Discard, r) // what pads the end
+		}
+		_ = r.CloseWithError(err)
+		if failed := <-got; err == nil {
+			err = failed
+		}
+		if err != nil {
+			return err
+		}
+		found += n
+	}
+	if left := patterns.Unmatched(); len(left) > 0 && !optional {
+		return missing(left)
+	}
+	if found == 0 {
+		return errNothing
+	}
+	return nil
+}
+
+// add adds a tar stream; links that lead out are left out, and said so.
+func (a *attempt) add(w *archive.Writer, r io.Reader) (n int, err error) {
+	in := tar.NewReader(r)
+	for {
+		h, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			return n, nil
+		}
+		if err != nil {
+			return n, fmt.Errorf("read the files of the task: %w", err)
+		}
+		if name := strings.TrimSuffix(path.Clean(h.Name), "/"); h.Typeflag == tar.TypeSymlink && !archive.Inside(name, h.Linkname) {
+			a.log.Note(fmt.Sprintf("formicary: not kept: %s, a link that leads out, to %s", name, h.Linkname))
+			continue
+		}
+		if err := w.Add(h, in); err != nil {
+			return n, err
+		}
+		n++
+	}
+}
+
+// signer asks supervisor about the files of an attempt.
+type signer struct{ a *attempt }
+
+func (s signer) Begin(ctx context.Context, name string) (string, int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	res, err := s.a.m.deps.Supervisor.CreateArtifactUpload(ctx, &antv1.CreateArtifactUploadRequest{
+		AntId: s.a.m.opts.Ant, Session: s.a.m.current(), Uid: s.a.uid, Name: name,
+	})
+	if size := res.GetPartBytes(); err == nil && (size < 1<<10 || size > 64<<20) {
+		return "", 0, errs.Precondition("UPLOAD_INVALID", "supervisor asks for parts of %d bytes", size)
+	}
+	return res.GetUpload(), res.GetPartBytes(), err
+}
+
+func (s signer) SignPart(ctx context.Context, upload string, number int) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	res, err := s.a.m.deps.Supervisor.SignArtifactParts(ctx, &antv1.SignArtifactPartsRequest{
+		AntId: s.a.m.opts.Ant, Session: s.a.m.current(), Uid: s.a.uid, Upload: upload, Parts: []int32{int32(number)}, // #nosec G115 -- at most 10,000
+	})
+	return one(res.GetUrls(), err)
+}
+
+func (s signer) Complete(ctx context.Context, upload string, etags []string, sum archive.Summary) error {
+	ctx, cancel := context.WithTimeout(ctx, askTime+time.Duration(sum.Bytes/(32<<20))*time.Second) // parts are joined
+	defer cancel()
+	_, err := s.a.m.deps.Supervisor.CompleteArtifactUpload(ctx, &antv1.CompleteArtifactUploadRequest{
+		AntId: s.a.m.opts.Ant, Session: s.a.m.current(), Uid: s.a.uid, Upload: upload, Etags: etags,
+		Bytes: sum.Bytes, Sha256: sum.SHA256, Files: int32(sum.Files), // #nosec G115 -- at most a million
+	})
+	return err
+}
+
+func (s signer) SignRead(ctx context.Context, id string) (string, error) {
+	res, err := s.a.m.deps.Supervisor.SignArtifactReads(ctx, &antv1.SignArtifactReadsRequest{
+		AntId: s.a.m.opts.Ant, Session: s.a.m.current(), Uid: s.a.uid, Ids: []string{id},
+	})
+	return one(res.GetUrls(), err)
+}
+
+func one(urls []string, err error) (string, error) {
+	if err == nil && len(urls) != 1 {
+		err = errors.New("supervisor signed nothing")
+	}
+	if err != nil {
+		return "", err
+	}
+	return urls[0], nil
+}

@@ -1,0 +1,41 @@
+package attempt
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/services/supervisor/internal/definition"
+	"github.com/formicary/formicary/services/supervisor/internal/execution"
+)
+
+// inputs are the artifacts that a task gets: those of the tasks that it depends on, and those that it names.
+func (m *Manager) inputs(ctx context.Context, x *execution.Claimed, task *plan.Task) ([]execution.Input, error) {
+	named := task.ArtifactIDs
+	if o := task.Spec.Options; o != nil {
+		named = slices.Concat(named, o.DependentArtifactIDs)
+	}
+	if len(task.Downloads) == 0 && len(named) == 0 {
+		return nil, nil
+	}
+	ids := make([]uuid.UUID, len(named))
+	for i, s := range named {
+		var err error
+		if ids[i], err = uuid.Parse(s); err != nil {
+			return nil, fmt.Errorf("%w: %.100q in artifact_ids is no id of an artifact", definition.ErrFault, s)
+		}
+	}
+	found, err := m.store.Inputs(ctx, x.Execution, x.Job.Org, task.Downloads, ids)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		if !slices.ContainsFunc(found, func(i execution.Input) bool { return i.ID == id }) {
+			return nil, fmt.Errorf("%w: the artifact %s, which artifact_ids names, does not exist (any more)", definition.ErrFault, id)
+		}
+	}
+	return found, nil
+}
