@@ -2,13 +2,18 @@ package supervisor_test
 
 import (
 	"testing"
+	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/formicary/formicary/libs/audit"
 	"github.com/formicary/formicary/libs/testkit"
 	"github.com/formicary/formicary/libs/testkit/plantest"
 	"github.com/formicary/formicary/services/supervisor"
 	"github.com/formicary/formicary/services/supervisor/history"
+	"github.com/formicary/formicary/services/supervisor/internal/artifact"
 	"github.com/formicary/formicary/services/supervisor/internal/pg"
+	"github.com/formicary/formicary/services/supervisor/internal/pg/view"
 )
 
 // TestNoStatementReadsTheHistory: what ended long ago must cost nothing.
@@ -25,22 +30,32 @@ func TestNoStatementReadsTheHistory(t *testing.T) {
 	for _, c := range pg.RecentInvariants() {
 		also["invariant "+c.Name] = c.SQL
 	}
+	recorded, ran := plantest.Record(t, pool)
+	lists := view.New(recorded, nil)
+	for _, f := range []artifact.Filter{{}, {Request: uuid.New()}, {Request: uuid.New(), Run: 1, Task: "build"}, {JobType: "bench-noop"}, {Name: "fixtures-0"}} {
+		f.Org, f.Before, f.Limit = "default", time.Now(), 20
+		if _, err := lists.Artifacts(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
+	}
 	plantest.Run(t, pool, plantest.Case{
+		Ran:     ran,
 		Folders: []string{"internal/pg", "internal/pg/db", "../../libs/outbox"},
 		Skip:    []string{"invariant.go"}, // the whole audit reads everything; the recent one is judged
 		Also:    also,
-		Grows:   []string{"execution", "task", "edge", "attempt", "child", "approval", "vote", "output"},
+		Grows:   []string{"execution", "task", "edge", "attempt", "child", "approval", "vote", "output", "artifact"},
 		Bounded: map[string]string{
-			"slot_release": "deleted once resource-manager has it",
-			"outbox":       "deleted once it is sent",
-			"class_wait":   "the classes of tasks that wait",
-			"ant_session":  "the ants that there ever were",
-			"quarantine":   "faults, which people look at one by one",
-			"move":         "the program",
-			"pulse":        "one row",
-			"upload":       "deleted when the attempt ends, or with what it named",
-			"failure":      "deleted when it is old",
-			"notice":       "deleted once job-manager has it",
+			"slot_release":    "deleted once resource-manager has it",
+			"outbox":          "deleted once it is sent",
+			"class_wait":      "the classes of tasks that wait",
+			"ant_session":     "the ants that there ever were",
+			"quarantine":      "faults, which people look at one by one",
+			"move":            "the program",
+			"pulse":           "one row",
+			"artifact_upload": "deleted when an artifact becomes of it, or when it is old",
+			"upload":          "deleted when the attempt ends, or with what it named",
+			"failure":         "deleted when it is old",
+			"notice":          "deleted once job-manager has it",
 		},
 	})
 }

@@ -57,6 +57,15 @@ SELECT md5(id::text || k || n)::uuid, id, k, n,
     'logs/' || pg_temp.org(i) || '/' || id || '/1/build/' || n || '.log', 4096, md5(i::text) || md5(k::text), pg_temp.org(i), pg_temp.at(i, 3 * k + 1), pg_temp.at(i, 3 * k + 2), pg_temp.at(i, 3 * k + 3)
 FROM past, generate_series(0, 2) k, LATERAL (SELECT CASE WHEN k = 0 AND i % 3 = 1 THEN 2 ELSE 1 END AS last) l, generate_series(1, last) n;
 
+-- every build keeps one artifact for ever, and every hundredth user sends one
+INSERT INTO artifact (id, org_id, kind, request_id, run, job_type, task, attempt_uid, attempt, number, name, key, bytes, files, sha256, created_at, expires_at)
+SELECT pg_temp.key('003', i), e.org_id, 'TASK', e.request_id, 1, e.job_type, 'build', md5(e.id::text || '01')::uuid, 1, 1, 'files',
+    'artifacts/' || e.org_id || '/' || e.request_id || '/1/build/' || i, 1048576, 12, md5(i::text) || md5(i::text), pg_temp.at(i, 3), now() + (i + 1) * interval '1 minute'
+FROM past JOIN execution e USING (id)
+UNION ALL SELECT pg_temp.key('004', i), pg_temp.org(i), 'USER', NULL, 0, '', '', NULL, 0, 0, 'fixtures-' || i, 'artifacts/' || pg_temp.org(i) || '/user/' || i,
+    1048576, 12, md5(i::text) || md5(i::text), pg_temp.at(i, 3), now() + (i + 1) * interval '1 minute'
+FROM past WHERE i % 100 = 0;
+
 INSERT INTO child (execution_id, task_idx, round, kind, state, job_type, params, wait, cascade, request_id, outcome, due_at, heard_at, created_at, ended_at)
 SELECT id, k, 1, 'job', 'ENDED', 'bench-noop', '{}', true, true, pg_temp.key('000', i + k - 2), pg_temp.ended(i + k - 2), pg_temp.at(i, 1), pg_temp.at(i, 15), pg_temp.at(i, 1), pg_temp.at(i, 15)
 FROM past, generate_series(3, 4) k WHERE i % 3 = 0 AND i + k - 2 < :count;

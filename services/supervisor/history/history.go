@@ -15,8 +15,8 @@ import (
 //go:embed fill.sql
 var text string
 
-// Fill adds n runs that have ended, with about 3.8 tasks and 3.3 attempts each, two children for every third and an
-// approval for every tenth. The requests they belong to are those of job-manager's Fill. It turns triggers off for its
+// Fill adds n runs that have ended, with about 3.8 tasks and 3.3 attempts each, an artifact each, two children for every
+// third and an approval for every tenth. The requests they belong to are those of job-manager's Fill. It turns triggers off for its
 // transaction, which only a superuser may.
 func Fill(ctx context.Context, pool *pgxpool.Pool, n int) error {
 	if err := pgdb.Fill(ctx, pool, text, n); err != nil {

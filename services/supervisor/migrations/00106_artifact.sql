@@ -40,5 +40,6 @@ CREATE TABLE artifact (
 );
 CREATE INDEX artifact_newest ON artifact (org_id, created_at, id);
 CREATE INDEX artifact_of_type ON artifact (org_id, job_type, created_at, id);
+CREATE INDEX artifact_of_name ON artifact (org_id, name, created_at, id);
 CREATE INDEX artifact_of_request ON artifact (request_id, task);
 CREATE INDEX artifact_expiry ON artifact (expires_at, id);

@@ -4,31 +4,33 @@ import (
 	"context"
 
 	"github.com/google/uuid"
+
+	"github.com/formicary/formicary/services/supervisor/internal/artifact"
 )
 
-// expireArtifacts deletes some artifacts whose time is over, of one organisation or of all: first the objects, then what
-// names them, so that none is left that nothing names.
-func (l *Loop) expireArtifacts(ctx context.Context, org string) (int, error) {
-	expired, err := l.store.ExpiredArtifacts(ctx, org, batchSize)
+// expireArtifacts deletes some artifacts whose time is over and returns them: first the objects, then what names them, so
+// that none is left that nothing names.
+func (l *Loop) expireArtifacts(ctx context.Context) ([]artifact.Artifact, error) {
+	expired, err := l.store.ExpiredArtifacts(ctx, batchSize)
 	if err != nil || len(expired) == 0 {
-		return 0, err
+		return nil, err
 	}
 	keys, ids := make([]string, len(expired)), make([]uuid.UUID, len(expired))
 	for i, a := range expired {
 		keys[i], ids[i] = a.Key, a.ID
 	}
 	if err := l.blobs.Remove(ctx, keys); err != nil {
-		return 0, err
+		return nil, err
 	}
-	return len(expired), l.store.ForgetArtifacts(ctx, ids)
+	return expired, l.store.ForgetArtifacts(ctx, ids)
 }
 
 // tidyArtifacts deletes what is over, and uploads that became nothing.
 func (l *Loop) tidyArtifacts(ctx context.Context) error {
 	for {
-		if n, err := l.expireArtifacts(ctx, ""); err != nil {
+		if over, err := l.expireArtifacts(ctx); err != nil {
 			return err
-		} else if n < batchSize {
+		} else if len(over) < batchSize {
 			break
 		}
 	}

@@ -20,13 +20,13 @@ func over(n int, org string) []artifact.Artifact {
 	return all
 }
 
-// EXPIRE_ARTIFACTS deletes what is over of its own organisation and counts it.
+// EXPIRE_ARTIFACTS deletes what is over and counts what was of its own organisation.
 func TestArtifactsExpireByChore(t *testing.T) {
 	m := &memory{chores: []Chore{{Org: "a"}}, artifacts: slices.Concat(over(700, "a"), over(3, "b"))}
 	if err := New(m, m, slog.New(slog.DiscardHandler)).Round(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if len(m.artifacts) != 3 || m.removed != 700 || m.applied[0].Child.Outputs["expired"] != "700" {
+	if len(m.artifacts) != 0 || m.removed != 703 || m.applied[0].Child.Outputs["expired"] != "700" {
 		t.Errorf("%d left, %d removed, %+v", len(m.artifacts), m.removed, m.applied)
 	}
 }

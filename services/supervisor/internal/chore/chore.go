@@ -80,8 +80,8 @@ type Store interface {
 	// OldUploads returns uploads of artifacts that were begun longer ago than the age and that no end can name any more.
 	OldUploads(ctx context.Context, age time.Duration, limit int) ([]artifact.Upload, error)
 	ForgetArtifactUploads(ctx context.Context, ids []uuid.UUID) error
-	// ExpiredArtifacts returns artifacts whose time is over; of one organisation, or of all when it is empty.
-	ExpiredArtifacts(ctx context.Context, org string, limit int) ([]artifact.Artifact, error)
+	// ExpiredArtifacts returns artifacts whose time is over.
+	ExpiredArtifacts(ctx context.Context, limit int) ([]artifact.Artifact, error)
 	ForgetArtifacts(ctx context.Context, ids []uuid.UUID) error
 	Step(ctx context.Context, events []execution.Event) ([]execution.Verdict, error)
 }
@@ -210,11 +210,16 @@ func (l *Loop) do(ctx context.Context, c *Chore) error {
 // some does a portion of a chore; it says whether there is more. What was deleted is not found again, so that each
 // portion begins where the last one ended.
 func (l *Loop) some(ctx context.Context, c *Chore, before time.Time) (more bool, err error) {
-	n, err := l.expireArtifacts(ctx, c.Org)
-	if c.Done += n; err != nil || n == batchSize {
+	over, err := l.expireArtifacts(ctx)
+	for _, a := range over {
+		if a.Org == c.Org {
+			c.Done++
+		}
+	}
+	if err != nil || len(over) == batchSize {
 		return true, err
 	}
-	n, err = l.store.OwnLogs(ctx, batchSize)
+	n, err := l.store.OwnLogs(ctx, batchSize)
 	if err != nil || n == batchSize {
 		return true, err
 	}

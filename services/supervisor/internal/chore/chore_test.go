@@ -101,13 +101,8 @@ func (m *memory) ForgetArtifactUploads(context.Context, []uuid.UUID) error {
 	return nil
 }
 
-func (m *memory) ExpiredArtifacts(_ context.Context, org string, limit int) (over []artifact.Artifact, err error) {
-	for _, a := range m.artifacts {
-		if len(over) < limit && (org == "" || a.Org == org) {
-			over = append(over, a)
-		}
-	}
-	return over, nil
+func (m *memory) ExpiredArtifacts(_ context.Context, limit int) ([]artifact.Artifact, error) {
+	return slices.Clone(m.artifacts[:min(len(m.artifacts), limit)]), nil
 }
 
 func (m *memory) ForgetArtifacts(_ context.Context, ids []uuid.UUID) error {

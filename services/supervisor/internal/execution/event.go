@@ -101,8 +101,10 @@ type Kept struct {
 }
 
 const (
-	// ArtifactAge is how long an artifact is kept where nothing else is said, MostArtifactAge at most.
-	ArtifactAge, MostArtifactAge = 30 * 24 * time.Hour, 10 * 365 * 24 * time.Hour
+	// ArtifactAge is how long an artifact is kept where nothing else is said.
+	ArtifactAge = 30 * 24 * time.Hour
+	// MostArtifactAge is how long it is kept at most.
+	MostArtifactAge = 10 * 365 * 24 * time.Hour
 	// MostArtifacts of one attempt.
 	MostArtifacts = 100
 )

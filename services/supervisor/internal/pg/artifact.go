@@ -175,13 +175,15 @@ func (s *Store) ForgetArtifactUploads(ctx context.Context, ids []uuid.UUID) erro
 	return nil
 }
 
-// ExpiredArtifacts returns artifacts whose time is over; of one organisation, or of all when it is empty.
-func (s *Store) ExpiredArtifacts(ctx context.Context, org string, limit int) ([]artifact.Artifact, error) {
-	rows, err := s.pool.Query(ctx, `SELECT id, key FROM artifact WHERE expires_at < now() AND ($1 = '' OR org_id = $1) ORDER BY expires_at, id LIMIT $2`, org, limit)
+// ExpiredArtifacts returns artifacts whose time is over.
+func (s *Store) ExpiredArtifacts(ctx context.Context, limit int) ([]artifact.Artifact, error) {
+	rows, err := s.pool.Query(ctx, `SELECT id, org_id, key FROM artifact WHERE expires_at < now() ORDER BY expires_at, id LIMIT $1`, limit)
 	if err != nil {
 		return nil, fmt.Errorf("find expired artifacts: %w", err)
 	}
-	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (a artifact.Artifact, err error) { return a, row.Scan(&a.ID, &a.Key) })
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (a artifact.Artifact, err error) {
+		return a, row.Scan(&a.ID, &a.Org, &a.Key)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("find expired artifacts: %w", err)
 	}
