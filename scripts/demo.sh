@@ -31,7 +31,7 @@ bin/formicary run --colony "$file" services/formicary/examples/build-formicary.y
   -p "repo=$repo" -p "go=$(dirname "$(command -v go)")" -p "home=$HOME" || code=$?
 [ $code != 0 ] || {
   say "the program that it built is an artifact"
-  bin/formicary artifact list --colony "$file" --job build-formicary
+  bin/formicary artifact list --colony "$file" --job-type build-formicary
 }
 
 # An image that the engine has, else one that it can get.
