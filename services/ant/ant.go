@@ -235,7 +235,7 @@ func (s *Service) serve(ctx context.Context, executors []executor.Executor, atte
 		{Name: "session", Run: ses.Run},
 		{Name: "work", Run: func(life context.Context) error {
 			defer endLife()
-			return s.work(ctx, life, ses, attempts, ears)
+			return s.work(ctx, life, ses, executors, attempts, ears)
 		}},
 	}
 	if s.worker != nil {
@@ -296,7 +296,7 @@ func runExecutors(ctx context.Context, executors []executor.Executor) error {
 }
 
 // work takes attempts until ctx ends, then drains. It ends early when life does.
-func (s *Service) work(ctx, life context.Context, ses *session.Session, attempts *attempt.Manager, ears *reachability) error {
+func (s *Service) work(ctx, life context.Context, ses *session.Session, executors []executor.Executor, attempts *attempt.Manager, ears *reachability) error {
 	taking, stop := context.WithCancel(life)
 	defer stop()
 	defer context.AfterFunc(ctx, stop)()
@@ -318,6 +318,11 @@ func (s *Service) work(ctx, life context.Context, ses *session.Session, attempts
 		return fmt.Errorf("subscribe to stop hints: %w", err)
 	}
 	defer func() { _ = hints.Unsubscribe() }()
+	questions, err := s.answer(life, executors, attempts)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = questions.Unsubscribe() }()
 	err = bus.Consume(taking, s.deps.Log, s.deps.JS, bus.Consumption{
 		Stream: bus.Tasks, Bind: true, Max: maxBells, Consumer: jetstream.ConsumerConfig{Durable: "ant-" + s.conf.ID}, Handle: attempts.Ring,
 		Missing: func(ctx context.Context) { s.missing(ctx, ses) }, Listening: ears.report,

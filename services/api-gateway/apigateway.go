@@ -71,7 +71,9 @@ func New(conf Config, deps Deps) (*Service, error) {
 			executionv1.ExecutionService_ServiceDesc.ServiceName, executionv1.ApprovalService_ServiceDesc.ServiceName,
 			executionv1.LogService_ServiceDesc.ServiceName, executionv1.ArtifactService_ServiceDesc.ServiceName,
 		}},
-		forward.Peer{Name: "resource-manager", Conn: deps.ResourceManager, Services: []string{resourcev1.AntService_ServiceDesc.ServiceName}},
+		forward.Peer{Name: "resource-manager", Conn: deps.ResourceManager, Services: []string{
+			resourcev1.AntService_ServiceDesc.ServiceName, resourcev1.ExecutorService_ServiceDesc.ServiceName,
+		}},
 		forward.Peer{Name: "scheduler", Conn: deps.Scheduler, Services: []string{schedulev1.QueueService_ServiceDesc.ServiceName}},
 	)
 	if err != nil {

@@ -34,6 +34,7 @@ const (
 	runs    = "/formicary.execution.v1.ExecutionService/"
 	logs    = "/formicary.execution.v1.LogService/"
 	ants    = "/formicary.resource.v1.AntService/"
+	hosts   = "/formicary.resource.v1.ExecutorService/"
 	queue   = "/formicary.schedule.v1.QueueService/"
 	watches = "/formicary.job.v1.EventService/"
 	votes   = "/formicary.execution.v1.ApprovalService/"
@@ -92,6 +93,10 @@ var paths = []struct{ verb, path, body, peer, method, want string }{
 	{"DELETE", "/api/v1/error-codes/" + id, ``, "job-manager", codesOf + "DeleteErrorCode", `{"id":"` + id + `"}`},
 	{"DELETE", "/api/errors/" + id, ``, "job-manager", codesOf + "DeleteErrorCode", `{"id":"` + id + `"}`},
 	{"GET", "/api/v1/jobs/requests/" + id + "/notifications", ``, "job-manager", notices + "ListNotifications", `{"request_id":"` + id + `"}`},
+	{"GET", "/api/v1/executors", ``, "resource-manager", hosts + "ListExecutors", `{}`},
+	{"GET", "/api/executors", ``, "resource-manager", hosts + "ListExecutors", `{}`},
+	{"DELETE", "/api/v1/executors/u-1", ``, "resource-manager", hosts + "DeleteExecutor", `{"id":"u-1"}`},
+	{"DELETE", "/api/executors/u-1", ``, "resource-manager", hosts + "DeleteExecutor", `{"id":"u-1"}`},
 	{"GET", "/api/v1/ants", ``, "resource-manager", ants + "ListAnts", `{}`},
 	{"GET", "/api/ants", ``, "resource-manager", ants + "ListAnts", `{}`},
 	{"GET", "/api/v1/ants/ant-1", ``, "resource-manager", ants + "GetAnt", `{"id":"ant-1"}`},

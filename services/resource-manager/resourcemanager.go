@@ -27,6 +27,7 @@ import (
 	"github.com/formicary/formicary/services/resource-manager/internal/beat"
 	"github.com/formicary/formicary/services/resource-manager/internal/doorbell"
 	"github.com/formicary/formicary/services/resource-manager/internal/events"
+	"github.com/formicary/formicary/services/resource-manager/internal/hosts"
 	"github.com/formicary/formicary/services/resource-manager/internal/pg"
 	"github.com/formicary/formicary/services/resource-manager/internal/reserve"
 	"github.com/formicary/formicary/services/resource-manager/internal/sweep"
@@ -128,6 +129,7 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
 func (s *Service) Register(r grpc.ServiceRegistrar) {
 	antv1.RegisterRegistrationServiceServer(r, api.NewRegistration(s.store, s.beats, s.doorbells, s.hints, s.conf.Lease, s.conf.Beat))
 	resourcev1.RegisterAntServiceServer(r, api.NewAnt(s.store, s.hints))
+	resourcev1.RegisterExecutorServiceServer(r, api.NewExecutor(s.store, hosts.New(s.deps.NATS)))
 	resourcev1.RegisterReservationServiceServer(r, api.NewReservation(s.reservations, s.store))
 }
 

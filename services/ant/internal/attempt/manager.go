@@ -201,6 +201,31 @@ func (m *Manager) find(uids []string) []*attempt {
 	return out
 }
 
+// Work says what attempt it is that has the uid, without its spec; nil when there is none. What is known of one that an
+// earlier life has begun, and that is not claimed again yet, is only that.
+func (m *Manager) Work(uid string) *antv1.Work {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.expected[uid] {
+		return &antv1.Work{Uid: uid}
+	}
+	a := m.running[uid]
+	if a == nil {
+		return nil
+	}
+	w := a.work
+	return &antv1.Work{Uid: uid, RequestId: w.GetRequestId(), Run: w.GetRun(), JobType: w.GetJobType(), Task: w.GetTask(), Attempt: w.GetAttempt()}
+}
+
+// End stops an attempt, with its grace, as LOST; false when it does not run.
+func (m *Manager) End(uid, why string) bool {
+	found := m.find([]string{uid})
+	for _, a := range found {
+		a.stop(lost(why), a.grace())
+	}
+	return len(found) > 0
+}
+
 // Disown is Kill when another ant has the id. It says what becomes of the attempts, which it may have claimed: nothing
 // that is killed here is reported.
 func (m *Manager) Disown(why string) {

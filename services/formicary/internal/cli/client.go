@@ -140,6 +140,7 @@ type client struct {
 	logs        executionv1.LogServiceClient
 	artifacts   executionv1.ArtifactServiceClient
 	ants        resourcev1.AntServiceClient
+	executors   resourcev1.ExecutorServiceClient
 	queue       schedulev1.QueueServiceClient
 	approvals   executionv1.ApprovalServiceClient
 	errorCodes  jobv1.ErrorCodeServiceClient
@@ -170,6 +171,7 @@ func dial(addr string) (*client, error) {
 		logs:        executionv1.NewLogServiceClient(conn),
 		artifacts:   executionv1.NewArtifactServiceClient(conn),
 		ants:        resourcev1.NewAntServiceClient(conn),
+		executors:   resourcev1.NewExecutorServiceClient(conn),
 		queue:       schedulev1.NewQueueServiceClient(conn),
 		approvals:   executionv1.NewApprovalServiceClient(conn),
 		errorCodes:  jobv1.NewErrorCodeServiceClient(conn),

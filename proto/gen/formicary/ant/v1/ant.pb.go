@@ -137,7 +137,7 @@ func (x Result_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Result_Outcome.Descriptor instead.
 func (Result_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{26, 0}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{29, 0}
 }
 
 // RegisterRequest describes the ant.
@@ -2033,6 +2033,189 @@ func (x *StopHint) GetUids() []string {
 	return nil
 }
 
+// ExecutorCall: subject formicary.executors.<ant_id>, plain NATS, answered with ExecutorReport.
+type ExecutorCall struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// remove what runs of this attempt; empty lists everything.
+	Remove        string `protobuf:"bytes,1,opt,name=remove,proto3" json:"remove,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExecutorCall) Reset() {
+	*x = ExecutorCall{}
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExecutorCall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExecutorCall) ProtoMessage() {}
+
+func (x *ExecutorCall) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExecutorCall.ProtoReflect.Descriptor instead.
+func (*ExecutorCall) Descriptor() ([]byte, []int) {
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ExecutorCall) GetRemove() string {
+	if x != nil {
+		return x.Remove
+	}
+	return ""
+}
+
+// ExecutorReport is what an ant sees on its host.
+type ExecutorReport struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// executors that run; of a removal those that were found.
+	Executors []*RunningExecutor `protobuf:"bytes,1,rep,name=executors,proto3" json:"executors,omitempty"`
+	// fault says why it is not all of them, or why it could not be removed.
+	Fault         string `protobuf:"bytes,2,opt,name=fault,proto3" json:"fault,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExecutorReport) Reset() {
+	*x = ExecutorReport{}
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExecutorReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExecutorReport) ProtoMessage() {}
+
+func (x *ExecutorReport) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExecutorReport.ProtoReflect.Descriptor instead.
+func (*ExecutorReport) Descriptor() ([]byte, []int) {
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ExecutorReport) GetExecutors() []*RunningExecutor {
+	if x != nil {
+		return x.Executors
+	}
+	return nil
+}
+
+func (x *ExecutorReport) GetFault() string {
+	if x != nil {
+		return x.Fault
+	}
+	return ""
+}
+
+// RunningExecutor is what runs of one attempt.
+type RunningExecutor struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// uid of the attempt.
+	Uid string `protobuf:"bytes,1,opt,name=uid,proto3" json:"uid,omitempty"`
+	// method that executes it.
+	Method string `protobuf:"bytes,2,opt,name=method,proto3" json:"method,omitempty"`
+	// host_id is what the host calls it.
+	HostId string `protobuf:"bytes,3,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
+	// started_at by the host's clock.
+	StartedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	// work says what it is, without its spec; unset when the ant knows nothing of it.
+	Work          *Work `protobuf:"bytes,5,opt,name=work,proto3" json:"work,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunningExecutor) Reset() {
+	*x = RunningExecutor{}
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunningExecutor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunningExecutor) ProtoMessage() {}
+
+func (x *RunningExecutor) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunningExecutor.ProtoReflect.Descriptor instead.
+func (*RunningExecutor) Descriptor() ([]byte, []int) {
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *RunningExecutor) GetUid() string {
+	if x != nil {
+		return x.Uid
+	}
+	return ""
+}
+
+func (x *RunningExecutor) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *RunningExecutor) GetHostId() string {
+	if x != nil {
+		return x.HostId
+	}
+	return ""
+}
+
+func (x *RunningExecutor) GetStartedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartedAt
+	}
+	return nil
+}
+
+func (x *RunningExecutor) GetWork() *Work {
+	if x != nil {
+		return x.Work
+	}
+	return nil
+}
+
 // LogChunk: subject formicary.log.<uid>, stream LOGS. The live tail; the final log is in S3.
 type LogChunk struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2052,7 +2235,7 @@ type LogChunk struct {
 
 func (x *LogChunk) Reset() {
 	*x = LogChunk{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[25]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2064,7 +2247,7 @@ func (x *LogChunk) String() string {
 func (*LogChunk) ProtoMessage() {}
 
 func (x *LogChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[25]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2077,7 +2260,7 @@ func (x *LogChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogChunk.ProtoReflect.Descriptor instead.
 func (*LogChunk) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{25}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *LogChunk) GetOffset() int64 {
@@ -2162,7 +2345,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[26]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2174,7 +2357,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[26]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2187,7 +2370,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{26}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Result) GetUid() string {
@@ -2348,7 +2531,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[27]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2360,7 +2543,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[27]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2373,7 +2556,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{27}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Usage) GetCpuMillis() int64 {
@@ -2445,7 +2628,7 @@ type StoredArtifact struct {
 
 func (x *StoredArtifact) Reset() {
 	*x = StoredArtifact{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[28]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2457,7 +2640,7 @@ func (x *StoredArtifact) String() string {
 func (*StoredArtifact) ProtoMessage() {}
 
 func (x *StoredArtifact) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[28]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2470,7 +2653,7 @@ func (x *StoredArtifact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredArtifact.ProtoReflect.Descriptor instead.
 func (*StoredArtifact) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{28}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *StoredArtifact) GetUpload() string {
@@ -2658,7 +2841,19 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\bDoorbell\x12\x12\n" +
 	"\x04uids\x18\x01 \x03(\tR\x04uids\"\x1e\n" +
 	"\bStopHint\x12\x12\n" +
-	"\x04uids\x18\x01 \x03(\tR\x04uids\"\x91\x01\n" +
+	"\x04uids\x18\x01 \x03(\tR\x04uids\"&\n" +
+	"\fExecutorCall\x12\x16\n" +
+	"\x06remove\x18\x01 \x01(\tR\x06remove\"g\n" +
+	"\x0eExecutorReport\x12?\n" +
+	"\texecutors\x18\x01 \x03(\v2!.formicary.ant.v1.RunningExecutorR\texecutors\x12\x14\n" +
+	"\x05fault\x18\x02 \x01(\tR\x05fault\"\xbb\x01\n" +
+	"\x0fRunningExecutor\x12\x10\n" +
+	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x16\n" +
+	"\x06method\x18\x02 \x01(\tR\x06method\x12\x17\n" +
+	"\ahost_id\x18\x03 \x01(\tR\x06hostId\x129\n" +
+	"\n" +
+	"started_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x12*\n" +
+	"\x04work\x18\x05 \x01(\v2\x16.formicary.ant.v1.WorkR\x04work\"\x91\x01\n" +
 	"\bLogChunk\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x10\n" +
@@ -2745,7 +2940,7 @@ func file_formicary_ant_v1_ant_proto_rawDescGZIP() []byte {
 }
 
 var file_formicary_ant_v1_ant_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_formicary_ant_v1_ant_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_formicary_ant_v1_ant_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_formicary_ant_v1_ant_proto_goTypes = []any{
 	(LogFormat)(0),                         // 0: formicary.ant.v1.LogFormat
 	(Result_Outcome)(0),                    // 1: formicary.ant.v1.Result.Outcome
@@ -2774,70 +2969,76 @@ var file_formicary_ant_v1_ant_proto_goTypes = []any{
 	(*SignArtifactReadsResponse)(nil),      // 24: formicary.ant.v1.SignArtifactReadsResponse
 	(*Doorbell)(nil),                       // 25: formicary.ant.v1.Doorbell
 	(*StopHint)(nil),                       // 26: formicary.ant.v1.StopHint
-	(*LogChunk)(nil),                       // 27: formicary.ant.v1.LogChunk
-	(*Result)(nil),                         // 28: formicary.ant.v1.Result
-	(*Usage)(nil),                          // 29: formicary.ant.v1.Usage
-	(*StoredArtifact)(nil),                 // 30: formicary.ant.v1.StoredArtifact
-	nil,                                    // 31: formicary.ant.v1.RegisterRequest.LabelsEntry
-	nil,                                    // 32: formicary.ant.v1.Spec.EnvironmentEntry
-	nil,                                    // 33: formicary.ant.v1.Spec.HeadersEntry
-	nil,                                    // 34: formicary.ant.v1.Spec.QueryEntry
-	nil,                                    // 35: formicary.ant.v1.Spec.FilesEntry
-	nil,                                    // 36: formicary.ant.v1.Result.OutputsEntry
-	(*durationpb.Duration)(nil),            // 37: google.protobuf.Duration
-	(*structpb.Struct)(nil),                // 38: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil),          // 39: google.protobuf.Timestamp
+	(*ExecutorCall)(nil),                   // 27: formicary.ant.v1.ExecutorCall
+	(*ExecutorReport)(nil),                 // 28: formicary.ant.v1.ExecutorReport
+	(*RunningExecutor)(nil),                // 29: formicary.ant.v1.RunningExecutor
+	(*LogChunk)(nil),                       // 30: formicary.ant.v1.LogChunk
+	(*Result)(nil),                         // 31: formicary.ant.v1.Result
+	(*Usage)(nil),                          // 32: formicary.ant.v1.Usage
+	(*StoredArtifact)(nil),                 // 33: formicary.ant.v1.StoredArtifact
+	nil,                                    // 34: formicary.ant.v1.RegisterRequest.LabelsEntry
+	nil,                                    // 35: formicary.ant.v1.Spec.EnvironmentEntry
+	nil,                                    // 36: formicary.ant.v1.Spec.HeadersEntry
+	nil,                                    // 37: formicary.ant.v1.Spec.QueryEntry
+	nil,                                    // 38: formicary.ant.v1.Spec.FilesEntry
+	nil,                                    // 39: formicary.ant.v1.Result.OutputsEntry
+	(*durationpb.Duration)(nil),            // 40: google.protobuf.Duration
+	(*structpb.Struct)(nil),                // 41: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil),          // 42: google.protobuf.Timestamp
 }
 var file_formicary_ant_v1_ant_proto_depIdxs = []int32{
-	31, // 0: formicary.ant.v1.RegisterRequest.labels:type_name -> formicary.ant.v1.RegisterRequest.LabelsEntry
-	37, // 1: formicary.ant.v1.RegisterResponse.lease:type_name -> google.protobuf.Duration
-	37, // 2: formicary.ant.v1.RegisterResponse.heartbeat_every:type_name -> google.protobuf.Duration
+	34, // 0: formicary.ant.v1.RegisterRequest.labels:type_name -> formicary.ant.v1.RegisterRequest.LabelsEntry
+	40, // 1: formicary.ant.v1.RegisterResponse.lease:type_name -> google.protobuf.Duration
+	40, // 2: formicary.ant.v1.RegisterResponse.heartbeat_every:type_name -> google.protobuf.Duration
 	10, // 3: formicary.ant.v1.ClaimResponse.works:type_name -> formicary.ant.v1.Work
 	12, // 4: formicary.ant.v1.Work.spec:type_name -> formicary.ant.v1.Spec
-	37, // 5: formicary.ant.v1.Work.timeout:type_name -> google.protobuf.Duration
-	37, // 6: formicary.ant.v1.Work.grace:type_name -> google.protobuf.Duration
+	40, // 5: formicary.ant.v1.Work.timeout:type_name -> google.protobuf.Duration
+	40, // 6: formicary.ant.v1.Work.grace:type_name -> google.protobuf.Duration
 	11, // 7: formicary.ant.v1.Work.inputs:type_name -> formicary.ant.v1.Input
 	0,  // 8: formicary.ant.v1.Work.log_format:type_name -> formicary.ant.v1.LogFormat
-	37, // 9: formicary.ant.v1.Work.age:type_name -> google.protobuf.Duration
-	32, // 10: formicary.ant.v1.Spec.environment:type_name -> formicary.ant.v1.Spec.EnvironmentEntry
-	33, // 11: formicary.ant.v1.Spec.headers:type_name -> formicary.ant.v1.Spec.HeadersEntry
-	34, // 12: formicary.ant.v1.Spec.query:type_name -> formicary.ant.v1.Spec.QueryEntry
-	38, // 13: formicary.ant.v1.Spec.variables:type_name -> google.protobuf.Struct
-	35, // 14: formicary.ant.v1.Spec.files:type_name -> formicary.ant.v1.Spec.FilesEntry
-	0,  // 15: formicary.ant.v1.LogChunk.format:type_name -> formicary.ant.v1.LogFormat
-	1,  // 16: formicary.ant.v1.Result.outcome:type_name -> formicary.ant.v1.Result.Outcome
-	36, // 17: formicary.ant.v1.Result.outputs:type_name -> formicary.ant.v1.Result.OutputsEntry
-	39, // 18: formicary.ant.v1.Result.started_at:type_name -> google.protobuf.Timestamp
-	39, // 19: formicary.ant.v1.Result.ended_at:type_name -> google.protobuf.Timestamp
-	0,  // 20: formicary.ant.v1.Result.log_format:type_name -> formicary.ant.v1.LogFormat
-	29, // 21: formicary.ant.v1.Result.usage:type_name -> formicary.ant.v1.Usage
-	30, // 22: formicary.ant.v1.Result.artifacts:type_name -> formicary.ant.v1.StoredArtifact
-	37, // 23: formicary.ant.v1.StoredArtifact.expires_after:type_name -> google.protobuf.Duration
-	2,  // 24: formicary.ant.v1.RegistrationService.Register:input_type -> formicary.ant.v1.RegisterRequest
-	4,  // 25: formicary.ant.v1.RegistrationService.Heartbeat:input_type -> formicary.ant.v1.HeartbeatRequest
-	6,  // 26: formicary.ant.v1.RegistrationService.Leave:input_type -> formicary.ant.v1.LeaveRequest
-	8,  // 27: formicary.ant.v1.AttemptService.Claim:input_type -> formicary.ant.v1.ClaimRequest
-	13, // 28: formicary.ant.v1.AttemptService.Sync:input_type -> formicary.ant.v1.SyncRequest
-	15, // 29: formicary.ant.v1.AttemptService.CreateLogUpload:input_type -> formicary.ant.v1.CreateLogUploadRequest
-	17, // 30: formicary.ant.v1.AttemptService.CreateArtifactUpload:input_type -> formicary.ant.v1.CreateArtifactUploadRequest
-	19, // 31: formicary.ant.v1.AttemptService.SignArtifactParts:input_type -> formicary.ant.v1.SignArtifactPartsRequest
-	21, // 32: formicary.ant.v1.AttemptService.CompleteArtifactUpload:input_type -> formicary.ant.v1.CompleteArtifactUploadRequest
-	23, // 33: formicary.ant.v1.AttemptService.SignArtifactReads:input_type -> formicary.ant.v1.SignArtifactReadsRequest
-	3,  // 34: formicary.ant.v1.RegistrationService.Register:output_type -> formicary.ant.v1.RegisterResponse
-	5,  // 35: formicary.ant.v1.RegistrationService.Heartbeat:output_type -> formicary.ant.v1.HeartbeatResponse
-	7,  // 36: formicary.ant.v1.RegistrationService.Leave:output_type -> formicary.ant.v1.LeaveResponse
-	9,  // 37: formicary.ant.v1.AttemptService.Claim:output_type -> formicary.ant.v1.ClaimResponse
-	14, // 38: formicary.ant.v1.AttemptService.Sync:output_type -> formicary.ant.v1.SyncResponse
-	16, // 39: formicary.ant.v1.AttemptService.CreateLogUpload:output_type -> formicary.ant.v1.CreateLogUploadResponse
-	18, // 40: formicary.ant.v1.AttemptService.CreateArtifactUpload:output_type -> formicary.ant.v1.CreateArtifactUploadResponse
-	20, // 41: formicary.ant.v1.AttemptService.SignArtifactParts:output_type -> formicary.ant.v1.SignArtifactPartsResponse
-	22, // 42: formicary.ant.v1.AttemptService.CompleteArtifactUpload:output_type -> formicary.ant.v1.CompleteArtifactUploadResponse
-	24, // 43: formicary.ant.v1.AttemptService.SignArtifactReads:output_type -> formicary.ant.v1.SignArtifactReadsResponse
-	34, // [34:44] is the sub-list for method output_type
-	24, // [24:34] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	40, // 9: formicary.ant.v1.Work.age:type_name -> google.protobuf.Duration
+	35, // 10: formicary.ant.v1.Spec.environment:type_name -> formicary.ant.v1.Spec.EnvironmentEntry
+	36, // 11: formicary.ant.v1.Spec.headers:type_name -> formicary.ant.v1.Spec.HeadersEntry
+	37, // 12: formicary.ant.v1.Spec.query:type_name -> formicary.ant.v1.Spec.QueryEntry
+	41, // 13: formicary.ant.v1.Spec.variables:type_name -> google.protobuf.Struct
+	38, // 14: formicary.ant.v1.Spec.files:type_name -> formicary.ant.v1.Spec.FilesEntry
+	29, // 15: formicary.ant.v1.ExecutorReport.executors:type_name -> formicary.ant.v1.RunningExecutor
+	42, // 16: formicary.ant.v1.RunningExecutor.started_at:type_name -> google.protobuf.Timestamp
+	10, // 17: formicary.ant.v1.RunningExecutor.work:type_name -> formicary.ant.v1.Work
+	0,  // 18: formicary.ant.v1.LogChunk.format:type_name -> formicary.ant.v1.LogFormat
+	1,  // 19: formicary.ant.v1.Result.outcome:type_name -> formicary.ant.v1.Result.Outcome
+	39, // 20: formicary.ant.v1.Result.outputs:type_name -> formicary.ant.v1.Result.OutputsEntry
+	42, // 21: formicary.ant.v1.Result.started_at:type_name -> google.protobuf.Timestamp
+	42, // 22: formicary.ant.v1.Result.ended_at:type_name -> google.protobuf.Timestamp
+	0,  // 23: formicary.ant.v1.Result.log_format:type_name -> formicary.ant.v1.LogFormat
+	32, // 24: formicary.ant.v1.Result.usage:type_name -> formicary.ant.v1.Usage
+	33, // 25: formicary.ant.v1.Result.artifacts:type_name -> formicary.ant.v1.StoredArtifact
+	40, // 26: formicary.ant.v1.StoredArtifact.expires_after:type_name -> google.protobuf.Duration
+	2,  // 27: formicary.ant.v1.RegistrationService.Register:input_type -> formicary.ant.v1.RegisterRequest
+	4,  // 28: formicary.ant.v1.RegistrationService.Heartbeat:input_type -> formicary.ant.v1.HeartbeatRequest
+	6,  // 29: formicary.ant.v1.RegistrationService.Leave:input_type -> formicary.ant.v1.LeaveRequest
+	8,  // 30: formicary.ant.v1.AttemptService.Claim:input_type -> formicary.ant.v1.ClaimRequest
+	13, // 31: formicary.ant.v1.AttemptService.Sync:input_type -> formicary.ant.v1.SyncRequest
+	15, // 32: formicary.ant.v1.AttemptService.CreateLogUpload:input_type -> formicary.ant.v1.CreateLogUploadRequest
+	17, // 33: formicary.ant.v1.AttemptService.CreateArtifactUpload:input_type -> formicary.ant.v1.CreateArtifactUploadRequest
+	19, // 34: formicary.ant.v1.AttemptService.SignArtifactParts:input_type -> formicary.ant.v1.SignArtifactPartsRequest
+	21, // 35: formicary.ant.v1.AttemptService.CompleteArtifactUpload:input_type -> formicary.ant.v1.CompleteArtifactUploadRequest
+	23, // 36: formicary.ant.v1.AttemptService.SignArtifactReads:input_type -> formicary.ant.v1.SignArtifactReadsRequest
+	3,  // 37: formicary.ant.v1.RegistrationService.Register:output_type -> formicary.ant.v1.RegisterResponse
+	5,  // 38: formicary.ant.v1.RegistrationService.Heartbeat:output_type -> formicary.ant.v1.HeartbeatResponse
+	7,  // 39: formicary.ant.v1.RegistrationService.Leave:output_type -> formicary.ant.v1.LeaveResponse
+	9,  // 40: formicary.ant.v1.AttemptService.Claim:output_type -> formicary.ant.v1.ClaimResponse
+	14, // 41: formicary.ant.v1.AttemptService.Sync:output_type -> formicary.ant.v1.SyncResponse
+	16, // 42: formicary.ant.v1.AttemptService.CreateLogUpload:output_type -> formicary.ant.v1.CreateLogUploadResponse
+	18, // 43: formicary.ant.v1.AttemptService.CreateArtifactUpload:output_type -> formicary.ant.v1.CreateArtifactUploadResponse
+	20, // 44: formicary.ant.v1.AttemptService.SignArtifactParts:output_type -> formicary.ant.v1.SignArtifactPartsResponse
+	22, // 45: formicary.ant.v1.AttemptService.CompleteArtifactUpload:output_type -> formicary.ant.v1.CompleteArtifactUploadResponse
+	24, // 46: formicary.ant.v1.AttemptService.SignArtifactReads:output_type -> formicary.ant.v1.SignArtifactReadsResponse
+	37, // [37:47] is the sub-list for method output_type
+	27, // [27:37] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_formicary_ant_v1_ant_proto_init() }
@@ -2852,7 +3053,7 @@ func file_formicary_ant_v1_ant_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_formicary_ant_v1_ant_proto_rawDesc), len(file_formicary_ant_v1_ant_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   35,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -640,6 +640,326 @@ func (x *ResumeAntResponse) GetAnt() *Ant {
 	return nil
 }
 
+// Executor is what runs of one attempt on the host of an ant.
+type Executor struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id is the uid of the attempt.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// ant_id of the ant that sees it.
+	AntId string `protobuf:"bytes,2,opt,name=ant_id,json=antId,proto3" json:"ant_id,omitempty"`
+	// method that executes it.
+	Method string `protobuf:"bytes,3,opt,name=method,proto3" json:"method,omitempty"`
+	// host_id is what the host calls it: the number of a process, the name of a container.
+	HostId string `protobuf:"bytes,4,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
+	// started_at by the host's clock.
+	StartedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	// left says that the ant knows nothing of the attempt: nobody waits for its end.
+	Left bool `protobuf:"varint,6,opt,name=left,proto3" json:"left,omitempty"`
+	// request_id of the job; the following are unset when it is left.
+	RequestId string `protobuf:"bytes,7,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// job_type of the job.
+	JobType string `protobuf:"bytes,8,opt,name=job_type,json=jobType,proto3" json:"job_type,omitempty"`
+	// run of the job.
+	Run int32 `protobuf:"varint,9,opt,name=run,proto3" json:"run,omitempty"`
+	// task of the attempt.
+	Task string `protobuf:"bytes,10,opt,name=task,proto3" json:"task,omitempty"`
+	// attempt number.
+	Attempt       int32 `protobuf:"varint,11,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Executor) Reset() {
+	*x = Executor{}
+	mi := &file_formicary_resource_v1_resource_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Executor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Executor) ProtoMessage() {}
+
+func (x *Executor) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_resource_v1_resource_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Executor.ProtoReflect.Descriptor instead.
+func (*Executor) Descriptor() ([]byte, []int) {
+	return file_formicary_resource_v1_resource_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Executor) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Executor) GetAntId() string {
+	if x != nil {
+		return x.AntId
+	}
+	return ""
+}
+
+func (x *Executor) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *Executor) GetHostId() string {
+	if x != nil {
+		return x.HostId
+	}
+	return ""
+}
+
+func (x *Executor) GetStartedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartedAt
+	}
+	return nil
+}
+
+func (x *Executor) GetLeft() bool {
+	if x != nil {
+		return x.Left
+	}
+	return false
+}
+
+func (x *Executor) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *Executor) GetJobType() string {
+	if x != nil {
+		return x.JobType
+	}
+	return ""
+}
+
+func (x *Executor) GetRun() int32 {
+	if x != nil {
+		return x.Run
+	}
+	return 0
+}
+
+func (x *Executor) GetTask() string {
+	if x != nil {
+		return x.Task
+	}
+	return ""
+}
+
+func (x *Executor) GetAttempt() int32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+// ListExecutorsRequest is empty.
+type ListExecutorsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListExecutorsRequest) Reset() {
+	*x = ListExecutorsRequest{}
+	mi := &file_formicary_resource_v1_resource_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListExecutorsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListExecutorsRequest) ProtoMessage() {}
+
+func (x *ListExecutorsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_resource_v1_resource_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListExecutorsRequest.ProtoReflect.Descriptor instead.
+func (*ListExecutorsRequest) Descriptor() ([]byte, []int) {
+	return file_formicary_resource_v1_resource_proto_rawDescGZIP(), []int{10}
+}
+
+// ListExecutorsResponse has all of them.
+type ListExecutorsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// executors by ant, oldest first.
+	Executors []*Executor `protobuf:"bytes,1,rep,name=executors,proto3" json:"executors,omitempty"`
+	// silent are the ants that did not answer, or could not tell everything, by id: why.
+	Silent        map[string]string `protobuf:"bytes,2,rep,name=silent,proto3" json:"silent,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListExecutorsResponse) Reset() {
+	*x = ListExecutorsResponse{}
+	mi := &file_formicary_resource_v1_resource_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListExecutorsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListExecutorsResponse) ProtoMessage() {}
+
+func (x *ListExecutorsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_resource_v1_resource_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListExecutorsResponse.ProtoReflect.Descriptor instead.
+func (*ListExecutorsResponse) Descriptor() ([]byte, []int) {
+	return file_formicary_resource_v1_resource_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ListExecutorsResponse) GetExecutors() []*Executor {
+	if x != nil {
+		return x.Executors
+	}
+	return nil
+}
+
+func (x *ListExecutorsResponse) GetSilent() map[string]string {
+	if x != nil {
+		return x.Silent
+	}
+	return nil
+}
+
+// DeleteExecutorRequest names one.
+type DeleteExecutorRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id of the executor.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteExecutorRequest) Reset() {
+	*x = DeleteExecutorRequest{}
+	mi := &file_formicary_resource_v1_resource_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteExecutorRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteExecutorRequest) ProtoMessage() {}
+
+func (x *DeleteExecutorRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_resource_v1_resource_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteExecutorRequest.ProtoReflect.Descriptor instead.
+func (*DeleteExecutorRequest) Descriptor() ([]byte, []int) {
+	return file_formicary_resource_v1_resource_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *DeleteExecutorRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// DeleteExecutorResponse tells what was ended.
+type DeleteExecutorResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// executors that were found under the id.
+	Executors     []*Executor `protobuf:"bytes,1,rep,name=executors,proto3" json:"executors,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteExecutorResponse) Reset() {
+	*x = DeleteExecutorResponse{}
+	mi := &file_formicary_resource_v1_resource_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteExecutorResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteExecutorResponse) ProtoMessage() {}
+
+func (x *DeleteExecutorResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_resource_v1_resource_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteExecutorResponse.ProtoReflect.Descriptor instead.
+func (*DeleteExecutorResponse) Descriptor() ([]byte, []int) {
+	return file_formicary_resource_v1_resource_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *DeleteExecutorResponse) GetExecutors() []*Executor {
+	if x != nil {
+		return x.Executors
+	}
+	return nil
+}
+
 // Ask wants a place for one attempt.
 type Ask struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -659,7 +979,7 @@ type Ask struct {
 
 func (x *Ask) Reset() {
 	*x = Ask{}
-	mi := &file_formicary_resource_v1_resource_proto_msgTypes[9]
+	mi := &file_formicary_resource_v1_resource_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -671,7 +991,7 @@ func (x *Ask) String() string {
 func (*Ask) ProtoMessage() {}
 
 func (x *Ask) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_resource_v1_resource_proto_msgTypes[9]
+	mi := &file_formicary_resource_v1_resource_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -684,7 +1004,7 @@ func (x *Ask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ask.ProtoReflect.Descriptor instead.
 func (*Ask) Descriptor() ([]byte, []int) {
-	return file_formicary_resource_v1_resource_proto_rawDescGZIP(), []int{9}
+	return file_formicary_resource_v1_resource_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Ask) GetAttemptUid() string {
@@ -741,7 +1061,7 @@ type Placement struct {
 
 func (x *Placement) Reset() {
 	*x = Placement{}
-	mi := &file_formicary_resource_v1_resource_proto_msgTypes[10]
+	mi := &file_formicary_resource_v1_resource_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -753,7 +1073,7 @@ func (x *Placement) String() string {
 func (*Placement) ProtoMessage() {}
 
 func (x *Placement) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_resource_v1_resource_proto_msgTypes[10]
+	mi := &file_formicary_resource_v1_resource_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -766,7 +1086,7 @@ func (x *Placement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Placement.ProtoReflect.Descriptor instead.
 func (*Placement) Descriptor() ([]byte, []int) {
-	return file_formicary_resource_v1_resource_proto_rawDescGZIP(), []int{10}
+	return file_formicary_resource_v1_resource_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Placement) GetAttemptUid() string {
@@ -819,7 +1139,7 @@ type ReserveRequest struct {
 
 func (x *ReserveRequest) Reset() {
 	*x = ReserveRequest{}
-	mi := &file_formicary_resource_v1_resource_proto_msgTypes[11]
+	mi := &file_formicary_resource_v1_resource_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -831,7 +1151,7 @@ func (x *ReserveRequest) String() string {
 func (*ReserveRequest) ProtoMessage() {}
 
 func (x *ReserveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_resource_v1_resource_proto_msgTypes[11]
+	mi := &file_formicary_resource_v1_resource_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -844,7 +1164,7 @@ func (x *ReserveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveRequest.ProtoReflect.Descriptor instead.
 func (*ReserveRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_resource_v1_resource_proto_rawDescGZIP(), []int{11}
+	return file_formicary_resource_v1_resource_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReserveRequest) GetReleases() []string {
@@ -881,7 +1201,7 @@ type ReserveResponse struct {
 
 func (x *ReserveResponse) Reset() {
 	*x = ReserveResponse{}
-	mi := &file_formicary_resource_v1_resource_proto_msgTypes[12]
+	mi := &file_formicary_resource_v1_resource_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -893,7 +1213,7 @@ func (x *ReserveResponse) String() string {
 func (*ReserveResponse) ProtoMessage() {}
 
 func (x *ReserveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_resource_v1_resource_proto_msgTypes[12]
+	mi := &file_formicary_resource_v1_resource_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -906,7 +1226,7 @@ func (x *ReserveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveResponse.ProtoReflect.Descriptor instead.
 func (*ReserveResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_resource_v1_resource_proto_rawDescGZIP(), []int{12}
+	return file_formicary_resource_v1_resource_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ReserveResponse) GetPlacements() []*Placement {
@@ -932,7 +1252,7 @@ type GetCapacityRequest struct {
 
 func (x *GetCapacityRequest) Reset() {
 	*x = GetCapacityRequest{}
-	mi := &file_formicary_resource_v1_resource_proto_msgTypes[13]
+	mi := &file_formicary_resource_v1_resource_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -944,7 +1264,7 @@ func (x *GetCapacityRequest) String() string {
 func (*GetCapacityRequest) ProtoMessage() {}
 
 func (x *GetCapacityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_resource_v1_resource_proto_msgTypes[13]
+	mi := &file_formicary_resource_v1_resource_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -957,7 +1277,7 @@ func (x *GetCapacityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCapacityRequest.ProtoReflect.Descriptor instead.
 func (*GetCapacityRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_resource_v1_resource_proto_rawDescGZIP(), []int{13}
+	return file_formicary_resource_v1_resource_proto_rawDescGZIP(), []int{18}
 }
 
 // AntCapacity is what one ant could take.
@@ -979,7 +1299,7 @@ type AntCapacity struct {
 
 func (x *AntCapacity) Reset() {
 	*x = AntCapacity{}
-	mi := &file_formicary_resource_v1_resource_proto_msgTypes[14]
+	mi := &file_formicary_resource_v1_resource_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -991,7 +1311,7 @@ func (x *AntCapacity) String() string {
 func (*AntCapacity) ProtoMessage() {}
 
 func (x *AntCapacity) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_resource_v1_resource_proto_msgTypes[14]
+	mi := &file_formicary_resource_v1_resource_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1004,7 +1324,7 @@ func (x *AntCapacity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AntCapacity.ProtoReflect.Descriptor instead.
 func (*AntCapacity) Descriptor() ([]byte, []int) {
-	return file_formicary_resource_v1_resource_proto_rawDescGZIP(), []int{14}
+	return file_formicary_resource_v1_resource_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AntCapacity) GetAntId() string {
@@ -1053,7 +1373,7 @@ type GetCapacityResponse struct {
 
 func (x *GetCapacityResponse) Reset() {
 	*x = GetCapacityResponse{}
-	mi := &file_formicary_resource_v1_resource_proto_msgTypes[15]
+	mi := &file_formicary_resource_v1_resource_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1065,7 +1385,7 @@ func (x *GetCapacityResponse) String() string {
 func (*GetCapacityResponse) ProtoMessage() {}
 
 func (x *GetCapacityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_resource_v1_resource_proto_msgTypes[15]
+	mi := &file_formicary_resource_v1_resource_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1078,7 +1398,7 @@ func (x *GetCapacityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCapacityResponse.ProtoReflect.Descriptor instead.
 func (*GetCapacityResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_resource_v1_resource_proto_rawDescGZIP(), []int{15}
+	return file_formicary_resource_v1_resource_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetCapacityResponse) GetAnts() []*AntCapacity {
@@ -1101,7 +1421,7 @@ type AntChanged struct {
 
 func (x *AntChanged) Reset() {
 	*x = AntChanged{}
-	mi := &file_formicary_resource_v1_resource_proto_msgTypes[16]
+	mi := &file_formicary_resource_v1_resource_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1113,7 +1433,7 @@ func (x *AntChanged) String() string {
 func (*AntChanged) ProtoMessage() {}
 
 func (x *AntChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_resource_v1_resource_proto_msgTypes[16]
+	mi := &file_formicary_resource_v1_resource_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1126,7 +1446,7 @@ func (x *AntChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AntChanged.ProtoReflect.Descriptor instead.
 func (*AntChanged) Descriptor() ([]byte, []int) {
-	return file_formicary_resource_v1_resource_proto_rawDescGZIP(), []int{16}
+	return file_formicary_resource_v1_resource_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *AntChanged) GetAntId() string {
@@ -1195,7 +1515,34 @@ const file_formicary_resource_v1_resource_proto_rawDesc = "" +
 	"\x10ResumeAntRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\x02id\"A\n" +
 	"\x11ResumeAntResponse\x12,\n" +
-	"\x03ant\x18\x01 \x01(\v2\x1a.formicary.resource.v1.AntR\x03ant\"\x95\x01\n" +
+	"\x03ant\x18\x01 \x01(\v2\x1a.formicary.resource.v1.AntR\x03ant\"\xab\x02\n" +
+	"\bExecutor\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x15\n" +
+	"\x06ant_id\x18\x02 \x01(\tR\x05antId\x12\x16\n" +
+	"\x06method\x18\x03 \x01(\tR\x06method\x12\x17\n" +
+	"\ahost_id\x18\x04 \x01(\tR\x06hostId\x129\n" +
+	"\n" +
+	"started_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x12\x12\n" +
+	"\x04left\x18\x06 \x01(\bR\x04left\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\a \x01(\tR\trequestId\x12\x19\n" +
+	"\bjob_type\x18\b \x01(\tR\ajobType\x12\x10\n" +
+	"\x03run\x18\t \x01(\x05R\x03run\x12\x12\n" +
+	"\x04task\x18\n" +
+	" \x01(\tR\x04task\x12\x18\n" +
+	"\aattempt\x18\v \x01(\x05R\aattempt\"\x16\n" +
+	"\x14ListExecutorsRequest\"\xe3\x01\n" +
+	"\x15ListExecutorsResponse\x12=\n" +
+	"\texecutors\x18\x01 \x03(\v2\x1f.formicary.resource.v1.ExecutorR\texecutors\x12P\n" +
+	"\x06silent\x18\x02 \x03(\v28.formicary.resource.v1.ListExecutorsResponse.SilentEntryR\x06silent\x1a9\n" +
+	"\vSilentEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"3\n" +
+	"\x15DeleteExecutorRequest\x12\x1a\n" +
+	"\x02id\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xff\x01R\x02id\"W\n" +
+	"\x16DeleteExecutorResponse\x12=\n" +
+	"\texecutors\x18\x01 \x03(\v2\x1f.formicary.resource.v1.ExecutorR\texecutors\"\x95\x01\n" +
 	"\x03Ask\x12)\n" +
 	"\vattempt_uid\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\n" +
 	"attemptUid\x12\x15\n" +
@@ -1246,7 +1593,13 @@ const file_formicary_resource_v1_resource_proto_rawDesc = "" +
 	"\bDrainAnt\x12&.formicary.resource.v1.DrainAntRequest\x1a'.formicary.resource.v1.DrainAntResponse\"6\xaa\xbb\x18\r\n" +
 	"\vant.operate\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/api/v1/ants/{id}/drain\x90\x02\x02\x12\x97\x01\n" +
 	"\tResumeAnt\x12'.formicary.resource.v1.ResumeAntRequest\x1a(.formicary.resource.v1.ResumeAntResponse\"7\xaa\xbb\x18\r\n" +
-	"\vant.operate\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/api/v1/ants/{id}/resume\x90\x02\x022\xea\x01\n" +
+	"\vant.operate\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/api/v1/ants/{id}/resume\x90\x02\x022\xf7\x02\n" +
+	"\x0fExecutorService\x12\xa8\x01\n" +
+	"\rListExecutors\x12+.formicary.resource.v1.ListExecutorsRequest\x1a,.formicary.resource.v1.ListExecutorsResponse\"<\xaa\xbb\x18\n" +
+	"\n" +
+	"\bant.read\x82\xd3\xe4\x93\x02%Z\x10\x12\x0e/api/executors\x12\x11/api/v1/executors\x90\x02\x01\x12\xb8\x01\n" +
+	"\x0eDeleteExecutor\x12,.formicary.resource.v1.DeleteExecutorRequest\x1a-.formicary.resource.v1.DeleteExecutorResponse\"I\xaa\xbb\x18\r\n" +
+	"\vant.operate\x82\xd3\xe4\x93\x02/Z\x15*\x13/api/executors/{id}*\x16/api/v1/executors/{id}\x90\x02\x022\xea\x01\n" +
 	"\x12ReservationService\x12c\n" +
 	"\aReserve\x12%.formicary.resource.v1.ReserveRequest\x1a&.formicary.resource.v1.ReserveResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x02\x12o\n" +
 	"\vGetCapacity\x12).formicary.resource.v1.GetCapacityRequest\x1a*.formicary.resource.v1.GetCapacityResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x01B\xeb\x01\n" +
@@ -1265,61 +1618,75 @@ func file_formicary_resource_v1_resource_proto_rawDescGZIP() []byte {
 }
 
 var file_formicary_resource_v1_resource_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_formicary_resource_v1_resource_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_formicary_resource_v1_resource_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_formicary_resource_v1_resource_proto_goTypes = []any{
-	(Ant_State)(0),                // 0: formicary.resource.v1.Ant.State
-	(*Ant)(nil),                   // 1: formicary.resource.v1.Ant
-	(*ListAntsRequest)(nil),       // 2: formicary.resource.v1.ListAntsRequest
-	(*ListAntsResponse)(nil),      // 3: formicary.resource.v1.ListAntsResponse
-	(*GetAntRequest)(nil),         // 4: formicary.resource.v1.GetAntRequest
-	(*GetAntResponse)(nil),        // 5: formicary.resource.v1.GetAntResponse
-	(*DrainAntRequest)(nil),       // 6: formicary.resource.v1.DrainAntRequest
-	(*DrainAntResponse)(nil),      // 7: formicary.resource.v1.DrainAntResponse
-	(*ResumeAntRequest)(nil),      // 8: formicary.resource.v1.ResumeAntRequest
-	(*ResumeAntResponse)(nil),     // 9: formicary.resource.v1.ResumeAntResponse
-	(*Ask)(nil),                   // 10: formicary.resource.v1.Ask
-	(*Placement)(nil),             // 11: formicary.resource.v1.Placement
-	(*ReserveRequest)(nil),        // 12: formicary.resource.v1.ReserveRequest
-	(*ReserveResponse)(nil),       // 13: formicary.resource.v1.ReserveResponse
-	(*GetCapacityRequest)(nil),    // 14: formicary.resource.v1.GetCapacityRequest
-	(*AntCapacity)(nil),           // 15: formicary.resource.v1.AntCapacity
-	(*GetCapacityResponse)(nil),   // 16: formicary.resource.v1.GetCapacityResponse
-	(*AntChanged)(nil),            // 17: formicary.resource.v1.AntChanged
-	nil,                           // 18: formicary.resource.v1.Ant.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(Ant_State)(0),                 // 0: formicary.resource.v1.Ant.State
+	(*Ant)(nil),                    // 1: formicary.resource.v1.Ant
+	(*ListAntsRequest)(nil),        // 2: formicary.resource.v1.ListAntsRequest
+	(*ListAntsResponse)(nil),       // 3: formicary.resource.v1.ListAntsResponse
+	(*GetAntRequest)(nil),          // 4: formicary.resource.v1.GetAntRequest
+	(*GetAntResponse)(nil),         // 5: formicary.resource.v1.GetAntResponse
+	(*DrainAntRequest)(nil),        // 6: formicary.resource.v1.DrainAntRequest
+	(*DrainAntResponse)(nil),       // 7: formicary.resource.v1.DrainAntResponse
+	(*ResumeAntRequest)(nil),       // 8: formicary.resource.v1.ResumeAntRequest
+	(*ResumeAntResponse)(nil),      // 9: formicary.resource.v1.ResumeAntResponse
+	(*Executor)(nil),               // 10: formicary.resource.v1.Executor
+	(*ListExecutorsRequest)(nil),   // 11: formicary.resource.v1.ListExecutorsRequest
+	(*ListExecutorsResponse)(nil),  // 12: formicary.resource.v1.ListExecutorsResponse
+	(*DeleteExecutorRequest)(nil),  // 13: formicary.resource.v1.DeleteExecutorRequest
+	(*DeleteExecutorResponse)(nil), // 14: formicary.resource.v1.DeleteExecutorResponse
+	(*Ask)(nil),                    // 15: formicary.resource.v1.Ask
+	(*Placement)(nil),              // 16: formicary.resource.v1.Placement
+	(*ReserveRequest)(nil),         // 17: formicary.resource.v1.ReserveRequest
+	(*ReserveResponse)(nil),        // 18: formicary.resource.v1.ReserveResponse
+	(*GetCapacityRequest)(nil),     // 19: formicary.resource.v1.GetCapacityRequest
+	(*AntCapacity)(nil),            // 20: formicary.resource.v1.AntCapacity
+	(*GetCapacityResponse)(nil),    // 21: formicary.resource.v1.GetCapacityResponse
+	(*AntChanged)(nil),             // 22: formicary.resource.v1.AntChanged
+	nil,                            // 23: formicary.resource.v1.Ant.LabelsEntry
+	nil,                            // 24: formicary.resource.v1.ListExecutorsResponse.SilentEntry
+	(*timestamppb.Timestamp)(nil),  // 25: google.protobuf.Timestamp
 }
 var file_formicary_resource_v1_resource_proto_depIdxs = []int32{
 	0,  // 0: formicary.resource.v1.Ant.state:type_name -> formicary.resource.v1.Ant.State
-	18, // 1: formicary.resource.v1.Ant.labels:type_name -> formicary.resource.v1.Ant.LabelsEntry
-	19, // 2: formicary.resource.v1.Ant.registered_at:type_name -> google.protobuf.Timestamp
-	19, // 3: formicary.resource.v1.Ant.heartbeat_at:type_name -> google.protobuf.Timestamp
-	19, // 4: formicary.resource.v1.Ant.avoided_until:type_name -> google.protobuf.Timestamp
+	23, // 1: formicary.resource.v1.Ant.labels:type_name -> formicary.resource.v1.Ant.LabelsEntry
+	25, // 2: formicary.resource.v1.Ant.registered_at:type_name -> google.protobuf.Timestamp
+	25, // 3: formicary.resource.v1.Ant.heartbeat_at:type_name -> google.protobuf.Timestamp
+	25, // 4: formicary.resource.v1.Ant.avoided_until:type_name -> google.protobuf.Timestamp
 	1,  // 5: formicary.resource.v1.ListAntsResponse.ants:type_name -> formicary.resource.v1.Ant
 	1,  // 6: formicary.resource.v1.GetAntResponse.ant:type_name -> formicary.resource.v1.Ant
 	1,  // 7: formicary.resource.v1.DrainAntResponse.ant:type_name -> formicary.resource.v1.Ant
 	1,  // 8: formicary.resource.v1.ResumeAntResponse.ant:type_name -> formicary.resource.v1.Ant
-	10, // 9: formicary.resource.v1.ReserveRequest.asks:type_name -> formicary.resource.v1.Ask
-	11, // 10: formicary.resource.v1.ReserveResponse.placements:type_name -> formicary.resource.v1.Placement
-	19, // 11: formicary.resource.v1.ReserveResponse.deadline:type_name -> google.protobuf.Timestamp
-	15, // 12: formicary.resource.v1.GetCapacityResponse.ants:type_name -> formicary.resource.v1.AntCapacity
-	0,  // 13: formicary.resource.v1.AntChanged.state:type_name -> formicary.resource.v1.Ant.State
-	2,  // 14: formicary.resource.v1.AntService.ListAnts:input_type -> formicary.resource.v1.ListAntsRequest
-	4,  // 15: formicary.resource.v1.AntService.GetAnt:input_type -> formicary.resource.v1.GetAntRequest
-	6,  // 16: formicary.resource.v1.AntService.DrainAnt:input_type -> formicary.resource.v1.DrainAntRequest
-	8,  // 17: formicary.resource.v1.AntService.ResumeAnt:input_type -> formicary.resource.v1.ResumeAntRequest
-	12, // 18: formicary.resource.v1.ReservationService.Reserve:input_type -> formicary.resource.v1.ReserveRequest
-	14, // 19: formicary.resource.v1.ReservationService.GetCapacity:input_type -> formicary.resource.v1.GetCapacityRequest
-	3,  // 20: formicary.resource.v1.AntService.ListAnts:output_type -> formicary.resource.v1.ListAntsResponse
-	5,  // 21: formicary.resource.v1.AntService.GetAnt:output_type -> formicary.resource.v1.GetAntResponse
-	7,  // 22: formicary.resource.v1.AntService.DrainAnt:output_type -> formicary.resource.v1.DrainAntResponse
-	9,  // 23: formicary.resource.v1.AntService.ResumeAnt:output_type -> formicary.resource.v1.ResumeAntResponse
-	13, // 24: formicary.resource.v1.ReservationService.Reserve:output_type -> formicary.resource.v1.ReserveResponse
-	16, // 25: formicary.resource.v1.ReservationService.GetCapacity:output_type -> formicary.resource.v1.GetCapacityResponse
-	20, // [20:26] is the sub-list for method output_type
-	14, // [14:20] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	25, // 9: formicary.resource.v1.Executor.started_at:type_name -> google.protobuf.Timestamp
+	10, // 10: formicary.resource.v1.ListExecutorsResponse.executors:type_name -> formicary.resource.v1.Executor
+	24, // 11: formicary.resource.v1.ListExecutorsResponse.silent:type_name -> formicary.resource.v1.ListExecutorsResponse.SilentEntry
+	10, // 12: formicary.resource.v1.DeleteExecutorResponse.executors:type_name -> formicary.resource.v1.Executor
+	15, // 13: formicary.resource.v1.ReserveRequest.asks:type_name -> formicary.resource.v1.Ask
+	16, // 14: formicary.resource.v1.ReserveResponse.placements:type_name -> formicary.resource.v1.Placement
+	25, // 15: formicary.resource.v1.ReserveResponse.deadline:type_name -> google.protobuf.Timestamp
+	20, // 16: formicary.resource.v1.GetCapacityResponse.ants:type_name -> formicary.resource.v1.AntCapacity
+	0,  // 17: formicary.resource.v1.AntChanged.state:type_name -> formicary.resource.v1.Ant.State
+	2,  // 18: formicary.resource.v1.AntService.ListAnts:input_type -> formicary.resource.v1.ListAntsRequest
+	4,  // 19: formicary.resource.v1.AntService.GetAnt:input_type -> formicary.resource.v1.GetAntRequest
+	6,  // 20: formicary.resource.v1.AntService.DrainAnt:input_type -> formicary.resource.v1.DrainAntRequest
+	8,  // 21: formicary.resource.v1.AntService.ResumeAnt:input_type -> formicary.resource.v1.ResumeAntRequest
+	11, // 22: formicary.resource.v1.ExecutorService.ListExecutors:input_type -> formicary.resource.v1.ListExecutorsRequest
+	13, // 23: formicary.resource.v1.ExecutorService.DeleteExecutor:input_type -> formicary.resource.v1.DeleteExecutorRequest
+	17, // 24: formicary.resource.v1.ReservationService.Reserve:input_type -> formicary.resource.v1.ReserveRequest
+	19, // 25: formicary.resource.v1.ReservationService.GetCapacity:input_type -> formicary.resource.v1.GetCapacityRequest
+	3,  // 26: formicary.resource.v1.AntService.ListAnts:output_type -> formicary.resource.v1.ListAntsResponse
+	5,  // 27: formicary.resource.v1.AntService.GetAnt:output_type -> formicary.resource.v1.GetAntResponse
+	7,  // 28: formicary.resource.v1.AntService.DrainAnt:output_type -> formicary.resource.v1.DrainAntResponse
+	9,  // 29: formicary.resource.v1.AntService.ResumeAnt:output_type -> formicary.resource.v1.ResumeAntResponse
+	12, // 30: formicary.resource.v1.ExecutorService.ListExecutors:output_type -> formicary.resource.v1.ListExecutorsResponse
+	14, // 31: formicary.resource.v1.ExecutorService.DeleteExecutor:output_type -> formicary.resource.v1.DeleteExecutorResponse
+	18, // 32: formicary.resource.v1.ReservationService.Reserve:output_type -> formicary.resource.v1.ReserveResponse
+	21, // 33: formicary.resource.v1.ReservationService.GetCapacity:output_type -> formicary.resource.v1.GetCapacityResponse
+	26, // [26:34] is the sub-list for method output_type
+	18, // [18:26] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_formicary_resource_v1_resource_proto_init() }
@@ -1333,9 +1700,9 @@ func file_formicary_resource_v1_resource_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_formicary_resource_v1_resource_proto_rawDesc), len(file_formicary_resource_v1_resource_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   18,
+			NumMessages:   24,
 			NumExtensions: 0,
-			NumServices:   2,
+			NumServices:   3,
 		},
 		GoTypes:           file_formicary_resource_v1_resource_proto_goTypes,
 		DependencyIndexes: file_formicary_resource_v1_resource_proto_depIdxs,

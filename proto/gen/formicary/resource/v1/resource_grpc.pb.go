@@ -247,6 +247,158 @@ var AntService_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
+	ExecutorService_ListExecutors_FullMethodName  = "/formicary.resource.v1.ExecutorService/ListExecutors"
+	ExecutorService_DeleteExecutor_FullMethodName = "/formicary.resource.v1.ExecutorService/DeleteExecutor"
+)
+
+// ExecutorServiceClient is the client API for ExecutorService service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// ExecutorService shows what runs on the hosts of the ants, and ends it.
+type ExecutorServiceClient interface {
+	// ListExecutors asks every ant that lives what runs there: processes and containers of attempts, also of those that the ant
+	// knows nothing of any more.
+	ListExecutors(ctx context.Context, in *ListExecutorsRequest, opts ...grpc.CallOption) (*ListExecutorsResponse, error)
+	// DeleteExecutor ends what runs of an attempt. One that its ant knows is asked to end, gets its grace and is lost: it runs
+	// again where its task allows that; `formicary request cancel` ends a job. Reason: EXECUTOR_NOT_FOUND.
+	DeleteExecutor(ctx context.Context, in *DeleteExecutorRequest, opts ...grpc.CallOption) (*DeleteExecutorResponse, error)
+}
+
+type executorServiceClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewExecutorServiceClient(cc grpc.ClientConnInterface) ExecutorServiceClient {
+	return &executorServiceClient{cc}
+}
+
+func (c *executorServiceClient) ListExecutors(ctx context.Context, in *ListExecutorsRequest, opts ...grpc.CallOption) (*ListExecutorsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListExecutorsResponse)
+	err := c.cc.Invoke(ctx, ExecutorService_ListExecutors_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *executorServiceClient) DeleteExecutor(ctx context.Context, in *DeleteExecutorRequest, opts ...grpc.CallOption) (*DeleteExecutorResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteExecutorResponse)
+	err := c.cc.Invoke(ctx, ExecutorService_DeleteExecutor_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ExecutorServiceServer is the server API for ExecutorService service.
+// All implementations must embed UnimplementedExecutorServiceServer
+// for forward compatibility.
+//
+// ExecutorService shows what runs on the hosts of the ants, and ends it.
+type ExecutorServiceServer interface {
+	// ListExecutors asks every ant that lives what runs there: processes and containers of attempts, also of those that the ant
+	// knows nothing of any more.
+	ListExecutors(context.Context, *ListExecutorsRequest) (*ListExecutorsResponse, error)
+	// DeleteExecutor ends what runs of an attempt. One that its ant knows is asked to end, gets its grace and is lost: it runs
+	// again where its task allows that; `formicary request cancel` ends a job. Reason: EXECUTOR_NOT_FOUND.
+	DeleteExecutor(context.Context, *DeleteExecutorRequest) (*DeleteExecutorResponse, error)
+	mustEmbedUnimplementedExecutorServiceServer()
+}
+
+// UnimplementedExecutorServiceServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedExecutorServiceServer struct{}
+
+func (UnimplementedExecutorServiceServer) ListExecutors(context.Context, *ListExecutorsRequest) (*ListExecutorsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListExecutors not implemented")
+}
+func (UnimplementedExecutorServiceServer) DeleteExecutor(context.Context, *DeleteExecutorRequest) (*DeleteExecutorResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteExecutor not implemented")
+}
+func (UnimplementedExecutorServiceServer) mustEmbedUnimplementedExecutorServiceServer() {}
+func (UnimplementedExecutorServiceServer) testEmbeddedByValue()                         {}
+
+// UnsafeExecutorServiceServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to ExecutorServiceServer will
+// result in compilation errors.
+type UnsafeExecutorServiceServer interface {
+	mustEmbedUnimplementedExecutorServiceServer()
+}
+
+func RegisterExecutorServiceServer(s grpc.ServiceRegistrar, srv ExecutorServiceServer) {
+	// If the following call panics, it indicates UnimplementedExecutorServiceServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&ExecutorService_ServiceDesc, srv)
+}
+
+func _ExecutorService_ListExecutors_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListExecutorsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExecutorServiceServer).ListExecutors(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExecutorService_ListExecutors_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExecutorServiceServer).ListExecutors(ctx, req.(*ListExecutorsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ExecutorService_DeleteExecutor_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteExecutorRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExecutorServiceServer).DeleteExecutor(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExecutorService_DeleteExecutor_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExecutorServiceServer).DeleteExecutor(ctx, req.(*DeleteExecutorRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// ExecutorService_ServiceDesc is the grpc.ServiceDesc for ExecutorService service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var ExecutorService_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "formicary.resource.v1.ExecutorService",
+	HandlerType: (*ExecutorServiceServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "ListExecutors",
+			Handler:    _ExecutorService_ListExecutors_Handler,
+		},
+		{
+			MethodName: "DeleteExecutor",
+			Handler:    _ExecutorService_DeleteExecutor_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "formicary/resource/v1/resource.proto",
+}
+
+const (
 	ReservationService_Reserve_FullMethodName     = "/formicary.resource.v1.ReservationService/Reserve"
 	ReservationService_GetCapacity_FullMethodName = "/formicary.resource.v1.ReservationService/GetCapacity"
 )
