@@ -21,6 +21,7 @@ tasks:
 // TestApprovalHoldsNothing lets a job wait for people though its type may run only once, kills the colony meanwhile, and
 // lets another request of the type run.
 func TestApprovalHoldsNothing(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	w := newWorld(t)
 	up := w.embedded()
 	w.define(gatedJob)
@@ -60,6 +61,7 @@ func TestApprovalHoldsNothing(t *testing.T) {
 
 // TestNobodyVotesInTime lets the time for a decision run out, also while the colony is dead.
 func TestNobodyVotesInTime(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	w := newWorld(t)
 	up := w.embedded()
 	policy := func(action, sla string) string {

@@ -24,6 +24,7 @@ var ofForgotten = []string{
 // TestColonyStartsAgainAfterItsAntsWereForgotten stops a colony in the middle of a job for so long that its ants are
 // removed, as resource-manager does after ten minutes, and starts it again: the ants are taken, and the job goes on.
 func TestColonyStartsAgainAfterItsAntsWereForgotten(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	w := newWorld(t)
 	up := w.embedded()
 	flag := filepath.Join(w.dir, "flag")
@@ -59,6 +60,7 @@ func TestColonyStartsAgainAfterItsAntsWereForgotten(t *testing.T) {
 
 // TestLoneAntComesBackAfterItWasForgotten does the same to an ant that is a process of its own, beside a colony that lives.
 func TestLoneAntComesBackAfterItWasForgotten(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	w := newWorld(t)
 	w.separate("ant-1")
 	ant := w.procs["ant-1"]
@@ -88,6 +90,7 @@ func TestLoneAntComesBackAfterItWasForgotten(t *testing.T) {
 
 // TestWorkerComesBackAfterItWasForgotten lets a worker connect again after its ant was removed.
 func TestWorkerComesBackAfterItWasForgotten(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	w := newWorld(t)
 	w.embedded("--expose")
 	w.define("job_type: e2e-worker-away\ntasks:\n  - {task_type: a, method: WEBSOCKET, tags: [away]}\n")

@@ -13,6 +13,7 @@ import (
 
 // TestKilledColonyFinishesItsJob kills the whole colony in the middle of a job and starts it again on the same data.
 func TestKilledColonyFinishesItsJob(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	w := newWorld(t)
 	journal := filepath.Join(w.dir, "journal")
 	if err := os.WriteFile(journal, nil, 0o666); err != nil {

@@ -15,6 +15,7 @@ import (
 // TestPausedHostLosesNothing stops every process of a colony of one ant, databases and tasks included, for longer than a
 // lease, as a suspended machine does, and lets them go on: nothing has been lost, so nothing is done again.
 func TestPausedHostLosesNothing(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	w := newWorld(t)
 	journal, end := filepath.Join(w.dir, "journal"), filepath.Join(w.dir, "end")
 	if err := os.WriteFile(journal, nil, 0o666); err != nil {
