@@ -65,9 +65,10 @@ type Executor struct {
 	api   *client.Client
 
 	mu    sync.Mutex
-	clean bool            // nothing of an earlier life is left
-	left  map[string]bool // uids of attempts that have ended and could not be removed
-	away  error           // why the engine cannot be used
+	found map[string]string // containers by uid that go on, of attempts of an earlier life
+	clean bool              // nothing of an earlier life is left
+	left  map[string]bool   // uids of attempts that have ended and could not be removed
+	away  error             // why the engine cannot be used
 }
 
 // New returns an executor. The engine need not answer yet.
@@ -84,7 +85,7 @@ func New(o Options) (*Executor, error) {
 	}
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(o.Ant + "\x00" + o.Dir))
-	return &Executor{opts: o, owner: fmt.Sprintf("%016x", h.Sum64()), api: api, left: map[string]bool{}, away: errors.New("the engine was not asked yet")}, nil
+	return &Executor{opts: o, owner: fmt.Sprintf("%016x", h.Sum64()), api: api, found: map[string]string{}, left: map[string]bool{}, away: errors.New("the engine was not asked yet")}, nil
 }
 
 // Answers reports whether an engine answers at the host.
@@ -171,10 +172,18 @@ func (e *Executor) KillLeftovers(ctx context.Context) error {
 	return e.sweep(ctx)
 }
 
-// sweep removes all containers, networks and volumes of this owner.
+// sweep removes all containers, networks and volumes of this owner, but what goes on.
 func (e *Executor) sweep(ctx context.Context) error { return e.remove(ctx, labelOwner+"="+e.owner) }
 
-// remove removes all that carries a label.
+// stays reports whether the labels are those of what an earlier life has begun and goes on.
+func (e *Executor) stays(labels map[string]string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_, ok := e.found[labels[labelUID]]
+	return ok
+}
+
+// remove removes all that carries a label, but what goes on.
 func (e *Executor) remove(ctx context.Context, label string) error {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
@@ -185,16 +194,25 @@ func (e *Executor) remove(ctx context.Context, label string) error {
 	}
 	var faults []error
 	for _, c := range containers {
+		if e.stays(c.Labels) {
+			continue
+		}
 		faults = append(faults, gone(e.api.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})))
 	}
 	networks, err := e.api.NetworkList(ctx, network.ListOptions{Filters: labelled})
 	faults = append(faults, err)
 	for _, n := range networks {
+		if e.stays(n.Labels) {
+			continue
+		}
 		faults = append(faults, gone(e.api.NetworkRemove(ctx, n.ID)))
 	}
 	volumes, err := e.api.VolumeList(ctx, volume.ListOptions{Filters: labelled})
 	faults = append(faults, err)
 	for _, v := range volumes.Volumes {
+		if e.stays(v.Labels) {
+			continue
+		}
 		faults = append(faults, gone(e.api.VolumeRemove(ctx, v.Name, true)))
 	}
 	if err := errors.Join(faults...); err != nil {

@@ -2,6 +2,7 @@ package docker
 
 import (
 	"encoding/json"
+	"os"
 	"testing"
 
 	"github.com/formicary/formicary/libs/jobspec/plan"
@@ -11,7 +12,12 @@ import (
 	"github.com/formicary/formicary/services/ant/internal/executor/executortest"
 )
 
-func TestMain(m *testing.M) { testkit.Main(m) }
+func TestMain(m *testing.M) {
+	if text := os.Getenv(earlierLife); text != "" {
+		live(text)
+	}
+	testkit.Main(m)
+}
 
 // start returns an executor with an engine that has the image Busybox.
 func start(t *testing.T, change func(*Config)) *Executor {

@@ -124,14 +124,18 @@ func exportable(name string) bool {
 }
 
 // readCode reads the exit code that the shell wrote before after_script began.
-func (s *session) readCode() (int, bool) {
+func (s *session) readCode() (code int, oom, ok bool) {
 	text, err := s.readFile(codeFile, 16)
 	if err != nil {
-		return 0, false
+		return 0, false, false
 	}
-	code, err := strconv.Atoi(strings.TrimSpace(text))
-	return code, err == nil
+	text, oom = strings.CutSuffix(text, oomMark)
+	code, err = strconv.Atoi(strings.TrimSpace(text))
+	return code, oom, err == nil
 }
+
+// oomMark follows an exit code that is one of too little memory.
+const oomMark = " oom"
 
 // readFile reads a file of the attempt, at most limit bytes and one more. One that is not there, or is no file, is empty.
 func (s *session) readFile(name string, limit int64) (string, error) {

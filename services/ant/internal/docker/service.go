@@ -66,7 +66,7 @@ func (s *session) beside(ctx context.Context) error {
 	if mode := s.options.NetworkMode; s.options.HostNetwork || mode != "" && mode != "default" && mode != "bridge" && mode != "none" {
 		return refuse("services: they share a network of their own with the task, which cannot use another one (network_mode, host_network)")
 	}
-	name := "formicary-" + s.task.UID
+	name := networkName(s.task.UID)
 	_, err := s.e.api.NetworkCreate(ctx, name, network.CreateOptions{
 		Driver: "bridge", Internal: s.options.NetworkMode == "none", Labels: s.e.labels(s.task),
 	})
@@ -85,6 +85,8 @@ func (s *session) beside(ctx context.Context) error {
 	}
 	return nil
 }
+
+func networkName(uid string) string { return "formicary-" + uid }
 
 func serviceName(i int, of plan.Sidecar) string {
 	for _, name := range []string{of.Name, of.Alias} {
@@ -123,6 +125,7 @@ func (s *session) prepareService(ctx context.Context, number int, of plan.Sideca
 			return err
 		}
 		v.checked = sp.config.Healthcheck != nil
+		sp.config.Labels[labelService] = v.label
 		aliases, err := v.aliases(i + 1)
 		if err != nil {
 			return err
@@ -159,7 +162,6 @@ func (e *Executor) serviceSpec(t executor.Task, o plan.Options, of plan.Sidecar,
 		},
 		host: &container.HostConfig{LogConfig: container.LogConfig{Type: logDriver}, Init: new(true)},
 	}
-	s.config.Labels[labelService] = of.Name
 	user := ""
 	if c := img.Config; c != nil {
 		user = c.User
@@ -446,7 +448,7 @@ func (v *service) probe(ctx context.Context) (stream types.HijackedResponse, rem
 	e := v.s.e
 	pids := int64(8)
 	labels := e.labels(v.s.task)
-	labels[labelService] = v.of.Name
+	labels[labelService] = v.label
 	sp := &spec{
 		config: &container.Config{
 			Image: v.s.options.Container.Image, Entrypoint: []string{"/bin/sh", "-c", listens}, Cmd: []string{}, User: fmt.Sprintf("%d:%d", nobody, nobody),

@@ -77,11 +77,18 @@ func TestServices(t *testing.T) {
 	})
 	t.Run("an end in the middle is told and hurts nobody", func(t *testing.T) {
 		t.Parallel()
-		r := withServices(t, e, plan.Options{Services: []plan.Sidecar{beside("short", "echo last words; nc -l -p 7; exit 5", 7)}}, executor.Task{Script: []string{
-			`ip=$(ping -c 1 short | sed -n 's/^PING.*(\(.*\)).*/\1/p')`, "nc short 7 </dev/null", "while ping -c 1 -W 1 $ip >/dev/null; do :; done",
-		}})
-		if notes := strings.Join(r.Notes, "\n"); r.End.Class != executor.None || !strings.Contains(notes, "[short] ended with exit code 5") || !strings.Contains(notes, "[short] last words") {
-			t.Errorf("%+v, notes %q", r.End, r.Notes)
+		out := &saying{word: "[short] ended with exit code 5\n", said: make(chan struct{})}
+		x := e.Prepare(in(t, executor.Task{UID: unique("short"), Script: []string{"nc short 7 </dev/null", "sleep 1000"}},
+			plan.Options{NetworkMode: "bridge", Services: []plan.Sidecar{beside("short", "echo last words; nc -l -p 7; exit 5", 7)}}), out)
+		defer x.Close()
+		if err := x.Create(); err != nil {
+			t.Fatal(err)
+		}
+		x.Start()
+		<-out.said
+		x.Stop(0)
+		if end := x.Wait(); end.ExitCode != 137 || !strings.Contains(out.note.String(), "[short] last words\n") {
+			t.Errorf("%+v, %q", end, out.note.String())
 		}
 	})
 	t.Run("is refused what the task is refused", func(t *testing.T) {
@@ -101,7 +108,7 @@ func TestServices(t *testing.T) {
 	})
 	t.Run("a stop while it comes up", func(t *testing.T) {
 		t.Parallel()
-		task := in(t, executor.Task{UID: "stopped-with-services", Script: []string{"echo no"}}, plan.Options{NetworkMode: "bridge", Services: []plan.Sidecar{beside("db", "sleep 1000", 5432)}})
+		task := in(t, executor.Task{UID: unique("stopped"), Script: []string{"echo no"}}, plan.Options{NetworkMode: "bridge", Services: []plan.Sidecar{beside("db", "sleep 1000", 5432)}})
 		x := e.Prepare(task, executor.Merge(t.Output()))
 		if err := x.Create(); err != nil {
 			t.Fatal(err)

@@ -6,12 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
-	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/pkg/stdcopy"
 
@@ -23,7 +24,7 @@ import (
 const (
 	afterLimit      = 10 * time.Second // of an after_script in a session of its own, after a stop
 	outputFileLimit = 2 * output.Limit
-	drainTime       = time.Minute // what was printed is read by then
+	drainTime       = time.Minute // within which some of what was printed is read
 	awayTime        = time.Minute // the engine may not answer for so long while a task runs
 	awayPause       = 250 * time.Millisecond
 )
@@ -32,21 +33,24 @@ const (
 type session struct {
 	e       *Executor
 	task    executor.Task
-	out     executor.Output
+	out     *orderly
 	outputs output.Set
 	stdout  *output.Scanner
 	stderr  *output.Scanner
 	options plan.Options
 	spec    *spec
 	services
-	id     string // of the container
-	failed *executor.End
-	calls  sync.WaitGroup // of Stop
+	id      string // of the container
+	adopted bool
+	failed  *executor.End
+	calls   sync.WaitGroup // of Stop
 
 	life  context.Context // ends with Close: what the engine is asked while the task runs
 	end   context.CancelFunc
 	ready context.Context // ends with a stop before the start: pulls and the making of the container
 	give  context.CancelFunc
+
+	printed atomic.Int64 // bytes
 
 	mu      sync.Mutex
 	started bool
@@ -60,7 +64,7 @@ type session struct {
 
 // turn is one time that the container runs.
 type turn struct {
-	stream  types.HijackedResponse
+	end     func() // ends the reading
 	drained chan struct{}
 	status  <-chan container.WaitResponse
 	failed  <-chan error
@@ -68,12 +72,16 @@ type turn struct {
 
 // close ends the reading of what is printed.
 func (r *turn) close() {
-	r.stream.Close()
+	r.end()
 	<-r.drained
 }
 
 // Prepare takes a task.
 func (e *Executor) Prepare(t executor.Task, out executor.Output) executor.Execution {
+	return e.prepare(t, out)
+}
+
+func (e *Executor) prepare(t executor.Task, out executor.Output) *session {
 	s := &session{e: e, task: t, out: &orderly{out: out}}
 	s.stdout, s.stderr = output.NewScanner(&s.outputs), output.NewScanner(&s.outputs)
 	s.life, s.end = context.WithCancel(context.Background())
@@ -176,8 +184,13 @@ func (e *Executor) create(ctx context.Context, s *spec, name string) (container.
 
 // Start begins the script when the services can be used. The trace is the id of the container.
 func (s *session) Start() string {
-	err := s.up(s.ready)
-	if err == nil {
+	if s.failed != nil {
+		return ""
+	}
+	var err error
+	if s.adopted {
+		err = s.resume()
+	} else if err = s.up(s.ready); err == nil {
 		err = s.begin()
 	}
 	if err != nil {
@@ -190,13 +203,13 @@ func (s *session) Start() string {
 // begin lets the container run.
 func (s *session) begin() error {
 	r := &turn{drained: make(chan struct{})}
-	var err error
-	r.stream, err = s.e.api.ContainerAttach(s.life, s.id, container.AttachOptions{Stream: true, Stdout: true, Stderr: true})
+	stream, err := s.e.api.ContainerAttach(s.life, s.id, container.AttachOptions{Stream: true, Stdout: true, Stderr: true})
 	if err != nil {
 		return fmt.Errorf("attach to the container: %w", err)
 	}
 	r.status, r.failed = s.e.api.ContainerWait(s.life, s.id, container.WaitConditionNextExit)
-	go s.read(r)
+	r.end = stream.Close
+	go s.read(r, stream.Reader)
 	s.mu.Lock()
 	s.turn = r
 	if s.killed || s.stopped && !s.started {
@@ -224,17 +237,19 @@ func (s *session) begin() error {
 }
 
 // read copies what the task prints until the stream ends.
-func (s *session) read(r *turn) {
+func (s *session) read(r *turn, stream io.Reader) {
 	defer close(r.drained)
-	_, _ = stdcopy.StdCopy(tee{s.stdout, s.out.Stdout()}, tee{s.stderr, s.out.Stderr()}, r.stream.Reader)
+	_, _ = stdcopy.StdCopy(tee{s, s.stdout, s.out.Stdout()}, tee{s, s.stderr, s.out.Stderr()}, stream)
 }
 
 type tee struct {
+	s       *session
 	scanner *output.Scanner
 	to      interface{ Write([]byte) (int, error) }
 }
 
 func (t tee) Write(p []byte) (int, error) {
+	t.s.printed.Add(int64(len(p)))
 	_, _ = t.scanner.Write(p)
 	return t.to.Write(p)
 }
@@ -251,10 +266,10 @@ func (s *session) Wait() executor.End {
 	}
 	code, oom := state.ExitCode, state.OOMKilled
 	if len(s.task.After) > 0 {
-		if noted, ok := s.readCode(); ok {
-			code = noted
+		if noted, memory, ok := s.readCode(); ok {
+			code, oom = noted, oom || memory
 		} else {
-			s.after()
+			s.after(code, oom)
 		}
 	}
 	return s.result(code, oom, state.Error)
@@ -280,23 +295,37 @@ func (s *session) await() (*container.State, error) {
 	s.mu.Lock()
 	s.ended = true
 	s.mu.Unlock()
-	select {
-	case <-r.drained:
-	case <-time.After(drainTime):
-		s.out.Note("[the end of the output did not come]")
-	}
-	r.close()
+	s.drain(r)
 	return state, nil
 }
 
+// drain waits for the end of what was printed, as long as some of it comes.
+func (s *session) drain(r *turn) {
+	defer r.close()
+	for before := int64(-1); before < s.printed.Load(); {
+		before = s.printed.Load()
+		select {
+		case <-r.drained:
+			return
+		case <-time.After(drainTime):
+		}
+	}
+	s.out.Note("[the end of the output did not come]")
+}
+
 func (s *session) inspect(ctx context.Context) (*container.State, error) {
+	info, err := s.look(ctx)
+	return info.State, err
+}
+
+func (s *session) look(ctx context.Context) (container.InspectResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	info, err := s.e.api.ContainerInspect(ctx, s.id)
-	if err != nil {
-		return nil, fmt.Errorf("look at the container: %w", err)
+	if err == nil {
+		return info, nil
 	}
-	return info.State, nil
+	return container.InspectResponse{ContainerJSONBase: &container.ContainerJSONBase{}}, fmt.Errorf("look at the container: %w", err)
 }
 
 // reconnect waits for an engine that does not answer any more, and for the end of the container, should it run still.
@@ -327,7 +356,7 @@ func (s *session) reconnect(why error) (*container.State, error) {
 
 // after runs after_script in a session of its own: the first one was killed, or the script replaced the exit trap or
 // the shell itself. It is the same container once more, with the same files.
-func (s *session) after() {
+func (s *session) after(code int, oom bool) {
 	s.mu.Lock()
 	if s.timer != nil {
 		s.timer.Stop()
@@ -340,7 +369,7 @@ func (s *session) after() {
 	if killed {
 		return
 	}
-	err := s.again()
+	err := s.again(code, oom)
 	if err == nil {
 		_, err = s.await()
 	}
@@ -349,10 +378,15 @@ func (s *session) after() {
 	}
 }
 
-func (s *session) again() error {
+// again begins the second session. What the first one ended with is noted where an adopting ant looks for it.
+func (s *session) again(code int, oom bool) error {
 	ctx, cancel := context.WithTimeout(s.life, callTime)
 	defer cancel()
-	files, err := pack(s.spec, entry{name: scriptFile, text: s.prelude() + ". " + home + "/" + afterFile + "\n"})
+	noted := strconv.Itoa(code)
+	if oom {
+		noted += oomMark
+	}
+	files, err := pack(s.spec, entry{scriptFile, s.prelude() + ". " + home + "/" + afterFile + "\n"}, entry{codeFile, noted})
 	if err != nil {
 		return err
 	}
@@ -449,6 +483,7 @@ func (s *session) Close() {
 	if s.id != "" {
 		s.discard(s.id)
 	}
+	s.e.forget(s.task.UID)
 	s.endServices()
 	for _, v := range s.all {
 		<-v.gone
@@ -474,30 +509,4 @@ func (s *session) discard(id string) {
 	if gone(s.e.api.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})) != nil {
 		s.e.leave(s.task.UID)
 	}
-}
-
-// orderly is an output of several containers, one after the other.
-type orderly struct {
-	mu  sync.Mutex
-	out executor.Output
-}
-
-func (o *orderly) Stdout() io.Writer { return orderlyWriter{o, o.out.Stdout()} }
-func (o *orderly) Stderr() io.Writer { return orderlyWriter{o, o.out.Stderr()} }
-
-func (o *orderly) Note(line string) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.out.Note(line)
-}
-
-type orderlyWriter struct {
-	o  *orderly
-	to io.Writer
-}
-
-func (w orderlyWriter) Write(p []byte) (int, error) {
-	w.o.mu.Lock()
-	defer w.o.mu.Unlock()
-	return w.to.Write(p)
 }

@@ -1,0 +1,233 @@
+package docker
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/pkg/stdcopy"
+
+	"github.com/formicary/formicary/services/ant/internal/executor"
+)
+
+var _ executor.Adopter = (*Executor)(nil)
+
+// containers returns those of this owner.
+func (e *Executor) containers(ctx context.Context) ([]container.Summary, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	all, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", labelOwner+"="+e.owner))})
+	if err != nil {
+		return nil, fmt.Errorf("list containers: %w", err)
+	}
+	return all, nil
+}
+
+// isTask reports whether a container is that of a task, and not one beside it.
+func isTask(c container.Summary) bool {
+	_, service := c.Labels[labelService]
+	return !service
+}
+
+// Find returns the attempts whose containers run, or have ended.
+func (e *Executor) Find(ctx context.Context, traces map[string]string) (uids []string) {
+	all, err := e.containers(ctx)
+	if err != nil {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, c := range all {
+		uid := c.Labels[labelUID]
+		if !isTask(c) || traces[uid] != c.ID || c.State != container.StateRunning && c.State != container.StateExited {
+			continue
+		}
+		e.found[uid] = c.ID
+		uids = append(uids, uid)
+	}
+	return uids
+}
+
+// List returns the containers of tasks that run.
+func (e *Executor) List(ctx context.Context) ([]executor.Running, error) {
+	all, err := e.containers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []executor.Running
+	for _, c := range all {
+		if isTask(c) && c.State == container.StateRunning {
+			out = append(out, executor.Running{UID: c.Labels[labelUID], ID: strings.TrimPrefix(c.Names[0], "/"), Since: time.Unix(c.Created, 0)})
+		}
+	}
+	slices.SortFunc(out, func(a, b executor.Running) int { return strings.Compare(a.UID, b.UID) })
+	return out, nil
+}
+
+// Remove removes all that was made for an attempt.
+func (e *Executor) Remove(ctx context.Context, uid string) error {
+	e.forget(uid)
+	return e.remove(ctx, labelUID+"="+uid)
+}
+
+// forget lets a later sweep take what was found of an attempt.
+func (e *Executor) forget(uid string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.found, uid)
+}
+
+// Adopt takes a container over. It stays found until it is closed.
+func (e *Executor) Adopt(t executor.Task, out executor.Output) executor.Execution {
+	s := e.prepare(t, out)
+	e.mu.Lock()
+	s.id = e.found[t.UID]
+	e.mu.Unlock()
+	s.adopted, s.started = true, s.id != ""
+	info, err := s.look(s.life)
+	if err != nil {
+		end := executor.Lose("the container of the task: " + err.Error())
+		s.failed = &end
+		return s
+	}
+	s.spec = &spec{config: info.Config, host: info.HostConfig}
+	s.spec.owner(info.Config.User)
+	if began, err := time.Parse(time.RFC3339Nano, info.State.StartedAt); err == nil {
+		s.out.at(began)
+	}
+	return s
+}
+
+// resume goes on with an adopted container: what it has printed comes first, then what it prints.
+func (s *session) resume() error {
+	defer s.out.at(time.Time{})
+	r := &turn{drained: make(chan struct{})}
+	r.status, r.failed = s.e.api.ContainerWait(s.life, s.id, container.WaitConditionNotRunning)
+	to := &replay{s: s, stdout: tee{s, s.stdout, s.out.Stdout()}, stderr: tee{s, s.stderr, s.out.Stderr()}}
+	if err := to.read(s.life, s.id, false); err != nil {
+		return fmt.Errorf("read what the task has printed: %w", err)
+	}
+	s.out.at(time.Time{})
+	var reading context.Context
+	reading, r.end = context.WithCancel(s.life)
+	s.mu.Lock()
+	s.turn = r
+	s.mu.Unlock()
+	go func() {
+		defer close(r.drained)
+		to.follow(reading, s.id)
+	}()
+	return s.resumeServices()
+}
+
+// replay hands on the lines that the engine keeps of what a container prints.
+type replay struct {
+	s              *session
+	stdout, stderr io.Writer
+	last           time.Time // of the newest line
+	same           int       // lines that have this time
+	skip           int       // lines of this time that are known already
+}
+
+// read hands on what follows the newest line.
+func (r *replay) read(ctx context.Context, id string, follow bool) error {
+	o := container.LogsOptions{ShowStdout: true, ShowStderr: true, Timestamps: true, Follow: follow}
+	if r.skip = r.same; r.same > 0 {
+		o.Since = fmt.Sprintf("%d.%09d", r.last.Unix(), r.last.Nanosecond())
+	}
+	stream, err := r.s.e.api.ContainerLogs(ctx, id, o)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = stream.Close() }()
+	_, err = stdcopy.StdCopy(stamped{r, r.stdout}, stamped{r, r.stderr}, stream)
+	return err
+}
+
+// follow reads until the container has ended. Engines end such a stream too early when a container prints fast, but what they
+// keep is whole, so what is missing is read then.
+func (r *replay) follow(ctx context.Context, id string) {
+	for running := true; running && ctx.Err() == nil; {
+		err := r.read(ctx, id, true)
+		state, stateErr := r.s.inspect(ctx)
+		if running = stateErr == nil && state.Running; !running {
+			err = r.read(ctx, id, false)
+		}
+		if err != nil && ctx.Err() == nil {
+			r.s.out.Note("[what the task prints cannot be read: " + err.Error() + "]")
+			running = false
+		}
+	}
+}
+
+// engineLine is the longest part of a line that the engine keeps in one piece.
+const engineLine = 16 << 10
+
+// stamped takes lines, or parts of long ones, with their times before them: one with each Write.
+type stamped struct {
+	*replay
+	to io.Writer
+}
+
+func (w stamped) Write(p []byte) (int, error) {
+	stamp, text, ok := bytes.Cut(p, []byte(" "))
+	t, err := time.Parse(time.RFC3339Nano, string(stamp))
+	if !ok || err != nil {
+		return 0, errors.Join(errors.New("a kept line has no time"), err)
+	}
+	if t.Equal(w.last) {
+		if w.skip > 0 {
+			w.skip--
+			return len(p), nil
+		}
+		w.same++
+	} else {
+		w.last, w.same = t, 1
+	}
+	if len(text) < engineLine && !bytes.HasSuffix(text, []byte("\n")) {
+		text = append(bytes.Clone(text), '\n') // older engines lose that of a long line
+	}
+	w.s.out.at(t)
+	defer w.s.out.at(time.Time{})
+	if _, err := w.to.Write(text); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// resumeServices finds the services again. What they print until the task ends is in its log, as it was.
+func (s *session) resumeServices() error {
+	all, err := s.e.containers(s.life)
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		if c.Labels[labelUID] != s.task.UID || isTask(c) {
+			continue
+		}
+		v := &service{s: s, id: c.ID, label: c.Labels[labelService], gone: make(chan struct{})}
+		s.all = append(s.all, v)
+		v.prints.Go(v.watch)
+		v.prints.Go(v.resume)
+	}
+	if len(s.all) > 0 {
+		s.network = networkName(s.task.UID)
+	}
+	return nil
+}
+
+// resume makes notes of what the engine kept and of what follows.
+func (v *service) resume() {
+	stdout, stderr := &noter{say: v.say}, &noter{say: v.say}
+	r := &replay{s: v.s, stdout: stdout, stderr: stderr}
+	_ = r.read(v.s.life, v.id, true) // what looked at ports keeps nothing
+	stdout.end()
+	stderr.end()
+}
