@@ -57,6 +57,11 @@ fuzz: ## every fuzz target for five minutes each; FUZZTIME and TARGETS choose
 model: ## 100,000 random runs of the engine against its reference (about 10 minutes)
 	cd services/supervisor && FORMICARY_MODEL_RUNS=100000 go test -timeout 60m -run TestAgainstReference ./internal/engine
 
+.PHONY: flood
+flood: ## 1 GiB of output through every executor, instead of 64 MiB
+	cd services/ant && FORMICARY_FLOOD=1 go test -count=1 -v -timeout 30m -run 'TestConformance/.*/a_flood' ./internal/shell
+	cd services/ant && FORMICARY_FLOOD=1 go test -count=1 -v -timeout 30m -run 'TestConformance/a_flood' ./internal/docker
+
 .PHONY: replicas
 replicas: ## two processes of everything, a random one killed every second, 200 jobs; FORMICARY_E2E_SEED repeats a run
 	FORMICARY_REPLICAS=1 go test -count=1 -v -timeout 20m -run TestTwoOfEverything ./services/formicary/e2e

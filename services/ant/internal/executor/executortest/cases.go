@@ -1,8 +1,11 @@
 package executortest
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
+	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -194,3 +197,33 @@ func (s Subject) twentyAtOnce(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// Flood is the variable that asks for 1 GiB of output instead of 64 MiB.
+const Flood = "FORMICARY_FLOOD"
+
+// flood prints more than anybody keeps: nothing is lost, and nothing grows.
+func (s Subject) flood(t *testing.T) {
+	size := int64(64 << 20)
+	if os.Getenv(Flood) != "" {
+		size = 1 << 30
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	line := strings.Repeat("0123456789abcdef", 64)[1:] // an engine takes its time for each
+	out := &flood{want: bytes.Repeat([]byte(line+"\n"), 64)}
+	x := s.Executor.Prepare(s.complete(lines(fmt.Sprintf("yes %s | head -c %d", line, size))), out)
+	defer x.Close()
+	if err := x.Create(); err == nil {
+		x.Start()
+	}
+	end := x.Wait()
+	runtime.ReadMemStats(&after)
+	if end.Class != executor.None || out.n != size || out.wrong != "" {
+		t.Errorf("%+v; %d bytes of %d, wrong %s", end, out.n, size, out.wrong)
+	}
+	if grown := int64(after.Sys) - int64(before.Sys); grown > mostGrown {
+		t.Errorf("grown by %d bytes", grown)
+	}
+}
+
+const mostGrown = 48 << 20

@@ -45,7 +45,16 @@ func Run(t *testing.T, s Subject) {
 		t.Parallel()
 		s.stoppedBeforeItBegan(t)
 	})
+	t.Run("files in and out", func(t *testing.T) {
+		t.Parallel()
+		s.filesInAndOut(t)
+	})
+	t.Run("files that lead out", func(t *testing.T) {
+		t.Parallel()
+		s.filesThatLeadOut(t)
+	})
 	t.Run("twenty at once", s.twentyAtOnce)
+	t.Run("a flood", s.flood)
 }
 
 // Result of an execution.
