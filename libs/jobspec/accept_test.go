@@ -45,14 +45,6 @@ func TestFilesOfTheExistingSystem(t *testing.T) {
 			func(p *plan.Plan) (got, want any) { return p.Tasks[0].Spec.Options.Cache.Key, "t" },
 		},
 		{
-			"a cache with two keys", taskWith("cache: {key: k, key_paths: [go.sum], paths: [a]}"),
-			[]string{"job.yaml:6:18: warning: key and key_paths are both given: key_paths goes before key"},
-			func(p *plan.Plan) (got, want any) {
-				c := p.Tasks[0].Spec.Options.Cache
-				return []string{c.Key, c.KeyPaths[0]}, []string{"", "go.sum"}
-			},
-		},
-		{
 			"when none", "job_type: j\nnotify: {email: {recipients: [a@example.com], when: none}}\ntasks:\n  - {task_type: t, method: SHELL, script: x}\n",
 			[]string{`job.yaml:2:53: warning: "none" is read as never`},
 			func(p *plan.Plan) (got, want any) { return p.Notify[0].When, plan.Never },

@@ -16,7 +16,7 @@ func TestInactiveFields(t *testing.T) {
 	shell := "method: SHELL\n    script: x\n    "
 	for text, want := range map[string]string{
 		shell + "artifacts: {paths: [a]}":                         "",
-		shell + "cache: {paths: [a], key: k}":                     "cache",
+		shell + "cache: {paths: [a], key: k, restore_keys: [j]}":  "",
 		shell + "artifact_ids: [x]":                               "",
 		shell + "dependent_artifact_ids: [x]":                     "",
 		shell + "artifacts_dir: x":                                "",
@@ -83,7 +83,7 @@ func TestInactiveFields(t *testing.T) {
 func TestSchemaTellsOfInactiveFields(t *testing.T) {
 	levels := schemaLevels(t)
 	for path, want := range map[string]string{
-		"task.cache":              "Not acted on by this version.",
+		"task.cache_dir":          "Not acted on by this version.",
 		"concurrency.on_conflict": "Not acted on by this version.",
 		"task.privileged":         "Acted on by the methods DOCKER and KUBERNETES only.",
 	} {

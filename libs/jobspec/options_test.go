@@ -70,7 +70,7 @@ artifacts: {paths: [out/*, log], when: always, expires_after: 1000d}
 artifacts_dir: /in
 artifact_key_prefix: pre
 dependent_artifact_ids: [id1, id2]
-cache: {key_paths: [go.sum], paths: [.cache], expires_after: 1d}
+cache: {key: go, key_paths: [go.sum], restore_keys: go-, paths: [.cache], expires_after: 1d}
 cache_dir: /cache
 cost_factor: 1.5
 execute_command_without_shell: true
@@ -125,7 +125,7 @@ debug: true
 		PodLabels: map[string]string{"team": "a"}, PodAnnotations: map[string]string{"note": "b"},
 		Artifacts:    &plan.Artifacts{Paths: []string{"out/*", "log"}, When: plan.Always, ExpiresAfter: 1000 * 24 * time.Hour},
 		ArtifactsDir: "/in", ArtifactKeyPrefix: "pre", DependentArtifactIDs: []string{"id1", "id2"},
-		Cache:    &plan.Cache{KeyPaths: []string{"go.sum"}, Paths: []string{".cache"}, ExpiresAfter: 24 * time.Hour},
+		Cache:    &plan.Cache{Key: "go", KeyPaths: []string{"go.sum"}, RestoreKeys: []string{"go-"}, Paths: []string{".cache"}, ExpiresAfter: 24 * time.Hour},
 		CacheDir: "/cache", CostFactor: 1.5, WithoutShell: true, Debug: true,
 	}
 	if diff := cmp.Diff(want, task.Spec.Options); diff != "" {
@@ -259,6 +259,7 @@ func TestProblemsOfOptions(t *testing.T) {
 		{"artifacts: {when: sometimes}", []string{`job.yaml:6:16: the field paths is missing`, `job.yaml:6:23: "sometimes" is not known here`}},
 		{"cost_factor: cheap", []string{`job.yaml:6:18: "cheap" is out of bounds or no number`}},
 		{"affinity: {pod_affinity: {}}", []string{`job.yaml:6:16: the field "pod_affinity" is not known, expected node_affinity`}},
+		{"cache: {key: a, paths: [b], restore_keys: [ok, '']}", []string{`job.yaml:6:52: "" is no beginning of a key, expected one line of 1 to 400 bytes`}},
 		{"cache: {key: a, paths: [b], expires_after: 36501d}", []string{`job.yaml:6:48: "36501d" is no duration, expected a number with a unit up to 36500 days`}},
 		{"timeout: 60000d2000000h", []string{`job.yaml:6:14: "60000d2000000h" is no duration`}}, // more than a number of 64 bits holds
 		{"privileged: maybe", []string{`job.yaml:6:17: "maybe" is no switch`}},
@@ -270,7 +271,7 @@ func TestProblemsOfOptions(t *testing.T) {
 
 func TestCacheKeys(t *testing.T) {
 	def, warnings, err := jobspec.Parse("job.yaml", []byte(podTask("cache: {keys: [go.sum], paths: [a]}")))
-	if err != nil || len(warnings) != 2 || warnings[0].Code != source.CodeInactiveField || warnings[1].Code != source.CodeMisspelledField {
+	if err != nil || len(warnings) != 1 || warnings[0].Code != source.CodeMisspelledField {
 		t.Fatalf("%v %v", warnings, err)
 	}
 	p, err := def.Plan(nil)

@@ -216,7 +216,7 @@ tasks:
     network_mode: bridge
     node_tolerations: {k=v: NoSchedule}
     affinity: {node_affinity: {required_during_scheduling_ignored_during_execution: {node_selector_terms: [{match_expressions: [{key: k, values: [v]}]}]}}}
-    cache: {key_paths: [go.sum], paths: [vendor]}
+    cache: {key_paths: [go.sum], restore_keys: [k], paths: [vendor]}
 `,
 	}
 }

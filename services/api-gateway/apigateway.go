@@ -70,6 +70,7 @@ func New(conf Config, deps Deps) (*Service, error) {
 		forward.Peer{Name: "supervisor", Conn: deps.Supervisor, Services: []string{
 			executionv1.ExecutionService_ServiceDesc.ServiceName, executionv1.ApprovalService_ServiceDesc.ServiceName,
 			executionv1.LogService_ServiceDesc.ServiceName, executionv1.ArtifactService_ServiceDesc.ServiceName,
+			executionv1.CacheService_ServiceDesc.ServiceName,
 		}},
 		forward.Peer{Name: "resource-manager", Conn: deps.ResourceManager, Services: []string{
 			resourcev1.AntService_ServiceDesc.ServiceName, resourcev1.ExecutorService_ServiceDesc.ServiceName,

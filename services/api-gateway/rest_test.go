@@ -81,6 +81,8 @@ var paths = []struct{ verb, path, body, peer, method, want string }{
 	{"GET", "/api/v1/artifacts/" + id + "/files", ``, "supervisor", files + "ListArtifactFiles", `{"id":"` + id + `"}`},
 	{"DELETE", "/api/v1/artifacts/" + id, ``, "supervisor", files + "DeleteArtifact", `{"id":"` + id + `"}`},
 	{"DELETE", "/api/artifacts/" + id, ``, "supervisor", files + "DeleteArtifact", `{"id":"` + id + `"}`},
+	{"GET", "/api/v1/caches?job_type=etl&key_prefix=go-", ``, "supervisor", caches + "ListCaches", `{"job_type":"etl","key_prefix":"go-"}`},
+	{"DELETE", "/api/v1/caches/" + id, ``, "supervisor", caches + "DeleteCache", `{"id":"` + id + `"}`},
 	{"GET", "/api/v1/approvals/pending?page_size=3", ``, "supervisor", votes + "ListPendingApprovals", `{"page_size":3}`},
 	{"GET", "/api/approvals/pending", ``, "supervisor", votes + "ListPendingApprovals", `{}`},
 	{"GET", "/api/v1/jobs/plugins", ``, "job-manager", defs + "ListPlugins", `{}`},

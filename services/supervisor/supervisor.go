@@ -27,6 +27,7 @@ import (
 	"github.com/formicary/formicary/services/supervisor/internal/artifact"
 	"github.com/formicary/formicary/services/supervisor/internal/attempt"
 	"github.com/formicary/formicary/services/supervisor/internal/blob"
+	"github.com/formicary/formicary/services/supervisor/internal/cache"
 	"github.com/formicary/formicary/services/supervisor/internal/child"
 	"github.com/formicary/formicary/services/supervisor/internal/chore"
 	"github.com/formicary/formicary/services/supervisor/internal/control"
@@ -56,11 +57,13 @@ type Config struct {
 	Reconcile reconcile.Config
 	// Children says how often forked jobs are looked after.
 	Children child.Config
+	// Caches bounds those of an organisation.
+	Caches cache.Config
 }
 
 // DefaultConfig returns what suits a colony of any size.
 func DefaultConfig() Config {
-	return Config{DispatchBatch: 256, Reconcile: reconcile.DefaultConfig(), Children: child.DefaultConfig()}
+	return Config{DispatchBatch: 256, Reconcile: reconcile.DefaultConfig(), Children: child.DefaultConfig(), Caches: cache.DefaultConfig()}
 }
 
 // Validate reports every fault.
@@ -69,7 +72,7 @@ func (c Config) Validate() error {
 	if c.DispatchBatch < 1 || c.DispatchBatch > 1000 {
 		err = fmt.Errorf("DispatchBatch is %d, want 1 to 1000", c.DispatchBatch)
 	}
-	return errors.Join(err, c.Reconcile.Validate(), c.Children.Validate())
+	return errors.Join(err, c.Reconcile.Validate(), c.Children.Validate(), c.Caches.Validate())
 }
 
 // Deps are what the service uses. Blobs must know its region, so that signing an address asks nobody.
@@ -173,9 +176,16 @@ func New(cfg Config, d Deps) (*Service, error) {
 	}
 	blobs := &blob.Store{Client: d.Blobs, Bucket: d.Bucket}
 	s.children = child.New(cfg.Children, store, peer.NewChildren(d.JobManager), pg.Temporary, d.Log)
-	s.chores = chore.New(store, blobs, d.Log)
+	s.chores = chore.New(store, blobs, cfg.Caches.Quota, d.Log)
+	caches, err := cache.NewManager(cfg.Caches, store, blobs, s.chores.Cached, d.Meter)
+	if err != nil {
+		return nil, err
+	}
 	s.register = func(r grpc.ServiceRegistrar) {
-		antv1.RegisterAttemptServiceServer(r, &api.Attempts{Manager: s.attempts, Signer: blobs, Artifacts: &artifact.Manager{Store: store, Blobs: blobs}})
+		attempts := &api.Attempts{Manager: s.attempts, Signer: blobs, Artifacts: &artifact.Manager{Store: store, Blobs: blobs}}
+		antv1.RegisterAttemptServiceServer(r, attempts)
+		antv1.RegisterCacheServiceServer(r, &api.AntCaches{Attempts: attempts, Manager: caches})
+		executionv1.RegisterCacheServiceServer(r, &api.Caches{Reader: store, Store: store, Quota: cfg.Caches.Quota, Sweep: s.chores.Sweep})
 		executionv1.RegisterArtifactServiceServer(r, &api.Artifacts{Reader: store, Store: store, Blobs: blobs})
 		executionv1.RegisterExecutionServiceServer(r, &api.Executions{Reader: store})
 		executionv1.RegisterApprovalServiceServer(r, &api.Approvals{Store: store})

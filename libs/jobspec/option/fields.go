@@ -26,7 +26,7 @@ func Fields() []field.Field {
 		{Name: "artifacts_dir", Form: field.Text(), Doc: "Where the artifacts of earlier tasks are put."},
 		{Name: "artifact_key_prefix", Form: field.Text(), Doc: "Put before the keys of artifacts.", Inactive: true},
 		{Name: "dependent_artifact_ids", Form: field.OneOrMore(field.Name()), Doc: "Artifacts of other jobs that are put there too."},
-		{Name: "cache", Form: field.Ref("cache"), Doc: "Files that later runs find again.", Inactive: true},
+		{Name: "cache", Form: field.Ref("cache"), Doc: "Files that later runs find again."},
 		{Name: "cache_dir", Form: field.Text(), Doc: "Where the archive of the cache is packed.", Inactive: true},
 		{Name: "cost_factor", Form: field.Number(0, 1e6), Doc: "What a second of the task costs.", Inactive: true},
 		{Name: "execute_command_without_shell", Form: field.Flag(), Doc: "Executes each line of the script as a command.", Inactive: true},
@@ -45,10 +45,11 @@ func artifactFields() []field.Field {
 
 func cacheFields() []field.Field {
 	return []field.Field{
-		{Name: "key", Form: field.Text(), Doc: "The key under which the files are found again."},
-		{Name: "key_paths", Form: field.OneOrMore(field.Text()), Doc: "Files whose digest is the key.", Aliases: []string{"keys"}},
-		{Name: "paths", Form: field.OneOrMore(field.Text()), Doc: "Files in the working directory that are kept."},
-		{Name: "expires_after", Form: field.Duration(), Doc: "When the entry is removed.", Aliases: []string{"expire_after"}},
+		{Name: "key", Form: field.Text(), Doc: "The key under which the files are found again; with key_paths what comes before their digest and a -."},
+		{Name: "key_paths", Form: field.OneOrMore(field.Text()), Doc: "Patterns of files whose digest is the end of the key.", Aliases: []string{"keys"}},
+		{Name: "restore_keys", Form: field.OneOrMore(field.Text()), Doc: "Beginnings of keys: where the key is not found, the newest of the first that any key begins with is restored."},
+		{Name: "paths", Form: field.OneOrMore(field.Text()), Doc: "Patterns of files in the working directory that are kept."},
+		{Name: "expires_after", Form: field.Duration(), Doc: "When they are removed; 30 days after they were stored when not given.", Aliases: []string{"expire_after"}},
 	}
 }
 

@@ -1,6 +1,9 @@
 package option
 
 import (
+	"fmt"
+	"strings"
+
 	"github.com/formicary/formicary/libs/jobspec/field"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/read"
@@ -105,9 +108,11 @@ func (r reader) cache(at *source.Pair, task string) *plan.Cache {
 	r.Mapping(at.Value, func(p *source.Pair) {
 		switch r.Misspelled(p, at.Value, "cache") {
 		case "key":
-			c.Key = r.Short(p.Value)
+			c.Key = r.cacheName(p.Value)
 		case "key_paths":
 			c.KeyPaths = r.Paths(p.Value)
+		case "restore_keys":
+			c.RestoreKeys = r.restoreKeys(p.Value)
 		case "paths":
 			c.Paths = r.Paths(p.Value)
 		case "expires_after":
@@ -121,18 +126,41 @@ func (r reader) cache(at *source.Pair, task string) *plan.Cache {
 	return c
 }
 
-// cacheKey checks what names a cache.
+// cacheKey sees to it that something names a cache.
 func (r reader) cacheKey(c *plan.Cache, n *source.Node, task string) {
-	hasPaths := n.Get("key_paths") != nil || n.Get("keys") != nil
-	switch {
-	case n.Kind != source.Map:
-	case n.Get("key") == nil && !hasPaths:
+	if n.Kind == source.Map && n.Get("key") == nil && n.Get("key_paths") == nil && n.Get("keys") == nil {
 		c.Key = task
-		r.ReadAs(n, "the cache has no key: it is that of the task", "key, or key_paths: files whose digest is the key")
-	case n.Get("key") != nil && hasPaths:
-		c.Key = ""
-		r.ReadAs(n.Get("key"), "key and key_paths are both given: key_paths goes before key", "one of them")
+		r.ReadAs(n, "the cache has no key: it is that of the task", "key, or key_paths: files whose digest is a part of the key")
 	}
+}
+
+// maxRestoreKeys bounds what is looked for before each task.
+const maxRestoreKeys = 20
+
+func (r reader) restoreKeys(n *source.Node) []string {
+	items := r.List(n)
+	if len(items) > maxRestoreKeys {
+		r.Fault(n, source.CodeInvalidValue, "there are too many restore_keys", fmt.Sprintf("at most %d", maxRestoreKeys))
+		return nil
+	}
+	for _, it := range items {
+		if it.Known && (it.Text == "" || len(it.Text) > maxCacheKey || strings.ContainsAny(it.Text, "\x00\n\r")) {
+			r.Fault(it.Node, source.CodeInvalidValue, r.Show(it.Node)+" is no beginning of a key", fmt.Sprintf("one line of 1 to %d bytes", maxCacheKey))
+		}
+	}
+	return read.Texts(items)
+}
+
+// maxCacheKey leaves room for a digest in the 512 bytes that a key may have.
+const maxCacheKey = 400
+
+func (r reader) cacheName(n *source.Node) string {
+	text := r.Short(n)
+	if len(text) > maxCacheKey {
+		r.Fault(n, source.CodeInvalidValue, "the key is too long", fmt.Sprintf("at most %d bytes", maxCacheKey))
+		return ""
+	}
+	return text
 }
 
 // PodMethods are the methods of containers and pods.

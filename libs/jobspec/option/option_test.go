@@ -61,7 +61,7 @@ func TestOptions(t *testing.T) {
 		"artifacts: {paths: [a]}":                     {&plan.Options{Artifacts: &plan.Artifacts{Paths: []string{"a"}, When: plan.OnSuccess}}, ""},
 		"artifacts: {when: always}":                   {&plan.Options{Artifacts: &plan.Artifacts{When: plan.Always}}, source.CodeMissingField},
 		"cache: {paths: [a]}":                         {&plan.Options{Cache: &plan.Cache{Key: "the task", Paths: []string{"a"}}}, source.CodeReadAs},
-		"cache: {key: k, key_paths: [f], paths: [a]}": {&plan.Options{Cache: &plan.Cache{KeyPaths: []string{"f"}, Paths: []string{"a"}}}, source.CodeReadAs},
+		"cache: {key: k, key_paths: [f], paths: [a]}": {&plan.Options{Cache: &plan.Cache{Key: "k", KeyPaths: []string{"f"}, Paths: []string{"a"}}}, ""},
 		"script: x":                                   {nil, ""},
 	} {
 		r, p := open(t, text)

@@ -214,10 +214,13 @@ type Artifacts struct {
 
 // Cache are files that later runs of the job find again under the same key.
 type Cache struct {
-	// Key as written; with KeyPaths the digest of these files is the key.
-	Key      string   `json:"key,omitempty"`
+	// Key as written; with KeyPaths what comes before their digest.
+	Key string `json:"key,omitempty"`
+	// KeyPaths are patterns of files inside the working directory whose digest is the end of the key.
 	KeyPaths []string `json:"key_paths,omitempty"`
-	// Paths inside the working directory that are kept.
+	// RestoreKeys are beginnings of other keys, in the order in which they are looked for.
+	RestoreKeys []string `json:"restore_keys,omitempty"`
+	// Paths are patterns inside the working directory of what is kept.
 	Paths []string `json:"paths"`
 	// ExpiresAfter removes the entry; 0: what the server says.
 	ExpiresAfter time.Duration `json:"expires_after,omitempty"`

@@ -104,6 +104,7 @@ func register(mux *runtime.ServeMux, conn grpc.ClientConnInterface, events jobv1
 		executionv1.RegisterApprovalServiceHandlerClient(ctx, mux, executionv1.NewApprovalServiceClient(conn)),
 		executionv1.RegisterLogServiceHandlerClient(ctx, mux, executionv1.NewLogServiceClient(conn)),
 		executionv1.RegisterArtifactServiceHandlerClient(ctx, mux, executionv1.NewArtifactServiceClient(conn)),
+		executionv1.RegisterCacheServiceHandlerClient(ctx, mux, executionv1.NewCacheServiceClient(conn)),
 		resourcev1.RegisterAntServiceHandlerClient(ctx, mux, resourcev1.NewAntServiceClient(conn)),
 		resourcev1.RegisterExecutorServiceHandlerClient(ctx, mux, resourcev1.NewExecutorServiceClient(conn)),
 		schedulev1.RegisterQueueServiceHandlerClient(ctx, mux, schedulev1.NewQueueServiceClient(conn)),

@@ -130,7 +130,7 @@ func task(t *execution.TaskView) (*executionv1.Task, error) {
 		out.Attempts = append(out.Attempts, &executionv1.Attempt{
 			Uid: a.UID.String(), Number: int32(a.Number), State: executionv1.Attempt_State(executionv1.Attempt_State_value[string(a.State)]),
 			AntId: a.Ant, ExitCode: int32(a.ExitCode), FailureClass: a.FailureClass, Message: a.Message,
-			DispatchedAt: timestamppb.New(a.DispatchedAt), StartedAt: stamp(a.StartedAt), EndedAt: stamp(a.EndedAt), LogBytes: a.LogBytes, Usage: toUsage(a.Usage),
+			DispatchedAt: timestamppb.New(a.DispatchedAt), StartedAt: stamp(a.StartedAt), EndedAt: stamp(a.EndedAt), LogBytes: a.LogBytes, Usage: toUsage(a.Usage), Cache: toCacheUse(a.Cache),
 		})
 	}
 	if t.ChildID != uuid.Nil {

@@ -23,7 +23,7 @@ func over(n int, org string) []artifact.Artifact {
 // EXPIRE_ARTIFACTS deletes what is over and counts what was of its own organisation.
 func TestArtifactsExpireByChore(t *testing.T) {
 	m := &memory{chores: []Chore{{Org: "a"}}, artifacts: slices.Concat(over(700, "a"), over(3, "b"))}
-	if err := New(m, m, slog.New(slog.DiscardHandler)).Round(t.Context()); err != nil {
+	if err := New(m, m, 100, slog.New(slog.DiscardHandler)).Round(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if len(m.artifacts) != 0 || m.removed != 703 || m.applied[0].Child.Outputs["expired"] != "700" {
@@ -34,7 +34,7 @@ func TestArtifactsExpireByChore(t *testing.T) {
 // What is over goes unasked, and so do uploads that became nothing; a row stays as long as its object may.
 func TestTidyArtifacts(t *testing.T) {
 	m := &memory{artifacts: over(1, "a"), begun: []artifact.Upload{{Key: "parts", StoreID: "1"}, {Key: "whole"}}}
-	l := New(m, m, slog.New(slog.DiscardHandler))
+	l := New(m, m, 100, slog.New(slog.DiscardHandler))
 	m.away = errors.New("away")
 	if err := l.tidyArtifacts(t.Context()); err == nil || len(m.artifacts) != 1 {
 		t.Errorf("%v, %d left", err, len(m.artifacts))
@@ -45,5 +45,22 @@ func TestTidyArtifacts(t *testing.T) {
 	}
 	if !slices.Equal(m.keys, []string{"a/0", "parts", "whole"}) || !slices.Equal(m.aborted, []string{"parts"}) || len(m.begun) != 0 || len(m.artifacts) != 0 {
 		t.Errorf("removed %q, aborted %q, left %v %v", m.keys, m.aborted, m.begun, m.artifacts)
+	}
+}
+
+// Caches that are too much lose their rows, then their objects; those that cannot be deleted now are uploads that became nothing.
+func TestTidyCaches(t *testing.T) {
+	m := &memory{caches: make([]artifact.Upload, 700)}
+	for i := range m.caches {
+		m.caches[i] = artifact.Upload{ID: uuid.New(), Key: fmt.Sprint("caches/", i)}
+	}
+	l := New(m, m, 100, slog.New(slog.DiscardHandler))
+	m.away = errors.New("away")
+	if err := l.TidyCaches(t.Context()); !errors.Is(err, m.away) || len(m.begun) != batchSize || len(m.caches) != 200 {
+		t.Errorf("%v, %d uploads, %d caches", err, len(m.begun), len(m.caches))
+	}
+	m.away, m.removed = nil, 0
+	if err := l.TidyCaches(t.Context()); err != nil || m.removed != 200 || len(m.begun) != 0 || m.quotas[0] != 100 {
+		t.Errorf("%v, %d removed, %d uploads, quotas %v", err, m.removed, len(m.begun), m.quotas)
 	}
 }

@@ -2,7 +2,7 @@
 // long ago. The record of the attempts stays; their logs are gone.
 //
 // It also deletes, unasked, what nothing names any more: objects whose upload was begun by an attempt that ended without
-// them, and the outputs by name of runs that ended.
+// them, and the outputs by name of runs that ended; and caches that are over, or too much for their organisation.
 //
 // A chore is a row that a step has written; who takes it has it for the lease, which every batch renews. After a crash
 // another replica goes on with what is left, so that only the count of what was deleted is kept with the chore.
@@ -83,6 +83,9 @@ type Store interface {
 	// ExpiredArtifacts returns artifacts whose time is over.
 	ExpiredArtifacts(ctx context.Context, limit int) ([]artifact.Artifact, error)
 	ForgetArtifacts(ctx context.Context, ids []uuid.UUID) error
+	// DropCaches makes uploads that became nothing of some caches whose time is over, and of those that were used least
+	// recently of organisations that have more than the quota.
+	DropCaches(ctx context.Context, quota int64, limit int) ([]artifact.Upload, error)
 	Step(ctx context.Context, events []execution.Event) ([]execution.Verdict, error)
 }
 
@@ -96,10 +99,12 @@ type Blobs interface {
 
 // Loop does chores. Any number of processes may run one.
 type Loop struct {
-	store Store
-	blobs Blobs
-	log   *slog.Logger
-	wake  run.Signal
+	store  Store
+	blobs  Blobs
+	log    *slog.Logger
+	wake   run.Signal
+	cached run.Signal
+	quota  int64 // of the caches of an organisation
 
 	dropped Mark      // up to where Tidy has looked for orphans
 	tidied  uuid.UUID // and for outputs
@@ -117,9 +122,9 @@ const (
 	maxDelay     = time.Minute
 )
 
-// New returns a loop.
-func New(store Store, blobs Blobs, log *slog.Logger) *Loop {
-	return &Loop{store: store, blobs: blobs, log: log, wake: run.NewSignal()}
+// New returns a loop; quota is that of the caches of an organisation, in bytes.
+func New(store Store, blobs Blobs, quota int64, log *slog.Logger) *Loop {
+	return &Loop{store: store, blobs: blobs, log: log, wake: run.NewSignal(), cached: run.NewSignal(), quota: quota}
 }
 
 // Changed takes from a commit what concerns chores.
@@ -137,6 +142,9 @@ func (l *Loop) Run(ctx context.Context) error {
 		}},
 		run.Member{Name: "tidying", Run: func(ctx context.Context) error {
 			return run.Loop(ctx, l.log, "tidying", tidyEvery, run.NewSignal(), l.Tidy)
+		}},
+		run.Member{Name: "caches", Run: func(ctx context.Context) error {
+			return run.Loop(ctx, l.log, "caches", tidyEvery, l.cached, l.TidyCaches)
 		}},
 	)
 }

@@ -52,6 +52,8 @@ type memory struct {
 	artifacts []artifact.Artifact // that are over
 	begun     []artifact.Upload
 	aborted   []string
+	caches    []artifact.Upload // that are too much
+	quotas    []int64
 }
 
 func (m *memory) Now() time.Time { return time.Unix(0, 0) }
@@ -110,6 +112,12 @@ func (m *memory) ForgetArtifacts(_ context.Context, ids []uuid.UUID) error {
 	return nil
 }
 
+func (m *memory) DropCaches(_ context.Context, quota int64, limit int) ([]artifact.Upload, error) {
+	gone := m.caches[:min(limit, len(m.caches))]
+	m.caches, m.quotas, m.begun = m.caches[len(gone):], append(m.quotas, quota), append(m.begun, gone...)
+	return gone, nil
+}
+
 func (m *memory) AbortParts(_ context.Context, key, _ string) error {
 	m.aborted = append(m.aborted, key)
 	return nil
@@ -153,7 +161,7 @@ func logs(n int) []Log {
 
 func TestLogsExpireInBatches(t *testing.T) {
 	m := &memory{chores: []Chore{{Done: 3}}, logs: logs(1234)}
-	if err := New(m, m, slog.New(slog.DiscardHandler)).Round(t.Context()); err != nil {
+	if err := New(m, m, 100, slog.New(slog.DiscardHandler)).Round(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if m.removed != 1234 || len(m.logs) != 0 || len(m.renewed) != 2 {
@@ -169,7 +177,7 @@ func TestLogsExpireInBatches(t *testing.T) {
 
 func TestAChoreWaitsForItsStore(t *testing.T) {
 	m := &memory{chores: []Chore{{Tries: 3}}, logs: logs(1), away: errors.New("away")}
-	if err := New(m, m, slog.New(slog.DiscardHandler)).Round(t.Context()); err != nil {
+	if err := New(m, m, 100, slog.New(slog.DiscardHandler)).Round(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if len(m.applied) != 0 || len(m.logs) != 1 || len(m.renewed) != 1 || m.renewed[0] != 4*time.Second {
@@ -179,14 +187,14 @@ func TestAChoreWaitsForItsStore(t *testing.T) {
 
 func TestAChoreThatNobodyWaitsForStops(t *testing.T) {
 	m := &memory{chores: []Chore{{}}, logs: logs(1200), unwanted: true}
-	if err := New(m, m, slog.New(slog.DiscardHandler)).Round(t.Context()); err != nil || m.removed != 500 || len(m.applied) != 0 {
+	if err := New(m, m, 100, slog.New(slog.DiscardHandler)).Round(t.Context()); err != nil || m.removed != 500 || len(m.applied) != 0 {
 		t.Errorf("%d removed, %v, %v", m.removed, m.applied, err)
 	}
 }
 
 func TestAChoreThatCannotBeReadFails(t *testing.T) {
 	m := &memory{chores: []Chore{{Params: []byte(`{"retention_days":"soon"}`)}}}
-	if err := New(m, m, slog.New(slog.DiscardHandler)).Round(t.Context()); err != nil {
+	if err := New(m, m, 100, slog.New(slog.DiscardHandler)).Round(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := m.applied[0].Child; got.State != "FAILED" || got.Message == "" {
@@ -196,7 +204,7 @@ func TestAChoreThatCannotBeReadFails(t *testing.T) {
 
 func TestAChoreThatNobodyWaitsForEndsByAnEvent(t *testing.T) {
 	m := &memory{ended: []child.Key{{Idx: 4, Round: 1}}}
-	if err := New(m, m, slog.New(slog.DiscardHandler)).Round(t.Context()); err != nil {
+	if err := New(m, m, 100, slog.New(slog.DiscardHandler)).Round(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if len(m.applied) != 1 || m.applied[0].Kind != execution.ChildEnded || m.applied[0].Idx != 4 || m.applied[0].Child.State != "CANCELLED" {
@@ -207,7 +215,7 @@ func TestAChoreThatNobodyWaitsForEndsByAnEvent(t *testing.T) {
 // A large chore gives the others their turn and goes on where it was.
 func TestALargeChoreIsDoneInTurns(t *testing.T) {
 	m := &memory{chores: []Chore{{}}, logs: logs(6000), unowned: 1200}
-	l := New(m, m, slog.New(slog.DiscardHandler))
+	l := New(m, m, 100, slog.New(slog.DiscardHandler))
 	if err := l.Round(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +235,7 @@ func TestObjectsThatNothingNamesAreDeleted(t *testing.T) {
 		u.Live, u.Named = i%3 == 1, i%3 == 2
 		m.uploads = append(m.uploads, u)
 	}
-	l := New(m, m, slog.New(slog.DiscardHandler))
+	l := New(m, m, 100, slog.New(slog.DiscardHandler))
 	if err := l.Tidy(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +251,7 @@ func TestObjectsThatNothingNamesAreDeleted(t *testing.T) {
 // A colony ends thousands of runs between two rounds, and storage that is away keeps none of their outputs.
 func TestEveryRoundForgetsAllOldOutputs(t *testing.T) {
 	m := &memory{pages: 1000, away: errors.New("away"), uploads: []Upload{{Mark: Mark{UID: uuid.New()}, Key: "k"}}}
-	l := New(m, m, slog.New(slog.DiscardHandler))
+	l := New(m, m, 100, slog.New(slog.DiscardHandler))
 	if err := l.Tidy(t.Context()); !errors.Is(err, m.away) || m.tidied != 1000 {
 		t.Errorf("%v, %d pages of outputs", err, m.tidied)
 	}

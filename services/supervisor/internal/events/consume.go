@@ -271,7 +271,7 @@ func parseResult(payload []byte) (result.Result, error) {
 		Log: execution.StoredLog{
 			Key: r.GetLogKey(), Bytes: r.GetLogBytes(), SHA256: r.GetLogSha256(), Format: execution.LogFormat(r.GetLogFormat()), Stored: r.GetLogStoredBytes(),
 		},
-		Usage: usage(r.GetUsage()),
+		Usage: usage(r.GetUsage()), Cache: cacheUse(r.GetCache()),
 		Outcome: engine.Outcome{
 			ExitCode: int(r.GetExitCode()), FailureClass: r.GetFailureClass(), Message: r.GetMessage(),
 			Outputs: r.GetOutputs(), Body: r.GetBody(), BodyCut: r.GetBodyCut(),
@@ -307,5 +307,16 @@ func usage(u *antv1.Usage) *execution.Usage {
 	return &execution.Usage{
 		CPUMillis: u.GetCpuMillis(), PeakMemoryBytes: u.GetPeakMemoryBytes(), BytesIn: u.GetBytesIn(), BytesOut: u.GetBytesOut(),
 		PullMillis: u.GetPullMillis(), DownloadMillis: u.GetDownloadMillis(), RunMillis: u.GetRunMillis(), UploadMillis: u.GetUploadMillis(),
+	}
+}
+
+// cacheUse as the ant tells it, where the task asks for a cache.
+func cacheUse(c *antv1.CacheUse) *execution.CacheUse {
+	if c == nil {
+		return nil
+	}
+	return &execution.CacheUse{
+		Outcome: c.GetOutcome().String(), Key: c.GetKey(), FoundKey: c.GetFoundKey(), Bytes: c.GetBytes(), RawBytes: c.GetRawBytes(), Local: c.GetLocal(),
+		RestoreMillis: c.GetRestoreMillis(), SavedMillis: c.GetSavedMillis(), StoredBytes: c.GetStoredBytes(), StoreMillis: c.GetStoreMillis(),
 	}
 }

@@ -78,8 +78,23 @@ type End struct {
 	Digest []byte
 	Log    StoredLog
 	Usage  *Usage
+	Cache  *CacheUse
 	// Artifacts are complete uploads of the attempt, in the order in which they are shown.
 	Artifacts []Kept
+}
+
+// CacheUse is what an attempt had of its cache; the outcomes are those of the contract.
+type CacheUse struct {
+	Outcome       string `json:"outcome"`
+	Key           string `json:"key,omitzero"`
+	FoundKey      string `json:"found_key,omitzero"`
+	Bytes         int64  `json:"bytes,omitzero"`
+	RawBytes      int64  `json:"raw_bytes,omitzero"`
+	Local         bool   `json:"local,omitzero"`
+	RestoreMillis int64  `json:"restore_millis,omitzero"`
+	SavedMillis   int64  `json:"saved_millis,omitzero"`
+	StoredBytes   int64  `json:"stored_bytes,omitzero"`
+	StoreMillis   int64  `json:"store_millis,omitzero"`
 }
 
 // Usage of an attempt: what it used, and how long its steps took in milliseconds. What is not known is 0.

@@ -64,7 +64,8 @@ type AttemptView struct {
 	StartedAt    *time.Time
 	EndedAt      *time.Time
 	LogBytes     int64
-	Usage        *Usage // nil when its ant did not tell
+	Usage        *Usage    // nil when its ant did not tell
+	Cache        *CacheUse // nil when it asked for none
 }
 
 // Log is where the output of an attempt is.

@@ -114,7 +114,7 @@ func (x *tx) queueEnds(all []step.EndedAttempt, now time.Time) {
 	n := len(all)
 	uids, states, codes, classes := make([]uuid.UUID, n), make([]string, n), make([]int32, n), make([]string, n)
 	messages, digests, keys, sizes, sums := make([]string, n), make([][]byte, n), make([]string, n), make([]int64, n), make([]string, n)
-	orgs, usages := make([]string, n), make([]*string, n)
+	orgs, usages, caches := make([]string, n), make([]*string, n), make([]*string, n)
 	formats, stored := make([]int16, n), make([]int64, n)
 	var named []uuid.UUID // attempts whose log is named from now on
 	for i, e := range all {
@@ -127,16 +127,20 @@ func (x *tx) queueEnds(all []step.EndedAttempt, now time.Time) {
 			raw, _ := json.Marshal(e.Usage) // numbers only
 			usages[i] = new(string(raw))
 		}
+		if e.Cache != nil {
+			raw, _ := json.Marshal(e.Cache) // numbers and texts that can be stored
+			caches[i] = new(string(raw))
+		}
 		if keys[i] != "" {
 			orgs[i], named = e.Org, append(named, e.UID)
 		}
 	}
 	x.t.Queue(`UPDATE attempt a SET state = u.state, exit_code = u.exit_code, failure_class = u.failure_class, message = u.message,
-		result_digest = u.result_digest, log_key = u.log_key, log_bytes = u.log_bytes, log_sha256 = u.log_sha256, log_format = u.log_format, log_stored = u.log_stored, org_id = u.org_id, usage = u.usage, ended_at = $10
+		result_digest = u.result_digest, log_key = u.log_key, log_bytes = u.log_bytes, log_sha256 = u.log_sha256, log_format = u.log_format, log_stored = u.log_stored, org_id = u.org_id, usage = u.usage, cache = u.cache, ended_at = $10
 		FROM (SELECT unnest($1::uuid[]) AS uid, unnest($2::text[]) AS state, unnest($3::int[]) AS exit_code, unnest($4::text[]) AS failure_class,
 			unnest($5::text[]) AS message, unnest($6::bytea[]) AS result_digest, unnest($7::text[]) AS log_key, unnest($8::bigint[]) AS log_bytes,
-			unnest($9::text[]) AS log_sha256, unnest($11::text[]) AS org_id, unnest($12::smallint[]) AS log_format, unnest($13::bigint[]) AS log_stored, unnest($14::json[]) AS usage) u WHERE a.uid = u.uid`,
-		uids, states, codes, classes, messages, digests, keys, sizes, sums, now, orgs, formats, stored, usages)
+			unnest($9::text[]) AS log_sha256, unnest($11::text[]) AS org_id, unnest($12::smallint[]) AS log_format, unnest($13::bigint[]) AS log_stored, unnest($14::json[]) AS usage, unnest($15::json[]) AS cache) u WHERE a.uid = u.uid`,
+		uids, states, codes, classes, messages, digests, keys, sizes, sums, now, orgs, formats, stored, usages, caches)
 	if len(named) > 0 {
 		x.t.Queue(`DELETE FROM upload WHERE attempt_uid = ANY($1::uuid[])`, named)
 	}

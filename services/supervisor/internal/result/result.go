@@ -19,7 +19,8 @@ type Result struct {
 	Canonical []byte // the same bytes for the same result
 	Outcome   engine.Outcome
 	Log       execution.StoredLog
-	Usage     *execution.Usage // nil when the ant did not tell
+	Usage     *execution.Usage    // nil when the ant did not tell
+	Cache     *execution.CacheUse // nil when it asked for none
 	Artifacts []execution.Kept
 }
 
@@ -39,7 +40,7 @@ func Apply(ctx context.Context, store Store, results []Result) ([]execution.Verd
 		sum := sha256.Sum256(r.Canonical)
 		events[i] = execution.Event{Kind: execution.AttemptEnded, UID: r.UID, End: execution.End{
 			Outcome: judge(cleaned(r.Outcome)), Ant: storable.Text(r.Ant), Digest: sum[:],
-			Log: stored(r.Log), Usage: r.Usage, Artifacts: kept(r.Artifacts),
+			Log: stored(r.Log), Usage: r.Usage, Cache: cached(r.Cache), Artifacts: kept(r.Artifacts),
 		}}
 	}
 	return store.Step(ctx, events)
@@ -86,4 +87,14 @@ func kept(all []execution.Kept) []execution.Kept {
 		out[i].Age = min(out[i].Age, execution.MostArtifactAge)
 	}
 	return out
+}
+
+// cached is what can be stored of what an ant says of a cache.
+func cached(c *execution.CacheUse) *execution.CacheUse {
+	if c == nil {
+		return nil
+	}
+	out := *c
+	out.Key, out.FoundKey = storable.Text(c.Key), storable.Text(c.FoundKey)
+	return &out
 }

@@ -2338,7 +2338,9 @@ type Result struct {
 	// usage of the attempt.
 	Usage *Usage `protobuf:"bytes,50,opt,name=usage,proto3" json:"usage,omitempty"`
 	// artifacts whose uploads are complete. Their rows are made with the end of the attempt.
-	Artifacts     []*StoredArtifact `protobuf:"bytes,60,rep,name=artifacts,proto3" json:"artifacts,omitempty"`
+	Artifacts []*StoredArtifact `protobuf:"bytes,60,rep,name=artifacts,proto3" json:"artifacts,omitempty"`
+	// cache: what the attempt had of its cache; unset when it asked for none.
+	Cache         *CacheUse `protobuf:"bytes,70,opt,name=cache,proto3" json:"cache,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2502,6 +2504,13 @@ func (x *Result) GetUsage() *Usage {
 func (x *Result) GetArtifacts() []*StoredArtifact {
 	if x != nil {
 		return x.Artifacts
+	}
+	return nil
+}
+
+func (x *Result) GetCache() *CacheUse {
+	if x != nil {
+		return x.Cache
 	}
 	return nil
 }
@@ -2674,7 +2683,7 @@ var File_formicary_ant_v1_ant_proto protoreflect.FileDescriptor
 
 const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\n" +
-	"\x1aformicary/ant/v1/ant.proto\x12\x10formicary.ant.v1\x1a\x1bbuf/validate/validate.proto\x1a\"formicary/identity/v1/access.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd3\x02\n" +
+	"\x1aformicary/ant/v1/ant.proto\x12\x10formicary.ant.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cformicary/ant/v1/cache.proto\x1a\"formicary/identity/v1/access.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd3\x02\n" +
 	"\x0fRegisterRequest\x12>\n" +
 	"\x06ant_id\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$R\x05antId\x12$\n" +
 	"\amethods\x18\x02 \x03(\tB\n" +
@@ -2859,7 +2868,7 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x10\n" +
 	"\x03end\x18\x03 \x01(\bR\x03end\x123\n" +
 	"\x06format\x18\x04 \x01(\x0e2\x1b.formicary.ant.v1.LogFormatR\x06format\x12\x12\n" +
-	"\x04line\x18\x05 \x01(\x03R\x04line\"\x92\a\n" +
+	"\x04line\x18\x05 \x01(\x03R\x04line\"\xc4\a\n" +
 	"\x06Result\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x15\n" +
 	"\x06ant_id\x18\x02 \x01(\tR\x05antId\x12\x18\n" +
@@ -2883,7 +2892,8 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"log_format\x18( \x01(\x0e2\x1b.formicary.ant.v1.LogFormatR\tlogFormat\x12(\n" +
 	"\x10log_stored_bytes\x18) \x01(\x03R\x0elogStoredBytes\x12-\n" +
 	"\x05usage\x182 \x01(\v2\x17.formicary.ant.v1.UsageR\x05usage\x12>\n" +
-	"\tartifacts\x18< \x03(\v2 .formicary.ant.v1.StoredArtifactR\tartifacts\x1a:\n" +
+	"\tartifacts\x18< \x03(\v2 .formicary.ant.v1.StoredArtifactR\tartifacts\x120\n" +
+	"\x05cache\x18F \x01(\v2\x1a.formicary.ant.v1.CacheUseR\x05cache\x1a:\n" +
 	"\fOutputsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"e\n" +
@@ -2985,6 +2995,7 @@ var file_formicary_ant_v1_ant_proto_goTypes = []any{
 	(*durationpb.Duration)(nil),            // 40: google.protobuf.Duration
 	(*structpb.Struct)(nil),                // 41: google.protobuf.Struct
 	(*timestamppb.Timestamp)(nil),          // 42: google.protobuf.Timestamp
+	(*CacheUse)(nil),                       // 43: formicary.ant.v1.CacheUse
 }
 var file_formicary_ant_v1_ant_proto_depIdxs = []int32{
 	34, // 0: formicary.ant.v1.RegisterRequest.labels:type_name -> formicary.ant.v1.RegisterRequest.LabelsEntry
@@ -3013,32 +3024,33 @@ var file_formicary_ant_v1_ant_proto_depIdxs = []int32{
 	0,  // 23: formicary.ant.v1.Result.log_format:type_name -> formicary.ant.v1.LogFormat
 	32, // 24: formicary.ant.v1.Result.usage:type_name -> formicary.ant.v1.Usage
 	33, // 25: formicary.ant.v1.Result.artifacts:type_name -> formicary.ant.v1.StoredArtifact
-	40, // 26: formicary.ant.v1.StoredArtifact.expires_after:type_name -> google.protobuf.Duration
-	2,  // 27: formicary.ant.v1.RegistrationService.Register:input_type -> formicary.ant.v1.RegisterRequest
-	4,  // 28: formicary.ant.v1.RegistrationService.Heartbeat:input_type -> formicary.ant.v1.HeartbeatRequest
-	6,  // 29: formicary.ant.v1.RegistrationService.Leave:input_type -> formicary.ant.v1.LeaveRequest
-	8,  // 30: formicary.ant.v1.AttemptService.Claim:input_type -> formicary.ant.v1.ClaimRequest
-	13, // 31: formicary.ant.v1.AttemptService.Sync:input_type -> formicary.ant.v1.SyncRequest
-	15, // 32: formicary.ant.v1.AttemptService.CreateLogUpload:input_type -> formicary.ant.v1.CreateLogUploadRequest
-	17, // 33: formicary.ant.v1.AttemptService.CreateArtifactUpload:input_type -> formicary.ant.v1.CreateArtifactUploadRequest
-	19, // 34: formicary.ant.v1.AttemptService.SignArtifactParts:input_type -> formicary.ant.v1.SignArtifactPartsRequest
-	21, // 35: formicary.ant.v1.AttemptService.CompleteArtifactUpload:input_type -> formicary.ant.v1.CompleteArtifactUploadRequest
-	23, // 36: formicary.ant.v1.AttemptService.SignArtifactReads:input_type -> formicary.ant.v1.SignArtifactReadsRequest
-	3,  // 37: formicary.ant.v1.RegistrationService.Register:output_type -> formicary.ant.v1.RegisterResponse
-	5,  // 38: formicary.ant.v1.RegistrationService.Heartbeat:output_type -> formicary.ant.v1.HeartbeatResponse
-	7,  // 39: formicary.ant.v1.RegistrationService.Leave:output_type -> formicary.ant.v1.LeaveResponse
-	9,  // 40: formicary.ant.v1.AttemptService.Claim:output_type -> formicary.ant.v1.ClaimResponse
-	14, // 41: formicary.ant.v1.AttemptService.Sync:output_type -> formicary.ant.v1.SyncResponse
-	16, // 42: formicary.ant.v1.AttemptService.CreateLogUpload:output_type -> formicary.ant.v1.CreateLogUploadResponse
-	18, // 43: formicary.ant.v1.AttemptService.CreateArtifactUpload:output_type -> formicary.ant.v1.CreateArtifactUploadResponse
-	20, // 44: formicary.ant.v1.AttemptService.SignArtifactParts:output_type -> formicary.ant.v1.SignArtifactPartsResponse
-	22, // 45: formicary.ant.v1.AttemptService.CompleteArtifactUpload:output_type -> formicary.ant.v1.CompleteArtifactUploadResponse
-	24, // 46: formicary.ant.v1.AttemptService.SignArtifactReads:output_type -> formicary.ant.v1.SignArtifactReadsResponse
-	37, // [37:47] is the sub-list for method output_type
-	27, // [27:37] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	43, // 26: formicary.ant.v1.Result.cache:type_name -> formicary.ant.v1.CacheUse
+	40, // 27: formicary.ant.v1.StoredArtifact.expires_after:type_name -> google.protobuf.Duration
+	2,  // 28: formicary.ant.v1.RegistrationService.Register:input_type -> formicary.ant.v1.RegisterRequest
+	4,  // 29: formicary.ant.v1.RegistrationService.Heartbeat:input_type -> formicary.ant.v1.HeartbeatRequest
+	6,  // 30: formicary.ant.v1.RegistrationService.Leave:input_type -> formicary.ant.v1.LeaveRequest
+	8,  // 31: formicary.ant.v1.AttemptService.Claim:input_type -> formicary.ant.v1.ClaimRequest
+	13, // 32: formicary.ant.v1.AttemptService.Sync:input_type -> formicary.ant.v1.SyncRequest
+	15, // 33: formicary.ant.v1.AttemptService.CreateLogUpload:input_type -> formicary.ant.v1.CreateLogUploadRequest
+	17, // 34: formicary.ant.v1.AttemptService.CreateArtifactUpload:input_type -> formicary.ant.v1.CreateArtifactUploadRequest
+	19, // 35: formicary.ant.v1.AttemptService.SignArtifactParts:input_type -> formicary.ant.v1.SignArtifactPartsRequest
+	21, // 36: formicary.ant.v1.AttemptService.CompleteArtifactUpload:input_type -> formicary.ant.v1.CompleteArtifactUploadRequest
+	23, // 37: formicary.ant.v1.AttemptService.SignArtifactReads:input_type -> formicary.ant.v1.SignArtifactReadsRequest
+	3,  // 38: formicary.ant.v1.RegistrationService.Register:output_type -> formicary.ant.v1.RegisterResponse
+	5,  // 39: formicary.ant.v1.RegistrationService.Heartbeat:output_type -> formicary.ant.v1.HeartbeatResponse
+	7,  // 40: formicary.ant.v1.RegistrationService.Leave:output_type -> formicary.ant.v1.LeaveResponse
+	9,  // 41: formicary.ant.v1.AttemptService.Claim:output_type -> formicary.ant.v1.ClaimResponse
+	14, // 42: formicary.ant.v1.AttemptService.Sync:output_type -> formicary.ant.v1.SyncResponse
+	16, // 43: formicary.ant.v1.AttemptService.CreateLogUpload:output_type -> formicary.ant.v1.CreateLogUploadResponse
+	18, // 44: formicary.ant.v1.AttemptService.CreateArtifactUpload:output_type -> formicary.ant.v1.CreateArtifactUploadResponse
+	20, // 45: formicary.ant.v1.AttemptService.SignArtifactParts:output_type -> formicary.ant.v1.SignArtifactPartsResponse
+	22, // 46: formicary.ant.v1.AttemptService.CompleteArtifactUpload:output_type -> formicary.ant.v1.CompleteArtifactUploadResponse
+	24, // 47: formicary.ant.v1.AttemptService.SignArtifactReads:output_type -> formicary.ant.v1.SignArtifactReadsResponse
+	38, // [38:48] is the sub-list for method output_type
+	28, // [28:38] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_formicary_ant_v1_ant_proto_init() }
@@ -3046,6 +3058,7 @@ func file_formicary_ant_v1_ant_proto_init() {
 	if File_formicary_ant_v1_ant_proto != nil {
 		return
 	}
+	file_formicary_ant_v1_cache_proto_init()
 	file_formicary_ant_v1_ant_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

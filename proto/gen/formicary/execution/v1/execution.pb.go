@@ -643,7 +643,9 @@ type Attempt struct {
 	// log_bytes of its final log.
 	LogBytes int64 `protobuf:"varint,11,opt,name=log_bytes,json=logBytes,proto3" json:"log_bytes,omitempty"`
 	// usage of an ended attempt; not set when its ant did not tell.
-	Usage         *Usage `protobuf:"bytes,20,opt,name=usage,proto3" json:"usage,omitempty"`
+	Usage *Usage `protobuf:"bytes,20,opt,name=usage,proto3" json:"usage,omitempty"`
+	// cache: what an ended attempt had of its cache; not set when it asked for none.
+	Cache         *CacheUse `protobuf:"bytes,30,opt,name=cache,proto3" json:"cache,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -758,6 +760,13 @@ func (x *Attempt) GetLogBytes() int64 {
 func (x *Attempt) GetUsage() *Usage {
 	if x != nil {
 		return x.Usage
+	}
+	return nil
+}
+
+func (x *Attempt) GetCache() *CacheUse {
+	if x != nil {
+		return x.Cache
 	}
 	return nil
 }
@@ -4392,7 +4401,7 @@ var File_formicary_execution_v1_execution_proto protoreflect.FileDescriptor
 
 const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\n" +
-	"&formicary/execution/v1/execution.proto\x12\x16formicary.execution.v1\x1a\x1bbuf/validate/validate.proto\x1a\"formicary/identity/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"7\n" +
+	"&formicary/execution/v1/execution.proto\x12\x16formicary.execution.v1\x1a\x1bbuf/validate/validate.proto\x1a\"formicary/execution/v1/cache.proto\x1a\"formicary/identity/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"7\n" +
 	"\x12TakeNoticesRequest\x12!\n" +
 	"\x06stored\x18\x01 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x06stored\"S\n" +
 	"\x13TakeNoticesResponse\x12<\n" +
@@ -4429,7 +4438,7 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\n" +
 	"\x06FAILED\x10\x06\x12\r\n" +
 	"\tCANCELLED\x10\a\x12\v\n" +
-	"\aSKIPPED\x10\b\"\xe8\x04\n" +
+	"\aSKIPPED\x10\b\"\xa0\x05\n" +
 	"\aAttempt\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x05R\x06number\x12;\n" +
@@ -4444,7 +4453,8 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\bended_at\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12\x1b\n" +
 	"\tlog_bytes\x18\v \x01(\x03R\blogBytes\x123\n" +
-	"\x05usage\x18\x14 \x01(\v2\x1d.formicary.execution.v1.UsageR\x05usage\"~\n" +
+	"\x05usage\x18\x14 \x01(\v2\x1d.formicary.execution.v1.UsageR\x05usage\x126\n" +
+	"\x05cache\x18\x1e \x01(\v2 .formicary.execution.v1.CacheUseR\x05cache\"~\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -4915,8 +4925,9 @@ var file_formicary_execution_v1_execution_proto_goTypes = []any{
 	nil,                                  // 54: formicary.execution.v1.Vote.ValuesEntry
 	nil,                                  // 55: formicary.execution.v1.VoteOnApprovalRequest.ValuesEntry
 	(*timestamppb.Timestamp)(nil),        // 56: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),              // 57: google.protobuf.Struct
-	(*structpb.Value)(nil),               // 58: google.protobuf.Value
+	(*CacheUse)(nil),                     // 57: formicary.execution.v1.CacheUse
+	(*structpb.Struct)(nil),              // 58: google.protobuf.Struct
+	(*structpb.Value)(nil),               // 59: google.protobuf.Value
 }
 var file_formicary_execution_v1_execution_proto_depIdxs = []int32{
 	39, // 0: formicary.execution.v1.TakeNoticesResponse.notices:type_name -> formicary.execution.v1.TaskNotice
@@ -4929,90 +4940,91 @@ var file_formicary_execution_v1_execution_proto_depIdxs = []int32{
 	56, // 7: formicary.execution.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
 	56, // 8: formicary.execution.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
 	9,  // 9: formicary.execution.v1.Attempt.usage:type_name -> formicary.execution.v1.Usage
-	2,  // 10: formicary.execution.v1.Task.state:type_name -> formicary.execution.v1.Task.State
-	8,  // 11: formicary.execution.v1.Task.attempts:type_name -> formicary.execution.v1.Attempt
-	57, // 12: formicary.execution.v1.Task.outputs:type_name -> google.protobuf.Struct
-	56, // 13: formicary.execution.v1.Task.started_at:type_name -> google.protobuf.Timestamp
-	56, // 14: formicary.execution.v1.Task.ended_at:type_name -> google.protobuf.Timestamp
-	58, // 15: formicary.execution.v1.Task.item_value:type_name -> google.protobuf.Value
-	11, // 16: formicary.execution.v1.Task.items:type_name -> formicary.execution.v1.ItemCounts
-	3,  // 17: formicary.execution.v1.Approval.state:type_name -> formicary.execution.v1.Approval.State
-	13, // 18: formicary.execution.v1.Approval.votes:type_name -> formicary.execution.v1.Vote
-	56, // 19: formicary.execution.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
-	56, // 20: formicary.execution.v1.Approval.due_at:type_name -> google.protobuf.Timestamp
-	56, // 21: formicary.execution.v1.Approval.decided_at:type_name -> google.protobuf.Timestamp
-	56, // 22: formicary.execution.v1.Vote.time:type_name -> google.protobuf.Timestamp
-	54, // 23: formicary.execution.v1.Vote.values:type_name -> formicary.execution.v1.Vote.ValuesEntry
-	55, // 24: formicary.execution.v1.VoteOnApprovalRequest.values:type_name -> formicary.execution.v1.VoteOnApprovalRequest.ValuesEntry
-	12, // 25: formicary.execution.v1.VoteOnApprovalResponse.approval:type_name -> formicary.execution.v1.Approval
-	12, // 26: formicary.execution.v1.GetApprovalResponse.approval:type_name -> formicary.execution.v1.Approval
-	12, // 27: formicary.execution.v1.ListPendingApprovalsResponse.approvals:type_name -> formicary.execution.v1.Approval
-	7,  // 28: formicary.execution.v1.GetExecutionResponse.execution:type_name -> formicary.execution.v1.Execution
-	2,  // 29: formicary.execution.v1.ListTasksRequest.states:type_name -> formicary.execution.v1.Task.State
-	10, // 30: formicary.execution.v1.ListTasksResponse.tasks:type_name -> formicary.execution.v1.Task
-	56, // 31: formicary.execution.v1.WatchTaskLogRequest.since:type_name -> google.protobuf.Timestamp
-	56, // 32: formicary.execution.v1.SearchLogsResponse.time:type_name -> google.protobuf.Timestamp
-	28, // 33: formicary.execution.v1.SearchLogsResponse.end:type_name -> formicary.execution.v1.SearchEnd
-	29, // 34: formicary.execution.v1.GetExecutionStatesRequest.runs:type_name -> formicary.execution.v1.RunKey
-	35, // 35: formicary.execution.v1.GetExecutionStatesResponse.states:type_name -> formicary.execution.v1.ExecutionChanged
-	35, // 36: formicary.execution.v1.ExecutionChanges.changes:type_name -> formicary.execution.v1.ExecutionChanged
-	0,  // 37: formicary.execution.v1.ExecutionChanged.state:type_name -> formicary.execution.v1.Execution.State
-	56, // 38: formicary.execution.v1.ExecutionChanged.started_at:type_name -> google.protobuf.Timestamp
-	56, // 39: formicary.execution.v1.ExecutionChanged.ended_at:type_name -> google.protobuf.Timestamp
-	56, // 40: formicary.execution.v1.ExecutionChanged.restart_at:type_name -> google.protobuf.Timestamp
-	56, // 41: formicary.execution.v1.ExecutionChanged.resume_at:type_name -> google.protobuf.Timestamp
-	2,  // 42: formicary.execution.v1.TaskChanged.state:type_name -> formicary.execution.v1.Task.State
-	56, // 43: formicary.execution.v1.TaskChanged.time:type_name -> google.protobuf.Timestamp
-	36, // 44: formicary.execution.v1.TaskChanges.changes:type_name -> formicary.execution.v1.TaskChanged
-	39, // 45: formicary.execution.v1.TaskNotices.notices:type_name -> formicary.execution.v1.TaskNotice
-	56, // 46: formicary.execution.v1.TaskNotice.time:type_name -> google.protobuf.Timestamp
-	56, // 47: formicary.execution.v1.TaskNotice.started_at:type_name -> google.protobuf.Timestamp
-	56, // 48: formicary.execution.v1.TaskNotice.ended_at:type_name -> google.protobuf.Timestamp
-	56, // 49: formicary.execution.v1.Artifact.created_at:type_name -> google.protobuf.Timestamp
-	56, // 50: formicary.execution.v1.Artifact.expires_at:type_name -> google.protobuf.Timestamp
-	40, // 51: formicary.execution.v1.ListArtifactsResponse.artifacts:type_name -> formicary.execution.v1.Artifact
-	40, // 52: formicary.execution.v1.GetArtifactResponse.artifact:type_name -> formicary.execution.v1.Artifact
-	56, // 53: formicary.execution.v1.ArtifactFile.modified_at:type_name -> google.protobuf.Timestamp
-	45, // 54: formicary.execution.v1.ListArtifactFilesResponse.files:type_name -> formicary.execution.v1.ArtifactFile
-	4,  // 55: formicary.execution.v1.ReadArtifactRequest.format:type_name -> formicary.execution.v1.ReadArtifactRequest.Format
-	40, // 56: formicary.execution.v1.UploadArtifactResponse.artifact:type_name -> formicary.execution.v1.Artifact
-	20, // 57: formicary.execution.v1.ExecutionService.GetExecution:input_type -> formicary.execution.v1.GetExecutionRequest
-	22, // 58: formicary.execution.v1.ExecutionService.ListTasks:input_type -> formicary.execution.v1.ListTasksRequest
-	14, // 59: formicary.execution.v1.ApprovalService.VoteOnApproval:input_type -> formicary.execution.v1.VoteOnApprovalRequest
-	16, // 60: formicary.execution.v1.ApprovalService.GetApproval:input_type -> formicary.execution.v1.GetApprovalRequest
-	18, // 61: formicary.execution.v1.ApprovalService.ListPendingApprovals:input_type -> formicary.execution.v1.ListPendingApprovalsRequest
-	24, // 62: formicary.execution.v1.LogService.WatchTaskLog:input_type -> formicary.execution.v1.WatchTaskLogRequest
-	26, // 63: formicary.execution.v1.LogService.SearchLogs:input_type -> formicary.execution.v1.SearchLogsRequest
-	41, // 64: formicary.execution.v1.ArtifactService.ListArtifacts:input_type -> formicary.execution.v1.ListArtifactsRequest
-	43, // 65: formicary.execution.v1.ArtifactService.GetArtifact:input_type -> formicary.execution.v1.GetArtifactRequest
-	46, // 66: formicary.execution.v1.ArtifactService.ListArtifactFiles:input_type -> formicary.execution.v1.ListArtifactFilesRequest
-	48, // 67: formicary.execution.v1.ArtifactService.ReadArtifact:input_type -> formicary.execution.v1.ReadArtifactRequest
-	50, // 68: formicary.execution.v1.ArtifactService.UploadArtifact:input_type -> formicary.execution.v1.UploadArtifactRequest
-	52, // 69: formicary.execution.v1.ArtifactService.DeleteArtifact:input_type -> formicary.execution.v1.DeleteArtifactRequest
-	30, // 70: formicary.execution.v1.ExecutionStateService.GetExecutionStates:input_type -> formicary.execution.v1.GetExecutionStatesRequest
-	32, // 71: formicary.execution.v1.ExecutionStateService.CheckAttempts:input_type -> formicary.execution.v1.CheckAttemptsRequest
-	5,  // 72: formicary.execution.v1.ExecutionStateService.TakeNotices:input_type -> formicary.execution.v1.TakeNoticesRequest
-	21, // 73: formicary.execution.v1.ExecutionService.GetExecution:output_type -> formicary.execution.v1.GetExecutionResponse
-	23, // 74: formicary.execution.v1.ExecutionService.ListTasks:output_type -> formicary.execution.v1.ListTasksResponse
-	15, // 75: formicary.execution.v1.ApprovalService.VoteOnApproval:output_type -> formicary.execution.v1.VoteOnApprovalResponse
-	17, // 76: formicary.execution.v1.ApprovalService.GetApproval:output_type -> formicary.execution.v1.GetApprovalResponse
-	19, // 77: formicary.execution.v1.ApprovalService.ListPendingApprovals:output_type -> formicary.execution.v1.ListPendingApprovalsResponse
-	25, // 78: formicary.execution.v1.LogService.WatchTaskLog:output_type -> formicary.execution.v1.WatchTaskLogResponse
-	27, // 79: formicary.execution.v1.LogService.SearchLogs:output_type -> formicary.execution.v1.SearchLogsResponse
-	42, // 80: formicary.execution.v1.ArtifactService.ListArtifacts:output_type -> formicary.execution.v1.ListArtifactsResponse
-	44, // 81: formicary.execution.v1.ArtifactService.GetArtifact:output_type -> formicary.execution.v1.GetArtifactResponse
-	47, // 82: formicary.execution.v1.ArtifactService.ListArtifactFiles:output_type -> formicary.execution.v1.ListArtifactFilesResponse
-	49, // 83: formicary.execution.v1.ArtifactService.ReadArtifact:output_type -> formicary.execution.v1.ReadArtifactResponse
-	51, // 84: formicary.execution.v1.ArtifactService.UploadArtifact:output_type -> formicary.execution.v1.UploadArtifactResponse
-	53, // 85: formicary.execution.v1.ArtifactService.DeleteArtifact:output_type -> formicary.execution.v1.DeleteArtifactResponse
-	31, // 86: formicary.execution.v1.ExecutionStateService.GetExecutionStates:output_type -> formicary.execution.v1.GetExecutionStatesResponse
-	33, // 87: formicary.execution.v1.ExecutionStateService.CheckAttempts:output_type -> formicary.execution.v1.CheckAttemptsResponse
-	6,  // 88: formicary.execution.v1.ExecutionStateService.TakeNotices:output_type -> formicary.execution.v1.TakeNoticesResponse
-	73, // [73:89] is the sub-list for method output_type
-	57, // [57:73] is the sub-list for method input_type
-	57, // [57:57] is the sub-list for extension type_name
-	57, // [57:57] is the sub-list for extension extendee
-	0,  // [0:57] is the sub-list for field type_name
+	57, // 10: formicary.execution.v1.Attempt.cache:type_name -> formicary.execution.v1.CacheUse
+	2,  // 11: formicary.execution.v1.Task.state:type_name -> formicary.execution.v1.Task.State
+	8,  // 12: formicary.execution.v1.Task.attempts:type_name -> formicary.execution.v1.Attempt
+	58, // 13: formicary.execution.v1.Task.outputs:type_name -> google.protobuf.Struct
+	56, // 14: formicary.execution.v1.Task.started_at:type_name -> google.protobuf.Timestamp
+	56, // 15: formicary.execution.v1.Task.ended_at:type_name -> google.protobuf.Timestamp
+	59, // 16: formicary.execution.v1.Task.item_value:type_name -> google.protobuf.Value
+	11, // 17: formicary.execution.v1.Task.items:type_name -> formicary.execution.v1.ItemCounts
+	3,  // 18: formicary.execution.v1.Approval.state:type_name -> formicary.execution.v1.Approval.State
+	13, // 19: formicary.execution.v1.Approval.votes:type_name -> formicary.execution.v1.Vote
+	56, // 20: formicary.execution.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
+	56, // 21: formicary.execution.v1.Approval.due_at:type_name -> google.protobuf.Timestamp
+	56, // 22: formicary.execution.v1.Approval.decided_at:type_name -> google.protobuf.Timestamp
+	56, // 23: formicary.execution.v1.Vote.time:type_name -> google.protobuf.Timestamp
+	54, // 24: formicary.execution.v1.Vote.values:type_name -> formicary.execution.v1.Vote.ValuesEntry
+	55, // 25: formicary.execution.v1.VoteOnApprovalRequest.values:type_name -> formicary.execution.v1.VoteOnApprovalRequest.ValuesEntry
+	12, // 26: formicary.execution.v1.VoteOnApprovalResponse.approval:type_name -> formicary.execution.v1.Approval
+	12, // 27: formicary.execution.v1.GetApprovalResponse.approval:type_name -> formicary.execution.v1.Approval
+	12, // 28: formicary.execution.v1.ListPendingApprovalsResponse.approvals:type_name -> formicary.execution.v1.Approval
+	7,  // 29: formicary.execution.v1.GetExecutionResponse.execution:type_name -> formicary.execution.v1.Execution
+	2,  // 30: formicary.execution.v1.ListTasksRequest.states:type_name -> formicary.execution.v1.Task.State
+	10, // 31: formicary.execution.v1.ListTasksResponse.tasks:type_name -> formicary.execution.v1.Task
+	56, // 32: formicary.execution.v1.WatchTaskLogRequest.since:type_name -> google.protobuf.Timestamp
+	56, // 33: formicary.execution.v1.SearchLogsResponse.time:type_name -> google.protobuf.Timestamp
+	28, // 34: formicary.execution.v1.SearchLogsResponse.end:type_name -> formicary.execution.v1.SearchEnd
+	29, // 35: formicary.execution.v1.GetExecutionStatesRequest.runs:type_name -> formicary.execution.v1.RunKey
+	35, // 36: formicary.execution.v1.GetExecutionStatesResponse.states:type_name -> formicary.execution.v1.ExecutionChanged
+	35, // 37: formicary.execution.v1.ExecutionChanges.changes:type_name -> formicary.execution.v1.ExecutionChanged
+	0,  // 38: formicary.execution.v1.ExecutionChanged.state:type_name -> formicary.execution.v1.Execution.State
+	56, // 39: formicary.execution.v1.ExecutionChanged.started_at:type_name -> google.protobuf.Timestamp
+	56, // 40: formicary.execution.v1.ExecutionChanged.ended_at:type_name -> google.protobuf.Timestamp
+	56, // 41: formicary.execution.v1.ExecutionChanged.restart_at:type_name -> google.protobuf.Timestamp
+	56, // 42: formicary.execution.v1.ExecutionChanged.resume_at:type_name -> google.protobuf.Timestamp
+	2,  // 43: formicary.execution.v1.TaskChanged.state:type_name -> formicary.execution.v1.Task.State
+	56, // 44: formicary.execution.v1.TaskChanged.time:type_name -> google.protobuf.Timestamp
+	36, // 45: formicary.execution.v1.TaskChanges.changes:type_name -> formicary.execution.v1.TaskChanged
+	39, // 46: formicary.execution.v1.TaskNotices.notices:type_name -> formicary.execution.v1.TaskNotice
+	56, // 47: formicary.execution.v1.TaskNotice.time:type_name -> google.protobuf.Timestamp
+	56, // 48: formicary.execution.v1.TaskNotice.started_at:type_name -> google.protobuf.Timestamp
+	56, // 49: formicary.execution.v1.TaskNotice.ended_at:type_name -> google.protobuf.Timestamp
+	56, // 50: formicary.execution.v1.Artifact.created_at:type_name -> google.protobuf.Timestamp
+	56, // 51: formicary.execution.v1.Artifact.expires_at:type_name -> google.protobuf.Timestamp
+	40, // 52: formicary.execution.v1.ListArtifactsResponse.artifacts:type_name -> formicary.execution.v1.Artifact
+	40, // 53: formicary.execution.v1.GetArtifactResponse.artifact:type_name -> formicary.execution.v1.Artifact
+	56, // 54: formicary.execution.v1.ArtifactFile.modified_at:type_name -> google.protobuf.Timestamp
+	45, // 55: formicary.execution.v1.ListArtifactFilesResponse.files:type_name -> formicary.execution.v1.ArtifactFile
+	4,  // 56: formicary.execution.v1.ReadArtifactRequest.format:type_name -> formicary.execution.v1.ReadArtifactRequest.Format
+	40, // 57: formicary.execution.v1.UploadArtifactResponse.artifact:type_name -> formicary.execution.v1.Artifact
+	20, // 58: formicary.execution.v1.ExecutionService.GetExecution:input_type -> formicary.execution.v1.GetExecutionRequest
+	22, // 59: formicary.execution.v1.ExecutionService.ListTasks:input_type -> formicary.execution.v1.ListTasksRequest
+	14, // 60: formicary.execution.v1.ApprovalService.VoteOnApproval:input_type -> formicary.execution.v1.VoteOnApprovalRequest
+	16, // 61: formicary.execution.v1.ApprovalService.GetApproval:input_type -> formicary.execution.v1.GetApprovalRequest
+	18, // 62: formicary.execution.v1.ApprovalService.ListPendingApprovals:input_type -> formicary.execution.v1.ListPendingApprovalsRequest
+	24, // 63: formicary.execution.v1.LogService.WatchTaskLog:input_type -> formicary.execution.v1.WatchTaskLogRequest
+	26, // 64: formicary.execution.v1.LogService.SearchLogs:input_type -> formicary.execution.v1.SearchLogsRequest
+	41, // 65: formicary.execution.v1.ArtifactService.ListArtifacts:input_type -> formicary.execution.v1.ListArtifactsRequest
+	43, // 66: formicary.execution.v1.ArtifactService.GetArtifact:input_type -> formicary.execution.v1.GetArtifactRequest
+	46, // 67: formicary.execution.v1.ArtifactService.ListArtifactFiles:input_type -> formicary.execution.v1.ListArtifactFilesRequest
+	48, // 68: formicary.execution.v1.ArtifactService.ReadArtifact:input_type -> formicary.execution.v1.ReadArtifactRequest
+	50, // 69: formicary.execution.v1.ArtifactService.UploadArtifact:input_type -> formicary.execution.v1.UploadArtifactRequest
+	52, // 70: formicary.execution.v1.ArtifactService.DeleteArtifact:input_type -> formicary.execution.v1.DeleteArtifactRequest
+	30, // 71: formicary.execution.v1.ExecutionStateService.GetExecutionStates:input_type -> formicary.execution.v1.GetExecutionStatesRequest
+	32, // 72: formicary.execution.v1.ExecutionStateService.CheckAttempts:input_type -> formicary.execution.v1.CheckAttemptsRequest
+	5,  // 73: formicary.execution.v1.ExecutionStateService.TakeNotices:input_type -> formicary.execution.v1.TakeNoticesRequest
+	21, // 74: formicary.execution.v1.ExecutionService.GetExecution:output_type -> formicary.execution.v1.GetExecutionResponse
+	23, // 75: formicary.execution.v1.ExecutionService.ListTasks:output_type -> formicary.execution.v1.ListTasksResponse
+	15, // 76: formicary.execution.v1.ApprovalService.VoteOnApproval:output_type -> formicary.execution.v1.VoteOnApprovalResponse
+	17, // 77: formicary.execution.v1.ApprovalService.GetApproval:output_type -> formicary.execution.v1.GetApprovalResponse
+	19, // 78: formicary.execution.v1.ApprovalService.ListPendingApprovals:output_type -> formicary.execution.v1.ListPendingApprovalsResponse
+	25, // 79: formicary.execution.v1.LogService.WatchTaskLog:output_type -> formicary.execution.v1.WatchTaskLogResponse
+	27, // 80: formicary.execution.v1.LogService.SearchLogs:output_type -> formicary.execution.v1.SearchLogsResponse
+	42, // 81: formicary.execution.v1.ArtifactService.ListArtifacts:output_type -> formicary.execution.v1.ListArtifactsResponse
+	44, // 82: formicary.execution.v1.ArtifactService.GetArtifact:output_type -> formicary.execution.v1.GetArtifactResponse
+	47, // 83: formicary.execution.v1.ArtifactService.ListArtifactFiles:output_type -> formicary.execution.v1.ListArtifactFilesResponse
+	49, // 84: formicary.execution.v1.ArtifactService.ReadArtifact:output_type -> formicary.execution.v1.ReadArtifactResponse
+	51, // 85: formicary.execution.v1.ArtifactService.UploadArtifact:output_type -> formicary.execution.v1.UploadArtifactResponse
+	53, // 86: formicary.execution.v1.ArtifactService.DeleteArtifact:output_type -> formicary.execution.v1.DeleteArtifactResponse
+	31, // 87: formicary.execution.v1.ExecutionStateService.GetExecutionStates:output_type -> formicary.execution.v1.GetExecutionStatesResponse
+	33, // 88: formicary.execution.v1.ExecutionStateService.CheckAttempts:output_type -> formicary.execution.v1.CheckAttemptsResponse
+	6,  // 89: formicary.execution.v1.ExecutionStateService.TakeNotices:output_type -> formicary.execution.v1.TakeNoticesResponse
+	74, // [74:90] is the sub-list for method output_type
+	58, // [58:74] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_formicary_execution_v1_execution_proto_init() }
@@ -5020,6 +5032,7 @@ func file_formicary_execution_v1_execution_proto_init() {
 	if File_formicary_execution_v1_execution_proto != nil {
 		return
 	}
+	file_formicary_execution_v1_cache_proto_init()
 	file_formicary_execution_v1_execution_proto_msgTypes[5].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -96,6 +96,26 @@ type Attempt struct {
 	LogFormat       int16
 	LogStored       int64
 	Usage           []byte
+	Cache           []byte
+}
+
+type Cache struct {
+	ID        uuid.UUID
+	OrgID     string
+	JobType   string
+	Key       string
+	RequestID uuid.UUID
+	Task      string
+	Object    string
+	Bytes     int64
+	RawBytes  int64
+	Files     int32
+	Sha256    string
+	RunMillis int64
+	CreatedAt time.Time
+	ExpiresAt time.Time
+	UsedAt    time.Time
+	Uses      int64
 }
 
 type Child struct {

@@ -250,7 +250,7 @@ func (q *Queries) GetExecution(ctx context.Context, db DBTX, arg GetExecutionPar
 }
 
 const listAttempts = `-- name: ListAttempts :many
-SELECT uid, task_idx, number, state, ant_id, exit_code, failure_class, message, dispatched_at, started_at, ended_at, log_bytes, usage
+SELECT uid, task_idx, number, state, ant_id, exit_code, failure_class, message, dispatched_at, started_at, ended_at, log_bytes, usage, cache
 FROM attempt WHERE execution_id = $1 AND task_idx = ANY($2::int[]) ORDER BY task_idx, number
 `
 
@@ -273,6 +273,7 @@ type ListAttemptsRow struct {
 	EndedAt      *time.Time
 	LogBytes     int64
 	Usage        []byte
+	Cache        []byte
 }
 
 func (q *Queries) ListAttempts(ctx context.Context, db DBTX, arg ListAttemptsParams) ([]ListAttemptsRow, error) {
@@ -298,6 +299,7 @@ func (q *Queries) ListAttempts(ctx context.Context, db DBTX, arg ListAttemptsPar
 			&i.EndedAt,
 			&i.LogBytes,
 			&i.Usage,
+			&i.Cache,
 		); err != nil {
 			return nil, err
 		}

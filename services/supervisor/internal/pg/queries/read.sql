@@ -51,7 +51,7 @@ LEFT JOIN LATERAL (SELECT x.state FROM execution x WHERE x.request_id = c.reques
 WHERE e.id = @execution_id AND w.idx = ANY(@idx::int[]) ORDER BY w.idx, f.idx, c.round;
 
 -- name: ListAttempts :many
-SELECT uid, task_idx, number, state, ant_id, exit_code, failure_class, message, dispatched_at, started_at, ended_at, log_bytes, usage
+SELECT uid, task_idx, number, state, ant_id, exit_code, failure_class, message, dispatched_at, started_at, ended_at, log_bytes, usage, cache
 FROM attempt WHERE execution_id = @execution_id AND task_idx = ANY(@idx::int[]) ORDER BY task_idx, number;
 
 -- name: BlockedBy :many

@@ -143,11 +143,15 @@ func (s *Store) listAttempts(ctx context.Context, l *listing) error {
 		if err := decode(a.Usage, &usage); err != nil {
 			return fmt.Errorf("read usage of attempt %s: %w", a.Uid, err)
 		}
+		var cached *execution.CacheUse
+		if err := decode(a.Cache, &cached); err != nil {
+			return fmt.Errorf("read cache of attempt %s: %w", a.Uid, err)
+		}
 		t := l.at[a.TaskIdx]
 		t.Attempts = append(t.Attempts, execution.AttemptView{
 			UID: a.Uid, Number: int(a.Number), State: engine.AttemptState(a.State), Ant: a.AntID, ExitCode: int(a.ExitCode),
 			FailureClass: a.FailureClass, Message: a.Message, DispatchedAt: a.DispatchedAt, StartedAt: a.StartedAt, EndedAt: a.EndedAt,
-			LogBytes: a.LogBytes, Usage: usage,
+			LogBytes: a.LogBytes, Usage: usage, Cache: cached,
 		})
 	}
 	return nil
