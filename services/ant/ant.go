@@ -29,6 +29,7 @@ import (
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	"github.com/formicary/formicary/services/ant/internal/attempt"
 	"github.com/formicary/formicary/services/ant/internal/executor"
+	"github.com/formicary/formicary/services/ant/internal/localcopy"
 	"github.com/formicary/formicary/services/ant/internal/session"
 	"github.com/formicary/formicary/services/ant/internal/socket"
 	"github.com/formicary/formicary/services/ant/internal/spool"
@@ -86,12 +87,17 @@ func (s *Service) Run(ctx context.Context) error {
 	if s.worker != nil {
 		defer s.tidy(journal)
 	}
+	copies, err := localcopy.Open(filepath.Join(s.conf.Dir, copyDir), s.conf.CacheBytes)
+	if err != nil {
+		return err
+	}
 	uploads := &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: 30 * time.Second, ResponseHeaderTimeout: time.Minute}
 	defer uploads.CloseIdleConnections()
 	attempts, err := attempt.New(attempt.Options{
 		Ant: s.conf.ID, LogDir: filepath.Join(s.conf.Dir, logDir), LogLimit: s.conf.LogLimit, ResendAfter: s.conf.ResendAfter, UploadPatience: s.conf.UploadPatience,
 	}, attempt.Deps{
 		Executors: executors, Spool: journal, Supervisor: antv1.NewAttemptServiceClient(s.deps.Supervisor),
+		Caches: antv1.NewCacheServiceClient(s.deps.Supervisor), Copies: copies,
 		NATS: s.deps.NATS, JS: s.deps.JS, HTTP: &http.Client{Transport: uploads}, Log: s.deps.Log, Meter: s.deps.Meter,
 	})
 	if err != nil {
@@ -114,6 +120,7 @@ func (s *Service) tidy(journal *spool.Spool) {
 const (
 	workDir = "work"
 	logDir  = "log"
+	copyDir = "cache"
 )
 
 // lock makes the data directory and keeps other ants out of it.

@@ -47,6 +47,9 @@ type Config struct {
 	// LogLimit is the most that a task may have kept of the log of one attempt, in bytes. Without a log_limit of its own it
 	// gets 64 MiB, or this when it is less.
 	LogLimit int64
+	// CacheBytes is how many bytes of caches the ant keeps copies of on its own disk, so that a task that finds its cache there
+	// waits for no transfer; 0 keeps none.
+	CacheBytes int64
 	// Beat is the interval of Heartbeat and Sync.
 	Beat time.Duration
 	// FenceAfter is how long the ant keeps its tasks without an answer from supervisor; it must be well below
@@ -76,7 +79,7 @@ func DefaultConfig() Config {
 		}
 	}
 	return Config{
-		Slots: max(32, 8*runtime.NumCPU()), Environment: env, Docker: docker.DefaultConfig(), LogLimit: 1 << 30, Version: "dev",
+		Slots: max(32, 8*runtime.NumCPU()), Environment: env, Docker: docker.DefaultConfig(), LogLimit: 1 << 30, CacheBytes: 5 << 30, Version: "dev",
 		Beat: 5 * time.Second, FenceAfter: 20 * time.Second, Adopt: true, ResendAfter: 10 * time.Second,
 		UploadPatience: 10 * time.Second, DrainTimeout: 20 * time.Second, StopTimeout: 5 * time.Minute,
 	}
@@ -106,6 +109,7 @@ func (c Config) Validate() error {
 		faults = append(faults, err)
 	}
 	check(c.LogLimit > 0, "log limit %d: want more than 0 bytes", c.LogLimit)
+	check(c.CacheBytes >= 0, "cache bytes %d: want 0 or more", c.CacheBytes)
 	check(c.Beat > 0, "beat %s: want more than 0", c.Beat)
 	check(c.FenceAfter > c.Beat, "fence after %s: want more than the beat of %s", c.FenceAfter, c.Beat)
 	check(c.ResendAfter > 0, "resend after %s: want more than 0", c.ResendAfter)

@@ -39,6 +39,7 @@ const (
 	watches = "/formicary.job.v1.EventService/"
 	votes   = "/formicary.execution.v1.ApprovalService/"
 	files   = "/formicary.execution.v1.ArtifactService/"
+	caches  = "/formicary.execution.v1.CacheService/"
 	codesOf = "/formicary.job.v1.ErrorCodeService/"
 	notices = "/formicary.job.v1.NotificationService/"
 )

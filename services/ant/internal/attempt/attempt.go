@@ -48,6 +48,8 @@ type attempt struct {
 	began time.Time
 	// artifacts are stored and will be named in the result.
 	artifacts []*antv1.StoredArtifact
+	moved     moved
+	cache     *cached // nil: it asks for none
 
 	mu     sync.Mutex
 	x      executor.Execution
@@ -55,6 +57,7 @@ type attempt struct {
 	halt   context.CancelCauseFunc // ends what moves files
 	reason *stopped
 	now    bool // stop without grace
+	done   bool // its outcome is known, whatever is still moved for it
 	ended  bool
 }
 
@@ -96,6 +99,12 @@ func (a *attempt) stop(why stopped, grace time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.ended {
+		return
+	}
+	if a.done {
+		if a.halt != nil {
+			a.halt(errors.New(why.message))
+		}
 		return
 	}
 	if a.reason == nil {
@@ -176,6 +185,9 @@ func (a *attempt) execute() executor.End {
 		_ = x.Wait()
 		return *end
 	}
+	if !adopted {
+		a.restore(x)
+	}
 	if trace := x.Start(); trace != "" {
 		if err := a.m.deps.Spool.Started(a.uid, a.began, trace); err != nil {
 			a.m.deps.Log.Error("a restarted ant may not find the attempt", "attempt", a.uid, "error", err)
@@ -187,7 +199,20 @@ func (a *attempt) execute() executor.End {
 	}
 	end := x.Wait()
 	a.ran = time.Since(began)
-	return a.keep(x, end)
+	end = a.keep(x, end)
+	a.tellSaved(end)
+	if a.decided() {
+		a.save(end)
+	}
+	return end
+}
+
+// decided says that nobody has stopped the attempt; from now on nobody does.
+func (a *attempt) decided() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.done = a.reason == nil
+	return a.done
 }
 
 // age is how much of its timeout the attempt has had when it begins here. Supervisor knows when it was claimed first.

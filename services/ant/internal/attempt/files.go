@@ -30,6 +30,12 @@ const (
 	filesName = "files"
 )
 
+// moved is what went in and out as files, and how long that took.
+type moved struct {
+	in, out          int64
+	download, upload time.Duration
+}
+
 // options of the task about its files.
 func (a *attempt) options() (*plan.Options, error) {
 	o := &plan.Options{}
@@ -41,8 +47,8 @@ func (a *attempt) options() (*plan.Options, error) {
 	return o, nil
 }
 
-func (a *attempt) mover() *transfer.Mover {
-	return &transfer.Mover{HTTP: a.m.deps.HTTP, Store: signer{a}, Patience: transferPatience}
+func (a *attempt) mover(s transfer.Store, patience time.Duration) *transfer.Mover {
+	return &transfer.Mover{HTTP: a.m.deps.HTTP, Store: s, Patience: patience}
 }
 
 // stopping is a context that ends when the attempt is told to stop, with the reason.
@@ -76,7 +82,7 @@ func (a *attempt) unpack(x executor.Execution, adopted bool) *executor.End {
 	ctx, done := a.stopping()
 	defer done()
 	for _, in := range a.work.GetInputs() {
-		err := a.mover().Download(ctx, transfer.Input{ID: in.GetId(), Bytes: in.GetBytes(), SHA256: in.GetSha256()}, func(r io.Reader) error {
+		err := a.mover(signer{a}, transferPatience).Download(ctx, transfer.Input{ID: in.GetId(), Bytes: in.GetBytes(), SHA256: in.GetSha256()}, func(r io.Reader) error {
 			return filer.Put(ctx, dir, r)
 		})
 		if err != nil {
@@ -161,7 +167,7 @@ func (a *attempt) store(ctx context.Context, filer executor.Filer, what *plan.Ar
 	if err != nil {
 		return &executor.End{Class: executor.User, Message: "artifacts: " + err.Error()}
 	}
-	upload, sum, err := a.mover().Upload(ctx, filesName, func(w *archive.Writer) error { return a.collect(ctx, filer, patterns, w, what.Optional) })
+	upload, sum, err := a.mover(signer{a}, transferPatience).Upload(ctx, filesName, func(w *archive.Writer) error { return a.collect(ctx, filer, patterns, w, what.Optional) })
 	missing, isMissing := errors.AsType[missing](err)
 	switch {
 	case isMissing:
@@ -192,25 +198,17 @@ func (m missing) Error() string {
 func (a *attempt) collect(ctx context.Context, filer executor.Filer, patterns *archive.Patterns, w *archive.Writer, optional bool) error {
 	found := 0
 	for _, root := range patterns.Roots() {
-		r, pw := io.Pipe()
-		got := make(chan error, 1)
-		go func() {
-			err := filer.Get(ctx, root, patterns.Match, pw)
-			_ = pw.CloseWithError(err)
-			got <- err
-		}()
-		n, err := a.add(w, r)
-		if err == nil {
-			_, err = io.Copy(io.Discard, r) // what pads the end
-		}
-		_ = r.CloseWithError(err)
-		if failed := <-got; err == nil {
-			err = failed
-		}
+		err := files(ctx, filer, root, patterns.Match, func(h *tar.Header, content io.Reader) error {
+			if name := strings.TrimSuffix(path.Clean(h.Name), "/"); h.Typeflag == tar.TypeSymlink && !archive.Inside(name, h.Linkname) {
+				a.log.Note(fmt.Sprintf("formicary: not kept: %s, a link that leads out, to %s", name, h.Linkname))
+				return nil
+			}
+			found++
+			return w.Add(h, content)
+		})
 		if err != nil {
 			return err
 		}
-		found += n
 	}
 	if left := patterns.Unmatched(); len(left) > 0 && !optional {
 		return missing(left)
@@ -221,25 +219,39 @@ func (a *attempt) collect(ctx context.Context, filer executor.Filer, patterns *a
 	return nil
 }
 
-// add adds a tar stream; links that lead out are left out, and said so.
-func (a *attempt) add(w *archive.Writer, r io.Reader) (n int, err error) {
+// files calls f for what keep accepts of root.
+func files(ctx context.Context, filer executor.Filer, root string, keep func(name string) bool, f func(h *tar.Header, content io.Reader) error) error {
+	r, w := io.Pipe()
+	got := make(chan error, 1)
+	go func() {
+		err := filer.Get(ctx, root, keep, w)
+		_ = w.CloseWithError(err)
+		got <- err
+	}()
+	err := each(r, f)
+	if err == nil {
+		_, err = io.Copy(io.Discard, r) // what pads the end
+	}
+	_ = r.CloseWithError(err)
+	if failed := <-got; err == nil {
+		err = failed
+	}
+	return err
+}
+
+func each(r io.Reader, f func(h *tar.Header, content io.Reader) error) error {
 	in := tar.NewReader(r)
 	for {
 		h, err := in.Next()
 		if errors.Is(err, io.EOF) {
-			return n, nil
+			return nil
 		}
 		if err != nil {
-			return n, fmt.Errorf("read the files of the task: %w", err)
+			return fmt.Errorf("read the files of the task: %w", err)
 		}
-		if name := strings.TrimSuffix(path.Clean(h.Name), "/"); h.Typeflag == tar.TypeSymlink && !archive.Inside(name, h.Linkname) {
-			a.log.Note(fmt.Sprintf("formicary: not kept: %s, a link that leads out, to %s", name, h.Linkname))
-			continue
+		if err := f(h, in); err != nil {
+			return err
 		}
-		if err := w.Add(h, in); err != nil {
-			return n, err
-		}
-		n++
 	}
 }
 
@@ -252,10 +264,17 @@ func (s signer) Begin(ctx context.Context, name string) (string, int64, error) {
 	res, err := s.a.m.deps.Supervisor.CreateArtifactUpload(ctx, &antv1.CreateArtifactUploadRequest{
 		AntId: s.a.m.opts.Ant, Session: s.a.m.current(), Uid: s.a.uid, Name: name,
 	})
-	if size := res.GetPartBytes(); err == nil && (size < 1<<10 || size > 64<<20) {
-		return "", 0, errs.Precondition("UPLOAD_INVALID", "supervisor asks for parts of %d bytes", size)
+	if err == nil {
+		err = badPart(res.GetPartBytes())
 	}
 	return res.GetUpload(), res.GetPartBytes(), err
+}
+
+func badPart(size int64) error {
+	if size < 1<<10 || size > 64<<20 {
+		return errs.Precondition("UPLOAD_INVALID", "supervisor asks for parts of %d bytes", size)
+	}
+	return nil
 }
 
 func (s signer) SignPart(ctx context.Context, upload string, number int) (string, error) {

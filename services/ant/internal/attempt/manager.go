@@ -20,6 +20,7 @@ import (
 
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	"github.com/formicary/formicary/services/ant/internal/executor"
+	"github.com/formicary/formicary/services/ant/internal/localcopy"
 	"github.com/formicary/formicary/services/ant/internal/spool"
 )
 
@@ -42,6 +43,8 @@ type Deps struct {
 	Executors  []executor.Executor
 	Spool      *spool.Spool
 	Supervisor antv1.AttemptServiceClient
+	Caches     antv1.CacheServiceClient
+	Copies     *localcopy.Store
 	NATS       *nats.Conn
 	JS         jetstream.JetStream
 	HTTP       *http.Client

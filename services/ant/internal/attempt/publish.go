@@ -100,6 +100,7 @@ type metrics struct {
 	uploadFailures  metric.Int64Counter
 	chunksDropped   metric.Int64Counter
 	running         metric.Int64UpDownCounter
+	caches          metric.Int64Counter
 }
 
 var ( //nolint:gochecknoglobals // constants
@@ -110,7 +111,7 @@ var ( //nolint:gochecknoglobals // constants
 
 // make takes the instruments of the meter; several ants of one process share them.
 func (s *metrics) make(meter metric.Meter) error {
-	errs := make([]error, 7)
+	errs := make([]error, 8)
 	s.claims, errs[0] = meter.Int64Counter("formicary_ant_claims", metric.WithDescription("attempts claimed, by answer"))
 	s.results, errs[1] = meter.Int64Counter("formicary_ant_results", metric.WithDescription("attempts ended, by method and outcome"))
 	s.seconds, errs[2] = meter.Float64Histogram("formicary_ant_attempt_duration", metric.WithUnit("s"), metric.WithDescription("time from claim to result"),
@@ -119,6 +120,7 @@ func (s *metrics) make(meter metric.Meter) error {
 	s.uploadFailures, errs[4] = meter.Int64Counter("formicary_ant_upload_failures", metric.WithDescription("logs that could not be stored"))
 	s.chunksDropped, errs[5] = meter.Int64Counter("formicary_ant_log_chunks_dropped", metric.WithDescription("pieces of live logs that were not shown"))
 	s.running, errs[6] = meter.Int64UpDownCounter("formicary_ant_running", metric.WithDescription("attempts running now"))
+	s.caches, errs[7] = meter.Int64Counter("formicary_ant_caches", metric.WithDescription("caches of tasks, by outcome and by whether the ant had its own copy"))
 	for _, err := range errs {
 		if err != nil {
 			return fmt.Errorf("make metrics: %w", err)

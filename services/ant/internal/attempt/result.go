@@ -52,6 +52,10 @@ func (a *attempt) result(end executor.End, why *stopped) *antv1.Result {
 	}
 	r.Usage = &antv1.Usage{
 		CpuMillis: end.Usage.CPU.Milliseconds(), PeakMemoryBytes: end.Usage.PeakMemory, PullMillis: end.Usage.Pull.Milliseconds(), RunMillis: a.ran.Milliseconds(),
+		BytesIn: a.moved.in, BytesOut: a.moved.out, DownloadMillis: a.moved.download.Milliseconds(), UploadMillis: a.moved.upload.Milliseconds(),
+	}
+	if a.cache != nil {
+		r.Cache = a.cache.use
 	}
 	summary := a.text(end.Message)
 	switch {

@@ -181,8 +181,8 @@ type Filer interface {
 	Put(ctx context.Context, dir string, tar io.Reader) error
 	// Get writes a tar stream of root, a file or a directory, and of all that is below it and that keep accepts; keep is
 	// asked by name, and whatever it refuses is not read, but what is below a refused directory may still be kept. A
-	// root that does not exist yields an empty stream, and links are written as they are. It is for the time between Wait
-	// and Close.
+	// root that does not exist yields an empty stream, and links are written as they are. It is for the time between Create
+	// and Start, and for that between Wait and Close.
 	Get(ctx context.Context, root string, keep func(name string) bool, tar io.Writer) error
 }
 

@@ -26,7 +26,7 @@ type Input struct {
 func (m *Mover) Download(ctx context.Context, in Input, put func(tar io.Reader) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	d := &download{m: m, ctx: ctx, in: in, sum: sha256.New()}
+	d := &download{m: m, ctx: ctx, in: in, end: in.Bytes, sum: sha256.New()}
 	defer d.close()
 	raw, err := archive.Decompress(d, archive.Limits{})
 	if err != nil {
@@ -63,18 +63,19 @@ func (m *Mover) Download(ctx context.Context, in Input, put func(tar io.Reader) 
 	return nil
 }
 
-// download reads an object and goes on where a connection was cut.
+// download reads an object, or a piece of it, and goes on where a connection was cut.
 type download struct {
 	m    *Mover
 	ctx  context.Context //nolint:containedctx // of one download
 	in   Input
 	at   int64
+	end  int64
 	sum  hash.Hash
 	body io.ReadCloser
 }
 
 func (d *download) Read(p []byte) (n int, err error) {
-	if d.at == d.in.Bytes {
+	if d.at == d.end {
 		return 0, io.EOF
 	}
 	err = d.m.again(d.ctx, "read an artifact", func(ctx context.Context) error {
@@ -83,7 +84,7 @@ func (d *download) Read(p []byte) (n int, err error) {
 				return err
 			}
 		}
-		n, err = d.body.Read(p[:min(int64(len(p)), d.in.Bytes-d.at)])
+		n, err = d.body.Read(p[:min(int64(len(p)), d.end-d.at)])
 		if n > 0 {
 			return nil
 		}
@@ -119,7 +120,7 @@ func (d *download) open(ctx context.Context) error {
 		cancel()
 		return errors.New("the address of an artifact is none") // without the address, which is a secret
 	}
-	req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", d.at, d.in.Bytes-1))
+	req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", d.at, d.end-1))
 	res, err := d.m.HTTP.Do(req)
 	if err != nil {
 		cancel()

@@ -33,6 +33,8 @@ type Store interface {
 type Mover struct {
 	HTTP  *http.Client
 	Store Store
+	// Tee, if set, takes a copy of what is uploaded. Its writes do not fail.
+	Tee io.Writer
 	// Patience is how long a part, or a stretch of a stream without a byte, is tried again.
 	Patience time.Duration
 }
@@ -62,7 +64,11 @@ func (m *Mover) Upload(ctx context.Context, name string, fill func(w *archive.Wr
 		p.free <- make([]byte, 0, size)
 	}
 	p.buf = <-p.free
-	w, err := archive.NewWriter(p, archive.Limits{})
+	var to io.Writer = p
+	if m.Tee != nil {
+		to = io.MultiWriter(m.Tee, p)
+	}
+	w, err := archive.NewWriter(to, archive.Limits{})
 	if err != nil {
 		return "", s, err
 	}
