@@ -384,10 +384,11 @@ func (w *world) cli(args ...string) (string, int) {
 
 // attempt and task are what the API says of them.
 type attempt struct {
-	UID    string `json:"uid"`
-	Number int    `json:"number"`
-	State  string `json:"state"`
-	Ant    string `json:"ant_id"`
+	UID    string    `json:"uid"`
+	Number int       `json:"number"`
+	State  string    `json:"state"`
+	Ant    string    `json:"ant_id"`
+	Cache  *cacheUse `json:"cache"`
 }
 
 type task struct {

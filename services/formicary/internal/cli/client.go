@@ -139,6 +139,7 @@ type client struct {
 	executions  executionv1.ExecutionServiceClient
 	logs        executionv1.LogServiceClient
 	artifacts   executionv1.ArtifactServiceClient
+	caches      executionv1.CacheServiceClient
 	ants        resourcev1.AntServiceClient
 	executors   resourcev1.ExecutorServiceClient
 	queue       schedulev1.QueueServiceClient
@@ -170,6 +171,7 @@ func dial(addr string) (*client, error) {
 		executions:  executionv1.NewExecutionServiceClient(conn),
 		logs:        executionv1.NewLogServiceClient(conn),
 		artifacts:   executionv1.NewArtifactServiceClient(conn),
+		caches:      executionv1.NewCacheServiceClient(conn),
 		ants:        resourcev1.NewAntServiceClient(conn),
 		executors:   resourcev1.NewExecutorServiceClient(conn),
 		queue:       schedulev1.NewQueueServiceClient(conn),

@@ -204,7 +204,10 @@ func (a *app) requestGetCmd() *cobra.Command {
 				if err := a.showResult(r, tasks, func(w io.Writer) { requestFacts(w, r) }); err != nil || a.output != "table" {
 					return err
 				}
-				return a.showUsage(tasks)
+				if err := a.showUsage(tasks); err != nil {
+					return err
+				}
+				return a.showCaches(tasks)
 			})
 		},
 	}

@@ -249,7 +249,9 @@ func (c *composition) supervisor(col *colony.Colony) ([]run.Member, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open S3: %w", err)
 	}
-	svc, err := supervisor.New(supervisor.DefaultConfig(), supervisor.Deps{
+	conf := supervisor.DefaultConfig()
+	conf.Caches.Quota = c.conf.CacheQuota
+	svc, err := supervisor.New(conf, supervisor.Deps{
 		Pool: c.pools[name], Leases: c.leases, Reads: c.reads, NATS: nc, JS: js, JobManager: c.peers["job-manager"], ResourceManager: c.peers["resource-manager"],
 		Blobs: blobs, Bucket: s3.Bucket, Log: c.logger(name), Meter: c.metrics.Meter(name),
 	})
@@ -311,7 +313,7 @@ func (c *composition) ant() (run.Member, error) {
 	conf.ID, conf.Slots, conf.Dir, conf.Version = c.conf.AntID, c.conf.slots(), filepath.Join(c.conf.DataDir, antDir), c.conf.Version
 	conf.DrainTimeout, conf.Tags, conf.Labels = c.conf.DrainTimeout, c.conf.Tags, c.conf.Labels
 	conf.Adopt = !c.conf.Throwaway // whose directory no ant comes back to
-	conf.Docker = c.conf.Docker
+	conf.Docker, conf.CacheBytes = c.conf.Docker, c.conf.CacheBytes
 	conf.AllowPrivate = true // scripts run on this machine anyway: refusing it to HTTP tasks would protect nothing
 	svc, err := ant.New(conf, ant.Deps{
 		NATS: nc, JS: js, ResourceManager: c.peers["resource-manager"], Supervisor: c.peers["supervisor"],

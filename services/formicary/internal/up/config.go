@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/formicary/formicary/services/ant"
+	"github.com/formicary/formicary/services/supervisor"
 )
 
 // Config of a colony.
@@ -47,6 +48,10 @@ type Config struct {
 	Labels map[string]string
 	// Docker is the engine of the ant's DOCKER tasks and what they may ask of it.
 	Docker ant.DockerConfig
+	// CacheBytes is how many bytes of caches the ant keeps copies of; 0 keeps none.
+	CacheBytes int64
+	// CacheQuota is how many bytes the caches of jobs may have.
+	CacheQuota int64
 	// NoAnt starts no ant.
 	NoAnt bool
 	// DrainTimeout is how long running tasks may go on at the end before they get TERM, their grace and after_script.
@@ -63,9 +68,13 @@ type Config struct {
 
 // DefaultConfig returns what `formicary up` does without flags.
 func DefaultConfig() Config {
-	engine := ant.DefaultConfig().Docker
+	worker := ant.DefaultConfig()
+	engine := worker.Docker
 	engine.AllowRoot = true // scripts run on this machine anyway
-	return Config{DataDir: "formicary-data", Listen: "127.0.0.1:7777", AntID: "ant-1", Version: "dev", DrainTimeout: drainTime, Docker: engine}
+	return Config{
+		DataDir: "formicary-data", Listen: "127.0.0.1:7777", AntID: "ant-1", Version: "dev", DrainTimeout: drainTime, Docker: engine,
+		CacheBytes: worker.CacheBytes, CacheQuota: supervisor.DefaultConfig().Caches.Quota,
+	}
 }
 
 // Validate reports every fault.
@@ -82,6 +91,9 @@ func (c Config) Validate() error {
 	}
 	if c.NoAnt && len(c.Tags)+len(c.Labels) > 0 {
 		faults = append(faults, errors.New("tags and labels are those of the ant, and none is started"))
+	}
+	if c.CacheBytes < 0 || c.CacheQuota < 1 {
+		faults = append(faults, fmt.Errorf("cache bytes %d and cache quota %d: want 0 or more, and 1 or more", c.CacheBytes, c.CacheQuota))
 	}
 	if c.DrainTimeout < 0 {
 		faults = append(faults, fmt.Errorf("drain timeout %s: want 0 or more", c.DrainTimeout))
