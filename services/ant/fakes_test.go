@@ -48,6 +48,7 @@ type colony struct {
 	natsURL string
 	network *rpc.Memory
 	blobs   *httptest.Server
+	caches  *caches
 
 	mu         sync.Mutex
 	generation int64
@@ -88,6 +89,8 @@ func newColony(t testing.TB) *colony {
 	server := rpc.NewServer(testkit.Logger(t))
 	antv1.RegisterRegistrationServiceServer(server, c)
 	antv1.RegisterAttemptServiceServer(server, c)
+	c.caches = newCaches(t)
+	antv1.RegisterCacheServiceServer(server, c.caches)
 	lis := c.network.Listen("colony")
 	done := make(chan struct{})
 	go func() {

@@ -1,10 +1,14 @@
 package e2e
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/formicary/formicary/libs/testkit/enginetest"
+	"github.com/formicary/formicary/services/formicary/examples"
 )
 
 // cacheUse is what the API tells of the cache of an attempt.
@@ -102,8 +106,61 @@ func TestCaches(t *testing.T) {
 	expect(run("4", "b"), "build", "HIT", map[string]string{"had": "b", "index": "b"})
 
 	w.listsCaches(second, cold.Key)
+	w.warmExample()
 	w.audit()
 }
+
+// warmExample runs the example twice: the second time it finds what the first has installed.
+func (w *world) warmExample() {
+	w.t.Helper()
+	example, found, err := examples.Find("ci-cache")
+	if err != nil || !found {
+		w.t.Fatal(err)
+	}
+	w.define(example.Text)
+	for _, want := range []any{nil, "yes"} {
+		id := w.submit("ci-cache", fmt.Sprint("example-", want), nil)
+		w.finishes(id, "COMPLETED")
+		if got := w.task(id, "build").Outputs["warm"]; got != want {
+			w.t.Errorf("warm is %v, want %v", got, want)
+		}
+	}
+}
+
+// Containers get their caches as processes do: before they start, and of what they leave, also with an image without tar.
+func TestCachesOfContainers(t *testing.T) {
+	engine := enginetest.Shared(t).WithBusybox(t)
+	t.Setenv("DOCKER_HOST", engine.Host)
+	w := newWorld(t)
+	w.embedded()
+	w.define(strings.ReplaceAll(contained, "IMAGE", enginetest.Busybox))
+	for i, want := range []string{"nothing", "kept"} {
+		id := w.submit("contained", fmt.Sprint(i), nil)
+		w.finishes(id, "COMPLETED")
+		if x := w.task(id, "build"); x.Outputs["had"] != want || x.Attempts[0].Cache.Outcome != []string{"MISS", "HIT"}[i] {
+			t.Errorf("had %q, %+v", x.Outputs["had"], x.Attempts[0].Cache)
+		}
+	}
+	w.audit()
+}
+
+const contained = `
+job_type: contained
+tasks:
+  - task_type: lock
+    method: SHELL
+    script: ['echo 1 > deps.lock']
+    artifacts: {paths: [deps.lock]}
+    on_completed: build
+  - task_type: build
+    method: DOCKER
+    dependencies: [lock]
+    container: {image: IMAGE}
+    cache: {key: c, key_paths: [deps.lock], paths: [vendor]}
+    script:
+      - 'echo "::set-output name=had::$(cat vendor/lib || echo nothing)"'
+      - mkdir -p vendor && echo kept > vendor/lib
+`
 
 // listsCaches looks at what people see of caches, and deletes them.
 func (w *world) listsCaches(hit, key string) {

@@ -89,6 +89,7 @@ var elsewhere = map[string]bool{
 	"batch-message-worker": true, // TestMessageWorker
 	"ci-docker":            true, // TestDocker
 	"ci-services":          true, // TestDocker
+	"ci-cache":             true, // TestCaches: it runs twice
 }
 
 func TestExamplesEndAsTheySay(t *testing.T) {

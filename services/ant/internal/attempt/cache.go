@@ -218,7 +218,7 @@ func (a *attempt) fetchCache(ctx context.Context, found *antv1.CachedFiles) (*os
 	}
 	in := transfer.Input{ID: found.GetId(), Bytes: found.GetBytes(), SHA256: found.GetSha256()}
 	began := time.Now()
-	err = a.mover(cacheSigner{a: a}, cachePatience).Fetch(ctx, in, draft)
+	err = a.mover(cacheSigner{signer{a}}, cachePatience).Fetch(ctx, in, draft)
 	if err == nil {
 		err = transfer.Check(io.NewSectionReader(draft, 0, in.Bytes), in)
 	}
@@ -297,7 +297,7 @@ func (a *attempt) saveCache(ctx context.Context, c *cached) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	tee := &teed{to: draft, most: c.most, full: func() { cancel(errTooLarge) }}
-	signer := &cacheKeeper{cacheSigner: cacheSigner{a: a}, cached: c, runMillis: max(a.ran.Milliseconds(), c.cold)}
+	signer := &cacheKeeper{cacheSigner: cacheSigner{signer{a}}, cached: c, runMillis: max(a.ran.Milliseconds(), c.cold)}
 	mover := a.mover(signer, cachePatience)
 	mover.Tee = tee
 	began := time.Now()
@@ -345,8 +345,8 @@ func (t *teed) Write(p []byte) (int, error) {
 // exists is the reason why nothing is uploaded for a key.
 const exists = "CACHE_EXISTS"
 
-// cacheSigner asks supervisor about the cache of an attempt.
-type cacheSigner struct{ a *attempt }
+// cacheSigner asks supervisor about the cache of an attempt; parts are those of any upload.
+type cacheSigner struct{ signer }
 
 func (s cacheSigner) SignRead(ctx context.Context, id string) (string, error) {
 	res, err := s.a.m.deps.Caches.SignCacheRead(ctx, &antv1.SignCacheReadRequest{AntId: s.a.m.opts.Ant, Session: s.a.m.current(), Uid: s.a.uid, Id: id})
@@ -365,14 +365,6 @@ func (s cacheSigner) Begin(ctx context.Context, key string) (string, int64, erro
 	default:
 		return res.GetUpload(), size, badPart(size)
 	}
-}
-
-func (s cacheSigner) SignPart(ctx context.Context, upload string, number int) (string, error) {
-	return signer{s.a}.SignPart(ctx, upload, number)
-}
-
-func (s cacheSigner) Complete(ctx context.Context, upload string, etags []string, sum archive.Summary) error {
-	return signer{s.a}.Complete(ctx, upload, etags, sum)
 }
 
 // cacheKeeper keeps what is complete under its key.

@@ -211,3 +211,53 @@ func TestFailingSources(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// pieces is a file in memory.
+type pieces struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+func (p *pieces) WriteAt(b []byte, off int64) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return copy(p.b[off:], b), nil
+}
+
+// A file is fetched in pieces at once, each of which goes on where it was cut, and what is not what was asked for is found out.
+func TestFetch(t *testing.T) {
+	s, m := newStore(t, 0)
+	if err := upload(t, m, noise(18<<20)); err != nil {
+		t.Fatal(err)
+	}
+	s.cuts = 6
+	in := transfer.Input{ID: "1", Bytes: int64(len(s.whole)), SHA256: s.sum.SHA256}
+	got := &pieces{b: make([]byte, in.Bytes)}
+	if err := m.Fetch(t.Context(), in, got); err != nil {
+		t.Fatal(err)
+	}
+	if s.cut != 6 || !bytes.Equal(got.b, s.whole) {
+		t.Errorf("%d cuts, the same: %t", s.cut, bytes.Equal(got.b, s.whole))
+	}
+	if err := transfer.Check(bytes.NewReader(got.b), in); err != nil {
+		t.Error(err)
+	}
+	got.b[9<<20] ^= 1
+	if err := transfer.Check(bytes.NewReader(got.b), in); err == nil {
+		t.Error("damaged, and nobody says so")
+	}
+	s.cuts, m.Patience = 1<<30, 50*time.Millisecond
+	if err := m.Fetch(t.Context(), in, got); err == nil || strings.Contains(err.Error(), "secret") {
+		t.Errorf("given up: %v", err)
+	}
+}
+
+// What is uploaded can be copied on the way.
+func TestTee(t *testing.T) {
+	s, m := newStore(t, 1)
+	var copied bytes.Buffer
+	m.Tee = &copied
+	if err := upload(t, m, noise(3<<20)); err != nil || !bytes.Equal(copied.Bytes(), s.whole) {
+		t.Errorf("%v, %d bytes of %d", err, copied.Len(), len(s.whole))
+	}
+}

@@ -32,7 +32,7 @@ func DefaultConfig() Config { return Config{Quota: 10 << 30, Age: 30 * 24 * time
 // Validate reports every fault.
 func (c Config) Validate() error {
 	if c.Quota < 1 || c.Age <= 0 {
-		return fmt.Errorf("Caches: Quota is %d and Age %s, want more than 0", c.Quota, c.Age)
+		return fmt.Errorf("quota of caches is %d and their age %s, want more than 0", c.Quota, c.Age)
 	}
 	return nil
 }
