@@ -49,12 +49,17 @@ container:
   devices: [/dev/kvm]
   bind_dir: /srv
   service_account: builder
+  user: 1000:50
+  shm_size: 64Mi
+  pids_limit: 100
+  extra_hosts: {db.test: 10.0.0.5}
+  pull_policy: always
   env_from: [{secret_ref: s, prefix: S_}, {config_map_ref: {name: c}}]
   env_value_from: [{name: A, secret_name: s, key: k}, {name: B, config_map_name: c, key: k}]
 helper: {image: helper:1}
 helper_environment: {A: b}
 services:
-  - {name: db, image: postgres, alias: pg, instances: 2, working_directory: /w, command: [a], entrypoint: [b], ports: [5432], cpu_limit: 1, volumes: {data: /var/lib}}
+  - {name: db, image: postgres, alias: pg, instances: 2, working_directory: /w, command: [a], entrypoint: [b], ports: [5432], cpu_limit: 1, environment: {PASSWORD: x}, volumes: {data: /var/lib}}
 privileged: true
 host_network: yes
 network_mode: bridge
@@ -100,7 +105,7 @@ debug: true
 				}},
 				{Kind: "empty_dir", Name: "e", MountPath: "/e", Medium: "Memory"},
 			},
-			VolumeDriver: "local", VolumesFrom: []string{"other"}, Devices: []string{"/dev/kvm"}, BindDir: "/srv", ServiceAccount: "builder",
+			VolumeDriver: "local", VolumesFrom: []string{"other"}, Devices: []string{"/dev/kvm"}, BindDir: "/srv", User: "1000:50", ShmSize: 64 << 20, PIDsLimit: 100, ExtraHosts: map[string]string{"db.test": "10.0.0.5"}, PullPolicy: plan.PullAlways, ServiceAccount: "builder",
 			EnvFrom:      []plan.EnvFrom{{Secret: "s", Prefix: "S_"}, {ConfigMap: "c"}},
 			EnvValueFrom: []plan.EnvValueFrom{{Name: "A", Secret: "s", Key: "k"}, {Name: "B", ConfigMap: "c", Key: "k"}},
 		},
@@ -108,7 +113,7 @@ debug: true
 		Services: []plan.Sidecar{{
 			Name: "db", Image: "postgres", Alias: "pg", Instances: 2, WorkingDirectory: "/w", Command: []string{"a"}, Entrypoint: []string{"b"},
 			Ports: []plan.Port{{Number: 5432, Protocol: "TCP"}}, Limits: plan.Limits{CPULimit: 1000},
-			Volumes: []plan.Volume{{Kind: "volume", Name: "data", MountPath: "/var/lib"}},
+			Volumes: []plan.Volume{{Kind: "volume", Name: "data", MountPath: "/var/lib"}}, Environment: map[string]string{"PASSWORD": "x"},
 		}},
 		Privileged: true, HostNetwork: true, NetworkMode: "bridge",
 		Affinity: &plan.Affinity{

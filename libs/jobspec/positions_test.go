@@ -212,7 +212,7 @@ tasks:
   - task_type: b
     method: DOCKER
     script: [line]
-    container: {image: img, image_definition: {name: img}, volumes: {data: /data, bind-mount-x: /x}, volume_driver: local, volumes_from: [c], devices: [/dev/x], bind_dir: /b}
+    container: {image: img, image_definition: {name: img}, volumes: {data: /data, bind-mount-x: /x}, volume_driver: local, volumes_from: [c], devices: [/dev/x], bind_dir: /b, user: '7', shm_size: 1Mi, pids_limit: 9, extra_hosts: {a: 10.0.0.1}, pull_policy: never}
     network_mode: bridge
     node_tolerations: {k=v: NoSchedule}
     affinity: {node_affinity: {required_during_scheduling_ignored_during_execution: {node_selector_terms: [{match_expressions: [{key: k, values: [v]}]}]}}}

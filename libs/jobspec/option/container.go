@@ -20,7 +20,7 @@ func (r reader) container(at *source.Pair) *plan.Container {
 	}
 	c := &plan.Container{}
 	r.Mapping(at.Value, func(p *source.Pair) {
-		if !r.limit(&c.Limits, p) && !r.image(c, p) && !r.containerMount(c, p) {
+		if !r.limit(&c.Limits, p) && !r.image(c, p) && !r.containerMount(c, p) && !r.containerProcess(c, p) {
 			r.Unknown(p, containerFields)
 		}
 	}, at)
@@ -71,6 +71,30 @@ func (r reader) containerMount(c *plan.Container, p *source.Pair) bool {
 	}
 	return true
 }
+
+func (r reader) containerProcess(c *plan.Container, p *source.Pair) bool {
+	n := p.Value
+	switch p.Key {
+	case "user":
+		c.User = r.Short(n)
+	case "shm_size":
+		c.ShmSize = r.Memory(n)
+	case "pids_limit":
+		limit, _ := r.Integer(n, 1, maxPIDs)
+		c.PIDsLimit = int64(limit)
+	case "extra_hosts":
+		c.ExtraHosts = r.Texts(n)
+	case "pull_policy":
+		c.PullPolicy = r.OneOf(n, "", pullPolicies())
+	default:
+		return false
+	}
+	return true
+}
+
+const maxPIDs = 1 << 22 // no kernel has more
+
+func pullPolicies() []string { return []string{plan.PullAlways, plan.PullMissing, plan.PullNever} }
 
 func (r reader) imageDefinition(c *plan.Container, at *source.Pair) {
 	r.Mapping(at.Value, func(p *source.Pair) {
@@ -306,6 +330,8 @@ func (r reader) serviceField(s *plan.Sidecar, p *source.Pair) bool {
 		s.Volumes = r.volumes(n)
 	case "ports":
 		s.Ports = r.ports(n)
+	case "environment":
+		s.Environment = r.Texts(n)
 	default:
 		return false
 	}

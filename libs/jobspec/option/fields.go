@@ -81,6 +81,11 @@ func containerFields() []field.Field {
 		field.Field{Name: "volumes_from", Form: field.OneOrMore(field.Text()), Doc: "Containers whose volumes are shared."},
 		field.Field{Name: "devices", Form: field.OneOrMore(field.Text()), Doc: "Devices of the host."},
 		field.Field{Name: "bind_dir", Form: field.Text(), Doc: "A directory of the host for the working directory."},
+		field.Field{Name: "user", Form: field.Text(), Doc: "The user that runs it, as USER or USER:GROUP, by name or number; the image's when not given."},
+		field.Field{Name: "shm_size", Form: field.Memory(), Doc: "Shared memory (/dev/shm) at most."},
+		field.Field{Name: "pids_limit", Form: field.Whole(1, maxPIDs), Doc: "Processes at most."},
+		field.Field{Name: "extra_hosts", Form: field.Texts(), Doc: "Names of hosts with their addresses."},
+		field.Field{Name: "pull_policy", Form: field.Word(pullPolicies()...), Doc: "When the image is pulled: always, if-not-present or never; what the ant says when not given."},
 		field.Field{Name: "service_account", Form: field.Text(), Doc: "The account of the pod in the cluster."},
 		field.Field{Name: "env_from", Form: field.OneOrMore(field.Ref("env_from")), Doc: "Secrets and config maps whose entries become variables."},
 		field.Field{Name: "env_value_from", Form: field.OneOrMore(field.Ref("env_value_from")), Doc: "Single entries of secrets and config maps that become variables."},
@@ -120,6 +125,7 @@ func serviceFields() []field.Field {
 		{Name: "entrypoint", Form: field.OneOrMore(field.Text()), Doc: "The entry point."},
 		{Name: "volumes", Form: volumesForm(), Doc: "Its volumes."},
 		{Name: "ports", Form: portsForm(), Doc: "Ports that it listens on."},
+		{Name: "environment", Form: field.Texts(), Doc: "Its variables; it gets none of the task's. People who may look at the engine see them."},
 	}, limitFields()...)
 }
 

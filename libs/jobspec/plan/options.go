@@ -60,12 +60,28 @@ type Container struct {
 	VolumesFrom []string `json:"volumes_from,omitempty"`
 	Devices     []string `json:"devices,omitempty"`
 	// BindDir is a directory of the host that the working directory is mounted from.
-	BindDir        string `json:"bind_dir,omitempty"`
+	BindDir string `json:"bind_dir,omitempty"`
+	// User that runs it, as USER or USER:GROUP; empty: the image's.
+	User string `json:"user,omitempty"`
+	// ShmSize of /dev/shm in bytes, PIDsLimit of processes; 0: what the ant says.
+	ShmSize   int64 `json:"shm_size,omitempty"`
+	PIDsLimit int64 `json:"pids_limit,omitempty"`
+	// ExtraHosts are names of hosts with their addresses.
+	ExtraHosts map[string]string `json:"extra_hosts,omitempty"`
+	// PullPolicy is one of the Pull constants; empty: what the ant says.
+	PullPolicy     string `json:"pull_policy,omitempty"`
 	ServiceAccount string `json:"service_account,omitempty"`
 	// EnvFrom takes all entries of secrets and config maps of the cluster, EnvValueFrom single ones.
 	EnvFrom      []EnvFrom      `json:"env_from,omitempty"`
 	EnvValueFrom []EnvValueFrom `json:"env_value_from,omitempty"`
 }
+
+// When the image of a container is pulled.
+const (
+	PullAlways  = "always"
+	PullMissing = "if-not-present"
+	PullNever   = "never"
+)
 
 // Limits of a container. Processors are in thousandths of a core, sizes in bytes; 0 means not given.
 type Limits struct {
@@ -112,6 +128,8 @@ type Sidecar struct {
 	Entrypoint       []string `json:"entrypoint,omitempty"`
 	Volumes          []Volume `json:"volumes,omitempty"`
 	Ports            []Port   `json:"ports,omitempty"`
+	// Environment is all that the service gets: nothing of the task's.
+	Environment map[string]string `json:"environment,omitempty"`
 	Limits
 }
 

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/docker/docker/client"
+
+	"github.com/formicary/formicary/libs/jobspec/plan"
 )
 
 // Config says which engine is used and what tasks may ask of it. What is not allowed here is refused.
@@ -49,9 +51,9 @@ type Config struct {
 
 // The values of Pull.
 const (
-	PullAlways  = "always"
-	PullMissing = "if-not-present"
-	PullNever   = "never"
+	PullAlways  = plan.PullAlways
+	PullMissing = plan.PullMissing
+	PullNever   = plan.PullNever
 )
 
 // Login at a registry.

@@ -13,8 +13,16 @@ import (
 	"github.com/docker/docker/api/types/registry"
 )
 
-// image returns an image of the engine, pulled as policy says; note is told of pulls.
-func (e *Executor) image(ctx context.Context, name, policy string, note func(string)) (image.InspectResponse, error) {
+// image returns an image of the engine, pulled as the ant says or, where the ant leaves it open, the task.
+func (s *session) image(ctx context.Context, name, wanted string) (image.InspectResponse, error) {
+	e, policy := s.e, s.e.opts.Pull
+	switch {
+	case wanted == "" || wanted == policy:
+	case policy == PullMissing || policy == "":
+		policy = wanted
+	default:
+		s.out.Note("[pull_policy " + wanted + ": this ant says " + policy + "]")
+	}
 	if policy != PullAlways {
 		switch info, err := e.api.ImageInspect(ctx, name); {
 		case err == nil:
@@ -22,15 +30,17 @@ func (e *Executor) image(ctx context.Context, name, policy string, note func(str
 		case !cerrdefs.IsNotFound(err):
 			return info, fmt.Errorf("look for the image %s: %w", name, err)
 		case policy == PullNever:
-			return info, fmt.Errorf("the engine has no image %s, and this ant pulls none", name)
+			return info, fmt.Errorf("the engine has no image %s, and none is pulled (pull policy %s)", name, PullNever)
 		}
 	}
-	note("[pulling " + name + "]")
+	s.out.Note("[pulling " + name + "]")
 	began := time.Now()
-	if err := e.pull(ctx, name); err != nil {
+	err := e.pull(ctx, name)
+	s.pulled += time.Since(began)
+	if err != nil {
 		return image.InspectResponse{}, fmt.Errorf("pull %s: %w", name, err)
 	}
-	note(fmt.Sprintf("[pulled %s in %s]", name, time.Since(began).Round(time.Millisecond)))
+	s.out.Note(fmt.Sprintf("[pulled %s in %s]", name, time.Since(began).Round(time.Millisecond)))
 	info, err := e.api.ImageInspect(ctx, name)
 	if err != nil {
 		return info, fmt.Errorf("look for the image %s: %w", name, err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -78,24 +79,15 @@ func (s *session) beside(ctx context.Context) error {
 	for i, of := range s.options.Services {
 		if err := s.prepareService(ctx, i, of); err != nil {
 			if refused, ok := errors.AsType[refusal](err); ok {
-				return refuse("service %s: %v", serviceName(i, of), refused)
+				return refuse("service %s: %v", of.Name, refused)
 			}
-			return fmt.Errorf("service %s: %w", serviceName(i, of), err)
+			return fmt.Errorf("service %s: %w", of.Name, err)
 		}
 	}
 	return nil
 }
 
 func networkName(uid string) string { return "formicary-" + uid }
-
-func serviceName(i int, of plan.Sidecar) string {
-	for _, name := range []string{of.Name, of.Alias} {
-		if name != "" {
-			return name
-		}
-	}
-	return strconv.Itoa(i + 1)
-}
 
 // join puts a container on the network of the attempt.
 func (s *spec) join(name string, aliases ...string) {
@@ -109,14 +101,14 @@ func (s *session) prepareService(ctx context.Context, number int, of plan.Sideca
 	if !s.e.opts.allowsImage(of.Image) {
 		return closed("image "+of.Image, "docker-images")
 	}
-	img, err := s.e.image(ctx, of.Image, s.e.opts.Pull, s.out.Note)
+	img, err := s.image(ctx, of.Image, "")
 	if err != nil {
 		return err
 	}
 	var starts sync.WaitGroup
 	faults := make([]error, of.Instances)
 	for i := range of.Instances {
-		v := &service{s: s, of: of, label: serviceName(number, of), gone: make(chan struct{})}
+		v := &service{s: s, of: of, label: of.Name, gone: make(chan struct{})}
 		if of.Instances > 1 {
 			v.label += "-" + strconv.Itoa(i+1)
 		}
@@ -158,7 +150,7 @@ func (e *Executor) serviceSpec(t executor.Task, o plan.Options, of plan.Sidecar,
 	s := &spec{
 		config: &container.Config{
 			Image: of.Image, Labels: e.labels(t), WorkingDir: of.WorkingDirectory, Entrypoint: of.Entrypoint, Cmd: of.Command,
-			Env: []string{"SERVICE_INSTANCE=" + strconv.Itoa(instance)},
+			Env: variables(of.Environment, instance),
 		},
 		host: &container.HostConfig{LogConfig: container.LogConfig{Type: logDriver}, Init: new(true)},
 	}
@@ -170,7 +162,7 @@ func (e *Executor) serviceSpec(t executor.Task, o plan.Options, of plan.Sidecar,
 			s.config.Healthcheck = &container.HealthConfig{Interval: healthEach, StartPeriod: e.opts.ServiceTime}
 		}
 	}
-	if err := e.rights(s, o, user); err != nil {
+	if err := e.rights(s, plan.Options{Privileged: o.Privileged}, user); err != nil {
 		return nil, err
 	}
 	if err := e.mounts(s, t, &plan.Container{Volumes: of.Volumes}); err != nil {
@@ -178,6 +170,15 @@ func (e *Executor) serviceSpec(t executor.Task, o plan.Options, of plan.Sidecar,
 	}
 	e.limits(s, executor.Task{}, of.Limits)
 	return s, nil
+}
+
+// variables are those of a service.
+func variables(of map[string]string, instance int) []string {
+	out := []string{"SERVICE_INSTANCE=" + strconv.Itoa(instance)}
+	for _, name := range slices.Sorted(maps.Keys(of)) {
+		out = append(out, name+"="+of[name])
+	}
+	return out
 }
 
 // start makes and starts the container.

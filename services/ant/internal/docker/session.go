@@ -42,6 +42,7 @@ type session struct {
 	services
 	id      string // of the container
 	adopted bool
+	pulled  time.Duration
 	failed  *executor.End
 	calls   sync.WaitGroup // of Stop
 
@@ -109,6 +110,7 @@ func (s *session) fail(err error) {
 	} else if bad, ok := errors.AsType[unwell](err); ok {
 		end = executor.End{ExitCode: -1, Class: executor.User, Message: bad.Error()}
 	}
+	end.Usage.Pull = s.pulled
 	s.failed = &end
 }
 
@@ -131,7 +133,7 @@ func (s *session) create(ctx context.Context) error {
 	if !s.e.opts.allowsImage(c.Image) {
 		return closed("image "+c.Image, "docker-images")
 	}
-	image, err := s.e.image(ctx, c.Image, s.e.opts.Pull, s.out.Note)
+	image, err := s.image(ctx, c.Image, c.PullPolicy)
 	if err != nil {
 		return err
 	}
@@ -398,7 +400,7 @@ func (s *session) again(code int, oom bool) error {
 
 // result makes the end of an exit code.
 func (s *session) result(code int, oom bool, fault string) executor.End {
-	end := executor.End{ExitCode: code}
+	end := executor.End{ExitCode: code, Usage: executor.Usage{Pull: s.pulled}}
 	err := errors.Join(s.stdout.Close(), s.stderr.Close())
 	text, readErr := s.readFile(outputFile, outputFileLimit)
 	switch err = errors.Join(err, readErr); {

@@ -3,6 +3,7 @@ package docker
 import (
 	"fmt"
 	"maps"
+	"net"
 	"path"
 	"path/filepath"
 	"slices"
@@ -92,7 +93,7 @@ func (e *Executor) spec(t executor.Task, o plan.Options, imageUser string) (*spe
 		}
 	}
 	e.limits(s, t, c.Limits)
-	return s, nil
+	return s, e.process(s, c)
 }
 
 // command is the script in a shell of the image, or what the image or the task says to run.
@@ -113,6 +114,11 @@ func (e *Executor) rights(s *spec, o plan.Options, imageUser string) error {
 		return closed("privileged", "docker-allow-privileged")
 	}
 	user := imageUser
+	if c := o.Container; c != nil && c.User != "" {
+		if user = c.User; isRoot(user) && !e.opts.AllowRoot {
+			return closed("user "+user, "docker-allow-root")
+		}
+	}
 	root := user == "" || isRoot(user)
 	if root && !e.opts.AllowRoot {
 		user, root = fmt.Sprintf("%d:%d", nobody, nobody), false
@@ -130,6 +136,26 @@ func (e *Executor) rights(s *spec, o plan.Options, imageUser string) error {
 	s.host.CapDrop = []string{"ALL"}
 	s.host.ReadonlyRootfs = true
 	s.host.Tmpfs = map[string]string{"/tmp": tmpOptions, "/run": tmpOptions}
+	return nil
+}
+
+// process is what else is said of the processes of a container.
+func (e *Executor) process(s *spec, c *plan.Container) error {
+	s.host.ShmSize = c.ShmSize
+	for _, name := range slices.Sorted(maps.Keys(c.ExtraHosts)) {
+		address := c.ExtraHosts[name]
+		if !hostName.MatchString(name) || address != "host-gateway" && net.ParseIP(address) == nil {
+			return refuse("extra_hosts %s: %s: want a name with an address, or host-gateway", name, address)
+		}
+		s.host.ExtraHosts = append(s.host.ExtraHosts, name+":"+address)
+	}
+	switch limit, most := c.PIDsLimit, e.opts.PIDs; {
+	case limit == 0:
+	case most > 0 && limit > most:
+		return refuse("pids_limit %d: this ant allows %d (setting docker-pids)", limit, most)
+	default:
+		s.host.PidsLimit = &limit
+	}
 	return nil
 }
 
