@@ -1,6 +1,7 @@
 package ant
 
 import (
+	"context"
 	"flag"
 	"strings"
 
@@ -9,6 +10,15 @@ import (
 
 // DockerConfig says which Docker engine is used and what tasks may ask of it.
 type DockerConfig = docker.Config
+
+// EngineInfo is what a Docker engine says of itself.
+type EngineInfo = docker.Info
+
+// ErrNoEngine says that nobody can be connected to.
+var ErrNoEngine = docker.ErrNoEngine
+
+// AskEngine asks the Docker engine at a host, empty for that of this machine, about itself.
+func AskEngine(ctx context.Context, host string) (EngineInfo, error) { return docker.Ask(ctx, host) }
 
 // DockerFlags adds the settings of an engine to the flags of a command; host is where the engine is unless a flag says otherwise.
 func DockerFlags(f *flag.FlagSet, c *DockerConfig, host string) {

@@ -23,7 +23,7 @@ func (a *app) doctorCmd() *cobra.Command {
 	var data string
 	c := &cobra.Command{
 		Use: "doctor", Short: "Check this machine and the colony, with advice",
-		Long: `Check what a colony needs from this machine, and whether the colony in use is well: each service answers, the
+		Long: `Check what a colony needs from this machine, the Docker engine (the one that DOCKER_HOST names) included, and whether the colony in use is well: each service answers, the
 scheduler leads, ants are there. With --quiet only the exit code tells whether the colony takes work.`,
 		Example: "  formicary doctor\n  formicary doctor --quiet && formicary job apply job.yaml",
 		Args:    cobra.NoArgs,
@@ -43,7 +43,7 @@ scheduler leads, ants are there. With --quiet only the exit code tells whether t
 }
 
 func (a *app) doctor(ctx context.Context, data string) error {
-	found := doctor.Machine(ctx, data, defaultServer)
+	found := append(doctor.Machine(ctx, data, defaultServer), doctor.Engine(ctx, a.Getenv("DOCKER_HOST"))...)
 	colony := a.checkColony(ctx)
 	// Without a named server a colony need not run.
 	if !a.named() && doctor.Failed(colony) {
