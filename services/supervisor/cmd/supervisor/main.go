@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"os"
 
 	"github.com/minio/minio-go/v7"
@@ -15,9 +16,15 @@ import (
 // region is fixed so that the client never has to ask the store for it.
 const region = "us-east-1"
 
-func main() { os.Exit(boot.Main("supervisor", nil, wire)) }
+func main() {
+	conf := supervisor.DefaultConfig()
+	flags := func(fs *flag.FlagSet) {
+		fs.Int64Var(&conf.Caches.Quota, "cache-quota", conf.Caches.Quota, "`BYTES` that the caches of an organisation may have; beyond it the least recently used are deleted")
+	}
+	os.Exit(boot.Main("supervisor", flags, func(ctx context.Context, p *boot.Process) error { return wire(ctx, conf, p) }))
+}
 
-func wire(ctx context.Context, p *boot.Process) error {
+func wire(ctx context.Context, conf supervisor.Config, p *boot.Process) error {
 	pool, err := p.Pool(ctx, supervisor.Schema)
 	if err != nil {
 		return err
@@ -50,7 +57,7 @@ func wire(ctx context.Context, p *boot.Process) error {
 	if err != nil {
 		return err
 	}
-	svc, err := supervisor.New(supervisor.DefaultConfig(), supervisor.Deps{
+	svc, err := supervisor.New(conf, supervisor.Deps{
 		Pool: pool, Leases: leases, Reads: reads, NATS: nc, JS: js, JobManager: jobs, ResourceManager: resources, Blobs: blobs, Bucket: s3.Bucket,
 		Log: p.Log, Meter: p.Metrics.Meter("supervisor"),
 	})

@@ -112,6 +112,9 @@ func Invariants() []audit.Check {
 			WHERE NOT EXISTS (SELECT FROM execution e WHERE e.id = t.execution_id) LIMIT 20`},
 		{Name: "orphan_attempt", SQL: `SELECT 'attempt ' || uid || ' has no task' FROM attempt a
 			WHERE NOT EXISTS (SELECT FROM task t WHERE t.execution_id = a.execution_id AND t.idx = a.task_idx) LIMIT 20`},
+		// such an upload is swept, and its object with it
+		{Name: "orphan_cache", SQL: `SELECT 'the object of cache ' || c.id || ' is also that of an upload that may be deleted' FROM cache c
+			JOIN artifact_upload p ON p.id = c.id LIMIT 20`},
 		childHeard, awaitHeard,
 	}
 }

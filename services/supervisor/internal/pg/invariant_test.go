@@ -71,6 +71,9 @@ func TestInvariantsFindWhatIsWrong(t *testing.T) {
 		"release_age":            `INSERT INTO slot_release VALUES (gen_random_uuid(), now() - interval '1 hour')`,
 		"orphan_task":            `UPDATE task SET execution_id = gen_random_uuid() WHERE idx = 2`,
 		"orphan_attempt":         `UPDATE attempt SET task_idx = 9 WHERE task_idx = 1`,
+		"orphan_cache": `WITH c AS (INSERT INTO cache (id, org_id, job_type, key, request_id, task, object, bytes, raw_bytes, files, sha256, run_millis, created_at, expires_at, used_at)
+			VALUES (gen_random_uuid(), 'o', 'j', 'k', gen_random_uuid(), 't', 'x', 1, 1, 1, '', 0, now(), now(), now()) RETURNING id)
+			INSERT INTO artifact_upload (id, org_id, name, key, store_id, given_at) SELECT id, 'o', 'k', 'x', '', now() FROM c`,
 	}
 	for _, c := range pg.Invariants() {
 		fault, ok := faults[c.Name]
