@@ -31,6 +31,7 @@ func workloads(o options) []workload {
 		{"run", workload{"run: a hop beside 10 and 10,000 completed tasks", late}},
 		{"cache", workload{"cache: 500 MB stored, restored, restored from the ant's copy", caches}},
 		{"ants", workload{"ants: reservations and beats with 10,000 ants", ants}},
+		{"log", workload{"log: a log of 100 MB, and one that is followed", func(ctx context.Context, c *colony, r report) error { return logs(ctx, o.formicary, c, r) }}},
 		{"language", workload{"language: check and rendering of definitions", language}},
 		{"history", workload{fmt.Sprintf("history: %d finished jobs beside none", o.history), func(ctx context.Context, _ *colony, r report) error { return history(ctx, o, r) }}},
 	}
