@@ -300,6 +300,9 @@ func TestLogOfRecords(t *testing.T) {
 	if got := w.search(&executionv1.SearchLogsRequest{RequestId: id, Pattern: "t", Limit: 2}); got != "a 1:2 stderr two, a 1:3 stdout three; 2 in 1, more" {
 		t.Errorf("limited: %q", got)
 	}
+	if got := w.search(&executionv1.SearchLogsRequest{RequestId: id, Pattern: "t", Limit: 2, Since: since}); got != "a 1:3 stdout three, a 1:4 note note; 2 in 1, more" {
+		t.Errorf("since a time: %q", got)
+	}
 	delete(store, "logs/a")
 	if got := w.search(&executionv1.SearchLogsRequest{RequestId: id, Pattern: "one"}); got != "old 1:1 stdout one; 1 in 2, missing a/1: it cannot be read" {
 		t.Errorf("a log is missing: %q", got)

@@ -27,9 +27,6 @@ func (a *app) grep(ctx context.Context, cl *client, req *executionv1.SearchLogsR
 		if end := m.GetEnd(); end != nil {
 			return a.grepEnd(end)
 		}
-		if part.since != nil && m.GetTime() != nil && m.GetTime().AsTime().Before(part.since.AsTime()) {
-			continue
-		}
 		place := m.GetTask()
 		if m.GetAttempt() > 1 {
 			place += fmt.Sprintf("/%d", m.GetAttempt())

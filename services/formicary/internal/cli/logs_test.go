@@ -172,3 +172,35 @@ func TestLogView(t *testing.T) {
 		t.Errorf("text: %q", got)
 	}
 }
+
+// The logs of all tasks are followed in the attempts and tasks that are wanted, and a search has its limit of what is wanted.
+func TestLogsThatAreWanted(t *testing.T) {
+	id := submit(t, writeText("wanted", `job_type: wanted
+tasks:
+  - task_type: a
+    method: SHELL
+    retry: 1
+    delay_between_retries: 1ms
+    script: ["seq 1200 | sed s/^/before./", "echo a $FORMICARY_ATTEMPT", "sleep 1.1", "echo after", "test $FORMICARY_ATTEMPT = 2"]
+    on_completed: b
+  - {task_type: b, method: SHELL, script: ["echo b $FORMICARY_ATTEMPT"], on_completed: c}
+  - {task_type: c, method: SHELL, script: ["echo c $FORMICARY_ATTEMPT"]}
+`), "wanted")
+	if stdout, stderr, _ := on(t, "request", "logs", id, "--follow", "--attempt", "2", "--timeout", "60s"); strings.Contains(stdout, " 1\n") || !strings.Contains(stdout, "a 2\n") {
+		t.Errorf("the second attempts: %.300q %s", stdout, stderr)
+	}
+	if stdout, stderr, _ := on(t, "request", "logs", id, "--follow", "--task", "b", "--task", "c"); stdout != "b │ b 1\nc │ c 1\n" {
+		t.Errorf("two tasks: %q %s", stdout, stderr)
+	}
+	stamped := must(t, "request", "logs", id, "a", "--attempt", "1", "--timestamps")
+	place := strings.Index(stamped, " after\n")
+	stamp := stamped[strings.LastIndexByte(stamped[:place], '\n')+1 : place]
+	stamp = strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(stamp), "O"))
+	found := must(t, "request", "logs", id, "--grep", "before|after", "--since", stamp, "--task", "a", "--attempt", "1")
+	if found != "a:1202: after\n" {
+		t.Errorf("since %s: %.300q", stamp, found)
+	}
+	if _, _, code := on(t, "request", "logs", id, "--grep", "before.1$", "--since", "1ms"); code != 1 {
+		t.Errorf("nothing found: exit code %d", code)
+	}
+}

@@ -34,6 +34,8 @@ type streamer struct {
 	stop context.CancelFunc
 	slot chan struct{} // bounds the open streams
 	part logPart       // what is wanted of each log
+	// wanted says which logs are printed; nil means all.
+	wanted func(task string, attempt int32) bool
 
 	mu    sync.Mutex // of out and tails
 	tails map[attemptKey]*tail
@@ -223,6 +225,9 @@ var errGap = errors.New("a part of the log is missing")
 // copy prints a log from where an earlier call left it. A stream that breaks is opened again. What could not be followed
 // is in the log that is stored when the attempt ends, so a stream with a gap goes on after that.
 func (s *streamer) copy(ctx context.Context, key attemptKey, follow bool) {
+	if s.wanted != nil && !s.wanted(key.task, key.attempt) {
+		return
+	}
 	w := &lineWriter{s: s, prefix: key.task + " │ "}
 	defer w.flush()
 	wait := follow

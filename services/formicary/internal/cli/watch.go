@@ -148,15 +148,13 @@ func (a *app) logsCmd() *cobra.Command {
 				switch {
 				case grep != "":
 					return a.grep(ctx, cl, &executionv1.SearchLogsRequest{
-						RequestId: r.GetId(), Run: r.GetRun(), Pattern: grep, Regexp: true, Tasks: tasks, Attempt: attempt,
+						RequestId: r.GetId(), Run: r.GetRun(), Pattern: grep, Regexp: true, Tasks: tasks, Attempt: attempt, Since: part.since,
 					}, part)
 				case len(tasks) == 1:
 					return a.oneLog(ctx, cl, &executionv1.WatchTaskLogRequest{
 						RequestId: r.GetId(), Run: r.GetRun(), Task: tasks[0], Attempt: attempt, Follow: follow,
 						Tail: part.tail, Since: part.since,
 					}, run == 0, part.timestamps)
-				case follow && len(tasks) > 0:
-					return usageError(errors.New("--follow takes one task or all"))
 				}
 				return a.allLogs(ctx, cl, r, follow, part, func(task string, number int32) bool {
 					return (len(tasks) == 0 || slices.Contains(tasks, task)) && (attempt == 0 || attempt == number)
@@ -260,7 +258,7 @@ func (a *app) nextRun(ctx context.Context, cl *client, req *executionv1.WatchTas
 // allLogs prints the logs of every wanted attempt so far; with follow of all, and of those to come as well.
 func (a *app) allLogs(ctx context.Context, cl *client, r *jobv1.JobRequest, follow bool, part logPart, wanted func(task string, attempt int32) bool) error {
 	s := newStreamer(ctx, cl, r.GetId(), a.Out, a.Err)
-	s.part = part
+	s.part, s.wanted = part, wanted
 	defer s.end()
 	if follow && !terminal(r.GetState()) {
 		f := &follower{c: cl, id: r.GetId(), logs: s}
@@ -280,9 +278,7 @@ func (a *app) allLogs(ctx context.Context, cl *client, r *jobv1.JobRequest, foll
 	}
 	for _, t := range tasks {
 		for _, at := range t.GetAttempts() {
-			if wanted(t.GetName(), at.GetNumber()) {
-				s.copy(ctx, attemptKey{r.GetRun(), t.GetName(), at.GetNumber()}, false)
-			}
+			s.copy(ctx, attemptKey{r.GetRun(), t.GetName(), at.GetNumber()}, false)
 		}
 	}
 	return nil

@@ -45,6 +45,9 @@ func (l *Logs) SearchLogs(req *executionv1.SearchLogsRequest, stream grpc.Server
 	if s.most == 0 {
 		s.most = defaultFound
 	}
+	if req.GetSince() != nil {
+		s.since = req.GetSince().AsTime()
+	}
 	err = l.Reader.Logs(ctx, v.ID, req.GetTasks(), int(req.GetAttempt()), func(log execution.Log) (bool, error) { return s.log(ctx, log) })
 	if err != nil {
 		return err
@@ -59,6 +62,7 @@ type search struct {
 	query  *logfile.Query
 	run    int32
 	most   int32
+	since  time.Time
 	end    *executionv1.SearchEnd
 }
 
@@ -66,6 +70,9 @@ type search struct {
 func (s *search) log(ctx context.Context, log execution.Log) (enough bool, err error) {
 	var unsent error
 	found := func(m logfile.Match) (bool, error) {
+		if m.Time.Unix() > 0 && m.Time.Before(s.since) {
+			return false, nil
+		}
 		if s.end.Found == s.most {
 			s.end.More = true
 			return true, nil

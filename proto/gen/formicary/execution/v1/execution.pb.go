@@ -2342,7 +2342,9 @@ type SearchLogsRequest struct {
 	// attempt number; 0 means all.
 	Attempt int32 `protobuf:"varint,6,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	// limit of lines, at most 10,000; 0 means 1,000.
-	Limit         int32 `protobuf:"varint,7,opt,name=limit,proto3" json:"limit,omitempty"`
+	Limit int32 `protobuf:"varint,7,opt,name=limit,proto3" json:"limit,omitempty"`
+	// since leaves out the lines that were printed before; not those of the log of an older ant, which has no times.
+	Since         *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=since,proto3" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2424,6 +2426,13 @@ func (x *SearchLogsRequest) GetLimit() int32 {
 		return x.Limit
 	}
 	return 0
+}
+
+func (x *SearchLogsRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
 }
 
 // SearchLogsResponse is a line that was found, or the end of the search.
@@ -4635,7 +4644,7 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\vnext_offset\x18\x06 \x01(\x03R\n" +
 	"nextOffset\x12\x18\n" +
 	"\arecords\x18\a \x01(\bR\arecords\x12\x12\n" +
-	"\x04line\x18\b \x01(\x03R\x04line\"\x83\x02\n" +
+	"\x04line\x18\b \x01(\x03R\x04line\"\xb5\x02\n" +
 	"\x11SearchLogsRequest\x12'\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\trequestId\x12$\n" +
@@ -4646,7 +4655,8 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\x05tasks\x18\x05 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\xc8\x01R\x05tasks\x12!\n" +
 	"\aattempt\x18\x06 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\aattempt\x12 \n" +
 	"\x05limit\x18\a \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\x90N(\x00R\x05limit\"\xa3\x02\n" +
+	"\xbaH\a\x1a\x05\x18\x90N(\x00R\x05limit\x120\n" +
+	"\x05since\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"\xa3\x02\n" +
 	"\x12SearchLogsResponse\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x05R\aattempt\x12\x12\n" +
@@ -4963,68 +4973,69 @@ var file_formicary_execution_v1_execution_proto_depIdxs = []int32{
 	2,  // 30: formicary.execution.v1.ListTasksRequest.states:type_name -> formicary.execution.v1.Task.State
 	10, // 31: formicary.execution.v1.ListTasksResponse.tasks:type_name -> formicary.execution.v1.Task
 	56, // 32: formicary.execution.v1.WatchTaskLogRequest.since:type_name -> google.protobuf.Timestamp
-	56, // 33: formicary.execution.v1.SearchLogsResponse.time:type_name -> google.protobuf.Timestamp
-	28, // 34: formicary.execution.v1.SearchLogsResponse.end:type_name -> formicary.execution.v1.SearchEnd
-	29, // 35: formicary.execution.v1.GetExecutionStatesRequest.runs:type_name -> formicary.execution.v1.RunKey
-	35, // 36: formicary.execution.v1.GetExecutionStatesResponse.states:type_name -> formicary.execution.v1.ExecutionChanged
-	35, // 37: formicary.execution.v1.ExecutionChanges.changes:type_name -> formicary.execution.v1.ExecutionChanged
-	0,  // 38: formicary.execution.v1.ExecutionChanged.state:type_name -> formicary.execution.v1.Execution.State
-	56, // 39: formicary.execution.v1.ExecutionChanged.started_at:type_name -> google.protobuf.Timestamp
-	56, // 40: formicary.execution.v1.ExecutionChanged.ended_at:type_name -> google.protobuf.Timestamp
-	56, // 41: formicary.execution.v1.ExecutionChanged.restart_at:type_name -> google.protobuf.Timestamp
-	56, // 42: formicary.execution.v1.ExecutionChanged.resume_at:type_name -> google.protobuf.Timestamp
-	2,  // 43: formicary.execution.v1.TaskChanged.state:type_name -> formicary.execution.v1.Task.State
-	56, // 44: formicary.execution.v1.TaskChanged.time:type_name -> google.protobuf.Timestamp
-	36, // 45: formicary.execution.v1.TaskChanges.changes:type_name -> formicary.execution.v1.TaskChanged
-	39, // 46: formicary.execution.v1.TaskNotices.notices:type_name -> formicary.execution.v1.TaskNotice
-	56, // 47: formicary.execution.v1.TaskNotice.time:type_name -> google.protobuf.Timestamp
-	56, // 48: formicary.execution.v1.TaskNotice.started_at:type_name -> google.protobuf.Timestamp
-	56, // 49: formicary.execution.v1.TaskNotice.ended_at:type_name -> google.protobuf.Timestamp
-	56, // 50: formicary.execution.v1.Artifact.created_at:type_name -> google.protobuf.Timestamp
-	56, // 51: formicary.execution.v1.Artifact.expires_at:type_name -> google.protobuf.Timestamp
-	40, // 52: formicary.execution.v1.ListArtifactsResponse.artifacts:type_name -> formicary.execution.v1.Artifact
-	40, // 53: formicary.execution.v1.GetArtifactResponse.artifact:type_name -> formicary.execution.v1.Artifact
-	56, // 54: formicary.execution.v1.ArtifactFile.modified_at:type_name -> google.protobuf.Timestamp
-	45, // 55: formicary.execution.v1.ListArtifactFilesResponse.files:type_name -> formicary.execution.v1.ArtifactFile
-	4,  // 56: formicary.execution.v1.ReadArtifactRequest.format:type_name -> formicary.execution.v1.ReadArtifactRequest.Format
-	40, // 57: formicary.execution.v1.UploadArtifactResponse.artifact:type_name -> formicary.execution.v1.Artifact
-	20, // 58: formicary.execution.v1.ExecutionService.GetExecution:input_type -> formicary.execution.v1.GetExecutionRequest
-	22, // 59: formicary.execution.v1.ExecutionService.ListTasks:input_type -> formicary.execution.v1.ListTasksRequest
-	14, // 60: formicary.execution.v1.ApprovalService.VoteOnApproval:input_type -> formicary.execution.v1.VoteOnApprovalRequest
-	16, // 61: formicary.execution.v1.ApprovalService.GetApproval:input_type -> formicary.execution.v1.GetApprovalRequest
-	18, // 62: formicary.execution.v1.ApprovalService.ListPendingApprovals:input_type -> formicary.execution.v1.ListPendingApprovalsRequest
-	24, // 63: formicary.execution.v1.LogService.WatchTaskLog:input_type -> formicary.execution.v1.WatchTaskLogRequest
-	26, // 64: formicary.execution.v1.LogService.SearchLogs:input_type -> formicary.execution.v1.SearchLogsRequest
-	41, // 65: formicary.execution.v1.ArtifactService.ListArtifacts:input_type -> formicary.execution.v1.ListArtifactsRequest
-	43, // 66: formicary.execution.v1.ArtifactService.GetArtifact:input_type -> formicary.execution.v1.GetArtifactRequest
-	46, // 67: formicary.execution.v1.ArtifactService.ListArtifactFiles:input_type -> formicary.execution.v1.ListArtifactFilesRequest
-	48, // 68: formicary.execution.v1.ArtifactService.ReadArtifact:input_type -> formicary.execution.v1.ReadArtifactRequest
-	50, // 69: formicary.execution.v1.ArtifactService.UploadArtifact:input_type -> formicary.execution.v1.UploadArtifactRequest
-	52, // 70: formicary.execution.v1.ArtifactService.DeleteArtifact:input_type -> formicary.execution.v1.DeleteArtifactRequest
-	30, // 71: formicary.execution.v1.ExecutionStateService.GetExecutionStates:input_type -> formicary.execution.v1.GetExecutionStatesRequest
-	32, // 72: formicary.execution.v1.ExecutionStateService.CheckAttempts:input_type -> formicary.execution.v1.CheckAttemptsRequest
-	5,  // 73: formicary.execution.v1.ExecutionStateService.TakeNotices:input_type -> formicary.execution.v1.TakeNoticesRequest
-	21, // 74: formicary.execution.v1.ExecutionService.GetExecution:output_type -> formicary.execution.v1.GetExecutionResponse
-	23, // 75: formicary.execution.v1.ExecutionService.ListTasks:output_type -> formicary.execution.v1.ListTasksResponse
-	15, // 76: formicary.execution.v1.ApprovalService.VoteOnApproval:output_type -> formicary.execution.v1.VoteOnApprovalResponse
-	17, // 77: formicary.execution.v1.ApprovalService.GetApproval:output_type -> formicary.execution.v1.GetApprovalResponse
-	19, // 78: formicary.execution.v1.ApprovalService.ListPendingApprovals:output_type -> formicary.execution.v1.ListPendingApprovalsResponse
-	25, // 79: formicary.execution.v1.LogService.WatchTaskLog:output_type -> formicary.execution.v1.WatchTaskLogResponse
-	27, // 80: formicary.execution.v1.LogService.SearchLogs:output_type -> formicary.execution.v1.SearchLogsResponse
-	42, // 81: formicary.execution.v1.ArtifactService.ListArtifacts:output_type -> formicary.execution.v1.ListArtifactsResponse
-	44, // 82: formicary.execution.v1.ArtifactService.GetArtifact:output_type -> formicary.execution.v1.GetArtifactResponse
-	47, // 83: formicary.execution.v1.ArtifactService.ListArtifactFiles:output_type -> formicary.execution.v1.ListArtifactFilesResponse
-	49, // 84: formicary.execution.v1.ArtifactService.ReadArtifact:output_type -> formicary.execution.v1.ReadArtifactResponse
-	51, // 85: formicary.execution.v1.ArtifactService.UploadArtifact:output_type -> formicary.execution.v1.UploadArtifactResponse
-	53, // 86: formicary.execution.v1.ArtifactService.DeleteArtifact:output_type -> formicary.execution.v1.DeleteArtifactResponse
-	31, // 87: formicary.execution.v1.ExecutionStateService.GetExecutionStates:output_type -> formicary.execution.v1.GetExecutionStatesResponse
-	33, // 88: formicary.execution.v1.ExecutionStateService.CheckAttempts:output_type -> formicary.execution.v1.CheckAttemptsResponse
-	6,  // 89: formicary.execution.v1.ExecutionStateService.TakeNotices:output_type -> formicary.execution.v1.TakeNoticesResponse
-	74, // [74:90] is the sub-list for method output_type
-	58, // [58:74] is the sub-list for method input_type
-	58, // [58:58] is the sub-list for extension type_name
-	58, // [58:58] is the sub-list for extension extendee
-	0,  // [0:58] is the sub-list for field type_name
+	56, // 33: formicary.execution.v1.SearchLogsRequest.since:type_name -> google.protobuf.Timestamp
+	56, // 34: formicary.execution.v1.SearchLogsResponse.time:type_name -> google.protobuf.Timestamp
+	28, // 35: formicary.execution.v1.SearchLogsResponse.end:type_name -> formicary.execution.v1.SearchEnd
+	29, // 36: formicary.execution.v1.GetExecutionStatesRequest.runs:type_name -> formicary.execution.v1.RunKey
+	35, // 37: formicary.execution.v1.GetExecutionStatesResponse.states:type_name -> formicary.execution.v1.ExecutionChanged
+	35, // 38: formicary.execution.v1.ExecutionChanges.changes:type_name -> formicary.execution.v1.ExecutionChanged
+	0,  // 39: formicary.execution.v1.ExecutionChanged.state:type_name -> formicary.execution.v1.Execution.State
+	56, // 40: formicary.execution.v1.ExecutionChanged.started_at:type_name -> google.protobuf.Timestamp
+	56, // 41: formicary.execution.v1.ExecutionChanged.ended_at:type_name -> google.protobuf.Timestamp
+	56, // 42: formicary.execution.v1.ExecutionChanged.restart_at:type_name -> google.protobuf.Timestamp
+	56, // 43: formicary.execution.v1.ExecutionChanged.resume_at:type_name -> google.protobuf.Timestamp
+	2,  // 44: formicary.execution.v1.TaskChanged.state:type_name -> formicary.execution.v1.Task.State
+	56, // 45: formicary.execution.v1.TaskChanged.time:type_name -> google.protobuf.Timestamp
+	36, // 46: formicary.execution.v1.TaskChanges.changes:type_name -> formicary.execution.v1.TaskChanged
+	39, // 47: formicary.execution.v1.TaskNotices.notices:type_name -> formicary.execution.v1.TaskNotice
+	56, // 48: formicary.execution.v1.TaskNotice.time:type_name -> google.protobuf.Timestamp
+	56, // 49: formicary.execution.v1.TaskNotice.started_at:type_name -> google.protobuf.Timestamp
+	56, // 50: formicary.execution.v1.TaskNotice.ended_at:type_name -> google.protobuf.Timestamp
+	56, // 51: formicary.execution.v1.Artifact.created_at:type_name -> google.protobuf.Timestamp
+	56, // 52: formicary.execution.v1.Artifact.expires_at:type_name -> google.protobuf.Timestamp
+	40, // 53: formicary.execution.v1.ListArtifactsResponse.artifacts:type_name -> formicary.execution.v1.Artifact
+	40, // 54: formicary.execution.v1.GetArtifactResponse.artifact:type_name -> formicary.execution.v1.Artifact
+	56, // 55: formicary.execution.v1.ArtifactFile.modified_at:type_name -> google.protobuf.Timestamp
+	45, // 56: formicary.execution.v1.ListArtifactFilesResponse.files:type_name -> formicary.execution.v1.ArtifactFile
+	4,  // 57: formicary.execution.v1.ReadArtifactRequest.format:type_name -> formicary.execution.v1.ReadArtifactRequest.Format
+	40, // 58: formicary.execution.v1.UploadArtifactResponse.artifact:type_name -> formicary.execution.v1.Artifact
+	20, // 59: formicary.execution.v1.ExecutionService.GetExecution:input_type -> formicary.execution.v1.GetExecutionRequest
+	22, // 60: formicary.execution.v1.ExecutionService.ListTasks:input_type -> formicary.execution.v1.ListTasksRequest
+	14, // 61: formicary.execution.v1.ApprovalService.VoteOnApproval:input_type -> formicary.execution.v1.VoteOnApprovalRequest
+	16, // 62: formicary.execution.v1.ApprovalService.GetApproval:input_type -> formicary.execution.v1.GetApprovalRequest
+	18, // 63: formicary.execution.v1.ApprovalService.ListPendingApprovals:input_type -> formicary.execution.v1.ListPendingApprovalsRequest
+	24, // 64: formicary.execution.v1.LogService.WatchTaskLog:input_type -> formicary.execution.v1.WatchTaskLogRequest
+	26, // 65: formicary.execution.v1.LogService.SearchLogs:input_type -> formicary.execution.v1.SearchLogsRequest
+	41, // 66: formicary.execution.v1.ArtifactService.ListArtifacts:input_type -> formicary.execution.v1.ListArtifactsRequest
+	43, // 67: formicary.execution.v1.ArtifactService.GetArtifact:input_type -> formicary.execution.v1.GetArtifactRequest
+	46, // 68: formicary.execution.v1.ArtifactService.ListArtifactFiles:input_type -> formicary.execution.v1.ListArtifactFilesRequest
+	48, // 69: formicary.execution.v1.ArtifactService.ReadArtifact:input_type -> formicary.execution.v1.ReadArtifactRequest
+	50, // 70: formicary.execution.v1.ArtifactService.UploadArtifact:input_type -> formicary.execution.v1.UploadArtifactRequest
+	52, // 71: formicary.execution.v1.ArtifactService.DeleteArtifact:input_type -> formicary.execution.v1.DeleteArtifactRequest
+	30, // 72: formicary.execution.v1.ExecutionStateService.GetExecutionStates:input_type -> formicary.execution.v1.GetExecutionStatesRequest
+	32, // 73: formicary.execution.v1.ExecutionStateService.CheckAttempts:input_type -> formicary.execution.v1.CheckAttemptsRequest
+	5,  // 74: formicary.execution.v1.ExecutionStateService.TakeNotices:input_type -> formicary.execution.v1.TakeNoticesRequest
+	21, // 75: formicary.execution.v1.ExecutionService.GetExecution:output_type -> formicary.execution.v1.GetExecutionResponse
+	23, // 76: formicary.execution.v1.ExecutionService.ListTasks:output_type -> formicary.execution.v1.ListTasksResponse
+	15, // 77: formicary.execution.v1.ApprovalService.VoteOnApproval:output_type -> formicary.execution.v1.VoteOnApprovalResponse
+	17, // 78: formicary.execution.v1.ApprovalService.GetApproval:output_type -> formicary.execution.v1.GetApprovalResponse
+	19, // 79: formicary.execution.v1.ApprovalService.ListPendingApprovals:output_type -> formicary.execution.v1.ListPendingApprovalsResponse
+	25, // 80: formicary.execution.v1.LogService.WatchTaskLog:output_type -> formicary.execution.v1.WatchTaskLogResponse
+	27, // 81: formicary.execution.v1.LogService.SearchLogs:output_type -> formicary.execution.v1.SearchLogsResponse
+	42, // 82: formicary.execution.v1.ArtifactService.ListArtifacts:output_type -> formicary.execution.v1.ListArtifactsResponse
+	44, // 83: formicary.execution.v1.ArtifactService.GetArtifact:output_type -> formicary.execution.v1.GetArtifactResponse
+	47, // 84: formicary.execution.v1.ArtifactService.ListArtifactFiles:output_type -> formicary.execution.v1.ListArtifactFilesResponse
+	49, // 85: formicary.execution.v1.ArtifactService.ReadArtifact:output_type -> formicary.execution.v1.ReadArtifactResponse
+	51, // 86: formicary.execution.v1.ArtifactService.UploadArtifact:output_type -> formicary.execution.v1.UploadArtifactResponse
+	53, // 87: formicary.execution.v1.ArtifactService.DeleteArtifact:output_type -> formicary.execution.v1.DeleteArtifactResponse
+	31, // 88: formicary.execution.v1.ExecutionStateService.GetExecutionStates:output_type -> formicary.execution.v1.GetExecutionStatesResponse
+	33, // 89: formicary.execution.v1.ExecutionStateService.CheckAttempts:output_type -> formicary.execution.v1.CheckAttemptsResponse
+	6,  // 90: formicary.execution.v1.ExecutionStateService.TakeNotices:output_type -> formicary.execution.v1.TakeNoticesResponse
+	75, // [75:91] is the sub-list for method output_type
+	59, // [59:75] is the sub-list for method input_type
+	59, // [59:59] is the sub-list for extension type_name
+	59, // [59:59] is the sub-list for extension extendee
+	0,  // [0:59] is the sub-list for field type_name
 }
 
 func init() { file_formicary_execution_v1_execution_proto_init() }
