@@ -21,7 +21,7 @@ var _ executor.Adopter = (*Executor)(nil)
 
 // containers returns those of this owner.
 func (e *Executor) containers(ctx context.Context) ([]container.Summary, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTime)
+	ctx, cancel := context.WithTimeout(ctx, e.call)
 	defer cancel()
 	all, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", labelOwner+"="+e.owner))})
 	if err != nil {

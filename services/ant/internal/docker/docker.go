@@ -64,7 +64,11 @@ type Executor struct {
 	owner string
 	api   *client.Client
 
+	call     time.Duration // most for a call
+	patience time.Duration // how long the engine may not answer while a task runs
+
 	mu    sync.Mutex
+	heard time.Time         // when the engine answered last
 	found map[string]string // containers by uid that go on, of attempts of an earlier life
 	clean bool              // nothing of an earlier life is left
 	left  map[string]bool   // uids of attempts that have ended and could not be removed
@@ -85,7 +89,7 @@ func New(o Options) (*Executor, error) {
 	}
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(o.Ant + "\x00" + o.Dir))
-	return &Executor{opts: o, owner: fmt.Sprintf("%016x", h.Sum64()), api: api, found: map[string]string{}, left: map[string]bool{}, away: errors.New("the engine was not asked yet")}, nil
+	return &Executor{opts: o, owner: fmt.Sprintf("%016x", h.Sum64()), api: api, call: callTime, patience: awayTime, heard: time.Now(), found: map[string]string{}, left: map[string]bool{}, away: errors.New("the engine was not asked yet")}, nil
 }
 
 // Answers reports whether an engine answers at the host.
@@ -127,6 +131,9 @@ func (e *Executor) Run(ctx context.Context) error {
 func (e *Executor) look(ctx context.Context) {
 	err := e.ping(ctx)
 	e.mu.Lock()
+	if err == nil {
+		e.heard = time.Now()
+	}
 	clean, left := e.clean, slices.Collect(maps.Keys(e.left))
 	e.mu.Unlock()
 	if err == nil && !clean {
@@ -146,6 +153,13 @@ func (e *Executor) look(ctx context.Context) {
 		e.opts.Log.Info("docker engine", "host", e.opts.Host, "usable", err == nil, "error", err)
 	}
 	e.clean, e.away = clean, err
+}
+
+// silent is how long the engine has not answered.
+func (e *Executor) silent() time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return time.Since(e.heard)
 }
 
 func (e *Executor) ping(ctx context.Context) error {
@@ -185,7 +199,7 @@ func (e *Executor) stays(labels map[string]string) bool {
 
 // remove removes all that carries a label, but what goes on.
 func (e *Executor) remove(ctx context.Context, label string) error {
-	ctx, cancel := context.WithTimeout(ctx, callTime)
+	ctx, cancel := context.WithTimeout(ctx, e.call)
 	defer cancel()
 	labelled := filters.NewArgs(filters.Arg("label", label))
 	containers, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: labelled})

@@ -139,7 +139,7 @@ const oomMark = " oom"
 
 // readFile reads a file of the attempt, at most limit bytes and one more. One that is not there, or is no file, is empty.
 func (s *session) readFile(name string, limit int64) (string, error) {
-	ctx, cancel := context.WithTimeout(s.life, callTime)
+	ctx, cancel := context.WithTimeout(s.life, s.e.call)
 	defer cancel()
 	name = path.Join(home, name)
 	// Most are empty, and to ask is much cheaper than to read.

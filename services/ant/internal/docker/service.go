@@ -465,7 +465,7 @@ func (v *service) probe(ctx context.Context) (stream types.HijackedResponse, rem
 		return stream, func() {}, fmt.Errorf("look at its ports: %w", err)
 	}
 	remove = func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTime)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.call)
 		defer cancel()
 		if gone(e.api.ContainerRemove(ctx, made.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})) != nil {
 			e.leave(v.s.task.UID)

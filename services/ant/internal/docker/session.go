@@ -281,9 +281,19 @@ func (s *session) Wait() executor.End {
 func (s *session) await() (*container.State, error) {
 	r := s.turn
 	var err error
-	select {
-	case <-r.status:
-	case err = <-r.failed:
+	watch := time.NewTicker(pingEach)
+	defer watch.Stop()
+	for waits := true; waits; {
+		select {
+		case <-r.status:
+			waits = false
+		case err = <-r.failed:
+			waits = false
+		case <-watch.C: // an engine that hangs ends no call
+			if silent := s.e.silent(); silent > s.e.patience {
+				err, waits = fmt.Errorf("no word for %s", silent.Round(time.Second)), false
+			}
+		}
 	}
 	var state *container.State
 	if err == nil {
@@ -321,7 +331,7 @@ func (s *session) inspect(ctx context.Context) (*container.State, error) {
 }
 
 func (s *session) look(ctx context.Context) (container.InspectResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTime)
+	ctx, cancel := context.WithTimeout(ctx, s.e.call)
 	defer cancel()
 	info, err := s.e.api.ContainerInspect(ctx, s.id)
 	if err == nil {
@@ -333,7 +343,7 @@ func (s *session) look(ctx context.Context) (container.InspectResponse, error) {
 // reconnect waits for an engine that does not answer any more, and for the end of the container, should it run still.
 func (s *session) reconnect(why error) (*container.State, error) {
 	s.out.Note("[the engine does not answer: " + why.Error() + "]")
-	for since := time.Now(); time.Since(since) < awayTime && s.life.Err() == nil; {
+	for since := time.Now(); time.Since(since) < s.e.patience && s.life.Err() == nil; {
 		state, err := s.inspect(s.life)
 		switch {
 		case cerrdefs.IsNotFound(err):
@@ -382,7 +392,7 @@ func (s *session) after(code int, oom bool) {
 
 // again begins the second session. What the first one ended with is noted where an adopting ant looks for it.
 func (s *session) again(code int, oom bool) error {
-	ctx, cancel := context.WithTimeout(s.life, callTime)
+	ctx, cancel := context.WithTimeout(s.life, s.e.call)
 	defer cancel()
 	noted := strconv.Itoa(code)
 	if oom {
@@ -457,7 +467,7 @@ func (s *session) kill() {
 func (s *session) signal(name string) {
 	s.calls.Go(func() {
 		for range 3 {
-			ctx, cancel := context.WithTimeout(s.life, callTime)
+			ctx, cancel := context.WithTimeout(s.life, s.e.call)
 			err := s.e.api.ContainerKill(ctx, s.id, name)
 			cancel()
 			if err == nil || cerrdefs.IsNotFound(err) || cerrdefs.IsConflict(err) || s.life.Err() != nil {
@@ -497,7 +507,7 @@ func (s *session) Close() {
 	if s.network == "" {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), callTime)
+	ctx, cancel := context.WithTimeout(context.Background(), s.e.call)
 	defer cancel()
 	if gone(s.e.api.NetworkRemove(ctx, s.network)) != nil {
 		s.e.leave(s.task.UID)
@@ -506,7 +516,7 @@ func (s *session) Close() {
 
 // discard removes a container.
 func (s *session) discard(id string) {
-	ctx, cancel := context.WithTimeout(context.Background(), callTime)
+	ctx, cancel := context.WithTimeout(context.Background(), s.e.call)
 	defer cancel()
 	if gone(s.e.api.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})) != nil {
 		s.e.leave(s.task.UID)

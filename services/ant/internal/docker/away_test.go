@@ -1,0 +1,125 @@
+package docker
+
+import (
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/testkit"
+	"github.com/formicary/formicary/libs/testkit/enginetest"
+	"github.com/formicary/formicary/services/ant/internal/executor"
+)
+
+// cable leads to an engine until it is cut: then connections stay, and nothing comes any more.
+type cable struct {
+	host string
+	cut  chan struct{}
+	once sync.Once
+}
+
+func (c *cable) hang() { c.once.Do(func() { close(c.cut) }) }
+
+func newCable(t *testing.T, host string) *cable {
+	t.Helper()
+	network, address, _ := strings.Cut(host, "://")
+	c := &cable{host: "unix://" + filepath.Join(t.TempDir(), "s"), cut: make(chan struct{})}
+	lis, err := net.Listen("unix", strings.TrimPrefix(c.host, "unix://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	ended := make(chan struct{})
+	t.Cleanup(func() { close(ended); _ = lis.Close(); all.Wait() })
+	carry := func(to, from net.Conn) {
+		buf := make([]byte, 32<<10)
+		for {
+			n, err := from.Read(buf)
+			select {
+			case <-c.cut:
+				<-ended
+			default:
+			}
+			if err != nil {
+				_ = to.Close()
+				return
+			}
+			if _, err := to.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+	}
+	all.Go(func() {
+		for {
+			near, err := lis.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial(network, address)
+			if err != nil {
+				_ = near.Close()
+				continue
+			}
+			all.Go(func() { carry(far, near) })
+			all.Go(func() { carry(near, far) })
+			all.Go(func() { <-ended; _ = near.Close(); _ = far.Close() })
+		}
+	})
+	return c
+}
+
+// An engine that hangs in the middle of a task makes it lost, whether it is stopped or not; nothing waits for ever, and what is left
+// is removed as soon as the engine answers again.
+func TestEngineThatHangs(t *testing.T) {
+	engine := enginetest.Shared(t).WithBusybox(t)
+	if !strings.HasPrefix(engine.Host, "unix://") {
+		testkit.Missing(t, "an engine on this machine")
+	}
+	c := newCable(t, engine.Host)
+	dir := t.TempDir()
+	life := func(host string) *Executor {
+		conf := DefaultConfig()
+		conf.Host = host
+		e, err := New(Options{Config: conf, Ant: "test", Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.patience = time.Second
+		if err := e.Recover(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	e := life(c.host)
+	e.call = time.Minute
+	testkit.Run(t, e.Run)
+	outs := []*saying{{word: "ready\n", said: make(chan struct{})}, {word: "ready\n", said: make(chan struct{})}}
+	var xs []executor.Execution
+	for _, out := range outs {
+		x := e.Prepare(in(t, executor.Task{UID: unique("hangs"), Script: []string{"echo ready; sleep 1000"}}, plan.Options{}), out)
+		if err := x.Create(); err != nil {
+			t.Fatal(err)
+		}
+		x.Start()
+		<-out.said
+		xs = append(xs, x)
+	}
+	e.call = time.Second
+	c.hang()
+	xs[1].Stop(time.Minute)
+	for i, x := range xs {
+		if end := x.Wait(); !end.Lost || !strings.Contains(end.Message, "the engine does not answer") {
+			t.Errorf("%d: %+v", i, end)
+		}
+		x.Close()
+	}
+	if e.Healthy() == nil {
+		t.Error("an ant whose engine hangs takes tasks")
+	}
+	after := life(engine.Host)
+	testkit.Run(t, after.Run)
+	nothingLeft(t, after)
+}
