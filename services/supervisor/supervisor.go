@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/minio/minio-go/v7"
 	"github.com/nats-io/nats.go"
@@ -59,6 +61,8 @@ type Config struct {
 	Children child.Config
 	// Caches bounds those of an organisation.
 	Caches cache.Config
+	// PublicURL is where tasks and people reach the colony's REST, for the addresses of artifacts; empty leaves their paths.
+	PublicURL string
 }
 
 // DefaultConfig returns what suits a colony of any size.
@@ -71,6 +75,9 @@ func (c Config) Validate() error {
 	var err error
 	if c.DispatchBatch < 1 || c.DispatchBatch > 1000 {
 		err = fmt.Errorf("DispatchBatch is %d, want 1 to 1000", c.DispatchBatch)
+	}
+	if u, bad := url.Parse(c.PublicURL); bad != nil || c.PublicURL != "" && (u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		err = errors.Join(err, fmt.Errorf("PublicURL is %q, want an http or https URL", c.PublicURL))
 	}
 	return errors.Join(err, c.Reconcile.Validate(), c.Children.Validate(), c.Caches.Validate())
 }
@@ -168,7 +175,7 @@ func New(cfg Config, d Deps) (*Service, error) {
 			return control.Apply(ctx, store, orders)
 		},
 		Results: func(ctx context.Context, r []result.Result) ([]execution.Verdict, error) {
-			return result.Apply(ctx, store, r)
+			return result.Apply(ctx, store, func(id uuid.UUID) string { return artifact.Address(cfg.PublicURL, id) }, r)
 		},
 		Children: func(ctx context.Context, ended []child.Ended) error {
 			return child.Apply(ctx, store, pg.Temporary, ended)

@@ -111,8 +111,14 @@ func GroupOutputs(t *Task, mode string, results []ItemResult) map[string]string 
 	if t.FanOut != nil {
 		out[varFanOutSource], item = t.FanOut.Source, t.FanOut.ItemVar
 	}
+	artifacts := 0
 	for i := range results[:min(len(results), maxItemOutputs)] {
 		r := &results[i]
+		for _, address := range ArtifactsIn(r.Outputs) {
+			if artifacts++; artifacts <= MostArtifacts {
+				out[ArtifactVar(t.Name, artifacts)] = address
+			}
+		}
 		prefix := item + "_" + strconv.Itoa(i)
 		for key, v := range r.Outputs {
 			out[prefix+"_"+key] = v

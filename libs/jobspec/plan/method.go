@@ -1,5 +1,12 @@
 package plan
 
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
 // Methods by which an ant, or the engine itself, executes a task.
 const (
 	MethodKubernetes      = "KUBERNETES"
@@ -59,6 +66,48 @@ func GivesBody(method string) bool { return IsHTTP(method) }
 // ResultVar names the variable that holds the body which the HTTP task of a name was answered with. Of an item of a
 // fan-out it is one of its outputs, by the name of the task.
 func ResultVar(task string) string { return task + "_result" }
+
+// ArtifactVar names the variable that holds the address of the n-th artifact, counted from 1, of a task. Of a fan-out
+// they are those of its items, of a task that forks those of its child.
+func ArtifactVar(task string, n int) string { return task + artifactInfix + strconv.Itoa(n) }
+
+// ArtifactOf returns the task, and the number of its artifact, whose address a variable is.
+func ArtifactOf(variable string) (task string, n int, ok bool) {
+	task, number, ok := strings.Cut(variable, artifactInfix)
+	if !ok || task == "" || number == "" || strings.Trim(number, "0123456789") != "" {
+		return "", 0, false
+	}
+	n, err := strconv.Atoi(number)
+	return task, n, err == nil
+}
+
+// MostArtifacts bounds how many artifacts of a task have such a variable.
+const MostArtifacts = 100
+
+// ArtifactsIn returns the addresses of artifacts among outputs, each once, in the order of their tasks' names and numbers.
+func ArtifactsIn(outputs map[string]string) []string {
+	type place struct {
+		task string
+		n    int
+	}
+	var places []place
+	for name := range outputs {
+		if task, n, ok := ArtifactOf(name); ok {
+			places = append(places, place{task, n})
+		}
+	}
+	slices.SortFunc(places, func(a, b place) int { return cmp.Or(strings.Compare(a.task, b.task), a.n-b.n) })
+	var addresses []string
+	for _, p := range places {
+		address := outputs[ArtifactVar(p.task, p.n)]
+		if len(addresses) < MostArtifacts && !slices.Contains(addresses, address) {
+			addresses = append(addresses, address)
+		}
+	}
+	return addresses
+}
+
+const artifactInfix = "_ArtifactURL_"
 
 // IsScript reports whether the method runs script lines.
 func IsScript(method string) bool {

@@ -6,11 +6,16 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 )
 
 // Files pass from task to task, to people whole and in parts, and from people to tasks.
@@ -185,4 +190,110 @@ func TestMissingArtifacts(t *testing.T) {
 		t.Errorf("the failure says %q", got.Message)
 	}
 	w.audit()
+}
+
+// Tasks know the artifacts of those before them by addresses at the gateway, also those of items and of forked jobs, and get
+// their files. Nothing that opens the object store is told to a task, over NATS or in a log.
+func TestArtifactAddresses(t *testing.T) {
+	w := newWorld(t)
+	up := w.embedded("--expose")
+	overheard := w.overhear()
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		_, _ = rw.Write(bytes.Repeat([]byte("0123456789"), 10_000))
+	}))
+	defer server.Close()
+	w.define("job_type: part\ntasks:\n  - task_type: make\n    method: SHELL\n    script: ['echo child > child']\n    artifacts: {paths: [child]}\n")
+	w.define(fmt.Sprintf(`
+job_type: addresses
+tasks:
+  - task_type: each
+    method: SHELL
+    fan_out: {items: [a, b]}
+    script: ['echo {{.item}} > "of-{{.item}}"']
+    artifacts: {paths: ["of-*"]}
+    on_completed: fork
+  - task_type: fork
+    method: FORK_JOB
+    fork_job_type: part
+    sub_workflow: {wait_for_completion: true}
+    on_completed: ask
+  - task_type: ask
+    method: HTTP_GET
+    url: %s
+    on_completed: use
+  - task_type: use
+    method: SHELL
+    dependencies: [each, fork, ask]
+    script:
+      - test "$(cat of-a of-b child)" = "$(printf 'a\nb\nchild')"
+      - test "$(wc -c < response)" -eq 100000
+      - test "$each_ArtifactURL_2" = '{{.each_ArtifactURL_2}}'
+      - env
+      - echo 'found {{.each_ArtifactURL_1}} {{.each_ArtifactURL_2}} {{.fork_ArtifactURL_1}} {{.ask_ArtifactURL_1}}'
+`, server.URL))
+	id := w.submit("addresses", "1", nil)
+	w.finishes(id, "COMPLETED")
+	log, code := w.cli("request", "logs", id, "--task", "use")
+	_, found, ok := strings.Cut(log, "\nfound ")
+	urls := strings.Fields(found)
+	if code != 0 || !ok || len(urls) < 4 || len(slices.Compact(slices.Sorted(slices.Values(urls[:4])))) != 4 {
+		t.Fatalf("the log is %q", log)
+	}
+	for _, address := range urls[:4] {
+		res, err := w.http.Get(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s", address, res.Status)
+		}
+	}
+	out, _ := w.cli("request", "get", id)
+	if !strings.Contains(out, "DOWNLOAD") {
+		t.Errorf("no times of transfers: %s", out)
+	}
+	col := w.colony()
+	told, err := os.ReadFile(up.log.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for where, text := range map[string]string{"the log of a task": log, "NATS": overheard(), "the log of the colony": string(told)} {
+		for _, secret := range []string{"X-Amz-", "uploadId=", "artifacts/default/", col.S3.AccessKey, col.S3.SecretKey} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s tells %q", where, secret)
+			}
+		}
+	}
+	w.audit()
+}
+
+// overhear takes all that is said over NATS, and returns it.
+func (w *world) overhear() func() string {
+	w.t.Helper()
+	nc, err := nats.Connect(w.colony().NATS)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(nc.Close)
+	var mu sync.Mutex
+	var all bytes.Buffer
+	if _, err := nc.Subscribe(">", func(m *nats.Msg) {
+		mu.Lock()
+		defer mu.Unlock()
+		all.Write(m.Data)
+	}); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		w.t.Fatal(err)
+	}
+	return func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		if all.Len() == 0 {
+			w.t.Error("nothing was said over NATS")
+		}
+		return all.String()
+	}
 }

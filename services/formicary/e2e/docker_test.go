@@ -28,15 +28,36 @@ func TestDocker(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.define(beside.Text)
+	w.define(strings.ReplaceAll(passing, "IMAGE", enginetest.Busybox))
 	w.define(strings.ReplaceAll(privileged, "IMAGE", enginetest.Busybox))
 	build := w.submit("ci-docker", "docker-1", map[string]any{"image": enginetest.Busybox})
 	refused := w.submit("docker-privileged", "docker-2", nil)
 	tested := w.submit("ci-services", "docker-3", map[string]any{"image": enginetest.Busybox})
+	passed := w.submit("docker-files", "docker-4", nil)
+	w.tell(t, passed, story{want: "COMPLETED", tasks: map[string]string{"make": "COMPLETED", "use": "COMPLETED"}})
 	w.tell(t, build, story{want: "COMPLETED", tasks: map[string]string{"build": "COMPLETED", "report": "COMPLETED"}})
 	w.tell(t, refused, story{want: "FAILED"})
 	w.tell(t, tested, story{want: "COMPLETED", tasks: map[string]string{"test": "COMPLETED"}})
 	w.audit()
 }
+
+const passing = `
+job_type: docker-files
+tasks:
+  - task_type: make
+    method: DOCKER
+    container: IMAGE
+    script: ['mkdir -p out/deep', 'echo one > out/a', 'echo two > out/deep/b', 'ln -s deep/b out/link', 'chmod 755 out/a']
+    artifacts: {paths: [out]}
+    on_completed: use
+  - task_type: use
+    method: DOCKER
+    container: IMAGE
+    dependencies: [make]
+    artifacts_dir: in
+    script: ['test "$(cat in/out/a in/out/link)" = "$(printf "one\ntwo")"', 'test -x in/out/a', 'echo more > in/out/a']
+    artifacts: {paths: ["in/**/a"]}
+`
 
 const privileged = `
 job_type: docker-privileged

@@ -26,8 +26,8 @@ const (
 	transferPatience = 2 * time.Minute
 	// askTime bounds one question to supervisor about files.
 	askTime = 30 * time.Second
-	// filesName is the name of the artifact that a task's paths make.
-	filesName = "files"
+	// filesName is the name of the artifact that a task's paths make, answerName that of an answer which is too long for a result.
+	filesName, answerName = "files", "response"
 )
 
 // moved is what went in and out as files, and how long that took.
@@ -79,6 +79,8 @@ func (a *attempt) unpack(x executor.Execution, adopted bool) *executor.End {
 		return new(executor.Break(err.Error()))
 	}
 	dir := path.Clean(options.ArtifactsDir) // of nothing it is "."
+	began := time.Now()
+	defer func() { a.moved.download += time.Since(began) }()
 	ctx, done := a.stopping()
 	defer done()
 	for _, in := range a.work.GetInputs() {
@@ -88,6 +90,7 @@ func (a *attempt) unpack(x executor.Execution, adopted bool) *executor.End {
 		if err != nil {
 			return new(executor.Break(fmt.Sprintf("the artifact %s of %s could not be unpacked: %v", in.GetName(), origin(in), err)))
 		}
+		a.moved.in += in.GetBytes()
 		a.log.Note(fmt.Sprintf("formicary: unpacked the artifact %s of %s (%s)", in.GetName(), origin(in), sized(in.GetBytes())))
 	}
 	return nil
@@ -112,24 +115,23 @@ func sized(n int64) string {
 	return fmt.Sprintf("%d bytes", n)
 }
 
-// keep stores the files that the task names, and returns how the attempt ends after that: a task that succeeded fails when a
-// path names nothing or when the files cannot be stored; one that failed keeps its failure.
+// keep stores the files that the task names, and an answer that is too long for a result. It returns how the attempt ends
+// after that: a task that succeeded fails when a path names nothing or when the files cannot be stored; one that failed keeps
+// its failure.
 func (a *attempt) keep(x executor.Execution, end executor.End) executor.End {
 	options, err := a.options()
-	if err != nil || options.Artifacts == nil || len(options.Artifacts.Paths) == 0 {
+	if err != nil {
 		return end // what cannot be read was refused before the start
-	}
-	filer, ok := x.(executor.Filer)
-	if !ok {
-		a.log.Note("formicary: no artifacts are kept: a task of the method " + a.work.GetSpec().GetMethod() + " has no directory")
-		return end
 	}
 	a.mu.Lock()
 	why, killed := a.reason, a.now
 	a.mu.Unlock()
-	succeeded := why == nil && end.Class == executor.None
-	if killed || end.Lost || !wanted(options.Artifacts.When, succeeded) {
+	succeeded, what := why == nil && end.Class == executor.None, options.Artifacts
+	if killed || end.Lost || what != nil && !wanted(what.When, succeeded) {
 		return end
+	}
+	if what == nil {
+		what = &plan.Artifacts{}
 	}
 	ctx, done := a.stopping()
 	if !succeeded { // told to stop already: the files of what failed are waited for a little
@@ -137,7 +139,18 @@ func (a *attempt) keep(x executor.Execution, end executor.End) executor.End {
 		ctx, done = context.WithTimeout(a.m.life, a.m.opts.UploadPatience)
 	}
 	defer done()
-	failure := a.store(ctx, filer, options.Artifacts)
+	if x, ok := x.(executor.Answerer); ok {
+		a.keepAnswer(ctx, x, what.ExpiresAfter)
+	}
+	if len(what.Paths) == 0 {
+		return end
+	}
+	filer, ok := x.(executor.Filer)
+	if !ok {
+		a.log.Note("formicary: no artifacts are kept: a task of the method " + a.work.GetSpec().GetMethod() + " has no directory")
+		return end
+	}
+	failure := a.store(ctx, filer, what)
 	switch {
 	case failure == nil:
 	case succeeded:
@@ -146,6 +159,34 @@ func (a *attempt) keep(x executor.Execution, end executor.End) executor.End {
 		a.log.Note("formicary: " + failure.Message)
 	}
 	return end
+}
+
+// keepAnswer stores an answer. That it cannot does not undo what was asked for.
+func (a *attempt) keepAnswer(ctx context.Context, x executor.Answerer, age time.Duration) {
+	answer, size := x.Answer()
+	if answer == nil {
+		return
+	}
+	_, err := a.put(ctx, answerName, age, func(w *archive.Writer) error {
+		return w.Add(&tar.Header{Typeflag: tar.TypeReg, Name: answerName, Size: size, Mode: 0o644, ModTime: time.Now()}, answer)
+	})
+	if err != nil {
+		a.log.Note("formicary: the answer could not be stored: " + err.Error())
+		return
+	}
+	a.log.Note(fmt.Sprintf("formicary: kept the whole answer (%s) as the artifact %s", sized(size), answerName))
+}
+
+// put stores an artifact.
+func (a *attempt) put(ctx context.Context, name string, age time.Duration, fill func(w *archive.Writer) error) (archive.Summary, error) {
+	began := time.Now()
+	upload, sum, err := a.mover(signer{a}, transferPatience).Upload(ctx, name, fill)
+	a.moved.upload += time.Since(began)
+	if err == nil {
+		a.moved.out += sum.Bytes
+		a.artifacts = append(a.artifacts, &antv1.StoredArtifact{Upload: upload, ExpiresAfter: durationpb.New(age)})
+	}
+	return sum, err
 }
 
 func wanted(when string, succeeded bool) bool {
@@ -167,7 +208,7 @@ func (a *attempt) store(ctx context.Context, filer executor.Filer, what *plan.Ar
 	if err != nil {
 		return &executor.End{Class: executor.User, Message: "artifacts: " + err.Error()}
 	}
-	upload, sum, err := a.mover(signer{a}, transferPatience).Upload(ctx, filesName, func(w *archive.Writer) error { return a.collect(ctx, filer, patterns, w, what.Optional) })
+	sum, err := a.put(ctx, filesName, what.ExpiresAfter, func(w *archive.Writer) error { return a.collect(ctx, filer, patterns, w, what.Optional) })
 	missing, isMissing := errors.AsType[missing](err)
 	switch {
 	case isMissing:
@@ -179,7 +220,6 @@ func (a *attempt) store(ctx context.Context, filer executor.Filer, what *plan.Ar
 	case err != nil:
 		return &executor.End{Class: executor.Infra, Message: "the artifacts could not be stored: " + err.Error()}
 	}
-	a.artifacts = append(a.artifacts, &antv1.StoredArtifact{Upload: upload, ExpiresAfter: durationpb.New(what.ExpiresAfter)})
 	a.log.Note(fmt.Sprintf("formicary: kept %d files (%s, packed %s)", sum.Files, sized(sum.Raw), sized(sum.Bytes)))
 	return nil
 }

@@ -186,6 +186,13 @@ type Filer interface {
 	Get(ctx context.Context, root string, keep func(name string) bool, tar io.Writer) error
 }
 
+// Answerer is an Execution whose answer may be too long for an End.
+type Answerer interface {
+	// Answer returns the whole of what Body is the beginning of, and its size; nil when Body is all of it. It is for the
+	// time between Wait and Close.
+	Answer() (answer io.Reader, size int64)
+}
+
 // Output takes what a task prints. Its methods, and those of its writers, are never called at the same time.
 type Output interface {
 	// Stdout and Stderr take the two streams of the task, in pieces of any size. Their writes do not fail.

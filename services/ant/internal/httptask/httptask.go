@@ -3,6 +3,7 @@ package httptask
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -46,11 +48,11 @@ var methods = map[string]method{ //nolint:gochecknoglobals // a constant table
 }
 
 const (
-	// keptWhole is the longest body that the result holds whole; of a longer one it holds the first keptOfLong bytes
-	// and the rest is in the log.
+	// keptWhole is the longest body that the result holds whole; of a longer one it holds the first keptOfLong bytes, the
+	// first logged bytes are in the log, and all of it is an artifact.
 	keptWhole    = 64 << 10
 	keptOfLong   = 4 << 10
-	maxResponse  = 10 << 20
+	logged       = 10 << 20
 	maxRedirects = 3
 	failedAt     = http.StatusBadRequest
 	shown        = 512 // bytes of a body in the message of a failure
@@ -62,6 +64,8 @@ type Options struct {
 	AllowPrivate bool
 	// UserAgent of the requests.
 	UserAgent string
+	// MaxAnswer is the longest body that is read, in bytes; 0 means 1 GiB. One that is longer fails its task.
+	MaxAnswer int64
 }
 
 // Executor makes requests.
@@ -72,6 +76,7 @@ type Executor struct {
 
 // New returns an executor that uses no proxy and keeps no cookies.
 func New(o Options) *Executor {
+	o.MaxAnswer = cmp.Or(o.MaxAnswer, 1<<30)
 	dialer := &net.Dialer{Timeout: 10 * time.Second, Control: control(o.AllowPrivate)}
 	return &Executor{opts: o, client: &http.Client{
 		CheckRedirect: redirect,
@@ -150,6 +155,8 @@ type execution struct {
 	out     executor.Output
 	stop    func()
 	stopped chan struct{}
+	answer  *os.File // has no name any more; nil: the body was short
+	size    int64    // of the answer
 }
 
 // Create does nothing.
@@ -158,8 +165,20 @@ func (x *execution) Create() error { return nil }
 // Start does nothing: the request is made by Wait.
 func (x *execution) Start() string { return "" }
 
-// Close does nothing.
-func (x *execution) Close() {}
+// Close removes the answer.
+func (x *execution) Close() {
+	if x.answer != nil {
+		_ = x.answer.Close()
+	}
+}
+
+// Answer returns a body that is too long for the result.
+func (x *execution) Answer() (io.Reader, int64) {
+	if x.answer == nil {
+		return nil, 0
+	}
+	return io.NewSectionReader(x.answer, 0, x.size), x.size
+}
 
 // Stop cuts the request; there is nobody who could use the grace.
 func (x *execution) Stop(time.Duration) { x.stop() }
@@ -186,7 +205,7 @@ func (x *execution) Wait() executor.End {
 		return executor.End{ExitCode: -1, Class: executor.User, Message: plain(err)}
 	}
 	defer func() { _ = res.Body.Close() }()
-	return x.answer(res)
+	return x.read(res)
 }
 
 // plain leaves out what the URL of the request may hold.
@@ -298,25 +317,47 @@ func formValue(v any) (string, error) {
 	return string(raw), err
 }
 
-func (x *execution) answer(res *http.Response) executor.End {
+func (x *execution) read(res *http.Response) executor.End {
 	end := executor.End{ExitCode: res.StatusCode}
-	raw, err := io.ReadAll(io.LimitReader(res.Body, maxResponse+1))
+	head, err := io.ReadAll(io.LimitReader(res.Body, keptWhole+1))
+	if err == nil && len(head) > keptWhole {
+		err = x.spill(head, res.Body)
+	}
 	switch {
 	case err != nil:
+		x.Close() // only a whole answer is one
+		x.answer = nil
 		end.Class, end.Message = executor.User, fmt.Sprintf("read the answer to status %d: %v", res.StatusCode, plain(err))
-	case len(raw) > maxResponse:
-		raw = raw[:maxResponse]
-		end.Class, end.Message = executor.User, fmt.Sprintf("status %d: the body is larger than %d MiB", res.StatusCode, maxResponse>>20)
 	case res.StatusCode >= failedAt:
 		end.Class, end.Message = executor.User, "status "+res.Status
-		if len(raw) > 0 {
-			end.Message += "\n" + string(raw[:min(len(raw), shown)])
+		if len(head) > 0 {
+			end.Message += "\n" + string(head[:min(len(head), shown)])
 		}
 	}
-	end.Body = string(raw)
-	if len(raw) > keptWhole {
-		end.Body, end.BodyCut = string(raw[:keptOfLong]), true
-		_, _ = x.out.Stdout().Write(raw)
+	end.Body = string(head)
+	if len(head) > keptWhole {
+		end.Body, end.BodyCut = string(head[:keptOfLong]), true
 	}
 	return end
+}
+
+// spill puts a long body into a file, and its beginning into the log.
+func (x *execution) spill(head []byte, rest io.Reader) error {
+	f, err := os.CreateTemp("", "formicary-answer-")
+	if err != nil {
+		return fmt.Errorf("keep it: %w", err)
+	}
+	x.answer = f
+	if err := os.Remove(f.Name()); err != nil { // its bytes go with the descriptor
+		return fmt.Errorf("keep it: %w", err)
+	}
+	all := io.MultiReader(bytes.NewReader(head), rest)
+	if x.size, err = io.Copy(f, io.TeeReader(io.LimitReader(all, logged), x.out.Stdout())); err != nil {
+		return err
+	}
+	n, err := io.Copy(f, io.LimitReader(all, max(x.e.opts.MaxAnswer+1-x.size, 0)))
+	if x.size += n; err == nil && x.size > x.e.opts.MaxAnswer {
+		err = fmt.Errorf("it is longer than %d MiB", x.e.opts.MaxAnswer>>20)
+	}
+	return err
 }

@@ -95,16 +95,32 @@ func TestLongBody(t *testing.T) {
 		_, _ = w.Write(bytes.Repeat([]byte("x"), n))
 	}))
 	defer s.Close()
+	const most = logged + 1000
 	e := start(t, true)
+	e.opts.MaxAnswer = most
 	for size, want := range map[int]struct {
 		kept, logged int
+		answer       int64
 		class        executor.Class
 	}{
-		keptWhole:       {keptWhole, 0, ""},
-		keptWhole + 1:   {keptOfLong, keptWhole + 1, ""},
-		maxResponse + 1: {keptOfLong, maxResponse, "user"},
+		keptWhole:     {keptWhole, 0, 0, ""},
+		keptWhole + 1: {keptOfLong, keptWhole + 1, keptWhole + 1, ""},
+		most:          {keptOfLong, logged, most, ""},
+		most + 1:      {keptOfLong, logged, 0, "user"},
 	} {
-		end, log := execute(e, executor.Task{Method: "HTTP_GET", URL: fmt.Sprintf("%s/%d", s.URL, size)})
+		var out bytes.Buffer
+		x := e.Prepare(executor.Task{Method: "HTTP_GET", URL: fmt.Sprintf("%s/%d", s.URL, size)}, executor.Merge(&out))
+		_ = x.Create()
+		_ = x.Start()
+		end, log := x.Wait(), out.String()
+		if answer, n := x.(executor.Answerer).Answer(); n != want.answer || (answer != nil) != (n > 0) {
+			t.Errorf("%d: an answer of %d", size, n)
+		} else if answer != nil {
+			if got, err := io.Copy(io.Discard, answer); got != n || err != nil {
+				t.Errorf("%d: %d bytes of an answer, %v", size, got, err)
+			}
+		}
+		x.Close()
 		if len(end.Body) != want.kept || len(log) != want.logged || end.Class != want.class || end.ExitCode != 200 {
 			t.Errorf("%d: kept %d, logged %d, %s %s", size, len(end.Body), len(log), end.Class, end.Message)
 		}

@@ -1,6 +1,7 @@
 package up
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -251,6 +252,10 @@ func (c *composition) supervisor(col *colony.Colony) ([]run.Member, error) {
 	}
 	conf := supervisor.DefaultConfig()
 	conf.Caches.Quota = c.conf.CacheQuota
+	conf.PublicURL = "http://" + col.HTTP
+	if c.conf.Getenv != nil {
+		conf.PublicURL = cmp.Or(c.conf.Getenv("FORMICARY_URL"), conf.PublicURL)
+	}
 	svc, err := supervisor.New(conf, supervisor.Deps{
 		Pool: c.pools[name], Leases: c.leases, Reads: c.reads, NATS: nc, JS: js, JobManager: c.peers["job-manager"], ResourceManager: c.peers["resource-manager"],
 		Blobs: blobs, Bucket: s3.Bucket, Log: c.logger(name), Meter: c.metrics.Meter(name),

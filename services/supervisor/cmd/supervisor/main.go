@@ -20,11 +20,15 @@ func main() {
 	conf := supervisor.DefaultConfig()
 	flags := func(fs *flag.FlagSet) {
 		fs.Int64Var(&conf.Caches.Quota, "cache-quota", conf.Caches.Quota, "`BYTES` that the caches of an organisation may have; beyond it the least recently used are deleted")
+		fs.StringVar(&conf.PublicURL, "url", os.Getenv("FORMICARY_URL"), "`URL` at which tasks and people reach the gateway, for the addresses of artifacts; that of the colony unless given")
 	}
 	os.Exit(boot.Main("supervisor", flags, func(ctx context.Context, p *boot.Process) error { return wire(ctx, conf, p) }))
 }
 
 func wire(ctx context.Context, conf supervisor.Config, p *boot.Process) error {
+	if conf.PublicURL == "" && p.Colony.HTTP != "" {
+		conf.PublicURL = "http://" + p.Colony.HTTP
+	}
 	pool, err := p.Pool(ctx, supervisor.Schema)
 	if err != nil {
 		return err

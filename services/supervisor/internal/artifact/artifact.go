@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -93,6 +94,11 @@ const PartBytes = 8 << 20
 
 // valid is how long an address is.
 const valid = 15 * time.Minute
+
+// Address of an artifact at the gateway; it tells nothing of where the object is, and opens nothing by itself.
+func Address(base string, id uuid.UUID) string {
+	return strings.TrimSuffix(base, "/") + "/api/v1/artifacts/" + id.String() + "/download"
+}
 
 // Manager serves ants.
 type Manager struct {

@@ -109,6 +109,7 @@ func (s *State) ChildEnded(idx, round int, c ChildOutcome, now time.Time) {
 			maps.Copy(o.Outputs, c.Outputs)
 		}
 		maps.Copy(o.Outputs, t.forked())
+		o.Artifacts = plan.ArtifactsIn(c.Outputs)
 	}
 	if c.State != childCompleted {
 		o.State, o.FailureClass = failedAs(c.ErrorCode)
@@ -206,12 +207,12 @@ func (s *State) joined(t *Task, c Children, now time.Time) {
 		t.WaitReason = fmt.Sprintf("it waits for %d jobs", c.Open)
 	case c.Failed > 0:
 		o := Outcome{
-			Claimed: true, ExitCode: c.ExitCode, ErrorCode: c.ErrorCode, Outputs: c.Outputs,
+			Claimed: true, ExitCode: c.ExitCode, ErrorCode: c.ErrorCode, Outputs: c.Outputs, Artifacts: c.Artifacts,
 			Message: fmt.Sprintf("%d jobs failed: %s", c.Failed, c.Message),
 		}
 		o.State, o.FailureClass = failedAs(c.ErrorCode)
 		s.conclude(t, o, now)
 	default:
-		s.conclude(t, Outcome{State: AttemptSucceeded, Claimed: true, Outputs: c.Outputs}, now)
+		s.conclude(t, Outcome{State: AttemptSucceeded, Claimed: true, Outputs: c.Outputs, Artifacts: c.Artifacts}, now)
 	}
 }

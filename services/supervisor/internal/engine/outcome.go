@@ -42,7 +42,7 @@ func (s *State) record(t *Task, o Outcome) {
 
 // conclude decides what the end of an attempt means for its task.
 func (s *State) conclude(t *Task, o Outcome, now time.Time) {
-	o.Outputs = t.withBody(&o)
+	o.Outputs = t.given(&o)
 	s.record(t, o)
 	if o.State == AttemptLost || o.State == AttemptCancelled {
 		s.replaceAttempt(t, o, now)
@@ -54,16 +54,23 @@ func (s *State) conclude(t *Task, o Outcome, now time.Time) {
 // maxBody bounds the body that becomes an output, in bytes: what all outputs of a task may have.
 const maxBody = 64 << 10
 
-// withBody are the outputs of an attempt, the body of an HTTP task among them unless only a part of it is known.
-func (t *Task) withBody(o *Outcome) map[string]string {
-	if o.Body == "" || o.BodyCut || len(o.Body) > maxBody || !plan.GivesBody(t.Method()) {
+// given are the outputs of an attempt; the body of an HTTP task is among them unless only a part of it is known, and so are
+// the addresses of artifacts.
+func (t *Task) given(o *Outcome) map[string]string {
+	body := o.Body != "" && !o.BodyCut && len(o.Body) <= maxBody && plan.GivesBody(t.Method())
+	if !body && len(o.Artifacts) == 0 {
 		return o.Outputs
 	}
 	outputs := maps.Clone(o.Outputs)
 	if outputs == nil {
 		outputs = map[string]string{}
 	}
-	outputs[plan.ResultVar(t.Spec.Name)] = o.Body
+	if body {
+		outputs[plan.ResultVar(t.Spec.Name)] = o.Body
+	}
+	for i, address := range o.Artifacts {
+		outputs[plan.ArtifactVar(t.Spec.Name, i+1)] = address
+	}
 	return outputs
 }
 

@@ -382,6 +382,8 @@ type Outcome struct {
 	Outputs      map[string]string
 	Body         string
 	BodyCut      bool // Body is the beginning of a longer one
+	// Artifacts are the addresses of the artifacts that it kept.
+	Artifacts []string
 	// NotBefore is when the next attempt of a lost one may be dispatched, so that two never overlap.
 	NotBefore time.Time
 	// Random in [0, 1) spreads the delay before the next attempt.
@@ -407,4 +409,5 @@ type Children struct {
 	ExitCode     int
 	ErrorCode    string
 	Outputs      map[string]string // that the task gets when all have completed
+	Artifacts    []string          // their addresses
 }

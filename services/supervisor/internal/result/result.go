@@ -32,15 +32,19 @@ type Store interface {
 // maxOutputs bounds the outputs of a task in bytes.
 const maxOutputs = 64 << 10
 
-// Apply stores results and returns a verdict for each.
-func Apply(ctx context.Context, store Store, results []Result) ([]execution.Verdict, error) {
+// Apply stores results and returns a verdict for each; link makes the address of an artifact.
+func Apply(ctx context.Context, store Store, link func(id uuid.UUID) string, results []Result) ([]execution.Verdict, error) {
 	events := make([]execution.Event, len(results))
 	for i := range results {
 		r := &results[i]
 		sum := sha256.Sum256(r.Canonical)
+		artifacts := kept(r.Artifacts)
+		for _, a := range artifacts {
+			r.Outcome.Artifacts = append(r.Outcome.Artifacts, link(a.Upload))
+		}
 		events[i] = execution.Event{Kind: execution.AttemptEnded, UID: r.UID, End: execution.End{
 			Outcome: judge(cleaned(r.Outcome)), Ant: storable.Text(r.Ant), Digest: sum[:],
-			Log: stored(r.Log), Usage: r.Usage, Cache: cached(r.Cache), Artifacts: kept(r.Artifacts),
+			Log: stored(r.Log), Usage: r.Usage, Cache: cached(r.Cache), Artifacts: artifacts,
 		}}
 	}
 	return store.Step(ctx, events)

@@ -70,6 +70,7 @@ func (c *children) of(idx int) engine.Children {
 	s := engine.Children{Open: a.open, Outputs: map[string]string{}}
 	for _, child := range a.ended {
 		s.Outputs[plan.StatusVar(child.Name)] = child.Outcome
+		s.Artifacts = append(s.Artifacts, plan.ArtifactsIn(child.Outputs)...)
 		if child.Fork != nil && !child.Item {
 			maps.Copy(s.Outputs, child.Fork.Given(child.Outputs))
 		}
