@@ -9,27 +9,37 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/formicary/formicary/libs/audit"
+	"github.com/formicary/formicary/libs/colony"
 )
+
+// stores are where a colony keeps what it knows.
+type stores struct {
+	pools map[string]*pgxpool.Pool // by schema
+	s3    colony.S3
+}
 
 // comparison looks at several invariants between schemas.
 type comparison struct {
 	name   string
 	checks int
-	look   func(context.Context, map[string]*pgxpool.Pool) ([]audit.Violation, error)
+	look   func(context.Context, stores) ([]audit.Violation, error)
 }
 
 var comparisons = [...]comparison{ //nolint:gochecknoglobals // a constant table
-	{"requests and executions", 5, func(ctx context.Context, pools map[string]*pgxpool.Pool) ([]audit.Violation, error) {
-		return compareRuns(ctx, pools["job"], pools["execution"])
+	{"requests and executions", 5, func(ctx context.Context, s stores) ([]audit.Violation, error) {
+		return compareRuns(ctx, s.pools["job"], s.pools["execution"])
 	}},
-	{"holds and attempts", 2, func(ctx context.Context, pools map[string]*pgxpool.Pool) ([]audit.Violation, error) {
-		return compareHolds(ctx, pools["resource"], pools["execution"])
+	{"holds and attempts", 2, func(ctx context.Context, s stores) ([]audit.Violation, error) {
+		return compareHolds(ctx, s.pools["resource"], s.pools["execution"])
+	}},
+	{"artifacts and objects", 3, func(ctx context.Context, s stores) ([]audit.Violation, error) {
+		return compareArtifacts(ctx, s.pools["execution"], s.s3)
 	}},
 	{"outbox_age", 1, outboxes},
 }
 
-func (c comparison) inspect(ctx context.Context, pools map[string]*pgxpool.Pool) Report {
-	found, err := c.look(ctx, pools)
+func (c comparison) inspect(ctx context.Context, s stores) Report {
+	found, err := c.look(ctx, s)
 	r := Report{Checks: c.checks, Violations: found}
 	if err != nil {
 		r.Failures = []audit.Failure{{Check: c.name, Error: err.Error()}}
@@ -48,9 +58,9 @@ const (
 )
 
 // outboxes finds messages that nobody sends.
-func outboxes(ctx context.Context, pools map[string]*pgxpool.Pool) ([]audit.Violation, error) {
+func outboxes(ctx context.Context, s stores) ([]audit.Violation, error) {
 	var found []audit.Violation
-	for schema, pool := range pools {
+	for schema, pool := range s.pools {
 		var has bool
 		if err := pool.QueryRow(ctx, "SELECT to_regclass('outbox') IS NOT NULL").Scan(&has); err != nil {
 			return found, fmt.Errorf("look for the outbox of %s: %w", schema, err)

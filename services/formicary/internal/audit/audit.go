@@ -1,5 +1,5 @@
 // Package audit proves the invariants of a colony: those of each schema, which its service states, and those between
-// schemas, which only somebody who sees all of them can compare.
+// schemas and the object store, which only somebody who sees all of them can compare.
 package audit
 
 import (
@@ -66,18 +66,18 @@ func Run(ctx context.Context, col colony.Colony) (Report, error) {
 	if missing != nil {
 		return Report{}, missing
 	}
-	return inspect(ctx, all, pools), nil
+	return inspect(ctx, all, stores{pools, col.S3}), nil
 }
 
 // inspect makes every check, whatever becomes of the others.
-func inspect(ctx context.Context, all []owner, pools map[string]*pgxpool.Pool) Report {
+func inspect(ctx context.Context, all []owner, s stores) Report {
 	parts := make([]Report, len(all)+len(comparisons))
 	var wg sync.WaitGroup
 	for i, o := range all {
-		wg.Go(func() { parts[i] = o.inspect(ctx, pools[o.schema]) })
+		wg.Go(func() { parts[i] = o.inspect(ctx, s.pools[o.schema]) })
 	}
 	for i, c := range comparisons {
-		wg.Go(func() { parts[len(all)+i] = c.inspect(ctx, pools) })
+		wg.Go(func() { parts[len(all)+i] = c.inspect(ctx, s) })
 	}
 	wg.Wait()
 	report := Report{Violations: []audit.Violation{}, Failures: []audit.Failure{}}

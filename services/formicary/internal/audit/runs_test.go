@@ -113,7 +113,7 @@ func TestOneBrokenComparisonEndsNoOther(t *testing.T) {
 		"resource":  empty(`CREATE TABLE hold (attempt_uid uuid, created_at timestamptz); INSERT INTO hold VALUES (gen_random_uuid(), '2020-01-01')`),
 	}
 	all := []owner{{"job-manager", "job", []audit.Check{{Name: "broken", SQL: "SELECT nonsense"}, {Name: "found", SQL: "SELECT 'x'"}}}}
-	report := inspect(t.Context(), all, pools)
+	report := inspect(t.Context(), all, stores{pools: pools})
 	names := map[string]bool{}
 	for _, v := range report.Violations {
 		names[v.Check] = true
@@ -121,7 +121,7 @@ func TestOneBrokenComparisonEndsNoOther(t *testing.T) {
 	for _, f := range report.Failures {
 		names["failed "+f.Check] = true
 	}
-	want := map[string]bool{"found": true, "outbox_age": true, "hold_names_live_attempt": true, "failed broken": true, "failed requests and executions": true}
+	want := map[string]bool{"found": true, "outbox_age": true, "hold_names_live_attempt": true, "failed broken": true, "failed requests and executions": true, "failed artifacts and objects": true}
 	if !maps.Equal(names, want) {
 		t.Errorf("%+v", report)
 	}
