@@ -29,6 +29,7 @@ func workloads(o options) []workload {
 		{"w5", workload{"w5: one wide job", func(ctx context.Context, c *colony, r report) error { return wide(ctx, c, r, o.wide) }}},
 		{"w6", workload{"w6: fan-out over 1,000 to 10,000 items", items}},
 		{"run", workload{"run: a hop beside 10 and 10,000 completed tasks", late}},
+		{"artifact", workload{"artifact: 2 GiB and 20,000 files from task to task", artifacts}},
 		{"cache", workload{"cache: 500 MB stored, restored, restored from the ant's copy", caches}},
 		{"ants", workload{"ants: reservations and beats with 10,000 ants", ants}},
 		{"log", workload{"log: a log of 100 MB, and one that is followed", func(ctx context.Context, c *colony, r report) error { return logs(ctx, o.formicary, c, r) }}},
