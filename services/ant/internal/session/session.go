@@ -79,6 +79,7 @@ type Session struct {
 	id       string
 	number   int64
 	first    bool      // the next Sync is the first of this session
+	renewing bool      // a registration is under way, which may have ended the session already
 	lastGood time.Time // when the last good Sync was sent
 	draining bool      // the ant ends
 	resting  bool      // an operator wants it to take no more work; it stays
@@ -155,7 +156,7 @@ func (s *Session) open(res *antv1.RegisterResponse) {
 	if s.id == "" {
 		close(s.registered)
 	}
-	s.id, s.number, s.first = res.GetSession(), res.GetGeneration(), true
+	s.id, s.number, s.first, s.renewing = res.GetSession(), res.GetGeneration(), true, false
 	if s.lastGood.IsZero() {
 		s.lastGood = s.clock()
 	}
@@ -173,6 +174,9 @@ func (s *Session) reregister(ctx context.Context) error {
 			return nil
 		case <-s.again.C():
 		}
+		s.mu.Lock()
+		s.renewing = true
+		s.mu.Unlock()
 		if err := s.register(ctx); err != nil {
 			return err
 		}
@@ -230,11 +234,11 @@ func (s *Session) beats(ctx context.Context, now run.Signal, beat func(context.C
 // over tells whether the error of a call ends the session that made it.
 func (s *Session) over(session string, err error) (fatal error) {
 	s.mu.Lock()
-	current := session == s.id
+	current, renewing := session == s.id, s.renewing
 	s.mu.Unlock()
 	switch errs.Reason(err) {
 	case superseded:
-		if current {
+		if current && !renewing { // else it may be by this ant itself
 			return fmt.Errorf("another ant has registered as %s: %w", s.opts.Ant.GetAntId(), err)
 		}
 	case unknown:

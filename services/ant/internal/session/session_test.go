@@ -28,6 +28,7 @@ type fake struct {
 	begun    time.Time
 	events   []string
 	register error
+	slow     time.Duration // of the answer to a registration
 	sync     func(context.Context, *antv1.SyncRequest) (*antv1.SyncResponse, error)
 	beat     error
 	syncs    []time.Time
@@ -44,6 +45,10 @@ func (f *fake) note(format string, args ...any) {
 }
 
 func (f *fake) Register(context.Context, *antv1.RegisterRequest, ...grpc.CallOption) (*antv1.RegisterResponse, error) {
+	f.mu.Lock()
+	slow := f.slow
+	f.mu.Unlock()
+	time.Sleep(slow)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.register != nil {
@@ -247,6 +252,22 @@ func TestSuperseded(t *testing.T) {
 	}
 	if !strings.HasSuffix(f.saw(), "kill") {
 		t.Errorf("saw %s", f.saw())
+	}
+}
+
+// TestRenewingSupersedesNobody: the peers know the new session before the ant does.
+func TestRenewingSupersedesNobody(t *testing.T) {
+	f, err := play(t, func(f *fake, s *Session) {
+		time.Sleep(time.Minute)
+		f.mu.Lock()
+		f.beat = errs.Aborted("SESSION_SUPERSEDED", "superseded")
+		f.slow = time.Minute
+		f.mu.Unlock()
+		s.Renew()
+		time.Sleep(3 * time.Minute)
+	})
+	if err != nil || f.number != 2 || strings.Contains(f.saw(), "kill") {
+		t.Errorf("%d registrations, %v; saw %s", f.number, err, f.saw())
 	}
 }
 
