@@ -53,6 +53,7 @@ func TestNoStatementReadsTheHistory(t *testing.T) {
 			"move":            "the program",
 			"pulse":           "one row",
 			"artifact_upload": "deleted when an artifact becomes of it, or when it is old",
+			"cache":           "deleted when it is old, or when the caches of its organisation have more than their quota",
 			"upload":          "deleted when the attempt ends, or with what it named",
 			"failure":         "deleted when it is old",
 			"notice":          "deleted once job-manager has it",

@@ -2,7 +2,7 @@
 # engine.sh DIR [SECONDS]: a private Docker engine that answers at DIR/docker.sock. It ends, and leaves nothing, when the last
 # process that held a shared lock (flock) on DIR/users has been gone for SECONDS (10), however that one went. It has its own
 # network, mounts and process numbers: engines beside it, their bridges and firewall rules are not touched, and whatever it
-# runs dies with it. Its containers reach each other and nothing outside.
+# runs dies with it. Its containers reach each other and nothing outside. Whoever ends dockerd itself finds it started again.
 set -eu
 dir=$1 linger=${2:-10}
 clean() { rm -rf "$dir/data" "$dir/exec" "$dir/docker.sock" "$dir/pid"; }
@@ -12,11 +12,14 @@ exec 9<>"$dir/users"
 # The shell is the first process of its namespace, because dockerd does not reap the orphans that it would get there.
 # shellcheck disable=SC2016
 setpriv --pdeathsig KILL unshare --net --mount --pid --fork --mount-proc --kill-child=KILL sh -c '
-  trap "kill -TERM \$engine" TERM
+  trap "ending=1; kill -TERM \$engine" TERM
   busybox ip link set lo up || ip link set lo up
-  dockerd --host "unix://$1/docker.sock" --group "$(stat -c %g "$1")" --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" &
-  engine=$!
-  wait $engine || wait $engine' engine "$dir" 9>&- >"$dir/log" 2>&1 &
+  ending=
+  while [ -z "$ending" ]; do
+    dockerd --host "unix://$1/docker.sock" --group "$(stat -c %g "$1")" --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" &
+    engine=$!
+    wait $engine || wait $engine || break
+  done' engine "$dir" 9>&- >"$dir/log" 2>&1 &
 outer=$!
 
 # shellcheck disable=SC2046

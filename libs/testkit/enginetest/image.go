@@ -3,6 +3,7 @@ package enginetest
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -21,38 +22,47 @@ const Busybox = "formicary-test/busybox:1"
 // WithBusybox makes the image Busybox where the engine lacks it.
 func (e *Engine) WithBusybox(t testing.TB) *Engine {
 	t.Helper()
-	e.image(t, Busybox, busybox)
+	if err := e.MakeBusybox(); err != nil {
+		testkit.Missing(t, "%v", err)
+	}
 	return e
 }
 
+// MakeBusybox is WithBusybox outside of a test.
+func (e *Engine) MakeBusybox() error {
+	if err := e.image(Busybox, busybox); err != nil {
+		return fmt.Errorf("image %s: %w", Busybox, err)
+	}
+	return nil
+}
+
 // image makes an image of an archive where the engine lacks it.
-func (e *Engine) image(t testing.TB, name string, archive func() ([]byte, error)) {
-	t.Helper()
+func (e *Engine) image(name string, archive func() ([]byte, error)) error {
 	unlock, err := e.lock("images")
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	defer unlock()
 	if res, err := e.call(http.MethodGet, "/images/"+name+"/json", nil); err == nil {
-		_ = res.Body.Close()
-		return
+		return res.Body.Close()
 	}
 	data, err := archive()
 	if err != nil {
-		testkit.Missing(t, "image %s: %v", name, err)
+		return err
 	}
 	repo, tag, _ := strings.Cut(name, ":")
 	query := url.Values{"fromSrc": {"-"}, "repo": {repo}, "tag": {tag}, "changes": {"ENV PATH=/bin", `CMD ["/bin/sh"]`}}
 	res, err := e.call(http.MethodPost, "/images/create?"+query.Encode(), bytes.NewReader(data))
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	var said bytes.Buffer
 	_, err = said.ReadFrom(res.Body) // to its end: then the image is there
 	_ = res.Body.Close()
-	if err != nil || strings.Contains(said.String(), `"error"`) {
-		t.Fatalf("image %s: %v %s", name, err, said.String())
+	if err == nil && strings.Contains(said.String(), `"error"`) {
+		err = errors.New(said.String())
 	}
+	return err
 }
 
 // busybox is the archive of a root directory with a statically linked busybox.

@@ -2,9 +2,11 @@ package docker
 
 import (
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -122,4 +124,49 @@ func TestEngineThatHangs(t *testing.T) {
 	after := life(engine.Host)
 	testkit.Run(t, after.Run)
 	nothingLeft(t, after)
+}
+
+// An engine that is stopped and started again ends the tasks that it ran: that is no fault of theirs. What comes after runs.
+func TestEngineThatIsStartedAgain(t *testing.T) {
+	if os.Getuid() != 0 {
+		testkit.Missing(t, "an engine that may be ended")
+	}
+	engine := enginetest.Private(t).WithBusybox(t)
+	pid, err := engine.PID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf := DefaultConfig()
+	conf.Host = engine.Host
+	e, err := New(Options{Config: conf, Ant: "test", Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Recover(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Run(t, e.Run)
+	out := &saying{word: "ready\n", said: make(chan struct{})}
+	x := e.Prepare(in(t, executor.Task{UID: unique("again"), Script: []string{"echo ready; sleep 1000"}}, plan.Options{}), out)
+	if err := x.Create(); err != nil {
+		t.Fatal(err)
+	}
+	x.Start()
+	<-out.said
+	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	end := x.Wait()
+	x.Close()
+	if end.Class != executor.Infra || !strings.Contains(end.Message, "ended the container") {
+		t.Errorf("%+v", end)
+	}
+	testkit.Eventually(t, 60*time.Second, "the engine is another process, and answers", func() bool {
+		now, err := engine.PID()
+		return err == nil && now != pid && e.ping(t.Context()) == nil
+	})
+	if r := subject(t, e).Execute(t, in(t, executor.Task{Script: []string{"echo on"}}, plan.Options{}), nil); r.Stdout != "on\n" {
+		t.Errorf("after it: %+v, %q", r.End, r.Stdout)
+	}
+	nothingLeft(t, e)
 }

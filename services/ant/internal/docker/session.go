@@ -14,6 +14,8 @@ import (
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/events"
+	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/pkg/stdcopy"
 
 	"github.com/formicary/formicary/libs/jobspec/plan"
@@ -43,6 +45,7 @@ type session struct {
 	id      string // of the container
 	adopted bool
 	pulled  time.Duration
+	meter   meter
 	failed  *executor.End
 	calls   sync.WaitGroup // of Stop
 
@@ -52,6 +55,7 @@ type session struct {
 	give  context.CancelFunc
 
 	printed atomic.Int64 // bytes
+	away    bool         // the engine did not answer when the task ended
 
 	mu      sync.Mutex
 	started bool
@@ -199,6 +203,7 @@ func (s *session) Start() string {
 		s.fail(err)
 		return ""
 	}
+	s.meter.begin(s)
 	return s.id
 }
 
@@ -351,6 +356,7 @@ func (s *session) reconnect(why error) (*container.State, error) {
 		case err != nil:
 			why = err
 		case !state.Running:
+			s.away = true
 			return state, nil
 		default:
 			since = time.Now()
@@ -410,7 +416,8 @@ func (s *session) again(code int, oom bool) error {
 
 // result makes the end of an exit code.
 func (s *session) result(code int, oom bool, fault string) executor.End {
-	end := executor.End{ExitCode: code, Usage: executor.Usage{Pull: s.pulled}}
+	end := executor.End{ExitCode: code, Usage: s.meter.end()}
+	end.Usage.Pull = s.pulled
 	err := errors.Join(s.stdout.Close(), s.stderr.Close())
 	text, readErr := s.readFile(outputFile, outputFileLimit)
 	switch err = errors.Join(err, readErr); {
@@ -426,12 +433,52 @@ func (s *session) result(code int, oom bool, fault string) executor.End {
 		end.Class, end.Message = executor.OOM, fmt.Sprintf("out of memory: the limit is %d bytes", s.spec.host.Memory)
 	case fault != "" && code != 0:
 		end.Class, end.Message = executor.Infra, "the engine: "+fault
+	case s.endedByOthers(code):
+		end.Class, end.Message = executor.Infra, fmt.Sprintf("the engine, or somebody through it, ended the container (exit code %d)", code)
 	case code != 0:
 		end.Class, end.Message = executor.User, fmt.Sprintf("exit code %d", code)
 	case err != nil:
 		end.Class, end.Message, end.Outputs = executor.User, err.Error(), nil
 	}
 	return end
+}
+
+// endedByOthers reports whether an exit code is that of a signal that neither the ant nor the task itself has sent: an engine that is
+// stopped ends what it runs.
+func (s *session) endedByOthers(code int) bool {
+	if (code != 128+9 && code != 128+15 && code != 255) || s.told() {
+		return false
+	}
+	if s.away {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(s.life, s.e.call)
+	defer cancel()
+	state, err := s.inspect(ctx)
+	if err != nil {
+		return true // it is going away
+	}
+	until, err := time.Parse(time.RFC3339Nano, state.FinishedAt)
+	if err != nil {
+		return false
+	}
+	told, failed := s.e.api.Events(ctx, events.ListOptions{
+		Since: state.StartedAt, Until: until.Add(time.Second).Format(time.RFC3339Nano),
+		Filters: filters.NewArgs(filters.Arg("container", s.id), filters.Arg("event", "kill")),
+	})
+	select {
+	case <-told:
+		return true
+	case err := <-failed:
+		return !errors.Is(err, io.EOF)
+	}
+}
+
+// told reports whether the task was told to end.
+func (s *session) told() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopped
 }
 
 // Stop sends TERM, and KILL after grace. What was not started yet is given up.
@@ -489,6 +536,7 @@ func (s *session) Close() {
 	s.mu.Unlock()
 	s.end()
 	s.calls.Wait()
+	s.meter.end()
 	if r != nil {
 		r.close()
 	}

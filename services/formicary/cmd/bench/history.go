@@ -74,7 +74,7 @@ func (s *side) perJob() float64 { return float64(s.cpu.Microseconds()) / 1000 / 
 
 // round runs jobs one at a time for the time that they take, and many for the processor time of one.
 func (s *side) round(ctx context.Context, clients int, count bool) error {
-	took, err := s.c.each(ctx, historyOnes)
+	took, err := s.c.each(ctx, "bench-noop", historyOnes)
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,7 @@ func workloads(o options) []workload {
 		{"w5", workload{"w5: one wide job", func(ctx context.Context, c *colony, r report) error { return wide(ctx, c, r, o.wide) }}},
 		{"w6", workload{"w6: fan-out over 1,000 to 10,000 items", items}},
 		{"run", workload{"run: a hop beside 10 and 10,000 completed tasks", late}},
+		{"docker", workload{"docker: one job in a container at a time", containers}},
 		{"artifact", workload{"artifact: 2 GiB and 20,000 files from task to task", artifacts}},
 		{"cache", workload{"cache: 500 MB stored, restored, restored from the ant's copy", caches}},
 		{"ants", workload{"ants: reservations and beats with 10,000 ants", ants}},
@@ -69,7 +70,7 @@ func oneByOne(ctx context.Context, c *colony, rep report, row string, n int) err
 		return err
 	}
 	warm := min(20, n-1)
-	took, err := c.each(ctx, n+warm)
+	took, err := c.each(ctx, "bench-noop", n+warm)
 	if err != nil {
 		return err
 	}
@@ -79,12 +80,12 @@ func oneByOne(ctx context.Context, c *colony, rep report, row string, n int) err
 	return nil
 }
 
-// each returns how long n jobs take, one at a time.
-func (c *colony) each(ctx context.Context, n int) ([]time.Duration, error) {
+// each returns how long n jobs of a type take, one at a time.
+func (c *colony) each(ctx context.Context, jobType string, n int) ([]time.Duration, error) {
 	took := make([]time.Duration, n)
 	for i := range took {
 		began := time.Now()
-		id, err := c.submit(ctx, "bench-noop")
+		id, err := c.submit(ctx, jobType)
 		if err != nil {
 			return nil, err
 		}
