@@ -466,11 +466,15 @@ func (s *session) endedByOthers(code int) bool {
 		Since: state.StartedAt, Until: until.Add(time.Second).Format(time.RFC3339Nano),
 		Filters: filters.NewArgs(filters.Arg("container", s.id), filters.Arg("event", "kill")),
 	})
-	select {
-	case <-told:
-		return true
-	case err := <-failed:
-		return !errors.Is(err, io.EOF)
+	for {
+		select {
+		case e := <-told:
+			if signal := e.Actor.Attributes["signal"]; signal == "9" || signal == "15" {
+				return true
+			}
+		case err := <-failed:
+			return !errors.Is(err, io.EOF)
+		}
 	}
 }
 
