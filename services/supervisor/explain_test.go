@@ -40,7 +40,7 @@ func TestNoStatementReadsTheHistory(t *testing.T) {
 	}
 	plantest.Run(t, pool, plantest.Case{
 		Ran:     ran,
-		Folders: []string{"internal/pg", "internal/pg/db", "../../libs/outbox"},
+		Folders: []string{"internal/pg", "internal/pg/db", "internal/pg/files", "../../libs/outbox"},
 		Skip:    []string{"invariant.go"}, // the whole audit reads everything; the recent one is judged
 		Also:    also,
 		Grows:   []string{"execution", "task", "edge", "attempt", "child", "approval", "vote", "output", "artifact"},

@@ -61,10 +61,8 @@ func (t *Task) given(o *Outcome) map[string]string {
 	if !body && len(o.Artifacts) == 0 {
 		return o.Outputs
 	}
-	outputs := maps.Clone(o.Outputs)
-	if outputs == nil {
-		outputs = map[string]string{}
-	}
+	outputs := map[string]string{}
+	maps.Copy(outputs, o.Outputs)
 	if body {
 		outputs[plan.ResultVar(t.Spec.Name)] = o.Body
 	}

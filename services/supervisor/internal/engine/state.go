@@ -381,9 +381,8 @@ type Outcome struct {
 	Message      string
 	Outputs      map[string]string
 	Body         string
-	BodyCut      bool // Body is the beginning of a longer one
-	// Artifacts are the addresses of the artifacts that it kept.
-	Artifacts []string
+	BodyCut      bool     // Body is the beginning of a longer one
+	Artifacts    []string // addresses of what it kept
 	// NotBefore is when the next attempt of a lost one may be dispatched, so that two never overlap.
 	NotBefore time.Time
 	// Random in [0, 1) spreads the delay before the next attempt.

@@ -240,7 +240,7 @@ func TestResultsOfAFanOutAreBounded(t *testing.T) {
 			State: engine.AttemptFailed, ExitCode: 1, FailureClass: engine.ClassUser, Message: strings.Repeat("no", 10<<10),
 		}}}
 	}
-	for some := range slices.Chunk(events, 50) {
+	for some := range slices.Chunk(events, 20) {
 		if _, err := c.store.Step(t.Context(), some); err != nil {
 			t.Fatal(err)
 		}

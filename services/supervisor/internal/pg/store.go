@@ -15,6 +15,7 @@ import (
 	"github.com/formicary/formicary/libs/outbox"
 	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
+	"github.com/formicary/formicary/services/supervisor/internal/pg/files"
 )
 
 // Listener hears of every transaction that changed something.
@@ -27,6 +28,7 @@ type Listener interface {
 
 // Store is the schema.
 type Store struct {
+	*files.Store
 	// TurnWait is how long TakeTurn waits for a replica that may hang; New sets what suits one that works.
 	TurnWait time.Duration
 
@@ -40,7 +42,7 @@ type Store struct {
 // New returns the schema that pool's search path names. What people look at, which may hold up nothing, is read through
 // reads.
 func New(pool, reads *pgxpool.Pool, l Listener) *Store {
-	return &Store{TurnWait: turnWait, pool: pool, reads: reads, listener: l}
+	return &Store{Store: files.New(pool), TurnWait: turnWait, pool: pool, reads: reads, listener: l}
 }
 
 // Now is the time by the database's clock, as far as the last transaction showed it.

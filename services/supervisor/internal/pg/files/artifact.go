@@ -1,0 +1,172 @@
+package files
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/storable"
+	"github.com/formicary/formicary/services/supervisor/internal/artifact"
+	"github.com/formicary/formicary/services/supervisor/internal/execution"
+)
+
+// BeginUpload notes an upload.
+func (s *Store) BeginUpload(ctx context.Context, u *artifact.Upload) error {
+	_, err := s.pool.Exec(ctx, `INSERT INTO artifact_upload (id, attempt_uid, org_id, name, key, store_id, given_at)
+		VALUES ($1, $2, $3, $4, $5, $6, now())`, u.ID, nullable(u.Attempt), u.Org, storable.Text(u.Name), u.Key, u.StoreID)
+	if err != nil {
+		return fmt.Errorf("note upload %s: %w", u.ID, err)
+	}
+	return nil
+}
+
+func nullable(id uuid.UUID) *uuid.UUID {
+	if id == uuid.Nil {
+		return nil
+	}
+	return &id
+}
+
+// UploadOf returns an upload of an attempt.
+func (s *Store) UploadOf(ctx context.Context, id, attempt uuid.UUID) (*artifact.Upload, error) {
+	u := &artifact.Upload{ID: id, Attempt: attempt}
+	err := s.pool.QueryRow(ctx, `SELECT org_id, name, key, store_id, completed_at IS NOT NULL FROM artifact_upload WHERE id = $1 AND attempt_uid = $2`, id, attempt).
+		Scan(&u.Org, &u.Name, &u.Key, &u.StoreID, &u.Done)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, errs.NotFound("UPLOAD_NOT_FOUND", "attempt %s has no upload %s", attempt, id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find upload %s: %w", id, err)
+	}
+	return u, nil
+}
+
+// CompleteUpload notes that the object is whole.
+func (s *Store) CompleteUpload(ctx context.Context, u *artifact.Upload) error {
+	_, err := s.pool.Exec(ctx, `UPDATE artifact_upload SET completed_at = now(), bytes = $2, files = $3, sha256 = $4 WHERE id = $1 AND completed_at IS NULL`,
+		u.ID, u.Bytes, u.Files, u.SHA256)
+	if err != nil {
+		return fmt.Errorf("complete upload %s: %w", u.ID, err)
+	}
+	return nil
+}
+
+// KeepUpload makes an artifact of a user's upload.
+func (s *Store) KeepUpload(ctx context.Context, u *artifact.Upload, age time.Duration) (*artifact.Artifact, error) {
+	a := &artifact.Artifact{ID: u.ID, Org: u.Org, Kind: artifact.OfUser, Name: u.Name, Key: u.Key, Bytes: u.Bytes, Files: u.Files, SHA256: u.SHA256}
+	err := s.pool.QueryRow(ctx, `WITH gone AS (DELETE FROM artifact_upload WHERE id = $1 RETURNING id)
+		INSERT INTO artifact (id, org_id, kind, name, key, bytes, files, sha256, created_at, expires_at)
+		SELECT id, $2, $3, $4, $5, $6, $7, $8, now(), now() + $9::interval FROM gone RETURNING created_at, expires_at`,
+		u.ID, u.Org, a.Kind, storable.Text(u.Name), u.Key, u.Bytes, u.Files, u.SHA256, age).Scan(&a.CreatedAt, &a.ExpiresAt)
+	if err != nil {
+		return nil, fmt.Errorf("keep upload %s: %w", u.ID, err)
+	}
+	return a, nil
+}
+
+// InputKeys returns the keys of artifacts of the organisation that an attempt belongs to.
+func (s *Store) InputKeys(ctx context.Context, attempt uuid.UUID, ids []uuid.UUID) (map[uuid.UUID]string, error) {
+	rows, err := s.pool.Query(ctx, `SELECT f.id, f.key FROM attempt a JOIN execution e ON e.id = a.execution_id JOIN artifact f ON f.org_id = e.org_id
+		WHERE a.uid = $1 AND f.id = ANY($2::uuid[])`, attempt, ids)
+	if err != nil {
+		return nil, fmt.Errorf("find inputs of attempt %s: %w", attempt, err)
+	}
+	keys := make(map[uuid.UUID]string, len(ids))
+	var id uuid.UUID
+	var key string
+	if _, err := pgx.ForEachRow(rows, []any{&id, &key}, func() error { keys[id] = key; return nil }); err != nil {
+		return nil, fmt.Errorf("find inputs of attempt %s: %w", attempt, err)
+	}
+	return keys, nil
+}
+
+// inputsOf are the artifacts that a task gets: of each task that it names, and of each item of one that fans out, those of the
+// last attempt; of a task that was kept from an earlier run, those that it made there; of a task that forked a job, or that
+// waited for one, those of the tasks of that job. Then those that are named by their ids.
+const inputsOf = `WITH named AS (SELECT name, min(place) AS place FROM (
+			SELECT n.name, n.place FROM unnest($3::text[]) WITH ORDINALITY n (name, place)
+			UNION ALL SELECT f.name, n.place FROM unnest($3::text[]) WITH ORDINALITY n (name, place)
+				JOIN task t ON t.execution_id = $1 AND t.name = n.name AND t.group_idx IS NULL
+				CROSS JOIN LATERAL json_array_elements_text(CASE WHEN json_typeof(t.spec -> 'await_forked_tasks') = 'array' THEN t.spec -> 'await_forked_tasks' ELSE '[]' END) f (name)
+		) x GROUP BY name),
+	own AS (SELECT a.*, n.place, rank() OVER (PARTITION BY a.task ORDER BY a.run DESC, a.attempt DESC) AS age
+		FROM execution e JOIN artifact a ON a.request_id = e.request_id AND a.run <= e.run JOIN named n ON n.name IN (a.task, a.group_task)
+		WHERE e.id = $1 AND a.kind = 'TASK' AND NOT EXISTS (SELECT FROM task t JOIN attempt p ON p.execution_id = t.execution_id AND p.task_idx = t.idx
+			WHERE t.execution_id = e.id AND t.name = a.task AND (a.run < e.run OR p.number > a.attempt))),
+	forked AS (SELECT a.*, n.place, rank() OVER (PARTITION BY a.request_id, a.task ORDER BY a.run DESC, a.attempt DESC) AS age
+		FROM named n JOIN task t ON t.execution_id = $1 LEFT JOIN task g ON g.execution_id = t.execution_id AND g.idx = t.group_idx
+		JOIN child c ON c.execution_id = t.execution_id AND c.task_idx = t.idx JOIN artifact a ON a.request_id = c.request_id
+		WHERE n.name IN (t.name, g.name) AND a.kind = 'TASK' AND a.org_id = $2)
+	SELECT id, task, name, bytes, sha256 FROM (
+		SELECT id, task, name, bytes, sha256, place, attempt, number FROM own WHERE age = 1
+		UNION ALL SELECT id, task, name, bytes, sha256, place, attempt, number FROM forked WHERE age = 1
+		UNION ALL SELECT a.id, a.task, a.name, a.bytes, a.sha256, 1000000 + i.place, 0, 0 FROM unnest($4::uuid[]) WITH ORDINALITY i (id, place)
+			JOIN artifact a ON a.id = i.id AND a.org_id = $2) x
+	ORDER BY place, task, number, id`
+
+// Inputs returns the artifacts that a task gets, in the order in which they are unpacked.
+func (s *Store) Inputs(ctx context.Context, run uuid.UUID, org string, tasks []string, ids []uuid.UUID) ([]execution.Input, error) {
+	rows, err := s.pool.Query(ctx, inputsOf, run, org, tasks, ids)
+	if err != nil {
+		return nil, fmt.Errorf("find inputs in execution %s: %w", run, err)
+	}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (i execution.Input, err error) {
+		return i, row.Scan(&i.ID, &i.Task, &i.Name, &i.Bytes, &i.SHA256)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find inputs in execution %s: %w", run, err)
+	}
+	return all, nil
+}
+
+// OldUploads returns uploads that were begun longer ago than the age and that no end can name any more.
+func (s *Store) OldUploads(ctx context.Context, age time.Duration, limit int) ([]artifact.Upload, error) {
+	rows, err := s.pool.Query(ctx, `SELECT p.id, p.key, p.store_id FROM artifact_upload p LEFT JOIN attempt a ON a.uid = p.attempt_uid
+		WHERE p.given_at < now() - $1::interval AND (a.uid IS NULL OR a.ended_at < now() - $1::interval) ORDER BY p.given_at, p.id LIMIT $2`, age, limit)
+	if err != nil {
+		return nil, fmt.Errorf("find old uploads: %w", err)
+	}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (u artifact.Upload, err error) {
+		return u, row.Scan(&u.ID, &u.Key, &u.StoreID)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find old uploads: %w", err)
+	}
+	return all, nil
+}
+
+// ForgetArtifactUploads deletes the notes of uploads.
+func (s *Store) ForgetArtifactUploads(ctx context.Context, ids []uuid.UUID) error {
+	if _, err := s.pool.Exec(ctx, `DELETE FROM artifact_upload WHERE id = ANY($1::uuid[])`, ids); err != nil {
+		return fmt.Errorf("forget %d uploads: %w", len(ids), err)
+	}
+	return nil
+}
+
+// ExpiredArtifacts returns artifacts whose time is over.
+func (s *Store) ExpiredArtifacts(ctx context.Context, limit int) ([]artifact.Artifact, error) {
+	rows, err := s.pool.Query(ctx, `SELECT id, org_id, key FROM artifact WHERE expires_at < now() ORDER BY expires_at, id LIMIT $1`, limit)
+	if err != nil {
+		return nil, fmt.Errorf("find expired artifacts: %w", err)
+	}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (a artifact.Artifact, err error) {
+		return a, row.Scan(&a.ID, &a.Org, &a.Key)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find expired artifacts: %w", err)
+	}
+	return all, nil
+}
+
+// ForgetArtifacts deletes the rows of artifacts whose objects are gone.
+func (s *Store) ForgetArtifacts(ctx context.Context, ids []uuid.UUID) error {
+	if _, err := s.pool.Exec(ctx, `DELETE FROM artifact WHERE id = ANY($1::uuid[])`, ids); err != nil {
+		return fmt.Errorf("forget %d artifacts: %w", len(ids), err)
+	}
+	return nil
+}
