@@ -2,6 +2,7 @@ package attempt
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -134,7 +135,5 @@ func TestTimeoutCountsFromTheFirstClaim(t *testing.T) {
 	if err := proto.Unmarshal(due["old"], &r); err != nil || r.GetOutcome() != antv1.Result_TIMED_OUT || time.Since(r.GetStartedAt().AsTime()) < time.Hour {
 		t.Errorf("%v, %v", &r, err)
 	}
-	if running := m.Running(); len(running) != 1 || running[0] != "young" {
-		t.Errorf("running %v", running)
-	}
+	testkit.Eventually(t, 20*time.Second, "the young one runs alone", func() bool { return slices.Equal(m.Running(), []string{"young"}) })
 }
