@@ -279,7 +279,7 @@ func (s *session) Wait() executor.End {
 			s.after(code, oom)
 		}
 	}
-	return s.result(code, oom, state.Error)
+	return s.result(code, oom, state)
 }
 
 // await waits until the container has ended and what it printed is read.
@@ -415,7 +415,7 @@ func (s *session) again(code int, oom bool) error {
 }
 
 // result makes the end of an exit code.
-func (s *session) result(code int, oom bool, fault string) executor.End {
+func (s *session) result(code int, oom bool, state *container.State) executor.End {
 	end := executor.End{ExitCode: code, Usage: s.meter.end()}
 	end.Usage.Pull = s.pulled
 	err := errors.Join(s.stdout.Close(), s.stderr.Close())
@@ -431,9 +431,9 @@ func (s *session) result(code int, oom bool, fault string) executor.End {
 	switch {
 	case oom && code != 0:
 		end.Class, end.Message = executor.OOM, fmt.Sprintf("out of memory: the limit is %d bytes", s.spec.host.Memory)
-	case fault != "" && code != 0:
-		end.Class, end.Message = executor.Infra, "the engine: "+fault
-	case s.endedByOthers(code):
+	case state.Error != "" && code != 0:
+		end.Class, end.Message = executor.Infra, "the engine: "+state.Error
+	case s.endedByOthers(code, state):
 		end.Class, end.Message = executor.Infra, fmt.Sprintf("the engine, or somebody through it, ended the container (exit code %d)", code)
 	case code != 0:
 		end.Class, end.Message = executor.User, fmt.Sprintf("exit code %d", code)
@@ -445,23 +445,19 @@ func (s *session) result(code int, oom bool, fault string) executor.End {
 
 // endedByOthers reports whether an exit code is that of a signal that neither the ant nor the task itself has sent: an engine that is
 // stopped ends what it runs.
-func (s *session) endedByOthers(code int) bool {
+func (s *session) endedByOthers(code int, state *container.State) bool {
 	if (code != 128+9 && code != 128+15 && code != 255) || s.told() {
 		return false
 	}
 	if s.away {
 		return true
 	}
-	ctx, cancel := context.WithTimeout(s.life, s.e.call)
-	defer cancel()
-	state, err := s.inspect(ctx)
-	if err != nil {
-		return true // it is going away
-	}
 	until, err := time.Parse(time.RFC3339Nano, state.FinishedAt)
 	if err != nil {
 		return false
 	}
+	ctx, cancel := context.WithTimeout(s.life, s.e.call)
+	defer cancel()
 	told, failed := s.e.api.Events(ctx, events.ListOptions{
 		Since: state.StartedAt, Until: until.Add(time.Second).Format(time.RFC3339Nano),
 		Filters: filters.NewArgs(filters.Arg("container", s.id), filters.Arg("event", "kill")),
@@ -473,7 +469,7 @@ func (s *session) endedByOthers(code int) bool {
 				return true
 			}
 		case err := <-failed:
-			return !errors.Is(err, io.EOF)
+			return !errors.Is(err, io.EOF) // else the engine is going away
 		}
 	}
 }

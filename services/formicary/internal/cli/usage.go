@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"fmt"
 	"io"
 	"time"
 
@@ -44,17 +43,10 @@ func millis(n int64) string {
 	return (time.Duration(n) * time.Millisecond).String()
 }
 
-// bytesOf is a size in binary units; nothing when it is not known.
+// bytesOf is a size; nothing when it is not known.
 func bytesOf(n int64) string {
-	switch {
-	case n == 0:
+	if n == 0 {
 		return ""
-	case n < 1<<10:
-		return fmt.Sprintf("%d B", n)
-	case n < 1<<20:
-		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
-	case n < 1<<30:
-		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 	}
-	return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+	return sizeText(n)
 }
