@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/rclone/gofakes3"
@@ -21,10 +22,13 @@ import (
 
 // files implements gofakes3.Backend over a directory: one folder per bucket, one file per object.
 //
-// An object's file begins with a header (16 bytes MD5, 4 bytes length, the metadata as JSON), then the body. It is
+// An object's file begins with a header (16 bytes of its ETag, 4 bytes length, the metadata as JSON), then the body. It is
 // written beside its place, synced and renamed, so that a crash leaves the old object or the new one.
 type files struct {
 	dir string
+
+	mu      sync.Mutex
+	uploads map[gofakes3.UploadID]*upload // in parts
 }
 
 const (
@@ -283,14 +287,22 @@ func (f *files) PutObject(ctx context.Context, bucket, key string, meta map[stri
 	if ok, _ := f.BucketExists(ctx, bucket); !ok {
 		return gofakes3.PutObjectResult{}, gofakes3.BucketNotFound(bucket)
 	}
-	raw, err := json.Marshal(meta)
+	raw, err := encodeMeta(meta)
 	if err != nil {
-		return gofakes3.PutObjectResult{}, fmt.Errorf("encode metadata: %w", err)
-	}
-	if len(raw) > maxMeta {
-		return gofakes3.PutObjectResult{}, gofakes3.ErrMetadataTooLarge
+		return gofakes3.PutObjectResult{}, err
 	}
 	return gofakes3.PutObjectResult{}, f.place(bucket, key, func(file *os.File) error { return writeObject(file, raw, body, size) })
+}
+
+func encodeMeta(meta map[string]string) ([]byte, error) {
+	raw, err := json.Marshal(meta)
+	if err != nil {
+		return nil, fmt.Errorf("encode metadata: %w", err)
+	}
+	if len(raw) > maxMeta {
+		return nil, gofakes3.ErrMetadataTooLarge
+	}
+	return raw, nil
 }
 
 // place writes an object beside its place and moves it there.
@@ -317,18 +329,26 @@ func (f *files) place(bucket, key string, write func(*os.File) error) error {
 	return nil
 }
 
-// writeHead writes the header of an object.
-func writeHead(file *os.File, meta, sum []byte) error {
+// move makes a file the object of a key.
+func (f *files) move(name, bucket, key string) error {
+	path := f.path(bucket, key)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	return os.Rename(name, path)
+}
+
+// header returns the header of an object.
+func header(meta, sum []byte) []byte {
 	head := make([]byte, headLen, headLen+len(meta))
 	copy(head, sum)
 	binary.BigEndian.PutUint32(head[sumLen:], uint32(len(meta))) // #nosec G115 -- at most maxMeta
-	_, err := file.Write(append(head, meta...))
-	return err
+	return append(head, meta...)
 }
 
 // writeObject writes header and body; the sum goes in last, when it is known.
 func writeObject(file *os.File, meta []byte, body io.Reader, size int64) error {
-	if err := writeHead(file, meta, nil); err != nil {
+	if _, err := file.Write(header(meta, nil)); err != nil {
 		return err
 	}
 	sum := md5.New() // #nosec G401 -- see the import

@@ -56,7 +56,7 @@ func Start(dir, listen string) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for S3 on %s: %w", listen, err)
 	}
-	s3 := gofakes3.New(&files{dir: dir},
+	s3 := gofakes3.New(&files{dir: dir, uploads: map[gofakes3.UploadID]*upload{}},
 		gofakes3.WithV4Auth(map[string]string{k.AccessKey: k.SecretKey}),
 		gofakes3.WithLogger(gofakes3.DiscardLog()),
 		gofakes3.WithoutVersioning(),
