@@ -113,11 +113,12 @@ func (x *extraction) file(h *tar.Header, body io.Reader) error {
 	return x.root.Chtimes(h.Name, h.ModTime, h.ModTime)
 }
 
-// finish gives the directories what filling them has changed or would have been kept by.
+// finish gives the directories the times that filling them has changed, and their modes; the owner can still write into them,
+// for what is extracted next and to remove them.
 func (x *extraction) finish() error {
 	for _, h := range slices.Backward(x.dirs) {
 		name := path.Clean(h.Name)
-		err := x.root.Chmod(name, fs.FileMode(h.Mode)&fs.ModePerm) // #nosec G115 -- permission bits
+		err := x.root.Chmod(name, fs.FileMode(h.Mode)&fs.ModePerm|0o700) // #nosec G115 -- permission bits
 		if err == nil {
 			err = x.root.Chtimes(name, h.ModTime, h.ModTime)
 		}

@@ -24,6 +24,9 @@ import (
 const (
 	// transferPatience is how long the object store, or supervisor, may be away while files are moved.
 	transferPatience = 2 * time.Minute
+	// stoppedTime bounds the storing of the files of a task that was told to stop: supervisor waits for its end for a minute
+	// beyond the grace.
+	stoppedTime = 40 * time.Second
 	// askTime bounds one question to supervisor about files.
 	askTime = 30 * time.Second
 	// filesName is the name of the artifact that a task's paths make, answerName that of an answer which is too long for a result.
@@ -88,7 +91,11 @@ func (a *attempt) unpack(x executor.Execution, adopted bool) *executor.End {
 			return filer.Put(ctx, dir, r)
 		})
 		if err != nil {
-			return new(executor.Break(fmt.Sprintf("the artifact %s of %s could not be unpacked: %v", in.GetName(), origin(in), err)))
+			end := executor.Break(fmt.Sprintf("the artifact %s of %s could not be unpacked: %v", in.GetName(), origin(in), err))
+			if errors.Is(err, archive.ErrUnsafe) || errors.Is(err, archive.ErrLimit) {
+				end.Class = executor.User // it will be so again
+			}
+			return &end
 		}
 		a.moved.in += in.GetBytes()
 		a.log.Note(fmt.Sprintf("formicary: unpacked the artifact %s of %s (%s)", in.GetName(), origin(in), sized(in.GetBytes())))
@@ -124,19 +131,19 @@ func (a *attempt) keep(x executor.Execution, end executor.End) executor.End {
 		return end // what cannot be read was refused before the start
 	}
 	a.mu.Lock()
-	why, killed := a.reason, a.now
+	why := a.reason
 	a.mu.Unlock()
 	succeeded, what := why == nil && end.Class == executor.None, options.Artifacts
-	if killed || end.Lost || what != nil && !wanted(what.When, succeeded) {
+	if end.Lost || why != nil && why.outcome == antv1.Result_LOST || what != nil && !wanted(what.When, succeeded) {
 		return end
 	}
 	if what == nil {
 		what = &plan.Artifacts{}
 	}
 	ctx, done := a.stopping()
-	if !succeeded { // told to stop already: the files of what failed are waited for a little
+	if why != nil {
 		done()
-		ctx, done = context.WithTimeout(a.m.life, a.m.opts.UploadPatience)
+		ctx, done = context.WithTimeout(a.m.life, stoppedTime)
 	}
 	defer done()
 	if x, ok := x.(executor.Answerer); ok {

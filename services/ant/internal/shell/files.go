@@ -9,80 +9,37 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
+	"syscall"
 
+	"github.com/formicary/formicary/libs/archive"
 	"github.com/formicary/formicary/services/ant/internal/executor"
 )
 
 var _ executor.Filer = (*session)(nil)
 
-// Put unpacks a tar stream below the directory in which the script starts.
+// Put unpacks a tar stream below the directory in which the script starts. What is unpacked later replaces files and links
+// that are there already, and does not go through them.
 func (s *session) Put(ctx context.Context, dir string, from io.Reader) error {
+	if !fs.ValidPath(dir) {
+		return fmt.Errorf("put files into %q: want a path below the working directory", dir)
+	}
 	root, err := os.OpenRoot(s.dir)
 	if err != nil {
 		return fmt.Errorf("open working directory: %w", err)
 	}
 	defer func() { _ = root.Close() }()
-	if !fs.ValidPath(dir) {
-		return fmt.Errorf("put files into %q: want a path below the working directory", dir)
-	}
 	if err := root.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("put files: %w", err)
 	}
-	entries := tar.NewReader(reader{ctx, from})
-	for {
-		h, err := entries.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err == nil {
-			err = unpack(root, dir, h, entries)
-		}
-		if err != nil {
-			return fmt.Errorf("put files: %w", err)
-		}
-	}
-}
-
-// unpack makes one entry. Nothing is made outside of root, whatever links there are in it, and no link that leads out.
-func unpack(root *os.Root, dir string, h *tar.Header, content io.Reader) error {
-	name := path.Clean(h.Name)
-	if !filepath.IsLocal(name) {
-		return fmt.Errorf("%q leads out of the working directory", h.Name)
-	}
-	name = path.Join(dir, name)
-	mode := h.FileInfo().Mode().Perm()
-	if err := root.MkdirAll(path.Dir(name), 0o700); err != nil {
-		return err
-	}
-	switch h.Typeflag {
-	case tar.TypeDir:
-		if err := root.MkdirAll(name, 0o700); err != nil {
-			return err
-		}
-		return root.Chmod(name, mode|0o700) // more goes into it
-	case tar.TypeSymlink:
-		// #nosec G305 -- where it leads is checked here
-		if target := path.Join(path.Dir(name), h.Linkname); path.IsAbs(h.Linkname) || !filepath.IsLocal(target) {
-			return fmt.Errorf("the link %q leads out of the working directory", h.Name)
-		}
-		return root.Symlink(h.Linkname, name)
-	case tar.TypeReg:
-	default:
-		return fmt.Errorf("%q is neither a file, a directory nor a symbolic link", h.Name)
-	}
-	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	below, err := root.OpenRoot(dir)
 	if err != nil {
-		return err
+		return fmt.Errorf("put files: %w", err)
 	}
-	_, err = io.Copy(f, content)
-	if err := errors.Join(err, f.Chmod(mode), f.Close()); err != nil {
-		return fmt.Errorf("write %q: %w", h.Name, err)
+	defer func() { _ = below.Close() }()
+	if err := archive.Extract(below, reader{ctx, from}, archive.Limits{}); err != nil {
+		return fmt.Errorf("put files: %w", err)
 	}
-	if h.ModTime.Unix() == 0 {
-		return nil
-	}
-	return root.Chtimes(name, h.ModTime, h.ModTime)
+	return nil
 }
 
 // Get writes a tar stream of what the task has left below the directory in which the script started.
@@ -92,18 +49,24 @@ func (s *session) Get(ctx context.Context, top string, keep func(name string) bo
 		return fmt.Errorf("open working directory: %w", err)
 	}
 	defer func() { _ = root.Close() }()
-	archive := tar.NewWriter(to)
+	w := tar.NewWriter(to)
 	visit := func(name string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // removed meanwhile
+		}
 		if err == nil {
 			err = ctx.Err()
 		}
 		if err != nil || name == "." || !keep(name) {
 			return err
 		}
-		return pack(ctx, archive, root, name, d)
+		if err = pack(ctx, w, root, name, d); errors.Is(err, fs.ErrNotExist) {
+			return nil // removed meanwhile
+		}
+		return err
 	}
 	switch info, found := root.Lstat(top); {
-	case errors.Is(found, fs.ErrNotExist):
+	case errors.Is(found, fs.ErrNotExist), errors.Is(found, syscall.ENOTDIR):
 	case found != nil:
 		err = found
 	case info.IsDir():
@@ -111,7 +74,7 @@ func (s *session) Get(ctx context.Context, top string, keep func(name string) bo
 	default:
 		err = visit(path.Clean(top), fs.FileInfoToDirEntry(info), nil)
 	}
-	if err := errors.Join(err, archive.Close()); err != nil {
+	if err := errors.Join(err, w.Close()); err != nil {
 		return fmt.Errorf("get files: %w", err)
 	}
 	return nil
@@ -140,18 +103,37 @@ func pack(ctx context.Context, to *tar.Writer, root *os.Root, name string, d fs.
 	case link != "":
 		h.Typeflag = tar.TypeSymlink
 	default:
-		h.Size = info.Size()
+		return packFile(ctx, to, root, h)
 	}
-	if err := to.WriteHeader(h); err != nil || h.Typeflag != tar.TypeReg {
-		return err
-	}
-	f, err := root.Open(name)
+	return to.WriteHeader(h)
+}
+
+// packFile writes a file as it is when it is opened.
+func packFile(ctx context.Context, to *tar.Writer, root *os.Root, h *tar.Header) error {
+	// What was a file may be a pipe by now: opening it must not wait.
+	f, err := root.OpenFile(h.Name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	_, err = io.Copy(to, reader{ctx, f})
-	return err
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s changed while it was read", h.Name)
+	}
+	h.Size = info.Size()
+	if err := to.WriteHeader(h); err != nil {
+		return err
+	}
+	switch n, err := io.Copy(to, io.LimitReader(reader{ctx, f}, h.Size)); {
+	case err != nil:
+		return err
+	case n < h.Size:
+		return fmt.Errorf("%s became shorter while it was read", h.Name)
+	}
+	return nil
 }
 
 // reader ends with its context.

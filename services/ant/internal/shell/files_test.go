@@ -15,8 +15,8 @@ import (
 	"github.com/formicary/formicary/services/ant/internal/executor"
 )
 
-// archive makes a tar stream of entries: a name that ends in / is a directory, "name>target" a link, anything else a file.
-func archive(t *testing.T, entries ...string) *bytes.Buffer {
+// tarOf makes a tar stream of entries: a name that ends in / is a directory, "name>target" a link, anything else a file.
+func tarOf(t *testing.T, entries ...string) *bytes.Buffer {
 	t.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -40,7 +40,7 @@ func archive(t *testing.T, entries ...string) *bytes.Buffer {
 	return &b
 }
 
-// list reads the names of a tar stream back, in the form that archive takes.
+// list reads the names of a tar stream back, in the form that tarOf takes.
 func list(t *testing.T, r io.Reader) (names []string) {
 	t.Helper()
 	for in := tar.NewReader(r); ; {
@@ -77,10 +77,10 @@ func TestFilesGoInAndOut(t *testing.T) {
 		"cat a/b", "stat -c %a a a/b", "readlink l", "cat l", "mkdir -p out/deep empty", "echo 1 >out/x.txt; echo 2 >out/deep/y.txt; echo 3 >out/z.log", "mkfifo out/pipe",
 		"ln -s /etc out/abs", "ls ..",
 	}}, &out)
-	if err := x.Put(t.Context(), ".", archive(t, "a/", "a/b", "l>a/b")); err != nil {
+	if err := x.Put(t.Context(), ".", tarOf(t, "a/", "a/b", "l>a/b")); err != nil {
 		t.Fatal(err)
 	}
-	if err := x.Put(t.Context(), "in/here", archive(t, "c")); err != nil {
+	if err := x.Put(t.Context(), "in/here", tarOf(t, "c")); err != nil {
 		t.Fatal(err)
 	}
 	x.Start()
@@ -127,7 +127,7 @@ func TestFilesThatLeadOutAreRefused(t *testing.T) {
 		"through links": {"a/b/", "l>a/b", "l/m>../../../x"},
 	} {
 		x := created(t, e, executor.Task{}, io.Discard)
-		if err := x.Put(t.Context(), ".", archive(t, entries...)); err == nil {
+		if err := x.Put(t.Context(), ".", tarOf(t, entries...)); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
@@ -136,7 +136,7 @@ func TestFilesThatLeadOutAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, into := range []string{"out", "..", "/tmp", ""} {
-		if err := x.Put(t.Context(), into, archive(t, "x")); err == nil {
+		if err := x.Put(t.Context(), into, tarOf(t, "x")); err == nil {
 			t.Errorf("into %q: accepted", into)
 		}
 	}

@@ -49,6 +49,10 @@ func Run(t *testing.T, s Subject) {
 		t.Parallel()
 		s.filesInAndOut(t)
 	})
+	t.Run("files over files", func(t *testing.T) {
+		t.Parallel()
+		s.filesOverFiles(t)
+	})
 	t.Run("files that lead out", func(t *testing.T) {
 		t.Parallel()
 		s.filesThatLeadOut(t)

@@ -129,6 +129,38 @@ func (s Subject) filesInAndOut(t *testing.T) {
 	}
 }
 
+// filesOverFiles replace what was put there before, links as well, and go through no link. What is asked for below a file is
+// not there.
+func (s Subject) filesOverFiles(t *testing.T) {
+	out := newRecorder()
+	x := s.Executor.Prepare(s.complete(lines("readlink same; readlink l", "cat target l2")), out)
+	defer x.Close()
+	files, ok := x.(executor.Filer)
+	if !ok {
+		t.Skip("it has no files")
+	}
+	if err := x.Create(); err != nil {
+		t.Fatal(err, x.Wait())
+	}
+	for _, entries := range [][]entry{
+		{{"target", tar.TypeReg, 0o644, "first\n"}, {"same", tar.TypeSymlink, 0o777, "target"}, {"l", tar.TypeSymlink, 0o777, "target"}, {"l2", tar.TypeSymlink, 0o777, "target"}},
+		{{"same", tar.TypeSymlink, 0o777, "target"}, {"l", tar.TypeSymlink, 0o777, "l2"}, {"l2", tar.TypeReg, 0o400, "second\n"}},
+		{{"l2", tar.TypeReg, 0o400, "third\n"}},
+	} {
+		if err := files.Put(t.Context(), ".", pack(t, entries)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	x.Start()
+	if end := x.Wait(); end.Class != executor.None || out.stdout.String() != "target\nl2\nfirst\nthird\n" {
+		t.Fatalf("%+v, printed %q, %q", end, out.stdout.String(), out.stderr.String())
+	}
+	var b bytes.Buffer
+	if err := files.Get(t.Context(), "target/below", func(string) bool { return true }, &b); err != nil || len(unpack(t, &b)) != 0 {
+		t.Errorf("below a file: %v", err)
+	}
+}
+
 // filesThatLeadOut are refused, and what was refused does not keep the task from running.
 func (s Subject) filesThatLeadOut(t *testing.T) {
 	x := s.Executor.Prepare(s.complete(lines(":")), newRecorder())
