@@ -12,6 +12,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
+
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/run"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
@@ -126,11 +129,14 @@ func (s *Session) keep(ctx context.Context, more ...run.Member) error {
 	)...)
 }
 
-// register opens a session and tries until it has one.
+// register opens a session and tries until it has one. It is the same in all tries: one that was not answered may arrive
+// after its successor, and must not supersede that.
 func (s *Session) register(ctx context.Context) error {
+	ask := proto.CloneOf(s.opts.Ant)
+	ask.Session = uuid.NewString()
 	for retry := firstRetry; ; retry = min(2*retry, maxRetry) {
 		call, cancel := context.WithTimeout(ctx, callTime)
-		res, err := s.rm.Register(call, s.opts.Ant)
+		res, err := s.rm.Register(call, ask)
 		cancel()
 		if err == nil {
 			s.open(res)

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -269,6 +270,58 @@ func TestRenewingSupersedesNobody(t *testing.T) {
 	if err != nil || f.number != 2 || strings.Contains(f.saw(), "kill") {
 		t.Errorf("%d registrations, %v; saw %s", f.number, err, f.saw())
 	}
+}
+
+// late is a resource-manager that the first try of a registration reaches after the second.
+type late struct {
+	*fake
+	mu      sync.Mutex
+	tries   int
+	session string
+}
+
+func (l *late) Register(ctx context.Context, r *antv1.RegisterRequest, _ ...grpc.CallOption) (*antv1.RegisterResponse, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tries++
+	session := cmp.Or(r.GetSession(), fmt.Sprint("s", l.tries))
+	if l.tries == 1 {
+		time.AfterFunc(2*callTime, func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.session = session
+		})
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	l.session = session
+	return &antv1.RegisterResponse{Session: session, Generation: int64(l.tries)}, nil
+}
+
+func (l *late) Heartbeat(_ context.Context, r *antv1.HeartbeatRequest, _ ...grpc.CallOption) (*antv1.HeartbeatResponse, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r.GetSession() != l.session {
+		return nil, errs.Precondition("SESSION_SUPERSEDED", "superseded")
+	}
+	return &antv1.HeartbeatResponse{}, nil
+}
+
+// TestLateRegistrationSupersedesNobody: the ant has given up a try that arrives when a later one was answered.
+func TestLateRegistrationSupersedesNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &late{fake: &fake{begun: time.Now()}}
+		s := New(Options{Ant: &antv1.RegisterRequest{AntId: "a"}, Beat: 5 * time.Second, FenceAfter: 20 * time.Second, Unhealthy: func() []string { return nil }, Unreachable: hears, Heard: never},
+			l, l, l, slog.New(slog.DiscardHandler))
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Run(ctx) }()
+		time.Sleep(time.Minute)
+		cancel()
+		if err := <-done; err != nil || l.tries != 2 || strings.Contains(l.saw(), "kill") {
+			t.Errorf("%d tries, %v; saw %s", l.tries, err, l.saw())
+		}
+	})
 }
 
 func TestUnknownAnt(t *testing.T) {

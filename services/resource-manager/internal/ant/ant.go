@@ -79,7 +79,7 @@ type Offer struct {
 	Labels  map[string]string
 }
 
-// Register opens a session and supersedes the one before. What an operator wanted stays. Workers of a bridge choose their
+// Register opens a session and supersedes the one before; one that is open stays as it is. What an operator wanted stays. Workers of a bridge choose their
 // ids themselves: none of them may take the id of an ant that is there, which would end it, nor the other way round.
 //
 // The generation follows the clock, in microseconds: others keep it for longer than this row lives, and an ant that was
@@ -88,6 +88,10 @@ type Offer struct {
 func (a *Ant) Register(o Offer, session uuid.UUID, lease time.Duration, now time.Time) error {
 	if a.Session != nil && a.LeaseUntil.After(now) && ofWorker(a.Methods) != ofWorker(o.Methods) {
 		return errs.Invalid("ANT_ID_TAKEN", "the id %s is in use: no worker and no ant may have the id of the other", a.ID)
+	}
+	if a.Session != nil && *a.Session == session { // another try of the same registration, which may come late
+		a.HeartbeatAt, a.LeaseUntil, a.Braked = now, now.Add(lease), false
+		return a.updateState(now)
 	}
 	a.Session = &session
 	a.Generation = max(a.Generation+1, now.UnixMicro())

@@ -73,6 +73,21 @@ func TestGenerationNeverFalls(t *testing.T) {
 	}
 }
 
+// A try of a registration that comes late, when the next one was answered and the ant works, changes nothing.
+func TestRepeatedRegistrationIsTheSame(t *testing.T) {
+	a, s := registered(t)
+	if err := a.Beat(ant.Pulse{Session: s, Draining: true, Heard: 3}, lease, t0); err != nil {
+		t.Fatal(err)
+	}
+	later := t0.Add(5 * time.Second)
+	if err := a.Register(offer(4), s, lease, later); err != nil {
+		t.Fatal(err)
+	}
+	if a.Generation != t0.UnixMicro() || a.State != ant.Draining || a.Heard != 3 || !a.LeaseUntil.Equal(later.Add(lease)) {
+		t.Errorf("%+v", a)
+	}
+}
+
 func TestShrinkKeepsTheCeilingOfWhatIsUsed(t *testing.T) {
 	a, _ := registered(t)
 	a.Used = 3

@@ -44,9 +44,9 @@ func (s *Registration) Register(ctx context.Context, r *antv1.RegisterRequest) (
 	if err := s.doorbells.Ensure(ctx, r.GetAntId()); err != nil {
 		return nil, err
 	}
-	id, err := uuid.NewRandom()
+	id, err := wished(r.GetSession())
 	if err != nil {
-		return nil, fmt.Errorf("make session: %w", err)
+		return nil, err
 	}
 	offer := ant.Offer{Methods: r.GetMethods(), Tags: r.GetTags(), Slots: int(r.GetSlots()), Version: r.GetVersion(), Labels: r.GetLabels()}
 	a, err := s.ants.Register(ctx, r.GetAntId(), func(a *ant.Ant, now time.Time) error {
@@ -59,6 +59,14 @@ func (s *Registration) Register(ctx context.Context, r *antv1.RegisterRequest) (
 	return &antv1.RegisterResponse{
 		Session: id.String(), Generation: a.Generation, Lease: durationpb.New(s.lease), HeartbeatEvery: durationpb.New(s.every),
 	}, nil
+}
+
+// wished is the session that an ant wants, or a new one.
+func wished(session string) (uuid.UUID, error) {
+	if session == "" {
+		return uuid.NewRandom()
+	}
+	return uuid.Parse(session)
 }
 
 // Heartbeat keeps the lease.

@@ -154,7 +154,10 @@ type RegisterRequest struct {
 	// version of its binary.
 	Version string `protobuf:"bytes,5,opt,name=version,proto3" json:"version,omitempty"`
 	// labels for people.
-	Labels        map[string]string `protobuf:"bytes,6,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Labels map[string]string `protobuf:"bytes,6,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// session (UUID) to open, the same in every try of one registration: a try that arrives after its successor opens nothing
+	// new. Empty from an ant that leaves the choice to resource-manager.
+	Session       string `protobuf:"bytes,7,opt,name=session,proto3" json:"session,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -229,6 +232,13 @@ func (x *RegisterRequest) GetLabels() map[string]string {
 		return x.Labels
 	}
 	return nil
+}
+
+func (x *RegisterRequest) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
 }
 
 // RegisterResponse opens the session.
@@ -2683,7 +2693,7 @@ var File_formicary_ant_v1_ant_proto protoreflect.FileDescriptor
 
 const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\n" +
-	"\x1aformicary/ant/v1/ant.proto\x12\x10formicary.ant.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cformicary/ant/v1/cache.proto\x1a\"formicary/identity/v1/access.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd3\x02\n" +
+	"\x1aformicary/ant/v1/ant.proto\x12\x10formicary.ant.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cformicary/ant/v1/cache.proto\x1a\"formicary/identity/v1/access.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfa\x02\n" +
 	"\x0fRegisterRequest\x12>\n" +
 	"\x06ant_id\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$R\x05antId\x12$\n" +
 	"\amethods\x18\x02 \x03(\tB\n" +
@@ -2692,7 +2702,8 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\x05slots\x18\x04 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\x90N(\x01R\x05slots\x12\x18\n" +
 	"\aversion\x18\x05 \x01(\tR\aversion\x12E\n" +
-	"\x06labels\x18\x06 \x03(\v2-.formicary.ant.v1.RegisterRequest.LabelsEntryR\x06labels\x1a9\n" +
+	"\x06labels\x18\x06 \x03(\v2-.formicary.ant.v1.RegisterRequest.LabelsEntryR\x06labels\x12%\n" +
+	"\asession\x18\a \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\asession\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc1\x01\n" +
