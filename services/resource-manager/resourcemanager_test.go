@@ -408,6 +408,33 @@ func TestLeaseEnds(t *testing.T) {
 	}
 }
 
+// TestExecutorsOfAntsThatAreAway: what runs on their hosts goes on, perhaps; an ant that has left has nothing.
+func TestExecutorsOfAntsThatAreAway(t *testing.T) {
+	c := start(t, func(conf *resourcemanager.Config) {
+		quick(conf)
+		conf.Lease, conf.Beat = 300*time.Millisecond, 50*time.Millisecond
+	})
+	hosts := resourcev1.NewExecutorServiceClient(c.dial("resource-manager"))
+	left := c.register("left", 1).GetSession()
+	if _, err := c.ants.Leave(t.Context(), &antv1.LeaveRequest{AntId: "left", Session: left}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := hosts.DeleteExecutor(t.Context(), &resourcev1.DeleteExecutorRequest{Id: "u"})
+	if errs.Reason(err) != "EXECUTOR_NOT_FOUND" {
+		t.Errorf("of nobody: %v", err)
+	}
+	c.register("gone", 1)
+	c.eventually("it goes offline", func() bool { return c.get("gone").GetState() == resourcev1.Ant_OFFLINE })
+	_, err = hosts.DeleteExecutor(t.Context(), &resourcev1.DeleteExecutorRequest{Id: "u"})
+	if errs.Reason(err) != "ANTS_SILENT" || !strings.Contains(err.Error(), "gone: it is away") || strings.Contains(err.Error(), "left") {
+		t.Errorf("of an ant that is away: %v", err)
+	}
+	all, err := hosts.ListExecutors(t.Context(), &resourcev1.ListExecutorsRequest{})
+	if err != nil || len(all.GetSilent()) != 1 || !strings.Contains(all.GetSilent()["gone"], "last heard of at") {
+		t.Errorf("%v, %v", all, err)
+	}
+}
+
 // hints collects AntChanged and tells whether one was heard.
 func (c *colony) hints() func(id string, s resourcev1.Ant_State) bool {
 	var mu sync.Mutex

@@ -384,11 +384,14 @@ func (w *world) cli(args ...string) (string, int) {
 
 // attempt and task are what the API says of them.
 type attempt struct {
-	UID    string    `json:"uid"`
-	Number int       `json:"number"`
-	State  string    `json:"state"`
-	Ant    string    `json:"ant_id"`
-	Cache  *cacheUse `json:"cache"`
+	UID     string    `json:"uid"`
+	Number  int       `json:"number"`
+	State   string    `json:"state"`
+	Ant     string    `json:"ant_id"`
+	Started time.Time `json:"started_at"`
+	Class   string    `json:"failure_class"`
+	Message string    `json:"message"`
+	Cache   *cacheUse `json:"cache"`
 }
 
 type task struct {

@@ -34,7 +34,7 @@ const (
 	mostAnts   = 1000
 )
 
-// ListExecutors asks all ants that live.
+// ListExecutors asks all ants that live, and names those that are away.
 func (s *Executor) ListExecutors(ctx context.Context, _ *resourcev1.ListExecutorsRequest) (*resourcev1.ListExecutorsResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
@@ -61,14 +61,14 @@ func (s *Executor) DeleteExecutor(ctx context.Context, r *resourcev1.DeleteExecu
 			who = append(who, id+": "+why)
 		}
 		slices.Sort(who)
-		return nil, errs.Unavailable("ANTS_SILENT", "no ant that answers has executor %s; %s", r.GetId(), strings.Join(who, "; "))
+		return nil, errs.Unavailable("ANTS_SILENT", "no ant that answers has executor %s; ask again when these do: %s", r.GetId(), strings.Join(who, "; "))
 	}
 	return nil, errs.NotFound("EXECUTOR_NOT_FOUND", "nothing runs under the id %s: see `formicary ant executors list`", r.GetId())
 }
 
 // ask calls all ants that live, and returns what they have said of each executor.
 func (s *Executor) ask(ctx context.Context, call *antv1.ExecutorCall) (all []*resourcev1.Executor, silent map[string]string, err error) {
-	ids, err := s.alive(ctx)
+	ids, silent, err := s.whom(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -76,7 +76,6 @@ func (s *Executor) ask(ctx context.Context, call *antv1.ExecutorCall) (all []*re
 	if err != nil {
 		return nil, nil, err
 	}
-	silent = map[string]string{}
 	for i, id := range ids {
 		if why := reports[i].GetFault(); why != "" {
 			silent[id] = why
@@ -95,20 +94,25 @@ func (s *Executor) ask(ctx context.Context, call *antv1.ExecutorCall) (all []*re
 	return all, silent, nil
 }
 
-// alive are the ants that have a lease.
-func (s *Executor) alive(ctx context.Context) (ids []string, err error) {
+// whom returns the ants that have a lease, and why those cannot be asked that have lost it: what they ran may go on.
+func (s *Executor) whom(ctx context.Context) (alive []string, away map[string]string, err error) {
+	away = map[string]string{}
 	for after := ""; ; {
 		page, err := s.ants.List(ctx, after, mostAnts)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for _, a := range page {
-			if after = a.ID; a.State != ant.Offline {
-				ids = append(ids, a.ID)
+			after = a.ID
+			switch {
+			case a.State != ant.Offline:
+				alive = append(alive, a.ID)
+			case a.Session != nil: // it has not said that it leaves
+				away[a.ID] = "it is away, and was last heard of at " + a.HeartbeatAt.UTC().Format(time.DateTime) + " UTC"
 			}
 		}
 		if len(page) < mostAnts {
-			return ids, nil
+			return alive, away, nil
 		}
 	}
 }

@@ -818,7 +818,7 @@ type ListExecutorsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// executors by ant, oldest first.
 	Executors []*Executor `protobuf:"bytes,1,rep,name=executors,proto3" json:"executors,omitempty"`
-	// silent are the ants that did not answer, or could not tell everything, by id: why.
+	// silent are the ants that are away, did not answer, or could not tell everything, by id: why.
 	Silent        map[string]string `protobuf:"bytes,2,rep,name=silent,proto3" json:"silent,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
