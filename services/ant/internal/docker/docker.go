@@ -73,6 +73,9 @@ type Executor struct {
 	clean bool              // nothing of an earlier life is left
 	left  map[string]bool   // uids of attempts that have ended and could not be removed
 	away  error             // why the engine cannot be used
+
+	prepared  []prepared // the one that was used last is the last
+	toPrepare chan preparation
 }
 
 // New returns an executor. The engine need not answer yet.
@@ -89,7 +92,7 @@ func New(o Options) (*Executor, error) {
 	}
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(o.Ant + "\x00" + o.Dir))
-	return &Executor{opts: o, owner: fmt.Sprintf("%016x", h.Sum64()), api: api, call: callTime, patience: awayTime, heard: time.Now(), found: map[string]string{}, left: map[string]bool{}, away: errors.New("the engine was not asked yet")}, nil
+	return &Executor{opts: o, owner: fmt.Sprintf("%016x", h.Sum64()), api: api, call: callTime, patience: awayTime, heard: time.Now(), found: map[string]string{}, left: map[string]bool{}, toPrepare: make(chan preparation, mostPrepared), away: errors.New("the engine was not asked yet")}, nil
 }
 
 // Answers reports whether an engine answers at the host.
@@ -115,6 +118,12 @@ func (e *Executor) Healthy() error {
 // Run looks after the engine until ctx ends.
 func (e *Executor) Run(ctx context.Context) error {
 	defer func() { _ = e.api.Close() }()
+	var preparing sync.WaitGroup
+	preparing.Go(func() { e.prepareImages(ctx) })
+	defer func() {
+		preparing.Wait()
+		e.forgetImages(ctx)
+	}()
 	tick := time.NewTicker(pingEach)
 	defer tick.Stop()
 	for {
@@ -186,8 +195,15 @@ func (e *Executor) KillLeftovers(ctx context.Context) error {
 	return e.sweep(ctx)
 }
 
-// sweep removes all containers, networks and volumes of this owner, but what goes on.
-func (e *Executor) sweep(ctx context.Context) error { return e.remove(ctx, labelOwner+"="+e.owner) }
+// sweep removes all containers, networks, volumes and images of this owner, but what goes on.
+func (e *Executor) sweep(ctx context.Context) error {
+	if err := e.remove(ctx, labelOwner+"="+e.owner); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, e.call)
+	defer cancel()
+	return e.removeImages(ctx)
+}
 
 // stays reports whether the labels are those of what an earlier life has begun and goes on.
 func (e *Executor) stays(labels map[string]string) bool {

@@ -72,4 +72,8 @@ func subject(t *testing.T, e *Executor) executortest.Subject {
 	}}
 }
 
-func TestConformance(t *testing.T) { executortest.Run(t, subject(t, start(t, nil))) }
+func TestConformance(t *testing.T) {
+	e := start(t, nil)
+	prepare(t, e)
+	executortest.Run(t, subject(t, e))
+}

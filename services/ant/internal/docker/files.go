@@ -66,15 +66,17 @@ func (s *session) files() (*bytes.Buffer, error) {
 	for _, name := range slices.Sorted(maps.Keys(s.task.Files)) {
 		entries = append(entries, entry{path.Join(filesDir, name), s.task.Files[name]})
 	}
-	if scripted(s.task) {
-		var after *script.After
-		if len(s.task.After) > 0 {
-			after = &script.After{File: path.Join(home, afterFile), Code: path.Join(home, codeFile)}
-			entries = append(entries, entry{afterFile, script.Lines(s.task.After)}, entry{codeFile, ""})
-		}
-		entries = append(entries, entry{envFile, env}, entry{scriptFile, script.Compose(s.prelude(), s.task.Before, s.task.Script, after)})
+	if !scripted(s.task) {
+		return pack(s.spec, entries...)
 	}
-	return pack(s.spec, entries...)
+	var after *script.After
+	if len(s.task.After) > 0 {
+		after = &script.After{File: path.Join(home, afterFile), Code: path.Join(home, codeFile)}
+		entries = append(entries, entry{afterFile, script.Lines(s.task.After)}, entry{codeFile, ""})
+	}
+	text := script.Compose(s.prelude(), s.task.Before, s.task.Script, after)
+	s.words = s.said(env, script.Lines(s.task.After), text)
+	return pack(s.spec, append(entries, entry{envFile, env}, entry{scriptFile, text})...)
 }
 
 // prelude gives the script its environment.

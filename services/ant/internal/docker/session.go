@@ -43,6 +43,7 @@ type session struct {
 	spec    *spec
 	services
 	id      string // of the container
+	words   string // what its shell is told over standard input
 	adopted bool
 	pulled  time.Duration
 	meter   meter
@@ -155,7 +156,7 @@ func (s *session) create(ctx context.Context) error {
 	if err := s.beside(ctx); err != nil {
 		return err
 	}
-	if err := s.container(ctx); err != nil {
+	if err := s.container(ctx, image.ID); err != nil || s.words != "" {
 		return err
 	}
 	if err := s.e.api.CopyToContainer(ctx, s.id, home, files, container.CopyToContainerOptions{}); err != nil {
@@ -164,8 +165,21 @@ func (s *session) create(ctx context.Context) error {
 	return nil
 }
 
-func (s *session) container(ctx context.Context) error {
-	made, err := s.e.create(ctx, s.spec, "formicary-"+s.task.UID)
+// container makes the container, one of a prepared image if that can be.
+func (s *session) container(ctx context.Context, image string) error {
+	name := "formicary-" + s.task.UID
+	sp := s.spec
+	if s.words != "" {
+		if sp = s.e.listening(s.spec, s.task, image); sp == nil {
+			s.words, sp = "", s.spec
+		}
+	}
+	made, err := s.e.create(ctx, sp, name)
+	if cerrdefs.IsNotFound(err) && s.words != "" { // somebody has removed it
+		s.e.unprepare(sp.config.Image)
+		s.words = ""
+		made, err = s.e.create(ctx, s.spec, name)
+	}
 	if err != nil {
 		return err
 	}
@@ -210,9 +224,20 @@ func (s *session) Start() string {
 // begin lets the container run.
 func (s *session) begin() error {
 	r := &turn{drained: make(chan struct{})}
-	stream, err := s.e.api.ContainerAttach(s.life, s.id, container.AttachOptions{Stream: true, Stdout: true, Stderr: true})
+	words := s.words
+	s.words = "" // it is told once
+	stream, err := s.e.api.ContainerAttach(s.life, s.id, container.AttachOptions{Stream: true, Stdin: words != "", Stdout: true, Stderr: true})
 	if err != nil {
 		return fmt.Errorf("attach to the container: %w", err)
+	}
+	if words != "" {
+		if _, err = io.WriteString(stream.Conn, words); err == nil { // the engine keeps it until the shell listens
+			err = stream.CloseWrite()
+		}
+		if err != nil {
+			stream.Close()
+			return fmt.Errorf("send the script to the container: %w", err)
+		}
 	}
 	r.status, r.failed = s.e.api.ContainerWait(s.life, s.id, container.WaitConditionNextExit)
 	r.end = stream.Close

@@ -1,0 +1,91 @@
+package docker
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/image"
+
+	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/testkit"
+	"github.com/formicary/formicary/libs/testkit/enginetest"
+	"github.com/formicary/formicary/services/ant/internal/executor"
+)
+
+// prepare waits until tasks of Busybox get a prepared image, and returns its id.
+func prepare(t *testing.T, e *Executor) (id string) {
+	t.Helper()
+	info, err := e.api.ImageInspect(t.Context(), enginetest.Busybox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, 60*time.Second, "the image is prepared", func() bool {
+		id = e.preparedFor(info.ID, &spec{uid: nobody, gid: nobody, known: true})
+		return id != ""
+	})
+	return id
+}
+
+// preparedImages are those of an executor that the engine has.
+func preparedImages(t *testing.T, e *Executor) []image.Summary {
+	t.Helper()
+	all, err := e.api.ImageList(context.WithoutCancel(t.Context()), image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", labelOwner+"="+e.owner))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// What makes tasks begin sooner changes nothing of what they are: an operator sees as little, and it may be removed at any time.
+func TestPreparedImage(t *testing.T) {
+	e := start(t, nil)
+	first := prepare(t, e)
+	task := in(t, executor.Task{
+		Environment: map[string]string{"SECRET": "it's\n\\secret"}, Script: []string{`printf '%s|' "$SECRET" "$0"`, "set | grep formicary_ || ls -lnA /formicary | tail -n +2 | while read mode _ uid _ size _; do echo $mode $uid; done", "cat"},
+		After: []string{"echo after"},
+	}, plan.Options{})
+	const want = "it's\n\\secret|/formicary/script|-rw------- 65534\n-rw------- 65534\n-rw------- 65534\ndrwx------ 65534\ndrwx------ 65534\n-rw------- 65534\n-rw------- 65534\ndrwx------ 65534\nafter\n"
+	run := func() (made string) {
+		t.Helper()
+		out := &saying{word: "after\n", said: make(chan struct{})}
+		task.UID = unique("prepared")
+		x := e.prepare(task, out)
+		defer x.Close()
+		if err := x.Create(); err != nil {
+			t.Fatal(err, x.Wait())
+		}
+		info, err := e.api.ContainerInspect(t.Context(), x.id)
+		if err != nil || strings.Contains(strings.Join(append(info.Config.Env, info.Args...), " "), "secret") {
+			t.Errorf("the engine tells %q %q, %v", info.Config.Env, info.Args, err)
+		}
+		x.Start()
+		if end := x.Wait(); end.Class != executor.None || out.text.String() != want {
+			t.Errorf("%+v, printed %q", end, out.text.String())
+		}
+		return info.Image
+	}
+	if got := run(); got != first {
+		t.Errorf("the container is one of %s, want %s", got, first)
+	}
+	if _, err := e.api.ImageRemove(t.Context(), first, image.RemoveOptions{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	if got := run(); got == first {
+		t.Error("the image is still there")
+	}
+	second := prepare(t, e)
+	if got := run(); got != second {
+		t.Errorf("the container is one of %s, want %s", got, second)
+	}
+	// A later life removes what an earlier one has made.
+	if err := e.sweep(t.Context()); err != nil || len(preparedImages(t, e)) != 1 {
+		t.Errorf("what is in use is removed: %v", err)
+	}
+	e.forgetImages(t.Context())
+	if left := preparedImages(t, e); len(left) > 0 {
+		t.Errorf("left %+v", left)
+	}
+}
