@@ -38,6 +38,8 @@ type caches struct {
 	kept    []*antv1.KeepCacheRequest
 	fail    map[string]error // by RPC
 	another bool             // a faster task has stored it
+	lost    int              // answers of KeepCache that do not arrive, though it is done
+	dropped bool             // one has not arrived
 }
 
 func newCaches(t testing.TB) *caches {
@@ -93,6 +95,10 @@ func (h *caches) KeepCache(_ context.Context, r *antv1.KeepCacheRequest) (*antv1
 	if h.fail["keep"] == nil {
 		h.kept = append(h.kept, r)
 	}
+	if h.lost--; h.lost >= 0 {
+		h.dropped = true
+		return nil, errs.Unavailable("AWAY", "try again")
+	}
 	return &antv1.KeepCacheResponse{Kept: true}, h.fail["keep"]
 }
 
@@ -101,6 +107,11 @@ func (c *colony) SignArtifactParts(_ context.Context, r *antv1.SignArtifactParts
 }
 
 func (c *colony) CompleteArtifactUpload(context.Context, *antv1.CompleteArtifactUploadRequest) (*antv1.CompleteArtifactUploadResponse, error) {
+	c.caches.mu.Lock()
+	defer c.caches.mu.Unlock()
+	if c.caches.dropped {
+		return nil, errs.NotFound("UPLOAD_NOT_FOUND", "it is a cache by now")
+	}
 	return &antv1.CompleteArtifactUploadResponse{}, c.caches.fail["complete"]
 }
 
@@ -205,6 +216,16 @@ func TestACacheFailsNoTask(t *testing.T) {
 				t.Errorf("cache %v, kept %v", r.GetCache(), h.kept)
 			}
 		})
+	}
+}
+
+// An answer that does not arrive makes no cache that is kept one that is not.
+func TestACacheIsKeptOnce(t *testing.T) {
+	c := newColony(t)
+	c.start(c.config())
+	c.caches.lost = 1
+	if r := c.result(c.dispatch(cachedWork(plainCache))); r.GetCache().GetStoredBytes() == 0 || len(c.caches.kept) != 2 {
+		t.Errorf("%v, asked %d times", r.GetCache(), len(c.caches.kept))
 	}
 }
 

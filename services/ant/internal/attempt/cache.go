@@ -372,12 +372,16 @@ type cacheKeeper struct {
 	cacheSigner
 	cached    *cached
 	runMillis int64
+	joined    bool // the parts are an object: what is asked again is only that it be kept
 	kept      bool
 }
 
 func (s *cacheKeeper) Complete(ctx context.Context, upload string, etags []string, sum archive.Summary) error {
-	if err := s.cacheSigner.Complete(ctx, upload, etags, sum); err != nil {
-		return err
+	if !s.joined {
+		if err := s.cacheSigner.Complete(ctx, upload, etags, sum); err != nil {
+			return err
+		}
+		s.joined = true
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
