@@ -19,6 +19,18 @@ import (
 // Busybox is the name of an image with a POSIX shell and the usual small tools; nobody (65534) is its only other user.
 const Busybox = "formicary-test/busybox:1"
 
+// Shell is the name of an image that has a POSIX shell and nothing else.
+const Shell = "formicary-test/dash:1"
+
+// WithShell makes the image Shell where the engine lacks it.
+func (e *Engine) WithShell(t testing.TB) *Engine {
+	t.Helper()
+	if err := e.image(Shell, shell); err != nil {
+		testkit.Missing(t, "image %s: %v", Shell, err)
+	}
+	return e
+}
+
 // WithBusybox makes the image Busybox where the engine lacks it.
 func (e *Engine) WithBusybox(t testing.TB) *Engine {
 	t.Helper()
@@ -63,6 +75,41 @@ func (e *Engine) image(name string, archive func() ([]byte, error)) error {
 		err = errors.New(said.String())
 	}
 	return err
+}
+
+// shell is the archive of a root directory with dash and the libraries that it is linked to: a shell of busybox finds all of
+// busybox in itself.
+func shell() ([]byte, error) {
+	dash, err := exec.LookPath("dash")
+	if err != nil {
+		return nil, fmt.Errorf("the shell dash is missing: %w", err)
+	}
+	linked, err := exec.Command("ldd", dash).Output()
+	if err != nil {
+		return nil, fmt.Errorf("libraries of %s: %w", dash, err)
+	}
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	add := func(name, path string) error {
+		data, err := os.ReadFile(path)
+		if err == nil {
+			err = w.WriteHeader(&tar.Header{Name: strings.TrimPrefix(name, "/"), Mode: 0o755, Size: int64(len(data)), ModTime: time.Unix(0, 0)})
+		}
+		if err == nil {
+			_, err = w.Write(data)
+		}
+		return err
+	}
+	err = add("bin/sh", dash)
+	for word := range strings.FieldsSeq(string(linked)) {
+		if strings.HasPrefix(word, "/") {
+			err = errors.Join(err, add(word, word))
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("pack a shell: %w", err)
+	}
+	return out.Bytes(), w.Close()
 }
 
 // busybox is the archive of a root directory with a statically linked busybox.

@@ -74,6 +74,6 @@ func subject(t *testing.T, e *Executor) executortest.Subject {
 
 func TestConformance(t *testing.T) {
 	e := start(t, nil)
-	prepare(t, e)
+	prepare(t, e, enginetest.Busybox)
 	executortest.Run(t, subject(t, e))
 }

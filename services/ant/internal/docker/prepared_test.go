@@ -1,7 +1,10 @@
 package docker
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -15,14 +18,14 @@ import (
 	"github.com/formicary/formicary/services/ant/internal/executor"
 )
 
-// prepare waits until tasks of Busybox get a prepared image, and returns its id.
-func prepare(t *testing.T, e *Executor) (id string) {
+// prepare waits until tasks get a prepared image, and returns its id.
+func prepare(t *testing.T, e *Executor, image string) (id string) {
 	t.Helper()
-	info, err := e.api.ImageInspect(t.Context(), enginetest.Busybox)
+	info, err := e.api.ImageInspect(t.Context(), image)
 	if err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, 60*time.Second, "the image is prepared", func() bool {
+	testkit.Eventually(t, 60*time.Second, "an image is prepared", func() bool {
 		id = e.preparedFor(info.ID, &spec{uid: nobody, gid: nobody, known: true})
 		return id != ""
 	})
@@ -42,7 +45,7 @@ func preparedImages(t *testing.T, e *Executor) []image.Summary {
 // What makes tasks begin sooner changes nothing of what they are: an operator sees as little, and it may be removed at any time.
 func TestPreparedImage(t *testing.T) {
 	e := start(t, nil)
-	first := prepare(t, e)
+	first := prepare(t, e, enginetest.Busybox)
 	task := in(t, executor.Task{
 		Environment: map[string]string{"SECRET": "it's\n\\secret"}, Script: []string{`printf '%s|' "$SECRET" "$0"`, "set | grep formicary_ || ls -lnA /formicary | tail -n +2 | while read mode _ uid _ size _; do echo $mode $uid; done", "cat"},
 		After: []string{"echo after"},
@@ -76,7 +79,7 @@ func TestPreparedImage(t *testing.T) {
 	if got := run(); got == first {
 		t.Error("the image is still there")
 	}
-	second := prepare(t, e)
+	second := prepare(t, e, enginetest.Busybox)
 	if got := run(); got != second {
 		t.Errorf("the container is one of %s, want %s", got, second)
 	}
@@ -88,4 +91,43 @@ func TestPreparedImage(t *testing.T) {
 	if left := preparedImages(t, e); len(left) > 0 {
 		t.Errorf("left %+v", left)
 	}
+}
+
+// An image needs a shell and nothing else, whether it is prepared or not.
+func TestShellOnly(t *testing.T) {
+	enginetest.Shared(t).WithShell(t)
+	e := start(t, nil)
+	run := func(t *testing.T) {
+		t.Helper()
+		out := &saying{word: "after\n", said: make(chan struct{})}
+		x := e.prepare(in(t, executor.Task{
+			UID:    unique("shell"),
+			Before: []string{"V=before", `for tool in cat mkdir tar ls; do ! command -v $tool || exit 9; done`},
+			Script: []string{`read -r line <in/a || :`, `echo "$V $line"`, `echo "$line" >out`, `echo a=1 >>"$FORMICARY_OUTPUT"`, "cd ..", "exit 3"},
+			After:  []string{"echo after $V"},
+		}, plan.Options{Container: &plan.Container{Image: enginetest.Shell}}), out)
+		defer x.Close()
+		if err := x.Create(); err != nil {
+			t.Fatal(err, x.Wait())
+		}
+		var in, got bytes.Buffer
+		w := tar.NewWriter(&in)
+		err := w.WriteHeader(&tar.Header{Name: "a", Mode: 0o644, Size: 6})
+		if err == nil {
+			_, err = w.Write([]byte("a file"))
+		}
+		if err = errors.Join(err, w.Close(), x.Put(t.Context(), "in", &in)); err != nil {
+			t.Fatal(err)
+		}
+		x.Start()
+		if end := x.Wait(); end.ExitCode != 3 || end.Outputs["a"] != "1" || out.text.String() != "before a file\nafter before\n" {
+			t.Errorf("%+v, printed %q", end, out.text.String())
+		}
+		if err := x.Get(t.Context(), "out", func(string) bool { return true }, &got); err != nil || !strings.Contains(got.String(), "a file\n") {
+			t.Errorf("got %.1000q, %v", got.String(), err)
+		}
+	}
+	run(t)
+	prepare(t, e, enginetest.Shell)
+	run(t)
 }
