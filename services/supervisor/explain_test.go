@@ -32,7 +32,7 @@ func TestNoStatementReadsTheHistory(t *testing.T) {
 	}
 	recorded, ran := plantest.Record(t, pool)
 	lists := view.New(recorded, nil)
-	for _, f := range []artifact.Filter{{}, {Request: uuid.New()}, {Request: uuid.New(), Run: 1, Task: "build"}, {JobType: "bench-noop"}, {Name: "fixtures-0"}} {
+	for _, f := range []artifact.Filter{{}, {Request: uuid.New()}, {Request: uuid.New(), Run: 1, Task: "build"}, {JobType: "bench-noop"}, {Task: "build"}, {Name: "fixtures-0"}} {
 		f.Org, f.Before, f.Limit = "default", time.Now(), 20
 		if _, err := lists.Artifacts(t.Context(), f); err != nil {
 			t.Fatal(err)

@@ -4,13 +4,16 @@ package artifact
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/formicary/formicary/libs/archive"
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -74,7 +77,7 @@ type Store interface {
 	CompleteUpload(ctx context.Context, u *Upload) error
 	// KeepUpload makes an artifact of a user's upload.
 	KeepUpload(ctx context.Context, u *Upload, age time.Duration) (*Artifact, error)
-	// InputKeys returns the keys of artifacts of the organisation that an attempt belongs to.
+	// InputKeys returns the keys of artifacts that the claim of an attempt has named.
 	InputKeys(ctx context.Context, attempt uuid.UUID, ids []uuid.UUID) (map[uuid.UUID]string, error)
 	ForgetArtifacts(ctx context.Context, ids []uuid.UUID) error
 }
@@ -86,6 +89,8 @@ type Blobs interface {
 	// JoinParts makes the object; it is no error when an earlier call did. It returns the size of the object.
 	JoinParts(ctx context.Context, key, storeID string, etags []string) (int64, error)
 	SignGet(ctx context.Context, key string, valid time.Duration) (*url.URL, error)
+	// Range reads n bytes of an object from off on.
+	Range(ctx context.Context, key string, off, n int64) (io.ReadCloser, error)
 	Remove(ctx context.Context, keys []string) error
 }
 
@@ -134,7 +139,8 @@ func (m *Manager) Sign(ctx context.Context, attempt, upload uuid.UUID, numbers [
 	return urls, nil
 }
 
-// Complete makes the object. What it is said to be counts from now on; it may be called again.
+// Complete makes the object. It must have the size that the ant says and end with the index of an archive of so many files; what
+// its digest is the ant alone knows, and whoever reads it checks. It may be called again.
 func (m *Manager) Complete(ctx context.Context, attempt, upload uuid.UUID, etags []string, what Upload) error {
 	u, err := m.Store.UploadOf(ctx, upload, attempt)
 	if err != nil || u.Done {
@@ -147,8 +153,32 @@ func (m *Manager) Complete(ctx context.Context, attempt, upload uuid.UUID, etags
 	if size != what.Bytes {
 		return errs.Precondition("UPLOAD_INCOMPLETE", "the object has %d bytes, not %d", size, what.Bytes)
 	}
+	if err := m.check(ctx, u.Key, what); err != nil {
+		return err
+	}
 	u.Bytes, u.Files, u.SHA256 = what.Bytes, what.Files, what.SHA256
 	return m.Store.CompleteUpload(ctx, u)
+}
+
+// check reads the index of an archive.
+func (m *Manager) check(ctx context.Context, key string, what Upload) error {
+	x, err := archive.Open(ctx, func(ctx context.Context, off, n int64) (io.ReadCloser, error) { return m.Blobs.Range(ctx, key, off, n) }, what.Bytes, archive.Limits{})
+	switch {
+	case errors.Is(err, archive.ErrDamaged), errors.Is(err, archive.ErrUnsafe), errors.Is(err, archive.ErrLimit):
+		return errs.Precondition("UPLOAD_DAMAGED", "%v", err)
+	case err != nil:
+		return errs.Unavailable("STORE_UNAVAILABLE", "the object store does not read the artifact: %v", err)
+	}
+	files := 0
+	for e := range x.Entries() {
+		if e.Type != archive.Directory {
+			files++
+		}
+	}
+	if files != what.Files {
+		return errs.Precondition("UPLOAD_DAMAGED", "the archive has %d files, not %d", files, what.Files)
+	}
+	return nil
 }
 
 // Read returns an address for each input of an attempt.
@@ -161,7 +191,7 @@ func (m *Manager) Read(ctx context.Context, attempt uuid.UUID, ids []uuid.UUID) 
 	for i, id := range ids {
 		key, ok := keys[id]
 		if !ok {
-			return nil, errs.NotFound("ARTIFACT_NOT_FOUND", "artifact %s does not exist (any more)", id)
+			return nil, errs.NotFound("ARTIFACT_NOT_FOUND", "artifact %s is no input of attempt %s, or does not exist any more", id, attempt)
 		}
 		address, err := m.Blobs.SignGet(ctx, key, valid)
 		if err != nil {

@@ -34,8 +34,8 @@ type Store interface {
 	// OutputsOf returns outputs of a run by name; all of them when names holds template.UsesAll.
 	OutputsOf(ctx context.Context, id uuid.UUID, names []string) (map[string]string, error)
 	LogKeys(ctx context.Context, uids []uuid.UUID) (map[uuid.UUID]execution.LogPlace, error)
-	// Inputs returns the artifacts of tasks of a run, and of ids of the organisation.
-	Inputs(ctx context.Context, run uuid.UUID, org string, tasks []string, ids []uuid.UUID) ([]execution.Input, error)
+	// Inputs returns the artifacts of tasks of a run, and of ids of the organisation; from then on an attempt may read them.
+	Inputs(ctx context.Context, attempt, run uuid.UUID, org string, tasks []string, ids []uuid.UUID) ([]execution.Input, error)
 }
 
 // Definitions gives pinned versions.
@@ -121,7 +121,7 @@ func (m *Manager) Claim(ctx context.Context, c execution.Claim) (*Work, error) {
 	w := &Work{UID: c.UID, Claimed: x, Timeout: timeout(x), Age: x.Job.Now.Sub(x.Began)}
 	task, env, err := m.render(ctx, x)
 	if err == nil && !task.Skip {
-		w.Inputs, err = m.inputs(ctx, x, task)
+		w.Inputs, err = m.inputs(ctx, c.UID, x, task)
 	}
 	switch {
 	case isFault(err):

@@ -13,7 +13,7 @@ import (
 )
 
 // inputs are the artifacts that a task gets: those of the tasks that it depends on, and those that it names.
-func (m *Manager) inputs(ctx context.Context, x *execution.Claimed, task *plan.Task) ([]execution.Input, error) {
+func (m *Manager) inputs(ctx context.Context, attempt uuid.UUID, x *execution.Claimed, task *plan.Task) ([]execution.Input, error) {
 	named := task.ArtifactIDs
 	if o := task.Spec.Options; o != nil {
 		named = slices.Concat(named, o.DependentArtifactIDs)
@@ -28,7 +28,7 @@ func (m *Manager) inputs(ctx context.Context, x *execution.Claimed, task *plan.T
 			return nil, fmt.Errorf("%w: %.100q in artifact_ids is no id of an artifact", definition.ErrFault, s)
 		}
 	}
-	found, err := m.store.Inputs(ctx, x.Execution, x.Job.Org, task.Downloads, ids)
+	found, err := m.store.Inputs(ctx, attempt, x.Execution, x.Job.Org, task.Downloads, ids)
 	if err != nil {
 		return nil, err
 	}

@@ -109,7 +109,7 @@ func (outputs) Sync(context.Context, []execution.Report) ([]execution.Answer, []
 
 func (outputs) Step(context.Context, []execution.Event) ([]execution.Verdict, error) { return nil, nil }
 
-func (outputs) Inputs(context.Context, uuid.UUID, string, []string, []uuid.UUID) ([]execution.Input, error) {
+func (outputs) Inputs(context.Context, uuid.UUID, uuid.UUID, string, []string, []uuid.UUID) ([]execution.Input, error) {
 	return nil, nil
 }
 

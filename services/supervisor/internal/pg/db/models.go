@@ -97,6 +97,7 @@ type Attempt struct {
 	LogStored       int64
 	Usage           []byte
 	Cache           []byte
+	Inputs          []uuid.UUID
 }
 
 type Cache struct {

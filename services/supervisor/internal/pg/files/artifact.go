@@ -69,10 +69,9 @@ func (s *Store) KeepUpload(ctx context.Context, u *artifact.Upload, age time.Dur
 	return a, nil
 }
 
-// InputKeys returns the keys of artifacts of the organisation that an attempt belongs to.
+// InputKeys returns the keys of artifacts that the claim of an attempt has named.
 func (s *Store) InputKeys(ctx context.Context, attempt uuid.UUID, ids []uuid.UUID) (map[uuid.UUID]string, error) {
-	rows, err := s.pool.Query(ctx, `SELECT f.id, f.key FROM attempt a JOIN execution e ON e.id = a.execution_id JOIN artifact f ON f.org_id = e.org_id
-		WHERE a.uid = $1 AND f.id = ANY($2::uuid[])`, attempt, ids)
+	rows, err := s.pool.Query(ctx, `SELECT id, key FROM artifact WHERE id = ANY($2::uuid[]) AND id IN (SELECT unnest(inputs) FROM attempt WHERE uid = $1)`, attempt, ids)
 	if err != nil {
 		return nil, fmt.Errorf("find inputs of attempt %s: %w", attempt, err)
 	}
@@ -85,33 +84,53 @@ func (s *Store) InputKeys(ctx context.Context, attempt uuid.UUID, ids []uuid.UUI
 	return keys, nil
 }
 
-// inputsOf are the artifacts that a task gets: of each task that it names, and of each item of one that fans out, those of the
-// last attempt; of a task that was kept from an earlier run, those that it made there; of a task that forked a job, or that
-// waited for one, those of the tasks of that job. Then those that are named by their ids.
+// inputsOf are the artifacts that a task gets, which it notes at its attempt: of each task that it names those of the last
+// attempt, of one that fans out those of the last attempt of each item, then those that are named by their ids.
+//
+// base is the run from which a task that is named was kept, or this one: there its files are from. Its items of then may have
+// been kept themselves, from the last run before in which they were executed. An attempt that came later and has kept nothing
+// leaves nothing. Of a task that forked a job, or waited for one, they are those of the tasks of that job.
 const inputsOf = `WITH named AS (SELECT name, min(place) AS place FROM (
 			SELECT n.name, n.place FROM unnest($3::text[]) WITH ORDINALITY n (name, place)
 			UNION ALL SELECT f.name, n.place FROM unnest($3::text[]) WITH ORDINALITY n (name, place)
 				JOIN task t ON t.execution_id = $1 AND t.name = n.name AND t.group_idx IS NULL
 				CROSS JOIN LATERAL json_array_elements_text(CASE WHEN json_typeof(t.spec -> 'await_forked_tasks') = 'array' THEN t.spec -> 'await_forked_tasks' ELSE '[]' END) f (name)
 		) x GROUP BY name),
-	own AS (SELECT a.*, n.place, rank() OVER (PARTITION BY a.task ORDER BY a.run DESC, a.attempt DESC) AS age
-		FROM execution e JOIN artifact a ON a.request_id = e.request_id AND a.run <= e.run JOIN named n ON n.name IN (a.task, a.group_task)
-		WHERE e.id = $1 AND a.kind = 'TASK' AND NOT EXISTS (SELECT FROM task t JOIN attempt p ON p.execution_id = t.execution_id AND p.task_idx = t.idx
-			WHERE t.execution_id = e.id AND t.name = a.task AND (a.run < e.run OR p.number > a.attempt))),
-	forked AS (SELECT a.*, n.place, rank() OVER (PARTITION BY a.request_id, a.task ORDER BY a.run DESC, a.attempt DESC) AS age
-		FROM named n JOIN task t ON t.execution_id = $1 LEFT JOIN task g ON g.execution_id = t.execution_id AND g.idx = t.group_idx
-		JOIN child c ON c.execution_id = t.execution_id AND c.task_idx = t.idx JOIN artifact a ON a.request_id = c.request_id
-		WHERE n.name IN (t.name, g.name) AND a.kind = 'TASK' AND a.org_id = $2)
-	SELECT id, task, name, bytes, sha256 FROM (
-		SELECT id, task, name, bytes, sha256, place, attempt, number FROM own WHERE age = 1
-		UNION ALL SELECT id, task, name, bytes, sha256, place, attempt, number FROM forked WHERE age = 1
+	base AS (SELECT n.place, b.* FROM named n CROSS JOIN LATERAL (SELECT m.id, m.request_id, m.run, t.idx, t.name, t.items
+		FROM execution e JOIN execution m ON m.request_id = e.request_id AND m.run <= e.run
+			JOIN task t ON t.execution_id = m.id AND t.name = n.name AND t.group_idx IS NULL
+		WHERE e.id = $1 AND NOT t.reuse ORDER BY m.run DESC LIMIT 1) b),
+	item AS (SELECT b.place, b.request_id, b.run, i.name, i.execution_id, i.idx, i.state,
+			i.attempts > 0 OR EXISTS (SELECT FROM child c WHERE c.execution_id = i.execution_id AND c.task_idx = i.idx) AS ran
+		FROM base b JOIN task i ON i.execution_id = b.id AND b.items IS NOT NULL
+			AND i.idx BETWEEN (b.items ->> 'first')::int AND (b.items ->> 'first')::int + (b.items ->> 'total')::int - 1),
+	kept AS (SELECT DISTINCT ON (i.place, i.idx) i.place, i.request_id, m.run, i.name, t.execution_id, t.idx
+		FROM item i JOIN execution m ON m.request_id = i.request_id AND m.run < i.run
+			JOIN task t ON t.execution_id = m.id AND t.name = i.name AND t.group_idx IS NOT NULL
+		WHERE NOT i.ran AND i.state = 'COMPLETED' AND (t.attempts > 0 OR EXISTS (SELECT FROM child c WHERE c.execution_id = t.execution_id AND c.task_idx = t.idx))
+		ORDER BY i.place, i.idx, m.run DESC),
+	done AS (SELECT place, request_id, run, name, id AS execution_id, idx FROM base
+		UNION ALL SELECT place, request_id, run, name, execution_id, idx FROM item WHERE ran
+		UNION ALL SELECT place, request_id, run, name, execution_id, idx FROM kept),
+	own AS (SELECT a.*, d.place, d.idx FROM done d
+		CROSS JOIN LATERAL (SELECT max(p.number) AS number FROM attempt p WHERE p.execution_id = d.execution_id AND p.task_idx = d.idx) l
+		JOIN artifact a ON a.request_id = d.request_id AND a.task = d.name AND a.run = d.run AND a.attempt = l.number AND a.kind = 'TASK'),
+	forked AS (SELECT a.*, d.place, d.idx, rank() OVER (PARTITION BY a.request_id, a.task ORDER BY a.run DESC) AS age
+		FROM done d CROSS JOIN LATERAL (SELECT c.request_id FROM child c WHERE c.execution_id = d.execution_id AND c.task_idx = d.idx OFFSET 0) c
+			JOIN artifact a ON a.request_id = c.request_id AND a.kind = 'TASK' AND a.org_id = $2
+		WHERE NOT EXISTS (SELECT FROM execution m JOIN task t ON t.execution_id = m.id AND t.name = a.task
+			WHERE m.request_id = a.request_id AND (m.run = a.run AND t.attempts > a.attempt OR m.run > a.run AND t.attempts > 0))),
+	found AS (SELECT id, task, name, bytes, sha256, place, idx, number FROM own
+		UNION ALL SELECT id, task, name, bytes, sha256, place, idx, number FROM forked WHERE age = 1
 		UNION ALL SELECT a.id, a.task, a.name, a.bytes, a.sha256, 1000000 + i.place, 0, 0 FROM unnest($4::uuid[]) WITH ORDINALITY i (id, place)
-			JOIN artifact a ON a.id = i.id AND a.org_id = $2) x
-	ORDER BY place, task, number, id`
+			JOIN artifact a ON a.id = i.id AND a.org_id = $2),
+	noted AS (UPDATE attempt SET inputs = (SELECT array_agg(id) FROM found) WHERE uid = $5)
+	SELECT id, task, name, bytes, sha256 FROM found ORDER BY place, idx, task, number, id`
 
-// Inputs returns the artifacts that a task gets, in the order in which they are unpacked.
-func (s *Store) Inputs(ctx context.Context, run uuid.UUID, org string, tasks []string, ids []uuid.UUID) ([]execution.Input, error) {
-	rows, err := s.pool.Query(ctx, inputsOf, run, org, tasks, ids)
+// Inputs returns the artifacts that a task gets, in the order in which they are unpacked, and notes that its attempt may read
+// them.
+func (s *Store) Inputs(ctx context.Context, attempt, run uuid.UUID, org string, tasks []string, ids []uuid.UUID) ([]execution.Input, error) {
+	rows, err := s.pool.Query(ctx, inputsOf, run, org, tasks, ids, attempt)
 	if err != nil {
 		return nil, fmt.Errorf("find inputs in execution %s: %w", run, err)
 	}

@@ -52,13 +52,19 @@ func (s *Store) Artifacts(ctx context.Context, f artifact.Filter) ([]artifact.Ar
 	if f.JobType != "" {
 		and("job_type = $%d", storable.Text(f.JobType))
 	}
-	if f.Task != "" {
-		and("$%d IN (task, group_task)", storable.Text(f.Task))
-	}
 	if f.Name != "" {
 		and("name = $%d", storable.Text(f.Name))
 	}
-	rows, err := s.reads.Query(ctx, `SELECT `+artifactColumns+` FROM artifact WHERE `+where+` ORDER BY created_at DESC, id DESC LIMIT $4`, args...)
+	const newest = ` ORDER BY created_at DESC, id DESC LIMIT $4`
+	query := `SELECT ` + artifactColumns + ` FROM artifact WHERE ` + where + newest
+	if f.Task != "" { // of a task, or of the items of one: each has its index
+		args = append(args, storable.Text(f.Task))
+		of := func(column string) string {
+			return fmt.Sprintf(`(SELECT * FROM artifact WHERE %s AND %s = $%d%s)`, where, column, len(args), newest)
+		}
+		query = `SELECT ` + artifactColumns + ` FROM (` + of("task") + ` UNION ALL ` + of("group_task") + `) a` + newest
+	}
+	rows, err := s.reads.Query(ctx, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list artifacts: %w", err)
 	}
