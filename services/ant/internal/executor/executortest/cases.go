@@ -184,13 +184,22 @@ func (s Subject) stoppedBeforeItBegan(t *testing.T) {
 	}
 }
 
+// twentyAtOnce runs tasks of which none ends before all have begun.
 func (s Subject) twentyAtOnce(t *testing.T) {
-	var all sync.WaitGroup
-	for i := range 20 {
+	const many = 20
+	script := lines("trap 'go=1' TERM", "echo ready", "while [ -z \"$go\" ]; do sleep 1 || :; done 2>/dev/null", "echo number $I", "echo n=$I >$FORMICARY_OUTPUT")
+	var all, begun sync.WaitGroup
+	begun.Add(many)
+	for i := range many {
 		all.Go(func() {
-			want := fmt.Sprintf("number %d\n", i)
-			r := s.Execute(t, executor.Task{Environment: map[string]string{"I": fmt.Sprint(i)}, Script: []string{"echo number $I", "echo n=$I >$FORMICARY_OUTPUT"}}, nil)
-			if r.End.Class != executor.None || r.Stdout != want || r.End.Outputs["n"] != fmt.Sprint(i) {
+			task := script
+			task.Environment = map[string]string{"I": fmt.Sprint(i)}
+			r := s.Execute(t, task, func(x executor.Execution) {
+				begun.Done()
+				begun.Wait()
+				x.Stop(time.Minute)
+			})
+			if want := fmt.Sprintf("ready\nnumber %d\n", i); r.End.Class != executor.None || r.Stdout != want || r.End.Outputs["n"] != fmt.Sprint(i) {
 				t.Errorf("%d: %+v, printed %q", i, r.End, r.Stdout)
 			}
 		})
