@@ -33,6 +33,10 @@ build: ## bin/formicary and one binary per service
 demo: setup build ## install, build, start the embedded colony, run a pipeline that builds this repository
 	@scripts/demo.sh
 
+.PHONY: registry
+registry: ## an empty registry of images at 127.0.0.1:5000 until Ctrl-C; PORT chooses
+	@scripts/registry.sh $(PORT)
+
 .PHONY: test
 test: setup-test borders ## all tests with the race detector, on real PostgreSQL, NATS and etcd
 	@scripts/test.sh
