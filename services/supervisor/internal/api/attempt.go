@@ -276,7 +276,11 @@ func names(uids []uuid.UUID) []string {
 
 // CreateLogUpload signs an address for the final log.
 func (a *Attempts) CreateLogUpload(ctx context.Context, req *antv1.CreateLogUploadRequest) (*antv1.CreateLogUploadResponse, error) {
-	place, err := a.place(ctx, req)
+	claim, err := claimOf(req)
+	if err != nil {
+		return nil, err
+	}
+	place, err := a.Manager.LogPlace(ctx, claim)
 	if err != nil {
 		return nil, err
 	}
@@ -297,13 +301,21 @@ type spoken interface {
 
 // place finds the live attempt that an ant speaks of.
 func (a *Attempts) place(ctx context.Context, req spoken) (execution.LogPlace, error) {
+	claim, err := claimOf(req)
+	if err != nil {
+		return execution.LogPlace{}, err
+	}
+	return a.Manager.Place(ctx, claim)
+}
+
+func claimOf(req spoken) (execution.Claim, error) {
 	session, err := uuid.Parse(req.GetSession())
 	if err != nil {
-		return execution.LogPlace{}, badID("session", err)
+		return execution.Claim{}, badID("session", err)
 	}
 	uid, err := uuid.Parse(req.GetUid())
 	if err != nil {
-		return execution.LogPlace{}, badID("uid", err)
+		return execution.Claim{}, badID("uid", err)
 	}
-	return a.Manager.LogPlace(ctx, execution.Claim{UID: uid, Ant: req.GetAntId(), Session: session})
+	return execution.Claim{UID: uid, Ant: req.GetAntId(), Session: session}, nil
 }

@@ -33,7 +33,8 @@ type Store interface {
 	Step(ctx context.Context, events []execution.Event) ([]execution.Verdict, error)
 	// OutputsOf returns outputs of a run by name; all of them when names holds template.UsesAll.
 	OutputsOf(ctx context.Context, id uuid.UUID, names []string) (map[string]string, error)
-	LogKeys(ctx context.Context, uids []uuid.UUID) (map[uuid.UUID]execution.LogPlace, error)
+	NoteUploads(ctx context.Context, places map[uuid.UUID]execution.LogPlace) error
+	Places(ctx context.Context, uids []uuid.UUID) (map[uuid.UUID]execution.LogPlace, error)
 	// Inputs returns the artifacts of tasks of a run, and of ids of the organisation; from then on an attempt may read them.
 	Inputs(ctx context.Context, attempt, run uuid.UUID, org string, tasks []string, ids []uuid.UUID) ([]execution.Input, error)
 }
@@ -74,6 +75,7 @@ type Manager struct {
 	claims      *batch.Group[execution.Claim, *execution.Claimed]
 	syncs       *batch.Group[execution.Report, execution.Answer]
 	logs        *batch.Group[uuid.UUID, execution.LogPlace]
+	places      *batch.Group[uuid.UUID, execution.LogPlace]
 }
 
 // batches of claims are large enough for a burst and small enough that the first of it is not kept waiting.
@@ -90,7 +92,8 @@ func New(store Store, definitions Definitions, hosts Hosts, gone func([]uuid.UUI
 	m := &Manager{store: store, definitions: definitions, hosts: hosts, gone: gone, log: log}
 	m.claims = batch.New(batch.Options{Max: claimBatch}, m.claim)
 	m.syncs = batch.New(batch.Options{Max: syncBatch, Flushers: syncsAtOnce}, m.sync)
-	m.logs = batch.New(batch.Options{Max: claimBatch}, m.places)
+	m.logs = batch.New(batch.Options{Max: claimBatch}, m.find(store.NoteUploads))
+	m.places = batch.New(batch.Options{Max: claimBatch}, m.find(nil))
 	return m
 }
 
@@ -100,6 +103,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		run.Member{Name: "claims", Run: m.claims.Run},
 		run.Member{Name: "syncs", Run: m.syncs.Run},
 		run.Member{Name: "log places", Run: m.logs.Run},
+		run.Member{Name: "places", Run: m.places.Run},
 	)
 }
 

@@ -113,9 +113,11 @@ func (outputs) Inputs(context.Context, uuid.UUID, uuid.UUID, string, []string, [
 	return nil, nil
 }
 
-func (outputs) LogKeys(context.Context, []uuid.UUID) (map[uuid.UUID]execution.LogPlace, error) {
+func (outputs) Places(context.Context, []uuid.UUID) (map[uuid.UUID]execution.LogPlace, error) {
 	return nil, nil
 }
+
+func (outputs) NoteUploads(context.Context, map[uuid.UUID]execution.LogPlace) error { return nil }
 
 func (o outputs) OutputsOf(_ context.Context, _ uuid.UUID, names []string) (map[string]string, error) {
 	if slices.Contains(names, template.UsesAll) {

@@ -41,7 +41,16 @@ func (m *Manager) sync(ctx context.Context, reports []execution.Report) ([]execu
 
 // LogPlace says where the log of a live attempt goes. Any session of its ant may ask, as it may send the result.
 func (m *Manager) LogPlace(ctx context.Context, c execution.Claim) (execution.LogPlace, error) {
-	p, err := m.logs.Do(ctx, c.UID)
+	return placed(ctx, m.logs, c)
+}
+
+// Place says whose a live attempt is. Any session of its ant may ask.
+func (m *Manager) Place(ctx context.Context, c execution.Claim) (execution.LogPlace, error) {
+	return placed(ctx, m.places, c)
+}
+
+func placed(ctx context.Context, b *batch.Group[uuid.UUID, execution.LogPlace], c execution.Claim) (execution.LogPlace, error) {
+	p, err := b.Do(ctx, c.UID)
 	if err != nil {
 		return p, err
 	}
@@ -51,14 +60,20 @@ func (m *Manager) LogPlace(ctx context.Context, c execution.Claim) (execution.Lo
 	return p, nil
 }
 
-func (m *Manager) places(ctx context.Context, uids []uuid.UUID) ([]execution.LogPlace, []error) {
-	found, err := m.store.LogKeys(ctx, uids)
-	if err != nil {
-		return nil, batch.All(len(uids), err)
+// find finds attempts, and hands them to then, which may be nil.
+func (m *Manager) find(then func(context.Context, map[uuid.UUID]execution.LogPlace) error) func(context.Context, []uuid.UUID) ([]execution.LogPlace, []error) {
+	return func(ctx context.Context, uids []uuid.UUID) ([]execution.LogPlace, []error) {
+		found, err := m.store.Places(ctx, uids)
+		if err == nil && then != nil {
+			err = then(ctx, found)
+		}
+		if err != nil {
+			return nil, batch.All(len(uids), err)
+		}
+		out := make([]execution.LogPlace, len(uids))
+		for i, uid := range uids {
+			out[i] = found[uid]
+		}
+		return out, nil
 	}
-	out := make([]execution.LogPlace, len(uids))
-	for i, uid := range uids {
-		out[i] = found[uid]
-	}
-	return out, nil
 }

@@ -64,12 +64,11 @@ func (s *Store) Live(ctx context.Context, uids []uuid.UUID) ([]uuid.UUID, error)
 	return live, nil
 }
 
-// LogKeys says where the logs of attempts belong, and notes that the addresses of live ones are given out: what is put
-// there has to be deleted if no result names it.
-func (s *Store) LogKeys(ctx context.Context, uids []uuid.UUID) (map[uuid.UUID]execution.LogPlace, error) {
+// Places says whose attempts are, whether they are live, and where their logs belong.
+func (s *Store) Places(ctx context.Context, uids []uuid.UUID) (map[uuid.UUID]execution.LogPlace, error) {
 	rows, err := db.New().LogPlaces(ctx, s.pool, uids)
 	if err != nil {
-		return nil, fmt.Errorf("find logs of %d attempts: %w", len(uids), err)
+		return nil, fmt.Errorf("find %d attempts: %w", len(uids), err)
 	}
 	places := make(map[uuid.UUID]execution.LogPlace, len(rows))
 	for _, r := range rows {
@@ -78,12 +77,13 @@ func (s *Store) LogKeys(ctx context.Context, uids []uuid.UUID) (map[uuid.UUID]ex
 			Task: r.Name, UID: r.Uid,
 		}
 	}
-	return places, s.noteUploads(ctx, places)
+	return places, nil
 }
 
-// noteUploads does not wait for the disk: an address that is forgotten by a crash of the database in the next moment may
+// NoteUploads notes that the addresses of the logs of live attempts are given out: what is put there has to be deleted if no
+// result names it. It does not wait for the disk: an address that is forgotten by a crash of the database in the next moment may
 // leave an object, and a task should not end later for that.
-func (s *Store) noteUploads(ctx context.Context, places map[uuid.UUID]execution.LogPlace) error {
+func (s *Store) NoteUploads(ctx context.Context, places map[uuid.UUID]execution.LogPlace) error {
 	var given []uuid.UUID
 	var keys []string
 	for uid, p := range places {
