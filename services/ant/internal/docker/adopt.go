@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -74,6 +75,9 @@ func (e *Executor) List(ctx context.Context) ([]executor.Running, error) {
 // Remove removes all that was made for an attempt.
 func (e *Executor) Remove(ctx context.Context, uid string) error {
 	e.forget(uid)
+	if r := e.recordOf(uid); r != nil {
+		_ = os.Remove(r.path)
+	}
 	return e.remove(ctx, labelUID+"="+uid)
 }
 
@@ -99,20 +103,41 @@ func (e *Executor) Adopt(t executor.Task, out executor.Output) executor.Executio
 	}
 	s.spec = &spec{config: info.Config, host: info.HostConfig}
 	s.spec.owner(info.Config.User)
-	if began, err := time.Parse(time.RFC3339Nano, info.State.StartedAt); err == nil {
-		s.out.at(began)
-	}
+	s.out.again(true)
 	return s
 }
 
-// resume goes on with an adopted container: what it has printed comes first, then what it prints.
+// resume goes on with an adopted container: what the log was told comes first, then what else was printed, then what it prints.
 func (s *session) resume() error {
 	defer s.out.at(time.Time{})
+	stdout, stderr := tee{s, s.stdout, s.out.Stdout()}, tee{s, s.stderr, s.out.Stderr()}
+	known, err := s.out.repeat(func(kind int, p []byte) {
+		switch kind {
+		case fromStdout:
+			_, _ = stdout.Write(p)
+		case fromStderr:
+			_, _ = stderr.Write(p)
+		default:
+			s.out.Note(string(p))
+		}
+	})
+	s.out.again(false)
+	if err != nil {
+		s.out.Note("[what was printed before the restart of the ant cannot be read: " + err.Error() + "]")
+	}
 	r := &turn{drained: make(chan struct{})}
 	r.status, r.failed = s.e.api.ContainerWait(s.life, s.id, container.WaitConditionNotRunning)
-	to := &replay{s: s, stdout: tee{s, s.stdout, s.out.Stdout()}, stderr: tee{s, s.stderr, s.out.Stderr()}}
+	to := &replay{s: s, known: known}
+	to.stdout, to.stderr = &untold{r: to, kind: fromStdout, to: stdout}, &untold{r: to, kind: fromStderr, to: stderr}
 	if err := to.read(s.life, s.id, false); err != nil {
 		return fmt.Errorf("read what the task has printed: %w", err)
+	}
+	if rest := to.known.bytes; !to.lost && max(rest[0], rest[1]) > lateBytes {
+		to.lose()
+		to.last, to.same = time.Time{}, 0
+		if err := to.read(s.life, s.id, false); err != nil {
+			return fmt.Errorf("read what the task has printed: %w", err)
+		}
 	}
 	s.out.at(time.Time{})
 	var reading context.Context
@@ -124,7 +149,7 @@ func (s *session) resume() error {
 		defer close(r.drained)
 		to.follow(reading, s.id)
 	}()
-	return s.resumeServices()
+	return s.resumeServices(known)
 }
 
 // replay hands on the lines that the engine keeps of what a container prints.
@@ -134,6 +159,51 @@ type replay struct {
 	last           time.Time // of the newest line
 	same           int       // lines that have this time
 	skip           int       // lines of this time that are known already
+	known          told      // what the log knows, less what was passed over
+	lost           bool      // the engine does not keep all of it
+}
+
+// lateBytes is how much of what was told an engine may not have kept yet: a line that has not ended, above all.
+const lateBytes = 1 << 20
+
+// lose says that the engine does not keep all of what was printed since the log was told something.
+func (r *replay) lose() {
+	r.lost = true
+	r.s.out.at(time.Time{})
+	r.s.out.Note("[the engine keeps no more than the end of a long output: what was printed here before may be missing]")
+}
+
+// untold passes over what the log knows already. An engine that has dropped the beginning of a long output shows another one: then
+// the times tell what is known.
+type untold struct {
+	r     *replay
+	kind  int
+	to    io.Writer
+	begun bool
+}
+
+func (u *untold) Write(p []byte) (int, error) {
+	r, n := u.r, len(p)
+	if first := r.known.first[u.kind]; !u.begun && !r.lost && !bytes.Equal(p[:min(len(p), len(first))], first[:min(len(p), len(first))]) {
+		r.lose()
+	}
+	u.begun = true
+	if r.lost {
+		if r.last.UnixMicro() <= r.known.last.UnixMicro() {
+			return n, nil
+		}
+	} else {
+		skip := min(int64(n), r.known.bytes[u.kind])
+		r.known.bytes[u.kind] -= skip
+		p = p[skip:]
+	}
+	if len(p) == 0 {
+		return n, nil
+	}
+	r.s.out.at(r.last)
+	defer r.s.out.at(time.Time{})
+	_, err := u.to.Write(p)
+	return n, err
 }
 
 // read hands on what follows the newest line.
@@ -194,8 +264,6 @@ func (w stamped) Write(p []byte) (int, error) {
 	if len(text) < engineLine && !bytes.HasSuffix(text, []byte("\n")) {
 		text = append(bytes.Clone(text), '\n') // older engines lose that of a long line
 	}
-	w.s.out.at(t)
-	defer w.s.out.at(time.Time{})
 	if _, err := w.to.Write(text); err != nil {
 		return 0, err
 	}
@@ -203,7 +271,7 @@ func (w stamped) Write(p []byte) (int, error) {
 }
 
 // resumeServices finds the services again. What they print until the task ends is in its log, as it was.
-func (s *session) resumeServices() error {
+func (s *session) resumeServices(known told) error {
 	all, err := s.e.containers(s.life)
 	if err != nil {
 		return err
@@ -215,7 +283,7 @@ func (s *session) resumeServices() error {
 		v := &service{s: s, id: c.ID, label: c.Labels[labelService], gone: make(chan struct{})}
 		s.all = append(s.all, v)
 		v.prints.Go(v.watch)
-		v.prints.Go(v.resume)
+		v.prints.Go(func() { v.resume(known.notes[v.label]) })
 	}
 	if len(s.all) > 0 {
 		s.network = networkName(s.task.UID)
@@ -223,9 +291,14 @@ func (s *session) resumeServices() error {
 	return nil
 }
 
-// resume makes notes of what the engine kept and of what follows.
-func (v *service) resume() {
-	stdout, stderr := &noter{say: v.say}, &noter{say: v.say}
+// resume makes notes of what the engine kept and of what follows, but for the lines that the log knows.
+func (v *service) resume(known int) {
+	say := func(line string) {
+		if known--; known < 0 {
+			v.say(line)
+		}
+	}
+	stdout, stderr := &noter{say: say}, &noter{say: say}
 	r := &replay{s: v.s, stdout: stdout, stderr: stderr}
 	_ = r.read(v.s.life, v.id, true) // what looked at ports keeps nothing
 	stdout.end()

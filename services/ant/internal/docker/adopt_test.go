@@ -20,6 +20,7 @@ import (
 	"github.com/formicary/formicary/libs/testkit"
 	"github.com/formicary/formicary/libs/testkit/enginetest"
 	"github.com/formicary/formicary/services/ant/internal/executor"
+	"github.com/formicary/formicary/services/ant/internal/tasklog"
 )
 
 // earlierLife is the variable with the earlier of a process.
@@ -29,7 +30,18 @@ const earlierLife = "DOCKER_TEST_EARLIER"
 type earlier struct {
 	Host, Dir string
 	Tasks     map[string]executor.Task
+	Log       string // where the log of a task says what it shows
 }
+
+// logged is a log that waits for a word.
+type logged struct {
+	*tasklog.Log
+	*saying
+}
+
+func (l logged) Stdout() io.Writer { return io.MultiWriter(l.Log.Stdout(), l.saying) }
+func (l logged) Stderr() io.Writer { return l.Log.Stderr() }
+func (l logged) Note(line string)  { l.Log.Note(line) }
 
 func (l earlier) executor() (*Executor, error) {
 	conf := DefaultConfig()
@@ -58,7 +70,16 @@ func live(text string) {
 	for uid, task := range l.Tasks {
 		all.Go(func() {
 			out := &saying{word: "ready\n", said: make(chan struct{})}
-			x := e.Prepare(task, out)
+			var to executor.Output = out
+			if l.Log != "" {
+				shown, err := os.Create(l.Log)
+				if err != nil {
+					panic(err)
+				}
+				words := json.NewEncoder(shown)
+				to = logged{tasklog.New(tasklog.Options{Path: l.Log + ".kept", Limit: 64 << 20, Live: func(c tasklog.Chunk) { _ = words.Encode(c) }}), out}
+			}
+			x := e.Prepare(task, to)
 			_ = x.Create()
 			trace := x.Start()
 			if trace == "" {
@@ -110,8 +131,14 @@ func (s *saying) look(in *strings.Builder, p string) {
 // killed runs tasks in an ant, kills it when all of them are ready, and returns the next life.
 func killed(t *testing.T, tasks map[string]executor.Task) (next *Executor, traces map[string]string) {
 	t.Helper()
+	return earlier{Tasks: tasks}.killed(t)
+}
+
+func (l earlier) killed(t *testing.T) (next *Executor, traces map[string]string) {
+	t.Helper()
 	engine := enginetest.Shared(t).WithBusybox(t)
-	l := earlier{Host: engine.Host, Dir: t.TempDir(), Tasks: tasks}
+	l.Host, l.Dir = engine.Host, t.TempDir()
+	tasks := l.Tasks
 	raw, err := json.Marshal(l)
 	if err != nil {
 		t.Fatal(err)

@@ -183,6 +183,7 @@ func (e *Executor) ping(ctx context.Context) error {
 // Recover removes what an earlier life of the ant left. An engine that does not answer gets no task before that is done.
 func (e *Executor) Recover(ctx context.Context, _ map[string]string) error {
 	e.look(ctx)
+	e.removeRecords()
 	return nil
 }
 

@@ -88,7 +88,7 @@ func (e *Executor) Prepare(t executor.Task, out executor.Output) executor.Execut
 }
 
 func (e *Executor) prepare(t executor.Task, out executor.Output) *session {
-	s := &session{e: e, task: t, out: &orderly{out: out}}
+	s := &session{e: e, task: t, out: &orderly{out: out, record: e.recordOf(t.UID)}}
 	s.stdout, s.stderr = output.NewScanner(&s.outputs), output.NewScanner(&s.outputs)
 	s.life, s.end = context.WithCancel(context.Background())
 	s.ready, s.give = context.WithCancel(s.life)
@@ -338,6 +338,9 @@ func (s *session) await() (*container.State, error) {
 	s.ended = true
 	s.mu.Unlock()
 	s.drain(r)
+	if s.away {
+		s.out.Note("[what was printed while the engine did not answer may be missing here]")
+	}
 	return state, nil
 }
 
@@ -577,6 +580,7 @@ func (s *session) Close() {
 	if s.failed != nil && s.ready.Err() != nil {
 		s.e.leave(s.task.UID) // a call that was given up may have made something
 	}
+	s.out.record.remove()
 	if s.network == "" {
 		return
 	}
