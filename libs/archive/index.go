@@ -177,7 +177,7 @@ func (c *cursor) bytes(n int64) []byte {
 // readFrames reads the list of frames; it must make up the whole.
 func (c *cursor) readFrames(f footer) ([]frame, error) {
 	n := c.uint()
-	if n > int64(len(c.b))/2 {
+	if n > int64(len(c.b))/2 || n > f.tarLen/cutFrom+1 { // all but the last are at least so long
 		return nil, fmt.Errorf("%w: its index names more frames than it has", ErrDamaged)
 	}
 	list := make([]frame, n)

@@ -23,6 +23,8 @@ const (
 	defaultBytes     = 64 << 30
 	defaultRatio     = 1000
 	defaultRatioFrom = 4 << 30
+	// mostNames is how long all names and targets of an archive may be together: whoever reads it remembers them.
+	mostNames = 128 << 20
 )
 
 // ErrLimit says that an archive is larger than the limits.

@@ -57,7 +57,9 @@ func Inside(name, target string) bool {
 type gate struct {
 	limits Limits
 	kinds  map[string]byte // what each name is
-	count  int
+	count  int             // of members, and of directories that only names have
+	bytes  int64           // of files
+	names  int             // bytes of names and targets
 }
 
 func newGate(l Limits) *gate { return &gate{limits: l.filled(), kinds: map[string]byte{}} }
@@ -77,8 +79,7 @@ func (g *gate) pass(h *tar.Header) (*tar.Header, error) {
 		}
 		return nil, nil
 	}
-	g.count++
-	if err := g.limits.entries(g.count); err != nil {
+	if err := g.more(h, name); err != nil {
 		return nil, err
 	}
 	out := &tar.Header{Typeflag: h.Typeflag, Name: name, Mode: h.Mode & 0o777, ModTime: plainTime(h.ModTime)}
@@ -103,6 +104,19 @@ func (g *gate) pass(h *tar.Header) (*tar.Header, error) {
 	return out, g.note(name, out.Typeflag)
 }
 
+// more counts a member. A file of holes is as long as it says: no byte of it has to come in.
+func (g *gate) more(h *tar.Header, name string) error {
+	g.count++
+	g.bytes += max(0, min(h.Size, g.limits.Bytes+1))
+	if g.names += len(name) + len(h.Linkname); g.names > mostNames {
+		return fmt.Errorf("%w: its names have more than %d bytes in all", ErrLimit, mostNames)
+	}
+	if g.bytes > g.limits.Bytes {
+		return g.limits.raw(g.bytes, g.bytes)
+	}
+	return g.limits.entries(g.count)
+}
+
 // note keeps each name one thing, and what is above it a directory.
 func (g *gate) note(name string, kind byte) error {
 	for i := range len(name) {
@@ -111,6 +125,9 @@ func (g *gate) note(name string, kind byte) error {
 		}
 		if above := name[:i]; g.kinds[above] == 0 {
 			g.kinds[above] = tar.TypeDir
+			if g.count++; g.count > g.limits.Entries {
+				return g.limits.entries(g.count)
+			}
 		} else if g.kinds[above] != tar.TypeDir {
 			return fmt.Errorf("%w: %.100q is below a file or link", ErrUnsafe, name)
 		}

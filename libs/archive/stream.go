@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -42,6 +43,9 @@ func each(r io.Reader, l Limits, f func(h *tar.Header, body io.Reader) error) er
 		if err != nil {
 			return damaged(err)
 		}
+		if sparse(h) {
+			return fmt.Errorf("%w: %.100q is a sparse file, which no archive holds", ErrUnsafe, h.Name)
+		}
 		plain, err := g.pass(h)
 		if err != nil {
 			return err
@@ -53,6 +57,20 @@ func each(r io.Reader, l Limits, f func(h *tar.Header, body io.Reader) error) er
 			return err
 		}
 	}
+}
+
+// sparse says whether a file is longer than what is there of it. No writer of archives makes one: it would be as long as it
+// likes, whatever was counted on the way.
+func sparse(h *tar.Header) bool {
+	if h.Typeflag == tar.TypeGNUSparse {
+		return true
+	}
+	for record := range h.PAXRecords {
+		if strings.HasPrefix(record, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
 }
 
 // damaged is what a fault of a tar stream means.

@@ -2,13 +2,10 @@ package archive
 
 import (
 	"archive/tar"
-	"archive/zip"
-	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 )
 
 // Writer makes an archive. Close must be called, whatever happened before.
@@ -95,50 +92,23 @@ func (w *Writer) Tar(r io.Reader) error {
 			return nil
 		}
 		if err != nil {
-			return w.fail(fmt.Errorf("%w: it is no tar: %w", ErrDamaged, err))
+			return w.fail(damaged(fmt.Errorf("it is no tar: %w", err)))
 		}
-		if err := w.Add(h, in); err != nil {
+		if err := w.Add(h, foreign{in}); err != nil {
 			return err
 		}
 	}
 }
 
-// Zip adds what a zip file holds.
-func (w *Writer) Zip(ctx context.Context, r *zip.Reader) error {
-	for _, f := range r.File {
-		if err := ctx.Err(); err != nil {
-			return w.fail(err)
-		}
-		if err := w.zipped(f); err != nil {
-			return w.fail(err)
-		}
-	}
-	return nil
-}
+// foreign reads what strangers have made: a fault of it is one of theirs.
+type foreign struct{ r io.Reader }
 
-func (w *Writer) zipped(f *zip.File) error {
-	if f.UncompressedSize64 > uint64(w.gate.limits.Bytes) { // #nosec G115 -- positive
-		return w.gate.limits.raw(w.gate.limits.Bytes+1, 1)
+func (f foreign) Read(p []byte) (int, error) {
+	n, err := f.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = damaged(err)
 	}
-	h := &tar.Header{Typeflag: tar.TypeReg, Name: f.Name, Mode: int64(f.Mode().Perm()), ModTime: f.Modified, Size: int64(f.UncompressedSize64)} // #nosec G115 -- at most Bytes
-	body, err := f.Open()
-	if err != nil {
-		return fmt.Errorf("%w: read %.100q: %w", ErrDamaged, f.Name, err)
-	}
-	defer func() { _ = body.Close() }()
-	switch mode := f.Mode(); {
-	case mode.IsDir():
-		h.Typeflag, h.Size = tar.TypeDir, 0
-	case mode&fs.ModeSymlink != 0:
-		target, err := io.ReadAll(io.LimitReader(body, maxName+1))
-		if err != nil {
-			return fmt.Errorf("%w: read %.100q: %w", ErrDamaged, f.Name, err)
-		}
-		h.Typeflag, h.Size, h.Linkname = tar.TypeSymlink, 0, string(target)
-	case !mode.IsRegular():
-		return fmt.Errorf("%w: %.100q is no file, directory or symbolic link", ErrUnsafe, f.Name)
-	}
-	return w.Add(h, body)
+	return n, err
 }
 
 func (w *Writer) fail(err error) error {

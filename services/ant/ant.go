@@ -94,7 +94,7 @@ func (s *Service) Run(ctx context.Context) error {
 	uploads := &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: 30 * time.Second, ResponseHeaderTimeout: time.Minute}
 	defer uploads.CloseIdleConnections()
 	attempts, err := attempt.New(attempt.Options{
-		Ant: s.conf.ID, LogDir: filepath.Join(s.conf.Dir, logDir), LogLimit: s.conf.LogLimit, ResendAfter: s.conf.ResendAfter, UploadPatience: s.conf.UploadPatience,
+		Ant: s.conf.ID, LogDir: filepath.Join(s.conf.Dir, logDir), LogLimit: s.conf.LogLimit, InputBytes: s.conf.InputBytes, ResendAfter: s.conf.ResendAfter, UploadPatience: s.conf.UploadPatience,
 	}, attempt.Deps{
 		Executors: executors, Spool: journal, Supervisor: antv1.NewAttemptServiceClient(s.deps.Supervisor),
 		Caches: antv1.NewCacheServiceClient(s.deps.Supervisor), Copies: copies,

@@ -50,6 +50,9 @@ type Config struct {
 	// CacheBytes is how many bytes of caches the ant keeps copies of on its own disk, so that a task that finds its cache there
 	// waits for no transfer; 0 keeps none.
 	CacheBytes int64
+	// InputBytes is how many bytes artifacts and its cache may have when they are unpacked for one task;
+	// 0 means as many as one archive may have.
+	InputBytes int64
 	// Beat is the interval of Heartbeat and Sync.
 	Beat time.Duration
 	// FenceAfter is how long the ant keeps its tasks without an answer from supervisor; it must be well below
@@ -79,7 +82,7 @@ func DefaultConfig() Config {
 		}
 	}
 	return Config{
-		Slots: max(32, 8*runtime.NumCPU()), Environment: env, Docker: docker.DefaultConfig(), LogLimit: 1 << 30, CacheBytes: 5 << 30, Version: "dev",
+		Slots: max(32, 8*runtime.NumCPU()), Environment: env, Docker: docker.DefaultConfig(), LogLimit: 1 << 30, CacheBytes: 5 << 30, InputBytes: 64 << 30, Version: "dev",
 		Beat: 5 * time.Second, FenceAfter: 20 * time.Second, Adopt: true, ResendAfter: 10 * time.Second,
 		UploadPatience: 10 * time.Second, DrainTimeout: 20 * time.Second, StopTimeout: 5 * time.Minute,
 	}
@@ -110,6 +113,7 @@ func (c Config) Validate() error {
 	}
 	check(c.LogLimit > 0, "log limit %d: want more than 0 bytes", c.LogLimit)
 	check(c.CacheBytes >= 0, "cache bytes %d: want 0 or more", c.CacheBytes)
+	check(c.InputBytes >= 0, "input bytes %d: want 0 or more", c.InputBytes)
 	check(c.Beat > 0, "beat %s: want more than 0", c.Beat)
 	check(c.FenceAfter > c.Beat, "fence after %s: want more than the beat of %s", c.FenceAfter, c.Beat)
 	check(c.ResendAfter > 0, "resend after %s: want more than 0", c.ResendAfter)

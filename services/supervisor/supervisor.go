@@ -61,13 +61,15 @@ type Config struct {
 	Children child.Config
 	// Caches bounds those of an organisation.
 	Caches cache.Config
+	// ArtifactBytes is how many bytes one artifact may have: its files when a user sends it, its object when a task keeps it.
+	ArtifactBytes int64
 	// PublicURL is where tasks and people reach the colony's REST, for the addresses of artifacts; empty leaves their paths.
 	PublicURL string
 }
 
 // DefaultConfig returns what suits a colony of any size.
 func DefaultConfig() Config {
-	return Config{DispatchBatch: 256, Reconcile: reconcile.DefaultConfig(), Children: child.DefaultConfig(), Caches: cache.DefaultConfig()}
+	return Config{DispatchBatch: 256, Reconcile: reconcile.DefaultConfig(), Children: child.DefaultConfig(), Caches: cache.DefaultConfig(), ArtifactBytes: 64 << 30}
 }
 
 // Validate reports every fault.
@@ -78,6 +80,9 @@ func (c Config) Validate() error {
 	}
 	if u, bad := url.Parse(c.PublicURL); bad != nil || c.PublicURL != "" && (u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
 		err = errors.Join(err, fmt.Errorf("PublicURL is %q, want an http or https URL", c.PublicURL))
+	}
+	if c.ArtifactBytes < 1 {
+		err = errors.Join(err, fmt.Errorf("ArtifactBytes is %d, want 1 or more", c.ArtifactBytes))
 	}
 	return errors.Join(err, c.Reconcile.Validate(), c.Children.Validate(), c.Caches.Validate())
 }
@@ -189,11 +194,11 @@ func New(cfg Config, d Deps) (*Service, error) {
 		return nil, err
 	}
 	s.register = func(r grpc.ServiceRegistrar) {
-		attempts := &api.Attempts{Manager: s.attempts, Signer: blobs, Artifacts: &artifact.Manager{Store: store, Blobs: blobs}}
+		attempts := &api.Attempts{Manager: s.attempts, Signer: blobs, Artifacts: &artifact.Manager{Store: store, Blobs: blobs, Most: cfg.ArtifactBytes}}
 		antv1.RegisterAttemptServiceServer(r, attempts)
 		antv1.RegisterCacheServiceServer(r, &api.AntCaches{Attempts: attempts, Manager: caches})
 		executionv1.RegisterCacheServiceServer(r, &api.Caches{Reader: store, Store: store, Quota: cfg.Caches.Quota, Sweep: s.chores.Sweep})
-		executionv1.RegisterArtifactServiceServer(r, &api.Artifacts{Reader: store, Store: store, Blobs: blobs})
+		executionv1.RegisterArtifactServiceServer(r, api.NewArtifacts(store, store, blobs, cfg.ArtifactBytes))
 		executionv1.RegisterExecutionServiceServer(r, &api.Executions{Reader: store})
 		executionv1.RegisterApprovalServiceServer(r, &api.Approvals{Store: store})
 		executionv1.RegisterExecutionStateServiceServer(r, &api.States{Reader: store, Notices: store})

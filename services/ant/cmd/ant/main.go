@@ -24,6 +24,7 @@ func main() {
 		fs.StringVar(&conf.Dir, "data", os.Getenv("FORMICARY_ANT_DATA"), "directory for spool and working directories; default ant-ID in the colony's data directory")
 		fs.BoolVar(&conf.AllowPrivate, "allow-private", false, "let HTTP tasks reach this host and private networks")
 		fs.Int64Var(&conf.CacheBytes, "cache-bytes", conf.CacheBytes, "`BYTES` of caches that it keeps copies of on its disk; 0 for none")
+		fs.Int64Var(&conf.InputBytes, "input-bytes", conf.InputBytes, "`BYTES` that artifacts and caches may have when they are unpacked for one task")
 		ant.DockerFlags(fs, &conf.Docker, os.Getenv("DOCKER_HOST"))
 		fs.StringVar(&addr, "workers", os.Getenv("FORMICARY_ANT_WORKERS"), "`ADDRESS` at which workers connect by WebSocket, host:port; empty for none")
 		fs.StringVar(&workers.Token, "workers-token", os.Getenv("FORMICARY_WORKERS_TOKEN"), "what workers must present; empty asks for nothing")

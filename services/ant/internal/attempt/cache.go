@@ -202,12 +202,12 @@ func (a *attempt) unpackCache(ctx context.Context, c *cached, found *antv1.Cache
 	}
 	defer func() { _ = f.Close() }()
 	c.use.Local = local
-	raw, err := archive.Decompress(f, archive.Limits{})
+	raw, err := archive.Decompress(f, a.room())
 	if err != nil {
 		return err
 	}
 	defer func() { _ = raw.Close() }()
-	return c.filer.Put(ctx, ".", raw)
+	return a.tight(c.filer.Put(ctx, ".", a.counted(raw)))
 }
 
 // fetchCache downloads what is kept, checks it and keeps a copy of it.
@@ -220,11 +220,11 @@ func (a *attempt) fetchCache(ctx context.Context, found *antv1.CachedFiles) (*os
 	began := time.Now()
 	err = a.mover(cacheSigner{signer{a}}, cachePatience).Fetch(ctx, in, draft)
 	if err == nil {
-		err = transfer.Check(io.NewSectionReader(draft, 0, in.Bytes), in)
+		err = transfer.Check(io.NewSectionReader(draft, 0, in.Bytes), in, a.room())
 	}
 	if err != nil {
 		draft.Discard()
-		return nil, err
+		return nil, a.tight(err)
 	}
 	a.moved.in += in.Bytes
 	a.moved.download += time.Since(began)

@@ -36,6 +36,7 @@ const (
 // moved is what went in and out as files, and how long that took.
 type moved struct {
 	in, out          int64
+	unpacked         int64
 	download, upload time.Duration
 }
 
@@ -87,13 +88,15 @@ func (a *attempt) unpack(x executor.Execution, adopted bool) *executor.End {
 	ctx, done := a.stopping()
 	defer done()
 	for _, in := range a.work.GetInputs() {
-		err := a.mover(signer{a}, transferPatience).Download(ctx, transfer.Input{ID: in.GetId(), Bytes: in.GetBytes(), SHA256: in.GetSha256()}, func(r io.Reader) error {
-			return filer.Put(ctx, dir, r)
+		mover := a.mover(signer{a}, transferPatience)
+		mover.Limits = a.room()
+		err := mover.Download(ctx, transfer.Input{ID: in.GetId(), Bytes: in.GetBytes(), SHA256: in.GetSha256()}, func(r io.Reader) error {
+			return filer.Put(ctx, dir, a.counted(r))
 		})
 		if err != nil {
-			end := executor.Break(fmt.Sprintf("the artifact %s of %s could not be unpacked: %v", in.GetName(), origin(in), err))
-			if errors.Is(err, archive.ErrUnsafe) || errors.Is(err, archive.ErrLimit) {
-				end.Class = executor.User // it will be so again
+			end := executor.Break(fmt.Sprintf("the artifact %s of %s could not be unpacked: %v", in.GetName(), origin(in), a.tight(err)))
+			if errors.Is(err, archive.ErrLimit) || errors.Is(err, archive.ErrUnsafe) { // it stays so, whoever tries
+				end.Class = executor.User
 			}
 			return &end
 		}
@@ -101,6 +104,36 @@ func (a *attempt) unpack(x executor.Execution, adopted bool) *executor.End {
 		a.log.Note(fmt.Sprintf("formicary: unpacked the artifact %s of %s (%s)", in.GetName(), origin(in), sized(in.GetBytes())))
 	}
 	return nil
+}
+
+// room is what may still be unpacked for the attempt.
+func (a *attempt) room() archive.Limits {
+	if a.m.opts.InputBytes == 0 {
+		return archive.Limits{}
+	}
+	return archive.Limits{Bytes: max(1, a.m.opts.InputBytes-a.moved.unpacked)}
+}
+
+// counted counts what is unpacked.
+func (a *attempt) counted(r io.Reader) io.Reader { return &counted{r, &a.moved.unpacked} }
+
+type counted struct {
+	r io.Reader
+	n *int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	*c.n += int64(n)
+	return n, err
+}
+
+// tight says which setting bounds what is unpacked.
+func (a *attempt) tight(err error) error {
+	if errors.Is(err, archive.ErrLimit) && a.m.opts.InputBytes > 0 {
+		return fmt.Errorf("%w (for one task this ant unpacks %s in all, setting input-bytes)", err, sized(a.m.opts.InputBytes))
+	}
+	return err
 }
 
 func origin(in *antv1.Input) string {

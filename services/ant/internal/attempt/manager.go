@@ -32,6 +32,8 @@ type Options struct {
 	LogDir string
 	// LogLimit is the most that is kept of one log, in bytes.
 	LogLimit int64
+	// InputBytes is the most that is unpacked for one attempt; 0 leaves it to the limits of archives.
+	InputBytes int64
 	// ResendAfter is how long a result may be unsettled before it is sent again.
 	ResendAfter time.Duration
 	// UploadPatience is how long a result waits for its log.

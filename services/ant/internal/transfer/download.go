@@ -28,7 +28,7 @@ func (m *Mover) Download(ctx context.Context, in Input, put func(tar io.Reader) 
 	defer cancel()
 	d := &download{m: m, ctx: ctx, in: in, end: in.Bytes, sum: sha256.New()}
 	defer d.close()
-	raw, err := archive.Decompress(d, archive.Limits{})
+	raw, err := archive.Decompress(d, m.Limits)
 	if err != nil {
 		return err
 	}
@@ -36,7 +36,7 @@ func (m *Mover) Download(ctx context.Context, in Input, put func(tar io.Reader) 
 	clean, w := io.Pipe()
 	cleaned := make(chan error, 1)
 	go func() {
-		err := archive.Clean(w, raw, archive.Limits{})
+		err := archive.Clean(w, raw, m.Limits)
 		if err == nil {
 			_, err = io.Copy(io.Discard, raw) // what follows the tar stream
 		}

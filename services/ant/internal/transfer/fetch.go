@@ -49,14 +49,14 @@ func (m *Mover) fetch(ctx context.Context, in Input, from, end int64, to io.Writ
 
 // Check reads the object of an archive to its end. It fails when the bytes are not those of the digest, and when not all of it
 // would be let through.
-func Check(r io.Reader, in Input) error {
+func Check(r io.Reader, in Input, l archive.Limits) error {
 	sum := sha256.New()
-	raw, err := archive.Decompress(io.TeeReader(r, sum), archive.Limits{})
+	raw, err := archive.Decompress(io.TeeReader(r, sum), l)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = raw.Close() }()
-	if err := archive.Clean(io.Discard, raw, archive.Limits{}); err != nil {
+	if err := archive.Clean(io.Discard, raw, l); err != nil {
 		return err
 	}
 	if _, err := io.Copy(io.Discard, raw); err != nil { // what follows the tar stream

@@ -239,11 +239,11 @@ func TestFetch(t *testing.T) {
 	if s.cut != 6 || !bytes.Equal(got.b, s.whole) {
 		t.Errorf("%d cuts, the same: %t", s.cut, bytes.Equal(got.b, s.whole))
 	}
-	if err := transfer.Check(bytes.NewReader(got.b), in); err != nil {
+	if err := transfer.Check(bytes.NewReader(got.b), in, archive.Limits{}); err != nil {
 		t.Error(err)
 	}
 	got.b[9<<20] ^= 1
-	if err := transfer.Check(bytes.NewReader(got.b), in); err == nil {
+	if err := transfer.Check(bytes.NewReader(got.b), in, archive.Limits{}); err == nil {
 		t.Error("damaged, and nobody says so")
 	}
 	s.cuts, m.Patience = 1<<30, 50*time.Millisecond

@@ -33,6 +33,8 @@ type Store interface {
 type Mover struct {
 	HTTP  *http.Client
 	Store Store
+	// Limits bound what is unpacked.
+	Limits archive.Limits
 	// Tee, if set, takes a copy of what is uploaded. Its writes do not fail.
 	Tee io.Writer
 	// Patience is how long a part, or a stretch of a stream without a byte, is tried again.

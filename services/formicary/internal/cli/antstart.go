@@ -41,6 +41,7 @@ func (a *app) antStartCmd() *cobra.Command {
 	f.DurationVar(&conf.DrainTimeout, "drain-timeout", conf.DrainTimeout, "the `time` that running tasks may go on at the end, before they get TERM, their grace and after_script")
 	f.DurationVar(&conf.StopTimeout, "stop-timeout", conf.StopTimeout, "the longest `grace` that a task gets then; 0 kills at once")
 	f.Int64Var(&conf.CacheBytes, "cache-bytes", conf.CacheBytes, "`BYTES` of caches that it keeps copies of on its disk; 0 for none")
+	f.Int64Var(&conf.InputBytes, "input-bytes", conf.InputBytes, "`BYTES` that artifacts and caches may have when they are unpacked for one task")
 	addDockerFlags(f, &conf.Docker, a.Getenv)
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&format, "log-format", "text", "text or json")

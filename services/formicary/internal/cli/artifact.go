@@ -105,6 +105,7 @@ func (a *app) artifactFilesCmd() *cobra.Command {
 
 func (a *app) artifactDownloadCmd() *cobra.Command {
 	var to, format string
+	var limits archive.Limits
 	c := &cobra.Command{
 		Use: "download ID [FILE]", Short: "Download an artifact, or one file of it", Args: cobra.RangeArgs(1, 2),
 		Long: `Unpacks an artifact into a directory, or writes it as one file: as it is stored (raw: a tar of zstd frames), as a tar or
@@ -116,7 +117,7 @@ as a zip file. Of one file that is named nothing but that file is transferred.`,
 			if !slices.Contains([]string{"dir", "raw", "tar", "zip"}, format) {
 				return usageError(fmt.Errorf("--format is %q, want dir, raw, tar or zip", format))
 			}
-			d := &downloading{app: a, id: args[0], to: to, format: format}
+			d := &downloading{app: a, id: args[0], to: to, format: format, limits: limits}
 			if len(args) > 1 {
 				d.file = args[1]
 			}
@@ -125,13 +126,18 @@ as a zip file. Of one file that is named nothing but that file is transferred.`,
 	}
 	c.Flags().StringVar(&to, "to", "", "`path` to write to: a directory for an artifact, a file otherwise, - for stdout; by default here, under its own name")
 	c.Flags().StringVar(&format, "format", "dir", "dir, raw, tar or zip")
+	c.Flags().Int64Var(&limits.Bytes, "most-bytes", mostUnpacked, "`BYTES` that are unpacked at most")
 	return c
 }
+
+// mostUnpacked bounds what a download fills a disk with that was not asked for more.
+const mostUnpacked = 64 << 30
 
 // downloading is one download.
 type downloading struct {
 	*app
 	id, file, to, format string
+	limits               archive.Limits // of what is unpacked
 }
 
 func (d *downloading) run(ctx context.Context, cl *client) error {
@@ -209,12 +215,12 @@ func (d *downloading) unpack(in io.Reader) error {
 		return err
 	}
 	defer func() { _ = root.Close() }()
-	raw, err := archive.Decompress(in, archive.Limits{})
+	raw, err := archive.Decompress(in, d.limits)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = raw.Close() }()
-	if err := archive.Extract(root, raw, archive.Limits{}); err != nil {
+	if err := archive.Extract(root, raw, d.limits); err != nil {
 		return err
 	}
 	_, err = io.Copy(io.Discard, raw) // the index, for the digest

@@ -76,6 +76,8 @@ addresses are in DATA/colony.json. With --expose alone more services and ants ca
 	f.DurationVar(&conf.DrainTimeout, "drain-timeout", conf.DrainTimeout, "the `time` that running tasks may go on at the end, before they get TERM, their grace and after_script")
 	f.Int64Var(&conf.CacheBytes, "cache-bytes", conf.CacheBytes, "`BYTES` of caches that the ant keeps copies of on its disk; 0 for none")
 	f.Int64Var(&conf.CacheQuota, "cache-quota", conf.CacheQuota, "`BYTES` that the caches of jobs may have; beyond it the least recently used are deleted")
+	f.Int64Var(&conf.ArtifactBytes, "artifact-bytes", conf.ArtifactBytes, "`BYTES` that one artifact may have; larger ones are refused")
+	f.Int64Var(&conf.InputBytes, "input-bytes", conf.InputBytes, "`BYTES` that artifacts and caches may have when they are unpacked for one task")
 	addDockerFlags(f, &conf.Docker, a.Getenv)
 	f.StringVar(&level, "log-level", "warn", "debug, info, warn or error")
 	f.StringVar(&format, "log-format", "text", "text or json")

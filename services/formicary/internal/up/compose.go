@@ -251,7 +251,7 @@ func (c *composition) supervisor(col *colony.Colony) ([]run.Member, error) {
 		return nil, fmt.Errorf("open S3: %w", err)
 	}
 	conf := supervisor.DefaultConfig()
-	conf.Caches.Quota = c.conf.CacheQuota
+	conf.Caches.Quota, conf.ArtifactBytes = c.conf.CacheQuota, c.conf.ArtifactBytes
 	conf.PublicURL = "http://" + col.HTTP
 	if c.conf.Getenv != nil {
 		conf.PublicURL = cmp.Or(c.conf.Getenv("FORMICARY_URL"), conf.PublicURL)
@@ -318,7 +318,7 @@ func (c *composition) ant() (run.Member, error) {
 	conf.ID, conf.Slots, conf.Dir, conf.Version = c.conf.AntID, c.conf.slots(), filepath.Join(c.conf.DataDir, antDir), c.conf.Version
 	conf.DrainTimeout, conf.Tags, conf.Labels = c.conf.DrainTimeout, c.conf.Tags, c.conf.Labels
 	conf.Adopt = !c.conf.Throwaway // whose directory no ant comes back to
-	conf.Docker, conf.CacheBytes = c.conf.Docker, c.conf.CacheBytes
+	conf.Docker, conf.CacheBytes, conf.InputBytes = c.conf.Docker, c.conf.CacheBytes, c.conf.InputBytes
 	conf.AllowPrivate = true // scripts run on this machine anyway: refusing it to HTTP tasks would protect nothing
 	svc, err := ant.New(conf, ant.Deps{
 		NATS: nc, JS: js, ResourceManager: c.peers["resource-manager"], Supervisor: c.peers["supervisor"],

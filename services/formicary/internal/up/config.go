@@ -52,6 +52,8 @@ type Config struct {
 	CacheBytes int64
 	// CacheQuota is how many bytes the caches of jobs may have.
 	CacheQuota int64
+	// ArtifactBytes is how many bytes one artifact may have, InputBytes how many are unpacked for one task.
+	ArtifactBytes, InputBytes int64
 	// NoAnt starts no ant.
 	NoAnt bool
 	// DrainTimeout is how long running tasks may go on at the end before they get TERM, their grace and after_script.
@@ -74,6 +76,7 @@ func DefaultConfig() Config {
 	return Config{
 		DataDir: "formicary-data", Listen: "127.0.0.1:7777", AntID: "ant-1", Version: "dev", DrainTimeout: drainTime, Docker: engine,
 		CacheBytes: worker.CacheBytes, CacheQuota: supervisor.DefaultConfig().Caches.Quota,
+		ArtifactBytes: supervisor.DefaultConfig().ArtifactBytes, InputBytes: worker.InputBytes,
 	}
 }
 
@@ -91,6 +94,9 @@ func (c Config) Validate() error {
 	}
 	if c.NoAnt && len(c.Tags)+len(c.Labels) > 0 {
 		faults = append(faults, errors.New("tags and labels are those of the ant, and none is started"))
+	}
+	if c.ArtifactBytes < 1 || c.InputBytes < 1 {
+		faults = append(faults, fmt.Errorf("artifact bytes %d and input bytes %d: want 1 or more", c.ArtifactBytes, c.InputBytes))
 	}
 	if c.CacheBytes < 0 || c.CacheQuota < 1 {
 		faults = append(faults, fmt.Errorf("cache bytes %d and cache quota %d: want 0 or more, and 1 or more", c.CacheBytes, c.CacheQuota))

@@ -20,6 +20,7 @@ func main() {
 	conf := supervisor.DefaultConfig()
 	flags := func(fs *flag.FlagSet) {
 		fs.Int64Var(&conf.Caches.Quota, "cache-quota", conf.Caches.Quota, "`BYTES` that the caches of an organisation may have; beyond it the least recently used are deleted")
+		fs.Int64Var(&conf.ArtifactBytes, "artifact-bytes", conf.ArtifactBytes, "`BYTES` that one artifact may have; larger ones are refused")
 		fs.StringVar(&conf.PublicURL, "url", os.Getenv("FORMICARY_URL"), "`URL` at which tasks and people reach the gateway, for the addresses of artifacts; that of the colony unless given")
 	}
 	os.Exit(boot.Main("supervisor", flags, func(ctx context.Context, p *boot.Process) error { return wire(ctx, conf, p) }))

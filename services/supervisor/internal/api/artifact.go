@@ -1,7 +1,6 @@
 package api
 
 import (
-	"archive/zip"
 	"bufio"
 	"bytes"
 	"compress/gzip"
@@ -45,9 +44,33 @@ type Artifacts struct {
 	Reader ArtifactReader
 	Store  artifact.Store
 	Blobs  ArtifactBlobs
+	most   int64 // bytes of the files of one
+	// zips and indexes bound what is on the disk and in the memory at once, whoever sends it.
+	zips, indexes chan struct{}
 }
 
-const artifactPage = 100
+const (
+	artifactPage = 100
+	mostZips     = 4 // each may have mostZip bytes
+	mostIndexes  = 4
+)
+
+// NewArtifacts returns a server that takes artifacts of so many bytes.
+func NewArtifacts(reader ArtifactReader, store artifact.Store, blobs ArtifactBlobs, most int64) *Artifacts {
+	return &Artifacts{
+		Reader: reader, Store: store, Blobs: blobs, most: most, zips: make(chan struct{}, mostZips), indexes: make(chan struct{}, mostIndexes),
+	}
+}
+
+// one takes one of a few places and returns how to leave it.
+func one(ctx context.Context, places chan struct{}) (leave func(), err error) {
+	select {
+	case places <- struct{}{}:
+		return func() { <-places }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
 
 // ListArtifacts lists artifacts.
 func (s *Artifacts) ListArtifacts(ctx context.Context, req *executionv1.ListArtifactsRequest) (*executionv1.ListArtifactsResponse, error) {
@@ -172,6 +195,11 @@ func (s *Artifacts) ListArtifactFiles(ctx context.Context, req *executionv1.List
 			return nil, rpc.BadPageToken()
 		}
 	}
+	leave, err := one(ctx, s.indexes)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	x, err := s.open(ctx, &a)
 	if err != nil {
 		return nil, err
@@ -245,20 +273,7 @@ func rest(req *executionv1.ReadArtifactRequest, left int64) int64 {
 const mostLinks = 10
 
 func (s *Artifacts) sendFile(req *executionv1.ReadArtifactRequest, a *artifact.Artifact, stream grpc.ServerStreamingServer[executionv1.ReadArtifactResponse]) error {
-	x, err := s.open(stream.Context(), a)
-	if err != nil {
-		return err
-	}
-	e, err := x.Find(req.GetFile())
-	for range mostLinks {
-		if err != nil || e.Type != archive.Link {
-			break
-		}
-		e, err = x.Find(path.Join(path.Dir(e.Name), e.Target))
-	}
-	if err == nil && e.Type != archive.File {
-		err = errs.Invalid("REQUEST_INVALID", "%.200q is no file", req.GetFile())
-	}
+	x, e, err := s.findFile(stream.Context(), a, req.GetFile())
 	if err != nil {
 		return archiveFault(err)
 	}
@@ -268,6 +283,30 @@ func (s *Artifacts) sendFile(req *executionv1.ReadArtifactRequest, a *artifact.A
 		return archiveFault(err)
 	}
 	return send(stream, body, &executionv1.ReadArtifactResponse{Total: e.Size, Name: path.Base(req.GetFile())})
+}
+
+// findFile looks for a file in the index, which is not in memory any longer than that.
+func (s *Artifacts) findFile(ctx context.Context, a *artifact.Artifact, name string) (*archive.Archive, archive.Entry, error) {
+	leave, err := one(ctx, s.indexes)
+	if err != nil {
+		return nil, archive.Entry{}, err
+	}
+	defer leave()
+	x, err := s.open(ctx, a)
+	if err != nil {
+		return nil, archive.Entry{}, err
+	}
+	e, err := x.Find(name)
+	for range mostLinks {
+		if err != nil || e.Type != archive.Link {
+			break
+		}
+		e, err = x.Find(path.Join(path.Dir(e.Name), e.Target))
+	}
+	if err == nil && e.Type != archive.File {
+		err = errs.Invalid("REQUEST_INVALID", "%.200q is no file", name)
+	}
+	return x, e, err
 }
 
 func (s *Artifacts) convert(format executionv1.ReadArtifactRequest_Format, a *artifact.Artifact, stream grpc.ServerStreamingServer[executionv1.ReadArtifactResponse]) error {
@@ -384,7 +423,7 @@ func (s *Artifacts) store(ctx context.Context, u *artifact.Upload, in io.Reader)
 		_ = r.CloseWithError(err)
 		stored <- err
 	}()
-	sum, err := pack(ctx, w, in)
+	sum, err := s.pack(ctx, w, in)
 	_ = w.CloseWithError(err) // nothing is stored of what could not be made
 	failed := <-stored        // for that reason too
 	if err == nil {
@@ -398,23 +437,23 @@ func (s *Artifacts) store(ctx context.Context, u *artifact.Upload, in io.Reader)
 }
 
 // pack makes an archive of a tar, a tar of zstd or gzip, or a zip file.
-func pack(ctx context.Context, to io.Writer, from io.Reader) (archive.Summary, error) {
-	w, err := archive.NewWriter(to, archive.Limits{})
+func (s *Artifacts) pack(ctx context.Context, to io.Writer, from io.Reader) (archive.Summary, error) {
+	w, err := archive.NewWriter(to, archive.Limits{Bytes: s.most})
 	if err != nil {
 		return archive.Summary{}, err
 	}
-	err = add(ctx, w, bufio.NewReaderSize(from, sendPiece))
+	err = s.add(ctx, w, bufio.NewReaderSize(from, sendPiece))
 	sum, closed := w.Close()
-	if err == nil {
+	if closed != nil { // it knows the cause
 		err = closed
 	}
 	return sum, err
 }
 
-func add(ctx context.Context, w *archive.Writer, in *bufio.Reader) error {
+func (s *Artifacts) add(ctx context.Context, w *archive.Writer, in *bufio.Reader) error {
 	switch magic, _ := in.Peek(4); {
 	case bytes.HasPrefix(magic, []byte("PK")):
-		return zipped(ctx, w, in)
+		return s.zipped(ctx, w, in)
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
 		unpacked, err := gzip.NewReader(in)
 		if err != nil {
@@ -422,7 +461,7 @@ func add(ctx context.Context, w *archive.Writer, in *bufio.Reader) error {
 		}
 		return w.Tar(unpacked)
 	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}), len(magic) == 4 && magic[0]&0xf0 == 0x50 && bytes.Equal(magic[1:], []byte{0x2a, 0x4d, 0x18}):
-		unpacked, err := archive.Decompress(in, archive.Limits{})
+		unpacked, err := archive.Decompress(in, archive.Limits{Bytes: s.most})
 		if err != nil {
 			return err
 		}
@@ -435,7 +474,12 @@ func add(ctx context.Context, w *archive.Writer, in *bufio.Reader) error {
 // mostZip bounds a zip file: its index is at its end, so it has to be on the disk before it can be read.
 const mostZip = 4 << 30
 
-func zipped(ctx context.Context, w *archive.Writer, in io.Reader) error {
+func (s *Artifacts) zipped(ctx context.Context, w *archive.Writer, in io.Reader) error {
+	leave, err := one(ctx, s.zips)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	f, err := os.CreateTemp("", "formicary-upload-")
 	if err != nil {
 		return fmt.Errorf("keep a zip file: %w", err)
@@ -451,11 +495,7 @@ func zipped(ctx context.Context, w *archive.Writer, in io.Reader) error {
 	if n > mostZip {
 		return fmt.Errorf("%w: a zip file may have 4 GiB; send a tar", archive.ErrLimit)
 	}
-	z, err := zip.NewReader(f, n)
-	if err != nil && z == nil {
-		return fmt.Errorf("%w: %w", archive.ErrDamaged, err)
-	}
-	return w.Zip(ctx, z)
+	return w.Zip(ctx, f, n)
 }
 
 // received reads the data of a stream.

@@ -109,6 +109,8 @@ func Address(base string, id uuid.UUID) string {
 type Manager struct {
 	Store Store
 	Blobs Blobs
+	// Most is how many bytes an object may have.
+	Most int64
 }
 
 // Begin begins the upload of a live attempt.
@@ -149,6 +151,10 @@ func (m *Manager) Complete(ctx context.Context, attempt, upload uuid.UUID, etags
 	size, err := m.Blobs.JoinParts(ctx, u.Key, u.StoreID, etags)
 	if err != nil {
 		return errs.Unavailable("STORE_UNAVAILABLE", "the object store does not complete the artifact: %v", err)
+	}
+	if size > m.Most {
+		_ = m.Blobs.Remove(ctx, []string{u.Key}) // what fails is swept
+		return errs.Precondition("ARTIFACT_TOO_LARGE", "the artifact has %d bytes; one may have %d (setting artifact-bytes)", size, m.Most)
 	}
 	if size != what.Bytes {
 		return errs.Precondition("UPLOAD_INCOMPLETE", "the object has %d bytes, not %d", size, what.Bytes)
