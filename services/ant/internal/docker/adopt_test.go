@@ -298,3 +298,38 @@ func TestRemove(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// An ant that comes back under another id removes what its journal names. What is another ant's, by its id or its directory, stays.
+func TestWhoseAContainerIs(t *testing.T) {
+	uids := map[string]string{"journal": unique("journal"), "other": unique("other")}
+	tasks := map[string]executor.Task{}
+	for name, uid := range uids {
+		tasks[name] = in(t, executor.Task{UID: uid, Script: []string{"echo ready; sleep 1000"}}, plan.Options{})
+	}
+	e, traces := killed(t, tasks)
+	life := func(ant, dir string) *Executor {
+		conf := e.opts.Config
+		next, err := New(Options{Config: conf, Ant: ant, Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = next.api.Close() })
+		return next
+	}
+	runs := func(name string) bool {
+		info, err := e.api.ContainerInspect(t.Context(), traces[name])
+		return err == nil && info.State.Running
+	}
+	if err := life("test", t.TempDir()).Recover(t.Context(), nil); err != nil || !runs("journal") || !runs("other") {
+		t.Errorf("another directory: %v, %t, %t", err, runs("journal"), runs("other"))
+	}
+	journal := map[string]string{uids["journal"]: traces["journal"], "script": "17 4711"}
+	if err := life("another", e.opts.Dir).Recover(t.Context(), journal); err != nil || runs("journal") || !runs("other") {
+		t.Errorf("another id: %v, %t, %t", err, runs("journal"), runs("other"))
+	}
+	if err := e.Recover(t.Context(), nil); err != nil || runs("other") {
+		t.Errorf("the same: %v, %t", err, runs("other"))
+	}
+	testkit.Run(t, e.Run)
+	nothingLeft(t, e)
+}

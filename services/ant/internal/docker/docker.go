@@ -17,6 +17,7 @@ import (
 	"hash/fnv"
 	"log/slog"
 	"maps"
+	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -49,6 +50,8 @@ const (
 	pingTime = 3 * time.Second
 	pingEach = 5 * time.Second
 )
+
+var containerID = regexp.MustCompile(`^[0-9a-f]{64}$`) //nolint:gochecknoglobals // a constant
 
 // Options of the executor.
 type Options struct {
@@ -180,8 +183,16 @@ func (e *Executor) ping(ctx context.Context) error {
 	return nil
 }
 
-// Recover removes what an earlier life of the ant left. An engine that does not answer gets no task before that is done.
-func (e *Executor) Recover(ctx context.Context, _ map[string]string) error {
+// Recover removes what an earlier life of the ant left, also one that had another id: what the journal of the directory names is
+// its own. An engine that does not answer gets no task before that is done.
+func (e *Executor) Recover(ctx context.Context, traces map[string]string) error {
+	e.mu.Lock()
+	for uid, id := range traces {
+		if _, ok := e.found[uid]; !ok && containerID.MatchString(id) {
+			e.left[uid] = true
+		}
+	}
+	e.mu.Unlock()
 	e.look(ctx)
 	e.removeRecords()
 	return nil
