@@ -42,6 +42,9 @@ func artifacts(ctx context.Context, c *colony, rep report) error {
 	if err := c.pieces(ctx, id, rep); err != nil {
 		return err
 	}
+	if err := antMemory(ctx, c.cmd.Path, big, rep); err != nil {
+		return err
+	}
 	_, up, down, err = c.passed(ctx, "bench-artifact-files", fmt.Sprintf("mkdir big; cd big; seq %d | split -l 1", artifactFiles)+" -a 4")
 	rep.set("artifact", "small_up_s", up.Seconds())
 	rep.set("artifact", "small_down_s", down.Seconds())

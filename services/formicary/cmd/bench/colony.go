@@ -68,8 +68,9 @@ func startColony(ctx context.Context, bin string, rep report) (*colony, error) {
 	return nil, errors.New("unreachable")
 }
 
-func launch(ctx context.Context, bin, dir string) (*colony, error) {
-	cmd := exec.CommandContext(ctx, bin, "up", "--data", filepath.Join(dir, "data"), "--listen", "127.0.0.1:0")
+func launch(ctx context.Context, bin, dir string, flags ...string) (*colony, error) {
+	args := append([]string{"up", "--data", filepath.Join(dir, "data"), "--listen", "127.0.0.1:0"}, flags...)
+	cmd := exec.CommandContext(ctx, bin, args...) // #nosec G204 -- of the bench
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	log, err := os.Create(filepath.Join(dir, "up.log"))
 	if err != nil {

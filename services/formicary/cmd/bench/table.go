@@ -54,6 +54,7 @@ func figures() []figure {
 		{"artifact", "up_mib_per_s", "artifact of 2 GiB, upload", "MiB/s", 0, "≥ 150", atLeast(150)},
 		{"artifact", "down_mib_per_s", "artifact of 2 GiB, download", "MiB/s", 0, "≥ 150", atLeast(150)},
 		{"artifact", "rss_growth_mib", "memory that it takes, store and services too", "MiB", 0, "", nil},
+		{"artifact", "ant_memory", "memory that it takes of an ant alone", "MiB", 0, "≤ 64", atMost(64)},
 		{"artifact", "small_up_s", "artifact of 20,000 files, upload", "s", 1, "≤ 20", atMost(20)},
 		{"artifact", "small_down_s", "artifact of 20,000 files, download", "s", 1, "≤ 20", atMost(20)},
 		{"artifact", "piece_p50_ms", "4 KiB out of 2 GiB, median", "ms", 1, "≤ 200", atMost(200)},
