@@ -189,7 +189,7 @@ func (a *app) requestGetCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "get ID", Short: "Show a request with its tasks", Args: cobra.ExactArgs(1),
 		Long: "Show a request with its tasks, and what their attempts used: how long they waited for an ant, pulled images, downloaded, ran and " +
-			"uploaded, processor time, and the most memory that a process had (of a script without a limit only when it is more than the ant has). " + idHelp,
+			"uploaded, the OTHER time of an attempt (to make its container, to tell its end), processor time, and the most memory that a process had (of a script without a limit only when it is more than the ant has). " + idHelp,
 		Example: "  formicary request get @latest\n  formicary request get 0198f2c1 -o json",
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.with(c.Context(), func(ctx context.Context, cl *client) error {

@@ -163,7 +163,7 @@ func (a *app) logsCmd() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "wait for more until the end of the task, over its retries and the runs to come")
-	c.Flags().Int32Var(&attempt, "attempt", 0, "`number` of the attempt; the newest unless given")
+	c.Flags().Int32Var(&attempt, "attempt", 0, "`number` of the attempt; of one task the newest unless given, of several all")
 	c.Flags().Int32Var(&run, "run", 0, "`number` of the run; the newest unless given")
 	c.Flags().Int64Var(&part.tail, "tail", 0, "only so many of the last `lines` of each log; 0 prints all")
 	c.Flags().StringVar(&since, "since", "", "only what was printed since a `time` as 2006-01-02T15:04:05Z, or that long ago, as 10m")
