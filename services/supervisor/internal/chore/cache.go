@@ -3,8 +3,6 @@ package chore
 import (
 	"context"
 
-	"github.com/google/uuid"
-
 	"github.com/formicary/formicary/services/supervisor/internal/artifact"
 )
 
@@ -27,12 +25,13 @@ func (l *Loop) TidyCaches(ctx context.Context) error {
 
 // Sweep deletes the objects of what has no row any more. What a fault leaves is deleted as uploads are that became nothing.
 func (l *Loop) Sweep(ctx context.Context, gone []artifact.Upload) error {
-	keys, ids := make([]string, len(gone)), make([]uuid.UUID, len(gone))
+	keys := make([]string, len(gone))
 	for i, u := range gone {
-		keys[i], ids[i] = u.Key, u.ID
+		keys[i] = u.Key
 	}
-	if err := l.blobs.Remove(ctx, keys); err != nil {
+	deleted, err := l.remove(ctx, keys)
+	if err != nil {
 		return err
 	}
-	return l.store.ForgetArtifactUploads(ctx, ids)
+	return l.forgetUploads(ctx, those(gone, deleted))
 }

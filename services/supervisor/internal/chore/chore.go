@@ -33,6 +33,8 @@ type Chore struct {
 	Tries  int    // of doing it, this one included
 	Done   int    // deleted by earlier tries
 	after  Mark   // in this turn: the index still holds what it deleted
+	// refused is how many artifacts could not be deleted in this turn.
+	refused int
 }
 
 // Log is the final log of an attempt.
@@ -78,10 +80,11 @@ type Store interface {
 	// after one. It returns the last run that it looked at, the zero one at the end.
 	ForgetOutputs(ctx context.Context, after uuid.UUID, age time.Duration, limit int) (uuid.UUID, error)
 	// OldUploads returns uploads of artifacts that were begun longer ago than the age and that no end can name any more.
-	OldUploads(ctx context.Context, age time.Duration, limit int) ([]artifact.Upload, error)
+	// The oldest are passed over as many as skip says.
+	OldUploads(ctx context.Context, age time.Duration, skip, limit int) ([]artifact.Upload, error)
 	ForgetArtifactUploads(ctx context.Context, ids []uuid.UUID) error
-	// ExpiredArtifacts returns artifacts whose time is over.
-	ExpiredArtifacts(ctx context.Context, limit int) ([]artifact.Artifact, error)
+	// ExpiredArtifacts returns artifacts whose time is over, behind as many as skip says.
+	ExpiredArtifacts(ctx context.Context, skip, limit int) ([]artifact.Artifact, error)
 	ForgetArtifacts(ctx context.Context, ids []uuid.UUID) error
 	// DropCaches makes uploads that became nothing of some caches whose time is over, and of those that were used least
 	// recently of organisations that have more than the quota.
@@ -120,6 +123,8 @@ const (
 	// mostPerChore bounds one chore: what is left goes with the next.
 	mostPerChore = 200_000
 	maxDelay     = time.Minute
+	// mostTries is how often a chore is tried while the object store deletes nothing; after that it ends with what is done.
+	mostTries = 10
 )
 
 // New returns a loop; quota is that of the caches of an organisation, in bytes.
@@ -218,14 +223,17 @@ func (l *Loop) do(ctx context.Context, c *Chore) error {
 // some does a portion of a chore; it says whether there is more. What was deleted is not found again, so that each
 // portion begins where the last one ended.
 func (l *Loop) some(ctx context.Context, c *Chore, before time.Time) (more bool, err error) {
-	over, err := l.expireArtifacts(ctx)
+	over, more, err := l.expireArtifacts(ctx, &c.refused)
 	for _, a := range over {
 		if a.Org == c.Org {
 			c.Done++
 		}
 	}
-	if err != nil || len(over) == batchSize {
-		return true, err
+	if err != nil { // they go with the tidying, too: the logs do not wait for them
+		l.log.Error("artifacts are not deleted", "key", c.String(), "error", err)
+	}
+	if more {
+		return true, ctx.Err()
 	}
 	n, err := l.store.OwnLogs(ctx, batchSize)
 	if err != nil || n == batchSize {
@@ -236,7 +244,10 @@ func (l *Loop) some(ctx context.Context, c *Chore, before time.Time) (more bool,
 		return false, err
 	}
 	if err := l.expire(ctx, logs); err != nil {
-		return false, err
+		if c.Tries < mostTries || ctx.Err() != nil {
+			return false, err
+		}
+		l.log.Error("logs are left to the next chore", "key", c.String(), "error", err)
 	}
 	if c.Done += len(logs); len(logs) > 0 {
 		last := logs[len(logs)-1]
@@ -254,10 +265,11 @@ func (l *Loop) expire(ctx context.Context, logs []Log) error {
 	for i, x := range logs {
 		keys[i], uids[i] = x.Key, x.UID
 	}
-	if err := l.blobs.Remove(ctx, keys); err != nil {
+	gone, err := l.remove(ctx, keys)
+	if err != nil {
 		return err
 	}
-	return l.store.ForgetLogs(ctx, uids)
+	return l.store.ForgetLogs(ctx, those(uids, gone))
 }
 
 func (l *Loop) end(ctx context.Context, c *Chore, news execution.ChildNews) error {

@@ -42,19 +42,22 @@ func (l *Loop) dropOrphans(ctx context.Context) error {
 			return err
 		}
 		var keys []string
-		var done []uuid.UUID
+		var done, orphans []uuid.UUID
 		for _, u := range uploads {
-			if u.Live {
-				continue
-			}
-			if done = append(done, u.UID); !u.Named {
-				keys = append(keys, u.Key)
+			switch {
+			case u.Live:
+			case u.Named:
+				done = append(done, u.UID)
+			default:
+				keys, orphans = append(keys, u.Key), append(orphans, u.UID)
 			}
 		}
 		if len(keys) > 0 {
-			if err := l.blobs.Remove(ctx, keys); err != nil {
+			gone, err := l.remove(ctx, keys)
+			if err != nil {
 				return err
 			}
+			done = append(done, those(orphans, gone)...)
 			l.log.Info("logs that nothing names are deleted", "objects", len(keys))
 		}
 		if len(done) > 0 {

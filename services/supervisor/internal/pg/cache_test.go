@@ -148,7 +148,7 @@ func TestACacheIsWrittenOnce(t *testing.T) {
 	}
 	c.end([]execution.Placed{{UID: uids[1]}}, nil)
 	c.execAll(`UPDATE artifact_upload SET given_at = given_at - interval '2 hours'`, `UPDATE attempt SET ended_at = ended_at - interval '2 hours' WHERE ended_at IS NOT NULL`)
-	if old, err := c.store.OldUploads(t.Context(), time.Hour, 10); err != nil || len(old) != 1 || old[0].ID != second {
+	if old, err := c.store.OldUploads(t.Context(), time.Hour, 0, 10); err != nil || len(old) != 1 || old[0].ID != second {
 		t.Errorf("to be swept: %+v, %v", old, err)
 	}
 	c.exec(`UPDATE cache SET expires_at = now()`)
@@ -219,7 +219,7 @@ func TestDropCaches(t *testing.T) {
 		t.Errorf("left %q, gone %+v", left, gone)
 	}
 	c.exec(`UPDATE artifact_upload SET given_at = given_at - interval '2 hours'`)
-	if old, err := c.store.OldUploads(t.Context(), time.Hour, 10); err != nil || len(old) != 3 {
+	if old, err := c.store.OldUploads(t.Context(), time.Hour, 0, 10); err != nil || len(old) != 3 {
 		t.Errorf("objects that would be left by a crash: %+v, %v", old, err)
 	}
 	if n, err := view.New(c.pool, nil).CacheBytes(t.Context(), "o"); err != nil || n != 80 {

@@ -144,9 +144,9 @@ func (s *Store) Inputs(ctx context.Context, attempt, run uuid.UUID, org string, 
 }
 
 // OldUploads returns uploads that were begun longer ago than the age and that no end can name any more.
-func (s *Store) OldUploads(ctx context.Context, age time.Duration, limit int) ([]artifact.Upload, error) {
+func (s *Store) OldUploads(ctx context.Context, age time.Duration, skip, limit int) ([]artifact.Upload, error) {
 	rows, err := s.pool.Query(ctx, `SELECT p.id, p.key, p.store_id FROM artifact_upload p LEFT JOIN attempt a ON a.uid = p.attempt_uid
-		WHERE p.given_at < now() - $1::interval AND (a.uid IS NULL OR a.ended_at < now() - $1::interval) ORDER BY p.given_at, p.id LIMIT $2`, age, limit)
+		WHERE p.given_at < now() - $1::interval AND (a.uid IS NULL OR a.ended_at < now() - $1::interval) ORDER BY p.given_at, p.id OFFSET $2 LIMIT $3`, age, skip, limit)
 	if err != nil {
 		return nil, fmt.Errorf("find old uploads: %w", err)
 	}
@@ -168,8 +168,8 @@ func (s *Store) ForgetArtifactUploads(ctx context.Context, ids []uuid.UUID) erro
 }
 
 // ExpiredArtifacts returns artifacts whose time is over.
-func (s *Store) ExpiredArtifacts(ctx context.Context, limit int) ([]artifact.Artifact, error) {
-	rows, err := s.pool.Query(ctx, `SELECT id, org_id, key FROM artifact WHERE expires_at < now() ORDER BY expires_at, id LIMIT $1`, limit)
+func (s *Store) ExpiredArtifacts(ctx context.Context, skip, limit int) ([]artifact.Artifact, error) {
+	rows, err := s.pool.Query(ctx, `SELECT id, org_id, key FROM artifact WHERE expires_at < now() ORDER BY expires_at, id OFFSET $1 LIMIT $2`, skip, limit)
 	if err != nil {
 		return nil, fmt.Errorf("find expired artifacts: %w", err)
 	}
