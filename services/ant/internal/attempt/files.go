@@ -70,11 +70,15 @@ func (a *attempt) stopping() (context.Context, context.CancelFunc) {
 // unpack puts the files of earlier tasks where the task will start; one that was adopted has them. It returns the end of the
 // attempt when it cannot.
 func (a *attempt) unpack(x executor.Execution, adopted bool) *executor.End {
-	if adopted || len(a.work.GetInputs()) == 0 {
+	missing := a.work.GetMissing()
+	if adopted || len(a.work.GetInputs()) == 0 && missing == "" {
 		return nil
 	}
 	filer, ok := x.(executor.Filer)
-	if !ok {
+	switch {
+	case ok && missing != "":
+		return new(executor.Refuse(missing))
+	case !ok:
 		a.log.Note("formicary: the files of earlier tasks are not unpacked: a task of the method " + a.work.GetSpec().GetMethod() + " has no directory")
 		return nil
 	}

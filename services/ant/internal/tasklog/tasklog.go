@@ -272,8 +272,11 @@ func (l *Log) fit(text []byte) (n int, size, lines int64) {
 	}
 }
 
-// remember keeps what messages and results are made of.
+// remember keeps what messages and results are made of: the words of the task, not those of the ant or of services.
 func (l *Log) remember(b block) {
+	if b.stream == logfile.Note {
+		return
+	}
 	if l.opts.Head && b.stream == logfile.Stdout {
 		l.head = append(l.head, b.text[:min(HeadSize-len(l.head), len(b.text))]...)
 	}

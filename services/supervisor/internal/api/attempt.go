@@ -203,6 +203,7 @@ func work(w *attempt.Work) (*antv1.Work, error) {
 		CpuMillis: s.CPUMillis, MemoryBytes: s.MemoryBytes, ReportStdout: s.ReportStdout || w.Task.ReportStdout,
 		MessagingRequestQueue: s.RequestQueue, MessagingReplyQueue: s.ReplyQueue, Options: options, LogLimit: s.LogLimit,
 	}
+	out.Missing = w.Missing
 	for _, i := range w.Inputs {
 		out.Inputs = append(out.Inputs, &antv1.Input{Id: i.ID.String(), Task: i.Task, Name: i.Name, Bytes: i.Bytes, Sha256: i.SHA256})
 	}

@@ -57,6 +57,7 @@ type Work struct {
 	Timeout     time.Duration // from the first claim
 	Age         time.Duration // since then
 	Inputs      []execution.Input
+	Missing     string // what of them is not there any more
 }
 
 // IdempotencyKey is the same for all attempts of a task in a run.
@@ -125,7 +126,7 @@ func (m *Manager) Claim(ctx context.Context, c execution.Claim) (*Work, error) {
 	w := &Work{UID: c.UID, Claimed: x, Timeout: timeout(x), Age: x.Job.Now.Sub(x.Began)}
 	task, env, err := m.render(ctx, x)
 	if err == nil && !task.Skip {
-		w.Inputs, err = m.inputs(ctx, c.UID, x, task)
+		w.Inputs, w.Missing, err = m.inputs(ctx, c.UID, x, task)
 	}
 	switch {
 	case isFault(err):

@@ -131,6 +131,7 @@ type Input struct {
 	Name   string
 	Bytes  int64
 	SHA256 string
+	Gone   bool // it was there and is not any more
 }
 
 // Verdict says what became of an event.

@@ -119,6 +119,25 @@ func TestWhichFilesATaskGets(t *testing.T) {
 	}
 }
 
+// An artifact that outputs tell of and that is not there any more is gone, of a task that was kept as well.
+func TestAnInputThatIsGone(t *testing.T) {
+	c := newColony(t, fmt.Sprintf(wide, 1))
+	request := map[int]uuid.UUID{1: uuid.New()}
+	run := c.record(request, 1, []past{{run: 1, name: "build", attempts: 1, kept: []int{1}}, {run: 2, name: "build", reuse: true}})
+	inputs := func(want bool) {
+		t.Helper()
+		found, err := c.store.Inputs(t.Context(), uuid.New(), run, "o", []string{"build"}, nil)
+		if err != nil || len(found) != 1 || found[0].Gone != want || found[0].Task != "build" {
+			t.Errorf("%+v, %v", found, err)
+		}
+	}
+	c.exec(`UPDATE task SET outputs = (SELECT json_build_object('build_ArtifactURL_1', 'http://h/api/v1/artifacts/' || a.id || '/download', 'x_ArtifactURL_1', 'no address')
+		FROM artifact a WHERE a.request_id = $1) WHERE name = 'build' AND execution_id IN (SELECT id FROM execution WHERE request_id = $1)`, request[1])
+	inputs(false)
+	c.exec(`DELETE FROM artifact WHERE request_id = $1`, request[1])
+	inputs(true)
+}
+
 // An attempt may read what its claim has named, and nothing else: neither other artifacts of its organisation, nor what another
 // attempt got, nor what an earlier claim named.
 func TestAnAttemptReadsItsInputs(t *testing.T) {

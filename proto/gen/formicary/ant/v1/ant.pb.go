@@ -702,6 +702,8 @@ type Work struct {
 	Masks []string `protobuf:"bytes,12,rep,name=masks,proto3" json:"masks,omitempty"`
 	// inputs are artifacts to unpack before the start, in this order.
 	Inputs []*Input `protobuf:"bytes,61,rep,name=inputs,proto3" json:"inputs,omitempty"`
+	// missing says what of the inputs is not there any more; a task that has a directory does not begin then.
+	Missing string `protobuf:"bytes,62,opt,name=missing,proto3" json:"missing,omitempty"`
 	// later says why the work cannot be handed out now, to an ant that said partial: the attempt lives, is claimed and
 	// waits for the same claim again. Other fields are unset then.
 	Later string `protobuf:"bytes,13,opt,name=later,proto3" json:"later,omitempty"`
@@ -832,6 +834,13 @@ func (x *Work) GetInputs() []*Input {
 		return x.Inputs
 	}
 	return nil
+}
+
+func (x *Work) GetMissing() string {
+	if x != nil {
+		return x.Missing
+	}
+	return ""
 }
 
 func (x *Work) GetLater() string {
@@ -2736,7 +2745,7 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\x04uids\x18\x03 \x03(\tB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x04uids\x12\x18\n" +
 	"\apartial\x18\x04 \x01(\bR\apartial\"=\n" +
 	"\rClaimResponse\x12,\n" +
-	"\x05works\x18\x01 \x03(\v2\x16.formicary.ant.v1.WorkR\x05works\"\xad\x04\n" +
+	"\x05works\x18\x01 \x03(\v2\x16.formicary.ant.v1.WorkR\x05works\"\xc7\x04\n" +
 	"\x04Work\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x18\n" +
 	"\arefused\x18\x02 \x01(\tR\arefused\x12\x1d\n" +
@@ -2752,7 +2761,8 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	" \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12/\n" +
 	"\x05grace\x18\v \x01(\v2\x19.google.protobuf.DurationR\x05grace\x12\x14\n" +
 	"\x05masks\x18\f \x03(\tR\x05masks\x12/\n" +
-	"\x06inputs\x18= \x03(\v2\x17.formicary.ant.v1.InputR\x06inputs\x12\x14\n" +
+	"\x06inputs\x18= \x03(\v2\x17.formicary.ant.v1.InputR\x06inputs\x12\x18\n" +
+	"\amissing\x18> \x01(\tR\amissing\x12\x14\n" +
 	"\x05later\x18\r \x01(\tR\x05later\x12:\n" +
 	"\n" +
 	"log_format\x18( \x01(\x0e2\x1b.formicary.ant.v1.LogFormatR\tlogFormat\x12+\n" +

@@ -89,7 +89,8 @@ func (s *Store) InputKeys(ctx context.Context, attempt uuid.UUID, ids []uuid.UUI
 //
 // base is the run from which a task that is named was kept, or this one: there its files are from. Its items of then may have
 // been kept themselves, from the last run before in which they were executed. An attempt that came later and has kept nothing
-// leaves nothing. Of a task that forked a job, or waited for one, they are those of the tasks of that job.
+// leaves nothing. Of a task that forked a job, or waited for one, they are those of the tasks of that job. What the outputs of a
+// task tell an address of and is not there any more is gone: it has no bytes.
 const inputsOf = `WITH named AS (SELECT name, min(place) AS place FROM (
 			SELECT n.name, n.place FROM unnest($3::text[]) WITH ORDINALITY n (name, place)
 			UNION ALL SELECT f.name, n.place FROM unnest($3::text[]) WITH ORDINALITY n (name, place)
@@ -124,8 +125,12 @@ const inputsOf = `WITH named AS (SELECT name, min(place) AS place FROM (
 		UNION ALL SELECT id, task, name, bytes, sha256, place, idx, number FROM forked WHERE age = 1
 		UNION ALL SELECT a.id, a.task, a.name, a.bytes, a.sha256, 1000000 + i.place, 0, 0 FROM unnest($4::uuid[]) WITH ORDINALITY i (id, place)
 			JOIN artifact a ON a.id = i.id AND a.org_id = $2),
+	told AS (SELECT DISTINCT d.name, substring(o.value FROM '/artifacts/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/download$')::uuid AS id
+		FROM done d JOIN task t ON t.execution_id = d.execution_id AND t.idx = d.idx AND json_typeof(t.outputs) = 'object'
+			CROSS JOIN LATERAL json_each_text(t.outputs) o WHERE o.key LIKE '%\_ArtifactURL\_%'),
+	gone AS (SELECT name, id FROM told WHERE id IS NOT NULL AND NOT EXISTS (SELECT FROM artifact a WHERE a.id = told.id)),
 	noted AS (UPDATE attempt SET inputs = (SELECT array_agg(id) FROM found) WHERE uid = $5)
-	SELECT id, task, name, bytes, sha256 FROM found ORDER BY place, idx, task, number, id`
+	SELECT id, task, name, bytes, sha256 FROM (SELECT * FROM found UNION ALL SELECT id, name, '', -1, '', 0, 0, 0 FROM gone) x ORDER BY place, idx, task, number, id`
 
 // Inputs returns the artifacts that a task gets, in the order in which they are unpacked, and notes that its attempt may read
 // them.
@@ -135,7 +140,9 @@ func (s *Store) Inputs(ctx context.Context, attempt, run uuid.UUID, org string, 
 		return nil, fmt.Errorf("find inputs in execution %s: %w", run, err)
 	}
 	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (i execution.Input, err error) {
-		return i, row.Scan(&i.ID, &i.Task, &i.Name, &i.Bytes, &i.SHA256)
+		err = row.Scan(&i.ID, &i.Task, &i.Name, &i.Bytes, &i.SHA256)
+		i.Gone = i.Bytes < 0
+		return i, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("find inputs in execution %s: %w", run, err)
