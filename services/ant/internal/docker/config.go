@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -107,12 +109,27 @@ func matches(pattern, name string) bool {
 	return false
 }
 
-// allowsBind reports whether a task may mount the path of the host.
+// allowsBind reports whether a task may mount the path of the host. The engine follows links in it, and a task may have left
+// some in a directory that it could mount, so where they lead must be open, too; on another host nobody here can tell.
 func (c Config) allowsBind(p string) bool {
-	return path.IsAbs(p) && slices.ContainsFunc(c.AllowBinds, func(dir string) bool {
-		p, dir := path.Clean(p), path.Clean(dir)
-		return p == dir || strings.HasPrefix(p, strings.TrimSuffix(dir, "/")+"/")
+	if !path.IsAbs(p) || !slices.ContainsFunc(c.AllowBinds, func(dir string) bool { return below(path.Clean(p), path.Clean(dir)) }) {
+		return false
+	}
+	if c.Host != "" && !strings.HasPrefix(c.Host, "unix://") {
+		return true
+	}
+	real, err := filepath.EvalSymlinks(p)
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist) // the engine refuses that
+	}
+	return slices.ContainsFunc(c.AllowBinds, func(dir string) bool {
+		dir, err := filepath.EvalSymlinks(dir)
+		return err == nil && below(real, dir)
 	})
+}
+
+func below(p, dir string) bool {
+	return p == dir || strings.HasPrefix(p, strings.TrimSuffix(dir, "/")+"/")
 }
 
 // ReadLogins reads the file that `docker login` writes; helpers that keep passwords elsewhere are not asked.
