@@ -1,12 +1,19 @@
 package docker
 
 import (
+	"encoding/json"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/mount"
 
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/services/ant/internal/executor"
@@ -73,6 +80,92 @@ func TestLinksInOpenDirectories(t *testing.T) {
 	for name, want := range map[string]bool{".": true, "d": true, "in": true, "none": true, "out": false, "root": false, "root/var/run": false} {
 		if c.allowsBind(filepath.Join(open, name)) != want {
 			t.Errorf("%s: want %t", name, want)
+		}
+	}
+}
+
+// recorder is an engine that notes which containers it is asked for.
+func recorder(t *testing.T) (host string, asked *[]container.CreateRequest) {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "engine")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked = &[]container.CreateRequest{}
+	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Api-Version", "1.47")
+		if !strings.HasSuffix(r.URL.Path, "/containers/create") {
+			return
+		}
+		var req container.CreateRequest
+		if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
+			t.Error(err)
+		}
+		*asked = append(*asked, req)
+		w.WriteHeader(http.StatusCreated)
+		_, _ = w.Write([]byte(`{"Id":"x"}`))
+	})}
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = server.Serve(listener) })
+	t.Cleanup(func() { _ = server.Close(); serving.Wait() })
+	return "unix://" + socket, asked
+}
+
+// What the engine is really asked for, without policy, has nothing of the host, whatever a task may ask for besides.
+func TestWhatTheEngineIsAsked(t *testing.T) {
+	conf := DefaultConfig()
+	var asked *[]container.CreateRequest
+	conf.Host, asked = recorder(t)
+	e, err := New(Options{Config: conf, Ant: "a", Dir: "/d"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = e.api.Close() }()
+	volumes := []plan.Volume{
+		{Kind: plan.VolumeNamed, Name: "n", MountPath: "/var/run", HostPath: "/var/run/docker.sock", SubPath: "../.."},
+		{Kind: plan.VolumeEmptyDir, MountPath: "/e", HostPath: "/"}, {Kind: plan.VolumeEmptyDir, Medium: "Memory", MountPath: "/m"},
+	}
+	c := &plan.Container{
+		Image: "image", Volumes: volumes, User: "1000:0", ShmSize: 1 << 20, PIDsLimit: 10, ExtraHosts: map[string]string{"h": "host-gateway"},
+		Entrypoint: []string{"/bin/sh"},
+	}
+	for _, mode := range []string{"", "default", "bridge", "none"} {
+		s, err := e.spec(executor.Task{UID: "u", Script: []string{"true"}}, plan.Options{Container: c, NetworkMode: mode}, "root")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.create(t.Context(), s, "task"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := e.serviceSpec(executor.Task{UID: "u"}, plan.Options{}, plan.Sidecar{Image: "image", Volumes: volumes}, 1, image.InspectResponse{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.join("formicary-u", "db")
+	if _, err := e.create(t.Context(), s, "service"); err != nil {
+		t.Fatal(err)
+	}
+	if len(*asked) != 5 {
+		t.Fatalf("asked for %d containers", len(*asked))
+	}
+	for _, req := range *asked {
+		h := req.HostConfig
+		mode := string(h.NetworkMode)
+		if h.Privileged || len(h.Binds)+len(h.Devices)+len(h.DeviceRequests)+len(h.DeviceCgroupRules)+len(h.VolumesFrom)+len(h.CapAdd)+len(h.Sysctls) > 0 {
+			t.Errorf("asked for %+v", h)
+		}
+		if mode == "host" || strings.HasPrefix(mode, "container:") || h.PidMode != "" || h.IpcMode != "" && !h.IpcMode.IsPrivate() || h.UsernsMode != "" || h.UTSMode != "" {
+			t.Errorf("network %q, pid %q, ipc %q, user %q, uts %q", mode, h.PidMode, h.IpcMode, h.UsernsMode, h.UTSMode)
+		}
+		for _, m := range h.Mounts {
+			if m.Type == mount.TypeBind || strings.Contains(m.Source, "/") || m.VolumeOptions != nil && (m.VolumeOptions.DriverConfig != nil || m.VolumeOptions.Subpath != "") {
+				t.Errorf("asked for the mount %+v", m)
+			}
+		}
+		if isRoot(req.User) || !h.ReadonlyRootfs || strings.Join(h.CapDrop, "") != "ALL" || strings.Join(h.SecurityOpt, "") != "no-new-privileges" {
+			t.Errorf("user %q, read-only %t, dropped %q, security %q", req.User, h.ReadonlyRootfs, h.CapDrop, h.SecurityOpt)
 		}
 	}
 }
