@@ -34,7 +34,7 @@ func toTask(w *antv1.Work) executor.Task {
 	env["FORMICARY_ATTEMPT_UID"] = w.GetUid()
 	env["FORMICARY_IDEMPOTENCY_KEY"] = w.GetIdempotencyKey()
 	t := executor.Task{
-		UID: w.GetUid(), JobID: w.GetRequestId(), JobType: w.GetJobType(), Run: int(w.GetRun()), Name: w.GetTask(), Attempt: int(w.GetAttempt()),
+		UID: w.GetUid(), Org: w.GetOrgId(), JobID: w.GetRequestId(), JobType: w.GetJobType(), Run: int(w.GetRun()), Name: w.GetTask(), Attempt: int(w.GetAttempt()),
 		Timeout: w.GetTimeout().AsDuration(), Method: s.GetMethod(), Before: s.GetBeforeScript(), Script: s.GetScript(), After: s.GetAfterScript(),
 		Environment: env, Files: s.GetFiles(), WorkingDir: s.GetWorkingDir(), URL: s.GetUrl(), Headers: s.GetHeaders(), Query: s.GetQuery(),
 		IdempotencyKey: w.GetIdempotencyKey(), CPUMillis: s.GetCpuMillis(), MemoryBytes: s.GetMemoryBytes(),

@@ -41,6 +41,8 @@ const (
 	labelOwner = "formicary.owner"
 	labelJob   = "formicary.job"
 	labelTask  = "formicary.task"
+	// labelOrg is on named volumes, which outlive what is made for an attempt.
+	labelOrg = "formicary.org"
 	// labelService is on what runs beside the container of a task; its value is the name of the service.
 	labelService = "formicary.service"
 

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"net"
@@ -243,8 +244,8 @@ func (e *Executor) mount(t executor.Task, v plan.Volume) (mount.Mount, error) {
 		}
 		m.Type, m.Source = mount.TypeBind, source
 	case plan.VolumeNamed:
-		// A name of its own: no task reaches the volumes of other programs.
-		m.Type, m.Source = mount.TypeVolume, "formicary-volume-"+v.Name
+		m.Type, m.Source = mount.TypeVolume, volumeName(t.Org, v.Name)
+		m.VolumeOptions = &mount.VolumeOptions{Labels: map[string]string{labelOrg: t.Org}}
 	case plan.VolumeEmptyDir:
 		if v.Medium != "" {
 			m.Type, m.TmpfsOptions = mount.TypeTmpfs, &mount.TmpfsOptions{Mode: 0o1777}
@@ -255,6 +256,12 @@ func (e *Executor) mount(t executor.Task, v plan.Volume) (mount.Mount, error) {
 		return m, refuse("volume %s: volumes of the kind %s are for KUBERNETES", v.Name, v.Kind)
 	}
 	return m, nil
+}
+
+// volumeName is a name of its own: no task reaches the volumes of other programs, nor those of other organisations.
+func volumeName(org, name string) string {
+	sum := sha256.Sum256([]byte(org))
+	return fmt.Sprintf("formicary-volume-%x-%s", sum[:8], name)
 }
 
 func (e *Executor) devices(s *spec, c *plan.Container) error {

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -125,3 +126,21 @@ func TestImages(t *testing.T) {
 		}
 	}
 }
+
+// Named volumes are an organisation's own.
+func TestNamedVolumes(t *testing.T) {
+	seen := map[string]string{}
+	for _, org := range []string{"", "a", "a-b", "ä/.."} {
+		for _, name := range []string{"c", "b-c"} {
+			e := &Executor{}
+			m, err := e.mount(executor.Task{Org: org}, plan.Volume{Kind: plan.VolumeNamed, Name: name, MountPath: "/m"})
+			if err != nil || seen[m.Source] != "" || m.VolumeOptions.Labels[labelOrg] != org || !volumePattern.MatchString(m.Source) {
+				t.Errorf("%q of %q: %s, as %q; %v", name, org, m.Source, seen[m.Source], err)
+			}
+			seen[m.Source] = org + " " + name
+		}
+	}
+}
+
+// volumePattern is what engines take.
+var volumePattern = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)

@@ -11,6 +11,8 @@ import (
 type Task struct {
 	// UID of the attempt: it marks everything that the executor starts.
 	UID string
+	// Org is the organisation of the job.
+	Org string
 	// JobID, JobType, Run, Name and Attempt say which attempt of which task it is.
 	JobID, JobType string
 	Run            int

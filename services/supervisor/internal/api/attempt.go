@@ -189,6 +189,7 @@ func work(w *attempt.Work) (*antv1.Work, error) {
 	}
 	out.RequestId, out.Run, out.JobType = w.Job.Request.String(), int32(w.Job.Key.Run), w.Job.JobType
 	out.Task, out.Attempt, out.IdempotencyKey = w.Task.Name, int32(w.Number), w.IdempotencyKey()
+	out.OrgId = w.Job.Org
 	out.Grace = durationpb.New(w.Task.Grace)
 	out.LogFormat = antv1.LogFormat_LOG_FORMAT_RECORDS
 	if w.Age > 0 {

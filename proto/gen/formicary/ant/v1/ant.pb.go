@@ -707,6 +707,8 @@ type Work struct {
 	// later says why the work cannot be handed out now, to an ant that said partial: the attempt lives, is claimed and
 	// waits for the same claim again. Other fields are unset then.
 	Later string `protobuf:"bytes,13,opt,name=later,proto3" json:"later,omitempty"`
+	// org_id of the job: what tasks of other organisations keep on a host is kept apart.
+	OrgId string `protobuf:"bytes,63,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
 	// log_format is the newest in which supervisor reads the log.
 	LogFormat LogFormat `protobuf:"varint,40,opt,name=log_format,json=logFormat,proto3,enum=formicary.ant.v1.LogFormat" json:"log_format,omitempty"`
 	// age is how long ago the attempt was claimed first; unset when that is now. The timeout counts from then.
@@ -846,6 +848,13 @@ func (x *Work) GetMissing() string {
 func (x *Work) GetLater() string {
 	if x != nil {
 		return x.Later
+	}
+	return ""
+}
+
+func (x *Work) GetOrgId() string {
+	if x != nil {
+		return x.OrgId
 	}
 	return ""
 }
@@ -2745,7 +2754,7 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\x04uids\x18\x03 \x03(\tB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x04uids\x12\x18\n" +
 	"\apartial\x18\x04 \x01(\bR\apartial\"=\n" +
 	"\rClaimResponse\x12,\n" +
-	"\x05works\x18\x01 \x03(\v2\x16.formicary.ant.v1.WorkR\x05works\"\xc7\x04\n" +
+	"\x05works\x18\x01 \x03(\v2\x16.formicary.ant.v1.WorkR\x05works\"\xde\x04\n" +
 	"\x04Work\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x18\n" +
 	"\arefused\x18\x02 \x01(\tR\arefused\x12\x1d\n" +
@@ -2763,7 +2772,8 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\x05masks\x18\f \x03(\tR\x05masks\x12/\n" +
 	"\x06inputs\x18= \x03(\v2\x17.formicary.ant.v1.InputR\x06inputs\x12\x18\n" +
 	"\amissing\x18> \x01(\tR\amissing\x12\x14\n" +
-	"\x05later\x18\r \x01(\tR\x05later\x12:\n" +
+	"\x05later\x18\r \x01(\tR\x05later\x12\x15\n" +
+	"\x06org_id\x18? \x01(\tR\x05orgId\x12:\n" +
 	"\n" +
 	"log_format\x18( \x01(\x0e2\x1b.formicary.ant.v1.LogFormatR\tlogFormat\x12+\n" +
 	"\x03age\x18< \x01(\v2\x19.google.protobuf.DurationR\x03age\"m\n" +
