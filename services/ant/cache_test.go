@@ -176,6 +176,7 @@ func TestACacheFailsNoTask(t *testing.T) {
 	}{
 		"not asked":  {plainCache, func() { h.fail["find"] = unavailable }, "the cache is not restored", false},
 		"not signed": {plainCache, func() { h.holds("k", archived(t, nil)); h.fail["read"] = unavailable }, "the cache is not restored", true},
+		"lost":       {plainCache, func() { h.holds("k", archived(t, nil)); h.fail["read"] = errs.NotFound("CACHE_NOT_FOUND", "lost") }, "no cache is found", true},
 		"damaged":    {plainCache, func() { h.holds("k", archived(t, map[string]string{"dep/a": "old"})); h.object[20] ^= 1 }, "the cache is not restored", true},
 		"another one": {plainCache, func() {
 			h.holds("k", archived(t, map[string]string{"dep/a": "old"}))

@@ -111,7 +111,12 @@ func (a *attempt) find(ctx context.Context, c *cached) error {
 		c.use.Outcome = antv1.CacheUse_MISS
 		return nil
 	}
-	if err := a.unpackCache(ctx, c, found); err != nil {
+	err = a.unpackCache(ctx, c, found)
+	if reason := errs.Reason(err); reason == "CACHE_NOT_FOUND" || reason == "OBJECT_NOT_FOUND" {
+		c.use.Outcome = antv1.CacheUse_MISS
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("restore %s: %w", found.GetKey(), err)
 	}
 	c.cold = found.GetRunMillis()

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/formicary/formicary/libs/archive"
+	"github.com/formicary/formicary/libs/errs"
 )
 
 // Input is an archive to be read.
@@ -129,6 +130,9 @@ func (d *download) open(ctx context.Context) error {
 	if res.StatusCode != http.StatusPartialContent {
 		drain(res)
 		cancel()
+		if res.StatusCode == http.StatusNotFound {
+			return errs.NotFound("OBJECT_NOT_FOUND", "its bytes are not in the object store (any more)")
+		}
 		return fmt.Errorf("status %s", res.Status)
 	}
 	d.body = &watched{body: res.Body, cancel: cancel, timer: time.AfterFunc(partTime, cancel)}

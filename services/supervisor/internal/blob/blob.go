@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7"
+
+	"github.com/formicary/formicary/libs/errs"
 )
 
 // Store is one bucket. Its client must know the region: signing an address then asks nobody.
@@ -136,11 +138,25 @@ func (s *Store) Range(ctx context.Context, key string, off, n int64) (io.ReadClo
 		return nil, fmt.Errorf("read %s from %d: %w", key, off, err)
 	}
 	body, _, _, err := s.core().GetObject(ctx, s.Bucket, key, o)
-	if err != nil {
+	switch {
+	case isMissing(err):
+		return nil, errs.NotFound("OBJECT_NOT_FOUND", "its bytes are not in the object store (any more)")
+	case err != nil:
 		return nil, fmt.Errorf("read %s from %d: %w", key, off, err)
 	}
 	return body, nil
 }
+
+// Has says whether an object is there.
+func (s *Store) Has(ctx context.Context, key string) (bool, error) {
+	_, err := s.Client.StatObject(ctx, s.Bucket, key, minio.StatObjectOptions{})
+	if err != nil && !isMissing(err) {
+		return false, fmt.Errorf("look for %s: %w", key, err)
+	}
+	return err == nil, nil
+}
+
+func isMissing(err error) bool { return err != nil && minio.ToErrorResponse(err).Code == minio.NoSuchKey }
 
 // putPart is how much of a stream is held in memory while it is stored.
 const putPart = 8 << 20

@@ -5,6 +5,7 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"time"
@@ -77,6 +78,8 @@ type Store interface {
 	CacheObject(ctx context.Context, attempt, id uuid.UUID) (string, error)
 	// KeepCache makes a cache of a complete upload; it says whether it did, and not another one of this key.
 	KeepCache(ctx context.Context, attempt, upload uuid.UUID, c *Cache, age time.Duration) (bool, error)
+	// LoseCache forgets a cache whose object is not there.
+	LoseCache(ctx context.Context, id uuid.UUID) error
 	BeginUpload(ctx context.Context, u *artifact.Upload) error
 	UploadOf(ctx context.Context, id, attempt uuid.UUID) (*artifact.Upload, error)
 }
@@ -85,6 +88,7 @@ type Store interface {
 type Blobs interface {
 	BeginParts(ctx context.Context, key string) (storeID string, err error)
 	SignGet(ctx context.Context, key string, valid time.Duration) (*url.URL, error)
+	Has(ctx context.Context, key string) (bool, error)
 }
 
 // valid is how long an address is.
@@ -139,6 +143,12 @@ func (m *Manager) Sign(ctx context.Context, attempt, id uuid.UUID) (string, erro
 	object, err := m.store.CacheObject(ctx, attempt, id)
 	if err != nil {
 		return "", err
+	}
+	switch has, err := m.blobs.Has(ctx, object); {
+	case err != nil:
+		return "", err
+	case !has: // else nothing could be stored under its key until it expires
+		return "", errors.Join(errs.NotFound("CACHE_NOT_FOUND", "the bytes of cache %s are not in the object store (any more)", id), m.store.LoseCache(ctx, id))
 	}
 	address, err := m.blobs.SignGet(ctx, object, valid)
 	if err != nil {

@@ -68,6 +68,14 @@ func (s *Store) CacheObject(ctx context.Context, attempt, id uuid.UUID) (object 
 	return object, nil
 }
 
+// LoseCache forgets a cache whose object is not there.
+func (s *Store) LoseCache(ctx context.Context, id uuid.UUID) error {
+	if _, err := s.pool.Exec(ctx, `DELETE FROM cache WHERE id = $1`, id); err != nil {
+		return fmt.Errorf("forget cache %s: %w", id, err)
+	}
+	return nil
+}
+
 // keepCache replaces what is over and not deleted yet: a key is free again then. $3 is the key.
 const keepCache = `WITH made AS (
 		INSERT INTO cache (id, org_id, job_type, key, request_id, task, object, bytes, raw_bytes, files, sha256, run_millis, created_at, used_at, expires_at)
