@@ -16,19 +16,53 @@ import (
 	"github.com/formicary/formicary/services/ant/internal/executor"
 )
 
-// cable leads to an engine until it is cut: then connections stay, and nothing comes any more.
+// cable leads to an engine once it is plugged in, until it is cut: then connections stay, and nothing comes any more.
 type cable struct {
-	host string
-	cut  chan struct{}
-	once sync.Once
+	host, engine string
+	cut          chan struct{}
+	once         sync.Once
+	mu           sync.Mutex
+	lines        []net.Conn
+	asked        strings.Builder // what was sent to the engine
 }
 
 func (c *cable) hang() { c.once.Do(func() { close(c.cut) }) }
 
+// sever ends the connections that there are.
+func (c *cable) sever() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, line := range c.lines {
+		_ = line.Close()
+	}
+	c.lines = nil
+}
+
+// heard reports whether something was asked of the engine.
+func (c *cable) heard(what string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return strings.Contains(c.asked.String(), what)
+}
+
 func newCable(t *testing.T, host string) *cable {
 	t.Helper()
-	network, address, _ := strings.Cut(host, "://")
-	c := &cable{host: "unix://" + filepath.Join(t.TempDir(), "s"), cut: make(chan struct{})}
+	c := unplugged(t, host)
+	c.plug(t)
+	return c
+}
+
+// unplugged returns a cable at which nothing answers.
+func unplugged(t *testing.T, host string) *cable {
+	t.Helper()
+	if !strings.HasPrefix(host, "unix://") {
+		testkit.Missing(t, "an engine on this machine")
+	}
+	return &cable{host: "unix://" + filepath.Join(t.TempDir(), "s"), engine: strings.TrimPrefix(host, "unix://"), cut: make(chan struct{})}
+}
+
+func (c *cable) plug(t *testing.T) {
+	t.Helper()
 	lis, err := net.Listen("unix", strings.TrimPrefix(c.host, "unix://"))
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +70,7 @@ func newCable(t *testing.T, host string) *cable {
 	var all sync.WaitGroup
 	ended := make(chan struct{})
 	t.Cleanup(func() { close(ended); _ = lis.Close(); all.Wait() })
-	carry := func(to, from net.Conn) {
+	carry := func(to, from net.Conn, listen bool) {
 		buf := make([]byte, 32<<10)
 		for {
 			n, err := from.Read(buf)
@@ -49,6 +83,11 @@ func newCable(t *testing.T, host string) *cable {
 				_ = to.Close()
 				return
 			}
+			if listen {
+				c.mu.Lock()
+				c.asked.Write(buf[:n])
+				c.mu.Unlock()
+			}
 			if _, err := to.Write(buf[:n]); err != nil {
 				return
 			}
@@ -60,43 +99,44 @@ func newCable(t *testing.T, host string) *cable {
 			if err != nil {
 				return
 			}
-			far, err := net.Dial(network, address)
+			far, err := net.Dial("unix", c.engine)
 			if err != nil {
 				_ = near.Close()
 				continue
 			}
-			all.Go(func() { carry(far, near) })
-			all.Go(func() { carry(near, far) })
+			c.mu.Lock()
+			c.lines = append(c.lines, near, far)
+			c.mu.Unlock()
+			all.Go(func() { carry(far, near, true) })
+			all.Go(func() { carry(near, far, false) })
 			all.Go(func() { <-ended; _ = near.Close(); _ = far.Close() })
 		}
 	})
-	return c
+}
+
+// impatient returns an executor that loses what it hears nothing of for a second.
+func impatient(t *testing.T, host, dir string) *Executor {
+	t.Helper()
+	conf := DefaultConfig()
+	conf.Host = host
+	e, err := New(Options{Config: conf, Ant: "test", Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.patience = time.Second
+	if err := e.Recover(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	return e
 }
 
 // An engine that hangs in the middle of a task makes it lost, whether it is stopped or not; nothing waits for ever, and what is left
 // is removed as soon as the engine answers again.
 func TestEngineThatHangs(t *testing.T) {
 	engine := enginetest.Shared(t).WithBusybox(t)
-	if !strings.HasPrefix(engine.Host, "unix://") {
-		testkit.Missing(t, "an engine on this machine")
-	}
 	c := newCable(t, engine.Host)
 	dir := t.TempDir()
-	life := func(host string) *Executor {
-		conf := DefaultConfig()
-		conf.Host = host
-		e, err := New(Options{Config: conf, Ant: "test", Dir: dir})
-		if err != nil {
-			t.Fatal(err)
-		}
-		e.patience = time.Second
-		if err := e.Recover(t.Context(), nil); err != nil {
-			t.Fatal(err)
-		}
-		return e
-	}
-	e := life(c.host)
-	e.call = time.Minute
+	e := impatient(t, c.host, dir)
 	testkit.Run(t, e.Run)
 	outs := []*saying{{word: "ready\n", said: make(chan struct{})}, {word: "ready\n", said: make(chan struct{})}}
 	var xs []executor.Execution
@@ -121,7 +161,42 @@ func TestEngineThatHangs(t *testing.T) {
 	if e.Healthy() == nil {
 		t.Error("an ant whose engine hangs takes tasks")
 	}
-	after := life(engine.Host)
+	after := impatient(t, engine.Host, dir)
+	testkit.Run(t, after.Run)
+	nothingLeft(t, after)
+}
+
+// An engine whose connections break and that hangs later makes its task lost as well.
+func TestEngineThatHangsAfterItCameBack(t *testing.T) {
+	engine := enginetest.Shared(t).WithBusybox(t)
+	c := newCable(t, engine.Host)
+	dir := t.TempDir()
+	e := impatient(t, c.host, dir)
+	e.call = 5 * time.Second
+	testkit.Run(t, e.Run)
+	out := &saying{word: "the engine does not answer", said: make(chan struct{})}
+	x := e.Prepare(in(t, executor.Task{UID: unique("severed"), Script: []string{"sleep 1000"}}, plan.Options{}), out)
+	if err := x.Create(); err != nil {
+		t.Fatal(err)
+	}
+	if x.Start() == "" {
+		t.Fatalf("%+v", x.Wait())
+	}
+	ended := make(chan executor.End, 1)
+	go func() { ended <- x.Wait() }()
+	c.sever()
+	select {
+	case <-out.said:
+	case end := <-ended:
+		t.Fatalf("%+v, notes %q", end, out.note.String())
+	}
+	testkit.Eventually(t, time.Minute, "it waits again", func() bool { return c.heard("/wait?condition=not-running") })
+	c.hang()
+	if end := <-ended; !end.Lost {
+		t.Errorf("%+v", end)
+	}
+	x.Close()
+	after := impatient(t, engine.Host, dir)
 	testkit.Run(t, after.Run)
 	nothingLeft(t, after)
 }

@@ -310,21 +310,7 @@ func (s *session) Wait() executor.End {
 // await waits until the container has ended and what it printed is read.
 func (s *session) await() (*container.State, error) {
 	r := s.turn
-	var err error
-	watch := time.NewTicker(pingEach)
-	defer watch.Stop()
-	for waits := true; waits; {
-		select {
-		case <-r.status:
-			waits = false
-		case err = <-r.failed:
-			waits = false
-		case <-watch.C: // an engine that hangs ends no call
-			if silent := s.e.silent(); silent > s.e.patience {
-				err, waits = fmt.Errorf("no word for %s", silent.Round(time.Second)), false
-			}
-		}
-	}
+	err := s.word(r.status, r.failed)
 	var state *container.State
 	if err == nil {
 		state, err = s.inspect(s.life)
@@ -342,6 +328,24 @@ func (s *session) await() (*container.State, error) {
 		s.out.Note("[what was printed while the engine did not answer may be missing here]")
 	}
 	return state, nil
+}
+
+// word waits for that of a container's end, as long as the engine is heard of: one that hangs ends no call.
+func (s *session) word(status <-chan container.WaitResponse, failed <-chan error) error {
+	watch := time.NewTicker(pingEach)
+	defer watch.Stop()
+	for {
+		select {
+		case <-status:
+			return nil
+		case err := <-failed:
+			return err
+		case <-watch.C:
+			if silent := s.e.silent(); silent > s.e.patience {
+				return fmt.Errorf("no word for %s", silent.Round(time.Second))
+			}
+		}
+	}
 }
 
 // drain waits for the end of what was printed, as long as some of it comes.
