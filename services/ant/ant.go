@@ -70,7 +70,12 @@ func (s *Service) Run(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	executors, err := s.executors(ctx)
+	journal, left, err := spool.Open(s.conf.Dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = journal.Close() }()
+	executors, err := s.executors(ctx, left)
 	if err != nil {
 		return err
 	}
@@ -79,11 +84,13 @@ func (s *Service) Run(ctx context.Context) error {
 		return err
 	}
 	defer last.close()
-	journal, past, err := s.recover(ctx, executors, last)
+	past, err := s.recover(ctx, executors, last, left)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = journal.Close() }()
+	if err := journal.Forget(past.gone...); err != nil {
+		return err
+	}
 	if s.worker != nil {
 		defer s.tidy(journal)
 	}
@@ -96,7 +103,7 @@ func (s *Service) Run(ctx context.Context) error {
 	attempts, err := attempt.New(attempt.Options{
 		Ant: s.conf.ID, LogDir: filepath.Join(s.conf.Dir, logDir), LogLimit: s.conf.LogLimit, InputBytes: s.conf.InputBytes, ResendAfter: s.conf.ResendAfter, UploadPatience: s.conf.UploadPatience,
 	}, attempt.Deps{
-		Executors: executors, Spool: journal, Supervisor: antv1.NewAttemptServiceClient(s.deps.Supervisor),
+		Executors: s.executing(executors, past), Spool: journal, Supervisor: antv1.NewAttemptServiceClient(s.deps.Supervisor),
 		Caches: antv1.NewCacheServiceClient(s.deps.Supervisor), Copies: copies,
 		NATS: s.deps.NATS, JS: s.deps.JS, HTTP: &http.Client{Transport: uploads}, Log: s.deps.Log, Meter: s.deps.Meter,
 	})
@@ -155,25 +162,21 @@ func (s *Service) lock() (unlock func(), err error) {
 // past is what goes on of an earlier life of the ant.
 type past struct {
 	found  map[string]attempt.Found // by uid
+	gone   []string                 // uids of what does not
 	synced time.Time                // when it had its last answer from supervisor; zero when nothing goes on
 }
 
 // margin is how much of the time without an answer must be left for tasks to be adopted.
 const margin = time.Second
 
-// recover opens the spool, finds what goes on of an earlier life and kills the rest. Only then may a Sync say that it is
-// gone. What has been without an answer from supervisor for too long does not go on.
-func (s *Service) recover(ctx context.Context, executors []executor.Executor, last *lease) (*spool.Spool, past, error) {
+// recover finds what goes on of an earlier life and kills the rest. Only then may a Sync say that it is gone. What has been
+// without an answer from supervisor for too long does not go on.
+func (s *Service) recover(ctx context.Context, executors []executor.Executor, last *lease, left []spool.Attempt) (past, error) {
 	p := past{found: map[string]attempt.Found{}}
-	journal, left, err := spool.Open(s.conf.Dir)
-	if err != nil {
-		return nil, p, err
-	}
 	traces, began := make(map[string]string, len(left)), make(map[string]time.Time, len(left))
-	uids := make([]string, 0, len(left))
 	for _, a := range left {
 		traces[a.UID], began[a.UID] = a.Trace, a.Began
-		uids = append(uids, a.UID)
+		p.gone = append(p.gone, a.UID)
 	}
 	ctx, cancel := context.WithTimeout(ctx, recoverTime)
 	defer cancel()
@@ -187,21 +190,16 @@ func (s *Service) recover(ctx context.Context, executors []executor.Executor, la
 			p.found[uid], p.synced = attempt.Found{By: adopter, Began: began[uid]}, time.Now().Add(-age)
 		}
 	}
-	gone := slices.DeleteFunc(uids, func(uid string) bool { return p.found[uid].By != nil })
+	p.gone = slices.DeleteFunc(p.gone, func(uid string) bool { return p.found[uid].By != nil })
 	if len(left) > 0 {
-		s.deps.Log.Warn("an earlier life of this ant left attempts", "ended", gone, "found", len(p.found))
+		s.deps.Log.Warn("an earlier life of this ant left attempts", "ended", p.gone, "found", len(p.found))
 	}
 	for _, e := range executors {
 		if err := e.Recover(ctx, traces); err != nil {
-			_ = journal.Close()
-			return nil, p, err
+			return p, err
 		}
 	}
-	if err := journal.Forget(gone...); err != nil {
-		_ = journal.Close()
-		return nil, p, err
-	}
-	return journal, p, nil
+	return p, nil
 }
 
 const (
@@ -231,7 +229,7 @@ func (s *Service) serve(ctx context.Context, executors []executor.Executor, atte
 	}
 	ears := &reachability{}
 	ses := session.New(session.Options{
-		Ant: s.registration(executors), Beat: s.conf.Beat, FenceAfter: s.conf.FenceAfter, Unhealthy: unhealthy(executors), Unreachable: ears.unreachable, Heard: attempts.Heard,
+		Ant: s.registration(executors), Beat: s.conf.Beat, FenceAfter: s.conf.FenceAfter, Unhealthy: s.unhealthy(executors), Unreachable: ears.unreachable, Heard: attempts.Heard,
 		LastGood: before.synced, Synced: last.renew,
 	},
 		antv1.NewRegistrationServiceClient(s.deps.ResourceManager), antv1.NewAttemptServiceClient(s.deps.Supervisor), attempts, s.deps.Log)
@@ -367,10 +365,29 @@ func (s *Service) missing(ctx context.Context, ses *session.Session) {
 // maxBells is the largest number of doorbells that are answered together.
 const maxBells = 256
 
-func unhealthy(executors []executor.Executor) func() []string {
+// offers reports whether the ant takes attempts for an executor: one may be there only for what an earlier life has begun.
+func (s *Service) offers(e executor.Executor) bool {
+	return s.worker != nil || slices.ContainsFunc(e.Methods(), func(m string) bool { return slices.Contains(s.conf.Methods, m) })
+}
+
+// executing are the executors of attempts: those of new ones, and those of what goes on.
+func (s *Service) executing(executors []executor.Executor, before past) (out []executor.Executor) {
+	needed := map[any]bool{}
+	for _, f := range before.found {
+		needed[f.By] = true
+	}
+	for _, e := range executors {
+		if s.offers(e) || needed[e] {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+func (s *Service) unhealthy(executors []executor.Executor) func() []string {
 	return func() (methods []string) {
 		for _, e := range executors {
-			if e.Healthy() != nil {
+			if s.offers(e) && e.Healthy() != nil {
 				methods = append(methods, e.Methods()...)
 			}
 		}

@@ -1,12 +1,14 @@
 package ant_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -23,6 +25,7 @@ import (
 	"github.com/formicary/formicary/libs/testkit"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	"github.com/formicary/formicary/services/ant"
+	"github.com/formicary/formicary/services/ant/internal/spool"
 )
 
 func TestSuccess(t *testing.T) {
@@ -467,6 +470,39 @@ func TestRestartSendsTheSpoolWithTheOldSession(t *testing.T) {
 		c.settle = true
 	})
 	c.settled()
+}
+
+// Nobody knows how containers of an earlier life are while their engine is silent: the first Sync lists them as running.
+func TestRestartWhileTheEngineIsSilent(t *testing.T) {
+	c := newColony(t)
+	conf := c.config()
+	conf.Docker.Host = "unix://" + filepath.Join(conf.Dir, "engine")
+	r := c.start(conf)
+	testkit.Eventually(t, time.Minute, "a heartbeat and a Sync", c.is(func() bool { return len(c.beats) > 0 && len(c.syncs) > 0 }))
+	r.end()
+	if err := r.wait(t); err != nil {
+		t.Fatal(err)
+	}
+	c.do(func() {
+		same(t, "offered without an engine", slices.Contains(c.ants[antID].GetMethods(), "DOCKER"), false)
+		same(t, "unhealthy without an engine", len(c.beats[0].GetUnhealthyMethods()), 0)
+		c.beats, c.syncs = nil, nil
+	})
+	journal, _, err := spool.Open(conf.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid := uuid.NewString()
+	if err := errors.Join(journal.Started(uid, time.Now(), strings.Repeat("0a", 32)), journal.Close()); err != nil {
+		t.Fatal(err)
+	}
+	c.start(conf)
+	testkit.Eventually(t, time.Minute, "a heartbeat and a Sync", c.is(func() bool { return len(c.beats) > 0 && len(c.syncs) > 0 }))
+	c.do(func() {
+		same(t, "first Sync", fmt.Sprint(c.syncs[0].GetFirst(), c.syncs[0].GetRunning()), fmt.Sprintf("true [%s]", uid))
+		same(t, "offered", slices.Contains(c.ants[antID].GetMethods(), "DOCKER"), true)
+		same(t, "unhealthy", fmt.Sprint(c.beats[0].GetUnhealthyMethods()), "[DOCKER]")
+	})
 }
 
 func TestTwoAntsCannotShareADirectory(t *testing.T) {

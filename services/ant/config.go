@@ -18,6 +18,7 @@ import (
 	"github.com/formicary/formicary/services/ant/internal/messaging"
 	"github.com/formicary/formicary/services/ant/internal/relay"
 	"github.com/formicary/formicary/services/ant/internal/shell"
+	"github.com/formicary/formicary/services/ant/internal/spool"
 )
 
 // Config of an ant.
@@ -127,14 +128,16 @@ func knownMethods() []string {
 	return append([]string{shell.Method, docker.Method, messaging.Method}, httptask.New(httptask.Options{}).Methods()...)
 }
 
-// executors makes those of the wanted methods.
-func (s *Service) executors(ctx context.Context) ([]executor.Executor, error) {
+// executors makes those of the wanted methods, and that of the containers which an earlier life may have left.
+func (s *Service) executors(ctx context.Context, left []spool.Attempt) ([]executor.Executor, error) {
 	if s.worker != nil {
 		return []executor.Executor{s.worker}, nil
 	}
+	contained := slices.ContainsFunc(left, func(a spool.Attempt) bool { return docker.IsTrace(a.Trace) })
+	containers := contained || slices.Contains(s.conf.Methods, docker.Method)
 	if len(s.conf.Methods) == 0 {
-		s.conf.Methods = knownMethods()
-		if !docker.Answers(ctx, s.conf.Docker.Host) { // a method that was not asked for is not offered in vain
+		s.conf.Methods, containers = knownMethods(), true
+		if !contained && !docker.Answers(ctx, s.conf.Docker.Host) { // a method that was not asked for is not offered in vain
 			s.conf.Methods = slices.DeleteFunc(s.conf.Methods, func(m string) bool { return m == docker.Method })
 		}
 	}
@@ -150,7 +153,7 @@ func (s *Service) executors(ctx context.Context) ([]executor.Executor, error) {
 		}
 		out = append(out, e)
 	}
-	if slices.Contains(s.conf.Methods, docker.Method) {
+	if containers {
 		e, err := docker.New(docker.Options{Config: s.conf.Docker, Ant: s.conf.ID, Dir: s.conf.Dir, Log: s.deps.Log})
 		if err != nil {
 			return nil, err

@@ -58,7 +58,9 @@ func (s *Service) leftOn(ctx context.Context, executors []executor.Executor, att
 			continue
 		}
 		running, failed := lister.List(ctx)
-		err = errors.Join(err, failed)
+		if s.offers(e) { // else what it asks need not be there
+			err = errors.Join(err, failed)
+		}
 		running = slices.DeleteFunc(running, func(r executor.Running) bool { return remove != "" && r.UID != remove })
 		for _, r := range running {
 			all = append(all, &antv1.RunningExecutor{

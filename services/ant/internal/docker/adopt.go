@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/pkg/stdcopy"
@@ -37,14 +38,25 @@ func isTask(c container.Summary) bool {
 	return !service
 }
 
-// Find returns the attempts whose containers run, or have ended.
+// IsTrace reports whether a trace is that of a container.
+func IsTrace(trace string) bool { return containerID.MatchString(trace) }
+
+// Find returns the attempts whose containers run, or have ended. While the engine is silent any of them may: who adopts it then
+// waits for the engine.
 func (e *Executor) Find(ctx context.Context, traces map[string]string) (uids []string) {
+	ctx, cancel := context.WithTimeout(ctx, pingTime)
+	defer cancel()
 	all, err := e.containers(ctx)
-	if err != nil {
-		return nil
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if err != nil {
+		for uid, trace := range traces {
+			if IsTrace(trace) {
+				e.found[uid] = trace
+				uids = append(uids, uid)
+			}
+		}
+	}
 	for _, c := range all {
 		uid := c.Labels[labelUID]
 		if !isTask(c) || traces[uid] != c.ID || c.State != container.StateRunning && c.State != container.StateExited {
@@ -94,17 +106,48 @@ func (e *Executor) Adopt(t executor.Task, out executor.Output) executor.Executio
 	e.mu.Lock()
 	s.id = e.found[t.UID]
 	e.mu.Unlock()
-	s.adopted, s.started = true, s.id != ""
-	info, err := s.look(s.life)
+	s.adopted = true
+	s.out.again(true)
+	ctx, cancel := context.WithTimeout(s.life, pingTime)
+	defer cancel()
+	_ = s.meet(ctx) // else Start tries it on
+	return s
+}
+
+// meet looks at an adopted container.
+func (s *session) meet(ctx context.Context) error {
+	info, err := s.look(ctx)
 	if err != nil {
-		end := executor.Lose("the container of the task: " + err.Error())
-		s.failed = &end
-		return s
+		return err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return errors.New("stopped before the engine answered")
+	}
+	s.started = true
 	s.spec = &spec{config: info.Config, host: info.HostConfig}
 	s.spec.owner(info.Config.User)
-	s.out.again(true)
-	return s
+	return nil
+}
+
+// reach meets an adopted container as soon as the engine answers. An engine that is silent for too long loses it, as it would have
+// while the task was watched.
+func (s *session) reach() {
+	var err error
+	for since := time.Now(); s.spec == nil; {
+		if err = s.meet(s.ready); err == nil {
+			return
+		}
+		if cerrdefs.IsNotFound(err) || s.ready.Err() != nil || time.Since(since) > s.e.patience {
+			end := executor.Lose("the container of the task: " + err.Error())
+			s.failed = &end
+			s.out.again(false)
+			s.e.leave(s.task.UID)
+			return
+		}
+		time.Sleep(awayPause) // there is no event for an engine that comes back
+	}
 }
 
 // resume goes on with an adopted container: what the log was told comes first, then what else was printed, then what it prints.

@@ -201,6 +201,76 @@ func TestEngineThatHangsAfterItCameBack(t *testing.T) {
 	nothingLeft(t, after)
 }
 
+// While the engine is silent nobody can say that a task of an earlier life has ended: it goes on when the engine answers, and is lost
+// when that takes too long. What does not go on is waited for. Nothing of it is left.
+func TestSilentEngineAtARestart(t *testing.T) {
+	tasks := map[string]executor.Task{}
+	for _, name := range []string{"goes on", "stopped", "too late", "ended"} {
+		tasks[name] = in(t, executor.Task{UID: unique(name), Script: []string{trap, await, "echo after"}}, plan.Options{})
+	}
+	there, traces := killed(t, tasks)
+	c := unplugged(t, there.opts.Host)
+	l := earlier{Host: c.host, Dir: there.opts.Dir}
+	e, err := l.executor()
+	if err != nil {
+		t.Fatal(err)
+	}
+	byUID := map[string]string{"of another executor": "1 2 3"}
+	for name, task := range tasks {
+		if name != "ended" {
+			byUID[task.UID] = traces[name]
+		}
+	}
+	if found := e.Find(t.Context(), byUID); len(found) != 3 {
+		t.Errorf("found %q", found)
+	}
+	begin := func(name string) (executor.Execution, *saying) {
+		out := &saying{word: "ready\n", said: make(chan struct{})}
+		return e.Adopt(tasks[name], out), out
+	}
+	e.patience = 0
+	late, _ := begin("too late")
+	if trace := late.Start(); trace != "" {
+		t.Errorf("trace %q", trace)
+	}
+	if end := late.Wait(); !end.Lost {
+		t.Errorf("too late: %+v", end)
+	}
+	late.Close()
+	e.patience = time.Minute
+	stopped, _ := begin("stopped")
+	x, out := begin("goes on")
+	started := make(chan string, 2)
+	go func() { started <- x.Start() }()
+	go func() { started <- stopped.Start() }()
+	stopped.Stop(time.Minute)
+	if trace := <-started; trace != "" {
+		t.Errorf("trace %q", trace)
+	}
+	if end := stopped.Wait(); !end.Lost {
+		t.Errorf("stopped: %+v", end)
+	}
+	stopped.Close()
+	recovered := make(chan error, 1)
+	byUID[tasks["ended"].UID] = traces["ended"]
+	go func() { recovered <- e.Recover(t.Context(), byUID) }()
+	c.plug(t)
+	if err := <-recovered; err != nil || e.Healthy() != nil {
+		t.Error(err, e.Healthy())
+	}
+	testkit.Run(t, e.Run)
+	if trace := <-started; trace != traces["goes on"] {
+		t.Errorf("trace %q", trace)
+	}
+	<-out.said
+	goOn(t, e, traces["goes on"])
+	if end := x.Wait(); end.Class != executor.None || out.text.String() != "ready\nafter\n" {
+		t.Errorf("%+v, printed %q", end, out.text.String())
+	}
+	x.Close()
+	nothingLeft(t, e)
+}
+
 // An engine that is stopped and started again ends the tasks that it ran: that is no fault of theirs. What comes after runs.
 func TestEngineThatIsStartedAgain(t *testing.T) {
 	if os.Getuid() != 0 {

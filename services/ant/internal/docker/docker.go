@@ -186,16 +186,23 @@ func (e *Executor) ping(ctx context.Context) error {
 }
 
 // Recover removes what an earlier life of the ant left, also one that had another id: what the journal of the directory names is
-// its own. An engine that does not answer gets no task before that is done.
+// its own. An engine that does not answer gets no task before that is done, and is waited for when the journal names what does not go
+// on: supervisor has taken that for lost when ctx has ended.
 func (e *Executor) Recover(ctx context.Context, traces map[string]string) error {
 	e.mu.Lock()
 	for uid, id := range traces {
-		if _, ok := e.found[uid]; !ok && containerID.MatchString(id) {
+		if _, ok := e.found[uid]; !ok && IsTrace(id) {
 			e.left[uid] = true
 		}
 	}
+	owes := len(e.left) > 0
 	e.mu.Unlock()
-	e.look(ctx)
+	for e.look(ctx); owes && e.Healthy() != nil && ctx.Err() == nil; e.look(ctx) {
+		select {
+		case <-ctx.Done():
+		case <-time.After(awayPause):
+		}
+	}
 	e.removeRecords()
 	return nil
 }

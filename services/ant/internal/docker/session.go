@@ -204,6 +204,9 @@ func (e *Executor) create(ctx context.Context, s *spec, name string) (container.
 
 // Start begins the script when the services can be used. The trace is the id of the container.
 func (s *session) Start() string {
+	if s.adopted {
+		s.reach()
+	}
 	if s.failed != nil {
 		return ""
 	}
@@ -391,13 +394,12 @@ func (s *session) reconnect(why error) (*container.State, error) {
 			s.away = true
 			return state, nil
 		default:
+			err = s.word(s.e.api.ContainerWait(s.life, s.id, container.WaitConditionNotRunning))
 			since = time.Now()
-			status, failed := s.e.api.ContainerWait(s.life, s.id, container.WaitConditionNotRunning)
-			select {
-			case <-status:
+			if err == nil {
 				continue
-			case why = <-failed:
 			}
+			why = err
 		}
 		time.Sleep(awayPause) // there is no event for an engine that comes back
 	}
