@@ -84,13 +84,17 @@ func (e *Executor) List(ctx context.Context) ([]executor.Running, error) {
 	return out, nil
 }
 
-// Remove removes all that was made for an attempt.
+// Remove removes all that was made for an attempt. What it cannot remove is tried again until it is gone.
 func (e *Executor) Remove(ctx context.Context, uid string) error {
 	e.forget(uid)
 	if r := e.recordOf(uid); r != nil {
 		_ = os.Remove(r.path)
 	}
-	return e.remove(ctx, labelUID+"="+uid)
+	err := e.remove(ctx, labelUID+"="+uid)
+	if err != nil {
+		e.leave(uid)
+	}
+	return err
 }
 
 // forget lets a later sweep take what was found of an attempt.
