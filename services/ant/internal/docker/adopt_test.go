@@ -6,11 +6,17 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -330,6 +336,69 @@ func TestWhoseAContainerIs(t *testing.T) {
 	if err := e.Recover(t.Context(), nil); err != nil || runs("other") {
 		t.Errorf("the same: %v, %t", err, runs("other"))
 	}
+	testkit.Run(t, e.Run)
+	nothingLeft(t, e)
+}
+
+// stuck is an engine that removes no container until it is freed.
+func stuck(t *testing.T, engine string) (host string, free func()) {
+	t.Helper()
+	if !strings.HasPrefix(engine, "unix://") {
+		testkit.Missing(t, "an engine on this machine")
+	}
+	var freed atomic.Bool
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", strings.TrimPrefix(engine, "unix://"))
+	}
+	transport := &http.Transport{DialContext: dial}
+	proxy := &httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: "engine"}) }}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodDelete && strings.Contains(r.URL.Path, "/containers/") && !freed.Load() {
+			http.Error(w, `{"message":"device or resource busy"}`, http.StatusInternalServerError)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(func() { server.Close(); transport.CloseIdleConnections() })
+	return strings.Replace(server.URL, "http", "tcp", 1), func() { freed.Store(true) }
+}
+
+// A container that cannot be removed is tried again. It keeps tasks waiting only while it runs.
+func TestStuckContainers(t *testing.T) {
+	runs, ended := unique("runs"), unique("ended")
+	there, traces := killed(t, map[string]executor.Task{
+		"runs":  in(t, executor.Task{UID: runs, Script: []string{"echo ready; sleep 1000"}}, plan.Options{}),
+		"ended": in(t, executor.Task{UID: ended, Script: []string{"echo ready"}}, plan.Options{}),
+	})
+	testkit.Eventually(t, time.Minute, "one has ended", func() bool {
+		info, err := there.api.ContainerInspect(t.Context(), traces["ended"])
+		return err == nil && info.State.Status == container.StateExited
+	})
+	t.Cleanup(func() { _ = there.api.Close() })
+	host, free := stuck(t, there.opts.Host)
+	l := earlier{Host: host, Dir: there.opts.Dir}
+	blocked, err := l.executor()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := blocked.Recover(t.Context(), nil); err != nil || blocked.Healthy() == nil {
+		t.Error("an ant whose earlier life has left what runs takes tasks", err)
+	}
+	_ = blocked.api.Close()
+	e, err := l.executor()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := e.Find(t.Context(), map[string]string{runs: traces["runs"]}); len(found) != 1 {
+		t.Errorf("found %q", found)
+	}
+	if err := e.Recover(t.Context(), nil); err != nil || e.Healthy() != nil {
+		t.Error("what has ended keeps tasks waiting", err, e.Healthy())
+	}
+	if err := e.Remove(t.Context(), runs); err == nil {
+		t.Error("it was removed")
+	}
+	free()
 	testkit.Run(t, e.Run)
 	nothingLeft(t, e)
 }

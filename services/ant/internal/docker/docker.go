@@ -216,14 +216,28 @@ func (e *Executor) KillLeftovers(ctx context.Context) error {
 	return e.sweep(ctx)
 }
 
-// sweep removes all containers, networks, volumes and images of this owner, but what goes on.
+// sweep removes all containers, networks, volumes and images of this owner, but what goes on. What cannot be removed and does not
+// run is left: it keeps no task waiting.
 func (e *Executor) sweep(ctx context.Context) error {
-	if err := e.remove(ctx, labelOwner+"="+e.owner); err != nil {
+	err := e.remove(ctx, labelOwner+"="+e.owner)
+	rest, ok := errors.AsType[remainder](err)
+	if err != nil && (!ok || rest.runs) {
 		return err
+	}
+	for _, uid := range rest.uids {
+		e.leave(uid)
 	}
 	ctx, cancel := context.WithTimeout(ctx, e.call)
 	defer cancel()
-	return e.removeImages(ctx)
+	_ = e.removeImages(ctx) // else the next life does
+	return nil
+}
+
+// remainder is what could not be removed.
+type remainder struct {
+	error
+	uids []string // of the attempts that it is of
+	runs bool     // some of it
 }
 
 // stays reports whether the labels are those of what an earlier life has begun and goes on.
@@ -243,33 +257,44 @@ func (e *Executor) remove(ctx context.Context, label string) error {
 	if err != nil {
 		return fmt.Errorf("list containers: %w", err)
 	}
-	var faults []error
+	var rest remainder
+	removed := func(labels map[string]string, err error) {
+		if err = gone(err); err != nil {
+			rest.error = errors.Join(rest.error, err)
+			rest.uids = append(rest.uids, labels[labelUID])
+		}
+	}
 	for _, c := range containers {
 		if e.stays(c.Labels) {
 			continue
 		}
-		faults = append(faults, gone(e.api.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})))
+		err := e.api.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})
+		rest.runs = rest.runs || gone(err) != nil && c.State != container.StateExited && c.State != container.StateCreated && c.State != container.StateDead
+		removed(c.Labels, err)
 	}
 	networks, err := e.api.NetworkList(ctx, network.ListOptions{Filters: labelled})
-	faults = append(faults, err)
+	if err != nil {
+		return errors.Join(rest.error, fmt.Errorf("list networks: %w", err))
+	}
 	for _, n := range networks {
-		if e.stays(n.Labels) {
-			continue
+		if !e.stays(n.Labels) {
+			removed(n.Labels, e.api.NetworkRemove(ctx, n.ID))
 		}
-		faults = append(faults, gone(e.api.NetworkRemove(ctx, n.ID)))
 	}
 	volumes, err := e.api.VolumeList(ctx, volume.ListOptions{Filters: labelled})
-	faults = append(faults, err)
+	if err != nil {
+		return errors.Join(rest.error, fmt.Errorf("list volumes: %w", err))
+	}
 	for _, v := range volumes.Volumes {
-		if e.stays(v.Labels) {
-			continue
+		if !e.stays(v.Labels) {
+			removed(v.Labels, e.api.VolumeRemove(ctx, v.Name, true))
 		}
-		faults = append(faults, gone(e.api.VolumeRemove(ctx, v.Name, true)))
 	}
-	if err := errors.Join(faults...); err != nil {
-		return fmt.Errorf("remove what %s left: %w", label, err)
+	if rest.error == nil {
+		return nil
 	}
-	return nil
+	rest.error = fmt.Errorf("remove what %s left: %w", label, rest.error)
+	return rest
 }
 
 // gone is err, unless it says that there is nothing to remove, or that somebody else removes it.
