@@ -87,6 +87,14 @@ func (r *remnant) open(e *Executor) (err error) {
 	return err
 }
 
+// number is that of the shell, 0 when it ended before it was found: the number may be another's since.
+func (r *remnant) number() int {
+	if r.process < 0 {
+		return 0
+	}
+	return r.trace.pid
+}
+
 func (r *remnant) close(e *Executor) {
 	if r.process >= 0 {
 		_ = unix.Close(r.process)
@@ -199,7 +207,7 @@ func (s *session) resume() string {
 	if err != nil {
 		s.out.Note(fmt.Sprintf("[what was printed before the restart of the ant is lost: %v]", err))
 	}
-	c := &child{pid: s.trace.pid, streams: s.workspace.streams, drained: make(chan struct{}), dead: s.remnant.process < 0}
+	c := &child{pid: s.remnant.number(), streams: s.workspace.streams, drained: make(chan struct{}), dead: s.remnant.process < 0}
 	s.mu.Lock()
 	s.shell = c
 	switch {
@@ -317,9 +325,11 @@ func (e *Executor) Remove(ctx context.Context, uid string) error {
 
 // killOf kills the processes of an attempt, and reports whether there were any.
 func (e *Executor) killOf(uid string, r *remnant) (alive bool) {
+	shell := 0
 	if r != nil {
+		shell = r.number()
 		if group := e.groups.adopt(r.trace.group); group != nil {
-			alive = group.kill(r.trace.pid)
+			alive = group.kill(shell)
 			group.free(false)
 		}
 	}
@@ -328,7 +338,7 @@ func (e *Executor) killOf(uid string, r *remnant) (alive bool) {
 		if !ok || p.zombie || pid == os.Getpid() {
 			continue
 		}
-		if r != nil && p.session == r.trace.pid || e.uidOf(pid) == uid {
+		if shell > 0 && p.session == shell || e.uidOf(pid) == uid {
 			alive = true
 			kill(pid)
 		}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -425,4 +426,45 @@ func TestGuardHoldsManyPipes(t *testing.T) {
 		}
 		e.workspaces.drop(b)
 	}
+}
+
+// The number of a shell that ended before it was found may be another's: nothing is killed by it.
+func TestNumberOfAnother(t *testing.T) {
+	inBothEarlier(t, func(t *testing.T, o Options) {
+		ready := t.TempDir()
+		script := []string{`touch "$READY"`, `while [ ! -e "$READY.go" ]; do sleep 0.02; done`, "exit 7"}
+		tasks := map[string]executor.Task{"adopted": {Script: script}, "removed": {Script: script}}
+		traces := killed(t, o, ready, tasks)
+		another := exec.CommandContext(t.Context(), "sleep", "1000")
+		another.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if err := another.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = another.Wait() })
+		for uid, text := range traces {
+			if err := os.WriteFile(filepath.Join(ready, uid+".go"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			tr, _ := parseTrace(text)
+			testkit.Eventually(t, time.Minute, "it has ended", func() bool {
+				p, ok := readProcess(tr.pid)
+				return !ok || p.zombie
+			})
+			tr.pid, tr.since, tr.before = another.Process.Pid, 1, 2
+			traces[uid] = tr.String()
+		}
+		e, found := adopting(t, o, traces)
+		if len(found) != len(tasks) {
+			t.Errorf("found %q", found)
+		}
+		if err := e.Remove(t.Context(), "removed"); err != nil {
+			t.Error(err)
+		}
+		if end, _ := adopt(t, e, tasks["adopted"], nil); end.ExitCode != 7 {
+			t.Errorf("%+v", end)
+		}
+		if p, ok := readProcess(another.Process.Pid); !ok || p.zombie {
+			t.Error("another process is killed")
+		}
+	})
 }

@@ -14,7 +14,7 @@ type cage interface {
 	// enter makes a process start in the cage.
 	enter(attr *syscall.SysProcAttr)
 	// kill kills what is in the cage and reports whether something was alive in it. shell is the process that was
-	// started in it: dead but not reaped, so its number is still its own.
+	// started in it: dead but not reaped, so its number is still its own; 0 when nobody knows whose the number is now.
 	kill(shell int) (alive bool)
 	// terminate sends TERM to what is alive in it outside the process group of shell, which has had it, and reports whether
 	// anything is alive. asked remembers them: nobody is twice.
@@ -55,7 +55,7 @@ func (k *processTree) enter(*syscall.SysProcAttr) {}
 func (k *processTree) free(bool)                  {}
 
 func (k *processTree) kill(shell int) bool {
-	_ = unix.Kill(-shell, unix.SIGKILL)
+	killSession(shell)
 	all := k.members(shell)
 	for _, p := range all {
 		family := descendants(p.pid)
@@ -86,6 +86,13 @@ func term(pid, shell int, asked map[process]bool) {
 	}
 }
 
+// killSession kills the process group of a shell.
+func killSession(shell int) {
+	if shell > 0 {
+		_ = unix.Kill(-shell, unix.SIGKILL)
+	}
+}
+
 // members are the living processes that lost their parents; they stand for their descendants. The dead are reaped.
 func (k *processTree) members(shell int) []process {
 	var alive []process
@@ -94,7 +101,7 @@ func (k *processTree) members(shell int) []process {
 			continue
 		}
 		p, ok := readProcess(pid)
-		if !ok || p.session != shell && !variable(environ(pid), k.mark) {
+		if !ok || (shell == 0 || p.session != shell) && !variable(environ(pid), k.mark) {
 			continue
 		}
 		if p.zombie {

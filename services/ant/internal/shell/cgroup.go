@@ -16,8 +16,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/formicary/formicary/services/ant/internal/script"
 )
 
@@ -172,7 +170,7 @@ func (c *cgroup) kill(shell int) bool {
 	var buf [128]byte
 	n, err := c.events.ReadAt(buf[:], 0)
 	if n == 0 && err != nil {
-		_ = unix.Kill(-shell, unix.SIGKILL)
+		killSession(shell)
 		return false
 	}
 	if !bytes.Contains(buf[:n], []byte("populated 1")) {
