@@ -340,6 +340,40 @@ func TestWhoseAContainerIs(t *testing.T) {
 	nothingLeft(t, e)
 }
 
+// An ant that is killed before the second session of a task begins leaves after_script to the next life.
+func TestAfterScriptThatDidNotBegin(t *testing.T) {
+	first := start(t, nil)
+	task := in(t, executor.Task{UID: unique("after"), Script: []string{"echo ready; kill -9 $$"}, After: []string{"echo after"}}, plan.Options{})
+	out := &saying{word: "ready\n", said: make(chan struct{})}
+	x := first.prepare(task, out)
+	if err := x.Create(); err != nil {
+		t.Fatal(err)
+	}
+	trace := x.Start()
+	<-out.said
+	<-x.turn.status
+	if err := x.turnOver(137, false); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(x.Close)
+	e, err := earlier{Host: first.opts.Host, Dir: first.opts.Dir}.executor()
+	if err != nil {
+		t.Fatal(err)
+	}
+	testkit.Run(t, e.Run)
+	if found := e.Find(t.Context(), map[string]string{task.UID: trace}); len(found) != 1 {
+		t.Errorf("found %q", found)
+	}
+	again := &saying{word: "after\n", said: make(chan struct{})}
+	y := e.Adopt(task, again)
+	y.Start()
+	if end := y.Wait(); end.ExitCode != 137 || again.text.String() != "ready\nafter\n" {
+		t.Errorf("%+v, printed %q", end, again.text.String())
+	}
+	y.Close()
+	nothingLeft(t, e)
+}
+
 // stuck is an engine that removes no container until it is freed.
 func stuck(t *testing.T, engine string) (host string, free func()) {
 	t.Helper()

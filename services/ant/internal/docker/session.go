@@ -430,22 +430,29 @@ func (s *session) after(code int, oom bool) {
 	}
 }
 
-// again begins the second session. What the first one ended with is noted where an adopting ant looks for it.
+// again begins the second session.
 func (s *session) again(code int, oom bool) error {
+	if err := s.turnOver(code, oom); err != nil {
+		return err
+	}
+	return s.begin()
+}
+
+// turnOver makes the script that of the second session. It notes itself what the first one ended with, where an adopting ant looks
+// for it: noted earlier it would say that after_script had run.
+func (s *session) turnOver(code int, oom bool) error {
 	ctx, cancel := context.WithTimeout(s.life, s.e.call)
 	defer cancel()
 	noted := strconv.Itoa(code)
 	if oom {
 		noted += oomMark
 	}
-	files, err := pack(s.spec, entry{scriptFile, s.prelude() + ". " + home + "/" + afterFile + "\n"}, entry{codeFile, noted})
+	text := s.prelude() + "printf %s '" + noted + "' >" + home + "/" + codeFile + "\n. " + home + "/" + afterFile + "\n"
+	files, err := pack(s.spec, entry{scriptFile, text})
 	if err != nil {
 		return err
 	}
-	if err := s.e.api.CopyToContainer(ctx, s.id, home, files, container.CopyToContainerOptions{}); err != nil {
-		return err
-	}
-	return s.begin()
+	return s.e.api.CopyToContainer(ctx, s.id, home, files, container.CopyToContainerOptions{})
 }
 
 // result makes the end of an exit code.
