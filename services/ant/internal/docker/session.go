@@ -187,7 +187,7 @@ func (s *session) container(ctx context.Context, image string) error {
 	for _, w := range made.Warnings {
 		s.out.Note("[engine: " + w + "]")
 	}
-	return nil
+	return s.e.openVolumes(ctx, s.id, sp)
 }
 
 // create makes a container.
