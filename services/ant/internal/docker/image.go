@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
@@ -27,9 +28,13 @@ func (s *session) image(ctx context.Context, name, wanted string) (image.Inspect
 		switch info, err := e.api.ImageInspect(ctx, name); {
 		case err == nil:
 			return info, nil
+		case unnameable(err):
+			return info, refuse("%q names no image: %v", name, err)
 		case !cerrdefs.IsNotFound(err):
 			return info, fmt.Errorf("look for the image %s: %w", name, err)
-		case policy == PullNever:
+		case policy == PullNever && wanted == PullNever:
+			return info, refuse("the engine has no image %s, and none is pulled (pull_policy %s)", name, PullNever)
+		case policy == PullNever: // another ant may have it
 			return info, fmt.Errorf("the engine has no image %s, and none is pulled (pull policy %s)", name, PullNever)
 		}
 	}
@@ -37,7 +42,13 @@ func (s *session) image(ctx context.Context, name, wanted string) (image.Inspect
 	began := time.Now()
 	err := e.pull(ctx, name)
 	s.pulled += time.Since(began)
-	if err != nil {
+	switch {
+	case err == nil:
+	case unnameable(err):
+		return image.InspectResponse{}, refuse("%q names no image: %v", name, err)
+	case missing(err):
+		return image.InspectResponse{}, refuse("the registry does not give out %s: %v", name, err)
+	default:
 		return image.InspectResponse{}, fmt.Errorf("pull %s: %w", name, err)
 	}
 	s.out.Note(fmt.Sprintf("[pulled %s in %s]", name, time.Since(began).Round(time.Millisecond)))
@@ -46,6 +57,17 @@ func (s *session) image(ctx context.Context, name, wanted string) (image.Inspect
 		return info, fmt.Errorf("look for the image %s: %w", name, err)
 	}
 	return info, nil
+}
+
+// unnameable reports whether an engine says that a name can be that of no image; some say that there is none of that name.
+func unnameable(err error) bool {
+	return cerrdefs.IsInvalidArgument(err) || strings.Contains(err.Error(), "invalid reference format")
+}
+
+// missing reports whether a registry was reached and says that it has no such image, or none for whom the ant is.
+func missing(err error) bool {
+	text := strings.ToLower(err.Error())
+	return cerrdefs.IsNotFound(err) || strings.Contains(text, "manifest unknown") || strings.Contains(text, "name unknown")
 }
 
 // pull returns when the engine has the image.

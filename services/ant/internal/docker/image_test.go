@@ -87,14 +87,23 @@ func TestPull(t *testing.T) {
 	if end, notes := run(known, name, plan.PullAlways); end.Class != executor.None || !strings.Contains(notes, "[pulled ") {
 		t.Errorf("always: %+v, %s", end, notes)
 	}
-	if end, _ := run(known, host+"/team/nothing:1", ""); end.Class != executor.Infra || !strings.Contains(end.Message, "nothing:1") || !strings.Contains(strings.ToLower(end.Message), "unknown") {
+	if end, _ := run(known, host+"/team/nothing:1", ""); end.Class != executor.Rejected || !strings.Contains(end.Message, "nothing:1") || !strings.Contains(strings.ToLower(end.Message), "unknown") {
 		t.Errorf("what the registry does not have: %+v", end)
+	}
+	for _, policy := range []string{plan.PullMissing, plan.PullAlways} {
+		if end, _ := run(known, "BAD IMAGE!!", policy); end.Class != executor.Rejected || !strings.Contains(end.Message, "names no image") {
+			t.Errorf("no name, %s: %+v", policy, end)
+		}
+	}
+	r := subject(t, e).Execute(t, in(t, executor.Task{Script: []string{"true"}}, plan.Options{Container: &plan.Container{User: "nosuchuser"}}), nil)
+	if r.End.Class != executor.Rejected || !strings.Contains(r.End.Message, "lacks the user") {
+		t.Errorf("no such user: %+v", r.End)
 	}
 	if end, _ := run(known, "127.0.0.1:1/x:1", ""); end.Class != executor.Infra || !strings.Contains(end.Message, "connection refused") {
 		t.Errorf("no registry: %+v", end)
 	}
 	forget(t, e, name)
-	if end, _ := run(known, name, plan.PullNever); end.Class != executor.Infra || !strings.Contains(end.Message, "none is pulled") {
+	if end, _ := run(known, name, plan.PullNever); end.Class != executor.Rejected || !strings.Contains(end.Message, "none is pulled") {
 		t.Errorf("never: %+v", end)
 	}
 	strict := start(t, func(c *Config) { c.Pull = PullNever })

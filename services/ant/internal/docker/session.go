@@ -258,6 +258,9 @@ func (s *session) begin() error {
 	// The start has no limit of its own: it takes as long as the engine is busy, and a stop ends it.
 	if err := s.e.api.ContainerStart(s.ready, s.id, container.StartOptions{}); err != nil {
 		r.close()
+		if text := err.Error(); strings.Contains(text, "unable to find user") || strings.Contains(text, "unable to find group") {
+			return refuse("the image %s lacks the user: %v", s.options.Container.Image, err)
+		}
 		return fmt.Errorf("start the container: %w", err)
 	}
 	s.mu.Lock()
