@@ -72,7 +72,7 @@ node_tolerations: {gpu=yes: NoSchedule, spot: noexecute}
 pod_labels: {team: a}
 pod_annotations: [{name: note, value: b}]
 artifacts: {paths: [out/*, log], when: always, expires_after: 1000d}
-artifacts_dir: /in
+artifacts_dir: in/x
 artifact_key_prefix: pre
 dependent_artifact_ids: [id1, id2]
 cache: {key: go, key_paths: [go.sum], restore_keys: go-, paths: [.cache], expires_after: 1d}
@@ -129,7 +129,7 @@ debug: true
 		},
 		PodLabels: map[string]string{"team": "a"}, PodAnnotations: map[string]string{"note": "b"},
 		Artifacts:    &plan.Artifacts{Paths: []string{"out/*", "log"}, When: plan.Always, ExpiresAfter: 1000 * 24 * time.Hour},
-		ArtifactsDir: "/in", ArtifactKeyPrefix: "pre", DependentArtifactIDs: []string{"id1", "id2"},
+		ArtifactsDir: "in/x", ArtifactKeyPrefix: "pre", DependentArtifactIDs: []string{"id1", "id2"},
 		Cache:    &plan.Cache{Key: "go", KeyPaths: []string{"go.sum"}, RestoreKeys: []string{"go-"}, Paths: []string{".cache"}, ExpiresAfter: 24 * time.Hour},
 		CacheDir: "/cache", CostFactor: 1.5, WithoutShell: true, Debug: true,
 	}
@@ -266,6 +266,16 @@ func TestProblemsOfOptions(t *testing.T) {
 		{"affinity: {pod_affinity: {}}", []string{`job.yaml:6:16: the field "pod_affinity" is not known, expected node_affinity`}},
 		{"cache: {key: a, paths: [b], restore_keys: [ok, '']}", []string{`job.yaml:6:52: "" is no beginning of a key, expected one line of 1 to 400 bytes`}},
 		{"cache: {key: a, paths: [b], expires_after: 36501d}", []string{`job.yaml:6:48: "36501d" is no duration, expected a number with a unit up to 36500 days`}},
+		{"artifacts: {paths: [ok, /etc/x, ../x, a/../../x, '[']}", []string{
+			`job.yaml:6:29: "/etc/x" is not below the working directory, expected a path relative to that, without ..`,
+			`job.yaml:6:37: "../x" is not below`, `job.yaml:6:43: "a/../../x" is not below`,
+			`job.yaml:6:54: "[" is no pattern, expected a path in which * ? [a-z] {a,b} and ** have a meaning`,
+		}},
+		{"cache: {key: a, key_paths: /go.sum, paths: ['{a', '{{.LATER}}', .]}", []string{
+			`job.yaml:6:32: "/go.sum" is not below`, `job.yaml:6:49: "{a" is no pattern`,
+		}},
+		{"artifacts_dir: /in", []string{`job.yaml:6:20: "/in" is not below the working directory, expected a path relative to that, without ..`}},
+		{"artifacts_dir: in/../../x", []string{`job.yaml:6:20: "in/../../x" is not below the working directory`}},
 		{"timeout: 60000d2000000h", []string{`job.yaml:6:14: "60000d2000000h" is no duration`}}, // more than a number of 64 bits holds
 		{"privileged: maybe", []string{`job.yaml:6:17: "maybe" is no switch`}},
 	} {

@@ -23,10 +23,10 @@ func Fields() []field.Field {
 		{Name: "pod_annotations", Form: field.Texts(), Doc: "Annotations of the pod.", Methods: PodMethods()},
 		{Name: "helper_environment", Form: field.Texts(), Doc: "Variables of the helper.", Methods: PodMethods()},
 		{Name: "artifacts", Form: field.Ref("artifacts"), Doc: "Files that are kept after the task."},
-		{Name: "artifacts_dir", Form: field.Text(), Doc: "Where the artifacts of earlier tasks are put."},
+		ofScripts(field.Field{Name: "artifacts_dir", Form: field.Text(), Doc: "Where the artifacts of earlier tasks are put."}),
 		{Name: "artifact_key_prefix", Form: field.Text(), Doc: "Put before the keys of artifacts.", Inactive: true},
 		{Name: "dependent_artifact_ids", Form: field.OneOrMore(field.Name()), Doc: "Artifacts of other jobs that are put there too."},
-		{Name: "cache", Form: field.Ref("cache"), Doc: "Files that later runs find again."},
+		ofScripts(field.Field{Name: "cache", Form: field.Ref("cache"), Doc: "Files that later runs find again."}),
 		{Name: "cache_dir", Form: field.Text(), Doc: "Where the archive of the cache is packed.", Inactive: true},
 		{Name: "cost_factor", Form: field.Number(0, 1e6), Doc: "What a second of the task costs.", Inactive: true},
 		{Name: "execute_command_without_shell", Form: field.Flag(), Doc: "Executes each line of the script as a command.", Inactive: true},
@@ -36,7 +36,7 @@ func Fields() []field.Field {
 
 func artifactFields() []field.Field {
 	return []field.Field{
-		{Name: "paths", Form: field.OneOrMore(field.Text()), Doc: "Patterns of files in the working directory."},
+		ofScripts(field.Field{Name: "paths", Form: field.OneOrMore(field.Text()), Doc: "Patterns of files in the working directory."}),
 		{Name: "when", Form: read.MomentsForm(), Doc: "After which outcomes; onSuccess when not given."},
 		{Name: "expires_after", Form: field.Duration(), Doc: "When they are removed; 30 days after the end of the task when not given.", Aliases: []string{"expire_after"}},
 		{Name: "optional", Form: field.Flag(), Doc: "That a path matches nothing is no fault."},

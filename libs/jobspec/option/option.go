@@ -62,7 +62,7 @@ func (r reader) fileOption(p *source.Pair, task string, o func() *plan.Options) 
 	case "artifacts":
 		o().Artifacts = r.artifacts(p)
 	case "artifacts_dir":
-		o().ArtifactsDir = r.Path(n)
+		o().ArtifactsDir = r.Dir(n)
 	case "artifact_key_prefix":
 		o().ArtifactKeyPrefix = r.Short(n)
 	case "dependent_artifact_ids":
@@ -85,7 +85,7 @@ func (r reader) artifacts(at *source.Pair) *plan.Artifacts {
 	r.Mapping(at.Value, func(p *source.Pair) {
 		switch r.Misspelled(p, at.Value, "artifacts") {
 		case "paths":
-			a.Paths = r.Paths(p.Value)
+			a.Paths = r.Patterns(p.Value)
 		case "when":
 			a.When = r.Moments(p.Value, plan.OnSuccess)
 		case "expires_after":
@@ -110,11 +110,11 @@ func (r reader) cache(at *source.Pair, task string) *plan.Cache {
 		case "key":
 			c.Key = r.cacheName(p.Value)
 		case "key_paths":
-			c.KeyPaths = r.Paths(p.Value)
+			c.KeyPaths = r.Patterns(p.Value)
 		case "restore_keys":
 			c.RestoreKeys = r.restoreKeys(p.Value)
 		case "paths":
-			c.Paths = r.Paths(p.Value)
+			c.Paths = r.Patterns(p.Value)
 		case "expires_after":
 			c.ExpiresAfter = r.DurationUpTo(p.Value, read.MaxExpiry)
 		default:
@@ -165,6 +165,12 @@ func (r reader) cacheName(n *source.Node) string {
 
 // PodMethods are the methods of containers and pods.
 func PodMethods() []string { return []string{plan.MethodDocker, plan.MethodKubernetes} }
+
+// ofScripts marks a field on which nothing but what has a directory acts.
+func ofScripts(f field.Field) field.Field {
+	f.Methods = []string{plan.MethodShell, plan.MethodDocker, plan.MethodKubernetes}
+	return f
+}
 
 // ofPods marks fields on which nothing but the executors of containers and pods acts.
 func ofPods(fields ...field.Field) []field.Field {

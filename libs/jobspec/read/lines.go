@@ -2,9 +2,11 @@ package read
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/formicary/formicary/libs/archive"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 )
@@ -29,16 +31,50 @@ func (r *Reader) Path(n *source.Node) string {
 	return text
 }
 
+// Dir reads the name of a directory below the working directory; empty: that one.
+func (r *Reader) Dir(n *source.Node) string {
+	text := r.Path(n)
+	if text != "" && !filepath.IsLocal(text) {
+		r.outside(n)
+		return ""
+	}
+	return text
+}
+
+func (r *Reader) outside(n *source.Node) {
+	r.Fault(n, source.CodeInvalidValue, r.Show(n)+" is not below the working directory", "a path relative to that, without ..")
+}
+
+// Patterns reads patterns of files below the working directory; what can name none is a fault here, not after the task.
+func (r *Reader) Patterns(n *source.Node) []string {
+	return r.paths(n, func(it Item) {
+		_, err := archive.Compile([]string{it.Text})
+		switch {
+		case err == nil:
+		case !filepath.IsLocal(it.Text):
+			r.outside(it.Node)
+		default:
+			r.Fault(it.Node, source.CodeInvalidValue, r.Show(it.Node)+" is no pattern", "a path in which * ? [a-z] {a,b} and ** have a meaning, after a backslash none")
+		}
+	})
+}
+
 // Paths reads names of files or directories.
-func (r *Reader) Paths(n *source.Node) []string {
+func (r *Reader) Paths(n *source.Node) []string { return r.paths(n, func(Item) {}) }
+
+func (r *Reader) paths(n *source.Node, check func(Item)) []string {
 	items := r.List(n)
 	if len(items) > maxPaths {
 		r.Fault(n, source.CodeInvalidValue, "there are too many paths", fmt.Sprintf("at most %d", maxPaths))
 		return nil
 	}
 	for _, it := range items {
-		if it.Known && (it.Text == "" || len(it.Text) > MaxPath || strings.ContainsAny(it.Text, "\x00\n\r")) {
+		switch {
+		case !it.Known:
+		case it.Text == "" || len(it.Text) > MaxPath || strings.ContainsAny(it.Text, "\x00\n\r"):
 			r.Fault(it.Node, source.CodeInvalidValue, r.Show(it.Node)+" is no path", fmt.Sprintf("one line of 1 to %d bytes", MaxPath))
+		default:
+			check(it)
 		}
 	}
 	return Texts(items)

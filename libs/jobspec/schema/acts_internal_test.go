@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/formicary/formicary/libs/jobspec/option"
+	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/libs/testkit/doctest"
 )
@@ -25,7 +27,7 @@ func activeFields() []string {
 		seen[level] = true
 		for _, name := range value.SortedKeys(tables[level]) {
 			a := tables[level][name]
-			if a.Inactive || len(a.Methods) > 0 {
+			if a.Inactive || slices.Equal(a.Methods, option.PodMethods()) {
 				continue
 			}
 			out = append(out, level+"."+name)
@@ -100,7 +102,7 @@ func checkTest(t *testing.T, field, test string) {
 
 // TestInactiveFieldsAreDocumented holds the list of the language's page against the tables.
 func TestInactiveFieldsAreDocumented(t *testing.T) {
-	var inactive, ofPods []string
+	var inactive, ofPods, ofScripts []string
 	tables := activities()
 	for level, table := range tables {
 		for name, a := range table {
@@ -113,6 +115,8 @@ func TestInactiveFieldsAreDocumented(t *testing.T) {
 				inactive = append(inactive, shown+" other than `"+a.Idle+"`")
 			case a.Inactive:
 				inactive = append(inactive, shown)
+			case slices.Contains(a.Methods, plan.MethodShell):
+				ofScripts = append(ofScripts, shown)
 			case len(a.Methods) > 0:
 				ofPods = append(ofPods, shown)
 			}
@@ -120,7 +124,8 @@ func TestInactiveFieldsAreDocumented(t *testing.T) {
 	}
 	slices.Sort(inactive)
 	slices.Sort(ofPods)
+	slices.Sort(ofScripts)
 	doctest.Hold(t, "../../../docs/language.md", "inactive fields",
 		"- "+strings.Join(slices.Compact(inactive), ", ")+"\n- of other methods than `DOCKER` and `KUBERNETES`: "+strings.Join(slices.Compact(ofPods), ", ")+
-			"; the image of `container`\n")
+			"; the image of `container`\n- of methods without a directory, which `SHELL`, `DOCKER` and `KUBERNETES` have: "+strings.Join(ofScripts, ", ")+"\n")
 }
