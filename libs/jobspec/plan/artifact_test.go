@@ -1,6 +1,7 @@
 package plan_test
 
 import (
+	"maps"
 	"slices"
 	"testing"
 
@@ -17,5 +18,18 @@ func TestArtifactsIn(t *testing.T) {
 	}
 	if task, n, ok := plan.ArtifactOf(plan.ArtifactVar("my-task", 7)); task != "my-task" || n != 7 || !ok {
 		t.Error(task, n, ok)
+	}
+}
+
+// What a child kept is told under the name of the task that forked it; under the names of the child's tasks it would replace
+// what the parent's own tasks of these names kept.
+func TestAForkKeepsTheAddressesOfItsParent(t *testing.T) {
+	outputs := map[string]string{"b_ArtifactURL_1": "c1", "b_ArtifactURL_x": "text", "version": "7"}
+	if got, want := (&plan.Fork{}).Given(outputs), map[string]string{"b_ArtifactURL_x": "text", "version": "7"}; !maps.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	asked := &plan.Fork{Outputs: []plan.OutputName{{Name: "b_ArtifactURL_1", As: "built"}}}
+	if got, want := asked.Given(outputs), map[string]string{"built": "c1"}; !maps.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -1,9 +1,6 @@
 package plan
 
-import (
-	"maps"
-	"strings"
-)
+import "strings"
 
 // Fork is a job that a task submits.
 type Fork struct {
@@ -44,11 +41,16 @@ func StatusOf(variable string) (task string, ok bool) {
 	return task, ok && task != ""
 }
 
-// Given returns what the parent gets of a child's outputs: those that Outputs names, all of them when it names none.
+// Given returns what the parent gets of a child's outputs: those that Outputs names; when it names none all of them but the
+// addresses of artifacts, which the parent has under the name of its own task and would take for those of a task of its own.
 func (f *Fork) Given(outputs map[string]string) map[string]string {
 	if len(f.Outputs) == 0 {
 		given := make(map[string]string, len(outputs))
-		maps.Copy(given, outputs)
+		for name, v := range outputs {
+			if _, _, ok := ArtifactOf(name); !ok {
+				given[name] = v
+			}
+		}
 		return given
 	}
 	given := make(map[string]string, len(f.Outputs))
