@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -199,6 +200,42 @@ func TestEngineThatHangsAfterItCameBack(t *testing.T) {
 	after := impatient(t, engine.Host, dir)
 	testkit.Run(t, after.Run)
 	nothingLeft(t, after)
+}
+
+// A task that is to begin while the engine is away waits for it, and no other comes. Its patience has an end.
+func TestEngineThatIsAwayWhenATaskBegins(t *testing.T) {
+	engine := enginetest.Shared(t).WithBusybox(t)
+	c := unplugged(t, engine.Host)
+	e := impatient(t, c.host, t.TempDir())
+	e.mu.Lock()
+	e.away = nil // it was there a moment ago
+	e.mu.Unlock()
+	task := in(t, executor.Task{UID: unique("away"), Script: []string{"echo on"}}, plan.Options{})
+	x := e.Prepare(task, executor.Merge(io.Discard))
+	if err := x.Create(); err == nil || e.Healthy() == nil {
+		t.Errorf("created: %v, healthy: %v", err, e.Healthy())
+	}
+	if end := x.Wait(); end.Class != executor.Infra || end.Lost {
+		t.Errorf("%+v", end)
+	}
+	x.Close()
+	e.patience = 5 * time.Minute
+	testkit.Run(t, e.Run)
+	out := &saying{word: "the engine does not answer", said: make(chan struct{})}
+	x = e.Prepare(task, out)
+	created := make(chan error, 1)
+	go func() { created <- x.Create() }()
+	<-out.said
+	c.plug(t)
+	if err := <-created; err != nil {
+		t.Fatal(err)
+	}
+	x.Start()
+	if end := x.Wait(); end.Class != executor.None || out.text.String() != "on\n" {
+		t.Errorf("%+v, printed %q", end, out.text.String())
+	}
+	x.Close()
+	nothingLeft(t, e)
 }
 
 // While the engine is silent nobody can say that a task of an earlier life has ended: it goes on when the engine answers, and is lost

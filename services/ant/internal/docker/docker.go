@@ -176,6 +176,20 @@ func (e *Executor) silent() time.Duration {
 	return time.Since(e.heard)
 }
 
+// answers asks the engine whether it is there. One that is not gets no more tasks from now on, until look finds it again.
+func (e *Executor) answers(ctx context.Context) bool {
+	err := e.ping(ctx)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err != nil && ctx.Err() == nil && e.away == nil {
+		e.away = err
+		if e.opts.Log != nil {
+			e.opts.Log.Info("docker engine", "host", e.opts.Host, "usable", false, "error", err)
+		}
+	}
+	return err == nil
+}
+
 func (e *Executor) ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, pingTime)
 	defer cancel()

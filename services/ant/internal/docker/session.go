@@ -16,6 +16,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/client"
 	"github.com/docker/docker/pkg/stdcopy"
 
 	"github.com/formicary/formicary/libs/jobspec/plan"
@@ -56,7 +57,7 @@ type session struct {
 	give  context.CancelFunc
 
 	printed atomic.Int64 // bytes
-	away    bool         // the engine did not answer when the task ended
+	away    bool         // the engine did not answer when the task ended, or was to begin
 
 	mu      sync.Mutex
 	started bool
@@ -95,14 +96,47 @@ func (e *Executor) prepare(t executor.Task, out executor.Output) *session {
 	return s
 }
 
-// Create makes the container with its files.
+// Create makes the container with its files, once more when the engine went away meanwhile and is back.
 func (s *session) Create() error {
 	err := s.create(s.ready)
+	for since := time.Now(); err != nil && s.outlasts(err, since) && len(s.all) == 0; {
+		s.id, s.network, s.words, s.spec = "", "", "", nil
+		if err = s.e.remove(s.ready, labelUID+"="+s.task.UID); err == nil {
+			err = s.create(s.ready)
+		}
+	}
 	if err == nil {
+		s.away = false
 		return nil
 	}
 	s.fail(err)
 	return err
+}
+
+// outlasts waits for an engine that went away, and reports whether it did and is back. Without that attempts would end as fast as
+// they are made, until the task has none left.
+func (s *session) outlasts(err error, since time.Time) bool {
+	_, refused := errors.AsType[refusal](err)
+	_, unwell := errors.AsType[unwell](err)
+	if refused || unwell || s.ready.Err() != nil {
+		return false
+	}
+	if s.e.answers(s.ready) && !client.IsErrConnectionFailed(err) && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return false
+	}
+	s.away = true
+	s.out.Note("[the engine does not answer: " + err.Error() + "]")
+	for time.Since(since) < s.e.patience {
+		select {
+		case <-s.ready.Done():
+			return false
+		case <-time.After(awayPause): // there is no event for an engine that comes back
+		}
+		if s.e.Healthy() == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // fail notes how a task ends that does not begin.
@@ -217,6 +251,7 @@ func (s *session) Start() string {
 		err = s.begin()
 	}
 	if err != nil {
+		s.outlasts(err, time.Now())
 		s.fail(err)
 		return ""
 	}
@@ -386,6 +421,7 @@ func (s *session) look(ctx context.Context) (container.InspectResponse, error) {
 // reconnect waits for an engine that does not answer any more, and for the end of the container, should it run still.
 func (s *session) reconnect(why error) (*container.State, error) {
 	s.out.Note("[the engine does not answer: " + why.Error() + "]")
+	s.e.answers(s.life) // so that no task comes
 	for since := time.Now(); time.Since(since) < s.e.patience && s.life.Err() == nil; {
 		state, err := s.inspect(s.life)
 		switch {
@@ -593,8 +629,8 @@ func (s *session) Close() {
 		<-v.gone
 		v.prints.Wait()
 	}
-	if s.failed != nil && s.ready.Err() != nil {
-		s.e.leave(s.task.UID) // a call that was given up may have made something
+	if s.failed != nil && (s.ready.Err() != nil || s.away) {
+		s.e.leave(s.task.UID) // a call without an answer may have made something
 	}
 	s.out.record.remove()
 	if s.network == "" {
