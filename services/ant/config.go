@@ -160,7 +160,7 @@ func (s *Service) executors(ctx context.Context, left []spool.Attempt) ([]execut
 		}
 		out = append(out, e)
 	}
-	web := httptask.New(httptask.Options{AllowPrivate: s.conf.AllowPrivate, UserAgent: "formicary-ant/" + s.conf.Version})
+	web := httptask.New(httptask.Options{AllowPrivate: s.conf.AllowPrivate, UserAgent: "formicary-ant/" + s.conf.Version, Dir: s.conf.Dir})
 	if slices.ContainsFunc(web.Methods(), func(m string) bool { return slices.Contains(s.conf.Methods, m) }) {
 		out = append(out, web)
 	}

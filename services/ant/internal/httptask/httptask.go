@@ -66,6 +66,8 @@ type Options struct {
 	UserAgent string
 	// MaxAnswer is the longest body that is read, in bytes; 0 means 1 GiB. One that is longer fails its task.
 	MaxAnswer int64
+	// Dir is where long answers wait until they are stored; empty means the directory of the system for such files.
+	Dir string
 }
 
 // Executor makes requests.
@@ -343,7 +345,7 @@ func (x *execution) read(res *http.Response) executor.End {
 
 // spill puts a long body into a file, and its beginning into the log.
 func (x *execution) spill(head []byte, rest io.Reader) error {
-	f, err := os.CreateTemp("", "formicary-answer-")
+	f, err := os.CreateTemp(x.e.opts.Dir, "formicary-answer-")
 	if err != nil {
 		return fmt.Errorf("keep it: %w", err)
 	}
