@@ -86,7 +86,7 @@ func border(ctx context.Context, log *slog.Logger, method string, panicked any, 
 	s := ToStatus(ending(ctx, err))
 	if s.Code() == codes.Internal || s.Code() == codes.Unknown {
 		log.ErrorContext(ctx, "call failed", "method", method, "error", err)
-	} else if _, typed := errors.AsType[*errs.Error](err); !typed && s.Code() == codes.Unavailable {
+	} else if s.Code() == codes.Unavailable && s.Message() != err.Error() {
 		log.WarnContext(ctx, "call could not be done", "method", method, "error", err)
 	}
 	return s.Err()

@@ -1,8 +1,10 @@
 package ant_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -10,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -295,6 +298,31 @@ func TestLogThatCannotBeStored(t *testing.T) {
 	r := c.result(c.dispatch(script("echo hello", "false")))
 	same(t, "log", r.GetLogKey(), "")
 	same(t, "message", r.GetMessage(), "exit code 1\nhello")
+}
+
+// Whoever has the address of a log can write it: it is in no error.
+func TestNoAddressIsLogged(t *testing.T) {
+	c := newColony(t)
+	c.blobs.Close()
+	deps := c.deps()
+	var mu sync.Mutex
+	var logged bytes.Buffer
+	deps.Log = slog.New(slog.NewTextHandler(writer(func(p []byte) (int, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		return logged.Write(p)
+	}), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	s, err := ant.New(c.config(), deps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	testkit.Run(t, s.Run)
+	r := c.result(c.dispatch(script("echo hello", "false")))
+	mu.Lock()
+	defer mu.Unlock()
+	if text := logged.String() + r.String(); !strings.Contains(text, "put log: ") || strings.Contains(text, "http://") {
+		t.Error(text)
+	}
 }
 
 func TestFence(t *testing.T) {

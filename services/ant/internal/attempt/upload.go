@@ -2,6 +2,7 @@ package attempt
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"github.com/formicary/formicary/libs/errs"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	"github.com/formicary/formicary/services/ant/internal/tasklog"
+	"github.com/formicary/formicary/services/ant/internal/transfer"
 )
 
 const (
@@ -62,12 +64,12 @@ func (a *attempt) uploadOnce(ctx context.Context, log *tasklog.Packed) (key stri
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPut, res.GetUrl(), log.Reader())
 	if err != nil {
-		return "", fmt.Errorf("put log: %w", err)
+		return "", errors.New("the address of the log is none") // without the address, which is a secret
 	}
 	req.ContentLength = log.Size
 	put, err := a.m.deps.HTTP.Do(req)
 	if err != nil {
-		return "", fmt.Errorf("put log: %w", err)
+		return "", fmt.Errorf("put log: %w", transfer.Plain(err))
 	}
 	defer func() { _ = put.Body.Close() }()
 	_, _ = io.Copy(io.Discard, io.LimitReader(put.Body, 4<<10)) // so that the connection can be used again

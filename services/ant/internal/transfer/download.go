@@ -93,7 +93,7 @@ func (d *download) Read(p []byte) (n int, err error) {
 		if err == nil || errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
-		return plain(err)
+		return Plain(err)
 	})
 	_, _ = d.sum.Write(p[:n])
 	d.at += int64(n)
@@ -125,7 +125,7 @@ func (d *download) open(ctx context.Context) error {
 	res, err := d.m.HTTP.Do(req)
 	if err != nil {
 		cancel()
-		return plain(err)
+		return Plain(err)
 	}
 	if res.StatusCode != http.StatusPartialContent {
 		drain(res)

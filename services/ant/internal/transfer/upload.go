@@ -160,7 +160,7 @@ func (m *Mover) put(ctx context.Context, upload string, number int, data []byte)
 		}
 		res, err := m.HTTP.Do(req)
 		if err != nil {
-			return plain(err)
+			return Plain(err)
 		}
 		defer drain(res)
 		if res.StatusCode/100 != 2 {
@@ -180,8 +180,8 @@ func drain(res *http.Response) {
 	_ = res.Body.Close()
 }
 
-// plain is an error of the HTTP client without the address that it was asked for: whoever has that can read or write the object.
-func plain(err error) error {
+// Plain is an error of the HTTP client without the address that it was asked for: whoever has that can read or write the object.
+func Plain(err error) error {
 	if asked, ok := errors.AsType[*url.Error](err); ok {
 		return asked.Err
 	}

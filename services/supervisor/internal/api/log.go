@@ -259,7 +259,7 @@ func (w *watch) rest(ctx context.Context, log execution.Log) error {
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			return nil
 		case err != nil:
-			return fmt.Errorf("read %s: %w", log.Key, err)
+			return fmt.Errorf("read the log of attempt %s: %w", log.UID, err)
 		}
 	}
 }

@@ -153,7 +153,7 @@ func (s *search) text(ctx context.Context, log execution.Log, found func(logfile
 			_, err := scan.Close(found)
 			return err
 		case err != nil:
-			return fmt.Errorf("read %s: %w", log.Key, err)
+			return fmt.Errorf("read the log of attempt %s: %w", log.UID, err)
 		}
 	}
 }

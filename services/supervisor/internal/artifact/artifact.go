@@ -105,6 +105,11 @@ func Address(base string, id uuid.UUID) string {
 	return strings.TrimSuffix(base, "/") + "/api/v1/artifacts/" + id.String() + "/download"
 }
 
+// Unavailable says what the object store does not do. Why it does not is no text for callers.
+func Unavailable(what string, err error) error {
+	return fmt.Errorf("%w: %w", errs.Unavailable("STORE_UNAVAILABLE", "the object store does not %s; the log of supervisor says why", what), err)
+}
+
 // Manager serves ants.
 type Manager struct {
 	Store Store
@@ -119,7 +124,7 @@ func (m *Manager) Begin(ctx context.Context, p *execution.LogPlace, name string)
 	u.Key = fmt.Sprintf("artifacts/%s/%s/%d/%s/%s/%s", url.PathEscape(p.Org), p.Request, p.Run, url.PathEscape(p.Task), p.UID, u.ID)
 	var err error
 	if u.StoreID, err = m.Blobs.BeginParts(ctx, u.Key); err != nil {
-		return nil, errs.Unavailable("STORE_UNAVAILABLE", "the object store does not take an artifact: %v", err)
+		return nil, Unavailable("take an artifact", err)
 	}
 	return u, m.Store.BeginUpload(ctx, u)
 }
@@ -150,7 +155,7 @@ func (m *Manager) Complete(ctx context.Context, attempt, upload uuid.UUID, etags
 	}
 	size, err := m.Blobs.JoinParts(ctx, u.Key, u.StoreID, etags)
 	if err != nil {
-		return errs.Unavailable("STORE_UNAVAILABLE", "the object store does not complete the artifact: %v", err)
+		return Unavailable("complete the artifact", err)
 	}
 	if size > m.Most {
 		_ = m.Blobs.Remove(ctx, []string{u.Key}) // what fails is swept
@@ -173,7 +178,7 @@ func (m *Manager) check(ctx context.Context, key string, what Upload) error {
 	case errors.Is(err, archive.ErrDamaged), errors.Is(err, archive.ErrUnsafe), errors.Is(err, archive.ErrLimit):
 		return errs.Precondition("UPLOAD_DAMAGED", "%v", err)
 	case err != nil:
-		return errs.Unavailable("STORE_UNAVAILABLE", "the object store does not read the artifact: %v", err)
+		return Unavailable("read the artifact", err)
 	}
 	files := 0
 	for e := range x.Entries() {

@@ -13,8 +13,10 @@ import (
 
 	"github.com/formicary/formicary/libs/archive"
 	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/rpc"
 	"github.com/formicary/formicary/libs/testkit"
 	"github.com/formicary/formicary/services/supervisor/internal/artifact"
+	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
 
 func TestMain(m *testing.M) { testkit.Main(m) }
@@ -35,6 +37,8 @@ func (s *store) UploadOf(context.Context, uuid.UUID, uuid.UUID) (*artifact.Uploa
 func (s *store) JoinParts(context.Context, string, string, []string) (int64, error) {
 	return int64(len(s.object)), nil
 }
+
+func (s *store) BeginParts(context.Context, string) (string, error) { return "", s.gone }
 
 func (s *store) Range(ctx context.Context, _ string, off, n int64) (io.ReadCloser, error) {
 	if s.gone != nil {
@@ -80,8 +84,11 @@ func TestOnlyArchivesAreComplete(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &store{object: tt.object, gone: tt.gone}
-			m := &artifact.Manager{Store: s, Blobs: s}
+			m := &artifact.Manager{Store: s, Blobs: s, Most: 1 << 20}
 			err := m.Complete(t.Context(), uuid.New(), uuid.New(), nil, tt.say)
+			if tt.gone != nil && (strings.Contains(rpc.ToStatus(err).Message(), "away") || !errors.Is(err, tt.gone)) {
+				t.Errorf("callers are told %q, the log %v", rpc.ToStatus(err).Message(), err)
+			}
 			if errs.Reason(err) != tt.want || tt.want == "" != (err == nil) {
 				t.Errorf("%v, want %q", err, tt.want)
 			}
@@ -89,5 +96,15 @@ func TestOnlyArchivesAreComplete(t *testing.T) {
 				t.Errorf("noted: %+v", s.noted)
 			}
 		})
+	}
+}
+
+// Why the store takes nothing is told to the log alone.
+func TestAStoreThatTakesNothing(t *testing.T) {
+	s := &store{gone: errors.New("away")}
+	_, err := (&artifact.Manager{Store: s, Blobs: s}).Begin(t.Context(), &execution.LogPlace{}, "files")
+	told := rpc.ToStatus(err).Message()
+	if errs.Reason(err) != "STORE_UNAVAILABLE" || strings.Contains(told, "away") || !errors.Is(err, s.gone) {
+		t.Errorf("callers are told %q, the log %v", told, err)
 	}
 }

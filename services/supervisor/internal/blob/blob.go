@@ -4,7 +4,6 @@ package blob
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -27,7 +26,7 @@ type Store struct {
 func (s *Store) SignPut(ctx context.Context, key string, valid time.Duration) (*url.URL, error) {
 	u, err := s.Client.PresignedPutObject(ctx, s.Bucket, key, valid)
 	if err != nil {
-		return nil, fmt.Errorf("sign upload of %s: %w", key, err)
+		return nil, fault("sign upload of", key, err)
 	}
 	return u, nil
 }
@@ -37,14 +36,14 @@ func (s *Store) Open(ctx context.Context, key string, offset int64) (io.ReadClos
 	var o minio.GetObjectOptions
 	if offset > 0 {
 		if err := o.SetRange(offset, 0); err != nil {
-			return nil, fmt.Errorf("read %s from %d: %w", key, offset, err)
+			return nil, fault("read", key, err)
 		}
 	}
 	obj, err := s.Client.GetObject(ctx, s.Bucket, key, o)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", key, err)
+		return nil, fault("open", key, err)
 	}
-	return obj, nil
+	return &object{obj, key}, nil
 }
 
 // Remove deletes objects; those that do not exist are no fault.
@@ -65,7 +64,7 @@ func (s *Store) Remove(ctx context.Context, keys []string) error {
 	var failed error
 	for e := range s.Client.RemoveObjects(ctx, s.Bucket, objects, minio.RemoveObjectsOptions{}) {
 		if failed == nil {
-			failed = fmt.Errorf("remove %s: %w", e.ObjectName, e.Err)
+			failed = fault("remove", e.ObjectName, e.Err)
 		}
 	}
 	return failed
@@ -77,7 +76,7 @@ func (s *Store) Remove(ctx context.Context, keys []string) error {
 func (s *Store) BeginParts(ctx context.Context, key string) (string, error) {
 	id, err := s.core().NewMultipartUpload(ctx, s.Bucket, key, minio.PutObjectOptions{})
 	if err != nil {
-		return "", fmt.Errorf("begin upload of %s: %w", key, err)
+		return "", fault("begin upload of", key, err)
 	}
 	return id, nil
 }
@@ -88,7 +87,7 @@ func (s *Store) core() minio.Core { return minio.Core{Client: s.Client} }
 func (s *Store) SignPart(ctx context.Context, key, id string, number int, valid time.Duration) (*url.URL, error) {
 	u, err := s.Client.Presign(ctx, http.MethodPut, s.Bucket, key, valid, url.Values{"uploadId": {id}, "partNumber": {strconv.Itoa(number)}})
 	if err != nil {
-		return nil, fmt.Errorf("sign part %d of %s: %w", number, key, err)
+		return nil, fault("sign a part of", key, err)
 	}
 	return u, nil
 }
@@ -101,11 +100,11 @@ func (s *Store) JoinParts(ctx context.Context, key, id string, etags []string) (
 	}
 	_, err := s.core().CompleteMultipartUpload(ctx, s.Bucket, key, id, parts, minio.PutObjectOptions{})
 	if err != nil && minio.ToErrorResponse(err).Code != "NoSuchUpload" {
-		return 0, fmt.Errorf("complete upload of %s: %w", key, err)
+		return 0, fault("complete upload of", key, err)
 	}
 	info, stat := s.Client.StatObject(ctx, s.Bucket, key, minio.StatObjectOptions{})
 	if stat != nil {
-		return 0, fmt.Errorf("complete upload of %s: %w", key, errors.Join(err, stat))
+		return 0, fault("complete upload of", key, errors.Join(err, stat))
 	}
 	return info.Size, nil
 }
@@ -114,7 +113,7 @@ func (s *Store) JoinParts(ctx context.Context, key, id string, etags []string) (
 func (s *Store) AbortParts(ctx context.Context, key, id string) error {
 	err := s.core().AbortMultipartUpload(ctx, s.Bucket, key, id)
 	if err != nil && minio.ToErrorResponse(err).Code != "NoSuchUpload" {
-		return fmt.Errorf("abort upload of %s: %w", key, err)
+		return fault("abort upload of", key, err)
 	}
 	return nil
 }
@@ -123,7 +122,7 @@ func (s *Store) AbortParts(ctx context.Context, key, id string) error {
 func (s *Store) SignGet(ctx context.Context, key string, valid time.Duration) (*url.URL, error) {
 	u, err := s.Client.PresignedGetObject(ctx, s.Bucket, key, valid, nil)
 	if err != nil {
-		return nil, fmt.Errorf("sign reading of %s: %w", key, err)
+		return nil, fault("sign reading of", key, err)
 	}
 	return u, nil
 }
@@ -135,14 +134,14 @@ func (s *Store) Range(ctx context.Context, key string, off, n int64) (io.ReadClo
 	}
 	var o minio.GetObjectOptions
 	if err := o.SetRange(off, off+n-1); err != nil {
-		return nil, fmt.Errorf("read %s from %d: %w", key, off, err)
+		return nil, fault("read", key, err)
 	}
 	body, _, _, err := s.core().GetObject(ctx, s.Bucket, key, o)
 	switch {
 	case isMissing(err):
 		return nil, errs.NotFound("OBJECT_NOT_FOUND", "its bytes are not in the object store (any more)")
 	case err != nil:
-		return nil, fmt.Errorf("read %s from %d: %w", key, off, err)
+		return nil, fault("read", key, err)
 	}
 	return body, nil
 }
@@ -151,12 +150,14 @@ func (s *Store) Range(ctx context.Context, key string, off, n int64) (io.ReadClo
 func (s *Store) Has(ctx context.Context, key string) (bool, error) {
 	_, err := s.Client.StatObject(ctx, s.Bucket, key, minio.StatObjectOptions{})
 	if err != nil && !isMissing(err) {
-		return false, fmt.Errorf("look for %s: %w", key, err)
+		return false, fault("look for", key, err)
 	}
 	return err == nil, nil
 }
 
-func isMissing(err error) bool { return err != nil && minio.ToErrorResponse(err).Code == minio.NoSuchKey }
+func isMissing(err error) bool {
+	return err != nil && minio.ToErrorResponse(err).Code == minio.NoSuchKey
+}
 
 // putPart is how much of a stream is held in memory while it is stored.
 const putPart = 8 << 20
@@ -165,7 +166,7 @@ const putPart = 8 << 20
 func (s *Store) Put(ctx context.Context, key string, r io.Reader) error {
 	_, err := s.Client.PutObject(ctx, s.Bucket, key, r, -1, minio.PutObjectOptions{PartSize: putPart, NumThreads: 1, DisableContentSha256: true})
 	if err != nil {
-		return fmt.Errorf("store %s: %w", key, err)
+		return fault("store", key, err)
 	}
 	return nil
 }

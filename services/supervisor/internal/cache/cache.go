@@ -166,7 +166,7 @@ func (m *Manager) Begin(ctx context.Context, p *execution.LogPlace, key string) 
 	u.Key = fmt.Sprintf("caches/%s/%s", url.PathEscape(p.Org), u.ID)
 	var err error
 	if u.StoreID, err = m.blobs.BeginParts(ctx, u.Key); err != nil {
-		return nil, errs.Unavailable("STORE_UNAVAILABLE", "the object store does not take a cache: %v", err)
+		return nil, artifact.Unavailable("take a cache", err)
 	}
 	return u, m.store.BeginUpload(ctx, u)
 }
