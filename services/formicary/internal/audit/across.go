@@ -33,7 +33,10 @@ var comparisons = [...]comparison{ //nolint:gochecknoglobals // a constant table
 		return compareHolds(ctx, s.pools["resource"], s.pools["execution"])
 	}},
 	{"artifacts and objects", 3, func(ctx context.Context, s stores) ([]audit.Violation, error) {
-		return compareArtifacts(ctx, s.pools["execution"], s.s3)
+		return artifacts.compare(ctx, s.pools["execution"], s.s3)
+	}},
+	{"caches and objects", 3, func(ctx context.Context, s stores) ([]audit.Violation, error) {
+		return caches.compare(ctx, s.pools["execution"], s.s3)
 	}},
 	{"outbox_age", 1, outboxes},
 }

@@ -21,7 +21,24 @@ import (
 // region is fixed so that the client never has to ask the store for it.
 const region = "us-east-1"
 
-// stored is an artifact as its row or its object tells it.
+// kind is what has a row and an object each.
+type kind struct {
+	name, prefix string
+	rows         string // all, in the order of the keys of their objects
+	row          string // that of an id and a key, or the upload that it has been, or will be, which has a right to any size
+}
+
+// kinds are constants.
+var (
+	artifacts = kind{"artifact", "artifacts/", `SELECT key, bytes FROM artifact ORDER BY key COLLATE "C"`, //nolint:gochecknoglobals // see above
+		`SELECT bytes FROM artifact WHERE id = $1 AND key = $2
+		UNION ALL SELECT $3 FROM artifact_upload WHERE id = $1 AND key = $2 LIMIT 1`}
+	caches = kind{"cache", "caches/", `SELECT object, bytes FROM cache ORDER BY object COLLATE "C"`, //nolint:gochecknoglobals // see above
+		`SELECT bytes FROM cache WHERE id = $1 AND object = $2
+		UNION ALL SELECT $3 FROM artifact_upload WHERE id = $1 AND key = $2 LIMIT 1`}
+)
+
+// stored is an artifact, or a cache, as its row or its object tells it.
 type stored struct {
 	key   string
 	bytes int64
@@ -39,14 +56,14 @@ const (
 	mostLooks = 10_000
 )
 
-func (d difference) violation() audit.Violation {
+func (k kind) violation(d difference) audit.Violation {
 	switch {
 	case d.object == missing:
-		return audit.Violation{Check: "artifact_has_object", Detail: "an artifact has no object: " + d.key}
+		return audit.Violation{Check: k.name + "_has_object", Detail: "the object of the " + k.name + " is missing: " + d.key}
 	case d.row == missing:
-		return audit.Violation{Check: "object_has_artifact", Detail: "nothing names the object " + d.key}
+		return audit.Violation{Check: "object_has_" + k.name, Detail: "nothing names the object " + d.key}
 	}
-	return audit.Violation{Check: "artifact_is_whole", Detail: fmt.Sprintf("the object %s has %d bytes, its artifact %d", d.key, d.object, d.row)}
+	return audit.Violation{Check: k.name + "_is_whole", Detail: fmt.Sprintf("the object %s has %d bytes, its %s %d", d.key, d.object, k.name, d.row)}
 }
 
 // differences walks both, which come in the order of their keys.
@@ -82,16 +99,24 @@ func differences(rows, objects iter.Seq2[stored, error]) (found []difference, er
 	return found, nil
 }
 
-// compareArtifacts compares the rows of artifacts with the object store. The two are never of one instant, so what differs is
-// looked at again by itself.
-func compareArtifacts(ctx context.Context, execution *pgxpool.Pool, s3 colony.S3) ([]audit.Violation, error) {
+func open(s3 colony.S3) (*minio.Client, error) {
 	client, err := minio.New(s3.Endpoint, &minio.Options{Creds: credentials.NewStaticV4(s3.AccessKey, s3.SecretKey, ""), Secure: s3.Secure, Region: region})
 	if err != nil {
 		return nil, fmt.Errorf("open the object store: %w", err)
 	}
+	return client, nil
+}
+
+// compare compares the rows of a kind with the object store. The two are never of one instant, so what differs is
+// looked at again by itself.
+func (k kind) compare(ctx context.Context, execution *pgxpool.Pool, s3 colony.S3) ([]audit.Violation, error) {
+	client, err := open(s3)
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // the listing ends, also when it is not read to its end
-	first, err := differences(artifactRows(ctx, execution), artifactObjects(ctx, client, s3.Bucket))
+	first, err := differences(k.allRows(ctx, execution), k.objects(ctx, client, s3.Bucket))
 	if err != nil || len(first) == 0 {
 		return nil, err
 	}
@@ -102,25 +127,25 @@ func compareArtifacts(ctx context.Context, execution *pgxpool.Pool, s3 colony.S3
 	}
 	var found []audit.Violation
 	for _, d := range first {
-		again, err := lookAgain(ctx, execution, client, s3.Bucket, d.key)
+		again, err := k.lookAgain(ctx, execution, client, s3.Bucket, d.key)
 		if err != nil {
 			return found, err
 		}
 		if again.row == again.object {
 			continue
 		}
-		if found = append(found, again.violation()); len(found) == mostOfAKind {
+		if found = append(found, k.violation(again)); len(found) == mostOfAKind {
 			break
 		}
 	}
 	return found, nil
 }
 
-func artifactRows(ctx context.Context, pool *pgxpool.Pool) iter.Seq2[stored, error] {
+func (k kind) allRows(ctx context.Context, pool *pgxpool.Pool) iter.Seq2[stored, error] {
 	return func(yield func(stored, error) bool) {
-		rows, err := pool.Query(ctx, `SELECT key, bytes FROM artifact ORDER BY key COLLATE "C"`)
+		rows, err := pool.Query(ctx, k.rows)
 		if err != nil {
-			yield(stored{}, fmt.Errorf("read artifacts: %w", err))
+			yield(stored{}, fmt.Errorf("read the rows of %ss: %w", k.name, err))
 			return
 		}
 		defer rows.Close()
@@ -131,16 +156,16 @@ func artifactRows(ctx context.Context, pool *pgxpool.Pool) iter.Seq2[stored, err
 			}
 		}
 		if err := rows.Err(); err != nil {
-			yield(stored{}, fmt.Errorf("read artifacts: %w", err))
+			yield(stored{}, fmt.Errorf("read the rows of %ss: %w", k.name, err))
 		}
 	}
 }
 
-func artifactObjects(ctx context.Context, client *minio.Client, bucket string) iter.Seq2[stored, error] {
+func (k kind) objects(ctx context.Context, client *minio.Client, bucket string) iter.Seq2[stored, error] {
 	return func(yield func(stored, error) bool) {
-		for o := range client.ListObjects(ctx, bucket, minio.ListObjectsOptions{Prefix: "artifacts/", Recursive: true}) {
+		for o := range client.ListObjects(ctx, bucket, minio.ListObjectsOptions{Prefix: k.prefix, Recursive: true}) {
 			if o.Err != nil {
-				yield(stored{}, fmt.Errorf("list the objects of artifacts: %w", o.Err))
+				yield(stored{}, fmt.Errorf("list the objects of %ss: %w", k.name, o.Err))
 				return
 			}
 			if !yield(stored{o.Key, o.Size}, nil) {
@@ -151,7 +176,7 @@ func artifactObjects(ctx context.Context, client *minio.Client, bucket string) i
 }
 
 // lookAgain returns what the row and the object of a key say now. An object whose upload is under way has a right to be there.
-func lookAgain(ctx context.Context, pool *pgxpool.Pool, client *minio.Client, bucket, key string) (difference, error) {
+func (k kind) lookAgain(ctx context.Context, pool *pgxpool.Pool, client *minio.Client, bucket, key string) (difference, error) {
 	d := difference{key, missing, missing}
 	info, err := client.StatObject(ctx, bucket, key, minio.StatObjectOptions{})
 	switch {
@@ -164,8 +189,7 @@ func lookAgain(ctx context.Context, pool *pgxpool.Pool, client *minio.Client, bu
 	if err != nil {
 		return d, nil //nolint:nilerr // nobody's name for an object
 	}
-	err = pool.QueryRow(ctx, `SELECT bytes FROM artifact WHERE id = $1 AND key = $2
-		UNION ALL SELECT $3 FROM artifact_upload WHERE id = $1 AND key = $2 LIMIT 1`, id, key, d.object).Scan(&d.row)
+	err = pool.QueryRow(ctx, k.row, id, key, d.object).Scan(&d.row)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return d, fmt.Errorf("look at %s: %w", key, err)
 	}
