@@ -260,6 +260,10 @@ func TestProblemsOfOptions(t *testing.T) {
 		{"services: [{name: a, image: b}, {name: a, image: b}, {image: c, instances: 99}]", []string{
 			`job.yaml:6:15: a service is defined twice`, `job.yaml:6:58: the field name is missing`, `job.yaml:6:80: "99" is out of bounds`,
 		}},
+		{"services: [{name: My Service!, image: a}, {name: ok, alias: -a, image: b}, {name: '{{.LATER}}', image: c}]", []string{
+			`job.yaml:6:23: "My Service!" cannot be the name of a host, expected 1 to 63 letters, digits`, `job.yaml:6:65: "-a" cannot be the name of a host`,
+		}},
+		{"services: {'a b': {image: a}}", []string{`job.yaml:6:16: "a b" cannot be the name of a host`}},
 		{"node_tolerations: {a=b: Never}", []string{`job.yaml:6:29: "Never" is not known here`}},
 		{"artifacts: {when: sometimes}", []string{`job.yaml:6:16: the field paths is missing`, `job.yaml:6:23: "sometimes" is not known here`}},
 		{"cost_factor: cheap", []string{`job.yaml:6:18: "cheap" is out of bounds or no number`}},

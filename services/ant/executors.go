@@ -19,6 +19,7 @@ import (
 const (
 	executorsSubject = "formicary.executors."
 	executorsTime    = 7 * time.Second
+	listTime         = 2 * time.Second // of one executor: who asks waits for 3 s, and is told what does not answer
 )
 
 // answer tells, on the bus, what runs on this host, and ends it where that is asked for.
@@ -57,7 +58,9 @@ func (s *Service) leftOn(ctx context.Context, executors []executor.Executor, att
 		if !ok {
 			continue
 		}
-		running, failed := lister.List(ctx)
+		listing, cancel := context.WithTimeout(ctx, listTime)
+		running, failed := lister.List(listing)
+		cancel()
 		if s.offers(e) { // else what it asks need not be there
 			err = errors.Join(err, failed)
 		}

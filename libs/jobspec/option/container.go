@@ -2,6 +2,7 @@ package option
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -271,7 +272,11 @@ func (r reader) services(n *source.Node) []plan.Sidecar {
 	}
 	if n.Kind == source.Map && !slices.ContainsFunc(n.Pairs, func(p source.Pair) bool { return p.Value.Kind != source.Map }) {
 		for i := range n.Pairs {
-			add(n.Pairs[i].Key, n.Pairs[i].Value)
+			p := &n.Pairs[i]
+			if !hostName.MatchString(p.Key) {
+				r.Add(p.Line, p.Column, source.CodeInvalidValue, source.QuoteName(p.Key)+" cannot be the name of a host", hostNames)
+			}
+			add(p.Key, p.Value)
 		}
 	} else {
 		for _, item := range r.Mappings(n, "a service") {
@@ -307,17 +312,32 @@ func (r reader) service(name string, n *source.Node) plan.Sidecar {
 	return s
 }
 
+const hostNames = "1 to 63 letters, digits, '-', '_' and '.', the first and the last of them a letter or a digit"
+
+var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$`) //nolint:gochecknoglobals // a constant
+
+// host reads a name under which a service is reached.
+func (r reader) host(n *source.Node) string {
+	text, known := r.Text(n)
+	text = strings.TrimSpace(text)
+	if known && text != "" && !hostName.MatchString(text) {
+		r.Fault(n, source.CodeInvalidValue, r.Show(n)+" cannot be the name of a host", hostNames)
+		return ""
+	}
+	return text
+}
+
 func (r reader) serviceField(s *plan.Sidecar, p *source.Pair) bool {
 	n := p.Value
 	switch p.Key {
 	case "name":
 		if s.Name == "" {
-			s.Name = strings.TrimSpace(r.Short(n))
+			s.Name = r.host(n)
 		}
 	case "instances":
 		s.Instances, _ = r.Integer(n, 1, maxServices)
 	case "alias":
-		s.Alias = r.Short(n)
+		s.Alias = r.host(n)
 	case "working_directory":
 		s.WorkingDirectory = r.Path(n)
 	case "image":

@@ -71,6 +71,9 @@ func (e *Executor) Find(ctx context.Context, traces map[string]string) (uids []s
 // List returns the containers of tasks that run.
 func (e *Executor) List(ctx context.Context) ([]executor.Running, error) {
 	all, err := e.containers(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("the docker engine at %s does not answer: %w", e.opts.Host, err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"context"
 	"io"
 	"net"
 	"os"
@@ -152,6 +153,11 @@ func TestEngineThatHangs(t *testing.T) {
 	}
 	e.call = time.Second
 	c.hang()
+	asking, cancel := context.WithTimeout(t.Context(), time.Second)
+	if _, err := e.List(asking); err == nil || !strings.Contains(err.Error(), "does not answer") {
+		t.Errorf("what runs in an engine that hangs: %v", err)
+	}
+	cancel()
 	xs[1].Stop(time.Minute)
 	for i, x := range xs {
 		if end := x.Wait(); !end.Lost || !strings.Contains(end.Message, "the engine does not answer") {
