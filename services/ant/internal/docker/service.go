@@ -190,7 +190,10 @@ func (v *service) start(ctx context.Context, sp *spec, name string) error {
 		return err
 	}
 	v.id = made.ID
-	if err = v.s.e.openVolumes(ctx, v.id, sp); err == nil {
+	if err = v.s.e.checkUser(ctx, v.id, sp); err == nil {
+		err = v.s.e.openVolumes(ctx, v.id, sp)
+	}
+	if err == nil {
 		err = v.attach()
 	}
 	if err != nil {

@@ -221,6 +221,9 @@ func (s *session) container(ctx context.Context, image string) error {
 	for _, w := range made.Warnings {
 		s.out.Note("[engine: " + w + "]")
 	}
+	if err := s.e.checkUser(ctx, s.id, sp); err != nil {
+		return err
+	}
 	return s.e.openVolumes(ctx, s.id, sp)
 }
 
