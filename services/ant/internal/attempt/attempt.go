@@ -202,7 +202,7 @@ func (a *attempt) execute() executor.End {
 	end = a.keep(x, end)
 	a.tellSaved(end)
 	if a.decided() {
-		a.save(end)
+		a.save(x, end, adopted)
 	}
 	return end
 }

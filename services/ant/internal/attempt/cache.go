@@ -43,18 +43,25 @@ type cached struct {
 	cold  int64 // milliseconds that the task runs which finds nothing; of what was restored
 }
 
-// restore puts the files that an earlier run has kept where the task will start.
-func (a *attempt) restore(x executor.Execution) {
+// cacheOf returns what the task asks for; nil when that is none.
+func (a *attempt) cacheOf(x executor.Execution) *cached {
 	options, err := a.options()
 	if err != nil || options.Cache == nil {
-		return // what cannot be read was refused before
+		return nil // what cannot be read was refused before
 	}
 	filer, ok := x.(executor.Filer)
 	if !ok {
 		a.log.Note("formicary: no cache is used: a task of the method " + a.work.GetSpec().GetMethod() + " has no directory")
+		return nil
+	}
+	return &cached{Cache: options.Cache, filer: filer, use: &antv1.CacheUse{}}
+}
+
+// restore puts the files that an earlier run has kept where the task will start.
+func (a *attempt) restore(x executor.Execution) {
+	if a.cache = a.cacheOf(x); a.cache == nil {
 		return
 	}
-	a.cache = &cached{Cache: options.Cache, filer: filer, use: &antv1.CacheUse{}}
 	ctx, done := a.stopping()
 	defer done()
 	began := time.Now()
@@ -67,7 +74,7 @@ func (a *attempt) restore(x executor.Execution) {
 	a.m.metrics.caches.Add(ctx, 1, metric.WithAttributes(attribute.String("outcome", strings.ToLower(use.GetOutcome().String())), attribute.Bool("local", use.GetLocal())))
 	switch use.GetOutcome() {
 	case antv1.CacheUse_MISS:
-		a.log.Note("formicary: no cache is found for " + shown(use.GetKey(), options.Cache))
+		a.log.Note("formicary: no cache is found for " + shown(use.GetKey(), a.cache.Cache))
 	case antv1.CacheUse_HIT, antv1.CacheUse_PARTIAL:
 		from := "downloaded"
 		if use.GetLocal() {
@@ -87,14 +94,14 @@ func shown(key string, c *plan.Cache) string {
 	return key
 }
 
-// find looks for the cache and unpacks what is found.
-func (a *attempt) find(ctx context.Context, c *cached) error {
+// ask makes the key and asks what is found; nil when that is nothing.
+func (a *attempt) ask(ctx context.Context, c *cached) (*antv1.CachedFiles, error) {
 	if err := a.makeKey(ctx, c); err != nil {
-		return err
+		return nil, err
 	}
 	for _, prefix := range c.RestoreKeys {
 		if a.masks.String(prefix) != prefix {
-			return errSecretKey
+			return nil, errSecretKey
 		}
 	}
 	asking, cancel := context.WithTimeout(ctx, askTime)
@@ -103,13 +110,20 @@ func (a *attempt) find(ctx context.Context, c *cached) error {
 		AntId: a.m.opts.Ant, Session: a.m.current(), Uid: a.uid, Key: c.use.GetKey(), RestoreKeys: c.RestoreKeys,
 	})
 	if err != nil {
-		return fmt.Errorf("ask for it: %w", err)
+		return nil, fmt.Errorf("ask for it: %w", err)
 	}
 	c.most = res.GetMostBytes()
-	found := res.GetFound()
-	if found == nil {
+	if res.GetFound() == nil {
 		c.use.Outcome = antv1.CacheUse_MISS
-		return nil
+	}
+	return res.GetFound(), nil
+}
+
+// find looks for the cache and unpacks what is found.
+func (a *attempt) find(ctx context.Context, c *cached) error {
+	found, err := a.ask(ctx, c)
+	if err != nil || found == nil {
+		return err
 	}
 	err = a.unpackCache(ctx, c, found)
 	if reason := errs.Reason(err); reason == "CACHE_NOT_FOUND" || reason == "OBJECT_NOT_FOUND" {
@@ -119,13 +133,30 @@ func (a *attempt) find(ctx context.Context, c *cached) error {
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", found.GetKey(), err)
 	}
-	c.cold = found.GetRunMillis()
-	c.use.FoundKey, c.use.Bytes, c.use.RawBytes = found.GetKey(), found.GetBytes(), found.GetRawBytes()
-	c.use.Outcome = antv1.CacheUse_PARTIAL
-	if found.GetKey() == c.use.GetKey() {
+	c.use.Bytes, c.use.RawBytes = found.GetBytes(), found.GetRawBytes()
+	c.found(found)
+	return nil
+}
+
+// found notes what there is.
+func (c *cached) found(f *antv1.CachedFiles) {
+	c.cold, c.use.FoundKey, c.use.Outcome = f.GetRunMillis(), f.GetKey(), antv1.CacheUse_PARTIAL
+	if f.GetKey() == c.use.GetKey() {
 		c.use.Outcome = antv1.CacheUse_HIT
 	}
-	return nil
+}
+
+// late looks only now, after the end, for the cache of a task that an earlier life of the ant began: what was found before the
+// start was known to that life alone. What is found is what there is under its keys by now.
+func (a *attempt) late(ctx context.Context, c *cached) error {
+	found, err := a.ask(ctx, c)
+	switch {
+	case err != nil:
+		c.use.Outcome = antv1.CacheUse_FAILED
+	case found != nil:
+		c.found(found)
+	}
+	return err
 }
 
 var errSecretKey = errors.New("its key holds a secret, and keys are shown; take a digest of what may be seen")
@@ -241,9 +272,15 @@ func (a *attempt) fetchCache(ctx context.Context, found *antv1.CachedFiles) (*os
 
 // save keeps the files of a task that succeeded for later runs, unless it had them from there. The outcome of the attempt is
 // known already: nothing changes it any more.
-func (a *attempt) save(end executor.End) {
+func (a *attempt) save(x executor.Execution, end executor.End, adopted bool) {
+	if end.Class != executor.None {
+		return
+	}
+	if adopted {
+		a.cache = a.cacheOf(x)
+	}
 	c := a.cache
-	if c == nil || c.most == 0 || end.Class != executor.None || c.use.GetOutcome() == antv1.CacheUse_HIT {
+	if c == nil || !adopted && (c.most == 0 || c.use.GetOutcome() == antv1.CacheUse_HIT) {
 		return
 	}
 	ctx, done := a.stopping()
@@ -254,7 +291,14 @@ func (a *attempt) save(end executor.End) {
 		ctx = left
 	}
 	began := time.Now()
-	if err := a.saveCache(ctx, c); err != nil {
+	var err error
+	if adopted {
+		err = a.late(ctx, c)
+	}
+	if err == nil && c.use.GetOutcome() != antv1.CacheUse_HIT {
+		err = a.saveCache(ctx, c)
+	}
+	if err != nil {
 		a.log.Note("formicary: the cache is not stored: " + err.Error())
 	}
 	c.use.StoreMillis = time.Since(began).Milliseconds()
