@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"mime"
 	"net/http"
 	"net/url"
@@ -73,9 +74,15 @@ func (a artifacts) download(w http.ResponseWriter, r *http.Request) {
 		respond(w, r, errs.Invalid("REQUEST_INVALID", "format is %q, want raw, tar or zip", format))
 		return
 	}
-	ranged := req.GetFormat() == executionv1.ReadArtifactRequest_FORMAT_UNSPECIFIED && readRange(r.Header.Get("Range"), req)
 	ctx, cancel := context.WithCancel(asked(r))
 	defer cancel()
+	ranged := false
+	if req.GetFormat() == executionv1.ReadArtifactRequest_FORMAT_UNSPECIFIED {
+		if ranged, err = a.readRange(ctx, r.Header.Get("Range"), req); err != nil {
+			respond(w, r, err)
+			return
+		}
+	}
 	stream, err := a.to.ReadArtifact(ctx, req)
 	if err != nil {
 		respond(w, r, err)
@@ -87,6 +94,9 @@ func (a artifacts) download(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	head(w, req, first, kind, ranged)
+	if r.Method == http.MethodHead {
+		return
+	}
 	for m := first; ; {
 		if _, err := w.Write(m.GetData()); err != nil {
 			return // whoever asked has gone
@@ -110,25 +120,42 @@ func streaming(w http.ResponseWriter, r *http.Request) *exchange {
 	return x
 }
 
-// readRange reads a range of the form bytes=a- or bytes=a-b; others are passed over, as HTTP allows.
-func readRange(header string, req *executionv1.ReadArtifactRequest) bool {
+// readRange reads a range of the form bytes=a-b, bytes=a- or bytes=-n, the last n bytes; others are passed over, as HTTP allows.
+func (a artifacts) readRange(ctx context.Context, header string, req *executionv1.ReadArtifactRequest) (bool, error) {
 	from, to, ok := strings.Cut(strings.TrimPrefix(header, "bytes="), "-")
 	if !ok || !strings.HasPrefix(header, "bytes=") {
-		return false
+		return false, nil
 	}
-	first, err := strconv.ParseInt(from, 10, 64)
-	if err != nil || first < 0 {
-		return false
+	last, err := strconv.ParseUint(to, 10, 63)
+	if to != "" && err != nil {
+		return false, nil //nolint:nilerr // it is no range
 	}
-	if to != "" {
-		last, err := strconv.ParseInt(to, 10, 64)
-		if err != nil || last < first {
-			return false
-		}
-		req.Length = last - first + 1
+	if from == "" && to != "" {
+		total, err := a.size(ctx, req)
+		req.Offset = max(total-int64(last), 0) // #nosec G115 -- of 63 bits
+		return true, err
 	}
-	req.Offset = first
-	return true
+	first, err := strconv.ParseUint(from, 10, 63)
+	if err != nil || to != "" && last < first {
+		return false, nil //nolint:nilerr // it is no range
+	}
+	if n := last - first + 1; to != "" && n <= math.MaxInt64 { // beyond that it is all there is
+		req.Length = int64(n)
+	}
+	req.Offset = int64(first) // #nosec G115 -- of 63 bits
+	return true, nil
+}
+
+// size is that of what a request asks for.
+func (a artifacts) size(ctx context.Context, req *executionv1.ReadArtifactRequest) (int64, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := a.to.ReadArtifact(ctx, &executionv1.ReadArtifactRequest{Id: req.GetId(), File: req.GetFile(), Length: 1})
+	if err != nil {
+		return 0, err
+	}
+	first, err := stream.Recv()
+	return first.GetTotal(), err
 }
 
 // head writes the header of an answer.

@@ -383,8 +383,11 @@ func send(stream grpc.ServerStreamingServer[executionv1.ReadArtifactResponse], b
 // UploadArtifact stores what a user sends.
 func (s *Artifacts) UploadArtifact(stream grpc.ClientStreamingServer[executionv1.UploadArtifactRequest, executionv1.UploadArtifactResponse]) error {
 	first, err := stream.Recv()
-	if err != nil {
+	if errors.Is(err, io.EOF) {
 		return errs.Invalid("REQUEST_INVALID", "the call says nothing")
+	}
+	if err != nil {
+		return err // such as what is wrong with the name
 	}
 	if first.GetName() == "" {
 		return errs.Invalid("REQUEST_INVALID", "the artifact has no name")

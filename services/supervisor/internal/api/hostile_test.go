@@ -82,6 +82,24 @@ func TestHostileUploads(t *testing.T) {
 	})
 }
 
+// silent is the stream of a user whose first message is refused, or who sends none.
+type silent struct {
+	sent
+	err error
+}
+
+func (s *silent) Recv() (*executionv1.UploadArtifactRequest, error) { return nil, s.err }
+
+func TestUploadsWithoutABeginning(t *testing.T) {
+	long := errs.Invalid("REQUEST_INVALID", "name: must be at most 200 characters")
+	for got, want := range map[error]string{io.EOF: "the call says nothing", long: "name: must be at most 200 characters"} {
+		err := api.NewArtifacts(nil, nil, nil, 0).UploadArtifact(&silent{sent{ctx: t.Context()}, got})
+		if errs.Reason(err) != "REQUEST_INVALID" || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
 // joined is an object store whose objects have a size.
 type joined struct {
 	artifact.Blobs
@@ -89,7 +107,9 @@ type joined struct {
 	removed []string
 }
 
-func (j *joined) JoinParts(context.Context, string, string, []string) (int64, error) { return j.size, nil }
+func (j *joined) JoinParts(context.Context, string, string, []string) (int64, error) {
+	return j.size, nil
+}
 
 func (j *joined) Remove(_ context.Context, keys []string) error {
 	j.removed = append(j.removed, keys...)
