@@ -294,6 +294,27 @@ func TestExtractFollowsNothing(t *testing.T) {
 	}
 }
 
+// A stream that ends too early leaves no part of a file, and what was there.
+func TestExtractLeavesNoPartOfAFile(t *testing.T) {
+	root := openRoot(t)
+	if err := root.WriteFile("old", []byte("whole"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"old", "new"} {
+		raw := tarOf(t, file("first", "1"), file(name, strings.Repeat("x", 4096)))
+		if err := archive.Extract(root, bytes.NewReader(raw[:len(raw)-3072]), archive.Limits{}); err == nil {
+			t.Fatal("a stream that was cut is whole")
+		}
+	}
+	list, err := fs.ReadDir(root.FS(), ".")
+	if err != nil || len(list) != 2 || list[0].Name() != "first" || list[1].Name() != "old" {
+		t.Errorf("%v, %v", list, err)
+	}
+	if got, err := root.ReadFile("old"); string(got) != "whole" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 func TestSetuidIsDropped(t *testing.T) {
 	m := file("f", "#!")
 	m.Mode = 0o6755

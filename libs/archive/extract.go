@@ -2,6 +2,7 @@ package archive
 
 import (
 	"archive/tar"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -11,10 +12,10 @@ import (
 	"slices"
 )
 
-// Extract writes what a tar stream holds below root and nowhere else. A file that is there already is replaced; a link that
-// is there is not followed.
+// Extract writes what a tar stream holds below root and nowhere else. A file that is there already is replaced, by one that
+// is whole; a link that is there is not followed.
 func Extract(root *os.Root, r io.Reader, l Limits) error {
-	x := extraction{root: root, made: map[string]bool{".": true}, buf: make([]byte, 256<<10)}
+	x := extraction{root: root, made: map[string]bool{".": true}, buf: make([]byte, 256<<10), id: "part-" + rand.Text()}
 	if err := each(r, l, x.put); err != nil {
 		return err
 	}
@@ -26,6 +27,9 @@ type extraction struct {
 	made map[string]bool // directories that are known to be some
 	dirs []*tar.Header
 	buf  []byte
+	// id and count make the names of files that are not whole.
+	id    string
+	count int
 }
 
 func (x *extraction) put(h *tar.Header, body io.Reader) error {
@@ -90,27 +94,40 @@ func (x *extraction) fresh(name string, make func() error) error {
 	return make()
 }
 
+// file writes a file, which has its name when it is whole.
 func (x *extraction) file(h *tar.Header, body io.Reader) error {
-	var f *os.File
-	mode := fs.FileMode(h.Mode) & fs.ModePerm // #nosec G115 -- permission bits
-	err := x.fresh(h.Name, func() (err error) {
-		f, err = x.root.OpenFile(h.Name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		return err
-	})
+	x.count++
+	part := path.Join(path.Dir(h.Name), fmt.Sprintf(".%s-%d", x.id, x.count))
+	f, err := x.root.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = io.CopyBuffer(struct{ io.Writer }{f}, body, x.buf)
 	if err == nil {
-		err = f.Chmod(mode)
+		err = f.Chmod(fs.FileMode(h.Mode) & fs.ModePerm) // #nosec G115 -- permission bits
 	}
 	if closed := f.Close(); err == nil {
 		err = closed
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		err = x.root.Chtimes(part, h.ModTime, h.ModTime)
 	}
-	return x.root.Chtimes(h.Name, h.ModTime, h.ModTime)
+	if err == nil {
+		err = x.rename(part, h.Name)
+	}
+	if err != nil {
+		_ = x.root.Remove(part)
+	}
+	return err
+}
+
+// rename replaces a file or link that is there.
+func (x *extraction) rename(part, name string) error {
+	err := x.root.Rename(part, name)
+	if info, found := x.root.Lstat(name); err != nil && found == nil && info.IsDir() {
+		return fmt.Errorf("%w: it is to be a file and is a directory", ErrUnsafe)
+	}
+	return err
 }
 
 // finish gives the directories the times that filling them has changed, and their modes; the owner can still write into them,
