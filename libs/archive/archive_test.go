@@ -578,6 +578,29 @@ func TestPack(t *testing.T) {
 	}
 }
 
+// A name that is escaped is taken as it is, and nothing else is looked at for it.
+func TestEscaped(t *testing.T) {
+	root := openRoot(t)
+	if err := root.WriteFile("other", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a}b", "{a", "{a,b}", "[a", "a]b", "[a-z]", "*", "a?", `back\slash`, `\\`, "plain"} {
+		if err := root.WriteFile(name, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		p, err := archive.Compile([]string{archive.Escaped(name)})
+		if err != nil {
+			t.Errorf("%q: %v", name, err)
+			continue
+		}
+		var b bytes.Buffer
+		_, err = archive.Pack(t.Context(), &b, root, p, archive.Limits{})
+		if got := namesOf(t, b.Bytes()); err != nil || !slices.Equal(got, []string{name}) || !slices.Equal(p.Roots(), got) {
+			t.Errorf("%q: packed %q of %q, %v", name, got, p.Roots(), err)
+		}
+	}
+}
+
 func namesOf(t *testing.T, raw []byte) (names []string) {
 	t.Helper()
 	r := tar.NewReader(bytes.NewReader(raw))

@@ -19,7 +19,9 @@ const (
 func local(name string) (string, error) {
 	clean := path.Clean(name)
 	switch {
-	case name == "" || len(name) > maxName || strings.ContainsRune(name, 0) || !utf8.ValidString(name):
+	case !utf8.ValidString(name):
+		return "", fmt.Errorf("%w: the name %.100q is not UTF-8", ErrUnsafe, name)
+	case name == "" || len(name) > maxName || strings.ContainsRune(name, 0):
 		return "", fmt.Errorf("%w: %.100q is no name of a file", ErrUnsafe, name)
 	case path.IsAbs(name) || !filepath.IsLocal(clean):
 		return "", fmt.Errorf("%w: %.100q is outside of it", ErrUnsafe, name)

@@ -68,11 +68,40 @@ func (p *Patterns) Unmatched() (list []string) {
 	return list
 }
 
+// Escaped is a pattern that matches a name alone.
+func Escaped(name string) string {
+	var b strings.Builder
+	for i := range len(name) {
+		if strings.IndexByte(`*?[]{}\`, name[i]) >= 0 {
+			b.WriteByte('\\')
+		}
+		b.WriteByte(name[i])
+	}
+	return b.String()
+}
+
+// plainName returns the name that a pattern without a wildcard matches.
+func plainName(pattern string) (string, bool) {
+	var b strings.Builder
+	for i := 0; i < len(pattern); i++ {
+		switch pattern[i] {
+		case '*', '?', '[', '{':
+			return "", false
+		case '\\':
+			i++
+		}
+		if i < len(pattern) {
+			b.WriteByte(pattern[i])
+		}
+	}
+	return b.String(), true
+}
+
 // Roots are the files and directories in which everything is that the patterns can name; none is in another one.
 func (p *Patterns) Roots() (roots []string) {
 	for _, pattern := range p.list {
-		if !strings.ContainsAny(pattern, `*?[{\`) {
-			roots = append(roots, pattern)
+		if name, ok := plainName(pattern); ok {
+			roots = append(roots, name)
 			continue
 		}
 		base, _ := doublestar.SplitPattern(pattern)

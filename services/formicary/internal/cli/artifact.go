@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
@@ -254,7 +255,8 @@ func (a *app) artifactUploadCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use: "upload PATH", Short: "Upload a directory, a file, or a tar or zip file as what is in it", Args: cobra.ExactArgs(1),
 		Long: `Uploads an artifact, for tasks that name its id in artifact_ids. Of a tar (plain, .gz, .zst) or zip file the artifact is
-what is in it; a directory is packed, any other file is the only one of the artifact.`,
+what is in it; a directory is packed, any other file is the only one of the artifact. Pipes, devices and links that lead out of the directory
+are left out, and named on stderr.`,
 		Example: "  formicary artifact upload testdata/ --name fixtures\n  formicary artifact upload model.zip --expires-after 720h -o name",
 		RunE: func(c *cobra.Command, args []string) error {
 			if age < 0 {
@@ -262,6 +264,9 @@ what is in it; a directory is packed, any other file is the only one of the arti
 			}
 			if name == "" {
 				name = filepath.Base(filepath.Clean(args[0]))
+			}
+			if !utf8.ValidString(name) {
+				return usageError(fmt.Errorf("the name %q is not UTF-8; give the artifact another one with --name", name))
 			}
 			first := &executionv1.UploadArtifactRequest{Name: name, ExpiresAfterSeconds: int64(age / time.Second)}
 			return a.patiently(c.Context(), func(ctx context.Context, cl *client) error { return a.uploadArtifact(ctx, cl, args[0], first) })
@@ -273,7 +278,8 @@ what is in it; a directory is packed, any other file is the only one of the arti
 }
 
 func (a *app) uploadArtifact(ctx context.Context, cl *client, path string, first *executionv1.UploadArtifactRequest) error {
-	body, total, err := artifactSource(ctx, path)
+	var left []string
+	body, total, err := artifactSource(ctx, path, &left)
 	if err != nil {
 		return usageError(err)
 	}
@@ -304,14 +310,21 @@ func (a *app) uploadArtifact(ctx context.Context, cl *client, path string, first
 	if err != nil {
 		return err
 	}
+	for _, note := range left { // which is complete since the body has ended
+		_, _ = fmt.Fprintln(a.Err, "left out: "+inert(note, false))
+	}
 	return a.showArtifacts(res.GetArtifact(), []*executionv1.Artifact{res.GetArtifact()})
 }
 
-// artifactSource is what is sent of a path, and its length; -1 when it is not known before its end.
-func artifactSource(ctx context.Context, path string) (io.ReadCloser, int64, error) {
+// artifactSource is what is sent of a path, and its length; -1 when it is not known before its end. When that has come, left
+// says what is not sent.
+func artifactSource(ctx context.Context, path string, left *[]string) (io.ReadCloser, int64, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, 0, err
+	}
+	if !info.IsDir() && !info.Mode().IsRegular() {
+		return nil, 0, fmt.Errorf("%s is no file and no directory", path)
 	}
 	name := strings.ToLower(info.Name())
 	if !info.IsDir() && slices.ContainsFunc([]string{".tar", ".tar.gz", ".tgz", ".tar.zst", ".zip"}, func(end string) bool { return strings.HasSuffix(name, end) }) {
@@ -326,7 +339,7 @@ func artifactSource(ctx context.Context, path string) (io.ReadCloser, int64, err
 	if err != nil {
 		return nil, 0, err
 	}
-	patterns, err := archive.Compile([]string{escaped(what)})
+	patterns, err := archive.Compile([]string{archive.Escaped(what)})
 	if err != nil {
 		_ = root.Close()
 		return nil, 0, err
@@ -334,15 +347,11 @@ func artifactSource(ctx context.Context, path string) (io.ReadCloser, int64, err
 	r, w := io.Pipe()
 	go func() {
 		defer func() { _ = root.Close() }()
-		_, err := archive.Pack(ctx, w, root, patterns, archive.Limits{})
+		notes, err := archive.Pack(ctx, w, root, patterns, archive.Limits{})
+		*left = notes
 		_ = w.CloseWithError(err)
 	}()
 	return r, -1, nil
-}
-
-// escaped is a pattern that matches a name alone.
-func escaped(name string) string {
-	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`, "{", `\{`).Replace(name)
 }
 
 func (a *app) artifactRemoveCmd() *cobra.Command {

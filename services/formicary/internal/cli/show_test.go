@@ -184,6 +184,7 @@ func TestUsageIsCheckedBeforeAnythingElse(t *testing.T) {
 		{"request", "submit", "x", "-p", "novalue"},
 		{"request", "submit", "x", "--at", "tomorrow"},
 		{"request", "restart", "x", "--hard", "--from", "a"},
+		{"artifact", "upload", "no\xffname"},
 	} {
 		var out, stderr bytes.Buffer
 		code := Run(t.Context(), Env{Args: args, Out: &out, Err: &stderr, Getenv: func(string) string { return "" }})
