@@ -58,6 +58,9 @@ func above(pattern, name string) bool {
 	}
 }
 
+// Again are the same patterns, which have named nothing yet.
+func (p *Patterns) Again() *Patterns { return &Patterns{list: p.list, hit: make([]bool, len(p.list))} }
+
 // Unmatched are the patterns that have named nothing yet.
 func (p *Patterns) Unmatched() (list []string) {
 	for i, hit := range p.hit {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -271,6 +272,9 @@ func (a *attempt) store(ctx context.Context, filer executor.Filer, what *plan.Ar
 // errNothing says that no path named anything and that this is no fault.
 var errNothing = errors.New("nothing to keep")
 
+// unkept is what no artifact holds.
+const unkept = "pipes, sockets, devices or links that lead out"
+
 // missing are paths that name nothing.
 type missing []string
 
@@ -280,13 +284,14 @@ func (m missing) Error() string {
 
 // collect adds what the patterns name.
 func (a *attempt) collect(ctx context.Context, filer executor.Filer, patterns *archive.Patterns, w *archive.Writer, optional bool) error {
-	found := 0
+	found, named := 0, patterns.Again() // patterns have named what is kept
 	for _, root := range patterns.Roots() {
-		err := files(ctx, filer, root, patterns.Match, func(h *tar.Header, content io.Reader) error {
+		err := files(ctx, filer, root, named.Match, func(h *tar.Header, content io.Reader) error {
 			if name := strings.TrimSuffix(path.Clean(h.Name), "/"); h.Typeflag == tar.TypeSymlink && !archive.Inside(name, h.Linkname) {
 				a.log.Note(fmt.Sprintf("formicary: not kept: %s, a link that leads out, to %s", name, h.Linkname))
 				return nil
 			}
+			patterns.Match(path.Clean(h.Name))
 			found++
 			return w.Add(h, content)
 		})
@@ -294,7 +299,14 @@ func (a *attempt) collect(ctx context.Context, filer executor.Filer, patterns *a
 			return err
 		}
 	}
-	if left := patterns.Unmatched(); len(left) > 0 && !optional {
+	left, nothing := patterns.Unmatched(), named.Unmatched()
+	for i, p := range left {
+		if !slices.Contains(nothing, p) {
+			a.log.Note("formicary: not kept: " + p + ", which names only " + unkept)
+			left[i] += " but " + unkept
+		}
+	}
+	if len(left) > 0 && !optional {
 		return missing(left)
 	}
 	if found == 0 {
