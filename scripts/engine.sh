@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
 # Runs a command with a Docker engine: scripts/engine.sh make bench. One that answers is used and left alone, else a private
-# one is started, in DOCKER_HOST of the command, and ended after it. Needs root for that, and setup.sh test.
+# one is started, in DOCKER_HOST of the command, and ended after it. Needs root for that, and what make setup-test installs.
 set -euo pipefail
 engine=$(cd "$(dirname "$0")/.." && pwd)/libs/testkit/enginetest/engine.sh
 if [ -n "${DOCKER_HOST:-}" ] || curl -fs --unix-socket /var/run/docker.sock http://engine/_ping >/dev/null 2>&1; then exec "$@"; fi
+for needed in dockerd curl flock; do
+  command -v "$needed" >/dev/null || { echo "engine.sh: no Docker engine answers, and there is no $needed to start one with: make setup-test installs it" >&2; exit 1; }
+done
 dir=$(mktemp -d /tmp/fengine-XXXXXX)
 trap 'rm -rf "$dir"' EXIT
 exec 8<>"$dir/users"

@@ -77,6 +77,7 @@ if [ "${1:-}" = test ]; then
   missing=()
   { [ -S /var/run/docker.sock ] || command -v dockerd; } >/dev/null || missing+=(docker.io)
   command -v busybox >/dev/null || missing+=(busybox-static)
+  command -v curl >/dev/null || missing+=(curl)
   [ "${#missing[@]}" = 0 ] || apt_install_stopped "${missing[@]}"
 fi
 

@@ -48,7 +48,7 @@ tasks:
 	id := w.submit("files", "1", nil)
 	w.finishes(id, "COMPLETED")
 
-	out, code := w.cli("artifact", "list", "--request", id, "--task", "build", "-o", "name")
+	out, code := w.cli("artifact", "list", "--request", "@latest", "--task", "build", "-o", "name")
 	artifact := strings.TrimSpace(out)
 	if code != 0 || artifact == "" || strings.Contains(artifact, "\n") {
 		t.Fatalf("list: %d, %q", code, out)

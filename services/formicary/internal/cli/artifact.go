@@ -30,9 +30,16 @@ func (a *app) artifactListCmd() *cobra.Command {
 	req := &executionv1.ListArtifactsRequest{PageSize: pageSize}
 	c := &cobra.Command{
 		Use: "list", Short: "List artifacts, the newest first", Args: cobra.NoArgs,
-		Example: "  formicary artifact list --request 01980b1e-… --task build\n  formicary artifact list --job-type ci-build-test -o json",
+		Example: "  formicary artifact list --request @latest --task build\n  formicary artifact list --job-type ci-build-test -o json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.with(c.Context(), func(ctx context.Context, cl *client) error {
+				if req.RequestId != "" {
+					r, err := cl.request(ctx, req.RequestId)
+					if err != nil {
+						return err
+					}
+					req.RequestId = r.GetId()
+				}
 				all := &executionv1.ListArtifactsResponse{}
 				err := pages(func(token string) (string, error) {
 					req.PageToken = token
@@ -48,7 +55,7 @@ func (a *app) artifactListCmd() *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&req.RequestId, "request", "", "of the job with this `id`")
+	f.StringVar(&req.RequestId, "request", "", "of the request with this `id`, a unique beginning of it, @latest or @failed")
 	f.Int32Var(&req.Run, "run", 0, "of this run of the request")
 	f.StringVar(&req.JobType, "job-type", "", "of jobs of this `type`")
 	f.StringVar(&req.Task, "task", "", "of this `task`, or of its items")
