@@ -1,6 +1,8 @@
 package option
 
 import (
+	"strings"
+
 	"github.com/formicary/formicary/libs/jobspec/field"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/read"
@@ -11,17 +13,17 @@ func Fields() []field.Field {
 	return []field.Field{
 		{Name: "name", Form: field.Text(), Doc: "The name of the container or pod.", Methods: PodMethods()},
 		{Name: "container", Form: field.AnyOf(field.Ref("container"), field.Text()), Doc: "The container of the script; a text is its image."},
-		{Name: "helper", Form: field.AnyOf(field.Ref("container"), field.Text()), Doc: "The container that moves artifacts and the cache.", Methods: PodMethods()},
+		{Name: "helper", Form: field.AnyOf(field.Ref("container"), field.Text()), Doc: "The container that moves artifacts and the cache.", Methods: podsOnly()},
 		{Name: "services", Form: field.AnyOf(field.ListOf(field.Ref("service")), field.MapOf(field.Ref("service")), field.Ref("service")), Doc: "Containers beside the task in its pod.", Methods: PodMethods()},
 		{Name: "privileged", Form: field.Flag(), Doc: "Runs with the rights of the host.", Methods: PodMethods()},
 		{Name: "host_network", Form: field.Flag(), Doc: "Shares the network of the node.", Methods: PodMethods()},
 		{Name: "network_mode", Form: field.Text(), Doc: "Docker's network: bridge, host, none or container:NAME.", Methods: PodMethods()},
-		{Name: "affinity", Form: field.Ref("affinity"), Doc: "The nodes that the pod must or should be on.", Methods: PodMethods()},
-		{Name: "node_selector", Form: field.Texts(), Doc: "Labels that the node must have.", Methods: PodMethods()},
-		{Name: "node_tolerations", Form: field.AnyOf(field.MapOf(field.Form{"type": []any{"string", "null"}}), field.ListOf(field.Ref("toleration"))), Doc: "Taints that the pod tolerates: key=value to an effect.", Methods: PodMethods()},
+		{Name: "affinity", Form: field.Ref("affinity"), Doc: "The nodes that the pod must or should be on.", Methods: podsOnly()},
+		{Name: "node_selector", Form: field.Texts(), Doc: "Labels that the node must have.", Methods: podsOnly()},
+		{Name: "node_tolerations", Form: field.AnyOf(field.MapOf(field.Form{"type": []any{"string", "null"}}), field.ListOf(field.Ref("toleration"))), Doc: "Taints that the pod tolerates: key=value to an effect.", Methods: podsOnly()},
 		{Name: "pod_labels", Form: field.Texts(), Doc: "Labels of the pod.", Methods: PodMethods()},
-		{Name: "pod_annotations", Form: field.Texts(), Doc: "Annotations of the pod.", Methods: PodMethods()},
-		{Name: "helper_environment", Form: field.Texts(), Doc: "Variables of the helper.", Methods: PodMethods()},
+		{Name: "pod_annotations", Form: field.Texts(), Doc: "Annotations of the pod.", Methods: podsOnly()},
+		{Name: "helper_environment", Form: field.Texts(), Doc: "Variables of the helper.", Methods: podsOnly()},
 		{Name: "artifacts", Form: field.Ref("artifacts"), Doc: "Files that are kept after the task."},
 		ofScripts(field.Field{Name: "artifacts_dir", Form: field.Text(), Doc: "Where the artifacts of earlier tasks are put."}),
 		{Name: "artifact_key_prefix", Form: field.Text(), Doc: "Put before the keys of artifacts.", Inactive: true},
@@ -71,6 +73,9 @@ func containerFields() []field.Field {
 		if limits[i].Name != "cpu_limit" && limits[i].Name != "memory_limit" { // any process has these
 			limits[i].Methods = PodMethods()
 		}
+		if strings.HasPrefix(limits[i].Name, "ephemeral_storage_") {
+			limits[i].Methods = podsOnly()
+		}
 	}
 	return append(ofPods(
 		field.Field{Name: "image", Form: field.AnyOf(field.Text(), field.Ref("image")), Doc: "The image to run."},
@@ -86,10 +91,7 @@ func containerFields() []field.Field {
 		field.Field{Name: "pids_limit", Form: field.Whole(1, maxPIDs), Doc: "Processes at most."},
 		field.Field{Name: "extra_hosts", Form: field.Texts(), Doc: "Names of hosts with their addresses."},
 		field.Field{Name: "pull_policy", Form: field.Word(pullPolicies()...), Doc: "When the image is pulled: always, if-not-present or never; what the ant says when not given."},
-		field.Field{Name: "service_account", Form: field.Text(), Doc: "The account of the pod in the cluster."},
-		field.Field{Name: "env_from", Form: field.OneOrMore(field.Ref("env_from")), Doc: "Secrets and config maps whose entries become variables."},
-		field.Field{Name: "env_value_from", Form: field.OneOrMore(field.Ref("env_value_from")), Doc: "Single entries of secrets and config maps that become variables."},
-	), limits...)
+	), append(limits, field.Field{Name: "service_account", Form: field.Text(), Doc: "The account of the pod in the cluster.", Methods: podsOnly()}, field.Field{Name: "env_from", Form: field.OneOrMore(field.Ref("env_from")), Doc: "Secrets and config maps whose entries become variables.", Methods: podsOnly()}, field.Field{Name: "env_value_from", Form: field.OneOrMore(field.Ref("env_value_from")), Doc: "Single entries of secrets and config maps that become variables.", Methods: podsOnly()})...)
 }
 
 func imageFields() []field.Field {

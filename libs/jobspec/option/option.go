@@ -166,6 +166,9 @@ func (r reader) cacheName(n *source.Node) string {
 // PodMethods are the methods of containers and pods.
 func PodMethods() []string { return []string{plan.MethodDocker, plan.MethodKubernetes} }
 
+// podsOnly are the methods of pods.
+func podsOnly() []string { return []string{plan.MethodKubernetes} }
+
 // ofScripts marks a field on which nothing but what has a directory acts.
 func ofScripts(f field.Field) field.Field {
 	f.Methods = []string{plan.MethodShell, plan.MethodDocker, plan.MethodKubernetes}

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/formicary/formicary/libs/jobspec/option"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/libs/testkit/doctest"
@@ -27,7 +26,7 @@ func activeFields() []string {
 		seen[level] = true
 		for _, name := range value.SortedKeys(tables[level]) {
 			a := tables[level][name]
-			if a.Inactive || slices.Equal(a.Methods, option.PodMethods()) {
+			if a.Inactive || len(a.Methods) > 0 && !slices.Contains(a.Methods, plan.MethodShell) {
 				continue
 			}
 			out = append(out, level+"."+name)
@@ -102,7 +101,7 @@ func checkTest(t *testing.T, field, test string) {
 
 // TestInactiveFieldsAreDocumented holds the list of the language's page against the tables.
 func TestInactiveFieldsAreDocumented(t *testing.T) {
-	var inactive, ofPods, ofScripts []string
+	var inactive, ofPods, ofKubernetes, ofScripts []string
 	tables := activities()
 	for level, table := range tables {
 		for name, a := range table {
@@ -117,6 +116,8 @@ func TestInactiveFieldsAreDocumented(t *testing.T) {
 				inactive = append(inactive, shown)
 			case slices.Contains(a.Methods, plan.MethodShell):
 				ofScripts = append(ofScripts, shown)
+			case slices.Equal(a.Methods, []string{plan.MethodKubernetes}):
+				ofKubernetes = append(ofKubernetes, shown)
 			case len(a.Methods) > 0:
 				ofPods = append(ofPods, shown)
 			}
@@ -124,8 +125,9 @@ func TestInactiveFieldsAreDocumented(t *testing.T) {
 	}
 	slices.Sort(inactive)
 	slices.Sort(ofPods)
+	slices.Sort(ofKubernetes)
 	slices.Sort(ofScripts)
 	doctest.Hold(t, "../../../docs/language.md", "inactive fields",
 		"- "+strings.Join(slices.Compact(inactive), ", ")+"\n- of other methods than `DOCKER` and `KUBERNETES`: "+strings.Join(slices.Compact(ofPods), ", ")+
-			"; the image of `container`\n- of methods without a directory, which `SHELL`, `DOCKER` and `KUBERNETES` have: "+strings.Join(ofScripts, ", ")+"\n")
+			"; the image of `container`\n- of other methods than `KUBERNETES`: "+strings.Join(slices.Compact(ofKubernetes), ", ")+"\n- of methods without a directory, which `SHELL`, `DOCKER` and `KUBERNETES` have: "+strings.Join(ofScripts, ", ")+"\n")
 }

@@ -21,10 +21,15 @@ import (
 
 // hostPlaces are ways to the engine's socket and to the host.
 var hostPlaces = []plan.Volume{ //nolint:gochecknoglobals // a constant
-	{Kind: plan.VolumeBind, HostPath: "/var/run/docker.sock"}, {Kind: plan.VolumeBind, HostPath: "/run/docker.sock"},
-	{Kind: plan.VolumeBind, HostPath: "/"}, {Kind: plan.VolumeBind, HostPath: "/var"}, {Kind: plan.VolumeBind, HostPath: "/var/run"},
-	{Kind: plan.VolumeHostPath, HostPath: "/run"}, {Kind: plan.VolumeHostPath, HostPath: "/srv/data/../../run"},
-	{Kind: plan.VolumeHostPath, HostPath: "/", SubPath: "var/run/docker.sock"}, {Kind: plan.VolumeBind, HostPath: "/run/x", SubPath: "../docker.sock"},
+	{Kind: plan.VolumeBind, HostPath: "/var/run/docker.sock"},
+	{Kind: plan.VolumeBind, HostPath: "/run/docker.sock"},
+	{Kind: plan.VolumeBind, HostPath: "/"},
+	{Kind: plan.VolumeBind, HostPath: "/var"},
+	{Kind: plan.VolumeBind, HostPath: "/var/run"},
+	{Kind: plan.VolumeHostPath, HostPath: "/run"},
+	{Kind: plan.VolumeHostPath, HostPath: "/srv/data/../../run"},
+	{Kind: plan.VolumeHostPath, HostPath: "/", SubPath: "var/run/docker.sock"},
+	{Kind: plan.VolumeBind, HostPath: "/run/x", SubPath: "../docker.sock"},
 }
 
 // No container, that of a task or of one of its services, gets what leads to the engine or the host.
@@ -124,7 +129,8 @@ func TestWhatTheEngineIsAsked(t *testing.T) {
 	defer func() { _ = e.api.Close() }()
 	volumes := []plan.Volume{
 		{Kind: plan.VolumeNamed, Name: "n", MountPath: "/var/run", HostPath: "/var/run/docker.sock", SubPath: "../.."},
-		{Kind: plan.VolumeEmptyDir, MountPath: "/e", HostPath: "/"}, {Kind: plan.VolumeEmptyDir, Medium: "Memory", MountPath: "/m"},
+		{Kind: plan.VolumeEmptyDir, MountPath: "/e", HostPath: "/"},
+		{Kind: plan.VolumeEmptyDir, Medium: "Memory", MountPath: "/m"},
 	}
 	c := &plan.Container{
 		Image: "image", Volumes: volumes, User: "1000:0", ShmSize: 1 << 20, PIDsLimit: 10, ExtraHosts: map[string]string{"h": "host-gateway"},
