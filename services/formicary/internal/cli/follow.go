@@ -255,7 +255,11 @@ func (f *follower) explain(ctx context.Context) {
 	}
 	if reason != "" && reason != f.reason {
 		f.reason = reason
-		printf(f.progress, "%s waits: %s\n", time.Now().Format("15:04:05"), firstLine(reason))
+		advice := ""
+		if strings.Contains(reason, "method DOCKER: ") {
+			advice = "; 'formicary doctor' says whether a Docker engine answers"
+		}
+		printf(f.progress, "%s waits: %s%s\n", time.Now().Format("15:04:05"), firstLine(reason), advice)
 	}
 }
 
