@@ -94,11 +94,15 @@ func (x *extraction) fresh(name string, make func() error) error {
 	return make()
 }
 
-// file writes a file, which has its name when it is whole.
+// file writes a file. One that is there is replaced by the whole one; what breaks leaves nothing of its own.
 func (x *extraction) file(h *tar.Header, body io.Reader) error {
-	x.count++
-	part := path.Join(path.Dir(h.Name), fmt.Sprintf(".%s-%d", x.id, x.count))
-	f, err := x.root.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	name := h.Name
+	f, err := x.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		x.count++
+		name = path.Join(path.Dir(h.Name), fmt.Sprintf(".%s-%d", x.id, x.count))
+		f, err = x.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	}
 	if err != nil {
 		return err
 	}
@@ -110,13 +114,13 @@ func (x *extraction) file(h *tar.Header, body io.Reader) error {
 		err = closed
 	}
 	if err == nil {
-		err = x.root.Chtimes(part, h.ModTime, h.ModTime)
+		err = x.root.Chtimes(name, h.ModTime, h.ModTime)
 	}
-	if err == nil {
-		err = x.rename(part, h.Name)
+	if err == nil && name != h.Name {
+		err = x.rename(name, h.Name)
 	}
 	if err != nil {
-		_ = x.root.Remove(part)
+		_ = x.root.Remove(name)
 	}
 	return err
 }
@@ -124,7 +128,10 @@ func (x *extraction) file(h *tar.Header, body io.Reader) error {
 // rename replaces a file or link that is there.
 func (x *extraction) rename(part, name string) error {
 	err := x.root.Rename(part, name)
-	if info, found := x.root.Lstat(name); err != nil && found == nil && info.IsDir() {
+	if err == nil {
+		return nil
+	}
+	if info, found := x.root.Lstat(name); found == nil && info.IsDir() {
 		return fmt.Errorf("%w: it is to be a file and is a directory", ErrUnsafe)
 	}
 	return err

@@ -17,7 +17,7 @@ func refused(err error) bool {
 }
 
 // lowLimits spare the test the time that the default ones take.
-var lowLimits = archive.Limits{Entries: 50_000, Bytes: 256 << 20} //nolint:gochecknoglobals // a constant
+var lowLimits = archive.Limits{Entries: 5_000, Bytes: 64 << 20} //nolint:gochecknoglobals // a constant
 
 // Whatever a stranger sends becomes an archive that is harmless, or none.
 func TestHostileArchivesAreNotPacked(t *testing.T) {

@@ -304,7 +304,7 @@ func TestLogOfRecords(t *testing.T) {
 		t.Errorf("since a time: %q", got)
 	}
 	delete(store, "logs/a")
-	if got := w.search(&executionv1.SearchLogsRequest{RequestId: id, Pattern: "one"}); got != "old 1:1 stdout one; 1 in 2, missing a/1: it cannot be read" {
+	if got := w.search(&executionv1.SearchLogsRequest{RequestId: id, Pattern: "one"}); got != "old 1:1 stdout one; 1 in 2, missing a/1: its bytes are not in the object store (any more)" {
 		t.Errorf("a log is missing: %q", got)
 	}
 	store["logs/a"] = strings.Repeat("x", len(stored))

@@ -113,7 +113,10 @@ func (s *search) log(ctx context.Context, log execution.Log) (enough bool, err e
 
 // reason is what a caller may know of a failure.
 func reason(err error) string {
-	if errs.Reason(err) != "" || err.Error() == "it is not kept any more" {
+	if e, ok := errors.AsType[*errs.Error](err); ok {
+		return e.Message
+	}
+	if err.Error() == "it is not kept any more" {
 		return err.Error()
 	}
 	return "it cannot be read"
