@@ -93,7 +93,7 @@ func (s *search) log(ctx context.Context, log execution.Log) (enough bool, err e
 	case log.Key != "":
 		err = errFormat
 	case log.State.Terminal() && log.Bytes > 0:
-		err = errors.New("it is not kept any more")
+		err = errNotKept
 	case !log.State.Terminal():
 		err = s.live(ctx, log, found)
 	}
@@ -111,13 +111,12 @@ func (s *search) log(ctx context.Context, log execution.Log) (enough bool, err e
 	return s.end.GetMore(), nil
 }
 
+var errNotKept = errs.NotFound("LOG_NOT_FOUND", "it is not kept any more")
+
 // reason is what a caller may know of a failure.
 func reason(err error) string {
 	if e, ok := errors.AsType[*errs.Error](err); ok {
 		return e.Message
-	}
-	if err.Error() == "it is not kept any more" {
-		return err.Error()
 	}
 	return "it cannot be read"
 }
