@@ -147,7 +147,7 @@ func (m *Manager) Sign(ctx context.Context, attempt, upload uuid.UUID, numbers [
 }
 
 // Complete makes the object. It must have the size that the ant says and end with the index of an archive of so many files; its digest
-// its digest is the ant alone knows, and whoever reads it checks. It may be called again.
+// is known to the ant alone, and whoever reads it checks it. It may be called again.
 func (m *Manager) Complete(ctx context.Context, attempt, upload uuid.UUID, etags []string, what Upload) error {
 	u, err := m.Store.UploadOf(ctx, upload, attempt)
 	if err != nil || u.Done {
