@@ -25,14 +25,21 @@ const (
 // Access says who may call a method. A method without it is refused to everybody.
 type Access struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// permission that the caller's role must hold, for example "job.submit". Empty with internal or public.
+	// permission that a person's role must hold, for example "request.submit". Empty with internal, ant or public.
 	Permission string `protobuf:"bytes,1,opt,name=permission,proto3" json:"permission,omitempty"`
-	// public methods answer without a caller (health, version).
+	// public methods answer without a caller (health, login).
 	Public bool `protobuf:"varint,2,opt,name=public,proto3" json:"public,omitempty"`
-	// internal methods are called by services only; the gateway refuses them to people.
+	// internal methods are called by the services named below only; the gateway refuses them to people.
 	Internal bool `protobuf:"varint,3,opt,name=internal,proto3" json:"internal,omitempty"`
 	// ant methods are called by ants only.
-	Ant           bool `protobuf:"varint,4,opt,name=ant,proto3" json:"ant,omitempty"`
+	Ant bool `protobuf:"varint,4,opt,name=ant,proto3" json:"ant,omitempty"`
+	// services that may call the method by themselves, for example "supervisor". Beside a permission they may do so in
+	// any organisation; a call that a service makes for a person needs the person's permission all the same.
+	Services []string `protobuf:"bytes,5,rep,name=services,proto3" json:"services,omitempty"`
+	// owned methods ask whose the object is: a role that holds the permission for one's own objects only may call them.
+	Owned bool `protobuf:"varint,6,opt,name=owned,proto3" json:"owned,omitempty"`
+	// audited reads are written to the audit log; whatever is not NO_SIDE_EFFECTS is written there without saying so.
+	Audited       bool `protobuf:"varint,7,opt,name=audited,proto3" json:"audited,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -95,6 +102,27 @@ func (x *Access) GetAnt() bool {
 	return false
 }
 
+func (x *Access) GetServices() []string {
+	if x != nil {
+		return x.Services
+	}
+	return nil
+}
+
+func (x *Access) GetOwned() bool {
+	if x != nil {
+		return x.Owned
+	}
+	return false
+}
+
+func (x *Access) GetAudited() bool {
+	if x != nil {
+		return x.Audited
+	}
+	return false
+}
+
 var file_formicary_identity_v1_access_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
@@ -118,14 +146,17 @@ var File_formicary_identity_v1_access_proto protoreflect.FileDescriptor
 
 const file_formicary_identity_v1_access_proto_rawDesc = "" +
 	"\n" +
-	"\"formicary/identity/v1/access.proto\x12\x15formicary.identity.v1\x1a google/protobuf/descriptor.proto\"n\n" +
+	"\"formicary/identity/v1/access.proto\x12\x15formicary.identity.v1\x1a google/protobuf/descriptor.proto\"\xba\x01\n" +
 	"\x06Access\x12\x1e\n" +
 	"\n" +
 	"permission\x18\x01 \x01(\tR\n" +
 	"permission\x12\x16\n" +
 	"\x06public\x18\x02 \x01(\bR\x06public\x12\x1a\n" +
 	"\binternal\x18\x03 \x01(\bR\binternal\x12\x10\n" +
-	"\x03ant\x18\x04 \x01(\bR\x03ant:W\n" +
+	"\x03ant\x18\x04 \x01(\bR\x03ant\x12\x1a\n" +
+	"\bservices\x18\x05 \x03(\tR\bservices\x12\x14\n" +
+	"\x05owned\x18\x06 \x01(\bR\x05owned\x12\x18\n" +
+	"\aaudited\x18\a \x01(\bR\aaudited:W\n" +
 	"\x06access\x12\x1e.google.protobuf.MethodOptions\x18\xb5\x87\x03 \x01(\v2\x1d.formicary.identity.v1.AccessR\x06accessB\xe9\x01\n" +
 	"\x19com.formicary.identity.v1B\vAccessProtoP\x01ZIgithub.com/formicary/formicary/proto/gen/formicary/identity/v1;identityv1\xa2\x02\x03FIX\xaa\x02\x15Formicary.Identity.V1\xca\x02\x15Formicary\\Identity\\V1\xe2\x02!Formicary\\Identity\\V1\\GPBMetadata\xea\x02\x17Formicary::Identity::V1b\x06proto3"
 
