@@ -90,6 +90,11 @@ func TestFailureTellsTheLastLines(t *testing.T) {
 	same(t, "message", r.GetMessage(), "exit code 3\ntoken is ***\n::set-output name=t::***")
 	same(t, "outputs", r.GetOutputs(), map[string]string{"t": "***"})
 	same(t, "body", strings.Contains(r.GetBody(), "hunter2"), false)
+	w = script("echo aHVudGVyMi1odW50ZXIyCg==", `printf 'hunter2-\nhunter2%%0A\n'`, "echo hunter2-hunter2=1 >> \"$FORMICARY_OUTPUT\"")
+	w.Masks = []string{"hunter2-hunter2"}
+	r = c.result(c.dispatch(w))
+	same(t, "names of outputs", r.GetOutputs(), map[string]string{"***": "1"})
+	c.do(func() { same(t, "forms in the log", c.logs[r.GetLogKey()], "***Cg==\n***%0A\n") })
 	c.do(func() { same(t, "log", strings.Contains(c.logs[r.GetLogKey()], "hunter2"), false) })
 }
 

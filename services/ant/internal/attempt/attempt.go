@@ -11,10 +11,10 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/formicary/formicary/libs/mask"
 	"github.com/formicary/formicary/libs/run"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	"github.com/formicary/formicary/services/ant/internal/executor"
-	"github.com/formicary/formicary/services/ant/internal/mask"
 	"github.com/formicary/formicary/services/ant/internal/tasklog"
 )
 
@@ -148,7 +148,7 @@ func (a *attempt) safely(what string, f func()) error {
 		return nil
 	})
 	if err != nil {
-		a.m.deps.Log.Error("attempt failed in the ant", "attempt", a.uid, "step", what, "error", err)
+		a.m.deps.Log.Error("attempt failed in the ant", "attempt", a.uid, "step", what, "error", a.masks.String(err.Error()))
 	}
 	return err
 }
@@ -235,6 +235,7 @@ func stored(res *antv1.Result) int64 {
 // execution of the attempt: a new one, or one that an earlier life of the ant has begun.
 func (a *attempt) execution(e executor.Executor) (x executor.Execution, adopted bool) {
 	task := toTask(a.work)
+	task.Masks = a.masks
 	if f, ok := a.m.takeFound(a.uid); ok {
 		a.m.deps.Log.Info("an attempt of an earlier life of this ant goes on", "attempt", a.uid)
 		if !f.Began.IsZero() {

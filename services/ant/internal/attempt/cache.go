@@ -99,10 +99,8 @@ func (a *attempt) ask(ctx context.Context, c *cached) (*antv1.CachedFiles, error
 	if err := a.makeKey(ctx, c); err != nil {
 		return nil, err
 	}
-	for _, prefix := range c.RestoreKeys {
-		if a.masks.String(prefix) != prefix {
-			return nil, errSecretKey
-		}
+	if slices.ContainsFunc(c.RestoreKeys, a.masks.Holds) {
+		return nil, errSecretKey
 	}
 	asking, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
@@ -180,7 +178,7 @@ func (a *attempt) makeKey(ctx context.Context, c *cached) error {
 	switch {
 	case len(key) > mostCacheKey:
 		return fmt.Errorf("its key has %d bytes, at most %d can be taken", len(key), mostCacheKey)
-	case a.masks.String(key) != key:
+	case a.masks.Holds(key):
 		return errSecretKey
 	}
 	c.use.Key = key

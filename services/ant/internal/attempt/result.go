@@ -60,7 +60,7 @@ func (a *attempt) result(end executor.End, why *stopped) *antv1.Result {
 	summary := a.text(end.Message)
 	switch {
 	case why != nil:
-		r.Outcome, r.FailureClass, summary = why.outcome, why.class, why.message
+		r.Outcome, r.FailureClass, summary = why.outcome, why.class, a.text(why.message)
 	case end.Lost:
 		r.Outcome = antv1.Result_LOST
 	case end.Class != executor.None:
@@ -73,7 +73,7 @@ func (a *attempt) result(end executor.End, why *stopped) *antv1.Result {
 	if len(end.Outputs) > 0 {
 		r.Outputs = make(map[string]string, len(end.Outputs))
 		for k, v := range end.Outputs {
-			r.Outputs[storable.Text(k)] = a.text(v)
+			r.Outputs[a.text(k)] = a.text(v)
 		}
 	}
 	r.Body, r.BodyCut = a.text(end.Body), end.BodyCut

@@ -5,6 +5,8 @@ import (
 	"context"
 	"io"
 	"time"
+
+	"github.com/formicary/formicary/libs/mask"
 )
 
 // Task is what an executor needs to know of an attempt.
@@ -43,6 +45,8 @@ type Task struct {
 	RequestQueue, ReplyQueue string
 	// Options of containers and pods: JSON of plan.Options; empty when there are none.
 	Options []byte
+	// Masks hides values. What is cut is masked before: nobody finds the beginning of a value afterwards.
+	Masks *mask.Masker
 }
 
 // Class says whose failure it is.
@@ -57,7 +61,7 @@ const (
 	Rejected Class = "rejected" // it asks for what no ant can do
 )
 
-// End is how an execution ended. Its texts are not masked yet.
+// End is how an execution ended. Its texts are not masked yet, but for those that were cut.
 type End struct {
 	// ExitCode of the process, or the HTTP status.
 	ExitCode int

@@ -321,9 +321,10 @@ func formValue(v any) (string, error) {
 
 func (x *execution) read(res *http.Response) executor.End {
 	end := executor.End{ExitCode: res.StatusCode}
-	head, err := io.ReadAll(io.LimitReader(res.Body, keptWhole+1))
+	body := x.task.Masks.Reader(res.Body)
+	head, err := io.ReadAll(io.LimitReader(body, keptWhole+1))
 	if err == nil && len(head) > keptWhole {
-		err = x.spill(head, res.Body)
+		err = x.spill(head, body)
 	}
 	switch {
 	case err != nil:

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/formicary/formicary/libs/mask"
 	"github.com/formicary/formicary/libs/testkit"
 	"github.com/formicary/formicary/services/ant/internal/executor"
 )
@@ -123,6 +124,35 @@ func TestLongBody(t *testing.T) {
 		x.Close()
 		if len(end.Body) != want.kept || len(log) != want.logged || end.Class != want.class || end.ExitCode != 200 {
 			t.Errorf("%d: kept %d, logged %d, %s %s", size, len(end.Body), len(log), end.Class, end.Message)
+		}
+	}
+}
+
+// TestSecretsAreHiddenBeforeACut asks for answers in which a secret stands where the message and the result are cut.
+func TestSecretsAreHiddenBeforeACut(t *testing.T) {
+	const secret = "correct-horse-battery-staple"
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var at, n int
+		_, _ = fmt.Sscanf(r.URL.Path, "/%d/%d", &at, &n)
+		w.WriteHeader(http.StatusTeapot)
+		_, _ = io.WriteString(w, strings.Repeat("x", at)+secret+strings.Repeat("x", n))
+	}))
+	defer s.Close()
+	e := start(t, true)
+	for name, at := range map[string]int{"message": shown - 10, "result": keptOfLong - 10, "whole": keptWhole - 10} {
+		var out bytes.Buffer
+		x := e.Prepare(executor.Task{Method: "HTTP_GET", URL: fmt.Sprintf("%s/%d/%d", s.URL, at, keptWhole), Masks: mask.New([]string{secret})}, executor.Merge(&out))
+		end := x.Wait()
+		answer, _ := x.(executor.Answerer).Answer()
+		whole, err := io.ReadAll(answer)
+		x.Close()
+		if err != nil || !strings.Contains(string(whole), "xxx"+mask.Replacement+"xxx") {
+			t.Errorf("%s: the answer is not whole: %v", name, err)
+		}
+		for where, text := range map[string]string{"message": end.Message, "body": end.Body, "log": out.String(), "answer": string(whole)} {
+			if strings.Contains(text, secret[:5]) {
+				t.Errorf("%s: the %s shows some of it", name, where)
+			}
 		}
 	}
 }

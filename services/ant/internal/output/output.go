@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -24,7 +25,7 @@ type Set struct {
 // Put sets an output; the last value of a name counts.
 func (s *Set) Put(name, value string) error {
 	if !validName(name) {
-		return fmt.Errorf("output name %q: want letters, digits, '_', '-' or '.', at most 128", clip(name))
+		return fmt.Errorf("output name %s: want letters, digits, '_', '-' or '.', at most 128", shown(name))
 	}
 	if old, ok := s.values[name]; ok {
 		s.size -= len(name) + len(old)
@@ -60,12 +61,13 @@ func validName(name string) bool {
 	return true
 }
 
-func clip(s string) string {
+// shown is a text in a message. Of a long one it is no part, because a secret that is cut is not masked.
+func shown(s string) string {
 	const most = 64
 	if len(s) > most {
-		return s[:most] + "…"
+		return fmt.Sprintf("of %d bytes", len(s))
 	}
-	return s
+	return strconv.Quote(s)
 }
 
 // Parse reads the text of an output file.
@@ -83,7 +85,7 @@ func (s *Set) Parse(text string) error {
 			var value string
 			var lines int
 			if value, text, lines, ok = cutHeredoc(text, mark); !ok {
-				return fmt.Errorf("output file, line %d: %s has no end: a line %q is missing", n, name, clip(mark))
+				return fmt.Errorf("output file, line %d: %s has no end: a line %s is missing", n, name, shown(mark))
 			}
 			n += lines
 			err = s.Put(name, value)

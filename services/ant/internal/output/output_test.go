@@ -39,6 +39,19 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// TestLongTextsAreNotShown has names that are too long to be shown whole: of a secret in them the beginning would be.
+func TestLongTextsAreNotShown(t *testing.T) {
+	secret := strings.Repeat("x", 60) + "hunter2"
+	var h Set
+	if err := h.Parse("a<<" + secret); err == nil || strings.Contains(err.Error(), "xxx") {
+		t.Errorf("a long mark: %v", err)
+	}
+	var s Set
+	if err := s.Put(secret+secret, ""); err == nil || strings.Contains(err.Error(), "xxx") {
+		t.Errorf("a long name: %v", err)
+	}
+}
+
 func TestLimit(t *testing.T) {
 	var s Set
 	if err := s.Parse("a=" + strings.Repeat("x", Limit-1)); err != nil {

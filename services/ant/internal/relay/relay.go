@@ -320,7 +320,7 @@ const (
 // reply makes the end of the attempt.
 func (x *Execution) reply(m *wire.Message) executor.End {
 	m.ExitCode = min(max(m.ExitCode, math.MinInt32), math.MaxInt32) // as wide as the results of ants
-	e := executor.End{ExitCode: m.ExitCode, Body: x.body(wire.Text(m.Result))}
+	e := executor.End{ExitCode: m.ExitCode, Body: x.body(x.mask(wire.Text(m.Result)))}
 	for name, raw := range m.Outputs {
 		if err := x.outputs.Put(name, wire.Text(raw)); err != nil {
 			e.ExitCode, e.Class, e.Message = max(m.ExitCode, 1), executor.User, "the worker's reply: "+err.Error()
@@ -331,7 +331,7 @@ func (x *Execution) reply(m *wire.Message) executor.End {
 	switch m.Status {
 	case wire.Completed:
 	case wire.Lost:
-		return executor.Lose(clip(fmt.Sprintf("worker %s gave the attempt back: %s", x.worker, m.Message), maxText))
+		return executor.Lose(clip(fmt.Sprintf("worker %s gave the attempt back: %s", x.worker, x.mask(m.Message)), maxText))
 	case wire.Failed:
 		if e.ExitCode == 0 {
 			e.ExitCode = 1
@@ -340,13 +340,13 @@ func (x *Execution) reply(m *wire.Message) executor.End {
 		if e.Message == "" {
 			e.Message = fmt.Sprintf("exit code %d", e.ExitCode)
 		}
-		e.Message = clip(e.Message, maxText)
+		e.Message = clip(x.mask(e.Message), maxText)
 		if m.ErrorCode != "" {
-			e.Message = clip(m.ErrorCode, maxCode) + ": " + e.Message
+			e.Message = clip(x.mask(m.ErrorCode), maxCode) + ": " + e.Message
 		}
 	default:
 		e.ExitCode, e.Class = max(m.ExitCode, 1), executor.User
-		e.Message = fmt.Sprintf("the worker's reply has status %.40q: want %s, %s or %s", m.Status, wire.Completed, wire.Failed, wire.Lost)
+		e.Message = fmt.Sprintf("the worker's reply has status %.40q: want %s, %s or %s", x.mask(m.Status), wire.Completed, wire.Failed, wire.Lost)
 	}
 	return e
 }
@@ -358,6 +358,8 @@ func (x *Execution) body(text string) string {
 	_, _ = io.WriteString(x.out.Stdout(), text+"\n")
 	return text[:keptOfLong]
 }
+
+func (x *Execution) mask(text string) string { return x.Task.Masks.String(text) }
 
 func clip(s string, most int) string {
 	if len(s) > most {

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/formicary/formicary/libs/mask"
 	"github.com/formicary/formicary/libs/testkit"
 	"github.com/formicary/formicary/services/ant/internal/executor"
 	"github.com/formicary/formicary/services/ant/internal/wire"
@@ -139,13 +140,23 @@ func TestFailures(t *testing.T) {
 		},
 		"long result": {func(m *wire.Message) { m.Status, m.Result = wire.Completed, long }, executor.End{Body: strings.Repeat("x", keptOfLong)}},
 		"given back":  {func(m *wire.Message) { m.Status, m.Message = wire.Lost, "stopped" }, executor.Lose("worker w gave the attempt back: stopped")},
+		"cut secret": {
+			func(m *wire.Message) { m.Message = strings.Repeat("y", maxText-5) + "hunter2-hunter2" },
+			executor.End{ExitCode: 1, Class: executor.User, Message: strings.Repeat("y", maxText-5) + "***"},
+		},
+		"cut secret in a result": {
+			func(m *wire.Message) {
+				m.Status, m.Result = wire.Completed, json.RawMessage(`"`+strings.Repeat("y", keptOfLong-5)+"hunter2-hunter2"+strings.Repeat("y", keptWhole)+`"`)
+			},
+			executor.End{Body: strings.Repeat("y", keptOfLong-5) + "***yy"},
+		},
 		"long text": {
 			func(m *wire.Message) { m.Message = strings.Repeat("y", maxText+1) },
 			executor.End{ExitCode: 1, Class: executor.User, Message: strings.Repeat("y", maxText)},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e, _, _ := play(t, func(x *Execution) {
+			e, _, _ := playWith(t, &link{}, executor.Task{UID: "u", Masks: mask.New([]string{"hunter2-hunter2"})}, func(x *Execution) {
 				m := replies("w", wire.Failed) // without an accept before
 				c.change(m)
 				x.Deliver(m)

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/formicary/formicary/libs/logfile"
-	"github.com/formicary/formicary/services/ant/internal/mask"
+	"github.com/formicary/formicary/libs/mask"
 )
 
 const (

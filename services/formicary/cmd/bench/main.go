@@ -6,7 +6,7 @@
 //
 // Rows: w1 one job at a time, w2 many jobs by 16 clients, w3 chain and fan-out, w4 submit rate, w5 one job of 5,000
 // tasks, w6 one job with a fan-out of 1,000, 3,000 and 10,000 items, docker (where an engine answers), artifact, cache, ants, log (100 MB), language (check and
-// rendering of definitions), idle start and memory, floor, history (a colony with 300,000 finished jobs, a million attempts, beside an empty one).
+// rendering of definitions), mask (secrets in the text of a log), idle start and memory, floor, history (a colony with 300,000 finished jobs, a million attempts, beside an empty one).
 // --silence D measures the first job after D without any.
 package main
 

@@ -35,6 +35,7 @@ func workloads(o options) []workload {
 		{"ants", workload{"ants: reservations and beats with 10,000 ants", ants}},
 		{"log", workload{"log: a log of 100 MB, and one that is followed", func(ctx context.Context, c *colony, r report) error { return logs(ctx, o.formicary, c, r) }}},
 		{"language", workload{"language: check and rendering of definitions", language}},
+		{"mask", workload{"mask: secrets in the text of a log", masking}},
 		{"history", workload{fmt.Sprintf("history: %d finished jobs beside none", o.history), func(ctx context.Context, _ *colony, r report) error { return history(ctx, o, r) }}},
 	}
 	var out []workload
