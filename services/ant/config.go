@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/formicary/formicary/libs/egress"
 	"github.com/formicary/formicary/services/ant/internal/docker"
 	"github.com/formicary/formicary/services/ant/internal/executor"
 	"github.com/formicary/formicary/services/ant/internal/httptask"
@@ -38,8 +39,8 @@ type Config struct {
 	Version string
 	// Environment is what every process of a task gets from the ant's own environment.
 	Environment map[string]string
-	// AllowPrivate lets HTTP tasks reach this host and private networks.
-	AllowPrivate bool
+	// Egress says which addresses HTTP tasks may reach.
+	Egress egress.Policy
 	// WithoutCgroups does without control groups even where they can be made: no limits, and a task that hides its
 	// processes well can leave some.
 	WithoutCgroups bool
@@ -160,7 +161,7 @@ func (s *Service) executors(ctx context.Context, left []spool.Attempt) ([]execut
 		}
 		out = append(out, e)
 	}
-	web := httptask.New(httptask.Options{AllowPrivate: s.conf.AllowPrivate, UserAgent: "formicary-ant/" + s.conf.Version, Dir: s.conf.Dir})
+	web := httptask.New(httptask.Options{Egress: s.conf.Egress, UserAgent: "formicary-ant/" + s.conf.Version, Dir: s.conf.Dir})
 	if slices.ContainsFunc(web.Methods(), func(m string) bool { return slices.Contains(s.conf.Methods, m) }) {
 		out = append(out, web)
 	}

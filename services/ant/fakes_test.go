@@ -303,7 +303,7 @@ func (c *colony) CreateLogUpload(_ context.Context, r *antv1.CreateLogUploadRequ
 // config is one whose beats are short.
 func (c *colony) config() ant.Config {
 	conf := ant.DefaultConfig()
-	conf.ID, conf.Dir, conf.AllowPrivate = antID, c.t.TempDir(), true
+	conf.ID, conf.Dir, conf.Egress.Private = antID, c.t.TempDir(), true
 	conf.Beat, conf.FenceAfter, conf.ResendAfter, conf.UploadPatience, conf.DrainTimeout = 50*time.Millisecond, 5*time.Second, 500*time.Millisecond, 300*time.Millisecond, 5*time.Second
 	return conf
 }

@@ -88,7 +88,7 @@ func (r *receiver) await(n int) []call {
 }
 
 func quick(conf *jobmanager.Config) {
-	conf.Notify.AllowPrivate = true
+	conf.Notify.Egress.Private = true
 	conf.Notify.PublicURL = "https://colony.example/base"
 	conf.Delivery.Pace.First, conf.Delivery.Pace.Longest = 20*time.Millisecond, 50*time.Millisecond
 	conf.Delivery.SweepEvery = 100 * time.Millisecond

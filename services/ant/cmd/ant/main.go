@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/formicary/formicary/libs/boot"
+	"github.com/formicary/formicary/libs/egress"
 	"github.com/formicary/formicary/services/ant"
 )
 
@@ -22,7 +23,7 @@ func main() {
 		fs.StringVar(&methods, "methods", "", "comma-separated methods; empty for all that this ant can execute")
 		fs.StringVar(&tags, "tags", "", "comma-separated tags")
 		fs.StringVar(&conf.Dir, "data", os.Getenv("FORMICARY_ANT_DATA"), "directory for spool and working directories; default ant-ID in the colony's data directory")
-		fs.BoolVar(&conf.AllowPrivate, "allow-private", false, "let HTTP tasks reach this host and private networks")
+		egress.Flags(fs, &conf.Egress, "HTTP tasks")
 		fs.Int64Var(&conf.CacheBytes, "cache-bytes", conf.CacheBytes, "`BYTES` of caches that it keeps copies of on its disk; 0 for none")
 		fs.Int64Var(&conf.InputBytes, "input-bytes", conf.InputBytes, "`BYTES` that artifacts and caches may have when they are unpacked for one task")
 		ant.DockerFlags(fs, &conf.Docker, os.Getenv("DOCKER_HOST"))

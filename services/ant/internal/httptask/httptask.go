@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -20,6 +19,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/formicary/formicary/libs/egress"
 	"github.com/formicary/formicary/services/ant/internal/executor"
 )
 
@@ -50,18 +50,17 @@ var methods = map[string]method{ //nolint:gochecknoglobals // a constant table
 const (
 	// keptWhole is the longest body that the result holds whole; of a longer one it holds the first keptOfLong bytes, the
 	// first logged bytes are in the log, and all of it is an artifact.
-	keptWhole    = 64 << 10
-	keptOfLong   = 4 << 10
-	logged       = 10 << 20
-	maxRedirects = 3
-	failedAt     = http.StatusBadRequest
-	shown        = 512 // bytes of a body in the message of a failure
+	keptWhole  = 64 << 10
+	keptOfLong = 4 << 10
+	logged     = 10 << 20
+	failedAt   = http.StatusBadRequest
+	shown      = 512 // bytes of a body in the message of a failure
 )
 
 // Options of the executor.
 type Options struct {
-	// AllowPrivate lets requests reach this host and private networks.
-	AllowPrivate bool
+	// Egress says which addresses requests may reach.
+	Egress egress.Policy
 	// UserAgent of the requests.
 	UserAgent string
 	// MaxAnswer is the longest body that is read, in bytes; 0 means 1 GiB. One that is longer fails its task.
@@ -79,34 +78,27 @@ type Executor struct {
 // New returns an executor that uses no proxy and keeps no cookies.
 func New(o Options) *Executor {
 	o.MaxAnswer = cmp.Or(o.MaxAnswer, 1<<30)
-	dialer := &net.Dialer{Timeout: 10 * time.Second, Control: control(o.AllowPrivate)}
-	return &Executor{opts: o, client: &http.Client{
-		CheckRedirect: redirect,
-		Transport: &http.Transport{
-			DialContext: dialer.DialContext, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 10 * time.Second,
-			MaxIdleConns: 64, MaxIdleConnsPerHost: 8, IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: 64 << 10,
-		},
-	}}
+	client := egress.Client(egress.Options{Policy: o.Egress})
+	client.CheckRedirect = redirect
+	return &Executor{opts: o, client: client}
 }
 
-// redirect follows a few redirects that keep to the scheme. Headers of the task are its own secrets often enough: they
+// redirect follows what egress.Redirect lets pass. Headers of the task are its own secrets often enough: they
 // do not go to another host, and neither does the address that was asked, whose query may hold more of them. What was
 // to be sent to one host is not sent to another (307 and 308 ask for that): the task fails instead, because without
 // its body the request would mean something else. Once a request has been at another host nothing is told any more,
 // also when that sends it back.
 func redirect(req *http.Request, via []*http.Request) error {
-	first := via[0]
+	if err := egress.Redirect(req, via); err != nil {
+		return err
+	}
 	switch {
-	case len(via) > maxRedirects:
-		return fmt.Errorf("more than %d redirects", maxRedirects)
-	case req.URL.Scheme != first.URL.Scheme:
-		return fmt.Errorf("redirect from %s to %s", first.URL.Scheme, req.URL.Scheme)
 	case !strayed(req, via):
 	case req.Body != nil && req.Body != http.NoBody:
 		return errors.New("redirect with the body to another host")
 	default:
 		req.Header.Del("Referer")
-		for name := range first.Header {
+		for name := range via[0].Header {
 			if name != "User-Agent" {
 				req.Header.Del(name)
 			}
@@ -263,12 +255,9 @@ func (x *execution) url() (*url.URL, error) {
 	if text == "" && len(x.task.Script) > 0 {
 		text = strings.TrimSpace(x.task.Script[0])
 	}
-	u, err := url.Parse(text)
+	u, err := egress.URL(text)
 	if err != nil {
-		return nil, errors.New("url: want an absolute http or https URL")
-	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, fmt.Errorf("url: want an absolute http or https URL, not scheme %q", u.Scheme)
+		return nil, fmt.Errorf("url: %w", err)
 	}
 	if len(x.task.Query) > 0 {
 		q := u.Query()

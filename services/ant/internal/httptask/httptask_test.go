@@ -6,11 +6,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/formicary/formicary/libs/egress"
 	"github.com/formicary/formicary/libs/mask"
 	"github.com/formicary/formicary/libs/testkit"
 	"github.com/formicary/formicary/services/ant/internal/executor"
@@ -19,7 +19,7 @@ import (
 func TestMain(m *testing.M) { testkit.Main(m) }
 
 func start(t *testing.T, allowPrivate bool) *Executor {
-	e := New(Options{AllowPrivate: allowPrivate, UserAgent: "formicary-test"})
+	e := New(Options{Egress: egress.Policy{Private: allowPrivate}, UserAgent: "formicary-test"})
 	testkit.Run(t, e.Run)
 	return e
 }
@@ -291,51 +291,6 @@ func TestPrivateAddressesAreRefused(t *testing.T) {
 	for _, u := range []string{s.URL, "http://localhost" + port, "http://[::ffff:127.0.0.1]" + port, "http://[::1]" + port, "http://2130706433" + port} {
 		if end, _ := execute(e, executor.Task{Method: "HTTP_GET", URL: u}); end.Class == executor.None || end.ExitCode != -1 {
 			t.Errorf("%s: %+v", u, end)
-		}
-	}
-}
-
-func TestCheck(t *testing.T) {
-	for _, c := range []struct {
-		addr                    string
-		public, whenPrivateIsOK bool
-	}{
-		{"93.184.216.34", true, true},
-		{"2606:2800:220:1::1", true, true},
-		{"127.0.0.1", false, true},
-		{"127.8.8.8", false, true},
-		{"10.1.2.3", false, true},
-		{"172.31.0.1", false, true},
-		{"192.168.1.1", false, true},
-		{"100.64.0.1", false, true},
-		{"::1", false, true},
-		{"fd12::1", false, true},
-		{"::ffff:10.0.0.1", false, true},
-		{"64:ff9b::10.0.0.1", false, true},
-		{"64:ff9b::8.8.8.8", true, true},
-		{"2002:a00:1::1", false, true},
-		{"0.0.0.0", false, false},
-		{"::", false, false},
-		{"169.254.169.254", false, false},
-		{"::ffff:169.254.169.254", false, false},
-		{"64:ff9b::a9fe:a9fe", false, false},
-		{"2002:a9fe:a9fe::1", false, false},
-		{"::a9fe:a9fe", false, false},
-		{"fe80::1", false, false},
-		{"fe80::1%eth0", false, false},
-		{"fd00:ec2::254", false, false},
-		{"100.100.100.200", false, false},
-		{"224.0.0.1", false, false},
-		{"255.255.255.255", false, false},
-		{"ff02::1", false, false},
-		{"2001::1", false, false},
-	} {
-		a := netip.MustParseAddr(c.addr)
-		if got := check(a, false) == nil; got != c.public {
-			t.Errorf("%s: allowed %v, want %v", c.addr, got, c.public)
-		}
-		if got := check(a, true) == nil; got != c.whenPrivateIsOK {
-			t.Errorf("%s with private ones: allowed %v, want %v", c.addr, got, c.whenPrivateIsOK)
 		}
 	}
 }

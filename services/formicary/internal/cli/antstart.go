@@ -12,6 +12,7 @@ import (
 
 	"github.com/formicary/formicary/libs/bus"
 	"github.com/formicary/formicary/libs/colony"
+	"github.com/formicary/formicary/libs/egress"
 	"github.com/formicary/formicary/libs/rpc"
 	"github.com/formicary/formicary/libs/telemetry"
 	"github.com/formicary/formicary/services/ant"
@@ -37,12 +38,14 @@ func (a *app) antStartCmd() *cobra.Command {
 	f.StringSliceVar(&conf.Tags, "tags", conf.Tags, "tags it owns")
 	f.StringToStringVar(&conf.Labels, "labels", nil, "labels for people: name=value,…")
 	f.StringVar(&conf.Dir, "data", "", "`directory` of its spool and of the tasks; ant-ID in the colony's data directory unless given")
-	f.BoolVar(&conf.AllowPrivate, "allow-private", false, "let HTTP tasks reach this host and private networks")
 	f.DurationVar(&conf.DrainTimeout, "drain-timeout", conf.DrainTimeout, "the `time` that running tasks may go on at the end, before they get TERM, their grace and after_script")
 	f.DurationVar(&conf.StopTimeout, "stop-timeout", conf.StopTimeout, "the longest `grace` that a task gets then; 0 kills at once")
 	f.Int64Var(&conf.CacheBytes, "cache-bytes", conf.CacheBytes, "`BYTES` of caches that it keeps copies of on its disk; 0 for none")
 	f.Int64Var(&conf.InputBytes, "input-bytes", conf.InputBytes, "`BYTES` that artifacts and caches may have when they are unpacked for one task")
 	addDockerFlags(f, &conf.Docker, a.Getenv)
+	web := flag.NewFlagSet("", flag.ContinueOnError)
+	egress.Flags(web, &conf.Egress, "HTTP tasks")
+	f.AddGoFlagSet(web)
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&format, "log-format", "text", "text or json")
 	return c

@@ -142,7 +142,8 @@ func ready(ctx context.Context, ops string) error {
 	if err != nil {
 		return err
 	}
-	res, err := http.DefaultClient.Do(req)
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // no proxy: the port is this machine's
+	res, err := client.Do(req)
 	if err != nil {
 		return fmt.Errorf("no answer at %s", ops)
 	}

@@ -23,6 +23,7 @@ import (
 
 	"github.com/formicary/formicary/libs/bus"
 	"github.com/formicary/formicary/libs/colony"
+	"github.com/formicary/formicary/libs/egress"
 	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/libs/rpc"
 	"github.com/formicary/formicary/libs/run"
@@ -208,7 +209,7 @@ func (c *composition) jobManager(col *colony.Colony) ([]run.Member, error) {
 		return nil, err
 	}
 	conf := jobmanager.DefaultConfig()
-	conf.Notify.AllowPrivate = true // as for the ant: scripts reach this machine anyway
+	conf.Notify.Egress = egress.Policy{Private: true, AnyPort: true} // as for the ant: scripts reach this machine anyway
 	conf.Notify.PublicURL = "http://" + col.HTTP
 	if c.conf.Getenv != nil {
 		if err := conf.Notify.Environment(c.conf.Getenv); err != nil {
@@ -319,7 +320,7 @@ func (c *composition) ant() (run.Member, error) {
 	conf.DrainTimeout, conf.Tags, conf.Labels = c.conf.DrainTimeout, c.conf.Tags, c.conf.Labels
 	conf.Adopt = !c.conf.Throwaway // whose directory no ant comes back to
 	conf.Docker, conf.CacheBytes, conf.InputBytes = c.conf.Docker, c.conf.CacheBytes, c.conf.InputBytes
-	conf.AllowPrivate = true // scripts run on this machine anyway: refusing it to HTTP tasks would protect nothing
+	conf.Egress = egress.Policy{Private: true, AnyPort: true} // scripts run on this machine anyway: refusing it to HTTP tasks would protect nothing
 	svc, err := ant.New(conf, ant.Deps{
 		NATS: nc, JS: js, ResourceManager: c.peers["resource-manager"], Supervisor: c.peers["supervisor"],
 		Log: c.logger(name), Meter: c.metrics.Meter(name),

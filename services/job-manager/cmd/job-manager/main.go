@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/formicary/formicary/libs/boot"
+	"github.com/formicary/formicary/libs/egress"
 	jobmanager "github.com/formicary/formicary/services/job-manager"
 )
 
@@ -15,7 +16,7 @@ func main() {
 	var fault error
 	flags := func(fs *flag.FlagSet) {
 		fault = conf.Notify.Environment(os.Getenv)
-		fs.BoolVar(&conf.Notify.AllowPrivate, "allow-private", conf.Notify.AllowPrivate, "let webhooks reach this host and private networks")
+		egress.Flags(fs, &conf.Notify.Egress, "webhooks")
 		fs.StringVar(&conf.Notify.PublicURL, "url", conf.Notify.PublicURL, "`URL` at which people reach the gateway, for links in messages")
 	}
 	os.Exit(boot.Main("job-manager", flags, func(ctx context.Context, p *boot.Process) error {

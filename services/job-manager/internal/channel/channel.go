@@ -16,6 +16,8 @@ type Channels struct {
 	conf  Config
 	web   *web
 	tasks Tasks
+	// implicitTLS is the port where TLS comes first.
+	implicitTLS int
 	// roots, if set, are trusted in place of those of the system; only tests set them.
 	roots *x509.CertPool
 }
@@ -25,7 +27,7 @@ type Tasks func(ctx context.Context, org string, request uuid.UUID, run int) ([]
 
 // New returns the channels.
 func New(conf Config, tasks Tasks) *Channels {
-	return &Channels{conf: conf, web: newWeb(conf.AllowPrivate), tasks: tasks}
+	return &Channels{conf: conf, web: newWeb(conf.Egress), tasks: tasks, implicitTLS: implicitTLS}
 }
 
 // Close ends idle connections.

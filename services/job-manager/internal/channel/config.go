@@ -8,6 +8,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/formicary/formicary/libs/egress"
 )
 
 // Secret is a text that is never printed.
@@ -54,9 +56,8 @@ type Slack struct {
 
 // Config of the channels.
 type Config struct {
-	// AllowPrivate lets webhooks reach this host and private networks. Link-local addresses, and so the metadata services
-	// of clouds, are never reached.
-	AllowPrivate bool
+	// Egress says which addresses webhooks may reach.
+	Egress egress.Policy
 	// PublicURL is where people reach the colony's REST, for links in messages; empty leaves them out.
 	PublicURL string
 	SMTP      SMTP
@@ -77,7 +78,7 @@ func DefaultConfig() Config {
 //
 //	FORMICARY_SMTP_HOST, _PORT, _TLS, _USERNAME, _PASSWORD or _PASSWORD_FILE, _FROM
 //	FORMICARY_SLACK_TOKEN or _TOKEN_FILE, FORMICARY_SLACK_API
-//	FORMICARY_URL, FORMICARY_NOTIFY_ALLOW_PRIVATE
+//	FORMICARY_URL, FORMICARY_NOTIFY_ALLOW_PRIVATE, FORMICARY_NOTIFY_EGRESS (as --egress)
 func (c *Config) Environment(getenv func(string) string) error {
 	var faults []error
 	for name, to := range map[string]*string{
@@ -103,7 +104,14 @@ func (c *Config) Environment(getenv func(string) string) error {
 		if err != nil {
 			faults = append(faults, fmt.Errorf("%sNOTIFY_ALLOW_PRIVATE %q is neither true nor false", prefix, v))
 		}
-		c.AllowPrivate = allow
+		c.Egress.Private = allow
+	}
+	if v := getenv(prefix + "NOTIFY_EGRESS"); v != "" {
+		private := c.Egress.Private
+		if err := c.Egress.UnmarshalText([]byte(v)); err != nil {
+			faults = append(faults, fmt.Errorf("%sNOTIFY_EGRESS: %w", prefix, err))
+		}
+		c.Egress.Private = c.Egress.Private || private
 	}
 	return errors.Join(faults...)
 }

@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/formicary/formicary/libs/egress"
 )
 
 func TestEnvironment(t *testing.T) {
@@ -18,16 +21,17 @@ func TestEnvironment(t *testing.T) {
 		"FORMICARY_SMTP_HOST": "mail.example", "FORMICARY_SMTP_PORT": "25", "FORMICARY_SMTP_TLS": "mandatory", "FORMICARY_SMTP_USERNAME": "me",
 		"FORMICARY_SMTP_PASSWORD": "hunter2", "FORMICARY_SMTP_FROM": "a@b.example", "FORMICARY_SLACK_TOKEN_FILE": file,
 		"FORMICARY_URL": "https://x.example", "FORMICARY_NOTIFY_ALLOW_PRIVATE": "true",
+		"FORMICARY_NOTIFY_EGRESS": "hooks.corp",
 	}
 	conf := DefaultConfig()
 	if err := conf.Environment(func(name string) string { return env[name] }); err != nil {
 		t.Fatal(err)
 	}
 	want := Config{
-		AllowPrivate: true, PublicURL: "https://x.example", Slack: Slack{Token: "xoxb-1", API: "https://slack.com/api/"},
+		Egress: egress.Policy{Private: true, Hosts: []string{"hooks.corp"}}, PublicURL: "https://x.example", Slack: Slack{Token: "xoxb-1", API: "https://slack.com/api/"},
 		SMTP: SMTP{Host: "mail.example", Port: 25, TLS: "mandatory", Username: "me", Password: "hunter2", From: "a@b.example"},
 	}
-	if conf != want || conf.Validate() != nil {
+	if !reflect.DeepEqual(conf, want) || conf.Validate() != nil {
 		t.Errorf("%#v, %v", conf, conf.Validate())
 	}
 	encoded, _ := json.Marshal(conf)
@@ -37,7 +41,7 @@ func TestEnvironment(t *testing.T) {
 		}
 	}
 	for name, value := range map[string]string{
-		"FORMICARY_SMTP_PORT": "x", "FORMICARY_NOTIFY_ALLOW_PRIVATE": "perhaps", "FORMICARY_SMTP_PASSWORD_FILE": filepath.Join(t.TempDir(), "none"),
+		"FORMICARY_SMTP_PORT": "x", "FORMICARY_NOTIFY_ALLOW_PRIVATE": "perhaps", "FORMICARY_NOTIFY_EGRESS": "a b", "FORMICARY_SMTP_PASSWORD_FILE": filepath.Join(t.TempDir(), "none"),
 	} {
 		conf := DefaultConfig()
 		if err := conf.Environment(func(asked string) string { return map[string]string{name: value}[asked] }); err == nil || !strings.Contains(err.Error(), name) {

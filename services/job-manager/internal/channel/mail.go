@@ -5,11 +5,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/textproto"
 	"strings"
 
 	"github.com/wneessen/go-mail"
 
+	"github.com/formicary/formicary/libs/egress"
 	"github.com/formicary/formicary/services/job-manager/internal/notify"
 )
 
@@ -26,6 +28,9 @@ func (c *Channels) mail(ctx context.Context, d *notify.Delivery) error {
 		return notify.Refuse("the settings of the mail server are wrong: %w", err)
 	}
 	conn, err := client.DialToSMTPClientWithContext(ctx)
+	if egress.Refused(err) {
+		return notify.Refuse("the mail server is not reached: %w", err)
+	}
 	if err != nil {
 		return fmt.Errorf("reach the mail server: %w", err)
 	}
@@ -73,12 +78,12 @@ func (c *Channels) letter(ctx context.Context, d *notify.Delivery) (*mail.Msg, e
 
 func (c *Channels) mailer(ctx context.Context) (*mail.Client, error) {
 	s := &c.conf.SMTP
-	opts := []mail.Option{mail.WithPort(s.Port), mail.WithTLSPolicy(policy(s.TLS))}
+	opts := []mail.Option{mail.WithPort(s.Port), mail.WithTLSPolicy(policy(s.TLS)), mail.WithDialContextFunc(c.dial)}
 	if c.roots != nil {
-		opts = append(opts, mail.WithTLSConfig(&tls.Config{ServerName: s.Host, RootCAs: c.roots, MinVersion: tls.VersionTLS12}))
+		opts = append(opts, mail.WithTLSConfig(c.tls()))
 	}
-	if s.Port == implicitTLS {
-		opts = append(opts, mail.WithSSL())
+	if s.Port == c.implicitTLS { // dial has it; the library sees that
+		opts = append(opts, mail.WithTLSPolicy(mail.TLSOpportunistic))
 	}
 	if left := remaining(ctx); left > 0 {
 		opts = append(opts, mail.WithTimeout(left))
@@ -87,6 +92,24 @@ func (c *Channels) mailer(ctx context.Context) (*mail.Client, error) {
 		opts = append(opts, mail.WithSMTPAuth(mail.SMTPAuthAutoDiscover), mail.WithUsername(s.Username), mail.WithPassword(string(s.Password)))
 	}
 	return mail.NewClient(s.Host, opts...)
+}
+
+// dial connects to the mail server, which the operator names.
+func (c *Channels) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := egress.Dialer(egress.Options{Policy: operated, DialTime: dialTime})(ctx, network, address)
+	if err != nil || c.conf.SMTP.Port != c.implicitTLS {
+		return conn, err
+	}
+	encrypted := tls.Client(conn, c.tls())
+	if err := encrypted.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return encrypted, nil
+}
+
+func (c *Channels) tls() *tls.Config {
+	return &tls.Config{ServerName: c.conf.SMTP.Host, RootCAs: c.roots, MinVersion: tls.VersionTLS12}
 }
 
 func policy(name string) mail.TLSPolicy {

@@ -67,6 +67,12 @@ func (*session) Logout() error { return nil }
 // newPostOffice starts one and returns the settings to reach it.
 func newPostOffice(t *testing.T) (*postOffice, Config) {
 	t.Helper()
+	return openPostOffice(t, false)
+}
+
+// openPostOffice starts one to which TLS comes first, or STARTTLS.
+func openPostOffice(t *testing.T, tlsFirst bool) (*postOffice, Config) {
+	t.Helper()
 	web := httptest.NewTLSServer(nil) // lends its certificate
 	t.Cleanup(web.Close)
 	p := &postOffice{roots: x509.NewCertPool()}
@@ -77,11 +83,15 @@ func newPostOffice(t *testing.T) (*postOffice, Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	addr := lis.Addr().String()
+	if tlsFirst {
+		lis = tls.NewListener(lis, s.TLSConfig)
+	}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.Serve(lis) }()
 	t.Cleanup(func() { _ = s.Close(); <-done })
 	conf := DefaultConfig()
-	host, port, _ := net.SplitHostPort(lis.Addr().String())
+	host, port, _ := net.SplitHostPort(addr)
 	conf.SMTP.Host, conf.SMTP.From = host, "Colony <colony@formicary.example>"
 	conf.SMTP.Port, _ = strconv.Atoi(port)
 	return p, conf
@@ -120,6 +130,30 @@ func TestMail(t *testing.T) {
 		if !strings.Contains(string(body), want) {
 			t.Errorf("%s lacks %q", body, want)
 		}
+	}
+}
+
+// TestMailWhereTLSComesFirst logs in, which only happens where nobody listens.
+func TestMailWhereTLSComesFirst(t *testing.T) {
+	p, conf := openPostOffice(t, true)
+	conf.SMTP.Username, conf.SMTP.Password, conf.SMTP.TLS = "me", "secret", TLSMandatory
+	c := channels(t, conf)
+	c.implicitTLS = conf.SMTP.Port
+	if err := c.Send(t.Context(), delivery("email", "a@b.example")); err == nil {
+		t.Error("sent to a server whose certificate nobody knows")
+	}
+	c.roots = p.roots
+	if err := c.Send(t.Context(), delivery("email", "a@b.example")); err != nil || len(p.mails) != 1 || p.login != "me" {
+		t.Errorf("%v: %d mails by %q", err, len(p.mails), p.login)
+	}
+}
+
+// TestMailServerIsNoMetadataService: also what the operator names is checked for the addresses that are never reached.
+func TestMailServerIsNoMetadataService(t *testing.T) {
+	conf := DefaultConfig()
+	conf.SMTP.Host, conf.SMTP.From = "169.254.169.254", "a@b.example"
+	if err := channels(t, conf).Send(t.Context(), delivery("email", "a@b.example")); !notify.Refused(err) || !strings.Contains(err.Error(), "not allowed") {
+		t.Error(err)
 	}
 }
 

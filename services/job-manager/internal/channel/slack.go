@@ -47,7 +47,7 @@ func (c *Channels) slack(ctx context.Context, d *notify.Delivery) error {
 // incoming calls the webhook of one channel.
 func (c *Channels) incoming(ctx context.Context, d *notify.Delivery, text string) error {
 	to, err := url.Parse(d.Target.Address)
-	if err != nil || to.Host == "" || to.Scheme != "https" && (to.Scheme != "http" || !c.conf.AllowPrivate) {
+	if err != nil || to.Host == "" || to.Scheme != "https" && (to.Scheme != "http" || !c.conf.Egress.Private) {
 		return notify.Refuse("the address is neither a channel nor a URL of https")
 	}
 	body, err := json.Marshal(map[string]string{"text": text})

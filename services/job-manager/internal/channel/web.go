@@ -6,40 +6,37 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/formicary/formicary/libs/egress"
 	"github.com/formicary/formicary/services/job-manager/internal/notify"
 )
 
 const (
-	userAgent    = "formicary"
-	maxAnswer    = 4 << 10
-	maxRedirects = 3
-	dialTime     = 5 * time.Second
+	userAgent = "formicary"
+	maxAnswer = 4 << 10
+	dialTime  = 5 * time.Second
 	// headerDelivery is the same whenever a delivery is sent again.
 	headerDelivery = "X-Formicary-Delivery"
 )
 
-// web makes POST requests. It uses no proxy and keeps no cookies. guarded asks the guard for each connection; open does
-// not, for servers that the operator names.
+// web makes POST requests: guarded to servers that people name, open to those that the operator names.
 type web struct{ guarded, open *http.Client }
 
-func newWeb(allowPrivate bool) *web {
-	client := func(d *net.Dialer) *http.Client {
-		return &http.Client{CheckRedirect: redirect, Transport: &http.Transport{
-			DialContext: d.DialContext, ForceAttemptHTTP2: true, TLSHandshakeTimeout: dialTime, MaxIdleConns: 32, MaxIdleConnsPerHost: 4,
-			IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: 64 << 10,
-		}}
+// operated is the policy for servers that the operator names.
+var operated = egress.Policy{Private: true, AnyPort: true} //nolint:gochecknoglobals // constant
+
+func newWeb(policy egress.Policy) *web {
+	client := func(p egress.Policy) *http.Client {
+		c := egress.Client(egress.Options{Policy: p, DialTime: dialTime})
+		c.CheckRedirect = redirect
+		return c
 	}
-	return &web{
-		guarded: client(&net.Dialer{Timeout: dialTime, Control: guard(allowPrivate)}),
-		open:    client(&net.Dialer{Timeout: dialTime}),
-	}
+	return &web{guarded: client(policy), open: client(operated)}
 }
 
 func (w *web) close() {
@@ -49,7 +46,7 @@ func (w *web) close() {
 
 // redirect follows a few that stay at the server and send the same again: the body and the headers are for nobody else.
 func redirect(req *http.Request, via []*http.Request) error {
-	if len(via) > maxRedirects || req.Method != http.MethodPost || req.URL.Scheme != via[0].URL.Scheme || req.URL.Host != via[0].URL.Host {
+	if egress.Redirect(req, via) != nil || req.Method != http.MethodPost || req.URL.Host != via[0].URL.Host {
 		return http.ErrUseLastResponse
 	}
 	return nil
@@ -80,10 +77,13 @@ func post(ctx context.Context, client *http.Client, to *url.URL, body []byte, he
 	return answer, verdict(res)
 }
 
-// plain leaves out the URL, which may hold secrets.
+// plain leaves out the URL, which may hold secrets, and does not try again what the guard refuses.
 func plain(err error) error {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
+	}
+	if egress.Refused(err) {
+		return notify.Refuse("the request was not made: %w", err)
 	}
 	return fmt.Errorf("the request failed: %w", err)
 }

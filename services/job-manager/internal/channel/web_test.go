@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -46,7 +45,7 @@ func channels(t *testing.T, conf Config) *Channels {
 
 func open() Config {
 	conf := DefaultConfig()
-	conf.AllowPrivate = true
+	conf.Egress.Private = true
 	return conf
 }
 
@@ -161,35 +160,6 @@ func TestHeadersCannotBeInjected(t *testing.T) {
 		if err := channels(t, open()).Send(t.Context(), d); err == nil {
 			t.Errorf("%q was sent", name)
 		}
-	}
-}
-
-func TestGuard(t *testing.T) {
-	for text, want := range map[string]string{
-		"8.8.8.8": "public", "2606:4700::1111": "public", "127.0.0.1": "own", "10.1.2.3": "own", "172.31.0.1": "own", "192.168.1.1": "own",
-		"100.64.0.1": "own", "::1": "own", "fd12::1": "own", "::ffff:127.0.0.1": "own", "64:ff9b::7f00:1": "own", "2002:7f00:1::": "own",
-		"0.0.0.0": "never", "::": "never", "169.254.169.254": "never", "fe80::1": "never", "fd00:ec2::254": "never", "100.100.100.200": "never",
-		"224.0.0.1": "never", "255.255.255.255": "never", "::ffff:169.254.169.254": "never", "64:ff9b::a9fe:a9fe": "never", "ff02::1": "never",
-		"2001:0:1::1": "never", "192.0.2.1": "never", "::127.0.0.1": "own", "fe80::1%eth0": "never",
-	} {
-		a := netip.MustParseAddr(text)
-		public, private := reachable(a, false), reachable(a, true)
-		got := "never"
-		switch {
-		case public == nil:
-			got = "public"
-		case private == nil:
-			got = "own"
-		}
-		if got != want || public == nil && private != nil {
-			t.Errorf("%s is %s, want %s", text, got, want)
-		}
-		if public != nil && !notify.Refused(public) {
-			t.Errorf("%s would be tried again", text)
-		}
-	}
-	if err := guard(true)("unix", "/run/x", nil); !notify.Refused(err) {
-		t.Error(err)
 	}
 }
 

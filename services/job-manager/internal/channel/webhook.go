@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/formicary/formicary/libs/egress"
 	"github.com/formicary/formicary/services/job-manager/internal/notify"
 )
 
@@ -44,9 +45,9 @@ func (c *Channels) webhook(ctx context.Context, d *notify.Delivery) error {
 
 // address is the URL of a webhook with its query.
 func address(t notify.Target) (*url.URL, error) {
-	u, err := url.Parse(t.Address)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, notify.Refuse("the URL is no absolute one of http or https")
+	u, err := egress.URL(t.Address)
+	if err != nil {
+		return nil, notify.Refuse("the URL is wrong: %w", err)
 	}
 	if len(t.Query) > 0 {
 		q := u.Query()
