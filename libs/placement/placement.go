@@ -21,6 +21,18 @@ func (c Class) String() string {
 	return c.Method + "|" + strings.Join(c.Tags, ",") + "|" + strconv.Itoa(c.Slots)
 }
 
+// Need is a class that an organisation asks for: of two organisations even the same class may fit other ants.
+type Need struct {
+	Org string
+	Class
+}
+
+// String is equal for equal needs: "org|METHOD|tag,tag|slots". Split takes it apart.
+func (n Need) String() string { return n.Org + "|" + n.Class.String() }
+
+// Offered reports whether an ant of that owner is offered to the organisation: its own, and those that belong to none.
+func Offered(owner, org string) bool { return owner == "" || owner == org }
+
 // Parse is the inverse of String. Without slots, or with none, a class has one.
 func Parse(text string) (Class, error) {
 	parts := strings.Split(text, "|")
@@ -78,7 +90,8 @@ type Mismatch int
 
 // The mismatches.
 const (
-	NoMethod Mismatch = iota
+	NotOffered Mismatch = iota // it belongs to another organisation, to whose people alone it exists
+	NoMethod
 	NoTag
 	TooSmall
 	Unhealthy
@@ -105,7 +118,7 @@ func (t *Tally) Add(m Mismatch, ants, slots, used int) {
 		t.Slots, t.Used = t.Slots+ants*slots, t.Used+used
 	case TooSmall:
 		t.Largest = max(t.Largest, slots)
-	case NoMethod, NoTag, Unhealthy, NotReceiving, Avoided, Draining, kinds:
+	case NotOffered, NoMethod, NoTag, Unhealthy, NotReceiving, Avoided, Draining, kinds:
 	}
 }
 
@@ -122,11 +135,13 @@ func (t *Tally) Lack(c Class) string {
 
 func (t *Tally) lack(c Class) string {
 	n, all := &t.Ants, 0
-	for _, ants := range n {
+	for _, ants := range n[NoMethod:] {
 		all += ants
 	}
 	tags := strings.Join(c.Tags, " and ")
 	switch offering := all - n[NoMethod]; {
+	case all == 0 && n[NotOffered] > 0:
+		return "no ant offers it to this organisation"
 	case all == 0:
 		return "no ant is online"
 	case offering == 0 && all == 1:

@@ -255,6 +255,54 @@ func TestListAnts(t *testing.T) {
 	}
 }
 
+// An ant of an organisation works for it alone, and to the people of others it does not exist.
+func TestAntsOfAnOrganisation(t *testing.T) {
+	c := start(t, nil)
+	c.register("own", 8)
+	c.register("shared", 1)
+	if _, err := c.pool.Exec(t.Context(), `UPDATE ant SET org_id = 'a' WHERE id = 'own'`); err != nil {
+		t.Fatal(err)
+	}
+	asks := shells(4)
+	asks[0].OrgId, asks[1].OrgId, asks[2].OrgId, asks[3].OrgId = "b", "b", "a", "a"
+	var got []string
+	for _, p := range c.reserve(nil, asks...).GetPlacements() {
+		got = append(got, p.GetAntId()+p.GetReason())
+	}
+	if want := []string{"shared", "method SHELL: 1 of 1 slot of 1 matching ant is taken", "own", "own"}; !slices.Equal(got, want) {
+		t.Errorf("placed %q, want %q", got, want)
+	}
+	for org, want := range map[string][]string{"a": {"own", "shared"}, "b": {"shared"}} {
+		ctx := rpc.WithCaller(t.Context(), rpc.Caller{Org: org, User: "u"})
+		list, err := c.show.ListAnts(ctx, &resourcev1.ListAntsRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ids []string
+		for _, a := range list.GetAnts() {
+			ids = append(ids, a.GetId())
+		}
+		if !slices.Equal(ids, want) {
+			t.Errorf("%s sees %v, want %v", org, ids, want)
+		}
+		missing := ""
+		for _, id := range []string{"own", "none"} {
+			_, err := c.show.GetAnt(ctx, &resourcev1.GetAntRequest{Id: id})
+			_, err2 := c.show.DrainAnt(ctx, &resourcev1.DrainAntRequest{Id: id})
+			switch {
+			case org == "a" && id == "own":
+				if err != nil || err2 != nil {
+					t.Error(err, err2)
+				}
+			case missing == "":
+				missing = strings.ReplaceAll(err.Error()+err2.Error(), id, "ID")
+			case missing != strings.ReplaceAll(err.Error()+err2.Error(), id, "ID"):
+				t.Errorf("one that is not there reads %v, %v: not %s", err, err2, missing)
+			}
+		}
+	}
+}
+
 func TestReserve(t *testing.T) {
 	c := start(t, nil)
 	session := c.register("a", 2).GetSession()

@@ -29,9 +29,9 @@ SELECT id, pg_temp.org(i), pg_temp.key('000', i), 1, CASE WHEN i % 3 = 0 THEN 'h
 FROM past;
 
 -- 0 build, 1 test, 2 ship; then what forks, then who signs
-INSERT INTO task (execution_id, idx, name, method, class, state, control, taken, spec, timeout_ms, attempts, user_tries, exit_code, failure_class, message,
+INSERT INTO task (execution_id, org_id, idx, name, method, class, state, control, taken, spec, timeout_ms, attempts, user_tries, exit_code, failure_class, message,
     outputs, result, ready_at, started_at, ended_at)
-SELECT id, k, CASE k WHEN 0 THEN 'build' WHEN 1 THEN 'test' WHEN 2 THEN 'ship' ELSE 'later' || k END,
+SELECT id, pg_temp.org(i), k, CASE k WHEN 0 THEN 'build' WHEN 1 THEN 'test' WHEN 2 THEN 'ship' ELSE 'later' || k END,
     CASE WHEN k < 3 THEN 'SHELL' WHEN k = tasks - 1 AND i % 10 = 9 THEN 'MANUAL' ELSE 'FORK_JOB' END, pg_temp.org(i) || '|SHELL||1',
     CASE WHEN k = 2 THEN past.state ELSE 'COMPLETED' END, least(k, 1), least(k, 1),
     '{"name": "build", "method": "SHELL", "script": ["make all"], "retry": 2, "environment": {"BRANCH": "main"}}', 600000,
@@ -41,12 +41,12 @@ SELECT id, k, CASE k WHEN 0 THEN 'build' WHEN 1 THEN 'test' WHEN 2 THEN 'ship' E
     pg_temp.at(i, 3 * k + 1), pg_temp.at(i, 3 * k + 2), pg_temp.at(i, 3 * k + 3)
 FROM past, generate_series(0, tasks - 1) k;
 
-INSERT INTO output (execution_id, name, value, bytes, task_idx, ended_at)
-SELECT id, 'digest', 'sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08', 71, 0, pg_temp.at(i, 3) FROM past;
+INSERT INTO output (execution_id, org_id, name, value, bytes, task_idx, ended_at)
+SELECT id, pg_temp.org(i), 'digest', 'sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08', 71, 0, pg_temp.at(i, 3) FROM past;
 
-INSERT INTO edge (execution_id, from_idx, to_idx, kind)
-SELECT id, k, k + 1, 'c' FROM past, generate_series(0, tasks - 2) k
-UNION ALL SELECT id, 0, 2, 'd' FROM past;
+INSERT INTO edge (execution_id, org_id, from_idx, to_idx, kind)
+SELECT id, pg_temp.org(i), k, k + 1, 'c' FROM past, generate_series(0, tasks - 2) k
+UNION ALL SELECT id, pg_temp.org(i), 0, 2, 'd' FROM past;
 
 INSERT INTO attempt (uid, execution_id, task_idx, number, state, ant_id, session, claim_session, lease_until, exit_code, failure_class,
     log_key, log_bytes, log_sha256, org_id, dispatched_at, started_at, ended_at)
@@ -66,12 +66,12 @@ UNION ALL SELECT pg_temp.key('004', i), pg_temp.org(i), 'USER', NULL, 0, '', '',
     1048576, 12, md5(i::text) || md5(i::text), pg_temp.at(i, 3), now() + (i + 1) * interval '1 minute'
 FROM past WHERE i % 100 = 0;
 
-INSERT INTO child (execution_id, task_idx, round, kind, state, job_type, params, wait, cascade, request_id, outcome, due_at, heard_at, created_at, ended_at)
-SELECT id, k, 1, 'job', 'ENDED', 'bench-noop', '{}', true, true, pg_temp.key('000', i + k - 2), pg_temp.ended(i + k - 2), pg_temp.at(i, 1), pg_temp.at(i, 15), pg_temp.at(i, 1), pg_temp.at(i, 15)
+INSERT INTO child (execution_id, org_id, task_idx, round, kind, state, job_type, params, wait, cascade, request_id, outcome, due_at, heard_at, created_at, ended_at)
+SELECT id, pg_temp.org(i), k, 1, 'job', 'ENDED', 'bench-noop', '{}', true, true, pg_temp.key('000', i + k - 2), pg_temp.ended(i + k - 2), pg_temp.at(i, 1), pg_temp.at(i, 15), pg_temp.at(i, 1), pg_temp.at(i, 15)
 FROM past, generate_series(3, 4) k WHERE i % 3 = 0 AND i + k - 2 < :count;
 
 INSERT INTO approval (execution_id, task_idx, round, org_id, state, policy, requested_at, decided_at)
 SELECT id, tasks - 1, 1, pg_temp.org(i), 'APPROVED', '{"approvers": ["sam"]}', pg_temp.at(i, 10), pg_temp.at(i, 14) FROM past WHERE i % 10 = 9;
 
-INSERT INTO vote (execution_id, task_idx, round, voter, approve, comment, created_at)
-SELECT id, tasks - 1, 1, 'sam', true, 'looks good', pg_temp.at(i, 14) FROM past WHERE i % 10 = 9
+INSERT INTO vote (execution_id, org_id, task_idx, round, voter, approve, comment, created_at)
+SELECT id, pg_temp.org(i), tasks - 1, 1, 'sam', true, 'looks good', pg_temp.at(i, 14) FROM past WHERE i % 10 = 9

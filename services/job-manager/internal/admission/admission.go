@@ -40,13 +40,16 @@ type Type struct {
 type Queue struct {
 	Types []Type
 	// Loads counts the admitted requests of each placement class that have not started.
-	Loads map[string]int
+	Loads map[Load]int
 	// Now is the database's clock, NextDue the earliest start that lies ahead.
 	Now     time.Time
 	NextDue *time.Time
 	// Next says that types follow, behind the last one.
 	Next *Place
 }
+
+// Load names what is counted together: the requests of a placement class in an organisation.
+type Load struct{ OrgID, Class string }
 
 // Place is one in the order of job types, or with a head one in the queue of that type.
 type Place struct {

@@ -50,8 +50,8 @@ func (s *admissions) ReadQueue(ctx context.Context, req *jobv1.ReadQueueRequest)
 	for _, t := range q.Types {
 		res.Types = append(res.Types, fromType(t))
 	}
-	for class, ready := range q.Loads {
-		res.Loads = append(res.Loads, &jobv1.ClassLoad{PlacementClass: class, Ready: int32(ready)})
+	for of, ready := range q.Loads {
+		res.Loads = append(res.Loads, &jobv1.ClassLoad{OrgId: of.OrgID, PlacementClass: of.Class, Ready: int32(ready)})
 	}
 	return res, nil
 }

@@ -72,8 +72,8 @@ FROM waiting w CROSS JOIN LATERAL (
     ORDER BY priority DESC, age_at, id LIMIT (SELECT n FROM share) + 1) h`
 
 	loadsSQL = `
-SELECT placement_class, count(*) FROM request
-WHERE state IN ('READY', 'EXECUTING') AND state = 'READY' GROUP BY placement_class ORDER BY 2 DESC`
+SELECT org_id, placement_class, count(*) FROM request
+WHERE state IN ('READY', 'EXECUTING') AND state = 'READY' GROUP BY org_id, placement_class ORDER BY 3 DESC`
 
 	nextSQL = `
 SELECT now(), (SELECT greatest(scheduled_at, now()) FROM request
@@ -100,7 +100,7 @@ const (
 
 // Queue implements admission.Store.
 func (s *Store) Queue(ctx context.Context, l admission.Look) (admission.Queue, error) {
-	q := admission.Queue{Loads: map[string]int{}}
+	q := admission.Queue{Loads: map[admission.Load]int{}}
 	b := &pgx.Batch{}
 	b.Queue(admissionsDoneSQL)
 	b.Queue(awakeSQL)
@@ -184,12 +184,12 @@ func scanHeads(rows pgx.Rows, limit int) ([]admission.Type, error) {
 }
 
 // scanLoads reads loads, the highest first, as far as they go into an answer.
-func scanLoads(rows pgx.Rows, loads map[string]int) error {
-	var class string
+func scanLoads(rows pgx.Rows, loads map[admission.Load]int) error {
+	var of admission.Load
 	var ready, size int
-	_, err := pgx.ForEachRow(rows, []any{&class, &ready}, func() error {
-		if size += len(class) + 16; size <= loadBytes {
-			loads[class] = ready
+	_, err := pgx.ForEachRow(rows, []any{&of.OrgID, &of.Class, &ready}, func() error {
+		if size += len(of.OrgID) + len(of.Class) + 16; size <= loadBytes {
+			loads[of] = ready
 		}
 		return nil
 	})

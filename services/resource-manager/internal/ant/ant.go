@@ -47,6 +47,7 @@ func moves(from, to State) bool {
 // Ant is one row. Its fields are read by adapters and changed by the methods.
 type Ant struct {
 	ID            string
+	Org           string     // that it is offered to; empty for all
 	Session       *uuid.UUID // nil after it left
 	Generation    int64
 	State         State
@@ -72,6 +73,7 @@ type Ant struct {
 
 // Offer is what an ant registers with.
 type Offer struct {
+	Org     string // that the ant belongs to; empty for one of the platform
 	Methods []string
 	Tags    []string
 	Slots   int
@@ -99,7 +101,7 @@ func (a *Ant) Register(o Offer, session uuid.UUID, lease time.Duration, now time
 	a.Methods, a.Tags, a.Unhealthy = clean(o.Methods, strings.ToUpper), clean(o.Tags, strings.ToLower), []string{}
 	a.Offered, a.Slots = o.Slots, max(o.Slots, a.Used)
 	a.Unreachable, a.Heard, a.Doubt = "", 0, Doubt{}
-	a.Version, a.Labels = o.Version, o.Labels
+	a.Org, a.Version, a.Labels = o.Org, o.Version, o.Labels
 	a.RegisteredAt, a.HeartbeatAt = now, now
 	a.LeaseUntil, a.Braked = now.Add(lease), false
 	return a.updateState(now)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/placement"
 	"github.com/formicary/formicary/libs/rpc"
 	resourcev1 "github.com/formicary/formicary/proto/gen/formicary/resource/v1"
 	"github.com/formicary/formicary/services/resource-manager/internal/ant"
@@ -14,8 +15,10 @@ import (
 type Ants interface {
 	Register(ctx context.Context, id string, f func(a *ant.Ant, now time.Time) error) (ant.Ant, error)
 	Update(ctx context.Context, id string, f func(a *ant.Ant, now time.Time) error) (ant.Ant, error)
-	Get(ctx context.Context, id string) (ant.Ant, error)
-	List(ctx context.Context, after string, limit int) ([]ant.Ant, error)
+	// Get and List know the ants that are offered to an organisation, All those of anybody.
+	Get(ctx context.Context, org, id string) (ant.Ant, error)
+	List(ctx context.Context, org, after string, limit int) ([]ant.Ant, error)
+	All(ctx context.Context, after string, limit int) ([]ant.Ant, error)
 	Able(ctx context.Context) ([]ant.Ant, error)
 }
 
@@ -49,7 +52,7 @@ func (s *Ant) ListAnts(ctx context.Context, r *resourcev1.ListAntsRequest) (*res
 	if err != nil {
 		return nil, err
 	}
-	ants, err := s.ants.List(ctx, after, size+1)
+	ants, err := s.ants.List(ctx, rpc.CallerFrom(ctx).Org, after, size+1)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +69,7 @@ func (s *Ant) ListAnts(ctx context.Context, r *resourcev1.ListAntsRequest) (*res
 
 // GetAnt returns one.
 func (s *Ant) GetAnt(ctx context.Context, r *resourcev1.GetAntRequest) (*resourcev1.GetAntResponse, error) {
-	a, err := s.ants.Get(ctx, r.GetId())
+	a, err := s.ants.Get(ctx, rpc.CallerFrom(ctx).Org, r.GetId())
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +95,13 @@ func (s *Ant) ResumeAnt(ctx context.Context, r *resourcev1.ResumeAntRequest) (*r
 }
 
 func (s *Ant) steer(ctx context.Context, id string, f func(*ant.Ant, time.Time) error) (ant.Ant, error) {
-	a, err := s.ants.Update(ctx, id, f)
+	org := rpc.CallerFrom(ctx).Org
+	a, err := s.ants.Update(ctx, id, func(a *ant.Ant, now time.Time) error {
+		if !placement.Offered(a.Org, org) {
+			return errs.NotFound("ANT_NOT_FOUND", "ant %s not found", id)
+		}
+		return f(a, now)
+	})
 	if err == nil {
 		s.hints.Changed(a.ID, a.State)
 	}

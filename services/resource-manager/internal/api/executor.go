@@ -98,7 +98,7 @@ func (s *Executor) ask(ctx context.Context, call *antv1.ExecutorCall) (all []*re
 func (s *Executor) whom(ctx context.Context) (alive []string, away map[string]string, err error) {
 	away = map[string]string{}
 	for after := ""; ; {
-		page, err := s.ants.List(ctx, after, mostAnts)
+		page, err := s.ants.All(ctx, after, mostAnts)
 		if err != nil {
 			return nil, nil, err
 		}

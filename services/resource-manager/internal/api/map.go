@@ -16,7 +16,7 @@ import (
 
 func toProto(a ant.Ant) *resourcev1.Ant {
 	out := &resourcev1.Ant{
-		Id: a.ID, State: events.State(a.State), Methods: a.Methods, Tags: a.Tags, Slots: int32(a.Offered), Used: int32(a.Used),
+		Id: a.ID, OrgId: a.Org, State: events.State(a.State), Methods: a.Methods, Tags: a.Tags, Slots: int32(a.Offered), Used: int32(a.Used),
 		Version: a.Version, Labels: a.Labels, Generation: a.Generation, RegisteredAt: timestamppb.New(a.RegisteredAt),
 		HeartbeatAt: timestamppb.New(a.HeartbeatAt), UnhealthyMethods: a.Unhealthy,
 		Unreachable: a.Unreachable, Unclaimed: int32(a.Doubt.Unclaimed),
@@ -29,7 +29,7 @@ func toProto(a ant.Ant) *resourcev1.Ant {
 
 func toCapacity(a ant.Ant) *resourcev1.AntCapacity {
 	healthy := slices.DeleteFunc(slices.Clone(a.Methods), func(m string) bool { return slices.Contains(a.Unhealthy, m) })
-	return &resourcev1.AntCapacity{AntId: a.ID, Methods: healthy, Tags: a.Tags, Slots: int32(a.Offered), Used: int32(a.Used)}
+	return &resourcev1.AntCapacity{AntId: a.ID, OrgId: a.Org, Methods: healthy, Tags: a.Tags, Slots: int32(a.Offered), Used: int32(a.Used)}
 }
 
 func toCall(r *resourcev1.ReserveRequest) (reserve.Call, error) {
@@ -41,7 +41,9 @@ func toCall(r *resourcev1.ReserveRequest) (reserve.Call, error) {
 		if err != nil {
 			return c, err
 		}
-		c.Asks[i] = reserve.Ask{UID: uid, Org: k.GetOrgId(), Class: placement.Class{Method: k.GetMethod(), Tags: k.GetTags(), Slots: max(int(k.GetSlots()), 1)}}
+		c.Asks[i] = reserve.Ask{UID: uid, Need: placement.Need{
+			Org: k.GetOrgId(), Class: placement.Class{Method: k.GetMethod(), Tags: k.GetTags(), Slots: max(int(k.GetSlots()), 1)},
+		}}
 	}
 	return c, nil
 }

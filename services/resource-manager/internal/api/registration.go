@@ -48,7 +48,7 @@ func (s *Registration) Register(ctx context.Context, r *antv1.RegisterRequest) (
 	if err != nil {
 		return nil, err
 	}
-	offer := ant.Offer{Methods: r.GetMethods(), Tags: r.GetTags(), Slots: int(r.GetSlots()), Version: r.GetVersion(), Labels: r.GetLabels()}
+	offer := ant.Offer{Org: owner(ctx), Methods: r.GetMethods(), Tags: r.GetTags(), Slots: int(r.GetSlots()), Version: r.GetVersion(), Labels: r.GetLabels()}
 	a, err := s.ants.Register(ctx, r.GetAntId(), func(a *ant.Ant, now time.Time) error {
 		return a.Register(offer, id, s.lease, now)
 	})
@@ -60,6 +60,10 @@ func (s *Registration) Register(ctx context.Context, r *antv1.RegisterRequest) (
 		Session: id.String(), Generation: a.Generation, Lease: durationpb.New(s.lease), HeartbeatEvery: durationpb.New(s.every),
 	}, nil
 }
+
+// owner is the organisation that the calling ant belongs to; empty for one of the platform, which works for all. Ants have no
+// identity yet that could name one.
+func owner(context.Context) string { return "" }
 
 // wished is the session that an ant wants, or a new one.
 func wished(session string) (uuid.UUID, error) {

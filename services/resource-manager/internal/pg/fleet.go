@@ -12,8 +12,8 @@ import (
 	"github.com/formicary/formicary/services/resource-manager/internal/place"
 )
 
-const readFleet = `SELECT state = 'DRAINING', deaf <> '', COALESCE(avoided_until > now(), false), methods, unhealthy, tags, offered, count(*), sum(used)
-	FROM ant WHERE state <> 'OFFLINE' GROUP BY 1, 2, 3, 4, 5, 6, 7`
+const readFleet = `SELECT org_id, state = 'DRAINING', deaf <> '', COALESCE(avoided_until > now(), false), methods, unhealthy, tags, offered, count(*), sum(used)
+	FROM ant WHERE state <> 'OFFLINE' GROUP BY 1, 2, 3, 4, 5, 6, 7, 8`
 
 // fleet keeps the count of all ants, which refusals are explained by. It is read again after twenty times as long as the
 // reading took, so however many ants there are and however many asks are refused, it costs a twentieth of one connection;
@@ -66,7 +66,7 @@ func (f *fleet) read(ctx context.Context) (place.Fleet, error) {
 		t.Queue(walk) // grouping by hash: sorting so many lists takes ten times as long
 		t.Queue(readFleet).Query(func(rows pgx.Rows) error {
 			var k place.Kinds
-			_, err := pgx.ForEachRow(rows, []any{&k.Draining, &k.Unreachable, &k.Avoided, &k.Methods, &k.Unhealthy, &k.Tags, &k.Slots, &k.Ants, &k.Used}, func() error {
+			_, err := pgx.ForEachRow(rows, []any{&k.Org, &k.Draining, &k.Unreachable, &k.Avoided, &k.Methods, &k.Unhealthy, &k.Tags, &k.Slots, &k.Ants, &k.Used}, func() error {
 				kinds = append(kinds, k)
 				k = place.Kinds{} // its slices belong to the one appended
 				return nil

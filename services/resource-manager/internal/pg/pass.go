@@ -25,13 +25,13 @@ const (
 	// expects next to none to match, and would read and sort all.
 	walk = `SET LOCAL enable_sort = off`
 
-	// ranked are the best ants for a class, doubted those that left attempts unclaimed.
-	ranked = `SELECT id, session, offered, used, unclaimed FROM ant WHERE state = 'ONLINE' AND deaf = '' AND unclaimed = 0
-		AND methods @> ARRAY[$1::text] AND tags @> $2::text[] AND NOT unhealthy @> ARRAY[$1::text] AND offered - used >= $3::int
+	// ranked are the best ants for a class of an organisation, doubted those that left attempts unclaimed.
+	ranked = `SELECT id, org_id, session, offered, used, unclaimed FROM ant WHERE state = 'ONLINE' AND deaf = '' AND unclaimed = 0
+		AND org_id IN ('', $5) AND methods @> ARRAY[$1::text] AND tags @> $2::text[] AND NOT unhealthy @> ARRAY[$1::text] AND offered - used >= $3::int
 		ORDER BY offered - used DESC, offered, id LIMIT $4`
-	doubted = `SELECT id, session, offered, used, unclaimed FROM ant WHERE state = 'ONLINE' AND deaf = '' AND unclaimed > 0
+	doubted = `SELECT id, org_id, session, offered, used, unclaimed FROM ant WHERE state = 'ONLINE' AND deaf = '' AND unclaimed > 0
 		AND (avoided_until IS NULL OR avoided_until < now())
-		AND methods @> ARRAY[$1::text] AND tags @> $2::text[] AND NOT unhealthy @> ARRAY[$1::text] AND offered - used >= $3::int
+		AND org_id IN ('', $5) AND methods @> ARRAY[$1::text] AND tags @> $2::text[] AND NOT unhealthy @> ARRAY[$1::text] AND offered - used >= $3::int
 		ORDER BY offered - used DESC, offered, id LIMIT $4`
 
 	readHolds = `SELECT h.attempt_uid, h.ant_id, a.state <> 'OFFLINE' FROM hold h JOIN ant a ON a.id = h.ant_id WHERE h.attempt_uid = ANY($1::uuid[])`
@@ -48,7 +48,7 @@ const (
 		UPDATE ant SET used = ant.used - freed.n, slots = GREATEST(ant.offered, LEAST(ant.slots, ant.used - freed.n))
 		FROM freed WHERE ant.id = freed.ant_id RETURNING ant.id`
 
-	lockChosen = `SELECT id, COALESCE(session, '00000000-0000-0000-0000-000000000000'), offered, used, unclaimed, unhealthy, state = 'ONLINE' AND deaf = '' AND (avoided_until IS NULL OR avoided_until < now())
+	lockChosen = `SELECT id, org_id, COALESCE(session, '00000000-0000-0000-0000-000000000000'), offered, used, unclaimed, unhealthy, state = 'ONLINE' AND deaf = '' AND (avoided_until IS NULL OR avoided_until < now())
 		FROM ant WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE`
 
 	readDeadline = `SELECT now() + $1::bigint * interval '1 millisecond'`
@@ -87,7 +87,7 @@ type existing struct {
 
 // class are the asks of one kind, and the best ants that take them and have the slots.
 type class struct {
-	ask  placement.Class
+	ask  placement.Need
 	asks int
 	ants []candidate
 }
@@ -97,13 +97,14 @@ type candidate struct {
 	place.Ant
 	session uuid.UUID
 
+	org       string
 	unhealthy []string
 	able      bool
 }
 
 func (c *candidate) scan(row pgx.CollectableRow, more ...any) error {
 	var unclaimed int
-	err := row.Scan(append([]any{&c.ID, &c.session, &c.Slots, &c.Used, &unclaimed}, more...)...)
+	err := row.Scan(append([]any{&c.ID, &c.org, &c.session, &c.Slots, &c.Used, &unclaimed}, more...)...)
 	c.Doubted, c.Trial = unclaimed > 0, unclaimed >= ant.AvoidFrom
 	return err
 }
@@ -139,7 +140,7 @@ func (p *pass) look(ctx context.Context, pool *pgxpool.Pool) error {
 		for _, c := range p.sort() {
 			tags := append([]string{}, c.ask.Tags...) // never NULL
 			for _, sql := range []string{ranked, doubted} {
-				t.Queue(sql, c.ask.Method, tags, c.ask.Slots, c.asks).Query(c.collect)
+				t.Queue(sql, c.ask.Method, tags, c.ask.Slots, c.asks, c.ask.Org).Query(c.collect)
 			}
 		}
 		t.Queue(readHolds, p.uids()).Query(p.scanHolds)
@@ -151,7 +152,7 @@ func (p *pass) look(ctx context.Context, pool *pgxpool.Pool) error {
 func (p *pass) sort() []*class {
 	byName := map[string]*class{}
 	for _, i := range p.open {
-		k := p.asks[i].Class
+		k := p.asks[i].Need
 		c := byName[k.String()]
 		if c == nil {
 			c = &class{ask: k}
@@ -209,7 +210,7 @@ func (p *pass) choose() []string {
 		if held && hold.live {
 			continue
 		}
-		if id := board.Place(p.asks[i].Class); id != "" {
+		if id := board.Place(p.asks[i].Need); id != "" {
 			need[id], p.chosen[i] = true, true
 		}
 	}
@@ -254,7 +255,7 @@ func (p *pass) board(locked map[string]candidate) *place.Board {
 		var ants []place.Ant
 		for i := range c.ants {
 			now, ok := locked[c.ants[i].ID]
-			if ok && now.able && now.session == c.ants[i].session && !slices.Contains(now.unhealthy, c.ask.Method) {
+			if ok && now.able && now.session == c.ants[i].session && placement.Offered(now.org, c.ask.Org) && !slices.Contains(now.unhealthy, c.ask.Method) {
 				ants = append(ants, now.Ant)
 			}
 		}
@@ -286,7 +287,7 @@ func (p *pass) place(locked map[string]candidate) *writes {
 			w.drop = append(w.drop, k.UID)
 			delete(p.existing, k.UID)
 		}
-		id := board.Place(k.Class)
+		id := board.Place(k.Need)
 		switch {
 		case id != "":
 			w.add(k, id)

@@ -91,7 +91,7 @@ func (s *Store) refuse(ctx context.Context, asks []reserve.Ask, out *reserve.Out
 		class := asks[i].String()
 		a, ok := known[class]
 		if !ok {
-			a = fleet.Explain(asks[i].Class)
+			a = fleet.Explain(asks[i].Need)
 			known[class] = a
 		}
 		out.Answers[i].Answer = a

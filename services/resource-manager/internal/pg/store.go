@@ -87,18 +87,26 @@ func (s *Store) change(ctx context.Context, id string, load func(*db.Queries) (a
 	return a, nil
 }
 
-// Get returns one ant.
-func (s *Store) Get(ctx context.Context, id string) (ant.Ant, error) {
-	row, err := s.q.GetAnt(ctx, id)
+// Get returns one ant that is offered to the organisation.
+func (s *Store) Get(ctx context.Context, org, id string) (ant.Ant, error) {
+	row, err := s.q.GetAnt(ctx, db.GetAntParams{ID: id, OrgID: org})
 	if err != nil {
 		return ant.Ant{}, fmt.Errorf("read ant %s: %w", id, notFound(id, err))
 	}
 	return fromRow(row)
 }
 
-// List returns up to limit ants after the id, in order.
-func (s *Store) List(ctx context.Context, after string, limit int) ([]ant.Ant, error) {
-	rows, err := s.q.ListAnts(ctx, db.ListAntsParams{After: after, Page: int32(limit)})
+// List returns up to limit ants after the id that are offered to the organisation, in order.
+func (s *Store) List(ctx context.Context, org, after string, limit int) ([]ant.Ant, error) {
+	return fromRows(s.q.ListAnts(ctx, db.ListAntsParams{OrgID: org, After: after, Page: int32(limit)}))
+}
+
+// All returns up to limit ants of anybody after the id, in order.
+func (s *Store) All(ctx context.Context, after string, limit int) ([]ant.Ant, error) {
+	return fromRows(s.q.AllAnts(ctx, db.AllAntsParams{After: after, Page: int32(limit)}))
+}
+
+func fromRows(rows []db.Ant, err error) ([]ant.Ant, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list ants: %w", err)
 	}
@@ -119,7 +127,7 @@ func (s *Store) Able(ctx context.Context) ([]ant.Ant, error) {
 	}
 	ants := make([]ant.Ant, len(rows))
 	for i, r := range rows {
-		ants[i] = ant.Ant{ID: r.ID, Methods: r.Methods, Tags: r.Tags, Unhealthy: r.Unhealthy, Offered: int(r.Offered), Used: int(r.Used)}
+		ants[i] = ant.Ant{ID: r.ID, Org: r.OrgID, Methods: r.Methods, Tags: r.Tags, Unhealthy: r.Unhealthy, Offered: int(r.Offered), Used: int(r.Used)}
 	}
 	return ants, nil
 }

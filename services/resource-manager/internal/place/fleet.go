@@ -13,13 +13,13 @@ type Kinds struct {
 type Fleet []Kinds
 
 // Explain says why an ask was refused, by the ants that came nearest.
-func (f Fleet) Explain(c placement.Class) Answer {
+func (f Fleet) Explain(n placement.Need) Answer {
 	var t placement.Tally
 	for i := range f {
-		t.Add(misfit(&f[i].Kind, c), f[i].Ants, f[i].Slots, f[i].Used)
+		t.Add(misfit(&f[i].Kind, n), f[i].Ants, f[i].Slots, f[i].Used)
 	}
 	if t.Ants[placement.Fits] > 0 {
-		return Answer{Gate: Capacity, Reason: t.Taken(c)}
+		return Answer{Gate: Capacity, Reason: t.Taken(n.Class)}
 	}
-	return Answer{Gate: NoAnt, Reason: t.Lack(c)}
+	return Answer{Gate: NoAnt, Reason: t.Lack(n.Class)}
 }

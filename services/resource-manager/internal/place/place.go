@@ -16,6 +16,7 @@ import (
 
 // Kind is what ants that cannot be told apart offer.
 type Kind struct {
+	Org         string // that it is offered to; empty for all
 	Draining    bool
 	Unreachable bool // it does not hear of work
 	Avoided     bool // it left too many attempts unclaimed, and is not tried now
@@ -26,7 +27,7 @@ type Kind struct {
 }
 
 // Takes says whether ants of the kind take work like the ask, be it that they have slots free or not.
-func (a *Kind) Takes(k placement.Class) bool { return misfit(a, k) == placement.Fits }
+func (a *Kind) Takes(k placement.Need) bool { return misfit(a, k) == placement.Fits }
 
 // Ant has slots, and some of them left.
 type Ant struct {
@@ -69,7 +70,7 @@ type class struct{ trusted, doubted ranking }
 func NewBoard() *Board { return &Board{ants: map[string]*Ant{}, classes: map[string]*class{}} }
 
 // Show names the ants that take asks like k. An ant that was shown before stays as it was.
-func (b *Board) Show(k placement.Class, ants []Ant) {
+func (b *Board) Show(k placement.Need, ants []Ant) {
 	c := &class{}
 	for _, a := range ants {
 		if b.ants[a.ID] == nil {
@@ -88,7 +89,7 @@ func (b *Board) Show(k placement.Class, ants []Ant) {
 }
 
 // Place takes the slots for one ask and returns the ant; empty when none that was shown has them.
-func (b *Board) Place(k placement.Class) string {
+func (b *Board) Place(k placement.Need) string {
 	c := b.classes[k.String()]
 	if c == nil {
 		return ""
@@ -107,8 +108,10 @@ func (b *Board) Place(k placement.Class) string {
 	return best.ID
 }
 
-func misfit(a *Kind, c placement.Class) placement.Mismatch {
+func misfit(a *Kind, c placement.Need) placement.Mismatch {
 	switch {
+	case !placement.Offered(a.Org, c.Org):
+		return placement.NotOffered
 	case !slices.Contains(a.Methods, c.Method):
 		return placement.NoMethod
 	case !c.Owned(a.Tags):

@@ -51,7 +51,10 @@ func newFixture(ants []ant) *fixture {
 	return &fixture{place.NewBoard(), slices.Clone(ants), map[string]bool{}}
 }
 
-func (d *fixture) place(k placement.Class) place.Answer {
+func (d *fixture) place(c placement.Class) place.Answer { return d.placeOf("o", c) }
+
+func (d *fixture) placeOf(org string, c placement.Class) place.Answer {
+	k := placement.Need{Org: org, Class: c}
 	k.Slots = max(k.Slots, 1)
 	if !d.shown[k.String()] {
 		d.shown[k.String()] = true
@@ -73,6 +76,33 @@ func (d *fixture) place(k placement.Class) place.Answer {
 		f = append(f, place.Kinds{Kind: a.Kind, Ants: 1, Used: a.Used})
 	}
 	return f.Explain(k)
+}
+
+// Ants of another organisation are none: they take nothing, and no reason counts them.
+func TestAntsOfAnotherOrganisation(t *testing.T) {
+	own := func(org string) func(*ant) { return func(a *ant) { a.Org = org } }
+	docker := placement.Class{Method: "DOCKER"}
+	shell := placement.Class{Method: "SHELL"}
+	d := newFixture([]ant{shellAnt("a", 8, 0, own("a")), shellAnt("shared", 1, 0), shellAnt("a2", 1, 0, own("a"))})
+	for _, c := range []struct {
+		org  string
+		ask  placement.Class
+		want string
+	}{
+		{"a", shell, "a"},
+		{"b", shell, "shared"},
+		{"b", shell, "method SHELL: 1 of 1 slot of 1 matching ant is taken"},
+		{"a", shell, "a"},
+		{"a", docker, "method DOCKER: none of 3 ants offers it"},
+		{"b", docker, "method DOCKER: the only ant does not offer it"},
+	} {
+		if got := d.placeOf(c.org, c.ask); got.Ant+got.Reason != c.want {
+			t.Errorf("%s, %s: %+v, want %s", c.org, c.ask, got, c.want)
+		}
+	}
+	if got := newFixture([]ant{shellAnt("a", 8, 0, own("a"))}).placeOf("b", shell); got.Gate != place.NoAnt || got.Reason != "method SHELL: no ant offers it to this organisation" {
+		t.Errorf("%+v", got)
+	}
 }
 
 func TestPlace(t *testing.T) {
@@ -257,9 +287,10 @@ func BenchmarkPlace(b *testing.B) {
 	}
 	for b.Loop() {
 		board := place.NewBoard()
-		board.Show(placement.Class{Method: "SHELL", Slots: 1}, ants)
+		need := placement.Need{Org: "o", Class: placement.Class{Method: "SHELL", Slots: 1}}
+		board.Show(need, ants)
 		for range 1000 {
-			board.Place(placement.Class{Method: "SHELL", Slots: 1})
+			board.Place(need)
 		}
 	}
 }

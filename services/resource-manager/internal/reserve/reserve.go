@@ -17,8 +17,7 @@ import (
 // Ask wants slots for one attempt.
 type Ask struct {
 	UID uuid.UUID
-	Org string
-	placement.Class
+	placement.Need
 }
 
 // Answer to an ask: a placement, or a gate and the reason.

@@ -9,7 +9,7 @@ import (
 )
 
 func snapshot(res *jobv1.ReadQueueResponse, fleet *plan.Fleet) plan.Snapshot {
-	s := plan.Snapshot{Types: make([]plan.Type, len(res.GetTypes())), Loads: make(map[string]int, len(res.GetLoads())), Fleet: fleet}
+	s := plan.Snapshot{Types: make([]plan.Type, len(res.GetTypes())), Loads: make(map[plan.Load]int, len(res.GetLoads())), Fleet: fleet}
 	for i, t := range res.GetTypes() {
 		s.Types[i] = plan.Type{
 			Org: t.GetOrgId(), Name: t.GetJobType(), MaxConcurrency: int(t.GetMaxConcurrency()), Active: int(t.GetActive()),
@@ -17,7 +17,7 @@ func snapshot(res *jobv1.ReadQueueResponse, fleet *plan.Fleet) plan.Snapshot {
 		}
 	}
 	for _, l := range res.GetLoads() {
-		s.Loads[l.GetPlacementClass()] += int(l.GetReady())
+		s.Loads[plan.Load{Org: l.GetOrgId(), Class: l.GetPlacementClass()}] += int(l.GetReady())
 	}
 	if due := res.GetNextDue(); due != nil {
 		s.NextDue = due.AsTime()
@@ -38,7 +38,7 @@ func heads(in []*jobv1.QueuedRequest) []plan.Head {
 func fleet(res *resourcev1.GetCapacityResponse) *plan.Fleet {
 	ants := make([]plan.Ant, len(res.GetAnts()))
 	for i, a := range res.GetAnts() {
-		ants[i] = plan.Ant{ID: a.GetAntId(), Methods: a.GetMethods(), Tags: a.GetTags(), Slots: int(a.GetSlots()), Used: int(a.GetUsed())}
+		ants[i] = plan.Ant{ID: a.GetAntId(), Org: a.GetOrgId(), Methods: a.GetMethods(), Tags: a.GetTags(), Slots: int(a.GetSlots()), Used: int(a.GetUsed())}
 	}
 	return plan.NewFleet(ants)
 }

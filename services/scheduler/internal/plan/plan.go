@@ -12,7 +12,6 @@ package plan
 import (
 	"cmp"
 	"container/heap"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -42,10 +41,13 @@ type Type struct {
 // Snapshot is what a plan looks at.
 type Snapshot struct {
 	Types   []Type
-	Loads   map[string]int // admitted and not started, by class
+	Loads   map[Load]int // admitted and not started
 	Fleet   *Fleet
 	NextDue time.Time // of what is scheduled later; zero when nothing is
 }
+
+// Load names requests that are counted together: those of a placement class in an organisation.
+type Load struct{ Org, Class string }
 
 // Decision is a plan.
 type Decision struct {
@@ -78,8 +80,10 @@ const (
 // Plan decides. now is of the clock that NextDue was read from. The result depends on nothing but the arguments, and
 // not on the order of the types.
 func Plan(s Snapshot, now time.Time) Decision {
-	p := planner{fleet: s.Fleet, loads: make(map[string]int, len(s.Loads)), gates: map[gateKey]Gate{}}
-	maps.Copy(p.loads, s.Loads)
+	p := planner{fleet: s.Fleet, loads: make(map[Load]int, len(s.Loads)), gates: map[gateKey]Gate{}}
+	for of, n := range s.Loads {
+		p.loads[p.load(of.Org, of.Class)] += n
+	}
 	p.d.Wake = schedule(s.NextDue, now)
 	for i := range s.Types {
 		p.enter(&s.Types[i])
@@ -96,7 +100,7 @@ type gateKey struct{ org, jobType, class string }
 
 type planner struct {
 	fleet  *Fleet
-	loads  map[string]int
+	loads  map[Load]int // by the organisation where that has ants of its own
 	queues queues
 	gates  map[gateKey]Gate
 	d      Decision
@@ -126,7 +130,7 @@ func (p *planner) step() {
 	if free {
 		p.d.Admit = append(p.d.Admit, head.ID)
 		q.admitted = append(q.admitted, head.ID)
-		p.loads[head.Class]++
+		p.loads[p.load(q.t.Org, head.Class)]++
 	}
 	q.next++
 	if q.next < len(q.t.Heads) {
@@ -137,6 +141,15 @@ func (p *planner) step() {
 	}
 	p.d.More = p.d.More || len(p.d.Admit) >= MaxAdmit
 	p.d.Waiting = p.d.Waiting || p.d.More
+}
+
+// load is what requests are counted under. Organisations that share all their ants wait for each other; one that has some
+// of its own must not wait for requests which these never take.
+func (p *planner) load(org, class string) Load {
+	if p.fleet.owners[org] == 0 {
+		org = ""
+	}
+	return Load{org, class}
 }
 
 // leave ends a queue whose heads have all been looked at; behind cut ones there are more.
@@ -158,10 +171,10 @@ func (p *planner) leave(q *queue, lastAdmitted bool) {
 
 // open says whether the class of a request lets it start, and notes the gate when it does not.
 func (p *planner) open(org string, h *Head) bool {
-	f := p.fleet.fit(h.Class)
+	f := p.fleet.fit(org, h.Class)
 	g, closed := noAnt(org, h.Class, f)
 	if !closed || h.Resumed {
-		if g, closed = capacity(org, h.Class, f, p.loads[h.Class]); !closed {
+		if g, closed = capacity(org, h.Class, f, p.loads[p.load(org, h.Class)]); !closed {
 			return true
 		}
 	}

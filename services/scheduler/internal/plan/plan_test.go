@@ -51,7 +51,7 @@ func TestPlan(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		types []plan.Type
-		loads map[string]int
+		loads map[plan.Load]int
 		ants  []plan.Ant
 		admit string   // ids, joined
 		gates []string // kind type class: reason
@@ -119,14 +119,14 @@ func TestPlan(t *testing.T) {
 		{
 			name:  "little ahead of few slots",
 			types: []plan.Type{queue("x", heads("a", 4)...)},
-			loads: map[string]int{shell: 14},
+			loads: map[plan.Load]int{{"", shell}: 14},
 			ants:  twoAnts, admit: "a000 a001",
 			gates: []string{"3  SHELL||1: method SHELL: 5 of 6 slots are taken and 16 requests before it wait for one"},
 		},
 		{
 			name:  "twice the slots when they are many",
 			types: []plan.Type{queue("x", heads("a", 2)...)},
-			loads: map[string]int{shell: 39},
+			loads: map[plan.Load]int{{"", shell}: 39},
 			ants:  []plan.Ant{{ID: "a", Methods: []string{"SHELL"}, Slots: 20}}, admit: "a000",
 			gates: []string{"3  SHELL||1: method SHELL: 0 of 20 slots are taken and 40 requests before it wait for one"},
 		},
@@ -138,7 +138,7 @@ func TestPlan(t *testing.T) {
 				plan.Head{ID: "c", Age: at(3), Class: "SHELL||8"},
 				plan.Head{ID: "d", Age: at(4), Class: shell},
 			)},
-			loads: map[string]int{shell: 16},
+			loads: map[plan.Load]int{{"", shell}: 16},
 			ants:  []plan.Ant{{ID: "a", Methods: []string{"SHELL"}, Slots: 2, Used: 1}},
 			gates: []string{
 				"4  DOCKER||1: method DOCKER: the only ant does not offer it",
@@ -159,7 +159,7 @@ func TestPlan(t *testing.T) {
 		{
 			name:  "requests without a known first task do not wait for slots",
 			types: []plan.Type{queue("x", plan.Head{ID: "a"}, plan.Head{ID: "b"})},
-			loads: map[string]int{"": 15},
+			loads: map[plan.Load]int{{"", ""}: 15},
 			admit: "a",
 			gates: []string{"3 : 16 requests before it are being launched"},
 		},
@@ -227,7 +227,7 @@ func TestWake(t *testing.T) {
 // world is a random snapshot together with what is true behind it.
 func world(r *rapid.T) plan.Snapshot {
 	classes := []string{shell, "SHELL|gpu|1", "SHELL|linux|2", "HTTP_GET||1", "DOCKER||1", "HTTP_GET||1;SHELL||1", "?"}
-	s := plan.Snapshot{Loads: map[string]int{}}
+	s := plan.Snapshot{Loads: map[plan.Load]int{}}
 	var ants []plan.Ant
 	for i := range rapid.IntRange(0, 4).Draw(r, "ants") {
 		slots := rapid.IntRange(1, 12).Draw(r, "slots")
@@ -240,7 +240,7 @@ func world(r *rapid.T) plan.Snapshot {
 	}
 	s.Fleet = plan.NewFleet(ants)
 	for _, c := range classes {
-		s.Loads[c] = rapid.IntRange(0, 30).Draw(r, "load")
+		s.Loads[plan.Load{Class: c}] = rapid.IntRange(0, 30).Draw(r, "load")
 	}
 	for i := range rapid.IntRange(0, 6).Draw(r, "types") {
 		t := plan.Type{
@@ -263,6 +263,26 @@ func world(r *rapid.T) plan.Snapshot {
 		s.Types = append(s.Types, t)
 	}
 	return s
+}
+
+// An organisation with ants of its own does not wait for requests that these never take, and others do not see them.
+func TestAntsOfAnOrganisation(t *testing.T) {
+	const class = "SHELL||1"
+	of := func(org string) plan.Type {
+		return plan.Type{Org: org, Name: "t", Heads: []plan.Head{{ID: org, Class: class}}, Pending: 1}
+	}
+	ants := []plan.Ant{{ID: "a", Org: "a", Methods: []string{"SHELL"}, Slots: 1}}
+	stuck := map[plan.Load]int{{Org: "b", Class: class}: 16}
+	d := plan.Plan(plan.Snapshot{Types: []plan.Type{of("a"), of("b")}, Loads: stuck, Fleet: plan.NewFleet(ants)}, epoch)
+	if !slices.Equal(d.Admit, []string{"a"}) || len(d.Gates) != 1 || d.Gates[0].Org != "b" ||
+		d.Gates[0].Reason != "method SHELL: no ant offers it to this organisation" {
+		t.Errorf("%+v", d)
+	}
+	ants = append(ants, plan.Ant{ID: "shared", Methods: []string{"SHELL"}, Slots: 1})
+	d = plan.Plan(plan.Snapshot{Types: []plan.Type{of("a"), of("b"), of("c")}, Loads: stuck, Fleet: plan.NewFleet(ants)}, epoch)
+	if !slices.Equal(d.Admit, []string{"a"}) || len(d.Gates) != 2 || d.Gates[0].Kind != plan.Capacity || d.Gates[1].Org != "c" {
+		t.Errorf("with a shared ant: %+v", d)
+	}
 }
 
 func TestPlanKeepsItsPromises(t *testing.T) {

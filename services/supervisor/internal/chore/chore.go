@@ -67,8 +67,6 @@ type Store interface {
 	TakeUnwanted(ctx context.Context, lease time.Duration, limit int) ([]child.Key, error)
 	// RenewChore hides a chore for the lease again and keeps how much is done. It says whether it is still wanted.
 	RenewChore(ctx context.Context, k child.Key, done int, lease time.Duration) (bool, error)
-	// OwnLogs notes whose they are of logs that were stored before that was noted with them; it returns of how many.
-	OwnLogs(ctx context.Context, limit int) (int, error)
 	// OldLogs returns logs of attempts of the organisation that ended after a mark and before a time, the oldest first.
 	OldLogs(ctx context.Context, org string, after Mark, before time.Time, limit int) ([]Log, error)
 	// ForgetLogs notes that the logs of attempts are gone.
@@ -234,10 +232,6 @@ func (l *Loop) some(ctx context.Context, c *Chore, before time.Time) (more bool,
 	}
 	if more {
 		return true, ctx.Err()
-	}
-	n, err := l.store.OwnLogs(ctx, batchSize)
-	if err != nil || n == batchSize {
-		return true, err
 	}
 	logs, err := l.store.OldLogs(ctx, c.Org, c.after, before, batchSize)
 	if err != nil {

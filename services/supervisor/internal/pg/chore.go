@@ -83,17 +83,6 @@ func (s *Store) OldLogs(ctx context.Context, org string, after chore.Mark, befor
 	return logs, nil
 }
 
-// OwnLogs notes whose they are of logs that were stored before that was noted with them; it returns of how many. One
-// whose run is gone belongs to nobody.
-func (s *Store) OwnLogs(ctx context.Context, limit int) (int, error) {
-	tag, err := s.pool.Exec(ctx, `UPDATE attempt a SET org_id = coalesce((SELECT e.org_id FROM execution e WHERE e.id = a.execution_id), '?')
-		WHERE uid = ANY(ARRAY(SELECT uid FROM attempt WHERE org_id = '' AND log_key <> '' ORDER BY ended_at, uid LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED))`, limit)
-	if err != nil {
-		return 0, fmt.Errorf("note whose logs are: %w", err)
-	}
-	return int(tag.RowsAffected()), nil
-}
-
 // ForgetLogs notes that the logs of attempts are gone.
 func (s *Store) ForgetLogs(ctx context.Context, uids []uuid.UUID) error {
 	if _, err := s.pool.Exec(ctx, `UPDATE attempt SET log_key = '' WHERE uid = ANY($1::uuid[])`, uids); err != nil {

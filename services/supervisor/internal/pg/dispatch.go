@@ -25,9 +25,9 @@ func (s *Store) Heads(ctx context.Context, after string, limits map[string]int, 
 	}
 	// The recursion steps from class to class in the index: its cost is that of the window, not of the tasks.
 	rows, err := s.pool.Query(ctx, `WITH RECURSIVE c (key, n) AS (
-		(SELECT class_key(t.class), 1 FROM task t WHERE t.state = 'READY' AND class_key(t.class) > $1 ORDER BY class_key(t.class) LIMIT 1)
+		(SELECT t.class, 1 FROM task t WHERE t.state = 'READY' AND t.class > $1 ORDER BY t.class LIMIT 1)
 		UNION ALL
-		SELECT (SELECT class_key(t.class) FROM task t WHERE t.state = 'READY' AND class_key(t.class) > c.key ORDER BY class_key(t.class) LIMIT 1), c.n + 1
+		SELECT (SELECT t.class FROM task t WHERE t.state = 'READY' AND t.class > c.key ORDER BY t.class LIMIT 1), c.n + 1
 		FROM c WHERE c.key IS NOT NULL AND c.n < $5
 	), lim AS (
 		SELECT class_key(u.class) AS key, min(u.n) AS n FROM (SELECT unnest($2::text[]) AS class, unnest($3::int[]) AS n) u GROUP BY 1
@@ -38,8 +38,8 @@ func (s *Store) Heads(ctx context.Context, after string, limits map[string]int, 
 	)
 	SELECT coalesce(win.last, ''), win.n, h.class, h.execution_id, h.idx, h.method, h.slots, h.priority FROM win LEFT JOIN (
 		SELECT x.* FROM win, w CROSS JOIN LATERAL (
-			SELECT t.class, t.execution_id, t.idx, t.method, t.slots, t.priority, t.ready_at FROM task t
-			WHERE t.state = 'READY' AND class_key(t.class) = w.key
+			SELECT coalesce(t.class_text, t.class) AS class, t.execution_id, t.idx, t.method, t.slots, t.priority, t.ready_at FROM task t
+			WHERE t.state = 'READY' AND t.class = w.key
 			ORDER BY t.priority DESC, t.ready_at, t.execution_id, t.idx LIMIT coalesce(w.n, win.share)) x
 		ORDER BY x.priority DESC, x.ready_at LIMIT $4) h ON true`, after, names, most, limit, windowClasses)
 	if err != nil {
@@ -118,12 +118,12 @@ func (s *Store) endTurn(ctx context.Context, conn *pgxpool.Conn) {
 func (s *Store) Overlooked(ctx context.Context, age time.Duration, classes []string) (bool, error) {
 	var left bool
 	err := s.pool.QueryRow(ctx, `WITH RECURSIVE c (key, n) AS (
-		(SELECT class_key(t.class), 0 FROM task t WHERE t.state = 'READY' ORDER BY class_key(t.class) LIMIT 1)
+		(SELECT t.class, 0 FROM task t WHERE t.state = 'READY' ORDER BY t.class LIMIT 1)
 		UNION ALL
-		SELECT (SELECT class_key(t.class) FROM task t WHERE t.state = 'READY' AND class_key(t.class) > c.key ORDER BY class_key(t.class) LIMIT 1), c.n + 1
+		SELECT (SELECT t.class FROM task t WHERE t.state = 'READY' AND t.class > c.key ORDER BY t.class LIMIT 1), c.n + 1
 		FROM c WHERE c.key IS NOT NULL AND c.n < cardinality($2::text[])
 	)
-	SELECT EXISTS (SELECT FROM c CROSS JOIN LATERAL (SELECT t.class, t.ready_at FROM task t WHERE t.state = 'READY' AND class_key(t.class) = c.key
+	SELECT EXISTS (SELECT FROM c CROSS JOIN LATERAL (SELECT coalesce(t.class_text, t.class) AS class, t.ready_at FROM task t WHERE t.state = 'READY' AND t.class = c.key
 		ORDER BY t.priority DESC, t.ready_at, t.execution_id, t.idx LIMIT 1) h
 		WHERE h.ready_at < now() - $1::interval AND NOT h.class = ANY($2::text[]))`, age, append([]string{}, classes...)).Scan(&left)
 	if err != nil {
@@ -135,7 +135,7 @@ func (s *Store) Overlooked(ctx context.Context, age time.Duration, classes []str
 // Idle returns those of the classes that have no READY tasks.
 func (s *Store) Idle(ctx context.Context, classes []string) ([]string, error) {
 	rows, err := s.pool.Query(ctx, `SELECT u.class FROM unnest($1::text[]) u (class) WHERE NOT EXISTS (
-		SELECT FROM task t WHERE t.state = 'READY' AND class_key(t.class) = class_key(u.class) AND t.class = u.class)`, classes)
+		SELECT FROM task t WHERE t.state = 'READY' AND t.class = class_key(u.class) AND coalesce(t.class_text, t.class) = u.class)`, classes)
 	if err != nil {
 		return nil, fmt.Errorf("find idle classes: %w", err)
 	}
@@ -191,12 +191,13 @@ func (s *Store) Explain(ctx context.Context, waits []execution.Wait, gone []stri
 	}
 	b := &pgx.Batch{}
 	if len(waits) > 0 {
-		b.Queue(`INSERT INTO class_wait (class, gate, reason, updated_at) SELECT DISTINCT ON (class_key(u.class)) u.class, u.gate, u.reason, now()
+		b.Queue(`INSERT INTO class_wait (org_id, key, class, gate, reason, updated_at)
+			SELECT DISTINCT ON (class_key(u.class)) split_part(u.class, '|', 1), class_key(u.class), u.class, u.gate, u.reason, now()
 			FROM (SELECT unnest($1::text[]) AS class, unnest($2::text[]) AS gate, unnest($3::text[]) AS reason) u
-			ON CONFLICT (class_key(class)) DO UPDATE SET class = excluded.class, gate = excluded.gate, reason = excluded.reason, updated_at = excluded.updated_at`, classes, gates, reasons)
+			ON CONFLICT (key) DO UPDATE SET class = excluded.class, gate = excluded.gate, reason = excluded.reason, updated_at = excluded.updated_at`, classes, gates, reasons)
 	}
 	if len(gone) > 0 {
-		b.Queue(`DELETE FROM class_wait WHERE class_key(class) IN (SELECT class_key(u.class) FROM unnest($1::text[]) u (class))`, gone)
+		b.Queue(`DELETE FROM class_wait WHERE key IN (SELECT class_key(u.class) FROM unnest($1::text[]) u (class))`, gone)
 	}
 	if err := s.pool.SendBatch(ctx, b).Close(); err != nil {
 		return fmt.Errorf("store why %d classes wait: %w", len(waits), err)

@@ -145,7 +145,7 @@ func TestOverlookedTasksAreFound(t *testing.T) {
 // TestReasonsEndWithTheWaiting: what waited through several sweeps and is placed then leaves no reason.
 func TestReasonsEndWithTheWaiting(t *testing.T) {
 	c := newColony(t, fmt.Sprintf(wide, 2))
-	if _, err := c.pool.Exec(t.Context(), `INSERT INTO class_wait VALUES ('of one that died', 'capacity', 'it was so', now())`); err != nil {
+	if _, err := c.pool.Exec(t.Context(), `INSERT INTO class_wait VALUES ('o', 'of one that died', 'of one that died', 'capacity', 'it was so', now())`); err != nil {
 		t.Fatal(err)
 	}
 	rm := newSlots(0)
@@ -179,7 +179,7 @@ func TestLongClassesWait(t *testing.T) {
 	testkit.Run(t, d.Run)
 	testkit.Eventually(t, 30*time.Second, "two are placed, one is explained", func() bool {
 		return c.count(`SELECT count(*) FROM task WHERE state = 'READY'`) == 1 &&
-			c.count(`SELECT count(*) FROM class_wait w JOIN task t ON t.class = w.class WHERE t.state = 'READY'`) == 1 && c.count(`SELECT count(*) FROM class_wait`) == 1
+			c.count(`SELECT count(*) FROM class_wait w JOIN task t ON t.class = w.key WHERE t.state = 'READY'`) == 1 && c.count(`SELECT count(*) FROM class_wait`) == 1
 	})
 }
 

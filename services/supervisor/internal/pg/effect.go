@@ -51,9 +51,10 @@ func (x *tx) queueChildren(children []step.NewChild, now time.Time) error {
 	}
 	ids, idx, rounds, kinds := make([]uuid.UUID, n), make([]int32, n), make([]int32, n), make([]string, n)
 	types, versions, params := make([]string, n), make([]string, n), make([]*string, n)
-	waits, cascades := make([]bool, n), make([]bool, n)
+	waits, cascades, orgs := make([]bool, n), make([]bool, n), make([]string, n)
 	for i, c := range children {
 		ids[i], idx[i], rounds[i], kinds[i] = c.Execution, int32(c.Idx), int32(c.Round.Round), "job"
+		orgs[i] = c.Org
 		if c.Chore {
 			kinds[i] = "chore"
 		}
@@ -65,10 +66,10 @@ func (x *tx) queueChildren(children []step.NewChild, now time.Time) error {
 			}
 		}
 	}
-	x.t.Queue(`INSERT INTO child (execution_id, task_idx, round, kind, state, job_type, job_version, params, wait, cascade, due_at, heard_at, created_at)
+	x.t.Queue(`INSERT INTO child (execution_id, task_idx, round, kind, state, job_type, job_version, params, wait, cascade, due_at, heard_at, created_at, org_id)
 		SELECT unnest($1::uuid[]), unnest($2::int[]), unnest($3::int[]), unnest($4::text[]), 'WANTED', unnest($5::text[]), unnest($6::text[]),
-			unnest($7::text[])::json, unnest($8::bool[]), unnest($9::bool[]), $10, $10, $10 ON CONFLICT DO NOTHING`,
-		ids, idx, rounds, kinds, types, versions, params, waits, cascades, now)
+			unnest($7::text[])::json, unnest($8::bool[]), unnest($9::bool[]), $10, $10, $10, unnest($11::text[]) ON CONFLICT DO NOTHING`,
+		ids, idx, rounds, kinds, types, versions, params, waits, cascades, now, orgs)
 	return nil
 }
 
@@ -168,8 +169,10 @@ func (x *tx) queueDecided(decided []step.Decided, now time.Time) {
 		WHERE a.execution_id = u.execution_id AND a.task_idx = u.task_idx AND a.round = u.round AND a.state = 'PENDING'`, ids, idx, rounds, states, now)
 	if len(voted) > 0 {
 		ids, idx, rounds := roundColumns(voted)
-		x.t.Queue(`INSERT INTO vote (execution_id, task_idx, round, voter, approve, comment, created_at)
-			SELECT unnest($1::uuid[]), unnest($2::int[]), unnest($3::int[]), $5, unnest($4::bool[]), 'nobody decided in time', $6 ON CONFLICT DO NOTHING`,
+		x.t.Queue(`INSERT INTO vote (execution_id, task_idx, round, voter, approve, comment, created_at, org_id)
+			SELECT a.execution_id, a.task_idx, a.round, $5, u.approve, 'nobody decided in time', $6, a.org_id
+			FROM (SELECT unnest($1::uuid[]) AS execution_id, unnest($2::int[]) AS task_idx, unnest($3::int[]) AS round, unnest($4::bool[]) AS approve) u
+			JOIN approval a USING (execution_id, task_idx, round) ON CONFLICT DO NOTHING`,
 			ids, idx, rounds, approve, plan.SystemVoter, now)
 	}
 }
@@ -180,7 +183,8 @@ func (x *tx) queueVote(v *step.CastVote) {
 	if len(v.Values) > 0 {
 		given = v.Values
 	}
-	x.t.Queue(`INSERT INTO vote (execution_id, task_idx, round, voter, approve, comment, created_at, given) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+	x.t.Queue(`INSERT INTO vote (execution_id, task_idx, round, voter, approve, comment, created_at, given, org_id)
+		SELECT a.execution_id, a.task_idx, a.round, $4, $5, $6, $7, $8, a.org_id FROM approval a WHERE a.execution_id = $1 AND a.task_idx = $2 AND a.round = $3`,
 		v.Execution, v.Idx, v.Round.Round, storable.Text(v.Voter), v.Approve, storable.Text(v.Comment), v.At, given)
 	if v.Decided {
 		x.t.Queue(`UPDATE approval SET state = $4, decided_at = $5 WHERE execution_id = $1 AND task_idx = $2 AND round = $3`,

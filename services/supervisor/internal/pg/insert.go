@@ -89,7 +89,7 @@ func (x *tx) queueInserted(runs []*execution.NewRun) error {
 	var rows []*taskRow
 	var of []uuid.UUID
 	var from, to []int32
-	var kinds []string
+	var kinds, orgs []string
 	for _, r := range runs {
 		if r.State == nil {
 			continue
@@ -106,6 +106,7 @@ func (x *tx) queueInserted(runs []*execution.NewRun) error {
 					kind = "c"
 				}
 				of, from, to, kinds = append(of, r.ID), append(from, int32(e.From)), append(to, int32(e.To)), append(kinds, kind)
+				orgs = append(orgs, r.Org)
 			}
 		}
 	}
@@ -113,8 +114,8 @@ func (x *tx) queueInserted(runs []*execution.NewRun) error {
 		x.t.Queue(insertTasks, newTasks.Args(rows)...)
 	}
 	if len(of) > 0 {
-		x.t.Queue(`INSERT INTO edge (execution_id, from_idx, to_idx, kind)
-			SELECT unnest($1::uuid[]), unnest($2::int[]), unnest($3::int[]), unnest($4::text[])::"char"`, of, from, to, kinds)
+		x.t.Queue(`INSERT INTO edge (execution_id, from_idx, to_idx, kind, org_id)
+			SELECT unnest($1::uuid[]), unnest($2::int[]), unnest($3::int[]), unnest($4::text[])::"char", unnest($5::text[])`, of, from, to, kinds, orgs)
 	}
 	return nil
 }

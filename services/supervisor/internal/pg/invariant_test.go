@@ -14,6 +14,10 @@ func TestInvariantsFindWhatIsWrong(t *testing.T) {
 	pool := testkit.Pool(t, supervisor.Schema, supervisor.Migrate)
 	_, err := pool.Exec(t.Context(), `
 		SET session_replication_role = replica;
+		ALTER TABLE task ALTER org_id SET DEFAULT 'o'; -- triggers are off
+		ALTER TABLE edge ALTER org_id SET DEFAULT 'o';
+		ALTER TABLE child ALTER org_id SET DEFAULT 'o';
+		ALTER TABLE attempt ALTER org_id SET DEFAULT 'o';
 		DROP INDEX attempt_one_live;
 		INSERT INTO execution (id, org_id, request_id, run, job_type, state, age_at, created_at, started_at, tasks_total, tasks_open, normal_open, running, active, approvals)
 			VALUES ('00000000-0000-0000-0000-000000000001', 'o', gen_random_uuid(), 1, 'j', 'EXECUTING', now(), now(), now(), 8, 6, 6, 1, 3, 1);

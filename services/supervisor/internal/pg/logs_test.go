@@ -59,23 +59,6 @@ func TestOldLogsAreThoseOfTheOrganisation(t *testing.T) {
 	}
 }
 
-// Logs that were stored before their owner was noted get theirs in portions, whatever stands among them.
-func TestLogsGetTheirOwner(t *testing.T) {
-	c := newColony(t, fmt.Sprintf(wide, 2))
-	c.execAll(`INSERT INTO attempt (uid, execution_id, task_idx, number, state, ant_id, session, lease_until, dispatched_at, ended_at, log_key)
-			SELECT gen_random_uuid(), CASE WHEN g < 6 THEN gen_random_uuid() ELSE '` + c.run.ID.String() + `' END, 5, g, 'SUCCEEDED', 'ant1', gen_random_uuid(), now(), now(),
-				now() + g * interval '1 second', 'x' || g FROM generate_series(1, 10) g`)
-	for _, want := range []int{4, 4, 2, 0} {
-		if n, err := c.store.OwnLogs(t.Context(), 4); err != nil || n != want {
-			t.Fatalf("%d got an owner, want %d: %v", n, want, err)
-		}
-	}
-	logs, err := c.store.OldLogs(t.Context(), "o", chore.Mark{}, time.Now().Add(time.Hour), 100)
-	if err != nil || len(logs) != 5 {
-		t.Errorf("%d logs: %v", len(logs), err)
-	}
-}
-
 // Of an upload the end of its attempt tells whether its object counts; one that ended without it leaves an orphan.
 func TestUploadsThatNoEndNamesAreFound(t *testing.T) {
 	c := newColony(t, fmt.Sprintf(wide, 3))

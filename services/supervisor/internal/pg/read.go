@@ -85,10 +85,11 @@ func (s *Store) Places(ctx context.Context, uids []uuid.UUID) (map[uuid.UUID]exe
 // leave an object, and a task should not end later for that.
 func (s *Store) NoteUploads(ctx context.Context, places map[uuid.UUID]execution.LogPlace) error {
 	var given []uuid.UUID
-	var keys []string
+	var keys, orgs []string
 	for uid, p := range places {
 		if p.Live {
 			given, keys = append(given, uid), append(keys, storable.Text(p.ObjectKey()))
+			orgs = append(orgs, p.Org)
 		}
 	}
 	if len(given) == 0 {
@@ -96,8 +97,8 @@ func (s *Store) NoteUploads(ctx context.Context, places map[uuid.UUID]execution.
 	}
 	err := s.tx(ctx, func(_ context.Context, t *pgdb.Pipeline) error {
 		t.Queue(`SET LOCAL synchronous_commit = off`)
-		t.Queue(`INSERT INTO upload (attempt_uid, key, given_at) SELECT unnest($1::uuid[]), unnest($2::text[]), now()
-			ON CONFLICT (attempt_uid) DO UPDATE SET given_at = excluded.given_at`, given, keys)
+		t.Queue(`INSERT INTO upload (attempt_uid, key, given_at, org_id) SELECT unnest($1::uuid[]), unnest($2::text[]), now(), unnest($3::text[])
+			ON CONFLICT (attempt_uid) DO UPDATE SET given_at = excluded.given_at`, given, keys, orgs)
 		return nil
 	})
 	if err != nil {

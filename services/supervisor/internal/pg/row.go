@@ -116,6 +116,7 @@ var taskColumns = table.Columns[*taskRow]{
 	table.Of("method", "text", func(r *taskRow) string { return r.Method() }, nil).First(),
 	table.Of("slots", "int", func(r *taskRow) int32 { return int32(max(r.Class().Slots, 1)) }, nil).First(),
 	table.Of("class", "text", func(r *taskRow) string { return execution.Class(r.run.Org, r.Class()) }, nil).First(),
+	table.Of("org_id", "text", func(r *taskRow) string { return r.run.Org }, nil).First(),
 	table.Of("priority", "smallint", func(r *taskRow) int32 { return int32(r.run.Priority) }, nil).First(),
 	table.Of("always_run", "bool", func(r *taskRow) bool { return r.Spec.AlwaysRun }, func(r *taskRow) any { return &r.spec.AlwaysRun }).First(),
 	table.Of("allow_failure", "bool", func(r *taskRow) bool { return r.Spec.AllowFailure }, func(r *taskRow) any { return &r.spec.AllowFailure }).First(),
@@ -267,7 +268,7 @@ func (r *placeRows) add(run *execution.Run, t *engine.Task) {
 const updatePlaces = `UPDATE task t SET class = u.class, method = u.method, slots = u.slots
 	FROM (SELECT unnest($1::uuid[]) AS execution_id, unnest($2::int[]) AS idx, unnest($3::text[]) AS class, unnest($4::text[]) AS method,
 		unnest($5::int[]) AS slots) u
-	WHERE t.execution_id = u.execution_id AND t.idx = u.idx AND (t.class, t.method, t.slots) IS DISTINCT FROM (u.class, u.method, u.slots)`
+	WHERE t.execution_id = u.execution_id AND t.idx = u.idx AND (coalesce(t.class_text, t.class), t.method, t.slots) IS DISTINCT FROM (u.class, u.method, u.slots)`
 
 // encodeSpec is empty for an item. Items that are written down are left out: the definition says them again when they
 // are wanted, and every claim of an item would read them all.

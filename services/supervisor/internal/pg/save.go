@@ -88,15 +88,16 @@ func (x *tx) queueAttempts(all []step.NewAttempt, now time.Time) {
 	}
 	n := len(all)
 	uids, ids, sessions, ants := make([]uuid.UUID, n), make([]uuid.UUID, n), make([]uuid.UUID, n), make([]string, n)
-	idx, numbers, slots, until := make([]int32, n), make([]int32, n), make([]int32, n), make([]time.Time, n)
+	idx, numbers, slots, until, orgs := make([]int32, n), make([]int32, n), make([]int32, n), make([]time.Time, n), make([]string, n)
 	for i, a := range all {
 		uids[i], ids[i], sessions[i], ants[i] = a.UID, a.Execution, a.Session, a.Ant
 		idx[i], numbers[i], slots[i], until[i] = int32(a.Idx), int32(a.Number), int32(a.Slots), a.ClaimUntil
+		orgs[i] = a.Org
 	}
-	x.t.Queue(`INSERT INTO attempt (uid, execution_id, task_idx, number, state, ant_id, session, slots, lease_until, dispatched_at)
+	x.t.Queue(`INSERT INTO attempt (uid, execution_id, task_idx, number, state, ant_id, session, slots, lease_until, org_id, dispatched_at)
 		SELECT unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::int[]), unnest($4::int[]), 'DISPATCHED', unnest($5::text[]),
-			unnest($6::uuid[]), unnest($7::int[]), unnest($8::timestamptz[]), $9::timestamptz`,
-		uids, ids, idx, numbers, ants, sessions, slots, until, now)
+			unnest($6::uuid[]), unnest($7::int[]), unnest($8::timestamptz[]), unnest($10::text[]), $9::timestamptz`,
+		uids, ids, idx, numbers, ants, sessions, slots, until, now, orgs)
 }
 
 // queueReleases gives back the slots of attempts.
@@ -114,7 +115,7 @@ func (x *tx) queueEnds(all []step.EndedAttempt, now time.Time) {
 	n := len(all)
 	uids, states, codes, classes := make([]uuid.UUID, n), make([]string, n), make([]int32, n), make([]string, n)
 	messages, digests, keys, sizes, sums := make([]string, n), make([][]byte, n), make([]string, n), make([]int64, n), make([]string, n)
-	orgs, usages, caches := make([]string, n), make([]*string, n), make([]*string, n)
+	usages, caches := make([]*string, n), make([]*string, n)
 	formats, stored := make([]int16, n), make([]int64, n)
 	var named []uuid.UUID // attempts whose log is named from now on
 	for i, e := range all {
@@ -132,15 +133,15 @@ func (x *tx) queueEnds(all []step.EndedAttempt, now time.Time) {
 			caches[i] = new(string(raw))
 		}
 		if keys[i] != "" {
-			orgs[i], named = e.Org, append(named, e.UID)
+			named = append(named, e.UID)
 		}
 	}
 	x.t.Queue(`UPDATE attempt a SET state = u.state, exit_code = u.exit_code, failure_class = u.failure_class, message = u.message,
-		result_digest = u.result_digest, log_key = u.log_key, log_bytes = u.log_bytes, log_sha256 = u.log_sha256, log_format = u.log_format, log_stored = u.log_stored, org_id = u.org_id, usage = u.usage, cache = u.cache, ended_at = $10
+		result_digest = u.result_digest, log_key = u.log_key, log_bytes = u.log_bytes, log_sha256 = u.log_sha256, log_format = u.log_format, log_stored = u.log_stored, usage = u.usage, cache = u.cache, ended_at = $10
 		FROM (SELECT unnest($1::uuid[]) AS uid, unnest($2::text[]) AS state, unnest($3::int[]) AS exit_code, unnest($4::text[]) AS failure_class,
 			unnest($5::text[]) AS message, unnest($6::bytea[]) AS result_digest, unnest($7::text[]) AS log_key, unnest($8::bigint[]) AS log_bytes,
-			unnest($9::text[]) AS log_sha256, unnest($11::text[]) AS org_id, unnest($12::smallint[]) AS log_format, unnest($13::bigint[]) AS log_stored, unnest($14::json[]) AS usage, unnest($15::json[]) AS cache) u WHERE a.uid = u.uid`,
-		uids, states, codes, classes, messages, digests, keys, sizes, sums, now, orgs, formats, stored, usages, caches)
+			unnest($9::text[]) AS log_sha256, unnest($11::smallint[]) AS log_format, unnest($12::bigint[]) AS log_stored, unnest($13::json[]) AS usage, unnest($14::json[]) AS cache) u WHERE a.uid = u.uid`,
+		uids, states, codes, classes, messages, digests, keys, sizes, sums, now, formats, stored, usages, caches)
 	if len(named) > 0 {
 		x.t.Queue(`DELETE FROM upload WHERE attempt_uid = ANY($1::uuid[])`, named)
 	}

@@ -33,13 +33,13 @@ var due = []struct { //nolint:gochecknoglobals // constant
 	sql  string
 }{
 	{execution.Deadline, `SELECT deadline_at, id, 0, CASE WHEN started_at IS NULL THEN coalesce((SELECT w.reason
-			FROM task t JOIN class_wait w ON class_key(w.class) = class_key(t.class)
+			FROM task t JOIN class_wait w ON w.key = t.class
 			WHERE t.execution_id = execution.id AND t.state = 'READY' ORDER BY t.idx LIMIT 1), '') ELSE '' END FROM execution WHERE ended_at IS NULL AND deadline_at <= now()
 		AND deadline_at >= $2 AND (deadline_at, id, 0) > ($2, $3::uuid, $4::int) ORDER BY deadline_at, id LIMIT $1`},
 	{execution.TaskWakes, `SELECT wake_at, execution_id, idx, '' FROM task WHERE state = 'WAITING' AND wake_at <= now()
 		AND wake_at >= $2 AND (wake_at, execution_id, idx) > ($2, $3::uuid, $4::int) ORDER BY wake_at, execution_id, idx LIMIT $1`},
 	{execution.TaskOverdue, `SELECT overdue_at, execution_id, idx, CASE WHEN state = 'READY' THEN coalesce((SELECT w.reason FROM class_wait w
-			WHERE class_key(w.class) = class_key(task.class)), '') ELSE '' END FROM task WHERE state IN ('READY', 'WAITING') AND overdue_at <= now()
+			WHERE w.key = task.class), '') ELSE '' END FROM task WHERE state IN ('READY', 'WAITING') AND overdue_at <= now()
 		AND overdue_at >= $2 AND (overdue_at, execution_id, idx) > ($2, $3::uuid, $4::int) ORDER BY overdue_at, execution_id, idx LIMIT $1`},
 }
 

@@ -14,11 +14,11 @@ func (f *Effects) collect(r execution.Run, s *engine.State, now time.Time, c *ex
 	round := func(t *engine.Task) Round { return Round{Task{r.ID, t.Idx}, t.Round} }
 	for _, idx := range s.Forks {
 		t := s.Tasks[idx]
-		f.Children = append(f.Children, NewChild{Round: round(t), Fork: t.Fork})
+		f.Children = append(f.Children, NewChild{Round: round(t), Org: r.Org, Fork: t.Fork})
 	}
 	for _, idx := range s.Chores {
 		t := s.Tasks[idx]
-		f.Children = append(f.Children, NewChild{Round: round(t), Chore: true, Fork: &plan.Fork{Wait: true, Params: t.Variables}})
+		f.Children = append(f.Children, NewChild{Round: round(t), Org: r.Org, Chore: true, Fork: &plan.Fork{Wait: true, Params: t.Variables}})
 	}
 	for _, idx := range s.Approvals {
 		t := s.Tasks[idx]

@@ -105,7 +105,7 @@ func random() float64 { return rand.Float64() } // #nosec G404 -- spreads retrie
 func (b *batch) endAttempt(r *runState, a *execution.Attempt, end execution.End) {
 	a.State, a.Digest = end.Outcome.State, end.Digest
 	delete(r.live, a.Idx)
-	b.writes.Ends = append(b.writes.Ends, EndedAttempt{UID: a.UID, Org: r.Org, End: end})
+	b.writes.Ends = append(b.writes.Ends, EndedAttempt{UID: a.UID, End: end})
 	b.changes.Freed = append(b.changes.Freed, execution.Freed{UID: a.UID, Slots: a.Slots, Unclaimed: end.Unclaimed})
 }
 

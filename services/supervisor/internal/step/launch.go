@@ -86,7 +86,7 @@ func (w *Writes) launch(r *execution.NewRun, c *execution.Changes) error {
 
 // attempt makes an attempt of a task that was dispatched.
 func (w *Writes) attempt(p execution.Placed, r execution.Run, t *engine.Task, c *execution.Changes) {
-	w.Attempts = append(w.Attempts, NewAttempt{p, t.Attempts, c.Now.Add(claimTime)})
+	w.Attempts = append(w.Attempts, NewAttempt{p, r.Org, t.Attempts, c.Now.Add(claimTime)})
 	c.Rings = append(c.Rings, execution.Ring{UID: p.UID, Ant: p.Ant})
 	c.Tasks = append(c.Tasks, taskMoved(r, t, p.Ant))
 }

@@ -223,6 +223,7 @@ type ChangedTask struct {
 // NewAttempt is an attempt of a task, numbered from 1. It must be claimed before the time.
 type NewAttempt struct {
 	execution.Placed
+	Org        string
 	Number     int
 	ClaimUntil time.Time
 }
@@ -230,13 +231,13 @@ type NewAttempt struct {
 // EndedAttempt is an attempt that ends.
 type EndedAttempt struct {
 	UID uuid.UUID
-	Org string
 	execution.End
 }
 
 // NewChild is a child or a chore that is to be begun.
 type NewChild struct {
 	Round
+	Org   string
 	Chore bool
 	Fork  *plan.Fork
 }

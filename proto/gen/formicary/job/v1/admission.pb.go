@@ -521,7 +521,9 @@ type ClassLoad struct {
 	// placement_class as in QueuedRequest.
 	PlacementClass string `protobuf:"bytes,1,opt,name=placement_class,json=placementClass,proto3" json:"placement_class,omitempty"`
 	// ready counts them.
-	Ready         int32 `protobuf:"varint,2,opt,name=ready,proto3" json:"ready,omitempty"`
+	Ready int32 `protobuf:"varint,2,opt,name=ready,proto3" json:"ready,omitempty"`
+	// org_id whose requests they are.
+	OrgId         string `protobuf:"bytes,3,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -568,6 +570,13 @@ func (x *ClassLoad) GetReady() int32 {
 		return x.Ready
 	}
 	return 0
+}
+
+func (x *ClassLoad) GetOrgId() string {
+	if x != nil {
+		return x.OrgId
+	}
+	return ""
 }
 
 // ReadQueueResponse is the snapshot.
@@ -1350,10 +1359,11 @@ const file_formicary_job_v1_admission_proto_rawDesc = "" +
 	"\aholders\x18\x05 \x03(\tR\aholders\x12\x1a\n" +
 	"\bdisabled\x18\x06 \x01(\bR\bdisabled\x125\n" +
 	"\x05heads\x18\a \x03(\v2\x1f.formicary.job.v1.QueuedRequestR\x05heads\x12\x18\n" +
-	"\apending\x18\b \x01(\x05R\apending\"J\n" +
+	"\apending\x18\b \x01(\x05R\apending\"a\n" +
 	"\tClassLoad\x12'\n" +
 	"\x0fplacement_class\x18\x01 \x01(\tR\x0eplacementClass\x12\x14\n" +
-	"\x05ready\x18\x02 \x01(\x05R\x05ready\"\x87\x02\n" +
+	"\x05ready\x18\x02 \x01(\x05R\x05ready\x12\x15\n" +
+	"\x06org_id\x18\x03 \x01(\tR\x05orgId\"\x87\x02\n" +
 	"\x11ReadQueueResponse\x122\n" +
 	"\x05types\x18\x01 \x03(\v2\x1c.formicary.job.v1.QueuedTypeR\x05types\x121\n" +
 	"\x05loads\x18\x02 \x03(\v2\x1b.formicary.job.v1.ClassLoadR\x05loads\x12,\n" +

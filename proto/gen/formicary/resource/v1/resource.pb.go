@@ -114,7 +114,9 @@ type Ant struct {
 	// unclaimed counts the attempts in a row that it did not claim in time.
 	Unclaimed int32 `protobuf:"varint,14,opt,name=unclaimed,proto3" json:"unclaimed,omitempty"`
 	// avoided_until is when it gets work again after too many of them.
-	AvoidedUntil  *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=avoided_until,json=avoidedUntil,proto3" json:"avoided_until,omitempty"`
+	AvoidedUntil *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=avoided_until,json=avoidedUntil,proto3" json:"avoided_until,omitempty"`
+	// org_id of the organisation that it is offered to; empty for one of the platform, which works for all.
+	OrgId         string `protobuf:"bytes,16,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -252,6 +254,13 @@ func (x *Ant) GetAvoidedUntil() *timestamppb.Timestamp {
 		return x.AvoidedUntil
 	}
 	return nil
+}
+
+func (x *Ant) GetOrgId() string {
+	if x != nil {
+		return x.OrgId
+	}
+	return ""
 }
 
 // ListAntsRequest asks for a page.
@@ -1292,7 +1301,9 @@ type AntCapacity struct {
 	// slots it has.
 	Slots int32 `protobuf:"varint,4,opt,name=slots,proto3" json:"slots,omitempty"`
 	// used slots.
-	Used          int32 `protobuf:"varint,5,opt,name=used,proto3" json:"used,omitempty"`
+	Used int32 `protobuf:"varint,5,opt,name=used,proto3" json:"used,omitempty"`
+	// org_id of the organisation that it is offered to; empty for all.
+	OrgId         string `protobuf:"bytes,6,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1360,6 +1371,13 @@ func (x *AntCapacity) GetUsed() int32 {
 		return x.Used
 	}
 	return 0
+}
+
+func (x *AntCapacity) GetOrgId() string {
+	if x != nil {
+		return x.OrgId
+	}
+	return ""
 }
 
 // GetCapacityResponse lists the ants that take work.
@@ -1467,7 +1485,7 @@ var File_formicary_resource_v1_resource_proto protoreflect.FileDescriptor
 
 const file_formicary_resource_v1_resource_proto_rawDesc = "" +
 	"\n" +
-	"$formicary/resource/v1/resource.proto\x12\x15formicary.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\"formicary/identity/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcf\x05\n" +
+	"$formicary/resource/v1/resource.proto\x12\x15formicary.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\"formicary/identity/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe6\x05\n" +
 	"\x03Ant\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x126\n" +
 	"\x05state\x18\x02 \x01(\x0e2 .formicary.resource.v1.Ant.StateR\x05state\x12\x18\n" +
@@ -1486,7 +1504,8 @@ const file_formicary_resource_v1_resource_proto_rawDesc = "" +
 	"\x11unhealthy_methods\x18\f \x03(\tR\x10unhealthyMethods\x12 \n" +
 	"\vunreachable\x18\r \x01(\tR\vunreachable\x12\x1c\n" +
 	"\tunclaimed\x18\x0e \x01(\x05R\tunclaimed\x12?\n" +
-	"\ravoided_until\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\favoidedUntil\x1a9\n" +
+	"\ravoided_until\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\favoidedUntil\x12\x15\n" +
+	"\x06org_id\x18\x10 \x01(\tR\x05orgId\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"E\n" +
@@ -1569,13 +1588,14 @@ const file_formicary_resource_v1_resource_proto_rawDesc = "" +
 	"placements\x18\x01 \x03(\v2 .formicary.resource.v1.PlacementR\n" +
 	"placements\x126\n" +
 	"\bdeadline\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\"\x14\n" +
-	"\x12GetCapacityRequest\"|\n" +
+	"\x12GetCapacityRequest\"\x93\x01\n" +
 	"\vAntCapacity\x12\x15\n" +
 	"\x06ant_id\x18\x01 \x01(\tR\x05antId\x12\x18\n" +
 	"\amethods\x18\x02 \x03(\tR\amethods\x12\x12\n" +
 	"\x04tags\x18\x03 \x03(\tR\x04tags\x12\x14\n" +
 	"\x05slots\x18\x04 \x01(\x05R\x05slots\x12\x12\n" +
-	"\x04used\x18\x05 \x01(\x05R\x04used\"M\n" +
+	"\x04used\x18\x05 \x01(\x05R\x04used\x12\x15\n" +
+	"\x06org_id\x18\x06 \x01(\tR\x05orgId\"M\n" +
 	"\x13GetCapacityResponse\x126\n" +
 	"\x04ants\x18\x01 \x03(\v2\".formicary.resource.v1.AntCapacityR\x04ants\"[\n" +
 	"\n" +

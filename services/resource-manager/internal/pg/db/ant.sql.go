@@ -13,11 +13,12 @@ import (
 )
 
 const ableAnts = `-- name: AbleAnts :many
-SELECT id, methods, tags, unhealthy, offered, used FROM ant WHERE state = 'ONLINE' AND deaf = '' ORDER BY id
+SELECT id, org_id, methods, tags, unhealthy, offered, used FROM ant WHERE state = 'ONLINE' AND deaf = '' ORDER BY id
 `
 
 type AbleAntsRow struct {
 	ID        string
+	OrgID     string
 	Methods   []string
 	Tags      []string
 	Unhealthy []string
@@ -37,6 +38,7 @@ func (q *Queries) AbleAnts(ctx context.Context) ([]AbleAntsRow, error) {
 		var i AbleAntsRow
 		if err := rows.Scan(
 			&i.ID,
+			&i.OrgID,
 			&i.Methods,
 			&i.Tags,
 			&i.Unhealthy,
@@ -70,6 +72,62 @@ func (q *Queries) AliveIDs(ctx context.Context) ([]string, error) {
 			return nil, err
 		}
 		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const allAnts = `-- name: AllAnts :many
+SELECT id, session, generation, state, drain_wanted, drain_reported, methods, tags, unhealthy, offered, slots, used, version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at, deaf, heard, unclaimed, unclaimed_at, avoid_ms, avoided_until, org_id FROM ant WHERE id > $1 ORDER BY id LIMIT $2
+`
+
+type AllAntsParams struct {
+	After string
+	Page  int32
+}
+
+func (q *Queries) AllAnts(ctx context.Context, arg AllAntsParams) ([]Ant, error) {
+	rows, err := q.db.Query(ctx, allAnts, arg.After, arg.Page)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Ant
+	for rows.Next() {
+		var i Ant
+		if err := rows.Scan(
+			&i.ID,
+			&i.Session,
+			&i.Generation,
+			&i.State,
+			&i.DrainWanted,
+			&i.DrainReported,
+			&i.Methods,
+			&i.Tags,
+			&i.Unhealthy,
+			&i.Offered,
+			&i.Slots,
+			&i.Used,
+			&i.Version,
+			&i.Labels,
+			&i.RegisteredAt,
+			&i.HeartbeatAt,
+			&i.LeaseUntil,
+			&i.Braked,
+			&i.OfflineAt,
+			&i.Unreachable,
+			&i.Heard,
+			&i.Unclaimed,
+			&i.UnclaimedAt,
+			&i.AvoidMs,
+			&i.AvoidedUntil,
+			&i.OrgID,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -115,11 +173,17 @@ func (q *Queries) DeleteGone(ctx context.Context, afterMs int64) ([]string, erro
 }
 
 const getAnt = `-- name: GetAnt :one
-SELECT id, session, generation, state, drain_wanted, drain_reported, methods, tags, unhealthy, offered, slots, used, version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at, deaf, heard, unclaimed, unclaimed_at, avoid_ms, avoided_until FROM ant WHERE id = $1
+SELECT id, session, generation, state, drain_wanted, drain_reported, methods, tags, unhealthy, offered, slots, used, version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at, deaf, heard, unclaimed, unclaimed_at, avoid_ms, avoided_until, org_id FROM ant WHERE id = $1 AND org_id IN ('', $2::text)
 `
 
-func (q *Queries) GetAnt(ctx context.Context, id string) (Ant, error) {
-	row := q.db.QueryRow(ctx, getAnt, id)
+type GetAntParams struct {
+	ID    string
+	OrgID string
+}
+
+// one that is offered to the organisation
+func (q *Queries) GetAnt(ctx context.Context, arg GetAntParams) (Ant, error) {
+	row := q.db.QueryRow(ctx, getAnt, arg.ID, arg.OrgID)
 	var i Ant
 	err := row.Scan(
 		&i.ID,
@@ -147,21 +211,23 @@ func (q *Queries) GetAnt(ctx context.Context, id string) (Ant, error) {
 		&i.UnclaimedAt,
 		&i.AvoidMs,
 		&i.AvoidedUntil,
+		&i.OrgID,
 	)
 	return i, err
 }
 
 const listAnts = `-- name: ListAnts :many
-SELECT id, session, generation, state, drain_wanted, drain_reported, methods, tags, unhealthy, offered, slots, used, version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at, deaf, heard, unclaimed, unclaimed_at, avoid_ms, avoided_until FROM ant WHERE id > $1 ORDER BY id LIMIT $2
+SELECT id, session, generation, state, drain_wanted, drain_reported, methods, tags, unhealthy, offered, slots, used, version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at, deaf, heard, unclaimed, unclaimed_at, avoid_ms, avoided_until, org_id FROM ant WHERE id > $1 AND org_id IN ('', $2::text) ORDER BY id LIMIT $3
 `
 
 type ListAntsParams struct {
 	After string
+	OrgID string
 	Page  int32
 }
 
 func (q *Queries) ListAnts(ctx context.Context, arg ListAntsParams) ([]Ant, error) {
-	rows, err := q.db.Query(ctx, listAnts, arg.After, arg.Page)
+	rows, err := q.db.Query(ctx, listAnts, arg.After, arg.OrgID, arg.Page)
 	if err != nil {
 		return nil, err
 	}
@@ -195,6 +261,7 @@ func (q *Queries) ListAnts(ctx context.Context, arg ListAntsParams) ([]Ant, erro
 			&i.UnclaimedAt,
 			&i.AvoidMs,
 			&i.AvoidedUntil,
+			&i.OrgID,
 		); err != nil {
 			return nil, err
 		}
@@ -207,7 +274,7 @@ func (q *Queries) ListAnts(ctx context.Context, arg ListAntsParams) ([]Ant, erro
 }
 
 const lockAnt = `-- name: LockAnt :one
-SELECT id, session, generation, state, drain_wanted, drain_reported, methods, tags, unhealthy, offered, slots, used, version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at, deaf, heard, unclaimed, unclaimed_at, avoid_ms, avoided_until FROM ant WHERE id = $1 FOR NO KEY UPDATE
+SELECT id, session, generation, state, drain_wanted, drain_reported, methods, tags, unhealthy, offered, slots, used, version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at, deaf, heard, unclaimed, unclaimed_at, avoid_ms, avoided_until, org_id FROM ant WHERE id = $1 FOR NO KEY UPDATE
 `
 
 func (q *Queries) LockAnt(ctx context.Context, id string) (Ant, error) {
@@ -239,12 +306,13 @@ func (q *Queries) LockAnt(ctx context.Context, id string) (Ant, error) {
 		&i.UnclaimedAt,
 		&i.AvoidMs,
 		&i.AvoidedUntil,
+		&i.OrgID,
 	)
 	return i, err
 }
 
 const lockAnts = `-- name: LockAnts :many
-SELECT id, session, generation, state, drain_wanted, drain_reported, methods, tags, unhealthy, offered, slots, used, version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at, deaf, heard, unclaimed, unclaimed_at, avoid_ms, avoided_until FROM ant WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE
+SELECT id, session, generation, state, drain_wanted, drain_reported, methods, tags, unhealthy, offered, slots, used, version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at, deaf, heard, unclaimed, unclaimed_at, avoid_ms, avoided_until, org_id FROM ant WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE
 `
 
 func (q *Queries) LockAnts(ctx context.Context, ids []string) ([]Ant, error) {
@@ -282,6 +350,7 @@ func (q *Queries) LockAnts(ctx context.Context, ids []string) ([]Ant, error) {
 			&i.UnclaimedAt,
 			&i.AvoidMs,
 			&i.AvoidedUntil,
+			&i.OrgID,
 		); err != nil {
 			return nil, err
 		}
@@ -345,12 +414,12 @@ func (q *Queries) Now(ctx context.Context) (time.Time, error) {
 
 const saveAnt = `-- name: SaveAnt :exec
 INSERT INTO ant (id, session, generation, state, drain_wanted, drain_reported, methods, tags, unhealthy, offered, slots,
-    version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at, deaf, heard, unclaimed, unclaimed_at, avoid_ms, avoided_until)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)
+    version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at, deaf, heard, unclaimed, unclaimed_at, avoid_ms, avoided_until, org_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)
 ON CONFLICT (id) DO UPDATE SET session = $2, generation = $3, state = $4, drain_wanted = $5, drain_reported = $6,
     methods = $7, tags = $8, unhealthy = $9, offered = $10, slots = $11, version = $12, labels = $13, registered_at = $14,
     heartbeat_at = $15, lease_until = $16, braked = $17, offline_at = $18, deaf = $19, heard = $20, unclaimed = $21,
-    unclaimed_at = $22, avoid_ms = $23, avoided_until = $24
+    unclaimed_at = $22, avoid_ms = $23, avoided_until = $24, org_id = $25
 `
 
 type SaveAntParams struct {
@@ -378,6 +447,7 @@ type SaveAntParams struct {
 	UnclaimedAt   *time.Time
 	AvoidMs       int64
 	AvoidedUntil  *time.Time
+	OrgID         string
 }
 
 // used is not written: it belongs to the holds
@@ -407,6 +477,7 @@ func (q *Queries) SaveAnt(ctx context.Context, arg SaveAntParams) error {
 		arg.UnclaimedAt,
 		arg.AvoidMs,
 		arg.AvoidedUntil,
+		arg.OrgID,
 	)
 	return err
 }

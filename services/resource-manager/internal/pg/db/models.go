@@ -36,6 +36,7 @@ type Ant struct {
 	UnclaimedAt   *time.Time
 	AvoidMs       int64
 	AvoidedUntil  *time.Time
+	OrgID         string
 }
 
 type Hold struct {

@@ -141,9 +141,12 @@ type Child struct {
 	CreatedAt   time.Time
 	EndedAt     *time.Time
 	ExitCode    int32
+	OrgID       string
 }
 
 type ClassWait struct {
+	OrgID     string
+	Key       string
 	Class     string
 	Gate      string
 	Reason    string
@@ -155,6 +158,7 @@ type Edge struct {
 	FromIdx     int32
 	ToIdx       int32
 	Kind        interface{}
+	OrgID       string
 }
 
 type Execution struct {
@@ -230,6 +234,7 @@ type Output struct {
 	Bytes       int32
 	TaskIdx     int32
 	EndedAt     time.Time
+	OrgID       string
 }
 
 type Pulse struct {
@@ -296,12 +301,15 @@ type Task struct {
 	Items        []byte
 	ErrorCode    string
 	Extra        []byte
+	OrgID        string
+	ClassText    pgtype.Text
 }
 
 type Upload struct {
 	AttemptUid uuid.UUID
 	Key        string
 	GivenAt    time.Time
+	OrgID      string
 }
 
 type Vote struct {
@@ -313,4 +321,5 @@ type Vote struct {
 	Comment     string
 	CreatedAt   time.Time
 	Given       []byte
+	OrgID       string
 }

@@ -381,14 +381,14 @@ func (q *Queries) ListLogs(ctx context.Context, db DBTX, arg ListLogsParams) ([]
 }
 
 const listTasks = `-- name: ListTasks :many
-SELECT t.idx, t.name, t.method, t.class,
+SELECT t.idx, t.name, t.method, coalesce(t.class_text, t.class) AS class,
     CASE WHEN a.state = 'RUNNING' THEN 'RUNNING' ELSE t.state END::text AS state,
     t.exit_code, t.failure_class, t.message, t.wait_gate, t.wait_reason, t.allow_failure, t.outputs, t.result, t.wake_at,
     t.started_at, t.ended_at, t.item, t.item_value, t.items, t.extra,
     coalesce(w.gate, '')::text AS class_gate, coalesce(w.reason, '')::text AS class_reason
 FROM task t
 LEFT JOIN attempt a ON a.execution_id = t.execution_id AND a.task_idx = t.idx AND a.state IN ('DISPATCHED', 'RUNNING')
-LEFT JOIN class_wait w ON class_key(w.class) = class_key(t.class) AND (t.state = 'READY' OR t.state = 'WAITING' AND t.items IS NOT NULL)
+LEFT JOIN class_wait w ON w.key = t.class AND (t.state = 'READY' OR t.state = 'WAITING' AND t.items IS NOT NULL)
 WHERE t.execution_id = $1 AND t.idx > $2::int AND t.idx <= $3::int
     AND (cardinality($4::text[]) = 0 OR CASE WHEN a.state = 'RUNNING' THEN 'RUNNING' ELSE t.state END = ANY($4::text[]))
 ORDER BY t.idx LIMIT $5::int

@@ -16,14 +16,14 @@ FROM execution WHERE request_id = @request_id AND org_id = @org_id AND (@run::in
 -- name: ListTasks :many
 -- A range of indexes: the tasks of the plan, or the items of one. A task that has a live attempt is RUNNING once that
 -- attempt is. Why a class is not placed holds for READY tasks, and for the items of a group that has such.
-SELECT t.idx, t.name, t.method, t.class,
+SELECT t.idx, t.name, t.method, coalesce(t.class_text, t.class) AS class,
     CASE WHEN a.state = 'RUNNING' THEN 'RUNNING' ELSE t.state END::text AS state,
     t.exit_code, t.failure_class, t.message, t.wait_gate, t.wait_reason, t.allow_failure, t.outputs, t.result, t.wake_at,
     t.started_at, t.ended_at, t.item, t.item_value, t.items, t.extra,
     coalesce(w.gate, '')::text AS class_gate, coalesce(w.reason, '')::text AS class_reason
 FROM task t
 LEFT JOIN attempt a ON a.execution_id = t.execution_id AND a.task_idx = t.idx AND a.state IN ('DISPATCHED', 'RUNNING')
-LEFT JOIN class_wait w ON class_key(w.class) = class_key(t.class) AND (t.state = 'READY' OR t.state = 'WAITING' AND t.items IS NOT NULL)
+LEFT JOIN class_wait w ON w.key = t.class AND (t.state = 'READY' OR t.state = 'WAITING' AND t.items IS NOT NULL)
 WHERE t.execution_id = @execution_id AND t.idx > @after::int AND t.idx <= @last::int
     AND (cardinality(@states::text[]) = 0 OR CASE WHEN a.state = 'RUNNING' THEN 'RUNNING' ELSE t.state END = ANY(@states::text[]))
 ORDER BY t.idx LIMIT @page_size::int;

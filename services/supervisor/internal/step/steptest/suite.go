@@ -309,7 +309,7 @@ func endsAttempts(_ *testing.T, s *seam) {
 	l := s.lock(step.Subjects{Attempts: []uuid.UUID{uid, uuid.New()}})
 	s.want("its task", names(l), []string{"find", "last", "work"})
 	s.ok("not it", len(l.Runs) == 1 && len(l.Attempts) == 1 && l.Attempts[0].Live() && l.Attempts[0].StopRequested != nil && l.Attempts[0].Execution == r.ID)
-	s.save(r.ID, &step.Writes{Ends: []step.EndedAttempt{{UID: uid, Org: "o", End: execution.End{
+	s.save(r.ID, &step.Writes{Ends: []step.EndedAttempt{{UID: uid, End: execution.End{
 		Outcome: engine.Outcome{State: engine.AttemptCancelled}, Digest: []byte("d"),
 	}}}})
 	a := s.lock(step.Subjects{Attempts: []uuid.UUID{uid}}).Attempts[0]
