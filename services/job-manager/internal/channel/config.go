@@ -60,8 +60,10 @@ type Config struct {
 	Egress egress.Policy
 	// PublicURL is where people reach the colony's REST, for links in messages; empty leaves them out.
 	PublicURL string
-	SMTP      SMTP
-	Slack     Slack
+	// SigningKeys sign webhooks, see sign.go; empty for none: then they are not signed.
+	SigningKeys Secret
+	SMTP        SMTP
+	Slack       Slack
 }
 
 const (
@@ -78,6 +80,7 @@ func DefaultConfig() Config {
 //
 //	FORMICARY_SMTP_HOST, _PORT, _TLS, _USERNAME, _PASSWORD or _PASSWORD_FILE, _FROM
 //	FORMICARY_SLACK_TOKEN or _TOKEN_FILE, FORMICARY_SLACK_API
+//	FORMICARY_WEBHOOK_KEYS or _KEYS_FILE
 //	FORMICARY_URL, FORMICARY_NOTIFY_ALLOW_PRIVATE, FORMICARY_NOTIFY_EGRESS (as --egress)
 func (c *Config) Environment(getenv func(string) string) error {
 	var faults []error
@@ -89,7 +92,7 @@ func (c *Config) Environment(getenv func(string) string) error {
 			*to = v
 		}
 	}
-	for name, to := range map[string]*Secret{"SMTP_PASSWORD": &c.SMTP.Password, "SLACK_TOKEN": &c.Slack.Token} {
+	for name, to := range map[string]*Secret{"SMTP_PASSWORD": &c.SMTP.Password, "SLACK_TOKEN": &c.Slack.Token, "WEBHOOK_KEYS": &c.SigningKeys} {
 		faults = append(faults, secret(to, prefix+name, getenv))
 	}
 	if v := getenv(prefix + "SMTP_PORT"); v != "" {
@@ -151,6 +154,9 @@ func (c *Config) Validate() error {
 		default:
 			faults = append(faults, fmt.Errorf("SMTP TLS %q: want %s, %s or %s", c.SMTP.TLS, TLSMandatory, TLSOpportunistic, TLSNone))
 		}
+	}
+	if _, err := c.SigningKeys.keys(); err != nil {
+		faults = append(faults, fmt.Errorf("keys that sign webhooks (FORMICARY_WEBHOOK_KEYS): %w", err))
 	}
 	for name, text := range map[string]string{"Slack API": c.Slack.API, "public URL": c.PublicURL} {
 		if u, err := url.Parse(text); text != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/google/uuid"
 	"golang.org/x/net/http/httpguts"
@@ -39,6 +40,11 @@ func (c *Channels) webhook(ctx context.Context, d *notify.Delivery) error {
 		header.Set(name, value)
 	}
 	header.Set(headerDelivery, d.ID.String())
+	keys, err := c.conf.SigningKeys.keys()
+	if err != nil {
+		return notify.Refuse("the keys that sign webhooks are wrong: %w", err)
+	}
+	sign(header, d.ID.String(), time.Now(), body, keys)
 	_, err = post(ctx, c.web.guarded, to, body, header)
 	return err
 }
