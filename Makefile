@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/bin/toolchain/bin:$(PATH)
 
 .PHONY: help
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 .PHONY: setup
 setup: ## install what is missing: Debian packages (PostgreSQL), check Go
@@ -84,6 +84,18 @@ $(TOOLS)/sqlc: scripts/tools/go/go.mod
 $(TOOLS)/golangci-lint: scripts/tools/lint/go.mod
 	@mkdir -p $(TOOLS)
 	cd scripts/tools/lint && GOWORK=off go build -o $(TOOLS)/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+$(TOOLS)/govulncheck: scripts/tools/vuln/go.mod
+	@mkdir -p $(TOOLS)
+	cd scripts/tools/vuln && GOWORK=off go build -o $(TOOLS)/govulncheck golang.org/x/vuln/cmd/govulncheck
+
+.PHONY: vuln
+vuln: $(TOOLS)/govulncheck ## modules are as in go.sum, govulncheck finds nothing; GOVULNDB names a copy of its database
+	@scripts/vuln.sh $(MODULES)
+
+.PHONY: reproducible
+reproducible: ## two builds of the committed state give the same programs
+	@scripts/reproducible.sh
 
 .PHONY: generate
 generate: tools ## protos, OpenAPI and SQL access code
