@@ -66,6 +66,7 @@ func New(conf Config, deps Deps) (*Service, error) {
 		forward.Peer{Name: "job-manager", Conn: deps.JobManager, Services: []string{
 			jobv1.JobDefinitionService_ServiceDesc.ServiceName, jobv1.JobRequestService_ServiceDesc.ServiceName,
 			jobv1.ErrorCodeService_ServiceDesc.ServiceName, jobv1.NotificationService_ServiceDesc.ServiceName,
+			jobv1.ConfigService_ServiceDesc.ServiceName, jobv1.SecretService_ServiceDesc.ServiceName,
 		}},
 		forward.Peer{Name: "supervisor", Conn: deps.Supervisor, Services: []string{
 			executionv1.ExecutionService_ServiceDesc.ServiceName, executionv1.ApprovalService_ServiceDesc.ServiceName,

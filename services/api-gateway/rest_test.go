@@ -42,10 +42,14 @@ const (
 	caches  = "/formicary.execution.v1.CacheService/"
 	codesOf = "/formicary.job.v1.ErrorCodeService/"
 	notices = "/formicary.job.v1.NotificationService/"
+	confs   = "/formicary.job.v1.ConfigService/"
+	hidden  = "/formicary.job.v1.SecretService/"
 )
 
+type documented struct{ verb, path, body, peer, method, want string }
+
 // paths are all documented paths: what they call and with which request.
-var paths = []struct{ verb, path, body, peer, method, want string }{
+var paths = append(scoped(), []documented{
 	{"POST", "/api/v1/jobs/definitions", `{"yaml":"a","file_name":"f"}`, "job-manager", defs + "CreateJobDefinition", `{"yaml":"a","file_name":"f"}`},
 	{"POST", "/api/jobs/definitions", `{"yaml":"a"}`, "job-manager", defs + "CreateJobDefinition", `{"yaml":"a"}`},
 	{"GET", "/api/v1/jobs/definitions", ``, "job-manager", defs + "ListJobDefinitions", `{}`},
@@ -106,6 +110,28 @@ var paths = []struct{ verb, path, body, peer, method, want string }{
 	{"POST", "/api/v1/ants/ant-1/drain", ``, "resource-manager", ants + "DrainAnt", `{"id":"ant-1"}`},
 	{"POST", "/api/v1/ants/ant-1/resume", ``, "resource-manager", ants + "ResumeAnt", `{"id":"ant-1"}`},
 	{"GET", "/api/v1/scheduler", ``, "scheduler", queue + "GetScheduler", `{}`},
+	{"GET", "/api/v1/keyring", ``, "job-manager", hidden + "GetKeyRing", `{}`},
+	{"POST", "/api/v1/keyring/rotate", ``, "job-manager", hidden + "RotateKeyRing", `{}`},
+}...)
+
+// scoped are the paths of configs and secrets, of every scope.
+func scoped() []documented {
+	var all []documented
+	for scope, root := range map[string]string{"": "/api/v1", "orgs/acme": "/api/v1/orgs/acme", "users": "/api/v1/users", "jobs/etl": "/api/v1/jobs/etl"} {
+		in := `"scope":"` + scope + `"`
+		for noun, service := range map[string]string{"configs": confs, "secrets": hidden} {
+			one := strings.TrimSuffix(strings.ToUpper(noun[:1])+noun[1:], "s")
+			list, named := root+"/"+noun, root+"/"+noun+"/TOKEN"
+			all = append(all,
+				documented{"GET", list + "?page_size=7", ``, "job-manager", service + "List" + one + "s", `{` + in + `,"page_size":7}`},
+				documented{"POST", list, `{"name":"TOKEN","value":"v"}`, "job-manager", service + "Set" + one, `{` + in + `,"name":"TOKEN","value":"v"}`},
+				documented{"GET", named, ``, "job-manager", service + "Get" + one, `{` + in + `,"name":"TOKEN"}`},
+				documented{"PUT", named, `{"value":"v"}`, "job-manager", service + "Set" + one, `{` + in + `,"name":"TOKEN","value":"v"}`},
+				documented{"DELETE", named, ``, "job-manager", service + "Delete" + one, `{` + in + `,"name":"TOKEN"}`},
+				documented{"GET", named + "/reveal", ``, "job-manager", hidden + "RevealSecret", `{` + in + `,"name":"TOKEN"}`})
+		}
+	}
+	return all
 }
 
 func TestPathsReachTheirServices(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/formicary/formicary/libs/audit"
 	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/keyring"
 	"github.com/formicary/formicary/libs/rpc"
 	"github.com/formicary/formicary/libs/testkit"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
@@ -96,6 +98,9 @@ type colony struct {
 	launch      jobv1.LaunchServiceClient
 	children    jobv1.ChildServiceClient
 	errorCodes  jobv1.ErrorCodeServiceClient
+	configs     jobv1.ConfigServiceClient
+	secrets     jobv1.SecretServiceClient
+	ring        *keyring.File // nil: there is none
 	conf        jobmanager.Config
 	network     *rpc.Memory
 	epoch       int64
@@ -119,11 +124,13 @@ func newColony(t testing.TB, tune ...func(*jobmanager.Config)) *colony {
 		executionv1.RegisterExecutionServiceServer(r, c.supervisor)
 		executionv1.RegisterExecutionStateServiceServer(r, c.supervisor)
 	})
+	c.ring = newRing(t)
 	c.start("job-manager")
 	conn := c.dial("job-manager")
 	c.definitions, c.requests = jobv1.NewJobDefinitionServiceClient(conn), jobv1.NewJobRequestServiceClient(conn)
 	c.admission, c.launch = jobv1.NewAdmissionServiceClient(conn), jobv1.NewLaunchServiceClient(conn)
 	c.children, c.errorCodes = jobv1.NewChildServiceClient(conn), jobv1.NewErrorCodeServiceClient(conn)
+	c.configs, c.secrets = jobv1.NewConfigServiceClient(conn), jobv1.NewSecretServiceClient(conn)
 	t.Cleanup(c.audit)
 	return c
 }
@@ -131,14 +138,25 @@ func newColony(t testing.TB, tune ...func(*jobmanager.Config)) *colony {
 // start adds a replica under a name.
 func (c *colony) start(name string) {
 	c.Helper()
-	s, err := jobmanager.New(c.conf, jobmanager.Deps{
-		Pool: c.pool, NATS: c.nc, JS: c.js, Supervisor: c.dial("supervisor"), Log: testkit.Logger(c), Meter: noop.Meter{},
-	})
+	deps := jobmanager.Deps{Pool: c.pool, NATS: c.nc, JS: c.js, Supervisor: c.dial("supervisor"), Log: testkit.Logger(c), Meter: noop.Meter{}}
+	if c.ring != nil {
+		deps.Keys, deps.RotateKeys = c.ring, c.ring.Rotate
+	}
+	s, err := jobmanager.New(c.conf, deps)
 	if err != nil {
 		c.Fatal(err)
 	}
 	testkit.Run(c, s.Run)
 	c.serve(name, s.Register)
+}
+
+func newRing(t testing.TB) *keyring.File {
+	t.Helper()
+	ring, err := keyring.Ensure(filepath.Join(t.TempDir(), "keyring.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ring
 }
 
 func (c *colony) serve(name string, register func(grpc.ServiceRegistrar)) {
@@ -166,6 +184,12 @@ func (c *colony) audit() {
 	}
 	for _, v := range found {
 		c.Errorf("%s: %s", v.Check, v.Detail)
+	}
+	if c.ring != nil {
+		broken, err := jobmanager.VerifySecrets(context.Background(), c.pool, c.ring, "", 100)
+		if err != nil || len(broken) > 0 {
+			c.Errorf("%v, %v", broken, err)
+		}
 	}
 	if n := c.miscounted(); n != 0 {
 		c.Errorf("the counts of %d states are wrong", n)

@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"google.golang.org/grpc"
 
+	"github.com/formicary/formicary/libs/keyring"
 	"github.com/formicary/formicary/libs/outbox"
 	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/libs/run"
@@ -39,6 +40,10 @@ type Deps struct {
 	JS   jetstream.JetStream
 	// Supervisor is asked about runs.
 	Supervisor grpc.ClientConnInterface
+	// Keys encrypt secrets; nil: none can be stored or read.
+	Keys keyring.Keys
+	// RotateKeys makes a new primary key; nil: the ring is kept outside.
+	RotateKeys func() error
 	Log        *slog.Logger
 	Meter      metric.Meter
 }
@@ -56,6 +61,7 @@ type Service struct {
 	notices    *events.Notices
 	dispatcher *notify.Dispatcher
 	channels   *channel.Channels
+	secrets    *secrets
 	metrics    *metrics
 	resume     run.Signal
 	overdue    run.Signal // a request that may not wait for ever has begun to
@@ -77,6 +83,10 @@ func New(conf Config, deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	kept, err := newSecrets(deps)
+	if err != nil {
+		return nil, err
+	}
 	definitions := definition.NewManager(pg.NewDefinitions(deps.Pool), conf.CachedDefinitions)
 	rules := errorcode.NewManager(pg.NewErrorRules(deps.Pool))
 	requests := request.NewManager(store, definitions, rules, request.Options{
@@ -93,7 +103,8 @@ func New(conf Config, deps Deps) (*Service, error) {
 		conf: conf, log: deps.Log, relay: relay, store: store, requests: requests, metrics: m, resume: run.NewSignal(), overdue: overdue,
 		reconciler: request.NewReconciler(store, store, supervisor, pg.Refused), channels: channels, dispatcher: dispatcher,
 		notices: events.NewNotices(inlet, store.Deliveries().Add, supervisor),
-		server:  api.New(definitions, requests, admission.NewManager(store), rules, store.Deliveries(), deps.Supervisor),
+		secrets: kept,
+		server:  api.New(definitions, requests, admission.NewManager(store), rules, store.Deliveries(), kept.manager, deps.Supervisor),
 	}
 	s.consumer = events.NewConsumer(inlet, requests.Mirror, s.mirrored)
 	return s, nil
@@ -105,6 +116,7 @@ func (s *Service) Register(r grpc.ServiceRegistrar) { s.server.Register(r) }
 // Run works until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
 	defer s.metrics.close()
+	defer s.secrets.close()
 	defer s.channels.Close()
 	return run.Group(ctx,
 		run.Member{Name: "submissions", Run: s.requests.Run},
@@ -123,6 +135,9 @@ func (s *Service) Run(ctx context.Context) error {
 			return run.Loop(ctx, s.log, "unheard notices", s.conf.SweepEvery, run.NewSignal(), s.notices.Unheard)
 		}},
 		run.Member{Name: "deliveries", Run: s.dispatcher.Run},
+		run.Member{Name: "rewraps", Run: func(ctx context.Context) error {
+			return run.Loop(ctx, s.log, "rewraps", s.conf.SweepEvery, s.secrets.rewrap, s.secrets.manager.Rewrap)
+		}},
 	)
 }
 

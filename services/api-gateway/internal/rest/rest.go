@@ -95,6 +95,9 @@ func New(o Options) (http.Handler, error) {
 func register(mux *runtime.ServeMux, conn grpc.ClientConnInterface, events jobv1.EventServiceClient) error {
 	ctx := context.Background()
 	for _, err := range []error{
+		// What is registered later goes before: the paths of these hold names where others have words.
+		jobv1.RegisterConfigServiceHandlerClient(ctx, mux, jobv1.NewConfigServiceClient(conn)),
+		jobv1.RegisterSecretServiceHandlerClient(ctx, mux, jobv1.NewSecretServiceClient(conn)),
 		jobv1.RegisterJobDefinitionServiceHandlerClient(ctx, mux, jobv1.NewJobDefinitionServiceClient(conn)),
 		jobv1.RegisterJobRequestServiceHandlerClient(ctx, mux, jobv1.NewJobRequestServiceClient(conn)),
 		jobv1.RegisterErrorCodeServiceHandlerClient(ctx, mux, jobv1.NewErrorCodeServiceClient(conn)),

@@ -78,9 +78,20 @@ func (rs routes) add(m protoreflect.MethodDescriptor, rule *annotations.HttpRule
 	default:
 		return fmt.Errorf("%s: unknown HTTP binding", r.method)
 	}
-	// The generated patterns write a variable as {name=*}.
-	rs[r.verb+" "+strings.ReplaceAll(r.path, "}", "=*}")] = r
+	rs[r.verb+" "+generated(r.path)] = r
 	return nil
+}
+
+// generated writes a path as the generated patterns do: a variable without a pattern as {name=*}.
+func generated(path string) string {
+	var b strings.Builder
+	for part := range strings.SplitAfterSeq(path, "}") {
+		if open := strings.LastIndexByte(part, '{'); open >= 0 && strings.HasSuffix(part, "}") && !strings.Contains(part[open:], "=") {
+			part = strings.TrimSuffix(part, "}") + "=*}"
+		}
+		b.WriteString(part)
+	}
+	return b.String()
 }
 
 // middleware gives a generated handler what its route needs.

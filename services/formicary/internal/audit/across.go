@@ -2,6 +2,8 @@ package audit
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,12 +12,15 @@ import (
 
 	"github.com/formicary/formicary/libs/audit"
 	"github.com/formicary/formicary/libs/colony"
+	"github.com/formicary/formicary/libs/keyring"
+	jobmanager "github.com/formicary/formicary/services/job-manager"
 )
 
 // stores are where a colony keeps what it knows.
 type stores struct {
 	pools map[string]*pgxpool.Pool // by schema
 	s3    colony.S3
+	ring  string // the file with the keys of secrets; empty for none
 }
 
 // comparison looks at several invariants between schemas.
@@ -39,6 +44,7 @@ var comparisons = [...]comparison{ //nolint:gochecknoglobals // a constant table
 		return caches.compare(ctx, s.pools["execution"], s.s3)
 	}},
 	{"outbox_age", 1, outboxes},
+	{"job_secrets_open", 1, secrets},
 }
 
 func (c comparison) inspect(ctx context.Context, s stores) Report {
@@ -48,6 +54,33 @@ func (c comparison) inspect(ctx context.Context, s stores) Report {
 		r.Failures = []audit.Failure{{Check: c.name, Error: err.Error()}}
 	}
 	return r
+}
+
+// sampledSecrets is how many secrets under each key are opened.
+const sampledSecrets = 200
+
+// secrets opens some secrets with the key ring, others each time.
+func secrets(ctx context.Context, s stores) ([]audit.Violation, error) {
+	var some bool
+	if err := s.pools["job"].QueryRow(ctx, "SELECT EXISTS (SELECT FROM sealed)").Scan(&some); err != nil || !some {
+		return nil, err
+	}
+	if s.ring == "" {
+		return nil, errors.New("there are secrets, and nobody says where their key ring is: set FORMICARY_KEYRING")
+	}
+	ring, err := keyring.OpenFile(s.ring)
+	if err != nil {
+		return nil, err
+	}
+	broken, err := jobmanager.VerifySecrets(ctx, s.pools["job"], ring, rand.Text(), sampledSecrets)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]audit.Violation, min(len(broken), mostOfAKind))
+	for i := range found {
+		found[i] = audit.Violation{Check: "job_secrets_open", Detail: broken[i]}
+	}
+	return found, nil
 }
 
 // Events on their way make differences that are no fault: a mirror may lag by lag, a hold by holdAge. What is younger

@@ -66,7 +66,7 @@ func Run(ctx context.Context, col colony.Colony) (Report, error) {
 	if missing != nil {
 		return Report{}, missing
 	}
-	return inspect(ctx, all, stores{pools, col.S3}), nil
+	return inspect(ctx, all, stores{pools, col.S3, col.KeyRing}), nil
 }
 
 // inspect makes every check, whatever becomes of the others.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/formicary/formicary/libs/keyring"
 	"github.com/formicary/formicary/libs/pgdb/cluster"
 )
 
@@ -51,7 +53,7 @@ func Failed(all []Finding) bool {
 func Machine(ctx context.Context, dataDir, listen string) []Finding {
 	return []Finding{
 		postgres(ctx), program("git", "only the demo needs it: install the package git"),
-		program("go", "only building and the demo need it: install Go 1.26 or newer"), directory(dataDir), ports(listen),
+		program("go", "only building and the demo need it: install Go 1.26 or newer"), directory(dataDir), keys(filepath.Join(dataDir, "keyring.json")), ports(listen),
 	}
 }
 
@@ -104,6 +106,18 @@ func directory(dir string) Finding {
 	}
 	_ = probe.Close()
 	_ = os.Remove(probe.Name())
+	return f
+}
+
+// keys looks whether the key ring can be used, and by its owner only.
+func keys(path string) Finding {
+	f := Finding{Name: "key ring", Grade: OK, What: path}
+	switch err := keyring.Inspect(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		f.What += " (to be made)"
+	case err != nil:
+		f.Grade, f.What, f.Advice = Bad, err.Error(), "without it no secret can be stored or read, and job-manager does not start: put it right, or back from a backup"
+	}
 	return f
 }
 

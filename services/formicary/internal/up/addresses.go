@@ -39,7 +39,7 @@ func plan(c Config) (colony.Colony, storeAddresses, error) {
 	if err != nil {
 		return colony.Colony{}, storeAddresses{}, err
 	}
-	col := colony.Colony{PID: os.Getpid(), DataDir: c.DataDir}
+	col := colony.Colony{PID: os.Getpid(), DataDir: c.DataDir, KeyRing: KeyRing(c.DataDir)}
 	stores := storeAddresses{s3: keep(was.S3.Endpoint, net.JoinHostPort(host, "0"))}
 	if c.InfraOnly || c.Expose {
 		fresh, err := probe(host, len(inner)+6)

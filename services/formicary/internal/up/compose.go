@@ -218,6 +218,7 @@ func (c *composition) jobManager(col *colony.Colony) ([]run.Member, error) {
 	}
 	svc, err := jobmanager.New(conf, jobmanager.Deps{
 		Pool: c.pools[name], NATS: nc, JS: js, Supervisor: c.peers["supervisor"], Log: c.logger(name), Meter: c.metrics.Meter(name),
+		Keys: c.stores.keys, RotateKeys: c.stores.keys.Rotate,
 	})
 	if err != nil {
 		return nil, err

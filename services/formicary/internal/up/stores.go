@@ -20,6 +20,7 @@ import (
 	"github.com/formicary/formicary/libs/bus/embedded"
 	"github.com/formicary/formicary/libs/colony"
 	"github.com/formicary/formicary/libs/embedetcd"
+	"github.com/formicary/formicary/libs/keyring"
 	"github.com/formicary/formicary/libs/pgdb/cluster"
 	"github.com/formicary/formicary/services/formicary/internal/blobserver"
 )
@@ -39,9 +40,13 @@ type stores struct {
 	nats *embedded.Server
 	etcd *embedetcd.Member
 	s3   *blobserver.Server
+	keys *keyring.File
 }
 
-// openStores starts the four concurrently; what was started is stopped when one fails. at are the addresses to listen
+// KeyRing is the file with the keys of a data directory.
+func KeyRing(dataDir string) string { return filepath.Join(dataDir, "keyring.json") }
+
+// openStores starts the four and opens the key ring, concurrently; what was started is stopped when one fails. at are the addresses to listen
 // on; empty ones stay inside the process.
 func openStores(ctx context.Context, log *slog.Logger, c Config, at storeAddresses) (*stores, error) {
 	s := &stores{dir: c.DataDir}
@@ -53,6 +58,10 @@ func openStores(ctx context.Context, log *slog.Logger, c Config, at storeAddress
 	})
 	g.Go(func() (err error) {
 		s.etcd, err = openEtcd(filepath.Join(c.DataDir, "etcd"), at.etcd)
+		return err
+	})
+	g.Go(func() (err error) {
+		s.keys, err = keyring.Ensure(KeyRing(c.DataDir))
 		return err
 	})
 	g.Go(func() (err error) {

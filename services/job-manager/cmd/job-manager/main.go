@@ -4,10 +4,14 @@ package main
 import (
 	"context"
 	"flag"
+	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/formicary/formicary/libs/boot"
+	"github.com/formicary/formicary/libs/colony"
 	"github.com/formicary/formicary/libs/egress"
+	"github.com/formicary/formicary/libs/keyring"
 	jobmanager "github.com/formicary/formicary/services/job-manager"
 )
 
@@ -27,6 +31,24 @@ func main() {
 	}))
 }
 
+// openRing opens the key ring, if there is one. Only that of an embedded colony is rotated from here: every replica has the
+// same file.
+func openRing(deps *jobmanager.Deps, col colony.Colony) error {
+	if col.KeyRing == "" {
+		deps.Log.Warn("there is no key ring (FORMICARY_KEYRING): no secret can be stored or read")
+		return nil
+	}
+	ring, err := keyring.OpenFile(col.KeyRing)
+	if err != nil {
+		return fmt.Errorf("open the key ring of secrets: %w", err)
+	}
+	deps.Keys = ring
+	if col.DataDir != "" && filepath.Dir(col.KeyRing) == filepath.Clean(col.DataDir) {
+		deps.RotateKeys = ring.Rotate
+	}
+	return nil
+}
+
 func wire(ctx context.Context, conf jobmanager.Config, p *boot.Process) error {
 	pool, err := p.Pool(ctx, jobmanager.Schema)
 	if err != nil {
@@ -43,9 +65,11 @@ func wire(ctx context.Context, conf jobmanager.Config, p *boot.Process) error {
 	if err != nil {
 		return err
 	}
-	s, err := jobmanager.New(conf, jobmanager.Deps{
-		Pool: pool, NATS: nc, JS: js, Supervisor: supervisor, Log: p.Log, Meter: p.Metrics.Meter("job-manager"),
-	})
+	deps := jobmanager.Deps{Pool: pool, NATS: nc, JS: js, Supervisor: supervisor, Log: p.Log, Meter: p.Metrics.Meter("job-manager")}
+	if err := openRing(&deps, p.Colony); err != nil {
+		return err
+	}
+	s, err := jobmanager.New(conf, deps)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 	"github.com/formicary/formicary/services/job-manager/internal/admission"
+	"github.com/formicary/formicary/services/job-manager/internal/config"
 	"github.com/formicary/formicary/services/job-manager/internal/definition"
 	"github.com/formicary/formicary/services/job-manager/internal/errorcode"
 	"github.com/formicary/formicary/services/job-manager/internal/request"
@@ -21,11 +22,14 @@ type Server struct {
 	children    *children
 	errorCodes  *errorCodes
 	notices     *notifications
+	configs     *configs
+	secrets     *secrets
 }
 
 // New returns a server. supervisor is asked about the tasks of runs that have begun.
 func New(
-	d *definition.Manager, r *request.Manager, a *admission.Manager, e *errorcode.Manager, n Deliveries, supervisor grpc.ClientConnInterface,
+	d *definition.Manager, r *request.Manager, a *admission.Manager, e *errorcode.Manager, n Deliveries, c *config.Manager,
+	supervisor grpc.ClientConnInterface,
 ) *Server {
 	return &Server{
 		definitions: &definitions{manager: d},
@@ -35,6 +39,8 @@ func New(
 		children:    &children{manager: r},
 		errorCodes:  &errorCodes{manager: e},
 		notices:     &notifications{manager: r, deliveries: n},
+		configs:     &configs{manager: c},
+		secrets:     &secrets{manager: c},
 	}
 }
 
@@ -47,4 +53,6 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 	jobv1.RegisterChildServiceServer(r, s.children)
 	jobv1.RegisterErrorCodeServiceServer(r, s.errorCodes)
 	jobv1.RegisterNotificationServiceServer(r, s.notices)
+	jobv1.RegisterConfigServiceServer(r, s.configs)
+	jobv1.RegisterSecretServiceServer(r, s.secrets)
 }

@@ -17,6 +17,28 @@ type ChildRefusal struct {
 	RefusedAt time.Time
 }
 
+type Config struct {
+	ID          uuid.UUID
+	OrgID       string
+	Level       string
+	Owner       string
+	Name        string
+	Type        string
+	Value       string
+	Secret      bool
+	Version     int32
+	Description string
+	Change      int64
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
+	UpdatedBy   string
+}
+
+type ConfigChange struct {
+	One   bool
+	Count int64
+}
+
 type Definition struct {
 	ID             uuid.UUID
 	OrgID          string
@@ -220,4 +242,17 @@ type RequestCountDeltum struct {
 	JobType string
 	State   string
 	N       int64
+}
+
+type Sealed struct {
+	OrgID     string
+	Scope     string
+	Name      string
+	Version   int32
+	RequestID *uuid.UUID
+	KeyID     string
+	DataKey   []byte
+	Value     []byte
+	CreatedAt time.Time
+	CreatedBy string
 }

@@ -1,0 +1,69 @@
+package api
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/rpc"
+	"github.com/formicary/formicary/services/job-manager/internal/config"
+)
+
+// use is what is to be done in a scope.
+type use int
+
+const (
+	look   use = iota // names and configs
+	change            // or reveal a secret
+)
+
+const platformAdmin = "platform-admin"
+
+// toScope reads a scope and decides whether the caller may use it so. Scopes of other organisations and users do not exist
+// for it.
+func toScope(c rpc.Caller, text string, u use) (config.Scope, error) {
+	kind, owner, named := strings.Cut(text, "/")
+	none := errs.NotFound("SCOPE_NOT_FOUND", "there is no scope %q: want system, orgs/ORG, users or jobs/JOB_TYPE", text)
+	if named && owner == "" || c.Org == "" {
+		return config.Scope{}, none
+	}
+	switch kind {
+	case "", "system":
+		switch {
+		case named:
+			return config.Scope{}, none
+		case u == change && !slices.Contains(c.Roles, platformAdmin):
+			return config.Scope{}, errs.Denied("PERMISSION_MISSING", "what counts for all organisations is changed and revealed by %s only", platformAdmin)
+		}
+		return config.Scope{Level: config.System}, nil
+	case "orgs":
+		if owner != c.Org {
+			return config.Scope{}, none
+		}
+		return config.Scope{Org: c.Org, Level: config.Org}, nil
+	case "users":
+		if named && owner != c.User || c.User == "" {
+			return config.Scope{}, none
+		}
+		return config.Scope{Org: c.Org, Level: config.User, Owner: c.User}, nil
+	case "jobs":
+		if !named {
+			return config.Scope{}, none
+		}
+		return config.Scope{Org: c.Org, Level: config.Job, Owner: owner}, nil
+	}
+	return config.Scope{}, none
+}
+
+func fromScope(s config.Scope) string {
+	switch s.Level {
+	case config.Org:
+		return "orgs/" + s.Org
+	case config.User:
+		return "users/" + s.Owner
+	case config.Job:
+		return "jobs/" + s.Owner
+	default:
+		return "system"
+	}
+}
