@@ -4,6 +4,7 @@ package boot
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
@@ -18,10 +19,14 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/bus"
 	"github.com/formicary/formicary/libs/colony"
+	"github.com/formicary/formicary/libs/passport"
 	"github.com/formicary/formicary/libs/pgdb"
+	"github.com/formicary/formicary/libs/pki"
 	"github.com/formicary/formicary/libs/rpc"
 	"github.com/formicary/formicary/libs/run"
 	"github.com/formicary/formicary/libs/telemetry"
@@ -35,6 +40,9 @@ type Process struct {
 	Metrics *telemetry.Metrics
 	Ops     *telemetry.Ops
 
+	rules   access.Rules
+	issuer  *passport.Issuer
+	roots   func() *x509.CertPool
 	listen  string
 	ops     string
 	members []run.Member
@@ -104,7 +112,33 @@ func (p *Process) parse(args []string, more func(*flag.FlagSet)) error {
 		return err
 	}
 	p.Ops = telemetry.NewOps(p.Metrics)
+	p.rules = access.ReadRules(protoregistry.GlobalFiles)
 	return nil
+}
+
+// Identify gives the process the name under which it calls others, until which it can neither call nor be called.
+func (p *Process) Identify(name pki.Name) error {
+	if p.Colony.Authority == "" {
+		return errors.New("nobody says who this process is: name a colony file of `formicary up --expose`, or set FORMICARY_AUTHORITY to the directory of its authority")
+	}
+	authority, err := pki.OpenAuthority(p.Colony.Authority)
+	if err != nil {
+		return err
+	}
+	source, err := authority.Renewing(name, pki.ServiceLife)
+	if err != nil {
+		return err
+	}
+	p.issuer, p.roots = passport.NewIssuer(source, p.rules), authority.Roots
+	return nil
+}
+
+// identified is Identify for a service, which is called what the process is called.
+func (p *Process) identified() error {
+	if p.issuer != nil {
+		return nil
+	}
+	return p.Identify(pki.Name{Kind: pki.Service, ID: p.Name})
 }
 
 // OpsAt sets the address of the operations port unless a flag or the environment did.
@@ -176,7 +210,10 @@ func (p *Process) Peer(service string) (*grpc.ClientConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := rpc.Dial(addr)
+	if err := p.identified(); err != nil {
+		return nil, err
+	}
+	conn, err := rpc.Dial(addr, grpc.WithPerRPCCredentials(p.issuer))
 	if err != nil {
 		return nil, err
 	}
@@ -200,7 +237,10 @@ func (p *Process) Serve(register func(grpc.ServiceRegistrar)) error {
 	if err != nil {
 		return err
 	}
-	server := rpc.NewServer(p.Log)
+	if err := p.identified(); err != nil {
+		return err
+	}
+	server := rpc.NewServer(p.Log, passport.NewChecker(p.roots, p.rules, nil).Admit)
 	register(server)
 	p.Run("grpc", func(ctx context.Context) error { return rpc.Serve(ctx, server, lis, stopGrace) })
 	return nil

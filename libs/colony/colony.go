@@ -31,12 +31,14 @@ type Colony struct {
 	Postgres map[string]string `json:"postgres,omitempty"` // service → DSN
 	S3       S3                `json:"s3,omitzero"`
 	// KeyRing is the file with the keys that secrets are encrypted with.
-	KeyRing  string            `json:"key_ring,omitempty"`
-	Services map[string]string `json:"services,omitempty"` // service → gRPC host:port, those of replicas separated by commas
+	KeyRing string `json:"key_ring,omitempty"`
+	// Authority is the directory of the authority that names the services and ants of this colony.
+	Authority string            `json:"authority,omitempty"`
+	Services  map[string]string `json:"services,omitempty"` // service → gRPC host:port, those of replicas separated by commas
 }
 
 // Load reads the file and applies the overrides FORMICARY_NATS_URL, FORMICARY_ETCD (comma-separated), FORMICARY_KEYRING,
-// FORMICARY_POSTGRES_<SERVICE>, FORMICARY_<SERVICE>_ADDR and FORMICARY_S3_{ENDPOINT,BUCKET,ACCESS_KEY,SECRET_KEY};
+// FORMICARY_AUTHORITY, FORMICARY_POSTGRES_<SERVICE>, FORMICARY_<SERVICE>_ADDR and FORMICARY_S3_{ENDPOINT,BUCKET,ACCESS_KEY,SECRET_KEY};
 // SERVICE is the name in capitals with underscores. An empty path gives only what the environment says.
 func Load(path string, getenv func(string) string) (Colony, error) {
 	c := Colony{}
@@ -65,6 +67,7 @@ func (c *Colony) override(getenv func(string) string) {
 	set(&c.HTTP, "HTTP")
 	set(&c.GRPC, "GRPC")
 	set(&c.Ops, "OPS")
+	set(&c.Authority, "AUTHORITY")
 	set(&c.NATS, "NATS_URL")
 	set(&c.KeyRing, "KEYRING")
 	set(&c.S3.Endpoint, "S3_ENDPOINT")

@@ -80,7 +80,7 @@ func startReplica(t *testing.T, answer func(context.Context) error, opts ...grpc
 			return &grpc_health_v1.HealthCheckResponse{}, nil
 		})
 	}
-	s := rpc.NewServer(slog.New(slog.NewTextHandler(io.Discard, nil)), opts...)
+	s := rpc.NewServer(slog.New(slog.NewTextHandler(io.Discard, nil)), everybody, opts...)
 	s.RegisterService(&grpc.ServiceDesc{ServiceName: "replica.Replica", HandlerType: (*any)(nil), Methods: []grpc.MethodDesc{
 		{MethodName: "Read", Handler: call}, {MethodName: "Write", Handler: call},
 	}}, r)
@@ -225,7 +225,7 @@ func TestServeThatEndsBeforeItBegins(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range 50 {
-		s := rpc.NewServer(slog.New(slog.DiscardHandler))
+		s := rpc.NewServer(slog.New(slog.DiscardHandler), everybody)
 		if err := rpc.Serve(ctx, s, rpc.NewMemory().Listen("x"), time.Second); err != nil {
 			t.Fatal(err)
 		}

@@ -37,7 +37,6 @@ func Dial(addr string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 }
 
 func unaryClient(ctx context.Context, method string, req, res any, conn *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	ctx = outgoing(ctx)
 	err := retry(ctx, method, req, func(ctx context.Context) error { return next(ctx, method, req, res, conn, opts...) })
 	if m, ok := req.(proto.Message); ok && status.Code(err) == codes.Internal { // what is no UTF-8 cannot be encoded
 		if bad := CheckText(m); bad != nil {
@@ -48,7 +47,7 @@ func unaryClient(ctx context.Context, method string, req, res any, conn *grpc.Cl
 }
 
 func streamClient(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, next grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	s, err := next(outgoing(ctx), desc, conn, method, opts...)
+	s, err := next(ctx, desc, conn, method, opts...)
 	if err != nil {
 		return nil, FromStatus(err)
 	}

@@ -57,6 +57,14 @@ const retriedKey = "x-formicary-retried"
 
 type retriedCall struct{}
 
+// incoming takes from the metadata of a call whether that is made again when it fails.
+func incoming(ctx context.Context) context.Context {
+	if len(metadata.ValueFromIncomingContext(ctx, retriedKey)) > 0 {
+		return context.WithValue(ctx, retriedCall{}, true)
+	}
+	return ctx
+}
+
 func retried(ctx context.Context) bool { return ctx.Value(retriedCall{}) != nil }
 
 func repeatable(method string, req any) bool {

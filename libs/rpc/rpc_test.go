@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -46,7 +45,7 @@ func serve(t *testing.T, check func(context.Context) error) grpc_health_v1.Healt
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := rpc.NewServer(slog.New(slog.NewTextHandler(io.Discard, nil)))
+	s := rpc.NewServer(slog.New(slog.NewTextHandler(io.Discard, nil)), everybody)
 	desc := grpc_health_v1.Health_ServiceDesc
 	desc.ServiceName = "test.Health"
 	s.RegisterService(&desc, &answers{check: check})
@@ -113,24 +112,11 @@ func TestPanicStaysInside(t *testing.T) {
 	}
 }
 
-func TestCallerTravels(t *testing.T) {
-	want := rpc.Caller{Org: "o", User: "u", Roles: []string{"lead", "qa"}}
-	h := serve(t, func(ctx context.Context) error {
-		if got := rpc.CallerFrom(ctx); !reflect.DeepEqual(got, want) {
-			return errs.Invalid("CALLER", "%v", got)
-		}
-		return nil
-	})
-	if _, err := h.Check(rpc.WithCaller(t.Context(), want), &grpc_health_v1.HealthCheckRequest{}); err != nil {
-		t.Error(err)
-	}
-}
-
 func BenchmarkUnary(b *testing.B) {
 	net := rpc.NewMemory()
 	conn, _ := net.Dial("x")
 	defer func() { _ = conn.Close() }()
-	s := rpc.NewServer(slog.New(slog.DiscardHandler))
+	s := rpc.NewServer(slog.New(slog.DiscardHandler), everybody)
 	go func() { _ = s.Serve(net.Listen("x")) }()
 	defer s.Stop()
 	h := grpc_health_v1.NewHealthClient(conn)
@@ -138,5 +124,37 @@ func BenchmarkUnary(b *testing.B) {
 		if _, err := h.Check(b.Context(), &grpc_health_v1.HealthCheckRequest{}); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// everybody is an rpc.Admit that lets all in.
+func everybody(ctx context.Context, _ string) (context.Context, error) { return ctx, nil }
+
+// TestNothingPassesAdmit: neither calls nor streams reach a handler, nor the rules of their messages, before they are admitted.
+func TestNothingPassesAdmit(t *testing.T) {
+	network := rpc.NewMemory()
+	conn, err := network.Dial("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := map[string]bool{}
+	s := rpc.NewServer(slog.New(slog.DiscardHandler), func(_ context.Context, method string) (context.Context, error) {
+		asked[method] = true
+		return nil, errs.Unauthenticated("CALLER_MISSING", "no")
+	})
+	lis := network.Listen("x")
+	done := make(chan struct{})
+	go func() { defer close(done); _ = s.Serve(lis) }()
+	t.Cleanup(func() { _ = conn.Close(); s.Stop(); <-done })
+	h := grpc_health_v1.NewHealthClient(conn)
+	if _, err := h.Check(t.Context(), &grpc_health_v1.HealthCheckRequest{}); errs.Reason(err) != "CALLER_MISSING" {
+		t.Errorf("call: %v", err)
+	}
+	w, err := h.Watch(t.Context(), &grpc_health_v1.HealthCheckRequest{})
+	if err == nil {
+		_, err = w.Recv()
+	}
+	if errs.Reason(err) != "CALLER_MISSING" || len(asked) != 2 {
+		t.Errorf("stream: %v, asked %v", err, asked)
 	}
 }

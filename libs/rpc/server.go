@@ -1,6 +1,6 @@
 // Package rpc makes gRPC servers and connections that all services use alike: panics stay inside, only typed errors
-// cross the border, messages are validated by the rules in their protos and the caller travels with every call. Lists
-// share their page tokens.
+// cross the border, every call is admitted before anything else looks at it, and messages are validated by the rules in
+// their protos. Lists share their page tokens.
 package rpc
 
 import (
@@ -29,11 +29,16 @@ const MaxMessage = 32 << 20
 // it notices a new replica. Calls and streams under way are finished on the old connection, however long they take.
 const connectionAge = 2 * time.Minute
 
-// NewServer returns a server with health checking and the interceptors of this package before those of opts.
-func NewServer(log *slog.Logger, opts ...grpc.ServerOption) *grpc.Server {
+// Admit decides about a call of a method before anything else looks at it. It returns the context that carries the caller, or
+// why the call is refused.
+type Admit func(ctx context.Context, method string) (context.Context, error)
+
+// NewServer returns a server with health checking and the interceptors of this package before those of opts. Every call,
+// unary or stream, passes admit first.
+func NewServer(log *slog.Logger, admit Admit, opts ...grpc.ServerOption) *grpc.Server {
 	opts = append([]grpc.ServerOption{
-		grpc.ChainUnaryInterceptor(unaryServer(log)),
-		grpc.ChainStreamInterceptor(streamServer(log)),
+		grpc.ChainUnaryInterceptor(unaryServer(log, admit)),
+		grpc.ChainStreamInterceptor(streamServer(log, admit)),
 		grpc.MaxRecvMsgSize(MaxMessage),
 		grpc.MaxSendMsgSize(MaxMessage),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
@@ -44,20 +49,28 @@ func NewServer(log *slog.Logger, opts ...grpc.ServerOption) *grpc.Server {
 	return s
 }
 
-func unaryServer(log *slog.Logger) grpc.UnaryServerInterceptor {
+func unaryServer(log *slog.Logger, admit Admit) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (res any, err error) {
 		defer func() { err = border(ctx, log, info.FullMethod, recover(), err) }()
+		ctx, err = admit(incoming(ctx), info.FullMethod)
+		if err != nil {
+			return nil, err
+		}
 		if err := validate(req); err != nil {
 			return nil, err
 		}
-		return next(incoming(ctx), req)
+		return next(ctx, req)
 	}
 }
 
-func streamServer(log *slog.Logger) grpc.StreamServerInterceptor {
+func streamServer(log *slog.Logger, admit Admit) grpc.StreamServerInterceptor {
 	return func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
 		defer func() { err = border(ss.Context(), log, info.FullMethod, recover(), err) }()
-		return next(srv, &serverStream{ServerStream: ss, ctx: incoming(ss.Context())})
+		ctx, err := admit(incoming(ss.Context()), info.FullMethod)
+		if err != nil {
+			return err
+		}
+		return next(srv, &serverStream{ServerStream: ss, ctx: ctx})
 	}
 }
 

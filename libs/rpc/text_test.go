@@ -63,16 +63,3 @@ func TestTextsOfCallsAreChecked(t *testing.T) {
 		t.Errorf("stream: %v, asked %d", err, asked)
 	}
 }
-
-func TestCallersHaveAnyName(t *testing.T) {
-	var got rpc.Caller
-	client := serve(t, func(ctx context.Context) error { got = rpc.CallerFrom(ctx); return nil })
-	for _, want := range []rpc.Caller{{Org: "ø", User: "jürgen", Roles: []string{"prüfer", "a"}}, {Org: "o", User: "u", Roles: []string{"a"}}} {
-		if _, err := client.Check(rpc.WithCaller(t.Context(), want), &grpc_health_v1.HealthCheckRequest{}); err != nil {
-			t.Fatal(err)
-		}
-		if got.Org != want.Org || got.User != want.User || strings.Join(got.Roles, ",") != strings.Join(want.Roles, ",") {
-			t.Errorf("%v, want %v", got, want)
-		}
-	}
-}

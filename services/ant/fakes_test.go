@@ -27,6 +27,7 @@ import (
 	"github.com/formicary/formicary/libs/bus/embedded"
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/logfile"
+	"github.com/formicary/formicary/libs/passport/passporttest"
 	"github.com/formicary/formicary/libs/rpc"
 	"github.com/formicary/formicary/libs/testkit"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
@@ -86,7 +87,7 @@ func newColony(t testing.TB) *colony {
 	c.startNATS()
 	c.blobs = httptest.NewServer(http.HandlerFunc(c.put))
 	t.Cleanup(c.blobs.Close)
-	server := rpc.NewServer(testkit.Logger(t))
+	server := rpc.NewServer(testkit.Logger(t), passporttest.Checker().Admit)
 	antv1.RegisterRegistrationServiceServer(server, c)
 	antv1.RegisterAttemptServiceServer(server, c)
 	c.caches = newCaches(t)
@@ -319,7 +320,7 @@ func (c *colony) new(conf ant.Config) *ant.Service {
 
 func (c *colony) deps() ant.Deps {
 	c.t.Helper()
-	conn, err := c.network.Dial("colony", grpc.WithUserAgent("ant"))
+	conn, err := c.network.Dial("colony", grpc.WithUserAgent("ant"), passporttest.Everybody())
 	if err != nil {
 		c.t.Fatal(err)
 	}

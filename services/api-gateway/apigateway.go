@@ -1,5 +1,5 @@
-// Package apigateway is the one door for people: the REST API, the same over gRPC, and live streams. It passes calls
-// on to the services that own what they are about and owns nothing itself.
+// Package apigateway is the one door for people: the REST API, the same over gRPC, and live streams. It owns who people
+// are, and passes their calls on to the services that own what they are about.
 package apigateway
 
 import (
@@ -11,11 +11,14 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"go.opentelemetry.io/otel/metric"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	"github.com/formicary/formicary/libs/access"
+	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/libs/rpc"
 	"github.com/formicary/formicary/libs/run"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
@@ -26,10 +29,15 @@ import (
 	"github.com/formicary/formicary/services/api-gateway/internal/gate"
 	"github.com/formicary/formicary/services/api-gateway/internal/live"
 	"github.com/formicary/formicary/services/api-gateway/internal/rest"
+	"github.com/formicary/formicary/services/api-gateway/migrations"
 )
+
+// Schema is the PostgreSQL schema that the gateway owns.
+const Schema = "identity"
 
 // Deps are what the gateway is given.
 type Deps struct {
+	Pool *pgxpool.Pool // whose search path begins with Schema
 	NATS *nats.Conn
 	// The services, by name.
 	JobManager, ResourceManager, Scheduler, Supervisor grpc.ClientConnInterface
@@ -52,12 +60,17 @@ type Service struct {
 	proxy  *proxy // nil when there is none
 }
 
+// Migrate brings the schema to the newest step.
+func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
+	return pgdb.Migrate(ctx, pool, Schema, migrations.FS)
+}
+
 // New returns a gateway that Run starts.
 func New(conf Config, deps Deps) (*Service, error) {
 	if err := errors.Join(conf.Validate(), loopbackOnly("HTTP", deps.HTTP), loopbackOnly("gRPC", deps.GRPC)); err != nil {
 		return nil, err
 	}
-	s := &Service{conf: conf, deps: deps, gate: gate.New(gate.ReadRules(protoregistry.GlobalFiles), conf.MaxStreams)}
+	s := &Service{conf: conf, deps: deps, gate: gate.New(access.ReadRules(protoregistry.GlobalFiles), gate.Local{People: gate.Nobody{}}, conf.MaxStreams)}
 	slow, err := s.instruments()
 	if err != nil {
 		return nil, err
@@ -84,8 +97,8 @@ func New(conf Config, deps Deps) (*Service, error) {
 	s.hub = live.New(live.Config{
 		Kept: conf.KeptEvents, Queue: conf.WatchQueue, Heartbeat: conf.Heartbeat, Recheck: conf.Recheck, Life: conf.StreamLife, ReadTime: readTime,
 	}, deps.NATS, calls.Admitted(), deps.Log, slow)
-	s.server = rpc.NewServer(deps.Log, grpc.ForceServerCodecV2(forward.Codec()), grpc.MaxRecvMsgSize(conf.MaxBody),
-		grpc.ChainUnaryInterceptor(s.gate.Unary), grpc.ChainStreamInterceptor(s.gate.Stream), grpc.UnknownServiceHandler(gate.Unknown))
+	s.server = rpc.NewServer(deps.Log, s.gate.Call, grpc.ForceServerCodecV2(forward.Codec()), grpc.MaxRecvMsgSize(conf.MaxBody),
+		grpc.UnknownServiceHandler(gate.Unknown))
 	calls.Register(s.server)
 	jobv1.RegisterEventServiceServer(s.server, live.NewServer(s.hub))
 	var workers http.Handler

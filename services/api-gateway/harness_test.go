@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/nats-io/nats.go"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
@@ -22,6 +23,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	"github.com/formicary/formicary/libs/passport/passporttest"
 	"github.com/formicary/formicary/libs/rpc"
 	"github.com/formicary/formicary/libs/testkit"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
@@ -36,7 +38,7 @@ type answer func(ctx context.Context, req proto.Message, send func(proto.Message
 // call is what a fake peer got.
 type call struct {
 	peer, method string
-	caller       rpc.Caller
+	caller       access.Caller
 	req          proto.Message
 }
 
@@ -82,7 +84,7 @@ func (p *peers) handle(peer string) grpc.StreamHandler {
 			return err
 		}
 		p.mu.Lock()
-		p.calls = append(p.calls, call{peer, method, rpc.CallerFrom(ss.Context()), in})
+		p.calls = append(p.calls, call{peer, method, access.From(ss.Context()), in})
 		a := p.on[method]
 		p.mu.Unlock()
 		if a == nil {
@@ -154,10 +156,10 @@ func start(t testing.TB, set ...func(*setting)) *world {
 	network := rpc.NewMemory()
 	conns := map[string]*grpc.ClientConn{}
 	for _, name := range names {
-		server := rpc.NewServer(slog.New(slog.DiscardHandler), grpc.UnknownServiceHandler(w.peers.handle(name)))
+		server := rpc.NewServer(slog.New(slog.DiscardHandler), passporttest.Checker().Admit, grpc.UnknownServiceHandler(w.peers.handle(name)))
 		lis := network.Listen(name)
 		testkit.Run(t, func(ctx context.Context) error { return rpc.Serve(ctx, server, lis, time.Second) })
-		conns[name] = dial(t, network, name)
+		conns[name] = dial(t, network, name, passporttest.Service("api-gateway"))
 	}
 	if w.nats = s.nats; w.nats == nil {
 		w.nats, _ = testkit.NATS(t)
@@ -180,9 +182,9 @@ func start(t testing.TB, set ...func(*setting)) *world {
 	return w
 }
 
-func dial(t testing.TB, network *rpc.Memory, name string) *grpc.ClientConn {
+func dial(t testing.TB, network *rpc.Memory, name string, opts ...grpc.DialOption) *grpc.ClientConn {
 	t.Helper()
-	conn, err := network.Dial(name)
+	conn, err := network.Dial(name, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}

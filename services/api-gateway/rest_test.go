@@ -13,8 +13,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/formicary/formicary/libs/access"
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -22,7 +24,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/formicary/formicary/libs/errs"
-	"github.com/formicary/formicary/libs/rpc"
+	"github.com/formicary/formicary/libs/passport/passporttest"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 )
@@ -145,7 +147,7 @@ func TestPathsReachTheirServices(t *testing.T) {
 			if got.peer != c.peer || got.method != c.method {
 				t.Errorf("called %s %s, want %s %s", got.peer, got.method, c.peer, c.method)
 			}
-			if !reflect.DeepEqual(got.caller, rpc.Caller{Org: "default", User: "local"}) {
+			if !reflect.DeepEqual(got.caller, passporttest.Person("default", "local")) {
 				t.Errorf("caller %v", got.caller)
 			}
 			wanted, _, err := types(c.method)
@@ -464,26 +466,28 @@ func TestRequestID(t *testing.T) {
 	}
 }
 
-// TestTheCallerIsBelievedWithinTheOrg: until there are users, callers say who they are; they cannot leave the org, nor
-// be the system.
-func TestTheCallerIsBelievedWithinTheOrg(t *testing.T) {
+// TestTheLocalCallerIsBelieved: where no login is asked for callers say who they are; they cannot be the system, and a
+// credential that they send counts.
+func TestTheLocalCallerIsBelieved(t *testing.T) {
 	w := start(t)
 	for _, c := range []struct {
 		headers []string
-		want    rpc.Caller
+		want    access.Caller
 		reason  string
 	}{
-		{nil, rpc.Caller{Org: "default", User: "local"}, ""},
-		{[]string{"X-Formicary-User: ann", "X-Formicary-Roles: lead, qa"}, rpc.Caller{Org: "default", User: "ann", Roles: []string{"lead", "qa"}}, ""},
-		{[]string{"X-Formicary-Org: other", "Grpc-Metadata-X-Formicary-Org: other", "Grpc-Metadata-X-Formicary-User: root", "Authorization: Bearer x"}, rpc.Caller{Org: "default", User: "local"}, ""},
-		{[]string{"X-Formicary-User: jürgen", "X-Formicary-Roles: prüfer"}, rpc.Caller{}, "USER_INVALID"},
-		{[]string{"X-Formicary-User: a\xff"}, rpc.Caller{}, "USER_INVALID"},
-		{[]string{"X-Formicary-Roles: a\xff"}, rpc.Caller{}, "USER_INVALID"},
-		{[]string{"X-Formicary-User: a", "X-Formicary-User: b"}, rpc.Caller{}, "USER_INVALID"},
-		{[]string{"X-Formicary-User: system"}, rpc.Caller{Org: "default", User: "local"}, ""},
-		{[]string{"X-Formicary-User: system:sla-timeout"}, rpc.Caller{}, "USER_INVALID"},
-		{[]string{"X-Formicary-User: " + strings.Repeat("x", 101)}, rpc.Caller{}, "USER_INVALID"},
-		{[]string{"X-Formicary-Roles: " + strings.Repeat("x,", 51)}, rpc.Caller{}, "USER_INVALID"},
+		{nil, passporttest.Person("default", "local"), ""},
+		{[]string{"X-Formicary-User: ann", "X-Formicary-Roles: lead, qa"}, passporttest.Person("default", "ann", "lead", "qa"), ""},
+		{[]string{"X-Formicary-Roles: org-viewer"}, passporttest.Person("default", "local", "org-viewer"), ""},
+		{[]string{"X-Formicary-Org: other"}, passporttest.Person("other", "local"), ""},
+		{[]string{"Grpc-Metadata-X-Formicary-Org: other", "Grpc-Metadata-X-Formicary-User: root", "X-Formicary-Token: x"}, passporttest.Person("default", "local"), ""},
+		{[]string{"X-Formicary-User: jürgen", "X-Formicary-Roles: prüfer"}, access.Caller{}, "USER_INVALID"},
+		{[]string{"X-Formicary-User: a\xff"}, access.Caller{}, "USER_INVALID"},
+		{[]string{"X-Formicary-Roles: a\xff"}, access.Caller{}, "USER_INVALID"},
+		{[]string{"X-Formicary-User: a", "X-Formicary-User: b"}, access.Caller{}, "USER_INVALID"},
+		{[]string{"X-Formicary-User: system"}, passporttest.Person("default", "local"), ""},
+		{[]string{"X-Formicary-User: system:sla-timeout"}, access.Caller{}, "USER_INVALID"},
+		{[]string{"X-Formicary-User: " + strings.Repeat("x", 101)}, access.Caller{}, "USER_INVALID"},
+		{[]string{"X-Formicary-Roles: " + strings.Repeat("x,", 51)}, access.Caller{}, "USER_INVALID"},
 	} {
 		got := w.do("GET", "/api/v1/ants", "", c.headers...)
 		if c.reason != "" {
@@ -496,18 +500,23 @@ func TestTheCallerIsBelievedWithinTheOrg(t *testing.T) {
 			t.Errorf("%v: %v", c.headers, got)
 		}
 	}
-	ctx := rpc.WithCaller(t.Context(), rpc.Caller{Org: "other", User: "ann", Roles: []string{"lead"}})
+	for _, headers := range [][]string{{"Authorization: Bearer x"}, {"Authorization: bearer x", "X-Formicary-User: ann"}, {"Cookie: formicary=x"}, {"Cookie: __Host-formicary=x"}} {
+		if got := w.do("GET", "/api/v1/ants", "", headers...); got.code != http.StatusUnauthorized || reason(t, got) != "CREDENTIAL_INVALID" {
+			t.Errorf("%v: %d %s", headers, got.code, got.body)
+		}
+	}
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "x-formicary-user", "ann", "x-formicary-roles", "lead")
 	if _, err := jobv1.NewJobRequestServiceClient(w.grpc).GetJobRequest(ctx, &jobv1.GetJobRequestRequest{Id: "x"}); err != nil {
 		t.Fatal(err)
 	}
-	if got := w.peers.last(t).caller; !reflect.DeepEqual(got, rpc.Caller{Org: "default", User: "ann", Roles: []string{"lead"}}) {
+	if got := w.peers.last(t).caller; !reflect.DeepEqual(got, passporttest.Person("default", "ann", "lead")) {
 		t.Errorf("over gRPC: %v", got)
 	}
-	ctx = rpc.WithCaller(t.Context(), rpc.Caller{User: "jürgen", Roles: []string{"prüfer"}})
+	ctx = metadata.AppendToOutgoingContext(t.Context(), "x-formicary-user-bin", "jürgen", "x-formicary-roles-bin", "prüfer")
 	if _, err := jobv1.NewJobRequestServiceClient(w.grpc).GetJobRequest(ctx, &jobv1.GetJobRequestRequest{Id: "x"}); err != nil || w.peers.last(t).caller.User != "jürgen" {
 		t.Errorf("over gRPC: %v, %v", w.peers.last(t).caller, err)
 	}
-	ctx = rpc.WithCaller(t.Context(), rpc.Caller{User: "system:x"})
+	ctx = metadata.AppendToOutgoingContext(t.Context(), "x-formicary-user", "system:x")
 	if _, err := jobv1.NewJobRequestServiceClient(w.grpc).GetJobRequest(ctx, &jobv1.GetJobRequestRequest{Id: "x"}); errs.Reason(err) != "USER_INVALID" {
 		t.Errorf("over gRPC: %v", err)
 	}

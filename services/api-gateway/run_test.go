@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/passport/passporttest"
 	"github.com/formicary/formicary/libs/rpc"
 	"github.com/formicary/formicary/libs/testkit"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
@@ -29,10 +30,10 @@ func streamOf(m protoreflect.MethodDescriptor) *grpc.StreamDesc {
 func TestStop(t *testing.T) {
 	network := rpc.NewMemory()
 	p := &peers{on: map[string]answer{}}
-	server := rpc.NewServer(slog.New(slog.DiscardHandler), grpc.UnknownServiceHandler(p.handle("any")))
+	server := rpc.NewServer(slog.New(slog.DiscardHandler), passporttest.Checker().Admit, grpc.UnknownServiceHandler(p.handle("any")))
 	plis := network.Listen("any")
 	testkit.Run(t, func(ctx context.Context) error { return rpc.Serve(ctx, server, plis, time.Second) })
-	conn := dial(t, network, "any")
+	conn := dial(t, network, "any", passporttest.Service("api-gateway"))
 	nc, _ := testkit.NATS(t)
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

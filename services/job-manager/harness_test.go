@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -20,6 +21,7 @@ import (
 	"github.com/formicary/formicary/libs/audit"
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/keyring"
+	"github.com/formicary/formicary/libs/passport/passporttest"
 	"github.com/formicary/formicary/libs/rpc"
 	"github.com/formicary/formicary/libs/testkit"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
@@ -160,7 +162,7 @@ func newRing(t testing.TB) *keyring.File {
 }
 
 func (c *colony) serve(name string, register func(grpc.ServiceRegistrar)) {
-	server := rpc.NewServer(testkit.Logger(c))
+	server := rpc.NewServer(testkit.Logger(c), passporttest.Checker().Admit)
 	register(server)
 	lis := c.network.Listen(name)
 	testkit.Run(c, func(ctx context.Context) error { return rpc.Serve(ctx, server, lis, time.Second) })
@@ -168,7 +170,7 @@ func (c *colony) serve(name string, register func(grpc.ServiceRegistrar)) {
 
 func (c *colony) dial(name string) *grpc.ClientConn {
 	c.Helper()
-	conn, err := c.network.Dial(name)
+	conn, err := c.network.Dial(name, passporttest.Everybody())
 	if err != nil {
 		c.Fatal(err)
 	}
@@ -224,7 +226,7 @@ func (c *colony) upload(yaml string) *jobv1.JobDefinition {
 
 // of calls on behalf of another organisation.
 func (c *colony) of(org string) context.Context {
-	return rpc.WithCaller(c.Context(), rpc.Caller{Org: org, User: "u-" + org})
+	return access.With(c.Context(), passporttest.Person(org, "u-"+org))
 }
 
 func (c *colony) submit(req *jobv1.SubmitJobRequest) *jobv1.JobRequest {

@@ -21,6 +21,7 @@ import (
 	"github.com/formicary/formicary/libs/audit"
 	"github.com/formicary/formicary/libs/bus"
 	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/passport/passporttest"
 	"github.com/formicary/formicary/libs/rpc"
 	"github.com/formicary/formicary/libs/testkit"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
@@ -100,7 +101,7 @@ func (c *colony) replica(name string, change func(*resourcemanager.Config)) *grp
 }
 
 func (c *colony) serve(name string, register func(grpc.ServiceRegistrar)) {
-	s := rpc.NewServer(testkit.Logger(c.t))
+	s := rpc.NewServer(testkit.Logger(c.t), passporttest.Checker().Admit)
 	register(s)
 	lis := c.net.Listen(name)
 	done := make(chan struct{})
@@ -109,7 +110,7 @@ func (c *colony) serve(name string, register func(grpc.ServiceRegistrar)) {
 }
 
 func (c *colony) dial(name string) *grpc.ClientConn {
-	conn, err := c.net.Dial(name)
+	conn, err := c.net.Dial(name, passporttest.Everybody())
 	if err != nil {
 		c.t.Fatal(err)
 	}

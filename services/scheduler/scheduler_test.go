@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/passport/passporttest"
 	"github.com/formicary/formicary/libs/rpc"
 	"github.com/formicary/formicary/libs/testkit"
 	"github.com/formicary/formicary/libs/testkit/etcdtest"
@@ -196,7 +197,7 @@ func newColony(t testing.TB) *colony {
 }
 
 func (c *colony) serve(name string, register func(grpc.ServiceRegistrar)) {
-	s := rpc.NewServer(testkit.Logger(c.t))
+	s := rpc.NewServer(testkit.Logger(c.t), passporttest.Checker().Admit)
 	register(s)
 	lis := c.net.Listen(name)
 	done := make(chan struct{})
@@ -205,7 +206,7 @@ func (c *colony) serve(name string, register func(grpc.ServiceRegistrar)) {
 }
 
 func (c *colony) dial(name string) *grpc.ClientConn {
-	conn, err := c.net.Dial(name)
+	conn, err := c.net.Dial(name, passporttest.Everybody())
 	if err != nil {
 		c.t.Fatal(err)
 	}

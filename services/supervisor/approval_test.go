@@ -9,12 +9,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/formicary/formicary/libs/access"
+	"github.com/formicary/formicary/libs/passport/passporttest"
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec/plan"
-	"github.com/formicary/formicary/libs/rpc"
 	"github.com/formicary/formicary/libs/testkit"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
@@ -30,7 +31,7 @@ func manual(name string, p *plan.Approval, next ...string) plan.Task {
 // vote casts a vote as a user and returns the reason why it was refused.
 func (w *world) vote(id, task, user, decision string, roles ...string) (*executionv1.Approval, string) {
 	w.t.Helper()
-	ctx := rpc.WithCaller(w.t.Context(), rpc.Caller{Org: "default", User: user, Roles: roles})
+	ctx := access.With(w.t.Context(), passporttest.Person("default", user, roles...))
 	res, err := w.approvals.VoteOnApproval(ctx, &executionv1.VoteOnApprovalRequest{RequestId: id, Task: task, Decision: decision, Comments: "said by " + user})
 	if err != nil && errs.Reason(err) == "" {
 		w.t.Errorf("vote: %v", err)
@@ -111,7 +112,7 @@ func TestValuesOfAVote(t *testing.T) {
 	id := w.admit(planOf(ok, task("deploy")))
 	w.asked(id, "ok")
 	vote := func(user string, values map[string]string) (*executionv1.Approval, string) {
-		ctx := rpc.WithCaller(t.Context(), rpc.Caller{Org: "default", User: user})
+		ctx := access.With(t.Context(), passporttest.Person("default", user))
 		res, err := w.approvals.VoteOnApproval(ctx, &executionv1.VoteOnApprovalRequest{RequestId: id, Task: "ok", Decision: "APPROVED", Values: values})
 		return res.GetApproval(), errs.Reason(err)
 	}
@@ -137,7 +138,7 @@ func TestRejectionFailsTheJob(t *testing.T) {
 	w := newWorld(t)
 	id := w.admit(planOf(manual("ok", nil, "deploy"), task("deploy")))
 	w.asked(id, "ok")
-	ctx := rpc.WithCaller(t.Context(), rpc.Caller{Org: "default", User: "bob"})
+	ctx := access.With(t.Context(), passporttest.Person("default", "bob"))
 	req := &executionv1.VoteOnApprovalRequest{RequestId: id, Task: "ok", Decision: "REJECTED"}
 	if _, err := w.approvals.VoteOnApproval(ctx, req); errs.Reason(err) != "COMMENT_REQUIRED" {
 		t.Error(err)
@@ -156,7 +157,7 @@ func TestApprovalsOfOthersAreNotSeen(t *testing.T) {
 	w := newWorld(t)
 	id := w.admit(planOf(manual("ok", nil), task("x")))
 	w.asked(id, "ok")
-	other := rpc.WithCaller(t.Context(), rpc.Caller{Org: "other", User: "bob"})
+	other := access.With(t.Context(), passporttest.Person("other", "bob"))
 	if _, err := w.approvals.VoteOnApproval(other, &executionv1.VoteOnApprovalRequest{RequestId: id, Task: "ok", Decision: "APPROVED"}); errs.Reason(err) != "TASK_NOT_FOUND" {
 		t.Errorf("vote: %v", err)
 	}
@@ -233,7 +234,7 @@ func TestOneOfManyVotersDecides(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 8 {
 		all.Go(func() {
-			ctx := rpc.WithCaller(context.WithoutCancel(t.Context()), rpc.Caller{Org: "default", User: fmt.Sprint("user", i)})
+			ctx := access.With(context.WithoutCancel(t.Context()), passporttest.Person("default", fmt.Sprint("user", i)))
 			decision := []string{"APPROVED", "REJECTED"}[i%2]
 			_, err := w.approvals.VoteOnApproval(ctx, &executionv1.VoteOnApprovalRequest{RequestId: id, Task: "ok", Decision: decision, Comments: "c"})
 			mu.Lock()

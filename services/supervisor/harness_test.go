@@ -24,6 +24,7 @@ import (
 	"github.com/formicary/formicary/libs/bus"
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/passport/passporttest"
 	"github.com/formicary/formicary/libs/rpc"
 	"github.com/formicary/formicary/libs/testkit"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
@@ -124,7 +125,7 @@ func quiet(t testing.TB) *slog.Logger {
 }
 
 func (w *world) serve(name string, register func(grpc.ServiceRegistrar)) {
-	s := rpc.NewServer(quiet(w.t))
+	s := rpc.NewServer(quiet(w.t), passporttest.Checker().Admit)
 	register(s)
 	lis := w.net.Listen(name)
 	testkit.Run(w.t, func(ctx context.Context) error { return rpc.Serve(ctx, s, lis, time.Second) })
@@ -132,7 +133,7 @@ func (w *world) serve(name string, register func(grpc.ServiceRegistrar)) {
 
 func (w *world) dial(name string) *grpc.ClientConn {
 	w.t.Helper()
-	conn, err := w.net.Dial(name)
+	conn, err := w.net.Dial(name, passporttest.Everybody())
 	if err != nil {
 		w.t.Fatal(err)
 	}

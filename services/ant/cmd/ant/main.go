@@ -10,6 +10,7 @@ import (
 
 	"github.com/formicary/formicary/libs/boot"
 	"github.com/formicary/formicary/libs/egress"
+	"github.com/formicary/formicary/libs/pki"
 	"github.com/formicary/formicary/services/ant"
 )
 
@@ -46,6 +47,9 @@ func main() {
 func wire(conf ant.Config, workers ant.BridgeConfig, addr string, p *boot.Process) error {
 	nc, js, err := p.NATS()
 	if err != nil {
+		return err
+	}
+	if err := p.Identify(pki.Name{Kind: pki.Ant, ID: conf.ID}); err != nil {
 		return err
 	}
 	resources, err := p.Peer("resource-manager")

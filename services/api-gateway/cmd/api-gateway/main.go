@@ -18,12 +18,18 @@ func main() {
 	flags := func(fs *flag.FlagSet) {
 		fs.StringVar(&conf.Workers, "workers", os.Getenv("FORMICARY_WORKERS"), "`ADDRESS` of the ant that serves workers (ant --workers), host:port, or of several, separated by commas; empty for none")
 	}
-	os.Exit(boot.Main("api-gateway", flags, func(_ context.Context, p *boot.Process) error { return wire(conf, p) }))
+	os.Exit(boot.Main("api-gateway", flags, func(ctx context.Context, p *boot.Process) error { return wire(ctx, conf, p) }))
 }
 
-func wire(conf apigateway.Config, p *boot.Process) error {
+func wire(ctx context.Context, conf apigateway.Config, p *boot.Process) error {
 	deps := apigateway.Deps{Log: p.Log, Meter: p.Metrics.Meter("api-gateway")}
 	var err error
+	if deps.Pool, err = p.Pool(ctx, apigateway.Schema); err != nil {
+		return err
+	}
+	if err := apigateway.Migrate(ctx, deps.Pool); err != nil {
+		return err
+	}
 	if deps.NATS, _, err = p.NATS(); err != nil {
 		return err
 	}

@@ -8,11 +8,11 @@ import (
 	"time"
 
 	"buf.build/go/protovalidate"
+	"github.com/formicary/formicary/libs/access"
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/formicary/formicary/libs/errs"
-	"github.com/formicary/formicary/libs/rpc"
 	"github.com/formicary/formicary/libs/run"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
@@ -65,7 +65,7 @@ func (h *Hub) Watch(ctx context.Context, req *jobv1.WatchEventsRequest, after st
 	}
 	now := time.Now()
 	w := &Watch{
-		hub: h, ctx: ctx, org: rpc.CallerFrom(ctx).Org, jobType: req.GetJobType(), tasks: req.GetTasks(), until: req.GetUntilTerminal(),
+		hub: h, ctx: ctx, org: access.From(ctx).Org, jobType: req.GetJobType(), tasks: req.GetTasks(), until: req.GetUntilTerminal(),
 		wake: run.NewSignal(), taskWait: h.conf.Recheck, endAt: now.Add(h.conf.Life), timer: time.NewTimer(time.Hour),
 	}
 	var err error

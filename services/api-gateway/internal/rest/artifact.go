@@ -27,11 +27,7 @@ type artifacts struct {
 
 // asked is the context of a call for a request.
 func asked(r *http.Request) context.Context {
-	md := metadata.MD{}
-	for _, header := range []string{requestID, userName, userRoles} {
-		md[strings.ToLower(header)] = r.Header.Values(header)
-	}
-	return only(r.Context(), md)
+	return only(r.Context(), metadata.MD{strings.ToLower(requestID): r.Header.Values(requestID)})
 }
 
 // query reads the parameters of a request; one that nobody knows is refused.

@@ -14,10 +14,9 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/formicary/formicary/libs/errs"
-	"github.com/formicary/formicary/libs/rpc"
 )
 
-// connection adapts the calls of the generated handlers: of the request's headers only its id and its user travel on,
+// connection adapts the calls of the generated handlers: of the request's headers only its id travels on, its caller is in the context,
 // the Idempotency-Key becomes a field, and a stream shows its first error before the answer has begun.
 type connection struct{ to grpc.ClientConnInterface }
 
@@ -44,13 +43,9 @@ func (c connection) NewStream(ctx context.Context, desc *grpc.StreamDesc, method
 	return &stream{ClientStream: s, first: out}, nil
 }
 
-// only keeps the request id of what the HTTP request brought, and who it says to be: the gate looks at that.
+// only keeps the request id of what the HTTP request brought.
 func only(ctx context.Context, md metadata.MD) context.Context {
-	caller := rpc.Caller{Roles: rpc.ParseRoles(md.Get(userRoles)...)}
-	if user := md.Get(userName); len(user) > 0 {
-		caller.User = user[0]
-	}
-	return metadata.NewOutgoingContext(rpc.WithCaller(ctx, caller), metadata.MD{strings.ToLower(requestID): md.Get(requestID)})
+	return metadata.NewOutgoingContext(ctx, metadata.MD{strings.ToLower(requestID): md.Get(requestID)})
 }
 
 // setKey sets the field idempotency_key if the message has it. Who gives two keys believes in one of them: it is not for us

@@ -23,6 +23,7 @@ import (
 	resourcev1 "github.com/formicary/formicary/proto/gen/formicary/resource/v1"
 	schedulev1 "github.com/formicary/formicary/proto/gen/formicary/schedule/v1"
 	"github.com/formicary/formicary/proto/gen/openapi"
+	"github.com/formicary/formicary/services/api-gateway/internal/gate"
 )
 
 // Options of the handler.
@@ -88,7 +89,14 @@ func New(o Options) (http.Handler, error) {
 	all.Handle("/", limit(o.MaxBody, mux))
 	all.HandleFunc("POST /api/v1/artifacts", files.upload) // its body is as long as it likes
 	all.HandleFunc("POST /api/artifacts", files.upload)
-	return observe(o.Log, m, guard(all)), nil
+	return observe(o.Log, m, guard(identified(all))), nil
+}
+
+// identified keeps who makes a request, for the gate.
+func identified(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r.WithContext(gate.WithCredential(r.Context(), gate.FromRequest(r))))
+	})
 }
 
 // register adds the generated routes of the services for people.
@@ -124,13 +132,11 @@ const (
 	lastEventID    = "Last-Event-Id"
 	idempotencyKey = "Idempotency-Key"
 	requestID      = "X-Request-Id"
-	userName       = "X-Formicary-User"
-	userRoles      = "X-Formicary-Roles"
 )
 
 func incoming(key string) (string, bool) {
 	switch key {
-	case lastEventID, idempotencyKey, requestID, userName, userRoles:
+	case lastEventID, idempotencyKey, requestID:
 		return strings.ToLower(key), true
 	}
 	return "", false

@@ -21,6 +21,7 @@ import (
 	"github.com/formicary/formicary/libs/storable"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
+	"github.com/formicary/formicary/services/api-gateway/internal/gate"
 )
 
 // route is one HTTP binding of a method.
@@ -152,7 +153,7 @@ func checkTexts(r *http.Request) error {
 	if !storable.Is(r.URL.Path) || !storable.Is(query) {
 		return errs.Invalid("REQUEST_MALFORMED", "the path or the query holds what is no text: want UTF-8 without NUL")
 	}
-	for _, header := range [...]string{userName, userRoles} { // they would be left out, and the caller be somebody else
+	for _, header := range [...]string{gate.UserHeader, gate.RolesHeader, gate.OrgHeader, gate.Authorization} { // they would be left out, and the caller be somebody else
 		values := r.Header.Values(header)
 		if slices.ContainsFunc(values, notPrintable) {
 			return errs.Invalid("USER_INVALID", "the header %s holds more than printable ASCII", header)

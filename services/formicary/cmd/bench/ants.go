@@ -20,6 +20,7 @@ import (
 
 	"github.com/formicary/formicary/libs/bus"
 	"github.com/formicary/formicary/libs/bus/embedded"
+	"github.com/formicary/formicary/libs/passport/passporttest"
 	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/libs/pgdb/cluster"
 	"github.com/formicary/formicary/libs/rpc"
@@ -95,7 +96,7 @@ func withFleet(ctx context.Context, pool *pgxpool.Pool, s *embedded.Server, f fu
 		return err
 	}
 	net, log := rpc.NewMemory(), slog.New(slog.DiscardHandler)
-	conn, err := net.Dial("resource-manager")
+	conn, err := net.Dial("resource-manager", passporttest.Everybody())
 	if err != nil {
 		return err
 	}
@@ -106,7 +107,7 @@ func withFleet(ctx context.Context, pool *pgxpool.Pool, s *embedded.Server, f fu
 	if err != nil {
 		return err
 	}
-	server := rpc.NewServer(log)
+	server := rpc.NewServer(log, passporttest.Checker().Admit)
 	svc.Register(server)
 	lis := net.Listen("resource-manager")
 	ctx, cancel := context.WithCancel(ctx)

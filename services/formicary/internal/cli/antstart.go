@@ -9,10 +9,14 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/bus"
 	"github.com/formicary/formicary/libs/colony"
 	"github.com/formicary/formicary/libs/egress"
+	"github.com/formicary/formicary/libs/passport"
+	"github.com/formicary/formicary/libs/pki"
 	"github.com/formicary/formicary/libs/rpc"
 	"github.com/formicary/formicary/libs/telemetry"
 	"github.com/formicary/formicary/services/ant"
@@ -89,13 +93,17 @@ func (a *app) startAnt(ctx context.Context, conf ant.Config, level, format strin
 	if err != nil {
 		return err
 	}
+	issuer, err := issuerFor(t, pki.Name{Kind: pki.Ant, ID: conf.ID})
+	if err != nil {
+		return err
+	}
 	deps := ant.Deps{NATS: nc, JS: js, Log: log, Meter: metrics.Meter("ant")}
 	for name, to := range map[string]*grpc.ClientConnInterface{"resource-manager": &deps.ResourceManager, "supervisor": &deps.Supervisor} {
 		addr, err := t.Service(name)
 		if err != nil {
 			return &exit{exitUnavailable, err}
 		}
-		conn, err := rpc.Dial(addr)
+		conn, err := rpc.Dial(addr, grpc.WithPerRPCCredentials(issuer))
 		if err != nil {
 			return err
 		}
@@ -108,6 +116,22 @@ func (a *app) startAnt(ctx context.Context, conf ant.Config, level, format strin
 	}
 	printf(a.Err, "ant %s serves the colony at %s; Ctrl-C drains it, a second one kills what runs\n", conf.ID, t.NATS)
 	return svc.Run(ctx)
+}
+
+// issuerFor returns the credentials of a part of a colony on this machine.
+func issuerFor(col colony.Colony, name pki.Name) (*passport.Issuer, error) {
+	if col.Authority == "" {
+		return nil, &exit{exitUnavailable, errors.New("the colony names no authority: start it with `formicary up --expose`")}
+	}
+	authority, err := pki.OpenAuthority(col.Authority)
+	if err != nil {
+		return nil, err
+	}
+	source, err := authority.Renewing(name, pki.ServiceLife)
+	if err != nil {
+		return nil, err
+	}
+	return passport.NewIssuer(source, access.ReadRules(protoregistry.GlobalFiles)), nil
 }
 
 // colonyOf reads the addresses of the stores and services.

@@ -94,7 +94,7 @@ func (a *app) checkColony(ctx context.Context) []doctor.Finding {
 	if first.Grade != doctor.OK {
 		return []doctor.Finding{first}
 	}
-	c, err := dial(t.grpc)
+	c, err := dial(t.grpc, a.who())
 	if err != nil {
 		return []doctor.Finding{first, {Name: "gateway", Grade: doctor.Bad, What: err.Error()}}
 	}

@@ -20,11 +20,15 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/bus"
 	"github.com/formicary/formicary/libs/colony"
 	"github.com/formicary/formicary/libs/egress"
+	"github.com/formicary/formicary/libs/passport"
 	"github.com/formicary/formicary/libs/pgdb"
+	"github.com/formicary/formicary/libs/pki"
 	"github.com/formicary/formicary/libs/rpc"
 	"github.com/formicary/formicary/libs/run"
 	"github.com/formicary/formicary/libs/telemetry"
@@ -47,10 +51,12 @@ type composition struct {
 	began   time.Time
 	started chan struct{} // closed when the colony takes work
 
+	rules access.Rules
+	peers map[string]*grpc.ClientConn // of the gateway
+
 	pools   map[string]*pgxpool.Pool
 	leases  *pgxpool.Pool // of supervisor, beside its own
 	reads   *pgxpool.Pool // the same
-	peers   map[string]*grpc.ClientConn
 	layers  [][]run.Member
 	tasks   sync.WaitGroup // of the members that execute tasks
 	closers []func()
@@ -63,7 +69,7 @@ const stopCalls = 2 * time.Second // for calls under way at the end
 func compose(ctx context.Context, conf Config, log *slog.Logger, s *stores, d *doors, col *colony.Colony) (*composition, error) {
 	c := &composition{
 		conf: conf, log: log, stores: s, memory: rpc.NewMemory(), began: time.Now(), started: make(chan struct{}),
-		pools: map[string]*pgxpool.Pool{}, peers: map[string]*grpc.ClientConn{},
+		pools: map[string]*pgxpool.Pool{}, rules: access.ReadRules(protoregistry.GlobalFiles),
 	}
 	if err := c.build(ctx, d, col); err != nil {
 		c.close()
@@ -80,11 +86,6 @@ func (c *composition) build(ctx context.Context, d *doors, col *colony.Colony) e
 	c.ops = telemetry.NewOps(c.metrics)
 	if err := c.openPools(ctx); err != nil {
 		return err
-	}
-	for _, name := range inner {
-		if err := c.dial(name); err != nil {
-			return err
-		}
 	}
 	steps := []func(*colony.Colony) ([]run.Member, error){c.jobManager, c.resourceManager, c.supervisor, c.scheduler}
 	var services []run.Member
@@ -132,6 +133,7 @@ func (c *composition) executes(work func(context.Context) error) func(context.Co
 func (c *composition) openPools(ctx context.Context) error {
 	migrate := map[string]func(context.Context, *pgxpool.Pool) error{
 		"job-manager": jobmanager.Migrate, "resource-manager": resourcemanager.Migrate, "supervisor": supervisor.Migrate,
+		"api-gateway": apigateway.Migrate,
 	}
 	g, migrating := errgroup.WithContext(ctx)
 	for service, schema := range schemas {
@@ -155,15 +157,26 @@ func (c *composition) openPools(ctx context.Context) error {
 	return nil
 }
 
-// dial opens the connection over which the others call a service.
-func (c *composition) dial(name string) error {
-	conn, err := c.memory.Dial(name)
+// dial opens the connections over which one part calls services, in their order.
+func (c *composition) dial(from pki.Name, services ...string) ([]*grpc.ClientConn, error) {
+	source, err := c.stores.authority.Renewing(from, pki.ServiceLife)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	c.peers[name] = conn
-	c.onClose(func() { _ = conn.Close() })
-	return nil
+	issuer := passport.NewIssuer(source, c.rules)
+	conns := make([]*grpc.ClientConn, len(services))
+	for i, name := range services {
+		if conns[i], err = c.memory.Dial(name, grpc.WithPerRPCCredentials(issuer)); err != nil {
+			return nil, err
+		}
+		c.onClose(func() { _ = conns[i].Close() })
+	}
+	return conns, nil
+}
+
+// calls opens the connections over which a service calls others.
+func (c *composition) calls(from string, services ...string) ([]*grpc.ClientConn, error) {
+	return c.dial(pki.Name{Kind: pki.Service, ID: from}, services...)
 }
 
 // bus opens a service's connection to NATS.
@@ -182,7 +195,7 @@ func (c *composition) bus(name string) (*nats.Conn, jetstream.JetStream, error) 
 
 // serve returns the members of a service: its own work and its gRPC server, in memory and, exposed, on its address.
 func (c *composition) serve(name string, col *colony.Colony, register func(grpc.ServiceRegistrar), work func(context.Context) error) ([]run.Member, error) {
-	server := rpc.NewServer(c.logger(name))
+	server := rpc.NewServer(c.logger(name), passport.NewChecker(c.stores.authority.Roots, c.rules, nil).Admit)
 	register(server)
 	lis := c.memory.Listen(name)
 	members := []run.Member{
@@ -208,6 +221,10 @@ func (c *composition) jobManager(col *colony.Colony) ([]run.Member, error) {
 	if err != nil {
 		return nil, err
 	}
+	peers, err := c.calls(name, "supervisor")
+	if err != nil {
+		return nil, err
+	}
 	conf := jobmanager.DefaultConfig()
 	conf.Notify.Egress = egress.Policy{Private: true, AnyPort: true} // as for the ant: scripts reach this machine anyway
 	conf.Notify.PublicURL = "http://" + col.HTTP
@@ -217,8 +234,8 @@ func (c *composition) jobManager(col *colony.Colony) ([]run.Member, error) {
 		}
 	}
 	svc, err := jobmanager.New(conf, jobmanager.Deps{
-		Pool: c.pools[name], NATS: nc, JS: js, Supervisor: c.peers["supervisor"], Log: c.logger(name), Meter: c.metrics.Meter(name),
 		Keys: c.stores.keys, RotateKeys: c.stores.keys.Rotate,
+		Pool: c.pools[name], NATS: nc, JS: js, Supervisor: peers[0], Log: c.logger(name), Meter: c.metrics.Meter(name),
 	})
 	if err != nil {
 		return nil, err
@@ -232,8 +249,12 @@ func (c *composition) resourceManager(col *colony.Colony) ([]run.Member, error) 
 	if err != nil {
 		return nil, err
 	}
+	peers, err := c.calls(name, "supervisor")
+	if err != nil {
+		return nil, err
+	}
 	svc, err := resourcemanager.New(resourcemanager.DefaultConfig(), resourcemanager.Deps{
-		Pool: c.pools[name], NATS: nc, JS: js, Supervisor: c.peers["supervisor"], Log: c.logger(name), Meter: c.metrics.Meter(name),
+		Pool: c.pools[name], NATS: nc, JS: js, Supervisor: peers[0], Log: c.logger(name), Meter: c.metrics.Meter(name),
 	})
 	if err != nil {
 		return nil, err
@@ -244,6 +265,10 @@ func (c *composition) resourceManager(col *colony.Colony) ([]run.Member, error) 
 func (c *composition) supervisor(col *colony.Colony) ([]run.Member, error) {
 	const name = "supervisor"
 	nc, js, err := c.bus(name)
+	if err != nil {
+		return nil, err
+	}
+	peers, err := c.calls(name, "job-manager", "resource-manager")
 	if err != nil {
 		return nil, err
 	}
@@ -259,7 +284,7 @@ func (c *composition) supervisor(col *colony.Colony) ([]run.Member, error) {
 		conf.PublicURL = cmp.Or(c.conf.Getenv("FORMICARY_URL"), conf.PublicURL)
 	}
 	svc, err := supervisor.New(conf, supervisor.Deps{
-		Pool: c.pools[name], Leases: c.leases, Reads: c.reads, NATS: nc, JS: js, JobManager: c.peers["job-manager"], ResourceManager: c.peers["resource-manager"],
+		Pool: c.pools[name], Leases: c.leases, Reads: c.reads, NATS: nc, JS: js, JobManager: peers[0], ResourceManager: peers[1],
 		Blobs: blobs, Bucket: s3.Bucket, Log: c.logger(name), Meter: c.metrics.Meter(name),
 	})
 	if err != nil {
@@ -274,11 +299,15 @@ func (c *composition) scheduler(col *colony.Colony) ([]run.Member, error) {
 	if err != nil {
 		return nil, err
 	}
+	peers, err := c.calls(name, "job-manager", "resource-manager")
+	if err != nil {
+		return nil, err
+	}
 	etcd := c.etcd()
 	conf := scheduler.DefaultConfig()
 	conf.TakeOver = true // the lock of the data directory says that no other one is alive
 	svc, err := scheduler.New(conf, scheduler.Deps{
-		Etcd: etcd, NATS: nc, JobManager: c.peers["job-manager"], ResourceManager: c.peers["resource-manager"],
+		Etcd: etcd, NATS: nc, JobManager: peers[0], ResourceManager: peers[1],
 		Log: c.logger(name), Meter: c.metrics.Meter(name),
 	})
 	if err != nil {
@@ -299,9 +328,14 @@ func (c *composition) gateway(d *doors, workers http.Handler) (run.Member, error
 	if err != nil {
 		return run.Member{}, err
 	}
+	peers, err := c.calls(name, "job-manager", "resource-manager", "scheduler", "supervisor")
+	if err != nil {
+		return run.Member{}, err
+	}
+	c.peers = map[string]*grpc.ClientConn{"resource-manager": peers[1], "scheduler": peers[2]}
 	svc, err := apigateway.New(apigateway.DefaultConfig(), apigateway.Deps{
-		NATS: nc, JobManager: c.peers["job-manager"], ResourceManager: c.peers["resource-manager"], Scheduler: c.peers["scheduler"],
-		Supervisor: c.peers["supervisor"], Workers: workers, HTTP: d.http, GRPC: d.grpc, Log: c.logger(name), Meter: c.metrics.Meter(name),
+		Pool: c.pools[name], NATS: nc, JobManager: peers[0], ResourceManager: peers[1], Scheduler: peers[2], Supervisor: peers[3],
+		Workers: workers, HTTP: d.http, GRPC: d.grpc, Log: c.logger(name), Meter: c.metrics.Meter(name),
 	})
 	if err != nil {
 		return run.Member{}, err
@@ -322,8 +356,12 @@ func (c *composition) ant() (run.Member, error) {
 	conf.Adopt = !c.conf.Throwaway // whose directory no ant comes back to
 	conf.Docker, conf.CacheBytes, conf.InputBytes = c.conf.Docker, c.conf.CacheBytes, c.conf.InputBytes
 	conf.Egress = egress.Policy{Private: true, AnyPort: true} // scripts run on this machine anyway: refusing it to HTTP tasks would protect nothing
+	peers, err := c.dial(pki.Name{Kind: pki.Ant, ID: conf.ID}, "resource-manager", "supervisor")
+	if err != nil {
+		return run.Member{}, err
+	}
 	svc, err := ant.New(conf, ant.Deps{
-		NATS: nc, JS: js, ResourceManager: c.peers["resource-manager"], Supervisor: c.peers["supervisor"],
+		NATS: nc, JS: js, ResourceManager: peers[0], Supervisor: peers[1],
 		Log: c.logger(name), Meter: c.metrics.Meter(name),
 	})
 	if err != nil {
@@ -341,8 +379,12 @@ func (c *composition) workers() (*ant.Bridge, error) {
 	}
 	conf := ant.DefaultBridgeConfig()
 	conf.Dir, conf.Reserved, conf.Version, conf.DrainTimeout = filepath.Join(c.conf.DataDir, name), []string{c.conf.AntID}, c.conf.Version, c.conf.DrainTimeout
+	peers, err := c.dial(pki.Name{Kind: pki.Ant, ID: name}, "resource-manager", "supervisor")
+	if err != nil {
+		return nil, err
+	}
 	return ant.NewBridge(conf, ant.Deps{
-		NATS: nc, JS: js, ResourceManager: c.peers["resource-manager"], Supervisor: c.peers["supervisor"],
+		NATS: nc, JS: js, ResourceManager: peers[0], Supervisor: peers[1],
 		Log: c.logger(name), Meter: c.metrics.Meter(name),
 	})
 }

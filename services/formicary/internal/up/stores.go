@@ -22,6 +22,7 @@ import (
 	"github.com/formicary/formicary/libs/embedetcd"
 	"github.com/formicary/formicary/libs/keyring"
 	"github.com/formicary/formicary/libs/pgdb/cluster"
+	"github.com/formicary/formicary/libs/pki"
 	"github.com/formicary/formicary/services/formicary/internal/blobserver"
 )
 
@@ -30,7 +31,7 @@ const database = "formicary"
 
 // schemas by service.
 var schemas = map[string]string{ //nolint:gochecknoglobals // a constant table
-	"job-manager": "job", "resource-manager": "resource", "supervisor": "execution",
+	"api-gateway": "identity", "job-manager": "job", "resource-manager": "resource", "supervisor": "execution",
 }
 
 // stores are what the services keep their state in.
@@ -41,6 +42,8 @@ type stores struct {
 	etcd *embedetcd.Member
 	s3   *blobserver.Server
 	keys *keyring.File
+	// authority names the parts of the colony.
+	authority *pki.Authority
 }
 
 // KeyRing is the file with the keys of a data directory.
@@ -50,6 +53,10 @@ func KeyRing(dataDir string) string { return filepath.Join(dataDir, "keyring.jso
 // on; empty ones stay inside the process.
 func openStores(ctx context.Context, log *slog.Logger, c Config, at storeAddresses) (*stores, error) {
 	s := &stores{dir: c.DataDir}
+	var err error
+	if s.authority, err = pki.OpenAuthority(s.authorityDir()); err != nil {
+		return nil, err
+	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.openPostgres(gctx, c) })
 	g.Go(func() (err error) {
@@ -73,6 +80,8 @@ func openStores(ctx context.Context, log *slog.Logger, c Config, at storeAddress
 	}
 	return s, nil
 }
+
+func (s *stores) authorityDir() string { return filepath.Join(s.dir, "pki") }
 
 func (s *stores) openPostgres(ctx context.Context, c Config) error {
 	var err error
@@ -239,6 +248,7 @@ func (s *stores) close(ctx context.Context) error {
 
 // fill writes the addresses of the stores into col.
 func (s *stores) fill(col *colony.Colony) {
+	col.Authority = s.authorityDir()
 	col.NATS, col.Etcd = s.nats.URL(), s.etcd.Endpoints()
 	col.S3 = colony.S3{Endpoint: s.s3.Endpoint, Bucket: blobserver.Bucket, AccessKey: s.s3.AccessKey, SecretKey: s.s3.SecretKey}
 	// The socket lies in a directory of its own with mode 0700, so naming it exposes nothing; the auditor needs it.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"github.com/formicary/formicary/libs/access"
 	"math"
 	"strconv"
 
@@ -16,7 +17,7 @@ type definitions struct {
 }
 
 func (s *definitions) CreateJobDefinition(ctx context.Context, req *jobv1.CreateJobDefinitionRequest) (*jobv1.CreateJobDefinitionResponse, error) {
-	caller := rpc.CallerFrom(ctx)
+	caller := access.From(ctx)
 	d, created, warnings, err := s.manager.Upload(ctx, definition.Upload{
 		OrgID: caller.Org, User: caller.User, File: req.GetFileName(), YAML: req.GetYaml(), ValidateOnly: req.GetValidateOnly(),
 	})
@@ -27,7 +28,7 @@ func (s *definitions) CreateJobDefinition(ctx context.Context, req *jobv1.Create
 }
 
 func (s *definitions) GetJobDefinition(ctx context.Context, req *jobv1.GetJobDefinitionRequest) (*jobv1.GetJobDefinitionResponse, error) {
-	d, err := s.manager.Get(ctx, rpc.CallerFrom(ctx).Org, req.GetId())
+	d, err := s.manager.Get(ctx, access.From(ctx).Org, req.GetId())
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +43,7 @@ func (s *definitions) ListJobDefinitions(ctx context.Context, req *jobv1.ListJob
 		return nil, err
 	}
 	size := pageSize(req.GetPageSize())
-	list, err := s.manager.List(ctx, definition.Page{OrgID: rpc.CallerFrom(ctx).Org, AfterType: after, Limit: size + 1})
+	list, err := s.manager.List(ctx, definition.Page{OrgID: access.From(ctx).Org, AfterType: after, Limit: size + 1})
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +69,7 @@ func (s *definitions) ListJobDefinitionVersions(ctx context.Context, req *jobv1.
 	}
 	size := pageSize(req.GetPageSize())
 	list, err := s.manager.List(ctx, definition.Page{
-		OrgID: rpc.CallerFrom(ctx).Org, JobType: req.GetJobType(), BeforeVersion: before, Limit: size + 1,
+		OrgID: access.From(ctx).Org, JobType: req.GetJobType(), BeforeVersion: before, Limit: size + 1,
 	})
 	if err != nil {
 		return nil, err
@@ -108,7 +109,7 @@ func (s *definitions) ListPlugins(ctx context.Context, req *jobv1.ListPluginsReq
 }
 
 func (s *definitions) EnableJobDefinition(ctx context.Context, req *jobv1.EnableJobDefinitionRequest) (*jobv1.EnableJobDefinitionResponse, error) {
-	d, err := s.manager.SetDisabled(ctx, rpc.CallerFrom(ctx).Org, req.GetId(), false)
+	d, err := s.manager.SetDisabled(ctx, access.From(ctx).Org, req.GetId(), false)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +117,7 @@ func (s *definitions) EnableJobDefinition(ctx context.Context, req *jobv1.Enable
 }
 
 func (s *definitions) DisableJobDefinition(ctx context.Context, req *jobv1.DisableJobDefinitionRequest) (*jobv1.DisableJobDefinitionResponse, error) {
-	d, err := s.manager.SetDisabled(ctx, rpc.CallerFrom(ctx).Org, req.GetId(), true)
+	d, err := s.manager.SetDisabled(ctx, access.From(ctx).Org, req.GetId(), true)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +125,7 @@ func (s *definitions) DisableJobDefinition(ctx context.Context, req *jobv1.Disab
 }
 
 func (s *definitions) DeleteJobDefinition(ctx context.Context, req *jobv1.DeleteJobDefinitionRequest) (*jobv1.DeleteJobDefinitionResponse, error) {
-	if err := s.manager.Delete(ctx, rpc.CallerFrom(ctx).Org, req.GetId()); err != nil {
+	if err := s.manager.Delete(ctx, access.From(ctx).Org, req.GetId()); err != nil {
 		return nil, err
 	}
 	return &jobv1.DeleteJobDefinitionResponse{}, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -40,7 +41,7 @@ func (s *errorCodes) ListErrorCodes(ctx context.Context, req *jobv1.ListErrorCod
 	if req.GetPageSize() > 0 {
 		size = int(req.GetPageSize())
 	}
-	rules, err := s.manager.List(ctx, errorcode.Page{OrgID: rpc.CallerFrom(ctx).Org, JobType: req.GetJobType(), Skip: skip, Limit: size + 1})
+	rules, err := s.manager.List(ctx, errorcode.Page{OrgID: access.From(ctx).Org, JobType: req.GetJobType(), Skip: skip, Limit: size + 1})
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +61,7 @@ func (s *errorCodes) SaveErrorCode(ctx context.Context, req *jobv1.SaveErrorCode
 	if err != nil {
 		return nil, err
 	}
-	caller := rpc.CallerFrom(ctx)
+	caller := access.From(ctx)
 	rule.OrgID, rule.UpdatedBy = caller.Org, caller.User
 	stored, err := s.manager.Save(ctx, rule)
 	if err != nil {
@@ -74,7 +75,7 @@ func (s *errorCodes) DeleteErrorCode(ctx context.Context, req *jobv1.DeleteError
 	if err != nil {
 		return nil, errs.Invalid("REQUEST_INVALID", "%q is no id of an error code", req.GetId())
 	}
-	if err := s.manager.Delete(ctx, rpc.CallerFrom(ctx).Org, id); err != nil {
+	if err := s.manager.Delete(ctx, access.From(ctx).Org, id); err != nil {
 		return nil, err
 	}
 	return &jobv1.DeleteErrorCodeResponse{}, nil

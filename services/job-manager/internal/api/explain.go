@@ -2,11 +2,11 @@ package api
 
 import (
 	"context"
+	"github.com/formicary/formicary/libs/access"
 	"slices"
 	"time"
 
 	"github.com/formicary/formicary/libs/errs"
-	"github.com/formicary/formicary/libs/rpc"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 	"github.com/formicary/formicary/services/job-manager/internal/request"
@@ -16,7 +16,7 @@ const askTime = 2 * time.Second
 
 // explain returns a request with the reason why it waits, and the tasks that wait where its state is one of begun.
 func (s *requests) explain(ctx context.Context, name string, limit int32, begun ...executionv1.Execution_State) (*jobv1.JobRequest, []*jobv1.TaskWait, error) {
-	rec, err := s.manager.Get(ctx, rpc.CallerFrom(ctx).Org, name)
+	rec, err := s.manager.Get(ctx, access.From(ctx).Org, name)
 	if err != nil {
 		return nil, nil, err
 	}

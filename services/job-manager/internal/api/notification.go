@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -28,7 +29,7 @@ type notifications struct {
 const defaultNotifications = 100
 
 func (s *notifications) ListNotifications(ctx context.Context, req *jobv1.ListNotificationsRequest) (*jobv1.ListNotificationsResponse, error) {
-	org := rpc.CallerFrom(ctx).Org
+	org := access.From(ctx).Org
 	rec, err := s.manager.Get(ctx, org, req.GetRequestId())
 	if err != nil {
 		return nil, err

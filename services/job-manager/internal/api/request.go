@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/google/uuid"
 
 	"github.com/formicary/formicary/libs/errs"
@@ -21,7 +22,7 @@ type requests struct {
 }
 
 func (s *requests) SubmitJob(ctx context.Context, req *jobv1.SubmitJobRequest) (*jobv1.SubmitJobResponse, error) {
-	caller := rpc.CallerFrom(ctx)
+	caller := access.From(ctx)
 	params, err := exact.Map(req.GetParams(), req.GetParamsJson())
 	if err != nil {
 		return nil, badParams(err)
@@ -68,7 +69,7 @@ func (s *requests) GetJobRequest(ctx context.Context, req *jobv1.GetJobRequestRe
 const requestList = "requests"
 
 func (s *requests) ListJobRequests(ctx context.Context, req *jobv1.ListJobRequestsRequest) (*jobv1.ListJobRequestsResponse, error) {
-	f := request.Filter{OrgID: rpc.CallerFrom(ctx).Org, JobType: req.GetJobType(), Limit: pageSize(req.GetPageSize()) + 1}
+	f := request.Filter{OrgID: access.From(ctx).Org, JobType: req.GetJobType(), Limit: pageSize(req.GetPageSize()) + 1}
 	part := rpc.PartOf(requestList, req.GetJobType(), req.GetParentRequestId(), req.GetStates())
 	token, err := rpc.PagePlace(part, req.GetPageToken())
 	if err != nil {
@@ -111,25 +112,35 @@ func (s *requests) ListJobRequests(ctx context.Context, req *jobv1.ListJobReques
 }
 
 func (s *requests) CancelJobRequest(ctx context.Context, req *jobv1.CancelJobRequestRequest) (*jobv1.CancelJobRequestResponse, error) {
-	rec, err := s.manager.Cancel(ctx, rpc.CallerFrom(ctx).Org, req.GetId(), req.GetReason())
+	c := access.From(ctx)
+	if access.OwnOnly(ctx) {
+		rec, err := s.manager.Get(ctx, c.Org, req.GetId())
+		if err != nil {
+			return nil, err
+		}
+		if rec.CreatedBy != c.User {
+			return nil, errs.Denied("PERMISSION_MISSING", "request %s is not yours: to cancel those of others needs the permission request.cancel", rec.ID)
+		}
+	}
+	rec, err := s.manager.Cancel(ctx, c.Org, req.GetId(), req.GetReason())
 	out, err := changed(rec, err)
 	return &jobv1.CancelJobRequestResponse{Request: out}, err
 }
 
 func (s *requests) PauseJobRequest(ctx context.Context, req *jobv1.PauseJobRequestRequest) (*jobv1.PauseJobRequestResponse, error) {
-	rec, err := s.manager.Pause(ctx, rpc.CallerFrom(ctx).Org, req.GetId())
+	rec, err := s.manager.Pause(ctx, access.From(ctx).Org, req.GetId())
 	out, err := changed(rec, err)
 	return &jobv1.PauseJobRequestResponse{Request: out}, err
 }
 
 func (s *requests) ResumeJobRequest(ctx context.Context, req *jobv1.ResumeJobRequestRequest) (*jobv1.ResumeJobRequestResponse, error) {
-	rec, err := s.manager.Resume(ctx, rpc.CallerFrom(ctx).Org, req.GetId())
+	rec, err := s.manager.Resume(ctx, access.From(ctx).Org, req.GetId())
 	out, err := changed(rec, err)
 	return &jobv1.ResumeJobRequestResponse{Request: out}, err
 }
 
 func (s *requests) RestartJobRequest(ctx context.Context, req *jobv1.RestartJobRequestRequest) (*jobv1.RestartJobRequestResponse, error) {
-	rec, err := s.manager.Restart(ctx, rpc.CallerFrom(ctx).Org, req.GetId(), request.Wish{
+	rec, err := s.manager.Restart(ctx, access.From(ctx).Org, req.GetId(), request.Wish{
 		Hard: req.GetHard(), FromTask: req.GetFromTask(), JobVersion: req.GetJobVersion(),
 	})
 	out, err := changed(rec, err)

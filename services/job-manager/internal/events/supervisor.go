@@ -7,8 +7,8 @@ import (
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
+	"github.com/formicary/formicary/libs/access"
 
-	"github.com/formicary/formicary/libs/rpc"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	"github.com/formicary/formicary/services/job-manager/internal/notify"
 	"github.com/formicary/formicary/services/job-manager/internal/request"
@@ -54,7 +54,7 @@ const toldTasks = 50
 
 // Tasks implements channel.Tasks: the tasks of a run, at most fifty.
 func (s *Supervisor) Tasks(ctx context.Context, org string, id uuid.UUID, run int) ([]notify.Task, error) {
-	ctx = rpc.WithCaller(ctx, rpc.Caller{Org: org, User: "system"})
+	ctx = access.Acting(ctx, org)
 	res, err := s.people.ListTasks(ctx, &executionv1.ListTasksRequest{RequestId: id.String(), Run: int32(run), PageSize: toldTasks})
 	if err != nil {
 		return nil, fmt.Errorf("ask supervisor about the tasks of request %s: %w", id, err)

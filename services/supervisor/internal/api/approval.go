@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
+	"github.com/formicary/formicary/libs/access"
 
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/rpc"
@@ -27,7 +28,7 @@ func (s *Approvals) VoteOnApproval(ctx context.Context, req *executionv1.VoteOnA
 	if err != nil {
 		return nil, badID("request_id", err)
 	}
-	who := rpc.CallerFrom(ctx)
+	who := access.From(ctx)
 	a, err := s.Store.Vote(ctx, approval.Ballot{
 		Key: execution.Key{Request: id}, Org: who.Org, Task: req.GetTask(), User: who.User, Roles: who.Roles,
 		Approve: req.GetDecision() == plan.OutcomeApproved, Comment: req.GetComments(), Values: req.GetValues(),
@@ -44,7 +45,7 @@ func (s *Approvals) GetApproval(ctx context.Context, req *executionv1.GetApprova
 	if err != nil {
 		return nil, badID("request_id", err)
 	}
-	a, err := s.Store.Approval(ctx, rpc.CallerFrom(ctx).Org, execution.Key{Request: id}, req.GetTask())
+	a, err := s.Store.Approval(ctx, access.From(ctx).Org, execution.Key{Request: id}, req.GetTask())
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +68,7 @@ func (s *Approvals) ListPendingApprovals(ctx context.Context, req *executionv1.L
 	if err != nil {
 		return nil, err
 	}
-	all, err := s.Store.Pending(ctx, approval.Page{Org: rpc.CallerFrom(ctx).Org, After: after, Size: size + 1})
+	all, err := s.Store.Pending(ctx, approval.Page{Org: access.From(ctx).Org, After: after, Size: size + 1})
 	if err != nil {
 		return nil, err
 	}

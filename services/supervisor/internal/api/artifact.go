@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
+	"github.com/formicary/formicary/libs/access"
 
 	"github.com/formicary/formicary/libs/archive"
 	"github.com/formicary/formicary/libs/errs"
@@ -75,7 +76,7 @@ func one(ctx context.Context, places chan struct{}) (leave func(), err error) {
 // ListArtifacts lists artifacts.
 func (s *Artifacts) ListArtifacts(ctx context.Context, req *executionv1.ListArtifactsRequest) (*executionv1.ListArtifactsResponse, error) {
 	f := artifact.Filter{
-		Org: rpc.CallerFrom(ctx).Org, Run: int(req.GetRun()), JobType: req.GetJobType(), Task: req.GetTask(), Name: req.GetName(), Limit: int(req.GetPageSize()),
+		Org: access.From(ctx).Org, Run: int(req.GetRun()), JobType: req.GetJobType(), Task: req.GetTask(), Name: req.GetName(), Limit: int(req.GetPageSize()),
 		Before: time.Unix(1<<40, 0), BeforeID: uuid.Max,
 	}
 	if req.GetRequestId() != "" {
@@ -137,7 +138,7 @@ func (s *Artifacts) find(ctx context.Context, id string) (artifact.Artifact, err
 	if err != nil {
 		return artifact.Artifact{}, badID("id", err)
 	}
-	return s.Reader.Artifact(ctx, rpc.CallerFrom(ctx).Org, parsed)
+	return s.Reader.Artifact(ctx, access.From(ctx).Org, parsed)
 }
 
 // GetArtifact returns one.
@@ -397,7 +398,7 @@ func (s *Artifacts) UploadArtifact(stream grpc.ClientStreamingServer[executionv1
 		age = execution.ArtifactAge
 	}
 	ctx := stream.Context()
-	u := &artifact.Upload{ID: uuid.Must(uuid.NewV7()), Org: rpc.CallerFrom(ctx).Org, Name: first.GetName()}
+	u := &artifact.Upload{ID: uuid.Must(uuid.NewV7()), Org: access.From(ctx).Org, Name: first.GetName()}
 	u.Key = fmt.Sprintf("artifacts/%s/user/%s", url.PathEscape(u.Org), u.ID)
 	if err := s.Store.BeginUpload(ctx, u); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
+	"github.com/formicary/formicary/libs/access"
 
 	"github.com/formicary/formicary/libs/rpc"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
@@ -41,7 +42,7 @@ const cachePage = 100
 // ListCaches lists caches.
 func (s *Caches) ListCaches(ctx context.Context, req *executionv1.ListCachesRequest) (*executionv1.ListCachesResponse, error) {
 	f := cache.Filter{
-		Org: rpc.CallerFrom(ctx).Org, JobType: req.GetJobType(), KeyPrefix: req.GetKeyPrefix(), Before: time.Unix(1<<40, 0), BeforeID: uuid.Max, Limit: int(req.GetPageSize()),
+		Org: access.From(ctx).Org, JobType: req.GetJobType(), KeyPrefix: req.GetKeyPrefix(), Before: time.Unix(1<<40, 0), BeforeID: uuid.Max, Limit: int(req.GetPageSize()),
 	}
 	if f.Limit == 0 {
 		f.Limit = cachePage
@@ -106,7 +107,7 @@ func (s *Caches) DeleteCache(ctx context.Context, req *executionv1.DeleteCacheRe
 	if err != nil {
 		return nil, badID("id", err)
 	}
-	gone, err := s.Store.DropCache(ctx, rpc.CallerFrom(ctx).Org, id)
+	gone, err := s.Store.DropCache(ctx, access.From(ctx).Org, id)
 	if err != nil {
 		return nil, err
 	}

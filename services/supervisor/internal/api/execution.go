@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
+	"github.com/formicary/formicary/libs/access"
 
 	"github.com/formicary/formicary/libs/exact"
 	"github.com/formicary/formicary/libs/placement"
@@ -44,7 +45,7 @@ func find(ctx context.Context, r Reader, request string, run int32) (execution.V
 	if err != nil {
 		return execution.View{}, badID("request_id", err)
 	}
-	return r.Get(ctx, rpc.CallerFrom(ctx).Org, execution.Key{Request: id, Run: int(run)})
+	return r.Get(ctx, access.From(ctx).Org, execution.Key{Request: id, Run: int(run)})
 }
 
 // GetExecution returns a run without its tasks.

@@ -9,10 +9,10 @@ import (
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
+	"github.com/formicary/formicary/libs/access"
 
 	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/jobspec/plan"
-	"github.com/formicary/formicary/libs/rpc"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
@@ -122,7 +122,7 @@ func launch(l *jobv1.Launch) (execution.Launch, error) {
 
 // Definition returns a version of a job definition.
 func (j *JobManager) Definition(ctx context.Context, org, id string) (*jobspec.Definition, error) {
-	ctx, cancel := context.WithTimeout(rpc.WithCaller(ctx, rpc.Caller{Org: org, User: "system"}), definitionTime)
+	ctx, cancel := context.WithTimeout(access.Acting(ctx, org), definitionTime)
 	defer cancel()
 	res, err := j.definitions.GetJobDefinition(ctx, &jobv1.GetJobDefinitionRequest{Id: id})
 	if err != nil {

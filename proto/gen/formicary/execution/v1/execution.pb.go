@@ -4822,12 +4822,12 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\bartifact\x18\x01 \x01(\v2 .formicary.execution.v1.ArtifactR\bartifact\"1\n" +
 	"\x15DeleteArtifactRequest\x12\x18\n" +
 	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x02id\"\x18\n" +
-	"\x16DeleteArtifactResponse2\xf3\x02\n" +
-	"\x10ExecutionService\x12\xb4\x01\n" +
-	"\fGetExecution\x12+.formicary.execution.v1.GetExecutionRequest\x1a,.formicary.execution.v1.GetExecutionResponse\"I\xaa\xbb\x18\x0e\n" +
-	"\frequest.read\x82\xd3\xe4\x93\x02.\x12,/api/v1/jobs/requests/{request_id}/execution\x90\x02\x01\x12\xa7\x01\n" +
-	"\tListTasks\x12(.formicary.execution.v1.ListTasksRequest\x1a).formicary.execution.v1.ListTasksResponse\"E\xaa\xbb\x18\x0e\n" +
-	"\frequest.read\x82\xd3\xe4\x93\x02*\x12(/api/v1/jobs/requests/{request_id}/tasks\x90\x02\x012\xe0\x05\n" +
+	"\x16DeleteArtifactResponse2\x8d\x03\n" +
+	"\x10ExecutionService\x12\xc1\x01\n" +
+	"\fGetExecution\x12+.formicary.execution.v1.GetExecutionRequest\x1a,.formicary.execution.v1.GetExecutionResponse\"V\xaa\xbb\x18\x1b\n" +
+	"\frequest.read*\vjob-manager\x82\xd3\xe4\x93\x02.\x12,/api/v1/jobs/requests/{request_id}/execution\x90\x02\x01\x12\xb4\x01\n" +
+	"\tListTasks\x12(.formicary.execution.v1.ListTasksRequest\x1a).formicary.execution.v1.ListTasksResponse\"R\xaa\xbb\x18\x1b\n" +
+	"\frequest.read*\vjob-manager\x82\xd3\xe4\x93\x02*\x12(/api/v1/jobs/requests/{request_id}/tasks\x90\x02\x012\xe0\x05\n" +
 	"\x0fApprovalService\x12\xfc\x01\n" +
 	"\x0eVoteOnApproval\x12-.formicary.execution.v1.VoteOnApprovalRequest\x1a..formicary.execution.v1.VoteOnApprovalResponse\"\x8a\x01\xaa\xbb\x18\x0f\n" +
 	"\rapproval.vote\x82\xd3\xe4\x93\x02q:\x01*Z6:\x01*\"1/api/jobs/requests/{request_id}/tasks/{task}/vote\"4/api/v1/jobs/requests/{request_id}/tasks/{task}/vote\x12\xf7\x01\n" +
@@ -4856,11 +4856,11 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\x0eUploadArtifact\x12-.formicary.execution.v1.UploadArtifactRequest\x1a..formicary.execution.v1.UploadArtifactResponse\"\x14\xaa\xbb\x18\x10\n" +
 	"\x0eartifact.write(\x01\x12\xbd\x01\n" +
 	"\x0eDeleteArtifact\x12-.formicary.execution.v1.DeleteArtifactRequest\x1a..formicary.execution.v1.DeleteArtifactResponse\"L\xaa\xbb\x18\x10\n" +
-	"\x0eartifact.write\x82\xd3\xe4\x93\x02/Z\x15*\x13/api/artifacts/{id}*\x16/api/v1/artifacts/{id}\x90\x02\x022\x89\x03\n" +
-	"\x15ExecutionStateService\x12\x86\x01\n" +
-	"\x12GetExecutionStates\x121.formicary.execution.v1.GetExecutionStatesRequest\x1a2.formicary.execution.v1.GetExecutionStatesResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x01\x12w\n" +
-	"\rCheckAttempts\x12,.formicary.execution.v1.CheckAttemptsRequest\x1a-.formicary.execution.v1.CheckAttemptsResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x01\x12n\n" +
-	"\vTakeNotices\x12*.formicary.execution.v1.TakeNoticesRequest\x1a+.formicary.execution.v1.TakeNoticesResponse\"\x06\xaa\xbb\x18\x02\x18\x01B\xf3\x01\n" +
+	"\x0eartifact.write\x82\xd3\xe4\x93\x02/Z\x15*\x13/api/artifacts/{id}*\x16/api/v1/artifacts/{id}\x90\x02\x022\xb6\x03\n" +
+	"\x15ExecutionStateService\x12\x93\x01\n" +
+	"\x12GetExecutionStates\x121.formicary.execution.v1.GetExecutionStatesRequest\x1a2.formicary.execution.v1.GetExecutionStatesResponse\"\x16\xaa\xbb\x18\x0f\x18\x01*\vjob-manager\x90\x02\x01\x12\x89\x01\n" +
+	"\rCheckAttempts\x12,.formicary.execution.v1.CheckAttemptsRequest\x1a-.formicary.execution.v1.CheckAttemptsResponse\"\x1b\xaa\xbb\x18\x14\x18\x01*\x10resource-manager\x90\x02\x01\x12{\n" +
+	"\vTakeNotices\x12*.formicary.execution.v1.TakeNoticesRequest\x1a+.formicary.execution.v1.TakeNoticesResponse\"\x13\xaa\xbb\x18\x0f\x18\x01*\vjob-managerB\xf3\x01\n" +
 	"\x1acom.formicary.execution.v1B\x0eExecutionProtoP\x01ZKgithub.com/formicary/formicary/proto/gen/formicary/execution/v1;executionv1\xa2\x02\x03FEX\xaa\x02\x16Formicary.Execution.V1\xca\x02\x16Formicary\\Execution\\V1\xe2\x02\"Formicary\\Execution\\V1\\GPBMetadata\xea\x02\x18Formicary::Execution::V1b\x06proto3"
 
 var (

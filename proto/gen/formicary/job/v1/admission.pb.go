@@ -1432,14 +1432,15 @@ const file_formicary_job_v1_admission_proto_rawDesc = "" +
 	"\x06BROKEN\x10\x04\"\x82\x01\n" +
 	"\x13GetLaunchesResponse\x124\n" +
 	"\blaunches\x18\x01 \x03(\v2\x18.formicary.job.v1.LaunchR\blaunches\x125\n" +
-	"\x06faults\x18\x02 \x03(\v2\x1d.formicary.job.v1.LaunchFaultR\x06faults2\xa6\x02\n" +
-	"\x10AdmissionService\x12_\n" +
+	"\x06faults\x18\x02 \x03(\v2\x1d.formicary.job.v1.LaunchFaultR\x06faults2\xc7\x02\n" +
+	"\x10AdmissionService\x12j\n" +
 	"\n" +
-	"BeginEpoch\x12#.formicary.job.v1.BeginEpochRequest\x1a$.formicary.job.v1.BeginEpochResponse\"\x06\xaa\xbb\x18\x02\x18\x01\x12_\n" +
-	"\tReadQueue\x12\".formicary.job.v1.ReadQueueRequest\x1a#.formicary.job.v1.ReadQueueResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x01\x12P\n" +
-	"\x05Admit\x12\x1e.formicary.job.v1.AdmitRequest\x1a\x1f.formicary.job.v1.AdmitResponse\"\x06\xaa\xbb\x18\x02\x18\x012v\n" +
-	"\rLaunchService\x12e\n" +
-	"\vGetLaunches\x12$.formicary.job.v1.GetLaunchesRequest\x1a%.formicary.job.v1.GetLaunchesResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x01B\xc9\x01\n" +
+	"BeginEpoch\x12#.formicary.job.v1.BeginEpochRequest\x1a$.formicary.job.v1.BeginEpochResponse\"\x11\xaa\xbb\x18\r\x18\x01*\tscheduler\x12j\n" +
+	"\tReadQueue\x12\".formicary.job.v1.ReadQueueRequest\x1a#.formicary.job.v1.ReadQueueResponse\"\x14\xaa\xbb\x18\r\x18\x01*\tscheduler\x90\x02\x01\x12[\n" +
+	"\x05Admit\x12\x1e.formicary.job.v1.AdmitRequest\x1a\x1f.formicary.job.v1.AdmitResponse\"\x11\xaa\xbb\x18\r\x18\x01*\tscheduler2\x82\x01\n" +
+	"\rLaunchService\x12q\n" +
+	"\vGetLaunches\x12$.formicary.job.v1.GetLaunchesRequest\x1a%.formicary.job.v1.GetLaunchesResponse\"\x15\xaa\xbb\x18\x0e\x18\x01*\n" +
+	"supervisor\x90\x02\x01B\xc9\x01\n" +
 	"\x14com.formicary.job.v1B\x0eAdmissionProtoP\x01Z?github.com/formicary/formicary/proto/gen/formicary/job/v1;jobv1\xa2\x02\x03FJX\xaa\x02\x10Formicary.Job.V1\xca\x02\x10Formicary\\Job\\V1\xe2\x02\x1cFormicary\\Job\\V1\\GPBMetadata\xea\x02\x12Formicary::Job::V1b\x06proto3"
 
 var (

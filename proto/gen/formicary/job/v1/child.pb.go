@@ -965,13 +965,18 @@ const file_formicary_job_v1_child_proto_rawDesc = "" +
 	"\x05state\x18\x05 \x01(\x0e2\".formicary.job.v1.JobRequest.StateR\x05state\x12\x1d\n" +
 	"\n" +
 	"error_code\x18\x06 \x01(\tR\terrorCode\x12#\n" +
-	"\rerror_message\x18\a \x01(\tR\ferrorMessage2\xc4\x04\n" +
-	"\fChildService\x12n\n" +
-	"\x0eSubmitChildren\x12'.formicary.job.v1.SubmitChildrenRequest\x1a(.formicary.job.v1.SubmitChildrenResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x02\x12e\n" +
-	"\vGetChildren\x12$.formicary.job.v1.GetChildrenRequest\x1a%.formicary.job.v1.GetChildrenResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x01\x12n\n" +
-	"\x0eCancelChildren\x12'.formicary.job.v1.CancelChildrenRequest\x1a(.formicary.job.v1.CancelChildrenResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x02\x12w\n" +
-	"\x11SubmitForTemplate\x12*.formicary.job.v1.SubmitForTemplateRequest\x1a+.formicary.job.v1.SubmitForTemplateResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x02\x12t\n" +
-	"\x10CountForTemplate\x12).formicary.job.v1.CountForTemplateRequest\x1a*.formicary.job.v1.CountForTemplateResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x01B\xc5\x01\n" +
+	"\rerror_message\x18\a \x01(\tR\ferrorMessage2\x82\x05\n" +
+	"\fChildService\x12z\n" +
+	"\x0eSubmitChildren\x12'.formicary.job.v1.SubmitChildrenRequest\x1a(.formicary.job.v1.SubmitChildrenResponse\"\x15\xaa\xbb\x18\x0e\x18\x01*\n" +
+	"supervisor\x90\x02\x02\x12q\n" +
+	"\vGetChildren\x12$.formicary.job.v1.GetChildrenRequest\x1a%.formicary.job.v1.GetChildrenResponse\"\x15\xaa\xbb\x18\x0e\x18\x01*\n" +
+	"supervisor\x90\x02\x01\x12z\n" +
+	"\x0eCancelChildren\x12'.formicary.job.v1.CancelChildrenRequest\x1a(.formicary.job.v1.CancelChildrenResponse\"\x15\xaa\xbb\x18\x0e\x18\x01*\n" +
+	"supervisor\x90\x02\x02\x12\x83\x01\n" +
+	"\x11SubmitForTemplate\x12*.formicary.job.v1.SubmitForTemplateRequest\x1a+.formicary.job.v1.SubmitForTemplateResponse\"\x15\xaa\xbb\x18\x0e\x18\x01*\n" +
+	"supervisor\x90\x02\x02\x12\x80\x01\n" +
+	"\x10CountForTemplate\x12).formicary.job.v1.CountForTemplateRequest\x1a*.formicary.job.v1.CountForTemplateResponse\"\x15\xaa\xbb\x18\x0e\x18\x01*\n" +
+	"supervisor\x90\x02\x01B\xc5\x01\n" +
 	"\x14com.formicary.job.v1B\n" +
 	"ChildProtoP\x01Z?github.com/formicary/formicary/proto/gen/formicary/job/v1;jobv1\xa2\x02\x03FJX\xaa\x02\x10Formicary.Job.V1\xca\x02\x10Formicary\\Job\\V1\xe2\x02\x1cFormicary\\Job\\V1\\GPBMetadata\xea\x02\x12Formicary::Job::V1b\x06proto3"
 

@@ -1215,12 +1215,13 @@ const file_formicary_job_v1_definition_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\"\x80\x01\n" +
 	"\x13ListPluginsResponse\x12A\n" +
 	"\vdefinitions\x18\x01 \x03(\v2\x1f.formicary.job.v1.JobDefinitionR\vdefinitions\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x86\f\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x92\f\n" +
 	"\x14JobDefinitionService\x12\xcc\x01\n" +
 	"\x13CreateJobDefinition\x12,.formicary.job.v1.CreateJobDefinitionRequest\x1a-.formicary.job.v1.CreateJobDefinitionResponse\"X\xaa\xbb\x18\x12\n" +
-	"\x10definition.write\x82\xd3\xe4\x93\x029:\x01*Z\x1a:\x01*\"\x15/api/jobs/definitions\"\x18/api/v1/jobs/definitions\x90\x02\x02\x12\xa8\x01\n" +
-	"\x10GetJobDefinition\x12).formicary.job.v1.GetJobDefinitionRequest\x1a*.formicary.job.v1.GetJobDefinitionResponse\"=\xaa\xbb\x18\x11\n" +
-	"\x0fdefinition.read\x82\xd3\xe4\x93\x02\x1f\x12\x1d/api/v1/jobs/definitions/{id}\x90\x02\x01\x12\xc2\x01\n" +
+	"\x10definition.write\x82\xd3\xe4\x93\x029:\x01*Z\x1a:\x01*\"\x15/api/jobs/definitions\"\x18/api/v1/jobs/definitions\x90\x02\x02\x12\xb4\x01\n" +
+	"\x10GetJobDefinition\x12).formicary.job.v1.GetJobDefinitionRequest\x1a*.formicary.job.v1.GetJobDefinitionResponse\"I\xaa\xbb\x18\x1d\n" +
+	"\x0fdefinition.read*\n" +
+	"supervisor\x82\xd3\xe4\x93\x02\x1f\x12\x1d/api/v1/jobs/definitions/{id}\x90\x02\x01\x12\xc2\x01\n" +
 	"\x12ListJobDefinitions\x12+.formicary.job.v1.ListJobDefinitionsRequest\x1a,.formicary.job.v1.ListJobDefinitionsResponse\"Q\xaa\xbb\x18\x11\n" +
 	"\x0fdefinition.read\x82\xd3\xe4\x93\x023Z\x17\x12\x15/api/jobs/definitions\x12\x18/api/v1/jobs/definitions\x90\x02\x01\x12\xd2\x01\n" +
 	"\x19ListJobDefinitionVersions\x122.formicary.job.v1.ListJobDefinitionVersionsRequest\x1a3.formicary.job.v1.ListJobDefinitionVersionsResponse\"L\xaa\xbb\x18\x11\n" +

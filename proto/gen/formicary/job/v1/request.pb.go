@@ -1665,16 +1665,18 @@ const file_formicary_job_v1_request_proto_rawDesc = "" +
 	"GATE_CHILD\x10\n" +
 	"\x12\x0e\n" +
 	"\n" +
-	"GATE_ITEMS\x10\v2\xb6\v\n" +
+	"GATE_ITEMS\x10\v2\xd0\v\n" +
 	"\x11JobRequestService\x12\xa3\x01\n" +
 	"\tSubmitJob\x12\".formicary.job.v1.SubmitJobRequest\x1a#.formicary.job.v1.SubmitJobResponse\"M\xaa\xbb\x18\x10\n" +
-	"\x0erequest.submit\x82\xd3\xe4\x93\x023:\x01*Z\x17:\x01*\"\x12/api/jobs/requests\"\x15/api/v1/jobs/requests\x12\xb4\x01\n" +
-	"\rGetJobRequest\x12&.formicary.job.v1.GetJobRequestRequest\x1a'.formicary.job.v1.GetJobRequestResponse\"R\xaa\xbb\x18\x0e\n" +
-	"\frequest.read\x82\xd3\xe4\x93\x027Z\x19\x12\x17/api/jobs/requests/{id}\x12\x1a/api/v1/jobs/requests/{id}\x90\x02\x01\x12\xb0\x01\n" +
-	"\x0fListJobRequests\x12(.formicary.job.v1.ListJobRequestsRequest\x1a).formicary.job.v1.ListJobRequestsResponse\"H\xaa\xbb\x18\x0e\n" +
-	"\frequest.read\x82\xd3\xe4\x93\x02-Z\x14\x12\x12/api/jobs/requests\x12\x15/api/v1/jobs/requests\x90\x02\x01\x12\xd3\x01\n" +
-	"\x10CancelJobRequest\x12).formicary.job.v1.CancelJobRequestRequest\x1a*.formicary.job.v1.CancelJobRequestResponse\"h\xaa\xbb\x18\x10\n" +
-	"\x0erequest.cancel\x82\xd3\xe4\x93\x02K:\x01*Z#:\x01*\"\x1e/api/jobs/requests/{id}/cancel\"!/api/v1/jobs/requests/{id}/cancel\x90\x02\x02\x12\xa8\x01\n" +
+	"\x0erequest.submit\x82\xd3\xe4\x93\x023:\x01*Z\x17:\x01*\"\x12/api/jobs/requests\"\x15/api/v1/jobs/requests\x12\xc0\x01\n" +
+	"\rGetJobRequest\x12&.formicary.job.v1.GetJobRequestRequest\x1a'.formicary.job.v1.GetJobRequestResponse\"^\xaa\xbb\x18\x1a\n" +
+	"\frequest.read*\n" +
+	"supervisor\x82\xd3\xe4\x93\x027Z\x19\x12\x17/api/jobs/requests/{id}\x12\x1a/api/v1/jobs/requests/{id}\x90\x02\x01\x12\xbc\x01\n" +
+	"\x0fListJobRequests\x12(.formicary.job.v1.ListJobRequestsRequest\x1a).formicary.job.v1.ListJobRequestsResponse\"T\xaa\xbb\x18\x1a\n" +
+	"\frequest.read*\n" +
+	"supervisor\x82\xd3\xe4\x93\x02-Z\x14\x12\x12/api/jobs/requests\x12\x15/api/v1/jobs/requests\x90\x02\x01\x12\xd5\x01\n" +
+	"\x10CancelJobRequest\x12).formicary.job.v1.CancelJobRequestRequest\x1a*.formicary.job.v1.CancelJobRequestResponse\"j\xaa\xbb\x18\x12\n" +
+	"\x0erequest.cancel0\x01\x82\xd3\xe4\x93\x02K:\x01*Z#:\x01*\"\x1e/api/jobs/requests/{id}/cancel\"!/api/v1/jobs/requests/{id}/cancel\x90\x02\x02\x12\xa8\x01\n" +
 	"\x0fPauseJobRequest\x12(.formicary.job.v1.PauseJobRequestRequest\x1a).formicary.job.v1.PauseJobRequestResponse\"@\xaa\xbb\x18\x11\n" +
 	"\x0frequest.operate\x82\xd3\xe4\x93\x02%:\x01*\" /api/v1/jobs/requests/{id}/pause\x12\xac\x01\n" +
 	"\x10ResumeJobRequest\x12).formicary.job.v1.ResumeJobRequestRequest\x1a*.formicary.job.v1.ResumeJobRequestResponse\"A\xaa\xbb\x18\x11\n" +

@@ -1619,10 +1619,11 @@ const file_formicary_resource_v1_resource_proto_rawDesc = "" +
 	"\n" +
 	"\bant.read\x82\xd3\xe4\x93\x02%Z\x10\x12\x0e/api/executors\x12\x11/api/v1/executors\x90\x02\x01\x12\xb8\x01\n" +
 	"\x0eDeleteExecutor\x12,.formicary.resource.v1.DeleteExecutorRequest\x1a-.formicary.resource.v1.DeleteExecutorResponse\"I\xaa\xbb\x18\r\n" +
-	"\vant.operate\x82\xd3\xe4\x93\x02/Z\x15*\x13/api/executors/{id}*\x16/api/v1/executors/{id}\x90\x02\x022\xea\x01\n" +
-	"\x12ReservationService\x12c\n" +
-	"\aReserve\x12%.formicary.resource.v1.ReserveRequest\x1a&.formicary.resource.v1.ReserveResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x02\x12o\n" +
-	"\vGetCapacity\x12).formicary.resource.v1.GetCapacityRequest\x1a*.formicary.resource.v1.GetCapacityResponse\"\t\xaa\xbb\x18\x02\x18\x01\x90\x02\x01B\xeb\x01\n" +
+	"\vant.operate\x82\xd3\xe4\x93\x02/Z\x15*\x13/api/executors/{id}*\x16/api/v1/executors/{id}\x90\x02\x022\x81\x02\n" +
+	"\x12ReservationService\x12o\n" +
+	"\aReserve\x12%.formicary.resource.v1.ReserveRequest\x1a&.formicary.resource.v1.ReserveResponse\"\x15\xaa\xbb\x18\x0e\x18\x01*\n" +
+	"supervisor\x90\x02\x02\x12z\n" +
+	"\vGetCapacity\x12).formicary.resource.v1.GetCapacityRequest\x1a*.formicary.resource.v1.GetCapacityResponse\"\x14\xaa\xbb\x18\r\x18\x01*\tscheduler\x90\x02\x01B\xeb\x01\n" +
 	"\x19com.formicary.resource.v1B\rResourceProtoP\x01ZIgithub.com/formicary/formicary/proto/gen/formicary/resource/v1;resourcev1\xa2\x02\x03FRX\xaa\x02\x15Formicary.Resource.V1\xca\x02\x15Formicary\\Resource\\V1\xe2\x02!Formicary\\Resource\\V1\\GPBMetadata\xea\x02\x17Formicary::Resource::V1b\x06proto3"
 
 var (
