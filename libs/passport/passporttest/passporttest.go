@@ -43,7 +43,7 @@ func Ant(id string) grpc.DialOption { return as(pki.Name{Kind: pki.Ant, ID: id})
 func People() grpc.DialOption { return Service(passport.Gateway) }
 
 // Everybody returns the credentials of connections each of whose calls is made by whom the method is for: the first of its
-// services, the ant "ant-1", or the person in the context, who is a platform-admin of the org default without one.
+// services where a service acts, the ant "ant-1", or the person in the context, who is a platform-admin of the org default without one.
 func Everybody() grpc.DialOption { return grpc.WithPerRPCCredentials(everybody{rules()}) }
 
 type everybody struct{ rules access.Rules }
@@ -59,7 +59,7 @@ func (e everybody) GetRequestMetadata(ctx context.Context, uri ...string) (map[s
 		if c.Kind == access.Ant {
 			name.ID = c.User
 		}
-	case rule.Internal && len(rule.Services) > 0:
+	case len(rule.Services) > 0 && (rule.Internal || c.Kind == access.Service):
 		name.ID = rule.Services[0]
 	case c.Kind == "":
 		ctx = access.With(ctx, Person("default", "local"))
