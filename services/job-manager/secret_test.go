@@ -9,8 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/errs"
-	"github.com/formicary/formicary/libs/rpc"
+	"github.com/formicary/formicary/libs/passport/passporttest"
 	"github.com/formicary/formicary/libs/testkit"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 )
@@ -19,7 +20,7 @@ const canary = "canary-3f9a1c"
 
 // as calls as a user of an organisation.
 func (c *colony) as(org, user string, roles ...string) context.Context {
-	return rpc.WithCaller(c.Context(), rpc.Caller{Org: org, User: user, Roles: roles})
+	return access.With(c.Context(), passporttest.Person(org, user, roles...))
 }
 
 func (c *colony) setSecret(ctx context.Context, scope, name, value string) *jobv1.Secret {

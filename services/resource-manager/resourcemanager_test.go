@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/audit"
 	"github.com/formicary/formicary/libs/bus"
 	"github.com/formicary/formicary/libs/errs"
@@ -274,7 +275,7 @@ func TestAntsOfAnOrganisation(t *testing.T) {
 		t.Errorf("placed %q, want %q", got, want)
 	}
 	for org, want := range map[string][]string{"a": {"own", "shared"}, "b": {"shared"}} {
-		ctx := rpc.WithCaller(t.Context(), rpc.Caller{Org: org, User: "u"})
+		ctx := access.With(t.Context(), passporttest.Person(org, "u"))
 		list, err := c.show.ListAnts(ctx, &resourcev1.ListAntsRequest{})
 		if err != nil {
 			t.Fatal(err)

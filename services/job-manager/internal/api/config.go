@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/rpc"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
@@ -27,7 +28,7 @@ type listing interface {
 
 // listEntries returns a page of a scope and the token of the next one.
 func listEntries(ctx context.Context, m *config.Manager, list string, req listing, secrets bool) ([]config.Entry, string, error) {
-	scope, err := toScope(rpc.CallerFrom(ctx), req.GetScope(), look)
+	scope, err := toScope(access.From(ctx), req.GetScope(), look)
 	if err != nil {
 		return nil, "", err
 	}
@@ -64,7 +65,7 @@ func (s *configs) ListConfigs(ctx context.Context, req *jobv1.ListConfigsRequest
 }
 
 func (s *configs) GetConfig(ctx context.Context, req *jobv1.GetConfigRequest) (*jobv1.GetConfigResponse, error) {
-	scope, err := toScope(rpc.CallerFrom(ctx), req.GetScope(), look)
+	scope, err := toScope(access.From(ctx), req.GetScope(), look)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +77,7 @@ func (s *configs) GetConfig(ctx context.Context, req *jobv1.GetConfigRequest) (*
 }
 
 func (s *configs) SetConfig(ctx context.Context, req *jobv1.SetConfigRequest) (*jobv1.SetConfigResponse, error) {
-	caller := rpc.CallerFrom(ctx)
+	caller := access.From(ctx)
 	scope, err := toScope(caller, req.GetScope(), change)
 	if err != nil {
 		return nil, err
@@ -94,7 +95,7 @@ func (s *configs) SetConfig(ctx context.Context, req *jobv1.SetConfigRequest) (*
 }
 
 func (s *configs) DeleteConfig(ctx context.Context, req *jobv1.DeleteConfigRequest) (*jobv1.DeleteConfigResponse, error) {
-	scope, err := toScope(rpc.CallerFrom(ctx), req.GetScope(), change)
+	scope, err := toScope(access.From(ctx), req.GetScope(), change)
 	if err != nil {
 		return nil, err
 	}

@@ -4,8 +4,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/errs"
-	"github.com/formicary/formicary/libs/rpc"
 	"github.com/formicary/formicary/services/job-manager/internal/config"
 )
 
@@ -21,7 +21,7 @@ const platformAdmin = "platform-admin"
 
 // toScope reads a scope and decides whether the caller may use it so. Scopes of other organisations and users do not exist
 // for it.
-func toScope(c rpc.Caller, text string, u use) (config.Scope, error) {
+func toScope(c access.Caller, text string, u use) (config.Scope, error) {
 	kind, owner, named := strings.Cut(text, "/")
 	none := errs.NotFound("SCOPE_NOT_FOUND", "there is no scope %q: want system, orgs/ORG, users or jobs/JOB_TYPE", text)
 	if named && owner == "" || c.Org == "" {

@@ -6,8 +6,8 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/errs"
-	"github.com/formicary/formicary/libs/rpc"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 	"github.com/formicary/formicary/services/job-manager/internal/config"
 )
@@ -30,7 +30,7 @@ func (s *secrets) ListSecrets(ctx context.Context, req *jobv1.ListSecretsRequest
 }
 
 func (s *secrets) GetSecret(ctx context.Context, req *jobv1.GetSecretRequest) (*jobv1.GetSecretResponse, error) {
-	scope, err := toScope(rpc.CallerFrom(ctx), req.GetScope(), look)
+	scope, err := toScope(access.From(ctx), req.GetScope(), look)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +48,7 @@ func (s *secrets) GetSecret(ctx context.Context, req *jobv1.GetSecretRequest) (*
 }
 
 func (s *secrets) SetSecret(ctx context.Context, req *jobv1.SetSecretRequest) (*jobv1.SetSecretResponse, error) {
-	caller := rpc.CallerFrom(ctx)
+	caller := access.From(ctx)
 	scope, err := toScope(caller, req.GetScope(), change)
 	if err != nil {
 		return nil, err
@@ -63,7 +63,7 @@ func (s *secrets) SetSecret(ctx context.Context, req *jobv1.SetSecretRequest) (*
 }
 
 func (s *secrets) RevealSecret(ctx context.Context, req *jobv1.RevealSecretRequest) (*jobv1.RevealSecretResponse, error) {
-	scope, err := toScope(rpc.CallerFrom(ctx), req.GetScope(), change)
+	scope, err := toScope(access.From(ctx), req.GetScope(), change)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func (s *secrets) RevealSecret(ctx context.Context, req *jobv1.RevealSecretReque
 }
 
 func (s *secrets) DeleteSecret(ctx context.Context, req *jobv1.DeleteSecretRequest) (*jobv1.DeleteSecretResponse, error) {
-	scope, err := toScope(rpc.CallerFrom(ctx), req.GetScope(), change)
+	scope, err := toScope(access.From(ctx), req.GetScope(), change)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/placement"
 	"github.com/formicary/formicary/libs/rpc"
@@ -52,7 +53,7 @@ func (s *Ant) ListAnts(ctx context.Context, r *resourcev1.ListAntsRequest) (*res
 	if err != nil {
 		return nil, err
 	}
-	ants, err := s.ants.List(ctx, rpc.CallerFrom(ctx).Org, after, size+1)
+	ants, err := s.ants.List(ctx, access.From(ctx).Org, after, size+1)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +70,7 @@ func (s *Ant) ListAnts(ctx context.Context, r *resourcev1.ListAntsRequest) (*res
 
 // GetAnt returns one.
 func (s *Ant) GetAnt(ctx context.Context, r *resourcev1.GetAntRequest) (*resourcev1.GetAntResponse, error) {
-	a, err := s.ants.Get(ctx, rpc.CallerFrom(ctx).Org, r.GetId())
+	a, err := s.ants.Get(ctx, access.From(ctx).Org, r.GetId())
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +96,7 @@ func (s *Ant) ResumeAnt(ctx context.Context, r *resourcev1.ResumeAntRequest) (*r
 }
 
 func (s *Ant) steer(ctx context.Context, id string, f func(*ant.Ant, time.Time) error) (ant.Ant, error) {
-	org := rpc.CallerFrom(ctx).Org
+	org := access.From(ctx).Org
 	a, err := s.ants.Update(ctx, id, func(a *ant.Ant, now time.Time) error {
 		if !placement.Offered(a.Org, org) {
 			return errs.NotFound("ANT_NOT_FOUND", "ant %s not found", id)
