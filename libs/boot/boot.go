@@ -88,7 +88,7 @@ func (p *Process) parse(args []string, more func(*flag.FlagSet)) error {
 	fs := flag.NewFlagSet(p.Name, flag.ContinueOnError)
 	file := fs.String("colony", os.Getenv("FORMICARY_COLONY"), "`FILE` with the colony's addresses, as written by formicary up --expose")
 	fs.StringVar(&p.listen, "listen", "", "gRPC address, host:port; default is what the colony file says")
-	fs.StringVar(&p.ops, "ops", os.Getenv("FORMICARY_OPS"), "address of /livez, /readyz and /metrics, host:port; empty for none")
+	fs.StringVar(&p.ops, "ops", os.Getenv("FORMICARY_OPS"), "`ADDRESS` of /livez, /readyz and /metrics, host:port, of this machine only where it has no host; empty for none. It has no login: let only those reach it who may know how the colony is")
 	level := fs.String("log-level", "info", "debug, info, warn or error")
 	format := fs.String("log-format", "json", "json or text")
 	if more != nil {
@@ -263,7 +263,11 @@ func (p *Process) serveOps() error {
 	if p.ops == "" {
 		return nil
 	}
-	lis, err := p.Listen(p.ops)
+	addr := p.ops
+	if strings.HasPrefix(addr, ":") {
+		addr = "127.0.0.1" + addr
+	}
+	lis, err := p.Listen(addr)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ package errs
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Code says what kind of failure it is; each maps to the gRPC code of the same meaning.
@@ -41,6 +42,8 @@ type Error struct {
 	Message    string
 	Violations []Violation
 	Meta       map[string]string
+	// RetryAfter is when the same call may work; 0 when that is not known.
+	RetryAfter time.Duration
 }
 
 // Error returns the message.
@@ -58,6 +61,12 @@ func (e *Error) WithMeta(key, value string) *Error {
 		e.Meta = map[string]string{}
 	}
 	e.Meta[key] = value
+	return e
+}
+
+// After says when the same call may work.
+func (e *Error) After(d time.Duration) *Error {
+	e.RetryAfter = d
 	return e
 }
 

@@ -7,6 +7,8 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/formicary/formicary/libs/errs"
 )
@@ -51,20 +53,20 @@ func ToStatus(err error) *status.Status {
 
 func fromTyped(e *errs.Error) *status.Status {
 	s := status.New(codeOf[e.Code], e.Message)
-	info := &errdetails.ErrorInfo{Reason: e.Reason, Domain: domain, Metadata: e.Meta}
-	if len(e.Violations) == 0 {
-		if d, err := s.WithDetails(info); err == nil {
-			return d
+	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: e.Reason, Domain: domain, Metadata: e.Meta}}
+	if e.RetryAfter > 0 {
+		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(e.RetryAfter)})
+	}
+	if len(e.Violations) > 0 {
+		bad := &errdetails.BadRequest{}
+		for _, v := range e.Violations {
+			bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{
+				Field: v.Field, Description: v.Description, Reason: v.Reason,
+			})
 		}
-		return s
+		details = append(details, bad)
 	}
-	bad := &errdetails.BadRequest{}
-	for _, v := range e.Violations {
-		bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{
-			Field: v.Field, Description: v.Description, Reason: v.Reason,
-		})
-	}
-	if d, err := s.WithDetails(info, bad); err == nil {
+	if d, err := s.WithDetails(details...); err == nil {
 		return d
 	}
 	return s
@@ -86,6 +88,8 @@ func FromStatus(err error) error {
 			switch d := d.(type) {
 			case *errdetails.ErrorInfo:
 				e.Reason, e.Meta = d.GetReason(), d.GetMetadata()
+			case *errdetails.RetryInfo:
+				e.RetryAfter = d.GetRetryDelay().AsDuration()
 			case *errdetails.BadRequest:
 				for _, v := range d.GetFieldViolations() {
 					e.Violations = append(e.Violations, errs.Violation{

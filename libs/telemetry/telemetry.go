@@ -1,5 +1,5 @@
 // Package telemetry gives a service its logger, its metrics and the operations port: /livez, /readyz, /metrics and the
-// profiles of the Go runtime below /debug/pprof/.
+// profiles of the Go runtime below /debug/pprof/, which only this machine sees.
 package telemetry
 
 import (
@@ -12,6 +12,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof" //#nosec G108 -- served on the operations port only, never by the default mux
+	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -82,11 +84,29 @@ func (o *Ops) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", o.readyz)
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("GET /debug/pprof/", nearby(pprof.Index))
+	mux.HandleFunc("GET /debug/pprof/profile", nearby(pprof.Profile))
+	mux.HandleFunc("GET /debug/pprof/trace", nearby(pprof.Trace))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.metrics.registry, promhttp.HandlerOpts{}))
 	return mux
+}
+
+// nearby serves this machine only: profiles show what is in the memory, and cost time. The name in the address must be this
+// machine's as well, so that no page of another site, whose name its owner points here, reads them by way of a browser.
+func nearby(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		from, err := netip.ParseAddrPort(r.RemoteAddr)
+		host, _, hostErr := net.SplitHostPort(r.Host)
+		if hostErr != nil {
+			host = r.Host
+		}
+		named, nameErr := netip.ParseAddr(strings.Trim(host, "[]"))
+		if err != nil || !from.Addr().Unmap().IsLoopback() || host != "localhost" && (nameErr != nil || !named.Unmap().IsLoopback()) {
+			http.Error(w, "profiles are served to this machine only: ask 127.0.0.1 or localhost on it", http.StatusForbidden)
+			return
+		}
+		next(w, r)
+	}
 }
 
 func (o *Ops) readyz(w http.ResponseWriter, r *http.Request) {

@@ -149,15 +149,13 @@ func (s *Service) Run(ctx context.Context) error {
 }
 
 const (
-	headerTime = 10 * time.Second
-	bodyTime   = 30 * time.Second
-	idleTime   = 2 * time.Minute
-	maxHeader  = 64 << 10
+	idleTime  = 2 * time.Minute
+	maxHeader = 64 << 10
 )
 
 func (s *Service) serveHTTP(ctx context.Context) error {
 	server := &http.Server{
-		Handler: s.web, ReadHeaderTimeout: headerTime, ReadTimeout: bodyTime, WriteTimeout: s.conf.CallTimeout + bodyTime,
+		Handler: s.web, ReadHeaderTimeout: s.conf.HeaderTime, ReadTimeout: s.conf.BodyTime, WriteTimeout: s.conf.CallTimeout + s.conf.BodyTime,
 		IdleTimeout: idleTime, MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(s.deps.Log.Handler(), slog.LevelDebug),
 	}
 	ended := make(chan error, 1)

@@ -52,7 +52,7 @@ func TestOnlyLoopbackIsListenedOn(t *testing.T) {
 
 func TestConfigReportsAllFaults(t *testing.T) {
 	err := apigateway.Config{MaxBody: 1, MaxStreams: -1}.Validate()
-	if err == nil || strings.Contains(err.Error(), "MaxBody") || strings.Count(err.Error(), "must be positive") != 8 {
+	if err == nil || strings.Contains(err.Error(), "MaxBody") || strings.Count(err.Error(), "must be positive") != 10 {
 		t.Error(err)
 	}
 	if err := apigateway.DefaultConfig().Validate(); err != nil {

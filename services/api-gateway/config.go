@@ -25,6 +25,9 @@ type Config struct {
 	StreamLife time.Duration
 	// CallTimeout bounds calls that bring no deadline.
 	CallTimeout time.Duration
+	// HeaderTime is what a client has for the header of a request, or to begin a connection over gRPC; BodyTime what it has
+	// for a whole request over HTTP, uploads of files left out.
+	HeaderTime, BodyTime time.Duration
 	// StopGrace is what calls under way get when the gateway stops.
 	StopGrace time.Duration
 	// Workers is the host:port of the ant that serves workers (ant --workers), or of several, separated by commas: /ws/ants
@@ -37,7 +40,7 @@ func DefaultConfig() Config {
 	return Config{
 		MaxBody: 4 << 20, MaxStreams: 1000, WatchQueue: 8192, KeptEvents: 4096,
 		Heartbeat: 15 * time.Second, Recheck: 5 * time.Second, StreamLife: 15 * time.Minute,
-		CallTimeout: 30 * time.Second, StopGrace: 4 * time.Second,
+		HeaderTime: 10 * time.Second, BodyTime: 30 * time.Second, CallTimeout: 30 * time.Second, StopGrace: 4 * time.Second,
 	}
 }
 
@@ -47,7 +50,7 @@ func (c Config) Validate() error {
 	for name, n := range map[string]int64{
 		"MaxBody": int64(c.MaxBody), "MaxStreams": int64(c.MaxStreams), "WatchQueue": int64(c.WatchQueue), "KeptEvents": int64(c.KeptEvents),
 		"Heartbeat": int64(c.Heartbeat), "Recheck": int64(c.Recheck), "StreamLife": int64(c.StreamLife),
-		"CallTimeout": int64(c.CallTimeout), "StopGrace": int64(c.StopGrace),
+		"HeaderTime": int64(c.HeaderTime), "BodyTime": int64(c.BodyTime), "CallTimeout": int64(c.CallTimeout), "StopGrace": int64(c.StopGrace),
 	} {
 		if n <= 0 {
 			faults = append(faults, fmt.Errorf("%s must be positive", name))

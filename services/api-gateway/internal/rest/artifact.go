@@ -158,6 +158,7 @@ func (a artifacts) size(ctx context.Context, req *executionv1.ReadArtifactReques
 func head(w http.ResponseWriter, req *executionv1.ReadArtifactRequest, first *executionv1.ReadArtifactResponse, kind string, ranged bool) {
 	h := w.Header()
 	h.Set("Content-Type", kind)
+	h.Set("Content-Security-Policy", policyOfFiles)
 	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": first.GetName()}))
 	total, code := first.GetTotal(), http.StatusOK
 	if total >= 0 {

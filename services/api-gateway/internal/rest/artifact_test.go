@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -78,6 +79,24 @@ func TestRanges(t *testing.T) {
 			if got := w.Header().Get("Content-Range"); w.Code != c.status || w.Body.String() != want || got != c.told {
 				t.Errorf("%s %s: %d, %q, %q", method, c.span, w.Code, w.Body, got)
 			}
+		}
+	}
+}
+
+// TestFilesAreNoPages: whatever an artifact holds, a browser stores it and shows nothing.
+func TestFilesAreNoPages(t *testing.T) {
+	for _, query := range []string{"", "?file=evil.svg", "?file=index.html", "?format=zip"} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/v1/artifacts/x/download"+query, nil)
+		w := httptest.NewRecorder()
+		secure(w.Header(), true)
+		artifacts{object{data: "<svg onload=alert(1)>"}}.download(w, r)
+		h := w.Header()
+		if w.Code != http.StatusOK || !strings.HasPrefix(h.Get("Content-Disposition"), "attachment") || !strings.HasSuffix(h.Get("Content-Security-Policy"), "; sandbox") ||
+			h.Get("X-Content-Type-Options") != "nosniff" || strings.Contains(h.Get("Content-Type"), "svg") || strings.Contains(h.Get("Content-Type"), "html") {
+			t.Errorf("%q: %d %v", query, w.Code, h)
+		}
+		if h.Get("Strict-Transport-Security") == "" {
+			t.Error("over TLS nothing says that it is to stay so")
 		}
 	}
 }

@@ -63,10 +63,17 @@ func read(r *http.Request, most int64) ([]byte, error) {
 		}
 		return body, err
 	}
-	body := make([]byte, r.ContentLength)
-	_, err := io.ReadFull(r.Body, body)
-	return body, err
+	var body bytes.Buffer
+	body.Grow(int(min(r.ContentLength, firstRead)) + bytes.MinRead) // what is announced may never come
+	n, err := body.ReadFrom(io.LimitReader(r.Body, r.ContentLength))
+	if err == nil && n < r.ContentLength {
+		err = io.ErrUnexpectedEOF
+	}
+	return body.Bytes(), err
 }
+
+// firstRead is how much room a body gets before any of it is there, in bytes.
+const firstRead = 16 << 10
 
 // mostSwallowed is how much is read of a body that is refused, in bytes.
 const mostSwallowed = 64 << 20

@@ -3,7 +3,9 @@ package rest
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
+	"strconv"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -73,10 +75,20 @@ func writeStatus(w http.ResponseWriter, _ *http.Request, code int, s *status.Sta
 	h.Del("Trailer")
 	h.Set("Content-Type", typeJSON)
 	if code == http.StatusServiceUnavailable || code == http.StatusTooManyRequests {
-		h.Set("Retry-After", "1")
+		h.Set("Retry-After", strconv.Itoa(seconds(s)))
 	}
 	w.WriteHeader(code)
 	_, _ = w.Write(append(body, '\n')) // #nosec G705 -- JSON, and the browser is told not to guess otherwise
+}
+
+// seconds is how long a caller waits who is told to try again: what the status says, or one.
+func seconds(s *status.Status) int {
+	for _, d := range s.Details() {
+		if r, ok := d.(*errdetails.RetryInfo); ok {
+			return max(1, int(math.Ceil(r.GetRetryDelay().AsDuration().Seconds())))
+		}
+	}
+	return 1
 }
 
 // streamStatus is the error that ends a stream that has begun.

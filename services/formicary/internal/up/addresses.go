@@ -2,6 +2,7 @@ package up
 
 import (
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,6 +32,16 @@ func before(dir string) colony.Colony {
 	return c
 }
 
+// nearby is an address of this machine only with the port of addr: the operations port has no login.
+func nearby(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	ip, ipErr := netip.ParseAddr(host)
+	if err != nil || host == "localhost" || ipErr == nil && ip.IsLoopback() {
+		return addr
+	}
+	return net.JoinHostPort("127.0.0.1", port)
+}
+
 // plan chooses the addresses. Those of the run before are taken again where they are free, so that processes that
 // outlive a restart find the colony where it was.
 func plan(c Config) (colony.Colony, storeAddresses, error) {
@@ -52,9 +63,9 @@ func plan(c Config) (colony.Colony, storeAddresses, error) {
 		if len(was.Etcd) == 1 {
 			stores.etcd = keep(was.Etcd[0], fresh[1])
 		}
-		col.HTTP, col.GRPC, col.Ops = c.Listen, after(c.Listen, 1), after(c.Listen, 2)
+		col.HTTP, col.GRPC, col.Ops = c.Listen, after(c.Listen, 1), nearby(after(c.Listen, 2))
 		if port == "0" {
-			col.HTTP, col.GRPC, col.Ops = keep(was.HTTP, fresh[2]), keep(was.GRPC, fresh[3]), keep(was.Ops, fresh[4])
+			col.HTTP, col.GRPC, col.Ops = keep(was.HTTP, fresh[2]), keep(was.GRPC, fresh[3]), keep(was.Ops, nearby(fresh[4]))
 		}
 		col.Services = map[string]string{"api-gateway": col.GRPC}
 		for i, name := range inner {
@@ -62,6 +73,6 @@ func plan(c Config) (colony.Colony, storeAddresses, error) {
 		}
 		return col, stores, nil
 	}
-	col.HTTP, col.GRPC, col.Ops = c.Listen, after(c.Listen, 1), after(c.Listen, 2)
+	col.HTTP, col.GRPC, col.Ops = c.Listen, after(c.Listen, 1), nearby(after(c.Listen, 2))
 	return col, stores, nil
 }

@@ -110,3 +110,16 @@ func TestTakenAddressIsReplaced(t *testing.T) {
 		t.Errorf("found %+v in an empty directory", c)
 	}
 }
+
+// TestOperationsStayOnThisMachine: the operations port has no login, wherever the others listen.
+func TestOperationsStayOnThisMachine(t *testing.T) {
+	for listen, want := range map[string]string{
+		"127.0.0.1:7000": "127.0.0.1:7002", "localhost:7000": "localhost:7002", "[::1]:7000": "[::1]:7002",
+		"0.0.0.0:7000": "127.0.0.1:7002", ":7000": "127.0.0.1:7002", "[::]:7000": "127.0.0.1:7002", "192.0.2.1:7000": "127.0.0.1:7002",
+	} {
+		col, _, err := plan(Config{Listen: listen, DataDir: t.TempDir()})
+		if err != nil || col.Ops != want {
+			t.Errorf("%s: operations at %q, want %q: %v", listen, col.Ops, want, err)
+		}
+	}
+}
