@@ -28,8 +28,9 @@ func TestGrants(t *testing.T) {
 		{person(access.OrgViewer), "request.submit", access.None},
 		{person(access.OrgDeveloper), "request.cancel", access.Own},
 		{person(access.OrgDeveloper, access.OrgOperator), "request.cancel", access.Full},
-		{person(access.OrgDeveloper), "secret.reveal", access.None},
-		{person(access.OrgOperator), "secret.write", access.None},
+		{person(access.OrgDeveloper), "secret.reveal", access.Own},
+		{person(access.OrgViewer), "secret.reveal", access.None},
+		{person(access.OrgOperator), "secret.write", access.Own},
 		{person(access.OrgAdmin), "secret.reveal", access.Full},
 		{person(access.OrgAdmin), "org.admin", access.None},
 		{person(access.OrgAdmin), "quota.write", access.None},
@@ -55,7 +56,7 @@ func TestScopesOnlyTakeAway(t *testing.T) {
 	}{
 		{nil, "request.submit", access.Full}, {[]string{}, "request.submit", access.None}, {[]string{"*"}, "request.submit", access.Full},
 		{[]string{"request.*"}, "request.submit", access.Full}, {[]string{"*.read"}, "request.submit", access.None}, {[]string{"*.read"}, "log.read", access.Full},
-		{[]string{"secret.reveal"}, "secret.reveal", access.None}, {[]string{"request"}, "request.submit", access.None}, {[]string{"request.sub"}, "request.submit", access.None},
+		{[]string{"secret.reveal"}, "secret.reveal", access.Own}, {[]string{"request"}, "request.submit", access.None}, {[]string{"request.sub"}, "request.submit", access.None},
 	} {
 		caller := person(access.OrgDeveloper)
 		caller.Scopes = c.scopes

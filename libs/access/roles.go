@@ -51,6 +51,7 @@ var steps = []struct { //nolint:gochecknoglobals // a constant table
 	}},
 	{OrgDeveloper, []string{
 		"request.submit", "request.cancel" + own, "definition.write", "error_code.write", "artifact.write", "cache.write", "secret.read",
+		"config.write" + own, "secret.write" + own, "secret.reveal" + own,
 	}},
 	{OrgOperator, []string{"request.cancel", "request.operate", "approval.vote", "queue.operate", "ant.operate"}},
 	{OrgAdmin, []string{

@@ -6,6 +6,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"testing"
 	"time"
 
 	"google.golang.org/grpc"
@@ -92,4 +93,14 @@ func Person(org, user string, roles ...string) access.Caller {
 		roles = append(slices.Clone(roles), access.PlatformAdmin)
 	}
 	return access.Caller{Kind: access.Person, Org: org, User: user, Roles: roles}
+}
+
+// Token returns what a service sends with a call of the method for c.
+func Token(t testing.TB, service string, c access.Caller, method string) string {
+	t.Helper()
+	token, err := issuer(pki.Name{Kind: pki.Service, ID: service}).Token(access.With(t.Context(), c), method)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
 }

@@ -28,7 +28,7 @@ type listing interface {
 
 // listEntries returns a page of a scope and the token of the next one.
 func listEntries(ctx context.Context, m *config.Manager, list string, req listing, secrets bool) ([]config.Entry, string, error) {
-	scope, err := toScope(access.From(ctx), req.GetScope(), look)
+	scope, err := toScope(ctx, req.GetScope(), look)
 	if err != nil {
 		return nil, "", err
 	}
@@ -65,7 +65,7 @@ func (s *configs) ListConfigs(ctx context.Context, req *jobv1.ListConfigsRequest
 }
 
 func (s *configs) GetConfig(ctx context.Context, req *jobv1.GetConfigRequest) (*jobv1.GetConfigResponse, error) {
-	scope, err := toScope(access.From(ctx), req.GetScope(), look)
+	scope, err := toScope(ctx, req.GetScope(), look)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func (s *configs) GetConfig(ctx context.Context, req *jobv1.GetConfigRequest) (*
 
 func (s *configs) SetConfig(ctx context.Context, req *jobv1.SetConfigRequest) (*jobv1.SetConfigResponse, error) {
 	caller := access.From(ctx)
-	scope, err := toScope(caller, req.GetScope(), change)
+	scope, err := toScope(ctx, req.GetScope(), change)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func (s *configs) SetConfig(ctx context.Context, req *jobv1.SetConfigRequest) (*
 }
 
 func (s *configs) DeleteConfig(ctx context.Context, req *jobv1.DeleteConfigRequest) (*jobv1.DeleteConfigResponse, error) {
-	scope, err := toScope(access.From(ctx), req.GetScope(), change)
+	scope, err := toScope(ctx, req.GetScope(), change)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"slices"
 	"strings"
 
@@ -20,12 +21,16 @@ const (
 const platformAdmin = "platform-admin"
 
 // toScope reads a scope and decides whether the caller may use it so. Scopes of other organisations and users do not exist
-// for it.
-func toScope(c access.Caller, text string, u use) (config.Scope, error) {
+// for it; who may change its own things only changes those of the scope users.
+func toScope(ctx context.Context, text string, u use) (config.Scope, error) {
+	c := access.From(ctx)
 	kind, owner, named := strings.Cut(text, "/")
 	none := errs.NotFound("SCOPE_NOT_FOUND", "there is no scope %q: want system, orgs/ORG, users or jobs/JOB_TYPE", text)
 	if named && owner == "" || c.Org == "" {
 		return config.Scope{}, none
+	}
+	if access.OwnOnly(ctx) && u == change && kind != "users" {
+		return config.Scope{}, errs.Denied("PERMISSION_MISSING", "you may change and reveal your own only, in the scope users: what others use is an administrator's")
 	}
 	switch kind {
 	case "", "system":

@@ -30,7 +30,7 @@ func (s *secrets) ListSecrets(ctx context.Context, req *jobv1.ListSecretsRequest
 }
 
 func (s *secrets) GetSecret(ctx context.Context, req *jobv1.GetSecretRequest) (*jobv1.GetSecretResponse, error) {
-	scope, err := toScope(access.From(ctx), req.GetScope(), look)
+	scope, err := toScope(ctx, req.GetScope(), look)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +49,7 @@ func (s *secrets) GetSecret(ctx context.Context, req *jobv1.GetSecretRequest) (*
 
 func (s *secrets) SetSecret(ctx context.Context, req *jobv1.SetSecretRequest) (*jobv1.SetSecretResponse, error) {
 	caller := access.From(ctx)
-	scope, err := toScope(caller, req.GetScope(), change)
+	scope, err := toScope(ctx, req.GetScope(), change)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func (s *secrets) SetSecret(ctx context.Context, req *jobv1.SetSecretRequest) (*
 }
 
 func (s *secrets) RevealSecret(ctx context.Context, req *jobv1.RevealSecretRequest) (*jobv1.RevealSecretResponse, error) {
-	scope, err := toScope(access.From(ctx), req.GetScope(), change)
+	scope, err := toScope(ctx, req.GetScope(), change)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func (s *secrets) RevealSecret(ctx context.Context, req *jobv1.RevealSecretReque
 }
 
 func (s *secrets) DeleteSecret(ctx context.Context, req *jobv1.DeleteSecretRequest) (*jobv1.DeleteSecretResponse, error) {
-	scope, err := toScope(access.From(ctx), req.GetScope(), change)
+	scope, err := toScope(ctx, req.GetScope(), change)
 	if err != nil {
 		return nil, err
 	}
