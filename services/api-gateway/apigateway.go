@@ -27,6 +27,7 @@ import (
 	schedulev1 "github.com/formicary/formicary/proto/gen/formicary/schedule/v1"
 	"github.com/formicary/formicary/services/api-gateway/internal/forward"
 	"github.com/formicary/formicary/services/api-gateway/internal/gate"
+	"github.com/formicary/formicary/services/api-gateway/internal/limit"
 	"github.com/formicary/formicary/services/api-gateway/internal/live"
 	"github.com/formicary/formicary/services/api-gateway/internal/rest"
 	"github.com/formicary/formicary/services/api-gateway/migrations"
@@ -71,6 +72,7 @@ func New(conf Config, deps Deps) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{conf: conf, deps: deps, gate: gate.New(access.ReadRules(protoregistry.GlobalFiles), gate.Local{People: gate.Nobody{}}, conf.MaxStreams)}
+	s.gate.Limit(limit.New(conf.Limits))
 	slow, err := s.instruments()
 	if err != nil {
 		return nil, err
@@ -98,13 +100,14 @@ func New(conf Config, deps Deps) (*Service, error) {
 		Kept: conf.KeptEvents, Queue: conf.WatchQueue, Heartbeat: conf.Heartbeat, Recheck: conf.Recheck, Life: conf.StreamLife, ReadTime: readTime,
 	}, deps.NATS, calls.Admitted(), deps.Log, slow)
 	s.server = rpc.NewServer(deps.Log, s.gate.Call, grpc.ForceServerCodecV2(forward.Codec()), grpc.MaxRecvMsgSize(conf.MaxBody),
+		grpc.MaxHeaderListSize(maxHeader), grpc.ConnectionTimeout(conf.HeaderTime), grpc.MaxConcurrentStreams(uint32(conf.MaxStreams+callsAtOnce)),
 		grpc.UnknownServiceHandler(gate.Unknown))
 	calls.Register(s.server)
 	jobv1.RegisterEventServiceServer(s.server, live.NewServer(s.hub))
 	var workers http.Handler
 	workers, s.proxy = s.workers()
 	s.web, err = rest.New(rest.Options{
-		Workers: workers, Conn: calls, Events: live.NewClient(s.hub, s.gate), Ready: s.Ready, MaxBody: int64(conf.MaxBody), Log: deps.Log, Meter: deps.Meter,
+		Workers: workers, Conn: calls, Events: live.NewClient(s.hub, s.gate), Ready: s.Ready, From: s.gate.From, MaxBody: int64(conf.MaxBody), Log: deps.Log, Meter: deps.Meter,
 	})
 	return s, err
 }
@@ -149,8 +152,10 @@ func (s *Service) Run(ctx context.Context) error {
 }
 
 const (
-	idleTime  = 2 * time.Minute
-	maxHeader = 64 << 10
+	idleTime = 2 * time.Minute
+	// callsAtOnce is how many calls a connection over gRPC has under way beside its streams; further ones wait at the client.
+	callsAtOnce = 1000
+	maxHeader   = 64 << 10
 )
 
 func (s *Service) serveHTTP(ctx context.Context) error {

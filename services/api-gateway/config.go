@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"github.com/formicary/formicary/services/api-gateway/internal/limit"
 )
 
 // Config of a gateway. Zero values are refused: start from DefaultConfig.
@@ -13,6 +15,8 @@ type Config struct {
 	MaxBody int
 	// MaxStreams is how many streams (events and logs) are open at once; one more is refused.
 	MaxStreams int
+	// Limits are how often one address, one credential and one organisation may call, and how many streams one person has.
+	Limits limit.Config
 	// WatchQueue is how many events a watch may lag behind before it is ended.
 	WatchQueue int
 	// KeptEvents is how many of the newest events are kept for clients that come back with the last id they saw.
@@ -38,7 +42,7 @@ type Config struct {
 // DefaultConfig is right for one machine.
 func DefaultConfig() Config {
 	return Config{
-		MaxBody: 4 << 20, MaxStreams: 1000, WatchQueue: 8192, KeptEvents: 4096,
+		MaxBody: 4 << 20, MaxStreams: 1000, Limits: limit.DefaultConfig(), WatchQueue: 8192, KeptEvents: 4096,
 		Heartbeat: 15 * time.Second, Recheck: 5 * time.Second, StreamLife: 15 * time.Minute,
 		HeaderTime: 10 * time.Second, BodyTime: 30 * time.Second, CallTimeout: 30 * time.Second, StopGrace: 4 * time.Second,
 	}
@@ -56,7 +60,7 @@ func (c Config) Validate() error {
 			faults = append(faults, fmt.Errorf("%s must be positive", name))
 		}
 	}
-	return errors.Join(append(faults, validateWorkers(c.Workers))...)
+	return errors.Join(append(faults, c.Limits.Validate(), validateWorkers(c.Workers))...)
 }
 
 // loopbackOnly refuses a listener that another machine could reach. Listeners inside the process have no address.

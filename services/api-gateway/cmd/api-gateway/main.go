@@ -16,6 +16,10 @@ import (
 func main() {
 	conf := apigateway.DefaultConfig()
 	flags := func(fs *flag.FlagSet) {
+		fs.Var(&conf.Limits.Address, "rate-address", "`CALLS/BURST`: how many calls a second an address may make in the long run, and at once; 0 for any number. Example: --rate-address 100/500")
+		fs.Var(&conf.Limits.Credential, "rate-credential", "`CALLS/BURST` of a token or session")
+		fs.Var(&conf.Limits.Org, "rate-org", "`CALLS/BURST` of an organisation")
+		fs.IntVar(&conf.Limits.Streams, "streams-per-user", conf.Limits.Streams, "how many streams of events and logs one user has open at once in an organisation; 0 for any number")
 		fs.StringVar(&conf.Workers, "workers", os.Getenv("FORMICARY_WORKERS"), "`ADDRESS` of the ant that serves workers (ant --workers), host:port, or of several, separated by commas; empty for none")
 	}
 	os.Exit(boot.Main("api-gateway", flags, func(ctx context.Context, p *boot.Process) error { return wire(ctx, conf, p) }))

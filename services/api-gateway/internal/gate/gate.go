@@ -13,6 +13,7 @@ import (
 
 	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/services/api-gateway/internal/limit"
 )
 
 // People says who somebody is. What it returns without an error may be nobody: then only public methods are open.
@@ -24,6 +25,7 @@ type People interface {
 type Gate struct {
 	rules  access.Rules
 	people People
+	limits *limit.Limits
 	max    int
 
 	mu    sync.Mutex
@@ -32,15 +34,24 @@ type Gate struct {
 	ended bool
 }
 
-// New returns a gate that keeps at most maxStreams streams open at once.
+// New returns a gate that keeps at most maxStreams streams open at once. How often one caller may call Limit says.
 func New(rules access.Rules, people People, maxStreams int) *Gate {
-	return &Gate{rules: rules, people: people, max: maxStreams, open: map[int]context.CancelCauseFunc{}}
+	return &Gate{rules: rules, people: people, limits: limit.New(limit.Config{Buckets: 1}), max: maxStreams, open: map[int]context.CancelCauseFunc{}}
 }
+
+// Limit sets the limits of callers, before the first call.
+func (g *Gate) Limit(l *limit.Limits) { g.limits = l }
+
+// From counts a request from an address before anything else is done for it.
+func (g *Gate) From(address string) error { return g.limits.From(address) }
 
 // Admit checks a call of the method and returns the context that carries its caller.
 func (g *Gate) Admit(ctx context.Context, method string) (context.Context, error) {
 	caller, err := g.caller(ctx, method)
 	if err != nil {
+		return nil, err
+	}
+	if err := g.limits.By(caller.Credential, caller.Org); err != nil {
 		return nil, err
 	}
 	own, err := g.rules.Check(method, caller)
@@ -78,6 +89,11 @@ func (g *Gate) AdmitStream(ctx context.Context, method string) (admitted context
 	if len(g.open) >= g.max {
 		return nil, nil, errs.Exhausted("TOO_MANY_STREAMS", "%d streams are open, which is all that this gateway keeps", g.max)
 	}
+	caller := access.From(ctx)
+	closed, err := g.limits.Open(caller.Credential, caller.Org, caller.User)
+	if err != nil {
+		return nil, nil, err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	id := g.next
 	g.next++
@@ -86,6 +102,7 @@ func (g *Gate) AdmitStream(ctx context.Context, method string) (admitted context
 		g.mu.Lock()
 		delete(g.open, id)
 		g.mu.Unlock()
+		closed()
 		cancel(nil)
 	}, nil
 }
@@ -114,6 +131,9 @@ func stopping() error {
 // Call admits a call over gRPC: it is the rpc.Admit of the gateway's port.
 func (g *Gate) Call(ctx context.Context, method string) (context.Context, error) {
 	ctx = fromMetadata(ctx)
+	if err := g.From(credentialOf(ctx).Address); err != nil {
+		return nil, err
+	}
 	if !g.rules[method].Stream {
 		return g.Admit(ctx, method)
 	}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,6 +25,30 @@ type Rate struct {
 	PerSecond float64
 	// Burst is how many there may be at once.
 	Burst int
+}
+
+// String writes what Set reads.
+func (r *Rate) String() string {
+	if r == nil || r.PerSecond == 0 {
+		return "0"
+	}
+	return fmt.Sprintf("%g/%d", r.PerSecond, r.Burst)
+}
+
+// Set reads "200/1000", calls per second and at once, or 0 for no limit. It makes a Rate the value of a flag.
+func (r *Rate) Set(text string) error {
+	if text == "0" {
+		*r = Rate{}
+		return nil
+	}
+	calls, burst, _ := strings.Cut(text, "/")
+	perSecond, err := strconv.ParseFloat(calls, 64)
+	n, err2 := strconv.Atoi(burst)
+	if err != nil || err2 != nil || n < 1 || !(perSecond > 0) || math.IsInf(perSecond, 0) {
+		return errors.New("want calls per second and at once, 200/1000 for example, or 0 for no limit")
+	}
+	*r = Rate{perSecond, n}
+	return nil
 }
 
 // Config of the limits.

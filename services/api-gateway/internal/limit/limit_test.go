@@ -143,3 +143,17 @@ func TestValidate(t *testing.T) {
 		}
 	}
 }
+
+func TestRateAsText(t *testing.T) {
+	for text, want := range map[string]Rate{"0": {}, "200/1000": {200, 1000}, "0.5/1": {0.5, 1}} {
+		var got Rate
+		if err := got.Set(text); err != nil || got != want || got.String() != text {
+			t.Errorf("%s: %+v %s, %v", text, got, got.String(), err)
+		}
+	}
+	for _, text := range []string{"", "x", "1", "1/", "/1", "1/0", "-1/1", "0/1", "NaN/1", "Inf/1", "1/1/1"} {
+		if err := new(Rate).Set(text); err == nil {
+			t.Errorf("%q is taken", text)
+		}
+	}
+}

@@ -36,6 +36,8 @@ type Options struct {
 	Ready func(context.Context) error
 	// Workers is where workers connect by WebSocket; nil when none are served.
 	Workers http.Handler
+	// From counts a request from an address, or refuses it.
+	From func(address string) error
 	// MaxBody is the largest body of a request, in bytes.
 	MaxBody int64
 	Log     *slog.Logger
@@ -89,13 +91,18 @@ func New(o Options) (http.Handler, error) {
 	all.Handle("/", limit(o.MaxBody, mux))
 	all.HandleFunc("POST /api/v1/artifacts", files.upload) // its body is as long as it likes
 	all.HandleFunc("POST /api/artifacts", files.upload)
-	return observe(o.Log, m, guard(identified(all))), nil
+	return observe(o.Log, m, guard(identified(o.From, all))), nil
 }
 
-// identified keeps who makes a request, for the gate.
-func identified(next http.Handler) http.Handler {
+// identified keeps who makes a request, for the gate, and refuses addresses that ask too often.
+func identified(from func(address string) error, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(w, r.WithContext(gate.WithCredential(r.Context(), gate.FromRequest(r))))
+		c := gate.FromRequest(r)
+		if err := from(c.Address); err != nil {
+			respond(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(gate.WithCredential(r.Context(), c)))
 	})
 }
 
