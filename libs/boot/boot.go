@@ -168,7 +168,7 @@ func (p *Process) Pool(ctx context.Context, schema string) (*pgxpool.Pool, error
 	if err != nil {
 		return nil, err
 	}
-	pool, err := pgdb.Open(ctx, dsn, pgdb.Options{Name: p.Name, Schema: schema})
+	pool, err := pgdb.Open(ctx, dsn, pgdb.Options{Name: p.Name, Schema: schema, Org: pgdb.Everyone})
 	if err != nil {
 		return nil, err
 	}

@@ -28,6 +28,9 @@ type Options struct {
 	Schema string
 	// MaxConns bounds the connections; 0 means 8.
 	MaxConns int32
+	// Org is the organisation whose rows a connection may see that is taken with a context; Everyone for all. Without it no
+	// row that belongs to an organisation is seen.
+	Org func(context.Context) string
 	// Whole is for statements that read whole tables, like those of an audit: each may take an hour, and scans are allowed.
 	Whole bool
 }
@@ -68,6 +71,9 @@ func Open(ctx context.Context, dsn string, o Options) (*pgxpool.Pool, error) {
 	conf.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
 		registerUUID(conn.TypeMap())
 		return nil
+	}
+	if o.Org != nil {
+		conf.PrepareConn = tenant(o.Org)
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, conf)
 	if err != nil {

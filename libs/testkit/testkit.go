@@ -99,10 +99,39 @@ func drop(name string) {
 	_, _ = conn.Exec(ctx, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)")
 }
 
-// Pool returns a pool on an empty database with the schema first in its search path, after migrate has run.
+// service is the role of the pools of tests: like that of a service it is held to the policies. Histories are written without
+// their triggers.
+const service = "service"
+
+// asService gives a database to the role of services and returns its address for that role.
+func asService(t testing.TB, dsn string) string {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+	conf := conn.Config()
+	_, err = conn.Exec(t.Context(), `DO $$ BEGIN
+		PERFORM pg_advisory_xact_lock(1);
+		IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '`+service+`') THEN
+			CREATE ROLE `+service+` LOGIN NOSUPERUSER NOBYPASSRLS;
+			GRANT SET ON PARAMETER session_replication_role TO `+service+`;
+			GRANT pg_monitor, pg_signal_backend TO `+service+`;
+		END IF;
+		EXECUTE format('ALTER DATABASE %I OWNER TO `+service+`', current_database());
+	END $$`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("host=%s port=%d user=%s dbname=%s", conf.Host, conf.Port, service, conf.Database)
+}
+
+// Pool returns a pool on an empty database with the schema first in its search path, after migrate has run. It is of a role
+// like that of a service, and sees the rows of every organisation.
 func Pool(t testing.TB, schema string, migrate func(context.Context, *pgxpool.Pool) error) *pgxpool.Pool {
 	t.Helper()
-	pool, err := pgdb.Open(t.Context(), Postgres(t), pgdb.Options{Name: t.Name(), Schema: schema, MaxConns: 16})
+	pool, err := pgdb.Open(t.Context(), asService(t, Postgres(t)), pgdb.Options{Name: t.Name(), Schema: schema, MaxConns: 16, Org: pgdb.Everyone})
 	if err != nil {
 		t.Fatal(err)
 	}

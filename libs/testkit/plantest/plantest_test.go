@@ -87,3 +87,17 @@ func TestRecordKeepsWhatRan(t *testing.T) {
 		t.Errorf("%v", ran.seen())
 	}
 }
+
+func TestPoliciesAreNoFilters(t *testing.T) {
+	for filter, want := range map[string]string{
+		"(($0 = '*'::text) OR ($0 = org_id))":                                                         "",
+		"((($0 = '*'::text) OR ($0 = org_id)) AND (state = 'LIVE'::text))":                            "(state = 'LIVE'::text)",
+		"((state = 'LIVE'::text) AND (($1 = '*'::text) OR ($1 = t.org_id)))":                          "(state = 'LIVE'::text)",
+		"((((InitPlan 2).col1 = '*'::text) OR ((InitPlan 2).col1 = org_id)) AND (a = 1) AND (b = 2))": "((a = 1) AND (b = 2))",
+		"((a = 1) OR (b = 2))": "((a = 1) OR (b = 2))",
+	} {
+		if got := withoutPolicy(filter); got != want {
+			t.Errorf("%s: %q, want %q", filter, got, want)
+		}
+	}
+}

@@ -129,7 +129,7 @@ func (w *world) forget(sql string) int64 {
 			return false
 		}
 		defer func() { _ = conn.Close(context.WithoutCancel(w.t.Context())) }()
-		if _, err := conn.Exec(w.t.Context(), "SET search_path = resource"); err != nil {
+		if _, err := conn.Exec(w.t.Context(), "SET search_path = resource; SET app.org = '*'"); err != nil {
 			return false
 		}
 		done, err := conn.Exec(w.t.Context(), sql)

@@ -56,7 +56,7 @@ func watchSlots(t *testing.T, col colony.Colony, replicas []*replica, most time.
 		if err != nil {
 			t.Fatal(err)
 		}
-		pool, err := pgdb.Open(t.Context(), dsn, pgdb.Options{Name: "watch", Schema: schema, MaxConns: 2})
+		pool, err := pgdb.Open(t.Context(), dsn, pgdb.Options{Name: "watch", Schema: schema, MaxConns: 2, Org: pgdb.Everyone})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -67,7 +67,7 @@ func ants(ctx context.Context, _ *colony, rep report) (err error) {
 	if err := c.EnsureDatabase(ctx, "resource"); err != nil {
 		return err
 	}
-	pool, err := pgdb.Open(ctx, c.DSN("resource"), pgdb.Options{Name: "bench", Schema: "resource"})
+	pool, err := pgdb.Open(ctx, c.DSN("resource"), pgdb.Options{Name: "bench", Schema: "resource", Org: pgdb.Everyone})
 	if err != nil {
 		return err
 	}

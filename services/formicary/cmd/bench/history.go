@@ -106,7 +106,7 @@ func (c *colony) fill(ctx context.Context, n int) error {
 			return err
 		}
 		dsn = strings.Replace(dsn, "user="+f.schema, "user=formicary", 1)
-		pool, err := pgdb.Open(ctx, dsn, pgdb.Options{Name: "bench", Schema: f.schema, MaxConns: 1, Whole: true})
+		pool, err := pgdb.Open(ctx, dsn, pgdb.Options{Name: "bench", Schema: f.schema, MaxConns: 1, Org: pgdb.Everyone, Whole: true})
 		if err != nil {
 			return err
 		}

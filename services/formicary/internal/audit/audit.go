@@ -57,7 +57,7 @@ func Run(ctx context.Context, col colony.Colony) (Report, error) {
 			missing = errors.Join(missing, err)
 			continue
 		}
-		pool, err := pgdb.Open(ctx, dsn, pgdb.Options{Name: "audit", Schema: o.schema, MaxConns: 2, Whole: true})
+		pool, err := pgdb.Open(ctx, dsn, pgdb.Options{Name: "audit", Schema: o.schema, MaxConns: 2, Org: pgdb.Everyone, Whole: true})
 		if err != nil {
 			return Report{}, err
 		}

@@ -335,6 +335,9 @@ func TestAuditFindsWhatIsInjected(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = conn.Close(t.Context()) }()
+		if _, err := conn.Exec(t.Context(), "SET app.org = '*'"); err != nil {
+			t.Fatal(err)
+		}
 		if _, err := conn.Exec(t.Context(), "UPDATE execution.execution SET org_id = $1 WHERE request_id = $2", org, id); err != nil {
 			t.Fatal(err)
 		}

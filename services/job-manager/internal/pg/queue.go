@@ -239,13 +239,13 @@ DELETE FROM gate g WHERE NOT EXISTS (
 
 const gatesSQL = `
 INSERT INTO gate (epoch, org_id, job_type, placement_class, gate, reason, holders)
-SELECT DISTINCT ON (n.org_id, n.job_type, class_key(n.placement_class)) $1::bigint, n.org_id, n.job_type, n.placement_class, n.gate, n.reason, n.holders
-FROM (SELECT u.org_id, u.job_type, u.placement_class, u.gate, u.reason, string_to_array(u.holders, chr(31)) AS holders
-    FROM (SELECT unnest($2::text[]) AS org_id, unnest($3::text[]) AS job_type, unnest($4::text[]) AS placement_class, unnest($5::text[]) AS gate,
+SELECT DISTINCT ON (n.org_id, n.job_type, n.key) $1::bigint, n.org_id, n.job_type, n.placement_class, n.gate, n.reason, n.holders
+FROM (SELECT u.org_id, u.job_type, u.placement_class, u.key, u.gate, u.reason, string_to_array(u.holders, chr(31)) AS holders
+    FROM (SELECT unnest($2::text[]) AS org_id, unnest($3::text[]) AS job_type, unnest($4::text[]) AS placement_class, class_key(unnest($4::text[])) AS key, unnest($5::text[]) AS gate,
         unnest($6::text[]) AS reason, unnest($7::text[]) AS holders) u) n
-LEFT JOIN gate g ON g.org_id = n.org_id AND g.job_type = n.job_type AND class_key(g.placement_class) = class_key(n.placement_class)
+LEFT JOIN gate g ON g.org_id = n.org_id AND g.job_type = n.job_type AND g.key = n.key
 WHERE (g.gate, g.reason, g.holders) IS DISTINCT FROM (n.gate, n.reason, n.holders)
-ON CONFLICT (org_id, job_type, class_key(placement_class)) DO UPDATE
+ON CONFLICT (org_id, job_type, key) DO UPDATE
 SET placement_class = excluded.placement_class, gate = excluded.gate, reason = excluded.reason, holders = excluded.holders, epoch = excluded.epoch`
 
 var errFenced = errors.New("a newer epoch has begun")

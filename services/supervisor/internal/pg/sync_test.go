@@ -49,7 +49,7 @@ func TestLeasesWaitForNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close(context.Background()) }()
-	for _, sql := range []string{"SET idle_in_transaction_session_timeout = 0", "BEGIN", "SELECT FROM execution FOR NO KEY UPDATE", "SELECT FROM attempt FOR NO KEY UPDATE"} {
+	for _, sql := range []string{"SET app.org = '*'", "SET idle_in_transaction_session_timeout = 0", "BEGIN", "SELECT FROM execution FOR NO KEY UPDATE", "SELECT FROM attempt FOR NO KEY UPDATE"} {
 		if _, err := conn.Exec(ctx, sql); err != nil {
 			t.Fatal(err)
 		}

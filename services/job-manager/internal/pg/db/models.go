@@ -136,6 +136,7 @@ type Gate struct {
 	Reason         string
 	Holders        []string
 	Epoch          int64
+	Key            string
 }
 
 type JobType struct {

@@ -215,12 +215,12 @@ func (q *Queries) DueToResume(ctx context.Context, page int32) ([]uuid.UUID, err
 const gates = `-- name: Gates :many
 SELECT g.org_id, g.job_type, g.placement_class, g.gate, g.reason, g.holders
 FROM (SELECT DISTINCT unnest($1::text[]) AS org_id, unnest($2::text[]) AS job_type) n
-JOIN gate g ON g.org_id = n.org_id AND g.job_type = n.job_type AND class_key(g.placement_class) = ''
+JOIN gate g ON g.org_id = n.org_id AND g.job_type = n.job_type AND g.key = ''
 UNION ALL
 SELECT g.org_id, g.job_type, g.placement_class, g.gate, g.reason, g.holders
-FROM (SELECT DISTINCT o.org_id, c.placement_class FROM (SELECT unnest($1::text[]) AS org_id, unnest($3::text[]) AS placement_class) c
+FROM (SELECT DISTINCT o.org_id, class_key(c.placement_class) AS key FROM (SELECT unnest($1::text[]) AS org_id, unnest($3::text[]) AS placement_class) c
     CROSS JOIN LATERAL (VALUES (c.org_id), ('')) AS o (org_id)) n
-JOIN gate g ON g.org_id = n.org_id AND g.job_type = '' AND class_key(g.placement_class) = class_key(n.placement_class)
+JOIN gate g ON g.org_id = n.org_id AND g.job_type = '' AND g.key = n.key
 `
 
 type GatesParams struct {

@@ -60,12 +60,12 @@ WHERE t.org_id = ANY(sqlc.arg(orgs)::text[]) AND t.job_type = ANY(sqlc.arg(types
 -- Those of the job types, and of the placement classes, each reached by its key.
 SELECT g.org_id, g.job_type, g.placement_class, g.gate, g.reason, g.holders
 FROM (SELECT DISTINCT unnest(sqlc.arg(orgs)::text[]) AS org_id, unnest(sqlc.arg(types)::text[]) AS job_type) n
-JOIN gate g ON g.org_id = n.org_id AND g.job_type = n.job_type AND class_key(g.placement_class) = ''
+JOIN gate g ON g.org_id = n.org_id AND g.job_type = n.job_type AND g.key = ''
 UNION ALL
 SELECT g.org_id, g.job_type, g.placement_class, g.gate, g.reason, g.holders
-FROM (SELECT DISTINCT o.org_id, c.placement_class FROM (SELECT unnest(sqlc.arg(orgs)::text[]) AS org_id, unnest(sqlc.arg(classes)::text[]) AS placement_class) c
+FROM (SELECT DISTINCT o.org_id, class_key(c.placement_class) AS key FROM (SELECT unnest(sqlc.arg(orgs)::text[]) AS org_id, unnest(sqlc.arg(classes)::text[]) AS placement_class) c
     CROSS JOIN LATERAL (VALUES (c.org_id), ('')) AS o (org_id)) n
-JOIN gate g ON g.org_id = n.org_id AND g.job_type = '' AND class_key(g.placement_class) = class_key(n.placement_class);
+JOIN gate g ON g.org_id = n.org_id AND g.job_type = '' AND g.key = n.key;
 
 -- name: Clock :one
 SELECT clock_timestamp()::timestamptz;
