@@ -1,6 +1,8 @@
 package jobspec
 
 import (
+	"slices"
+
 	"github.com/formicary/formicary/libs/jobspec/param"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
@@ -18,7 +20,11 @@ func (d *Definition) CheckParams(params value.Vars) (value.Vars, error) {
 func (d *Definition) RecheckParams(params value.Vars, of *Definition) (value.Vars, error) {
 	read := map[string]bool{}
 	for i := range of.Params {
-		read[of.Params[i].Name] = of.Params[i].Type == param.TypeJSON
+		p := &of.Params[i]
+		read[p.Name] = p.Type == param.TypeJSON || p.Type == param.TypeSecret
+	}
+	if err := d.sameSecrets(params, of); err != nil {
+		return nil, err
 	}
 	return d.checkParams(params, read)
 }
@@ -29,6 +35,28 @@ func (d *Definition) UnknownParams(params value.Vars) source.Problems {
 	c := &source.Collector{File: d.file}
 	param.Unknown(c, d.JobType, params, param.Declared{Params: d.Params, Required: d.RequiredParams, Given: d.jobVars})
 	return c.List
+}
+
+// sameSecrets refuses a version in which a parameter that a request has given becomes a secret, or is none any more: its value
+// would be known to others, or not be there.
+func (d *Definition) sameSecrets(params value.Vars, of *Definition) error {
+	if d == of {
+		return nil
+	}
+	mine, before := param.Secrets(d.Params), param.Secrets(of.Params)
+	var found source.Problems
+	for _, name := range value.SortedKeys(params) {
+		if slices.Contains(mine, name) != slices.Contains(before, name) {
+			found = append(found, source.Problem{
+				File: d.file, Code: source.CodeInvalidParam, Field: name, Message: "the parameter " + source.QuoteName(name) + " is a secret in one version and none in the other",
+				Expected: "a new request",
+			})
+		}
+	}
+	if len(found) > 0 {
+		return found
+	}
+	return nil
 }
 
 // checkParams checks parameters; read are those whose JSON has been read.

@@ -125,7 +125,7 @@ tasks:
 			`job.yaml:3:57: "lots" is no number of processors`,
 			`job.yaml:3:89: "5 bytes" is no amount of memory`,
 		}},
-		{"params", "job_type: j\nparams:\n  - {name: a b}\n  - {name: n, type: intt}\n  - {name: n, type: int, default: x}\n  - {type: enum}\n  - {name: p, pattern: '('}\n  - {name: s, type: secret}\ntasks:\n  - {task_type: a, method: SHELL, script: x}\n", []string{
+		{"params", "job_type: j\nparams:\n  - {name: a b}\n  - {name: n, type: intt}\n  - {name: n, type: int, default: x}\n  - {type: enum}\n  - {name: p, pattern: '('}\n  - {name: s, type: secret, default: x}\ntasks:\n  - {task_type: a, method: SHELL, script: x}\n", []string{
 			`job.yaml:3:12: the name "a b" cannot be used`,
 			`job.yaml:4:21: "intt" is no type, expected int`,
 			`job.yaml:5:5: the parameter "n" is given twice`,
@@ -133,7 +133,7 @@ tasks:
 			`job.yaml:6:5: the field name is missing`,
 			`job.yaml:6:5: the field enum is missing`,
 			`job.yaml:7:24: the pattern is no regular expression`,
-			`job.yaml:8:21: parameters of type secret are not supported yet`,
+			`job.yaml:8:5: the secret "s" has a default or an enum, which everybody can read in the definition`,
 		}},
 		{"template syntax", "job_type: j\n# é\n  x: {{.a}} {{.b)}} {{.c}}\n", []string{`job.yaml:3:13: the template cannot be read: unexpected right paren`}},
 		{"unclosed block", "job_type: j\n{{if .a}}\n", []string{`job.yaml:2:1: the block of the template is not closed, expected {{end}}`}},

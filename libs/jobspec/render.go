@@ -32,7 +32,7 @@ func (d *Definition) PlanWith(host template.Host, vars value.Vars) (*plan.Plan, 
 func (d *Definition) plan(vars value.Vars, h *template.Hosting) (*plan.Plan, error) {
 	if d.static != nil && !d.conditional && !d.overridden(vars) {
 		plan := *d.static
-		plan.Vars = value.Merged(d.jobVars, vars)
+		plan.Vars = value.Merged(d.jobVars, template.BelowJob(vars, d.jobVars))
 		return &plan, nil
 	}
 	c := &source.Collector{File: d.file}
@@ -46,7 +46,7 @@ func (d *Definition) plan(vars value.Vars, h *template.Hosting) (*plan.Plan, err
 	if _, err := c.Split(); err != nil || out == nil {
 		return nil, err
 	}
-	out.plan.Vars = value.Merged(s.Job, vars)
+	out.plan.Vars = value.Merged(s.Job, s.Vars)
 	return &out.plan, nil
 }
 
@@ -77,6 +77,7 @@ func (d *Definition) openIn(s *template.Scope, c *source.Collector) (*template.S
 	h := s.Hosting
 	if d.program == nil {
 		s.Job = d.jobVars
+		s.Vars = template.BelowJob(s.Vars, s.Job)
 		return s, d.fixed
 	}
 	first := d.firstShape(s)
@@ -91,6 +92,7 @@ func (d *Definition) openIn(s *template.Scope, c *source.Collector) (*template.S
 	if h == nil || !h.Vague {
 		s.Job = read.Known(s.Job)
 	}
+	s.Vars = template.BelowJob(s.Vars, s.Job)
 	return s, d.shapeFor(s, template.GuessYes)
 }
 

@@ -90,7 +90,8 @@ func New(conf Config, deps Deps) (*Service, error) {
 	definitions := definition.NewManager(pg.NewDefinitions(deps.Pool), conf.CachedDefinitions)
 	rules := errorcode.NewManager(pg.NewErrorRules(deps.Pool))
 	requests := request.NewManager(store, definitions, rules, request.Options{
-		Batch: conf.SubmitBatch, Flushers: conf.SubmitFlushers, Observe: m.submitted, Launches: conf.Launches, Refused: pg.Refused, Log: deps.Log,
+		Batch: conf.SubmitBatch, Flushers: conf.SubmitFlushers, Observe: m.submitted, Launches: conf.Launches, Refused: pg.Refused, Configs: kept.manager,
+		Log: deps.Log,
 	})
 	supervisor := events.NewSupervisor(deps.Supervisor)
 	channels := channel.New(conf.Notify, supervisor.Tasks)

@@ -41,7 +41,11 @@ func Check(c *source.Collector, params value.Vars, d Declared, parsed map[string
 		refused[name] = true
 	}
 	for i := range d.Params {
-		if p := &d.Params[i]; !refused[p.Name] && (p.Type != TypeJSON || !parsed[p.Name] || !p.Settled(out)) {
+		p := &d.Params[i]
+		if p.Type == TypeSecret && parsed[p.Name] && out[p.Name] == Masked {
+			continue // its value was checked, and lies elsewhere
+		}
+		if !refused[p.Name] && (p.Type != TypeJSON || !parsed[p.Name] || !p.Settled(out)) {
 			checkParam(p, out, c)
 		}
 	}

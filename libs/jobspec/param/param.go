@@ -30,7 +30,21 @@ const (
 )
 
 func paramTypes() []string {
-	return []string{TypeString, TypeInt, TypeNumber, TypeBool, TypeEnum, TypeDuration, TypeJSON}
+	return []string{TypeString, TypeInt, TypeNumber, TypeBool, TypeEnum, TypeDuration, TypeJSON, TypeSecret}
+}
+
+// Masked stands for the value of a secret wherever a request shows its parameters.
+const Masked = "****"
+
+// Secrets are the names of the parameters of type secret.
+func Secrets(params []Param) []string {
+	var names []string
+	for i := range params {
+		if params[i].Type == TypeSecret {
+			names = append(names, params[i].Name)
+		}
+	}
+	return names
 }
 
 // Param is one typed parameter of a job.
@@ -127,8 +141,6 @@ func (r reader) compile(pattern string, at *source.Node) *regexp.Regexp {
 func (r reader) paramType(n *source.Node) string {
 	name := r.Literal(n, "the type", value.MaxName)
 	switch {
-	case name == TypeSecret:
-		r.Fault(n, source.CodeUnsupportedField, "parameters of type secret are not supported yet", "another type")
 	case !slices.Contains(paramTypes(), name) && !n.Templated:
 		expected := "one of " + strings.Join(paramTypes(), ", ")
 		if near := r.Collector.Suggest(name, paramTypes()); near != "" {
@@ -151,6 +163,10 @@ func (r reader) paramDefaults(p *Param, n, fallback *source.Node) {
 	}
 	if p.Type == TypeEnum && len(p.Enum) == 0 {
 		r.Fault(n, source.CodeMissingField, "the field enum is missing", "the list of allowed values")
+		return
+	}
+	if p.Type == TypeSecret && (fallback != nil || len(p.Enum) > 0) {
+		r.Fault(n, source.CodeConflict, "the secret "+source.QuoteName(p.Name)+" has a default or an enum, which everybody can read in the definition", "neither of both")
 		return
 	}
 	if fallback == nil || fallback.Kind == source.Null {

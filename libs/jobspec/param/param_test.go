@@ -46,7 +46,7 @@ func TestParams(t *testing.T) {
 		"[{name: a, pattern: '('}]":                     source.CodeInvalidValue,
 		"[{name: a, type: duration, default: 90s}]":     "",
 		"[{name: a, type: json, default: {b: [1]}}]":    "",
-		"[{name: a, type: secret}]":                     source.CodeUnsupportedField,
+		"[{name: a, type: secret, default: x}]":         source.CodeConflict,
 	} {
 		r, p := open(t, "v: "+text)
 		if param.Read(r, p.Value); codes(r) != fault {

@@ -425,8 +425,35 @@ func (s *Scope) hides(name string, val any) bool {
 	if IsBuiltin(name) {
 		return true
 	}
-	job, ok := s.Job[name]
-	return ok && value.Same(job, val)
+	if job, ok := s.Job[name]; ok && value.Same(job, val) {
+		return true
+	}
+	return s.isConfig(name, val)
+}
+
+// isConfig says that a variable has the value of a config, so that nothing has replaced it since.
+func (s *Scope) isConfig(name string, val any) bool {
+	return holds(s.Vars, OuterConfigs, name, val) || holds(s.Vars, JobConfigs, name, val)
+}
+
+func holds(vars value.Vars, kind, name string, val any) bool {
+	configs, _ := vars[kind].(map[string]any)
+	config, ok := configs[name]
+	return ok && value.Same(config, val)
+}
+
+// BelowJob takes the outer configs from vars that variables of the job hide.
+func BelowJob(vars, job value.Vars) value.Vars {
+	if vars[OuterConfigs] == nil {
+		return vars
+	}
+	out := value.Merged(vars)
+	for name := range job {
+		if v, ok := out[name]; ok && holds(vars, OuterConfigs, name, v) {
+			delete(out, name)
+		}
+	}
+	return out
 }
 
 // maxDotted bounds the points in the name of a variable.

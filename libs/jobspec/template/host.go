@@ -101,6 +101,13 @@ func resultName(in *invocation) string {
 	return in.name + " " + strconv.Itoa(in.pos) + "." + strconv.FormatUint(in.m.path, 36)
 }
 
+// Variables that say which others are configs, by their names and values: those of the organisation and the user, and those of
+// the job. No other variable has such a name.
+const (
+	OuterConfigs = "outer configs"
+	JobConfigs   = "job configs"
+)
+
 // IsResultName tells variables that hold results of a host from those of people.
 func IsResultName(name string) bool { return strings.IndexByte(name, ' ') >= 0 }
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"strings"
 
@@ -96,6 +97,32 @@ func (m *Manager) asked(queries []Query) []asking {
 // ParamPlace is where a parameter of a request is encrypted for.
 func ParamPlace(org string, request uuid.UUID, name string) keyring.Place {
 	return keyring.Place{Org: org, Scope: "request/" + request.String(), Name: name}
+}
+
+// SealParams encrypts parameters of a request.
+func (m *Manager) SealParams(ctx context.Context, org string, request uuid.UUID, params map[string]string) ([]Sealing, error) {
+	if m.keys == nil {
+		return nil, errNoRing()
+	}
+	var all []Sealing
+	for name, value := range params {
+		place := ParamPlace(org, request, name)
+		sealed, err := keyring.Seal(ctx, m.keys, place, []byte(value))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, Sealing{Place: place, Sealed: sealed})
+	}
+	return all, nil
+}
+
+// Digest is a hash with a key of the ring; without a ring it has none, and there are no secrets.
+func (m *Manager) Digest(text []byte) []byte {
+	if m.keys == nil {
+		sum := sha256.Sum256(text)
+		return sum[:]
+	}
+	return m.keys.Digest(text)
 }
 
 // look finds the innermost secret of each name.

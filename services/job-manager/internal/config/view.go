@@ -18,9 +18,6 @@ type View struct {
 	Secrets []string
 }
 
-// Empty says that there is nothing to see.
-func (v *View) Empty() bool { return len(v.Low) == 0 && len(v.Job) == 0 && len(v.Secrets) == 0 }
-
 // views are kept until an entry changes: they are wanted at every submission and launch, and change rarely.
 type views struct {
 	mu     sync.Mutex

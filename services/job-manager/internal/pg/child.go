@@ -3,6 +3,7 @@ package pg
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -50,7 +51,7 @@ func (s *Store) submitChildren(ctx context.Context, drafts []request.Draft) ([]r
 	err := s.pipelined(ctx, func(ctx context.Context, p *pgdb.Pipeline) ([]outbox.Message, error) {
 		var made map[uuid.UUID]request.Record
 		p.Queue(childLockSQL)
-		args := append(draftArgs(drafts), append(outbox.Args(nil), []uuid.UUID{})...)
+		args := slices.Concat(draftArgs(drafts), outbox.Args(nil), []any{[]uuid.UUID{}}, sealedArgs(drafts))
 		p.Queue(submitSQL, args...).Query(func(rows pgx.Rows) (err error) {
 			made, err = scanMade(rows)
 			return err

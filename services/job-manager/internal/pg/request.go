@@ -178,15 +178,15 @@ func (s *Store) Find(ctx context.Context, ref request.Ref) ([]request.Record, er
 }
 
 // ToLaunch implements request.Store.
-func (s *Store) ToLaunch(ctx context.Context, ids []uuid.UUID) ([]request.Record, int64, error) {
+func (s *Store) ToLaunch(ctx context.Context, ids []uuid.UUID) ([]request.Record, request.Changes, error) {
 	rows, err := s.q.RequestsToLaunch(ctx, ids)
 	if err != nil {
-		return nil, 0, fmt.Errorf("read %d requests: %w", len(ids), err)
+		return nil, request.Changes{}, fmt.Errorf("read %d requests: %w", len(ids), err)
 	}
-	var changes int64
+	var changes request.Changes
 	recs := make([]request.Record, len(rows))
 	for i, row := range rows {
-		recs[i], changes = toRecord(row.Request), row.Rules
+		recs[i], changes = toRecord(row.Request), request.Changes{Rules: row.Rules, Configs: row.Configs}
 	}
 	return recs, changes, nil
 }

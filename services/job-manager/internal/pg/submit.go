@@ -14,6 +14,7 @@ import (
 	"github.com/formicary/formicary/libs/batch"
 	"github.com/formicary/formicary/libs/outbox"
 	"github.com/formicary/formicary/libs/pgdb"
+	"github.com/formicary/formicary/services/job-manager/internal/config"
 	"github.com/formicary/formicary/services/job-manager/internal/pg/db"
 	"github.com/formicary/formicary/services/job-manager/internal/request"
 )
@@ -58,6 +59,12 @@ WITH draft AS (
     SELECT m.id, m.subject, m.payload
     FROM (SELECT unnest($20::uuid[]) AS id, unnest($21::text[]) AS subject, unnest($22::bytea[]) AS payload, unnest($23::uuid[]) AS about) m
     WHERE m.about IN (SELECT made.id FROM made)
+), kept AS (
+    INSERT INTO sealed (org_id, scope, name, version, request_id, key_id, data_key, value, created_at, created_by)
+    SELECT p.org_id, p.scope, p.name, 0, p.request_id, p.key_id, p.data_key, p.value, now(), p.created_by
+    FROM (SELECT unnest($24::uuid[]) AS request_id, unnest($25::text[]) AS org_id, unnest($26::text[]) AS scope, unnest($27::text[]) AS name,
+        unnest($28::text[]) AS key_id, unnest($29::bytea[]) AS data_key, unnest($30::bytea[]) AS value, unnest($31::text[]) AS created_by) p
+    WHERE p.request_id IN (SELECT made.id FROM made)
 )
 SELECT id, created_at, queued FROM made`
 
@@ -98,7 +105,7 @@ func Refused(err error) bool {
 func (s *Store) submit(ctx context.Context, drafts []request.Draft) ([]request.Stored, error) {
 	now := time.Now()
 	msgs, about := s.submitted(drafts, now)
-	args := append(draftArgs(drafts), append(outbox.Args(msgs), about)...)
+	args := slices.Concat(draftArgs(drafts), outbox.Args(msgs), []any{about}, sealedArgs(drafts))
 	var made map[uuid.UUID]request.Record
 	var err error
 	for range submitTries {
@@ -253,6 +260,30 @@ func draftArgs(drafts []request.Draft) []any {
 		column(drafts, func(d request.Draft) string { return d.Record.ChildKey }),
 		column(drafts, func(d request.Draft) int16 { return int16(d.Record.Depth) }),
 		column(drafts, func(d request.Draft) int64 { return d.Record.PendingTimeout.Milliseconds() }),
+	}
+}
+
+// sealedArgs are the secret parameters of drafts.
+func sealedArgs(drafts []request.Draft) []any {
+	type kept struct {
+		config.Sealing
+		of *request.Record
+	}
+	var all []kept
+	for i := range drafts {
+		for _, s := range drafts[i].Sealed {
+			all = append(all, kept{s, &drafts[i].Record})
+		}
+	}
+	return []any{
+		column(all, func(k kept) uuid.UUID { return k.of.ID }),
+		column(all, func(k kept) string { return k.Org }),
+		column(all, func(k kept) string { return k.Scope }),
+		column(all, func(k kept) string { return k.Name }),
+		column(all, func(k kept) string { return k.KeyID }),
+		column(all, func(k kept) []byte { return k.DataKey }),
+		column(all, func(k kept) []byte { return k.Value }),
+		column(all, func(k kept) string { return k.of.CreatedBy }),
 	}
 }
 

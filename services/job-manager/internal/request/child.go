@@ -188,7 +188,7 @@ const (
 func storable(name string) bool { return len(name) <= maxName && !strings.ContainsRune(name, 0) }
 
 func (m *Manager) draftFork(ctx context.Context, s Submission) (Draft, error) {
-	hash, err := s.hash()
+	hash, err := m.digests(&s)
 	if err != nil {
 		return Draft{}, err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
+	"github.com/formicary/formicary/services/job-manager/internal/config"
 	"github.com/formicary/formicary/services/job-manager/internal/errorcode"
 )
 
@@ -72,9 +73,9 @@ func (l *Launch) TotalDeadline() time.Time {
 
 // NewLaunch renders the definition for the current run of rec. What is wrong with it stands in the launch: trying again
 // would not help. An error is one of the host that is not for people.
-func NewLaunch(rec Record, def *jobspec.Definition, host template.Host, now time.Time) (Launch, error) {
+func NewLaunch(rec Record, def *jobspec.Definition, view *config.View, host template.Host, now time.Time) (Launch, error) {
 	l := Launch{Record: rec}
-	err := l.render(def, host, now)
+	err := l.render(def, view, host, now)
 	if err == nil {
 		return l, nil
 	}
@@ -128,7 +129,7 @@ func (r *Record) Unwanted() bool {
 	return r.State == Cancelled || r.CancelRequestedAt != nil && !r.State.Terminal()
 }
 
-func (l *Launch) render(def *jobspec.Definition, host template.Host, now time.Time) error {
+func (l *Launch) render(def *jobspec.Definition, view *config.View, host template.Host, now time.Time) error {
 	params := value.Vars{}
 	if err := json.Unmarshal(l.Record.Params, &params); err != nil {
 		return fmt.Errorf("read the parameters: %w", err)
@@ -137,7 +138,7 @@ func (l *Launch) render(def *jobspec.Definition, host template.Host, now time.Ti
 	if err != nil {
 		return err
 	}
-	rendered, err := def.PlanWith(host, Variables(&l.Record, params, now))
+	rendered, err := def.PlanWith(host, seen(def, view, Variables(&l.Record, params, now)))
 	if err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ func (m *Manager) Launches(ctx context.Context, runs []Run, patient bool) ([]Lau
 	for i, r := range runs {
 		wanted[r], ids[i] = true, r.ID
 	}
-	recs, ruleChanges, err := m.store.ToLaunch(ctx, ids)
+	recs, changes, err := m.store.ToLaunch(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func (m *Manager) Launches(ctx context.Context, runs []Run, patient bool) ([]Lau
 	m.slow.sort(recs)
 	c := &launching{
 		Manager: m, recs: recs, out: make([]Launch, len(recs)), started: make([]bool, len(recs)), busy: map[uuid.UUID]int{}, quick: map[uuid.UUID]bool{},
-		ruleChanges: ruleChanges, until: time.Now().Add(m.times.Call), each: m.times.Shared,
+		changes: changes, until: time.Now().Add(m.times.Call), each: m.times.Shared,
 	}
 	if patient {
 		c.until, c.each = time.Now().Add(m.times.Alone), m.times.Alone
@@ -86,11 +86,11 @@ func (m *Manager) Launches(ctx context.Context, runs []Run, patient bool) ([]Lau
 // launching is one call.
 type launching struct {
 	*Manager
-	recs        []Record
-	out         []Launch // of each record
-	ruleChanges int64
-	until       time.Time
-	each        time.Duration
+	recs    []Record
+	out     []Launch // of each record
+	changes Changes
+	until   time.Time
+	each    time.Duration
 
 	mu      sync.Mutex
 	started []bool // of each record
@@ -183,7 +183,7 @@ func (c *launching) render(ctx context.Context, rec Record) (l Launch) {
 	}
 	own, cancel := context.WithTimeout(ctx, c.each)
 	defer cancel()
-	l, err := c.launch(own, rec, c.ruleChanges)
+	l, err := c.launch(own, rec, c.changes)
 	switch {
 	case err == nil:
 		return l
@@ -249,7 +249,7 @@ func (m *Manager) unwanted(ctx context.Context, rec Record) Launch {
 	return l
 }
 
-func (m *Manager) launch(ctx context.Context, rec Record, ruleChanges int64) (Launch, error) {
+func (m *Manager) launch(ctx context.Context, rec Record, changes Changes) (Launch, error) {
 	def, err := m.definitions.Parsed(ctx, rec.DefinitionID)
 	switch {
 	case err == nil:
@@ -258,15 +258,19 @@ func (m *Manager) launch(ctx context.Context, rec Record, ruleChanges int64) (La
 	default:
 		return Launch{}, err
 	}
+	view, err := m.configs.ViewAt(ctx, changes.Configs, rec.OrgID, rec.CreatedBy, rec.JobType)
+	if err != nil {
+		return Launch{}, err
+	}
 	h := &host{ctx: ctx, manager: m, rec: &rec}
-	l, err := NewLaunch(rec, def.Spec, h, time.Now())
+	l, err := NewLaunch(rec, def.Spec, &view, h, time.Now())
 	if err != nil && ctx.Err() != nil && h.longest > m.times.Alone/slowAnswer {
 		return Launch{}, errSlowAnswer
 	}
 	if err != nil {
 		return Launch{}, err
 	}
-	l.ErrorRules, err = m.rules.Encoded(ctx, ruleChanges, rec.OrgID, rec.JobType)
+	l.ErrorRules, err = m.rules.Encoded(ctx, changes.Rules, rec.OrgID, rec.JobType)
 	return l, err
 }
 

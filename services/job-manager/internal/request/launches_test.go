@@ -29,13 +29,13 @@ var (
 	errRefused = errors.New("invalid text")
 )
 
-func (s *shelf) ToLaunch(_ context.Context, ids []uuid.UUID) (recs []request.Record, changes int64, err error) {
+func (s *shelf) ToLaunch(_ context.Context, ids []uuid.UUID) (recs []request.Record, changes request.Changes, err error) {
 	for _, rec := range s.recs {
 		if slices.Contains(ids, rec.ID) {
 			recs = append(recs, rec)
 		}
 	}
-	return recs, 0, nil
+	return recs, request.Changes{}, nil
 }
 
 func (s *shelf) Launched(_ context.Context, all []request.Launch) error {

@@ -24,6 +24,8 @@ type Options struct {
 	Launches LaunchTimes
 	// Refused says of an error of the store that the content is at fault.
 	Refused func(error) bool
+	// Configs are what runs see beside their parameters, and keep the secret ones.
+	Configs Configs
 	Log     *slog.Logger
 }
 
@@ -37,6 +39,7 @@ type Manager struct {
 	times       LaunchTimes
 	slow        slowness
 	refused     func(error) bool
+	configs     Configs
 	log         *slog.Logger
 }
 
@@ -49,7 +52,10 @@ type Rules interface {
 // NewManager returns a manager that accepts submissions while Run does.
 func NewManager(store Store, definitions *definition.Manager, rules Rules, o Options) *Manager {
 	m := &Manager{
-		store: store, definitions: definitions, rules: rules, observe: o.Observe, times: o.Launches, refused: o.Refused, log: o.Log,
+		store: store, definitions: definitions, rules: rules, observe: o.Observe, times: o.Launches, refused: o.Refused, configs: o.Configs, log: o.Log,
+	}
+	if m.configs == nil {
+		m.configs = noConfigs{}
 	}
 	m.submits = batch.New(batch.Options{Max: o.Batch, Flushers: o.Flushers}, m.submitBatch)
 	return m

@@ -12,6 +12,7 @@ import (
 
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec"
+	"github.com/formicary/formicary/services/job-manager/internal/config"
 	"github.com/formicary/formicary/services/job-manager/internal/request"
 )
 
@@ -322,7 +323,7 @@ func TestFailedLaunchIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := request.NewLaunch(request.Record{Params: []byte(`{"x": "é;é"}`)}, def, nil, time.Now())
+	l, err := request.NewLaunch(request.Record{Params: []byte(`{"x": "é;é"}`)}, def, &config.View{}, nil, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,7 +53,7 @@ func (m *Manager) pin(ctx context.Context, rec *Record, w Wish) (*Pin, error) {
 		if err != nil {
 			return nil, err
 		}
-		return nil, checkTask(def.Spec, rec, params, w.FromTask)
+		return nil, m.checkTask(ctx, def.Spec, rec, params, w.FromTask)
 	}
 	def, err := m.definitions.Resolve(ctx, definition.Query{
 		OrgID: rec.OrgID, JobType: rec.JobType, Version: w.JobVersion, Plugins: rec.ChildKey != "",
@@ -61,16 +61,19 @@ func (m *Manager) pin(ctx context.Context, rec *Record, w Wish) (*Pin, error) {
 	if err != nil {
 		return nil, err
 	}
-	params, text, err := m.recheck(ctx, rec, def.Spec, params)
+	if params, err = m.recheck(ctx, rec, def.Spec, params); err != nil {
+		return nil, err
+	}
+	text, err := encodeParams(params)
 	if err != nil {
 		return nil, err
 	}
 	next := *rec
 	next.DefinitionID, next.DefinitionVersion, next.Params = def.ID, def.Version, text
-	if err := checkTask(def.Spec, &next, params, w.FromTask); err != nil {
+	if err := m.checkTask(ctx, def.Spec, &next, params, w.FromTask); err != nil {
 		return nil, err
 	}
-	class, pending, err := m.rehearse(def.Spec, &next, params)
+	class, pending, err := m.rehearse(ctx, def.Spec, &next, params)
 	if err != nil {
 		return nil, err
 	}
@@ -78,20 +81,20 @@ func (m *Manager) pin(ctx context.Context, rec *Record, w Wish) (*Pin, error) {
 }
 
 // recheck fits the parameters that a request has to another version.
-func (m *Manager) recheck(ctx context.Context, rec *Record, spec *jobspec.Definition, params value.Vars) (value.Vars, json.RawMessage, error) {
+func (m *Manager) recheck(ctx context.Context, rec *Record, spec *jobspec.Definition, params value.Vars) (value.Vars, error) {
 	before := spec
 	switch old, err := m.definitions.Parsed(ctx, rec.DefinitionID); {
 	case err == nil:
 		before = old.Spec
 	case errs.CodeOf(err) == errs.CodeUnknown:
-		return nil, nil, err
+		return nil, err
 	}
 	params, err := spec.RecheckParams(params, before)
-	return encodeParams(spec, params, err)
+	return params, unfit(spec, err)
 }
 
 // checkTask refuses a task that the plan does not have. A plan that only the launch can make is not looked at.
-func checkTask(spec *jobspec.Definition, rec *Record, params value.Vars, task string) error {
+func (m *Manager) checkTask(ctx context.Context, spec *jobspec.Definition, rec *Record, params value.Vars, task string) error {
 	if task == "" {
 		return nil
 	}
@@ -99,7 +102,11 @@ func checkTask(spec *jobspec.Definition, rec *Record, params value.Vars, task st
 	if err != nil {
 		return nil //nolint:nilerr // the launch says what is wrong
 	}
-	rendered, err := spec.Plan(Variables(rec, params, time.Now()))
+	view, err := m.configs.View(ctx, rec.OrgID, rec.CreatedBy, rec.JobType)
+	if err != nil {
+		return err
+	}
+	rendered, err := spec.Plan(seen(spec, &view, Variables(rec, params, time.Now())))
 	if err != nil {
 		return nil //nolint:nilerr // the launch says what is wrong
 	}

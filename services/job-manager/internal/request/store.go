@@ -5,11 +5,15 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/formicary/formicary/services/job-manager/internal/config"
 )
 
 // Draft is a checked submission on its way into the store.
 type Draft struct {
 	Record Record
+	// Sealed are its parameters of type secret, encrypted; in Record they are masked.
+	Sealed []config.Sealing
 	// Seen is the newest version of the job type when the definition was chosen for it: when there is another one, nothing
 	// is stored. 0 for a definition that was named exactly.
 	Seen int
@@ -18,6 +22,9 @@ type Draft struct {
 	// Disabled is the switch of the job type when it was looked up.
 	Disabled bool
 }
+
+// Changes counts what was changed of error rules and configs.
+type Changes struct{ Rules, Configs int64 }
 
 // Stored is the outcome of a draft: the request as it is stored, and whether this draft made it. A draft whose
 // definition is not current any more has neither: Stale.
@@ -73,8 +80,8 @@ type Store interface {
 	ByKey(ctx context.Context, org, key string) (rec Record, found bool, err error)
 	// Find returns up to two requests that ref may mean.
 	Find(ctx context.Context, ref Ref) ([]Record, error)
-	// ToLaunch returns those of the ids that exist, and how often error rules were changed.
-	ToLaunch(ctx context.Context, ids []uuid.UUID) (recs []Record, ruleChanges int64, err error)
+	// ToLaunch returns those of the ids that exist, and how often was changed what launches are made of.
+	ToLaunch(ctx context.Context, ids []uuid.UUID) (recs []Record, changes Changes, err error)
 	// Launched remembers what the launches say beyond their run; see Launch.Memorable.
 	Launched(ctx context.Context, launches []Launch) error
 	List(ctx context.Context, f Filter) ([]Record, error)

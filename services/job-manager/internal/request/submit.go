@@ -1,7 +1,6 @@
 package request
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -17,6 +16,7 @@ import (
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/libs/placement"
+	"github.com/formicary/formicary/services/job-manager/internal/config"
 	"github.com/formicary/formicary/services/job-manager/internal/definition"
 )
 
@@ -55,8 +55,8 @@ func (s *Submission) check() error {
 	return nil
 }
 
-// hash is equal for submissions that ask for the same.
-func (s *Submission) hash() ([]byte, error) {
+// digests are equal for submissions that ask for the same. Secrets may be in it, so what is stored is a keyed one.
+func (m *Manager) digests(s *Submission) (digests, error) {
 	wanted := *s
 	wanted.OrgID, wanted.User, wanted.IdempotencyKey, wanted.ValidateOnly, wanted.Parent = "", "", "", false, nil
 	if wanted.ScheduledAt != nil {
@@ -65,10 +65,10 @@ func (s *Submission) hash() ([]byte, error) {
 	}
 	text, err := json.Marshal(wanted) // keys of maps are sorted
 	if err != nil {
-		return nil, fmt.Errorf("encode the submission: %w", err)
+		return digests{}, fmt.Errorf("encode the submission: %w", err)
 	}
 	sum := sha256.Sum256(text)
-	return sum[:], nil
+	return digests{keyed: m.configs.Digest(text), plain: sum[:]}, nil
 }
 
 // submitTries bounds how often a submission follows a definition that is being replaced.
@@ -80,7 +80,7 @@ func (m *Manager) Submit(ctx context.Context, s Submission) (rec Record, created
 	if err := s.check(); err != nil {
 		return Record{}, false, err
 	}
-	hash, err := s.hash()
+	hash, err := m.digests(&s)
 	if err != nil {
 		return Record{}, false, err
 	}
@@ -120,7 +120,7 @@ func (m *Manager) Advise(ctx context.Context, s Submission) source.Problems {
 }
 
 // orKnown answers a submission that is refused now but was accepted before under the same key.
-func (m *Manager) orKnown(ctx context.Context, s Submission, hash []byte, refused error) (Record, bool, error) {
+func (m *Manager) orKnown(ctx context.Context, s Submission, hash digests, refused error) (Record, bool, error) {
 	if s.IdempotencyKey == "" || errs.CodeOf(refused) == errs.CodeUnknown {
 		return Record{}, false, refused
 	}
@@ -136,22 +136,22 @@ func (m *Manager) orKnown(ctx context.Context, s Submission, hash []byte, refuse
 
 // sameBody answers with the request of a known key. A template that is rendered again may ask for something else, for
 // example by what it counted: what it submitted first counts.
-func (s *Submission) sameBody(rec Record, hash []byte) (Record, bool, error) {
-	if s.Parent == nil && !bytes.Equal(rec.Hash, hash) {
+func (s *Submission) sameBody(rec Record, hash digests) (Record, bool, error) {
+	if s.Parent == nil && !hash.fits(rec.Hash) {
 		return Record{}, false, errs.Conflict("IDEMPOTENCY_CONFLICT", "the idempotency key was used for another submission: request %s", rec.ID)
 	}
 	return rec, false, nil
 }
 
 // draft checks everything that can be checked without the database.
-func (m *Manager) draft(ctx context.Context, s Submission, hash []byte) (Draft, error) {
+func (m *Manager) draft(ctx context.Context, s Submission, hash digests) (Draft, error) {
 	def, err := m.definitions.Resolve(ctx, definition.Query{
 		OrgID: s.OrgID, JobType: s.JobType, Version: s.JobVersion, Plugins: s.Parent != nil && s.Parent.Key != "",
 	})
 	if err != nil {
 		return Draft{}, err
 	}
-	params, text, err := checkParams(def.Spec, s.Params)
+	params, err := checkParams(def.Spec, s.Params)
 	if err != nil {
 		return Draft{}, err
 	}
@@ -161,8 +161,15 @@ func (m *Manager) draft(ctx context.Context, s Submission, hash []byte) (Draft, 
 	}
 	rec := Record{
 		ID: id, OrgID: s.OrgID, JobType: s.JobType, DefinitionID: def.ID, DefinitionVersion: def.Version,
-		State: Pending, Run: 1, Version: 1, Priority: def.Spec.Priority, ScheduledAt: s.ScheduledAt, Params: text,
-		Description: s.Description, IdempotencyKey: s.IdempotencyKey, Hash: hash, CreatedBy: s.User,
+		State: Pending, Run: 1, Version: 1, Priority: def.Spec.Priority, ScheduledAt: s.ScheduledAt,
+		Description: s.Description, IdempotencyKey: s.IdempotencyKey, Hash: hash.keyed, CreatedBy: s.User,
+	}
+	sealed, err := m.seal(ctx, def.Spec, &rec, params)
+	if err != nil {
+		return Draft{}, err
+	}
+	if rec.Params, err = encodeParams(params); err != nil {
+		return Draft{}, err
 	}
 	if s.Priority != nil {
 		rec.Priority = *s.Priority
@@ -170,38 +177,59 @@ func (m *Manager) draft(ctx context.Context, s Submission, hash []byte) (Draft, 
 	if p := s.Parent; p != nil {
 		rec.ParentID, rec.ParentTask, rec.ChildKey, rec.Depth = &p.ID, p.Task, p.Key, p.Depth+1
 	}
-	if rec.PlacementClass, rec.PendingTimeout, err = m.rehearse(def.Spec, &rec, params); err != nil {
+	if rec.PlacementClass, rec.PendingTimeout, err = m.rehearse(ctx, def.Spec, &rec, params); err != nil {
 		return Draft{}, err
 	}
-	return Draft{Record: rec, Seen: def.Seen, Owner: def.OrgID, Disabled: def.Disabled}, nil
+	return Draft{Record: rec, Sealed: sealed, Seen: def.Seen, Owner: def.OrgID, Disabled: def.Disabled}, nil
 }
 
-// checkParams returns the parameters with their defaults, and their JSON.
-func checkParams(spec *jobspec.Definition, given value.Vars) (value.Vars, json.RawMessage, error) {
+// checkParams returns the parameters with their defaults.
+func checkParams(spec *jobspec.Definition, given value.Vars) (value.Vars, error) {
 	params, err := spec.CheckParams(given)
-	return encodeParams(spec, params, err)
+	return params, unfit(spec, err)
 }
 
-func encodeParams(spec *jobspec.Definition, params value.Vars, err error) (value.Vars, json.RawMessage, error) {
-	if err != nil {
-		bad := errs.Invalid("PARAMS_INVALID", "the parameters do not fit job type %s", spec.JobType)
-		return nil, nil, bad.WithViolations(definition.Violations(err)...)
+// unfit is the error for parameters that do not fit.
+func unfit(spec *jobspec.Definition, err error) error {
+	if err == nil {
+		return nil
 	}
+	return errs.Invalid("PARAMS_INVALID", "the parameters do not fit job type %s", spec.JobType).WithViolations(definition.Violations(err)...)
+}
+
+func encodeParams(params value.Vars) (json.RawMessage, error) {
 	if params == nil {
-		return nil, json.RawMessage("{}"), nil
+		return json.RawMessage("{}"), nil
 	}
 	text, err := json.Marshal(params)
 	if err != nil {
-		return nil, nil, fmt.Errorf("encode the parameters: %w", err)
+		return nil, fmt.Errorf("encode the parameters: %w", err)
 	}
-	return params, text, nil
+	return text, nil
 }
 
-// rehearse renders what the launch will render, and refuses what the launch would. Of a definition that is known to be slow
-// the launch tells.
-func (m *Manager) rehearse(spec *jobspec.Definition, rec *Record, params value.Vars) (class string, pending time.Duration, err error) {
+// rehearse renders what the launch will render, and refuses what the launch would. What does not fit the configs of a moment ago
+// is tried with those of now.
+func (m *Manager) rehearse(ctx context.Context, spec *jobspec.Definition, rec *Record, params value.Vars) (class string, pending time.Duration, err error) {
+	for again := false; ; again = true {
+		view, missing := m.configs.View(ctx, rec.OrgID, rec.CreatedBy, rec.JobType)
+		if missing != nil {
+			return "", 0, missing
+		}
+		class, pending, err = m.rehearseWith(spec, rec, params, &view)
+		if err == nil || again {
+			return class, pending, err
+		}
+		m.configs.Forget()
+	}
+}
+
+// rehearseWith is rehearse with the configs that are seen. Of a definition that is known to be slow the launch tells.
+func (m *Manager) rehearseWith(
+	spec *jobspec.Definition, rec *Record, params value.Vars, view *config.View,
+) (class string, pending time.Duration, err error) {
 	began := time.Now()
-	vars := Variables(rec, params, began)
+	vars := seen(spec, view, Variables(rec, params, began))
 	var start plan.Start
 	if m.slow.slow(rec.DefinitionID) {
 		if start, err = spec.Start(vars); err != nil {

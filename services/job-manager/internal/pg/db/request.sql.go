@@ -797,12 +797,13 @@ func (q *Queries) RequestsInRange(ctx context.Context, arg RequestsInRangeParams
 }
 
 const requestsToLaunch = `-- name: RequestsToLaunch :many
-SELECT r.id, r.org_id, r.job_type, r.definition_id, r.definition_version, r.state, r.run, r.version, r.execution_version, r.reuse_run, r.priority, r.age_at, r.scheduled_at, r.queued, r.placement_class, r.params, r.description, r.idempotency_key, r.request_hash, r.created_by, r.created_at, r.updated_at, r.started_at, r.ended_at, r.cancel_requested_at, r.cancel_reason, r.pause_requested_at, r.resume_at, r.error_code, r.error_message, r.admitted_epoch, r.admitted_at, r.check_at, r.parent_request_id, r.parent_task, r.child_key, r.depth, r.retries, r.from_task, r.restarted_at, r.total_deadline, r.missing_at, r.audience, r.restarted_from, r.pending_ms, r.pending_until, (SELECT c.count FROM error_rule_change c)::bigint AS rules FROM request r WHERE r.id = ANY($1::uuid[])
+SELECT r.id, r.org_id, r.job_type, r.definition_id, r.definition_version, r.state, r.run, r.version, r.execution_version, r.reuse_run, r.priority, r.age_at, r.scheduled_at, r.queued, r.placement_class, r.params, r.description, r.idempotency_key, r.request_hash, r.created_by, r.created_at, r.updated_at, r.started_at, r.ended_at, r.cancel_requested_at, r.cancel_reason, r.pause_requested_at, r.resume_at, r.error_code, r.error_message, r.admitted_epoch, r.admitted_at, r.check_at, r.parent_request_id, r.parent_task, r.child_key, r.depth, r.retries, r.from_task, r.restarted_at, r.total_deadline, r.missing_at, r.audience, r.restarted_from, r.pending_ms, r.pending_until, (SELECT c.count FROM error_rule_change c)::bigint AS rules, (SELECT c.count FROM config_change c)::bigint AS configs FROM request r WHERE r.id = ANY($1::uuid[])
 `
 
 type RequestsToLaunchRow struct {
 	Request Request
 	Rules   int64
+	Configs int64
 }
 
 func (q *Queries) RequestsToLaunch(ctx context.Context, ids []uuid.UUID) ([]RequestsToLaunchRow, error) {
@@ -862,6 +863,7 @@ func (q *Queries) RequestsToLaunch(ctx context.Context, ids []uuid.UUID) ([]Requ
 			&i.Request.PendingMs,
 			&i.Request.PendingUntil,
 			&i.Rules,
+			&i.Configs,
 		); err != nil {
 			return nil, err
 		}

@@ -1,5 +1,5 @@
 -- name: RequestsToLaunch :many
-SELECT sqlc.embed(r), (SELECT c.count FROM error_rule_change c)::bigint AS rules FROM request r WHERE r.id = ANY(sqlc.arg(ids)::uuid[]);
+SELECT sqlc.embed(r), (SELECT c.count FROM error_rule_change c)::bigint AS rules, (SELECT c.count FROM config_change c)::bigint AS configs FROM request r WHERE r.id = ANY(sqlc.arg(ids)::uuid[]);
 
 -- name: RememberLaunches :exec
 -- The rows are locked in the order of their ids, as everywhere. An empty audience is nobody, the beginning of
