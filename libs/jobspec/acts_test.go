@@ -22,7 +22,7 @@ func TestInactiveFields(t *testing.T) {
 		shell + "artifacts_dir: x":                               "",
 		shell + "artifact_key_prefix: x":                         "artifact_key_prefix",
 		shell + "cache_dir: x":                                   "cache_dir",
-		shell + "secrets: [TOKEN]":                               "secrets",
+		shell + "secrets: [TOKEN]":                               "",
 		shell + "execute_command_without_shell: true":            "execute_command_without_shell",
 		shell + "cost_factor: 2":                                 "cost_factor",
 		shell + "debug: true":                                    "debug",

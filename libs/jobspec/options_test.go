@@ -188,15 +188,15 @@ func TestSecrets(t *testing.T) {
 		{Name: "db-password", Env: "DB_PASSWORD"},
 		{Name: "1st", Env: "SECRET_1ST"},
 		{Name: "a", Env: "A"},
-		{Name: "a", File: "conf/a"},
+		{Name: "a", File: "conf/a", FileEnv: "a_FILE"},
 	}, p.Tasks[0].Secrets); diff != "" {
 		t.Error(diff)
 	}
 	for fields, want := range map[string]string{
 		"secrets: [{name: a, env: PATH}]":         `"PATH" cannot name a variable for a secret`,
 		"secrets: [{name: a, env: a b}]":          `"a b" cannot name a variable for a secret`,
-		"secrets: [{name: a, file: ../a}]":        `"../a" is no path inside the working directory`,
-		"secrets: [{name: a, file: /etc/passwd}]": `"/etc/passwd" is no path inside the working directory`,
+		"secrets: [{name: a, file: ../a}]":        `"../a" is no path inside the directory of secrets`,
+		"secrets: [{name: a, file: /etc/passwd}]": `"/etc/passwd" is no path inside the directory of secrets`,
 		"secrets: [a, a]":                         "the secret is named twice",
 	} {
 		_, _, err := jobspec.Parse("job.yaml", []byte(podTask(fields)))

@@ -404,7 +404,7 @@ func differInMap(x, y reflect.Value, val, path string) string {
 	return ""
 }
 
-var nameOfItem = regexp.MustCompile(`\.Items\[\d+\]\.Name$|\.Secrets\[\d+\]\.Env$`)
+var nameOfItem = regexp.MustCompile(`\.Items\[\d+\]\.Name$|\.Secrets\[\d+\]\.(File)?Env$`)
 
 // plainly forgets what some fields do to texts: they are trimmed, in lower or upper case.
 func plainly(s string) string { return strings.ToLower(strings.TrimSpace(s)) }

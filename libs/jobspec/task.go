@@ -117,6 +117,7 @@ func (r *reader) begin(within span) {
 
 func (r *reader) end() {
 	r.Machine.Scope.Task, r.Machine.Scope.Item, r.Machine.Scope.TaskType, r.Machine.Scope.OnRead = nil, nil, "", nil
+	r.Machine.Scope.Secrets = nil
 }
 
 // task reads one task. Its name and its variables come first: the templates of the other fields see them.
@@ -137,6 +138,7 @@ func (r *reader) task(n *source.Node, within span, grace time.Duration) taskDraf
 	fields.flow.whenBlocks, fields.flow.allowBlocks = r.itemBlocks(n, within, r.Items)
 	t.task.AllowDecided = fields.flow.allowBlocks
 	fanout.Hide(r.Reader, fields.flow.itemNames)
+	r.showSecrets(n.Get("secrets"))
 	for _, first := range [...]bool{true, false} {
 		for i := range n.Pairs {
 			p := &n.Pairs[i]
@@ -344,6 +346,8 @@ func (r *taskFieldReader) taskVariables(n *source.Node) {
 			delete(own, name) // not set before the claim
 			if scope.IsItem(template.VarFanOutIndex) {
 				scope.Item[name] = template.Unknown{} // nor before there is an item
+			} else if scope.Secrets != nil {
+				scope.Secrets[name] = template.Unknown{} // a secret may be in it
 			}
 		}
 	}
@@ -387,6 +391,9 @@ func (r *taskFieldReader) method(n *source.Node) {
 // checkMethod checks the fields that the method needs.
 func (r *taskFieldReader) checkMethod(n *source.Node) {
 	t, spec := &r.t.task, &r.t.task.Spec
+	if at := n.Get("secrets"); len(t.Secrets) > 0 && r.t.methodKnown && !slices.Contains(plan.SecretMethods(), t.Method) {
+		r.Fault(at, source.CodeConflict, "a task of the method "+t.Method+" gets no secrets", "the method "+strings.Join(plan.SecretMethods(), ", "))
+	}
 	at := n
 	if m := n.Get("method"); m != nil {
 		at = m

@@ -1,6 +1,7 @@
 package jobspec
 
 import (
+	"cmp"
 	"path"
 	"slices"
 	"strings"
@@ -81,12 +82,36 @@ func (r *reader) secrets(n *source.Node) []plan.Secret {
 		if s.Env == "" && s.File == "" {
 			s.Env = envNameOf(s.Name)
 		}
+		if s.File != "" {
+			s.FileEnv = cmp.Or(s.Env, envNameOf(s.Name)) + "_FILE"
+		}
 		if slices.ContainsFunc(out, func(o plan.Secret) bool { return o.Name == s.Name && o.Env == s.Env && o.File == s.File }) {
 			r.Fault(item, source.CodeDuplicateKey, "the secret is named twice", "each once")
 		}
 		out = append(out, s)
 	}
 	return out
+}
+
+// showSecrets lets the templates of the section see the secrets that it names: by the variable in which each is delivered, and by its
+// name where that can be one. Before the claim they are unknown, so nothing but the task itself can be made of them.
+func (r *reader) showSecrets(n *source.Node) {
+	if n == nil {
+		return
+	}
+	quiet := *r
+	quiet.Reader = new(*r.Reader)
+	quiet.Collector = &source.Collector{}
+	shown := value.Vars{}
+	for _, s := range quiet.secrets(n) {
+		v := r.Machine.Scope.Lookups.Secret(s.Name)
+		for _, name := range [...]string{s.Name, s.Env} {
+			if name != "" {
+				shown[name] = v
+			}
+		}
+	}
+	r.Machine.Scope.Secrets = shown
 }
 
 func (r *reader) secretField(s *plan.Secret, p *source.Pair) {
@@ -103,7 +128,7 @@ func (r *reader) secretField(s *plan.Secret, p *source.Pair) {
 	case "file":
 		text, known := r.Text(p.Value)
 		if known && !isInside(text) {
-			r.Fault(p.Value, source.CodeInvalidValue, r.Show(p.Value)+" is no path inside the working directory", "a relative path without ..")
+			r.Fault(p.Value, source.CodeInvalidValue, r.Show(p.Value)+" is no path inside the directory of secrets", "a relative path without ..")
 			return
 		}
 		s.File = text

@@ -57,6 +57,7 @@ type world struct {
 	logs       executionv1.LogServiceClient
 	approvals  executionv1.ApprovalServiceClient
 	events     *eventLog
+	secrets    secretService
 }
 
 // noStore is where no object store answers.
@@ -78,6 +79,7 @@ func newWorldWith(t testing.TB, s3 string) *world {
 		jobv1.RegisterJobDefinitionServiceServer(r, &definitions{jobs: w.jobs})
 		jobv1.RegisterChildServiceServer(r, w.children)
 		jobv1.RegisterJobRequestServiceServer(r, w.requests)
+		jobv1.RegisterSecretServiceServer(r, &w.secrets)
 	})
 	w.serve("resource-manager", func(r grpc.ServiceRegistrar) { resourcev1.RegisterReservationServiceServer(r, w.slots) })
 	w.peers.jobs, w.peers.slots = w.dial("job-manager"), w.dial("resource-manager")

@@ -165,7 +165,7 @@ func New(cfg Config, d Deps) (*Service, error) {
 	if s.reconciler, err = reconcile.New(cfg.Reconcile, store, pg.Temporary, d.Log, d.Meter); err != nil {
 		return nil, err
 	}
-	s.attempts = attempt.New(store, definitions, peer.NewChildren(d.JobManager).Host, s.reconciler.Lost, d.Log)
+	s.attempts = attempt.New(store, definitions, peer.NewChildren(d.JobManager).Host, peer.NewSecrets(d.JobManager), s.reconciler.Lost, d.Log)
 	seen, err := d.Meter.Int64Counter("formicary_results", metric.WithDescription("results by what became of them"))
 	if err != nil {
 		return nil, fmt.Errorf("make counter: %w", err)

@@ -113,3 +113,11 @@ const artifactInfix = "_ArtifactURL_"
 func IsScript(method string) bool {
 	return method == MethodShell || method == MethodDocker || method == MethodKubernetes
 }
+
+// SecretMethods are the methods whose tasks get secrets. What workers are told goes over ways that keep it.
+func SecretMethods() []string {
+	return []string{
+		MethodShell, MethodDocker, MethodKubernetes, MethodHTTPGet, MethodHTTPPostForm, MethodHTTPPostJSON, MethodHTTPPutForm, MethodHTTPPutJSON,
+		MethodHTTPPatch, MethodHTTPDelete,
+	}
+}

@@ -37,9 +37,12 @@ type Output struct {
 // Secret is a secret that a task names.
 type Secret struct {
 	Name string `json:"name"`
-	// Env is the variable, or File the path in the attempt's directory, that it is delivered in.
-	Env  string `json:"env,omitempty"`
-	File string `json:"file,omitempty"`
+	// Env is the variable that it is delivered in.
+	Env string `json:"env,omitempty"`
+	// File is the path of the file that it is delivered in, below a directory of the attempt that is none of its working
+	// directory; FileEnv is the variable that says where the file is.
+	File    string `json:"file,omitempty"`
+	FileEnv string `json:"file_env,omitempty"`
 }
 
 // Classes of failures.

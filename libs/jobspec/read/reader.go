@@ -86,7 +86,7 @@ func (r *Reader) Warn(line, column int, code, message, expected string) {
 
 // Note is the scope's onRead while a task is read.
 func (r *Reader) Note(name string, val any) {
-	if template.IsCounter(name) || name == template.Everything || r.Machine.Scope.IsItem(name) {
+	if template.IsCounter(name) || name == template.Everything || r.Machine.Scope.IsItem(name) || r.Machine.Scope.IsSecret(name) {
 		r.Late = true
 	}
 	if template.IsResultName(name) {

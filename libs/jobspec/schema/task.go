@@ -19,7 +19,7 @@ func Task() []field.Field {
 		{Name: "slots", Form: field.Whole(1, MaxSlots), Doc: "How many slots of the ant it takes."},
 		{Name: "variables", Form: field.Variables(), Doc: "Variables of the task.", Aliases: []string{"task_variables"}},
 		{Name: "outputs", Form: field.AnyOf(field.ListOf(field.AnyOf(field.Form{"type": "string"}, field.Ref("output"))), field.MapOf(field.AnyOf(field.Form{"type": "string"}, field.Ref("output")))), Doc: "Values that the task promises to give."},
-		{Name: "secrets", Form: field.AnyOf(field.ListOf(field.AnyOf(field.Form{"type": "string"}, field.Ref("secret"))), field.Ref("secret"), field.Form{"type": "string"}), Doc: "Secrets that are delivered to this task only.", Inactive: true},
+		{Name: "secrets", Form: field.AnyOf(field.ListOf(field.AnyOf(field.Form{"type": "string"}, field.Ref("secret"))), field.Ref("secret"), field.Form{"type": "string"}), Doc: "Secrets that are delivered to this task only."},
 		{Name: "resources", Form: field.OneOrMore(field.Ref("resource")), Doc: "Virtual resources that the task needs.", Inactive: true},
 		{Name: "webhook", Form: notify.WebhookForm(), Doc: "Called with JSON when the task ends."},
 	}

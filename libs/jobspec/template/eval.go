@@ -352,6 +352,8 @@ type Scope struct {
 	Vars value.Vars // of the caller: parameters, built-ins, outputs, and (after the launch) the job's variables again
 	Job  value.Vars // the job's own variables
 	Task value.Vars // the task's own variables, while its section is read
+	// Secrets are what the task names as secrets, while its section is read; unknown before its claim.
+	Secrets value.Vars
 	// JobType and taskType are the built-ins that the definition knows itself.
 	JobType, TaskType string
 	// Empty gives empty text for a variable that is not set where strict would be a fault: see undefined_variables.
@@ -388,6 +390,9 @@ func (s *Scope) Get(name string, pos int) any {
 // Lookup finds a variable without noting that it was looked at.
 func (s *Scope) Lookup(name string) (any, bool) {
 	if v, ok := s.Item[name]; ok {
+		return v, true
+	}
+	if v, ok := s.Secrets[name]; ok {
 		return v, true
 	}
 	s.Lookups.variable(name)
@@ -588,6 +593,12 @@ func HasUnknown(v any) bool {
 // IsItem reports whether a variable is one of the item of a fan-out.
 func (s *Scope) IsItem(name string) bool {
 	_, ok := s.Item[name]
+	return ok
+}
+
+// IsSecret reports whether a variable is a secret of the task.
+func (s *Scope) IsSecret(name string) bool {
+	_, ok := s.Secrets[name]
 	return ok
 }
 

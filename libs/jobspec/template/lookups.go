@@ -12,6 +12,9 @@ type Lookups struct {
 	Tasks    map[string]TaskFields
 	AllTasks bool
 
+	// Secrets are the values of those that the section's task names, by their names; what is not here is not known yet.
+	Secrets map[string]string
+
 	// Hosts says that functions which ask a host may stand in the section: Host answers them, and where it is nil Asked
 	// says that one was asked for, and the result is of no use. HostErr is an error of Host, which is no fault of the
 	// definition.
@@ -27,6 +30,16 @@ func (l *Lookups) Hosting() *Hosting {
 		return nil
 	}
 	return &Hosting{Host: l.Host, Vague: l.Host == nil}
+}
+
+// Secret returns a secret, or that it is not known.
+func (l *Lookups) Secret(name string) any {
+	if l != nil {
+		if v, ok := l.Secrets[name]; ok {
+			return v
+		}
+	}
+	return Unknown{}
 }
 
 // TaskFields is what is asked of a task beside its state, exit code, failure class and message.

@@ -25,6 +25,11 @@ func toTask(w *antv1.Work) executor.Task {
 	s := w.GetSpec()
 	env := make(map[string]string, len(s.GetEnvironment())+8)
 	maps.Copy(env, s.GetEnvironment())
+	for _, secret := range w.GetSecrets() {
+		if name := secret.GetEnv(); name != "" {
+			env[name] = secret.GetValue()
+		}
+	}
 	env["CI"] = "true"
 	env["FORMICARY_JOB_ID"] = w.GetRequestId()
 	env["FORMICARY_JOB_TYPE"] = w.GetJobType()
@@ -39,6 +44,11 @@ func toTask(w *antv1.Work) executor.Task {
 		Environment: env, Files: s.GetFiles(), WorkingDir: s.GetWorkingDir(), URL: s.GetUrl(), Headers: s.GetHeaders(), Query: s.GetQuery(),
 		IdempotencyKey: w.GetIdempotencyKey(), CPUMillis: s.GetCpuMillis(), MemoryBytes: s.GetMemoryBytes(),
 		RequestQueue: s.GetMessagingRequestQueue(), ReplyQueue: s.GetMessagingReplyQueue(), Options: s.GetOptions(),
+	}
+	for _, secret := range w.GetSecrets() {
+		if file := secret.GetFile(); file != "" {
+			t.Secrets = append(t.Secrets, executor.Secret{File: file, Value: secret.GetValue(), Variable: secret.GetFileEnv()})
+		}
 	}
 	t.Variables, _ = exact.Map(s.GetVariables(), s.GetVariablesJson()) // supervisor has encoded them
 	return t

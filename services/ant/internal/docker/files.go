@@ -35,6 +35,8 @@ func pack(s *spec, entries ...entry) (*bytes.Buffer, error) {
 		if strings.HasSuffix(f.name, "/") {
 			h = s.header(f.name, 0o700)
 			h.Typeflag = tar.TypeDir
+		} else if strings.HasPrefix(f.name, secretsDir+"/") {
+			h = s.header(f.name, 0o400)
 		}
 		h.Size = int64(len(f.text))
 		if err := w.WriteHeader(&h); err != nil {
@@ -66,6 +68,10 @@ func (s *session) files() (*bytes.Buffer, error) {
 	for _, name := range slices.Sorted(maps.Keys(s.task.Files)) {
 		entries = append(entries, entry{path.Join(filesDir, name), s.task.Files[name]})
 	}
+	made := map[string]bool{".": true}
+	for _, secret := range s.task.Secrets {
+		entries = secretEntries(entries, made, path.Join(secretsDir, secret.File), secret.Value)
+	}
 	if !scripted(s.task) {
 		return pack(s.spec, entries...)
 	}
@@ -77,6 +83,16 @@ func (s *session) files() (*bytes.Buffer, error) {
 	text := script.Compose(s.prelude(), s.task.Before, s.task.Script, after)
 	s.words = s.said(env, script.Lines(s.task.After), text)
 	return pack(s.spec, append(entries, entry{envFile, env}, entry{scriptFile, text})...)
+}
+
+// secretEntries adds a file with its directories.
+func secretEntries(entries []entry, made map[string]bool, name, value string) []entry {
+	var dirs []entry
+	for dir := path.Dir(name); !made[dir]; dir = path.Dir(dir) {
+		made[dir] = true
+		dirs = slices.Insert(dirs, 0, entry{dir + "/", ""})
+	}
+	return append(append(entries, dirs...), entry{name, value})
 }
 
 // prelude gives the script its environment.
@@ -101,6 +117,14 @@ func (s *session) environment() (string, error) {
 		}
 		if _, set := env[name+"_FILE"]; !set {
 			env[name+"_FILE"] = path.Join(home, filesDir, name)
+		}
+	}
+	for _, secret := range s.task.Secrets {
+		if !filepath.IsLocal(secret.File) {
+			return "", refuse("the file %q of a secret: want a path below the directory of secrets", secret.File)
+		}
+		if secret.Variable != "" {
+			env[secret.Variable] = path.Join(home, secretsDir, secret.File)
 		}
 	}
 	env["FORMICARY_OUTPUT"], env["FORMICARY_WORKDIR"], env["FORMICARY_ATTEMPT_UID"] = path.Join(home, outputFile), path.Join(home, workDir), s.task.UID

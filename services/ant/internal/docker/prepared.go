@@ -189,7 +189,7 @@ func (e *Executor) forgetImages(ctx context.Context) {
 // said is what a shell that listens is told; nothing when the task needs more than a prepared image has, or says too much.
 func (s *session) said(env, after, text string) string {
 	t, end := s.task, endMark(s.task)
-	if len(t.Files) > 0 || t.WorkingDir != "" || !scripted(t) || len(s.options.Container.Entrypoint) > 0 || s.options.Container.BindDir != "" {
+	if len(t.Files) > 0 || len(t.Secrets) > 0 || t.WorkingDir != "" || !scripted(t) || len(s.options.Container.Entrypoint) > 0 || s.options.Container.BindDir != "" {
 		return ""
 	}
 	said := env + end + "\n" + after + end + "\n" + text + end + "\n"

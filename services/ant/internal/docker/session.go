@@ -156,6 +156,9 @@ func (s *session) create(ctx context.Context) error {
 			return refuse("options of the container: %v", err)
 		}
 	}
+	if s.task.Masks.Holds(string(s.task.Options)) { // before an image is asked for by its name
+		return errShown
+	}
 	if s.options.Container == nil {
 		s.options.Container = &plan.Container{}
 	}
@@ -224,8 +227,28 @@ func (s *session) container(ctx context.Context, image string) error {
 	return s.e.openVolumes(ctx, s.id, sp)
 }
 
+// discreet refuses a container whose settings hold a secret: the engine tells them to everybody who may ask it.
+func (s *spec) discreet() error {
+	if s.masks == nil {
+		return nil
+	}
+	raw, err := json.Marshal([]any{s.config, s.host, s.network})
+	if err != nil {
+		return fmt.Errorf("read the settings of the container: %w", err)
+	}
+	if s.masks.Holds(string(raw)) {
+		return errShown
+	}
+	return nil
+}
+
+var errShown = refuse("a setting of the container, or of a service, holds a secret, and the engine would show it: give it to the script alone, by a variable of its shell or a file of secrets") //nolint:gochecknoglobals // a constant
+
 // create makes a container.
 func (e *Executor) create(ctx context.Context, s *spec, name string) (container.CreateResponse, error) {
+	if err := s.discreet(); err != nil {
+		return container.CreateResponse{}, err
+	}
 	made, err := e.api.ContainerCreate(ctx, s.config, s.host, s.network, nil, name)
 	switch {
 	case cerrdefs.IsInvalidArgument(err), err != nil && strings.Contains(err.Error(), "No command specified"):

@@ -16,6 +16,7 @@ import (
 	"github.com/docker/docker/api/types/network"
 
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/mask"
 	"github.com/formicary/formicary/services/ant/internal/executor"
 )
 
@@ -27,6 +28,7 @@ const (
 	afterFile  = "after"
 	codeFile   = "code"
 	outputFile = "output"
+	secretsDir = "secrets"
 	workDir    = "work"
 	filesDir   = "files"
 	homeDir    = "home"
@@ -47,6 +49,8 @@ type spec struct {
 	// uid and gid own the files of the attempt; known is false when the image names its user by a word.
 	uid, gid int
 	known    bool
+	// masks finds the secrets of the task: no container has one in what the engine tells of it.
+	masks *mask.Masker
 }
 
 // refusal is an error of the task: it asks for what it must not have, or what there is not.
@@ -63,6 +67,7 @@ func closed(option, setting string) error {
 func (e *Executor) spec(t executor.Task, o plan.Options, imageUser string) (*spec, error) {
 	c := o.Container
 	s := &spec{
+		masks: t.Masks,
 		config: &container.Config{
 			Image: c.Image, Labels: map[string]string{}, WorkingDir: path.Join(home, workDir), Env: []string{killGroup},
 		},

@@ -45,8 +45,20 @@ type Task struct {
 	RequestQueue, ReplyQueue string
 	// Options of containers and pods: JSON of plan.Options; empty when there are none.
 	Options []byte
+	// Secrets are values for files.
+	Secrets []Secret
 	// Masks hides values. What is cut is masked before: nobody finds the beginning of a value afterwards.
 	Masks *mask.Masker
+}
+
+// Secret is a value for a file that only the task reads, which is no part of its working directory, so that nothing keeps it
+// with the task's files, and which is gone when the attempt has ended.
+type Secret struct {
+	// File is a relative path.
+	File  string
+	Value string
+	// Variable gets the path of the file.
+	Variable string
 }
 
 // Class says whose failure it is.

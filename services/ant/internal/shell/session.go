@@ -555,6 +555,6 @@ func (s *session) Close() {
 		s.cage.free(s.empty)
 	}
 	if s.workspace != nil {
-		s.e.workspaces.release(s.workspace, s.empty && !s.cut && s.remnant == nil)
+		s.e.workspaces.release(s.workspace, s.empty && !s.cut && s.remnant == nil && s.task.Masks == nil) // its script may hold a secret
 	}
 }

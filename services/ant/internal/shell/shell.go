@@ -326,6 +326,16 @@ func (e *Executor) environment(t executor.Task, b *workspace) ([]string, error) 
 			env = append(env, name+"="+path)
 		}
 	}
+	for _, s := range t.Secrets {
+		path, err := b.secret(s)
+		if err != nil {
+			return nil, err
+		}
+		if s.Variable != "" && !set[s.Variable] {
+			set[s.Variable] = true
+			env = append(env, s.Variable+"="+path)
+		}
+	}
 	for k, v := range e.opts.Environment {
 		if !set[k] {
 			set[k] = true

@@ -336,6 +336,7 @@ func (b *workspace) close() {
 
 // removeAll deletes a tree, also where a task has left directories without write permission (as Go's module cache has).
 func removeAll(dir string) {
+	removeSecrets(dir)
 	if os.RemoveAll(dir) == nil {
 		return
 	}

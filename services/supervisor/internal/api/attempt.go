@@ -205,6 +205,12 @@ func work(w *attempt.Work) (*antv1.Work, error) {
 		MessagingRequestQueue: s.RequestQueue, MessagingReplyQueue: s.ReplyQueue, Options: options, LogLimit: s.LogLimit,
 	}
 	out.Missing = w.Missing
+	for _, s := range w.Secrets {
+		out.Secrets = append(out.Secrets, &antv1.Secret{Name: s.Name, Value: s.Value.Clear(), Env: s.Env, File: s.File, FileEnv: s.FileEnv})
+	}
+	for _, v := range w.Masks {
+		out.Masks = append(out.Masks, v.Clear())
+	}
 	for _, i := range w.Inputs {
 		out.Inputs = append(out.Inputs, &antv1.Input{Id: i.ID.String(), Task: i.Task, Name: i.Name, Bytes: i.Bytes, Sha256: i.SHA256})
 	}

@@ -54,7 +54,7 @@ func (s *attempts) Keep(_ context.Context, claims []execution.Claim) error {
 // claim claims attempts and returns which of them are kept alive.
 func claim(t *testing.T, s *attempts, uids []string, partial bool) (*antv1.ClaimResponse, int, error) {
 	t.Helper()
-	m := attempt.New(s, nil, nil, nil, testkit.Logger(t))
+	m := attempt.New(s, nil, nil, nil, nil, testkit.Logger(t))
 	testkit.Run(t, m.Run)
 	s.kept = map[uuid.UUID]bool{}
 	a := &api.Attempts{Manager: m}

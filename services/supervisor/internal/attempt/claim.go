@@ -19,10 +19,12 @@ import (
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/source"
 	"github.com/formicary/formicary/libs/jobspec/template"
+	"github.com/formicary/formicary/libs/mask"
 	"github.com/formicary/formicary/libs/run"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/engine"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
+	"github.com/formicary/formicary/services/supervisor/internal/secret"
 )
 
 // Store keeps attempts.
@@ -58,6 +60,9 @@ type Work struct {
 	Age         time.Duration // since then
 	Inputs      []execution.Input
 	Missing     string // what of them is not there any more
+	Secrets     []Secret
+	Masks       []secret.Value // must not be seen in what the task makes
+	masker      *mask.Masker   // finds them; nil: there are none
 }
 
 // IdempotencyKey is the same for all attempts of a task in a run.
@@ -70,11 +75,13 @@ type Manager struct {
 	store       Store
 	definitions Definitions
 	hosts       Hosts
+	given       Secrets
 	answers     answers
 	log         *slog.Logger
 	gone        func([]uuid.UUID)
 	claims      *batch.Group[execution.Claim, *execution.Claimed]
 	syncs       *batch.Group[execution.Report, execution.Answer]
+	secrets     *batch.Group[secret.Query, secret.Answer]
 	logs        *batch.Group[uuid.UUID, execution.LogPlace]
 	places      *batch.Group[uuid.UUID, execution.LogPlace]
 }
@@ -85,12 +92,15 @@ const (
 	syncBatch  = 64
 	// syncsAtOnce is one less than the connections that leases have.
 	syncsAtOnce = 2
+	// callsAtOnce bounds the calls for secrets.
+	callsAtOnce = 4
 )
 
 // New returns a manager that answers while Run does. gone is handed the attempts that Syncs prove to be lost; it must
 // not block, because leases wait for it.
-func New(store Store, definitions Definitions, hosts Hosts, gone func([]uuid.UUID), log *slog.Logger) *Manager {
-	m := &Manager{store: store, definitions: definitions, hosts: hosts, gone: gone, log: log}
+func New(store Store, definitions Definitions, hosts Hosts, secrets Secrets, gone func([]uuid.UUID), log *slog.Logger) *Manager {
+	m := &Manager{store: store, definitions: definitions, hosts: hosts, given: secrets, gone: gone, log: log}
+	m.secrets = batch.New(batch.Options{Max: claimBatch, Flushers: callsAtOnce}, m.resolve)
 	m.claims = batch.New(batch.Options{Max: claimBatch}, m.claim)
 	m.syncs = batch.New(batch.Options{Max: syncBatch, Flushers: syncsAtOnce}, m.sync)
 	m.logs = batch.New(batch.Options{Max: claimBatch}, m.find(store.NoteUploads))
@@ -103,6 +113,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	return run.Group(ctx,
 		run.Member{Name: "claims", Run: m.claims.Run},
 		run.Member{Name: "syncs", Run: m.syncs.Run},
+		run.Member{Name: "secrets", Run: m.secrets.Run},
 		run.Member{Name: "log places", Run: m.logs.Run},
 		run.Member{Name: "places", Run: m.places.Run},
 	)
@@ -124,9 +135,16 @@ func (m *Manager) Claim(ctx context.Context, c execution.Claim) (*Work, error) {
 		return nil, errs.Unavailable(ClaimAgain, "too many long outputs are claimed at once; ask again")
 	}
 	w := &Work{UID: c.UID, Claimed: x, Timeout: timeout(x), Age: x.Job.Now.Sub(x.Began)}
-	task, env, err := m.render(ctx, x)
+	values, err := m.secretsOf(ctx, x)
+	var task *plan.Task
+	var env *environ.Env
+	if err == nil {
+		w.give(values)
+		task, env, err = m.render(ctx, x, inClear(values), w.masker)
+		err = w.masked(err)
+	}
 	if err == nil && !task.Skip {
-		w.Inputs, w.Missing, err = m.inputs(ctx, c.UID, x, task)
+		w.Inputs, w.Missing, err = m.inputs(ctx, c.UID, x, task, w.masker)
 	}
 	switch {
 	case isFault(err):
@@ -153,6 +171,7 @@ func isFault(err error) bool {
 
 // Unfit ends the attempt of a work that no ant can be told of.
 func (m *Manager) Unfit(ctx context.Context, w *Work, why error) error {
+	why = w.masked(why)
 	m.log.Warn("a claimed task cannot be handed out", "attempt", w.UID, "error", why)
 	return m.end(ctx, w.Claimed, engine.Outcome{
 		State: engine.AttemptFailed, FailureClass: engine.ClassRejected, Message: "it cannot be handed to an ant: " + why.Error(),

@@ -58,7 +58,7 @@ func TestTemplatesSubmitAtTheClaim(t *testing.T) {
 	x := func(task string) *execution.Claimed {
 		return claimed(t, submitting, task, map[string]string{"Rows": `[{"N":1},{"N":2}]`})
 	}
-	task, _, err := m.render(t.Context(), x("put"))
+	task, _, err := m.render(t.Context(), x("put"), nil, nil)
 	if err != nil || task.Spec.Script[0] != "echo one-id 5" || task.Spec.Environment["IDS"] != `["other-id","other-id"]` {
 		t.Errorf("%+v, %v", task, err)
 	}
@@ -67,19 +67,19 @@ func TestTemplatesSubmitAtTheClaim(t *testing.T) {
 		t.Errorf("asked for %q, want %q", b.asked, want)
 	}
 	b.asked = nil
-	if _, _, err = m.render(t.Context(), x("other")); err != nil || len(b.asked) > 0 {
+	if _, _, err = m.render(t.Context(), x("other"), nil, nil); err != nil || len(b.asked) > 0 {
 		t.Errorf("another task asks for %v, %v", b.asked, err)
 	}
 	b.err = errs.NotFound("DEFINITION_NOT_FOUND", "no such job")
-	if _, _, err = m.render(t.Context(), x("put")); !isFault(err) {
+	if _, _, err = m.render(t.Context(), x("put"), nil, nil); !isFault(err) {
 		t.Errorf("a job that is not there: %v", err)
 	}
 	b.err = errs.Unavailable("AWAY", "away")
-	if _, _, err = m.render(t.Context(), x("put")); err == nil || isFault(err) {
+	if _, _, err = m.render(t.Context(), x("put"), nil, nil); err == nil || isFault(err) {
 		t.Errorf("a host that is away: %v", err)
 	}
 	b.err = errors.New("lost")
-	if _, _, err = m.render(t.Context(), x("put")); err == nil || isFault(err) {
+	if _, _, err = m.render(t.Context(), x("put"), nil, nil); err == nil || isFault(err) {
 		t.Errorf("a host that fails: %v", err)
 	}
 }
@@ -128,7 +128,7 @@ tasks:
 	var scripts []string
 	for range 12 {
 		b.left = 2
-		task, _, err := m.render(t.Context(), x)
+		task, _, err := m.render(t.Context(), x, nil, nil)
 		if err == nil {
 			scripts = append(scripts, task.Spec.Script[0])
 		} else if isFault(err) {
@@ -145,7 +145,7 @@ tasks:
 	other := *x
 	other.UID = uuid.New()
 	b.left = 100
-	if _, _, err := m.render(t.Context(), &other); err != nil || len(b.asked) != 18 {
+	if _, _, err := m.render(t.Context(), &other, nil, nil); err != nil || len(b.asked) != 18 {
 		t.Errorf("another attempt: %v, asked %d times", err, len(b.asked))
 	}
 }

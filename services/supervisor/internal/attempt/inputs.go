@@ -8,13 +8,14 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/mask"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
 
 // inputs are the artifacts that a task gets: those of the tasks that it depends on, and those that it names. Missing says what
 // of them is not there any more: the attempt must not begin then, and one that has begun does not need it.
-func (m *Manager) inputs(ctx context.Context, attempt uuid.UUID, x *execution.Claimed, task *plan.Task) (found []execution.Input, missing string, err error) {
+func (m *Manager) inputs(ctx context.Context, attempt uuid.UUID, x *execution.Claimed, task *plan.Task, masks *mask.Masker) (found []execution.Input, missing string, err error) {
 	named := task.ArtifactIDs
 	if o := task.Spec.Options; o != nil {
 		named = slices.Concat(named, o.DependentArtifactIDs)
@@ -25,7 +26,7 @@ func (m *Manager) inputs(ctx context.Context, attempt uuid.UUID, x *execution.Cl
 	ids := make([]uuid.UUID, len(named))
 	for i, s := range named {
 		if ids[i], err = uuid.Parse(s); err != nil {
-			return nil, "", fmt.Errorf("%w: %.100q in artifact_ids is no id of an artifact", definition.ErrFault, s)
+			return nil, "", fmt.Errorf("%w: %.100q in artifact_ids is no id of an artifact", definition.ErrFault, masks.String(s))
 		}
 	}
 	if found, err = m.store.Inputs(ctx, attempt, x.Execution, x.Job.Org, task.Downloads, ids); err != nil {

@@ -13,13 +13,14 @@ import (
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/jobspec/template"
 	"github.com/formicary/formicary/libs/jobspec/value"
+	"github.com/formicary/formicary/libs/mask"
 	"github.com/formicary/formicary/services/supervisor/internal/definition"
 	"github.com/formicary/formicary/services/supervisor/internal/execution"
 )
 
 // render returns the task as the ant executes it and the environment of the process. What the launch rendered is used
 // as it is, unless values that only the claim knows change it: outputs of earlier tasks and, of an item, the item.
-func (m *Manager) render(ctx context.Context, x *execution.Claimed) (*plan.Task, *environ.Env, error) {
+func (m *Manager) render(ctx context.Context, x *execution.Claimed, secrets map[string]string, masks *mask.Masker) (*plan.Task, *environ.Env, error) {
 	if x.Fault != nil {
 		return nil, nil, fmt.Errorf("%w: %w", definition.ErrFault, x.Fault)
 	}
@@ -41,7 +42,7 @@ func (m *Manager) render(ctx context.Context, x *execution.Claimed) (*plan.Task,
 	}
 	task := x.Task
 	if task.NeedsRender(known) {
-		if task, err = m.again(ctx, x, q, own); err != nil {
+		if task, err = m.again(ctx, x, q, own, secrets, masks); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -62,7 +63,7 @@ const mostRounds = 8
 // again renders the section with the outputs that it looks at. The claim has read those that the plan looked at and
 // those that replace variables of the run; a branch that is taken only now may look at others. They do not become part
 // of the environment: what fits there was read by the claim.
-func (m *Manager) again(ctx context.Context, x *execution.Claimed, q definition.Question, own value.Vars) (*plan.Task, error) {
+func (m *Manager) again(ctx context.Context, x *execution.Claimed, q definition.Question, own value.Vars, secrets map[string]string, masks *mask.Masker) (*plan.Task, error) {
 	def, err := m.definitions.Get(ctx, definition.Key{Org: x.Job.Org, ID: x.Job.Definition})
 	if err != nil {
 		return nil, err
@@ -74,14 +75,14 @@ func (m *Manager) again(ctx context.Context, x *execution.Claimed, q definition.
 	q.Vars = maps.Clone(q.Vars)
 	var host template.Host // it answers when all that is looked at is there
 	for round := 1; ; round++ {
-		seen := template.Lookups{Hosts: m.hosts != nil, Host: host}
+		seen := template.Lookups{Hosts: m.hosts != nil, Host: host, Secrets: secrets}
 		q.Lookups = &seen
 		task, err := definition.Task(def, q)
 		missing := lacking(&seen, asked, round >= mostRounds)
 		switch {
 		case len(missing) > 0:
 		case seen.Asked:
-			host = m.answers.host(x.UID, m.hosts(ctx, x))
+			host = discreet{m.answers.host(x.UID, m.hosts(ctx, x)), masks}
 			continue
 		case seen.HostErr != nil:
 			return nil, hostFault(seen.HostErr)

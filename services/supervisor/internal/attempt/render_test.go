@@ -76,7 +76,7 @@ func claimed(t *testing.T, text, task string, outputs map[string]string) *execut
 func TestRenderUsesWhatTheClaimKnows(t *testing.T) {
 	src := &asked{text: text}
 	m := &Manager{definitions: definition.NewCache(src), store: outputs{}}
-	spec, env, err := m.render(t.Context(), claimed(t, text, "build", map[string]string{"Other": "x"}))
+	spec, env, err := m.render(t.Context(), claimed(t, text, "build", map[string]string{"Other": "x"}), nil, nil)
 	if err != nil || spec.Spec.Script[0] != "make" || src.asked != 0 {
 		t.Errorf("%v, %v, definition asked for %d times", spec, err, src.asked)
 	}
@@ -84,7 +84,7 @@ func TestRenderUsesWhatTheClaimKnows(t *testing.T) {
 		t.Errorf("environment %v", env)
 	}
 	for range 2 {
-		spec, env, err = m.render(t.Context(), claimed(t, text, "report", map[string]string{"Version": "v7; rm -rf /"}))
+		spec, env, err = m.render(t.Context(), claimed(t, text, "report", map[string]string{"Version": "v7; rm -rf /"}), nil, nil)
 		if err != nil || spec.Spec.Script[0] != "echo v7; rm -rf / 2" {
 			t.Errorf("task %v, %v", spec, err)
 		}
@@ -145,7 +145,7 @@ func TestRenderFindsWhatThePlanDidNotLookAt(t *testing.T) {
 		stored := outputs{"sum": "3", "name": "sum", "more": "name", "build-status": "COMPLETED", "other": strings.Repeat("x", 1000)}
 		m := &Manager{definitions: definition.NewCache(&asked{text: text}), store: stored}
 		for range 2 {
-			task, env, err := m.render(t.Context(), claimed(t, text, "report", map[string]string{"Version": "v2"}))
+			task, env, err := m.render(t.Context(), claimed(t, text, "report", map[string]string{"Version": "v2"}), nil, nil)
 			if err != nil || task.Spec.Script[0] != want || env.Vars["sum"] != "" {
 				t.Errorf("%s: %v, %v", script, task, err)
 			}
@@ -157,12 +157,12 @@ func TestRenderTellsFaultsFromOutages(t *testing.T) {
 	x := claimed(t, text, "report", map[string]string{"Version": "v"})
 	m := &Manager{definitions: definition.NewCache(&asked{err: errors.New("no job-manager")})}
 	var bad source.Problems
-	if _, _, err := m.render(t.Context(), x); err == nil || errors.As(err, &bad) {
+	if _, _, err := m.render(t.Context(), x, nil, nil); err == nil || errors.As(err, &bad) {
 		t.Errorf("outage: %v", err)
 	}
 	x.Task.Name = "gone"
 	m = &Manager{definitions: definition.NewCache(&asked{text: text}), store: outputs{}}
-	if _, _, err := m.render(t.Context(), x); !errors.As(err, &bad) {
+	if _, _, err := m.render(t.Context(), x, nil, nil); !errors.As(err, &bad) {
 		t.Errorf("a task that the definition does not have: %v", err)
 	}
 }

@@ -200,6 +200,7 @@ type Item struct {
 type Context struct {
 	Run
 	Retries   int               // automatic retries of the job before this run, and pauses by itself
+	Submitter string            // who submitted the request
 	Outlook   string            // how it will end as it stands: see engine.Job
 	Vars      []byte            // JSON object
 	Outputs   map[string]string // of the tasks that completed, later ones over earlier; those that somebody asks for

@@ -38,7 +38,7 @@ func TestLeasesWaitForNobody(t *testing.T) {
 	defer reads.Close()
 	c.store = newRuns(c.pool, leases, reads, c.listener, nil)
 	gone := make(chan []uuid.UUID, 10)
-	m := attempt.New(c.store, noDefinitions{}, nil, func(uids []uuid.UUID) { gone <- uids }, slog.New(slog.DiscardHandler))
+	m := attempt.New(c.store, noDefinitions{}, nil, nil, func(uids []uuid.UUID) { gone <- uids }, slog.New(slog.DiscardHandler))
 	testkit.Run(t, m.Run)
 	if _, err := m.Sync(ctx, execution.Report{Ant: c.ant, Session: c.sess, Generation: 1, First: true}); err != nil {
 		t.Fatal(err)

@@ -137,7 +137,7 @@ func (x Result_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Result_Outcome.Descriptor instead.
 func (Result_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{29, 0}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{30, 0}
 }
 
 // RegisterRequest describes the ant.
@@ -707,6 +707,8 @@ type Work struct {
 	// later says why the work cannot be handed out now, to an ant that said partial: the attempt lives, is claimed and
 	// waits for the same claim again. Other fields are unset then.
 	Later string `protobuf:"bytes,13,opt,name=later,proto3" json:"later,omitempty"`
+	// secrets that the task names. They are for its process only: never stored, never logged; masks holds their values.
+	Secrets []*Secret `protobuf:"bytes,14,rep,name=secrets,proto3" json:"secrets,omitempty"`
 	// org_id of the job: what tasks of other organisations keep on a host is kept apart.
 	OrgId string `protobuf:"bytes,63,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
 	// log_format is the newest in which supervisor reads the log.
@@ -852,6 +854,13 @@ func (x *Work) GetLater() string {
 	return ""
 }
 
+func (x *Work) GetSecrets() []*Secret {
+	if x != nil {
+		return x.Secrets
+	}
+	return nil
+}
+
 func (x *Work) GetOrgId() string {
 	if x != nil {
 		return x.OrgId
@@ -873,6 +882,89 @@ func (x *Work) GetAge() *durationpb.Duration {
 	return nil
 }
 
+// Secret is a value that a task names.
+type Secret struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name of it, for messages.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// value in clear.
+	Value string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	// env is the variable that gets the value; empty: none.
+	Env string `protobuf:"bytes,3,opt,name=env,proto3" json:"env,omitempty"`
+	// file gets the value, with mode 0400: a relative path below a directory of the attempt that is no part of its working
+	// directory; empty: none.
+	File string `protobuf:"bytes,4,opt,name=file,proto3" json:"file,omitempty"`
+	// file_env is the variable that gets the path of the file.
+	FileEnv       string `protobuf:"bytes,5,opt,name=file_env,json=fileEnv,proto3" json:"file_env,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Secret) Reset() {
+	*x = Secret{}
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Secret) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Secret) ProtoMessage() {}
+
+func (x *Secret) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Secret.ProtoReflect.Descriptor instead.
+func (*Secret) Descriptor() ([]byte, []int) {
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Secret) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Secret) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *Secret) GetEnv() string {
+	if x != nil {
+		return x.Env
+	}
+	return ""
+}
+
+func (x *Secret) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *Secret) GetFileEnv() string {
+	if x != nil {
+		return x.FileEnv
+	}
+	return ""
+}
+
 // Input is an artifact that a task gets.
 type Input struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -892,7 +984,7 @@ type Input struct {
 
 func (x *Input) Reset() {
 	*x = Input{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[9]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -904,7 +996,7 @@ func (x *Input) String() string {
 func (*Input) ProtoMessage() {}
 
 func (x *Input) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[9]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -917,7 +1009,7 @@ func (x *Input) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Input.ProtoReflect.Descriptor instead.
 func (*Input) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{9}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Input) GetId() string {
@@ -1005,7 +1097,7 @@ type Spec struct {
 
 func (x *Spec) Reset() {
 	*x = Spec{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[10]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1017,7 +1109,7 @@ func (x *Spec) String() string {
 func (*Spec) ProtoMessage() {}
 
 func (x *Spec) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[10]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1030,7 +1122,7 @@ func (x *Spec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Spec.ProtoReflect.Descriptor instead.
 func (*Spec) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{10}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Spec) GetMethod() string {
@@ -1195,7 +1287,7 @@ type SyncRequest struct {
 
 func (x *SyncRequest) Reset() {
 	*x = SyncRequest{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[11]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1207,7 +1299,7 @@ func (x *SyncRequest) String() string {
 func (*SyncRequest) ProtoMessage() {}
 
 func (x *SyncRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[11]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1220,7 +1312,7 @@ func (x *SyncRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncRequest.ProtoReflect.Descriptor instead.
 func (*SyncRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{11}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SyncRequest) GetAntId() string {
@@ -1278,7 +1370,7 @@ type SyncResponse struct {
 
 func (x *SyncResponse) Reset() {
 	*x = SyncResponse{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[12]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1290,7 +1382,7 @@ func (x *SyncResponse) String() string {
 func (*SyncResponse) ProtoMessage() {}
 
 func (x *SyncResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[12]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1303,7 +1395,7 @@ func (x *SyncResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncResponse.ProtoReflect.Descriptor instead.
 func (*SyncResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{12}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SyncResponse) GetStop() []string {
@@ -1337,7 +1429,7 @@ type CreateLogUploadRequest struct {
 
 func (x *CreateLogUploadRequest) Reset() {
 	*x = CreateLogUploadRequest{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[13]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1349,7 +1441,7 @@ func (x *CreateLogUploadRequest) String() string {
 func (*CreateLogUploadRequest) ProtoMessage() {}
 
 func (x *CreateLogUploadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[13]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1362,7 +1454,7 @@ func (x *CreateLogUploadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateLogUploadRequest.ProtoReflect.Descriptor instead.
 func (*CreateLogUploadRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{13}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CreateLogUploadRequest) GetAntId() string {
@@ -1406,7 +1498,7 @@ type CreateLogUploadResponse struct {
 
 func (x *CreateLogUploadResponse) Reset() {
 	*x = CreateLogUploadResponse{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[14]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1418,7 +1510,7 @@ func (x *CreateLogUploadResponse) String() string {
 func (*CreateLogUploadResponse) ProtoMessage() {}
 
 func (x *CreateLogUploadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[14]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1431,7 +1523,7 @@ func (x *CreateLogUploadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateLogUploadResponse.ProtoReflect.Descriptor instead.
 func (*CreateLogUploadResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{14}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CreateLogUploadResponse) GetUrl() string {
@@ -1465,7 +1557,7 @@ type CreateArtifactUploadRequest struct {
 
 func (x *CreateArtifactUploadRequest) Reset() {
 	*x = CreateArtifactUploadRequest{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[15]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1477,7 +1569,7 @@ func (x *CreateArtifactUploadRequest) String() string {
 func (*CreateArtifactUploadRequest) ProtoMessage() {}
 
 func (x *CreateArtifactUploadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[15]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1490,7 +1582,7 @@ func (x *CreateArtifactUploadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateArtifactUploadRequest.ProtoReflect.Descriptor instead.
 func (*CreateArtifactUploadRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{15}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CreateArtifactUploadRequest) GetAntId() string {
@@ -1534,7 +1626,7 @@ type CreateArtifactUploadResponse struct {
 
 func (x *CreateArtifactUploadResponse) Reset() {
 	*x = CreateArtifactUploadResponse{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[16]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1546,7 +1638,7 @@ func (x *CreateArtifactUploadResponse) String() string {
 func (*CreateArtifactUploadResponse) ProtoMessage() {}
 
 func (x *CreateArtifactUploadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[16]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1559,7 +1651,7 @@ func (x *CreateArtifactUploadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateArtifactUploadResponse.ProtoReflect.Descriptor instead.
 func (*CreateArtifactUploadResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{16}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CreateArtifactUploadResponse) GetUpload() string {
@@ -1595,7 +1687,7 @@ type SignArtifactPartsRequest struct {
 
 func (x *SignArtifactPartsRequest) Reset() {
 	*x = SignArtifactPartsRequest{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[17]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1607,7 +1699,7 @@ func (x *SignArtifactPartsRequest) String() string {
 func (*SignArtifactPartsRequest) ProtoMessage() {}
 
 func (x *SignArtifactPartsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[17]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1620,7 +1712,7 @@ func (x *SignArtifactPartsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignArtifactPartsRequest.ProtoReflect.Descriptor instead.
 func (*SignArtifactPartsRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{17}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SignArtifactPartsRequest) GetAntId() string {
@@ -1669,7 +1761,7 @@ type SignArtifactPartsResponse struct {
 
 func (x *SignArtifactPartsResponse) Reset() {
 	*x = SignArtifactPartsResponse{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[18]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1681,7 +1773,7 @@ func (x *SignArtifactPartsResponse) String() string {
 func (*SignArtifactPartsResponse) ProtoMessage() {}
 
 func (x *SignArtifactPartsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[18]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1694,7 +1786,7 @@ func (x *SignArtifactPartsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignArtifactPartsResponse.ProtoReflect.Descriptor instead.
 func (*SignArtifactPartsResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{18}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SignArtifactPartsResponse) GetUrls() []string {
@@ -1729,7 +1821,7 @@ type CompleteArtifactUploadRequest struct {
 
 func (x *CompleteArtifactUploadRequest) Reset() {
 	*x = CompleteArtifactUploadRequest{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[19]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1741,7 +1833,7 @@ func (x *CompleteArtifactUploadRequest) String() string {
 func (*CompleteArtifactUploadRequest) ProtoMessage() {}
 
 func (x *CompleteArtifactUploadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[19]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1754,7 +1846,7 @@ func (x *CompleteArtifactUploadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteArtifactUploadRequest.ProtoReflect.Descriptor instead.
 func (*CompleteArtifactUploadRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{19}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CompleteArtifactUploadRequest) GetAntId() string {
@@ -1822,7 +1914,7 @@ type CompleteArtifactUploadResponse struct {
 
 func (x *CompleteArtifactUploadResponse) Reset() {
 	*x = CompleteArtifactUploadResponse{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[20]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1834,7 +1926,7 @@ func (x *CompleteArtifactUploadResponse) String() string {
 func (*CompleteArtifactUploadResponse) ProtoMessage() {}
 
 func (x *CompleteArtifactUploadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[20]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1847,7 +1939,7 @@ func (x *CompleteArtifactUploadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteArtifactUploadResponse.ProtoReflect.Descriptor instead.
 func (*CompleteArtifactUploadResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{20}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{21}
 }
 
 // SignArtifactReadsRequest asks for URLs.
@@ -1867,7 +1959,7 @@ type SignArtifactReadsRequest struct {
 
 func (x *SignArtifactReadsRequest) Reset() {
 	*x = SignArtifactReadsRequest{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[21]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1879,7 +1971,7 @@ func (x *SignArtifactReadsRequest) String() string {
 func (*SignArtifactReadsRequest) ProtoMessage() {}
 
 func (x *SignArtifactReadsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[21]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1892,7 +1984,7 @@ func (x *SignArtifactReadsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignArtifactReadsRequest.ProtoReflect.Descriptor instead.
 func (*SignArtifactReadsRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{21}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SignArtifactReadsRequest) GetAntId() string {
@@ -1934,7 +2026,7 @@ type SignArtifactReadsResponse struct {
 
 func (x *SignArtifactReadsResponse) Reset() {
 	*x = SignArtifactReadsResponse{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[22]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1946,7 +2038,7 @@ func (x *SignArtifactReadsResponse) String() string {
 func (*SignArtifactReadsResponse) ProtoMessage() {}
 
 func (x *SignArtifactReadsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[22]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1959,7 +2051,7 @@ func (x *SignArtifactReadsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignArtifactReadsResponse.ProtoReflect.Descriptor instead.
 func (*SignArtifactReadsResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{22}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SignArtifactReadsResponse) GetUrls() []string {
@@ -1980,7 +2072,7 @@ type Doorbell struct {
 
 func (x *Doorbell) Reset() {
 	*x = Doorbell{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[23]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1992,7 +2084,7 @@ func (x *Doorbell) String() string {
 func (*Doorbell) ProtoMessage() {}
 
 func (x *Doorbell) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[23]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2005,7 +2097,7 @@ func (x *Doorbell) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Doorbell.ProtoReflect.Descriptor instead.
 func (*Doorbell) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{23}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Doorbell) GetUids() []string {
@@ -2026,7 +2118,7 @@ type StopHint struct {
 
 func (x *StopHint) Reset() {
 	*x = StopHint{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[24]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2038,7 +2130,7 @@ func (x *StopHint) String() string {
 func (*StopHint) ProtoMessage() {}
 
 func (x *StopHint) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[24]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2051,7 +2143,7 @@ func (x *StopHint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopHint.ProtoReflect.Descriptor instead.
 func (*StopHint) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{24}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *StopHint) GetUids() []string {
@@ -2072,7 +2164,7 @@ type ExecutorCall struct {
 
 func (x *ExecutorCall) Reset() {
 	*x = ExecutorCall{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[25]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2084,7 +2176,7 @@ func (x *ExecutorCall) String() string {
 func (*ExecutorCall) ProtoMessage() {}
 
 func (x *ExecutorCall) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[25]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2097,7 +2189,7 @@ func (x *ExecutorCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecutorCall.ProtoReflect.Descriptor instead.
 func (*ExecutorCall) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{25}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ExecutorCall) GetRemove() string {
@@ -2120,7 +2212,7 @@ type ExecutorReport struct {
 
 func (x *ExecutorReport) Reset() {
 	*x = ExecutorReport{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[26]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2132,7 +2224,7 @@ func (x *ExecutorReport) String() string {
 func (*ExecutorReport) ProtoMessage() {}
 
 func (x *ExecutorReport) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[26]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2145,7 +2237,7 @@ func (x *ExecutorReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecutorReport.ProtoReflect.Descriptor instead.
 func (*ExecutorReport) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{26}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ExecutorReport) GetExecutors() []*RunningExecutor {
@@ -2181,7 +2273,7 @@ type RunningExecutor struct {
 
 func (x *RunningExecutor) Reset() {
 	*x = RunningExecutor{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[27]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2193,7 +2285,7 @@ func (x *RunningExecutor) String() string {
 func (*RunningExecutor) ProtoMessage() {}
 
 func (x *RunningExecutor) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[27]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2206,7 +2298,7 @@ func (x *RunningExecutor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunningExecutor.ProtoReflect.Descriptor instead.
 func (*RunningExecutor) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{27}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RunningExecutor) GetUid() string {
@@ -2263,7 +2355,7 @@ type LogChunk struct {
 
 func (x *LogChunk) Reset() {
 	*x = LogChunk{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[28]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2275,7 +2367,7 @@ func (x *LogChunk) String() string {
 func (*LogChunk) ProtoMessage() {}
 
 func (x *LogChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[28]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2288,7 +2380,7 @@ func (x *LogChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogChunk.ProtoReflect.Descriptor instead.
 func (*LogChunk) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{28}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *LogChunk) GetOffset() int64 {
@@ -2375,7 +2467,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[29]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2387,7 +2479,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[29]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2400,7 +2492,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{29}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Result) GetUid() string {
@@ -2568,7 +2660,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[30]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2580,7 +2672,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[30]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2593,7 +2685,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{30}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Usage) GetCpuMillis() int64 {
@@ -2665,7 +2757,7 @@ type StoredArtifact struct {
 
 func (x *StoredArtifact) Reset() {
 	*x = StoredArtifact{}
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[31]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2677,7 +2769,7 @@ func (x *StoredArtifact) String() string {
 func (*StoredArtifact) ProtoMessage() {}
 
 func (x *StoredArtifact) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_ant_v1_ant_proto_msgTypes[31]
+	mi := &file_formicary_ant_v1_ant_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2690,7 +2782,7 @@ func (x *StoredArtifact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredArtifact.ProtoReflect.Descriptor instead.
 func (*StoredArtifact) Descriptor() ([]byte, []int) {
-	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{31}
+	return file_formicary_ant_v1_ant_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *StoredArtifact) GetUpload() string {
@@ -2754,7 +2846,7 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\x04uids\x18\x03 \x03(\tB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x04uids\x12\x18\n" +
 	"\apartial\x18\x04 \x01(\bR\apartial\"=\n" +
 	"\rClaimResponse\x12,\n" +
-	"\x05works\x18\x01 \x03(\v2\x16.formicary.ant.v1.WorkR\x05works\"\xde\x04\n" +
+	"\x05works\x18\x01 \x03(\v2\x16.formicary.ant.v1.WorkR\x05works\"\x92\x05\n" +
 	"\x04Work\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x18\n" +
 	"\arefused\x18\x02 \x01(\tR\arefused\x12\x1d\n" +
@@ -2772,11 +2864,18 @@ const file_formicary_ant_v1_ant_proto_rawDesc = "" +
 	"\x05masks\x18\f \x03(\tR\x05masks\x12/\n" +
 	"\x06inputs\x18= \x03(\v2\x17.formicary.ant.v1.InputR\x06inputs\x12\x18\n" +
 	"\amissing\x18> \x01(\tR\amissing\x12\x14\n" +
-	"\x05later\x18\r \x01(\tR\x05later\x12\x15\n" +
+	"\x05later\x18\r \x01(\tR\x05later\x122\n" +
+	"\asecrets\x18\x0e \x03(\v2\x18.formicary.ant.v1.SecretR\asecrets\x12\x15\n" +
 	"\x06org_id\x18? \x01(\tR\x05orgId\x12:\n" +
 	"\n" +
 	"log_format\x18( \x01(\x0e2\x1b.formicary.ant.v1.LogFormatR\tlogFormat\x12+\n" +
-	"\x03age\x18< \x01(\v2\x19.google.protobuf.DurationR\x03age\"m\n" +
+	"\x03age\x18< \x01(\v2\x19.google.protobuf.DurationR\x03age\"s\n" +
+	"\x06Secret\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\x12\x10\n" +
+	"\x03env\x18\x03 \x01(\tR\x03env\x12\x12\n" +
+	"\x04file\x18\x04 \x01(\tR\x04file\x12\x19\n" +
+	"\bfile_env\x18\x05 \x01(\tR\afileEnv\"m\n" +
 	"\x05Input\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04task\x18\x02 \x01(\tR\x04task\x12\x12\n" +
@@ -2981,7 +3080,7 @@ func file_formicary_ant_v1_ant_proto_rawDescGZIP() []byte {
 }
 
 var file_formicary_ant_v1_ant_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_formicary_ant_v1_ant_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_formicary_ant_v1_ant_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_formicary_ant_v1_ant_proto_goTypes = []any{
 	(LogFormat)(0),                         // 0: formicary.ant.v1.LogFormat
 	(Result_Outcome)(0),                    // 1: formicary.ant.v1.Result.Outcome
@@ -2994,94 +3093,96 @@ var file_formicary_ant_v1_ant_proto_goTypes = []any{
 	(*ClaimRequest)(nil),                   // 8: formicary.ant.v1.ClaimRequest
 	(*ClaimResponse)(nil),                  // 9: formicary.ant.v1.ClaimResponse
 	(*Work)(nil),                           // 10: formicary.ant.v1.Work
-	(*Input)(nil),                          // 11: formicary.ant.v1.Input
-	(*Spec)(nil),                           // 12: formicary.ant.v1.Spec
-	(*SyncRequest)(nil),                    // 13: formicary.ant.v1.SyncRequest
-	(*SyncResponse)(nil),                   // 14: formicary.ant.v1.SyncResponse
-	(*CreateLogUploadRequest)(nil),         // 15: formicary.ant.v1.CreateLogUploadRequest
-	(*CreateLogUploadResponse)(nil),        // 16: formicary.ant.v1.CreateLogUploadResponse
-	(*CreateArtifactUploadRequest)(nil),    // 17: formicary.ant.v1.CreateArtifactUploadRequest
-	(*CreateArtifactUploadResponse)(nil),   // 18: formicary.ant.v1.CreateArtifactUploadResponse
-	(*SignArtifactPartsRequest)(nil),       // 19: formicary.ant.v1.SignArtifactPartsRequest
-	(*SignArtifactPartsResponse)(nil),      // 20: formicary.ant.v1.SignArtifactPartsResponse
-	(*CompleteArtifactUploadRequest)(nil),  // 21: formicary.ant.v1.CompleteArtifactUploadRequest
-	(*CompleteArtifactUploadResponse)(nil), // 22: formicary.ant.v1.CompleteArtifactUploadResponse
-	(*SignArtifactReadsRequest)(nil),       // 23: formicary.ant.v1.SignArtifactReadsRequest
-	(*SignArtifactReadsResponse)(nil),      // 24: formicary.ant.v1.SignArtifactReadsResponse
-	(*Doorbell)(nil),                       // 25: formicary.ant.v1.Doorbell
-	(*StopHint)(nil),                       // 26: formicary.ant.v1.StopHint
-	(*ExecutorCall)(nil),                   // 27: formicary.ant.v1.ExecutorCall
-	(*ExecutorReport)(nil),                 // 28: formicary.ant.v1.ExecutorReport
-	(*RunningExecutor)(nil),                // 29: formicary.ant.v1.RunningExecutor
-	(*LogChunk)(nil),                       // 30: formicary.ant.v1.LogChunk
-	(*Result)(nil),                         // 31: formicary.ant.v1.Result
-	(*Usage)(nil),                          // 32: formicary.ant.v1.Usage
-	(*StoredArtifact)(nil),                 // 33: formicary.ant.v1.StoredArtifact
-	nil,                                    // 34: formicary.ant.v1.RegisterRequest.LabelsEntry
-	nil,                                    // 35: formicary.ant.v1.Spec.EnvironmentEntry
-	nil,                                    // 36: formicary.ant.v1.Spec.HeadersEntry
-	nil,                                    // 37: formicary.ant.v1.Spec.QueryEntry
-	nil,                                    // 38: formicary.ant.v1.Spec.FilesEntry
-	nil,                                    // 39: formicary.ant.v1.Result.OutputsEntry
-	(*durationpb.Duration)(nil),            // 40: google.protobuf.Duration
-	(*structpb.Struct)(nil),                // 41: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil),          // 42: google.protobuf.Timestamp
-	(*CacheUse)(nil),                       // 43: formicary.ant.v1.CacheUse
+	(*Secret)(nil),                         // 11: formicary.ant.v1.Secret
+	(*Input)(nil),                          // 12: formicary.ant.v1.Input
+	(*Spec)(nil),                           // 13: formicary.ant.v1.Spec
+	(*SyncRequest)(nil),                    // 14: formicary.ant.v1.SyncRequest
+	(*SyncResponse)(nil),                   // 15: formicary.ant.v1.SyncResponse
+	(*CreateLogUploadRequest)(nil),         // 16: formicary.ant.v1.CreateLogUploadRequest
+	(*CreateLogUploadResponse)(nil),        // 17: formicary.ant.v1.CreateLogUploadResponse
+	(*CreateArtifactUploadRequest)(nil),    // 18: formicary.ant.v1.CreateArtifactUploadRequest
+	(*CreateArtifactUploadResponse)(nil),   // 19: formicary.ant.v1.CreateArtifactUploadResponse
+	(*SignArtifactPartsRequest)(nil),       // 20: formicary.ant.v1.SignArtifactPartsRequest
+	(*SignArtifactPartsResponse)(nil),      // 21: formicary.ant.v1.SignArtifactPartsResponse
+	(*CompleteArtifactUploadRequest)(nil),  // 22: formicary.ant.v1.CompleteArtifactUploadRequest
+	(*CompleteArtifactUploadResponse)(nil), // 23: formicary.ant.v1.CompleteArtifactUploadResponse
+	(*SignArtifactReadsRequest)(nil),       // 24: formicary.ant.v1.SignArtifactReadsRequest
+	(*SignArtifactReadsResponse)(nil),      // 25: formicary.ant.v1.SignArtifactReadsResponse
+	(*Doorbell)(nil),                       // 26: formicary.ant.v1.Doorbell
+	(*StopHint)(nil),                       // 27: formicary.ant.v1.StopHint
+	(*ExecutorCall)(nil),                   // 28: formicary.ant.v1.ExecutorCall
+	(*ExecutorReport)(nil),                 // 29: formicary.ant.v1.ExecutorReport
+	(*RunningExecutor)(nil),                // 30: formicary.ant.v1.RunningExecutor
+	(*LogChunk)(nil),                       // 31: formicary.ant.v1.LogChunk
+	(*Result)(nil),                         // 32: formicary.ant.v1.Result
+	(*Usage)(nil),                          // 33: formicary.ant.v1.Usage
+	(*StoredArtifact)(nil),                 // 34: formicary.ant.v1.StoredArtifact
+	nil,                                    // 35: formicary.ant.v1.RegisterRequest.LabelsEntry
+	nil,                                    // 36: formicary.ant.v1.Spec.EnvironmentEntry
+	nil,                                    // 37: formicary.ant.v1.Spec.HeadersEntry
+	nil,                                    // 38: formicary.ant.v1.Spec.QueryEntry
+	nil,                                    // 39: formicary.ant.v1.Spec.FilesEntry
+	nil,                                    // 40: formicary.ant.v1.Result.OutputsEntry
+	(*durationpb.Duration)(nil),            // 41: google.protobuf.Duration
+	(*structpb.Struct)(nil),                // 42: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil),          // 43: google.protobuf.Timestamp
+	(*CacheUse)(nil),                       // 44: formicary.ant.v1.CacheUse
 }
 var file_formicary_ant_v1_ant_proto_depIdxs = []int32{
-	34, // 0: formicary.ant.v1.RegisterRequest.labels:type_name -> formicary.ant.v1.RegisterRequest.LabelsEntry
-	40, // 1: formicary.ant.v1.RegisterResponse.lease:type_name -> google.protobuf.Duration
-	40, // 2: formicary.ant.v1.RegisterResponse.heartbeat_every:type_name -> google.protobuf.Duration
+	35, // 0: formicary.ant.v1.RegisterRequest.labels:type_name -> formicary.ant.v1.RegisterRequest.LabelsEntry
+	41, // 1: formicary.ant.v1.RegisterResponse.lease:type_name -> google.protobuf.Duration
+	41, // 2: formicary.ant.v1.RegisterResponse.heartbeat_every:type_name -> google.protobuf.Duration
 	10, // 3: formicary.ant.v1.ClaimResponse.works:type_name -> formicary.ant.v1.Work
-	12, // 4: formicary.ant.v1.Work.spec:type_name -> formicary.ant.v1.Spec
-	40, // 5: formicary.ant.v1.Work.timeout:type_name -> google.protobuf.Duration
-	40, // 6: formicary.ant.v1.Work.grace:type_name -> google.protobuf.Duration
-	11, // 7: formicary.ant.v1.Work.inputs:type_name -> formicary.ant.v1.Input
-	0,  // 8: formicary.ant.v1.Work.log_format:type_name -> formicary.ant.v1.LogFormat
-	40, // 9: formicary.ant.v1.Work.age:type_name -> google.protobuf.Duration
-	35, // 10: formicary.ant.v1.Spec.environment:type_name -> formicary.ant.v1.Spec.EnvironmentEntry
-	36, // 11: formicary.ant.v1.Spec.headers:type_name -> formicary.ant.v1.Spec.HeadersEntry
-	37, // 12: formicary.ant.v1.Spec.query:type_name -> formicary.ant.v1.Spec.QueryEntry
-	41, // 13: formicary.ant.v1.Spec.variables:type_name -> google.protobuf.Struct
-	38, // 14: formicary.ant.v1.Spec.files:type_name -> formicary.ant.v1.Spec.FilesEntry
-	29, // 15: formicary.ant.v1.ExecutorReport.executors:type_name -> formicary.ant.v1.RunningExecutor
-	42, // 16: formicary.ant.v1.RunningExecutor.started_at:type_name -> google.protobuf.Timestamp
-	10, // 17: formicary.ant.v1.RunningExecutor.work:type_name -> formicary.ant.v1.Work
-	0,  // 18: formicary.ant.v1.LogChunk.format:type_name -> formicary.ant.v1.LogFormat
-	1,  // 19: formicary.ant.v1.Result.outcome:type_name -> formicary.ant.v1.Result.Outcome
-	39, // 20: formicary.ant.v1.Result.outputs:type_name -> formicary.ant.v1.Result.OutputsEntry
-	42, // 21: formicary.ant.v1.Result.started_at:type_name -> google.protobuf.Timestamp
-	42, // 22: formicary.ant.v1.Result.ended_at:type_name -> google.protobuf.Timestamp
-	0,  // 23: formicary.ant.v1.Result.log_format:type_name -> formicary.ant.v1.LogFormat
-	32, // 24: formicary.ant.v1.Result.usage:type_name -> formicary.ant.v1.Usage
-	33, // 25: formicary.ant.v1.Result.artifacts:type_name -> formicary.ant.v1.StoredArtifact
-	43, // 26: formicary.ant.v1.Result.cache:type_name -> formicary.ant.v1.CacheUse
-	40, // 27: formicary.ant.v1.StoredArtifact.expires_after:type_name -> google.protobuf.Duration
-	2,  // 28: formicary.ant.v1.RegistrationService.Register:input_type -> formicary.ant.v1.RegisterRequest
-	4,  // 29: formicary.ant.v1.RegistrationService.Heartbeat:input_type -> formicary.ant.v1.HeartbeatRequest
-	6,  // 30: formicary.ant.v1.RegistrationService.Leave:input_type -> formicary.ant.v1.LeaveRequest
-	8,  // 31: formicary.ant.v1.AttemptService.Claim:input_type -> formicary.ant.v1.ClaimRequest
-	13, // 32: formicary.ant.v1.AttemptService.Sync:input_type -> formicary.ant.v1.SyncRequest
-	15, // 33: formicary.ant.v1.AttemptService.CreateLogUpload:input_type -> formicary.ant.v1.CreateLogUploadRequest
-	17, // 34: formicary.ant.v1.AttemptService.CreateArtifactUpload:input_type -> formicary.ant.v1.CreateArtifactUploadRequest
-	19, // 35: formicary.ant.v1.AttemptService.SignArtifactParts:input_type -> formicary.ant.v1.SignArtifactPartsRequest
-	21, // 36: formicary.ant.v1.AttemptService.CompleteArtifactUpload:input_type -> formicary.ant.v1.CompleteArtifactUploadRequest
-	23, // 37: formicary.ant.v1.AttemptService.SignArtifactReads:input_type -> formicary.ant.v1.SignArtifactReadsRequest
-	3,  // 38: formicary.ant.v1.RegistrationService.Register:output_type -> formicary.ant.v1.RegisterResponse
-	5,  // 39: formicary.ant.v1.RegistrationService.Heartbeat:output_type -> formicary.ant.v1.HeartbeatResponse
-	7,  // 40: formicary.ant.v1.RegistrationService.Leave:output_type -> formicary.ant.v1.LeaveResponse
-	9,  // 41: formicary.ant.v1.AttemptService.Claim:output_type -> formicary.ant.v1.ClaimResponse
-	14, // 42: formicary.ant.v1.AttemptService.Sync:output_type -> formicary.ant.v1.SyncResponse
-	16, // 43: formicary.ant.v1.AttemptService.CreateLogUpload:output_type -> formicary.ant.v1.CreateLogUploadResponse
-	18, // 44: formicary.ant.v1.AttemptService.CreateArtifactUpload:output_type -> formicary.ant.v1.CreateArtifactUploadResponse
-	20, // 45: formicary.ant.v1.AttemptService.SignArtifactParts:output_type -> formicary.ant.v1.SignArtifactPartsResponse
-	22, // 46: formicary.ant.v1.AttemptService.CompleteArtifactUpload:output_type -> formicary.ant.v1.CompleteArtifactUploadResponse
-	24, // 47: formicary.ant.v1.AttemptService.SignArtifactReads:output_type -> formicary.ant.v1.SignArtifactReadsResponse
-	38, // [38:48] is the sub-list for method output_type
-	28, // [28:38] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	13, // 4: formicary.ant.v1.Work.spec:type_name -> formicary.ant.v1.Spec
+	41, // 5: formicary.ant.v1.Work.timeout:type_name -> google.protobuf.Duration
+	41, // 6: formicary.ant.v1.Work.grace:type_name -> google.protobuf.Duration
+	12, // 7: formicary.ant.v1.Work.inputs:type_name -> formicary.ant.v1.Input
+	11, // 8: formicary.ant.v1.Work.secrets:type_name -> formicary.ant.v1.Secret
+	0,  // 9: formicary.ant.v1.Work.log_format:type_name -> formicary.ant.v1.LogFormat
+	41, // 10: formicary.ant.v1.Work.age:type_name -> google.protobuf.Duration
+	36, // 11: formicary.ant.v1.Spec.environment:type_name -> formicary.ant.v1.Spec.EnvironmentEntry
+	37, // 12: formicary.ant.v1.Spec.headers:type_name -> formicary.ant.v1.Spec.HeadersEntry
+	38, // 13: formicary.ant.v1.Spec.query:type_name -> formicary.ant.v1.Spec.QueryEntry
+	42, // 14: formicary.ant.v1.Spec.variables:type_name -> google.protobuf.Struct
+	39, // 15: formicary.ant.v1.Spec.files:type_name -> formicary.ant.v1.Spec.FilesEntry
+	30, // 16: formicary.ant.v1.ExecutorReport.executors:type_name -> formicary.ant.v1.RunningExecutor
+	43, // 17: formicary.ant.v1.RunningExecutor.started_at:type_name -> google.protobuf.Timestamp
+	10, // 18: formicary.ant.v1.RunningExecutor.work:type_name -> formicary.ant.v1.Work
+	0,  // 19: formicary.ant.v1.LogChunk.format:type_name -> formicary.ant.v1.LogFormat
+	1,  // 20: formicary.ant.v1.Result.outcome:type_name -> formicary.ant.v1.Result.Outcome
+	40, // 21: formicary.ant.v1.Result.outputs:type_name -> formicary.ant.v1.Result.OutputsEntry
+	43, // 22: formicary.ant.v1.Result.started_at:type_name -> google.protobuf.Timestamp
+	43, // 23: formicary.ant.v1.Result.ended_at:type_name -> google.protobuf.Timestamp
+	0,  // 24: formicary.ant.v1.Result.log_format:type_name -> formicary.ant.v1.LogFormat
+	33, // 25: formicary.ant.v1.Result.usage:type_name -> formicary.ant.v1.Usage
+	34, // 26: formicary.ant.v1.Result.artifacts:type_name -> formicary.ant.v1.StoredArtifact
+	44, // 27: formicary.ant.v1.Result.cache:type_name -> formicary.ant.v1.CacheUse
+	41, // 28: formicary.ant.v1.StoredArtifact.expires_after:type_name -> google.protobuf.Duration
+	2,  // 29: formicary.ant.v1.RegistrationService.Register:input_type -> formicary.ant.v1.RegisterRequest
+	4,  // 30: formicary.ant.v1.RegistrationService.Heartbeat:input_type -> formicary.ant.v1.HeartbeatRequest
+	6,  // 31: formicary.ant.v1.RegistrationService.Leave:input_type -> formicary.ant.v1.LeaveRequest
+	8,  // 32: formicary.ant.v1.AttemptService.Claim:input_type -> formicary.ant.v1.ClaimRequest
+	14, // 33: formicary.ant.v1.AttemptService.Sync:input_type -> formicary.ant.v1.SyncRequest
+	16, // 34: formicary.ant.v1.AttemptService.CreateLogUpload:input_type -> formicary.ant.v1.CreateLogUploadRequest
+	18, // 35: formicary.ant.v1.AttemptService.CreateArtifactUpload:input_type -> formicary.ant.v1.CreateArtifactUploadRequest
+	20, // 36: formicary.ant.v1.AttemptService.SignArtifactParts:input_type -> formicary.ant.v1.SignArtifactPartsRequest
+	22, // 37: formicary.ant.v1.AttemptService.CompleteArtifactUpload:input_type -> formicary.ant.v1.CompleteArtifactUploadRequest
+	24, // 38: formicary.ant.v1.AttemptService.SignArtifactReads:input_type -> formicary.ant.v1.SignArtifactReadsRequest
+	3,  // 39: formicary.ant.v1.RegistrationService.Register:output_type -> formicary.ant.v1.RegisterResponse
+	5,  // 40: formicary.ant.v1.RegistrationService.Heartbeat:output_type -> formicary.ant.v1.HeartbeatResponse
+	7,  // 41: formicary.ant.v1.RegistrationService.Leave:output_type -> formicary.ant.v1.LeaveResponse
+	9,  // 42: formicary.ant.v1.AttemptService.Claim:output_type -> formicary.ant.v1.ClaimResponse
+	15, // 43: formicary.ant.v1.AttemptService.Sync:output_type -> formicary.ant.v1.SyncResponse
+	17, // 44: formicary.ant.v1.AttemptService.CreateLogUpload:output_type -> formicary.ant.v1.CreateLogUploadResponse
+	19, // 45: formicary.ant.v1.AttemptService.CreateArtifactUpload:output_type -> formicary.ant.v1.CreateArtifactUploadResponse
+	21, // 46: formicary.ant.v1.AttemptService.SignArtifactParts:output_type -> formicary.ant.v1.SignArtifactPartsResponse
+	23, // 47: formicary.ant.v1.AttemptService.CompleteArtifactUpload:output_type -> formicary.ant.v1.CompleteArtifactUploadResponse
+	25, // 48: formicary.ant.v1.AttemptService.SignArtifactReads:output_type -> formicary.ant.v1.SignArtifactReadsResponse
+	39, // [39:49] is the sub-list for method output_type
+	29, // [29:39] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_formicary_ant_v1_ant_proto_init() }
@@ -3090,14 +3191,14 @@ func file_formicary_ant_v1_ant_proto_init() {
 		return
 	}
 	file_formicary_ant_v1_cache_proto_init()
-	file_formicary_ant_v1_ant_proto_msgTypes[10].OneofWrappers = []any{}
+	file_formicary_ant_v1_ant_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_formicary_ant_v1_ant_proto_rawDesc), len(file_formicary_ant_v1_ant_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   38,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

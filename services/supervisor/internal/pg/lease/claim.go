@@ -54,7 +54,7 @@ func (s *Store) Claim(ctx context.Context, claims []execution.Claim) (map[uuid.U
 			FROM attempt a JOIN task t ON t.execution_id = a.execution_id AND t.idx = a.task_idx
 			LEFT JOIN task g ON g.execution_id = t.execution_id AND g.idx = t.group_idx
 			WHERE a.uid = ANY($1::uuid[])`, uids).Query(c.scanClaimed)
-		t.Queue(`SELECT id, request_id, run, org_id, job_type, definition_id, `+pg.JobRetry+`, vars, started_at, created_at, now(), cancel_requested, failing, normal_open FROM execution
+		t.Queue(`SELECT id, request_id, run, org_id, job_type, definition_id, `+pg.JobRetry+`, vars, started_at, created_at, now(), cancel_requested, failing, normal_open, submitted_by FROM execution
 			WHERE id = ANY(ARRAY(SELECT execution_id FROM attempt WHERE uid = ANY($1::uuid[])))`, uids).Query(c.scanJobs)
 		t.Queue(claimedOutputs, uids, mostEnvironment, mostFiles).Query(c.scanOutputs)
 		return nil
@@ -167,7 +167,7 @@ func (c *claimBatch) scanJobs(rows pgx.Rows) error {
 		j := &execution.Context{}
 		var x engine.Job
 		err := rows.Scan(&j.ID, &j.Request, &j.Run.Run, &j.Org, &j.JobType, &j.Definition, &j.Retries, &j.Vars, &j.StartedAt, &j.CreatedAt, &c.changes.Now,
-			&x.CancelRequested, &x.Failing, &x.NormalOpen)
+			&x.CancelRequested, &x.Failing, &x.NormalOpen, &j.Submitter)
 		if err != nil {
 			return fmt.Errorf("read execution: %w", err)
 		}
