@@ -83,10 +83,11 @@ func hexForms(v string) []string {
 	return []string{low, strings.ToUpper(low)}
 }
 
-// urlForms differ in what they leave as it is: RFC 3986, a segment of a path, a path, and what JavaScript and Python do.
+// urlForms differ in what they leave as it is: RFC 3986, a segment of a path, a path, what JavaScript does with a part of a URL and
+// with the whole, and what Python and Java do.
 func urlForms(v string) []string {
 	var out []string
-	for _, keep := range []string{"-_.~", "-_.~$&+=:@", "-_.~$&+=:@/", "-_.~!'()*", "-_.~/", "-_.*"} {
+	for _, keep := range []string{"-_.~", "-_.~$&+=:@", "-_.~$&+=:@,;/", "-_.~!'()*", "-_.~!'()*$&+=:@,;/?#", "-_.~/", "-_.*"} {
 		for _, digits := range []string{"0123456789ABCDEF", "0123456789abcdef"} {
 			form := percent(v, keep, digits)
 			out = append(out, form)
