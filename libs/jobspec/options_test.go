@@ -182,13 +182,14 @@ func TestOptionForms(t *testing.T) {
 }
 
 func TestSecrets(t *testing.T) {
-	p := planOf(t, podTask("secrets: [TOKEN, db-password, 1st, {name: a, env: A}, {name: a, file: conf/a}]"), nil)
+	p := planOf(t, podTask("secrets: [TOKEN, db-password, 1st, {name: a, env: A}, {name: a, file: conf/a}, params.pin]"), nil)
 	if diff := cmp.Diff([]plan.Secret{
 		{Name: "TOKEN", Env: "TOKEN"},
 		{Name: "db-password", Env: "DB_PASSWORD"},
 		{Name: "1st", Env: "SECRET_1ST"},
 		{Name: "a", Env: "A"},
 		{Name: "a", File: "conf/a", FileEnv: "a_FILE"},
+		{Name: "params.pin", Env: "pin"},
 	}, p.Tasks[0].Secrets); diff != "" {
 		t.Error(diff)
 	}

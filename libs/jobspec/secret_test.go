@@ -17,9 +17,9 @@ params: [{name: TOKEN, type: string, default: given}]
 tasks:
   - task_type: first
     method: HTTP_POST_JSON
-    secrets: [TOKEN, {name: db-password, env: DB}, {name: key, file: id}]
+    secrets: [TOKEN, {name: db-password, env: DB}, {name: key, file: id}, params.pin]
     url: "https://example.com/{{.TOKEN | urlquery}}"
-    headers: {Authorization: "Bearer {{.TOKEN}}", X-Key: "{{.key}}"}
+    headers: {Authorization: "Bearer {{.TOKEN}}", X-Key: "{{.key}}{{.pin}}"}
     variables: {auth: "user:{{.DB}}", plain: x}
     on_completed: other
   - task_type: other
@@ -42,13 +42,13 @@ func TestSecretsAreKnownAtTheClaimOnly(t *testing.T) {
 	if !first.Late || strings.Contains(value.JSON(first), "of the caller") || first.Secrets[2] != (plan.Secret{Name: "key", File: "id", FileEnv: "key_FILE"}) {
 		t.Errorf("the plan has %s", value.JSON(first))
 	}
-	known := &template.Lookups{Secrets: map[string]string{"TOKEN": "se cret", "db-password": "pass", "key": "k1"}}
+	known := &template.Lookups{Secrets: map[string]string{"TOKEN": "se cret", "db-password": "pass", "key": "k1", "params.pin": "-7"}}
 	first2, err := def.TaskWith("first", value.Vars{"TOKEN": "of the caller"}, known)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(plan.Spec{
-		Method: "HTTP_POST_JSON", URL: "https://example.com/se+cret", Headers: map[string]string{"Authorization": "Bearer se cret", "X-Key": "k1"},
+		Method: "HTTP_POST_JSON", URL: "https://example.com/se+cret", Headers: map[string]string{"Authorization": "Bearer se cret", "X-Key": "k1-7"},
 		Variables: map[string]any{"auth": "user:pass", "plain": "x"},
 	}, first2.Spec); diff != "" {
 		t.Error(diff)

@@ -80,10 +80,10 @@ func (r *reader) secrets(n *source.Node) []plan.Secret {
 			s.Name = r.Short(item)
 		}
 		if s.Env == "" && s.File == "" {
-			s.Env = envNameOf(s.Name)
+			s.Env = envNameOf(plainName(s.Name))
 		}
 		if s.File != "" {
-			s.FileEnv = cmp.Or(s.Env, envNameOf(s.Name)) + "_FILE"
+			s.FileEnv = cmp.Or(s.Env, envNameOf(plainName(s.Name))) + "_FILE"
 		}
 		if slices.ContainsFunc(out, func(o plan.Secret) bool { return o.Name == s.Name && o.Env == s.Env && o.File == s.File }) {
 			r.Fault(item, source.CodeDuplicateKey, "the secret is named twice", "each once")
@@ -105,7 +105,7 @@ func (r *reader) showSecrets(n *source.Node) {
 	shown := value.Vars{}
 	for _, s := range quiet.secrets(n) {
 		v := r.Machine.Scope.Lookups.Secret(s.Name)
-		for _, name := range [...]string{s.Name, s.Env} {
+		for _, name := range [...]string{plainName(s.Name), s.Env} {
 			if name != "" {
 				shown[name] = v
 			}
@@ -143,6 +143,9 @@ func isInside(name string) bool {
 	return name != "" && len(name) <= read.MaxPath && name[0] != '/' && clean != "." && clean != ".." &&
 		!strings.HasPrefix(clean, "../") && !strings.ContainsAny(name, "\x00\\")
 }
+
+// plainName is the name under which a task knows a secret: that of a parameter, which is named params.NAME, is NAME.
+func plainName(name string) string { return strings.TrimPrefix(name, "params.") }
 
 func envNameOf(name string) string {
 	if value.IsEnvName(name) && !environ.Reserved(name) {
