@@ -145,6 +145,8 @@ type client struct {
 	queue       schedulev1.QueueServiceClient
 	approvals   executionv1.ApprovalServiceClient
 	errorCodes  jobv1.ErrorCodeServiceClient
+	configs     jobv1.ConfigServiceClient
+	secrets     jobv1.SecretServiceClient
 	notices     jobv1.NotificationServiceClient
 }
 
@@ -178,6 +180,8 @@ func dial(addr, user string) (*client, error) {
 		queue:       schedulev1.NewQueueServiceClient(conn),
 		approvals:   executionv1.NewApprovalServiceClient(conn),
 		errorCodes:  jobv1.NewErrorCodeServiceClient(conn),
+		configs:     jobv1.NewConfigServiceClient(conn),
+		secrets:     jobv1.NewSecretServiceClient(conn),
 		notices:     jobv1.NewNotificationServiceClient(conn),
 	}, nil
 }

@@ -59,7 +59,7 @@ func find(ctx context.Context, q *db.Queries, in config.Scope, name string) (con
 
 // Save implements config.Store. The count of changes is locked first, so that writes are made one after the other.
 func (s *Store) Save(ctx context.Context, w config.Write) (stored config.Entry, ok bool, err error) {
-	err = pgdb.Tx(ctx, s.pool, func(tx pgx.Tx) error {
+	err = pgdb.Tx(writing(ctx, w.Scope), s.pool, func(tx pgx.Tx) error {
 		q := s.q.WithTx(tx)
 		change, same, err := begin(ctx, q, w.Scope, w.Name, w.Seen)
 		if ok = same; err != nil || !ok {
@@ -84,6 +84,14 @@ func (s *Store) Save(ctx context.Context, w config.Write) (stored config.Entry, 
 		return config.Entry{}, false, fmt.Errorf("store config %s: %w", w.Name, err)
 	}
 	return stored, ok, nil
+}
+
+// writing lets what belongs to no organisation be written; who may is decided before.
+func writing(ctx context.Context, in config.Scope) context.Context {
+	if in.Level == config.System {
+		return pgdb.OwnWork(ctx)
+	}
+	return ctx
 }
 
 // begin locks the count of changes and says whether an entry is as it was seen.
@@ -124,7 +132,7 @@ func seal(ctx context.Context, q *db.Queries, w *config.Write) error {
 
 // Delete implements config.Store.
 func (s *Store) Delete(ctx context.Context, e config.Entry) (ok bool, err error) {
-	err = pgdb.Tx(ctx, s.pool, func(tx pgx.Tx) error {
+	err = pgdb.Tx(writing(ctx, e.Scope), s.pool, func(tx pgx.Tx) error {
 		q := s.q.WithTx(tx)
 		if _, ok, err = begin(ctx, q, e.Scope, e.Name, e.Change); err != nil || !ok {
 			return err

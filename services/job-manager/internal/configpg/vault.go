@@ -5,13 +5,14 @@ import (
 	"fmt"
 
 	"github.com/formicary/formicary/libs/keyring"
+	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/services/job-manager/internal/config"
 	"github.com/formicary/formicary/services/job-manager/internal/pg/db"
 )
 
-// Beside implements config.Vault.
+// Beside implements config.Vault. Like all of this file it sees the rows of all organisations: keys belong to none.
 func (s *Store) Beside(ctx context.Context, keyID string) (bool, error) {
-	b, err := s.q.SealedKeyBounds(ctx)
+	b, err := s.q.SealedKeyBounds(pgdb.OwnWork(ctx))
 	if err != nil {
 		return false, fmt.Errorf("look for other keys: %w", err)
 	}
@@ -20,7 +21,7 @@ func (s *Store) Beside(ctx context.Context, keyID string) (bool, error) {
 
 // ByKey implements config.Vault.
 func (s *Store) ByKey(ctx context.Context) (map[string]int64, error) {
-	rows, err := s.q.SealedByKey(ctx)
+	rows, err := s.q.SealedByKey(pgdb.OwnWork(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("count what keys hold: %w", err)
 	}
@@ -33,7 +34,7 @@ func (s *Store) ByKey(ctx context.Context) (map[string]int64, error) {
 
 // Under implements config.Vault.
 func (s *Store) Under(ctx context.Context, keyID string, after keyring.Place, limit int) ([]config.Sealing, error) {
-	rows, err := s.q.SealedUnder(ctx, db.SealedUnderParams{
+	rows, err := s.q.SealedUnder(pgdb.OwnWork(ctx), db.SealedUnderParams{
 		KeyID: keyID, AfterOrg: after.Org, AfterScope: after.Scope, AfterName: after.Name, AfterVersion: int32(after.Version), Rows: int32(limit),
 	})
 	if err != nil {
@@ -56,7 +57,7 @@ func (s *Store) Rewrap(ctx context.Context, keyID string, some []config.Rewrappe
 		arg.Orgs, arg.Scopes, arg.Names, arg.Versions = append(arg.Orgs, r.Org), append(arg.Scopes, r.Scope), append(arg.Names, r.Name), append(arg.Versions, int32(r.Version))
 		arg.Stale, arg.Fresh = append(arg.Stale, r.Stale), append(arg.Fresh, r.Fresh)
 	}
-	if _, err := s.q.RewrapSealed(ctx, arg); err != nil {
+	if _, err := s.q.RewrapSealed(pgdb.OwnWork(ctx), arg); err != nil {
 		return fmt.Errorf("replace %d data keys: %w", len(some), err)
 	}
 	return nil
@@ -64,7 +65,7 @@ func (s *Store) Rewrap(ctx context.Context, keyID string, some []config.Rewrappe
 
 // Sample implements config.Vault.
 func (s *Store) Sample(ctx context.Context, salt string, each int) ([]config.Sealing, error) {
-	rows, err := s.q.SampleSealed(ctx, db.SampleSealedParams{Salt: salt, Rows: int32(each)})
+	rows, err := s.q.SampleSealed(pgdb.OwnWork(ctx), db.SampleSealedParams{Salt: salt, Rows: int32(each)})
 	if err != nil {
 		return nil, fmt.Errorf("read some secrets: %w", err)
 	}
