@@ -103,7 +103,7 @@ generate: tools ## protos, OpenAPI and SQL access code
 
 .PHONY: fresh
 fresh: generate ## fail when committed generated code differs from what its sources give
-	@git diff --exit-code --stat -- proto/gen 'services/*/internal/pg/db' || { echo 'generated code is stale: run make generate and commit'; exit 1; }
+	@git diff --exit-code --stat -- proto/gen 'services/*/internal/*/db' || { echo 'generated code is stale: run make generate and commit'; exit 1; }
 
 .PHONY: lint
 lint: $(TOOLS)/buf $(TOOLS)/golangci-lint ## golangci-lint over every module, buf lint over the protos

@@ -41,6 +41,7 @@ type Process struct {
 	Ops     *telemetry.Ops
 
 	rules   access.Rules
+	source  pki.Source
 	issuer  *passport.Issuer
 	roots   func() *x509.CertPool
 	listen  string
@@ -129,8 +130,16 @@ func (p *Process) Identify(name pki.Name) error {
 	if err != nil {
 		return err
 	}
-	p.issuer, p.roots = passport.NewIssuer(source, p.rules), authority.Roots
+	p.source, p.issuer, p.roots = source, passport.NewIssuer(source, p.rules), authority.Roots
 	return nil
+}
+
+// Identity returns the identity of the process and the roots of its colony.
+func (p *Process) Identity() (pki.Source, func() *x509.CertPool, error) {
+	if err := p.identified(); err != nil {
+		return nil, nil, err
+	}
+	return p.source, p.roots, nil
 }
 
 // identified is Identify for a service, which is called what the process is called.

@@ -4,6 +4,7 @@ package apigateway
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,12 +20,17 @@ import (
 
 	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/pgdb"
+	"github.com/formicary/formicary/libs/pki"
 	"github.com/formicary/formicary/libs/rpc"
 	"github.com/formicary/formicary/libs/run"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
+	identityv1 "github.com/formicary/formicary/proto/gen/formicary/identity/v1"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 	resourcev1 "github.com/formicary/formicary/proto/gen/formicary/resource/v1"
 	schedulev1 "github.com/formicary/formicary/proto/gen/formicary/schedule/v1"
+	"github.com/formicary/formicary/services/api-gateway/internal/auditapi"
+	"github.com/formicary/formicary/services/api-gateway/internal/auditlog"
+	"github.com/formicary/formicary/services/api-gateway/internal/auditpg"
 	"github.com/formicary/formicary/services/api-gateway/internal/forward"
 	"github.com/formicary/formicary/services/api-gateway/internal/gate"
 	"github.com/formicary/formicary/services/api-gateway/internal/limit"
@@ -44,6 +50,9 @@ type Deps struct {
 	JobManager, ResourceManager, Scheduler, Supervisor grpc.ClientConnInterface
 	// HTTP and GRPC are the listeners of the two ports. The gateway closes them.
 	HTTP, GRPC net.Listener
+	// Identity signs the ends of the audit log, and Roots are those of whom such signatures may be; nil when nobody does.
+	Identity pki.Source
+	Roots    func() *x509.CertPool
 	// Workers serves /ws/ants in this process; nil: see Config.Workers.
 	Workers http.Handler
 	Log     *slog.Logger
@@ -55,6 +64,7 @@ type Service struct {
 	conf   Config
 	deps   Deps
 	gate   *gate.Gate
+	audit  *auditlog.Log
 	hub    *live.Hub
 	server *grpc.Server
 	web    http.Handler
@@ -71,13 +81,21 @@ func New(conf Config, deps Deps) (*Service, error) {
 	if err := errors.Join(conf.Validate(), loopbackOnly("HTTP", deps.HTTP), loopbackOnly("gRPC", deps.GRPC)); err != nil {
 		return nil, err
 	}
-	s := &Service{conf: conf, deps: deps, gate: gate.New(access.ReadRules(protoregistry.GlobalFiles), gate.Local{People: gate.Nobody{}}, conf.MaxStreams)}
+	rules := access.ReadRules(protoregistry.GlobalFiles)
+	s := &Service{conf: conf, deps: deps, gate: gate.New(rules, gate.Local{People: gate.Nobody{}}, conf.MaxStreams)}
 	s.gate.Limit(limit.New(conf.Limits))
+	var err error
+	if s.audit, err = auditlog.New(auditlog.Options{
+		Store: auditpg.New(deps.Pool), Rules: rules, Identity: deps.Identity, From: from, Log: deps.Log, Meter: deps.Meter,
+	}); err != nil {
+		return nil, err
+	}
+	s.gate.OnRefusal(s.audit.Refuse)
 	slow, err := s.instruments()
 	if err != nil {
 		return nil, err
 	}
-	calls, err := forward.New(s.gate, conf.CallTimeout,
+	calls, err := forward.New(s.gate, s.audit, conf.CallTimeout,
 		forward.Peer{Name: "job-manager", Conn: deps.JobManager, Services: []string{
 			jobv1.JobDefinitionService_ServiceDesc.ServiceName, jobv1.JobRequestService_ServiceDesc.ServiceName,
 			jobv1.ErrorCodeService_ServiceDesc.ServiceName, jobv1.NotificationService_ServiceDesc.ServiceName,
@@ -101,13 +119,15 @@ func New(conf Config, deps Deps) (*Service, error) {
 	}, deps.NATS, calls.Admitted(), deps.Log, slow)
 	s.server = rpc.NewServer(deps.Log, s.gate.Call, grpc.ForceServerCodecV2(forward.Codec()), grpc.MaxRecvMsgSize(conf.MaxBody),
 		grpc.MaxHeaderListSize(maxHeader), grpc.ConnectionTimeout(conf.HeaderTime), grpc.MaxConcurrentStreams(uint32(conf.MaxStreams+callsAtOnce)),
-		grpc.UnknownServiceHandler(gate.Unknown))
+		grpc.UnknownServiceHandler(gate.Unknown), grpc.ChainUnaryInterceptor(s.audit.Unary), grpc.ChainStreamInterceptor(s.audit.Stream))
 	calls.Register(s.server)
+	audits := auditapi.New(s.audit, deps.Roots)
+	identityv1.RegisterAuditServiceServer(s.server, audits)
 	jobv1.RegisterEventServiceServer(s.server, live.NewServer(s.hub))
 	var workers http.Handler
 	workers, s.proxy = s.workers()
 	s.web, err = rest.New(rest.Options{
-		Workers: workers, Conn: calls, Events: live.NewClient(s.hub, s.gate), Ready: s.Ready, From: s.gate.From, MaxBody: int64(conf.MaxBody), Log: deps.Log, Meter: deps.Meter,
+		Workers: workers, Conn: auditapi.Beside(calls, audits, s.gate, s.audit), Events: live.NewClient(s.hub, s.gate), Ready: s.Ready, From: s.gate.From, MaxBody: int64(conf.MaxBody), Log: deps.Log, Meter: deps.Meter,
 	})
 	return s, err
 }
@@ -148,7 +168,20 @@ func (s *Service) Run(ctx context.Context) error {
 	if s.proxy != nil {
 		members = append(members, run.Member{Name: "workers", Run: s.proxy.Run})
 	}
-	return run.Group(ctx, members...)
+	// The audit log ends after the last call.
+	logging, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	logged := make(chan error, 1)
+	go func() { logged <- s.audit.Run(logging) }()
+	err := run.Group(ctx, members...)
+	stop()
+	return errors.Join(err, <-logged)
+}
+
+// from says where a call comes from.
+func from(ctx context.Context) (address, agent string) {
+	c := gate.CredentialOf(ctx)
+	return c.Address, c.Agent
 }
 
 const (

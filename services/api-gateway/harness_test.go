@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/formicary/formicary/libs/access"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
@@ -24,6 +25,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/formicary/formicary/libs/passport/passporttest"
+	"github.com/formicary/formicary/libs/pki"
 	"github.com/formicary/formicary/libs/rpc"
 	"github.com/formicary/formicary/libs/testkit"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
@@ -134,6 +136,7 @@ type world struct {
 	grpc   *grpc.ClientConn
 	direct *grpc.ClientConn // job-manager, not by way of the gateway
 	svc    *apigateway.Service
+	pool   *pgxpool.Pool
 }
 
 type setting struct {
@@ -144,7 +147,18 @@ type setting struct {
 	workers http.Handler
 	// nats is that of another gateway; nil makes one.
 	nats *nats.Conn
+	// pool is that of another gateway; nil makes one.
+	pool *pgxpool.Pool
 }
+
+// gatewayIdentity signs for all gateways of the process.
+var gatewayIdentity = sync.OnceValue(func() pki.Source {
+	id, err := passporttest.Authority().Issue(pki.Name{Kind: pki.Service, ID: "api-gateway"}, time.Hour)
+	if err != nil {
+		panic(err)
+	}
+	return pki.Fixed(id)
+})
 
 func start(t testing.TB, set ...func(*setting)) *world {
 	t.Helper()
@@ -169,8 +183,12 @@ func start(t testing.TB, set ...func(*setting)) *world {
 		t.Fatal(err)
 	}
 	w.base = "http://" + lis.Addr().String()
+	if s.pool == nil {
+		s.pool = testkit.Pool(t, apigateway.Schema, apigateway.Migrate)
+	}
+	w.pool = s.pool
 	w.svc, err = apigateway.New(s.conf, apigateway.Deps{
-		NATS: w.nats, JobManager: conns["job-manager"], ResourceManager: conns["resource-manager"], Scheduler: conns["scheduler"],
+		Pool: s.pool, Identity: gatewayIdentity(), Roots: passporttest.Authority().Roots, NATS: w.nats, JobManager: conns["job-manager"], ResourceManager: conns["resource-manager"], Scheduler: conns["scheduler"],
 		Supervisor: conns["supervisor"], Workers: s.workers, HTTP: lis, GRPC: network.Listen("gateway"), Log: s.log, Meter: s.meter,
 	})
 	if err != nil {

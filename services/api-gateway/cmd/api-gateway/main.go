@@ -34,6 +34,9 @@ func wire(ctx context.Context, conf apigateway.Config, p *boot.Process) error {
 	if err := apigateway.Migrate(ctx, deps.Pool); err != nil {
 		return err
 	}
+	if deps.Identity, deps.Roots, err = p.Identity(); err != nil {
+		return err
+	}
 	if deps.NATS, _, err = p.NATS(); err != nil {
 		return err
 	}

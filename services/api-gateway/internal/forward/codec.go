@@ -13,6 +13,9 @@ type frame struct {
 	key  protowire.Number // of the field idempotency_key; 0 when the message has none
 }
 
+// Raw returns the bytes.
+func (f *frame) Raw() []byte { return f.data }
+
 // IdempotencyKey says whether the request carries a key, so that it may be sent twice.
 func (f *frame) IdempotencyKey() bool {
 	if f.key == 0 {

@@ -31,17 +31,24 @@ type Peer struct {
 	Services []string
 }
 
+// Audit writes down the calls of REST handlers; those over gRPC pass the interceptors of the server.
+type Audit interface {
+	Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error)
+	Open(ctx context.Context, desc *grpc.StreamDesc, method string, open func() (grpc.ClientStream, error)) (grpc.ClientStream, error)
+}
+
 // Forwarder passes calls on.
 type Forwarder struct {
 	gate     *gate.Gate
+	audit    Audit
 	timeout  time.Duration
 	peers    map[string]Peer // by proto service
 	services []protoreflect.ServiceDescriptor
 }
 
 // New returns a forwarder to the peers. Calls without a deadline get the timeout; streams none.
-func New(g *gate.Gate, timeout time.Duration, peers ...Peer) (*Forwarder, error) {
-	f := &Forwarder{gate: g, timeout: timeout, peers: map[string]Peer{}}
+func New(g *gate.Gate, audit Audit, timeout time.Duration, peers ...Peer) (*Forwarder, error) {
+	f := &Forwarder{gate: g, audit: audit, timeout: timeout, peers: map[string]Peer{}}
 	for _, p := range peers {
 		for _, name := range p.Services {
 			d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(name))
@@ -65,7 +72,10 @@ func (f *Forwarder) Invoke(ctx context.Context, method string, in, out any, opts
 	if err != nil {
 		return err
 	}
-	return f.call(ctx, method, in, out, opts...)
+	_, err = f.audit.Unary(ctx, in, &grpc.UnaryServerInfo{FullMethod: method}, func(ctx context.Context, in any) (any, error) {
+		return out, f.call(ctx, method, in, out, opts...)
+	})
+	return err
 }
 
 // NewStream opens a stream at the owner of the method for a REST handler. It is released when ctx ends.
@@ -75,7 +85,7 @@ func (f *Forwarder) NewStream(ctx context.Context, desc *grpc.StreamDesc, method
 		return nil, err
 	}
 	context.AfterFunc(ctx, release)
-	return f.open(admitted, desc, method, opts...)
+	return f.audit.Open(admitted, desc, method, func() (grpc.ClientStream, error) { return f.open(admitted, desc, method, opts...) })
 }
 
 // Admitted returns a connection for calls that the gateway makes for a caller whom the gate has let in already.

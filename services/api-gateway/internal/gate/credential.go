@@ -21,6 +21,8 @@ type Credential struct {
 	// User and Roles are whom a caller without a credential says to be. A colony that needs no login believes them.
 	User  string
 	Roles []string
+	// Agent is the program that calls, as it says itself.
+	Agent string
 	// Address of the caller, without a port; empty when it is not known.
 	Address string
 }
@@ -41,7 +43,8 @@ const (
 
 type credentialKey struct{}
 
-func credentialOf(ctx context.Context) Credential {
+// CredentialOf returns what the call of ctx brings.
+func CredentialOf(ctx context.Context) Credential {
 	c, _ := ctx.Value(credentialKey{}).(Credential)
 	return c
 }
@@ -55,7 +58,7 @@ func WithCredential(ctx context.Context, c Credential) context.Context {
 func FromRequest(r *http.Request) Credential {
 	c := Credential{
 		Bearer: bearer(r.Header.Get(Authorization)), Org: r.Header.Get(OrgHeader), User: r.Header.Get(UserHeader),
-		Roles: roles(r.Header.Values(RolesHeader)), Address: host(r.RemoteAddr),
+		Roles: roles(r.Header.Values(RolesHeader)), Address: host(r.RemoteAddr), Agent: r.UserAgent(),
 	}
 	for _, name := range [...]string{SecureCookie, PlainCookie} {
 		if cookie, err := r.Cookie(name); err == nil && c.Session == "" {
@@ -78,7 +81,7 @@ func fromMetadata(ctx context.Context) context.Context {
 		return ""
 	}
 	c := Credential{
-		Bearer: bearer(first(Authorization)), Org: first(OrgHeader), User: first(UserHeader),
+		Bearer: bearer(first(Authorization)), Org: first(OrgHeader), User: first(UserHeader), Agent: first("User-Agent"),
 		Roles: roles(append(md.Get(RolesHeader), md.Get(RolesHeader+binary)...)),
 	}
 	if from, ok := peer.FromContext(ctx); ok && from.Addr != nil {

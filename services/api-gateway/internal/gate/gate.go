@@ -27,6 +27,8 @@ type Gate struct {
 	people People
 	limits *limit.Limits
 	max    int
+	// refused is told of whom is not let in.
+	refused func(ctx context.Context, method string, who access.Caller, err error)
 
 	mu    sync.Mutex
 	open  map[int]context.CancelCauseFunc
@@ -45,17 +47,25 @@ func (g *Gate) Limit(l *limit.Limits) { g.limits = l }
 // From counts a request from an address before anything else is done for it.
 func (g *Gate) From(address string) error { return g.limits.From(address) }
 
+// OnRefusal has f told of every call that is not let in, before the first one comes.
+func (g *Gate) OnRefusal(f func(ctx context.Context, method string, who access.Caller, err error)) {
+	g.refused = f
+}
+
 // Admit checks a call of the method and returns the context that carries its caller.
 func (g *Gate) Admit(ctx context.Context, method string) (context.Context, error) {
 	caller, err := g.caller(ctx, method)
-	if err != nil {
-		return nil, err
+	own := false
+	if err == nil {
+		if err := g.limits.By(caller.Credential, caller.Org); err != nil {
+			return nil, err
+		}
+		own, err = g.rules.Check(method, caller)
 	}
-	if err := g.limits.By(caller.Credential, caller.Org); err != nil {
-		return nil, err
-	}
-	own, err := g.rules.Check(method, caller)
 	if err != nil {
+		if g.refused != nil {
+			g.refused(ctx, method, caller, err)
+		}
 		return nil, err
 	}
 	ctx = access.With(ctx, caller)
@@ -68,7 +78,7 @@ func (g *Gate) Admit(ctx context.Context, method string) (context.Context, error
 // caller says who makes a call. A credential that is sent is checked also where none is needed, except by methods that
 // are public: who logs in may still hold one that has expired.
 func (g *Gate) caller(ctx context.Context, method string) (access.Caller, error) {
-	c, err := g.people.Authenticate(ctx, credentialOf(ctx))
+	c, err := g.people.Authenticate(ctx, CredentialOf(ctx))
 	if err != nil && g.rules.Public(method) {
 		return access.Caller{}, nil
 	}
@@ -131,7 +141,7 @@ func stopping() error {
 // Call admits a call over gRPC: it is the rpc.Admit of the gateway's port.
 func (g *Gate) Call(ctx context.Context, method string) (context.Context, error) {
 	ctx = fromMetadata(ctx)
-	if err := g.From(credentialOf(ctx).Address); err != nil {
+	if err := g.From(CredentialOf(ctx).Address); err != nil {
 		return nil, err
 	}
 	if !g.rules[method].Stream {

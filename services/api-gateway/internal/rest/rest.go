@@ -19,6 +19,7 @@ import (
 
 	"github.com/formicary/formicary/libs/jobspec/schema"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
+	identityv1 "github.com/formicary/formicary/proto/gen/formicary/identity/v1"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 	resourcev1 "github.com/formicary/formicary/proto/gen/formicary/resource/v1"
 	schedulev1 "github.com/formicary/formicary/proto/gen/formicary/schedule/v1"
@@ -80,6 +81,7 @@ func New(o Options) (http.Handler, error) {
 	for _, path := range []string{"/api/v1/artifacts/{id}/download", "/api/artifacts/{id}/download", "/api/artifacts/{id}/download/raw"} {
 		mux.HandleFunc("GET "+path, files.download)
 	}
+	mux.HandleFunc("GET /api/v1/audit/export", audits{identityv1.NewAuditServiceClient(o.Conn)}.export)
 	if o.Workers != nil {
 		mux.Handle("GET /ws/ants", o.Workers)
 	}
@@ -123,6 +125,7 @@ func register(mux *runtime.ServeMux, conn grpc.ClientConnInterface, events jobv1
 		executionv1.RegisterLogServiceHandlerClient(ctx, mux, executionv1.NewLogServiceClient(conn)),
 		executionv1.RegisterArtifactServiceHandlerClient(ctx, mux, executionv1.NewArtifactServiceClient(conn)),
 		executionv1.RegisterCacheServiceHandlerClient(ctx, mux, executionv1.NewCacheServiceClient(conn)),
+		identityv1.RegisterAuditServiceHandlerClient(ctx, mux, identityv1.NewAuditServiceClient(conn)),
 		resourcev1.RegisterAntServiceHandlerClient(ctx, mux, resourcev1.NewAntServiceClient(conn)),
 		resourcev1.RegisterExecutorServiceHandlerClient(ctx, mux, resourcev1.NewExecutorServiceClient(conn)),
 		schedulev1.RegisterQueueServiceHandlerClient(ctx, mux, schedulev1.NewQueueServiceClient(conn)),

@@ -11,7 +11,7 @@ import (
 )
 
 func (a *app) auditCmd() *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use: "audit", Short: "Prove the invariants of a colony on its databases",
 		Long: `Prove the invariants of a colony on its databases: those of each service's schema, and those between the schemas.
 It reads the addresses from --colony, $FORMICARY_COLONY or ./formicary-data/colony.json. Exit code 1 when anything is
@@ -20,6 +20,8 @@ violated, 6 when nothing is but a check could not be made.`,
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return a.audit(c.Context()) },
 	}
+	c.AddCommand(a.auditLogCmd())
+	return c
 }
 
 func (a *app) audit(ctx context.Context) error {

@@ -333,8 +333,13 @@ func (c *composition) gateway(d *doors, workers http.Handler) (run.Member, error
 		return run.Member{}, err
 	}
 	c.peers = map[string]*grpc.ClientConn{"resource-manager": peers[1], "scheduler": peers[2]}
+	identity, err := c.stores.authority.Renewing(pki.Name{Kind: pki.Service, ID: name}, pki.ServiceLife)
+	if err != nil {
+		return run.Member{}, err
+	}
 	svc, err := apigateway.New(apigateway.DefaultConfig(), apigateway.Deps{
 		Pool: c.pools[name], NATS: nc, JobManager: peers[0], ResourceManager: peers[1], Scheduler: peers[2], Supervisor: peers[3],
+		Identity: identity, Roots: c.stores.authority.Roots,
 		Workers: workers, HTTP: d.http, GRPC: d.grpc, Log: c.logger(name), Meter: c.metrics.Meter(name),
 	})
 	if err != nil {

@@ -4834,16 +4834,14 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\vGetApproval\x12*.formicary.execution.v1.GetApprovalRequest\x1a+.formicary.execution.v1.GetApprovalResponse\"\x8e\x01\xaa\xbb\x18\x0e\n" +
 	"\frequest.read\x82\xd3\xe4\x93\x02sZ7\x125/api/jobs/requests/{request_id}/tasks/{task}/approval\x128/api/v1/jobs/requests/{request_id}/tasks/{task}/approval\x90\x02\x01\x12\xd3\x01\n" +
 	"\x14ListPendingApprovals\x123.formicary.execution.v1.ListPendingApprovalsRequest\x1a4.formicary.execution.v1.ListPendingApprovalsResponse\"P\xaa\xbb\x18\x0e\n" +
-	"\frequest.read\x82\xd3\xe4\x93\x025Z\x18\x12\x16/api/approvals/pending\x12\x19/api/v1/approvals/pending\x90\x02\x012\xf9\x02\n" +
+	"\frequest.read\x82\xd3\xe4\x93\x025Z\x18\x12\x16/api/approvals/pending\x12\x19/api/v1/approvals/pending\x90\x02\x012\xfd\x02\n" +
 	"\n" +
-	"LogService\x12\xb9\x01\n" +
-	"\fWatchTaskLog\x12+.formicary.execution.v1.WatchTaskLogRequest\x1a,.formicary.execution.v1.WatchTaskLogResponse\"L\xaa\xbb\x18\n" +
+	"LogService\x12\xbb\x01\n" +
+	"\fWatchTaskLog\x12+.formicary.execution.v1.WatchTaskLogRequest\x1a,.formicary.execution.v1.WatchTaskLogResponse\"N\xaa\xbb\x18\f\n" +
+	"\blog.read8\x01\x82\xd3\xe4\x93\x025\x123/api/v1/jobs/requests/{request_id}/tasks/{task}/log\x90\x02\x010\x01\x12\xb0\x01\n" +
 	"\n" +
-	"\blog.read\x82\xd3\xe4\x93\x025\x123/api/v1/jobs/requests/{request_id}/tasks/{task}/log\x90\x02\x010\x01\x12\xae\x01\n" +
-	"\n" +
-	"SearchLogs\x12).formicary.execution.v1.SearchLogsRequest\x1a*.formicary.execution.v1.SearchLogsResponse\"G\xaa\xbb\x18\n" +
-	"\n" +
-	"\blog.read\x82\xd3\xe4\x93\x020\x12./api/v1/jobs/requests/{request_id}/logs/search\x90\x02\x010\x012\x80\b\n" +
+	"SearchLogs\x12).formicary.execution.v1.SearchLogsRequest\x1a*.formicary.execution.v1.SearchLogsResponse\"I\xaa\xbb\x18\f\n" +
+	"\blog.read8\x01\x82\xd3\xe4\x93\x020\x12./api/v1/jobs/requests/{request_id}/logs/search\x90\x02\x010\x012\x80\b\n" +
 	"\x0fArtifactService\x12\xaf\x01\n" +
 	"\rListArtifacts\x12,.formicary.execution.v1.ListArtifactsRequest\x1a-.formicary.execution.v1.ListArtifactsResponse\"A\xaa\xbb\x18\x0f\n" +
 	"\rartifact.read\x82\xd3\xe4\x93\x02%Z\x10\x12\x0e/api/artifacts\x12\x11/api/v1/artifacts\x90\x02\x01\x12\xb3\x01\n" +

@@ -17,6 +17,54 @@ type Attempt struct {
 	Until    time.Time
 }
 
+type AuditCheckpoint struct {
+	Seq         int64
+	Hash        []byte
+	At          time.Time
+	Certificate []byte
+	Signature   []byte
+}
+
+type AuditEvent struct {
+	Seq           int64
+	ID            uuid.UUID
+	At            time.Time
+	OrgID         string
+	Actor         string
+	ActorKind     string
+	Credential    string
+	Method        string
+	Permission    string
+	ObjectKind    string
+	ObjectID      string
+	RequestDigest []byte
+	BeforeDigest  []byte
+	AfterDigest   []byte
+	Address       string
+	RequestID     string
+	Agent         string
+	Outcome       string
+	Code          string
+	Reason        string
+	TookUs        int64
+	PrevHash      []byte
+	Hash          []byte
+}
+
+type AuditHead struct {
+	One       bool
+	Seq       int64
+	Hash      []byte
+	DigestKey []byte
+}
+
+type AuditPending struct {
+	ID        uuid.UUID
+	At        time.Time
+	TouchedAt time.Time
+	Body      []byte
+}
+
 type Bootstrap struct {
 	One       bool
 	CodeHash  []byte
