@@ -12,56 +12,26 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/passport"
 	"github.com/formicary/formicary/libs/passport/passporttest"
+	"github.com/formicary/formicary/libs/testkit/routetest"
 )
 
 var update = flag.Bool("update", false, "write testdata/matrix.txt anew") //nolint:gochecknoglobals // a flag
 
 const matrixFile = "testdata/matrix.txt"
 
-// method of the colony.
-type method struct {
-	name string // "/package.Service/Method"
-	desc protoreflect.MethodDescriptor
-	rule access.Rule
-}
-
-// methods lists every method of every service of the colony that is linked in, in order.
-func methods() []method {
-	rules := access.ReadRules(protoregistry.GlobalFiles)
-	var all []method
-	protoregistry.GlobalFiles.RangeFiles(func(f protoreflect.FileDescriptor) bool {
-		for i := range f.Services().Len() {
-			s := f.Services().Get(i)
-			for j := range s.Methods().Len() {
-				m := s.Methods().Get(j)
-				name := "/" + string(s.FullName()) + "/" + string(m.Name())
-				if rule, ok := rules[name]; ok {
-					all = append(all, method{name, m, rule})
-				}
-			}
-		}
-		return true
-	})
-	slices.SortFunc(all, func(a, b method) int { return strings.Compare(a.name, b.name) })
-	return all
-}
-
 // TestEveryMethodSaysWhoMayCallIt: one that says nothing, or what cannot be, is nobody's.
 func TestEveryMethodSaysWhoMayCallIt(t *testing.T) {
 	services := []string{"api-gateway", "job-manager", "resource-manager", "scheduler", "supervisor"}
-	for _, m := range methods() {
-		r := m.rule
+	for _, m := range routetest.Methods() {
+		r := m.Rule
 		said := 0
 		for _, yes := range []bool{r.Permission != "", r.Public, r.Internal, r.Ant} {
 			if yes {
@@ -70,19 +40,19 @@ func TestEveryMethodSaysWhoMayCallIt(t *testing.T) {
 		}
 		switch {
 		case said != 1:
-			t.Errorf("%s: want one of permission, public, internal and ant in the option formicary.identity.v1.access", m.name)
+			t.Errorf("%s: want one of permission, public, internal and ant in the option formicary.identity.v1.access", m.Name)
 		case r.Permission != "" && !slices.Contains(access.Permissions(), r.Permission):
-			t.Errorf("%s: no role holds the permission %s by name: it is not in libs/access/roles.go", m.name, r.Permission)
+			t.Errorf("%s: no role holds the permission %s by name: it is not in libs/access/roles.go", m.Name, r.Permission)
 		case r.Internal && len(r.Services) == 0:
-			t.Errorf("%s: internal, and names no service that may call it", m.name)
+			t.Errorf("%s: internal, and names no service that may call it", m.Name)
 		}
 		for _, s := range r.Services {
 			if !slices.Contains(services, s) {
-				t.Errorf("%s: there is no service %s", m.name, s)
+				t.Errorf("%s: there is no service %s", m.Name, s)
 			}
 		}
 		if reads := strings.HasSuffix(r.Permission, ".read") || r.Permission == "org.list"; reads && !r.Reads {
-			t.Errorf("%s: changes something (its idempotency_level is not NO_SIDE_EFFECTS), and needs no more than %s", m.name, r.Permission)
+			t.Errorf("%s: changes something (its idempotency_level is not NO_SIDE_EFFECTS), and needs no more than %s", m.Name, r.Permission)
 		}
 	}
 }
@@ -110,27 +80,27 @@ func TestMatrix(t *testing.T) {
 	rules := access.ReadRules(protoregistry.GlobalFiles)
 	var table strings.Builder
 	fmt.Fprintf(&table, "%-70s %-20s %s\n", "method", "permission", strings.Join(callers(), " "))
-	for _, m := range methods() {
+	for _, m := range routetest.Methods() {
 		cells := make([]string, len(callers()))
 		for i, column := range callers() {
 			cell := "yes"
-			if own, err := rules.Check(m.name, as(column)); err != nil {
+			if own, err := rules.Check(m.Name, as(column)); err != nil {
 				cell = "-"
 			} else if own {
 				cell = "own"
 			}
 			cells[i] = fmt.Sprintf("%-*s", len(column), cell)
 		}
-		who := m.rule.Permission
+		who := m.Rule.Permission
 		switch {
-		case m.rule.Public:
+		case m.Rule.Public:
 			who = "(public)"
-		case m.rule.Internal:
+		case m.Rule.Internal:
 			who = "(internal)"
-		case m.rule.Ant:
+		case m.Rule.Ant:
 			who = "(ant)"
 		}
-		fmt.Fprintf(&table, "%-70s %-20s %s\n", m.name[1:], who, strings.TrimRight(strings.Join(cells, " "), " "))
+		fmt.Fprintf(&table, "%-70s %-20s %s\n", m.Name[1:], who, strings.TrimRight(strings.Join(cells, " "), " "))
 	}
 	if *update {
 		if err := os.WriteFile(matrixFile, []byte(table.String()), 0o600); err != nil {
@@ -142,15 +112,15 @@ func TestMatrix(t *testing.T) {
 		t.Fatalf("who may call what is not what %s says (read the difference; -update writes it): %v\n%s", matrixFile, err, table.String())
 	}
 	w := start(t)
-	for _, m := range methods() {
+	for _, m := range routetest.Methods() {
 		for _, role := range access.Roles() {
-			_, refused := rules.Check(m.name, as(role))
+			_, refused := rules.Check(m.Name, as(role))
 			if err := callAs(t, w.grpc, m, role); (errs.CodeOf(err) == errs.CodeDenied) != (refused != nil) {
-				t.Errorf("%s as %s over gRPC: %v, the table refuses it: %v", m.name, role, err, refused)
+				t.Errorf("%s as %s over gRPC: %v, the table refuses it: %v", m.Name, role, err, refused)
 			}
-			for _, b := range bindings(m.desc) {
+			for _, b := range m.Routes {
 				if code := restAs(t, w, b, role); (code == http.StatusForbidden) != (refused != nil) {
-					t.Errorf("%s %s as %s: %d, the table refuses it: %v", b.verb, b.path, role, code, refused)
+					t.Errorf("%s %s as %s: %d, the table refuses it: %v", b.Verb, b.Path, role, code, refused)
 				}
 			}
 		}
@@ -158,18 +128,18 @@ func TestMatrix(t *testing.T) {
 }
 
 // callAs makes a call with an empty message and returns its error; a stream is left after its first message.
-func callAs(t *testing.T, conn *grpc.ClientConn, m method, role string) error {
+func callAs(t *testing.T, conn *grpc.ClientConn, m routetest.Method, role string) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(t.Context(), "x-formicary-roles", role), 30*time.Second)
 	defer cancel()
-	in, out, err := types(m.name)
+	in, out, err := types(m.Name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !m.rule.Stream {
-		return conn.Invoke(ctx, m.name, in, out)
+	if !m.Rule.Stream {
+		return conn.Invoke(ctx, m.Name, in, out)
 	}
-	s, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: m.desc.IsStreamingServer(), ClientStreams: m.desc.IsStreamingClient()}, m.name)
+	s, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: m.Desc.IsStreamingServer(), ClientStreams: m.Desc.IsStreamingClient()}, m.Name)
 	if err != nil {
 		return err
 	}
@@ -182,50 +152,21 @@ func callAs(t *testing.T, conn *grpc.ClientConn, m method, role string) error {
 	return s.RecvMsg(out)
 }
 
-// binding is a path of a method.
-type binding struct{ verb, path string }
-
-func bindings(m protoreflect.MethodDescriptor) []binding {
-	rule, _ := proto.GetExtension(m.Options(), annotations.E_Http).(*annotations.HttpRule)
-	if rule == nil {
-		return nil
-	}
-	var all []binding
-	for _, r := range append([]*annotations.HttpRule{rule}, rule.GetAdditionalBindings()...) {
-		switch p := r.GetPattern().(type) {
-		case *annotations.HttpRule_Get:
-			all = append(all, binding{"GET", p.Get})
-		case *annotations.HttpRule_Post:
-			all = append(all, binding{"POST", p.Post})
-		case *annotations.HttpRule_Put:
-			all = append(all, binding{"PUT", p.Put})
-		case *annotations.HttpRule_Patch:
-			all = append(all, binding{"PATCH", p.Patch})
-		case *annotations.HttpRule_Delete:
-			all = append(all, binding{"DELETE", p.Delete})
-		}
-	}
-	return all
-}
-
-func restAs(t *testing.T, w *world, b binding, role string) int {
+func restAs(t *testing.T, w *world, b routetest.Route, role string) int {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	path := b.path
-	for strings.Contains(path, "{") {
-		from, to := strings.Index(path, "{"), strings.Index(path, "}")
-		_, form, ok := strings.Cut(path[from+1:to], "=")
-		if !ok {
-			form = "1"
+	path := b.Fill(func(_, form string) string {
+		if form == "" {
+			return "1"
 		}
-		path = path[:from] + strings.ReplaceAll(form, "*", "1") + path[to+1:]
-	}
+		return strings.ReplaceAll(form, "*", "1")
+	})
 	var body io.Reader
-	if b.verb != "GET" && b.verb != "DELETE" {
+	if b.Verb != "GET" && b.Verb != "DELETE" {
 		body = strings.NewReader("{}")
 	}
-	res := w.open(ctx, b.verb, path, body, "Content-Type: application/json", "X-Formicary-Roles: "+role)
+	res := w.open(ctx, b.Verb, path, body, "Content-Type: application/json", "X-Formicary-Roles: "+role)
 	defer func() { _ = res.Body.Close() }()
 	return res.StatusCode
 }
@@ -235,20 +176,20 @@ func restAs(t *testing.T, w *world, b binding, role string) int {
 func TestPeersCheckForThemselves(t *testing.T) {
 	checker := passporttest.Checker()
 	rules := access.ReadRules(protoregistry.GlobalFiles)
-	for _, m := range methods() {
-		if _, err := checker.Admit(t.Context(), m.name); m.rule.Public != (err == nil) {
-			t.Errorf("%s without a caller: %v", m.name, err)
+	for _, m := range routetest.Methods() {
+		if _, err := checker.Admit(t.Context(), m.Name); m.Rule.Public != (err == nil) {
+			t.Errorf("%s without a caller: %v", m.Name, err)
 		}
 		for _, column := range callers() {
 			c := as(column)
 			if c.Kind != access.Person {
 				continue
 			}
-			_, refused := rules.Check(m.name, c)
+			_, refused := rules.Check(m.Name, c)
 			token := passporttest.Token(t, passport.Gateway, c, "/not/internal")
-			_, err := checker.Admit(metadata.NewIncomingContext(t.Context(), metadata.Pairs(passport.Header, token)), m.name)
+			_, err := checker.Admit(metadata.NewIncomingContext(t.Context(), metadata.Pairs(passport.Header, token)), m.Name)
 			if errs.Reason(err) != errs.Reason(refused) || (err == nil) != (refused == nil) {
-				t.Errorf("%s as %s: %v, want %v", m.name, column, err, refused)
+				t.Errorf("%s as %s: %v, want %v", m.Name, column, err, refused)
 			}
 		}
 	}
