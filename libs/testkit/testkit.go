@@ -61,7 +61,23 @@ func (s *shared) start() {
 	if s.err = os.Chmod(s.dir, 0o711); s.err != nil { // #nosec G302 -- PostgreSQL runs as another user below it
 		return
 	}
-	s.c, s.err = cluster.Start(context.Background(), cluster.Options{Dir: filepath.Join(s.dir, "pg"), Throwaway: true})
+	if s.c, s.err = cluster.Start(context.Background(), cluster.Options{Dir: filepath.Join(s.dir, "pg"), Throwaway: true}); s.err != nil {
+		return
+	}
+	s.err = s.makeRole(context.Background())
+}
+
+// makeRole makes the role of services, once: roles belong to the server, and databases of tests are made side by side.
+func (s *shared) makeRole(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, s.c.DSN("postgres"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	_, err = conn.Exec(ctx, `CREATE ROLE `+service+` LOGIN NOSUPERUSER NOBYPASSRLS;
+		GRANT SET ON PARAMETER session_replication_role TO `+service+`;
+		GRANT pg_monitor, pg_signal_backend TO `+service)
+	return err
 }
 
 // Missing skips a test for what the machine lacks, and fails it when CI is set: a run that proves nothing must not be green.
@@ -112,16 +128,7 @@ func asService(t testing.TB, dsn string) string {
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
 	conf := conn.Config()
-	_, err = conn.Exec(t.Context(), `DO $$ BEGIN
-		PERFORM pg_advisory_xact_lock(1);
-		IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '`+service+`') THEN
-			CREATE ROLE `+service+` LOGIN NOSUPERUSER NOBYPASSRLS;
-			GRANT SET ON PARAMETER session_replication_role TO `+service+`;
-			GRANT pg_monitor, pg_signal_backend TO `+service+`;
-		END IF;
-		EXECUTE format('ALTER DATABASE %I OWNER TO `+service+`', current_database());
-	END $$`)
-	if err != nil {
+	if _, err = conn.Exec(t.Context(), "ALTER DATABASE "+pgx.Identifier{conf.Database}.Sanitize()+" OWNER TO "+service); err != nil {
 		t.Fatal(err)
 	}
 	return fmt.Sprintf("host=%s port=%d user=%s dbname=%s", conf.Host, conf.Port, service, conf.Database)

@@ -93,7 +93,7 @@ func TestOtherOrganisationsAreNotThere(t *testing.T) {
 	var rule struct {
 		ErrorCode struct{ ID string } `json:"error_code"`
 	}
-	acme.must("POST", "/api/v1/error-codes", text, `{"error_code":{"regex":"acme-canary-error","error_code":"ERR_ACME"}}`, &rule)
+	acme.must("POST", "/api/v1/error-codes", text, `{"regex":"acme-canary-error","error_code":"ERR_ACME"}`, &rule)
 	acme.must("PUT", "/api/v1/jobs/acme-canary-job/configs/acme-canary-config", text, `{"value":"acme-canary-value"}`, nil)
 	acme.must("PUT", "/api/v1/orgs/acme/secrets/ACME_CANARY", text, `{"value":"acme-canary-secret"}`, nil)
 	var files struct{ Artifacts []struct{ ID string } }
