@@ -61,14 +61,15 @@ type Deps struct {
 
 // Service is a gateway.
 type Service struct {
-	conf   Config
-	deps   Deps
-	gate   *gate.Gate
-	audit  *auditlog.Log
-	hub    *live.Hub
-	server *grpc.Server
-	web    http.Handler
-	proxy  *proxy // nil when there is none
+	conf     Config
+	deps     Deps
+	identity *identities
+	gate     *gate.Gate
+	audit    *auditlog.Log
+	hub      *live.Hub
+	server   *grpc.Server
+	web      http.Handler
+	proxy    *proxy // nil when there is none
 }
 
 // Migrate brings the schema to the newest step.
@@ -78,11 +79,12 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
 
 // New returns a gateway that Run starts.
 func New(conf Config, deps Deps) (*Service, error) {
-	if err := errors.Join(conf.Validate(), loopbackOnly("HTTP", deps.HTTP), loopbackOnly("gRPC", deps.GRPC)); err != nil {
+	if err := errors.Join(conf.Validate(), conf.reachable("HTTP", deps.HTTP), conf.reachable("gRPC", deps.GRPC)); err != nil {
 		return nil, err
 	}
 	rules := access.ReadRules(protoregistry.GlobalFiles)
-	s := &Service{conf: conf, deps: deps, gate: gate.New(rules, gate.Local{People: gate.Nobody{}}, conf.MaxStreams)}
+	s := &Service{conf: conf, deps: deps, identity: newIdentity(conf, deps.Pool)}
+	s.gate = gate.New(rules, s.identity.callers(conf.Auth), conf.MaxStreams)
 	s.gate.Limit(limit.New(conf.Limits))
 	var err error
 	if s.audit, err = auditlog.New(auditlog.Options{
@@ -123,11 +125,13 @@ func New(conf Config, deps Deps) (*Service, error) {
 	calls.Register(s.server)
 	audits := auditapi.New(s.audit, deps.Roots)
 	identityv1.RegisterAuditServiceServer(s.server, audits)
+	s.identity.server.Register(s.server)
 	jobv1.RegisterEventServiceServer(s.server, live.NewServer(s.hub))
 	var workers http.Handler
 	workers, s.proxy = s.workers()
 	s.web, err = rest.New(rest.Options{
-		Workers: workers, Conn: auditapi.Beside(calls, audits, s.gate, s.audit), Events: live.NewClient(s.hub, s.gate), Ready: s.Ready, From: s.gate.From, MaxBody: int64(conf.MaxBody), Log: deps.Log, Meter: deps.Meter,
+		Workers: workers, Conn: auditapi.Beside(s.identity.beside(calls, rpc.NewLocal(deps.Log, s.gate.Admit, s.audit.Unary)), audits, s.gate, s.audit),
+		Anywhere: conf.Auth, Events: live.NewClient(s.hub, s.gate), Ready: s.Ready, From: s.gate.From, MaxBody: int64(conf.MaxBody), Log: deps.Log, Meter: deps.Meter,
 	})
 	return s, err
 }
@@ -157,11 +161,8 @@ const readTime = 5 * time.Second
 func (s *Service) Run(ctx context.Context) error {
 	members := []run.Member{
 		{Name: "events", Run: s.hub.Run},
-		{Name: "streams", Run: func(ctx context.Context) error {
-			<-ctx.Done()
-			s.gate.EndStreams()
-			return nil
-		}},
+		{Name: "streams", Run: s.gate.Run},
+		{Name: "identity", Run: func(ctx context.Context) error { return s.identity.run(ctx, s.deps.Log) }},
 		{Name: "gRPC port", Run: func(ctx context.Context) error { return rpc.Serve(ctx, s.server, s.deps.GRPC, s.conf.StopGrace) }},
 		{Name: "HTTP port", Run: s.serveHTTP},
 	}

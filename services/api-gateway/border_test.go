@@ -43,7 +43,7 @@ func TestOnlyLoopbackIsListenedOn(t *testing.T) {
 		for _, d := range []apigateway.Deps{{HTTP: lis, GRPC: loop}, {HTTP: loop, GRPC: lis}} {
 			d.Meter, d.Log = noop.Meter{}, testkit.Logger(t)
 			_, err := apigateway.New(apigateway.DefaultConfig(), d)
-			if c.ok != (err == nil) || !c.ok && !strings.Contains(err.Error(), "until there is authentication") {
+			if c.ok != (err == nil) || !c.ok && !strings.Contains(err.Error(), "without --auth") {
 				t.Errorf("%s: %v", c.addr, err)
 			}
 		}
@@ -100,7 +100,8 @@ func TestForeignPagesAreRefused(t *testing.T) {
 // TestEveryMethodOfTheColony walks all RPCs: each names its access, what is not for people is refused to them, and
 // what is for people is answered.
 func TestEveryMethodOfTheColony(t *testing.T) {
-	w := start(t)
+	pool := testkit.Pool(t, apigateway.Schema, apigateway.Migrate)
+	w := start(t, func(s *setting) { s.pool, s.conf.LocalUsers = pool, true })
 	methods, open := 0, 0
 	protoregistry.GlobalFiles.RangeFiles(func(f protoreflect.FileDescriptor) bool {
 		if !strings.HasPrefix(string(f.Package()), "formicary.") {
@@ -128,7 +129,9 @@ func TestEveryMethodOfTheColony(t *testing.T) {
 				}
 				open++
 				// An empty request may break a rule of the proto; then it was the owner who said so.
-				if err != nil && errs.Reason(err) != "REQUEST_INVALID" {
+				// What the gateway answers itself may also say that there is no such thing.
+				own := f.Package() == "formicary.identity.v1" && errs.Reason(err) != "" && errs.CodeOf(err) != errs.CodeDenied
+				if err != nil && errs.Reason(err) != "REQUEST_INVALID" && !own {
 					t.Errorf("%s: %v", m.FullName(), err)
 				}
 			}

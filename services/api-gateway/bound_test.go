@@ -17,6 +17,7 @@ import (
 // whole names the lists without pages, and what bounds them.
 var whole = map[string]string{
 	"formicary.job.v1.JobRequestService.ExplainJobRequest": "the gates of one request",
+	"formicary.identity.v1.SessionService.ListSessions":    "the thousand newest of one user",
 	"formicary.job.v1.SecretService.GetSecret":             "its ten newest versions",
 	"formicary.job.v1.SecretService.GetKeyRing":            "the keys of the operator's file",
 	"formicary.resource.v1.ExecutorService.ListExecutors":  "the methods there are",

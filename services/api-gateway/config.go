@@ -34,6 +34,11 @@ type Config struct {
 	HeaderTime, BodyTime time.Duration
 	// StopGrace is what calls under way get when the gateway stops.
 	StopGrace time.Duration
+	// Auth demands that callers prove who they are, and lets the gateway listen anywhere. Without it callers without a
+	// credential are the local administrator, and only loopback addresses are possible.
+	Auth bool
+	// LocalUsers lets users have passwords that are kept here.
+	LocalUsers bool
 	// Workers is the host:port of the ant that serves workers (ant --workers), or of several, separated by commas: /ws/ants
 	// is passed on to one of them. Empty: no workers, unless Deps.Workers serves them.
 	Workers string
@@ -63,11 +68,12 @@ func (c Config) Validate() error {
 	return errors.Join(append(faults, c.Limits.Validate(), validateWorkers(c.Workers))...)
 }
 
-// loopbackOnly refuses a listener that another machine could reach. Listeners inside the process have no address.
-func loopbackOnly(port string, lis net.Listener) error {
+// reachable refuses a listener that another machine could reach where nobody has to say who they are. Listeners inside the
+// process have no address.
+func (c Config) reachable(port string, lis net.Listener) error {
 	addr, ok := lis.Addr().(*net.TCPAddr)
-	if !ok || addr.IP.IsLoopback() {
+	if !ok || addr.IP.IsLoopback() || c.Auth {
 		return nil
 	}
-	return fmt.Errorf("the %s port listens on %s, which other machines reach: until there is authentication only loopback addresses such as 127.0.0.1 are allowed", port, addr)
+	return fmt.Errorf("the %s port listens on %s, which other machines reach: without --auth only loopback addresses such as 127.0.0.1 are allowed", port, addr)
 }

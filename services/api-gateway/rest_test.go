@@ -181,7 +181,8 @@ func TestEveryBindingIsTested(t *testing.T) {
 						tested++
 					}
 				}
-				if tested != bindings && method != watches+"WatchEvents" {
+				own := f.Package() == "formicary.identity.v1" // TestPathsOfIdentity
+				if tested != bindings && method != watches+"WatchEvents" && !own {
 					t.Errorf("%s has %d bindings, %d are tested", method, bindings, tested)
 				}
 			}

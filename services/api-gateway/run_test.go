@@ -40,7 +40,7 @@ func TestStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	svc, err := apigateway.New(apigateway.DefaultConfig(), apigateway.Deps{
-		NATS: nc, JobManager: conn, ResourceManager: conn, Scheduler: conn, Supervisor: conn,
+		Pool: testkit.Pool(t, apigateway.Schema, apigateway.Migrate), Identity: gatewayIdentity(), Roots: passporttest.Authority().Roots, NATS: nc, JobManager: conn, ResourceManager: conn, Scheduler: conn, Supervisor: conn,
 		HTTP: lis, GRPC: network.Listen("gateway"), Log: slog.New(slog.DiscardHandler), Meter: noop.Meter{},
 	})
 	if err != nil {
@@ -106,7 +106,7 @@ func TestPeerThatIsAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	svc, err := apigateway.New(apigateway.DefaultConfig(), apigateway.Deps{
-		NATS: nc, JobManager: conn, ResourceManager: conn, Scheduler: conn, Supervisor: conn,
+		Pool: testkit.Pool(t, apigateway.Schema, apigateway.Migrate), Identity: gatewayIdentity(), Roots: passporttest.Authority().Roots, NATS: nc, JobManager: conn, ResourceManager: conn, Scheduler: conn, Supervisor: conn,
 		HTTP: lis, GRPC: network.Listen("gateway"), Log: slog.New(slog.DiscardHandler), Meter: noop.Meter{},
 	})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 
 	"google.golang.org/grpc"
@@ -20,6 +21,8 @@ func main() {
 		fs.Var(&conf.Limits.Credential, "rate-credential", "`CALLS/BURST` of a token or session")
 		fs.Var(&conf.Limits.Org, "rate-org", "`CALLS/BURST` of an organisation")
 		fs.IntVar(&conf.Limits.Streams, "streams-per-user", conf.Limits.Streams, "how many streams of events and logs one user has open at once in an organisation; 0 for any number")
+		fs.BoolVar(&conf.Auth, "auth", os.Getenv("FORMICARY_AUTH") == "true", "demand that callers prove who they are; needed to listen elsewhere than on loopback ($FORMICARY_AUTH=true)")
+		fs.BoolVar(&conf.LocalUsers, "local-users", os.Getenv("FORMICARY_LOCAL_USERS") == "true", "let users have passwords that are kept here ($FORMICARY_LOCAL_USERS=true)")
 		fs.StringVar(&conf.Workers, "workers", os.Getenv("FORMICARY_WORKERS"), "`ADDRESS` of the ant that serves workers (ant --workers), host:port, or of several, separated by commas; empty for none")
 	}
 	os.Exit(boot.Main("api-gateway", flags, func(ctx context.Context, p *boot.Process) error { return wire(ctx, conf, p) }))
@@ -59,6 +62,13 @@ func wire(ctx context.Context, conf apigateway.Config, p *boot.Process) error {
 	gateway, err := apigateway.New(conf, deps)
 	if err != nil {
 		return err
+	}
+	code, err := gateway.Bootstrap(ctx)
+	if err != nil {
+		return err
+	}
+	if code != "" { // to whoever starts it, never to the log
+		fmt.Fprintf(os.Stderr, "Nobody administers this colony yet. Within an hour, this code makes you its administrator, once:\n\n  %s\n\nby  formicary login --bootstrap --user NAME\n", code)
 	}
 	p.OpsAt(p.Colony.Ops)
 	p.Ops.Ready("colony", gateway.Ready)

@@ -30,6 +30,14 @@ type Credential struct {
 // Empty says that nothing proves who makes the call.
 func (c Credential) Empty() bool { return c.Bearer == "" && c.Session == "" }
 
+// Secret is what counts of a call that brings both a token and the cookie of a session: the token.
+func (c Credential) Secret() string {
+	if c.Bearer != "" {
+		return c.Bearer
+	}
+	return c.Session
+}
+
 // The headers, and keys of metadata, in which callers say who they are.
 const (
 	Authorization = "Authorization"
@@ -60,7 +68,7 @@ func FromRequest(r *http.Request) Credential {
 		Bearer: bearer(r.Header.Get(Authorization)), Org: r.Header.Get(OrgHeader), User: r.Header.Get(UserHeader),
 		Roles: roles(r.Header.Values(RolesHeader)), Address: host(r.RemoteAddr), Agent: r.UserAgent(),
 	}
-	for _, name := range [...]string{SecureCookie, PlainCookie} {
+	for _, name := range cookieNames(r) {
 		if cookie, err := r.Cookie(name); err == nil && c.Session == "" {
 			c.Session = cookie.Value
 		}

@@ -31,14 +31,14 @@ type Gate struct {
 	refused func(ctx context.Context, method string, who access.Caller, err error)
 
 	mu    sync.Mutex
-	open  map[int]context.CancelCauseFunc
+	open  map[int]*stream
 	next  int
 	ended bool
 }
 
 // New returns a gate that keeps at most maxStreams streams open at once. How often one caller may call Limit says.
 func New(rules access.Rules, people People, maxStreams int) *Gate {
-	return &Gate{rules: rules, people: people, limits: limit.New(limit.Config{Buckets: 1}), max: maxStreams, open: map[int]context.CancelCauseFunc{}}
+	return &Gate{rules: rules, people: people, limits: limit.New(limit.Config{Buckets: 1}), max: maxStreams, open: map[int]*stream{}}
 }
 
 // Limit sets the limits of callers, before the first call.
@@ -88,6 +88,7 @@ func (g *Gate) caller(ctx context.Context, method string) (access.Caller, error)
 // AdmitStream is Admit for a call that stays open: its context ends with the gate, and release must be called at
 // its end.
 func (g *Gate) AdmitStream(ctx context.Context, method string) (admitted context.Context, release func(), err error) {
+	brought := CredentialOf(ctx)
 	if ctx, err = g.Admit(ctx, method); err != nil {
 		return nil, nil, err
 	}
@@ -107,7 +108,7 @@ func (g *Gate) AdmitStream(ctx context.Context, method string) (admitted context
 	ctx, cancel := context.WithCancelCause(ctx)
 	id := g.next
 	g.next++
-	g.open[id] = cancel
+	g.open[id] = &stream{method: method, brought: brought, caller: caller, cancel: cancel}
 	return ctx, func() {
 		g.mu.Lock()
 		delete(g.open, id)
@@ -129,8 +130,8 @@ func (g *Gate) EndStreams() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.ended = true
-	for _, cancel := range g.open {
-		cancel(stopping())
+	for _, s := range g.open {
+		s.cancel(stopping())
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/errs"
 )
 
@@ -36,7 +37,7 @@ func CheckUserName(name string) error {
 	if !userForm.MatchString(name) {
 		return errs.Invalid("USER_INVALID", "%q is no name of a user: want at most 63 of a-z, 0-9 and . _ @ -, beginning with a letter or digit", name)
 	}
-	if slices.Contains(reserved, name) || isBuiltIn(name) || strings.HasPrefix(name, "system") {
+	if slices.Contains(reserved, name) || access.BuiltIn(name) || strings.HasPrefix(name, "system") {
 		return errs.Invalid("USER_INVALID", "%q is a name of the colony itself", name)
 	}
 	return nil
@@ -48,7 +49,7 @@ func CheckGroups(groups []string) error {
 		return errs.Invalid("GROUP_INVALID", "%d groups, at most %d are possible", len(groups), maxGroups)
 	}
 	for _, g := range groups {
-		if !groupForm.MatchString(g) || isBuiltIn(g) || slices.Contains(reserved, strings.ToLower(g)) {
+		if !groupForm.MatchString(g) || access.BuiltIn(g) || slices.Contains(reserved, strings.ToLower(g)) {
 			return errs.Invalid("GROUP_INVALID", "%q is no name of a group: want at most 63 letters, digits and . _ -, and no built-in role", g)
 		}
 	}
@@ -86,3 +87,24 @@ func clean(groups []string) []string {
 	}
 	return groups
 }
+
+// NameFrom makes a name for a user of what somebody is called elsewhere; "user" when nothing of it will do.
+func NameFrom(called string) string {
+	name := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '.', r == '_', r == '@', r == '-':
+			return r
+		case r == ' ':
+			return '.'
+		}
+		return -1
+	}, strings.ToLower(called))
+	name = strings.TrimLeft(name, "._@-")
+	name = name[:min(len(name), maxNameFrom)]
+	if CheckUserName(name) != nil {
+		return "user"
+	}
+	return name
+}
+
+const maxNameFrom = 50 // leaves room for a number

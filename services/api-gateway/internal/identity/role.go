@@ -1,20 +1,16 @@
 package identity
 
-import "slices"
+import "github.com/formicary/formicary/libs/access"
 
-// The built-in roles.
+// The roles that keep things mendable.
 const (
-	PlatformAdmin   = "platform-admin"
-	PlatformAuditor = "platform-auditor"
-	OrgAdmin        = "org-admin"
+	PlatformAdmin   = access.PlatformAdmin
+	PlatformAuditor = access.PlatformAuditor
+	OrgAdmin        = access.OrgAdmin
 )
 
-// OrgRoles are those that a member of an org can have.
-var OrgRoles = []string{"org-viewer", "org-developer", "org-operator", OrgAdmin}
-
-// PlatformRoles are those of the whole colony.
-var PlatformRoles = []string{PlatformAdmin, PlatformAuditor}
-
-func isBuiltIn(name string) bool {
-	return slices.Contains(OrgRoles, name) || slices.Contains(PlatformRoles, name)
-}
+// OrgRoles are those that a member of an org can have, PlatformRoles those of the whole colony.
+var (
+	OrgRoles      = []string{access.OrgViewer, access.OrgDeveloper, access.OrgOperator, OrgAdmin} //nolint:gochecknoglobals // constants
+	PlatformRoles = []string{PlatformAdmin, PlatformAuditor}                                      //nolint:gochecknoglobals // constants
+)

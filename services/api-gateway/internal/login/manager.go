@@ -46,15 +46,13 @@ type Manager struct {
 	hasher  *Hasher
 	guard   guard
 	now     func() time.Time
-	covers  func(scope, other string) bool
 	changed func()
 }
 
-// NewManager returns a manager. changed is called when a credential has ended; covers says whether a scope of a token
-// holds all that another one holds.
-func NewManager(conf Config, store Store, users *identity.Manager, now func() time.Time, covers func(scope, other string) bool, changed func()) *Manager {
+// NewManager returns a manager. changed is called when a credential has ended.
+func NewManager(conf Config, store Store, users *identity.Manager, now func() time.Time, changed func()) *Manager {
 	return &Manager{
-		conf: conf, store: store, users: users, hasher: NewHasher(conf.Hashes, conf.HashMemory), guard: guard{store, now}, now: now, covers: covers, changed: changed,
+		conf: conf, store: store, users: users, hasher: NewHasher(conf.Hashes, conf.HashMemory), guard: guard{store, now}, now: now, changed: changed,
 	}
 }
 
@@ -100,6 +98,17 @@ func (m *Manager) Password(ctx context.Context, name, password string, from From
 		return "", s, err
 	}
 	return m.Open(ctx, u.Name, "password", from)
+}
+
+// HashOf returns what is stored of a password that somebody else gives to a user who is made.
+func (m *Manager) HashOf(ctx context.Context, user, password string) (string, error) {
+	if !m.conf.Passwords {
+		return "", noPasswords()
+	}
+	if err := CheckPassword(password, user); err != nil {
+		return "", err
+	}
+	return m.hasher.Hash(ctx, password)
 }
 
 // account is the key of what is called so, also when there is no such user.

@@ -76,17 +76,17 @@ func userCode(typed string) []byte {
 }
 
 // BeginDevice begins a login that somebody confirms elsewhere by a code.
-func (m *Manager) BeginDevice(ctx context.Context, from From) (secret, code string, err error) {
-	right, err := m.guard.attempt(ctx, "", from.Address) // so that nobody fills the table
-	if err != nil {
-		return "", "", err
+func (m *Manager) BeginDevice(ctx context.Context, from From) (secret, code string, expires time.Time, err error) {
+	// It counts as an attempt also when all goes well, so that nobody fills the table.
+	if _, err := m.guard.attempt(ctx, "", from.Address); err != nil {
+		return "", "", expires, err
 	}
-	_ = right // it counts also when all goes well
 	code = newUserCode()
 	secret, hash := identity.NewSecret(identity.LoginPrefix)
 	now := m.now()
-	return secret, code, m.store.AddPending(ctx, hash, userCode(code), Pending{
-		Address: from.Address, Agent: from.Agent[:min(len(from.Agent), maxAgent)], CreatedAt: now, ExpiresAt: now.Add(DeviceLife),
+	expires = now.Add(DeviceLife)
+	return secret, code, expires, m.store.AddPending(ctx, hash, userCode(code), Pending{
+		Address: from.Address, Agent: from.Agent[:min(len(from.Agent), maxAgent)], CreatedAt: now, ExpiresAt: expires,
 	})
 }
 

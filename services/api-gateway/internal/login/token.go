@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/services/api-gateway/internal/identity"
 )
@@ -97,7 +98,7 @@ func (m *Manager) within(ctx context.Context, t Token, by Bounds) (Token, error)
 	}
 	if from.Scopes != nil {
 		for _, scope := range t.Scopes {
-			if !slices.ContainsFunc(from.Scopes, func(have string) bool { return m.covers(have, scope) }) {
+			if !slices.ContainsFunc(from.Scopes, func(have string) bool { return access.Covers(have, scope) }) {
 				return t, errs.Denied("TOKEN_TOO_WIDE", "the scope %s is more than the token of this call has", scope)
 			}
 		}

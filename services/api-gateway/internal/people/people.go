@@ -18,7 +18,9 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/services/api-gateway/internal/gate"
 	"github.com/formicary/formicary/services/api-gateway/internal/identity"
 )
 
@@ -65,13 +67,6 @@ type Store interface {
 	Touch(ctx context.Context, sessions, tokens map[uuid.UUID]time.Time) error
 }
 
-// Caller is who a credential belongs to, in an org.
-type Caller struct {
-	Org, User     string
-	Roles, Scopes []string
-	Credential    string
-}
-
 // People knows callers by their credentials.
 type People struct {
 	store  Store
@@ -82,7 +77,7 @@ type People struct {
 }
 
 type entry struct {
-	caller Caller
+	caller access.Caller
 	facts  Facts
 	at     time.Time
 }
@@ -104,19 +99,27 @@ func Unknown() error {
 // Forget makes the next calls ask the database again.
 func (p *People) Forget() { p.known.Purge() }
 
+// Authenticate implements gate.People. Who brings no credential is nobody.
+func (p *People) Authenticate(ctx context.Context, c gate.Credential) (access.Caller, error) {
+	if c.Empty() {
+		return access.Caller{}, nil
+	}
+	return p.Find(ctx, c.Secret(), c.Org)
+}
+
 // Find returns whom a credential belongs to, acting in an org: its own choice when org is empty.
-func (p *People) Find(ctx context.Context, secret, org string) (Caller, error) {
+func (p *People) Find(ctx context.Context, secret, org string) (access.Caller, error) {
 	hash := identity.HashOf(secret)
 	key := string(hash) + org
 	e, ok := p.known.Get(key)
 	if now := p.now(); !ok || now.Sub(e.at) >= Keep {
 		var err error
 		if e, err = p.load(ctx, key, secret, org, hash); err != nil {
-			return Caller{}, err
+			return access.Caller{}, err
 		}
 	}
 	if !e.facts.ExpiresAt.After(p.now()) {
-		return Caller{}, Unknown()
+		return access.Caller{}, Unknown()
 	}
 	p.used.mark(e.facts, p.now())
 	return e.caller, nil
@@ -155,8 +158,8 @@ func (p *People) load(ctx context.Context, key, secret, org string, hash []byte)
 }
 
 // choose says as what somebody acts in an org. Who is no member of it learns no more than that there is no such org.
-func (p *People) choose(ctx context.Context, f Facts, asked string) (Caller, error) {
-	c := Caller{Org: asked, User: f.User, Scopes: f.Scopes, Credential: f.ID.String()}
+func (p *People) choose(ctx context.Context, f Facts, asked string) (access.Caller, error) {
+	c := access.Caller{Kind: access.Person, Org: asked, User: f.User, Scopes: f.Scopes, Credential: f.ID.String()}
 	if f.Org != "" && asked != "" && asked != f.Org {
 		return c, identity.NoOrg(asked)
 	}

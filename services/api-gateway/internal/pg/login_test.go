@@ -400,7 +400,7 @@ func TestDeviceLogin(t *testing.T) {
 	ctx := t.Context()
 	w.user("ann", "org-viewer")
 	begin := func() (string, string) {
-		secret, code, err := w.logins.BeginDevice(ctx, login.From{Address: home, Agent: "cli"})
+		secret, code, _, err := w.logins.BeginDevice(ctx, login.From{Address: home, Agent: "cli"})
 		w.must(err)
 		return secret, code
 	}
@@ -478,7 +478,7 @@ func TestLoginInTheBrowser(t *testing.T) {
 	if _, _, _, err := w.logins.PollDevice(ctx, code, from); errs.Reason(err) != "LOGIN_CODE_INVALID" {
 		t.Error("a code was exchanged without its verifier:", err)
 	}
-	device, _, err := w.logins.BeginDevice(ctx, from)
+	device, _, _, err := w.logins.BeginDevice(ctx, from)
 	w.must(err)
 	wants(t, exchange(ctx, device, ""), "LOGIN_CODE_INVALID")
 	for _, bad := range []string{"", "plain", verifier + "==", strings.Repeat("A", 42)} {
@@ -495,7 +495,7 @@ func TestSweep(t *testing.T) {
 	ctx := t.Context()
 	w.user("ann", "org-viewer")
 	_ = w.login("ann")
-	_, _, err := w.logins.BeginDevice(ctx, from)
+	_, _, _, err := w.logins.BeginDevice(ctx, from)
 	w.must(err)
 	w.clock.pass(40 * 24 * time.Hour)
 	w.must(w.store.Sweep(ctx, w.clock.now()))

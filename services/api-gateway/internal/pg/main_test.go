@@ -64,7 +64,7 @@ func newWorld(t *testing.T) *world {
 	conf := login.DefaultConfig()
 	conf.Passwords, conf.HashMemory = true, 64 // KiB: what it costs is password_test.go's
 	w.users = identity.NewManager(w.store, w.clock.now, func() {})
-	w.logins = login.NewManager(conf, w.store, w.users, w.clock.now, func(a, b string) bool { return a == b }, func() {})
+	w.logins = login.NewManager(conf, w.store, w.users, w.clock.now, func() {})
 	return w
 }
 

@@ -19,9 +19,10 @@ import (
 // exchange is a request on its way: the writer of its answer, and what is known of it for metrics and logs.
 type exchange struct {
 	http.ResponseWriter
-	route  *route
-	status int
-	failed error // what the caller does not see
+	request *http.Request
+	route   *route
+	status  int
+	failed  error // what the caller does not see
 }
 
 // writeTime is how long a client of a stream may take for one write.
@@ -56,7 +57,7 @@ func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 func observe(log *slog.Logger, m *meters, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		x := &exchange{ResponseWriter: w}
+		x := &exchange{ResponseWriter: w, request: r}
 		id := r.Header.Get(requestID)
 		if !validID(id) {
 			id = newID()

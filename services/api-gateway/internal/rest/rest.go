@@ -39,6 +39,8 @@ type Options struct {
 	Workers http.Handler
 	// From counts a request from an address, or refuses it.
 	From func(address string) error
+	// Anywhere answers to all host names; otherwise only to those of this machine.
+	Anywhere bool
 	// MaxBody is the largest body of a request, in bytes.
 	MaxBody int64
 	Log     *slog.Logger
@@ -63,6 +65,7 @@ func New(o Options) (http.Handler, error) {
 		runtime.WithOutgoingHeaderMatcher(nothing),
 		runtime.WithOutgoingTrailerMatcher(nothing),
 		runtime.WithMiddlewares(routes.middleware),
+		runtime.WithForwardResponseOption(keepSession),
 		runtime.WithUnescapingMode(runtime.UnescapingModeAllExceptSlash),
 		runtime.WithDisablePathLengthFallback(),
 		runtime.WithDisableHTTPMethodOverride(),
@@ -93,7 +96,7 @@ func New(o Options) (http.Handler, error) {
 	all.Handle("/", limit(o.MaxBody, mux))
 	all.HandleFunc("POST /api/v1/artifacts", files.upload) // its body is as long as it likes
 	all.HandleFunc("POST /api/artifacts", files.upload)
-	return observe(o.Log, m, guard(identified(o.From, all))), nil
+	return observe(o.Log, m, guard(o.Anywhere, identified(o.From, all))), nil
 }
 
 // identified keeps who makes a request, for the gate, and refuses addresses that ask too often.
@@ -112,6 +115,11 @@ func identified(from func(address string) error, next http.Handler) http.Handler
 func register(mux *runtime.ServeMux, conn grpc.ClientConnInterface, events jobv1.EventServiceClient) error {
 	ctx := context.Background()
 	for _, err := range []error{
+		// Of two paths that fit, the later one counts: users/configs is none of users/{name}.
+		identityv1.RegisterOrgServiceHandlerClient(ctx, mux, identityv1.NewOrgServiceClient(conn)),
+		identityv1.RegisterUserServiceHandlerClient(ctx, mux, identityv1.NewUserServiceClient(conn)),
+		identityv1.RegisterTokenServiceHandlerClient(ctx, mux, identityv1.NewTokenServiceClient(conn)),
+		identityv1.RegisterSessionServiceHandlerClient(ctx, mux, identityv1.NewSessionServiceClient(conn)),
 		// What is registered later goes before: the paths of these hold names where others have words.
 		jobv1.RegisterConfigServiceHandlerClient(ctx, mux, jobv1.NewConfigServiceClient(conn)),
 		jobv1.RegisterSecretServiceHandlerClient(ctx, mux, jobv1.NewSecretServiceClient(conn)),

@@ -18,6 +18,7 @@ import (
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/rpc"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
+	identityv1 "github.com/formicary/formicary/proto/gen/formicary/identity/v1"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 	resourcev1 "github.com/formicary/formicary/proto/gen/formicary/resource/v1"
 	schedulev1 "github.com/formicary/formicary/proto/gen/formicary/schedule/v1"
@@ -78,6 +79,17 @@ func (a *app) target() (target, error) {
 		return a.fromAddress(a.Getenv("FORMICARY_SERVER"), "FORMICARY_SERVER")
 	case a.Getenv("FORMICARY_COLONY") != "":
 		return a.fromFile(a.Getenv("FORMICARY_COLONY"), "FORMICARY_COLONY")
+	}
+	name, acc, ok, err := a.chosen()
+	if err != nil {
+		return target{}, err
+	}
+	if ok {
+		t, err := a.fromAddress(acc.Server, "context "+name)
+		if acc.GRPC != "" {
+			t.grpc = acc.GRPC
+		}
+		return t, err
 	}
 	if t, err := a.fromFile(filepath.Join(defaultData, colonyFile), "the data directory"); err == nil && t.dead == 0 {
 		return t, nil
@@ -148,6 +160,10 @@ type client struct {
 	configs     jobv1.ConfigServiceClient
 	secrets     jobv1.SecretServiceClient
 	notices     jobv1.NotificationServiceClient
+	orgs        identityv1.OrgServiceClient
+	users       identityv1.UserServiceClient
+	tokens      identityv1.TokenServiceClient
+	sessions    identityv1.SessionServiceClient
 }
 
 // dial connects to the chosen server, or to addr when it is not empty.
@@ -157,12 +173,16 @@ func (a *app) dial() (*client, error) {
 		return nil, err
 	}
 	a.used, a.flags = t, a.flagsOf()
-	return dial(t.grpc, a.who())
+	as, err := a.callerAt(t)
+	if err != nil {
+		return nil, err
+	}
+	return dial(t.grpc, as)
 }
 
-// dial connects to a gateway that believes callers who they say to be.
-func dial(addr, user string) (*client, error) {
-	conn, err := rpc.Dial(addr, grpc.WithPerRPCCredentials(said(user)))
+// dial connects to a gateway.
+func dial(addr string, as caller) (*client, error) {
+	conn, err := rpc.Dial(addr, grpc.WithPerRPCCredentials(as), grpc.WithUserAgent("formicary"))
 	if err != nil {
 		return nil, err
 	}
@@ -183,23 +203,35 @@ func dial(addr, user string) (*client, error) {
 		configs:     jobv1.NewConfigServiceClient(conn),
 		secrets:     jobv1.NewSecretServiceClient(conn),
 		notices:     jobv1.NewNotificationServiceClient(conn),
+		orgs:        identityv1.NewOrgServiceClient(conn),
+		users:       identityv1.NewUserServiceClient(conn),
+		tokens:      identityv1.NewTokenServiceClient(conn),
+		sessions:    identityv1.NewSessionServiceClient(conn),
 	}, nil
 }
 
-// said is the name under which a user acts at a colony that needs no login.
-type said string
-
 // GetRequestMetadata implements credentials.PerRPCCredentials.
-func (name said) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
-	key := "x-formicary-user"
-	if strings.ContainsFunc(string(name), func(c rune) bool { return c < ' ' || c > '~' }) {
-		key += "-bin" // metadata is printable ASCII otherwise
+func (c caller) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	md := map[string]string{}
+	set := func(key, value string) {
+		if strings.ContainsFunc(value, func(c rune) bool { return c < ' ' || c > '~' }) {
+			key += "-bin" // metadata is printable ASCII otherwise
+		}
+		if value != "" {
+			md[key] = value
+		}
 	}
-	return map[string]string{key: string(name)}, nil
+	set("x-formicary-org", c.org)
+	if c.token != "" {
+		md["authorization"] = "Bearer " + c.token
+	} else {
+		set("x-formicary-user", c.user)
+	}
+	return md, nil
 }
 
-// RequireTransportSecurity implements credentials.PerRPCCredentials.
-func (said) RequireTransportSecurity() bool { return false }
+// RequireTransportSecurity implements credentials.PerRPCCredentials: callerAt has decided about it.
+func (caller) RequireTransportSecurity() bool { return false }
 
 func (c *client) close() { _ = c.conn.Close() }
 

@@ -94,7 +94,11 @@ func (a *app) checkColony(ctx context.Context) []doctor.Finding {
 	if first.Grade != doctor.OK {
 		return []doctor.Finding{first}
 	}
-	c, err := dial(t.grpc, a.who())
+	as, err := a.callerAt(t)
+	if err != nil {
+		return []doctor.Finding{first, {Name: "gateway", Grade: doctor.Bad, What: err.Error()}}
+	}
+	c, err := dial(t.grpc, as)
 	if err != nil {
 		return []doctor.Finding{first, {Name: "gateway", Grade: doctor.Bad, What: err.Error()}}
 	}

@@ -21,6 +21,8 @@ import (
 type Env struct {
 	// Args without the program's name.
 	Args []string
+	// In is standard input; nil for that of the process.
+	In io.Reader
 	// Out takes data, Err progress and errors.
 	Out, Err io.Writer
 	// Getenv reads the environment.
@@ -36,6 +38,7 @@ type app struct {
 	colony  string
 	output  string
 	user    string
+	org     string
 	timeout time.Duration
 
 	flags   string // that name the colony in a command that is printed
@@ -82,8 +85,8 @@ func (a *app) root() *cobra.Command {
   formicary up                      the whole colony in one process
   formicary request list            what ran, on the server in use
 
-Which server is used: --server, --colony, $FORMICARY_SERVER, $FORMICARY_COLONY, a colony that runs in
-./formicary-data, 127.0.0.1:7777. A server is named by its HTTP address; gRPC is spoken to the next port, or to
+Which server is used: --server, --colony, $FORMICARY_SERVER, $FORMICARY_COLONY, the context in use (formicary login,
+formicary context), a colony that runs in ./formicary-data, 127.0.0.1:7777. $FORMICARY_TOKEN is a token to send to it. A server is named by its HTTP address; gRPC is spoken to the next port, or to
 $FORMICARY_GRPC. Exit codes: 0 ok, 1 the job failed, 2 usage or invalid YAML, 3 not found, 4 denied, 5 conflict,
 6 unavailable, 7 cancelled, 8 still running, 130 detached.`,
 		SilenceErrors: true, SilenceUsage: true, Version: a.Version,
@@ -113,8 +116,9 @@ $FORMICARY_GRPC. Exit codes: 0 ok, 1 the job failed, 2 usage or invalid YAML, 3 
 	f.StringVar(&a.colony, "colony", "", "`file` with the colony's addresses, DATA/colony.json")
 	f.StringVarP(&a.output, "output", "o", "table", strings.Join(formats, ", "))
 	f.StringVar(&a.user, "user", "", "`name` to act under; $FORMICARY_USER, or the name of the account, unless given")
+	f.StringVar(&a.org, "org", "", "`organisation` to act in; $FORMICARY_ORG, or that of the context, unless given")
 	f.DurationVar(&a.timeout, "timeout", 0, "give up after this `duration`; 0 means 30s for a call and for ever when waiting")
-	root.AddCommand(a.upCmd(), a.runCmd(), a.jobCmd(), a.requestCmd(), a.artifactCmd(), a.cacheCmd(), a.antCmd(), a.errorCodeCmd(), a.configCmd(), a.secretCmd(), a.schemaCmd(), a.auditCmd(), a.doctorCmd(), a.versionCmd())
+	root.AddCommand(a.upCmd(), a.runCmd(), a.jobCmd(), a.requestCmd(), a.artifactCmd(), a.cacheCmd(), a.antCmd(), a.errorCodeCmd(), a.configCmd(), a.secretCmd(), a.loginCmd(), a.logoutCmd(), a.contextCmd(), a.tokenCmd(), a.userCmd(), a.orgCmd(), a.schemaCmd(), a.auditCmd(), a.doctorCmd(), a.versionCmd())
 	return root
 }
 

@@ -25,7 +25,9 @@ func (a *app) upCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use: "up", Short: "Start the whole colony in this process",
 		Long: `Start the whole colony in this process: PostgreSQL, NATS, etcd, S3, all services and one ant. Its state lies in
-the data directory and survives a restart. Until there is authentication it listens on loopback addresses only.
+the data directory and survives a restart. On a loopback address nobody has to log in: callers are the local administrator.
+--auth demands that they prove who they are, and any other address demands --auth. The first start with it prints a code that
+makes its first administrator: formicary login --bootstrap. --local-users lets users have passwords.
 
 Mail and Slack are reached as the environment says: FORMICARY_SMTP_HOST, _PORT, _TLS (mandatory, opportunistic, none),
 _USERNAME, _PASSWORD or _PASSWORD_FILE, _FROM; FORMICARY_SLACK_TOKEN or _TOKEN_FILE; FORMICARY_URL is what links in
@@ -49,6 +51,7 @@ addresses are in DATA/colony.json. With --expose alone more services and ants ca
 			if err := conf.Validate(); err != nil {
 				return usageError(err)
 			}
+			conf.Bootstrap = a.tellBootstrap
 			a.heard()
 			log, err := logger(a.Err, level, format)
 			if err != nil {
@@ -72,6 +75,8 @@ addresses are in DATA/colony.json. With --expose alone more services and ants ca
 	f.IntVar(&conf.Slots, "slots", 0, "slots of the ant; 0 means 8 per core, at least 32")
 	f.StringSliceVar(&conf.Tags, "tags", nil, "tags that the ant owns, for tasks that ask for them: a,b")
 	f.StringToStringVar(&conf.Labels, "labels", nil, "labels of the ant, for people: name=value,…")
+	f.BoolVar(&conf.Auth, "auth", false, "demand that callers prove who they are; needed to listen elsewhere than on loopback")
+	f.BoolVar(&conf.LocalUsers, "local-users", false, "let users have passwords that are kept here")
 	f.BoolVar(&conf.NoAnt, "no-ant", false, "start no ant")
 	f.DurationVar(&conf.DrainTimeout, "drain-timeout", conf.DrainTimeout, "the `time` that running tasks may go on at the end, before they get TERM, their grace and after_script")
 	f.Int64Var(&conf.CacheBytes, "cache-bytes", conf.CacheBytes, "`BYTES` of caches that the ant keeps copies of on its disk; 0 for none")
@@ -124,6 +129,16 @@ func word(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
+// tellBootstrap shows, once, the code that makes the first platform-admin.
+func (a *app) tellBootstrap(code string) {
+	printf(a.Err, `Nobody administers this colony yet. Within an hour, this code makes you its administrator, once:
+
+  %s
+
+by  formicary login --bootstrap --user NAME
+`, code)
+}
+
 // welcome says where the colony is and what to do next.
 func (a *app) welcome(at colony.Colony, conf up.Config, took time.Duration) {
 	file := word(filepath.Join(at.DataDir, colonyFile))
@@ -149,6 +164,15 @@ Start the services, each as a process of its own:
 Try next:
   formicary run FILE %s
   formicary request list %s
+%s
 Ctrl-C stops it: running tasks get TERM after %s and then their grace, a second one kills them. The same data directory brings it back.
-`, span(took), at.HTTP, at.GRPC, at.Ops, at.DataDir, server, server, conf.DrainTimeout)
+`, span(took), at.HTTP, at.GRPC, at.Ops, at.DataDir, server, server, who(conf.Auth), conf.DrainTimeout)
+}
+
+// who says as whom callers act.
+func who(auth bool) string {
+	if auth {
+		return "Callers prove who they are: formicary login."
+	}
+	return "Nobody has to log in here: callers act as the local administrator. --auth changes that."
 }

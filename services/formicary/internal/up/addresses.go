@@ -50,6 +50,10 @@ func plan(c Config) (colony.Colony, storeAddresses, error) {
 	if err != nil {
 		return colony.Colony{}, storeAddresses{}, err
 	}
+	outside := host // the gateway is for other machines, nothing else is
+	if !isLoopback(host) {
+		host = "127.0.0.1"
+	}
 	col := colony.Colony{PID: os.Getpid(), DataDir: c.DataDir, KeyRing: KeyRing(c.DataDir)}
 	stores := storeAddresses{s3: keep(was.S3.Endpoint, net.JoinHostPort(host, "0"))}
 	if c.InfraOnly || c.Expose {
@@ -65,7 +69,7 @@ func plan(c Config) (colony.Colony, storeAddresses, error) {
 		}
 		col.HTTP, col.GRPC, col.Ops = c.Listen, after(c.Listen, 1), nearby(after(c.Listen, 2))
 		if port == "0" {
-			col.HTTP, col.GRPC, col.Ops = keep(was.HTTP, fresh[2]), keep(was.GRPC, fresh[3]), keep(was.Ops, nearby(fresh[4]))
+			col.HTTP, col.GRPC, col.Ops = keep(was.HTTP, on(outside, fresh[2])), keep(was.GRPC, on(outside, fresh[3])), keep(was.Ops, nearby(fresh[4]))
 		}
 		col.Services = map[string]string{"api-gateway": col.GRPC}
 		for i, name := range inner {
@@ -75,4 +79,10 @@ func plan(c Config) (colony.Colony, storeAddresses, error) {
 	}
 	col.HTTP, col.GRPC, col.Ops = c.Listen, after(c.Listen, 1), nearby(after(c.Listen, 2))
 	return col, stores, nil
+}
+
+// on is an address at another host.
+func on(host, addr string) string {
+	_, port, _ := net.SplitHostPort(addr)
+	return net.JoinHostPort(host, port)
 }

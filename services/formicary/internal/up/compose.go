@@ -54,6 +54,8 @@ type composition struct {
 	rules access.Rules
 	peers map[string]*grpc.ClientConn // of the gateway
 
+	bootstrap string // the code that makes the first platform-admin; empty when it is not needed
+
 	pools   map[string]*pgxpool.Pool
 	leases  *pgxpool.Pool // of supervisor, beside its own
 	reads   *pgxpool.Pool // the same
@@ -100,7 +102,7 @@ func (c *composition) build(ctx context.Context, d *doors, col *colony.Colony) e
 	if err != nil {
 		return err
 	}
-	gateway, err := c.gateway(d, bridge.Handler())
+	gateway, err := c.gateway(ctx, d, bridge.Handler())
 	if err != nil {
 		return err
 	}
@@ -322,7 +324,7 @@ func (c *composition) etcd() *clientv3.Client {
 	return client
 }
 
-func (c *composition) gateway(d *doors, workers http.Handler) (run.Member, error) {
+func (c *composition) gateway(ctx context.Context, d *doors, workers http.Handler) (run.Member, error) {
 	const name = "api-gateway"
 	nc, _, err := c.bus(name)
 	if err != nil {
@@ -337,7 +339,9 @@ func (c *composition) gateway(d *doors, workers http.Handler) (run.Member, error
 	if err != nil {
 		return run.Member{}, err
 	}
-	svc, err := apigateway.New(apigateway.DefaultConfig(), apigateway.Deps{
+	conf := apigateway.DefaultConfig()
+	conf.Auth, conf.LocalUsers = c.conf.Auth, c.conf.LocalUsers
+	svc, err := apigateway.New(conf, apigateway.Deps{
 		Pool: c.pools[name], NATS: nc, JobManager: peers[0], ResourceManager: peers[1], Scheduler: peers[2], Supervisor: peers[3],
 		Identity: identity, Roots: c.stores.authority.Roots,
 		Workers: workers, HTTP: d.http, GRPC: d.grpc, Log: c.logger(name), Meter: c.metrics.Meter(name),
@@ -346,6 +350,9 @@ func (c *composition) gateway(d *doors, workers http.Handler) (run.Member, error
 		return run.Member{}, err
 	}
 	c.ops.Ready(name, svc.Ready)
+	if c.bootstrap, err = svc.Bootstrap(ctx); err != nil {
+		return run.Member{}, err
+	}
 	return run.Member{Name: name, Run: svc.Run}, nil
 }
 

@@ -34,9 +34,15 @@ import (
 type Config struct {
 	// DataDir keeps everything; it is made when missing.
 	DataDir string
-	// Listen is the loopback host:port of the gateway's HTTP. gRPC takes the next port and operations the one after;
-	// with port 0 each takes a free one.
+	// Listen is the host:port of the gateway's HTTP. gRPC takes the next port and operations, on loopback always, the one
+	// after; with port 0 each takes a free one. An address that other machines reach demands Auth.
 	Listen string
+	// Auth demands that callers prove who they are; without it they are the local administrator.
+	Auth bool
+	// LocalUsers lets users have passwords that are kept here.
+	LocalUsers bool
+	// Bootstrap, if set, is given the code that makes the first platform-admin, at a start while there is none.
+	Bootstrap func(code string)
 	// InfraOnly starts only the stores.
 	InfraOnly bool
 	// Expose lets other processes reach the stores and the services.
@@ -104,14 +110,14 @@ func (c Config) Validate() error {
 	if c.DrainTimeout < 0 {
 		faults = append(faults, fmt.Errorf("drain timeout %s: want 0 or more", c.DrainTimeout))
 	}
-	if err := loopback(c.Listen); err != nil {
+	if err := checkListen(c.Listen, c.Auth); err != nil {
 		faults = append(faults, err)
 	}
 	return errors.Join(faults...)
 }
 
-// loopback refuses an address that other machines can reach.
-func loopback(addr string) error {
+// checkListen refuses an address that other machines can reach where nobody has to say who they are.
+func checkListen(addr string, auth bool) error {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return fmt.Errorf("listen address %q: want host:port, for example 127.0.0.1:7777", addr)
@@ -119,10 +125,15 @@ func loopback(addr string) error {
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n > 65533 {
 		return fmt.Errorf("listen address %q: want a port from 0 to 65533", addr)
 	}
-	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+	if auth || isLoopback(host) {
 		return nil
 	}
-	return fmt.Errorf("listen address %q: there is no authentication yet, so only this machine may reach the colony; use 127.0.0.1 or localhost", addr)
+	return fmt.Errorf("listen address %q: other machines reach it, so callers must prove who they are: add --auth, or use 127.0.0.1", addr)
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 const (

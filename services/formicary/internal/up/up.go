@@ -100,6 +100,9 @@ func (c *Colony) Run(ctx context.Context, ready func(colony.Colony)) (err error)
 		if err := announce(); err != nil {
 			return err
 		}
+		if svc.bootstrap != "" && c.conf.Bootstrap != nil {
+			c.conf.Bootstrap(svc.bootstrap)
+		}
 		<-ctx.Done()
 		return nil
 	}}}))

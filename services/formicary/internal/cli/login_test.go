@@ -1,0 +1,243 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/formicary/formicary/libs/colony"
+	"github.com/formicary/formicary/libs/testkit"
+	"github.com/formicary/formicary/services/formicary/internal/up"
+)
+
+// person is somebody at a command line, with a home of their own.
+type person struct {
+	t    *testing.T
+	home string
+	env  map[string]string
+}
+
+func newPerson(t *testing.T, env map[string]string) *person {
+	t.Helper()
+	return &person{t, t.TempDir(), env}
+}
+
+// run executes a command line; what of it is asked for stands in stdin.
+func (p *person) run(stdin string, args ...string) (stdout, stderr string, code int) {
+	p.t.Helper()
+	var out, errOut bytes.Buffer
+	code = Run(p.t.Context(), Env{
+		Args: args, In: strings.NewReader(stdin), Out: &out, Err: &errOut, Version: "test",
+		Getenv: func(key string) string {
+			if key == "XDG_CONFIG_HOME" {
+				return p.home
+			}
+			return p.env[key]
+		},
+	})
+	return out.String(), errOut.String(), code
+}
+
+func (p *person) must(stdin string, args ...string) string {
+	p.t.Helper()
+	out, errOut, code := p.run(stdin, args...)
+	if code != exitOK {
+		p.t.Fatalf("formicary %s: exit code %d\n%s%s", strings.Join(args, " "), code, out, errOut)
+	}
+	return out
+}
+
+func (p *person) fails(want int, says, stdin string, args ...string) {
+	p.t.Helper()
+	out, errOut, code := p.run(stdin, args...)
+	if code != want || !strings.Contains(errOut, says) {
+		p.t.Errorf("formicary %s: exit code %d, want %d and %q\n%s%s", strings.Join(args, " "), code, want, says, out, errOut)
+	}
+}
+
+func (p *person) file() string { return filepath.Join(p.home, "formicary", "contexts.json") }
+
+func TestContexts(t *testing.T) {
+	p := newPerson(t, nil)
+	p.fails(exitNotFound, "no context is in use", "", "context", "show")
+	p.must("", "context", "add", "work", "--server", "192.0.2.1:7777", "--org", "acme")
+	p.must("", "context", "add", "home", "--server", "127.0.0.1:7777")
+	if info, err := os.Stat(p.file()); err != nil || info.Mode().Perm() != 0o600 {
+		t.Error(info.Mode(), err)
+	}
+	raw, err := os.ReadFile(p.file())
+	if err != nil {
+		t.Fatal(err)
+	}
+	withToken := strings.Replace(string(raw), `"org": "acme"`, `"org": "acme", "token": "fmc_ses_secret"`, 1)
+	if err := os.WriteFile(p.file(), []byte(withToken), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, format := range []string{"table", "json", "yaml"} {
+		if out := p.must("", "context", "list", "-o", format); !strings.Contains(out, "192.0.2.1:7777") || strings.Contains(out, "fmc_ses_secret") {
+			t.Error(out)
+		}
+	}
+	// A token leaves this machine only over what protects it, or when somebody said so.
+	p.fails(exitDenied, "not encrypted", "", "request", "list")
+	p.must("", "context", "add", "work", "--server", "192.0.2.1:7777", "--insecure")
+	p.fails(exitUnavailable, "", "", "request", "list", "--timeout", "50ms")
+
+	p.fails(exitNotFound, "no context", "", "context", "use", "other")
+	p.must("", "context", "use", "home")
+	p.must("", "context", "rm", "work")
+	if out := p.must("", "context", "show", "-o", "name"); out != "home\n" {
+		t.Error(out)
+	}
+	p.must("", "context", "use", noContext)
+	if err := os.Chmod(p.file(), 0o644); err != nil { //nolint:gosec // what is to be refused
+		t.Fatal(err)
+	}
+	p.fails(exitUsage, "others may read it", "", "context", "list")
+}
+
+// TestTokensStayWithTheirServer: only the server that a token is for gets it.
+func TestTokensStayWithTheirServer(t *testing.T) {
+	p := newPerson(t, map[string]string{"XDG_CONFIG_HOME": t.TempDir()})
+	a := &app{Env: Env{Getenv: func(k string) string { return p.env[k] }}}
+	all, err := a.accounts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all.Current = "work"
+	all.Contexts["work"] = account{Server: "127.0.0.1:7777", Org: "acme", Token: "fmc_ses_secret"}
+	if err := all.save(); err != nil {
+		t.Fatal(err)
+	}
+	for server, want := range map[string]caller{
+		"127.0.0.1:7777": {token: "fmc_ses_secret", org: "acme"},
+		"127.0.0.1:7778": {}, "localhost:7777": {}, "evil.example:7777": {},
+	} {
+		a.server = server
+		at, err := a.target()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := a.callerAt(at)
+		c.user = ""
+		if err != nil || c != want {
+			t.Errorf("%s: %+v, %v", server, c, err)
+		}
+	}
+}
+
+// TestLogin: from the code of the first start to a colony with users, by the command line alone.
+func TestLogin(t *testing.T) {
+	const password = "correct horse battery"
+	conf := up.DefaultConfig()
+	conf.DataDir, conf.Listen, conf.Throwaway, conf.NoAnt, conf.Auth, conf.LocalUsers = filepath.Join(shared.dir, "auth"), "127.0.0.1:0", true, true, true, true
+	codes := make(chan string, 1)
+	conf.Bootstrap = func(code string) { codes <- code }
+	log, err := logger(t.Output(), "error", "text")
+	if err != nil {
+		t.Fatal(err)
+	}
+	col, err := up.New(conf, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ready, ended := make(chan string, 1), make(chan error, 1)
+	go func() {
+		ended <- col.Run(ctx, func(colony.Colony) { ready <- filepath.Join(conf.DataDir, colonyFile) })
+	}()
+	defer func() { stop(); <-ended }()
+	var file string
+	select {
+	case file = <-ready:
+	case err := <-ended:
+		t.Fatal(err)
+	}
+	at := []string{"--colony", file}
+	root, ann, mallory := newPerson(t, nil), newPerson(t, nil), newPerson(t, map[string]string{"FORMICARY_USER": "root"})
+
+	mallory.fails(exitDenied, "log in", "", append([]string{"request", "list", "--user", "root"}, at...)...)
+	root.fails(exitDenied, "wrong", "fmc_boot_guess\n"+password+"\n", append([]string{"login", "--bootstrap", "--user", "root"}, at...)...)
+	root.must(<-codes+"\n"+password+"\n", append([]string{"login", "--bootstrap", "--user", "root"}, at...)...)
+	if out := root.must("", "user", "get"); !strings.Contains(out, "platform-admin") {
+		t.Error(out)
+	}
+	if out := root.must("", "request", "list"); out == "" {
+		t.Error("the context is not used")
+	}
+	root.must("", "org", "create", "acme", "--admin", "root")
+	invitation := strings.TrimSpace(root.must("", "user", "invite", "--org", "acme", "--role", "org-operator", "--group", "release", "-o", "name"))
+	ann.must(invitation+"\n"+password+"\n", append([]string{"login", "--invitation", "--user", "ann"}, at...)...)
+	if out := ann.must("", "user", "get"); !strings.Contains(out, "acme") || !strings.Contains(out, "release") {
+		t.Error(out)
+	}
+	ann.fails(exitNotFound, "organisation", "", "request", "list", "--org", "default")
+	ann.fails(exitDenied, "permission", "", "user", "create", "bob")
+	if out := root.must("", "org", "members", "--org", "acme"); !strings.Contains(out, "ann") || !strings.Contains(out, "org-operator") {
+		t.Error(out)
+	}
+
+	// A token for a program, which sends it by the environment.
+	token := strings.TrimSpace(ann.must("", "token", "create", "ci", "--scope", "*.read", "-o", "name"))
+	program := newPerson(t, map[string]string{"FORMICARY_TOKEN": token, "FORMICARY_COLONY": file})
+	program.must("", "request", "list")
+	program.fails(exitDenied, "permission", "", "token", "list")
+	id := strings.TrimSpace(ann.must("", "token", "list", "-o", "name"))
+	ann.must("", "token", "revoke", id)
+	program.fails(exitDenied, "does not count", "", "request", "list")
+
+	// Another machine of ann: its login is confirmed at this one.
+	other := newPerson(t, nil)
+	var shown lockedBuffer
+	waiting := make(chan int, 1)
+	go func() {
+		waiting <- Run(t.Context(), Env{
+			Args: append([]string{"login", "--device"}, at...), Out: &shown, Err: &shown, Version: "test", In: strings.NewReader(""),
+			Getenv: func(key string) string { return map[string]string{"XDG_CONFIG_HOME": other.home}[key] },
+		})
+	}()
+	approve := ""
+	testkit.Eventually(t, time.Minute, "a code is shown", func() bool {
+		_, approve, _ = strings.Cut(shown.String(), "--approve ")
+		return strings.HasSuffix(approve, "\n")
+	})
+	ann.must("", "login", "--approve", strings.TrimSpace(approve))
+	if got := <-waiting; got != exitOK {
+		t.Fatal(got, shown.String())
+	}
+	if out := other.must("", "user", "sessions"); strings.Count(out, "cli") < 2 || !strings.Contains(out, "device") {
+		t.Error(out)
+	}
+	ann.must("", "logout", "--everywhere")
+	other.fails(exitDenied, "does not count", "", "request", "list")
+	ann.fails(exitDenied, "wrong", "not the password\n", append([]string{"login", "--user", "ann", "--password-stdin"}, at...)...)
+	ann.must(password+"\n", append([]string{"login", "--user", "ann", "--password-stdin"}, at...)...)
+	root.must("", "user", "disable", "ann")
+	ann.fails(exitDenied, "does not count", "", "request", "list")
+	root.fails(exitConflict, "last platform-admin", "", "user", "disable", "root")
+	root.must("", "logout")
+	root.fails(exitDenied, "log in", "", "request", "list")
+}
+
+// lockedBuffer is written by a command line that still runs.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
