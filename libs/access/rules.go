@@ -78,9 +78,12 @@ func read(m protoreflect.MethodDescriptor) Rule {
 // health answers everybody: who looks whether a server lives has no name.
 const health = "/grpc.health.v1.Health/"
 
+// Health says whether a method is one that asks whether a server lives.
+func Health(method string) bool { return strings.HasPrefix(method, health) }
+
 // Public says whether a method needs no caller.
 func (rs Rules) Public(method string) bool {
-	return strings.HasPrefix(method, health) || rs[method].Public
+	return Health(method) || rs[method].Public
 }
 
 // OwnWork says whether the services call a method for themselves, whoever asked them.

@@ -3,8 +3,9 @@
 package boot
 
 import (
+	"cmp"
 	"context"
-	"crypto/x509"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/formicary/formicary/libs/access"
@@ -41,10 +43,10 @@ type Process struct {
 	Ops     *telemetry.Ops
 
 	rules   access.Rules
-	source  pki.Source
-	issuer  *passport.Issuer
-	roots   func() *x509.CertPool
+	id      *identity // nil before Identify
+	tls     tlsFiles
 	listen  string
+	ants    string
 	ops     string
 	members []run.Member
 	closers []func()
@@ -89,6 +91,10 @@ func (p *Process) parse(args []string, more func(*flag.FlagSet)) error {
 	fs := flag.NewFlagSet(p.Name, flag.ContinueOnError)
 	file := fs.String("colony", os.Getenv("FORMICARY_COLONY"), "`FILE` with the colony's addresses, as written by formicary up --expose")
 	fs.StringVar(&p.listen, "listen", "", "gRPC address, host:port; default is what the colony file says")
+	if slices.Contains(colony.ForAnts(), p.Name) {
+		fs.StringVar(&p.ants, "ants", "", "gRPC `ADDRESS` for ants, host:port; default is what the colony file says")
+	}
+	p.tls.flags(fs, os.Getenv)
 	fs.StringVar(&p.ops, "ops", os.Getenv("FORMICARY_OPS"), "`ADDRESS` of /livez, /readyz and /metrics, host:port, of this machine only where it has no host; empty for none. It has no login: let only those reach it who may know how the colony is")
 	level := fs.String("log-level", "info", "debug, info, warn or error")
 	format := fs.String("log-format", "json", "json or text")
@@ -115,39 +121,6 @@ func (p *Process) parse(args []string, more func(*flag.FlagSet)) error {
 	p.Ops = telemetry.NewOps(p.Metrics)
 	p.rules = access.ReadRules(protoregistry.GlobalFiles)
 	return nil
-}
-
-// Identify gives the process the name under which it calls others, until which it can neither call nor be called.
-func (p *Process) Identify(name pki.Name) error {
-	if p.Colony.Authority == "" {
-		return errors.New("nobody says who this process is: name a colony file of `formicary up --expose`, or set FORMICARY_AUTHORITY to the directory of its authority")
-	}
-	authority, err := pki.OpenAuthority(p.Colony.Authority)
-	if err != nil {
-		return err
-	}
-	source, err := authority.Renewing(name, pki.ServiceLife)
-	if err != nil {
-		return err
-	}
-	p.source, p.issuer, p.roots = source, passport.NewIssuer(source, p.rules), authority.Roots
-	return nil
-}
-
-// Identity returns the identity of the process and the roots of its colony.
-func (p *Process) Identity() (pki.Source, func() *x509.CertPool, error) {
-	if err := p.identified(); err != nil {
-		return nil, nil, err
-	}
-	return p.source, p.roots, nil
-}
-
-// identified is Identify for a service, which is called what the process is called.
-func (p *Process) identified() error {
-	if p.issuer != nil {
-		return nil
-	}
-	return p.Identify(pki.Name{Kind: pki.Service, ID: p.Name})
 }
 
 // OpsAt sets the address of the operations port unless a flag or the environment did.
@@ -216,13 +189,16 @@ func (p *Process) NATS() (*nats.Conn, jetstream.JetStream, error) {
 // Peer opens the connection to another service, to all replicas of it that are named; it connects when first used.
 func (p *Process) Peer(service string) (*grpc.ClientConn, error) {
 	addr, err := p.Colony.Service(service)
+	if p.id != nil && p.id.source().Name.Kind == pki.Ant {
+		addr, err = p.Colony.Ant(service)
+	}
 	if err != nil {
 		return nil, err
 	}
 	if err := p.identified(); err != nil {
 		return nil, err
 	}
-	conn, err := rpc.Dial(addr, grpc.WithPerRPCCredentials(p.issuer))
+	conn, err := rpc.Dial(addr, p.id.options(service)...)
 	if err != nil {
 		return nil, err
 	}
@@ -242,16 +218,38 @@ func (p *Process) Serve(register func(grpc.ServiceRegistrar)) error {
 			return fmt.Errorf("%s has the addresses %s: say with --listen which of them this replica serves", p.Name, addr)
 		}
 	}
-	lis, err := p.Listen(addr)
-	if err != nil {
+	if err := p.identified(); err != nil {
 		return err
+	}
+	return p.serve("grpc", addr, register, p.checker().AdmitServices, pki.ServerTLS(p.id.source, p.id.roots, pki.Service))
+}
+
+// ServeAnts answers ants at the service's address for them, if it has one, while the members run. Those that have no
+// certificate yet reach public methods only.
+func (p *Process) ServeAnts(register func(grpc.ServiceRegistrar)) error {
+	addr := cmp.Or(p.ants, p.Colony.Ants[p.Name])
+	if addr == "" {
+		return nil
+	}
+	if strings.Contains(addr, ",") {
+		return fmt.Errorf("%s answers ants at %s: say with --ants at which of them this replica does", p.Name, addr)
 	}
 	if err := p.identified(); err != nil {
 		return err
 	}
-	server := rpc.NewServer(p.Log, passport.NewChecker(p.roots, p.rules, nil).Admit)
+	return p.serve("grpc for ants", addr, register, p.checker().AdmitAnts, pki.OpenTLS(p.id.source, p.id.roots, pki.Ant))
+}
+
+func (p *Process) checker() *passport.Checker { return passport.NewChecker(p.id.roots, p.rules, nil) }
+
+func (p *Process) serve(name, addr string, register func(grpc.ServiceRegistrar), admit rpc.Admit, conf *tls.Config) error {
+	lis, err := p.Listen(addr)
+	if err != nil {
+		return err
+	}
+	server := rpc.NewServer(p.Log, admit, grpc.Creds(credentials.NewTLS(conf)))
 	register(server)
-	p.Run("grpc", func(ctx context.Context) error { return rpc.Serve(ctx, server, lis, stopGrace) })
+	p.Run(name, func(ctx context.Context) error { return rpc.Serve(ctx, server, lis, stopGrace) })
 	return nil
 }
 

@@ -35,10 +35,11 @@ type Colony struct {
 	// Authority is the directory of the authority that names the services and ants of this colony.
 	Authority string            `json:"authority,omitempty"`
 	Services  map[string]string `json:"services,omitempty"` // service → gRPC host:port, those of replicas separated by commas
+	Ants      map[string]string `json:"ants,omitempty"`     // the same for what ants call
 }
 
 // Load reads the file and applies the overrides FORMICARY_NATS_URL, FORMICARY_ETCD (comma-separated), FORMICARY_KEYRING,
-// FORMICARY_AUTHORITY, FORMICARY_POSTGRES_<SERVICE>, FORMICARY_<SERVICE>_ADDR and FORMICARY_S3_{ENDPOINT,BUCKET,ACCESS_KEY,SECRET_KEY};
+// FORMICARY_POSTGRES_<SERVICE>, FORMICARY_<SERVICE>_ADDR, FORMICARY_<SERVICE>_ANTS_ADDR, FORMICARY_AUTHORITY and FORMICARY_S3_{ENDPOINT,BUCKET,ACCESS_KEY,SECRET_KEY};
 // SERVICE is the name in capitals with underscores. An empty path gives only what the environment says.
 func Load(path string, getenv func(string) string) (Colony, error) {
 	c := Colony{}
@@ -57,6 +58,9 @@ func Load(path string, getenv func(string) string) (Colony, error) {
 
 // names are the services that have an address.
 var names = [...]string{"api-gateway", "job-manager", "scheduler", "resource-manager", "supervisor"}
+
+// ForAnts are the services that ants call.
+func ForAnts() []string { return []string{"resource-manager", "supervisor"} }
 
 func (c *Colony) override(getenv func(string) string) {
 	set := func(to *string, key string) {
@@ -85,6 +89,9 @@ func (c *Colony) override(getenv func(string) string) {
 		if v := getenv("FORMICARY_" + key + "_ADDR"); v != "" {
 			c.Services = with(c.Services, name, v)
 		}
+		if v := getenv("FORMICARY_" + key + "_ANTS_ADDR"); v != "" {
+			c.Ants = with(c.Ants, name, v)
+		}
 	}
 }
 
@@ -103,6 +110,15 @@ func (c Colony) Service(name string) (string, error) {
 	}
 	return "", fmt.Errorf("no address of %s: start the colony with `formicary up --only=infra --expose`, or set FORMICARY_%s_ADDR",
 		name, strings.ToUpper(strings.ReplaceAll(name, "-", "_")))
+}
+
+// Ant returns the address at which a service answers ants, or an error that says how to give one.
+func (c Colony) Ant(service string) (string, error) {
+	if a := c.Ants[service]; a != "" {
+		return a, nil
+	}
+	return "", fmt.Errorf("no address at which %s answers ants: start the colony with `formicary up --expose`, or set FORMICARY_%s_ANTS_ADDR",
+		service, strings.ToUpper(strings.ReplaceAll(service, "-", "_")))
 }
 
 // DSN returns the database of a service, or an error that says how to give one.

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -84,7 +85,50 @@ func (c *Checker) Admit(ctx context.Context, method string) (context.Context, er
 	if own {
 		ctx = access.WithOwnOnly(ctx)
 	}
+	if c.rules[method].Ant {
+		ctx = access.WithAntOnly(ctx)
+	}
 	return ctx, nil
+}
+
+// antPackage holds the methods that are served to ants, at a listener of their own.
+const antPackage = "/formicary.ant."
+
+func (c *Checker) ofAnts(method string) bool {
+	return c.rules[method].Ant || strings.HasPrefix(method, antPackage)
+}
+
+// AdmitServices is Admit for a listener at which services call: what ants call is not served there.
+func (c *Checker) AdmitServices(ctx context.Context, method string) (context.Context, error) {
+	if c.ofAnts(method) {
+		return nil, errs.Denied("METHOD_ANT", "%s is served to ants only, at the address for ants", strings.TrimPrefix(method, "/"))
+	}
+	return c.Admit(ctx, method)
+}
+
+// AdmitAnts is Admit for a listener at which ants call: nothing else is served there. Where it speaks TLS only what is
+// public is answered to those without a certificate.
+func (c *Checker) AdmitAnts(ctx context.Context, method string) (context.Context, error) {
+	if !c.ofAnts(method) && !access.Health(method) {
+		return nil, errs.Denied("METHOD_CLOSED", "%s is not for ants", strings.TrimPrefix(method, "/"))
+	}
+	if tls, at := certified(ctx); tls && at == nil && !c.rules.Public(method) {
+		return nil, errs.Unauthenticated("CERTIFICATE_MISSING", "%s needs the certificate of an ant: join with a token first", strings.TrimPrefix(method, "/"))
+	}
+	return c.Admit(ctx, method)
+}
+
+// certified says whether a call came over TLS, and with which certificate.
+func certified(ctx context.Context) (bool, *x509.Certificate) {
+	from, ok := peer.FromContext(ctx)
+	if !ok {
+		return false, nil
+	}
+	info, ok := from.AuthInfo.(credentials.TLSInfo)
+	if !ok || len(info.State.PeerCertificates) == 0 {
+		return ok, nil
+	}
+	return true, info.State.PeerCertificates[0]
 }
 
 // read checks a token. All that it can be refused for is told apart in logs by the text, never by the reason.
@@ -179,15 +223,11 @@ func (c *Checker) certificate(header any) (*x509.Certificate, error) {
 
 // bound refuses a token of a service or an ant that comes over the connection of another part.
 func bound(ctx context.Context, p passport) error {
-	from, ok := peer.FromContext(ctx)
-	if !ok {
+	_, cert := certified(ctx)
+	if cert == nil {
 		return nil
 	}
-	info, ok := from.AuthInfo.(credentials.TLSInfo)
-	if !ok || len(info.State.PeerCertificates) == 0 {
-		return nil
-	}
-	at, err := pki.NameOf(info.State.PeerCertificates[0])
+	at, err := pki.NameOf(cert)
 	if err != nil || p.caller.Kind != access.Person && at != p.by || p.caller.Kind == access.Person && at.Kind != pki.Service {
 		return errs.Unauthenticated("TOKEN_INVALID", "the token of the call is not valid: it came over the connection of another")
 	}

@@ -253,10 +253,14 @@ func writeKey(path string, key ed25519.PrivateKey) error {
 	return writePEM(path, "PRIVATE KEY", raw, 0o600)
 }
 
-// writePEM replaces a file at once.
 func writePEM(path, kind string, raw []byte, mode os.FileMode) error {
+	return replace(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: raw}), mode)
+}
+
+// replace replaces a file at once.
+func replace(path string, content []byte, mode os.FileMode) error {
 	next := path + ".new"
-	if err := os.WriteFile(next, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: raw}), mode); err != nil {
+	if err := os.WriteFile(next, content, mode); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	if err := os.Rename(next, path); err != nil {

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/errs"
 )
 
@@ -59,6 +60,9 @@ func unaryServer(log *slog.Logger, admit Admit) grpc.UnaryServerInterceptor {
 		if err := validate(req); err != nil {
 			return nil, err
 		}
+		if err := access.CheckAnt(ctx, req); err != nil {
+			return nil, err
+		}
 		return next(ctx, req)
 	}
 }
@@ -85,7 +89,10 @@ func (s *serverStream) RecvMsg(m any) error {
 	if err := s.ServerStream.RecvMsg(m); err != nil {
 		return err
 	}
-	return validate(m)
+	if err := validate(m); err != nil {
+		return err
+	}
+	return access.CheckAnt(s.ctx, m)
 }
 
 // border turns what a handler left behind into what the caller sees, and logs once what the caller does not see.

@@ -41,8 +41,11 @@ type Deps struct {
 	JS              jetstream.JetStream
 	ResourceManager grpc.ClientConnInterface
 	Supervisor      grpc.ClientConnInterface
-	Log             *slog.Logger
-	Meter           metric.Meter
+	// As opens the connections over which a bridge's ants call, each under its own name, until done is called. Nil: over the
+	// two above, which must then be those of whoever calls.
+	As    func(id string) (resourceManager, supervisor grpc.ClientConnInterface, done func(), err error)
+	Log   *slog.Logger
+	Meter metric.Meter
 }
 
 // Service is one ant.

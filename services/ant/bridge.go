@@ -138,7 +138,16 @@ func (b *Bridge) Serve(ctx context.Context, lis net.Listener) error {
 
 // serve is the ant of one worker.
 func (b *Bridge) serve(ctx context.Context, w *socket.Worker) error {
-	s, err := New(b.conf.of(w.ID(), w.Tags(), w.Slots()), b.deps)
+	deps := b.deps
+	if deps.As != nil {
+		var done func()
+		var err error
+		if deps.ResourceManager, deps.Supervisor, done, err = deps.As(w.ID()); err != nil {
+			return fmt.Errorf("connect as ant %s: %w", w.ID(), err)
+		}
+		defer done()
+	}
+	s, err := New(b.conf.of(w.ID(), w.Tags(), w.Slots()), deps)
 	if err != nil {
 		return err
 	}

@@ -320,7 +320,7 @@ func (c *colony) new(conf ant.Config) *ant.Service {
 
 func (c *colony) deps() ant.Deps {
 	c.t.Helper()
-	conn, err := c.network.Dial("colony", grpc.WithUserAgent("ant"), passporttest.Everybody())
+	conn, err := c.network.Dial("colony", passporttest.Everybody(grpc.WithUserAgent("ant"))...)
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -170,7 +170,7 @@ func (c *colony) serve(name string, register func(grpc.ServiceRegistrar)) {
 
 func (c *colony) dial(name string) *grpc.ClientConn {
 	c.Helper()
-	conn, err := c.network.Dial(name, passporttest.Everybody())
+	conn, err := c.network.Dial(name, passporttest.Everybody()...)
 	if err != nil {
 		c.Fatal(err)
 	}

@@ -206,7 +206,7 @@ func (c *colony) serve(name string, register func(grpc.ServiceRegistrar)) {
 }
 
 func (c *colony) dial(name string) *grpc.ClientConn {
-	conn, err := c.net.Dial(name, passporttest.Everybody())
+	conn, err := c.net.Dial(name, passporttest.Everybody()...)
 	if err != nil {
 		c.t.Fatal(err)
 	}

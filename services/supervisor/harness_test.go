@@ -135,7 +135,7 @@ func (w *world) serve(name string, register func(grpc.ServiceRegistrar)) {
 
 func (w *world) dial(name string) *grpc.ClientConn {
 	w.t.Helper()
-	conn, err := w.net.Dial(name, passporttest.Everybody())
+	conn, err := w.net.Dial(name, passporttest.Everybody()...)
 	if err != nil {
 		w.t.Fatal(err)
 	}

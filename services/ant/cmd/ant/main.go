@@ -69,6 +69,7 @@ func wire(conf ant.Config, workers ant.BridgeConfig, addr string, p *boot.Proces
 	if addr == "" {
 		return nil
 	}
+	deps.As = p.AsAnt
 	bridge, err := ant.NewBridge(workers, deps)
 	if err != nil {
 		return err

@@ -96,7 +96,7 @@ func withFleet(ctx context.Context, pool *pgxpool.Pool, s *embedded.Server, f fu
 		return err
 	}
 	net, log := rpc.NewMemory(), slog.New(slog.DiscardHandler)
-	conn, err := net.Dial("resource-manager", passporttest.Everybody())
+	conn, err := net.Dial("resource-manager", passporttest.Everybody()...)
 	if err != nil {
 		return err
 	}

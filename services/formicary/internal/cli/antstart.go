@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"path/filepath"
@@ -93,17 +94,17 @@ func (a *app) startAnt(ctx context.Context, conf ant.Config, level, format strin
 	if err != nil {
 		return err
 	}
-	issuer, err := issuerFor(t, pki.Name{Kind: pki.Ant, ID: conf.ID})
+	options, err := optionsFor(t, pki.Name{Kind: pki.Ant, ID: conf.ID})
 	if err != nil {
 		return err
 	}
 	deps := ant.Deps{NATS: nc, JS: js, Log: log, Meter: metrics.Meter("ant")}
 	for name, to := range map[string]*grpc.ClientConnInterface{"resource-manager": &deps.ResourceManager, "supervisor": &deps.Supervisor} {
-		addr, err := t.Service(name)
+		addr, err := t.Ant(name)
 		if err != nil {
 			return &exit{exitUnavailable, err}
 		}
-		conn, err := rpc.Dial(addr, grpc.WithPerRPCCredentials(issuer))
+		conn, err := rpc.Dial(addr, options(name)...)
 		if err != nil {
 			return err
 		}
@@ -118,8 +119,8 @@ func (a *app) startAnt(ctx context.Context, conf ant.Config, level, format strin
 	return svc.Run(ctx)
 }
 
-// issuerFor returns the credentials of a part of a colony on this machine.
-func issuerFor(col colony.Colony, name pki.Name) (*passport.Issuer, error) {
+// optionsFor returns those of the connections of a part of a colony on this machine, by the service that they lead to.
+func optionsFor(col colony.Colony, name pki.Name) (func(service string) []grpc.DialOption, error) {
 	if col.Authority == "" {
 		return nil, &exit{exitUnavailable, errors.New("the colony names no authority: start it with `formicary up --expose`")}
 	}
@@ -131,7 +132,13 @@ func issuerFor(col colony.Colony, name pki.Name) (*passport.Issuer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return passport.NewIssuer(source, access.ReadRules(protoregistry.GlobalFiles)), nil
+	issuer := passport.NewIssuer(source, access.ReadRules(protoregistry.GlobalFiles))
+	return func(service string) []grpc.DialOption {
+		return []grpc.DialOption{
+			grpc.WithPerRPCCredentials(issuer),
+			rpc.WithTLS(func() *tls.Config { return pki.ClientTLS(source, authority.Roots, service) }),
+		}
+	}, nil
 }
 
 // colonyOf reads the addresses of the stores and services.

@@ -57,7 +57,7 @@ func plan(c Config) (colony.Colony, storeAddresses, error) {
 	col := colony.Colony{PID: os.Getpid(), DataDir: c.DataDir, KeyRing: KeyRing(c.DataDir)}
 	stores := storeAddresses{s3: keep(was.S3.Endpoint, net.JoinHostPort(host, "0"))}
 	if c.InfraOnly || c.Expose {
-		fresh, err := probe(host, len(inner)+6)
+		fresh, err := probe(host, len(inner)+6+len(colony.ForAnts()))
 		if err != nil {
 			return col, stores, err
 		}
@@ -74,6 +74,10 @@ func plan(c Config) (colony.Colony, storeAddresses, error) {
 		col.Services = map[string]string{"api-gateway": col.GRPC}
 		for i, name := range inner {
 			col.Services[name] = keep(was.Services[name], fresh[5+i])
+		}
+		col.Ants = map[string]string{}
+		for i, name := range colony.ForAnts() {
+			col.Ants[name] = keep(was.Ants[name], fresh[5+len(inner)+i])
 		}
 		return col, stores, nil
 	}

@@ -3,6 +3,7 @@ package up
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -20,6 +21,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	grpccredentials "google.golang.org/grpc/credentials"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/formicary/formicary/libs/access"
@@ -159,26 +161,48 @@ func (c *composition) openPools(ctx context.Context) error {
 	return nil
 }
 
-// dial opens the connections over which one part calls services, in their order.
-func (c *composition) dial(from pki.Name, services ...string) ([]*grpc.ClientConn, error) {
+// calls opens the connections over which a service calls others, in their order.
+func (c *composition) calls(from string, services ...string) ([]*grpc.ClientConn, error) {
+	conns, err := c.dial(pki.Name{Kind: pki.Service, ID: from}, services...)
+	for _, conn := range conns {
+		c.onClose(func() { _ = conn.Close() })
+	}
+	return conns, err
+}
+
+// dial opens connections of one part of the colony; those of an ant go to where ants are answered.
+func (c *composition) dial(from pki.Name, services ...string) (conns []*grpc.ClientConn, err error) {
 	source, err := c.stores.authority.Renewing(from, pki.ServiceLife)
 	if err != nil {
 		return nil, err
 	}
 	issuer := passport.NewIssuer(source, c.rules)
-	conns := make([]*grpc.ClientConn, len(services))
-	for i, name := range services {
-		if conns[i], err = c.memory.Dial(name, grpc.WithPerRPCCredentials(issuer)); err != nil {
-			return nil, err
+	for _, name := range services {
+		if from.Kind == pki.Ant {
+			name += forAnts
 		}
-		c.onClose(func() { _ = conns[i].Close() })
+		conn, err := c.memory.Dial(name, grpc.WithPerRPCCredentials(issuer))
+		if err != nil {
+			return conns, err
+		}
+		conns = append(conns, conn)
 	}
 	return conns, nil
 }
 
-// calls opens the connections over which a service calls others.
-func (c *composition) calls(from string, services ...string) ([]*grpc.ClientConn, error) {
-	return c.dial(pki.Name{Kind: pki.Service, ID: from}, services...)
+// asAnt opens the connections of an ant.
+func (c *composition) asAnt(id string) (resourceManager, supervisor grpc.ClientConnInterface, done func(), err error) {
+	conns, err := c.dial(pki.Name{Kind: pki.Ant, ID: id}, colony.ForAnts()...)
+	done = func() {
+		for _, conn := range conns {
+			_ = conn.Close()
+		}
+	}
+	if err != nil {
+		done()
+		return nil, nil, nil, err
+	}
+	return conns[0], conns[1], done, nil
 }
 
 // bus opens a service's connection to NATS.
@@ -195,26 +219,45 @@ func (c *composition) bus(name string) (*nats.Conn, jetstream.JetStream, error) 
 	return nc, js, nil
 }
 
-// serve returns the members of a service: its own work and its gRPC server, in memory and, exposed, on its address.
+// forAnts ends the name under which a service answers ants inside the process.
+const forAnts = "/ants"
+
+// serve returns the members of a service: its own work and its gRPC servers, for services and for ants, in memory and,
+// exposed, on its addresses.
 func (c *composition) serve(name string, col *colony.Colony, register func(grpc.ServiceRegistrar), work func(context.Context) error) ([]run.Member, error) {
-	server := rpc.NewServer(c.logger(name), passport.NewChecker(c.stores.authority.Roots, c.rules, nil).Admit)
-	register(server)
-	lis := c.memory.Listen(name)
-	members := []run.Member{
-		{Name: name, Run: work},
-		{Name: name + " server", Run: func(ctx context.Context) error { return rpc.Serve(ctx, server, lis, stopCalls) }},
+	members := []run.Member{{Name: name, Run: work}}
+	id, err := c.stores.authority.Renewing(pki.Name{Kind: pki.Service, ID: name}, pki.ServiceLife)
+	if err != nil {
+		return nil, err
 	}
-	if addr := col.Services[name]; addr != "" {
-		outside, err := net.Listen("tcp", addr)
-		if err != nil {
-			return nil, fmt.Errorf("listen for %s: %w", name, err)
+	roots := c.stores.authority.Roots
+	checker := passport.NewChecker(roots, c.rules, nil)
+	answer := func(as string, lis net.Listener, admit rpc.Admit, opts ...grpc.ServerOption) {
+		server := rpc.NewServer(c.logger(name), admit, opts...)
+		register(server)
+		members = append(members, run.Member{Name: name + as, Run: func(ctx context.Context) error { return rpc.Serve(ctx, server, lis, stopCalls) }})
+	}
+	expose := func(as, addr string, admit rpc.Admit, conf *tls.Config) error {
+		if addr == "" {
+			return nil
 		}
-		c.onClose(func() { _ = outside.Close() })
-		members = append(members, run.Member{Name: name + " exposed", Run: func(ctx context.Context) error {
-			return rpc.Serve(ctx, server, outside, stopCalls)
-		}})
+		lis, err := net.Listen("tcp", addr)
+		if err != nil {
+			return fmt.Errorf("listen for %s: %w", name, err)
+		}
+		c.onClose(func() { _ = lis.Close() })
+		answer(as, lis, admit, grpc.Creds(grpccredentials.NewTLS(conf)))
+		return nil
 	}
-	return members, nil
+	answer(" server", c.memory.Listen(name), checker.AdmitServices)
+	if err := expose(" exposed", col.Services[name], checker.AdmitServices, pki.ServerTLS(id, roots, pki.Service)); err != nil {
+		return nil, err
+	}
+	if !slices.Contains(colony.ForAnts(), name) {
+		return members, nil
+	}
+	answer(" server for ants", c.memory.Listen(name+forAnts), checker.AdmitAnts)
+	return members, expose(" exposed to ants", col.Ants[name], checker.AdmitAnts, pki.OpenTLS(id, roots, pki.Ant))
 }
 
 func (c *composition) jobManager(col *colony.Colony) ([]run.Member, error) {
@@ -368,12 +411,13 @@ func (c *composition) ant() (run.Member, error) {
 	conf.Adopt = !c.conf.Throwaway // whose directory no ant comes back to
 	conf.Docker, conf.CacheBytes, conf.InputBytes = c.conf.Docker, c.conf.CacheBytes, c.conf.InputBytes
 	conf.Egress = egress.Policy{Private: true, AnyPort: true} // scripts run on this machine anyway: refusing it to HTTP tasks would protect nothing
-	peers, err := c.dial(pki.Name{Kind: pki.Ant, ID: conf.ID}, "resource-manager", "supervisor")
+	resources, supervisor, done, err := c.asAnt(conf.ID)
 	if err != nil {
 		return run.Member{}, err
 	}
+	c.onClose(done)
 	svc, err := ant.New(conf, ant.Deps{
-		NATS: nc, JS: js, ResourceManager: peers[0], Supervisor: peers[1],
+		NATS: nc, JS: js, ResourceManager: resources, Supervisor: supervisor,
 		Log: c.logger(name), Meter: c.metrics.Meter(name),
 	})
 	if err != nil {
@@ -391,14 +435,7 @@ func (c *composition) workers() (*ant.Bridge, error) {
 	}
 	conf := ant.DefaultBridgeConfig()
 	conf.Dir, conf.Reserved, conf.Version, conf.DrainTimeout = filepath.Join(c.conf.DataDir, name), []string{c.conf.AntID}, c.conf.Version, c.conf.DrainTimeout
-	peers, err := c.dial(pki.Name{Kind: pki.Ant, ID: name}, "resource-manager", "supervisor")
-	if err != nil {
-		return nil, err
-	}
-	return ant.NewBridge(conf, ant.Deps{
-		NATS: nc, JS: js, ResourceManager: peers[0], Supervisor: peers[1],
-		Log: c.logger(name), Meter: c.metrics.Meter(name),
-	})
+	return ant.NewBridge(conf, ant.Deps{NATS: nc, JS: js, As: c.asAnt, Log: c.logger(name), Meter: c.metrics.Meter(name)})
 }
 
 func (c *composition) logger(name string) *slog.Logger { return c.log.With("service", name) }

@@ -35,5 +35,8 @@ func wire(ctx context.Context, p *boot.Process) error {
 	}
 	p.Ops.Ready("database", pool.Ping)
 	p.Run("resource-manager", svc.Run)
+	if err := p.ServeAnts(svc.Register); err != nil {
+		return err
+	}
 	return p.Serve(svc.Register)
 }
