@@ -129,7 +129,7 @@ func Permissions() []string {
 			}
 		}
 	}
-	all = append(all, "org.admin", "policy.write", "quota.write") // of platform-admin alone
+	all = append(all, "ant.connect", "org.admin", "policy.write", "quota.write") // of platform-admin alone
 	slices.Sort(all)
 	return all
 }

@@ -130,7 +130,7 @@ func New(conf Config, deps Deps) (*Service, error) {
 	var workers http.Handler
 	workers, s.proxy = s.workers()
 	s.web, err = rest.New(rest.Options{
-		Workers: workers, Conn: auditapi.Beside(s.identity.beside(calls, rpc.NewLocal(deps.Log, s.gate.Admit, s.audit.Unary)), audits, s.gate, s.audit),
+		Workers: workers, Work: s.gate.Work, Conn: auditapi.Beside(s.identity.beside(calls, rpc.NewLocal(deps.Log, s.gate.Admit, s.audit.Unary)), audits, s.gate, s.audit),
 		Anywhere: conf.Auth, Events: live.NewClient(s.hub, s.gate), Ready: s.Ready, From: s.gate.From, MaxBody: int64(conf.MaxBody), Log: deps.Log, Meter: deps.Meter,
 	})
 	return s, err

@@ -35,10 +35,9 @@ type colony struct {
 	root string // a session of it
 }
 
-func secured(t *testing.T) *colony {
+func secured(t *testing.T, set ...func(*setting)) *colony {
 	t.Helper()
-	pool := testkit.Pool(t, apigateway.Schema, apigateway.Migrate)
-	w := start(t, func(s *setting) { s.pool, s.conf.Auth, s.conf.LocalUsers = pool, true, true })
+	w := start(t, append(set, func(s *setting) { s.conf.Auth, s.conf.LocalUsers = true, true })...)
 	code, err := w.svc.Bootstrap(t.Context())
 	if err != nil || code == "" {
 		t.Fatal(code, err)
@@ -393,5 +392,20 @@ func TestPathsOfIdentity(t *testing.T) {
 	}
 	if got := w.do("PUT", "/api/v1/users/profile/password", `{"password":"short"}`); reasonOf(got) != "PASSWORD_WEAK" {
 		t.Error(got)
+	}
+}
+
+// TestWorkersLogIn: a worker gets the work of every organisation, so an administrator of the platform connects it.
+func TestWorkersLogIn(t *testing.T) {
+	c := secured(t, func(s *setting) {
+		s.workers = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	})
+	const path = "/ws/ants"
+	c.refused("nobody", c.do("GET", path, ""), http.StatusUnauthorized, "CALLER_MISSING")
+	c.refused("an unknown token", c.do("GET", path, "", bearer("fmc_pat_x")), http.StatusUnauthorized, "CREDENTIAL_INVALID")
+	c.refused("whom it says to be", c.do("GET", path, "", "X-Formicary-User: root", "X-Formicary-Roles: platform-admin"), http.StatusUnauthorized, "CALLER_MISSING")
+	c.refused("an administrator of an organisation", c.do("GET", path, "", bearer(c.user("ann", "org-admin"))), http.StatusForbidden, "PERMISSION_MISSING")
+	if r := c.do("GET", path, "", bearer(c.root)); r.code != http.StatusOK {
+		t.Error(r)
 	}
 }

@@ -75,6 +75,22 @@ func (g *Gate) Admit(ctx context.Context, method string) (context.Context, error
 	return ctx, nil
 }
 
+// Work admits a worker that connects to be an ant: it gets the work of every organisation, so only the administrators of
+// the platform may.
+func (g *Gate) Work(ctx context.Context) error {
+	const permission = "ant.connect"
+	caller, err := g.people.Authenticate(ctx, CredentialOf(ctx))
+	switch {
+	case err != nil:
+		return err
+	case caller.Kind == "":
+		return errs.Unauthenticated("CALLER_MISSING", "workers log in here: send the API token of a platform-admin as Authorization: Bearer")
+	case caller.Grant(permission) != access.Full:
+		return errs.Denied("PERMISSION_MISSING", "workers need the permission %s, which %s does not have here", permission, caller.User)
+	}
+	return g.limits.By(caller.Credential, caller.Org)
+}
+
 // caller says who makes a call. A credential that is sent is checked also where none is needed, except by methods that
 // are public: who logs in may still hold one that has expired.
 func (g *Gate) caller(ctx context.Context, method string) (access.Caller, error) {

@@ -37,6 +37,8 @@ type Options struct {
 	Ready func(context.Context) error
 	// Workers is where workers connect by WebSocket; nil when none are served.
 	Workers http.Handler
+	// Work admits a worker.
+	Work func(context.Context) error
 	// From counts a request from an address, or refuses it.
 	From func(address string) error
 	// Anywhere answers to all host names; otherwise only to those of this machine.
@@ -86,7 +88,13 @@ func New(o Options) (http.Handler, error) {
 	}
 	mux.HandleFunc("GET /api/v1/audit/export", audits{identityv1.NewAuditServiceClient(o.Conn)}.export)
 	if o.Workers != nil {
-		mux.Handle("GET /ws/ants", o.Workers)
+		mux.HandleFunc("GET /ws/ants", func(w http.ResponseWriter, r *http.Request) {
+			if err := o.Work(r.Context()); err != nil {
+				respond(w, r, err)
+				return
+			}
+			o.Workers.ServeHTTP(w, r)
+		})
 	}
 	m, err := newMeters(o.Meter)
 	if err != nil {

@@ -155,10 +155,18 @@ func (a *app) callerAt(t target) (caller, error) {
 			c.org = acc.Org
 		}
 	}
-	if c.token != "" && !insecure && !loopback(t.grpc) {
-		return c, errs.Denied("TOKEN_UNPROTECTED", "the connection to %s is not encrypted, and whoever sees it could take the token: go through a tunnel, or say FORMICARY_INSECURE=true (context add --insecure) where the network is trusted", t.grpc)
+	if c.token != "" && !insecure {
+		return c, unseen(t)
 	}
 	return c, nil
+}
+
+// unseen refuses to send a secret over a connection that others may read.
+func unseen(t target) error {
+	if loopback(t.grpc) {
+		return nil
+	}
+	return errs.Denied("TOKEN_UNPROTECTED", "the connection to %s is not encrypted, and whoever sees it could take the token or password: go through a tunnel, or say FORMICARY_INSECURE=true (context add --insecure) where the network is trusted", t.grpc)
 }
 
 // loopback says whether an address leads to this machine only.

@@ -64,6 +64,15 @@ func (a *app) login(ctx context.Context, o loginOptions) error {
 		return err
 	}
 	a.used = t
+	_, acc, ok, err := a.chosen()
+	if err != nil {
+		return err
+	}
+	if a.Getenv("FORMICARY_INSECURE") != "true" && (!ok || acc.Server != t.http || !acc.Insecure) {
+		if err := unseen(t); err != nil {
+			return err
+		}
+	}
 	cl, err := dial(t.grpc, caller{})
 	if err != nil {
 		return err
