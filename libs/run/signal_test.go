@@ -3,6 +3,7 @@ package run_test
 import (
 	"context"
 	"os"
+	"os/signal"
 	"syscall"
 	"testing"
 	"time"
@@ -46,6 +47,9 @@ func TestSecondSignalHurries(t *testing.T) {
 }
 
 func TestHangUpIsNeverTheSecondSignal(t *testing.T) {
+	if signal.Ignored(syscall.SIGHUP) {
+		t.Skip("these tests were told to ignore hang-ups, as by nohup")
+	}
 	ctx, stop := run.Interruptible(t.Context())
 	defer stop()
 	hurried := run.Hurried(ctx)
