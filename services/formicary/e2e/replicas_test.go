@@ -69,11 +69,16 @@ func (w *world) doubled() (colony.Colony, []*replica) {
 		w.t.Fatal(err)
 	}
 	var env []string
-	addrs := map[string][2]string{}
+	addrs, ants := map[string][2]string{}, map[string][2]string{}
 	for _, s := range services {
+		name := "FORMICARY_" + strings.ToUpper(strings.ReplaceAll(s, "-", "_"))
 		if s != "api-gateway" {
 			addrs[s] = [2]string{col.Services[s], freePort(w.t)}
-			env = append(env, "FORMICARY_"+strings.ToUpper(strings.ReplaceAll(s, "-", "_"))+"_ADDR="+addrs[s][0]+","+addrs[s][1])
+			env = append(env, name+"_ADDR="+addrs[s][0]+","+addrs[s][1])
+		}
+		if at := col.Ants[s]; at != "" {
+			ants[s] = [2]string{at, freePort(w.t)}
+			env = append(env, name+"_ANTS_ADDR="+ants[s][0]+","+ants[s][1])
 		}
 	}
 	var all []*replica
@@ -85,7 +90,11 @@ func (w *world) doubled() (colony.Colony, []*replica) {
 	}
 	for n := range 2 {
 		for s, at := range addrs {
-			add(s, n+1, env, "--listen", at[n])
+			args := []string{"--listen", at[n]}
+			if door := ants[s][n]; door != "" {
+				args = append(args, "--ants", door)
+			}
+			add(s, n+1, env, args...)
 		}
 		at := [2]string{freePort(w.t), freePort(w.t)}
 		add("api-gateway", n+1, append(slices.Clone(env), "FORMICARY_HTTP="+at[0], "FORMICARY_GRPC="+at[1]))

@@ -121,7 +121,7 @@ func TestOneBrokenComparisonEndsNoOther(t *testing.T) {
 	for _, f := range report.Failures {
 		names["failed "+f.Check] = true
 	}
-	want := map[string]bool{"found": true, "outbox_age": true, "hold_names_live_attempt": true, "failed broken": true, "failed requests and executions": true, "failed artifacts and objects": true, "failed caches and objects": true}
+	want := map[string]bool{"found": true, "outbox_age": true, "hold_names_live_attempt": true, "failed broken": true, "failed requests and executions": true, "failed artifacts and objects": true, "failed caches and objects": true, "failed job_secrets_open": true}
 	if !maps.Equal(names, want) {
 		t.Errorf("%+v", report)
 	}

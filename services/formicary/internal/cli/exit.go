@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"strings"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/formicary/formicary/libs/errs"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 )
@@ -77,10 +80,15 @@ func exitCode(err error) int {
 		return exitUnavailable
 	case errs.CodeUnknown:
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
+	if late(err) {
 		return exitUnavailable
 	}
 	return exitFailed
+}
+
+// late says that an answer did not come in time.
+func late(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded
 }
 
 // report prints err with everything it knows and returns the exit code.
@@ -105,6 +113,8 @@ func (a *app) report(err error) int {
 		}
 	case errors.As(err, &typed) && typed.Code == errs.CodeUnavailable && typed.Reason == "" && a.used.grpc != "":
 		line(a.Err, a.used.silent(typed.Message))
+	case status.Code(err) == codes.DeadlineExceeded:
+		printf(a.Err, "formicary: no answer from %s in time\n", a.used.grpc)
 	case exitCode(err) == exitUsage:
 		printf(a.Err, "formicary: %v\nTry '%s --help'.\n", err, a.command)
 	default:

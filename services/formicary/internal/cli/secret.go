@@ -139,7 +139,7 @@ func (a *app) secretGetCmd() *cobra.Command {
 	s := &scopeFlags{}
 	return s.add(&cobra.Command{
 		Use: "get NAME", Aliases: []string{"versions"}, Short: "Show what is known of a secret and its versions, without values", Args: cobra.ExactArgs(1),
-		Example: "  formicary secret versions TOKEN",
+		Example: "  formicary secret get TOKEN",
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.with(c.Context(), func(ctx context.Context, cl *client) error {
 				res, err := cl.secrets.GetSecret(ctx, &jobv1.GetSecretRequest{Scope: s.String(), Name: args[0]})

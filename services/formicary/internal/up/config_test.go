@@ -11,8 +11,8 @@ import (
 func TestOnlyLoopbackIsListenedOn(t *testing.T) {
 	for addr, fault := range map[string]string{
 		"127.0.0.1:7777": "", "localhost:0": "", "[::1]:7777": "", "127.0.0.2:1": "",
-		"0.0.0.0:7777": "no authentication", ":7777": "no authentication", "[::]:7777": "no authentication",
-		"192.168.1.1:7777": "no authentication", "example.org:80": "no authentication",
+		"0.0.0.0:7777": "--auth", ":7777": "--auth", "[::]:7777": "--auth",
+		"192.168.1.1:7777": "--auth", "example.org:80": "--auth",
 		"7777": "host:port", "127.0.0.1:70000": "port", "127.0.0.1:x": "port",
 	} {
 		conf := DefaultConfig()
