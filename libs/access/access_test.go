@@ -54,9 +54,15 @@ func TestScopesOnlyTakeAway(t *testing.T) {
 		permission string
 		want       access.Grant
 	}{
-		{nil, "request.submit", access.Full}, {[]string{}, "request.submit", access.None}, {[]string{"*"}, "request.submit", access.Full},
-		{[]string{"request.*"}, "request.submit", access.Full}, {[]string{"*.read"}, "request.submit", access.None}, {[]string{"*.read"}, "log.read", access.Full},
-		{[]string{"secret.reveal"}, "secret.reveal", access.Own}, {[]string{"request"}, "request.submit", access.None}, {[]string{"request.sub"}, "request.submit", access.None},
+		{nil, "request.submit", access.Full},
+		{[]string{}, "request.submit", access.None},
+		{[]string{"*"}, "request.submit", access.Full},
+		{[]string{"request.*"}, "request.submit", access.Full},
+		{[]string{"*.read"}, "request.submit", access.None},
+		{[]string{"*.read"}, "log.read", access.Full},
+		{[]string{"secret.reveal"}, "secret.reveal", access.Own},
+		{[]string{"request"}, "request.submit", access.None},
+		{[]string{"request.sub"}, "request.submit", access.None},
 	} {
 		caller := person(access.OrgDeveloper)
 		caller.Scopes = c.scopes
@@ -98,15 +104,29 @@ func TestCheck(t *testing.T) {
 		reason string
 		own    bool
 	}{
-		{"/s/Open", viewer, "", false}, {"/s/Open", nobody, "CALLER_MISSING", false}, {"/s/Open", person("lead"), "PERMISSION_MISSING", false},
-		{"/s/Open", scheduler, "METHOD_CLOSED", false}, {"/s/Open", ant, "METHOD_CLOSED", false},
-		{"/s/Public", nobody, "", false}, {"/grpc.health.v1.Health/Check", nobody, "", false},
-		{"/s/Internal", admin, "METHOD_INTERNAL", false}, {"/s/Internal", scheduler, "", false}, {"/s/Internal", access.Caller{Kind: access.Service, User: "supervisor"}, "METHOD_CLOSED", false},
-		{"/s/Internal", ant, "METHOD_CLOSED", false}, {"/s/Internal", nobody, "CALLER_MISSING", false},
-		{"/s/Ant", ant, "", false}, {"/s/Ant", admin, "METHOD_ANT", false}, {"/s/Ant", scheduler, "METHOD_CLOSED", false},
-		{"/s/Empty", admin, "METHOD_CLOSED", false}, {"/s/Empty", scheduler, "METHOD_CLOSED", false}, {"/s/Both", admin, "METHOD_INTERNAL", false},
-		{"/s/Shared", access.Caller{Kind: access.Service, User: "supervisor"}, "", false}, {"/s/Shared", viewer, "", false},
-		{"/s/Cancel", developer, "PERMISSION_MISSING", false}, {"/s/CancelOwn", developer, "", true}, {"/s/CancelOwn", admin, "", false},
+		{"/s/Open", viewer, "", false},
+		{"/s/Open", nobody, "CALLER_MISSING", false},
+		{"/s/Open", person("lead"), "PERMISSION_MISSING", false},
+		{"/s/Open", scheduler, "METHOD_CLOSED", false},
+		{"/s/Open", ant, "METHOD_CLOSED", false},
+		{"/s/Public", nobody, "", false},
+		{"/grpc.health.v1.Health/Check", nobody, "", false},
+		{"/s/Internal", admin, "METHOD_INTERNAL", false},
+		{"/s/Internal", scheduler, "", false},
+		{"/s/Internal", access.Caller{Kind: access.Service, User: "supervisor"}, "METHOD_CLOSED", false},
+		{"/s/Internal", ant, "METHOD_CLOSED", false},
+		{"/s/Internal", nobody, "CALLER_MISSING", false},
+		{"/s/Ant", ant, "", false},
+		{"/s/Ant", admin, "METHOD_ANT", false},
+		{"/s/Ant", scheduler, "METHOD_CLOSED", false},
+		{"/s/Empty", admin, "METHOD_CLOSED", false},
+		{"/s/Empty", scheduler, "METHOD_CLOSED", false},
+		{"/s/Both", admin, "METHOD_INTERNAL", false},
+		{"/s/Shared", access.Caller{Kind: access.Service, User: "supervisor"}, "", false},
+		{"/s/Shared", viewer, "", false},
+		{"/s/Cancel", developer, "PERMISSION_MISSING", false},
+		{"/s/CancelOwn", developer, "", true},
+		{"/s/CancelOwn", admin, "", false},
 	} {
 		own, err := rules.Check(c.method, c.caller)
 		if errs.Reason(err) != c.reason || (err == nil) != (c.reason == "") || own != c.own {

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"maps"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -142,9 +143,7 @@ func TestTokensGoOn(t *testing.T) {
 func forge(t testing.TB, method jwt.SigningMethod, key any, header map[string]any, claims jwt.MapClaims) string {
 	t.Helper()
 	token := jwt.NewWithClaims(method, claims)
-	for k, v := range header {
-		token.Header[k] = v
-	}
+	maps.Copy(token.Header, header)
 	text, err := token.SignedString(key)
 	if err != nil {
 		t.Fatal(err)
@@ -247,8 +246,12 @@ func TestTokensOfOthersAreNotCarried(t *testing.T) {
 		method string
 		reason string
 	}{
-		{gateway, ann, "/s/Read", ""}, {jobs, ann, "/s/Read", ""}, {ant, ann, "/s/Read", "TOKEN_INVALID"},
-		{scheduler, own, "/s/Internal", ""}, {jobs, own, "/s/Internal", "TOKEN_INVALID"}, {ant, own, "/s/Internal", "TOKEN_INVALID"},
+		{gateway, ann, "/s/Read", ""},
+		{jobs, ann, "/s/Read", ""},
+		{ant, ann, "/s/Read", "TOKEN_INVALID"},
+		{scheduler, own, "/s/Internal", ""},
+		{jobs, own, "/s/Internal", "TOKEN_INVALID"},
+		{ant, own, "/s/Internal", "TOKEN_INVALID"},
 	} {
 		if _, err := checker.Admit(over(c.by, c.token), c.method); errs.Reason(err) != c.reason {
 			t.Errorf("%s over %s: %v, want %q", c.method, c.by.Name, err, c.reason)

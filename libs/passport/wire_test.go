@@ -125,9 +125,14 @@ func TestAntsAndServicesHaveDoorsOfTheirOwn(t *testing.T) {
 		method string
 		reason string
 	}{
-		{checker.AdmitServices, scheduler, "/s/Internal", ""}, {checker.AdmitServices, ant, "/s/Ant", "METHOD_ANT"}, {checker.AdmitServices, ant, "/formicary.ant.v1.X/Y", "METHOD_ANT"},
-		{checker.AdmitAnts, ant, "/s/Ant", ""}, {checker.AdmitAnts, scheduler, "/s/Internal", "METHOD_CLOSED"}, {checker.AdmitAnts, scheduler, "/s/Ant", "METHOD_CLOSED"},
-		{checker.AdmitAnts, ant, "/s/Public", "METHOD_CLOSED"}, {checker.AdmitAnts, ant, "/grpc.health.v1.Health/Check", ""},
+		{checker.AdmitServices, scheduler, "/s/Internal", ""},
+		{checker.AdmitServices, ant, "/s/Ant", "METHOD_ANT"},
+		{checker.AdmitServices, ant, "/formicary.ant.v1.X/Y", "METHOD_ANT"},
+		{checker.AdmitAnts, ant, "/s/Ant", ""},
+		{checker.AdmitAnts, scheduler, "/s/Internal", "METHOD_CLOSED"},
+		{checker.AdmitAnts, scheduler, "/s/Ant", "METHOD_CLOSED"},
+		{checker.AdmitAnts, ant, "/s/Public", "METHOD_CLOSED"},
+		{checker.AdmitAnts, ant, "/grpc.health.v1.Health/Check", ""},
 	} {
 		if _, err := c.admit(with(t, issue(t, c.by, access.Caller{}, c.method)), c.method); errs.Reason(err) != c.reason {
 			t.Errorf("%s by %s: %v, want %q", c.method, c.by.Name, err, c.reason)

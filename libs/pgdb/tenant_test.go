@@ -71,7 +71,7 @@ func TestConnectionsSeeTheRowsOfTheirOrganisation(t *testing.T) {
 	}
 }
 
-func count(t *testing.T, pool *pgxpool.Pool, ctx context.Context) (n int) { //nolint:revive // the pool is what it is about
+func count(t *testing.T, pool *pgxpool.Pool, ctx context.Context) (n int) {
 	t.Helper()
 	if err := pool.QueryRow(ctx, `SELECT count(*) FROM thing`).Scan(&n); err != nil {
 		t.Fatal(err)

@@ -3,10 +3,8 @@ package pki
 import (
 	"bytes"
 	"crypto/ed25519"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -151,22 +149,4 @@ func WriteFiles(dir string, id *Identity, authorities ...*x509.Certificate) erro
 // OpenDir is OpenFiles for what WriteFiles wrote.
 func OpenDir(dir string, log *slog.Logger) (*Files, error) {
 	return OpenFiles(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"), filepath.Join(dir, certFile), log)
-}
-
-// PublicTLS returns the settings of a port for people: a certificate with its key in PEM, read again when they change.
-func PublicTLS(cert, key string, log *slog.Logger, protocols ...string) (*tls.Config, error) {
-	if cert == "" || key == "" {
-		return nil, errors.New("a certificate needs its key, and a key its certificate")
-	}
-	w, err := watch(log, func() (*tls.Certificate, error) {
-		pair, err := tls.LoadX509KeyPair(cert, key)
-		if err != nil {
-			return nil, fmt.Errorf("read %s and %s: %w", cert, key, err)
-		}
-		return &pair, nil
-	}, cert, key)
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: protocols, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return w.get(), nil }}, nil
 }

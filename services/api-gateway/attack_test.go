@@ -178,8 +178,14 @@ func TestNothingButTheAPIIsServed(t *testing.T) {
 func TestHeadersOfAnswers(t *testing.T) {
 	w := start(t)
 	for _, c := range []struct{ verb, path string }{
-		{"GET", "/api/v1/jobs/requests/x"}, {"GET", "/nothing"}, {"GET", "/openapi.json"}, {"GET", "/livez"}, {"POST", "/api/v1/jobs/requests"},
-		{"GET", "/api/v1/jobs/requests?x=1"}, {"OPTIONS", "/api/v1/jobs/requests"}, {"GET", "/api/v1/artifacts/x/download?format=html"},
+		{"GET", "/api/v1/jobs/requests/x"},
+		{"GET", "/nothing"},
+		{"GET", "/openapi.json"},
+		{"GET", "/livez"},
+		{"POST", "/api/v1/jobs/requests"},
+		{"GET", "/api/v1/jobs/requests?x=1"},
+		{"OPTIONS", "/api/v1/jobs/requests"},
+		{"GET", "/api/v1/artifacts/x/download?format=html"},
 	} {
 		got := w.do(c.verb, c.path, "", "Origin: https://evil.example", "Access-Control-Request-Method: POST", "Access-Control-Request-Headers: authorization")
 		for name, want := range map[string]string{

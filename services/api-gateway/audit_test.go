@@ -137,7 +137,8 @@ func TestEveryMutatingCallIsAuditedOnce(t *testing.T) {
 	}
 	// REST: a call, an upload, a stream.
 	for _, c := range [][3]string{
-		{"POST", "/api/v1/jobs/requests", `{"job_type":"etl"}`}, {"POST", "/api/v1/artifacts?name=a.txt", "hello"},
+		{"POST", "/api/v1/jobs/requests", `{"job_type":"etl"}`},
+		{"POST", "/api/v1/artifacts?name=a.txt", "hello"},
 		{"GET", "/api/v1/jobs/requests/" + id + "/tasks/a/log", ""},
 	} {
 		rid := uuid.NewString()

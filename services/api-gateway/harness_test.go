@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/formicary/formicary/libs/access"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"go.opentelemetry.io/otel/metric"
@@ -24,6 +23,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/passport/passporttest"
 	"github.com/formicary/formicary/libs/pki"
 	"github.com/formicary/formicary/libs/rpc"

@@ -98,8 +98,12 @@ func (c *colony) refused(what string, r reply, code int, reason string) {
 func TestNothingWithoutIdentity(t *testing.T) {
 	c := secured(t)
 	for _, headers := range [][]string{
-		nil, {"X-Formicary-User: root"}, {"X-Formicary-User: root", "X-Formicary-Roles: platform-admin"}, {"Authorization: Basic cm9vdDp4"},
-		{"Cookie: formicary="}, {"Authorization: Bearer"},
+		nil,
+		{"X-Formicary-User: root"},
+		{"X-Formicary-User: root", "X-Formicary-Roles: platform-admin"},
+		{"Authorization: Basic cm9vdDp4"},
+		{"Cookie: formicary="},
+		{"Authorization: Bearer"},
 	} {
 		c.refused(fmt.Sprint(headers), c.do("GET", "/api/v1/jobs/requests", "", headers...), http.StatusUnauthorized, "CALLER_MISSING")
 	}

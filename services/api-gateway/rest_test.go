@@ -13,7 +13,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/formicary/formicary/libs/access"
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -23,6 +22,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/passport/passporttest"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/formicary/formicary/libs/access"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -18,6 +17,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/audit"
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/keyring"

@@ -9,13 +9,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/formicary/formicary/libs/access"
-	"github.com/formicary/formicary/libs/passport/passporttest"
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec/plan"
+	"github.com/formicary/formicary/libs/passport/passporttest"
 	"github.com/formicary/formicary/libs/testkit"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"

@@ -201,7 +201,7 @@ func (e *Event) judge(err error) {
 		return
 	}
 	s := rpc.ToStatus(err)
-	e.Code, e.Reason = code.Code(s.Code()).String(), errs.Reason(err) //nolint:gosec // there are 17 codes
+	e.Code, e.Reason = code.Code(s.Code()).String(), errs.Reason(err)
 	switch s.Code() {
 	case codes.PermissionDenied, codes.Unauthenticated:
 		e.Outcome = Refused

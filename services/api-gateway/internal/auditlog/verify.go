@@ -238,7 +238,7 @@ func (l *Log) Sign(ctx context.Context, head Head) error {
 
 // signed is what the signature is of.
 func (c Checkpoint) signed() []byte {
-	return []byte(form + " checkpoint\n" + c.Head.String() + "\n" + c.At.UTC().Format(time.RFC3339Nano))
+	return []byte(form + " checkpoint\n" + c.String() + "\n" + c.At.UTC().Format(time.RFC3339Nano))
 }
 
 // gatewayName stands in the certificate of who may sign.

@@ -37,7 +37,7 @@ func CookieName(r *http.Request) string { return cookieNames(r)[0] }
 
 // SetSession keeps a session in a browser until it is closed; an empty secret removes it.
 func SetSession(w http.ResponseWriter, r *http.Request, secret string) {
-	c := &http.Cookie{Name: CookieName(r), Value: secret, Path: "/", HttpOnly: true, Secure: secure(r), SameSite: http.SameSiteLaxMode}
+	c := &http.Cookie{Name: CookieName(r), Value: secret, Path: "/", HttpOnly: true, Secure: secure(r), SameSite: http.SameSiteLaxMode} // #nosec G124 -- Secure wherever the connection is
 	if secret == "" {
 		c.MaxAge = -1
 	}

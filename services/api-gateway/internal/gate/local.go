@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -41,12 +42,7 @@ func (l Local) Authenticate(ctx context.Context, said Credential) (access.Caller
 
 // hasBuiltIn says whether one of the roles allows anything by itself: who names one is tried as no more than that.
 func hasBuiltIn(roles []string) bool {
-	for _, role := range roles {
-		if access.BuiltIn(role) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(roles, access.BuiltIn)
 }
 
 const (

@@ -62,6 +62,7 @@ func (g *Gate) again(ctx context.Context, s *stream) error {
 	switch errs.CodeOf(err) {
 	case errs.CodeUnauthenticated, errs.CodeDenied, errs.CodeNotFound:
 		return err
+	default: // nothing, or a failure that may pass
 	}
 	if err != nil {
 		if s.unknown++; s.unknown < mostUnknown {

@@ -8,10 +8,10 @@ import (
 	"time"
 
 	"buf.build/go/protovalidate"
-	"github.com/formicary/formicary/libs/access"
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/run"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"

@@ -95,7 +95,7 @@ func (a *app) auditLog(ctx context.Context, cl *client, f *auditFlags, most int)
 	err := pages(func(token string) (string, error) {
 		res, err := identityv1.NewAuditServiceClient(cl.conn).ListAuditEvents(ctx, &identityv1.ListAuditEventsRequest{
 			Org: f.of, Actor: f.actor, Action: f.action, ObjectKind: f.kind, ObjectId: f.object, Outcome: f.outcomeValue, Since: f.sinceTime, Until: f.untilTime,
-			PageSize: int32(min(max(most-len(all.GetEvents()), 1), 1000)), PageToken: token, //nolint:gosec // at most 1000
+			PageSize: int32(min(max(most-len(all.GetEvents()), 1), 1000)), PageToken: token,
 		})
 		all.Events = append(all.Events, res.GetEvents()...)
 		if len(all.GetEvents()) >= most {

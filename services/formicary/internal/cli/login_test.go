@@ -95,7 +95,7 @@ func TestContexts(t *testing.T) {
 		t.Error(out)
 	}
 	p.must("", "context", "use", noContext)
-	if err := os.Chmod(p.file(), 0o644); err != nil { //nolint:gosec // what is to be refused
+	if err := os.Chmod(p.file(), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	p.fails(exitUsage, "others may read it", "", "context", "list")
@@ -151,11 +151,17 @@ func TestLogin(t *testing.T) {
 	go func() {
 		ended <- col.Run(ctx, func(colony.Colony) { ready <- filepath.Join(conf.DataDir, colonyFile) })
 	}()
-	defer func() { stop(); <-ended }()
+	defer func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
 	var file string
 	select {
 	case file = <-ready:
 	case err := <-ended:
+		ended <- nil // for the end of this test
 		t.Fatal(err)
 	}
 	at := []string{"--colony", file}

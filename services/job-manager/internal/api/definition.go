@@ -2,10 +2,10 @@ package api
 
 import (
 	"context"
-	"github.com/formicary/formicary/libs/access"
 	"math"
 	"strconv"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/rpc"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 	"github.com/formicary/formicary/services/job-manager/internal/definition"

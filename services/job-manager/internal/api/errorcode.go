@@ -4,10 +4,10 @@ import (
 	"context"
 	"strconv"
 
-	"github.com/formicary/formicary/libs/access"
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec/errorrule"
 	"github.com/formicary/formicary/libs/rpc"

@@ -2,10 +2,10 @@ package api
 
 import (
 	"context"
-	"github.com/formicary/formicary/libs/access"
 	"slices"
 	"time"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/errs"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"

@@ -5,10 +5,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/formicary/formicary/libs/access"
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/rpc"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 	"github.com/formicary/formicary/services/job-manager/internal/notify"

@@ -3,9 +3,9 @@ package api
 import (
 	"context"
 
-	"github.com/formicary/formicary/libs/access"
 	"github.com/google/uuid"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/exact"
 	"github.com/formicary/formicary/libs/jobspec/source"

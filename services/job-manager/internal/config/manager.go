@@ -16,26 +16,23 @@ type Options struct {
 	Keys keyring.Keys
 	// Rotate makes a new primary key; nil: the ring is kept by somebody else.
 	Rotate func() error
-	// Sources are asked for secrets that are at no level, one after the other.
-	Sources []Source
-	Log     *slog.Logger
+	Log    *slog.Logger
 }
 
 // Manager is what people and services do with configs and secrets.
 type Manager struct {
-	store   Store
-	vault   Vault
-	keys    keyring.Keys
-	rotate  func() error
-	sources []Source
-	log     *slog.Logger
-	views   views
-	left    left
+	store  Store
+	vault  Vault
+	keys   keyring.Keys
+	rotate func() error
+	log    *slog.Logger
+	views  views
+	left   left
 }
 
 // NewManager returns a manager.
 func NewManager(store Store, vault Vault, o Options) *Manager {
-	return &Manager{store: store, vault: vault, keys: o.Keys, rotate: o.Rotate, sources: o.Sources, log: o.Log}
+	return &Manager{store: store, vault: vault, keys: o.Keys, rotate: o.Rotate, log: o.Log}
 }
 
 // List returns entries by name.

@@ -3,7 +3,6 @@ package config
 import (
 	"context"
 	"crypto/sha256"
-	"fmt"
 	"strings"
 
 	"github.com/google/uuid"
@@ -66,7 +65,7 @@ func (m *Manager) Resolve(ctx context.Context, queries []Query) ([]Answer, error
 	for i := range asked {
 		a := &asked[i]
 		to := &answers[a.query]
-		s, err := m.open(ctx, &queries[a.query], a)
+		s, err := m.open(ctx, a)
 		if err != nil {
 			to.Faults = append(to.Faults, Fault{Name: a.name, Err: err})
 			continue
@@ -173,10 +172,10 @@ func (m *Manager) lookParams(ctx context.Context, asked []asking) error {
 	return nil
 }
 
-func (m *Manager) open(ctx context.Context, q *Query, a *asking) (Secret, error) {
+func (m *Manager) open(ctx context.Context, a *asking) (Secret, error) {
 	if a.found == nil {
 		if a.spots != nil {
-			return m.external(ctx, q.Org, a.name)
+			return Secret{}, errs.NotFound("SECRET_NOT_FOUND", "no secret %s at a level that this job sees (system, org, user, job)", a.name)
 		}
 		return Secret{}, errs.NotFound("SECRET_NOT_FOUND", "the request has no parameter %s of type secret", strings.TrimPrefix(a.name, ParamPrefix))
 	}
@@ -195,31 +194,4 @@ func (m *Manager) open(ctx context.Context, q *Query, a *asking) (Secret, error)
 	}
 	out.Value = string(value)
 	return out, nil
-}
-
-// external asks the sources.
-func (m *Manager) external(ctx context.Context, org, name string) (Secret, error) {
-	for _, s := range m.sources {
-		value, found, err := s.Secret(ctx, org, name)
-		switch {
-		case err != nil:
-			m.log.WarnContext(ctx, "a source of secrets failed", "source", s.Name(), "org", org, "secret", name, "error", err)
-			return Secret{}, errs.Unavailable("SECRET_SOURCE_AWAY", "the source %s cannot give the secret %s now", s.Name(), name)
-		case !found:
-			continue
-		}
-		if err := CheckSecret(value); err != nil {
-			return Secret{}, fmt.Errorf("the source %s: %w", s.Name(), err)
-		}
-		return Secret{Name: name, Value: value}, nil
-	}
-	return Secret{}, errs.NotFound("SECRET_NOT_FOUND", "no secret %s at a level that this job sees (system, org, user, job)", name)
-}
-
-// Source gives secrets that lie elsewhere.
-type Source interface {
-	// Name for people.
-	Name() string
-	// Secret returns the value of a name for an organisation. Errors hold no value.
-	Secret(ctx context.Context, org, name string) (value string, found bool, err error)
 }

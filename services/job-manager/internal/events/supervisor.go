@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/formicary/formicary/libs/access"
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
 
+	"github.com/formicary/formicary/libs/access"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	"github.com/formicary/formicary/services/job-manager/internal/notify"
 	"github.com/formicary/formicary/services/job-manager/internal/request"

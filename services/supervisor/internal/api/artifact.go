@@ -16,8 +16,8 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
-	"github.com/formicary/formicary/libs/access"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/archive"
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/rpc"

@@ -7,8 +7,8 @@ import (
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
-	"github.com/formicary/formicary/libs/access"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/rpc"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	"github.com/formicary/formicary/services/supervisor/internal/artifact"

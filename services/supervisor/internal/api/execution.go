@@ -9,8 +9,8 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
-	"github.com/formicary/formicary/libs/access"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/exact"
 	"github.com/formicary/formicary/libs/placement"
 	"github.com/formicary/formicary/libs/rpc"

@@ -9,8 +9,8 @@ import (
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
-	"github.com/formicary/formicary/libs/access"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/jobspec"
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
