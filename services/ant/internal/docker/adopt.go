@@ -176,7 +176,9 @@ func (s *session) resume() error {
 		s.out.Note("[what was printed before the restart of the ant cannot be read: " + err.Error() + "]")
 	}
 	r := &turn{drained: make(chan struct{})}
-	r.status, r.failed = s.e.api.ContainerWait(s.life, s.id, container.WaitConditionNotRunning)
+	if r.ending, err = s.e.ending(s.life, s.id, container.WaitConditionNotRunning); err != nil {
+		return err
+	}
 	to := &replay{s: s, known: known}
 	to.stdout, to.stderr = &untold{r: to, kind: fromStdout, to: stdout}, &untold{r: to, kind: fromStderr, to: stderr}
 	if err := to.read(s.life, s.id, false); err != nil {

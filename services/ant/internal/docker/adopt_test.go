@@ -351,7 +351,7 @@ func TestAfterScriptThatDidNotBegin(t *testing.T) {
 	}
 	trace := x.Start()
 	<-out.said
-	<-x.turn.status
+	<-x.turn.ending.status
 	if err := x.turnOver(137, false); err != nil {
 		t.Fatal(err)
 	}

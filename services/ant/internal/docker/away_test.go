@@ -26,6 +26,7 @@ type cable struct {
 	mu           sync.Mutex
 	lines        []net.Conn
 	asked        strings.Builder // what was sent to the engine
+	last         string          // the request after which it hangs
 }
 
 func (c *cable) hang() { c.once.Do(func() { close(c.cut) }) }
@@ -88,7 +89,11 @@ func (c *cable) plug(t *testing.T) {
 			if listen {
 				c.mu.Lock()
 				c.asked.Write(buf[:n])
+				last := c.last != "" && strings.Contains(c.asked.String(), c.last)
 				c.mu.Unlock()
+				if last {
+					c.hang()
+				}
 			}
 			if _, err := to.Write(buf[:n]); err != nil {
 				return
@@ -171,6 +176,32 @@ func TestEngineThatHangs(t *testing.T) {
 	after := impatient(t, engine.Host, dir)
 	testkit.Run(t, after.Run)
 	nothingLeft(t, after)
+}
+
+// An engine that hangs while it is asked for anything ends the task, wherever that is.
+func TestEngineThatHangsAtARequest(t *testing.T) {
+	engine := enginetest.Shared(t).WithBusybox(t)
+	for _, last := range []string{"/containers/create", "/attach?", "/wait?condition=next-exit", "/start "} {
+		t.Run(last, func(t *testing.T) {
+			t.Parallel()
+			c := newCable(t, engine.Host)
+			c.last = last
+			dir := t.TempDir()
+			e := impatient(t, c.host, dir)
+			e.call = time.Second
+			testkit.Run(t, e.Run)
+			x := e.Prepare(in(t, executor.Task{UID: unique("hangs"), Script: []string{"sleep 1000"}}, plan.Options{}), executor.Merge(io.Discard))
+			_ = x.Create()
+			x.Start()
+			if end := x.Wait(); end.Class != executor.Infra && !end.Lost || !strings.Contains(end.Message, "no word for") && !strings.Contains(end.Message, "does not answer") {
+				t.Errorf("%+v", end)
+			}
+			x.Close()
+			after := impatient(t, engine.Host, dir)
+			testkit.Run(t, after.Run)
+			nothingLeft(t, after)
+		})
+	}
 }
 
 // An engine whose connections break and that hangs later makes its task lost as well.

@@ -211,7 +211,7 @@ func (v *service) start(ctx context.Context, sp *spec, name string) error {
 
 // attach copies what it prints into the log of the task.
 func (v *service) attach() error {
-	stream, err := v.s.e.api.ContainerAttach(v.s.life, v.id, container.AttachOptions{Stream: true, Stdout: true, Stderr: true})
+	stream, err := v.s.e.attach(v.s.life, v.id, container.AttachOptions{Stream: true, Stdout: true, Stderr: true})
 	if err != nil {
 		return fmt.Errorf("attach to the container: %w", err)
 	}
@@ -270,11 +270,11 @@ func (n *noter) end() {
 // watch waits for the end of the container.
 func (v *service) watch() {
 	defer close(v.gone)
-	status, failed := v.s.e.api.ContainerWait(v.s.life, v.id, container.WaitConditionNotRunning)
-	select {
-	case end := <-status:
-		v.code = end.StatusCode
-	case err := <-failed:
+	ending, err := v.s.e.ending(v.s.life, v.id, container.WaitConditionNotRunning)
+	if err == nil {
+		v.code, err = v.s.e.word(ending)
+	}
+	if err != nil {
 		v.code = -1
 		if v.s.life.Err() == nil {
 			v.s.out.Note(fmt.Sprintf("[%s] is not watched any more: %v", v.label, err))
@@ -478,7 +478,7 @@ func (v *service) probe(ctx context.Context) (stream types.HijackedResponse, rem
 			e.leave(v.s.task.UID)
 		}
 	}
-	if stream, err = e.api.ContainerAttach(ctx, made.ID, container.AttachOptions{Stream: true, Stdin: true, Stdout: true}); err == nil {
+	if stream, err = e.attach(ctx, made.ID, container.AttachOptions{Stream: true, Stdin: true, Stdout: true}); err == nil {
 		err = e.api.ContainerStart(ctx, made.ID, container.StartOptions{})
 	}
 	if err != nil {

@@ -70,8 +70,7 @@ type session struct {
 type turn struct {
 	end     func() // ends the reading
 	drained chan struct{}
-	status  <-chan container.WaitResponse
-	failed  <-chan error
+	ending  ending
 }
 
 // close ends the reading of what is printed.
@@ -95,16 +94,21 @@ func (e *Executor) prepare(t executor.Task, out executor.Output) *session {
 
 // Create makes the container with its files, once more when the engine went away meanwhile and is back.
 func (s *session) Create() error {
-	err := s.create(s.ready)
+	ready, cancel := s.e.whileHeard(s.ready)
+	defer cancel()
+	err := s.create(ready)
 	for since := time.Now(); err != nil && s.outlasts(err, since) && len(s.all) == 0; {
 		s.id, s.network, s.words, s.spec = "", "", "", nil
-		if err = s.e.remove(s.ready, labelUID+"="+s.task.UID); err == nil {
-			err = s.create(s.ready)
+		if err = s.e.remove(ready, labelUID+"="+s.task.UID); err == nil {
+			err = s.create(ready)
 		}
 	}
 	if err == nil {
 		s.away = false
 		return nil
+	}
+	if ready.Err() != nil && s.ready.Err() == nil {
+		err = fmt.Errorf("the engine does not answer: %w", context.Cause(ready))
 	}
 	s.fail(err)
 	return err
@@ -287,7 +291,7 @@ func (s *session) begin() error {
 	r := &turn{drained: make(chan struct{})}
 	words := s.words
 	s.words = "" // it is told once
-	stream, err := s.e.api.ContainerAttach(s.life, s.id, container.AttachOptions{Stream: true, Stdin: words != "", Stdout: true, Stderr: true})
+	stream, err := s.e.attach(s.life, s.id, container.AttachOptions{Stream: true, Stdin: words != "", Stdout: true, Stderr: true})
 	if err != nil {
 		return fmt.Errorf("attach to the container: %w", err)
 	}
@@ -300,7 +304,10 @@ func (s *session) begin() error {
 			return fmt.Errorf("send the script to the container: %w", err)
 		}
 	}
-	r.status, r.failed = s.e.api.ContainerWait(s.life, s.id, container.WaitConditionNextExit)
+	if r.ending, err = s.e.ending(s.life, s.id, container.WaitConditionNextExit); err != nil {
+		stream.Close()
+		return err
+	}
 	r.end = stream.Close
 	go s.read(r, stream.Reader)
 	s.mu.Lock()
@@ -314,8 +321,13 @@ func (s *session) begin() error {
 	s.started, s.ended = true, false // from here on Stop sends signals
 	s.mu.Unlock()
 	// The start has no limit of its own: it takes as long as the engine is busy, and a stop ends it.
-	if err := s.e.api.ContainerStart(s.ready, s.id, container.StartOptions{}); err != nil {
+	starting, cancel := s.e.whileHeard(s.ready)
+	defer cancel()
+	if err := s.e.api.ContainerStart(starting, s.id, container.StartOptions{}); err != nil {
 		r.close()
+		if starting.Err() != nil && s.ready.Err() == nil {
+			err = context.Cause(starting)
+		}
 		if text := err.Error(); strings.Contains(text, "unable to find user") || strings.Contains(text, "unable to find group") {
 			return refuse("the image %s lacks the user: %v", s.options.Container.Image, err)
 		}
@@ -374,7 +386,7 @@ func (s *session) Wait() executor.End {
 // await waits until the container has ended and what it printed is read.
 func (s *session) await() (*container.State, error) {
 	r := s.turn
-	err := s.word(r.status, r.failed)
+	_, err := s.e.word(r.ending)
 	var state *container.State
 	if err == nil {
 		state, err = s.inspect(s.life)
@@ -392,24 +404,6 @@ func (s *session) await() (*container.State, error) {
 		s.out.Note("[what was printed while the engine did not answer may be missing here]")
 	}
 	return state, nil
-}
-
-// word waits for that of a container's end, as long as the engine is heard of: one that hangs ends no call.
-func (s *session) word(status <-chan container.WaitResponse, failed <-chan error) error {
-	watch := time.NewTicker(pingEach)
-	defer watch.Stop()
-	for {
-		select {
-		case <-status:
-			return nil
-		case err := <-failed:
-			return err
-		case <-watch.C:
-			if silent := s.e.silent(); silent > s.e.patience {
-				return fmt.Errorf("no word for %s", silent.Round(time.Second))
-			}
-		}
-	}
 }
 
 // drain waits for the end of what was printed, as long as some of it comes.
@@ -456,7 +450,10 @@ func (s *session) reconnect(why error) (*container.State, error) {
 			s.away = true
 			return state, nil
 		default:
-			err = s.word(s.e.api.ContainerWait(s.life, s.id, container.WaitConditionNotRunning))
+			var again ending
+			if again, err = s.e.ending(s.life, s.id, container.WaitConditionNotRunning); err == nil {
+				_, err = s.e.word(again)
+			}
 			since = time.Now()
 			if err == nil {
 				continue
