@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/formicary/formicary/libs/jobspec/plan"
 	"github.com/formicary/formicary/libs/passport/passporttest"
 	"github.com/formicary/formicary/libs/testkit"
+	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
 )
@@ -99,6 +101,57 @@ func TestApprovalByQuorum(t *testing.T) {
 	}
 	if got := w.tasks(id)["ok"].GetMessage(); !strings.HasPrefix(got, "approved by eve") {
 		t.Errorf("message %q", got)
+	}
+}
+
+// TestApprovalsHoldForOneDefinition restarts a run that people let go on: what they approved is not asked again, unless it is
+// another version of the definition that runs. A vote on what was seen before is no vote on what is asked now.
+func TestApprovalsHoldForOneDefinition(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.newAnt("ant1", 4, func(work *antv1.Work) *antv1.Result {
+		if work.GetTask() == "deploy" && work.GetRun() == 1 {
+			return failed(9)
+		}
+		return &antv1.Result{Outcome: antv1.Result_SUCCEEDED}
+	})
+	id := w.admit(planOf(manual("ok", nil, "deploy"), task("deploy")))
+	w.asked(id, "ok")
+	first, _ := w.vote(id, "ok", "alice", "APPROVED")
+	w.goesOn(id)
+	w.becomes(id, executionv1.Execution_FAILED)
+	w.again(id, 2, "") // the same definition: kept
+	w.jobs.mu.Lock()
+	before := w.jobs.launches[fmt.Sprint(id, 2)]
+	w.jobs.mu.Unlock()
+	other := proto.CloneOf(before)
+	other.Run, other.ReuseRun, other.DefinitionId = 3, 2, uuid.NewString()
+	w.jobs.set(other)
+	w.admitRun(id, 3)
+	w.asked(id, "ok")
+	voteOn := func(digest string) (*executionv1.Approval, string) {
+		ctx := access.With(t.Context(), passporttest.Person("default", "bob"))
+		res, err := w.approvals.VoteOnApproval(ctx, &executionv1.VoteOnApprovalRequest{RequestId: id, Task: "ok", Decision: "APPROVED", Digest: digest})
+		return res.GetApproval(), errs.Reason(err)
+	}
+	if _, reason := voteOn(first.GetDigest()); reason != "APPROVAL_CHANGED" {
+		t.Errorf("a vote on what was seen in the first run: %q", reason)
+	}
+	now, err := w.approvals.GetApproval(access.With(t.Context(), passporttest.Person("default", "bob")), &executionv1.GetApprovalRequest{RequestId: id, Task: "ok"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, reason := voteOn(now.GetApproval().GetDigest()[:12]); reason != "" {
+		t.Errorf("a vote on what is asked: %q", reason)
+	}
+	testkit.Eventually(t, waitTime, "the run with the other definition goes on", func() bool {
+		e := w.execution(id)
+		return e.GetRun() == 3 && e.GetState() == executionv1.Execution_PAUSED
+	})
+	w.admitRun(id, 3)
+	w.becomes(id, executionv1.Execution_COMPLETED)
+	if got := a.ran(); !slices.Equal(got, []string{"deploy", "deploy", "deploy"}) {
+		t.Errorf("ran %v", got)
 	}
 }
 

@@ -17,12 +17,12 @@ func (a *app) voteCmd(approve bool) *cobra.Command {
 	if approve {
 		verb, short, decision, why = "approve", "Vote for a task that waits for approval", "APPROVED", "looked at the plan"
 	}
-	var comment string
+	var comment, digest string
 	var given []string
 	c := &cobra.Command{
 		Use: verb + " ID [TASK]", Short: short, Args: cobra.RangeArgs(1, 2),
-		Long:    short + ". TASK may be left out when one task waits. You vote as --user; nobody votes on a job that they submitted,\nunless its approval_policy says allow_self_approval: true. " + idHelp,
-		Example: fmt.Sprintf("  formicary request %[1]s @latest --user alice --comment %[2]q\n  formicary request %[1]s 0198f2c1 deploy --user alice --comment %[2]q", verb, why),
+		Long:    short + ". TASK may be left out when one task waits. You vote as who is logged in, where nobody logs in as --user; nobody votes on a job that they submitted,\nunless its approval_policy says allow_self_approval: true. " + idHelp,
+		Example: fmt.Sprintf("  formicary request %[1]s @latest --user alice --comment %[2]q\n  formicary request %[1]s 0198f2c1 deploy --user alice --comment %[2]q\n  formicary request %[1]s 0198f2c1 deploy --digest 4be1a9c02d7f --comment %[2]q", verb, why),
 		RunE: func(c *cobra.Command, args []string) error {
 			values, err := valuesOf(given)
 			if err != nil {
@@ -40,7 +40,7 @@ func (a *app) voteCmd(approve bool) *cobra.Command {
 					return err
 				}
 				res, err := cl.approvals.VoteOnApproval(ctx, &executionv1.VoteOnApprovalRequest{
-					RequestId: r.GetId(), Task: task, Decision: decision, Comments: comment, Values: values,
+					RequestId: r.GetId(), Task: task, Decision: decision, Comments: comment, Values: values, Digest: digest,
 				})
 				if err != nil {
 					return err
@@ -51,6 +51,7 @@ func (a *app) voteCmd(approve bool) *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&comment, "comment", "", "`text` that people see; a rejection needs one")
+	c.Flags().StringVar(&digest, "digest", "", "`digest` that formicary request approvals shows: refuse to vote on anything else that the task asks meanwhile")
 	c.Flags().StringArrayVar(&given, "value", nil, "`name=value` of an output that the task declares, may be repeated; later tasks see it as a variable")
 	return c
 }
@@ -114,7 +115,7 @@ func (a *app) approvalsCmd() *cobra.Command {
 }
 
 func approvalTable(w io.Writer, list []*executionv1.Approval) {
-	row(w, "REQUEST", "JOB", "TASK", "STATE", "VOTES", "WHO MAY", "AGE", "DUE", "QUESTION")
+	row(w, "REQUEST", "JOB", "TASK", "STATE", "VOTES", "WHO MAY", "AGE", "DUE", "DIGEST", "QUESTION")
 	for _, p := range list {
 		yes, no := 0, 0
 		for _, v := range p.GetVotes() {
@@ -128,9 +129,12 @@ func approvalTable(w io.Writer, list []*executionv1.Approval) {
 		if no > 0 {
 			votes += fmt.Sprintf(", %d against", no)
 		}
-		row(w, short(p.GetRequestId()), p.GetJobType(), p.GetTask(), p.GetState(), votes, whoMay(p), since(p.GetRequestedAt()), clock(p.GetDueAt()), firstLine(p.GetDescription()))
+		row(w, short(p.GetRequestId()), p.GetJobType(), p.GetTask(), p.GetState(), votes, whoMay(p), since(p.GetRequestedAt()), clock(p.GetDueAt()), digestHead(p.GetDigest()), firstLine(p.GetDescription()))
 	}
 }
+
+// digestHead is as much of a digest as a vote has to name.
+func digestHead(digest string) string { return digest[:min(len(digest), 12)] }
 
 func (a *app) itemsCmd() *cobra.Command {
 	var states []string

@@ -31,7 +31,7 @@ func (s *Approvals) VoteOnApproval(ctx context.Context, req *executionv1.VoteOnA
 	who := access.From(ctx)
 	a, err := s.Store.Vote(ctx, approval.Ballot{
 		Key: execution.Key{Request: id}, Org: who.Org, Task: req.GetTask(), User: who.User, Roles: who.Roles,
-		Approve: req.GetDecision() == plan.OutcomeApproved, Comment: req.GetComments(), Values: req.GetValues(),
+		Approve: req.GetDecision() == plan.OutcomeApproved, Comment: req.GetComments(), Values: req.GetValues(), Digest: req.GetDigest(),
 	})
 	if err != nil {
 		return nil, err
@@ -110,6 +110,7 @@ func approvalOf(a *approval.Approval) *executionv1.Approval {
 		AllowedUsers: a.Policy.AllowedUsers, AllowedRoles: a.Policy.AllowedRoles,
 		RequestedAt: timestamppb.New(a.RequestedAt), DueAt: stamp(a.DueAt), TimeoutAction: a.Policy.TimeoutAction, Escalated: a.EscalatedAt != nil,
 		DecidedAt: stamp(a.DecidedAt), SubmittedBy: a.SubmittedBy, AllowSelfApproval: a.Policy.AllowSelfApproval,
+		Digest: a.Digest(),
 	}
 	for _, v := range a.Votes {
 		out.Votes = append(out.Votes, &executionv1.Vote{Voter: v.Voter, Approve: v.Approve, Comment: v.Comment, Values: v.Values, Time: timestamppb.New(v.At)})

@@ -4,6 +4,9 @@ package approval
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -46,6 +49,16 @@ type Approval struct {
 	Takes []plan.Output
 }
 
+// Digest says what is decided: a run, which has its definition and its parameters for good, and how often the task asks in it.
+func (a *Approval) Digest() string {
+	policy, err := json.Marshal(a.Policy)
+	if err != nil {
+		panic(err) // it has plain fields
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %d %d %q %q", a.Org, a.ID, a.Definition, a.Idx, a.Round, a.Description, policy))
+	return hex.EncodeToString(sum[:])
+}
+
 // Vote is one person's decision.
 type Vote struct {
 	Voter   string
@@ -65,6 +78,8 @@ type Ballot struct {
 	Approve bool
 	Comment string
 	Values  map[string]string
+	// Digest, or its beginning, is that of the approval that the voter has seen; empty for whatever waits now.
+	Digest string
 }
 
 // Page asks for a page of pending approvals of an organisation.
@@ -112,10 +127,12 @@ func (a *Approval) check(b Ballot) error {
 	switch {
 	case a.State != Pending:
 		return errs.Precondition("APPROVAL_NOT_PENDING", "task %s does not wait for votes any more: it is %s", a.Task, a.State.shown())
+	case !strings.HasPrefix(a.Digest(), b.Digest):
+		return errs.Precondition("APPROVAL_CHANGED", "task %s asks about something else now than what you have seen: look at it again (formicary request approvals), then vote", a.Task)
 	case !b.Approve && strings.TrimSpace(b.Comment) == "":
 		return errs.Invalid("COMMENT_REQUIRED", "a rejection needs a comment")
 	case a.ownJob(b.User):
-		return errs.Denied("SELF_APPROVAL_FORBIDDEN", "%s submitted the job and cannot decide about it: another person votes (formicary request approve … --user NAME), or the task has approval_policy: {allow_self_approval: true}", b.User)
+		return errs.Denied("SELF_APPROVAL_FORBIDDEN", "%s submitted the job and cannot decide about it: another person votes (where nobody logs in: formicary request approve … --user NAME), or the task has approval_policy: {allow_self_approval: true}", b.User)
 	case !a.Policy.MayVote(b.User, b.Roles):
 		return errs.Denied("NOT_AN_APPROVER", "%s %s", b.User, a.mayNot(b.Roles))
 	case slices.ContainsFunc(a.Votes, func(v Vote) bool { return v.Voter == b.User }):

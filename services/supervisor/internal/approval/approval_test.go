@@ -1,6 +1,7 @@
 package approval
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -63,6 +64,65 @@ func TestRoles(t *testing.T) {
 	}
 	if outcome, _, err := a.Cast(Ballot{User: "bob", Approve: true, Roles: []string{"lead"}}, time.Now()); outcome != "APPROVED" {
 		t.Error(outcome, err)
+	}
+}
+
+// TestWhoMayDecide goes through who asks, what the policy says and which roles the voter has: nobody decides about the own job
+// by any role, nobody by a role that is not named, and whoever is named by one of their groups may.
+func TestWhoMayDecide(t *testing.T) {
+	users, roles := []string{"alice", "sam"}, []string{"lead"}
+	policies := map[string]plan.Approval{
+		"anyone": {}, "users": {AllowedUsers: users}, "roles": {AllowedRoles: roles}, "both": {AllowedUsers: users, AllowedRoles: roles},
+	}
+	for name, p := range policies {
+		for _, self := range []bool{false, true} {
+			for _, user := range []string{"sam", "alice", "eve", "", plan.SystemVoter} { // sam has submitted the job
+				for _, held := range [][]string{nil, {"lead"}, {"Lead"}, {"org-admin"}, {"platform-admin"}, {"platform-admin", "lead"}} {
+					for _, approve := range []bool{true, false} {
+						p := p
+						p.AllowSelfApproval = self
+						named := name == "anyone" || name != "roles" && slices.Contains(users, user) || name != "users" && slices.Contains(held, "lead")
+						want := ""
+						switch {
+						case user == "sam" && !self:
+							want = "SELF_APPROVAL_FORBIDDEN"
+						case user == "", user == plan.SystemVoter, !named:
+							want = "NOT_AN_APPROVER"
+						}
+						a := &Approval{Task: "ok", SubmittedBy: "sam", State: Pending, Policy: &p}
+						_, _, err := a.Cast(Ballot{User: user, Roles: held, Approve: approve, Comment: "because"}, time.Unix(1, 0))
+						if errs.Reason(err) != want || (len(a.Votes) == 0) != (want != "") {
+							t.Errorf("%s, self %v: %q with %v, %v: %v, want %q", name, self, user, held, approve, err, want)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestAVoteIsForWhatWasSeen: whatever makes it another question makes it another digest.
+func TestAVoteIsForWhatWasSeen(t *testing.T) {
+	seen := Approval{Task: "ok", Description: "Ship?", State: Pending, Policy: &plan.Approval{MinApprovals: 1}, Round: 1}
+	for name, change := range map[string]func(a *Approval){
+		"nothing":    func(*Approval) {},
+		"run":        func(a *Approval) { a.ID[0]++ },
+		"org":        func(a *Approval) { a.Org = "o" },
+		"definition": func(a *Approval) { a.Definition = "d" },
+		"task":       func(a *Approval) { a.Idx++ },
+		"round":      func(a *Approval) { a.Round++ },
+		"question":   func(a *Approval) { a.Description = "Delete?" },
+		"policy":     func(a *Approval) { a.Policy = &plan.Approval{MinApprovals: 2} },
+	} {
+		now := seen
+		change(&now)
+		want := "APPROVAL_CHANGED"
+		if name == "nothing" {
+			want = ""
+		}
+		if _, _, err := now.Cast(Ballot{User: "bob", Approve: true, Digest: seen.Digest()}, time.Unix(1, 0)); errs.Reason(err) != want {
+			t.Errorf("%s: %v, want %q", name, err, want)
+		}
 	}
 }
 

@@ -14,7 +14,7 @@ type Kept struct {
 
 // mayKeep says whether the items of a group that completed in the run before are kept when the group runs again.
 func (b *Begin) mayKeep(t *Task) bool {
-	return b.ReuseRun > 0 && t.IsGroup() && !t.Reuse && !t.Spec.AlwaysRun && !t.Spec.AllowStartIfCompleted && t.Spec.Name != b.From
+	return b.ReuseRun > 0 && t.IsGroup() && !t.Reuse && !t.Spec.AlwaysRun && !t.Spec.AllowStartIfCompleted && t.Spec.Name != b.From && !b.asksAgain(t.Spec)
 }
 
 // Keep answers Need.Kept about a group: the items by their names. Continue goes on with it.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"time"
 
 	"github.com/formicary/formicary/libs/jobspec/errorrule"
@@ -23,6 +24,8 @@ type Begin struct {
 	// ReuseRun is the number of the run before whose tasks are kept; 0: none. Of fan-outs that did not complete there the
 	// items are kept that did: see Need.Kept.
 	ReuseRun int
+	// Changed says that ReuseRun ran another definition: what people approved there is not what runs now, so they are asked again.
+	Changed bool
 	// Rules are the error rules, the most specific first.
 	Rules []errorrule.Rule
 	// ReqTotalDeadline is when all runs of the request together must have ended; nil: no bound.
@@ -100,7 +103,7 @@ func reusable(b *Begin) map[string]Reused {
 	reuse := make(map[string]Reused, len(b.Reuse))
 	for i := range b.Plan.Tasks {
 		t := &b.Plan.Tasks[i]
-		if r, ok := b.Reuse[t.Name]; ok && t.Name != b.From && !t.AllowStartIfCompleted && !t.AlwaysRun {
+		if r, ok := b.Reuse[t.Name]; ok && t.Name != b.From && !t.AllowStartIfCompleted && !t.AlwaysRun && !b.asksAgain(t) {
 			reuse[t.Name] = r
 		}
 	}
@@ -114,6 +117,13 @@ func reusable(b *Begin) map[string]Reused {
 		}
 	}
 	return reuse
+}
+
+// asksAgain says whether people may have to decide about a task that they have decided about in the run before.
+func (b *Begin) asksAgain(t *plan.Task) bool {
+	return b.Changed && (t.Method == plan.MethodManual || t.Approval != nil || slices.ContainsFunc(t.Routes, func(r plan.Route) bool {
+		return slices.Contains(r.Targets, plan.ActionWaitForApproval)
+	}))
 }
 
 func newTask(idx int, spec *plan.Task, reuse map[string]Reused) *Task {

@@ -40,7 +40,8 @@ type Places interface {
 type Store interface {
 	Now() time.Time // by the database's clock, nearly
 	Launch(ctx context.Context, runs []*execution.NewRun, deadline time.Time, settled []uuid.UUID) ([]execution.Existing, error)
-	Reused(ctx context.Context, key execution.Key) (map[string]engine.Reused, error)
+	// Reused returns how the tasks of an earlier run completed, by name, and the definition that it ran.
+	Reused(ctx context.Context, key execution.Key) (tasks map[string]engine.Reused, definition string, err error)
 	// Before returns how a run failed that is to be tried again, nil when none did, and how often the job had paused itself.
 	Before(ctx context.Context, key execution.Key) (b *engine.Before, pauses int, err error)
 	// Remainder returns the run after one that left its clean-up to it; nil where there is none.
@@ -286,9 +287,11 @@ func (l *Launcher) prepare(ctx context.Context, x *execution.Launch, now time.Ti
 	b.DueAt = x.DueAt
 	b.Pauses, b.Before = pauses, before
 	if x.ReuseRun > 0 {
-		if b.Reuse, err = l.Store.Reused(ctx, execution.Key{Request: x.Request, Run: x.ReuseRun}); err != nil {
+		var ran string
+		if b.Reuse, ran, err = l.Store.Reused(ctx, execution.Key{Request: x.Request, Run: x.ReuseRun}); err != nil {
 			return nil, err
 		}
+		b.Changed = ran != x.Definition
 	}
 	r.State = engine.New(b, now)
 	return r, l.answer(ctx, r, now)

@@ -20,7 +20,7 @@ import (
 // The statements about approvals are written by hand: the same ones run in the transaction of a vote, pipelined, and
 // outside of it.
 
-const approvalColumns = `a.execution_id, e.request_id, e.run, e.org_id, e.job_type, e.submitted_by, a.task_idx, a.round, t.name,
+const approvalColumns = `a.execution_id, e.request_id, e.run, e.org_id, e.job_type, e.submitted_by, e.definition_id, a.task_idx, a.round, t.name,
 	coalesce(t.spec ->> 'description', ''), a.state, a.policy, a.requested_at, a.due_at, a.escalated_at, a.decided_at`
 
 const approvalTables = ` FROM approval a JOIN execution e ON e.id = a.execution_id
@@ -35,7 +35,7 @@ const votesOf = `SELECT execution_id, task_idx, round, voter, approve, comment, 
 func scanApproval(rows pgx.Rows) (*approval.Approval, error) {
 	a := &approval.Approval{Policy: &plan.Approval{}}
 	var policy []byte
-	err := rows.Scan(&a.ID, &a.Request, &a.Run.Run, &a.Org, &a.JobType, &a.SubmittedBy, &a.Idx, &a.Round, &a.Task,
+	err := rows.Scan(&a.ID, &a.Request, &a.Run.Run, &a.Org, &a.JobType, &a.SubmittedBy, &a.Definition, &a.Idx, &a.Round, &a.Task,
 		&a.Description, &a.State, &policy, &a.RequestedAt, &a.DueAt, &a.EscalatedAt, &a.DecidedAt)
 	if err != nil {
 		return nil, fmt.Errorf("read approval: %w", err)

@@ -120,31 +120,35 @@ func (x *tx) queueInserted(runs []*execution.NewRun) error {
 	return nil
 }
 
-// Reused returns how the tasks of an earlier run completed, by name.
-func (s *Store) Reused(ctx context.Context, key execution.Key) (map[string]engine.Reused, error) {
-	rows, err := s.pool.Query(ctx, `SELECT t.name, t.exit_code, t.outputs, t.result FROM execution e JOIN task t ON t.execution_id = e.id
-		WHERE e.request_id = $1 AND e.run = $2 AND t.state = 'COMPLETED' AND t.group_idx IS NULL`, key.Request, key.Run)
+// Reused returns how the tasks of an earlier run completed, by name, and the definition that it ran.
+func (s *Store) Reused(ctx context.Context, key execution.Key) (tasks map[string]engine.Reused, definition string, err error) {
+	wrap := func(err error) error { return fmt.Errorf("read run %d of request %s: %w", key.Run, key.Request, err) }
+	rows, err := s.pool.Query(ctx, `SELECT e.definition_id, coalesce(t.name, ''), coalesce(t.exit_code, 0), t.outputs, coalesce(t.result, '')
+		FROM execution e LEFT JOIN task t ON t.execution_id = e.id AND t.state = 'COMPLETED' AND t.group_idx IS NULL
+		WHERE e.request_id = $1 AND e.run = $2`, key.Request, key.Run)
 	if err != nil {
-		return nil, fmt.Errorf("read run %d of request %s: %w", key.Run, key.Request, err)
+		return nil, "", wrap(err)
 	}
-	reuse := map[string]engine.Reused{}
+	tasks = map[string]engine.Reused{}
 	defer rows.Close()
 	for rows.Next() {
 		var name string
 		var r engine.Reused
 		var outputs []byte
-		if err := rows.Scan(&name, &r.ExitCode, &outputs, &r.Result); err != nil {
-			return nil, fmt.Errorf("read run %d of request %s: %w", key.Run, key.Request, err)
+		if err := rows.Scan(&definition, &name, &r.ExitCode, &outputs, &r.Result); err != nil {
+			return nil, "", wrap(err)
 		}
 		if len(outputs) > 0 {
 			if err := json.Unmarshal(outputs, &r.Outputs); err != nil {
-				return nil, fmt.Errorf("read outputs of task %s of request %s: %w", name, key.Request, err)
+				return nil, "", fmt.Errorf("read outputs of task %s of request %s: %w", name, key.Request, err)
 			}
 		}
-		reuse[name] = r
+		if name != "" {
+			tasks[name] = r
+		}
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("read run %d of request %s: %w", key.Run, key.Request, err)
+		return nil, "", wrap(err)
 	}
-	return reuse, nil
+	return tasks, definition, nil
 }

@@ -1220,8 +1220,11 @@ type Approval struct {
 	SubmittedBy string `protobuf:"bytes,17,opt,name=submitted_by,json=submittedBy,proto3" json:"submitted_by,omitempty"`
 	// allow_self_approval lets submitted_by vote as well.
 	AllowSelfApproval bool `protobuf:"varint,18,opt,name=allow_self_approval,json=allowSelfApproval,proto3" json:"allow_self_approval,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// digest says what is decided: the run with its definition and parameters, and which time the task asks. It changes when
+	// the same task asks again.
+	Digest        string `protobuf:"bytes,19,opt,name=digest,proto3" json:"digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Approval) Reset() {
@@ -1380,6 +1383,13 @@ func (x *Approval) GetAllowSelfApproval() bool {
 	return false
 }
 
+func (x *Approval) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
 // Vote is one person's decision.
 type Vote struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1476,7 +1486,10 @@ type VoteOnApprovalRequest struct {
 	// values for the outputs that a MANUAL task declares, as text: later tasks see them as variables. VALUE_UNKNOWN when the
 	// task declares no such output, VALUE_INVALID when it cannot be one, VALUE_REQUIRED when the vote decides without one
 	// that is required.
-	Values        map[string]string `protobuf:"bytes,5,rep,name=values,proto3" json:"values,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Values map[string]string `protobuf:"bytes,5,rep,name=values,proto3" json:"values,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// digest of the approval that the voter has seen, or at least 12 characters of its beginning: the vote is refused where the
+	// task asks about something else by now. Empty votes on what waits.
+	Digest        string `protobuf:"bytes,6,opt,name=digest,proto3" json:"digest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1544,6 +1557,13 @@ func (x *VoteOnApprovalRequest) GetValues() map[string]string {
 		return x.Values
 	}
 	return nil
+}
+
+func (x *VoteOnApprovalRequest) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
 }
 
 // VoteOnApprovalResponse answers with the approval after the vote.
@@ -4532,7 +4552,7 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"ItemCounts\x12\x14\n" +
 	"\x05total\x18\x01 \x01(\x05R\x05total\x12\x12\n" +
 	"\x04open\x18\x02 \x01(\x05R\x04open\x12\x16\n" +
-	"\x06failed\x18\x03 \x01(\x05R\x06failed\"\xb7\x06\n" +
+	"\x06failed\x18\x03 \x01(\x05R\x06failed\"\xcf\x06\n" +
 	"\bApproval\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x10\n" +
@@ -4554,7 +4574,8 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\n" +
 	"decided_at\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\tdecidedAt\x12!\n" +
 	"\fsubmitted_by\x18\x11 \x01(\tR\vsubmittedBy\x12.\n" +
-	"\x13allow_self_approval\x18\x12 \x01(\bR\x11allowSelfApproval\"V\n" +
+	"\x13allow_self_approval\x18\x12 \x01(\bR\x11allowSelfApproval\x12\x16\n" +
+	"\x06digest\x18\x13 \x01(\tR\x06digest\"V\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aPENDING\x10\x01\x12\f\n" +
@@ -4569,7 +4590,7 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\x06values\x18\x05 \x03(\v2(.formicary.execution.v1.Vote.ValuesEntryR\x06values\x1a9\n" +
 	"\vValuesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd6\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8b\x03\n" +
 	"\x15VoteOnApprovalRequest\x12'\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\trequestId\x12\x1e\n" +
@@ -4577,7 +4598,8 @@ const file_formicary_execution_v1_execution_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x04task\x125\n" +
 	"\bdecision\x18\x03 \x01(\tB\x19\xbaH\x16r\x14R\bAPPROVEDR\bREJECTEDR\bdecision\x12$\n" +
 	"\bcomments\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\bcomments\x12\\\n" +
-	"\x06values\x18\x05 \x03(\v29.formicary.execution.v1.VoteOnApprovalRequest.ValuesEntryB\t\xbaH\x06\x9a\x01\x03\x10\xc8\x01R\x06values\x1a9\n" +
+	"\x06values\x18\x05 \x03(\v29.formicary.execution.v1.VoteOnApprovalRequest.ValuesEntryB\t\xbaH\x06\x9a\x01\x03\x10\xc8\x01R\x06values\x123\n" +
+	"\x06digest\x18\x06 \x01(\tB\x1b\xbaH\x18r\x162\x14^([0-9a-f]{12,64})?$R\x06digest\x1a9\n" +
 	"\vValuesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"V\n" +

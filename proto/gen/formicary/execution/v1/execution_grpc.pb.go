@@ -180,7 +180,7 @@ const (
 type ApprovalServiceClient interface {
 	// VoteOnApproval records the caller's vote and goes on with the job when it decides.
 	// Reasons: TASK_NOT_FOUND, APPROVAL_NOT_PENDING, NOT_AN_APPROVER, SELF_APPROVAL_FORBIDDEN, ALREADY_VOTED,
-	// COMMENT_REQUIRED (a rejection needs one).
+	// COMMENT_REQUIRED (a rejection needs one), APPROVAL_CHANGED (digest is that of something else).
 	VoteOnApproval(ctx context.Context, in *VoteOnApprovalRequest, opts ...grpc.CallOption) (*VoteOnApprovalResponse, error)
 	// GetApproval returns the newest approval of a task with its votes. Reason: APPROVAL_NOT_FOUND.
 	GetApproval(ctx context.Context, in *GetApprovalRequest, opts ...grpc.CallOption) (*GetApprovalResponse, error)
@@ -234,7 +234,7 @@ func (c *approvalServiceClient) ListPendingApprovals(ctx context.Context, in *Li
 type ApprovalServiceServer interface {
 	// VoteOnApproval records the caller's vote and goes on with the job when it decides.
 	// Reasons: TASK_NOT_FOUND, APPROVAL_NOT_PENDING, NOT_AN_APPROVER, SELF_APPROVAL_FORBIDDEN, ALREADY_VOTED,
-	// COMMENT_REQUIRED (a rejection needs one).
+	// COMMENT_REQUIRED (a rejection needs one), APPROVAL_CHANGED (digest is that of something else).
 	VoteOnApproval(context.Context, *VoteOnApprovalRequest) (*VoteOnApprovalResponse, error)
 	// GetApproval returns the newest approval of a task with its votes. Reason: APPROVAL_NOT_FOUND.
 	GetApproval(context.Context, *GetApprovalRequest) (*GetApprovalResponse, error)
