@@ -23,7 +23,7 @@ import (
 	"github.com/formicary/formicary/libs/testkit/routetest"
 )
 
-var update = flag.Bool("update", false, "write testdata/matrix.txt anew") //nolint:gochecknoglobals // a flag
+var update = flag.Bool("update", false, "write testdata/matrix.txt and the tables of README.md anew") //nolint:gochecknoglobals // a flag
 
 const matrixFile = "testdata/matrix.txt"
 

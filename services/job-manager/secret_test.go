@@ -226,7 +226,7 @@ func TestScopesOfOthersDoNotExist(t *testing.T) {
 		{"acme", "bob", "", "", "PERMISSION_MISSING", "PERMISSION_MISSING"},
 		{"acme", "bob", "system/x", "SCOPE_NOT_FOUND", "SCOPE_NOT_FOUND", "SCOPE_NOT_FOUND"},
 		{"acme", "bob", "jobs/", "SCOPE_NOT_FOUND", "SCOPE_NOT_FOUND", "SCOPE_NOT_FOUND"},
-		{"acme", "bob", "orgs", "SCOPE_NOT_FOUND", "SCOPE_NOT_FOUND", "SCOPE_NOT_FOUND"},
+		{"acme", "bob", "orgs", "", "", ""},
 		{"acme", "bob", "request/1", "SCOPE_NOT_FOUND", "SCOPE_NOT_FOUND", "SCOPE_NOT_FOUND"},
 	} {
 		ctx := c.as(of.org, of.user, "org-admin")

@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/url"
 	"testing"
@@ -30,4 +31,15 @@ func (e *Engine) Containers(t testing.TB, label string) []string {
 		ids[i] = c.ID
 	}
 	return ids
+}
+
+// Inspect is all that the engine tells of a container, empty when there is none of the id any more.
+func (e *Engine) Inspect(id string) string {
+	res, err := e.call(http.MethodGet, "/containers/"+id+"/json", nil)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = res.Body.Close() }()
+	text, _ := io.ReadAll(res.Body)
+	return string(text)
 }

@@ -80,6 +80,7 @@ func stories(service string) []story {
 		{example: "infra-restart-once", want: done, tasks: map[string]string{"verify": done}},
 		{example: "infra-expire-artifacts", want: done},
 		{example: "ci-artifacts", want: done, tasks: map[string]string{"test": done}},
+		{example: "ci-signed-release", want: done, tasks: map[string]string{"publish": done}},
 	}
 }
 
@@ -109,6 +110,9 @@ func TestExamplesEndAsTheySay(t *testing.T) {
 	}
 	if len(list) < 30 {
 		t.Fatalf("there are %d examples, want at least 30", len(list))
+	}
+	if out, code := w.cliIn("-----BEGIN KEY-----", "secret", "set", "RELEASE_KEY"); code != 0 {
+		t.Fatal(out)
 	}
 	told := map[string]bool{}
 	for _, e := range list {

@@ -371,10 +371,16 @@ func (w *world) audit() {
 // cli runs a client command and returns what it prints on stdout and its exit code.
 func (w *world) cli(args ...string) (string, int) {
 	w.t.Helper()
+	return w.cliIn("", args...)
+}
+
+// cliIn is cli with something to read.
+func (w *world) cliIn(stdin string, args ...string) (string, int) {
+	w.t.Helper()
 	args = append(args, "--colony", w.file())
 	cmd := exec.Command(filepath.Join(binDir, "formicary"), args...)
 	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
 	err := cmd.Run()
 	if err != nil {
 		w.t.Logf("formicary %s: %v: %s", strings.Join(args, " "), err, stderr.String())

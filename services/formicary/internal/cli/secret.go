@@ -15,17 +15,16 @@ import (
 
 // scopeFlags choose where a config or a secret stands: the organisation's scope unless something else is said.
 type scopeFlags struct {
-	org, job     string
+	job          string
 	user, system bool
 }
 
 func (s *scopeFlags) add(c *cobra.Command) *cobra.Command {
 	f := c.Flags()
-	f.StringVar(&s.org, "org", "default", "the scope of an `organisation`")
 	f.StringVar(&s.job, "job", "", "the scope of a `job`")
 	f.BoolVar(&s.user, "mine", false, "your own scope")
 	f.BoolVar(&s.system, "system", false, "the scope of the whole system")
-	c.MarkFlagsMutuallyExclusive("org", "job", "mine", "system")
+	c.MarkFlagsMutuallyExclusive("job", "mine", "system")
 	return c
 }
 
@@ -38,15 +37,15 @@ func (s *scopeFlags) String() string {
 	case s.job != "":
 		return "jobs/" + s.job
 	default:
-		return "orgs/" + s.org
+		return "orgs" // that of the caller
 	}
 }
 
 // maxValue bounds what is read as a value, in bytes; the server says what is too long.
 const maxValue = 1 << 20
 
-// readValue reads a value from a file, or from the standard input without its last line break.
-func readValue(file string) (string, error) {
+// readValue reads a value from a file, as it is typed, or from the standard input without its last line break.
+func (a *app) readValue(file string) (string, error) {
 	if file != "" && file != "-" {
 		f, err := os.Open(file)
 		if err != nil {
@@ -59,10 +58,19 @@ func readValue(file string) (string, error) {
 		}
 		return string(raw), nil
 	}
-	if info, err := os.Stdin.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-		return "", usageError(errors.New("a value that is typed here would be shown: pipe it, as in `pass show token | formicary secret set TOKEN`, or name a file with --file"))
+	in := a.input()
+	if in.file != nil {
+		value, err := in.secret(a, "Value, which is not shown: ")
+		if err != nil {
+			return "", err
+		}
+		again, err := in.secret(a, "Once more: ")
+		if err == nil && again != value {
+			err = usageError(errors.New("the two values differ: nothing is stored"))
+		}
+		return value, err
 	}
-	raw, err := io.ReadAll(io.LimitReader(os.Stdin, maxValue))
+	raw, err := io.ReadAll(io.LimitReader(in.lines, maxValue))
 	if err != nil {
 		return "", fmt.Errorf("read the value: %w", err)
 	}
@@ -79,11 +87,12 @@ func (a *app) secretSetCmd() *cobra.Command {
 	s, file, about := &scopeFlags{}, "", ""
 	c := &cobra.Command{
 		Use: "set NAME", Short: "Store a value as the newest version of a secret", Args: cobra.ExactArgs(1),
-		Long: `Store a value as the newest version of a secret. It is read from the standard input (without its last line break) or from a
-file, never from the command line, where others could see it. 6 characters to 64 KiB.`,
+		Long: `Store a value as the newest version of a secret. It is asked for at a terminal, where it is not shown, or read
+from the standard input (without its last line break) or a file; never from the command line, where others could see it. 6 characters to
+64 KiB.`,
 		Example: "  pass show token | formicary secret set TOKEN\n  formicary secret set DEPLOY_KEY --job deploy --file id_ed25519",
 		RunE: func(c *cobra.Command, args []string) error {
-			value, err := readValue(file)
+			value, err := a.readValue(file)
 			if err != nil {
 				return err
 			}

@@ -25,7 +25,7 @@ const platformAdmin = "platform-admin"
 func toScope(ctx context.Context, text string, u use) (config.Scope, error) {
 	c := access.From(ctx)
 	kind, owner, named := strings.Cut(text, "/")
-	none := errs.NotFound("SCOPE_NOT_FOUND", "there is no scope %q: want system, orgs/ORG, users or jobs/JOB_TYPE", text)
+	none := errs.NotFound("SCOPE_NOT_FOUND", "there is no scope %q: want system, orgs (or orgs/ORG), users or jobs/JOB_TYPE", text)
 	if named && owner == "" || c.Org == "" {
 		return config.Scope{}, none
 	}
@@ -42,7 +42,7 @@ func toScope(ctx context.Context, text string, u use) (config.Scope, error) {
 		}
 		return config.Scope{Level: config.System}, nil
 	case "orgs":
-		if owner != c.Org {
+		if named && owner != c.Org {
 			return config.Scope{}, none
 		}
 		return config.Scope{Org: c.Org, Level: config.Org}, nil

@@ -32,7 +32,7 @@ const (
 // ConfigService keeps values that definitions use by their names, at four levels. What a run sees under a name is that of
 // the innermost level that has it: job, user (who submitted the request), organisation, system.
 //
-// A scope is written as "system" (or nothing), "orgs/ORG", "users" (the caller), "users/NAME" or "jobs/JOB_TYPE". Within a
+// A scope is written as "system" (or nothing), "orgs" (that of the caller), "orgs/ORG", "users" (the caller), "users/NAME" or "jobs/JOB_TYPE". Within a
 // scope a name is that of one config or of one secret. Values of the level system are written by platform-admin alone, those
 // of a user by that user. Another organisation's scope is not found: SCOPE_NOT_FOUND.
 type ConfigServiceClient interface {
@@ -102,7 +102,7 @@ func (c *configServiceClient) DeleteConfig(ctx context.Context, in *DeleteConfig
 // ConfigService keeps values that definitions use by their names, at four levels. What a run sees under a name is that of
 // the innermost level that has it: job, user (who submitted the request), organisation, system.
 //
-// A scope is written as "system" (or nothing), "orgs/ORG", "users" (the caller), "users/NAME" or "jobs/JOB_TYPE". Within a
+// A scope is written as "system" (or nothing), "orgs" (that of the caller), "orgs/ORG", "users" (the caller), "users/NAME" or "jobs/JOB_TYPE". Within a
 // scope a name is that of one config or of one secret. Values of the level system are written by platform-admin alone, those
 // of a user by that user. Another organisation's scope is not found: SCOPE_NOT_FOUND.
 type ConfigServiceServer interface {
