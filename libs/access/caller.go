@@ -56,6 +56,15 @@ func Acting(ctx context.Context, org string) context.Context {
 	return With(ctx, Caller{Kind: Service, Org: org})
 }
 
+// Tenant returns the organisation whose rows may be touched by what is done in ctx: that of a person who calls, and "*", all,
+// for what services and ants do. It is the Org of the services' pools.
+func Tenant(ctx context.Context) string {
+	if c := From(ctx); c.Kind == Person {
+		return c.Org
+	}
+	return "*"
+}
+
 type ownKey struct{}
 
 // WithOwnOnly returns a context in which the caller may touch its own objects only.

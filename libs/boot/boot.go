@@ -150,7 +150,7 @@ func (p *Process) Pool(ctx context.Context, schema string) (*pgxpool.Pool, error
 	if err != nil {
 		return nil, err
 	}
-	pool, err := pgdb.Open(ctx, dsn, pgdb.Options{Name: p.Name, Schema: schema, Org: pgdb.Everyone})
+	pool, err := pgdb.Open(ctx, dsn, pgdb.Options{Name: p.Name, Schema: schema, Org: access.Tenant})
 	if err != nil {
 		return nil, err
 	}

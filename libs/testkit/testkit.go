@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
+	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/bus"
 	"github.com/formicary/formicary/libs/bus/embedded"
 	"github.com/formicary/formicary/libs/pgdb"
@@ -135,10 +136,10 @@ func asService(t testing.TB, dsn string) string {
 }
 
 // Pool returns a pool on an empty database with the schema first in its search path, after migrate has run. It is of a role
-// like that of a service, and sees the rows of every organisation.
+// like that of a service, and sees what a service sees: where a person calls the rows of that organisation, else all.
 func Pool(t testing.TB, schema string, migrate func(context.Context, *pgxpool.Pool) error) *pgxpool.Pool {
 	t.Helper()
-	pool, err := pgdb.Open(t.Context(), asService(t, Postgres(t)), pgdb.Options{Name: t.Name(), Schema: schema, MaxConns: 16, Org: pgdb.Everyone})
+	pool, err := pgdb.Open(t.Context(), asService(t, Postgres(t)), pgdb.Options{Name: t.Name(), Schema: schema, MaxConns: 16, Org: access.Tenant})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -114,7 +114,7 @@ func insert(t *testing.T, tx pgx.Tx, table, org string) string {
 	_, err = pgx.ForEachRow(rows, []any{&name, &kind}, func() error {
 		value := "'" + org + "'"
 		switch {
-		case name == "org_id" || kind == "text":
+		case name == "org_id" || kind == "text" || kind == "bytea":
 		case kind == "uuid":
 			value = "md5('" + org + "')::uuid"
 		case strings.HasSuffix(kind, "[]"):
@@ -125,10 +125,10 @@ func insert(t *testing.T, tx pgx.Tx, table, org string) string {
 			value = "false"
 		case kind == "json" || kind == "jsonb":
 			value = "'{}'"
-		case kind == "bytea", kind == `"char"`:
+		case kind == `"char"`:
 			value = "'c'"
 		default:
-			value = "1"
+			value = "ascii('" + org + "')"
 		}
 		names, values = append(names, pgx.Identifier{name}.Sanitize()), append(values, value)
 		return nil

@@ -174,6 +174,74 @@ func TestOtherOrganisationsAreNotThere(t *testing.T) {
 	if cut(theirs, sub.Request.ID) != cut(none, "01a22a67-9f82-70f9-8a93-840c7f109fb0") {
 		t.Errorf("an object of another organisation is told apart from none:\n%s\n%s", theirs, none)
 	}
+	acme.goesOn(sub.Request.ID, files.Artifacts[0].ID)
+	acme.lends(rival)
+}
+
+// ends waits until a request of the organisation is in a state.
+func (x tenant) ends(id, state string) {
+	x.t.Helper()
+	x.eventually("request "+id+" of "+x.org+" is "+state, func() bool {
+		_, answer := x.ask("GET", "/api/v1/jobs/requests/"+id, "application/json", "")
+		return strings.Contains(answer, `"`+state+`"`)
+	})
+}
+
+// goesOn does with a request that waits for its approval what people of the organisation do: all that others may not works for them.
+func (x tenant) goesOn(id, artifact string) {
+	x.t.Helper()
+	const text = "application/json"
+	of := "/api/v1/jobs/requests/" + id
+	voter := tenant{x.world, x.org, "bob"}
+	voter.must("POST", of+"/tasks/acme-canary-gate/vote", text, `{"decision":"APPROVED"}`, nil)
+	x.ends(id, "COMPLETED")
+	for path, want := range map[string]string{
+		of + "/explain": "COMPLETED", of + "/execution": "COMPLETED", of + "/tasks": "acme-canary-task", of + "/logs/search?pattern=canary": "acme-canary-line",
+		of + "/tasks/acme-canary-task/log": "", of + "/notifications": "", "/api/v1/artifacts/" + artifact + "/files": "out.txt",
+		"/api/v1/artifacts/" + artifact + "/download": "",
+	} {
+		if code, answer := x.ask("GET", path, text, ""); code != http.StatusOK || !strings.Contains(answer, want) {
+			x.t.Errorf("GET %s: %d %s", path, code, answer)
+		}
+	}
+	x.must("POST", of+"/restart", text, `{"hard":true}`, nil)
+	x.ends(id, "MANUAL_APPROVAL_REQUIRED")
+	x.must("POST", of+"/pause", text, `{}`, nil)
+	x.must("POST", of+"/cancel", text, `{"reason":"enough"}`, nil)
+	x.ends(id, "CANCELLED")
+	x.must("DELETE", "/api/v1/artifacts/"+artifact, text, "", nil)
+	x.must("POST", "/api/v1/jobs/definitions/acme-canary-job/disable", text, "{}", nil)
+	x.must("POST", "/api/v1/jobs/definitions/acme-canary-job/enable", text, "{}", nil)
+}
+
+// lends publishes a plugin, which another organisation forks; what that makes is not the publisher's to see.
+func (x tenant) lends(to tenant) {
+	x.t.Helper()
+	const yaml, text = "application/yaml", "application/json"
+	plugin := func(version string) string {
+		return "job_type: io.acme.say\npublic_plugin: true\nsem_version: \"" + version + "\"\ntasks:\n  - task_type: say\n    method: SHELL\n    script: [echo lent]\n"
+	}
+	x.must("POST", "/api/v1/jobs/definitions", yaml, plugin("1.0.0"), nil)
+	to.must("POST", "/api/v1/jobs/definitions", yaml, "job_type: borrows\ntasks:\n  - task_type: fork\n    method: FORK_JOB\n    fork_job_type: io.acme.say\n    sub_workflow: {wait_for_completion: true}\n", nil)
+	var sub struct{ Request struct{ ID string } }
+	to.must("POST", "/api/v1/jobs/requests", text, `{"job_type":"borrows"}`, &sub)
+	to.ends(sub.Request.ID, "COMPLETED")
+	var children struct{ Requests []struct{ ID string } }
+	to.must("GET", "/api/v1/jobs/requests?job_type=io.acme.say", text, "", &children)
+	if len(children.Requests) != 1 {
+		x.t.Fatalf("%d children", len(children.Requests))
+	}
+	child := children.Requests[0].ID
+	if code, answer := x.ask("GET", "/api/v1/jobs/requests/"+child, text, ""); code != http.StatusNotFound {
+		x.t.Errorf("who publishes a plugin sees what others do with it: %d %s", code, answer)
+	}
+	x.must("POST", "/api/v1/jobs/definitions", yaml, plugin("1.1.0"), nil)
+	to.must("POST", "/api/v1/jobs/requests/"+child+"/restart", text, `{"job_version":"^1.0"}`, nil) // finds the new version
+	to.ends(child, "COMPLETED")
+	x.must("POST", "/api/v1/jobs/definitions/io.acme.say/disable", text, "{}", nil)
+	var again struct{ Request struct{ ID string } }
+	to.must("POST", "/api/v1/jobs/requests", text, `{"job_type":"borrows"}`, &again)
+	to.ends(again.Request.ID, "FAILED") // the switch is the publisher's, in the rows of who borrows
 }
 
 // cut removes what differs between two answers that say the same.

@@ -58,6 +58,7 @@ func filter(ctx context.Context, req filtering) (auditlog.Filter, error) {
 		f.Until = req.GetUntil().AsTime()
 	}
 	if slices.ContainsFunc(who.Roles, access.OfPlatform) {
+		f.Platform = true
 		return f, nil
 	}
 	if who.Org == "" || f.Org != "" && f.Org != who.Org {

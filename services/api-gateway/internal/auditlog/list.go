@@ -14,6 +14,8 @@ type Filter struct {
 	Before, After int64
 	Oldest        bool
 	Limit         int
+	// Platform says that the caller is one of the platform, who sees the events of all orgs and of none.
+	Platform bool
 }
 
 // List returns events of one org, or of all when f.Org is empty.

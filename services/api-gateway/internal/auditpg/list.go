@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/services/api-gateway/internal/auditlog"
 	"github.com/formicary/formicary/services/api-gateway/internal/auditpg/db"
 )
@@ -20,6 +21,9 @@ after_digest, address, request_id, agent, outcome, code, reason, took_us, prev_h
 
 // List implements auditlog.Store.
 func (s *Store) List(ctx context.Context, f auditlog.Filter) ([]*auditlog.Event, error) {
+	if f.Platform { // it sees what happened in all organisations, and in none
+		ctx = pgdb.OwnWork(ctx)
+	}
 	sql, args := listSQL(f)
 	rows, err := s.pool.Query(ctx, sql, args...)
 	if err != nil {

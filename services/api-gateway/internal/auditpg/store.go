@@ -127,16 +127,19 @@ func chain(ctx context.Context, q *db.Queries, head auditlog.Head, events []*aud
 		return head, err
 	}
 	head = auditlog.Chain(head, events, before)
-	rows := make([]db.AppendParams, len(events))
-	for i, e := range events {
-		rows[i] = db.AppendParams{
-			Seq: e.Seq, ID: e.ID, At: e.At, OrgID: e.Org, Actor: e.Actor, ActorKind: e.ActorKind, Credential: e.Credential, Method: e.Method,
-			Permission: e.Permission, ObjectKind: e.ObjectKind, ObjectID: e.ObjectID, RequestDigest: full(e.RequestDigest),
-			BeforeDigest: full(e.BeforeDigest), AfterDigest: full(e.AfterDigest), Address: e.Address, RequestID: e.RequestID, Agent: e.Agent,
-			Outcome: string(e.Outcome), Code: e.Code, Reason: e.Reason, TookUs: e.Took.Microseconds(), PrevHash: e.PrevHash, Hash: e.Hash,
-		}
+	var rows db.AddEventsParams
+	for _, e := range events {
+		rows.Seq, rows.ID, rows.At = append(rows.Seq, e.Seq), append(rows.ID, e.ID), append(rows.At, e.At)
+		rows.OrgID, rows.Actor, rows.ActorKind = append(rows.OrgID, e.Org), append(rows.Actor, e.Actor), append(rows.ActorKind, e.ActorKind)
+		rows.Credential, rows.Method, rows.Permission = append(rows.Credential, e.Credential), append(rows.Method, e.Method), append(rows.Permission, e.Permission)
+		rows.ObjectKind, rows.ObjectID = append(rows.ObjectKind, e.ObjectKind), append(rows.ObjectID, e.ObjectID)
+		rows.RequestDigest, rows.BeforeDigest = append(rows.RequestDigest, full(e.RequestDigest)), append(rows.BeforeDigest, full(e.BeforeDigest))
+		rows.AfterDigest, rows.Address = append(rows.AfterDigest, full(e.AfterDigest)), append(rows.Address, e.Address)
+		rows.RequestID, rows.Agent, rows.Outcome = append(rows.RequestID, e.RequestID), append(rows.Agent, e.Agent), append(rows.Outcome, string(e.Outcome))
+		rows.Code, rows.Reason, rows.TookUs = append(rows.Code, e.Code), append(rows.Reason, e.Reason), append(rows.TookUs, e.Took.Microseconds())
+		rows.PrevHash, rows.Hash = append(rows.PrevHash, e.PrevHash), append(rows.Hash, e.Hash)
 	}
-	if _, err := q.Append(ctx, rows); err != nil {
+	if err := q.AddEvents(ctx, rows); err != nil {
 		return head, said("append to the audit log", err)
 	}
 	return head, said("move the end of the audit log", q.MoveHead(ctx, db.MoveHeadParams{Seq: head.Seq, Hash: head.Hash}))
@@ -206,9 +209,9 @@ func (s *Store) Head(ctx context.Context) (auditlog.Head, error) {
 	return auditlog.Head{Seq: h.Seq, Hash: h.Hash}, said("read the end of the audit log", err)
 }
 
-// Page implements auditlog.Store.
+// Page implements auditlog.Store. The chain is that of all organisations, whoever has it verified.
 func (s *Store) Page(ctx context.Context, after int64, limit int) ([]*auditlog.Event, error) {
-	rows, err := s.q.Page(ctx, db.PageParams{After: after, MaxRows: int32(limit)})
+	rows, err := s.q.Page(pgdb.OwnWork(ctx), db.PageParams{After: after, MaxRows: int32(limit)})
 	events := make([]*auditlog.Event, len(rows))
 	for i, r := range rows {
 		events[i] = event(r)

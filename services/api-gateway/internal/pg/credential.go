@@ -6,18 +6,20 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/services/api-gateway/internal/people"
 	"github.com/formicary/formicary/services/api-gateway/internal/pg/db"
 )
 
-// Credentials implements people.Store.
+// Credentials implements people.Store. Whom a credential belongs to is asked before anybody acts in an organisation, and the answer
+// holds for all of them: these statements see everything.
 type Credentials struct{ *Store }
 
 var _ people.Store = Credentials{}
 
 // Session implements people.Store.
 func (s Credentials) Session(ctx context.Context, hash []byte, now time.Time) (people.Facts, error) {
-	rows, err := s.q.SessionCredential(ctx, db.SessionCredentialParams{SecretHash: hash, Now: now})
+	rows, err := s.q.SessionCredential(pgdb.OwnWork(ctx), db.SessionCredentialParams{SecretHash: hash, Now: now})
 	if err != nil || len(rows) == 0 {
 		return people.Facts{}, unknown(err)
 	}
@@ -36,7 +38,7 @@ func (s Credentials) Session(ctx context.Context, hash []byte, now time.Time) (p
 
 // Token implements people.Store.
 func (s Credentials) Token(ctx context.Context, hash []byte, now time.Time) (people.Facts, error) {
-	rows, err := s.q.TokenCredential(ctx, db.TokenCredentialParams{SecretHash: hash, Now: now})
+	rows, err := s.q.TokenCredential(pgdb.OwnWork(ctx), db.TokenCredentialParams{SecretHash: hash, Now: now})
 	if err != nil || len(rows) == 0 {
 		return people.Facts{}, unknown(err)
 	}

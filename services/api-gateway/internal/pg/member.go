@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/services/api-gateway/internal/identity"
 	"github.com/formicary/formicary/services/api-gateway/internal/pg/db"
 )
@@ -32,9 +33,9 @@ func insertMember(ctx context.Context, q *db.Queries, m identity.Member) error {
 	return err
 }
 
-// Member implements identity.Members.
+// Member implements identity.Members. A user may ask what it is in any organisation, whichever it acts in.
 func (s *Store) Member(ctx context.Context, org, user string) (identity.Member, error) {
-	row, err := s.q.GetMember(ctx, db.GetMemberParams{OrgID: org, Name: user})
+	row, err := s.q.GetMember(pgdb.OwnWork(ctx), db.GetMemberParams{OrgID: org, Name: user})
 	return toMember(db.MembersRow(row)), said("read a member", found(err, identity.NoMember(org, user)))
 }
 
@@ -105,10 +106,10 @@ func (s *Store) RemoveInvitation(ctx context.Context, org string, id uuid.UUID) 
 	return said("remove an invitation", err)
 }
 
-// Accept implements identity.Invitations.
+// Accept implements identity.Invitations. Who accepts is no member of the organisation yet.
 func (s *Store) Accept(ctx context.Context, hash []byte, now time.Time, u identity.User, isNew bool) (identity.Invitation, error) {
 	var i identity.Invitation
-	err := s.tx(ctx, "accept an invitation", func(q *db.Queries) error {
+	err := s.tx(pgdb.OwnWork(ctx), "accept an invitation", func(q *db.Queries) error {
 		return accept(ctx, q, hash, now, u, isNew, &i)
 	})
 	return i, err

@@ -5,13 +5,14 @@ import (
 	"time"
 
 	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/services/api-gateway/internal/identity"
 	"github.com/formicary/formicary/services/api-gateway/internal/pg/db"
 )
 
-// AddOrg implements identity.Orgs.
+// AddOrg implements identity.Orgs. Its first member is one of an organisation in which nobody acts yet.
 func (s *Store) AddOrg(ctx context.Context, o identity.Org, admin string) error {
-	return s.tx(ctx, "store an org", func(q *db.Queries) error {
+	return s.tx(pgdb.OwnWork(ctx), "store an org", func(q *db.Queries) error {
 		n, err := q.InsertOrg(ctx, db.InsertOrgParams{ID: o.ID, Title: o.Title, CreatedAt: o.CreatedAt, CreatedBy: o.CreatedBy})
 		if err != nil {
 			return err
@@ -39,7 +40,7 @@ func (s *Store) Org(ctx context.Context, id string) (identity.Org, error) {
 	return toOrg(o), said("read an org", found(err, identity.NoOrg(id)))
 }
 
-// Orgs implements identity.Orgs.
+// Orgs implements identity.Orgs. Those of a user are found by memberships in all of them.
 func (s *Store) Orgs(ctx context.Context, user, after string, most int) ([]identity.Org, error) {
 	if user == "" {
 		rows, err := s.q.Orgs(ctx, db.OrgsParams{After: after, Most: int32(most)})
@@ -49,7 +50,7 @@ func (s *Store) Orgs(ctx context.Context, user, after string, most int) ([]ident
 	if err != nil {
 		return nil, said("list orgs", err)
 	}
-	rows, err := s.q.OrgsOf(ctx, db.OrgsOfParams{PersonID: id, After: after, Most: int32(most)})
+	rows, err := s.q.OrgsOf(pgdb.OwnWork(ctx), db.OrgsOfParams{PersonID: id, After: after, Most: int32(most)})
 	return each(rows, toOrg), said("list orgs", err)
 }
 

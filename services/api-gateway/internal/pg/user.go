@@ -4,13 +4,14 @@ import (
 	"context"
 
 	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/services/api-gateway/internal/identity"
 	"github.com/formicary/formicary/services/api-gateway/internal/pg/db"
 )
 
-// AddUser implements identity.Users.
+// AddUser implements identity.Users. Who rules users makes them members of any organisation.
 func (s *Store) AddUser(ctx context.Context, u identity.User, m *identity.Member) error {
-	return s.tx(ctx, "store a user", func(q *db.Queries) error {
+	return s.tx(pgdb.OwnWork(ctx), "store a user", func(q *db.Queries) error {
 		if err := insertPerson(ctx, q, u); err != nil || m == nil {
 			return err
 		}
@@ -47,10 +48,10 @@ func (s *Store) Users(ctx context.Context, org, after string, most int) ([]ident
 	return each(rows, toUser), said("list users", err)
 }
 
-// ChangeUser implements identity.Users.
+// ChangeUser implements identity.Users. The tokens that end with a user are those of all organisations.
 func (s *Store) ChangeUser(ctx context.Context, name string, f func(*identity.User, int) (bool, error)) (identity.User, error) {
 	var u identity.User
-	err := s.tx(ctx, "change user "+name, func(q *db.Queries) error {
+	err := s.tx(pgdb.OwnWork(ctx), "change user "+name, func(q *db.Queries) error {
 		admins, err := q.LockPlatformAdmins(ctx)
 		if err != nil {
 			return err

@@ -141,7 +141,7 @@ func (c *composition) openPools(ctx context.Context) error {
 	}
 	g, migrating := errgroup.WithContext(ctx)
 	for service, schema := range schemas {
-		pool, err := pgdb.Open(ctx, c.stores.pg.DSNAs(schema, database), pgdb.Options{Name: service, Schema: schema, Org: pgdb.Everyone})
+		pool, err := pgdb.Open(ctx, c.stores.pg.DSNAs(schema, database), pgdb.Options{Name: service, Schema: schema, Org: access.Tenant})
 		if err != nil {
 			return err
 		}

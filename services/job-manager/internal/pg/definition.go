@@ -34,7 +34,8 @@ var errDryRun = errors.New("nothing is to be stored")
 func (s *Definitions) Create(ctx context.Context, d definition.Definition, dryRun bool) (definition.Definition, bool, error) {
 	var stored definition.Definition
 	var created bool
-	err := pgdb.Tx(ctx, s.pool, func(tx pgx.Tx) error {
+	// LendPlugin changes the copies of a plugin's switch and limit, which belong to the organisations that run it.
+	err := pgdb.Tx(pgdb.OwnWork(ctx), s.pool, func(tx pgx.Tx) error {
 		var err error
 		if stored, created, err = create(ctx, s.q.WithTx(tx), d); err == nil && dryRun {
 			return errDryRun
@@ -130,8 +131,10 @@ func taken(d definition.Definition) error {
 	return errs.Conflict("SEM_VERSION_TAKEN", "the plugin %s was released as %s with another text; a release is fixed: give the new text another sem_version", d.JobType, d.SemVersion)
 }
 
-// Find implements definition.Store.
+// Find implements definition.Store. A public plugin is everybody's to read, whosever rows it stands in: the statements let no other
+// definition of another organisation through.
 func (s *Definitions) Find(ctx context.Context, ref definition.Ref) (definition.Definition, error) {
+	ctx = pgdb.OwnWork(ctx)
 	var d db.Definition
 	var disabled bool
 	var err error
@@ -155,9 +158,9 @@ func (s *Definitions) Find(ctx context.Context, ref definition.Ref) (definition.
 	return toDefinition(d, disabled), nil
 }
 
-// Owner implements definition.Store.
+// Owner implements definition.Store. It looks among the plugins of all organisations.
 func (s *Definitions) Owner(ctx context.Context, org, jobType string) (string, error) {
-	owner, err := s.q.OwnerOf(ctx, db.OwnerOfParams{OrgID: org, JobType: jobType})
+	owner, err := s.q.OwnerOf(pgdb.OwnWork(ctx), db.OwnerOfParams{OrgID: org, JobType: jobType})
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return "", definition.NotFound(jobType)
@@ -169,6 +172,9 @@ func (s *Definitions) Owner(ctx context.Context, org, jobType string) (string, e
 
 // Versions implements definition.Store.
 func (s *Definitions) Versions(ctx context.Context, org, jobType string, number int, publicOnly bool) ([]definition.VersionName, int, error) {
+	if publicOnly { // the type is a plugin of another organisation
+		ctx = pgdb.OwnWork(ctx)
+	}
 	rows, err := s.q.VersionNames(ctx, db.VersionNamesParams{OrgID: org, JobType: jobType, Number: int32(number), PublicOnly: publicOnly})
 	if err != nil {
 		return nil, 0, fmt.Errorf("read the versions of %s: %w", jobType, err)
@@ -213,9 +219,9 @@ func (s *Definitions) List(ctx context.Context, p definition.Page) ([]definition
 	return out, nil
 }
 
-// Plugins implements definition.Store.
+// Plugins implements definition.Store. It lists what all organisations publish.
 func (s *Definitions) Plugins(ctx context.Context, p definition.Page) ([]definition.Definition, error) {
-	rows, err := s.q.ListPlugins(ctx, db.ListPluginsParams{AfterType: p.AfterType, Page: int32(p.Limit)})
+	rows, err := s.q.ListPlugins(pgdb.OwnWork(ctx), db.ListPluginsParams{AfterType: p.AfterType, Page: int32(p.Limit)})
 	if err != nil {
 		return nil, fmt.Errorf("list plugins: %w", err)
 	}
@@ -228,7 +234,8 @@ func (s *Definitions) Plugins(ctx context.Context, p definition.Page) ([]definit
 
 // SetDisabled implements definition.Store.
 func (s *Definitions) SetDisabled(ctx context.Context, org, jobType string, disabled bool) error {
-	err := pgdb.Tx(ctx, s.pool, func(tx pgx.Tx) error {
+	// LendPlugin changes the copies of a plugin's switch, which belong to the organisations that run it.
+	err := pgdb.Tx(pgdb.OwnWork(ctx), s.pool, func(tx pgx.Tx) error {
 		q := s.q.WithTx(tx)
 		n, err := q.SetDisabled(ctx, db.SetDisabledParams{OrgID: org, JobType: jobType, Disabled: disabled})
 		if err == nil && n == 0 {

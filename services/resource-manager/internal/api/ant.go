@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/formicary/formicary/libs/access"
@@ -96,10 +97,13 @@ func (s *Ant) ResumeAnt(ctx context.Context, r *resourcev1.ResumeAntRequest) (*r
 }
 
 func (s *Ant) steer(ctx context.Context, id string, f func(*ant.Ant, time.Time) error) (ant.Ant, error) {
-	org := access.From(ctx).Org
+	c := access.From(ctx)
 	a, err := s.ants.Update(ctx, id, func(a *ant.Ant, now time.Time) error {
-		if !placement.Offered(a.Org, org) {
+		switch {
+		case !placement.Offered(a.Org, c.Org):
 			return errs.NotFound("ANT_NOT_FOUND", "ant %s not found", id)
+		case a.Org == "" && !slices.Contains(c.Roles, access.PlatformAdmin):
+			return errs.Denied("ANT_SHARED", "ant %s works for all organisations: it is drained and resumed by %s only", id, access.PlatformAdmin)
 		}
 		return f(a, now)
 	})

@@ -48,7 +48,8 @@ func (s *Store) Register(ctx context.Context, id string, f func(a *ant.Ant, now 
 	}, f)
 }
 
-// Update loads the ant under a lock, applies f and saves it.
+// Update loads the ant under a lock, applies f and saves it. f decides whether the caller may: an ant of the platform belongs to no
+// organisation, so no organisation's connection could save it.
 func (s *Store) Update(ctx context.Context, id string, f func(a *ant.Ant, now time.Time) error) (ant.Ant, error) {
 	return s.change(ctx, id, func(q *db.Queries) (ant.Ant, error) {
 		row, err := q.LockAnt(ctx, id)
@@ -61,7 +62,7 @@ func (s *Store) Update(ctx context.Context, id string, f func(a *ant.Ant, now ti
 
 func (s *Store) change(ctx context.Context, id string, load func(*db.Queries) (ant.Ant, error), f func(*ant.Ant, time.Time) error) (ant.Ant, error) {
 	var a ant.Ant
-	err := pgdb.Tx(ctx, s.pool, func(tx pgx.Tx) error {
+	err := pgdb.Tx(pgdb.OwnWork(ctx), s.pool, func(tx pgx.Tx) error {
 		q := s.q.WithTx(tx)
 		var err error
 		if a, err = load(q); err != nil {
@@ -101,9 +102,9 @@ func (s *Store) List(ctx context.Context, org, after string, limit int) ([]ant.A
 	return fromRows(s.q.ListAnts(ctx, db.ListAntsParams{OrgID: org, After: after, Page: int32(limit)}))
 }
 
-// All returns up to limit ants of anybody after the id, in order.
+// All returns up to limit ants of anybody after the id, in order, whoever asks.
 func (s *Store) All(ctx context.Context, after string, limit int) ([]ant.Ant, error) {
-	return fromRows(s.q.AllAnts(ctx, db.AllAntsParams{After: after, Page: int32(limit)}))
+	return fromRows(s.q.AllAnts(pgdb.OwnWork(ctx), db.AllAntsParams{After: after, Page: int32(limit)}))
 }
 
 func fromRows(rows []db.Ant, err error) ([]ant.Ant, error) {

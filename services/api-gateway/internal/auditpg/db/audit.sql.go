@@ -37,30 +37,73 @@ func (q *Queries) AddCheckpoint(ctx context.Context, arg AddCheckpointParams) er
 	return err
 }
 
-type AppendParams struct {
-	Seq           int64
-	ID            uuid.UUID
-	At            time.Time
-	OrgID         string
-	Actor         string
-	ActorKind     string
-	Credential    string
-	Method        string
-	Permission    string
-	ObjectKind    string
-	ObjectID      string
-	RequestDigest []byte
-	BeforeDigest  []byte
-	AfterDigest   []byte
-	Address       string
-	RequestID     string
-	Agent         string
-	Outcome       string
-	Code          string
-	Reason        string
-	TookUs        int64
-	PrevHash      []byte
-	Hash          []byte
+const addEvents = `-- name: AddEvents :exec
+INSERT INTO audit_event (
+    seq, id, at, org_id, actor, actor_kind, credential, method, permission, object_kind, object_id, request_digest, before_digest, after_digest,
+    address, request_id, agent, outcome, code, reason, took_us, prev_hash, hash
+)
+SELECT
+    unnest($1::bigint[]), unnest($2::uuid[]), unnest($3::timestamptz[]), unnest($4::text[]), unnest($5::text[]),
+    unnest($6::text[]), unnest($7::text[]), unnest($8::text[]), unnest($9::text[]), unnest($10::text[]),
+    unnest($11::text[]), unnest($12::bytea[]), unnest($13::bytea[]), unnest($14::bytea[]),
+    unnest($15::text[]), unnest($16::text[]), unnest($17::text[]), unnest($18::text[]), unnest($19::text[]),
+    unnest($20::text[]), unnest($21::bigint[]), unnest($22::bytea[]), unnest($23::bytea[])
+`
+
+type AddEventsParams struct {
+	Seq           []int64
+	ID            []uuid.UUID
+	At            []time.Time
+	OrgID         []string
+	Actor         []string
+	ActorKind     []string
+	Credential    []string
+	Method        []string
+	Permission    []string
+	ObjectKind    []string
+	ObjectID      []string
+	RequestDigest [][]byte
+	BeforeDigest  [][]byte
+	AfterDigest   [][]byte
+	Address       []string
+	RequestID     []string
+	Agent         []string
+	Outcome       []string
+	Code          []string
+	Reason        []string
+	TookUs        []int64
+	PrevHash      [][]byte
+	Hash          [][]byte
+}
+
+// COPY would not ask the policy.
+func (q *Queries) AddEvents(ctx context.Context, arg AddEventsParams) error {
+	_, err := q.db.Exec(ctx, addEvents,
+		arg.Seq,
+		arg.ID,
+		arg.At,
+		arg.OrgID,
+		arg.Actor,
+		arg.ActorKind,
+		arg.Credential,
+		arg.Method,
+		arg.Permission,
+		arg.ObjectKind,
+		arg.ObjectID,
+		arg.RequestDigest,
+		arg.BeforeDigest,
+		arg.AfterDigest,
+		arg.Address,
+		arg.RequestID,
+		arg.Agent,
+		arg.Outcome,
+		arg.Code,
+		arg.Reason,
+		arg.TookUs,
+		arg.PrevHash,
+		arg.Hash,
+	)
+	return err
 }
 
 const before = `-- name: Before :many

@@ -39,14 +39,18 @@ LATERAL (
     ORDER BY a.seq DESC LIMIT 1
 ) e;
 
--- name: Append :copyfrom
+-- name: AddEvents :exec
+-- COPY would not ask the policy.
 INSERT INTO audit_event (
     seq, id, at, org_id, actor, actor_kind, credential, method, permission, object_kind, object_id, request_digest, before_digest, after_digest,
     address, request_id, agent, outcome, code, reason, took_us, prev_hash, hash
-) VALUES (
-    @seq, @id, @at, @org_id, @actor, @actor_kind, @credential, @method, @permission, @object_kind, @object_id, @request_digest, @before_digest, @after_digest,
-    @address, @request_id, @agent, @outcome, @code, @reason, @took_us, @prev_hash, @hash
-);
+)
+SELECT
+    unnest(@seq::bigint[]), unnest(@id::uuid[]), unnest(@at::timestamptz[]), unnest(@org_id::text[]), unnest(@actor::text[]),
+    unnest(@actor_kind::text[]), unnest(@credential::text[]), unnest(@method::text[]), unnest(@permission::text[]), unnest(@object_kind::text[]),
+    unnest(@object_id::text[]), unnest(@request_digest::bytea[]), unnest(@before_digest::bytea[]), unnest(@after_digest::bytea[]),
+    unnest(@address::text[]), unnest(@request_id::text[]), unnest(@agent::text[]), unnest(@outcome::text[]), unnest(@code::text[]),
+    unnest(@reason::text[]), unnest(@took_us::bigint[]), unnest(@prev_hash::bytea[]), unnest(@hash::bytea[]);
 
 -- name: Page :many
 SELECT seq, id, at, org_id, actor, actor_kind, credential, method, permission, object_kind, object_id, request_digest, before_digest, after_digest,
