@@ -35,9 +35,10 @@ type AntServiceClient interface {
 	ListAnts(ctx context.Context, in *ListAntsRequest, opts ...grpc.CallOption) (*ListAntsResponse, error)
 	// GetAnt returns one ant. Reason: ANT_NOT_FOUND.
 	GetAnt(ctx context.Context, in *GetAntRequest, opts ...grpc.CallOption) (*GetAntResponse, error)
-	// DrainAnt places nothing more on the ant; what runs there finishes.
+	// DrainAnt places nothing more on the ant; what runs there finishes. One that works for all organisations is drained and
+	// resumed by platform-admins only. Reasons: ANT_NOT_FOUND, ANT_SHARED.
 	DrainAnt(ctx context.Context, in *DrainAntRequest, opts ...grpc.CallOption) (*DrainAntResponse, error)
-	// ResumeAnt ends a drain.
+	// ResumeAnt ends a drain. Reasons: ANT_NOT_FOUND, ANT_SHARED.
 	ResumeAnt(ctx context.Context, in *ResumeAntRequest, opts ...grpc.CallOption) (*ResumeAntResponse, error)
 }
 
@@ -99,9 +100,10 @@ type AntServiceServer interface {
 	ListAnts(context.Context, *ListAntsRequest) (*ListAntsResponse, error)
 	// GetAnt returns one ant. Reason: ANT_NOT_FOUND.
 	GetAnt(context.Context, *GetAntRequest) (*GetAntResponse, error)
-	// DrainAnt places nothing more on the ant; what runs there finishes.
+	// DrainAnt places nothing more on the ant; what runs there finishes. One that works for all organisations is drained and
+	// resumed by platform-admins only. Reasons: ANT_NOT_FOUND, ANT_SHARED.
 	DrainAnt(context.Context, *DrainAntRequest) (*DrainAntResponse, error)
-	// ResumeAnt ends a drain.
+	// ResumeAnt ends a drain. Reasons: ANT_NOT_FOUND, ANT_SHARED.
 	ResumeAnt(context.Context, *ResumeAntRequest) (*ResumeAntResponse, error)
 	mustEmbedUnimplementedAntServiceServer()
 }
@@ -258,7 +260,7 @@ const (
 // ExecutorService shows what runs on the hosts of the ants, and ends it.
 type ExecutorServiceClient interface {
 	// ListExecutors asks every ant that lives what runs there: processes and containers of attempts, also of those that the ant
-	// knows nothing of any more.
+	// knows nothing of any more. Those of other organisations are shown to the roles of the platform only.
 	ListExecutors(ctx context.Context, in *ListExecutorsRequest, opts ...grpc.CallOption) (*ListExecutorsResponse, error)
 	// DeleteExecutor ends what runs of an attempt. One that its ant knows is asked to end, gets its grace and is lost: it runs
 	// again where its task allows that; `formicary request cancel` ends a job. Reason: EXECUTOR_NOT_FOUND.
@@ -300,7 +302,7 @@ func (c *executorServiceClient) DeleteExecutor(ctx context.Context, in *DeleteEx
 // ExecutorService shows what runs on the hosts of the ants, and ends it.
 type ExecutorServiceServer interface {
 	// ListExecutors asks every ant that lives what runs there: processes and containers of attempts, also of those that the ant
-	// knows nothing of any more.
+	// knows nothing of any more. Those of other organisations are shown to the roles of the platform only.
 	ListExecutors(context.Context, *ListExecutorsRequest) (*ListExecutorsResponse, error)
 	// DeleteExecutor ends what runs of an attempt. One that its ant knows is asked to end, gets its grace and is lost: it runs
 	// again where its task allows that; `formicary request cancel` ends a job. Reason: EXECUTOR_NOT_FOUND.

@@ -38,7 +38,21 @@ func (s *Store) Artifact(ctx context.Context, org string, id uuid.UUID) (artifac
 
 // Artifacts lists those of an org, the newest first.
 func (s *Store) Artifacts(ctx context.Context, f artifact.Filter) ([]artifact.Artifact, error) {
-	where, args := `org_id = $1 AND (created_at, id) < ($2, $3)`, []any{f.Org, f.Before, f.BeforeID, f.Limit}
+	sql, args := artifactsSQL(f)
+	rows, err := s.reads.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, fmt.Errorf("list artifacts: %w", err)
+	}
+	all, err := pgx.CollectRows(rows, scanArtifact)
+	if err != nil {
+		return nil, fmt.Errorf("list artifacts: %w", err)
+	}
+	return all, nil
+}
+
+func artifactsSQL(f artifact.Filter) (sql string, args []any) {
+	where := `org_id = $1 AND (created_at, id) < ($2, $3)`
+	args = []any{f.Org, f.Before, f.BeforeID, f.Limit}
 	and := func(condition string, value any) {
 		args = append(args, value)
 		where += fmt.Sprintf(" AND "+condition, len(args))
@@ -56,21 +70,13 @@ func (s *Store) Artifacts(ctx context.Context, f artifact.Filter) ([]artifact.Ar
 		and("name = $%d", storable.Text(f.Name))
 	}
 	const newest = ` ORDER BY created_at DESC, id DESC LIMIT $4`
-	query := `SELECT ` + artifactColumns + ` FROM artifact WHERE ` + where + newest
-	if f.Task != "" { // of a task, or of the items of one: each has its index
-		args = append(args, storable.Text(f.Task))
-		of := func(column string) string {
-			return fmt.Sprintf(`(SELECT * FROM artifact WHERE %s AND %s = $%d%s)`, where, column, len(args), newest)
-		}
-		query = `SELECT ` + artifactColumns + ` FROM (` + of("task") + ` UNION ALL ` + of("group_task") + `) a` + newest
+	if f.Task == "" {
+		return `SELECT ` + artifactColumns + ` FROM artifact WHERE ` + where + newest, args
 	}
-	rows, err := s.reads.Query(ctx, query, args...)
-	if err != nil {
-		return nil, fmt.Errorf("list artifacts: %w", err)
+	// Of a task, or of the items of one: each has its index.
+	args = append(args, storable.Text(f.Task))
+	of := func(column string) string {
+		return fmt.Sprintf(`(SELECT * FROM artifact WHERE %s AND %s = $%d%s)`, where, column, len(args), newest)
 	}
-	all, err := pgx.CollectRows(rows, scanArtifact)
-	if err != nil {
-		return nil, fmt.Errorf("list artifacts: %w", err)
-	}
-	return all, nil
+	return `SELECT ` + artifactColumns + ` FROM (` + of("task") + ` UNION ALL ` + of("group_task") + `) a` + newest, args
 }
