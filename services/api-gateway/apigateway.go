@@ -67,6 +67,7 @@ type Service struct {
 	gate     *gate.Gate
 	audit    *auditlog.Log
 	hub      *live.Hub
+	bound    func(context.Context) error // callers, by the quotas of organisations
 	server   *grpc.Server
 	web      http.Handler
 	proxy    *proxy // nil when there is none
@@ -85,7 +86,9 @@ func New(conf Config, deps Deps) (*Service, error) {
 	rules := access.ReadRules(protoregistry.GlobalFiles)
 	s := &Service{conf: conf, deps: deps, identity: newIdentity(conf, deps.Pool)}
 	s.gate = gate.New(rules, s.identity.callers(conf.Auth), conf.MaxStreams)
-	s.gate.Limit(limit.New(conf.Limits))
+	limits := limit.New(conf.Limits)
+	s.gate.Limit(limits)
+	s.bound = s.boundCallers(limits)
 	var err error
 	if s.audit, err = auditlog.New(auditlog.Options{
 		Store: auditpg.New(deps.Pool), Rules: rules, Identity: deps.Identity, From: from, Log: deps.Log, Meter: deps.Meter,
@@ -102,6 +105,7 @@ func New(conf Config, deps Deps) (*Service, error) {
 			jobv1.JobDefinitionService_ServiceDesc.ServiceName, jobv1.JobRequestService_ServiceDesc.ServiceName,
 			jobv1.ErrorCodeService_ServiceDesc.ServiceName, jobv1.NotificationService_ServiceDesc.ServiceName,
 			jobv1.ConfigService_ServiceDesc.ServiceName, jobv1.SecretService_ServiceDesc.ServiceName,
+			jobv1.QuotaService_ServiceDesc.ServiceName,
 		}},
 		forward.Peer{Name: "supervisor", Conn: deps.Supervisor, Services: []string{
 			executionv1.ExecutionService_ServiceDesc.ServiceName, executionv1.ApprovalService_ServiceDesc.ServiceName,
@@ -163,6 +167,7 @@ func (s *Service) Run(ctx context.Context) error {
 		{Name: "events", Run: s.hub.Run},
 		{Name: "streams", Run: s.gate.Run},
 		{Name: "identity", Run: func(ctx context.Context) error { return s.identity.run(ctx, s.deps.Log) }},
+		{Name: "quotas", Run: s.bound},
 		{Name: "gRPC port", Run: func(ctx context.Context) error { return rpc.Serve(ctx, s.server, s.deps.GRPC, s.conf.StopGrace) }},
 		{Name: "HTTP port", Run: s.serveHTTP},
 	}

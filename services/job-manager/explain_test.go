@@ -67,6 +67,7 @@ func TestNoStatementReadsTheHistory(t *testing.T) {
 			"poison":              "faults, which people look at one by one",
 			"move":                "the program",
 			"request_count":       "the names of jobs, by state",
+			"quota":               "what administrators write",
 			"request_count_delta": "added up every few seconds",
 			"failure":             "what failed within a day",
 		},

@@ -26,6 +26,7 @@ import (
 	"github.com/formicary/formicary/services/job-manager/internal/events"
 	"github.com/formicary/formicary/services/job-manager/internal/notify"
 	"github.com/formicary/formicary/services/job-manager/internal/pg"
+	"github.com/formicary/formicary/services/job-manager/internal/quota"
 	"github.com/formicary/formicary/services/job-manager/internal/request"
 	"github.com/formicary/formicary/services/job-manager/migrations"
 )
@@ -105,7 +106,7 @@ func New(conf Config, deps Deps) (*Service, error) {
 		reconciler: request.NewReconciler(store, store, supervisor, pg.Refused), channels: channels, dispatcher: dispatcher,
 		notices: events.NewNotices(inlet, store.Deliveries().Add, supervisor),
 		secrets: kept,
-		server:  api.New(definitions, requests, admission.NewManager(store), rules, store.Deliveries(), kept.manager, deps.Supervisor),
+		server:  api.New(definitions, requests, admission.NewManager(store), rules, store.Deliveries(), kept.manager, quota.Manager{Store: store}, deps.Supervisor),
 	}
 	s.consumer = events.NewConsumer(inlet, requests.Mirror, s.mirrored)
 	return s, nil

@@ -90,6 +90,7 @@ func (c Config) Validate() error {
 type Limits struct {
 	address, credential, org *buckets
 	streams                  int
+	own                      quotas
 
 	mu   sync.Mutex
 	open map[[2]string]int // streams by organisation and person
@@ -126,6 +127,9 @@ func (l *Limits) By(credential, org string) error {
 		return nil
 	}
 	if err := l.credential.take(credential, "this token or session"); err != nil {
+		return err
+	}
+	if err := l.own.take(org); err != nil {
 		return err
 	}
 	return l.org.take(org, "this organisation")

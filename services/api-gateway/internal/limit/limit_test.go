@@ -34,6 +34,41 @@ func drain(t *testing.T, call func() error) int {
 	return 1000
 }
 
+// TestQuotasOfOrganisations: what an organisation may call counts over its credentials, is raised and taken away while calls
+// come, and keeps what was taken when it is set again.
+func TestQuotasOfOrganisations(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(Config{Buckets: 10})
+		by := func(credential, org string) error { return l.By(credential, org) }
+		count := func(org string) (n int) {
+			for ; n < 100; n++ {
+				if err := by(fmt.Sprint("c", n), org); err != nil {
+					var e *errs.Error
+					if !errors.As(err, &e) || e.Code != errs.CodeExhausted || e.Reason != "QUOTA_EXCEEDED" || e.RetryAfter <= 0 {
+						t.Fatalf("refused by %#v", err)
+					}
+					return n
+				}
+			}
+			return n
+		}
+		for _, c := range []struct {
+			set  map[string]int64
+			wait time.Duration
+			want int
+		}{
+			{nil, 0, 100}, {map[string]int64{"o": 5}, 0, 10}, {map[string]int64{"o": 5}, 0, 0}, {map[string]int64{"o": 5}, time.Second, 5},
+			{map[string]int64{"o": 10}, time.Second, 10}, {map[string]int64{"other": 1}, 0, 100},
+		} {
+			l.Bound(c.set)
+			time.Sleep(c.wait) //nolint:forbidigo // the time of the bubble
+			if got := count("o"); got != c.want {
+				t.Errorf("%v: %d calls, want %d", c.set, got, c.want)
+			}
+		}
+	})
+}
+
 func TestEachHasABucketOfItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := New(small())

@@ -131,6 +131,7 @@ func register(mux *runtime.ServeMux, conn grpc.ClientConnInterface, events jobv1
 		// What is registered later goes before: the paths of these hold names where others have words.
 		jobv1.RegisterConfigServiceHandlerClient(ctx, mux, jobv1.NewConfigServiceClient(conn)),
 		jobv1.RegisterSecretServiceHandlerClient(ctx, mux, jobv1.NewSecretServiceClient(conn)),
+		jobv1.RegisterQuotaServiceHandlerClient(ctx, mux, jobv1.NewQuotaServiceClient(conn)),
 		jobv1.RegisterJobDefinitionServiceHandlerClient(ctx, mux, jobv1.NewJobDefinitionServiceClient(conn)),
 		jobv1.RegisterJobRequestServiceHandlerClient(ctx, mux, jobv1.NewJobRequestServiceClient(conn)),
 		jobv1.RegisterErrorCodeServiceHandlerClient(ctx, mux, jobv1.NewErrorCodeServiceClient(conn)),

@@ -159,6 +159,7 @@ type client struct {
 	errorCodes  jobv1.ErrorCodeServiceClient
 	configs     jobv1.ConfigServiceClient
 	secrets     jobv1.SecretServiceClient
+	quotas      jobv1.QuotaServiceClient
 	notices     jobv1.NotificationServiceClient
 	orgs        identityv1.OrgServiceClient
 	users       identityv1.UserServiceClient
@@ -202,6 +203,7 @@ func dial(addr string, as caller) (*client, error) {
 		errorCodes:  jobv1.NewErrorCodeServiceClient(conn),
 		configs:     jobv1.NewConfigServiceClient(conn),
 		secrets:     jobv1.NewSecretServiceClient(conn),
+		quotas:      jobv1.NewQuotaServiceClient(conn),
 		notices:     jobv1.NewNotificationServiceClient(conn),
 		orgs:        identityv1.NewOrgServiceClient(conn),
 		users:       identityv1.NewUserServiceClient(conn),

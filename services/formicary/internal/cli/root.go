@@ -118,7 +118,7 @@ $FORMICARY_GRPC. Exit codes: 0 ok, 1 the job failed, 2 usage or invalid YAML, 3 
 	f.StringVar(&a.user, "user", "", "`name` to act under; $FORMICARY_USER, or the name of the account, unless given")
 	f.StringVar(&a.org, "org", "", "`organisation` to act in; $FORMICARY_ORG, or that of the context, unless given")
 	f.DurationVar(&a.timeout, "timeout", 0, "give up after this `duration`; 0 means 30s for a call and for ever when waiting")
-	root.AddCommand(a.upCmd(), a.runCmd(), a.jobCmd(), a.requestCmd(), a.artifactCmd(), a.cacheCmd(), a.antCmd(), a.errorCodeCmd(), a.configCmd(), a.secretCmd(), a.loginCmd(), a.logoutCmd(), a.contextCmd(), a.tokenCmd(), a.userCmd(), a.orgCmd(), a.schemaCmd(), a.auditCmd(), a.doctorCmd(), a.versionCmd())
+	root.AddCommand(a.upCmd(), a.runCmd(), a.jobCmd(), a.requestCmd(), a.artifactCmd(), a.cacheCmd(), a.antCmd(), a.errorCodeCmd(), a.configCmd(), a.secretCmd(), a.loginCmd(), a.logoutCmd(), a.contextCmd(), a.tokenCmd(), a.userCmd(), a.orgCmd(), a.quotaCmd(), a.schemaCmd(), a.auditCmd(), a.doctorCmd(), a.versionCmd())
 	return root
 }
 

@@ -41,11 +41,20 @@ type Queue struct {
 	Types []Type
 	// Loads counts the admitted requests of each placement class that have not started.
 	Loads map[Load]int
+	// Orgs are those with something waiting that may run a bounded number of requests.
+	Orgs []Org
 	// Now is the database's clock, NextDue the earliest start that lies ahead.
 	Now     time.Time
 	NextDue *time.Time
 	// Next says that types follow, behind the last one.
 	Next *Place
+}
+
+// Org is an organisation that has a quota of running requests.
+type Org struct {
+	ID      string
+	Most    int64
+	Running int64
 }
 
 // Load names what is counted together: the requests of a placement class in an organisation.

@@ -53,6 +53,9 @@ func (s *admissions) ReadQueue(ctx context.Context, req *jobv1.ReadQueueRequest)
 	for of, ready := range q.Loads {
 		res.Loads = append(res.Loads, &jobv1.ClassLoad{OrgId: of.OrgID, PlacementClass: of.Class, Ready: int32(ready)})
 	}
+	for _, o := range q.Orgs {
+		res.Orgs = append(res.Orgs, &jobv1.OrgStanding{OrgId: o.ID, MaxRunning: o.Most, Running: o.Running})
+	}
 	return res, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/formicary/formicary/services/job-manager/internal/config"
 	"github.com/formicary/formicary/services/job-manager/internal/definition"
 	"github.com/formicary/formicary/services/job-manager/internal/errorcode"
+	"github.com/formicary/formicary/services/job-manager/internal/quota"
 	"github.com/formicary/formicary/services/job-manager/internal/request"
 )
 
@@ -24,11 +25,12 @@ type Server struct {
 	notices     *notifications
 	configs     *configs
 	secrets     *secrets
+	quotas      *quotas
 }
 
 // New returns a server. supervisor is asked about the tasks of runs that have begun.
 func New(
-	d *definition.Manager, r *request.Manager, a *admission.Manager, e *errorcode.Manager, n Deliveries, c *config.Manager,
+	d *definition.Manager, r *request.Manager, a *admission.Manager, e *errorcode.Manager, n Deliveries, c *config.Manager, u quota.Manager,
 	supervisor grpc.ClientConnInterface,
 ) *Server {
 	return &Server{
@@ -41,6 +43,7 @@ func New(
 		notices:     &notifications{manager: r, deliveries: n},
 		configs:     &configs{manager: c},
 		secrets:     &secrets{manager: c},
+		quotas:      &quotas{manager: u},
 	}
 }
 
@@ -55,4 +58,6 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 	jobv1.RegisterNotificationServiceServer(r, s.notices)
 	jobv1.RegisterConfigServiceServer(r, s.configs)
 	jobv1.RegisterSecretServiceServer(r, s.secrets)
+	jobv1.RegisterQuotaServiceServer(r, s.quotas)
+	jobv1.RegisterLimitServiceServer(r, s.quotas)
 }

@@ -35,7 +35,7 @@ WHERE b.newest_id IS NULL`
 
 // SubmitChildren implements request.Store.
 func (s *Store) SubmitChildren(ctx context.Context, drafts []request.Draft) ([]request.Stored, []error) {
-	out, failed := apart(ctx, drafts, s.submitChildren)
+	out, failed := s.within(ctx, drafts, s.submitChildren)
 	for i, err := range failed {
 		if Refused(err) {
 			failed[i] = errs.Invalid("PARAMS_INVALID", "the job holds what cannot be stored")
@@ -46,11 +46,12 @@ func (s *Store) SubmitChildren(ctx context.Context, drafts []request.Draft) ([]r
 
 // submitChildren differs from submit: thousands of forks come at once, so what they tell is gathered from those that
 // were made instead of being prepared for each.
-func (s *Store) submitChildren(ctx context.Context, drafts []request.Draft) ([]request.Stored, error) {
+func (s *Store) submitChildren(ctx context.Context, drafts []request.Draft, most map[string]int64) ([]request.Stored, error) {
 	var out []request.Stored
 	err := s.pipelined(ctx, func(ctx context.Context, p *pgdb.Pipeline) ([]outbox.Message, error) {
 		var made map[uuid.UUID]request.Record
 		p.Queue(childLockSQL)
+		check := newRoom(drafts, most).queue(p)
 		args := slices.Concat(draftArgs(drafts), outbox.Args(nil), []any{[]uuid.UUID{}}, sealedArgs(drafts))
 		p.Queue(submitSQL, args...).Query(func(rows pgx.Rows) (err error) {
 			made, err = scanMade(rows)
@@ -60,6 +61,9 @@ func (s *Store) submitChildren(ctx context.Context, drafts []request.Draft) ([]r
 			p.Queue(borrowSQL, borrowed...)
 		}
 		if err := p.Flush(ctx); err != nil {
+			return nil, err
+		}
+		if err := check(); err != nil {
 			return nil, err
 		}
 		out = make([]request.Stored, len(drafts))

@@ -75,6 +75,13 @@ FROM waiting w CROSS JOIN LATERAL (
 SELECT org_id, placement_class, count(*) FROM request
 WHERE state IN ('READY', 'EXECUTING') AND state = 'READY' GROUP BY org_id, placement_class ORDER BY 3 DESC`
 
+	// orgsSQL reads the quotas of organisations that have something waiting.
+	orgsSQL = `
+SELECT q.org_id, q.most, (SELECT coalesce(sum(x.n), 0)::bigint FROM (
+    SELECT c.n FROM request_count c WHERE c.org_id = q.org_id AND c.state IN ('READY', 'EXECUTING')
+    UNION ALL SELECT d.n FROM request_count_delta d WHERE d.org_id = q.org_id AND d.state IN ('READY', 'EXECUTING')) x)
+FROM quota q WHERE q.name = 'running' AND EXISTS (SELECT FROM request r WHERE r.org_id = q.org_id AND r.state = 'PENDING' AND r.queued)`
+
 	nextSQL = `
 SELECT now(), (SELECT greatest(scheduled_at, now()) FROM request
     WHERE state = 'PENDING' AND NOT queued AND cancel_requested_at IS NULL ORDER BY scheduled_at LIMIT 1)`
@@ -119,6 +126,10 @@ func (s *Store) Queue(ctx context.Context, l admission.Look) (admission.Queue, e
 	}
 	if len(l.Behind) == 0 && l.After == (admission.Place{}) {
 		b.Queue(loadsSQL).Query(func(rows pgx.Rows) error { return scanLoads(rows, q.Loads) })
+		b.Queue(orgsSQL).Query(func(rows pgx.Rows) (err error) {
+			q.Orgs, err = pgx.CollectRows(rows, pgx.RowToStructByPos[admission.Org])
+			return err
+		})
 	}
 	b.Queue(nextSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&q.Now, &q.NextDue) })
 	if err := s.pool.SendBatch(ctx, b).Close(); err != nil {

@@ -32,6 +32,7 @@ type Store struct {
 	msgr Messenger
 	// silentAfter is how long a request may hear nothing before supervisor is asked.
 	silentAfter time.Duration
+	bounds      bounds
 
 	// OnDelivery is called when deliveries were committed that are to be sent. It is set before the store is used.
 	OnDelivery func()

@@ -72,7 +72,7 @@ const submitTries = 4
 
 // Submit implements request.Store.
 func (s *Store) Submit(ctx context.Context, drafts []request.Draft) ([]request.Stored, []error) {
-	return apart(ctx, drafts, s.submit)
+	return s.within(ctx, drafts, s.submit)
 }
 
 // apart stores drafts together, or one by one where PostgreSQL refuses one of them: it must not take the others with it.
@@ -102,14 +102,14 @@ func Refused(err error) bool {
 	return errors.As(err, &pg) && (pg.Code[:2] == "22" || pg.Code[:2] == "23")
 }
 
-func (s *Store) submit(ctx context.Context, drafts []request.Draft) ([]request.Stored, error) {
+func (s *Store) submit(ctx context.Context, drafts []request.Draft, most map[string]int64) ([]request.Stored, error) {
 	now := time.Now()
 	msgs, about := s.submitted(drafts, now)
 	args := slices.Concat(draftArgs(drafts), outbox.Args(msgs), []any{about}, sealedArgs(drafts))
 	var made map[uuid.UUID]request.Record
 	var err error
 	for range submitTries {
-		if made, err = s.insert(ctx, args); !pgdb.Repeatable(err) {
+		if made, err = s.insert(ctx, args, newRoom(drafts, most)); !pgdb.Repeatable(err) {
 			break
 		}
 	}
@@ -167,7 +167,21 @@ func (s *Store) submitted(drafts []request.Draft, now time.Time) (msgs []outbox.
 	return msgs, about
 }
 
-func (s *Store) insert(ctx context.Context, args []any) (map[uuid.UUID]request.Record, error) {
+func (s *Store) insert(ctx context.Context, args []any, bounded *room) (made map[uuid.UUID]request.Record, err error) {
+	if bounded != nil {
+		err = pgdb.Pipelined(ctx, s.pool, func(ctx context.Context, p *pgdb.Pipeline) error {
+			check := bounded.queue(p)
+			p.Queue(submitSQL, args...).Query(func(rows pgx.Rows) (err error) {
+				made, err = scanMade(rows)
+				return err
+			})
+			if err := p.Flush(ctx); err != nil {
+				return err
+			}
+			return check()
+		})
+		return made, err
+	}
 	rows, err := s.pool.Query(ctx, submitSQL, args...)
 	if err != nil {
 		return nil, err

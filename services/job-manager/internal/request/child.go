@@ -11,6 +11,7 @@ import (
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/jobspec/value"
 	"github.com/formicary/formicary/services/job-manager/internal/definition"
+	"github.com/formicary/formicary/services/job-manager/internal/quota"
 )
 
 // MaxDepth is how many ancestors a request may have.
@@ -113,7 +114,7 @@ func (m *Manager) submitChildren(ctx context.Context, forks []Fork, open []int, 
 	for n, i := range drafted {
 		switch {
 		case n < len(failed) && failed[n] != nil:
-			if !forGood(failed[n]) {
+			if !forGood(failed[n]) && errs.Reason(failed[n]) != quota.Reason {
 				return nil, failed[n]
 			}
 			answers[i].refuse(failed[n])

@@ -28,6 +28,9 @@ func (m *Manager) Restart(ctx context.Context, org, name string, w Wish) (Record
 	if w.Hard && w.FromTask != "" {
 		return Record{}, errs.Invalid("REQUEST_INVALID", "a hard restart keeps no task, so it has no task to begin with")
 	}
+	if err := m.store.Room(ctx, org); err != nil {
+		return Record{}, err
+	}
 	again := Again{Hard: w.Hard, FromTask: w.FromTask}
 	if w.FromTask != "" || w.JobVersion != "" {
 		rec, err := m.Get(ctx, org, name)

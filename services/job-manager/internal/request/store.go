@@ -65,11 +65,14 @@ type Filter struct {
 
 // Store keeps requests. Every change and the events that tell of it are committed together.
 type Store interface {
-	// Submit stores a batch in one transaction, with one result and one error per draft.
+	// Submit stores a batch in one transaction, with one result and one error per draft: QUOTA_EXCEEDED for those that the
+	// quota of their organisation has no room for.
 	Submit(ctx context.Context, drafts []Draft) ([]Stored, []error)
 	// SubmitChildren is Submit for what tasks fork. Nothing is stored, and the draft is Stale, also where the key is known
 	// or was refused, or the job type is disabled.
 	SubmitChildren(ctx context.Context, drafts []Draft) ([]Stored, []error)
+	// Room says by its error that the quota of an organisation lets no further request wait.
+	Room(ctx context.Context, org string) error
 	// Family returns what is known of the keys, and those of the parents that exist.
 	Family(ctx context.Context, keys []string, parents []uuid.UUID) (Family, error)
 	// Refuse remembers that the keys which were never submitted never will be, and returns the requests of the others.

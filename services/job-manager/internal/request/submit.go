@@ -18,6 +18,7 @@ import (
 	"github.com/formicary/formicary/libs/placement"
 	"github.com/formicary/formicary/services/job-manager/internal/config"
 	"github.com/formicary/formicary/services/job-manager/internal/definition"
+	"github.com/formicary/formicary/services/job-manager/internal/quota"
 )
 
 // Submission is a person's wish for a run.
@@ -94,6 +95,8 @@ func (m *Manager) Submit(ctx context.Context, s Submission) (rec Record, created
 		}
 		out, err := m.submits.Do(ctx, draft)
 		switch {
+		case errs.Reason(err) == quota.Reason:
+			return m.orKnown(ctx, s, hash, err)
 		case err != nil:
 			return Record{}, false, err
 		case out.Stale:

@@ -21,6 +21,7 @@ const (
 	GateDependency  Gate = "DEPENDENCY"
 	GateQueue       Gate = "QUEUE"
 	GateApproval    Gate = "APPROVAL"
+	GateQuota       Gate = "QUOTA"
 )
 
 // Wait says why a request or a task does not run.

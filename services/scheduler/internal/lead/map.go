@@ -19,6 +19,12 @@ func snapshot(res *jobv1.ReadQueueResponse, fleet *plan.Fleet) plan.Snapshot {
 	for _, l := range res.GetLoads() {
 		s.Loads[plan.Load{Org: l.GetOrgId(), Class: l.GetPlacementClass()}] += int(l.GetReady())
 	}
+	if len(res.GetOrgs()) > 0 {
+		s.Quotas = make(map[string]plan.Quota, len(res.GetOrgs()))
+	}
+	for _, o := range res.GetOrgs() {
+		s.Quotas[o.GetOrgId()] = plan.Quota{Most: int(o.GetMaxRunning()), Running: int(o.GetRunning())}
+	}
 	if due := res.GetNextDue(); due != nil {
 		s.NextDue = due.AsTime()
 	}
@@ -77,6 +83,8 @@ func kind(k plan.Kind) jobv1.Gate {
 		return jobv1.Gate_GATE_CAPACITY
 	case plan.NoAnt:
 		return jobv1.Gate_GATE_NO_ANT
+	case plan.OrgQuota:
+		return jobv1.Gate_GATE_QUOTA
 	default:
 		return jobv1.Gate_GATE_UNSPECIFIED
 	}

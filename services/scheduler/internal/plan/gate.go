@@ -17,6 +17,7 @@ const (
 	Concurrency                 // the job type runs as often as it may
 	Capacity                    // enough is admitted for the slots there are
 	NoAnt                       // no ant offers the method, the tags or the slots
+	OrgQuota                    // the organisation runs as much as its quota allows
 )
 
 // Gate is closed: it holds the pending requests of a job type or, with Class, those of a placement class.
@@ -65,6 +66,16 @@ func concurrency(t *Type, admitted []string) (Gate, bool) {
 		reason += fmt.Sprintf(" and %d more", active-len(holders))
 	}
 	return Gate{Kind: Concurrency, Org: t.Org, JobType: t.Name, Reason: reason, Holders: holders}, true
+}
+
+// quota: an organisation runs no more requests at once than it may, whatever their types.
+func quota(t *Type, q Quota, admitted int) (Gate, bool) {
+	active := q.Running + admitted
+	if active < q.Most {
+		return Gate{}, false
+	}
+	return Gate{Kind: OrgQuota, Org: t.Org, JobType: t.Name, Reason: fmt.Sprintf("organisation %s may run %s at once and %d %s (its quota running; a platform-admin can raise it)",
+		t.Org, placement.Count(q.Most, "request"), active, placement.Plural(active, "does", "do"))}, true
 }
 
 // noAnt holds a class that no ant will take, however long it waits.

@@ -43,8 +43,12 @@ type Snapshot struct {
 	Types   []Type
 	Loads   map[Load]int // admitted and not started
 	Fleet   *Fleet
-	NextDue time.Time // of what is scheduled later; zero when nothing is
+	NextDue time.Time        // of what is scheduled later; zero when nothing is
+	Quotas  map[string]Quota // of the organisations that have one
 }
+
+// Quota is how many requests an organisation may run at once, and how many it does.
+type Quota struct{ Most, Running int }
 
 // Load names requests that are counted together: those of a placement class in an organisation.
 type Load struct{ Org, Class string }
@@ -80,7 +84,7 @@ const (
 // Plan decides. now is of the clock that NextDue was read from. The result depends on nothing but the arguments, and
 // not on the order of the types.
 func Plan(s Snapshot, now time.Time) Decision {
-	p := planner{fleet: s.Fleet, loads: make(map[Load]int, len(s.Loads)), gates: map[gateKey]Gate{}}
+	p := planner{fleet: s.Fleet, quotas: s.Quotas, taken: map[string]int{}, loads: make(map[Load]int, len(s.Loads)), gates: map[gateKey]Gate{}}
 	for of, n := range s.Loads {
 		p.loads[p.load(of.Org, of.Class)] += n
 	}
@@ -102,6 +106,8 @@ type planner struct {
 	fleet  *Fleet
 	loads  map[Load]int // by the organisation where that has ants of its own
 	queues queues
+	quotas map[string]Quota
+	taken  map[string]int // admitted, of organisations
 	gates  map[gateKey]Gate
 	d      Decision
 }
@@ -120,7 +126,7 @@ func (p *planner) enter(t *Type) {
 // step takes the best head that is left.
 func (p *planner) step() {
 	q := p.queues[0]
-	if g, closed := concurrency(q.t, q.admitted); closed {
+	if g, closed := p.full(q); closed {
 		p.hold(g) // all that is left of the type
 		heap.Pop(&p.queues)
 		return
@@ -130,6 +136,7 @@ func (p *planner) step() {
 	if free {
 		p.d.Admit = append(p.d.Admit, head.ID)
 		q.admitted = append(q.admitted, head.ID)
+		p.taken[q.t.Org]++
 		p.loads[p.load(q.t.Org, head.Class)]++
 	}
 	q.next++
@@ -141,6 +148,17 @@ func (p *planner) step() {
 	}
 	p.d.More = p.d.More || len(p.d.Admit) >= MaxAdmit
 	p.d.Waiting = p.d.Waiting || p.d.More
+}
+
+// full says that no further request of the queue may run now, whatever it needs.
+func (p *planner) full(q *queue) (Gate, bool) {
+	if g, closed := concurrency(q.t, q.admitted); closed {
+		return g, true
+	}
+	if bound, ok := p.quotas[q.t.Org]; ok {
+		return quota(q.t, bound, p.taken[q.t.Org])
+	}
+	return Gate{}, false
 }
 
 // load is what requests are counted under. Organisations that share all their ants wait for each other; one that has some
@@ -158,7 +176,7 @@ func (p *planner) leave(q *queue, lastAdmitted bool) {
 		return
 	}
 	p.d.Waiting = true
-	g, closed := concurrency(q.t, q.admitted)
+	g, closed := p.full(q)
 	switch {
 	case closed:
 		p.hold(g)

@@ -285,6 +285,29 @@ func TestAntsOfAnOrganisation(t *testing.T) {
 	}
 }
 
+// TestQuotaOfAnOrganisation: it runs no more than its quota allows, over all its job types, and the reason says so; others go on.
+func TestQuotaOfAnOrganisation(t *testing.T) {
+	of := func(org, name string, pending int) plan.Type {
+		heads := []plan.Head{{ID: org + name + "1", Class: shell}, {ID: org + name + "2", Class: shell}}
+		return plan.Type{Org: org, Name: name, Heads: heads, Pending: pending}
+	}
+	s := plan.Snapshot{
+		Types: []plan.Type{of("a", "x", 2), of("a", "y", 2), of("b", "x", 2)}, Fleet: plan.NewFleet(twoAnts),
+		Quotas: map[string]plan.Quota{"a": {Most: 4, Running: 1}},
+	}
+	d := plan.Plan(s, epoch)
+	want := "organisation a may run 4 requests at once and 4 do (its quota running; a platform-admin can raise it)"
+	if !slices.Equal(d.Admit, []string{"ax1", "ax2", "ay1", "bx1", "bx2"}) || len(d.Gates) != 1 || d.Gates[0].Kind != plan.OrgQuota ||
+		d.Gates[0].Org != "a" || d.Gates[0].JobType != "y" || d.Gates[0].Reason != want {
+		t.Errorf("%+v", d)
+	}
+	s.Quotas["a"] = plan.Quota{}
+	s.Types[0].Pending = 9 // nothing that hides behind its heads may run either
+	if d = plan.Plan(s, epoch); !slices.Equal(d.Admit, []string{"bx1", "bx2"}) || len(d.Gates) != 2 || d.More || !d.Waiting {
+		t.Errorf("a quota of none: %+v", d)
+	}
+}
+
 func TestPlanKeepsItsPromises(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		s := world(r)

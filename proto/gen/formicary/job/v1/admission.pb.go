@@ -82,7 +82,7 @@ func (x LaunchFault_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use LaunchFault_Kind.Descriptor instead.
 func (LaunchFault_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{14, 0}
+	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{15, 0}
 }
 
 // BeginEpochRequest names the new leader.
@@ -579,6 +579,70 @@ func (x *ClassLoad) GetOrgId() string {
 	return ""
 }
 
+// OrgStanding is an organisation that may run a bounded number of requests.
+type OrgStanding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// org_id of it.
+	OrgId string `protobuf:"bytes,1,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
+	// max_running requests at once.
+	MaxRunning int64 `protobuf:"varint,2,opt,name=max_running,json=maxRunning,proto3" json:"max_running,omitempty"`
+	// running counts its requests in READY and EXECUTING.
+	Running       int64 `protobuf:"varint,3,opt,name=running,proto3" json:"running,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OrgStanding) Reset() {
+	*x = OrgStanding{}
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OrgStanding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OrgStanding) ProtoMessage() {}
+
+func (x *OrgStanding) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OrgStanding.ProtoReflect.Descriptor instead.
+func (*OrgStanding) Descriptor() ([]byte, []int) {
+	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *OrgStanding) GetOrgId() string {
+	if x != nil {
+		return x.OrgId
+	}
+	return ""
+}
+
+func (x *OrgStanding) GetMaxRunning() int64 {
+	if x != nil {
+		return x.MaxRunning
+	}
+	return 0
+}
+
+func (x *OrgStanding) GetRunning() int64 {
+	if x != nil {
+		return x.Running
+	}
+	return 0
+}
+
 // ReadQueueResponse is the snapshot.
 type ReadQueueResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -592,13 +656,15 @@ type ReadQueueResponse struct {
 	NextDue *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=next_due,json=nextDue,proto3" json:"next_due,omitempty"`
 	// next_page_token is set when other job types follow.
 	NextPageToken string `protobuf:"bytes,5,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// orgs that have a quota of running requests and something waiting, on the first page.
+	Orgs          []*OrgStanding `protobuf:"bytes,6,rep,name=orgs,proto3" json:"orgs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReadQueueResponse) Reset() {
 	*x = ReadQueueResponse{}
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[7]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -610,7 +676,7 @@ func (x *ReadQueueResponse) String() string {
 func (*ReadQueueResponse) ProtoMessage() {}
 
 func (x *ReadQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[7]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -623,7 +689,7 @@ func (x *ReadQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadQueueResponse.ProtoReflect.Descriptor instead.
 func (*ReadQueueResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{7}
+	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ReadQueueResponse) GetTypes() []*QueuedType {
@@ -661,6 +727,13 @@ func (x *ReadQueueResponse) GetNextPageToken() string {
 	return ""
 }
 
+func (x *ReadQueueResponse) GetOrgs() []*OrgStanding {
+	if x != nil {
+		return x.Orgs
+	}
+	return nil
+}
+
 // ClosedGate is why the pending requests of a job type or a placement class are not admitted.
 type ClosedGate struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -682,7 +755,7 @@ type ClosedGate struct {
 
 func (x *ClosedGate) Reset() {
 	*x = ClosedGate{}
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[8]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -694,7 +767,7 @@ func (x *ClosedGate) String() string {
 func (*ClosedGate) ProtoMessage() {}
 
 func (x *ClosedGate) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[8]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -707,7 +780,7 @@ func (x *ClosedGate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClosedGate.ProtoReflect.Descriptor instead.
 func (*ClosedGate) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{8}
+	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ClosedGate) GetOrgId() string {
@@ -771,7 +844,7 @@ type AdmitRequest struct {
 
 func (x *AdmitRequest) Reset() {
 	*x = AdmitRequest{}
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[9]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -783,7 +856,7 @@ func (x *AdmitRequest) String() string {
 func (*AdmitRequest) ProtoMessage() {}
 
 func (x *AdmitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[9]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -796,7 +869,7 @@ func (x *AdmitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitRequest.ProtoReflect.Descriptor instead.
 func (*AdmitRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{9}
+	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *AdmitRequest) GetEpoch() int64 {
@@ -845,7 +918,7 @@ type AdmitResponse struct {
 
 func (x *AdmitResponse) Reset() {
 	*x = AdmitResponse{}
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[10]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -857,7 +930,7 @@ func (x *AdmitResponse) String() string {
 func (*AdmitResponse) ProtoMessage() {}
 
 func (x *AdmitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[10]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -870,7 +943,7 @@ func (x *AdmitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitResponse.ProtoReflect.Descriptor instead.
 func (*AdmitResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{10}
+	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AdmitResponse) GetRequestIds() []string {
@@ -893,7 +966,7 @@ type RunRef struct {
 
 func (x *RunRef) Reset() {
 	*x = RunRef{}
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[11]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -905,7 +978,7 @@ func (x *RunRef) String() string {
 func (*RunRef) ProtoMessage() {}
 
 func (x *RunRef) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[11]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -918,7 +991,7 @@ func (x *RunRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRef.ProtoReflect.Descriptor instead.
 func (*RunRef) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{11}
+	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RunRef) GetRequestId() string {
@@ -949,7 +1022,7 @@ type GetLaunchesRequest struct {
 
 func (x *GetLaunchesRequest) Reset() {
 	*x = GetLaunchesRequest{}
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[12]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -961,7 +1034,7 @@ func (x *GetLaunchesRequest) String() string {
 func (*GetLaunchesRequest) ProtoMessage() {}
 
 func (x *GetLaunchesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[12]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -974,7 +1047,7 @@ func (x *GetLaunchesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLaunchesRequest.ProtoReflect.Descriptor instead.
 func (*GetLaunchesRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{12}
+	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetLaunchesRequest) GetRuns() []*RunRef {
@@ -1039,7 +1112,7 @@ type Launch struct {
 
 func (x *Launch) Reset() {
 	*x = Launch{}
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[13]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1051,7 +1124,7 @@ func (x *Launch) String() string {
 func (*Launch) ProtoMessage() {}
 
 func (x *Launch) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[13]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1064,7 +1137,7 @@ func (x *Launch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Launch.ProtoReflect.Descriptor instead.
 func (*Launch) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{13}
+	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Launch) GetRequestId() string {
@@ -1215,7 +1288,7 @@ type LaunchFault struct {
 
 func (x *LaunchFault) Reset() {
 	*x = LaunchFault{}
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[14]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1227,7 +1300,7 @@ func (x *LaunchFault) String() string {
 func (*LaunchFault) ProtoMessage() {}
 
 func (x *LaunchFault) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[14]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1240,7 +1313,7 @@ func (x *LaunchFault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LaunchFault.ProtoReflect.Descriptor instead.
 func (*LaunchFault) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{14}
+	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *LaunchFault) GetKind() LaunchFault_Kind {
@@ -1277,7 +1350,7 @@ type GetLaunchesResponse struct {
 
 func (x *GetLaunchesResponse) Reset() {
 	*x = GetLaunchesResponse{}
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[15]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1289,7 +1362,7 @@ func (x *GetLaunchesResponse) String() string {
 func (*GetLaunchesResponse) ProtoMessage() {}
 
 func (x *GetLaunchesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_job_v1_admission_proto_msgTypes[15]
+	mi := &file_formicary_job_v1_admission_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1302,7 +1375,7 @@ func (x *GetLaunchesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLaunchesResponse.ProtoReflect.Descriptor instead.
 func (*GetLaunchesResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{15}
+	return file_formicary_job_v1_admission_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetLaunchesResponse) GetLaunches() []*Launch {
@@ -1363,13 +1436,19 @@ const file_formicary_job_v1_admission_proto_rawDesc = "" +
 	"\tClassLoad\x12'\n" +
 	"\x0fplacement_class\x18\x01 \x01(\tR\x0eplacementClass\x12\x14\n" +
 	"\x05ready\x18\x02 \x01(\x05R\x05ready\x12\x15\n" +
-	"\x06org_id\x18\x03 \x01(\tR\x05orgId\"\x87\x02\n" +
+	"\x06org_id\x18\x03 \x01(\tR\x05orgId\"_\n" +
+	"\vOrgStanding\x12\x15\n" +
+	"\x06org_id\x18\x01 \x01(\tR\x05orgId\x12\x1f\n" +
+	"\vmax_running\x18\x02 \x01(\x03R\n" +
+	"maxRunning\x12\x18\n" +
+	"\arunning\x18\x03 \x01(\x03R\arunning\"\xba\x02\n" +
 	"\x11ReadQueueResponse\x122\n" +
 	"\x05types\x18\x01 \x03(\v2\x1c.formicary.job.v1.QueuedTypeR\x05types\x121\n" +
 	"\x05loads\x18\x02 \x03(\v2\x1b.formicary.job.v1.ClassLoadR\x05loads\x12,\n" +
 	"\x03now\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x125\n" +
 	"\bnext_due\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\anextDue\x12&\n" +
-	"\x0fnext_page_token\x18\x05 \x01(\tR\rnextPageToken\"\xc5\x01\n" +
+	"\x0fnext_page_token\x18\x05 \x01(\tR\rnextPageToken\x121\n" +
+	"\x04orgs\x18\x06 \x03(\v2\x1d.formicary.job.v1.OrgStandingR\x04orgs\"\xc5\x01\n" +
 	"\n" +
 	"ClosedGate\x12\x15\n" +
 	"\x06org_id\x18\x01 \x01(\tR\x05orgId\x12\x19\n" +
@@ -1456,7 +1535,7 @@ func file_formicary_job_v1_admission_proto_rawDescGZIP() []byte {
 }
 
 var file_formicary_job_v1_admission_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_formicary_job_v1_admission_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_formicary_job_v1_admission_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_formicary_job_v1_admission_proto_goTypes = []any{
 	(LaunchFault_Kind)(0),         // 0: formicary.job.v1.LaunchFault.Kind
 	(*BeginEpochRequest)(nil),     // 1: formicary.job.v1.BeginEpochRequest
@@ -1466,49 +1545,51 @@ var file_formicary_job_v1_admission_proto_goTypes = []any{
 	(*QueuedRequest)(nil),         // 5: formicary.job.v1.QueuedRequest
 	(*QueuedType)(nil),            // 6: formicary.job.v1.QueuedType
 	(*ClassLoad)(nil),             // 7: formicary.job.v1.ClassLoad
-	(*ReadQueueResponse)(nil),     // 8: formicary.job.v1.ReadQueueResponse
-	(*ClosedGate)(nil),            // 9: formicary.job.v1.ClosedGate
-	(*AdmitRequest)(nil),          // 10: formicary.job.v1.AdmitRequest
-	(*AdmitResponse)(nil),         // 11: formicary.job.v1.AdmitResponse
-	(*RunRef)(nil),                // 12: formicary.job.v1.RunRef
-	(*GetLaunchesRequest)(nil),    // 13: formicary.job.v1.GetLaunchesRequest
-	(*Launch)(nil),                // 14: formicary.job.v1.Launch
-	(*LaunchFault)(nil),           // 15: formicary.job.v1.LaunchFault
-	(*GetLaunchesResponse)(nil),   // 16: formicary.job.v1.GetLaunchesResponse
-	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
-	(Gate)(0),                     // 18: formicary.job.v1.Gate
+	(*OrgStanding)(nil),           // 8: formicary.job.v1.OrgStanding
+	(*ReadQueueResponse)(nil),     // 9: formicary.job.v1.ReadQueueResponse
+	(*ClosedGate)(nil),            // 10: formicary.job.v1.ClosedGate
+	(*AdmitRequest)(nil),          // 11: formicary.job.v1.AdmitRequest
+	(*AdmitResponse)(nil),         // 12: formicary.job.v1.AdmitResponse
+	(*RunRef)(nil),                // 13: formicary.job.v1.RunRef
+	(*GetLaunchesRequest)(nil),    // 14: formicary.job.v1.GetLaunchesRequest
+	(*Launch)(nil),                // 15: formicary.job.v1.Launch
+	(*LaunchFault)(nil),           // 16: formicary.job.v1.LaunchFault
+	(*GetLaunchesResponse)(nil),   // 17: formicary.job.v1.GetLaunchesResponse
+	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
+	(Gate)(0),                     // 19: formicary.job.v1.Gate
 }
 var file_formicary_job_v1_admission_proto_depIdxs = []int32{
 	4,  // 0: formicary.job.v1.ReadQueueRequest.behind:type_name -> formicary.job.v1.QueuePlace
 	5,  // 1: formicary.job.v1.QueuePlace.request:type_name -> formicary.job.v1.QueuedRequest
-	17, // 2: formicary.job.v1.QueuedRequest.age_at:type_name -> google.protobuf.Timestamp
+	18, // 2: formicary.job.v1.QueuedRequest.age_at:type_name -> google.protobuf.Timestamp
 	5,  // 3: formicary.job.v1.QueuedType.heads:type_name -> formicary.job.v1.QueuedRequest
 	6,  // 4: formicary.job.v1.ReadQueueResponse.types:type_name -> formicary.job.v1.QueuedType
 	7,  // 5: formicary.job.v1.ReadQueueResponse.loads:type_name -> formicary.job.v1.ClassLoad
-	17, // 6: formicary.job.v1.ReadQueueResponse.now:type_name -> google.protobuf.Timestamp
-	17, // 7: formicary.job.v1.ReadQueueResponse.next_due:type_name -> google.protobuf.Timestamp
-	18, // 8: formicary.job.v1.ClosedGate.gate:type_name -> formicary.job.v1.Gate
-	9,  // 9: formicary.job.v1.AdmitRequest.gates:type_name -> formicary.job.v1.ClosedGate
-	12, // 10: formicary.job.v1.GetLaunchesRequest.runs:type_name -> formicary.job.v1.RunRef
-	17, // 11: formicary.job.v1.Launch.age_at:type_name -> google.protobuf.Timestamp
-	17, // 12: formicary.job.v1.Launch.due_at:type_name -> google.protobuf.Timestamp
-	0,  // 13: formicary.job.v1.LaunchFault.kind:type_name -> formicary.job.v1.LaunchFault.Kind
-	14, // 14: formicary.job.v1.LaunchFault.launch:type_name -> formicary.job.v1.Launch
-	14, // 15: formicary.job.v1.GetLaunchesResponse.launches:type_name -> formicary.job.v1.Launch
-	15, // 16: formicary.job.v1.GetLaunchesResponse.faults:type_name -> formicary.job.v1.LaunchFault
-	1,  // 17: formicary.job.v1.AdmissionService.BeginEpoch:input_type -> formicary.job.v1.BeginEpochRequest
-	3,  // 18: formicary.job.v1.AdmissionService.ReadQueue:input_type -> formicary.job.v1.ReadQueueRequest
-	10, // 19: formicary.job.v1.AdmissionService.Admit:input_type -> formicary.job.v1.AdmitRequest
-	13, // 20: formicary.job.v1.LaunchService.GetLaunches:input_type -> formicary.job.v1.GetLaunchesRequest
-	2,  // 21: formicary.job.v1.AdmissionService.BeginEpoch:output_type -> formicary.job.v1.BeginEpochResponse
-	8,  // 22: formicary.job.v1.AdmissionService.ReadQueue:output_type -> formicary.job.v1.ReadQueueResponse
-	11, // 23: formicary.job.v1.AdmissionService.Admit:output_type -> formicary.job.v1.AdmitResponse
-	16, // 24: formicary.job.v1.LaunchService.GetLaunches:output_type -> formicary.job.v1.GetLaunchesResponse
-	21, // [21:25] is the sub-list for method output_type
-	17, // [17:21] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	18, // 6: formicary.job.v1.ReadQueueResponse.now:type_name -> google.protobuf.Timestamp
+	18, // 7: formicary.job.v1.ReadQueueResponse.next_due:type_name -> google.protobuf.Timestamp
+	8,  // 8: formicary.job.v1.ReadQueueResponse.orgs:type_name -> formicary.job.v1.OrgStanding
+	19, // 9: formicary.job.v1.ClosedGate.gate:type_name -> formicary.job.v1.Gate
+	10, // 10: formicary.job.v1.AdmitRequest.gates:type_name -> formicary.job.v1.ClosedGate
+	13, // 11: formicary.job.v1.GetLaunchesRequest.runs:type_name -> formicary.job.v1.RunRef
+	18, // 12: formicary.job.v1.Launch.age_at:type_name -> google.protobuf.Timestamp
+	18, // 13: formicary.job.v1.Launch.due_at:type_name -> google.protobuf.Timestamp
+	0,  // 14: formicary.job.v1.LaunchFault.kind:type_name -> formicary.job.v1.LaunchFault.Kind
+	15, // 15: formicary.job.v1.LaunchFault.launch:type_name -> formicary.job.v1.Launch
+	15, // 16: formicary.job.v1.GetLaunchesResponse.launches:type_name -> formicary.job.v1.Launch
+	16, // 17: formicary.job.v1.GetLaunchesResponse.faults:type_name -> formicary.job.v1.LaunchFault
+	1,  // 18: formicary.job.v1.AdmissionService.BeginEpoch:input_type -> formicary.job.v1.BeginEpochRequest
+	3,  // 19: formicary.job.v1.AdmissionService.ReadQueue:input_type -> formicary.job.v1.ReadQueueRequest
+	11, // 20: formicary.job.v1.AdmissionService.Admit:input_type -> formicary.job.v1.AdmitRequest
+	14, // 21: formicary.job.v1.LaunchService.GetLaunches:input_type -> formicary.job.v1.GetLaunchesRequest
+	2,  // 22: formicary.job.v1.AdmissionService.BeginEpoch:output_type -> formicary.job.v1.BeginEpochResponse
+	9,  // 23: formicary.job.v1.AdmissionService.ReadQueue:output_type -> formicary.job.v1.ReadQueueResponse
+	12, // 24: formicary.job.v1.AdmissionService.Admit:output_type -> formicary.job.v1.AdmitResponse
+	17, // 25: formicary.job.v1.LaunchService.GetLaunches:output_type -> formicary.job.v1.GetLaunchesResponse
+	22, // [22:26] is the sub-list for method output_type
+	18, // [18:22] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_formicary_job_v1_admission_proto_init() }
@@ -1523,7 +1604,7 @@ func file_formicary_job_v1_admission_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_formicary_job_v1_admission_proto_rawDesc), len(file_formicary_job_v1_admission_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

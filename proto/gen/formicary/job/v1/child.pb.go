@@ -400,7 +400,7 @@ type ChildAnswer struct {
 	// refused says why it can never be submitted; empty when it was, or when it is to be tried again (see retry).
 	Refused string `protobuf:"bytes,3,opt,name=refused,proto3" json:"refused,omitempty"`
 	// reason of the refusal, for machines: JOB_TYPE_NOT_FOUND, VERSION_NOT_FOUND, DEFINITION_INVALID, INVALID_PARAMS,
-	// TOO_DEEP, JOB_DISABLED, PARENT_NOT_FOUND, CANCELLED (CancelChildren came first).
+	// TOO_DEEP, JOB_DISABLED, PARENT_NOT_FOUND, CANCELLED (CancelChildren came first), QUOTA_EXCEEDED.
 	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
 	// retry says that it could not be decided now.
 	Retry         bool `protobuf:"varint,5,opt,name=retry,proto3" json:"retry,omitempty"`

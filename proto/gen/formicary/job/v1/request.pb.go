@@ -54,6 +54,8 @@ const (
 	Gate_GATE_CHILD Gate = 10
 	// GATE_ITEMS: the items of its fan-out must end first.
 	Gate_GATE_ITEMS Gate = 11
+	// GATE_QUOTA: its organisation runs as much as its quota allows.
+	Gate_GATE_QUOTA Gate = 12
 )
 
 // Enum value maps for Gate.
@@ -71,6 +73,7 @@ var (
 		9:  "GATE_APPROVAL",
 		10: "GATE_CHILD",
 		11: "GATE_ITEMS",
+		12: "GATE_QUOTA",
 	}
 	Gate_value = map[string]int32{
 		"GATE_UNSPECIFIED": 0,
@@ -85,6 +88,7 @@ var (
 		"GATE_APPROVAL":    9,
 		"GATE_CHILD":       10,
 		"GATE_ITEMS":       11,
+		"GATE_QUOTA":       12,
 	}
 )
 
@@ -1647,7 +1651,7 @@ const file_formicary_job_v1_request_proto_rawDesc = "" +
 	"\x04wait\x18\x03 \x01(\v2\x16.formicary.job.v1.WaitR\x04wait\"\x85\x01\n" +
 	"\x19ExplainJobRequestResponse\x126\n" +
 	"\arequest\x18\x01 \x01(\v2\x1c.formicary.job.v1.JobRequestR\arequest\x120\n" +
-	"\x05tasks\x18\x02 \x03(\v2\x1a.formicary.job.v1.TaskWaitR\x05tasks*\xe4\x01\n" +
+	"\x05tasks\x18\x02 \x03(\v2\x1a.formicary.job.v1.TaskWaitR\x05tasks*\xf4\x01\n" +
 	"\x04Gate\x12\x14\n" +
 	"\x10GATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rGATE_SCHEDULE\x10\x01\x12\x14\n" +
@@ -1665,7 +1669,9 @@ const file_formicary_job_v1_request_proto_rawDesc = "" +
 	"GATE_CHILD\x10\n" +
 	"\x12\x0e\n" +
 	"\n" +
-	"GATE_ITEMS\x10\v2\xd0\v\n" +
+	"GATE_ITEMS\x10\v\x12\x0e\n" +
+	"\n" +
+	"GATE_QUOTA\x10\f2\xd0\v\n" +
 	"\x11JobRequestService\x12\xa3\x01\n" +
 	"\tSubmitJob\x12\".formicary.job.v1.SubmitJobRequest\x1a#.formicary.job.v1.SubmitJobResponse\"M\xaa\xbb\x18\x10\n" +
 	"\x0erequest.submit\x82\xd3\xe4\x93\x023:\x01*Z\x17:\x01*\"\x12/api/jobs/requests\"\x15/api/v1/jobs/requests\x12\xc0\x01\n" +

@@ -181,6 +181,14 @@ type Poison struct {
 	RecordedAt time.Time
 }
 
+type Quotum struct {
+	OrgID string
+	Name  string
+	Most  int64
+	SetAt time.Time
+	SetBy string
+}
+
 type Request struct {
 	ID                uuid.UUID
 	OrgID             string
