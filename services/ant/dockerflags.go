@@ -36,6 +36,7 @@ func DockerFlags(f *flag.FlagSet, c *DockerConfig, host string) {
 	f.Int64Var(&c.MemoryBytes, "docker-memory", c.MemoryBytes, "`BYTES` of memory for tasks that name no memory_limit; 0 for no limit")
 	f.Int64Var(&c.PIDs, "docker-pids", c.PIDs, "processes of a task at most; 0 for no limit")
 	f.DurationVar(&c.ServiceTime, "docker-service-time", c.ServiceTime, "how long the services of a task may take until they can be used")
+	list(f, &c.AllowOrgs, "docker-allow-orgs", "`ORGANISATIONS` to whose tasks the other flags docker-allow-… apply; to those of all unless given")
 	f.BoolVar(&c.AllowRoot, "docker-allow-root", c.AllowRoot, "let tasks be root in their containers, with a writable image")
 	f.BoolVar(&c.AllowPrivileged, "docker-allow-privileged", c.AllowPrivileged, "let tasks ask for privileged: all rights on the engine's host")
 	f.BoolVar(&c.AllowHostNetwork, "docker-allow-host-network", c.AllowHostNetwork, "let tasks ask for host_network")

@@ -34,6 +34,8 @@ type Config struct {
 	ServiceTime time.Duration
 	// Images that tasks may run, as patterns in which '*' stands for anything; none allows all.
 	Images []string
+	// AllowOrgs are the organisations to whose tasks the settings Allow… apply; none: to those of all.
+	AllowOrgs []string
 	// AllowRoot lets tasks be root in their containers where the image or the task says so, with a writable image and the
 	// capabilities that the engine gives.
 	AllowRoot bool
@@ -85,6 +87,16 @@ func (c Config) Validate() error {
 		check(path.IsAbs(dir), "directory to mount %q: want an absolute path", dir)
 	}
 	return errors.Join(faults...)
+}
+
+// of is the configuration for tasks of an organisation: without what is open to others only.
+func (c Config) of(org string) Config {
+	if len(c.AllowOrgs) == 0 || slices.Contains(c.AllowOrgs, org) {
+		return c
+	}
+	c.AllowRoot, c.AllowPrivileged, c.AllowHostNetwork = false, false, false
+	c.AllowNetworks, c.AllowBinds, c.AllowDevices, c.AllowVolumesFrom = nil, nil, nil, nil
+	return c
 }
 
 // allowsImage reports whether a task may run the image.

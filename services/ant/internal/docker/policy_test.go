@@ -32,6 +32,52 @@ var hostPlaces = []plan.Volume{ //nolint:gochecknoglobals // a constant
 	{Kind: plan.VolumeBind, HostPath: "/run/x", SubPath: "../docker.sock"},
 }
 
+// What is open to the tasks of some organisations is closed to those of all others, for a task and for its services.
+func TestWhatIsOpenToSomeOrganisationsOnly(t *testing.T) {
+	conf := DefaultConfig()
+	conf.AllowRoot, conf.AllowPrivileged, conf.AllowHostNetwork, conf.AllowOrgs = true, true, true, []string{"trusted"}
+	conf.AllowNetworks, conf.AllowDevices = []string{"lan"}, []string{"/dev/fuse"}
+	conf.AllowVolumesFrom, conf.AllowBinds = []string{"other"}, []string{"/srv/data"}
+	bind := []plan.Volume{{Kind: plan.VolumeBind, HostPath: "/srv/data", MountPath: "/m"}}
+	asks := map[string]plan.Options{
+		"docker-allow-privileged":   {Privileged: true, Container: &plan.Container{}},
+		"docker-allow-host-network": {HostNetwork: true, Container: &plan.Container{}},
+		"docker-allow-networks":     {NetworkMode: "lan", Container: &plan.Container{}},
+		"docker-allow-root":         {Container: &plan.Container{User: "root"}},
+		"docker-allow-devices":      {Container: &plan.Container{Devices: []string{"/dev/fuse"}}},
+		"docker-allow-volumes-from": {Container: &plan.Container{VolumesFrom: []string{"other"}}},
+		"docker-allow-binds":        {Container: &plan.Container{Volumes: bind}},
+	}
+	for _, orgs := range [][]string{{"trusted"}, nil} {
+		conf.AllowOrgs = orgs
+		e, err := New(Options{Config: conf, Ant: "a", Dir: "/d"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, org := range []string{"trusted", "trusted2", "Trusted", "default", ""} {
+			open := len(orgs) == 0 || org == "trusted"
+			task := executor.Task{UID: "u", Org: org}
+			check := func(what, setting string, err error) {
+				if open != (err == nil) || !open && !strings.Contains(err.Error(), setting) {
+					t.Errorf("%s for %q, open to %v: %v", what, org, orgs, err)
+				}
+			}
+			for setting, o := range asks {
+				_, err := e.spec(task, o, "")
+				check("a task", setting, err)
+			}
+			_, err := e.serviceSpec(task, plan.Options{}, plan.Sidecar{Volumes: bind}, 1, image.InspectResponse{})
+			check("a service with a mount", "docker-allow-binds", err)
+			_, err = e.serviceSpec(task, plan.Options{Privileged: true}, plan.Sidecar{}, 1, image.InspectResponse{})
+			check("a service with rights", "docker-allow-privileged", err)
+			s, err := e.spec(task, plan.Options{Container: &plan.Container{}}, "root")
+			if err != nil || s.host.ReadonlyRootfs == open || (s.config.User == "root") != open {
+				t.Errorf("an image of root for %q, open to %v: %v, user %q", org, orgs, err, s.config.User)
+			}
+		}
+	}
+}
+
 // No container, that of a task or of one of its services, gets what leads to the engine or the host.
 func TestHostPlacesAreRefusedForTasksAndServices(t *testing.T) {
 	for _, open := range [][]string{nil, {"/srv/data"}} {

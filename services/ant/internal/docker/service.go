@@ -148,7 +148,7 @@ func (v *service) aliases(instance int) ([]string, error) {
 // serviceSpec is what the engine is asked for. A service is caged as the task is, and privileged with it.
 func (e *Executor) serviceSpec(t executor.Task, o plan.Options, of plan.Sidecar, instance int, img image.InspectResponse) (*spec, error) {
 	s := &spec{
-		masks: t.Masks,
+		masks: t.Masks, conf: e.opts.of(t.Org),
 		config: &container.Config{
 			Image: of.Image, Labels: e.labels(t), WorkingDir: of.WorkingDirectory, Entrypoint: of.Entrypoint, Cmd: of.Command,
 			Env: variables(of.Environment, instance),

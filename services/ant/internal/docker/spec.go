@@ -51,6 +51,8 @@ type spec struct {
 	known    bool
 	// masks finds the secrets of the task: no container has one in what the engine tells of it.
 	masks *mask.Masker
+	// conf says what the task may ask for: that of the ant, for its organisation.
+	conf Config
 }
 
 // refusal is an error of the task: it asks for what it must not have, or what there is not.
@@ -67,7 +69,7 @@ func closed(option, setting string) error {
 func (e *Executor) spec(t executor.Task, o plan.Options, imageUser string) (*spec, error) {
 	c := o.Container
 	s := &spec{
-		masks: t.Masks,
+		masks: t.Masks, conf: e.opts.of(t.Org),
 		config: &container.Config{
 			Image: c.Image, Labels: map[string]string{}, WorkingDir: path.Join(home, workDir), Env: []string{killGroup},
 		},
@@ -116,17 +118,17 @@ func scripted(t executor.Task) bool { return len(t.Before)+len(t.Script) > 0 }
 
 // rights are the sandbox: who the task is and what it may do.
 func (e *Executor) rights(s *spec, o plan.Options, imageUser string) error {
-	if o.Privileged && !e.opts.AllowPrivileged {
+	if o.Privileged && !s.conf.AllowPrivileged {
 		return closed("privileged", "docker-allow-privileged")
 	}
 	user := imageUser
 	if c := o.Container; c != nil && c.User != "" {
-		if user = c.User; isRoot(user) && !e.opts.AllowRoot {
+		if user = c.User; isRoot(user) && !s.conf.AllowRoot {
 			return closed("user "+user, "docker-allow-root")
 		}
 	}
 	root := user == "" || isRoot(user)
-	if root && !e.opts.AllowRoot {
+	if root && !s.conf.AllowRoot {
 		user, root = fmt.Sprintf("%d:%d", nobody, nobody), false
 	}
 	s.config.User = user
@@ -197,8 +199,8 @@ func (e *Executor) network(s *spec, o plan.Options) error {
 	switch {
 	case mode == "" || mode == "default" || mode == "bridge":
 		mode = "bridge"
-	case mode == "none", slices.Contains(e.opts.AllowNetworks, mode):
-	case mode == "host" && e.opts.AllowHostNetwork:
+	case mode == "none", slices.Contains(s.conf.AllowNetworks, mode):
+	case mode == "host" && s.conf.AllowHostNetwork:
 	case mode == "host":
 		return closed("host_network", "docker-allow-host-network")
 	default:
@@ -213,13 +215,13 @@ func (e *Executor) mounts(s *spec, t executor.Task, c *plan.Container) error {
 		return refuse("volume_driver %s: only local volumes are supported", c.VolumeDriver)
 	}
 	for _, name := range c.VolumesFrom {
-		if !slices.Contains(e.opts.AllowVolumesFrom, name) {
+		if !slices.Contains(s.conf.AllowVolumesFrom, name) {
 			return closed("volumes_from "+name, "docker-allow-volumes-from")
 		}
 	}
 	s.host.VolumesFrom = c.VolumesFrom
 	for _, v := range c.Volumes {
-		m, err := e.mount(t, v)
+		m, err := e.mount(s, t, v)
 		if err != nil {
 			return err
 		}
@@ -228,14 +230,14 @@ func (e *Executor) mounts(s *spec, t executor.Task, c *plan.Container) error {
 	if c.BindDir == "" {
 		return nil
 	}
-	if !e.opts.allowsBind(c.BindDir) {
+	if !s.conf.allowsBind(c.BindDir) {
 		return closed("bind_dir "+c.BindDir, "docker-allow-binds")
 	}
 	s.host.Mounts = append(s.host.Mounts, mount.Mount{Type: mount.TypeBind, Source: path.Clean(c.BindDir), Target: path.Join(home, workDir)})
 	return nil
 }
 
-func (e *Executor) mount(t executor.Task, v plan.Volume) (mount.Mount, error) {
+func (e *Executor) mount(s *spec, t executor.Task, v plan.Volume) (mount.Mount, error) {
 	target := path.Clean(v.MountPath)
 	if !path.IsAbs(target) || target == "/" || target == home {
 		return mount.Mount{}, refuse("volume %s: %q is not a place to mount at", v.Name, v.MountPath)
@@ -244,7 +246,7 @@ func (e *Executor) mount(t executor.Task, v plan.Volume) (mount.Mount, error) {
 	switch v.Kind {
 	case plan.VolumeBind, plan.VolumeHostPath:
 		source := path.Join(v.HostPath, path.Clean("/"+v.SubPath))
-		if !e.opts.allowsBind(source) {
+		if !s.conf.allowsBind(source) {
 			return m, closed("volume of the host's "+v.HostPath, "docker-allow-binds")
 		}
 		m.Type, m.Source = mount.TypeBind, source
@@ -272,7 +274,7 @@ func volumeName(org, name string) string {
 func (e *Executor) devices(s *spec, c *plan.Container) error {
 	for _, d := range c.Devices {
 		part := strings.Split(d, ":")
-		if !slices.Contains(e.opts.AllowDevices, part[0]) {
+		if !slices.Contains(s.conf.AllowDevices, part[0]) {
 			return closed("device "+part[0], "docker-allow-devices")
 		}
 		m := container.DeviceMapping{PathOnHost: part[0], PathInContainer: part[0], CgroupPermissions: "rwm"}

@@ -133,7 +133,7 @@ func TestNamedVolumes(t *testing.T) {
 	for _, org := range []string{"", "a", "a-b", "ä/.."} {
 		for _, name := range []string{"c", "b-c"} {
 			e := &Executor{}
-			m, err := e.mount(executor.Task{Org: org}, plan.Volume{Kind: plan.VolumeNamed, Name: name, MountPath: "/m"})
+			m, err := e.mount(&spec{conf: e.opts.of("")}, executor.Task{Org: org}, plan.Volume{Kind: plan.VolumeNamed, Name: name, MountPath: "/m"})
 			if err != nil || seen[m.Source] != "" || m.VolumeOptions.Labels[labelOrg] != org || !volumePattern.MatchString(m.Source) {
 				t.Errorf("%q of %q: %s, as %q; %v", name, org, m.Source, seen[m.Source], err)
 			}

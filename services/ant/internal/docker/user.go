@@ -13,7 +13,7 @@ import (
 
 // checkUser refuses a user who has a name and the number of root, which only the image knows, where tasks must not be root.
 func (e *Executor) checkUser(ctx context.Context, id string, s *spec) error {
-	if s.known || e.opts.AllowRoot {
+	if s.known || s.conf.AllowRoot {
 		return nil
 	}
 	const users = "/etc/passwd"

@@ -19,12 +19,15 @@ const (
 	Calls   = "calls_per_second" // to the API, in the long run
 )
 
-// kinds are the quotas that there are, and the least that each may be.
-var kinds = []struct { //nolint:gochecknoglobals // a constant table
+type kind struct {
 	name  string
 	least int64
-}{
-	{Queued, 0}, {Running, 0},
+}
+
+// kinds are the quotas that there are, and the least that each may be.
+var kinds = []kind{ //nolint:gochecknoglobals // a constant table
+	{Queued, 0},
+	{Running, 0},
 	{Calls, 1}, // with none nobody could raise it again
 }
 
@@ -71,12 +74,7 @@ type Manager struct{ Store }
 func (m Manager) Change(ctx context.Context, org string, most map[string]int64, by string) error {
 	var faults []errs.Violation
 	for name, n := range most {
-		i := slices.IndexFunc(kinds, func(k struct {
-			name  string
-			least int64
-		}) bool {
-			return k.name == name
-		})
+		i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })
 		switch {
 		case i < 0:
 			faults = append(faults, errs.Violation{Field: name, Description: "there is no such quota: want " + strings.Join(Names(), ", ")})
