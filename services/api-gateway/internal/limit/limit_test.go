@@ -57,11 +57,15 @@ func TestQuotasOfOrganisations(t *testing.T) {
 			wait time.Duration
 			want int
 		}{
-			{nil, 0, 100}, {map[string]int64{"o": 5}, 0, 10}, {map[string]int64{"o": 5}, 0, 0}, {map[string]int64{"o": 5}, time.Second, 5},
-			{map[string]int64{"o": 10}, time.Second, 10}, {map[string]int64{"other": 1}, 0, 100},
+			{nil, 0, 100},
+			{map[string]int64{"o": 5}, 0, 10},
+			{map[string]int64{"o": 5}, 0, 0},
+			{map[string]int64{"o": 5}, time.Second, 5},
+			{map[string]int64{"o": 10}, time.Second, 10},
+			{map[string]int64{"other": 1}, 0, 100},
 		} {
 			l.Bound(c.set)
-			time.Sleep(c.wait) //nolint:forbidigo // the time of the bubble
+			time.Sleep(c.wait)
 			if got := count("o"); got != c.want {
 				t.Errorf("%v: %d calls, want %d", c.set, got, c.want)
 			}
