@@ -23,9 +23,10 @@ type S3 struct {
 type Colony struct {
 	PID      int               `json:"pid"` // of the process that wrote the file
 	DataDir  string            `json:"data_dir"`
-	HTTP     string            `json:"http"` // REST and streams, host:port
-	GRPC     string            `json:"grpc"` // the gateway's gRPC
-	Ops      string            `json:"ops"`  // health and metrics
+	HTTP     string            `json:"http"`            // REST and streams, host:port
+	GRPC     string            `json:"grpc"`            // the gateway's gRPC
+	HTTPS    string            `json:"https,omitempty"` // the file of the certificate that both show; plain without
+	Ops      string            `json:"ops"`             // health and metrics
 	NATS     string            `json:"nats,omitempty"`
 	Etcd     []string          `json:"etcd,omitempty"`
 	Postgres map[string]string `json:"postgres,omitempty"` // service → DSN
@@ -54,6 +55,14 @@ func Load(path string, getenv func(string) string) (Colony, error) {
 	}
 	c.override(getenv)
 	return c, nil
+}
+
+// URL is that of the REST API.
+func (c Colony) URL() string {
+	if c.HTTPS != "" {
+		return "https://" + c.HTTP
+	}
+	return "http://" + c.HTTP
 }
 
 // names are the services that have an address.

@@ -4,6 +4,7 @@ package apigateway
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -16,6 +17,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.opentelemetry.io/otel/metric"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/formicary/formicary/libs/access"
@@ -69,6 +72,7 @@ type Service struct {
 	hub      *live.Hub
 	bound    func(context.Context) error // callers, by the quotas of organisations
 	server   *grpc.Server
+	tls      *tls.Config // nil: plain
 	web      http.Handler
 	proxy    *proxy // nil when there is none
 }
@@ -85,6 +89,15 @@ func New(conf Config, deps Deps) (*Service, error) {
 	}
 	rules := access.ReadRules(protoregistry.GlobalFiles)
 	s := &Service{conf: conf, deps: deps, identity: newIdentity(conf, deps.Pool)}
+	door := insecure.NewCredentials()
+	if conf.HTTPSCert != "" {
+		pair, err := pki.OpenPair(conf.HTTPSCert, conf.HTTPSKey, deps.Log)
+		if err != nil {
+			return nil, err
+		}
+		s.tls = pair.TLS()
+		door = credentials.NewTLS(pair.TLS())
+	}
 	s.gate = gate.New(rules, s.identity.callers(conf.Auth), conf.MaxStreams)
 	limits := limit.New(conf.Limits)
 	s.gate.Limit(limits)
@@ -123,7 +136,7 @@ func New(conf Config, deps Deps) (*Service, error) {
 	s.hub = live.New(live.Config{
 		Kept: conf.KeptEvents, Queue: conf.WatchQueue, Heartbeat: conf.Heartbeat, Recheck: conf.Recheck, Life: conf.StreamLife, ReadTime: readTime,
 	}, deps.NATS, calls.Admitted(), deps.Log, slow)
-	s.server = rpc.NewServer(deps.Log, s.gate.Call, grpc.ForceServerCodecV2(forward.Codec()), grpc.MaxRecvMsgSize(conf.MaxBody),
+	s.server = rpc.NewServer(deps.Log, s.gate.Call, grpc.Creds(door), grpc.ForceServerCodecV2(forward.Codec()), grpc.MaxRecvMsgSize(conf.MaxBody),
 		grpc.MaxHeaderListSize(maxHeader), grpc.ConnectionTimeout(conf.HeaderTime), grpc.MaxConcurrentStreams(uint32(conf.MaxStreams+callsAtOnce)),
 		grpc.UnknownServiceHandler(gate.Unknown), grpc.ChainUnaryInterceptor(s.audit.Unary), grpc.ChainStreamInterceptor(s.audit.Stream))
 	calls.Register(s.server)
@@ -203,7 +216,14 @@ func (s *Service) serveHTTP(ctx context.Context) error {
 		IdleTimeout: idleTime, MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(s.deps.Log.Handler(), slog.LevelDebug),
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(s.deps.HTTP) }()
+	go func() {
+		if s.tls == nil {
+			ended <- server.Serve(s.deps.HTTP)
+			return
+		}
+		server.TLSConfig = s.tls
+		ended <- server.ServeTLS(s.deps.HTTP, "", "")
+	}()
 	select {
 	case err := <-ended:
 		return err

@@ -37,6 +37,11 @@ type Config struct {
 	// Auth demands that callers prove who they are, and lets the gateway listen anywhere. Without it callers without a
 	// credential are the local administrator, and only loopback addresses are possible.
 	Auth bool
+	// HTTPSCert and HTTPSKey are the PEM files of the certificate that both ports show, read again when they change. Without
+	// them the ports speak plainly, which on other addresses than loopback demands Proxied.
+	HTTPSCert, HTTPSKey string
+	// Proxied says that a proxy before the gateway encrypts what comes from other machines.
+	Proxied bool
 	// LocalUsers lets users have passwords that are kept here.
 	LocalUsers bool
 	// Workers is the host:port of the ant that serves workers (ant --workers), or of several, separated by commas: /ws/ants
@@ -65,15 +70,21 @@ func (c Config) Validate() error {
 			faults = append(faults, fmt.Errorf("%s must be positive", name))
 		}
 	}
+	if (c.HTTPSCert == "") != (c.HTTPSKey == "") {
+		faults = append(faults, errors.New("of the certificate and its key one is missing: give both --https-cert and --https-key"))
+	}
 	return errors.Join(append(faults, c.Limits.Validate(), validateWorkers(c.Workers))...)
 }
 
-// reachable refuses a listener that another machine could reach where nobody has to say who they are. Listeners inside the
-// process have no address.
+// reachable refuses a listener that another machine could reach where nobody has to say who they are, or where whoever listens on the way
+// learns passwords and tokens. Listeners inside the process have no address.
 func (c Config) reachable(port string, lis net.Listener) error {
 	addr, ok := lis.Addr().(*net.TCPAddr)
-	if !ok || addr.IP.IsLoopback() || c.Auth {
+	switch {
+	case !ok || addr.IP.IsLoopback() || c.Auth && (c.HTTPSCert != "" || c.Proxied):
 		return nil
+	case c.Auth:
+		return fmt.Errorf("the %s port listens on %s, which other machines reach, and would take passwords and tokens unencrypted: give it a certificate with --https-cert and --https-key, or say --proxied when a proxy before it encrypts", port, addr)
 	}
 	return fmt.Errorf("the %s port listens on %s, which other machines reach: without --auth only loopback addresses such as 127.0.0.1 are allowed", port, addr)
 }

@@ -130,15 +130,16 @@ var names = [...]string{"job-manager", "resource-manager", "scheduler", "supervi
 
 // world is a running gateway between fake peers and a real NATS.
 type world struct {
-	t      testing.TB
-	peers  *peers
-	nats   *nats.Conn
-	http   *http.Client
-	base   string
-	grpc   *grpc.ClientConn
-	direct *grpc.ClientConn // job-manager, not by way of the gateway
-	svc    *apigateway.Service
-	pool   *pgxpool.Pool
+	t       testing.TB
+	peers   *peers
+	nats    *nats.Conn
+	http    *http.Client
+	base    string
+	network *rpc.Memory
+	grpc    *grpc.ClientConn
+	direct  *grpc.ClientConn // job-manager, not by way of the gateway
+	svc     *apigateway.Service
+	pool    *pgxpool.Pool
 }
 
 type setting struct {
@@ -196,7 +197,7 @@ func start(t testing.TB, set ...func(*setting)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.grpc, w.direct = dial(t, network, "gateway"), conns["job-manager"]
+	w.network, w.grpc, w.direct = network, dial(t, network, "gateway"), conns["job-manager"]
 	t.Cleanup(w.http.CloseIdleConnections)
 	testkit.Run(t, w.svc.Run)
 	return w

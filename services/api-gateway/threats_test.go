@@ -76,7 +76,7 @@ func TestThreats(t *testing.T) {
 	if !*update {
 		t.Fatalf("the table of threats in README.md is not that of %s: run `go test -run TestThreats -update`", threatsFile)
 	}
-	if err := os.WriteFile("README.md", []byte(before+begin+table+end+after), 0o644); err != nil { //nolint:gosec // a page to be read
+	if err := os.WriteFile("README.md", []byte(before+begin+table+end+after), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -22,6 +22,9 @@ func main() {
 		fs.Var(&conf.Limits.Org, "rate-org", "`CALLS/BURST` of an organisation")
 		fs.IntVar(&conf.Limits.Streams, "streams-per-user", conf.Limits.Streams, "how many streams of events and logs one user has open at once in an organisation; 0 for any number")
 		fs.BoolVar(&conf.Auth, "auth", os.Getenv("FORMICARY_AUTH") == "true", "demand that callers prove who they are; needed to listen elsewhere than on loopback ($FORMICARY_AUTH=true)")
+		fs.StringVar(&conf.HTTPSCert, "https-cert", os.Getenv("FORMICARY_HTTPS_CERT"), "`FILE` with the certificate, in PEM with its chain, that both ports for people show ($FORMICARY_HTTPS_CERT)")
+		fs.StringVar(&conf.HTTPSKey, "https-key", os.Getenv("FORMICARY_HTTPS_KEY"), "`FILE` with its key ($FORMICARY_HTTPS_KEY)")
+		fs.BoolVar(&conf.Proxied, "proxied", os.Getenv("FORMICARY_PROXIED") == "true", "a proxy before it encrypts what comes from other machines: without it or a certificate only loopback is listened on ($FORMICARY_PROXIED=true)")
 		fs.BoolVar(&conf.LocalUsers, "local-users", os.Getenv("FORMICARY_LOCAL_USERS") == "true", "let users have passwords that are kept here ($FORMICARY_LOCAL_USERS=true)")
 		fs.StringVar(&conf.Workers, "workers", os.Getenv("FORMICARY_WORKERS"), "`ADDRESS` of the ant that serves workers (ant --workers), host:port, or of several, separated by commas; empty for none")
 	}

@@ -1,7 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"net"
 	"os"
@@ -13,6 +17,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/formicary/formicary/libs/colony"
 	"github.com/formicary/formicary/libs/errs"
@@ -34,10 +40,78 @@ const (
 // target is a server and how it was chosen.
 type target struct {
 	http, grpc, ops string
+	tls             *tls.Config // nil: plain
+	trust           trust
 	// why names the flag, variable or file that gave the address.
 	why string
 	// dead is the process that wrote the file and is gone; 0 when it lives or is not known.
 	dead int
+}
+
+// server is the address as it is named.
+func (t target) server() string {
+	if t.tls != nil {
+		return "https://" + t.http
+	}
+	return t.http
+}
+
+// trust is how a server is recognised: by a certificate that the system trusts or one that is signed by one in the file CA, for the name of
+// its address or the one that is given.
+type trust struct {
+	CA   string `json:"ca,omitempty"`
+	Name string `json:"tls_name,omitempty"`
+}
+
+func (t trust) tls() (*tls.Config, error) {
+	conf := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.Name}
+	if t.CA == "" {
+		return conf, nil
+	}
+	pem, err := os.ReadFile(t.CA)
+	if err != nil {
+		return nil, usageError(fmt.Errorf("read the certificates to trust: %w", err))
+	}
+	if conf.RootCAs, err = x509.SystemCertPool(); err != nil {
+		conf.RootCAs = x509.NewCertPool()
+	}
+	if !conf.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, usageError(fmt.Errorf("%s holds no certificate in PEM", t.CA))
+	}
+	return conf, nil
+}
+
+// anywhere is the same from every directory.
+func (t trust) anywhere() (trust, error) {
+	if t.CA == "" {
+		return t, nil
+	}
+	path, err := filepath.Abs(t.CA)
+	if err != nil {
+		return t, fmt.Errorf("find the certificates to trust: %w", err)
+	}
+	return trust{path, t.Name}, nil
+}
+
+// shown recognises the server of this machine, whatever its address, by the certificate that it shows.
+func shown(cert string) (trust, error) {
+	t := trust{CA: cert}
+	raw, err := os.ReadFile(cert)
+	if err != nil {
+		return t, fmt.Errorf("read the certificate of the server: %w", err)
+	}
+	block, _ := pem.Decode(raw)
+	if block == nil {
+		return t, fmt.Errorf("%s holds no certificate in PEM", cert)
+	}
+	leaf, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return t, fmt.Errorf("read %s: %w", cert, err)
+	}
+	if len(leaf.DNSNames) > 0 {
+		t.Name = strings.Replace(leaf.DNSNames[0], "*", "formicary", 1)
+	}
+	return t, nil
 }
 
 // silent explains that nothing answered.
@@ -72,11 +146,11 @@ func (a *app) flagsOf() string {
 func (a *app) target() (target, error) {
 	switch {
 	case a.server != "":
-		return a.fromAddress(a.server, "--server")
+		return a.fromAddress(a.server, "--server", trust{})
 	case a.colony != "":
 		return a.fromFile(a.colony, "--colony")
 	case a.Getenv("FORMICARY_SERVER") != "":
-		return a.fromAddress(a.Getenv("FORMICARY_SERVER"), "FORMICARY_SERVER")
+		return a.fromAddress(a.Getenv("FORMICARY_SERVER"), "FORMICARY_SERVER", trust{})
 	case a.Getenv("FORMICARY_COLONY") != "":
 		return a.fromFile(a.Getenv("FORMICARY_COLONY"), "FORMICARY_COLONY")
 	}
@@ -85,7 +159,7 @@ func (a *app) target() (target, error) {
 		return target{}, err
 	}
 	if ok {
-		t, err := a.fromAddress(acc.Server, "context "+name)
+		t, err := a.fromAddress(acc.Server, "context "+name, acc.trust)
 		if acc.GRPC != "" {
 			t.grpc = acc.GRPC
 		}
@@ -94,7 +168,7 @@ func (a *app) target() (target, error) {
 	if t, err := a.fromFile(filepath.Join(defaultData, colonyFile), "the data directory"); err == nil && t.dead == 0 {
 		return t, nil
 	}
-	return a.fromAddress(defaultServer, "the default address")
+	return a.fromAddress(defaultServer, "the default address", trust{})
 }
 
 // colonyPath is the file for commands that need more than the gateway.
@@ -108,9 +182,10 @@ func (a *app) colonyPath() string {
 	return filepath.Join(defaultData, colonyFile)
 }
 
-// fromAddress takes the HTTP address of a server; its gRPC port is the next one, its operations port the one after.
-func (a *app) fromAddress(addr, from string) (target, error) {
-	addr = strings.TrimSuffix(strings.TrimPrefix(addr, "http://"), "/")
+// fromAddress takes the HTTP address of a server; its gRPC port is the next one, its operations port the one after. One that begins with
+// https:// is encrypted, and recognised as trust says, with the file of --ca before its own.
+func (a *app) fromAddress(addr, from string, known trust) (target, error) {
+	addr, secure := strings.CutPrefix(strings.TrimSuffix(strings.TrimPrefix(addr, "http://"), "/"), "https://")
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return target{}, usageError(fmt.Errorf("%s %q: want host:port of the server's HTTP port", from, addr))
@@ -124,7 +199,14 @@ func (a *app) fromAddress(addr, from string) (target, error) {
 	if g := a.Getenv("FORMICARY_GRPC"); g != "" {
 		t.grpc = g
 	}
-	return t, nil
+	if secure {
+		known.CA = cmp.Or(a.ca, a.Getenv("FORMICARY_CA"), known.CA)
+		t.trust = known
+		t.tls, err = known.tls()
+	} else if a.ca != "" {
+		err = usageError(fmt.Errorf("--ca is for a server whose address begins with https://, not for %s", addr))
+	}
+	return t, err
 }
 
 func (a *app) fromFile(path, from string) (target, error) {
@@ -133,6 +215,14 @@ func (a *app) fromFile(path, from string) (target, error) {
 		return target{}, errs.Unavailable("NO_COLONY", "%s: %s", from, err.Error())
 	}
 	t := target{http: c.HTTP, grpc: c.GRPC, ops: c.Ops, why: from + " " + path}
+	if c.HTTPS != "" {
+		if t.trust, err = shown(c.HTTPS); err == nil {
+			t.tls, err = t.trust.tls()
+		}
+		if err != nil {
+			return t, err
+		}
+	}
 	if c.PID != 0 && syscall.Kill(c.PID, 0) == syscall.ESRCH {
 		t.dead = c.PID
 	}
@@ -178,12 +268,16 @@ func (a *app) dial() (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return dial(t.grpc, as)
+	return dial(t, as)
 }
 
 // dial connects to a gateway.
-func dial(addr string, as caller) (*client, error) {
-	conn, err := rpc.Dial(addr, grpc.WithPerRPCCredentials(as), grpc.WithUserAgent("formicary"))
+func dial(t target, as caller) (*client, error) {
+	door := insecure.NewCredentials()
+	if t.tls != nil {
+		door = credentials.NewTLS(t.tls)
+	}
+	conn, err := rpc.Dial(t.grpc, grpc.WithPerRPCCredentials(as), grpc.WithUserAgent("formicary"), grpc.WithTransportCredentials(door))
 	if err != nil {
 		return nil, err
 	}

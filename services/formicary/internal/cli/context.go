@@ -27,6 +27,7 @@ type account struct {
 	User   string `json:"user,omitempty"`
 	Org    string `json:"org,omitempty"`
 	Token  string `json:"token,omitempty"`
+	trust
 	// Insecure sends the token over plain connections to other machines.
 	Insecure bool `json:"insecure,omitempty"`
 }
@@ -147,7 +148,7 @@ func (a *app) callerAt(t target) (caller, error) {
 	if err != nil {
 		return c, err
 	}
-	if ok && acc.Server == t.http {
+	if ok && acc.Server == t.server() {
 		if c.token == "" {
 			c.token, insecure = acc.Token, acc.Insecure || insecure
 		}
@@ -163,10 +164,10 @@ func (a *app) callerAt(t target) (caller, error) {
 
 // unseen refuses to send a secret over a connection that others may read.
 func unseen(t target) error {
-	if loopback(t.grpc) {
+	if t.tls != nil || loopback(t.grpc) {
 		return nil
 	}
-	return errs.Denied("TOKEN_UNPROTECTED", "the connection to %s is not encrypted, and whoever sees it could take the token or password: go through a tunnel, or say FORMICARY_INSECURE=true (context add --insecure) where the network is trusted", t.grpc)
+	return errs.Denied("TOKEN_UNPROTECTED", "the connection to %s is not encrypted, and whoever sees it could take the token or password: let it show a certificate (https://), go through a tunnel, or say FORMICARY_INSECURE=true (context add --insecure) where the network is trusted", t.grpc)
 }
 
 // loopback says whether an address leads to this machine only.
@@ -299,7 +300,7 @@ func (a *app) contextAddCmd() *cobra.Command {
 		Use: "add NAME", Short: "Add a context, or replace it", Args: cobra.ExactArgs(1),
 		Long: `Add a context: a server (--server), and the organisation (--org) in which to act at it. formicary login fills in who you
 are. A context that is replaced keeps its token if its server stays the same.`,
-		Example: "  formicary context add work --server ci.example.com:7777 --org acme",
+		Example: "  formicary context add work --server https://ci.example.com:7777 --org acme\n  formicary context add lab --server https://10.1.2.3:7777 --ca lab-ca.pem",
 		RunE: func(_ *cobra.Command, args []string) error {
 			if a.server == "" {
 				return usageError(errors.New("--server names the server of the context"))
@@ -307,7 +308,7 @@ are. A context that is replaced keeps its token if its server stays the same.`,
 			if strings.ContainsAny(args[0], " \t\n") || args[0] == noContext || args[0] == "" {
 				return usageError(fmt.Errorf("%q is no name of a context", args[0]))
 			}
-			t, err := a.fromAddress(a.server, "--server")
+			t, err := a.fromAddress(a.server, "--server", trust{})
 			if err != nil {
 				return err
 			}
@@ -315,7 +316,10 @@ are. A context that is replaced keeps its token if its server stays the same.`,
 			if err != nil {
 				return err
 			}
-			acc.Server, acc.Org = t.http, a.org
+			acc.Server, acc.Org = t.server(), a.org
+			if acc.trust, err = t.trust.anywhere(); err != nil {
+				return err
+			}
 			if old := all.Contexts[args[0]]; old.Server == acc.Server {
 				acc.User, acc.Token = old.User, old.Token
 			}

@@ -98,7 +98,7 @@ func (a *app) checkColony(ctx context.Context) []doctor.Finding {
 	if err != nil {
 		return []doctor.Finding{first, {Name: "gateway", Grade: doctor.Bad, What: err.Error()}}
 	}
-	c, err := dial(t.grpc, as)
+	c, err := dial(t, as)
 	if err != nil {
 		return []doctor.Finding{first, {Name: "gateway", Grade: doctor.Bad, What: err.Error()}}
 	}

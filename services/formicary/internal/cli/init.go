@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -112,9 +113,12 @@ func (a *app) writeExample(name string, stdout bool) error {
 func (a *app) editorLine() string {
 	addr := defaultServer
 	if t, err := a.target(); err == nil && t.http != "" {
-		addr = t.http
+		addr = t.server()
 	}
-	return "# yaml-language-server: $schema=http://" + addr + "/schemas/job.v1.json\n"
+	if !strings.HasPrefix(addr, "https://") {
+		addr = "http://" + addr
+	}
+	return "# yaml-language-server: $schema=" + addr + "/schemas/job.v1.json\n"
 }
 
 func (a *app) schemaCmd() *cobra.Command {

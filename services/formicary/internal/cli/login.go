@@ -68,12 +68,12 @@ func (a *app) login(ctx context.Context, o loginOptions) error {
 	if err != nil {
 		return err
 	}
-	if a.Getenv("FORMICARY_INSECURE") != "true" && (!ok || acc.Server != t.http || !acc.Insecure) {
+	if a.Getenv("FORMICARY_INSECURE") != "true" && (!ok || acc.Server != t.server() || !acc.Insecure) {
 		if err := unseen(t); err != nil {
 			return err
 		}
 	}
-	cl, err := dial(t.grpc, caller{})
+	cl, err := dial(t, caller{})
 	if err != nil {
 		return err
 	}
@@ -197,7 +197,7 @@ func (a *app) approve(ctx context.Context, code string, deny bool) error {
 
 // keep checks a session or token and stores it in a context, which is used from now on.
 func (a *app) keep(ctx context.Context, t target, name, secret string) error {
-	cl, err := dial(t.grpc, caller{token: secret, org: a.org})
+	cl, err := dial(t, caller{token: secret, org: a.org})
 	if err != nil {
 		return err
 	}
@@ -214,7 +214,11 @@ func (a *app) keep(ctx context.Context, t target, name, secret string) error {
 	}
 	name = cmp.Or(name, t.http)
 	old := all.Contexts[name]
-	all.Contexts[name] = account{Server: t.http, GRPC: old.GRPC, User: who.GetUser().GetName(), Org: who.GetOrg(), Token: secret, Insecure: old.Insecure}
+	known, err := t.trust.anywhere()
+	if err != nil {
+		return err
+	}
+	all.Contexts[name] = account{Server: t.server(), GRPC: old.GRPC, trust: known, User: who.GetUser().GetName(), Org: who.GetOrg(), Token: secret, Insecure: old.Insecure}
 	if acc := all.Contexts[name]; acc.GRPC == "" && a.notNext(t) {
 		acc.GRPC = t.grpc
 		all.Contexts[name] = acc
@@ -223,13 +227,13 @@ func (a *app) keep(ctx context.Context, t target, name, secret string) error {
 	if err := all.save(); err != nil {
 		return err
 	}
-	printf(a.Err, "logged in as %s in %s at %s\n", who.GetUser().GetName(), cmp.Or(who.GetOrg(), "no organisation"), t.http)
+	printf(a.Err, "logged in as %s in %s at %s\n", who.GetUser().GetName(), cmp.Or(who.GetOrg(), "no organisation"), t.server())
 	return nil
 }
 
 // notNext says whether gRPC of a server is not at the port after that of HTTP.
 func (a *app) notNext(t target) bool {
-	next, err := a.fromAddress(t.http, "")
+	next, err := a.fromAddress(t.http, "", trust{})
 	return err != nil || next.grpc != t.grpc
 }
 

@@ -115,8 +115,9 @@ func TestTokensStayWithTheirServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	for server, want := range map[string]caller{
-		"127.0.0.1:7777": {token: "fmc_ses_secret", org: "acme"},
-		"127.0.0.1:7778": {}, "localhost:7777": {}, "evil.example:7777": {},
+		"https://127.0.0.1:7777": {},
+		"127.0.0.1:7777":         {token: "fmc_ses_secret", org: "acme"},
+		"127.0.0.1:7778":         {}, "localhost:7777": {}, "evil.example:7777": {},
 	} {
 		a.server = server
 		at, err := a.target()
@@ -136,6 +137,7 @@ func TestLogin(t *testing.T) {
 	const password = "correct horse battery"
 	conf := up.DefaultConfig()
 	conf.DataDir, conf.Listen, conf.Throwaway, conf.NoAnt, conf.Auth, conf.LocalUsers = filepath.Join(shared.dir, "auth"), "127.0.0.1:0", true, true, true, true
+	conf.HTTPSCert, conf.HTTPSKey = testkit.Certificate(t, t.TempDir(), "formicary.example", "127.0.0.1")
 	codes := make(chan string, 1)
 	conf.Bootstrap = func(code string) { codes <- code }
 	log, err := logger(t.Output(), "error", "text")
@@ -182,6 +184,18 @@ func TestLogin(t *testing.T) {
 	if out := ann.must("", "user", "get"); !strings.Contains(out, "acme") || !strings.Contains(out, "release") {
 		t.Error(out)
 	}
+	// The same server by its address: it is recognised by a certificate that is trusted, or not at all.
+	known, err := colony.Load(file, func(string) string { return "" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	far := []string{"login", "--user", "ann", "--password-stdin", "--server", known.URL()}
+	laptop := newPerson(t, map[string]string{"FORMICARY_GRPC": known.GRPC})
+	laptop.fails(exitUnavailable, "certificate", password+"\n", append(far, "--timeout", "5s")...)
+	laptop.must(password+"\n", append(far, "--ca", conf.HTTPSCert)...)
+	laptop.env = nil
+	laptop.must("", "request", "list")
+	laptop.fails(exitUsage, "https://", "", "request", "list", "--server", known.HTTP, "--ca", conf.HTTPSCert)
 	ann.fails(exitNotFound, "organisation", "", "request", "list", "--org", "default")
 	ann.fails(exitDenied, "permission", "", "user", "create", "bob")
 	if out := root.must("", "org", "members", "--org", "acme"); !strings.Contains(out, "ann") || !strings.Contains(out, "org-operator") {

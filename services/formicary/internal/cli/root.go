@@ -35,6 +35,7 @@ type Env struct {
 type app struct {
 	Env
 	server  string
+	ca      string
 	colony  string
 	output  string
 	user    string
@@ -86,7 +87,8 @@ func (a *app) root() *cobra.Command {
   formicary request list            what ran, on the server in use
 
 Which server is used: --server, --colony, $FORMICARY_SERVER, $FORMICARY_COLONY, the context in use (formicary login,
-formicary context), a colony that runs in ./formicary-data, 127.0.0.1:7777. $FORMICARY_TOKEN is a token to send to it. A server is named by its HTTP address; gRPC is spoken to the next port, or to
+formicary context), a colony that runs in ./formicary-data, 127.0.0.1:7777. $FORMICARY_TOKEN is a token
+to send to it. A server is named by its HTTP address, with https:// before it if it is encrypted; gRPC is spoken to the next port, or to
 $FORMICARY_GRPC. Exit codes: 0 ok, 1 the job failed, 2 usage or invalid YAML, 3 not found, 4 denied, 5 conflict,
 6 unavailable, 7 cancelled, 8 still running, 130 detached.`,
 		SilenceErrors: true, SilenceUsage: true, Version: a.Version,
@@ -112,7 +114,8 @@ $FORMICARY_GRPC. Exit codes: 0 ok, 1 the job failed, 2 usage or invalid YAML, 3 
 	}
 	root.SetVersionTemplate(a.versionLine())
 	f := root.PersistentFlags()
-	f.StringVar(&a.server, "server", "", "HTTP `address` of the server, for example 127.0.0.1:7777")
+	f.StringVar(&a.server, "server", "", "HTTP `address` of the server, for example 127.0.0.1:7777 or https://ci.example.com:7777")
+	f.StringVar(&a.ca, "ca", "", "`file` of certificates to trust beside those of the system, for servers with https; $FORMICARY_CA unless given")
 	f.StringVar(&a.colony, "colony", "", "`file` with the colony's addresses, DATA/colony.json")
 	f.StringVarP(&a.output, "output", "o", "table", strings.Join(formats, ", "))
 	f.StringVar(&a.user, "user", "", "`name` to act under; $FORMICARY_USER, or the name of the account, unless given")

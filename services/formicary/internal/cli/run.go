@@ -252,7 +252,7 @@ func (a *app) embedded(ctx context.Context, o runOptions, f func(context.Context
 	}
 	a.flags = " --colony " + word(filepath.Join(place.data(), colonyFile))
 	work := func(col colony.Colony) error {
-		cl, err := dial(col.GRPC, caller{user: a.who(), org: a.org})
+		cl, err := dial(target{grpc: col.GRPC}, caller{user: a.who(), org: a.org})
 		if err != nil {
 			return err
 		}

@@ -26,7 +26,8 @@ func (a *app) upCmd() *cobra.Command {
 		Use: "up", Short: "Start the whole colony in this process",
 		Long: `Start the whole colony in this process: PostgreSQL, NATS, etcd, S3, all services and one ant. Its state lies in
 the data directory and survives a restart. On a loopback address nobody has to log in: callers are the local administrator.
---auth demands that they prove who they are, and any other address demands --auth. The first start with it prints a code that
+--auth demands that they prove who they are. Any other address demands --auth, and --https-cert with --https-key, or --proxied where
+something before it encrypts. The first start with it prints a code that
 makes its first administrator: formicary login --bootstrap. --local-users lets users have passwords.
 
 Mail and Slack are reached as the environment says: FORMICARY_SMTP_HOST, _PORT, _TLS (mandatory, opportunistic, none),
@@ -38,8 +39,9 @@ then they get TERM, their grace and after_script, and run again when the colony 
 
 With --only=infra --expose only the stores are started, for services that run as processes of their own; their
 addresses are in DATA/colony.json. With --expose alone more services and ants can join the colony.`,
-		Example: "  formicary up\n  formicary up --data /var/lib/formicary --listen 127.0.0.1:0\n  formicary up --only=infra --expose",
-		Args:    cobra.NoArgs,
+		Example: "  formicary up\n  formicary up --data /var/lib/formicary --listen 127.0.0.1:0\n" +
+			"  formicary up --listen 0.0.0.0:7777 --auth --local-users --https-cert ci.pem --https-key ci.key\n  formicary up --only=infra --expose",
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			switch only {
 			case "":
@@ -76,6 +78,9 @@ addresses are in DATA/colony.json. With --expose alone more services and ants ca
 	f.StringSliceVar(&conf.Tags, "tags", nil, "tags that the ant owns, for tasks that ask for them: a,b")
 	f.StringToStringVar(&conf.Labels, "labels", nil, "labels of the ant, for people: name=value,…")
 	f.BoolVar(&conf.Auth, "auth", false, "demand that callers prove who they are; needed to listen elsewhere than on loopback")
+	f.StringVar(&conf.HTTPSCert, "https-cert", a.Getenv("FORMICARY_HTTPS_CERT"), "`file` with the certificate (PEM, with its chain) that the HTTP and gRPC ports show")
+	f.StringVar(&conf.HTTPSKey, "https-key", a.Getenv("FORMICARY_HTTPS_KEY"), "`file` with its key")
+	f.BoolVar(&conf.Proxied, "proxied", a.Getenv("FORMICARY_PROXIED") == "true", "a proxy before it encrypts what comes from other machines")
 	f.BoolVar(&conf.LocalUsers, "local-users", false, "let users have passwords that are kept here")
 	f.BoolVar(&conf.NoAnt, "no-ant", false, "start no ant")
 	f.DurationVar(&conf.DrainTimeout, "drain-timeout", conf.DrainTimeout, "the `time` that running tasks may go on at the end, before they get TERM, their grace and after_script")
@@ -152,12 +157,12 @@ Start the services, each as a process of its own:
 		return
 	}
 	// A client finds gRPC at the port after that of HTTP; with free ports only the file knows it.
-	server := "--server " + at.HTTP
-	if next, err := a.fromAddress(at.HTTP, ""); err != nil || next.grpc != at.GRPC {
+	server := "--server " + strings.TrimPrefix(at.URL(), "http://")
+	if next, err := a.fromAddress(at.HTTP, "", trust{}); err != nil || next.grpc != at.GRPC {
 		server = "--colony " + file
 	}
 	printf(a.Err, `The colony is up in %s.
-  REST        http://%s
+  REST        %s
   gRPC        %s
   operations  http://%s/readyz, /metrics
   data        %s
@@ -166,7 +171,7 @@ Try next:
   formicary request list %s
 %s
 Ctrl-C stops it: running tasks get TERM after %s and then their grace, a second one kills them. The same data directory brings it back.
-`, span(took), at.HTTP, at.GRPC, at.Ops, at.DataDir, server, server, who(conf.Auth), conf.DrainTimeout)
+`, span(took), at.URL(), at.GRPC, at.Ops, at.DataDir, server, server, who(conf.Auth), conf.DrainTimeout)
 }
 
 // who says as whom callers act.

@@ -1,6 +1,7 @@
 package up
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -54,7 +55,12 @@ func plan(c Config) (colony.Colony, storeAddresses, error) {
 	if !isLoopback(host) {
 		host = "127.0.0.1"
 	}
-	col := colony.Colony{PID: os.Getpid(), DataDir: c.DataDir, KeyRing: KeyRing(c.DataDir)}
+	col := colony.Colony{PID: os.Getpid(), DataDir: c.DataDir, KeyRing: KeyRing(c.DataDir), HTTPS: c.HTTPSCert}
+	if col.HTTPS != "" { // the file is read by processes that stand elsewhere
+		if col.HTTPS, err = filepath.Abs(col.HTTPS); err != nil {
+			return col, storeAddresses{}, fmt.Errorf("find the certificate: %w", err)
+		}
+	}
 	stores := storeAddresses{s3: keep(was.S3.Endpoint, net.JoinHostPort(host, "0"))}
 	if c.InfraOnly || c.Expose {
 		fresh, err := probe(host, len(inner)+6+len(colony.ForAnts()))

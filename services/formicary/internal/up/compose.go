@@ -272,7 +272,7 @@ func (c *composition) jobManager(col *colony.Colony) ([]run.Member, error) {
 	}
 	conf := jobmanager.DefaultConfig()
 	conf.Notify.Egress = egress.Policy{Private: true, AnyPort: true} // as for the ant: scripts reach this machine anyway
-	conf.Notify.PublicURL = "http://" + col.HTTP
+	conf.Notify.PublicURL = col.URL()
 	if c.conf.Getenv != nil {
 		if err := conf.Notify.Environment(c.conf.Getenv); err != nil {
 			return nil, err
@@ -324,7 +324,7 @@ func (c *composition) supervisor(col *colony.Colony) ([]run.Member, error) {
 	}
 	conf := supervisor.DefaultConfig()
 	conf.Caches.Quota, conf.ArtifactBytes = c.conf.CacheQuota, c.conf.ArtifactBytes
-	conf.PublicURL = "http://" + col.HTTP
+	conf.PublicURL = col.URL()
 	if c.conf.Getenv != nil {
 		conf.PublicURL = cmp.Or(c.conf.Getenv("FORMICARY_URL"), conf.PublicURL)
 	}
@@ -384,6 +384,7 @@ func (c *composition) gateway(ctx context.Context, d *doors, workers http.Handle
 	}
 	conf := apigateway.DefaultConfig()
 	conf.Auth, conf.LocalUsers = c.conf.Auth, c.conf.LocalUsers
+	conf.HTTPSCert, conf.HTTPSKey, conf.Proxied = c.conf.HTTPSCert, c.conf.HTTPSKey, c.conf.Proxied
 	svc, err := apigateway.New(conf, apigateway.Deps{
 		Pool: c.pools[name], NATS: nc, JobManager: peers[0], ResourceManager: peers[1], Scheduler: peers[2], Supervisor: peers[3],
 		Identity: identity, Roots: c.stores.authority.Roots,

@@ -39,6 +39,10 @@ type Config struct {
 	Listen string
 	// Auth demands that callers prove who they are; without it they are the local administrator.
 	Auth bool
+	// HTTPSCert and HTTPSKey are the files of the certificate that both ports of the gateway show; Proxied says that something before it
+	// encrypts.
+	HTTPSCert, HTTPSKey string
+	Proxied             bool
 	// LocalUsers lets users have passwords that are kept here.
 	LocalUsers bool
 	// Bootstrap, if set, is given the code that makes the first platform-admin, at a start while there is none.
