@@ -38,6 +38,7 @@ import (
 	"github.com/formicary/formicary/services/api-gateway/internal/gate"
 	"github.com/formicary/formicary/services/api-gateway/internal/limit"
 	"github.com/formicary/formicary/services/api-gateway/internal/live"
+	"github.com/formicary/formicary/services/api-gateway/internal/page"
 	"github.com/formicary/formicary/services/api-gateway/internal/rest"
 	"github.com/formicary/formicary/services/api-gateway/migrations"
 )
@@ -88,7 +89,7 @@ func New(conf Config, deps Deps) (*Service, error) {
 		return nil, err
 	}
 	rules := access.ReadRules(protoregistry.GlobalFiles)
-	s := &Service{conf: conf, deps: deps, identity: newIdentity(conf, deps.Pool)}
+	s := &Service{conf: conf, deps: deps, identity: newIdentity(conf, deps.Pool, deps.Log)}
 	door := insecure.NewCredentials()
 	if conf.HTTPSCert != "" {
 		pair, err := pki.OpenPair(conf.HTTPSCert, conf.HTTPSKey, deps.Log)
@@ -146,8 +147,9 @@ func New(conf Config, deps Deps) (*Service, error) {
 	jobv1.RegisterEventServiceServer(s.server, live.NewServer(s.hub))
 	var workers http.Handler
 	workers, s.proxy = s.workers()
+	conn := auditapi.Beside(s.identity.beside(calls, rpc.NewLocal(deps.Log, s.gate.Admit, s.audit.Unary)), audits, s.gate, s.audit)
 	s.web, err = rest.New(rest.Options{
-		Workers: workers, Work: s.gate.Work, Conn: auditapi.Beside(s.identity.beside(calls, rpc.NewLocal(deps.Log, s.gate.Admit, s.audit.Unary)), audits, s.gate, s.audit),
+		Workers: workers, Work: s.gate.Work, Conn: conn, Pages: page.New(page.Options{Conn: conn, Providers: s.identity.sso, URL: conf.origin()}),
 		Anywhere: conf.Auth, Events: live.NewClient(s.hub, s.gate), Ready: s.Ready, From: s.gate.From, MaxBody: int64(conf.MaxBody), Log: deps.Log, Meter: deps.Meter,
 	})
 	return s, err

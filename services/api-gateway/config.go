@@ -6,7 +6,9 @@ import (
 	"net"
 	"time"
 
+	"github.com/formicary/formicary/libs/egress"
 	"github.com/formicary/formicary/services/api-gateway/internal/limit"
+	"github.com/formicary/formicary/services/api-gateway/internal/sso"
 )
 
 // Config of a gateway. Zero values are refused: start from DefaultConfig.
@@ -44,6 +46,12 @@ type Config struct {
 	Proxied bool
 	// LocalUsers lets users have passwords that are kept here.
 	LocalUsers bool
+	// Providers are those of OpenID Connect where people may log in: see ReadProviders.
+	Providers []sso.Provider
+	// Egress says where providers may be, beyond the public internet.
+	Egress egress.Policy
+	// URL is where browsers find the gateway; empty: where they ask. Its path does not count.
+	URL string
 	// Workers is the host:port of the ant that serves workers (ant --workers), or of several, separated by commas: /ws/ants
 	// is passed on to one of them. Empty: no workers, unless Deps.Workers serves them.
 	Workers string
@@ -73,7 +81,31 @@ func (c Config) Validate() error {
 	if (c.HTTPSCert == "") != (c.HTTPSKey == "") {
 		faults = append(faults, errors.New("of the certificate and its key one is missing: give both --https-cert and --https-key"))
 	}
-	return errors.Join(append(faults, c.Limits.Validate(), validateWorkers(c.Workers))...)
+	return errors.Join(append(faults, c.Limits.Validate(), validateWorkers(c.Workers), sso.Validate(c.Providers), validateURL(c.URL))...)
+}
+
+func validateURL(text string) error {
+	if text == "" {
+		return nil
+	}
+	if _, err := egress.URL(text); err != nil {
+		return fmt.Errorf("URL of the gateway: %w", err)
+	}
+	return nil
+}
+
+// origin is URL without its path.
+func (c Config) origin() string {
+	u, err := egress.URL(c.URL)
+	if err != nil {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
+}
+
+// ReadProviders reads Config.Providers from a file, if it is not empty, and from variables FORMICARY_OIDC_….
+func ReadProviders(file string, getenv func(string) string) ([]sso.Provider, error) {
+	return sso.Read(file, getenv)
 }
 
 // reachable refuses a listener that another machine could reach where nobody has to say who they are, or where whoever listens on the way

@@ -17,6 +17,7 @@ import (
 	"github.com/formicary/formicary/services/api-gateway/internal/login"
 	"github.com/formicary/formicary/services/api-gateway/internal/people"
 	"github.com/formicary/formicary/services/api-gateway/internal/pg"
+	"github.com/formicary/formicary/services/api-gateway/internal/sso"
 )
 
 // identities is who people are, as the gateway serves it.
@@ -24,17 +25,20 @@ type identities struct {
 	store  *pg.Store
 	people *people.People
 	logins *login.Manager
+	sso    *sso.Logins
 	server *api.Server
 }
 
-func newIdentity(conf Config, pool *pgxpool.Pool) *identities {
+func newIdentity(conf Config, pool *pgxpool.Pool, log *slog.Logger) *identities {
 	store := pg.New(pool)
 	known := people.New(pg.Credentials{Store: store}, time.Now)
 	ids := identity.NewManager(store, time.Now, known.Forget)
 	c := login.DefaultConfig()
 	c.Passwords = conf.LocalUsers
 	logins := login.NewManager(c, store, ids, time.Now, known.Forget)
-	return &identities{store: store, people: known, logins: logins, server: api.New(ids, logins, api.Ways{Needed: conf.Auth})}
+	providers := sso.New(sso.Options{Providers: conf.Providers, Egress: conf.Egress, Key: store.CookieKey, Now: time.Now, Log: log})
+	server := api.New(ids, logins, api.Ways{Needed: conf.Auth, Providers: providers, URL: conf.origin()})
+	return &identities{store: store, people: known, logins: logins, sso: providers, server: server}
 }
 
 // callers says who makes a call.
@@ -72,6 +76,7 @@ const (
 
 // run stores when credentials were last used, and removes what has ended.
 func (i *identities) run(ctx context.Context, log *slog.Logger) error {
+	defer i.sso.Close()
 	return run.Group(ctx,
 		run.Member{Name: "last use", Run: func(ctx context.Context) error {
 			return run.Loop(ctx, log, "last use of credentials", touchEvery, run.NewSignal(), i.people.Touch)

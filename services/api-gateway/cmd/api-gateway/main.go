@@ -11,11 +11,13 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/formicary/formicary/libs/boot"
+	"github.com/formicary/formicary/libs/egress"
 	apigateway "github.com/formicary/formicary/services/api-gateway"
 )
 
 func main() {
 	conf := apigateway.DefaultConfig()
+	providers := ""
 	flags := func(fs *flag.FlagSet) {
 		fs.Var(&conf.Limits.Address, "rate-address", "`CALLS/BURST`: how many calls a second an address may make in the long run, and at once; 0 for any number. Example: --rate-address 100/500")
 		fs.Var(&conf.Limits.Credential, "rate-credential", "`CALLS/BURST` of a token or session")
@@ -26,9 +28,18 @@ func main() {
 		fs.StringVar(&conf.HTTPSKey, "https-key", os.Getenv("FORMICARY_HTTPS_KEY"), "`FILE` with its key ($FORMICARY_HTTPS_KEY)")
 		fs.BoolVar(&conf.Proxied, "proxied", os.Getenv("FORMICARY_PROXIED") == "true", "a proxy before it encrypts what comes from other machines: without it or a certificate only loopback is listened on ($FORMICARY_PROXIED=true)")
 		fs.BoolVar(&conf.LocalUsers, "local-users", os.Getenv("FORMICARY_LOCAL_USERS") == "true", "let users have passwords that are kept here ($FORMICARY_LOCAL_USERS=true)")
+		fs.StringVar(&providers, "oidc", os.Getenv("FORMICARY_OIDC_FILE"), "`FILE` (JSON) of the providers of OpenID Connect where people may log in; FORMICARY_OIDC_PROVIDERS and FORMICARY_OIDC_<NAME>_… say more. Example: --oidc /etc/formicary/oidc.json")
+		egress.Flags(fs, &conf.Egress, "logins at providers")
+		fs.StringVar(&conf.URL, "url", os.Getenv("FORMICARY_URL"), "`URL` at which browsers find the gateway; where they ask, unless given. Example: --url https://ci.example.com")
 		fs.StringVar(&conf.Workers, "workers", os.Getenv("FORMICARY_WORKERS"), "`ADDRESS` of the ant that serves workers (ant --workers), host:port, or of several, separated by commas; empty for none")
 	}
-	os.Exit(boot.Main("api-gateway", flags, func(ctx context.Context, p *boot.Process) error { return wire(ctx, conf, p) }))
+	os.Exit(boot.Main("api-gateway", flags, func(ctx context.Context, p *boot.Process) error {
+		var err error
+		if conf.Providers, err = apigateway.ReadProviders(providers, os.Getenv); err != nil {
+			return err
+		}
+		return wire(ctx, conf, p)
+	}))
 }
 
 func wire(ctx context.Context, conf apigateway.Config, p *boot.Process) error {

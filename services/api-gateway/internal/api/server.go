@@ -17,12 +17,15 @@ import (
 	"github.com/formicary/formicary/services/api-gateway/internal/gate"
 	"github.com/formicary/formicary/services/api-gateway/internal/identity"
 	"github.com/formicary/formicary/services/api-gateway/internal/login"
+	"github.com/formicary/formicary/services/api-gateway/internal/sso"
 )
 
 // Ways are what people are told about how to log in.
 type Ways struct {
-	// Providers of OpenID Connect, by name.
-	Providers []string
+	// Providers are those of OpenID Connect.
+	Providers *sso.Logins
+	// URL is where browsers find the gateway; empty where only they know.
+	URL string
 	// Needed is false where callers without a credential are the local administrator.
 	Needed bool
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/formicary/formicary/services/api-gateway/internal/gate"
 	"github.com/formicary/formicary/services/api-gateway/internal/identity"
 	"github.com/formicary/formicary/services/api-gateway/internal/login"
+	"github.com/formicary/formicary/services/api-gateway/internal/sso"
 )
 
 type sessions struct {
@@ -28,7 +29,8 @@ func from(ctx context.Context, kind login.Kind) login.From {
 }
 
 func (s *sessions) ListLoginWays(context.Context, *identityv1.ListLoginWaysRequest) (*identityv1.ListLoginWaysResponse, error) {
-	return &identityv1.ListLoginWaysResponse{Passwords: s.logins.Passwords(), Providers: s.ways.Providers, Needed: s.ways.Needed}, nil
+	names, _ := s.ways.Providers.Names()
+	return &identityv1.ListLoginWaysResponse{Passwords: s.logins.Passwords(), Providers: names, Needed: s.ways.Needed, Url: s.ways.URL}, nil
 }
 
 func (s *sessions) Login(ctx context.Context, req *identityv1.LoginRequest) (*identityv1.LoginResponse, error) {
@@ -151,6 +153,42 @@ func (s *sessions) ApproveLogin(ctx context.Context, req *identityv1.ApproveLogi
 		return nil, err
 	}
 	return &identityv1.ApproveLoginResponse{Address: p.Address, Agent: p.Agent}, nil
+}
+
+func (s *sessions) GetDeviceLogin(ctx context.Context, req *identityv1.GetDeviceLoginRequest) (*identityv1.GetDeviceLoginResponse, error) {
+	c := access.From(ctx)
+	if err := needSession(ctx); err != nil {
+		return nil, err
+	}
+	p, err := s.logins.Device(ctx, req.GetUserCode(), c.User, gate.CredentialOf(ctx).Address)
+	if err != nil {
+		return nil, err
+	}
+	return &identityv1.GetDeviceLoginResponse{Address: p.Address, Agent: p.Agent}, nil
+}
+
+func (s *sessions) FinishProviderLogin(ctx context.Context, req *identityv1.FinishProviderLoginRequest) (*identityv1.FinishProviderLoginResponse, error) {
+	to := ""
+	secret, n, err := s.logins.Foreign(ctx, req.GetProvider(), from(ctx, login.Browser), func(ctx context.Context) (who login.Foreign, err error) {
+		who, to, err = s.ways.Providers.Finish(ctx, req.GetProvider(), sso.Return{Code: req.GetCode(), State: req.GetState(), Error: req.GetError(), Flight: req.GetFlight()})
+		return who, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &identityv1.FinishProviderLoginResponse{Session: fromSession("")(n), Secret: secret, To: to}, nil
+}
+
+func (s *sessions) GrantLogin(ctx context.Context, req *identityv1.GrantLoginRequest) (*identityv1.GrantLoginResponse, error) {
+	c := access.From(ctx)
+	if err := needSession(ctx); err != nil {
+		return nil, err
+	}
+	code, err := s.logins.Grant(ctx, c.User, req.GetChallenge(), from(ctx, login.CommandLine))
+	if err != nil {
+		return nil, err
+	}
+	return &identityv1.GrantLoginResponse{Code: code}, nil
 }
 
 func (s *sessions) ExchangeLogin(ctx context.Context, req *identityv1.ExchangeLoginRequest) (*identityv1.ExchangeLoginResponse, error) {

@@ -27,7 +27,7 @@ type method struct {
 // kinds of objects whose names the names of methods do not say.
 var kinds = map[protoreflect.Name]string{ //nolint:gochecknoglobals // a constant table
 	"SubmitJob": "job_request", "VoteOnApproval": "approval", "WatchTaskLog": "task_log", "SearchLogs": "task_log",
-	"Login": "session", "Logout": "session", "Bootstrap": "session", "SignUp": "session", "ExchangeLogin": "session", "PollDeviceLogin": "session",
+	"Login": "session", "Logout": "session", "Bootstrap": "session", "SignUp": "session", "ExchangeLogin": "session", "FinishProviderLogin": "session", "GrantLogin": "login", "PollDeviceLogin": "session",
 	"BeginDeviceLogin": "login", "ApproveLogin": "login", "Join": "member", "ChangePassword": "user", "SetPassword": "user", "SetPlatformRole": "user",
 	"UpdateProfile": "user", "ExportAuditEvents": "audit_log",
 }

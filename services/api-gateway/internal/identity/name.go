@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/errs"
@@ -75,6 +76,23 @@ func checkTitle(title, email string) error {
 		return errs.Invalid("USER_INVALID", "%q is no mail address", email)
 	}
 	return nil
+}
+
+// CleanProfile makes of what somebody is called elsewhere what can be stored: a title that is cut, and no mail address that is none.
+func CleanProfile(title, email string) (cleanTitle, cleanEmail string) {
+	title = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(title, ""))
+	if len(title) > maxTitle {
+		title = strings.ToValidUTF8(title[:maxTitle], "")
+	}
+	if checkTitle("", email) != nil || strings.ContainsFunc(email, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		email = ""
+	}
+	return title, email
 }
 
 // clean sorts groups and takes doubles out.

@@ -97,7 +97,7 @@ func (g guard) attempt(ctx context.Context, account, address string) (right func
 
 func tooMany(wait time.Duration) error {
 	seconds := int64((wait + time.Second - 1) / time.Second)
-	return errs.Exhausted("LOGIN_TOO_MANY", "too many attempts were wrong; try again in %d s", seconds).WithMeta("retry_after_seconds", fmt.Sprint(seconds))
+	return errs.Exhausted("LOGIN_TOO_MANY", "too many attempts were wrong; try again in %d s", seconds).WithMeta("retry_after_seconds", fmt.Sprint(seconds)).After(time.Duration(seconds) * time.Second)
 }
 
 // network is what counts as one address: of IPv6 everybody has at least 64 bits.

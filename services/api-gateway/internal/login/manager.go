@@ -32,6 +32,7 @@ type Store interface {
 	Tokens
 	Bootstraps
 	Pendings
+	Foreigners
 	// User returns a user, also one that is disabled.
 	User(ctx context.Context, name string) (identity.User, error)
 	// ChangeUser is that of identity.Users.

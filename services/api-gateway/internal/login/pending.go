@@ -17,7 +17,7 @@ import (
 const (
 	DeviceLife   = 10 * time.Minute
 	PollInterval = 3 * time.Second
-	grantLife    = 2 * time.Minute
+	GrantLife    = time.Minute
 )
 
 // Pending is the login of a command line that waits for somebody.
@@ -38,6 +38,8 @@ type Pendings interface {
 	AddPending(ctx context.Context, hash, userHash []byte, p Pending) error
 	// Decide finds the one that waits under the hash of a user's code and settles it. It fails with LOGIN_CODE_INVALID.
 	Decide(ctx context.Context, userHash []byte, user string, approve bool, now time.Time) (Pending, error)
+	// UserPending returns the one that waits under the hash of a user's code, or LOGIN_CODE_INVALID.
+	UserPending(ctx context.Context, userHash []byte, now time.Time) (Pending, error)
 	// TakePending returns one, and removes it when keep says no.
 	TakePending(ctx context.Context, hash []byte, now time.Time, keep func(Pending) bool) (Pending, error)
 }
@@ -90,6 +92,19 @@ func (m *Manager) BeginDevice(ctx context.Context, from From) (secret, code stri
 	})
 }
 
+// Device returns the login that shows the code, for user, who is logged in and may confirm it.
+func (m *Manager) Device(ctx context.Context, code, user, address string) (Pending, error) {
+	right, err := m.guard.attempt(ctx, account(user)+" approving", address)
+	if err != nil {
+		return Pending{}, err
+	}
+	p, err := m.store.UserPending(ctx, userCode(code), m.now())
+	if err != nil {
+		return Pending{}, err
+	}
+	return p, right(ctx)
+}
+
 // Approve confirms or denies the login that shows the code, as user, who is logged in.
 func (m *Manager) Approve(ctx context.Context, code, user string, approve bool, address string) (Pending, error) {
 	right, err := m.guard.attempt(ctx, account(user)+" approving", address)
@@ -129,7 +144,7 @@ func (m *Manager) Grant(ctx context.Context, user, challenge string, from From) 
 	code, hash := identity.NewSecret(identity.LoginPrefix)
 	now := m.now()
 	return code, m.store.AddPending(ctx, hash, nil, Pending{
-		Challenge: challenge, User: user, Address: from.Address, Agent: from.Agent[:min(len(from.Agent), maxAgent)], CreatedAt: now, ExpiresAt: now.Add(grantLife),
+		Challenge: challenge, User: user, Address: from.Address, Agent: from.Agent[:min(len(from.Agent), maxAgent)], CreatedAt: now, ExpiresAt: now.Add(GrantLife),
 	})
 }
 

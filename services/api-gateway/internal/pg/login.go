@@ -159,6 +159,15 @@ func (s *Store) Decide(ctx context.Context, userHash []byte, user string, approv
 	return p, err
 }
 
+// UserPending implements login.Pendings.
+func (s *Store) UserPending(ctx context.Context, userHash []byte, now time.Time) (login.Pending, error) {
+	row, err := s.q.PeekUserCode(ctx, db.PeekUserCodeParams{UserCodeHash: userHash, Now: now})
+	if err != nil {
+		return login.Pending{}, said("read a login that waits", found(err, login.BadLoginCode()))
+	}
+	return toPending(ctx, s.q, row)
+}
+
 // TakePending implements login.Pendings.
 func (s *Store) TakePending(ctx context.Context, hash []byte, now time.Time, keep func(login.Pending) bool) (login.Pending, error) {
 	var p login.Pending

@@ -486,8 +486,16 @@ func TestLoginInTheBrowser(t *testing.T) {
 		wants(t, err, "LOGIN_INVALID")
 	}
 	code = grant()
-	w.clock.pass(3 * time.Minute)
+	w.clock.pass(time.Minute - time.Second)
+	w.must(exchange(ctx, code, verifier))
+	code = grant()
+	w.clock.pass(time.Minute)
 	wants(t, exchange(ctx, code, verifier), "LOGIN_CODE_INVALID")
+	var stored string
+	w.must(w.pool.QueryRow(ctx, "SELECT string_agg(p::text, '') FROM pending_login p").Scan(&stored))
+	if strings.Contains(stored, strings.TrimPrefix(code, identity.LoginPrefix)) {
+		t.Error("a code is stored as it is")
+	}
 }
 
 func TestSweep(t *testing.T) {

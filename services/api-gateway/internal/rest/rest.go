@@ -37,6 +37,8 @@ type Options struct {
 	Ready func(context.Context) error
 	// Workers is where workers connect by WebSocket; nil when none are served.
 	Workers http.Handler
+	// Pages are what people see in a browser; nil when there are none.
+	Pages interface{ Register(mux *http.ServeMux) }
 	// Work admits a worker.
 	Work func(context.Context) error
 	// From counts a request from an address, or refuses it.
@@ -87,6 +89,9 @@ func New(o Options) (http.Handler, error) {
 		mux.HandleFunc("GET "+path, files.download)
 	}
 	mux.HandleFunc("GET /api/v1/audit/export", audits{identityv1.NewAuditServiceClient(o.Conn)}.export)
+	if o.Pages != nil {
+		o.Pages.Register(mux)
+	}
 	if o.Workers != nil {
 		mux.HandleFunc("GET /ws/ants", func(w http.ResponseWriter, r *http.Request) {
 			if err := o.Work(r.Context()); err != nil {

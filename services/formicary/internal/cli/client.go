@@ -271,13 +271,24 @@ func (a *app) dial() (*client, error) {
 	return dial(t, as)
 }
 
+// agent is what the command line calls itself: people who confirm a login see it.
+func agent() string {
+	name := strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return -1
+		}
+		return r
+	}, machine())
+	return "formicary (" + name + ")"
+}
+
 // dial connects to a gateway.
 func dial(t target, as caller) (*client, error) {
 	door := insecure.NewCredentials()
 	if t.tls != nil {
 		door = credentials.NewTLS(t.tls)
 	}
-	conn, err := rpc.Dial(t.grpc, grpc.WithPerRPCCredentials(as), grpc.WithUserAgent("formicary"), grpc.WithTransportCredentials(door))
+	conn, err := rpc.Dial(t.grpc, grpc.WithPerRPCCredentials(as), grpc.WithUserAgent(agent()), grpc.WithTransportCredentials(door))
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,7 @@ import (
 type loginOptions struct {
 	name                                              string // of the context
 	passwordStdin, tokenStdin, bootstrap, device, inv bool
+	browser                                           bool
 	approve, deny                                     string
 }
 
@@ -32,11 +33,14 @@ func (a *app) loginCmd() *cobra.Command {
 		Long: `Log in at the server in use (--server names another one). What proves who you are is kept in a context in
 ~/.config/formicary/contexts.json, which only you can read; formicary logout ends it.
 
-By default the server is asked how one can log in: by name (--user) and password, or by confirming a code somewhere else
-where you are logged in (--device), which formicary login --approve CODE does too. --token-stdin reads an API token. A server
-that nobody administers yet prints a code at its start: --bootstrap makes you its administrator. --invitation makes a user of
-you by the code of an invitation. Codes and passwords are read from standard input, never from the command line.`,
-		Example: `  formicary login --server ci.example.com:7777 --user ann
+By default your browser opens ($BROWSER, or that of the desktop): log in there by what the server offers, a provider or a
+password, and confirm that this machine asks. --user NAME asks for a password here instead, where the server keeps passwords.
+--device, and a machine without a desktop, shows a code that you confirm in a browser anywhere, or by formicary login --approve
+CODE. --token-stdin reads an API token. A server that nobody administers yet prints a code at its start: --bootstrap makes you
+its administrator. --invitation makes a user of you by the code of an invitation and a password; with a provider, type that code
+on the page in the browser. Codes and passwords are read from standard input, never from the command line.`,
+		Example: `  formicary login --server ci.example.com:7777
+  formicary login --user ann
   formicary login --device
   formicary login --approve BCDF-GHJK
   formicary login --token-stdin < token.txt`,
@@ -48,10 +52,11 @@ you by the code of an invitation. Codes and passwords are read from standard inp
 	f.BoolVar(&o.tokenStdin, "token-stdin", false, "read an API token from standard input")
 	f.BoolVar(&o.bootstrap, "bootstrap", false, "become the first administrator by the code that the server printed")
 	f.BoolVar(&o.inv, "invitation", false, "become a user by the code of an invitation")
+	f.BoolVar(&o.browser, "browser", false, "log in by the browser of this machine, whatever else is possible")
 	f.BoolVar(&o.device, "device", false, "show a code that you confirm where you are logged in")
 	f.StringVar(&o.approve, "approve", "", "confirm, as who you are, the login that shows this `code`")
 	f.StringVar(&o.deny, "deny", "", "refuse the login that shows this `code`")
-	c.MarkFlagsMutuallyExclusive("password-stdin", "token-stdin", "bootstrap", "device", "approve", "deny", "invitation")
+	c.MarkFlagsMutuallyExclusive("password-stdin", "token-stdin", "bootstrap", "browser", "device", "approve", "deny", "invitation")
 	return c
 }
 
@@ -107,8 +112,12 @@ func (a *app) prove(ctx context.Context, cl *client, o loginOptions) (string, er
 			res, err := cl.sessions.SignUp(ctx, &identityv1.SignUpRequest{Code: code, User: user, Password: password})
 			return res.GetSecret(), err
 		})
-	case o.device || !ways.GetPasswords():
-		return a.byDevice(ctx, cl)
+	case o.device:
+		return a.byDevice(ctx, cl, a.pages(ways))
+	case o.browser || !o.passwordStdin && a.who() == "" && a.hasBrowser():
+		return a.byBrowser(ctx, cl, a.pages(ways))
+	case !ways.GetPasswords() || !o.passwordStdin && a.who() == "":
+		return a.byDevice(ctx, cl, a.pages(ways))
 	}
 	user, err := a.userName()
 	if err != nil {
@@ -158,13 +167,13 @@ func (a *app) userName() (string, error) {
 }
 
 // byDevice waits until somebody who is logged in has confirmed the code.
-func (a *app) byDevice(ctx context.Context, cl *client) (string, error) {
+func (a *app) byDevice(ctx context.Context, cl *client, pages string) (string, error) {
 	begun, err := cl.sessions.BeginDeviceLogin(ctx, &identityv1.BeginDeviceLoginRequest{})
 	if err != nil {
 		return "", err
 	}
-	printf(a.Err, "Confirm this code where you are logged in, until %s:\n\n  %s\n\nby  formicary login --approve %s\n",
-		clock(begun.GetExpiresAt()), begun.GetUserCode(), begun.GetUserCode())
+	printf(a.Err, "Confirm this code until %s:\n\n  %s\n\nat  %s/device\nor, where you are logged in, by  formicary login --approve %s\n",
+		clock(begun.GetExpiresAt()), begun.GetUserCode(), pages, begun.GetUserCode())
 	tick := time.NewTicker(max(begun.GetInterval().AsDuration(), time.Second))
 	defer tick.Stop()
 	for {

@@ -3,8 +3,14 @@ package cli
 import (
 	"bytes"
 	"context"
+	"html"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -233,6 +239,7 @@ func TestLogin(t *testing.T) {
 	if out := other.must("", "user", "sessions"); strings.Count(out, "cli") < 2 || !strings.Contains(out, "device") {
 		t.Error(out)
 	}
+	byBrowser(t, at, "ann", password)
 	ann.must("", "logout", "--everywhere")
 	other.fails(exitDenied, "does not count", "", "request", "list")
 	ann.fails(exitDenied, "wrong", "not the password\n", append([]string{"login", "--user", "ann", "--password-stdin"}, at...)...)
@@ -243,6 +250,92 @@ func TestLogin(t *testing.T) {
 	root.must("", "logout")
 	root.fails(exitDenied, "log in", "", "request", "list")
 }
+
+// byBrowser logs in by a browser, which people drive here by hand: once they refuse, then they confirm.
+func byBrowser(t *testing.T, at []string, user, password string) {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	browser := &http.Client{Jar: jar, Transport: &http.Transport{}}
+	defer browser.CloseIdleConnections()
+	read := func(res *http.Response, err error) (*http.Response, string, url.Values) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = res.Body.Close() }()
+		raw, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		form := url.Values{}
+		for _, m := range hiddenField.FindAllStringSubmatch(string(raw), -1) {
+			form.Set(m[1], html.UnescapeString(m[2]))
+		}
+		return res, string(raw), form
+	}
+	for _, confirm := range []bool{false, true} {
+		p := newPerson(t, nil)
+		var shown lockedBuffer
+		ended := make(chan int, 1)
+		go func() {
+			ended <- Run(t.Context(), Env{
+				Args: append([]string{"login", "--browser"}, at...), Out: &shown, Err: &shown, Version: "test", In: strings.NewReader(""),
+				Getenv: func(key string) string {
+					return map[string]string{"XDG_CONFIG_HOME": p.home, "BROWSER": "true"}[key]
+				},
+			})
+		}()
+		address := ""
+		testkit.Eventually(t, time.Minute, "an address is shown", func() bool {
+			address = shownAddress.FindString(shown.String())
+			return address != ""
+		})
+		res, page, form := read(browser.Get(address))
+		if res.Request.URL.Path == "/login" {
+			form.Set("user", user)
+			form.Set("password", password)
+			res, page, form = read(browser.PostForm("http://"+res.Request.URL.Host+"/login", form))
+		}
+		if !strings.Contains(page, machine()) || !strings.Contains(page, "<strong>"+user+"</strong>") {
+			t.Fatal(page)
+		}
+		form.Set("answer", map[bool]string{true: "confirm", false: "deny"}[confirm])
+		res, page, _ = read(browser.PostForm("http://"+res.Request.URL.Host+"/auth/authorize", form))
+		_, back, ok := strings.Cut(res.Header.Get("Refresh"), "url=")
+		if !ok {
+			t.Fatal(page)
+		}
+		u, err := url.Parse(back)
+		if err != nil {
+			t.Fatal(err)
+		}
+		foreign := *u
+		foreign.RawQuery = "code=x&state=guess"
+		if res, _, _ := read(browser.Get(foreign.String())); res.StatusCode != http.StatusBadRequest {
+			t.Error("an answer without the state counts")
+		}
+		_, page, _ = read(browser.Get(back))
+		code := <-ended
+		switch {
+		case confirm && (code != exitOK || !strings.Contains(page, "Go back to the command line")):
+			t.Error(code, page, shown.String())
+		case !confirm && (code != exitDenied || !strings.Contains(shown.String(), "refused in the browser")):
+			t.Error(code, shown.String())
+		case confirm:
+			if out := p.must("", "user", "sessions"); !strings.Contains(out, "browser") || !strings.Contains(out, "formicary (") {
+				t.Error(out)
+			}
+		}
+	}
+}
+
+var (
+	shownAddress = regexp.MustCompile(`http://\S+/auth/authorize\?\S+`)
+	hiddenField  = regexp.MustCompile(`<input type="hidden" name="([^"]+)" value="([^"]*)">`)
+)
 
 // lockedBuffer is written by a command line that still runs.
 type lockedBuffer struct {

@@ -28,7 +28,8 @@ func (a *app) upCmd() *cobra.Command {
 the data directory and survives a restart. On a loopback address nobody has to log in: callers are the local administrator.
 --auth demands that they prove who they are. Any other address demands --auth, and --https-cert with --https-key, or --proxied where
 something before it encrypts. The first start with it prints a code that
-makes its first administrator: formicary login --bootstrap. --local-users lets users have passwords.
+makes its first administrator: formicary login --bootstrap. --local-users lets users have passwords; --oidc FILE, and variables
+FORMICARY_OIDC_PROVIDERS and FORMICARY_OIDC_<NAME>_ISSUER and others, name providers of OpenID Connect where people log in.
 
 Mail and Slack are reached as the environment says: FORMICARY_SMTP_HOST, _PORT, _TLS (mandatory, opportunistic, none),
 _USERNAME, _PASSWORD or _PASSWORD_FILE, _FROM; FORMICARY_SLACK_TOKEN or _TOKEN_FILE; FORMICARY_URL is what links in
@@ -40,7 +41,7 @@ then they get TERM, their grace and after_script, and run again when the colony 
 With --only=infra --expose only the stores are started, for services that run as processes of their own; their
 addresses are in DATA/colony.json. With --expose alone more services and ants can join the colony.`,
 		Example: "  formicary up\n  formicary up --data /var/lib/formicary --listen 127.0.0.1:0\n" +
-			"  formicary up --listen 0.0.0.0:7777 --auth --local-users --https-cert ci.pem --https-key ci.key\n  formicary up --only=infra --expose",
+			"  formicary up --listen 0.0.0.0:7777 --auth --local-users --https-cert ci.pem --https-key ci.key\n  formicary up --auth --oidc oidc.json\n  formicary up --only=infra --expose",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			switch only {
@@ -82,6 +83,7 @@ addresses are in DATA/colony.json. With --expose alone more services and ants ca
 	f.StringVar(&conf.HTTPSKey, "https-key", a.Getenv("FORMICARY_HTTPS_KEY"), "`file` with its key")
 	f.BoolVar(&conf.Proxied, "proxied", a.Getenv("FORMICARY_PROXIED") == "true", "a proxy before it encrypts what comes from other machines")
 	f.BoolVar(&conf.LocalUsers, "local-users", false, "let users have passwords that are kept here")
+	f.StringVar(&conf.OIDC, "oidc", a.Getenv("FORMICARY_OIDC_FILE"), "`FILE` (JSON) that names providers of OpenID Connect where people log in")
 	f.BoolVar(&conf.NoAnt, "no-ant", false, "start no ant")
 	f.DurationVar(&conf.DrainTimeout, "drain-timeout", conf.DrainTimeout, "the `time` that running tasks may go on at the end, before they get TERM, their grace and after_script")
 	f.Int64Var(&conf.CacheBytes, "cache-bytes", conf.CacheBytes, "`BYTES` of caches that the ant keeps copies of on its disk; 0 for none")

@@ -385,6 +385,13 @@ func (c *composition) gateway(ctx context.Context, d *doors, workers http.Handle
 	conf := apigateway.DefaultConfig()
 	conf.Auth, conf.LocalUsers = c.conf.Auth, c.conf.LocalUsers
 	conf.HTTPSCert, conf.HTTPSKey, conf.Proxied = c.conf.HTTPSCert, c.conf.HTTPSKey, c.conf.Proxied
+	if conf.Providers, err = apigateway.ReadProviders(c.conf.OIDC, c.conf.Getenv); err != nil {
+		return run.Member{}, err
+	}
+	conf.Egress = egress.Policy{Private: true, AnyPort: true} // as for the ant
+	if c.conf.Getenv != nil {
+		conf.URL = c.conf.Getenv("FORMICARY_URL")
+	}
 	svc, err := apigateway.New(conf, apigateway.Deps{
 		Pool: c.pools[name], NATS: nc, JobManager: peers[0], ResourceManager: peers[1], Scheduler: peers[2], Supervisor: peers[3],
 		Identity: identity, Roots: c.stores.authority.Roots,

@@ -45,6 +45,8 @@ type Config struct {
 	Proxied             bool
 	// LocalUsers lets users have passwords that are kept here.
 	LocalUsers bool
+	// OIDC is a file that names providers of OpenID Connect where people may log in; Getenv may name more.
+	OIDC string
 	// Bootstrap, if set, is given the code that makes the first platform-admin, at a start while there is none.
 	Bootstrap func(code string)
 	// InfraOnly starts only the stores.
@@ -74,7 +76,7 @@ type Config struct {
 	Throwaway bool
 	// Version of the binary, shown by the ant.
 	Version string
-	// Getenv looks up how mail and Slack are reached (FORMICARY_SMTP_HOST and others); nil finds nothing.
+	// Getenv looks up how mail and Slack are reached (FORMICARY_SMTP_HOST and others) and where people log in (FORMICARY_OIDC_…); nil finds nothing.
 	Getenv func(string) string
 }
 

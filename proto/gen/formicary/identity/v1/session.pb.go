@@ -197,7 +197,9 @@ type ListLoginWaysResponse struct {
 	// providers are the names of providers of OpenID Connect: GET /auth/login/NAME in a browser.
 	Providers []string `protobuf:"bytes,2,rep,name=providers,proto3" json:"providers,omitempty"`
 	// needed is false where callers without a credential are the local administrator.
-	Needed        bool `protobuf:"varint,3,opt,name=needed,proto3" json:"needed,omitempty"`
+	Needed bool `protobuf:"varint,3,opt,name=needed,proto3" json:"needed,omitempty"`
+	// url is where browsers find the gateway, without a path; empty where only the caller knows.
+	Url           string `protobuf:"bytes,4,opt,name=url,proto3" json:"url,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -251,6 +253,13 @@ func (x *ListLoginWaysResponse) GetNeeded() bool {
 		return x.Needed
 	}
 	return false
+}
+
+func (x *ListLoginWaysResponse) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
 }
 
 // LoginRequest has a name and a password.
@@ -1335,6 +1344,354 @@ func (x *ApproveLoginResponse) GetAgent() string {
 	return ""
 }
 
+// GetDeviceLoginRequest has what the other device shows.
+type GetDeviceLoginRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// user_code that it shows.
+	UserCode      string `protobuf:"bytes,1,opt,name=user_code,json=userCode,proto3" json:"user_code,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDeviceLoginRequest) Reset() {
+	*x = GetDeviceLoginRequest{}
+	mi := &file_formicary_identity_v1_session_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDeviceLoginRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDeviceLoginRequest) ProtoMessage() {}
+
+func (x *GetDeviceLoginRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_identity_v1_session_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDeviceLoginRequest.ProtoReflect.Descriptor instead.
+func (*GetDeviceLoginRequest) Descriptor() ([]byte, []int) {
+	return file_formicary_identity_v1_session_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *GetDeviceLoginRequest) GetUserCode() string {
+	if x != nil {
+		return x.UserCode
+	}
+	return ""
+}
+
+// GetDeviceLoginResponse says what it is about.
+type GetDeviceLoginResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// address from which the login was begun.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// agent is the program that began it, as it calls itself.
+	Agent         string `protobuf:"bytes,2,opt,name=agent,proto3" json:"agent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDeviceLoginResponse) Reset() {
+	*x = GetDeviceLoginResponse{}
+	mi := &file_formicary_identity_v1_session_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDeviceLoginResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDeviceLoginResponse) ProtoMessage() {}
+
+func (x *GetDeviceLoginResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_identity_v1_session_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDeviceLoginResponse.ProtoReflect.Descriptor instead.
+func (*GetDeviceLoginResponse) Descriptor() ([]byte, []int) {
+	return file_formicary_identity_v1_session_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *GetDeviceLoginResponse) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *GetDeviceLoginResponse) GetAgent() string {
+	if x != nil {
+		return x.Agent
+	}
+	return ""
+}
+
+// FinishProviderLoginRequest has what a browser brings back.
+type FinishProviderLoginRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// provider by name.
+	Provider string `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
+	// code of the provider.
+	Code string `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
+	// state that the provider was given.
+	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	// error of the provider, in place of a code.
+	Error string `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	// flight is what the browser kept since the login was begun.
+	Flight        string `protobuf:"bytes,5,opt,name=flight,proto3" json:"flight,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FinishProviderLoginRequest) Reset() {
+	*x = FinishProviderLoginRequest{}
+	mi := &file_formicary_identity_v1_session_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FinishProviderLoginRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FinishProviderLoginRequest) ProtoMessage() {}
+
+func (x *FinishProviderLoginRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_identity_v1_session_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FinishProviderLoginRequest.ProtoReflect.Descriptor instead.
+func (*FinishProviderLoginRequest) Descriptor() ([]byte, []int) {
+	return file_formicary_identity_v1_session_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *FinishProviderLoginRequest) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *FinishProviderLoginRequest) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *FinishProviderLoginRequest) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *FinishProviderLoginRequest) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *FinishProviderLoginRequest) GetFlight() string {
+	if x != nil {
+		return x.Flight
+	}
+	return ""
+}
+
+// FinishProviderLoginResponse has the session.
+type FinishProviderLoginResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// session that began.
+	Session *Session `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
+	// secret of the session.
+	Secret string `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
+	// to is the path where the browser goes on.
+	To            string `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FinishProviderLoginResponse) Reset() {
+	*x = FinishProviderLoginResponse{}
+	mi := &file_formicary_identity_v1_session_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FinishProviderLoginResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FinishProviderLoginResponse) ProtoMessage() {}
+
+func (x *FinishProviderLoginResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_identity_v1_session_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FinishProviderLoginResponse.ProtoReflect.Descriptor instead.
+func (*FinishProviderLoginResponse) Descriptor() ([]byte, []int) {
+	return file_formicary_identity_v1_session_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *FinishProviderLoginResponse) GetSession() *Session {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+func (x *FinishProviderLoginResponse) GetSecret() string {
+	if x != nil {
+		return x.Secret
+	}
+	return ""
+}
+
+func (x *FinishProviderLoginResponse) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+// GrantLoginRequest is about a command line.
+type GrantLoginRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// challenge that it made (PKCE, S256).
+	Challenge string `protobuf:"bytes,1,opt,name=challenge,proto3" json:"challenge,omitempty"`
+	// machine where it runs, as it says itself: what the caller has confirmed.
+	Machine       string `protobuf:"bytes,2,opt,name=machine,proto3" json:"machine,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrantLoginRequest) Reset() {
+	*x = GrantLoginRequest{}
+	mi := &file_formicary_identity_v1_session_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrantLoginRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrantLoginRequest) ProtoMessage() {}
+
+func (x *GrantLoginRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_identity_v1_session_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrantLoginRequest.ProtoReflect.Descriptor instead.
+func (*GrantLoginRequest) Descriptor() ([]byte, []int) {
+	return file_formicary_identity_v1_session_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *GrantLoginRequest) GetChallenge() string {
+	if x != nil {
+		return x.Challenge
+	}
+	return ""
+}
+
+func (x *GrantLoginRequest) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
+}
+
+// GrantLoginResponse has the code.
+type GrantLoginResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// code for ExchangeLogin.
+	Code          string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrantLoginResponse) Reset() {
+	*x = GrantLoginResponse{}
+	mi := &file_formicary_identity_v1_session_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrantLoginResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrantLoginResponse) ProtoMessage() {}
+
+func (x *GrantLoginResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_formicary_identity_v1_session_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrantLoginResponse.ProtoReflect.Descriptor instead.
+func (*GrantLoginResponse) Descriptor() ([]byte, []int) {
+	return file_formicary_identity_v1_session_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *GrantLoginResponse) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
 // ExchangeLoginRequest has the code of a login in the browser.
 type ExchangeLoginRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1348,7 +1705,7 @@ type ExchangeLoginRequest struct {
 
 func (x *ExchangeLoginRequest) Reset() {
 	*x = ExchangeLoginRequest{}
-	mi := &file_formicary_identity_v1_session_proto_msgTypes[23]
+	mi := &file_formicary_identity_v1_session_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1360,7 +1717,7 @@ func (x *ExchangeLoginRequest) String() string {
 func (*ExchangeLoginRequest) ProtoMessage() {}
 
 func (x *ExchangeLoginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_identity_v1_session_proto_msgTypes[23]
+	mi := &file_formicary_identity_v1_session_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1373,7 +1730,7 @@ func (x *ExchangeLoginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeLoginRequest.ProtoReflect.Descriptor instead.
 func (*ExchangeLoginRequest) Descriptor() ([]byte, []int) {
-	return file_formicary_identity_v1_session_proto_rawDescGZIP(), []int{23}
+	return file_formicary_identity_v1_session_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ExchangeLoginRequest) GetCode() string {
@@ -1403,7 +1760,7 @@ type ExchangeLoginResponse struct {
 
 func (x *ExchangeLoginResponse) Reset() {
 	*x = ExchangeLoginResponse{}
-	mi := &file_formicary_identity_v1_session_proto_msgTypes[24]
+	mi := &file_formicary_identity_v1_session_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1415,7 +1772,7 @@ func (x *ExchangeLoginResponse) String() string {
 func (*ExchangeLoginResponse) ProtoMessage() {}
 
 func (x *ExchangeLoginResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_formicary_identity_v1_session_proto_msgTypes[24]
+	mi := &file_formicary_identity_v1_session_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1428,7 +1785,7 @@ func (x *ExchangeLoginResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeLoginResponse.ProtoReflect.Descriptor instead.
 func (*ExchangeLoginResponse) Descriptor() ([]byte, []int) {
-	return file_formicary_identity_v1_session_proto_rawDescGZIP(), []int{24}
+	return file_formicary_identity_v1_session_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ExchangeLoginResponse) GetSession() *Session {
@@ -1465,11 +1822,12 @@ const file_formicary_identity_v1_session_proto_rawDesc = "" +
 	"expires_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12\x18\n" +
 	"\acurrent\x18\n" +
 	" \x01(\bR\acurrent\"\x16\n" +
-	"\x14ListLoginWaysRequest\"k\n" +
+	"\x14ListLoginWaysRequest\"}\n" +
 	"\x15ListLoginWaysResponse\x12\x1c\n" +
 	"\tpasswords\x18\x01 \x01(\bR\tpasswords\x12\x1c\n" +
 	"\tproviders\x18\x02 \x03(\tR\tproviders\x12\x16\n" +
-	"\x06needed\x18\x03 \x01(\bR\x06needed\"j\n" +
+	"\x06needed\x18\x03 \x01(\bR\x06needed\x12\x10\n" +
+	"\x03url\x18\x04 \x01(\tR\x03url\"j\n" +
 	"\fLoginRequest\x12\x1c\n" +
 	"\x04user\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x04user\x12$\n" +
 	"\bpassword\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\bpassword\x12\x16\n" +
@@ -1532,13 +1890,33 @@ const file_formicary_identity_v1_session_proto_rawDesc = "" +
 	"\x04deny\x18\x02 \x01(\bR\x04deny\"F\n" +
 	"\x14ApproveLoginResponse\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x14\n" +
-	"\x05agent\x18\x02 \x01(\tR\x05agent\"Z\n" +
+	"\x05agent\x18\x02 \x01(\tR\x05agent\"=\n" +
+	"\x15GetDeviceLoginRequest\x12$\n" +
+	"\tuser_code\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18\x14R\buserCode\"H\n" +
+	"\x16GetDeviceLoginResponse\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x14\n" +
+	"\x05agent\x18\x02 \x01(\tR\x05agent\"\xc1\x01\n" +
+	"\x1aFinishProviderLoginRequest\x12#\n" +
+	"\bprovider\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18?R\bprovider\x12\x1c\n" +
+	"\x04code\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x04code\x12\x1e\n" +
+	"\x05state\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x05state\x12\x1e\n" +
+	"\x05error\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x05error\x12 \n" +
+	"\x06flight\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80@R\x06flight\"\x7f\n" +
+	"\x1bFinishProviderLoginResponse\x128\n" +
+	"\asession\x18\x01 \x01(\v2\x1e.formicary.identity.v1.SessionR\asession\x12\x16\n" +
+	"\x06secret\x18\x02 \x01(\tR\x06secret\x12\x0e\n" +
+	"\x02to\x18\x03 \x01(\tR\x02to\"^\n" +
+	"\x11GrantLoginRequest\x12&\n" +
+	"\tchallenge\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\tchallenge\x12!\n" +
+	"\amachine\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18dR\amachine\"(\n" +
+	"\x12GrantLoginResponse\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\"Z\n" +
 	"\x14ExchangeLoginRequest\x12\x1c\n" +
 	"\x04code\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x04code\x12$\n" +
 	"\bverifier\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\bverifier\"i\n" +
 	"\x15ExchangeLoginResponse\x128\n" +
 	"\asession\x18\x01 \x01(\v2\x1e.formicary.identity.v1.SessionR\asession\x12\x16\n" +
-	"\x06secret\x18\x02 \x01(\tR\x06secret2\xd5\r\n" +
+	"\x06secret\x18\x02 \x01(\tR\x06secret2\xd8\x10\n" +
 	"\x0eSessionService\x12\x8e\x01\n" +
 	"\rListLoginWays\x12+.formicary.identity.v1.ListLoginWaysRequest\x1a,.formicary.identity.v1.ListLoginWaysResponse\"\"\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x13\x12\x11/api/v1/auth/ways\x90\x02\x01\x12w\n" +
 	"\x05Login\x12#.formicary.identity.v1.LoginRequest\x1a$.formicary.identity.v1.LoginResponse\"#\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/api/v1/auth/login\x12\x87\x01\n" +
@@ -1554,7 +1932,13 @@ const file_formicary_identity_v1_session_proto_rawDesc = "" +
 	"\x10BeginDeviceLogin\x12..formicary.identity.v1.BeginDeviceLoginRequest\x1a/.formicary.identity.v1.BeginDeviceLoginResponse\"$\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/api/v1/auth/device\x12\x9b\x01\n" +
 	"\x0fPollDeviceLogin\x12-.formicary.identity.v1.PollDeviceLoginRequest\x1a..formicary.identity.v1.PollDeviceLoginResponse\")\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/api/v1/auth/device/poll\x12\xa0\x01\n" +
 	"\fApproveLogin\x12*.formicary.identity.v1.ApproveLoginRequest\x1a+.formicary.identity.v1.ApproveLoginResponse\"7\xaa\xbb\x18\r\n" +
-	"\vsession.own\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/api/v1/auth/device/approve\x12\x92\x01\n" +
+	"\vsession.own\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/api/v1/auth/device/approve\x12\x83\x01\n" +
+	"\x0eGetDeviceLogin\x12,.formicary.identity.v1.GetDeviceLoginRequest\x1a-.formicary.identity.v1.GetDeviceLoginResponse\"\x14\xaa\xbb\x18\r\n" +
+	"\vsession.own\x90\x02\x01\x12\x84\x01\n" +
+	"\x13FinishProviderLogin\x121.formicary.identity.v1.FinishProviderLoginRequest\x1a2.formicary.identity.v1.FinishProviderLoginResponse\"\x06\xaa\xbb\x18\x02\x10\x01\x12t\n" +
+	"\n" +
+	"GrantLogin\x12(.formicary.identity.v1.GrantLoginRequest\x1a).formicary.identity.v1.GrantLoginResponse\"\x11\xaa\xbb\x18\r\n" +
+	"\vsession.own\x12\x92\x01\n" +
 	"\rExchangeLogin\x12+.formicary.identity.v1.ExchangeLoginRequest\x1a,.formicary.identity.v1.ExchangeLoginResponse\"&\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/api/v1/auth/exchangeB\xea\x01\n" +
 	"\x19com.formicary.identity.v1B\fSessionProtoP\x01ZIgithub.com/formicary/formicary/proto/gen/formicary/identity/v1;identityv1\xa2\x02\x03FIX\xaa\x02\x15Formicary.Identity.V1\xca\x02\x15Formicary\\Identity\\V1\xe2\x02!Formicary\\Identity\\V1\\GPBMetadata\xea\x02\x17Formicary::Identity::V1b\x06proto3"
 
@@ -1570,77 +1954,90 @@ func file_formicary_identity_v1_session_proto_rawDescGZIP() []byte {
 	return file_formicary_identity_v1_session_proto_rawDescData
 }
 
-var file_formicary_identity_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_formicary_identity_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_formicary_identity_v1_session_proto_goTypes = []any{
-	(*Session)(nil),                  // 0: formicary.identity.v1.Session
-	(*ListLoginWaysRequest)(nil),     // 1: formicary.identity.v1.ListLoginWaysRequest
-	(*ListLoginWaysResponse)(nil),    // 2: formicary.identity.v1.ListLoginWaysResponse
-	(*LoginRequest)(nil),             // 3: formicary.identity.v1.LoginRequest
-	(*LoginResponse)(nil),            // 4: formicary.identity.v1.LoginResponse
-	(*BootstrapRequest)(nil),         // 5: formicary.identity.v1.BootstrapRequest
-	(*BootstrapResponse)(nil),        // 6: formicary.identity.v1.BootstrapResponse
-	(*SignUpRequest)(nil),            // 7: formicary.identity.v1.SignUpRequest
-	(*SignUpResponse)(nil),           // 8: formicary.identity.v1.SignUpResponse
-	(*JoinRequest)(nil),              // 9: formicary.identity.v1.JoinRequest
-	(*JoinResponse)(nil),             // 10: formicary.identity.v1.JoinResponse
-	(*LogoutRequest)(nil),            // 11: formicary.identity.v1.LogoutRequest
-	(*LogoutResponse)(nil),           // 12: formicary.identity.v1.LogoutResponse
-	(*ListSessionsRequest)(nil),      // 13: formicary.identity.v1.ListSessionsRequest
-	(*ListSessionsResponse)(nil),     // 14: formicary.identity.v1.ListSessionsResponse
-	(*EndSessionRequest)(nil),        // 15: formicary.identity.v1.EndSessionRequest
-	(*EndSessionResponse)(nil),       // 16: formicary.identity.v1.EndSessionResponse
-	(*BeginDeviceLoginRequest)(nil),  // 17: formicary.identity.v1.BeginDeviceLoginRequest
-	(*BeginDeviceLoginResponse)(nil), // 18: formicary.identity.v1.BeginDeviceLoginResponse
-	(*PollDeviceLoginRequest)(nil),   // 19: formicary.identity.v1.PollDeviceLoginRequest
-	(*PollDeviceLoginResponse)(nil),  // 20: formicary.identity.v1.PollDeviceLoginResponse
-	(*ApproveLoginRequest)(nil),      // 21: formicary.identity.v1.ApproveLoginRequest
-	(*ApproveLoginResponse)(nil),     // 22: formicary.identity.v1.ApproveLoginResponse
-	(*ExchangeLoginRequest)(nil),     // 23: formicary.identity.v1.ExchangeLoginRequest
-	(*ExchangeLoginResponse)(nil),    // 24: formicary.identity.v1.ExchangeLoginResponse
-	(*timestamppb.Timestamp)(nil),    // 25: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 26: google.protobuf.Duration
+	(*Session)(nil),                     // 0: formicary.identity.v1.Session
+	(*ListLoginWaysRequest)(nil),        // 1: formicary.identity.v1.ListLoginWaysRequest
+	(*ListLoginWaysResponse)(nil),       // 2: formicary.identity.v1.ListLoginWaysResponse
+	(*LoginRequest)(nil),                // 3: formicary.identity.v1.LoginRequest
+	(*LoginResponse)(nil),               // 4: formicary.identity.v1.LoginResponse
+	(*BootstrapRequest)(nil),            // 5: formicary.identity.v1.BootstrapRequest
+	(*BootstrapResponse)(nil),           // 6: formicary.identity.v1.BootstrapResponse
+	(*SignUpRequest)(nil),               // 7: formicary.identity.v1.SignUpRequest
+	(*SignUpResponse)(nil),              // 8: formicary.identity.v1.SignUpResponse
+	(*JoinRequest)(nil),                 // 9: formicary.identity.v1.JoinRequest
+	(*JoinResponse)(nil),                // 10: formicary.identity.v1.JoinResponse
+	(*LogoutRequest)(nil),               // 11: formicary.identity.v1.LogoutRequest
+	(*LogoutResponse)(nil),              // 12: formicary.identity.v1.LogoutResponse
+	(*ListSessionsRequest)(nil),         // 13: formicary.identity.v1.ListSessionsRequest
+	(*ListSessionsResponse)(nil),        // 14: formicary.identity.v1.ListSessionsResponse
+	(*EndSessionRequest)(nil),           // 15: formicary.identity.v1.EndSessionRequest
+	(*EndSessionResponse)(nil),          // 16: formicary.identity.v1.EndSessionResponse
+	(*BeginDeviceLoginRequest)(nil),     // 17: formicary.identity.v1.BeginDeviceLoginRequest
+	(*BeginDeviceLoginResponse)(nil),    // 18: formicary.identity.v1.BeginDeviceLoginResponse
+	(*PollDeviceLoginRequest)(nil),      // 19: formicary.identity.v1.PollDeviceLoginRequest
+	(*PollDeviceLoginResponse)(nil),     // 20: formicary.identity.v1.PollDeviceLoginResponse
+	(*ApproveLoginRequest)(nil),         // 21: formicary.identity.v1.ApproveLoginRequest
+	(*ApproveLoginResponse)(nil),        // 22: formicary.identity.v1.ApproveLoginResponse
+	(*GetDeviceLoginRequest)(nil),       // 23: formicary.identity.v1.GetDeviceLoginRequest
+	(*GetDeviceLoginResponse)(nil),      // 24: formicary.identity.v1.GetDeviceLoginResponse
+	(*FinishProviderLoginRequest)(nil),  // 25: formicary.identity.v1.FinishProviderLoginRequest
+	(*FinishProviderLoginResponse)(nil), // 26: formicary.identity.v1.FinishProviderLoginResponse
+	(*GrantLoginRequest)(nil),           // 27: formicary.identity.v1.GrantLoginRequest
+	(*GrantLoginResponse)(nil),          // 28: formicary.identity.v1.GrantLoginResponse
+	(*ExchangeLoginRequest)(nil),        // 29: formicary.identity.v1.ExchangeLoginRequest
+	(*ExchangeLoginResponse)(nil),       // 30: formicary.identity.v1.ExchangeLoginResponse
+	(*timestamppb.Timestamp)(nil),       // 31: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),         // 32: google.protobuf.Duration
 }
 var file_formicary_identity_v1_session_proto_depIdxs = []int32{
-	25, // 0: formicary.identity.v1.Session.created_at:type_name -> google.protobuf.Timestamp
-	25, // 1: formicary.identity.v1.Session.last_seen_at:type_name -> google.protobuf.Timestamp
-	25, // 2: formicary.identity.v1.Session.expires_at:type_name -> google.protobuf.Timestamp
+	31, // 0: formicary.identity.v1.Session.created_at:type_name -> google.protobuf.Timestamp
+	31, // 1: formicary.identity.v1.Session.last_seen_at:type_name -> google.protobuf.Timestamp
+	31, // 2: formicary.identity.v1.Session.expires_at:type_name -> google.protobuf.Timestamp
 	0,  // 3: formicary.identity.v1.LoginResponse.session:type_name -> formicary.identity.v1.Session
 	0,  // 4: formicary.identity.v1.BootstrapResponse.session:type_name -> formicary.identity.v1.Session
 	0,  // 5: formicary.identity.v1.SignUpResponse.session:type_name -> formicary.identity.v1.Session
 	0,  // 6: formicary.identity.v1.ListSessionsResponse.sessions:type_name -> formicary.identity.v1.Session
-	26, // 7: formicary.identity.v1.BeginDeviceLoginResponse.interval:type_name -> google.protobuf.Duration
-	25, // 8: formicary.identity.v1.BeginDeviceLoginResponse.expires_at:type_name -> google.protobuf.Timestamp
+	32, // 7: formicary.identity.v1.BeginDeviceLoginResponse.interval:type_name -> google.protobuf.Duration
+	31, // 8: formicary.identity.v1.BeginDeviceLoginResponse.expires_at:type_name -> google.protobuf.Timestamp
 	0,  // 9: formicary.identity.v1.PollDeviceLoginResponse.session:type_name -> formicary.identity.v1.Session
-	0,  // 10: formicary.identity.v1.ExchangeLoginResponse.session:type_name -> formicary.identity.v1.Session
-	1,  // 11: formicary.identity.v1.SessionService.ListLoginWays:input_type -> formicary.identity.v1.ListLoginWaysRequest
-	3,  // 12: formicary.identity.v1.SessionService.Login:input_type -> formicary.identity.v1.LoginRequest
-	5,  // 13: formicary.identity.v1.SessionService.Bootstrap:input_type -> formicary.identity.v1.BootstrapRequest
-	7,  // 14: formicary.identity.v1.SessionService.SignUp:input_type -> formicary.identity.v1.SignUpRequest
-	9,  // 15: formicary.identity.v1.SessionService.Join:input_type -> formicary.identity.v1.JoinRequest
-	11, // 16: formicary.identity.v1.SessionService.Logout:input_type -> formicary.identity.v1.LogoutRequest
-	13, // 17: formicary.identity.v1.SessionService.ListSessions:input_type -> formicary.identity.v1.ListSessionsRequest
-	15, // 18: formicary.identity.v1.SessionService.EndSession:input_type -> formicary.identity.v1.EndSessionRequest
-	17, // 19: formicary.identity.v1.SessionService.BeginDeviceLogin:input_type -> formicary.identity.v1.BeginDeviceLoginRequest
-	19, // 20: formicary.identity.v1.SessionService.PollDeviceLogin:input_type -> formicary.identity.v1.PollDeviceLoginRequest
-	21, // 21: formicary.identity.v1.SessionService.ApproveLogin:input_type -> formicary.identity.v1.ApproveLoginRequest
-	23, // 22: formicary.identity.v1.SessionService.ExchangeLogin:input_type -> formicary.identity.v1.ExchangeLoginRequest
-	2,  // 23: formicary.identity.v1.SessionService.ListLoginWays:output_type -> formicary.identity.v1.ListLoginWaysResponse
-	4,  // 24: formicary.identity.v1.SessionService.Login:output_type -> formicary.identity.v1.LoginResponse
-	6,  // 25: formicary.identity.v1.SessionService.Bootstrap:output_type -> formicary.identity.v1.BootstrapResponse
-	8,  // 26: formicary.identity.v1.SessionService.SignUp:output_type -> formicary.identity.v1.SignUpResponse
-	10, // 27: formicary.identity.v1.SessionService.Join:output_type -> formicary.identity.v1.JoinResponse
-	12, // 28: formicary.identity.v1.SessionService.Logout:output_type -> formicary.identity.v1.LogoutResponse
-	14, // 29: formicary.identity.v1.SessionService.ListSessions:output_type -> formicary.identity.v1.ListSessionsResponse
-	16, // 30: formicary.identity.v1.SessionService.EndSession:output_type -> formicary.identity.v1.EndSessionResponse
-	18, // 31: formicary.identity.v1.SessionService.BeginDeviceLogin:output_type -> formicary.identity.v1.BeginDeviceLoginResponse
-	20, // 32: formicary.identity.v1.SessionService.PollDeviceLogin:output_type -> formicary.identity.v1.PollDeviceLoginResponse
-	22, // 33: formicary.identity.v1.SessionService.ApproveLogin:output_type -> formicary.identity.v1.ApproveLoginResponse
-	24, // 34: formicary.identity.v1.SessionService.ExchangeLogin:output_type -> formicary.identity.v1.ExchangeLoginResponse
-	23, // [23:35] is the sub-list for method output_type
-	11, // [11:23] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	0,  // 10: formicary.identity.v1.FinishProviderLoginResponse.session:type_name -> formicary.identity.v1.Session
+	0,  // 11: formicary.identity.v1.ExchangeLoginResponse.session:type_name -> formicary.identity.v1.Session
+	1,  // 12: formicary.identity.v1.SessionService.ListLoginWays:input_type -> formicary.identity.v1.ListLoginWaysRequest
+	3,  // 13: formicary.identity.v1.SessionService.Login:input_type -> formicary.identity.v1.LoginRequest
+	5,  // 14: formicary.identity.v1.SessionService.Bootstrap:input_type -> formicary.identity.v1.BootstrapRequest
+	7,  // 15: formicary.identity.v1.SessionService.SignUp:input_type -> formicary.identity.v1.SignUpRequest
+	9,  // 16: formicary.identity.v1.SessionService.Join:input_type -> formicary.identity.v1.JoinRequest
+	11, // 17: formicary.identity.v1.SessionService.Logout:input_type -> formicary.identity.v1.LogoutRequest
+	13, // 18: formicary.identity.v1.SessionService.ListSessions:input_type -> formicary.identity.v1.ListSessionsRequest
+	15, // 19: formicary.identity.v1.SessionService.EndSession:input_type -> formicary.identity.v1.EndSessionRequest
+	17, // 20: formicary.identity.v1.SessionService.BeginDeviceLogin:input_type -> formicary.identity.v1.BeginDeviceLoginRequest
+	19, // 21: formicary.identity.v1.SessionService.PollDeviceLogin:input_type -> formicary.identity.v1.PollDeviceLoginRequest
+	21, // 22: formicary.identity.v1.SessionService.ApproveLogin:input_type -> formicary.identity.v1.ApproveLoginRequest
+	23, // 23: formicary.identity.v1.SessionService.GetDeviceLogin:input_type -> formicary.identity.v1.GetDeviceLoginRequest
+	25, // 24: formicary.identity.v1.SessionService.FinishProviderLogin:input_type -> formicary.identity.v1.FinishProviderLoginRequest
+	27, // 25: formicary.identity.v1.SessionService.GrantLogin:input_type -> formicary.identity.v1.GrantLoginRequest
+	29, // 26: formicary.identity.v1.SessionService.ExchangeLogin:input_type -> formicary.identity.v1.ExchangeLoginRequest
+	2,  // 27: formicary.identity.v1.SessionService.ListLoginWays:output_type -> formicary.identity.v1.ListLoginWaysResponse
+	4,  // 28: formicary.identity.v1.SessionService.Login:output_type -> formicary.identity.v1.LoginResponse
+	6,  // 29: formicary.identity.v1.SessionService.Bootstrap:output_type -> formicary.identity.v1.BootstrapResponse
+	8,  // 30: formicary.identity.v1.SessionService.SignUp:output_type -> formicary.identity.v1.SignUpResponse
+	10, // 31: formicary.identity.v1.SessionService.Join:output_type -> formicary.identity.v1.JoinResponse
+	12, // 32: formicary.identity.v1.SessionService.Logout:output_type -> formicary.identity.v1.LogoutResponse
+	14, // 33: formicary.identity.v1.SessionService.ListSessions:output_type -> formicary.identity.v1.ListSessionsResponse
+	16, // 34: formicary.identity.v1.SessionService.EndSession:output_type -> formicary.identity.v1.EndSessionResponse
+	18, // 35: formicary.identity.v1.SessionService.BeginDeviceLogin:output_type -> formicary.identity.v1.BeginDeviceLoginResponse
+	20, // 36: formicary.identity.v1.SessionService.PollDeviceLogin:output_type -> formicary.identity.v1.PollDeviceLoginResponse
+	22, // 37: formicary.identity.v1.SessionService.ApproveLogin:output_type -> formicary.identity.v1.ApproveLoginResponse
+	24, // 38: formicary.identity.v1.SessionService.GetDeviceLogin:output_type -> formicary.identity.v1.GetDeviceLoginResponse
+	26, // 39: formicary.identity.v1.SessionService.FinishProviderLogin:output_type -> formicary.identity.v1.FinishProviderLoginResponse
+	28, // 40: formicary.identity.v1.SessionService.GrantLogin:output_type -> formicary.identity.v1.GrantLoginResponse
+	30, // 41: formicary.identity.v1.SessionService.ExchangeLogin:output_type -> formicary.identity.v1.ExchangeLoginResponse
+	27, // [27:42] is the sub-list for method output_type
+	12, // [12:27] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_formicary_identity_v1_session_proto_init() }
@@ -1655,7 +2052,7 @@ func file_formicary_identity_v1_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_formicary_identity_v1_session_proto_rawDesc), len(file_formicary_identity_v1_session_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,18 +19,21 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	SessionService_ListLoginWays_FullMethodName    = "/formicary.identity.v1.SessionService/ListLoginWays"
-	SessionService_Login_FullMethodName            = "/formicary.identity.v1.SessionService/Login"
-	SessionService_Bootstrap_FullMethodName        = "/formicary.identity.v1.SessionService/Bootstrap"
-	SessionService_SignUp_FullMethodName           = "/formicary.identity.v1.SessionService/SignUp"
-	SessionService_Join_FullMethodName             = "/formicary.identity.v1.SessionService/Join"
-	SessionService_Logout_FullMethodName           = "/formicary.identity.v1.SessionService/Logout"
-	SessionService_ListSessions_FullMethodName     = "/formicary.identity.v1.SessionService/ListSessions"
-	SessionService_EndSession_FullMethodName       = "/formicary.identity.v1.SessionService/EndSession"
-	SessionService_BeginDeviceLogin_FullMethodName = "/formicary.identity.v1.SessionService/BeginDeviceLogin"
-	SessionService_PollDeviceLogin_FullMethodName  = "/formicary.identity.v1.SessionService/PollDeviceLogin"
-	SessionService_ApproveLogin_FullMethodName     = "/formicary.identity.v1.SessionService/ApproveLogin"
-	SessionService_ExchangeLogin_FullMethodName    = "/formicary.identity.v1.SessionService/ExchangeLogin"
+	SessionService_ListLoginWays_FullMethodName       = "/formicary.identity.v1.SessionService/ListLoginWays"
+	SessionService_Login_FullMethodName               = "/formicary.identity.v1.SessionService/Login"
+	SessionService_Bootstrap_FullMethodName           = "/formicary.identity.v1.SessionService/Bootstrap"
+	SessionService_SignUp_FullMethodName              = "/formicary.identity.v1.SessionService/SignUp"
+	SessionService_Join_FullMethodName                = "/formicary.identity.v1.SessionService/Join"
+	SessionService_Logout_FullMethodName              = "/formicary.identity.v1.SessionService/Logout"
+	SessionService_ListSessions_FullMethodName        = "/formicary.identity.v1.SessionService/ListSessions"
+	SessionService_EndSession_FullMethodName          = "/formicary.identity.v1.SessionService/EndSession"
+	SessionService_BeginDeviceLogin_FullMethodName    = "/formicary.identity.v1.SessionService/BeginDeviceLogin"
+	SessionService_PollDeviceLogin_FullMethodName     = "/formicary.identity.v1.SessionService/PollDeviceLogin"
+	SessionService_ApproveLogin_FullMethodName        = "/formicary.identity.v1.SessionService/ApproveLogin"
+	SessionService_GetDeviceLogin_FullMethodName      = "/formicary.identity.v1.SessionService/GetDeviceLogin"
+	SessionService_FinishProviderLogin_FullMethodName = "/formicary.identity.v1.SessionService/FinishProviderLogin"
+	SessionService_GrantLogin_FullMethodName          = "/formicary.identity.v1.SessionService/GrantLogin"
+	SessionService_ExchangeLogin_FullMethodName       = "/formicary.identity.v1.SessionService/ExchangeLogin"
 )
 
 // SessionServiceClient is the client API for SessionService service.
@@ -69,6 +72,18 @@ type SessionServiceClient interface {
 	// ApproveLogin confirms, as the caller, the login that shows the code, or denies it. Reasons: LOGIN_CODE_INVALID,
 	// LOGIN_TOO_MANY, SESSION_NEEDED (the call was made with an API token).
 	ApproveLogin(ctx context.Context, in *ApproveLoginRequest, opts ...grpc.CallOption) (*ApproveLoginResponse, error)
+	// GetDeviceLogin shows to somebody who is logged in what they are about to confirm. Reasons: LOGIN_CODE_INVALID, LOGIN_TOO_MANY,
+	// SESSION_NEEDED (the call was made with an API token). The pages of the gateway use it.
+	GetDeviceLogin(ctx context.Context, in *GetDeviceLoginRequest, opts ...grpc.CallOption) (*GetDeviceLoginResponse, error)
+	// FinishProviderLogin lets in whom a provider of OpenID Connect sent back: it takes what the browser brings, and gives the session.
+	// Somebody new becomes a user with an invitation, or where the provider's people are members. Reasons: LOGIN_STALE (it was not begun
+	// in this browser, or too long ago), LOGIN_REFUSED (by the provider), LOGIN_WRONG (what the provider says does not hold),
+	// LOGIN_UNKNOWN (no user here, and not invited), LOGIN_TOO_MANY, INVITATION_INVALID, PROVIDER_AWAY. The pages of the gateway use it.
+	FinishProviderLogin(ctx context.Context, in *FinishProviderLoginRequest, opts ...grpc.CallOption) (*FinishProviderLoginResponse, error)
+	// GrantLogin gives the code by which a command line that knows what challenge was made of gets a session of the caller, once and
+	// within a minute. Reasons: LOGIN_INVALID, SESSION_NEEDED (the call was made with an API token). The pages of the gateway use it
+	// when somebody has confirmed what a command line asks for.
+	GrantLogin(ctx context.Context, in *GrantLoginRequest, opts ...grpc.CallOption) (*GrantLoginResponse, error)
 	// ExchangeLogin gives the session for the code that a login in the browser ended with. Reasons: LOGIN_CODE_INVALID,
 	// LOGIN_TOO_MANY.
 	ExchangeLogin(ctx context.Context, in *ExchangeLoginRequest, opts ...grpc.CallOption) (*ExchangeLoginResponse, error)
@@ -192,6 +207,36 @@ func (c *sessionServiceClient) ApproveLogin(ctx context.Context, in *ApproveLogi
 	return out, nil
 }
 
+func (c *sessionServiceClient) GetDeviceLogin(ctx context.Context, in *GetDeviceLoginRequest, opts ...grpc.CallOption) (*GetDeviceLoginResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetDeviceLoginResponse)
+	err := c.cc.Invoke(ctx, SessionService_GetDeviceLogin_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *sessionServiceClient) FinishProviderLogin(ctx context.Context, in *FinishProviderLoginRequest, opts ...grpc.CallOption) (*FinishProviderLoginResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FinishProviderLoginResponse)
+	err := c.cc.Invoke(ctx, SessionService_FinishProviderLogin_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *sessionServiceClient) GrantLogin(ctx context.Context, in *GrantLoginRequest, opts ...grpc.CallOption) (*GrantLoginResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GrantLoginResponse)
+	err := c.cc.Invoke(ctx, SessionService_GrantLogin_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *sessionServiceClient) ExchangeLogin(ctx context.Context, in *ExchangeLoginRequest, opts ...grpc.CallOption) (*ExchangeLoginResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ExchangeLoginResponse)
@@ -238,6 +283,18 @@ type SessionServiceServer interface {
 	// ApproveLogin confirms, as the caller, the login that shows the code, or denies it. Reasons: LOGIN_CODE_INVALID,
 	// LOGIN_TOO_MANY, SESSION_NEEDED (the call was made with an API token).
 	ApproveLogin(context.Context, *ApproveLoginRequest) (*ApproveLoginResponse, error)
+	// GetDeviceLogin shows to somebody who is logged in what they are about to confirm. Reasons: LOGIN_CODE_INVALID, LOGIN_TOO_MANY,
+	// SESSION_NEEDED (the call was made with an API token). The pages of the gateway use it.
+	GetDeviceLogin(context.Context, *GetDeviceLoginRequest) (*GetDeviceLoginResponse, error)
+	// FinishProviderLogin lets in whom a provider of OpenID Connect sent back: it takes what the browser brings, and gives the session.
+	// Somebody new becomes a user with an invitation, or where the provider's people are members. Reasons: LOGIN_STALE (it was not begun
+	// in this browser, or too long ago), LOGIN_REFUSED (by the provider), LOGIN_WRONG (what the provider says does not hold),
+	// LOGIN_UNKNOWN (no user here, and not invited), LOGIN_TOO_MANY, INVITATION_INVALID, PROVIDER_AWAY. The pages of the gateway use it.
+	FinishProviderLogin(context.Context, *FinishProviderLoginRequest) (*FinishProviderLoginResponse, error)
+	// GrantLogin gives the code by which a command line that knows what challenge was made of gets a session of the caller, once and
+	// within a minute. Reasons: LOGIN_INVALID, SESSION_NEEDED (the call was made with an API token). The pages of the gateway use it
+	// when somebody has confirmed what a command line asks for.
+	GrantLogin(context.Context, *GrantLoginRequest) (*GrantLoginResponse, error)
 	// ExchangeLogin gives the session for the code that a login in the browser ended with. Reasons: LOGIN_CODE_INVALID,
 	// LOGIN_TOO_MANY.
 	ExchangeLogin(context.Context, *ExchangeLoginRequest) (*ExchangeLoginResponse, error)
@@ -283,6 +340,15 @@ func (UnimplementedSessionServiceServer) PollDeviceLogin(context.Context, *PollD
 }
 func (UnimplementedSessionServiceServer) ApproveLogin(context.Context, *ApproveLoginRequest) (*ApproveLoginResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ApproveLogin not implemented")
+}
+func (UnimplementedSessionServiceServer) GetDeviceLogin(context.Context, *GetDeviceLoginRequest) (*GetDeviceLoginResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetDeviceLogin not implemented")
+}
+func (UnimplementedSessionServiceServer) FinishProviderLogin(context.Context, *FinishProviderLoginRequest) (*FinishProviderLoginResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method FinishProviderLogin not implemented")
+}
+func (UnimplementedSessionServiceServer) GrantLogin(context.Context, *GrantLoginRequest) (*GrantLoginResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GrantLogin not implemented")
 }
 func (UnimplementedSessionServiceServer) ExchangeLogin(context.Context, *ExchangeLoginRequest) (*ExchangeLoginResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ExchangeLogin not implemented")
@@ -506,6 +572,60 @@ func _SessionService_ApproveLogin_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SessionService_GetDeviceLogin_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetDeviceLoginRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SessionServiceServer).GetDeviceLogin(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SessionService_GetDeviceLogin_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SessionServiceServer).GetDeviceLogin(ctx, req.(*GetDeviceLoginRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SessionService_FinishProviderLogin_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FinishProviderLoginRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SessionServiceServer).FinishProviderLogin(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SessionService_FinishProviderLogin_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SessionServiceServer).FinishProviderLogin(ctx, req.(*FinishProviderLoginRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SessionService_GrantLogin_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GrantLoginRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SessionServiceServer).GrantLogin(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SessionService_GrantLogin_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SessionServiceServer).GrantLogin(ctx, req.(*GrantLoginRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _SessionService_ExchangeLogin_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ExchangeLoginRequest)
 	if err := dec(in); err != nil {
@@ -574,6 +694,18 @@ var SessionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ApproveLogin",
 			Handler:    _SessionService_ApproveLogin_Handler,
+		},
+		{
+			MethodName: "GetDeviceLogin",
+			Handler:    _SessionService_GetDeviceLogin_Handler,
+		},
+		{
+			MethodName: "FinishProviderLogin",
+			Handler:    _SessionService_FinishProviderLogin_Handler,
+		},
+		{
+			MethodName: "GrantLogin",
+			Handler:    _SessionService_GrantLogin_Handler,
 		},
 		{
 			MethodName: "ExchangeLogin",

@@ -12,6 +12,17 @@ import (
 	"github.com/google/uuid"
 )
 
+const cookieKey = `-- name: CookieKey :one
+SELECT key FROM cookie_key
+`
+
+func (q *Queries) CookieKey(ctx context.Context) ([]byte, error) {
+	row := q.db.QueryRow(ctx, cookieKey)
+	var key []byte
+	err := row.Scan(&key)
+	return key, err
+}
+
 const decidePending = `-- name: DecidePending :exec
 UPDATE pending_login SET person_id = $2, denied = $3 WHERE secret_hash = $1
 `
@@ -47,6 +58,15 @@ type EnsureAttemptsParams struct {
 
 func (q *Queries) EnsureAttempts(ctx context.Context, arg EnsureAttemptsParams) error {
 	_, err := q.db.Exec(ctx, ensureAttempts, arg.Keys, arg.Now)
+	return err
+}
+
+const ensureCookieKey = `-- name: EnsureCookieKey :exec
+INSERT INTO cookie_key (one, key) VALUES (true, $1) ON CONFLICT (one) DO NOTHING
+`
+
+func (q *Queries) EnsureCookieKey(ctx context.Context, key []byte) error {
+	_, err := q.db.Exec(ctx, ensureCookieKey, key)
 	return err
 }
 
@@ -107,6 +127,32 @@ func (q *Queries) LockAttempts(ctx context.Context, keys []string) ([]Attempt, e
 		return nil, err
 	}
 	return items, nil
+}
+
+const peekUserCode = `-- name: PeekUserCode :one
+SELECT secret_hash, user_code_hash, challenge, person_id, denied, address, agent, created_at, expires_at FROM pending_login WHERE user_code_hash = $1 AND expires_at > $2 AND person_id IS NULL AND NOT denied
+`
+
+type PeekUserCodeParams struct {
+	UserCodeHash []byte
+	Now          time.Time
+}
+
+func (q *Queries) PeekUserCode(ctx context.Context, arg PeekUserCodeParams) (PendingLogin, error) {
+	row := q.db.QueryRow(ctx, peekUserCode, arg.UserCodeHash, arg.Now)
+	var i PendingLogin
+	err := row.Scan(
+		&i.SecretHash,
+		&i.UserCodeHash,
+		&i.Challenge,
+		&i.PersonID,
+		&i.Denied,
+		&i.Address,
+		&i.Agent,
+		&i.CreatedAt,
+		&i.ExpiresAt,
+	)
+	return i, err
 }
 
 const pendingByUserCode = `-- name: PendingByUserCode :one

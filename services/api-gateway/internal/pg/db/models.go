@@ -71,6 +71,11 @@ type Bootstrap struct {
 	ExpiresAt time.Time
 }
 
+type CookieKey struct {
+	One bool
+	Key []byte
+}
+
 type Invitation struct {
 	ID        uuid.UUID
 	OrgID     string

@@ -29,3 +29,12 @@ SELECT * FROM pending_login WHERE secret_hash = $1 AND expires_at > @now FOR UPD
 
 -- name: DeletePending :exec
 DELETE FROM pending_login WHERE secret_hash = $1;
+
+-- name: PeekUserCode :one
+SELECT * FROM pending_login WHERE user_code_hash = $1 AND expires_at > @now AND person_id IS NULL AND NOT denied;
+
+-- name: EnsureCookieKey :exec
+INSERT INTO cookie_key (one, key) VALUES (true, $1) ON CONFLICT (one) DO NOTHING;
+
+-- name: CookieKey :one
+SELECT key FROM cookie_key;
