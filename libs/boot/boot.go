@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
@@ -221,12 +222,12 @@ func (p *Process) Serve(register func(grpc.ServiceRegistrar)) error {
 	if err := p.identified(); err != nil {
 		return err
 	}
-	return p.serve("grpc", addr, register, p.checker().AdmitServices, pki.ServerTLS(p.id.source, p.id.roots, pki.Service))
+	return p.serve("grpc", addr, register, passport.NewChecker(p.id.roots, p.rules, nil).AdmitServices, pki.ServerTLS(p.id.source, p.id.roots, pki.Service))
 }
 
 // ServeAnts answers ants at the service's address for them, if it has one, while the members run. Those that have no
-// certificate yet reach public methods only.
-func (p *Process) ServeAnts(register func(grpc.ServiceRegistrar)) error {
+// certificate yet reach public methods only, those of which gone says that they count no more reach nothing.
+func (p *Process) ServeAnts(register func(grpc.ServiceRegistrar), gone func(pki.Name, *x509.Certificate) error) error {
 	addr := cmp.Or(p.ants, p.Colony.Ants[p.Name])
 	if addr == "" {
 		return nil
@@ -237,10 +238,8 @@ func (p *Process) ServeAnts(register func(grpc.ServiceRegistrar)) error {
 	if err := p.identified(); err != nil {
 		return err
 	}
-	return p.serve("grpc for ants", addr, register, p.checker().AdmitAnts, pki.OpenTLS(p.id.source, p.id.roots, pki.Ant))
+	return p.serve("grpc for ants", addr, register, passport.NewChecker(p.id.roots, p.rules, gone).AdmitAnts, pki.OpenTLS(p.id.source, p.id.roots, pki.Ant))
 }
-
-func (p *Process) checker() *passport.Checker { return passport.NewChecker(p.id.roots, p.rules, nil) }
 
 func (p *Process) serve(name, addr string, register func(grpc.ServiceRegistrar), admit rpc.Admit, conf *tls.Config) error {
 	lis, err := p.Listen(addr)

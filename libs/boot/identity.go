@@ -78,6 +78,11 @@ func (p *Process) Identify(name pki.Name) (err error) {
 	return err
 }
 
+// IdentifyBy is Identify by files that the process keeps itself.
+func (p *Process) IdentifyBy(f *pki.Files) {
+	p.id = &identity{source: f.Source, roots: f.Roots, issuer: passport.NewIssuer(f.Source, p.rules)}
+}
+
 // identified is Identify for a service, which is called what the process is called.
 func (p *Process) identified() error {
 	if p.id != nil {

@@ -31,7 +31,7 @@ const (
 type Checker struct {
 	roots  func() *x509.CertPool
 	rules  access.Rules
-	gone   func(pki.Name, *x509.Certificate) bool
+	gone   func(pki.Name, *x509.Certificate) error
 	parser *jwt.Parser
 	now    func() time.Time
 	seen   *lru.Cache[string, passport]
@@ -45,9 +45,9 @@ type passport struct {
 	until  time.Time
 }
 
-// NewChecker returns a checker that trusts certificates of the roots, except those of which gone says that they count no
+// NewChecker returns a checker that trusts certificates of the roots, except those of which gone says why they count no
 // more; nil means all do.
-func NewChecker(roots func() *x509.CertPool, rules access.Rules, gone func(pki.Name, *x509.Certificate) bool) *Checker {
+func NewChecker(roots func() *x509.CertPool, rules access.Rules, gone func(pki.Name, *x509.Certificate) error) *Checker {
 	seen, err := lru.New[string, passport](mostSeen)
 	if err != nil {
 		panic(err) // the size is a constant
@@ -149,8 +149,8 @@ func (c *Checker) read(tokens []string) (passport, error) {
 		return passport{}, invalid(errors.New("it has expired"))
 	case now.After(p.cert.NotAfter):
 		return passport{}, invalid(errors.New("its certificate has expired"))
-	case c.gone != nil && c.gone(p.by, p.cert):
-		return passport{}, errs.Unauthenticated("CERTIFICATE_REVOKED", "the certificate of %s does not count any more", p.by.ID)
+	case c.gone != nil:
+		return p, c.gone(p.by, p.cert)
 	}
 	return p, nil
 }

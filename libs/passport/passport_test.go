@@ -263,7 +263,12 @@ func TestTokensOfOthersAreNotCarried(t *testing.T) {
 func TestRevokedCertificate(t *testing.T) {
 	a := authority(t)
 	gone := false
-	checker := passport.NewChecker(a.Roots, rules, func(n pki.Name, _ *x509.Certificate) bool { return gone && n.ID == "ant-1" })
+	checker := passport.NewChecker(a.Roots, rules, func(n pki.Name, _ *x509.Certificate) error {
+		if gone && n.ID == "ant-1" {
+			return errs.Unauthenticated(passport.RevokedReason, "gone")
+		}
+		return nil
+	})
 	token := issue(t, identity(t, a, pki.Ant, "ant-1"), access.Caller{}, "/s/Ant")
 	for _, want := range []string{"", "CERTIFICATE_REVOKED"} {
 		if _, err := checker.Admit(with(t, token), "/s/Ant"); errs.Reason(err) != want {

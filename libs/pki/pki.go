@@ -99,10 +99,7 @@ func NewAuthority() (*Authority, error) {
 		return nil, fmt.Errorf("make the key of an authority: %w", err)
 	}
 	a := &Authority{key: key, now: time.Now}
-	template := &x509.Certificate{
-		SerialNumber: serial(), Subject: pkix.Name{CommonName: "Formicary authority"}, NotBefore: a.now().Add(-skew), NotAfter: a.now().Add(authorityLife),
-		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
-	}
+	template := authorityTemplate(a.now())
 	raw, err := x509.CreateCertificate(rand.Reader, template, template, public, key)
 	if err != nil {
 		return nil, fmt.Errorf("make an authority: %w", err)
@@ -111,6 +108,13 @@ func NewAuthority() (*Authority, error) {
 		return nil, fmt.Errorf("read the authority just made: %w", err)
 	}
 	return a, nil
+}
+
+func authorityTemplate(now time.Time) *x509.Certificate {
+	return &x509.Certificate{
+		SerialNumber: serial(), Subject: pkix.Name{CommonName: "Formicary authority"}, NotBefore: now.Add(-skew), NotAfter: now.Add(authorityLife),
+		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+	}
 }
 
 // OpenAuthority returns the authority of a directory; it is made when there is none.
@@ -187,6 +191,16 @@ func (a *Authority) Sign(name Name, public ed25519.PublicKey, life time.Duration
 	}
 	return x509.ParseCertificate(raw)
 }
+
+// At returns the authority with another clock, which says when what it signs was issued.
+func (a *Authority) At(now time.Time) *Authority {
+	at := *a
+	at.now = func() time.Time { return now }
+	return &at
+}
+
+// IssuedAt returns when an authority of this package issued a certificate, to the second.
+func IssuedAt(cert *x509.Certificate) time.Time { return cert.NotBefore.Add(skew) }
 
 // Issue makes a key and its certificate.
 func (a *Authority) Issue(name Name, life time.Duration, hosts ...string) (*Identity, error) {

@@ -49,10 +49,12 @@ func serverTLS(source Source, roots Roots, auth tls.ClientAuthType, kinds []Kind
 	return conf
 }
 
-// ClientTLS returns the settings of the next connection to a service: whatever its address, it must prove its name.
+// ClientTLS returns the settings of the next connection to a service: whatever its address, it must prove its name. Without
+// a source the client has no certificate.
 func ClientTLS(source Source, roots Roots, service string) *tls.Config {
-	return &tls.Config{
-		MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}, RootCAs: roots(), ServerName: service,
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return source().TLS(), nil },
+	conf := &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}, RootCAs: roots(), ServerName: service}
+	if source != nil {
+		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return source().TLS(), nil }
 	}
+	return conf
 }

@@ -128,6 +128,7 @@ func New(conf Config, deps Deps) (*Service, error) {
 		}},
 		forward.Peer{Name: "resource-manager", Conn: deps.ResourceManager, Services: []string{
 			resourcev1.AntService_ServiceDesc.ServiceName, resourcev1.ExecutorService_ServiceDesc.ServiceName,
+			resourcev1.AntIdentityService_ServiceDesc.ServiceName,
 		}},
 		forward.Peer{Name: "scheduler", Conn: deps.Scheduler, Services: []string{schedulev1.QueueService_ServiceDesc.ServiceName}},
 	)

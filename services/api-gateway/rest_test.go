@@ -36,6 +36,7 @@ const (
 	runs    = "/formicary.execution.v1.ExecutionService/"
 	logs    = "/formicary.execution.v1.LogService/"
 	ants    = "/formicary.resource.v1.AntService/"
+	joins   = "/formicary.resource.v1.AntIdentityService/"
 	hosts   = "/formicary.resource.v1.ExecutorService/"
 	queue   = "/formicary.schedule.v1.QueueService/"
 	watches = "/formicary.job.v1.EventService/"
@@ -111,6 +112,10 @@ var paths = append(scoped(), []documented{
 	{"GET", "/api/v1/ants/ant-1", ``, "resource-manager", ants + "GetAnt", `{"id":"ant-1"}`},
 	{"POST", "/api/v1/ants/ant-1/drain", ``, "resource-manager", ants + "DrainAnt", `{"id":"ant-1"}`},
 	{"POST", "/api/v1/ants/ant-1/resume", ``, "resource-manager", ants + "ResumeAnt", `{"id":"ant-1"}`},
+	{"POST", "/api/v1/ants/ant-1/revoke", ``, "resource-manager", joins + "RevokeAnt", `{"id":"ant-1"}`},
+	{"POST", "/api/v1/ants/tokens", `{"pool":"build"}`, "resource-manager", joins + "CreateJoinToken", `{"pool":"build"}`},
+	{"GET", "/api/v1/ants/tokens", ``, "resource-manager", joins + "ListJoinTokens", `{}`},
+	{"DELETE", "/api/v1/ants/tokens/" + id, ``, "resource-manager", joins + "RevokeJoinToken", `{"id":"` + id + `"}`},
 	{"GET", "/api/v1/scheduler", ``, "scheduler", queue + "GetScheduler", `{}`},
 	{"GET", "/api/v1/keyring", ``, "job-manager", hidden + "GetKeyRing", `{}`},
 	{"POST", "/api/v1/keyring/rotate", ``, "job-manager", hidden + "RotateKeyRing", `{}`},

@@ -14,9 +14,11 @@ func TestNoTableGrows(t *testing.T) {
 	plantest.Run(t, testkit.Pool(t, "resource", resourcemanager.Migrate), plantest.Case{
 		Folders: []string{"internal/pg", "internal/pg/db"},
 		Bounded: map[string]string{
-			"ant":       "the ants of the colony",
-			"hold":      "deleted when its attempt ends",
-			"slot_wait": "one row",
+			"ant":          "the ants of the colony",
+			"ant_identity": "the ants of the colony; deleted a month after their last certificate has ended",
+			"join_token":   "deleted after a day",
+			"hold":         "deleted when its attempt ends",
+			"slot_wait":    "one row",
 		},
 	})
 }

@@ -4,6 +4,7 @@ package resourcemanager
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,7 +19,9 @@ import (
 
 	"github.com/formicary/formicary/libs/audit"
 	"github.com/formicary/formicary/libs/bus"
+	"github.com/formicary/formicary/libs/passport"
 	"github.com/formicary/formicary/libs/pgdb"
+	"github.com/formicary/formicary/libs/pki"
 	"github.com/formicary/formicary/libs/run"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	resourcev1 "github.com/formicary/formicary/proto/gen/formicary/resource/v1"
@@ -28,6 +31,7 @@ import (
 	"github.com/formicary/formicary/services/resource-manager/internal/doorbell"
 	"github.com/formicary/formicary/services/resource-manager/internal/events"
 	"github.com/formicary/formicary/services/resource-manager/internal/hosts"
+	"github.com/formicary/formicary/services/resource-manager/internal/join"
 	"github.com/formicary/formicary/services/resource-manager/internal/pg"
 	"github.com/formicary/formicary/services/resource-manager/internal/reserve"
 	"github.com/formicary/formicary/services/resource-manager/internal/sweep"
@@ -81,8 +85,10 @@ type Deps struct {
 	NATS       *nats.Conn
 	JS         jetstream.JetStream
 	Supervisor grpc.ClientConnInterface
-	Log        *slog.Logger
-	Meter      metric.Meter
+	// Authority issues the certificates of ants that join; nil: none can.
+	Authority *pki.Authority
+	Log       *slog.Logger
+	Meter     metric.Meter
 }
 
 // Service is one replica.
@@ -95,6 +101,9 @@ type Service struct {
 	reservations *reserve.Batcher
 	beats        *beat.Batcher
 	sweeper      *sweep.Sweeper
+	desk         *join.Desk
+	joins        *api.Join
+	revoked      passport.Revoked
 }
 
 // New returns a replica that does nothing before Run.
@@ -106,6 +115,8 @@ func New(conf Config, deps Deps) (*Service, error) {
 	s.doorbells = doorbell.NewKeeper(deps.JS, s.store, deps.Log)
 	s.reservations = reserve.NewBatcher(s.store, func(id string) { s.hints.Changed(id, ant.Online) })
 	s.beats = beat.NewBatcher(s.store, conf.Lease)
+	s.desk = join.NewDesk(s.store, deps.Authority)
+	s.joins = api.NewJoin(s.desk)
 	var err error
 	s.sweeper, err = sweep.New(sweep.Config{
 		Every: conf.Sweep, Lease: conf.Lease, HoldSlack: conf.HoldSlack, GoneAfter: conf.GoneAfter, CallTimeout: conf.CallTimeout,
@@ -127,10 +138,17 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
 
 // Register adds the service's calls to r.
 func (s *Service) Register(r grpc.ServiceRegistrar) {
-	antv1.RegisterRegistrationServiceServer(r, api.NewRegistration(s.store, s.beats, s.doorbells, s.hints, s.conf.Lease, s.conf.Beat))
+	antv1.RegisterRegistrationServiceServer(r, api.NewRegistration(s.store, s.store, s.beats, s.doorbells, s.hints, s.conf.Lease, s.conf.Beat))
 	resourcev1.RegisterAntServiceServer(r, api.NewAnt(s.store, s.hints))
+	antv1.RegisterJoinServiceServer(r, s.joins)
+	resourcev1.RegisterAntIdentityServiceServer(r, api.NewIdentity(s.desk, s.hints, func(ctx context.Context) error { return s.revoked.Ask(ctx, s.desk.Revoked) }))
 	resourcev1.RegisterExecutorServiceServer(r, api.NewExecutor(s.store, hosts.New(s.deps.NATS)))
 	resourcev1.RegisterReservationServiceServer(r, api.NewReservation(s.reservations, s.store))
+}
+
+// Gone says why a certificate of an ant counts no more: what admits ants' calls must ask it.
+func (s *Service) Gone(name pki.Name, cert *x509.Certificate) error {
+	return s.revoked.Gone(name, cert)
 }
 
 // Run reserves and sweeps until ctx ends.
@@ -147,6 +165,9 @@ func (s *Service) Run(ctx context.Context) error {
 		loop("sweep of holds", s.sweeper.Holds),
 		loop("sweep of ants", s.sweeper.Gone),
 		loop("sweep of doorbells", s.doorbells.Correct),
+		run.Member{Name: "ants that were shut out", Run: func(ctx context.Context) error {
+			return s.revoked.Follow(ctx, s.deps.Log, s.desk.Revoked)
+		}},
 		run.Member{Name: "streams", Run: func(ctx context.Context) error {
 			return bus.KeepProvisioned(ctx, s.deps.Log, s.deps.JS)
 		}},

@@ -17,11 +17,13 @@ import (
 	"go.opentelemetry.io/otel/metric/noop"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/audit"
 	"github.com/formicary/formicary/libs/bus"
 	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/passport"
 	"github.com/formicary/formicary/libs/passport/passporttest"
 	"github.com/formicary/formicary/libs/rpc"
 	"github.com/formicary/formicary/libs/testkit"
@@ -91,18 +93,23 @@ func (c *colony) replica(name string, change func(*resourcemanager.Config)) *grp
 		change(&conf)
 	}
 	svc, err := resourcemanager.New(conf, resourcemanager.Deps{
-		Pool: c.pool, NATS: c.nats, JS: c.js, Supervisor: c.dial("supervisor"), Log: testkit.Logger(c.t), Meter: noop.Meter{},
+		Pool: c.pool, NATS: c.nats, JS: c.js, Supervisor: c.dial("supervisor"), Authority: passporttest.Authority(), Log: testkit.Logger(c.t), Meter: noop.Meter{},
 	})
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	testkit.Run(c.t, svc.Run)
 	c.serve(name, svc.Register)
+	c.admit(name+"/ants", svc.Register, passport.NewChecker(passporttest.Authority().Roots, access.ReadRules(protoregistry.GlobalFiles), svc.Gone).AdmitAnts)
 	return c.dial(name)
 }
 
 func (c *colony) serve(name string, register func(grpc.ServiceRegistrar)) {
-	s := rpc.NewServer(testkit.Logger(c.t), passporttest.Checker().Admit)
+	c.admit(name, register, passporttest.Checker().Admit)
+}
+
+func (c *colony) admit(name string, register func(grpc.ServiceRegistrar), admit rpc.Admit) {
+	s := rpc.NewServer(testkit.Logger(c.t), admit)
 	register(s)
 	lis := c.net.Listen(name)
 	done := make(chan struct{})

@@ -5,6 +5,7 @@ package supervisor
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,7 +21,9 @@ import (
 
 	"github.com/formicary/formicary/libs/audit"
 	"github.com/formicary/formicary/libs/outbox"
+	"github.com/formicary/formicary/libs/passport"
 	"github.com/formicary/formicary/libs/pgdb"
+	"github.com/formicary/formicary/libs/pki"
 	"github.com/formicary/formicary/libs/run"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
@@ -116,6 +119,7 @@ type Service struct {
 	children   *child.Loop
 	chores     *chore.Loop
 	hints      *events.Hints
+	revoked    passport.Revoked
 	register   func(grpc.ServiceRegistrar)
 }
 
@@ -234,6 +238,9 @@ func (s *Service) wake(c *execution.Changes) {
 // Register adds the service's RPCs.
 func (s *Service) Register(r grpc.ServiceRegistrar) { s.register(r) }
 
+// Gone says why a certificate of an ant counts no more: what admits ants' calls must ask it.
+func (s *Service) Gone(name pki.Name, cert *x509.Certificate) error { return s.revoked.Gone(name, cert) }
+
 // Run works until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
 	return run.Group(ctx,
@@ -246,6 +253,9 @@ func (s *Service) Run(ctx context.Context) error {
 		run.Member{Name: "children", Run: s.children.Run},
 		run.Member{Name: "chores", Run: s.chores.Run},
 		run.Member{Name: "hints", Run: s.hints.Run},
+		run.Member{Name: "ants that were shut out", Run: func(ctx context.Context) error {
+			return s.revoked.Follow(ctx, s.deps.Log, peer.Revoked(s.deps.ResourceManager))
+		}},
 		run.Member{Name: "audit", Run: func(ctx context.Context) error {
 			return audit.Watch(ctx, s.deps.Pool, s.deps.Log, s.deps.Meter, pg.RecentInvariants())
 		}},

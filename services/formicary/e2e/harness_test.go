@@ -56,6 +56,15 @@ func (p *proc) signal(sig syscall.Signal) {
 	}
 }
 
+// over says that the process has ended by itself.
+func (p *proc) over() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var status syscall.WaitStatus
+	pid, err := syscall.Wait4(p.cmd.Process.Pid, &status, syscall.WNOHANG, nil)
+	return err == nil && pid == p.cmd.Process.Pid
+}
+
 func (p *proc) pid() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

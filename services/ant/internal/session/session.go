@@ -106,9 +106,11 @@ const (
 	maxRetry   = 5 * time.Second
 	superseded = "SESSION_SUPERSEDED"
 	unknown    = "ANT_UNKNOWN"
+	shutOut    = "CERTIFICATE_REVOKED" // passport.RevokedReason
 )
 
-// Run registers and keeps the session until ctx ends. It fails when another ant has taken the id; then everything that
+// Run registers and keeps the session until ctx ends. It fails when another ant has taken the id, or the ant was
+// shut out; then everything that
 // ran here has been killed.
 func (s *Session) Run(ctx context.Context) error {
 	if !s.opts.LastGood.IsZero() { // what goes on must not wait for the registration to be ended
@@ -145,7 +147,7 @@ func (s *Session) register(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if errs.CodeOf(err) == errs.CodeInvalid {
+		if errs.CodeOf(err) == errs.CodeInvalid || errs.Reason(err) == shutOut {
 			return fmt.Errorf("register ant %s: %w", s.opts.Ant.GetAntId(), err)
 		}
 		s.log.Warn("not registered yet", "ant", s.opts.Ant.GetAntId(), "error", err)
@@ -220,7 +222,7 @@ func (s *Session) beats(ctx context.Context, now run.Signal, beat func(context.C
 			return ctx.Err()
 		}
 		if fatal != nil {
-			s.attempts.Disown("the ant was superseded")
+			s.attempts.Disown(ending(fatal))
 			return fatal
 		}
 		pause := s.opts.Beat
@@ -237,6 +239,14 @@ func (s *Session) beats(ctx context.Context, now run.Signal, beat func(context.C
 	}
 }
 
+// ending says to tasks why they are ended with the session.
+func ending(fatal error) string {
+	if errs.Reason(fatal) == shutOut {
+		return "the ant was shut out"
+	}
+	return "the ant was superseded"
+}
+
 // over tells whether the error of a call ends the session that made it.
 func (s *Session) over(session string, err error) (fatal error) {
 	s.mu.Lock()
@@ -247,6 +257,8 @@ func (s *Session) over(session string, err error) (fatal error) {
 		if current && !renewing { // else it may be by this ant itself
 			return fmt.Errorf("another ant has registered as %s: %w", s.opts.Ant.GetAntId(), err)
 		}
+	case shutOut:
+		return err
 	case unknown:
 		if current {
 			s.again.Set()

@@ -149,6 +149,7 @@ func register(mux *runtime.ServeMux, conn grpc.ClientConnInterface, events jobv1
 		executionv1.RegisterCacheServiceHandlerClient(ctx, mux, executionv1.NewCacheServiceClient(conn)),
 		identityv1.RegisterAuditServiceHandlerClient(ctx, mux, identityv1.NewAuditServiceClient(conn)),
 		resourcev1.RegisterAntServiceHandlerClient(ctx, mux, resourcev1.NewAntServiceClient(conn)),
+		resourcev1.RegisterAntIdentityServiceHandlerClient(ctx, mux, resourcev1.NewAntIdentityServiceClient(conn)), // its paths go before /ants/{id}
 		resourcev1.RegisterExecutorServiceHandlerClient(ctx, mux, resourcev1.NewExecutorServiceClient(conn)),
 		schedulev1.RegisterQueueServiceHandlerClient(ctx, mux, schedulev1.NewQueueServiceClient(conn)),
 	} {

@@ -12,7 +12,7 @@ import (
 )
 
 func (a *app) antCmd() *cobra.Command {
-	return group("ant", "Ants: the workers that execute tasks", "formicary ant list", a.antStartCmd(), a.antListCmd(), a.antGetCmd(), a.antDrainCmd(), a.antResumeCmd(), a.antExecutorsCmd())
+	return group("ant", "Ants: the workers that execute tasks", "formicary ant list", a.antStartCmd(), a.antListCmd(), a.antGetCmd(), a.antDrainCmd(), a.antResumeCmd(), a.antRevokeCmd(), a.antTokenCmd(), a.antExecutorsCmd())
 }
 
 func (a *app) antListCmd() *cobra.Command {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"flag"
+	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -19,25 +20,32 @@ import (
 	"github.com/formicary/formicary/libs/passport"
 	"github.com/formicary/formicary/libs/pki"
 	"github.com/formicary/formicary/libs/rpc"
+	"github.com/formicary/formicary/libs/run"
 	"github.com/formicary/formicary/libs/telemetry"
 	"github.com/formicary/formicary/services/ant"
+	"github.com/formicary/formicary/services/ant/join"
 )
 
 func (a *app) antStartCmd() *cobra.Command {
 	conf := ant.DefaultConfig()
 	conf.Version = a.Version
-	var level, format string
+	var level, format, token string
 	c := &cobra.Command{
 		Use: "start", Short: "Run an ant in this process", Args: cobra.NoArgs,
-		Long:    "Run an ant in this process. The colony must be reachable: `formicary up --expose` writes its addresses.",
-		Example: "  formicary ant start --colony formicary-data/colony.json --id ant-2 --tags gpu",
+		Long: `Run an ant in this process. The colony must be reachable: "formicary up --expose" writes its addresses, elsewhere
+FORMICARY_RESOURCE_MANAGER_ANTS_ADDR, FORMICARY_SUPERVISOR_ANTS_ADDR and FORMICARY_NATS_URL name them.
+With --join the ant belongs to the organisation and pool of the token: it keeps a key and a certificate of its own below --data
+and renews that, so that later starts need no token. Without it the ant must be able to read the colony's authority.`,
+		Example: `  formicary ant start --colony formicary-data/colony.json --id ant-2 --tags gpu
+  formicary ant start --id ant-3 --data /var/lib/ant-3 --join "$(formicary ant token create -q)"`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			a.heard()
-			return a.startAnt(c.Context(), conf, level, format)
+			return a.startAnt(c.Context(), conf, token, level, format)
 		},
 	}
 	f := c.Flags()
 	f.StringVar(&conf.ID, "id", conf.ID, "`name` of the ant, the same after a restart")
+	f.StringVar(&token, "join", a.Getenv("FORMICARY_JOIN_TOKEN"), "`TOKEN` of formicary ant token create, with which the ant joins the colony; once spent it is passed over")
 	f.IntVar(&conf.Slots, "slots", conf.Slots, "tasks it runs at once")
 	f.StringSliceVar(&conf.Methods, "methods", conf.Methods, "methods it executes; all that it can unless given")
 	f.StringSliceVar(&conf.Tags, "tags", conf.Tags, "tags it owns")
@@ -63,7 +71,7 @@ func addDockerFlags(f *pflag.FlagSet, conf *ant.DockerConfig, getenv func(string
 	f.AddGoFlagSet(engine)
 }
 
-func (a *app) startAnt(ctx context.Context, conf ant.Config, level, format string) error {
+func (a *app) startAnt(ctx context.Context, conf ant.Config, token, level, format string) error {
 	t, err := a.colonyOf()
 	if err != nil {
 		return err
@@ -94,8 +102,18 @@ func (a *app) startAnt(ctx context.Context, conf ant.Config, level, format strin
 	if err != nil {
 		return err
 	}
-	options, err := optionsFor(t, pki.Name{Kind: pki.Ant, ID: conf.ID})
+	member := join.Ant{ID: conf.ID, Dir: conf.Dir, Token: token, Log: log}
+	if member.Address, err = t.Ant("resource-manager"); err != nil {
+		return &exit{exitUnavailable, err}
+	}
+	files, err := member.Open(ctx)
 	if err != nil {
+		return err
+	}
+	var options func(service string) []grpc.DialOption
+	if files != nil {
+		options = optionsBy(files.Source, files.Roots)
+	} else if options, err = optionsFor(t, pki.Name{Kind: pki.Ant, ID: conf.ID}); err != nil {
 		return err
 	}
 	deps := ant.Deps{NATS: nc, JS: js, Log: log, Meter: metrics.Meter("ant")}
@@ -116,7 +134,13 @@ func (a *app) startAnt(ctx context.Context, conf ant.Config, level, format strin
 		return usageError(err)
 	}
 	printf(a.Err, "ant %s serves the colony at %s; Ctrl-C drains it, a second one kills what runs\n", conf.ID, t.NATS)
-	return svc.Run(ctx)
+	if files == nil {
+		return svc.Run(ctx)
+	}
+	return run.Group(ctx,
+		run.Member{Name: "ant", Run: svc.Run},
+		run.Member{Name: "certificate", Run: func(ctx context.Context) error { return member.Renew(ctx, files, deps.ResourceManager) }},
+	)
 }
 
 // optionsFor returns those of the connections of a part of a colony on this machine, by the service that they lead to.
@@ -132,18 +156,27 @@ func optionsFor(col colony.Colony, name pki.Name) (func(service string) []grpc.D
 	if err != nil {
 		return nil, err
 	}
+	return optionsBy(source, authority.Roots), nil
+}
+
+// optionsBy is optionsFor with an identity that is known.
+func optionsBy(source pki.Source, roots pki.Roots) func(service string) []grpc.DialOption {
 	issuer := passport.NewIssuer(source, access.ReadRules(protoregistry.GlobalFiles))
 	return func(service string) []grpc.DialOption {
 		return []grpc.DialOption{
 			grpc.WithPerRPCCredentials(issuer),
-			rpc.WithTLS(func() *tls.Config { return pki.ClientTLS(source, authority.Roots, service) }),
+			rpc.WithTLS(func() *tls.Config { return pki.ClientTLS(source, roots, service) }),
 		}
-	}, nil
+	}
 }
 
 // colonyOf reads the addresses of the stores and services.
 func (a *app) colonyOf() (colony.Colony, error) {
-	col, err := colony.Load(a.colonyPath(), a.Getenv)
+	path := a.colonyPath()
+	if _, err := os.Stat(path); err != nil && a.colony == "" && a.Getenv("FORMICARY_RESOURCE_MANAGER_ANTS_ADDR") != "" {
+		path = "" // the environment says it all
+	}
+	col, err := colony.Load(path, a.Getenv)
 	if err != nil {
 		return col, &exit{exitUnavailable, err}
 	}

@@ -243,6 +243,7 @@ type client struct {
 	artifacts   executionv1.ArtifactServiceClient
 	caches      executionv1.CacheServiceClient
 	ants        resourcev1.AntServiceClient
+	antIdentity resourcev1.AntIdentityServiceClient
 	executors   resourcev1.ExecutorServiceClient
 	queue       schedulev1.QueueServiceClient
 	approvals   executionv1.ApprovalServiceClient
@@ -302,6 +303,7 @@ func dial(t target, as caller) (*client, error) {
 		artifacts:   executionv1.NewArtifactServiceClient(conn),
 		caches:      executionv1.NewCacheServiceClient(conn),
 		ants:        resourcev1.NewAntServiceClient(conn),
+		antIdentity: resourcev1.NewAntIdentityServiceClient(conn),
 		executors:   resourcev1.NewExecutorServiceClient(conn),
 		queue:       schedulev1.NewQueueServiceClient(conn),
 		approvals:   executionv1.NewApprovalServiceClient(conn),

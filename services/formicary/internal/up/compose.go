@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net"
@@ -28,6 +29,7 @@ import (
 	"github.com/formicary/formicary/libs/bus"
 	"github.com/formicary/formicary/libs/colony"
 	"github.com/formicary/formicary/libs/egress"
+	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/passport"
 	"github.com/formicary/formicary/libs/pgdb"
 	"github.com/formicary/formicary/libs/pki"
@@ -222,10 +224,21 @@ func (c *composition) bus(name string) (*nats.Conn, jetstream.JetStream, error) 
 // forAnts ends the name under which a service answers ants inside the process.
 const forAnts = "/ants"
 
+// service is one of the colony.
+type service interface {
+	Register(r grpc.ServiceRegistrar)
+	Run(ctx context.Context) error
+}
+
+// gone is a service that knows which ants were shut out.
+type gone interface {
+	Gone(name pki.Name, cert *x509.Certificate) error
+}
+
 // serve returns the members of a service: its own work and its gRPC servers, for services and for ants, in memory and,
 // exposed, on its addresses.
-func (c *composition) serve(name string, col *colony.Colony, register func(grpc.ServiceRegistrar), work func(context.Context) error) ([]run.Member, error) {
-	members := []run.Member{{Name: name, Run: work}}
+func (c *composition) serve(name string, col *colony.Colony, svc service) ([]run.Member, error) {
+	members := []run.Member{{Name: name, Run: svc.Run}}
 	id, err := c.stores.authority.Renewing(pki.Name{Kind: pki.Service, ID: name}, pki.ServiceLife)
 	if err != nil {
 		return nil, err
@@ -234,7 +247,7 @@ func (c *composition) serve(name string, col *colony.Colony, register func(grpc.
 	checker := passport.NewChecker(roots, c.rules, nil)
 	answer := func(as string, lis net.Listener, admit rpc.Admit, opts ...grpc.ServerOption) {
 		server := rpc.NewServer(c.logger(name), admit, opts...)
-		register(server)
+		svc.Register(server)
 		members = append(members, run.Member{Name: name + as, Run: func(ctx context.Context) error { return rpc.Serve(ctx, server, lis, stopCalls) }})
 	}
 	expose := func(as, addr string, admit rpc.Admit, conf *tls.Config) error {
@@ -253,11 +266,13 @@ func (c *composition) serve(name string, col *colony.Colony, register func(grpc.
 	if err := expose(" exposed", col.Services[name], checker.AdmitServices, pki.ServerTLS(id, roots, pki.Service)); err != nil {
 		return nil, err
 	}
-	if !slices.Contains(colony.ForAnts(), name) {
+	ofAnts, ok := svc.(gone)
+	if !ok {
 		return members, nil
 	}
-	answer(" server for ants", c.memory.Listen(name+forAnts), checker.AdmitAnts)
-	return members, expose(" exposed to ants", col.Ants[name], checker.AdmitAnts, pki.OpenTLS(id, roots, pki.Ant))
+	admit := passport.NewChecker(roots, c.rules, ofAnts.Gone).AdmitAnts
+	answer(" server for ants", c.memory.Listen(name+forAnts), admit)
+	return members, expose(" exposed to ants", col.Ants[name], admit, pki.OpenTLS(id, roots, pki.Ant))
 }
 
 func (c *composition) jobManager(col *colony.Colony) ([]run.Member, error) {
@@ -285,7 +300,7 @@ func (c *composition) jobManager(col *colony.Colony) ([]run.Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.serve(name, col, svc.Register, svc.Run)
+	return c.serve(name, col, svc)
 }
 
 func (c *composition) resourceManager(col *colony.Colony) ([]run.Member, error) {
@@ -299,12 +314,13 @@ func (c *composition) resourceManager(col *colony.Colony) ([]run.Member, error) 
 		return nil, err
 	}
 	svc, err := resourcemanager.New(resourcemanager.DefaultConfig(), resourcemanager.Deps{
-		Pool: c.pools[name], NATS: nc, JS: js, Supervisor: peers[0], Log: c.logger(name), Meter: c.metrics.Meter(name),
+		Pool: c.pools[name], NATS: nc, JS: js, Supervisor: peers[0],
+		Authority: c.stores.authority, Log: c.logger(name), Meter: c.metrics.Meter(name),
 	})
 	if err != nil {
 		return nil, err
 	}
-	return c.serve(name, col, svc.Register, svc.Run)
+	return c.serve(name, col, svc)
 }
 
 func (c *composition) supervisor(col *colony.Colony) ([]run.Member, error) {
@@ -335,7 +351,7 @@ func (c *composition) supervisor(col *colony.Colony) ([]run.Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.serve(name, col, svc.Register, svc.Run)
+	return c.serve(name, col, svc)
 }
 
 func (c *composition) scheduler(col *colony.Colony) ([]run.Member, error) {
@@ -358,7 +374,7 @@ func (c *composition) scheduler(col *colony.Colony) ([]run.Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.serve(name, col, svc.Register, svc.Run)
+	return c.serve(name, col, svc)
 }
 
 func (c *composition) etcd() *clientv3.Client {
@@ -431,7 +447,15 @@ func (c *composition) ant() (run.Member, error) {
 	if err != nil {
 		return run.Member{}, err
 	}
-	return run.Member{Name: name, Run: svc.Run}, nil
+	return run.Member{Name: name, Run: func(ctx context.Context) error {
+		err := svc.Run(ctx)
+		if errs.Reason(err) == passport.RevokedReason { // the colony goes on without it
+			c.logger(name).Error("the ant of this process was shut out; it comes back when the colony is started again", "error", err)
+			<-ctx.Done()
+			return nil
+		}
+		return err
+	}}, nil
 }
 
 // workers returns the bridge over which workers connect to the gateway's HTTP address; each is an ant of its own.

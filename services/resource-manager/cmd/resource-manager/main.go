@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/formicary/formicary/libs/boot"
+	"github.com/formicary/formicary/libs/pki"
 	resourcemanager "github.com/formicary/formicary/services/resource-manager"
 )
 
@@ -27,15 +28,21 @@ func wire(ctx context.Context, p *boot.Process) error {
 	if err != nil {
 		return err
 	}
+	var authority *pki.Authority
+	if p.Colony.Authority != "" {
+		if authority, err = pki.OpenAuthority(p.Colony.Authority); err != nil {
+			return err
+		}
+	}
 	svc, err := resourcemanager.New(resourcemanager.DefaultConfig(), resourcemanager.Deps{
-		Pool: pool, NATS: nc, JS: js, Supervisor: supervisor, Log: p.Log, Meter: p.Metrics.Meter("resource-manager"),
+		Pool: pool, NATS: nc, JS: js, Supervisor: supervisor, Authority: authority, Log: p.Log, Meter: p.Metrics.Meter("resource-manager"),
 	})
 	if err != nil {
 		return err
 	}
 	p.Ops.Ready("database", pool.Ping)
 	p.Run("resource-manager", svc.Run)
-	if err := p.ServeAnts(svc.Register); err != nil {
+	if err := p.ServeAnts(svc.Register, svc.Gone); err != nil {
 		return err
 	}
 	return p.Serve(svc.Register)

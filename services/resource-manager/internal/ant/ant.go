@@ -48,6 +48,7 @@ func moves(from, to State) bool {
 type Ant struct {
 	ID            string
 	Org           string     // that it is offered to; empty for all
+	Pool          string     // that it joined for
 	Session       *uuid.UUID // nil after it left
 	Generation    int64
 	State         State
@@ -74,6 +75,7 @@ type Ant struct {
 // Offer is what an ant registers with.
 type Offer struct {
 	Org     string // that the ant belongs to; empty for one of the platform
+	Pool    string
 	Methods []string
 	Tags    []string
 	Slots   int
@@ -101,7 +103,7 @@ func (a *Ant) Register(o Offer, session uuid.UUID, lease time.Duration, now time
 	a.Methods, a.Tags, a.Unhealthy = clean(o.Methods, strings.ToUpper), clean(o.Tags, strings.ToLower), []string{}
 	a.Offered, a.Slots = o.Slots, max(o.Slots, a.Used)
 	a.Unreachable, a.Heard, a.Doubt = "", 0, Doubt{}
-	a.Org, a.Version, a.Labels = o.Org, o.Version, o.Labels
+	a.Org, a.Pool, a.Version, a.Labels = o.Org, o.Pool, o.Version, o.Labels
 	a.RegisteredAt, a.HeartbeatAt = now, now
 	a.LeaseUntil, a.Braked = now.Add(lease), false
 	return a.updateState(now)

@@ -16,7 +16,7 @@ import (
 
 func toProto(a ant.Ant) *resourcev1.Ant {
 	out := &resourcev1.Ant{
-		Id: a.ID, OrgId: a.Org, State: events.State(a.State), Methods: a.Methods, Tags: a.Tags, Slots: int32(a.Offered), Used: int32(a.Used),
+		Id: a.ID, OrgId: a.Org, Pool: a.Pool, State: events.State(a.State), Methods: a.Methods, Tags: a.Tags, Slots: int32(a.Offered), Used: int32(a.Used),
 		Version: a.Version, Labels: a.Labels, Generation: a.Generation, RegisteredAt: timestamppb.New(a.RegisteredAt),
 		HeartbeatAt: timestamppb.New(a.HeartbeatAt), UnhealthyMethods: a.Unhealthy,
 		Unreachable: a.Unreachable, Unclaimed: int32(a.Doubt.Unclaimed),

@@ -8,14 +8,21 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/formicary/formicary/libs/errs"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	"github.com/formicary/formicary/services/resource-manager/internal/ant"
 	"github.com/formicary/formicary/services/resource-manager/internal/beat"
+	"github.com/formicary/formicary/services/resource-manager/internal/join"
 )
 
 // Doorbells are the consumers of the ants.
 type Doorbells interface {
 	Ensure(ctx context.Context, antID string) error
+}
+
+// Identities of ants that joined.
+type Identities interface {
+	Identity(ctx context.Context, antID string) (*join.Identity, error)
 }
 
 // Beats take the beats of ants.
@@ -26,17 +33,18 @@ type Beats interface {
 // Registration implements RegistrationService.
 type Registration struct {
 	antv1.UnsafeRegistrationServiceServer
-	ants      Ants
-	beats     Beats
-	doorbells Doorbells
-	hints     Hints
-	lease     time.Duration
-	every     time.Duration
+	ants       Ants
+	identities Identities
+	beats      Beats
+	doorbells  Doorbells
+	hints      Hints
+	lease      time.Duration
+	every      time.Duration
 }
 
 // NewRegistration returns the service; lease and every are told to the ants.
-func NewRegistration(ants Ants, beats Beats, doorbells Doorbells, hints Hints, lease, every time.Duration) *Registration {
-	return &Registration{ants: ants, beats: beats, doorbells: doorbells, hints: hints, lease: lease, every: every}
+func NewRegistration(ants Ants, identities Identities, beats Beats, doorbells Doorbells, hints Hints, lease, every time.Duration) *Registration {
+	return &Registration{ants: ants, identities: identities, beats: beats, doorbells: doorbells, hints: hints, lease: lease, every: every}
 }
 
 // Register opens a session. The doorbell comes first: an ant that has a session can hear of its work.
@@ -48,7 +56,11 @@ func (s *Registration) Register(ctx context.Context, r *antv1.RegisterRequest) (
 	if err != nil {
 		return nil, err
 	}
-	offer := ant.Offer{Org: owner(ctx), Methods: r.GetMethods(), Tags: r.GetTags(), Slots: int(r.GetSlots()), Version: r.GetVersion(), Labels: r.GetLabels()}
+	org, pool, err := s.owner(ctx, r.GetAntId())
+	if err != nil {
+		return nil, err
+	}
+	offer := ant.Offer{Org: org, Pool: pool, Methods: r.GetMethods(), Tags: r.GetTags(), Slots: int(r.GetSlots()), Version: r.GetVersion(), Labels: r.GetLabels()}
 	a, err := s.ants.Register(ctx, r.GetAntId(), func(a *ant.Ant, now time.Time) error {
 		return a.Register(offer, id, s.lease, now)
 	})
@@ -61,9 +73,20 @@ func (s *Registration) Register(ctx context.Context, r *antv1.RegisterRequest) (
 	}, nil
 }
 
-// owner is the organisation that the calling ant belongs to; empty for one of the platform, which works for all. Ants have no
-// identity yet that could name one.
-func owner(context.Context) string { return "" }
+// owner is the organisation and the pool that the calling ant joined for. One that did not join has its certificate from the
+// colony's own authority: it is of the platform, and works for all.
+func (s *Registration) owner(ctx context.Context, antID string) (org, pool string, err error) {
+	id, err := s.identities.Identity(ctx, antID)
+	switch {
+	case err != nil:
+		return "", "", err
+	case id == nil:
+		return "", join.DefaultPool, nil
+	case id.Shut: // not every replica may know yet; who has joined again tries again
+		return "", "", errs.Unavailable("ANT_REVOKED", "ant %s was shut out a moment ago", antID)
+	}
+	return id.Org, id.Pool, nil
+}
 
 // wished is the session that an ant wants, or a new one.
 func wished(session string) (uuid.UUID, error) {

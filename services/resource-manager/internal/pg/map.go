@@ -11,7 +11,7 @@ import (
 
 func fromRow(r db.Ant) (ant.Ant, error) {
 	a := ant.Ant{
-		ID: r.ID, Org: r.OrgID, Session: r.Session, Generation: r.Generation, State: ant.State(r.State), DrainWanted: r.DrainWanted, DrainReported: r.DrainReported,
+		ID: r.ID, Org: r.OrgID, Pool: r.Pool, Session: r.Session, Generation: r.Generation, State: ant.State(r.State), DrainWanted: r.DrainWanted, DrainReported: r.DrainReported,
 		Methods: r.Methods, Tags: r.Tags, Unhealthy: r.Unhealthy, Offered: int(r.Offered), Slots: int(r.Slots), Used: int(r.Used),
 		Version: r.Version, RegisteredAt: r.RegisteredAt, HeartbeatAt: r.HeartbeatAt, LeaseUntil: r.LeaseUntil, Braked: r.Braked, OfflineAt: r.OfflineAt,
 		Unreachable: r.Unreachable, Heard: r.Heard,
@@ -32,7 +32,7 @@ func toRow(a ant.Ant) (db.SaveAntParams, error) {
 		return db.SaveAntParams{}, fmt.Errorf("encode labels of ant %s: %w", a.ID, err)
 	}
 	return db.SaveAntParams{
-		ID: a.ID, OrgID: a.Org, Session: a.Session, Generation: a.Generation, State: string(a.State), DrainWanted: a.DrainWanted, DrainReported: a.DrainReported,
+		ID: a.ID, OrgID: a.Org, Pool: a.Pool, Session: a.Session, Generation: a.Generation, State: string(a.State), DrainWanted: a.DrainWanted, DrainReported: a.DrainReported,
 		Methods: a.Methods, Tags: a.Tags, Unhealthy: a.Unhealthy, Offered: int32(a.Offered), Slots: int32(a.Slots),
 		Version: a.Version, Labels: labels, RegisteredAt: a.RegisteredAt, HeartbeatAt: a.HeartbeatAt, LeaseUntil: a.LeaseUntil, Braked: a.Braked, OfflineAt: a.OfflineAt,
 		Unreachable: a.Unreachable, Heard: a.Heard,

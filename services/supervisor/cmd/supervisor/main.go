@@ -71,7 +71,7 @@ func wire(ctx context.Context, conf supervisor.Config, p *boot.Process) error {
 	}
 	p.Ops.Ready("database", pool.Ping)
 	p.Run("supervisor", svc.Run)
-	if err := p.ServeAnts(svc.Register); err != nil {
+	if err := p.ServeAnts(svc.Register, svc.Gone); err != nil {
 		return err
 	}
 	return p.Serve(svc.Register)

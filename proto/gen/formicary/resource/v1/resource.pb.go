@@ -116,7 +116,9 @@ type Ant struct {
 	// avoided_until is when it gets work again after too many of them.
 	AvoidedUntil *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=avoided_until,json=avoidedUntil,proto3" json:"avoided_until,omitempty"`
 	// org_id of the organisation that it is offered to; empty for one of the platform, which works for all.
-	OrgId         string `protobuf:"bytes,16,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
+	OrgId string `protobuf:"bytes,16,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
+	// pool that it joined for.
+	Pool          string `protobuf:"bytes,17,opt,name=pool,proto3" json:"pool,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -259,6 +261,13 @@ func (x *Ant) GetAvoidedUntil() *timestamppb.Timestamp {
 func (x *Ant) GetOrgId() string {
 	if x != nil {
 		return x.OrgId
+	}
+	return ""
+}
+
+func (x *Ant) GetPool() string {
+	if x != nil {
+		return x.Pool
 	}
 	return ""
 }
@@ -1485,7 +1494,7 @@ var File_formicary_resource_v1_resource_proto protoreflect.FileDescriptor
 
 const file_formicary_resource_v1_resource_proto_rawDesc = "" +
 	"\n" +
-	"$formicary/resource/v1/resource.proto\x12\x15formicary.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\"formicary/identity/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe6\x05\n" +
+	"$formicary/resource/v1/resource.proto\x12\x15formicary.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\"formicary/identity/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfa\x05\n" +
 	"\x03Ant\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x126\n" +
 	"\x05state\x18\x02 \x01(\x0e2 .formicary.resource.v1.Ant.StateR\x05state\x12\x18\n" +
@@ -1505,7 +1514,8 @@ const file_formicary_resource_v1_resource_proto_rawDesc = "" +
 	"\vunreachable\x18\r \x01(\tR\vunreachable\x12\x1c\n" +
 	"\tunclaimed\x18\x0e \x01(\x05R\tunclaimed\x12?\n" +
 	"\ravoided_until\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\favoidedUntil\x12\x15\n" +
-	"\x06org_id\x18\x10 \x01(\tR\x05orgId\x1a9\n" +
+	"\x06org_id\x18\x10 \x01(\tR\x05orgId\x12\x12\n" +
+	"\x04pool\x18\x11 \x01(\tR\x04pool\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"E\n" +

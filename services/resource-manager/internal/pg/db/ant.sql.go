@@ -80,7 +80,7 @@ func (q *Queries) AliveIDs(ctx context.Context) ([]string, error) {
 }
 
 const allAnts = `-- name: AllAnts :many
-SELECT id, session, generation, state, drain_wanted, drain_reported, methods, tags, unhealthy, offered, slots, used, version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at, deaf, heard, unclaimed, unclaimed_at, avoid_ms, avoided_until, org_id FROM ant WHERE id > $1 ORDER BY id LIMIT $2
+SELECT id, session, generation, state, drain_wanted, drain_reported, methods, tags, unhealthy, offered, slots, used, version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at, deaf, heard, unclaimed, unclaimed_at, avoid_ms, avoided_until, org_id, pool FROM ant WHERE id > $1 ORDER BY id LIMIT $2
 `
 
 type AllAntsParams struct {
@@ -124,6 +124,7 @@ func (q *Queries) AllAnts(ctx context.Context, arg AllAntsParams) ([]Ant, error)
 			&i.AvoidMs,
 			&i.AvoidedUntil,
 			&i.OrgID,
+			&i.Pool,
 		); err != nil {
 			return nil, err
 		}
@@ -173,7 +174,7 @@ func (q *Queries) DeleteGone(ctx context.Context, afterMs int64) ([]string, erro
 }
 
 const getAnt = `-- name: GetAnt :one
-SELECT id, session, generation, state, drain_wanted, drain_reported, methods, tags, unhealthy, offered, slots, used, version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at, deaf, heard, unclaimed, unclaimed_at, avoid_ms, avoided_until, org_id FROM ant WHERE id = $1 AND org_id IN ('', $2::text)
+SELECT id, session, generation, state, drain_wanted, drain_reported, methods, tags, unhealthy, offered, slots, used, version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at, deaf, heard, unclaimed, unclaimed_at, avoid_ms, avoided_until, org_id, pool FROM ant WHERE id = $1 AND org_id IN ('', $2::text)
 `
 
 type GetAntParams struct {
@@ -212,12 +213,13 @@ func (q *Queries) GetAnt(ctx context.Context, arg GetAntParams) (Ant, error) {
 		&i.AvoidMs,
 		&i.AvoidedUntil,
 		&i.OrgID,
+		&i.Pool,
 	)
 	return i, err
 }
 
 const listAnts = `-- name: ListAnts :many
-SELECT id, session, generation, state, drain_wanted, drain_reported, methods, tags, unhealthy, offered, slots, used, version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at, deaf, heard, unclaimed, unclaimed_at, avoid_ms, avoided_until, org_id FROM ant WHERE id > $1 AND org_id IN ('', $2::text) ORDER BY id LIMIT $3
+SELECT id, session, generation, state, drain_wanted, drain_reported, methods, tags, unhealthy, offered, slots, used, version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at, deaf, heard, unclaimed, unclaimed_at, avoid_ms, avoided_until, org_id, pool FROM ant WHERE id > $1 AND org_id IN ('', $2::text) ORDER BY id LIMIT $3
 `
 
 type ListAntsParams struct {
@@ -262,6 +264,7 @@ func (q *Queries) ListAnts(ctx context.Context, arg ListAntsParams) ([]Ant, erro
 			&i.AvoidMs,
 			&i.AvoidedUntil,
 			&i.OrgID,
+			&i.Pool,
 		); err != nil {
 			return nil, err
 		}
@@ -274,7 +277,7 @@ func (q *Queries) ListAnts(ctx context.Context, arg ListAntsParams) ([]Ant, erro
 }
 
 const lockAnt = `-- name: LockAnt :one
-SELECT id, session, generation, state, drain_wanted, drain_reported, methods, tags, unhealthy, offered, slots, used, version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at, deaf, heard, unclaimed, unclaimed_at, avoid_ms, avoided_until, org_id FROM ant WHERE id = $1 FOR NO KEY UPDATE
+SELECT id, session, generation, state, drain_wanted, drain_reported, methods, tags, unhealthy, offered, slots, used, version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at, deaf, heard, unclaimed, unclaimed_at, avoid_ms, avoided_until, org_id, pool FROM ant WHERE id = $1 FOR NO KEY UPDATE
 `
 
 func (q *Queries) LockAnt(ctx context.Context, id string) (Ant, error) {
@@ -307,12 +310,13 @@ func (q *Queries) LockAnt(ctx context.Context, id string) (Ant, error) {
 		&i.AvoidMs,
 		&i.AvoidedUntil,
 		&i.OrgID,
+		&i.Pool,
 	)
 	return i, err
 }
 
 const lockAnts = `-- name: LockAnts :many
-SELECT id, session, generation, state, drain_wanted, drain_reported, methods, tags, unhealthy, offered, slots, used, version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at, deaf, heard, unclaimed, unclaimed_at, avoid_ms, avoided_until, org_id FROM ant WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE
+SELECT id, session, generation, state, drain_wanted, drain_reported, methods, tags, unhealthy, offered, slots, used, version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at, deaf, heard, unclaimed, unclaimed_at, avoid_ms, avoided_until, org_id, pool FROM ant WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE
 `
 
 func (q *Queries) LockAnts(ctx context.Context, ids []string) ([]Ant, error) {
@@ -351,6 +355,7 @@ func (q *Queries) LockAnts(ctx context.Context, ids []string) ([]Ant, error) {
 			&i.AvoidMs,
 			&i.AvoidedUntil,
 			&i.OrgID,
+			&i.Pool,
 		); err != nil {
 			return nil, err
 		}
@@ -414,12 +419,12 @@ func (q *Queries) Now(ctx context.Context) (time.Time, error) {
 
 const saveAnt = `-- name: SaveAnt :exec
 INSERT INTO ant (id, session, generation, state, drain_wanted, drain_reported, methods, tags, unhealthy, offered, slots,
-    version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at, deaf, heard, unclaimed, unclaimed_at, avoid_ms, avoided_until, org_id)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)
+    version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at, deaf, heard, unclaimed, unclaimed_at, avoid_ms, avoided_until, org_id, pool)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)
 ON CONFLICT (id) DO UPDATE SET session = $2, generation = $3, state = $4, drain_wanted = $5, drain_reported = $6,
     methods = $7, tags = $8, unhealthy = $9, offered = $10, slots = $11, version = $12, labels = $13, registered_at = $14,
     heartbeat_at = $15, lease_until = $16, braked = $17, offline_at = $18, deaf = $19, heard = $20, unclaimed = $21,
-    unclaimed_at = $22, avoid_ms = $23, avoided_until = $24, org_id = $25
+    unclaimed_at = $22, avoid_ms = $23, avoided_until = $24, org_id = $25, pool = $26
 `
 
 type SaveAntParams struct {
@@ -448,6 +453,7 @@ type SaveAntParams struct {
 	AvoidMs       int64
 	AvoidedUntil  *time.Time
 	OrgID         string
+	Pool          string
 }
 
 // used is not written: it belongs to the holds
@@ -478,6 +484,7 @@ func (q *Queries) SaveAnt(ctx context.Context, arg SaveAntParams) error {
 		arg.AvoidMs,
 		arg.AvoidedUntil,
 		arg.OrgID,
+		arg.Pool,
 	)
 	return err
 }

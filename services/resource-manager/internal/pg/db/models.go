@@ -37,6 +37,16 @@ type Ant struct {
 	AvoidMs       int64
 	AvoidedUntil  *time.Time
 	OrgID         string
+	Pool          string
+}
+
+type AntIdentity struct {
+	AntID     string
+	OrgID     string
+	Pool      string
+	JoinedAt  time.Time
+	NotAfter  time.Time
+	RevokedAt *time.Time
 }
 
 type Hold struct {
@@ -51,6 +61,18 @@ type Hold struct {
 type Hunger struct {
 	One     bool
 	Waiting bool
+}
+
+type JoinToken struct {
+	ID        uuid.UUID
+	Hash      []byte
+	OrgID     string
+	Pool      string
+	CreatedBy string
+	CreatedAt time.Time
+	ExpiresAt time.Time
+	UsedAt    *time.Time
+	UsedBy    string
 }
 
 type SlotWait struct {

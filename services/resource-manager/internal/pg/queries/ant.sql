@@ -25,12 +25,12 @@ SELECT id, org_id, methods, tags, unhealthy, offered, used FROM ant WHERE state 
 -- name: SaveAnt :exec
 -- used is not written: it belongs to the holds
 INSERT INTO ant (id, session, generation, state, drain_wanted, drain_reported, methods, tags, unhealthy, offered, slots,
-    version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at, deaf, heard, unclaimed, unclaimed_at, avoid_ms, avoided_until, org_id)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)
+    version, labels, registered_at, heartbeat_at, lease_until, braked, offline_at, deaf, heard, unclaimed, unclaimed_at, avoid_ms, avoided_until, org_id, pool)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)
 ON CONFLICT (id) DO UPDATE SET session = $2, generation = $3, state = $4, drain_wanted = $5, drain_reported = $6,
     methods = $7, tags = $8, unhealthy = $9, offered = $10, slots = $11, version = $12, labels = $13, registered_at = $14,
     heartbeat_at = $15, lease_until = $16, braked = $17, offline_at = $18, deaf = $19, heard = $20, unclaimed = $21,
-    unclaimed_at = $22, avoid_ms = $23, avoided_until = $24, org_id = $25;
+    unclaimed_at = $22, avoid_ms = $23, avoided_until = $24, org_id = $25, pool = $26;
 
 -- name: Touch :exec
 -- beats that change nothing else
