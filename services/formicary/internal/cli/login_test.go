@@ -239,7 +239,7 @@ func TestLogin(t *testing.T) {
 	if out := other.must("", "user", "sessions"); strings.Count(out, "cli") < 2 || !strings.Contains(out, "device") {
 		t.Error(out)
 	}
-	byBrowser(t, at, "ann", password)
+	byBrowser(t, at, conf.HTTPSCert, "ann", password)
 	ann.must("", "logout", "--everywhere")
 	other.fails(exitDenied, "does not count", "", "request", "list")
 	ann.fails(exitDenied, "wrong", "not the password\n", append([]string{"login", "--user", "ann", "--password-stdin"}, at...)...)
@@ -252,13 +252,17 @@ func TestLogin(t *testing.T) {
 }
 
 // byBrowser logs in by a browser, which people drive here by hand: once they refuse, then they confirm.
-func byBrowser(t *testing.T, at []string, user, password string) {
+func byBrowser(t *testing.T, at []string, cert, user, password string) {
 	t.Helper()
+	door, err := trust{CA: cert}.tls()
+	if err != nil {
+		t.Fatal(err)
+	}
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	browser := &http.Client{Jar: jar, Transport: &http.Transport{}}
+	browser := &http.Client{Jar: jar, Transport: &http.Transport{TLSClientConfig: door}}
 	defer browser.CloseIdleConnections()
 	read := func(res *http.Response, err error) (*http.Response, string, url.Values) {
 		t.Helper()
@@ -297,13 +301,13 @@ func byBrowser(t *testing.T, at []string, user, password string) {
 		if res.Request.URL.Path == "/login" {
 			form.Set("user", user)
 			form.Set("password", password)
-			res, page, form = read(browser.PostForm("http://"+res.Request.URL.Host+"/login", form))
+			res, page, form = read(browser.PostForm("https://"+res.Request.URL.Host+"/login", form))
 		}
 		if !strings.Contains(page, machine()) || !strings.Contains(page, "<strong>"+user+"</strong>") {
 			t.Fatal(page)
 		}
 		form.Set("answer", map[bool]string{true: "confirm", false: "deny"}[confirm])
-		res, page, _ = read(browser.PostForm("http://"+res.Request.URL.Host+"/auth/authorize", form))
+		res, page, _ = read(browser.PostForm("https://"+res.Request.URL.Host+"/auth/authorize", form))
 		_, back, ok := strings.Cut(res.Header.Get("Refresh"), "url=")
 		if !ok {
 			t.Fatal(page)
@@ -333,7 +337,7 @@ func byBrowser(t *testing.T, at []string, user, password string) {
 }
 
 var (
-	shownAddress = regexp.MustCompile(`http://\S+/auth/authorize\?\S+`)
+	shownAddress = regexp.MustCompile(`https://\S+/auth/authorize\?\S+`)
 	hiddenField  = regexp.MustCompile(`<input type="hidden" name="([^"]+)" value="([^"]*)">`)
 )
 
