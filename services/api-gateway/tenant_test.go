@@ -21,6 +21,7 @@ func TestRowsOfOrganisationsAreKeptApart(t *testing.T) {
 		"session":          "logins of people, whose sessions act in all their organisations",
 		"attempt":          "failed logins, by account and address",
 		"bootstrap":        "the code of the first login, one row",
+		"cookie_key":       "what signs the cookies of logins, one row",
 		"pending_login":    "logins that are under way: nobody has an organisation yet",
 		"audit_pending":    "calls that are under way, which nobody asks for",
 		"audit_head":       "the end of the chain, one row",
