@@ -1,5 +1,5 @@
-// Package tenanttest proves that a schema keeps the rows of organisations apart, by walking its catalogue: a table that nobody
-// has thought of fails.
+// Package tenanttest proves that a schema keeps the rows of organisations apart, by walking its catalogue, and that a service tells
+// none of another, by walking its methods: a table or a method that nobody has thought of fails.
 package tenanttest
 
 import (
