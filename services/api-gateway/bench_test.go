@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	jobv1 "github.com/formicary/formicary/proto/gen/formicary/job/v1"
+	"github.com/formicary/formicary/services/api-gateway/internal/limit"
 )
 
 // BenchmarkGet measures one request by three ways; the difference between REST or gRPC and direct is what the
@@ -57,10 +58,34 @@ func BenchmarkGet(b *testing.B) {
 	})
 }
 
-func (w *world) fetch(b *testing.B, verb, path, body string) {
+// BenchmarkAuthorisation compares a call that says nothing of its caller, where callers are believed, with one that brings an API token, where
+// they are not: the difference is what it costs to know who calls.
+func BenchmarkAuthorisation(b *testing.B) {
+	unlimited := func(s *setting) { s.conf.Limits.Credential, s.conf.Limits.Org = limit.Rate{}, limit.Rate{} }
+	answer := one(&jobv1.GetJobRequestResponse{Request: &jobv1.JobRequest{Id: id, OrgId: "default", JobType: "etl"}})
+	local, asked := start(b, unlimited), secured(b, unlimited)
+	local.peers.when(jobs+"GetJobRequest", answer)
+	asked.peers.when(jobs+"GetJobRequest", answer)
+	token := field(b, asked.do("POST", "/api/v1/tokens", `{"name":"bench"}`, bearer(asked.root)), "secret")
+	b.Run("local", func(b *testing.B) {
+		for b.Loop() {
+			local.fetch(b, http.MethodGet, "/api/v1/jobs/requests/"+id, "")
+		}
+	})
+	b.Run("token", func(b *testing.B) {
+		for b.Loop() {
+			asked.fetch(b, http.MethodGet, "/api/v1/jobs/requests/"+id, "", "Bearer "+token)
+		}
+	})
+}
+
+func (w *world) fetch(b *testing.B, verb, path, body string, authorization ...string) {
 	req, err := http.NewRequestWithContext(b.Context(), verb, w.base+path, strings.NewReader(body))
 	if err != nil {
 		b.Fatal(err)
+	}
+	for _, a := range authorization {
+		req.Header.Set("Authorization", a)
 	}
 	res, err := w.http.Do(req)
 	if err != nil {

@@ -35,7 +35,7 @@ type colony struct {
 	root string // a session of it
 }
 
-func secured(t *testing.T, set ...func(*setting)) *colony {
+func secured(t testing.TB, set ...func(*setting)) *colony {
 	t.Helper()
 	w := start(t, append(set, func(s *setting) { s.conf.Auth, s.conf.LocalUsers = true, true })...)
 	code, err := w.svc.Bootstrap(t.Context())
