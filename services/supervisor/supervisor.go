@@ -239,7 +239,9 @@ func (s *Service) wake(c *execution.Changes) {
 func (s *Service) Register(r grpc.ServiceRegistrar) { s.register(r) }
 
 // Gone says why a certificate of an ant counts no more: what admits ants' calls must ask it.
-func (s *Service) Gone(name pki.Name, cert *x509.Certificate) error { return s.revoked.Gone(name, cert) }
+func (s *Service) Gone(name pki.Name, cert *x509.Certificate) error {
+	return s.revoked.Gone(name, cert)
+}
 
 // Run works until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
