@@ -11,6 +11,7 @@ import (
 	"github.com/formicary/formicary/libs/access"
 	"github.com/formicary/formicary/libs/errs"
 	"github.com/formicary/formicary/libs/passport/passporttest"
+	"github.com/formicary/formicary/libs/testkit/tenanttest"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 	resourcev1 "github.com/formicary/formicary/proto/gen/formicary/resource/v1"
 )
@@ -137,4 +138,37 @@ func TestExecutorsOfOtherOrganisations(t *testing.T) {
 			t.Errorf("%s of %s ends %s: %v, asked %v", k.role, k.org, k.id, err, asked)
 		}
 	}
+}
+
+// What an organisation has is not there for others, whatever method they ask with.
+func TestMethodsTellNothingOfOtherOrganisations(t *testing.T) {
+	c := start(t, nil)
+	c.register("own", 1)
+	c.give("own", "a")
+	var removed []string
+	c.host("own", &removed, &antv1.RunningExecutor{Uid: "attempt-1", Work: &antv1.Work{OrgId: "a"}})
+	made, err := resourcev1.NewAntIdentityServiceClient(c.dial("resource-manager")).CreateJoinToken(as(t.Context(), "a", access.OrgAdmin), &resourcev1.CreateJoinTokenRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ant := func(of func(id string) proto.Message) tenanttest.Ask {
+		return tenanttest.Ask{Of: of, Theirs: "own", None: "none-such"}
+	}
+	tenanttest.Methods(t, c.dial("resource-manager"), "formicary.resource.v1.", as(t.Context(), "a", access.OrgAdmin), as(t.Context(), "b", access.OrgAdmin), map[string]tenanttest.Ask{
+		"AntService/ListAnts":           {List: &resourcev1.ListAntsRequest{}},
+		"AntService/GetAnt":             ant(func(id string) proto.Message { return &resourcev1.GetAntRequest{Id: id} }),
+		"AntService/DrainAnt":           ant(func(id string) proto.Message { return &resourcev1.DrainAntRequest{Id: id} }),
+		"AntService/ResumeAnt":          ant(func(id string) proto.Message { return &resourcev1.ResumeAntRequest{Id: id} }),
+		"ExecutorService/ListExecutors": {List: &resourcev1.ListExecutorsRequest{}},
+		"ExecutorService/DeleteExecutor": {
+			Of: func(id string) proto.Message { return &resourcev1.DeleteExecutorRequest{Id: id} }, Theirs: "attempt-1", None: "attempt-2",
+		},
+		"AntIdentityService/CreateJoinToken": {Own: "makes one of the caller's organisation"},
+		"AntIdentityService/ListJoinTokens":  {List: &resourcev1.ListJoinTokensRequest{}},
+		"AntIdentityService/RevokeJoinToken": {
+			Of:     func(id string) proto.Message { return &resourcev1.RevokeJoinTokenRequest{Id: id} },
+			Theirs: made.GetInfo().GetId(), None: "01a22a67-9f82-70f9-8a93-840c7f109fb0",
+		},
+		"AntIdentityService/RevokeAnt": ant(func(id string) proto.Message { return &resourcev1.RevokeAntRequest{Id: id} }),
+	})
 }
