@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,10 +16,17 @@ import (
 // revokedEvery is how often Revoked asks: what was revoked counts nowhere within five seconds.
 const revokedEvery = 2 * time.Second
 
-// Revoked knows which certificates of ants count no more. Until it was told for the first time none counts; when nobody
-// answers later it goes on with what it knows, and says so.
+// Revoked knows which certificates of ants count no more. Until it was told for the first time none counts, and callers wait a moment for
+// that; when nobody answers later it goes on with what it knows, and says so.
 type Revoked struct {
 	before atomic.Pointer[map[string]time.Time]
+	once   sync.Once
+	told   chan struct{} // closed when it was told
+}
+
+func (r *Revoked) first() chan struct{} {
+	r.once.Do(func() { r.told = make(chan struct{}) })
+	return r.told
 }
 
 // RevokedReason is that of the refusal of an ant that was shut out.
@@ -31,7 +39,12 @@ func (r *Revoked) Gone(name pki.Name, cert *x509.Certificate) error {
 	}
 	known := r.before.Load()
 	if known == nil {
-		return errs.Unavailable("REVOKED_UNKNOWN", "it is not known yet which ants were shut out")
+		select {
+		case <-r.first():
+			known = r.before.Load()
+		case <-time.After(revokedEvery):
+			return errs.Unavailable("REVOKED_UNKNOWN", "it is not known yet which ants were shut out")
+		}
 	}
 	if before, ok := (*known)[name.ID]; ok && !pki.IssuedAt(cert).After(before) {
 		return errs.Unauthenticated(RevokedReason, "ant %s was shut out: it may join again with a new token", name.ID)
@@ -44,8 +57,8 @@ func (r *Revoked) Ask(ctx context.Context, ask func(context.Context) (map[string
 	ctx, cancel := context.WithTimeout(ctx, revokedEvery)
 	defer cancel()
 	before, err := ask(ctx)
-	if err == nil {
-		r.before.Store(&before)
+	if err == nil && r.before.Swap(&before) == nil {
+		close(r.first())
 	}
 	return err
 }

@@ -116,6 +116,13 @@ func shown(cert string) (trust, error) {
 
 // silent explains that nothing answered.
 func (t target) silent(cause string) string {
+	if _, fault, ok := strings.Cut(cause, "x509: "); ok {
+		return fmt.Sprintf("formicary: the server at %s (gRPC of %s) shows a certificate that does not count: %s\nTrust the authority that signed it with:  --ca FILE, or FORMICARY_CA",
+			t.grpc, t.why, strings.Trim(fault, `"`))
+	}
+	if t.tls == nil && strings.Contains(cause, "server preface") {
+		return fmt.Sprintf("formicary: the server at %s (gRPC of %s) does not speak plainly\nName it with https:// if it has a certificate:  --server https://HOST:PORT", t.grpc, t.why)
+	}
 	if i := strings.LastIndex(cause, ": "); i >= 0 {
 		cause = cause[i+2:]
 	}

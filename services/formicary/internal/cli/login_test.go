@@ -197,8 +197,9 @@ func TestLogin(t *testing.T) {
 	}
 	far := []string{"login", "--user", "ann", "--password-stdin", "--server", known.URL()}
 	laptop := newPerson(t, map[string]string{"FORMICARY_GRPC": known.GRPC})
-	laptop.fails(exitUnavailable, "certificate", password+"\n", append(far, "--timeout", "5s")...)
+	laptop.fails(exitUnavailable, "--ca FILE", password+"\n", append(far, "--timeout", "5s")...)
 	laptop.must(password+"\n", append(far, "--ca", conf.HTTPSCert)...)
+	laptop.fails(exitUnavailable, "https://", "", "request", "list", "--server", known.HTTP, "--timeout", "5s")
 	laptop.env = nil
 	laptop.must("", "request", "list")
 	laptop.fails(exitUsage, "https://", "", "request", "list", "--server", known.HTTP, "--ca", conf.HTTPSCert)

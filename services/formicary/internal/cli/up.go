@@ -158,9 +158,9 @@ Start the services, each as a process of its own:
 `, span(took), file, file)
 		return
 	}
-	// A client finds gRPC at the port after that of HTTP; with free ports only the file knows it.
-	server := "--server " + strings.TrimPrefix(at.URL(), "http://")
-	if next, err := a.fromAddress(at.HTTP, "", trust{}); err != nil || next.grpc != at.GRPC {
+	// A client finds gRPC at the port after that of HTTP; with free ports only the file knows it, and for whom a certificate is.
+	server := "--server " + at.HTTP
+	if next, err := a.fromAddress(at.HTTP, "", trust{}); err != nil || next.grpc != at.GRPC || at.HTTPS != "" {
 		server = "--colony " + file
 	}
 	printf(a.Err, `The colony is up in %s.
