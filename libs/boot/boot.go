@@ -116,6 +116,9 @@ func (p *Process) parse(args []string, more func(*flag.FlagSet)) error {
 	if p.Colony, err = colony.Load(*file, os.Getenv); err != nil {
 		return err
 	}
+	if err := p.Colony.Protected(p.Name); err != nil {
+		return err
+	}
 	if p.Metrics, err = telemetry.NewMetrics(); err != nil {
 		return err
 	}
@@ -175,7 +178,15 @@ func (p *Process) NATS() (*nats.Conn, jetstream.JetStream, error) {
 	if p.Colony.NATS == "" {
 		return nil, nil, errors.New("no address of NATS: start the colony with `formicary up --only=infra --expose`, or set FORMICARY_NATS_URL")
 	}
-	nc, err := bus.Connect(p.Colony.NATS, p.Name)
+	conf, err := p.StoresTLS()
+	if err != nil {
+		return nil, nil, err
+	}
+	var opts []nats.Option
+	if strings.HasPrefix(p.Colony.NATS, "tls://") {
+		opts = append(opts, nats.Secure(conf))
+	}
+	nc, err := bus.Connect(p.Colony.NATS, p.Name, opts...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -185,6 +196,25 @@ func (p *Process) NATS() (*nats.Conn, jetstream.JetStream, error) {
 		return nil, nil, err
 	}
 	return nc, js, nil
+}
+
+// StoresTLS is how NATS, etcd and the object store are recognised where they speak TLS.
+func (p *Process) StoresTLS() (*tls.Config, error) {
+	conf := &tls.Config{MinVersion: tls.VersionTLS12}
+	if p.Colony.StoresCA == "" {
+		return conf, nil
+	}
+	pem, err := os.ReadFile(p.Colony.StoresCA)
+	if err != nil {
+		return nil, fmt.Errorf("read the certificates of the stores: %w", err)
+	}
+	if conf.RootCAs, err = x509.SystemCertPool(); err != nil {
+		conf.RootCAs = x509.NewCertPool()
+	}
+	if !conf.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("FORMICARY_STORES_CA: %s holds no certificate in PEM", p.Colony.StoresCA)
+	}
+	return conf, nil
 }
 
 // Peer opens the connection to another service, to all replicas of it that are named; it connects when first used.

@@ -31,6 +31,13 @@ type Colony struct {
 	Etcd     []string          `json:"etcd,omitempty"`
 	Postgres map[string]string `json:"postgres,omitempty"` // service → DSN
 	S3       S3                `json:"s3,omitzero"`
+	// EtcdUser and EtcdPassword are for a cluster that asks for them. StoresCA is a file of certificates that are trusted beside those of
+	// the system when NATS, etcd and the object store speak TLS.
+	EtcdUser     string `json:"etcd_user,omitempty"`
+	EtcdPassword string `json:"etcd_password,omitempty"`
+	StoresCA     string `json:"stores_ca,omitempty"`
+	// Development says that the stores are those of one machine, and need no protection from others.
+	Development bool `json:"development,omitempty"`
 	// KeyRing is the file with the keys that secrets are encrypted with.
 	KeyRing string `json:"key_ring,omitempty"`
 	// Authority is the directory of the authority that names the services and ants of this colony.
@@ -39,7 +46,8 @@ type Colony struct {
 	Ants      map[string]string `json:"ants,omitempty"`     // the same for what ants call
 }
 
-// Load reads the file and applies the overrides FORMICARY_NATS_URL, FORMICARY_ETCD (comma-separated), FORMICARY_KEYRING,
+// Load reads the file and applies the overrides FORMICARY_NATS_URL, FORMICARY_ETCD (comma-separated), FORMICARY_ETCD_{USER,PASSWORD},
+// FORMICARY_STORES_CA, FORMICARY_DEVELOPMENT (true or false), FORMICARY_KEYRING,
 // FORMICARY_POSTGRES_<SERVICE>, FORMICARY_<SERVICE>_ADDR, FORMICARY_<SERVICE>_ANTS_ADDR, FORMICARY_AUTHORITY and FORMICARY_S3_{ENDPOINT,BUCKET,ACCESS_KEY,SECRET_KEY};
 // SERVICE is the name in capitals with underscores. An empty path gives only what the environment says.
 func Load(path string, getenv func(string) string) (Colony, error) {
@@ -83,7 +91,16 @@ func (c *Colony) override(getenv func(string) string) {
 	set(&c.Authority, "AUTHORITY")
 	set(&c.NATS, "NATS_URL")
 	set(&c.KeyRing, "KEYRING")
+	set(&c.EtcdUser, "ETCD_USER")
+	set(&c.EtcdPassword, "ETCD_PASSWORD")
+	set(&c.StoresCA, "STORES_CA")
+	if v := getenv("FORMICARY_DEVELOPMENT"); v != "" {
+		c.Development = v == "true"
+	}
 	set(&c.S3.Endpoint, "S3_ENDPOINT")
+	if at, ok := strings.CutPrefix(c.S3.Endpoint, "https://"); ok {
+		c.S3.Endpoint, c.S3.Secure = at, true
+	}
 	set(&c.S3.Bucket, "S3_BUCKET")
 	set(&c.S3.AccessKey, "S3_ACCESS_KEY")
 	set(&c.S3.SecretKey, "S3_SECRET_KEY")

@@ -55,7 +55,7 @@ func plan(c Config) (colony.Colony, storeAddresses, error) {
 	if !isLoopback(host) {
 		host = "127.0.0.1"
 	}
-	col := colony.Colony{PID: os.Getpid(), DataDir: c.DataDir, KeyRing: KeyRing(c.DataDir), HTTPS: c.HTTPSCert}
+	col := colony.Colony{PID: os.Getpid(), DataDir: c.DataDir, KeyRing: KeyRing(c.DataDir), HTTPS: c.HTTPSCert, Development: true}
 	if col.HTTPS != "" { // the file is read by processes that stand elsewhere
 		if col.HTTPS, err = filepath.Abs(col.HTTPS); err != nil {
 			return col, storeAddresses{}, fmt.Errorf("find the certificate: %w", err)

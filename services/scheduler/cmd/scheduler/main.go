@@ -7,6 +7,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -26,7 +28,7 @@ func main() {
 }
 
 func wire(p *boot.Process, conf scheduler.Config) error {
-	etcd, err := dial(p.Colony.Etcd)
+	etcd, err := dial(p)
 	if err != nil {
 		return err
 	}
@@ -53,12 +55,20 @@ func wire(p *boot.Process, conf scheduler.Config) error {
 	return p.Serve(svc.Register)
 }
 
-func dial(endpoints []string) (*clientv3.Client, error) {
-	if len(endpoints) == 0 {
+func dial(p *boot.Process) (*clientv3.Client, error) {
+	if len(p.Colony.Etcd) == 0 {
 		return nil, errors.New("no address of etcd: start the colony with `formicary up --only=infra --expose`, or set FORMICARY_ETCD")
 	}
+	conf, err := p.StoresTLS()
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(p.Colony.Etcd, func(e string) bool { return strings.HasPrefix(e, "https://") }) {
+		conf = nil
+	}
 	c, err := clientv3.New(clientv3.Config{
-		Endpoints: endpoints, DialKeepAliveTime: 2 * time.Second, DialKeepAliveTimeout: 2 * time.Second, Logger: zap.NewNop(),
+		Endpoints: p.Colony.Etcd, Username: p.Colony.EtcdUser, Password: p.Colony.EtcdPassword, TLS: conf,
+		DialKeepAliveTime: 2 * time.Second, DialKeepAliveTimeout: 2 * time.Second, Logger: zap.NewNop(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open etcd: %w", err)

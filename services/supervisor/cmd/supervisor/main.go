@@ -56,8 +56,15 @@ func wire(ctx context.Context, conf supervisor.Config, p *boot.Process) error {
 		return err
 	}
 	s3 := p.Colony.S3
+	transport, err := minio.DefaultTransport(s3.Secure)
+	if err != nil {
+		return err
+	}
+	if transport.TLSClientConfig, err = p.StoresTLS(); err != nil {
+		return err
+	}
 	blobs, err := minio.New(s3.Endpoint, &minio.Options{
-		Creds: credentials.NewStaticV4(s3.AccessKey, s3.SecretKey, ""), Secure: s3.Secure, Region: region,
+		Creds: credentials.NewStaticV4(s3.AccessKey, s3.SecretKey, ""), Secure: s3.Secure, Region: region, Transport: transport,
 	})
 	if err != nil {
 		return err
