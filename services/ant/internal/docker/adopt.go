@@ -25,7 +25,7 @@ var _ executor.Adopter = (*Executor)(nil)
 func (e *Executor) containers(ctx context.Context) ([]container.Summary, error) {
 	ctx, cancel := context.WithTimeout(ctx, e.call)
 	defer cancel()
-	all, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", labelOwner+"="+e.owner))})
+	all, err := e.engine().ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", labelOwner+"="+e.owner))})
 	if err != nil {
 		return nil, fmt.Errorf("list containers: %w", err)
 	}
@@ -264,7 +264,7 @@ func (r *replay) read(ctx context.Context, id string, follow bool) error {
 	if r.skip = r.same; r.same > 0 {
 		o.Since = fmt.Sprintf("%d.%09d", r.last.Unix(), r.last.Nanosecond())
 	}
-	stream, err := r.s.e.api.ContainerLogs(ctx, id, o)
+	stream, err := r.s.e.engine().ContainerLogs(ctx, id, o)
 	if err != nil {
 		return err
 	}

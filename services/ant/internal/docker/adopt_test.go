@@ -173,7 +173,7 @@ func (l earlier) killed(t *testing.T) (next *Executor, traces map[string]string)
 // goOn lets a task go on that waits for it.
 func goOn(t *testing.T, e *Executor, id string) {
 	t.Helper()
-	if err := e.api.ContainerKill(t.Context(), id, "USR1"); err != nil {
+	if err := e.engine().ContainerKill(t.Context(), id, "USR1"); err != nil {
 		t.Error(err)
 	}
 }
@@ -245,7 +245,7 @@ func TestAdoption(t *testing.T) {
 		t.Fatal(err, e.Healthy())
 	}
 	testkit.Run(t, e.Run)
-	if _, err := e.api.ContainerInspect(t.Context(), traces["not adopted"]); err == nil {
+	if _, err := e.engine().ContainerInspect(t.Context(), traces["not adopted"]); err == nil {
 		t.Error("what was not adopted is still there")
 	}
 	t.Cleanup(func() { nothingLeft(t, e) })
@@ -293,7 +293,7 @@ func TestRemove(t *testing.T) {
 		t.Fatal(err)
 	}
 	testkit.Run(t, e.Run)
-	if info, err := e.api.ContainerInspect(t.Context(), traces["u"]); err != nil || info.State.Status != container.StateRunning {
+	if info, err := e.engine().ContainerInspect(t.Context(), traces["u"]); err != nil || info.State.Status != container.StateRunning {
 		t.Errorf("what may be adopted does not run any more: %v", err)
 	}
 	if err := e.Remove(t.Context(), uid); err != nil {
@@ -319,11 +319,11 @@ func TestWhoseAContainerIs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = next.api.Close() })
+		t.Cleanup(next.close)
 		return next
 	}
 	runs := func(name string) bool {
-		info, err := e.api.ContainerInspect(t.Context(), traces[name])
+		info, err := e.engine().ContainerInspect(t.Context(), traces[name])
 		return err == nil && info.State.Running
 	}
 	if err := life("test", t.TempDir()).Recover(t.Context(), nil); err != nil || !runs("journal") || !runs("other") {
@@ -405,10 +405,10 @@ func TestStuckContainers(t *testing.T) {
 		"ended": in(t, executor.Task{UID: ended, Script: []string{"echo ready"}}, plan.Options{}),
 	})
 	testkit.Eventually(t, time.Minute, "one has ended", func() bool {
-		info, err := there.api.ContainerInspect(t.Context(), traces["ended"])
+		info, err := there.engine().ContainerInspect(t.Context(), traces["ended"])
 		return err == nil && info.State.Status == container.StateExited
 	})
-	t.Cleanup(func() { _ = there.api.Close() })
+	t.Cleanup(there.close)
 	host, free := stuck(t, there.opts.Host)
 	l := earlier{Host: host, Dir: there.opts.Dir}
 	blocked, err := l.executor()
@@ -418,7 +418,7 @@ func TestStuckContainers(t *testing.T) {
 	if err := blocked.Recover(t.Context(), nil); err != nil || blocked.Healthy() == nil {
 		t.Error("an ant whose earlier life has left what runs takes tasks", err)
 	}
-	_ = blocked.api.Close()
+	blocked.close()
 	e, err := l.executor()
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,12 +21,15 @@ import (
 	"regexp"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/versions"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
 
@@ -67,7 +71,8 @@ type Options struct {
 type Executor struct {
 	opts  Options
 	owner string
-	api   *client.Client
+	plain *client.Client                // of no negotiated version: it asks whether the engine is there
+	known atomic.Pointer[client.Client] // of the version that the engine speaks
 
 	call     time.Duration // most for a call
 	patience time.Duration // how long the engine may not answer while a task runs
@@ -91,13 +96,13 @@ func New(o Options) (*Executor, error) {
 	if o.ServiceTime == 0 {
 		o.ServiceTime = serviceTime
 	}
-	api, err := client.NewClientWithOpts(client.WithHost(o.Host), client.WithAPIVersionNegotiation())
+	plain, err := client.NewClientWithOpts(client.WithHost(o.Host))
 	if err != nil {
 		return nil, fmt.Errorf("docker engine at %s: %w", o.Host, err)
 	}
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(o.Ant + "\x00" + o.Dir))
-	return &Executor{opts: o, owner: fmt.Sprintf("%016x", h.Sum64()), api: api, call: callTime, patience: awayTime, heard: time.Now(), found: map[string]string{}, left: map[string]bool{}, toPrepare: make(chan preparation, mostPrepared), away: errors.New("the engine was not asked yet")}, nil
+	return &Executor{opts: o, owner: fmt.Sprintf("%016x", h.Sum64()), plain: plain, call: callTime, patience: awayTime, heard: time.Now(), found: map[string]string{}, left: map[string]bool{}, toPrepare: make(chan preparation, mostPrepared), away: errors.New("the engine was not asked yet")}, nil
 }
 
 // Answers reports whether an engine answers at the host.
@@ -106,7 +111,7 @@ func Answers(ctx context.Context, host string) bool {
 	if err != nil {
 		return false
 	}
-	defer func() { _ = e.api.Close() }()
+	defer e.close()
 	return e.ping(ctx) == nil
 }
 
@@ -122,7 +127,7 @@ func (e *Executor) Healthy() error {
 
 // Run looks after the engine until ctx ends.
 func (e *Executor) Run(ctx context.Context) error {
-	defer func() { _ = e.api.Close() }()
+	defer e.close()
 	var preparing sync.WaitGroup
 	preparing.Go(func() { e.prepareImages(ctx) })
 	defer func() {
@@ -193,10 +198,44 @@ func (e *Executor) answers(ctx context.Context) bool {
 func (e *Executor) ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, pingTime)
 	defer cancel()
-	if _, err := e.api.Ping(ctx); err != nil {
+	answer, err := e.plain.Ping(ctx)
+	if err == nil {
+		err = e.speak(answer.APIVersion)
+	}
+	if err != nil {
 		return fmt.Errorf("docker engine at %s does not answer: %w", e.opts.Host, err)
 	}
 	return nil
+}
+
+// engine is the client for all calls. The library's own negotiation writes what calls at the same time read.
+func (e *Executor) engine() *client.Client {
+	if e.known.Load() == nil {
+		_ = e.ping(context.Background()) // an engine that is silent fails the call
+	}
+	return cmp.Or(e.known.Load(), e.plain)
+}
+
+// speak fixes the version of all calls: the engine's, or the newest that the client knows.
+func (e *Executor) speak(version string) error {
+	if e.known.Load() != nil {
+		return nil
+	}
+	if version == "" || versions.GreaterThan(version, api.DefaultVersion) {
+		version = api.DefaultVersion
+	}
+	c, err := client.NewClientWithOpts(client.WithHost(e.opts.Host), client.WithVersion(version))
+	if err == nil && !e.known.CompareAndSwap(nil, c) {
+		_ = c.Close()
+	}
+	return err
+}
+
+func (e *Executor) close() {
+	_ = e.plain.Close()
+	if c := e.known.Load(); c != nil {
+		_ = c.Close()
+	}
 }
 
 // Recover removes what an earlier life of the ant left, also one that had another id: what the journal of the directory names is
@@ -223,7 +262,7 @@ func (e *Executor) Recover(ctx context.Context, traces map[string]string) error 
 
 // KillLeftovers removes what an earlier life left; no task follows.
 func (e *Executor) KillLeftovers(ctx context.Context) error {
-	defer func() { _ = e.api.Close() }()
+	defer e.close()
 	if e.ping(ctx) != nil {
 		return nil // it runs nothing that could be found
 	}
@@ -267,7 +306,7 @@ func (e *Executor) remove(ctx context.Context, label string) error {
 	ctx, cancel := context.WithTimeout(ctx, e.call)
 	defer cancel()
 	labelled := filters.NewArgs(filters.Arg("label", label))
-	containers, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: labelled})
+	containers, err := e.engine().ContainerList(ctx, container.ListOptions{All: true, Filters: labelled})
 	if err != nil {
 		return fmt.Errorf("list containers: %w", err)
 	}
@@ -282,26 +321,26 @@ func (e *Executor) remove(ctx context.Context, label string) error {
 		if e.stays(c.Labels) {
 			continue
 		}
-		err := e.api.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})
+		err := e.engine().ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})
 		rest.runs = rest.runs || gone(err) != nil && c.State != container.StateExited && c.State != container.StateCreated && c.State != container.StateDead
 		removed(c.Labels, err)
 	}
-	networks, err := e.api.NetworkList(ctx, network.ListOptions{Filters: labelled})
+	networks, err := e.engine().NetworkList(ctx, network.ListOptions{Filters: labelled})
 	if err != nil {
 		return errors.Join(rest.error, fmt.Errorf("list networks: %w", err))
 	}
 	for _, n := range networks {
 		if !e.stays(n.Labels) {
-			removed(n.Labels, e.api.NetworkRemove(ctx, n.ID))
+			removed(n.Labels, e.engine().NetworkRemove(ctx, n.ID))
 		}
 	}
-	volumes, err := e.api.VolumeList(ctx, volume.ListOptions{Filters: labelled})
+	volumes, err := e.engine().VolumeList(ctx, volume.ListOptions{Filters: labelled})
 	if err != nil {
 		return errors.Join(rest.error, fmt.Errorf("list volumes: %w", err))
 	}
 	for _, v := range volumes.Volumes {
 		if !e.stays(v.Labels) {
-			removed(v.Labels, e.api.VolumeRemove(ctx, v.Name, true))
+			removed(v.Labels, e.engine().VolumeRemove(ctx, v.Name, true))
 		}
 	}
 	if rest.error == nil {

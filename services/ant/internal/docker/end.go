@@ -62,7 +62,7 @@ func (s *session) turnOver(code int, oom bool) error {
 	if err != nil {
 		return err
 	}
-	return s.e.api.CopyToContainer(ctx, s.id, home, files, container.CopyToContainerOptions{})
+	return s.e.engine().CopyToContainer(ctx, s.id, home, files, container.CopyToContainerOptions{})
 }
 
 // result makes the end of an exit code.
@@ -109,7 +109,7 @@ func (s *session) endedByOthers(code int, state *container.State) bool {
 	}
 	ctx, cancel := context.WithTimeout(s.life, s.e.call)
 	defer cancel()
-	told, failed := s.e.api.Events(ctx, events.ListOptions{
+	told, failed := s.e.engine().Events(ctx, events.ListOptions{
 		Since: state.StartedAt, Until: until.Add(time.Second).Format(time.RFC3339Nano),
 		Filters: filters.NewArgs(filters.Arg("container", s.id), filters.Arg("event", "kill")),
 	})

@@ -169,13 +169,13 @@ func (s *session) readFile(name string, limit int64) (string, error) {
 	defer cancel()
 	name = path.Join(home, name)
 	// Most are empty, and to ask is much cheaper than to read.
-	switch info, err := s.e.api.ContainerStatPath(ctx, s.id, name); {
+	switch info, err := s.e.engine().ContainerStatPath(ctx, s.id, name); {
 	case cerrdefs.IsNotFound(err), err == nil && (!info.Mode.IsRegular() || info.Size == 0):
 		return "", nil
 	case err != nil:
 		return "", fmt.Errorf("look at %s: %w", name, err)
 	}
-	stream, _, err := s.e.api.CopyFromContainer(ctx, s.id, name)
+	stream, _, err := s.e.engine().CopyFromContainer(ctx, s.id, name)
 	if err != nil {
 		return "", fmt.Errorf("read %s: %w", name, err)
 	}
@@ -206,7 +206,7 @@ func (s *session) Put(ctx context.Context, dir string, from io.Reader) error {
 		_ = w.CloseWithError(err)
 		rewritten <- err
 	}()
-	err := s.e.api.CopyToContainer(ctx, s.id, home, r, container.CopyToContainerOptions{})
+	err := s.e.engine().CopyToContainer(ctx, s.id, home, r, container.CopyToContainerOptions{})
 	_ = r.CloseWithError(errors.New("the engine reads no more"))
 	if refused := <-rewritten; refused != nil && err != nil {
 		err = refused
@@ -293,7 +293,7 @@ func (s *session) Get(ctx context.Context, top string, keep func(name string) bo
 }
 
 func (s *session) copyOut(ctx context.Context, top string, keep func(name string) bool, w *tar.Writer) error {
-	stream, _, err := s.e.api.CopyFromContainer(ctx, s.id, path.Join(home, s.base(), top))
+	stream, _, err := s.e.engine().CopyFromContainer(ctx, s.id, path.Join(home, s.base(), top))
 	if cerrdefs.IsNotFound(err) || err != nil && strings.Contains(err.Error(), "not a directory") { // engines have no code for it
 		return nil
 	}

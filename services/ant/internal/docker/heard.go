@@ -65,7 +65,7 @@ type ending struct {
 // ending asks for the word of a container's end.
 func (e *Executor) ending(ctx context.Context, id string, condition container.WaitCondition) (ending, error) {
 	return heard(e, func() (ending, error) {
-		status, failed := e.api.ContainerWait(ctx, id, condition)
+		status, failed := e.engine().ContainerWait(ctx, id, condition)
 		return ending{status, failed}, nil
 	})
 }
@@ -84,5 +84,5 @@ func (e *Executor) word(w ending) (int64, error) {
 
 // attach opens the streams of a container.
 func (e *Executor) attach(ctx context.Context, id string, o container.AttachOptions) (types.HijackedResponse, error) {
-	return heard(e, func() (types.HijackedResponse, error) { return e.api.ContainerAttach(ctx, id, o) })
+	return heard(e, func() (types.HijackedResponse, error) { return e.engine().ContainerAttach(ctx, id, o) })
 }

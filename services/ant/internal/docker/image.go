@@ -25,7 +25,7 @@ func (s *session) image(ctx context.Context, name, wanted string) (image.Inspect
 		s.out.Note("[pull_policy " + wanted + ": this ant says " + policy + "]")
 	}
 	if policy != PullAlways {
-		switch info, err := e.api.ImageInspect(ctx, name); {
+		switch info, err := e.engine().ImageInspect(ctx, name); {
 		case err == nil:
 			return info, nil
 		case unnameable(err):
@@ -52,7 +52,7 @@ func (s *session) image(ctx context.Context, name, wanted string) (image.Inspect
 		return image.InspectResponse{}, fmt.Errorf("pull %s: %w", name, err)
 	}
 	s.out.Note(fmt.Sprintf("[pulled %s in %s]", name, time.Since(began).Round(time.Millisecond)))
-	info, err := e.api.ImageInspect(ctx, name)
+	info, err := e.engine().ImageInspect(ctx, name)
 	if err != nil {
 		return info, fmt.Errorf("look for the image %s: %w", name, err)
 	}
@@ -79,7 +79,7 @@ func (e *Executor) pull(ctx context.Context, name string) error {
 			return err
 		}
 	}
-	progress, err := e.api.ImagePull(ctx, name, o)
+	progress, err := e.engine().ImagePull(ctx, name, o)
 	if err != nil {
 		return err
 	}

@@ -41,11 +41,11 @@ func withRegistry(t *testing.T, e *Executor) (name string) {
 	name = lis.Addr().String() + "/team/busybox:1"
 	auth, err := dockerregistry.EncodeAuthConfig(dockerregistry.AuthConfig{Username: "ann", Password: "secret"})
 	if err == nil {
-		err = e.api.ImageTag(t.Context(), enginetest.Busybox, name)
+		err = e.engine().ImageTag(t.Context(), enginetest.Busybox, name)
 	}
 	var said io.ReadCloser
 	if err == nil {
-		said, err = e.api.ImagePush(t.Context(), name, image.PushOptions{RegistryAuth: auth})
+		said, err = e.engine().ImagePush(t.Context(), name, image.PushOptions{RegistryAuth: auth})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +63,7 @@ func withRegistry(t *testing.T, e *Executor) (name string) {
 // forget removes a name of an image.
 func forget(t *testing.T, e *Executor, name string) {
 	t.Helper()
-	_, _ = e.api.ImageRemove(context.WithoutCancel(t.Context()), name, image.RemoveOptions{})
+	_, _ = e.engine().ImageRemove(context.WithoutCancel(t.Context()), name, image.RemoveOptions{})
 }
 
 func TestPull(t *testing.T) {

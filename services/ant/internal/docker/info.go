@@ -30,7 +30,7 @@ func Ask(ctx context.Context, host string) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	defer func() { _ = e.api.Close() }()
+	defer e.close()
 	switch err := e.ping(ctx); {
 	case client.IsErrConnectionFailed(err) && !errors.Is(err, fs.ErrPermission):
 		return Info{}, fmt.Errorf("%w at %s", ErrNoEngine, e.opts.Host)
@@ -39,12 +39,12 @@ func Ask(ctx context.Context, host string) (Info, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, infoTime)
 	defer cancel()
-	i, err := e.api.Info(ctx)
+	i, err := e.engine().Info(ctx)
 	if err != nil {
 		return Info{}, fmt.Errorf("docker engine at %s says nothing of itself: %w", e.opts.Host, err)
 	}
 	return Info{
-		Version: i.ServerVersion, API: e.api.ClientVersion(), Storage: i.Driver, Cgroups: "v" + i.CgroupVersion + " " + i.CgroupDriver,
+		Version: i.ServerVersion, API: e.engine().ClientVersion(), Storage: i.Driver, Cgroups: "v" + i.CgroupVersion + " " + i.CgroupDriver,
 		Memory: i.MemoryLimit, CPU: i.CPUCfsQuota, PIDs: i.PidsLimit,
 	}, nil
 }

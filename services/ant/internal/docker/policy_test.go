@@ -109,7 +109,7 @@ func TestHostPlacesAreRefusedForTasksAndServices(t *testing.T) {
 			h.UTSMode != "" || !h.ReadonlyRootfs || strings.Join(h.CapDrop, "") != "ALL" {
 			t.Errorf("a service is asked for with %+v", h)
 		}
-		_ = e.api.Close()
+		e.close()
 	}
 }
 
@@ -172,7 +172,7 @@ func TestWhatTheEngineIsAsked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = e.api.Close() }()
+	defer e.close()
 	volumes := []plan.Volume{
 		{Kind: plan.VolumeNamed, Name: "n", MountPath: "/var/run", HostPath: "/var/run/docker.sock", SubPath: "../.."},
 		{Kind: plan.VolumeEmptyDir, MountPath: "/e", HostPath: "/"},

@@ -106,22 +106,22 @@ func (e *Executor) prepareImage(ctx context.Context, p preparation) error {
 	ctx, cancel := context.WithTimeout(ctx, prepareTime)
 	defer cancel()
 	labels := map[string]string{labelOwner: e.owner, labelImage: p.base}
-	made, err := e.api.ContainerCreate(ctx, &container.Config{Image: p.base, Cmd: []string{"/bin/sh"}, Labels: labels}, nil, nil, nil, "")
+	made, err := e.engine().ContainerCreate(ctx, &container.Config{Image: p.base, Cmd: []string{"/bin/sh"}, Labels: labels}, nil, nil, nil, "")
 	if err != nil {
 		return fmt.Errorf("make a container: %w", err)
 	}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTime)
 		defer cancel()
-		_ = e.api.ContainerRemove(ctx, made.ID, container.RemoveOptions{RemoveVolumes: true})
+		_ = e.engine().ContainerRemove(ctx, made.ID, container.RemoveOptions{RemoveVolumes: true})
 	}()
-	if _, err := e.api.ContainerStatPath(ctx, made.ID, home); !cerrdefs.IsNotFound(err) {
+	if _, err := e.engine().ContainerStatPath(ctx, made.ID, home); !cerrdefs.IsNotFound(err) {
 		return errors.Join(fmt.Errorf("it has a %s of its own", home), err)
 	}
-	if err := e.api.CopyToContainer(ctx, made.ID, "/", p.skeleton(), container.CopyToContainerOptions{}); err != nil {
+	if err := e.engine().CopyToContainer(ctx, made.ID, "/", p.skeleton(), container.CopyToContainerOptions{}); err != nil {
 		return fmt.Errorf("put files into the container: %w", err)
 	}
-	done, err := e.api.ContainerCommit(ctx, made.ID, container.CommitOptions{})
+	done, err := e.engine().ContainerCommit(ctx, made.ID, container.CommitOptions{})
 	if err != nil {
 		return fmt.Errorf("make an image of the container: %w", err)
 	}
@@ -156,7 +156,7 @@ func (p preparation) skeleton() io.Reader {
 
 // removeImages removes prepared images that are not in use.
 func (e *Executor) removeImages(ctx context.Context) error {
-	all, err := e.api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", labelOwner+"="+e.owner))})
+	all, err := e.engine().ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", labelOwner+"="+e.owner))})
 	if err != nil {
 		return fmt.Errorf("list prepared images: %w", err)
 	}
@@ -166,7 +166,7 @@ func (e *Executor) removeImages(ctx context.Context) error {
 		used := slices.ContainsFunc(e.prepared, func(p prepared) bool { return p.id == i.ID })
 		e.mu.Unlock()
 		if !used {
-			_, err := e.api.ImageRemove(ctx, i.ID, image.RemoveOptions{})
+			_, err := e.engine().ImageRemove(ctx, i.ID, image.RemoveOptions{})
 			faults = append(faults, gone(err)) // Conflict: a container has it
 		}
 	}

@@ -21,7 +21,7 @@ import (
 // prepare waits until tasks get a prepared image, and returns its id.
 func prepare(t *testing.T, e *Executor, image string) (id string) {
 	t.Helper()
-	info, err := e.api.ImageInspect(t.Context(), image)
+	info, err := e.engine().ImageInspect(t.Context(), image)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func prepare(t *testing.T, e *Executor, image string) (id string) {
 // preparedImages are those of an executor that the engine has.
 func preparedImages(t *testing.T, e *Executor) []image.Summary {
 	t.Helper()
-	all, err := e.api.ImageList(context.WithoutCancel(t.Context()), image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", labelOwner+"="+e.owner))})
+	all, err := e.engine().ImageList(context.WithoutCancel(t.Context()), image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", labelOwner+"="+e.owner))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func TestPreparedImage(t *testing.T) {
 		if err := x.Create(); err != nil {
 			t.Fatal(err, x.Wait())
 		}
-		info, err := e.api.ContainerInspect(t.Context(), x.id)
+		info, err := e.engine().ContainerInspect(t.Context(), x.id)
 		if err != nil || strings.Contains(strings.Join(append(info.Config.Env, info.Args...), " "), "secret") {
 			t.Errorf("the engine tells %q %q, %v", info.Config.Env, info.Args, err)
 		}
@@ -73,7 +73,7 @@ func TestPreparedImage(t *testing.T) {
 	if got := run(); got != first {
 		t.Errorf("the container is one of %s, want %s", got, first)
 	}
-	if _, err := e.api.ImageRemove(t.Context(), first, image.RemoveOptions{Force: true}); err != nil {
+	if _, err := e.engine().ImageRemove(t.Context(), first, image.RemoveOptions{Force: true}); err != nil {
 		t.Fatal(err)
 	}
 	if got := run(); got == first {

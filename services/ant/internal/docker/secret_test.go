@@ -29,7 +29,7 @@ func TestSecretsAreNotShownByTheEngine(t *testing.T) {
 		t.Fatal(err, x.Wait())
 	}
 	x.Start()
-	_, raw, err := e.api.ContainerInspectWithRaw(t.Context(), x.id, false)
+	_, raw, err := e.engine().ContainerInspectWithRaw(t.Context(), x.id, false)
 	if err != nil || m.Holds(string(raw)) {
 		t.Errorf("the engine tells %s, %v", raw, err)
 	}

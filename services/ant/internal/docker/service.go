@@ -68,7 +68,7 @@ func (s *session) beside(ctx context.Context) error {
 		return refuse("services: they share a network of their own with the task, which cannot use another one (network_mode, host_network)")
 	}
 	name := networkName(s.task.UID)
-	_, err := s.e.api.NetworkCreate(ctx, name, network.CreateOptions{
+	_, err := s.e.engine().NetworkCreate(ctx, name, network.CreateOptions{
 		Driver: "bridge", Internal: s.options.NetworkMode == "none", Labels: s.e.labels(s.task),
 	})
 	if err != nil {
@@ -184,7 +184,7 @@ func variables(of map[string]string, instance int) []string {
 
 // start makes and starts the container.
 func (v *service) start(ctx context.Context, sp *spec, name string) error {
-	api := v.s.e.api
+	api := v.s.e.engine()
 	made, err := v.s.e.create(ctx, sp, name)
 	if err != nil {
 		close(v.gone)
@@ -370,7 +370,7 @@ func (v *service) pause(ctx context.Context) error {
 
 func (v *service) healthy(ctx context.Context) error {
 	for {
-		info, err := v.s.e.api.ContainerInspect(ctx, v.id)
+		info, err := v.s.e.engine().ContainerInspect(ctx, v.id)
 		if err != nil {
 			return err
 		}
@@ -474,12 +474,12 @@ func (v *service) probe(ctx context.Context) (stream types.HijackedResponse, rem
 	remove = func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.call)
 		defer cancel()
-		if gone(e.api.ContainerRemove(ctx, made.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})) != nil {
+		if gone(e.engine().ContainerRemove(ctx, made.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})) != nil {
 			e.leave(v.s.task.UID)
 		}
 	}
 	if stream, err = e.attach(ctx, made.ID, container.AttachOptions{Stream: true, Stdin: true, Stdout: true}); err == nil {
-		err = e.api.ContainerStart(ctx, made.ID, container.StartOptions{})
+		err = e.engine().ContainerStart(ctx, made.ID, container.StartOptions{})
 	}
 	if err != nil {
 		return stream, remove, fmt.Errorf("look at its ports: %w", err)

@@ -132,8 +132,8 @@ func nothingLeft(t *testing.T, e *Executor) {
 	ctx := context.WithoutCancel(t.Context())
 	ours := filters.NewArgs(filters.Arg("label", labelOwner+"="+e.owner))
 	testkit.Eventually(t, 60*time.Second, "nothing is left in the engine", func() bool {
-		containers, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: ours})
-		networks, err2 := e.api.NetworkList(ctx, network.ListOptions{Filters: ours})
+		containers, err := e.engine().ContainerList(ctx, container.ListOptions{All: true, Filters: ours})
+		networks, err2 := e.engine().NetworkList(ctx, network.ListOptions{Filters: ours})
 		return err == nil && err2 == nil && len(containers)+len(networks) == 0
 	})
 }

@@ -197,7 +197,7 @@ func (s *session) create(ctx context.Context) error {
 	if err := s.container(ctx, image.ID); err != nil || s.words != "" {
 		return err
 	}
-	if err := s.e.api.CopyToContainer(ctx, s.id, home, files, container.CopyToContainerOptions{}); err != nil {
+	if err := s.e.engine().CopyToContainer(ctx, s.id, home, files, container.CopyToContainerOptions{}); err != nil {
 		return fmt.Errorf("put the script into the container: %w", err)
 	}
 	return nil
@@ -253,7 +253,7 @@ func (e *Executor) create(ctx context.Context, s *spec, name string) (container.
 	if err := s.discreet(); err != nil {
 		return container.CreateResponse{}, err
 	}
-	made, err := e.api.ContainerCreate(ctx, s.config, s.host, s.network, nil, name)
+	made, err := e.engine().ContainerCreate(ctx, s.config, s.host, s.network, nil, name)
 	switch {
 	case cerrdefs.IsInvalidArgument(err), err != nil && strings.Contains(err.Error(), "No command specified"):
 		return made, refuse("the engine refuses the container: %v", err)
@@ -323,7 +323,7 @@ func (s *session) begin() error {
 	// The start has no limit of its own: it takes as long as the engine is busy, and a stop ends it.
 	starting, cancel := s.e.whileHeard(s.ready)
 	defer cancel()
-	if err := s.e.api.ContainerStart(starting, s.id, container.StartOptions{}); err != nil {
+	if err := s.e.engine().ContainerStart(starting, s.id, container.StartOptions{}); err != nil {
 		r.close()
 		if starting.Err() != nil && s.ready.Err() == nil {
 			err = context.Cause(starting)
@@ -428,7 +428,7 @@ func (s *session) inspect(ctx context.Context) (*container.State, error) {
 func (s *session) look(ctx context.Context) (container.InspectResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.e.call)
 	defer cancel()
-	info, err := s.e.api.ContainerInspect(ctx, s.id)
+	info, err := s.e.engine().ContainerInspect(ctx, s.id)
 	if err == nil {
 		return info, nil
 	}
@@ -499,7 +499,7 @@ func (s *session) signal(name string) {
 	s.calls.Go(func() {
 		for range 3 {
 			ctx, cancel := context.WithTimeout(s.life, s.e.call)
-			err := s.e.api.ContainerKill(ctx, s.id, name)
+			err := s.e.engine().ContainerKill(ctx, s.id, name)
 			cancel()
 			if err == nil || cerrdefs.IsNotFound(err) || cerrdefs.IsConflict(err) || s.life.Err() != nil {
 				return // Conflict: it does not run
@@ -542,7 +542,7 @@ func (s *session) Close() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.e.call)
 	defer cancel()
-	if gone(s.e.api.NetworkRemove(ctx, s.network)) != nil {
+	if gone(s.e.engine().NetworkRemove(ctx, s.network)) != nil {
 		s.e.leave(s.task.UID)
 	}
 }
@@ -551,7 +551,7 @@ func (s *session) Close() {
 func (s *session) discard(id string) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.e.call)
 	defer cancel()
-	if gone(s.e.api.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})) != nil {
+	if gone(s.e.engine().ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})) != nil {
 		s.e.leave(s.task.UID)
 	}
 }

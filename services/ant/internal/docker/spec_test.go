@@ -21,7 +21,7 @@ func specOf(t *testing.T, change func(*Config), user string, o plan.Options) (*s
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = e.api.Close() }()
+	defer e.close()
 	if o.Container == nil {
 		o.Container = &plan.Container{}
 	}

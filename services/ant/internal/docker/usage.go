@@ -33,7 +33,7 @@ func (m *meter) begin(s *session) {
 			return
 		case <-time.After(meterDelay):
 		}
-		stats, err := s.e.api.ContainerStats(ctx, s.id, true)
+		stats, err := s.e.engine().ContainerStats(ctx, s.id, true)
 		if err != nil {
 			return // what is not known is 0
 		}

@@ -17,7 +17,7 @@ func (e *Executor) checkUser(ctx context.Context, id string, s *spec) error {
 		return nil
 	}
 	const users = "/etc/passwd"
-	stream, _, err := e.api.CopyFromContainer(ctx, id, users)
+	stream, _, err := e.engine().CopyFromContainer(ctx, id, users)
 	if cerrdefs.IsNotFound(err) {
 		return nil // then the engine finds no such user
 	}

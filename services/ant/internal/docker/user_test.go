@@ -18,12 +18,12 @@ import (
 func TestUserWhoIsRootByAnotherName(t *testing.T) {
 	e := start(t, nil)
 	const users = "root:x:0:0::/:/bin/sh\ntoor:x:0:0::/:/bin/sh\napp:x:1234:1234::/:/bin/sh\n"
-	made, err := e.api.ContainerCreate(t.Context(), &container.Config{Image: enginetest.Busybox, Cmd: []string{"/bin/sh"}}, nil, nil, nil, "")
+	made, err := e.engine().ContainerCreate(t.Context(), &container.Config{Image: enginetest.Busybox, Cmd: []string{"/bin/sh"}}, nil, nil, nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := e.api.ContainerRemove(context.WithoutCancel(t.Context()), made.ID, container.RemoveOptions{}); err != nil {
+		if err := e.engine().ContainerRemove(context.WithoutCancel(t.Context()), made.ID, container.RemoveOptions{}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -34,11 +34,11 @@ func TestUserWhoIsRootByAnotherName(t *testing.T) {
 	}
 	_, _ = w.Write([]byte(users)) // to memory
 	_ = w.Close()
-	if err := e.api.CopyToContainer(t.Context(), made.ID, "/", &files, container.CopyToContainerOptions{}); err != nil {
+	if err := e.engine().CopyToContainer(t.Context(), made.ID, "/", &files, container.CopyToContainerOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	name := unique("toor") + ":1"
-	if _, err := e.api.ContainerCommit(t.Context(), made.ID, container.CommitOptions{Reference: name, Changes: []string{"USER toor"}}); err != nil {
+	if _, err := e.engine().ContainerCommit(t.Context(), made.ID, container.CommitOptions{Reference: name, Changes: []string{"USER toor"}}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { forget(t, e, name) })

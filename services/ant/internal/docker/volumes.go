@@ -52,7 +52,7 @@ func (e *Executor) openVolumes(ctx context.Context, id string, s *spec) error {
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTime)
 		defer cancel()
-		if gone(e.api.ContainerRemove(ctx, made.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})) != nil {
+		if gone(e.engine().ContainerRemove(ctx, made.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})) != nil {
 			e.leave(s.config.Labels[labelUID])
 		}
 	}()
@@ -60,7 +60,7 @@ func (e *Executor) openVolumes(ctx context.Context, id string, s *spec) error {
 		var dir bytes.Buffer
 		err := tar.NewWriter(&dir).WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: path.Base(target) + "/", Mode: openMode})
 		if err == nil {
-			err = e.api.CopyToContainer(ctx, made.ID, path.Dir(target), &dir, container.CopyToContainerOptions{})
+			err = e.engine().CopyToContainer(ctx, made.ID, path.Dir(target), &dir, container.CopyToContainerOptions{})
 		}
 		if err != nil {
 			return fmt.Errorf("open the volume at %s: %w", target, err)
@@ -71,7 +71,7 @@ func (e *Executor) openVolumes(ctx context.Context, id string, s *spec) error {
 
 // asMade reports whether the directory of a volume is as an engine makes it.
 func (e *Executor) asMade(ctx context.Context, id, target string) (bool, error) {
-	stream, _, err := e.api.CopyFromContainer(ctx, id, target)
+	stream, _, err := e.engine().CopyFromContainer(ctx, id, target)
 	if err != nil {
 		return false, err
 	}

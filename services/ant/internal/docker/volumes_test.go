@@ -16,7 +16,7 @@ func TestVolumesCanBeWrittenTo(t *testing.T) {
 	root := start(t, func(c *Config) { c.AllowRoot = true })
 	name := unique("open")
 	t.Cleanup(func() {
-		if err := e.api.VolumeRemove(context.WithoutCancel(t.Context()), volumeName("", name), true); err != nil {
+		if err := e.engine().VolumeRemove(context.WithoutCancel(t.Context()), volumeName("", name), true); err != nil {
 			t.Error(err)
 		}
 	})
