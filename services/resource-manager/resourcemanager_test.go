@@ -863,6 +863,27 @@ func TestUnreachableAntGetsNothing(t *testing.T) {
 	}
 }
 
+// An ant whose lease is over gets nothing, though no sweep has come by yet: what it left would be placed on it again.
+func TestNothingIsPlacedOnASilentAnt(t *testing.T) {
+	c := start(t, func(conf *resourcemanager.Config) { conf.Sweep = time.Hour })
+	session := c.register("a", 4).GetSession()
+	if _, err := c.pool.Exec(t.Context(), "UPDATE ant SET lease_until = now() - interval '1 s'"); err != nil {
+		t.Fatal(err)
+	}
+	if p := c.reserve(nil, shell()).GetPlacements()[0]; p.GetAntId() != "" {
+		t.Errorf("placed on a silent ant: %v", p)
+	}
+	if got := c.get("a").GetState(); got != resourcev1.Ant_ONLINE {
+		t.Errorf("it is %s", got)
+	}
+	if _, err := c.ants.Heartbeat(t.Context(), &antv1.HeartbeatRequest{AntId: "a", Session: session}); err != nil {
+		t.Fatal(err)
+	}
+	if p := c.reserve(nil, shell()).GetPlacements()[0]; p.GetAntId() != "a" {
+		t.Errorf("not placed on an ant that was heard again: %v", p)
+	}
+}
+
 // An ant that doorbells do not reach without its knowledge must not draw the work of all others, and must not be given up either.
 func TestUnclaimedAttemptsWeighAgainstTheirAnt(t *testing.T) {
 	c := start(t, nil)

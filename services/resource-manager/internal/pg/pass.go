@@ -25,11 +25,12 @@ const (
 	// expects next to none to match, and would read and sort all.
 	walk = `SET LOCAL enable_sort = off`
 
-	// ranked are the best ants for a class of an organisation, doubted those that left attempts unclaimed.
-	ranked = `SELECT id, org_id, session, offered, used, unclaimed FROM ant WHERE state = 'ONLINE' AND deaf = '' AND unclaimed = 0
+	// ranked are the best ants for a class of an organisation, doubted those that left attempts unclaimed. An ant whose lease is over is
+	// no candidate, whether a sweep has seen that or not.
+	ranked = `SELECT id, org_id, session, offered, used, unclaimed FROM ant WHERE state = 'ONLINE' AND deaf = '' AND unclaimed = 0 AND lease_until > now()
 		AND org_id IN ('', $5) AND methods @> ARRAY[$1::text] AND tags @> $2::text[] AND NOT unhealthy @> ARRAY[$1::text] AND offered - used >= $3::int
 		ORDER BY offered - used DESC, offered, id LIMIT $4`
-	doubted = `SELECT id, org_id, session, offered, used, unclaimed FROM ant WHERE state = 'ONLINE' AND deaf = '' AND unclaimed > 0
+	doubted = `SELECT id, org_id, session, offered, used, unclaimed FROM ant WHERE state = 'ONLINE' AND deaf = '' AND unclaimed > 0 AND lease_until > now()
 		AND (avoided_until IS NULL OR avoided_until < now())
 		AND org_id IN ('', $5) AND methods @> ARRAY[$1::text] AND tags @> $2::text[] AND NOT unhealthy @> ARRAY[$1::text] AND offered - used >= $3::int
 		ORDER BY offered - used DESC, offered, id LIMIT $4`
@@ -48,7 +49,7 @@ const (
 		UPDATE ant SET used = ant.used - freed.n, slots = GREATEST(ant.offered, LEAST(ant.slots, ant.used - freed.n))
 		FROM freed WHERE ant.id = freed.ant_id RETURNING ant.id`
 
-	lockChosen = `SELECT id, org_id, COALESCE(session, '00000000-0000-0000-0000-000000000000'), offered, used, unclaimed, unhealthy, state = 'ONLINE' AND deaf = '' AND (avoided_until IS NULL OR avoided_until < now())
+	lockChosen = `SELECT id, org_id, COALESCE(session, '00000000-0000-0000-0000-000000000000'), offered, used, unclaimed, unhealthy, state = 'ONLINE' AND deaf = '' AND lease_until > now() AND (avoided_until IS NULL OR avoided_until < now())
 		FROM ant WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE`
 
 	readDeadline = `SELECT now() + $1::bigint * interval '1 millisecond'`
