@@ -16,11 +16,13 @@ import (
 
 // whole names the lists without pages, and what bounds them.
 var whole = map[string]string{
-	"formicary.job.v1.JobRequestService.ExplainJobRequest": "the gates of one request",
-	"formicary.identity.v1.SessionService.ListSessions":    "the thousand newest of one user",
-	"formicary.job.v1.SecretService.GetSecret":             "its ten newest versions",
-	"formicary.job.v1.SecretService.GetKeyRing":            "the keys of the operator's file",
-	"formicary.resource.v1.ExecutorService.ListExecutors":  "the methods there are",
+	"formicary.job.v1.JobRequestService.ExplainJobRequest":    "the gates of one request",
+	"formicary.identity.v1.SessionService.ListSessions":       "the thousand newest of one user",
+	"formicary.job.v1.SecretService.GetSecret":                "its ten newest versions",
+	"formicary.job.v1.SecretService.GetKeyRing":               "the keys of the operator's file",
+	"formicary.resource.v1.ExecutorService.ListExecutors":     "the methods there are",
+	"formicary.job.v1.QuotaService.GetQuota":                  "the quotas there are",
+	"formicary.resource.v1.AntIdentityService.ListJoinTokens": "the thousand newest of a day",
 }
 
 // TestListsArePagesOfBoundedSize walks every method that reads: whoever asks for a list gets at most 1,000 of it at once.

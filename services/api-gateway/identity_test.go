@@ -361,7 +361,10 @@ func TestPathsOfIdentity(t *testing.T) {
 				m := f.Services().Get(i).Methods().Get(j)
 				rule, _ := proto.GetExtension(m.Options(), annotations.E_Http).(*annotations.HttpRule)
 				if rule == nil {
-					if m.FullName() != "formicary.identity.v1.AuditService.ExportAuditEvents" { // a file, which is no JSON
+					switch m.Name() {
+					case "ExportAuditEvents": // a file, which is no JSON
+					case "FinishProviderLogin", "GrantLogin", "GetDeviceLogin": // what the pages call
+					default:
 						t.Errorf("%s has no path", m.FullName())
 					}
 					continue

@@ -103,6 +103,8 @@ var paths = append(scoped(), []documented{
 	{"DELETE", "/api/v1/error-codes/" + id, ``, "job-manager", codesOf + "DeleteErrorCode", `{"id":"` + id + `"}`},
 	{"DELETE", "/api/errors/" + id, ``, "job-manager", codesOf + "DeleteErrorCode", `{"id":"` + id + `"}`},
 	{"GET", "/api/v1/jobs/requests/" + id + "/notifications", ``, "job-manager", notices + "ListNotifications", `{"request_id":"` + id + `"}`},
+	{"GET", "/api/v1/orgs/acme/quota", ``, "job-manager", "/formicary.job.v1.QuotaService/GetQuota", `{"org":"acme"}`},
+	{"PUT", "/api/v1/orgs/acme/quota", `{"limits":{"queued":10}}`, "job-manager", "/formicary.job.v1.QuotaService/SetQuota", `{"org":"acme","limits":{"queued":"10"}}`},
 	{"GET", "/api/v1/executors", ``, "resource-manager", hosts + "ListExecutors", `{}`},
 	{"GET", "/api/executors", ``, "resource-manager", hosts + "ListExecutors", `{}`},
 	{"DELETE", "/api/v1/executors/u-1", ``, "resource-manager", hosts + "DeleteExecutor", `{"id":"u-1"}`},

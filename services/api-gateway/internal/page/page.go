@@ -85,7 +85,7 @@ type view struct {
 func (p *Pages) write(w http.ResponseWriter, code int, name string, v view) {
 	var raw [16]byte
 	_, _ = rand.Read(raw[:]) // it never fails
-	v.Nonce = base64.RawStdEncoding.EncodeToString(raw[:])
+	v.Nonce = base64.RawURLEncoding.EncodeToString(raw[:])
 	v.Style = template.CSS(style) // #nosec G203 -- it is embedded
 	var body bytes.Buffer
 	if err := p.show.ExecuteTemplate(&body, name, v); err != nil {
