@@ -54,8 +54,11 @@ func Open(ctx context.Context, dsn string, o Options) (*pgxpool.Pool, error) {
 	set["application_name"] = o.Name
 	set["timezone"] = "UTC"
 	set["lock_timeout"] = "2s"
-	set["idle_in_transaction_session_timeout"] = "3s"
-	set["statement_timeout"] = "30s"
+	for key, limit := range map[string]string{"idle_in_transaction_session_timeout": "3s", "statement_timeout": "30s"} {
+		if set[key] == "" { // the address may say otherwise
+			set[key] = limit
+		}
+	}
 	// Hot statements take arrays; left to itself PostgreSQL would plan them anew at each execution, which costs several
 	// times the execution. One plan fits them all: every table is reached by an index, also one that was empty when the
 	// plan was made.

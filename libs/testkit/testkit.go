@@ -120,7 +120,8 @@ func drop(name string) {
 // their triggers.
 const service = "service"
 
-// asService gives a database to the role of services and returns its address for that role.
+// asService gives a database to the role of services and returns its address for that role. Between two statements of a transaction a test
+// may take long on a busy machine.
 func asService(t testing.TB, dsn string) string {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), dsn)
@@ -132,7 +133,7 @@ func asService(t testing.TB, dsn string) string {
 	if _, err = conn.Exec(t.Context(), "ALTER DATABASE "+pgx.Identifier{conf.Database}.Sanitize()+" OWNER TO "+service); err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf("host=%s port=%d user=%s dbname=%s", conf.Host, conf.Port, service, conf.Database)
+	return fmt.Sprintf("host=%s port=%d user=%s dbname=%s idle_in_transaction_session_timeout=60s statement_timeout=120s", conf.Host, conf.Port, service, conf.Database)
 }
 
 // Pool returns a pool on an empty database with the schema first in its search path, after migrate has run. It is of a role
