@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 work=$(mktemp -d)
 trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
-for dir in first "second of another length"; do
+for dir in first "second-of-another-length"; do
   mkdir -p "$work/$dir/src"
   git archive HEAD | tar -x -C "$work/$dir/src"
   echo "build in $dir"
@@ -13,7 +13,7 @@ for dir in first "second of another length"; do
   rm -rf "$work/cache"
   (cd "$work/$dir/src/bin" && find . -maxdepth 1 -type f -exec sha256sum {} + | sort -k2) >"$work/$dir.sum"
 done
-if ! diff "$work/first.sum" "$work/second of another length.sum"; then
+if ! diff "$work/first.sum" "$work/second-of-another-length.sum"; then
   echo "reproducible: two builds of the same state differ" >&2
   exit 1
 fi

@@ -200,19 +200,9 @@ func (p *Process) NATS() (*nats.Conn, jetstream.JetStream, error) {
 
 // StoresTLS is how NATS, etcd and the object store are recognised where they speak TLS.
 func (p *Process) StoresTLS() (*tls.Config, error) {
-	conf := &tls.Config{MinVersion: tls.VersionTLS12}
-	if p.Colony.StoresCA == "" {
-		return conf, nil
-	}
-	pem, err := os.ReadFile(p.Colony.StoresCA)
+	conf, err := pki.Trusting(p.Colony.StoresCA)
 	if err != nil {
-		return nil, fmt.Errorf("read the certificates of the stores: %w", err)
-	}
-	if conf.RootCAs, err = x509.SystemCertPool(); err != nil {
-		conf.RootCAs = x509.NewCertPool()
-	}
-	if !conf.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("FORMICARY_STORES_CA: %s holds no certificate in PEM", p.Colony.StoresCA)
+		return nil, fmt.Errorf("FORMICARY_STORES_CA: %w", err)
 	}
 	return conf, nil
 }

@@ -5,8 +5,10 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -36,6 +38,30 @@ func Requested(csr []byte) (ed25519.PublicKey, error) {
 		return nil, errors.New("the certificate request has a key of another kind, want Ed25519")
 	}
 	return key, nil
+}
+
+// JoinPrefix begins tokens with which ants join. The key of the colony's authority follows in hex, so that an ant knows whom to trust,
+// then a secret.
+const JoinPrefix = "fmc_join_"
+
+const joinSecret = 32 // bytes
+
+// JoinToken returns a new token of the authority.
+func (a *Authority) JoinToken() string {
+	secret := make([]byte, joinSecret)
+	_, _ = rand.Read(secret) // never fails
+	return JoinPrefix + hex.EncodeToString(a.key.Public().(ed25519.PublicKey)) + "_" + hex.EncodeToString(secret)
+}
+
+// JoinRoots reads from a token whom to trust.
+func JoinRoots(token string) (Roots, error) {
+	text, ok := strings.CutPrefix(token, JoinPrefix)
+	text, _, both := strings.Cut(text, "_")
+	key, err := hex.DecodeString(text)
+	if !ok || !both || err != nil || len(key) != ed25519.PublicKeySize {
+		return nil, errors.New("this is no token of `formicary ant token create`")
+	}
+	return TrustKey(key)
 }
 
 // TrustKey returns roots that trust what the authority of a key signs, for who knows nothing of it but the key: the

@@ -27,7 +27,6 @@ import (
 )
 
 const (
-	prefix   = "fmc_join_" // of tokens; the key of the authority follows in hex, then the secret
 	server   = "resource-manager"
 	patience = 30 * time.Second
 	pause    = time.Second
@@ -77,7 +76,7 @@ func (a Ant) Open(ctx context.Context) (*pki.Files, error) {
 }
 
 func (a Ant) join(ctx context.Context, hash string) error {
-	roots, err := authority(a.Token)
+	roots, err := pki.JoinRoots(a.Token)
 	if err != nil {
 		return err
 	}
@@ -124,17 +123,6 @@ func (a Ant) ask(ctx context.Context, desk antv1.JoinServiceClient, r *antv1.Joi
 		case <-time.After(pause):
 		}
 	}
-}
-
-// authority reads from a token whom to trust.
-func authority(token string) (pki.Roots, error) {
-	text, ok := strings.CutPrefix(token, prefix)
-	text, _, both := strings.Cut(text, "_")
-	key, err := hex.DecodeString(text)
-	if !ok || !both || err != nil || len(key) != ed25519.PublicKeySize {
-		return nil, errors.New("this is no token of `formicary ant token create`")
-	}
-	return pki.TrustKey(key)
 }
 
 func (a Ant) keep(key ed25519.PrivateKey, certificate []byte, authorities [][]byte) error {

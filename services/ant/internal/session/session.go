@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/passport"
 	"github.com/formicary/formicary/libs/run"
 	antv1 "github.com/formicary/formicary/proto/gen/formicary/ant/v1"
 )
@@ -106,12 +107,11 @@ const (
 	maxRetry   = 5 * time.Second
 	superseded = "SESSION_SUPERSEDED"
 	unknown    = "ANT_UNKNOWN"
-	shutOut    = "CERTIFICATE_REVOKED" // passport.RevokedReason
+	shutOut    = passport.RevokedReason
 )
 
-// Run registers and keeps the session until ctx ends. It fails when another ant has taken the id, or the ant was
-// shut out; then everything that
-// ran here has been killed.
+// Run registers and keeps the session until ctx ends. It fails when another ant has taken the id, or the ant was shut out;
+// then everything that ran here has been killed.
 func (s *Session) Run(ctx context.Context) error {
 	if !s.opts.LastGood.IsZero() { // what goes on must not wait for the registration to be ended
 		return run.Group(ctx, run.Member{Name: "fence", Run: s.fence}, run.Member{Name: "keep", Run: func(ctx context.Context) error { return s.keep(ctx) }})

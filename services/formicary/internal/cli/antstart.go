@@ -133,7 +133,7 @@ func (a *app) startAnt(ctx context.Context, conf ant.Config, token, level, forma
 	if err != nil {
 		return usageError(err)
 	}
-	printf(a.Err, "ant %s serves the colony at %s; Ctrl-C drains it, a second one kills what runs\n", conf.ID, t.NATS)
+	printf(a.Err, "ant %s serves the colony at %s; Ctrl-C drains it, a second one kills what runs\n", conf.ID, member.Address)
 	if files == nil {
 		return svc.Run(ctx)
 	}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/formicary/formicary/libs/colony"
 	"github.com/formicary/formicary/libs/errs"
+	"github.com/formicary/formicary/libs/pki"
 	"github.com/formicary/formicary/libs/rpc"
 	executionv1 "github.com/formicary/formicary/proto/gen/formicary/execution/v1"
 	identityv1 "github.com/formicary/formicary/proto/gen/formicary/identity/v1"
@@ -64,20 +65,11 @@ type trust struct {
 }
 
 func (t trust) tls() (*tls.Config, error) {
-	conf := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.Name}
-	if t.CA == "" {
-		return conf, nil
-	}
-	pem, err := os.ReadFile(t.CA)
+	conf, err := pki.Trusting(t.CA)
 	if err != nil {
-		return nil, usageError(fmt.Errorf("read the certificates to trust: %w", err))
+		return nil, usageError(err)
 	}
-	if conf.RootCAs, err = x509.SystemCertPool(); err != nil {
-		conf.RootCAs = x509.NewCertPool()
-	}
-	if !conf.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, usageError(fmt.Errorf("%s holds no certificate in PEM", t.CA))
-	}
+	conf.ServerName = t.Name
 	return conf, nil
 }
 

@@ -5,10 +5,7 @@ package join
 import (
 	"context"
 	"crypto/ed25519"
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
 	"strings"
 	"time"
 
@@ -21,9 +18,6 @@ import (
 const (
 	// TokenLife is how long a token may be spent.
 	TokenLife = 15 * time.Minute
-	// Prefix of tokens. The authority's key in hex follows, so that an ant knows whom to trust, then the secret.
-	Prefix      = "fmc_join_"
-	secretBytes = 32
 	// DefaultPool is that of tokens that name none.
 	DefaultPool = "default"
 	settle      = 2 * time.Second // what follows the end of an ant this soon could not be told from what was before it
@@ -87,13 +81,7 @@ func (d *Desk) Create(ctx context.Context, org, pool, by string) (string, Token,
 	if pool == "" {
 		pool = DefaultPool
 	}
-	secret := make([]byte, secretBytes)
-	_, _ = rand.Read(secret) // never fails
-	key, ok := d.authority.Certificate().PublicKey.(ed25519.PublicKey)
-	if !ok {
-		return "", Token{}, fmt.Errorf("the authority has a key of another kind")
-	}
-	text := Prefix + hex.EncodeToString(key) + "_" + hex.EncodeToString(secret)
+	text := d.authority.JoinToken()
 	t, err := d.store.AddToken(ctx, Token{ID: uuid.New(), Org: org, Pool: pool, CreatedBy: by}, hash(text), TokenLife)
 	return text, t, err
 }
@@ -113,7 +101,7 @@ func (d *Desk) Join(ctx context.Context, antID, token, pool string, csr []byte) 
 		return Issued{}, err
 	}
 	refused := errs.Denied("JOIN_REFUSED", "ant %s is not let in: the token was used, has ended or is for another pool, or the id belongs to another ant", antID)
-	if !strings.HasPrefix(token, Prefix) {
+	if !strings.HasPrefix(token, pki.JoinPrefix) {
 		return Issued{}, refused
 	}
 	key, err := pki.Requested(csr)
